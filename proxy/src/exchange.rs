@@ -1,0 +1,356 @@
+//! All that is known of one request. Stages write it, record reads it.
+//!
+//! An exchange is made when a request's head has been read and recorded exactly once, when it is
+//! dropped: whatever becomes of the request, it leaves one event and one count.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method, Version};
+
+use crate::clock;
+use crate::refusal::ErrorCode;
+use crate::route::trace::TraceContext;
+
+/// The stages of the way of a request, in its order. Their names are the parts of `Server-Timing`,
+/// the keys of an event's `weir.timing` and, later, the spans of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Route,
+    Body,
+    Signature,
+    Limit,
+    Cache,
+    Backend,
+    Answer,
+}
+
+impl Stage {
+    pub const ALL: [Stage; 7] = [
+        Stage::Route,
+        Stage::Body,
+        Stage::Signature,
+        Stage::Limit,
+        Stage::Cache,
+        Stage::Backend,
+        Stage::Answer,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Stage::Route => "route",
+            Stage::Body => "body",
+            Stage::Signature => "signature",
+            Stage::Limit => "limit",
+            Stage::Cache => "cache",
+            Stage::Backend => "backend",
+            Stage::Answer => "answer",
+        }
+    }
+}
+
+/// Where the time of a request went: a stopwatch whose laps are booked to stages.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    started: Instant,
+    lap_started: Instant,
+    spent: [Option<Duration>; Stage::ALL.len()],
+    /// Time spent waiting for the client to send its body: part of the body stage, no overhead of
+    /// weir's.
+    client_wait: Duration,
+}
+
+impl Timing {
+    #[must_use]
+    pub fn start(now: Instant) -> Self {
+        Timing {
+            started: now,
+            lap_started: now,
+            spent: [None; Stage::ALL.len()],
+            client_wait: Duration::ZERO,
+        }
+    }
+
+    /// Books the time since the last lap to `stage`. A stage may have several laps.
+    pub fn lap(&mut self, stage: Stage, now: Instant) {
+        let lap = now.saturating_duration_since(self.lap_started);
+        *self.spent[stage as usize].get_or_insert(Duration::ZERO) += lap;
+        self.lap_started = now;
+    }
+
+    /// Says that so much of the body stage was waiting for the client.
+    pub fn waited_for_client(&mut self, wait: Duration) {
+        self.client_wait += wait;
+    }
+
+    /// `None` when the request never came to this stage.
+    #[must_use]
+    pub fn spent(&self, stage: Stage) -> Option<Duration> {
+        self.spent[stage as usize]
+    }
+
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// From the head of the request to the last lap.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.lap_started.saturating_duration_since(self.started)
+    }
+
+    /// What weir itself added: all but the backend and the wait for the client's body.
+    #[must_use]
+    pub fn overhead(&self) -> Duration {
+        let elsewhere = self.spent(Stage::Backend).unwrap_or_default() + self.client_wait;
+        self.total().saturating_sub(elsewhere)
+    }
+}
+
+/// What the signature stage found.
+#[derive(Clone, Debug)]
+pub struct SignatureNote {
+    pub scheme: &'static str,
+    pub outcome: SignatureOutcome,
+    /// Which of the client's secrets matched, counted from 0.
+    pub key: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureOutcome {
+    Valid,
+    /// A platform's own check of the address was answered.
+    Handshake,
+    /// A delivery that the platform sent again; answered and not forwarded.
+    Duplicate,
+    Missing,
+    Invalid,
+    Expired,
+    Replayed,
+}
+
+impl SignatureOutcome {
+    pub const ALL: [SignatureOutcome; 7] = [
+        SignatureOutcome::Valid,
+        SignatureOutcome::Handshake,
+        SignatureOutcome::Duplicate,
+        SignatureOutcome::Missing,
+        SignatureOutcome::Invalid,
+        SignatureOutcome::Expired,
+        SignatureOutcome::Replayed,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SignatureOutcome::Valid => "valid",
+            SignatureOutcome::Handshake => "handshake",
+            SignatureOutcome::Duplicate => "duplicate",
+            SignatureOutcome::Missing => "missing",
+            SignatureOutcome::Invalid => "invalid",
+            SignatureOutcome::Expired => "expired",
+            SignatureOutcome::Replayed => "replayed",
+        }
+    }
+}
+
+/// What the limit stage decided, with the limit that was nearest to its end.
+#[derive(Clone, Debug)]
+pub struct LimitNote {
+    pub outcome: LimitOutcome,
+    pub policy: Arc<str>,
+    pub remaining: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitOutcome {
+    Admitted,
+    Limited,
+}
+
+impl LimitOutcome {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LimitOutcome::Admitted => "admitted",
+            LimitOutcome::Limited => "limited",
+        }
+    }
+}
+
+/// What the cache stage found.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheNote {
+    pub outcome: CacheOutcome,
+    pub tier: CacheTier,
+    /// Age of the answer in whole seconds; 0 unless it is a hit.
+    pub age_s: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheOutcome {
+    Hit,
+    Miss,
+    /// The client or the request's kind forbids to look.
+    Bypass,
+}
+
+impl CacheOutcome {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CacheOutcome::Hit => "hit",
+            CacheOutcome::Miss => "miss",
+            CacheOutcome::Bypass => "bypass",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheTier {
+    Memory,
+    None,
+}
+
+impl CacheTier {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CacheTier::Memory => "memory",
+            CacheTier::None => "none",
+        }
+    }
+}
+
+/// What the backend stage did.
+#[derive(Clone, Debug)]
+pub struct UpstreamNote {
+    pub backend: Arc<str>,
+    /// `None` when no endpoint could be chosen.
+    pub endpoint: Option<Arc<str>>,
+    pub attempts: u32,
+    /// `None` on a connection that was open already.
+    pub connect: Option<Duration>,
+    pub first_byte: Option<Duration>,
+}
+
+/// What is known of the model call, read from the question and the answer.
+#[derive(Clone, Debug, Default)]
+pub struct ModelCall {
+    /// `chat`, `embeddings`, ...: OpenTelemetry's `gen_ai.operation.name`.
+    pub operation: Option<&'static str>,
+    pub request_model: Option<Box<str>>,
+    pub request_stream: bool,
+    pub response_model: Option<Box<str>>,
+    pub finish_reasons: Vec<Box<str>>,
+    pub time_to_first_chunk: Option<Duration>,
+    /// From the first chunk with content to the last.
+    pub generation: Option<Duration>,
+    pub input_tokens: Option<u64>,
+    pub output_tokens: Option<u64>,
+}
+
+/// All that is known of one request.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The request's ULID, 26 characters.
+    pub id: Box<str>,
+    /// When the head was read, since the Unix epoch.
+    pub received_at: Duration,
+    pub timing: Timing,
+    /// The client's address, behind trusted proxies the one they report.
+    pub client_ip: IpAddr,
+    /// The verified client's name.
+    pub client_key: Option<Arc<str>>,
+    pub method: Method,
+    pub version: Version,
+    /// The canonical path; empty when the head could not be read.
+    pub path: Box<str>,
+    /// The host that was asked for, without a port.
+    pub domain: Option<Box<str>>,
+    pub user_agent: Option<HeaderValue>,
+    /// `None` where no route matched; the event says `none`.
+    pub route: Option<Arc<str>>,
+    pub platform: Arc<str>,
+    pub trace: TraceContext,
+    pub request_body_bytes: u64,
+    pub response_body_bytes: u64,
+    /// The status that was answered; 0 until there is one.
+    pub status: u16,
+    pub error_code: Option<ErrorCode>,
+    /// The answer was cut short by the backend after its head had gone to the client.
+    pub cut_short: bool,
+    pub signature: Option<SignatureNote>,
+    pub limit: Option<LimitNote>,
+    pub cache: Option<CacheNote>,
+    pub upstream: Option<UpstreamNote>,
+    pub model: ModelCall,
+    /// What must happen once when the exchange ends.
+    recorder: Option<Arc<dyn Recorder>>,
+}
+
+/// Takes a finished exchange: counts it and writes its event. Must not block.
+pub trait Recorder: Send + Sync + std::fmt::Debug {
+    fn record(&self, exchange: &Exchange);
+}
+
+impl Exchange {
+    /// A new exchange, begun at `started`, that `recorder` will get when it ends.
+    #[must_use]
+    pub fn begin(
+        started: Instant,
+        client_ip: IpAddr,
+        platform: Arc<str>,
+        recorder: Arc<dyn Recorder>,
+    ) -> Self {
+        Exchange {
+            id: ulid::Ulid::generate().to_string().into_boxed_str(),
+            received_at: clock::unix_now(),
+            timing: Timing::start(started),
+            client_ip,
+            client_key: None,
+            method: Method::GET,
+            version: Version::HTTP_11,
+            path: Box::default(),
+            domain: None,
+            user_agent: None,
+            route: None,
+            platform,
+            trace: TraceContext::default(),
+            request_body_bytes: 0,
+            response_body_bytes: 0,
+            status: 0,
+            error_code: None,
+            cut_short: false,
+            signature: None,
+            limit: None,
+            cache: None,
+            upstream: None,
+            model: ModelCall::default(),
+            recorder: Some(recorder),
+        }
+    }
+
+    /// Whether `error_rate` counts this exchange: an answer of 500 or more, or one cut short by the
+    /// backend. Refusals below 500 and clients that left are none.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.status >= 500 || self.cut_short
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(recorder) = self.recorder.take() {
+            if self.status == 0 {
+                // The task was ended before an answer was begun: the client saw its connection close.
+                self.status = ErrorCode::ClientClosed.status().as_u16();
+                self.error_code.get_or_insert(ErrorCode::ClientClosed);
+            }
+            recorder.record(self);
+        }
+    }
+}

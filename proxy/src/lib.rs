@@ -1,0 +1,23 @@
+//! weir: a sidecar that makes a production service of an AI assistant that already exists.
+//!
+//! The way of a request, and the order of the modules below:
+//!
+//! ```text
+//! listener -> route -> body -> signature -> limit -> cache -> backend -> answer -> record
+//! ```
+
+pub mod config;
+
+pub mod exchange;
+pub mod refusal;
+
+pub mod backend;
+pub mod cache;
+pub mod limit;
+pub mod record;
+pub mod route;
+pub mod signature;
+
+pub mod admin;
+pub mod assistant;
+pub mod clock;

@@ -1,0 +1,1 @@
+//! One structured event a request (shared with what reads it: contract/event.json).

@@ -1,0 +1,273 @@
+//! Every way to say no: the error code, its status, who is to blame, and the body of the answer.
+//!
+//! An answer of weir's own is `application/problem+json` (RFC 9457) that also carries the `error`
+//! object which OpenAI clients show.
+
+use http::StatusCode;
+
+/// Why a request did not get its answer. The text of a code is a label of metrics, the `error_code`
+/// of an event and the `error.code` of the answer's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    HeaderTimeout,
+    HeaderTooLarge,
+    TooManyConnections,
+    BadRequest,
+    NoRoute,
+    MethodNotAllowed,
+    AddressDenied,
+    BodyTooLarge,
+    BodyTimeout,
+    SignatureMissing,
+    SignatureInvalid,
+    SignatureExpired,
+    SignatureReplayed,
+    RateLimited,
+    OverCapacity,
+    UpstreamConnect,
+    UpstreamTimeout,
+    UpstreamReset,
+    UpstreamStatus,
+    CircuitOpen,
+    NoEndpoint,
+    ClientClosed,
+    Internal,
+}
+
+/// Who has to change something for the next request to succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    Client,
+    Upstream,
+    Proxy,
+}
+
+impl ErrorCode {
+    /// Every code, for tables and for metrics that are created at zero.
+    pub const ALL: [ErrorCode; 23] = [
+        ErrorCode::HeaderTimeout,
+        ErrorCode::HeaderTooLarge,
+        ErrorCode::TooManyConnections,
+        ErrorCode::BadRequest,
+        ErrorCode::NoRoute,
+        ErrorCode::MethodNotAllowed,
+        ErrorCode::AddressDenied,
+        ErrorCode::BodyTooLarge,
+        ErrorCode::BodyTimeout,
+        ErrorCode::SignatureMissing,
+        ErrorCode::SignatureInvalid,
+        ErrorCode::SignatureExpired,
+        ErrorCode::SignatureReplayed,
+        ErrorCode::RateLimited,
+        ErrorCode::OverCapacity,
+        ErrorCode::UpstreamConnect,
+        ErrorCode::UpstreamTimeout,
+        ErrorCode::UpstreamReset,
+        ErrorCode::UpstreamStatus,
+        ErrorCode::CircuitOpen,
+        ErrorCode::NoEndpoint,
+        ErrorCode::ClientClosed,
+        ErrorCode::Internal,
+    ];
+
+    /// The code's text, the same in answers, events and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ErrorCode::HeaderTimeout => "header_timeout",
+            ErrorCode::HeaderTooLarge => "header_too_large",
+            ErrorCode::TooManyConnections => "too_many_connections",
+            ErrorCode::BadRequest => "bad_request",
+            ErrorCode::NoRoute => "no_route",
+            ErrorCode::MethodNotAllowed => "method_not_allowed",
+            ErrorCode::AddressDenied => "address_denied",
+            ErrorCode::BodyTooLarge => "body_too_large",
+            ErrorCode::BodyTimeout => "body_timeout",
+            ErrorCode::SignatureMissing => "signature_missing",
+            ErrorCode::SignatureInvalid => "signature_invalid",
+            ErrorCode::SignatureExpired => "signature_expired",
+            ErrorCode::SignatureReplayed => "signature_replayed",
+            ErrorCode::RateLimited => "rate_limited",
+            ErrorCode::OverCapacity => "over_capacity",
+            ErrorCode::UpstreamConnect => "upstream_connect",
+            ErrorCode::UpstreamTimeout => "upstream_timeout",
+            ErrorCode::UpstreamReset => "upstream_reset",
+            ErrorCode::UpstreamStatus => "upstream_status",
+            ErrorCode::CircuitOpen => "circuit_open",
+            ErrorCode::NoEndpoint => "no_endpoint",
+            ErrorCode::ClientClosed => "client_closed",
+            ErrorCode::Internal => "internal",
+        }
+    }
+
+    /// The status that is answered. `client_closed` is recorded with 499 and never sent;
+    /// `upstream_status` keeps the backend's own, so the one here stands for "a 5xx".
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
+            ErrorCode::SignatureMissing
+            | ErrorCode::SignatureInvalid
+            | ErrorCode::SignatureExpired
+            | ErrorCode::SignatureReplayed => StatusCode::UNAUTHORIZED,
+            ErrorCode::AddressDenied => StatusCode::FORBIDDEN,
+            ErrorCode::NoRoute => StatusCode::NOT_FOUND,
+            ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            ErrorCode::HeaderTimeout | ErrorCode::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            ErrorCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            ErrorCode::ClientClosed => CLIENT_CLOSED,
+            ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::UpstreamConnect | ErrorCode::UpstreamReset | ErrorCode::UpstreamStatus => {
+                StatusCode::BAD_GATEWAY
+            }
+            ErrorCode::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            ErrorCode::TooManyConnections
+            | ErrorCode::OverCapacity
+            | ErrorCode::CircuitOpen
+            | ErrorCode::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Who is to blame for a refusal with this code.
+    #[must_use]
+    pub const fn blame(self) -> Blame {
+        match self {
+            ErrorCode::UpstreamConnect
+            | ErrorCode::UpstreamTimeout
+            | ErrorCode::UpstreamReset
+            | ErrorCode::UpstreamStatus
+            | ErrorCode::CircuitOpen
+            | ErrorCode::NoEndpoint => Blame::Upstream,
+            ErrorCode::TooManyConnections | ErrorCode::OverCapacity | ErrorCode::Internal => {
+                Blame::Proxy
+            }
+            _ => Blame::Client,
+        }
+    }
+
+    /// One sentence for a person; the `title` of the problem.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            ErrorCode::HeaderTimeout => "The request head did not arrive in time",
+            ErrorCode::HeaderTooLarge => "The request head is too large",
+            ErrorCode::TooManyConnections => "Too many connections",
+            ErrorCode::BadRequest => "The request is malformed",
+            ErrorCode::NoRoute => "No route matches this path",
+            ErrorCode::MethodNotAllowed => "This route does not take this method",
+            ErrorCode::AddressDenied => "This address may not use this route",
+            ErrorCode::BodyTooLarge => "The request body is too large",
+            ErrorCode::BodyTimeout => "The request body did not arrive in time",
+            ErrorCode::SignatureMissing => "The request is not signed",
+            ErrorCode::SignatureInvalid => "The signature does not match",
+            ErrorCode::SignatureExpired => "The signature is too old or too new",
+            ErrorCode::SignatureReplayed => "This request was seen before",
+            ErrorCode::RateLimited => "Too many requests",
+            ErrorCode::OverCapacity => "Too much work at once",
+            ErrorCode::UpstreamConnect => "The backend cannot be reached",
+            ErrorCode::UpstreamTimeout => "The backend did not answer in time",
+            ErrorCode::UpstreamReset => "The backend closed the connection before it had answered",
+            ErrorCode::UpstreamStatus => "The backend answered with an error",
+            ErrorCode::CircuitOpen => "The backend is failing and is not asked for now",
+            ErrorCode::NoEndpoint => "No endpoint of the backend is available",
+            ErrorCode::ClientClosed => "The client closed the connection",
+            ErrorCode::Internal => "An error inside the proxy",
+        }
+    }
+
+    /// The `error.type` that OpenAI clients know.
+    #[must_use]
+    pub const fn openai_type(self) -> &'static str {
+        match self.status().as_u16() {
+            401 => "authentication_error",
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        }
+    }
+}
+
+/// nginx's "client closed request"; recorded, never sent.
+pub const CLIENT_CLOSED: StatusCode = match StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => panic!("499 is a valid status"),
+};
+
+/// A request is refused: the code, a detail for the person who sent it, and what the answer's head
+/// must say beside it. The detail never holds a secret, a signature or text of a prompt.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub code: ErrorCode,
+    pub detail: String,
+    /// Whole seconds for `Retry-After`.
+    pub retry_after_s: Option<u64>,
+    /// The value of `Allow`, with 405.
+    pub allow: Option<String>,
+}
+
+impl Refusal {
+    #[must_use]
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Refusal {
+            code,
+            detail: detail.into(),
+            retry_after_s: None,
+            allow: None,
+        }
+    }
+
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// The body of the answer: RFC 9457 members, `request_id`, and OpenAI's `error` object.
+    #[must_use]
+    pub fn body(&self, request_id: &str) -> Vec<u8> {
+        let code = self.code.as_str();
+        serde_json::json!({
+            "type": format!("https://weir.dev/errors/{code}"),
+            "title": self.code.title(),
+            "status": self.code.status().as_u16(),
+            "detail": self.detail,
+            "request_id": request_id,
+            "error": {
+                "message": format!("{}: {}", self.code.title(), self.detail),
+                "type": self.code.openai_type(),
+                "code": code,
+            },
+        })
+        .to_string()
+        .into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_have_an_error_status() {
+        let texts: std::collections::HashSet<_> =
+            ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(texts.len(), ErrorCode::ALL.len());
+        for code in ErrorCode::ALL {
+            assert!(code.status().as_u16() >= 400, "{}", code.as_str());
+        }
+    }
+
+    #[test]
+    fn a_body_is_a_problem_and_an_openai_error() {
+        let refusal = Refusal::new(ErrorCode::RateLimited, "limit \"per-client\" is used up");
+        let body: serde_json::Value =
+            serde_json::from_slice(&refusal.body("01KAN0X3S8Q5V4R8C9J2M7T6ZB")).expect("JSON");
+        assert_eq!(body["status"], 429);
+        assert_eq!(body["error"]["code"], "rate_limited");
+        assert_eq!(body["error"]["type"], "rate_limit_error");
+        assert_eq!(body["request_id"], "01KAN0X3S8Q5V4R8C9J2M7T6ZB");
+    }
+}
