@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, Version};
+use http::{HeaderName, HeaderValue, Method, Version};
 
 use crate::clock;
 use crate::refusal::ErrorCode;
@@ -288,6 +288,8 @@ pub struct Exchange {
     pub cache: Option<CacheNote>,
     pub upstream: Option<UpstreamNote>,
     pub model: ModelCall,
+    /// Fields that the stages want in the head of the answer.
+    pub answer_headers: Vec<(HeaderName, HeaderValue)>,
     /// What must happen once when the exchange ends.
     recorder: Option<Arc<dyn Recorder>>,
 }
@@ -330,6 +332,7 @@ impl Exchange {
             cache: None,
             upstream: None,
             model: ModelCall::default(),
+            answer_headers: Vec::new(),
             recorder: Some(recorder),
         }
     }

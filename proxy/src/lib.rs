@@ -5,19 +5,27 @@
 //! ```text
 //! listener -> route -> body -> signature -> limit -> cache -> backend -> answer -> record
 //! ```
+//!
+//! [`gateway`] shows it whole; [`exchange`] is what the stages write and record reads.
 
+pub mod app;
 pub mod config;
 
 pub mod exchange;
+pub mod gateway;
 pub mod refusal;
 
-pub mod backend;
-pub mod cache;
-pub mod limit;
-pub mod record;
+pub mod listener;
 pub mod route;
+pub mod body;
 pub mod signature;
+pub mod limit;
+pub mod cache;
+pub mod backend;
+pub mod answer;
+pub mod record;
 
 pub mod admin;
 pub mod assistant;
 pub mod clock;
+pub mod demo;

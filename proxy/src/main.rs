@@ -1,1 +1,247 @@
-fn main() {}
+//! The command line: one function a command.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks")]
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use weir::app::App;
+use weir::config::{self, Loaded, units};
+use weir::{assistant, clock, demo, signature};
+
+/// Many short-lived allocations a request: mimalloc costs less for them than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "weir", version, about = "A sidecar that makes a production service of an AI assistant")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the proxy.
+    Run {
+        /// The configuration; weir.yaml here, else /etc/weir/weir.yaml.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Run proxy and stand-in assistant together, with things to try.
+    Demo {
+        /// Proxy, admin and assistant listen on N, N+1 and N+2 instead of 8080, 8081 and 8000.
+        #[arg(long, value_name = "N")]
+        port_base: Option<u16>,
+    },
+    /// Say whether a configuration is right, with every mistake at once.
+    Check {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// Sign a request: prints the headers it needs.
+    Sign {
+        #[arg(long)]
+        scheme: String,
+        #[arg(long)]
+        secret: String,
+        /// Unix seconds; now by default.
+        #[arg(long, value_name = "UNIX_SECONDS")]
+        at: Option<u64>,
+        /// The request's id, or the nonce; a new one by default.
+        #[arg(long)]
+        id: Option<String>,
+        /// A file with the body, or - for standard input; no body by default.
+        #[arg(long, value_name = "FILE|-")]
+        body: Option<PathBuf>,
+    },
+    /// Run the stand-in assistant alone.
+    Assistant(AssistantArguments),
+}
+
+#[derive(clap::Args)]
+struct AssistantArguments {
+    #[arg(long, default_value = "127.0.0.1:8000")]
+    address: std::net::SocketAddr,
+    #[arg(long, default_value = "120ms", value_parser = units::duration)]
+    latency: Duration,
+    #[arg(long, default_value = "30ms", value_parser = units::duration)]
+    jitter: Duration,
+    #[arg(long, default_value = "0%", value_parser = units::ratio)]
+    error_rate: f64,
+    #[arg(long, default_value_t = 64)]
+    tokens: u32,
+    #[arg(long, default_value = "20ms", value_parser = units::duration)]
+    token_interval: Duration,
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(
+        env_logger::Env::default().default_filter_or("info,pingora=warn,pingora_core=off,pingora_proxy=off"),
+    )
+    .init();
+    let outcome = match Arguments::parse().command {
+        Command::Run { config } => run(config.as_deref()),
+        Command::Demo { port_base } => run_demo(port_base),
+        Command::Check { config } => check(config.as_deref()),
+        Command::Schema => schema(),
+        Command::Sign { scheme, secret, at, id, body } => {
+            sign(&scheme, &secret, at, id, body.as_deref())
+        }
+        Command::Assistant(arguments) => run_assistant(arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("weir: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(path: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let loaded = load(path)?;
+    block_on(async {
+        // Signals are taken before anything listens, so that none is lost.
+        let stop = stop_signal()?;
+        let app = App::start(&loaded.config)?;
+        announce(&app);
+        stop.await;
+        app.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn run_demo(port_base: Option<u16>) -> anyhow::Result<ExitCode> {
+    let ports = demo::Ports::new(port_base);
+    let loaded = demo::config(&ports)?;
+    block_on(async {
+        let stop = stop_signal()?;
+        let assistant = demo::start_assistant(&ports).await?;
+        let app = App::start(&loaded.config)?;
+        announce(&app);
+        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("weir"));
+        println!("{}", demo::banner(&ports, &program));
+        stop.await;
+        app.stop().await;
+        assistant.abort();
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn check(path: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let path = config_path(path);
+    match config::load(&path) {
+        Ok(Loaded { warnings, config }) => {
+            warnings.iter().for_each(|warning| eprintln!("weir: warning: {warning}"));
+            println!(
+                "{}: right ({} routes, {} backends)",
+                path.display(),
+                config.routes.len(),
+                config.backends.len()
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn schema() -> anyhow::Result<ExitCode> {
+    println!("{}", serde_json::to_string_pretty(&config::schema())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sign(
+    scheme: &str,
+    secret: &str,
+    at: Option<u64>,
+    id: Option<String>,
+    body: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let body = match body {
+        None => Vec::new(),
+        Some(path) if path == Path::new("-") => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
+            bytes
+        }
+        Some(path) => {
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?
+        }
+    };
+    let at = at.unwrap_or_else(|| clock::unix_now().as_secs());
+    let id = id.unwrap_or_else(|| ulid::Ulid::generate().to_string());
+    let headers = signature::sign::sign(scheme, secret, at, &id, &body)
+        .map_err(|what| anyhow::anyhow!("{what}"))?;
+    for (name, value) in headers {
+        println!("{name}: {value}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_assistant(arguments: AssistantArguments) -> anyhow::Result<ExitCode> {
+    block_on(async {
+        let stop = stop_signal()?;
+        let listener = tokio::net::TcpListener::bind(arguments.address)
+            .await
+            .with_context(|| format!("cannot listen on {}", arguments.address))?;
+        eprintln!("weir: assistant on {}", listener.local_addr()?);
+        let options = assistant::Options {
+            latency: arguments.latency,
+            jitter: arguments.jitter,
+            error_rate: arguments.error_rate,
+            tokens: arguments.tokens,
+            token_interval: arguments.token_interval,
+            ..assistant::Options::default()
+        };
+        assistant::serve(options, listener, stop).await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn config_path(path: Option<&Path>) -> PathBuf {
+    let here = Path::new("weir.yaml");
+    match path {
+        Some(path) => path.to_owned(),
+        None if here.exists() => here.to_owned(),
+        None => PathBuf::from("/etc/weir/weir.yaml"),
+    }
+}
+
+fn load(path: Option<&Path>) -> anyhow::Result<Loaded> {
+    let loaded = config::load(&config_path(path)).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
+    loaded.warnings.iter().for_each(|warning| eprintln!("weir: warning: {warning}"));
+    Ok(loaded)
+}
+
+fn announce(app: &App) {
+    for (address, scheme) in &app.addresses {
+        eprintln!("weir: listening on {address} ({})", scheme.as_str());
+    }
+    eprintln!("weir: admin on {}", app.admin);
+    eprintln!("weir: ready");
+}
+
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+/// Ends at SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        log::info!("stopping");
+    })
+}

@@ -1,0 +1,19 @@
+//! Stage seven: passes the answer on as it comes, byte for byte.
+//!
+//! What it reads on the way (first token, tokens used) and keeps (a copy for the cache) is bounded
+//! whatever the answer's size. A stream that the backend cuts is never ended as if it were whole.
+
+pub(crate) mod deliver;
+pub(crate) mod head;
+pub(crate) mod local;
+pub mod sse;
+pub mod usage;
+
+/// How a backend's answer reached the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    Whole,
+    /// The backend broke off, or stood still for too long, after the head had gone out.
+    CutShort,
+    ClientLeft,
+}

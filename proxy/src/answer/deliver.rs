@@ -1,0 +1,127 @@
+//! Passes a backend's answer on, chunk by chunk, as it comes.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::{Frame, Incoming};
+use pingora::protocols::http::ServerSession;
+
+use super::usage::UsageReader;
+use super::{Delivered, head};
+use crate::cache::copy::CopyBuffer;
+use crate::clock;
+use crate::exchange::{Exchange, Stage};
+use crate::refusal::ErrorCode;
+
+/// What is done with an answer on its way.
+pub(crate) struct Reading {
+    pub(crate) usage: Option<UsageReader>,
+    /// A copy for the cache.
+    pub(crate) copy: Option<CopyBuffer>,
+    /// Between two chunks.
+    pub(crate) idle_timeout: Duration,
+    /// When the whole exchange with the backend must be over.
+    pub(crate) deadline: Instant,
+}
+
+/// What came of one wait for the backend.
+enum Next {
+    Data(Bytes),
+    Trailers(HeaderMap),
+    End,
+    Failed(ErrorCode),
+    ClientLeft,
+}
+
+/// Passes the answer on to its end. What was read and copied on the way is left in `reading`.
+pub(crate) async fn deliver(
+    session: &mut ServerSession,
+    exchange: &mut Exchange,
+    response: Response<Incoming>,
+    reading: &mut Reading,
+) -> Delivered {
+    let (parts, mut body) = response.into_parts();
+    let mut answer = head::of_backend(parts.status, &parts.headers);
+    head::frame(&mut answer, session);
+    head::finish(&mut answer, exchange);
+    exchange.status = parts.status.as_u16();
+    if session.write_response_header(answer).await.is_err() {
+        return Delivered::ClientLeft;
+    }
+    exchange.timing.lap(Stage::Answer, clock::now());
+    loop {
+        let next = match body.is_end_stream() {
+            true => Next::End,
+            false => wait(session, &mut body, reading).await,
+        };
+        let now = clock::now();
+        exchange.timing.lap(Stage::Backend, now);
+        let written = match next {
+            Next::Data(data) => {
+                if let Some(usage) = &mut reading.usage {
+                    usage.feed(&data, now);
+                }
+                if let Some(copy) = &mut reading.copy {
+                    copy.push(&data);
+                }
+                exchange.response_body_bytes += data.len() as u64;
+                let last = body.is_end_stream();
+                let written = session.write_response_body(data, last).await;
+                if last && written.is_ok() {
+                    exchange.timing.lap(Stage::Answer, clock::now());
+                    return Delivered::Whole;
+                }
+                written
+            }
+            Next::Trailers(trailers) => session.write_response_trailers(trailers).await,
+            Next::End => {
+                let ended = session.write_response_body(Bytes::new(), true).await;
+                exchange.timing.lap(Stage::Answer, clock::now());
+                return match ended {
+                    Ok(()) => Delivered::Whole,
+                    Err(_) => Delivered::ClientLeft,
+                };
+            }
+            Next::Failed(code) => {
+                exchange.error_code = Some(code);
+                exchange.cut_short = true;
+                return Delivered::CutShort;
+            }
+            Next::ClientLeft => return Delivered::ClientLeft,
+        };
+        if written.is_err() {
+            return Delivered::ClientLeft;
+        }
+        exchange.timing.lap(Stage::Answer, clock::now());
+    }
+}
+
+/// The next piece of the answer, or that the client has left meanwhile.
+async fn wait(session: &mut ServerSession, body: &mut Incoming, reading: &Reading) -> Next {
+    let left = reading.deadline.saturating_duration_since(clock::now());
+    let frame = pingora::time::timeout(reading.idle_timeout.min(left), body.frame());
+    tokio::select! {
+        biased;
+        frame = frame => match frame {
+            Ok(Some(Ok(frame))) => of_frame(frame),
+            Ok(Some(Err(_))) => Next::Failed(ErrorCode::UpstreamReset),
+            Ok(None) => Next::End,
+            Err(_) => Next::Failed(ErrorCode::UpstreamTimeout),
+        },
+        // The body has been read whole, so this ends only when the client leaves.
+        _ = session.read_body_or_idle(true) => Next::ClientLeft,
+    }
+}
+
+fn of_frame(frame: Frame<Bytes>) -> Next {
+    match frame.into_data() {
+        Ok(data) => Next::Data(data),
+        Err(frame) => match frame.into_trailers() {
+            Ok(trailers) => Next::Trailers(trailers),
+            Err(_) => Next::Data(Bytes::new()),
+        },
+    }
+}

@@ -1,0 +1,239 @@
+//! Checked config -> running parts, in start order; and the stop order.
+//!
+//! pingora's listening service runs on pingora's runtimes, one a worker that never steals. weir
+//! binds the sockets itself, so that an address in use is an error at start, and ends the process
+//! itself, so that an idle one is gone at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
+use pingora::services::Service as _;
+use pingora::services::listening::Service;
+use pingora_runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::admin::{Admin, AdminState, Readiness};
+use crate::backend::Backend;
+use crate::backend::connector::Connect;
+use crate::body::Budget;
+use crate::clock;
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::gateway::lane::Lanes;
+use crate::gateway::passed::Passed;
+use crate::listener::Listener;
+use crate::listener::connections::Connections;
+use crate::listener::tls::Certificates;
+use crate::record::Record;
+use crate::record::metrics::{Gauges, Metrics};
+
+mod sockets;
+
+use sockets::Sockets;
+
+/// How often idle limit keys are forgotten and certificate files looked at.
+const HOUSEKEEPING: Duration = Duration::from_secs(2);
+
+/// Of the drain time, what is left for writing down what was recorded.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// A running proxy.
+pub struct App {
+    /// The addresses that requests are taken on, in the order of the file.
+    pub addresses: Vec<(SocketAddr, Scheme)>,
+    pub admin: SocketAddr,
+    runtime: Runtime,
+    stop: watch::Sender<bool>,
+    connections: Arc<Connections>,
+    readiness: Arc<Readiness>,
+    record: Arc<Record>,
+    admin_server: Admin,
+    drain: Duration,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+impl App {
+    /// Starts every part: what can fail fails here, before the first request is taken.
+    ///
+    /// # Errors
+    /// An address in use, an event file that cannot be opened, a certificate that cannot be read.
+    pub fn start(config: &Config) -> anyhow::Result<Self> {
+        // Two providers are in the tree; the process has to choose once. Another start in the same
+        // process has chosen already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let sockets = Sockets::bind(&config.listen)?;
+        let routes = config.routes.iter().map(|route| (route.name.clone(), route.platform.clone()));
+        let backends = config.backends.iter().map(|backend| backend.name.clone());
+        let metrics = Arc::new(Metrics::new(&routes.collect::<Vec<_>>(), &backends.collect::<Vec<_>>())?);
+        let record = Record::start(&config.events, metrics.clone()).context("cannot record events")?;
+        let lanes = build_lanes(config);
+        let connections = Connections::new(config.limits.connections);
+        let gateway = Arc::new(Gateway::new(
+            lanes,
+            Budget::new(config.limits.buffered_bytes),
+            record.clone(),
+            metrics.gauges().clone(),
+        ));
+        metrics.set_cache_bytes_source({
+            let gateway = gateway.clone();
+            Box::new(move || gateway.lanes().cache_bytes())
+        });
+        metrics.set_connections_source({
+            let connections = connections.clone();
+            Box::new(move || connections.open() as u64)
+        });
+        let readiness = Arc::new(Readiness::default());
+        let admin_server = Admin::start(
+            &config.admin,
+            AdminState::new(config, metrics.clone(), record.clone(), readiness.clone()),
+        )
+        .with_context(|| format!("cannot listen on {} (admin)", config.admin.address))?;
+        let (stop, stopping) = watch::channel(false);
+        let certificates = config
+            .listen
+            .iter()
+            .map(|listen| listen.tls.as_ref().map(Certificates::load).transpose())
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let listener = listener(config, &gateway, &metrics.gauges().clone(), &connections);
+        let runtime = Runtime::new_no_steal(workers(), "weir");
+        let addresses = sockets.addresses();
+        serve(&runtime, listener, sockets, &certificates, stopping.clone())?;
+        housekeep(&runtime, gateway, certificates, stopping);
+        readiness.set_ready();
+        Ok(App {
+            addresses,
+            admin: admin_server.address,
+            runtime,
+            stop,
+            connections,
+            readiness,
+            record,
+            admin_server,
+            drain: config.drain,
+        })
+    }
+
+    /// Stops: no new connection is taken, idle ones are closed, what runs may end within the drain
+    /// time, and what was recorded is written down.
+    pub async fn stop(self) {
+        let begun = clock::now();
+        let deadline = begun + self.drain;
+        let flush = FLUSH_MAX.min(self.drain / 4);
+        self.readiness.set_draining();
+        // Nobody listens any more only when every service has ended already.
+        let _ = self.stop.send(true);
+        let until = self.drain.saturating_sub(flush);
+        if tokio::time::timeout(until, self.connections.wait_for_none()).await.is_err() {
+            log::warn!("{} connections did not end in time and are cut", self.connections.open());
+        }
+        let record = self.record;
+        let ended = tokio::task::spawn_blocking(move || {
+            // Cut requests are recorded when their tasks are dropped.
+            self.runtime.shutdown_timeout(Duration::from_millis(200));
+            record.stop(deadline.max(clock::now() + Duration::from_millis(100)));
+            self.admin_server.stop();
+        });
+        let left = remaining(deadline) + Duration::from_millis(500);
+        if tokio::time::timeout(left, ended).await.is_err() {
+            log::warn!("not everything that was recorded could be written down in time");
+        }
+    }
+}
+
+fn remaining(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(clock::now())
+}
+
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn build_lanes(config: &Config) -> Lanes {
+    let connect = Connect::with_system_roots();
+    let backends: Vec<_> = config
+        .backends
+        .iter()
+        .map(|backend| Arc::new(Backend::new(backend.clone(), connect.clone())))
+        .collect();
+    Lanes::new(config, &backends)
+}
+
+fn listener(
+    config: &Config,
+    gateway: &Arc<Gateway>,
+    gauges: &Arc<Gauges>,
+    connections: &Arc<Connections>,
+) -> Listener {
+    let mut conf = ServerConf::default();
+    conf.work_stealing = false;
+    conf.upstream_keepalive_pool_size =
+        config.backends.iter().map(|backend| backend.pool_idle_connections).sum();
+    let passed = http_proxy(&Arc::new(conf), Passed::new(gauges.clone()));
+    Listener::new(gateway.clone(), Arc::new(passed), connections.clone(), &config.limits)
+}
+
+/// Hands the listener and the bound sockets to pingora's service.
+fn serve(
+    runtime: &Runtime,
+    listener: Listener,
+    sockets: Sockets,
+    certificates: &[Option<Arc<Certificates>>],
+    stopping: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let mut service = Service::new("weir".to_owned(), listener);
+    for ((address, _), certificates) in sockets.addresses().iter().zip(certificates) {
+        match certificates {
+            None => service.add_tcp(&address.to_string()),
+            Some(certificates) => {
+                let settings = sockets::tls_settings(certificates.clone())?;
+                service.add_tls_with_settings(&address.to_string(), None, settings);
+            }
+        }
+    }
+    let table = sockets.into_table();
+    runtime.get_handle().spawn(async move {
+        service.start_service(Some(table), stopping, 1).await;
+    });
+    Ok(())
+}
+
+/// What happens on a timer, beside the way of requests.
+fn housekeep(
+    runtime: &Runtime,
+    gateway: Arc<Gateway>,
+    certificates: Vec<Option<Arc<Certificates>>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    runtime.get_handle().spawn(async move {
+        let mut tick = tokio::time::interval(HOUSEKEEPING);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    gateway.lanes().forget_idle();
+                    certificates.iter().flatten().for_each(|pair| pair.refresh());
+                }
+                _ = stopping.wait_for(|stop| *stop) => return,
+            }
+        }
+    });
+}

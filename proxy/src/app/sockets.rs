@@ -1,0 +1,78 @@
+//! Binds the listeners, and hands them to pingora in the table it keeps for upgrades.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+
+use anyhow::Context;
+use parking_lot::Mutex;
+use pingora::listeners::tls::TlsSettings;
+use pingora::server::{Fds, ListenFds};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::Scheme;
+use crate::config::Listen;
+use crate::listener::tls::Certificates;
+
+const BACKLOG: i32 = 4096;
+
+/// Bound sockets that nobody accepts on yet.
+pub(super) struct Sockets(Vec<(SocketAddr, Scheme, TcpListener)>);
+
+impl Sockets {
+    /// Binds every address.
+    ///
+    /// # Errors
+    /// An address that is in use, or not of this machine.
+    pub(super) fn bind(listen: &[Listen]) -> anyhow::Result<Self> {
+        let bound = listen.iter().map(|listen| {
+            let socket = bind(listen.address)
+                .with_context(|| format!("cannot listen on {}", listen.address))?;
+            let scheme = match listen.tls {
+                Some(_) => Scheme::Https,
+                None => Scheme::Http,
+            };
+            Ok((socket.local_addr()?, scheme, socket))
+        });
+        Ok(Sockets(bound.collect::<anyhow::Result<_>>()?))
+    }
+
+    /// The addresses as bound: a port 0 has become a real one.
+    pub(super) fn addresses(&self) -> Vec<(SocketAddr, Scheme)> {
+        self.0.iter().map(|(address, scheme, _)| (*address, *scheme)).collect()
+    }
+
+    /// pingora takes a listener from this table when its address stands there.
+    pub(super) fn into_table(self) -> ListenFds {
+        let mut table = Fds::new();
+        for (address, _, socket) in self.0 {
+            table.add(address.to_string(), socket.into_raw_fd());
+        }
+        Arc::new(Mutex::new(table))
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(address.ip() != std::net::Ipv6Addr::UNSPECIFIED)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// HTTP/2 and HTTP/1.1 by ALPN, with a certificate that can change.
+pub(super) fn tls_settings(certificates: Arc<Certificates>) -> anyhow::Result<TlsSettings> {
+    let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks))
+        .map_err(|error| anyhow::anyhow!("cannot set up TLS: {error}"))?;
+    settings.set_cert_resolver(certificates);
+    settings.enable_h2();
+    Ok(settings)
+}
+
+struct NoCallbacks;
+
+impl pingora::listeners::TlsAccept for NoCallbacks {}

@@ -1,0 +1,181 @@
+//! What goes to the backend: the client's head without what was meant for this hop, and what weir
+//! says of the request.
+//!
+//! RFC 9110, section 7.6.1: hop-by-hop fields and those that `Connection` names end here. Names that
+//! weir writes itself are replaced, whatever the client sent under them.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Uri, Version};
+use http_body_util::Full;
+
+use bytes::Bytes;
+
+use super::{Config, Endpoint};
+use crate::refusal::{ErrorCode, Refusal};
+use crate::route::trace::TraceContext;
+
+/// What weir itself says of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    pub request_id: &'a str,
+    pub forwarded_for: &'a HeaderValue,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The host the client asked for.
+    pub host: Option<&'a HeaderValue>,
+    pub platform: &'a str,
+    pub client: Option<&'a str>,
+    pub trace: &'a TraceContext,
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_WEIR_PLATFORM: HeaderName = HeaderName::from_static("x-weir-platform");
+const X_WEIR_CLIENT: HeaderName = HeaderName::from_static("x-weir-client");
+
+/// Whether a field is of one hop only.
+#[must_use]
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::CONNECTION
+            | header::TRANSFER_ENCODING
+            | header::UPGRADE
+            | header::TE
+            | header::TRAILER
+            | header::PROXY_AUTHENTICATE
+            | header::PROXY_AUTHORIZATION
+    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+}
+
+/// The names that `Connection` nominates; hardly ever any.
+#[must_use]
+pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != header::CONNECTION && !is_hop_by_hop(name))
+        .collect()
+}
+
+/// Names that weir writes itself.
+#[must_use]
+pub fn is_ours(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "x-request-id" | "traceparent" | "tracestate" | "baggage" | "forwarded")
+        || matches!(
+            name,
+            "x-forwarded-for"
+                | "x-forwarded-proto"
+                | "x-forwarded-host"
+                | "x-weir-platform"
+                | "x-weir-client"
+        )
+}
+
+/// Fields that the client's own framing needs, not the backend's.
+fn is_framing(name: &HeaderName) -> bool {
+    matches!(*name, header::HOST | header::CONTENT_LENGTH | header::EXPECT)
+}
+
+/// Takes out of `headers` what may not go on, and writes what weir says.
+pub fn write(headers: &mut HeaderMap, said: &Said<'_>, config: &Config) {
+    let text = |text: &str| HeaderValue::from_str(text).ok();
+    headers.insert(X_FORWARDED_FOR, said.forwarded_for.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(said.scheme));
+    if let Some(host) = said.host {
+        headers.insert(X_FORWARDED_HOST, host.clone());
+    }
+    let named = [
+        (X_REQUEST_ID, text(said.request_id)),
+        (X_WEIR_PLATFORM, text(said.platform)),
+        (X_WEIR_CLIENT, said.client.and_then(text)),
+    ];
+    for (name, value) in named {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
+    said.trace.write_to(headers);
+    for (name, value) in &config.request_headers {
+        headers.insert(name, value.clone());
+    }
+}
+
+/// The client's fields that may go on: without those of one hop, of framing, withheld, and those
+/// that weir writes.
+#[must_use]
+pub fn carried_over(headers: &HeaderMap, withheld: &[HeaderName], keep_encodings: Encodings) -> HeaderMap {
+    let nominated = nominated(headers);
+    let mut kept = HeaderMap::with_capacity(headers.keys_len() + 10);
+    for (name, value) in headers {
+        let dropped = is_hop_by_hop(name)
+            || is_framing(name)
+            || is_ours(name)
+            || withheld.contains(name)
+            || nominated.contains(name)
+            || (keep_encodings == Encodings::Identity && *name == header::ACCEPT_ENCODING);
+        if !dropped {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// Whether the backend may compress: not when weir reads the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encodings {
+    Any,
+    Identity,
+}
+
+/// The request to an endpoint.
+///
+/// # Errors
+/// `bad_request` when path and query make no URI.
+pub fn request(
+    method: http::Method,
+    target: &str,
+    mut headers: HeaderMap,
+    said: &Said<'_>,
+    config: &Config,
+    endpoint: &Endpoint,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, Refusal> {
+    let uri = uri(config, endpoint, target)?;
+    write(&mut headers, said, config);
+    if !headers.contains_key(header::HOST)
+        && let Some(authority) = endpoint.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        headers.insert(header::HOST, host);
+    }
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The endpoint's address with the backend's prefix and the request's path and query.
+///
+/// # Errors
+/// `bad_request` when they make no URI.
+pub fn uri(config: &Config, endpoint: &Endpoint, target: &str) -> Result<Uri, Refusal> {
+    let mut parts = endpoint.uri.clone().into_parts();
+    let joined = if config.path_prefix.is_empty() {
+        target.parse()
+    } else {
+        format!("{}{target}", config.path_prefix).parse()
+    };
+    parts.path_and_query =
+        Some(joined.map_err(|_| Refusal::new(ErrorCode::BadRequest, "the path is not a URI"))?);
+    Uri::from_parts(parts)
+        .map_err(|_| Refusal::new(ErrorCode::BadRequest, "the path is not a URI"))
+}

@@ -1,0 +1,240 @@
+//! Stage two: reads the whole body once, within its bounds, before anything goes on.
+//!
+//! The bytes that are checked are the bytes that go on. What all requests hold together is bounded:
+//! past the budget a request is refused at once, and those in work finish.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header;
+use pingora::ErrorType;
+use pingora::protocols::http::ServerSession;
+
+use crate::clock;
+use crate::refusal::{ErrorCode, Refusal};
+
+/// Bodies of unknown length are booked in steps of this size.
+const STEP_BYTES: u64 = 64 * 1024;
+
+/// The bytes of all bodies held at once.
+#[derive(Debug)]
+pub struct Budget {
+    held: AtomicU64,
+    max: u64,
+}
+
+/// What one request has booked of the budget; given back when it ends.
+#[derive(Debug)]
+pub struct Booking {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Budget {
+    #[must_use]
+    pub fn new(bytes_max: u64) -> Arc<Self> {
+        Arc::new(Budget {
+            held: AtomicU64::new(0),
+            max: bytes_max,
+        })
+    }
+
+    /// Bytes held now.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+impl Booking {
+    fn none(budget: &Arc<Budget>) -> Self {
+        Booking {
+            budget: budget.clone(),
+            bytes: 0,
+        }
+    }
+
+    /// Books so much in all, unless the budget is used up.
+    fn grow_to(&mut self, bytes: u64) -> Result<(), Refusal> {
+        let more = bytes.saturating_sub(self.bytes);
+        if more == 0 {
+            return Ok(());
+        }
+        let before = self.budget.held.fetch_add(more, Ordering::Relaxed);
+        self.bytes += more;
+        if before.saturating_add(more) > self.budget.max {
+            return Err(over_budget());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Booking {
+    fn drop(&mut self) {
+        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A body, whole, with its place in the budget and what waiting for it took.
+#[derive(Debug)]
+pub struct Body {
+    pub bytes: Bytes,
+    pub client_wait: Duration,
+    _booking: Booking,
+}
+
+/// Why there is no body.
+#[derive(Debug)]
+pub enum Unread {
+    Refused(Refusal),
+    ClientLeft,
+}
+
+impl From<Refusal> for Unread {
+    fn from(refusal: Refusal) -> Self {
+        Unread::Refused(refusal)
+    }
+}
+
+/// The length that the head announces.
+#[must_use]
+pub fn announced_bytes(session: &ServerSession) -> Option<u64> {
+    let value = session.get_header(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.trim().parse().ok()
+}
+
+/// Reads the whole body: at most `bytes_max`, in at most `timeout`.
+///
+/// # Errors
+/// `body_too_large` (before a byte is read where the head announces it), `body_timeout`,
+/// `over_capacity` when the budget is used up, `bad_request` for a malformed chunk, or that the client
+/// left.
+pub async fn read(
+    session: &mut ServerSession,
+    bytes_max: u64,
+    timeout: Duration,
+    budget: &Arc<Budget>,
+) -> Result<Body, Unread> {
+    let mut booking = Booking::none(budget);
+    if session.is_body_empty() {
+        return Ok(Body {
+            bytes: Bytes::new(),
+            client_wait: Duration::ZERO,
+            _booking: booking,
+        });
+    }
+    let announced = announced_bytes(session);
+    if announced.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(too_large(bytes_max).into());
+    }
+    booking.grow_to(announced.unwrap_or(STEP_BYTES))?;
+    if expects_continue(session) && session.write_continue_response().await.is_err() {
+        return Err(Unread::ClientLeft);
+    }
+    let started = clock::now();
+    let reading = gather(session, bytes_max, announced, &mut booking);
+    match pingora::time::timeout(timeout, reading).await {
+        Ok(Ok((bytes, pieces))) => Ok(Body {
+            bytes,
+            // What came with the head did not have to be waited for.
+            client_wait: match pieces {
+                0 | 1 => Duration::ZERO,
+                _ => clock::now().saturating_duration_since(started),
+            },
+            _booking: booking,
+        }),
+        Ok(Err(unread)) => Err(unread),
+        Err(_) => {
+            let detail = format!("the whole body must arrive within {} ms", timeout.as_millis());
+            Err(Refusal::new(ErrorCode::BodyTimeout, detail).into())
+        }
+    }
+}
+
+async fn gather(
+    session: &mut ServerSession,
+    bytes_max: u64,
+    announced: Option<u64>,
+    booking: &mut Booking,
+) -> Result<(Bytes, usize), Unread> {
+    let Some(first) = next(session).await? else {
+        return Ok((Bytes::new(), 0));
+    };
+    let complete = announced == Some(first.len() as u64);
+    if complete && session.is_body_done() {
+        return Ok((first, 1));
+    }
+    let capacity = usize::try_from(announced.unwrap_or(STEP_BYTES)).unwrap_or(usize::MAX);
+    let mut all = BytesMut::with_capacity(capacity.max(first.len()));
+    let mut piece = Some(first);
+    let mut pieces = 0;
+    while let Some(bytes) = piece {
+        let length = (all.len() + bytes.len()) as u64;
+        if length > bytes_max {
+            return Err(too_large(bytes_max).into());
+        }
+        booking.grow_to(length.next_multiple_of(STEP_BYTES).min(bytes_max.max(length)))?;
+        all.extend_from_slice(&bytes);
+        pieces += 1;
+        piece = next(session).await?;
+    }
+    Ok((all.freeze(), pieces))
+}
+
+async fn next(session: &mut ServerSession) -> Result<Option<Bytes>, Unread> {
+    match session.read_request_body().await {
+        Ok(piece) => Ok(piece),
+        Err(error) => Err(match error.etype() {
+            ErrorType::Custom("PrematureBodyEnd") => Unread::ClientLeft,
+            ErrorType::InvalidHTTPHeader | ErrorType::Custom(_) | ErrorType::InternalError => {
+                Refusal::new(ErrorCode::BadRequest, "a chunk of the body is malformed").into()
+            }
+            ErrorType::ReadTimedout => {
+                Refusal::new(ErrorCode::BodyTimeout, "the body stood still").into()
+            }
+            _ => Unread::ClientLeft,
+        }),
+    }
+}
+
+fn expects_continue(session: &ServerSession) -> bool {
+    session
+        .get_header(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// The refusal of a body past `bytes_max`.
+#[must_use]
+pub fn too_large(bytes_max: u64) -> Refusal {
+    let detail = format!("a body may have {bytes_max} bytes on this route");
+    Refusal::new(ErrorCode::BodyTooLarge, detail)
+}
+
+fn over_budget() -> Refusal {
+    let detail = "the bodies of all requests together exceed limits.buffered_bytes";
+    Refusal::new(ErrorCode::OverCapacity, detail).retry_after(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_given_back_and_never_exceeded_for_long() {
+        let budget = Budget::new(100);
+        let mut first = Booking::none(&budget);
+        first.grow_to(60).expect("fits");
+        first.grow_to(60).expect("booked already");
+        let mut second = Booking::none(&budget);
+        let refusal = second.grow_to(41).expect_err("does not fit");
+        assert_eq!(refusal.code, ErrorCode::OverCapacity);
+        assert!(refusal.retry_after_s.is_some());
+        drop(second);
+        assert_eq!(budget.held(), 60);
+        first.grow_to(100).expect("fits now");
+        drop(first);
+        assert_eq!(budget.held(), 0);
+    }
+}

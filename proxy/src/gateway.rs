@@ -1,0 +1,300 @@
+//! START HERE: the way of a request, top to bottom, each line calling its stage.
+//!
+//! ```text
+//! listener -> route -> body -> signature -> limit -> cache -> backend -> answer -> record
+//! ```
+//!
+//! A request is *carried*: weir reads it, asks the backend with its own client and writes the
+//! answer as it comes. Or it is *passed*: what weir only watches (upgrades, gRPC, uploads nobody
+//! looks into) goes through pingora's own proxying; see [`passed`]. Stages do not call each other:
+//! they meet here and in the [`Exchange`].
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Response;
+use hyper::body::Incoming;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+
+use crate::answer::deliver::{Reading, deliver};
+use crate::answer::{Delivered, local};
+use crate::body::{self, Body, Unread};
+use crate::cache::copy::CopyBuffer;
+use crate::cache::{self, Stored, Use};
+use crate::clock;
+use crate::exchange::{Exchange, Recorder, Stage};
+use crate::limit::concurrency::Permit;
+use crate::listener::Connection;
+use crate::record::metrics::Gauges;
+use crate::refusal::{ErrorCode, Refusal};
+use crate::signature::PlatformAnswer;
+
+pub(crate) mod arrival;
+pub(crate) mod asking;
+pub(crate) mod checks;
+pub mod lane;
+pub mod passed;
+
+use lane::{Lane, Lanes};
+
+/// The way of all requests: built once from a checked configuration.
+pub struct Gateway {
+    lanes: Lanes,
+    budget: Arc<body::Budget>,
+    recorder: Arc<dyn Recorder>,
+    gauges: Arc<Gauges>,
+}
+
+/// How the serving of a request ended, for whoever holds its connection.
+pub(crate) enum Served {
+    /// Answered to the end: the connection can be used again.
+    Whole,
+    /// Refused before its body was read: the connection ends, gently.
+    Refused,
+    /// The client left, or the answer was cut: the connection ends at once.
+    Broken,
+    /// To be passed through pingora's own proxying.
+    Pass(Passage),
+}
+
+/// A request on its way to pingora's proxying, with all that is known of it.
+pub(crate) struct Passage {
+    pub(crate) exchange: Exchange,
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) connection: Connection,
+    pub(crate) _permit: Option<Permit>,
+}
+
+/// Why the way of a request ended before its end.
+pub(crate) enum Stop {
+    Refused(Refusal),
+    /// A platform's own request, answered here.
+    Platform(PlatformAnswer),
+    ClientLeft,
+}
+
+/// Where the way of a request led.
+enum Way {
+    Answered(Delivered),
+    Pass(Arc<Lane>, Option<Permit>),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Stop::Refused(refusal)
+    }
+}
+
+impl From<Unread> for Stop {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Refused(refusal) => Stop::Refused(refusal),
+            Unread::ClientLeft => Stop::ClientLeft,
+        }
+    }
+}
+
+impl Gateway {
+    #[must_use]
+    pub fn new(
+        lanes: Lanes,
+        budget: Arc<body::Budget>,
+        recorder: Arc<dyn Recorder>,
+        gauges: Arc<Gauges>,
+    ) -> Self {
+        Gateway { lanes, budget, recorder, gauges }
+    }
+
+    /// The lanes, for what looks after them on a timer.
+    #[must_use]
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// Serves one request whose head has been read. It is recorded when its exchange is dropped,
+    /// whatever became of it.
+    pub(crate) async fn serve(
+        &self,
+        session: &mut ServerSession,
+        connection: Connection,
+        started: Instant,
+        stopping: &ShutdownWatch,
+    ) -> Served {
+        let _in_flight = self.gauges.enter();
+        let mut exchange = self.begin(connection.peer, started);
+        let way = self.carry(session, &mut exchange, connection).await;
+        if *stopping.borrow() {
+            session.set_keepalive(None);
+        }
+        let delivered = match way {
+            Ok(Way::Pass(lane, permit)) => {
+                return Served::Pass(Passage { exchange, lane, connection, _permit: permit });
+            }
+            Ok(Way::Answered(delivered)) => delivered,
+            Err(Stop::Refused(refusal)) => {
+                if !session.is_body_done() {
+                    session.set_keepalive(None);
+                    local::refuse(session, &mut exchange, &refusal).await;
+                    return Served::Refused;
+                }
+                local::refuse(session, &mut exchange, &refusal).await
+            }
+            Err(Stop::Platform(told)) => local::platform(session, &mut exchange, told).await,
+            Err(Stop::ClientLeft) => Delivered::ClientLeft,
+        };
+        settle(&mut exchange, delivered)
+    }
+
+    /// The way of a carried request.
+    async fn carry(
+        &self,
+        session: &mut ServerSession,
+        exchange: &mut Exchange,
+        connection: Connection,
+    ) -> Result<Way, Stop> {
+        // route
+        let lane = self.route(session, exchange, connection)?;
+        checks::admit_address(&lane, session, exchange)?;
+        exchange.timing.lap(Stage::Route, clock::now());
+
+        if lane.passes(session) {
+            return self.check_passed(lane, session, exchange);
+        }
+
+        // body
+        let route = &lane.config;
+        let body =
+            body::read(session, route.body_bytes, route.body_timeout, &self.budget).await?;
+        note_body(exchange, &body);
+
+        // signature
+        checks::verify(&lane, session, exchange, &body.bytes)?;
+        exchange.timing.lap(Stage::Signature, clock::now());
+
+        // limit
+        checks::admit(&lane, session, exchange)?;
+        let _permit = checks::enter(&lane)?;
+        exchange.timing.lap(Stage::Limit, clock::now());
+
+        // cache
+        let using = checks::look_up(&lane, session, exchange, &body.bytes);
+        exchange.timing.lap(Stage::Cache, clock::now());
+        let using = match using {
+            checks::Known::Answer(stored, age_s) => {
+                let replayed = local::replay(session, exchange, &stored, age_s).await;
+                return Ok(Way::Answered(replayed));
+            }
+            checks::Known::Ask(using) => using,
+        };
+
+        // backend
+        let asked_at = clock::now();
+        let response = asking::ask(&lane, session, exchange, connection, &body.bytes).await?;
+        exchange.timing.lap(Stage::Backend, clock::now());
+
+        // answer
+        let mut reading = asking::reading(&lane, exchange, &response, using, asked_at);
+        let keeping = Keeping::of(&response, using, &reading);
+        let delivered = deliver(session, exchange, response, &mut reading).await;
+        asking::note_usage(exchange, &mut reading);
+        if let Some(keeping) = keeping {
+            keeping.keep(&lane, &mut reading, delivered);
+        }
+        Ok(Way::Answered(delivered))
+    }
+
+    /// The stages of a request that weir only watches: its head is checked, its body is not read.
+    fn check_passed(
+        &self,
+        lane: Arc<Lane>,
+        session: &ServerSession,
+        exchange: &mut Exchange,
+    ) -> Result<Way, Stop> {
+        checks::verify(&lane, session, exchange, &[])?;
+        exchange.timing.lap(Stage::Signature, clock::now());
+        checks::admit(&lane, session, exchange)?;
+        let permit = checks::enter(&lane)?;
+        exchange.timing.lap(Stage::Limit, clock::now());
+        Ok(Way::Pass(lane, permit))
+    }
+
+    fn begin(&self, peer: IpAddr, started: Instant) -> Exchange {
+        Exchange::begin(started, peer, self.lanes.default_platform.clone(), self.recorder.clone())
+    }
+
+    /// Refuses a request whose head could not be read; `bytes` is what came of it.
+    pub(crate) async fn refuse_unread(
+        &self,
+        session: &mut ServerSession,
+        connection: Connection,
+        bytes: &[u8],
+        refusal: Refusal,
+        started: Instant,
+    ) {
+        let _in_flight = self.gauges.enter();
+        let mut exchange = self.begin(connection.peer, started);
+        arrival::sketch(&mut exchange, bytes);
+        session.set_keepalive(None);
+        session.set_write_timeout(Some(self.lanes.idle_timeout));
+        let delivered = local::refuse(session, &mut exchange, &refusal).await;
+        settle(&mut exchange, delivered);
+    }
+}
+
+/// What is needed to keep an answer once it has been delivered.
+struct Keeping {
+    key: cache::Key,
+    status: u16,
+    headers: Vec<(http::HeaderName, http::HeaderValue)>,
+}
+
+impl Keeping {
+    /// `None` when nothing will be kept: the question or the answer's head forbids it.
+    fn of(response: &Response<Incoming>, using: Use, reading: &Reading) -> Option<Self> {
+        let (Use::Full(key) | Use::Refresh(key), Some(_)) = (using, &reading.copy) else {
+            return None;
+        };
+        let headers = response.headers().iter();
+        Some(Keeping {
+            key,
+            status: response.status().as_u16(),
+            headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        })
+    }
+
+    /// Keeps a whole answer; one that was cut, or not delivered, is not.
+    fn keep(self, lane: &Lane, reading: &mut Reading, delivered: Delivered) {
+        let copy = reading.copy.take().and_then(CopyBuffer::finish);
+        if let (Some(answers), Some(chunks), Delivered::Whole) = (&lane.answers, copy, delivered) {
+            let stored = Stored {
+                status: self.status,
+                headers: self.headers,
+                chunks,
+                stored_at: clock::unix_now(),
+            };
+            answers.keep(self.key, stored);
+        }
+    }
+}
+
+fn note_body(exchange: &mut Exchange, body: &Body) {
+    exchange.request_body_bytes = body.bytes.len() as u64;
+    exchange.timing.waited_for_client(body.client_wait);
+    exchange.timing.lap(Stage::Body, clock::now());
+}
+
+/// Books the last of the time, and what became of the request.
+fn settle(exchange: &mut Exchange, delivered: Delivered) -> Served {
+    exchange.timing.lap(Stage::Answer, clock::now());
+    match delivered {
+        Delivered::Whole => Served::Whole,
+        Delivered::CutShort => Served::Broken,
+        Delivered::ClientLeft => {
+            exchange.error_code = Some(ErrorCode::ClientClosed);
+            exchange.status = ErrorCode::ClientClosed.status().as_u16();
+            Served::Broken
+        }
+    }
+}

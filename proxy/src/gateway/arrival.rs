@@ -1,0 +1,175 @@
+//! The route stage on a real request: its host, its path, its route, its client and trace.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Uri, Version};
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::lane::Lane;
+use super::{Gateway, Stop};
+use crate::exchange::Exchange;
+use crate::listener::Connection;
+use crate::refusal::{ErrorCode, Refusal};
+use crate::route::trace::TraceContext;
+use crate::route::{Match, address, path};
+
+thread_local! {
+    /// Identifiers of traces have to be unlikely, not secret.
+    static RANDOM: RefCell<SmallRng> = RefCell::new(SmallRng::from_rng(&mut rand::rng()));
+}
+
+impl Gateway {
+    /// Settles route, platform, client address and trace.
+    pub(super) fn route(
+        &self,
+        session: &mut ServerSession,
+        exchange: &mut Exchange,
+        connection: Connection,
+    ) -> Result<Arc<Lane>, Stop> {
+        session.set_write_timeout(Some(self.lanes.idle_timeout));
+        let head = session.req_header();
+        note_head(exchange, head);
+        exchange.client_ip =
+            address::client(connection.peer, &head.headers, &self.lanes.trusted_proxies);
+        let host = host(head)?;
+        exchange.domain = host.as_ref().map(|host| without_port(host).into());
+        if session.is_http2() && head_bytes(&head.headers) > self.lanes.header_bytes {
+            let detail = format!("a head may have {} bytes", self.lanes.header_bytes);
+            return Err(Refusal::new(ErrorCode::HeaderTooLarge, detail).into());
+        }
+        exchange.path = canonical_path(head)?;
+        let lane = self.find(exchange)?;
+        exchange.route = Some(lane.config.name.clone());
+        exchange.platform = lane.config.platform.clone();
+        let allow = &lane.config.allow;
+        if !allow.is_empty() && !allow.iter().any(|net| net.contains(&exchange.client_ip)) {
+            let detail = format!("route {} does not allow this source address", lane.config.name);
+            return Err(Refusal::new(ErrorCode::AddressDenied, detail).into());
+        }
+        Ok(lane)
+    }
+
+    fn find(&self, exchange: &Exchange) -> Result<Arc<Lane>, Refusal> {
+        match self.lanes.table.find(&exchange.method, &exchange.path) {
+            Match::Route(place) => Ok(self.lanes.lanes[place].clone()),
+            Match::NoRoute => {
+                Err(Refusal::new(ErrorCode::NoRoute, "no route of the configuration has this path"))
+            }
+            Match::MethodNotAllowed(allow) => {
+                let detail = format!("allowed here: {allow}");
+                let mut refusal = Refusal::new(ErrorCode::MethodNotAllowed, detail);
+                refusal.allow = Some(allow);
+                Err(refusal)
+            }
+        }
+    }
+}
+
+/// Notes what needs no check: the method, the version, the user agent, the trace.
+fn note_head(exchange: &mut Exchange, head: &RequestHeader) {
+    exchange.method = head.method.clone();
+    exchange.version = head.version;
+    exchange.user_agent = head.headers.get(header::USER_AGENT).cloned();
+    exchange.trace = RANDOM.with_borrow_mut(|random| {
+        TraceContext::from_headers(&head.headers, &mut |bytes| random.fill(bytes))
+    });
+}
+
+/// What can be said of a head that did not come whole: its method and path, when the first line did.
+pub(super) fn sketch(exchange: &mut Exchange, bytes: &[u8]) {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    if let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next())
+        && version.starts_with(b"HTTP/")
+    {
+        exchange.method = Method::from_bytes(method).unwrap_or(Method::GET);
+        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = std::str::from_utf8(path).unwrap_or_default();
+        exchange.path = path::canonical(path).map(Into::into).unwrap_or_default();
+    }
+    exchange.trace = RANDOM.with_borrow_mut(|random| {
+        TraceContext::from_headers(&HeaderMap::new(), &mut |bytes| random.fill(bytes))
+    });
+}
+
+/// Exactly one valid host (RFC 9112, section 3.2); HTTP/1.0 may have none.
+fn host(head: &RequestHeader) -> Result<Option<String>, Refusal> {
+    let bad = |what: &str| Err(Refusal::new(ErrorCode::BadRequest, what));
+    let mut named = head.headers.get_all(header::HOST).iter();
+    let first = named.next();
+    if named.next().is_some() {
+        return bad("there is more than one Host header");
+    }
+    let in_target = head.uri.authority();
+    let host = match (first, in_target) {
+        (None, Some(authority)) if head.version == Version::HTTP_2 => {
+            return valid_host(authority.as_str().as_bytes()).map(Some);
+        }
+        (None, _) if head.version == Version::HTTP_10 => return Ok(None),
+        (None, _) => return bad("the Host header is missing"),
+        (Some(host), None) => valid_host(host.as_bytes())?,
+        (Some(host), Some(authority)) => {
+            let host = valid_host(host.as_bytes())?;
+            if !host.eq_ignore_ascii_case(authority.as_str()) {
+                return bad("the Host header and the request target name different hosts");
+            }
+            host
+        }
+    };
+    Ok(Some(host))
+}
+
+/// A host with an optional port (RFC 9110, section 7.2): nothing else may stand there.
+fn valid_host(value: &[u8]) -> Result<String, Refusal> {
+    let refusal = || Refusal::new(ErrorCode::BadRequest, "the Host header is not a valid host");
+    let text = std::str::from_utf8(value).map_err(|_| refusal())?;
+    let allowed = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']')
+    };
+    if text.is_empty() || !text.bytes().all(allowed) || text.parse::<http::uri::Authority>().is_err()
+    {
+        return Err(refusal());
+    }
+    Ok(text.to_owned())
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
+/// The size of a head that came in fields, as RFC 9113, section 6.5.2, counts it.
+fn head_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+}
+
+fn canonical_path(head: &RequestHeader) -> Result<Box<str>, Refusal> {
+    let target = if head.raw_path_is_utf8() {
+        head.uri.path()
+    } else {
+        return Err(Refusal::new(ErrorCode::BadRequest, "the path is not UTF-8"));
+    };
+    if head.method == Method::CONNECT {
+        return Err(Refusal::new(ErrorCode::MethodNotAllowed, "CONNECT is not served"));
+    }
+    path::canonical(target).map(Into::into).map_err(|bad| {
+        Refusal::new(ErrorCode::BadRequest, format!("the path has no canonical form: {bad:?}"))
+    })
+}
+
+/// Whatever follows the path, without the question mark.
+pub(super) fn query(uri: &Uri) -> &str {
+    uri.query().unwrap_or_default()
+}
+
+/// Adds a field to the head of the answer.
+pub(super) fn tell(exchange: &mut Exchange, name: &'static str, value: HeaderValue) {
+    exchange.answer_headers.push((HeaderName::from_static(name), value));
+}

@@ -1,0 +1,205 @@
+//! The backend stage on a real request, and what is read of its answer.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use hyper::body::Incoming;
+use pingora::protocols::http::ServerSession;
+
+use super::Stop;
+use super::lane::Lane;
+use crate::answer::deliver::Reading;
+use crate::answer::usage::{self, Kind, UsageReader};
+use crate::backend::outgoing::{self, Encodings, Said};
+use crate::cache::copy::CopyBuffer;
+use crate::cache::status::Status;
+use crate::cache::{Keepable, Use};
+use crate::exchange::{Exchange, UpstreamNote};
+use crate::listener::Connection;
+use crate::refusal::ErrorCode;
+use crate::route::address;
+
+/// Asks the backend; the client is watched meanwhile.
+pub(super) async fn ask(
+    lane: &Lane,
+    session: &mut ServerSession,
+    exchange: &mut Exchange,
+    connection: Connection,
+    body: &Bytes,
+) -> Result<Response<Incoming>, Stop> {
+    note_question(exchange, body);
+    let mut note = UpstreamNote {
+        backend: lane.backend.config().name.clone(),
+        endpoint: None,
+        attempts: 0,
+        connect: None,
+        first_byte: None,
+    };
+    let answer = try_ask(lane, session, exchange, connection, body, &mut note).await;
+    exchange.upstream = Some(note);
+    let answer = answer?;
+    if answer.status().is_server_error() {
+        exchange.error_code = Some(ErrorCode::UpstreamStatus);
+    }
+    Ok(answer)
+}
+
+async fn try_ask(
+    lane: &Lane,
+    session: &mut ServerSession,
+    exchange: &Exchange,
+    connection: Connection,
+    body: &Bytes,
+    note: &mut UpstreamNote,
+) -> Result<Response<Incoming>, Stop> {
+    let endpoint = lane.backend.pick()?;
+    note.endpoint = Some(endpoint.text.clone());
+    let head = session.req_header();
+    let withheld = match (&lane.gate, &exchange.signature) {
+        (Some(gate), Some(signature)) => gate.withheld_headers(signature.scheme),
+        _ => &[],
+    };
+    let encodings = match exchange.model.operation.is_some() || lane.answers.is_some() {
+        true => Encodings::Identity,
+        false => Encodings::Any,
+    };
+    let headers = outgoing::carried_over(&head.headers, withheld, encodings);
+    let forwarded_for = forwarded_for(connection, &head.headers, lane);
+    let said = said(exchange, connection, &forwarded_for, head.headers.get(header::HOST));
+    let target = target(exchange, head.uri.query());
+    let request = outgoing::request(
+        head.method.clone(),
+        &target,
+        headers,
+        &said,
+        lane.backend.config(),
+        endpoint,
+        body.clone(),
+    )?;
+    tokio::select! {
+        biased;
+        answer = lane.backend.ask(request, note) => Ok(answer?),
+        // The body has been read whole, so this ends only when the client leaves.
+        _ = session.read_body_or_idle(true) => Err(Stop::ClientLeft),
+    }
+}
+
+/// The canonical path and the query as it came: weir and the backend cannot disagree on a path.
+pub(super) fn target(exchange: &Exchange, query: Option<&str>) -> String {
+    let mut target = String::with_capacity(exchange.path.len() + 1 + query.map_or(0, str::len));
+    target.push_str(&exchange.path);
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    target
+}
+
+/// The chain of addresses as weir believes it.
+pub(super) fn forwarded_for(
+    connection: Connection,
+    headers: &HeaderMap,
+    lane: &Lane,
+) -> HeaderValue {
+    address::forwarded_for(connection.peer, headers, &lane.trusted_proxies)
+}
+
+/// What weir says of the request to the backend.
+pub(super) fn said<'a>(
+    exchange: &'a Exchange,
+    connection: Connection,
+    forwarded_for: &'a HeaderValue,
+    host: Option<&'a HeaderValue>,
+) -> Said<'a> {
+    Said {
+        request_id: &exchange.id,
+        forwarded_for,
+        scheme: connection.scheme,
+        host,
+        platform: &exchange.platform,
+        client: exchange.client_key.as_deref(),
+        trace: &exchange.trace,
+    }
+}
+
+/// Notes which model is asked for what.
+fn note_question(exchange: &mut Exchange, body: &[u8]) {
+    if let Some(operation) = usage::operation(&exchange.path) {
+        let question = usage::question(body);
+        exchange.model.operation = Some(operation);
+        exchange.model.request_model = question.model.map(Into::into);
+        exchange.model.request_stream = question.stream;
+    }
+}
+
+/// What is read and kept of this answer.
+pub(super) fn reading(
+    lane: &Lane,
+    exchange: &mut Exchange,
+    response: &Response<Incoming>,
+    using: Use,
+    asked_at: Instant,
+) -> Reading {
+    let config = lane.backend.config();
+    let copy = copy(lane, response, using);
+    let status = match (&copy, using) {
+        (Some(_), Use::Full(_)) => Some(Status::MissStored),
+        (Some(_), Use::Refresh(_)) => Some(Status::RefreshStored),
+        _ => None,
+    };
+    if let Some(status) = status {
+        exchange.answer_headers.retain(|(name, _)| name != "cache-status");
+        super::arrival::tell(exchange, "cache-status", status.header());
+    }
+    Reading {
+        usage: usage_kind(exchange, response).map(UsageReader::new),
+        copy,
+        idle_timeout: config.idle_timeout,
+        deadline: asked_at + config.total_timeout,
+    }
+}
+
+/// Room for a copy of the answer, where question and answer allow to keep one.
+fn copy(lane: &Lane, response: &Response<Incoming>, using: Use) -> Option<CopyBuffer> {
+    let answers = lane.answers.as_ref()?;
+    let keepable = answers.keepable(response.status().as_u16(), response.headers());
+    (using != Use::Bypass && keepable == Keepable::Yes)
+        .then(|| CopyBuffer::new(answers.answer_bytes_max()))
+}
+
+fn usage_kind(exchange: &Exchange, response: &Response<Incoming>) -> Option<Kind> {
+    exchange.model.operation?;
+    if response.status() != StatusCode::OK {
+        return None;
+    }
+    let kind = response.headers().get(header::CONTENT_TYPE)?.as_bytes();
+    if kind.starts_with(b"text/event-stream") {
+        Some(Kind::Sse)
+    } else if kind.starts_with(b"application/json") {
+        Some(Kind::Json)
+    } else {
+        None
+    }
+}
+
+/// Notes what the answer told of the model call.
+pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading) {
+    let Some(reader) = reading.usage.take() else {
+        return;
+    };
+    let read = reader.finish();
+    let model = &mut exchange.model;
+    let started = exchange.timing.started();
+    model.response_model = read.model;
+    model.finish_reasons = read.finish_reasons;
+    model.input_tokens = read.input_tokens;
+    model.output_tokens = read.output_tokens;
+    model.time_to_first_chunk =
+        read.first_content_at.map(|at| at.saturating_duration_since(started));
+    model.generation = match (read.first_content_at, read.last_content_at) {
+        (Some(first), Some(last)) => Some(last.saturating_duration_since(first)),
+        _ => None,
+    };
+}
+

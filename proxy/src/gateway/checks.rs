@@ -1,0 +1,188 @@
+//! The stages that may say no, on a real request: signature, limits, cache.
+
+use std::sync::Arc;
+
+use pingora::protocols::http::ServerSession;
+
+use super::Stop;
+use super::arrival::{query, tell};
+use super::lane::Lane;
+use crate::cache::status::Status;
+use crate::cache::{Authorization, Question, Stored, Use};
+use crate::clock;
+use crate::exchange::{
+    CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
+};
+use crate::limit::concurrency::Permit;
+use crate::limit::{Decision, Subject, retry_after_s};
+use crate::refusal::{ErrorCode, Refusal};
+use crate::signature::Request;
+
+/// Asks the limits by address, before anything of the body has been read.
+pub(super) fn admit_address(
+    lane: &Lane,
+    session: &ServerSession,
+    exchange: &mut Exchange,
+) -> Result<(), Refusal> {
+    if !lane.limits.any_by_address() {
+        return Ok(());
+    }
+    let decision = lane.limits.admit_address(&subject(session, exchange));
+    settle_limit(lane, exchange, decision)
+}
+
+/// Asks all other limits.
+pub(super) fn admit(
+    lane: &Lane,
+    session: &ServerSession,
+    exchange: &mut Exchange,
+) -> Result<(), Refusal> {
+    let decision = lane.limits.admit(&subject(session, exchange));
+    settle_limit(lane, exchange, decision)
+}
+
+fn subject<'a>(session: &'a ServerSession, exchange: &'a Exchange) -> Subject<'a> {
+    Subject {
+        address: exchange.client_ip,
+        client: exchange.client_key.as_deref(),
+        platform: &exchange.platform,
+        headers: &session.req_header().headers,
+    }
+}
+
+fn settle_limit(
+    lane: &Lane,
+    exchange: &mut Exchange,
+    decision: Decision,
+) -> Result<(), Refusal> {
+    let (standing, refusal) = match decision {
+        Decision::Admitted(None) => return Ok(()),
+        Decision::Admitted(Some(standing)) => (standing, None),
+        Decision::Limited { standing, retry_after } => {
+            let detail = format!("limit \"{}\" is used up", standing.policy);
+            let refusal = Refusal::new(ErrorCode::RateLimited, detail);
+            (standing, Some(refusal.retry_after(retry_after_s(retry_after))))
+        }
+    };
+    let outcome = match refusal {
+        None => LimitOutcome::Admitted,
+        Some(_) => LimitOutcome::Limited,
+    };
+    exchange.answer_headers.retain(|(name, _)| !name.as_str().starts_with("ratelimit"));
+    if let Some(policy) = lane.limits.policy_header() {
+        tell(exchange, "ratelimit-policy", policy.clone());
+    }
+    tell(exchange, "ratelimit", standing.header());
+    exchange.limit = Some(standing.note(outcome));
+    refusal.map_or(Ok(()), Err)
+}
+
+/// A place among the requests at once.
+pub(super) fn enter(lane: &Lane) -> Result<Option<Permit>, Refusal> {
+    let Some(concurrency) = &lane.concurrency else {
+        return Ok(None);
+    };
+    match concurrency.try_enter() {
+        Some(permit) => Ok(Some(permit)),
+        None => {
+            let detail = format!("route {} has as many requests as it may", lane.config.name);
+            Err(Refusal::new(ErrorCode::OverCapacity, detail).retry_after(1))
+        }
+    }
+}
+
+/// Checks the signature over the raw bytes.
+pub(super) fn verify(
+    lane: &Lane,
+    session: &ServerSession,
+    exchange: &mut Exchange,
+    body: &[u8],
+) -> Result<(), Stop> {
+    let Some(gate) = &lane.gate else {
+        return Ok(());
+    };
+    let head = session.req_header();
+    let verdict = gate.check(
+        &Request {
+            method: &head.method,
+            path: &exchange.path,
+            query: query(&head.uri),
+            headers: &head.headers,
+            body,
+        },
+        clock::unix_now(),
+    );
+    exchange.signature = Some(SignatureNote {
+        scheme: verdict.scheme,
+        outcome: verdict.outcome,
+        key: verdict.key,
+    });
+    exchange.client_key = verdict.client;
+    let code = match verdict.outcome {
+        SignatureOutcome::Valid => return Ok(()),
+        SignatureOutcome::Handshake | SignatureOutcome::Duplicate => {
+            return Err(match verdict.answer {
+                Some(answer) => Stop::Platform(answer),
+                None => Refusal::new(ErrorCode::Internal, "a platform's answer is missing").into(),
+            });
+        }
+        SignatureOutcome::Missing => ErrorCode::SignatureMissing,
+        SignatureOutcome::Invalid => ErrorCode::SignatureInvalid,
+        SignatureOutcome::Expired => ErrorCode::SignatureExpired,
+        SignatureOutcome::Replayed => ErrorCode::SignatureReplayed,
+    };
+    Err(Refusal::new(code, verdict.detail).into())
+}
+
+/// What the cache knows.
+pub(super) enum Known {
+    Answer(Arc<Stored>, u64),
+    /// Nothing; what may be done with the answer.
+    Ask(Use),
+}
+
+/// Looks the question up.
+pub(super) fn look_up(
+    lane: &Lane,
+    session: &ServerSession,
+    exchange: &mut Exchange,
+    body: &[u8],
+) -> Known {
+    let Some(answers) = &lane.answers else {
+        return Known::Ask(Use::Bypass);
+    };
+    let head = session.req_header();
+    let address = exchange.client_key.is_none().then(|| exchange.client_ip.to_string());
+    let client = exchange.client_key.as_deref().or(address.as_deref()).unwrap_or_default();
+    let authorization = match &exchange.signature {
+        Some(signature) if signature.scheme == "bearer" => Authorization::Verified,
+        _ => Authorization::Forwarded,
+    };
+    let using = answers.consider(&Question {
+        method: &head.method,
+        path: &exchange.path,
+        query: query(&head.uri),
+        headers: &head.headers,
+        body,
+        client,
+        authorization,
+    });
+    let now = clock::unix_now();
+    let found = match &using {
+        Use::Full(key) => answers.lookup(key, now),
+        Use::Refresh(_) | Use::Bypass => None,
+    };
+    let (outcome, tier, status) = match (&found, &using) {
+        (Some(_), _) => (CacheOutcome::Hit, CacheTier::Memory, Status::Hit),
+        (None, Use::Full(_)) => (CacheOutcome::Miss, CacheTier::None, Status::Miss),
+        (None, Use::Refresh(_)) => (CacheOutcome::Bypass, CacheTier::None, Status::Refresh),
+        (None, Use::Bypass) => (CacheOutcome::Bypass, CacheTier::None, Status::Bypass),
+    };
+    let age_s = found.as_ref().map_or(0, |stored| stored.age_s(now));
+    exchange.cache = Some(CacheNote { outcome, tier, age_s });
+    tell(exchange, "cache-status", status.header());
+    match found {
+        Some(stored) => Known::Answer(stored, age_s),
+        None => Known::Ask(using),
+    }
+}

@@ -1,0 +1,242 @@
+//! Reads the head of an HTTP/1 request: bounded in bytes, and in time as a whole.
+//!
+//! pingora bounds the time of each read only, and gives no hook for a head that is too large, too
+//! slow or malformed. So the head is gathered here, whole, and handed to pingora's parser at once.
+
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncReadExt;
+
+use crate::clock;
+use crate::config::Limits;
+
+/// What a client with prior knowledge of HTTP/2 sends first (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const READ_BYTES: usize = 4096;
+
+/// What became of reading a head. The bytes are all that has been read.
+#[derive(Debug)]
+pub(crate) enum Head {
+    /// The head ends before `end`; what follows is body, or the next request.
+    Complete {
+        bytes: BytesMut,
+        end: usize,
+    },
+    /// The connection begins with the preface of HTTP/2.
+    Http2(BytesMut),
+    /// The client left, or had nothing to say in time, or the proxy is stopping.
+    Closed,
+    TimedOut(BytesMut),
+    TooLarge(BytesMut),
+    Malformed(BytesMut, &'static str),
+}
+
+/// Which protocols a connection may still turn out to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    Http1OrPreface,
+    Http1,
+}
+
+/// Reads one head. `bytes` holds what was read behind the previous request.
+pub(crate) async fn read(
+    stream: &mut Stream,
+    mut bytes: BytesMut,
+    expect: Expect,
+    limits: &Limits,
+    idle_timeout: Duration,
+    stopping: &mut ShutdownWatch,
+) -> Head {
+    let mut scanned = 0;
+    let mut deadline = None;
+    loop {
+        // RFC 9112, section 2.2: empty lines before a request line are ignored.
+        while scanned == 0 && bytes.starts_with(b"\r\n") {
+            bytes.advance(2);
+        }
+        if expect == Expect::Http1OrPreface && begins_alike(&bytes) {
+            if bytes.len() >= PREFACE.len() {
+                return Head::Http2(bytes);
+            }
+        } else if let Some(end) = end_of_head(&bytes, scanned) {
+            return judge(bytes, end, limits);
+        } else if let Some(flaw) = flaw(&bytes) {
+            return Head::Malformed(bytes, flaw);
+        }
+        if bytes.len() > limits.header_bytes {
+            return Head::TooLarge(bytes);
+        }
+        scanned = bytes.len();
+        let wait = if bytes.is_empty() {
+            idle_timeout
+        } else {
+            let now = clock::now();
+            let until = *deadline.get_or_insert(now + limits.header_timeout);
+            until.saturating_duration_since(now)
+        };
+        match more(stream, &mut bytes, wait, stopping).await {
+            More::Bytes => {}
+            More::TimedOut if !bytes.is_empty() => return Head::TimedOut(bytes),
+            More::TimedOut | More::Stopping => return Head::Closed,
+            More::Closed if bytes.is_empty() => return Head::Closed,
+            More::Closed => return Head::Malformed(bytes, "the head ends in its middle"),
+        }
+    }
+}
+
+enum More {
+    Bytes,
+    TimedOut,
+    Closed,
+    Stopping,
+}
+
+async fn more(
+    stream: &mut Stream,
+    bytes: &mut BytesMut,
+    wait: Duration,
+    stopping: &mut ShutdownWatch,
+) -> More {
+    let idle = bytes.is_empty();
+    bytes.reserve(READ_BYTES);
+    let read = pingora::time::timeout(wait, stream.read_buf(bytes));
+    tokio::select! {
+        biased;
+        read = read => match read {
+            Err(_) => More::TimedOut,
+            Ok(Ok(0) | Err(_)) => More::Closed,
+            Ok(Ok(_)) => More::Bytes,
+        },
+        // A connection between two requests is closed when the proxy stops; one that has begun a
+        // request may finish it.
+        () = stop(stopping), if idle => More::Stopping,
+    }
+}
+
+async fn stop(stopping: &mut ShutdownWatch) {
+    if stopping.wait_for(|stop| *stop).await.is_err() {
+        // The sender is gone with the process's own stop; the reads' deadline remains.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn begins_alike(bytes: &[u8]) -> bool {
+    let length = bytes.len().min(PREFACE.len());
+    length > 0 && bytes[..length] == PREFACE[..length]
+}
+
+/// The end of the head's empty line, looked for from shortly before what is new.
+fn end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
+    let from = scanned.saturating_sub(3);
+    memchr::memmem::find(&bytes[from..], b"\r\n\r\n").map(|at| from + at + 4)
+}
+
+const BARE_LINE_END: &str = "lines of the head end with CR LF";
+const FOLDED: &str = "a header line must not be folded over several lines";
+
+/// What is wrong with the lines of a head, as far as it has come. A line that ends with LF alone
+/// is refused, and so is a folded one (RFC 9112, section 5.2): whoever stands before or behind may
+/// see other lines than weir.
+fn flaw(head: &[u8]) -> Option<&'static str> {
+    memchr::memchr_iter(b'\n', head).find_map(|at| {
+        if at == 0 || head[at - 1] != b'\r' {
+            return Some(BARE_LINE_END);
+        }
+        matches!(head.get(at + 1), Some(b' ' | b'\t')).then_some(FOLDED)
+    })
+}
+
+fn judge(bytes: BytesMut, end: usize, limits: &Limits) -> Head {
+    if end > limits.header_bytes {
+        return Head::TooLarge(bytes);
+    }
+    match flaw(&bytes[..end]) {
+        Some(flaw) => Head::Malformed(bytes, flaw),
+        None => Head::Complete { bytes, end },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            header_bytes: 200,
+            header_timeout: Duration::from_millis(80),
+            buffered_bytes: 0,
+            connections: 1,
+            idle_timeout: Duration::from_millis(80),
+        }
+    }
+
+    async fn read_pieces(pieces: Vec<Vec<u8>>, expect: Expect, keep_open: bool) -> Head {
+        let (client, server) = tokio::io::duplex(64);
+        let (_stop, mut stopping) = tokio::sync::watch::channel(false);
+        let sender = tokio::spawn(async move {
+            let mut client = client;
+            for piece in pieces {
+                if tokio::io::AsyncWriteExt::write_all(&mut client, &piece).await.is_err() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            if keep_open {
+                std::future::pending::<()>().await;
+            }
+        });
+        let mut stream: Stream = Box::new(server);
+        let head = read(
+            &mut stream,
+            BytesMut::new(),
+            expect,
+            &limits(),
+            Duration::from_millis(80),
+            &mut stopping,
+        )
+        .await;
+        sender.abort();
+        head
+    }
+
+    #[tokio::test]
+    async fn a_head_is_found_however_it_is_split() {
+        let text = b"\r\nPOST /x HTTP/1.1\r\nHost: a\r\n\r\nbody";
+        for split in 1..text.len() {
+            let pieces = vec![text[..split].to_vec(), text[split..].to_vec()];
+            let Head::Complete { bytes, end } = read_pieces(pieces, Expect::Http1OrPreface, true).await
+            else {
+                panic!("split at {split}");
+            };
+            assert_eq!(&bytes[..end], b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_preface_is_http2_only_where_it_may_be() {
+        let head = read_pieces(vec![PREFACE.to_vec()], Expect::Http1OrPreface, true).await;
+        assert!(matches!(head, Head::Http2(bytes) if &bytes[..] == PREFACE));
+        let head = read_pieces(vec![PREFACE.to_vec()], Expect::Http1, true).await;
+        assert!(matches!(head, Head::Complete { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_dripping_or_large_or_sloppy_head_is_refused() {
+        let slow = read_pieces(vec![b"GET / HT".to_vec()], Expect::Http1, true).await;
+        assert!(matches!(slow, Head::TimedOut(_)), "{slow:?}");
+        let large = read_pieces(vec![vec![b'a'; 400]], Expect::Http1, true).await;
+        assert!(matches!(large, Head::TooLarge(_)), "{large:?}");
+        let cut = read_pieces(vec![b"GET / HTTP/1.1\r\nHos".to_vec()], Expect::Http1, false).await;
+        assert!(matches!(cut, Head::Malformed(..)), "{cut:?}");
+        let bare = read_pieces(vec![b"GET / HTTP/1.1\nHost: a\n\n".to_vec()], Expect::Http1, true).await;
+        assert!(matches!(bare, Head::Malformed(..)), "{bare:?}");
+        let folded = b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n".to_vec();
+        let folded = read_pieces(vec![folded], Expect::Http1, true).await;
+        assert!(matches!(folded, Head::Malformed(..)), "{folded:?}");
+        let silent = read_pieces(vec![], Expect::Http1, true).await;
+        assert!(matches!(silent, Head::Closed), "{silent:?}");
+    }
+}

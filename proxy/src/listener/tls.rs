@@ -1,0 +1,81 @@
+//! Certificates of the listeners, read again when their files change.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use rustls::crypto::ring;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::Tls;
+
+/// Gives each handshake the certificate that was read last.
+#[derive(Debug)]
+pub(crate) struct Certificates {
+    files: Tls,
+    current: ArcSwap<CertifiedKey>,
+    read_at: parking_lot::Mutex<Stamp>,
+}
+
+/// What tells a changed pair of files: their times of change.
+type Stamp = (Option<SystemTime>, Option<SystemTime>);
+
+impl Certificates {
+    /// Reads the pair of files.
+    ///
+    /// # Errors
+    /// A file that cannot be read, holds no certificate or key, or a key of another certificate.
+    pub(crate) fn load(files: &Tls) -> anyhow::Result<Arc<Self>> {
+        let stamp = stamp(files);
+        Ok(Arc::new(Certificates {
+            current: ArcSwap::from_pointee(read(files)?),
+            files: files.clone(),
+            read_at: parking_lot::Mutex::new(stamp),
+        }))
+    }
+
+    /// Reads the files again when they have changed. A pair that is wrong (or half written) leaves
+    /// the one in use and is tried again at the next change.
+    pub(crate) fn refresh(&self) {
+        let now = stamp(&self.files);
+        if *self.read_at.lock() == now {
+            return;
+        }
+        match read(&self.files) {
+            Ok(pair) => {
+                self.current.store(Arc::new(pair));
+                *self.read_at.lock() = now;
+                log::info!("read the certificate {} again", self.files.certificate.display());
+            }
+            Err(error) => log::warn!("the certificate in use stays: {error:#}"),
+        }
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+}
+
+fn stamp(files: &Tls) -> Stamp {
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    (changed(&files.certificate), changed(&files.key))
+}
+
+fn read(files: &Tls) -> anyhow::Result<CertifiedKey> {
+    let path = files.certificate.display();
+    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect)
+        .with_context(|| format!("cannot read the certificate {path}"))?;
+    anyhow::ensure!(!chain.is_empty(), "no certificate in {path}");
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .with_context(|| format!("cannot read the key {}", files.key.display()))?;
+    CertifiedKey::from_der(chain, key, &ring::default_provider())
+        .with_context(|| format!("the key {} does not fit {path}", files.key.display()))
+}
