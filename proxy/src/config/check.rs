@@ -1,0 +1,205 @@
+//! From raw settings to a [`Config`]: what goes together, what names what, what files are there.
+//!
+//! A part that is wrong gives `None`, and its mistake has been told; all other parts are still looked
+//! at.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::decode::Setting;
+use super::lists::At;
+use super::mistake::Findings;
+use super::raw;
+use super::tree::Place;
+use super::values::Text;
+use super::{Admin, Config, Limits, Listen, Tls};
+use crate::record;
+
+mod alerts;
+mod backend;
+mod pending;
+mod reach;
+mod route;
+mod signature;
+
+/// The whole file. `None` when anything is wrong.
+pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config> {
+    pending::warn(file, findings);
+    let listen = listen(file, findings);
+    let admin = file
+        .admin
+        .value()
+        .and_then(|admin| self::admin(admin, file, findings));
+    let backends = backend::check(file, findings);
+    let limits = file.limits.value();
+    let routes = route::check(file, findings);
+    if let Some(alerts) = file.alerts.value() {
+        alerts::check(alerts, findings);
+    }
+    let trusted_proxies = file.trusted_proxies.value()?;
+    Some(Config {
+        listen: listen?,
+        limits: checked_limits(limits?)?,
+        trusted_proxies: trusted_proxies
+            .0
+            .iter()
+            .map(|network| network.value.0)
+            .collect(),
+        admin: admin?,
+        backends: backends?,
+        routes: routes?,
+        events: events(file.events.value()?)?,
+        drain: file.shutdown.value()?.drain.get()?.0,
+    })
+}
+
+fn listen(file: &raw::File, findings: &mut Findings) -> Option<Vec<Listen>> {
+    let mut listen = Vec::new();
+    let mut taken: Vec<SocketAddr> = Vec::new();
+    for At { value: raw, .. } in &file.listen.value()?.0 {
+        let tls = raw.tls.value().map(|tls| self::tls(tls, findings));
+        let Some(address) = raw.address.get() else {
+            continue;
+        };
+        if address.port() != 0 && taken.contains(&address) {
+            let message = "this address is listened on already; each stands once";
+            findings.mistake(raw.address.place, message);
+        }
+        taken.push(address);
+        let tls = match tls {
+            Some(None) => continue,
+            Some(tls) => tls,
+            None => None,
+        };
+        listen.push(Listen { address, tls });
+    }
+    Some(listen)
+}
+
+fn tls(raw: &raw::Tls, findings: &mut Findings) -> Option<Tls> {
+    let certificate = readable(&raw.certificate, findings);
+    let key = readable(&raw.key, findings);
+    Some(Tls {
+        certificate: certificate?,
+        key: key?,
+    })
+}
+
+/// A file that is there and may be read. What is in it is looked at when it is used.
+fn readable(path: &Setting<Text>, findings: &mut Findings) -> Option<PathBuf> {
+    let Text(text) = path.value()?;
+    let found = std::fs::metadata(text).and_then(|metadata| {
+        if metadata.is_file() {
+            std::fs::File::open(text).map(drop)
+        } else {
+            Err(std::io::Error::other("it is not a file"))
+        }
+    });
+    match found {
+        Ok(()) => Some(PathBuf::from(text)),
+        Err(error) => {
+            findings.mistake(path.place, format!("the file cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+fn admin(raw: &raw::Admin, file: &raw::File, findings: &mut Findings) -> Option<Admin> {
+    let address = raw.address.get()?;
+    if !address.ip().is_loopback() && raw.token.is_absent() {
+        findings.mistake(
+            raw.address.place,
+            "the admin address is not a loopback one, so `token` must be set (and not come out empty)",
+        );
+    }
+    let listened = file.listen.value().is_some_and(|listen| {
+        let mut addresses = listen.0.iter().map(|listen| listen.value.address.get());
+        address.port() != 0 && addresses.any(|other| other == Some(address))
+    });
+    if listened {
+        findings.mistake(
+            raw.address.place,
+            "requests are taken on this address already; give the admin side its own",
+        );
+    }
+    Some(Admin {
+        address,
+        token: raw.token.value().map(|token| Arc::from(token.0.as_str())),
+    })
+}
+
+fn checked_limits(raw: &raw::Limits) -> Option<Limits> {
+    Some(Limits {
+        header_bytes: usize::try_from(raw.header_bytes.get()?.0).ok()?,
+        header_timeout: raw.header_timeout.get()?.0,
+        buffered_bytes: raw.buffered_bytes.get()?.0,
+        connections: usize::try_from(raw.connections.get()?.0).ok()?,
+        idle_timeout: raw.idle_timeout.get()?.0,
+    })
+}
+
+fn events(raw: &raw::events::Events) -> Option<record::Config> {
+    let file = match raw.file.value() {
+        None => None,
+        Some(file) => Some(record::FileConfig {
+            path: PathBuf::from(&file.path.value()?.0),
+            rotate_at_bytes: file.rotate_at.get()?.0,
+            keep: file.keep.get()?.0,
+        }),
+    };
+    Some(record::Config {
+        stdout: raw.stdout.get()?,
+        file,
+        environment: raw.environment.value()?.0.clone(),
+    })
+}
+
+/// Tells of every name that stands before it in the same list.
+fn refuse_duplicates<'s>(
+    what: &str,
+    names: impl Iterator<Item = (&'s str, Place)>,
+    findings: &mut Findings,
+) {
+    let mut seen: HashMap<&str, Place> = HashMap::new();
+    for (name, place) in names {
+        if let Some(first) = seen.insert(name, place) {
+            let line = first.line;
+            findings.mistake(
+                place,
+                format!("a {what} before it, on line {line}, has this name; names stand once"),
+            );
+        }
+    }
+}
+
+/// The canonical form that a path of the file must already have.
+///
+/// # Errors
+/// What to write instead; it repeats the path, unless parts of it came from elsewhere.
+fn canonical(path: &str, setting: &Setting<Text>) -> Result<(), String> {
+    use crate::route::path::{BadPath, canonical};
+    if path.contains(['?', '#']) {
+        return Err("a path has no query and no fragment; leave `?` and `#` out".to_owned());
+    }
+    if !path.starts_with('/') {
+        return Err("a path begins with `/`".to_owned());
+    }
+    match canonical(path) {
+        Ok(form) if form == path => Ok(()),
+        Ok(form) if setting.may_be_shown() => Err(format!(
+            "a path stands in its canonical form; write `{form}`"
+        )),
+        Ok(_) => {
+            Err("a path stands in its canonical form; this one comes out otherwise".to_owned())
+        }
+        Err(BadPath::NotAbsolute) => Err("a path begins with `/`".to_owned()),
+        Err(BadPath::EncodedNul) => Err("a path holds no NUL".to_owned()),
+        Err(BadPath::InvalidEscape) => {
+            Err("`%` in a path is followed by two hex digits".to_owned())
+        }
+        Err(BadPath::InvalidUtf8) => Err("the escapes of a path must be UTF-8".to_owned()),
+        Err(BadPath::AboveRoot) => Err("`..` leads above the root of the path".to_owned()),
+    }
+}
