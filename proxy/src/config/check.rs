@@ -174,32 +174,49 @@ fn refuse_duplicates<'s>(
     }
 }
 
-/// The canonical form that a path of the file must already have.
-///
-/// # Errors
-/// What to write instead; it repeats the path, unless parts of it came from elsewhere.
-fn canonical(path: &str, setting: &Setting<Text>) -> Result<(), String> {
+/// Whether a path of the file stands in its canonical form, as [`crate::route::path`] defines it.
+enum Form {
+    Canonical,
+    /// What to write instead.
+    Other(String),
+    /// It has none, for this reason.
+    None(String),
+}
+
+fn form_of(path: &str) -> Form {
     use crate::route::path::{BadPath, canonical};
-    if path.contains(['?', '#']) {
-        return Err("a path has no query and no fragment; leave `?` and `#` out".to_owned());
-    }
+    let none = |why: &str| Form::None(why.to_owned());
     if !path.starts_with('/') {
-        return Err("a path begins with `/`".to_owned());
+        return none("a path begins with `/`");
+    }
+    if path.contains(['?', '#']) {
+        return none("a path has no query and no fragment; leave `?` and `#` out");
     }
     match canonical(path) {
-        Ok(form) if form == path => Ok(()),
-        Ok(form) if setting.may_be_shown() => Err(format!(
-            "a path stands in its canonical form; write `{form}`"
-        )),
-        Ok(_) => {
-            Err("a path stands in its canonical form; this one comes out otherwise".to_owned())
-        }
-        Err(BadPath::NotAbsolute) => Err("a path begins with `/`".to_owned()),
-        Err(BadPath::EncodedNul) => Err("a path holds no NUL".to_owned()),
-        Err(BadPath::InvalidEscape) => {
-            Err("`%` in a path is followed by two hex digits".to_owned())
-        }
-        Err(BadPath::InvalidUtf8) => Err("the escapes of a path must be UTF-8".to_owned()),
-        Err(BadPath::AboveRoot) => Err("`..` leads above the root of the path".to_owned()),
+        Ok(form) if form == path => Form::Canonical,
+        Ok(form) => Form::Other(form.into_owned()),
+        Err(BadPath::EncodedNul) => none("a path holds no NUL"),
+        Err(BadPath::InvalidEscape) => none("`%` in a path is followed by two hex digits"),
+        Err(BadPath::InvalidUtf8) => none("the escapes of a path must be UTF-8"),
+        Err(BadPath::AboveRoot) => none("`..` leads above the root of the path"),
+        Err(_) => none(
+            "this path has no canonical form; leave out backslashes, control characters and dot segments",
+        ),
     }
+}
+
+/// Tells of a path that is not canonical; the form is shown unless parts of it came from elsewhere.
+fn refuse_form(form: Form, setting: &Setting<Text>, findings: &mut Findings) -> Option<()> {
+    let message = match form {
+        Form::Canonical => return Some(()),
+        Form::None(why) => why,
+        Form::Other(form) if setting.may_be_shown() => {
+            format!("a path stands in its canonical form; write `{form}`")
+        }
+        Form::Other(_) => {
+            "a path stands in its canonical form; this one comes out otherwise".into()
+        }
+    };
+    findings.mistake(setting.place, message);
+    None
 }

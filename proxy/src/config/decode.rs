@@ -128,6 +128,8 @@ pub(super) enum Presence {
 pub(super) struct Setting<T> {
     /// Of the value; of the mapping when the key is left out.
     pub(super) place: Place,
+    /// Of the key.
+    pub(super) key_place: Place,
     /// `routes[0].cache.ttl`.
     pub(super) path: String,
     /// What became of its `${...}`.
@@ -241,61 +243,65 @@ impl<'n> Block<'n> {
         presence: Presence,
         findings: &mut Findings,
     ) -> Setting<T> {
-        findings.within(key, |findings| {
-            let written = self.entries.iter().find(|(name, _)| name.text == key);
-            let node = written.map(|(_, node)| node).filter(|node| {
-                !node.is_empty()
-                    || matches!(presence, Presence::Guard)
-                    || (T::takes_empty() && !matches!(node.kind, Kind::Null))
-            });
-            let (place, source, value) = match node {
-                Some(node) if node.is_empty() && !T::takes_empty() => {
-                    let message = format!(
-                        "`{key}` is empty, which would leave it open; give it a value or remove the key"
-                    );
-                    let place = written.map_or(node.place, |(name, _)| name.place);
-                    findings.mistake(place, message);
-                    (place, Source::Written, None)
-                }
-                Some(node) => (node.place, Source::Written, T::decode(node, findings)),
-                None => {
-                    let place = written.map_or(self.place, |(name, _)| name.place);
-                    self.left_out(key, presence, place, written.is_some(), findings)
-                }
-            };
-            let path = findings.path().to_owned();
-            let substitution = match node.map(|node| &node.kind) {
-                Some(Kind::Scalar(scalar)) => scalar.substitution,
-                _ => Substitution::None,
-            };
-            Setting { place, path, substitution, source, value }
-        })
+        findings.within(key, |findings| self.read(key, presence, findings))
     }
 
-    fn left_out<T: Decode>(
+    fn read<T: Decode>(
         &self,
-        key: &str,
+        key: &'static str,
         presence: Presence,
-        place: Place,
-        has_key: bool,
         findings: &mut Findings,
-    ) -> (Place, Source, Option<T>) {
-        match presence {
-            Presence::Optional | Presence::Guard => (place, Source::LeftOut, None),
-            Presence::Default(text) => {
-                let value = default_node(text, place).and_then(|node| T::decode(&node, findings));
-                (place, Source::LeftOut, value)
+    ) -> Setting<T> {
+        let entry = self.entries.iter().find(|(name, _)| name.text == key);
+        let key_place = entry.map_or(self.place, |(name, _)| name.place);
+        let mut setting = Setting {
+            place: key_place,
+            key_place,
+            path: findings.path().to_owned(),
+            substitution: Substitution::None,
+            source: Source::LeftOut,
+            value: None,
+        };
+        match entry {
+            Some((_, node)) if !node.is_empty() || is_empty_text::<T>(node) => {
+                setting.place = node.place;
+                setting.source = Source::Written;
+                setting.substitution = node.substitution();
+                setting.value = T::decode(node, findings);
             }
-            Presence::Required => {
-                if has_key {
-                    findings.mistake(place, format!("`{key}` is empty, and it is needed"));
-                } else if !self.meant.contains(&key) {
-                    findings.mistake(place, format!("the key `{key}` is missing here"));
+            Some(_) if matches!(presence, Presence::Guard) => {
+                let remedy = "which would leave it open; give it a value or remove the key";
+                findings.mistake(key_place, format!("`{key}` is empty, {remedy}"));
+                setting.source = Source::Written;
+            }
+            _ => match presence {
+                Presence::Optional | Presence::Guard => {}
+                Presence::Default(text) => {
+                    let node = default_node(text, key_place);
+                    setting.value = node.and_then(|node| T::decode(&node, findings));
                 }
-                (place, Source::Missing, None)
-            }
+                Presence::Required => {
+                    setting.source = Source::Missing;
+                    self.tell_missing(key, entry.is_some(), key_place, findings);
+                }
+            },
+        }
+        setting
+    }
+
+    fn tell_missing(&self, key: &str, has_key: bool, place: Place, findings: &mut Findings) {
+        if has_key {
+            findings.mistake(place, format!("`{key}` is empty, and it is needed"));
+        } else if !self.meant.contains(&key) {
+            findings.mistake(place, format!("the key `{key}` is missing here"));
         }
     }
+}
+
+/// Written as `""` where that is a value. One whose variables came out empty is as if left out.
+fn is_empty_text<T: Decode>(node: &Node) -> bool {
+    let is_text = matches!(node.kind, Kind::Scalar(_));
+    T::takes_empty() && is_text && node.substitution() == Substitution::None
 }
 
 /// The tree of a default; every place in it is that of the mapping it was left out of.

@@ -90,7 +90,7 @@ impl<K: Scalar, V: Scalar> Decode for Entries<K, V> {
                     None
                 }
             };
-            if value.is_empty() || came_out_empty(value) {
+            if value.is_empty() || value.substitution() == Substitution::Empty {
                 continue;
             }
             let text = findings.within(&key.text, |findings| V::decode(value, findings));
@@ -109,8 +109,4 @@ impl<K: Scalar, V: Scalar> Decode for Entries<K, V> {
     fn schema(definitions: &mut Definitions) -> Value {
         json!({"type": "object", "additionalProperties": <V as Decode>::schema(definitions)})
     }
-}
-
-fn came_out_empty(node: &Node) -> bool {
-    matches!(&node.kind, Kind::Scalar(scalar) if scalar.substitution == Substitution::Empty)
 }

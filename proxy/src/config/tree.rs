@@ -91,6 +91,13 @@ impl Node {
         }
     }
 
+    pub(super) fn substitution(&self) -> Substitution {
+        match &self.kind {
+            Kind::Scalar(scalar) => scalar.substitution,
+            _ => Substitution::None,
+        }
+    }
+
     fn count(&self) -> usize {
         match &self.kind {
             Kind::Sequence(items) => 1 + items.iter().map(Node::count).sum::<usize>(),

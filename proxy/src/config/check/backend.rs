@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::{canonical, refuse_duplicates};
+use super::{form_of, refuse_duplicates, refuse_form};
 use crate::backend::{Config, Endpoint};
 use crate::config::decode::{Setting, nearest};
 use crate::config::mistake::Findings;
@@ -86,9 +86,7 @@ fn path_prefix(raw: &Backend, findings: &mut Findings) -> String {
     if prefix.is_empty() {
         return String::new();
     }
-    if let Err(message) = canonical(prefix, &raw.path_prefix) {
-        findings.mistake(raw.path_prefix.place, message);
-    }
+    refuse_form(form_of(prefix), &raw.path_prefix, findings);
     prefix.to_owned()
 }
 

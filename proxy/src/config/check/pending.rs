@@ -35,7 +35,7 @@ impl Pending<'_> {
     fn key<T>(&mut self, setting: &Setting<T>, instead: &str) {
         if setting.is_written() {
             let does = format!("is not in this version yet; {instead}");
-            self.findings.warn(&setting.path, setting.place, &does);
+            self.findings.warn(&setting.path, setting.key_place, &does);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{backend, canonical, reach, refuse_duplicates, signature};
+use super::{Form, backend, form_of, reach, refuse_duplicates, refuse_form, signature};
 use crate::config::declare::Word;
 use crate::config::decode::Setting;
 use crate::config::lists::At;
@@ -88,16 +88,22 @@ fn one(
 fn path(raw: &Setting<Text>, findings: &mut Findings) -> Option<PathPattern> {
     let Text(text) = raw.value()?;
     let prefix = text.strip_suffix('*');
-    let bare = prefix.unwrap_or(text);
-    let wrong = if bare.contains('*') {
-        Some("`*` may only stand at the end of a path".to_owned())
-    } else {
-        canonical(bare, raw).err()
-    };
-    if let Some(message) = wrong {
-        findings.mistake(raw.place, message);
+    if prefix.unwrap_or(text).contains('*') {
+        findings.mistake(raw.place, "`*` may only stand at the end of a path");
         return None;
     }
+    let form = match prefix {
+        // A prefix may end inside a segment: `/a/.*` stands for `/a/.env`. So it is looked at with
+        // one more character behind it.
+        Some(prefix) if !prefix.is_empty() => match form_of(&format!("{prefix}x")) {
+            Form::Other(form) => {
+                Form::Other(format!("{}*", form.strip_suffix('x').unwrap_or(&form)))
+            }
+            form => form,
+        },
+        _ => form_of(text),
+    };
+    refuse_form(form, raw, findings)?;
     Some(match prefix {
         Some(prefix) => PathPattern::Prefix(prefix.to_owned()),
         None => PathPattern::Exact(text.clone()),

@@ -199,7 +199,7 @@ routes:
     signature:
       - {scheme: bearer, secrets: [k1, "sha256:0000000000000000000000000000000000000000000000000000000000000abc"]}
       - {scheme: hmac, secrets: [MDE=], key_header: X-K, timestamp_header: X-T, id_header: X-I, signature_header: X-S,
-         prefix: "", signed: "{method}{path}{query}{timestamp}{body}", algorithm: sha512, key_encoding: base64,
+         prefix: "", signed: "{method} {path}?{query}|{timestamp}|{body}", algorithm: sha512, key_encoding: base64,
          signature_encoding: base64, tolerance: 1m, replay: 0s}
       - {scheme: simple_sha256, secrets: [s]}
       - {scheme: feishu, verification_token: t}
@@ -235,7 +235,7 @@ routes:
     assert!(described(&bearer.scheme).starts_with("bearer own=k1|sha256:0000"));
     assert_eq!(
         described(&own.signature[1].scheme),
-        "hmac own=MDE= x-k x-t x-i x-s  {method}{path}{query}{timestamp}{body} Sha512 Base64 Base64"
+        "hmac own=MDE= x-k x-t x-i x-s  {method} {path}?{query}|{timestamp}|{body} Sha512 Base64 Base64"
     );
     assert_eq!(own.signature[1].replay, Duration::ZERO);
     assert_eq!(described(&own.signature[3].scheme), "feishu  Some(\"t\")");

@@ -119,6 +119,22 @@ fn a_header_with_an_empty_variable_is_left_out() {
 }
 
 #[test]
+fn an_empty_text_is_a_value_only_where_it_is_written() {
+    for (prefix, value) in [("''", ""), ("'${NOT_SET:-}'", "v1="), ("", "v1=")] {
+        let text = format!(
+            "backends: [{{name: a, endpoints: ['http://a']}}]\nroutes: [{{name: r, path: /, backend: a, \
+             signature: {{scheme: hmac, secrets: [s], prefix: {prefix}}}}}]\n"
+        );
+        let config = loaded(&text).unwrap().config;
+        let crate::signature::SchemeConfig::Hmac(hmac) = &config.routes[0].signature[0].scheme
+        else {
+            panic!("not hmac");
+        };
+        assert_eq!(hmac.prefix, value, "{prefix}");
+    }
+}
+
+#[test]
 fn the_place_of_a_missing_variable_is_its_own() {
     let text = format!("{LEAST}events: {{environment: \"a ${{HOST}} ${{NO_A}} ${{NO_B}}\"}}\n");
     let mistakes = loaded(&text).unwrap_err();

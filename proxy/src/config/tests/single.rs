@@ -185,6 +185,36 @@ fn route_with(extra: &str) -> String {
 }
 
 #[test]
+fn paths_that_are_not_canonical() {
+    let cases = r#"
+path: /a/../b => 3:11 canonical form & write `/b`
+path: //a => 3:11 write `/a`
+path: /a%41 => 3:11 write `/aA`
+path: /a%2fb => 3:11 write `/a%2Fb`
+path: '/a/./b*' => 3:11 write `/a/b*`
+path: //* => 3:11 write `/*`
+path: /.. => 3:11 above the root
+path: /a%00 => 3:11 no NUL
+path: /a%zz => 3:11 two hex digits
+path: /%ff => 3:11 UTF-8
+path: '*' => 3:11 begins with `/`
+"#;
+    for (extra, line, column, parts) in table(cases) {
+        assert_told(&route_with(&extra), line, column, &parts);
+    }
+    let mistakes = wrong(
+        LEAST
+            .replace("8000']", "8000'], path_prefix: //v1")
+            .as_str(),
+    );
+    assert!(
+        mistakes.list[0].message.contains("write `/v1`"),
+        "{mistakes}"
+    );
+    right(&route_with("path: '/a/.*'"));
+}
+
+#[test]
 fn in_a_signature() {
     // The braces open in column 16 of line 3.
     let cases = r#"
