@@ -4,21 +4,20 @@
 //! at.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::decode::Setting;
-use super::lists::At;
 use super::mistake::Findings;
 use super::raw;
 use super::tree::Place;
 use super::values::Text;
-use super::{Admin, Config, Limits, Listen, Tls};
+use super::{Admin, Config, Limits};
 use crate::record;
 
 mod alerts;
 mod backend;
+mod listen;
 mod pending;
 mod reach;
 mod route;
@@ -27,7 +26,7 @@ mod signature;
 /// The whole file. `None` when anything is wrong.
 pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config> {
     pending::warn(file, findings);
-    let listen = listen(file, findings);
+    let listen = listen::check(file, findings);
     let admin = file
         .admin
         .value()
@@ -53,57 +52,6 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
         events: events(file.events.value()?)?,
         drain: file.shutdown.value()?.drain.get()?.0,
     })
-}
-
-fn listen(file: &raw::File, findings: &mut Findings) -> Option<Vec<Listen>> {
-    let mut listen = Vec::new();
-    let mut taken: Vec<SocketAddr> = Vec::new();
-    for At { value: raw, .. } in &file.listen.value()?.0 {
-        let tls = raw.tls.value().map(|tls| self::tls(tls, findings));
-        let Some(address) = raw.address.get() else {
-            continue;
-        };
-        if address.port() != 0 && taken.contains(&address) {
-            let message = "this address is listened on already; each stands once";
-            findings.mistake(raw.address.place, message);
-        }
-        taken.push(address);
-        let tls = match tls {
-            Some(None) => continue,
-            Some(tls) => tls,
-            None => None,
-        };
-        listen.push(Listen { address, tls });
-    }
-    Some(listen)
-}
-
-fn tls(raw: &raw::Tls, findings: &mut Findings) -> Option<Tls> {
-    let certificate = readable(&raw.certificate, findings);
-    let key = readable(&raw.key, findings);
-    Some(Tls {
-        certificate: certificate?,
-        key: key?,
-    })
-}
-
-/// A file that is there and may be read. What is in it is looked at when it is used.
-fn readable(path: &Setting<Text>, findings: &mut Findings) -> Option<PathBuf> {
-    let Text(text) = path.value()?;
-    let found = std::fs::metadata(text).and_then(|metadata| {
-        if metadata.is_file() {
-            std::fs::File::open(text).map(drop)
-        } else {
-            Err(std::io::Error::other("it is not a file"))
-        }
-    });
-    match found {
-        Ok(()) => Some(PathBuf::from(text)),
-        Err(error) => {
-            findings.mistake(path.place, format!("the file cannot be read: {error}"));
-            None
-        }
-    }
 }
 
 fn admin(raw: &raw::Admin, file: &raw::File, findings: &mut Findings) -> Option<Admin> {

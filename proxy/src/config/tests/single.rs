@@ -306,6 +306,27 @@ fn certificates_must_be_there() {
 }
 
 #[test]
+fn certificates_hold_what_they_should() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("a.pem"), folder.path().join("b.pem"));
+    let pem = |label: &str| format!("-----BEGIN {label}-----\nMAo=\n-----END {label}-----\n");
+    let text = format!(
+        "{LEAST}listen: [{{address: '0.0.0.0:1', tls: {{certificate: {}, key: {}}}}}]\n",
+        certificate.display(),
+        key.display()
+    );
+    std::fs::write(&certificate, pem("CERTIFICATE")).unwrap();
+    std::fs::write(&key, pem("PRIVATE KEY")).unwrap();
+    let listen = right(&text).config.listen;
+    assert_eq!(listen[0].tls.as_ref().unwrap().key, key);
+    std::fs::write(&certificate, pem("PRIVATE KEY")).unwrap();
+    std::fs::write(&key, "very secret, but no PEM").unwrap();
+    let shown = wrong(&text).to_string();
+    assert!(shown.contains("no certificate in PEM") && shown.contains("no private key in PEM"));
+    assert!(!shown.contains("very secret"), "{shown}");
+}
+
+#[test]
 fn an_empty_file_says_what_is_missing() {
     for text in ["", "\n\n", "# nothing\n", "---\n", "~"] {
         let mistakes = wrong(text);
