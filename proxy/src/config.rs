@@ -159,12 +159,12 @@ pub fn parse(
         check::check(&raw, &mut findings)
     });
     match config {
-        Some(config) if findings.is_right() => Ok(Loaded {
+        Some(config) if findings.mistakes() == 0 => Ok(Loaded {
             config,
             warnings: findings.into_warnings(),
         }),
         _ => {
-            if findings.is_right() {
+            if findings.mistakes() == 0 {
                 findings.mistake(
                     tree::Place::START,
                     "the file was not understood; this is a mistake of weir: please report it",

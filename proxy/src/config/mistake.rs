@@ -110,8 +110,9 @@ impl Findings {
         value
     }
 
-    pub(super) fn is_right(&self) -> bool {
-        self.mistakes.is_empty()
+    /// How many mistakes have been told so far.
+    pub(super) fn mistakes(&self) -> usize {
+        self.mistakes.len()
     }
 
     /// The warnings in the order of the file.
