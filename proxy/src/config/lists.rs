@@ -31,7 +31,9 @@ impl<T: Decode, const MIN: usize> Decode for List<T, MIN> {
             findings.mistake(node.place, "the list is empty; at least one is needed");
             return None;
         }
-        Some(List(decode_items(items, findings)))
+        let values = decode_items(items, findings);
+        // With too few that are right the list means something else than was written.
+        (values.len() >= MIN).then_some(List(values))
     }
 
     fn schema(definitions: &mut Definitions) -> Value {
