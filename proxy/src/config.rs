@@ -1,9 +1,11 @@
-//! The configuration: a file is read into raw settings that keep their place (`raw`), checked as a
-//! whole (`check`), and becomes a [`Config`] that every room can rely on.
+//! The configuration: a file becomes a tree that keeps its places (`tree`), its `${...}` are filled
+//! (`interpolate`), it is read into raw settings (`raw`, declared once for reading, defaults and
+//! schema), checked as a whole (`check`), and becomes a [`Config`] that every room can rely on.
 //!
 //! Nothing here opens a port or a connection. All mistakes of a file are reported at once, each with
 //! its line, column and what to write instead; a configuration with a mistake is never used.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +14,26 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::{backend, record, route};
+use decode::Decode;
+use mistake::Findings;
 
+mod check;
+mod declare;
+mod decode;
+mod interpolate;
+mod lists;
+mod mistake;
+mod raw;
+mod schema;
+mod tree;
 pub mod units;
+mod url;
+mod values;
+
+pub use mistake::{Mistake, Mistakes};
+
+#[cfg(test)]
+mod tests;
 
 /// A configuration that has been checked whole.
 #[derive(Clone, Debug)]
@@ -58,11 +78,21 @@ pub struct Limits {
 }
 
 /// The operator's side.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Admin {
     pub address: SocketAddr,
     /// `None` only on a loopback address.
     pub token: Option<Arc<str>>,
+}
+
+// The token never reaches a log, also not through `{:?}`.
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("config::Admin")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A checked configuration and what its author should know all the same.
@@ -74,41 +104,42 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Everything that is wrong with one file, in the order of its lines. `Display` is what `weir check`
-/// prints: place, what is wrong, the line itself, what is expected.
-#[derive(Debug)]
-pub struct Mistakes {
-    pub file: PathBuf,
-    pub list: Vec<Mistake>,
-}
+/// The largest file that is read: far more than any real configuration.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// One mistake; line and column count from 1 (0, 0 for the file as a whole).
-#[derive(Clone, Debug)]
-pub struct Mistake {
-    pub line: usize,
-    pub column: usize,
-    pub message: String,
-    /// The text of the line; secrets that came from the environment are not in it.
-    pub source_line: String,
-}
-
-impl std::fmt::Display for Mistakes {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let _ = formatter;
-        todo!("config helper")
-    }
-}
-
-impl std::error::Error for Mistakes {}
-
-/// Reads and checks the file at `path`.
+/// Reads and checks the file at `path`; `${NAME}` is taken from the environment of the process.
 ///
 /// # Errors
 /// Every mistake in it, or that it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Mistakes> {
-    let text = std::fs::read_to_string(path);
-    let _ = text;
-    todo!("config helper")
+    let text = read(path)?;
+    parse(&text, path, &|name| std::env::var(name).ok())
+}
+
+fn read(path: &Path) -> Result<String, Mistakes> {
+    let cannot = |why: String| Mistakes::of_file(path, format!("cannot be read: {why}"));
+    let of_error = |error: std::io::Error| {
+        match error.kind() {
+        std::io::ErrorKind::NotFound => cannot(
+            "there is no such file; name another with --config FILE, or try `weir demo`, which needs none"
+                .to_owned(),
+        ),
+        _ => cannot(error.to_string()),
+    }
+    };
+    let file = std::fs::File::open(path).map_err(of_error)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(of_error)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(cannot(format!("it is larger than {FILE_BYTES_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        cannot(format!("line {line} is not UTF-8; save the file as UTF-8"))
+    })
 }
 
 /// Checks a configuration given as text; `file` is what messages call it. `environment` answers for
@@ -121,12 +152,31 @@ pub fn parse(
     file: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Mistakes> {
-    let _ = (text, file, environment);
-    todo!("config helper")
+    let mut findings = Findings::default();
+    let config = tree::parse(text, &mut findings).and_then(|mut root| {
+        interpolate::interpolate(&mut root, text, environment, &mut findings);
+        let raw = raw::File::decode(&root, &mut findings)?;
+        check::check(&raw, &mut findings)
+    });
+    match config {
+        Some(config) if findings.mistakes() == 0 => Ok(Loaded {
+            config,
+            warnings: findings.into_warnings(),
+        }),
+        _ => {
+            if findings.mistakes() == 0 {
+                findings.mistake(
+                    tree::Place::START,
+                    "the file was not understood; this is a mistake of weir: please report it",
+                );
+            }
+            Err(findings.into_mistakes(file, text))
+        }
+    }
 }
 
 /// The JSON Schema (2020-12) of the file, for editors.
 #[must_use]
 pub fn schema() -> serde_json::Value {
-    todo!("config helper")
+    schema::schema_of::<raw::File>()
 }

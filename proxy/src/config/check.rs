@@ -1,0 +1,170 @@
+//! From raw settings to a [`Config`]: what goes together, what names what, what files are there.
+//!
+//! A part that is wrong gives `None`, and its mistake has been told; all other parts are still looked
+//! at.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::decode::Setting;
+use super::mistake::Findings;
+use super::raw;
+use super::tree::Place;
+use super::values::Text;
+use super::{Admin, Config, Limits};
+use crate::record;
+
+mod alerts;
+mod backend;
+mod listen;
+mod pending;
+mod reach;
+mod route;
+mod signature;
+
+/// The whole file. `None` when anything is wrong.
+pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config> {
+    pending::warn(file, findings);
+    let listen = listen::check(file, findings);
+    let admin = file
+        .admin
+        .value()
+        .and_then(|admin| self::admin(admin, file, findings));
+    let backends = backend::check(file, findings);
+    let limits = file.limits.value();
+    let routes = route::check(file, findings);
+    if let Some(alerts) = file.alerts.value() {
+        alerts::check(alerts, findings);
+    }
+    let trusted_proxies = file.trusted_proxies.value()?;
+    Some(Config {
+        listen: listen?,
+        limits: checked_limits(limits?)?,
+        trusted_proxies: trusted_proxies
+            .0
+            .iter()
+            .map(|network| network.value.0)
+            .collect(),
+        admin: admin?,
+        backends: backends?,
+        routes: routes?,
+        events: events(file.events.value()?)?,
+        drain: file.shutdown.value()?.drain.get()?.0,
+    })
+}
+
+fn admin(raw: &raw::Admin, file: &raw::File, findings: &mut Findings) -> Option<Admin> {
+    let address = raw.address.get()?;
+    if !address.ip().is_loopback() && raw.token.is_absent() {
+        findings.mistake(
+            raw.address.place,
+            "the admin address is not a loopback one, so `token` must be set (and not come out empty)",
+        );
+    }
+    let listened = file.listen.value().is_some_and(|listen| {
+        let mut addresses = listen.0.iter().map(|listen| listen.value.address.get());
+        address.port() != 0 && addresses.any(|other| other == Some(address))
+    });
+    if listened {
+        findings.mistake(
+            raw.address.place,
+            "requests are taken on this address already; give the admin side its own",
+        );
+    }
+    Some(Admin {
+        address,
+        token: raw.token.value().map(|token| Arc::from(token.0.as_str())),
+    })
+}
+
+fn checked_limits(raw: &raw::Limits) -> Option<Limits> {
+    Some(Limits {
+        header_bytes: usize::try_from(raw.header_bytes.get()?.0).ok()?,
+        header_timeout: raw.header_timeout.get()?.0,
+        buffered_bytes: raw.buffered_bytes.get()?.0,
+        connections: usize::try_from(raw.connections.get()?.0).ok()?,
+        idle_timeout: raw.idle_timeout.get()?.0,
+    })
+}
+
+fn events(raw: &raw::events::Events) -> Option<record::Config> {
+    let file = match raw.file.value() {
+        None => None,
+        Some(file) => Some(record::FileConfig {
+            path: PathBuf::from(&file.path.value()?.0),
+            rotate_at_bytes: file.rotate_at.get()?.0,
+            keep: file.keep.get()?.0,
+        }),
+    };
+    Some(record::Config {
+        stdout: raw.stdout.get()?,
+        file,
+        environment: raw.environment.value()?.0.clone(),
+    })
+}
+
+/// Tells of every name that stands before it in the same list.
+fn refuse_duplicates<'s>(
+    what: &str,
+    names: impl Iterator<Item = (&'s str, Place)>,
+    findings: &mut Findings,
+) {
+    let mut seen: HashMap<&str, Place> = HashMap::new();
+    for (name, place) in names {
+        if let Some(first) = seen.insert(name, place) {
+            let line = first.line;
+            findings.mistake(
+                place,
+                format!("a {what} before it, on line {line}, has this name; names stand once"),
+            );
+        }
+    }
+}
+
+/// Whether a path of the file stands in its canonical form, as [`crate::route::path`] defines it.
+enum Form {
+    Canonical,
+    /// What to write instead.
+    Other(String),
+    /// It has none, for this reason.
+    None(String),
+}
+
+fn form_of(path: &str) -> Form {
+    use crate::route::path::{BadPath, canonical};
+    let none = |why: &str| Form::None(why.to_owned());
+    if !path.starts_with('/') {
+        return none("a path begins with `/`");
+    }
+    if path.contains(['?', '#']) {
+        return none("a path has no query and no fragment; leave `?` and `#` out");
+    }
+    match canonical(path) {
+        Ok(form) if form == path => Form::Canonical,
+        Ok(form) => Form::Other(form.into_owned()),
+        Err(BadPath::EncodedNul) => none("a path holds no NUL"),
+        Err(BadPath::InvalidEscape) => none("`%` in a path is followed by two hex digits"),
+        Err(BadPath::InvalidUtf8) => none("the escapes of a path must be UTF-8"),
+        Err(BadPath::AboveRoot) => none("`..` leads above the root of the path"),
+        Err(_) => none(
+            "this path has no canonical form; leave out backslashes, control characters and dot segments",
+        ),
+    }
+}
+
+/// Tells of a path that is not canonical; the form is shown unless parts of it came from elsewhere.
+fn refuse_form(form: Form, setting: &Setting<Text>, findings: &mut Findings) -> Option<()> {
+    let message = match form {
+        Form::Canonical => return Some(()),
+        Form::None(why) => why,
+        Form::Other(form) if setting.may_be_shown() => {
+            format!("a path stands in its canonical form; write `{form}`")
+        }
+        Form::Other(_) => {
+            "a path stands in its canonical form; this one comes out otherwise".into()
+        }
+    };
+    findings.mistake(setting.place, message);
+    None
+}

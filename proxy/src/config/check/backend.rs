@@ -1,0 +1,177 @@
+//! `backends`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use super::{form_of, refuse_duplicates, refuse_form};
+use crate::backend::{Config, Endpoint};
+use crate::config::decode::{Setting, nearest};
+use crate::config::mistake::Findings;
+use crate::config::raw::File;
+use crate::config::raw::backend::Backend;
+use crate::config::values::Name;
+
+/// Headers that frame a message: weir writes them for every request itself.
+const OWN_HEADERS: &[HeaderName] = &[
+    http::header::CONNECTION,
+    http::header::CONTENT_LENGTH,
+    http::header::TE,
+    http::header::TRAILER,
+    http::header::TRANSFER_ENCODING,
+    http::header::UPGRADE,
+];
+
+pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Arc<Config>>> {
+    let backends: Vec<&Backend> = file
+        .backends
+        .value()?
+        .0
+        .iter()
+        .map(|at| &at.value)
+        .collect();
+    let named = backends
+        .iter()
+        .filter_map(|backend| Some((backend.name.value()?.0.as_str(), backend.name.place)));
+    refuse_duplicates("backend", named, findings);
+    fallbacks(&backends, findings);
+    let mut checked = Vec::with_capacity(backends.len());
+    for backend in backends {
+        let config = one(backend, findings);
+        checked.extend(config.map(Arc::new));
+    }
+    Some(checked)
+}
+
+fn one(raw: &Backend, findings: &mut Findings) -> Option<Config> {
+    let path_prefix = path_prefix(raw, findings);
+    let request_headers = request_headers(raw, findings);
+    if let Some(check) = raw.health_check.value()
+        && let Some(path) = check.path.value()
+        && !path.0.starts_with('/')
+    {
+        findings.mistake(check.path.place, "a path begins with `/`");
+    }
+    let pool = raw.pool.value()?;
+    Some(Config {
+        name: Arc::from(raw.name.value()?.0.as_str()),
+        endpoints: raw
+            .endpoints
+            .value()?
+            .0
+            .iter()
+            .map(|at| Endpoint {
+                uri: at.value.uri.clone(),
+                text: Arc::from(at.value.text.as_str()),
+            })
+            .collect(),
+        path_prefix,
+        connect_timeout: raw.connect_timeout.get()?.0,
+        first_byte_timeout: raw.first_byte_timeout.get()?.0,
+        idle_timeout: raw.idle_timeout.get()?.0,
+        total_timeout: raw.total_timeout.get()?.0,
+        pool_idle_connections: usize::try_from(pool.idle_connections.get()?.0).ok()?,
+        pool_idle_timeout: pool.idle_timeout.get()?.0,
+        request_headers,
+    })
+}
+
+/// Without a slash at its end: the path of a request begins with one.
+fn path_prefix(raw: &Backend, findings: &mut Findings) -> String {
+    let Some(text) = raw.path_prefix.value() else {
+        return String::new();
+    };
+    let prefix = text.0.strip_suffix('/').unwrap_or(&text.0);
+    if prefix.is_empty() {
+        return String::new();
+    }
+    refuse_form(form_of(prefix), &raw.path_prefix, findings);
+    prefix.to_owned()
+}
+
+fn request_headers(raw: &Backend, findings: &mut Findings) -> Vec<(HeaderName, http::HeaderValue)> {
+    let Some(headers) = raw.request_headers.value() else {
+        return Vec::new();
+    };
+    let names = headers
+        .0
+        .iter()
+        .map(|(name, _)| (name.value.as_str(), name.place));
+    refuse_duplicates("header", names, findings);
+    for (name, _) in &headers.0 {
+        if OWN_HEADERS.contains(&name.value) {
+            let message = format!(
+                "weir sets `{}` itself for every request; leave it out",
+                name.value
+            );
+            findings.mistake(name.place, message);
+        }
+    }
+    headers
+        .0
+        .iter()
+        .map(|(name, value)| (name.value.clone(), value.value.0.clone()))
+        .collect()
+}
+
+/// Each names another backend, and following them comes to an end.
+fn fallbacks(backends: &[&Backend], findings: &mut Findings) {
+    for backend in backends {
+        let is_known = position(&backend.fallback, backends, findings).is_some();
+        if is_known && goes_round(backend, backends) {
+            findings.mistake(
+                backend.fallback.place,
+                "these fallbacks go round in a circle; the last one has none",
+            );
+        }
+    }
+}
+
+fn goes_round<'b>(start: &'b Backend, backends: &[&'b Backend]) -> bool {
+    let mut seen = HashSet::new();
+    let mut next = Some(start);
+    while let Some(backend) = next {
+        let Some(name) = backend.name.value() else {
+            return false;
+        };
+        if !seen.insert(name.0.as_str()) {
+            // Only those on the circle are told, not those that lead to it.
+            return start.name.value().is_some_and(|start| start.0 == name.0);
+        }
+        let fallback = backend.fallback.value();
+        next = fallback.and_then(|fallback| {
+            let mut all = backends.iter().copied();
+            all.find(|other| other.name.value().is_some_and(|name| name.0 == fallback.0))
+        });
+    }
+    false
+}
+
+/// Where the backend that a key names stands in the list.
+pub(super) fn position(
+    named: &Setting<Name>,
+    backends: &[&Backend],
+    findings: &mut Findings,
+) -> Option<usize> {
+    let Name(name) = named.value()?;
+    let is_named = |backend: &&Backend| backend.name.value().is_some_and(|other| other.0 == *name);
+    let position = backends.iter().position(is_named);
+    // A name that is itself a mistake may be the one that is meant.
+    let are_all_right = backends
+        .iter()
+        .all(|backend| backend.name.value().is_some());
+    if position.is_none() && are_all_right {
+        let known: Vec<&str> = backends
+            .iter()
+            .filter(|backend| backend.name.may_be_shown())
+            .filter_map(|backend| Some(backend.name.value()?.0.as_str()))
+            .collect();
+        let message = match nearest(name, &known) {
+            Some(near) => format!("no backend has this name; did you mean `{near}`?"),
+            None => format!("no backend has this name; there are: {}", known.join(", ")),
+        };
+        findings.mistake(named.place, message);
+    }
+    position
+}

@@ -1,0 +1,115 @@
+//! Keys that are read and checked, but whose feature is not built in this version: each that stands
+//! in the file is warned of by name. A feature that is switched off is none.
+
+use crate::config::decode::Setting;
+use crate::config::mistake::Findings;
+use crate::config::raw::File;
+use crate::config::raw::backend::{Backend, LoadBalancing};
+use crate::config::raw::events::{Content, Events, Traces};
+use crate::config::raw::route::Route;
+
+pub(super) fn warn(file: &File, findings: &mut Findings) {
+    let mut pending = Pending { findings };
+    pending.key(&file.redis, "everything stays in this process");
+    for backend in file.backends.value().map_or(&[][..], |list| &list.0) {
+        pending.backend(&backend.value);
+    }
+    for route in file.routes.value().map_or(&[][..], |list| &list.0) {
+        pending.route(&route.value);
+    }
+    if let Some(events) = file.events.value() {
+        pending.events(events);
+    }
+    if let Some(traces) = file.traces.value() {
+        pending.traces(traces);
+    }
+    pending.key(&file.alerts, "no rule is looked at and nobody is told");
+}
+
+struct Pending<'f> {
+    findings: &'f mut Findings,
+}
+
+impl Pending<'_> {
+    /// Warns when the key stands in the file.
+    fn key<T>(&mut self, setting: &Setting<T>, instead: &str) {
+        if setting.is_written() {
+            let does = format!("is not in this version yet; {instead}");
+            self.findings.warn(&setting.path, setting.key_place, &does);
+        }
+    }
+
+    /// Warns when the key stands in the file with a value that switches something on.
+    fn key_if<T: Copy>(
+        &mut self,
+        setting: &Setting<T>,
+        is_on: impl FnOnce(T) -> bool,
+        instead: &str,
+    ) {
+        if setting.get().is_some_and(is_on) {
+            self.key(setting, instead);
+        }
+    }
+
+    fn backend(&mut self, backend: &Backend) {
+        let in_turn = "endpoints are asked in turn";
+        self.key_if(
+            &backend.load_balancing,
+            |way| way != LoadBalancing::RoundRobin,
+            in_turn,
+        );
+        self.key(&backend.retry, "each request is tried once");
+        self.key(
+            &backend.circuit_breaker,
+            "failing endpoints are asked all the same",
+        );
+        self.key(&backend.health_check, "every endpoint counts as healthy");
+        self.key(&backend.fallback, "no other backend is tried");
+    }
+
+    fn route(&mut self, route: &Route) {
+        for limit in route.rate_limits.value().map_or(&[][..], |list| &list.0) {
+            self.key(&limit.value.tokens, "tokens are not limited");
+            let here = "the limit counts in this process";
+            self.key_if(&limit.value.shared, |shared| shared, here);
+        }
+        if let Some(cache) = route.cache.value() {
+            self.key_if(&cache.http, |http| http, "nothing is kept on this route");
+            let each = "each question is asked on its own";
+            self.key_if(&cache.coalesce, |coalesce| coalesce, each);
+        }
+        let has_rounds = route
+            .conversation
+            .value()
+            .and_then(|kept| kept.rounds.get());
+        if has_rounds.is_none_or(|rounds| rounds.0 > 0) {
+            self.key(&route.conversation, "no turns are kept");
+        }
+    }
+
+    fn events(&mut self, events: &Events) {
+        self.key(
+            &events.spool,
+            "events go to the file and the standard output",
+        );
+        self.key(
+            &events.elasticsearch,
+            "events go to the file and the standard output",
+        );
+        let no_text = "nothing of prompts and answers is kept";
+        self.key_if(&events.content, |content| content != Content::None, no_text);
+        self.key_if(
+            &events.sample,
+            |share| share.0 < 1.0,
+            "every request is recorded",
+        );
+        self.key(&events.audit, "changes are not recorded");
+    }
+
+    fn traces(&mut self, traces: &Traces) {
+        let instead = "trace context is handed on and nothing is exported";
+        self.key(&traces.otlp, instead);
+        self.key(&traces.sample, instead);
+        self.key(&traces.trust_incoming, instead);
+    }
+}

@@ -1,0 +1,54 @@
+//! Routes that no request can reach any more.
+//!
+//! The first route whose path matches decides; only routes with exactly the same path are told apart
+//! by method. A wider route that comes first therefore hides a narrower one whatever their methods.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::config::mistake::Findings;
+use crate::config::raw::route::Route;
+use crate::route::{Config, PathPattern};
+
+pub(super) fn warn(routes: &[(Arc<Config>, &Route)], findings: &mut Findings) {
+    for (position, (route, raw)) in routes.iter().enumerate() {
+        let earlier = routes[..position].iter().map(|(config, _)| &**config);
+        if let Some(hiding) = hidden_by(route, earlier).and_then(|hiding| routes.get(hiding)) {
+            let line = hiding.1.name.place.line;
+            let does =
+                format!("can never be reached: the route on line {line} takes all its requests");
+            let path = raw.name.path.trim_end_matches(".name");
+            findings.warn(path, raw.name.place, &does);
+        }
+    }
+}
+
+/// The position of the route that takes the last of the requests of `route`.
+fn hidden_by<'r>(route: &Config, earlier: impl Iterator<Item = &'r Config>) -> Option<usize> {
+    let mut methods_left: Vec<&Method> = route.methods.iter().collect();
+    let mut is_same_path_seen = false;
+    for (position, other) in earlier.enumerate() {
+        if other.path == route.path {
+            is_same_path_seen = true;
+            methods_left.retain(|method| !other.methods.contains(method));
+            let takes_all =
+                other.methods.is_empty() || (methods_left.is_empty() && !route.methods.is_empty());
+            if takes_all {
+                return Some(position);
+            }
+        } else if !is_same_path_seen && covers(&other.path, &route.path) {
+            return Some(position);
+        }
+    }
+    None
+}
+
+fn covers(wide: &PathPattern, narrow: &PathPattern) -> bool {
+    match (wide, narrow) {
+        (PathPattern::Prefix(prefix), PathPattern::Exact(path) | PathPattern::Prefix(path)) => {
+            path.starts_with(prefix.as_str())
+        }
+        (PathPattern::Exact(_), _) => false,
+    }
+}

@@ -1,0 +1,220 @@
+//! `routes`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+
+use super::{Form, backend, form_of, reach, refuse_duplicates, refuse_form, signature};
+use crate::config::declare::Word;
+use crate::config::decode::Setting;
+use crate::config::lists::At;
+use crate::config::mistake::Findings;
+use crate::config::raw::backend::Backend;
+use crate::config::raw::route::{Cache, RateLimit, Route, Scope};
+use crate::config::raw::signature::Scheme;
+use crate::config::raw::{File, Limits};
+use crate::config::values::Text;
+use crate::route::{Config, PathPattern};
+use crate::{cache, limit};
+
+/// What events say where no route matched.
+const RESERVED_NAME: &str = "none";
+
+pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Arc<Config>>> {
+    let routes: Vec<&Route> = file.routes.value()?.0.iter().map(|at| &at.value).collect();
+    let named = routes
+        .iter()
+        .filter_map(|route| Some((route.name.value()?.0.as_str(), route.name.place)));
+    refuse_duplicates("route", named, findings);
+    let backends: Option<Vec<&Backend>> = file
+        .backends
+        .value()
+        .map(|backends| backends.0.iter().map(|at| &at.value).collect());
+    let limits = file.limits.value();
+    let mut checked = Vec::with_capacity(routes.len());
+    for route in &routes {
+        if let Some(config) = one(route, backends.as_deref(), limits, findings) {
+            checked.push((Arc::new(config), *route));
+        }
+    }
+    reach::warn(&checked, findings);
+    Some(checked.into_iter().map(|(config, _)| config).collect())
+}
+
+fn one(
+    raw: &Route,
+    backends: Option<&[&Backend]>,
+    limits: Option<&Limits>,
+    findings: &mut Findings,
+) -> Option<Config> {
+    let name = raw.name.value().map(|name| name.0.as_str());
+    if name == Some(RESERVED_NAME) {
+        let message = "`none` is what events say where no route matched; call it something else";
+        findings.mistake(raw.name.place, message);
+    }
+    let path = path(&raw.path, findings);
+    let backend = backends.and_then(|backends| backend::position(&raw.backend, backends, findings));
+    let signature = signature::check(raw, findings);
+    let rate_limits = rate_limits(raw, findings);
+    let cache = match raw.cache.value() {
+        None => None,
+        Some(cache) => self::cache(cache, findings)?,
+    };
+    let limits = limits?;
+    Some(Config {
+        name: Arc::from(name?),
+        path: path?,
+        methods: methods(raw),
+        backend: backend?,
+        platform: Arc::from(platform(raw)),
+        allow: raw
+            .allow
+            .value()
+            .map(|allow| allow.0.iter().map(|network| network.value.0).collect())
+            .unwrap_or_default(),
+        signature: signature?,
+        rate_limits,
+        concurrency: raw
+            .concurrency
+            .get()
+            .and_then(|count| usize::try_from(count.0).ok()),
+        cache,
+        body_bytes: raw.body_bytes.get().or(limits.body_bytes.get())?.0,
+        body_timeout: raw.body_timeout.get().or(limits.body_timeout.get())?.0,
+    })
+}
+
+fn path(raw: &Setting<Text>, findings: &mut Findings) -> Option<PathPattern> {
+    let Text(text) = raw.value()?;
+    let prefix = text.strip_suffix('*');
+    if prefix.unwrap_or(text).contains('*') {
+        findings.mistake(raw.place, "`*` may only stand at the end of a path");
+        return None;
+    }
+    let form = match prefix {
+        // A prefix may end inside a segment: `/a/.*` stands for `/a/.env`. So it is looked at with
+        // one more character behind it.
+        Some(prefix) if !prefix.is_empty() => match form_of(&format!("{prefix}x")) {
+            Form::Other(form) => {
+                Form::Other(format!("{}*", form.strip_suffix('x').unwrap_or(&form)))
+            }
+            form => form,
+        },
+        _ => form_of(text),
+    };
+    refuse_form(form, raw, findings)?;
+    Some(match prefix {
+        Some(prefix) => PathPattern::Prefix(prefix.to_owned()),
+        None => PathPattern::Exact(text.clone()),
+    })
+}
+
+fn methods(raw: &Route) -> Vec<Method> {
+    let mut methods: Vec<Method> = Vec::new();
+    for At { value, .. } in raw.methods.value().map_or(&[][..], |methods| &methods.0) {
+        if let Ok(method) = Method::from_bytes(value.word().as_bytes())
+            && !methods.contains(&method)
+        {
+            methods.push(method);
+        }
+    }
+    methods
+}
+
+/// What the file says, else the platform of the first scheme that has one.
+fn platform(raw: &Route) -> &str {
+    if let Some(platform) = raw.platform.value() {
+        return &platform.0;
+    }
+    let signatures = raw.signature.value().map_or(&[][..], |list| &list.0);
+    signatures
+        .iter()
+        .filter_map(|at| platform_of(at.value.scheme.get()?))
+        .next()
+        .unwrap_or("api")
+}
+
+fn platform_of(scheme: Scheme) -> Option<&'static str> {
+    match scheme {
+        Scheme::Feishu | Scheme::FeishuCard => Some("feishu"),
+        Scheme::Dingtalk | Scheme::DingtalkEvent => Some("dingtalk"),
+        Scheme::Meta => Some("whatsapp"),
+        Scheme::Wecom
+        | Scheme::Slack
+        | Scheme::Telegram
+        | Scheme::Discord
+        | Scheme::Github
+        | Scheme::Stripe
+        | Scheme::Line => Some(scheme.word()),
+        Scheme::Hmac
+        | Scheme::Bearer
+        | Scheme::StandardWebhooks
+        | Scheme::SimpleSha256
+        | Scheme::HttpMessageSignatures => None,
+    }
+}
+
+/// Limits on tokens are left out: they are not in this version yet, and have been warned of.
+fn rate_limits(raw: &Route, findings: &mut Findings) -> Vec<limit::Config> {
+    let limits = raw.rate_limits.value().map_or(&[][..], |list| &list.0);
+    let named = limits
+        .iter()
+        .filter_map(|at| Some((at.value.name.value()?.0.as_str(), at.value.name.place)));
+    refuse_duplicates("rate limit of this route", named, findings);
+    limits
+        .iter()
+        .filter_map(|at| rate_limit(at, findings))
+        .collect()
+}
+
+fn rate_limit(
+    At { place, value }: &At<RateLimit>,
+    findings: &mut Findings,
+) -> Option<limit::Config> {
+    if value.rate.is_absent() && value.tokens.is_absent() {
+        findings.mistake(*place, "a limit needs a `rate` or `tokens`");
+    }
+    if value.rate.is_written() && value.tokens.is_written() {
+        let message = "a limit has a `rate` or `tokens`, not both; write two limits";
+        findings.mistake(value.tokens.place, message);
+    }
+    let rate = value.rate.get()?;
+    // One second's worth, and never less than a single request.
+    let period_s = u32::try_from(rate.period.as_secs())
+        .unwrap_or(u32::MAX)
+        .max(1);
+    let burst = match value.burst.get() {
+        Some(burst) => burst.0,
+        None => (rate.count / period_s).max(1),
+    };
+    Some(limit::Config {
+        name: Arc::from(value.name.value()?.0.as_str()),
+        rate: rate.count,
+        period: rate.period,
+        burst,
+        by: value.by.value()?.0.clone(),
+    })
+}
+
+/// `None` when wrong; `Some(None)` when no answers are kept.
+fn cache(raw: &Cache, findings: &mut Findings) -> Option<Option<cache::Config>> {
+    let http = raw.http.get()?;
+    if http && raw.answers.get() == Some(true) {
+        findings.mistake(
+            raw.http.place,
+            "`answers` and `http` are two kinds of cache; a route has one of them",
+        );
+    }
+    let is_kept = raw.answers.get().unwrap_or(!http);
+    let ttl = raw.ttl.get()?.0;
+    let config = cache::Config {
+        memory_bytes: raw.memory.get()?.0,
+        ttl: ttl.max(Duration::from_millis(1)),
+        scope: match raw.scope.get()? {
+            Scope::Client => cache::Scope::Client,
+            Scope::Route => cache::Scope::Route,
+        },
+    };
+    Some(is_kept.then_some(config))
+}

@@ -1,0 +1,163 @@
+//! The two declarations that raw settings are made of.
+
+use super::tree::Place;
+
+/// What a mapping of the file holds.
+pub(super) trait Written {
+    /// The keys that stand in it, with the places of their values.
+    fn written(&self) -> Vec<(&'static str, Place)>;
+}
+
+/// One word of a closed set.
+pub(super) trait Word {
+    /// As the file writes it.
+    fn word(self) -> &'static str;
+}
+
+/// `r#for` is the key `for`.
+pub(super) const fn key_name(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}
+
+/// A mapping with known keys. Each key says what it means, its type, and in brackets what happens
+/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`.
+macro_rules! settings {
+    (
+        $(#[doc = $about:literal])*
+        struct $name:ident {
+            $(
+                $(#[doc = $key_about:literal])*
+                $key:ident: $type:ty [$($presence:tt)+]
+            ),+ $(,)?
+        }
+    ) => {
+        $(#[doc = $about])*
+        pub(in crate::config) struct $name {
+            $(
+                $(#[doc = $key_about])*
+                pub(in crate::config) $key: $crate::config::decode::Setting<$type>,
+            )+
+        }
+
+        impl $name {
+            const KEYS: &'static [&'static str] =
+                &[$($crate::config::declare::key_name(stringify!($key))),+];
+        }
+
+        impl $crate::config::declare::Written for $name {
+            fn written(&self) -> Vec<(&'static str, $crate::config::tree::Place)> {
+                let mut written = Vec::new();
+                $(
+                    if self.$key.is_written() {
+                        let key = $crate::config::declare::key_name(stringify!($key));
+                        written.push((key, self.$key.place));
+                    }
+                )+
+                written
+            }
+        }
+
+        impl $crate::config::decode::Decode for $name {
+            fn decode(
+                node: &$crate::config::tree::Node,
+                findings: &mut $crate::config::mistake::Findings,
+            ) -> Option<Self> {
+                let block = $crate::config::decode::Block::open(node, Self::KEYS, findings)?;
+                Some($name {
+                    $(
+                        $key: block.setting(
+                            $crate::config::declare::key_name(stringify!($key)),
+                            $crate::config::declare::presence!($($presence)+),
+                            findings,
+                        ),
+                    )+
+                })
+            }
+
+            fn schema(
+                definitions: &mut $crate::config::schema::Definitions,
+            ) -> serde_json::Value {
+                definitions.mapping(stringify!($name), concat!($($about),*), |mapping| {
+                    $(
+                        mapping.key::<$type>(
+                            $crate::config::declare::key_name(stringify!($key)),
+                            concat!($($key_about),*),
+                            $crate::config::declare::presence!($($presence)+),
+                        );
+                    )+
+                })
+            }
+        }
+    };
+}
+
+macro_rules! presence {
+    (required) => {
+        $crate::config::decode::Presence::Required
+    };
+    (optional) => {
+        $crate::config::decode::Presence::Optional
+    };
+    (guard) => {
+        $crate::config::decode::Presence::Guard
+    };
+    (default $text:literal) => {
+        $crate::config::decode::Presence::Default($text)
+    };
+}
+
+/// One word of a closed set.
+macro_rules! choice {
+    (
+        $(#[doc = $about:literal])*
+        enum $name:ident {
+            $($variant:ident = $word:literal),+ $(,)?
+        }
+    ) => {
+        $(#[doc = $about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(in crate::config) enum $name {
+            $($variant),+
+        }
+
+        impl $name {
+            const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+
+        impl $crate::config::declare::Word for $name {
+            fn word(self) -> &'static str {
+                match self {
+                    $($name::$variant => $word),+
+                }
+            }
+        }
+
+        impl $crate::config::decode::Scalar for $name {
+            fn expected() -> String {
+                match Self::WORDS {
+                    [one] => format!("`{one}`"),
+                    words => format!("one of `{}`", words.join("`, `")),
+                }
+            }
+
+            fn read(text: &str) -> Result<Self, $crate::config::decode::Wrong> {
+                match text {
+                    $($word => Ok($name::$variant),)+
+                    _ => Err(match $crate::config::decode::nearest(text, Self::WORDS) {
+                        Some(near) => $crate::config::decode::Wrong::Near(near),
+                        None => $crate::config::decode::Wrong::Unexpected,
+                    }),
+                }
+            }
+
+            fn schema() -> serde_json::Value {
+                serde_json::json!({"type": "string", "enum": Self::WORDS})
+            }
+        }
+    };
+}
+
+pub(super) use {choice, presence, settings};

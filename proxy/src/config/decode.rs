@@ -1,0 +1,344 @@
+//! From the tree to raw settings. One declaration (`settings!`, `choice!`, or a [`Scalar`]) gives the
+//! type, its keys, its defaults, how it is read and its JSON Schema: nothing can drift apart.
+//!
+//! Reading never stops at a mistake: a wrong value is told and left out, and the rest goes on.
+
+use serde_json::{Value, json};
+
+use super::mistake::Findings;
+use super::schema::Definitions;
+use super::tree::{self, Key, Kind, Node, Place, Substitution};
+
+/// What can be read from a node.
+pub(super) trait Decode: Sized {
+    /// `None` when it is wrong; then the mistake has been told.
+    fn decode(node: &Node, findings: &mut Findings) -> Option<Self>;
+
+    fn schema(definitions: &mut Definitions) -> Value;
+
+    /// Whether an empty text is a value like any other.
+    fn takes_empty() -> bool {
+        false
+    }
+}
+
+/// What is written as one word or text.
+pub(super) trait Scalar: Sized {
+    /// A secret is never shown in a message.
+    const SECRET: bool = false;
+    const TAKES_EMPTY: bool = false;
+
+    /// What should stand there: `a duration such as 30s`.
+    fn expected() -> String;
+
+    /// # Errors
+    /// What is wrong with the text, without repeating it.
+    fn read(text: &str) -> Result<Self, Wrong>;
+
+    /// What it looks like in the schema; `${...}` is allowed everywhere and not part of it.
+    fn schema() -> Value;
+
+    /// Looks at a value that is right.
+    fn notice(text: &str, place: Place, findings: &mut Findings) {
+        let _ = (text, place, findings);
+    }
+}
+
+/// Why a text is no value.
+pub(super) enum Wrong {
+    /// It is not what was expected.
+    Unexpected,
+    /// The same, with the known word that is nearest.
+    Near(&'static str),
+    /// Something that needs its own sentence.
+    Because(String),
+}
+
+impl<T: Scalar> Decode for T {
+    fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
+        let scalar = match &node.kind {
+            Kind::Wrong => return None,
+            Kind::Scalar(scalar) => scalar,
+            _ => {
+                let message = format!("expected {}, found {}", T::expected(), node.described());
+                findings.mistake(node.place, message);
+                return None;
+            }
+        };
+        if node.is_empty() && !T::TAKES_EMPTY {
+            let message = if T::SECRET {
+                "the secret is empty; anybody could know it".to_owned()
+            } else {
+                format!("expected {}, found an empty value", T::expected())
+            };
+            findings.mistake(node.place, message);
+            return None;
+        }
+        let wrong = match T::read(&scalar.text) {
+            Ok(value) => {
+                T::notice(&scalar.text, node.place, findings);
+                return Some(value);
+            }
+            Err(wrong) => wrong,
+        };
+        let found = if T::SECRET {
+            String::new()
+        } else {
+            format!(", found `{}`", shortened(&scalar.written))
+        };
+        let message = match wrong {
+            Wrong::Because(message) => message,
+            Wrong::Unexpected => format!("expected {}{found}", T::expected()),
+            Wrong::Near(known) => {
+                format!("expected {}{found}; did you mean `{known}`?", T::expected())
+            }
+        };
+        findings.mistake(node.place, message);
+        None
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        definitions.or_placeholder(T::schema())
+    }
+
+    fn takes_empty() -> bool {
+        T::TAKES_EMPTY
+    }
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= 60 {
+        return text.to_owned();
+    }
+    text.chars().take(57).chain("...".chars()).collect()
+}
+
+/// What a left-out key means.
+#[derive(Clone, Copy)]
+pub(super) enum Presence {
+    Required,
+    Optional,
+    /// May be left out, but what is written must not come out empty: an empty lock is no lock.
+    Guard,
+    /// This text, in YAML.
+    Default(&'static str),
+}
+
+/// The value of one key, and where it comes from.
+pub(super) struct Setting<T> {
+    /// Of the value; of the mapping when the key is left out.
+    pub(super) place: Place,
+    /// Of the key.
+    pub(super) key_place: Place,
+    /// `routes[0].cache.ttl`.
+    pub(super) path: String,
+    /// What became of its `${...}`.
+    substitution: Substitution,
+    source: Source,
+    value: Option<T>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Written,
+    LeftOut,
+    /// Left out although it is needed: a mistake.
+    Missing,
+}
+
+impl<T> Setting<T> {
+    /// `None` when it is left out without a default, or wrong.
+    pub(super) fn value(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
+    /// Whether a message may repeat the value: nothing in it came from elsewhere.
+    pub(super) fn may_be_shown(&self) -> bool {
+        self.substitution == Substitution::None
+    }
+
+    pub(super) fn is_written(&self) -> bool {
+        self.source == Source::Written
+    }
+
+    /// Left out without a default: neither wrong nor there.
+    pub(super) fn is_absent(&self) -> bool {
+        self.source == Source::LeftOut && self.value.is_none()
+    }
+}
+
+impl<T: Copy> Setting<T> {
+    pub(super) fn get(&self) -> Option<T> {
+        self.value
+    }
+}
+
+/// Whatever stands there: the block of a feature whose keys are not settled.
+pub(super) struct Anything;
+
+impl Decode for Anything {
+    fn decode(_: &Node, _: &mut Findings) -> Option<Self> {
+        Some(Anything)
+    }
+
+    fn schema(_: &mut Definitions) -> Value {
+        json!({})
+    }
+}
+
+pub(super) fn mapping_of<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n [(Key, Node)]> {
+    match &node.kind {
+        Kind::Mapping(entries) => Some(entries),
+        Kind::Wrong => None,
+        _ => {
+            let message = format!("expected a mapping of keys, found {}", node.described());
+            findings.mistake(node.place, message);
+            None
+        }
+    }
+}
+
+/// A mapping whose keys are known, while it is read.
+pub(super) struct Block<'n> {
+    place: Place,
+    entries: &'n [(Key, Node)],
+    /// Keys that an unknown one was probably meant to be: that they are missing is told by that.
+    meant: Vec<&'static str>,
+}
+
+impl<'n> Block<'n> {
+    /// Tells of every key that is not in `known`.
+    pub(super) fn open(
+        node: &'n Node,
+        known: &[&'static str],
+        findings: &mut Findings,
+    ) -> Option<Self> {
+        let entries = mapping_of(node, findings)?;
+        let mut meant = Vec::new();
+        for (key, _) in entries {
+            if !known.contains(&key.text.as_str()) {
+                let written = shortened(&key.text);
+                let message = match nearest(&key.text, known) {
+                    Some(near) => {
+                        meant.push(near);
+                        format!("unknown key `{written}`; did you mean `{near}`?")
+                    }
+                    None => format!("unknown key `{written}`; known here: {}", known.join(", ")),
+                };
+                findings.mistake(key.place, message);
+            }
+        }
+        let place = node.place;
+        Some(Block {
+            place,
+            entries,
+            meant,
+        })
+    }
+
+    /// The value of one key.
+    pub(super) fn setting<T: Decode>(
+        &self,
+        key: &'static str,
+        presence: Presence,
+        findings: &mut Findings,
+    ) -> Setting<T> {
+        findings.within(key, |findings| self.read(key, presence, findings))
+    }
+
+    fn read<T: Decode>(
+        &self,
+        key: &'static str,
+        presence: Presence,
+        findings: &mut Findings,
+    ) -> Setting<T> {
+        let entry = self.entries.iter().find(|(name, _)| name.text == key);
+        let key_place = entry.map_or(self.place, |(name, _)| name.place);
+        let mut setting = Setting {
+            place: key_place,
+            key_place,
+            path: findings.path().to_owned(),
+            substitution: Substitution::None,
+            source: Source::LeftOut,
+            value: None,
+        };
+        match entry {
+            Some((_, node)) if !node.is_empty() || is_empty_text::<T>(node) => {
+                setting.place = node.place;
+                setting.source = Source::Written;
+                setting.substitution = node.substitution();
+                setting.value = T::decode(node, findings);
+            }
+            Some(_) if matches!(presence, Presence::Guard) => {
+                let remedy = "which would leave it open; give it a value or remove the key";
+                findings.mistake(key_place, format!("`{key}` is empty, {remedy}"));
+                setting.source = Source::Written;
+            }
+            _ => match presence {
+                Presence::Optional | Presence::Guard => {}
+                Presence::Default(text) => {
+                    let node = default_node(text, key_place);
+                    setting.value = node.and_then(|node| T::decode(&node, findings));
+                }
+                Presence::Required => {
+                    setting.source = Source::Missing;
+                    self.tell_missing(key, entry.is_some(), key_place, findings);
+                }
+            },
+        }
+        setting
+    }
+
+    fn tell_missing(&self, key: &str, has_key: bool, place: Place, findings: &mut Findings) {
+        if has_key {
+            findings.mistake(place, format!("`{key}` is empty, and it is needed"));
+        } else if !self.meant.contains(&key) {
+            findings.mistake(place, format!("the key `{key}` is missing here"));
+        }
+    }
+}
+
+/// Written as `""` where that is a value. One whose variables came out empty is as if left out.
+fn is_empty_text<T: Decode>(node: &Node) -> bool {
+    let is_text = matches!(node.kind, Kind::Scalar(_));
+    T::takes_empty() && is_text && node.substitution() == Substitution::None
+}
+
+/// The tree of a default; every place in it is that of the mapping it was left out of.
+pub(super) fn default_node(text: &str, place: Place) -> Option<Node> {
+    fn move_to(node: &mut Node, place: Place) {
+        node.place = place;
+        match &mut node.kind {
+            Kind::Sequence(items) => items.iter_mut().for_each(|item| move_to(item, place)),
+            Kind::Mapping(entries) => {
+                for (key, value) in entries {
+                    key.place = place;
+                    move_to(value, place);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut node = tree::parse(text, &mut Findings::default())?;
+    move_to(&mut node, place);
+    Some(node)
+}
+
+/// The known word that was probably meant.
+pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let word = word.to_lowercase();
+    known
+        .iter()
+        .map(|known| {
+            (
+                strsim::damerau_levenshtein(&word, &known.to_lowercase()),
+                *known,
+            )
+        })
+        .filter(|(distance, known)| *distance <= 1.max(known.len().max(word.len()) / 3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}

@@ -1,0 +1,135 @@
+//! `backends`.
+
+use http::HeaderName;
+use serde_json::{Value, json};
+
+use crate::config::declare::{choice, settings};
+use crate::config::decode::{Scalar, Wrong};
+use crate::config::lists::{Entries, List};
+use crate::config::url::Endpoint;
+use crate::config::values::{Count, HeaderText, Name, Share, Text, Time};
+
+settings! {
+    /// A service that requests go on to.
+    struct Backend {
+        /// What routes call it.
+        name: Name [required],
+        /// Scheme, host and port of each of its instances.
+        endpoints: List<Endpoint, 1> [required],
+        /// How an endpoint is picked; consistent: by conversation, else client.
+        load_balancing: LoadBalancing [default "round_robin"],
+        /// Until a connection stands.
+        connect_timeout: Time [default "1s"],
+        /// Until the first byte of an answer.
+        first_byte_timeout: Time [default "60s"],
+        /// Between two chunks of an answer.
+        idle_timeout: Time [default "30s"],
+        /// For the whole answer.
+        total_timeout: Time [default "300s"],
+        /// Connections kept for the next request.
+        pool: Pool [default "{}"],
+        /// A request is tried again only where it is safe.
+        retry: Retry [default "{}"],
+        /// Stops asking an endpoint that fails.
+        circuit_breaker: CircuitBreaker [default "{}"],
+        /// Asks each endpoint whether it is well.
+        health_check: HealthCheck [default "{}"],
+        /// Set towards the backend, never logged.
+        request_headers: Entries<HeaderName, HeaderText> [optional],
+        /// Put before the path of every request.
+        path_prefix: Text [optional],
+        /// The backend that is tried when this one has no endpoint to offer.
+        fallback: Name [optional],
+    }
+}
+
+settings! {
+    /// Connections kept for the next request.
+    struct Pool {
+        /// How many rest at once, to each endpoint.
+        idle_connections: Count<0> [default "128"],
+        /// How long one may rest.
+        idle_timeout: Time [default "50s"],
+    }
+}
+
+settings! {
+    /// When a request is tried again.
+    struct Retry {
+        /// Tries in all.
+        attempts: Count [default "3"],
+        /// Waits backoff * 2^(n-1), with jitter, and never past total_timeout.
+        backoff: Time<0> [default "1s"],
+        /// What is worth another try.
+        when: List<RetryCause> [default "[connect, reset_before_response, '502', '503', '504']"],
+        /// Of the backend's live requests: past it nothing is retried.
+        budget: Share [default "20%"],
+    }
+}
+
+settings! {
+    /// Stops asking an endpoint that fails.
+    struct CircuitBreaker {
+        /// From this share of failures on it opens.
+        failure_ratio: Share [default "50%"],
+        /// In the window; below it the breaker stays closed.
+        minimum_requests: Count [default "20"],
+        /// How far back it looks.
+        window: Time [default "10s"],
+        /// How long it stays open.
+        open_for: Time [default "15s"],
+    }
+}
+
+settings! {
+    /// Asks each endpoint whether it is well.
+    struct HealthCheck {
+        /// What it asks for.
+        path: Text [default "/healthz"],
+        /// How often.
+        interval: Time [default "5s"],
+        /// How long an answer may take.
+        timeout: Time [default "1s"],
+        /// Good answers until it is well again.
+        healthy_after: Count [default "2"],
+        /// Bad answers until it is ill.
+        unhealthy_after: Count [default "3"],
+    }
+}
+
+choice! {
+    /// How an endpoint is picked.
+    enum LoadBalancing {
+        RoundRobin = "round_robin",
+        LeastRequest = "least_request",
+        Consistent = "consistent",
+    }
+}
+
+/// `connect`, `reset_before_response`, or a status of 500 or more.
+pub(in crate::config) struct RetryCause;
+
+impl Scalar for RetryCause {
+    fn expected() -> String {
+        "`connect`, `reset_before_response` or a status from 500 to 599".to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        const WORDS: &[&str] = &["connect", "reset_before_response"];
+        let is_status = text.len() == 3
+            && text
+                .parse()
+                .is_ok_and(|status: u16| (500..600).contains(&status));
+        if is_status || WORDS.contains(&text) {
+            return Ok(RetryCause);
+        }
+        Err(match crate::config::decode::nearest(text, WORDS) {
+            Some(near) => Wrong::Near(near),
+            None => Wrong::Unexpected,
+        })
+    }
+
+    fn schema() -> Value {
+        json!({"type": ["string", "integer"], "pattern": "^(connect|reset_before_response|5[0-9]{2})$"})
+    }
+}

@@ -1,0 +1,138 @@
+//! `events` and `traces`.
+
+use serde_json::{Value, json};
+
+use crate::config::declare::{choice, settings};
+use crate::config::decode::{Anything, Scalar, Wrong};
+use crate::config::lists::List;
+use crate::config::url::ServiceUrl;
+use crate::config::values::{Count, Secret, Share, Size, Text, Time};
+
+settings! {
+    /// One structured event a request.
+    struct Events {
+        /// To the standard output.
+        stdout: bool [default "false"],
+        /// To a file; left out: none.
+        file: EventFile [optional],
+        /// What is not yet in Elasticsearch.
+        spool: Spool [optional],
+        /// Left out: file and stdout only.
+        elasticsearch: Elasticsearch [optional],
+        /// What of prompts and answers is kept.
+        content: Content [default "none"],
+        /// Of successful requests; errors and slow ones are always kept.
+        sample: Share [default "100%"],
+        /// What service.environment says.
+        environment: Text [default "production"],
+        /// Who changed what.
+        audit: Anything [optional],
+    }
+}
+
+settings! {
+    /// The event file.
+    struct EventFile {
+        /// Where it is.
+        path: Text [default "data/events.ndjson"],
+        /// The size at which a new one is begun.
+        rotate_at: Size [default "100MiB"],
+        /// Rotated files older than this are removed.
+        keep: Time [default "30d"],
+    }
+}
+
+settings! {
+    /// What is not yet in Elasticsearch.
+    struct Spool {
+        /// A folder.
+        path: Text [default "data/spool"],
+        /// The most it may take.
+        bytes: Size [default "1GiB"],
+        /// The longest time until an event is safe on the disk.
+        sync: Time [default "500ms"],
+    }
+}
+
+settings! {
+    /// Where events are searched.
+    struct Elasticsearch {
+        /// Its nodes.
+        urls: List<ServiceUrl, 1> [required],
+        /// Left out: nobody has to say who they are.
+        username: Text [optional],
+        /// Of the user.
+        password: Secret [optional],
+        /// Where access events go.
+        data_stream: DataStream [default "logs-weir.access-default"],
+        /// How long they are kept there.
+        retention: Time [default "30d"],
+        /// How many are sent at once.
+        batch: Batch [default "{}"],
+        /// Of one bulk request.
+        timeout: Time [default "30s"],
+    }
+}
+
+settings! {
+    /// A bulk request is sent when one of them is reached.
+    struct Batch {
+        /// Events in it.
+        events: Count [default "1600"],
+        /// Bytes in it.
+        bytes: Size [default "5MiB"],
+        /// The longest time an event waits for others.
+        wait: Time [default "1s"],
+    }
+}
+
+settings! {
+    /// Spans of requests.
+    struct Traces {
+        /// Where spans go; left out: nothing is exported.
+        otlp: ServiceUrl [optional],
+        /// Of traces that begin here; a caller's decision is kept.
+        sample: Share [default "10%"],
+        /// Whether a caller's trace is gone on with.
+        trust_incoming: bool [default "true"],
+    }
+}
+
+choice! {
+    /// What of prompts and answers is kept.
+    enum Content {
+        None = "none",
+        Hash = "hash",
+        Redacted = "redacted",
+    }
+}
+
+/// `type-dataset-namespace`, as Elasticsearch names data streams.
+pub(in crate::config) struct DataStream;
+
+impl Scalar for DataStream {
+    fn expected() -> String {
+        "a data stream such as logs-weir.access-default (type-dataset-namespace, lower case)"
+            .to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let is_part = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|byte| {
+                    byte.is_ascii_lowercase()
+                        || byte.is_ascii_digit()
+                        || byte == b'.'
+                        || byte == b'_'
+                })
+        };
+        if text.len() <= 100 && text.split('-').count() == 3 && text.split('-').all(is_part) {
+            return Ok(DataStream);
+        }
+        Err(Wrong::Unexpected)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^[a-z0-9._]+-[a-z0-9._]+-[a-z0-9._]+$"})
+    }
+}

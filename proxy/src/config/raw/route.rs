@@ -1,0 +1,147 @@
+//! `routes`, without their signatures.
+
+use http::HeaderName;
+use serde_json::{Value, json};
+
+use super::signature::Signature;
+use crate::config::declare::{choice, settings};
+use crate::config::decode::{Scalar, Wrong};
+use crate::config::lists::{List, OneOrMany};
+use crate::config::units::Rate;
+use crate::config::values::{Count, Name, Network, Size, Text, Time};
+use crate::limit;
+
+settings! {
+    /// Which requests go where, and what is asked of them.
+    struct Route {
+        /// What metrics and events call it.
+        name: Name [required],
+        /// Exact; with a trailing * a prefix.
+        path: Text [required],
+        /// Left out: every method.
+        methods: List<MethodName, 1> [optional],
+        /// The name of the backend.
+        backend: Name [required],
+        /// The label; api by default, or what the signature's platform is called.
+        platform: Name [optional],
+        /// Source networks; left out: every address.
+        allow: List<Network, 1> [guard],
+        /// One, or a list: the first whose headers are there decides. Left out: nobody has to sign.
+        signature: OneOrMany<Signature> [guard],
+        /// All of them are asked; the first that says no answers.
+        rate_limits: List<RateLimit> [optional],
+        /// Requests at once on this route; past it 503 at once.
+        concurrency: Count [optional],
+        /// Answers that are known already.
+        cache: Cache [optional],
+        /// Turns kept per conversation.
+        conversation: Conversation [optional],
+        /// The largest body; that of limits by default.
+        body_bytes: Size<0> [optional],
+        /// For the whole body; that of limits by default.
+        body_timeout: Time [optional],
+    }
+}
+
+settings! {
+    /// So many requests, or tokens, in a time.
+    struct RateLimit {
+        /// What headers and metrics call it.
+        name: Name [required],
+        /// Requests.
+        rate: Rate [optional],
+        /// Tokens of models.
+        tokens: Rate [optional],
+        /// How many at once; one second's worth by default.
+        burst: Count [optional],
+        /// client, address, platform, route or header:NAME.
+        by: LimitBy [default "client"],
+        /// Counted in Redis, over all replicas.
+        shared: bool [default "false"],
+    }
+}
+
+settings! {
+    /// Answers that are known already.
+    struct Cache {
+        /// The same question gets the same answer; true unless http is.
+        answers: bool [optional],
+        /// In this process, least recently used goes first.
+        memory: Size [default "100MiB"],
+        /// In Redis and in memory.
+        ttl: Time [default "1h"],
+        /// Who shares an answer.
+        scope: Scope [default "client"],
+        /// Equal questions in flight are asked once.
+        coalesce: bool [default "true"],
+        /// RFC 9111, by what the backend's headers allow.
+        http: bool [default "false"],
+    }
+}
+
+settings! {
+    /// Turns kept per conversation.
+    struct Conversation {
+        /// 0: off.
+        rounds: Count<0> [default "5"],
+        /// How long a conversation is kept without a turn.
+        idle: Time [default "30m"],
+    }
+}
+
+choice! {
+    /// Who shares an answer.
+    enum Scope {
+        Client = "client",
+        Route = "route",
+    }
+}
+
+choice! {
+    /// The methods of RFC 9110, section 9, and RFC 5789; CONNECT has no path to route by.
+    enum MethodName {
+        Get = "GET",
+        Head = "HEAD",
+        Post = "POST",
+        Put = "PUT",
+        Patch = "PATCH",
+        Delete = "DELETE",
+        Options = "OPTIONS",
+        Trace = "TRACE",
+    }
+}
+
+/// What a limit counts by.
+pub(in crate::config) struct LimitBy(pub(in crate::config) limit::By);
+
+impl Scalar for LimitBy {
+    fn expected() -> String {
+        "one of `client`, `address`, `platform`, `route`, `header:NAME`".to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        if let Some(name) = text.strip_prefix("header:") {
+            return HeaderName::from_bytes(name.as_bytes())
+                .map(|name| LimitBy(limit::By::Header(name)))
+                .map_err(|_| Wrong::Because("no header can have this name".to_owned()));
+        }
+        const WORDS: &[&str] = &["client", "address", "platform", "route", "header:NAME"];
+        let by = match text {
+            "client" => limit::By::Client,
+            "address" => limit::By::Address,
+            "platform" => limit::By::Platform,
+            "route" => limit::By::Route,
+            other => {
+                return Err(match crate::config::decode::nearest(other, WORDS) {
+                    Some(near) => Wrong::Near(near),
+                    None => Wrong::Unexpected,
+                });
+            }
+        };
+        Ok(LimitBy(by))
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^(client|address|platform|route|header:.+)$"})
+    }
+}

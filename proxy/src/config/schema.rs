@@ -1,0 +1,129 @@
+//! The JSON Schema (2020-12) of the file, from the same declarations that read it.
+
+use serde_json::{Map, Value, json};
+
+use super::decode::{Decode, Presence, default_node};
+use super::tree::{Kind, Node, Place};
+
+/// The parts that the schema refers to by name.
+#[derive(Default)]
+pub(super) struct Definitions {
+    named: Map<String, Value>,
+}
+
+/// The keys of one mapping, while they are gathered.
+pub(super) struct Mapping<'d> {
+    definitions: &'d mut Definitions,
+    properties: Map<String, Value>,
+    required: Vec<&'static str>,
+}
+
+/// The whole schema of `T`.
+pub(super) fn schema_of<T: Decode>() -> Value {
+    let mut definitions = Definitions::default();
+    let root = T::schema(&mut definitions);
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "weir.yaml",
+        "$ref": root["$ref"],
+        "$defs": definitions.named,
+    })
+}
+
+impl Definitions {
+    /// A mapping with known keys, and a reference to it.
+    pub(super) fn mapping(
+        &mut self,
+        name: &str,
+        about: &str,
+        gather: impl FnOnce(&mut Mapping<'_>),
+    ) -> Value {
+        let reference = json!({"$ref": format!("#/$defs/{name}")});
+        if self.named.contains_key(name) {
+            return reference;
+        }
+        let mut mapping = Mapping {
+            definitions: self,
+            properties: Map::new(),
+            required: Vec::new(),
+        };
+        gather(&mut mapping);
+        let Mapping {
+            properties,
+            required,
+            ..
+        } = mapping;
+        let whole = json!({
+            "type": "object",
+            "description": about.trim(),
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
+        });
+        self.named.insert(name.to_owned(), whole);
+        reference
+    }
+
+    /// `value`, or a text with a `${...}` in it.
+    pub(super) fn or_placeholder(&mut self, value: Value) -> Value {
+        self.named
+            .entry("Placeholder")
+            .or_insert_with(|| {
+                json!({
+                    "type": "string",
+                    "description": "Replaced from the environment or a file: ${NAME}, ${NAME:-fallback}, ${file:PATH}.",
+                    "pattern": "\\$\\{[^}]+\\}",
+                })
+            });
+        json!({"anyOf": [value, {"$ref": "#/$defs/Placeholder"}]})
+    }
+}
+
+impl Mapping<'_> {
+    pub(super) fn key<T: Decode>(
+        &mut self,
+        key: &'static str,
+        about: &'static str,
+        presence: Presence,
+    ) {
+        let value = T::schema(self.definitions);
+        let mut property = match presence {
+            // A key without a value is as if left out.
+            Presence::Optional | Presence::Default(_) => {
+                json!({"anyOf": [value, {"type": "null"}]})
+            }
+            Presence::Required | Presence::Guard => value,
+        };
+        if let Some(property) = property.as_object_mut() {
+            property.insert("description".to_owned(), json!(about.trim()));
+            if let Presence::Default(text) = presence
+                && let Some(node) = default_node(text, Place::START)
+            {
+                property.insert("default".to_owned(), to_json(&node));
+            }
+        }
+        if matches!(presence, Presence::Required) {
+            self.required.push(key);
+        }
+        self.properties.insert(key.to_owned(), property);
+    }
+}
+
+fn to_json(node: &Node) -> Value {
+    match &node.kind {
+        Kind::Null | Kind::Wrong => Value::Null,
+        Kind::Scalar(scalar) => match scalar.text.as_str() {
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            text => text
+                .parse::<u64>()
+                .map_or_else(|_| json!(text), |number| json!(number)),
+        },
+        Kind::Sequence(items) => items.iter().map(to_json).collect(),
+        Kind::Mapping(entries) => entries
+            .iter()
+            .map(|(key, value)| (key.text.clone(), to_json(value)))
+            .collect::<Map<_, _>>()
+            .into(),
+    }
+}

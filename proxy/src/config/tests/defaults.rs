@@ -1,0 +1,246 @@
+//! The contract whole, and what is the same when its defaults are left out.
+
+use super::*;
+use crate::signature::{Encoding, HmacAlgorithm, SchemeConfig};
+
+/// The contract with everything left out that it calls a default.
+const TERSE: &str = r#"
+backends:
+  - name: assistant
+    endpoints: [http://127.0.0.1:8000]
+    fallback: cloud
+  - name: cloud
+    endpoints: [https://api.example.com]
+    path_prefix: /v1
+routes:
+  - name: chat
+    path: /v1/chat/completions
+    methods: [POST]
+    backend: assistant
+    allow: ["0.0.0.0/0", "::/0"]
+    signature: {scheme: hmac, clients: [{name: web, secrets: [change-me]}]}
+    rate_limits:
+      - {name: per-client, rate: 20/s, burst: 40}
+      - {name: everyone, rate: 50/s, burst: 100, by: route}
+    concurrency: 256
+    cache: {}
+  - {name: feishu, path: /hooks/feishu, backend: assistant, signature: {scheme: feishu, secrets: [change-me]}}
+  - {name: static, path: /static/*, methods: [GET, HEAD], backend: assistant}
+  - {name: everything-else, path: /*, backend: assistant}
+events: {file: {}}
+"#;
+
+#[test]
+fn the_contract_is_right() {
+    let config = right(FULL).config;
+    assert_eq!(config.backends.len(), 2);
+    assert_eq!(config.routes.len(), 4);
+}
+
+#[test]
+fn a_default_left_out_is_the_same_as_spelled_out() {
+    let (full, terse) = (right(FULL).config, right(TERSE).config);
+    assert_eq!(format!("{full:#?}"), format!("{terse:#?}"));
+    for (full, terse) in full.routes.iter().zip(&terse.routes) {
+        for (full, terse) in full.signature.iter().zip(&terse.signature) {
+            assert_eq!(described(&full.scheme), described(&terse.scheme));
+        }
+    }
+}
+
+/// `Debug` of a scheme shows nothing, so this does.
+fn described(scheme: &SchemeConfig) -> String {
+    let clients = |clients: &[crate::signature::Client]| {
+        let named = clients
+            .iter()
+            .map(|client| format!("{}={}", client.name, client.secrets.join("|")));
+        named.collect::<Vec<_>>().join(",")
+    };
+    match scheme {
+        SchemeConfig::Hmac(hmac) => format!(
+            "hmac {} {} {} {} {} {} {} {:?} {:?} {:?}",
+            clients(&hmac.clients),
+            hmac.key_header,
+            hmac.timestamp_header,
+            hmac.id_header,
+            hmac.signature_header,
+            hmac.prefix,
+            hmac.signed,
+            hmac.algorithm,
+            hmac.key_encoding,
+            hmac.signature_encoding
+        ),
+        SchemeConfig::Bearer { clients: named } => format!("bearer {}", clients(named)),
+        SchemeConfig::Feishu {
+            encrypt_keys,
+            verification_token,
+        } => format!("feishu {} {verification_token:?}", encrypt_keys.join("|")),
+        SchemeConfig::SimpleSha256 { secrets } => format!("simple {}", secrets.join("|")),
+    }
+}
+
+#[test]
+fn the_contracts_values_arrive() {
+    let config = right(FULL).config;
+    assert_eq!(config.listen[0].address.to_string(), "0.0.0.0:8080");
+    assert!(config.listen[0].tls.is_none());
+    assert_eq!(config.limits.header_bytes, 32 * 1024);
+    assert_eq!(config.limits.header_timeout, Duration::from_secs(10));
+    assert_eq!(config.limits.buffered_bytes, 256 << 20);
+    assert_eq!(config.limits.connections, 10_000);
+    assert_eq!(config.limits.idle_timeout, Duration::from_secs(60));
+    assert_eq!(config.trusted_proxies.len(), 2);
+    assert_eq!(config.admin.address.to_string(), "127.0.0.1:8081");
+    assert!(config.admin.token.is_none());
+    assert_eq!(config.drain, Duration::from_secs(30));
+    let file = config.events.file.unwrap();
+    assert_eq!(file.path, Path::new("data/events.ndjson"));
+    assert_eq!(file.rotate_at_bytes, 100 << 20);
+    assert_eq!(file.keep, Duration::from_secs(30 * 24 * 3600));
+    assert!(!config.events.stdout);
+    assert_eq!(config.events.environment, "production");
+
+    let assistant = &config.backends[0];
+    assert_eq!(&*assistant.endpoints[0].text, "http://127.0.0.1:8000");
+    assert_eq!(assistant.endpoints[0].uri.port_u16(), Some(8000));
+    assert_eq!(assistant.connect_timeout, Duration::from_secs(1));
+    assert_eq!(assistant.first_byte_timeout, Duration::from_secs(60));
+    assert_eq!(assistant.idle_timeout, Duration::from_secs(30));
+    assert_eq!(assistant.total_timeout, Duration::from_secs(300));
+    assert_eq!(assistant.pool_idle_connections, 128);
+    assert_eq!(assistant.pool_idle_timeout, Duration::from_secs(50));
+    assert!(assistant.request_headers.is_empty(), "API_KEY is not set");
+    assert_eq!(config.backends[1].path_prefix, "/v1");
+}
+
+#[test]
+fn the_contracts_routes_arrive() {
+    let config = right(FULL).config;
+    let chat = &config.routes[0];
+    assert_eq!(
+        chat.path,
+        route::PathPattern::Exact("/v1/chat/completions".to_owned())
+    );
+    assert_eq!(chat.methods, [http::Method::POST]);
+    assert_eq!((chat.backend, &*chat.platform), (0, "api"));
+    assert_eq!(chat.body_bytes, 10 << 20);
+    assert_eq!(chat.body_timeout, Duration::from_secs(30));
+    assert_eq!(chat.concurrency, Some(256));
+    assert_eq!(chat.allow.len(), 2);
+    let cache = chat.cache.as_ref().unwrap();
+    assert_eq!(
+        (cache.memory_bytes, cache.ttl),
+        (100 << 20, Duration::from_secs(3600))
+    );
+    assert_eq!(cache.scope, crate::cache::Scope::Client);
+    let names: Vec<&str> = chat.rate_limits.iter().map(|limit| &*limit.name).collect();
+    assert_eq!(
+        names,
+        ["per-client", "everyone"],
+        "the limit on tokens is not built yet"
+    );
+    assert_eq!(
+        (chat.rate_limits[0].rate, chat.rate_limits[0].burst),
+        (20, 40)
+    );
+    assert_eq!(chat.rate_limits[1].by, crate::limit::By::Route);
+    let hmac = &chat.signature[0];
+    assert_eq!(
+        (hmac.tolerance.as_secs(), hmac.replay.as_secs()),
+        (300, 600)
+    );
+    let SchemeConfig::Hmac(parts) = &hmac.scheme else {
+        panic!("not hmac");
+    };
+    assert_eq!(parts.signed, "{timestamp}.{id}.{body}");
+    assert_eq!(parts.signature_header, "x-weir-signature");
+    assert_eq!(parts.prefix, "v1=");
+    assert_eq!(parts.algorithm, HmacAlgorithm::Sha256);
+    assert_eq!(
+        (parts.key_encoding, parts.signature_encoding),
+        (Encoding::Raw, Encoding::Hex)
+    );
+    assert_eq!(parts.clients[0].secrets, ["change-me"]);
+
+    let feishu = &config.routes[1];
+    assert_eq!(&*feishu.platform, "feishu");
+    assert_eq!(feishu.signature[0].tolerance.as_secs(), 8 * 3600);
+    assert_eq!(feishu.signature[0].replay.as_secs(), 8 * 3600);
+    assert_eq!(
+        config.routes[2].path,
+        route::PathPattern::Prefix("/static/".to_owned())
+    );
+    assert!(
+        config.routes[2].cache.is_none(),
+        "the cache of RFC 9111 is not built yet"
+    );
+    assert_eq!(
+        config.routes[3].path,
+        route::PathPattern::Prefix("/".to_owned())
+    );
+}
+
+/// Every key that the contract only names in its comments.
+#[test]
+fn keys_of_the_comments_are_read() {
+    let config = right(r#"
+listen: [{address: "127.0.0.1:0"}, {address: "127.0.0.1:0"}]
+limits: {body_bytes: 1MiB, body_timeout: 5s}
+admin: {address: 0.0.0.0:0, token: 12345678}
+backends: [{name: a, endpoints: ["http://[::1]:8000/", "HTTP://Example.COM"], load_balancing: least_request}]
+routes:
+  - name: own
+    path: /own
+    backend: a
+    body_bytes: 0B
+    body_timeout: 1m
+    rate_limits: [{name: slow, rate: 90/min, by: "header:X-Tenant"}, {name: fast, rate: 7200/h, burst: 3, by: address}]
+    cache: {scope: route, ttl: 5m}
+    signature:
+      - {scheme: bearer, secrets: [k1, "sha256:0000000000000000000000000000000000000000000000000000000000000abc"]}
+      - {scheme: hmac, secrets: [MDE=], key_header: X-K, timestamp_header: X-T, id_header: X-I, signature_header: X-S,
+         prefix: "", signed: "{method} {path}?{query}|{timestamp}|{body}", algorithm: sha512, key_encoding: base64,
+         signature_encoding: base64, tolerance: 1m, replay: 0s}
+      - {scheme: simple_sha256, secrets: [s]}
+      - {scheme: feishu, verification_token: t}
+  - {name: rest, path: "/rest*", backend: a, platform: custom}
+"#).config;
+    assert_eq!(config.admin.token.as_deref(), Some("12345678"));
+    assert_eq!(&*config.backends[0].endpoints[0].text, "http://[::1]:8000");
+    assert_eq!(&*config.backends[0].endpoints[1].text, "http://example.com");
+    let own = &config.routes[0];
+    assert_eq!(
+        (own.body_bytes, own.body_timeout),
+        (0, Duration::from_secs(60))
+    );
+    assert_eq!(
+        &*own.platform, "feishu",
+        "the first platform scheme names it"
+    );
+    assert_eq!((own.rate_limits[0].rate, own.rate_limits[0].burst), (90, 1));
+    assert_eq!(own.rate_limits[0].period, Duration::from_secs(60));
+    assert!(matches!(&own.rate_limits[0].by, crate::limit::By::Header(name) if name == "x-tenant"));
+    assert_eq!(
+        (
+            own.rate_limits[1].period.as_secs(),
+            own.rate_limits[1].burst
+        ),
+        (3600, 3)
+    );
+    let bearer = &own.signature[0];
+    assert_eq!(
+        (bearer.tolerance, bearer.replay),
+        (Duration::ZERO, Duration::ZERO)
+    );
+    assert!(described(&bearer.scheme).starts_with("bearer own=k1|sha256:0000"));
+    assert_eq!(
+        described(&own.signature[1].scheme),
+        "hmac own=MDE= x-k x-t x-i x-s  {method} {path}?{query}|{timestamp}|{body} Sha512 Base64 Base64"
+    );
+    assert_eq!(own.signature[1].replay, Duration::ZERO);
+    assert_eq!(described(&own.signature[3].scheme), "feishu  Some(\"t\")");
+    let rest = &config.routes[1];
+    assert_eq!((rest.body_bytes, rest.body_timeout.as_secs()), (1 << 20, 5));
+    assert_eq!(rest.path, route::PathPattern::Prefix("/rest".to_owned()));
+    assert_eq!(&*rest.platform, "custom");
+}

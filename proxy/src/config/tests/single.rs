@@ -1,0 +1,355 @@
+//! One mistake at a time: where it is told, and what the message says.
+
+use super::*;
+
+/// Each line is what is written, where the only mistake of it is told, and parts of its message:
+/// `written => line:column part & part`; `⏎` is a newline.
+fn table(cases: &str) -> impl Iterator<Item = (String, usize, usize, Vec<&str>)> {
+    cases.trim_matches('\n').lines().map(|case| {
+        let (written, told) = case.split_once(" => ").unwrap();
+        let (place, parts) = told.split_once(' ').unwrap();
+        let (line, column) = place.split_once(':').unwrap();
+        let (line, column) = (line.parse().unwrap(), column.parse().unwrap());
+        (
+            written.replace('⏎', "\n"),
+            line,
+            column,
+            parts.split(" & ").collect(),
+        )
+    })
+}
+
+#[track_caller]
+fn assert_told(text: &str, line: usize, column: usize, parts: &[&str]) {
+    let mistakes = wrong(text);
+    assert_eq!(mistakes.list.len(), 1, "{mistakes}\nin\n{text}");
+    let mistake = &mistakes.list[0];
+    assert_eq!((mistake.line, mistake.column), (line, column), "{mistakes}");
+    for part in parts {
+        assert!(mistake.message.contains(part), "no `{part}` in: {mistakes}");
+    }
+    let source_line = text.lines().nth(line - 1).unwrap_or_default();
+    assert_eq!(mistake.source_line, source_line);
+    let first = mistake.message.chars().next().unwrap();
+    assert!(
+        !first.is_uppercase() && !mistake.message.ends_with('.'),
+        "{mistakes}"
+    );
+}
+
+#[test]
+fn beside_the_least_file() {
+    let cases = r#"
+limitz: {} => 3:1 unknown key `limitz` & did you mean `limits`?
+zzzzzz: 1 => 3:1 unknown key `zzzzzz` & known here: listen, limits
+limits: 5 => 3:9 expected a mapping & a single value
+limits: [a] => 3:9 expected a mapping & a list
+listen: 0.0.0.0:80 => 3:9 expected a list & a single value
+listen: [] => 3:9 the list is empty
+listen: [{address: localhost:80}] => 3:20 an IP address and a port & `localhost:80`
+listen: [{address: 0.0.0.0:99999}] => 3:20 an IP address and a port
+listen: [{address: '[::]:1'}, {address: '[::]:1'}] => 3:41 listened on already
+listen: [{address: 0.0.0.0:1, tls: }] => 3:31 `tls` is empty & leave it open
+limits: {header_timeout: 30x} => 3:26 expected a duration such as 30s & found `30x`
+limits: {header_timeout: 0s} => 3:26 a duration above 0
+limits: {header_timeout: 9999d} => 3:26 at most 3650d
+limits: {header_bytes: 32k} => 3:24 a size such as 10MiB & `32k`
+limits: {header_bytes: 10B} => 3:24 at least 1024B
+limits: {connections: 0} => 3:23 a whole number from 1 & `0`
+limits: {connections: -1} => 3:23 a whole number from 1
+limits: {connections: {a: 1}} => 3:23 a whole number & a mapping
+limits: {connections: 5, connections: 6} => 3:26 stands twice & first on line 3
+limits: {[a]: 5} => 3:10 a key must be a plain word
+limits: {<<: {connections: 5}} => 3:10 merge keys
+limits: !mine {connections: 5} => 3:15 tags
+limits: *nothing => 3:9 no anchor `&nothing`
+limits: {connections: 5 => 3:9 not valid YAML
+trusted_proxies: [10.0.0.0/33] => 3:19 a network such as 10.0.0.0/8
+trusted_proxies: [''] => 3:19 a network & an empty value
+admin: {address: 0.0.0.0:8081} => 3:18 not a loopback & `token` must be set
+admin: {address: 0.0.0.0:8081, token: ''} => 3:18 `token` must be set
+admin: {token: '${TOKEN}'} => 3:17 variable `TOKEN` is not set & ${TOKEN:-fallback}
+admin: {token: '${file:/nowhere/x}'} => 3:17 `/nowhere/x` cannot be read
+admin: {token: '${file:/}'} => 3:17 `/` cannot be read & not a file
+admin: {token: '${1A}'} => 3:17 names no variable
+admin: {token: 'a${B'} => 3:16 without its `}`
+admin: {token: '${A:-${B}}'} => 3:17 fallback & plain text
+redis: {} => 3:8 the key `url` is missing
+redis: {url: 'http://x'} => 3:14 begins with redis://
+events: {stdout: yes} => 3:18 expected true or false & `yes`
+events: {content: hashed} => 3:19 one of `none` & did you mean `hash`?
+events: {sample: 101%} => 3:18 from 0% to 100%
+events: {environment: "a\nb"} => 3:23 control character
+events: {elasticsearch: {}} => 3:25 the key `urls` is missing
+events: {elasticsearch: {urls: ['http://u:p@h']}} => 3:33 no user and password
+events: {elasticsearch: {urls: ['http://h'], data_stream: Logs}} => 3:59 a data stream such as
+traces: {otlp: 'localhost:4318'} => 3:16 no scheme & http:// or https://
+alerts: {feishu: {secret: s}} => 3:27 `webhook`, which is missing
+shutdown: {drain: ''}⏎shutdown: {} => 4:1 stands twice & first on line 3
+listen: [{address: '127.0.0.1:9'}]⏎admin: {address: '127.0.0.1:9'} => 4:18 its own
+---⏎limits: {} => 3:1 second document
+"#;
+    for (extra, line, column, parts) in table(cases) {
+        assert_told(&format!("{LEAST}{extra}\n"), line, column, &parts);
+    }
+}
+
+#[test]
+fn in_a_backend() {
+    let cases = r#"
+endpoints: [] => 4:16 the list is empty
+endpoints: [127.0.0.1:8000] => 4:17 no scheme & http:// or https://
+endpoints: [ftp://a] => 4:17 begins with http:// or https://
+endpoints: ['http://'] => 4:17 names no host
+endpoints: ['http://:80'] => 4:17 names no host
+endpoints: ['http://a:x'] => 4:17 port
+endpoints: ['http://a:99999'] => 4:17 port
+endpoints: ['http://a/v1'] => 4:17 no path & `path_prefix`
+endpoints: ['http://a?b'] => 4:17 no path, query or fragment
+endpoints: ['http://u:p@a'] => 4:17 no user and password & `request_headers`
+path_prefix: v1 => 4:18 begins with `/`
+load_balancing: least_requests => 4:21 did you mean `least_request`?
+retry: {attempts: 0} => 4:23 a whole number from 1
+retry: {when: [conect]} => 4:20 did you mean `connect`?
+retry: {when: [404]} => 4:20 a status from 500 to 599
+circuit_breaker: {failure_ratio: 50} => 4:38 a share such as 1%
+health_check: {path: healthz} => 4:26 begins with `/`
+request_headers: {'a b': x} => 4:23 a header name such as
+request_headers: {content-length: 5} => 4:23 sets `content-length` itself
+request_headers: {x: 1, X: 2} => 4:29 a header before it, on line 4, has this name
+fallback: nobody => 4:15 no backend has this name & there are: a, b
+fallback: a => 4:15 go round in a circle
+fallback: ${UNSET} => 4:15 `UNSET` is not set
+"#;
+    for (extra, line, column, parts) in table(cases) {
+        let endpoints = if extra.starts_with("endpoints") {
+            ""
+        } else {
+            "    endpoints: ['http://a']\n"
+        };
+        let text = format!(
+            "routes: [{{name: all, path: '/*', backend: a}}]\nbackends:\n  - name: a\n    {extra}\n{endpoints}  - {{name: b, endpoints: ['http://b']}}\n"
+        );
+        assert_told(&text, line, column, &parts);
+    }
+}
+
+#[test]
+fn in_a_route() {
+    let cases = r#"
+name: Chat => 3:11 a name of 1 to 64 characters & `Chat`
+name: none => 3:11 `none` is what events say
+path: chat => 3:11 begins with `/`
+path: '/a*b' => 3:11 `*` may only stand at the end
+path: '/a?b' => 3:11 no query
+backend: bssistant => 3:14 did you mean `assistant`?
+methods: [] => 3:14 the list is empty
+methods: [post] => 3:15 did you mean `POST`?
+platform: Feishu => 3:15 a name of 1 to 64
+allow:  => 3:5 `allow` is empty & leave it open
+allow: [] => 3:12 the list is empty
+allow: [10.0.0.0/8, everybody] => 3:25 a network such as
+concurrency: 0 => 3:18 a whole number from 1
+body_bytes: 10 => 3:17 a size such as
+rate_limits: [{name: a}] => 3:19 needs a `rate` or `tokens`
+rate_limits: [{name: a, rate: 1/s, tokens: 1/s}] => 3:48 not both
+rate_limits: [{name: a, rate: 0/s}] => 3:35 a rate above 0
+rate_limits: [{name: a, rate: 5/d}] => 3:35 a rate such as 20/s & `5/d`
+rate_limits: [{name: a, rate: 1/s, burst: 0}] => 3:47 a whole number from 1
+rate_limits: [{name: a, rate: 1/s, by: adress}] => 3:44 did you mean `address`?
+rate_limits: [{name: a, rate: 1/s, by: 'header:a b'}] => 3:44 no header
+rate_limits: [{name: a, rate: 1/s}, {name: a, rate: 2/s}] => 3:48 a rate limit of this route before it, on line 3
+rate_limits: [{rate: 1/s}] => 3:19 the key `name` is missing
+cache: {answers: true, http: true} => 3:34 two kinds of cache
+cache: {scope: everybody} => 3:20 one of `client`, `route`
+conversation: {rounds: some} => 3:28 a whole number from 0
+signature:  => 3:5 `signature` is empty & leave it open
+signature: [] => 3:16 the list is empty
+signature: hmac => 3:16 expected a mapping
+"#;
+    for (extra, line, column, parts) in table(cases) {
+        assert_told(&route_with(&extra), line, column, &parts);
+    }
+}
+
+/// A file whose only route has `extra` on line 3, from column 5 on.
+fn route_with(extra: &str) -> String {
+    let mut text =
+        format!("backends: [{{name: assistant, endpoints: ['http://a']}}]\nroutes:\n  - {extra}\n");
+    for (key, value) in [("name", "r"), ("path", "/r"), ("backend", "assistant")] {
+        if !extra.starts_with(&format!("{key}:")) {
+            text.push_str(&format!("    {key}: {value}\n"));
+        }
+    }
+    text
+}
+
+#[test]
+fn paths_that_are_not_canonical() {
+    let cases = r#"
+path: /a/../b => 3:11 canonical form & write `/b`
+path: //a => 3:11 write `/a`
+path: /a%41 => 3:11 write `/aA`
+path: /a%2fb => 3:11 write `/a%2Fb`
+path: '/a/./b*' => 3:11 write `/a/b*`
+path: //* => 3:11 write `/*`
+path: /.. => 3:11 above the root
+path: /a%00 => 3:11 no NUL
+path: /a%zz => 3:11 two hex digits
+path: /%ff => 3:11 UTF-8
+path: '*' => 3:11 begins with `/`
+"#;
+    for (extra, line, column, parts) in table(cases) {
+        assert_told(&route_with(&extra), line, column, &parts);
+    }
+    let mistakes = wrong(
+        LEAST
+            .replace("8000']", "8000'], path_prefix: //v1")
+            .as_str(),
+    );
+    assert!(
+        mistakes.list[0].message.contains("write `/v1`"),
+        "{mistakes}"
+    );
+    right(&route_with("path: '/a/.*'"));
+}
+
+#[test]
+fn in_a_signature() {
+    // The braces open in column 16 of line 3.
+    let cases = r#"
+secrets: [x] => 3:16 the key `scheme` is missing
+scheme: hmacc, secrets: [x] => 3:25 did you mean `hmac`?
+scheme: hmac => 3:25 `hmac` needs `clients` or `secrets`
+scheme: hmac, secrets: [x], clients: [{name: a, secrets: [y]}] => 3:40 short for one client
+scheme: hmac, secrets: [''] => 3:41 the secret is empty
+scheme: hmac, secrets: ['${A:-}'] => 3:41 the secret is empty
+scheme: hmac, secrets: [] => 3:40 the list is empty
+scheme: hmac, secrets:  => 3:31 `secrets` is empty
+scheme: hmac, clients: [{name: a, secrets: [x]}, {name: a, secrets: [y]}] => 3:73 a client of this scheme before it
+scheme: hmac, secrets: [x], aes_key: abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ => 3:54 `aes_key` is no key of the scheme `hmac` & takes: secrets, clients
+scheme: hmac, secrets: [x], verification_token: t => 3:65 no key of the scheme `hmac`
+scheme: hmac, secrets: [x], signed: '{timestamp}.{bodi}' => 3:53 did you mean `{body}`?
+scheme: hmac, secrets: [x], signed: '{timestamp}.{body' => 3:53 plain text
+scheme: hmac, secrets: [x], id_header: 'a b' => 3:56 a header name
+scheme: hmac, secrets: [x], id_header: X-Weir-Key => 3:56 another part already
+scheme: hmac, secrets: [xyz], key_encoding: hex => 3:41 not hex
+scheme: hmac, secrets: ['*'], key_encoding: base64 => 3:41 not base64
+scheme: hmac, secrets: [x], algorithm: md5 => 3:56 one of `sha1`
+scheme: hmac, secrets: [x], tolerance: 0s => 3:56 above 0
+scheme: bearer, secrets: ['sha256:abc'] => 3:43 64 hex digits
+scheme: feishu => 3:25 needs `secrets` (encrypt keys) or a `verification_token`
+scheme: feishu, verification_token: '' => 3:25 needs `secrets`
+scheme: simple_sha256 => 3:25 needs `secrets`
+scheme: slack, secrets: [x] => 3:25 `slack` is not in this version yet; the route would be open
+"#;
+    for (inside, line, column, parts) in table(cases) {
+        let text = route_with(&format!("signature: {{{inside}}}"));
+        assert_told(&text, line, column, &parts);
+    }
+}
+
+#[test]
+fn every_scheme_that_is_not_built_needs_its_keys_and_is_refused() {
+    for (inside, needs) in [
+        ("scheme: meta, secrets: [x]", "a `verification_token`"),
+        ("scheme: telegram", "`secrets`"),
+        ("scheme: wecom, secrets: [x]", "an `aes_key`"),
+        ("scheme: dingtalk_event, secrets: [x]", "an `aes_key`"),
+        ("scheme: discord", "`public_keys`"),
+        ("scheme: http_message_signatures", "`keys`"),
+    ] {
+        let mistakes = wrong(&route_with(&format!("signature: {{{inside}}}"))).to_string();
+        assert!(mistakes.contains(&format!("needs {needs}")), "{mistakes}");
+        assert!(mistakes.contains("the route would be open"), "{mistakes}");
+        assert!(mistakes.ends_with("2 mistakes in weir.yaml"), "{mistakes}");
+    }
+}
+
+#[test]
+fn alert_rules_are_ordered_and_measured_as_their_signal_is() {
+    let rule = |thresholds: &str| {
+        format!("{LEAST}alerts: {{rules: [{{name: R, signal: error_rate, {thresholds}}}]}}\n")
+    };
+    assert_told(
+        &rule("warning: 3%, critical: 1%, recovery: 1%"),
+        3,
+        57,
+        &["`warning` lies above `critical`"],
+    );
+    assert_told(
+        &rule("warning: 1%, critical: 3%, recovery: 2%"),
+        3,
+        85,
+        &["`recovery` lies above `warning`"],
+    );
+    assert_told(
+        &rule("warning: 1s, critical: 3%, recovery: 1%"),
+        3,
+        57,
+        &["a share such as 1%"],
+    );
+    right(&rule("warning: 1%, critical: 1%, recovery: 1%"));
+}
+
+#[test]
+fn certificates_must_be_there() {
+    let mistakes = wrong(&format!(
+        "{LEAST}listen: [{{address: '0.0.0.0:1', tls: {{certificate: /nowhere/a, key: /nowhere/b}}}}]\n"
+    ));
+    let columns: Vec<usize> = mistakes.list.iter().map(|mistake| mistake.column).collect();
+    assert_eq!(columns, [52, 69], "{mistakes}");
+    assert!(
+        mistakes.to_string().contains("the file cannot be read"),
+        "{mistakes}"
+    );
+}
+
+#[test]
+fn certificates_hold_what_they_should() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("a.pem"), folder.path().join("b.pem"));
+    let pem = |label: &str| format!("-----BEGIN {label}-----\nMAo=\n-----END {label}-----\n");
+    let text = format!(
+        "{LEAST}listen: [{{address: '0.0.0.0:1', tls: {{certificate: {}, key: {}}}}}]\n",
+        certificate.display(),
+        key.display()
+    );
+    std::fs::write(&certificate, pem("CERTIFICATE")).unwrap();
+    std::fs::write(&key, pem("PRIVATE KEY")).unwrap();
+    let listen = right(&text).config.listen;
+    assert_eq!(listen[0].tls.as_ref().unwrap().key, key);
+    std::fs::write(&certificate, pem("PRIVATE KEY")).unwrap();
+    std::fs::write(&key, "very secret, but no PEM").unwrap();
+    let shown = wrong(&text).to_string();
+    assert!(shown.contains("no certificate in PEM") && shown.contains("no private key in PEM"));
+    assert!(!shown.contains("very secret"), "{shown}");
+}
+
+#[test]
+fn an_empty_file_says_what_is_missing() {
+    for text in ["", "\n\n", "# nothing\n", "---\n", "~"] {
+        let mistakes = wrong(text);
+        let messages: Vec<&str> = mistakes
+            .list
+            .iter()
+            .map(|one| one.message.as_str())
+            .collect();
+        assert_eq!(
+            messages,
+            [
+                "the key `backends` is missing here",
+                "the key `routes` is missing here"
+            ]
+        );
+        assert_eq!((mistakes.list[0].line, mistakes.list[0].column), (1, 1));
+    }
+}
+
+#[test]
+fn a_wrong_backend_name_is_told_once() {
+    let mistakes = wrong(
+        "backends: [{name: A, endpoints: ['http://a']}]\nroutes: [{name: r, path: /, backend: a}]",
+    );
+    assert_eq!(mistakes.list.len(), 1, "{mistakes}");
+}

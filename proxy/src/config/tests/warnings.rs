@@ -1,0 +1,174 @@
+//! What is right and should be known all the same.
+
+use super::*;
+
+fn warnings_of(extra: &str) -> Vec<String> {
+    right(&format!("{LEAST}{extra}\n")).warnings
+}
+
+#[test]
+fn the_least_file_warns_of_nothing() {
+    assert_eq!(warnings_of(""), Vec::<String>::new());
+}
+
+#[test]
+fn the_contract_warns_of_each_key_that_is_not_built_yet() {
+    let warnings = right(FULL).warnings;
+    let pending: Vec<&str> = warnings
+        .iter()
+        .filter(|warning| warning.contains("not in this version yet"))
+        .map(|warning| warning.split('`').nth(1).unwrap())
+        .collect();
+    let expected = [
+        "redis",
+        "backends[0].retry",
+        "backends[0].circuit_breaker",
+        "backends[0].health_check",
+        "backends[0].fallback",
+        "routes[0].rate_limits[1].shared",
+        "routes[0].rate_limits[2].tokens",
+        "routes[0].cache.coalesce",
+        "routes[0].conversation",
+        "routes[2].cache.http",
+        "events.spool",
+        "events.elasticsearch",
+        "traces.otlp",
+        "traces.sample",
+        "traces.trust_incoming",
+        "alerts",
+    ];
+    assert_eq!(pending, expected, "{warnings:#?}");
+    let others: Vec<&String> = warnings
+        .iter()
+        .filter(|w| !w.contains("not in this version"))
+        .collect();
+    assert_eq!(others.len(), 2, "two example secrets: {others:?}");
+    assert!(others.iter().all(|warning| warning.contains("change-me")));
+}
+
+#[test]
+fn a_warning_is_a_whole_sentence_with_key_and_line() {
+    assert_eq!(
+        warnings_of("redis: {url: 'redis://h'}"),
+        ["`redis` (line 3) is not in this version yet; everything stays in this process."]
+    );
+}
+
+#[test]
+fn what_is_switched_off_is_not_warned_of() {
+    let off = "events: {content: none, sample: 100%, spool: }\nalerts:\ntraces: {}\n";
+    assert_eq!(warnings_of(off), Vec::<String>::new());
+    let text = "\
+backends: [{name: a, endpoints: ['http://a'], load_balancing: round_robin, fallback: '${NONE:-}'}]
+routes:
+  - name: r
+    path: /r
+    backend: a
+    cache: {coalesce: false, http: false}
+    conversation: {rounds: 0}
+    rate_limits: [{name: x, rate: 1/s, shared: false}]
+";
+    assert_eq!(right(text).warnings, Vec::<String>::new());
+    for (extra, key) in [
+        ("events: {content: hash}", "events.content"),
+        ("events: {sample: 99.9%}", "events.sample"),
+        ("events: {audit: {whatever: [1]}}", "events.audit"),
+        ("alerts: {}", "alerts"),
+    ] {
+        let warnings = warnings_of(extra);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].starts_with(&format!("`{key}` (line 3) is not in this version yet")));
+    }
+}
+
+fn routes(list: &[&str]) -> Vec<String> {
+    let mut text = "backends: [{name: a, endpoints: ['http://a']}]\nroutes:\n".to_owned();
+    for (position, route) in list.iter().enumerate() {
+        text.push_str(&format!("  - {{name: r{position}, backend: a, {route}}}\n"));
+    }
+    right(&text).warnings
+}
+
+#[test]
+fn a_route_that_no_request_reaches() {
+    for hidden in [
+        &["path: '/*'", "path: /a"][..],
+        &["path: '/a*'", "path: '/ab*'"],
+        &["path: /a", "path: /a"],
+        &["path: /a", "path: /a, methods: [GET]"],
+        &[
+            "path: '/a/*', methods: [POST]",
+            "path: /a/b, methods: [GET]",
+        ],
+        &[
+            "path: /a, methods: [GET, POST]",
+            "path: /a, methods: [POST]",
+        ],
+    ] {
+        let warnings = routes(hidden);
+        assert_eq!(warnings.len(), 1, "{hidden:?}: {warnings:?}");
+        assert!(
+            warnings[0]
+                .starts_with("`routes[1]` (line 4) can never be reached: the route on line 3")
+        );
+    }
+    for open in [
+        &["path: /a", "path: '/*'"][..],
+        &["path: /a, methods: [GET]", "path: /a, methods: [POST]"],
+        &["path: /a, methods: [GET]", "path: /a"],
+        &["path: '/a/*'", "path: /a"],
+        // Exactly the same path is told apart by method, also past a wider route.
+        &[
+            "path: /a, methods: [GET]",
+            "path: '/*'",
+            "path: /a, methods: [POST]",
+        ],
+    ] {
+        assert_eq!(routes(open), Vec::<String>::new(), "{open:?}");
+    }
+    let two = routes(&[
+        "path: /a, methods: [GET]",
+        "path: /a, methods: [PUT]",
+        "path: /a, methods: [GET, PUT]",
+    ]);
+    assert!(two.len() == 1 && two[0].contains("`routes[2]`"), "{two:?}");
+}
+
+#[test]
+fn schemes_that_cover_too_little() {
+    for (signature, part) in [
+        ("{scheme: simple_sha256, secrets: [s]}", "covers no body"),
+        (
+            "{scheme: hmac, secrets: [s], signed: '{timestamp}.{id}'}",
+            "lacks {body}",
+        ),
+        (
+            "{scheme: hmac, secrets: [s], signed: '{body}'}",
+            "lacks {timestamp}",
+        ),
+        ("{scheme: hmac, secrets: [s], replay: 1m}", "leaves a gap"),
+        (
+            "{scheme: hmac, secrets: [s], tolerance: 1h}",
+            "leaves a gap",
+        ),
+        (
+            "{scheme: hmac, secrets: [change-me]}",
+            "example secret `change-me`",
+        ),
+        ("{scheme: bearer, secrets: [s], replay: 1m}", "does nothing"),
+    ] {
+        let warnings = routes(&[&format!("path: /a, signature: {signature}")]);
+        assert_eq!(warnings.len(), 1, "{signature}: {warnings:?}");
+        assert!(warnings[0].contains(part), "{warnings:?}");
+        assert!(
+            warnings[0].starts_with("`routes[0].signature"),
+            "{warnings:?}"
+        );
+        assert!(
+            warnings[0].contains("(line 3)") && warnings[0].ends_with('.'),
+            "{warnings:?}"
+        );
+    }
+    let quiet = "path: /a, signature: {scheme: hmac, secrets: [s], tolerance: 5m, replay: 0s}";
+    assert_eq!(routes(&[quiet]), Vec::<String>::new());
+}

@@ -1,0 +1,147 @@
+//! The addresses of other services, as the file writes them.
+
+use http::Uri;
+use serde_json::{Value, json};
+
+use super::decode::{Scalar, Wrong};
+
+/// `http://host:port` or `https://host:port`, and nothing after it.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint {
+    pub(super) uri: Uri,
+    pub(super) text: String,
+}
+
+/// The address of an outside service: a path may follow.
+pub(super) struct ServiceUrl;
+
+/// The address of a Redis.
+pub(super) struct RedisUrl;
+
+impl Scalar for Endpoint {
+    fn expected() -> String {
+        "an address such as http://127.0.0.1:8000".to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let (scheme, rest) = scheme_and_rest(text, &["http", "https"])?;
+        let (authority, after) = split_authority(rest);
+        check_authority(authority, "; they go into `request_headers`")?;
+        match after {
+            "" | "/" => {}
+            after if after.starts_with('/') && !after.contains(['?', '#']) => {
+                return Err(Wrong::Because(
+                    "an endpoint has no path; write it as `path_prefix` of the backend".to_owned(),
+                ));
+            }
+            _ => {
+                return Err(Wrong::Because(
+                    "an endpoint ends with its host and port; no path, query or fragment"
+                        .to_owned(),
+                ));
+            }
+        }
+        let text = format!("{scheme}://{}", authority.to_ascii_lowercase());
+        let uri = text.parse().map_err(|_| Wrong::Unexpected)?;
+        Ok(Endpoint { uri, text })
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^https?://[^/?#@]+/?$"})
+    }
+}
+
+impl Scalar for ServiceUrl {
+    // A webhook's address is its credential.
+    const SECRET: bool = true;
+
+    fn expected() -> String {
+        "an address such as http://127.0.0.1:9200".to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let (_, rest) = scheme_and_rest(text, &["http", "https"])?;
+        check_authority(split_authority(rest).0, "")?;
+        text.parse::<Uri>()
+            .map(|_| ServiceUrl)
+            .map_err(|_| Wrong::Unexpected)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^https?://[^@]+$"})
+    }
+}
+
+impl Scalar for RedisUrl {
+    const SECRET: bool = true;
+
+    fn expected() -> String {
+        "an address such as redis://127.0.0.1:6379/0".to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let (_, rest) = scheme_and_rest(text, &["redis", "rediss", "unix"])?;
+        if split_authority(rest).0.is_empty() && !text.starts_with("unix:") {
+            return Err(Wrong::Because(NO_HOST.to_owned()));
+        }
+        Ok(RedisUrl)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^(rediss?|unix)://.+$"})
+    }
+}
+
+const NO_HOST: &str = "the address names no host";
+
+fn scheme_and_rest<'t>(text: &'t str, schemes: &[&str]) -> Result<(String, &'t str), Wrong> {
+    let schemes_text = || {
+        schemes
+            .iter()
+            .map(|scheme| format!("{scheme}://"))
+            .collect::<Vec<_>>()
+    };
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| {
+        Wrong::Because(format!(
+            "the address has no scheme; it begins with {}",
+            schemes_text().join(" or ")
+        ))
+    })?;
+    let scheme = scheme.to_ascii_lowercase();
+    if !schemes.contains(&scheme.as_str()) {
+        return Err(Wrong::Because(format!(
+            "the scheme of the address is not known here; it begins with {}",
+            schemes_text().join(" or ")
+        )));
+    }
+    Ok((scheme, rest))
+}
+
+fn split_authority(rest: &str) -> (&str, &str) {
+    rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
+}
+
+/// Host and an optional port. The message never repeats what may be a password.
+fn check_authority(authority: &str, credentials_go: &str) -> Result<(), Wrong> {
+    if authority.contains('@') {
+        return Err(Wrong::Because(format!(
+            "an address holds no user and password{credentials_go}"
+        )));
+    }
+    let parsed: http::uri::Authority = match authority.parse() {
+        Ok(parsed) => parsed,
+        Err(_) if authority.is_empty() => return Err(Wrong::Because(NO_HOST.to_owned())),
+        Err(_) => return Err(Wrong::Unexpected),
+    };
+    if parsed.host().is_empty() {
+        return Err(Wrong::Because(NO_HOST.to_owned()));
+    }
+    let written_port = authority.strip_prefix(parsed.host());
+    match (written_port, parsed.port_u16()) {
+        (Some(""), None) => Ok(()),
+        (Some(_), Some(port)) if port > 0 => Ok(()),
+        _ => Err(Wrong::Because(
+            "the port of the address is a number from 1 to 65535".to_owned(),
+        )),
+    }
+}
