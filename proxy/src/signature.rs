@@ -3,13 +3,38 @@
 //!
 //! It checks the raw bytes of the body as they arrived and never changes them. Nothing reaches a
 //! backend before its verdict.
+//!
+//! One file a scheme, all behind one trait (`scheme`); each of them must pass the same table
+//! (`scheme_tests`). Whoever cannot sign learns nothing: a wrong signature, an unknown client and a
+//! wrong secret are told in the same words, and a timestamp is judged only when its signature holds.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::exchange::SignatureOutcome;
+
+use self::scheme::{Accepted, Rejection, Scheme};
+
+mod scheme;
+
+mod bearer;
+mod feishu;
+mod hmac;
+mod simple_sha256;
+
+mod headers;
+mod replay;
+
+pub mod sign;
+
+#[cfg(test)]
+mod gate_tests;
+#[cfg(test)]
+mod scheme_tests;
+#[cfg(test)]
+mod vector_tests;
 
 /// The scheme of one entry of `signature`, checked.
 #[derive(Clone)]
@@ -62,6 +87,26 @@ pub struct HmacConfig {
     pub signature_encoding: Encoding,
 }
 
+impl HmacConfig {
+    /// The scheme as weir defines it: `X-Weir-Signature: v1=` and the hex of HMAC-SHA256 over
+    /// `timestamp.id.body`.
+    #[must_use]
+    pub fn weir(clients: Vec<Client>) -> Self {
+        HmacConfig {
+            clients,
+            key_header: "X-Weir-Key".to_owned(),
+            timestamp_header: "X-Weir-Timestamp".to_owned(),
+            id_header: "X-Weir-Id".to_owned(),
+            signature_header: "X-Weir-Signature".to_owned(),
+            prefix: "v1=".to_owned(),
+            signed: "{timestamp}.{id}.{body}".to_owned(),
+            algorithm: HmacAlgorithm::Sha256,
+            key_encoding: Encoding::Raw,
+            signature_encoding: Encoding::Hex,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HmacAlgorithm {
     Sha1,
@@ -75,6 +120,16 @@ pub enum Encoding {
     Raw,
     Hex,
     Base64,
+}
+
+impl Config {
+    /// Whether a gate can be made of it.
+    ///
+    /// # Errors
+    /// What is wrong and what to write instead; never with a secret's text.
+    pub fn validate(&self) -> Result<(), String> {
+        scheme::build(self, &Arc::from("")).map(|_| ())
+    }
 }
 
 // Secrets never reach a log, also not through `{:?}`.
@@ -114,6 +169,15 @@ pub struct Verdict {
     pub answer: Option<PlatformAnswer>,
     /// For the person who has to mend a refusal: names headers and windows, never secrets.
     pub detail: String,
+    /// With `Valid` of a platform that sends again what was not taken: see [`Gate::forget`].
+    pub delivery: Option<Delivery>,
+}
+
+/// A delivery that is remembered, so that the platform's next try is known as a duplicate.
+#[derive(Debug)]
+pub struct Delivery {
+    scheme: usize,
+    key: replay::Key,
 }
 
 /// An answer that a platform expects from the address itself.
@@ -126,34 +190,154 @@ pub struct PlatformAnswer {
 
 /// The check of one route.
 pub struct Gate {
-    _private: (),
+    schemes: Vec<Box<dyn Scheme>>,
+    /// What a request without any of the headers is told.
+    missing_detail: String,
+    /// By the scheme's name, each name once.
+    withheld: Vec<(&'static str, Vec<HeaderName>)>,
 }
 
 impl Gate {
-    /// `None` when the route asks for no signature.
+    /// `None` when the route asks for no signature. `route` is the client's name where a scheme has
+    /// no named clients. An entry that [`Config::validate`] would refuse makes a gate that refuses
+    /// every request: it fails closed.
     #[must_use]
     pub fn new(schemes: &[Config], route: &Arc<str>) -> Option<Self> {
-        let _ = (schemes, route);
-        todo!("signature helper")
+        if schemes.is_empty() {
+            return None;
+        }
+        let schemes: Vec<Box<dyn Scheme>> = schemes
+            .iter()
+            .map(|config| match scheme::build(config, route) {
+                Ok(scheme) => scheme,
+                Err(reason) => {
+                    log::error!("route {route}: every request is refused: {reason}");
+                    Box::new(scheme::Closed::new(config))
+                }
+            })
+            .collect();
+        let wanted: Vec<String> = schemes
+            .iter()
+            .map(|scheme| format!("{} ({})", scheme.wanted(), scheme.name()))
+            .collect();
+        let mut withheld: Vec<(&'static str, Vec<HeaderName>)> = Vec::new();
+        for scheme in &schemes {
+            let names = scheme.withheld_headers();
+            match withheld.iter_mut().find(|(name, _)| *name == scheme.name()) {
+                Some((_, known)) => {
+                    known.extend(names.iter().cloned());
+                    known.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+                    known.dedup();
+                }
+                None => withheld.push((scheme.name(), names.to_vec())),
+            }
+        }
+        Some(Gate {
+            missing_detail: format!("the request is not signed; send {}", wanted.join(", or ")),
+            schemes,
+            withheld,
+        })
     }
 
     /// Whether a verdict depends on the body: then the whole body is read first.
     #[must_use]
     pub fn covers_body(&self) -> bool {
-        todo!("signature helper")
+        self.schemes.iter().any(|scheme| scheme.covers_body())
     }
 
-    /// Names of headers that must not go on to the backend: the credential was for weir itself.
+    /// Names of headers that must not go on to the backend when `scheme` (of the verdict) decided:
+    /// the credential was for weir itself.
     #[must_use]
-    pub fn withheld_headers(&self) -> &[http::HeaderName] {
-        todo!("signature helper")
+    pub fn withheld_headers(&self, scheme: &str) -> &[HeaderName] {
+        self.withheld
+            .iter()
+            .find(|(name, _)| *name == scheme)
+            .map_or(&[], |(_, names)| names.as_slice())
     }
 
     /// Checks one request at `now` (since the Unix epoch). The request is remembered against replay
-    /// only after it has been found valid.
+    /// only after it has been found valid; of two equal requests at the same time one is valid.
     #[must_use]
     pub fn check(&self, request: &Request<'_>, now: Duration) -> Verdict {
-        let _ = (request, now);
-        todo!("signature helper")
+        for (index, scheme) in self.schemes.iter().enumerate() {
+            if scheme.is_addressed(request.headers) {
+                return verdict(index, scheme.as_ref(), scheme.check(request, now));
+            }
+        }
+        for (index, scheme) in self.schemes.iter().enumerate() {
+            if let Some(result) = scheme.check_unsigned(request, now) {
+                return verdict(index, scheme.as_ref(), result);
+            }
+        }
+        Verdict {
+            scheme: self.schemes.first().map_or("none", |first| first.name()),
+            outcome: SignatureOutcome::Missing,
+            client: None,
+            key: None,
+            answer: None,
+            detail: self.missing_detail.clone(),
+            delivery: None,
+        }
     }
+
+    /// Takes back that a delivery was seen, because it never came to its end (refused later on the
+    /// way, or failed with a status that makes the platform send again). Without this the
+    /// platform's next try would be answered as a duplicate and the message be lost.
+    pub fn forget(&self, delivery: &Delivery) {
+        let scheme = self.schemes.get(delivery.scheme);
+        if let Some(store) = scheme.and_then(|scheme| scheme.replay()) {
+            store.forget(&delivery.key);
+        }
+    }
+
+    /// How many ids were forgotten before their time because a store was full.
+    #[must_use]
+    pub fn replay_dropped(&self) -> u64 {
+        let stores = self.schemes.iter().filter_map(|scheme| scheme.replay());
+        stores.map(replay::Store::dropped).sum()
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_list()
+            .entries(self.schemes.iter().map(|scheme| scheme.name()))
+            .finish()
+    }
+}
+
+fn verdict(index: usize, scheme: &dyn Scheme, result: Result<Accepted, Rejection>) -> Verdict {
+    let mut verdict = Verdict {
+        scheme: scheme.name(),
+        outcome: SignatureOutcome::Valid,
+        client: None,
+        key: None,
+        answer: None,
+        detail: String::new(),
+        delivery: None,
+    };
+    match result {
+        Ok(Accepted::Valid { by, delivery }) => {
+            verdict.client = Some(by.client);
+            verdict.key = by.key;
+            verdict.delivery = delivery.map(|key| Delivery { scheme: index, key });
+        }
+        Ok(Accepted::Handshake { key, answer }) => {
+            verdict.outcome = SignatureOutcome::Handshake;
+            verdict.key = key;
+            verdict.answer = Some(answer);
+        }
+        Ok(Accepted::Duplicate { by, answer }) => {
+            verdict.outcome = SignatureOutcome::Duplicate;
+            verdict.client = Some(by.client);
+            verdict.key = by.key;
+            verdict.answer = Some(answer);
+        }
+        Err(rejection) => {
+            verdict.outcome = rejection.outcome;
+            verdict.detail = rejection.detail.into_owned();
+        }
+    }
+    verdict
 }

@@ -1,0 +1,61 @@
+//! HMAC (RFC 2104) with a key that was worked in once: a check costs only the hash of the message.
+
+use ::hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::{Sha256, Sha512};
+use subtle::ConstantTimeEq;
+
+use super::template::{Template, Values};
+use crate::signature::HmacAlgorithm;
+
+/// A key, ready to be used. It cannot be read back and has no `Debug`.
+pub(super) enum Keyed {
+    Sha1(Hmac<Sha1>),
+    Sha256(Hmac<Sha256>),
+    Sha512(Box<Hmac<Sha512>>),
+}
+
+impl Keyed {
+    /// `None` never happens: HMAC takes keys of every length.
+    pub(super) fn new(algorithm: HmacAlgorithm, key: &[u8]) -> Option<Self> {
+        Some(match algorithm {
+            HmacAlgorithm::Sha1 => Keyed::Sha1(Hmac::new_from_slice(key).ok()?),
+            HmacAlgorithm::Sha256 => Keyed::Sha256(Hmac::new_from_slice(key).ok()?),
+            HmacAlgorithm::Sha512 => Keyed::Sha512(Box::new(Hmac::new_from_slice(key).ok()?)),
+        })
+    }
+
+    pub(super) fn tag(&self, template: &Template, values: &Values<'_>) -> Tag {
+        match self {
+            Keyed::Sha1(mac) => run(mac.clone(), template, values),
+            Keyed::Sha256(mac) => run(mac.clone(), template, values),
+            Keyed::Sha512(mac) => run(mac.as_ref().clone(), template, values),
+        }
+    }
+}
+
+/// What a key makes of a message.
+pub(super) struct Tag {
+    bytes: [u8; 64],
+    length: usize,
+}
+
+impl Tag {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// In constant time for equal lengths; the length of a tag is no secret.
+    pub(super) fn equals(&self, other: &[u8]) -> bool {
+        self.as_bytes().ct_eq(other).into()
+    }
+}
+
+fn run<M: Mac>(mut mac: M, template: &Template, values: &Values<'_>) -> Tag {
+    template.feed(values, |piece| mac.update(piece));
+    let output = mac.finalize().into_bytes();
+    let length = output.len();
+    let mut bytes = [0; 64];
+    bytes[..length].copy_from_slice(&output);
+    Tag { bytes, length }
+}

@@ -1,0 +1,108 @@
+//! What a client of a scheme sends: `weir sign`, the demo's banner, and tests.
+//!
+//! Each scheme's signing stands beside its check; the tests hold both against fixed vectors and
+//! against values computed elsewhere, so that a wrong signer cannot hide behind a wrong verifier.
+
+use super::{bearer, feishu, hmac, simple_sha256};
+
+/// The schemes that this version signs and checks.
+pub const SCHEMES: [&str; 4] = [hmac::NAME, bearer::NAME, feishu::NAME, simple_sha256::NAME];
+
+/// The headers of a request with `body`, signed with `secret` at `at_unix_s`. `id` is the request's
+/// own (hmac: `X-Weir-Id`, feishu: the nonce); the other schemes have none.
+///
+/// # Errors
+/// The scheme is unknown or not in this version, or the secret or id cannot be used with it.
+pub fn sign(
+    scheme: &str,
+    secret: &str,
+    at_unix_s: u64,
+    id: &str,
+    body: &[u8],
+) -> Result<Vec<(String, String)>, String> {
+    if secret.is_empty() {
+        return Err("the secret is empty".to_owned());
+    }
+    match scheme {
+        hmac::NAME => hmac::sign(secret, at_unix_s, visible(id)?, body),
+        bearer::NAME => bearer::sign(visible(secret)?),
+        feishu::NAME => Ok(feishu::sign(secret, at_unix_s, visible(id)?, body)),
+        simple_sha256::NAME => Ok(simple_sha256::sign(secret, at_unix_s)),
+        _ => Err(format!(
+            "scheme {scheme:?} is not in this version; one of: {}",
+            SCHEMES.join(", ")
+        )),
+    }
+}
+
+/// A text that can stand in a header as it is. The message does not repeat it: it may be a secret.
+fn visible(text: &str) -> Result<&str, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text);
+    }
+    Err("the id (with bearer, the key) must be visible ASCII without spaces".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = br#"{"q":1}"#;
+
+    fn signed(scheme: &str, secret: &str) -> Vec<String> {
+        sign(scheme, secret, 1_700_000_000, "id-1", BODY)
+            .expect("a scheme of this version")
+            .into_iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect()
+    }
+
+    // The expected values were computed with Python's hmac and hashlib.
+    #[test]
+    fn headers_are_those_that_another_implementation_makes() {
+        assert_eq!(
+            signed("hmac", "s3cret"),
+            [
+                "X-Weir-Timestamp: 1700000000",
+                "X-Weir-Id: id-1",
+                "X-Weir-Signature: \
+                 v1=3606b34ba44f0b4a7f1ef8298340b1fd71ceba9d9ca9de9d17dc1c8d83528206",
+            ]
+        );
+        assert_eq!(signed("bearer", "sk-1"), ["Authorization: Bearer sk-1"]);
+        assert_eq!(
+            sign("feishu", "kudryavka", 1_700_000_000, "nonce-1", BODY).expect("headers")[2],
+            (
+                "X-Lark-Signature".to_owned(),
+                "e0470f6212ac0535ef74e2adbf1ae4243c614c7bb1f810a4b855b40d62a6d21a".to_owned()
+            )
+        );
+        assert_eq!(
+            signed("simple_sha256", "kudryavka"),
+            [
+                "X-Timestamp: 1700000000",
+                "X-Signature: rjUyW628VyhTuVDVG4Ut5x8IOboLHZZJMdUayAhDTsU=",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_signed_is_told_without_the_secret() {
+        let unknown = sign("slack", "s3cret", 0, "id", BODY).expect_err("not built");
+        assert_eq!(
+            unknown,
+            "scheme \"slack\" is not in this version; one of: hmac, bearer, feishu, simple_sha256"
+        );
+        for (scheme, secret, id) in [
+            ("hmac", "", "id"),
+            ("hmac", "s3cret", ""),
+            ("hmac", "s3cret", "a.b"),
+            ("hmac", "s3cret", "a\r\nX-Evil: 1"),
+            ("feishu", "s3cret", "a b"),
+            ("bearer", "s3cret\n", "id"),
+        ] {
+            let message = sign(scheme, secret, 0, id, BODY).expect_err(scheme);
+            assert!(!message.contains("s3cret"), "{message}");
+        }
+    }
+}
