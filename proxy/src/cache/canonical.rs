@@ -7,10 +7,17 @@
 //!
 //! The source is read once, without a tree. Scalars go to the text as they come; only objects whose
 //! members were out of order are noted, and put in order in a second pass over those. Both passes
-//! are linear in the source, also for the worst that a client can send, but for the sorting itself.
+//! are linear in the source, however objects lie in each other; what is sorted is bounded.
+
+mod plain;
+
+use plain::plain_length;
 
 /// Arrays and objects inside each other; deeper is no question anybody asks.
 const DEPTH_MAX: u32 = 64;
+/// Members held at once for sorting: more than any question has, and few enough that the worst body
+/// keeps a worker for some milliseconds only.
+const MEMBERS_MAX: usize = 65_536;
 
 /// Why a body has no canonical text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +29,7 @@ pub(super) enum Unfit {
     /// Two members of one object have the same name: readers disagree on which of them counts.
     DuplicateMember,
     TooDeep,
-    /// 4 GiB or more.
+    /// 4 GiB or more, or too many members to sort.
     TooLarge,
 }
 
@@ -170,6 +177,9 @@ impl Reader<'_> {
                     std::cmp::Ordering::Equal => return Err(Unfit::DuplicateMember),
                     std::cmp::Ordering::Greater => in_order = false,
                 }
+            }
+            if self.open_members.len() + self.sorted_members.len() == MEMBERS_MAX {
+                return Err(Unfit::TooLarge);
             }
             self.open_members.push(member);
             match self.next_significant() {
@@ -371,29 +381,4 @@ impl Reader<'_> {
 #[inline]
 fn name<'a>(text: &'a [u8], member: &Member) -> &'a [u8] {
     &text[member.start as usize..member.name_end as usize]
-}
-
-/// How many bytes of a string stand for themselves: up to a quote, a backslash or a control
-/// character. Eight at a time, by the bit tricks for "has a zero byte" and "has a byte below n".
-#[inline]
-fn plain_length(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGHS;
-    let (words, _) = bytes.as_chunks::<8>();
-    for (position, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
-        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let special = quote | backslash | below(word, 0x20);
-        if special != 0 {
-            // Borrows can only mark bytes above one that is marked rightly, so the lowest is right.
-            return position * 8 + special.trailing_zeros() as usize / 8;
-        }
-    }
-    let tail = words.len() * 8;
-    let rest = bytes[tail..].iter();
-    tail + rest
-        .take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20))
-        .count()
 }

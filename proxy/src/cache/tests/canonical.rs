@@ -210,72 +210,22 @@ fn damaged_documents_are_refused_as_serde_json_refuses_them() {
     assert!(refused > 1_000 && accepted > 1_000, "{refused} {accepted}");
 }
 
+/// What may stand in the place of a value, and what may not.
+#[rustfmt::skip]
+const VALUES: &[&str] = &[
+    "1", "01", "-", "-0", "+1", "1.", ".5", "1.5e", "1e+", "1E-05", "1e05", "0x1", "1 2", "--1",
+    "NaN", "Infinity", "nul", "nulll", "True", "\"", "\"\\\"", "\"\\x\"", "\"\\", "\"\\u",
+    "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\ud800\\n\"", "\"\\ud800\\u0041\"",
+    "\"\\udc00\"", "\"\\ud83c\\udf0a\"", "\"\\ud83c\\ud83c\"", "\"\\u0000\"", "\"\n\"",
+    "\"\u{7f}\"", "\"\u{2028}\"", "'a'", "[1,]", "[,1]", "[", "]", "[1 2]", "{", "{\"b\"}",
+    "{\"b\":}", "{\"b\":1,}", "{,}", "{b:1}", "{1:1}", "/**/1", "1//", "", " ", "\u{a0}1",
+    "\u{feff}1", "\u{c}1", "[[[]]]", "{\"\":{}}", "\"12345678\"", "\"1234567\\u0022\"",
+    "\"12345678901234\u{1}5\"",
+];
+
 #[test]
 fn hostile_texts_are_refused_as_serde_json_refuses_them() {
-    let inside = [
-        "1",
-        "01",
-        "-",
-        "-0",
-        "+1",
-        "1.",
-        ".5",
-        "1.5e",
-        "1e+",
-        "1E-05",
-        "1e05",
-        "0x1",
-        "1 2",
-        "--1",
-        "NaN",
-        "Infinity",
-        "nul",
-        "nulll",
-        "True",
-        "\"",
-        "\"\\\"",
-        "\"\\x\"",
-        "\"\\",
-        "\"\\u",
-        "\"\\u12\"",
-        "\"\\u12g4\"",
-        "\"\\ud800\"",
-        "\"\\ud800\\n\"",
-        "\"\\ud800\\u0041\"",
-        "\"\\udc00\"",
-        "\"\\ud83c\\udf0a\"",
-        "\"\\ud83c\\ud83c\"",
-        "\"\\u0000\"",
-        "\"\n\"",
-        "\"\u{7f}\"",
-        "\"\u{2028}\"",
-        "'a'",
-        "[1,]",
-        "[,1]",
-        "[",
-        "]",
-        "[1 2]",
-        "{",
-        "{\"b\"}",
-        "{\"b\":}",
-        "{\"b\":1,}",
-        "{,}",
-        "{b:1}",
-        "{1:1}",
-        "/**/1",
-        "1//",
-        "",
-        " ",
-        "\u{a0}1",
-        "\u{feff}1",
-        "\u{c}1",
-        "[[[]]]",
-        "{\"\":{}}",
-        "\"12345678\"",
-        "\"1234567\\u0022\"",
-        "\"12345678901234\u{1}5\"",
-    ];
-    for text in inside {
+    for text in VALUES {
         let source = format!("{{\"a\":{text}}}");
         let known = serde_json::from_str::<serde_json::Value>(&source).is_ok();
         assert_eq!(canonical(source.as_bytes()).is_ok(), known, "{source}");
@@ -374,10 +324,25 @@ fn depth_and_size_are_bounded() {
         "out of order at every level"
     );
 
+    let objects = |count: usize| {
+        let items = "{\"d\":1,\"c\":2},".repeat(count);
+        canonical(format!("{{\"a\":[{items}1]}}").as_bytes())
+    };
+    assert!(objects(32_000).is_ok());
+    assert_eq!(objects(33_000), Err(Unfit::TooLarge));
+    let members = |count: usize| {
+        let members: Vec<_> = (0..count)
+            .map(|number| format!("\"{number:06}\":1"))
+            .collect();
+        canonical(format!("{{{}}}", members.join(",")).as_bytes())
+    };
+    assert!(members(65_536).is_ok());
+    assert_eq!(members(65_537), Err(Unfit::TooLarge));
+
     let long = "x".repeat(2_000_000);
     let source = format!(
         "{{\"b\":\"{long}\",\"a\":[{}1]}}",
-        "{\"d\":1,\"c\":2},".repeat(50_000)
+        "{\"d\":1,\"c\":2},".repeat(30_000)
     );
     let text = canonical(source.as_bytes()).expect("valid");
     assert_eq!(text.len(), source.len());
