@@ -340,7 +340,7 @@ fn threads_together_get_exactly_the_burst() {
 
 #[test]
 fn the_real_clock_admits_too() {
-    let config = [limit("per-client", 20, SECOND, 1, By::Client)];
+    let config = [limit("per-client", 1, HOUR, 1, By::Client)];
     let limits = Limits::new(&config, &Arc::from("chat"));
     let web = Caller::named("web");
     admitted(limits.admit(&web.subject()));
