@@ -1,0 +1,139 @@
+//! What the cache and the limits cost a request: `cargo bench -p weir --bench key`.
+//!
+//! The 500-byte question is the one of the whole-process comparison. Aims: a key under 2 us, one
+//! limit under 300 ns.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderValue, Method, header};
+use weir::cache::{Answers, Authorization, Config, Question, Scope, Stored, Use};
+use weir::limit::{self, By, Limits, Subject};
+
+/// A chat question of exactly `bytes` bytes, its members in the order that SDKs send them or sorted.
+fn question_body(bytes: usize, first: &str, last: &str) -> Vec<u8> {
+    let room = bytes - first.len() - last.len();
+    let words = "What is a weir, and how does it measure a river?\\n ".bytes();
+    let mut body = first.as_bytes().to_vec();
+    body.extend(words.cycle().take(room - 1));
+    body.push(b'.');
+    body.extend(last.as_bytes());
+    assert!(serde_json::from_slice::<serde_json::Value>(&body).is_ok());
+    body
+}
+
+fn headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        (header::HOST, "localhost:8080"),
+        (header::USER_AGENT, "OpenAI/Python 2.8.1"),
+        (header::ACCEPT, "application/json"),
+        (header::ACCEPT_ENCODING, "gzip, deflate"),
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CONTENT_LENGTH, "500"),
+    ] {
+        headers.append(name, HeaderValue::from_static(value));
+    }
+    headers
+}
+
+fn keys(criterion: &mut Criterion) {
+    let answers = Answers::new(&Config {
+        memory_bytes: 64 << 20,
+        ttl: Duration::from_secs(3600),
+        scope: Scope::Client,
+    });
+    let as_sent = (
+        r#"{"model":"glm-4","messages":[{"role":"user","content":""#,
+        r#""}],"temperature":0.2,"stream":true}"#,
+    );
+    let sorted = (
+        r#"{"messages":[{"content":""#,
+        r#"","role":"user"}],"model":"glm-4","stream":true,"temperature":0.2}"#,
+    );
+    let headers = headers();
+    let mut group = criterion.benchmark_group("key");
+    for (name, bytes, (first, last)) in [
+        ("as_sent_500", 500, as_sent),
+        ("sorted_500", 500, sorted),
+        ("as_sent_100k", 100_000, as_sent),
+    ] {
+        let body = question_body(bytes, first, last);
+        let question = Question {
+            method: &Method::POST,
+            path: "/v1/chat/completions",
+            query: "",
+            headers: &headers,
+            body: &body,
+            client: "web",
+            authorization: Authorization::Verified,
+        };
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| answers.consider(black_box(&question)));
+        });
+        if let Use::Full(key) = answers.consider(&question) {
+            let stored = Stored {
+                status: 200,
+                headers: Vec::new(),
+                chunks: vec![Bytes::from(vec![b'x'; 600])],
+                stored_at: Duration::ZERO,
+            };
+            answers.keep(key, stored);
+            group.bench_function(format!("{name}_hit"), |bencher| {
+                bencher.iter(|| answers.lookup(black_box(&key), Duration::ZERO));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn limits(criterion: &mut Criterion) {
+    let limit = |name: &str, by: By| limit::Config {
+        name: name.into(),
+        rate: 1_000_000_000,
+        period: Duration::from_secs(1),
+        burst: 1_000_000_000,
+        by,
+    };
+    let route = Arc::from("chat");
+    let one = Limits::new(&[limit("per-client", By::Client)], &route);
+    let all = [
+        limit("flood", By::Address),
+        limit("per-client", By::Client),
+        limit("everyone", By::Route),
+    ];
+    let all = Limits::new(&all, &route);
+    let headers = headers();
+    let mut subject = Subject {
+        address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)),
+        client: Some("web"),
+        platform: "api",
+        headers: &headers,
+    };
+    let mut group = criterion.benchmark_group("limit");
+    group.bench_function("one", |bencher| {
+        bencher.iter(|| one.admit(black_box(&subject)));
+    });
+    group.bench_function("three", |bencher| {
+        bencher.iter(|| {
+            let early = all.admit_address(black_box(&subject));
+            (early, all.admit(black_box(&subject)))
+        });
+    });
+    let mut number = 0u32;
+    group.bench_function("flood_of_new_addresses", |bencher| {
+        bencher.iter(|| {
+            number = number.wrapping_add(1);
+            subject.address = IpAddr::V4(Ipv4Addr::from_bits(number));
+            all.admit_address(black_box(&subject))
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, keys, limits);
+criterion_main!(benches);

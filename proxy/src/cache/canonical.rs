@@ -1,0 +1,384 @@
+//! One text for all JSON texts that say the same.
+//!
+//! Members are sorted, insignificant whitespace is gone, strings are compared after unescaping;
+//! numbers stay as they were written, because `1`, `1.0` and `1e0` are different to some readers
+//! and a wrong hit is worse than a miss. The text is only ever hashed: it is unambiguous, but not
+//! JSON (a line break in a string stands for itself).
+//!
+//! The source is read once, without a tree. Scalars go to the text as they come; only objects whose
+//! members were out of order are noted, and put in order in a second pass over those. Both passes
+//! are linear in the source, however objects lie in each other; what is sorted is bounded.
+
+mod plain;
+
+use plain::plain_length;
+
+/// Arrays and objects inside each other; deeper is no question anybody asks.
+const DEPTH_MAX: u32 = 64;
+/// Members held at once for sorting: more than any question has, and few enough that the worst body
+/// keeps a worker for some milliseconds only.
+const MEMBERS_MAX: usize = 65_536;
+
+/// Why a body has no canonical text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// Not one whole JSON value (RFC 8259) in UTF-8, or a string with half a surrogate pair.
+    NotJson,
+    /// JSON, but no object.
+    NotAnObject,
+    /// Two members of one object have the same name: readers disagree on which of them counts.
+    DuplicateMember,
+    TooDeep,
+    /// 4 GiB or more, or too many members to sort.
+    TooLarge,
+}
+
+/// The canonical text of a JSON object, never longer than `source`.
+pub(super) fn canonical(source: &[u8]) -> Result<Vec<u8>, Unfit> {
+    if u32::try_from(source.len()).is_err() {
+        return Err(Unfit::TooLarge);
+    }
+    std::str::from_utf8(source).map_err(|_| Unfit::NotJson)?;
+    let mut reader = Reader {
+        source,
+        at: 0,
+        text: Vec::with_capacity(source.len()),
+        open_members: Vec::with_capacity(16),
+        sorted_members: Vec::new(),
+        objects: Vec::new(),
+    };
+    let first = reader.next_significant();
+    reader.value(0)?;
+    if reader.next_significant().is_some() {
+        return Err(Unfit::NotJson);
+    }
+    if first != Some(b'{') {
+        return Err(Unfit::NotAnObject);
+    }
+    Ok(reader.into_sorted())
+}
+
+struct Reader<'a> {
+    source: &'a [u8],
+    at: usize,
+    /// The canonical text, but with members in the order of the source.
+    text: Vec<u8>,
+    /// Members of the objects that are being read, the innermost object's last.
+    open_members: Vec<Member>,
+    /// Members of the objects below, each object's in canonical order.
+    sorted_members: Vec<Member>,
+    /// Objects whose members are not in order in `text`.
+    objects: Vec<Unsorted>,
+}
+
+/// A member's place in the text: its name from `start` to `name_end`, all of it to `end`.
+#[derive(Clone, Copy)]
+struct Member {
+    start: u32,
+    name_end: u32,
+    end: u32,
+}
+
+/// An object's place in the text, and its members' place in `sorted_members`.
+struct Unsorted {
+    start: u32,
+    end: u32,
+    first_member: u32,
+    last_member: u32,
+}
+
+impl Reader<'_> {
+    /// Skips whitespace; the byte after it, which is not consumed.
+    #[inline]
+    fn next_significant(&mut self) -> Option<u8> {
+        while let Some(&byte) = self.source.get(self.at) {
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    /// Consumes `byte` and adds it to the text; it has been looked at before.
+    #[inline]
+    fn pass(&mut self, byte: u8) {
+        self.at += 1;
+        self.text.push(byte);
+    }
+
+    /// The end of the text; it is shorter than the source, which is shorter than 4 GiB.
+    #[inline]
+    fn text_end(&self) -> u32 {
+        self.text.len() as u32
+    }
+
+    fn value(&mut self, depth: u32) -> Result<(), Unfit> {
+        match self.next_significant() {
+            Some(b'"') => self.string(),
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal(b"true"),
+            Some(b'f') => self.literal(b"false"),
+            Some(b'n') => self.literal(b"null"),
+            _ => Err(Unfit::NotJson),
+        }
+    }
+
+    fn literal(&mut self, literal: &[u8]) -> Result<(), Unfit> {
+        if !self.source[self.at..].starts_with(literal) {
+            return Err(Unfit::NotJson);
+        }
+        self.at += literal.len();
+        self.text.extend_from_slice(literal);
+        Ok(())
+    }
+
+    fn array(&mut self, depth: u32) -> Result<(), Unfit> {
+        if depth == DEPTH_MAX {
+            return Err(Unfit::TooDeep);
+        }
+        self.pass(b'[');
+        if self.next_significant() == Some(b']') {
+            self.pass(b']');
+            return Ok(());
+        }
+        loop {
+            self.value(depth + 1)?;
+            match self.next_significant() {
+                Some(b',') => self.pass(b','),
+                Some(b']') => {
+                    self.pass(b']');
+                    return Ok(());
+                }
+                _ => return Err(Unfit::NotJson),
+            }
+        }
+    }
+
+    fn object(&mut self, depth: u32) -> Result<(), Unfit> {
+        if depth == DEPTH_MAX {
+            return Err(Unfit::TooDeep);
+        }
+        let start = self.text_end();
+        let first = self.open_members.len();
+        let mut in_order = true;
+        self.pass(b'{');
+        if self.next_significant() == Some(b'}') {
+            self.pass(b'}');
+            return Ok(());
+        }
+        loop {
+            let member = self.member(depth)?;
+            if let Some(previous) = self.open_members[first..].last() {
+                match name(&self.text, previous).cmp(name(&self.text, &member)) {
+                    std::cmp::Ordering::Less => {}
+                    std::cmp::Ordering::Equal => return Err(Unfit::DuplicateMember),
+                    std::cmp::Ordering::Greater => in_order = false,
+                }
+            }
+            if self.open_members.len() + self.sorted_members.len() == MEMBERS_MAX {
+                return Err(Unfit::TooLarge);
+            }
+            self.open_members.push(member);
+            match self.next_significant() {
+                Some(b',') => self.pass(b','),
+                Some(b'}') => break,
+                _ => return Err(Unfit::NotJson),
+            }
+        }
+        self.pass(b'}');
+        if in_order {
+            self.open_members.truncate(first);
+            return Ok(());
+        }
+        self.note_unsorted(start, first)
+    }
+
+    fn member(&mut self, depth: u32) -> Result<Member, Unfit> {
+        if self.next_significant() != Some(b'"') {
+            return Err(Unfit::NotJson);
+        }
+        let start = self.text_end();
+        self.string()?;
+        let name_end = self.text_end();
+        if self.next_significant() != Some(b':') {
+            return Err(Unfit::NotJson);
+        }
+        self.pass(b':');
+        self.value(depth + 1)?;
+        Ok(Member {
+            start,
+            name_end,
+            end: self.text_end(),
+        })
+    }
+
+    fn note_unsorted(&mut self, start: u32, first: usize) -> Result<(), Unfit> {
+        let members = &mut self.open_members[first..];
+        members.sort_unstable_by(|one, other| name(&self.text, one).cmp(name(&self.text, other)));
+        let twice = members
+            .windows(2)
+            .any(|pair| name(&self.text, &pair[0]) == name(&self.text, &pair[1]));
+        if twice {
+            return Err(Unfit::DuplicateMember);
+        }
+        let first_member = self.sorted_members.len() as u32;
+        self.sorted_members.extend(self.open_members.drain(first..));
+        self.objects.push(Unsorted {
+            start,
+            end: self.text_end(),
+            first_member,
+            last_member: self.sorted_members.len() as u32,
+        });
+        Ok(())
+    }
+
+    fn string(&mut self) -> Result<(), Unfit> {
+        self.pass(b'"');
+        loop {
+            let plain = plain_length(&self.source[self.at..]);
+            let run = &self.source[self.at..self.at + plain];
+            self.text.extend_from_slice(run);
+            self.at += plain;
+            match self.source.get(self.at) {
+                Some(b'"') => {
+                    self.pass(b'"');
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                // The end, or a control character that may only stand there escaped.
+                _ => return Err(Unfit::NotJson),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Unfit> {
+        let escaped = *self.source.get(self.at + 1).ok_or(Unfit::NotJson)?;
+        self.at += 2;
+        let character = match escaped {
+            b'"' | b'\\' | b'/' => char::from(escaped),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => self.unicode_escape()?,
+            _ => return Err(Unfit::NotJson),
+        };
+        if matches!(character, '"' | '\\') {
+            self.text.push(b'\\');
+        }
+        let mut utf8 = [0; 4];
+        let bytes = character.encode_utf8(&mut utf8).as_bytes();
+        self.text.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// What follows `\u`: one code unit, or two that are a surrogate pair.
+    fn unicode_escape(&mut self) -> Result<char, Unfit> {
+        let unit = self.code_unit()?;
+        let code_point = if (0xd800..0xdc00).contains(&unit) {
+            if !self.source[self.at..].starts_with(b"\\u") {
+                return Err(Unfit::NotJson);
+            }
+            self.at += 2;
+            let low = self.code_unit()?;
+            if !(0xdc00..0xe000).contains(&low) {
+                return Err(Unfit::NotJson);
+            }
+            0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00)
+        } else {
+            unit
+        };
+        // A low surrogate by itself is no character.
+        char::from_u32(code_point).ok_or(Unfit::NotJson)
+    }
+
+    fn code_unit(&mut self) -> Result<u32, Unfit> {
+        let digits = self
+            .source
+            .get(self.at..self.at + 4)
+            .ok_or(Unfit::NotJson)?;
+        self.at += 4;
+        digits.iter().try_fold(0, |unit, digit| {
+            let digit = char::from(*digit).to_digit(16).ok_or(Unfit::NotJson)?;
+            Ok(unit << 4 | digit)
+        })
+    }
+
+    fn number(&mut self) -> Result<(), Unfit> {
+        let start = self.at;
+        if self.source[self.at] == b'-' {
+            self.at += 1;
+        }
+        match self.source.get(self.at) {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
+        if self.source.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.source.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.source.get(self.at) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        self.text.extend_from_slice(&self.source[start..self.at]);
+        Ok(())
+    }
+
+    /// At least one.
+    fn digits(&mut self) -> Result<(), Unfit> {
+        let digits = self.source[self.at..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        self.at += digits;
+        if digits == 0 {
+            return Err(Unfit::NotJson);
+        }
+        Ok(())
+    }
+
+    fn into_sorted(mut self) -> Vec<u8> {
+        if self.objects.is_empty() {
+            return self.text;
+        }
+        // They were noted when they ended, the inner before the outer.
+        self.objects.sort_unstable_by_key(|object| object.start);
+        let mut sorted = Vec::with_capacity(self.text.len());
+        self.put_sorted(0, self.text_end(), &mut sorted);
+        sorted
+    }
+
+    /// Adds the text from `start` to `end` to `sorted`, every object in order. Its depth is bounded
+    /// by that of the source.
+    fn put_sorted(&self, start: u32, end: u32, sorted: &mut Vec<u8>) {
+        let mut at = start;
+        let mut next = self.objects.partition_point(|object| object.start < start);
+        while let Some(object) = self.objects.get(next).filter(|object| object.start < end) {
+            sorted.extend_from_slice(&self.text[at as usize..object.start as usize]);
+            let members = object.first_member as usize..object.last_member as usize;
+            let mut before = b'{';
+            for member in &self.sorted_members[members] {
+                sorted.push(before);
+                self.put_sorted(member.start, member.end, sorted);
+                before = b',';
+            }
+            sorted.push(b'}');
+            at = object.end;
+            next = self.objects.partition_point(|other| other.start < at);
+        }
+        sorted.extend_from_slice(&self.text[at as usize..end as usize]);
+    }
+}
+
+#[inline]
+fn name<'a>(text: &'a [u8], member: &Member) -> &'a [u8] {
+    &text[member.start as usize..member.name_end as usize]
+}

@@ -1,0 +1,26 @@
+//! The directives of `Cache-Control` (RFC 9111 section 5.2).
+
+use http::{HeaderMap, header};
+
+/// Calls `found` with every directive's name and argument, both as they stand there.
+///
+/// A quoted argument with commas in it falls apart into pieces, of which the first has the name:
+/// enough for directives whose presence alone matters.
+pub(super) fn for_each_directive(headers: &HeaderMap, mut found: impl FnMut(&[u8], Option<&[u8]>)) {
+    for value in headers.get_all(header::CACHE_CONTROL) {
+        for directive in value.as_bytes().split(|byte| *byte == b',') {
+            let mut halves = directive.splitn(2, |byte| *byte == b'=');
+            let name = halves.next().unwrap_or_default().trim_ascii();
+            found(name, halves.next().map(<[u8]>::trim_ascii));
+        }
+    }
+}
+
+/// Whether an argument in seconds is zero; `max-age="0"` is, though nobody should write it.
+pub(super) fn is_zero(argument: Option<&[u8]>) -> bool {
+    argument.is_some_and(|seconds| {
+        let digits = seconds.strip_prefix(b"\"").unwrap_or(seconds);
+        let digits = digits.strip_suffix(b"\"").unwrap_or(digits);
+        !digits.is_empty() && digits.iter().all(|digit| *digit == b'0')
+    })
+}

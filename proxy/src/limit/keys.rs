@@ -1,0 +1,240 @@
+//! Where governor keeps what it knows of each key, in bounded memory.
+//!
+//! governor decides; this store only remembers, for each key, the time at which its quota is whole
+//! again. Governor's own stores grow with every key that was ever seen between two cleanings, which
+//! a flood of made-up addresses turns into a leak. Here a shard that is full first forgets the keys
+//! whose quota is whole; when that frees no room, keys it does not know yet share a fixed table of
+//! slots until it does. Keys that are known already keep their own count all through the flood.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use governor::state::keyed::ShrinkableKeyedStateStore;
+use parking_lot::Mutex;
+
+const SHARDS: usize = 64;
+/// Shared slots of one shard: 65,536 in all.
+const SLOTS: usize = 1024;
+
+/// One question about a key. The store answers beside governor, which keeps the time at which a
+/// quota is whole to itself.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    key: u64,
+    until_whole: Cell<Duration>,
+}
+
+/// The states of one limit. A clone is another handle to the same states.
+#[derive(Clone)]
+pub(super) struct Keys {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shards: Box<[Mutex<Shard>]>,
+    shard_keys_max: usize,
+    /// How long one request's worth of quota takes to come back.
+    interval_ns: u64,
+}
+
+#[derive(Default)]
+struct Shard {
+    /// For each key, when its quota is whole again, in nanoseconds of the limiter's clock.
+    whole_at_ns: HashMap<u64, u64, BuildHasherDefault<Unhashed>>,
+    /// The same for keys that found no room; there from the first of them on.
+    shared_ns: Option<Box<[u64]>>,
+    /// Keys that found no room since idle ones were last forgotten.
+    turned_away: usize,
+}
+
+impl Ask {
+    /// `key` must come from a keyed hash: its bits choose shard, bucket and slot.
+    pub(super) fn new(key: u64) -> Self {
+        Ask {
+            key,
+            until_whole: Cell::new(Duration::ZERO),
+        }
+    }
+
+    /// After it was asked: how long until the quota is whole if nothing else comes.
+    pub(super) fn until_whole(&self) -> Duration {
+        self.until_whole.get()
+    }
+}
+
+impl PartialEq for Ask {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Ask {}
+
+impl Hash for Ask {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+impl Keys {
+    /// A store for a quota of which one request's worth comes back every `interval`.
+    pub(super) fn new(interval: Duration, keys_max: usize) -> Self {
+        Keys {
+            inner: Arc::new(Inner {
+                shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+                shard_keys_max: (keys_max / SHARDS).max(1),
+                interval_ns: nanoseconds(interval),
+            }),
+        }
+    }
+
+    /// Takes back one request that was counted a moment ago and went no further.
+    pub(super) fn give_back(&self, key: u64) {
+        let mut shard = self.shard(key).lock();
+        let shard = &mut *shard;
+        let whole_at = match shard.whole_at_ns.get_mut(&key) {
+            Some(whole_at) => Some(whole_at),
+            None => shard.shared_ns.as_mut().map(|slots| &mut slots[slot(key)]),
+        };
+        if let Some(whole_at) = whole_at {
+            *whole_at = whole_at.saturating_sub(self.inner.interval_ns);
+        }
+    }
+
+    fn shard(&self, key: u64) -> &Mutex<Shard> {
+        // The map inside takes its bucket from the low bits and its tag from the high ones.
+        &self.inner.shards[(key >> 32) as usize % SHARDS]
+    }
+}
+
+impl StateStore for Keys {
+    type Key = Ask;
+
+    fn measure_and_replace<T, F, E>(&self, ask: &Ask, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        // A key without a past is admitted, and whole again one interval from now: that is the only
+        // way governor tells a store what time it is.
+        let (_, fresh) = decide(None)?;
+        let now_ns = fresh.as_u64().saturating_sub(self.inner.interval_ns);
+        let mut shard = self.shard(ask.key).lock();
+        let whole_at = shard.state(ask.key, now_ns, self.inner.shard_keys_max);
+        let decision = decide(Some(Nanos::new(*whole_at))).map(|(outcome, next)| {
+            *whole_at = next.as_u64();
+            outcome
+        });
+        ask.until_whole
+            .set(Duration::from_nanos(whole_at.saturating_sub(now_ns)));
+        decision
+    }
+}
+
+impl ShrinkableKeyedStateStore<Ask> for Keys {
+    /// `drop_below` is one interval ago; a state is as good as none already when it is whole now.
+    fn retain_recent(&self, drop_below: Nanos) {
+        if drop_below.as_u64() == 0 {
+            // The limiter is younger than one interval: nothing can be whole yet.
+            return;
+        }
+        let now_ns = drop_below.as_u64().saturating_add(self.inner.interval_ns);
+        for shard in &self.inner.shards {
+            shard.lock().forget_idle(now_ns);
+        }
+    }
+
+    fn shrink_to_fit(&self) {
+        for shard in &self.inner.shards {
+            let mut shard = shard.lock();
+            // A steady crowd would otherwise be moved to a new table at every tick.
+            if shard.whole_at_ns.capacity() > 2 * shard.whole_at_ns.len() {
+                shard.whole_at_ns.shrink_to_fit();
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        let shards = self.inner.shards.iter();
+        shards.map(|shard| shard.lock().whole_at_ns.len()).sum()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Shard {
+    /// The state of `key`: its own, or past the bound the slot that it shares.
+    fn state(&mut self, key: u64, now_ns: u64, keys_max: usize) -> &mut u64 {
+        if self.whole_at_ns.len() >= keys_max && !self.whole_at_ns.contains_key(&key) {
+            self.make_room(now_ns, keys_max);
+        }
+        let full = self.whole_at_ns.len() >= keys_max;
+        match self.whole_at_ns.entry(key) {
+            Entry::Occupied(state) => state.into_mut(),
+            Entry::Vacant(_) if full => {
+                let slots = self.shared_ns.get_or_insert_with(|| vec![0; SLOTS].into());
+                &mut slots[slot(key)]
+            }
+            // Zero is long past, which is the same as a quota that is whole.
+            Entry::Vacant(state) => state.insert(0),
+        }
+    }
+
+    /// Looks at the whole shard at most once for an eighth of its keys, so that a flood of new keys
+    /// pays a few nanoseconds each for it.
+    fn make_room(&mut self, now_ns: u64, keys_max: usize) {
+        let pause = (keys_max / 8).max(1);
+        if self.turned_away.is_multiple_of(pause) {
+            self.forget_idle(now_ns);
+            if self.whole_at_ns.len() + pause <= keys_max {
+                return;
+            }
+        }
+        self.turned_away += 1;
+    }
+
+    fn forget_idle(&mut self, now_ns: u64) {
+        self.turned_away = 0;
+        self.whole_at_ns.retain(|_, whole_at| *whole_at > now_ns);
+        if let Some(slots) = &self.shared_ns
+            && slots.iter().all(|whole_at| *whole_at <= now_ns)
+        {
+            self.shared_ns = None;
+        }
+    }
+}
+
+fn slot(key: u64) -> usize {
+    (key >> 40) as usize % SLOTS
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The keys are the output of a keyed hash already; hashing them again would buy nothing.
+#[derive(Default)]
+struct Unhashed(u64);
+
+impl Hasher for Unhashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}

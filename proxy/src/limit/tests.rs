@@ -1,0 +1,349 @@
+use governor::clock::FakeRelativeClock;
+
+use super::*;
+
+mod bounded;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn limit(name: &str, rate: u32, period: Duration, burst: u32, by: By) -> Config {
+    Config {
+        name: name.into(),
+        rate,
+        period,
+        burst,
+        by,
+    }
+}
+
+fn limits(configs: &[Config]) -> (Limits<FakeRelativeClock>, FakeRelativeClock) {
+    let clock = FakeRelativeClock::default();
+    (Limits::with_clock(configs, KEYS_MAX, &clock), clock)
+}
+
+struct Caller {
+    address: IpAddr,
+    client: Option<&'static str>,
+    platform: &'static str,
+    headers: HeaderMap,
+}
+
+impl Caller {
+    fn named(client: &'static str) -> Self {
+        Caller {
+            client: Some(client),
+            ..Caller::at("192.0.2.1")
+        }
+    }
+
+    fn at(address: &str) -> Self {
+        Caller {
+            address: address.parse().expect("an address"),
+            client: None,
+            platform: "api",
+            headers: HeaderMap::new(),
+        }
+    }
+
+    fn with_header(name: &'static str, value: &'static str) -> Self {
+        let mut caller = Caller::at("192.0.2.1");
+        caller.headers.append(name, HeaderValue::from_static(value));
+        caller
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            address: self.address,
+            client: self.client,
+            platform: self.platform,
+            headers: &self.headers,
+        }
+    }
+}
+
+#[track_caller]
+fn admitted(decision: Decision) -> Standing {
+    match decision {
+        Decision::Admitted(Some(standing)) => standing,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn limited(decision: Decision) -> (Standing, Duration) {
+    match decision {
+        Decision::Limited {
+            standing,
+            retry_after,
+        } => (standing, retry_after),
+        Decision::Admitted(standing) => panic!("admitted: {standing:?}"),
+    }
+}
+
+#[test]
+fn a_burst_is_admitted_then_the_rate() {
+    let (limits, clock) = limits(&[limit("per-client", 20, SECOND, 40, By::Client)]);
+    let web = Caller::named("web");
+    assert_eq!(
+        limits.policy_header().expect("a policy"),
+        "\"per-client\";q=40;w=2"
+    );
+    for left in (37..40).rev() {
+        assert_eq!(admitted(limits.admit(&web.subject())).remaining, left);
+    }
+    let standing = admitted(limits.admit(&web.subject()));
+    assert_eq!(standing.header(), "\"per-client\";r=36;t=1");
+    for _ in 0..36 {
+        admitted(limits.admit(&web.subject()));
+    }
+    let (standing, retry_after) = limited(limits.admit(&web.subject()));
+    assert_eq!(standing.header(), "\"per-client\";r=0;t=2");
+    assert_eq!(retry_after, Duration::from_millis(50));
+    assert_eq!(retry_after_s(retry_after), 1);
+    clock.advance(Duration::from_millis(49));
+    limited(limits.admit(&web.subject()));
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(admitted(limits.admit(&web.subject())).remaining, 0);
+    limited(limits.admit(&web.subject()));
+    clock.advance(10 * SECOND);
+    let standing = admitted(limits.admit(&web.subject()));
+    assert_eq!((standing.remaining, standing.reset_s), (39, 1));
+}
+
+#[test]
+fn a_route_without_limits_says_nothing() {
+    let (limits, _clock) = limits(&[]);
+    let web = Caller::named("web");
+    assert!(limits.policy_header().is_none());
+    assert!(!limits.any_by_address());
+    assert!(matches!(
+        limits.admit(&web.subject()),
+        Decision::Admitted(None)
+    ));
+    assert!(matches!(
+        limits.admit_address(&web.subject()),
+        Decision::Admitted(None)
+    ));
+}
+
+#[test]
+fn one_an_hour_counts_down_exactly() {
+    let (limits, clock) = limits(&[limit("rare", 1, HOUR, 2, By::Route)]);
+    assert_eq!(
+        limits.policy_header().expect("policy"),
+        "\"rare\";q=2;w=7200"
+    );
+    let web = Caller::named("web");
+    assert_eq!(admitted(limits.admit(&web.subject())).reset_s, 3600);
+    clock.advance(HOUR / 2);
+    let standing = admitted(limits.admit(&web.subject()));
+    assert_eq!((standing.remaining, standing.reset_s), (0, 5400));
+    let (standing, retry_after) = limited(limits.admit(&web.subject()));
+    assert_eq!(standing.reset_s, 5400);
+    assert_eq!(retry_after_s(retry_after), 1800);
+}
+
+#[test]
+fn a_million_a_second_and_impossible_numbers_work() {
+    let (limits, clock) = limits(&[limit("fast", 1_000_000, SECOND, 3, By::Route)]);
+    assert_eq!(limits.policy_header().expect("policy"), "\"fast\";q=3;w=1");
+    let web = Caller::named("web");
+    for _ in 0..3 {
+        admitted(limits.admit(&web.subject()));
+    }
+    limited(limits.admit(&web.subject()));
+    clock.advance(Duration::from_micros(1));
+    admitted(limits.admit(&web.subject()));
+
+    for (rate, period, burst) in [
+        (0, Duration::ZERO, 0),
+        (u32::MAX, Duration::from_nanos(1), u32::MAX),
+        (1, Duration::MAX, u32::MAX),
+        (1, HOUR, u32::MAX),
+        (u32::MAX, SECOND, 1),
+    ] {
+        let (limits, clock) = self::limits(&[limit("odd", rate, period, burst, By::Route)]);
+        clock.advance(1_000 * HOUR);
+        assert_eq!(
+            admitted(limits.admit(&web.subject())).policy.as_ref(),
+            "odd"
+        );
+    }
+}
+
+#[test]
+fn a_third_of_a_second_is_still_one_second_for_the_whole_quota() {
+    let (limits, _clock) = limits(&[limit("three", 3, SECOND, 3, By::Route)]);
+    assert_eq!(limits.policy_header().expect("policy"), "\"three\";q=3;w=1");
+}
+
+#[test]
+fn keys_are_apart_by_what_the_limit_names() {
+    let cases = [
+        (By::Client, Caller::named("a"), Caller::named("b")),
+        (By::Client, Caller::at("192.0.2.1"), Caller::at("192.0.2.2")),
+        (
+            By::Client,
+            Caller::named("192.0.2.1"),
+            Caller::at("192.0.2.1"),
+        ),
+        (
+            By::Address,
+            Caller::at("192.0.2.1"),
+            Caller::at("192.0.2.2"),
+        ),
+        (
+            By::Address,
+            Caller::at("2001:db8::1"),
+            Caller::at("2001:db8:0:1::1"),
+        ),
+        (
+            By::Header(HeaderName::from_static("x-tenant")),
+            Caller::with_header("x-tenant", "absent"),
+            Caller::at("192.0.2.1"),
+        ),
+        (
+            By::Header(HeaderName::from_static("x-tenant")),
+            Caller::with_header("x-tenant", ""),
+            Caller::at("192.0.2.1"),
+        ),
+    ];
+    for (by, one, other) in cases {
+        let (limits, _clock) = limits(&[limit("l", 1, HOUR, 1, by.clone())]);
+        let ask = |caller: &Caller| match by {
+            By::Address => limits.admit_address(&caller.subject()),
+            _ => limits.admit(&caller.subject()),
+        };
+        admitted(ask(&one));
+        limited(ask(&one));
+        admitted(ask(&other));
+        limited(ask(&other));
+    }
+}
+
+#[test]
+fn keys_are_the_same_where_a_client_could_change_them_for_nothing() {
+    let tenant = HeaderName::from_static("x-tenant");
+    let mut other_platform = Caller::named("b");
+    other_platform.platform = "feishu";
+    let mut two_values = Caller::with_header("x-tenant", "a");
+    two_values
+        .headers
+        .append("x-tenant", HeaderValue::from_static("b"));
+    let cases = [
+        (
+            By::Address,
+            Caller::at("2001:db8::1"),
+            Caller::at("2001:db8::ffff:1"),
+        ),
+        (
+            By::Address,
+            Caller::at("192.0.2.1"),
+            Caller::at("::ffff:192.0.2.1"),
+        ),
+        (
+            By::Client,
+            Caller::at("192.0.2.1"),
+            Caller::at("::ffff:192.0.2.1"),
+        ),
+        (By::Route, Caller::named("a"), other_platform),
+        (By::Platform, Caller::named("a"), Caller::named("b")),
+        (
+            By::Header(tenant.clone()),
+            Caller::named("a"),
+            Caller::named("b"),
+        ),
+        (
+            By::Header(tenant),
+            Caller::with_header("x-tenant", "a"),
+            two_values,
+        ),
+    ];
+    for (by, one, other) in cases {
+        let (limits, _clock) = limits(&[limit("l", 1, HOUR, 1, by.clone())]);
+        let ask = |caller: &Caller| match by {
+            By::Address => limits.admit_address(&caller.subject()),
+            _ => limits.admit(&caller.subject()),
+        };
+        admitted(ask(&one));
+        limited(ask(&other));
+    }
+}
+
+#[test]
+fn limits_by_address_are_asked_before_and_not_again() {
+    let (limits, _clock) = limits(&[
+        limit("flood", 1, HOUR, 1, By::Address),
+        limit("per-client", 1, HOUR, 5, By::Client),
+    ]);
+    let web = Caller::named("web");
+    assert!(limits.any_by_address());
+    let early = admitted(limits.admit_address(&web.subject()));
+    let late = admitted(limits.admit(&web.subject()));
+    admitted(limits.admit(&web.subject()));
+    let (standing, _) = limited(limits.admit_address(&web.subject()));
+    assert_eq!(standing.policy.as_ref(), "flood");
+    let nearest = Standing::nearer(Some(late), Some(early)).expect("a standing");
+    assert_eq!(nearest.policy.as_ref(), "flood");
+    assert_eq!(
+        limits.policy_header().expect("policy"),
+        "\"flood\";q=1;w=3600, \"per-client\";q=5;w=18000"
+    );
+}
+
+#[test]
+fn the_nearest_limit_is_told_and_a_refusal_costs_nothing_elsewhere() {
+    let (limits, clock) = limits(&[
+        limit("per-client", 1, HOUR, 10, By::Client),
+        limit("everyone", 1, SECOND, 2, By::Route),
+    ]);
+    let (one, other) = (Caller::named("one"), Caller::named("other"));
+    assert_eq!(
+        admitted(limits.admit(&one.subject())).policy.as_ref(),
+        "everyone"
+    );
+    admitted(limits.admit(&other.subject()));
+    for _ in 0..100 {
+        let (standing, _) = limited(limits.admit(&one.subject()));
+        assert_eq!(standing.policy.as_ref(), "everyone");
+    }
+    for _ in 0..9 {
+        clock.advance(SECOND);
+        admitted(limits.admit(&one.subject()));
+    }
+    clock.advance(SECOND);
+    let (standing, _) = limited(limits.admit(&one.subject()));
+    assert_eq!(standing.policy.as_ref(), "per-client");
+    // And the one that said no itself has not kept it either.
+    admitted(limits.admit(&other.subject()));
+}
+
+#[test]
+fn threads_together_get_exactly_the_burst() {
+    let (limits, _clock) = limits(&[limit("burst", 1, HOUR, 500, By::Route)]);
+    let admitted = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let web = Caller::named("web");
+                for _ in 0..500 {
+                    if matches!(limits.admit(&web.subject()), Decision::Admitted(_)) {
+                        admitted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(admitted.into_inner(), 500);
+}
+
+#[test]
+fn the_real_clock_admits_too() {
+    let config = [limit("per-client", 1, HOUR, 1, By::Client)];
+    let limits = Limits::new(&config, &Arc::from("chat"));
+    let web = Caller::named("web");
+    admitted(limits.admit(&web.subject()));
+    limited(limits.admit(&web.subject()));
+    assert_eq!(format!("{limits:?}"), "Limits([\"per-client\"])");
+}
