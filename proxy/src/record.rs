@@ -154,9 +154,7 @@ thread_local! {
 /// time to stages; one whose client left is dropped within a stage, so the clock says.
 fn duration(exchange: &Exchange, now: Instant) -> Duration {
     match exchange.error_code {
-        Some(ErrorCode::ClientClosed) => {
-            now.saturating_duration_since(exchange.timing.started())
-        }
+        Some(ErrorCode::ClientClosed) => now.saturating_duration_since(exchange.timing.started()),
         _ => exchange.timing.total(),
     }
 }

@@ -278,7 +278,11 @@ fn response_fields(response: &mut Object<'_>, model: &ModelCall) {
     }
     if !model.finish_reasons.is_empty() {
         let reasons = model.finish_reasons.iter().take(FINISH_REASONS_MAX);
-        response.texts("finish_reasons", reasons.map(|reason| &**reason), NAME_BYTES_MAX);
+        response.texts(
+            "finish_reasons",
+            reasons.map(|reason| &**reason),
+            NAME_BYTES_MAX,
+        );
     }
     if let Some(time) = model.time_to_first_chunk {
         response.millis("time_to_first_chunk_ms", time);

@@ -76,11 +76,7 @@ impl EventFile {
     }
 
     /// Writes the lines into as many files as they need. Gives the lines written and why no more.
-    fn write_rotating(
-        &mut self,
-        mut lines: Lines<'_>,
-        now: Duration,
-    ) -> (usize, io::Result<()>) {
+    fn write_rotating(&mut self, mut lines: Lines<'_>, now: Duration) -> (usize, io::Result<()>) {
         let mut written = 0;
         while lines.count() > 0 {
             let rotate_at_bytes = self.config.rotate_at_bytes;

@@ -30,7 +30,13 @@ fn write(file: &mut EventFile, lines: &[&str], now: Duration) -> Written {
 fn names(path: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(directory(path))
         .expect("a directory")
-        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
         .collect();
     names.sort();
     names
@@ -74,11 +80,7 @@ fn a_file_is_rotated_before_it_grows_too_large() {
     let config = config(directory.path(), 10);
     let mut file = EventFile::open(&config, NOW).expect("a file");
     // Two lines of five bytes fill a file; one of eleven gets one of its own.
-    let written = write(
-        &mut file,
-        &["1234", "5678", "9", "abcdefghij", "k"],
-        NOW,
-    );
+    let written = write(&mut file, &["1234", "5678", "9", "abcdefghij", "k"], NOW);
     assert!(written.lines == 5 && written.error.is_none(), "{written:?}");
     assert_eq!(
         names(&config.path),
@@ -90,7 +92,11 @@ fn a_file_is_rotated_before_it_grows_too_large() {
         ]
     );
     let rotated = |millisecond| {
-        text(config.path.with_file_name(format!("events-20261122T083000.{millisecond}Z.ndjson")))
+        text(
+            config
+                .path
+                .with_file_name(format!("events-20261122T083000.{millisecond}Z.ndjson")),
+        )
     };
     assert_eq!(rotated(123), "1234\n5678\n");
     assert_eq!(rotated(124), "9\n");
@@ -120,11 +126,17 @@ fn only_old_rotated_files_are_removed() {
     let kept = [
         file.rotated_name(NOW - 30 * DAY),
         file.rotated_name(NOW),
-        config.path.with_file_name("events-20200101T000000.000Z.ndjson.gz"),
+        config
+            .path
+            .with_file_name("events-20200101T000000.000Z.ndjson.gz"),
         config.path.with_file_name("events-2020.ndjson"),
         config.path.with_file_name("events-.ndjson"),
-        config.path.with_file_name("events-20200101X000000.000Z.ndjson"),
-        config.path.with_file_name("other-20200101T000000.000Z.ndjson"),
+        config
+            .path
+            .with_file_name("events-20200101X000000.000Z.ndjson"),
+        config
+            .path
+            .with_file_name("other-20200101T000000.000Z.ndjson"),
     ];
     drop(file);
     fs::write(&old, "old").expect("a file");
@@ -133,7 +145,11 @@ fn only_old_rotated_files_are_removed() {
     }
     let mut file = EventFile::open(&config, NOW).expect("a file");
     assert!(!old.exists());
-    assert!(kept.iter().all(|path| path.exists()), "{:?}", names(&config.path));
+    assert!(
+        kept.iter().all(|path| path.exists()),
+        "{:?}",
+        names(&config.path)
+    );
     // Also without a restart or a rotation.
     write(&mut file, &["a day later"], NOW + DAY);
     assert!(!kept[0].exists() && kept[1].exists());
@@ -148,7 +164,10 @@ fn a_file_that_was_moved_or_removed_is_opened_again() {
     let moved = config.path.with_extension("1");
     fs::rename(&config.path, &moved).expect("a move");
     write(&mut file, &["two"], NOW);
-    assert_eq!((text(&moved).as_str(), text(&config.path).as_str()), ("one\n", "two\n"));
+    assert_eq!(
+        (text(&moved).as_str(), text(&config.path).as_str()),
+        ("one\n", "two\n")
+    );
     fs::remove_dir_all(directory.path().join("deep")).expect("a removal");
     write(&mut file, &["three"], NOW);
     assert_eq!(text(&config.path), "three\n");
@@ -241,6 +260,9 @@ fn names_without_an_extension_are_rotated_too() {
     let path = Path::new("events");
     assert_eq!(directory(path), Path::new("."));
     let stamped = OsStr::new("events-20261122T083000.123Z");
-    assert_eq!(rotated_at(path, stamped).as_deref(), Some("20261122T083000.123Z"));
+    assert_eq!(
+        rotated_at(path, stamped).as_deref(),
+        Some("20261122T083000.123Z")
+    );
     assert_eq!(rotated_at(path, OsStr::new("events")), None);
 }

@@ -192,7 +192,12 @@ fn escape(out: &mut Vec<u8>, text: &str) {
         out.extend_from_slice(&bytes[written..position]);
         out.extend_from_slice(&[b'\\', escape]);
         if escape == b'u' {
-            let digits = [b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+            let digits = [
+                b'0',
+                b'0',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ];
             out.extend_from_slice(&digits);
         }
         written = position + 1;

@@ -201,7 +201,8 @@ impl Metrics {
     #[must_use]
     pub fn render(&self) -> Vec<u8> {
         if let Some(source) = self.cache_bytes_source.get() {
-            self.cache_bytes.set(i64::try_from(source()).unwrap_or(i64::MAX));
+            self.cache_bytes
+                .set(i64::try_from(source()).unwrap_or(i64::MAX));
         }
         let mut text = Vec::with_capacity(64 * 1024);
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {

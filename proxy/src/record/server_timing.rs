@@ -70,7 +70,10 @@ mod tests {
         }
         let header = header(&timing).expect("stages were spent");
         let text = header.to_str().expect("ASCII");
-        assert_eq!(text.matches(";dur=4000000000123.457").count(), Stage::ALL.len());
+        assert_eq!(
+            text.matches(";dur=4000000000123.457").count(),
+            Stage::ALL.len()
+        );
         assert_eq!(text.split(", ").count(), Stage::ALL.len());
     }
 }

@@ -104,7 +104,11 @@ fn recent_events_come_newest_last() {
         .collect();
     assert_eq!(
         seconds,
-        ["1970-01-01T00:00:01", "1970-01-01T00:00:02", "1970-01-01T00:00:03"]
+        [
+            "1970-01-01T00:00:01",
+            "1970-01-01T00:00:02",
+            "1970-01-01T00:00:03"
+        ]
     );
     assert_eq!(record.recent(1).len(), 1);
 }

@@ -114,11 +114,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub(super) fn start(
-        name: &str,
-        sink: Box<dyn Sink>,
-        tally: Option<Tally>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(name: &str, sink: Box<dyn Sink>, tally: Option<Tally>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             pending: Mutex::new(Pending {
                 batch: Batch::default(),

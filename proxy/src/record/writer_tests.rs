@@ -54,8 +54,8 @@ impl Sink for Memory {
 fn what_was_appended_before_a_flush_is_written() {
     let memory = Memory::default();
     let tally = tally();
-    let writer = Writer::start("test", Box::new(memory.clone()), Some(tally.clone()))
-        .expect("a thread");
+    let writer =
+        Writer::start("test", Box::new(memory.clone()), Some(tally.clone())).expect("a thread");
     for number in 0..1000 {
         writer.append(format!("line {number}").as_bytes());
     }
@@ -84,8 +84,7 @@ fn lines_are_written_without_being_asked_for() {
 #[test]
 fn lines_of_many_threads_come_whole_and_all() {
     let memory = Memory::default();
-    let writer =
-        Writer::start("test", Box::new(memory.clone()), None).expect("a thread");
+    let writer = Writer::start("test", Box::new(memory.clone()), None).expect("a thread");
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let writer = &writer;
@@ -153,8 +152,8 @@ fn lines_that_fail_are_counted_as_dropped() {
 fn a_stop_writes_what_is_left_and_ends_the_thread() {
     let memory = Memory::default();
     let tally = tally();
-    let writer = Writer::start("test", Box::new(memory.clone()), Some(tally.clone()))
-        .expect("a thread");
+    let writer =
+        Writer::start("test", Box::new(memory.clone()), Some(tally.clone())).expect("a thread");
     writer.append(b"last words");
     assert_eq!(writer.stop(soon()), FlushOutcome::Flushed);
     assert_eq!(*memory.0.lock(), b"last words\n");

@@ -59,11 +59,8 @@ pub const IN_FLIGHT: Definition = define(
     &[],
     "Requests that are being worked on.",
 );
-pub const CONNECTIONS: Definition = define(
-    "weir_connections",
-    &[],
-    "Client connections that are open.",
-);
+pub const CONNECTIONS: Definition =
+    define("weir_connections", &[], "Client connections that are open.");
 pub const SIGNATURE_CHECKS: Definition = define(
     "weir_signature_checks_total",
     &["scheme", "outcome"],
@@ -154,8 +151,7 @@ pub const PROCESS_START_TIME: Definition = define(
     &[],
     "When the process was started, since the Unix epoch.",
 );
-pub const PROCESS_THREADS: Definition =
-    define("process_threads", &[], "Threads of the process.");
+pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
 pub const ALL: [Definition; 26] = [

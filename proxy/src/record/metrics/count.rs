@@ -87,7 +87,10 @@ impl Metrics {
         let Some(upstream) = asked(exchange) else {
             return;
         };
-        let name = model.request_model.as_ref().or(model.response_model.as_ref());
+        let name = model
+            .request_model
+            .as_ref()
+            .or(model.response_model.as_ref());
         let Some(name) = name else {
             return;
         };
@@ -100,7 +103,9 @@ impl Metrics {
         let count = |series: &ModelSeries| {
             series.count_call(&self.families, &upstream.backend, outcome);
             series.input_tokens.inc_by(model.input_tokens.unwrap_or(0));
-            series.output_tokens.inc_by(model.output_tokens.unwrap_or(0));
+            series
+                .output_tokens
+                .inc_by(model.output_tokens.unwrap_or(0));
             if let Some(time) = model.time_to_first_chunk {
                 series.time_to_first_token.observe(time.as_secs_f64());
             }
@@ -121,8 +126,11 @@ impl Metrics {
         {
             return;
         }
-        self.other_models
-            .with_or_learn("other", || ModelSeries::new(&self.families, "other"), count);
+        self.other_models.with_or_learn(
+            "other",
+            || ModelSeries::new(&self.families, "other"),
+            count,
+        );
     }
 }
 
@@ -153,7 +161,9 @@ fn attempt_outcome(exchange: &Exchange, upstream: &UpstreamNote) -> AttemptOutco
 /// The time of a streamed answer after its first token, by the tokens that came in it.
 fn time_per_output_token(exchange: &Exchange) -> Option<Duration> {
     let later_tokens = exchange.model.output_tokens?.checked_sub(1)?;
-    let later_tokens = u32::try_from(later_tokens).ok().filter(|count| *count > 0)?;
+    let later_tokens = u32::try_from(later_tokens)
+        .ok()
+        .filter(|count| *count > 0)?;
     exchange.model.generation?.checked_div(later_tokens)
 }
 
@@ -193,12 +203,30 @@ mod tests {
         assert_eq!(outcome(None, 404, false, byte), Ok);
         assert_eq!(outcome(None, 503, false, byte), Status5xx);
         assert_eq!(outcome(None, 200, true, byte), Reset);
-        assert_eq!(outcome(Some(ErrorCode::UpstreamStatus), 500, false, byte), Status5xx);
-        assert_eq!(outcome(Some(ErrorCode::UpstreamConnect), 502, false, None), ConnectError);
-        assert_eq!(outcome(Some(ErrorCode::UpstreamTimeout), 504, false, None), Timeout);
-        assert_eq!(outcome(Some(ErrorCode::UpstreamTimeout), 200, true, byte), Timeout);
-        assert_eq!(outcome(Some(ErrorCode::UpstreamReset), 502, false, None), Reset);
-        assert_eq!(outcome(Some(ErrorCode::ClientClosed), 499, false, None), Abandoned);
+        assert_eq!(
+            outcome(Some(ErrorCode::UpstreamStatus), 500, false, byte),
+            Status5xx
+        );
+        assert_eq!(
+            outcome(Some(ErrorCode::UpstreamConnect), 502, false, None),
+            ConnectError
+        );
+        assert_eq!(
+            outcome(Some(ErrorCode::UpstreamTimeout), 504, false, None),
+            Timeout
+        );
+        assert_eq!(
+            outcome(Some(ErrorCode::UpstreamTimeout), 200, true, byte),
+            Timeout
+        );
+        assert_eq!(
+            outcome(Some(ErrorCode::UpstreamReset), 502, false, None),
+            Reset
+        );
+        assert_eq!(
+            outcome(Some(ErrorCode::ClientClosed), 499, false, None),
+            Abandoned
+        );
         assert_eq!(outcome(Some(ErrorCode::ClientClosed), 200, false, byte), Ok);
     }
 

@@ -144,8 +144,7 @@ mod tests {
     #[test]
     fn a_name_is_registered_once() {
         let registry = Registry::new();
-        let register =
-            || Family::<IntCounter>::register(&registry, catalog::FAILED_REQUESTS, &[]);
+        let register = || Family::<IntCounter>::register(&registry, catalog::FAILED_REQUESTS, &[]);
         register().expect("a family");
         register().expect_err("the same name");
     }

@@ -112,7 +112,11 @@ impl Stat {
         let (_, fields) = text.rsplit_once(") ")?;
         // The first is number 3 of proc(5): the state.
         let field = |number: usize| -> Option<f64> {
-            fields.split_ascii_whitespace().nth(number - 3)?.parse().ok()
+            fields
+                .split_ascii_whitespace()
+                .nth(number - 3)?
+                .parse()
+                .ok()
         };
         Some(Stat {
             cpu_s: (field(14)? + field(15)?) / TICKS_PER_S,

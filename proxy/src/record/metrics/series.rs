@@ -42,7 +42,11 @@ impl RouteSeries {
 
     pub(super) fn count_request(&self, families: &Families, method: &'static str, status: u16) {
         // A backend may answer any three digits; what is no status of HTTP is one label.
-        let status = if (100..600).contains(&status) { status } else { 0 };
+        let status = if (100..600).contains(&status) {
+            status
+        } else {
+            0
+        };
         if let Some(counter) = self.requests.read().get(&(method, status)) {
             counter.inc();
             return;
@@ -58,12 +62,7 @@ impl RouteSeries {
         }
     }
 
-    pub(super) fn count_lookup(
-        &self,
-        families: &Families,
-        tier: CacheTier,
-        outcome: CacheOutcome,
-    ) {
+    pub(super) fn count_lookup(&self, families: &Families, tier: CacheTier, outcome: CacheOutcome) {
         let key = (tier, outcome);
         let counted = self
             .cache_lookups
@@ -149,9 +148,11 @@ pub(super) struct SignatureSeries(pub(super) Vec<IntCounter>);
 
 impl SignatureSeries {
     pub(super) fn new(families: &Families, scheme: &str) -> Result<Self> {
-        let outcomes = SignatureOutcome::ALL
-            .iter()
-            .map(|outcome| families.signature_checks.series(&[scheme, outcome.as_str()]));
+        let outcomes = SignatureOutcome::ALL.iter().map(|outcome| {
+            families
+                .signature_checks
+                .series(&[scheme, outcome.as_str()])
+        });
         Ok(SignatureSeries(outcomes.collect::<Result<_>>()?))
     }
 }

@@ -43,8 +43,14 @@ fn a_request_is_counted_everywhere() {
             r#"weir_request_duration_seconds_sum{platform="feishu",route="feishu"}"#,
             "1.204338",
         ),
-        (r#"weir_overhead_seconds_bucket{route="feishu",le="0.0002"}"#, "0"),
-        (r#"weir_overhead_seconds_bucket{route="feishu",le="0.0004"}"#, "1"),
+        (
+            r#"weir_overhead_seconds_bucket{route="feishu",le="0.0002"}"#,
+            "0",
+        ),
+        (
+            r#"weir_overhead_seconds_bucket{route="feishu",le="0.0004"}"#,
+            "1",
+        ),
         (
             r#"weir_errors_total{error_code="upstream_timeout",platform="feishu",route="feishu"}"#,
             "1",
@@ -53,8 +59,14 @@ fn a_request_is_counted_everywhere() {
             r#"weir_errors_total{error_code="internal",platform="feishu",route="feishu"}"#,
             "0",
         ),
-        (r#"weir_failed_requests_total{platform="feishu",route="feishu"}"#, "1"),
-        (r#"weir_signature_checks_total{outcome="valid",scheme="feishu"}"#, "1"),
+        (
+            r#"weir_failed_requests_total{platform="feishu",route="feishu"}"#,
+            "1",
+        ),
+        (
+            r#"weir_signature_checks_total{outcome="valid",scheme="feishu"}"#,
+            "1",
+        ),
         (
             r#"weir_rate_limit_decisions_total{outcome="admitted",policy="per-client"}"#,
             "1",
@@ -71,13 +83,22 @@ fn a_request_is_counted_everywhere() {
             r#"weir_upstream_attempts_total{backend="assistant",outcome="reset"}"#,
             "1",
         ),
-        (r#"weir_upstream_duration_seconds_count{backend="assistant"}"#, "1"),
+        (
+            r#"weir_upstream_duration_seconds_count{backend="assistant"}"#,
+            "1",
+        ),
         (
             r#"weir_model_calls_total{backend="assistant",model="other",outcome="failure"}"#,
             "1",
         ),
-        (r#"weir_tokens_total{direction="input",model="other"}"#, "128"),
-        (r#"weir_tokens_total{direction="output",model="other"}"#, "356"),
+        (
+            r#"weir_tokens_total{direction="input",model="other"}"#,
+            "128",
+        ),
+        (
+            r#"weir_tokens_total{direction="output",model="other"}"#,
+            "356",
+        ),
     ] {
         assert_eq!(value(&text, series), Some(expected), "{series}");
     }
@@ -98,8 +119,14 @@ fn errors_are_there_at_zero_for_every_route() {
             format!(r#"weir_failed_requests_total{{platform="{platform}",route="{route}"}}"#);
         assert_eq!(value(&text, &series), Some("0"), "{series}");
     }
-    assert_eq!(value(&text, r#"weir_events_total{outcome="dropped"}"#), Some("0"));
-    assert_eq!(value(&text, r#"weir_cache_bytes{tier="memory"}"#), Some("0"));
+    assert_eq!(
+        value(&text, r#"weir_events_total{outcome="dropped"}"#),
+        Some("0")
+    );
+    assert_eq!(
+        value(&text, r#"weir_cache_bytes{tier="memory"}"#),
+        Some("0")
+    );
 }
 
 #[test]
@@ -134,7 +161,12 @@ fn the_catalog_is_what_is_shown() {
     assert_eq!(shown, listed);
     for metric in catalog::ALL {
         let is_counter = text.contains(&format!("# TYPE {} counter", metric.name));
-        assert_eq!(is_counter, metric.name.ends_with("_total"), "{}", metric.name);
+        assert_eq!(
+            is_counter,
+            metric.name.ends_with("_total"),
+            "{}",
+            metric.name
+        );
     }
 }
 
@@ -166,7 +198,11 @@ fn the_first_fifty_models_that_answer_have_a_name() {
         metrics.count(&exchange, Duration::ZERO);
     };
     for number in 0..100 {
-        call(&format!("invented-{number}"), 404, Some(ErrorCode::Internal));
+        call(
+            &format!("invented-{number}"),
+            404,
+            Some(ErrorCode::Internal),
+        );
     }
     for number in 0..60 {
         call(&format!("model-{number}"), 200, None);
@@ -229,4 +265,35 @@ fn names_of_the_configuration_are_escaped() {
     let metrics = Metrics::new(&[("a\"b\\c\nd", "api")], &[]).expect("metrics");
     let text = text(&metrics);
     assert!(text.contains(r#"route="a\"b\\c\nd""#));
+}
+
+/// Prometheus's own judgement of names and texts. `PROMTOOL` says where the tool is.
+#[test]
+fn promtool_finds_no_fault() {
+    use std::process::{Command, Stdio};
+
+    let promtool = std::env::var_os("PROMTOOL").unwrap_or_else(|| "promtool".into());
+    let spawned = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = spawned else {
+        eprintln!("SKIPPED: there is no promtool; set PROMTOOL to its path");
+        return;
+    };
+    let metrics = metrics();
+    let mut exchange = filled();
+    metrics.count(&exchange, Duration::from_millis(7));
+    exchange.status = 200;
+    exchange.error_code = None;
+    metrics.count(&exchange, Duration::from_millis(7));
+    let mut stdin = child.stdin.take().expect("its input");
+    std::io::Write::write_all(&mut stdin, &metrics.render()).expect("all of it read");
+    drop(stdin);
+    let output = child.wait_with_output().expect("an end");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && said.is_empty(), "{said}");
 }
