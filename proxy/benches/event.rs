@@ -1,5 +1,10 @@
 //! What recording costs on the way of a request: the event, the metrics, and both with the buffer.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot begin has nothing to measure"
+)]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,7 +14,9 @@ use super::json::Object;
 use crate::exchange::{Exchange, ModelCall, Stage, Timing, UpstreamNote};
 
 /// The version of the Elastic Common Schema that events follow.
-pub const ECS_VERSION: &str = "8.17.0";
+const ECS: &str = r#""ecs":{"version":"8.17.0"}"#;
+const DATASET: &str =
+    r#""dataset":"weir.access","kind":"event","category":["web"],"type":["access"]"#;
 
 const PATH_BYTES_MAX: usize = 1024;
 const USER_AGENT_BYTES_MAX: usize = 512;
@@ -49,7 +51,7 @@ impl Format {
     pub fn append(&self, exchange: &Exchange, duration: Duration, out: &mut Vec<u8>) {
         Object::write(out, |event| {
             event.raw_with("@timestamp", |out| timestamp(exchange.received_at, out));
-            event.object("ecs", |ecs| ecs.word("version", ECS_VERSION));
+            event.members(ECS);
             event.object("event", |fields| event_fields(fields, exchange, duration));
             event.text("platform", &exchange.platform, NAME_BYTES_MAX);
             event.millis("response_time", duration);
@@ -127,10 +129,7 @@ fn event_fields(fields: &mut Object<'_>, exchange: &Exchange, duration: Duration
         "success"
     };
     fields.text("id", &exchange.id, NAME_BYTES_MAX);
-    fields.word("dataset", "weir.access");
-    fields.word("kind", "event");
-    fields.raw("category", br#"["web"]"#);
-    fields.raw("type", br#"["access"]"#);
+    fields.members(DATASET);
     fields.word("outcome", outcome);
     fields.integer(
         "duration",

@@ -8,6 +8,9 @@ use std::time::Duration;
 use super::millis;
 
 /// An object that is being written. It is closed by whoever opened it, so braces always balance.
+///
+/// Its methods are written in line because keys are literals: then each is a few plain stores, where
+/// a call that copies any number of bytes would cost as much as the rest of an event.
 pub(super) struct Object<'a> {
     out: &'a mut Vec<u8>,
     empty: bool,
@@ -22,39 +25,28 @@ impl<'a> Object<'a> {
         object.out.push(b'}');
     }
 
+    #[inline(always)]
     pub(super) fn object(&mut self, key: &'static str, members: impl FnOnce(&mut Object<'_>)) {
         self.key(key);
         Object::write(self.out, members);
     }
 
     /// A text of anybody's: it is escaped, and cut to `bytes_max` at the end of a character.
+    #[inline(always)]
     pub(super) fn text(&mut self, key: &'static str, value: &str, bytes_max: usize) {
         self.key(key);
         string(self.out, cut(value, bytes_max));
     }
 
     /// Bytes that should be UTF-8: what is not becomes U+FFFD.
+    #[inline(always)]
     pub(super) fn lossy(&mut self, key: &'static str, value: &[u8], bytes_max: usize) {
         self.key(key);
-        self.out.push(b'"');
-        let mut left = bytes_max;
-        for chunk in value.utf8_chunks() {
-            let valid = cut(chunk.valid(), left);
-            escape(self.out, valid);
-            left -= valid.len();
-            let is_cut = valid.len() < chunk.valid().len();
-            if is_cut || (!chunk.invalid().is_empty() && left < REPLACEMENT.len()) {
-                break;
-            }
-            if !chunk.invalid().is_empty() {
-                self.out.extend_from_slice(REPLACEMENT.as_bytes());
-                left -= REPLACEMENT.len();
-            }
-        }
-        self.out.push(b'"');
+        lossy(self.out, value, bytes_max);
     }
 
     /// A text of weir's own vocabulary, which needs no escape.
+    #[inline(always)]
     pub(super) fn word(&mut self, key: &'static str, value: &str) {
         self.key(key);
         self.out.push(b'"');
@@ -79,12 +71,13 @@ impl<'a> Object<'a> {
         self.out.push(b']');
     }
 
+    #[inline(always)]
     pub(super) fn integer(&mut self, key: &'static str, value: u64) {
         self.key(key);
-        self.out
-            .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        integer(self.out, value);
     }
 
+    #[inline(always)]
     pub(super) fn boolean(&mut self, key: &'static str, value: bool) {
         self.key(key);
         self.out
@@ -92,61 +85,60 @@ impl<'a> Object<'a> {
     }
 
     /// Milliseconds with up to three decimals.
+    #[inline(always)]
     pub(super) fn millis(&mut self, key: &'static str, value: Duration) {
         self.key(key);
         millis::append(value, |part| self.out.extend_from_slice(part));
     }
 
     /// Lower-case hexadecimal digits of an identifier of at most 16 bytes.
+    #[inline(always)]
     pub(super) fn hex(&mut self, key: &'static str, identifier: &[u8]) {
         self.key(key);
-        self.out.push(b'"');
-        for byte in identifier {
-            self.out.push(HEX[usize::from(byte >> 4)]);
-            self.out.push(HEX[usize::from(byte & 15)]);
-        }
-        self.out.push(b'"');
+        hex(self.out, identifier);
     }
 
-    pub(super) fn address(&mut self, key: &'static str, address: IpAddr) {
+    #[inline(always)]
+    pub(super) fn address(&mut self, key: &'static str, value: IpAddr) {
         self.key(key);
-        self.out.push(b'"');
-        match address {
-            IpAddr::V4(address) => {
-                for (position, octet) in address.octets().into_iter().enumerate() {
-                    if position > 0 {
-                        self.out.push(b'.');
-                    }
-                    self.out
-                        .extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
-                }
-            }
-            // Writing to a Vec cannot fail.
-            IpAddr::V6(address) => drop(write!(self.out, "{address}")),
-        }
-        self.out.push(b'"');
+        address(self.out, value);
     }
 
     /// A value that was rendered before.
+    #[inline(always)]
     pub(super) fn raw(&mut self, key: &'static str, json: &[u8]) {
         self.key(key);
         self.out.extend_from_slice(json);
     }
 
     /// A value that `write` appends as it stands.
+    #[inline(always)]
     pub(super) fn raw_with(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         self.key(key);
         write(self.out);
     }
 
+    /// Members that are always the same, rendered: `"kind":"event","type":["access"]`.
+    #[inline(always)]
+    pub(super) fn members(&mut self, json: &'static str) {
+        self.separate();
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
+    #[inline(always)]
     fn key(&mut self, key: &'static str) {
+        self.separate();
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    #[inline(always)]
+    fn separate(&mut self) {
         if !self.empty {
             self.out.push(b',');
         }
         self.empty = false;
-        self.out.push(b'"');
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
     }
 }
 
@@ -183,6 +175,14 @@ fn string(out: &mut Vec<u8>, text: &str) {
 
 fn escape(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
+    // Most texts need no escape. This loop has no early end so that it works on many bytes at once.
+    let needs_escape = bytes.iter().fold(false, |found, &byte| {
+        found | (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == 0x7f)
+    });
+    if !needs_escape {
+        out.extend_from_slice(bytes);
+        return;
+    }
     let mut written = 0;
     for (position, &byte) in bytes.iter().enumerate() {
         let escape = ESCAPES[usize::from(byte)];
@@ -203,6 +203,58 @@ fn escape(out: &mut Vec<u8>, text: &str) {
         written = position + 1;
     }
     out.extend_from_slice(&bytes[written..]);
+}
+
+fn lossy(out: &mut Vec<u8>, value: &[u8], bytes_max: usize) {
+    let mut left = bytes_max;
+    out.push(b'"');
+    for chunk in value.utf8_chunks() {
+        let valid = cut(chunk.valid(), left);
+        escape(out, valid);
+        left -= valid.len();
+        let is_cut = valid.len() < chunk.valid().len();
+        if is_cut || (!chunk.invalid().is_empty() && left < REPLACEMENT.len()) {
+            break;
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice(REPLACEMENT.as_bytes());
+            left -= REPLACEMENT.len();
+        }
+    }
+    out.push(b'"');
+}
+
+fn integer(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn hex(out: &mut Vec<u8>, identifier: &[u8]) {
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(identifier) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
+    }
+    let length = (identifier.len() * 2).min(digits.len());
+    out.push(b'"');
+    out.extend_from_slice(&digits[..length]);
+    out.push(b'"');
+}
+
+fn address(out: &mut Vec<u8>, address: IpAddr) {
+    out.push(b'"');
+    match address {
+        IpAddr::V4(address) => {
+            for (position, octet) in address.octets().into_iter().enumerate() {
+                if position > 0 {
+                    out.push(b'.');
+                }
+                integer(out, octet.into());
+            }
+        }
+        // Writing to a Vec cannot fail.
+        IpAddr::V6(address) => drop(write!(out, "{address}")),
+    }
+    out.push(b'"');
 }
 
 #[cfg(test)]
@@ -273,11 +325,19 @@ mod tests {
             object.integer("number", u64::MAX);
             object.hex("hex", &[0x00, 0xf0, 0x67]);
             object.object("empty", |_| {});
+            object.object("fixed", |object| {
+                object.members(r#""a":1,"b":[2]"#);
+                object.members(r#""c":3"#);
+            });
         });
         assert_eq!(value["v4"], "203.0.113.7");
         assert_eq!(value["v6"], "2001:db8::1");
         assert_eq!(value["number"], u64::MAX);
         assert_eq!(value["hex"], "00f067");
         assert_eq!(value["empty"], serde_json::json!({}));
+        assert_eq!(
+            value["fixed"],
+            serde_json::json!({"a": 1, "b": [2], "c": 3})
+        );
     }
 }

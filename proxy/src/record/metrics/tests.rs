@@ -21,86 +21,89 @@ fn value<'t>(text: &'t str, series: &str) -> Option<&'t str> {
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
 }
 
+/// What the contract's event adds.
+const COUNTED: &[(&str, &str)] = &[
+    (
+        r#"weir_requests_total{code="504",method="POST",platform="feishu",route="feishu"}"#,
+        "1",
+    ),
+    (
+        r#"weir_request_duration_seconds_bucket{platform="feishu",route="feishu",le="1"}"#,
+        "0",
+    ),
+    (
+        r#"weir_request_duration_seconds_bucket{platform="feishu",route="feishu",le="1.5"}"#,
+        "1",
+    ),
+    (
+        r#"weir_request_duration_seconds_sum{platform="feishu",route="feishu"}"#,
+        "1.204338",
+    ),
+    (
+        r#"weir_overhead_seconds_bucket{route="feishu",le="0.0002"}"#,
+        "0",
+    ),
+    (
+        r#"weir_overhead_seconds_bucket{route="feishu",le="0.0004"}"#,
+        "1",
+    ),
+    (
+        r#"weir_errors_total{error_code="upstream_timeout",platform="feishu",route="feishu"}"#,
+        "1",
+    ),
+    (
+        r#"weir_errors_total{error_code="internal",platform="feishu",route="feishu"}"#,
+        "0",
+    ),
+    (
+        r#"weir_failed_requests_total{platform="feishu",route="feishu"}"#,
+        "1",
+    ),
+    (
+        r#"weir_signature_checks_total{outcome="valid",scheme="feishu"}"#,
+        "1",
+    ),
+    (
+        r#"weir_rate_limit_decisions_total{outcome="admitted",policy="per-client"}"#,
+        "1",
+    ),
+    (
+        r#"weir_cache_lookups_total{outcome="miss",route="feishu",tier="none"}"#,
+        "1",
+    ),
+    (
+        r#"weir_upstream_attempts_total{backend="assistant",outcome="timeout"}"#,
+        "1",
+    ),
+    (
+        r#"weir_upstream_attempts_total{backend="assistant",outcome="reset"}"#,
+        "1",
+    ),
+    (
+        r#"weir_upstream_duration_seconds_count{backend="assistant"}"#,
+        "1",
+    ),
+    (
+        r#"weir_model_calls_total{backend="assistant",model="other",outcome="failure"}"#,
+        "1",
+    ),
+    (
+        r#"weir_tokens_total{direction="input",model="other"}"#,
+        "128",
+    ),
+    (
+        r#"weir_tokens_total{direction="output",model="other"}"#,
+        "356",
+    ),
+];
+
 #[test]
 fn a_request_is_counted_everywhere() {
     let metrics = metrics();
     metrics.count(&filled(), Duration::from_micros(1_204_338));
     let text = text(&metrics);
-    for (series, expected) in [
-        (
-            r#"weir_requests_total{code="504",method="POST",platform="feishu",route="feishu"}"#,
-            "1",
-        ),
-        (
-            r#"weir_request_duration_seconds_bucket{platform="feishu",route="feishu",le="1"}"#,
-            "0",
-        ),
-        (
-            r#"weir_request_duration_seconds_bucket{platform="feishu",route="feishu",le="1.5"}"#,
-            "1",
-        ),
-        (
-            r#"weir_request_duration_seconds_sum{platform="feishu",route="feishu"}"#,
-            "1.204338",
-        ),
-        (
-            r#"weir_overhead_seconds_bucket{route="feishu",le="0.0002"}"#,
-            "0",
-        ),
-        (
-            r#"weir_overhead_seconds_bucket{route="feishu",le="0.0004"}"#,
-            "1",
-        ),
-        (
-            r#"weir_errors_total{error_code="upstream_timeout",platform="feishu",route="feishu"}"#,
-            "1",
-        ),
-        (
-            r#"weir_errors_total{error_code="internal",platform="feishu",route="feishu"}"#,
-            "0",
-        ),
-        (
-            r#"weir_failed_requests_total{platform="feishu",route="feishu"}"#,
-            "1",
-        ),
-        (
-            r#"weir_signature_checks_total{outcome="valid",scheme="feishu"}"#,
-            "1",
-        ),
-        (
-            r#"weir_rate_limit_decisions_total{outcome="admitted",policy="per-client"}"#,
-            "1",
-        ),
-        (
-            r#"weir_cache_lookups_total{outcome="miss",route="feishu",tier="none"}"#,
-            "1",
-        ),
-        (
-            r#"weir_upstream_attempts_total{backend="assistant",outcome="timeout"}"#,
-            "1",
-        ),
-        (
-            r#"weir_upstream_attempts_total{backend="assistant",outcome="reset"}"#,
-            "1",
-        ),
-        (
-            r#"weir_upstream_duration_seconds_count{backend="assistant"}"#,
-            "1",
-        ),
-        (
-            r#"weir_model_calls_total{backend="assistant",model="other",outcome="failure"}"#,
-            "1",
-        ),
-        (
-            r#"weir_tokens_total{direction="input",model="other"}"#,
-            "128",
-        ),
-        (
-            r#"weir_tokens_total{direction="output",model="other"}"#,
-            "356",
-        ),
-    ] {
-        assert_eq!(value(&text, series), Some(expected), "{series}");
+    for (series, expected) in COUNTED {
+        assert_eq!(value(&text, series), Some(*expected), "{series}");
     }
 }
 
