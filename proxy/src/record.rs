@@ -3,11 +3,38 @@
 //! The way of a request only formats its event and hands it to a bounded buffer; writing is a
 //! thread of its own. It never waits for a disk.
 
+use std::cell::RefCell;
+use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use self::batch::Lines;
+use self::event::Format;
+use self::file::{EventFile, Stdout};
+use self::metrics::Metrics;
+use self::writer::{Sink, Tally, Writer, Written};
+use crate::clock;
+use crate::exchange::{Exchange, Recorder};
+use crate::refusal::ErrorCode;
+
+mod batch;
 pub mod event;
+mod file;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod json;
 pub mod metrics;
+mod millis;
+pub mod server_timing;
+mod writer;
+
+pub use self::writer::FlushOutcome;
+
+/// The `route` of requests that match none.
+pub const NO_ROUTE: &str = "none";
+/// The `platform` of requests that match no route.
+pub const NO_PLATFORM: &str = "none";
 
 /// The checked `events` block.
 #[derive(Clone, Debug)]
@@ -26,3 +53,123 @@ pub struct FileConfig {
     /// Rotated files older than this are removed.
     pub keep: Duration,
 }
+
+/// Counts every finished exchange and writes its event.
+#[derive(Debug)]
+pub struct Record {
+    format: Format,
+    metrics: Arc<Metrics>,
+    /// Its events are counted, and it remembers the last ones.
+    first: Writer,
+    /// The standard output, when there is a file as well.
+    second: Option<Writer>,
+}
+
+impl Record {
+    /// Opens the sinks of the configuration and starts their threads. Without a sink events are
+    /// only remembered for the admin page.
+    ///
+    /// # Errors
+    /// When the event file cannot be opened, or a thread cannot be started.
+    pub fn start(config: &Config, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
+        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+        if let Some(file) = &config.file {
+            sinks.push(Box::new(EventFile::open(file, clock::unix_now())?));
+        }
+        if config.stdout {
+            sinks.push(Box::new(Stdout::open()?));
+        }
+        let mut sinks = sinks.into_iter();
+        let tally = Tally {
+            recorded: metrics.events().recorded.clone(),
+            dropped: metrics.events().dropped.clone(),
+        };
+        let first = sinks.next().unwrap_or_else(|| Box::new(Nowhere));
+        let second = sinks.next();
+        Ok(Arc::new(Record {
+            format: Format::new(&config.environment),
+            metrics,
+            first: Writer::start("events", first, Some(tally))?,
+            second: second
+                .map(|sink| Writer::start("events-stdout", sink, None))
+                .transpose()?,
+        }))
+    }
+
+    /// Waits until every event that was recorded before is written.
+    #[must_use]
+    pub fn flush(&self, deadline: Instant) -> FlushOutcome {
+        let first = self.first.flush(deadline);
+        let second = self.second.as_ref().map(|writer| writer.flush(deadline));
+        second.unwrap_or(first).worse_of(first)
+    }
+
+    /// Writes what is left, as far as that is done by the deadline. What is recorded afterwards is
+    /// counted as dropped.
+    #[must_use]
+    pub fn stop(&self, deadline: Instant) -> FlushOutcome {
+        let first = self.first.stop(deadline);
+        let second = self.second.as_ref().map(|writer| writer.stop(deadline));
+        second.unwrap_or(first).worse_of(first)
+    }
+
+    /// The last events, at most 100, newest last.
+    #[must_use]
+    pub fn recent(&self, count: usize) -> Vec<String> {
+        let lines = self.first.recent(count).into_iter();
+        let mut events: Vec<_> = lines
+            .filter_map(|line| String::from_utf8(line).ok())
+            .collect();
+        // Each begins with its timestamp.
+        events.sort_unstable();
+        events
+    }
+}
+
+impl Recorder for Record {
+    fn record(&self, exchange: &Exchange) {
+        let duration = duration(exchange, clock::now());
+        self.metrics.count(exchange, duration);
+        let write = |line: &mut Vec<u8>| {
+            line.clear();
+            self.format.append(exchange, duration, line);
+            self.first.append(line);
+            if let Some(second) = &self.second {
+                second.append(line);
+            }
+        };
+        // While its thread ends the buffer may be gone; the event is not.
+        if LINE.try_with(|line| write(&mut line.borrow_mut())).is_err() {
+            write(&mut Vec::new());
+        }
+    }
+}
+
+thread_local! {
+    /// The buffer that events of this thread are formatted in.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// From the head of the request to its end. A request that ended by itself has booked all of its
+/// time to stages; one whose client left is dropped within a stage, so the clock says.
+fn duration(exchange: &Exchange, now: Instant) -> Duration {
+    match exchange.error_code {
+        Some(ErrorCode::ClientClosed) => now.saturating_duration_since(exchange.timing.started()),
+        _ => exchange.timing.total(),
+    }
+}
+
+/// The sink of a configuration without one.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn write(&mut self, lines: Lines<'_>, _now: Duration) -> Written {
+        Written {
+            lines: lines.count(),
+            error: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

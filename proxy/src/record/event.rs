@@ -1,1 +1,293 @@
-//! One structured event a request (shared with what reads it: contract/event.json).
+//! One structured event a request, in the shape of `contract/event.json`: ECS field names where ECS
+//! has one, OpenTelemetry's for `gen_ai`.
+//!
+//! It writes the listed fields and nothing else: no header but the user agent, no query string, no
+//! body. Texts that a client chose are cut and escaped.
+
+use std::time::Duration;
+
+use http::{Method, Version};
+use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
+
+use super::json::Object;
+use crate::exchange::{Exchange, ModelCall, Stage, Timing, UpstreamNote};
+
+/// The version of the Elastic Common Schema that events follow.
+const ECS: &str = r#""ecs":{"version":"8.17.0"}"#;
+const DATASET: &str =
+    r#""dataset":"weir.access","kind":"event","category":["web"],"type":["access"]"#;
+
+const PATH_BYTES_MAX: usize = 1024;
+const USER_AGENT_BYTES_MAX: usize = 512;
+/// The longest name that DNS allows.
+const DOMAIN_BYTES_MAX: usize = 255;
+/// Of a model's name, a finish reason and other short texts of a client or a backend.
+const NAME_BYTES_MAX: usize = 128;
+const FINISH_REASONS_MAX: usize = 16;
+
+/// Formats events; holds what is the same in all of them.
+#[derive(Debug)]
+pub struct Format {
+    /// The `service` object, rendered once.
+    service: Vec<u8>,
+}
+
+impl Format {
+    /// Events of the service in `environment`.
+    #[must_use]
+    pub fn new(environment: &str) -> Self {
+        let mut service = Vec::new();
+        Object::write(&mut service, |service| {
+            service.word("name", "weir");
+            service.word("version", env!("CARGO_PKG_VERSION"));
+            service.text("environment", environment, NAME_BYTES_MAX);
+        });
+        Format { service }
+    }
+
+    /// Appends the event as one JSON object, without a newline. `duration` is the whole time of the
+    /// request.
+    pub fn append(&self, exchange: &Exchange, duration: Duration, out: &mut Vec<u8>) {
+        Object::write(out, |event| {
+            event.raw_with("@timestamp", |out| timestamp(exchange.received_at, out));
+            event.members(ECS);
+            event.object("event", |fields| event_fields(fields, exchange, duration));
+            event.text("platform", &exchange.platform, NAME_BYTES_MAX);
+            event.millis("response_time", duration);
+            if let Some(code) = exchange.error_code {
+                event.word("error_code", code.as_str());
+            }
+            let route = exchange.route.as_deref().unwrap_or(super::NO_ROUTE);
+            event.text("route", route, NAME_BYTES_MAX);
+            if let Some(upstream) = &exchange.upstream {
+                event.text("backend", &upstream.backend, NAME_BYTES_MAX);
+            }
+            event.object("client", |client| {
+                client.address("ip", exchange.client_ip.to_canonical());
+                if let Some(key) = &exchange.client_key {
+                    client.text("key", key, NAME_BYTES_MAX);
+                }
+            });
+            event.object("http", |http| http_fields(http, exchange));
+            event.object("url", |url| {
+                url.text("path", without_query(&exchange.path), PATH_BYTES_MAX);
+                if let Some(domain) = &exchange.domain {
+                    url.text("domain", domain, DOMAIN_BYTES_MAX);
+                }
+            });
+            if let Some(user_agent) = &exchange.user_agent {
+                event.object("user_agent", |object| {
+                    object.lossy("original", user_agent.as_bytes(), USER_AGENT_BYTES_MAX);
+                });
+            }
+            if exchange.trace.trace_id != [0; 16] {
+                event.object("trace", |trace| trace.hex("id", &exchange.trace.trace_id));
+                event.object("span", |span| span.hex("id", &exchange.trace.span_id));
+            }
+            event.raw("service", &self.service);
+            event.object("weir", |weir| weir_fields(weir, exchange));
+            gen_ai(event, &exchange.model);
+        });
+    }
+}
+
+/// The method of a request as events and metrics name it: a standard one (RFC 9110, RFC 5789), else
+/// `_OTHER` as in OpenTelemetry's `http.request.method`.
+#[must_use]
+pub fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        Method::CONNECT => "CONNECT",
+        Method::TRACE => "TRACE",
+        _ => "_OTHER",
+    }
+}
+
+fn timestamp(received_at: Duration, out: &mut Vec<u8>) {
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
+    let timestamp = i64::try_from(received_at.as_micros())
+        .ok()
+        .and_then(|micros| Timestamp::from_microsecond(micros).ok())
+        .unwrap_or(Timestamp::UNIX_EPOCH);
+    out.push(b'"');
+    // Writing to a Vec cannot fail.
+    drop(PRINTER.print_timestamp(&timestamp, &mut *out));
+    out.push(b'"');
+}
+
+fn event_fields(fields: &mut Object<'_>, exchange: &Exchange, duration: Duration) {
+    let outcome = if exchange.error_code.is_some() || exchange.status >= 400 {
+        "failure"
+    } else {
+        "success"
+    };
+    fields.text("id", &exchange.id, NAME_BYTES_MAX);
+    fields.members(DATASET);
+    fields.word("outcome", outcome);
+    fields.integer(
+        "duration",
+        u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+    );
+}
+
+fn http_fields(http: &mut Object<'_>, exchange: &Exchange) {
+    http.word("version", version_name(exchange.version));
+    http.object("request", |request| {
+        request.text("id", &exchange.id, NAME_BYTES_MAX);
+        request.word("method", method_name(&exchange.method));
+        request.object("body", |body| {
+            body.integer("bytes", exchange.request_body_bytes);
+        });
+    });
+    http.object("response", |response| {
+        response.integer("status_code", exchange.status.into());
+        response.object("body", |body| {
+            body.integer("bytes", exchange.response_body_bytes);
+        });
+    });
+}
+
+fn version_name(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
+
+/// The canonical path has no query; should one ever come with it, it ends here.
+fn without_query(path: &str) -> &str {
+    path.split(['?', '#']).next().unwrap_or_default()
+}
+
+fn weir_fields(weir: &mut Object<'_>, exchange: &Exchange) {
+    if let Some(signature) = &exchange.signature {
+        weir.object("signature", |object| {
+            object.word("scheme", signature.scheme);
+            object.word("outcome", signature.outcome.as_str());
+            if let Some(key) = signature.key {
+                object.integer("key", key as u64);
+            }
+        });
+    }
+    if let Some(limit) = &exchange.limit {
+        weir.object("rate_limit", |object| {
+            object.word("outcome", limit.outcome.as_str());
+            object.text("policy", &limit.policy, NAME_BYTES_MAX);
+            object.integer("remaining", limit.remaining);
+        });
+    }
+    if let Some(cache) = &exchange.cache {
+        weir.object("cache", |object| {
+            object.word("outcome", cache.outcome.as_str());
+            object.word("tier", cache.tier.as_str());
+            object.integer("age_s", cache.age_s);
+        });
+    }
+    if let Some(upstream) = &exchange.upstream {
+        weir.object("upstream", |object| upstream_fields(object, upstream));
+    }
+    weir.object("timing", |object| timing_fields(object, &exchange.timing));
+}
+
+fn upstream_fields(object: &mut Object<'_>, upstream: &UpstreamNote) {
+    if let Some(endpoint) = &upstream.endpoint {
+        object.text("endpoint", endpoint, DOMAIN_BYTES_MAX);
+    }
+    object.integer("attempts", upstream.attempts.into());
+    if let Some(connect) = upstream.connect {
+        object.millis("connect_ms", connect);
+    }
+    if let Some(first_byte) = upstream.first_byte {
+        object.millis("first_byte_ms", first_byte);
+    }
+}
+
+fn timing_fields(object: &mut Object<'_>, timing: &Timing) {
+    for stage in Stage::ALL {
+        if let Some(spent) = timing.spent(stage) {
+            object.millis(timing_key(stage), spent);
+        }
+    }
+    object.millis("overhead_ms", timing.overhead());
+}
+
+const fn timing_key(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Route => "route_ms",
+        Stage::Body => "body_ms",
+        Stage::Signature => "signature_ms",
+        Stage::Limit => "limit_ms",
+        Stage::Cache => "cache_ms",
+        Stage::Backend => "backend_ms",
+        Stage::Answer => "answer_ms",
+    }
+}
+
+/// OpenTelemetry's attributes of a model call; nothing when the request was none.
+fn gen_ai(event: &mut Object<'_>, model: &ModelCall) {
+    let has_response = model.response_model.is_some()
+        || !model.finish_reasons.is_empty()
+        || model.time_to_first_chunk.is_some();
+    let has_usage = model.input_tokens.is_some() || model.output_tokens.is_some();
+    let has_request = model.operation.is_some() || model.request_model.is_some();
+    if !has_request && !has_response && !has_usage {
+        return;
+    }
+    event.object("gen_ai", |object| {
+        if let Some(operation) = model.operation {
+            object.object("operation", |object| object.word("name", operation));
+        }
+        if has_request {
+            object.object("request", |request| {
+                if let Some(name) = &model.request_model {
+                    request.text("model", name, NAME_BYTES_MAX);
+                }
+                request.boolean("stream", model.request_stream);
+            });
+        }
+        if has_response {
+            object.object("response", |response| response_fields(response, model));
+        }
+        if has_usage {
+            object.object("usage", |usage| {
+                if let Some(tokens) = model.input_tokens {
+                    usage.integer("input_tokens", tokens);
+                }
+                if let Some(tokens) = model.output_tokens {
+                    usage.integer("output_tokens", tokens);
+                }
+            });
+        }
+    });
+}
+
+fn response_fields(response: &mut Object<'_>, model: &ModelCall) {
+    if let Some(name) = &model.response_model {
+        response.text("model", name, NAME_BYTES_MAX);
+    }
+    if !model.finish_reasons.is_empty() {
+        let reasons = model.finish_reasons.iter().take(FINISH_REASONS_MAX);
+        response.texts(
+            "finish_reasons",
+            reasons.map(|reason| &**reason),
+            NAME_BYTES_MAX,
+        );
+    }
+    if let Some(time) = model.time_to_first_chunk {
+        response.millis("time_to_first_chunk_ms", time);
+    }
+}
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;

@@ -1,1 +1,226 @@
-//! Every metric of weir: the closed list of names, labels and help texts.
+//! Every metric of weir. The closed list of names, labels and help texts is [`catalog`].
+//!
+//! A request is counted through handles that were resolved when its route, backend or model was
+//! first seen; labels come from the configuration or from closed sets, never from a client.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use prometheus::{Encoder as _, Histogram, IntCounter, IntGauge, Registry, Result, TextEncoder};
+
+use self::catalog::{DURATION_EDGES_S, OVERHEAD_EDGES_S};
+use self::family::Family;
+use self::known::Known;
+use self::process::Process;
+use self::series::{BackendSeries, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
+use crate::exchange::Exchange;
+
+pub mod catalog;
+mod count;
+mod family;
+mod known;
+mod process;
+mod series;
+
+/// The content type of [`Metrics::render`] (Prometheus text format 0.0.4).
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Past these many, names of one kind are no longer told apart. Only models come from outside; the
+/// others are a guard against a mistake.
+const NAMES_MAX: usize = 1024;
+/// How many models are told apart; the next ones are `other`.
+const MODELS_MAX: usize = 50;
+
+/// All metrics of one process.
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    routes: Known<RouteSeries>,
+    backends: Known<BackendSeries>,
+    models: Known<ModelSeries>,
+    /// Holds `other`, once it is needed.
+    other_models: Known<ModelSeries>,
+    signatures: Known<SignatureSeries>,
+    limits: Known<LimitSeries>,
+    gauges: Gauges,
+    events: Events,
+    cache_bytes: IntGauge,
+    cache_bytes_source: OnceLock<BytesSource>,
+}
+
+/// Gives the bytes that are held at this moment.
+pub type BytesSource = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// What goes up and down; a clone is the same gauge.
+#[derive(Clone, Debug)]
+pub struct Gauges {
+    pub in_flight: IntGauge,
+    pub connections: IntGauge,
+}
+
+/// One more for as long as this lives.
+#[derive(Debug)]
+pub struct Counted(IntGauge);
+
+impl Counted {
+    #[must_use]
+    pub fn on(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Counted(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Events by what became of them.
+#[derive(Clone, Debug)]
+pub(super) struct Events {
+    pub(super) recorded: IntCounter,
+    pub(super) dropped: IntCounter,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// The families whose series are made as routes, backends and models become known.
+#[derive(Debug)]
+struct Families {
+    requests: Family<IntCounter>,
+    request_duration: Family<Histogram>,
+    overhead: Family<Histogram>,
+    errors: Family<IntCounter>,
+    failed_requests: Family<IntCounter>,
+    signature_checks: Family<IntCounter>,
+    rate_limit_decisions: Family<IntCounter>,
+    cache_lookups: Family<IntCounter>,
+    upstream_attempts: Family<IntCounter>,
+    upstream_duration: Family<Histogram>,
+    model_calls: Family<IntCounter>,
+    tokens: Family<IntCounter>,
+    time_to_first_token: Family<Histogram>,
+    time_per_output_token: Family<Histogram>,
+}
+
+impl Families {
+    fn register(registry: &Registry) -> Result<Self> {
+        let counter = |definition| Family::register(registry, definition, &[]);
+        let histogram = |definition| Family::register(registry, definition, &DURATION_EDGES_S);
+        Ok(Families {
+            requests: counter(catalog::REQUESTS)?,
+            request_duration: histogram(catalog::REQUEST_DURATION)?,
+            overhead: Family::register(registry, catalog::OVERHEAD, &OVERHEAD_EDGES_S)?,
+            errors: counter(catalog::ERRORS)?,
+            failed_requests: counter(catalog::FAILED_REQUESTS)?,
+            signature_checks: counter(catalog::SIGNATURE_CHECKS)?,
+            rate_limit_decisions: counter(catalog::RATE_LIMIT_DECISIONS)?,
+            cache_lookups: counter(catalog::CACHE_LOOKUPS)?,
+            upstream_attempts: counter(catalog::UPSTREAM_ATTEMPTS)?,
+            upstream_duration: histogram(catalog::UPSTREAM_DURATION)?,
+            model_calls: counter(catalog::MODEL_CALLS)?,
+            tokens: counter(catalog::TOKENS)?,
+            time_to_first_token: histogram(catalog::TIME_TO_FIRST_TOKEN)?,
+            time_per_output_token: histogram(catalog::TIME_PER_OUTPUT_TOKEN)?,
+        })
+    }
+}
+
+impl Metrics {
+    /// Metrics of these routes (name, platform) and backends (name). Their error series are there
+    /// from the start, at zero, also for requests that match no route.
+    ///
+    /// # Errors
+    /// Only when the catalog names a metric wrongly or twice.
+    pub fn new(routes: &[(&str, &str)], backends: &[&str]) -> Result<Self> {
+        let registry = Registry::new();
+        let families = Families::register(&registry)?;
+        let gauge = |definition, values: &[&str]| -> Result<IntGauge> {
+            Family::register(&registry, definition, &[])?.series(values)
+        };
+        gauge(catalog::BUILD_INFO, &[env!("CARGO_PKG_VERSION")])?.set(1);
+        let events: Family<IntCounter> = Family::register(&registry, catalog::EVENTS, &[])?;
+        registry.register(Box::new(Process::new()?))?;
+        let metrics = Metrics {
+            gauges: Gauges {
+                in_flight: gauge(catalog::IN_FLIGHT, &[])?,
+                connections: gauge(catalog::CONNECTIONS, &[])?,
+            },
+            events: Events {
+                recorded: events.series(&["recorded"])?,
+                dropped: events.series(&["dropped"])?,
+            },
+            cache_bytes: gauge(catalog::CACHE_BYTES, &["memory"])?,
+            cache_bytes_source: OnceLock::new(),
+            routes: Known::new(NAMES_MAX),
+            backends: Known::new(NAMES_MAX),
+            models: Known::new(MODELS_MAX),
+            other_models: Known::new(1),
+            signatures: Known::new(NAMES_MAX),
+            limits: Known::new(NAMES_MAX),
+            families,
+            registry,
+        };
+        let unmatched = (super::NO_ROUTE, super::NO_PLATFORM);
+        for (route, platform) in routes.iter().chain([&unmatched]) {
+            metrics.know_route(route, platform)?;
+        }
+        for backend in backends {
+            metrics
+                .backends
+                .learn(backend, || BackendSeries::new(&metrics.families, backend))?;
+        }
+        Ok(metrics)
+    }
+
+    /// What goes up and down while requests are worked on.
+    #[must_use]
+    pub fn gauges(&self) -> &Gauges {
+        &self.gauges
+    }
+
+    /// Who is asked for `weir_cache_bytes` at each scrape. The first one stays.
+    pub fn set_cache_bytes_source(&self, source: BytesSource) {
+        // A second one would be a second cache, and there is one.
+        drop(self.cache_bytes_source.set(source));
+    }
+
+    /// Counts one finished request that took `duration` in all.
+    pub fn count(&self, exchange: &Exchange, duration: Duration) {
+        self.count_route(exchange, duration);
+        self.count_stages(exchange);
+        self.count_model(exchange);
+    }
+
+    /// All metrics in the Prometheus text format 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        if let Some(source) = self.cache_bytes_source.get() {
+            self.cache_bytes
+                .set(i64::try_from(source()).unwrap_or(i64::MAX));
+        }
+        let mut text = Vec::with_capacity(64 * 1024);
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            log::error!("cannot render the metrics: {error}");
+        }
+        text
+    }
+
+    pub(super) fn events(&self) -> &Events {
+        &self.events
+    }
+
+    fn know_route(&self, route: &str, platform: &str) -> Result<()> {
+        self.routes
+            .learn(route, || RouteSeries::new(&self.families, route, platform))
+    }
+}
+
+#[cfg(test)]
+#[path = "metrics/tests.rs"]
+mod tests;

@@ -1,0 +1,135 @@
+//! What recording costs on the way of a request: the event, the metrics, and both with the buffer.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot begin has nothing to measure"
+)]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::{HeaderValue, Method};
+use weir::clock;
+use weir::exchange::{
+    CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall, Recorder,
+    SignatureNote, SignatureOutcome, Stage, UpstreamNote,
+};
+use weir::record::event::Format;
+use weir::record::metrics::Metrics;
+use weir::record::{Config, FileConfig, Record, server_timing};
+
+#[derive(Debug)]
+struct Nobody;
+
+impl Recorder for Nobody {
+    fn record(&self, _exchange: &Exchange) {}
+}
+
+/// A chat request as most are: signed, limited, missed, answered.
+fn exchange() -> Exchange {
+    let mut exchange = Exchange::begin(
+        clock::now(),
+        [203, 0, 113, 7].into(),
+        Arc::from("api"),
+        Arc::new(Nobody),
+    );
+    exchange.route = Some(Arc::from("chat"));
+    exchange.client_key = Some(Arc::from("web"));
+    exchange.method = Method::POST;
+    exchange.path = "/v1/chat/completions".into();
+    exchange.domain = Some("assistant.example.com".into());
+    exchange.user_agent = Some(HeaderValue::from_static("OpenAI/Python 1.99.0"));
+    exchange.trace.trace_id = [0x4b; 16];
+    exchange.trace.span_id = [0xf0; 8];
+    exchange.request_body_bytes = 512;
+    exchange.response_body_bytes = 600;
+    exchange.status = 200;
+    exchange.signature = Some(SignatureNote {
+        scheme: "hmac",
+        outcome: SignatureOutcome::Valid,
+        key: Some(0),
+    });
+    exchange.limit = Some(LimitNote {
+        outcome: LimitOutcome::Admitted,
+        policy: Arc::from("per-client"),
+        remaining: 37,
+    });
+    exchange.cache = Some(CacheNote {
+        outcome: CacheOutcome::Miss,
+        tier: CacheTier::None,
+        age_s: 0,
+    });
+    exchange.upstream = Some(UpstreamNote {
+        backend: Arc::from("assistant"),
+        endpoint: Some(Arc::from("http://127.0.0.1:8000")),
+        attempts: 1,
+        connect: None,
+        first_byte: Some(Duration::from_micros(602_400)),
+    });
+    exchange.model = ModelCall {
+        operation: Some("chat"),
+        request_model: Some("glm-4".into()),
+        response_model: Some("glm-4".into()),
+        finish_reasons: vec!["stop".into()],
+        input_tokens: Some(128),
+        output_tokens: Some(356),
+        ..ModelCall::default()
+    };
+    let mut at = exchange.timing.started();
+    for stage in Stage::ALL {
+        at += Duration::from_nanos(12_345);
+        exchange.timing.lap(stage, at);
+    }
+    exchange
+}
+
+fn metrics() -> Metrics {
+    Metrics::new(&[("chat", "api")], &["assistant"]).expect("metrics")
+}
+
+fn event(criterion: &mut Criterion) {
+    let exchange = exchange();
+    let format = Format::new("production");
+    let mut line = Vec::new();
+    criterion.bench_function("event/format", |bencher| {
+        bencher.iter(|| {
+            line.clear();
+            format.append(black_box(&exchange), Duration::from_millis(5), &mut line);
+            line.len()
+        });
+    });
+
+    let metrics = metrics();
+    criterion.bench_function("event/metrics", |bencher| {
+        bencher.iter(|| metrics.count(black_box(&exchange), Duration::from_millis(5)));
+    });
+
+    criterion.bench_function("event/server_timing", |bencher| {
+        bencher.iter(|| server_timing::header(black_box(&exchange.timing)));
+    });
+}
+
+fn record(criterion: &mut Criterion) {
+    let exchange = exchange();
+    let directory = std::env::temp_dir().join(format!("weir-bench-{}", std::process::id()));
+    let config = Config {
+        stdout: false,
+        file: Some(FileConfig {
+            path: directory.join("events.ndjson"),
+            rotate_at_bytes: 64 << 20,
+            keep: Duration::ZERO,
+        }),
+        environment: "production".to_owned(),
+    };
+    let record = Record::start(&config, Arc::new(metrics())).expect("an event file");
+    criterion.bench_function("event/record", |bencher| {
+        bencher.iter(|| record.record(black_box(&exchange)));
+    });
+    drop(record);
+    std::fs::remove_dir_all(directory).expect("the directory of the bench");
+}
+
+criterion_group!(benches, event, record);
+criterion_main!(benches);

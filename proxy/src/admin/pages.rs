@@ -1,0 +1,128 @@
+//! The pages: each reads a snapshot and answers at once.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum::{Router, body::Body};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+
+use super::door::{Door, Entry};
+use super::problem::Problem;
+use super::{AdminState, Readiness};
+use crate::clock;
+use crate::record::metrics;
+
+/// How many events `/api/events` gives when it is not told, and at most.
+const EVENTS_MAX: usize = 100;
+
+const INDEX: &str = include_str!("index.html");
+
+struct Pages {
+    state: AdminState,
+    started: Instant,
+}
+
+/// All pages behind their door.
+pub(super) fn router(state: AdminState, door: Door, started: Instant) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(health))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(show_metrics))
+        .route("/api/events", get(events))
+        .route("/api/status", get(status))
+        .fallback(async || Problem::NoPage)
+        .method_not_allowed_fallback(async || Problem::WrongMethod)
+        .layer(middleware::from_fn_with_state(door, enter))
+        .with_state(Arc::new(Pages { state, started }))
+}
+
+async fn enter(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let mut response = match door.check(request.uri().path(), request.headers()) {
+        Entry::Granted => next.run(request).await,
+        Entry::NoToken => Problem::NoToken.into_response(),
+        Entry::ForeignHost => Problem::ForeignHost.into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    );
+    response
+}
+
+async fn index() -> Html<&'static str> {
+    Html(INDEX)
+}
+
+async fn health() -> Response {
+    typed("application/json", r#"{"status":"ok"}"#)
+}
+
+async fn ready(State(pages): State<Arc<Pages>>) -> Response {
+    let readiness = pages.state.readiness.get();
+    let body = json!({"status": readiness.as_str()}).to_string();
+    let mut response = typed("application/json", body);
+    if readiness != Readiness::Ready {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}
+
+async fn show_metrics(State(pages): State<Arc<Pages>>) -> Response {
+    typed(metrics::CONTENT_TYPE, pages.state.metrics.render())
+}
+
+#[derive(serde::Deserialize)]
+struct EventsQuery {
+    limit: Option<usize>,
+}
+
+async fn events(
+    State(pages): State<Arc<Pages>>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|_| Problem::WrongLimit)?;
+    let limit = query.limit.unwrap_or(EVENTS_MAX).min(EVENTS_MAX);
+    // Each event is a JSON object already.
+    let events = pages.state.record.recent(limit).join(",\n");
+    Ok(typed("application/json", format!("[{events}]\n")))
+}
+
+async fn status(State(pages): State<Arc<Pages>>) -> Response {
+    let state = &pages.state;
+    let routes = state.routes.iter().map(|route| {
+        json!({
+            "name": *route.name,
+            "path": route.path,
+            "platform": *route.platform,
+            "backend": *route.backend,
+        })
+    });
+    let body = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "status": state.readiness.get().as_str(),
+        "uptime_s": clock::now().saturating_duration_since(pages.started).as_secs(),
+        "requests_in_flight": state.metrics.gauges().in_flight.get(),
+        "connections": state.metrics.gauges().connections.get(),
+        "routes": routes.collect::<Vec<_>>(),
+    });
+    typed("application/json", body.to_string())
+}
+
+fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,88 @@
+//! The accept loop: a bounded number of connections, none of which can keep others out.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpListener;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::Stop;
+
+/// With so many connections open the oldest gives way to a new one: somebody who only holds
+/// connections open cannot keep a probe or a scrape out.
+pub(super) const CONNECTIONS_MAX: usize = 64;
+/// For the whole head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 64;
+/// After this a connection is closed when its answer is out.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
+/// How long an answer that is on its way has when its connection must end.
+const GRACE: Duration = Duration::from_secs(1);
+/// After an accept that failed, for want of file descriptors say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until it is told to stop.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    mut stop: watch::Receiver<Stop>,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut tasks = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop == Stop::Now) => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                log::warn!("the admin listener cannot accept a connection: {error}");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        while tasks.try_join_next().is_some() {}
+        oldest_first.retain(|task| !task.is_finished());
+        if oldest_first.len() >= CONNECTIONS_MAX
+            && let Some(oldest) = oldest_first.pop_front()
+        {
+            oldest.abort();
+        }
+        oldest_first.push_back(tasks.spawn(connection(stream, router.clone(), stop.clone())));
+    }
+    drop(listener);
+    // Each connection has seen the stop, too, and ends within its grace.
+    while tasks.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<Stop>) {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX);
+    let service = TowerToHyperService::new(router);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // How a connection ends is its client's affair: a reset or a timeout is nothing to report.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = sleep(CONNECTION_AGE_MAX) => {}
+        _ = stop.wait_for(|stop| *stop == Stop::Now) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    drop(timeout(GRACE, connection).await);
+}

@@ -1,0 +1,314 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::*;
+use crate::exchange::Recorder as _;
+use crate::record;
+use crate::record::fixture::filled;
+
+const SOON: Duration = Duration::from_secs(10);
+
+struct Running {
+    admin: Admin,
+    state: AdminState,
+}
+
+fn start(token: Option<&str>) -> Running {
+    let metrics = Arc::new(Metrics::new(&[("feishu", "feishu")], &["assistant"]).expect("metrics"));
+    let events = record::Config {
+        stdout: false,
+        file: None,
+        environment: "test".to_owned(),
+    };
+    let state = AdminState {
+        record: Record::start(&events, metrics.clone()).expect("a record"),
+        metrics,
+        readiness: Arc::new(ReadinessFlag::new(Readiness::Ready)),
+        routes: vec![RouteSummary {
+            name: Arc::from("feishu"),
+            path: "/hooks/*".to_owned(),
+            platform: Arc::from("feishu"),
+            backend: Arc::from("assistant"),
+        }],
+    };
+    let config = config::Admin {
+        address: "127.0.0.1:0".parse().expect("an address"),
+        token: token.map(Arc::from),
+    };
+    let admin = Admin::start(&config, state.clone()).expect("a listener");
+    Running { admin, state }
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(SOON)).expect("a timeout");
+    stream
+}
+
+fn ask(address: SocketAddr, request: &str) -> Answer {
+    let mut stream = connect(address);
+    stream
+        .write_all(request.as_bytes())
+        .expect("a request sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a whole head");
+    Answer {
+        status: head[9..12].parse().expect("a status"),
+        head: head.to_ascii_lowercase(),
+        body: body.to_owned(),
+    }
+}
+
+fn get(running: &Running, target: &str, headers: &str) -> Answer {
+    let request =
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+    ask(running.admin.address, &request)
+}
+
+#[test]
+fn the_pages_answer() {
+    let running = start(None);
+    running.state.record.record(&filled());
+    assert_eq!(get(&running, "/healthz", "").json()["status"], "ok");
+    assert_eq!(get(&running, "/readyz", "").json()["status"], "ready");
+
+    let metrics = get(&running, "/metrics", "");
+    assert_eq!(metrics.status, 200);
+    assert!(
+        metrics
+            .head
+            .contains("content-type: text/plain; version=0.0.4")
+    );
+    assert!(metrics.body.contains("weir_build_info{version="));
+
+    let status = get(&running, "/api/status", "").json();
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["routes"][0]["path"], "/hooks/*");
+    assert!(status["uptime_s"].is_u64());
+
+    let index = get(&running, "/", "");
+    assert!(index.head.contains("content-type: text/html"));
+    assert!(index.body.contains("/api/events") && !index.body.contains("<script"));
+    assert!(
+        index
+            .head
+            .contains("content-security-policy: default-src 'none'")
+    );
+    running.admin.stop();
+}
+
+#[test]
+fn the_last_events_come_newest_last() {
+    let running = start(None);
+    assert_eq!(
+        get(&running, "/api/events", "").json(),
+        serde_json::json!([])
+    );
+    for second in 1..=150 {
+        let mut exchange = filled();
+        exchange.received_at = Duration::from_secs(second);
+        running.state.record.record(&exchange);
+    }
+    let events = get(&running, "/api/events?limit=2", "").json();
+    let seconds: Vec<_> = (0..2)
+        .map(|position| events[position]["@timestamp"].as_str().expect("a time")[17..19].to_owned())
+        .collect();
+    assert_eq!(seconds, ["29", "30"]);
+    let count = |target| get(&running, target, "").json().as_array().map(Vec::len);
+    assert_eq!(count("/api/events"), Some(100));
+    assert_eq!(count("/api/events?limit=99999"), Some(100));
+    assert_eq!(count("/api/events?limit=0"), Some(0));
+    for wrong in ["-1", "x", "99999999999999999999999"] {
+        let answer = get(&running, &format!("/api/events?limit={wrong}"), "");
+        assert_eq!(answer.status, 400, "{wrong}");
+        assert!(answer.head.contains("application/problem+json"));
+    }
+}
+
+#[test]
+fn a_draining_proxy_is_not_ready() {
+    let running = start(Some("s3cret"));
+    for readiness in [Readiness::Draining, Readiness::Starting] {
+        running.state.readiness.set(readiness);
+        let answer = get(&running, "/readyz", "");
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.json()["status"], readiness.as_str());
+        assert_eq!(get(&running, "/healthz", "").status, 200);
+    }
+    running.state.readiness.set(Readiness::Ready);
+    assert_eq!(get(&running, "/readyz", "").status, 200);
+}
+
+#[test]
+fn with_a_token_everything_but_the_probes_needs_it() {
+    let running = start(Some("s3cret"));
+    for target in [
+        "/",
+        "/metrics",
+        "/api/events",
+        "/api/status",
+        "/no-such-page",
+    ] {
+        for headers in ["", "Authorization: Bearer wrong\r\n"] {
+            let answer = get(&running, target, headers);
+            assert_eq!(answer.status, 401, "{target}");
+            assert!(answer.head.contains("www-authenticate: bearer"));
+            assert!(
+                answer
+                    .head
+                    .contains("content-type: application/problem+json")
+            );
+            assert_eq!(answer.json()["status"], 401);
+            assert!(!answer.body.contains("s3cret"));
+        }
+    }
+    let good = "Authorization: Bearer s3cret\r\n";
+    assert_eq!(get(&running, "/metrics", good).status, 200);
+    assert_eq!(get(&running, "/no-such-page", good).status, 404);
+}
+
+#[test]
+fn a_foreign_host_is_refused_without_a_token() {
+    let running = start(None);
+    let request = "GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    let answer = ask(running.admin.address, request);
+    assert_eq!(answer.status, 403);
+    assert!(
+        answer
+            .head
+            .contains("content-type: application/problem+json")
+    );
+    // With a token it does not matter by which name the listener is reached.
+    let running = start(Some("s3cret"));
+    let request = request.replace("\r\n\r\n", "\r\nAuthorization: Bearer s3cret\r\n\r\n");
+    assert_eq!(ask(running.admin.address, &request).status, 200);
+}
+
+#[test]
+fn unknown_pages_and_methods_are_problems() {
+    let running = start(None);
+    let answer = get(&running, "/no-such-page", "");
+    assert_eq!(
+        (answer.status, answer.json()["status"].as_u64()),
+        (404, Some(404))
+    );
+    let request = "POST /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                   Content-Length: 0\r\n\r\n";
+    let answer = ask(running.admin.address, request);
+    assert_eq!(answer.status, 405);
+    assert!(answer.head.contains("allow: get"), "{}", answer.head);
+    assert_eq!(answer.json()["status"], 405);
+}
+
+#[test]
+fn slow_clients_keep_nobody_out() {
+    let running = start(None);
+    let slow: Vec<TcpStream> = (0..serve::CONNECTIONS_MAX + 10)
+        .map(|_| {
+            let mut stream = connect(running.admin.address);
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nHost: loc")
+                .expect("half a head");
+            stream
+        })
+        .collect();
+    assert_eq!(get(&running, "/healthz", "").status, 200);
+    // The oldest had to go, well before its time was up.
+    let mut oldest = &slow[0];
+    let ended = oldest.read(&mut [0; 16]);
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+}
+
+#[test]
+fn an_address_in_use_is_an_error_that_names_it() {
+    let running = start(None);
+    let config = config::Admin {
+        address: running.admin.address,
+        token: None,
+    };
+    let error = Admin::start(&config, running.state.clone()).expect_err("an address in use");
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    assert!(
+        error.to_string().contains(&config.address.to_string()),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_stop_closes_idle_connections_and_frees_the_address() {
+    let running = start(None);
+    let address = running.admin.address;
+    let mut idle = connect(address);
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .expect("a request");
+    let mut head = [0; 12];
+    idle.read_exact(&mut head).expect("an answer");
+    running.admin.stop();
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest)
+        .expect("the end of the connection");
+    std::net::TcpListener::bind(address).expect("a free address");
+}
+
+#[test]
+fn a_summary_names_paths_as_the_file_does() {
+    let route = |path| route::Config {
+        name: Arc::from("chat"),
+        path,
+        methods: Vec::new(),
+        backend: 0,
+        platform: Arc::from("api"),
+        allow: Vec::new(),
+        signature: Vec::new(),
+        rate_limits: Vec::new(),
+        concurrency: None,
+        cache: None,
+        body_bytes: 0,
+        body_timeout: Duration::ZERO,
+    };
+    let config = config::Config {
+        listen: Vec::new(),
+        limits: config::Limits {
+            header_bytes: 0,
+            header_timeout: Duration::ZERO,
+            buffered_bytes: 0,
+            connections: 0,
+            idle_timeout: Duration::ZERO,
+        },
+        trusted_proxies: Vec::new(),
+        admin: config::Admin {
+            address: "127.0.0.1:0".parse().expect("an address"),
+            token: None,
+        },
+        backends: Vec::new(),
+        routes: vec![
+            Arc::new(route(route::PathPattern::Exact("/v1/chat".to_owned()))),
+            Arc::new(route(route::PathPattern::Prefix("/static/".to_owned()))),
+        ],
+        events: record::Config {
+            stdout: false,
+            file: None,
+            environment: String::new(),
+        },
+        drain: Duration::ZERO,
+    };
+    let paths: Vec<_> = RouteSummary::all(&config)
+        .into_iter()
+        .map(|summary| summary.path)
+        .collect();
+    assert_eq!(paths, ["/v1/chat", "/static/*"]);
+}

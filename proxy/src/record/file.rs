@@ -1,0 +1,304 @@
+//! The event file: whole lines only, rotated by size, rotated files removed when they are old.
+//!
+//! Others may move or truncate the file at any time (logrotate); it is looked up by its name before
+//! each write and opened again when the name leads elsewhere.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::FileConfig;
+use super::batch::Lines;
+use super::writer::{Sink, Written};
+
+/// Rotated files are looked through at least this often while events come.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+/// `20261122T083000.123Z`: sorts by time as text.
+const STAMP: &str = "%Y%m%dT%H%M%S.%3fZ";
+const STAMP_SHAPE: &str = "00000000T000000.000Z";
+
+/// The sink that writes to a file.
+#[derive(Debug)]
+pub(super) struct EventFile {
+    config: FileConfig,
+    /// `None` after an error: then the next write opens it anew.
+    file: Option<File>,
+    swept_at: Duration,
+}
+
+impl EventFile {
+    /// Opens the file to append to it; makes its directory. `now` is the time since the Unix epoch.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or the file cannot be opened; the message names the path.
+    pub(super) fn open(config: &FileConfig, now: Duration) -> io::Result<Self> {
+        let file = open(&config.path).map_err(|error| {
+            let path = config.path.display();
+            io::Error::new(
+                error.kind(),
+                format!("events.file.path: cannot open {path}: {error}"),
+            )
+        })?;
+        let mut event_file = EventFile {
+            config: config.clone(),
+            file: Some(file),
+            swept_at: now,
+        };
+        event_file.sweep(now);
+        Ok(event_file)
+    }
+
+    /// The open file and its length, by its name.
+    fn current(&mut self) -> io::Result<(&mut File, u64)> {
+        let named = fs::metadata(&self.config.path).ok();
+        let is_same = match (&self.file, &named) {
+            (Some(file), Some(named)) => {
+                let open = file.metadata()?;
+                (open.dev(), open.ino()) == (named.dev(), named.ino())
+            }
+            _ => false,
+        };
+        if !is_same {
+            self.file = None;
+        }
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => open(&self.config.path)?,
+        };
+        let length = file.metadata()?.len();
+        Ok((self.file.insert(file), length))
+    }
+
+    /// Writes the lines into as many files as they need. Gives the lines written and why no more.
+    fn write_rotating(&mut self, mut lines: Lines<'_>, now: Duration) -> (usize, io::Result<()>) {
+        let mut written = 0;
+        while lines.count() > 0 {
+            let rotate_at_bytes = self.config.rotate_at_bytes;
+            let (file, length) = match self.current() {
+                Ok(current) => current,
+                Err(error) => return (written, Err(error)),
+            };
+            let (_, fitting) = lines.fitting(rotate_at_bytes.saturating_sub(length));
+            if fitting == 0 && length > 0 {
+                if let Err(error) = self.rotate(now) {
+                    return (written, Err(error));
+                }
+                continue;
+            }
+            // A single line that is longer than a whole file gets one of its own.
+            let (head, tail) = lines.split(fitting.max(1));
+            let (count, outcome) = write_whole_lines(file, head);
+            written += count;
+            if outcome.is_err() {
+                return (written, outcome);
+            }
+            lines = tail;
+        }
+        (written, Ok(()))
+    }
+
+    fn rotate(&mut self, now: Duration) -> io::Result<()> {
+        self.file = None;
+        // A name that is taken is another rotation of the same millisecond.
+        let target = (0..10_000)
+            .map(|later_ms| self.rotated_name(now + Duration::from_millis(later_ms)))
+            .find(|path| !path.exists())
+            .ok_or_else(|| io::Error::other("no free name for the rotated event file"))?;
+        fs::rename(&self.config.path, target)?;
+        self.sweep(now);
+        Ok(())
+    }
+
+    /// `events-20261122T083000.123Z.ndjson` beside `events.ndjson`.
+    fn rotated_name(&self, at: Duration) -> PathBuf {
+        let (prefix, suffix) = affixes(&self.config.path);
+        let mut name = prefix;
+        name.push(stamp(at));
+        name.push(suffix);
+        self.config.path.with_file_name(name)
+    }
+
+    /// Removes rotated files that are older than they are kept.
+    fn sweep(&mut self, now: Duration) {
+        self.swept_at = now;
+        let oldest_kept = stamp(now.saturating_sub(self.config.keep));
+        let Ok(entries) = fs::read_dir(directory(&self.config.path)) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let is_old = rotated_at(&self.config.path, &entry.file_name())
+                .is_some_and(|stamp| stamp < oldest_kept);
+            if is_old && let Err(error) = fs::remove_file(entry.path()) {
+                log::warn!("cannot remove {}: {error}", entry.path().display());
+            }
+        }
+    }
+}
+
+impl Sink for EventFile {
+    fn write(&mut self, lines: Lines<'_>, now: Duration) -> Written {
+        if now.saturating_sub(self.swept_at) >= SWEEP_INTERVAL {
+            self.sweep(now);
+        }
+        let (lines, outcome) = self.write_rotating(lines, now);
+        let error = outcome.err().map(|error| {
+            self.file = None;
+            let path = self.config.path.display();
+            io::Error::new(error.kind(), format!("{path}: {error}"))
+        });
+        Written { lines, error }
+    }
+
+    fn sync(&mut self) {
+        if let Some(file) = &self.file
+            && let Err(error) = file.sync_data()
+        {
+            log::warn!("cannot sync {}: {error}", self.config.path.display());
+        }
+    }
+}
+
+/// The sink that writes to the standard output.
+#[derive(Debug)]
+pub(super) struct Stdout {
+    file: File,
+    /// An error left a line unfinished there.
+    is_torn: bool,
+}
+
+impl Stdout {
+    /// # Errors
+    /// When there is no standard output to write to.
+    pub(super) fn open() -> io::Result<Self> {
+        Ok(Stdout {
+            // Unbuffered: whole batches are written at once.
+            file: File::from(io::stdout().as_fd().try_clone_to_owned()?),
+            is_torn: false,
+        })
+    }
+}
+
+impl Sink for Stdout {
+    fn write(&mut self, lines: Lines<'_>, _now: Duration) -> Written {
+        if self.is_torn && self.file.write_all(b"\n").is_ok() {
+            self.is_torn = false;
+        }
+        let (bytes, outcome) = write_bytes(&mut self.file, lines.bytes());
+        let (whole_bytes, whole) = lines.fitting(bytes as u64);
+        self.is_torn |= whole_bytes < bytes;
+        Written {
+            lines: whole,
+            error: outcome.err(),
+        }
+    }
+}
+
+/// Opens a file to append to it. What a crash left unfinished at its end gets its newline, so that
+/// it does not spoil the next line.
+fn open(path: &Path) -> io::Result<File> {
+    fs::create_dir_all(directory(path))?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .read(true)
+        .open(path)?;
+    // A pipe or a device has no end to look at.
+    if file.metadata()?.is_file() && file.metadata()?.len() > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(file)
+}
+
+/// Appends lines; after an error what was written of an unfinished line is taken back. Gives the
+/// lines that are in the file.
+fn write_whole_lines(file: &mut File, lines: Lines<'_>) -> (usize, io::Result<()>) {
+    let (bytes, outcome) = write_bytes(file, lines.bytes());
+    let (whole_bytes, whole) = lines.fitting(bytes as u64);
+    if whole_bytes < bytes
+        && let Err(error) = take_back(file, (bytes - whole_bytes) as u64)
+    {
+        // The next `open` finds the missing newline and ends the line.
+        log::warn!("cannot take back half an event: {error}");
+    }
+    (whole, outcome)
+}
+
+/// Shortens a file by what was written last.
+fn take_back(file: &File, bytes: u64) -> io::Result<()> {
+    file.set_len(file.metadata()?.len().saturating_sub(bytes))
+}
+
+/// Writes as many bytes as possible; gives how many that were.
+fn write_bytes(target: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while written < bytes.len() {
+        match target.write(&bytes[written..]) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// What stands before and after the stamp in the name of a rotated file.
+fn affixes(path: &Path) -> (OsString, OsString) {
+    let mut prefix = path.file_stem().unwrap_or_default().to_owned();
+    prefix.push("-");
+    let mut suffix = OsString::new();
+    if let Some(extension) = path.extension() {
+        suffix.push(".");
+        suffix.push(extension);
+    }
+    (prefix, suffix)
+}
+
+/// The stamp in the name of a file that was rotated from `path`; `None` for every other name.
+fn rotated_at(path: &Path, name: &std::ffi::OsStr) -> Option<String> {
+    let (prefix, suffix) = affixes(path);
+    let stamp = name
+        .to_str()?
+        .strip_prefix(prefix.to_str()?)?
+        .strip_suffix(suffix.to_str()?)?;
+    let is_stamp = stamp.len() == STAMP_SHAPE.len()
+        && stamp
+            .bytes()
+            .zip(STAMP_SHAPE.bytes())
+            .all(|(byte, shape)| match shape {
+                b'0' => byte.is_ascii_digit(),
+                other => byte == other,
+            });
+    is_stamp.then(|| stamp.to_owned())
+}
+
+fn stamp(since_epoch: Duration) -> String {
+    i64::try_from(since_epoch.as_millis())
+        .ok()
+        .and_then(|millis| Timestamp::from_millisecond(millis).ok())
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .strftime(STAMP)
+        .to_string()
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

@@ -1,0 +1,184 @@
+//! The closed list of weir's metrics: names, labels and help texts stand here and nowhere else.
+//!
+//! They are part of the outside that users build on: add to them, rename none.
+
+/// One metric as the outside knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub labels: &'static [&'static str],
+}
+
+/// Edges of histograms of durations, in seconds.
+pub const DURATION_EDGES_S: [f64; 17] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
+];
+
+/// Edges of the histogram of overhead, in seconds: 25 us to 51.2 ms, each twice the one before.
+pub const OVERHEAD_EDGES_S: [f64; 12] = [
+    0.000_025, 0.000_05, 0.000_1, 0.000_2, 0.000_4, 0.000_8, 0.001_6, 0.003_2, 0.006_4, 0.012_8,
+    0.025_6, 0.051_2,
+];
+
+const fn define(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Definition {
+    Definition { name, help, labels }
+}
+
+pub const REQUESTS: Definition = define(
+    "weir_requests_total",
+    &["route", "platform", "method", "code"],
+    "Requests that have been answered, by status code.",
+);
+pub const REQUEST_DURATION: Definition = define(
+    "weir_request_duration_seconds",
+    &["route", "platform"],
+    "Time from the head of a request to the end of its answer.",
+);
+pub const OVERHEAD: Definition = define(
+    "weir_overhead_seconds",
+    &["route"],
+    "Time weir itself added: without the backend and the wait for the client's body.",
+);
+pub const ERRORS: Definition = define(
+    "weir_errors_total",
+    &["route", "platform", "error_code"],
+    "Every refusal and failure, by its code.",
+);
+pub const FAILED_REQUESTS: Definition = define(
+    "weir_failed_requests_total",
+    &["route", "platform"],
+    "Answers of 500 or more, or cut short by the backend: what the error rate counts.",
+);
+pub const IN_FLIGHT: Definition = define(
+    "weir_requests_in_flight",
+    &[],
+    "Requests that are being worked on.",
+);
+pub const CONNECTIONS: Definition =
+    define("weir_connections", &[], "Client connections that are open.");
+pub const SIGNATURE_CHECKS: Definition = define(
+    "weir_signature_checks_total",
+    &["scheme", "outcome"],
+    "Signatures that were checked.",
+);
+pub const RATE_LIMIT_DECISIONS: Definition = define(
+    "weir_rate_limit_decisions_total",
+    &["policy", "outcome"],
+    "Requests admitted or limited, by the limit that was nearest to its end.",
+);
+pub const CACHE_LOOKUPS: Definition = define(
+    "weir_cache_lookups_total",
+    &["route", "tier", "outcome"],
+    "Answers that were looked for in the cache.",
+);
+pub const CACHE_BYTES: Definition = define(
+    "weir_cache_bytes",
+    &["tier"],
+    "Bytes of answers that the cache holds.",
+);
+pub const UPSTREAM_ATTEMPTS: Definition = define(
+    "weir_upstream_attempts_total",
+    &["backend", "outcome"],
+    "Tries to get an answer from a backend.",
+);
+pub const UPSTREAM_DURATION: Definition = define(
+    "weir_upstream_duration_seconds",
+    &["backend"],
+    "Time that requests spent with a backend, all tries together.",
+);
+pub const MODEL_CALLS: Definition = define(
+    "weir_model_calls_total",
+    &["model", "backend", "outcome"],
+    "Calls of a model that a backend was asked for.",
+);
+pub const TOKENS: Definition = define(
+    "weir_tokens_total",
+    &["model", "direction"],
+    "Tokens that backends reported as used.",
+);
+pub const TIME_TO_FIRST_TOKEN: Definition = define(
+    "weir_time_to_first_token_seconds",
+    &["model"],
+    "Time from the head of a request to the first piece of a streamed answer.",
+);
+pub const TIME_PER_OUTPUT_TOKEN: Definition = define(
+    "weir_time_per_output_token_seconds",
+    &["model"],
+    "Time a token of a streamed answer took after the first.",
+);
+pub const EVENTS: Definition = define(
+    "weir_events_total",
+    &["outcome"],
+    "Events, by what became of them.",
+);
+pub const BUILD_INFO: Definition = define(
+    "weir_build_info",
+    &["version"],
+    "Always 1; the label says what is running.",
+);
+pub const PROCESS_CPU: Definition = define(
+    "process_cpu_seconds_total",
+    &[],
+    "Processor time of the process, user and system.",
+);
+pub const PROCESS_RESIDENT: Definition = define(
+    "process_resident_memory_bytes",
+    &[],
+    "Memory of the process that is resident.",
+);
+pub const PROCESS_VIRTUAL: Definition = define(
+    "process_virtual_memory_bytes",
+    &[],
+    "Size of the address space of the process.",
+);
+pub const PROCESS_OPEN_FDS: Definition = define(
+    "process_open_fds",
+    &[],
+    "File descriptors that the process has open.",
+);
+pub const PROCESS_MAX_FDS: Definition = define(
+    "process_max_fds",
+    &[],
+    "File descriptors that the process may have open.",
+);
+pub const PROCESS_START_TIME: Definition = define(
+    "process_start_time_seconds",
+    &[],
+    "When the process was started, since the Unix epoch.",
+);
+pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
+
+/// Every metric that this version feeds.
+pub const ALL: [Definition; 26] = [
+    REQUESTS,
+    REQUEST_DURATION,
+    OVERHEAD,
+    ERRORS,
+    FAILED_REQUESTS,
+    IN_FLIGHT,
+    CONNECTIONS,
+    SIGNATURE_CHECKS,
+    RATE_LIMIT_DECISIONS,
+    CACHE_LOOKUPS,
+    CACHE_BYTES,
+    UPSTREAM_ATTEMPTS,
+    UPSTREAM_DURATION,
+    MODEL_CALLS,
+    TOKENS,
+    TIME_TO_FIRST_TOKEN,
+    TIME_PER_OUTPUT_TOKEN,
+    EVENTS,
+    BUILD_INFO,
+    PROCESS_CPU,
+    PROCESS_RESIDENT,
+    PROCESS_VIRTUAL,
+    PROCESS_OPEN_FDS,
+    PROCESS_MAX_FDS,
+    PROCESS_START_TIME,
+    PROCESS_THREADS,
+];

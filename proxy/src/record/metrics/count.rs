@@ -1,0 +1,255 @@
+//! What one exchange adds to which series.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::Metrics;
+use super::series::{
+    AttemptOutcome, BackendSeries, CallOutcome, LimitSeries, ModelSeries, SignatureSeries,
+};
+use crate::exchange::{Exchange, SignatureOutcome, Stage, UpstreamNote};
+use crate::record::event::method_name;
+use crate::record::{NO_PLATFORM, NO_ROUTE};
+use crate::refusal::ErrorCode;
+
+/// Of the name of a model as a label.
+const MODEL_LABEL_CHARACTERS_MAX: usize = 64;
+
+impl Metrics {
+    pub(super) fn count_route(&self, exchange: &Exchange, duration: Duration) {
+        let (route, platform) = match &exchange.route {
+            Some(route) => (&**route, &*exchange.platform),
+            None => (NO_ROUTE, NO_PLATFORM),
+        };
+        self.routes.with_or_learn(
+            route,
+            || super::RouteSeries::new(&self.families, route, platform),
+            |series| {
+                let method = method_name(&exchange.method);
+                series.count_request(&self.families, method, exchange.status);
+                series.duration.observe(duration.as_secs_f64());
+                series
+                    .overhead
+                    .observe(exchange.timing.overhead().as_secs_f64());
+                if exchange.failed() {
+                    series.failed.inc();
+                }
+                let error = exchange.error_code.map(|code| code as usize);
+                if let Some(counter) = error.and_then(|code| series.errors.get(code)) {
+                    counter.inc();
+                }
+                if let Some(cache) = &exchange.cache {
+                    series.count_lookup(&self.families, cache.tier, cache.outcome);
+                }
+            },
+        );
+    }
+
+    pub(super) fn count_stages(&self, exchange: &Exchange) {
+        if let Some(signature) = &exchange.signature {
+            self.signatures.with_or_learn(
+                signature.scheme,
+                || SignatureSeries::new(&self.families, signature.scheme),
+                |series| {
+                    if let Some(counter) = series.0.get(position(signature.outcome)) {
+                        counter.inc();
+                    }
+                },
+            );
+        }
+        if let Some(limit) = &exchange.limit {
+            self.limits.with_or_learn(
+                &limit.policy,
+                || LimitSeries::new(&self.families, &limit.policy),
+                |series| series.of(limit.outcome).inc(),
+            );
+        }
+        if let Some(upstream) = asked(exchange) {
+            self.backends.with_or_learn(
+                &upstream.backend,
+                || BackendSeries::new(&self.families, &upstream.backend),
+                |series| {
+                    series.count_attempts(attempt_outcome(exchange, upstream), 1);
+                    // What is tried again is a connection that was closed when it was to be used.
+                    let earlier = u64::from(upstream.attempts).saturating_sub(1);
+                    series.count_attempts(AttemptOutcome::Reset, earlier);
+                    if let Some(spent) = exchange.timing.spent(Stage::Backend) {
+                        series.duration.observe(spent.as_secs_f64());
+                    }
+                },
+            );
+        }
+    }
+
+    /// A model is counted only when a backend was asked: a hit costs no tokens.
+    pub(super) fn count_model(&self, exchange: &Exchange) {
+        let model = &exchange.model;
+        let Some(upstream) = asked(exchange) else {
+            return;
+        };
+        let name = model
+            .request_model
+            .as_ref()
+            .or(model.response_model.as_ref());
+        let Some(name) = name else {
+            return;
+        };
+        let outcome = if exchange.error_code.is_some() || exchange.status >= 400 {
+            CallOutcome::Failure
+        } else {
+            CallOutcome::Success
+        };
+        let label = model_label(name);
+        let count = |series: &ModelSeries| {
+            series.count_call(&self.families, &upstream.backend, outcome);
+            series.input_tokens.inc_by(model.input_tokens.unwrap_or(0));
+            series
+                .output_tokens
+                .inc_by(model.output_tokens.unwrap_or(0));
+            if let Some(time) = model.time_to_first_chunk {
+                series.time_to_first_token.observe(time.as_secs_f64());
+            }
+            if let Some(time) = time_per_output_token(exchange) {
+                series.time_per_output_token.observe(time.as_secs_f64());
+            }
+        };
+        if self.models.with(&label, count).is_some() {
+            return;
+        }
+        // A name is learnt only from an answer: else anybody could fill the fifty with inventions.
+        if outcome == CallOutcome::Success
+            && self
+                .models
+                .learn(&label, || ModelSeries::new(&self.families, &label))
+                .is_ok()
+            && self.models.with(&label, count).is_some()
+        {
+            return;
+        }
+        self.other_models.with_or_learn(
+            "other",
+            || ModelSeries::new(&self.families, "other"),
+            count,
+        );
+    }
+}
+
+/// The note of a backend that was really asked.
+fn asked(exchange: &Exchange) -> Option<&UpstreamNote> {
+    let upstream = exchange.upstream.as_ref();
+    upstream.filter(|upstream| upstream.attempts > 0)
+}
+
+fn position(outcome: SignatureOutcome) -> usize {
+    outcome as usize
+}
+
+fn attempt_outcome(exchange: &Exchange, upstream: &UpstreamNote) -> AttemptOutcome {
+    match exchange.error_code {
+        Some(ErrorCode::UpstreamConnect) => AttemptOutcome::ConnectError,
+        Some(ErrorCode::UpstreamTimeout) => AttemptOutcome::Timeout,
+        Some(ErrorCode::UpstreamReset) => AttemptOutcome::Reset,
+        Some(ErrorCode::UpstreamStatus) => AttemptOutcome::Status5xx,
+        _ if exchange.cut_short => AttemptOutcome::Reset,
+        None if exchange.status >= 500 => AttemptOutcome::Status5xx,
+        None => AttemptOutcome::Ok,
+        Some(_) if upstream.first_byte.is_some() => AttemptOutcome::Ok,
+        Some(_) => AttemptOutcome::Abandoned,
+    }
+}
+
+/// The time of a streamed answer after its first token, by the tokens that came in it.
+fn time_per_output_token(exchange: &Exchange) -> Option<Duration> {
+    let later_tokens = exchange.model.output_tokens?.checked_sub(1)?;
+    let later_tokens = u32::try_from(later_tokens)
+        .ok()
+        .filter(|count| *count > 0)?;
+    exchange.model.generation?.checked_div(later_tokens)
+}
+
+/// A model's name as a label: short, and without characters that make labels hard to query.
+fn model_label(name: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/@+-".contains(&byte);
+    if name.len() <= MODEL_LABEL_CHARACTERS_MAX && name.bytes().all(is_plain) {
+        return Cow::Borrowed(name);
+    }
+    let plain = name.chars().take(MODEL_LABEL_CHARACTERS_MAX);
+    let plain = plain.map(|character| match u8::try_from(character) {
+        Ok(byte) if is_plain(byte) => character,
+        _ => '_',
+    });
+    Cow::Owned(plain.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::fixture::filled;
+
+    #[test]
+    fn an_attempt_ends_as_its_exchange_says() {
+        use AttemptOutcome::{Abandoned, ConnectError, Ok, Reset, Status5xx, Timeout};
+        let mut exchange = filled();
+        let mut outcome = |code, status, cut_short, first_byte| {
+            exchange.error_code = code;
+            exchange.status = status;
+            exchange.cut_short = cut_short;
+            let mut upstream = exchange.upstream.clone().expect("a backend");
+            upstream.first_byte = first_byte;
+            attempt_outcome(&exchange, &upstream)
+        };
+        let byte = Some(Duration::from_millis(1));
+        assert_eq!(outcome(None, 200, false, byte), Ok);
+        assert_eq!(outcome(None, 404, false, byte), Ok);
+        assert_eq!(outcome(None, 503, false, byte), Status5xx);
+        assert_eq!(outcome(None, 200, true, byte), Reset);
+        assert_eq!(
+            outcome(Some(ErrorCode::UpstreamStatus), 500, false, byte),
+            Status5xx
+        );
+        assert_eq!(
+            outcome(Some(ErrorCode::UpstreamConnect), 502, false, None),
+            ConnectError
+        );
+        assert_eq!(
+            outcome(Some(ErrorCode::UpstreamTimeout), 504, false, None),
+            Timeout
+        );
+        assert_eq!(
+            outcome(Some(ErrorCode::UpstreamTimeout), 200, true, byte),
+            Timeout
+        );
+        assert_eq!(
+            outcome(Some(ErrorCode::UpstreamReset), 502, false, None),
+            Reset
+        );
+        assert_eq!(
+            outcome(Some(ErrorCode::ClientClosed), 499, false, None),
+            Abandoned
+        );
+        assert_eq!(outcome(Some(ErrorCode::ClientClosed), 200, false, byte), Ok);
+    }
+
+    #[test]
+    fn labels_of_models_are_short_and_plain() {
+        assert_eq!(model_label("qwen/qwen3:8b"), "qwen/qwen3:8b");
+        assert_eq!(model_label("a \"b\"\nü"), "a__b___");
+        assert_eq!(model_label(&"ü".repeat(1000)), "_".repeat(64));
+        assert_eq!(model_label(""), "");
+    }
+
+    #[test]
+    fn the_first_token_is_not_in_the_time_per_token() {
+        let mut exchange = filled();
+        exchange.model.generation = Some(Duration::from_millis(90));
+        let mut time = |tokens| {
+            exchange.model.output_tokens = tokens;
+            time_per_output_token(&exchange)
+        };
+        assert_eq!(time(Some(10)), Some(Duration::from_millis(10)));
+        assert_eq!(time(Some(1)), None);
+        assert_eq!(time(Some(0)), None);
+        assert_eq!(time(None), None);
+        assert_eq!(time(Some(u64::MAX)), None);
+    }
+}

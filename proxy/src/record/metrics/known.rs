@@ -1,0 +1,102 @@
+//! A bounded table that is read on the way of every request and hardly ever grows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+/// What is known under some names. Reading takes no lock; growing copies the table.
+pub(super) struct Known<V> {
+    entries: ArcSwap<HashMap<Box<str>, Arc<V>>>,
+    growing: Mutex<()>,
+    entries_max: usize,
+}
+
+impl<V> std::fmt::Debug for Known<V> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let entries = self.entries.load();
+        formatter.debug_set().entries(entries.keys()).finish()
+    }
+}
+
+impl<V> Known<V> {
+    pub(super) fn new(entries_max: usize) -> Self {
+        Known {
+            entries: ArcSwap::default(),
+            growing: Mutex::new(()),
+            entries_max,
+        }
+    }
+
+    /// Runs `found` on what is known under `name`; `None` when there is nothing.
+    pub(super) fn with<R>(&self, name: &str, found: impl FnOnce(&V) -> R) -> Option<R> {
+        self.entries.load().get(name).map(|entry| found(entry))
+    }
+
+    /// Makes an entry when there is none. Nothing happens when the table is full or `make` fails.
+    pub(super) fn learn<E>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<V, E>,
+    ) -> Result<(), E> {
+        let _growing = self.growing.lock();
+        let entries = self.entries.load();
+        if entries.contains_key(name) || entries.len() >= self.entries_max {
+            return Ok(());
+        }
+        let mut grown = HashMap::clone(&entries);
+        grown.insert(name.into(), Arc::new(make()?));
+        self.entries.store(Arc::new(grown));
+        Ok(())
+    }
+
+    /// As [`Known::with`], after making the entry when there is none.
+    pub(super) fn with_or_learn<E>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<V, E>,
+        found: impl Fn(&V),
+    ) {
+        if self.with(name, &found).is_some() {
+            return;
+        }
+        // A full table leaves the name out: that is the bound on the labels.
+        if self.learn(name, make).is_ok() {
+            self.with(name, found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn names_are_learnt_up_to_the_bound() {
+        let known: Known<AtomicUsize> = Known::new(2);
+        for name in ["a", "b", "a", "c", "a"] {
+            known.with_or_learn(
+                name,
+                || Ok::<_, Infallible>(AtomicUsize::new(0)),
+                |count| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                },
+            );
+        }
+        let count = |name| known.with(name, |count| count.load(Ordering::Relaxed));
+        assert_eq!(count("a"), Some(3));
+        assert_eq!(count("b"), Some(1));
+        assert_eq!(count("c"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_not_known() {
+        let known: Known<()> = Known::new(2);
+        assert!(known.learn("a", || Err("broken")).is_err());
+        assert_eq!(known.with("a", |()| ()), None);
+    }
+}

@@ -1,0 +1,175 @@
+//! `process_*`: what the system says of this process, read from `/proc` at each scrape (proc(5)).
+//!
+//! Where there is no `/proc` the metrics are absent.
+
+use std::fs;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
+
+use super::catalog::{self, Definition};
+
+/// Ticks a second in `/proc/*/stat`: `USER_HZ`, 100 on every Linux that Rust runs on.
+const TICKS_PER_S: f64 = 100.0;
+
+const DEFINITIONS: [Definition; 7] = [
+    catalog::PROCESS_CPU,
+    catalog::PROCESS_RESIDENT,
+    catalog::PROCESS_VIRTUAL,
+    catalog::PROCESS_OPEN_FDS,
+    catalog::PROCESS_MAX_FDS,
+    catalog::PROCESS_START_TIME,
+    catalog::PROCESS_THREADS,
+];
+
+/// Shows the process to a registry.
+#[derive(Debug)]
+pub(super) struct Process {
+    descs: Vec<Desc>,
+}
+
+impl Process {
+    pub(super) fn new() -> prometheus::Result<Self> {
+        let descs = DEFINITIONS.iter().map(|definition| {
+            Desc::new(
+                definition.name.to_owned(),
+                definition.help.to_owned(),
+                Vec::new(),
+                std::collections::HashMap::new(),
+            )
+        });
+        Ok(Process {
+            descs: descs.collect::<prometheus::Result<_>>()?,
+        })
+    }
+}
+
+impl Collector for Process {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let stat = Stat::parse(&read("/proc/self/stat"));
+        let status = read("/proc/self/status");
+        let kib = |name| number_after(&status, name).map(|kib| kib * 1024.0);
+        let booted_s = number_after(&read("/proc/stat"), "btime ");
+        let open_fds = fs::read_dir("/proc/self/fd")
+            .ok()
+            // One of them is the directory that is being read.
+            .map(|entries| entries.count().saturating_sub(1) as f64);
+        let values = [
+            stat.as_ref().map(|stat| stat.cpu_s),
+            kib("VmRSS:"),
+            kib("VmSize:"),
+            open_fds,
+            number_after(&read("/proc/self/limits"), "Max open files"),
+            stat.as_ref()
+                .zip(booted_s)
+                .map(|(stat, booted_s)| booted_s + stat.started_after_boot_s),
+            number_after(&status, "Threads:"),
+        ];
+        DEFINITIONS
+            .iter()
+            .zip(values)
+            .filter_map(|(definition, value)| Some(family(definition, value?)))
+            .collect()
+    }
+}
+
+fn family(definition: &Definition, value: f64) -> MetricFamily {
+    let mut metric = Metric::default();
+    let mut family = MetricFamily::default();
+    if definition.name.ends_with("_total") {
+        let mut counter = Counter::default();
+        counter.set_value(value);
+        metric.set_counter(counter);
+        family.set_field_type(MetricType::COUNTER);
+    } else {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        metric.set_gauge(gauge);
+        family.set_field_type(MetricType::GAUGE);
+    }
+    family.set_name(definition.name.to_owned());
+    family.set_help(definition.help.to_owned());
+    family.set_metric(vec![metric]);
+    family
+}
+
+/// Two facts of `/proc/self/stat`.
+#[derive(Debug, PartialEq)]
+struct Stat {
+    cpu_s: f64,
+    started_after_boot_s: f64,
+}
+
+impl Stat {
+    /// The name of the process stands in brackets and may hold anything, brackets too: fields are
+    /// counted from the last one.
+    fn parse(text: &str) -> Option<Self> {
+        let (_, fields) = text.rsplit_once(") ")?;
+        // The first is number 3 of proc(5): the state.
+        let field = |number: usize| -> Option<f64> {
+            fields
+                .split_ascii_whitespace()
+                .nth(number - 3)?
+                .parse()
+                .ok()
+        };
+        Some(Stat {
+            cpu_s: (field(14)? + field(15)?) / TICKS_PER_S,
+            started_after_boot_s: field(22)? / TICKS_PER_S,
+        })
+    }
+}
+
+/// The first number behind `name` at the beginning of a line.
+fn number_after(text: &str, name: &str) -> Option<f64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_behind_any_name() {
+        let text = "7 (we) ir (x) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 5 0 4200 9 8 7";
+        let stat = Stat::parse(text).expect("a stat line");
+        assert_eq!(
+            stat,
+            Stat {
+                cpu_s: 2.0,
+                started_after_boot_s: 42.0
+            }
+        );
+        assert_eq!(Stat::parse(""), None);
+        assert_eq!(Stat::parse("7 (weir) S 1"), None);
+    }
+
+    #[test]
+    fn numbers_are_found_behind_their_name() {
+        let text = "VmSizeX: 3\nVmSize:\t  1234 kB\nMax open files  1024  4096  files\n";
+        assert_eq!(number_after(text, "VmSize:"), Some(1234.0));
+        assert_eq!(number_after(text, "Max open files"), Some(1024.0));
+        assert_eq!(number_after(text, "Threads:"), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_is_seen() {
+        let families = Process::new().expect("a collector").collect();
+        assert_eq!(families.len(), DEFINITIONS.len());
+        for family in &families {
+            let metric = &family.get_metric()[0];
+            let value = match family.get_field_type() {
+                MetricType::COUNTER => metric.get_counter().get_value() + 1.0,
+                _ => metric.get_gauge().get_value(),
+            };
+            assert!(value >= 1.0, "{} is {value}", family.name());
+        }
+    }
+}

@@ -1,0 +1,302 @@
+use std::collections::BTreeSet;
+
+use http::Method;
+
+use super::*;
+use crate::exchange::{CacheNote, CacheOutcome, CacheTier};
+use crate::record::fixture::{filled, plain};
+use crate::refusal::ErrorCode;
+
+fn metrics() -> Metrics {
+    Metrics::new(&[("feishu", "feishu"), ("chat", "api")], &["assistant"]).expect("metrics")
+}
+
+fn text(metrics: &Metrics) -> String {
+    String::from_utf8(metrics.render()).expect("UTF-8")
+}
+
+/// The value of a series, as it stands in the text.
+fn value<'t>(text: &'t str, series: &str) -> Option<&'t str> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+}
+
+/// What the contract's event adds.
+const COUNTED: &[(&str, &str)] = &[
+    (
+        r#"weir_requests_total{code="504",method="POST",platform="feishu",route="feishu"}"#,
+        "1",
+    ),
+    (
+        r#"weir_request_duration_seconds_bucket{platform="feishu",route="feishu",le="1"}"#,
+        "0",
+    ),
+    (
+        r#"weir_request_duration_seconds_bucket{platform="feishu",route="feishu",le="1.5"}"#,
+        "1",
+    ),
+    (
+        r#"weir_request_duration_seconds_sum{platform="feishu",route="feishu"}"#,
+        "1.204338",
+    ),
+    (
+        r#"weir_overhead_seconds_bucket{route="feishu",le="0.0002"}"#,
+        "0",
+    ),
+    (
+        r#"weir_overhead_seconds_bucket{route="feishu",le="0.0004"}"#,
+        "1",
+    ),
+    (
+        r#"weir_errors_total{error_code="upstream_timeout",platform="feishu",route="feishu"}"#,
+        "1",
+    ),
+    (
+        r#"weir_errors_total{error_code="internal",platform="feishu",route="feishu"}"#,
+        "0",
+    ),
+    (
+        r#"weir_failed_requests_total{platform="feishu",route="feishu"}"#,
+        "1",
+    ),
+    (
+        r#"weir_signature_checks_total{outcome="valid",scheme="feishu"}"#,
+        "1",
+    ),
+    (
+        r#"weir_rate_limit_decisions_total{outcome="admitted",policy="per-client"}"#,
+        "1",
+    ),
+    (
+        r#"weir_cache_lookups_total{outcome="miss",route="feishu",tier="none"}"#,
+        "1",
+    ),
+    (
+        r#"weir_upstream_attempts_total{backend="assistant",outcome="timeout"}"#,
+        "1",
+    ),
+    (
+        r#"weir_upstream_attempts_total{backend="assistant",outcome="reset"}"#,
+        "1",
+    ),
+    (
+        r#"weir_upstream_duration_seconds_count{backend="assistant"}"#,
+        "1",
+    ),
+    (
+        r#"weir_model_calls_total{backend="assistant",model="other",outcome="failure"}"#,
+        "1",
+    ),
+    (
+        r#"weir_tokens_total{direction="input",model="other"}"#,
+        "128",
+    ),
+    (
+        r#"weir_tokens_total{direction="output",model="other"}"#,
+        "356",
+    ),
+];
+
+#[test]
+fn a_request_is_counted_everywhere() {
+    let metrics = metrics();
+    metrics.count(&filled(), Duration::from_micros(1_204_338));
+    let text = text(&metrics);
+    for (series, expected) in COUNTED {
+        assert_eq!(value(&text, series), Some(*expected), "{series}");
+    }
+}
+
+#[test]
+fn errors_are_there_at_zero_for_every_route() {
+    let text = text(&metrics());
+    for (route, platform) in [("feishu", "feishu"), ("chat", "api"), ("none", "none")] {
+        for code in ErrorCode::ALL {
+            let series = format!(
+                r#"weir_errors_total{{error_code="{}",platform="{platform}",route="{route}"}}"#,
+                code.as_str()
+            );
+            assert_eq!(value(&text, &series), Some("0"), "{series}");
+        }
+        let series =
+            format!(r#"weir_failed_requests_total{{platform="{platform}",route="{route}"}}"#);
+        assert_eq!(value(&text, &series), Some("0"), "{series}");
+    }
+    assert_eq!(
+        value(&text, r#"weir_events_total{outcome="dropped"}"#),
+        Some("0")
+    );
+    assert_eq!(
+        value(&text, r#"weir_cache_bytes{tier="memory"}"#),
+        Some("0")
+    );
+}
+
+#[test]
+fn errors_stand_in_the_order_of_their_codes() {
+    for (position, code) in ErrorCode::ALL.into_iter().enumerate() {
+        assert_eq!(code as usize, position, "{}", code.as_str());
+    }
+    let signatures = crate::exchange::SignatureOutcome::ALL;
+    for (position, outcome) in signatures.into_iter().enumerate() {
+        assert_eq!(outcome as usize, position, "{}", outcome.as_str());
+    }
+    for (position, outcome) in series::AttemptOutcome::ALL.into_iter().enumerate() {
+        assert_eq!(outcome as usize, position, "{}", outcome.as_str());
+    }
+}
+
+#[test]
+fn the_catalog_is_what_is_shown() {
+    let metrics = metrics();
+    let mut exchange = filled();
+    exchange.error_code = None;
+    exchange.status = 200;
+    metrics.count(&exchange, Duration::ZERO);
+    let text = text(&metrics);
+    let mut shown = BTreeSet::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+        let (name, help) = line.split_once(' ').expect("a help text");
+        assert!(help.ends_with('.'), "{line}");
+        shown.insert(name);
+    }
+    let listed: BTreeSet<_> = catalog::ALL.iter().map(|metric| metric.name).collect();
+    assert_eq!(shown, listed);
+    for metric in catalog::ALL {
+        let is_counter = text.contains(&format!("# TYPE {} counter", metric.name));
+        assert_eq!(
+            is_counter,
+            metric.name.ends_with("_total"),
+            "{}",
+            metric.name
+        );
+    }
+}
+
+#[test]
+fn a_client_cannot_make_labels() {
+    let metrics = metrics();
+    for number in 0..500_u16 {
+        let mut exchange = plain();
+        exchange.method = Method::from_bytes(format!("M{number}").as_bytes()).expect("a method");
+        exchange.status = 600 + number % 400;
+        exchange.path = format!("/{number}").into();
+        exchange.model.request_model = Some(format!("model-{number}").into());
+        metrics.count(&exchange, Duration::ZERO);
+    }
+    let text = text(&metrics);
+    let other = r#"weir_requests_total{code="other",method="_OTHER",platform="none",route="none"}"#;
+    assert_eq!(value(&text, other), Some("500"));
+    assert!(!text.contains("model-"));
+}
+
+#[test]
+fn the_first_fifty_models_that_answer_have_a_name() {
+    let metrics = metrics();
+    let call = |name: &str, status, code| {
+        let mut exchange = filled();
+        exchange.status = status;
+        exchange.error_code = code;
+        exchange.model.request_model = Some(name.into());
+        metrics.count(&exchange, Duration::ZERO);
+    };
+    for number in 0..100 {
+        call(
+            &format!("invented-{number}"),
+            404,
+            Some(ErrorCode::Internal),
+        );
+    }
+    for number in 0..60 {
+        call(&format!("model-{number}"), 200, None);
+    }
+    call("model-0", 502, Some(ErrorCode::UpstreamReset));
+    let text = text(&metrics);
+    assert!(!text.contains("invented"));
+    let calls = |model: &str, outcome: &str| {
+        let series = format!(
+            r#"weir_model_calls_total{{backend="assistant",model="{model}",outcome="{outcome}"}}"#
+        );
+        value(&text, &series).map(str::to_owned)
+    };
+    assert_eq!(calls("model-0", "success").as_deref(), Some("1"));
+    assert_eq!(calls("model-0", "failure").as_deref(), Some("1"));
+    assert_eq!(calls("model-49", "success").as_deref(), Some("1"));
+    assert_eq!(calls("model-50", "success"), None);
+    assert_eq!(calls("other", "success").as_deref(), Some("10"));
+    assert_eq!(calls("other", "failure").as_deref(), Some("100"));
+}
+
+#[test]
+fn a_hit_is_no_call_of_a_model() {
+    let metrics = metrics();
+    let mut exchange = filled();
+    exchange.status = 200;
+    exchange.error_code = None;
+    exchange.upstream = None;
+    exchange.cache = Some(CacheNote {
+        outcome: CacheOutcome::Hit,
+        tier: CacheTier::Memory,
+        age_s: 7,
+    });
+    metrics.count(&exchange, Duration::ZERO);
+    metrics.count(&exchange, Duration::ZERO);
+    let text = text(&metrics);
+    let hits = r#"weir_cache_lookups_total{outcome="hit",route="feishu",tier="memory"}"#;
+    assert_eq!(value(&text, hits), Some("2"));
+    assert!(!text.contains("weir_tokens_total{") && !text.contains("weir_model_calls_total{"));
+}
+
+#[test]
+fn gauges_go_up_and_down() {
+    let metrics = metrics();
+    let counted = Counted::on(&metrics.gauges().in_flight);
+    let connection = Counted::on(&metrics.gauges().connections);
+    metrics.set_cache_bytes_source(Box::new(|| 4096));
+    assert_eq!(value(&text(&metrics), "weir_requests_in_flight"), Some("1"));
+    assert_eq!(value(&text(&metrics), "weir_connections"), Some("1"));
+    assert_eq!(
+        value(&text(&metrics), r#"weir_cache_bytes{tier="memory"}"#),
+        Some("4096")
+    );
+    drop((counted, connection));
+    assert_eq!(value(&text(&metrics), "weir_requests_in_flight"), Some("0"));
+}
+
+#[test]
+fn names_of_the_configuration_are_escaped() {
+    let metrics = Metrics::new(&[("a\"b\\c\nd", "api")], &[]).expect("metrics");
+    let text = text(&metrics);
+    assert!(text.contains(r#"route="a\"b\\c\nd""#));
+}
+
+/// Prometheus's own judgement of names and texts. `PROMTOOL` says where the tool is.
+#[test]
+fn promtool_finds_no_fault() {
+    use std::process::{Command, Stdio};
+
+    let promtool = std::env::var_os("PROMTOOL").unwrap_or_else(|| "promtool".into());
+    let spawned = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = spawned else {
+        eprintln!("SKIPPED: there is no promtool; set PROMTOOL to its path");
+        return;
+    };
+    let metrics = metrics();
+    let mut exchange = filled();
+    metrics.count(&exchange, Duration::from_millis(7));
+    exchange.status = 200;
+    exchange.error_code = None;
+    metrics.count(&exchange, Duration::from_millis(7));
+    let mut stdin = child.stdin.take().expect("its input");
+    std::io::Write::write_all(&mut stdin, &metrics.render()).expect("all of it read");
+    drop(stdin);
+    let output = child.wait_with_output().expect("an end");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}

@@ -1,0 +1,365 @@
+//! Takes lines from the way of requests and writes them in a thread of its own.
+//!
+//! A request only copies its line into a bounded buffer; the writer swaps the buffer for an empty
+//! one, so that nobody ever waits for a disk or a pipe. Under load it wakes once each
+//! [`COLLECT`]; idle it sleeps until the next line.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use prometheus::IntCounter;
+
+use super::batch::{Batch, Lines};
+use crate::clock;
+
+/// How long lines are collected before they are written together. An event is in the file well
+/// within 200 ms of its answer.
+pub(super) const COLLECT: Duration = Duration::from_millis(20);
+/// Of lines that are not written yet, those in the writer's hand included. What comes beyond is
+/// dropped and counted.
+const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How many of the last lines are kept for the admin page.
+pub(super) const RECENT_MAX: usize = 100;
+/// A sink that goes on failing is logged at most this often.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Where lines go in the end.
+pub(super) trait Sink: Send {
+    /// Writes all lines it can. `now` is the time since the Unix epoch.
+    fn write(&mut self, lines: Lines<'_>, now: Duration) -> Written;
+
+    /// Makes sure that what was written outlives the machine.
+    fn sync(&mut self) {}
+}
+
+/// What became of some lines.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// How many lines are written whole.
+    pub(super) lines: usize,
+    /// Why the rest is not.
+    pub(super) error: Option<io::Error>,
+}
+
+/// Whether everything was written in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushOutcome {
+    Flushed,
+    TimedOut,
+}
+
+impl FlushOutcome {
+    /// The outcome of two flushes together.
+    pub(super) fn worse_of(self, other: FlushOutcome) -> FlushOutcome {
+        match (self, other) {
+            (FlushOutcome::Flushed, FlushOutcome::Flushed) => FlushOutcome::Flushed,
+            _ => FlushOutcome::TimedOut,
+        }
+    }
+}
+
+/// Counts lines. The sink that is not the first leaves counting to the first.
+#[derive(Clone, Debug)]
+pub(super) struct Tally {
+    pub(super) recorded: IntCounter,
+    pub(super) dropped: IntCounter,
+}
+
+/// The hand of the request's side. When it is dropped, the thread writes what is left and ends.
+#[derive(Debug)]
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pending: Mutex<Pending>,
+    /// Wakes the writer.
+    wake: Condvar,
+    /// Wakes those who wait for a flush.
+    flushed: Condvar,
+    recent: Mutex<VecDeque<Vec<u8>>>,
+    tally: Option<Tally>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    batch: Batch,
+    /// Bytes the writer has taken and not yet written.
+    in_hand_bytes: usize,
+    writer: WriterState,
+    flushes_wanted: u64,
+    flushes_done: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WriterState {
+    /// Waits to be woken by the next line.
+    Asleep,
+    /// Will look at the buffer by itself.
+    Awake,
+    /// Writes what is there and ends.
+    Stopping,
+    Ended,
+}
+
+impl Writer {
+    /// Starts the thread of a sink.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub(super) fn start(name: &str, sink: Box<dyn Sink>, tally: Option<Tally>) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            pending: Mutex::new(Pending {
+                batch: Batch::default(),
+                in_hand_bytes: 0,
+                writer: WriterState::Awake,
+                flushes_wanted: 0,
+                flushes_done: 0,
+            }),
+            wake: Condvar::new(),
+            flushed: Condvar::new(),
+            recent: Mutex::new(VecDeque::with_capacity(RECENT_MAX)),
+            tally,
+        });
+        let theirs = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || theirs.run(sink))?;
+        Ok(Writer {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Hands over one line, without its newline. Never waits for the sink.
+    pub(super) fn append(&self, line: &[u8]) {
+        let shared = &self.shared;
+        let mut pending = shared.pending.lock();
+        let bytes = pending.batch.bytes_length() + pending.in_hand_bytes + line.len();
+        let is_taken = bytes < PENDING_BYTES_MAX
+            && matches!(
+                pending.writer,
+                WriterState::Asleep | WriterState::Awake | WriterState::Stopping
+            );
+        if !is_taken {
+            drop(pending);
+            shared.count(0, 1);
+            return;
+        }
+        pending.batch.push(line);
+        let was_asleep = pending.writer == WriterState::Asleep;
+        if was_asleep {
+            pending.writer = WriterState::Awake;
+        }
+        drop(pending);
+        if was_asleep {
+            shared.wake.notify_one();
+        }
+    }
+
+    /// Waits until everything that was appended before is written.
+    pub(super) fn flush(&self, deadline: Instant) -> FlushOutcome {
+        self.shared.flush(deadline)
+    }
+
+    /// Writes what is left and ends the thread, as far as that is done by the deadline.
+    pub(super) fn stop(&self, deadline: Instant) -> FlushOutcome {
+        self.shared.begin_stop();
+        let mut pending = self.shared.pending.lock();
+        while pending.writer != WriterState::Ended {
+            let waited = self.shared.flushed.wait_until(&mut pending, deadline);
+            if waited.timed_out() {
+                return FlushOutcome::TimedOut;
+            }
+        }
+        drop(pending);
+        if let Some(thread) = self.thread.lock().take() {
+            // It has nothing left to do; a panic in it has been reported by itself.
+            drop(thread.join());
+        }
+        FlushOutcome::Flushed
+    }
+
+    /// The last lines, oldest first; those that wait to be written are among them.
+    pub(super) fn recent(&self, count: usize) -> Vec<Vec<u8>> {
+        let recent = self.shared.recent.lock();
+        let pending = self.shared.pending.lock();
+        let mut lines: Vec<Vec<u8>> = recent.iter().cloned().collect();
+        lines.extend(pending.batch.lines().last(count).map(<[u8]>::to_vec));
+        lines.split_off(lines.len().saturating_sub(count))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.begin_stop();
+    }
+}
+
+impl Shared {
+    fn begin_stop(&self) {
+        let mut pending = self.pending.lock();
+        if pending.writer != WriterState::Ended {
+            pending.writer = WriterState::Stopping;
+        }
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    fn flush(&self, deadline: Instant) -> FlushOutcome {
+        let mut pending = self.pending.lock();
+        if pending.writer == WriterState::Ended {
+            return FlushOutcome::Flushed;
+        }
+        pending.flushes_wanted += 1;
+        let wanted = pending.flushes_wanted;
+        if pending.writer == WriterState::Asleep {
+            pending.writer = WriterState::Awake;
+        }
+        self.wake.notify_one();
+        while pending.flushes_done < wanted {
+            if self.flushed.wait_until(&mut pending, deadline).timed_out() {
+                return FlushOutcome::TimedOut;
+            }
+        }
+        FlushOutcome::Flushed
+    }
+
+    /// The writer's thread.
+    fn run(&self, mut sink: Box<dyn Sink>) {
+        let mut batch = Batch::default();
+        let mut complaint = Complaint::default();
+        loop {
+            let turn = self.next_turn(&mut batch);
+            let lines = batch.lines();
+            if !batch.is_empty() {
+                self.remember(lines);
+                let written = sink.write(lines, clock::unix_now());
+                let lost = lines.count().saturating_sub(written.lines);
+                self.count(written.lines, lost);
+                if let Some(error) = written.error {
+                    complaint.tell(&error, lost, clock::now());
+                }
+            }
+            if turn.flushes > 0 || turn.state == WriterState::Stopping {
+                sink.sync();
+            }
+            batch.clear();
+            if self.finish(&turn) == WriterState::Ended {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to do, and takes the lines into `batch`.
+    fn next_turn(&self, batch: &mut Batch) -> Turn {
+        let mut pending = self.pending.lock();
+        // Whatever came while the last lines were written waits for company first.
+        self.collect(&mut pending);
+        if pending.batch.is_empty() && !pending.is_urgent() {
+            pending.writer = WriterState::Asleep;
+            while pending.writer == WriterState::Asleep {
+                self.wake.wait(&mut pending);
+            }
+            self.collect(&mut pending);
+        }
+        mem::swap(&mut pending.batch, batch);
+        pending.in_hand_bytes = batch.bytes_length();
+        Turn {
+            flushes: pending.flushes_wanted - pending.flushes_done,
+            state: pending.writer,
+        }
+    }
+
+    fn collect(&self, pending: &mut parking_lot::MutexGuard<'_, Pending>) {
+        let deadline = clock::now() + COLLECT;
+        while !pending.is_urgent() {
+            if self.wake.wait_until(pending, deadline).timed_out() {
+                return;
+            }
+        }
+    }
+
+    /// Books a turn as done. Only a turn that began after the stop and left nothing behind ends the
+    /// thread.
+    fn finish(&self, turn: &Turn) -> WriterState {
+        let mut pending = self.pending.lock();
+        pending.in_hand_bytes = 0;
+        pending.flushes_done += turn.flushes;
+        if turn.state == WriterState::Stopping && pending.batch.is_empty() {
+            pending.writer = WriterState::Ended;
+            pending.flushes_done = pending.flushes_wanted;
+        }
+        let state = pending.writer;
+        drop(pending);
+        self.flushed.notify_all();
+        state
+    }
+
+    fn remember(&self, lines: Lines<'_>) {
+        let mut recent = self.recent.lock();
+        for line in lines.last(RECENT_MAX) {
+            // The oldest line's buffer is used again: nothing is allocated in the long run.
+            let mut kept = if recent.len() < RECENT_MAX {
+                Vec::new()
+            } else {
+                recent.pop_front().unwrap_or_default()
+            };
+            kept.clear();
+            kept.extend_from_slice(line);
+            recent.push_back(kept);
+        }
+    }
+
+    fn count(&self, recorded: usize, dropped: usize) {
+        if let Some(tally) = &self.tally {
+            tally.recorded.inc_by(recorded as u64);
+            tally.dropped.inc_by(dropped as u64);
+        }
+    }
+}
+
+impl Pending {
+    fn is_urgent(&self) -> bool {
+        self.flushes_wanted > self.flushes_done || self.writer == WriterState::Stopping
+    }
+}
+
+/// What one round of the writer has to do beside its lines.
+#[derive(Debug)]
+struct Turn {
+    flushes: u64,
+    state: WriterState,
+}
+
+/// Keeps a failing sink from filling the log.
+#[derive(Debug, Default)]
+struct Complaint {
+    last_at: Option<Instant>,
+    lost: usize,
+}
+
+impl Complaint {
+    fn tell(&mut self, error: &io::Error, lost: usize, now: Instant) {
+        self.lost += lost;
+        let is_due = self
+            .last_at
+            .is_none_or(|last| now.saturating_duration_since(last) >= COMPLAINT_INTERVAL);
+        if is_due {
+            log::error!("{} events were not written: {error}", self.lost);
+            self.last_at = Some(now);
+            self.lost = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;
