@@ -11,6 +11,7 @@ pub mod config;
 pub mod exchange;
 pub mod refusal;
 
+pub mod answer;
 pub mod backend;
 pub mod cache;
 pub mod limit;
