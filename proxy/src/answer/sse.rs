@@ -67,7 +67,7 @@ impl Scanner {
                 match self.read(piece) {
                     Line::Empty => self.end_event(in_chunk.take(), &mut on_data),
                     Line::Data(data) if !self.has_data && in_chunk.is_none() => {
-                        in_chunk = Some(data)
+                        in_chunk = Some(data);
                     }
                     Line::Data(data) => {
                         if let Some(earlier) = in_chunk.take() {

@@ -5,7 +5,7 @@ fn events_of(chunks: &[&[u8]]) -> Vec<String> {
     let mut scanner = Scanner::new();
     for chunk in chunks {
         scanner.feed(chunk, |data| {
-            events.push(String::from_utf8_lossy(data).into_owned())
+            events.push(String::from_utf8_lossy(data).into_owned());
         });
         assert!(scanner.held_bytes() <= 4 * EVENT_BYTES_MAX);
     }

@@ -2,23 +2,99 @@
 
 use super::*;
 
+const STATE_PARENT: &str = "00-12345678901234567890123456789012-1234567890123456-00";
+
+/// A request's `tracestate` lines, and the one that must go out.
+type Row<'a> = (&'a [&'a str], Option<&'a str>);
+
+const STATES: &[(&str, &[Row<'static>])] = &[
+    (
+        "tracestate_included_traceparent_included",
+        &[(&["foo=1,bar=2"], Some("foo=1,bar=2"))],
+    ),
+    (
+        "tracestate_empty_header",
+        &[
+            (&[""], None),
+            (&["foo=1", ""], Some("foo=1")),
+            (&["", "foo=1"], Some("foo=1")),
+        ],
+    ),
+    (
+        "tracestate_multiple_headers_different_keys",
+        &[(
+            &["foo=1,bar=2", "rojo=1,congo=2", "baz=3"],
+            Some("foo=1,bar=2,rojo=1,congo=2,baz=3"),
+        )],
+    ),
+    (
+        "tracestate_duplicated_keys",
+        &[
+            (&["foo=1,foo=1"], Some("foo=1")),
+            (&["foo=1,foo=2"], Some("foo=1")),
+            (&["foo=1", "foo=1"], Some("foo=1")),
+            (&["foo=1", "foo=2"], Some("foo=1")),
+        ],
+    ),
+    (
+        "tracestate_ows_handling",
+        &[
+            (
+                &["foo=1 \t , \t bar=2, \t baz=3"],
+                Some("foo=1,bar=2,baz=3"),
+            ),
+            (
+                &["foo=1\t \t,\t \tbar=2,\t \tbaz=3"],
+                Some("foo=1,bar=2,baz=3"),
+            ),
+            (&[" foo=1"], Some("foo=1")),
+            (&["\tfoo=1"], Some("foo=1")),
+            (&["foo=1 "], Some("foo=1")),
+            (&["foo=1\t"], Some("foo=1")),
+            (&["\t foo=1 \t"], Some("foo=1")),
+        ],
+    ),
+    (
+        "tracestate_key_illegal_characters",
+        &[
+            (&["foo =1"], None),
+            (&["FOO=1"], None),
+            (&["foo.bar=1"], None),
+        ],
+    ),
+    (
+        "tracestate_key_illegal_vendor_format",
+        &[
+            (&["foo@=1,bar=2"], Some("foo@=1,bar=2")),
+            (&["@foo=1,bar=2"], None),
+            (&["foo@@bar=1,bar=2"], Some("foo@@bar=1,bar=2")),
+            (&["foo@bar@baz=1,bar=2"], Some("foo@bar@baz=1,bar=2")),
+        ],
+    ),
+    (
+        "tracestate_value_illegal_characters",
+        &[(&["foo=bar=baz"], None), (&["foo=,bar=3"], None)],
+    ),
+];
+
 pub(super) fn all() -> Vec<Case> {
-    vec![
+    let mut cases: Vec<Case> = STATES
+        .iter()
+        .map(|(name, rows)| states(name, rows))
+        .collect();
+    let parent = ("traceparent", STATE_PARENT);
+    cases.extend([
         named(
             "tracestate_included_traceparent_missing",
             &[&[("tracestate", "foo=1")], &[("tracestate", "foo=1,bar=2")]],
             Restarts,
             None,
         ),
-        states(
-            "tracestate_included_traceparent_included",
-            &[(&["foo=1,bar=2"], Some("foo=1,bar=2"))],
-        ),
         named(
             "tracestate_header_name",
             &[
-                &[("traceparent", STATE_PARENT), ("trace-state", "foo=1")],
-                &[("traceparent", STATE_PARENT), ("trace.state", "foo=1")],
+                &[parent, ("trace-state", "foo=1")],
+                &[parent, ("trace.state", "foo=1")],
             ],
             Continues,
             None,
@@ -26,80 +102,27 @@ pub(super) fn all() -> Vec<Case> {
         named(
             "tracestate_header_name_valid_casing",
             &[
-                &[("traceparent", STATE_PARENT), ("TraceState", "foo=1")],
-                &[("traceparent", STATE_PARENT), ("TrAcEsTaTe", "foo=1")],
-                &[("traceparent", STATE_PARENT), ("TRACESTATE", "foo=1")],
+                &[parent, ("TraceState", "foo=1")],
+                &[parent, ("TrAcEsTaTe", "foo=1")],
+                &[parent, ("TRACESTATE", "foo=1")],
             ],
             Continues,
             Some("foo=1"),
         ),
-        states(
-            "tracestate_empty_header",
-            &[
-                (&[""], None),
-                (&["foo=1", ""], Some("foo=1")),
-                (&["", "foo=1"], Some("foo=1")),
-            ],
-        ),
-        states(
-            "tracestate_multiple_headers_different_keys",
-            &[(
-                &["foo=1,bar=2", "rojo=1,congo=2", "baz=3"],
-                Some("foo=1,bar=2,rojo=1,congo=2,baz=3"),
-            )],
-        ),
-        states(
-            "tracestate_duplicated_keys",
-            &[
-                (&["foo=1,foo=1"], Some("foo=1")),
-                (&["foo=1,foo=2"], Some("foo=1")),
-                (&["foo=1", "foo=1"], Some("foo=1")),
-                (&["foo=1", "foo=2"], Some("foo=1")),
-            ],
-        ),
         all_allowed_characters(),
-        states(
-            "tracestate_ows_handling",
-            &[
-                (
-                    &["foo=1 \t , \t bar=2, \t baz=3"],
-                    Some("foo=1,bar=2,baz=3"),
-                ),
-                (
-                    &["foo=1\t \t,\t \tbar=2,\t \tbaz=3"],
-                    Some("foo=1,bar=2,baz=3"),
-                ),
-                (&[" foo=1"], Some("foo=1")),
-                (&["\tfoo=1"], Some("foo=1")),
-                (&["foo=1 "], Some("foo=1")),
-                (&["foo=1\t"], Some("foo=1")),
-                (&["\t foo=1 \t"], Some("foo=1")),
-            ],
-        ),
-        states(
-            "tracestate_key_illegal_characters",
-            &[
-                (&["foo =1"], None),
-                (&["FOO=1"], None),
-                (&["foo.bar=1"], None),
-            ],
-        ),
-        states(
-            "tracestate_key_illegal_vendor_format",
-            &[
-                (&["foo@=1,bar=2"], Some("foo@=1,bar=2")),
-                (&["@foo=1,bar=2"], None),
-                (&["foo@@bar=1,bar=2"], Some("foo@@bar=1,bar=2")),
-                (&["foo@bar@baz=1,bar=2"], Some("foo@bar@baz=1,bar=2")),
-            ],
-        ),
         member_count_limit(),
         key_length_limit(),
-        states(
-            "tracestate_value_illegal_characters",
-            &[(&["foo=bar=baz"], None), (&["foo=,bar=3"], None)],
-        ),
-    ]
+    ]);
+    cases
+}
+
+fn states(name: &'static str, rows: &[Row<'_>]) -> Case {
+    let requests = rows.iter().map(|(lines, expected)| {
+        let mut headers = vec![("traceparent", STATE_PARENT)];
+        headers.extend(lines.iter().map(|line| ("tracestate", *line)));
+        request(&headers, Continues, *expected)
+    });
+    (name, requests.collect())
 }
 
 fn all_allowed_characters() -> Case {

@@ -19,11 +19,7 @@ pub(super) fn read_event(data: &[u8], now: Instant, seen: &mut Usage) {
             // Responses; the key holds an object in the other formats.
             | b"delta" => content.saw(begins_text(value)),
             b"tool_calls" | b"function_call" => content.saw(begins_filled(value)),
-            b"type" => {
-                if repeats_content(value) {
-                    content = Content::Repeated;
-                }
-            }
+            b"type" if repeats_content(value) => content = Content::Repeated,
             b"finish_reason" | b"stop_reason" if value.first() == Some(&b'"') => {
                 if let Some(Text(reason)) = value_at(value) {
                     seen.take_finish_reason(&reason);
