@@ -20,6 +20,9 @@ fn route(path: &str, methods: &[&str]) -> Arc<Config> {
     })
 }
 
+/// A route's path and methods.
+type Spelled = (&'static str, &'static [&'static str]);
+
 fn not_allowed(allow: &str) -> Match {
     Match::MethodNotAllowed(allow.to_owned())
 }
@@ -108,7 +111,7 @@ fn patterns_are_canonical_or_refused() {
 
 #[test]
 fn routes_nobody_can_reach_are_found() {
-    let cases: [(&[(&str, &[&str])], &[usize]); 8] = [
+    let cases: [(&[Spelled], &[usize]); 8] = [
         (&[], &[]),
         (&[("/a", &[]), ("/a/*", &[]), ("/*", &[])], &[]),
         (
