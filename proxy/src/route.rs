@@ -2,7 +2,9 @@
 //! source address may use the route.
 //!
 //! It decides on the head alone and never touches a body. The first route whose path matches
-//! decides; routes with exactly the same path are told apart by method.
+//! decides; routes with exactly the same path are told apart by method. Only canonical paths are
+//! asked for (see [`path`]), and the backend is sent the canonical path too, so that weir and the
+//! backend can never disagree about which resource a request names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,9 @@ use crate::{cache, limit, signature};
 pub mod address;
 pub mod path;
 pub mod trace;
+
+#[cfg(test)]
+mod tests;
 
 /// One checked route.
 #[derive(Clone, Debug)]
@@ -46,10 +51,98 @@ pub enum PathPattern {
     Prefix(String),
 }
 
+/// Why a route's path in the configuration is no pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadPattern {
+    /// It has no canonical form.
+    Path(path::BadPath),
+    /// A `*` that is not the last character.
+    StarInside,
+}
+
+impl std::fmt::Display for BadPattern {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BadPattern::Path(bad) => bad.fmt(formatter),
+            BadPattern::StarInside => {
+                formatter.write_str("a * may only stand at the end of a path")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BadPattern {}
+
+impl PathPattern {
+    /// Reads a route's path as the configuration spells it: exact, or a prefix with a trailing `*`.
+    /// It becomes canonical, since only canonical paths are compared with it.
+    ///
+    /// # Errors
+    /// A path that has no canonical form, or a `*` before its end.
+    pub fn parse(text: &str) -> Result<Self, BadPattern> {
+        let stem = text.strip_suffix('*').unwrap_or(text);
+        if stem.contains('*') {
+            return Err(BadPattern::StarInside);
+        }
+        if stem.len() == text.len() {
+            let exact = path::canonical(stem).map_err(BadPattern::Path)?;
+            return Ok(PathPattern::Exact(exact.into_owned()));
+        }
+        // A prefix may end inside a segment: `/a/.*` stands for `/a/.env`, not for all of `/a/`. So
+        // it is made canonical with one more character behind it.
+        let longer = format!("{stem}x");
+        let mut prefix = path::canonical(&longer)
+            .map_err(BadPattern::Path)?
+            .into_owned();
+        prefix.pop();
+        Ok(PathPattern::Prefix(prefix))
+    }
+
+    /// Whether a canonical path is one of this pattern's.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
+        match self {
+            PathPattern::Exact(exact) => exact == path,
+            PathPattern::Prefix(prefix) => path.starts_with(prefix.as_str()),
+        }
+    }
+
+    /// Whether every path of `other` is one of this pattern's as well.
+    fn covers(&self, other: &PathPattern) -> bool {
+        match (self, other) {
+            (PathPattern::Exact(exact), PathPattern::Exact(path)) => exact == path,
+            (PathPattern::Exact(_), PathPattern::Prefix(_)) => false,
+            (PathPattern::Prefix(prefix), PathPattern::Exact(path) | PathPattern::Prefix(path)) => {
+                path.starts_with(prefix.as_str())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for PathPattern {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PathPattern::Exact(path) => formatter.write_str(path),
+            PathPattern::Prefix(path) => write!(formatter, "{path}*"),
+        }
+    }
+}
+
 /// All routes, ready to be asked.
 #[derive(Debug)]
 pub struct Table {
     routes: Vec<Arc<Config>>,
+    /// In the order of each pattern's first route.
+    groups: Vec<Group>,
+}
+
+/// The routes that share one pattern, in the order of the file; told apart by method.
+#[derive(Debug)]
+struct Group {
+    pattern: PathPattern,
+    routes: Vec<usize>,
+    /// The value of `Allow`; not used when a route of the group takes every method.
+    allow: String,
 }
 
 /// What the table says to a path and method.
@@ -65,13 +158,95 @@ pub enum Match {
 impl Table {
     #[must_use]
     pub fn new(routes: Vec<Arc<Config>>) -> Self {
-        Table { routes }
+        let groups = group(&routes);
+        Table { routes, groups }
     }
 
     /// The route for a canonical path (without query) and a method.
+    ///
+    /// Only the listed methods are taken: `HEAD` does not come with `GET`, nor `OPTIONS` with
+    /// anything. A method that none of the pattern's routes has is refused here (RFC 9110, section
+    /// 15.5.6) and never tried on a later, wider route.
     #[must_use]
     pub fn find(&self, method: &Method, path: &str) -> Match {
-        let _ = (method, path, &self.routes);
-        todo!("route helper")
+        let Some(group) = self.groups.iter().find(|group| group.pattern.matches(path)) else {
+            return Match::NoRoute;
+        };
+        let taker = group.routes.iter().copied().find(|&position| {
+            let methods = &self.routes[position].methods;
+            methods.is_empty() || methods.contains(method)
+        });
+        match taker {
+            Some(position) => Match::Route(position),
+            None => Match::MethodNotAllowed(group.allow.clone()),
+        }
     }
+
+    /// The route at a position that [`Table::find`] gave.
+    #[must_use]
+    pub fn get(&self, position: usize) -> Option<&Arc<Config>> {
+        self.routes.get(position)
+    }
+
+    /// In the order of the file.
+    #[must_use]
+    pub fn routes(&self) -> &[Arc<Config>] {
+        &self.routes
+    }
+}
+
+fn group(routes: &[Arc<Config>]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (position, route) in routes.iter().enumerate() {
+        match groups.iter_mut().find(|group| group.pattern == route.path) {
+            Some(group) => group.routes.push(position),
+            None => groups.push(Group {
+                pattern: route.path.clone(),
+                routes: vec![position],
+                allow: String::new(),
+            }),
+        }
+    }
+    for group in &mut groups {
+        let mut methods: Vec<&str> = group
+            .routes
+            .iter()
+            .flat_map(|&position| routes[position].methods.iter().map(Method::as_str))
+            .collect();
+        methods.sort_unstable();
+        methods.dedup();
+        group.allow = methods.join(", ");
+    }
+    groups
+}
+
+/// The positions of the routes that no request can reach, in rising order: an earlier pattern takes
+/// all their paths, or earlier routes with the same pattern take all their methods.
+#[must_use]
+pub fn unreachable(routes: &[Arc<Config>]) -> Vec<usize> {
+    let groups = group(routes);
+    let mut positions = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        if groups[..index]
+            .iter()
+            .any(|earlier| earlier.pattern.covers(&group.pattern))
+        {
+            positions.extend_from_slice(&group.routes);
+            continue;
+        }
+        let mut taken: Vec<&Method> = Vec::new();
+        let mut takes_every_method = false;
+        for &position in &group.routes {
+            let methods = &routes[position].methods;
+            let none_left =
+                !methods.is_empty() && methods.iter().all(|method| taken.contains(&method));
+            if takes_every_method || none_left {
+                positions.push(position);
+            }
+            takes_every_method |= methods.is_empty();
+            taken.extend(methods);
+        }
+    }
+    positions.sort_unstable();
+    positions
 }

@@ -1,6 +1,16 @@
-//! One canonical path, used by routing, signature, limit and cache alike.
+//! One canonical path, used by routing, signature, limit and cache alike, and sent to the backend.
+//!
+//! It follows RFC 3986, section 6.2.2 (escapes of unreserved characters are decoded, the others are
+//! in upper case, dot segments are resolved) and goes further where backends are known to differ:
+//! repeated slashes are one, and what could mean another path to a backend than it means to weir is
+//! refused. An encoded slash stays `%2F` and never separates segments; `;` parameters are kept.
+//!
+//! What is left out: the query, and the other forms of a request target (RFC 9112, section 3.2).
+//! The caller cuts an absolute-form target down to its path and answers `OPTIONS *` on its own.
 
 use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
 
 /// Why a path has no canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,12 +20,198 @@ pub enum BadPath {
     InvalidEscape,
     InvalidUtf8,
     AboveRoot,
+    /// A control character, `\`, `#` or `?` as it is.
+    InvalidCharacter,
+    /// A `.` or `..` that only some backends see: beside an encoded slash or backslash
+    /// (`/a/..%2Fb`), or with parameters (`/a/..;x/b`).
+    HiddenDotSegment,
 }
 
-/// The canonical form of a request's path (without its query). Borrowed when it already is.
+impl std::fmt::Display for BadPath {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            BadPath::NotAbsolute => "the path does not begin with /",
+            BadPath::EncodedNul => "the path has an encoded NUL (%00)",
+            BadPath::InvalidEscape => "the path has a % that is not followed by two hex digits",
+            BadPath::InvalidUtf8 => "the path is not UTF-8 when its escapes are decoded",
+            BadPath::AboveRoot => "the path leads above the root",
+            BadPath::InvalidCharacter => {
+                "the path has a control character, a backslash, # or ? that is not escaped"
+            }
+            BadPath::HiddenDotSegment => {
+                "the path has a dot segment behind an encoded slash or with parameters"
+            }
+        })
+    }
+}
+
+impl std::error::Error for BadPath {}
+
+/// The canonical form of a request's path (without its query). Borrowed when it already is one.
+///
+/// The form is stable: the canonical form of a canonical path is that path.
 ///
 /// # Errors
 /// What cannot be made canonical is refused rather than guessed at.
 pub fn canonical(raw: &str) -> Result<Cow<'_, str>, BadPath> {
-    Ok(Cow::Borrowed(raw))
+    if !raw.starts_with('/') {
+        return Err(BadPath::NotAbsolute);
+    }
+    if is_plain(raw.as_bytes()) {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let path = rebuild(raw)?;
+    Ok(if path == raw {
+        Cow::Borrowed(raw)
+    } else {
+        Cow::Owned(path)
+    })
 }
+
+/// Whether the path is canonical at first sight: no escapes, no empty segment, and no segment that
+/// begins with a dot.
+fn is_plain(path: &[u8]) -> bool {
+    let mut after_slash = false;
+    for &byte in path {
+        if !PLAIN[usize::from(byte)] || (after_slash && (byte == b'/' || byte == b'.')) {
+            return false;
+        }
+        after_slash = byte == b'/';
+    }
+    true
+}
+
+fn rebuild(raw: &str) -> Result<String, BadPath> {
+    let mut path = String::with_capacity(raw.len() + 16);
+    path.push('/');
+    let mut segment_start = path.len();
+    let mut escaped_beyond_ascii = false;
+    let mut bytes = raw.bytes().skip(1);
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'/' => {
+                settle(&mut path, segment_start)?;
+                if !path.ends_with('/') {
+                    path.push('/');
+                }
+                segment_start = path.len();
+            }
+            b'%' => {
+                let value = hex_pair(bytes.next(), bytes.next()).ok_or(BadPath::InvalidEscape)?;
+                if value == 0 {
+                    return Err(BadPath::EncodedNul);
+                }
+                escaped_beyond_ascii |= !value.is_ascii();
+                if is_unreserved(value) {
+                    path.push(char::from(value));
+                } else {
+                    escape(&mut path, value);
+                }
+            }
+            b'\\' | b'#' | b'?' => return Err(BadPath::InvalidCharacter),
+            byte if byte.is_ascii_control() => return Err(BadPath::InvalidCharacter),
+            byte if PLAIN[usize::from(byte)] => path.push(char::from(byte)),
+            byte => escape(&mut path, byte),
+        }
+    }
+    settle(&mut path, segment_start)?;
+    if escaped_beyond_ascii && percent_decode_str(raw).decode_utf8().is_err() {
+        return Err(BadPath::InvalidUtf8);
+    }
+    Ok(path)
+}
+
+/// Judges the segment that has just ended: a dot segment is taken away (with the one before it),
+/// an empty one leaves the path as it was.
+fn settle(path: &mut String, segment_start: usize) -> Result<(), BadPath> {
+    match &path[segment_start..] {
+        "." => path.truncate(segment_start),
+        ".." => {
+            // The path is "/" or ends with a slash here; the parent begins behind the slash before.
+            let parent = path[..segment_start - 1]
+                .rfind('/')
+                .ok_or(BadPath::AboveRoot)?;
+            path.truncate(parent + 1);
+        }
+        segment if hides_dot_segment(segment.as_bytes()) => {
+            return Err(BadPath::HiddenDotSegment);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether a backend that decodes `%2F` and `%5C` before it looks for dot segments, or that cuts
+/// parameters off first, would find one in this segment.
+fn hides_dot_segment(segment: &[u8]) -> bool {
+    let mut piece_start = 0;
+    let mut at = 0;
+    while at <= segment.len() {
+        let rest = &segment[at..];
+        let separator_length = match rest.first() {
+            None => 1,
+            Some(b'%') if rest.starts_with(b"%2F") || rest.starts_with(b"%5C") => 3,
+            Some(_) => {
+                at += 1;
+                continue;
+            }
+        };
+        let piece = &segment[piece_start..at];
+        let name = piece.split(|&byte| byte == b';').next().unwrap_or(piece);
+        if matches!(name, b"." | b"..") {
+            return true;
+        }
+        at += separator_length;
+        piece_start = at;
+    }
+    false
+}
+
+fn escape(path: &mut String, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    path.push('%');
+    path.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    path.push(char::from(DIGITS[usize::from(byte & 0x0f)]));
+}
+
+fn hex_pair(high: Option<u8>, low: Option<u8>) -> Option<u8> {
+    let high = char::from(high?).to_digit(16)?;
+    let low = char::from(low?).to_digit(16)?;
+    u8::try_from(high * 16 + low).ok()
+}
+
+/// RFC 3986, section 2.3.
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// What a canonical path holds unescaped: `pchar` of RFC 3986, section 3.3, and the slash.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        plain[byte as usize] = is_unreserved(byte)
+            || matches!(
+                byte,
+                b'/' | b':'
+                    | b'@'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+            );
+        byte += 1;
+    }
+    plain
+};
+
+#[cfg(test)]
+#[path = "path_tests.rs"]
+mod tests;

@@ -1,16 +1,36 @@
 //! Trace context as W3C Trace Context (level 1 and 2) and W3C Baggage define it.
+//!
+//! weir takes part in the caller's trace: the trace's id stays, weir's own span becomes the parent
+//! of the backend's, the sampled and random flags are kept. What is malformed is dropped as the
+//! specifications say, and never makes a request fail.
 
+use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
+
+mod state;
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+
+/// The caller may have recorded this trace.
+pub const FLAG_SAMPLED: u8 = 0x01;
+/// At least the seven right bytes of the trace's id are random (level 2).
+pub const FLAG_RANDOM: u8 = 0x02;
+
+/// Length of a version 00 `traceparent`.
+const PARENT_LENGTH: usize = 55;
 
 /// The trace a request belongs to and what is handed to the backend.
 #[derive(Clone, Debug, Default)]
 pub struct TraceContext {
-    /// 32 lower-case hex digits.
+    /// 16 bytes; 32 lower-case hex digits when written. All zero only in a default value.
     pub trace_id: [u8; 16],
     /// weir's own span, the parent of the backend's.
     pub span_id: [u8; 8],
     /// The caller's span, when a valid one was given.
     pub parent_id: Option<[u8; 8]>,
+    /// [`FLAG_SAMPLED`] and [`FLAG_RANDOM`]; the other bits are 0, as the specification asks.
     pub flags: u8,
     pub tracestate: Option<HeaderValue>,
     pub baggage: Option<HeaderValue>,
@@ -18,15 +38,144 @@ pub struct TraceContext {
 
 impl TraceContext {
     /// Reads the caller's context, or begins a trace. `random` gives fresh bytes for identifiers.
+    ///
+    /// Without exactly one valid `traceparent` a new trace begins and `tracestate` is not looked at.
+    /// `baggage` stands by itself. A new trace is not sampled: whoever exports it decides that.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap, random: &mut dyn FnMut(&mut [u8])) -> Self {
-        let _ = (headers, random);
-        todo!("route helper")
+        let baggage = state::baggage(headers.get_all(&BAGGAGE));
+        match only(headers).and_then(|value| Parent::parse(value.as_bytes())) {
+            Some(parent) => {
+                let mut span_id = [0; 8];
+                random(&mut span_id);
+                TraceContext {
+                    trace_id: parent.trace_id,
+                    span_id: never_zero(span_id),
+                    parent_id: Some(parent.span_id),
+                    flags: parent.flags,
+                    tracestate: state::tracestate(headers.get_all(&TRACESTATE)),
+                    baggage,
+                }
+            }
+            None => {
+                let mut bytes = [0; 24];
+                random(&mut bytes);
+                let mut trace_id = [0; 16];
+                let mut span_id = [0; 8];
+                trace_id.copy_from_slice(&bytes[..16]);
+                span_id.copy_from_slice(&bytes[16..]);
+                TraceContext {
+                    trace_id: never_zero(trace_id),
+                    span_id: never_zero(span_id),
+                    parent_id: None,
+                    flags: FLAG_RANDOM,
+                    tracestate: None,
+                    baggage,
+                }
+            }
+        }
     }
 
     /// Replaces `traceparent`, `tracestate` and `baggage` in what goes to the backend.
     pub fn write_to(&self, headers: &mut HeaderMap) {
-        let _ = headers;
-        todo!("route helper")
+        // The text is ASCII, so it always is a header value.
+        if let Ok(value) = HeaderValue::from_bytes(&self.traceparent()) {
+            headers.insert(&TRACEPARENT, value);
+        }
+        for (name, value) in [(&TRACESTATE, &self.tracestate), (&BAGGAGE, &self.baggage)] {
+            match value {
+                Some(value) => {
+                    headers.insert(name, value.clone());
+                }
+                None => {
+                    headers.remove(name);
+                }
+            }
+        }
+    }
+
+    /// The `traceparent` towards the backend, in version 00, the highest that weir knows.
+    fn traceparent(&self) -> [u8; PARENT_LENGTH] {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(&mut text[3..35], &self.trace_id);
+        write_hex(&mut text[36..52], &self.span_id);
+        write_hex(&mut text[53..55], &[self.flags]);
+        text
     }
 }
+
+/// The one `traceparent`; none when there are two, of which either may be the right one.
+fn only(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(&TRACEPARENT).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// What a valid `traceparent` says.
+struct Parent {
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+    flags: u8,
+}
+
+impl Parent {
+    /// Version 00 is read exactly, a higher one by the rules for versions to come: its first four
+    /// fields are where they are now, and what follows is behind another dash.
+    fn parse(value: &[u8]) -> Option<Parent> {
+        let text = value.trim_ascii();
+        let (fields, rest) = text.split_at_checked(PARENT_LENGTH)?;
+        let [version] = hex(&fields[..2])?;
+        let ends_well = match version {
+            0x00 => rest.is_empty(),
+            0xff => false,
+            _ => matches!(rest.first(), None | Some(b'-')),
+        };
+        if !ends_well || [fields[2], fields[35], fields[52]] != *b"---" {
+            return None;
+        }
+        let trace_id: [u8; 16] = hex(&fields[3..35])?;
+        let span_id: [u8; 8] = hex(&fields[36..52])?;
+        let [flags] = hex(&fields[53..])?;
+        (trace_id != [0; 16] && span_id != [0; 8]).then_some(Parent {
+            trace_id,
+            span_id,
+            flags: flags & (FLAG_SAMPLED | FLAG_RANDOM),
+        })
+    }
+}
+
+/// Lower-case hex digits only, as `traceparent` has them.
+fn hex<const LENGTH: usize>(digits: &[u8]) -> Option<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Some(bytes)
+}
+
+const fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+fn write_hex(target: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in target.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0x0f)];
+    }
+}
+
+/// All zeroes are no identifier; a generator that gives them gets one bit set.
+fn never_zero<const LENGTH: usize>(mut id: [u8; LENGTH]) -> [u8; LENGTH] {
+    if id == [0; LENGTH] {
+        id[LENGTH - 1] = 1;
+    }
+    id
+}
+
+#[cfg(test)]
+#[path = "trace_tests.rs"]
+mod tests;

@@ -1,0 +1,135 @@
+use super::*;
+
+fn events_of(chunks: &[&[u8]]) -> Vec<String> {
+    let mut events = Vec::new();
+    let mut scanner = Scanner::new();
+    for chunk in chunks {
+        scanner.feed(chunk, |data| {
+            events.push(String::from_utf8_lossy(data).into_owned());
+        });
+        assert!(scanner.held_bytes() <= 4 * EVENT_BYTES_MAX);
+    }
+    events
+}
+
+#[test]
+fn events_are_read_by_the_standard() {
+    let cases: [(&str, &[&str]); 22] = [
+        ("", &[]),
+        ("\n\n\n", &[]),
+        ("data: a\n\n", &["a"]),
+        ("data:a\n\n", &["a"]),
+        ("data:  a \n\n", &[" a "]),
+        ("data: a\r\rdata: b\r\r", &["a", "b"]),
+        ("data: a\r\n\r\ndata: b\r\n\r\n", &["a", "b"]),
+        ("data: a\n\rdata: b\r\n\n", &["a", "b"]),
+        ("data: a\ndata: b\n\n", &["a\nb"]),
+        ("data: a\ndata\ndata:c\n\n", &["a\n\nc"]),
+        ("data\n\n", &[""]),
+        ("data:\n\n", &[""]),
+        ("\u{feff}data: a\n\ndata: b\n\n", &["a", "b"]),
+        ("data: a\n\n\u{feff}data: b\n\n", &["a"]),
+        ("\u{feff}\u{feff}data: a\n\n", &[]),
+        (": comment\n\n:\n\ndata: a\n: inside\n\n", &["a"]),
+        ("event: x\nid: 7\nretry: 10\ndata: a\n\n", &["a"]),
+        ("event: x\n\ndata: a\n\n", &["a"]),
+        (" data: a\n\nDATA: b\n\ndatax: c\n\ndata : d\n\n", &[]),
+        ("data: 你好\n\ndata: é\n\n", &["你好", "é"]),
+        ("data: a\n", &[]),
+        ("data: a", &[]),
+    ];
+    for (stream, expected) in cases {
+        assert_eq!(events_of(&[stream.as_bytes()]), expected, "{stream:?}");
+        let single: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
+        assert_eq!(events_of(&single), expected, "{stream:?} byte by byte");
+    }
+}
+
+#[test]
+fn every_split_gives_the_same_events() {
+    let stream = "\u{feff}data: {\"a\":1}\r\n\r\n: ping\r\rdata: x\r\ndata: 你\n\nevent: e\ndata:\n\ndata: end\r\n\r\n"
+        .as_bytes();
+    let whole = events_of(&[stream]);
+    assert_eq!(whole, ["{\"a\":1}", "x\n你", "", "end"]);
+    for first in 0..=stream.len() {
+        for second in first..=stream.len() {
+            let chunks = [
+                &stream[..first],
+                &stream[first..second],
+                b"",
+                &stream[second..],
+            ];
+            assert_eq!(events_of(&chunks), whole, "split at {first} and {second}");
+        }
+    }
+}
+
+#[test]
+fn what_is_too_long_is_skipped_and_not_kept() {
+    let line = |length: usize| format!("data:{}\n\n", "x".repeat(length - 5));
+    for (length, taken) in [
+        (EVENT_BYTES_MAX - 1, 1),
+        (EVENT_BYTES_MAX, 1),
+        (EVENT_BYTES_MAX + 1, 0),
+        (900_000, 0),
+    ] {
+        let stream = format!("data: a\n\n{}data: b\n\n", line(length));
+        for size in [1_000, 1_448, 65_536, stream.len()] {
+            let chunks: Vec<&[u8]> = stream.as_bytes().chunks(size).collect();
+            let events = events_of(&chunks);
+            assert_eq!(events.len(), 2 + taken, "{length} in chunks of {size}");
+            assert_eq!(
+                (events[0].as_str(), events[events.len() - 1].as_str()),
+                ("a", "b")
+            );
+        }
+    }
+}
+
+#[test]
+fn an_event_of_many_lines_and_a_stream_without_end_stay_bounded() {
+    let many = format!("{}\ndata: b\n\n", "data: 0123456789\n".repeat(20_000));
+    assert_eq!(events_of(&[many.as_bytes()]), ["b"]);
+    let chunks: Vec<&[u8]> = many.as_bytes().chunks(777).collect();
+    assert_eq!(events_of(&chunks), ["b"]);
+
+    let mut scanner = Scanner::new();
+    for _ in 0..2_000 {
+        scanner.feed(&[b'x'; 8_192], |_| panic!("no event has ended"));
+    }
+    assert!(
+        scanner.held_bytes() <= 2 * EVENT_BYTES_MAX,
+        "{}",
+        scanner.held_bytes()
+    );
+}
+
+#[test]
+fn data_that_lies_in_the_chunk_is_not_copied() {
+    let chunk = b"data: one\n\nid: 1\ndata: two\n\n".as_slice();
+    let range = chunk.as_ptr_range();
+    let mut scanner = Scanner::new();
+    let mut events = 0;
+    scanner.feed(chunk, |data| {
+        events += 1;
+        assert!(range.contains(&data.as_ptr()));
+    });
+    assert_eq!((events, scanner.held_bytes()), (2, 0));
+}
+
+#[test]
+fn a_cut_stream_hands_out_its_last_event() {
+    for (stream, expected) in [
+        ("data: a\n\ndata: b", vec!["b"]),
+        ("data: a\n\ndata: b\n", vec!["b"]),
+        ("data: a\n\ndata: b\r", vec!["b"]),
+        ("data: a\n\n", vec![]),
+        ("data: a\n\nevent: x", vec![]),
+    ] {
+        let mut scanner = Scanner::new();
+        scanner.feed(stream.as_bytes(), |_| {});
+        let mut last = Vec::new();
+        scanner.finish(|data| last.push(String::from_utf8_lossy(data).into_owned()));
+        assert_eq!(last, expected, "{stream:?}");
+    }
+}

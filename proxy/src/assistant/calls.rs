@@ -1,0 +1,263 @@
+//! Every call the assistant knows but the chat, and what they have in common.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::Options;
+use super::random::Random;
+use crate::clock;
+
+pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
+const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// Texts of one embeddings call, as OpenAI bounds them.
+const INPUTS_MAX: usize = 2048;
+const DIMENSIONS: usize = 16;
+const MODELS: [&str; 2] = ["stand-in", "stand-in-embedding"];
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+static X_ASSISTANT_REQUESTS: HeaderName = HeaderName::from_static("x-assistant-requests");
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Assistant {
+    pub(super) options: Options,
+    random: Random,
+    requests: AtomicU64,
+}
+
+impl Assistant {
+    pub(super) fn new(options: Options) -> Self {
+        Assistant {
+            random: Random::seeded(options.seed),
+            options,
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let count = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut response = self.called(request, count).await;
+        response
+            .headers_mut()
+            .insert(&X_ASSISTANT_REQUESTS, HeaderValue::from(count));
+        response
+    }
+
+    async fn called(&self, request: Request<Incoming>, count: u64) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
+        if matches!(head.method, Method::GET | Method::HEAD) {
+            return match path {
+                "/healthz" => text("ok\n"),
+                "/v1/models" => models(),
+                _ if path.starts_with("/static/") => file(path, &head.headers),
+                "/v1/chat/completions" | "/v1/embeddings" => post_only(),
+                _ => error(StatusCode::NOT_FOUND, "there is nothing at this path"),
+            };
+        }
+        let body = match read(body).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        };
+        let latency = self
+            .random
+            .around(self.options.latency, self.options.jitter);
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        if let Some(failure) = self.fails() {
+            return failure;
+        }
+        match path {
+            "/v1/chat/completions" | "/v1/embeddings" if head.method != Method::POST => post_only(),
+            "/v1/chat/completions" => self.chat(&body, count),
+            "/v1/embeddings" => embeddings(&body),
+            _ => json_answer(
+                StatusCode::OK,
+                &json!({"method": head.method.as_str(), "path": path, "bytes": body.len()}),
+            ),
+        }
+    }
+
+    /// A failure as often as the options ask for one; half of them say that it will pass.
+    fn fails(&self) -> Option<Response<Body>> {
+        let rate = self.options.error_rate;
+        let drawn = self.random.ratio();
+        if drawn >= rate {
+            None
+        } else if drawn < rate / 2.0 {
+            Some(error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the assistant failed, as it was told to",
+            ))
+        } else {
+            Some(error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the assistant is overloaded, as it was told to be",
+            ))
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the body is bounded by Limited; its time is the client's, which is a test or weir"
+)]
+async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(cause) if cause.is::<http_body_util::LengthLimitError>() => Err(error(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is larger than 10 MiB",
+        )),
+        Err(_) => Err(error(
+            StatusCode::BAD_REQUEST,
+            "the body did not arrive whole",
+        )),
+    }
+}
+
+fn models() -> Response<Body> {
+    let list = MODELS.map(
+        |id| json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": "weir"}),
+    );
+    json_answer(StatusCode::OK, &json!({"object": "list", "data": list}))
+}
+
+#[derive(Deserialize)]
+struct EmbeddingsCall {
+    model: Option<String>,
+    input: Value,
+}
+
+fn embeddings(body: &[u8]) -> Response<Body> {
+    let call: EmbeddingsCall = match serde_json::from_slice(body) {
+        Ok(call) => call,
+        Err(cause) => return malformed(&cause),
+    };
+    let inputs: Vec<Value> = match call.input {
+        // A list of numbers is one text that is tokens already.
+        Value::Array(list) if !list.is_empty() && !list[0].is_number() => list,
+        input @ (Value::String(_) | Value::Array(_)) => vec![input],
+        _ => return error(StatusCode::BAD_REQUEST, "input must be a text or a list"),
+    };
+    if inputs.len() > INPUTS_MAX {
+        return error(StatusCode::BAD_REQUEST, "input has more than 2048 texts");
+    }
+    let mut tokens = 0;
+    let mut data = Vec::with_capacity(inputs.len());
+    for (index, input) in inputs.iter().enumerate() {
+        let written = input.to_string();
+        tokens += tokens_of(written.len());
+        let vector: Vec<f64> = Sha256::digest(&written)[..DIMENSIONS]
+            .iter()
+            .map(|byte| f64::from(*byte) / 128.0 - 1.0)
+            .collect();
+        data.push(json!({"object": "embedding", "index": index, "embedding": vector}));
+    }
+    json_answer(
+        StatusCode::OK,
+        &json!({
+            "object": "list",
+            "data": data,
+            "model": call.model.as_deref().unwrap_or(MODELS[1]),
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }),
+    )
+}
+
+/// A small file that may be cached for a minute and asked for again by its tag.
+fn file(path: &str, headers: &HeaderMap) -> Response<Body> {
+    let content = format!("This is {path} of the stand-in assistant.\n");
+    let tag = format!("\"{}\"", hash(content.as_bytes()));
+    let known = headers
+        .get(IF_NONE_MATCH)
+        .is_some_and(|value| value.as_bytes() == tag.as_bytes() || value == "*");
+    let mut response = if known {
+        let mut response = Response::new(whole(Bytes::new()));
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        text(content)
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=60"),
+    );
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        headers.insert(ETAG, tag);
+    }
+    response
+}
+
+fn post_only() -> Response<Body> {
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "this call takes POST only");
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+/// The first 16 hex digits of SHA-256: what answers quote of a question.
+pub(super) fn hash(text: &[u8]) -> String {
+    hex::encode(&Sha256::digest(text)[..8])
+}
+
+/// About as many tokens as a model would make of a text.
+pub(super) fn tokens_of(text_bytes: usize) -> usize {
+    text_bytes.div_ceil(4).max(1)
+}
+
+/// Whole seconds since the Unix epoch.
+pub(super) fn created() -> u64 {
+    clock::unix_now().as_secs()
+}
+
+pub(super) fn malformed(cause: &serde_json::Error) -> Response<Body> {
+    error(
+        StatusCode::BAD_REQUEST,
+        &format!("the body is not what this call takes: {cause}"),
+    )
+}
+
+/// An error as OpenAI writes it.
+pub(super) fn error(status: StatusCode, message: &str) -> Response<Body> {
+    let kind = if status.is_server_error() {
+        "server_error"
+    } else {
+        "invalid_request_error"
+    };
+    let error = json!({"error": {"message": message, "type": kind, "param": null, "code": null}});
+    json_answer(status, &error)
+}
+
+pub(super) fn json_answer(status: StatusCode, answer: &Value) -> Response<Body> {
+    let mut response = Response::new(whole(answer.to_string().into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+fn text(content: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(whole(content.into()));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+fn whole(content: Bytes) -> Body {
+    Full::new(content).boxed_unsync()
+}

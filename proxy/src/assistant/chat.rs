@@ -1,0 +1,253 @@
+//! The chat call: one JSON answer, or the same text as a stream of events.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::calls::{Assistant, Body, created, error, hash, json_answer, malformed, tokens_of};
+
+/// What an answer says after the hash of its question, over and over.
+const WORDS: [&str; 16] = [
+    " is",
+    " what",
+    " you",
+    " asked,",
+    " and",
+    " this",
+    " is",
+    " how",
+    " the",
+    " water",
+    " runs",
+    " over",
+    " the",
+    " weir:",
+    " steadily",
+    " and",
+];
+
+#[derive(Deserialize)]
+struct ChatCall<'a> {
+    model: Option<String>,
+    #[serde(borrow)]
+    messages: &'a RawValue,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    max_tokens: Option<u32>,
+    max_completion_tokens: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct StreamOptions {
+    include_usage: Option<bool>,
+}
+
+/// An answer before it is written in one form or the other.
+struct Answer {
+    id: String,
+    created: u64,
+    model: String,
+    /// The first token.
+    hash: String,
+    tokens: u32,
+    finish_reason: &'static str,
+    prompt_tokens: usize,
+}
+
+impl Assistant {
+    pub(super) fn chat(&self, body: &[u8], count: u64) -> Response<Body> {
+        let call: ChatCall<'_> = match serde_json::from_slice(body) {
+            Ok(call) => call,
+            Err(cause) => return malformed(&cause),
+        };
+        let messages = call.messages.get();
+        if !messages.starts_with('[') || messages[1..].trim_start().starts_with(']') {
+            return error(
+                StatusCode::BAD_REQUEST,
+                "messages must be a list with a message in it",
+            );
+        }
+        let wanted = call.max_completion_tokens.or(call.max_tokens);
+        let tokens = wanted.map_or(self.options.tokens, |most| most.min(self.options.tokens));
+        let hash = hash(messages.as_bytes());
+        let answer = Answer {
+            id: format!("chatcmpl-{hash}-{count}"),
+            created: created(),
+            model: call.model.unwrap_or_else(|| "stand-in".to_owned()),
+            hash,
+            tokens,
+            finish_reason: if tokens < self.options.tokens {
+                "length"
+            } else {
+                "stop"
+            },
+            prompt_tokens: tokens_of(messages.len()),
+        };
+        if call.stream.unwrap_or_default() {
+            let options = call.stream_options;
+            let include_usage = options.and_then(|options| options.include_usage);
+            let usage = if include_usage.unwrap_or_default() {
+                StreamUsage::Sent
+            } else {
+                StreamUsage::Left
+            };
+            streamed(answer, usage, self.options.token_interval)
+        } else {
+            json_answer(StatusCode::OK, &answer.whole())
+        }
+    }
+}
+
+impl Answer {
+    fn token(&self, index: u32) -> &str {
+        match index.checked_sub(1) {
+            None => &self.hash,
+            Some(index) => WORDS[index as usize % WORDS.len()],
+        }
+    }
+
+    fn usage(&self) -> serde_json::Value {
+        let completion_tokens = self.tokens as usize;
+        json!({
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": self.prompt_tokens + completion_tokens,
+        })
+    }
+
+    fn whole(&self) -> serde_json::Value {
+        let content: String = (0..self.tokens).map(|index| self.token(index)).collect();
+        json!({
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [{
+                "index": 0,
+                "message": {"role": "assistant", "content": content},
+                "finish_reason": self.finish_reason,
+            }],
+            "usage": self.usage(),
+        })
+    }
+}
+
+/// Whether a stream ends with a usage event, which the question must ask for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StreamUsage {
+    Sent,
+    Left,
+}
+
+/// What a stream sends next.
+#[derive(Clone, Copy)]
+enum Step {
+    Role,
+    Token(u32),
+    Finish,
+    Usage,
+    Done,
+}
+
+struct Writer {
+    answer: Answer,
+    usage: StreamUsage,
+    token_interval: Duration,
+    /// What every event of this stream begins with.
+    opening: String,
+}
+
+fn streamed(answer: Answer, usage: StreamUsage, token_interval: Duration) -> Response<Body> {
+    let opening = format!(
+        "data: {{\"id\":\"{}\",\"object\":\"chat.completion.chunk\",\"created\":{},\"model\":{},",
+        answer.id,
+        answer.created,
+        json!(answer.model),
+    );
+    let writer = Writer {
+        answer,
+        usage,
+        token_interval,
+        opening,
+    };
+    let events = stream::unfold(Some((writer, Step::Role)), |state| async move {
+        let (writer, step) = state?;
+        if let Step::Token(1..) = step
+            && !writer.token_interval.is_zero()
+        {
+            tokio::time::sleep(writer.token_interval).await;
+        }
+        let (event, next) = writer.write(step);
+        let frame = Frame::data(Bytes::from(event));
+        Some((Ok(frame), next.map(|step| (writer, step))))
+    });
+    let mut response = Response::new(StreamBody::new(events).boxed_unsync());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+impl Writer {
+    fn write(&self, step: Step) -> (String, Option<Step>) {
+        match step {
+            Step::Role => (
+                self.chunk("{\"role\":\"assistant\",\"content\":\"\"}", None),
+                Some(self.after(0)),
+            ),
+            Step::Token(index) => {
+                // Tokens are hex digits and plain words: nothing in them has to be escaped.
+                let delta = format!("{{\"content\":\"{}\"}}", self.answer.token(index));
+                (self.chunk(&delta, None), Some(self.after(index + 1)))
+            }
+            Step::Finish => {
+                let next = match self.usage {
+                    StreamUsage::Sent => Step::Usage,
+                    StreamUsage::Left => Step::Done,
+                };
+                (
+                    self.chunk("{}", Some(self.answer.finish_reason)),
+                    Some(next),
+                )
+            }
+            Step::Usage => {
+                let event = format!(
+                    "{}\"choices\":[],\"usage\":{}}}\n\n",
+                    self.opening,
+                    self.answer.usage()
+                );
+                (event, Some(Step::Done))
+            }
+            Step::Done => ("data: [DONE]\n\n".to_owned(), None),
+        }
+    }
+
+    fn after(&self, tokens_sent: u32) -> Step {
+        if tokens_sent < self.answer.tokens {
+            Step::Token(tokens_sent)
+        } else {
+            Step::Finish
+        }
+    }
+
+    fn chunk(&self, delta: &str, finish_reason: Option<&str>) -> String {
+        // Where the usage comes at the end, every event before it says that it has none.
+        let usage = match self.usage {
+            StreamUsage::Sent => ",\"usage\":null",
+            StreamUsage::Left => "",
+        };
+        let reason = json!(finish_reason);
+        format!(
+            "{}\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{reason}}}]{usage}}}\n\n",
+            self.opening
+        )
+    }
+}
