@@ -20,8 +20,8 @@ use crate::wait::{PATIENCE, within};
 
 mod ask;
 
-pub use ask::{Ask, CHAT, chat_question};
 use ask::Body;
+pub use ask::{Ask, CHAT, chat_question};
 
 /// No answer in the tests is larger.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
@@ -187,7 +187,9 @@ impl Client {
             match &mut self.sender {
                 Sender::One(sender) => {
                     sender.ready().await?;
-                    sender.send_request(ask.into_request(Version::HTTP_11)).await
+                    sender
+                        .send_request(ask.into_request(Version::HTTP_11))
+                        .await
                 }
                 Sender::Two(sender) => {
                     sender.ready().await?;
@@ -223,7 +225,9 @@ impl Client {
 
     /// Whether the other side closes the connection in good time.
     pub async fn closed(&mut self) -> bool {
-        tokio::time::timeout(PATIENCE, &mut self.driver).await.is_ok()
+        tokio::time::timeout(PATIENCE, &mut self.driver)
+            .await
+            .is_ok()
     }
 }
 

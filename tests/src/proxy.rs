@@ -163,8 +163,8 @@ impl Proxy {
         let bytes = std::fs::read(self.event_file()).unwrap_or_default();
         // A reader may meet one large write half way; the kernel makes no promise there.
         let whole = bytes.iter().rposition(|byte| *byte == b'\n');
-        let text = std::str::from_utf8(&bytes[..whole.map_or(0, |at| at + 1)])
-            .expect("events are UTF-8");
+        let text =
+            std::str::from_utf8(&bytes[..whole.map_or(0, |at| at + 1)]).expect("events are UTF-8");
         text.lines()
             .map(|line| serde_json::from_str(line).expect("a line of the event file is JSON"))
             .collect()

@@ -15,6 +15,12 @@ pub struct Raw {
     buffered: Vec<u8>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HasBody {
+    ByItsHead,
+    Never,
+}
+
 /// One HTTP/1.1 answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -43,14 +49,19 @@ impl Raw {
     /// # Panics
     /// When the connection is refused.
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address)
+        Self::try_connect(address)
             .await
-            .expect("a connection to the proxy");
-        stream.set_nodelay(true).expect("TCP_NODELAY");
-        Raw {
+            .expect("a connection to the proxy")
+    }
+
+    /// `None` when the connection is refused.
+    pub async fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        Some(Raw {
             stream,
             buffered: Vec::new(),
-        }
+        })
     }
 
     /// # Panics
@@ -91,20 +102,14 @@ impl Raw {
     /// # Panics
     /// When the connection ends before, or `deadline` passes.
     pub async fn read_until(&mut self, end: &[u8], deadline: Duration) -> Vec<u8> {
-        let reading = async {
-            loop {
-                if let Some(at) = find(&self.buffered, end) {
-                    return self.buffered.drain(..at + end.len()).collect();
-                }
-                assert!(
-                    self.fill().await,
-                    "the connection ended before {:?}; there was {:?}",
-                    String::from_utf8_lossy(end),
-                    String::from_utf8_lossy(&self.buffered)
-                );
-            }
-        };
-        within("an end of the bytes", deadline, reading).await
+        let found = within("an end of the bytes", deadline, self.until(end)).await;
+        found.unwrap_or_else(|| {
+            panic!(
+                "the connection ended before {:?}; there was {:?}",
+                String::from_utf8_lossy(end),
+                String::from_utf8_lossy(&self.buffered)
+            )
+        })
     }
 
     /// Everything until the other side closes; a reset counts as an end.
@@ -119,17 +124,40 @@ impl Raw {
         within("the end of the connection", deadline, reading).await
     }
 
-    /// One whole answer. `has_body` is false for answers to HEAD.
-    async fn read(&mut self, has_body: bool) -> Answer {
-        let head = self.read_until(b"\r\n\r\n", PATIENCE).await;
+    /// One whole answer.
+    ///
+    /// # Panics
+    /// When it does not come whole.
+    pub async fn answer(&mut self) -> Answer {
+        self.read(HasBody::ByItsHead).await.expect("a whole answer")
+    }
+
+    /// One answer to a HEAD.
+    ///
+    /// # Panics
+    /// When it does not come whole.
+    pub async fn answer_without_body(&mut self) -> Answer {
+        self.read(HasBody::Never).await.expect("a whole head")
+    }
+
+    /// One whole answer; `None` when the connection ends before.
+    ///
+    /// # Panics
+    /// When neither happens in good time.
+    pub async fn try_answer(&mut self) -> Option<Answer> {
+        self.read(HasBody::ByItsHead).await
+    }
+
+    async fn read(&mut self, has_body: HasBody) -> Option<Answer> {
+        let head = self.until(b"\r\n\r\n").await?;
         let (status, headers) = parse_head(&head);
         let mut answer = Answer {
             status,
             headers,
             body: Vec::new(),
         };
-        if !has_body || status < 200 || status == 204 || status == 304 {
-            return answer;
+        if has_body == HasBody::Never || status < 200 || status == 204 || status == 304 {
+            return Some(answer);
         }
         let chunked = answer
             .header("transfer-encoding")
@@ -138,27 +166,11 @@ impl Raw {
             .header("content-length")
             .map(|value| value.parse::<usize>().expect("a Content-Length"));
         answer.body = match length {
-            _ if chunked => self.read_chunks().await,
-            Some(length) => self.read_exactly(length).await,
+            _ if chunked => self.chunks().await?,
+            Some(length) => self.exactly(length).await?,
             None => self.read_to_end(PATIENCE).await,
         };
-        answer
-    }
-
-    /// One whole answer.
-    ///
-    /// # Panics
-    /// When it does not come whole.
-    pub async fn answer(&mut self) -> Answer {
-        self.read(true).await
-    }
-
-    /// One answer to a HEAD.
-    ///
-    /// # Panics
-    /// When it does not come whole.
-    pub async fn answer_without_body(&mut self) -> Answer {
-        self.read(false).await
+        Some(answer)
     }
 
     /// Sends `line` again and again, `every` so often, until the other side closes; gives what it
@@ -192,25 +204,41 @@ impl Raw {
         tokio::time::timeout(deadline, reading).await.is_ok()
     }
 
-    async fn read_exactly(&mut self, length: usize) -> Vec<u8> {
+    async fn until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+        let reading = async {
+            loop {
+                if let Some(at) = find(&self.buffered, end) {
+                    return Some(self.buffered.drain(..at + end.len()).collect());
+                }
+                if !self.fill().await {
+                    return None;
+                }
+            }
+        };
+        within("more of an answer", PATIENCE, reading).await
+    }
+
+    async fn exactly(&mut self, length: usize) -> Option<Vec<u8>> {
         let reading = async {
             while self.buffered.len() < length {
-                assert!(self.fill().await, "the connection ended inside a body");
+                if !self.fill().await {
+                    return None;
+                }
             }
-            self.buffered.drain(..length).collect()
+            Some(self.buffered.drain(..length).collect())
         };
         within("a whole body", PATIENCE, reading).await
     }
 
-    async fn read_chunks(&mut self) -> Vec<u8> {
+    async fn chunks(&mut self) -> Option<Vec<u8>> {
         let mut body = Vec::new();
         loop {
-            let line = self.read_until(b"\r\n", PATIENCE).await;
+            let line = self.until(b"\r\n").await?;
             let text = String::from_utf8_lossy(&line);
             let size = usize::from_str_radix(text.trim(), 16).expect("a chunk size");
-            let chunk = self.read_exactly(size + 2).await;
+            let chunk = self.exactly(size + 2).await?;
             if size == 0 {
-                return body;
+                return Some(body);
             }
             body.extend_from_slice(&chunk[..size]);
         }

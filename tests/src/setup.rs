@@ -13,6 +13,11 @@ use crate::proxy::Proxy;
 /// One route for everything, with nothing to pass.
 pub const OPEN: &str = "- {name: all, path: /*, backend: assistant}";
 
+/// One route for everything, whose bodies are read whole before anything goes on: what no stage
+/// looks into may flow through as it comes.
+pub const READ: &str = "- {name: all, path: /*, backend: assistant, \
+                        cache: {answers: true, memory: 1MiB, ttl: 1h, scope: route}}";
+
 /// The settings of one proxy. Ports are the system's choice, events go to a file of its own.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -37,6 +42,12 @@ impl Setup {
     #[must_use]
     pub fn open(backend: &Backend) -> Self {
         Self::new(backend).routes(OPEN)
+    }
+
+    /// One backend, and one route for everything that reads bodies whole.
+    #[must_use]
+    pub fn reading(backend: &Backend) -> Self {
+        Self::new(backend).routes(READ)
     }
 
     #[must_use]
@@ -125,6 +136,13 @@ impl Setup {
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         self.listen = format!("- address: {address}\n");
+        self
+    }
+
+    /// Replaces the operator's address.
+    #[must_use]
+    pub fn admin_address(mut self, address: &str) -> Self {
+        self.admin = vec![format!("address: {address}")];
         self
     }
 

@@ -37,8 +37,8 @@ pub fn fresh_id() -> String {
 /// weir's own scheme: HMAC-SHA256 over `timestamp.id.body`.
 #[must_use]
 pub fn sign_hmac(secret: &str, id: &str, at: u64, body: &[u8]) -> Headers {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
-        .expect("HMAC takes keys of every length");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of every length");
     mac.update(format!("{at}.{id}.").as_bytes());
     mac.update(body);
     let signature = hex::encode(mac.finalize().into_bytes());
@@ -132,7 +132,10 @@ mod tests {
         // printf '1700000000.id-1.{}' | openssl dgst -sha256 -hmac secret
         let headers = sign_hmac("secret", "id-1", 1_700_000_000, b"{}");
         let signature = &headers.last().expect("a signature").1;
-        assert_eq!(signature, "v1=47cb51a3b1dfcc307eca924dc8be9c349267f5b598385262c3296f48ff8abbaa");
+        assert_eq!(
+            signature,
+            "v1=47cb51a3b1dfcc307eca924dc8be9c349267f5b598385262c3296f48ff8abbaa"
+        );
     }
 
     #[test]

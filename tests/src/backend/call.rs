@@ -162,12 +162,7 @@ impl Call {
     /// Waits until the proxy closes this connection; whatever it still sends is dropped.
     pub async fn closed(&mut self) {
         let mut rest = [0; 1024];
-        while self
-            .stream
-            .read(&mut rest)
-            .await
-            .is_ok_and(|read| read > 0)
-        {}
+        while self.stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
     }
 }
 

@@ -12,7 +12,10 @@ async fn a_body_is_hashed_with_a_length_and_in_chunks() {
     let backend = Backend::echo().await;
     let body = vec![7; 70_000];
     let mut client = Client::h1(backend.address()).await;
-    for sent in [Ask::post("/a?b=c", body.clone()), Ask::chunked("/a?b=c", &body, 999)] {
+    for sent in [
+        Ask::post("/a?b=c", body.clone()),
+        Ask::chunked("/a?b=c", &body, 999),
+    ] {
         let reply = client.ask(sent).await.json();
         assert_eq!(reply["bytes"], 70_000);
         assert_eq!(reply["sha256"], sha256_hex(&body));
@@ -21,7 +24,11 @@ async fn a_body_is_hashed_with_a_length_and_in_chunks() {
     let requests = backend.requests();
     assert_eq!(requests[0].framing, Framing::Length);
     assert_eq!(requests[1].framing, Framing::Chunked);
-    assert!(requests.iter().all(|seen| seen.whole && seen.connection == 0));
+    assert!(
+        requests
+            .iter()
+            .all(|seen| seen.whole && seen.connection == 0)
+    );
     assert_eq!(backend.connections(), 1);
 }
 
@@ -76,7 +83,10 @@ async fn half_a_request_is_written_down_and_nonsense_is_a_fault() {
 #[tokio::test]
 async fn health_checks_are_answered_and_not_written_down() {
     let backend = Backend::echo().await;
-    assert_eq!(ask(backend.address(), Ask::get("/healthz")).await.status, 200);
+    assert_eq!(
+        ask(backend.address(), Ask::get("/healthz")).await.status,
+        200
+    );
     backend.assert_untouched();
     assert_eq!(backend.connections(), 0);
 }

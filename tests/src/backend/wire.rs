@@ -1,6 +1,6 @@
 //! HTTP/1.1 as the fake reads it: strictly, and with everything written down.
 
-use std::io::{Error, Result};
+use std::io::{Error, ErrorKind, Result};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -116,7 +116,7 @@ impl Reader {
                 if self.buffered.is_empty() {
                     return Ok(None);
                 }
-                return Err(Error::other("the connection ended inside a head"));
+                return Err(ended("inside a head"));
             }
         };
         let head: Vec<u8> = self.buffered.drain(..end + 4).collect();
@@ -166,7 +166,7 @@ impl Reader {
     ) -> Result<()> {
         while length > 0 {
             if self.buffered.is_empty() && stream.read_buf(&mut self.buffered).await? == 0 {
-                return Err(Error::other("the connection ended inside a body"));
+                return Err(ended("inside a body"));
             }
             let taken = length.min(self.buffered.len());
             record.add(&self.buffered[..taken]);
@@ -183,10 +183,16 @@ impl Reader {
                 return Ok(String::from_utf8_lossy(&line[..at]).into_owned());
             }
             if stream.read_buf(&mut self.buffered).await? == 0 {
-                return Err(Error::other("the connection ended inside a line"));
+                return Err(ended("inside a line"));
             }
         }
     }
+}
+
+/// The peer went away; that is no fault of what it said.
+fn ended(place: &str) -> Error {
+    let message = format!("the connection ended {place}");
+    Error::new(ErrorKind::UnexpectedEof, message)
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
@@ -205,6 +211,9 @@ fn parse(head: &[u8], connection: usize) -> Result<Seen> {
     else {
         return Err(Error::other(format!("a request line of {first:?}")));
     };
+    if !version.starts_with("HTTP/1.") {
+        return Err(Error::other(format!("a version of {version:?}")));
+    }
     let mut headers = Vec::new();
     for line in lines {
         let (name, value) = line

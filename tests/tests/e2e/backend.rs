@@ -56,11 +56,20 @@ async fn hop_by_hop_headers_go_neither_way() {
     let seen = backend.only_request();
     assert_eq!(seen.all("x-end"), ["kept", "twice"]);
     assert_eq!(seen.all("content-length"), ["2"]);
-    for gone in ["x-private", "keep-alive", "proxy-authorization", "proxy-connection", "te"] {
+    for gone in [
+        "x-private",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+    ] {
         assert_eq!(seen.header(gone), None, "{gone} reached the backend");
     }
     assert_eq!(answer.header("x-kept"), Some("yes"));
-    let cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
+    let cookies = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "set-cookie");
     assert_eq!(cookies.count(), 2);
     for gone in ["x-secret-hop", "proxy-authenticate", "upgrade"] {
         assert_eq!(answer.header(gone), None, "{gone} reached the client");
@@ -149,7 +158,11 @@ async fn answers_pass_however_they_are_framed() {
             ("DELETE", "/length", 200, "a body"),
         ] {
             let reply = client.ask(Ask::new(method, path)).await;
-            assert_eq!((reply.status, reply.text().as_str()), (status, body), "{path}");
+            assert_eq!(
+                (reply.status, reply.text().as_str()),
+                (status, body),
+                "{path}"
+            );
             match path {
                 "/head" => assert_eq!(reply.header("content-length"), Some("12345")),
                 "/not-modified" => assert_eq!(reply.header("etag"), Some("\"1\"")),
@@ -213,7 +226,9 @@ async fn a_pooled_connection_that_went_stale_does_not_fail_a_post() {
             backend.connections_open() == 0
         })
         .await;
-        assert!(wait::still_waiting_after(std::time::Duration::from_millis(50), client.closed()).await);
+        assert!(
+            wait::still_waiting_after(std::time::Duration::from_millis(50), client.closed()).await
+        );
     }
     assert_eq!(backend.connections(), 5);
 }
@@ -231,7 +246,11 @@ async fn a_request_without_a_body_stays_without() {
         client.ask(Ask::post("/", Bytes::new())).await;
     }
     let requests = backend.requests();
-    assert!(requests.iter().all(|seen| seen.body_bytes == 0 && seen.whole));
+    assert!(
+        requests
+            .iter()
+            .all(|seen| seen.body_bytes == 0 && seen.whole)
+    );
     for seen in requests.iter().filter(|seen| seen.method != "POST") {
         assert_eq!(seen.framing, Framing::None, "{seen:?}");
     }

@@ -18,7 +18,7 @@ async fn start(backend: &Backend) -> Proxy {
 
 fn is_hit(reply: &Reply) -> bool {
     let status = reply.header("cache-status").expect("a Cache-Status");
-    assert!(status.starts_with("weir;"), "{status}");
+    assert!(status.starts_with("weir; "), "{status}");
     status.split(';').any(|part| part.trim() == "hit")
 }
 
@@ -32,7 +32,10 @@ async fn the_same_question_gets_the_same_answer() {
     let hit = proxy.ask(Ask::chat("what is a weir?")).await;
     assert!(is_hit(&hit));
     assert_eq!(hit.header("cache-status"), Some("weir; hit; detail=memory"));
-    assert!(hit.header("age").is_some_and(|age| age.parse::<u64>().is_ok()));
+    assert!(
+        hit.header("age")
+            .is_some_and(|age| age.parse::<u64>().is_ok())
+    );
     assert_eq!(hit.body, miss.body);
     assert_eq!(hit.header("content-type"), miss.header("content-type"));
     assert_ne!(hit.header("x-request-id"), miss.header("x-request-id"));
@@ -46,7 +49,10 @@ async fn the_same_question_gets_the_same_answer() {
         let labels = [("route", "chat"), ("outcome", outcome)];
         assert_metric(proxy.admin(), "weir_cache_lookups_total", &labels, 1.0).await;
     }
-    let bytes = proxy.metrics().await.sum("weir_cache_bytes", &[("tier", "memory")]);
+    let bytes = proxy
+        .metrics()
+        .await
+        .sum("weir_cache_bytes", &[("tier", "memory")]);
     assert!(bytes >= miss.body.len() as f64, "{bytes}");
 }
 
@@ -54,9 +60,8 @@ async fn the_same_question_gets_the_same_answer() {
 async fn order_of_keys_and_white_space_are_no_difference() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
-    let ask = |body: &str| {
-        Ask::post(CHAT, body.to_owned()).header("content-type", "application/json")
-    };
+    let ask =
+        |body: &str| Ask::post(CHAT, body.to_owned()).header("content-type", "application/json");
     let spellings = [
         r#"{"model":"glm-4","temperature":0.5,"messages":[{"role":"user","content":"hi"}]}"#,
         r#"{"messages":[{"content":"hi","role":"user"}],"temperature":0.5,"model":"glm-4"}"#,
@@ -86,15 +91,16 @@ async fn whatever_changes_an_answer_is_another_question() {
         ("temperature", json!(0)),
         ("temperature", json!(1)),
         ("user", json!("someone")),
-        ("stream", json!(false)),
         ("seed", json!(9_007_199_254_740_993_u64)),
         ("seed", json!(9_007_199_254_740_992_u64)),
-        ("n", json!(null)),
     ] {
         body[key] = value;
         others.push(Ask::json(CHAT, &body));
     }
-    others.push(Ask::json("/v1/chat/completions?beta=1", &chat_question("hi", false)));
+    others.push(Ask::json(
+        "/v1/chat/completions?beta=1",
+        &chat_question("hi", false),
+    ));
     others.push(Ask::json("/v1/completions", &chat_question("hi", false)));
     let count = others.len();
     for (number, ask) in others.into_iter().enumerate() {
@@ -158,7 +164,9 @@ async fn clients_do_not_share_answers_unless_told_to() {
         ("/shared", "sk-one-0123456789", false),
         ("/shared", "sk-two-0123456789", true),
     ] {
-        let reply = proxy.ask(Ask::json(path, &question).headers(bearer(key))).await;
+        let reply = proxy
+            .ask(Ask::json(path, &question).headers(bearer(key)))
+            .await;
         assert_eq!(is_hit(&reply), hit, "{path} {key}");
     }
     // A hit is no way around the signature.
@@ -198,7 +206,8 @@ async fn a_client_may_say_no_store_and_no_cache() {
 
 #[tokio::test]
 async fn only_whole_and_good_answers_are_kept() {
-    let answers: [(&str, fn() -> Answer); 6] = [
+    type Make = fn() -> Answer;
+    let answers: [(&str, Make); 6] = [
         ("500", || Answer::chat("no").with_status(500)),
         ("404", || Answer::chat("no").with_status(404)),
         ("cut stream", || Answer::events(&["{}"]).cut()),

@@ -51,7 +51,11 @@ async fn a_burst_is_admitted_and_one_more_is_not() {
         // Three at one a minute: a window of 180 seconds.
         assert_eq!(parameter(policy, "everyone", "w"), Some(180), "{policy}");
         let standing = reply.header("ratelimit").expect("a standing");
-        assert_eq!(parameter(standing, "everyone", "r"), Some(left), "{standing}");
+        assert_eq!(
+            parameter(standing, "everyone", "r"),
+            Some(left),
+            "{standing}"
+        );
         assert!(parameter(standing, "everyone", "t").is_some(), "{standing}");
         let event = proxy.event_of(&reply).await;
         let note = &event["weir"]["rate_limit"];
@@ -137,7 +141,11 @@ async fn an_address_limit_costs_no_body() {
         .start()
         .await;
     let unsigned = Ask::post("/", "x");
-    assert_eq!(proxy.ask(unsigned).await.status, 401, "the first is admitted");
+    assert_eq!(
+        proxy.ask(unsigned).await.status,
+        401,
+        "the first is admitted"
+    );
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 1000000\r\n\r\n")
         .await;

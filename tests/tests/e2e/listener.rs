@@ -29,7 +29,11 @@ async fn every_protocol_arrives() {
         (Client::h1(plain).await, "1.1", "http"),
         (Client::h2(plain).await, "2", "http"),
         (Client::tls(tls, &authority, &both).await, "2", "https"),
-        (Client::tls(tls, &authority, &["http/1.1"]).await, "1.1", "https"),
+        (
+            Client::tls(tls, &authority, &["http/1.1"]).await,
+            "1.1",
+            "https",
+        ),
         (Client::tls(tls, &authority, &[]).await, "1.1", "https"),
     ];
     for (mut client, version, scheme) in clients {
@@ -158,8 +162,7 @@ async fn pipelined_requests_are_answered_in_order() {
         for number in 0..count {
             let answer = raw.answer().await;
             assert_eq!(answer.status, 200);
-            let echo: serde_json::Value =
-                serde_json::from_slice(&answer.body).expect("an echo");
+            let echo: serde_json::Value = serde_json::from_slice(&answer.body).expect("an echo");
             assert_eq!(echo["target"], format!("/{number}"));
             assert_eq!(echo["bytes"], number);
         }
@@ -205,7 +208,7 @@ async fn http_1_0_is_answered_and_closed() {
 #[tokio::test]
 async fn a_client_that_expects_100_gets_it_before_its_body() {
     let backend = Backend::echo().await;
-    let proxy = Setup::open(&backend)
+    let proxy = Setup::reading(&backend)
         .limit("body_bytes: 1KiB")
         .start()
         .await;

@@ -13,10 +13,19 @@ const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: weir.test\r\n\r\n";
 /// How long a connection may be kept open by a proxy that found nothing wrong.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// What a head looks like after `POST /outer` and its Host, and the body after it.
-fn cases() -> Vec<(&'static str, String)> {
-    let raw = |rest: &str| format!("POST /outer HTTP/1.1\r\nHost: weir.test\r\n{rest}");
-    let chunked_then = |header: &str| raw(&format!("{header}\r\n\r\n0\r\n\r\n{SMUGGLED}"));
+type Case = (&'static str, String);
+
+fn raw(rest: &str) -> String {
+    format!("POST /outer HTTP/1.1\r\nHost: weir.test\r\n{rest}")
+}
+
+/// An empty chunked body, or five bytes of something else.
+fn chunked_then(headers: &str) -> String {
+    raw(&format!("{headers}\r\n\r\n0\r\n\r\n{SMUGGLED}"))
+}
+
+/// Lengths that two parsers could read in two ways.
+fn lengths() -> Vec<Case> {
     let length = SMUGGLED.len();
     vec![
         (
@@ -57,7 +66,22 @@ fn cases() -> Vec<(&'static str, String)> {
                 "Content-Length: 18446744073709551616\r\n\r\n{SMUGGLED}"
             )),
         ),
-        ("an unknown coding", chunked_then("Transfer-Encoding: xchunked")),
+        (
+            "a body that a GET does not read",
+            format!(
+                "GET /outer HTTP/1.1\r\nHost: weir.test\r\nContent-Length: {length}\r\n\r\n{SMUGGLED}"
+            ),
+        ),
+    ]
+}
+
+/// Codings that two parsers could read in two ways.
+fn codings() -> Vec<Case> {
+    vec![
+        (
+            "an unknown coding",
+            chunked_then("Transfer-Encoding: xchunked"),
+        ),
         ("identity", chunked_then("Transfer-Encoding: identity")),
         (
             "chunked that is not last",
@@ -96,12 +120,6 @@ fn cases() -> Vec<(&'static str, String)> {
             chunked_then("Content-Length: 5\r\nX-A: b\0c"),
         ),
         (
-            "a body that a GET does not read",
-            format!(
-                "GET /outer HTTP/1.1\r\nHost: weir.test\r\nContent-Length: {length}\r\n\r\n{SMUGGLED}"
-            ),
-        ),
-        (
             "chunked under HTTP/1.0",
             format!(
                 "POST /outer HTTP/1.0\r\nHost: weir.test\r\nConnection: keep-alive\r\n\
@@ -113,7 +131,7 @@ fn cases() -> Vec<(&'static str, String)> {
 
 #[tokio::test]
 async fn no_head_carries_a_second_request() {
-    for (name, bytes) in cases() {
+    for (name, bytes) in lengths().into_iter().chain(codings()) {
         // A backend each, so that a leak is told by its name.
         let backend = Backend::echo().await;
         let proxy = Setup::open(&backend).start().await;
@@ -122,7 +140,9 @@ async fn no_head_carries_a_second_request() {
         let closed = raw.closes_within(QUIET).await;
         let requests = backend.requests();
         assert!(
-            requests.iter().all(|seen| !seen.target.contains("smuggled")),
+            requests
+                .iter()
+                .all(|seen| !seen.target.contains("smuggled")),
             "{name}: a second request came through: {requests:#?}"
         );
         assert!(requests.len() <= 1, "{name}: {requests:#?}");
@@ -138,7 +158,7 @@ async fn no_head_carries_a_second_request() {
 async fn a_wrong_chunk_size_ends_the_connection() {
     let sizes = ["zz", "-1", "0x5", "5 5", "", "fffffffffffffffff", "5\u{b}"];
     let backend = Backend::echo().await;
-    let proxy = Setup::open(&backend).start().await;
+    let proxy = Setup::reading(&backend).start().await;
     let address = proxy.address();
     join_all(sizes.map(|size| async move {
         let mut raw = Raw::connect(address).await;

@@ -23,7 +23,10 @@ fn parent(seen: &Seen) -> Parent {
     assert_eq!(parts[0], "00");
     let hex = |text: &str| text.bytes().all(|byte| b"0123456789abcdef".contains(&byte));
     assert!(parts.iter().all(|part| hex(part)), "{values:?}");
-    assert_eq!((parts[1].len(), parts[2].len(), parts[3].len()), (32, 16, 2));
+    assert_eq!(
+        (parts[1].len(), parts[2].len(), parts[3].len()),
+        (32, 16, 2)
+    );
     Parent {
         trace: parts[1].to_owned(),
         span: parts[2].to_owned(),
@@ -39,7 +42,10 @@ async fn a_valid_parent_is_kept_and_handed_on_with_a_new_span() {
         (format!("00-{TRACE}-{PARENT}-01"), "01"),
         (format!("00-{TRACE}-{PARENT}-00"), "00"),
         (format!("cc-{TRACE}-{PARENT}-01"), "01"),
-        (format!("cc-{TRACE}-{PARENT}-01-what-the-future-brings"), "01"),
+        (
+            format!("cc-{TRACE}-{PARENT}-01-what-the-future-brings"),
+            "01",
+        ),
         (format!(" 00-{TRACE}-{PARENT}-01\t"), "01"),
     ] {
         let ask = Ask::get("/")
