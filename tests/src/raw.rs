@@ -8,6 +8,9 @@ use tokio::net::TcpStream;
 
 use crate::wait::{PATIENCE, within};
 
+/// How much is read at once.
+const READ_BYTES: usize = 64 << 10;
+
 /// One connection, and what was read from it but not yet taken.
 #[derive(Debug)]
 pub struct Raw {
@@ -246,6 +249,8 @@ impl Raw {
 
     /// Whether there was anything more.
     async fn fill(&mut self) -> bool {
+        // Without room, a Vec is read into by a few bytes at a time.
+        self.buffered.reserve(READ_BYTES);
         self.stream
             .read_buf(&mut self.buffered)
             .await

@@ -9,6 +9,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// How much of a body is kept as it is; the rest only counts for its hash.
 const BODY_KEPT_BYTES: usize = 1 << 20;
 
+/// How much is read at once.
+const READ_BYTES: usize = 64 << 10;
+
 /// How the body of a request was framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -112,7 +115,7 @@ impl Reader {
             if let Some(at) = find(&self.buffered, b"\r\n\r\n") {
                 break at;
             }
-            if stream.read_buf(&mut self.buffered).await? == 0 {
+            if self.fill(stream).await? == 0 {
                 if self.buffered.is_empty() {
                     return Ok(None);
                 }
@@ -165,7 +168,7 @@ impl Reader {
         record: &mut BodyRecord,
     ) -> Result<()> {
         while length > 0 {
-            if self.buffered.is_empty() && stream.read_buf(&mut self.buffered).await? == 0 {
+            if self.buffered.is_empty() && self.fill(stream).await? == 0 {
                 return Err(ended("inside a body"));
             }
             let taken = length.min(self.buffered.len());
@@ -176,13 +179,19 @@ impl Reader {
         Ok(())
     }
 
+    async fn fill(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Result<usize> {
+        // Without room, a Vec is read into by a few bytes at a time.
+        self.buffered.reserve(READ_BYTES);
+        stream.read_buf(&mut self.buffered).await
+    }
+
     async fn line(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Result<String> {
         loop {
             if let Some(at) = find(&self.buffered, b"\r\n") {
                 let line: Vec<u8> = self.buffered.drain(..at + 2).collect();
                 return Ok(String::from_utf8_lossy(&line[..at]).into_owned());
             }
-            if stream.read_buf(&mut self.buffered).await? == 0 {
+            if self.fill(stream).await? == 0 {
                 return Err(ended("inside a line"));
             }
         }
