@@ -1,0 +1,103 @@
+//! The fake must be right itself before it can judge a proxy.
+
+use std::time::Duration;
+
+use super::*;
+use crate::client::{Ask, Client, ask};
+use crate::raw::Raw;
+use crate::sign::sha256_hex;
+
+#[tokio::test]
+async fn a_body_is_hashed_with_a_length_and_in_chunks() {
+    let backend = Backend::echo().await;
+    let body = vec![7; 70_000];
+    let mut client = Client::h1(backend.address()).await;
+    for sent in [
+        Ask::post("/a?b=c", body.clone()),
+        Ask::chunked("/a?b=c", &body, 999),
+    ] {
+        let reply = client.ask(sent).await.json();
+        assert_eq!(reply["bytes"], 70_000);
+        assert_eq!(reply["sha256"], sha256_hex(&body));
+        assert_eq!(reply["target"], "/a?b=c");
+    }
+    let requests = backend.requests();
+    assert_eq!(requests[0].framing, Framing::Length);
+    assert_eq!(requests[1].framing, Framing::Chunked);
+    assert!(
+        requests
+            .iter()
+            .all(|seen| seen.whole && seen.connection == 0)
+    );
+    assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_hand_releases_chunk_by_chunk() {
+    let backend = Backend::by_hand().await;
+    let mut client = Client::h1(backend.address()).await;
+    let (mut live, mut call) = tokio::join!(client.open(Ask::get("/")), async {
+        let mut call = backend.call().await;
+        call.begin_events().await;
+        call
+    });
+    call.event("one").await;
+    assert_eq!(live.until("one").await, "data: one\n\n");
+    assert!(wait::still_waiting_after(Duration::from_millis(30), live.chunk()).await);
+    call.event("two").await;
+    assert_eq!(live.until("two").await, "data: two\n\n");
+    call.finish().await;
+    assert!(live.chunk().await.is_none());
+}
+
+#[tokio::test]
+async fn a_cut_and_a_reset_are_no_clean_end() {
+    for end in [Answer::cut, Answer::reset] {
+        let backend = Backend::answering(move |_| end(Answer::events(&["one"]))).await;
+        let mut client = Client::h1(backend.address()).await;
+        let cut = client.open(Ask::get("/")).await.rest().await;
+        cut.expect_err("a body that is cut short");
+    }
+    let backend = Backend::answering(|_| Answer::reset_at_once()).await;
+    let mut client = Client::h1(backend.address()).await;
+    let nothing = client.try_open(Ask::get("/")).await;
+    nothing.expect_err("no answer at all");
+}
+
+#[tokio::test]
+async fn half_a_request_is_written_down_and_nonsense_is_a_fault() {
+    let backend = Backend::echo().await;
+    let mut raw = Raw::connect(backend.address()).await;
+    raw.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf")
+        .await;
+    raw.finish_sending().await;
+    raw.closes_within(wait::PATIENCE).await;
+    assert!(!backend.only_request().whole);
+    let mut raw = Raw::connect(backend.address()).await;
+    raw.write("what is this\r\n\r\n").await;
+    assert!(raw.closes_within(wait::PATIENCE).await);
+    let faults = lock(&backend.record.faults).len();
+    assert!(faults >= 1, "nonsense went unnoticed");
+}
+
+#[tokio::test]
+async fn health_checks_are_answered_and_not_written_down() {
+    let backend = Backend::echo().await;
+    assert_eq!(
+        ask(backend.address(), Ask::get("/healthz")).await.status,
+        200
+    );
+    backend.assert_untouched();
+    assert_eq!(backend.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_stopped_backend_refuses() {
+    let backend = Backend::echo().await;
+    let address = backend.address();
+    backend.stop();
+    wait::eventually("a refusal", wait::PATIENCE, || {
+        std::net::TcpStream::connect(address).is_err()
+    })
+    .await;
+}

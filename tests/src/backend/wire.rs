@@ -1,0 +1,252 @@
+//! HTTP/1.1 as the fake reads it: strictly, and with everything written down.
+
+use std::io::{Error, ErrorKind, Result};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// How much of a body is kept as it is; the rest only counts for its hash.
+const BODY_KEPT_BYTES: usize = 1 << 20;
+
+/// How much is read at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// How the body of a request was framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    None,
+    Length,
+    Chunked,
+    /// HTTP/2 frames.
+    Frames,
+}
+
+/// One request as the backend saw it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub method: String,
+    /// Path and query as they arrived.
+    pub target: String,
+    pub version: String,
+    pub headers: Vec<(String, String)>,
+    pub framing: Framing,
+    /// At most the first MiB.
+    pub body: Bytes,
+    pub body_bytes: u64,
+    pub body_sha256: String,
+    /// Whether the body came to its end.
+    pub whole: bool,
+    /// Which connection it came over, counted from 0.
+    pub connection: usize,
+}
+
+impl Seen {
+    /// The first value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(have, _)| have.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a header, in their order.
+    #[must_use]
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.headers
+            .iter()
+            .filter(|(have, _)| have.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
+    }
+
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Collects a body: its hash, its length, its beginning.
+#[derive(Debug, Default)]
+pub(super) struct BodyRecord {
+    hash: Sha256,
+    bytes: u64,
+    kept: Vec<u8>,
+}
+
+impl BodyRecord {
+    pub(super) fn add(&mut self, piece: &[u8]) {
+        self.hash.update(piece);
+        self.bytes += piece.len() as u64;
+        let room = BODY_KEPT_BYTES.saturating_sub(self.kept.len());
+        self.kept.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+
+    pub(super) fn finish(self, seen: &mut Seen) {
+        seen.body = self.kept.into();
+        seen.body_bytes = self.bytes;
+        seen.body_sha256 = hex::encode(self.hash.finalize());
+        seen.whole = true;
+    }
+}
+
+/// Reads requests from one side of a connection.
+#[derive(Debug)]
+pub(super) struct Reader {
+    buffered: Vec<u8>,
+    connection: usize,
+}
+
+impl Reader {
+    pub(super) fn new(connection: usize) -> Self {
+        Reader {
+            buffered: Vec::new(),
+            connection,
+        }
+    }
+
+    /// The head of the next request; `None` when the connection is closed between two.
+    pub(super) async fn head(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> Result<Option<Seen>> {
+        let end = loop {
+            if let Some(at) = find(&self.buffered, b"\r\n\r\n") {
+                break at;
+            }
+            if self.fill(stream).await? == 0 {
+                if self.buffered.is_empty() {
+                    return Ok(None);
+                }
+                return Err(ended("inside a head"));
+            }
+        };
+        let head: Vec<u8> = self.buffered.drain(..end + 4).collect();
+        parse(&head, self.connection).map(Some)
+    }
+
+    /// The body that belongs to `seen`, to its end.
+    pub(super) async fn body(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        seen: &mut Seen,
+    ) -> Result<()> {
+        let mut record = BodyRecord::default();
+        match seen.framing {
+            Framing::None | Framing::Frames => {}
+            Framing::Length => {
+                let length = seen
+                    .header("content-length")
+                    .and_then(|value| value.parse().ok())
+                    .ok_or_else(|| Error::other("a content-length that is no number"))?;
+                self.piece(stream, length, &mut record).await?;
+            }
+            Framing::Chunked => loop {
+                let line = self.line(stream).await?;
+                let size = usize::from_str_radix(line.trim(), 16)
+                    .map_err(|_| Error::other(format!("a chunk size of {line:?}")))?;
+                self.piece(stream, size, &mut record).await?;
+                // After the last chunk: the empty line, or trailers and then the empty line.
+                let mut end = self.line(stream).await?;
+                while size == 0 && !end.is_empty() {
+                    end = self.line(stream).await?;
+                }
+                if size == 0 {
+                    break;
+                }
+            },
+        }
+        record.finish(seen);
+        Ok(())
+    }
+
+    async fn piece(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        mut length: usize,
+        record: &mut BodyRecord,
+    ) -> Result<()> {
+        while length > 0 {
+            if self.buffered.is_empty() && self.fill(stream).await? == 0 {
+                return Err(ended("inside a body"));
+            }
+            let taken = length.min(self.buffered.len());
+            record.add(&self.buffered[..taken]);
+            self.buffered.drain(..taken);
+            length -= taken;
+        }
+        Ok(())
+    }
+
+    async fn fill(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Result<usize> {
+        // Without room, a Vec is read into by a few bytes at a time.
+        self.buffered.reserve(READ_BYTES);
+        stream.read_buf(&mut self.buffered).await
+    }
+
+    async fn line(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Result<String> {
+        loop {
+            if let Some(at) = find(&self.buffered, b"\r\n") {
+                let line: Vec<u8> = self.buffered.drain(..at + 2).collect();
+                return Ok(String::from_utf8_lossy(&line[..at]).into_owned());
+            }
+            if self.fill(stream).await? == 0 {
+                return Err(ended("inside a line"));
+            }
+        }
+    }
+}
+
+/// The peer went away; that is no fault of what it said.
+fn ended(place: &str) -> Error {
+    let message = format!("the connection ended {place}");
+    Error::new(ErrorKind::UnexpectedEof, message)
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
+}
+
+fn parse(head: &[u8], connection: usize) -> Result<Seen> {
+    let text = String::from_utf8_lossy(head);
+    let mut lines = text.trim_end_matches("\r\n").split("\r\n");
+    let first = lines.next().unwrap_or_default();
+    let mut words = first.split(' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(Error::other(format!("a request line of {first:?}")));
+    };
+    if !version.starts_with("HTTP/1.") {
+        return Err(Error::other(format!("a version of {version:?}")));
+    }
+    let mut headers = Vec::new();
+    for line in lines {
+        let (name, value) = line
+            .split_once(':')
+            .ok_or_else(|| Error::other(format!("a header line of {line:?}")))?;
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    let has = |name: &str| headers.iter().any(|(have, _)| have == name);
+    let framing = match (has("transfer-encoding"), has("content-length")) {
+        (true, true) => return Err(Error::other("both transfer-encoding and content-length")),
+        (true, false) => Framing::Chunked,
+        (false, true) => Framing::Length,
+        (false, false) => Framing::None,
+    };
+    Ok(Seen {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        version: version.to_owned(),
+        headers,
+        framing,
+        body: Bytes::new(),
+        body_bytes: 0,
+        body_sha256: String::new(),
+        whole: false,
+        connection,
+    })
+}

@@ -1,0 +1,163 @@
+//! One request in the making.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::{Request, Version};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
+use hyper::body::Frame;
+use tokio::sync::mpsc;
+
+use crate::sign::Headers;
+
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// The host that requests ask for unless they name another.
+const HOST: &str = "weir.test";
+
+/// Where chat questions go.
+pub const CHAT: &str = "/v1/chat/completions";
+
+/// The body of a chat question.
+#[must_use]
+pub fn chat_question(question: &str, stream: bool) -> serde_json::Value {
+    let messages = serde_json::json!([{"role": "user", "content": question}]);
+    if stream {
+        serde_json::json!({"model": "glm-4", "messages": messages, "stream": true,
+                           "stream_options": {"include_usage": true}})
+    } else {
+        serde_json::json!({"model": "glm-4", "messages": messages})
+    }
+}
+
+/// What to ask for.
+#[derive(Debug)]
+pub struct Ask {
+    method: String,
+    path: String,
+    headers: Headers,
+    payload: Payload,
+}
+
+#[derive(Debug)]
+enum Payload {
+    None,
+    /// With a Content-Length.
+    Whole(Bytes),
+    /// Without one: chunked over HTTP/1.1.
+    Pieces(Vec<Bytes>),
+    /// As [`Payload::Pieces`], when the test sends them.
+    Live(mpsc::Receiver<Bytes>),
+}
+
+impl Ask {
+    #[must_use]
+    pub fn new(method: &str, path: &str) -> Self {
+        Ask {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers: Vec::new(),
+            payload: Payload::None,
+        }
+    }
+
+    #[must_use]
+    pub fn get(path: &str) -> Self {
+        Self::new("GET", path)
+    }
+
+    /// With a Content-Length.
+    #[must_use]
+    pub fn post(path: &str, body: impl Into<Bytes>) -> Self {
+        let mut ask = Self::new("POST", path);
+        ask.payload = Payload::Whole(body.into());
+        ask
+    }
+
+    /// A JSON body with its content type.
+    #[must_use]
+    pub fn json(path: &str, body: &serde_json::Value) -> Self {
+        Self::post(path, body.to_string()).header("content-type", "application/json")
+    }
+
+    /// A chat question.
+    #[must_use]
+    pub fn chat(question: &str) -> Self {
+        Self::json(CHAT, &chat_question(question, false))
+    }
+
+    /// A chat question that wants a stream.
+    #[must_use]
+    pub fn chat_stream(question: &str) -> Self {
+        Self::json(CHAT, &chat_question(question, true))
+    }
+
+    /// Without a Content-Length, in pieces of at most `piece_bytes`.
+    #[must_use]
+    pub fn chunked(path: &str, body: &[u8], piece_bytes: usize) -> Self {
+        let pieces = body.chunks(piece_bytes).map(Bytes::copy_from_slice);
+        let mut ask = Self::new("POST", path);
+        ask.payload = Payload::Pieces(pieces.collect());
+        ask
+    }
+
+    /// Without a Content-Length; the body is what the returned channel is given, and ends when it
+    /// is dropped.
+    #[must_use]
+    pub fn streamed(path: &str) -> (Self, mpsc::Sender<Bytes>) {
+        let (sender, receiver) = mpsc::channel(8);
+        let mut ask = Self::new("POST", path);
+        ask.payload = Payload::Live(receiver);
+        (ask, sender)
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    #[must_use]
+    pub fn headers(mut self, headers: Headers) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    pub(super) fn into_request(self, version: Version) -> Request<Body> {
+        let mut host = HOST.to_owned();
+        let mut builder = Request::builder().method(self.method.as_str());
+        for (name, value) in &self.headers {
+            if name.eq_ignore_ascii_case("host") {
+                host.clone_from(value);
+            } else {
+                builder = builder.header(name, value);
+            }
+        }
+        builder = if version == Version::HTTP_2 {
+            builder.uri(format!("http://{host}{}", self.path))
+        } else {
+            builder.uri(&self.path).header("host", host)
+        };
+        let body = match self.payload {
+            Payload::None => Empty::new().boxed_unsync(),
+            Payload::Whole(bytes) => Full::new(bytes).boxed_unsync(),
+            Payload::Pieces(pieces) => {
+                let frames = stream::iter(pieces).map(|piece| Ok(Frame::data(piece)));
+                StreamBody::new(frames).boxed_unsync()
+            }
+            Payload::Live(receiver) => {
+                let frames = stream::unfold(receiver, |mut receiver| async {
+                    let piece = receiver.recv().await?;
+                    Some((Ok(Frame::data(piece)), receiver))
+                });
+                StreamBody::new(frames).boxed_unsync()
+            }
+        };
+        builder
+            .version(version)
+            .body(body)
+            .expect("a valid request")
+    }
+}

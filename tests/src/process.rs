@@ -1,0 +1,220 @@
+//! One child process: what it says as it says it, its memory, its signals, its end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::wait;
+
+/// The binary under test: `WEIR_BIN`, else `weir` in the target directory that this test was built
+/// into.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn weir() -> PathBuf {
+    if let Some(path) = std::env::var_os("WEIR_BIN") {
+        return PathBuf::from(path);
+    }
+    let this = std::env::current_exe().expect("the path of the test binary");
+    this.ancestors()
+        .skip(1)
+        .map(|directory| directory.join("weir"))
+        .find(|path| path.is_file())
+        .expect("no weir binary beside the tests: run `cargo build -p weir --bin weir`, or set WEIR_BIN")
+}
+
+/// Text that a thread keeps adding to.
+#[derive(Clone, Debug, Default)]
+struct Transcript(Arc<Mutex<String>>);
+
+impl Transcript {
+    fn text(&self) -> String {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn follow(&self, source: impl Read + Send + 'static) {
+        let transcript = self.clone();
+        std::thread::spawn(move || {
+            let mut source = BufReader::new(source);
+            let mut line = Vec::new();
+            while source
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|read| read > 0)
+            {
+                transcript
+                    .0
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        });
+    }
+}
+
+/// A running child; killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Mutex<Child>,
+    id: u32,
+    stdout: Transcript,
+    stderr: Transcript,
+}
+
+/// What a child left when it ended by itself.
+#[derive(Debug)]
+pub struct Finished {
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Process {
+    /// Starts `weir` in `directory` with these arguments and variables, and `input` on its standard
+    /// input.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(String, String)],
+        input: &[u8],
+    ) -> Self {
+        let mut child = Command::new(weir())
+            .args(arguments)
+            .current_dir(directory)
+            .env_remove("RUST_LOG")
+            .env_remove("WEIR_ADMIN_TOKEN")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the weir binary starts");
+        let (stdout, stderr) = (Transcript::default(), Transcript::default());
+        stdout.follow(child.stdout.take().expect("stdout is piped"));
+        stderr.follow(child.stderr.take().expect("stderr is piped"));
+        let mut standard_input = child.stdin.take().expect("stdin is piped");
+        // A child that reads no input closes the pipe; that is its right.
+        let _ = standard_input.write_all(input);
+        Process {
+            id: child.id(),
+            child: Mutex::new(child),
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Runs `weir` to its end.
+    ///
+    /// # Panics
+    /// When it does not end by itself in good time.
+    pub async fn run(directory: &Path, arguments: &[&str], input: &[u8]) -> Finished {
+        let process = Process::start(directory, arguments, &[], input);
+        process.finished(wait::PATIENCE).await
+    }
+
+    /// Everything on stderr so far.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// Everything on stdout so far.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
+    }
+
+    /// SIGTERM, through the shell's own `kill`: the standard library has no signals, and the
+    /// repository no unsafe code.
+    ///
+    /// # Panics
+    /// When there is no shell.
+    pub fn sigterm(&self) {
+        let status = Command::new("sh")
+            .args(["-c", &format!("kill -TERM {}", self.id)])
+            .status()
+            .expect("a shell");
+        assert!(status.success(), "the child is gone before its SIGTERM");
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// `None` while it runs.
+    #[must_use]
+    pub fn exit(&self) -> Option<ExitStatus> {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.try_wait().ok().flatten()
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When it has not within `deadline`.
+    pub async fn wait_exit(&self, deadline: Duration) -> ExitStatus {
+        wait::found("the end of the process", deadline, || self.exit()).await
+    }
+
+    /// As [`Process::wait_exit`], with all that it said.
+    ///
+    /// # Panics
+    /// When it has not ended within `deadline`.
+    pub async fn finished(&self, deadline: Duration) -> Finished {
+        let code = self.wait_exit(deadline).await.code();
+        // The threads that follow the pipes are done once nobody holds their transcript any more.
+        wait::eventually("the last of its output", deadline, || {
+            Arc::strong_count(&self.stdout.0) == 1 && Arc::strong_count(&self.stderr.0) == 1
+        })
+        .await;
+        Finished {
+            code,
+            stdout: self.stdout(),
+            stderr: self.stderr(),
+        }
+    }
+
+    /// Resident memory now, in bytes.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most resident memory it ever had, in bytes.
+    #[must_use]
+    pub fn resident_bytes_max(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id))
+            .expect("the child's /proc entry");
+        let kibibytes = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .and_then(|rest| rest.split_whitespace().next())
+            .and_then(|number| number.parse::<u64>().ok())
+            .expect("a memory field in /proc/PID/status");
+        kibibytes * 1024
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,282 @@
+//! A TCP client that sends exactly the bytes it is given, and reads what comes back.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::wait::{PATIENCE, within};
+
+/// How much is read at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// One connection, and what was read from it but not yet taken.
+#[derive(Debug)]
+pub struct Raw {
+    stream: TcpStream,
+    buffered: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HasBody {
+    ByItsHead,
+    Never,
+}
+
+/// One HTTP/1.1 answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(have, _)| have.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Raw {
+    /// # Panics
+    /// When the connection is refused.
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self::try_connect(address)
+            .await
+            .expect("a connection to the proxy")
+    }
+
+    /// `None` when the connection is refused.
+    pub async fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        Some(Raw {
+            stream,
+            buffered: Vec::new(),
+        })
+    }
+
+    /// # Panics
+    /// When the other side does not take it.
+    pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_write(bytes)
+            .await
+            .expect("the other side takes the bytes");
+    }
+
+    /// As [`Raw::write`], where the other side may have closed already.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        within("a write", PATIENCE, self.stream.write_all(bytes.as_ref())).await
+    }
+
+    /// Says that nothing more will be sent.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub async fn finish_sending(&mut self) {
+        self.stream.shutdown().await.expect("a half-close");
+    }
+
+    /// Closes with a reset instead of a goodbye.
+    ///
+    /// # Panics
+    /// When the socket is gone.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().expect("SO_LINGER");
+        drop(self.stream);
+    }
+
+    /// Reads on until `end` has been seen; gives everything up to and with it.
+    ///
+    /// # Panics
+    /// When the connection ends before, or `deadline` passes.
+    pub async fn read_until(&mut self, end: &[u8], deadline: Duration) -> Vec<u8> {
+        let found = within("an end of the bytes", deadline, self.until(end)).await;
+        found.unwrap_or_else(|| {
+            panic!(
+                "the connection ended before {:?}; there was {:?}",
+                String::from_utf8_lossy(end),
+                String::from_utf8_lossy(&self.buffered)
+            )
+        })
+    }
+
+    /// Everything until the other side closes; a reset counts as an end.
+    ///
+    /// # Panics
+    /// When it does not within `deadline`.
+    pub async fn read_to_end(&mut self, deadline: Duration) -> Vec<u8> {
+        let reading = async {
+            while self.fill().await {}
+            std::mem::take(&mut self.buffered)
+        };
+        within("the end of the connection", deadline, reading).await
+    }
+
+    /// One whole answer.
+    ///
+    /// # Panics
+    /// When it does not come whole.
+    pub async fn answer(&mut self) -> Answer {
+        self.read(HasBody::ByItsHead).await.expect("a whole answer")
+    }
+
+    /// One answer to a HEAD.
+    ///
+    /// # Panics
+    /// When it does not come whole.
+    pub async fn answer_without_body(&mut self) -> Answer {
+        self.read(HasBody::Never).await.expect("a whole head")
+    }
+
+    /// One whole answer; `None` when the connection ends before.
+    ///
+    /// # Panics
+    /// When neither happens in good time.
+    pub async fn try_answer(&mut self) -> Option<Answer> {
+        self.read(HasBody::ByItsHead).await
+    }
+
+    async fn read(&mut self, has_body: HasBody) -> Option<Answer> {
+        let head = self.until(b"\r\n\r\n").await?;
+        let (status, headers) = parse_head(&head);
+        let mut answer = Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        };
+        if has_body == HasBody::Never || status < 200 || status == 204 || status == 304 {
+            return Some(answer);
+        }
+        let chunked = answer
+            .header("transfer-encoding")
+            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+        let length = answer
+            .header("content-length")
+            .map(|value| value.parse::<usize>().expect("a Content-Length"));
+        answer.body = match length {
+            _ if chunked => self.chunks().await?,
+            Some(length) => self.exactly(length).await?,
+            None => self.read_to_end(PATIENCE).await,
+        };
+        Some(answer)
+    }
+
+    /// Sends `line` again and again, `every` so often, until the other side closes; gives what it
+    /// said.
+    ///
+    /// # Panics
+    /// When it has not closed within `deadline`.
+    pub async fn drip(&mut self, line: &str, every: Duration, deadline: Duration) -> Vec<u8> {
+        let dripping = async {
+            while self.try_write(line).await.is_ok() {
+                // The pause between two drops is spent listening.
+                if let Ok(false) = tokio::time::timeout(every, self.fill()).await {
+                    break;
+                }
+            }
+            while self.fill().await {}
+            std::mem::take(&mut self.buffered)
+        };
+        within("the end of a dripping connection", deadline, dripping).await
+    }
+
+    /// The bare connection.
+    #[must_use]
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    /// Whether the other side closes within `deadline`, whatever it still sends.
+    pub async fn closes_within(&mut self, deadline: Duration) -> bool {
+        let reading = async { while self.fill().await {} };
+        tokio::time::timeout(deadline, reading).await.is_ok()
+    }
+
+    async fn until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+        let reading = async {
+            loop {
+                if let Some(at) = find(&self.buffered, end) {
+                    return Some(self.buffered.drain(..at + end.len()).collect());
+                }
+                if !self.fill().await {
+                    return None;
+                }
+            }
+        };
+        within("more of an answer", PATIENCE, reading).await
+    }
+
+    async fn exactly(&mut self, length: usize) -> Option<Vec<u8>> {
+        let reading = async {
+            while self.buffered.len() < length {
+                if !self.fill().await {
+                    return None;
+                }
+            }
+            Some(self.buffered.drain(..length).collect())
+        };
+        within("a whole body", PATIENCE, reading).await
+    }
+
+    async fn chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.until(b"\r\n").await?;
+            let text = String::from_utf8_lossy(&line);
+            let size = usize::from_str_radix(text.trim(), 16).expect("a chunk size");
+            let chunk = self.exactly(size + 2).await?;
+            if size == 0 {
+                return Some(body);
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    }
+
+    /// Whether there was anything more.
+    async fn fill(&mut self) -> bool {
+        // Without room, a Vec is read into by a few bytes at a time.
+        self.buffered.reserve(READ_BYTES);
+        self.stream
+            .read_buf(&mut self.buffered)
+            .await
+            .is_ok_and(|read| read > 0)
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
+}
+
+fn parse_head(head: &[u8]) -> (u16, Vec<(String, String)>) {
+    let text = String::from_utf8_lossy(head);
+    let mut lines = text.trim_end().split("\r\n");
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1))
+        .and_then(|status| status.parse().ok())
+        .expect("a status line");
+    let headers = lines
+        .map(|line| {
+            let (name, value) = line.split_once(':').expect("a header line");
+            (name.to_ascii_lowercase(), value.trim().to_owned())
+        })
+        .collect();
+    (status, headers)
+}

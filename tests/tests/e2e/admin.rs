@@ -1,0 +1,157 @@
+//! The operator's address: health, metrics, and its token.
+
+use weir_tests::backend::Backend;
+use weir_tests::client::{self, Ask};
+use weir_tests::setup::Setup;
+use weir_tests::sign::bearer;
+use weir_tests::wait;
+
+#[tokio::test]
+async fn a_ready_proxy_is_healthy_and_ready() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(proxy.admin_get(path).await.status, 200, "{path}");
+    }
+    assert_eq!(proxy.admin_get("/nothing").await.status, 404);
+    // The operator's paths are not on the listener, nor its requests in the events.
+    assert_eq!(proxy.ask(Ask::get("/metrics")).await.status, 200);
+    assert_eq!(backend.only_request().target, "/metrics");
+    proxy.events_when(1).await;
+}
+
+#[tokio::test]
+async fn readiness_ends_when_draining_begins() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    let address = proxy.address();
+    let asking = tokio::spawn(client::ask(address, Ask::chat("long")));
+    let call = backend.call().await;
+    proxy.sigterm();
+    wait::within("readiness to end", wait::PATIENCE, async {
+        while proxy.admin_get("/readyz").await.status != 503 {
+            wait::tick().await;
+        }
+    })
+    .await;
+    assert_eq!(proxy.admin_get("/healthz").await.status, 200);
+    call.answer(weir_tests::backend::Answer::chat("done")).await;
+    assert_eq!(asking.await.expect("an answer").status, 200);
+    assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_where_one_is_set() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend)
+        .admin_token("an-admin-token-0123")
+        .start()
+        .await;
+    let ask =
+        |path: &str, token: &str| client::ask(proxy.admin(), Ask::get(path).headers(bearer(token)));
+    assert_eq!(proxy.admin_get("/metrics").await.status, 401);
+    for wrong in ["", "an-admin-token-012", "an-admin-token-01234"] {
+        assert_eq!(ask("/metrics", wrong).await.status, 401, "{wrong:?}");
+    }
+    assert_eq!(ask("/metrics", "an-admin-token-0123").await.status, 200);
+    // Probes carry no token.
+    assert_eq!(proxy.admin_get("/healthz").await.status, 200);
+    assert_eq!(proxy.admin_get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_open_address_without_a_token_is_a_mistake() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let text = "admin: {address: 0.0.0.0:0}\nbackends: [{name: a, endpoints: [http://127.0.0.1:9]}]\n\
+                routes: [{name: a, path: /*, backend: a}]\n";
+    std::fs::write(directory.path().join("weir.yaml"), text).expect("written");
+    let ended = weir_tests::process::Process::run(directory.path(), &["check"], b"").await;
+    assert_eq!(ended.code, Some(1));
+    let said = ended.stdout + &ended.stderr;
+    assert!(said.contains("token"), "{said}");
+}
+
+#[tokio::test]
+async fn metrics_are_there_from_the_start_under_their_names() {
+    let backend = Backend::chat().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "- {name: chat, path: /*, backend: assistant, \
+             rate_limits: [{name: few, rate: 100/s, by: route}], \
+             cache: {answers: true, memory: 1MiB, ttl: 1h, scope: route}}",
+        )
+        .start()
+        .await;
+    proxy.ask(Ask::chat("hi")).await;
+    proxy.ask(Ask::chat("hi")).await;
+    proxy.ask(Ask::chat_stream("hi")).await;
+    proxy.events_when(3).await;
+    let metrics = proxy.metrics().await;
+    for name in [
+        "weir_requests_total",
+        "weir_request_duration_seconds",
+        "weir_overhead_seconds",
+        "weir_errors_total",
+        "weir_failed_requests_total",
+        "weir_requests_in_flight",
+        "weir_signature_checks_total",
+        "weir_rate_limit_decisions_total",
+        "weir_cache_lookups_total",
+        "weir_cache_bytes",
+        "weir_upstream_attempts_total",
+        "weir_upstream_duration_seconds",
+        "weir_model_calls_total",
+        "weir_tokens_total",
+        "weir_time_to_first_token_seconds",
+        "weir_time_per_output_token_seconds",
+        "weir_events_total",
+        "weir_build_info",
+        "process_resident_memory_bytes",
+        "process_cpu_seconds_total",
+    ] {
+        assert!(metrics.has(name), "no {name} in:\n{}", metrics.text);
+    }
+    let labels = [("route", "chat"), ("platform", "api"), ("method", "POST")];
+    assert!((metrics.sum("weir_requests_total", &labels) - 3.0).abs() < 0.5);
+    let edges: Vec<&str> = metrics
+        .samples
+        .iter()
+        .filter(|sample| sample.name == "weir_request_duration_seconds_bucket")
+        .filter(|sample| sample.labels["route"] == "chat")
+        .map(|sample| sample.labels["le"].as_str())
+        .collect();
+    let promised = "0.005 0.01 0.025 0.05 0.1 0.2 0.3 0.5 0.8 1 1.5 2.5 5 10 30 60 120 +Inf";
+    assert_eq!(edges.join(" "), promised);
+    // What was counted lies where it should: the sum of overheads is far below a second.
+    assert!(metrics.sum("weir_overhead_seconds_sum", &[("route", "chat")]) < 1.0);
+    assert!((metrics.sum("weir_overhead_seconds_count", &[("route", "chat")]) - 3.0).abs() < 0.5);
+}
+
+#[tokio::test]
+async fn labels_are_closed_sets() {
+    let backend = Backend::chat().await;
+    let proxy = Setup::open(&backend).start().await;
+    for number in 0..80 {
+        let mut question = client::chat_question("hi", false);
+        question["model"] = format!("model-{number}").into();
+        proxy
+            .ask(Ask::json(&format!("/path-{number}"), &question))
+            .await;
+        proxy.ask(Ask::new(&format!("METHOD{number}"), "/x")).await;
+    }
+    let metrics = proxy.metrics().await;
+    for name in [
+        "weir_requests_total",
+        "weir_model_calls_total",
+        "weir_tokens_total",
+    ] {
+        let series = metrics
+            .samples
+            .iter()
+            .filter(|sample| sample.name == name && sample.value > 0.0)
+            .count();
+        assert!(series <= 110, "{series} series of {name}");
+    }
+    assert!(!metrics.text.contains("METHOD7"), "any method is a label");
+    assert!(!metrics.text.contains("path-7"), "any path is a label");
+}

@@ -1,0 +1,204 @@
+//! The answer on its way to the client: measured, unchanged, and ended with its client.
+
+use std::time::Duration;
+
+use weir_tests::backend::{Answer, Backend};
+use weir_tests::client::{Ask, Client};
+use weir_tests::metrics::assert_metric;
+use weir_tests::raw::Raw;
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+#[tokio::test]
+async fn a_whole_answer_is_read_for_its_tokens() {
+    let backend = Backend::chat().await;
+    let proxy = Setup::open(&backend).start().await;
+    let reply = proxy.ask(Ask::chat("hi")).await;
+    let event = proxy.event_of(&reply).await;
+    let call = &event["gen_ai"];
+    assert_eq!(call["operation"]["name"], "chat");
+    assert_eq!(call["request"]["model"], "glm-4");
+    assert_ne!(call["request"]["stream"], true);
+    assert_eq!(call["response"]["model"], "glm-4");
+    assert_eq!(
+        call["response"]["finish_reasons"],
+        serde_json::json!(["stop"])
+    );
+    assert_eq!(call["usage"]["input_tokens"], 7);
+    assert_eq!(call["usage"]["output_tokens"], 3);
+    for (direction, tokens) in [("input", 7.0), ("output", 3.0)] {
+        let labels = [("model", "glm-4"), ("direction", direction)];
+        assert_metric(proxy.admin(), "weir_tokens_total", &labels, tokens).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_read_for_its_tokens_and_first_word() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut client = Client::h1(proxy.address()).await;
+    let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
+        let mut call = backend.call().await;
+        call.begin_events().await;
+        call
+    });
+    // The first word takes its time; the last events come in pieces that cut a line in two.
+    assert!(wait::still_waiting_after(Duration::from_millis(100), live.chunk()).await);
+    call.word("one").await;
+    live.until("one").await;
+    call.word("two").await;
+    live.until("two").await;
+    call.chunk("data: {\"id\":\"x\",\"model\":\"glm-4\",\"choices\":[{\"index\":0,\"del")
+        .await;
+    call.chunk("ta\":{},\"finish_reason\":\"length\"}]}\r")
+        .await;
+    call.chunk("\n\r\ndata: {\"model\":\"glm-4\",\"choices\":[],\"usage\":{\"prompt_tokens\":11,")
+        .await;
+    call.chunk("\"completion_tokens\":22,\"total_tokens\":33}}\n\ndata: [DONE]\n\n")
+        .await;
+    call.finish().await;
+    let id = live.header("x-request-id").expect("an id").to_owned();
+    live.rest().await.expect("a clean end");
+    let event = proxy.event(&id).await;
+    let call = &event["gen_ai"];
+    assert_eq!(call["request"]["stream"], true);
+    assert_eq!(call["usage"]["input_tokens"], 11);
+    assert_eq!(call["usage"]["output_tokens"], 22);
+    assert_eq!(
+        call["response"]["finish_reasons"],
+        serde_json::json!(["length"])
+    );
+    let first = call["response"]["time_to_first_chunk_ms"]
+        .as_f64()
+        .expect("a time to the first chunk");
+    assert!((95.0..5_000.0).contains(&first), "{first}");
+    let labels = [("model", "glm-4")];
+    let name = "weir_time_to_first_token_seconds_count";
+    assert_metric(proxy.admin(), name, &labels, 1.0).await;
+}
+
+#[tokio::test]
+async fn a_cut_stream_keeps_what_was_read() {
+    let backend = Backend::answering(|_| {
+        let usage =
+            r#"{"model":"glm-4","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":6}}"#;
+        Answer::events(&[
+            r#"{"model":"glm-4","choices":[{"index":0,"delta":{"content":"w"}}]}"#,
+            usage,
+        ])
+        .cut()
+    })
+    .await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut client = Client::h1(proxy.address()).await;
+    let live = client.open(Ask::chat_stream("hi")).await;
+    let id = live.header("x-request-id").expect("an id").to_owned();
+    live.rest().await.expect_err("a cut");
+    let event = proxy.event(&id).await;
+    assert_eq!(event["gen_ai"]["usage"]["output_tokens"], 6);
+    assert_eq!(event["error_code"], "upstream_reset");
+}
+
+#[tokio::test]
+async fn strange_answers_pass_unchanged() {
+    let strange: [(&str, Vec<u8>); 5] = [
+        (
+            "text/event-stream",
+            b"data: not json\n\ndata: {\"usage\":7}\n\n:\n\n".to_vec(),
+        ),
+        ("text/event-stream", vec![b'x'; 300_000]),
+        (
+            "application/json",
+            b"{\"usage\": {\"prompt_tokens\": \"many\"".to_vec(),
+        ),
+        ("application/json", b"\xff\xfe\x00".to_vec()),
+        ("application/json", b"[[[[".repeat(20_000)),
+    ];
+    for (kind, body) in strange {
+        let sent = body.clone();
+        let backend = Backend::answering(move |_| {
+            let pieces = sent.chunks(999).map(bytes::Bytes::copy_from_slice);
+            Answer::pieces(kind, pieces.collect())
+        })
+        .await;
+        let proxy = Setup::open(&backend).start().await;
+        let reply = proxy.ask(Ask::chat_stream("hi")).await;
+        assert_eq!(reply.status, 200);
+        assert!(reply.body == body, "{kind}: the bytes were changed");
+        assert_eq!(
+            proxy.event_of(&reply).await["http"]["response"]["status_code"],
+            200
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_takes_its_question_along() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    for two in [false, true] {
+        let mut client = if two {
+            Client::h2(proxy.address()).await
+        } else {
+            Client::h1(proxy.address()).await
+        };
+        let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
+            let mut call = backend.call().await;
+            call.begin_events().await;
+            call.word("first").await;
+            call
+        });
+        live.until("first").await;
+        let id = live.header("x-request-id").expect("an id").to_owned();
+        drop(live);
+        drop(client);
+        wait::within("the backend is left", Duration::from_secs(2), call.closed()).await;
+        let event = proxy.event(&id).await;
+        assert_eq!(event["error_code"], "client_closed");
+        assert_eq!(event["http"]["response"]["status_code"], 499);
+    }
+    assert_metric(proxy.admin(), "weir_failed_requests_total", &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_head_does_too() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write("POST /left HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 2\r\n\r\nhi")
+        .await;
+    let mut call = backend.call().await;
+    drop(raw);
+    wait::within("the backend is left", Duration::from_secs(2), call.closed()).await;
+    let event = proxy.event_with_code("client_closed").await;
+    assert_eq!(event["http"]["response"]["status_code"], 499);
+    assert_eq!(event["url"]["path"], "/left");
+}
+
+#[tokio::test]
+async fn a_slow_reader_holds_the_backend_back_and_no_memory() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    proxy.admin_get("/healthz").await;
+    let before = proxy.process().resident_bytes_max();
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write("GET /slow HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+        .await;
+    let mut call = backend.call().await;
+    call.begin("application/octet-stream").await;
+    raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
+    // Nobody reads on: of 200 MiB only what fits into the buffers on the way may be taken.
+    let piece = vec![b'x'; 1 << 20];
+    let mut taken = 0;
+    while taken < 200
+        && !wait::still_waiting_after(Duration::from_millis(500), call.chunk(&piece)).await
+    {
+        taken += 1;
+    }
+    assert!(
+        taken < 64,
+        "{taken} MiB were taken for a client that reads nothing"
+    );
+    let grown = proxy.process().resident_bytes_max() - before;
+    assert!(grown < 32 << 20, "grew by {} MiB", grown >> 20);
+}

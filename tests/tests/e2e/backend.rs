@@ -1,0 +1,257 @@
+//! The exchange with a backend: which endpoint, what it is told, what comes back.
+
+use bytes::Bytes;
+use weir_tests::backend::{Answer, Backend, Framing};
+use weir_tests::client::{Ask, Client};
+use weir_tests::raw::Raw;
+use weir_tests::setup::{OPEN, Setup};
+use weir_tests::wait;
+
+mod failures;
+
+#[tokio::test]
+async fn endpoints_take_turns() {
+    let (one, two) = (Backend::echo().await, Backend::echo().await);
+    let proxy = Setup::without_backend()
+        .backend("assistant", &[one.url(), two.url()], &[])
+        .routes(OPEN)
+        .start()
+        .await;
+    let mut client = Client::h1(proxy.address()).await;
+    for _ in 0..10 {
+        let reply = client.ask(Ask::get("/")).await;
+        assert_eq!(reply.status, 200);
+        let event = proxy.event_of(&reply).await;
+        let endpoint = event["weir"]["upstream"]["endpoint"].clone();
+        assert!(endpoint == one.url() || endpoint == two.url(), "{endpoint}");
+        assert_eq!(event["backend"], "assistant");
+    }
+    assert_eq!((one.requests().len(), two.requests().len()), (5, 5));
+}
+
+#[tokio::test]
+async fn hop_by_hop_headers_go_neither_way() {
+    let backend = Backend::answering(|_| {
+        Answer::json(&serde_json::json!({}))
+            .header("connection", "x-secret-hop, keep-alive")
+            .header("x-secret-hop", "for weir only")
+            .header("keep-alive", "timeout=5")
+            .header("proxy-authenticate", "Basic")
+            .header("upgrade", "h2c")
+            .header("x-kept", "yes")
+            .header("set-cookie", "a=1")
+            .header("set-cookie", "b=2")
+    })
+    .await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write(
+        "POST /hops HTTP/1.1\r\nHost: weir.test\r\nConnection: keep-alive, X-Private\r\n\
+         X-Private: 1\r\nKeep-Alive: timeout=9\r\nTE: trailers\r\nProxy-Authorization: Basic eA==\r\n\
+         Proxy-Connection: keep-alive\r\nX-End: kept\r\nX-End: twice\r\nContent-Length: 2\r\n\r\nhi",
+    )
+    .await;
+    let answer = raw.answer().await;
+    assert_eq!(answer.status, 200);
+    let seen = backend.only_request();
+    assert_eq!(seen.all("x-end"), ["kept", "twice"]);
+    assert_eq!(seen.all("content-length"), ["2"]);
+    for gone in [
+        "x-private",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+    ] {
+        assert_eq!(seen.header(gone), None, "{gone} reached the backend");
+    }
+    assert_eq!(answer.header("x-kept"), Some("yes"));
+    let cookies = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "set-cookie");
+    assert_eq!(cookies.count(), 2);
+    for gone in ["x-secret-hop", "proxy-authenticate", "upgrade"] {
+        assert_eq!(answer.header(gone), None, "{gone} reached the client");
+    }
+}
+
+#[tokio::test]
+async fn a_client_cannot_have_weirs_own_headers_dropped() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write(
+        "GET / HTTP/1.1\r\nHost: weir.test\r\n\
+         Connection: X-Forwarded-For, X-Request-Id, X-Weir-Platform, Host\r\n\r\n",
+    )
+    .await;
+    let answer = raw.answer().await;
+    assert!([200, 400].contains(&answer.status), "{}", answer.status);
+    for seen in backend.requests() {
+        for kept in ["x-forwarded-for", "x-request-id", "x-weir-platform", "host"] {
+            assert!(seen.header(kept).is_some(), "{kept} was dropped");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_backends_own_headers_and_prefix_are_set() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::without_backend()
+        .backend(
+            "assistant",
+            &[backend.url()],
+            &[
+                "path_prefix: /v1",
+                "request_headers: {authorization: \"Bearer ${BACKEND_KEY}\", x-team: weir, \
+                 x-empty: \"${NOT_SET:-}\"}",
+            ],
+        )
+        .routes(OPEN)
+        .variable("BACKEND_KEY", "sk-backend")
+        .start()
+        .await;
+    let ask = Ask::get("/chat?a=%20b")
+        .header("authorization", "Bearer of-the-client")
+        .header("x-team", "other");
+    proxy.ask(ask).await;
+    let seen = backend.only_request();
+    assert_eq!(seen.target, "/v1/chat?a=%20b");
+    assert_eq!(seen.all("authorization"), ["Bearer sk-backend"]);
+    assert_eq!(seen.all("x-team"), ["weir"]);
+    assert_eq!(seen.header("x-empty"), None);
+}
+
+#[tokio::test]
+async fn answers_pass_however_they_are_framed() {
+    let backend = Backend::answering(|seen| {
+        let body = Answer::bytes("text/plain", "a body");
+        match seen.target.as_str() {
+            "/chunked" => body.chunked(),
+            "/until-close" => body.until_close(),
+            "/empty" => Answer::status(200),
+            "/no-content" => Answer::status(204).head_only(),
+            "/not-modified" => Answer::status(304).head_only().header("etag", "\"1\""),
+            "/teapot" => body.with_status(418),
+            "/head" => Answer::status(200)
+                .head_only()
+                .header("content-length", "12345"),
+            _ => body,
+        }
+    })
+    .await;
+    let proxy = Setup::open(&backend).start().await;
+    for mut client in [
+        Client::h1(proxy.address()).await,
+        Client::h2(proxy.address()).await,
+    ] {
+        for (method, path, status, body) in [
+            ("GET", "/length", 200, "a body"),
+            ("GET", "/chunked", 200, "a body"),
+            ("GET", "/until-close", 200, "a body"),
+            ("GET", "/empty", 200, ""),
+            ("GET", "/no-content", 204, ""),
+            ("GET", "/not-modified", 304, ""),
+            ("GET", "/teapot", 418, "a body"),
+            ("HEAD", "/head", 200, ""),
+            ("DELETE", "/length", 200, "a body"),
+        ] {
+            let reply = client.ask(Ask::new(method, path)).await;
+            assert_eq!(
+                (reply.status, reply.text().as_str()),
+                (status, body),
+                "{path}"
+            );
+            match path {
+                "/head" => assert_eq!(reply.header("content-length"), Some("12345")),
+                "/not-modified" => assert_eq!(reply.header("etag"), Some("\"1\"")),
+                "/no-content" => assert_eq!(reply.header("transfer-encoding"), None),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_are_not_taken_for_the_answer() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    let (reply, ()) = tokio::join!(proxy.ask(Ask::get("/")), async {
+        let mut call = backend.call().await;
+        call.write("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
+            .await;
+        call.write("HTTP/1.1 102 Processing\r\n\r\n").await;
+        call.answer(Answer::chat("the answer")).await;
+    });
+    assert_eq!(reply.status, 200);
+    assert!(reply.text().contains("the answer"));
+}
+
+#[tokio::test]
+async fn a_large_answer_flows_through_bounded_memory() {
+    let backend = Backend::answering(|_| Answer::repeated(&[b'x'; 65_536], 800)).await;
+    let proxy = Setup::open(&backend).start().await;
+    proxy.ask(Ask::get("/warm-up")).await;
+    let before = proxy.process().resident_bytes_max();
+    for mut client in [
+        Client::h1(proxy.address()).await,
+        Client::h2(proxy.address()).await,
+    ] {
+        let reply = client.ask(Ask::get("/large")).await;
+        assert_eq!(reply.body.len(), 50 << 20);
+        let event = proxy.event_of(&reply).await;
+        assert_eq!(event["http"]["response"]["body"]["bytes"], 50 << 20);
+    }
+    let grown = proxy.process().resident_bytes_max() - before;
+    assert!(grown < 32 << 20, "grew by {} MiB", grown >> 20);
+}
+
+#[tokio::test]
+async fn a_pooled_connection_that_went_stale_does_not_fail_a_post() {
+    // Each connection carries one request, says keep-alive, and is closed by the backend when idle.
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut client = Client::h1(proxy.address()).await;
+    for round in 0..5 {
+        let (reply, ()) = tokio::join!(client.ask(Ask::post("/", "question")), async {
+            let mut call = backend.call().await;
+            call.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await;
+            drop(call);
+        });
+        assert_eq!(reply.status, 200, "round {round}: {}", reply.text());
+        // The close has arrived at the proxy before the next request.
+        wait::eventually("the backend's connections to end", wait::PATIENCE, || {
+            backend.connections_open() == 0
+        })
+        .await;
+        assert!(
+            wait::still_waiting_after(std::time::Duration::from_millis(50), client.closed()).await
+        );
+    }
+    assert_eq!(backend.connections(), 5);
+}
+
+#[tokio::test]
+async fn a_request_without_a_body_stays_without() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    for mut client in [
+        Client::h1(proxy.address()).await,
+        Client::h2(proxy.address()).await,
+    ] {
+        client.ask(Ask::get("/")).await;
+        client.ask(Ask::new("HEAD", "/")).await;
+        client.ask(Ask::post("/", Bytes::new())).await;
+    }
+    let requests = backend.requests();
+    assert!(
+        requests
+            .iter()
+            .all(|seen| seen.body_bytes == 0 && seen.whole)
+    );
+    for seen in requests.iter().filter(|seen| seen.method != "POST") {
+        assert_eq!(seen.framing, Framing::None, "{seen:?}");
+    }
+}

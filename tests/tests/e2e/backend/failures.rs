@@ -1,0 +1,233 @@
+//! Backends that fail, each in its way; and that the client is never told a cut answer is whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use weir_tests::backend::{Answer, Backend};
+use weir_tests::certs::Authority;
+use weir_tests::client::{Ask, Client, Reply};
+use weir_tests::metrics::assert_metric;
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::{OPEN, Setup};
+use weir_tests::wait;
+
+async fn assert_refused(proxy: &Proxy, reply: &Reply, status: u16, code: &str) {
+    assert_eq!(reply.status, status, "{}", reply.text());
+    assert_eq!(reply.refusal(), code);
+    let event = proxy.event_of(reply).await;
+    assert_eq!(event["error_code"], code);
+    assert_eq!(event["event"]["outcome"], "failure");
+    assert_eq!(event["backend"], "assistant");
+    let labels = [("route", "all"), ("error_code", code)];
+    assert_metric(proxy.admin(), "weir_errors_total", &labels, 1.0).await;
+    let labels = [("route", "all")];
+    assert_metric(proxy.admin(), "weir_failed_requests_total", &labels, 1.0).await;
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let backend = Backend::echo().await;
+    backend.stop();
+    let address = backend.address();
+    wait::eventually("a refusal", wait::PATIENCE, || {
+        std::net::TcpStream::connect(address).is_err()
+    })
+    .await;
+    let proxy = Setup::open(&backend).start().await;
+    let reply = proxy.ask(Ask::chat("hi")).await;
+    assert_refused(&proxy, &reply, 502, "upstream_connect").await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for() {
+    let authority = Authority::new();
+    let (leaf, key) = authority.leaf();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("TLS versions")
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![leaf.der().clone()],
+            rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )
+        .expect("a server certificate");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let (told, mut leaks) = tokio::sync::mpsc::channel(8);
+    let backend = Backend::raw(move |stream| {
+        let (acceptor, told) = (acceptor.clone(), told.clone());
+        async move {
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                let mut bytes = [0; 16];
+                if stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {
+                    let _ = told.send(()).await;
+                }
+            }
+        }
+    })
+    .await;
+    let endpoint = format!("https://localhost:{}", backend.address().port());
+    let proxy = Setup::without_backend()
+        .backend("assistant", &[endpoint], &[])
+        .routes(OPEN)
+        .start()
+        .await;
+    let reply = proxy.ask(Ask::chat("hi")).await;
+    assert_refused(&proxy, &reply, 502, "upstream_connect").await;
+    assert!(leaks.try_recv().is_err(), "a request went to a stranger");
+}
+
+#[tokio::test]
+async fn no_first_byte_in_time() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend)
+        .backend_options(&["first_byte_timeout: 500ms"])
+        .start()
+        .await;
+    let started = weir::clock::now();
+    let (reply, mut call) = tokio::join!(proxy.ask(Ask::chat("hi")), backend.call());
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_refused(&proxy, &reply, 504, "upstream_timeout").await;
+    wait::within("the connection is given up", wait::PATIENCE, call.closed()).await;
+}
+
+#[tokio::test]
+async fn a_reset_before_the_answer() {
+    let backend = Backend::answering(|_| Answer::reset_at_once()).await;
+    let proxy = Setup::open(&backend).start().await;
+    let reply = proxy.ask(Ask::chat("hi")).await;
+    assert_refused(&proxy, &reply, 502, "upstream_reset").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_http() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    let (reply, ()) = tokio::join!(proxy.ask(Ask::chat("hi")), async {
+        let mut call = backend.call().await;
+        call.write("what is this\r\n\r\n").await;
+    });
+    assert_eq!(reply.status, 502, "{}", reply.text());
+    assert_eq!(reply.refusal(), "upstream_reset");
+}
+
+/// The head and a first word have gone to the client when `end` strikes.
+async fn cut_mid_stream(
+    options: &[&str],
+    end: impl AsyncFnOnce(weir_tests::backend::Call),
+) -> (Proxy, String) {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).backend_options(options).start().await;
+    let mut client = Client::h1(proxy.address()).await;
+    let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
+        let mut call = backend.call().await;
+        call.begin_events().await;
+        call
+    });
+    call.word("first").await;
+    live.until("first").await;
+    let id = live.header("x-request-id").expect("an id").to_owned();
+    end(call).await;
+    let cut = live.rest().await;
+    cut.expect_err("a transfer that is seen to be cut");
+    (proxy, id)
+}
+
+async fn assert_cut(proxy: &Proxy, id: &str, code: &str) {
+    let event = proxy.event(id).await;
+    assert_eq!(event["error_code"], code);
+    assert_eq!(event["http"]["response"]["status_code"], 200);
+    assert_eq!(event["event"]["outcome"], "failure");
+    let labels = [("route", "all")];
+    assert_metric(proxy.admin(), "weir_failed_requests_total", &labels, 1.0).await;
+}
+
+#[tokio::test]
+async fn a_reset_in_the_middle_of_a_stream() {
+    let (proxy, id) = cut_mid_stream(&[], async |call| call.reset()).await;
+    assert_cut(&proxy, &id, "upstream_reset").await;
+}
+
+#[tokio::test]
+async fn a_close_in_the_middle_of_a_stream() {
+    let (proxy, id) = cut_mid_stream(&[], async |call| drop(call)).await;
+    assert_cut(&proxy, &id, "upstream_reset").await;
+}
+
+#[tokio::test]
+async fn silence_in_the_middle_of_a_stream() {
+    let (proxy, id) = cut_mid_stream(&["idle_timeout: 500ms"], async |mut call| {
+        wait::within("the proxy gives up", wait::PATIENCE, call.closed()).await;
+    })
+    .await;
+    assert_cut(&proxy, &id, "upstream_timeout").await;
+}
+
+#[tokio::test]
+async fn a_stream_that_never_ends() {
+    let started = weir::clock::now();
+    let options = ["idle_timeout: 2s", "total_timeout: 1s"];
+    let (proxy, id) = cut_mid_stream(&options, async |mut call| {
+        let talking = async {
+            while call.try_chunk(": still here\n\n").await.is_ok() {
+                wait::tick().await;
+            }
+        };
+        wait::within("the proxy gives up", wait::PATIENCE, talking).await;
+    })
+    .await;
+    assert!(started.elapsed() < Duration::from_secs(6));
+    assert_cut(&proxy, &id, "upstream_timeout").await;
+}
+
+#[tokio::test]
+async fn a_cut_answer_with_a_length_is_seen_to_be_cut() {
+    let backend = Backend::answering(|_| Answer::chat("half").cut()).await;
+    let proxy = Setup::open(&backend).start().await;
+    for mut client in [
+        Client::h1(proxy.address()).await,
+        Client::h2(proxy.address()).await,
+    ] {
+        // Weir may still say 502 when it has not begun; a clean 200 it may not.
+        if let Ok(live) = client.try_open(Ask::chat("hi")).await {
+            let status = live.status;
+            let rest = live.rest().await;
+            assert!(status == 502 || rest.is_err(), "{status} {rest:?}");
+        }
+    }
+    let event = proxy.event_with_code("upstream_reset").await;
+    assert_eq!(event["event"]["outcome"], "failure");
+}
+
+#[tokio::test]
+async fn a_backends_own_error_is_passed_on_and_counted() {
+    let backend = Backend::answering(|_| {
+        Answer::json(&json!({"error": {"message": "overloaded"}}))
+            .with_status(529)
+            .header("retry-after", "7")
+    })
+    .await;
+    let proxy = Setup::open(&backend).start().await;
+    let reply = proxy.ask(Ask::chat("hi")).await;
+    assert_eq!(reply.status, 529);
+    assert_eq!(reply.json()["error"]["message"], "overloaded");
+    assert_eq!(reply.header("retry-after"), Some("7"));
+    let event = proxy.event_of(&reply).await;
+    assert_eq!(event["error_code"], "upstream_status");
+    assert_eq!(event["http"]["response"]["status_code"], 529);
+    let labels = [("error_code", "upstream_status")];
+    assert_metric(proxy.admin(), "weir_errors_total", &labels, 1.0).await;
+}
+
+#[tokio::test]
+async fn a_backends_4xx_is_no_failure() {
+    let backend = Backend::answering(|_| Answer::chat("no").with_status(422)).await;
+    let proxy = Setup::open(&backend).start().await;
+    let reply = proxy.ask(Ask::chat("hi")).await;
+    assert_eq!(reply.status, 422);
+    let event = proxy.event_of(&reply).await;
+    assert!(event.get("error_code").is_none(), "{event}");
+    assert_metric(proxy.admin(), "weir_failed_requests_total", &[], 0.0).await;
+}

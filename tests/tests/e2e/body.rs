@@ -1,0 +1,214 @@
+//! Promise 1: nothing reaches a backend before its signature is checked over the raw bytes, and the
+//! backend gets the same bytes. And the bounds of a body.
+
+use std::time::Duration;
+
+use weir_tests::backend::Backend;
+use weir_tests::client::{Ask, Client};
+use weir_tests::raw::Raw;
+use weir_tests::setup::Setup;
+use weir_tests::sign::{sha256_hex, sign_hmac_now};
+use weir_tests::wait;
+
+mod flood;
+
+const SECRET: &str = "a-secret-of-these-tests";
+
+const SIGNED: &str = "- {name: signed, path: /*, backend: assistant, \
+                      signature: {scheme: hmac, secrets: [a-secret-of-these-tests]}}";
+
+const SIZES: [usize; 6] = [0, 1, 65_535, 65_536, 65_537, 10 << 20];
+
+/// Bytes in which no two places look alike, and which are no UTF-8.
+fn bytes_of(size: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()[1]
+    };
+    (0..size).map(|_| next()).collect()
+}
+
+#[tokio::test]
+async fn the_backend_gets_the_bytes_that_were_signed() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend).routes(SIGNED).start().await;
+    for size in SIZES {
+        let body = bytes_of(size);
+        for mut client in [
+            Client::h1(proxy.address()).await,
+            Client::h2(proxy.address()).await,
+        ] {
+            for ask in [
+                Ask::post("/with-length", body.clone()),
+                Ask::chunked("/chunked", &body, 30_011),
+            ] {
+                let reply = client.ask(ask.headers(sign_hmac_now(SECRET, &body))).await;
+                assert_eq!(reply.status, 200, "{size}: {}", reply.text());
+                let seen = backend.requests().pop().expect("a request");
+                assert!(seen.whole);
+                assert_eq!(seen.body_bytes, size as u64);
+                assert_eq!(seen.body_sha256, sha256_hex(&body), "{size}");
+                let event = proxy.event_of(&reply).await;
+                assert_eq!(event["http"]["request"]["body"]["bytes"], size);
+                assert_eq!(event["weir"]["signature"]["outcome"], "valid");
+            }
+        }
+    }
+    assert_eq!(backend.requests().len(), SIZES.len() * 4);
+    backend.assert_faultless();
+}
+
+#[tokio::test]
+async fn nothing_arrives_under_a_wrong_signature() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend).routes(SIGNED).start().await;
+    for size in SIZES {
+        let body = bytes_of(size);
+        let mut other = body.clone();
+        match other.last_mut() {
+            Some(last) => *last ^= 1,
+            None => other.push(0),
+        }
+        for mut client in [
+            Client::h1(proxy.address()).await,
+            Client::h2(proxy.address()).await,
+        ] {
+            for ask in [
+                Ask::post("/with-length", body.clone()),
+                Ask::chunked("/chunked", &body, 30_011),
+            ] {
+                // The signature is right, but for a body that differs in its last bit.
+                let reply = client.ask(ask.headers(sign_hmac_now(SECRET, &other))).await;
+                assert_eq!(reply.status, 401, "{size}");
+                assert_eq!(reply.refusal(), "signature_invalid");
+            }
+        }
+    }
+    backend.assert_untouched();
+    assert_eq!(backend.connections_open(), 0, "not even a connection");
+}
+
+#[tokio::test]
+async fn a_body_past_its_bound_is_refused_before_it_is_read() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::reading(&backend)
+        .limit("body_bytes: 64KiB")
+        .start()
+        .await;
+    let bound = 64 << 10;
+    let reply = proxy.ask(Ask::post("/just", vec![b'x'; bound])).await;
+    assert_eq!(reply.status, 200);
+    let reply = proxy
+        .ask(Ask::chunked("/just", &vec![b'x'; bound], 8000))
+        .await;
+    assert_eq!(reply.status, 200);
+
+    // Announced: not one byte of it has to be sent.
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write(format!(
+        "POST /over HTTP/1.1\r\nHost: weir.test\r\nContent-Length: {}\r\n\r\n",
+        bound + 1
+    ))
+    .await;
+    let answer = raw.answer().await;
+    assert_eq!(answer.status, 413);
+    assert!(answer.text().contains("body_too_large"));
+
+    // Not announced: found out while reading, without waiting for its end.
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write("POST /over HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await;
+    let chunk = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
+    raw.write(format!("{chunk}{chunk}2\r\nxx\r\n")).await;
+    assert_eq!(raw.answer().await.status, 413);
+
+    let mut client = Client::h2(proxy.address()).await;
+    let over = Ask::post("/over", vec![b'x'; bound + 1]);
+    assert_eq!(client.open(over).await.status, 413);
+
+    let events = proxy.events_when(5).await;
+    let refused = events
+        .iter()
+        .filter(|event| event["error_code"] == "body_too_large");
+    assert_eq!(refused.count(), 3);
+    assert_eq!(backend.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_in_time_is_refused() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::reading(&backend)
+        .limit("body_timeout: 1s")
+        .start()
+        .await;
+    for framing in ["Content-Length: 100000", "Transfer-Encoding: chunked"] {
+        let mut raw = Raw::connect(proxy.address()).await;
+        raw.write(format!(
+            "POST /slow HTTP/1.1\r\nHost: weir.test\r\n{framing}\r\n\r\n"
+        ))
+        .await;
+        let started = weir::clock::now();
+        // One byte now and then keeps a timeout per read from ever striking.
+        let said = raw
+            .drip("1\r\nx\r\n", Duration::from_millis(200), wait::PATIENCE)
+            .await;
+        let lasted = started.elapsed();
+        assert!(
+            (Duration::from_millis(700)..Duration::from_secs(4)).contains(&lasted),
+            "{framing}: {lasted:?}"
+        );
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.starts_with("HTTP/1.1 408"), "{said}");
+        assert!(said.contains("body_timeout"), "{said}");
+    }
+    proxy.event_with_code("body_timeout").await;
+    backend.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_slow_body_over_http2_is_refused_too() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::reading(&backend)
+        .limit("body_timeout: 1s")
+        .start()
+        .await;
+    let mut client = Client::h2(proxy.address()).await;
+    let (ask, pieces) = Ask::streamed("/slow");
+    pieces.send("half".into()).await.expect("sent");
+    let live = client.open(ask).await;
+    assert_eq!(live.status, 408);
+    backend.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_half_sent_body_is_recorded_and_forgotten() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::reading(&backend).start().await;
+    for (path, goodbye) in [("/closed", false), ("/reset", true)] {
+        let mut raw = Raw::connect(proxy.address()).await;
+        raw.write(format!(
+            "POST {path} HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 1000\r\n\r\nhalf"
+        ))
+        .await;
+        // The proxy has begun to read before the client leaves.
+        let waits = wait::still_waiting_after(
+            Duration::from_millis(100),
+            raw.closes_within(wait::PATIENCE),
+        );
+        assert!(waits.await);
+        if goodbye {
+            raw.reset();
+        } else {
+            drop(raw);
+        }
+        let event = proxy
+            .event_where(path, |event| event["url"]["path"] == path)
+            .await;
+        assert_eq!(event["error_code"], "client_closed");
+        assert_eq!(event["http"]["response"]["status_code"], 499);
+    }
+    backend.assert_untouched();
+}

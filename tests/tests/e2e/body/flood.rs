@@ -1,0 +1,120 @@
+//! Many large bodies at once: bounded in memory, and those in work finish.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use weir_tests::backend::Backend;
+use weir_tests::client::Ask;
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+const CLIENTS: usize = 200;
+const BODY_BYTES: usize = 10 << 20;
+const RESIDENT_BYTES_MAX: u64 = 600 << 20;
+
+/// How far the clients are.
+#[derive(Default)]
+struct Progress {
+    /// Everything sent but the last byte.
+    held: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+/// Sends all but the last byte, waits for `go`, sends that; gives the answer.
+async fn client(
+    stream: TcpStream,
+    body: Arc<Vec<u8>>,
+    progress: Arc<Progress>,
+    mut go: watch::Receiver<bool>,
+) -> String {
+    let (mut read, mut write) = stream.into_split();
+    let counted = progress.clone();
+    let sending = tokio::spawn(async move {
+        let head = format!(
+            "POST /flood HTTP/1.1\r\nHost: weir.test\r\nContent-Length: {BODY_BYTES}\r\n\r\n"
+        );
+        write.write_all(head.as_bytes()).await?;
+        write.write_all(&body[..BODY_BYTES - 1]).await?;
+        counted.held.fetch_add(1, Ordering::SeqCst);
+        let _ = go.wait_for(|go| *go).await;
+        write.write_all(&body[BODY_BYTES - 1..]).await?;
+        // Kept open until the answer is here.
+        std::future::pending::<std::io::Result<()>>().await
+    });
+    let mut answer = Vec::new();
+    while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
+        match read.read_buf(&mut answer).await {
+            Ok(read) if read > 0 => {}
+            _ => break,
+        }
+    }
+    sending.abort();
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    if !answer.starts_with("HTTP/1.1 200") {
+        progress.refused.fetch_add(1, Ordering::SeqCst);
+    }
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_large_bodies_do_not_take_two_gibibytes() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::reading(&backend)
+        .limit("buffered_bytes: 256MiB")
+        .limit("body_timeout: 120s")
+        .start()
+        .await;
+    let body = Arc::new(vec![b'x'; BODY_BYTES]);
+    let progress = Arc::new(Progress::default());
+    let (go, going) = watch::channel(false);
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..CLIENTS {
+        let stream = TcpStream::connect(proxy.address())
+            .await
+            .expect("connected");
+        clients.spawn(client(
+            stream,
+            body.clone(),
+            progress.clone(),
+            going.clone(),
+        ));
+    }
+    wait::eventually("everybody held or refused", wait::PATIENCE * 3, || {
+        let refused = progress.refused.load(Ordering::SeqCst);
+        // A client that was refused while it sent may count as held as well.
+        refused + progress.held.load(Ordering::SeqCst) >= CLIENTS
+    })
+    .await;
+    let resident = proxy.process().resident_bytes_max();
+    go.send(true).expect("clients that wait");
+    let answers = wait::within("every answer", wait::PATIENCE * 3, clients.join_all()).await;
+
+    let served = answers
+        .iter()
+        .filter(|head| head.starts_with("HTTP/1.1 200"));
+    let refused: Vec<&String> = answers
+        .iter()
+        .filter(|head| head.starts_with("HTTP/1.1 503"))
+        .collect();
+    let served = served.count();
+    assert!(served >= 20, "only {served} of those in work finished");
+    assert!(refused.len() >= 100, "only {} were refused", refused.len());
+    for head in refused {
+        assert!(head.to_lowercase().contains("retry-after:"), "{head}");
+    }
+    let resident = resident.max(proxy.process().resident_bytes_max());
+    assert!(
+        resident < RESIDENT_BYTES_MAX,
+        "{} MiB of resident memory",
+        resident >> 20
+    );
+    let event = proxy.event_with_code("over_capacity").await;
+    assert_eq!(event["http"]["response"]["status_code"], 503);
+    // All of it is given back.
+    let reply = proxy.ask(Ask::post("/after", body.to_vec())).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(backend.requests().len(), served + 1);
+}

@@ -1,0 +1,303 @@
+//! Known answers: who gets them, who does not, and that they are the same bytes.
+
+use serde_json::json;
+use weir_tests::backend::{Answer, Backend};
+use weir_tests::client::{Ask, CHAT, Client, Reply, chat_question};
+use weir_tests::metrics::assert_metric;
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+use weir_tests::sign::bearer;
+use weir_tests::wait;
+
+const CACHED: &str = "- {name: chat, path: /v1/*, backend: assistant, \
+                      cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}";
+
+async fn start(backend: &Backend) -> Proxy {
+    Setup::new(backend).routes(CACHED).start().await
+}
+
+fn is_hit(reply: &Reply) -> bool {
+    let status = reply.header("cache-status").expect("a Cache-Status");
+    assert!(status.starts_with("weir; "), "{status}");
+    status.split(';').any(|part| part.trim() == "hit")
+}
+
+#[tokio::test]
+async fn the_same_question_gets_the_same_answer() {
+    let backend = Backend::chat().await;
+    let proxy = start(&backend).await;
+    let miss = proxy.ask(Ask::chat("what is a weir?")).await;
+    assert!(!is_hit(&miss));
+    assert_eq!(miss.header("age"), None);
+    let hit = proxy.ask(Ask::chat("what is a weir?")).await;
+    assert!(is_hit(&hit));
+    assert_eq!(hit.header("cache-status"), Some("weir; hit; detail=memory"));
+    assert!(
+        hit.header("age")
+            .is_some_and(|age| age.parse::<u64>().is_ok())
+    );
+    assert_eq!(hit.body, miss.body);
+    assert_eq!(hit.header("content-type"), miss.header("content-type"));
+    assert_ne!(hit.header("x-request-id"), miss.header("x-request-id"));
+    assert_eq!(backend.requests().len(), 1);
+    let missed = proxy.event_of(&miss).await;
+    assert_eq!(missed["weir"]["cache"]["outcome"], "miss");
+    let event = proxy.event_of(&hit).await;
+    assert_eq!(event["weir"]["cache"]["outcome"], "hit");
+    assert_eq!(event["weir"]["cache"]["tier"], "memory");
+    for outcome in ["hit", "miss"] {
+        let labels = [("route", "chat"), ("outcome", outcome)];
+        assert_metric(proxy.admin(), "weir_cache_lookups_total", &labels, 1.0).await;
+    }
+    let bytes = proxy
+        .metrics()
+        .await
+        .sum("weir_cache_bytes", &[("tier", "memory")]);
+    assert!(bytes >= miss.body.len() as f64, "{bytes}");
+}
+
+#[tokio::test]
+async fn order_of_keys_and_white_space_are_no_difference() {
+    let backend = Backend::chat().await;
+    let proxy = start(&backend).await;
+    let ask =
+        |body: &str| Ask::post(CHAT, body.to_owned()).header("content-type", "application/json");
+    let spellings = [
+        r#"{"model":"glm-4","temperature":0.5,"messages":[{"role":"user","content":"hi"}]}"#,
+        r#"{"messages":[{"content":"hi","role":"user"}],"temperature":0.5,"model":"glm-4"}"#,
+        "{ \"model\" : \"glm-4\",\n\t\"temperature\": 0.5, \"messages\": [ { \"role\": \"user\", \"content\": \"hi\" } ] }",
+        r#"{"model":"glm-4","temperature":0.5,"messages":[{"role":"user","content":"\u0068i"}]}"#,
+    ];
+    for (number, body) in spellings.iter().enumerate() {
+        let reply = proxy.ask(ask(body)).await;
+        assert_eq!(is_hit(&reply), number > 0, "{body}");
+    }
+    assert_eq!(backend.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn whatever_changes_an_answer_is_another_question() {
+    let backend = Backend::chat().await;
+    let proxy = start(&backend).await;
+    let mut others = vec![
+        Ask::chat("hi"),
+        Ask::chat("Hi"),
+        Ask::chat("hi "),
+        Ask::chat_stream("hi"),
+    ];
+    let mut body = chat_question("hi", false);
+    for (key, value) in [
+        ("model", json!("glm-4-plus")),
+        ("temperature", json!(0)),
+        ("temperature", json!(1)),
+        ("user", json!("someone")),
+        ("seed", json!(9_007_199_254_740_993_u64)),
+        ("seed", json!(9_007_199_254_740_992_u64)),
+    ] {
+        body[key] = value;
+        others.push(Ask::json(CHAT, &body));
+    }
+    others.push(Ask::json(
+        "/v1/chat/completions?beta=1",
+        &chat_question("hi", false),
+    ));
+    others.push(Ask::json("/v1/completions", &chat_question("hi", false)));
+    let count = others.len();
+    for (number, ask) in others.into_iter().enumerate() {
+        assert!(!is_hit(&proxy.ask(ask).await), "question {number}");
+    }
+    assert_eq!(backend.requests().len(), count);
+}
+
+#[tokio::test]
+async fn a_streamed_answer_is_replayed_as_a_stream() {
+    let backend = Backend::chat().await;
+    let proxy = start(&backend).await;
+    let miss = proxy.ask(Ask::chat_stream("hi")).await;
+    assert!(!is_hit(&miss));
+    let mut client = Client::h1(proxy.address()).await;
+    let live = client.open(Ask::chat_stream("hi")).await;
+    assert_eq!(live.header("content-type"), Some("text/event-stream"));
+    let hit = live.whole().await;
+    assert!(is_hit(&hit));
+    assert_eq!(hit.body, miss.body);
+    assert!(hit.text().ends_with("data: [DONE]\n\n"));
+    // And over the other protocol.
+    let mut client = Client::h2(proxy.address()).await;
+    let hit = client.ask(Ask::chat_stream("hi")).await;
+    assert!(is_hit(&hit));
+    assert_eq!(hit.body, miss.body);
+    assert_eq!(backend.requests().len(), 1);
+    let event = proxy.event_of(&hit).await;
+    assert_eq!(event["gen_ai"]["request"]["stream"], true);
+}
+
+#[tokio::test]
+async fn clients_do_not_share_answers_unless_told_to() {
+    let backend = Backend::chat().await;
+    let route = |name: &str, path: &str, scope: &str| {
+        format!(
+            "
+- name: {name}
+  path: {path}
+  backend: assistant
+  signature:
+    scheme: bearer
+    clients:
+      - {{name: one, secrets: [sk-one-0123456789]}}
+      - {{name: two, secrets: [sk-two-0123456789]}}
+  cache: {{answers: true, memory: 8MiB, ttl: 1h, scope: {scope}}}
+"
+        )
+    };
+    let proxy = Setup::new(&backend)
+        .routes(&route("own", "/own", "client"))
+        .routes(&route("shared", "/shared", "route"))
+        .start()
+        .await;
+    let question = chat_question("my secret plan", false);
+    for (path, key, hit) in [
+        ("/own", "sk-one-0123456789", false),
+        ("/own", "sk-two-0123456789", false),
+        ("/own", "sk-one-0123456789", true),
+        ("/own", "sk-two-0123456789", true),
+        ("/shared", "sk-one-0123456789", false),
+        ("/shared", "sk-two-0123456789", true),
+    ] {
+        let reply = proxy
+            .ask(Ask::json(path, &question).headers(bearer(key)))
+            .await;
+        assert_eq!(is_hit(&reply), hit, "{path} {key}");
+    }
+    // A hit is no way around the signature.
+    let unsigned = proxy.ask(Ask::json("/shared", &question)).await;
+    assert_eq!(unsigned.status, 401);
+}
+
+#[tokio::test]
+async fn a_hit_counts_against_the_limits() {
+    let backend = Backend::chat().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "- {name: chat, path: /v1/*, backend: assistant, \
+             rate_limits: [{name: two, rate: 1/h, burst: 2, by: route}], \
+             cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}",
+        )
+        .start()
+        .await;
+    for status in [200, 200, 429] {
+        assert_eq!(proxy.ask(Ask::chat("hi")).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_client_may_say_no_store_and_no_cache() {
+    let backend = Backend::chat().await;
+    let proxy = start(&backend).await;
+    let with = |value: &str| Ask::chat("hi").header("cache-control", value);
+    assert!(!is_hit(&proxy.ask(with("no-store")).await), "nothing there");
+    assert!(!is_hit(&proxy.ask(Ask::chat("hi")).await), "was not kept");
+    assert!(is_hit(&proxy.ask(Ask::chat("hi")).await));
+    assert!(!is_hit(&proxy.ask(with("max-age=5, No-Cache")).await));
+    assert!(!is_hit(&proxy.ask(with("no-store")).await));
+    assert!(is_hit(&proxy.ask(Ask::chat("hi")).await));
+    assert_eq!(backend.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn only_whole_and_good_answers_are_kept() {
+    type Make = fn() -> Answer;
+    let answers: [(&str, Make); 6] = [
+        ("500", || Answer::chat("no").with_status(500)),
+        ("404", || Answer::chat("no").with_status(404)),
+        ("cut stream", || Answer::events(&["{}"]).cut()),
+        ("reset stream", || Answer::events(&["{}"]).reset()),
+        ("cut answer", || Answer::chat("half").cut()),
+        ("larger than the cache", || {
+            Answer::repeated(&[b'x'; 65_536], 160)
+        }),
+    ];
+    for (name, answer) in answers {
+        let backend = Backend::answering(move |_| answer()).await;
+        let proxy = start(&backend).await;
+        for _ in 0..2 {
+            let mut client = Client::h1(proxy.address()).await;
+            if let Ok(live) = client.try_open(Ask::chat("hi")).await {
+                let status = live.header("cache-status").unwrap_or_default().to_owned();
+                assert!(!status.contains("hit"), "{name}: {status}");
+                let _ = live.rest().await;
+            }
+        }
+        assert_eq!(backend.requests().len(), 2, "{name} was kept");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_its_client_left_is_not_kept_by_halves() {
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    let mut client = Client::h1(proxy.address()).await;
+    let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
+        let mut call = backend.call().await;
+        call.begin_events().await;
+        call.word("half").await;
+        call
+    });
+    live.until("half").await;
+    drop(live);
+    drop(client);
+    wait::within("the backend is left, too", wait::PATIENCE, call.closed()).await;
+    let (reply, ()) = tokio::join!(proxy.ask(Ask::chat_stream("hi")), async {
+        backend
+            .call()
+            .await
+            .answer(Answer::chat_stream(&["whole"]))
+            .await;
+    });
+    assert!(!is_hit(&reply));
+    assert!(reply.text().contains("whole"));
+}
+
+#[tokio::test]
+async fn an_answer_expires() {
+    let backend = Backend::chat().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "- {name: chat, path: /v1/*, backend: assistant, \
+             cache: {answers: true, memory: 8MiB, ttl: 1s, scope: route}}",
+        )
+        .start()
+        .await;
+    proxy.ask(Ask::chat("hi")).await;
+    assert!(is_hit(&proxy.ask(Ask::chat("hi")).await));
+    wait::within("the end of its time", wait::PATIENCE, async {
+        while is_hit(&proxy.ask(Ask::chat("hi")).await) {
+            wait::tick().await;
+        }
+    })
+    .await;
+    assert_eq!(backend.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_no_json_passes_unchanged_and_is_not_cached() {
+    let backend = Backend::echo().await;
+    let proxy = start(&backend).await;
+    let bodies: [&[u8]; 6] = [
+        b"plain text",
+        b"\xff\xfe\x00\x01",
+        b"{\"broken\": ",
+        b"{\"a\":1} trailing",
+        b"",
+        &[b'['; 20_000],
+    ];
+    for body in bodies {
+        for _ in 0..2 {
+            let ask = Ask::post(CHAT, body.to_vec()).header("content-type", "application/json");
+            let reply = proxy.ask(ask).await;
+            assert_eq!(reply.status, 200);
+            assert_eq!(reply.json()["sha256"], weir_tests::sign::sha256_hex(body));
+        }
+    }
+    assert_eq!(backend.requests().len(), bodies.len() * 2);
+}

@@ -1,0 +1,266 @@
+//! Rates and requests at once: admitted or refused, never made to wait, and told where one stands.
+
+use weir_tests::backend::Backend;
+use weir_tests::client::{Ask, Client, Reply};
+use weir_tests::metrics::assert_metric;
+use weir_tests::raw::Raw;
+use weir_tests::setup::Setup;
+use weir_tests::sign::{bearer, sign_hmac_as, sign_hmac_now};
+
+/// `"name";a=1;b=2` as its name and one parameter.
+fn parameter(value: &str, name: &str, key: &str) -> Option<u64> {
+    value
+        .split(',')
+        .map(str::trim)
+        .find(|item| item.starts_with(&format!("\"{name}\"")))?
+        .split(';')
+        .find_map(|part| part.trim().strip_prefix(&format!("{key}=")))?
+        .parse()
+        .ok()
+}
+
+fn assert_limited(reply: &Reply, policy: &str) {
+    assert_eq!(reply.status, 429, "{}", reply.text());
+    assert_eq!(reply.refusal(), "rate_limited");
+    let problem = reply.json();
+    assert_eq!(problem["error"]["type"], "rate_limit_error");
+    let wait: u64 = reply
+        .header("retry-after")
+        .and_then(|value| value.parse().ok())
+        .expect("a Retry-After in seconds");
+    assert!((1..=3600).contains(&wait), "{wait}");
+    let standing = reply.header("ratelimit").expect("a RateLimit");
+    assert_eq!(parameter(standing, policy, "r"), Some(0), "{standing}");
+}
+
+#[tokio::test]
+async fn a_burst_is_admitted_and_one_more_is_not() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "- {name: all, path: /*, backend: assistant, \
+             rate_limits: [{name: everyone, rate: 1/min, burst: 3, by: route}]}",
+        )
+        .start()
+        .await;
+    for left in [2, 1, 0] {
+        let reply = proxy.ask(Ask::get("/")).await;
+        assert_eq!(reply.status, 200);
+        let policy = reply.header("ratelimit-policy").expect("a policy");
+        assert_eq!(parameter(policy, "everyone", "q"), Some(3), "{policy}");
+        // Three at one a minute: a window of 180 seconds.
+        assert_eq!(parameter(policy, "everyone", "w"), Some(180), "{policy}");
+        let standing = reply.header("ratelimit").expect("a standing");
+        assert_eq!(
+            parameter(standing, "everyone", "r"),
+            Some(left),
+            "{standing}"
+        );
+        assert!(parameter(standing, "everyone", "t").is_some(), "{standing}");
+        let event = proxy.event_of(&reply).await;
+        let note = &event["weir"]["rate_limit"];
+        assert_eq!(note["outcome"], "admitted");
+        assert_eq!(note["policy"], "everyone");
+        assert_eq!(note["remaining"], left);
+    }
+    for _ in 0..2 {
+        let reply = proxy.ask(Ask::get("/")).await;
+        assert_limited(&reply, "everyone");
+        let event = proxy.event_of(&reply).await;
+        assert_eq!(event["weir"]["rate_limit"]["outcome"], "limited");
+        assert_eq!(event["error_code"], "rate_limited");
+    }
+    assert_eq!(backend.requests().len(), 3);
+    for (outcome, count) in [("admitted", 3.0), ("limited", 2.0)] {
+        let labels = [("policy", "everyone"), ("outcome", outcome)];
+        let name = "weir_rate_limit_decisions_total";
+        assert_metric(proxy.admin(), name, &labels, count).await;
+    }
+}
+
+#[tokio::test]
+async fn a_limit_is_whole_again_after_its_time() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "- {name: all, path: /*, backend: assistant, \
+             rate_limits: [{name: quick, rate: 5/s, burst: 1, by: route}]}",
+        )
+        .start()
+        .await;
+    assert_eq!(proxy.ask(Ask::get("/")).await.status, 200);
+    weir_tests::wait::within("a second cell", weir_tests::wait::PATIENCE, async {
+        while proxy.ask(Ask::get("/")).await.status != 200 {
+            weir_tests::wait::tick().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn clients_have_limits_of_their_own() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "
+- name: all
+  path: /*
+  backend: assistant
+  signature:
+    scheme: hmac
+    clients:
+      - {name: one, secrets: [secret-one-0123456]}
+      - {name: two, secrets: [secret-two-0123456]}
+  rate_limits: [{name: each, rate: 1/h, burst: 1, by: client}]
+",
+        )
+        .start()
+        .await;
+    for (client, secret) in [("one", "secret-one-0123456"), ("two", "secret-two-0123456")] {
+        let ask = || Ask::post("/", "").headers(sign_hmac_as(client, secret, b""));
+        assert_eq!(proxy.ask(ask()).await.status, 200, "{client}");
+        assert_limited(&proxy.ask(ask()).await, "each");
+    }
+    // What is not verified uses up nobody's limit.
+    for _ in 0..5 {
+        let forged = Ask::post("/", "").headers(sign_hmac_as("one", "wrong", b""));
+        assert_eq!(proxy.ask(forged).await.status, 401);
+    }
+    assert_eq!(backend.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn an_address_limit_costs_no_body() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "- {name: all, path: /*, backend: assistant, \
+             signature: {scheme: hmac, secrets: [secret-0123456789]}, \
+             rate_limits: [{name: flood, rate: 1/h, burst: 1, by: address}]}",
+        )
+        .start()
+        .await;
+    let unsigned = Ask::post("/", "x");
+    assert_eq!(
+        proxy.ask(unsigned).await.status,
+        401,
+        "the first is admitted"
+    );
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write("POST / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 1000000\r\n\r\n")
+        .await;
+    let answer = raw.answer().await;
+    assert_eq!(answer.status, 429, "{}", answer.text());
+    // Another address, as a trusted proxy reports it, has its own.
+    let ask = Ask::post("/", "x")
+        .headers(sign_hmac_now("secret-0123456789", b"x"))
+        .header("x-forwarded-for", "203.0.113.7");
+    assert_eq!(proxy.ask(ask).await.status, 200);
+}
+
+#[tokio::test]
+async fn of_several_limits_the_first_that_says_no_answers() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "
+- name: all
+  path: /*
+  backend: assistant
+  rate_limits:
+    - {name: tenant, rate: 1/h, burst: 2, by: \"header:X-Tenant\"}
+    - {name: total, rate: 1/h, burst: 3, by: route}
+",
+        )
+        .start()
+        .await;
+    let ask = |tenant: &str| Ask::get("/").header("x-tenant", tenant);
+    for tenant in ["a", "a"] {
+        let reply = proxy.ask(ask(tenant)).await;
+        assert_eq!(reply.status, 200);
+        let policy = reply.header("ratelimit-policy").expect("policies");
+        assert_eq!(parameter(policy, "tenant", "q"), Some(2));
+        assert_eq!(parameter(policy, "total", "q"), Some(3));
+    }
+    assert_limited(&proxy.ask(ask("a")).await, "tenant");
+    assert_eq!(proxy.ask(ask("b")).await.status, 200);
+    assert_limited(&proxy.ask(ask("b")).await, "total");
+    assert_limited(&proxy.ask(ask("c")).await, "total");
+}
+
+#[tokio::test]
+async fn a_platform_has_one_limit_over_its_routes_clients() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "
+- name: keys
+  path: /*
+  backend: assistant
+  signature:
+    scheme: bearer
+    clients:
+      - {name: one, secrets: [sk-one-0123456789]}
+      - {name: two, secrets: [sk-two-0123456789]}
+  rate_limits: [{name: platform, rate: 1/h, burst: 1, by: platform}]
+",
+        )
+        .start()
+        .await;
+    let ask = |key: &str| Ask::get("/").headers(bearer(key));
+    assert_eq!(proxy.ask(ask("sk-one-0123456789")).await.status, 200);
+    assert_limited(&proxy.ask(ask("sk-two-0123456789")).await, "platform");
+}
+
+#[tokio::test]
+async fn one_request_too_many_at_once_is_over_capacity() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::new(&backend)
+        .routes("- {name: all, path: /*, backend: assistant, concurrency: 2}")
+        .start()
+        .await;
+    let address = proxy.address();
+    let held: Vec<_> = (0..2)
+        .map(|_| tokio::spawn(weir_tests::client::ask(address, Ask::chat("wait"))))
+        .collect();
+    let mut calls = vec![backend.call().await, backend.call().await];
+    let reply = proxy.ask(Ask::chat("one more")).await;
+    assert_eq!(reply.status, 503);
+    assert_eq!(reply.refusal(), "over_capacity");
+    assert!(reply.header("retry-after").is_some());
+    assert_eq!(proxy.event_of(&reply).await["error_code"], "over_capacity");
+
+    // A client that leaves gives its place back, as does an answer.
+    let mut leaver = Client::h1(address).await;
+    calls
+        .remove(0)
+        .answer(weir_tests::backend::Answer::chat("done"))
+        .await;
+    let (left, call) = tokio::join!(
+        weir_tests::wait::still_waiting_after(
+            std::time::Duration::from_millis(500),
+            leaver.try_open(Ask::chat("left"))
+        ),
+        backend.call()
+    );
+    assert!(left);
+    drop(leaver);
+    let place = weir_tests::wait::within("a free place", weir_tests::wait::PATIENCE, async {
+        loop {
+            let mut client = Client::h1(address).await;
+            let asking = client.try_open(Ask::chat("next"));
+            tokio::select! {
+                call = backend.call() => return call,
+                _ = asking => weir_tests::wait::tick().await,
+            }
+        }
+    });
+    drop(place.await);
+    drop(call);
+    for call in calls {
+        call.answer(weir_tests::backend::Answer::chat("done")).await;
+    }
+    for held in held {
+        assert_eq!(held.await.expect("an answer").status, 200);
+    }
+}

@@ -1,0 +1,258 @@
+//! Which route, for whom, from where; and what the backend is told about it.
+
+use serde_json::Value;
+use weir_tests::backend::Backend;
+use weir_tests::client::Ask;
+use weir_tests::proxy::Proxy;
+use weir_tests::raw::Raw;
+use weir_tests::setup::Setup;
+
+mod trace;
+
+#[tokio::test]
+async fn the_first_route_that_matches_decides() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "
+- {name: chat, path: /v1/chat/completions, methods: [POST], backend: assistant}
+- {name: models, path: /v1/models, methods: [GET, HEAD], backend: assistant}
+- {name: models-write, path: /v1/models, methods: [PUT], backend: assistant}
+- {name: v1, path: /v1/*, backend: assistant}
+- {name: late, path: /v1/late, backend: assistant, platform: never}
+",
+        )
+        .start()
+        .await;
+    for (method, path, route) in [
+        ("POST", "/v1/chat/completions", "chat"),
+        ("POST", "/v1/chat/completions?a=b", "chat"),
+        ("GET", "/v1/models", "models"),
+        ("PUT", "/v1/models", "models-write"),
+        ("GET", "/v1/models/glm-4", "v1"),
+        ("GET", "/v1/chat/completions/", "v1"),
+        ("PATCH", "/v1/", "v1"),
+        ("GET", "/v1/late", "v1"),
+    ] {
+        let reply = proxy.ask(Ask::new(method, path)).await;
+        assert_eq!(reply.status, 200, "{method} {path}");
+        let event = proxy.event_of(&reply).await;
+        assert_eq!(event["route"], route, "{method} {path}");
+        assert_eq!(event["platform"], "api");
+    }
+    for path in ["/", "/v1", "/V1/models", "/other"] {
+        let reply = proxy.ask(Ask::get(path)).await;
+        assert_eq!((reply.status, reply.refusal().as_str()), (404, "no_route"));
+        assert_eq!(proxy.event_of(&reply).await["route"], "none", "{path}");
+    }
+    let said = proxy.stderr();
+    assert!(said.contains("never be reached"), "no warning: {said}");
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_never_passed_on_to_a_wider_route() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "
+- {name: chat, path: /v1/chat/completions, methods: [POST], backend: assistant}
+- {name: models, path: /v1/models, methods: [GET, HEAD], backend: assistant}
+- {name: models-write, path: /v1/models, methods: [PUT], backend: assistant}
+- {name: all, path: /*, backend: assistant}
+",
+        )
+        .start()
+        .await;
+    for (method, path, allowed) in [
+        ("GET", "/v1/chat/completions", vec!["POST"]),
+        ("post", "/v1/chat/completions", vec!["POST"]),
+        ("DELETE", "/v1/models", vec!["GET", "HEAD", "PUT"]),
+    ] {
+        let reply = proxy.ask(Ask::new(method, path)).await;
+        assert_eq!(reply.status, 405, "{method} {path}");
+        assert_eq!(reply.refusal(), "method_not_allowed");
+        let allow = reply.header("allow").expect("an Allow");
+        let mut named: Vec<&str> = allow.split(',').map(str::trim).collect();
+        named.sort_unstable();
+        assert_eq!(named, allowed);
+        let event = proxy.event_of(&reply).await;
+        assert_eq!(event["error_code"], "method_not_allowed");
+    }
+    backend.assert_untouched();
+}
+
+#[tokio::test]
+async fn no_spelling_of_a_path_reaches_a_route_it_is_not_on() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "
+- {name: private, path: /private/*, backend: assistant, allow: [\"10.0.0.0/8\"]}
+- {name: private-exact, path: /private, backend: assistant, allow: [\"10.0.0.0/8\"]}
+- {name: public, path: /public/*, backend: assistant}
+",
+        )
+        .start()
+        .await;
+    let spellings = [
+        "/public/../private/x",
+        "/public/%2e%2e/private/x",
+        "/public/%2E%2e/private/x",
+        "/public/.%2e/private/x",
+        "/public/..%2fprivate/x",
+        "/public/..%2Fprivate/x",
+        "/public/%2e%2e%2fprivate%2fx",
+        "/public/%252e%252e/private/x",
+        "/public//../private/x",
+        "/public/./../private/x",
+        "/public/x/../../private/x",
+        "/public/\\..\\private/x",
+        "/public/..\\private/x",
+        "/public/%5c../private/x",
+        "/public/%c0%ae%c0%ae/private/x",
+        "/public/%e0%80%ae%e0%80%ae/private/x",
+        "/public/%00/../../private/x",
+        "/public/%00",
+        "/public/%",
+        "/public/%zz",
+        "/public/x%0d%0aX-Evil:%20y",
+        "//private/x",
+        "/./private/x",
+        "/%70rivate/x",
+        "/private%2fx",
+        "/private/%2e/x",
+        "http://weir.test/public/../private/x",
+        "http://weir.test//private/x",
+        "*",
+        "private/x",
+    ];
+    for spelling in spellings {
+        let mut raw = Raw::connect(proxy.address()).await;
+        raw.write(format!(
+            "GET {spelling} HTTP/1.1\r\nHost: weir.test\r\n\r\n"
+        ))
+        .await;
+        let status = raw.answer().await.status;
+        assert!(
+            [200, 400, 403, 404].contains(&status),
+            "{spelling}: {status}"
+        );
+    }
+    for seen in backend.requests() {
+        let read = read_as_a_careless_backend(&seen.target);
+        assert!(
+            read.starts_with("/public/"),
+            "{:?} would be read as {read:?}",
+            seen.target
+        );
+    }
+    backend.assert_faultless();
+    assert_eq!(proxy.ask(Ask::get("/private/x")).await.status, 403);
+    assert_eq!(proxy.ask(Ask::get("/public/x")).await.status, 200);
+}
+
+/// Decodes once and resolves dots, slashes both ways: what an ordinary server makes of a target.
+fn read_as_a_careless_backend(target: &str) -> String {
+    let mut decoded = Vec::new();
+    let bytes = target.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let escaped = target
+            .get(at + 1..at + 3)
+            .filter(|_| bytes[at] == b'%')
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(escaped.unwrap_or(bytes[at]));
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+    let text = decoded
+        .iter()
+        .map(|byte| char::from(*byte))
+        .collect::<String>()
+        // Overlong UTF-8 for a dot, as old decoders took it.
+        .replace("\u{c0}\u{ae}", ".")
+        .replace("\u{e0}\u{80}\u{ae}", ".")
+        .replace('\\', "/");
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in text.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
+    }
+    format!("/{}/", segments.join("/"))
+}
+
+const FOR_TEN: &str =
+    "- {name: inner, path: /*, backend: assistant, allow: [\"10.0.0.0/8\", \"fd00::/8\"]}";
+
+async fn ask_forwarded(proxy: &Proxy, forwarded: &[&str]) -> (u16, Value) {
+    let mut ask = Ask::get("/");
+    for value in forwarded {
+        ask = ask.header("x-forwarded-for", value);
+    }
+    let reply = proxy.ask(ask).await;
+    let event = proxy.event_of(&reply).await;
+    (reply.status, event)
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_is_believed_up_to_the_first_stranger() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend).routes(FOR_TEN).start().await;
+    for (forwarded, status, client) in [
+        (&["10.1.2.3"][..], 200, "10.1.2.3"),
+        (&["6.6.6.6, 10.1.2.3"], 200, "10.1.2.3"),
+        (&["6.6.6.6", "10.1.2.3"], 200, "10.1.2.3"),
+        (&["10.1.2.3, 127.0.0.9"], 200, "10.1.2.3"),
+        (&["10.1.2.3, 6.6.6.6"], 403, "6.6.6.6"),
+        (&["fd00::1"], 200, "fd00::1"),
+        (&["10.1.2.3, nonsense"], 403, "127.0.0.1"),
+        (&[], 403, "127.0.0.1"),
+    ] {
+        let (answered, event) = ask_forwarded(&proxy, forwarded).await;
+        assert_eq!(answered, status, "{forwarded:?}");
+        assert_eq!(event["client"]["ip"], client, "{forwarded:?}");
+        if status == 403 {
+            assert_eq!(event["error_code"], "address_denied");
+        }
+    }
+    let told = backend.requests();
+    assert_eq!(told.len(), 5);
+    let told = told[0].header("x-forwarded-for").expect("a chain");
+    assert!(told.starts_with("10.1.2.3"), "{told}");
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_believed() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes("- {name: local, path: /local, backend: assistant}")
+        .routes(FOR_TEN)
+        .top("trusted_proxies: []")
+        .start()
+        .await;
+    let (status, event) = ask_forwarded(&proxy, &["10.1.2.3"]).await;
+    assert_eq!((status, &event["client"]["ip"]), (403, &"127.0.0.1".into()));
+    backend.assert_untouched();
+    let ask = Ask::get("/local")
+        .header("x-forwarded-for", "10.1.2.3")
+        .header("x-forwarded-for", "10.1.2.4")
+        .header("x-forwarded-proto", "https")
+        .header("x-forwarded-host", "evil.test")
+        .header("x-request-id", "forged")
+        .header("x-weir-client", "admin")
+        .header("x-weir-platform", "forged");
+    let reply = proxy.ask(ask).await;
+    let seen = backend.only_request();
+    assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(seen.all("x-forwarded-proto"), ["http"]);
+    assert_eq!(seen.all("x-forwarded-host"), ["weir.test"]);
+    let id = reply.header("x-request-id").expect("an id");
+    assert_eq!(id.len(), 26, "a ULID");
+    assert_eq!(seen.all("x-request-id"), [id]);
+    assert_eq!(seen.all("x-weir-platform"), ["api"]);
+    assert!(!seen.all("x-weir-client").contains(&"admin"));
+}

@@ -1,0 +1,149 @@
+//! Feishu: its signature, its envelope, its handshake.
+
+use serde_json::{Value, json};
+use weir_tests::backend::Backend;
+use weir_tests::client::{Ask, Reply};
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+use weir_tests::sign::{Headers, encrypt_feishu, fresh_id, sign_feishu, unix_now};
+
+const KEY: &str = "feishu-encrypt-key-0123";
+const TOKEN: &str = "feishu-token-0123";
+
+async fn start(backend: &Backend) -> Proxy {
+    Setup::new(backend)
+        .routes(&format!(
+            "- {{name: feishu, path: /hooks/feishu, backend: assistant, \
+             signature: {{scheme: feishu, secrets: [{KEY}], verification_token: {TOKEN}}}}}"
+        ))
+        .start()
+        .await
+}
+
+async fn post(proxy: &Proxy, body: &str, headers: Headers) -> Reply {
+    let ask = Ask::post("/hooks/feishu", body.to_owned())
+        .header("content-type", "application/json")
+        .headers(headers);
+    proxy.ask(ask).await
+}
+
+fn signed(body: &str) -> Headers {
+    sign_feishu(KEY, &fresh_id(), unix_now(), body.as_bytes())
+}
+
+fn event(id: &str, token: &str) -> Value {
+    json!({
+        "schema": "2.0",
+        "header": {"event_id": id, "event_type": "im.message.receive_v1", "token": token,
+                   "create_time": "1608725989000", "app_id": "cli_x", "tenant_key": "t"},
+        "event": {"message": {"message_id": "om_1", "chat_id": "oc_1", "message_type": "text",
+                              "content": "{\"text\":\"hello\"}"}},
+    })
+}
+
+#[tokio::test]
+async fn a_signed_event_goes_on_with_the_same_bytes() {
+    let backend = Backend::echo().await;
+    let proxy = start(&backend).await;
+    let body = encrypt_feishu(KEY, event(&fresh_id(), TOKEN).to_string().as_bytes());
+    let reply = post(&proxy, &body, signed(&body)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let seen = backend.only_request();
+    assert_eq!(seen.text(), body);
+    // The platform's own headers go on: its SDK behind weir may check them again.
+    assert!(seen.header("x-lark-signature").is_some());
+    assert_eq!(seen.all("x-weir-platform"), ["feishu"]);
+    let event = proxy.event_of(&reply).await;
+    assert_eq!(event["platform"], "feishu");
+    assert_eq!(event["weir"]["signature"]["scheme"], "feishu");
+}
+
+#[tokio::test]
+async fn a_wrong_or_missing_signature_is_refused() {
+    let backend = Backend::echo().await;
+    let proxy = start(&backend).await;
+    let body = encrypt_feishu(KEY, event(&fresh_id(), TOKEN).to_string().as_bytes());
+    let now = unix_now();
+    let wrong_key = sign_feishu("wrong", &fresh_id(), now, body.as_bytes());
+    let other_body = sign_feishu(KEY, &fresh_id(), now, b"{}");
+    let stale = sign_feishu(KEY, &fresh_id(), now - 9 * 3600, body.as_bytes());
+    for (headers, code) in [
+        (wrong_key, "signature_invalid"),
+        (other_body, "signature_invalid"),
+        (stale, "signature_expired"),
+        (vec![], "signature_missing"),
+    ] {
+        let reply = post(&proxy, &body, headers).await;
+        assert_eq!((reply.status, reply.refusal().as_str()), (401, code));
+    }
+    backend.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_delivery_that_comes_again_is_answered_and_not_forwarded() {
+    let backend = Backend::echo().await;
+    let proxy = start(&backend).await;
+    let id = fresh_id();
+    let body = encrypt_feishu(KEY, event(&id, TOKEN).to_string().as_bytes());
+    assert_eq!(post(&proxy, &body, signed(&body)).await.status, 200);
+    // Sent again by Feishu: signed anew, the envelope's start block another, the event the same.
+    let again = encrypt_feishu(KEY, event(&id, TOKEN).to_string().as_bytes());
+    assert_ne!(again, body);
+    let reply = post(&proxy, &again, signed(&again)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(backend.requests().len(), 1);
+    let event = proxy.event_of(&reply).await;
+    assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
+    assert!(event.get("error_code").is_none());
+}
+
+#[tokio::test]
+async fn the_handshake_is_answered_at_the_door() {
+    let backend = Backend::echo().await;
+    let proxy = start(&backend).await;
+    let challenge = json!({"challenge": "a \"quoted\" 挑战", "token": TOKEN,
+                           "type": "url_verification"})
+    .to_string();
+    let sealed = encrypt_feishu(KEY, challenge.as_bytes());
+    for headers in [signed(&sealed), vec![]] {
+        let reply = post(&proxy, &sealed, headers).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.json(), json!({"challenge": "a \"quoted\" 挑战"}));
+        let kind = reply.header("content-type").expect("a content type");
+        assert!(kind.starts_with("application/json"), "{kind}");
+        let event = proxy.event_of(&reply).await;
+        assert_eq!(event["weir"]["signature"]["outcome"], "handshake");
+    }
+    // With a wrong token, in the clear where a key is set, or sealed under another key: no.
+    let forged = json!({"challenge": "c", "token": "wrong", "type": "url_verification"});
+    for body in [
+        encrypt_feishu(KEY, forged.to_string().as_bytes()),
+        challenge.clone(),
+        encrypt_feishu("another-key", challenge.as_bytes()),
+    ] {
+        let reply = post(&proxy, &body, vec![]).await;
+        assert_eq!(reply.status, 401, "{}", reply.text());
+    }
+    backend.assert_untouched();
+}
+
+#[tokio::test]
+async fn broken_envelopes_are_refused() {
+    let backend = Backend::echo().await;
+    let proxy = start(&backend).await;
+    for body in [
+        "",
+        "{}",
+        "[]",
+        "null",
+        r#"{"encrypt":""}"#,
+        r#"{"encrypt":"!"}"#,
+        r#"{"encrypt":"AAAA"}"#,
+        r#"{"encrypt":7}"#,
+        r#"{"encrypt":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#,
+    ] {
+        let reply = post(&proxy, body, vec![]).await;
+        assert_eq!(reply.status, 401, "{body}: {}", reply.text());
+    }
+    backend.assert_untouched();
+}

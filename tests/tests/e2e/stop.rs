@@ -1,0 +1,171 @@
+//! The end of a proxy, and a start that fails: whole answers, and an honest exit code.
+
+use std::time::Duration;
+
+use weir_tests::backend::{Answer, Backend};
+use weir_tests::client::{Ask, Client};
+use weir_tests::raw::Raw;
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+#[tokio::test]
+async fn an_idle_proxy_is_gone_at_once() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    // Idle connections do not hold it either: one fresh, one that had its answer, one of HTTP/2.
+    let _fresh = Raw::connect(proxy.address()).await;
+    let mut used = Client::h1(proxy.address()).await;
+    assert_eq!(used.ask(Ask::get("/")).await.status, 200);
+    let mut two = Client::h2(proxy.address()).await;
+    assert_eq!(two.ask(Ask::get("/")).await.status, 200);
+    let started = weir::clock::now();
+    proxy.sigterm();
+    let exit = proxy.wait_exit(Duration::from_secs(10)).await;
+    let lasted = started.elapsed();
+    assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
+    assert!(lasted < Duration::from_secs(1), "{lasted:?}");
+    assert!(used.closed().await);
+}
+
+#[tokio::test]
+async fn a_running_stream_ends_whole() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut streams = Vec::new();
+    for two in [false, true] {
+        let mut client = if two {
+            Client::h2(proxy.address()).await
+        } else {
+            Client::h1(proxy.address()).await
+        };
+        let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
+            let mut call = backend.call().await;
+            call.begin_events().await;
+            call
+        });
+        call.word("before").await;
+        live.until("before").await;
+        streams.push((client, live, call));
+    }
+    proxy.sigterm();
+    let address = proxy.address();
+    wait::eventually("new connections to be refused", wait::PATIENCE, || {
+        std::net::TcpStream::connect(address).is_err()
+    })
+    .await;
+    assert!(
+        proxy.process().exit().is_none(),
+        "gone with streams running"
+    );
+    let mut ids = Vec::new();
+    for (_client, mut live, mut call) in streams {
+        call.word("after").await;
+        live.until("after").await;
+        call.end_chat(2).await;
+        ids.push(live.header("x-request-id").expect("an id").to_owned());
+        let rest = live.rest().await.expect("a clean end");
+        assert!(rest.ends_with(b"data: [DONE]\n\n"));
+    }
+    let exit = proxy.wait_exit(Duration::from_secs(5)).await;
+    assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
+    for id in ids {
+        let event = proxy.event(&id).await;
+        assert!(event.get("error_code").is_none(), "{event}");
+        assert_eq!(event["gen_ai"]["usage"]["output_tokens"], 2);
+    }
+}
+
+#[tokio::test]
+async fn a_client_with_a_connection_is_told_to_close_it() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write("GET /last HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+        .await;
+    let call = backend.call().await;
+    proxy.sigterm();
+    wait::within("draining", wait::PATIENCE, async {
+        while proxy.admin_get("/readyz").await.status != 503 {
+            wait::tick().await;
+        }
+    })
+    .await;
+    call.answer(Answer::chat("the last")).await;
+    let answer = raw.answer().await;
+    assert_eq!(answer.status, 200);
+    let connection = answer.header("connection").unwrap_or_default();
+    assert!(connection.eq_ignore_ascii_case("close"), "{connection:?}");
+    assert!(raw.closes_within(wait::PATIENCE).await);
+    assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_outlasts_the_drain_is_cut_and_recorded() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend)
+        .top("shutdown: {drain: 1s}")
+        .start()
+        .await;
+    let mut client = Client::h1(proxy.address()).await;
+    let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
+        let mut call = backend.call().await;
+        call.begin_events().await;
+        call
+    });
+    call.word("first").await;
+    live.until("first").await;
+    let id = live.header("x-request-id").expect("an id").to_owned();
+    // Another has not even its head.
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write("GET /waits HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+        .await;
+    let _waits = backend.call().await;
+    let started = weir::clock::now();
+    proxy.sigterm();
+    let exit = proxy.wait_exit(Duration::from_secs(10)).await;
+    let lasted = started.elapsed();
+    assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
+    assert!(
+        (Duration::from_millis(900)..Duration::from_secs(3)).contains(&lasted),
+        "{lasted:?}"
+    );
+    live.rest().await.expect_err("a cut");
+    proxy.event(&id).await;
+    let events = proxy.events_when(2).await;
+    assert!(events.iter().any(|event| event["url"]["path"] == "/waits"));
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_an_error_at_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its number").to_string();
+    let backend = Backend::echo().await;
+    for setup in [
+        Setup::open(&backend).listen(&address),
+        Setup::open(&backend).admin_address(&address),
+    ] {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let started = weir::clock::now();
+        let process = setup.spawn(directory.path());
+        let ended = process.finished(wait::PATIENCE).await;
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&address), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("weir: ready"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[tokio::test]
+async fn a_missing_certificate_is_an_error_at_start() {
+    let backend = Backend::echo().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let authority = weir_tests::certs::Authority::new();
+    let files = authority.issue(directory.path());
+    std::fs::remove_file(&files.key).expect("removed");
+    let process = Setup::open(&backend).tls(&files).spawn(directory.path());
+    let ended = process.finished(wait::PATIENCE).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("tls.key"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
