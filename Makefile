@@ -30,7 +30,7 @@ fmt: ## format the code
 	@cargo fmt
 
 bench: ## compare weir with a bare pingora proxy and nginx; writes target/bench/report.json
-	@build/setup.sh build
+	@build/setup.sh bench
 	@bench/run $(ARGS)
 
 clean: ## remove what was built and the tools that `make test` fetched

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs what building or testing weir needs and this machine lacks: setup.sh build|test
+# Installs what building or testing weir needs and this machine lacks: setup.sh build|test|bench
 #
 # It prints what it installs. It needs root or sudo for Debian's packages; without either it says
 # what to run and stops. Run again, it finds everything there and does nothing.
 set -eu
 cd "$(dirname "$0")/.."
-purpose=${1:?usage: build/setup.sh build|test}
+purpose=${1:?usage: build/setup.sh build|test|bench}
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -37,6 +37,9 @@ missing_packages() {
     if [ "$purpose" = test ]; then
         has curl || printf 'curl '
         has shellcheck || printf 'shellcheck '
+    fi
+    if [ "$purpose" = bench ]; then
+        has python3 || printf 'python3 '
     fi
 }
 

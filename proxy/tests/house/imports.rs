@@ -8,7 +8,7 @@ use crate::exceptions::{self, Exception};
 use crate::repository::{expect_none, files, read};
 
 /// Rooms that may name the gateway or the app.
-const ABOVE: [&str; 4] = ["main", "app", "gateway", "listener"];
+const ABOVE: [&str; 5] = ["main", "app", "demo", "gateway", "listener"];
 
 /// Rooms that only those above may name.
 const TOP: [&str; 2] = ["app", "gateway"];
@@ -69,13 +69,23 @@ fn named_in(text: &str) -> BTreeSet<String> {
     items
 }
 
-/// The text without comments and without its tests, which stand at the end.
+/// The text without comments and without its tests: a block of them ends the file, what else is only
+/// for tests is one item.
 fn code_of(text: &str) -> String {
-    text.lines()
-        .take_while(|line| line.trim() != "#[cfg(test)]")
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let mut code = String::new();
+    let mut lines = text.lines().map(str::trim_start);
+    while let Some(line) = lines.next() {
+        if line == "#[cfg(test)]" {
+            let item = lines.find(|line| !line.starts_with("#["));
+            if item.is_some_and(|item| item.ends_with('{')) {
+                break;
+            }
+        } else if !line.starts_with("//") {
+            code.push_str(line);
+            code.push('\n');
+        }
+    }
+    code
 }
 
 /// The code without its `use` statements.
@@ -161,10 +171,11 @@ fn rooms_keep_their_walls() {
 
 #[test]
 fn paths_are_read_as_rust_means_them() {
-    let text = "use crate::{cache, limit::{self, Config as Limit}, route::trace::TraceContext};\n\
+    let text = "#[cfg(test)]\nmod tests;\n\
+                use crate::{cache, limit::{self, Config as Limit}, route::trace::TraceContext};\n\
                 // crate::backend::Client is only talked about\n\
                 let a = cache::Key([0; 32]); let b = crate::body::read::<u8>(not_cache::x);\n\
-                #[cfg(test)]\nuse crate::answer::Answer;\n";
+                #[cfg(test)]\nmod more_tests {\n use crate::answer::Answer;\n}\n";
     let expected = [
         "body::read",
         "cache::Key",
