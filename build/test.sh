@@ -5,7 +5,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 top=$PWD
-target=${CARGO_TARGET_DIR:-$top/target}
+target=${CARGO_TARGET_DIR:-target}
+# The tests run in the folder of their crate.
+case $target in /*) ;; *) target=$top/$target ;; esac
 PATH=$PATH:$top/.tools
 export PATH
 
