@@ -9,6 +9,8 @@ use serde_json::Value;
 use crate::markdown::Document;
 use crate::repository::{expect_none, files, read};
 
+/// Shows every key, also those whose feature is not built yet: warnings are to be expected.
+const EVERY_KEY: &str = "deploy/examples/full.yaml";
 const SIDECAR: &str = "deploy/kubernetes/sidecar.yaml";
 const COMPOSE: &str = "deploy/compose.yaml";
 const UNIT: &str = "deploy/systemd/weir.service";
@@ -62,6 +64,7 @@ fn configurations_pass_without_a_warning() {
     let mut findings = Vec::new();
     for (path, text) in examples {
         match weir::config::parse(&text, Path::new(&path), &environment) {
+            Ok(_) if path == EVERY_KEY => {}
             Ok(loaded) => findings.extend(
                 loaded
                     .warnings
