@@ -1,0 +1,38 @@
+# The words of this repository: `make help` lists them.
+# ARGS goes to the program: make run ARGS="--port-base 18080"
+
+ARGS ?=
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# rustup puts cargo here; a shell that has not read its profile since does not know it.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build weir (installing a C compiler and cmake if they lack) and start its demo
+	@build/setup.sh build
+	@cargo build --release --locked -p weir
+	@exec "$(TARGET)/release/weir" demo $(ARGS)
+
+test: ## everything that must hold: format, lints, docs, tests, metrics, scripts
+	@build/test.sh
+
+check: ## the quick part of `make test`: format and lints
+	@build/setup.sh build
+	@cargo fmt --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+
+fmt: ## format the code
+	@cargo fmt
+
+bench: ## compare weir with a bare pingora proxy and nginx; writes target/bench/report.json
+	@build/setup.sh bench
+	@bench/run $(ARGS)
+
+clean: ## remove what was built and the tools that `make test` fetched
+	@cargo clean
+	@rm -rf .tools

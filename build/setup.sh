@@ -1,0 +1,111 @@
+#!/bin/sh
+# Installs what building or testing weir needs and this machine lacks: setup.sh build|test|bench
+#
+# It prints what it installs. It needs root or sudo for Debian's packages; without either it says
+# what to run and stops. Run again, it finds everything there and does nothing.
+set -eu
+cd "$(dirname "$0")/.."
+purpose=${1:?usage: build/setup.sh build|test|bench}
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+need_rust() {
+    if ! has cargo; then
+        say "cargo is missing: install the Rust toolchain with rustup (https://rustup.rs), then run this again"
+        exit 1
+    fi
+    # The version in rust-toolchain.toml; rustup fetches it here if it may.
+    if ! version=$(rustc --version 2>&1); then
+        say "rustc does not run here: $version"
+        exit 1
+    fi
+}
+
+need_component() {
+    if ! cargo "$1" --version >/dev/null 2>&1; then
+        say "cargo $1 is missing: run 'rustup component add $2', then run this again"
+        exit 1
+    fi
+}
+
+# Debian's packages for what is missing, one line.
+missing_packages() {
+    # gcc brings `cc`; libc6-dev its headers. cmake builds zlib-ng, which pingora always links.
+    has cc || printf 'gcc libc6-dev '
+    has cmake || printf 'cmake '
+    if [ "$purpose" = test ]; then
+        has curl || printf 'curl '
+        has shellcheck || printf 'shellcheck '
+    fi
+    if [ "$purpose" = bench ]; then
+        has python3 || printf 'python3 '
+    fi
+}
+
+# Runs a command as root, or fails where nobody may.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif has sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+        sudo "$@"
+    else
+        return 1
+    fi
+}
+
+install_packages() {
+    packages=$1
+    if ! has apt-get; then
+        say "missing: $packages(Debian's names); install them with this system's own, then run this again"
+        exit 1
+    fi
+    if ! as_root true; then
+        say "missing: $packages"
+        say "as root, run: apt-get update && apt-get install -y --no-install-recommends $packages"
+        exit 1
+    fi
+    say "installing Debian's packages: $packages"
+    # A list of some third party that cannot be updated is no reason to stop: the install tells.
+    as_root apt-get update -q >&2 || say "apt-get update failed; trying to install all the same"
+    # shellcheck disable=SC2086 # a list of words
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -q --no-install-recommends $packages >&2
+}
+
+# promtool comes in Debian's package of Prometheus, which would also start a server when installed:
+# so the package is fetched and opened here, and nothing is installed.
+fetch_promtool() {
+    if has promtool || [ -x .tools/promtool ]; then return 0; fi
+    has apt-get && has dpkg-deb || return 1
+    say "fetching promtool out of Debian's package prometheus into .tools/"
+    directory=$(mktemp -d)
+    status=0
+    open_package prometheus "$directory" || status=$?
+    if [ "$status" -eq 0 ]; then
+        mkdir -p .tools
+        mv "$directory/opened/usr/bin/promtool" .tools/promtool
+    fi
+    rm -rf "$directory"
+    return "$status"
+}
+
+open_package() {
+    download_package "$1" "$2" || { as_root apt-get update -q >&2 && download_package "$1" "$2"; } ||
+        return 1
+    dpkg-deb -x "$2/$1"_*.deb "$2/opened"
+}
+
+# Root's downloads are made by a user of apt's own, who may not write into a private directory.
+download_package() {
+    (cd "$2" && apt-get download -q -o APT::Sandbox::User=root "$1" >&2)
+}
+
+need_rust
+packages=$(missing_packages)
+if [ -n "$packages" ]; then install_packages "$packages"; fi
+if [ "$purpose" = test ]; then
+    need_component fmt rustfmt
+    need_component clippy clippy
+    fetch_promtool || say "promtool could not be fetched; what needs it will say so"
+fi

@@ -1,0 +1,85 @@
+#!/bin/sh
+# Everything that must hold, step by step, with the time of each. A step that fails does not hide
+# the ones after it. What cannot run because a tool is missing is skipped aloud and counted; where
+# CI=true it fails.
+set -eu
+cd "$(dirname "$0")/.."
+top=$PWD
+target=${CARGO_TARGET_DIR:-target}
+# The tests run in the folder of their crate.
+case $target in /*) ;; *) target=$top/$target ;; esac
+PATH=$PATH:$top/.tools
+export PATH
+
+passed=0 failed=0 skipped=0 failures=''
+
+step() {
+    name=$1
+    shift
+    printf '\n== %s\n' "$name"
+    started=$(date +%s)
+    # Status 77 is a step's word for "cannot run here".
+    status=0
+    "$@" || status=$?
+    took=$(($(date +%s) - started))
+    if [ "$status" -eq 77 ] && [ "${CI:-}" != true ]; then
+        printf '== %s: SKIPPED after %s s\n' "$name" "$took"
+        skipped=$((skipped + 1))
+    elif [ "$status" -eq 0 ]; then
+        printf '== %s: ok, %s s\n' "$name" "$took"
+        passed=$((passed + 1))
+    else
+        printf '== %s: FAILED with %s after %s s\n' "$name" "$status" "$took"
+        failed=$((failed + 1))
+        failures="$failures $name"
+    fi
+}
+
+# A step that needs a tool: without it the step cannot run.
+with_tool() {
+    tool=$1
+    shift
+    if ! command -v "$tool" >/dev/null 2>&1; then
+        printf '%s is missing\n' "$tool"
+        return 77
+    fi
+    "$@"
+}
+
+# The unit names /usr/local/bin/weir, which need not be there to check it.
+check_unit() {
+    directory=$(mktemp -d)
+    sed 's|/usr/local/bin/weir|/bin/true|' deploy/systemd/weir.service >"$directory/weir.service"
+    status=0
+    systemd-analyze verify "$directory/weir.service" || status=$?
+    rm -rf "$directory"
+    return "$status"
+}
+
+documentation() { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked; }
+
+# The whole workspace at once: one set of features, so nothing is built twice, and the binary that
+# the end-to-end tests start is built on the way.
+tests() {
+    cargo test --workspace --locked --no-run
+    if [ ! -x "$target/debug/weir" ]; then
+        printf 'no binary at %s/debug/weir\n' "$target"
+        return 1
+    fi
+    WEIR_BIN="$target/debug/weir" cargo test --workspace --locked --no-fail-fast
+}
+
+build/setup.sh test
+step format cargo fmt --check
+step lints cargo clippy --workspace --all-targets --locked -- -D warnings
+step documentation documentation
+step tests tests
+step metrics with_tool promtool build/check-metrics.sh "$target/debug/weir"
+step scripts with_tool shellcheck shellcheck .ci/run build/*.sh
+step unit with_tool systemd-analyze check_unit
+
+printf '\nsteps: %s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
+if [ "$failed" -gt 0 ]; then
+    printf 'failed:%s\n' "$failures"
+    exit 1
+fi

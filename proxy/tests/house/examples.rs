@@ -1,0 +1,186 @@
+//! What a person copies out of the repository works: configurations, commands, deployments.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::markdown::Document;
+use crate::repository::{expect_none, files, read};
+
+/// Shows every key, also those whose feature is not built yet: warnings are to be expected.
+const EVERY_KEY: &str = "deploy/examples/full.yaml";
+const SIDECAR: &str = "deploy/kubernetes/sidecar.yaml";
+const COMPOSE: &str = "deploy/compose.yaml";
+const UNIT: &str = "deploy/systemd/weir.service";
+
+/// The secrets of an example; what has a fallback is left to it.
+fn environment(name: &str) -> Option<String> {
+    let secret = ["_KEY", "_SECRET", "_TOKEN"];
+    let is_secret = secret.iter().any(|ending| name.ends_with(ending));
+    is_secret.then(|| format!("a value of {name} that nobody else has"))
+}
+
+/// The documents of a YAML file.
+fn yaml(path: &str) -> Vec<Value> {
+    let text = read(path);
+    let documents = text.split("\n---\n");
+    documents
+        .map(|text| serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{path}: {error}")))
+        .collect()
+}
+
+/// The configuration in the sidecar's ConfigMap.
+fn sidecar_configuration() -> String {
+    let documents = yaml(SIDECAR);
+    let text = documents[0]["data"]["weir.yaml"].as_str();
+    text.expect("the ConfigMap holds weir.yaml").to_owned()
+}
+
+fn drain_of(text: &str, name: &str) -> Duration {
+    let loaded = weir::config::parse(text, Path::new(name), &environment);
+    loaded
+        .unwrap_or_else(|mistakes| panic!("{name}:\n{mistakes}"))
+        .config
+        .drain
+}
+
+#[test]
+fn configurations_pass_without_a_warning() {
+    let mut examples: Vec<_> = files("deploy/examples", &["yaml"])
+        .into_iter()
+        .map(|path| (path.clone(), read(&path)))
+        .collect();
+    examples.push((SIDECAR.to_owned(), sidecar_configuration()));
+    for path in files("", &["md"]) {
+        let text = read(&path);
+        let blocks = Document::read(&text).blocks.into_iter();
+        let yaml = blocks.filter(|block| block.language == "yaml");
+        examples.extend(yaml.map(|block| (path.clone(), block.text)));
+    }
+    assert!(examples.len() >= 4, "found {} examples", examples.len());
+
+    let mut findings = Vec::new();
+    for (path, text) in examples {
+        match weir::config::parse(&text, Path::new(&path), &environment) {
+            Ok(_) if path == EVERY_KEY => {}
+            Ok(loaded) => findings.extend(
+                loaded
+                    .warnings
+                    .iter()
+                    .map(|warning| format!("{path}: {warning}")),
+            ),
+            Err(mistakes) => findings.push(mistakes.to_string()),
+        }
+    }
+    expect_none(&findings);
+}
+
+#[test]
+fn the_short_configuration_has_ten_lines() {
+    for path in ["README.md", "README.zh-CN.md"] {
+        let text = read(path);
+        let blocks = Document::read(&text).blocks.into_iter();
+        let lengths: Vec<_> = blocks
+            .filter(|block| block.language == "yaml")
+            .map(|block| block.text.lines().count())
+            .collect();
+        assert_eq!(lengths, [10], "{path}");
+    }
+}
+
+#[test]
+fn whoever_stops_weir_waits_longer_than_it_drains() {
+    let drain = drain_of(&sidecar_configuration(), SIDECAR);
+    let pod = &yaml(SIDECAR)[1]["spec"]["template"]["spec"];
+    let grace_s = pod["terminationGracePeriodSeconds"].as_u64();
+    let wait_s: u64 = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1]
+        .as_str()
+        .and_then(|seconds| seconds.parse().ok())
+        .expect("weir waits before it is told to stop");
+    assert!(Duration::from_secs(grace_s.expect("a grace period") - wait_s) > drain);
+
+    // Compose and systemd use the default, as the example does.
+    let drain = drain_of(&read("deploy/examples/minimal.yaml"), "minimal.yaml");
+    let grace = &yaml(COMPOSE)[0]["services"]["weir"]["stop_grace_period"];
+    let grace_s = grace.as_str().and_then(|text| text.strip_suffix('s'));
+    let grace_s: u64 = grace_s
+        .and_then(|text| text.parse().ok())
+        .expect("whole seconds");
+    assert!(Duration::from_secs(grace_s) > drain);
+
+    let unit = read(UNIT);
+    let timeout_s: u64 = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("TimeoutStopSec="))
+        .and_then(|text| text.parse().ok())
+        .expect("whole seconds");
+    assert!(Duration::from_secs(timeout_s) > drain);
+}
+
+/// What `weir` prints when asked for help.
+fn help(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(arguments)
+        .arg("--help")
+        .output()
+        .expect("weir starts");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The words of each call of `weir` in a document: after its name, up to a comment or a pipe.
+fn calls(document: &Document<'_>) -> Vec<Vec<String>> {
+    let spans = document.code_spans().into_iter().map(str::to_owned);
+    let lines = document.commands().into_iter().chain(spans);
+    lines
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let called = words.next()?.rsplit('/').next()? == "weir";
+            let ends = |word: &&str| !matches!(*word, "#" | "|" | ">" | "&&");
+            called.then(|| words.take_while(ends).map(str::to_owned).collect())
+        })
+        .filter(|words: &Vec<_>| !words.is_empty())
+        .collect()
+}
+
+#[test]
+fn commands_and_their_flags_exist() {
+    let known = help(&[]);
+    let mut seen = 0;
+    let mut findings = Vec::new();
+    for path in files("", &["md"]) {
+        let text = read(&path);
+        for call in calls(&Document::read(&text)) {
+            seen += 1;
+            let command = call[0].as_str();
+            let listed = known
+                .lines()
+                .any(|line| line.split_whitespace().next() == Some(command));
+            if !listed {
+                findings.push(format!("{path}: there is no command weir {command}"));
+                continue;
+            }
+            let flags = help(&[command]);
+            let unknown = call
+                .iter()
+                .filter(|word| word.starts_with("--") && !flags.contains(word.as_str()));
+            findings.extend(unknown.map(|flag| format!("{path}: weir {command} has no {flag}")));
+        }
+    }
+    assert!(seen > 4, "the documents call weir {seen} times");
+    expect_none(&findings);
+}
+
+#[test]
+fn deployments_start_what_exists() {
+    let listed = help(&[]);
+    let pod = &yaml(SIDECAR)[1]["spec"]["template"]["spec"]["containers"];
+    let compose = &yaml(COMPOSE)[0]["services"]["assistant"]["command"];
+    for arguments in [&pod[0]["args"], &pod[1]["args"], compose] {
+        let command = arguments[0].as_str().expect("a command");
+        assert!(listed.contains(command), "no command weir {command}");
+        let flag = arguments[1].as_str().expect("a flag");
+        assert!(help(&[command]).contains(flag), "weir {command} {flag}");
+    }
+}
