@@ -1,0 +1,166 @@
+"""What was measured, as a table for people and as target/bench/report.json."""
+
+import datetime
+import platform
+import re
+import statistics
+import subprocess
+from pathlib import Path
+
+from measure import CASES, Case, Sample
+from subjects import which
+
+SUBJECTS = ["bare_pingora", "nginx", "weir"]
+MIB = 1024
+IDLE_MIB_MAX = 40
+LOADED_MIB_MAX = 64
+# What configs/weir-all.yaml gives the cache of answers; it is allowed on top.
+CACHE_MIB = 32
+
+
+def spread(values: list[float], digits: int) -> dict[str, float]:
+    return {
+        "min": round(min(values), digits),
+        "median": round(statistics.median(values), digits),
+        "max": round(max(values), digits),
+    }
+
+
+def subject_figures(samples: list[Sample]) -> dict:
+    return {
+        "us_per_request": {**spread([s.us_per_request for s in samples], 2),
+                           "rounds": [round(s.us_per_request, 2) for s in samples]},
+        "requests_per_s": spread([s.requests_per_s for s in samples], 0),
+        "processor_busy": spread([s.busy for s in samples], 3),
+        "resident_mib": {"idle": round(max(s.idle_kib for s in samples) / MIB, 1),
+                         "loaded": round(max(s.loaded_kib for s in samples) / MIB, 1)},
+    }
+
+
+def ratios(samples: dict[str, list[Sample]], subject: str) -> dict[str, float] | None:
+    """A subject's cost over bare pingora's, pair by pair within each round."""
+    if not samples.get(subject) or not samples.get("bare_pingora"):
+        return None
+    pairs = zip(samples[subject], samples["bare_pingora"], strict=True)
+    return spread([one.us_per_request / bare.us_per_request for one, bare in pairs], 3)
+
+
+def case_figures(case: Case, samples: dict[str, list[Sample]]) -> dict:
+    weir = ratios(samples, "weir")
+    return {
+        "title": case.title,
+        "subjects": {subject: subject_figures(of) for subject, of in samples.items() if of},
+        "ratio_weir_to_bare": weir,
+        "ratio_nginx_to_bare": ratios(samples, "nginx"),
+        "target_ratio_max": case.target,
+        "ok": None if weir is None else weir["median"] <= case.target,
+    }
+
+
+def memory_figures(cases: dict) -> dict | None:
+    resident = [case["subjects"]["weir"]["resident_mib"] for case in cases.values() if "weir" in case["subjects"]]
+    if not resident:
+        return None
+    idle, loaded = max(r["idle"] for r in resident), max(r["loaded"] for r in resident)
+    loaded_max = LOADED_MIB_MAX + CACHE_MIB
+    return {
+        "idle_mib": idle, "idle_mib_max": IDLE_MIB_MAX, "loaded_mib": loaded, "loaded_mib_max": loaded_max,
+        "ok": idle <= IDLE_MIB_MAX and loaded <= loaded_max,
+    }
+
+
+def latency_figures(rate: int, rounds: dict[str, list[dict]]) -> dict:
+    """What each subject adds to the backend's own P50 and P99, pair by pair within each round."""
+    figures: dict = {"requests_per_s": rate, "direct": {}, "added": {}}
+    for key in ("p50_us", "p99_us"):
+        direct = [r[key] for r in rounds["direct"]]
+        figures["direct"][key] = spread(direct, 1)
+        for subject, results in rounds.items():
+            if subject != "direct" and results:
+                added = [r[key] - d for r, d in zip(results, direct, strict=True)]
+                figures["added"].setdefault(subject, {})[key] = spread(added, 1)
+    weir, bare = figures["added"].get("weir"), figures["added"].get("bare_pingora")
+    both = weir and bare
+    figures["ok"] = all(weir[k]["median"] <= bare[k]["median"] for k in ("p50_us", "p99_us")) if both else None
+    return figures
+
+
+def first_line(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return "unknown"
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return lines[0].strip() if lines else "unknown"
+
+
+def locked_version(root: Path, package: str) -> str:
+    found = re.search(rf'name = "{package}"\nversion = "([^"]+)"', (root / "Cargo.lock").read_text())
+    return found.group(1) if found else "unknown"
+
+
+def machine() -> dict:
+    models = re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
+    return {
+        "processor": models[0] if models else platform.machine(),
+        "processors": len(models),
+        "memory_mib": int(memory.group(1)) // MIB if memory else None,
+        "kernel": platform.release(),
+    }
+
+
+def header(root: Path, settings: dict) -> dict:
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": {
+            "weir": locked_version(root, "weir"),
+            "commit": first_line(["git", "-C", str(root), "describe", "--always", "--dirty"]),
+            "pingora": locked_version(root, "pingora"),
+            "rustc": first_line(["rustc", "--version"]),
+            "nginx": first_line([which("nginx"), "-v"]).removeprefix("nginx version: "),
+            "wrk": first_line([which("wrk"), "-v"]).split(" Copyright")[0],
+        },
+        "settings": settings,
+    }
+
+
+def verdict(ok: bool | None) -> str:
+    return "not measured" if ok is None else "ok" if ok else "NOT OK"
+
+
+def three(figures: dict | None, digits: int, sign: str = "") -> str:
+    if figures is None:
+        return "-"
+    return " / ".join(f"{figures[key]:{sign}.{digits}f}" for key in ("min", "median", "max"))
+
+
+def table(report: dict) -> str:
+    names = [case.name for case in CASES if case.name in report["cases"]]
+    lines = ["processor time a request in us: min / median / max of the rounds; ratio: pair by pair in a round", ""]
+    row = "{:<28} {:>21} {:>21} {:>21} {:>19} {:>8} {:>7}"
+    lines.append(row.format("", "bare pingora", "nginx, JSON log", "weir", "weir/bare", "target", "").rstrip())
+    for name in names:
+        case = report["cases"][name]
+        costs = [case["subjects"].get(subject, {}).get("us_per_request") for subject in SUBJECTS]
+        ratio, target = case["ratio_weir_to_bare"], f"<= {case['target_ratio_max']:.2f}"
+        cells = [*(three(cost, 1) for cost in costs), three(ratio, 2), target, verdict(case["ok"]) if ratio else ""]
+        lines.append(row.format(case["title"], *cells).rstrip())
+    if memory := report.get("memory"):
+        lines += [
+            "",
+            f"resident memory of weir: idle {memory['idle_mib']} MiB (<= {memory['idle_mib_max']}), under load "
+            f"{memory['loaded_mib']} MiB (<= {memory['loaded_mib_max']}, {CACHE_MIB} of it the cache): "
+            f"{verdict(memory['ok'])}",
+        ]
+    if latency := report.get("latency"):
+        rate = latency["requests_per_s"]
+        lines += ["", f"added to the backend's own latency at {rate} requests a second, in us"]
+        for key in ("p50_us", "p99_us"):
+            added = ", ".join(f"{subject} {three(of[key], 0, '+')}" for subject, of in latency["added"].items())
+            lines.append(f"  {key[:3].upper()}: backend {three(latency['direct'][key], 0)}, {added}")
+        lines.append(f"  weir adds no more than bare pingora: {verdict(latency['ok'])}")
+    for problem in report["problems"]:
+        lines += ["", f"could not run: {problem}"]
+    return "\n".join(lines)

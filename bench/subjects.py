@@ -1,0 +1,183 @@
+"""The processes that are measured: how each is started on its processor, read and stopped."""
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pool import SECRET
+
+HERE = Path(__file__).resolve().parent
+START_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 5.0
+
+
+class CouldNotRun(Exception):
+    """Something that the comparison needs is missing or did not work."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Process:
+    """One running process, with its children as one: processor time and memory are of them all."""
+
+    child: subprocess.Popen
+    port: int
+    log: Path
+    stop_signal: int = signal.SIGTERM
+    events: Path | None = None
+    pids: list[int] = field(default_factory=list)
+
+    def wait_until_listening(self, name: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self.child.poll() is not None:
+                break
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
+            except OSError:
+                time.sleep(0.02)
+                continue
+            children = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split()
+            self.pids = [self.child.pid, *map(int, children)]
+            return
+        self.stop()
+        raise CouldNotRun(f"{name} did not listen on 127.0.0.1:{self.port}: {last_lines(self.log)}")
+
+    def cpu_ns(self) -> int:
+        """User and system time of all threads, also of those that ended.
+
+        The same sum as utime + stime of /proc/PID/stat, from the clock that does not count in ticks of
+        10 ms: a process's processor clock is numbered from its id (clock_getcpuclockid(3)).
+        """
+        try:
+            return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in self.pids)
+        except OSError:
+            raise CouldNotRun(f"it ended under the load: {last_lines(self.log)}") from None
+
+    def memory_kib(self, name: str) -> int:
+        """`VmRSS` (resident now) or `VmHWM` (the most that ever was)."""
+        total = 0
+        for pid in self.pids:
+            try:
+                status = Path(f"/proc/{pid}/status").read_text()
+            except OSError:
+                raise CouldNotRun(f"it ended under the load: {last_lines(self.log)}") from None
+            # A process that has ended but was not waited for has no memory lines.
+            total += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{name}:"))
+        return total
+
+    def stop(self) -> None:
+        if self.child.poll() is None:
+            self.child.send_signal(self.stop_signal)
+            try:
+                self.child.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait()
+
+    def recorded_events(self) -> int:
+        if self.events is None:
+            return 0
+        total = 0
+        for path in self.events.parent.iterdir():
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    total += block.count(b"\n")
+        return total
+
+
+def last_lines(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines()[-5:]
+    return " | ".join(lines) if lines else "it said nothing"
+
+
+class Bench:
+    """Where the binaries are, on which processor what runs, and the backend that all subjects ask."""
+
+    def __init__(self, binaries: Path, run: Path):
+        processors = sorted(os.sched_getaffinity(0))
+        if len(processors) < 2:
+            raise CouldNotRun("two processors are needed: one for the subject, one for load and backend")
+        self.load_cpu, self.subject_cpu = processors[0], processors[1]
+        self.binaries, self.run = binaries, run
+        self.backend: Process | None = None
+
+    def start(self, name: str, command: list[str], cpu: int, port: int, environment=None, **rest) -> Process:
+        log = self.run / f"{name}.log"
+        with log.open("wb") as output:
+            child = subprocess.Popen(
+                ["taskset", "-c", str(cpu), *command],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(environment or {})},
+            )
+        process = Process(child, port, log, **rest)
+        process.wait_until_listening(name)
+        return process
+
+    def start_backend(self) -> None:
+        port = free_port()
+        command = [str(self.binaries / "examples/bench_backend"), f"127.0.0.1:{port}"]
+        self.backend = self.start("backend", command, self.load_cpu, port)
+
+    def backend_address(self) -> str:
+        return f"127.0.0.1:{self.backend.port}"
+
+    def questions_asked(self) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self.backend.port, timeout=5)
+        connection.request("GET", "/count")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return int("".join(filter(str.isdigit, text)))
+
+    def bare_pingora(self, _config: str) -> Process:
+        port = free_port()
+        command = [str(self.binaries / "examples/bare_pingora"), f"127.0.0.1:{port}", self.backend_address()]
+        # On SIGTERM pingora waits five minutes for connections; there is nothing here to wait for.
+        return self.start("bare_pingora", command, self.subject_cpu, port, stop_signal=signal.SIGKILL)
+
+    def nginx(self, config: str) -> Process:
+        port = free_port()
+        values = {
+            "{run}": str(self.run), "{listen}": f"127.0.0.1:{port}", "{backend}": self.backend_address(),
+            "{buffering}": "off" if config == "stream" else "on", "{user}": "user root;" if os.geteuid() == 0 else "",
+        }
+        text = (HERE / "nginx.conf.template").read_text()
+        for mark, value in values.items():
+            text = text.replace(mark, value)
+        path = self.run / "nginx.conf"
+        path.write_text(text)
+        (self.run / "nginx-access.log").unlink(missing_ok=True)
+        return self.start("nginx", [which("nginx"), "-c", str(path), "-p", str(self.run)], self.subject_cpu, port)
+
+    def weir(self, config: str) -> Process:
+        port = free_port()
+        events = self.run / "events"
+        shutil.rmtree(events, ignore_errors=True)
+        events.mkdir()
+        environment = {
+            "BENCH_LISTEN": f"127.0.0.1:{port}", "BENCH_ADMIN": f"127.0.0.1:{free_port()}",
+            "BENCH_BACKEND": self.backend_address(), "BENCH_SECRET": SECRET,
+            "BENCH_EVENTS": str(events / "events.ndjson"),
+        }
+        path = HERE / "configs" / ("weir-plain.yaml" if config == "plain" else "weir-all.yaml")
+        command = [str(self.binaries / "weir"), "run", "--config", str(path)]
+        recorded = None if config == "plain" else events / "events.ndjson"
+        return self.start("weir", command, self.subject_cpu, port, environment, events=recorded)
+
+
+def which(name: str) -> str:
+    # Debian keeps nginx in /usr/sbin, which an ordinary user's PATH may lack.
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if found is None:
+        raise CouldNotRun(f"{name} is not installed: apt-get install -y wrk nginx-light")
+    return found
