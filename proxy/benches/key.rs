@@ -97,6 +97,7 @@ fn limits(criterion: &mut Criterion) {
         rate: 1_000_000_000,
         period: Duration::from_secs(1),
         burst: 1_000_000_000,
+        clients: Vec::new(),
         by,
     };
     let route = Arc::from("chat");

@@ -16,7 +16,7 @@ use pingora::services::listening::Service;
 use pingora_runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::admin::{Admin, AdminState, Readiness};
+use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
 use crate::backend::Backend;
 use crate::backend::connector::Connect;
 use crate::body::Budget;
@@ -28,8 +28,8 @@ use crate::gateway::passed::Passed;
 use crate::listener::Listener;
 use crate::listener::connections::Connections;
 use crate::listener::tls::Certificates;
-use crate::record::Record;
 use crate::record::metrics::{Gauges, Metrics};
+use crate::record::{FlushOutcome, Record};
 
 mod sockets;
 
@@ -49,7 +49,7 @@ pub struct App {
     runtime: Runtime,
     stop: watch::Sender<bool>,
     connections: Arc<Connections>,
-    readiness: Arc<Readiness>,
+    readiness: Arc<ReadinessFlag>,
     record: Arc<Record>,
     admin_server: Admin,
     drain: Duration,
@@ -82,10 +82,9 @@ impl App {
         // process has chosen already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sockets = Sockets::bind(&config.listen)?;
-        let routes = config.routes.iter().map(|route| (route.name.clone(), route.platform.clone()));
-        let backends = config.backends.iter().map(|backend| backend.name.clone());
-        let metrics = Arc::new(Metrics::new(&routes.collect::<Vec<_>>(), &backends.collect::<Vec<_>>())?);
-        let record = Record::start(&config.events, metrics.clone()).context("cannot record events")?;
+        let metrics = Arc::new(metrics(config)?);
+        let record =
+            Record::start(&config.events, metrics.clone()).context("cannot record events")?;
         let lanes = build_lanes(config);
         let connections = Connections::new(config.limits.connections);
         let gateway = Arc::new(Gateway::new(
@@ -98,28 +97,27 @@ impl App {
             let gateway = gateway.clone();
             Box::new(move || gateway.lanes().cache_bytes())
         });
-        metrics.set_connections_source({
-            let connections = connections.clone();
-            Box::new(move || connections.open() as u64)
-        });
-        let readiness = Arc::new(Readiness::default());
-        let admin_server = Admin::start(
-            &config.admin,
-            AdminState::new(config, metrics.clone(), record.clone(), readiness.clone()),
-        )
-        .with_context(|| format!("cannot listen on {} (admin)", config.admin.address))?;
+        let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
+        let state = AdminState {
+            metrics: metrics.clone(),
+            record: record.clone(),
+            readiness: readiness.clone(),
+            routes: RouteSummary::all(config),
+        };
+        let admin_server = Admin::start(&config.admin, state)
+            .with_context(|| format!("cannot listen on {} (admin)", config.admin.address))?;
         let (stop, stopping) = watch::channel(false);
         let certificates = config
             .listen
             .iter()
             .map(|listen| listen.tls.as_ref().map(Certificates::load).transpose())
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let listener = listener(config, &gateway, &metrics.gauges().clone(), &connections);
+        let listener = listener(config, &gateway, metrics.gauges(), &connections);
         let runtime = Runtime::new_no_steal(workers(), "weir");
         let addresses = sockets.addresses();
         serve(&runtime, listener, sockets, &certificates, stopping.clone())?;
         housekeep(&runtime, gateway, certificates, stopping);
-        readiness.set_ready();
+        readiness.set(Readiness::Ready);
         Ok(App {
             addresses,
             admin: admin_server.address,
@@ -139,18 +137,27 @@ impl App {
         let begun = clock::now();
         let deadline = begun + self.drain;
         let flush = FLUSH_MAX.min(self.drain / 4);
-        self.readiness.set_draining();
+        self.readiness.set(Readiness::Draining);
         // Nobody listens any more only when every service has ended already.
         let _ = self.stop.send(true);
         let until = self.drain.saturating_sub(flush);
-        if tokio::time::timeout(until, self.connections.wait_for_none()).await.is_err() {
-            log::warn!("{} connections did not end in time and are cut", self.connections.open());
+        if tokio::time::timeout(until, self.connections.wait_for_none())
+            .await
+            .is_err()
+        {
+            log::warn!(
+                "{} connections did not end in time and are cut",
+                self.connections.open()
+            );
         }
         let record = self.record;
         let ended = tokio::task::spawn_blocking(move || {
             // Cut requests are recorded when their tasks are dropped.
             self.runtime.shutdown_timeout(Duration::from_millis(200));
-            record.stop(deadline.max(clock::now() + Duration::from_millis(100)));
+            let flushed = record.stop(deadline.max(clock::now() + Duration::from_millis(100)));
+            if flushed == FlushOutcome::TimedOut {
+                log::warn!("some events could not be written down in time");
+            }
             self.admin_server.stop();
         });
         let left = remaining(deadline) + Duration::from_millis(500);
@@ -168,6 +175,20 @@ fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+fn metrics(config: &Config) -> prometheus::Result<Metrics> {
+    let routes: Vec<_> = config
+        .routes
+        .iter()
+        .map(|route| (&*route.name, &*route.platform))
+        .collect();
+    let backends: Vec<_> = config
+        .backends
+        .iter()
+        .map(|backend| &*backend.name)
+        .collect();
+    Metrics::new(&routes, &backends)
+}
+
 fn build_lanes(config: &Config) -> Lanes {
     let connect = Connect::with_system_roots();
     let backends: Vec<_> = config
@@ -181,15 +202,24 @@ fn build_lanes(config: &Config) -> Lanes {
 fn listener(
     config: &Config,
     gateway: &Arc<Gateway>,
-    gauges: &Arc<Gauges>,
+    gauges: &Gauges,
     connections: &Arc<Connections>,
 ) -> Listener {
     let mut conf = ServerConf::default();
     conf.work_stealing = false;
-    conf.upstream_keepalive_pool_size =
-        config.backends.iter().map(|backend| backend.pool_idle_connections).sum();
+    conf.upstream_keepalive_pool_size = config
+        .backends
+        .iter()
+        .map(|backend| backend.pool_idle_connections)
+        .sum();
     let passed = http_proxy(&Arc::new(conf), Passed::new(gauges.clone()));
-    Listener::new(gateway.clone(), Arc::new(passed), connections.clone(), &config.limits)
+    Listener::new(
+        gateway.clone(),
+        Arc::new(passed),
+        connections.clone(),
+        gauges,
+        &config.limits,
+    )
 }
 
 /// Hands the listener and the bound sockets to pingora's service.

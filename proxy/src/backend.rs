@@ -102,7 +102,10 @@ impl Backend {
         let client = client::of_this_worker(self.id, &self.config, &self.connect);
         note.attempts += 1;
         let asked = clock::now();
-        let wait = self.config.first_byte_timeout.min(self.config.total_timeout);
+        let wait = self
+            .config
+            .first_byte_timeout
+            .min(self.config.total_timeout);
         let outcome = pingora::time::timeout(wait, client.request(request)).await;
         let elapsed = clock::now().saturating_duration_since(asked);
         match outcome {
@@ -114,7 +117,11 @@ impl Backend {
             Ok(Err(error)) => Err(self.refusal_of(&error)),
             Err(_) => Err(Refusal::new(
                 ErrorCode::UpstreamTimeout,
-                format!("backend {} sent no answer within {} ms", self.config.name, wait.as_millis()),
+                format!(
+                    "backend {} sent no answer within {} ms",
+                    self.config.name,
+                    wait.as_millis()
+                ),
             )),
         }
     }
@@ -123,7 +130,10 @@ impl Backend {
         let name = &self.config.name;
         if error.is_connect() {
             log::debug!("backend {name}: {error:?}");
-            return Refusal::new(ErrorCode::UpstreamConnect, format!("backend {name} refused the connection or did not take it in time"));
+            return Refusal::new(
+                ErrorCode::UpstreamConnect,
+                format!("backend {name} refused the connection or did not take it in time"),
+            );
         }
         log::debug!("backend {name}: {error:?}");
         Refusal::new(

@@ -147,7 +147,10 @@ pub async fn read(
         }),
         Ok(Err(unread)) => Err(unread),
         Err(_) => {
-            let detail = format!("the whole body must arrive within {} ms", timeout.as_millis());
+            let detail = format!(
+                "the whole body must arrive within {} ms",
+                timeout.as_millis()
+            );
             Err(Refusal::new(ErrorCode::BodyTimeout, detail).into())
         }
     }
@@ -175,7 +178,11 @@ async fn gather(
         if length > bytes_max {
             return Err(too_large(bytes_max).into());
         }
-        booking.grow_to(length.next_multiple_of(STEP_BYTES).min(bytes_max.max(length)))?;
+        booking.grow_to(
+            length
+                .next_multiple_of(STEP_BYTES)
+                .min(bytes_max.max(length)),
+        )?;
         all.extend_from_slice(&bytes);
         pieces += 1;
         piece = next(session).await?;

@@ -26,7 +26,11 @@ impl Ports {
     #[must_use]
     pub fn new(base: Option<u16>) -> Self {
         match base {
-            None => Ports { proxy: 8080, admin: 8081, assistant: 8000 },
+            None => Ports {
+                proxy: 8080,
+                admin: 8081,
+                assistant: 8000,
+            },
             Some(base) => Ports {
                 proxy: base,
                 admin: base.saturating_add(1),
@@ -58,9 +62,9 @@ pub fn config(ports: &Ports) -> anyhow::Result<Loaded> {
 /// Its address is in use.
 pub async fn start_assistant(ports: &Ports) -> anyhow::Result<JoinHandle<()>> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.assistant));
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address} (assistant); try --port-base 18080"))?;
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} (assistant); try --port-base 18080")
+    })?;
     let serving = assistant::serve(
         assistant::Options::default(),
         listener,
@@ -73,7 +77,9 @@ pub async fn start_assistant(ports: &Ports) -> anyhow::Result<JoinHandle<()>> {
 /// program is called.
 #[must_use]
 pub fn banner(ports: &Ports, program: &Path) -> String {
-    ports.fill(BANNER).replace("{weir}", &program.display().to_string())
+    ports
+        .fill(BANNER)
+        .replace("{weir}", &program.display().to_string())
 }
 
 #[cfg(test)]

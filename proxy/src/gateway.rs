@@ -27,7 +27,7 @@ use crate::clock;
 use crate::exchange::{Exchange, Recorder, Stage};
 use crate::limit::concurrency::Permit;
 use crate::listener::Connection;
-use crate::record::metrics::Gauges;
+use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::signature::PlatformAnswer;
 
@@ -37,6 +37,7 @@ pub(crate) mod checks;
 pub mod lane;
 pub mod passed;
 
+use checks::Remembered;
 use lane::{Lane, Lanes};
 
 /// The way of all requests: built once from a checked configuration.
@@ -44,7 +45,7 @@ pub struct Gateway {
     lanes: Lanes,
     budget: Arc<body::Budget>,
     recorder: Arc<dyn Recorder>,
-    gauges: Arc<Gauges>,
+    gauges: Gauges,
 }
 
 /// How the serving of a request ended, for whoever holds its connection.
@@ -64,6 +65,7 @@ pub(crate) struct Passage {
     pub(crate) exchange: Exchange,
     pub(crate) lane: Arc<Lane>,
     pub(crate) connection: Connection,
+    pub(crate) remembered: Option<Remembered>,
     pub(crate) _permit: Option<Permit>,
 }
 
@@ -102,9 +104,14 @@ impl Gateway {
         lanes: Lanes,
         budget: Arc<body::Budget>,
         recorder: Arc<dyn Recorder>,
-        gauges: Arc<Gauges>,
+        gauges: Gauges,
     ) -> Self {
-        Gateway { lanes, budget, recorder, gauges }
+        Gateway {
+            lanes,
+            budget,
+            recorder,
+            gauges,
+        }
     }
 
     /// The lanes, for what looks after them on a timer.
@@ -122,15 +129,24 @@ impl Gateway {
         started: Instant,
         stopping: &ShutdownWatch,
     ) -> Served {
-        let _in_flight = self.gauges.enter();
+        let _in_flight = Counted::on(&self.gauges.in_flight);
         let mut exchange = self.begin(connection.peer, started);
-        let way = self.carry(session, &mut exchange, connection).await;
+        let mut remembered = None;
+        let way = self
+            .carry(session, &mut exchange, connection, &mut remembered)
+            .await;
         if *stopping.borrow() {
             session.set_keepalive(None);
         }
         let delivered = match way {
             Ok(Way::Pass(lane, permit)) => {
-                return Served::Pass(Passage { exchange, lane, connection, _permit: permit });
+                return Served::Pass(Passage {
+                    exchange,
+                    lane,
+                    connection,
+                    remembered,
+                    _permit: permit,
+                });
             }
             Ok(Way::Answered(delivered)) => delivered,
             Err(Stop::Refused(refusal)) => {
@@ -144,7 +160,11 @@ impl Gateway {
             Err(Stop::Platform(told)) => local::platform(session, &mut exchange, told).await,
             Err(Stop::ClientLeft) => Delivered::ClientLeft,
         };
-        settle(&mut exchange, delivered)
+        let served = settle(&mut exchange, delivered);
+        if let Some(remembered) = remembered {
+            remembered.settle(exchange.status);
+        }
+        served
     }
 
     /// The way of a carried request.
@@ -153,6 +173,7 @@ impl Gateway {
         session: &mut ServerSession,
         exchange: &mut Exchange,
         connection: Connection,
+        remembered: &mut Option<Remembered>,
     ) -> Result<Way, Stop> {
         // route
         let lane = self.route(session, exchange, connection)?;
@@ -160,17 +181,16 @@ impl Gateway {
         exchange.timing.lap(Stage::Route, clock::now());
 
         if lane.passes(session) {
-            return self.check_passed(lane, session, exchange);
+            return self.check_passed(lane, session, exchange, remembered);
         }
 
         // body
         let route = &lane.config;
-        let body =
-            body::read(session, route.body_bytes, route.body_timeout, &self.budget).await?;
+        let body = body::read(session, route.body_bytes, route.body_timeout, &self.budget).await?;
         note_body(exchange, &body);
 
         // signature
-        checks::verify(&lane, session, exchange, &body.bytes)?;
+        *remembered = checks::verify(&lane, session, exchange, &body.bytes)?;
         exchange.timing.lap(Stage::Signature, clock::now());
 
         // limit
@@ -211,8 +231,9 @@ impl Gateway {
         lane: Arc<Lane>,
         session: &ServerSession,
         exchange: &mut Exchange,
+        remembered: &mut Option<Remembered>,
     ) -> Result<Way, Stop> {
-        checks::verify(&lane, session, exchange, &[])?;
+        *remembered = checks::verify(&lane, session, exchange, &[])?;
         exchange.timing.lap(Stage::Signature, clock::now());
         checks::admit(&lane, session, exchange)?;
         let permit = checks::enter(&lane)?;
@@ -221,7 +242,12 @@ impl Gateway {
     }
 
     fn begin(&self, peer: IpAddr, started: Instant) -> Exchange {
-        Exchange::begin(started, peer, self.lanes.default_platform.clone(), self.recorder.clone())
+        Exchange::begin(
+            started,
+            peer,
+            self.lanes.default_platform.clone(),
+            self.recorder.clone(),
+        )
     }
 
     /// Refuses a request whose head could not be read; `bytes` is what came of it.
@@ -233,7 +259,7 @@ impl Gateway {
         refusal: Refusal,
         started: Instant,
     ) {
-        let _in_flight = self.gauges.enter();
+        let _in_flight = Counted::on(&self.gauges.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         arrival::sketch(&mut exchange, bytes);
         session.set_keepalive(None);
@@ -260,7 +286,9 @@ impl Keeping {
         Some(Keeping {
             key,
             status: response.status().as_u16(),
-            headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            headers: headers
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
         })
     }
 

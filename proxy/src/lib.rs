@@ -15,15 +15,15 @@ pub mod exchange;
 pub mod gateway;
 pub mod refusal;
 
-pub mod listener;
-pub mod route;
-pub mod body;
-pub mod signature;
-pub mod limit;
-pub mod cache;
-pub mod backend;
 pub mod answer;
+pub mod backend;
+pub mod body;
+pub mod cache;
+pub mod limit;
+pub mod listener;
 pub mod record;
+pub mod route;
+pub mod signature;
 
 pub mod admin;
 pub mod assistant;

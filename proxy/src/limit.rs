@@ -44,6 +44,8 @@ pub struct Config {
     /// How many at once.
     pub burst: u32,
     pub by: By,
+    /// The verified clients it holds for; empty: for every request.
+    pub clients: Vec<Arc<str>>,
 }
 
 /// What a limit counts by.
@@ -206,6 +208,9 @@ impl<C: Clock> Limits<C> {
     fn ask_all(&self, limiters: &[Limiter<C>], subject: &Subject<'_>) -> Decision {
         let mut nearest: Option<(&Limiter<C>, u32, Duration)> = None;
         for (position, limiter) in limiters.iter().enumerate() {
+            if !limiter.holds_for(subject.client) {
+                continue;
+            }
             match limiter.ask(self.key(&limiter.by, subject)) {
                 Verdict::Admitted {
                     remaining,
@@ -222,7 +227,8 @@ impl<C: Clock> Limits<C> {
                     retry_after,
                     until_whole,
                 } => {
-                    for asked in &limiters[..position] {
+                    let asked = limiters[..position].iter();
+                    for asked in asked.filter(|asked| asked.holds_for(subject.client)) {
                         asked.give_back(self.key(&asked.by, subject));
                     }
                     return Decision::Limited {

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::config::Limits;
 use crate::gateway::passed::Passed;
 use crate::gateway::{Gateway, Passage, Served};
+use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
 
 pub mod connections;
@@ -48,6 +49,7 @@ pub(crate) struct Connection {
 pub struct Listener {
     http: Arc<Http>,
     connections: Arc<Connections>,
+    gauges: Gauges,
     limits: Limits,
 }
 
@@ -64,6 +66,7 @@ impl Listener {
         gateway: Arc<Gateway>,
         passed: Arc<HttpProxy<Passed>>,
         connections: Arc<Connections>,
+        gauges: &Gauges,
         limits: &Limits,
     ) -> Self {
         let mut options = HttpServerOptions::default();
@@ -77,6 +80,7 @@ impl Listener {
                 header_bytes: limits.header_bytes,
             }),
             connections,
+            gauges: gauges.clone(),
             limits: limits.clone(),
         }
     }
@@ -96,9 +100,12 @@ impl ServerApp for Listener {
                 "as many connections as limits.connections allows are open",
             )
             .retry_after(1);
-            self.http.refuse_head(stream, connection, &[], refusal).await;
+            self.http
+                .refuse_head(stream, connection, &[], refusal)
+                .await;
             return None;
         };
+        let _counted = Counted::on(&self.gauges.connections);
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             return self.http.process_new(stream, shutdown).await;
         }
@@ -118,8 +125,15 @@ impl Listener {
         };
         let idle = self.limits.idle_timeout;
         loop {
-            let head =
-                head::read(&mut stream, behind, expect, &self.limits, idle, &mut stopping).await;
+            let head = head::read(
+                &mut stream,
+                behind,
+                expect,
+                &self.limits,
+                idle,
+                &mut stopping,
+            )
+            .await;
             expect = Expect::Http1;
             let (bytes, end) = match head {
                 Head::Complete { bytes, end } => (bytes, end),
@@ -127,10 +141,17 @@ impl Listener {
                 Head::Http2(bytes) => return self.http2(stream, &bytes, shutdown).await,
                 other => {
                     let (bytes, refusal) = refusal_of(other, &self.limits);
-                    return self.http.refuse_head(stream, connection, &bytes, refusal).await;
+                    return self
+                        .http
+                        .refuse_head(stream, connection, &bytes, refusal)
+                        .await;
                 }
             };
-            match self.http.http1_request(stream, connection, bytes, end, shutdown).await {
+            match self
+                .http
+                .http1_request(stream, connection, bytes, end, shutdown)
+                .await
+            {
                 Some((next, rest)) => (stream, behind) = (next, rest),
                 None => return,
             }
@@ -171,11 +192,17 @@ impl Http {
         session.set_pipelined_prefix(bytes);
         if let Err(error) = session.read_request().await {
             let refusal = refusal_of_parser(&error);
-            self.gateway.refuse_unread(&mut session, connection, &[], refusal, started).await;
+            self.gateway
+                .refuse_unread(&mut session, connection, &[], refusal, started)
+                .await;
             linger(session).await;
             return None;
         }
-        match self.gateway.serve(&mut session, connection, started, shutdown).await {
+        match self
+            .gateway
+            .serve(&mut session, connection, started, shutdown)
+            .await
+        {
             Served::Whole => {
                 let (stream, behind) = session.finish().await.ok()??.into_parts();
                 Some((stream, behind.unwrap_or_default()))
@@ -185,9 +212,10 @@ impl Http {
                 None
             }
             Served::Broken => None,
-            Served::Pass(passage) => {
-                self.pass(session, &behind_head, passage, shutdown).await.map(|s| (s, BytesMut::new()))
-            }
+            Served::Pass(passage) => self
+                .pass(session, &behind_head, passage, shutdown)
+                .await
+                .map(|s| (s, BytesMut::new())),
         }
     }
 
@@ -244,7 +272,11 @@ impl HttpServerApp for Http {
     ) -> Option<ReusedHttpStream> {
         let started = clock::now();
         let connection = Connection::of_session(&session);
-        match self.gateway.serve(&mut session, connection, started, shutdown).await {
+        match self
+            .gateway
+            .serve(&mut session, connection, started, shutdown)
+            .await
+        {
             Served::Whole | Served::Refused => {
                 // An error means that the client is gone; the exchange has been recorded.
                 let _ = session.finish().await;
@@ -283,7 +315,9 @@ impl Connection {
     }
 
     fn of_session(session: &ServerSession) -> Self {
-        let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        let tls = session
+            .digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some());
         Connection {
             peer: ip(session.client_addr()),
             scheme: if tls { "https" } else { "http" },
@@ -294,7 +328,9 @@ impl Connection {
 fn ip(address: Option<&pingora::protocols::l4::socket::SocketAddr>) -> IpAddr {
     address
         .and_then(|address| address.as_inet())
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip().to_canonical())
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| {
+            address.ip().to_canonical()
+        })
 }
 
 fn refusal_of(head: Head, limits: &Limits) -> (BytesMut, Refusal) {
@@ -311,16 +347,21 @@ fn refusal_of(head: Head, limits: &Limits) -> (BytesMut, Refusal) {
             (bytes, Refusal::new(ErrorCode::HeaderTooLarge, detail))
         }
         Head::Malformed(bytes, what) => (bytes, Refusal::new(ErrorCode::BadRequest, what)),
-        Head::Complete { bytes, .. } | Head::Http2(bytes) => {
-            (bytes, Refusal::new(ErrorCode::BadRequest, "unexpected head"))
-        }
+        Head::Complete { bytes, .. } | Head::Http2(bytes) => (
+            bytes,
+            Refusal::new(ErrorCode::BadRequest, "unexpected head"),
+        ),
         Head::Closed => (BytesMut::new(), Refusal::new(ErrorCode::ClientClosed, "")),
     }
 }
 
 /// pingora's parser takes at most 256 header lines.
 fn refusal_of_parser(error: &pingora::Error) -> Refusal {
-    let cause = error.cause.as_ref().map(ToString::to_string).unwrap_or_default();
+    let cause = error
+        .cause
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     if cause.contains("too many headers") {
         Refusal::new(ErrorCode::HeaderTooLarge, "a head may have 256 lines")
     } else {

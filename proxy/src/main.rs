@@ -1,6 +1,10 @@
 //! The command line: one function a command.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line talks"
+)]
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,7 +23,11 @@ use weir::{assistant, clock, demo, signature};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
-#[command(name = "weir", version, about = "A sidecar that makes a production service of an AI assistant")]
+#[command(
+    name = "weir",
+    version,
+    about = "A sidecar that makes a production service of an AI assistant"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -84,7 +92,8 @@ struct AssistantArguments {
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(
-        env_logger::Env::default().default_filter_or("info,pingora=warn,pingora_core=off,pingora_proxy=off"),
+        env_logger::Env::default()
+            .default_filter_or("info,pingora=warn,pingora_core=off,pingora_proxy=off"),
     )
     .init();
     let outcome = match Arguments::parse().command {
@@ -92,9 +101,13 @@ fn main() -> ExitCode {
         Command::Demo { port_base } => run_demo(port_base),
         Command::Check { config } => check(config.as_deref()),
         Command::Schema => schema(),
-        Command::Sign { scheme, secret, at, id, body } => {
-            sign(&scheme, &secret, at, id, body.as_deref())
-        }
+        Command::Sign {
+            scheme,
+            secret,
+            at,
+            id,
+            body,
+        } => sign(&scheme, &secret, at, id, body.as_deref()),
         Command::Assistant(arguments) => run_assistant(arguments),
     };
     outcome.unwrap_or_else(|error| {
@@ -137,7 +150,9 @@ fn check(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let path = config_path(path);
     match config::load(&path) {
         Ok(Loaded { warnings, config }) => {
-            warnings.iter().for_each(|warning| eprintln!("weir: warning: {warning}"));
+            warnings
+                .iter()
+                .for_each(|warning| eprintln!("weir: warning: {warning}"));
             println!(
                 "{}: right ({} routes, {} backends)",
                 path.display(),
@@ -169,7 +184,9 @@ fn sign(
         None => Vec::new(),
         Some(path) if path == Path::new("-") => {
             let mut bytes = Vec::new();
-            std::io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
+            std::io::stdin()
+                .read_to_end(&mut bytes)
+                .context("cannot read standard input")?;
             bytes
         }
         Some(path) => {
@@ -216,8 +233,12 @@ fn config_path(path: Option<&Path>) -> PathBuf {
 }
 
 fn load(path: Option<&Path>) -> anyhow::Result<Loaded> {
-    let loaded = config::load(&config_path(path)).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
-    loaded.warnings.iter().for_each(|warning| eprintln!("weir: warning: {warning}"));
+    let loaded =
+        config::load(&config_path(path)).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
+    loaded
+        .warnings
+        .iter()
+        .for_each(|warning| eprintln!("weir: warning: {warning}"));
     Ok(loaded)
 }
 
@@ -230,7 +251,10 @@ fn announce(app: &App) {
 }
 
 fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
 }
 
 /// Ends at SIGTERM or SIGINT.

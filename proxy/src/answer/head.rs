@@ -70,7 +70,10 @@ pub(crate) fn finish(head: &mut ResponseHeader, exchange: &mut Exchange) {
 /// Frames a body of unknown length: chunks over HTTP/1.1. HTTP/2 frames by itself, and HTTP/1.0 ends
 /// with the connection.
 pub(crate) fn frame(head: &mut ResponseHeader, session: &ServerSession) {
-    let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let bodiless = matches!(
+        head.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
     let http11 = !session.is_http2() && session.req_header().version == Version::HTTP_11;
     if http11 && !bodiless && !head.headers.contains_key(header::CONTENT_LENGTH) {
         set(head, header::TRANSFER_ENCODING, CHUNKED);

@@ -32,7 +32,11 @@ pub(crate) async fn refuse(
     if let Some(seconds) = refusal.retry_after_s {
         head::set(&mut answer, header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if let Some(allow) = refusal.allow.as_deref().and_then(|allow| allow.parse().ok()) {
+    if let Some(allow) = refusal
+        .allow
+        .as_deref()
+        .and_then(|allow| allow.parse().ok())
+    {
         head::set(&mut answer, header::ALLOW, allow);
     }
     if status == StatusCode::UNAUTHORIZED {
@@ -77,12 +81,21 @@ pub(crate) async fn replay(
     }
     for (place, chunk) in stored.chunks.iter().enumerate() {
         let last = place + 1 == stored.chunks.len();
-        if session.write_response_body(chunk.clone(), last).await.is_err() {
+        if session
+            .write_response_body(chunk.clone(), last)
+            .await
+            .is_err()
+        {
             return Delivered::ClientLeft;
         }
         exchange.response_body_bytes += chunk.len() as u64;
     }
-    if stored.chunks.is_empty() && session.write_response_body(Bytes::new(), true).await.is_err() {
+    if stored.chunks.is_empty()
+        && session
+            .write_response_body(Bytes::new(), true)
+            .await
+            .is_err()
+    {
         return Delivered::ClientLeft;
     }
     Delivered::Whole

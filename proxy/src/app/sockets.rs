@@ -39,7 +39,10 @@ impl Sockets {
 
     /// The addresses as bound: a port 0 has become a real one.
     pub(super) fn addresses(&self) -> Vec<(SocketAddr, Scheme)> {
-        self.0.iter().map(|(address, scheme, _)| (*address, *scheme)).collect()
+        self.0
+            .iter()
+            .map(|(address, scheme, _)| (*address, *scheme))
+            .collect()
     }
 
     /// pingora takes a listener from this table when its address stands there.
@@ -53,7 +56,11 @@ impl Sockets {
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != std::net::Ipv6Addr::UNSPECIFIED)?;

@@ -40,7 +40,9 @@ impl Connect {
                 roots.len()
             );
         }
-        let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let tls = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         Connect { tls: Arc::new(tls) }
     }
 
@@ -110,7 +112,9 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             let stream = pingora::time::timeout(timeout, connecting)
                 .await
-                .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connect_timeout is over"))??;
+                .map_err(|_| {
+                    io::Error::new(io::ErrorKind::TimedOut, "connect_timeout is over")
+                })??;
             let opened = OpenedIn {
                 took: clock::now().saturating_duration_since(begun),
                 told: Arc::default(),

@@ -47,7 +47,10 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
             | header::TRAILER
             | header::PROXY_AUTHENTICATE
             | header::PROXY_AUTHORIZATION
-    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+    ) || matches!(
+        name.as_str(),
+        "keep-alive" | "proxy-connection" | "http2-settings"
+    )
 }
 
 /// The names that `Connection` nominates; hardly ever any.
@@ -67,20 +70,25 @@ pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 #[must_use]
 pub fn is_ours(name: &HeaderName) -> bool {
     let name = name.as_str();
-    matches!(name, "x-request-id" | "traceparent" | "tracestate" | "baggage" | "forwarded")
-        || matches!(
-            name,
-            "x-forwarded-for"
-                | "x-forwarded-proto"
-                | "x-forwarded-host"
-                | "x-weir-platform"
-                | "x-weir-client"
-        )
+    matches!(
+        name,
+        "x-request-id" | "traceparent" | "tracestate" | "baggage" | "forwarded"
+    ) || matches!(
+        name,
+        "x-forwarded-for"
+            | "x-forwarded-proto"
+            | "x-forwarded-host"
+            | "x-weir-platform"
+            | "x-weir-client"
+    )
 }
 
 /// Fields that the client's own framing needs, not the backend's.
 fn is_framing(name: &HeaderName) -> bool {
-    matches!(*name, header::HOST | header::CONTENT_LENGTH | header::EXPECT)
+    matches!(
+        *name,
+        header::HOST | header::CONTENT_LENGTH | header::EXPECT
+    )
 }
 
 /// Takes out of `headers` what may not go on, and writes what weir says.
@@ -110,7 +118,11 @@ pub fn write(headers: &mut HeaderMap, said: &Said<'_>, config: &Config) {
 /// The client's fields that may go on: without those of one hop, of framing, withheld, and those
 /// that weir writes.
 #[must_use]
-pub fn carried_over(headers: &HeaderMap, withheld: &[HeaderName], keep_encodings: Encodings) -> HeaderMap {
+pub fn carried_over(
+    headers: &HeaderMap,
+    withheld: &[HeaderName],
+    keep_encodings: Encodings,
+) -> HeaderMap {
     let nominated = nominated(headers);
     let mut kept = HeaderMap::with_capacity(headers.keys_len() + 10);
     for (name, value) in headers {
@@ -176,6 +188,5 @@ pub fn uri(config: &Config, endpoint: &Endpoint, target: &str) -> Result<Uri, Re
     };
     parts.path_and_query =
         Some(joined.map_err(|_| Refusal::new(ErrorCode::BadRequest, "the path is not a URI"))?);
-    Uri::from_parts(parts)
-        .map_err(|_| Refusal::new(ErrorCode::BadRequest, "the path is not a URI"))
+    Uri::from_parts(parts).map_err(|_| Refusal::new(ErrorCode::BadRequest, "the path is not a URI"))
 }

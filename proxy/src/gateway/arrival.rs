@@ -48,7 +48,10 @@ impl Gateway {
         exchange.platform = lane.config.platform.clone();
         let allow = &lane.config.allow;
         if !allow.is_empty() && !allow.iter().any(|net| net.contains(&exchange.client_ip)) {
-            let detail = format!("route {} does not allow this source address", lane.config.name);
+            let detail = format!(
+                "route {} does not allow this source address",
+                lane.config.name
+            );
             return Err(Refusal::new(ErrorCode::AddressDenied, detail).into());
         }
         Ok(lane)
@@ -57,9 +60,10 @@ impl Gateway {
     fn find(&self, exchange: &Exchange) -> Result<Arc<Lane>, Refusal> {
         match self.lanes.table.find(&exchange.method, &exchange.path) {
             Match::Route(place) => Ok(self.lanes.lanes[place].clone()),
-            Match::NoRoute => {
-                Err(Refusal::new(ErrorCode::NoRoute, "no route of the configuration has this path"))
-            }
+            Match::NoRoute => Err(Refusal::new(
+                ErrorCode::NoRoute,
+                "no route of the configuration has this path",
+            )),
             Match::MethodNotAllowed(allow) => {
                 let detail = format!("allowed here: {allow}");
                 let mut refusal = Refusal::new(ErrorCode::MethodNotAllowed, detail);
@@ -82,13 +86,19 @@ fn note_head(exchange: &mut Exchange, head: &RequestHeader) {
 
 /// What can be said of a head that did not come whole: its method and path, when the first line did.
 pub(super) fn sketch(exchange: &mut Exchange, bytes: &[u8]) {
-    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = bytes
+        .split(|byte| *byte == b'\r')
+        .next()
+        .unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     if let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next())
         && version.starts_with(b"HTTP/")
     {
         exchange.method = Method::from_bytes(method).unwrap_or(Method::GET);
-        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = target
+            .split(|byte| *byte == b'?')
+            .next()
+            .unwrap_or_default();
         let path = std::str::from_utf8(path).unwrap_or_default();
         exchange.path = path::canonical(path).map(Into::into).unwrap_or_default();
     }
@@ -129,9 +139,12 @@ fn valid_host(value: &[u8]) -> Result<String, Refusal> {
     let refusal = || Refusal::new(ErrorCode::BadRequest, "the Host header is not a valid host");
     let text = std::str::from_utf8(value).map_err(|_| refusal())?;
     let allowed = |byte: u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']')
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']')
     };
-    if text.is_empty() || !text.bytes().all(allowed) || text.parse::<http::uri::Authority>().is_err()
+    if text.is_empty()
+        || !text.bytes().all(allowed)
+        || text.parse::<http::uri::Authority>().is_err()
     {
         return Err(refusal());
     }
@@ -147,7 +160,10 @@ fn without_port(host: &str) -> &str {
 
 /// The size of a head that came in fields, as RFC 9113, section 6.5.2, counts it.
 fn head_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32)
+        .sum()
 }
 
 fn canonical_path(head: &RequestHeader) -> Result<Box<str>, Refusal> {
@@ -157,10 +173,16 @@ fn canonical_path(head: &RequestHeader) -> Result<Box<str>, Refusal> {
         return Err(Refusal::new(ErrorCode::BadRequest, "the path is not UTF-8"));
     };
     if head.method == Method::CONNECT {
-        return Err(Refusal::new(ErrorCode::MethodNotAllowed, "CONNECT is not served"));
+        return Err(Refusal::new(
+            ErrorCode::MethodNotAllowed,
+            "CONNECT is not served",
+        ));
     }
     path::canonical(target).map(Into::into).map_err(|bad| {
-        Refusal::new(ErrorCode::BadRequest, format!("the path has no canonical form: {bad:?}"))
+        Refusal::new(
+            ErrorCode::BadRequest,
+            format!("the path has no canonical form: {bad:?}"),
+        )
     })
 }
 
@@ -171,5 +193,7 @@ pub(super) fn query(uri: &Uri) -> &str {
 
 /// Adds a field to the head of the answer.
 pub(super) fn tell(exchange: &mut Exchange, name: &'static str, value: HeaderValue) {
-    exchange.answer_headers.push((HeaderName::from_static(name), value));
+    exchange
+        .answer_headers
+        .push((HeaderName::from_static(name), value));
 }

@@ -66,7 +66,12 @@ async fn try_ask(
     };
     let headers = outgoing::carried_over(&head.headers, withheld, encodings);
     let forwarded_for = forwarded_for(connection, &head.headers, lane);
-    let said = said(exchange, connection, &forwarded_for, head.headers.get(header::HOST));
+    let said = said(
+        exchange,
+        connection,
+        &forwarded_for,
+        head.headers.get(header::HOST),
+    );
     let target = target(exchange, head.uri.query());
     let request = outgoing::request(
         head.method.clone(),
@@ -125,10 +130,13 @@ pub(super) fn said<'a>(
 
 /// Notes which model is asked for what.
 fn note_question(exchange: &mut Exchange, body: &[u8]) {
-    if let Some(operation) = usage::operation(&exchange.path) {
-        let question = usage::question(body);
-        exchange.model.operation = Some(operation);
-        exchange.model.request_model = question.model.map(Into::into);
+    if body.is_empty() {
+        return;
+    }
+    let question = usage::question(&exchange.path, body);
+    if question.operation.is_some() {
+        exchange.model.operation = question.operation;
+        exchange.model.request_model = question.model;
         exchange.model.request_stream = question.stream;
     }
 }
@@ -149,7 +157,9 @@ pub(super) fn reading(
         _ => None,
     };
     if let Some(status) = status {
-        exchange.answer_headers.retain(|(name, _)| name != "cache-status");
+        exchange
+            .answer_headers
+            .retain(|(name, _)| name != "cache-status");
         super::arrival::tell(exchange, "cache-status", status.header());
     }
     Reading {
@@ -173,14 +183,10 @@ fn usage_kind(exchange: &Exchange, response: &Response<Incoming>) -> Option<Kind
     if response.status() != StatusCode::OK {
         return None;
     }
-    let kind = response.headers().get(header::CONTENT_TYPE)?.as_bytes();
-    if kind.starts_with(b"text/event-stream") {
-        Some(Kind::Sse)
-    } else if kind.starts_with(b"application/json") {
-        Some(Kind::Json)
-    } else {
-        None
+    if response.headers().contains_key(header::CONTENT_ENCODING) {
+        return None;
     }
+    Kind::of(response.headers().get(header::CONTENT_TYPE)?)
 }
 
 /// Notes what the answer told of the model call.
@@ -195,11 +201,11 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading) {
     model.finish_reasons = read.finish_reasons;
     model.input_tokens = read.input_tokens;
     model.output_tokens = read.output_tokens;
-    model.time_to_first_chunk =
-        read.first_content_at.map(|at| at.saturating_duration_since(started));
+    model.time_to_first_chunk = read
+        .first_content_at
+        .map(|at| at.saturating_duration_since(started));
     model.generation = match (read.first_content_at, read.last_content_at) {
         (Some(first), Some(last)) => Some(last.saturating_duration_since(first)),
         _ => None,
     };
 }
-

@@ -16,7 +16,7 @@ use crate::exchange::{
 use crate::limit::concurrency::Permit;
 use crate::limit::{Decision, Subject, retry_after_s};
 use crate::refusal::{ErrorCode, Refusal};
-use crate::signature::Request;
+use crate::signature::{Delivery, Request};
 
 /// Asks the limits by address, before anything of the body has been read.
 pub(super) fn admit_address(
@@ -50,25 +50,29 @@ fn subject<'a>(session: &'a ServerSession, exchange: &'a Exchange) -> Subject<'a
     }
 }
 
-fn settle_limit(
-    lane: &Lane,
-    exchange: &mut Exchange,
-    decision: Decision,
-) -> Result<(), Refusal> {
+fn settle_limit(lane: &Lane, exchange: &mut Exchange, decision: Decision) -> Result<(), Refusal> {
     let (standing, refusal) = match decision {
         Decision::Admitted(None) => return Ok(()),
         Decision::Admitted(Some(standing)) => (standing, None),
-        Decision::Limited { standing, retry_after } => {
+        Decision::Limited {
+            standing,
+            retry_after,
+        } => {
             let detail = format!("limit \"{}\" is used up", standing.policy);
             let refusal = Refusal::new(ErrorCode::RateLimited, detail);
-            (standing, Some(refusal.retry_after(retry_after_s(retry_after))))
+            (
+                standing,
+                Some(refusal.retry_after(retry_after_s(retry_after))),
+            )
         }
     };
     let outcome = match refusal {
         None => LimitOutcome::Admitted,
         Some(_) => LimitOutcome::Limited,
     };
-    exchange.answer_headers.retain(|(name, _)| !name.as_str().starts_with("ratelimit"));
+    exchange
+        .answer_headers
+        .retain(|(name, _)| !name.as_str().starts_with("ratelimit"));
     if let Some(policy) = lane.limits.policy_header() {
         tell(exchange, "ratelimit-policy", policy.clone());
     }
@@ -91,15 +95,39 @@ pub(super) fn enter(lane: &Lane) -> Result<Option<Permit>, Refusal> {
     }
 }
 
+/// A delivery of a platform that sends again what was not taken. Unless its answer was a 2xx it is
+/// forgotten, so that the next try is not taken for a duplicate.
+pub(crate) struct Remembered {
+    lane: Arc<Lane>,
+    delivery: Option<Delivery>,
+}
+
+impl Remembered {
+    /// Says how the delivery was answered.
+    pub(crate) fn settle(mut self, status: u16) {
+        if (200..300).contains(&status) {
+            self.delivery = None;
+        }
+    }
+}
+
+impl Drop for Remembered {
+    fn drop(&mut self) {
+        if let (Some(gate), Some(delivery)) = (&self.lane.gate, &self.delivery) {
+            gate.forget(delivery);
+        }
+    }
+}
+
 /// Checks the signature over the raw bytes.
 pub(super) fn verify(
-    lane: &Lane,
+    lane: &Arc<Lane>,
     session: &ServerSession,
     exchange: &mut Exchange,
     body: &[u8],
-) -> Result<(), Stop> {
+) -> Result<Option<Remembered>, Stop> {
     let Some(gate) = &lane.gate else {
-        return Ok(());
+        return Ok(None);
     };
     let head = session.req_header();
     let verdict = gate.check(
@@ -119,7 +147,12 @@ pub(super) fn verify(
     });
     exchange.client_key = verdict.client;
     let code = match verdict.outcome {
-        SignatureOutcome::Valid => return Ok(()),
+        SignatureOutcome::Valid => {
+            return Ok(verdict.delivery.map(|delivery| Remembered {
+                lane: lane.clone(),
+                delivery: Some(delivery),
+            }));
+        }
         SignatureOutcome::Handshake | SignatureOutcome::Duplicate => {
             return Err(match verdict.answer {
                 Some(answer) => Stop::Platform(answer),
@@ -152,8 +185,15 @@ pub(super) fn look_up(
         return Known::Ask(Use::Bypass);
     };
     let head = session.req_header();
-    let address = exchange.client_key.is_none().then(|| exchange.client_ip.to_string());
-    let client = exchange.client_key.as_deref().or(address.as_deref()).unwrap_or_default();
+    let address = exchange
+        .client_key
+        .is_none()
+        .then(|| exchange.client_ip.to_string());
+    let client = exchange
+        .client_key
+        .as_deref()
+        .or(address.as_deref())
+        .unwrap_or_default();
     let authorization = match &exchange.signature {
         Some(signature) if signature.scheme == "bearer" => Authorization::Verified,
         _ => Authorization::Forwarded,
@@ -179,7 +219,11 @@ pub(super) fn look_up(
         (None, Use::Bypass) => (CacheOutcome::Bypass, CacheTier::None, Status::Bypass),
     };
     let age_s = found.as_ref().map_or(0, |stored| stored.age_s(now));
-    exchange.cache = Some(CacheNote { outcome, tier, age_s });
+    exchange.cache = Some(CacheNote {
+        outcome,
+        tier,
+        age_s,
+    });
     tell(exchange, "cache-status", status.header());
     match found {
         Some(stored) => Known::Answer(stored, age_s),

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::gateway::passed::asks_for_upgrade;
 use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
+use crate::record;
 use crate::route::{self, Table};
 use crate::signature::Gate;
 
@@ -48,12 +49,15 @@ impl Lanes {
     #[must_use]
     pub fn new(config: &Config, backends: &[Arc<Backend>]) -> Self {
         let trusted: Arc<[IpNet]> = config.trusted_proxies.clone().into();
-        let lanes = config.routes.iter().map(|route| Arc::new(Lane::new(route, backends, &trusted)));
+        let lanes = config
+            .routes
+            .iter()
+            .map(|route| Arc::new(Lane::new(route, backends, &trusted)));
         Lanes {
             table: Table::new(config.routes.clone()),
             lanes: lanes.collect(),
             trusted_proxies: trusted.clone(),
-            default_platform: Arc::from("api"),
+            default_platform: Arc::from(record::NO_PLATFORM),
             header_bytes: config.limits.header_bytes,
             idle_timeout: config.limits.idle_timeout,
         }
@@ -69,7 +73,11 @@ impl Lanes {
     /// Bytes of answers in memory.
     #[must_use]
     pub fn cache_bytes(&self) -> u64 {
-        self.lanes.iter().filter_map(|lane| lane.answers.as_ref()).map(Answers::bytes).sum()
+        self.lanes
+            .iter()
+            .filter_map(|lane| lane.answers.as_ref())
+            .map(Answers::bytes)
+            .sum()
     }
 }
 
@@ -104,7 +112,9 @@ impl Lane {
 /// Neither a length nor chunks: what is behind the head belongs to the upgraded protocol.
 fn has_no_body(session: &ServerSession) -> bool {
     announced_bytes(session).unwrap_or(0) == 0
-        && session.get_header(header::CONTENT_LENGTH).is_none_or(|value| value == "0")
+        && session
+            .get_header(header::CONTENT_LENGTH)
+            .is_none_or(|value| value == "0")
         && session.get_header(header::TRANSFER_ENCODING).is_none()
 }
 
@@ -118,12 +128,16 @@ pub(super) fn is_grpc(session: &ServerSession) -> bool {
 fn is_large(session: &ServerSession) -> bool {
     match announced_bytes(session) {
         Some(bytes) => bytes > CARRIED_BYTES,
-        None if session.is_http2() => session.get_header(header::CONTENT_LENGTH).is_none() && has_open_body(session),
+        None if session.is_http2() => {
+            session.get_header(header::CONTENT_LENGTH).is_none() && has_open_body(session)
+        }
         None => session.get_header(header::TRANSFER_ENCODING).is_some(),
     }
 }
 
 /// An HTTP/2 request without a length: its body is open unless the head ended the stream.
 fn has_open_body(session: &ServerSession) -> bool {
-    session.as_http2().is_some_and(|http2| !http2.is_body_empty())
+    session
+        .as_http2()
+        .is_some_and(|http2| !http2.is_body_empty())
 }

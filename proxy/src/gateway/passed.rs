@@ -3,9 +3,6 @@
 //! The stages before the backend have been asked already (see `gateway.rs`). Here the endpoint is
 //! chosen, the head is written, bytes are counted, and the exchange is recorded when it ends.
 
-use std::any::Any;
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header;
@@ -13,6 +10,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorSource, ErrorType};
+use std::any::Any;
 
 use super::{Passage, asking};
 use crate::answer::{head, local};
@@ -20,12 +18,12 @@ use crate::backend::outgoing;
 use crate::body;
 use crate::clock;
 use crate::exchange::{Stage, UpstreamNote};
-use crate::record::metrics::{Gauges, InFlight};
+use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
 
 /// pingora's proxying, as weir uses it.
 pub struct Passed {
-    gauges: Arc<Gauges>,
+    gauges: Gauges,
 }
 
 /// What is known of one passed request. There is always a passage: it comes with the session.
@@ -33,12 +31,12 @@ pub struct Passed {
 pub struct Context {
     passage: Option<Passage>,
     refusal: Option<Refusal>,
-    _in_flight: Option<InFlight>,
+    _in_flight: Option<Counted>,
 }
 
 impl Passed {
     #[must_use]
-    pub fn new(gauges: Arc<Gauges>) -> Self {
+    pub fn new(gauges: Gauges) -> Self {
         Passed { gauges }
     }
 }
@@ -58,7 +56,10 @@ fn is_websocket(head: &RequestHeader) -> bool {
 }
 
 fn no_passage() -> Box<Error> {
-    Error::explain(ErrorType::InternalError, "a passed request without its passage")
+    Error::explain(
+        ErrorType::InternalError,
+        "a passed request without its passage",
+    )
 }
 
 /// Refuses with an error that only carries the status: the refusal itself waits in the context.
@@ -73,7 +74,10 @@ impl ProxyHttp for Passed {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context { _in_flight: Some(self.gauges.enter()), ..Context::default() }
+        Context {
+            _in_flight: Some(Counted::on(&self.gauges.in_flight)),
+            ..Context::default()
+        }
     }
 
     fn on_connection_reuse(
@@ -96,13 +100,16 @@ impl ProxyHttp for Passed {
         };
         let lane = passage.lane.clone();
         let config = lane.backend.config();
-        let note = passage.exchange.upstream.get_or_insert_with(|| UpstreamNote {
-            backend: config.name.clone(),
-            endpoint: None,
-            attempts: 0,
-            connect: None,
-            first_byte: None,
-        });
+        let note = passage
+            .exchange
+            .upstream
+            .get_or_insert_with(|| UpstreamNote {
+                backend: config.name.clone(),
+                endpoint: None,
+                attempts: 0,
+                connect: None,
+                first_byte: None,
+            });
         note.attempts += 1;
         let endpoint = match lane.backend.pick() {
             Ok(endpoint) => endpoint,
@@ -110,18 +117,31 @@ impl ProxyHttp for Passed {
         };
         note.endpoint = Some(endpoint.text.clone());
         let tls = endpoint.uri.scheme_str() == Some("https");
-        let host = endpoint.uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = endpoint.uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let host = endpoint
+            .uri
+            .host()
+            .unwrap_or_default()
+            .trim_matches(['[', ']']);
+        let port = endpoint
+            .uri
+            .port_u16()
+            .unwrap_or(if tls { 443 } else { 80 });
         // pingora would resolve the name in a blocking way, and panic where there is none.
         let resolved = pingora::time::timeout(
             config.connect_timeout,
             tokio::net::lookup_host((host, port)),
         )
         .await;
-        let Some(address) = resolved.ok().and_then(Result::ok).and_then(|mut all| all.next())
+        let Some(address) = resolved
+            .ok()
+            .and_then(Result::ok)
+            .and_then(|mut all| all.next())
         else {
             let detail = format!("backend {}: its host has no address", config.name);
-            return Err(refused(context, Refusal::new(ErrorCode::UpstreamConnect, detail)));
+            return Err(refused(
+                context,
+                Refusal::new(ErrorCode::UpstreamConnect, detail),
+            ));
         };
         let mut peer = HttpPeer::new(address, tls, host.to_owned());
         let options = &mut peer.options;
@@ -189,8 +209,7 @@ impl ProxyHttp for Passed {
         for name in &foreign {
             upstream.remove_header(name);
         }
-        let forwarded_for =
-            asking::forwarded_for(passage.connection, &head.headers, &passage.lane);
+        let forwarded_for = asking::forwarded_for(passage.connection, &head.headers, &passage.lane);
         let host = head.headers.get(header::HOST);
         let said = asking::said(exchange, passage.connection, &forwarded_for, host);
         let mut ours = http::HeaderMap::with_capacity(16);
@@ -198,7 +217,11 @@ impl ProxyHttp for Passed {
         for (name, value) in &ours {
             upstream.insert_header(name.clone(), value.clone())?;
         }
-        let endpoint = passage.exchange.upstream.as_ref().and_then(|note| note.endpoint.clone());
+        let endpoint = passage
+            .exchange
+            .upstream
+            .as_ref()
+            .and_then(|note| note.endpoint.clone());
         let target = asking::target(exchange, head.uri.query());
         let config = passage.lane.backend.config();
         let full = format!("{}{target}", config.path_prefix);
@@ -267,12 +290,18 @@ impl ProxyHttp for Passed {
                 local::refuse(&mut session.downstream_session, exchange, &refusal).await;
             }
         }
-        FailToProxy { error_code: status, can_reuse_downstream: false }
+        FailToProxy {
+            error_code: status,
+            can_reuse_downstream: false,
+        }
     }
 
     async fn logging(&self, _session: &mut Session, error: Option<&Error>, context: &mut Context) {
         if let Some(mut passage) = context.passage.take() {
             passage.exchange.timing.lap(Stage::Answer, clock::now());
+            if let Some(remembered) = passage.remembered.take() {
+                remembered.settle(passage.exchange.status);
+            }
             if let Some(error) = error {
                 log::debug!("passed request {}: {error}", passage.exchange.id);
             }
@@ -288,16 +317,23 @@ impl ProxyHttp for Passed {
 fn refusal_of(error: &Error) -> Refusal {
     use ErrorType as Kind;
     let (code, detail) = match (error.esource(), error.etype()) {
-        (_, Kind::ConnectTimedout | Kind::ConnectRefused | Kind::ConnectNoRoute | Kind::ConnectError)
+        (
+            _,
+            Kind::ConnectTimedout
+            | Kind::ConnectRefused
+            | Kind::ConnectNoRoute
+            | Kind::ConnectError,
+        )
         | (_, Kind::TLSHandshakeFailure | Kind::TLSHandshakeTimedout | Kind::InvalidCert) => {
             (ErrorCode::UpstreamConnect, "the backend cannot be reached")
         }
         (ErrorSource::Upstream, Kind::ReadTimedout | Kind::WriteTimedout) => {
             (ErrorCode::UpstreamTimeout, "the backend stood still")
         }
-        (ErrorSource::Upstream, _) => {
-            (ErrorCode::UpstreamReset, "the backend closed the connection")
-        }
+        (ErrorSource::Upstream, _) => (
+            ErrorCode::UpstreamReset,
+            "the backend closed the connection",
+        ),
         (ErrorSource::Downstream, Kind::InvalidHTTPHeader) => {
             (ErrorCode::BadRequest, "the request is malformed")
         }

@@ -21,6 +21,7 @@ pub(super) struct Limiter<C: Clock> {
     pub(super) by: By,
     /// How many may come at once.
     pub(super) burst: u32,
+    clients: Vec<Arc<str>>,
     /// How long a quota that is used up takes to be whole again.
     pub(super) window: Duration,
     limiter: RateLimiter<Ask, Keys, C, StateInformationMiddleware>,
@@ -60,10 +61,17 @@ impl<C: Clock> Limiter<C> {
             name: config.name.clone(),
             by: config.by.clone(),
             burst: burst.get(),
+            clients: config.clients.clone(),
             window: Duration::from_nanos(u64::try_from(window_ns).unwrap_or(u64::MAX)),
             limiter: RateLimiter::new(quota, keys.clone(), clock),
             keys,
         }
+    }
+
+    /// Whether requests of this client are counted here.
+    pub(super) fn holds_for(&self, client: Option<&str>) -> bool {
+        self.clients.is_empty()
+            || client.is_some_and(|client| self.clients.iter().any(|named| **named == *client))
     }
 
     /// Counts one request against `key`, if there is room for it.

@@ -14,6 +14,7 @@ fn limit(name: &str, rate: u32, period: Duration, burst: u32, by: By) -> Config 
         period,
         burst,
         by,
+        clients: Vec::new(),
     }
 }
 
@@ -346,4 +347,27 @@ fn the_real_clock_admits_too() {
     admitted(limits.admit(&web.subject()));
     limited(limits.admit(&web.subject()));
     assert_eq!(format!("{limits:?}"), "Limits([\"per-client\"])");
+}
+
+#[test]
+fn a_limit_for_some_clients_leaves_the_others_alone() {
+    let mut config = limit("guests", 1, SECOND, 1, By::Client);
+    config.clients = vec!["guest".into()];
+    let (limits, _clock) = limits(&[config, limit("all", 100, SECOND, 100, By::Route)]);
+    let guest = Caller::named("guest");
+    let demo = Caller::named("demo");
+    assert!(matches!(
+        limits.admit(&guest.subject()),
+        Decision::Admitted(_)
+    ));
+    let Decision::Limited { standing, .. } = limits.admit(&guest.subject()) else {
+        panic!("a second request of the guest");
+    };
+    assert_eq!(&*standing.policy, "guests");
+    for _ in 0..10 {
+        let Decision::Admitted(Some(standing)) = limits.admit(&demo.subject()) else {
+            panic!("demo is not a guest");
+        };
+        assert_eq!(&*standing.policy, "all");
+    }
 }

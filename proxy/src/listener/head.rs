@@ -179,7 +179,10 @@ mod tests {
         let sender = tokio::spawn(async move {
             let mut client = client;
             for piece in pieces {
-                if tokio::io::AsyncWriteExt::write_all(&mut client, &piece).await.is_err() {
+                if tokio::io::AsyncWriteExt::write_all(&mut client, &piece)
+                    .await
+                    .is_err()
+                {
                     break;
                 }
                 tokio::task::yield_now().await;
@@ -207,7 +210,8 @@ mod tests {
         let text = b"\r\nPOST /x HTTP/1.1\r\nHost: a\r\n\r\nbody";
         for split in 1..text.len() {
             let pieces = vec![text[..split].to_vec(), text[split..].to_vec()];
-            let Head::Complete { bytes, end } = read_pieces(pieces, Expect::Http1OrPreface, true).await
+            let Head::Complete { bytes, end } =
+                read_pieces(pieces, Expect::Http1OrPreface, true).await
             else {
                 panic!("split at {split}");
             };
@@ -229,9 +233,19 @@ mod tests {
         assert!(matches!(slow, Head::TimedOut(_)), "{slow:?}");
         let large = read_pieces(vec![vec![b'a'; 400]], Expect::Http1, true).await;
         assert!(matches!(large, Head::TooLarge(_)), "{large:?}");
-        let cut = read_pieces(vec![b"GET / HTTP/1.1\r\nHos".to_vec()], Expect::Http1, false).await;
+        let cut = read_pieces(
+            vec![b"GET / HTTP/1.1\r\nHos".to_vec()],
+            Expect::Http1,
+            false,
+        )
+        .await;
         assert!(matches!(cut, Head::Malformed(..)), "{cut:?}");
-        let bare = read_pieces(vec![b"GET / HTTP/1.1\nHost: a\n\n".to_vec()], Expect::Http1, true).await;
+        let bare = read_pieces(
+            vec![b"GET / HTTP/1.1\nHost: a\n\n".to_vec()],
+            Expect::Http1,
+            true,
+        )
+        .await;
         assert!(matches!(bare, Head::Malformed(..)), "{bare:?}");
         let folded = b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n".to_vec();
         let folded = read_pieces(vec![folded], Expect::Http1, true).await;

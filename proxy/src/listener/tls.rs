@@ -50,7 +50,10 @@ impl Certificates {
             Ok(pair) => {
                 self.current.store(Arc::new(pair));
                 *self.read_at.lock() = now;
-                log::info!("read the certificate {} again", self.files.certificate.display());
+                log::info!(
+                    "read the certificate {} again",
+                    self.files.certificate.display()
+                );
             }
             Err(error) => log::warn!("the certificate in use stays: {error:#}"),
         }
@@ -64,7 +67,11 @@ impl ResolvesServerCert for Certificates {
 }
 
 fn stamp(files: &Tls) -> Stamp {
-    let changed = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let changed = |path: &Path| {
+        std::fs::metadata(path)
+            .and_then(|meta| meta.modified())
+            .ok()
+    };
     (changed(&files.certificate), changed(&files.key))
 }
 

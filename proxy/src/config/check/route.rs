@@ -194,6 +194,13 @@ fn rate_limit(
         period: rate.period,
         burst,
         by: value.by.value()?.0.clone(),
+        clients: value.clients.value().map_or_else(Vec::new, |clients| {
+            clients
+                .0
+                .iter()
+                .map(|client| Arc::from(client.value.0.as_str()))
+                .collect()
+        }),
     })
 }
 

@@ -44,6 +44,7 @@ pub(super) fn check(route: &Route, findings: &mut Findings) -> Option<Vec<Config
 
 fn one(raw: &Signature, route: &str, findings: &mut Findings) -> Option<Config> {
     let scheme = raw.scheme.get()?;
+    let told_before = findings.mistakes();
     refuse_keys_of_others(raw, scheme, findings);
     require_keys(raw, scheme, findings);
     let config = match scheme {
@@ -76,11 +77,17 @@ fn one(raw: &Signature, route: &str, findings: &mut Findings) -> Option<Config> 
         }
     };
     let (tolerance, replay) = windows(raw, scheme, findings);
-    Some(Config {
+    let config = Config {
         scheme: config?,
         tolerance,
         replay,
-    })
+    };
+    if findings.mistakes() == told_before
+        && let Err(message) = config.validate()
+    {
+        findings.mistake(raw.scheme.place, message);
+    }
+    Some(config)
 }
 
 /// How old a request may be, and how long it is remembered.

@@ -56,6 +56,8 @@ settings! {
         burst: Count [optional],
         /// client, address, platform, route or header:NAME.
         by: LimitBy [default "client"],
+        /// Only for these clients; left out: for all.
+        clients: List<Name, 1> [guard],
         /// Counted in Redis, over all replicas.
         shared: bool [default "false"],
     }

@@ -231,6 +231,7 @@ scheme: hmac, secrets: [x], aes_key: abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ
 scheme: hmac, secrets: [x], verification_token: t => 3:65 no key of the scheme `hmac`
 scheme: hmac, secrets: [x], signed: '{timestamp}.{bodi}' => 3:53 did you mean `{body}`?
 scheme: hmac, secrets: [x], signed: '{timestamp}.{body' => 3:53 plain text
+scheme: hmac, secrets: [x], signed: '{id}{body}' => 3:25 separator
 scheme: hmac, secrets: [x], id_header: 'a b' => 3:56 a header name
 scheme: hmac, secrets: [x], id_header: X-Weir-Key => 3:56 another part already
 scheme: hmac, secrets: [xyz], key_encoding: hex => 3:41 not hex
