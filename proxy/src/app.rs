@@ -136,7 +136,7 @@ impl App {
     pub async fn stop(self) {
         let begun = clock::now();
         let deadline = begun + self.drain;
-        let flush = FLUSH_MAX.min(self.drain / 4);
+        let flush = FLUSH_MAX.min(self.drain / 10);
         self.readiness.set(Readiness::Draining);
         // Nobody listens any more only when every service has ended already.
         let _ = self.stop.send(true);

@@ -56,6 +56,7 @@ impl Stage {
 pub struct Timing {
     started: Instant,
     lap_started: Instant,
+    current: Stage,
     spent: [Option<Duration>; Stage::ALL.len()],
     /// Time spent waiting for the client to send its body: part of the body stage, no overhead of
     /// weir's.
@@ -68,9 +69,21 @@ impl Timing {
         Timing {
             started: now,
             lap_started: now,
+            current: Stage::Route,
             spent: [None; Stage::ALL.len()],
             client_wait: Duration::ZERO,
         }
+    }
+
+    /// Ends the stage that runs and begins `stage`.
+    pub fn enter(&mut self, stage: Stage, now: Instant) {
+        self.lap(self.current, now);
+        self.current = stage;
+    }
+
+    /// Ends the stage that runs: nothing more happens.
+    pub fn finish(&mut self, now: Instant) {
+        self.lap(self.current, now);
     }
 
     /// Books the time since the last lap to `stage`. A stage may have several laps.

@@ -133,11 +133,14 @@ impl Gateway {
         let mut exchange = self.begin(connection.peer, started);
         let mut remembered = None;
         let way = self
-            .carry(session, &mut exchange, connection, &mut remembered)
+            .carry(
+                session,
+                &mut exchange,
+                connection,
+                &mut remembered,
+                stopping,
+            )
             .await;
-        if *stopping.borrow() {
-            session.set_keepalive(None);
-        }
         let delivered = match way {
             Ok(Way::Pass(lane, permit)) => {
                 return Served::Pass(Passage {
@@ -150,14 +153,23 @@ impl Gateway {
             }
             Ok(Way::Answered(delivered)) => delivered,
             Err(Stop::Refused(refusal)) => {
-                if !session.is_body_done() {
+                let unread = is_unread(session, &refusal);
+                if unread {
                     session.set_keepalive(None);
-                    local::refuse(session, &mut exchange, &refusal).await;
-                    return Served::Refused;
                 }
-                local::refuse(session, &mut exchange, &refusal).await
+                self.before_answer(session, stopping);
+                match local::refuse(session, &mut exchange, &refusal).await {
+                    Delivered::Whole if unread => {
+                        settle(&mut exchange, Delivered::Whole);
+                        return Served::Refused;
+                    }
+                    delivered => delivered,
+                }
             }
-            Err(Stop::Platform(told)) => local::platform(session, &mut exchange, told).await,
+            Err(Stop::Platform(told)) => {
+                self.before_answer(session, stopping);
+                local::platform(session, &mut exchange, told).await
+            }
             Err(Stop::ClientLeft) => Delivered::ClientLeft,
         };
         let served = settle(&mut exchange, delivered);
@@ -174,35 +186,38 @@ impl Gateway {
         exchange: &mut Exchange,
         connection: Connection,
         remembered: &mut Option<Remembered>,
+        stopping: &ShutdownWatch,
     ) -> Result<Way, Stop> {
         // route
         let lane = self.route(session, exchange, connection)?;
         checks::admit_address(&lane, session, exchange)?;
-        exchange.timing.lap(Stage::Route, clock::now());
 
         if lane.passes(session) {
             return self.check_passed(lane, session, exchange, remembered);
         }
 
         // body
+        exchange.timing.enter(Stage::Body, clock::now());
         let route = &lane.config;
         let body = body::read(session, route.body_bytes, route.body_timeout, &self.budget).await?;
         note_body(exchange, &body);
 
         // signature
+        exchange.timing.enter(Stage::Signature, clock::now());
         *remembered = checks::verify(&lane, session, exchange, &body.bytes)?;
-        exchange.timing.lap(Stage::Signature, clock::now());
 
         // limit
+        exchange.timing.enter(Stage::Limit, clock::now());
         checks::admit(&lane, session, exchange)?;
         let _permit = checks::enter(&lane)?;
-        exchange.timing.lap(Stage::Limit, clock::now());
 
         // cache
+        exchange.timing.enter(Stage::Cache, clock::now());
+        asking::note_question(exchange, &body.bytes);
         let using = checks::look_up(&lane, session, exchange, &body.bytes);
-        exchange.timing.lap(Stage::Cache, clock::now());
         let using = match using {
             checks::Known::Answer(stored, age_s) => {
+                self.before_answer(session, stopping);
                 let replayed = local::replay(session, exchange, &stored, age_s).await;
                 return Ok(Way::Answered(replayed));
             }
@@ -211,10 +226,12 @@ impl Gateway {
 
         // backend
         let asked_at = clock::now();
+        exchange.timing.enter(Stage::Backend, asked_at);
         let response = asking::ask(&lane, session, exchange, connection, &body.bytes).await?;
-        exchange.timing.lap(Stage::Backend, clock::now());
 
         // answer
+        exchange.timing.enter(Stage::Answer, clock::now());
+        self.before_answer(session, stopping);
         let mut reading = asking::reading(&lane, exchange, &response, using, asked_at);
         let keeping = Keeping::of(&response, using, &reading);
         let delivered = deliver(session, exchange, response, &mut reading).await;
@@ -225,6 +242,13 @@ impl Gateway {
         Ok(Way::Answered(delivered))
     }
 
+    /// A client of a stopping proxy is told not to use its connection again.
+    fn before_answer(&self, session: &mut ServerSession, stopping: &ShutdownWatch) {
+        if *stopping.borrow() {
+            session.set_keepalive(None);
+        }
+    }
+
     /// The stages of a request that weir only watches: its head is checked, its body is not read.
     fn check_passed(
         &self,
@@ -233,11 +257,12 @@ impl Gateway {
         exchange: &mut Exchange,
         remembered: &mut Option<Remembered>,
     ) -> Result<Way, Stop> {
+        exchange.timing.enter(Stage::Signature, clock::now());
         *remembered = checks::verify(&lane, session, exchange, &[])?;
-        exchange.timing.lap(Stage::Signature, clock::now());
+        exchange.timing.enter(Stage::Limit, clock::now());
         checks::admit(&lane, session, exchange)?;
         let permit = checks::enter(&lane)?;
-        exchange.timing.lap(Stage::Limit, clock::now());
+        exchange.timing.enter(Stage::Backend, clock::now());
         Ok(Way::Pass(lane, permit))
     }
 
@@ -307,15 +332,24 @@ impl Keeping {
     }
 }
 
+/// Whether what the client sends behind this refusal cannot be told from the next request.
+fn is_unread(session: &mut ServerSession, refusal: &Refusal) -> bool {
+    let code = refusal.code;
+    !session.is_body_done()
+        || matches!(
+            code,
+            ErrorCode::BadRequest | ErrorCode::BodyTooLarge | ErrorCode::BodyTimeout
+        )
+}
+
 fn note_body(exchange: &mut Exchange, body: &Body) {
     exchange.request_body_bytes = body.bytes.len() as u64;
     exchange.timing.waited_for_client(body.client_wait);
-    exchange.timing.lap(Stage::Body, clock::now());
 }
 
 /// Books the last of the time, and what became of the request.
 fn settle(exchange: &mut Exchange, delivered: Delivered) -> Served {
-    exchange.timing.lap(Stage::Answer, clock::now());
+    exchange.timing.finish(clock::now());
     match delivered {
         Delivered::Whole => Served::Whole,
         Delivered::CutShort => Served::Broken,

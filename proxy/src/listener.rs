@@ -281,7 +281,13 @@ impl HttpServerApp for Http {
                 // An error means that the client is gone; the exchange has been recorded.
                 let _ = session.finish().await;
             }
-            Served::Broken => session.shutdown().await,
+            Served::Broken => {
+                // A reset throws away what has not been written to the socket yet. The connection's
+                // own task writes it when this one yields, so the client sees how far it came.
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+                session.shutdown().await;
+            }
             Served::Pass(passage) => {
                 self.pass(session, &[], passage, shutdown).await;
             }

@@ -6,7 +6,7 @@
     reason = "a command line talks"
 )]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -116,6 +116,14 @@ fn main() -> ExitCode {
     })
 }
 
+/// Prints a line. Whoever closed the pipe has read enough.
+fn say(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 fn run(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let loaded = load(path)?;
     block_on(async {
@@ -138,7 +146,7 @@ fn run_demo(port_base: Option<u16>) -> anyhow::Result<ExitCode> {
         let app = App::start(&loaded.config)?;
         announce(&app);
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("weir"));
-        println!("{}", demo::banner(&ports, &program));
+        say(&demo::banner(&ports, &program))?;
         stop.await;
         app.stop().await;
         assistant.abort();
@@ -153,12 +161,12 @@ fn check(path: Option<&Path>) -> anyhow::Result<ExitCode> {
             warnings
                 .iter()
                 .for_each(|warning| eprintln!("weir: warning: {warning}"));
-            println!(
+            say(&format!(
                 "{}: right ({} routes, {} backends)",
                 path.display(),
                 config.routes.len(),
                 config.backends.len()
-            );
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(mistakes) => {
@@ -169,7 +177,7 @@ fn check(path: Option<&Path>) -> anyhow::Result<ExitCode> {
 }
 
 fn schema() -> anyhow::Result<ExitCode> {
-    println!("{}", serde_json::to_string_pretty(&config::schema())?);
+    say(&serde_json::to_string_pretty(&config::schema())?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -198,7 +206,7 @@ fn sign(
     let headers = signature::sign::sign(scheme, secret, at, &id, &body)
         .map_err(|what| anyhow::anyhow!("{what}"))?;
     for (name, value) in headers {
-        println!("{name}: {value}");
+        say(&format!("{name}: {value}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -29,7 +29,11 @@ impl Metrics {
     /// # Panics
     /// When the address does not answer 200 with Prometheus text.
     pub async fn scrape(admin: SocketAddr) -> Self {
-        let reply = client::ask(admin, Ask::get("/metrics")).await;
+        let reply = client::ask(
+            admin,
+            Ask::get("/metrics").header("host", &admin.to_string()),
+        )
+        .await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         Self::parse(&reply.text())
     }

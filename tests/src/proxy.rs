@@ -137,7 +137,11 @@ impl Proxy {
     /// # Panics
     /// When there is no whole answer.
     pub async fn admin_get(&self, path: &str) -> Reply {
-        client::ask(self.admin, Ask::get(path)).await
+        client::ask(
+            self.admin,
+            Ask::get(path).header("host", &self.admin.to_string()),
+        )
+        .await
     }
 
     /// What `/metrics` says now.

@@ -126,7 +126,7 @@ async fn begin(
     exchange: &mut Exchange,
     mut answer: Box<ResponseHeader>,
 ) -> Delivered {
-    exchange.timing.lap(Stage::Answer, clock::now());
+    exchange.timing.enter(Stage::Answer, clock::now());
     head::finish(&mut answer, exchange);
     exchange.status = answer.status.as_u16();
     match session.write_response_header(answer).await {

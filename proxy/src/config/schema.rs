@@ -22,12 +22,17 @@ pub(super) struct Mapping<'d> {
 pub(super) fn schema_of<T: Decode>() -> Value {
     let mut definitions = Definitions::default();
     let root = T::schema(&mut definitions);
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "weir.yaml",
-        "$ref": root["$ref"],
-        "$defs": definitions.named,
-    })
+    // The root's keys stand at the top, where editors and people look for them.
+    let name = root["$ref"]
+        .as_str()
+        .and_then(|path| path.rsplit('/').next());
+    let mut whole = name
+        .and_then(|name| definitions.named.remove(name))
+        .unwrap_or(root);
+    whole["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    whole["title"] = json!("weir.yaml");
+    whole["$defs"] = Value::Object(definitions.named);
+    whole
 }
 
 impl Definitions {

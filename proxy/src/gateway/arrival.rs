@@ -142,10 +142,12 @@ fn valid_host(value: &[u8]) -> Result<String, Refusal> {
         byte.is_ascii_alphanumeric()
             || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']')
     };
-    if text.is_empty()
-        || !text.bytes().all(allowed)
-        || text.parse::<http::uri::Authority>().is_err()
-    {
+    let port = text.strip_prefix(without_port(text)).unwrap_or_default();
+    let good_port = port.is_empty() || port == ":" || port[1..].parse::<u16>().is_ok();
+    let good_host = !text.is_empty()
+        && text.bytes().all(allowed)
+        && text.parse::<http::uri::Authority>().is_ok();
+    if !(good_host && good_port) {
         return Err(refusal());
     }
     Ok(text.to_owned())

@@ -28,7 +28,6 @@ pub(super) async fn ask(
     connection: Connection,
     body: &Bytes,
 ) -> Result<Response<Incoming>, Stop> {
-    note_question(exchange, body);
     let mut note = UpstreamNote {
         backend: lane.backend.config().name.clone(),
         endpoint: None,
@@ -128,8 +127,8 @@ pub(super) fn said<'a>(
     }
 }
 
-/// Notes which model is asked for what.
-fn note_question(exchange: &mut Exchange, body: &[u8]) {
+/// Notes which model is asked for what, also for an answer that is known already.
+pub(super) fn note_question(exchange: &mut Exchange, body: &[u8]) {
     if body.is_empty() {
         return;
     }

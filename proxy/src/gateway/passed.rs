@@ -243,7 +243,7 @@ impl ProxyHttp for Passed {
             return Err(no_passage());
         };
         let exchange = &mut passage.exchange;
-        exchange.timing.lap(Stage::Backend, clock::now());
+        exchange.timing.enter(Stage::Answer, clock::now());
         exchange.status = answer.status.as_u16();
         if answer.status.is_server_error() {
             exchange.error_code = Some(ErrorCode::UpstreamStatus);
@@ -298,7 +298,7 @@ impl ProxyHttp for Passed {
 
     async fn logging(&self, _session: &mut Session, error: Option<&Error>, context: &mut Context) {
         if let Some(mut passage) = context.passage.take() {
-            passage.exchange.timing.lap(Stage::Answer, clock::now());
+            passage.exchange.timing.finish(clock::now());
             if let Some(remembered) = passage.remembered.take() {
                 remembered.settle(passage.exchange.status);
             }

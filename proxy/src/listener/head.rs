@@ -54,8 +54,9 @@ pub(crate) async fn read(
     let mut deadline = None;
     loop {
         // RFC 9112, section 2.2: empty lines before a request line are ignored.
-        while scanned == 0 && bytes.starts_with(b"\r\n") {
+        while bytes.starts_with(b"\r\n") {
             bytes.advance(2);
+            scanned = 0;
         }
         if expect == Expect::Http1OrPreface && begins_alike(&bytes) {
             if bytes.len() >= PREFACE.len() {
@@ -149,11 +150,19 @@ fn flaw(head: &[u8]) -> Option<&'static str> {
     })
 }
 
+/// Method, target and version with one space between (RFC 9112, section 3). pingora would mend a
+/// target with a space in it, and then weir and whoever stands before it disagree on the target.
+fn flaw_of_request_line(head: &[u8]) -> Option<&'static str> {
+    let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
+    let spaces = memchr::memchr_iter(b' ', &head[..end]).count();
+    (spaces != 2).then_some("the first line is METHOD SP TARGET SP VERSION")
+}
+
 fn judge(bytes: BytesMut, end: usize, limits: &Limits) -> Head {
     if end > limits.header_bytes {
         return Head::TooLarge(bytes);
     }
-    match flaw(&bytes[..end]) {
+    match flaw(&bytes[..end]).or_else(|| flaw_of_request_line(&bytes[..end])) {
         Some(flaw) => Head::Malformed(bytes, flaw),
         None => Head::Complete { bytes, end },
     }
