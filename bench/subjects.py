@@ -141,7 +141,9 @@ class Bench:
 
     def bare_pingora(self, _config: str) -> Process:
         port = free_port()
-        command = [str(self.binaries / "examples/bare_pingora"), f"127.0.0.1:{port}", self.backend_address()]
+        # Built as cargo builds for everybody, not with weir's own compiler settings: what a user of
+        # the framework gets.
+        command = [str(self.binaries.parent / "stock/examples/bare_pingora"), f"127.0.0.1:{port}", self.backend_address()]
         # On SIGTERM pingora waits five minutes for connections; there is nothing here to wait for.
         return self.start("bare_pingora", command, self.subject_cpu, port, stop_signal=signal.SIGKILL)
 

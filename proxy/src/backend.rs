@@ -34,36 +34,44 @@ pub struct Endpoint {
 pub mod client;
 pub mod connector;
 pub mod outgoing;
+pub mod pool;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use crate::clock;
 use crate::exchange::UpstreamNote;
 use crate::refusal::{ErrorCode, Refusal};
+use client::{Answer, Failure};
 use connector::Connect;
+use pool::Home;
 
 /// A backend that can be asked.
 pub struct Backend {
     config: Arc<Config>,
     next: AtomicUsize,
-    /// Tells the pools of a worker apart.
-    id: u64,
+    /// Where idle connections wait, an entry an endpoint.
+    homes: Vec<Home>,
     connect: Connect,
+}
+
+/// The endpoint whose turn it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Picked<'a> {
+    pub endpoint: &'a Endpoint,
+    home: Home,
 }
 
 impl Backend {
     #[must_use]
     pub fn new(config: Arc<Config>, connect: Connect) -> Self {
-        static IDS: AtomicU64 = AtomicU64::new(0);
         Backend {
+            homes: config.endpoints.iter().map(|_| Home::new()).collect(),
             config,
             next: AtomicUsize::new(0),
-            id: IDS.fetch_add(1, Ordering::Relaxed),
             connect,
         }
     }
@@ -77,15 +85,16 @@ impl Backend {
     ///
     /// # Errors
     /// `no_endpoint` when the backend has none.
-    pub fn pick(&self) -> Result<&Endpoint, Refusal> {
-        let endpoints = &self.config.endpoints;
+    pub fn pick(&self) -> Result<Picked<'_>, Refusal> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        match endpoints.len() {
-            0 => Err(Refusal::new(
+        let endpoints = &self.config.endpoints;
+        let place = turn.checked_rem(endpoints.len());
+        match place.and_then(|place| Some((endpoints.get(place)?, *self.homes.get(place)?))) {
+            Some((endpoint, home)) => Ok(Picked { endpoint, home }),
+            None => Err(Refusal::new(
                 ErrorCode::NoEndpoint,
                 format!("backend {} has no endpoint", self.config.name),
             )),
-            count => Ok(&endpoints[turn % count]),
         }
     }
 
@@ -96,25 +105,24 @@ impl Backend {
     /// `upstream_connect`, `upstream_timeout` or `upstream_reset`.
     pub async fn ask(
         &self,
+        picked: Picked<'_>,
         request: Request<Full<Bytes>>,
         note: &mut UpstreamNote,
-    ) -> Result<Response<Incoming>, Refusal> {
-        let client = client::of_this_worker(self.id, &self.config, &self.connect);
+    ) -> Result<Answer, Refusal> {
         note.attempts += 1;
         let asked = clock::now();
         let wait = self
             .config
             .first_byte_timeout
             .min(self.config.total_timeout);
-        let outcome = pingora::time::timeout(wait, client.request(request)).await;
-        let elapsed = clock::now().saturating_duration_since(asked);
-        match outcome {
-            Ok(Ok(response)) => {
-                note.connect = connector::time_of_new_connection(response.extensions());
-                note.first_byte = Some(elapsed);
-                Ok(response)
+        let asking = client::ask(picked.home, &self.config, &self.connect, request);
+        match pingora::time::timeout(wait, asking).await {
+            Ok(Ok(answer)) => {
+                note.connect = answer.connect;
+                note.first_byte = Some(clock::now().saturating_duration_since(asked));
+                Ok(answer)
             }
-            Ok(Err(error)) => Err(self.refusal_of(&error)),
+            Ok(Err(failure)) => Err(self.refusal_of(&failure)),
             Err(_) => Err(Refusal::new(
                 ErrorCode::UpstreamTimeout,
                 format!(
@@ -126,19 +134,18 @@ impl Backend {
         }
     }
 
-    fn refusal_of(&self, error: &hyper_util::client::legacy::Error) -> Refusal {
+    fn refusal_of(&self, failure: &Failure) -> Refusal {
         let name = &self.config.name;
-        if error.is_connect() {
-            log::debug!("backend {name}: {error:?}");
-            return Refusal::new(
+        log::debug!("backend {name}: {failure:?}");
+        match failure {
+            Failure::Connect(_) => Refusal::new(
                 ErrorCode::UpstreamConnect,
                 format!("backend {name} refused the connection or did not take it in time"),
-            );
+            ),
+            Failure::Broken(_) => Refusal::new(
+                ErrorCode::UpstreamReset,
+                format!("backend {name} closed the connection, or what it sent is not HTTP"),
+            ),
         }
-        log::debug!("backend {name}: {error:?}");
-        Refusal::new(
-            ErrorCode::UpstreamReset,
-            format!("backend {name} closed the connection, or what it sent is not HTTP"),
-        )
     }
 }

@@ -5,6 +5,7 @@
 //! with a JSON object is looked for: a `GET` says nothing of what changes its answer, and has RFC
 //! 9111 instead (`cache.http`).
 
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -124,9 +125,28 @@ impl Stored {
     }
 }
 
+/// A key is a hash already: the tables use a part of it as it stands.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    // The length that an array's `Hash` tells beside its bytes is always the same.
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// The answers of one route.
 pub struct Answers {
-    answers: Cache<Key, Arc<Stored>>,
+    answers: Cache<Key, Arc<Stored>, BuildHasherDefault<KeyHasher>>,
     memory_bytes: u64,
     ttl: Duration,
     scope: Scope,
@@ -146,7 +166,7 @@ impl Answers {
                 })
                 .eviction_policy(EvictionPolicy::lru())
                 .time_to_live(ttl)
-                .build(),
+                .build_with_hasher(BuildHasherDefault::default()),
             memory_bytes: config.memory_bytes,
             ttl,
             scope: config.scope,

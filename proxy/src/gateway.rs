@@ -13,13 +13,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::Response;
-use hyper::body::Incoming;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use crate::answer::deliver::{Reading, deliver};
 use crate::answer::{Delivered, local};
+use crate::backend::client::Answer;
 use crate::body::{self, Body, Unread};
 use crate::cache::copy::CopyBuffer;
 use crate::cache::{self, Stored, Use};
@@ -57,7 +56,7 @@ pub(crate) enum Served {
     /// The client left, or the answer was cut: the connection ends at once.
     Broken,
     /// To be passed through pingora's own proxying.
-    Pass(Passage),
+    Pass(Box<Passage>),
 }
 
 /// A request on its way to pingora's proxying, with all that is known of it.
@@ -143,13 +142,13 @@ impl Gateway {
             .await;
         let delivered = match way {
             Ok(Way::Pass(lane, permit)) => {
-                return Served::Pass(Passage {
+                return Served::Pass(Box::new(Passage {
                     exchange,
                     lane,
                     connection,
                     remembered,
                     _permit: permit,
-                });
+                }));
             }
             Ok(Way::Answered(delivered)) => delivered,
             Err(Stop::Refused(refusal)) => {
@@ -227,14 +226,14 @@ impl Gateway {
         // backend
         let asked_at = clock::now();
         exchange.timing.enter(Stage::Backend, asked_at);
-        let response = asking::ask(&lane, session, exchange, connection, &body.bytes).await?;
+        let answer = asking::ask(&lane, session, exchange, connection, &body.bytes).await?;
 
         // answer
         exchange.timing.enter(Stage::Answer, clock::now());
         self.before_answer(session, stopping);
-        let mut reading = asking::reading(&lane, exchange, &response, using, asked_at);
-        let keeping = Keeping::of(&response, using, &reading);
-        let delivered = deliver(session, exchange, response, &mut reading).await;
+        let mut reading = asking::reading(&lane, exchange, &answer, using, asked_at);
+        let keeping = Keeping::of(&answer, using, &reading);
+        let delivered = deliver(session, exchange, answer, &mut reading).await;
         asking::note_usage(exchange, &mut reading);
         if let Some(keeping) = keeping {
             keeping.keep(&lane, &mut reading, delivered);
@@ -303,14 +302,14 @@ struct Keeping {
 
 impl Keeping {
     /// `None` when nothing will be kept: the question or the answer's head forbids it.
-    fn of(response: &Response<Incoming>, using: Use, reading: &Reading) -> Option<Self> {
+    fn of(answer: &Answer, using: Use, reading: &Reading) -> Option<Self> {
         let (Use::Full(key) | Use::Refresh(key), Some(_)) = (using, &reading.copy) else {
             return None;
         };
-        let headers = response.headers().iter();
+        let headers = answer.head.headers.iter();
         Some(Keeping {
             key,
-            status: response.status().as_u16(),
+            status: answer.head.status.as_u16(),
             headers: headers
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),

@@ -36,6 +36,8 @@ use head::{Expect, Head};
 /// How long weir goes on reading what a client sends after it was refused, so that the refusal is
 /// not lost to a reset (RFC 9112, section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a cut answer's last bytes get to leave before its HTTP/2 stream is reset.
+const BEFORE_RESET: Duration = Duration::from_millis(20);
 const LINGER_BYTES: usize = 1 << 20;
 
 /// What is known of a connection before its first request.
@@ -225,7 +227,7 @@ impl Http {
         self: &Arc<Self>,
         session: ServerSession,
         behind_head: &[u8],
-        passage: Passage,
+        passage: Box<Passage>,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let session = match session {
@@ -242,7 +244,7 @@ impl Http {
             other => other,
         };
         let mut session = session;
-        session.set_connection_user_context(Some(Box::new(passage)));
+        session.set_connection_user_context(Some(passage));
         let reused = self.passed.process_new_http(session, shutdown).await?;
         Some(reused.consume().0)
     }
@@ -282,10 +284,9 @@ impl HttpServerApp for Http {
                 let _ = session.finish().await;
             }
             Served::Broken => {
-                // A reset throws away what has not been written to the socket yet. The connection's
-                // own task writes it when this one yields, so the client sees how far it came.
-                tokio::task::yield_now().await;
-                tokio::task::yield_now().await;
+                // A reset overtakes what the connection's own task, perhaps another worker's, has not
+                // written to the socket yet. With this the client sees how far the answer came.
+                tokio::time::sleep(BEFORE_RESET).await;
                 session.shutdown().await;
             }
             Served::Pass(passage) => {

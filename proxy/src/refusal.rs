@@ -4,6 +4,7 @@
 //! object which OpenAI clients show.
 
 use http::StatusCode;
+use serde::Serialize;
 
 /// Why a request did not get its answer. The text of a code is a label of metrics, the `error_code`
 /// of an event and the `error.code` of the answer's body.
@@ -228,22 +229,47 @@ impl Refusal {
     /// The body of the answer: RFC 9457 members, `request_id`, and OpenAI's `error` object.
     #[must_use]
     pub fn body(&self, request_id: &str) -> Vec<u8> {
-        let code = self.code.as_str();
-        serde_json::json!({
-            "type": format!("https://weir.dev/errors/{code}"),
-            "title": self.code.title(),
-            "status": self.code.status().as_u16(),
-            "detail": self.detail,
-            "request_id": request_id,
-            "error": {
-                "message": format!("{}: {}", self.code.title(), self.detail),
-                "type": self.code.openai_type(),
-                "code": code,
+        let code = self.code;
+        let kind = [ERROR_PAGES, code.as_str()].concat();
+        let message = [code.title(), ": ", &self.detail].concat();
+        let problem = Problem {
+            kind: &kind,
+            title: code.title(),
+            status: code.status().as_u16(),
+            detail: &self.detail,
+            request_id,
+            error: OpenAiError {
+                message: &message,
+                kind: code.openai_type(),
+                code: code.as_str(),
             },
-        })
-        .to_string()
-        .into_bytes()
+        };
+        // Writing texts and a number into memory cannot fail.
+        serde_json::to_vec(&problem).unwrap_or_default()
     }
+}
+
+/// Where each code is explained; the `type` of a problem begins with it.
+const ERROR_PAGES: &str = "urn:weir:error:";
+
+/// RFC 9457, with `request_id` and OpenAI's `error`.
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    request_id: &'a str,
+    error: OpenAiError<'a>,
+}
+
+#[derive(Serialize)]
+struct OpenAiError<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    code: &'a str,
 }
 
 #[cfg(test)]

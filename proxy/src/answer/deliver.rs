@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
-use http_body::Body as _;
-use http_body_util::BodyExt;
-use hyper::body::{Frame, Incoming};
+use http::HeaderMap;
+use hyper::body::Frame;
 use pingora::protocols::http::ServerSession;
 
 use super::usage::UsageReader;
 use super::{Delivered, head};
+use crate::backend::client::{Answer, AnswerBody};
 use crate::cache::copy::CopyBuffer;
 use crate::clock;
 use crate::exchange::{Exchange, Stage};
@@ -40,20 +39,22 @@ enum Next {
 pub(crate) async fn deliver(
     session: &mut ServerSession,
     exchange: &mut Exchange,
-    response: Response<Incoming>,
+    answer: Answer,
     reading: &mut Reading,
 ) -> Delivered {
-    let (parts, mut body) = response.into_parts();
-    let mut answer = head::of_backend(parts.status, &parts.headers);
-    head::frame(&mut answer, session);
-    head::finish(&mut answer, exchange);
-    exchange.status = parts.status.as_u16();
-    if session.write_response_header(answer).await.is_err() {
+    let mut body = answer.body;
+    let mut head = head::of_backend(answer.head.status, &answer.head.headers);
+    head::frame(&mut head, session);
+    head::finish(&mut head, exchange);
+    exchange.status = answer.head.status.as_u16();
+    // Answers that are written together wake their readers once; see `backend/client.rs`.
+    tokio::task::yield_now().await;
+    if session.write_response_header(head).await.is_err() {
         return Delivered::ClientLeft;
     }
     exchange.timing.lap(Stage::Answer, clock::now());
     loop {
-        let next = match body.is_end_stream() {
+        let next = match body.is_at_end() {
             true => Next::End,
             false => wait(session, &mut body, reading).await,
         };
@@ -68,7 +69,7 @@ pub(crate) async fn deliver(
                     copy.push(&data);
                 }
                 exchange.response_body_bytes += data.len() as u64;
-                let last = body.is_end_stream();
+                let last = body.is_at_end();
                 let written = session.write_response_body(data, last).await;
                 if last && written.is_ok() {
                     exchange.timing.lap(Stage::Answer, clock::now());
@@ -100,7 +101,7 @@ pub(crate) async fn deliver(
 }
 
 /// The next piece of the answer, or that the client has left meanwhile.
-async fn wait(session: &mut ServerSession, body: &mut Incoming, reading: &Reading) -> Next {
+async fn wait(session: &mut ServerSession, body: &mut AnswerBody, reading: &Reading) -> Next {
     let left = reading.deadline.saturating_duration_since(clock::now());
     let frame = pingora::time::timeout(reading.idle_timeout.min(left), body.frame());
     tokio::select! {

@@ -1,29 +1,22 @@
-//! Opens connections to endpoints: TCP, TLS with verified certificates, within a time for all of it,
-//! which is noted on the connection.
+//! Opens connections to endpoints: TCP, and TLS with verified certificates.
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use http::{Extensions, Uri};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::clock;
+/// An open connection.
+pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// What all connectors share: the roots that certificates are checked against.
+/// Opens connections; cloning shares the roots that certificates are checked against.
 #[derive(Clone)]
 pub struct Connect {
-    tls: Arc<ClientConfig>,
+    connector: HttpsConnector<HttpConnector>,
 }
 
 impl Connect {
@@ -43,129 +36,23 @@ impl Connect {
         let tls = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Connect { tls: Arc::new(tls) }
-    }
-
-    pub(super) fn connector(&self, timeout: Duration) -> Connector {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
-        let inner = HttpsConnectorBuilder::new()
-            .with_tls_config((*self.tls).clone())
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
             .https_or_http()
-            .enable_all_versions()
+            .enable_http1()
             .wrap_connector(http);
-        Connector { inner, timeout }
+        Connect { connector }
     }
 
-    /// The same trust for pingora's own proxying.
-    #[must_use]
-    pub fn tls(&self) -> &Arc<ClientConfig> {
-        &self.tls
-    }
-}
-
-/// The connector of one backend.
-#[derive(Clone)]
-pub struct Connector {
-    inner: HttpsConnector<HttpConnector>,
-    timeout: Duration,
-}
-
-/// How long a connection took to open; told once, to the first exchange on it.
-#[derive(Clone, Debug)]
-struct OpenedIn {
-    took: Duration,
-    told: Arc<AtomicBool>,
-}
-
-/// How long opening the connection of this answer took; `None` when it was open already.
-#[must_use]
-pub fn time_of_new_connection(extensions: &Extensions) -> Option<Duration> {
-    let opened = extensions.get::<OpenedIn>()?;
-    let told = opened.told.swap(true, Ordering::Relaxed);
-    (!told).then_some(opened.took)
-}
-
-type Inner = MaybeHttpsStream<TokioIo<TcpStream>>;
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// An open connection that knows how long opening it took.
-pub struct Timed {
-    stream: Inner,
-    opened: OpenedIn,
-}
-
-impl Service<Uri> for Connector {
-    type Response = Timed;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Timed, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let begun = clock::now();
-        let connecting = self.inner.call(uri);
-        let timeout = self.timeout;
-        Box::pin(async move {
-            let stream = pingora::time::timeout(timeout, connecting)
-                .await
-                .map_err(|_| {
-                    io::Error::new(io::ErrorKind::TimedOut, "connect_timeout is over")
-                })??;
-            let opened = OpenedIn {
-                took: clock::now().saturating_duration_since(begun),
-                told: Arc::default(),
-            };
-            Ok(Timed { stream, opened })
-        })
-    }
-}
-
-impl Connection for Timed {
-    fn connected(&self) -> Connected {
-        self.stream.connected().extra(self.opened.clone())
-    }
-}
-
-impl Read for Timed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl Write for Timed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    /// Opens a connection to the host of `uri`. The caller bounds the time.
+    ///
+    /// # Errors
+    /// The host has no address, nobody listens there, or its certificate is not trusted.
+    pub async fn open(&self, uri: &Uri) -> io::Result<Stream> {
+        let mut connector = self.connector.clone();
+        connector.call(uri.clone()).await.map_err(io::Error::other)
     }
 }

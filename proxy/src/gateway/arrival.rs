@@ -37,7 +37,7 @@ impl Gateway {
         exchange.client_ip =
             address::client(connection.peer, &head.headers, &self.lanes.trusted_proxies);
         let host = host(head)?;
-        exchange.domain = host.as_ref().map(|host| without_port(host).into());
+        exchange.domain = host.map(|host| without_port(host).into());
         if session.is_http2() && head_bytes(&head.headers) > self.lanes.header_bytes {
             let detail = format!("a head may have {} bytes", self.lanes.header_bytes);
             return Err(Refusal::new(ErrorCode::HeaderTooLarge, detail).into());
@@ -108,7 +108,7 @@ pub(super) fn sketch(exchange: &mut Exchange, bytes: &[u8]) {
 }
 
 /// Exactly one valid host (RFC 9112, section 3.2); HTTP/1.0 may have none.
-fn host(head: &RequestHeader) -> Result<Option<String>, Refusal> {
+fn host(head: &RequestHeader) -> Result<Option<&str>, Refusal> {
     let bad = |what: &str| Err(Refusal::new(ErrorCode::BadRequest, what));
     let mut named = head.headers.get_all(header::HOST).iter();
     let first = named.next();
@@ -135,7 +135,7 @@ fn host(head: &RequestHeader) -> Result<Option<String>, Refusal> {
 }
 
 /// A host with an optional port (RFC 9110, section 7.2): nothing else may stand there.
-fn valid_host(value: &[u8]) -> Result<String, Refusal> {
+fn valid_host(value: &[u8]) -> Result<&str, Refusal> {
     let refusal = || Refusal::new(ErrorCode::BadRequest, "the Host header is not a valid host");
     let text = std::str::from_utf8(value).map_err(|_| refusal())?;
     let allowed = |byte: u8| {
@@ -150,7 +150,7 @@ fn valid_host(value: &[u8]) -> Result<String, Refusal> {
     if !(good_host && good_port) {
         return Err(refusal());
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 fn without_port(host: &str) -> &str {

@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 
 use super::Stop;
 use super::lane::Lane;
 use crate::answer::deliver::Reading;
 use crate::answer::usage::{self, Kind, UsageReader};
+use crate::backend::client::Answer;
 use crate::backend::outgoing::{self, Encodings, Said};
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
@@ -27,7 +27,7 @@ pub(super) async fn ask(
     exchange: &mut Exchange,
     connection: Connection,
     body: &Bytes,
-) -> Result<Response<Incoming>, Stop> {
+) -> Result<Answer, Stop> {
     let mut note = UpstreamNote {
         backend: lane.backend.config().name.clone(),
         endpoint: None,
@@ -38,7 +38,7 @@ pub(super) async fn ask(
     let answer = try_ask(lane, session, exchange, connection, body, &mut note).await;
     exchange.upstream = Some(note);
     let answer = answer?;
-    if answer.status().is_server_error() {
+    if answer.head.status.is_server_error() {
         exchange.error_code = Some(ErrorCode::UpstreamStatus);
     }
     Ok(answer)
@@ -51,8 +51,9 @@ async fn try_ask(
     connection: Connection,
     body: &Bytes,
     note: &mut UpstreamNote,
-) -> Result<Response<Incoming>, Stop> {
-    let endpoint = lane.backend.pick()?;
+) -> Result<Answer, Stop> {
+    let picked = lane.backend.pick()?;
+    let endpoint = picked.endpoint;
     note.endpoint = Some(endpoint.text.clone());
     let head = session.req_header();
     let withheld = match (&lane.gate, &exchange.signature) {
@@ -83,7 +84,7 @@ async fn try_ask(
     )?;
     tokio::select! {
         biased;
-        answer = lane.backend.ask(request, note) => Ok(answer?),
+        answer = lane.backend.ask(picked, request, note) => Ok(answer?),
         // The body has been read whole, so this ends only when the client leaves.
         _ = session.read_body_or_idle(true) => Err(Stop::ClientLeft),
     }
@@ -144,12 +145,12 @@ pub(super) fn note_question(exchange: &mut Exchange, body: &[u8]) {
 pub(super) fn reading(
     lane: &Lane,
     exchange: &mut Exchange,
-    response: &Response<Incoming>,
+    answer: &Answer,
     using: Use,
     asked_at: Instant,
 ) -> Reading {
     let config = lane.backend.config();
-    let copy = copy(lane, response, using);
+    let copy = copy(lane, answer, using);
     let status = match (&copy, using) {
         (Some(_), Use::Full(_)) => Some(Status::MissStored),
         (Some(_), Use::Refresh(_)) => Some(Status::RefreshStored),
@@ -162,7 +163,7 @@ pub(super) fn reading(
         super::arrival::tell(exchange, "cache-status", status.header());
     }
     Reading {
-        usage: usage_kind(exchange, response).map(UsageReader::new),
+        usage: usage_kind(exchange, answer).map(UsageReader::new),
         copy,
         idle_timeout: config.idle_timeout,
         deadline: asked_at + config.total_timeout,
@@ -170,22 +171,22 @@ pub(super) fn reading(
 }
 
 /// Room for a copy of the answer, where question and answer allow to keep one.
-fn copy(lane: &Lane, response: &Response<Incoming>, using: Use) -> Option<CopyBuffer> {
+fn copy(lane: &Lane, answer: &Answer, using: Use) -> Option<CopyBuffer> {
     let answers = lane.answers.as_ref()?;
-    let keepable = answers.keepable(response.status().as_u16(), response.headers());
+    let keepable = answers.keepable(answer.head.status.as_u16(), &answer.head.headers);
     (using != Use::Bypass && keepable == Keepable::Yes)
         .then(|| CopyBuffer::new(answers.answer_bytes_max()))
 }
 
-fn usage_kind(exchange: &Exchange, response: &Response<Incoming>) -> Option<Kind> {
+fn usage_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
     exchange.model.operation?;
-    if response.status() != StatusCode::OK {
+    if answer.head.status != StatusCode::OK {
         return None;
     }
-    if response.headers().contains_key(header::CONTENT_ENCODING) {
+    if answer.head.headers.contains_key(header::CONTENT_ENCODING) {
         return None;
     }
-    Kind::of(response.headers().get(header::CONTENT_TYPE)?)
+    Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)
 }
 
 /// Notes what the answer told of the model call.

@@ -9,7 +9,6 @@ use super::arrival::{query, tell};
 use super::lane::Lane;
 use crate::cache::status::Status;
 use crate::cache::{Authorization, Question, Stored, Use};
-use crate::clock;
 use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
 };
@@ -138,7 +137,7 @@ pub(super) fn verify(
             headers: &head.headers,
             body,
         },
-        clock::unix_now(),
+        exchange.received_at,
     );
     exchange.signature = Some(SignatureNote {
         scheme: verdict.scheme,
@@ -207,7 +206,7 @@ pub(super) fn look_up(
         client,
         authorization,
     });
-    let now = clock::unix_now();
+    let now = exchange.received_at;
     let found = match &using {
         Use::Full(key) => answers.lookup(key, now),
         Use::Refresh(_) | Use::Bypass => None,

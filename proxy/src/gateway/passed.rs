@@ -112,7 +112,7 @@ impl ProxyHttp for Passed {
             });
         note.attempts += 1;
         let endpoint = match lane.backend.pick() {
-            Ok(endpoint) => endpoint,
+            Ok(picked) => picked.endpoint,
             Err(refusal) => return Err(refused(context, refusal)),
         };
         note.endpoint = Some(endpoint.text.clone());
