@@ -15,8 +15,12 @@ const SIDECAR: &str = "deploy/kubernetes/sidecar.yaml";
 const COMPOSE: &str = "deploy/compose.yaml";
 const UNIT: &str = "deploy/systemd/weir.service";
 
-/// The secrets of an example; what has a fallback is left to it.
+/// The secrets of an example, and where a secret needs one to be sent to; what has a fallback is
+/// left to it.
 fn environment(name: &str) -> Option<String> {
+    if name.ends_with("_WEBHOOK") {
+        return Some("https://example.com/hook".to_owned());
+    }
     let secret = ["_KEY", "_SECRET", "_TOKEN"];
     let is_secret = secret.iter().any(|ending| name.ends_with(ending));
     is_secret.then(|| format!("a value of {name} that nobody else has"))

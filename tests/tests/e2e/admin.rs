@@ -76,6 +76,10 @@ async fn metrics_are_there_from_the_start_under_their_names() {
     let backend = Backend::chat().await;
     let proxy = Setup::new(&backend)
         .routes(
+            "- {name: signed, path: /signed, backend: assistant, \
+             signature: {scheme: hmac, secrets: [a-secret-of-the-test]}}",
+        )
+        .routes(
             "- {name: chat, path: /*, backend: assistant, \
              rate_limits: [{name: few, rate: 100/s, by: route}], \
              cache: {answers: true, memory: 1MiB, ttl: 1h, scope: route}}",
@@ -85,7 +89,9 @@ async fn metrics_are_there_from_the_start_under_their_names() {
     proxy.ask(Ask::chat("hi")).await;
     proxy.ask(Ask::chat("hi")).await;
     proxy.ask(Ask::chat_stream("hi")).await;
-    proxy.events_when(3).await;
+    // A route without a signature checks none.
+    assert_eq!(proxy.ask(Ask::post("/signed", "hi")).await.status, 401);
+    proxy.events_when(4).await;
     let metrics = proxy.metrics().await;
     for name in [
         "weir_requests_total",
