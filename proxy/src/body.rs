@@ -105,6 +105,17 @@ pub fn announced_bytes(session: &ServerSession) -> Option<u64> {
     value.to_str().ok()?.trim().parse().ok()
 }
 
+/// Refuses a body whose head announces too much, before a byte of it is read.
+///
+/// # Errors
+/// `body_too_large`.
+pub fn check_announced(session: &ServerSession, bytes_max: u64) -> Result<(), Refusal> {
+    match announced_bytes(session) {
+        Some(bytes) if bytes > bytes_max => Err(too_large(bytes_max)),
+        _ => Ok(()),
+    }
+}
+
 /// Reads the whole body: at most `bytes_max`, in at most `timeout`.
 ///
 /// # Errors
@@ -125,10 +136,8 @@ pub async fn read(
             _booking: booking,
         });
     }
+    check_announced(session, bytes_max)?;
     let announced = announced_bytes(session);
-    if announced.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(too_large(bytes_max).into());
-    }
     booking.grow_to(announced.unwrap_or(STEP_BYTES))?;
     if expects_continue(session) && session.write_continue_response().await.is_err() {
         return Err(Unread::ClientLeft);

@@ -256,6 +256,7 @@ impl Gateway {
         exchange: &mut Exchange,
         remembered: &mut Option<Remembered>,
     ) -> Result<Way, Stop> {
+        body::check_announced(session, lane.config.body_bytes)?;
         exchange.timing.enter(Stage::Signature, clock::now());
         *remembered = checks::verify(&lane, session, exchange, &[])?;
         exchange.timing.enter(Stage::Limit, clock::now());

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use http::header;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
@@ -21,11 +22,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::clock;
 use crate::config::Limits;
-use crate::gateway::passed::Passed;
+use crate::gateway::passed::{self, Passed};
 use crate::gateway::{Gateway, Passage, Served};
 use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
 
+mod chunks;
 pub mod connections;
 mod head;
 pub(crate) mod tls;
@@ -35,10 +37,10 @@ use head::{Expect, Head};
 
 /// How long weir goes on reading what a client sends after it was refused, so that the refusal is
 /// not lost to a reset (RFC 9112, section 9.6).
-const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// How long a cut answer's last bytes get to leave before its HTTP/2 stream is reset.
 const BEFORE_RESET: Duration = Duration::from_millis(20);
-const LINGER_BYTES: usize = 1 << 20;
+pub(crate) const LINGER_BYTES: usize = 1 << 20;
 
 /// What is known of a connection before its first request.
 #[derive(Clone, Copy, Debug)]
@@ -200,6 +202,19 @@ impl Http {
             linger(session).await;
             return None;
         }
+        if session.get_header(header::TRANSFER_ENCODING).is_some() {
+            // What pingora's parser leaves over of a malformed body must never be served as a
+            // request; see `chunks`.
+            session.set_pipelining_enabled(false);
+            if let Some(flaw) = chunks::flaw(&behind_head) {
+                let refusal = Refusal::new(ErrorCode::BadRequest, flaw);
+                self.gateway
+                    .refuse_unread(&mut session, connection, &[], refusal, started)
+                    .await;
+                linger(session).await;
+                return None;
+            }
+        }
         match self
             .gateway
             .serve(&mut session, connection, started, shutdown)
@@ -244,7 +259,7 @@ impl Http {
             other => other,
         };
         let mut session = session;
-        session.set_connection_user_context(Some(passage));
+        passed::hand_over(&mut session, passage);
         let reused = self.passed.process_new_http(session, shutdown).await?;
         Some(reused.consume().0)
     }

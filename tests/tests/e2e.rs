@@ -23,6 +23,8 @@ mod way {
 
     mod backend;
 
+    mod passed;
+
     mod answer;
 
     mod record;

@@ -5,12 +5,15 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, header};
+use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorSource, ErrorType};
 use std::any::Any;
+use std::sync::Arc;
 
 use super::{Passage, asking};
 use crate::answer::{head, local};
@@ -18,6 +21,7 @@ use crate::backend::outgoing;
 use crate::body;
 use crate::clock;
 use crate::exchange::{Stage, UpstreamNote};
+use crate::listener::{LINGER, LINGER_BYTES};
 use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
 
@@ -29,7 +33,7 @@ pub struct Passed {
 /// What is known of one passed request. There is always a passage: it comes with the session.
 #[derive(Default)]
 pub struct Context {
-    passage: Option<Passage>,
+    passage: Option<Box<Passage>>,
     refusal: Option<Refusal>,
     _in_flight: Option<Counted>,
 }
@@ -53,6 +57,20 @@ fn is_websocket(head: &RequestHeader) -> bool {
     head.headers
         .get(header::UPGRADE)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// What travels with a request's head: pingora keeps a connection's context over HTTP/1 only.
+#[derive(Clone)]
+struct Carrier(Arc<Mutex<Option<Box<Passage>>>>);
+
+/// Gives a session what is known of its request, for [`Passed`] to find.
+pub(crate) fn hand_over(session: &mut ServerSession, passage: Box<Passage>) {
+    if session.is_http2() {
+        let carrier = Carrier(Arc::new(Mutex::new(Some(passage))));
+        session.req_header_mut().extensions_mut().insert(carrier);
+    } else {
+        session.set_connection_user_context(Some(passage));
+    }
 }
 
 fn no_passage() -> Box<Error> {
@@ -86,8 +104,23 @@ impl ProxyHttp for Passed {
         context: &mut Context,
         before: Box<dyn Any + Send + Sync>,
     ) {
-        context.passage = before.downcast::<Passage>().ok().map(|passage| *passage);
         let _ = session;
+        context.passage = before.downcast::<Passage>().ok();
+    }
+
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        let head = session.req_header_mut();
+        if let Some(Carrier(carried)) = head.extensions_mut().remove::<Carrier>() {
+            context.passage = carried.lock().take();
+        }
+        match &context.passage {
+            Some(_) => Ok(()),
+            None => Err(no_passage()),
+        }
     }
 
     async fn upstream_peer(
@@ -168,9 +201,14 @@ impl ProxyHttp for Passed {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        // An HTTP/2 body may end with an empty frame. pingora would write it as a last chunk, and
+        // then the last chunk once more: the second would begin the backend's next request.
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
         let (Some(passage), Some(bytes)) = (&mut context.passage, body) else {
             return Ok(());
         };
@@ -242,6 +280,9 @@ impl ProxyHttp for Passed {
         let Some(passage) = &mut context.passage else {
             return Err(no_passage());
         };
+        if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
         let exchange = &mut passage.exchange;
         exchange.timing.enter(Stage::Answer, clock::now());
         exchange.status = answer.status.as_u16();
@@ -283,11 +324,12 @@ impl ProxyHttp for Passed {
             exchange.error_code = Some(refusal.code);
             if refusal.code == ErrorCode::ClientClosed {
                 exchange.status = status;
-            } else if session.response_written().is_some() {
+            } else if exchange.status != 0 {
                 exchange.cut_short = exchange.status != 101;
             } else {
                 session.set_keepalive(None);
                 local::refuse(&mut session.downstream_session, exchange, &refusal).await;
+                read_on(session).await;
             }
         }
         FailToProxy {
@@ -312,6 +354,21 @@ impl ProxyHttp for Passed {
         // The event tells it, and a flood of failing requests must not become a flood of lines.
         true
     }
+}
+
+/// Reads what the client still sends, for a while, so that its refusal is not lost to a reset.
+async fn read_on(session: &mut Session) {
+    let reading = async {
+        let mut read = 0;
+        while let Ok(Some(piece)) = session.downstream_session.read_request_body().await {
+            read += piece.len();
+            if read > LINGER_BYTES {
+                break;
+            }
+        }
+    };
+    // Whatever comes of it, the connection is closed afterwards.
+    let _ = pingora::time::timeout(LINGER, reading).await;
 }
 
 fn refusal_of(error: &Error) -> Refusal {

@@ -1,0 +1,138 @@
+//! The passed way: what no stage looks into goes through pingora's own proxying, over both versions
+//! of HTTP, with the same limits, headers and records as what is carried.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use weir_tests::backend::Backend;
+use weir_tests::client::{Ask, Client};
+use weir_tests::process::Process;
+use weir_tests::raw::Raw;
+use weir_tests::setup::Setup;
+use weir_tests::sign::sha256_hex;
+use weir_tests::wait;
+
+/// More than what is carried where nobody looks into it.
+const LARGE_BYTES: usize = 300_000;
+
+#[tokio::test]
+async fn a_large_upload_arrives_whole_and_is_recorded() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let body = vec![7; LARGE_BYTES];
+    for mut client in [
+        Client::h1(proxy.address()).await,
+        Client::h2(proxy.address()).await,
+    ] {
+        for ask in [
+            Ask::post("/up?x=1", body.clone()),
+            Ask::chunked("/up?x=1", &body, 30_011),
+        ] {
+            let reply = client.ask(ask.header("x-weir-client", "forged")).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            let seen = backend.requests().pop().expect("a request");
+            assert_eq!(seen.body_sha256, sha256_hex(&body));
+            assert_eq!(seen.target, "/up?x=1");
+            assert_eq!(seen.header("x-weir-client"), None);
+            let id = reply.header("x-request-id").expect("an id");
+            assert_eq!(seen.header("x-request-id"), Some(id));
+            let event = proxy.event_of(&reply).await;
+            assert_eq!(event["http"]["response"]["status_code"], 200);
+            assert_eq!(event["http"]["request"]["body"]["bytes"], LARGE_BYTES);
+            assert_eq!(event["backend"], "assistant");
+        }
+    }
+    backend.assert_faultless();
+}
+
+#[tokio::test]
+async fn a_body_past_the_limit_is_refused_on_this_way_too() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend)
+        .limit("body_bytes: 200KiB")
+        .start()
+        .await;
+    let body = vec![7; LARGE_BYTES];
+    // Announced: before a byte of it is sent on.
+    let reply = proxy.ask(Ask::post("/announced", body.clone())).await;
+    assert_eq!(reply.status, 413, "{}", reply.text());
+    assert_eq!(reply.refusal(), "body_too_large");
+    backend.assert_untouched();
+    // Not announced: when it becomes too much.
+    let reply = proxy.ask(Ask::chunked("/chunked", &body, 30_011)).await;
+    assert_eq!(reply.status, 413, "{}", reply.text());
+    let event = proxy.event_of(&reply).await;
+    assert_eq!(event["error_code"], "body_too_large");
+    assert!(backend.requests().iter().all(|seen| !seen.whole));
+}
+
+#[tokio::test]
+async fn an_expected_continue_is_not_the_answer() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write(format!(
+        "POST /up HTTP/1.1\r\nHost: weir.test\r\nExpect: 100-continue\r\n\
+         Content-Length: {LARGE_BYTES}\r\n\r\n"
+    ))
+    .await;
+    let told = raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
+    assert!(told.starts_with(b"HTTP/1.1 100 "), "{told:?}");
+    raw.write(vec![b'x'; LARGE_BYTES]).await;
+    let answer = raw.answer().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let events = proxy.events_when(1).await;
+    assert_eq!(events[0]["http"]["response"]["status_code"], 200);
+}
+
+#[tokio::test]
+async fn a_backend_that_is_gone_is_said_so() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    backend.stop();
+    for mut client in [
+        Client::h1(proxy.address()).await,
+        Client::h2(proxy.address()).await,
+    ] {
+        let reply = client.ask(Ask::post("/up", vec![7; LARGE_BYTES])).await;
+        assert_eq!(reply.status, 502, "{}", reply.text());
+        let event = proxy.event_of(&reply).await;
+        let code = event["error_code"].as_str().expect("a code");
+        assert!(
+            ["upstream_connect", "upstream_reset"].contains(&code),
+            "{code}"
+        );
+    }
+}
+
+/// gRPC needs a backend that speaks HTTP/2 in clear text: the stand-in assistant does.
+#[tokio::test]
+async fn grpc_goes_over_http2_on_both_sides() {
+    let directory = TempDir::new().expect("a directory");
+    let arguments = ["assistant", "--address", "127.0.0.1:0", "--latency", "1ms"];
+    let assistant = Process::start(directory.path(), &arguments, &[], b"");
+    let address = wait::found("the assistant's address", wait::PATIENCE, || {
+        let said = assistant.stderr();
+        let line = said
+            .lines()
+            .find_map(|line| line.split_once("assistant on "))?;
+        Some(line.1.to_owned())
+    })
+    .await;
+    let proxy = Setup::without_backend()
+        .backend("assistant", &[format!("http://{address}")], &[])
+        .routes("- {name: all, path: /*, backend: assistant}")
+        .start()
+        .await;
+    let mut client = Client::h2(proxy.address()).await;
+    let ask = Ask::post("/pkg.Service/Call", "\0\0\0\0\u{2}hi")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    let reply = client.ask(ask).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.json()["bytes"], 7);
+    let event = proxy.event_of(&reply).await;
+    assert_eq!(event["http"]["version"], "2");
+    assistant.sigterm();
+    assistant.wait_exit(Duration::from_secs(5)).await;
+}
