@@ -55,15 +55,19 @@ impl Ports {
         self.all().into_iter().filter(is_taken).collect()
     }
 
-    /// That there are three of them, and that nobody listens on any: all that are taken are told at
-    /// once, with what to write instead.
-    fn check(self) -> anyhow::Result<()> {
+    /// That there are three of them.
+    fn check_base(self) -> anyhow::Result<()> {
         let [proxy, admin, assistant] = self.all();
         if proxy == 0 || admin == assistant || proxy == admin {
             anyhow::bail!(
                 "--port-base takes a number from 1 to 65533: three ports in a row are used"
             );
         }
+        Ok(())
+    }
+
+    /// That nobody listens on them: all that are taken are told at once, with what to write instead.
+    fn check_free(self) -> anyhow::Result<()> {
         let taken = self.taken();
         if taken.is_empty() {
             return Ok(());
@@ -77,7 +81,7 @@ impl Ports {
         );
         let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
         anyhow::bail!(
-            "in use already: 127.0.0.1, port {}; try {hint}",
+            "in use already on 127.0.0.1: {}; try {hint}",
             taken.join(", ")
         )
     }
@@ -93,8 +97,9 @@ impl Ports {
 /// The demo's configuration.
 ///
 /// # Errors
-/// None in practice: a test checks it.
+/// There are no such three ports.
 pub fn config(ports: &Ports) -> anyhow::Result<Loaded> {
+    ports.check_base()?;
     config::parse(&ports.fill(CONFIG), Path::new("demo.yaml"), &|_| None)
         .map_err(|mistakes| anyhow::anyhow!("{mistakes}"))
 }
@@ -102,9 +107,9 @@ pub fn config(ports: &Ports) -> anyhow::Result<Loaded> {
 /// Starts the stand-in assistant, when all ports of the demo are free.
 ///
 /// # Errors
-/// There are no such three ports, or one of them is in use.
+/// One of them is in use.
 pub async fn start_assistant(ports: &Ports) -> anyhow::Result<JoinHandle<()>> {
-    ports.check()?;
+    ports.check_free()?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.assistant));
     let listener = TcpListener::bind(address)
         .await
@@ -153,11 +158,11 @@ mod tests {
             assistant: port,
             ..Ports::new(Some(port - 2))
         };
-        let told = ports.check().expect_err("it is taken").to_string();
+        let told = ports.check_free().expect_err("it is taken").to_string();
         assert!(told.contains(&port.to_string()), "{told}");
         assert!(told.contains("--port-base"), "{told}");
         for base in [0, 65_534, 65_535] {
-            let told = Ports::new(Some(base)).check().expect_err("no three ports");
+            let told = config(&Ports::new(Some(base))).expect_err("no three ports");
             assert!(told.to_string().contains("65533"), "{told}");
         }
     }
