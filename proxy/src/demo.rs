@@ -1,6 +1,6 @@
 //! `weir demo`: proxy and stand-in assistant in one process, and a banner of things to try.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{self, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Context;
@@ -12,6 +12,9 @@ use crate::config::{self, Loaded};
 
 const CONFIG: &str = include_str!("demo/weir.yaml");
 const BANNER: &str = include_str!("demo/banner.txt");
+
+/// What to try instead of ports that are taken.
+const OTHER_BASES: [u16; 4] = [8080, 18_080, 28_080, 38_080];
 
 /// Where the three parts listen.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +42,50 @@ impl Ports {
         }
     }
 
+    fn all(self) -> [u16; 3] {
+        [self.proxy, self.admin, self.assistant]
+    }
+
+    /// Those that somebody listens on already.
+    fn taken(self) -> Vec<u16> {
+        let is_taken = |port: &u16| {
+            let bound = net::TcpListener::bind((Ipv4Addr::LOCALHOST, *port));
+            bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+        };
+        self.all().into_iter().filter(is_taken).collect()
+    }
+
+    /// That there are three of them.
+    fn check_base(self) -> anyhow::Result<()> {
+        let [proxy, admin, assistant] = self.all();
+        if proxy == 0 || admin == assistant || proxy == admin {
+            anyhow::bail!(
+                "--port-base takes a number from 1 to 65533: three ports in a row are used"
+            );
+        }
+        Ok(())
+    }
+
+    /// That nobody listens on them: all that are taken are told at once, with what to write instead.
+    fn check_free(self) -> anyhow::Result<()> {
+        let taken = self.taken();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let other = OTHER_BASES
+            .into_iter()
+            .find(|base| Ports::new(Some(*base)).taken().is_empty());
+        let hint = other.map_or_else(
+            || "a --port-base with three free ports in a row".to_owned(),
+            |base| format!("--port-base {base} (with make: make run ARGS=\"--port-base {base}\")"),
+        );
+        let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
+        anyhow::bail!(
+            "in use already on 127.0.0.1: {}; try {hint}",
+            taken.join(", ")
+        )
+    }
+
     fn fill(self, template: &str) -> String {
         template
             .replace("{proxy}", &self.proxy.to_string())
@@ -50,21 +97,23 @@ impl Ports {
 /// The demo's configuration.
 ///
 /// # Errors
-/// None in practice: a test checks it.
+/// There are no such three ports.
 pub fn config(ports: &Ports) -> anyhow::Result<Loaded> {
+    ports.check_base()?;
     config::parse(&ports.fill(CONFIG), Path::new("demo.yaml"), &|_| None)
         .map_err(|mistakes| anyhow::anyhow!("{mistakes}"))
 }
 
-/// Starts the stand-in assistant.
+/// Starts the stand-in assistant, when all ports of the demo are free.
 ///
 /// # Errors
-/// Its address is in use.
+/// One of them is in use.
 pub async fn start_assistant(ports: &Ports) -> anyhow::Result<JoinHandle<()>> {
+    ports.check_free()?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.assistant));
-    let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address} (assistant); try --port-base 18080")
-    })?;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} (assistant)"))?;
     let serving = assistant::serve(
         assistant::Options::default(),
         listener,
@@ -95,6 +144,26 @@ mod tests {
         assert!(banner.contains("127.0.0.1:8080") && banner.contains("127.0.0.1:8081"));
         for left in ["{proxy}", "{admin}", "{assistant}", "{weir}"] {
             assert!(!banner.contains(left), "{left}");
+        }
+        // Its secrets are known to everybody.
+        assert!(loaded.config.listen[0].address.ip().is_loopback());
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    }
+
+    #[test]
+    fn ports_that_are_taken_are_told_with_others() {
+        let held = net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = held.local_addr().expect("an address").port();
+        let ports = Ports {
+            assistant: port,
+            ..Ports::new(Some(port - 2))
+        };
+        let told = ports.check_free().expect_err("it is taken").to_string();
+        assert!(told.contains(&port.to_string()), "{told}");
+        assert!(told.contains("--port-base"), "{told}");
+        for base in [0, 65_534, 65_535] {
+            let told = config(&Ports::new(Some(base))).expect_err("no three ports");
+            assert!(told.to_string().contains("65533"), "{told}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! One structured event a request, in the shape of `contract/event.json`: ECS field names where ECS
-//! has one, OpenTelemetry's for `gen_ai`.
+//! One structured event a request, in the shape of `proxy/tests/vectors/event.json`: ECS field names
+//! where ECS has one, OpenTelemetry's for `gen_ai`.
 //!
 //! It writes the listed fields and nothing else: no header but the user agent, no query string, no
 //! body. Texts that a client chose are cut and escaped.

@@ -29,7 +29,7 @@ pub(crate) fn plain() -> Exchange {
     )
 }
 
-/// The exchange of `contract/event.json`.
+/// The exchange of `proxy/tests/vectors/event.json`.
 pub(crate) fn filled() -> Exchange {
     let mut exchange = plain();
     exchange.id = "01KAN0X3S8Q5V4R8C9J2M7T6ZB".into();

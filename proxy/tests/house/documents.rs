@@ -133,6 +133,39 @@ fn the_table_of_stages_has_the_order_and_the_codes_of_the_source() {
 }
 
 #[test]
+fn every_claim_names_tests_that_exist() {
+    let source: String = ["proxy", "tests"]
+        .iter()
+        .flat_map(|folder| files(folder, &["rs"]))
+        .map(|path| read(&path))
+        .collect();
+    let text = read("README.md");
+    let document = Document::read(&text);
+    let rows = document.rows();
+    let claims = rows
+        .iter()
+        .skip_while(|cells| cells[0] != "claim")
+        .skip(1)
+        .take_while(|cells| cells.len() == 3);
+    let mut seen = 0;
+    let mut findings = Vec::new();
+    for cells in claims.filter(|cells| !cells[0].starts_with('-')) {
+        let names: Vec<_> = cells[2].split_whitespace().collect();
+        seen += 1;
+        if names.is_empty() {
+            findings.push(format!("README.md: no test shows that {}", cells[0]));
+        }
+        let unknown = names
+            .iter()
+            .map(|name| name.trim_matches('`'))
+            .filter(|name| !source.contains(&format!("fn {name}(")));
+        findings.extend(unknown.map(|name| format!("README.md: there is no test {name}")));
+    }
+    assert!(seen > 5, "the table of claims has {seen} rows");
+    expect_none(&findings);
+}
+
+#[test]
 fn metrics_in_documents_exist() {
     let source: String = files("proxy/src", &["rs"])
         .iter()
