@@ -205,13 +205,12 @@ fn listener(
     gauges: &Gauges,
     connections: &Arc<Connections>,
 ) -> Listener {
-    let mut conf = ServerConf::default();
-    conf.work_stealing = false;
-    conf.upstream_keepalive_pool_size = config
-        .backends
-        .iter()
-        .map(|backend| backend.pool_idle_connections)
-        .sum();
+    let backends = config.backends.iter();
+    let conf = ServerConf {
+        work_stealing: false,
+        upstream_keepalive_pool_size: backends.map(|backend| backend.pool_idle_connections).sum(),
+        ..ServerConf::default()
+    };
     let passed = http_proxy(&Arc::new(conf), Passed::new(gauges.clone()));
     Listener::new(
         gateway.clone(),

@@ -16,12 +16,9 @@ use std::time::Instant;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
-use crate::answer::deliver::{Reading, deliver};
+use crate::answer::deliver::deliver;
 use crate::answer::{Delivered, local};
-use crate::backend::client::Answer;
 use crate::body::{self, Body, Unread};
-use crate::cache::copy::CopyBuffer;
-use crate::cache::{self, Stored, Use};
 use crate::clock;
 use crate::exchange::{Exchange, Recorder, Stage};
 use crate::limit::concurrency::Permit;
@@ -232,12 +229,8 @@ impl Gateway {
         exchange.timing.enter(Stage::Answer, clock::now());
         self.before_answer(session, stopping);
         let mut reading = asking::reading(&lane, exchange, &answer, using, asked_at);
-        let keeping = Keeping::of(&answer, using, &reading);
         let delivered = deliver(session, exchange, answer, &mut reading).await;
         asking::note_usage(exchange, &mut reading);
-        if let Some(keeping) = keeping {
-            keeping.keep(&lane, &mut reading, delivered);
-        }
         Ok(Way::Answered(delivered))
     }
 
@@ -291,44 +284,6 @@ impl Gateway {
         session.set_write_timeout(Some(self.lanes.idle_timeout));
         let delivered = local::refuse(session, &mut exchange, &refusal).await;
         settle(&mut exchange, delivered);
-    }
-}
-
-/// What is needed to keep an answer once it has been delivered.
-struct Keeping {
-    key: cache::Key,
-    status: u16,
-    headers: Vec<(http::HeaderName, http::HeaderValue)>,
-}
-
-impl Keeping {
-    /// `None` when nothing will be kept: the question or the answer's head forbids it.
-    fn of(answer: &Answer, using: Use, reading: &Reading) -> Option<Self> {
-        let (Use::Full(key) | Use::Refresh(key), Some(_)) = (using, &reading.copy) else {
-            return None;
-        };
-        let headers = answer.head.headers.iter();
-        Some(Keeping {
-            key,
-            status: answer.head.status.as_u16(),
-            headers: headers
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
-        })
-    }
-
-    /// Keeps a whole answer; one that was cut, or not delivered, is not.
-    fn keep(self, lane: &Lane, reading: &mut Reading, delivered: Delivered) {
-        let copy = reading.copy.take().and_then(CopyBuffer::finish);
-        if let (Some(answers), Some(chunks), Delivered::Whole) = (&lane.answers, copy, delivered) {
-            let stored = Stored {
-                status: self.status,
-                headers: self.headers,
-                chunks,
-                stored_at: clock::unix_now(),
-            };
-            answers.keep(self.key, stored);
-        }
     }
 }
 

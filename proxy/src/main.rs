@@ -1,10 +1,6 @@
 //! The command line: one function a command.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line talks"
-)]
+#![expect(clippy::print_stderr, reason = "a command line talks")]
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -19,11 +19,29 @@ use crate::refusal::ErrorCode;
 pub(crate) struct Reading {
     pub(crate) usage: Option<UsageReader>,
     /// A copy for the cache.
-    pub(crate) copy: Option<CopyBuffer>,
+    pub(crate) copying: Option<Copying>,
     /// Between two chunks.
     pub(crate) idle_timeout: Duration,
     /// When the whole exchange with the backend must be over.
     pub(crate) deadline: Instant,
+}
+
+/// A copy on its way, and who takes it when the answer has come whole.
+pub(crate) struct Copying {
+    pub(crate) copy: CopyBuffer,
+    pub(crate) keep: Box<dyn FnOnce(Vec<Bytes>) + Send + Sync>,
+}
+
+impl Reading {
+    /// The backend's answer is whole: its copy is kept before the client has the last of it, so that
+    /// the same question right behind it finds it.
+    fn came_whole(&mut self) {
+        if let Some(copying) = self.copying.take()
+            && let Some(chunks) = copying.copy.finish()
+        {
+            (copying.keep)(chunks);
+        }
+    }
 }
 
 /// What came of one wait for the backend.
@@ -65,11 +83,14 @@ pub(crate) async fn deliver(
                 if let Some(usage) = &mut reading.usage {
                     usage.feed(&data, now);
                 }
-                if let Some(copy) = &mut reading.copy {
-                    copy.push(&data);
+                if let Some(copying) = &mut reading.copying {
+                    copying.copy.push(&data);
                 }
                 exchange.response_body_bytes += data.len() as u64;
                 let last = body.is_at_end();
+                if last {
+                    reading.came_whole();
+                }
                 let written = session.write_response_body(data, last).await;
                 if last && written.is_ok() {
                     exchange.timing.lap(Stage::Answer, clock::now());
@@ -79,6 +100,7 @@ pub(crate) async fn deliver(
             }
             Next::Trailers(trailers) => session.write_response_trailers(trailers).await,
             Next::End => {
+                reading.came_whole();
                 let ended = session.write_response_body(Bytes::new(), true).await;
                 exchange.timing.lap(Stage::Answer, clock::now());
                 return match ended {

@@ -1,5 +1,6 @@
 //! The backend stage on a real request, and what is read of its answer.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -8,13 +9,14 @@ use pingora::protocols::http::ServerSession;
 
 use super::Stop;
 use super::lane::Lane;
-use crate::answer::deliver::Reading;
+use crate::answer::deliver::{Copying, Reading};
 use crate::answer::usage::{self, Kind, UsageReader};
 use crate::backend::client::Answer;
 use crate::backend::outgoing::{self, Encodings, Said};
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
-use crate::cache::{Keepable, Use};
+use crate::cache::{Keepable, Stored, Use};
+use crate::clock;
 use crate::exchange::{Exchange, UpstreamNote};
 use crate::listener::Connection;
 use crate::refusal::ErrorCode;
@@ -143,15 +145,15 @@ pub(super) fn note_question(exchange: &mut Exchange, body: &[u8]) {
 
 /// What is read and kept of this answer.
 pub(super) fn reading(
-    lane: &Lane,
+    lane: &Arc<Lane>,
     exchange: &mut Exchange,
     answer: &Answer,
     using: Use,
     asked_at: Instant,
 ) -> Reading {
     let config = lane.backend.config();
-    let copy = copy(lane, answer, using);
-    let status = match (&copy, using) {
+    let copying = copying(lane, answer, using);
+    let status = match (&copying, using) {
         (Some(_), Use::Full(_)) => Some(Status::MissStored),
         (Some(_), Use::Refresh(_)) => Some(Status::RefreshStored),
         _ => None,
@@ -164,18 +166,46 @@ pub(super) fn reading(
     }
     Reading {
         usage: usage_kind(exchange, answer).map(UsageReader::new),
-        copy,
+        copying,
         idle_timeout: config.idle_timeout,
         deadline: asked_at + config.total_timeout,
     }
 }
 
 /// Room for a copy of the answer, where question and answer allow to keep one.
-fn copy(lane: &Lane, answer: &Answer, using: Use) -> Option<CopyBuffer> {
+fn copying(lane: &Arc<Lane>, answer: &Answer, using: Use) -> Option<Copying> {
     let answers = lane.answers.as_ref()?;
-    let keepable = answers.keepable(answer.head.status.as_u16(), &answer.head.headers);
-    (using != Use::Bypass && keepable == Keepable::Yes)
-        .then(|| CopyBuffer::new(answers.answer_bytes_max()))
+    let (Use::Full(key) | Use::Refresh(key)) = using else {
+        return None;
+    };
+    let status = answer.head.status.as_u16();
+    let headers = &answer.head.headers;
+    if answers.keepable(status, headers) != Keepable::Yes {
+        return None;
+    }
+    let headers = headers.iter();
+    let headers = headers
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let lane = lane.clone();
+    let keep = move |chunks| {
+        if let Some(answers) = &lane.answers {
+            let stored_at = clock::unix_now();
+            answers.keep(
+                key,
+                Stored {
+                    status,
+                    headers,
+                    chunks,
+                    stored_at,
+                },
+            );
+        }
+    };
+    Some(Copying {
+        copy: CopyBuffer::new(answers.answer_bytes_max()),
+        keep: Box::new(keep),
+    })
 }
 
 fn usage_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {

@@ -11,7 +11,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorType};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -21,9 +21,11 @@ use crate::backend::outgoing;
 use crate::body;
 use crate::clock;
 use crate::exchange::{Stage, UpstreamNote};
-use crate::listener::{LINGER, LINGER_BYTES};
 use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
+use failure::{read_on, refusal_of};
+
+mod failure;
 
 /// pingora's proxying, as weir uses it.
 pub struct Passed {
@@ -354,49 +356,4 @@ impl ProxyHttp for Passed {
         // The event tells it, and a flood of failing requests must not become a flood of lines.
         true
     }
-}
-
-/// Reads what the client still sends, for a while, so that its refusal is not lost to a reset.
-async fn read_on(session: &mut Session) {
-    let reading = async {
-        let mut read = 0;
-        while let Ok(Some(piece)) = session.downstream_session.read_request_body().await {
-            read += piece.len();
-            if read > LINGER_BYTES {
-                break;
-            }
-        }
-    };
-    // Whatever comes of it, the connection is closed afterwards.
-    let _ = pingora::time::timeout(LINGER, reading).await;
-}
-
-fn refusal_of(error: &Error) -> Refusal {
-    use ErrorType as Kind;
-    let (code, detail) = match (error.esource(), error.etype()) {
-        (
-            _,
-            Kind::ConnectTimedout
-            | Kind::ConnectRefused
-            | Kind::ConnectNoRoute
-            | Kind::ConnectError,
-        )
-        | (_, Kind::TLSHandshakeFailure | Kind::TLSHandshakeTimedout | Kind::InvalidCert) => {
-            (ErrorCode::UpstreamConnect, "the backend cannot be reached")
-        }
-        (ErrorSource::Upstream, Kind::ReadTimedout | Kind::WriteTimedout) => {
-            (ErrorCode::UpstreamTimeout, "the backend stood still")
-        }
-        (ErrorSource::Upstream, _) => (
-            ErrorCode::UpstreamReset,
-            "the backend closed the connection",
-        ),
-        (ErrorSource::Downstream, Kind::InvalidHTTPHeader) => {
-            (ErrorCode::BadRequest, "the request is malformed")
-        }
-        (ErrorSource::Downstream, Kind::HTTPStatus(_)) => (ErrorCode::BadRequest, ""),
-        (ErrorSource::Downstream, _) => (ErrorCode::ClientClosed, ""),
-        _ => (ErrorCode::Internal, "see the log at level debug"),
-    };
-    Refusal::new(code, detail)
 }

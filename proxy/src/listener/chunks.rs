@@ -12,9 +12,7 @@ pub(super) fn flaw(mut bytes: &[u8]) -> Option<&'static str> {
             .iter()
             .take_while(|byte| byte.is_ascii_hexdigit())
             .count();
-        let Some(end) = memchr::memchr(b'\n', bytes) else {
-            return None;
-        };
+        let end = memchr::memchr(b'\n', bytes)?;
         if digits == 0 || digits > 16 {
             return Some("a chunk begins with its size in hexadecimal digits");
         }
