@@ -236,6 +236,13 @@ async fn one_request_too_many_at_once_is_over_capacity() {
         .remove(0)
         .answer(weir_tests::backend::Answer::chat("done"))
         .await;
+    // A place is free when its request is no longer in flight, a moment after its answer.
+    weir_tests::wait::within("a free place", weir_tests::wait::PATIENCE, async {
+        while proxy.metrics().await.sum("weir_requests_in_flight", &[]) > 1.5 {
+            weir_tests::wait::tick().await;
+        }
+    })
+    .await;
     let (left, call) = tokio::join!(
         weir_tests::wait::still_waiting_after(
             std::time::Duration::from_millis(500),
