@@ -104,8 +104,7 @@ impl App {
             readiness: readiness.clone(),
             routes: RouteSummary::all(config),
         };
-        let admin_server = Admin::start(&config.admin, state)
-            .with_context(|| format!("cannot listen on {} (admin)", config.admin.address))?;
+        let admin_server = Admin::start(&config.admin, state)?;
         let (stop, stopping) = watch::channel(false);
         let certificates = config
             .listen

@@ -47,6 +47,9 @@ enum Command {
     Check {
         #[arg(long)]
         config: Option<PathBuf>,
+        /// The same as --config FILE.
+        #[arg(conflicts_with = "config")]
+        file: Option<PathBuf>,
     },
     /// Print the JSON Schema of the configuration.
     Schema,
@@ -95,7 +98,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run { config } => run(config.as_deref()),
         Command::Demo { port_base } => run_demo(port_base),
-        Command::Check { config } => check(config.as_deref()),
+        Command::Check { config, file } => check(config.or(file).as_deref()),
         Command::Schema => schema(),
         Command::Sign {
             scheme,
@@ -158,7 +161,7 @@ fn check(path: Option<&Path>) -> anyhow::Result<ExitCode> {
                 .iter()
                 .for_each(|warning| eprintln!("weir: warning: {warning}"));
             say(&format!(
-                "{}: right ({} routes, {} backends)",
+                "{}: right; routes: {}, backends: {}",
                 path.display(),
                 config.routes.len(),
                 config.backends.len()
@@ -229,10 +232,13 @@ fn run_assistant(arguments: AssistantArguments) -> anyhow::Result<ExitCode> {
 
 fn config_path(path: Option<&Path>) -> PathBuf {
     let here = Path::new("weir.yaml");
+    let system = Path::new("/etc/weir/weir.yaml");
     match path {
         Some(path) => path.to_owned(),
         None if here.exists() => here.to_owned(),
-        None => PathBuf::from("/etc/weir/weir.yaml"),
+        // What is missing is told by the name that a first user would give it.
+        None if !system.exists() => here.to_owned(),
+        None => system.to_owned(),
     }
 }
 

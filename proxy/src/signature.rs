@@ -122,6 +122,19 @@ pub enum Encoding {
     Base64,
 }
 
+impl SchemeConfig {
+    /// What a verified client can be called; `route` where the scheme has no named clients.
+    #[must_use]
+    pub fn client_names<'a>(&'a self, route: &'a str) -> Vec<&'a str> {
+        match self {
+            SchemeConfig::Hmac(HmacConfig { clients, .. }) | SchemeConfig::Bearer { clients } => {
+                clients.iter().map(|client| &*client.name).collect()
+            }
+            SchemeConfig::Feishu { .. } | SchemeConfig::SimpleSha256 { .. } => vec![route],
+        }
+    }
+}
+
 impl Config {
     /// Whether a gate can be made of it.
     ///
@@ -233,7 +246,7 @@ impl Gate {
             }
         }
         Some(Gate {
-            missing_detail: format!("the request is not signed; send {}", wanted.join(", or ")),
+            missing_detail: format!("send {}", wanted.join(", or ")),
             schemes,
             withheld,
         })

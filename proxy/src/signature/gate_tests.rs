@@ -92,7 +92,7 @@ fn an_unsigned_request_is_told_every_way_to_sign() {
     assert_eq!(verdict.outcome, Missing);
     assert_eq!(
         verdict.detail,
-        "the request is not signed; send x-weir-timestamp, x-weir-id, x-weir-signature (hmac), \
+        "send x-weir-timestamp, x-weir-id, x-weir-signature (hmac), \
          or authorization: Bearer KEY (bearer), or x-lark-request-timestamp, \
          x-lark-request-nonce and x-lark-signature (feishu)"
     );

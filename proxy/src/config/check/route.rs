@@ -16,7 +16,7 @@ use crate::config::raw::signature::Scheme;
 use crate::config::raw::{File, Limits};
 use crate::config::values::Text;
 use crate::route::{Config, PathPattern};
-use crate::{cache, limit};
+use crate::{cache, limit, signature as stage};
 
 /// What events say where no route matched.
 const RESERVED_NAME: &str = "none";
@@ -57,6 +57,9 @@ fn one(
     let backend = backends.and_then(|backends| backend::position(&raw.backend, backends, findings));
     let signature = signature::check(raw, findings);
     let rate_limits = rate_limits(raw, findings);
+    if let (Some(name), Some(signature)) = (name, &signature) {
+        refuse_unknown_clients(raw, name, signature, findings);
+    }
     let cache = match raw.cache.value() {
         None => None,
         Some(cache) => self::cache(cache, findings)?,
@@ -83,6 +86,36 @@ fn one(
         body_bytes: raw.body_bytes.get().or(limits.body_bytes.get())?.0,
         body_timeout: raw.body_timeout.get().or(limits.body_timeout.get())?.0,
     })
+}
+
+/// A limit for a client that no scheme of the route knows would hold for nobody.
+fn refuse_unknown_clients(
+    raw: &Route,
+    route: &str,
+    schemes: &[stage::Config],
+    findings: &mut Findings,
+) {
+    let known: Vec<&str> = schemes
+        .iter()
+        .flat_map(|scheme| scheme.scheme.client_names(route))
+        .collect();
+    let limits = raw.rate_limits.value().map_or(&[][..], |list| &list.0);
+    let named = limits
+        .iter()
+        .filter_map(|limit| limit.value.clients.value());
+    for At { place, value } in named.flat_map(|clients| &clients.0) {
+        if !known.contains(&value.0.as_str()) {
+            let message = match &known[..] {
+                [] => "without a signature no client has a name; leave `clients` out".to_owned(),
+                _ => format!(
+                    "no client of this route is called `{}`; they are {}",
+                    value.0,
+                    known.join(", ")
+                ),
+            };
+            findings.mistake(*place, message);
+        }
+    }
 }
 
 fn path(raw: &Setting<Text>, findings: &mut Findings) -> Option<PathPattern> {

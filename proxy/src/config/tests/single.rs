@@ -156,6 +156,7 @@ rate_limits: [{name: a, rate: 1/s, tokens: 1/s}] => 3:48 not both
 rate_limits: [{name: a, rate: 0/s}] => 3:35 a rate above 0
 rate_limits: [{name: a, rate: 5/d}] => 3:35 a rate such as 20/s & `5/d`
 rate_limits: [{name: a, rate: 1/s, burst: 0}] => 3:47 a whole number from 1
+rate_limits: [{name: a, rate: 1/s, clients: [guest]}] => 3:50 without a signature
 rate_limits: [{name: a, rate: 1/s, by: adress}] => 3:44 did you mean `address`?
 rate_limits: [{name: a, rate: 1/s, by: 'header:a b'}] => 3:44 no header
 rate_limits: [{name: a, rate: 1/s}, {name: a, rate: 2/s}] => 3:48 a rate limit of this route before it, on line 3
