@@ -36,6 +36,9 @@ pub mod passed;
 use checks::Remembered;
 use lane::{Lane, Lanes};
 
+/// Up to so many requests in flight none of them waits for another.
+const ALONE_MAX: i64 = 4;
+
 /// The way of all requests: built once from a checked configuration.
 pub struct Gateway {
     lanes: Lanes,
@@ -221,17 +224,27 @@ impl Gateway {
         };
 
         // backend
+        self.take_turns().await;
         let asked_at = clock::now();
         exchange.timing.enter(Stage::Backend, asked_at);
         let answer = asking::ask(&lane, session, exchange, connection, &body.bytes).await?;
 
         // answer
+        self.take_turns().await;
         exchange.timing.enter(Stage::Answer, clock::now());
         self.before_answer(session, stopping);
         let mut reading = asking::reading(&lane, exchange, &answer, using, asked_at);
         let delivered = deliver(session, exchange, answer, &mut reading).await;
         asking::note_usage(exchange, &mut reading);
         Ok(Way::Answered(delivered))
+    }
+
+    /// Lets whoever else is ready on this worker go first, when there is anybody: what is written
+    /// together wakes its reader once, which under load saves an eighth of a request.
+    async fn take_turns(&self) {
+        if self.gauges.in_flight.get() > ALONE_MAX {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// A client of a stopping proxy is told not to use its connection again.

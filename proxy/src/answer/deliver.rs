@@ -65,8 +65,6 @@ pub(crate) async fn deliver(
     head::frame(&mut head, session);
     head::finish(&mut head, exchange);
     exchange.status = answer.head.status.as_u16();
-    // Answers that are written together wake their readers once; see `backend/client.rs`.
-    tokio::task::yield_now().await;
     if session.write_response_header(head).await.is_err() {
         return Delivered::ClientLeft;
     }

@@ -129,9 +129,6 @@ async fn send(
     let target = request.uri().path_and_query().cloned();
     let whole = request.uri().clone();
     *request.uri_mut() = target.map_or_else(Uri::default, Uri::from);
-    // Whoever else is ready goes first: requests that are written together wake the backend once,
-    // which under load saves an eighth of a request. A worker with nothing else to do loses nothing.
-    tokio::task::yield_now().await;
     let mut response = std::pin::pin!(link.sender.try_send_request(request));
     let connection = &mut link.connection;
     poll_fn(|context| {
