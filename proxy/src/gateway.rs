@@ -281,7 +281,8 @@ impl Gateway {
         )
     }
 
-    /// Refuses a request whose head could not be read; `bytes` is what came of it.
+    /// Refuses a request whose head could not be read, or whose body is malformed from its start;
+    /// `bytes` begins with what came of its first line.
     pub(crate) async fn refuse_unread(
         &self,
         session: &mut ServerSession,

@@ -187,6 +187,8 @@ impl Http {
     ) -> Option<(Stream, BytesMut)> {
         let started = clock::now();
         let behind_head = Bytes::copy_from_slice(&bytes[end..]);
+        // All that an event can say of a request that pingora's parser refuses.
+        let first_line = head::first_line(&bytes[..end]);
         let mut session = ServerSession::new_http1(stream);
         session.set_keepalive(Some(0));
         session.set_pipelining_enabled(true);
@@ -194,7 +196,7 @@ impl Http {
         if let Err(error) = session.read_request().await {
             let refusal = refusal_of_parser(&error);
             self.gateway
-                .refuse_unread(&mut session, connection, &[], refusal, started)
+                .refuse_unread(&mut session, connection, &first_line, refusal, started)
                 .await;
             linger(session).await;
             return None;
@@ -206,7 +208,7 @@ impl Http {
             if let Some(flaw) = chunks::flaw(&behind_head) {
                 let refusal = Refusal::new(ErrorCode::BadRequest, flaw);
                 self.gateway
-                    .refuse_unread(&mut session, connection, &[], refusal, started)
+                    .refuse_unread(&mut session, connection, &first_line, refusal, started)
                     .await;
                 linger(session).await;
                 return None;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
@@ -148,6 +148,13 @@ fn flaw(head: &[u8]) -> Option<&'static str> {
         }
         matches!(head.get(at + 1), Some(b' ' | b'\t')).then_some(FOLDED)
     })
+}
+
+/// A copy of the request line, of as much of it as an event has room for.
+pub(super) fn first_line(head: &[u8]) -> Bytes {
+    const BYTES_MAX: usize = 2048;
+    let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
+    Bytes::copy_from_slice(&head[..end.min(BYTES_MAX)])
 }
 
 /// Method, target and version with one space between (RFC 9112, section 3). pingora would mend a

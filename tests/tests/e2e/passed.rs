@@ -136,3 +136,61 @@ async fn grpc_goes_over_http2_on_both_sides() {
     assistant.sigterm();
     assistant.wait_exit(Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn a_malformed_chunk_is_the_clients_fault() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write(
+        "POST /up HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
+    )
+    .await;
+    // The first chunk is on its way before the second is written.
+    let call = wait::still_waiting_after(Duration::from_millis(100), raw.try_answer());
+    assert!(call.await);
+    raw.write("zz\r\nhello\r\n0\r\n\r\n").await;
+    let answer = raw.answer().await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    let events = proxy.events_when(1).await;
+    assert_eq!(events[0]["error_code"], "bad_request");
+    assert_eq!(events[0]["url"]["path"], "/up");
+}
+
+#[tokio::test]
+async fn bytes_before_an_upgrade_are_no_fault_of_the_backend() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write(
+        "GET /ws HTTP/1.1\r\nHost: weir.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    .await;
+    let _call = backend.call().await;
+    raw.write("more").await;
+    let answer = raw.answer().await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    let events = proxy.events_when(1).await;
+    assert_eq!(events[0]["error_code"], "bad_request");
+}
+
+#[tokio::test]
+async fn a_refused_head_is_recorded_under_its_method_and_path() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    for rest in [
+        "Host: weir.test\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "Host: weir.test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
+    ] {
+        let mut raw = Raw::connect(proxy.address()).await;
+        raw.write(format!("POST /up?x=1 HTTP/1.1\r\n{rest}")).await;
+        let answer = raw.answer().await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        let id = answer.header("x-request-id").expect("an id");
+        let event = proxy.event(id).await;
+        assert_eq!(event["http"]["request"]["method"], "POST");
+        assert_eq!(event["url"]["path"], "/up");
+    }
+    backend.assert_untouched();
+}

@@ -21,32 +21,94 @@ pub(super) async fn read_on(session: &mut Session) {
     let _ = pingora::time::timeout(LINGER, reading).await;
 }
 
+/// What an error of pingora's proxying means for the client. Whose it is comes first: pingora has
+/// "connect error" also for a client that sends what it should not.
 pub(super) fn refusal_of(error: &Error) -> Refusal {
-    use ErrorType as Kind;
-    let (code, detail) = match (error.esource(), error.etype()) {
-        (
-            _,
-            Kind::ConnectTimedout
-            | Kind::ConnectRefused
-            | Kind::ConnectNoRoute
-            | Kind::ConnectError,
-        )
-        | (_, Kind::TLSHandshakeFailure | Kind::TLSHandshakeTimedout | Kind::InvalidCert) => {
-            (ErrorCode::UpstreamConnect, "the backend cannot be reached")
-        }
-        (ErrorSource::Upstream, Kind::ReadTimedout | Kind::WriteTimedout) => {
-            (ErrorCode::UpstreamTimeout, "the backend stood still")
-        }
-        (ErrorSource::Upstream, _) => (
-            ErrorCode::UpstreamReset,
-            "the backend closed the connection",
-        ),
-        (ErrorSource::Downstream, Kind::InvalidHTTPHeader) => {
-            (ErrorCode::BadRequest, "the request is malformed")
-        }
-        (ErrorSource::Downstream, Kind::HTTPStatus(_)) => (ErrorCode::BadRequest, ""),
-        (ErrorSource::Downstream, _) => (ErrorCode::ClientClosed, ""),
+    let (code, detail) = match error.esource() {
+        ErrorSource::Downstream => of_client(error.etype()),
+        ErrorSource::Upstream => of_backend(error.etype()),
+        _ if is_connect(error.etype()) => of_backend(error.etype()),
         _ => (ErrorCode::Internal, "see the log at level debug"),
     };
     Refusal::new(code, detail)
+}
+
+fn of_client(kind: &ErrorType) -> (ErrorCode, &'static str) {
+    match kind {
+        // The client closed its side in the middle of its body.
+        ErrorType::Custom("PrematureBodyEnd") => (ErrorCode::ClientClosed, ""),
+        ErrorType::InvalidHTTPHeader | ErrorType::Custom(_) | ErrorType::HTTPStatus(_) => {
+            (ErrorCode::BadRequest, "the request is malformed")
+        }
+        ErrorType::ConnectError => (
+            ErrorCode::BadRequest,
+            "nothing may follow the request before its upgrade is answered",
+        ),
+        ErrorType::ReadTimedout => (ErrorCode::BodyTimeout, "the body stood still"),
+        _ => (ErrorCode::ClientClosed, ""),
+    }
+}
+
+fn of_backend(kind: &ErrorType) -> (ErrorCode, &'static str) {
+    match kind {
+        kind if is_connect(kind) => (ErrorCode::UpstreamConnect, "the backend cannot be reached"),
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
+            (ErrorCode::UpstreamTimeout, "the backend stood still")
+        }
+        _ => (
+            ErrorCode::UpstreamReset,
+            "the backend closed the connection",
+        ),
+    }
+}
+
+fn is_connect(kind: &ErrorType) -> bool {
+    matches!(
+        kind,
+        ErrorType::ConnectTimedout
+            | ErrorType::ConnectRefused
+            | ErrorType::ConnectNoRoute
+            | ErrorType::ConnectError
+            | ErrorType::TLSHandshakeFailure
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::InvalidCert
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_an_error_is_comes_before_its_kind() {
+        let code = |kind: ErrorType, source: fn(&mut Error)| {
+            let mut error = Error::new(kind);
+            source(&mut error);
+            refusal_of(&error).code
+        };
+        let client = Error::as_down;
+        let backend = Error::as_up;
+        let chunk = ErrorType::Custom("InvalidChunk");
+        let cut = ErrorType::Custom("PrematureBodyEnd");
+        assert_eq!(code(ErrorType::ConnectError, client), ErrorCode::BadRequest);
+        assert_eq!(
+            code(ErrorType::ConnectError, backend),
+            ErrorCode::UpstreamConnect
+        );
+        assert_eq!(code(chunk.clone(), client), ErrorCode::BadRequest);
+        assert_eq!(code(chunk, backend), ErrorCode::UpstreamReset);
+        assert_eq!(code(cut, client), ErrorCode::ClientClosed);
+        assert_eq!(
+            code(ErrorType::ConnectionClosed, client),
+            ErrorCode::ClientClosed
+        );
+        assert_eq!(
+            code(ErrorType::ReadTimedout, backend),
+            ErrorCode::UpstreamTimeout
+        );
+        assert_eq!(
+            code(ErrorType::ConnectRefused, |_| {}),
+            ErrorCode::UpstreamConnect
+        );
+    }
 }
