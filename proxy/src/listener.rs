@@ -244,7 +244,7 @@ impl Http {
         passage: Box<Passage>,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let session = match session {
+        let mut session = match session {
             ServerSession::H1(http1) => {
                 let head = http1.get_headers_raw_bytes();
                 let mut bytes = BytesMut::with_capacity(head.len() + behind_head.len());
@@ -257,7 +257,6 @@ impl Http {
             }
             other => other,
         };
-        let mut session = session;
         passed::hand_over(&mut session, passage);
         let reused = self.passed.process_new_http(session, shutdown).await?;
         Some(reused.consume().0)

@@ -102,11 +102,10 @@ impl ProxyHttp for Passed {
 
     fn on_connection_reuse(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         context: &mut Context,
         before: Box<dyn Any + Send + Sync>,
     ) {
-        let _ = session;
         context.passage = before.downcast::<Passage>().ok();
     }
 
