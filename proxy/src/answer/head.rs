@@ -21,17 +21,7 @@ pub(crate) fn with_status(status: StatusCode) -> Box<ResponseHeader> {
     match ResponseHeader::build_no_case(status, Some(FIELDS)) {
         Ok(head) => Box::new(head),
         // A `StatusCode` is always a valid one; pingora's signature does not know.
-        Err(_) => Box::new(ResponseHeader::new_internal_error()),
-    }
-}
-
-trait InternalError {
-    fn new_internal_error() -> ResponseHeader;
-}
-
-impl InternalError for ResponseHeader {
-    fn new_internal_error() -> ResponseHeader {
-        ServerSession::generate_error(500)
+        Err(_) => Box::new(ServerSession::generate_error(500)),
     }
 }
 

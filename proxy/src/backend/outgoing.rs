@@ -69,13 +69,14 @@ pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 /// Names that weir writes itself.
 #[must_use]
 pub fn is_ours(name: &HeaderName) -> bool {
-    let name = name.as_str();
     matches!(
-        name,
-        "x-request-id" | "traceparent" | "tracestate" | "baggage" | "forwarded"
-    ) || matches!(
-        name,
-        "x-forwarded-for"
+        name.as_str(),
+        "x-request-id"
+            | "traceparent"
+            | "tracestate"
+            | "baggage"
+            | "forwarded"
+            | "x-forwarded-for"
             | "x-forwarded-proto"
             | "x-forwarded-host"
             | "x-weir-platform"
