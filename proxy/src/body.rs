@@ -8,11 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header;
-use pingora::ErrorType;
-use pingora::protocols::http::ServerSession;
 
 use crate::clock;
+use crate::listener::session::{Session, Unreadable};
 use crate::refusal::{ErrorCode, Refusal};
 
 /// Bodies of unknown length are booked in steps of this size.
@@ -98,19 +96,12 @@ impl From<Refusal> for Unread {
     }
 }
 
-/// The length that the head announces.
-#[must_use]
-pub fn announced_bytes(session: &ServerSession) -> Option<u64> {
-    let value = session.get_header(header::CONTENT_LENGTH)?;
-    value.to_str().ok()?.trim().parse().ok()
-}
-
 /// Refuses a body whose head announces too much, before a byte of it is read.
 ///
 /// # Errors
 /// `body_too_large`.
-pub fn check_announced(session: &ServerSession, bytes_max: u64) -> Result<(), Refusal> {
-    match announced_bytes(session) {
+pub(crate) fn check_announced(session: &Session, bytes_max: u64) -> Result<(), Refusal> {
+    match session.announced_bytes() {
         Some(bytes) if bytes > bytes_max => Err(too_large(bytes_max)),
         _ => Ok(()),
     }
@@ -122,8 +113,8 @@ pub fn check_announced(session: &ServerSession, bytes_max: u64) -> Result<(), Re
 /// `body_too_large` (before a byte is read where the head announces it), `body_timeout`,
 /// `over_capacity` when the budget is used up, `bad_request` for a malformed chunk, or that the client
 /// left.
-pub async fn read(
-    session: &mut ServerSession,
+pub(crate) async fn read(
+    session: &mut Session,
     bytes_max: u64,
     timeout: Duration,
     budget: &Arc<Budget>,
@@ -137,9 +128,9 @@ pub async fn read(
         });
     }
     check_announced(session, bytes_max)?;
-    let announced = announced_bytes(session);
+    let announced = session.announced_bytes();
     booking.grow_to(announced.unwrap_or(STEP_BYTES))?;
-    if expects_continue(session) && session.write_continue_response().await.is_err() {
+    if session.expects_continue() && session.write_continue().await.is_err() {
         return Err(Unread::ClientLeft);
     }
     let started = clock::now();
@@ -166,7 +157,7 @@ pub async fn read(
 }
 
 async fn gather(
-    session: &mut ServerSession,
+    session: &mut Session,
     bytes_max: u64,
     announced: Option<u64>,
     booking: &mut Booking,
@@ -199,26 +190,17 @@ async fn gather(
     Ok((all.freeze(), pieces))
 }
 
-async fn next(session: &mut ServerSession) -> Result<Option<Bytes>, Unread> {
-    match session.read_request_body().await {
-        Ok(piece) => Ok(piece),
-        Err(error) => Err(match error.etype() {
-            ErrorType::Custom("PrematureBodyEnd") => Unread::ClientLeft,
-            ErrorType::InvalidHTTPHeader | ErrorType::Custom(_) | ErrorType::InternalError => {
-                Refusal::new(ErrorCode::BadRequest, "a chunk of the body is malformed").into()
-            }
-            ErrorType::ReadTimedout => {
-                Refusal::new(ErrorCode::BodyTimeout, "the body stood still").into()
-            }
-            _ => Unread::ClientLeft,
-        }),
-    }
-}
-
-fn expects_continue(session: &ServerSession) -> bool {
-    session
-        .get_header(header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+async fn next(session: &mut Session) -> Result<Option<Bytes>, Unread> {
+    session.read_body().await.map_err(|why| match why {
+        Unreadable::Malformed(flaw) => {
+            let detail = format!("the body is malformed: {flaw}");
+            Refusal::new(ErrorCode::BadRequest, detail).into()
+        }
+        Unreadable::StoodStill => {
+            Refusal::new(ErrorCode::BodyTimeout, "the body stood still").into()
+        }
+        Unreadable::ClientLeft => Unread::ClientLeft,
+    })
 }
 
 /// The refusal of a body past `bytes_max`.

@@ -13,7 +13,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use crate::answer::deliver::deliver;
@@ -23,6 +22,7 @@ use crate::clock;
 use crate::exchange::{Exchange, Recorder, Stage};
 use crate::limit::concurrency::Permit;
 use crate::listener::Connection;
+use crate::listener::session::Session;
 use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::signature::PlatformAnswer;
@@ -123,7 +123,7 @@ impl Gateway {
     /// whatever became of it.
     pub(crate) async fn serve(
         &self,
-        session: &mut ServerSession,
+        session: &mut Session,
         connection: Connection,
         started: Instant,
         stopping: &ShutdownWatch,
@@ -154,7 +154,7 @@ impl Gateway {
             Err(Stop::Refused(refusal)) => {
                 let unread = is_unread(session, &refusal);
                 if unread {
-                    session.set_keepalive(None);
+                    session.close_after_answer();
                 }
                 self.before_answer(session, stopping);
                 match local::refuse(session, &mut exchange, &refusal).await {
@@ -181,7 +181,7 @@ impl Gateway {
     /// The way of a carried request.
     async fn carry(
         &self,
-        session: &mut ServerSession,
+        session: &mut Session,
         exchange: &mut Exchange,
         connection: Connection,
         remembered: &mut Option<Remembered>,
@@ -248,9 +248,9 @@ impl Gateway {
     }
 
     /// A client of a stopping proxy is told not to use its connection again.
-    fn before_answer(&self, session: &mut ServerSession, stopping: &ShutdownWatch) {
+    fn before_answer(&self, session: &mut Session, stopping: &ShutdownWatch) {
         if *stopping.borrow() {
-            session.set_keepalive(None);
+            session.close_after_answer();
         }
     }
 
@@ -258,11 +258,12 @@ impl Gateway {
     fn check_passed(
         &self,
         lane: Arc<Lane>,
-        session: &ServerSession,
+        session: &Session,
         exchange: &mut Exchange,
         remembered: &mut Option<Remembered>,
     ) -> Result<Way, Stop> {
         body::check_announced(session, lane.config.body_bytes)?;
+        session.check_arrived_body()?;
         exchange.timing.enter(Stage::Signature, clock::now());
         *remembered = checks::verify(&lane, session, exchange, &[])?;
         exchange.timing.enter(Stage::Limit, clock::now());
@@ -285,7 +286,7 @@ impl Gateway {
     /// `bytes` begins with what came of its first line.
     pub(crate) async fn refuse_unread(
         &self,
-        session: &mut ServerSession,
+        session: &mut Session,
         connection: Connection,
         bytes: &[u8],
         refusal: Refusal,
@@ -294,15 +295,14 @@ impl Gateway {
         let _in_flight = Counted::on(&self.gauges.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         arrival::sketch(&mut exchange, bytes);
-        session.set_keepalive(None);
-        session.set_write_timeout(Some(self.lanes.idle_timeout));
+        session.close_after_answer();
         let delivered = local::refuse(session, &mut exchange, &refusal).await;
         settle(&mut exchange, delivered);
     }
 }
 
 /// Whether what the client sends behind this refusal cannot be told from the next request.
-fn is_unread(session: &mut ServerSession, refusal: &Refusal) -> bool {
+fn is_unread(session: &mut Session, refusal: &Refusal) -> bool {
     let code = refusal.code;
     !session.is_body_done()
         || matches!(

@@ -1,16 +1,14 @@
 //! Stage zero: connections and the heads of requests.
 //!
-//! pingora accepts connections, does TLS and speaks HTTP; this room bounds how many there are, how
-//! large and how slow a head may be, and hands each request to the gateway. It never looks at what a
-//! request asks for.
+//! pingora accepts connections, does TLS and speaks HTTP/2; weir speaks HTTP/1 itself. This room bounds
+//! how many connections there are, how large and how slow a head may be, and hands each request to the
+//! gateway as a [`session::Session`]. It never looks at what a request asks for.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use http::header;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
@@ -26,15 +24,19 @@ use crate::gateway::{Gateway, Passage, Served};
 use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
 
-mod chunks;
+pub(crate) mod answer_head;
 pub mod connections;
 mod head;
+pub(crate) mod http1;
 pub(crate) mod refused;
+pub(crate) mod session;
 pub(crate) mod tls;
 
 use connections::Connections;
 use head::{Expect, Head};
-use refused::{linger, refusal_of, refusal_of_parser};
+use http1::Http1;
+use refused::{linger, refusal_of};
+use session::Session;
 
 /// How long a cut answer's last bytes get to leave before its HTTP/2 stream is reset.
 const BEFORE_RESET: Duration = Duration::from_millis(20);
@@ -60,6 +62,8 @@ struct Http {
     passed: Arc<HttpProxy<Passed>>,
     options: HttpServerOptions,
     header_bytes: usize,
+    /// How long a client may leave its answer unread.
+    write_timeout: Duration,
 }
 
 impl Listener {
@@ -79,6 +83,7 @@ impl Listener {
                 passed,
                 options,
                 header_bytes: limits.header_bytes,
+                write_timeout: limits.idle_timeout,
             }),
             connections,
             gauges: gauges.clone(),
@@ -101,9 +106,8 @@ impl ServerApp for Listener {
                 "as many connections as limits.connections allows are open",
             )
             .retry_after(1);
-            self.http
-                .refuse_head(stream, connection, &[], refusal)
-                .await;
+            let http1 = Http1::new(stream, self.http.write_timeout);
+            self.http.refuse_head(http1, connection, refusal).await;
             return None;
         };
         let _counted = Counted::on(&self.gauges.connections);
@@ -117,51 +121,44 @@ impl ServerApp for Listener {
 
 impl Listener {
     /// One HTTP/1 connection: requests one after another.
-    async fn http1(&self, mut stream: Stream, connection: Connection, shutdown: &ShutdownWatch) {
+    async fn http1(&self, stream: Stream, connection: Connection, shutdown: &ShutdownWatch) {
         let mut stopping = shutdown.clone();
-        let mut behind = BytesMut::new();
+        let mut http1 = Http1::new(stream, self.http.write_timeout);
         let mut expect = match connection.scheme {
             "http" => Expect::Http1OrPreface,
             _ => Expect::Http1,
         };
-        let idle = self.limits.idle_timeout;
         loop {
-            let head = head::read(
-                &mut stream,
-                behind,
-                expect,
-                &self.limits,
-                idle,
-                &mut stopping,
-            )
-            .await;
+            // Requests that have arrived together must not keep the worker to themselves.
+            tokio::task::consume_budget().await;
+            let (stream, arrived) = http1.parts_to_read();
+            let head = head::read(stream, arrived, expect, &self.limits, &mut stopping).await;
             expect = Expect::Http1;
-            let (bytes, end) = match head {
-                Head::Complete { bytes, end } => (bytes, end),
+            let end = match head {
+                Head::Complete(end) => end,
                 Head::Closed => return,
-                Head::Http2(bytes) => return self.http2(stream, &bytes, shutdown).await,
-                other => {
-                    let (bytes, refusal) = refusal_of(other, &self.limits);
-                    return self
-                        .http
-                        .refuse_head(stream, connection, &bytes, refusal)
-                        .await;
+                Head::Http2 => return self.http2(http1, shutdown).await,
+                Head::Flawed(flaw) => {
+                    let refusal = refusal_of(&flaw, &self.limits);
+                    return self.http.refuse_head(http1, connection, refusal).await;
                 }
             };
             match self
                 .http
-                .http1_request(stream, connection, bytes, end, shutdown)
+                .http1_request(http1, connection, end, shutdown)
                 .await
             {
-                Some((next, rest)) => (stream, behind) = (next, rest),
+                Some(next) => http1 = next,
                 None => return,
             }
         }
     }
 
     /// A clear-text connection that began with the preface of HTTP/2.
-    async fn http2(&self, stream: Stream, preface: &[u8], shutdown: &ShutdownWatch) {
-        if let Some(stream) = rewound(stream, preface) {
+    async fn http2(&self, mut http1: Box<Http1>, shutdown: &ShutdownWatch) {
+        let (_, preface) = http1.parts_to_read();
+        let preface = preface.split();
+        if let Some(stream) = rewound(http1.into_stream(), &preface) {
             self.http.process_new(stream, shutdown).await;
         }
     }
@@ -176,105 +173,69 @@ fn rewound(stream: Stream, bytes: &[u8]) -> Option<Stream> {
 
 impl Http {
     /// One HTTP/1 request whose head has arrived. Gives the connection back when it can be used
-    /// again, with what was read behind this request.
+    /// again.
     async fn http1_request(
         self: &Arc<Self>,
-        stream: Stream,
+        mut http1: Box<Http1>,
         connection: Connection,
-        bytes: BytesMut,
         end: usize,
         shutdown: &ShutdownWatch,
-    ) -> Option<(Stream, BytesMut)> {
+    ) -> Option<Box<Http1>> {
         let started = clock::now();
-        let behind_head = Bytes::copy_from_slice(&bytes[end..]);
-        // All that an event can say of a request that pingora's parser refuses.
-        let first_line = head::first_line(&bytes[..end]);
-        let mut session = ServerSession::new_http1(stream);
-        session.set_keepalive(Some(0));
-        session.set_pipelining_enabled(true);
-        session.set_pipelined_prefix(bytes);
-        if let Err(error) = session.read_request().await {
-            let refusal = refusal_of_parser(&error);
-            self.gateway
-                .refuse_unread(&mut session, connection, &first_line, refusal, started)
-                .await;
-            linger(session).await;
+        if let Err(refusal) = http1.begin(end) {
+            self.refuse_head(http1, connection, refusal).await;
             return None;
         }
-        if session.get_header(header::TRANSFER_ENCODING).is_some() {
-            // What pingora's parser leaves over of a malformed body must never be served as a
-            // request; see `chunks`.
-            session.set_pipelining_enabled(false);
-            if let Some(flaw) = chunks::flaw(&behind_head) {
-                let refusal = Refusal::new(ErrorCode::BadRequest, flaw);
-                self.gateway
-                    .refuse_unread(&mut session, connection, &first_line, refusal, started)
-                    .await;
-                linger(session).await;
-                return None;
-            }
-        }
-        match self
+        let mut session = Session::Http1(http1);
+        let served = self
             .gateway
-            .serve(&mut session, connection, started, shutdown)
-            .await
-        {
+            .serve(&mut session, connection, started, shutdown);
+        let served = served.await;
+        let Session::Http1(http1) = session else {
+            return None;
+        };
+        match served {
+            Served::Whole if http1.keeps_alive() => Some(http1),
             Served::Whole => {
-                let (stream, behind) = session.finish().await.ok()??.into_parts();
-                Some((stream, behind.unwrap_or_default()))
+                http1.close().await;
+                None
             }
             Served::Refused => {
-                linger(session).await;
+                linger(http1.into_stream()).await;
                 None
             }
             Served::Broken => None,
-            Served::Pass(passage) => self
-                .pass(session, &behind_head, passage, shutdown)
-                .await
-                .map(|s| (s, BytesMut::new())),
+            Served::Pass(passage) => {
+                let stream = self.pass(http1.into_pingora(), passage, shutdown).await?;
+                Some(Http1::new(stream, self.write_timeout))
+            }
         }
     }
 
-    /// Gives a request to pingora's own proxying. Its parser gets the head once more, followed by
-    /// what had been read behind it.
+    /// Gives a request to pingora's own proxying.
     async fn pass(
         self: &Arc<Self>,
-        session: ServerSession,
-        behind_head: &[u8],
+        mut session: ServerSession,
         passage: Box<Passage>,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let mut session = match session {
-            ServerSession::H1(http1) => {
-                let head = http1.get_headers_raw_bytes();
-                let mut bytes = BytesMut::with_capacity(head.len() + behind_head.len());
-                bytes.extend_from_slice(&head);
-                bytes.extend_from_slice(behind_head);
-                let mut again = ServerSession::new_http1(http1.into_inner());
-                again.set_keepalive(Some(0));
-                again.set_pipelined_prefix(bytes);
-                again
-            }
-            other => other,
-        };
         passed::hand_over(&mut session, passage);
         let reused = self.passed.process_new_http(session, shutdown).await?;
         Some(reused.consume().0)
     }
 
-    /// Refuses a request whose head did not come whole.
-    async fn refuse_head(
-        &self,
-        stream: Stream,
-        connection: Connection,
-        bytes: &[u8],
-        refusal: Refusal,
-    ) {
-        let mut session = ServerSession::new_http1(stream);
+    /// Refuses a request whose head did not come whole, or says what cannot be.
+    async fn refuse_head(&self, http1: Box<Http1>, connection: Connection, refusal: Refusal) {
+        let started = clock::now();
+        // All that an event can say of a request that was not parsed.
+        let first_line = head::first_line(http1.raw_head());
+        let mut session = Session::Http1(http1);
         self.gateway
-            .refuse_unread(&mut session, connection, bytes, refusal, clock::now())
+            .refuse_unread(&mut session, connection, &first_line, refusal, started)
             .await;
-        linger(session).await;
+        if let Session::Http1(http1) = session {
+            linger(http1.into_stream()).await;
+        }
     }
 }
 
@@ -287,23 +248,28 @@ impl HttpServerApp for Http {
     ) -> Option<ReusedHttpStream> {
         let started = clock::now();
         let connection = Connection::of_session(&session);
-        match self
+        session.set_write_timeout(Some(self.write_timeout));
+        let mut session = Session::Http2(Box::new(session));
+        let served = self
             .gateway
-            .serve(&mut session, connection, started, shutdown)
-            .await
-        {
+            .serve(&mut session, connection, started, shutdown);
+        let served = served.await;
+        let Session::Http2(mut http2) = session else {
+            return None;
+        };
+        match served {
             Served::Whole | Served::Refused => {
                 // An error means that the client is gone; the exchange has been recorded.
-                let _ = session.finish().await;
+                let _ = http2.finish().await;
             }
             Served::Broken => {
                 // A reset overtakes what the connection's own task, perhaps another worker's, has not
                 // written to the socket yet. With this the client sees how far the answer came.
                 tokio::time::sleep(BEFORE_RESET).await;
-                session.shutdown().await;
+                http2.shutdown().await;
             }
             Served::Pass(passage) => {
-                self.pass(session, &[], passage, shutdown).await;
+                self.pass(*http2, passage, shutdown).await;
             }
         }
         None

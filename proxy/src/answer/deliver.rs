@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::Frame;
-use pingora::protocols::http::ServerSession;
 
 use super::usage::UsageReader;
 use super::{Delivered, head};
@@ -13,6 +12,7 @@ use crate::backend::client::{Answer, AnswerBody};
 use crate::cache::copy::CopyBuffer;
 use crate::clock;
 use crate::exchange::{Exchange, Stage};
+use crate::listener::session::Session;
 use crate::refusal::ErrorCode;
 
 /// What is done with an answer on its way.
@@ -55,24 +55,23 @@ enum Next {
 
 /// Passes the answer on to its end. What was read and copied on the way is left in `reading`.
 pub(crate) async fn deliver(
-    session: &mut ServerSession,
+    session: &mut Session,
     exchange: &mut Exchange,
     answer: Answer,
     reading: &mut Reading,
 ) -> Delivered {
     let mut body = answer.body;
     let mut head = head::of_backend(answer.head.status, &answer.head.headers);
-    head::frame(&mut head, session);
     head::finish(&mut head, exchange);
     exchange.status = answer.head.status.as_u16();
-    if session.write_response_header(head).await.is_err() {
+    if session.write_head(head).await.is_err() {
         return Delivered::ClientLeft;
     }
     exchange.timing.lap(Stage::Answer, clock::now());
     loop {
         let next = match body.is_at_end() {
             true => Next::End,
-            false => wait(session, &mut body, reading).await,
+            false => next(session, &mut body, reading).await,
         };
         let now = clock::now();
         exchange.timing.lap(Stage::Backend, now);
@@ -89,17 +88,17 @@ pub(crate) async fn deliver(
                 if last {
                     reading.came_whole();
                 }
-                let written = session.write_response_body(data, last).await;
+                let written = session.write_body(data, last).await;
                 if last && written.is_ok() {
                     exchange.timing.lap(Stage::Answer, clock::now());
                     return Delivered::Whole;
                 }
                 written
             }
-            Next::Trailers(trailers) => session.write_response_trailers(trailers).await,
+            Next::Trailers(trailers) => session.write_trailers(trailers).await,
             Next::End => {
                 reading.came_whole();
-                let ended = session.write_response_body(Bytes::new(), true).await;
+                let ended = session.write_body(Bytes::new(), true).await;
                 exchange.timing.lap(Stage::Answer, clock::now());
                 return match ended {
                     Ok(()) => Delivered::Whole,
@@ -120,20 +119,35 @@ pub(crate) async fn deliver(
     }
 }
 
-/// The next piece of the answer, or that the client has left meanwhile.
-async fn wait(session: &mut ServerSession, body: &mut AnswerBody, reading: &Reading) -> Next {
+/// The next piece of the answer. Only when it has not arrived yet, what was written so far is sent on
+/// and waiting begins.
+async fn next(session: &mut Session, body: &mut AnswerBody, reading: &Reading) -> Next {
+    match body.arrived().await {
+        Some(frame) => of_result(frame),
+        None if session.flush().await.is_err() => Next::ClientLeft,
+        None => wait(session, body, reading).await,
+    }
+}
+
+/// Waits for the next piece of the answer, or for the client to leave.
+async fn wait(session: &mut Session, body: &mut AnswerBody, reading: &Reading) -> Next {
     let left = reading.deadline.saturating_duration_since(clock::now());
     let frame = pingora::time::timeout(reading.idle_timeout.min(left), body.frame());
     tokio::select! {
         biased;
         frame = frame => match frame {
-            Ok(Some(Ok(frame))) => of_frame(frame),
-            Ok(Some(Err(_))) => Next::Failed(ErrorCode::UpstreamReset),
-            Ok(None) => Next::End,
+            Ok(frame) => of_result(frame),
             Err(_) => Next::Failed(ErrorCode::UpstreamTimeout),
         },
-        // The body has been read whole, so this ends only when the client leaves.
-        _ = session.read_body_or_idle(true) => Next::ClientLeft,
+        () = session.left() => Next::ClientLeft,
+    }
+}
+
+fn of_result(frame: Option<hyper::Result<Frame<Bytes>>>) -> Next {
+    match frame {
+        Some(Ok(frame)) => of_frame(frame),
+        Some(Err(_)) => Next::Failed(ErrorCode::UpstreamReset),
+        None => Next::End,
     }
 }
 

@@ -1,15 +1,15 @@
 //! Answers that weir gives by itself: refusals, a platform's handshake, what the cache knows.
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{self, HeaderValue};
-use http::{HeaderName, StatusCode};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
 
 use super::{Delivered, head};
 use crate::cache::Stored;
 use crate::clock;
 use crate::exchange::{Exchange, Stage};
+use crate::listener::answer_head::AnswerHead;
+use crate::listener::session::Session;
 use crate::refusal::Refusal;
 use crate::signature::PlatformAnswer;
 
@@ -17,85 +17,83 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
-/// Refuses a request. A request whose body has not been read costs its connection.
-pub(crate) async fn refuse(
-    session: &mut ServerSession,
-    exchange: &mut Exchange,
-    refusal: &Refusal,
-) -> Delivered {
+/// The head and body of a refusal, with all that weir says beside an answer.
+pub(crate) fn refusal(exchange: &mut Exchange, refusal: &Refusal) -> (AnswerHead, Bytes) {
     let status = refusal.code.status();
     exchange.error_code = Some(refusal.code);
     let body = Bytes::from(refusal.body(&exchange.id));
-    let mut answer = head::with_status(status);
-    head::set(&mut answer, header::CONTENT_TYPE, PROBLEM);
-    head::set(&mut answer, header::CACHE_CONTROL, NO_STORE);
+    let mut answer = AnswerHead::new(status);
+    answer.set(header::CONTENT_TYPE, PROBLEM);
+    answer.set(header::CACHE_CONTROL, NO_STORE);
     if let Some(seconds) = refusal.retry_after_s {
-        head::set(&mut answer, header::RETRY_AFTER, HeaderValue::from(seconds));
+        answer.set(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if let Some(allow) = refusal
         .allow
         .as_deref()
         .and_then(|allow| allow.parse().ok())
     {
-        head::set(&mut answer, header::ALLOW, allow);
+        answer.set(header::ALLOW, allow);
     }
     if status == StatusCode::UNAUTHORIZED {
         // RFC 9110, section 15.5.2: a 401 names a challenge.
-        head::set(&mut answer, header::WWW_AUTHENTICATE, BEARER);
+        answer.set(header::WWW_AUTHENTICATE, BEARER);
     }
-    whole(session, exchange, answer, body).await
+    complete(exchange, &mut answer, &body);
+    (answer, body)
+}
+
+/// Refuses a request. A request whose body has not been read costs its connection.
+pub(crate) async fn refuse(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    why: &Refusal,
+) -> Delivered {
+    let (answer, body) = refusal(exchange, why);
+    write(session, answer, body).await
 }
 
 /// Answers what a platform asks of the address itself.
 pub(crate) async fn platform(
-    session: &mut ServerSession,
+    session: &mut Session,
     exchange: &mut Exchange,
     told: PlatformAnswer,
 ) -> Delivered {
     let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::OK);
-    let mut answer = head::with_status(status);
+    let mut answer = AnswerHead::new(status);
     let kind = HeaderValue::from_static(told.content_type);
-    head::set(&mut answer, header::CONTENT_TYPE, kind);
+    answer.set(header::CONTENT_TYPE, kind);
     whole(session, exchange, answer, Bytes::from(told.body)).await
 }
 
 /// Answers from the cache: a stream is replayed as a stream.
 pub(crate) async fn replay(
-    session: &mut ServerSession,
+    session: &mut Session,
     exchange: &mut Exchange,
     stored: &Stored,
     age_s: u64,
 ) -> Delivered {
     let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::OK);
-    let mut answer = head::with_status(status);
+    let mut answer = AnswerHead::new(status);
     for (name, value) in &stored.headers {
-        let _ = answer.append_header(name.clone(), value.clone());
+        answer.append(name.clone(), value.clone());
     }
-    head::set(&mut answer, header::AGE, HeaderValue::from(age_s));
+    answer.set(header::AGE, HeaderValue::from(age_s));
     if let [only] = &stored.chunks[..] {
         return whole(session, exchange, answer, only.clone()).await;
     }
-    head::frame(&mut answer, session);
-    if begin(session, exchange, answer).await == Delivered::ClientLeft {
+    begin(exchange, &mut answer);
+    if session.write_head(answer).await.is_err() {
         return Delivered::ClientLeft;
     }
     for (place, chunk) in stored.chunks.iter().enumerate() {
         let last = place + 1 == stored.chunks.len();
-        if session
-            .write_response_body(chunk.clone(), last)
-            .await
-            .is_err()
-        {
+        if session.write_body(chunk.clone(), last).await.is_err() {
             return Delivered::ClientLeft;
         }
         exchange.response_body_bytes += chunk.len() as u64;
     }
-    if stored.chunks.is_empty()
-        && session
-            .write_response_body(Bytes::new(), true)
-            .await
-            .is_err()
-    {
+    if stored.chunks.is_empty() && session.write_body(Bytes::new(), true).await.is_err() {
         return Delivered::ClientLeft;
     }
     Delivered::Whole
@@ -103,34 +101,32 @@ pub(crate) async fn replay(
 
 /// One answer of known length, in as few writes as can be.
 async fn whole(
-    session: &mut ServerSession,
+    session: &mut Session,
     exchange: &mut Exchange,
-    mut answer: Box<ResponseHeader>,
+    mut answer: AnswerHead,
     body: Bytes,
 ) -> Delivered {
-    const CONTENT_LENGTH: HeaderName = header::CONTENT_LENGTH;
-    head::set(&mut answer, CONTENT_LENGTH, HeaderValue::from(body.len()));
-    let bytes = body.len() as u64;
-    if begin(session, exchange, answer).await == Delivered::ClientLeft
-        || session.write_response_body(body, true).await.is_err()
-    {
+    complete(exchange, &mut answer, &body);
+    write(session, answer, body).await
+}
+
+async fn write(session: &mut Session, answer: AnswerHead, body: Bytes) -> Delivered {
+    if session.write_head(answer).await.is_err() || session.write_body(body, true).await.is_err() {
         return Delivered::ClientLeft;
     }
-    exchange.response_body_bytes = bytes;
     Delivered::Whole
 }
 
-/// Writes the head. From here on the exchange has a status.
-async fn begin(
-    session: &mut ServerSession,
-    exchange: &mut Exchange,
-    mut answer: Box<ResponseHeader>,
-) -> Delivered {
+/// Completes a head whose whole body is known.
+fn complete(exchange: &mut Exchange, answer: &mut AnswerHead, body: &Bytes) {
+    answer.set(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    exchange.response_body_bytes = body.len() as u64;
+    begin(exchange, answer);
+}
+
+/// The head as it goes out. From here on the exchange has a status.
+fn begin(exchange: &mut Exchange, answer: &mut AnswerHead) {
     exchange.timing.enter(Stage::Answer, clock::now());
-    head::finish(&mut answer, exchange);
+    head::finish(answer, exchange);
     exchange.status = answer.status.as_u16();
-    match session.write_response_header(answer).await {
-        Ok(()) => Delivered::Whole,
-        Err(_) => Delivered::ClientLeft,
-    }
 }

@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -179,17 +179,30 @@ impl AnswerBody {
 
     /// The next piece; `None` at the end.
     pub async fn frame(&mut self) -> Option<hyper::Result<Frame<Bytes>>> {
-        let frame = poll_fn(|context| {
-            if let Some(link) = &mut self.link {
-                let _ = link.drive(context);
-            }
-            Pin::new(&mut self.incoming).poll_frame(context)
+        poll_fn(|context| self.poll_frame(context)).await
+    }
+
+    /// The next piece if it has arrived already: what `frame` would give without waiting.
+    pub async fn arrived(&mut self) -> Option<Option<hyper::Result<Frame<Bytes>>>> {
+        poll_fn(|context| match self.poll_frame(context) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending => Poll::Ready(None),
         })
-        .await;
+        .await
+    }
+
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if let Some(link) = &mut self.link {
+            let _ = link.drive(context);
+        }
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(context));
         if frame.is_none() {
             self.give_back();
         }
-        frame
+        Poll::Ready(frame)
     }
 
     fn give_back(&mut self) {

@@ -4,9 +4,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Method, Uri, Version};
-use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -14,6 +13,7 @@ use super::lane::Lane;
 use super::{Gateway, Stop};
 use crate::exchange::Exchange;
 use crate::listener::Connection;
+use crate::listener::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::trace::TraceContext;
 use crate::route::{Match, address, path};
@@ -27,12 +27,11 @@ impl Gateway {
     /// Settles route, platform, client address and trace.
     pub(super) fn route(
         &self,
-        session: &mut ServerSession,
+        session: &Session,
         exchange: &mut Exchange,
         connection: Connection,
     ) -> Result<Arc<Lane>, Stop> {
-        session.set_write_timeout(Some(self.lanes.idle_timeout));
-        let head = session.req_header();
+        let head = session.head();
         note_head(exchange, head);
         exchange.client_ip =
             address::client(connection.peer, &head.headers, &self.lanes.trusted_proxies);
@@ -75,7 +74,7 @@ impl Gateway {
 }
 
 /// Notes what needs no check: the method, the version, the user agent, the trace.
-fn note_head(exchange: &mut Exchange, head: &RequestHeader) {
+fn note_head(exchange: &mut Exchange, head: &Parts) {
     exchange.method = head.method.clone();
     exchange.version = head.version;
     exchange.user_agent = head.headers.get(header::USER_AGENT).cloned();
@@ -108,7 +107,7 @@ pub(super) fn sketch(exchange: &mut Exchange, bytes: &[u8]) {
 }
 
 /// Exactly one valid host (RFC 9112, section 3.2); HTTP/1.0 may have none.
-fn host(head: &RequestHeader) -> Result<Option<&str>, Refusal> {
+fn host(head: &Parts) -> Result<Option<&str>, Refusal> {
     let bad = |what: &str| Err(Refusal::new(ErrorCode::BadRequest, what));
     let mut named = head.headers.get_all(header::HOST).iter();
     let first = named.next();
@@ -168,24 +167,21 @@ fn head_bytes(headers: &HeaderMap) -> usize {
         .sum()
 }
 
-fn canonical_path(head: &RequestHeader) -> Result<Box<str>, Refusal> {
-    let target = if head.raw_path_is_utf8() {
-        head.uri.path()
-    } else {
-        return Err(Refusal::new(ErrorCode::BadRequest, "the path is not UTF-8"));
-    };
+fn canonical_path(head: &Parts) -> Result<Box<str>, Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::new(
             ErrorCode::MethodNotAllowed,
             "CONNECT is not served",
         ));
     }
-    path::canonical(target).map(Into::into).map_err(|bad| {
-        Refusal::new(
-            ErrorCode::BadRequest,
-            format!("the path has no canonical form: {bad:?}"),
-        )
-    })
+    path::canonical(head.uri.path())
+        .map(Into::into)
+        .map_err(|bad| {
+            Refusal::new(
+                ErrorCode::BadRequest,
+                format!("the path has no canonical form: {bad:?}"),
+            )
+        })
 }
 
 /// Whatever follows the path, without the question mark.

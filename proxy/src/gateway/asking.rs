@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use pingora::protocols::http::ServerSession;
 
 use super::Stop;
 use super::lane::Lane;
@@ -19,13 +18,14 @@ use crate::cache::{Keepable, Stored, Use};
 use crate::clock;
 use crate::exchange::{Exchange, UpstreamNote};
 use crate::listener::Connection;
+use crate::listener::session::Session;
 use crate::refusal::ErrorCode;
 use crate::route::address;
 
 /// Asks the backend; the client is watched meanwhile.
 pub(super) async fn ask(
     lane: &Lane,
-    session: &mut ServerSession,
+    session: &mut Session,
     exchange: &mut Exchange,
     connection: Connection,
     body: &Bytes,
@@ -48,7 +48,7 @@ pub(super) async fn ask(
 
 async fn try_ask(
     lane: &Lane,
-    session: &mut ServerSession,
+    session: &mut Session,
     exchange: &Exchange,
     connection: Connection,
     body: &Bytes,
@@ -57,7 +57,7 @@ async fn try_ask(
     let picked = lane.backend.pick()?;
     let endpoint = picked.endpoint;
     note.endpoint = Some(endpoint.text.clone());
-    let head = session.req_header();
+    let head = session.head();
     let withheld = match (&lane.gate, &exchange.signature) {
         (Some(gate), Some(signature)) => gate.withheld_headers(signature.scheme),
         _ => &[],
@@ -87,8 +87,7 @@ async fn try_ask(
     tokio::select! {
         biased;
         answer = lane.backend.ask(picked, request, note) => Ok(answer?),
-        // The body has been read whole, so this ends only when the client leaves.
-        _ = session.read_body_or_idle(true) => Err(Stop::ClientLeft),
+        () = session.left() => Err(Stop::ClientLeft),
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use pingora::protocols::http::ServerSession;
-
 use super::Stop;
 use super::arrival::{query, tell};
 use super::lane::Lane;
@@ -14,13 +12,14 @@ use crate::exchange::{
 };
 use crate::limit::concurrency::Permit;
 use crate::limit::{Decision, Subject, retry_after_s};
+use crate::listener::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::signature::{Delivery, Request};
 
 /// Asks the limits by address, before anything of the body has been read.
 pub(super) fn admit_address(
     lane: &Lane,
-    session: &ServerSession,
+    session: &Session,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
     if !lane.limits.any_by_address() {
@@ -33,19 +32,19 @@ pub(super) fn admit_address(
 /// Asks all other limits.
 pub(super) fn admit(
     lane: &Lane,
-    session: &ServerSession,
+    session: &Session,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
     let decision = lane.limits.admit(&subject(session, exchange));
     settle_limit(lane, exchange, decision)
 }
 
-fn subject<'a>(session: &'a ServerSession, exchange: &'a Exchange) -> Subject<'a> {
+fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
     Subject {
         address: exchange.client_ip,
         client: exchange.client_key.as_deref(),
         platform: &exchange.platform,
-        headers: &session.req_header().headers,
+        headers: &session.head().headers,
     }
 }
 
@@ -121,14 +120,14 @@ impl Drop for Remembered {
 /// Checks the signature over the raw bytes.
 pub(super) fn verify(
     lane: &Arc<Lane>,
-    session: &ServerSession,
+    session: &Session,
     exchange: &mut Exchange,
     body: &[u8],
 ) -> Result<Option<Remembered>, Stop> {
     let Some(gate) = &lane.gate else {
         return Ok(None);
     };
-    let head = session.req_header();
+    let head = session.head();
     let verdict = gate.check(
         &Request {
             method: &head.method,
@@ -176,14 +175,14 @@ pub(super) enum Known {
 /// Looks the question up.
 pub(super) fn look_up(
     lane: &Lane,
-    session: &ServerSession,
+    session: &Session,
     exchange: &mut Exchange,
     body: &[u8],
 ) -> Known {
     let Some(answers) = &lane.answers else {
         return Known::Ask(Use::Bypass);
     };
-    let head = session.req_header();
+    let head = session.head();
     let address = exchange
         .client_key
         .is_none()

@@ -1,19 +1,17 @@
 //! A lane: one route with everything its requests meet, built once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::header;
+use http::{HeaderMap, header};
 use ipnet::IpNet;
-use pingora::protocols::http::ServerSession;
 
 use crate::backend::Backend;
-use crate::body::announced_bytes;
 use crate::cache::Answers;
 use crate::config::Config;
 use crate::gateway::passed::asks_for_upgrade;
 use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
+use crate::listener::session::Session;
 use crate::record;
 use crate::route::{self, Table};
 use crate::signature::Gate;
@@ -28,8 +26,6 @@ pub struct Lanes {
     pub(crate) trusted_proxies: Arc<[IpNet]>,
     pub(crate) default_platform: Arc<str>,
     pub(crate) header_bytes: usize,
-    /// How long a client may leave its answer unread.
-    pub(crate) idle_timeout: Duration,
 }
 
 /// One route with its stages.
@@ -59,7 +55,6 @@ impl Lanes {
             trusted_proxies: trusted.clone(),
             default_platform: Arc::from(record::NO_PLATFORM),
             header_bytes: config.limits.header_bytes,
-            idle_timeout: config.limits.idle_timeout,
         }
     }
 
@@ -100,44 +95,30 @@ impl Lane {
 
     /// Whether a request is only watched: upgrades, gRPC, and bodies of any length that no stage of
     /// this lane looks into. A signature that covers the body is a look, except where there is none.
-    pub(crate) fn passes(&self, session: &ServerSession) -> bool {
+    pub(crate) fn passes(&self, session: &Session) -> bool {
         let unseen = !self.gate.as_ref().is_some_and(Gate::covers_body);
-        if session.is_upgrade_req() && asks_for_upgrade(session.req_header()) {
+        if session.is_upgrade() && asks_for_upgrade(session.head()) {
             return unseen || has_no_body(session);
         }
-        unseen && self.answers.is_none() && (is_grpc(session) || is_large(session))
+        let grpc = session.is_http2() && is_grpc(&session.head().headers);
+        unseen && self.answers.is_none() && (grpc || is_large(session))
     }
 }
 
 /// Neither a length nor chunks: what is behind the head belongs to the upgraded protocol.
-fn has_no_body(session: &ServerSession) -> bool {
-    announced_bytes(session).unwrap_or(0) == 0
-        && session
-            .get_header(header::CONTENT_LENGTH)
-            .is_none_or(|value| value == "0")
-        && session.get_header(header::TRANSFER_ENCODING).is_none()
+fn has_no_body(session: &Session) -> bool {
+    session.announced_bytes().unwrap_or(0) == 0 && !session.has_open_body()
 }
 
-pub(super) fn is_grpc(session: &ServerSession) -> bool {
-    session.is_http2()
-        && session
-            .get_header(header::CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-fn is_large(session: &ServerSession) -> bool {
-    match announced_bytes(session) {
+fn is_large(session: &Session) -> bool {
+    match session.announced_bytes() {
         Some(bytes) => bytes > CARRIED_BYTES,
-        None if session.is_http2() => {
-            session.get_header(header::CONTENT_LENGTH).is_none() && has_open_body(session)
-        }
-        None => session.get_header(header::TRANSFER_ENCODING).is_some(),
+        None => session.has_open_body(),
     }
-}
-
-/// An HTTP/2 request without a length: its body is open unless the head ended the stream.
-fn has_open_body(session: &ServerSession) -> bool {
-    session
-        .as_http2()
-        .is_some_and(|http2| !http2.is_body_empty())
 }

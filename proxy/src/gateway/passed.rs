@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{StatusCode, header};
 use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -23,7 +24,7 @@ use crate::clock;
 use crate::exchange::{Stage, UpstreamNote};
 use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
-use failure::{read_on, refusal_of};
+use failure::{read_on, refusal_of, refuse};
 
 mod failure;
 
@@ -49,13 +50,13 @@ impl Passed {
 
 /// The upgrade a client asks for, when it asks for one that weir passes. HTTP/2 in clear text by
 /// upgrade (RFC 7540) is gone since RFC 9113: such a request is served over HTTP/1.1.
-pub(crate) fn asks_for_upgrade(head: &RequestHeader) -> bool {
+pub(crate) fn asks_for_upgrade(head: &Parts) -> bool {
     head.headers
         .get(header::UPGRADE)
         .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
-fn is_websocket(head: &RequestHeader) -> bool {
+fn is_websocket(head: &Parts) -> bool {
     head.headers
         .get(header::UPGRADE)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
@@ -192,7 +193,7 @@ impl ProxyHttp for Passed {
             options.read_timeout = Some(config.first_byte_timeout.max(config.idle_timeout));
             options.write_timeout = Some(config.idle_timeout);
         }
-        if session.is_http2() && super::lane::is_grpc(session) {
+        if session.is_http2() && super::lane::is_grpc(&head.headers) {
             options.set_http_version(2, 2);
         }
         Ok(Box::new(peer))
@@ -294,7 +295,9 @@ impl ProxyHttp for Passed {
             note.first_byte = exchange.timing.spent(Stage::Backend);
         }
         if answer.status.as_u16() != 101 || session.is_http2() {
-            head::finish(answer, exchange);
+            for (name, value) in head::said(exchange) {
+                answer.insert_header(name, value)?;
+            }
         }
         Ok(())
     }
@@ -329,7 +332,8 @@ impl ProxyHttp for Passed {
                 exchange.cut_short = exchange.status != 101;
             } else {
                 session.set_keepalive(None);
-                local::refuse(&mut session.downstream_session, exchange, &refusal).await;
+                let (answer, body) = local::refusal(exchange, &refusal);
+                refuse(&mut session.downstream_session, answer, body).await;
                 read_on(session).await;
             }
         }

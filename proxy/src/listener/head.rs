@@ -1,11 +1,10 @@
 //! Reads the head of an HTTP/1 request: bounded in bytes, and in time as a whole.
 //!
-//! pingora bounds the time of each read only, and gives no hook for a head that is too large, too
-//! slow or malformed. So the head is gathered here, whole, and handed to pingora's parser at once.
+//! The head is gathered whole before it is parsed; what it says is `http1/request.rs`'s.
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
@@ -17,37 +16,39 @@ use crate::config::Limits;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const READ_BYTES: usize = 4096;
 
-/// What became of reading a head. The bytes are all that has been read.
-#[derive(Debug)]
-pub(crate) enum Head {
-    /// The head ends before `end`; what follows is body, or the next request.
-    Complete {
-        bytes: BytesMut,
-        end: usize,
-    },
+/// What became of reading a head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Head {
+    /// The head ends before this place; what follows is body, or the next request.
+    Complete(usize),
     /// The connection begins with the preface of HTTP/2.
-    Http2(BytesMut),
+    Http2,
     /// The client left, or had nothing to say in time, or the proxy is stopping.
     Closed,
-    TimedOut(BytesMut),
-    TooLarge(BytesMut),
-    Malformed(BytesMut, &'static str),
+    Flawed(Flaw),
+}
+
+/// Why there is no head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    TimedOut,
+    TooLarge,
+    Malformed(&'static str),
 }
 
 /// Which protocols a connection may still turn out to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expect {
+pub(super) enum Expect {
     Http1OrPreface,
     Http1,
 }
 
-/// Reads one head. `bytes` holds what was read behind the previous request.
-pub(crate) async fn read(
+/// Reads one head into `bytes`, which holds what was read behind the previous request.
+pub(super) async fn read(
     stream: &mut Stream,
-    mut bytes: BytesMut,
+    bytes: &mut BytesMut,
     expect: Expect,
     limits: &Limits,
-    idle_timeout: Duration,
     stopping: &mut ShutdownWatch,
 ) -> Head {
     let mut scanned = 0;
@@ -58,32 +59,32 @@ pub(crate) async fn read(
             bytes.advance(2);
             scanned = 0;
         }
-        if expect == Expect::Http1OrPreface && begins_alike(&bytes) {
+        if expect == Expect::Http1OrPreface && begins_alike(bytes) {
             if bytes.len() >= PREFACE.len() {
-                return Head::Http2(bytes);
+                return Head::Http2;
             }
-        } else if let Some(end) = end_of_head(&bytes, scanned) {
-            return judge(bytes, end, limits);
-        } else if let Some(flaw) = flaw(&bytes) {
-            return Head::Malformed(bytes, flaw);
+        } else if let Some(end) = end_of_head(bytes, scanned) {
+            return judge(&bytes[..end], limits);
+        } else if let Some(flaw) = flaw(bytes) {
+            return Head::Flawed(Flaw::Malformed(flaw));
         }
         if bytes.len() > limits.header_bytes {
-            return Head::TooLarge(bytes);
+            return Head::Flawed(Flaw::TooLarge);
         }
         scanned = bytes.len();
         let wait = if bytes.is_empty() {
-            idle_timeout
+            limits.idle_timeout
         } else {
             let now = clock::now();
             let until = *deadline.get_or_insert(now + limits.header_timeout);
             until.saturating_duration_since(now)
         };
-        match more(stream, &mut bytes, wait, stopping).await {
+        match more(stream, bytes, wait, stopping).await {
             More::Bytes => {}
-            More::TimedOut if !bytes.is_empty() => return Head::TimedOut(bytes),
+            More::TimedOut if !bytes.is_empty() => return Head::Flawed(Flaw::TimedOut),
             More::TimedOut | More::Stopping => return Head::Closed,
             More::Closed if bytes.is_empty() => return Head::Closed,
-            More::Closed => return Head::Malformed(bytes, "the head ends in its middle"),
+            More::Closed => return Head::Flawed(Flaw::Malformed("the head ends in its middle")),
         }
     }
 }
@@ -151,27 +152,27 @@ fn flaw(head: &[u8]) -> Option<&'static str> {
 }
 
 /// A copy of the request line, of as much of it as an event has room for.
-pub(super) fn first_line(head: &[u8]) -> Bytes {
+pub(super) fn first_line(head: &[u8]) -> Box<[u8]> {
     const BYTES_MAX: usize = 2048;
     let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
-    Bytes::copy_from_slice(&head[..end.min(BYTES_MAX)])
+    head[..end.min(BYTES_MAX)].into()
 }
 
-/// Method, target and version with one space between (RFC 9112, section 3). pingora would mend a
-/// target with a space in it, and then weir and whoever stands before it disagree on the target.
+/// Method, target and version with one space between (RFC 9112, section 3). Who
+/// reads a target with a space in it, and who mends it, disagree on the target.
 fn flaw_of_request_line(head: &[u8]) -> Option<&'static str> {
     let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
     let spaces = memchr::memchr_iter(b' ', &head[..end]).count();
     (spaces != 2).then_some("the first line is METHOD SP TARGET SP VERSION")
 }
 
-fn judge(bytes: BytesMut, end: usize, limits: &Limits) -> Head {
-    if end > limits.header_bytes {
-        return Head::TooLarge(bytes);
+fn judge(head: &[u8], limits: &Limits) -> Head {
+    if head.len() > limits.header_bytes {
+        return Head::Flawed(Flaw::TooLarge);
     }
-    match flaw(&bytes[..end]).or_else(|| flaw_of_request_line(&bytes[..end])) {
-        Some(flaw) => Head::Malformed(bytes, flaw),
-        None => Head::Complete { bytes, end },
+    match flaw(head).or_else(|| flaw_of_request_line(head)) {
+        Some(flaw) => Head::Flawed(Flaw::Malformed(flaw)),
+        None => Head::Complete(head.len()),
     }
 }
 
@@ -189,7 +190,11 @@ mod tests {
         }
     }
 
-    async fn read_pieces(pieces: Vec<Vec<u8>>, expect: Expect, keep_open: bool) -> Head {
+    async fn read_pieces(
+        pieces: Vec<Vec<u8>>,
+        expect: Expect,
+        keep_open: bool,
+    ) -> (Head, BytesMut) {
         let (client, server) = tokio::io::duplex(64);
         let (_stop, mut stopping) = tokio::sync::watch::channel(false);
         let sender = tokio::spawn(async move {
@@ -208,17 +213,10 @@ mod tests {
             }
         });
         let mut stream: Stream = Box::new(server);
-        let head = read(
-            &mut stream,
-            BytesMut::new(),
-            expect,
-            &limits(),
-            Duration::from_millis(80),
-            &mut stopping,
-        )
-        .await;
+        let mut bytes = BytesMut::new();
+        let head = read(&mut stream, &mut bytes, expect, &limits(), &mut stopping).await;
         sender.abort();
-        head
+        (head, bytes)
     }
 
     #[tokio::test]
@@ -226,10 +224,9 @@ mod tests {
         let text = b"\r\nPOST /x HTTP/1.1\r\nHost: a\r\n\r\nbody";
         for split in 1..text.len() {
             let pieces = vec![text[..split].to_vec(), text[split..].to_vec()];
-            let Head::Complete { bytes, end } =
-                read_pieces(pieces, Expect::Http1OrPreface, true).await
-            else {
-                panic!("split at {split}");
+            let (head, bytes) = read_pieces(pieces, Expect::Http1OrPreface, true).await;
+            let Head::Complete(end) = head else {
+                panic!("split at {split}: {head:?}");
             };
             assert_eq!(&bytes[..end], b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n");
         }
@@ -237,36 +234,31 @@ mod tests {
 
     #[tokio::test]
     async fn the_preface_is_http2_only_where_it_may_be() {
-        let head = read_pieces(vec![PREFACE.to_vec()], Expect::Http1OrPreface, true).await;
-        assert!(matches!(head, Head::Http2(bytes) if &bytes[..] == PREFACE));
-        let head = read_pieces(vec![PREFACE.to_vec()], Expect::Http1, true).await;
-        assert!(matches!(head, Head::Complete { .. }));
+        let preface = vec![PREFACE.to_vec()];
+        let (head, bytes) = read_pieces(preface.clone(), Expect::Http1OrPreface, true).await;
+        assert_eq!((head, &bytes[..]), (Head::Http2, PREFACE));
+        let (head, _) = read_pieces(preface, Expect::Http1, true).await;
+        assert!(matches!(head, Head::Complete(_)));
     }
 
     #[tokio::test]
     async fn a_dripping_or_large_or_sloppy_head_is_refused() {
-        let slow = read_pieces(vec![b"GET / HT".to_vec()], Expect::Http1, true).await;
-        assert!(matches!(slow, Head::TimedOut(_)), "{slow:?}");
-        let large = read_pieces(vec![vec![b'a'; 400]], Expect::Http1, true).await;
-        assert!(matches!(large, Head::TooLarge(_)), "{large:?}");
-        let cut = read_pieces(
-            vec![b"GET / HTTP/1.1\r\nHos".to_vec()],
-            Expect::Http1,
-            false,
-        )
-        .await;
-        assert!(matches!(cut, Head::Malformed(..)), "{cut:?}");
-        let bare = read_pieces(
-            vec![b"GET / HTTP/1.1\nHost: a\n\n".to_vec()],
-            Expect::Http1,
-            true,
-        )
-        .await;
-        assert!(matches!(bare, Head::Malformed(..)), "{bare:?}");
-        let folded = b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n".to_vec();
-        let folded = read_pieces(vec![folded], Expect::Http1, true).await;
-        assert!(matches!(folded, Head::Malformed(..)), "{folded:?}");
-        let silent = read_pieces(vec![], Expect::Http1, true).await;
-        assert!(matches!(silent, Head::Closed), "{silent:?}");
+        let read = |piece: &[u8], keep_open| {
+            let pieces = match piece.is_empty() {
+                true => vec![],
+                false => vec![piece.to_vec()],
+            };
+            async move { read_pieces(pieces, Expect::Http1, keep_open).await.0 }
+        };
+        let slow = read(b"GET / HT", true).await;
+        assert_eq!(slow, Head::Flawed(Flaw::TimedOut));
+        let large = read(&[b'a'; 400], true).await;
+        assert_eq!(large, Head::Flawed(Flaw::TooLarge));
+        let malformed = |head| matches!(head, Head::Flawed(Flaw::Malformed(_)));
+        assert!(malformed(read(b"GET / HTTP/1.1\r\nHos", false).await));
+        assert!(malformed(read(b"GET / HTTP/1.1\nHost: a\n\n", true).await));
+        let folded = b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n";
+        assert!(malformed(read(folded, true).await));
+        assert_eq!(read(b"", true).await, Head::Closed);
     }
 }

@@ -1,10 +1,24 @@
 //! What a client is told when pingora's proxying failed, and how its connection ends.
 
+use bytes::Bytes;
+use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 
+use crate::listener::answer_head::AnswerHead;
 use crate::listener::refused::{LINGER, LINGER_BYTES};
 use crate::refusal::{ErrorCode, Refusal};
+
+/// Writes a refusal. A client that does not take it is gone.
+pub(super) async fn refuse(session: &mut ServerSession, answer: AnswerHead, body: Bytes) {
+    if session
+        .write_response_header(answer.into_pingora())
+        .await
+        .is_ok()
+    {
+        let _ = session.write_response_body(body, true).await;
+    }
+}
 
 /// Reads what the client still sends, for a while, so that its refusal is not lost to a reset.
 pub(super) async fn read_on(session: &mut Session) {

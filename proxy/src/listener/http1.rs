@@ -1,0 +1,353 @@
+//! A client that speaks HTTP/1: the requests of one connection, one after another.
+//!
+//! weir reads and writes HTTP/1 itself (decision 8): the head is parsed in place, the body is cut out
+//! of the buffer it arrived in, and an answer's head and body leave in one write.
+
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderMap, Version, header};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+
+use super::answer_head::AnswerHead;
+use super::session::Unreadable;
+use crate::refusal::Refusal;
+use chunked::{Chunked, Step};
+
+mod chunked;
+mod request;
+mod response;
+
+/// How much of a body is read at once.
+const READ_BYTES: usize = 64 * 1024;
+/// What a client may send ahead while it waits for an answer; then it is not listened to.
+const AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// Up to here a piece of an answer is written together with what stands before it.
+const TOGETHER_BYTES_MAX: usize = 16 * 1024;
+/// What an idle connection keeps of the buffer it writes from.
+const KEPT_BYTES: usize = 4 * 1024;
+
+/// Whether the connection may be used again (RFC 9112, section 9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeepAlive {
+    Open,
+    Close,
+}
+
+/// How far the body of a request has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    Done,
+    /// So many bytes are still to come.
+    Length(u64),
+    Chunked(Chunked),
+}
+
+/// One connection, with the request that is being served on it.
+pub(crate) struct Http1 {
+    stream: Stream,
+    /// What has been read and belongs to nobody yet: a body, then the requests behind it.
+    arrived: BytesMut,
+    head: Parts,
+    /// The head as it came, for pingora's parser where a request is passed.
+    raw_head: Bytes,
+    announced_bytes: Option<u64>,
+    reading: Reading,
+    framing: response::Framing,
+    keep_alive: KeepAlive,
+    out: Vec<u8>,
+    write_timeout: Duration,
+}
+
+impl Http1 {
+    /// A connection on which nothing has been read. Writing to a client that does not read is given
+    /// up after `write_timeout`.
+    pub(super) fn new(stream: Stream, write_timeout: Duration) -> Box<Self> {
+        let (head, ()) = http::Request::new(()).into_parts();
+        Box::new(Http1 {
+            stream,
+            arrived: BytesMut::new(),
+            head,
+            raw_head: Bytes::new(),
+            announced_bytes: None,
+            reading: Reading::Done,
+            framing: response::Framing::Bodiless,
+            keep_alive: KeepAlive::Close,
+            out: Vec::new(),
+            write_timeout,
+        })
+    }
+
+    /// What the next head is read from, and into.
+    pub(super) fn parts_to_read(&mut self) -> (&mut Stream, &mut BytesMut) {
+        // The last request's fields are slices of the buffer, which is used again without them.
+        self.head.headers.clear();
+        self.head.uri = http::Uri::default();
+        self.raw_head = Bytes::new();
+        self.out.clear();
+        self.out.shrink_to(KEPT_BYTES);
+        (&mut self.stream, &mut self.arrived)
+    }
+
+    /// Begins the request whose head ends at `end` of what has arrived.
+    ///
+    /// # Errors
+    /// See [`request::parse`]. Then the connection must not be used again.
+    pub(super) fn begin(&mut self, end: usize) -> Result<(), Refusal> {
+        self.keep_alive = KeepAlive::Close;
+        self.reading = Reading::Done;
+        self.announced_bytes = None;
+        self.raw_head = self.arrived.split_to(end).freeze();
+        let framing = request::parse(&self.raw_head, &mut self.head)?;
+        (self.reading, self.announced_bytes) = match framing {
+            request::Framing::Bodiless => (Reading::Done, None),
+            request::Framing::Length(0) => (Reading::Done, Some(0)),
+            request::Framing::Length(bytes) => (Reading::Length(bytes), Some(bytes)),
+            request::Framing::Chunked => (Reading::Chunked(Chunked::Size), None),
+        };
+        self.keep_alive = keep_alive(&self.head);
+        Ok(())
+    }
+
+    pub(super) fn head(&self) -> &Parts {
+        &self.head
+    }
+
+    /// The head as far as it came, for what is refused before it was parsed.
+    pub(super) fn raw_head(&self) -> &[u8] {
+        match self.raw_head.is_empty() {
+            true => &self.arrived,
+            false => &self.raw_head,
+        }
+    }
+
+    pub(super) fn announced_bytes(&self) -> Option<u64> {
+        self.announced_bytes
+    }
+
+    pub(super) fn is_body_done(&self) -> bool {
+        self.reading == Reading::Done
+    }
+
+    pub(super) fn is_chunked(&self) -> bool {
+        matches!(self.reading, Reading::Chunked(_))
+    }
+
+    pub(super) fn close_after_answer(&mut self) {
+        self.keep_alive = KeepAlive::Close;
+    }
+
+    pub(super) fn keeps_alive(&self) -> bool {
+        self.keep_alive == KeepAlive::Open && self.is_body_done()
+    }
+
+    /// The next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// A malformed chunk, or that the client left before the end.
+    pub(super) async fn read_body(&mut self) -> Result<Option<Bytes>, Unreadable> {
+        loop {
+            let wanted = match &mut self.reading {
+                Reading::Done => return Ok(None),
+                Reading::Length(left) if !self.arrived.is_empty() => {
+                    let bytes = usize::try_from(*left).unwrap_or(usize::MAX);
+                    let piece = self.arrived.split_to(bytes.min(self.arrived.len()));
+                    self.reading = match *left - piece.len() as u64 {
+                        0 => Reading::Done,
+                        left => Reading::Length(left),
+                    };
+                    return Ok(Some(piece.freeze()));
+                }
+                Reading::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX),
+                Reading::Chunked(chunked) => match chunked.step(&mut self.arrived) {
+                    Ok(Step::Data(data)) => return Ok(Some(data)),
+                    Ok(Step::End) => {
+                        self.reading = Reading::Done;
+                        return Ok(None);
+                    }
+                    Ok(Step::More) => READ_BYTES,
+                    Err(flaw) => {
+                        self.keep_alive = KeepAlive::Close;
+                        return Err(Unreadable::Malformed(flaw));
+                    }
+                },
+            };
+            self.arrived.reserve(wanted.min(READ_BYTES));
+            match self.stream.read_buf(&mut self.arrived).await {
+                Ok(0) | Err(_) => return Err(Unreadable::ClientLeft),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// What is wrong with the chunks that have arrived already. pingora's parser would take a chunk
+    /// without a size for the last one.
+    pub(super) fn flaw_of_chunks(&self) -> Option<&'static str> {
+        match self.reading {
+            Reading::Chunked(_) => chunked::flaw(&self.arrived),
+            Reading::Done | Reading::Length(_) => None,
+        }
+    }
+
+    /// Ends when the client leaves. What it sends meanwhile is the next request's.
+    pub(super) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.arrived.len() < AHEAD_BYTES_MAX {
+            let mut room = [MaybeUninit::uninit(); 256];
+            let mut read = ReadBuf::uninit(&mut room);
+            match ready!(Pin::new(&mut self.stream).poll_read(context, &mut read)) {
+                Ok(()) if !read.filled().is_empty() => {
+                    self.arrived.extend_from_slice(read.filled());
+                }
+                Ok(()) | Err(_) => {
+                    self.keep_alive = KeepAlive::Close;
+                    return Poll::Ready(());
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    pub(super) async fn write_continue(&mut self) -> Result<(), Unwritable> {
+        self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        self.flush().await
+    }
+
+    /// Writes the head of the answer into the buffer: it leaves with the first piece of the body, or
+    /// when it is flushed.
+    pub(super) fn write_head(&mut self, head: &AnswerHead) {
+        self.framing = response::write_head(
+            &mut self.out,
+            head,
+            &self.head.method,
+            self.head.version,
+            &mut self.keep_alive,
+        );
+    }
+
+    /// Writes a piece of the answer.
+    pub(super) async fn write_body(
+        &mut self,
+        mut data: Bytes,
+        last: bool,
+    ) -> Result<(), Unwritable> {
+        match &mut self.framing {
+            response::Framing::Bodiless => data.clear(),
+            response::Framing::Length(left) => {
+                // A body that is not as long as its head says cannot be mended.
+                let bytes = data.len() as u64;
+                if bytes > *left || (last && bytes < *left) {
+                    self.keep_alive = KeepAlive::Close;
+                }
+                data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= data.len() as u64;
+            }
+            response::Framing::Chunked if !data.is_empty() => {
+                response::write_chunk_size(&mut self.out, data.len());
+            }
+            response::Framing::Chunked | response::Framing::UntilClose => {}
+        }
+        let chunked = self.framing == response::Framing::Chunked;
+        if data.len() <= TOGETHER_BYTES_MAX {
+            self.out.extend_from_slice(&data);
+        } else {
+            self.write_out().await?;
+            let writing = self.stream.write_all(&data);
+            written(self.write_timeout, writing).await?;
+        }
+        if chunked && !data.is_empty() {
+            self.out.extend_from_slice(b"\r\n");
+        }
+        if chunked && last {
+            response::write_last_chunk(&mut self.out, &HeaderMap::new());
+        }
+        self.flush().await
+    }
+
+    /// Ends a chunked answer with its trailers; others have no room for them.
+    pub(super) async fn write_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Unwritable> {
+        if self.framing == response::Framing::Chunked {
+            response::write_last_chunk(&mut self.out, trailers);
+            // The end has been written with them.
+            self.framing = response::Framing::Bodiless;
+        }
+        self.flush().await
+    }
+
+    /// Sends what is still in the buffer.
+    pub(super) async fn flush(&mut self) -> Result<(), Unwritable> {
+        self.write_out().await?;
+        written(self.write_timeout, self.stream.flush()).await
+    }
+
+    async fn write_out(&mut self) -> Result<(), Unwritable> {
+        if !self.out.is_empty() {
+            written(self.write_timeout, self.stream.write_all(&self.out)).await?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+
+    /// Ends the connection: over TLS the client is told so.
+    pub(super) async fn close(mut self) {
+        // Whatever comes of it, the connection is closed afterwards.
+        let _ = written(
+            self.write_timeout,
+            AsyncWriteExt::shutdown(&mut self.stream),
+        )
+        .await;
+    }
+
+    pub(super) fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    /// The same request before pingora's parser, which gets its head once more.
+    pub(super) fn into_pingora(self) -> ServerSession {
+        let mut bytes = BytesMut::with_capacity(self.raw_head.len() + self.arrived.len());
+        bytes.extend_from_slice(&self.raw_head);
+        bytes.extend_from_slice(&self.arrived);
+        let mut session = ServerSession::new_http1(self.stream);
+        session.set_keepalive(Some(0));
+        session.set_write_timeout(Some(self.write_timeout));
+        session.set_pipelined_prefix(bytes);
+        session
+    }
+}
+
+/// The client did not take what was written: it left, or does not read.
+#[derive(Debug)]
+pub(crate) struct Unwritable;
+
+async fn written(
+    timeout: Duration,
+    writing: impl Future<Output = std::io::Result<()>>,
+) -> Result<(), Unwritable> {
+    match pingora::time::timeout(timeout, writing).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Unwritable),
+    }
+}
+
+/// What the client wants of its connection: HTTP/1.1 keeps it unless told otherwise, HTTP/1.0 closes
+/// it unless told otherwise.
+fn keep_alive(head: &Parts) -> KeepAlive {
+    let named = |option: &[u8]| {
+        let lines = head.headers.get_all(header::CONNECTION).iter();
+        let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option))
+    };
+    let open = match head.version {
+        Version::HTTP_10 => named(b"keep-alive") && !named(b"close"),
+        _ => !named(b"close"),
+    };
+    match open {
+        true => KeepAlive::Open,
+        false => KeepAlive::Close,
+    }
+}

@@ -1,0 +1,210 @@
+//! The chunks of a body (RFC 9112, section 7.1), read strictly: whoever stands before weir must see
+//! the same end of a body as weir does.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// The line of a chunk's size, with its extensions, and each line of the trailers.
+const LINE_BYTES_MAX: usize = 4096;
+/// All trailers together. They are read over: nothing of weir's looks at them.
+const TRAILERS_BYTES_MAX: usize = 16 * 1024;
+/// 64 bits in hexadecimal digits.
+const DIGITS_MAX: usize = 16;
+
+/// Where in its chunks a body stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chunked {
+    /// Before the line with a chunk's size.
+    Size,
+    /// In a chunk, with so many bytes to come.
+    Data(u64),
+    /// Behind a chunk's data, before its line end.
+    DataEnd,
+    /// Behind the last chunk; so many bytes of trailers have been read over.
+    Trailers(usize),
+    Done,
+}
+
+/// What came of a step.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Data(Bytes),
+    /// What has arrived ends before the next piece does.
+    More,
+    End,
+}
+
+impl Chunked {
+    /// Takes the next piece of the body out of what has arrived.
+    ///
+    /// # Errors
+    /// What is wrong with the framing.
+    pub(super) fn step(&mut self, arrived: &mut BytesMut) -> Result<Step, &'static str> {
+        loop {
+            match *self {
+                Chunked::Size => {
+                    let Some(line) = line(arrived)? else {
+                        return Ok(Step::More);
+                    };
+                    let size = size(&arrived[..line])?;
+                    arrived.advance(line + 2);
+                    *self = match size {
+                        0 => Chunked::Trailers(0),
+                        size => Chunked::Data(size),
+                    };
+                }
+                Chunked::Data(left) => {
+                    if arrived.is_empty() {
+                        return Ok(Step::More);
+                    }
+                    let left_bytes = usize::try_from(left).unwrap_or(usize::MAX);
+                    let data = arrived.split_to(left_bytes.min(arrived.len())).freeze();
+                    *self = match left - data.len() as u64 {
+                        0 => Chunked::DataEnd,
+                        left => Chunked::Data(left),
+                    };
+                    return Ok(Step::Data(data));
+                }
+                Chunked::DataEnd => match arrived.first_chunk() {
+                    Some(b"\r\n") => {
+                        arrived.advance(2);
+                        *self = Chunked::Size;
+                    }
+                    None if arrived.is_empty() || arrived[0] == b'\r' => return Ok(Step::More),
+                    _ => return Err("behind a chunk's data stands CR LF"),
+                },
+                Chunked::Trailers(read) => {
+                    let Some(line) = line(arrived)? else {
+                        return Ok(Step::More);
+                    };
+                    arrived.advance(line + 2);
+                    *self = match read + line {
+                        _ if line == 0 => Chunked::Done,
+                        read if read > TRAILERS_BYTES_MAX => {
+                            return Err("its trailers are too long");
+                        }
+                        read => Chunked::Trailers(read),
+                    };
+                }
+                Chunked::Done => return Ok(Step::End),
+            }
+        }
+    }
+}
+
+/// What is wrong with chunks as far as they have arrived; nothing is taken out.
+pub(super) fn flaw(arrived: &[u8]) -> Option<&'static str> {
+    let mut arrived = BytesMut::from(arrived);
+    let mut chunked = Chunked::Size;
+    loop {
+        match chunked.step(&mut arrived) {
+            Ok(Step::Data(_)) => {}
+            Ok(Step::More | Step::End) => return None,
+            Err(flaw) => return Some(flaw),
+        }
+    }
+}
+
+/// The length of the first line without its end, once it is there.
+fn line(arrived: &[u8]) -> Result<Option<usize>, &'static str> {
+    match memchr::memchr2(b'\r', b'\n', arrived) {
+        Some(at) if at <= LINE_BYTES_MAX => match &arrived[at..] {
+            [b'\r', b'\n', ..] => Ok(Some(at)),
+            [b'\r'] => Ok(None),
+            _ => Err("its lines end with CR LF"),
+        },
+        None if arrived.len() <= LINE_BYTES_MAX => Ok(None),
+        _ => Err("a line of it is too long"),
+    }
+}
+
+/// The size in a line: hexadecimal digits, then nothing or an extension.
+fn size(line: &[u8]) -> Result<u64, &'static str> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
+    let digits = digits.count();
+    if digits == 0 || digits > DIGITS_MAX {
+        return Err("a chunk begins with its size in hexadecimal digits");
+    }
+    let behind = line[digits..].trim_ascii();
+    if !behind.is_empty() && !behind.starts_with(b";") {
+        return Err("behind a chunk's size stands its end of line, or an extension");
+    }
+    let size = line[..digits].iter().fold(0, |size: u64, digit| {
+        let value = char::from(*digit).to_digit(16).unwrap_or_default();
+        (size << 4) | u64::from(value)
+    });
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &[u8] =
+        b"5\r\nhello\r\n1A;x=y\r\n01234567890123456789012345\r\n0\r\nx: y\r\n\r\nGET /";
+
+    /// All data of a body that arrives in pieces, and what is left behind it.
+    fn read(pieces: &[&[u8]]) -> Result<(Vec<u8>, BytesMut, Chunked), &'static str> {
+        let (mut chunked, mut arrived, mut data) = (Chunked::Size, BytesMut::new(), Vec::new());
+        for piece in pieces {
+            arrived.extend_from_slice(piece);
+            while let Step::Data(bytes) = chunked.step(&mut arrived)? {
+                data.extend_from_slice(&bytes);
+            }
+        }
+        Ok((data, arrived, chunked))
+    }
+
+    #[test]
+    fn a_body_is_read_however_it_is_split() {
+        for split in 0..WHOLE.len() {
+            let (data, behind, state) =
+                read(&[&WHOLE[..split], &WHOLE[split..]]).expect("well framed");
+            assert_eq!(data, b"hello01234567890123456789012345", "split at {split}");
+            assert_eq!(&behind[..], b"GET /");
+            assert_eq!(state, Chunked::Done);
+            assert_eq!(flaw(&WHOLE[..split]), None);
+        }
+        let bytes: Vec<&[u8]> = WHOLE.chunks(1).collect();
+        assert_eq!(read(&bytes).expect("well framed").0.len(), 31);
+    }
+
+    #[test]
+    fn bad_framing_is_found_in_any_chunk_and_packet() {
+        for size in [
+            "",
+            " ",
+            ";x",
+            "zz",
+            "-1",
+            "0x5",
+            "5 5",
+            "fffffffffffffffff",
+            "5\u{b}5",
+            "5;a\rb",
+            "5\n",
+        ] {
+            for before in ["", "2\r\nhi\r\n"] {
+                let rest = format!("{size}\r\nhello\r\n0\r\n\r\n");
+                assert!(
+                    flaw(format!("{before}{rest}").as_bytes()).is_some(),
+                    "{rest:?}"
+                );
+                let later = read(&[before.as_bytes(), rest.as_bytes()]);
+                assert!(later.is_err(), "{rest:?}");
+            }
+        }
+        assert!(flaw(b"2\r\nhi0\r\n\r\n").is_some());
+        assert!(flaw(b"2\r\nhi\rx").is_some());
+        assert!(flaw(b"0\r\nx: y\n\r\n").is_some());
+        assert_eq!(flaw(b"ffffffffffffffff\r\nx"), None);
+    }
+
+    #[test]
+    fn lines_and_trailers_have_a_bound() {
+        assert!(flaw(&[b'0'; LINE_BYTES_MAX + 1]).is_some());
+        let long = format!("5;{}\r\n", "x".repeat(LINE_BYTES_MAX));
+        assert!(flaw(long.as_bytes()).is_some());
+        let trailers = format!("0\r\n{}", "x: yyyyyyyyyyyyyy\r\n".repeat(2_000));
+        assert!(flaw(trailers.as_bytes()).is_some());
+    }
+}

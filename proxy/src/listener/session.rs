@@ -1,0 +1,222 @@
+//! A request and whoever sent it, whatever version of HTTP they speak: what the stages read from and
+//! write to.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use http::header::{self, AsHeaderName};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Version};
+use pingora::ErrorType;
+use pingora::protocols::http::ServerSession;
+
+use super::answer_head::AnswerHead;
+use super::http1::{Http1, Unwritable};
+use crate::refusal::{ErrorCode, Refusal};
+
+/// A client with its request.
+pub(crate) enum Session {
+    Http1(Box<Http1>),
+    /// pingora speaks HTTP/2.
+    Http2(Box<ServerSession>),
+}
+
+/// Why the body of a request cannot be read on.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    /// Its framing is wrong, in this way.
+    Malformed(&'static str),
+    StoodStill,
+    ClientLeft,
+}
+
+impl Session {
+    /// The head of the request.
+    pub(crate) fn head(&self) -> &Parts {
+        match self {
+            Session::Http1(http1) => http1.head(),
+            Session::Http2(http2) => http2.req_header(),
+        }
+    }
+
+    pub(crate) fn header(&self, name: impl AsHeaderName) -> Option<&HeaderValue> {
+        self.head().headers.get(name)
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self, Session::Http2(_))
+    }
+
+    /// The length of the body that the head announces.
+    pub(crate) fn announced_bytes(&self) -> Option<u64> {
+        match self {
+            Session::Http1(http1) => http1.announced_bytes(),
+            Session::Http2(_) => {
+                let value = self.header(header::CONTENT_LENGTH)?;
+                value.to_str().ok()?.trim().parse().ok()
+            }
+        }
+    }
+
+    /// Whether the head says that a body comes whose length it does not know.
+    pub(crate) fn has_open_body(&self) -> bool {
+        match self {
+            Session::Http1(http1) => http1.is_chunked(),
+            Session::Http2(http2) => {
+                let known = self.header(header::CONTENT_LENGTH).is_some();
+                let http2 = http2.as_http2();
+                !known && http2.is_some_and(|http2| !http2.is_body_empty())
+            }
+        }
+    }
+
+    /// Whether there is no body at all.
+    pub(crate) fn is_body_empty(&mut self) -> bool {
+        match self {
+            Session::Http1(http1) => http1.is_body_done(),
+            Session::Http2(http2) => http2.is_body_empty(),
+        }
+    }
+
+    /// Whether the body has been read to its end.
+    pub(crate) fn is_body_done(&mut self) -> bool {
+        match self {
+            Session::Http1(http1) => http1.is_body_done(),
+            Session::Http2(http2) => http2.is_body_done(),
+        }
+    }
+
+    /// Whether the client waits for a word before it sends its body (RFC 9110, section 10.1.1).
+    pub(crate) fn expects_continue(&self) -> bool {
+        let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        self.head().version != Version::HTTP_10 && self.header(header::EXPECT).is_some_and(expects)
+    }
+
+    /// Whether the head is that of an upgrade (RFC 9110, section 7.8); only HTTP/1.1 has them.
+    pub(crate) fn is_upgrade(&self) -> bool {
+        self.head().version == Version::HTTP_11 && self.header(header::UPGRADE).is_some()
+    }
+
+    /// The next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// See [`Unreadable`].
+    pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>, Unreadable> {
+        match self {
+            Session::Http1(http1) => http1.read_body().await,
+            Session::Http2(http2) => {
+                let piece = http2.read_request_body().await;
+                piece.map_err(|error| match error.etype() {
+                    ErrorType::InvalidHTTPHeader | ErrorType::InternalError => {
+                        Unreadable::Malformed("its frames do not fit together")
+                    }
+                    ErrorType::ReadTimedout => Unreadable::StoodStill,
+                    _ => Unreadable::ClientLeft,
+                })
+            }
+        }
+    }
+
+    /// Refuses a body whose beginning, as far as it has arrived, is malformed.
+    ///
+    /// # Errors
+    /// `bad_request`.
+    pub(crate) fn check_arrived_body(&self) -> Result<(), Refusal> {
+        match self {
+            Session::Http1(http1) => match http1.flaw_of_chunks() {
+                Some(flaw) => Err(Refusal::new(ErrorCode::BadRequest, flaw)),
+                None => Ok(()),
+            },
+            Session::Http2(_) => Ok(()),
+        }
+    }
+
+    /// Ends when the client leaves; asked only when the body has been read.
+    pub(crate) async fn left(&mut self) {
+        match self {
+            Session::Http1(http1) => poll_fn(|context| http1.poll_left(context)).await,
+            Session::Http2(http2) => {
+                let _ = http2.read_body_or_idle(true).await;
+            }
+        }
+    }
+
+    /// Tells the client to send its body.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn write_continue(&mut self) -> Result<(), Unwritable> {
+        match self {
+            Session::Http1(http1) => http1.write_continue().await,
+            Session::Http2(http2) => {
+                let written = http2.write_continue_response().await;
+                written.map_err(|_| Unwritable)
+            }
+        }
+    }
+
+    /// Begins the answer. Over HTTP/1 the head leaves with the first piece of the body, or when it
+    /// is flushed.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn write_head(&mut self, head: AnswerHead) -> Result<(), Unwritable> {
+        match self {
+            Session::Http1(http1) => {
+                http1.write_head(&head);
+                Ok(())
+            }
+            Session::Http2(http2) => {
+                let written = http2.write_response_header(head.into_pingora()).await;
+                written.map_err(|_| Unwritable)
+            }
+        }
+    }
+
+    /// Writes a piece of the answer.
+    ///
+    /// # Errors
+    /// The client is gone, or did not read for too long.
+    pub(crate) async fn write_body(&mut self, data: Bytes, last: bool) -> Result<(), Unwritable> {
+        match self {
+            Session::Http1(http1) => http1.write_body(data, last).await,
+            Session::Http2(http2) => {
+                let written = http2.write_response_body(data, last).await;
+                written.map_err(|_| Unwritable)
+            }
+        }
+    }
+
+    /// Writes what comes behind the answer.
+    ///
+    /// # Errors
+    /// The client is gone, or did not read for too long.
+    pub(crate) async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<(), Unwritable> {
+        match self {
+            Session::Http1(http1) => http1.write_trailers(&trailers).await,
+            Session::Http2(http2) => {
+                let written = http2.write_response_trailers(trailers).await;
+                written.map_err(|_| Unwritable)
+            }
+        }
+    }
+
+    /// Sends what has been written and not yet left.
+    ///
+    /// # Errors
+    /// The client is gone, or did not read for too long.
+    pub(crate) async fn flush(&mut self) -> Result<(), Unwritable> {
+        match self {
+            Session::Http1(http1) => http1.flush().await,
+            Session::Http2(_) => Ok(()),
+        }
+    }
+
+    /// The connection ends with this answer, and the answer says so.
+    pub(crate) fn close_after_answer(&mut self) {
+        match self {
+            Session::Http1(http1) => http1.close_after_answer(),
+            Session::Http2(http2) => http2.set_keepalive(None),
+        }
+    }
+}
