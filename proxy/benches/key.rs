@@ -8,10 +8,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, header};
-use weir::cache::{Answers, Authorization, Config, Question, Scope, Stored, Use};
+use weir::cache::copy::CopyBuffer;
+use weir::cache::{Answers, Authorization, Config, Question, Scope, Use};
 use weir::limit::{self, By, Limits, Subject};
 
 /// A chat question of exactly `bytes` bytes, its members in the order that SDKs send them or sorted.
@@ -76,13 +76,11 @@ fn keys(criterion: &mut Criterion) {
             bencher.iter(|| answers.consider(black_box(&question)));
         });
         if let Use::Full(key) = answers.consider(&question) {
-            let stored = Stored {
-                status: 200,
-                headers: Vec::new(),
-                chunks: vec![Bytes::from(vec![b'x'; 600])],
-                stored_at: Duration::ZERO,
-            };
-            answers.keep(key, stored);
+            let mut copy = CopyBuffer::new(200, &HeaderMap::new(), 1_000);
+            copy.push([b'x'; 600]);
+            if let Some(stored) = copy.finish(Duration::ZERO) {
+                answers.keep(key, stored);
+            }
             group.bench_function(format!("{name}_hit"), |bencher| {
                 bencher.iter(|| answers.lookup(black_box(&key), Duration::ZERO));
             });

@@ -5,34 +5,30 @@
 //! with a JSON object is looked for: a `GET` says nothing of what changes its answer, and has RFC
 //! 9111 instead (`cache.http`).
 
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 
 mod canonical;
 mod control;
 pub mod copy;
 mod keepable;
 mod key;
+mod memory;
 pub mod status;
 #[cfg(test)]
 mod tests;
 
 pub use keepable::Keepable;
+use memory::Memory;
 
-/// What an entry costs beside its texts: the key, the nodes of the cache's queues and table, and
-/// the allocations' own rounding.
-const ENTRY_OVERHEAD: usize = 512;
-/// A header's name and value as they lie in memory, and the value's allocation.
-const HEADER_OVERHEAD: usize = size_of::<(HeaderName, HeaderValue)>() + 16;
-/// moka refuses more than a thousand years.
-const TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// What an entry costs beside its texts: the key, the node of the list and its place in the table, the
+/// answer itself, and the allocations' own rounding.
+const ENTRY_OVERHEAD: usize = 384;
+/// A header's name and value as they lie in memory.
+const HEADER_OVERHEAD: usize = size_of::<(HeaderName, HeaderValue)>();
 
 /// The checked `cache` block of a route.
 #[derive(Clone, Debug)]
@@ -90,16 +86,18 @@ pub enum Use {
     Bypass,
 }
 
-/// A whole answer.
-#[derive(Clone, Debug)]
+/// A whole answer, made by [`copy::CopyBuffer`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     pub status: u16,
-    /// The backend's headers without hop-by-hop ones.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The backend's headers that still make sense a second time.
+    pub headers: Box<[(HeaderName, HeaderValue)]>,
     /// The body in the pieces it came in: a stream is replayed as a stream.
-    pub chunks: Vec<Bytes>,
+    pub chunks: Box<[Bytes]>,
     /// Since the Unix epoch.
     pub stored_at: Duration,
+    /// What the texts of headers and body take together.
+    text_bytes: usize,
 }
 
 impl Stored {
@@ -115,62 +113,29 @@ impl Stored {
     }
 
     /// What the answer takes of the memory.
-    fn bytes(&self) -> usize {
-        let headers = self.headers.iter();
-        let headers =
-            headers.map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD);
-        let chunks = self.chunks.iter();
-        let chunks = chunks.map(|chunk| chunk.len() + copy::PIECE_OVERHEAD);
-        ENTRY_OVERHEAD + headers.sum::<usize>() + chunks.sum::<usize>()
-    }
-}
-
-/// A key is a hash already: the tables use a part of it as it stands.
-#[derive(Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_ne_bytes(*first);
-        }
-    }
-
-    // The length that an array's `Hash` tells beside its bytes is always the same.
-    fn write_usize(&mut self, _length: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
+    fn bytes(&self) -> u64 {
+        let headers = self.headers.len() * HEADER_OVERHEAD;
+        let chunks = self.chunks.len() * copy::PIECE_OVERHEAD;
+        (ENTRY_OVERHEAD + headers + chunks + self.text_bytes) as u64
     }
 }
 
 /// The answers of one route.
 pub struct Answers {
-    answers: Cache<Key, Arc<Stored>, BuildHasherDefault<KeyHasher>>,
+    memory: Memory,
     memory_bytes: u64,
     ttl: Duration,
     scope: Scope,
-    /// Bytes kept since the cache last counted and evicted.
-    uncounted_bytes: AtomicU64,
 }
 
 impl Answers {
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let ttl = config.ttl.min(TTL_MAX);
         Answers {
-            answers: Cache::builder()
-                .max_capacity(config.memory_bytes)
-                .weigher(|_, stored: &Arc<Stored>| {
-                    u32::try_from(stored.bytes()).unwrap_or(u32::MAX)
-                })
-                .eviction_policy(EvictionPolicy::lru())
-                .time_to_live(ttl)
-                .build_with_hasher(BuildHasherDefault::default()),
+            memory: Memory::new(config.memory_bytes, config.ttl),
             memory_bytes: config.memory_bytes,
-            ttl,
+            ttl: config.ttl,
             scope: config.scope,
-            uncounted_bytes: AtomicU64::new(0),
         }
     }
 
@@ -202,9 +167,7 @@ impl Answers {
     /// (since the Unix epoch).
     #[must_use]
     pub fn lookup(&self, key: &Key, now: Duration) -> Option<Arc<Stored>> {
-        self.answers
-            .get(key)
-            .filter(|stored| stored.age(now) < self.ttl)
+        self.memory.get(key, now)
     }
 
     /// Whether the answer with this head may be kept; asked before a copy of it is begun.
@@ -213,37 +176,29 @@ impl Answers {
         keepable::keepable(status, headers, self.scope, self.answer_bytes_max())
     }
 
-    /// Keeps an answer. The caller has made sure that it is whole and [`Keepable`], and that its
-    /// chunks own their bytes ([`copy::CopyBuffer`] does). Headers that make no sense a second time
-    /// are dropped here. An answer larger than the memory, or than 4 GiB, is not kept.
-    pub fn keep(&self, key: Key, mut stored: Stored) {
-        keepable::keep_lasting(&mut stored.headers);
-        let bytes = stored.bytes() as u64;
-        if bytes > self.memory_bytes || bytes > u64::from(u32::MAX) {
-            return;
+    /// Keeps an answer. The caller has made sure that it is whole and [`Keepable`]. An answer larger
+    /// than the memory is not kept.
+    pub fn keep(&self, key: Key, stored: Stored) {
+        if stored.bytes() <= self.memory_bytes {
+            self.memory.insert(key, stored);
         }
-        self.answers.insert(key, Arc::new(stored));
-        // moka counts and evicts after some dozens of inserts: nothing for small answers, but
-        // dozens of the largest would be several times the memory.
-        let uncounted = self.uncounted_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if uncounted > self.memory_bytes / 64 {
-            self.uncounted_bytes.store(0, Ordering::Relaxed);
-            self.answers.run_pending_tasks();
-        }
+    }
+
+    /// Lets answers go whose time is over at `now` (since the Unix epoch); called on a timer.
+    pub fn forget_expired(&self, now: Duration) {
+        self.memory.forget_expired(now);
     }
 
     /// The largest answer worth keeping: an eighth of the memory.
     #[must_use]
     pub fn answer_bytes_max(&self) -> usize {
-        let bytes = (self.memory_bytes / 8).min(u64::from(u32::MAX));
-        usize::try_from(bytes).unwrap_or(usize::MAX)
+        usize::try_from(self.memory_bytes / 8).unwrap_or(usize::MAX)
     }
 
-    /// Bytes held, for `weir_cache_bytes`. Evicts what is due first.
+    /// Bytes held, for `weir_cache_bytes`.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.answers.run_pending_tasks();
-        self.answers.weighted_size()
+        self.memory.bytes()
     }
 }
 

@@ -233,7 +233,8 @@ impl Gateway {
         self.take_turns().await;
         exchange.timing.enter(Stage::Answer, clock::now());
         self.before_answer(session, stopping);
-        let mut reading = asking::reading(&lane, exchange, &answer, using, asked_at);
+        let keep = asking::keeping(&lane, using);
+        let mut reading = asking::reading(&lane, exchange, &answer, using, asked_at, &keep);
         let delivered = deliver(session, exchange, answer, &mut reading).await;
         asking::note_usage(exchange, &mut reading);
         Ok(Way::Answered(delivered))

@@ -9,6 +9,7 @@ use hyper::body::Frame;
 use super::usage::UsageReader;
 use super::{Delivered, head};
 use crate::backend::client::{Answer, AnswerBody};
+use crate::cache::Stored;
 use crate::cache::copy::CopyBuffer;
 use crate::clock;
 use crate::exchange::{Exchange, Stage};
@@ -16,10 +17,10 @@ use crate::listener::session::Session;
 use crate::refusal::ErrorCode;
 
 /// What is done with an answer on its way.
-pub(crate) struct Reading {
+pub(crate) struct Reading<'a> {
     pub(crate) usage: Option<UsageReader>,
     /// A copy for the cache.
-    pub(crate) copying: Option<Copying>,
+    pub(crate) copying: Option<Copying<'a>>,
     /// Between two chunks.
     pub(crate) idle_timeout: Duration,
     /// When the whole exchange with the backend must be over.
@@ -27,19 +28,19 @@ pub(crate) struct Reading {
 }
 
 /// A copy on its way, and who takes it when the answer has come whole.
-pub(crate) struct Copying {
+pub(crate) struct Copying<'a> {
     pub(crate) copy: CopyBuffer,
-    pub(crate) keep: Box<dyn FnOnce(Vec<Bytes>) + Send + Sync>,
+    pub(crate) keep: &'a (dyn Fn(Stored) + Sync),
 }
 
-impl Reading {
+impl Reading<'_> {
     /// The backend's answer is whole: its copy is kept before the client has the last of it, so that
     /// the same question right behind it finds it.
     fn came_whole(&mut self) {
         if let Some(copying) = self.copying.take()
-            && let Some(chunks) = copying.copy.finish()
+            && let Some(stored) = copying.copy.finish(clock::unix_now())
         {
-            (copying.keep)(chunks);
+            (copying.keep)(stored);
         }
     }
 }
@@ -58,7 +59,7 @@ pub(crate) async fn deliver(
     session: &mut Session,
     exchange: &mut Exchange,
     answer: Answer,
-    reading: &mut Reading,
+    reading: &mut Reading<'_>,
 ) -> Delivered {
     let mut body = answer.body;
     let mut head = head::of_backend(answer.head.status, &answer.head.headers);
@@ -121,7 +122,7 @@ pub(crate) async fn deliver(
 
 /// The next piece of the answer. Only when it has not arrived yet, what was written so far is sent on
 /// and waiting begins.
-async fn next(session: &mut Session, body: &mut AnswerBody, reading: &Reading) -> Next {
+async fn next(session: &mut Session, body: &mut AnswerBody, reading: &Reading<'_>) -> Next {
     match body.arrived().await {
         Some(frame) => of_result(frame),
         None if session.flush().await.is_err() => Next::ClientLeft,
@@ -130,7 +131,7 @@ async fn next(session: &mut Session, body: &mut AnswerBody, reading: &Reading) -
 }
 
 /// Waits for the next piece of the answer, or for the client to leave.
-async fn wait(session: &mut Session, body: &mut AnswerBody, reading: &Reading) -> Next {
+async fn wait(session: &mut Session, body: &mut AnswerBody, reading: &Reading<'_>) -> Next {
     let left = reading.deadline.saturating_duration_since(clock::now());
     let frame = pingora::time::timeout(reading.idle_timeout.min(left), body.frame());
     tokio::select! {

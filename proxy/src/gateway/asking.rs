@@ -1,6 +1,5 @@
 //! The backend stage on a real request, and what is read of its answer.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,7 +14,6 @@ use crate::backend::outgoing::{self, Encodings, Said};
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
 use crate::cache::{Keepable, Stored, Use};
-use crate::clock;
 use crate::exchange::{Exchange, UpstreamNote};
 use crate::listener::Connection;
 use crate::listener::session::Session;
@@ -142,17 +140,27 @@ pub(super) fn note_question(exchange: &mut Exchange, body: &[u8]) {
     }
 }
 
+/// Keeps an answer under the key of its question, if it has one.
+pub(super) fn keeping(lane: &Lane, using: Use) -> impl Fn(Stored) + Sync {
+    move |stored| {
+        if let (Some(answers), Use::Full(key) | Use::Refresh(key)) = (&lane.answers, using) {
+            answers.keep(key, stored);
+        }
+    }
+}
+
 /// What is read and kept of this answer.
-pub(super) fn reading(
-    lane: &Arc<Lane>,
+pub(super) fn reading<'a>(
+    lane: &Lane,
     exchange: &mut Exchange,
     answer: &Answer,
     using: Use,
     asked_at: Instant,
-) -> Reading {
+    keep: &'a (dyn Fn(Stored) + Sync),
+) -> Reading<'a> {
     let config = lane.backend.config();
-    let copying = copying(lane, answer, using);
-    let status = match (&copying, using) {
+    let copy = copy(lane, answer, using);
+    let status = match (&copy, using) {
         (Some(_), Use::Full(_)) => Some(Status::MissStored),
         (Some(_), Use::Refresh(_)) => Some(Status::RefreshStored),
         _ => None,
@@ -165,46 +173,22 @@ pub(super) fn reading(
     }
     Reading {
         usage: usage_kind(exchange, answer).map(UsageReader::new),
-        copying,
+        copying: copy.map(|copy| Copying { copy, keep }),
         idle_timeout: config.idle_timeout,
         deadline: asked_at + config.total_timeout,
     }
 }
 
 /// Room for a copy of the answer, where question and answer allow to keep one.
-fn copying(lane: &Arc<Lane>, answer: &Answer, using: Use) -> Option<Copying> {
+fn copy(lane: &Lane, answer: &Answer, using: Use) -> Option<CopyBuffer> {
     let answers = lane.answers.as_ref()?;
-    let (Use::Full(key) | Use::Refresh(key)) = using else {
+    let (Use::Full(_) | Use::Refresh(_)) = using else {
         return None;
     };
     let status = answer.head.status.as_u16();
     let headers = &answer.head.headers;
-    if answers.keepable(status, headers) != Keepable::Yes {
-        return None;
-    }
-    let headers = headers.iter();
-    let headers = headers
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    let lane = lane.clone();
-    let keep = move |chunks| {
-        if let Some(answers) = &lane.answers {
-            let stored_at = clock::unix_now();
-            answers.keep(
-                key,
-                Stored {
-                    status,
-                    headers,
-                    chunks,
-                    stored_at,
-                },
-            );
-        }
-    };
-    Some(Copying {
-        copy: CopyBuffer::new(answers.answer_bytes_max()),
-        keep: Box::new(keep),
-    })
+    let keepable = answers.keepable(status, headers) == Keepable::Yes;
+    keepable.then(|| CopyBuffer::new(status, headers, answers.answer_bytes_max()))
 }
 
 fn usage_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
@@ -219,7 +203,7 @@ fn usage_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
 }
 
 /// Notes what the answer told of the model call.
-pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading) {
+pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>) {
     let Some(reader) = reading.usage.take() else {
         return;
     };

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::backend::Backend;
 use crate::cache::Answers;
+use crate::clock;
 use crate::config::Config;
 use crate::gateway::passed::asks_for_upgrade;
 use crate::limit::Limits;
@@ -58,10 +59,14 @@ impl Lanes {
         }
     }
 
-    /// Forgets idle limit keys; called on a timer.
+    /// Forgets idle limit keys and expired answers; called on a timer.
     pub fn forget_idle(&self) {
+        let now = clock::unix_now();
         for lane in &self.lanes {
             lane.limits.forget_idle();
+            if let Some(answers) = &lane.answers {
+                answers.forget_expired(now);
+            }
         }
     }
 
