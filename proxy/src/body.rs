@@ -135,7 +135,7 @@ pub(crate) async fn read(
     }
     let started = clock::now();
     let reading = gather(session, bytes_max, announced, &mut booking);
-    match pingora::time::timeout(timeout, reading).await {
+    match clock::timeout(timeout, reading).await {
         Ok(Ok((bytes, pieces))) => Ok(Body {
             bytes,
             // What came with the head did not have to be waited for.

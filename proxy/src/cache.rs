@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, Method, header};
 
 mod canonical;
 mod control;
@@ -26,9 +26,7 @@ use memory::Memory;
 
 /// What an entry costs beside its texts: the key, the node of the list and its place in the table, the
 /// answer itself, and the allocations' own rounding.
-const ENTRY_OVERHEAD: usize = 384;
-/// A header's name and value as they lie in memory.
-const HEADER_OVERHEAD: usize = size_of::<(HeaderName, HeaderValue)>();
+const ENTRY_OVERHEAD: usize = 320;
 
 /// The checked `cache` block of a route.
 #[derive(Clone, Debug)]
@@ -86,18 +84,26 @@ pub enum Use {
     Bypass,
 }
 
-/// A whole answer, made by [`copy::CopyBuffer`].
+/// A whole answer, made by [`copy::CopyBuffer`]. It lies in one buffer, because a cache is full of what
+/// nobody has looked at for a while: each thing apart would be fetched from far away when it is let go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     pub status: u16,
-    /// The backend's headers that still make sense a second time.
-    pub headers: Box<[(HeaderName, HeaderValue)]>,
-    /// The body in the pieces it came in: a stream is replayed as a stream.
-    pub chunks: Box<[Bytes]>,
     /// Since the Unix epoch.
     pub stored_at: Duration,
-    /// What the texts of headers and body take together.
-    text_bytes: usize,
+    /// The lines of the head, then the body.
+    text: Bytes,
+    head_bytes: usize,
+    /// Where each piece of the body ends; none when there is one piece at most.
+    ends: Option<Box<[usize]>>,
+    length: Length,
+}
+
+/// Whether the head of an answer told the length of its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    Announced,
+    Open,
 }
 
 impl Stored {
@@ -107,6 +113,32 @@ impl Stored {
         self.age(now).as_secs()
     }
 
+    /// The backend's headers that still make sense a second time, each a line of `name: value` and
+    /// CR LF, without the length of the body.
+    #[must_use]
+    pub fn head_lines(&self) -> Bytes {
+        self.text.slice(..self.head_bytes)
+    }
+
+    /// The length of the body, unless it came as a stream, and is replayed as one.
+    #[must_use]
+    pub fn length(&self) -> Option<usize> {
+        let one_piece = self.ends.is_none() || self.length == Length::Announced;
+        one_piece.then(|| self.text.len() - self.head_bytes)
+    }
+
+    /// The body in the pieces it came in; an empty body is one empty piece.
+    pub fn pieces(&self) -> impl Iterator<Item = Bytes> {
+        let several = self.ends.iter().flatten().copied();
+        let only = self.ends.is_none().then_some(self.text.len());
+        let mut start = self.head_bytes;
+        several.chain(only).map(move |end| {
+            let piece = self.text.slice(start..end);
+            start = end;
+            piece
+        })
+    }
+
     /// Zero when the wall clock was set back.
     fn age(&self, now: Duration) -> Duration {
         now.saturating_sub(self.stored_at)
@@ -114,9 +146,8 @@ impl Stored {
 
     /// What the answer takes of the memory.
     fn bytes(&self) -> u64 {
-        let headers = self.headers.len() * HEADER_OVERHEAD;
-        let chunks = self.chunks.len() * copy::PIECE_OVERHEAD;
-        (ENTRY_OVERHEAD + headers + chunks + self.text_bytes) as u64
+        let ends = self.ends.as_ref().map_or(0, |ends| size_of_val(&**ends));
+        (ENTRY_OVERHEAD + self.text.len() + ends) as u64
     }
 }
 

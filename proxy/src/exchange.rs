@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use crate::clock;
+use crate::random;
 use crate::refusal::ErrorCode;
 use crate::route::trace::TraceContext;
 
@@ -266,11 +267,42 @@ pub struct ModelCall {
     pub output_tokens: Option<u64>,
 }
 
+/// A request's ULID: 26 characters, of which the first ten are the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId([u8; ulid::ULID_LEN]);
+
+impl RequestId {
+    /// A new one, for a request that came `at` (since the Unix epoch).
+    #[must_use]
+    pub fn new(at: Duration) -> Self {
+        let milliseconds = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        let mut text = [0; ulid::ULID_LEN];
+        ulid::Ulid::from_parts(milliseconds, random::bits()).array_to_str(&mut text);
+        RequestId(text)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fixed(text: &str) -> Self {
+        RequestId(text.as_bytes().try_into().expect("26 characters"))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Crockford's Base32 is ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
 /// All that is known of one request.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The request's ULID, 26 characters.
-    pub id: Box<str>,
+    pub id: RequestId,
     /// When the head was read, since the Unix epoch.
     pub received_at: Duration,
     pub timing: Timing,
@@ -321,9 +353,10 @@ impl Exchange {
         platform: Arc<str>,
         recorder: Arc<dyn Recorder>,
     ) -> Self {
+        let received_at = clock::unix_now();
         Exchange {
-            id: ulid::Ulid::generate().to_string().into_boxed_str(),
-            received_at: clock::unix_now(),
+            id: RequestId::new(received_at),
+            received_at,
             timing: Timing::start(started),
             client_ip,
             client_key: None,

@@ -29,3 +29,4 @@ pub mod admin;
 pub mod assistant;
 pub mod clock;
 pub mod demo;
+pub mod random;

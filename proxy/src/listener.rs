@@ -5,6 +5,7 @@
 //! gateway as a [`session::Session`]. It never looks at what a request asks for.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub(crate) mod session;
 pub(crate) mod tls;
 
 use connections::Connections;
-use head::{Expect, Head};
+use head::{Expect, Head, Patience};
 use http1::Http1;
 use refused::{linger, refusal_of};
 use session::Session;
@@ -122,7 +123,8 @@ impl ServerApp for Listener {
 impl Listener {
     /// One HTTP/1 connection: requests one after another.
     async fn http1(&self, stream: Stream, connection: Connection, shutdown: &ShutdownWatch) {
-        let mut stopping = shutdown.clone();
+        let mut stopping = pin!(head::stop(shutdown.clone()));
+        let mut patience = Patience::default();
         let mut http1 = Http1::new(stream, self.http.write_timeout);
         let mut expect = match connection.scheme {
             "http" => Expect::Http1OrPreface,
@@ -132,7 +134,15 @@ impl Listener {
             // Requests that have arrived together must not keep the worker to themselves.
             tokio::task::consume_budget().await;
             let (stream, arrived) = http1.parts_to_read();
-            let head = head::read(stream, arrived, expect, &self.limits, &mut stopping).await;
+            let head = head::read(
+                stream,
+                arrived,
+                expect,
+                &self.limits,
+                &mut patience,
+                stopping.as_mut(),
+            )
+            .await;
             expect = Expect::Http1;
             let end = match head {
                 Head::Complete(end) => end,

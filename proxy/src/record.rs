@@ -128,7 +128,7 @@ impl Record {
 
 impl Recorder for Record {
     fn record(&self, exchange: &Exchange) {
-        let duration = duration(exchange, clock::now());
+        let duration = duration(exchange, clock::now);
         self.metrics.count(exchange, duration);
         let write = |line: &mut Vec<u8>| {
             line.clear();
@@ -152,9 +152,9 @@ thread_local! {
 
 /// From the head of the request to its end. A request that ended by itself has booked all of its
 /// time to stages; one whose client left is dropped within a stage, so the clock says.
-fn duration(exchange: &Exchange, now: Instant) -> Duration {
+fn duration(exchange: &Exchange, now: impl FnOnce() -> Instant) -> Duration {
     match exchange.error_code {
-        Some(ErrorCode::ClientClosed) => now.saturating_duration_since(exchange.timing.started()),
+        Some(ErrorCode::ClientClosed) => now().saturating_duration_since(exchange.timing.started()),
         _ => exchange.timing.total(),
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn of_backend(status: StatusCode, fields: &HeaderMap) -> AnswerHead {
 /// What weir says beside every answer: the request's id, where the time went, and what the stages
 /// left in the exchange.
 pub(crate) fn said(exchange: &mut Exchange) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let id = HeaderValue::from_str(&exchange.id).ok();
+    let id = HeaderValue::from_str(exchange.id.as_str()).ok();
     let timing = server_timing::header(&exchange.timing);
     let id = id.map(|id| (X_REQUEST_ID, id));
     let timing = timing.map(|timing| (SERVER_TIMING, timing));

@@ -21,7 +21,7 @@ const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 pub(crate) fn refusal(exchange: &mut Exchange, refusal: &Refusal) -> (AnswerHead, Bytes) {
     let status = refusal.code.status();
     exchange.error_code = Some(refusal.code);
-    let body = Bytes::from(refusal.body(&exchange.id));
+    let body = Bytes::from(refusal.body(exchange.id.as_str()));
     let mut answer = AnswerHead::new(status);
     answer.set(header::CONTENT_TYPE, PROBLEM);
     answer.set(header::CACHE_CONTROL, NO_STORE);
@@ -74,27 +74,23 @@ pub(crate) async fn replay(
     age_s: u64,
 ) -> Delivered {
     let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::OK);
-    let mut answer = AnswerHead::new(status);
-    for (name, value) in &stored.headers {
-        answer.append(name.clone(), value.clone());
-    }
+    let mut answer = AnswerHead::with_lines(status, stored.head_lines());
     answer.set(header::AGE, HeaderValue::from(age_s));
-    if let [only] = &stored.chunks[..] {
-        return whole(session, exchange, answer, only.clone()).await;
+    if let Some(bytes) = stored.length() {
+        answer.set(header::CONTENT_LENGTH, HeaderValue::from(bytes));
     }
     begin(exchange, &mut answer);
     if session.write_head(answer).await.is_err() {
         return Delivered::ClientLeft;
     }
-    for (place, chunk) in stored.chunks.iter().enumerate() {
-        let last = place + 1 == stored.chunks.len();
-        if session.write_body(chunk.clone(), last).await.is_err() {
+    let mut pieces = stored.pieces().peekable();
+    while let Some(piece) = pieces.next() {
+        let bytes = piece.len() as u64;
+        let last = pieces.peek().is_none();
+        if session.write_body(piece, last).await.is_err() {
             return Delivered::ClientLeft;
         }
-        exchange.response_body_bytes += chunk.len() as u64;
-    }
-    if stored.chunks.is_empty() && session.write_body(Bytes::new(), true).await.is_err() {
-        return Delivered::ClientLeft;
+        exchange.response_body_bytes += bytes;
     }
     Delivered::Whole
 }

@@ -6,29 +6,28 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, header};
 
-use super::{Stored, keepable};
+use super::{Length, Stored, keepable};
 
-/// What a piece costs beside its bytes: the handle that the list of pieces keeps of it.
-pub(super) const PIECE_OVERHEAD: usize = size_of::<Bytes>() + 16;
+/// What a piece costs beside its bytes.
+const PIECE_OVERHEAD: usize = size_of::<usize>();
 
-/// Collects one answer. All texts are copied into one buffer: what comes from a connection may be a
+/// Collects one answer. All of it is copied into one buffer: what comes from a connection may be a
 /// slice of a larger one, and would keep all of that alive.
 #[derive(Debug)]
 pub struct CopyBuffer {
     status: u16,
     max_bytes: usize,
+    length: Length,
     /// `None` once the body was too large.
     copied: Option<Copied>,
 }
 
 #[derive(Debug)]
 struct Copied {
-    /// The values of the headers, then the body.
-    bytes: Vec<u8>,
-    /// Where each header's value ends.
-    headers: Vec<(HeaderName, usize)>,
+    text: Vec<u8>,
+    head_bytes: usize,
     /// Where each piece of the body ends.
     ends: Vec<usize>,
 }
@@ -38,22 +37,25 @@ impl CopyBuffer {
     /// small overhead. Headers that make no sense a second time are left out.
     #[must_use]
     pub fn new(status: u16, headers: &HeaderMap, max_bytes: usize) -> Self {
-        let values = headers.values().map(HeaderValue::len).sum::<usize>();
         let announced = headers.get(header::CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-        let body = announced.unwrap_or(0).min(max_bytes);
-        let mut bytes = Vec::with_capacity(values + body);
-        let mut kept = Vec::with_capacity(headers.len());
+        let lines = headers.iter();
+        let lines = lines.map(|(name, value)| name.as_str().len() + value.len() + 4);
+        let head_room = lines.sum::<usize>();
+        let mut text = Vec::with_capacity(head_room + announced.unwrap_or(0).min(max_bytes));
         for (name, value) in keepable::lasting(headers) {
-            bytes.extend_from_slice(value.as_bytes());
-            kept.push((name.clone(), bytes.len()));
+            text.extend_from_slice(name.as_str().as_bytes());
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(value.as_bytes());
+            text.extend_from_slice(b"\r\n");
         }
         CopyBuffer {
             status,
             max_bytes,
+            length: announced.map_or(Length::Open, |_| Length::Announced),
             copied: Some(Copied {
-                bytes,
-                headers: kept,
+                head_bytes: text.len(),
+                text,
                 ends: Vec::new(),
             }),
         }
@@ -68,13 +70,13 @@ impl CopyBuffer {
         if piece.is_empty() {
             return;
         }
-        let end = copied.bytes.len() + piece.len();
+        let end = copied.text.len() + piece.len();
         let overhead = (copied.ends.len() + 1) * PIECE_OVERHEAD;
-        if end - copied.body_at() + overhead > self.max_bytes {
+        if end - copied.head_bytes + overhead > self.max_bytes {
             self.copied = None;
             return;
         }
-        copied.bytes.extend_from_slice(piece);
+        copied.text.extend_from_slice(piece);
         copied.ends.push(end);
     }
 
@@ -83,44 +85,26 @@ impl CopyBuffer {
     #[must_use]
     pub fn finish(self, stored_at: Duration) -> Option<Stored> {
         let Copied {
-            mut bytes,
-            headers,
+            mut text,
+            head_bytes,
             ends,
         } = self.copied?;
-        bytes.shrink_to_fit();
-        let text_bytes = bytes.len();
-        let whole = Bytes::from(bytes);
-        let mut start = 0;
-        let mut slice = |end| {
-            let slice = whole.slice(start..end);
-            start = end;
-            slice
-        };
-        let mut kept = Vec::with_capacity(headers.len());
-        for (name, end) in headers {
-            // The bytes were a value before.
-            if let Ok(value) = HeaderValue::from_maybe_shared(slice(end)) {
-                kept.push((name, value));
-            }
-        }
+        text.shrink_to_fit();
         Some(Stored {
             status: self.status,
-            headers: kept.into_boxed_slice(),
-            chunks: ends.into_iter().map(slice).collect(),
             stored_at,
-            text_bytes,
+            text: Bytes::from(text),
+            head_bytes,
+            ends: (ends.len() > 1).then(|| ends.into_boxed_slice()),
+            length: self.length,
         })
-    }
-}
-
-impl Copied {
-    fn body_at(&self) -> usize {
-        self.headers.last().map_or(0, |(_, end)| *end)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1_790_000_000);
@@ -129,8 +113,8 @@ mod tests {
         CopyBuffer::new(200, &HeaderMap::new(), max_bytes)
     }
 
-    fn chunks(copy: CopyBuffer) -> Option<Box<[Bytes]>> {
-        copy.finish(NOW).map(|stored| stored.chunks)
+    fn pieces(copy: CopyBuffer) -> Option<Vec<Bytes>> {
+        copy.finish(NOW).map(|stored| stored.pieces().collect())
     }
 
     #[test]
@@ -139,13 +123,17 @@ mod tests {
         copy.push(Bytes::from_static(b"data: 1\n\n"));
         copy.push(b"");
         copy.push("data: 2\n\n");
-        let pieces = chunks(copy).expect("small enough");
-        assert_eq!(pieces[..], ["data: 1\n\n", "data: 2\n\n"]);
+        let stored = copy.finish(NOW).expect("small enough");
+        assert_eq!(stored.length(), None);
+        let pieces: Vec<_> = stored.pieces().collect();
+        assert_eq!(pieces, ["data: 1\n\n", "data: 2\n\n"]);
     }
 
     #[test]
     fn an_empty_body_is_a_body() {
-        assert_eq!(chunks(copy(0)), Some([].into()));
+        let stored = copy(0).finish(NOW).expect("small enough");
+        assert_eq!(stored.length(), Some(0));
+        assert_eq!(stored.pieces().collect::<Vec<_>>(), [""]);
     }
 
     #[test]
@@ -153,18 +141,18 @@ mod tests {
         let exact = 10 + PIECE_OVERHEAD;
         let mut copied = copy(exact);
         copied.push([0; 10]);
-        assert!(chunks(copied).is_some());
+        assert!(pieces(copied).is_some());
         let mut copied = copy(exact - 1);
         copied.push([0; 10]);
         assert!(copied.copied.is_none(), "freed at once");
         copied.push([0; 1]);
-        assert_eq!(chunks(copied), None);
+        assert_eq!(pieces(copied), None);
         let mut copied = copy(1_000);
         for _ in 0..1_000 {
             copied.push([0; 1]);
         }
         assert_eq!(
-            chunks(copied),
+            pieces(copied),
             None,
             "tiny pieces count with their overhead"
         );
@@ -184,14 +172,26 @@ mod tests {
         copy.push(buffer.slice(..10));
         assert!(buffer.is_unique());
         let stored = copy.finish(NOW).expect("small enough");
-        let lines = stored.headers.iter();
-        let lines: Vec<_> = lines
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
-        let expected: [(&str, &[u8]); 3] =
-            [("etag", b"vvvvvvvvvv"), ("etag", b"vv"), ("x-empty", b"")];
-        assert_eq!(lines, expected);
+        assert_eq!(
+            stored.head_lines(),
+            "etag: vvvvvvvvvv\r\netag: vv\r\nx-empty: \r\n"
+        );
         assert_eq!((stored.status, stored.stored_at), (201, NOW));
-        assert_eq!(stored.chunks[..], ["vvvvvvvvvv"]);
+        assert_eq!(stored.pieces().collect::<Vec<_>>(), ["vvvvvvvvvv"]);
+    }
+
+    #[test]
+    fn a_length_that_was_announced_is_told_again() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("4"));
+        let mut copy = CopyBuffer::new(200, &headers, 1_000);
+        copy.push("ab");
+        copy.push("cd");
+        let stored = copy.finish(NOW).expect("small enough");
+        assert_eq!(
+            (stored.length(), stored.head_lines()),
+            (Some(4), Bytes::new())
+        );
+        assert_eq!(stored.pieces().collect::<Vec<_>>(), ["ab", "cd"]);
     }
 }

@@ -101,6 +101,7 @@ fn is_fleeting(name: &str) -> bool {
             | "age"
             | "alt-svc"
             | "cache-status"
+            | "content-length"
             | "date"
             | "retry-after"
             | "server-timing"

@@ -1,4 +1,4 @@
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use super::*;
 
@@ -227,7 +227,7 @@ fn an_answer_is_known_until_its_time_is_over() {
     answers.keep(key, stored(100));
     let hit = answers.lookup(&key, NOW + 59 * SECOND).expect("a hit");
     assert_eq!(hit.age_s(NOW + Duration::from_millis(59_999)), 59);
-    assert_eq!(hit.chunks, stored(100).chunks);
+    assert_eq!(*hit, stored(100));
     assert_eq!(hit.age_s(NOW - SECOND), 0, "the clock was set back");
     assert!(answers.lookup(&key, NOW - SECOND).is_some());
     assert!(answers.lookup(&key, NOW + 60 * SECOND).is_none());

@@ -1,27 +1,21 @@
 //! The route stage on a real request: its host, its path, its route, its client and trace.
 
-use std::cell::RefCell;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri, Version};
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
 
 use super::lane::Lane;
 use super::{Gateway, Stop};
 use crate::exchange::Exchange;
 use crate::listener::Connection;
 use crate::listener::session::Session;
+use crate::random;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::trace::TraceContext;
 use crate::route::{Match, address, path};
-
-thread_local! {
-    /// Identifiers of traces have to be unlikely, not secret.
-    static RANDOM: RefCell<SmallRng> = RefCell::new(SmallRng::from_rng(&mut rand::rng()));
-}
 
 impl Gateway {
     /// Settles route, platform, client address and trace.
@@ -78,9 +72,7 @@ fn note_head(exchange: &mut Exchange, head: &Parts) {
     exchange.method = head.method.clone();
     exchange.version = head.version;
     exchange.user_agent = head.headers.get(header::USER_AGENT).cloned();
-    exchange.trace = RANDOM.with_borrow_mut(|random| {
-        TraceContext::from_headers(&head.headers, &mut |bytes| random.fill(bytes))
-    });
+    exchange.trace = TraceContext::from_headers(&head.headers, &mut random::fill);
 }
 
 /// What can be said of a head that did not come whole: its method and path, when the first line did.
@@ -101,9 +93,7 @@ pub(super) fn sketch(exchange: &mut Exchange, bytes: &[u8]) {
         let path = std::str::from_utf8(path).unwrap_or_default();
         exchange.path = path::canonical(path).map(Into::into).unwrap_or_default();
     }
-    exchange.trace = RANDOM.with_borrow_mut(|random| {
-        TraceContext::from_headers(&HeaderMap::new(), &mut |bytes| random.fill(bytes))
-    });
+    exchange.trace = TraceContext::from_headers(&HeaderMap::new(), &mut random::fill);
 }
 
 /// Exactly one valid host (RFC 9112, section 3.2); HTTP/1.0 may have none.
@@ -137,19 +127,27 @@ fn host(head: &Parts) -> Result<Option<&str>, Refusal> {
 fn valid_host(value: &[u8]) -> Result<&str, Refusal> {
     let refusal = || Refusal::new(ErrorCode::BadRequest, "the Host header is not a valid host");
     let text = std::str::from_utf8(value).map_err(|_| refusal())?;
-    let allowed = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']')
+    let host = without_port(text);
+    let good_host = match host.strip_prefix('[') {
+        Some(rest) => rest
+            .strip_suffix(']')
+            .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => {
+            let allowed = |byte: u8| {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+            };
+            !host.is_empty() && host.bytes().all(allowed)
+        }
     };
-    let port = text.strip_prefix(without_port(text)).unwrap_or_default();
-    let good_port = port.is_empty() || port == ":" || port[1..].parse::<u16>().is_ok();
-    let good_host = !text.is_empty()
-        && text.bytes().all(allowed)
-        && text.parse::<http::uri::Authority>().is_ok();
-    if !(good_host && good_port) {
-        return Err(refusal());
+    let port = &text[host.len()..];
+    let good_port = matches!(port, "" | ":")
+        || (port[1..].bytes().all(|byte| byte.is_ascii_digit())
+            && port[1..].parse::<u16>().is_ok());
+    if good_host && good_port {
+        Ok(text)
+    } else {
+        Err(refusal())
     }
-    Ok(text)
 }
 
 fn without_port(host: &str) -> &str {
@@ -194,4 +192,31 @@ pub(super) fn tell(exchange: &mut Exchange, name: &'static str, value: HeaderVal
     exchange
         .answer_headers
         .push((HeaderName::from_static(name), value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_a_port_or_none() {
+        for good in [
+            "a",
+            "a.test:80",
+            "a:",
+            "127.0.0.1:65535",
+            "[::1]",
+            "[::1]:8080",
+            "a_b~c-d",
+        ] {
+            assert_eq!(valid_host(good.as_bytes()).ok(), Some(good));
+        }
+        for bad in [
+            "", ":80", "a:b", "a:+1", "a:65536", "a:1:2", "a b", "a/b", "u@a", "[::1", "::1", "[]",
+            "[a]:1", "[::1]x", "[::1]:x", "a,b", "a%20", "\u{e4}", "a]:1",
+        ] {
+            assert!(valid_host(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        assert!(valid_host(b"\xff").is_err());
+    }
 }

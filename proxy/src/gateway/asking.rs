@@ -117,7 +117,7 @@ pub(super) fn said<'a>(
     host: Option<&'a HeaderValue>,
 ) -> Said<'a> {
     Said {
-        request_id: &exchange.id,
+        request_id: exchange.id.as_str(),
         forwarded_for,
         scheme: connection.scheme,
         host,

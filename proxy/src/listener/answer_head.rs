@@ -1,5 +1,6 @@
 //! The head of an answer on its way to the client, whatever version of HTTP the client speaks.
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
@@ -12,6 +13,8 @@ const FIELDS: usize = 16;
 pub(crate) struct AnswerHead {
     pub(crate) status: StatusCode,
     pub(super) fields: Vec<(HeaderName, HeaderValue)>,
+    /// Fields that are written already: lines of `name: value` and CR LF.
+    pub(super) lines: Bytes,
 }
 
 impl AnswerHead {
@@ -20,6 +23,16 @@ impl AnswerHead {
         AnswerHead {
             status,
             fields: Vec::with_capacity(FIELDS),
+            lines: Bytes::new(),
+        }
+    }
+
+    /// A head whose first fields are written already, in lines of `name: value` and CR LF. None of
+    /// them may be one that is set later.
+    pub(crate) fn with_lines(status: StatusCode, lines: Bytes) -> Self {
+        AnswerHead {
+            lines,
+            ..AnswerHead::new(status)
         }
     }
 
@@ -36,16 +49,53 @@ impl AnswerHead {
 
     /// The same head as pingora writes it.
     pub(crate) fn into_pingora(self) -> Box<ResponseHeader> {
-        let fields = Some(self.fields.len());
+        let fields = Some(FIELDS.max(self.fields.len()));
         let mut head = match ResponseHeader::build_no_case(self.status, fields) {
             Ok(head) => Box::new(head),
             // A `StatusCode` is always a valid one; pingora's signature does not know.
             Err(_) => Box::new(ServerSession::generate_error(500)),
         };
+        let lines = self.lines.split(|byte| *byte == b'\n');
+        for line in lines.filter_map(|line| line.strip_suffix(b"\r")) {
+            let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+            let (name, value) = line.split_at(colon);
+            let name = HeaderName::from_bytes(name);
+            let value = HeaderValue::from_bytes(value.strip_prefix(b": ").unwrap_or(value));
+            if let (Ok(name), Ok(value)) = (name, value) {
+                let _ = head.append_header(name, value);
+            }
+        }
         for (name, value) in self.fields {
             // Names and values are valid by their types, so nothing can be refused.
             let _ = head.append_header(name, value);
         }
         head
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_lines_become_fields_of_pingora() {
+        let lines = Bytes::from_static(b"etag: a: b\r\netag: \xe4\r\nx-empty: \r\n");
+        let mut head = AnswerHead::with_lines(StatusCode::CREATED, lines);
+        head.set(http::header::AGE, HeaderValue::from(1));
+        head.set(http::header::AGE, HeaderValue::from(2));
+        let head = head.into_pingora();
+        let fields: Vec<_> = head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        let expected: [(&str, &[u8]); 4] = [
+            ("etag", b"a: b"),
+            ("etag", b"\xe4"),
+            ("x-empty", b""),
+            ("age", b"2"),
+        ];
+        assert_eq!(fields, expected);
+        assert_eq!(head.status, 201);
     }
 }

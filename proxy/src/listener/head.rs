@@ -2,12 +2,16 @@
 //!
 //! The head is gathered whole before it is parsed; what it says is `http1/request.rs`'s.
 
-use std::time::Duration;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
+use tokio::time::Sleep;
 
 use crate::clock;
 use crate::config::Limits;
@@ -43,13 +47,41 @@ pub(super) enum Expect {
     Http1,
 }
 
-/// Reads one head into `bytes`, which holds what was read behind the previous request.
+/// How long a connection is waited for. Its timer is made once and moved only when it goes off: a
+/// connection in use never comes to that, and a new timer for every head would cost more than reading it.
+#[derive(Default)]
+pub(super) struct Patience {
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    /// Ends at the deadline.
+    fn poll_end(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        if timer.deadline() > deadline.into() {
+            timer.as_mut().reset(deadline.into());
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if timer.deadline() >= deadline.into() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline.into());
+        }
+        Poll::Pending
+    }
+}
+
+/// Reads one head into `bytes`, which holds what was read behind the previous request. A connection
+/// between two requests ends with `stopping`.
 pub(super) async fn read(
     stream: &mut Stream,
     bytes: &mut BytesMut,
     expect: Expect,
     limits: &Limits,
-    stopping: &mut ShutdownWatch,
+    patience: &mut Patience,
+    mut stopping: Pin<&mut impl Future<Output = ()>>,
 ) -> Head {
     let mut scanned = 0;
     let mut deadline = None;
@@ -72,14 +104,11 @@ pub(super) async fn read(
             return Head::Flawed(Flaw::TooLarge);
         }
         scanned = bytes.len();
-        let wait = if bytes.is_empty() {
-            limits.idle_timeout
-        } else {
-            let now = clock::now();
-            let until = *deadline.get_or_insert(now + limits.header_timeout);
-            until.saturating_duration_since(now)
+        let until = match bytes.is_empty() {
+            true => clock::now() + limits.idle_timeout,
+            false => *deadline.get_or_insert_with(|| clock::now() + limits.header_timeout),
         };
-        match more(stream, bytes, wait, stopping).await {
+        match more(stream, bytes, until, patience, stopping.as_mut()).await {
             More::Bytes => {}
             More::TimedOut if !bytes.is_empty() => return Head::Flawed(Flaw::TimedOut),
             More::TimedOut | More::Stopping => return Head::Closed,
@@ -99,26 +128,27 @@ enum More {
 async fn more(
     stream: &mut Stream,
     bytes: &mut BytesMut,
-    wait: Duration,
-    stopping: &mut ShutdownWatch,
+    until: Instant,
+    patience: &mut Patience,
+    stopping: Pin<&mut impl Future<Output = ()>>,
 ) -> More {
     let idle = bytes.is_empty();
     bytes.reserve(READ_BYTES);
-    let read = pingora::time::timeout(wait, stream.read_buf(bytes));
     tokio::select! {
         biased;
-        read = read => match read {
-            Err(_) => More::TimedOut,
-            Ok(Ok(0) | Err(_)) => More::Closed,
-            Ok(Ok(_)) => More::Bytes,
+        read = stream.read_buf(bytes) => match read {
+            Ok(0) | Err(_) => More::Closed,
+            Ok(_) => More::Bytes,
         },
         // A connection between two requests is closed when the proxy stops; one that has begun a
         // request may finish it.
-        () = stop(stopping), if idle => More::Stopping,
+        () = stopping, if idle => More::Stopping,
+        () = poll_fn(|context| patience.poll_end(until, context)) => More::TimedOut,
     }
 }
 
-async fn stop(stopping: &mut ShutdownWatch) {
+/// Ends when the proxy stops.
+pub(super) async fn stop(mut stopping: ShutdownWatch) {
     if stopping.wait_for(|stop| *stop).await.is_err() {
         // The sender is gone with the process's own stop; the reads' deadline remains.
         std::future::pending::<()>().await;
@@ -178,6 +208,8 @@ fn judge(head: &[u8], limits: &Limits) -> Head {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn limits() -> Limits {
@@ -196,7 +228,8 @@ mod tests {
         keep_open: bool,
     ) -> (Head, BytesMut) {
         let (client, server) = tokio::io::duplex(64);
-        let (_stop, mut stopping) = tokio::sync::watch::channel(false);
+        let (_stop, stopping) = tokio::sync::watch::channel(false);
+        let stopping = std::pin::pin!(stop(stopping));
         let sender = tokio::spawn(async move {
             let mut client = client;
             for piece in pieces {
@@ -214,7 +247,17 @@ mod tests {
         });
         let mut stream: Stream = Box::new(server);
         let mut bytes = BytesMut::new();
-        let head = read(&mut stream, &mut bytes, expect, &limits(), &mut stopping).await;
+        let mut patience = Patience::default();
+        let limits = limits();
+        let head = read(
+            &mut stream,
+            &mut bytes,
+            expect,
+            &limits,
+            &mut patience,
+            stopping,
+        )
+        .await;
         sender.abort();
         (head, bytes)
     }

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::answer_head::AnswerHead;
 use super::session::Unreadable;
+use crate::clock;
 use crate::refusal::Refusal;
 use chunked::{Chunked, Step};
 
@@ -328,7 +329,7 @@ async fn written(
     timeout: Duration,
     writing: impl Future<Output = std::io::Result<()>>,
 ) -> Result<(), Unwritable> {
-    match pingora::time::timeout(timeout, writing).await {
+    match clock::timeout(timeout, writing).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Unwritable),
     }

@@ -7,7 +7,7 @@ pub(super) struct Batch {
     ends: Vec<usize>,
 }
 
-/// A buffer that a burst has grown past this is given back rather than kept.
+/// A buffer that a burst has grown past this is given back once the lines are few again.
 const KEPT_BYTES_MAX: usize = 512 * 1024;
 
 impl Batch {
@@ -34,9 +34,10 @@ impl Batch {
         }
     }
 
-    /// Forgets the lines and keeps the room, unless there is far too much of it.
+    /// Forgets the lines and keeps the room, unless there is far more of it than they took.
     pub(super) fn clear(&mut self) {
-        if self.bytes.capacity() > KEPT_BYTES_MAX {
+        let room = self.bytes.capacity();
+        if room > KEPT_BYTES_MAX && self.bytes.len() < room / 4 {
             *self = Batch::default();
         }
         self.bytes.clear();
@@ -150,6 +151,9 @@ mod tests {
     fn a_burst_is_given_back() {
         let mut batch = Batch::default();
         batch.push(&vec![b'x'; KEPT_BYTES_MAX * 2]);
+        batch.clear();
+        assert!(batch.is_empty() && batch.bytes.capacity() > KEPT_BYTES_MAX);
+        batch.push(b"one");
         batch.clear();
         assert!(batch.is_empty() && batch.bytes.capacity() <= KEPT_BYTES_MAX);
     }

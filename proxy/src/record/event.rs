@@ -128,7 +128,7 @@ fn event_fields(fields: &mut Object<'_>, exchange: &Exchange, duration: Duration
     } else {
         "success"
     };
-    fields.text("id", &exchange.id, NAME_BYTES_MAX);
+    fields.word("id", exchange.id.as_str());
     fields.members(DATASET);
     fields.word("outcome", outcome);
     fields.integer(
@@ -140,7 +140,7 @@ fn event_fields(fields: &mut Object<'_>, exchange: &Exchange, duration: Duration
 fn http_fields(http: &mut Object<'_>, exchange: &Exchange) {
     http.word("version", version_name(exchange.version));
     http.object("request", |request| {
-        request.text("id", &exchange.id, NAME_BYTES_MAX);
+        request.word("id", exchange.id.as_str());
         request.word("method", method_name(&exchange.method));
         request.object("body", |body| {
             body.integer("bytes", exchange.request_body_bytes);

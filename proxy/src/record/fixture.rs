@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Version};
 use crate::clock;
 use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall, Recorder,
-    SignatureNote, SignatureOutcome, Stage, UpstreamNote,
+    RequestId, SignatureNote, SignatureOutcome, Stage, UpstreamNote,
 };
 use crate::refusal::ErrorCode;
 
@@ -32,7 +32,7 @@ pub(crate) fn plain() -> Exchange {
 /// The exchange of `proxy/tests/vectors/event.json`.
 pub(crate) fn filled() -> Exchange {
     let mut exchange = plain();
-    exchange.id = "01KAN0X3S8Q5V4R8C9J2M7T6ZB".into();
+    exchange.id = RequestId::fixed("01KAN0X3S8Q5V4R8C9J2M7T6ZB");
     exchange.received_at = Duration::from_micros(1_795_336_200_123_456);
     exchange.platform = Arc::from("feishu");
     exchange.route = Some(Arc::from("feishu"));

@@ -4,10 +4,12 @@
 //! collide, and are spread over shards, so that workers seldom meet at a lock. It is never told of
 //! a request that has not been verified, or anybody could fill it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hashbrown::HashTable;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
@@ -51,15 +53,21 @@ pub(super) struct Store {
     window_s: u64,
     shard_entries_max: usize,
     shards: [Mutex<Shard>; SHARDS],
+    /// Its seed is nobody's to know: else keys could be chosen that all lie in one place.
+    hasher: RandomState,
     dropped: AtomicU64,
 }
 
+/// Small beside its keys, which lie in the order they came: what is looked at is mostly the table,
+/// and it stays in the processor's cache.
 #[derive(Default)]
 struct Shard {
-    /// When each was seen, in unix seconds.
-    seen: HashMap<Key, u64>,
-    /// In the order they came; may hold keys that were forgotten since.
+    /// Where each key that is known stands in `order`: its number, counted from the first ever.
+    table: HashTable<u32>,
+    /// When each was seen, in unix seconds. May hold keys that were forgotten, or seen again, since.
     order: VecDeque<(u64, Key)>,
+    /// The number of the front of `order`. It wraps around; differences are what counts.
+    first: u32,
     /// The latest time there was: a clock that is set back makes nothing older.
     now_s: u64,
 }
@@ -78,38 +86,49 @@ impl Store {
             window_s: window.as_secs() + u64::from(window.subsec_nanos() > 0),
             shard_entries_max: (entries_max / SHARDS).max(1),
             shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
             dropped: AtomicU64::new(0),
         })
     }
 
     /// Looks and remembers in one step: of equal keys at the same time one is the first.
     pub(super) fn witness(&self, key: Key, now: Duration) -> Sighting {
+        let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(&key).lock();
         shard.now_s = shard.now_s.max(now.as_secs());
         let now_s = shard.now_s;
-        if let Some(seen_s) = shard.seen.get(&key)
+        if let Some(seen_s) = shard.seen_s(hash, &key)
             && now_s - seen_s <= self.window_s
         {
             return Sighting::Again;
         }
         for _ in 0..CLEARED_AT_ONCE {
             match shard.order.front() {
-                Some((seen_s, _)) if now_s - seen_s > self.window_s => shard.drop_oldest(),
+                Some((seen_s, _)) if now_s - seen_s > self.window_s => {
+                    shard.drop_oldest(&self.hasher);
+                }
                 _ => break,
             }
         }
         if shard.order.len() >= self.shard_entries_max {
-            shard.drop_oldest();
+            shard.drop_oldest(&self.hasher);
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        shard.seen.insert(key, now_s);
-        shard.order.push_back((now_s, key));
+        shard.remember(hash, key, &self.hasher);
         Sighting::First
     }
 
     /// As if `key` had not been seen.
     pub(super) fn forget(&self, key: &Key) {
-        self.shard(key).lock().seen.remove(key);
+        let hash = self.hasher.hash_one(key);
+        let shard = &mut *self.shard(key).lock();
+        let (order, first) = (&shard.order, shard.first);
+        if let Ok(known) = shard
+            .table
+            .find_entry(hash, |number| at(order, first, *number) == *key)
+        {
+            known.remove();
+        }
     }
 
     /// How many were dropped before their time.
@@ -123,15 +142,47 @@ impl Store {
 }
 
 impl Shard {
-    fn drop_oldest(&mut self) {
-        let Some((seen_s, key)) = self.order.pop_front() else {
+    fn seen_s(&self, hash: u64, key: &Key) -> Option<u64> {
+        let is_it = |number: &u32| at(&self.order, self.first, *number) == *key;
+        let number = self.table.find(hash, is_it)?;
+        let place = number.wrapping_sub(self.first) as usize;
+        self.order.get(place).map(|(seen_s, _)| *seen_s)
+    }
+
+    fn remember(&mut self, hash: u64, key: Key, hasher: &RandomState) {
+        let number = self.first.wrapping_add(self.order.len() as u32);
+        self.order.push_back((self.now_s, key));
+        let (order, first) = (&self.order, self.first);
+        let is_it = |number: &u32| at(order, first, *number) == key;
+        // One that is past its time, and not cleared away yet, gets its new place.
+        if let Some(known) = self.table.find_mut(hash, is_it) {
+            *known = number;
+            return;
+        }
+        let rehash = |number: &u32| hasher.hash_one(at(order, first, *number));
+        self.table.insert_unique(hash, number, rehash);
+    }
+
+    fn drop_oldest(&mut self, hasher: &RandomState) {
+        let Some((_, key)) = self.order.pop_front() else {
             return;
         };
-        // One that was forgotten and seen again has a younger place in the order.
-        if self.seen.get(&key) == Some(&seen_s) {
-            self.seen.remove(&key);
+        let oldest = self.first;
+        self.first = oldest.wrapping_add(1);
+        // One that was forgotten, or seen again, has no place in the table or a younger one.
+        let known = self
+            .table
+            .find_entry(hasher.hash_one(key), |number| *number == oldest);
+        if let Ok(known) = known {
+            known.remove();
         }
     }
+}
+
+/// The key with this number; numbers in the table stand in `order`.
+fn at(order: &VecDeque<(u64, Key)>, first: u32, number: u32) -> Key {
+    let place = number.wrapping_sub(first) as usize;
+    order.get(place).map_or(Key([0; 16]), |(_, key)| *key)
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub(super) fn write_head(
     let reason = head.status.canonical_reason().unwrap_or_default();
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&head.lines);
     let mut dated = false;
     for (name, value) in &head.fields {
         dated |= *name == header::DATE;

@@ -75,6 +75,28 @@ fn a_forgotten_key_is_new_and_keeps_its_new_place() {
 }
 
 #[test]
+fn the_table_holds_what_the_order_holds_also_when_numbers_wrap() {
+    let store = Store::with_entries_max(WINDOW, 160).expect("a window");
+    for shard in &store.shards {
+        shard.lock().first = u32::MAX - 3;
+    }
+    for number in 0..1_000_u64 {
+        assert_eq!(store.witness(key(number), WINDOW), Sighting::First);
+        assert_eq!(store.witness(key(number), WINDOW), Sighting::Again);
+        if number % 3 == 0 {
+            store.forget(&key(number));
+        }
+    }
+    for shard in &store.shards {
+        let shard = shard.lock();
+        assert!(shard.first < 1_000 && shard.table.len() <= shard.order.len());
+        for number in &shard.table {
+            assert!((number.wrapping_sub(shard.first) as usize) < shard.order.len());
+        }
+    }
+}
+
+#[test]
 fn of_equal_keys_at_once_one_is_the_first() {
     let store = store();
     for round in 0..200 {
