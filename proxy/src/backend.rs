@@ -1,7 +1,7 @@
 //! Stage six: which endpoint, and the exchange with it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Uri};
 
@@ -45,7 +45,7 @@ use http_body_util::Full;
 use crate::clock;
 use crate::exchange::UpstreamNote;
 use crate::refusal::{ErrorCode, Refusal};
-use client::{Answer, Failure};
+use client::{Answer, Failure, Wait};
 use connector::Connect;
 use pool::Home;
 
@@ -98,7 +98,8 @@ impl Backend {
         }
     }
 
-    /// Asks an endpoint and waits for the head of its answer. What happened is noted in `note`.
+    /// Asks an endpoint, at `asked`, and waits for the head of its answer. What happened is noted in
+    /// `note`.
     /// Dropping the future ends the exchange and closes its connection.
     ///
     /// # Errors
@@ -107,31 +108,28 @@ impl Backend {
         &self,
         picked: Picked<'_>,
         request: Request<Full<Bytes>>,
+        asked: Instant,
         note: &mut UpstreamNote,
     ) -> Result<Answer, Refusal> {
         note.attempts += 1;
-        let asked = clock::now();
-        let wait = self
-            .config
-            .first_byte_timeout
-            .min(self.config.total_timeout);
-        let asking = client::ask(picked.home, &self.config, &self.connect, request);
-        match pingora::time::timeout(wait, asking).await {
-            Ok(Ok(answer)) => {
+        let wait = Wait {
+            asked,
+            deadline: asked + self.first_byte_timeout(),
+        };
+        match client::ask(picked.home, &self.config, &self.connect, request, wait).await {
+            Ok(answer) => {
                 note.connect = answer.connect;
                 note.first_byte = Some(clock::now().saturating_duration_since(asked));
                 Ok(answer)
             }
-            Ok(Err(failure)) => Err(self.refusal_of(&failure)),
-            Err(_) => Err(Refusal::new(
-                ErrorCode::UpstreamTimeout,
-                format!(
-                    "backend {} sent no answer within {} ms",
-                    self.config.name,
-                    wait.as_millis()
-                ),
-            )),
+            Err(failure) => Err(self.refusal_of(&failure)),
         }
+    }
+
+    fn first_byte_timeout(&self) -> Duration {
+        self.config
+            .first_byte_timeout
+            .min(self.config.total_timeout)
     }
 
     fn refusal_of(&self, failure: &Failure) -> Refusal {
@@ -141,6 +139,13 @@ impl Backend {
             Failure::Connect(_) => Refusal::new(
                 ErrorCode::UpstreamConnect,
                 format!("backend {name} refused the connection or did not take it in time"),
+            ),
+            Failure::TimedOut => Refusal::new(
+                ErrorCode::UpstreamTimeout,
+                format!(
+                    "backend {name} sent no answer within {} ms",
+                    self.first_byte_timeout().as_millis()
+                ),
             ),
             Failure::Broken(_) => Refusal::new(
                 ErrorCode::UpstreamReset,

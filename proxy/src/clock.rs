@@ -4,9 +4,11 @@
 //! standard library's `now` is forbidden by `clippy.toml`.
 
 use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Sleep;
 
 /// The monotonic clock.
 #[must_use]
@@ -44,4 +46,65 @@ pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output,
     }
     let waited = pingora::time::timeout(limit, future).await;
     waited.map_err(|_| Elapsed)
+}
+
+/// How long a connection is waited for, again and again. Its timer is made once and moved only when it
+/// goes off: a connection in use never comes to that, and a new timer for every wait costs more than
+/// what is waited for.
+#[derive(Debug, Default)]
+pub struct Patience {
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    /// Ready when the deadline is over.
+    pub fn poll_end(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let deadline = tokio::time::Instant::from(deadline);
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if timer.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_at_each_deadline_whatever_the_order_of_them() {
+        let mut patience = Patience::default();
+        let begun = tokio::time::Instant::now();
+        for (wait_s, ended_s) in [(60, 60), (10, 70), (5, 75), (600, 675), (1, 676)] {
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(wait_s);
+            poll_fn(|context| patience.poll_end(deadline.into_std(), context)).await;
+            assert_eq!(begun.elapsed().as_secs(), ended_s);
+        }
+        // A deadline that moves on while it is waited for: an earlier timer goes off in vain.
+        let mut first = true;
+        poll_fn(|context| {
+            let wait_s = if std::mem::take(&mut first) { 5 } else { 20 };
+            let deadline = begun + Duration::from_secs(676 + wait_s);
+            patience.poll_end(deadline.into_std(), context)
+        })
+        .await;
+        assert_eq!(begun.elapsed().as_secs(), 696);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_ends_only_what_is_not_ready() {
+        let second = Duration::from_secs(1);
+        assert_eq!(timeout(Duration::ZERO, std::future::ready(1)).await, Ok(1));
+        let late = tokio::time::sleep(second * 2);
+        assert!(timeout(second * 3, late).await.is_ok());
+    }
 }

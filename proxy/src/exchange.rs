@@ -10,9 +10,12 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use crate::clock;
-use crate::random;
 use crate::refusal::ErrorCode;
 use crate::route::trace::TraceContext;
+
+mod request_id;
+
+pub use request_id::RequestId;
 
 /// The stages of the way of a request, in its order. Their names are the parts of `Server-Timing`,
 /// the keys of an event's `weir.timing` and, later, the spans of a trace.
@@ -267,38 +270,6 @@ pub struct ModelCall {
     pub output_tokens: Option<u64>,
 }
 
-/// A request's ULID: 26 characters, of which the first ten are the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestId([u8; ulid::ULID_LEN]);
-
-impl RequestId {
-    /// A new one, for a request that came `at` (since the Unix epoch).
-    #[must_use]
-    pub fn new(at: Duration) -> Self {
-        let milliseconds = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        let mut text = [0; ulid::ULID_LEN];
-        ulid::Ulid::from_parts(milliseconds, random::bits()).array_to_str(&mut text);
-        RequestId(text)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn fixed(text: &str) -> Self {
-        RequestId(text.as_bytes().try_into().expect("26 characters"))
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        // Crockford's Base32 is ASCII.
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl std::fmt::Display for RequestId {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
-
 /// All that is known of one request.
 #[derive(Debug)]
 pub struct Exchange {
@@ -381,6 +352,12 @@ impl Exchange {
             answer_headers: Vec::new(),
             recorder: Some(recorder),
         }
+    }
+
+    /// The wall-clock time at `now`, since the Unix epoch.
+    #[must_use]
+    pub fn at(&self, now: Instant) -> Duration {
+        self.received_at + now.saturating_duration_since(self.timing.started())
     }
 
     /// Whether `error_rate` counts this exchange: an answer of 500 or more, or one cut short by the

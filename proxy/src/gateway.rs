@@ -124,7 +124,7 @@ impl Gateway {
     pub(crate) async fn serve(
         &self,
         session: &mut Session,
-        connection: Connection,
+        connection: &Connection,
         started: Instant,
         stopping: &ShutdownWatch,
     ) -> Served {
@@ -145,7 +145,7 @@ impl Gateway {
                 return Served::Pass(Box::new(Passage {
                     exchange,
                     lane,
-                    connection,
+                    connection: connection.clone(),
                     remembered,
                     _permit: permit,
                 }));
@@ -183,7 +183,7 @@ impl Gateway {
         &self,
         session: &mut Session,
         exchange: &mut Exchange,
-        connection: Connection,
+        connection: &Connection,
         remembered: &mut Option<Remembered>,
         stopping: &ShutdownWatch,
     ) -> Result<Way, Stop> {
@@ -227,7 +227,8 @@ impl Gateway {
         self.take_turns().await;
         let asked_at = clock::now();
         exchange.timing.enter(Stage::Backend, asked_at);
-        let answer = asking::ask(&lane, session, exchange, connection, &body.bytes).await?;
+        let answer =
+            asking::ask(&lane, session, exchange, connection, &body.bytes, asked_at).await?;
 
         // answer
         self.take_turns().await;
@@ -288,7 +289,7 @@ impl Gateway {
     pub(crate) async fn refuse_unread(
         &self,
         session: &mut Session,
-        connection: Connection,
+        connection: &Connection,
         bytes: &[u8],
         refusal: Refusal,
         started: Instant,

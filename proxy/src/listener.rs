@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::HeaderValue;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
@@ -18,7 +19,7 @@ use pingora::protocols::{ALPN, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
-use crate::clock;
+use crate::clock::{self, Patience};
 use crate::config::Limits;
 use crate::gateway::passed::{self, Passed};
 use crate::gateway::{Gateway, Passage, Served};
@@ -34,7 +35,7 @@ pub(crate) mod session;
 pub(crate) mod tls;
 
 use connections::Connections;
-use head::{Expect, Head, Patience};
+use head::{Expect, Head};
 use http1::Http1;
 use refused::{linger, refusal_of};
 use session::Session;
@@ -43,9 +44,11 @@ use session::Session;
 const BEFORE_RESET: Duration = Duration::from_millis(20);
 
 /// What is known of a connection before its first request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) peer: IpAddr,
+    /// The peer's address as a value for `X-Forwarded-For`.
+    pub(crate) peer_text: HeaderValue,
     pub(crate) scheme: &'static str,
 }
 
@@ -108,21 +111,21 @@ impl ServerApp for Listener {
             )
             .retry_after(1);
             let http1 = Http1::new(stream, self.http.write_timeout);
-            self.http.refuse_head(http1, connection, refusal).await;
+            self.http.refuse_head(http1, &connection, refusal).await;
             return None;
         };
         let _counted = Counted::on(&self.gauges.connections);
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             return self.http.process_new(stream, shutdown).await;
         }
-        self.http1(stream, connection, shutdown).await;
+        self.http1(stream, &connection, shutdown).await;
         None
     }
 }
 
 impl Listener {
     /// One HTTP/1 connection: requests one after another.
-    async fn http1(&self, stream: Stream, connection: Connection, shutdown: &ShutdownWatch) {
+    async fn http1(&self, stream: Stream, connection: &Connection, shutdown: &ShutdownWatch) {
         let mut stopping = pin!(head::stop(shutdown.clone()));
         let mut patience = Patience::default();
         let mut http1 = Http1::new(stream, self.http.write_timeout);
@@ -187,7 +190,7 @@ impl Http {
     async fn http1_request(
         self: &Arc<Self>,
         mut http1: Box<Http1>,
-        connection: Connection,
+        connection: &Connection,
         end: usize,
         shutdown: &ShutdownWatch,
     ) -> Option<Box<Http1>> {
@@ -235,7 +238,7 @@ impl Http {
     }
 
     /// Refuses a request whose head did not come whole, or says what cannot be.
-    async fn refuse_head(&self, http1: Box<Http1>, connection: Connection, refusal: Refusal) {
+    async fn refuse_head(&self, http1: Box<Http1>, connection: &Connection, refusal: Refusal) {
         let started = clock::now();
         // All that an event can say of a request that was not parsed.
         let first_line = head::first_line(http1.raw_head());
@@ -262,7 +265,7 @@ impl HttpServerApp for Http {
         let mut session = Session::Http2(Box::new(session));
         let served = self
             .gateway
-            .serve(&mut session, connection, started, shutdown);
+            .serve(&mut session, &connection, started, shutdown);
         let served = served.await;
         let Session::Http2(mut http2) = session else {
             return None;
@@ -299,26 +302,31 @@ impl HttpServerApp for Http {
 }
 
 impl Connection {
-    fn of(stream: &Stream) -> Self {
-        let digest = stream.get_socket_digest();
+    fn new(peer: IpAddr, scheme: &'static str) -> Self {
+        // An address is ASCII.
+        let text = HeaderValue::try_from(peer.to_string());
         Connection {
-            peer: ip(digest.as_ref().and_then(|digest| digest.peer_addr())),
-            scheme: match stream.get_ssl_digest() {
-                Some(_) => "https",
-                None => "http",
-            },
+            peer,
+            peer_text: text.unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            scheme,
         }
     }
 
-    fn of_session(session: &ServerSession) -> Self {
-        let tls = session
-            .digest()
-            .is_some_and(|digest| digest.ssl_digest.is_some());
-        Connection {
-            peer: ip(session.client_addr()),
-            scheme: if tls { "https" } else { "http" },
-        }
+    fn of(stream: &Stream) -> Self {
+        let digest = stream.get_socket_digest();
+        let peer = ip(digest.as_ref().and_then(|digest| digest.peer_addr()));
+        Connection::new(peer, scheme(stream.get_ssl_digest().is_some()))
     }
+
+    fn of_session(session: &ServerSession) -> Self {
+        let digest = session.digest();
+        let tls = digest.is_some_and(|digest| digest.ssl_digest.is_some());
+        Connection::new(ip(session.client_addr()), scheme(tls))
+    }
+}
+
+fn scheme(tls: bool) -> &'static str {
+    if tls { "https" } else { "http" }
 }
 
 fn ip(address: Option<&pingora::protocols::l4::socket::SocketAddr>) -> IpAddr {

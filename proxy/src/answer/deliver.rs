@@ -36,9 +36,9 @@ pub(crate) struct Copying<'a> {
 impl Reading<'_> {
     /// The backend's answer is whole: its copy is kept before the client has the last of it, so that
     /// the same question right behind it finds it.
-    fn came_whole(&mut self) {
+    fn came_whole(&mut self, stored_at: Duration) {
         if let Some(copying) = self.copying.take()
-            && let Some(stored) = copying.copy.finish(clock::unix_now())
+            && let Some(stored) = copying.copy.finish(stored_at)
         {
             (copying.keep)(stored);
         }
@@ -68,13 +68,14 @@ pub(crate) async fn deliver(
     if session.write_head(head).await.is_err() {
         return Delivered::ClientLeft;
     }
-    exchange.timing.lap(Stage::Answer, clock::now());
+    let mut now = clock::now();
+    exchange.timing.lap(Stage::Answer, now);
     loop {
-        let next = match body.is_at_end() {
+        let next = match body.is_at_end(now) {
             true => Next::End,
             false => next(session, &mut body, reading).await,
         };
-        let now = clock::now();
+        now = clock::now();
         exchange.timing.lap(Stage::Backend, now);
         let written = match next {
             Next::Data(data) => {
@@ -85,23 +86,20 @@ pub(crate) async fn deliver(
                     copying.copy.push(&data);
                 }
                 exchange.response_body_bytes += data.len() as u64;
-                let last = body.is_at_end();
+                let last = body.is_at_end(now);
                 if last {
-                    reading.came_whole();
+                    reading.came_whole(exchange.at(now));
                 }
                 let written = session.write_body(data, last).await;
                 if last && written.is_ok() {
-                    exchange.timing.lap(Stage::Answer, clock::now());
                     return Delivered::Whole;
                 }
                 written
             }
             Next::Trailers(trailers) => session.write_trailers(trailers).await,
             Next::End => {
-                reading.came_whole();
-                let ended = session.write_body(Bytes::new(), true).await;
-                exchange.timing.lap(Stage::Answer, clock::now());
-                return match ended {
+                reading.came_whole(exchange.at(now));
+                return match session.write_body(Bytes::new(), true).await {
                     Ok(()) => Delivered::Whole,
                     Err(_) => Delivered::ClientLeft,
                 };
@@ -116,7 +114,8 @@ pub(crate) async fn deliver(
         if written.is_err() {
             return Delivered::ClientLeft;
         }
-        exchange.timing.lap(Stage::Answer, clock::now());
+        now = clock::now();
+        exchange.timing.lap(Stage::Answer, now);
     }
 }
 
@@ -132,11 +131,10 @@ async fn next(session: &mut Session, body: &mut AnswerBody, reading: &Reading<'_
 
 /// Waits for the next piece of the answer, or for the client to leave.
 async fn wait(session: &mut Session, body: &mut AnswerBody, reading: &Reading<'_>) -> Next {
-    let left = reading.deadline.saturating_duration_since(clock::now());
-    let frame = pingora::time::timeout(reading.idle_timeout.min(left), body.frame());
+    let deadline = reading.deadline.min(clock::now() + reading.idle_timeout);
     tokio::select! {
         biased;
-        frame = frame => match frame {
+        frame = body.frame(deadline) => match frame {
             Ok(frame) => of_result(frame),
             Err(_) => Next::Failed(ErrorCode::UpstreamTimeout),
         },

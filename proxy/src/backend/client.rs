@@ -19,12 +19,13 @@ use hyper::client::conn::http1::{self, SendRequest};
 use super::connector::{Connect, Stream};
 use super::pool::Pool;
 use super::{Config, pool};
-use crate::clock;
+use crate::clock::{self, Elapsed, Patience};
 
 /// One open connection.
 pub(super) struct Link {
     sender: SendRequest<Full<Bytes>>,
     connection: Pin<Box<http1::Connection<Stream, Full<Bytes>>>>,
+    patience: Patience,
     /// When it was last given back.
     pub(super) idle_since: Instant,
 }
@@ -51,6 +52,15 @@ pub enum Failure {
     Connect(io::Error),
     /// The connection broke, or what came over it is not HTTP.
     Broken(hyper::Error),
+    /// The deadline was over first.
+    TimedOut,
+}
+
+/// When an answer was asked for, and until when it is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    pub(super) asked: Instant,
+    pub(super) deadline: Instant,
 }
 
 impl Link {
@@ -65,6 +75,7 @@ impl Link {
         Ok(Link {
             sender,
             connection: Box::pin(connection),
+            patience: Patience::default(),
             idle_since: clock::now(),
         })
     }
@@ -94,57 +105,66 @@ pub(super) async fn ask(
     config: &Config,
     connect: &Connect,
     request: Request<Full<Bytes>>,
+    wait: Wait,
 ) -> Result<Answer, Failure> {
     let mut request = request;
-    while let Some(mut link) = Pool::take(home, config) {
+    while let Some(mut link) = Pool::take(home, config, wait.asked) {
         if !link.is_usable().await {
             continue;
         }
-        match send(&mut link, request).await {
+        match send(&mut link, request, wait.deadline).await {
             Ok(response) => return Ok(answer(response, link, home, None)),
-            Err(error) => match error {
-                (failure, None) => return Err(Failure::Broken(failure)),
-                (_, Some(unsent)) => request = unsent,
-            },
+            Err(Unsent(failure, None)) => return Err(failure),
+            Err(Unsent(_, Some(unsent))) => request = *unsent,
         }
     }
     let begun = clock::now();
-    let opened = Link::open(connect, request.uri(), config.connect_timeout).await;
+    let left = wait.deadline.saturating_duration_since(begun);
+    let timeout = config.connect_timeout.min(left);
+    let opened = Link::open(connect, request.uri(), timeout).await;
     let mut link = opened.map_err(Failure::Connect)?;
     let took = clock::now().saturating_duration_since(begun);
-    match send(&mut link, request).await {
+    match send(&mut link, request, wait.deadline).await {
         Ok(response) => Ok(answer(response, link, home, Some(took))),
-        Err((failure, _)) => Err(Failure::Broken(failure)),
+        Err(Unsent(failure, _)) => Err(failure),
     }
 }
 
-type Unsent = (hyper::Error, Option<Request<Full<Bytes>>>);
+/// A failure, with the request if nothing of it was written.
+struct Unsent(Failure, Option<Box<Request<Full<Bytes>>>>);
 
-/// Sends over one connection. With the error comes the request, if nothing of it was written.
+/// Sends over one connection.
 async fn send(
     link: &mut Link,
     mut request: Request<Full<Bytes>>,
+    deadline: Instant,
 ) -> Result<Response<Incoming>, Unsent> {
     // hyper writes the request target as the URI stands: an origin server wants its path only.
     let target = request.uri().path_and_query().cloned();
-    let whole = request.uri().clone();
-    *request.uri_mut() = target.map_or_else(Uri::default, Uri::from);
+    let target = target.map_or_else(Uri::default, Uri::from);
+    let whole = std::mem::replace(request.uri_mut(), target);
     let mut response = std::pin::pin!(link.sender.try_send_request(request));
-    let connection = &mut link.connection;
-    poll_fn(|context| {
+    let (connection, patience) = (&mut link.connection, &mut link.patience);
+    let answered = poll_fn(|context| {
         // The connection first: it writes the request and reads the answer. That it has ended shows
         // in the answer, which then is an error or has come before.
         let _ = connection.as_mut().poll(context);
-        response.as_mut().poll(context)
-    })
-    .await
-    .map_err(|mut error| {
-        let unsent = error.take_message().map(|mut request| {
-            *request.uri_mut() = whole;
-            request
-        });
-        (error.into_error(), unsent)
-    })
+        match response.as_mut().poll(context) {
+            Poll::Ready(answered) => Poll::Ready(Some(answered)),
+            Poll::Pending => patience.poll_end(deadline, context).map(|()| None),
+        }
+    });
+    match answered.await {
+        Some(Ok(response)) => Ok(response),
+        Some(Err(mut error)) => {
+            let unsent = error.take_message().map(|mut request| {
+                *request.uri_mut() = whole;
+                Box::new(request)
+            });
+            Err(Unsent(Failure::Broken(error.into_error()), unsent))
+        }
+        None => Err(Unsent(Failure::TimedOut, None)),
+    }
 }
 
 fn answer(
@@ -168,18 +188,34 @@ fn answer(
 }
 
 impl AnswerBody {
-    /// Whether nothing more comes. Then the connection is given back, once.
-    pub fn is_at_end(&mut self) -> bool {
+    /// Whether nothing more comes. Then the connection is given back, once, as idle since `now`.
+    pub fn is_at_end(&mut self, now: Instant) -> bool {
         let at_end = self.incoming.is_end_stream();
         if at_end {
-            self.give_back();
+            self.give_back(now);
         }
         at_end
     }
 
     /// The next piece; `None` at the end.
-    pub async fn frame(&mut self) -> Option<hyper::Result<Frame<Bytes>>> {
-        poll_fn(|context| self.poll_frame(context)).await
+    ///
+    /// # Errors
+    /// The deadline was over first.
+    pub async fn frame(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Option<hyper::Result<Frame<Bytes>>>, Elapsed> {
+        poll_fn(|context| match self.poll_frame(context) {
+            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+            Poll::Pending => match &mut self.link {
+                Some(link) => link
+                    .patience
+                    .poll_end(deadline, context)
+                    .map(|()| Err(Elapsed)),
+                None => Poll::Pending,
+            },
+        })
+        .await
     }
 
     /// The next piece if it has arrived already: what `frame` would give without waiting.
@@ -200,13 +236,14 @@ impl AnswerBody {
         }
         let frame = ready!(Pin::new(&mut self.incoming).poll_frame(context));
         if frame.is_none() {
-            self.give_back();
+            self.give_back(clock::now());
         }
         Poll::Ready(frame)
     }
 
-    fn give_back(&mut self) {
-        if let Some(link) = self.link.take() {
+    fn give_back(&mut self, now: Instant) {
+        if let Some(mut link) = self.link.take() {
+            link.idle_since = now;
             Pool::give_back(self.home, link);
         }
     }

@@ -42,7 +42,7 @@ pub(super) struct Pool {
 
 impl Pool {
     /// The connection that was used last, if there is any.
-    pub(super) fn take(home: Home, config: &Config) -> Option<Link> {
+    pub(super) fn take(home: Home, config: &Config, now: Instant) -> Option<Link> {
         POOLS.with_borrow_mut(|pools| {
             let pool = pools.entry(home).or_insert_with(|| {
                 sweep_from_time_to_time(config.pool_idle_timeout);
@@ -53,14 +53,12 @@ impl Pool {
                 }
             });
             let link = pool.idle.pop()?;
-            (clock::now().saturating_duration_since(link.idle_since) < pool.idle_timeout)
-                .then_some(link)
+            (now.saturating_duration_since(link.idle_since) < pool.idle_timeout).then_some(link)
         })
     }
 
     /// Keeps a connection for the next request. Past the bound it is closed.
-    pub(super) fn give_back(home: Home, mut link: Link) {
-        link.idle_since = clock::now();
+    pub(super) fn give_back(home: Home, link: Link) {
         POOLS.with_borrow_mut(|pools| match pools.get_mut(&home) {
             Some(pool) if pool.idle.len() < pool.idle_max => pool.idle.push(link),
             _ => drop(link),

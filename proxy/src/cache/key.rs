@@ -3,7 +3,7 @@
 //! Every part goes in with its length before it, so that no two questions run together. What weir
 //! or the connection consumes (signatures, trace context, forwarding headers) stays out.
 
-use http::{HeaderName, header};
+use http::{HeaderMap, HeaderName, header};
 use sha2::{Digest, Sha256};
 
 use super::{Authorization, Key, Question, Scope};
@@ -43,8 +43,11 @@ pub(super) fn of(question: &Question<'_>, scope: Scope, body: &[u8]) -> Key {
     part(&mut hasher, question.method.as_str().as_bytes());
     part(&mut hasher, question.path.as_bytes());
     part(&mut hasher, question.query.as_bytes());
+    let present = keyed_among(question.headers);
     for (position, name) in (0u8..).zip(&KEYED_HEADERS) {
-        if name == header::AUTHORIZATION && question.authorization == Authorization::Verified {
+        if present & (1 << position) == 0
+            || (name == header::AUTHORIZATION && question.authorization == Authorization::Verified)
+        {
             continue;
         }
         // One part a value: absent, empty and several are all different.
@@ -58,7 +61,48 @@ pub(super) fn of(question: &Question<'_>, scope: Scope, body: &[u8]) -> Key {
     Key(hasher.finalize().into())
 }
 
+/// Which of [`KEYED_HEADERS`] there are, a bit for each: a request has few, and most of them are none of
+/// these, so looking for each would cost more.
+fn keyed_among(headers: &HeaderMap) -> u16 {
+    let positions = headers.keys().filter_map(|name| position(name.as_str()));
+    positions.fold(0, |present, position| present | 1 << position)
+}
+
+/// The place of a name in [`KEYED_HEADERS`].
+fn position(name: &str) -> Option<u8> {
+    Some(match name {
+        "accept" => 0,
+        "accept-encoding" => 1,
+        "accept-language" => 2,
+        "content-type" => 3,
+        "cookie" => 4,
+        "origin" => 5,
+        "anthropic-beta" => 6,
+        "anthropic-version" => 7,
+        "api-key" => 8,
+        "openai-beta" => 9,
+        "openai-organization" => 10,
+        "openai-project" => 11,
+        "x-api-key" => 12,
+        "authorization" => 13,
+        _ => return None,
+    })
+}
+
 fn part(hasher: &mut Sha256, bytes: &[u8]) {
     hasher.update((bytes.len() as u64).to_le_bytes());
     hasher.update(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_keyed_header_is_found_at_its_place() {
+        for (place, name) in (0u8..).zip(&KEYED_HEADERS) {
+            assert_eq!(position(name.as_str()), Some(place), "{name}");
+        }
+        assert_eq!(position("x-weir-key"), None);
+    }
 }

@@ -23,7 +23,7 @@ impl Gateway {
         &self,
         session: &Session,
         exchange: &mut Exchange,
-        connection: Connection,
+        connection: &Connection,
     ) -> Result<Arc<Lane>, Stop> {
         let head = session.head();
         note_head(exchange, head);

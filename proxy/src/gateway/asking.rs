@@ -25,8 +25,9 @@ pub(super) async fn ask(
     lane: &Lane,
     session: &mut Session,
     exchange: &mut Exchange,
-    connection: Connection,
+    connection: &Connection,
     body: &Bytes,
+    asked_at: Instant,
 ) -> Result<Answer, Stop> {
     let mut note = UpstreamNote {
         backend: lane.backend.config().name.clone(),
@@ -35,7 +36,10 @@ pub(super) async fn ask(
         connect: None,
         first_byte: None,
     };
-    let answer = try_ask(lane, session, exchange, connection, body, &mut note).await;
+    let answer = try_ask(
+        lane, session, exchange, connection, body, asked_at, &mut note,
+    )
+    .await;
     exchange.upstream = Some(note);
     let answer = answer?;
     if answer.head.status.is_server_error() {
@@ -48,8 +52,9 @@ async fn try_ask(
     lane: &Lane,
     session: &mut Session,
     exchange: &Exchange,
-    connection: Connection,
+    connection: &Connection,
     body: &Bytes,
+    asked_at: Instant,
     note: &mut UpstreamNote,
 ) -> Result<Answer, Stop> {
     let picked = lane.backend.pick()?;
@@ -84,7 +89,7 @@ async fn try_ask(
     )?;
     tokio::select! {
         biased;
-        answer = lane.backend.ask(picked, request, note) => Ok(answer?),
+        answer = lane.backend.ask(picked, request, asked_at, note) => Ok(answer?),
         () = session.left() => Err(Stop::ClientLeft),
     }
 }
@@ -102,17 +107,18 @@ pub(super) fn target(exchange: &Exchange, query: Option<&str>) -> String {
 
 /// The chain of addresses as weir believes it.
 pub(super) fn forwarded_for(
-    connection: Connection,
+    connection: &Connection,
     headers: &HeaderMap,
     lane: &Lane,
 ) -> HeaderValue {
     address::forwarded_for(connection.peer, headers, &lane.trusted_proxies)
+        .unwrap_or_else(|| connection.peer_text.clone())
 }
 
 /// What weir says of the request to the backend.
 pub(super) fn said<'a>(
     exchange: &'a Exchange,
-    connection: Connection,
+    connection: &Connection,
     forwarded_for: &'a HeaderValue,
     host: Option<&'a HeaderValue>,
 ) -> Said<'a> {

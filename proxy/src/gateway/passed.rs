@@ -249,9 +249,10 @@ impl ProxyHttp for Passed {
         for name in &foreign {
             upstream.remove_header(name);
         }
-        let forwarded_for = asking::forwarded_for(passage.connection, &head.headers, &passage.lane);
+        let forwarded_for =
+            asking::forwarded_for(&passage.connection, &head.headers, &passage.lane);
         let host = head.headers.get(header::HOST);
-        let said = asking::said(exchange, passage.connection, &forwarded_for, host);
+        let said = asking::said(exchange, &passage.connection, &forwarded_for, host);
         let mut ours = http::HeaderMap::with_capacity(16);
         outgoing::write(&mut ours, &said, passage.lane.backend.config());
         for (name, value) in &ours {

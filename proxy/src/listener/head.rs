@@ -4,16 +4,14 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
-use tokio::time::Sleep;
 
-use crate::clock;
+use crate::clock::{self, Patience};
 use crate::config::Limits;
 
 /// What a client with prior knowledge of HTTP/2 sends first (RFC 9113, section 3.4).
@@ -45,32 +43,6 @@ pub(super) enum Flaw {
 pub(super) enum Expect {
     Http1OrPreface,
     Http1,
-}
-
-/// How long a connection is waited for. Its timer is made once and moved only when it goes off: a
-/// connection in use never comes to that, and a new timer for every head would cost more than reading it.
-#[derive(Default)]
-pub(super) struct Patience {
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patience {
-    /// Ends at the deadline.
-    fn poll_end(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        if timer.deadline() > deadline.into() {
-            timer.as_mut().reset(deadline.into());
-        }
-        while timer.as_mut().poll(context).is_ready() {
-            if timer.deadline() >= deadline.into() {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline.into());
-        }
-        Poll::Pending
-    }
 }
 
 /// Reads one head into `bytes`, which holds what was read behind the previous request. A connection

@@ -23,17 +23,20 @@ const CHAIN_MAX: usize = 32;
 /// become IPv4, so that one client is one client.
 #[must_use]
 pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let chain = Chain::believed(peer, headers, trusted);
-    chain.addresses[chain.length - 1]
+    match Chain::believed(peer, headers, trusted) {
+        Some(chain) => chain.addresses[chain.length - 1],
+        None => peer.to_canonical(),
+    }
 }
 
 /// The `X-Forwarded-For` towards the backend, which replaces the client's: the chain as far as it
-/// is believed, client first, and the peer at its end. From an untrusted peer it is just the peer.
+/// is believed, client first, and the peer at its end. `None` when it is just the peer, as from every
+/// peer that is not trusted.
 #[must_use]
-pub fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> HeaderValue {
+pub fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<HeaderValue> {
     use std::fmt::Write as _;
 
-    let chain = Chain::believed(peer, headers, trusted);
+    let chain = Chain::believed(peer, headers, trusted)?;
     let mut text = String::with_capacity(chain.length * 16);
     for address in chain.addresses[..chain.length].iter().rev() {
         if !text.is_empty() {
@@ -42,7 +45,7 @@ pub fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> He
         // Writing to a string cannot fail.
         let _ = write!(text, "{address}");
     }
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    HeaderValue::try_from(text).ok()
 }
 
 /// The peer and what is believed behind it, from the peer outwards; never empty.
@@ -52,16 +55,17 @@ struct Chain {
 }
 
 impl Chain {
-    fn believed(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Chain {
+    /// `None` when nobody is believed, or nothing was said.
+    fn believed(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<Chain> {
         let peer = peer.to_canonical();
+        let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+        if !is_trusted(&peer) || !headers.contains_key(&X_FORWARDED_FOR) {
+            return None;
+        }
         let mut chain = Chain {
             addresses: [peer; CHAIN_MAX],
             length: 1,
         };
-        let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-        if !is_trusted(&peer) {
-            return chain;
-        }
         let lines = headers.get_all(&X_FORWARDED_FOR).iter().rev();
         let entries = lines
             .flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','))
@@ -78,7 +82,7 @@ impl Chain {
                 break;
             }
         }
-        chain
+        Some(chain)
     }
 }
 
@@ -116,7 +120,10 @@ mod tests {
             headers.append(&X_FORWARDED_FOR, value);
         }
         let written = forwarded_for(ip(peer), &headers, &trusted);
-        let written = written.to_str().expect("ASCII").to_owned();
+        let written = match written {
+            Some(written) => written.to_str().expect("ASCII").to_owned(),
+            None => ip(peer).to_canonical().to_string(),
+        };
         (client(ip(peer), &headers, &trusted), written)
     }
 
