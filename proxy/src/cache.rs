@@ -184,10 +184,10 @@ impl Answers {
         if wish == Wish::NoStore {
             return Use::Bypass;
         }
-        let Ok(body) = canonical::canonical(question.body) else {
+        let key = |body: &[u8]| key::of(question, self.scope, body);
+        let Ok(key) = canonical::canonical(question.body, key) else {
             return Use::Bypass;
         };
-        let key = key::of(question, self.scope, &body);
         match wish {
             Wish::Refresh => Use::Refresh(key),
             Wish::None | Wish::NoStore => Use::Full(key),

@@ -17,7 +17,7 @@ pub type Headers = Vec<(String, String)>;
 /// Lower-case hex of SHA-256.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
+    base16ct::lower::encode_string(&Sha256::digest(bytes))
 }
 
 /// The wall clock, in whole seconds since 1970.
@@ -41,7 +41,7 @@ pub fn sign_hmac(secret: &str, id: &str, at: u64, body: &[u8]) -> Headers {
         Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of every length");
     mac.update(format!("{at}.{id}.").as_bytes());
     mac.update(body);
-    let signature = hex::encode(mac.finalize().into_bytes());
+    let signature = base16ct::lower::encode_string(&mac.finalize().into_bytes());
     vec![
         header("X-Weir-Timestamp", &at.to_string()),
         header("X-Weir-Id", id),

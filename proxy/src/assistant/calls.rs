@@ -211,7 +211,7 @@ fn post_only() -> Response<Body> {
 
 /// The first 16 hex digits of SHA-256: what answers quote of a question.
 pub(super) fn hash(text: &[u8]) -> String {
-    hex::encode(&Sha256::digest(text)[..8])
+    base16ct::lower::encode_string(&Sha256::digest(text)[..8])
 }
 
 /// About as many tokens as a model would make of a text.

@@ -9,9 +9,10 @@
 //! members were out of order are noted, and put in order in a second pass over those. Both passes
 //! are linear in the source, however objects lie in each other; what is sorted is bounded.
 
-mod plain;
+use std::cell::Cell;
 
-use plain::plain_length;
+mod plain;
+mod scalar;
 
 /// Arrays and objects inside each other; deeper is no question anybody asks.
 const DEPTH_MAX: u32 = 64;
@@ -33,29 +34,62 @@ pub(super) enum Unfit {
     TooLarge,
 }
 
-/// The canonical text of a JSON object, never longer than `source`.
-pub(super) fn canonical(source: &[u8]) -> Result<Vec<u8>, Unfit> {
+/// A worker keeps the room for texts up to this size.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    static ROOM: Cell<Room> = Cell::default();
+}
+
+/// What one question needs and leaves to the next.
+#[derive(Default)]
+struct Room {
+    text: Vec<u8>,
+    sorted: Vec<u8>,
+    open_members: Vec<Member>,
+    sorted_members: Vec<Member>,
+    objects: Vec<Unsorted>,
+}
+
+/// Hands the canonical text of a JSON object, never longer than `source`, to `read`.
+pub(super) fn canonical<T>(source: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<T, Unfit> {
     if u32::try_from(source.len()).is_err() {
         return Err(Unfit::TooLarge);
     }
     std::str::from_utf8(source).map_err(|_| Unfit::NotJson)?;
+    let mut room = ROOM.take();
+    room.clear();
+    room.text.reserve(source.len());
     let mut reader = Reader {
         source,
         at: 0,
-        text: Vec::with_capacity(source.len()),
-        open_members: Vec::with_capacity(16),
-        sorted_members: Vec::new(),
-        objects: Vec::new(),
+        text: room.text,
+        open_members: room.open_members,
+        sorted_members: room.sorted_members,
+        objects: room.objects,
     };
-    let first = reader.next_significant();
-    reader.value(0)?;
-    if reader.next_significant().is_some() {
-        return Err(Unfit::NotJson);
+    let whole = reader.whole_object();
+    let outcome = whole.map(|()| read(reader.in_order(&mut room.sorted)));
+    if reader.text.capacity() <= KEPT_BYTES_MAX {
+        ROOM.set(Room {
+            text: reader.text,
+            sorted: room.sorted,
+            open_members: reader.open_members,
+            sorted_members: reader.sorted_members,
+            objects: reader.objects,
+        });
     }
-    if first != Some(b'{') {
-        return Err(Unfit::NotAnObject);
+    outcome
+}
+
+impl Room {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.sorted.clear();
+        self.open_members.clear();
+        self.sorted_members.clear();
+        self.objects.clear();
     }
-    Ok(reader.into_sorted())
 }
 
 struct Reader<'a> {
@@ -88,6 +122,18 @@ struct Unsorted {
 }
 
 impl Reader<'_> {
+    fn whole_object(&mut self) -> Result<(), Unfit> {
+        let first = self.next_significant();
+        self.value(0)?;
+        if self.next_significant().is_some() {
+            return Err(Unfit::NotJson);
+        }
+        match first {
+            Some(b'{') => Ok(()),
+            _ => Err(Unfit::NotAnObject),
+        }
+    }
+
     /// Skips whitespace; the byte after it, which is not consumed.
     #[inline]
     fn next_significant(&mut self) -> Option<u8> {
@@ -235,124 +281,15 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn string(&mut self) -> Result<(), Unfit> {
-        self.pass(b'"');
-        loop {
-            let plain = plain_length(&self.source[self.at..]);
-            let run = &self.source[self.at..self.at + plain];
-            self.text.extend_from_slice(run);
-            self.at += plain;
-            match self.source.get(self.at) {
-                Some(b'"') => {
-                    self.pass(b'"');
-                    return Ok(());
-                }
-                Some(b'\\') => self.escape()?,
-                // The end, or a control character that may only stand there escaped.
-                _ => return Err(Unfit::NotJson),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), Unfit> {
-        let escaped = *self.source.get(self.at + 1).ok_or(Unfit::NotJson)?;
-        self.at += 2;
-        let character = match escaped {
-            b'"' | b'\\' | b'/' => char::from(escaped),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => self.unicode_escape()?,
-            _ => return Err(Unfit::NotJson),
-        };
-        if matches!(character, '"' | '\\') {
-            self.text.push(b'\\');
-        }
-        let mut utf8 = [0; 4];
-        let bytes = character.encode_utf8(&mut utf8).as_bytes();
-        self.text.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    /// What follows `\u`: one code unit, or two that are a surrogate pair.
-    fn unicode_escape(&mut self) -> Result<char, Unfit> {
-        let unit = self.code_unit()?;
-        let code_point = if (0xd800..0xdc00).contains(&unit) {
-            if !self.source[self.at..].starts_with(b"\\u") {
-                return Err(Unfit::NotJson);
-            }
-            self.at += 2;
-            let low = self.code_unit()?;
-            if !(0xdc00..0xe000).contains(&low) {
-                return Err(Unfit::NotJson);
-            }
-            0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00)
-        } else {
-            unit
-        };
-        // A low surrogate by itself is no character.
-        char::from_u32(code_point).ok_or(Unfit::NotJson)
-    }
-
-    fn code_unit(&mut self) -> Result<u32, Unfit> {
-        let digits = self
-            .source
-            .get(self.at..self.at + 4)
-            .ok_or(Unfit::NotJson)?;
-        self.at += 4;
-        digits.iter().try_fold(0, |unit, digit| {
-            let digit = char::from(*digit).to_digit(16).ok_or(Unfit::NotJson)?;
-            Ok(unit << 4 | digit)
-        })
-    }
-
-    fn number(&mut self) -> Result<(), Unfit> {
-        let start = self.at;
-        if self.source[self.at] == b'-' {
-            self.at += 1;
-        }
-        match self.source.get(self.at) {
-            Some(b'0') => self.at += 1,
-            _ => self.digits()?,
-        }
-        if self.source.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.source.get(self.at) {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.source.get(self.at) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        self.text.extend_from_slice(&self.source[start..self.at]);
-        Ok(())
-    }
-
-    /// At least one.
-    fn digits(&mut self) -> Result<(), Unfit> {
-        let digits = self.source[self.at..]
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        self.at += digits;
-        if digits == 0 {
-            return Err(Unfit::NotJson);
-        }
-        Ok(())
-    }
-
-    fn into_sorted(mut self) -> Vec<u8> {
+    /// The text with every object in order, written to `sorted` unless it is so already.
+    fn in_order<'s>(&'s mut self, sorted: &'s mut Vec<u8>) -> &'s [u8] {
         if self.objects.is_empty() {
-            return self.text;
+            return &self.text;
         }
         // They were noted when they ended, the inner before the outer.
         self.objects.sort_unstable_by_key(|object| object.start);
-        let mut sorted = Vec::with_capacity(self.text.len());
-        self.put_sorted(0, self.text_end(), &mut sorted);
+        sorted.reserve(self.text.len());
+        self.put_sorted(0, self.text_end(), sorted);
         sorted
     }
 

@@ -67,10 +67,12 @@ pub(super) async fn read(
             if bytes.len() >= PREFACE.len() {
                 return Head::Http2;
             }
-        } else if let Some(end) = end_of_head(bytes, scanned) {
-            return judge(&bytes[..end], limits);
-        } else if let Some(flaw) = flaw(bytes) {
-            return Head::Flawed(Flaw::Malformed(flaw));
+        } else {
+            match scan(bytes, scanned) {
+                Scan::End(end) => return judge(&bytes[..end], limits),
+                Scan::Flaw(flaw) => return Head::Flawed(Flaw::Malformed(flaw)),
+                Scan::More => {}
+            }
         }
         if bytes.len() > limits.header_bytes {
             return Head::Flawed(Flaw::TooLarge);
@@ -132,25 +134,35 @@ fn begins_alike(bytes: &[u8]) -> bool {
     length > 0 && bytes[..length] == PREFACE[..length]
 }
 
-/// The end of the head's empty line, looked for from shortly before what is new.
-fn end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
-    let from = scanned.saturating_sub(3);
-    memchr::memmem::find(&bytes[from..], b"\r\n\r\n").map(|at| from + at + 4)
-}
-
 const BARE_LINE_END: &str = "lines of the head end with CR LF";
 const FOLDED: &str = "a header line must not be folded over several lines";
 
-/// What is wrong with the lines of a head, as far as it has come. A line that ends with LF alone
-/// is refused, and so is a folded one (RFC 9112, section 5.2): whoever stands before or behind may
-/// see other lines than weir.
-fn flaw(head: &[u8]) -> Option<&'static str> {
-    memchr::memchr_iter(b'\n', head).find_map(|at| {
-        if at == 0 || head[at - 1] != b'\r' {
-            return Some(BARE_LINE_END);
+/// What the lines of a head are like, as far as they have come.
+enum Scan {
+    /// The head is whole, and ends before this place.
+    End(usize),
+    Flaw(&'static str),
+    More,
+}
+
+/// Looks over the lines, from shortly before what is new. A line that ends with LF alone is refused,
+/// and so is a folded one (RFC 9112, section 5.2): whoever stands before or behind may see other lines
+/// than weir.
+fn scan(bytes: &[u8], scanned: usize) -> Scan {
+    let from = scanned.saturating_sub(1);
+    for at in memchr::memchr_iter(b'\n', &bytes[from..]) {
+        let at = from + at;
+        if at == 0 || bytes[at - 1] != b'\r' {
+            return Scan::Flaw(BARE_LINE_END);
         }
-        matches!(head.get(at + 1), Some(b' ' | b'\t')).then_some(FOLDED)
-    })
+        if bytes[..at - 1].ends_with(b"\r\n") {
+            return Scan::End(at + 1);
+        }
+        if matches!(bytes.get(at + 1), Some(b' ' | b'\t')) {
+            return Scan::Flaw(FOLDED);
+        }
+    }
+    Scan::More
 }
 
 /// A copy of the request line, of as much of it as an event has room for.
@@ -172,7 +184,7 @@ fn judge(head: &[u8], limits: &Limits) -> Head {
     if head.len() > limits.header_bytes {
         return Head::Flawed(Flaw::TooLarge);
     }
-    match flaw(head).or_else(|| flaw_of_request_line(head)) {
+    match flaw_of_request_line(head) {
         Some(flaw) => Head::Flawed(Flaw::Malformed(flaw)),
         None => Head::Complete(head.len()),
     }

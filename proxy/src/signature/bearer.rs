@@ -124,7 +124,7 @@ fn token(value: &[u8]) -> Option<&[u8]> {
 
 fn stored_digest(text: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
-    hex::decode_to_slice(text, &mut digest).ok()?;
+    base16ct::mixed::decode(text, &mut digest).ok()?;
     Some(digest)
 }
 

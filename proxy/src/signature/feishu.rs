@@ -288,7 +288,10 @@ pub(super) fn sign(
     vec![
         ("X-Lark-Request-Timestamp".to_owned(), timestamp),
         ("X-Lark-Request-Nonce".to_owned(), id.to_owned()),
-        ("X-Lark-Signature".to_owned(), hex::encode(digest)),
+        (
+            "X-Lark-Signature".to_owned(),
+            base16ct::lower::encode_string(&digest),
+        ),
     ]
 }
 

@@ -91,7 +91,7 @@ impl Decoded {
             Encoding::Raw => return None,
             Encoding::Hex => {
                 let length = text.len() / 2;
-                hex::decode_to_slice(text, bytes.get_mut(..length)?).ok()?;
+                base16ct::mixed::decode(text, bytes.get_mut(..length)?).ok()?;
                 length
             }
             Encoding::Base64 => STANDARD

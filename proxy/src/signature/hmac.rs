@@ -111,8 +111,15 @@ impl Hmac {
         })
     }
 
+    /// What is absent is told of all at once.
     fn present<'a>(&self, request: &Request<'a>) -> Result<Presented<'a>, Rejection> {
-        headers::all_there(request.headers, &self.needed)?;
+        self.read(request).map_err(|rejection| {
+            let all_there = headers::all_there(request.headers, &self.needed);
+            all_there.err().unwrap_or(rejection)
+        })
+    }
+
+    fn read<'a>(&self, request: &Request<'a>) -> Result<Presented<'a>, Rejection> {
         let mut values = Values {
             timestamp: b"",
             id: b"",
@@ -281,7 +288,11 @@ pub(super) fn sign(
         return Err(format!("the id {id:?} must not contain \".\""));
     }
     let tag = keyed.tag(&template, &values);
-    let signature = format!("{}{}", config.prefix, hex::encode(tag.as_bytes()));
+    let signature = format!(
+        "{}{}",
+        config.prefix,
+        base16ct::lower::encode_string(tag.as_bytes())
+    );
     Ok(vec![
         (config.timestamp_header, timestamp),
         (config.id_header, id.to_owned()),
@@ -348,7 +359,7 @@ fn identities(secrets: &[Vec<(usize, Vec<u8>)>]) -> Vec<usize> {
 fn key_bytes(secret: &str, encoding: Encoding) -> Option<Vec<u8>> {
     match encoding {
         Encoding::Raw => Some(secret.as_bytes().to_vec()),
-        Encoding::Hex => hex::decode(secret).ok(),
+        Encoding::Hex => base16ct::mixed::decode_vec(secret).ok(),
         Encoding::Base64 => STANDARD.decode(secret).ok(),
     }
 }

@@ -86,7 +86,7 @@ impl BodyRecord {
     pub(super) fn finish(self, seen: &mut Seen) {
         seen.body = self.kept.into();
         seen.body_bytes = self.bytes;
-        seen.body_sha256 = hex::encode(self.hash.finalize());
+        seen.body_sha256 = base16ct::lower::encode_string(&self.hash.finalize());
         seen.whole = true;
     }
 }

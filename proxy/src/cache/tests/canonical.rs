@@ -2,7 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::cache::canonical::{Unfit, canonical};
+use crate::cache::canonical::{self, Unfit};
+
+fn canonical(source: &[u8]) -> Result<Vec<u8>, Unfit> {
+    canonical::canonical(source, <[u8]>::to_vec)
+}
 
 /// xorshift64: the same documents in every run.
 struct Dice(u64);

@@ -327,7 +327,7 @@ fn refuse_undecodable(raw: &Signature, encoding: KeyEncoding, findings: &mut Fin
         let text = &secret.value.0;
         let decoded_bytes = match encoding {
             KeyEncoding::Raw => continue,
-            KeyEncoding::Hex => hex::decode(text).ok(),
+            KeyEncoding::Hex => base16ct::mixed::decode_vec(text).ok(),
             KeyEncoding::Base64 => STANDARD.decode(text).ok(),
         };
         if decoded_bytes.is_none_or(|bytes| bytes.is_empty()) {

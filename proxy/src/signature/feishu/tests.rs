@@ -47,7 +47,7 @@ fn headers(timestamp: &str, nonce: &str, key: &str, body: &[u8]) -> HeaderMap {
     };
     put(&TIMESTAMP, timestamp);
     put(&NONCE, nonce);
-    put(&SIGNATURE, &hex::encode(digest));
+    put(&SIGNATURE, &base16ct::lower::encode_string(&digest));
     headers
 }
 
