@@ -116,8 +116,8 @@ impl Stored {
     /// The backend's headers that still make sense a second time, each a line of `name: value` and
     /// CR LF, without the length of the body.
     #[must_use]
-    pub fn head_lines(&self) -> Bytes {
-        self.text.slice(..self.head_bytes)
+    pub fn head_lines(&self) -> &[u8] {
+        &self.text[..self.head_bytes]
     }
 
     /// The length of the body, unless it came as a stream, and is replayed as one.

@@ -62,8 +62,7 @@ pub(crate) async fn deliver(
     reading: &mut Reading<'_>,
 ) -> Delivered {
     let mut body = answer.body;
-    let mut head = head::of_backend(answer.head.status, &answer.head.headers);
-    head::finish(&mut head, exchange);
+    let head = head::of_backend(answer.head.status, &answer.head.headers, exchange);
     exchange.status = answer.head.status.as_u16();
     if session.write_head(head).await.is_err() {
         return Delivered::ClientLeft;

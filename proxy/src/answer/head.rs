@@ -11,16 +11,24 @@ use crate::record::server_timing;
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// The backend's head as it goes on to the client.
-pub(super) fn of_backend(status: StatusCode, fields: &HeaderMap) -> AnswerHead {
+/// The backend's head as it goes on to the client, with what weir says beside it.
+pub(super) fn of_backend(
+    status: StatusCode,
+    fields: &HeaderMap,
+    exchange: &mut Exchange,
+) -> AnswerHead {
     let mut head = AnswerHead::new(status);
     let nominated = nominated(fields);
+    let said = &exchange.answer_headers;
     for (name, value) in fields {
-        let ours = *name == X_REQUEST_ID || *name == SERVER_TIMING;
+        let ours = *name == X_REQUEST_ID
+            || *name == SERVER_TIMING
+            || said.iter().any(|(said, _)| said == name);
         if !is_hop_by_hop(name) && !ours && !nominated.contains(name) {
-            head.append(name.clone(), value.clone());
+            head.field(name, value);
         }
     }
+    finish(&mut head, exchange);
     head
 }
 
@@ -39,6 +47,6 @@ pub(crate) fn said(exchange: &mut Exchange) -> impl Iterator<Item = (HeaderName,
 /// Writes what weir says into a head.
 pub(super) fn finish(head: &mut AnswerHead, exchange: &mut Exchange) {
     for (name, value) in said(exchange) {
-        head.set(name, value);
+        head.field(&name, &value);
     }
 }

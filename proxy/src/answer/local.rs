@@ -23,21 +23,21 @@ pub(crate) fn refusal(exchange: &mut Exchange, refusal: &Refusal) -> (AnswerHead
     exchange.error_code = Some(refusal.code);
     let body = Bytes::from(refusal.body(exchange.id.as_str()));
     let mut answer = AnswerHead::new(status);
-    answer.set(header::CONTENT_TYPE, PROBLEM);
-    answer.set(header::CACHE_CONTROL, NO_STORE);
+    answer.field(&header::CONTENT_TYPE, &PROBLEM);
+    answer.field(&header::CACHE_CONTROL, &NO_STORE);
     if let Some(seconds) = refusal.retry_after_s {
-        answer.set(header::RETRY_AFTER, HeaderValue::from(seconds));
+        answer.number(&header::RETRY_AFTER, seconds);
     }
     if let Some(allow) = refusal
         .allow
         .as_deref()
         .and_then(|allow| allow.parse().ok())
     {
-        answer.set(header::ALLOW, allow);
+        answer.field(&header::ALLOW, &allow);
     }
     if status == StatusCode::UNAUTHORIZED {
         // RFC 9110, section 15.5.2: a 401 names a challenge.
-        answer.set(header::WWW_AUTHENTICATE, BEARER);
+        answer.field(&header::WWW_AUTHENTICATE, &BEARER);
     }
     complete(exchange, &mut answer, &body);
     (answer, body)
@@ -62,7 +62,7 @@ pub(crate) async fn platform(
     let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::OK);
     let mut answer = AnswerHead::new(status);
     let kind = HeaderValue::from_static(told.content_type);
-    answer.set(header::CONTENT_TYPE, kind);
+    answer.field(&header::CONTENT_TYPE, &kind);
     whole(session, exchange, answer, Bytes::from(told.body)).await
 }
 
@@ -75,9 +75,9 @@ pub(crate) async fn replay(
 ) -> Delivered {
     let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::OK);
     let mut answer = AnswerHead::with_lines(status, stored.head_lines());
-    answer.set(header::AGE, HeaderValue::from(age_s));
+    answer.number(&header::AGE, age_s);
     if let Some(bytes) = stored.length() {
-        answer.set(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+        answer.number(&header::CONTENT_LENGTH, bytes as u64);
     }
     begin(exchange, &mut answer);
     if session.write_head(answer).await.is_err() {
@@ -115,7 +115,7 @@ async fn write(session: &mut Session, answer: AnswerHead, body: Bytes) -> Delive
 
 /// Completes a head whose whole body is known.
 fn complete(exchange: &mut Exchange, answer: &mut AnswerHead, body: &Bytes) {
-    answer.set(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    answer.number(&header::CONTENT_LENGTH, body.len() as u64);
     exchange.response_body_bytes = body.len() as u64;
     begin(exchange, answer);
 }

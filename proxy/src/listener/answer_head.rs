@@ -1,20 +1,30 @@
 //! The head of an answer on its way to the client, whatever version of HTTP the client speaks.
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
-/// How many fields a head has room for at first.
+/// How many bytes of fields a head has room for at first.
+const TEXT_BYTES: usize = 768;
+/// How many fields pingora's head has room for at first.
 const FIELDS: usize = 16;
 
-/// Status and fields. There are few of them, so a list is cheaper than a map.
+/// Status and fields, the fields written as HTTP/1 has them: most answers leave so, and a list of names
+/// and values would be made only to be written.
 #[derive(Debug)]
 pub(crate) struct AnswerHead {
     pub(crate) status: StatusCode,
-    pub(super) fields: Vec<(HeaderName, HeaderValue)>,
-    /// Fields that are written already: lines of `name: value` and CR LF.
-    pub(super) lines: Bytes,
+    /// Lines of `name: value` and CR LF.
+    text: Vec<u8>,
+    content_length: Option<u64>,
+    date: Date,
+}
+
+/// Whether a head tells when it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Date {
+    Told,
+    Missing,
 }
 
 impl AnswerHead {
@@ -22,52 +32,77 @@ impl AnswerHead {
     pub(crate) fn new(status: StatusCode) -> Self {
         AnswerHead {
             status,
-            fields: Vec::with_capacity(FIELDS),
-            lines: Bytes::new(),
+            text: Vec::with_capacity(TEXT_BYTES),
+            content_length: None,
+            date: Date::Missing,
         }
     }
 
-    /// A head whose first fields are written already, in lines of `name: value` and CR LF. None of
-    /// them may be one that is set later.
-    pub(crate) fn with_lines(status: StatusCode, lines: Bytes) -> Self {
-        AnswerHead {
-            lines,
-            ..AnswerHead::new(status)
+    /// A head whose first fields are written already, in lines of `name: value` and CR LF; neither
+    /// `Content-Length` nor `Date` is among them.
+    pub(crate) fn with_lines(status: StatusCode, lines: &[u8]) -> Self {
+        let mut head = AnswerHead::new(status);
+        head.text.extend_from_slice(lines);
+        head
+    }
+
+    /// Adds a field. Whoever builds a head sees to it that no name comes twice by mistake.
+    pub(crate) fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
+        if *name == header::CONTENT_LENGTH {
+            self.content_length = value.to_str().ok().and_then(|text| text.parse().ok());
+        } else if *name == header::DATE {
+            self.date = Date::Told;
         }
+        self.line(name, value.as_bytes());
     }
 
-    /// Sets a field: whatever stood under its name is gone.
-    pub(crate) fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        self.fields.retain(|(known, _)| *known != name);
-        self.fields.push((name, value));
+    /// Adds a field that is a number.
+    pub(crate) fn number(&mut self, name: &HeaderName, value: u64) {
+        if *name == header::CONTENT_LENGTH {
+            self.content_length = Some(value);
+        }
+        self.line(name, itoa::Buffer::new().format(value).as_bytes());
     }
 
-    /// Adds a field behind those of the same name.
-    pub(crate) fn append(&mut self, name: HeaderName, value: HeaderValue) {
-        self.fields.push((name, value));
+    fn line(&mut self, name: &HeaderName, value: &[u8]) {
+        let text = &mut self.text;
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value);
+        text.extend_from_slice(b"\r\n");
+    }
+
+    /// The fields, as lines of `name: value` and CR LF.
+    pub(super) fn lines(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The length of the body, if the head tells it.
+    pub(super) fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    pub(super) fn date(&self) -> Date {
+        self.date
     }
 
     /// The same head as pingora writes it.
     pub(crate) fn into_pingora(self) -> Box<ResponseHeader> {
-        let fields = Some(FIELDS.max(self.fields.len()));
-        let mut head = match ResponseHeader::build_no_case(self.status, fields) {
+        let mut head = match ResponseHeader::build_no_case(self.status, Some(FIELDS)) {
             Ok(head) => Box::new(head),
             // A `StatusCode` is always a valid one; pingora's signature does not know.
             Err(_) => Box::new(ServerSession::generate_error(500)),
         };
-        let lines = self.lines.split(|byte| *byte == b'\n');
+        let lines = self.text.split(|byte| *byte == b'\n');
         for line in lines.filter_map(|line| line.strip_suffix(b"\r")) {
             let colon = memchr::memchr(b':', line).unwrap_or(line.len());
             let (name, value) = line.split_at(colon);
             let name = HeaderName::from_bytes(name);
             let value = HeaderValue::from_bytes(value.strip_prefix(b": ").unwrap_or(value));
+            // They were valid names and values when they were written.
             if let (Ok(name), Ok(value)) = (name, value) {
                 let _ = head.append_header(name, value);
             }
-        }
-        for (name, value) in self.fields {
-            // Names and values are valid by their types, so nothing can be refused.
-            let _ = head.append_header(name, value);
         }
         head
     }
@@ -79,21 +114,23 @@ mod tests {
 
     #[test]
     fn written_lines_become_fields_of_pingora() {
-        let lines = Bytes::from_static(b"etag: a: b\r\netag: \xe4\r\nx-empty: \r\n");
+        let lines = b"etag: a: b\r\netag: \xe4\r\nx-empty: \r\n";
         let mut head = AnswerHead::with_lines(StatusCode::CREATED, lines);
-        head.set(http::header::AGE, HeaderValue::from(1));
-        head.set(http::header::AGE, HeaderValue::from(2));
+        assert_eq!((head.content_length(), head.date()), (None, Date::Missing));
+        head.number(&header::CONTENT_LENGTH, 17);
+        head.field(&header::DATE, &HeaderValue::from_static("today"));
+        assert_eq!((head.content_length(), head.date()), (Some(17), Date::Told));
         let head = head.into_pingora();
-        let fields: Vec<_> = head
-            .headers
-            .iter()
+        let fields = head.headers.iter();
+        let fields: Vec<_> = fields
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
-        let expected: [(&str, &[u8]); 4] = [
+        let expected: [(&str, &[u8]); 5] = [
             ("etag", b"a: b"),
             ("etag", b"\xe4"),
             ("x-empty", b""),
-            ("age", b"2"),
+            ("content-length", b"17"),
+            ("date", b"today"),
         ];
         assert_eq!(fields, expected);
         assert_eq!(head.status, 201);

@@ -2,12 +2,11 @@
 
 use std::cell::RefCell;
 
-use http::header::{self, HeaderMap};
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::KeepAlive;
 use crate::clock;
-use crate::listener::answer_head::AnswerHead;
+use crate::listener::answer_head::{AnswerHead, Date};
 
 /// How the client knows the end of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +38,8 @@ pub(super) fn write_head(
     let reason = head.status.canonical_reason().unwrap_or_default();
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(&head.lines);
-    let mut dated = false;
-    for (name, value) in &head.fields {
-        dated |= *name == header::DATE;
-        field(out, name.as_str(), value.as_bytes());
-    }
-    if !dated {
+    out.extend_from_slice(head.lines());
+    if head.date() == Date::Missing {
         with_date(|date| field(out, "date", date));
     }
     if framing == Framing::Chunked {
@@ -94,12 +88,7 @@ fn framing(head: &AnswerHead, method: &Method, version: Version) -> Framing {
     if bodiless || *method == Method::HEAD {
         return Framing::Bodiless;
     }
-    let length = head.fields.iter();
-    let mut length = length.filter(|(name, _)| *name == header::CONTENT_LENGTH);
-    let length = length
-        .next()
-        .and_then(|(_, value)| value.to_str().ok()?.parse().ok());
-    match (length, version) {
+    match (head.content_length(), version) {
         (Some(bytes), _) => Framing::Length(bytes),
         (None, Version::HTTP_10) => Framing::UntilClose,
         (None, _) => Framing::Chunked,
@@ -132,7 +121,7 @@ fn date(unix_s: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderValue, header};
 
     use super::*;
 
@@ -144,9 +133,9 @@ mod tests {
     ) -> (String, Framing, KeepAlive) {
         let status = StatusCode::from_u16(status).expect("a status");
         let mut head = AnswerHead::new(status);
-        head.set(header::DATE, HeaderValue::from_static("today"));
+        head.field(&header::DATE, &HeaderValue::from_static("today"));
         if let Some(length) = length {
-            head.set(header::CONTENT_LENGTH, HeaderValue::from(length));
+            head.number(&header::CONTENT_LENGTH, length);
         }
         let (mut out, mut keep_alive) = (Vec::new(), KeepAlive::Open);
         let framing = write_head(&mut out, &head, &method, version, &mut keep_alive);
