@@ -11,6 +11,7 @@ use weir_tests::sign::sha256_hex;
 use weir_tests::wait;
 
 mod bounds;
+mod http1;
 mod smuggling;
 mod streams;
 

@@ -1,0 +1,144 @@
+//! HTTP/1 as weir reads and writes it: bodies in any number of packets, what is kept open and what is
+//! not, and heads that leave before their bodies.
+
+use std::time::Duration;
+
+use weir_tests::backend::{Answer, Backend};
+use weir_tests::raw::Raw;
+use weir_tests::setup::Setup;
+use weir_tests::sign::sha256_hex;
+use weir_tests::wait;
+
+const CHUNKED: &str = "POST /a HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// Writes pieces so that each arrives by itself.
+async fn write_apart(raw: &mut Raw, pieces: &[&str]) {
+    for piece in pieces {
+        raw.write(piece).await;
+        assert!(wait::still_waiting_after(Duration::from_millis(20), raw.try_answer()).await);
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_read_however_it_is_sent() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::reading(&backend).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    for _ in 0..2 {
+        let pieces = [
+            "2\r",
+            "\nhe\r\n3;a=b\r\nl",
+            "lo",
+            "\r",
+            "\n0\r\nX-Trailer: 1\r\n",
+        ];
+        raw.write(CHUNKED).await;
+        write_apart(&mut raw, &pieces).await;
+        raw.write("\r\n").await;
+        let answer = raw.answer().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(answer.text().contains(&sha256_hex(b"hello")));
+    }
+    assert_eq!(backend.requests().len(), 2);
+    assert_eq!(backend.requests()[0].header("x-trailer"), None);
+}
+
+#[tokio::test]
+async fn a_wrong_chunk_in_a_later_packet_is_refused() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::reading(&backend).start().await;
+    for size in ["", " ", ";x", "zz", "-1", "0x5", "5\n", "fffffffffffffffff"] {
+        let mut raw = Raw::connect(proxy.address()).await;
+        raw.write(CHUNKED).await;
+        write_apart(&mut raw, &["2\r\nhi\r\n"]).await;
+        raw.write(format!("{size}\r\nhello\r\n0\r\n\r\n")).await;
+        let answer = raw.answer().await;
+        assert_eq!(answer.status, 400, "{size:?}: {}", answer.text());
+        assert!(raw.closes_within(wait::PATIENCE).await);
+    }
+    backend.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_head_leaves_before_the_first_of_its_body() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write("GET /slow HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+        .await;
+    let mut call = backend.call().await;
+    call.begin_events().await;
+    let head = raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
+    assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"), "{head:?}");
+    call.event("one").await;
+    let event = raw.read_until(b"one\n\n\r\n", wait::PATIENCE).await;
+    assert!(event.ends_with(b"data: one\n\n\r\n"), "{event:?}");
+    call.finish().await;
+    let end = raw.read_until(b"0\r\n\r\n", wait::PATIENCE).await;
+    assert_eq!(end, b"0\r\n\r\n");
+    // The connection is whole.
+    raw.write("GET /next HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+        .await;
+    backend.call().await.answer(Answer::status(204)).await;
+    assert_eq!(raw.answer_without_body().await.status, 204);
+}
+
+#[tokio::test]
+async fn http_1_0_may_keep_its_connection() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    let keep = "GET /old HTTP/1.0\r\nHost: weir.test\r\nConnection: Keep-Alive\r\n\r\n";
+    for _ in 0..2 {
+        raw.write(keep).await;
+        let answer = raw.answer().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.header("connection"), Some("keep-alive"));
+    }
+    raw.write(
+        keep.replace("HTTP/1.0", "HTTP/1.1")
+            .replace("Keep-Alive", "x, close"),
+    )
+    .await;
+    let answer = raw.answer().await;
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(raw.closes_within(wait::PATIENCE).await);
+    // Without a length the end of the connection is the end of the answer.
+    let stream = Backend::answering(|_| Answer::events(&["one"]).chunked()).await;
+    let proxy = Setup::open(&stream).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write(keep).await;
+    let all = raw.read_to_end(wait::PATIENCE).await;
+    let all = String::from_utf8_lossy(&all);
+    assert!(all.contains("connection: close\r\n"), "{all}");
+    assert!(!all.contains("transfer-encoding"), "{all}");
+    assert!(all.ends_with("\r\n\r\ndata: one\n\n"), "{all}");
+}
+
+#[tokio::test]
+async fn an_answer_has_one_date_and_a_head_no_body() {
+    let dated = Backend::answering(|_| {
+        Answer::bytes("text/plain", "12345").header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
+    });
+    let dated = dated.await;
+    let proxy = Setup::open(&dated).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+        .await;
+    let answer = raw.answer().await;
+    assert_eq!(answer.header("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+    raw.write("HEAD /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+        .await;
+    let answer = raw.answer_without_body().await;
+    assert_eq!(answer.header("content-length"), Some("5"));
+    // Its own answers tell the time as well; the next one comes right behind the last head.
+    raw.write("GET /%00 HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+        .await;
+    let answer = raw.answer().await;
+    assert_eq!(answer.status, 400);
+    assert!(
+        answer
+            .header("date")
+            .is_some_and(|date| date.ends_with(" GMT"))
+    );
+}
