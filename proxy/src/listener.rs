@@ -2,7 +2,7 @@
 //!
 //! pingora accepts connections, does TLS and speaks HTTP/2; weir speaks HTTP/1 itself. This room bounds
 //! how many connections there are, how large and how slow a head may be, and hands each request to the
-//! gateway as a [`session::Session`]. It never looks at what a request asks for.
+//! gateway as a `session::Session`. It never looks at what a request asks for.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
