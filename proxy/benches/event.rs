@@ -121,9 +121,10 @@ fn record(criterion: &mut Criterion) {
             rotate_at_bytes: 64 << 20,
             keep: Duration::ZERO,
         }),
+        ship: None,
         environment: "production".to_owned(),
     };
-    let record = Record::start(&config, Arc::new(metrics())).expect("an event file");
+    let record = Record::start(&config, Arc::new(metrics()), None).expect("an event file");
     criterion.bench_function("event/record", |bencher| {
         bencher.iter(|| record.record(black_box(&exchange)));
     });

@@ -30,6 +30,7 @@ use crate::listener::connections::Connections;
 use crate::listener::tls::Certificates;
 use crate::record::metrics::{Gauges, Metrics};
 use crate::record::{FlushOutcome, Record};
+use crate::ship::Ship;
 
 mod sockets;
 
@@ -51,6 +52,7 @@ pub struct App {
     connections: Arc<Connections>,
     readiness: Arc<ReadinessFlag>,
     record: Arc<Record>,
+    ship: Option<Arc<Ship>>,
     admin_server: Admin,
     drain: Duration,
 }
@@ -83,8 +85,9 @@ impl App {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sockets = Sockets::bind(&config.listen)?;
         let metrics = Arc::new(metrics(config)?);
-        let record =
-            Record::start(&config.events, metrics.clone()).context("cannot record events")?;
+        let ship = ship(config, &metrics)?;
+        let record = Record::start(&config.events, metrics.clone(), ship.as_deref())
+            .context("cannot record events")?;
         let lanes = build_lanes(config);
         let connections = Connections::new(config.limits.connections);
         let gateway = Arc::new(Gateway::new(
@@ -125,6 +128,7 @@ impl App {
             connections,
             readiness,
             record,
+            ship,
             admin_server,
             drain: config.drain,
         })
@@ -157,6 +161,11 @@ impl App {
             if flushed == FlushOutcome::TimedOut {
                 log::warn!("some events could not be written down in time");
             }
+            if let Some(ship) = self.ship
+                && ship.stop(deadline) == FlushOutcome::TimedOut
+            {
+                log::warn!("shipping could not be ended in time; events wait in the spool");
+            }
             self.admin_server.stop();
         });
         let left = remaining(deadline) + Duration::from_millis(500);
@@ -186,6 +195,16 @@ fn metrics(config: &Config) -> prometheus::Result<Metrics> {
         .map(|backend| &*backend.name)
         .collect();
     Metrics::new(&routes, &backends)
+}
+
+/// Starts shipping, where the configuration says where to.
+fn ship(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Ship>>> {
+    let Some(config) = &config.events.ship else {
+        return Ok(None);
+    };
+    let ship = Ship::start(config, metrics.shipping()?)?;
+    metrics.watch(&ship);
+    Ok(Some(ship))
 }
 
 fn build_lanes(config: &Config) -> Lanes {

@@ -30,3 +30,4 @@ pub mod assistant;
 pub mod clock;
 pub mod demo;
 pub mod random;
+pub mod ship;

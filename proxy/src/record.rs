@@ -13,10 +13,12 @@ use self::batch::Lines;
 use self::event::Format;
 use self::file::{EventFile, Stdout};
 use self::metrics::Metrics;
-use self::writer::{Sink, Tally, Writer, Written};
+use self::spooled::Spooled;
+use self::writer::{Books, Sink, Tally, Writer, Written};
 use crate::clock;
 use crate::exchange::{Exchange, Recorder};
 use crate::refusal::ErrorCode;
+use crate::ship::Ship;
 
 mod batch;
 pub mod event;
@@ -27,6 +29,7 @@ mod json;
 pub mod metrics;
 mod millis;
 pub mod server_timing;
+mod spooled;
 mod writer;
 
 pub use self::writer::FlushOutcome;
@@ -41,6 +44,8 @@ pub const NO_PLATFORM: &str = "none";
 pub struct Config {
     pub stdout: bool,
     pub file: Option<FileConfig>,
+    /// Where events are shipped to; `None`: nowhere.
+    pub ship: Option<crate::ship::Config>,
     /// `service.environment` of events.
     pub environment: String,
 }
@@ -63,6 +68,8 @@ pub struct Record {
     first: Writer,
     /// The standard output, when there is a file as well.
     second: Option<Writer>,
+    /// Towards the spool. When there is one its events are those that are counted.
+    spool: Option<Writer>,
 }
 
 impl Record {
@@ -71,7 +78,11 @@ impl Record {
     ///
     /// # Errors
     /// When the event file cannot be opened, or a thread cannot be started.
-    pub fn start(config: &Config, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
+    pub fn start(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        ship: Option<&Ship>,
+    ) -> io::Result<Arc<Self>> {
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         if let Some(file) = &config.file {
             sinks.push(Box::new(EventFile::open(file, clock::unix_now())?));
@@ -80,37 +91,51 @@ impl Record {
             sinks.push(Box::new(Stdout::open()?));
         }
         let mut sinks = sinks.into_iter();
-        let tally = Tally {
+        let counted = Books::Counters(Tally {
             recorded: metrics.events().recorded.clone(),
             dropped: metrics.events().dropped.clone(),
+        });
+        let (books, spool) = match ship {
+            None => (counted, None),
+            Some(ship) => {
+                let sink = Box::new(Spooled::new(ship.spool.clone()));
+                let books = Books::Ledger(ship.ledger.clone());
+                (
+                    Books::None,
+                    Some(Writer::start("events-spool", sink, books)?),
+                )
+            }
         };
         let first = sinks.next().unwrap_or_else(|| Box::new(Nowhere));
         let second = sinks.next();
         Ok(Arc::new(Record {
             format: Format::new(&config.environment),
             metrics,
-            first: Writer::start("events", first, Some(tally))?,
+            first: Writer::start("events", first, books)?,
             second: second
-                .map(|sink| Writer::start("events-stdout", sink, None))
+                .map(|sink| Writer::start("events-stdout", sink, Books::None))
                 .transpose()?,
+            spool,
         }))
     }
 
     /// Waits until every event that was recorded before is written.
     #[must_use]
     pub fn flush(&self, deadline: Instant) -> FlushOutcome {
-        let first = self.first.flush(deadline);
-        let second = self.second.as_ref().map(|writer| writer.flush(deadline));
-        second.unwrap_or(first).worse_of(first)
+        self.all(|writer| writer.flush(deadline))
     }
 
     /// Writes what is left, as far as that is done by the deadline. What is recorded afterwards is
     /// counted as dropped.
     #[must_use]
     pub fn stop(&self, deadline: Instant) -> FlushOutcome {
-        let first = self.first.stop(deadline);
-        let second = self.second.as_ref().map(|writer| writer.stop(deadline));
-        second.unwrap_or(first).worse_of(first)
+        self.all(|writer| writer.stop(deadline))
+    }
+
+    fn all(&self, end: impl Fn(&Writer) -> FlushOutcome) -> FlushOutcome {
+        let others = [&self.second, &self.spool].into_iter().flatten();
+        let outcomes = std::iter::once(&self.first).chain(others).map(end);
+        outcomes.fold(FlushOutcome::Flushed, FlushOutcome::worse_of)
     }
 
     /// The last events, at most 100, newest last.
@@ -134,8 +159,8 @@ impl Recorder for Record {
             line.clear();
             self.format.append(exchange, duration, line);
             self.first.append(line);
-            if let Some(second) = &self.second {
-                second.append(line);
+            for writer in [&self.second, &self.spool].into_iter().flatten() {
+                writer.append(line);
             }
         };
         // While its thread ends the buffer may be gone; the event is not.

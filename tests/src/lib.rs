@@ -14,6 +14,7 @@ pub mod proxy;
 pub mod setup;
 
 pub mod backend;
+pub mod index;
 
 pub mod client;
 pub mod raw;

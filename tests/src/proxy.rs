@@ -92,6 +92,12 @@ impl Proxy {
         self.admin
     }
 
+    /// The directory of a proxy that has ended, for the next one.
+    #[must_use]
+    pub fn into_directory(self) -> TempDir {
+        self.directory
+    }
+
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -28,6 +28,8 @@ mod way {
     mod answer;
 
     mod record;
+
+    mod ship;
 }
 
 #[path = "e2e"]

@@ -19,10 +19,11 @@ fn start(token: Option<&str>) -> Running {
     let events = record::Config {
         stdout: false,
         file: None,
+        ship: None,
         environment: "test".to_owned(),
     };
     let state = AdminState {
-        record: Record::start(&events, metrics.clone()).expect("a record"),
+        record: Record::start(&events, metrics.clone(), None).expect("a record"),
         metrics,
         readiness: Arc::new(ReadinessFlag::new(Readiness::Ready)),
         routes: vec![RouteSummary {
@@ -302,6 +303,7 @@ fn a_summary_names_paths_as_the_file_does() {
         events: record::Config {
             stdout: false,
             file: None,
+            ship: None,
             environment: String::new(),
         },
         drain: Duration::ZERO,

@@ -21,6 +21,7 @@ mod listen;
 mod pending;
 mod reach;
 mod route;
+mod ship;
 mod signature;
 
 /// The whole file. `None` when anything is wrong.
@@ -49,7 +50,7 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
         admin: admin?,
         backends: backends?,
         routes: routes?,
-        events: events(file.events.value()?)?,
+        events: events(file.events.value()?, findings)?,
         drain: file.shutdown.value()?.drain.get()?.0,
     })
 }
@@ -88,7 +89,7 @@ fn checked_limits(raw: &raw::Limits) -> Option<Limits> {
     })
 }
 
-fn events(raw: &raw::events::Events) -> Option<record::Config> {
+fn events(raw: &raw::events::Events, findings: &mut Findings) -> Option<record::Config> {
     let file = match raw.file.value() {
         None => None,
         Some(file) => Some(record::FileConfig {
@@ -100,6 +101,7 @@ fn events(raw: &raw::events::Events) -> Option<record::Config> {
     Some(record::Config {
         stdout: raw.stdout.get()?,
         file,
+        ship: ship::check(raw, findings)?,
         environment: raw.environment.value()?.0.clone(),
     })
 }

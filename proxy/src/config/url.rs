@@ -13,7 +13,7 @@ pub(super) struct Endpoint {
 }
 
 /// The address of an outside service: a path may follow.
-pub(super) struct ServiceUrl;
+pub(super) struct ServiceUrl(pub(super) String);
 
 /// The address of a Redis.
 pub(super) struct RedisUrl;
@@ -63,7 +63,7 @@ impl Scalar for ServiceUrl {
         let (_, rest) = scheme_and_rest(text, &["http", "https"])?;
         check_authority(split_authority(rest).0, "")?;
         text.parse::<Uri>()
-            .map(|_| ServiceUrl)
+            .map(|_| ServiceUrl(text.to_owned()))
             .map_err(|_| Wrong::Unexpected)
     }
 

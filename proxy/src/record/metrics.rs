@@ -3,7 +3,7 @@
 //! A request is counted through handles that were resolved when its route, backend or model was
 //! first seen; labels come from the configuration or from closed sets, never from a client.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus::{Encoder as _, Histogram, IntCounter, IntGauge, Registry, Result, TextEncoder};
@@ -13,7 +13,9 @@ use self::family::Family;
 use self::known::Known;
 use self::process::Process;
 use self::series::{BackendSeries, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
+use self::shipping::ShipSeries;
 use crate::exchange::Exchange;
+use crate::ship::Ship;
 
 pub mod catalog;
 mod count;
@@ -21,6 +23,9 @@ mod family;
 mod known;
 mod process;
 mod series;
+mod shipping;
+
+pub use shipping::Shipping;
 
 /// The content type of [`Metrics::render`] (Prometheus text format 0.0.4).
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -46,6 +51,8 @@ pub struct Metrics {
     events: Events,
     cache_bytes: IntGauge,
     cache_bytes_source: OnceLock<BytesSource>,
+    shipping: ShipSeries,
+    ship: OnceLock<Arc<Ship>>,
 }
 
 /// Gives the bytes that are held at this moment.
@@ -157,6 +164,8 @@ impl Metrics {
             },
             cache_bytes: gauge(catalog::CACHE_BYTES, &["memory"])?,
             cache_bytes_source: OnceLock::new(),
+            shipping: ShipSeries::register(&registry, &events)?,
+            ship: OnceLock::new(),
             routes: Known::new(NAMES_MAX),
             backends: Known::new(NAMES_MAX),
             models: Known::new(MODELS_MAX),
@@ -190,6 +199,20 @@ impl Metrics {
         drop(self.cache_bytes_source.set(source));
     }
 
+    /// What a shipper needs to start.
+    ///
+    /// # Errors
+    /// Only when the catalog names a metric wrongly.
+    pub fn shipping(&self) -> Result<Shipping> {
+        self.shipping.start()
+    }
+
+    /// The shipper that is asked at each scrape. The first one stays.
+    pub fn watch(&self, ship: &Arc<Ship>) {
+        // A second one would be a second shipper, and there is one.
+        drop(self.ship.set(ship.clone()));
+    }
+
     /// Counts one finished request that took `duration` in all.
     pub fn count(&self, exchange: &Exchange, duration: Duration) {
         self.count_route(exchange, duration);
@@ -203,6 +226,9 @@ impl Metrics {
         if let Some(source) = self.cache_bytes_source.get() {
             self.cache_bytes
                 .set(i64::try_from(source()).unwrap_or(i64::MAX));
+        }
+        if let Some(ship) = self.ship.get() {
+            self.shipping.read(ship);
         }
         let mut text = Vec::with_capacity(64 * 1024);
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {

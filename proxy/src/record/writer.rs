@@ -16,6 +16,7 @@ use prometheus::IntCounter;
 
 use super::batch::{Batch, Lines};
 use crate::clock;
+use crate::ship::ledger::Ledger;
 
 /// How long lines are collected before they are written together. An event is in the file well
 /// within 200 ms of its answer.
@@ -63,7 +64,16 @@ impl FlushOutcome {
     }
 }
 
-/// Counts lines. The sink that is not the first leaves counting to the first.
+/// Where it is written down what became of lines. Of several sinks one counts.
+#[derive(Clone, Debug)]
+pub(super) enum Books {
+    Counters(Tally),
+    /// The spool books what it takes by itself.
+    Ledger(Ledger),
+    None,
+}
+
+/// Counts lines.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
     pub(super) recorded: IntCounter,
@@ -85,7 +95,7 @@ struct Shared {
     /// Wakes those who wait for a flush.
     flushed: Condvar,
     recent: Mutex<VecDeque<Vec<u8>>>,
-    tally: Option<Tally>,
+    books: Books,
 }
 
 #[derive(Debug)]
@@ -114,7 +124,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub(super) fn start(name: &str, sink: Box<dyn Sink>, tally: Option<Tally>) -> io::Result<Self> {
+    pub(super) fn start(name: &str, sink: Box<dyn Sink>, books: Books) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             pending: Mutex::new(Pending {
                 batch: Batch::default(),
@@ -126,7 +136,7 @@ impl Writer {
             wake: Condvar::new(),
             flushed: Condvar::new(),
             recent: Mutex::new(VecDeque::with_capacity(RECENT_MAX)),
-            tally,
+            books,
         });
         let theirs = shared.clone();
         let thread = std::thread::Builder::new()
@@ -141,6 +151,9 @@ impl Writer {
     /// Hands over one line, without its newline. Never waits for the sink.
     pub(super) fn append(&self, line: &[u8]) {
         let shared = &self.shared;
+        if let Books::Ledger(ledger) = &shared.books {
+            ledger.record();
+        }
         let mut pending = shared.pending.lock();
         let bytes = pending.batch.bytes_length() + pending.in_hand_bytes + line.len();
         let is_taken = bytes < PENDING_BYTES_MAX
@@ -319,9 +332,13 @@ impl Shared {
     }
 
     fn count(&self, recorded: usize, dropped: usize) {
-        if let Some(tally) = &self.tally {
-            tally.recorded.inc_by(recorded as u64);
-            tally.dropped.inc_by(dropped as u64);
+        match &self.books {
+            Books::Counters(tally) => {
+                tally.recorded.inc_by(recorded as u64);
+                tally.dropped.inc_by(dropped as u64);
+            }
+            Books::Ledger(ledger) if dropped > 0 => ledger.drop_from_channel(dropped as u64),
+            Books::Ledger(_) | Books::None => {}
         }
     }
 }

@@ -54,8 +54,12 @@ impl Sink for Memory {
 fn what_was_appended_before_a_flush_is_written() {
     let memory = Memory::default();
     let tally = tally();
-    let writer =
-        Writer::start("test", Box::new(memory.clone()), Some(tally.clone())).expect("a thread");
+    let writer = Writer::start(
+        "test",
+        Box::new(memory.clone()),
+        Books::Counters(tally.clone()),
+    )
+    .expect("a thread");
     for number in 0..1000 {
         writer.append(format!("line {number}").as_bytes());
     }
@@ -71,7 +75,7 @@ fn what_was_appended_before_a_flush_is_written() {
 #[test]
 fn lines_are_written_without_being_asked_for() {
     let (sink, written, open) = gated();
-    let writer = Writer::start("test", sink, None).expect("a thread");
+    let writer = Writer::start("test", sink, Books::None).expect("a thread");
     for text in ["first", "second"] {
         open.send(all(1)).expect("the writer");
         writer.append(text.as_bytes());
@@ -84,7 +88,7 @@ fn lines_are_written_without_being_asked_for() {
 #[test]
 fn lines_of_many_threads_come_whole_and_all() {
     let memory = Memory::default();
-    let writer = Writer::start("test", Box::new(memory.clone()), None).expect("a thread");
+    let writer = Writer::start("test", Box::new(memory.clone()), Books::None).expect("a thread");
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let writer = &writer;
@@ -105,7 +109,7 @@ fn lines_of_many_threads_come_whole_and_all() {
 fn a_sink_that_hangs_costs_events_and_never_blocks() {
     let (sink, written, open) = gated();
     let tally = tally();
-    let writer = Writer::start("test", sink, Some(tally.clone())).expect("a thread");
+    let writer = Writer::start("test", sink, Books::Counters(tally.clone())).expect("a thread");
     let line = vec![b'x'; 1024 * 1024 - 1];
     writer.append(&line);
     written.recv_timeout(SOON).expect("a write that hangs");
@@ -133,7 +137,7 @@ fn a_sink_that_hangs_costs_events_and_never_blocks() {
 fn lines_that_fail_are_counted_as_dropped() {
     let (sink, written, open) = gated();
     let tally = tally();
-    let writer = Writer::start("test", sink, Some(tally.clone())).expect("a thread");
+    let writer = Writer::start("test", sink, Books::Counters(tally.clone())).expect("a thread");
     open.send(Written {
         lines: 0,
         error: Some(io::ErrorKind::StorageFull.into()),
@@ -152,8 +156,12 @@ fn lines_that_fail_are_counted_as_dropped() {
 fn a_stop_writes_what_is_left_and_ends_the_thread() {
     let memory = Memory::default();
     let tally = tally();
-    let writer =
-        Writer::start("test", Box::new(memory.clone()), Some(tally.clone())).expect("a thread");
+    let writer = Writer::start(
+        "test",
+        Box::new(memory.clone()),
+        Books::Counters(tally.clone()),
+    )
+    .expect("a thread");
     writer.append(b"last words");
     assert_eq!(writer.stop(soon()), FlushOutcome::Flushed);
     assert_eq!(*memory.0.lock(), b"last words\n");
@@ -168,7 +176,7 @@ fn a_stop_writes_what_is_left_and_ends_the_thread() {
 #[test]
 fn a_dropped_writer_ends_its_thread() {
     let memory = Memory::default();
-    let writer = Writer::start("test", Box::new(memory.clone()), None).expect("a thread");
+    let writer = Writer::start("test", Box::new(memory.clone()), Books::None).expect("a thread");
     writer.append(b"left");
     let thread = writer.thread.lock().take().expect("a thread");
     drop(writer);
@@ -179,7 +187,7 @@ fn a_dropped_writer_ends_its_thread() {
 #[test]
 fn the_last_lines_are_remembered_written_or_not() {
     let (sink, written, open) = gated();
-    let writer = Writer::start("test", sink, None).expect("a thread");
+    let writer = Writer::start("test", sink, Books::None).expect("a thread");
     for number in 0..150 {
         writer.append(number.to_string().as_bytes());
     }

@@ -88,14 +88,6 @@ impl Pending<'_> {
     }
 
     fn events(&mut self, events: &Events) {
-        self.key(
-            &events.spool,
-            "events go to the file and the standard output",
-        );
-        self.key(
-            &events.elasticsearch,
-            "events go to the file and the standard output",
-        );
         let no_text = "nothing of prompts and answers is kept";
         self.key_if(&events.content, |content| content != Content::None, no_text);
         self.key_if(

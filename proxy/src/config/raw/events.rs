@@ -16,7 +16,7 @@ settings! {
         /// To a file; left out: none.
         file: EventFile [optional],
         /// What is not yet in Elasticsearch.
-        spool: Spool [optional],
+        spool: Spool [default "{}"],
         /// Left out: file and stdout only.
         elasticsearch: Elasticsearch [optional],
         /// What of prompts and answers is kept.
@@ -63,6 +63,10 @@ settings! {
         username: Text [optional],
         /// Of the user.
         password: Secret [optional],
+        /// An API key as Elasticsearch encodes it, instead of a user.
+        api_key: Secret [optional],
+        /// Certificates of your own that are trusted, in PEM.
+        ca_file: Text [optional],
         /// Where access events go.
         data_stream: DataStream [default "logs-weir.access-default"],
         /// How long they are kept there.
@@ -108,7 +112,7 @@ choice! {
 }
 
 /// `type-dataset-namespace`, as Elasticsearch names data streams.
-pub(in crate::config) struct DataStream;
+pub(in crate::config) struct DataStream(pub(in crate::config) String);
 
 impl Scalar for DataStream {
     fn expected() -> String {
@@ -127,7 +131,7 @@ impl Scalar for DataStream {
                 })
         };
         if text.len() <= 100 && text.split('-').count() == 3 && text.split('-').all(is_part) {
-            return Ok(DataStream);
+            return Ok(DataStream(text.to_owned()));
         }
         Err(Wrong::Unexpected)
     }

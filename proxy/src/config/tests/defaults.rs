@@ -27,7 +27,7 @@ routes:
   - {name: feishu, path: /hooks/feishu, backend: assistant, signature: {scheme: feishu, secrets: [change-me]}}
   - {name: static, path: /static/*, methods: [GET, HEAD], backend: assistant}
   - {name: everything-else, path: /*, backend: assistant}
-events: {file: {}}
+events: {file: {}, elasticsearch: {urls: [http://127.0.0.1:9200]}}
 "#;
 
 #[test]

@@ -30,8 +30,6 @@ fn the_contract_warns_of_each_key_that_is_not_built_yet() {
         "routes[0].cache.coalesce",
         "routes[0].conversation",
         "routes[2].cache.http",
-        "events.spool",
-        "events.elasticsearch",
         "traces.otlp",
         "traces.sample",
         "traces.trust_incoming",

@@ -116,6 +116,36 @@ pub const EVENTS: Definition = define(
     &["outcome"],
     "Events, by what became of them.",
 );
+pub const EVENTS_IN_CHANNEL: Definition = define(
+    "weir_events_in_channel",
+    &[],
+    "Events between their request and the spool.",
+);
+pub const SPOOL_EVENTS: Definition = define(
+    "weir_spool_events",
+    &[],
+    "Events in the spool that are not known to be in the index.",
+);
+pub const SPOOL_BYTES: Definition = define(
+    "weir_spool_bytes",
+    &[],
+    "Bytes that the spool takes on the disk.",
+);
+pub const SPOOL_OLDEST: Definition = define(
+    "weir_spool_oldest_seconds",
+    &[],
+    "Age of the oldest event in the spool, 0 when it is empty.",
+);
+pub const BULK_DURATION: Definition = define(
+    "weir_bulk_duration_seconds",
+    &[],
+    "Time that bulk requests took, answered or not.",
+);
+pub const DEPENDENCY_UP: Definition = define(
+    "weir_dependency_up",
+    &["name"],
+    "Whether the last call of an outside service went well.",
+);
 pub const BUILD_INFO: Definition = define(
     "weir_build_info",
     &["version"],
@@ -154,7 +184,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 26] = [
+pub const ALL: [Definition; 32] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -173,6 +203,12 @@ pub const ALL: [Definition; 26] = [
     TIME_TO_FIRST_TOKEN,
     TIME_PER_OUTPUT_TOKEN,
     EVENTS,
+    EVENTS_IN_CHANNEL,
+    SPOOL_EVENTS,
+    SPOOL_BYTES,
+    SPOOL_OLDEST,
+    BULK_DURATION,
+    DEPENDENCY_UP,
     BUILD_INFO,
     PROCESS_CPU,
     PROCESS_RESIDENT,

@@ -1,0 +1,61 @@
+//! `events.elasticsearch` and `events.spool`.
+
+use std::path::PathBuf;
+
+use crate::config::decode::Setting;
+use crate::config::mistake::Findings;
+use crate::config::raw::events::Events;
+use crate::config::values::Secret;
+use crate::ship::{Batch, Config, spool};
+
+/// What is shipped where; `Some(None)` when nothing is. A spool alone is warned of.
+pub(super) fn check(events: &Events, findings: &mut Findings) -> Option<Option<Config>> {
+    let Some(raw) = events.elasticsearch.value() else {
+        if events.spool.is_written() && !events.elasticsearch.is_written() {
+            let does = "has no effect without `elasticsearch`: there is nowhere to ship events to";
+            findings.warn(&events.spool.path, events.spool.key_place, does);
+        }
+        return Some(None);
+    };
+    let batch = raw.batch.value()?;
+    let user = raw.username.value().map(|text| text.0.clone());
+    Some(Some(Config {
+        urls: raw
+            .urls
+            .value()?
+            .0
+            .iter()
+            .map(|url| url.value.0.clone())
+            .collect(),
+        // A variable that is not set comes out empty: then nobody has to say who they are.
+        username: user.filter(|user| !user.is_empty()),
+        password: secret(&raw.password),
+        api_key: secret(&raw.api_key),
+        ca_file: raw.ca_file.value().map(|text| PathBuf::from(&text.0)),
+        data_stream: raw.data_stream.value()?.0.clone(),
+        retention: raw.retention.get()?.0,
+        batch: Batch {
+            events: usize::try_from(batch.events.get()?.0)
+                .unwrap_or(usize::MAX)
+                .max(1),
+            bytes: usize::try_from(batch.bytes.get()?.0).unwrap_or(usize::MAX),
+            wait: batch.wait.get()?.0,
+        },
+        timeout: raw.timeout.get()?.0,
+        spool: spool(events)?,
+    }))
+}
+
+fn spool(events: &Events) -> Option<spool::Config> {
+    let raw = events.spool.value()?;
+    Some(spool::Config {
+        path: PathBuf::from(&raw.path.value()?.0),
+        bytes_max: raw.bytes.get()?.0,
+        sync: raw.sync.get()?.0,
+    })
+}
+
+fn secret(setting: &Setting<Secret>) -> Option<String> {
+    let text = setting.value()?.0.clone();
+    (!text.is_empty()).then_some(text)
+}

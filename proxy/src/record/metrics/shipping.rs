@@ -1,0 +1,89 @@
+//! What is told of the way to Elasticsearch. Counts come from the ledger, all of one moment, so that a
+//! scrape balances.
+
+use prometheus::{Histogram, IntCounter, IntGauge, Registry, Result};
+
+use super::catalog::{self, DURATION_EDGES_S};
+use super::family::Family;
+use crate::clock;
+use crate::ship::Ship;
+
+/// What the shipper itself observes; a clone is the same.
+#[derive(Clone, Debug)]
+pub struct Shipping {
+    pub bulk_duration: Histogram,
+    /// Whether the last request was answered as it should be.
+    pub up: IntGauge,
+}
+
+/// What is read from a shipper at each scrape.
+#[derive(Debug)]
+pub(super) struct ShipSeries {
+    recorded: IntCounter,
+    recovered: IntCounter,
+    indexed: IntCounter,
+    duplicate: IntCounter,
+    dead_letter: IntCounter,
+    dropped: IntCounter,
+    in_channel: IntGauge,
+    spool_events: IntGauge,
+    spool_bytes: IntGauge,
+    spool_oldest: IntGauge,
+    bulk_duration: Family<Histogram>,
+    dependency_up: Family<IntGauge>,
+}
+
+impl ShipSeries {
+    pub(super) fn register(registry: &Registry, events: &Family<IntCounter>) -> Result<Self> {
+        let gauge = |definition| -> Result<IntGauge> {
+            Family::register(registry, definition, &[])?.series(&[])
+        };
+        Ok(ShipSeries {
+            recorded: events.series(&["recorded"])?,
+            recovered: events.series(&["recovered"])?,
+            indexed: events.series(&["indexed"])?,
+            duplicate: events.series(&["duplicate"])?,
+            dead_letter: events.series(&["dead_letter"])?,
+            dropped: events.series(&["dropped"])?,
+            in_channel: gauge(catalog::EVENTS_IN_CHANNEL)?,
+            spool_events: gauge(catalog::SPOOL_EVENTS)?,
+            spool_bytes: gauge(catalog::SPOOL_BYTES)?,
+            spool_oldest: gauge(catalog::SPOOL_OLDEST)?,
+            bulk_duration: Family::register(registry, catalog::BULK_DURATION, &DURATION_EDGES_S)?,
+            dependency_up: Family::register(registry, catalog::DEPENDENCY_UP, &[])?,
+        })
+    }
+
+    /// What a shipper observes by itself: shown from its start on.
+    pub(super) fn start(&self) -> Result<Shipping> {
+        Ok(Shipping {
+            bulk_duration: self.bulk_duration.series(&[])?,
+            up: self.dependency_up.series(&["elasticsearch"])?,
+        })
+    }
+
+    /// Takes over what the books say now.
+    pub(super) fn read(&self, ship: &Ship) {
+        let counts = ship.ledger.counts();
+        for (counter, count) in [
+            (&self.recorded, counts.recorded),
+            (&self.recovered, counts.recovered),
+            (&self.indexed, counts.indexed),
+            (&self.duplicate, counts.duplicate),
+            (&self.dead_letter, counts.dead_letter),
+            (&self.dropped, counts.dropped),
+        ] {
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        let oldest = ship.spool.oldest_at();
+        let age = oldest.map_or(0, |at| clock::unix_now().saturating_sub(at).as_secs());
+        for (gauge, value) in [
+            (&self.in_channel, counts.in_channel),
+            (&self.spool_events, counts.spooled),
+            (&self.spool_bytes, ship.spool.bytes()),
+            (&self.spool_oldest, age),
+        ] {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The way of events to Elasticsearch or OpenSearch: a spool on the disk, and a shipper behind it.
+//!
+//! Requests hand an event to the record's buffer, its thread appends it to the [`spool`], and the
+//! shipper, on a thread and runtime of its own, sends what is in the spool until each event is known to
+//! be in the index. The index may be down for as long as the spool has room: requests notice nothing.
+//! An event is sent with its own id and only created, never overwritten, so what is sent twice is there
+//! once.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::record::FlushOutcome;
+use crate::record::metrics::Shipping;
+use ledger::Ledger;
+use nodes::Nodes;
+use shipper::Shared;
+use spool::Spool;
+
+mod bulk;
+mod dead_letter;
+mod delivery;
+pub mod ledger;
+mod nodes;
+mod pace;
+mod setup;
+mod shipper;
+pub mod spool;
+
+/// The checked `elasticsearch` and `spool` blocks.
+#[derive(Clone)]
+pub struct Config {
+    pub urls: Vec<String>,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    /// An API key as Elasticsearch encodes it; it goes before a user.
+    pub api_key: Option<String>,
+    /// Certificates that are trusted beside the well-known ones, in PEM.
+    pub ca_file: Option<PathBuf>,
+    pub data_stream: String,
+    pub retention: Duration,
+    pub batch: Batch,
+    /// Of one request.
+    pub timeout: Duration,
+    pub spool: spool::Config,
+}
+
+/// A batch is sent when one of these is reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    pub events: usize,
+    pub bytes: usize,
+    pub wait: Duration,
+}
+
+// Secrets never reach a log, also not through `{:?}`.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ship::Config")
+            .field("urls", &self.urls)
+            .field("data_stream", &self.data_stream)
+            .field("batch", &self.batch)
+            .field("spool", &self.spool)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Config {
+    pub(crate) fn fixture() -> Self {
+        Config {
+            urls: vec!["http://127.0.0.1:9200".to_owned()],
+            username: None,
+            password: None,
+            api_key: None,
+            ca_file: None,
+            data_stream: "logs-weir.access-default".to_owned(),
+            retention: Duration::from_secs(86_400),
+            batch: Batch {
+                events: 100,
+                bytes: 100_000,
+                wait: Duration::from_millis(50),
+            },
+            timeout: Duration::from_secs(1),
+            spool: spool::Config {
+                path: PathBuf::from("spool"),
+                bytes_max: 1 << 20,
+                sync: Duration::from_millis(100),
+            },
+        }
+    }
+}
+
+/// A running shipper and its spool.
+#[derive(Debug)]
+pub struct Ship {
+    pub spool: Arc<Spool>,
+    pub ledger: Ledger,
+    stop: watch::Sender<Option<Instant>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Ship {
+    /// Opens the spool and starts the shipper's thread. What a former process left is shipped first.
+    ///
+    /// # Errors
+    /// When the spool cannot be opened or another process has it, or a setting cannot be used.
+    pub fn start(config: &Config, metrics: Shipping) -> anyhow::Result<Arc<Self>> {
+        let nodes = Nodes::new(config)?;
+        let ledger = Ledger::default();
+        let opened = Spool::open(&config.spool, &ledger).with_context(|| {
+            let path = config.spool.path.display();
+            format!("events.spool.path: cannot open {path}")
+        });
+        let (spool, reader, found) = opened?;
+        if found > 0 {
+            log::info!("spool: {found} events of a former run wait to be shipped");
+        }
+        let (stop, stopping) = watch::channel(None);
+        let shared = Shared::new(
+            config,
+            nodes,
+            spool.clone(),
+            ledger.clone(),
+            metrics,
+            stopping,
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(4)
+            .build()
+            .context("cannot start the shipper")?;
+        let thread = std::thread::Builder::new()
+            .name("ship".to_owned())
+            .spawn(move || {
+                runtime.block_on(shipper::run(Arc::new(shared), reader));
+                runtime.shutdown_timeout(Duration::from_millis(100));
+            })
+            .context("cannot start the shipper")?;
+        Ok(Arc::new(Ship {
+            spool,
+            ledger,
+            stop,
+            thread: Mutex::new(Some(thread)),
+        }))
+    }
+
+    /// Ships what can be shipped before the deadline; what is left stays in the spool for the next
+    /// start. An index that does not take events now is not waited for.
+    #[must_use]
+    pub fn stop(&self, deadline: Instant) -> FlushOutcome {
+        // Nobody listens any more only when the thread has ended.
+        let _ = self.stop.send(Some(deadline));
+        let Some(thread) = self.thread.lock().take() else {
+            return FlushOutcome::Flushed;
+        };
+        while !thread.is_finished() {
+            if clock::now() > deadline + Duration::from_millis(500) {
+                return FlushOutcome::TimedOut;
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        // A panic in it has been reported by itself.
+        drop(thread.join());
+        FlushOutcome::Flushed
+    }
+}

@@ -1,0 +1,188 @@
+//! The nodes of the index, and which of them is asked.
+//!
+//! The official client's transport sends; which node gets a request is decided here, because a node
+//! that fails has to be left alone for a while.
+
+use std::error::Error as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use elasticsearch::auth::Credentials;
+use elasticsearch::cert::{Certificate, CertificateValidation};
+use elasticsearch::http::headers::{HeaderMap, HeaderName, HeaderValue};
+use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
+use elasticsearch::http::{Method, Url};
+use parking_lot::Mutex;
+
+use super::Config;
+use super::pace::Backoff;
+use crate::random;
+
+/// What a node answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+}
+
+/// What a request carries.
+#[derive(Clone, Debug)]
+pub(super) enum Payload {
+    None,
+    Json(Bytes),
+    /// Lines of JSON, compressed with gzip.
+    Lines(Bytes),
+}
+
+pub(super) struct Node {
+    /// As it stands in the configuration, for messages.
+    pub(super) name: String,
+    transport: Transport,
+    health: Mutex<Health>,
+}
+
+#[derive(Debug, Default)]
+struct Health {
+    backoff: Backoff,
+    /// Before this it is asked only when there is no other.
+    retry_at: Option<Instant>,
+}
+
+pub(super) struct Nodes {
+    nodes: Vec<Node>,
+    next: AtomicUsize,
+    timeout: Duration,
+}
+
+impl Nodes {
+    /// # Errors
+    /// An address that is none, or a certificate that cannot be read.
+    pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
+        let roots = config.ca_file.as_ref().map(|path| {
+            let name = path.display();
+            std::fs::read(path).with_context(|| format!("events.elasticsearch.ca_file: {name}"))
+        });
+        let roots = roots.transpose()?;
+        let nodes = config.urls.iter().map(|name| {
+            let url = Url::parse(name).with_context(|| format!("{name} is no address"))?;
+            let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url))
+                .disable_proxy()
+                .enable_meta_header(false);
+            if let Some(credentials) = credentials(config) {
+                builder = builder.auth(credentials);
+            }
+            if let Some(pem) = &roots {
+                let certificate = Certificate::from_pem(pem)
+                    .context("events.elasticsearch.ca_file: it holds no certificate in PEM")?;
+                builder = builder.cert_validation(CertificateValidation::Full(certificate));
+            }
+            Ok(Node {
+                name: name.clone(),
+                transport: builder.build().context("events.elasticsearch")?,
+                health: Mutex::default(),
+            })
+        });
+        Ok(Nodes {
+            nodes: nodes.collect::<anyhow::Result<_>>()?,
+            next: AtomicUsize::new(0),
+            timeout: config.timeout,
+        })
+    }
+
+    /// The node whose turn it is: of those that are not left alone, else the one that is so the
+    /// shortest.
+    pub(super) fn pick(&self, now: Instant) -> Option<&Node> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let count = self.nodes.len();
+        let in_turn = (0..count).filter_map(|place| self.nodes.get((turn + place) % count));
+        in_turn.min_by_key(|node| {
+            let retry_at = node.health.lock().retry_at;
+            retry_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+        })
+    }
+
+    /// Sends one request to a node, and waits for the whole of its answer.
+    ///
+    /// # Errors
+    /// Why there is none, for a person to read.
+    pub(super) async fn send(
+        &self,
+        node: &Node,
+        method: Method,
+        path: &str,
+        payload: Payload,
+    ) -> Result<Answer, String> {
+        let mut headers = HeaderMap::new();
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(HeaderName::from_static("accept"), json.clone());
+        let content_type = HeaderName::from_static("content-type");
+        let body = match payload {
+            Payload::None => None,
+            Payload::Json(body) => {
+                headers.insert(content_type, json);
+                Some(body)
+            }
+            Payload::Lines(body) => {
+                let lines = HeaderValue::from_static("application/x-ndjson");
+                headers.insert(content_type, lines);
+                let gzip = HeaderValue::from_static("gzip");
+                headers.insert(HeaderName::from_static("content-encoding"), gzip);
+                Some(body)
+            }
+        };
+        let query: Option<&()> = None;
+        let sending = node
+            .transport
+            .send(method, path, headers, query, body, Some(self.timeout));
+        let response = sending.await.map_err(|error| told(&error))?;
+        let status = response.status_code().as_u16();
+        let body = response.bytes().await.map_err(|error| told(&error))?;
+        Ok(Answer { status, body })
+    }
+}
+
+impl Node {
+    /// The node answered as it should.
+    pub(super) fn went_well(&self) {
+        let mut health = self.health.lock();
+        health.backoff.reset();
+        health.retry_at = None;
+    }
+
+    /// The node failed: it is left alone for a while, longer each time.
+    pub(super) fn failed(&self, now: Instant) {
+        let mut health = self.health.lock();
+        let wait = health.backoff.next(random::bits() as u32);
+        health.retry_at = Some(now + wait);
+    }
+}
+
+fn credentials(config: &Config) -> Option<Credentials> {
+    if let Some(key) = &config.api_key {
+        return Some(Credentials::EncodedApiKey(key.clone()));
+    }
+    let user = config.username.clone()?;
+    Some(Credentials::Basic(
+        user,
+        config.password.clone().unwrap_or_default(),
+    ))
+}
+
+/// The innermost cause: what lies around it repeats the address.
+fn told(error: &elasticsearch::Error) -> String {
+    if error.is_timeout() {
+        return "it did not answer in time".to_owned();
+    }
+    let mut cause = error.source();
+    let mut told = String::new();
+    while let Some(inner) = cause {
+        told = inner.to_string();
+        cause = inner.source();
+    }
+    if told.is_empty() {
+        return "the request failed".to_owned();
+    }
+    told
+}

@@ -1,0 +1,96 @@
+//! How fast to send, and when to try again: state machines without a clock or dice of their own.
+
+use std::time::Duration;
+
+/// Requests at once never exceed this: each holds a batch in memory.
+const LIMIT_MAX: usize = 4;
+
+/// How many requests may be under way: one more when a round of them went well, half of them when the
+/// index pushes back (additive increase, multiplicative decrease).
+#[derive(Debug)]
+pub(super) struct Window {
+    limit: usize,
+    /// Good answers since the limit last changed.
+    good: usize,
+}
+
+impl Window {
+    pub(super) fn new() -> Self {
+        Window { limit: 1, good: 0 }
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(super) fn went_well(&mut self) {
+        self.good += 1;
+        if self.good >= self.limit {
+            self.good = 0;
+            self.limit = (self.limit + 1).min(LIMIT_MAX);
+        }
+    }
+
+    pub(super) fn pushed_back(&mut self) {
+        self.good = 0;
+        self.limit = (self.limit / 2).max(1);
+    }
+}
+
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Waits that double, each between half of itself and all of it.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// The next wait; `dice` are random bits.
+    pub(super) fn next(&mut self, dice: u32) -> Duration {
+        let whole = FIRST_WAIT
+            .saturating_mul(1 << self.failures.min(10))
+            .min(WAIT_MAX);
+        self.failures = self.failures.saturating_add(1);
+        let half = whole / 2;
+        half + half.mul_f64(f64::from(dice) / f64::from(u32::MAX))
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_grows_by_one_a_round_and_shrinks_by_half() {
+        let mut window = Window::new();
+        let mut limits = Vec::new();
+        for _ in 0..10 {
+            window.went_well();
+            limits.push(window.limit());
+        }
+        assert_eq!(limits, [2, 2, 3, 3, 3, 4, 4, 4, 4, 4]);
+        window.pushed_back();
+        assert_eq!(window.limit(), 2);
+        window.pushed_back();
+        window.pushed_back();
+        assert_eq!(window.limit(), 1);
+    }
+
+    #[test]
+    fn waits_double_up_to_a_bound_and_are_never_all_alike() {
+        let mut backoff = Backoff::default();
+        let longest: Vec<_> = (0..8).map(|_| backoff.next(u32::MAX).as_millis()).collect();
+        assert_eq!(longest, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        backoff.reset();
+        assert_eq!(backoff.next(0), Duration::from_millis(100));
+        for _ in 0..100 {
+            assert!(backoff.next(7) <= WAIT_MAX);
+        }
+    }
+}

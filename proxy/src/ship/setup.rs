@@ -1,0 +1,334 @@
+//! The set-up of the data stream: templates, and how long its documents are kept.
+//!
+//! What the server is decides what it is sent: index lifecycle management on Elasticsearch, or its data
+//! stream lifecycle where that is missing (serverless), index state management on OpenSearch. All
+//! requests say what should be, so that they can be sent at every start.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use elasticsearch::http::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Config;
+use super::nodes::{Node, Nodes, Payload};
+
+/// Fields of an event, typed so that searches and aggregations answer exactly.
+const MAPPINGS: &str = include_str!("../../../deploy/elasticsearch/mappings.json");
+/// Above the templates that Elasticsearch brings along for `logs-*-*` (100).
+const PRIORITY: u32 = 500;
+const REASON_CHARACTERS_MAX: usize = 200;
+
+/// How far the set-up came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum SetUp {
+    Done,
+    /// The server does not take it, and would not take it the next time.
+    Refused(String),
+    Unavailable(String),
+}
+
+/// What the server is, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    Elasticsearch,
+    OpenSearch,
+}
+
+/// What keeps documents for their time only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retention {
+    /// Index lifecycle management: the policy stands in the settings.
+    Lifecycle,
+    /// The data stream's own lifecycle: it stands in the template.
+    DataStream,
+    /// A policy that finds its indices by their names, or nothing at all.
+    Elsewhere,
+}
+
+/// One request of the set-up.
+#[derive(Debug, PartialEq)]
+struct Step {
+    path: String,
+    body: Value,
+}
+
+/// Sends all of it to one node.
+pub(super) async fn set_up(nodes: &Nodes, node: &Node, config: &Config) -> SetUp {
+    let server = match ask_what_it_is(nodes, node).await {
+        Ok(server) => server,
+        Err(set_up) => return set_up,
+    };
+    let retention = match server {
+        Server::Elasticsearch => match put(nodes, node, lifecycle_policy(config)).await {
+            SetUp::Done => Retention::Lifecycle,
+            SetUp::Refused(_) => Retention::DataStream,
+            unavailable @ SetUp::Unavailable(_) => return unavailable,
+        },
+        Server::OpenSearch => match put(nodes, node, state_policy(config)).await {
+            SetUp::Done => Retention::Elsewhere,
+            SetUp::Refused(why) => {
+                log::warn!(
+                    "events: {} keeps them for ever: it has no index state management ({why})",
+                    node.name
+                );
+                Retention::Elsewhere
+            }
+            unavailable @ SetUp::Unavailable(_) => return unavailable,
+        },
+    };
+    for step in templates(config, retention) {
+        match put(nodes, node, step).await {
+            SetUp::Done => {}
+            other => return other,
+        }
+    }
+    SetUp::Done
+}
+
+#[derive(Deserialize)]
+struct Root {
+    version: Version,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    distribution: Option<String>,
+}
+
+async fn ask_what_it_is(nodes: &Nodes, node: &Node) -> Result<Server, SetUp> {
+    let answer = nodes.send(node, Method::Get, "/", Payload::None).await;
+    let answer = answer.map_err(SetUp::Unavailable)?;
+    match answer.status {
+        200..=299 => server_of(&answer.body).map_err(SetUp::Unavailable),
+        status => Err(judge(status, &answer.body)),
+    }
+}
+
+fn server_of(body: &[u8]) -> Result<Server, String> {
+    match serde_json::from_slice::<Root>(body) {
+        Ok(root) if root.version.distribution.as_deref() == Some("opensearch") => {
+            Ok(Server::OpenSearch)
+        }
+        Ok(_) => Ok(Server::Elasticsearch),
+        Err(error) => Err(format!("what it says of itself cannot be read: {error}")),
+    }
+}
+
+async fn put(nodes: &Nodes, node: &Node, step: Step) -> SetUp {
+    let body = Payload::Json(Bytes::from(step.body.to_string()));
+    match nodes.send(node, Method::Put, &step.path, body).await {
+        Ok(answer) => match judge(answer.status, &answer.body) {
+            SetUp::Refused(why) => SetUp::Refused(format!("{}: {why}", step.path)),
+            other => other,
+        },
+        Err(why) => SetUp::Unavailable(why),
+    }
+}
+
+fn judge(status: u16, body: &[u8]) -> SetUp {
+    let text = String::from_utf8_lossy(body);
+    let text: String = text.chars().take(REASON_CHARACTERS_MAX).collect();
+    match status {
+        // 409: index state management has this policy already.
+        200..=299 | 409 => SetUp::Done,
+        401 => {
+            SetUp::Unavailable("it answers 401: look at username, password and api_key".to_owned())
+        }
+        408 | 429 | 500..=599 => SetUp::Unavailable(format!("it answers {status}: {text}")),
+        _ => SetUp::Refused(format!("{status} {text}")),
+    }
+}
+
+/// `logs-weir.access-default` is set up as `weir.access`, for every namespace.
+fn dataset(config: &Config) -> &str {
+    config.data_stream.split('-').nth(1).unwrap_or_default()
+}
+
+fn pattern(config: &Config) -> String {
+    let kind = config.data_stream.split('-').next().unwrap_or("logs");
+    format!("{kind}-{}-*", dataset(config))
+}
+
+/// As both servers write times: whole days where it is that, else hours.
+fn age(time: Duration) -> String {
+    let hours = time.as_secs().div_ceil(3600).max(1);
+    if hours.is_multiple_of(24) {
+        format!("{}d", hours / 24)
+    } else {
+        format!("{hours}h")
+    }
+}
+
+fn lifecycle_policy(config: &Config) -> Step {
+    let retention = age(config.retention);
+    let rollover = json!({"max_age": "1d", "max_primary_shard_size": "50gb"});
+    Step {
+        path: format!("/_ilm/policy/{}", dataset(config)),
+        body: json!({"policy": {"phases": {
+            "hot": {"min_age": "0ms", "actions": {"rollover": rollover}},
+            "delete": {"min_age": retention, "actions": {"delete": {}}},
+        }}}),
+    }
+}
+
+fn state_policy(config: &Config) -> Step {
+    let retention = age(config.retention);
+    let rollover = json!({"min_index_age": "1d", "min_primary_shard_size": "30gb"});
+    let to_delete = json!({"state_name": "delete", "conditions": {"min_index_age": retention}});
+    Step {
+        path: format!("/_plugins/_ism/policies/{}", dataset(config)),
+        body: json!({"policy": {
+            "description": format!("{} for {retention}", config.data_stream),
+            "default_state": "hot",
+            "states": [
+                {"name": "hot", "actions": [{"rollover": rollover}], "transitions": [to_delete]},
+                {"name": "delete", "actions": [{"delete": {}}], "transitions": []},
+            ],
+            "ism_template": [{"index_patterns": [pattern(config)], "priority": 100}],
+        }}),
+    }
+}
+
+/// The component templates, and the index template that joins them.
+fn templates(config: &Config, retention: Retention) -> Vec<Step> {
+    let name = dataset(config);
+    let mappings = serde_json::from_str(MAPPINGS).unwrap_or_default();
+    let mut settings =
+        json!({"index.auto_expand_replicas": "0-1", "index.codec": "best_compression"});
+    if retention == Retention::Lifecycle {
+        settings["index.lifecycle.name"] = json!(name);
+    }
+    let mut template = json!({
+        "index_patterns": [pattern(config)],
+        "data_stream": {},
+        "priority": PRIORITY,
+        "composed_of": [format!("{name}-mappings"), format!("{name}-settings")],
+        "_meta": {"managed_by": "weir"},
+    });
+    if retention == Retention::DataStream {
+        template["template"] = json!({"lifecycle": {"data_retention": age(config.retention)}});
+    }
+    vec![
+        Step {
+            path: format!("/_component_template/{name}-mappings"),
+            body: mappings,
+        },
+        Step {
+            path: format!("/_component_template/{name}-settings"),
+            body: json!({"template": {"settings": settings}, "_meta": {"managed_by": "weir"}}),
+        },
+        Step {
+            path: format!("/_index_template/{name}"),
+            body: template,
+        },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let mut config = Config::fixture();
+        config.data_stream = "logs-weir.access-default".to_owned();
+        config.retention = Duration::from_secs(30 * 86_400);
+        config
+    }
+
+    #[test]
+    fn a_server_is_known_by_what_it_says_of_itself() {
+        let opensearch = br#"{"version":{"distribution":"opensearch","number":"2.19.1"}}"#;
+        assert_eq!(server_of(opensearch), Ok(Server::OpenSearch));
+        let elasticsearch = br#"{"name":"a","version":{"number":"8.17.0"},"tagline":"x"}"#;
+        assert_eq!(server_of(elasticsearch), Ok(Server::Elasticsearch));
+        assert!(server_of(b"<html>").is_err());
+        assert!(server_of(b"{}").is_err());
+    }
+
+    #[test]
+    fn only_what_would_be_refused_again_is_refused() {
+        for status in [200, 201, 409] {
+            assert_eq!(judge(status, b""), SetUp::Done);
+        }
+        for status in [401, 408, 429, 500, 503] {
+            assert!(
+                matches!(judge(status, b"x"), SetUp::Unavailable(_)),
+                "{status}"
+            );
+        }
+        for status in [400, 403, 404, 405] {
+            assert!(matches!(judge(status, b"x"), SetUp::Refused(_)), "{status}");
+        }
+    }
+
+    #[test]
+    fn the_templates_hold_for_the_stream_and_say_how_long() {
+        let config = config();
+        let steps = templates(&config, Retention::Lifecycle);
+        let paths: Vec<_> = steps.iter().map(|step| &*step.path).collect();
+        assert_eq!(
+            paths,
+            [
+                "/_component_template/weir.access-mappings",
+                "/_component_template/weir.access-settings",
+                "/_index_template/weir.access"
+            ]
+        );
+        let fields = &steps[0].body["template"]["mappings"]["properties"];
+        assert_eq!(fields["platform"]["type"], "keyword");
+        assert_eq!(fields["error_code"]["type"], "keyword");
+        assert_eq!(fields["response_time"]["type"], "double");
+        let settings = &steps[1].body["template"]["settings"];
+        assert_eq!(settings["index.lifecycle.name"], "weir.access");
+        assert_eq!(steps[2].body["index_patterns"][0], "logs-weir.access-*");
+        assert_eq!(steps[2].body["template"], Value::Null);
+        let steps = templates(&config, Retention::DataStream);
+        assert_eq!(
+            steps[1].body["template"]["settings"]["index.lifecycle.name"],
+            Value::Null
+        );
+        assert_eq!(
+            steps[2].body["template"]["lifecycle"]["data_retention"],
+            "30d"
+        );
+        let policy = lifecycle_policy(&config);
+        assert_eq!(policy.path, "/_ilm/policy/weir.access");
+        assert_eq!(policy.body["policy"]["phases"]["delete"]["min_age"], "30d");
+        let policy = state_policy(&config).body;
+        assert_eq!(
+            policy["policy"]["ism_template"][0]["index_patterns"][0],
+            "logs-weir.access-*"
+        );
+    }
+
+    #[test]
+    fn every_field_of_an_event_has_a_type() {
+        fn missing(event: &Value, mapping: &Value, path: &str, out: &mut Vec<String>) {
+            let Value::Object(members) = event else {
+                return;
+            };
+            for (name, value) in members {
+                let path = format!("{path}.{name}");
+                match &mapping["properties"][name] {
+                    Value::Null => out.push(path),
+                    field => missing(value, field, &path, out),
+                }
+            }
+        }
+        let event = include_str!("../../tests/vectors/event.json");
+        let event: Value = serde_json::from_str(event).expect("an event");
+        let mappings: Value = serde_json::from_str(MAPPINGS).expect("mappings");
+        let mut out = Vec::new();
+        missing(&event, &mappings["template"]["mappings"], "", &mut out);
+        assert_eq!(out, Vec::<String>::new());
+    }
+
+    #[test]
+    fn times_are_days_or_hours() {
+        assert_eq!(age(Duration::from_secs(86_400)), "1d");
+        assert_eq!(age(Duration::from_secs(90_000)), "25h");
+        assert_eq!(age(Duration::from_secs(1)), "1h");
+    }
+}

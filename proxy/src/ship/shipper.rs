@@ -1,0 +1,277 @@
+//! The shipper: takes events out of the spool in batches, and sees to it that they arrive.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use super::dead_letter::DeadLetters;
+use super::delivery::{self, Delivered};
+use super::ledger::{Ledger, Settled};
+use super::nodes::Nodes;
+use super::pace::{Backoff, Window};
+use super::setup::{self, SetUp};
+use super::spool::{Next, Reader, Spool, Spooled};
+use super::{Batch, Config};
+use crate::record::metrics::Shipping;
+use crate::{clock, random};
+
+/// A failure that goes on is told at most this often.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+/// When nothing is due, somebody looks all the same.
+const IDLE: Duration = Duration::from_secs(1);
+/// A stopping weir does not wait for an index that has taken nothing for so long.
+const STANDSTILL_MAX: Duration = Duration::from_secs(2);
+
+/// What all deliveries share.
+pub(super) struct Shared {
+    pub(super) spool: Arc<Spool>,
+    pub(super) ledger: Ledger,
+    pub(super) nodes: Nodes,
+    pub(super) dead_letters: DeadLetters,
+    pub(super) metrics: Shipping,
+    pub(super) bulk_path: String,
+    config: Config,
+    window: Mutex<Window>,
+    complained_at: Mutex<Option<Instant>>,
+    /// Until when it may go on; `None` as long as weir is not stopping.
+    stopping: watch::Receiver<Option<Instant>>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        config: &Config,
+        nodes: Nodes,
+        spool: Arc<Spool>,
+        ledger: Ledger,
+        metrics: Shipping,
+        stopping: watch::Receiver<Option<Instant>>,
+    ) -> Self {
+        let filter =
+            "filter_path=errors,took,items.*.status,items.*.error.type,items.*.error.reason";
+        Shared {
+            dead_letters: DeadLetters::new(spool.directory()),
+            spool,
+            ledger,
+            nodes,
+            metrics,
+            bulk_path: format!("/{}/_bulk?{filter}", config.data_stream),
+            config: config.clone(),
+            window: Mutex::new(Window::new()),
+            complained_at: Mutex::new(None),
+            stopping,
+        }
+    }
+
+    pub(super) fn settle(&self, event: &Spooled, how: Settled) {
+        self.ledger.settle(how, 1);
+        self.spool.acknowledge(event.number, event.number + 1);
+    }
+
+    /// A request was answered as it should be.
+    pub(super) fn went_well(&self, node: &str) {
+        self.window.lock().went_well();
+        self.metrics.up.set(1);
+        if self.complained_at.lock().take().is_some() {
+            log::info!("events: {node} takes them again");
+        }
+    }
+
+    /// Nothing or not all was taken.
+    pub(super) fn pushed_back(&self, node: &str, why: &str) {
+        self.window.lock().pushed_back();
+        self.metrics.up.set(0);
+        let now = clock::now();
+        let mut complained_at = self.complained_at.lock();
+        if complained_at.is_none_or(|last| now.saturating_duration_since(last) > COMPLAINT_INTERVAL)
+        {
+            *complained_at = Some(now);
+            log::error!("events: {node} does not take them: {why}; they wait in the spool");
+        }
+    }
+
+    /// Waits before a next try. A stopping weir tries no more.
+    pub(super) async fn wait_unless_stopping(&self, wait: Duration) -> Delivered {
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Delivered::All,
+            _ = stopping.wait_for(Option::is_some) => Delivered::GaveUp,
+        }
+    }
+
+    fn stops_at(&self) -> Option<Instant> {
+        *self.stopping.borrow()
+    }
+}
+
+/// Events that wait for company.
+struct Waiting {
+    events: Vec<Spooled>,
+    bytes: usize,
+    since: Option<Instant>,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        Waiting {
+            events: Vec::new(),
+            bytes: 0,
+            since: None,
+        }
+    }
+
+    /// When it is to be sent at the latest.
+    fn due_at(&self, batch: &Batch) -> Option<Instant> {
+        self.since.map(|since| since + batch.wait)
+    }
+
+    fn is_due(&self, batch: &Batch, now: Instant) -> bool {
+        self.events.len() >= batch.events
+            || self.bytes >= batch.bytes
+            || self.due_at(batch).is_some_and(|due| due <= now)
+    }
+
+    fn take(&mut self) -> Vec<Spooled> {
+        (self.bytes, self.since) = (0, None);
+        std::mem::take(&mut self.events)
+    }
+
+    /// Takes more out of the spool, as far as there is room.
+    fn fill(&mut self, shared: &Shared, reader: &mut Reader, now: Instant) {
+        let batch = &shared.config.batch;
+        while self.events.len() < batch.events && self.bytes < batch.bytes {
+            let events_max = batch.events - self.events.len();
+            match shared
+                .spool
+                .read(reader, events_max, batch.bytes - self.bytes)
+            {
+                Next::Empty => return,
+                Next::Lost(from, to) => {
+                    log::error!("spool: events {from} to {} cannot be read any more", to - 1);
+                    shared.ledger.settle(Settled::Lost, to - from);
+                    shared.spool.acknowledge(from, to);
+                }
+                Next::Events(events) => {
+                    self.since.get_or_insert(now);
+                    self.bytes += events.iter().map(|event| event.line.len()).sum::<usize>();
+                    self.events.extend(events);
+                }
+            }
+        }
+    }
+}
+
+/// Ships until weir stops, and then what can be shipped before the deadline.
+pub(super) async fn run(shared: Arc<Shared>, mut reader: Reader) {
+    let syncing = tokio::spawn(sync(shared.spool.clone()));
+    let shipping = async {
+        if set_up(&shared).await == Delivered::All {
+            ship(&shared, &mut reader).await;
+        }
+    };
+    tokio::select! {
+        () = shipping => {}
+        () = standstill(&shared) => {}
+    }
+    syncing.abort();
+    if let Err(error) = shared.spool.sync() {
+        log::error!("spool: the disk does not take it: {error}");
+    }
+}
+
+/// Ends when weir is stopping and nothing has been settled for a while.
+async fn standstill(shared: &Shared) {
+    let mut stopping = shared.stopping.clone();
+    let mut left = None;
+    // The sender lives as long as the shipper is wanted.
+    let _ = stopping.wait_for(Option::is_some).await;
+    loop {
+        let spooled = shared.ledger.counts().spooled;
+        if left == Some(spooled) {
+            return;
+        }
+        left = Some(spooled);
+        tokio::time::sleep(STANDSTILL_MAX).await;
+    }
+}
+
+/// Sends the index its templates before the first event, so that no event makes an index without them.
+async fn set_up(shared: &Shared) -> Delivered {
+    let mut backoff = Backoff::default();
+    loop {
+        let Some(node) = shared.nodes.pick(clock::now()) else {
+            return Delivered::GaveUp;
+        };
+        match setup::set_up(&shared.nodes, node, &shared.config).await {
+            SetUp::Done => return Delivered::All,
+            SetUp::Refused(why) => {
+                log::error!(
+                    "events: {} does not take the set-up of the index: {why}; events are shipped all the same",
+                    node.name
+                );
+                return Delivered::All;
+            }
+            SetUp::Unavailable(why) => {
+                node.failed(clock::now());
+                shared.pushed_back(&node.name, &why);
+            }
+        }
+        let wait = backoff.next(random::bits() as u32);
+        if shared.wait_unless_stopping(wait).await == Delivered::GaveUp {
+            return Delivered::GaveUp;
+        }
+    }
+}
+
+async fn ship(shared: &Arc<Shared>, reader: &mut Reader) {
+    let batch = &shared.config.batch;
+    let mut stopping = shared.stopping.clone();
+    let mut waiting = Waiting::new();
+    let mut deliveries = JoinSet::new();
+    loop {
+        let now = clock::now();
+        let stops_at = shared.stops_at();
+        let room = deliveries.len() < shared.window.lock().limit();
+        if room {
+            waiting.fill(shared, reader, now);
+            let hurry = stops_at.is_some() && !waiting.events.is_empty();
+            if hurry || waiting.is_due(batch, now) {
+                deliveries.spawn(delivery::deliver(shared.clone(), waiting.take()));
+                continue;
+            }
+        }
+        if stops_at.is_some_and(|at| at <= now || (room && deliveries.is_empty())) {
+            return;
+        }
+        let until = [waiting.due_at(batch).filter(|_| room), stops_at];
+        let until = until.into_iter().flatten().min();
+        let until = until.unwrap_or(now + IDLE).min(now + IDLE);
+        tokio::select! {
+            Some(ended) = deliveries.join_next(), if !deliveries.is_empty() => match ended {
+                Ok(Delivered::All) => {}
+                Ok(Delivered::GaveUp) => return,
+                Err(error) => log::error!("events: a delivery ended early: {error}"),
+            },
+            () = shared.spool.arrived.notified(), if room => {}
+            () = tokio::time::sleep_until(until.into()) => {}
+            _ = stopping.changed(), if stops_at.is_none() => {}
+        }
+    }
+}
+
+/// Sees to it that the disk has what is in the spool.
+async fn sync(spool: Arc<Spool>) {
+    let mut tick = tokio::time::interval(spool.sync_interval());
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let spool = spool.clone();
+        let synced = tokio::task::spawn_blocking(move || spool.sync()).await;
+        if let Ok(Err(error)) = synced {
+            log::error!("spool: the disk does not take it: {error}");
+        }
+    }
+}

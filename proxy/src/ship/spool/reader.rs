@@ -1,0 +1,143 @@
+//! Reading events in their order, for the shipper.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use super::{Spool, Spooled, format};
+
+/// What a look into the spool gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    Events(Vec<Spooled>),
+    /// Events from the first number up to before the second cannot be read any more.
+    Lost(u64, u64),
+    /// Nothing more for now.
+    Empty,
+}
+
+/// Where the shipper reads.
+#[derive(Debug)]
+pub struct Reader {
+    number: u64,
+    /// The file it is in, and how far it has been read.
+    open: Option<(u64, File, u64)>,
+}
+
+impl Reader {
+    pub(super) fn at(number: u64) -> Self {
+        Reader { number, open: None }
+    }
+}
+
+impl Spool {
+    /// The next events from where `reader` stands: at most so many, and about so many bytes.
+    pub fn read(&self, reader: &mut Reader, events_max: usize, bytes_max: usize) -> Next {
+        let (first, end, bytes, path) = {
+            let inner = self.inner.lock();
+            let number = reader.number;
+            let place = inner
+                .segments
+                .partition_point(|segment| segment.end <= number);
+            match inner.segments.get(place) {
+                None => return Next::Empty,
+                Some(segment) => (
+                    segment.first,
+                    segment.end,
+                    segment.bytes,
+                    segment.path.clone(),
+                ),
+            }
+        };
+        // What lies between two segments was acknowledged at the start.
+        reader.number = reader.number.max(first);
+        let lost = |reader: &mut Reader| {
+            let from = std::mem::replace(&mut reader.number, end);
+            reader.open = None;
+            Next::Lost(from, end)
+        };
+        let mut offset = match &reader.open {
+            Some((open, _, offset)) if *open == first => *offset,
+            _ => match File::open(&path) {
+                Ok(file) => {
+                    reader.open = Some((first, file, format::HEADER_BYTES as u64));
+                    return self.skip_to(reader, end, bytes, events_max, bytes_max);
+                }
+                Err(_) => return lost(reader),
+            },
+        };
+        let Some((_, file, _)) = &reader.open else {
+            return lost(reader);
+        };
+        let Ok(buffer) = read_at(file, offset, bytes, bytes_max) else {
+            return lost(reader);
+        };
+        let mut taken = Vec::new();
+        let mut rest = &buffer[..];
+        while reader.number < end && taken.len() < events_max {
+            match format::read(rest, reader.number) {
+                Some(entry) => {
+                    taken.push(Spooled {
+                        number: reader.number,
+                        id: *entry.id,
+                        line: entry.line.into(),
+                    });
+                    rest = &rest[entry.bytes..];
+                    offset += entry.bytes as u64;
+                    reader.number += 1;
+                }
+                None if taken.is_empty() => return lost(reader),
+                None => break,
+            }
+        }
+        if let Some((_, _, read)) = &mut reader.open {
+            *read = offset;
+        }
+        Next::Events(taken)
+    }
+
+    /// Reads over the events of a newly opened segment that stand before the reader's number.
+    fn skip_to(
+        &self,
+        reader: &mut Reader,
+        end: u64,
+        bytes: u64,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Next {
+        let wanted = reader.number;
+        let Some((first, file, offset)) = &mut reader.open else {
+            return Next::Empty;
+        };
+        let mut number = *first;
+        while number < wanted {
+            let skipped = read_at(file, *offset, bytes, 1 << 20).ok().map(|buffer| {
+                let mut rest = &buffer[..];
+                let before = number;
+                while number < wanted
+                    && let Some(entry) = format::read(rest, number)
+                {
+                    rest = &rest[entry.bytes..];
+                    *offset += entry.bytes as u64;
+                    number += 1;
+                }
+                number - before
+            });
+            if skipped.unwrap_or(0) == 0 {
+                reader.number = end;
+                reader.open = None;
+                return Next::Lost(wanted, end);
+            }
+        }
+        self.read(reader, events_max, bytes_max)
+    }
+}
+
+fn read_at(file: &File, offset: u64, end: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
+    // At least one whole event.
+    let wanted = left.min(bytes_max.max(format::EVENT_BYTES_MAX + format::PREFIX_BYTES));
+    let mut buffer = vec![0; wanted];
+    file.read_exact_at(&mut buffer, offset)?;
+    Ok(buffer)
+}

@@ -1,0 +1,165 @@
+//! What a start finds in the spool's folder, whatever a kill left there.
+//!
+//! Nothing that is found ends the start: a torn tail is cut off, what is acknowledged is removed, and
+//! a segment that cannot be read at all is moved aside.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::format;
+
+/// One segment: the events from `first` up to before `end`.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) first: u64,
+    pub(super) end: u64,
+    /// The length of the file, as far as it is good.
+    pub(super) bytes: u64,
+    pub(super) path: PathBuf,
+}
+
+/// What is in the folder.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// In order, without overlaps.
+    pub(super) segments: VecDeque<Segment>,
+    /// The first event that is not known to be in the index.
+    pub(super) next: u64,
+    /// Of the cursor.
+    pub(super) generation: u64,
+    /// When events were recorded, thinned out: number and time.
+    pub(super) marks: VecDeque<(u64, Duration)>,
+}
+
+pub(super) fn segment_path(directory: &Path, first: u64) -> PathBuf {
+    directory.join(format!("{first:020}.seg"))
+}
+
+pub(super) fn cursor_path(directory: &Path) -> PathBuf {
+    directory.join("cursor")
+}
+
+/// Looks through the folder.
+///
+/// # Errors
+/// When the folder itself cannot be read.
+pub(super) fn look(directory: &Path) -> io::Result<Found> {
+    let cursor = fs::read(cursor_path(directory)).unwrap_or_default();
+    let (generation, acknowledged) = format::cursor(&cursor).unwrap_or((0, 0));
+    let mut firsts: Vec<u64> = fs::read_dir(directory)?
+        .filter_map(|entry| number_of(&entry.ok()?.path()))
+        .collect();
+    firsts.sort_unstable();
+    let mut found = Found {
+        segments: VecDeque::new(),
+        next: acknowledged,
+        generation,
+        marks: VecDeque::new(),
+    };
+    for first in firsts {
+        let path = segment_path(directory, first);
+        let overlaps = found.segments.back().is_some_and(|last| first < last.end);
+        let read = match overlaps {
+            true => Err(io::Error::other("it begins before the one before it ends")),
+            false => read_segment(&path, first, &mut found.marks),
+        };
+        match read {
+            Ok(segment) if segment.end <= acknowledged || segment.end == segment.first => {
+                remove(&segment.path);
+            }
+            Ok(segment) => found.segments.push_back(segment),
+            Err(error) => set_aside(&path, &error),
+        }
+    }
+    if let Some(oldest) = found.segments.front() {
+        found.next = found.next.max(oldest.first);
+    }
+    let next = found.next;
+    while found
+        .marks
+        .get(1)
+        .is_some_and(|(number, _)| *number <= next)
+    {
+        found.marks.pop_front();
+    }
+    Ok(found)
+}
+
+fn number_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let digits = name.strip_suffix(".seg")?;
+    let first: u64 = digits.parse().ok()?;
+    (digits.len() == 20).then_some(first)
+}
+
+/// Reads a segment over, and cuts off what does not check out.
+fn read_segment(
+    path: &Path,
+    first: u64,
+    marks: &mut VecDeque<(u64, Duration)>,
+) -> io::Result<Segment> {
+    let mut bytes = Vec::new();
+    File::open(path)?.read_to_end(&mut bytes)?;
+    if !format::is_header(&bytes, first) {
+        // A kill between making the file and its first write leaves less than a header.
+        if bytes.len() >= format::HEADER_BYTES {
+            return Err(io::Error::other("it does not begin as a segment"));
+        }
+        bytes.clear();
+    }
+    let mut end = first;
+    let mut good = bytes.len().min(format::HEADER_BYTES);
+    while let Some(entry) = format::read(&bytes[good..], end) {
+        mark(marks, end, format::recorded_at(entry.id));
+        good += entry.bytes;
+        end += 1;
+    }
+    if good < bytes.len() {
+        let cut = bytes.len() - good;
+        log::warn!(
+            "spool: {cut} bytes at the end of {} do not check out and are cut off",
+            path.display()
+        );
+        OpenOptions::new()
+            .write(true)
+            .open(path)?
+            .set_len(good as u64)?;
+    }
+    Ok(Segment {
+        first,
+        end,
+        bytes: good as u64,
+        path: path.to_owned(),
+    })
+}
+
+/// Remembers when an event was recorded, at most once a second.
+pub(super) fn mark(marks: &mut VecDeque<(u64, Duration)>, number: u64, at: Duration) {
+    let due = marks
+        .back()
+        .is_none_or(|(_, last)| at >= *last + Duration::from_secs(1));
+    if due {
+        marks.push_back((number, at));
+    }
+}
+
+pub(super) fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        log::warn!("spool: cannot remove {}: {error}", path.display());
+    }
+}
+
+fn set_aside(path: &Path, why: &io::Error) {
+    let aside = path.with_extension("bad");
+    log::error!(
+        "spool: {} cannot be read ({why}) and is moved to {}",
+        path.display(),
+        aside.display()
+    );
+    if let Err(error) = fs::rename(path, &aside) {
+        log::error!("spool: cannot move {}: {error}", path.display());
+    }
+}

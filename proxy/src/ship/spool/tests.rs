@@ -1,0 +1,298 @@
+//! A model: random appends, reads, acknowledgements and kills, held against what must be there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+
+type Event = (u64, [u8; 26], Vec<u8>);
+
+/// xorshift64: the same run every time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+fn config(path: &Path, bytes_max: u64) -> Config {
+    Config {
+        path: path.join("spool"),
+        bytes_max,
+        sync: Duration::from_millis(500),
+    }
+}
+
+fn event(serial: u64, dice: &mut Dice) -> ([u8; 26], Vec<u8>) {
+    let ulid = ulid::Ulid::from_parts(1_790_000_000_000 + serial, u128::from(serial));
+    let id = *ulid
+        .to_string()
+        .as_bytes()
+        .first_chunk()
+        .expect("26 characters");
+    let line = format!(
+        "{{\"serial\":{serial},\"fill\":\"{}\"}}",
+        "x".repeat(dice.below(900) as usize)
+    );
+    (id, line.into_bytes())
+}
+
+fn append(spool: &Spool, events: &[([u8; 26], Vec<u8>)]) -> usize {
+    let (count, outcome) = spool.append(events.iter().map(|(id, line)| (id, &line[..])));
+    assert_eq!(outcome.is_ok(), count == events.len());
+    count
+}
+
+fn drain(spool: &Spool, reader: &mut Reader) -> Vec<Event> {
+    let mut all = Vec::new();
+    loop {
+        match spool.read(reader, 7, 4_000) {
+            Next::Events(events) => {
+                assert!(!events.is_empty());
+                all.extend(
+                    events
+                        .into_iter()
+                        .map(|e| (e.number, e.id, e.line.into_vec())),
+                );
+            }
+            Next::Empty => return all,
+            Next::Lost(from, to) => panic!("{from} to {to} lost"),
+        }
+    }
+}
+
+fn segments(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory.join("spool")).expect("a folder");
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    paths.sort();
+    paths
+}
+
+#[test]
+fn events_come_in_their_order_and_go_when_they_are_acknowledged() {
+    let directory = TempDir::new().expect("a directory");
+    let config = config(directory.path(), 16 << 20);
+    let mut dice = Dice(7);
+    let (spool, mut reader, found) = Spool::open(&config, &Ledger::default()).expect("open");
+    assert_eq!(found, 0);
+    assert_eq!(spool.read(&mut reader, 10, 1_000), Next::Empty);
+    let events: Vec<_> = (0..5_000).map(|serial| event(serial, &mut dice)).collect();
+    for batch in events.chunks(37) {
+        assert_eq!(append(&spool, batch), batch.len());
+    }
+    assert!(segments(directory.path()).len() > 2);
+    assert_eq!(spool.oldest_at(), Some(Duration::from_secs(1_790_000_000)));
+    let read = drain(&spool, &mut reader);
+    assert_eq!(read.len(), 5_000);
+    for ((number, id, line), (serial, event)) in read.iter().zip(events.iter().enumerate()) {
+        assert_eq!((*number, id, line), (serial as u64, &event.0, &event.1));
+    }
+    spool.acknowledge(0, 4_900);
+    assert_eq!(segments(directory.path()).len(), 1);
+    spool.acknowledge(4_900, 5_000);
+    assert_eq!(spool.oldest_at(), None);
+    spool.sync().expect("sync");
+    drop(spool);
+    let (spool, mut reader, found) = Spool::open(&config, &Ledger::default()).expect("open");
+    assert_eq!((found, spool.bytes()), (0, 0));
+    assert_eq!(append(&spool, &events[..1]), 1);
+    assert_eq!(drain(&spool, &mut reader)[0].0, 5_000);
+}
+
+#[test]
+fn a_full_spool_takes_no_more_and_loses_nothing_it_has() {
+    let directory = TempDir::new().expect("a directory");
+    let config = config(directory.path(), 200_000);
+    let mut dice = Dice(11);
+    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    let events: Vec<_> = (0..1_000).map(|serial| event(serial, &mut dice)).collect();
+    let (count, outcome) = spool.append(events.iter().map(|(id, line)| (id, &line[..])));
+    assert!(outcome.is_err() && count > 100 && count < 1_000, "{count}");
+    assert!(spool.bytes() <= 200_000, "{}", spool.bytes());
+    let large = (events[999].0, vec![b'x'; 5_000]);
+    assert_eq!(append(&spool, &[large]), 0);
+    assert_eq!(drain(&spool, &mut reader).len(), count);
+    spool.acknowledge(0, count as u64);
+    assert_eq!(append(&spool, &events[..3]), 3);
+    assert_eq!(drain(&spool, &mut reader).len(), 3);
+}
+
+#[test]
+fn one_process_has_a_spool() {
+    let directory = TempDir::new().expect("a directory");
+    let config = config(directory.path(), 1 << 20);
+    let first = Spool::open(&config, &Ledger::default()).expect("open");
+    let second = Spool::open(&config, &Ledger::default())
+        .map(|_| ())
+        .expect_err("locked");
+    assert!(second.to_string().contains("another process"));
+    drop(first);
+    Spool::open(&config, &Ledger::default()).expect("free again");
+}
+
+#[test]
+fn what_cannot_be_read_is_set_aside_and_the_rest_is_there() {
+    let directory = TempDir::new().expect("a directory");
+    let config = config(directory.path(), 1 << 20);
+    let mut dice = Dice(13);
+    let (spool, _, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    let events: Vec<_> = (0..500).map(|serial| event(serial, &mut dice)).collect();
+    append(&spool, &events);
+    drop(spool);
+    let paths = segments(directory.path());
+    assert!(paths.len() >= 4, "{paths:?}");
+    // No segment at all, an empty one, one that is a folder, and a cursor of nonsense.
+    fs::write(&paths[1], b"weirsegX0000000000000000").expect("write");
+    fs::write(config.path.join("00000000000000009999.seg"), b"").expect("write");
+    fs::create_dir(config.path.join("00000000000000019999.seg")).expect("a folder");
+    fs::write(config.path.join("cursor"), b"nonsense").expect("write");
+    let (spool, mut reader, found) = Spool::open(&config, &Ledger::default()).expect("open");
+    let read = drain(&spool, &mut reader);
+    assert_eq!(read.len() as u64, found);
+    assert!(read.len() > 250 && read.len() < 500, "{}", read.len());
+    assert!(paths[1].with_extension("bad").exists());
+    for (number, id, _) in &read {
+        assert_eq!(*id, events[*number as usize].0);
+    }
+    // What is missing in the middle does not hold the cursor back.
+    spool.acknowledge(0, read[0].0);
+    for (number, _, _) in &read {
+        spool.acknowledge(*number, number + 1);
+    }
+    assert_eq!(spool.oldest_at(), None);
+}
+
+#[test]
+fn a_segment_that_goes_bad_while_it_is_read_is_told_as_lost() {
+    let directory = TempDir::new().expect("a directory");
+    let config = config(directory.path(), 1 << 20);
+    let mut dice = Dice(17);
+    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    let events: Vec<_> = (0..300).map(|serial| event(serial, &mut dice)).collect();
+    append(&spool, &events);
+    let paths = segments(directory.path());
+    let mut bytes = fs::read(&paths[0]).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&paths[0], bytes).expect("write");
+    let (mut got, mut lost) = (0, 0);
+    loop {
+        match spool.read(&mut reader, 1_000, 1 << 20) {
+            Next::Events(events) => got += events.len() as u64,
+            Next::Lost(from, to) => lost += to - from,
+            Next::Empty => break,
+        }
+    }
+    assert!(lost > 0 && got > 100, "{got} and {lost}");
+    assert_eq!(got + lost, 300);
+}
+
+fn lengths(directory: &Path) -> BTreeMap<PathBuf, u64> {
+    let paths = segments(directory).into_iter();
+    paths
+        .map(|path| {
+            let length = fs::metadata(&path).expect("metadata").len();
+            (path, length)
+        })
+        .collect()
+}
+
+/// What a kill leaves of the files: all that was synced, and of the rest any part.
+fn kill(directory: &Path, synced: &BTreeMap<PathBuf, u64>, dice: &mut Dice) {
+    for path in segments(directory) {
+        let length = fs::metadata(&path).expect("metadata").len();
+        let safe = synced.get(&path).copied().unwrap_or(0).min(length);
+        let kept = safe + dice.below(length - safe + 1);
+        let file = OpenOptions::new().write(true).open(&path).expect("open");
+        match dice.below(4) {
+            // The length is there, the data is not.
+            0 => {
+                file.set_len(kept).expect("cut");
+                file.set_len(length).expect("zeros");
+            }
+            1 => {}
+            _ => file.set_len(kept).expect("cut"),
+        }
+    }
+    let cursor = directory.join("spool/cursor");
+    match dice.below(6) {
+        0 => fs::remove_file(&cursor).expect("remove"),
+        1 => fs::write(&cursor, vec![0xff; dice.below(70) as usize]).expect("write"),
+        _ => {}
+    }
+}
+
+#[test]
+fn no_kill_loses_what_was_synced_nor_ends_a_start() {
+    for seed in 1..60 {
+        let directory = TempDir::new().expect("a directory");
+        let config = config(directory.path(), 2 << 20);
+        let mut dice = Dice(seed * 7_919);
+        let mut serial = 0;
+        // What must come again: appended, synced, not acknowledged.
+        let mut owed: BTreeSet<[u8; 26]> = BTreeSet::new();
+        let mut ever: BTreeMap<[u8; 26], Vec<u8>> = BTreeMap::new();
+        for _ in 0..6 {
+            let (spool, mut reader, found) =
+                Spool::open(&config, &Ledger::default()).expect("open");
+            let read = drain(&spool, &mut reader);
+            assert_eq!(read.len() as u64, found, "seed {seed}");
+            let there: BTreeSet<_> = read.iter().map(|(_, id, _)| *id).collect();
+            assert!(owed.is_subset(&there), "seed {seed}: something is lost");
+            for (_, id, line) in &read {
+                assert_eq!(
+                    ever.get(id),
+                    Some(line),
+                    "seed {seed}: an event nobody wrote"
+                );
+            }
+            assert!(read.windows(2).all(|pair| pair[0].0 < pair[1].0));
+            // What a start has read was on the disk.
+            owed.extend(there);
+            let mut synced = lengths(directory.path());
+            let mut unacknowledged: Vec<Event> = read;
+            let mut appended: Vec<[u8; 26]> = Vec::new();
+            for _ in 0..dice.below(40) {
+                match dice.below(5) {
+                    0 => {
+                        spool.sync().expect("sync");
+                        owed.extend(appended.drain(..));
+                        synced = lengths(directory.path());
+                    }
+                    1 if !unacknowledged.is_empty() => {
+                        let count = dice.below(unacknowledged.len() as u64 + 1) as usize;
+                        for (number, id, _) in unacknowledged.drain(..count) {
+                            spool.acknowledge(number, number + 1);
+                            owed.remove(&id);
+                            appended.retain(|other| *other != id);
+                        }
+                    }
+                    _ => {
+                        let count = dice.below(40);
+                        let events: Vec<_> = (serial..serial + count)
+                            .map(|s| event(s, &mut dice))
+                            .collect();
+                        serial += count;
+                        let taken = append(&spool, &events);
+                        for (id, line) in &events[..taken] {
+                            ever.insert(*id, line.clone());
+                            appended.push(*id);
+                        }
+                        unacknowledged.extend(drain(&spool, &mut reader));
+                    }
+                }
+            }
+            drop(spool);
+            kill(directory.path(), &synced, &mut dice);
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The way of events to the index: nothing lost, nothing twice, whatever the index does.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use weir_tests::backend::Backend;
+use weir_tests::client::{Ask, Client};
+use weir_tests::index::{Fault, Index};
+use weir_tests::metrics::Metrics;
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+const EVENTS: &str = "weir_events_total";
+const SPOOL: &str = "spool: {path: data/spool, sync: 100ms}";
+
+fn shipping(backend: &Backend, urls: &[String], batch: &str) -> Setup {
+    let urls = urls.join(", ");
+    Setup::open(backend).events(SPOOL).events(&format!(
+        "elasticsearch: {{urls: [{urls}], timeout: 2s, batch: {{{batch}}}}}"
+    ))
+}
+
+/// Asks so often, and gives the ids of the answers.
+async fn ask(proxy: &Proxy, count: usize) -> BTreeSet<String> {
+    let mut client = Client::h1(proxy.address()).await;
+    let mut ids = BTreeSet::new();
+    for _ in 0..count {
+        let reply = client.ask(Ask::get("/a")).await;
+        assert_eq!(reply.status, 200);
+        ids.insert(reply.header("x-request-id").expect("an id").to_owned());
+    }
+    ids
+}
+
+async fn arrived(index: &Index, ids: &BTreeSet<String>) {
+    wait::eventually("all events in the index", wait::PATIENCE, || {
+        index.ids().len() >= ids.len()
+    })
+    .await;
+    let there: BTreeSet<String> = index.ids().into_iter().collect();
+    assert_eq!(&there, ids);
+}
+
+fn outcome(metrics: &Metrics, outcome: &str) -> f64 {
+    metrics.sum(EVENTS, &[("outcome", outcome)])
+}
+
+fn assert_balance(metrics: &Metrics) {
+    let of = |name: &str| outcome(metrics, name);
+    let came = of("recorded") + of("recovered");
+    let went = of("indexed") + of("duplicate") + of("dead_letter") + of("dropped");
+    let there = metrics.sum("weir_spool_events", &[]) + metrics.sum("weir_events_in_channel", &[]);
+    assert!(
+        (came - went - there).abs() < 0.5,
+        "{came} is not {went} + {there}"
+    );
+}
+
+async fn settled(proxy: &Proxy, what: &str, count: f64) -> Metrics {
+    let started = tokio::time::Instant::now();
+    loop {
+        let metrics = proxy.metrics().await;
+        assert_balance(&metrics);
+        if (outcome(&metrics, what) - count).abs() < 0.5 {
+            return metrics;
+        }
+        assert!(
+            started.elapsed() < wait::PATIENCE,
+            "{what} is {}",
+            outcome(&metrics, what)
+        );
+        wait::tick().await;
+    }
+}
+
+#[tokio::test]
+async fn every_event_arrives_once_and_the_index_is_set_up_before() {
+    let (backend, index) = (Backend::echo().await, Index::start().await);
+    let proxy = shipping(&backend, &[index.url()], "events: 7, wait: 50ms")
+        .start()
+        .await;
+    let ids = ask(&proxy, 30).await;
+    arrived(&index, &ids).await;
+    let metrics = settled(&proxy, "indexed", 30.0).await;
+    assert_eq!(outcome(&metrics, "recorded"), 30.0);
+    assert_eq!(
+        metrics.sum("weir_dependency_up", &[("name", "elasticsearch")]),
+        1.0
+    );
+    assert!(metrics.sum("weir_bulk_duration_seconds_count", &[]) >= 5.0);
+    assert!(index.bulks().1 <= 7);
+    let id = ids.first().expect("an id");
+    assert_eq!(
+        index.document(id).expect("a document")["http"]["request"]["id"],
+        **id
+    );
+    let paths: Vec<_> = index.set_up().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(
+        paths,
+        [
+            "/_ilm/policy/weir.access",
+            "/_component_template/weir.access-mappings",
+            "/_component_template/weir.access-settings",
+            "/_index_template/weir.access"
+        ]
+    );
+    assert_eq!(proxy.events().len(), 30, "the file has them as well");
+}
+
+#[tokio::test]
+async fn each_event_of_a_request_is_settled_by_itself() {
+    let (backend, index) = (Backend::echo().await, Index::start().await);
+    index.script(&[
+        Fault::Items(429, 3),
+        Fault::Items(503, 2),
+        Fault::Items(400, 2),
+    ]);
+    let proxy = shipping(&backend, &[index.url()], "events: 12, wait: 10s")
+        .start()
+        .await;
+    let ids = ask(&proxy, 12).await;
+    // 4 of 12 come again, then 2 of 4, and of those the first is refused for good.
+    let metrics = settled(&proxy, "indexed", 11.0).await;
+    assert_eq!(outcome(&metrics, "dead_letter"), 1.0);
+    assert_eq!(index.ids().len(), 11);
+    let letters = proxy.directory().join("data/spool/dead-letter.ndjson");
+    let letter = std::fs::read_to_string(letters).expect("a dead letter");
+    let letter: serde_json::Value = serde_json::from_str(&letter).expect("JSON");
+    assert_eq!(letter["status"], 400);
+    let id = letter["event"]["event"]["id"].as_str().expect("an id");
+    assert!(ids.contains(id) && !index.ids().contains(&id.to_owned()));
+}
+
+#[tokio::test]
+async fn a_request_that_fails_whole_comes_again() {
+    let (backend, index) = (Backend::echo().await, Index::start().await);
+    index.script(&[
+        Fault::Whole(503),
+        Fault::Reset,
+        Fault::Whole(429),
+        Fault::TakenAndReset,
+    ]);
+    let proxy = shipping(&backend, &[index.url()], "events: 10, wait: 10s")
+        .start()
+        .await;
+    let ids = ask(&proxy, 10).await;
+    let metrics = settled(&proxy, "duplicate", 10.0).await;
+    assert_eq!(outcome(&metrics, "indexed"), 0.0, "its answer was lost");
+    arrived(&index, &ids).await;
+    assert_eq!(index.bulks().0, 5);
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_halved() {
+    let (backend, index) = (Backend::echo().await, Index::start().await);
+    index.always(Some(Fault::MoreThan(413, 3)));
+    let proxy = shipping(&backend, &[index.url()], "events: 16, wait: 10s")
+        .start()
+        .await;
+    let ids = ask(&proxy, 16).await;
+    settled(&proxy, "indexed", 16.0).await;
+    arrived(&index, &ids).await;
+    assert_eq!(index.bulks(), (1 + 2 + 4 + 8, 16));
+}
+
+#[tokio::test]
+async fn one_node_that_is_down_holds_nothing_up() {
+    let (backend, index) = (Backend::echo().await, Index::start().await);
+    let down = "http://127.0.0.1:1".to_owned();
+    let proxy = shipping(&backend, &[down, index.url()], "events: 4, wait: 50ms");
+    let proxy = proxy.start().await;
+    let ids = ask(&proxy, 40).await;
+    arrived(&index, &ids).await;
+    settled(&proxy, "indexed", 40.0).await;
+}
+
+#[tokio::test]
+async fn a_kill_loses_nothing_that_is_in_the_spool() {
+    let (backend, index) = (Backend::echo().await, Index::start().await);
+    index.always(Some(Fault::Whole(429)));
+    let directory = TempDir::new().expect("a directory");
+    let setup = shipping(&backend, &[index.url()], "events: 20, wait: 20ms");
+    let mut ids = BTreeSet::new();
+    let mut keep = directory;
+    for round in 0..3 {
+        let process = setup.spawn(keep.path());
+        let proxy = Proxy::ready(process, keep).await;
+        let metrics = settled(&proxy, "recovered", f64::from(round) * 25.0).await;
+        assert!(metrics.sum("weir_spool_bytes", &[]) > 0.0 || round == 0);
+        ids.extend(ask(&proxy, 25).await);
+        let started = tokio::time::Instant::now();
+        while proxy.metrics().await.sum("weir_events_in_channel", &[]) > 0.5 {
+            assert!(started.elapsed() < wait::PATIENCE);
+            wait::tick().await;
+        }
+        proxy.kill();
+        proxy.wait_exit(wait::PATIENCE).await;
+        keep = proxy.into_directory();
+    }
+    assert!(index.ids().is_empty());
+    index.always(None);
+    let proxy = Proxy::ready(setup.spawn(keep.path()), keep).await;
+    let metrics = settled(&proxy, "indexed", 75.0).await;
+    assert_eq!(outcome(&metrics, "recovered"), 75.0);
+    arrived(&index, &ids).await;
+    proxy.sigterm();
+    proxy.wait_exit(wait::PATIENCE).await;
+    // What was acknowledged does not come again.
+    let keep = proxy.into_directory();
+    let proxy = Proxy::ready(setup.spawn(keep.path()), keep).await;
+    assert_eq!(outcome(&proxy.metrics().await, "recovered"), 0.0);
+}
+
+#[tokio::test]
+async fn a_weir_that_stops_ships_what_it_can() {
+    let (backend, index) = (Backend::echo().await, Index::start().await);
+    let proxy = shipping(&backend, &[index.url()], "events: 1000, wait: 60s")
+        .start()
+        .await;
+    let ids = ask(&proxy, 20).await;
+    assert!(index.ids().is_empty());
+    proxy.sigterm();
+    assert!(proxy.wait_exit(Duration::from_secs(5)).await.success());
+    arrived(&index, &ids).await;
+}
+
+#[tokio::test]
+async fn an_index_that_hangs_holds_up_neither_requests_nor_the_stop() {
+    let backend = Backend::echo().await;
+    let hung = Backend::raw(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    });
+    let hung = hung.await;
+    let proxy = shipping(&backend, &[hung.url()], "events: 5, wait: 10ms")
+        .start()
+        .await;
+    ask(&proxy, 50).await;
+    let metrics = proxy.metrics().await;
+    assert_balance(&metrics);
+    assert_eq!(outcome(&metrics, "recorded"), 50.0);
+    assert_eq!(outcome(&metrics, "dropped"), 0.0);
+    proxy.sigterm();
+    assert!(proxy.wait_exit(Duration::from_secs(10)).await.success());
+}
+
+#[tokio::test]
+async fn a_full_spool_costs_events_that_are_counted_and_no_requests() {
+    let (backend, index) = (Backend::echo().await, Index::start().await);
+    index.always(Some(Fault::Whole(429)));
+    let url = index.url();
+    let proxy = Setup::open(&backend)
+        .events("spool: {path: data/spool, bytes: 100KiB, sync: 100ms}")
+        .events(&format!(
+            "elasticsearch: {{urls: ['{url}'], batch: {{events: 10, wait: 10ms}}}}"
+        ))
+        .start()
+        .await;
+    ask(&proxy, 300).await;
+    let started = tokio::time::Instant::now();
+    let metrics = loop {
+        let metrics = proxy.metrics().await;
+        assert_balance(&metrics);
+        if metrics.sum("weir_events_in_channel", &[]) < 0.5 {
+            break metrics;
+        }
+        assert!(started.elapsed() < wait::PATIENCE);
+        wait::tick().await;
+    };
+    assert!(outcome(&metrics, "dropped") > 50.0);
+    assert!(metrics.sum("weir_spool_bytes", &[]) <= 102_400.0);
+    assert!(proxy.stderr().contains("the spool is full"));
+    index.always(None);
+    let kept = 300.0 - outcome(&metrics, "dropped");
+    settled(&proxy, "indexed", kept).await;
+    assert_eq!(index.ids().len() as f64, kept);
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_says_so_and_keeps_the_events() {
+    let (backend, index) = (Backend::echo().await, Index::start().await);
+    index.script(&[Fault::Whole(401)]);
+    let proxy = shipping(&backend, &[index.url()], "events: 5, wait: 10ms")
+        .start()
+        .await;
+    ask(&proxy, 5).await;
+    wait::eventually("a complaint", wait::PATIENCE, || {
+        proxy
+            .stderr()
+            .contains("it answers 401: look at username, password, api_key")
+    })
+    .await;
+    let metrics = proxy.metrics().await;
+    assert_balance(&metrics);
+    assert_eq!(metrics.sum("weir_spool_events", &[]), 5.0);
+    assert_eq!(
+        metrics.sum("weir_dependency_up", &[("name", "elasticsearch")]),
+        0.0
+    );
+    settled(&proxy, "indexed", 5.0).await;
+}
