@@ -37,6 +37,9 @@ missing_packages() {
     if [ "$purpose" = test ]; then
         has curl || printf 'curl '
         has shellcheck || printf 'shellcheck '
+        # The search node of the tests: javac, because it is started from its source.
+        has javac || printf 'openjdk-17-jdk-headless '
+        has mvn || printf 'maven '
     fi
     if [ "$purpose" = bench ]; then
         has python3 || printf 'python3 '
@@ -101,6 +104,16 @@ download_package() {
     (cd "$2" && apt-get download -q -o APT::Sandbox::User=root "$1" >&2)
 }
 
+# OpenSearch and what it needs, 53 MB out of Maven's central repository.
+fetch_opensearch() {
+    if [ -d .tools/opensearch ]; then return 0; fi
+    say "fetching OpenSearch for the tests into .tools/opensearch/"
+    rm -rf .tools/opensearch.part
+    mvn -q -B -f build/opensearch/pom.xml dependency:copy-dependencies \
+        -DoutputDirectory="$PWD/.tools/opensearch.part" >&2 || return 1
+    mv .tools/opensearch.part .tools/opensearch
+}
+
 need_rust
 packages=$(missing_packages)
 if [ -n "$packages" ]; then install_packages "$packages"; fi
@@ -108,4 +121,5 @@ if [ "$purpose" = test ]; then
     need_component fmt rustfmt
     need_component clippy clippy
     fetch_promtool || say "promtool could not be fetched; what needs it will say so"
+    fetch_opensearch || say "OpenSearch could not be fetched; what needs it will say so"
 fi

@@ -15,6 +15,7 @@ pub mod setup;
 
 pub mod backend;
 pub mod index;
+pub mod node;
 
 pub mod client;
 pub mod raw;

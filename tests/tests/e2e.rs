@@ -30,6 +30,8 @@ mod way {
     mod record;
 
     mod ship;
+
+    mod index;
 }
 
 #[path = "e2e"]

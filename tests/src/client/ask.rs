@@ -76,6 +76,12 @@ impl Ask {
         ask
     }
 
+    #[must_use]
+    pub fn with_method(mut self, method: &str) -> Self {
+        self.method = method.to_owned();
+        self
+    }
+
     /// A JSON body with its content type.
     #[must_use]
     pub fn json(path: &str, body: &serde_json::Value) -> Self {

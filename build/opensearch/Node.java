@@ -1,0 +1,26 @@
+// The search node of the tests: `java -cp 'JARS/*' Node.java DIRECTORY PORT`. It says "ready" on its
+// standard output, and ends when its standard input does, so that it never outlives who started it.
+
+import static org.codelibs.opensearch.runner.OpenSearchRunner.newConfigs;
+
+import org.codelibs.opensearch.runner.OpenSearchRunner;
+
+public class Node {
+    public static void main(String[] arguments) throws Exception {
+        OpenSearchRunner runner = new OpenSearchRunner();
+        runner.setMaxHttpPort(-1);
+        runner.onBuild((number, settings) -> {
+            settings.put("http.port", arguments[1]);
+            settings.put("network.host", "127.0.0.1");
+            settings.put("discovery.type", "single-node");
+            settings.put("cluster.routing.allocation.disk.threshold_enabled", false);
+        }).build(newConfigs().numOfNode(1).basePath(arguments[0]).clusterName("weir-tests"));
+        runner.ensureYellow();
+        System.out.println("ready");
+        while (System.in.read() != -1) {
+            // Only its end is of interest.
+        }
+        // Its data is the directory's owner's to remove.
+        Runtime.getRuntime().halt(0);
+    }
+}

@@ -1,0 +1,140 @@
+//! A real search node: OpenSearch in a process of its own, started once for all tests that need it.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::client::{Ask, Client};
+use crate::wait;
+
+/// What keeps the node alive: it ends when its standard input does, with the tests' process.
+struct Running {
+    address: SocketAddr,
+    _child: Child,
+    _directory: TempDir,
+}
+
+/// A node that answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Node {
+    address: SocketAddr,
+}
+
+impl Node {
+    /// The node; `None`, said aloud, where what it needs is not there: `build/setup.sh test` fetches
+    /// it. With CI=true that is a failure.
+    ///
+    /// # Panics
+    /// When it is there and does not start.
+    pub async fn get() -> Option<Self> {
+        static NODE: OnceLock<Option<Running>> = OnceLock::new();
+        let started = tokio::task::spawn_blocking(|| NODE.get_or_init(start).as_ref());
+        let running = started.await.expect("the node's start")?;
+        Some(Node {
+            address: running.address,
+        })
+    }
+
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// One request with a body of JSON, or none; the answer's status and body.
+    pub async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let ask = match body {
+            Value::Null => Ask::new(method, path),
+            body => Ask::json(path, body).with_method(method),
+        };
+        let reply = Client::h1(self.address).await.ask(ask).await;
+        (
+            reply.status,
+            serde_json::from_slice(&reply.body).unwrap_or_default(),
+        )
+    }
+
+    /// Searches what can be found now.
+    ///
+    /// # Panics
+    /// When the node does not take the query.
+    pub async fn search(&self, stream: &str, query: &Value) -> Value {
+        let _ = self
+            .ask("POST", &format!("/{stream}/_refresh"), &Value::Null)
+            .await;
+        let (status, found) = self.ask("POST", &format!("/{stream}/_search"), query).await;
+        assert_eq!(status, 200, "{found}");
+        found
+    }
+
+    /// Waits until a stream holds so many documents.
+    pub async fn holds(&self, stream: &str, count: u64) {
+        let started = tokio::time::Instant::now();
+        loop {
+            let all = serde_json::json!({"size": 0, "track_total_hits": true});
+            let _ = self
+                .ask("POST", &format!("/{stream}/_refresh"), &Value::Null)
+                .await;
+            let (status, found) = self.ask("POST", &format!("/{stream}/_search"), &all).await;
+            let held = found["hits"]["total"]["value"].as_u64();
+            if status == 200 && held == Some(count) {
+                return;
+            }
+            assert!(
+                started.elapsed() < wait::PATIENCE,
+                "{stream} holds {held:?}, not {count}"
+            );
+            wait::tick().await;
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test has to be heard of")]
+fn start() -> Option<Running> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace");
+    let jars = root.join(".tools/opensearch");
+    let java = Command::new("java")
+        .arg("-version")
+        .stderr(Stdio::null())
+        .status();
+    if !jars.is_dir() || !java.is_ok_and(|status| status.success()) {
+        let missing = "no OpenSearch or no Java here: run `build/setup.sh test`";
+        let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!ci, "{missing}");
+        eprintln!("SKIPPED: {missing}");
+        return None;
+    }
+    let directory = TempDir::new().expect("a directory");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("its number");
+    drop(free);
+    let mut child = Command::new("java")
+        .args(["-Xms400m", "-Xmx400m", "-cp"])
+        .arg(format!("{}/*", jars.display()))
+        .arg(root.join("build/opensearch/Node.java"))
+        .arg(directory.path())
+        .arg(address.port().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("java starts");
+    let said = child.stdout.take().expect("its output");
+    let mut lines = BufReader::new(said).lines().map_while(Result::ok);
+    // The node logs what is written to the standard output, and so this word too.
+    let is_ready = lines.any(|line| line.ends_with("] ready"));
+    assert!(is_ready, "the node does not start");
+    // A pipe that nobody reads would hold it up some day.
+    std::thread::spawn(move || lines.for_each(drop));
+    Some(Running {
+        address,
+        _child: child,
+        _directory: directory,
+    })
+}

@@ -1,0 +1,127 @@
+//! The real thing: events in a search node, and the question that they are kept for.
+
+use serde_json::{Value, json};
+use weir_tests::backend::Backend;
+use weir_tests::client::Ask;
+use weir_tests::node::Node;
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+
+/// How many slow answers of a platform there were, by their errors.
+fn slow_ones(platform: &str) -> Value {
+    json!({
+        "query": {"bool": {"must": [
+            {"term": {"platform": platform}},
+            {"range": {"response_time": {"gt": 1000}}}
+        ]}},
+        "aggs": {"error_types": {"terms": {"field": "error_code"}}}
+    })
+}
+
+fn found(answer: &Value) -> (u64, Vec<(&str, u64)>) {
+    let buckets = answer["aggregations"]["error_types"]["buckets"].as_array();
+    let buckets = buckets.expect("buckets").iter();
+    let buckets = buckets.map(|bucket| {
+        let key = bucket["key"].as_str().expect("a key");
+        (key, bucket["doc_count"].as_u64().expect("a count"))
+    });
+    let hits = answer["hits"]["total"]["value"].as_u64();
+    (hits.expect("a total"), buckets.collect())
+}
+
+/// A proxy that ships to a stream of this test's own; what asks for `slow` gets no answer in time.
+async fn shipping(quick: &Backend, slow: &Backend, node: Node, stream: &str) -> Proxy {
+    let url = node.url();
+    Setup::new(quick)
+        .backend("slow", &[slow.url()], &["first_byte_timeout: 1100ms"])
+        .routes(
+            "- {name: feishu-slow, path: /feishu/slow, platform: feishu, backend: slow}\n\
+             - {name: slack-slow, path: /slack/slow, platform: slack, backend: slow}\n\
+             - {name: feishu, path: /feishu/*, platform: feishu, backend: assistant}",
+        )
+        .events("spool: {path: data/spool, sync: 100ms}")
+        .events(&format!(
+            "elasticsearch: {{urls: ['{url}'], data_stream: {stream}, batch: {{wait: 50ms}}}}"
+        ))
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn real_traffic_is_found_by_the_question_it_is_kept_for() {
+    let Some(node) = Node::get().await else {
+        return;
+    };
+    let stream = "logs-weir.traffic-default";
+    let (quick, slow) = (Backend::echo().await, Backend::by_hand().await);
+    let proxy = shipping(&quick, &slow, node, stream).await;
+    let (first, second, other) = tokio::join!(
+        proxy.ask(Ask::get("/feishu/slow")),
+        proxy.ask(Ask::get("/feishu/slow")),
+        proxy.ask(Ask::get("/slack/slow")),
+    );
+    for reply in [&first, &second, &other] {
+        assert_eq!(reply.status, 504);
+    }
+    for _ in 0..3 {
+        assert_eq!(proxy.ask(Ask::get("/feishu/quick")).await.status, 200);
+    }
+    node.holds(stream, 6).await;
+    let answer = node.search(stream, &slow_ones("feishu")).await;
+    assert_eq!(found(&answer), (2, vec![("upstream_timeout", 2)]));
+    let answer = node.search(stream, &slow_ones("slack")).await;
+    assert_eq!(found(&answer), (1, vec![("upstream_timeout", 1)]));
+    let id = first.header("x-request-id").expect("an id");
+    let by_id = json!({"query": {"ids": {"values": [id]}}});
+    let answer = node.search(stream, &by_id).await;
+    let document = &answer["hits"]["hits"][0]["_source"];
+    assert_eq!(document, &proxy.event(id).await, "the event of the file");
+    let metrics = proxy.metrics().await;
+    let indexed = metrics.sum("weir_events_total", &[("outcome", "indexed")]);
+    assert!((indexed - 6.0).abs() < 0.5, "{indexed}");
+    assert!(proxy.stderr().contains("no index state management"));
+}
+
+#[tokio::test]
+async fn the_mapping_answers_exactly_and_takes_an_event_once() {
+    let Some(node) = Node::get().await else {
+        return;
+    };
+    let stream = "logs-weir.fixture-default";
+    let backend = Backend::echo().await;
+    // It sets the stream up, and its own event is one of those that count.
+    let proxy = shipping(&backend, &backend, node, stream).await;
+    assert_eq!(proxy.ask(Ask::get("/feishu/a")).await.status, 200);
+    node.holds(stream, 1).await;
+    let events = [
+        ("a", "feishu", Some("upstream_timeout"), 1500.5),
+        ("b", "feishu", Some("upstream_timeout"), 2500.0),
+        ("c", "feishu", Some("rate_limited"), 1000.4),
+        ("d", "slack", Some("rate_limited"), 1001.0),
+        ("e", "feishu", None, 1000.0),
+        ("f", "feishu", None, 10.0),
+    ];
+    for (id, platform, error_code, response_time) in events {
+        let mut event = json!({
+            "@timestamp": "2026-11-22T08:30:00.123456Z",
+            "platform": platform,
+            "response_time": response_time,
+            "unknown": {"field": 1}
+        });
+        if let Some(code) = error_code {
+            event["error_code"] = json!(code);
+        }
+        let path = format!("/{stream}/_create/{id}");
+        assert_eq!(node.ask("PUT", &path, &event).await.0, 201, "{id}");
+        assert_eq!(node.ask("PUT", &path, &event).await.0, 409, "{id} again");
+    }
+    node.holds(stream, 7).await;
+    let answer = node.search(stream, &slow_ones("feishu")).await;
+    let expected = vec![("upstream_timeout", 2), ("rate_limited", 1)];
+    assert_eq!(found(&answer), (3, expected));
+    let path = format!("/{stream}/_mapping");
+    let (_, mapping) = node.ask("GET", &path, &Value::Null).await;
+    let text = mapping.to_string();
+    assert!(!text.contains("unknown"), "only what is mapped is indexed");
+    assert!(text.contains("time_to_first_chunk_ms"));
+}
