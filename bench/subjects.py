@@ -166,12 +166,15 @@ class Bench:
         events = self.run / "events"
         shutil.rmtree(events, ignore_errors=True)
         events.mkdir()
+        spool = self.run / "spool"
+        shutil.rmtree(spool, ignore_errors=True)
         environment = {
             "BENCH_LISTEN": f"127.0.0.1:{port}", "BENCH_ADMIN": f"127.0.0.1:{free_port()}",
             "BENCH_BACKEND": self.backend_address(), "BENCH_SECRET": SECRET,
             "BENCH_EVENTS": str(events / "events.ndjson"),
+            "BENCH_SPOOL": str(spool),
         }
-        path = HERE / "configs" / ("weir-plain.yaml" if config == "plain" else "weir-all.yaml")
+        path = HERE / "configs" / f"weir-{config if config in ('plain', 'ship') else 'all'}.yaml"
         command = [str(self.binaries / "weir"), "run", "--config", str(path)]
         recorded = None if config == "plain" else events / "events.ndjson"
         return self.start("weir", command, self.subject_cpu, port, environment, events=recorded)

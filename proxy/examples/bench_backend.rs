@@ -4,7 +4,8 @@
 //! It reads just enough of HTTP/1.1 for the proxies measured: keep-alive, a body with a length or
 //! chunked. Every POST gets the same 600 bytes of JSON, or 20 server-sent events when its body says
 //! `"stream":true`; a GET (a health check, or the driver) is told how many questions came, which
-//! proves that a cache hit asked nobody.
+//! proves that a cache hit asked nobody. It is also the index that events are shipped to: it takes all of
+//! a bulk request, and anything that sets an index up.
 //!
 //! Before each event of a stream the backend pauses for a tick of the runtime's timer: without it a
 //! proxy reads several events at once, and what a stream costs would hang on how far it lags behind.
@@ -16,9 +17,12 @@
     reason = "a program for measuring may end where it cannot go on"
 )]
 
+use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use flate2::read::GzDecoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -158,6 +162,15 @@ async fn answer(
     body: &[u8],
     answers: &Answers,
 ) -> std::io::Result<()> {
+    if request.starts_with(b"PUT ") || request.starts_with(b"GET / ") {
+        // What a node says of itself; to the set-up of the index any answer will do.
+        let about = response("application/json", r#"{"version":{"number":"8.17.0"}}"#);
+        return connection.write_all(&about).await;
+    }
+    if request.starts_with(b"POST /logs-") {
+        let all = response("application/json", &bulk_answer(body));
+        return connection.write_all(&all).await;
+    }
     if request.starts_with(b"GET ") {
         let count = format!(
             "{{\"questions\":{}}}",
@@ -177,6 +190,16 @@ async fn answer(
         connection.write_all(event).await?;
     }
     Ok(())
+}
+
+/// Says of every event of a bulk request that it was taken.
+fn bulk_answer(body: &[u8]) -> String {
+    let mut lines = Vec::new();
+    let read = GzDecoder::new(body).read_to_end(&mut lines);
+    read.expect("weir compresses with gzip");
+    let events = lines.iter().filter(|byte| **byte == b'\n').count() / 2;
+    let items = vec![r#"{"create":{"status":201}}"#; events];
+    format!(r#"{{"errors":false,"items":[{}]}}"#, items.join(","))
 }
 
 async fn serve(mut connection: TcpStream, answers: Arc<Answers>) -> std::io::Result<()> {
