@@ -12,6 +12,8 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
+mod long;
+
 const EVENTS: &str = "weir_events_total";
 const SPOOL: &str = "spool: {path: data/spool, sync: 100ms}";
 
