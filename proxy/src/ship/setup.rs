@@ -101,18 +101,18 @@ async fn ask_what_it_is(nodes: &Nodes, node: &Node) -> Result<Server, SetUp> {
     let answer = nodes.send(node, Method::Get, "/", Payload::None).await;
     let answer = answer.map_err(SetUp::Unavailable)?;
     match answer.status {
-        200..=299 => server_of(&answer.body).map_err(SetUp::Unavailable),
+        200..=299 => Ok(server_of(&answer.body)),
         status => Err(judge(status, &answer.body)),
     }
 }
 
-fn server_of(body: &[u8]) -> Result<Server, String> {
-    match serde_json::from_slice::<Root>(body) {
-        Ok(root) if root.version.distribution.as_deref() == Some("opensearch") => {
-            Ok(Server::OpenSearch)
-        }
-        Ok(_) => Ok(Server::Elasticsearch),
-        Err(error) => Err(format!("what it says of itself cannot be read: {error}")),
+/// OpenSearch says what it is; whatever does not is treated as Elasticsearch.
+fn server_of(body: &[u8]) -> Server {
+    let root: Option<Root> = serde_json::from_slice(body).ok();
+    let distribution = root.and_then(|root| root.version.distribution);
+    match distribution.as_deref() {
+        Some("opensearch") => Server::OpenSearch,
+        _ => Server::Elasticsearch,
     }
 }
 
@@ -240,11 +240,11 @@ mod tests {
     #[test]
     fn a_server_is_known_by_what_it_says_of_itself() {
         let opensearch = br#"{"version":{"distribution":"opensearch","number":"2.19.1"}}"#;
-        assert_eq!(server_of(opensearch), Ok(Server::OpenSearch));
+        assert_eq!(server_of(opensearch), Server::OpenSearch);
         let elasticsearch = br#"{"name":"a","version":{"number":"8.17.0"},"tagline":"x"}"#;
-        assert_eq!(server_of(elasticsearch), Ok(Server::Elasticsearch));
-        assert!(server_of(b"<html>").is_err());
-        assert!(server_of(b"{}").is_err());
+        assert_eq!(server_of(elasticsearch), Server::Elasticsearch);
+        assert_eq!(server_of(b"<html>"), Server::Elasticsearch);
+        assert_eq!(server_of(b"{}"), Server::Elasticsearch);
     }
 
     #[test]

@@ -6,6 +6,11 @@ use std::os::unix::fs::FileExt as _;
 
 use super::{Spool, Spooled, format};
 
+/// How much is read at once: some hundred events.
+const READ_BYTES: usize = 256 * 1024;
+/// Of one event, with what stands before it.
+const LONGEST_BYTES: usize = format::EVENT_BYTES_MAX + format::PREFIX_BYTES;
+
 /// What a look into the spool gave.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
@@ -69,7 +74,13 @@ impl Spool {
         let Some((_, file, _)) = &reader.open else {
             return lost(reader);
         };
-        let Ok(buffer) = read_at(file, offset, bytes, bytes_max) else {
+        let mut read = read_at(file, offset, bytes, READ_BYTES.min(bytes_max));
+        let is_short = |buffer: &Vec<u8>| format::read(buffer, reader.number).is_none();
+        if read.as_ref().is_ok_and(is_short) {
+            // Perhaps an event that is longer than what was read.
+            read = read_at(file, offset, bytes, LONGEST_BYTES);
+        }
+        let Ok(buffer) = read else {
             return lost(reader);
         };
         let mut taken = Vec::new();
@@ -111,18 +122,20 @@ impl Spool {
         };
         let mut number = *first;
         while number < wanted {
-            let skipped = read_at(file, *offset, bytes, 1 << 20).ok().map(|buffer| {
-                let mut rest = &buffer[..];
-                let before = number;
-                while number < wanted
-                    && let Some(entry) = format::read(rest, number)
-                {
-                    rest = &rest[entry.bytes..];
-                    *offset += entry.bytes as u64;
-                    number += 1;
-                }
-                number - before
-            });
+            let skipped = read_at(file, *offset, bytes, LONGEST_BYTES)
+                .ok()
+                .map(|buffer| {
+                    let mut rest = &buffer[..];
+                    let before = number;
+                    while number < wanted
+                        && let Some(entry) = format::read(rest, number)
+                    {
+                        rest = &rest[entry.bytes..];
+                        *offset += entry.bytes as u64;
+                        number += 1;
+                    }
+                    number - before
+                });
             if skipped.unwrap_or(0) == 0 {
                 reader.number = end;
                 reader.open = None;
@@ -135,9 +148,7 @@ impl Spool {
 
 fn read_at(file: &File, offset: u64, end: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
     let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
-    // At least one whole event.
-    let wanted = left.min(bytes_max.max(format::EVENT_BYTES_MAX + format::PREFIX_BYTES));
-    let mut buffer = vec![0; wanted];
+    let mut buffer = vec![0; left.min(bytes_max)];
     file.read_exact_at(&mut buffer, offset)?;
     Ok(buffer)
 }

@@ -127,6 +127,26 @@ fn a_full_spool_takes_no_more_and_loses_nothing_it_has() {
 }
 
 #[test]
+fn an_event_that_is_longer_than_one_read_is_read_whole() {
+    let directory = TempDir::new().expect("a directory");
+    let config = config(directory.path(), 64 << 20);
+    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    let (id, short) = event(1, &mut Dice(3));
+    let events = [
+        (id, short),
+        (id, vec![b'x'; 900_000]),
+        (id, vec![b'y'; 300_000]),
+    ];
+    assert_eq!(append(&spool, &events), 3);
+    let read: Vec<_> = drain(&spool, &mut reader)
+        .into_iter()
+        .map(|(_, _, line)| line)
+        .collect();
+    let expected: Vec<_> = events.into_iter().map(|(_, line)| line).collect();
+    assert!(read == expected);
+}
+
+#[test]
 fn one_process_has_a_spool() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
