@@ -124,8 +124,8 @@ async fn each_event_of_a_request_is_settled_by_itself() {
         .await;
     let ids = ask(&proxy, 12).await;
     // 4 of 12 come again, then 2 of 4, and of those the first is refused for good.
-    let metrics = settled(&proxy, "indexed", 11.0).await;
-    assert_eq!(outcome(&metrics, "dead_letter"), 1.0);
+    let metrics = settled(&proxy, "dead_letter", 1.0).await;
+    assert_eq!(outcome(&metrics, "indexed"), 11.0);
     assert_eq!(index.ids().len(), 11);
     let letters = proxy.directory().join("data/spool/dead-letter.ndjson");
     let letter = std::fs::read_to_string(letters).expect("a dead letter");
@@ -302,4 +302,36 @@ async fn who_is_not_let_in_says_so_and_keeps_the_events() {
         0.0
     );
     settled(&proxy, "indexed", 5.0).await;
+}
+
+#[tokio::test]
+async fn a_spool_that_fails_costs_events_that_are_counted_and_no_requests() {
+    let (backend, index) = (Backend::echo().await, Index::start().await);
+    index.always(Some(Fault::Whole(503)));
+    let proxy = shipping(&backend, &[index.url()], "events: 10, wait: 10ms")
+        .start()
+        .await;
+    ask(&proxy, 40).await;
+    // A file stands where the folder was: nothing can be written or read there.
+    let spool = proxy.directory().join("data/spool");
+    std::fs::remove_dir_all(&spool).expect("removed");
+    std::fs::write(&spool, "").expect("a file");
+    ask(&proxy, 40).await;
+    index.always(None);
+    let started = tokio::time::Instant::now();
+    loop {
+        let metrics = proxy.metrics().await;
+        assert_balance(&metrics);
+        let left =
+            metrics.sum("weir_spool_events", &[]) + metrics.sum("weir_events_in_channel", &[]);
+        if left < 0.5 {
+            let gone = outcome(&metrics, "indexed") + outcome(&metrics, "dropped");
+            assert_eq!(gone, 80.0);
+            break;
+        }
+        assert!(started.elapsed() < wait::PATIENCE, "{left} are left");
+        wait::tick().await;
+    }
+    proxy.sigterm();
+    assert!(proxy.wait_exit(Duration::from_secs(10)).await.success());
 }
