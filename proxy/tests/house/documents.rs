@@ -10,12 +10,13 @@ use crate::markdown::Document;
 use crate::repository::{expect_none, files, read, root};
 
 /// Folders whose paths a document may name in backquotes.
-const FOLDERS: [&str; 7] = [
+const FOLDERS: [&str; 8] = [
     "proxy/",
     "loadtest/",
     "tests/",
     "bench/",
     "build/",
+    "dashboards/",
     "deploy/",
     "docs/",
 ];

@@ -14,5 +14,6 @@ mod exceptions;
 mod imports;
 mod markdown;
 mod repository;
+mod shippers;
 mod size;
 mod translation;
