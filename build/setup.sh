@@ -9,6 +9,7 @@ purpose=${1:?usage: build/setup.sh build|test|bench}
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 has() { command -v "$1" >/dev/null 2>&1; }
+has_tool() { has "$1" || [ -x ".tools/$1" ]; }
 
 need_rust() {
     if ! has cargo; then
@@ -76,18 +77,18 @@ install_packages() {
         apt-get install -y -q --no-install-recommends $packages >&2
 }
 
-# promtool comes in Debian's package of Prometheus, which would also start a server when installed:
+# Prometheus and promtool come in Debian's package, which would also start a server when installed:
 # so the package is fetched and opened here, and nothing is installed.
-fetch_promtool() {
-    if has promtool || [ -x .tools/promtool ]; then return 0; fi
+fetch_prometheus() {
+    if has_tool prometheus && has_tool promtool; then return 0; fi
     has apt-get && has dpkg-deb || return 1
-    say "fetching promtool out of Debian's package prometheus into .tools/"
+    say "fetching Prometheus and promtool out of Debian's package prometheus into .tools/"
     directory=$(mktemp -d)
     status=0
     open_package prometheus "$directory" || status=$?
     if [ "$status" -eq 0 ]; then
         mkdir -p .tools
-        mv "$directory/opened/usr/bin/promtool" .tools/promtool
+        mv "$directory/opened/usr/bin/promtool" "$directory/opened/usr/bin/prometheus" .tools/
     fi
     rm -rf "$directory"
     return "$status"
@@ -120,6 +121,6 @@ if [ -n "$packages" ]; then install_packages "$packages"; fi
 if [ "$purpose" = test ]; then
     need_component fmt rustfmt
     need_component clippy clippy
-    fetch_promtool || say "promtool could not be fetched; what needs it will say so"
+    fetch_prometheus || say "Prometheus could not be fetched; what needs it will say so"
     fetch_opensearch || say "OpenSearch could not be fetched; what needs it will say so"
 fi

@@ -23,4 +23,5 @@ pub mod sign;
 
 pub mod certs;
 pub mod metrics;
+pub mod prometheus;
 pub mod wait;

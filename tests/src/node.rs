@@ -93,7 +93,17 @@ impl Node {
     }
 }
 
+/// Says aloud that tests are skipped, and why; with CI=true it fails them instead.
+///
+/// # Panics
+/// With CI=true.
 #[expect(clippy::print_stderr, reason = "a skipped test has to be heard of")]
+pub fn skip(what: &str, why: &str) {
+    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(!ci, "{what} cannot run: {why}");
+    eprintln!("SKIPPED {what}: {why}");
+}
+
 fn start() -> Option<Running> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -104,10 +114,8 @@ fn start() -> Option<Running> {
         .stderr(Stdio::null())
         .status();
     if !jars.is_dir() || !java.is_ok_and(|status| status.success()) {
-        let missing = "no OpenSearch or no Java here: run `build/setup.sh test`";
-        let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-        assert!(!ci, "{missing}");
-        eprintln!("SKIPPED: {missing}");
+        let why = "no OpenSearch or no Java here: run `build/setup.sh test`";
+        skip("what needs a search node", why);
         return None;
     }
     let directory = TempDir::new().expect("a directory");

@@ -89,17 +89,34 @@ impl Process {
         environment: &[(String, String)],
         input: &[u8],
     ) -> Self {
-        let mut child = Command::new(weir())
+        let mut command = Command::new(weir());
+        command
             .args(arguments)
-            .current_dir(directory)
             .env_remove("RUST_LOG")
             .env_remove("WEIR_ADMIN_TOKEN")
-            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .envs(environment.iter().map(|(name, value)| (name, value)));
+        Self::spawn(command, directory, input)
+    }
+
+    /// Starts another program in `directory`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn program(program: &Path, directory: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::spawn(command, directory, b"")
+    }
+
+    fn spawn(mut command: Command, directory: &Path, input: &[u8]) -> Self {
+        let mut child = command
+            .current_dir(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the weir binary starts");
+            .expect("the program starts");
         let (stdout, stderr) = (Transcript::default(), Transcript::default());
         stdout.follow(child.stdout.take().expect("stdout is piped"));
         stderr.follow(child.stderr.take().expect("stderr is piped"));

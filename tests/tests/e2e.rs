@@ -41,4 +41,6 @@ mod operator {
     mod stop;
 
     mod bad_config;
+
+    mod dashboards;
 }

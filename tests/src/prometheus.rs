@@ -1,0 +1,148 @@
+//! A real Prometheus, from Debian's package, that scrapes what a test names.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::client::{self, Ask};
+use crate::node;
+use crate::process::Process;
+use crate::wait;
+
+/// Where `build/setup.sh` puts the program when the system has none.
+const FETCHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/prometheus");
+
+/// The job that the scraped metrics carry.
+pub const JOB: &str = "weir";
+
+/// A running Prometheus; killed when dropped.
+#[derive(Debug)]
+pub struct Prometheus {
+    address: SocketAddr,
+    process: Process,
+    /// Its data; gone when it is.
+    _directory: TempDir,
+}
+
+/// What a query found.
+#[derive(Debug, PartialEq)]
+pub enum Found {
+    /// At least one sample that is a number.
+    Numbers(usize),
+    /// No series at all.
+    Nothing,
+    /// Series whose values are all NaN.
+    NotANumber,
+    /// The query was refused; with the reason.
+    Refused(String),
+}
+
+impl Prometheus {
+    /// Starts one that scrapes `/metrics` of each target twice a second, or says on stderr that there
+    /// is none: then the test is skipped.
+    ///
+    /// # Panics
+    /// When there is none and `CI=true`; when it ends or does not come up.
+    pub async fn scraping(test: &str, targets: &[SocketAddr]) -> Option<Self> {
+        let Some(program) = program() else {
+            node::skip(test, "prometheus is missing, see build/setup.sh");
+            return None;
+        };
+        let directory = TempDir::new().expect("a temporary directory");
+        let targets: Vec<_> = targets.iter().map(|target| format!("'{target}'")).collect();
+        let configuration = format!(
+            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
+             scrape_configs:\n\
+             - job_name: {JOB}\n  static_configs: [{{targets: [{}]}}]\n",
+            targets.join(", ")
+        );
+        std::fs::write(directory.path().join("prometheus.yml"), configuration)
+            .expect("prometheus.yml is written");
+        let arguments = [
+            "--config.file=prometheus.yml",
+            "--storage.tsdb.path=data",
+            "--web.listen-address=127.0.0.1:0",
+            "--log.level=info",
+        ];
+        let process = Process::program(&program, directory.path(), &arguments);
+        let address = wait::found("the address of Prometheus", wait::PATIENCE, || {
+            let said = process.stderr();
+            let exit = process.exit();
+            assert!(exit.is_none(), "Prometheus ended with {exit:?}:\n{said}");
+            if !said.contains("Server is ready") {
+                return None;
+            }
+            let line = said.lines().find(|line| line.contains("Listening on"))?;
+            line.split_once("address=")?.1.trim().parse().ok()
+        })
+        .await;
+        Some(Prometheus {
+            address,
+            process,
+            _directory: directory,
+        })
+    }
+
+    /// Everything that it said on stderr.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Asks one query at this moment.
+    ///
+    /// # Panics
+    /// When the answer is none of Prometheus'.
+    pub async fn query(&self, expression: &str) -> Found {
+        let body = format!("query={}", form_encoded(expression));
+        let ask = Ask::post("/api/v1/query", body)
+            .header("content-type", "application/x-www-form-urlencoded");
+        let reply = client::ask(self.address, ask).await;
+        let answer: Value =
+            serde_json::from_slice(&reply.body).expect("Prometheus answers in JSON");
+        if answer["status"] != "success" {
+            return Found::Refused(answer["error"].to_string());
+        }
+        let result = &answer["data"]["result"];
+        let values: Vec<&Value> = match answer["data"]["resultType"].as_str() {
+            Some("scalar") => vec![&result[1]],
+            _ => {
+                let series = result.as_array().expect("a list of series");
+                series.iter().map(|one| &one["value"][1]).collect()
+            }
+        };
+        let numbers = values.iter().filter(|value| is_number(value)).count();
+        match (values.is_empty(), numbers) {
+            (true, _) => Found::Nothing,
+            (false, 0) => Found::NotANumber,
+            (false, numbers) => Found::Numbers(numbers),
+        }
+    }
+}
+
+fn is_number(value: &Value) -> bool {
+    let value = value.as_str().and_then(|text| text.parse::<f64>().ok());
+    value.is_some_and(f64::is_finite)
+}
+
+/// The program in the system's path, else the fetched one.
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join("prometheus"))
+        .chain([Path::new(FETCHED).to_path_buf()])
+        .find(|path| path.is_file())
+}
+
+fn form_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,207 @@
+//! What the dashboards ask for is there: every query, on a real Prometheus that scrapes a weir under
+//! load. And their form, which nobody can look at here.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use weir_tests::backend::{Answer, Backend, Seen};
+use weir_tests::client::{Ask, Client, chat_question};
+use weir_tests::node::Node;
+use weir_tests::prometheus::{Found, JOB, Prometheus};
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+use weir_tests::sign::sign_hmac_as;
+use weir_tests::wait;
+
+mod grafana;
+
+/// Panels without data, with the reason.
+const WAITING: &str = include_str!("dashboards/waiting.txt");
+
+/// How long the load runs at most. It ends when every query has data.
+const DEADLINE: Duration = Duration::from_secs(40);
+
+const SECRET: &str = "web-secret-0123456";
+
+const ROUTES: &str = "
+- name: chat
+  path: /v1/chat/completions
+  methods: [POST]
+  backend: assistant
+  signature: {scheme: hmac, clients: [{name: web, secrets: [web-secret-0123456]}]}
+  cache: {answers: true, memory: 1MiB, ttl: 1h, scope: client}
+- {name: few, path: /few, backend: assistant, platform: bot, rate_limits: [{name: few, rate: 2/s, burst: 2, by: route}]}
+- {name: rest, path: /*, backend: assistant}
+";
+
+/// One query of one panel.
+struct Query {
+    /// `FILE: TITLE`, as in the list of those that wait.
+    panel: String,
+    expression: String,
+}
+
+fn dashboards() -> Vec<(String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards/grafana");
+    let mut found: Vec<_> = std::fs::read_dir(folder)
+        .expect("dashboards/grafana")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .map(|path| {
+            let name = path
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
+            let text = std::fs::read_to_string(&path).expect("a dashboard");
+            let value =
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            (name, value)
+        })
+        .collect();
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    found
+}
+
+fn panels(dashboard: &Value) -> Vec<&Value> {
+    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    panels.filter(|panel| panel["type"] != "row").collect()
+}
+
+fn queries() -> Vec<Query> {
+    let mut found = Vec::new();
+    for (file, dashboard) in dashboards() {
+        for panel in panels(&dashboard) {
+            let title = panel["title"].as_str().expect("a title");
+            for target in panel["targets"].as_array().expect("targets") {
+                found.push(Query {
+                    panel: format!("{file}: {title}"),
+                    expression: target["expr"].as_str().expect("a query").to_owned(),
+                });
+            }
+        }
+    }
+    found
+}
+
+fn waiting() -> BTreeSet<&'static str> {
+    let lines = WAITING.lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect()
+}
+
+/// What Grafana puts in place of its variables.
+fn substituted(expression: &str) -> String {
+    let mut expression = expression.to_owned();
+    for (variable, value) in [
+        ("$__rate_interval", "5s"),
+        ("$__range", "30s"),
+        ("$job", JOB),
+        ("$instance", ".+"),
+        ("$route", ".+"),
+        ("$platform", ".+"),
+    ] {
+        expression = expression.replace(variable, value);
+    }
+    assert!(
+        !expression.contains('$'),
+        "a variable is left in {expression}"
+    );
+    expression
+}
+
+fn answer(seen: &Seen) -> Answer {
+    match seen.target.as_str() {
+        "/error" => Answer::status(500),
+        "/reset" => Answer::reset_at_once(),
+        _ => Answer::chat_for(seen),
+    }
+}
+
+/// One round of everything that the dashboards show.
+async fn round(proxy: &Proxy, number: usize) {
+    let mut client = Client::h1(proxy.address()).await;
+    for (question, stream) in [("the same", false), (&*format!("another {number}"), true)] {
+        let body = chat_question(question, stream);
+        let signed = sign_hmac_as("web", SECRET, body.to_string().as_bytes());
+        client
+            .ask(Ask::json("/v1/chat/completions", &body).headers(signed))
+            .await;
+    }
+    client.ask(Ask::chat("unsigned")).await;
+    for path in ["/few", "/few", "/error", "/reset", "/anything"] {
+        client.ask(Ask::get(path)).await;
+    }
+}
+
+/// Rounds without an end.
+async fn load(proxy: &Proxy) -> Infallible {
+    let mut number = 0;
+    loop {
+        round(proxy, number).await;
+        number += 1;
+    }
+}
+
+/// Asks until only those are left that are said to wait.
+async fn ask(prometheus: &Prometheus, left: &mut Vec<Query>, waiting: &BTreeSet<&str>) {
+    while left.iter().any(|query| !waiting.contains(&*query.panel)) {
+        let mut still = Vec::new();
+        for query in left.drain(..) {
+            match prometheus.query(&substituted(&query.expression)).await {
+                Found::Numbers(_) => {}
+                Found::Refused(why) => panic!("{}: {why}: {}", query.panel, query.expression),
+                Found::Nothing | Found::NotANumber => still.push(query),
+            }
+        }
+        *left = still;
+        wait::tick().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_query_of_every_dashboard_has_data_under_load() {
+    let test = "every_query_of_every_dashboard_has_data_under_load";
+    let Some(node) = Node::get().await else {
+        return;
+    };
+    let backend = Backend::answering(answer).await;
+    let shipping = format!(
+        "elasticsearch: {{urls: ['{}'], data_stream: logs-weir.dashboards-default, batch: {{wait: 200ms}}}}",
+        node.url()
+    );
+    let setup = Setup::new(&backend)
+        .routes(ROUTES)
+        .events("spool: {path: data/spool, sync: 100ms}")
+        .events(&shipping);
+    let proxy = setup.start().await;
+    let Some(prometheus) = Prometheus::scraping(test, &[proxy.admin()]).await else {
+        return;
+    };
+    let waiting = waiting();
+    let mut left = queries();
+    assert!(left.len() > 40, "{} queries", left.len());
+    tokio::select! {
+        never = load(&proxy) => match never {},
+        done = tokio::time::timeout(DEADLINE, ask(&prometheus, &mut left, &waiting)) => drop(done),
+    }
+    let without: BTreeSet<_> = left.iter().map(|query| &*query.panel).collect();
+    let unexpected: Vec<_> = left
+        .iter()
+        .filter(|query| !waiting.contains(&*query.panel))
+        .map(|query| format!("{}: {}", query.panel, query.expression))
+        .collect();
+    assert!(unexpected.is_empty(), "no data for {unexpected:#?}");
+    let needless: Vec<_> = waiting.difference(&without).collect();
+    assert!(
+        needless.is_empty(),
+        "has data, and is said to wait: {needless:#?}"
+    );
+}
