@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use crate::client::{Ask, Client};
 use crate::wait;
 
+pub mod events;
+
 /// What keeps the node alive: it ends when its standard input does, with the tests' process.
 struct Running {
     address: SocketAddr,
@@ -56,6 +58,29 @@ impl Node {
             reply.status,
             serde_json::from_slice(&reply.body).unwrap_or_default(),
         )
+    }
+
+    /// Makes a data stream with the fields of weir's, and documents in it under their ids.
+    ///
+    /// # Panics
+    /// When the node does not take it.
+    pub async fn fill(&self, stream: &str, documents: &[(String, Value)]) {
+        let mappings = serde_json::from_str(events::MAPPINGS).expect("JSON");
+        let template = serde_json::json!({
+            "index_patterns": [stream], "data_stream": {}, "priority": 900, "composed_of": [stream]
+        });
+        for (path, body) in [
+            (format!("/_component_template/{stream}"), mappings),
+            (format!("/_index_template/{stream}"), template),
+        ] {
+            let (status, answer) = self.ask("PUT", &path, &body).await;
+            assert_eq!(status, 200, "{path}: {answer}");
+        }
+        for (id, document) in documents {
+            let path = format!("/{stream}/_create/{id}");
+            let (status, answer) = self.ask("PUT", &path, document).await;
+            assert_eq!(status, 201, "{id}: {answer}");
+        }
     }
 
     /// Searches what can be found now.

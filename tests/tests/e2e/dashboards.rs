@@ -17,6 +17,7 @@ use weir_tests::sign::sign_hmac_as;
 use weir_tests::wait;
 
 mod grafana;
+mod kibana;
 
 /// Panels without data, with the reason.
 const WAITING: &str = include_str!("dashboards/waiting.txt");
