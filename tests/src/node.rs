@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -13,6 +14,9 @@ use crate::client::{Ask, Client};
 use crate::wait;
 
 pub mod events;
+
+/// A cold machine may take its time.
+const START: Duration = Duration::from_secs(120);
 
 /// What keeps the node alive: it ends when its standard input does, with the tests' process.
 struct Running {
@@ -159,12 +163,19 @@ fn start() -> Option<Running> {
         .spawn()
         .expect("java starts");
     let said = child.stdout.take().expect("its output");
-    let mut lines = BufReader::new(said).lines().map_while(Result::ok);
-    // The node logs what is written to the standard output, and so this word too.
-    let is_ready = lines.any(|line| line.ends_with("] ready"));
-    assert!(is_ready, "the node does not start");
-    // A pipe that nobody reads would hold it up some day.
-    std::thread::spawn(move || lines.for_each(drop));
+    let lines = BufReader::new(said).lines().map_while(Result::ok);
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    // To its end: a pipe that nobody reads would hold the node up some day.
+    std::thread::spawn(move || {
+        for line in lines {
+            // The node logs what is written to the standard output, and so this word too.
+            if line.ends_with("] ready") {
+                let _ = tell.try_send(());
+            }
+        }
+    });
+    let ready = told.recv_timeout(START);
+    assert!(ready.is_ok(), "the node does not start within {START:?}");
     Some(Running {
         address,
         _child: child,

@@ -176,7 +176,8 @@ fn lifecycle_policy(config: &Config) -> Step {
 fn state_policy(config: &Config) -> Step {
     let retention = age(config.retention);
     let rollover = json!({"min_index_age": "1d", "min_primary_shard_size": "30gb"});
-    let to_delete = json!({"state_name": "delete", "conditions": {"min_index_age": retention}});
+    // From the rollover, as Elasticsearch counts: an index is kept for its time after its last event.
+    let to_delete = json!({"state_name": "delete", "conditions": {"min_rollover_age": retention}});
     Step {
         path: format!("/_plugins/_ism/policies/{}", dataset(config)),
         body: json!({"policy": {

@@ -77,6 +77,20 @@ async fn settled(proxy: &Proxy, what: &str, count: f64) -> Metrics {
     }
 }
 
+/// Waits until every event has left the channel.
+async fn out_of_the_channel(proxy: &Proxy) -> Metrics {
+    let started = tokio::time::Instant::now();
+    loop {
+        let metrics = proxy.metrics().await;
+        assert_balance(&metrics);
+        if metrics.sum("weir_events_in_channel", &[]) < 0.5 {
+            return metrics;
+        }
+        assert!(started.elapsed() < wait::PATIENCE);
+        wait::tick().await;
+    }
+}
+
 #[tokio::test]
 async fn every_event_arrives_once_and_the_index_is_set_up_before() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
@@ -192,11 +206,7 @@ async fn a_kill_loses_nothing_that_is_in_the_spool() {
         let metrics = settled(&proxy, "recovered", f64::from(round) * 25.0).await;
         assert!(metrics.sum("weir_spool_bytes", &[]) > 0.0 || round == 0);
         ids.extend(ask(&proxy, 25).await);
-        let started = tokio::time::Instant::now();
-        while proxy.metrics().await.sum("weir_events_in_channel", &[]) > 0.5 {
-            assert!(started.elapsed() < wait::PATIENCE);
-            wait::tick().await;
-        }
+        out_of_the_channel(&proxy).await;
         proxy.kill();
         proxy.wait_exit(wait::PATIENCE).await;
         keep = proxy.into_directory();
@@ -261,16 +271,7 @@ async fn a_full_spool_costs_events_that_are_counted_and_no_requests() {
         .start()
         .await;
     ask(&proxy, 300).await;
-    let started = tokio::time::Instant::now();
-    let metrics = loop {
-        let metrics = proxy.metrics().await;
-        assert_balance(&metrics);
-        if metrics.sum("weir_events_in_channel", &[]) < 0.5 {
-            break metrics;
-        }
-        assert!(started.elapsed() < wait::PATIENCE);
-        wait::tick().await;
-    };
+    let metrics = out_of_the_channel(&proxy).await;
     assert!(outcome(&metrics, "dropped") > 50.0);
     assert!(metrics.sum("weir_spool_bytes", &[]) <= 102_400.0);
     assert!(proxy.stderr().contains("the spool is full"));
@@ -294,8 +295,7 @@ async fn who_is_not_let_in_says_so_and_keeps_the_events() {
             .contains("it answers 401: look at username, password, api_key")
     })
     .await;
-    let metrics = proxy.metrics().await;
-    assert_balance(&metrics);
+    let metrics = out_of_the_channel(&proxy).await;
     assert_eq!(metrics.sum("weir_spool_events", &[]), 5.0);
     assert_eq!(
         metrics.sum("weir_dependency_up", &[("name", "elasticsearch")]),
