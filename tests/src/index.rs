@@ -35,6 +35,8 @@ struct Store {
     set_up: Vec<(String, Value)>,
     bulks: usize,
     largest: usize,
+    /// Of the last request.
+    authorization: Option<String>,
 }
 
 /// An index that listens until it is dropped.
@@ -71,6 +73,11 @@ impl Index {
         self.backend.url()
     }
 
+    #[must_use]
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.backend.address()
+    }
+
     /// The ids of all documents.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
@@ -89,6 +96,12 @@ impl Index {
         (store.bulks, store.largest)
     }
 
+    /// How the last request said who it is.
+    #[must_use]
+    pub fn authorization(&self) -> Option<String> {
+        self.store().authorization.clone()
+    }
+
     /// Path and body of what set the index up, in order.
     #[must_use]
     pub fn set_up(&self) -> Vec<(String, Value)> {
@@ -102,6 +115,7 @@ impl Index {
 
 impl Store {
     fn answer(&mut self, seen: &Seen) -> Answer {
+        self.authorization = seen.header("authorization").map(str::to_owned);
         let path = seen.target.split('?').next().unwrap_or_default();
         if seen.method == "GET" && path == "/" {
             return Answer::json(&json!({"version": {"number": "8.17.0"}}));

@@ -21,6 +21,7 @@ use crate::{clock, random};
 
 /// A failure that goes on is told at most this often.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+const DISK: &str = "spool: the disk does not take it";
 /// When nothing is due, somebody looks all the same.
 const IDLE: Duration = Duration::from_secs(1);
 /// A stopping weir does not wait for an index that has taken nothing for so long.
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     config: Config,
     window: Mutex<Window>,
     complained_at: Mutex<Option<Instant>>,
+    troubled_at: Mutex<Option<Instant>>,
     /// Until when it may go on; `None` as long as weir is not stopping.
     stopping: watch::Receiver<Option<Instant>>,
 }
@@ -62,6 +64,7 @@ impl Shared {
             config: config.clone(),
             window: Mutex::new(Window::new()),
             complained_at: Mutex::new(None),
+            troubled_at: Mutex::new(None),
             stopping,
         }
     }
@@ -99,6 +102,16 @@ impl Shared {
         tokio::select! {
             () = tokio::time::sleep(wait) => Delivered::All,
             _ = stopping.wait_for(Option::is_some) => Delivered::GaveUp,
+        }
+    }
+
+    /// Something of weir's own fails. It is told from time to time, and tried again.
+    fn complain(&self, what: &str, error: &std::io::Error) {
+        let now = clock::now();
+        let mut told_at = self.troubled_at.lock();
+        if told_at.is_none_or(|last| now.saturating_duration_since(last) > COMPLAINT_INTERVAL) {
+            *told_at = Some(now);
+            log::error!("{what}: {error}");
         }
     }
 
@@ -149,6 +162,9 @@ impl Waiting {
                 .read(reader, events_max, batch.bytes - self.bytes)
             {
                 Next::Empty => return,
+                Next::Failed(error) => {
+                    return shared.complain("spool: it cannot be read now", &error);
+                }
                 Next::Lost(from, to) => {
                     log::error!("spool: events {from} to {} cannot be read any more", to - 1);
                     shared.ledger.settle(Settled::Lost, to - from);
@@ -166,7 +182,7 @@ impl Waiting {
 
 /// Ships until weir stops, and then what can be shipped before the deadline.
 pub(super) async fn run(shared: Arc<Shared>, mut reader: Reader) {
-    let syncing = tokio::spawn(sync(shared.spool.clone()));
+    let syncing = tokio::spawn(sync(shared.clone()));
     let shipping = async {
         if set_up(&shared).await == Delivered::All {
             ship(&shared, &mut reader).await;
@@ -178,7 +194,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut reader: Reader) {
     }
     syncing.abort();
     if let Err(error) = shared.spool.sync() {
-        log::error!("spool: the disk does not take it: {error}");
+        shared.complain(DISK, &error);
     }
 }
 
@@ -263,15 +279,15 @@ async fn ship(shared: &Arc<Shared>, reader: &mut Reader) {
 }
 
 /// Sees to it that the disk has what is in the spool.
-async fn sync(spool: Arc<Spool>) {
-    let mut tick = tokio::time::interval(spool.sync_interval());
+async fn sync(shared: Arc<Shared>) {
+    let mut tick = tokio::time::interval(shared.spool.sync_interval());
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let spool = spool.clone();
+        let spool = shared.spool.clone();
         let synced = tokio::task::spawn_blocking(move || spool.sync()).await;
         if let Ok(Err(error)) = synced {
-            log::error!("spool: the disk does not take it: {error}");
+            shared.complain(DISK, &error);
         }
     }
 }

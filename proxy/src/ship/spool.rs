@@ -301,13 +301,14 @@ impl Spool {
                 Unsynced::Nothing => None,
             };
             inner.unsynced = Unsynced::Nothing;
-            (active, inner.write_cursor()?)
+            (active, inner.write_cursor())
         };
         let synced = active.map_or(Ok(()), |file| file.sync_data());
         if synced.is_err() {
             self.inner.lock().unsynced = Unsynced::Events;
         }
-        synced.and(cursor.map_or(Ok(()), |file| file.sync_data()))
+        let saved = cursor.and_then(|file| file.map_or(Ok(()), |file| file.sync_data()));
+        synced.and(saved)
     }
 
     /// What segments take on the disk.

@@ -12,6 +12,7 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
+mod access;
 mod long;
 
 const EVENTS: &str = "weir_events_total";

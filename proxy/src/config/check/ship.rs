@@ -19,6 +19,21 @@ pub(super) fn check(events: &Events, findings: &mut Findings) -> Option<Option<C
     };
     let batch = raw.batch.value()?;
     let user = raw.username.value().map(|text| text.0.clone());
+    // A variable that is not set comes out empty: then nobody has to say who they are.
+    let user = user.filter(|user| !user.is_empty());
+    let (password, api_key) = (secret(&raw.password), secret(&raw.api_key));
+    if user.is_none() && password.is_some() {
+        let missing = "`username` is missing (or comes out empty): a password alone says nothing";
+        findings.mistake(raw.password.place, missing);
+        return None;
+    }
+    // The key becomes a header as it stands.
+    let is_key = |key: &String| key.bytes().all(|byte| byte.is_ascii_graphic());
+    if !api_key.as_ref().is_none_or(is_key) {
+        let wrong = "an API key is printable ASCII without spaces, as Elasticsearch encodes it";
+        findings.mistake(raw.api_key.place, wrong);
+        return None;
+    }
     Some(Some(Config {
         urls: raw
             .urls
@@ -27,10 +42,9 @@ pub(super) fn check(events: &Events, findings: &mut Findings) -> Option<Option<C
             .iter()
             .map(|url| url.value.0.clone())
             .collect(),
-        // A variable that is not set comes out empty: then nobody has to say who they are.
-        username: user.filter(|user| !user.is_empty()),
-        password: secret(&raw.password),
-        api_key: secret(&raw.api_key),
+        username: user,
+        password,
+        api_key,
         ca_file: raw.ca_file.value().map(|text| PathBuf::from(&text.0)),
         data_stream: raw.data_stream.value()?.0.clone(),
         retention: raw.retention.get()?.0,

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use super::recovery::Segment;
 use super::{Spool, Spooled, format};
 
 /// How much is read at once: some hundred events.
@@ -12,11 +13,13 @@ const READ_BYTES: usize = 256 * 1024;
 const LONGEST_BYTES: usize = format::EVENT_BYTES_MAX + format::PREFIX_BYTES;
 
 /// What a look into the spool gave.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Next {
     Events(Vec<Spooled>),
     /// Events from the first number up to before the second cannot be read any more.
     Lost(u64, u64),
+    /// They cannot be read now, and perhaps later: no file may be opened, say. Nothing is given up.
+    Failed(io::Error),
     /// Nothing more for now.
     Empty,
 }
@@ -56,11 +59,6 @@ impl Spool {
         };
         // What lies between two segments was acknowledged at the start.
         reader.number = reader.number.max(first);
-        let lost = |reader: &mut Reader| {
-            let from = std::mem::replace(&mut reader.number, end);
-            reader.open = None;
-            Next::Lost(from, end)
-        };
         let mut offset = match &reader.open {
             Some((open, _, offset)) if *open == first => *offset,
             _ => match File::open(&path) {
@@ -68,11 +66,11 @@ impl Spool {
                     reader.open = Some((first, file, format::HEADER_BYTES as u64));
                     return self.skip_to(reader, end, bytes, events_max, bytes_max);
                 }
-                Err(_) => return lost(reader),
+                Err(error) => return self.failed(reader, end, error),
             },
         };
         let Some((_, file, _)) = &reader.open else {
-            return lost(reader);
+            return Next::Empty;
         };
         let mut read = read_at(file, offset, bytes, READ_BYTES.min(bytes_max));
         let is_short = |buffer: &Vec<u8>| format::read(buffer, reader.number).is_none();
@@ -80,8 +78,9 @@ impl Spool {
             // Perhaps an event that is longer than what was read.
             read = read_at(file, offset, bytes, LONGEST_BYTES);
         }
-        let Ok(buffer) = read else {
-            return lost(reader);
+        let buffer = match read {
+            Ok(buffer) => buffer,
+            Err(error) => return self.failed(reader, end, error),
         };
         let mut taken = Vec::new();
         let mut rest = &buffer[..];
@@ -97,7 +96,7 @@ impl Spool {
                     offset += entry.bytes as u64;
                     reader.number += 1;
                 }
-                None if taken.is_empty() => return lost(reader),
+                None if taken.is_empty() => return self.lost(reader, end),
                 None => break,
             }
         }
@@ -122,27 +121,52 @@ impl Spool {
         };
         let mut number = *first;
         while number < wanted {
-            let skipped = read_at(file, *offset, bytes, LONGEST_BYTES)
-                .ok()
-                .map(|buffer| {
-                    let mut rest = &buffer[..];
-                    let before = number;
-                    while number < wanted
-                        && let Some(entry) = format::read(rest, number)
-                    {
-                        rest = &rest[entry.bytes..];
-                        *offset += entry.bytes as u64;
-                        number += 1;
-                    }
-                    number - before
-                });
-            if skipped.unwrap_or(0) == 0 {
-                reader.number = end;
-                reader.open = None;
-                return Next::Lost(wanted, end);
+            let buffer = match read_at(file, *offset, bytes, LONGEST_BYTES) {
+                Ok(buffer) => buffer,
+                Err(error) => return self.failed(reader, end, error),
+            };
+            let mut rest = &buffer[..];
+            let before = number;
+            while number < wanted
+                && let Some(entry) = format::read(rest, number)
+            {
+                rest = &rest[entry.bytes..];
+                *offset += entry.bytes as u64;
+                number += 1;
+            }
+            if number == before {
+                return self.lost(reader, end);
             }
         }
         self.read(reader, events_max, bytes_max)
+    }
+
+    /// A file that is gone, or shorter than it was, has lost its events; anything else may pass.
+    fn failed(&self, reader: &mut Reader, end: u64, error: io::Error) -> Next {
+        use io::ErrorKind::{NotADirectory, NotFound, UnexpectedEof};
+        match error.kind() {
+            NotFound | NotADirectory | UnexpectedEof => self.lost(reader, end),
+            _ => {
+                reader.open = None;
+                Next::Failed(error)
+            }
+        }
+    }
+
+    /// The rest of a segment does not check out. What comes next goes into a new one, or it would be
+    /// behind what cannot be read.
+    fn lost(&self, reader: &mut Reader, end: u64) -> Next {
+        let from = std::mem::replace(&mut reader.number, end);
+        reader.open = None;
+        let mut inner = self.inner.lock();
+        let is_last = |segment: &Segment| segment.first <= from && from < segment.end;
+        if inner.segments.back().is_some_and(is_last) {
+            let events = inner.segments.back().map_or(end, |last| last.end);
+            inner.active = None;
+            reader.number = events;
+            return Next::Lost(from, events);
+        }
+        Next::Lost(from, end)
     }
 }
 

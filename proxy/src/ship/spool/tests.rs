@@ -62,7 +62,7 @@ fn drain(spool: &Spool, reader: &mut Reader) -> Vec<Event> {
                 );
             }
             Next::Empty => return all,
-            Next::Lost(from, to) => panic!("{from} to {to} lost"),
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -84,7 +84,7 @@ fn events_come_in_their_order_and_go_when_they_are_acknowledged() {
     let mut dice = Dice(7);
     let (spool, mut reader, found) = Spool::open(&config, &Ledger::default()).expect("open");
     assert_eq!(found, 0);
-    assert_eq!(spool.read(&mut reader, 10, 1_000), Next::Empty);
+    assert!(matches!(spool.read(&mut reader, 10, 1_000), Next::Empty));
     let events: Vec<_> = (0..5_000).map(|serial| event(serial, &mut dice)).collect();
     for batch in events.chunks(37) {
         assert_eq!(append(&spool, batch), batch.len());
@@ -210,10 +210,51 @@ fn a_segment_that_goes_bad_while_it_is_read_is_told_as_lost() {
             Next::Events(events) => got += events.len() as u64,
             Next::Lost(from, to) => lost += to - from,
             Next::Empty => break,
+            Next::Failed(error) => panic!("{error}"),
         }
     }
     assert!(lost > 0 && got > 100, "{got} and {lost}");
     assert_eq!(got + lost, 300);
+}
+
+#[test]
+fn events_behind_what_went_bad_are_read_all_the_same() {
+    let directory = TempDir::new().expect("a directory");
+    let config = config(directory.path(), 1 << 20);
+    let mut dice = Dice(19);
+    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    let mut events: Vec<_> = (0..30).map(|serial| event(serial, &mut dice)).collect();
+    let later = events.split_off(20);
+    append(&spool, &events);
+    let path = segments(directory.path()).remove(0);
+    let mut bytes = fs::read(&path).expect("read");
+    bytes[20] ^= 1;
+    fs::write(&path, bytes).expect("write");
+    let lost = spool.read(&mut reader, 100, 1 << 20);
+    assert!(matches!(lost, Next::Lost(0, 20)), "{lost:?}");
+    append(&spool, &later);
+    assert_eq!(drain(&spool, &mut reader).len(), 10);
+}
+
+#[test]
+fn what_cannot_be_read_for_now_is_not_given_up() {
+    let directory = TempDir::new().expect("a directory");
+    let config = config(directory.path(), 1 << 20);
+    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    append(&spool, &[event(1, &mut Dice(23))]);
+    let path = segments(directory.path()).remove(0);
+    let aside = path.with_extension("aside");
+    fs::rename(&path, &aside).expect("renamed");
+    fs::create_dir(&path).expect("a folder, which opens and does not read");
+    for _ in 0..3 {
+        assert!(matches!(
+            spool.read(&mut reader, 10, 1_000),
+            Next::Failed(_)
+        ));
+    }
+    fs::remove_dir(&path).expect("removed");
+    fs::rename(&aside, &path).expect("renamed");
+    assert_eq!(drain(&spool, &mut reader).len(), 1);
 }
 
 fn lengths(directory: &Path) -> BTreeMap<PathBuf, u64> {

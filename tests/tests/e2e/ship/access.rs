@@ -1,0 +1,111 @@
+//! Who weir says it is to the index, and whom it believes to be the index.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use weir_tests::backend::Backend;
+use weir_tests::certs::Authority;
+use weir_tests::index::{Fault, Index};
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+use super::{SPOOL, arrived, ask, settled, shipping};
+
+#[tokio::test]
+async fn a_user_or_a_key_is_told_to_the_index_and_to_nobody_else() {
+    let backend = Backend::echo().await;
+    for (keys, expected) in [
+        // echo -n weir:sentinel-es-password | base64
+        (
+            "username: weir, password: sentinel-es-password",
+            "Basic d2VpcjpzZW50aW5lbC1lcy1wYXNzd29yZA==",
+        ),
+        (
+            "api_key: c2VudGluZWwtZXMta2V5",
+            "ApiKey c2VudGluZWwtZXMta2V5",
+        ),
+    ] {
+        let index = Index::start().await;
+        index.script(&[Fault::Whole(401), Fault::Reset]);
+        let url = index.url();
+        let proxy = Setup::open(&backend)
+            .events(SPOOL)
+            .events(&format!(
+                "elasticsearch: {{urls: ['{url}'], {keys}, batch: {{wait: 10ms}}}}"
+            ))
+            .variable("RUST_LOG", "debug")
+            .start()
+            .await;
+        ask(&proxy, 1).await;
+        settled(&proxy, "indexed", 1.0).await;
+        assert_eq!(index.authorization().as_deref(), Some(expected));
+        let secrets = [
+            "sentinel-es-password",
+            "d2VpcjpzZW50",
+            "c2VudGluZWwtZXMta2V5",
+        ];
+        let said = proxy.stderr() + &proxy.admin_get("/metrics").await.text();
+        for secret in secrets {
+            assert!(!said.contains(secret), "{secret} is told");
+        }
+    }
+}
+
+/// Speaks TLS on one side, with a certificate of `authority`, and passes on to `address`.
+async fn behind_tls(authority: &Authority, address: SocketAddr) -> Backend {
+    let (leaf, key) = authority.leaf();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], key)
+        .expect("a certificate");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    Backend::raw(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let (Ok(mut client), Ok(mut index)) = (
+                acceptor.accept(stream).await,
+                TcpStream::connect(address).await,
+            ) else {
+                return;
+            };
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut index).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_index_behind_tls_is_believed_by_its_certificate_only() {
+    let (backend, index) = (Backend::echo().await, Index::start().await);
+    let authority = Authority::new();
+    let directory = TempDir::new().expect("a directory");
+    let ca_file = directory.path().join("ca.pem");
+    std::fs::write(&ca_file, authority.pem()).expect("written");
+    let tls = behind_tls(&authority, index.address()).await;
+    let url = format!("https://localhost:{}", tls.address().port());
+    let stranger = shipping(&backend, std::slice::from_ref(&url), "wait: 10ms")
+        .start()
+        .await;
+    ask(&stranger, 3).await;
+    wait::eventually("a complaint", wait::PATIENCE, || {
+        stranger.stderr().contains("does not take them")
+    })
+    .await;
+    assert!(index.ids().is_empty() && index.set_up().is_empty());
+    let ca_file = ca_file.display();
+    let friend = Setup::open(&backend)
+        .events(SPOOL)
+        .events(&format!(
+            "elasticsearch: {{urls: ['{url}'], ca_file: {ca_file}, batch: {{wait: 10ms}}}}"
+        ))
+        .start()
+        .await;
+    let ids = ask(&friend, 3).await;
+    arrived(&index, &ids).await;
+}
