@@ -133,16 +133,15 @@ pub(crate) async fn read(
     if session.expects_continue() && session.write_continue().await.is_err() {
         return Err(Unread::ClientLeft);
     }
-    let started = clock::now();
+    // What came with the head does not have to be waited for.
+    let waits_since = (!session.has_body_arrived()).then(clock::now);
     let reading = gather(session, bytes_max, announced, &mut booking);
     match clock::timeout(timeout, reading).await {
-        Ok(Ok((bytes, pieces))) => Ok(Body {
+        Ok(Ok(bytes)) => Ok(Body {
             bytes,
-            // What came with the head did not have to be waited for.
-            client_wait: match pieces {
-                0 | 1 => Duration::ZERO,
-                _ => clock::now().saturating_duration_since(started),
-            },
+            client_wait: waits_since.map_or(Duration::ZERO, |since| {
+                clock::now().saturating_duration_since(since)
+            }),
             _booking: booking,
         }),
         Ok(Err(unread)) => Err(unread),
@@ -161,18 +160,17 @@ async fn gather(
     bytes_max: u64,
     announced: Option<u64>,
     booking: &mut Booking,
-) -> Result<(Bytes, usize), Unread> {
+) -> Result<Bytes, Unread> {
     let Some(first) = next(session).await? else {
-        return Ok((Bytes::new(), 0));
+        return Ok(Bytes::new());
     };
     let complete = announced == Some(first.len() as u64);
     if complete && session.is_body_done() {
-        return Ok((first, 1));
+        return Ok(first);
     }
     let capacity = usize::try_from(announced.unwrap_or(STEP_BYTES)).unwrap_or(usize::MAX);
     let mut all = BytesMut::with_capacity(capacity.max(first.len()));
     let mut piece = Some(first);
-    let mut pieces = 0;
     while let Some(bytes) = piece {
         let length = (all.len() + bytes.len()) as u64;
         if length > bytes_max {
@@ -184,10 +182,9 @@ async fn gather(
                 .min(bytes_max.max(length)),
         )?;
         all.extend_from_slice(&bytes);
-        pieces += 1;
         piece = next(session).await?;
     }
-    Ok((all.freeze(), pieces))
+    Ok(all.freeze())
 }
 
 async fn next(session: &mut Session) -> Result<Option<Bytes>, Unread> {

@@ -1,6 +1,6 @@
 //! The head of an answer: the backend's without its own hop, and what weir says beside it.
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
 use crate::backend::outgoing::{is_hop_by_hop, nominated};
@@ -24,7 +24,9 @@ pub(super) fn of_backend(
         let ours = *name == X_REQUEST_ID
             || *name == SERVER_TIMING
             || said.iter().any(|(said, _)| said == name);
-        if !is_hop_by_hop(name) && !ours && !nominated.contains(name) {
+        // RFC 9110, section 8.6: 204 has no length, and a client that believes one waits for a body.
+        let stray = status == StatusCode::NO_CONTENT && *name == CONTENT_LENGTH;
+        if !is_hop_by_hop(name) && !stray && !ours && !nominated.contains(name) {
             head.field(name, value);
         }
     }

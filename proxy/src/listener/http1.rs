@@ -31,8 +31,8 @@ const READ_BYTES: usize = 64 * 1024;
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// Up to here a piece of an answer is written together with what stands before it.
 const TOGETHER_BYTES_MAX: usize = 16 * 1024;
-/// What an idle connection keeps of the buffer it writes from.
-const KEPT_BYTES: usize = 4 * 1024;
+/// What an idle connection keeps of each of its buffers.
+const KEPT_BYTES: usize = 8 * 1024;
 
 /// Whether the connection may be used again (RFC 9112, section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,10 @@ impl Http1 {
         self.raw_head = Bytes::new();
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES);
+        if self.arrived.is_empty() && self.arrived.capacity() > KEPT_BYTES {
+            // A large body has gone through it.
+            self.arrived = BytesMut::new();
+        }
         (&mut self.stream, &mut self.arrived)
     }
 
@@ -134,6 +138,15 @@ impl Http1 {
 
     pub(super) fn is_body_done(&self) -> bool {
         self.reading == Reading::Done
+    }
+
+    /// Whether all of the body came with its head.
+    pub(super) fn has_body_arrived(&self) -> bool {
+        match self.reading {
+            Reading::Done => true,
+            Reading::Length(left) => left <= self.arrived.len() as u64,
+            Reading::Chunked(_) => false,
+        }
     }
 
     pub(super) fn is_chunked(&self) -> bool {

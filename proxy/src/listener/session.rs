@@ -86,6 +86,14 @@ impl Session {
         }
     }
 
+    /// Whether nothing of the body has to be waited for.
+    pub(crate) fn has_body_arrived(&self) -> bool {
+        match self {
+            Session::Http1(http1) => http1.has_body_arrived(),
+            Session::Http2(_) => false,
+        }
+    }
+
     /// Whether the client waits for a word before it sends its body (RFC 9110, section 10.1.1).
     pub(crate) fn expects_continue(&self) -> bool {
         let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");

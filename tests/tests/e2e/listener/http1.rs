@@ -142,3 +142,41 @@ async fn an_answer_has_one_date_and_a_head_no_body() {
             .is_some_and(|date| date.ends_with(" GMT"))
     );
 }
+
+#[tokio::test]
+async fn waiting_for_a_body_is_no_overhead_of_weirs() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::reading(&backend).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write("POST /late HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 5\r\n\r\n")
+        .await;
+    assert!(wait::still_waiting_after(Duration::from_millis(300), raw.try_answer()).await);
+    raw.write("hello").await;
+    assert_eq!(raw.answer().await.status, 200);
+    let events = proxy.events_when(1).await;
+    let timing = &events[0]["weir"]["timing"];
+    let of = |name: &str| timing[name].as_f64().expect("a time");
+    assert!(of("body_ms") >= 290.0, "{timing}");
+    assert!(of("overhead_ms") < 200.0, "{timing}");
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_has_no_length() {
+    let backend = Backend::answering(|_| {
+        Answer::status(204)
+            .header("content-length", "5")
+            .head_only()
+    });
+    let backend = backend.await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    for _ in 0..2 {
+        raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+            .await;
+        let answer = raw.answer_without_body().await;
+        assert_eq!(
+            (answer.status, answer.header("content-length")),
+            (204, None)
+        );
+    }
+}
