@@ -31,6 +31,7 @@ use crate::listener::tls::Certificates;
 use crate::record::metrics::{Gauges, Metrics};
 use crate::record::{FlushOutcome, Record};
 use crate::ship::Ship;
+use crate::system::{self, System};
 
 mod sockets;
 
@@ -54,6 +55,7 @@ pub struct App {
     record: Arc<Record>,
     ship: Option<Arc<Ship>>,
     admin_server: Admin,
+    _system: System,
     drain: Duration,
 }
 
@@ -119,6 +121,8 @@ impl App {
         let addresses = sockets.addresses();
         serve(&runtime, listener, sockets, &certificates, stopping.clone())?;
         housekeep(&runtime, gateway, certificates, stopping);
+        watch_lag(&runtime, &metrics);
+        let system = System::start(metrics.reading())?;
         readiness.set(Readiness::Ready);
         Ok(App {
             addresses,
@@ -130,6 +134,7 @@ impl App {
             record,
             ship,
             admin_server,
+            _system: system,
             drain: config.drain,
         })
     }
@@ -262,6 +267,21 @@ fn serve(
         service.start_service(Some(table), stopping, 1).await;
     });
     Ok(())
+}
+
+/// Looks at each worker by itself.
+fn watch_lag(runtime: &Runtime, metrics: &Metrics) {
+    match runtime {
+        Runtime::NoSteal(each) => {
+            for worker in 0..workers() {
+                let lag = metrics.runtime_lag().clone();
+                each.get_runtime_at(worker).spawn(system::lag::watch(lag));
+            }
+        }
+        Runtime::Steal { runtime, .. } => {
+            runtime.spawn(system::lag::watch(metrics.runtime_lag().clone()));
+        }
+    }
 }
 
 /// What happens on a timer, beside the way of requests.

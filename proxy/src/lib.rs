@@ -31,3 +31,4 @@ pub mod clock;
 pub mod demo;
 pub mod random;
 pub mod ship;
+pub mod system;

@@ -43,4 +43,6 @@ mod operator {
     mod bad_config;
 
     mod dashboards;
+
+    mod system;
 }

@@ -6,24 +6,29 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::{Encoder as _, Histogram, IntCounter, IntGauge, Registry, Result, TextEncoder};
 
-use self::catalog::{DURATION_EDGES_S, OVERHEAD_EDGES_S};
+use self::catalog::{DURATION_EDGES_S, LAG_EDGES_S, OVERHEAD_EDGES_S};
 use self::family::Family;
 use self::known::Known;
 use self::process::Process;
 use self::series::{BackendSeries, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
 use self::shipping::ShipSeries;
+use self::system::Readings;
 use crate::exchange::Exchange;
 use crate::ship::Ship;
+use crate::system::Reading;
 
 pub mod catalog;
 mod count;
 mod family;
 mod known;
 mod process;
+mod read;
 mod series;
 mod shipping;
+mod system;
 
 pub use shipping::Shipping;
 
@@ -53,6 +58,8 @@ pub struct Metrics {
     cache_bytes_source: OnceLock<BytesSource>,
     shipping: ShipSeries,
     ship: OnceLock<Arc<Ship>>,
+    runtime_lag: Histogram,
+    reading: Arc<Mutex<Reading>>,
 }
 
 /// Gives the bytes that are held at this moment.
@@ -153,6 +160,10 @@ impl Metrics {
         gauge(catalog::BUILD_INFO, &[env!("CARGO_PKG_VERSION")])?.set(1);
         let events: Family<IntCounter> = Family::register(&registry, catalog::EVENTS, &[])?;
         registry.register(Box::new(Process::new()?))?;
+        let reading = Arc::default();
+        registry.register(Box::new(Readings::new(Arc::clone(&reading))?))?;
+        let lag: Family<Histogram> =
+            Family::register(&registry, catalog::RUNTIME_LAG, &LAG_EDGES_S)?;
         let metrics = Metrics {
             gauges: Gauges {
                 in_flight: gauge(catalog::IN_FLIGHT, &[])?,
@@ -166,6 +177,8 @@ impl Metrics {
             cache_bytes_source: OnceLock::new(),
             shipping: ShipSeries::register(&registry, &events)?,
             ship: OnceLock::new(),
+            runtime_lag: lag.series(&[])?,
+            reading,
             routes: Known::new(NAMES_MAX),
             backends: Known::new(NAMES_MAX),
             models: Known::new(MODELS_MAX),
@@ -211,6 +224,18 @@ impl Metrics {
     pub fn watch(&self, ship: &Arc<Ship>) {
         // A second one would be a second shipper, and there is one.
         drop(self.ship.set(ship.clone()));
+    }
+
+    /// Where the readings of the system are shown from.
+    #[must_use]
+    pub fn reading(&self) -> Arc<Mutex<Reading>> {
+        self.reading.clone()
+    }
+
+    /// Where the lag of the workers is observed.
+    #[must_use]
+    pub fn runtime_lag(&self) -> &Histogram {
+        &self.runtime_lag
     }
 
     /// Counts one finished request that took `duration` in all.

@@ -21,6 +21,9 @@ pub const OVERHEAD_EDGES_S: [f64; 12] = [
     0.025_6, 0.051_2,
 ];
 
+/// Edges of the histogram of lag, in seconds.
+pub const LAG_EDGES_S: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
+
 const fn define(
     name: &'static str,
     labels: &'static [&'static str],
@@ -146,6 +149,31 @@ pub const DEPENDENCY_UP: Definition = define(
     &["name"],
     "Whether the last call of an outside service went well.",
 );
+pub const CPU_USAGE: Definition = define(
+    "weir_cpu_usage_ratio",
+    &[],
+    "Share of the processor time that may be used: the container's where it has a limit, else the machine's.",
+);
+pub const MEMORY_USAGE: Definition = define(
+    "weir_memory_usage_ratio",
+    &[],
+    "Share of the memory that may be used: the container's where it has a limit, else the machine's.",
+);
+pub const DISK_USAGE: Definition = define(
+    "weir_disk_usage_ratio",
+    &["mount"],
+    "Share of a file system that is in use.",
+);
+pub const DISK_IO: Definition = define(
+    "weir_disk_io_bytes_total",
+    &["device", "direction"],
+    "Bytes read from and written to a block device.",
+);
+pub const RUNTIME_LAG: Definition = define(
+    "weir_runtime_lag_seconds",
+    &[],
+    "How late timers of the workers went off; up to a millisecond is none.",
+);
 pub const BUILD_INFO: Definition = define(
     "weir_build_info",
     &["version"],
@@ -184,7 +212,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 32] = [
+pub const ALL: [Definition; 37] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -209,6 +237,11 @@ pub const ALL: [Definition; 32] = [
     SPOOL_OLDEST,
     BULK_DURATION,
     DEPENDENCY_UP,
+    CPU_USAGE,
+    MEMORY_USAGE,
+    DISK_USAGE,
+    DISK_IO,
+    RUNTIME_LAG,
     BUILD_INFO,
     PROCESS_CPU,
     PROCESS_RESIDENT,

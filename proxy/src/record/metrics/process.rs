@@ -5,9 +5,10 @@
 use std::fs;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
+use prometheus::proto::MetricFamily;
 
 use super::catalog::{self, Definition};
+use super::read;
 
 /// Ticks a second in `/proc/*/stat`: `USER_HZ`, 100 on every Linux that Rust runs on.
 const TICKS_PER_S: f64 = 100.0;
@@ -30,16 +31,8 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn new() -> prometheus::Result<Self> {
-        let descs = DEFINITIONS.iter().map(|definition| {
-            Desc::new(
-                definition.name.to_owned(),
-                definition.help.to_owned(),
-                Vec::new(),
-                std::collections::HashMap::new(),
-            )
-        });
         Ok(Process {
-            descs: descs.collect::<prometheus::Result<_>>()?,
+            descs: read::descs(&DEFINITIONS)?,
         })
     }
 }
@@ -73,29 +66,9 @@ impl Collector for Process {
         DEFINITIONS
             .iter()
             .zip(values)
-            .filter_map(|(definition, value)| Some(family(definition, value?)))
+            .filter_map(|(definition, value)| Some(read::family(definition, &[(&[], value?)])))
             .collect()
     }
-}
-
-fn family(definition: &Definition, value: f64) -> MetricFamily {
-    let mut metric = Metric::default();
-    let mut family = MetricFamily::default();
-    if definition.name.ends_with("_total") {
-        let mut counter = Counter::default();
-        counter.set_value(value);
-        metric.set_counter(counter);
-        family.set_field_type(MetricType::COUNTER);
-    } else {
-        let mut gauge = Gauge::default();
-        gauge.set_value(value);
-        metric.set_gauge(gauge);
-        family.set_field_type(MetricType::GAUGE);
-    }
-    family.set_name(definition.name.to_owned());
-    family.set_help(definition.help.to_owned());
-    family.set_metric(vec![metric]);
-    family
 }
 
 /// Two facts of `/proc/self/stat`.
@@ -133,6 +106,8 @@ fn number_after(text: &str, name: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::proto::MetricType;
+
     use super::*;
 
     #[test]

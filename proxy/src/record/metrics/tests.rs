@@ -154,6 +154,7 @@ fn the_catalog_is_what_is_shown() {
     exchange.error_code = None;
     exchange.status = 200;
     metrics.count(&exchange, Duration::ZERO);
+    *metrics.reading().lock() = crate::system::Reading::example();
     let text = text(&metrics);
     let mut shown = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {

@@ -1,0 +1,22 @@
+//! How late a runtime comes to what is due: the first sign of something that blocks it, or of too few
+//! processors.
+
+use std::time::Duration;
+
+use prometheus::Histogram;
+
+use crate::clock;
+
+/// How often a runtime is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Observes how much later than asked for a timer of this runtime goes off, for ever. Timers go off by
+/// whole milliseconds: up to one is no lag.
+pub async fn watch(lag: Histogram) {
+    loop {
+        let due = clock::now() + INTERVAL;
+        tokio::time::sleep_until(due.into()).await;
+        let late = clock::now().saturating_duration_since(due);
+        lag.observe(late.as_secs_f64());
+    }
+}

@@ -1,0 +1,58 @@
+//! What weir tells of the machine it runs on.
+
+use std::process::Command;
+
+use weir_tests::backend::Backend;
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+/// The share of `/` that is in use, as df(1) has it.
+fn used_of_root() -> f64 {
+    let df = Command::new("df")
+        .args(["-B1", "--output=used,avail", "/"])
+        .output()
+        .expect("df");
+    let text = String::from_utf8(df.stdout).expect("text");
+    let line = text.lines().nth(1).expect("a line");
+    let mut numbers = line.split_ascii_whitespace();
+    let mut next = || -> f64 {
+        let number = numbers.next().expect("a number");
+        number.parse().expect("a number")
+    };
+    let (used, available) = (next(), next());
+    used / (used + available)
+}
+
+#[tokio::test]
+async fn the_machine_is_seen_as_the_system_tells_it() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    // Use of the processor is a share of time, so it is known from the second reading on.
+    let cpu = "weir_cpu_usage_ratio";
+    let deadline = tokio::time::Instant::now() + wait::PATIENCE;
+    let metrics = loop {
+        let metrics = proxy.metrics().await;
+        if metrics.samples.iter().any(|sample| sample.name == cpu) {
+            break metrics;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}", metrics.text);
+        wait::tick().await;
+    };
+    assert!((0.0..=1.5).contains(&metrics.sum(cpu, &[])));
+    let memory = metrics.sum("weir_memory_usage_ratio", &[]);
+    assert!(memory > 0.0 && memory <= 1.0, "{memory}");
+    let root = metrics.sum("weir_disk_usage_ratio", &[("mount", "/")]);
+    assert!((root - used_of_root()).abs() < 0.02, "{root}");
+    assert!(metrics.sum("process_resident_memory_bytes", &[]) > 1e6);
+    let lag = "weir_runtime_lag_seconds_count";
+    let workers = std::thread::available_parallelism().expect("processors");
+    loop {
+        // Each worker looks at itself once a second.
+        let observed = proxy.metrics().await.sum(lag, &[]);
+        if observed >= workers.get() as f64 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{observed}");
+        wait::tick().await;
+    }
+}
