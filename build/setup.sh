@@ -41,6 +41,7 @@ missing_packages() {
         # The search node of the tests: javac, because it is started from its source.
         has javac || printf 'openjdk-17-jdk-headless '
         has mvn || printf 'maven '
+        python3 -m pip --version >/dev/null 2>&1 || printf 'python3-pip '
     fi
     if [ "$purpose" = bench ]; then
         has python3 || printf 'python3 '
@@ -115,6 +116,26 @@ fetch_opensearch() {
     mv .tools/opensearch.part .tools/opensearch
 }
 
+# A collector of traces, 20 MB out of PyPI. It is one program, so its wheel is opened and not installed.
+fetch_rotel() {
+    if has_tool rotel-agent; then return 0; fi
+    has python3 || return 1
+    say "fetching rotel, a collector of traces, into .tools/"
+    directory=$(mktemp -d)
+    status=0
+    python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: \
+        --platform manylinux_2_34_x86_64 --python-version 3.11 --implementation cp --abi cp311 \
+        -d "$directory" rotel==0.0.1a15 >&2 &&
+        python3 -m zipfile -e "$directory"/rotel-*.whl "$directory/opened" || status=1
+    if [ "$status" -eq 0 ]; then
+        mkdir -p .tools
+        chmod +x "$directory/opened/rotel/rotel-agent"
+        mv "$directory/opened/rotel/rotel-agent" .tools/
+    fi
+    rm -rf "$directory"
+    return "$status"
+}
+
 need_rust
 packages=$(missing_packages)
 if [ -n "$packages" ]; then install_packages "$packages"; fi
@@ -122,5 +143,6 @@ if [ "$purpose" = test ]; then
     need_component fmt rustfmt
     need_component clippy clippy
     fetch_prometheus || say "Prometheus could not be fetched; what needs it will say so"
+    fetch_rotel || say "rotel could not be fetched; what needs it will say so"
     fetch_opensearch || say "OpenSearch could not be fetched; what needs it will say so"
 fi

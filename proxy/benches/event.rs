@@ -5,6 +5,7 @@
     reason = "a bench that cannot begin has nothing to measure"
 )]
 
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,7 @@ fn exchange() -> Exchange {
         attempts: 1,
         connect: None,
         first_byte: Some(Duration::from_micros(602_400)),
+        tries: Vec::new(),
     });
     exchange.model = ModelCall {
         operation: Some("chat"),
@@ -115,6 +117,7 @@ fn record(criterion: &mut Criterion) {
     let exchange = exchange();
     let directory = std::env::temp_dir().join(format!("weir-bench-{}", std::process::id()));
     let config = Config {
+        spans: None,
         stdout: false,
         file: Some(FileConfig {
             path: directory.join("events.ndjson"),
@@ -124,7 +127,8 @@ fn record(criterion: &mut Criterion) {
         ship: None,
         environment: "production".to_owned(),
     };
-    let record = Record::start(&config, Arc::new(metrics()), None).expect("an event file");
+    let record =
+        Record::start(&config, Arc::new(metrics()), None, HashMap::new()).expect("an event file");
     criterion.bench_function("event/record", |bencher| {
         bencher.iter(|| record.record(black_box(&exchange)));
     });

@@ -4,6 +4,7 @@
 //! binds the sockets itself, so that an address in use is an error at start, and ends the process
 //! itself, so that an idle one is gone at once.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -88,8 +89,13 @@ impl App {
         let sockets = Sockets::bind(&config.listen)?;
         let metrics = Arc::new(metrics(config)?);
         let ship = ship(config, &metrics)?;
-        let record = Record::start(&config.events, metrics.clone(), ship.as_deref())
-            .context("cannot record events")?;
+        let record = Record::start(
+            &config.events,
+            metrics.clone(),
+            ship.as_deref(),
+            paths(config),
+        )
+        .context("cannot record")?;
         let lanes = build_lanes(config);
         let connections = Connections::new(config.limits.connections);
         let gateway = Arc::new(Gateway::new(
@@ -200,6 +206,14 @@ fn metrics(config: &Config) -> prometheus::Result<Metrics> {
         .map(|backend| &*backend.name)
         .collect();
     Metrics::new(&routes, &backends)
+}
+
+/// The path of each route as the file has it, by name.
+fn paths(config: &Config) -> HashMap<Arc<str>, Arc<str>> {
+    let paths = RouteSummary::all(config).into_iter();
+    paths
+        .map(|route| (route.name, Arc::from(route.path)))
+        .collect()
 }
 
 /// Starts shipping, where the configuration says where to.

@@ -47,6 +47,8 @@ pub struct Config {
     /// In the order of the file: the first that matches wins.
     pub routes: Vec<Arc<route::Config>>,
     pub events: record::Config,
+    /// Which traces are recorded.
+    pub sampling: route::trace::Sampling,
     /// How long running requests may take after SIGTERM.
     pub drain: Duration,
 }

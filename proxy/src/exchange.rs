@@ -10,122 +10,15 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use crate::clock;
+use crate::random;
 use crate::refusal::ErrorCode;
-use crate::route::trace::TraceContext;
+use crate::route::trace::{self, Recording, TraceContext};
 
 mod request_id;
+mod timing;
 
 pub use request_id::RequestId;
-
-/// The stages of the way of a request, in its order. Their names are the parts of `Server-Timing`,
-/// the keys of an event's `weir.timing` and, later, the spans of a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    Route,
-    Body,
-    Signature,
-    Limit,
-    Cache,
-    Backend,
-    Answer,
-}
-
-impl Stage {
-    pub const ALL: [Stage; 7] = [
-        Stage::Route,
-        Stage::Body,
-        Stage::Signature,
-        Stage::Limit,
-        Stage::Cache,
-        Stage::Backend,
-        Stage::Answer,
-    ];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Stage::Route => "route",
-            Stage::Body => "body",
-            Stage::Signature => "signature",
-            Stage::Limit => "limit",
-            Stage::Cache => "cache",
-            Stage::Backend => "backend",
-            Stage::Answer => "answer",
-        }
-    }
-}
-
-/// Where the time of a request went: a stopwatch whose laps are booked to stages.
-#[derive(Clone, Debug)]
-pub struct Timing {
-    started: Instant,
-    lap_started: Instant,
-    current: Stage,
-    spent: [Option<Duration>; Stage::ALL.len()],
-    /// Time spent waiting for the client to send its body: part of the body stage, no overhead of
-    /// weir's.
-    client_wait: Duration,
-}
-
-impl Timing {
-    #[must_use]
-    pub fn start(now: Instant) -> Self {
-        Timing {
-            started: now,
-            lap_started: now,
-            current: Stage::Route,
-            spent: [None; Stage::ALL.len()],
-            client_wait: Duration::ZERO,
-        }
-    }
-
-    /// Ends the stage that runs and begins `stage`.
-    pub fn enter(&mut self, stage: Stage, now: Instant) {
-        self.lap(self.current, now);
-        self.current = stage;
-    }
-
-    /// Ends the stage that runs: nothing more happens.
-    pub fn finish(&mut self, now: Instant) {
-        self.lap(self.current, now);
-    }
-
-    /// Books the time since the last lap to `stage`. A stage may have several laps.
-    pub fn lap(&mut self, stage: Stage, now: Instant) {
-        let lap = now.saturating_duration_since(self.lap_started);
-        *self.spent[stage as usize].get_or_insert(Duration::ZERO) += lap;
-        self.lap_started = now;
-    }
-
-    /// Says that so much of the body stage was waiting for the client.
-    pub fn waited_for_client(&mut self, wait: Duration) {
-        self.client_wait += wait;
-    }
-
-    /// `None` when the request never came to this stage.
-    #[must_use]
-    pub fn spent(&self, stage: Stage) -> Option<Duration> {
-        self.spent[stage as usize]
-    }
-
-    #[must_use]
-    pub fn started(&self) -> Instant {
-        self.started
-    }
-
-    /// From the head of the request to the last lap.
-    #[must_use]
-    pub fn total(&self) -> Duration {
-        self.lap_started.saturating_duration_since(self.started)
-    }
-
-    /// What weir itself added: all but the backend and the wait for the client's body.
-    #[must_use]
-    pub fn overhead(&self) -> Duration {
-        let elsewhere = self.spent(Stage::Backend).unwrap_or_default() + self.client_wait;
-        self.total().saturating_sub(elsewhere)
-    }
-}
+pub use timing::{Stage, Timing};
 
 /// What the signature stage found.
 #[derive(Clone, Debug)]
@@ -252,6 +145,51 @@ pub struct UpstreamNote {
     /// `None` on a connection that was open already.
     pub connect: Option<Duration>,
     pub first_byte: Option<Duration>,
+    /// Each try that a span is made of, in their order; empty where none is.
+    pub tries: Vec<Try>,
+}
+
+/// One try with a backend, as its span tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct Try {
+    pub span_id: [u8; 8],
+    pub started: Instant,
+}
+
+impl UpstreamNote {
+    /// The first note of a request that this backend is asked for.
+    #[must_use]
+    pub fn begin(backend: Arc<str>) -> Self {
+        UpstreamNote {
+            backend,
+            endpoint: None,
+            attempts: 0,
+            connect: None,
+            first_byte: None,
+            tries: Vec::new(),
+        }
+    }
+
+    /// Begins a try of a request with this trace; gives the span that the backend's hang under.
+    pub fn begin_try(&mut self, trace: &TraceContext, now: Instant) -> [u8; 8] {
+        if trace.recording == Recording::Off {
+            return trace.span_id;
+        }
+        let span_id = trace::new_span_id(&mut random::fill);
+        self.tries.push(Try {
+            span_id,
+            started: now,
+        });
+        span_id
+    }
+
+    /// The span that the backend's hang under.
+    #[must_use]
+    pub fn parent(&self, trace: &TraceContext) -> [u8; 8] {
+        self.tries
+            .last()
+            .map_or(trace.span_id, |attempt| attempt.span_id)
+    }
 }
 
 /// What is known of the model call, read from the question and the answer.
@@ -283,6 +221,8 @@ pub struct Exchange {
     pub client_key: Option<Arc<str>>,
     pub method: Method,
     pub version: Version,
+    /// `http` or `https`: how the client speaks to weir.
+    pub scheme: &'static str,
     /// The canonical path; empty when the head could not be read.
     pub path: Box<str>,
     /// The host that was asked for, without a port.
@@ -333,6 +273,7 @@ impl Exchange {
             client_key: None,
             method: Method::GET,
             version: Version::HTTP_11,
+            scheme: "http",
             path: Box::default(),
             domain: None,
             user_agent: None,
@@ -358,6 +299,12 @@ impl Exchange {
     #[must_use]
     pub fn at(&self, now: Instant) -> Duration {
         self.received_at + now.saturating_duration_since(self.timing.started())
+    }
+
+    /// Whether spans are made of this exchange.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.trace.recording == Recording::On
     }
 
     /// Whether `error_rate` counts this exchange: an answer of 500 or more, or one cut short by the

@@ -296,7 +296,8 @@ impl Gateway {
     ) {
         let _in_flight = Counted::on(&self.gauges.in_flight);
         let mut exchange = self.begin(connection.peer, started);
-        arrival::sketch(&mut exchange, bytes);
+        exchange.scheme = connection.scheme;
+        arrival::sketch(&mut exchange, bytes, &self.lanes.sampling);
         session.close_after_answer();
         let delivered = local::refuse(session, &mut exchange, &refusal).await;
         settle(&mut exchange, delivered);

@@ -4,6 +4,7 @@
 //! thread of its own. It never waits for a disk.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use self::batch::Lines;
 use self::event::Format;
 use self::file::{EventFile, Stdout};
 use self::metrics::Metrics;
+use self::otlp::Exporter;
+use self::span::Spans;
 use self::spooled::Spooled;
 use self::writer::{Books, Sink, Tally, Writer, Written};
 use crate::clock;
@@ -28,7 +31,9 @@ pub(crate) mod fixture;
 mod json;
 pub mod metrics;
 mod millis;
+pub mod otlp;
 pub mod server_timing;
+mod span;
 mod spooled;
 mod writer;
 
@@ -48,6 +53,8 @@ pub struct Config {
     pub ship: Option<crate::ship::Config>,
     /// `service.environment` of events.
     pub environment: String,
+    /// Where spans are sent to; `None`: nowhere, and none are made.
+    pub spans: Option<otlp::Config>,
 }
 
 /// The event file.
@@ -70,11 +77,12 @@ pub struct Record {
     second: Option<Writer>,
     /// Towards the spool. When there is one its events are those that are counted.
     spool: Option<Writer>,
+    spans: Option<(Spans, Exporter)>,
 }
 
 impl Record {
     /// Opens the sinks of the configuration and starts their threads. Without a sink events are
-    /// only remembered for the admin page.
+    /// only remembered for the admin page. `paths` are those of the routes, by name.
     ///
     /// # Errors
     /// When the event file cannot be opened, or a thread cannot be started.
@@ -82,6 +90,7 @@ impl Record {
         config: &Config,
         metrics: Arc<Metrics>,
         ship: Option<&Ship>,
+        paths: HashMap<Arc<str>, Arc<str>>,
     ) -> io::Result<Arc<Self>> {
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         if let Some(file) = &config.file {
@@ -106,6 +115,14 @@ impl Record {
                 )
             }
         };
+        let spans = match &config.spans {
+            None => None,
+            Some(to) => {
+                let counts = metrics.spans().map_err(io::Error::other)?;
+                let exporter = Exporter::start(to, &config.environment, counts)?;
+                Some((Spans::new(paths), exporter))
+            }
+        };
         let first = sinks.next().unwrap_or_else(|| Box::new(Nowhere));
         let second = sinks.next();
         Ok(Arc::new(Record {
@@ -116,6 +133,7 @@ impl Record {
                 .map(|sink| Writer::start("events-stdout", sink, Books::None))
                 .transpose()?,
             spool,
+            spans,
         }))
     }
 
@@ -129,7 +147,11 @@ impl Record {
     /// counted as dropped.
     #[must_use]
     pub fn stop(&self, deadline: Instant) -> FlushOutcome {
-        self.all(|writer| writer.stop(deadline))
+        let events = self.all(|writer| writer.stop(deadline));
+        match &self.spans {
+            Some((_, exporter)) => events.worse_of(exporter.stop(deadline)),
+            None => events,
+        }
     }
 
     fn all(&self, end: impl Fn(&Writer) -> FlushOutcome) -> FlushOutcome {
@@ -155,6 +177,11 @@ impl Recorder for Record {
     fn record(&self, exchange: &Exchange) {
         let duration = duration(exchange, clock::now);
         self.metrics.count(exchange, duration);
+        if let (true, Some((spans, exporter))) = (exchange.is_traced(), &self.spans) {
+            spans
+                .of(exchange, duration)
+                .for_each(|span| exporter.take(span));
+        }
         let write = |line: &mut Vec<u8>| {
             line.clear();
             self.format.append(exchange, duration, line);

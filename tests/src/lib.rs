@@ -18,6 +18,7 @@ pub mod index;
 pub mod node;
 
 pub mod client;
+pub mod collector;
 pub mod raw;
 pub mod sign;
 

@@ -29,6 +29,8 @@ mod way {
 
     mod record;
 
+    mod spans;
+
     mod ship;
 
     mod index;

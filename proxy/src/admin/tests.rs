@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use super::*;
 use crate::exchange::Recorder as _;
 use crate::record;
 use crate::record::fixture::filled;
+use crate::route::trace::{Incoming, Sampling};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -17,13 +19,14 @@ struct Running {
 fn start(token: Option<&str>) -> Running {
     let metrics = Arc::new(Metrics::new(&[("feishu", "feishu")], &["assistant"]).expect("metrics"));
     let events = record::Config {
+        spans: None,
         stdout: false,
         file: None,
         ship: None,
         environment: "test".to_owned(),
     };
     let state = AdminState {
-        record: Record::start(&events, metrics.clone(), None).expect("a record"),
+        record: Record::start(&events, metrics.clone(), None, HashMap::new()).expect("a record"),
         metrics,
         readiness: Arc::new(ReadinessFlag::new(Readiness::Ready)),
         routes: vec![RouteSummary {
@@ -282,6 +285,10 @@ fn a_summary_names_paths_as_the_file_does() {
         body_timeout: Duration::ZERO,
     };
     let config = config::Config {
+        sampling: Sampling {
+            share: None,
+            incoming: Incoming::Trusted,
+        },
         listen: Vec::new(),
         limits: config::Limits {
             header_bytes: 0,
@@ -301,6 +308,7 @@ fn a_summary_names_paths_as_the_file_does() {
             Arc::new(route(route::PathPattern::Prefix("/static/".to_owned()))),
         ],
         events: record::Config {
+            spans: None,
             stdout: false,
             file: None,
             ship: None,

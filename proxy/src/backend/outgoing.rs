@@ -26,6 +26,8 @@ pub struct Said<'a> {
     pub platform: &'a str,
     pub client: Option<&'a str>,
     pub trace: &'a TraceContext,
+    /// The span that the backend's hang under.
+    pub parent: [u8; 8],
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -110,7 +112,7 @@ pub fn write(headers: &mut HeaderMap, said: &Said<'_>, config: &Config) {
             headers.insert(name, value);
         }
     }
-    said.trace.write_to(headers);
+    said.trace.write_to(headers, &said.parent);
     for (name, value) in &config.request_headers {
         headers.insert(name, value.clone());
     }

@@ -7,11 +7,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use super::decode::Setting;
+use super::lists::Entries;
 use super::mistake::Findings;
 use super::raw;
 use super::tree::Place;
-use super::values::Text;
+use super::values::{HeaderText, Text};
 use super::{Admin, Config, Limits};
 use crate::record;
 
@@ -23,6 +26,7 @@ mod reach;
 mod route;
 mod ship;
 mod signature;
+mod traces;
 
 /// The whole file. `None` when anything is wrong.
 pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config> {
@@ -39,6 +43,9 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
         alerts::check(alerts, findings);
     }
     let trusted_proxies = file.trusted_proxies.value()?;
+    let traces = traces::check(file.traces.value()?, findings);
+    let events = events(file.events.value()?, findings);
+    let (sampling, spans) = traces?;
     Some(Config {
         listen: listen?,
         limits: checked_limits(limits?)?,
@@ -50,7 +57,8 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
         admin: admin?,
         backends: backends?,
         routes: routes?,
-        events: events(file.events.value()?, findings)?,
+        events: record::Config { spans, ..events? },
+        sampling,
         drain: file.shutdown.value()?.drain.get()?.0,
     })
 }
@@ -103,7 +111,16 @@ fn events(raw: &raw::events::Events, findings: &mut Findings) -> Option<record::
         file,
         ship: ship::check(raw, findings)?,
         environment: raw.environment.value()?.0.clone(),
+        spans: None,
     })
+}
+
+/// Names and values of headers, as they are sent.
+fn pairs(headers: &Entries<HeaderName, HeaderText>) -> Vec<(HeaderName, http::HeaderValue)> {
+    let pairs = headers.0.iter();
+    pairs
+        .map(|(name, value)| (name.value.clone(), value.value.0.clone()))
+        .collect()
 }
 
 /// Tells of every name that stands before it in the same list.

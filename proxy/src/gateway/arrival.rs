@@ -14,7 +14,7 @@ use crate::listener::Connection;
 use crate::listener::session::Session;
 use crate::random;
 use crate::refusal::{ErrorCode, Refusal};
-use crate::route::trace::TraceContext;
+use crate::route::trace::{Sampling, TraceContext};
 use crate::route::{Match, address, path};
 
 impl Gateway {
@@ -26,7 +26,7 @@ impl Gateway {
         connection: &Connection,
     ) -> Result<Arc<Lane>, Stop> {
         let head = session.head();
-        note_head(exchange, head);
+        note_head(exchange, head, connection, &self.lanes.sampling);
         exchange.client_ip =
             address::client(connection.peer, &head.headers, &self.lanes.trusted_proxies);
         let host = host(head)?;
@@ -68,15 +68,16 @@ impl Gateway {
 }
 
 /// Notes what needs no check: the method, the version, the user agent, the trace.
-fn note_head(exchange: &mut Exchange, head: &Parts) {
+fn note_head(exchange: &mut Exchange, head: &Parts, connection: &Connection, sampling: &Sampling) {
     exchange.method = head.method.clone();
     exchange.version = head.version;
     exchange.user_agent = head.headers.get(header::USER_AGENT).cloned();
-    exchange.trace = TraceContext::from_headers(&head.headers, &mut random::fill);
+    exchange.scheme = connection.scheme;
+    exchange.trace = TraceContext::of_request(&head.headers, sampling, &mut random::fill);
 }
 
 /// What can be said of a head that did not come whole: its method and path, when the first line did.
-pub(super) fn sketch(exchange: &mut Exchange, bytes: &[u8]) {
+pub(super) fn sketch(exchange: &mut Exchange, bytes: &[u8], sampling: &Sampling) {
     let line = bytes
         .split(|byte| *byte == b'\r')
         .next()
@@ -93,7 +94,7 @@ pub(super) fn sketch(exchange: &mut Exchange, bytes: &[u8]) {
         let path = std::str::from_utf8(path).unwrap_or_default();
         exchange.path = path::canonical(path).map(Into::into).unwrap_or_default();
     }
-    exchange.trace = TraceContext::from_headers(&HeaderMap::new(), &mut random::fill);
+    exchange.trace = TraceContext::of_request(&HeaderMap::new(), sampling, &mut random::fill);
 }
 
 /// Exactly one valid host (RFC 9112, section 3.2); HTTP/1.0 may have none.

@@ -29,13 +29,7 @@ pub(super) async fn ask(
     body: &Bytes,
     asked_at: Instant,
 ) -> Result<Answer, Stop> {
-    let mut note = UpstreamNote {
-        backend: lane.backend.config().name.clone(),
-        endpoint: None,
-        attempts: 0,
-        connect: None,
-        first_byte: None,
-    };
+    let mut note = UpstreamNote::begin(lane.backend.config().name.clone());
     let answer = try_ask(
         lane, session, exchange, connection, body, asked_at, &mut note,
     )
@@ -71,12 +65,15 @@ async fn try_ask(
     };
     let headers = outgoing::carried_over(&head.headers, withheld, encodings);
     let forwarded_for = forwarded_for(connection, &head.headers, lane);
-    let said = said(
-        exchange,
-        connection,
-        &forwarded_for,
-        head.headers.get(header::HOST),
-    );
+    let said = Said {
+        parent: note.begin_try(&exchange.trace, asked_at),
+        ..said(
+            exchange,
+            connection,
+            &forwarded_for,
+            head.headers.get(header::HOST),
+        )
+    };
     let target = target(exchange, head.uri.query());
     let request = outgoing::request(
         head.method.clone(),
@@ -130,6 +127,7 @@ pub(super) fn said<'a>(
         platform: &exchange.platform,
         client: exchange.client_key.as_deref(),
         trace: &exchange.trace,
+        parent: exchange.trace.span_id,
     }
 }
 

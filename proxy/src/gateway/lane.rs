@@ -14,6 +14,7 @@ use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
 use crate::listener::session::Session;
 use crate::record;
+use crate::route::trace::Sampling;
 use crate::route::{self, Table};
 use crate::signature::Gate;
 
@@ -27,6 +28,7 @@ pub struct Lanes {
     pub(crate) trusted_proxies: Arc<[IpNet]>,
     pub(crate) default_platform: Arc<str>,
     pub(crate) header_bytes: usize,
+    pub(crate) sampling: Sampling,
 }
 
 /// One route with its stages.
@@ -56,6 +58,7 @@ impl Lanes {
             trusted_proxies: trusted.clone(),
             default_platform: Arc::from(record::NO_PLATFORM),
             header_bytes: config.limits.header_bytes,
+            sampling: config.sampling,
         }
     }
 

@@ -138,14 +138,9 @@ impl ProxyHttp for Passed {
         let note = passage
             .exchange
             .upstream
-            .get_or_insert_with(|| UpstreamNote {
-                backend: config.name.clone(),
-                endpoint: None,
-                attempts: 0,
-                connect: None,
-                first_byte: None,
-            });
+            .get_or_insert_with(|| UpstreamNote::begin(config.name.clone()));
         note.attempts += 1;
+        note.begin_try(&passage.exchange.trace, clock::now());
         let endpoint = match lane.backend.pick() {
             Ok(picked) => picked.endpoint,
             Err(refusal) => return Err(refused(context, refusal)),
@@ -252,7 +247,11 @@ impl ProxyHttp for Passed {
         let forwarded_for =
             asking::forwarded_for(&passage.connection, &head.headers, &passage.lane);
         let host = head.headers.get(header::HOST);
-        let said = asking::said(exchange, &passage.connection, &forwarded_for, host);
+        let note = exchange.upstream.as_ref();
+        let said = outgoing::Said {
+            parent: note.map_or(exchange.trace.span_id, |note| note.parent(&exchange.trace)),
+            ..asking::said(exchange, &passage.connection, &forwarded_for, host)
+        };
         let mut ours = http::HeaderMap::with_capacity(16);
         outgoing::write(&mut ours, &said, passage.lane.backend.config());
         for (name, value) in &ours {

@@ -18,12 +18,12 @@ const ECS: &str = r#""ecs":{"version":"8.17.0"}"#;
 const DATASET: &str =
     r#""dataset":"weir.access","kind":"event","category":["web"],"type":["access"]"#;
 
-const PATH_BYTES_MAX: usize = 1024;
-const USER_AGENT_BYTES_MAX: usize = 512;
+pub(super) const PATH_BYTES_MAX: usize = 1024;
+pub(super) const USER_AGENT_BYTES_MAX: usize = 512;
 /// The longest name that DNS allows.
 const DOMAIN_BYTES_MAX: usize = 255;
 /// Of a model's name, a finish reason and other short texts of a client or a backend.
-const NAME_BYTES_MAX: usize = 128;
+pub(super) const NAME_BYTES_MAX: usize = 128;
 const FINISH_REASONS_MAX: usize = 16;
 
 /// Formats events; holds what is the same in all of them.
@@ -154,7 +154,7 @@ fn http_fields(http: &mut Object<'_>, exchange: &Exchange) {
     });
 }
 
-fn version_name(version: Version) -> &'static str {
+pub(super) fn version_name(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "0.9",
         Version::HTTP_10 => "1.0",

@@ -69,6 +69,7 @@ pub(crate) fn filled() -> Exchange {
         attempts: 2,
         connect: Some(Duration::from_micros(210)),
         first_byte: Some(Duration::from_micros(602_400)),
+        tries: Vec::new(),
     });
     exchange.model = ModelCall {
         operation: Some("chat"),

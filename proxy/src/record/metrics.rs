@@ -30,7 +30,7 @@ mod series;
 mod shipping;
 mod system;
 
-pub use shipping::Shipping;
+pub use shipping::{Shipping, SpanCounts};
 
 /// The content type of [`Metrics::render`] (Prometheus text format 0.0.4).
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -218,6 +218,14 @@ impl Metrics {
     /// Only when the catalog names a metric wrongly.
     pub fn shipping(&self) -> Result<Shipping> {
         self.shipping.start()
+    }
+
+    /// What an exporter of spans counts.
+    ///
+    /// # Errors
+    /// Only when the catalog names a metric wrongly.
+    pub fn spans(&self) -> Result<SpanCounts> {
+        self.shipping.spans()
     }
 
     /// The shipper that is asked at each scrape. The first one stays.

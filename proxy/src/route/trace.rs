@@ -26,7 +26,7 @@ const PARENT_LENGTH: usize = 55;
 pub struct TraceContext {
     /// 16 bytes; 32 lower-case hex digits when written. All zero only in a default value.
     pub trace_id: [u8; 16],
-    /// weir's own span, the parent of the backend's.
+    /// weir's own span: the parent of its client spans, or of the backend's where those are not recorded.
     pub span_id: [u8; 8],
     /// The caller's span, when a valid one was given.
     pub parent_id: Option<[u8; 8]>,
@@ -34,29 +34,84 @@ pub struct TraceContext {
     pub flags: u8,
     pub tracestate: Option<HeaderValue>,
     pub baggage: Option<HeaderValue>,
+    pub recording: Recording,
+}
+
+/// Whether weir makes spans of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recording {
+    On,
+    #[default]
+    Off,
+}
+
+/// Whether a caller's context is gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    Trusted,
+    /// Every request begins a trace; the caller's `tracestate` and `baggage` end here too.
+    Untrusted,
+}
+
+/// Which traces are recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampling {
+    /// Of the traces that begin here, from 0 to 1. `None`: nothing is exported, and no trace that begins
+    /// here is sampled.
+    pub share: Option<f64>,
+    pub incoming: Incoming,
+}
+
+impl Sampling {
+    /// Whether a trace that begins here is recorded: by its id, so that everybody who asks decides alike
+    /// (OpenTelemetry's `TraceIdRatioBased`).
+    fn takes(&self, trace_id: [u8; 16]) -> bool {
+        let Some(share) = self.share else {
+            return false;
+        };
+        let random = (u128::from_be_bytes(trace_id) as u64) >> 1;
+        (random as f64) < share * (1_u64 << 63) as f64
+    }
 }
 
 impl TraceContext {
+    /// The trace of a request under these rules: the caller's with the caller's decision, else a new one.
+    #[must_use]
+    pub fn of_request(
+        headers: &HeaderMap,
+        sampling: &Sampling,
+        random: &mut dyn FnMut(&mut [u8]),
+    ) -> Self {
+        let mut context = match sampling.incoming {
+            Incoming::Trusted => TraceContext::from_headers(headers, random),
+            Incoming::Untrusted => TraceContext::from_headers(&HeaderMap::new(), random),
+        };
+        if context.parent_id.is_none() && sampling.takes(context.trace_id) {
+            context.flags |= FLAG_SAMPLED;
+        }
+        if sampling.share.is_some() && context.flags & FLAG_SAMPLED != 0 {
+            context.recording = Recording::On;
+        }
+        context
+    }
+
     /// Reads the caller's context, or begins a trace. `random` gives fresh bytes for identifiers.
     ///
     /// Without exactly one valid `traceparent` a new trace begins and `tracestate` is not looked at.
-    /// `baggage` stands by itself. A new trace is not sampled: whoever exports it decides that.
+    /// `baggage` stands by itself. A new trace is not sampled: [`TraceContext::of_request`] decides that.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap, random: &mut dyn FnMut(&mut [u8])) -> Self {
         let baggage = state::baggage(headers.get_all(&BAGGAGE));
         match only(headers).and_then(|value| Parent::parse(value.as_bytes())) {
-            Some(parent) => {
-                let mut span_id = [0; 8];
-                random(&mut span_id);
-                TraceContext {
-                    trace_id: parent.trace_id,
-                    span_id: never_zero(span_id),
-                    parent_id: Some(parent.span_id),
-                    flags: parent.flags,
-                    tracestate: state::tracestate(headers.get_all(&TRACESTATE)),
-                    baggage,
-                }
-            }
+            Some(parent) => TraceContext {
+                trace_id: parent.trace_id,
+                span_id: new_span_id(random),
+                parent_id: Some(parent.span_id),
+                flags: parent.flags,
+                tracestate: state::tracestate(headers.get_all(&TRACESTATE)),
+                baggage,
+                recording: Recording::Off,
+            },
             None => {
                 let mut bytes = [0; 24];
                 random(&mut bytes);
@@ -71,15 +126,17 @@ impl TraceContext {
                     flags: FLAG_RANDOM,
                     tracestate: None,
                     baggage,
+                    recording: Recording::Off,
                 }
             }
         }
     }
 
-    /// Replaces `traceparent`, `tracestate` and `baggage` in what goes to the backend.
-    pub fn write_to(&self, headers: &mut HeaderMap) {
+    /// Replaces `traceparent`, `tracestate` and `baggage` in what goes to the backend, whose spans will
+    /// hang under the span `parent`.
+    pub fn write_to(&self, headers: &mut HeaderMap, parent: &[u8; 8]) {
         // The text is ASCII, so it always is a header value.
-        if let Ok(value) = HeaderValue::from_bytes(&self.traceparent()) {
+        if let Ok(value) = HeaderValue::from_bytes(&self.traceparent(parent)) {
             headers.insert(&TRACEPARENT, value);
         }
         for (name, value) in [(&TRACESTATE, &self.tracestate), (&BAGGAGE, &self.baggage)] {
@@ -95,10 +152,10 @@ impl TraceContext {
     }
 
     /// The `traceparent` towards the backend, in version 00, the highest that weir knows.
-    fn traceparent(&self) -> [u8; PARENT_LENGTH] {
+    fn traceparent(&self, parent: &[u8; 8]) -> [u8; PARENT_LENGTH] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         write_hex(&mut text[3..35], &self.trace_id);
-        write_hex(&mut text[36..52], &self.span_id);
+        write_hex(&mut text[36..52], parent);
         write_hex(&mut text[53..55], &[self.flags]);
         text
     }
@@ -166,6 +223,13 @@ fn write_hex(target: &mut [u8], bytes: &[u8]) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 0x0f)];
     }
+}
+
+/// A fresh identifier of a span.
+pub fn new_span_id(random: &mut dyn FnMut(&mut [u8])) -> [u8; 8] {
+    let mut span_id = [0; 8];
+    random(&mut span_id);
+    never_zero(span_id)
 }
 
 /// All zeroes are no identifier; a generator that gives them gets one bit set.

@@ -36,7 +36,7 @@ fn flags_and_identifiers_follow_the_rules() {
     let new = TraceContext::from_headers(&HeaderMap::new(), &mut random);
     assert_eq!((new.flags, new.parent_id), (FLAG_RANDOM, None));
     let zeroes = TraceContext::from_headers(&HeaderMap::new(), &mut |bytes| bytes.fill(0));
-    assert!(Parent::parse(&zeroes.traceparent()).is_some());
+    assert!(Parent::parse(&zeroes.traceparent(&zeroes.span_id)).is_some());
 }
 
 #[test]
@@ -105,7 +105,8 @@ fn baggage_stands_by_itself_within_its_bounds() {
             .map(|line| ("baggage".to_owned(), line.clone()))
             .collect::<Vec<_>>();
         let mut headers = header_map(&named);
-        TraceContext::from_headers(&headers, &mut counting()).write_to(&mut headers);
+        let context = TraceContext::from_headers(&headers, &mut counting());
+        context.write_to(&mut headers, &context.span_id);
         let sent: Vec<_> = headers
             .get_all("baggage")
             .iter()

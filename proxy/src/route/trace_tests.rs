@@ -276,7 +276,8 @@ fn all_cases_of_the_specification_hold() {
         let mut spans = std::collections::HashSet::new();
         for (index, request) in requests.iter().enumerate() {
             let mut headers = header_map(&request.headers);
-            TraceContext::from_headers(&headers, &mut random).write_to(&mut headers);
+            let context = TraceContext::from_headers(&headers, &mut random);
+            context.write_to(&mut headers, &context.span_id);
 
             let sent: Vec<_> = headers.get_all("traceparent").iter().collect();
             assert_eq!(sent.len(), 1, "{name} {index}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::{form_of, refuse_duplicates, refuse_form};
+use super::{form_of, pairs, refuse_duplicates, refuse_form};
 use crate::backend::{Config, Endpoint};
 use crate::config::decode::{Setting, nearest};
 use crate::config::mistake::Findings;
@@ -108,11 +108,7 @@ fn request_headers(raw: &Backend, findings: &mut Findings) -> Vec<(HeaderName, h
             findings.mistake(name.place, message);
         }
     }
-    headers
-        .0
-        .iter()
-        .map(|(name, value)| (name.value.clone(), value.value.0.clone()))
-        .collect()
+    pairs(headers)
 }
 
 /// Each names another backend, and following them comes to an end.

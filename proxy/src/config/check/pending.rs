@@ -5,7 +5,7 @@ use crate::config::decode::Setting;
 use crate::config::mistake::Findings;
 use crate::config::raw::File;
 use crate::config::raw::backend::{Backend, LoadBalancing};
-use crate::config::raw::events::{Content, Events, Traces};
+use crate::config::raw::events::{Content, Events};
 use crate::config::raw::route::Route;
 
 pub(super) fn warn(file: &File, findings: &mut Findings) {
@@ -19,9 +19,6 @@ pub(super) fn warn(file: &File, findings: &mut Findings) {
     }
     if let Some(events) = file.events.value() {
         pending.events(events);
-    }
-    if let Some(traces) = file.traces.value() {
-        pending.traces(traces);
     }
     pending.key(&file.alerts, "no rule is looked at and nobody is told");
 }
@@ -96,12 +93,5 @@ impl Pending<'_> {
             "every request is recorded",
         );
         self.key(&events.audit, "changes are not recorded");
-    }
-
-    fn traces(&mut self, traces: &Traces) {
-        let instead = "trace context is handed on and nothing is exported";
-        self.key(&traces.otlp, instead);
-        self.key(&traces.sample, instead);
-        self.key(&traces.trust_incoming, instead);
     }
 }

@@ -1,12 +1,13 @@
 //! `events` and `traces`.
 
+use http::HeaderName;
 use serde_json::{Value, json};
 
 use crate::config::declare::{choice, settings};
 use crate::config::decode::{Anything, Scalar, Wrong};
-use crate::config::lists::List;
+use crate::config::lists::{Entries, List};
 use crate::config::url::ServiceUrl;
-use crate::config::values::{Count, Secret, Share, Size, Text, Time};
+use crate::config::values::{Count, HeaderText, Secret, Share, Size, Text, Time};
 
 settings! {
     /// One structured event a request.
@@ -99,6 +100,8 @@ settings! {
         sample: Share [default "10%"],
         /// Whether a caller's trace is gone on with.
         trust_incoming: bool [default "true"],
+        /// Sent to the collector with every request, never logged.
+        headers: Entries<HeaderName, HeaderText> [optional],
     }
 }
 

@@ -28,6 +28,7 @@ routes:
   - {name: static, path: /static/*, methods: [GET, HEAD], backend: assistant}
   - {name: everything-else, path: /*, backend: assistant}
 events: {file: {}, elasticsearch: {urls: [http://127.0.0.1:9200]}}
+traces: {otlp: 'http://127.0.0.1:4318'}
 "#;
 
 #[test]

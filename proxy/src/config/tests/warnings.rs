@@ -30,9 +30,6 @@ fn the_contract_warns_of_each_key_that_is_not_built_yet() {
         "routes[0].cache.coalesce",
         "routes[0].conversation",
         "routes[2].cache.http",
-        "traces.otlp",
-        "traces.sample",
-        "traces.trust_incoming",
         "alerts",
     ];
     assert_eq!(pending, expected, "{warnings:#?}");
@@ -169,4 +166,21 @@ fn schemes_that_cover_too_little() {
     }
     let quiet = "path: /a, signature: {scheme: hmac, secrets: [s], tolerance: 5m, replay: 0s}";
     assert_eq!(routes(&[quiet]), Vec::<String>::new());
+}
+
+#[test]
+fn what_tells_of_an_export_needs_one() {
+    for (text, key) in [
+        ("traces: {sample: 50%}", "sample"),
+        ("traces: {headers: {x-key: secret}}", "headers"),
+    ] {
+        assert_eq!(
+            warnings_of(text),
+            [format!(
+                "`traces.{key}` (line 3) has no effect without `otlp`: nothing is exported."
+            )]
+        );
+    }
+    let given = "traces: {otlp: 'http://127.0.0.1:4318', sample: 50%, headers: {x-key: secret}}";
+    assert_eq!(warnings_of(given), Vec::<String>::new());
 }

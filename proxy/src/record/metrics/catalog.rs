@@ -149,6 +149,11 @@ pub const DEPENDENCY_UP: Definition = define(
     &["name"],
     "Whether the last call of an outside service went well.",
 );
+pub const SPANS: Definition = define(
+    "weir_spans_total",
+    &["outcome"],
+    "Spans of traces, by what became of them: exported, failed, or dropped because too many waited.",
+);
 pub const CPU_USAGE: Definition = define(
     "weir_cpu_usage_ratio",
     &[],
@@ -212,7 +217,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 37] = [
+pub const ALL: [Definition; 38] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -237,6 +242,7 @@ pub const ALL: [Definition; 37] = [
     SPOOL_OLDEST,
     BULK_DURATION,
     DEPENDENCY_UP,
+    SPANS,
     CPU_USAGE,
     MEMORY_USAGE,
     DISK_USAGE,

@@ -1,4 +1,4 @@
-//! What is told of the way to Elasticsearch. Counts come from the ledger, all of one moment, so that a
+//! What is told of the ways to Elasticsearch and to a collector of traces. Counts come from the ledger, all of one moment, so that a
 //! scrape balances.
 
 use prometheus::{Histogram, IntCounter, IntGauge, Registry, Result};
@@ -13,6 +13,16 @@ use crate::ship::Ship;
 pub struct Shipping {
     pub bulk_duration: Histogram,
     /// Whether the last request was answered as it should be.
+    pub up: IntGauge,
+}
+
+/// What became of spans; a clone is the same.
+#[derive(Clone, Debug)]
+pub struct SpanCounts {
+    pub exported: IntCounter,
+    pub failed: IntCounter,
+    pub dropped: IntCounter,
+    /// Whether the collector took the last batch.
     pub up: IntGauge,
 }
 
@@ -31,6 +41,7 @@ pub(super) struct ShipSeries {
     spool_oldest: IntGauge,
     bulk_duration: Family<Histogram>,
     dependency_up: Family<IntGauge>,
+    spans: Family<IntCounter>,
 }
 
 impl ShipSeries {
@@ -51,6 +62,7 @@ impl ShipSeries {
             spool_oldest: gauge(catalog::SPOOL_OLDEST)?,
             bulk_duration: Family::register(registry, catalog::BULK_DURATION, &DURATION_EDGES_S)?,
             dependency_up: Family::register(registry, catalog::DEPENDENCY_UP, &[])?,
+            spans: Family::register(registry, catalog::SPANS, &[])?,
         })
     }
 
@@ -59,6 +71,16 @@ impl ShipSeries {
         Ok(Shipping {
             bulk_duration: self.bulk_duration.series(&[])?,
             up: self.dependency_up.series(&["elasticsearch"])?,
+        })
+    }
+
+    /// What an exporter of spans counts: shown from its start on.
+    pub(super) fn spans(&self) -> Result<SpanCounts> {
+        Ok(SpanCounts {
+            exported: self.spans.series(&["exported"])?,
+            failed: self.spans.series(&["failed"])?,
+            dropped: self.spans.series(&["dropped"])?,
+            up: self.dependency_up.series(&["otlp"])?,
         })
     }
 

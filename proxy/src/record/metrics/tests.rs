@@ -150,6 +150,7 @@ fn errors_stand_in_the_order_of_their_codes() {
 fn the_catalog_is_what_is_shown() {
     let metrics = metrics();
     metrics.shipping().expect("a shipper's metrics");
+    metrics.spans().expect("an exporter's metrics");
     let mut exchange = filled();
     exchange.error_code = None;
     exchange.status = 200;

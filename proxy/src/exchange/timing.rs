@@ -1,0 +1,113 @@
+//! The stages, and where the time of a request went.
+
+use std::time::{Duration, Instant};
+
+/// The stages of the way of a request, in its order. Their names are the parts of `Server-Timing`,
+/// the keys of an event's `weir.timing` and, later, the spans of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Route,
+    Body,
+    Signature,
+    Limit,
+    Cache,
+    Backend,
+    Answer,
+}
+
+impl Stage {
+    pub const ALL: [Stage; 7] = [
+        Stage::Route,
+        Stage::Body,
+        Stage::Signature,
+        Stage::Limit,
+        Stage::Cache,
+        Stage::Backend,
+        Stage::Answer,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Stage::Route => "route",
+            Stage::Body => "body",
+            Stage::Signature => "signature",
+            Stage::Limit => "limit",
+            Stage::Cache => "cache",
+            Stage::Backend => "backend",
+            Stage::Answer => "answer",
+        }
+    }
+}
+
+/// Where the time of a request went: a stopwatch whose laps are booked to stages.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    started: Instant,
+    lap_started: Instant,
+    current: Stage,
+    spent: [Option<Duration>; Stage::ALL.len()],
+    /// Time spent waiting for the client to send its body: part of the body stage, no overhead of
+    /// weir's.
+    client_wait: Duration,
+}
+
+impl Timing {
+    #[must_use]
+    pub fn start(now: Instant) -> Self {
+        Timing {
+            started: now,
+            lap_started: now,
+            current: Stage::Route,
+            spent: [None; Stage::ALL.len()],
+            client_wait: Duration::ZERO,
+        }
+    }
+
+    /// Ends the stage that runs and begins `stage`.
+    pub fn enter(&mut self, stage: Stage, now: Instant) {
+        self.lap(self.current, now);
+        self.current = stage;
+    }
+
+    /// Ends the stage that runs: nothing more happens.
+    pub fn finish(&mut self, now: Instant) {
+        self.lap(self.current, now);
+    }
+
+    /// Books the time since the last lap to `stage`. A stage may have several laps.
+    pub fn lap(&mut self, stage: Stage, now: Instant) {
+        let lap = now.saturating_duration_since(self.lap_started);
+        *self.spent[stage as usize].get_or_insert(Duration::ZERO) += lap;
+        self.lap_started = now;
+    }
+
+    /// Says that so much of the body stage was waiting for the client.
+    pub fn waited_for_client(&mut self, wait: Duration) {
+        self.client_wait += wait;
+    }
+
+    /// `None` when the request never came to this stage.
+    #[must_use]
+    pub fn spent(&self, stage: Stage) -> Option<Duration> {
+        self.spent[stage as usize]
+    }
+
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// From the head of the request to the last lap.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.lap_started.saturating_duration_since(self.started)
+    }
+
+    /// What weir itself added: all but the backend and the wait for the client's body.
+    #[must_use]
+    pub fn overhead(&self) -> Duration {
+        let elsewhere = self.spent(Stage::Backend).unwrap_or_default() + self.client_wait;
+        self.total().saturating_sub(elsewhere)
+    }
+}

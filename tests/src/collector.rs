@@ -1,0 +1,158 @@
+//! A real collector of traces, rotel, that tells every span that it gets.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::node;
+use crate::process::Process;
+use crate::wait;
+
+/// Where `build/setup.sh` puts the program when the system has none.
+const FETCHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/rotel-agent");
+
+/// A running collector; killed when dropped.
+#[derive(Debug)]
+pub struct Collector {
+    address: SocketAddr,
+    process: Process,
+    _directory: TempDir,
+}
+
+/// A span as the collector understood it.
+#[derive(Clone, Debug, Default)]
+pub struct Span {
+    pub trace: String,
+    /// Empty for the first of a trace.
+    pub parent: String,
+    pub id: String,
+    pub name: String,
+    /// `SPAN_KIND_SERVER`, ...
+    pub kind: String,
+    pub tracestate: String,
+    /// `STATUS_CODE_UNSET`, ...
+    pub status: String,
+    /// Values with their types: `Str(x)`, `Int(1)`.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Collector {
+    /// Starts one, or says on stderr that there is none: then the test is skipped.
+    ///
+    /// # Panics
+    /// When there is none and `CI=true`; when it ends or does not come up.
+    pub async fn start(test: &str) -> Option<Self> {
+        let Some(program) = program() else {
+            node::skip(test, "rotel-agent is missing, see build/setup.sh");
+            return None;
+        };
+        let directory = TempDir::new().expect("a temporary directory");
+        // It does not tell which port it was given, so one is found that is free.
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("an address");
+        drop(free);
+        let endpoint = address.to_string();
+        let arguments = [
+            "start",
+            "--exporter=blackhole",
+            "--otlp-http-endpoint",
+            &endpoint,
+            "--otlp-grpc-endpoint=127.0.0.1:0",
+            "--debug-log=traces",
+            "--debug-log-verbosity=detailed",
+        ];
+        let process = Process::program(&program, directory.path(), &arguments);
+        wait::eventually("the collector", wait::PATIENCE, || {
+            let exit = process.exit();
+            assert!(
+                exit.is_none(),
+                "it ended with {exit:?}: {}",
+                process.stderr()
+            );
+            std::net::TcpStream::connect(address).is_ok()
+        })
+        .await;
+        Some(Collector {
+            address,
+            process,
+            _directory: directory,
+        })
+    }
+
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Everything that it told.
+    #[must_use]
+    pub fn told(&self) -> String {
+        self.process.stdout() + &self.process.stderr()
+    }
+
+    /// The spans of a trace, in the order of their arrival.
+    #[must_use]
+    pub fn spans(&self, trace: &str) -> Vec<Span> {
+        let mut all = self.all();
+        all.retain(|span| span.trace == trace);
+        all
+    }
+
+    /// Every span that has come.
+    #[must_use]
+    pub fn all(&self) -> Vec<Span> {
+        let told = self.told();
+        // Half a span may stand at the end: the next look has it whole.
+        let whole = told.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.split("Span #").skip(1).map(span).collect()
+    }
+
+    /// Waits until so many spans of a trace have come whole.
+    pub async fn wait_for(&self, trace: &str, count: usize) -> Vec<Span> {
+        let what = format!("{count} spans of {trace}");
+        wait::found(&what, wait::PATIENCE, || {
+            let spans = self.spans(trace);
+            let whole = spans.iter().all(|span| span.attributes.len() > 5);
+            (spans.len() >= count && whole).then_some(spans)
+        })
+        .await
+    }
+}
+
+fn span(text: &str) -> Span {
+    let mut span = Span::default();
+    for line in text.lines() {
+        if let Some(attribute) = line.trim().strip_prefix("-> ") {
+            if let Some((key, value)) = attribute.split_once(": ") {
+                span.attributes.insert(key.to_owned(), value.to_owned());
+            }
+            continue;
+        }
+        let Some((key, value)) = line.split_once(':') else {
+            continue;
+        };
+        let value = value.trim().to_owned();
+        match key.trim() {
+            "Trace ID" => span.trace = value,
+            "Parent ID" => span.parent = value,
+            "ID" => span.id = value,
+            "Name" => span.name = value,
+            "Kind" => span.kind = value,
+            "TraceState" => span.tracestate = value,
+            "Status code" => span.status = value,
+            _ => {}
+        }
+    }
+    span
+}
+
+fn program() -> Option<PathBuf> {
+    let fetched = PathBuf::from(FETCHED);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join("rotel-agent"))
+        .chain([fetched])
+        .find(|program| program.is_file())
+}

@@ -1,0 +1,252 @@
+//! Traces: what a real collector gets of requests, and what becomes of requests without one.
+
+use std::time::Duration;
+
+use weir_tests::backend::{Backend, Seen};
+use weir_tests::client::{Ask, Client, chat_question};
+use weir_tests::collector::{Collector, Span};
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+const SPANS: &str = "weir_spans_total";
+
+fn exporting(backend: &Backend, to: &str, options: &str) -> Setup {
+    Setup::open(backend).top(&format!("traces: {{otlp: '{to}', {options}}}"))
+}
+
+fn traceparent(seen: &Seen) -> Vec<String> {
+    let value = seen.header("traceparent").expect("a traceparent");
+    value.split('-').map(str::to_owned).collect()
+}
+
+fn of_kind<'s>(spans: &'s [Span], kind: &str) -> &'s Span {
+    let mut found = spans.iter().filter(|span| span.kind == kind);
+    let first = found.next().expect("a span");
+    assert!(found.next().is_none(), "more than one {kind}: {spans:?}");
+    first
+}
+
+async fn counted(proxy: &Proxy, outcome: &str, least: f64) {
+    let what = format!("{least} spans {outcome}");
+    let started = tokio::time::Instant::now();
+    while proxy.metrics().await.sum(SPANS, &[("outcome", outcome)]) < least {
+        assert!(
+            started.elapsed() < wait::PATIENCE,
+            "waited in vain for {what}"
+        );
+        wait::tick().await;
+    }
+}
+
+#[tokio::test]
+async fn a_collector_gets_a_server_span_and_a_client_span() {
+    let test = "a_collector_gets_a_server_span_and_a_client_span";
+    let Some(collector) = Collector::start(test).await else {
+        return;
+    };
+    let backend = Backend::chat().await;
+    let proxy = exporting(&backend, &collector.url(), "sample: 0%")
+        .start()
+        .await;
+    let ask = Ask::json(
+        "/v1/chat/completions?key=sentinel-query",
+        &chat_question("sentinel-prompt", true),
+    )
+    .header("traceparent", &format!("00-{TRACE}-{PARENT}-01"))
+    .header("tracestate", "foo=1,bar=2")
+    .header("baggage", "userId=alice")
+    .header("authorization", "Bearer sentinel-token");
+    let reply = proxy.ask(ask).await;
+    assert_eq!(reply.status, 200);
+    let spans = collector.wait_for(TRACE, 2).await;
+    let server = of_kind(&spans, "SPAN_KIND_SERVER");
+    let client = of_kind(&spans, "SPAN_KIND_CLIENT");
+    assert_eq!(server.parent, PARENT);
+    assert_eq!(client.parent, server.id);
+    assert_eq!(server.name, "POST /*");
+    assert!(client.name.starts_with("chat "), "{client:?}");
+    assert_eq!(server.tracestate.replace(' ', ""), "foo=1,bar=2");
+    assert_eq!(client.attributes["http.response.status_code"], "Int(200)");
+    assert_eq!(client.attributes["gen_ai.request.stream"], "Bool(true)");
+    assert!(client.attributes["gen_ai.usage.output_tokens"].starts_with("Int("));
+    let id = format!("Str({})", reply.header("x-request-id").expect("an id"));
+    assert_eq!(server.attributes["weir.request.id"], id);
+    // The backend's spans hang under the client span, and what the caller said goes on.
+    let seen = backend.requests().pop().expect("a request");
+    assert_eq!(traceparent(&seen), ["00", TRACE, &client.id, "01"]);
+    assert_eq!(seen.all("baggage"), ["userId=alice"]);
+    let event = proxy.event_of(&reply).await;
+    assert_eq!(event["span"]["id"], server.id);
+    counted(&proxy, "exported", 2.0).await;
+    let metrics = proxy.metrics().await;
+    assert_eq!(metrics.sum("weir_dependency_up", &[("name", "otlp")]), 1.0);
+    for sentinel in ["sentinel-query", "sentinel-prompt", "sentinel-token"] {
+        assert!(!collector.told().contains(sentinel), "{sentinel} is told");
+    }
+}
+
+#[tokio::test]
+async fn a_passed_request_has_its_spans_too() {
+    let Some(collector) = Collector::start("a_passed_request_has_its_spans_too").await else {
+        return;
+    };
+    let backend = Backend::echo().await;
+    let proxy = exporting(&backend, &collector.url(), "sample: 100%")
+        .start()
+        .await;
+    let reply = proxy.ask(Ask::post("/up", vec![7; 300_000])).await;
+    assert_eq!(reply.status, 200);
+    let event = proxy.event_of(&reply).await;
+    let trace = event["trace"]["id"].as_str().expect("a trace");
+    let spans = collector.wait_for(trace, 2).await;
+    let server = of_kind(&spans, "SPAN_KIND_SERVER");
+    let client = of_kind(&spans, "SPAN_KIND_CLIENT");
+    assert_eq!(server.parent.trim_matches('0'), "");
+    assert_eq!(client.parent, server.id);
+    assert_eq!(server.attributes["http.request.body.size"], "Int(300000)");
+    let seen = backend.requests().pop().expect("a request");
+    assert_eq!(traceparent(&seen), ["00", trace, &client.id, "03"]);
+}
+
+#[tokio::test]
+async fn a_refused_request_has_a_server_span_alone() {
+    let Some(collector) = Collector::start("a_refused_request_has_a_server_span_alone").await
+    else {
+        return;
+    };
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes("- {name: only, path: /only, backend: assistant}")
+        .top(&format!(
+            "traces: {{otlp: '{}', sample: 100%}}",
+            collector.url()
+        ))
+        .start()
+        .await;
+    let reply = proxy.ask(Ask::get("/other")).await;
+    assert_eq!(reply.status, 404);
+    let event = proxy.event_of(&reply).await;
+    let trace = event["trace"]["id"].as_str().expect("a trace");
+    let spans = collector.wait_for(trace, 1).await;
+    assert_eq!(spans.len(), 1);
+    assert_eq!(spans[0].name, "GET");
+    assert_eq!(spans[0].status, "STATUS_CODE_UNSET");
+    assert_eq!(spans[0].attributes["error.type"], "Str(no_route)");
+}
+
+/// The flags that the backend saw of so many requests.
+async fn flags(proxy: &Proxy, backend: &Backend, requests: usize, given: Option<&str>) -> Vec<u8> {
+    let mut client = Client::h1(proxy.address()).await;
+    let before = backend.requests().len();
+    for _ in 0..requests {
+        let mut ask = Ask::get("/");
+        if let Some(flags) = given {
+            ask = ask.header("traceparent", &format!("00-{TRACE}-{PARENT}-{flags}"));
+        }
+        assert_eq!(client.ask(ask).await.status, 200);
+    }
+    let seen = backend.requests().split_off(before);
+    let flags = seen.iter().map(|seen| {
+        let parts = traceparent(seen);
+        u8::from_str_radix(&parts[3], 16).expect("flags")
+    });
+    flags.collect()
+}
+
+#[tokio::test]
+async fn a_share_of_the_traces_that_begin_here_is_sampled() {
+    let backend = Backend::echo().await;
+    // Nobody listens there: what is decided does not depend on it.
+    let proxy = exporting(&backend, "http://127.0.0.1:9", "sample: 50%")
+        .start()
+        .await;
+    let begun = flags(&proxy, &backend, 400, None).await;
+    let sampled = begun.iter().filter(|flags| **flags & 1 == 1).count();
+    assert!((140..=260).contains(&sampled), "{sampled} of 400");
+    // A caller's decision is kept, both ways.
+    assert_eq!(flags(&proxy, &backend, 20, Some("00")).await, [0; 20]);
+    assert_eq!(flags(&proxy, &backend, 20, Some("01")).await, [1; 20]);
+    let expected = (sampled as f64 + 20.0) * 2.0;
+    let started = tokio::time::Instant::now();
+    loop {
+        // Each sampled request left two spans, and the others none.
+        let metrics = proxy.metrics().await;
+        let lost = metrics.sum(SPANS, &[]);
+        assert!(lost <= expected, "{lost} of {expected}");
+        if lost == expected {
+            break;
+        }
+        assert!(started.elapsed() < wait::PATIENCE, "{lost} of {expected}");
+        wait::tick().await;
+    }
+}
+
+#[tokio::test]
+async fn an_untrusted_context_ends_here() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend)
+        .top("traces: {trust_incoming: false}")
+        .start()
+        .await;
+    let ask = Ask::get("/")
+        .header("traceparent", &format!("00-{TRACE}-{PARENT}-01"))
+        .header("tracestate", "foo=1")
+        .header("baggage", "userId=alice");
+    proxy.ask(ask).await;
+    let seen = backend.requests().pop().expect("a request");
+    let sent = traceparent(&seen);
+    assert_ne!(sent[1], TRACE);
+    assert_eq!(sent[3], "02");
+    assert!(seen.all("tracestate").is_empty() && seen.all("baggage").is_empty());
+}
+
+#[tokio::test]
+async fn a_collector_that_hangs_or_is_gone_costs_no_request() {
+    let backend = Backend::echo().await;
+    let hanging = Backend::raw(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    for to in [hanging.url(), "http://127.0.0.1:9".to_owned()] {
+        let proxy = exporting(&backend, &to, "sample: 100%")
+            .top("shutdown: {drain: 2s}")
+            .start()
+            .await;
+        let mut client = Client::h1(proxy.address()).await;
+        for _ in 0..3000 {
+            assert_eq!(client.ask(Ask::get("/")).await.status, 200);
+        }
+        // 6,000 spans, of which at most 2,048 wait: the others are counted, whichever way they went.
+        counted(&proxy, "dropped", 1.0).await;
+        let metrics = proxy.metrics().await;
+        assert_eq!(metrics.sum("weir_dependency_up", &[("name", "otlp")]), 0.0);
+        assert!(
+            metrics.sum(SPANS, &[]) >= 6000.0 - 2048.0,
+            "{}",
+            metrics.text
+        );
+        proxy.sigterm();
+        let exit = proxy.wait_exit(Duration::from_secs(10)).await;
+        assert!(exit.success());
+    }
+}
+
+#[tokio::test]
+async fn what_waits_is_sent_before_the_end() {
+    let Some(collector) = Collector::start("what_waits_is_sent_before_the_end").await else {
+        return;
+    };
+    let backend = Backend::echo().await;
+    let proxy = exporting(&backend, &collector.url(), "sample: 100%")
+        .start()
+        .await;
+    let ask = Ask::get("/").header("traceparent", &format!("00-{TRACE}-{PARENT}-01"));
+    assert_eq!(proxy.ask(ask).await.status, 200);
+    proxy.sigterm();
+    assert!(proxy.wait_exit(Duration::from_secs(10)).await.success());
+    collector.wait_for(TRACE, 2).await;
+}
