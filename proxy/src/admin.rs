@@ -14,6 +14,7 @@ use crate::record::Record;
 use crate::record::metrics::Metrics;
 use crate::{clock, config, route};
 
+mod accept;
 mod door;
 mod pages;
 mod problem;

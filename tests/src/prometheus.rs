@@ -65,6 +65,7 @@ impl Prometheus {
             "--storage.tsdb.path=data",
             "--web.listen-address=127.0.0.1:0",
             "--log.level=info",
+            "--enable-feature=exemplar-storage",
         ];
         let process = Process::program(&program, directory.path(), &arguments);
         let address = wait::found("the address of Prometheus", wait::PATIENCE, || {
@@ -89,6 +90,30 @@ impl Prometheus {
     #[must_use]
     pub fn stderr(&self) -> String {
         self.process.stderr()
+    }
+
+    /// The exemplars of a query's series in the last minutes.
+    ///
+    /// # Panics
+    /// When the answer is none of Prometheus'.
+    pub async fn exemplars(&self, expression: &str) -> Vec<Value> {
+        let now = weir::clock::unix_now().as_secs();
+        let body = format!(
+            "query={}&start={}&end={}",
+            form_encoded(expression),
+            now - 300,
+            now + 60
+        );
+        let ask = Ask::post("/api/v1/query_exemplars", body)
+            .header("content-type", "application/x-www-form-urlencoded");
+        let reply = client::ask(self.address, ask).await;
+        let answer: Value =
+            serde_json::from_slice(&reply.body).expect("Prometheus answers in JSON");
+        assert_eq!(answer["status"], "success", "{answer}");
+        let series = answer["data"].as_array().expect("series").iter();
+        series
+            .flat_map(|series| series["exemplars"].as_array().cloned().unwrap_or_default())
+            .collect()
     }
 
     /// Asks one query at this moment.

@@ -9,15 +9,17 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, body::Body};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, StatusCode};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 
+use super::accept;
 use super::door::{Door, Entry};
 use super::problem::Problem;
 use super::{AdminState, Readiness};
 use crate::clock;
-use crate::record::metrics;
 
 /// How many events `/api/events` gives when it is not told, and at most.
 const EVENTS_MAX: usize = 100;
@@ -78,8 +80,13 @@ async fn ready(State(pages): State<Arc<Pages>>) -> Response {
     response
 }
 
-async fn show_metrics(State(pages): State<Arc<Pages>>) -> Response {
-    typed(metrics::CONTENT_TYPE, pages.state.metrics.render())
+async fn show_metrics(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Response {
+    let format = accept::format(&headers);
+    let mut response = typed(format.content_type(), pages.state.metrics.render(format));
+    response
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept"));
+    response
 }
 
 #[derive(serde::Deserialize)]

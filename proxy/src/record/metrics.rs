@@ -7,9 +7,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus::proto::LabelPair;
 use prometheus::{Encoder as _, Histogram, IntCounter, IntGauge, Registry, Result, TextEncoder};
 
 use self::catalog::{DURATION_EDGES_S, LAG_EDGES_S, OVERHEAD_EDGES_S};
+use self::exemplar::{Exemplar, Sighting, Traced};
 use self::family::Family;
 use self::known::Known;
 use self::process::Process;
@@ -22,8 +24,10 @@ use crate::system::Reading;
 
 pub mod catalog;
 mod count;
+mod exemplar;
 mod family;
 mod known;
+mod open_metrics;
 mod process;
 mod read;
 mod series;
@@ -32,8 +36,24 @@ mod system;
 
 pub use shipping::{Shipping, SpanCounts};
 
-/// The content type of [`Metrics::render`] (Prometheus text format 0.0.4).
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// A format that metrics are shown in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0, with exemplars.
+    OpenMetrics,
+}
+
+impl Format {
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
 
 /// Past these many, names of one kind are no longer told apart. Only models come from outside; the
 /// others are a guard against a mistake.
@@ -107,25 +127,26 @@ impl std::fmt::Debug for Metrics {
 #[derive(Debug)]
 struct Families {
     requests: Family<IntCounter>,
-    request_duration: Family<Histogram>,
-    overhead: Family<Histogram>,
+    request_duration: Family<Traced>,
+    overhead: Family<Traced>,
     errors: Family<IntCounter>,
     failed_requests: Family<IntCounter>,
     signature_checks: Family<IntCounter>,
     rate_limit_decisions: Family<IntCounter>,
     cache_lookups: Family<IntCounter>,
     upstream_attempts: Family<IntCounter>,
-    upstream_duration: Family<Histogram>,
+    upstream_duration: Family<Traced>,
     model_calls: Family<IntCounter>,
     tokens: Family<IntCounter>,
-    time_to_first_token: Family<Histogram>,
-    time_per_output_token: Family<Histogram>,
+    time_to_first_token: Family<Traced>,
+    time_per_output_token: Family<Traced>,
 }
 
 impl Families {
     fn register(registry: &Registry) -> Result<Self> {
         let counter = |definition| Family::register(registry, definition, &[]);
-        let histogram = |definition| Family::register(registry, definition, &DURATION_EDGES_S);
+        let histogram =
+            |definition| Family::<Traced>::register(registry, definition, &DURATION_EDGES_S);
         Ok(Families {
             requests: counter(catalog::REQUESTS)?,
             request_duration: histogram(catalog::REQUEST_DURATION)?,
@@ -142,6 +163,22 @@ impl Families {
             time_to_first_token: histogram(catalog::TIME_TO_FIRST_TOKEN)?,
             time_per_output_token: histogram(catalog::TIME_PER_OUTPUT_TOKEN)?,
         })
+    }
+}
+
+impl Families {
+    /// The exemplars of one series, where its histogram has some.
+    fn exemplars(&self, name: &str, labels: &[LabelPair]) -> Vec<Option<Exemplar>> {
+        let traced = [
+            &self.request_duration,
+            &self.overhead,
+            &self.upstream_duration,
+            &self.time_to_first_token,
+            &self.time_per_output_token,
+        ];
+        let family = traced.into_iter().find(|family| family.name() == name);
+        let series = family.and_then(|family| family.shown_with(labels));
+        series.map(|series| series.exemplars()).unwrap_or_default()
     }
 }
 
@@ -248,14 +285,15 @@ impl Metrics {
 
     /// Counts one finished request that took `duration` in all.
     pub fn count(&self, exchange: &Exchange, duration: Duration) {
-        self.count_route(exchange, duration);
-        self.count_stages(exchange);
-        self.count_model(exchange);
+        let sighting = Sighting::of(exchange, duration);
+        self.count_route(exchange, duration, sighting);
+        self.count_stages(exchange, sighting);
+        self.count_model(exchange, sighting);
     }
 
-    /// All metrics in the Prometheus text format 0.0.4.
+    /// All metrics as they are now.
     #[must_use]
-    pub fn render(&self) -> Vec<u8> {
+    pub fn render(&self, format: Format) -> Vec<u8> {
         if let Some(source) = self.cache_bytes_source.get() {
             self.cache_bytes
                 .set(i64::try_from(source()).unwrap_or(i64::MAX));
@@ -263,8 +301,14 @@ impl Metrics {
         if let Some(ship) = self.ship.get() {
             self.shipping.read(ship);
         }
+        let families = self.registry.gather();
+        if format == Format::OpenMetrics {
+            let exemplars =
+                |name: &str, labels: &[LabelPair]| self.families.exemplars(name, labels);
+            return open_metrics::render(&families, exemplars).into_bytes();
+        }
         let mut text = Vec::with_capacity(64 * 1024);
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+        if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
             log::error!("cannot render the metrics: {error}");
         }
         text

@@ -1,3 +1,4 @@
+use super::metrics::Format as MetricsFormat;
 use super::*;
 use crate::exchange::RequestId;
 use crate::record::fixture::{filled, plain};
@@ -62,7 +63,7 @@ fn every_exchange_leaves_one_event_and_one_count() {
     // After the stop nothing is written, and nothing is lost in silence.
     record.record(&plain());
     assert_eq!(recorded(&metrics), (300, 1));
-    let rendered = String::from_utf8(metrics.render()).expect("UTF-8");
+    let rendered = String::from_utf8(metrics.render(MetricsFormat::Text)).expect("UTF-8");
     assert!(rendered.contains(r#"weir_events_total{outcome="recorded"} 300"#));
     assert!(rendered.contains(r#"weir_events_total{outcome="dropped"} 1"#));
 }
@@ -148,5 +149,5 @@ fn nothing_but_the_listed_fields_is_written() {
     record.record(&exchange);
     let events = record.recent(1).concat();
     assert!(events.contains("/v1/chat") && !events.contains("hunter2"));
-    assert!(!String::from_utf8_lossy(&metrics.render()).contains("hunter2"));
+    assert!(!String::from_utf8_lossy(&metrics.render(MetricsFormat::Text)).contains("hunter2"));
 }

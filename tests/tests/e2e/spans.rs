@@ -5,6 +5,7 @@ use std::time::Duration;
 use weir_tests::backend::{Backend, Seen};
 use weir_tests::client::{Ask, Client, chat_question};
 use weir_tests::collector::{Collector, Span};
+use weir_tests::prometheus::Prometheus;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
@@ -135,6 +136,41 @@ async fn a_refused_request_has_a_server_span_alone() {
     assert_eq!(spans[0].name, "GET");
     assert_eq!(spans[0].status, "STATUS_CODE_UNSET");
     assert_eq!(spans[0].attributes["error.type"], "Str(no_route)");
+}
+
+#[tokio::test]
+async fn an_exemplar_leads_from_a_duration_to_its_trace() {
+    let test = "an_exemplar_leads_from_a_duration_to_its_trace";
+    let backend = Backend::echo().await;
+    let proxy = exporting(&backend, "http://127.0.0.1:9", "sample: 0%")
+        .start()
+        .await;
+    let Some(prometheus) = Prometheus::scraping(test, &[proxy.admin()]).await else {
+        return;
+    };
+    proxy.ask(Ask::get("/untraced")).await;
+    let ask = Ask::get("/").header("traceparent", &format!("00-{TRACE}-{PARENT}-01"));
+    let event = proxy.event_of(&proxy.ask(ask).await).await;
+    let query = "weir_request_duration_seconds_bucket";
+    let started = tokio::time::Instant::now();
+    // Prometheus asks for OpenMetrics by itself; that it takes them shows in what it has.
+    let exemplar = loop {
+        if let Some(exemplar) = prometheus.exemplars(query).await.pop() {
+            break exemplar;
+        }
+        assert!(
+            started.elapsed() < wait::PATIENCE,
+            "{}",
+            prometheus.stderr()
+        );
+        wait::tick().await;
+    };
+    assert_eq!(exemplar["labels"]["trace_id"], TRACE);
+    assert_eq!(exemplar["labels"]["span_id"], event["span"]["id"]);
+    let value = exemplar["value"].as_str().expect("a value");
+    let value: f64 = value.parse().expect("a number");
+    let told = event["response_time"].as_f64().expect("a number");
+    assert!((value * 1000.0 - told).abs() < 0.001, "{value} and {told}");
 }
 
 /// The flags that the backend saw of so many requests.

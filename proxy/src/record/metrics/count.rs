@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::Metrics;
+use super::exemplar::Sighting;
 use super::series::{
     AttemptOutcome, BackendSeries, CallOutcome, LimitSeries, ModelSeries, SignatureSeries,
 };
@@ -16,7 +17,12 @@ use crate::refusal::ErrorCode;
 const MODEL_LABEL_CHARACTERS_MAX: usize = 64;
 
 impl Metrics {
-    pub(super) fn count_route(&self, exchange: &Exchange, duration: Duration) {
+    pub(super) fn count_route(
+        &self,
+        exchange: &Exchange,
+        duration: Duration,
+        sighting: Option<Sighting>,
+    ) {
         let (route, platform) = match &exchange.route {
             Some(route) => (&**route, &*exchange.platform),
             None => (NO_ROUTE, NO_PLATFORM),
@@ -27,10 +33,9 @@ impl Metrics {
             |series| {
                 let method = method_name(&exchange.method);
                 series.count_request(&self.families, method, exchange.status);
-                series.duration.observe(duration.as_secs_f64());
-                series
-                    .overhead
-                    .observe(exchange.timing.overhead().as_secs_f64());
+                series.duration.observe(duration.as_secs_f64(), sighting);
+                let overhead = exchange.timing.overhead().as_secs_f64();
+                series.overhead.observe(overhead, sighting);
                 if exchange.failed() {
                     series.failed.inc();
                 }
@@ -45,7 +50,7 @@ impl Metrics {
         );
     }
 
-    pub(super) fn count_stages(&self, exchange: &Exchange) {
+    pub(super) fn count_stages(&self, exchange: &Exchange, sighting: Option<Sighting>) {
         if let Some(signature) = &exchange.signature {
             self.signatures.with_or_learn(
                 signature.scheme,
@@ -74,7 +79,7 @@ impl Metrics {
                     let earlier = u64::from(upstream.attempts).saturating_sub(1);
                     series.count_attempts(AttemptOutcome::Reset, earlier);
                     if let Some(spent) = exchange.timing.spent(Stage::Backend) {
-                        series.duration.observe(spent.as_secs_f64());
+                        series.duration.observe(spent.as_secs_f64(), sighting);
                     }
                 },
             );
@@ -82,7 +87,7 @@ impl Metrics {
     }
 
     /// A model is counted only when a backend was asked: a hit costs no tokens.
-    pub(super) fn count_model(&self, exchange: &Exchange) {
+    pub(super) fn count_model(&self, exchange: &Exchange, sighting: Option<Sighting>) {
         let model = &exchange.model;
         let Some(upstream) = asked(exchange) else {
             return;
@@ -107,10 +112,12 @@ impl Metrics {
                 .output_tokens
                 .inc_by(model.output_tokens.unwrap_or(0));
             if let Some(time) = model.time_to_first_chunk {
-                series.time_to_first_token.observe(time.as_secs_f64());
+                let first = time.as_secs_f64();
+                series.time_to_first_token.observe(first, sighting);
             }
             if let Some(time) = time_per_output_token(exchange) {
-                series.time_per_output_token.observe(time.as_secs_f64());
+                let each = time.as_secs_f64();
+                series.time_per_output_token.observe(each, sighting);
             }
         };
         if self.models.with(&label, count).is_some() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc, Metric};
-use prometheus::proto::{MetricFamily, MetricType};
+use prometheus::proto::{LabelPair, MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, Result};
 
 use super::catalog::Definition;
@@ -104,6 +104,22 @@ impl<S: Series> Family<S> {
         let made = S::make(options, self.edges)?;
         series.insert(key, made.clone());
         Ok(made)
+    }
+}
+
+impl<S: Series> Family<S> {
+    pub(super) fn name(&self) -> &'static str {
+        self.definition.name
+    }
+
+    /// The series that shows these labels.
+    pub(super) fn shown_with(&self, labels: &[LabelPair]) -> Option<S> {
+        let value = |name: &&str| {
+            let label = labels.iter().find(|label| label.name() == *name)?;
+            Some(label.value().to_owned())
+        };
+        let key: Option<Vec<String>> = self.definition.labels.iter().map(value).collect();
+        self.series.lock().get(&key?).cloned()
     }
 }
 

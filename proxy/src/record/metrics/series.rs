@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use parking_lot::RwLock;
-use prometheus::{Histogram, IntCounter, Result};
+use prometheus::{IntCounter, Result};
 
+use super::exemplar::Traced;
 use super::known::Known;
 use super::{Families, NAMES_MAX};
 use crate::exchange::{CacheOutcome, CacheTier, LimitOutcome, SignatureOutcome};
@@ -12,8 +13,8 @@ use crate::refusal::ErrorCode;
 
 /// Everything that is counted by route.
 pub(super) struct RouteSeries {
-    pub(super) duration: Histogram,
-    pub(super) overhead: Histogram,
+    pub(super) duration: Traced,
+    pub(super) overhead: Traced,
     pub(super) failed: IntCounter,
     /// In the order of [`ErrorCode::ALL`].
     pub(super) errors: Vec<IntCounter>,
@@ -122,7 +123,7 @@ impl AttemptOutcome {
 pub(super) struct BackendSeries {
     /// In the order of [`AttemptOutcome::ALL`].
     attempts: Vec<IntCounter>,
-    pub(super) duration: Histogram,
+    pub(super) duration: Traced,
 }
 
 impl BackendSeries {
@@ -188,8 +189,8 @@ impl LimitSeries {
 pub(super) struct ModelSeries {
     pub(super) input_tokens: IntCounter,
     pub(super) output_tokens: IntCounter,
-    pub(super) time_to_first_token: Histogram,
-    pub(super) time_per_output_token: Histogram,
+    pub(super) time_to_first_token: Traced,
+    pub(super) time_per_output_token: Traced,
     calls: Known<CallSeries>,
     label: String,
 }

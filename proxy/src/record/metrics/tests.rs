@@ -12,7 +12,7 @@ fn metrics() -> Metrics {
 }
 
 fn text(metrics: &Metrics) -> String {
-    String::from_utf8(metrics.render()).expect("UTF-8")
+    String::from_utf8(metrics.render(Format::Text)).expect("UTF-8")
 }
 
 /// The value of a series, as it stands in the text.
@@ -296,10 +296,53 @@ fn promtool_finds_no_fault() {
     exchange.error_code = None;
     metrics.count(&exchange, Duration::from_millis(7));
     let mut stdin = child.stdin.take().expect("its input");
-    std::io::Write::write_all(&mut stdin, &metrics.render()).expect("all of it read");
+    std::io::Write::write_all(&mut stdin, &metrics.render(Format::Text)).expect("all of it read");
     drop(stdin);
     let output = child.wait_with_output().expect("an end");
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn open_metrics_tell_exemplars_of_traced_requests() {
+    let metrics = metrics();
+    let mut exchange = filled();
+    metrics.count(&exchange, Duration::from_millis(700));
+    exchange.trace.flags = crate::route::trace::FLAG_SAMPLED;
+    exchange.trace.recording = crate::route::trace::Recording::On;
+    metrics.count(&exchange, Duration::from_millis(1204));
+    metrics.count(&exchange, Duration::from_secs(3600));
+    let text = String::from_utf8(metrics.render(Format::OpenMetrics)).expect("UTF-8");
+    assert!(text.ends_with("\n# EOF\n"));
+    let lines = |start: &str| -> Vec<&str> {
+        text.lines()
+            .filter(|line| line.starts_with(start))
+            .collect()
+    };
+    assert_eq!(
+        lines("# TYPE weir_requests"),
+        [
+            "# TYPE weir_requests_in_flight gauge",
+            "# TYPE weir_requests counter"
+        ]
+    );
+    let counted = lines("weir_requests_total{");
+    assert!(
+        counted.iter().any(|line| line.ends_with(" 3")),
+        "{counted:?}"
+    );
+    let series = "weir_request_duration_seconds_bucket{platform=\"feishu\",route=\"feishu\"";
+    let bucket = |edge: &str| lines(&format!("{series},le=\"{edge}\"}}")).concat();
+    let ids = "trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\",span_id=\"00f067aa0ba902b7\"";
+    assert!(bucket("0.8").ends_with("} 1"), "{}", bucket("0.8"));
+    assert!(bucket("1.0").ends_with("} 1"), "{}", bucket("1.0"));
+    let exemplar = format!("}} 2 # {{{ids}}} 1.204 1795336201.327");
+    assert!(bucket("1.5").ends_with(&exemplar), "{}", bucket("1.5"));
+    assert!(bucket("2.5").ends_with("} 2"));
+    assert!(bucket("+Inf").contains(&format!("}} 3 # {{{ids}}} 3600 ")));
+    let small = lines("weir_overhead_seconds_bucket{route=\"feishu\",le=\"0.000025\"}");
+    assert_eq!(small.len(), 1);
+    // Nothing of it is in the older format, which has no exemplars.
+    assert!(!self::text(&metrics).contains("trace_id"));
 }

@@ -1,0 +1,70 @@
+//! Which format a client wants (RFC 9110, section 12.5.1), of the two that metrics have.
+
+use http::HeaderMap;
+use http::header::ACCEPT;
+
+use crate::record::metrics::Format;
+
+/// OpenMetrics for those that ask for it and do not like the older format better.
+pub(super) fn format(headers: &HeaderMap) -> Format {
+    let values = headers.get_all(ACCEPT).iter();
+    let ranges = values.filter_map(|value| value.to_str().ok());
+    let (mut text, mut open): (Option<f32>, Option<f32>) = (None, None);
+    for range in ranges.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let (mut quality, mut version) = (1.0, "");
+        for (key, value) in parts.filter_map(|part| part.split_once('=')) {
+            match key.trim().to_ascii_lowercase().as_str() {
+                "q" => quality = value.trim().parse().unwrap_or(0.0),
+                "version" => version = value.trim().trim_matches('"'),
+                _ => {}
+            }
+        }
+        let place = match &*name {
+            "application/openmetrics-text" if matches!(version, "" | "1.0.0") => &mut open,
+            "text/plain" => &mut text,
+            _ => continue,
+        };
+        *place = Some(place.map_or(quality, |known| known.max(quality)));
+    }
+    match open {
+        Some(open) if open > 0.0 && open >= text.unwrap_or(0.0) => Format::OpenMetrics,
+        _ => Format::Text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_metrics_go_to_those_that_ask() {
+        let prometheus = "application/openmetrics-text;version=1.0.0,\
+             application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        for (accept, format) in [
+            (prometheus, Format::OpenMetrics),
+            (
+                "Application/OpenMetrics-Text; version=\"1.0.0\"",
+                Format::OpenMetrics,
+            ),
+            ("application/openmetrics-text", Format::OpenMetrics),
+            ("application/openmetrics-text; version=0.0.1", Format::Text),
+            ("application/openmetrics-text; version=2.0.0", Format::Text),
+            ("application/openmetrics-text;q=0", Format::Text),
+            (
+                "application/openmetrics-text;q=0.3, text/plain;q=0.9",
+                Format::Text,
+            ),
+            ("text/plain", Format::Text),
+            ("*/*", Format::Text),
+            ("", Format::Text),
+            (";;,=,q", Format::Text),
+        ] {
+            let value = http::HeaderValue::from_static(accept);
+            let headers = HeaderMap::from_iter([(ACCEPT, value)]);
+            assert_eq!(super::format(&headers), format, "{accept}");
+        }
+        assert_eq!(super::format(&HeaderMap::new()), Format::Text);
+    }
+}
