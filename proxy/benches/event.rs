@@ -5,7 +5,6 @@
     reason = "a bench that cannot begin has nothing to measure"
 )]
 
-use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use weir::exchange::{
 };
 use weir::record::event::Format;
 use weir::record::metrics::Metrics;
-use weir::record::{Config, FileConfig, Record, server_timing};
+use weir::record::{Config, FileConfig, Links, Record, server_timing};
 
 #[derive(Debug)]
 struct Nobody;
@@ -118,6 +117,7 @@ fn record(criterion: &mut Criterion) {
     let directory = std::env::temp_dir().join(format!("weir-bench-{}", std::process::id()));
     let config = Config {
         spans: None,
+        audit: None,
         stdout: false,
         file: Some(FileConfig {
             path: directory.join("events.ndjson"),
@@ -128,7 +128,7 @@ fn record(criterion: &mut Criterion) {
         environment: "production".to_owned(),
     };
     let record =
-        Record::start(&config, Arc::new(metrics()), None, HashMap::new()).expect("an event file");
+        Record::start(&config, Arc::new(metrics()), Links::default()).expect("an event file");
     criterion.bench_function("event/record", |bencher| {
         bencher.iter(|| record.record(black_box(&exchange)));
     });

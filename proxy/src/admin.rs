@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use self::door::Door;
+use crate::audit::Audit;
 use crate::record::Record;
 use crate::record::metrics::Metrics;
 use crate::{clock, config, route};
@@ -27,6 +28,8 @@ pub struct AdminState {
     pub record: Arc<Record>,
     pub readiness: Arc<ReadinessFlag>,
     pub routes: Vec<RouteSummary>,
+    /// Is told of who was not let in.
+    pub audit: Option<Arc<Audit>>,
 }
 
 /// A route as `/api/status` shows it.

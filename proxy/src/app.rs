@@ -18,6 +18,7 @@ use pingora_runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
+use crate::audit::Audit;
 use crate::backend::Backend;
 use crate::backend::connector::Connect;
 use crate::body::Budget;
@@ -30,7 +31,7 @@ use crate::listener::Listener;
 use crate::listener::connections::Connections;
 use crate::listener::tls::Certificates;
 use crate::record::metrics::{Gauges, Metrics};
-use crate::record::{FlushOutcome, Record};
+use crate::record::{FlushOutcome, Links, Record};
 use crate::ship::Ship;
 use crate::system::{self, System};
 
@@ -55,6 +56,7 @@ pub struct App {
     readiness: Arc<ReadinessFlag>,
     record: Arc<Record>,
     ship: Option<Arc<Ship>>,
+    audit: Option<Arc<Audit>>,
     admin_server: Admin,
     _system: System,
     drain: Duration,
@@ -89,13 +91,17 @@ impl App {
         let sockets = Sockets::bind(&config.listen)?;
         let metrics = Arc::new(metrics(config)?);
         let ship = ship(config, &metrics)?;
-        let record = Record::start(
-            &config.events,
-            metrics.clone(),
-            ship.as_deref(),
-            paths(config),
-        )
-        .context("cannot record")?;
+        let audit = match &config.events.audit {
+            Some(audit) => Some(Audit::start(audit, metrics.audit()?)?),
+            None => None,
+        };
+        let links = Links {
+            ship: ship.as_deref(),
+            audit: audit.clone(),
+            paths: paths(config),
+        };
+        let record =
+            Record::start(&config.events, metrics.clone(), links).context("cannot record")?;
         let lanes = build_lanes(config);
         let connections = Connections::new(config.limits.connections);
         let gateway = Arc::new(Gateway::new(
@@ -114,6 +120,7 @@ impl App {
             record: record.clone(),
             readiness: readiness.clone(),
             routes: RouteSummary::all(config),
+            audit: audit.clone(),
         };
         let admin_server = Admin::start(&config.admin, state)?;
         let (stop, stopping) = watch::channel(false);
@@ -139,6 +146,7 @@ impl App {
             readiness,
             record,
             ship,
+            audit,
             admin_server,
             _system: system,
             drain: config.drain,
@@ -178,6 +186,9 @@ impl App {
                 log::warn!("shipping could not be ended in time; events wait in the spool");
             }
             self.admin_server.stop();
+            if let Some(audit) = self.audit {
+                audit.stop(deadline.max(clock::now() + Duration::from_millis(100)));
+            }
         });
         let left = remaining(deadline) + Duration::from_millis(500);
         if tokio::time::timeout(left, ended).await.is_err() {

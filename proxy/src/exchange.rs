@@ -43,6 +43,20 @@ pub enum SignatureOutcome {
 }
 
 impl SignatureOutcome {
+    /// Whether the request was refused for it.
+    #[must_use]
+    pub const fn is_refusal(self) -> bool {
+        match self {
+            SignatureOutcome::Valid | SignatureOutcome::Handshake | SignatureOutcome::Duplicate => {
+                false
+            }
+            SignatureOutcome::Missing
+            | SignatureOutcome::Invalid
+            | SignatureOutcome::Expired
+            | SignatureOutcome::Replayed => true,
+        }
+    }
+
     pub const ALL: [SignatureOutcome; 7] = [
         SignatureOutcome::Valid,
         SignatureOutcome::Handshake,

@@ -27,6 +27,7 @@ pub mod signature;
 
 pub mod admin;
 pub mod assistant;
+pub mod audit;
 pub mod clock;
 pub mod demo;
 pub mod random;

@@ -69,8 +69,26 @@ enum Command {
         #[arg(long, value_name = "FILE|-")]
         body: Option<PathBuf>,
     },
+    /// Look at the audit log.
+    Audit {
+        #[command(subcommand)]
+        what: AuditCommand,
+    },
     /// Run the stand-in assistant alone.
     Assistant(AssistantArguments),
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Say whether every line is there as it was written, and which are not.
+    Verify {
+        /// The configuration that names the log; weir.yaml here, else /etc/weir/weir.yaml.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// The log itself; its rotated files and its head lie beside it.
+        #[arg(conflicts_with = "config")]
+        file: Option<PathBuf>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -107,6 +125,9 @@ fn main() -> ExitCode {
             id,
             body,
         } => sign(&scheme, &secret, at, id, body.as_deref()),
+        Command::Audit {
+            what: AuditCommand::Verify { config, file },
+        } => verify_audit(config.as_deref(), file),
         Command::Assistant(arguments) => run_assistant(arguments),
     };
     outcome.unwrap_or_else(|error| {
@@ -208,6 +229,41 @@ fn sign(
         say(&format!("{name}: {value}"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn verify_audit(config: Option<&Path>, file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let path = match file {
+        Some(file) => file,
+        None => {
+            let loaded = load(config)?;
+            let audit = loaded.config.events.audit;
+            let path = audit.map(|audit| audit.path);
+            path.context("the configuration has no `events.audit`; name the log itself")?
+        }
+    };
+    let report = weir::audit::verify::verify(&path)
+        .with_context(|| format!("cannot read the audit log {}", path.display()))?;
+    for fault in &report.faults {
+        eprintln!("{fault}");
+    }
+    let told = format!(
+        "{}: {} lines in {} files, from {} to {}, last hash {}",
+        path.display(),
+        report.lines,
+        report.files,
+        report.first,
+        report.last,
+        report.hash
+    );
+    if report.faults.is_empty() {
+        say(&format!("{told}: whole"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(&format!(
+        "{told}: NOT WHOLE, faults: {}",
+        report.faults.len()
+    ))?;
+    Ok(ExitCode::FAILURE)
 }
 
 fn run_assistant(arguments: AssistantArguments) -> anyhow::Result<ExitCode> {

@@ -18,6 +18,7 @@ use self::otlp::Exporter;
 use self::span::Spans;
 use self::spooled::Spooled;
 use self::writer::{Books, Sink, Tally, Writer, Written};
+use crate::audit::{self, Action, Audit, Refused};
 use crate::clock;
 use crate::exchange::{Exchange, Recorder};
 use crate::refusal::ErrorCode;
@@ -32,6 +33,7 @@ mod json;
 pub mod metrics;
 mod millis;
 pub mod otlp;
+pub(crate) mod rotated;
 pub mod server_timing;
 mod span;
 mod spooled;
@@ -55,6 +57,17 @@ pub struct Config {
     pub environment: String,
     /// Where spans are sent to; `None`: nowhere, and none are made.
     pub spans: Option<otlp::Config>,
+    /// `None`: no audit log.
+    pub audit: Option<audit::Config>,
+}
+
+/// What is started before the record, and told by it.
+#[derive(Default)]
+pub struct Links<'a> {
+    pub ship: Option<&'a Ship>,
+    pub audit: Option<Arc<Audit>>,
+    /// The path of each route, by name.
+    pub paths: HashMap<Arc<str>, Arc<str>>,
 }
 
 /// The event file.
@@ -78,19 +91,19 @@ pub struct Record {
     /// Towards the spool. When there is one its events are those that are counted.
     spool: Option<Writer>,
     spans: Option<(Spans, Exporter)>,
+    audit: Option<Arc<Audit>>,
 }
 
 impl Record {
     /// Opens the sinks of the configuration and starts their threads. Without a sink events are
-    /// only remembered for the admin page. `paths` are those of the routes, by name.
+    /// only remembered for the admin page.
     ///
     /// # Errors
     /// When the event file cannot be opened, or a thread cannot be started.
     pub fn start(
         config: &Config,
         metrics: Arc<Metrics>,
-        ship: Option<&Ship>,
-        paths: HashMap<Arc<str>, Arc<str>>,
+        links: Links<'_>,
     ) -> io::Result<Arc<Self>> {
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         if let Some(file) = &config.file {
@@ -104,7 +117,7 @@ impl Record {
             recorded: metrics.events().recorded.clone(),
             dropped: metrics.events().dropped.clone(),
         });
-        let (books, spool) = match ship {
+        let (books, spool) = match links.ship {
             None => (counted, None),
             Some(ship) => {
                 let sink = Box::new(Spooled::new(ship.spool.clone()));
@@ -120,7 +133,7 @@ impl Record {
             Some(to) => {
                 let counts = metrics.spans().map_err(io::Error::other)?;
                 let exporter = Exporter::start(to, &config.environment, counts)?;
-                Some((Spans::new(paths), exporter))
+                Some((Spans::new(links.paths), exporter))
             }
         };
         let first = sinks.next().unwrap_or_else(|| Box::new(Nowhere));
@@ -134,6 +147,7 @@ impl Record {
                 .transpose()?,
             spool,
             spans,
+            audit: links.audit,
         }))
     }
 
@@ -181,6 +195,18 @@ impl Recorder for Record {
             spans
                 .of(exchange, duration)
                 .for_each(|span| exporter.take(span));
+        }
+        if let (Some(audit), Some(signature)) = (&self.audit, &exchange.signature)
+            && signature.outcome.is_refusal()
+        {
+            let refused = Refused {
+                action: Action::Signature,
+                scheme: signature.scheme,
+                outcome: signature.outcome.as_str(),
+                route: exchange.route.as_deref(),
+                request_id: Some(exchange.id.as_str()),
+            };
+            audit.refused(&refused, exchange.client_ip);
         }
         let write = |line: &mut Vec<u8>| {
             line.clear();

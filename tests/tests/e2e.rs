@@ -47,4 +47,6 @@ mod operator {
     mod dashboards;
 
     mod system;
+
+    mod audit;
 }

@@ -8,7 +8,7 @@ use axum::extract::{Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use axum::{Router, body::Body};
+use axum::{Extension, Router, body::Body};
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -18,7 +18,9 @@ use serde_json::json;
 use super::accept;
 use super::door::{Door, Entry};
 use super::problem::Problem;
+use super::serve::Peer;
 use super::{AdminState, Readiness};
+use crate::audit::{Action, Audit, Refused};
 use crate::clock;
 
 /// How many events `/api/events` gives when it is not told, and at most.
@@ -42,12 +44,36 @@ pub(super) fn router(state: AdminState, door: Door, started: Instant) -> Router 
         .route("/api/status", get(status))
         .fallback(async || Problem::NoPage)
         .method_not_allowed_fallback(async || Problem::WrongMethod)
-        .layer(middleware::from_fn_with_state(door, enter))
+        .layer(middleware::from_fn_with_state(
+            (door, state.audit.clone()),
+            enter,
+        ))
         .with_state(Arc::new(Pages { state, started }))
 }
 
-async fn enter(State(door): State<Door>, request: Request, next: Next) -> Response {
-    let mut response = match door.check(request.uri().path(), request.headers()) {
+async fn enter(
+    State((door, audit)): State<(Door, Option<Arc<Audit>>)>,
+    Extension(Peer(address)): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let entry = door.check(request.uri().path(), request.headers());
+    let outcome = match entry {
+        Entry::Granted => None,
+        Entry::NoToken => Some("no_token"),
+        Entry::ForeignHost => Some("foreign_host"),
+    };
+    if let (Some(outcome), Some(audit)) = (outcome, audit) {
+        let refused = Refused {
+            action: Action::Admin,
+            scheme: "admin",
+            outcome,
+            route: None,
+            request_id: None,
+        };
+        audit.refused(&refused, address);
+    }
+    let mut response = match entry {
         Entry::Granted => next.run(request).await,
         Entry::NoToken => Problem::NoToken.into_response(),
         Entry::ForeignHost => Problem::ForeignHost.into_response(),

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -31,6 +31,10 @@ const GRACE: Duration = Duration::from_secs(1);
 /// After an accept that failed, for want of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
 /// Serves until it is told to stop.
 pub(super) async fn serve(
     listener: TcpListener,
@@ -45,8 +49,8 @@ pub(super) async fn serve(
             _ = stop.wait_for(|stop| *stop == Stop::Now) => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 log::warn!("the admin listener cannot accept a connection: {error}");
                 sleep(ACCEPT_PAUSE).await;
@@ -60,7 +64,8 @@ pub(super) async fn serve(
         {
             oldest.abort();
         }
-        oldest_first.push_back(tasks.spawn(connection(stream, router.clone(), stop.clone())));
+        let router = router.clone().layer(Extension(Peer(peer.ip())));
+        oldest_first.push_back(tasks.spawn(connection(stream, router, stop.clone())));
     }
     drop(listener);
     // Each connection has seen the stop, too, and ends within its grace.

@@ -1,12 +1,11 @@
-use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use super::*;
 use crate::exchange::Recorder as _;
-use crate::record;
 use crate::record::fixture::filled;
+use crate::record::{self, Links};
 use crate::route::trace::{Incoming, Sampling};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -20,13 +19,14 @@ fn start(token: Option<&str>) -> Running {
     let metrics = Arc::new(Metrics::new(&[("feishu", "feishu")], &["assistant"]).expect("metrics"));
     let events = record::Config {
         spans: None,
+        audit: None,
         stdout: false,
         file: None,
         ship: None,
         environment: "test".to_owned(),
     };
     let state = AdminState {
-        record: Record::start(&events, metrics.clone(), None, HashMap::new()).expect("a record"),
+        record: Record::start(&events, metrics.clone(), Links::default()).expect("a record"),
         metrics,
         readiness: Arc::new(ReadinessFlag::new(Readiness::Ready)),
         routes: vec![RouteSummary {
@@ -35,6 +35,7 @@ fn start(token: Option<&str>) -> Running {
             platform: Arc::from("feishu"),
             backend: Arc::from("assistant"),
         }],
+        audit: None,
     };
     let config = config::Admin {
         address: "127.0.0.1:0".parse().expect("an address"),
@@ -309,6 +310,7 @@ fn a_summary_names_paths_as_the_file_does() {
         ],
         events: record::Config {
             spans: None,
+            audit: None,
             stdout: false,
             file: None,
             ship: None,

@@ -16,7 +16,7 @@ use super::raw;
 use super::tree::Place;
 use super::values::{HeaderText, Text};
 use super::{Admin, Config, Limits};
-use crate::record;
+use crate::{audit, record};
 
 mod alerts;
 mod backend;
@@ -112,7 +112,19 @@ fn events(raw: &raw::events::Events, findings: &mut Findings) -> Option<record::
         ship: ship::check(raw, findings)?,
         environment: raw.environment.value()?.0.clone(),
         spans: None,
+        audit: audit(raw)?,
     })
+}
+
+/// `Some(None)` when there is no such log.
+fn audit(raw: &raw::events::Events) -> Option<Option<audit::Config>> {
+    let Some(audit) = raw.audit.value() else {
+        return Some(None);
+    };
+    Some(Some(audit::Config {
+        path: PathBuf::from(&audit.path.value()?.0),
+        keep: audit.keep.get()?.0,
+    }))
 }
 
 /// Names and values of headers, as they are sent.

@@ -3,7 +3,7 @@
 //!
 //! Reading never stops at a mistake: a wrong value is told and left out, and the rest goes on.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::mistake::Findings;
 use super::schema::Definitions;
@@ -170,19 +170,6 @@ impl<T> Setting<T> {
 impl<T: Copy> Setting<T> {
     pub(super) fn get(&self) -> Option<T> {
         self.value
-    }
-}
-
-/// Whatever stands there: the block of a feature whose keys are not settled.
-pub(super) struct Anything;
-
-impl Decode for Anything {
-    fn decode(_: &Node, _: &mut Findings) -> Option<Self> {
-        Some(Anything)
-    }
-
-    fn schema(_: &mut Definitions) -> Value {
-        json!({})
     }
 }
 

@@ -110,6 +110,15 @@ pub fn method_name(method: &Method) -> &'static str {
     }
 }
 
+/// A time since the Unix epoch as events write it, without quotes.
+pub(crate) fn timestamp_text(at: Duration) -> String {
+    let mut quoted = Vec::new();
+    timestamp(at, &mut quoted);
+    String::from_utf8_lossy(&quoted)
+        .trim_matches('"')
+        .to_owned()
+}
+
 fn timestamp(received_at: Duration, out: &mut Vec<u8>) {
     const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
     let timestamp = i64::try_from(received_at.as_micros())

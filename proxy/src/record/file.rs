@@ -3,26 +3,20 @@
 //! Others may move or truncate the file at any time (logrotate); it is looked up by its name before
 //! each write and opened again when the name leads elsewhere.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::FileConfig;
 use super::batch::Lines;
+use super::rotated::{self, directory, rotated_at, stamp};
 use super::writer::{Sink, Written};
 
 /// Rotated files are looked through at least this often while events come.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
-/// `20261122T083000.123Z`: sorts by time as text.
-const STAMP: &str = "%Y%m%dT%H%M%S.%3fZ";
-const STAMP_SHAPE: &str = "00000000T000000.000Z";
-
 /// The sink that writes to a file.
 #[derive(Debug)]
 pub(super) struct EventFile {
@@ -105,23 +99,10 @@ impl EventFile {
 
     fn rotate(&mut self, now: Duration) -> io::Result<()> {
         self.file = None;
-        // A name that is taken is another rotation of the same millisecond.
-        let target = (0..10_000)
-            .map(|later_ms| self.rotated_name(now + Duration::from_millis(later_ms)))
-            .find(|path| !path.exists())
-            .ok_or_else(|| io::Error::other("no free name for the rotated event file"))?;
+        let target = rotated::free_name(&self.config.path, now)?;
         fs::rename(&self.config.path, target)?;
         self.sweep(now);
         Ok(())
-    }
-
-    /// `events-20261122T083000.123Z.ndjson` beside `events.ndjson`.
-    fn rotated_name(&self, at: Duration) -> PathBuf {
-        let (prefix, suffix) = affixes(&self.config.path);
-        let mut name = prefix;
-        name.push(stamp(at));
-        name.push(suffix);
-        self.config.path.with_file_name(name)
     }
 
     /// Removes rotated files that are older than they are kept.
@@ -251,52 +232,6 @@ fn write_bytes(target: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>)
         }
     }
     (written, Ok(()))
-}
-
-fn directory(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// What stands before and after the stamp in the name of a rotated file.
-fn affixes(path: &Path) -> (OsString, OsString) {
-    let mut prefix = path.file_stem().unwrap_or_default().to_owned();
-    prefix.push("-");
-    let mut suffix = OsString::new();
-    if let Some(extension) = path.extension() {
-        suffix.push(".");
-        suffix.push(extension);
-    }
-    (prefix, suffix)
-}
-
-/// The stamp in the name of a file that was rotated from `path`; `None` for every other name.
-fn rotated_at(path: &Path, name: &std::ffi::OsStr) -> Option<String> {
-    let (prefix, suffix) = affixes(path);
-    let stamp = name
-        .to_str()?
-        .strip_prefix(prefix.to_str()?)?
-        .strip_suffix(suffix.to_str()?)?;
-    let is_stamp = stamp.len() == STAMP_SHAPE.len()
-        && stamp
-            .bytes()
-            .zip(STAMP_SHAPE.bytes())
-            .all(|(byte, shape)| match shape {
-                b'0' => byte.is_ascii_digit(),
-                other => byte == other,
-            });
-    is_stamp.then(|| stamp.to_owned())
-}
-
-fn stamp(since_epoch: Duration) -> String {
-    i64::try_from(since_epoch.as_millis())
-        .ok()
-        .and_then(|millis| Timestamp::from_millisecond(millis).ok())
-        .unwrap_or(Timestamp::UNIX_EPOCH)
-        .strftime(STAMP)
-        .to_string()
 }
 
 #[cfg(test)]

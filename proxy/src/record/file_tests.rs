@@ -122,10 +122,11 @@ fn only_old_rotated_files_are_removed() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let file = EventFile::open(&config, NOW).expect("a file");
-    let old = file.rotated_name(NOW - 30 * DAY - Duration::from_millis(1));
+    let old = rotated::free_name(&config.path, NOW - 30 * DAY - Duration::from_millis(1))
+        .expect("a name");
     let kept = [
-        file.rotated_name(NOW - 30 * DAY),
-        file.rotated_name(NOW),
+        rotated::free_name(&config.path, NOW - 30 * DAY).expect("a name"),
+        rotated::free_name(&config.path, NOW).expect("a name"),
         config
             .path
             .with_file_name("events-20200101T000000.000Z.ndjson.gz"),

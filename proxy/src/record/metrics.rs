@@ -18,6 +18,7 @@ use self::process::Process;
 use self::series::{BackendSeries, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
 use self::shipping::ShipSeries;
 use self::system::Readings;
+use crate::audit;
 use crate::exchange::Exchange;
 use crate::ship::Ship;
 use crate::system::Reading;
@@ -255,6 +256,14 @@ impl Metrics {
     /// Only when the catalog names a metric wrongly.
     pub fn shipping(&self) -> Result<Shipping> {
         self.shipping.start()
+    }
+
+    /// What an audit log counts.
+    ///
+    /// # Errors
+    /// Only when the catalog names a metric wrongly.
+    pub fn audit(&self) -> Result<audit::Counts> {
+        self.shipping.audit()
     }
 
     /// What an exporter of spans counts.

@@ -24,6 +24,7 @@ fn config(file: Option<PathBuf>) -> Config {
         ship: None,
         environment: "test".to_owned(),
         spans: None,
+        audit: None,
     }
 }
 
@@ -40,8 +41,7 @@ fn every_exchange_leaves_one_event_and_one_count() {
     let record = Record::start(
         &config(Some(path.clone())),
         metrics.clone(),
-        None,
-        HashMap::new(),
+        Links::default(),
     )
     .expect("a record");
     for number in 0..300 {
@@ -71,8 +71,7 @@ fn every_exchange_leaves_one_event_and_one_count() {
 #[test]
 fn a_dropped_exchange_is_recorded_as_left_by_its_client() {
     let metrics = metrics();
-    let record =
-        Record::start(&config(None), metrics.clone(), None, HashMap::new()).expect("a record");
+    let record = Record::start(&config(None), metrics.clone(), Links::default()).expect("a record");
     let start = clock::now();
     let exchange = Exchange::begin(
         start,
@@ -102,7 +101,7 @@ fn time_of_a_client_that_left_is_not_lost() {
 
 #[test]
 fn recent_events_come_newest_last() {
-    let record = Record::start(&config(None), metrics(), None, HashMap::new()).expect("a record");
+    let record = Record::start(&config(None), metrics(), Links::default()).expect("a record");
     for second in [3, 1, 2] {
         let mut exchange = plain();
         exchange.received_at = Duration::from_secs(second);
@@ -129,8 +128,7 @@ fn a_file_that_cannot_be_opened_stops_the_start() {
     let error = Record::start(
         &config(Some("/dev/null/events".into())),
         metrics(),
-        None,
-        HashMap::new(),
+        Links::default(),
     )
     .expect_err("not a directory");
     assert!(error.to_string().contains("/dev/null/events"), "{error}");
@@ -140,8 +138,7 @@ fn a_file_that_cannot_be_opened_stops_the_start() {
 fn nothing_but_the_listed_fields_is_written() {
     // Promise 4: whatever of these an exchange holds, no field of the event is made of it.
     let metrics = metrics();
-    let record =
-        Record::start(&config(None), metrics.clone(), None, HashMap::new()).expect("a record");
+    let record = Record::start(&config(None), metrics.clone(), Links::default()).expect("a record");
     let mut exchange = filled();
     exchange.trace.tracestate = Some(http::HeaderValue::from_static("vendor=hunter2"));
     exchange.trace.baggage = Some(http::HeaderValue::from_static("password=hunter2"));

@@ -182,6 +182,7 @@ async fn every_query_of_every_dashboard_has_data_under_load() {
         .routes(ROUTES)
         .events("spool: {path: data/spool, sync: 100ms}")
         .events(&shipping)
+        .events("audit: {path: data/audit.ndjson}")
         // Nobody listens there: spans that are lost are shown all the same.
         .top("traces: {otlp: 'http://127.0.0.1:9', sample: 100%}");
     let proxy = setup.start().await;

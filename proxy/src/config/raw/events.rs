@@ -4,7 +4,7 @@ use http::HeaderName;
 use serde_json::{Value, json};
 
 use crate::config::declare::{choice, settings};
-use crate::config::decode::{Anything, Scalar, Wrong};
+use crate::config::decode::{Scalar, Wrong};
 use crate::config::lists::{Entries, List};
 use crate::config::url::ServiceUrl;
 use crate::config::values::{Count, HeaderText, Secret, Share, Size, Text, Time};
@@ -26,8 +26,8 @@ settings! {
         sample: Share [default "100%"],
         /// What service.environment says.
         environment: Text [default "production"],
-        /// Who changed what.
-        audit: Anything [optional],
+        /// Who was refused, and when weir was started; left out: no such log.
+        audit: Audit [optional],
     }
 }
 
@@ -39,6 +39,16 @@ settings! {
         /// The size at which a new one is begun.
         rotate_at: Size [default "100MiB"],
         /// Rotated files older than this are removed.
+        keep: Time [default "30d"],
+    }
+}
+
+settings! {
+    /// The log of refusals, chained by hashes.
+    struct Audit {
+        /// Where it is.
+        path: Text [default "data/audit.ndjson"],
+        /// Files older than this are removed.
         keep: Time [default "30d"],
     }
 }

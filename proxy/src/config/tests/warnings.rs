@@ -67,7 +67,6 @@ routes:
     for (extra, key) in [
         ("events: {content: hash}", "events.content"),
         ("events: {sample: 99.9%}", "events.sample"),
-        ("events: {audit: {whatever: [1]}}", "events.audit"),
         ("alerts: {}", "alerts"),
     ] {
         let warnings = warnings_of(extra);

@@ -149,6 +149,11 @@ pub const DEPENDENCY_UP: Definition = define(
     &["name"],
     "Whether the last call of an outside service went well.",
 );
+pub const AUDIT_LINES: Definition = define(
+    "weir_audit_lines_total",
+    &["outcome"],
+    "Lines of the audit log, written or dropped because the disk did not take them.",
+);
 pub const SPANS: Definition = define(
     "weir_spans_total",
     &["outcome"],
@@ -217,7 +222,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 38] = [
+pub const ALL: [Definition; 39] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -242,6 +247,7 @@ pub const ALL: [Definition; 38] = [
     SPOOL_OLDEST,
     BULK_DURATION,
     DEPENDENCY_UP,
+    AUDIT_LINES,
     SPANS,
     CPU_USAGE,
     MEMORY_USAGE,

@@ -1,10 +1,11 @@
-//! What is told of the ways to Elasticsearch and to a collector of traces. Counts come from the ledger, all of one moment, so that a
+//! What is told of the ways to Elasticsearch, to a collector of traces, and to the audit log. Counts come from the ledger, all of one moment, so that a
 //! scrape balances.
 
 use prometheus::{Histogram, IntCounter, IntGauge, Registry, Result};
 
 use super::catalog::{self, DURATION_EDGES_S};
 use super::family::Family;
+use crate::audit;
 use crate::clock;
 use crate::ship::Ship;
 
@@ -42,6 +43,7 @@ pub(super) struct ShipSeries {
     bulk_duration: Family<Histogram>,
     dependency_up: Family<IntGauge>,
     spans: Family<IntCounter>,
+    audit_lines: Family<IntCounter>,
 }
 
 impl ShipSeries {
@@ -63,6 +65,7 @@ impl ShipSeries {
             bulk_duration: Family::register(registry, catalog::BULK_DURATION, &DURATION_EDGES_S)?,
             dependency_up: Family::register(registry, catalog::DEPENDENCY_UP, &[])?,
             spans: Family::register(registry, catalog::SPANS, &[])?,
+            audit_lines: Family::register(registry, catalog::AUDIT_LINES, &[])?,
         })
     }
 
@@ -71,6 +74,14 @@ impl ShipSeries {
         Ok(Shipping {
             bulk_duration: self.bulk_duration.series(&[])?,
             up: self.dependency_up.series(&["elasticsearch"])?,
+        })
+    }
+
+    /// What an audit log counts: shown from its start on.
+    pub(super) fn audit(&self) -> Result<audit::Counts> {
+        Ok(audit::Counts {
+            written: self.audit_lines.series(&["written"])?,
+            dropped: self.audit_lines.series(&["dropped"])?,
         })
     }
 

@@ -151,6 +151,7 @@ fn the_catalog_is_what_is_shown() {
     let metrics = metrics();
     metrics.shipping().expect("a shipper's metrics");
     metrics.spans().expect("an exporter's metrics");
+    metrics.audit().expect("an audit log's metrics");
     let mut exchange = filled();
     exchange.error_code = None;
     exchange.status = 200;

@@ -1,0 +1,272 @@
+//! One line, and how it hangs on the one before.
+//!
+//! A line is a JSON object whose last member is `"hash"`: SHA-256, in hex, of the line's bytes before
+//! `,"hash":`. Among those is `"previous"`, the hash of the line before (64 zeroes in the first), and
+//! `"sequence"`, one more than the line before has, from 1.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// The hash before the first line.
+pub(super) const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+const BEFORE_HASH: &str = ",\"hash\":\"";
+const AFTER_HASH: &str = "\"}";
+
+/// What a line tells, beside its place in the chain. Field names are those of the Elastic Common Schema
+/// where it has one.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Entry {
+    pub(super) event: Event,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client: Option<Client>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refused: Option<Refusals>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expired: Option<Expired>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) service: Option<Service>,
+    /// Bytes of a line that a crash left unfinished and that were cut off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cut_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Event {
+    pub(super) kind: &'static str,
+    pub(super) category: [&'static str; 1],
+    pub(super) r#type: [&'static str; 1],
+    pub(super) action: &'static str,
+    pub(super) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Client {
+    /// An address, or `others` where too many were refused to tell them apart.
+    pub(super) ip: String,
+}
+
+/// Refusals of one scheme and address within ten seconds.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Refusals {
+    /// Of the signature; `admin` for the admin side's token.
+    pub(super) scheme: &'static str,
+    pub(super) count: u64,
+    /// How many for which reason.
+    pub(super) outcomes: BTreeMap<&'static str, u64>,
+    pub(super) first: String,
+    pub(super) last: String,
+    /// The route and the id of the first request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) route: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) request_id: Option<String>,
+}
+
+/// A file that was removed because of its age.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct Expired {
+    pub(super) file: String,
+    /// The last line that was in it.
+    pub(super) last_sequence: u64,
+    pub(super) last_hash: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Service {
+    pub(super) name: &'static str,
+    pub(super) version: &'static str,
+    pub(super) pid: u32,
+}
+
+impl Entry {
+    pub(super) fn of(event: Event) -> Self {
+        Entry {
+            event,
+            client: None,
+            refused: None,
+            expired: None,
+            service: None,
+            cut_bytes: None,
+        }
+    }
+
+    pub(super) fn started() -> Self {
+        Entry {
+            service: Some(Service {
+                name: "weir",
+                version: env!("CARGO_PKG_VERSION"),
+                pid: std::process::id(),
+            }),
+            ..Entry::of(Event::process("start", "weir_started"))
+        }
+    }
+
+    pub(super) fn stopped() -> Self {
+        Entry::of(Event::process("end", "weir_stopped"))
+    }
+
+    pub(super) fn expired(expired: Expired) -> Self {
+        Entry {
+            expired: Some(expired),
+            ..Entry::of(Event::process("deletion", "audit_file_expired"))
+        }
+    }
+
+    pub(super) fn recovered(cut_bytes: u64) -> Self {
+        Entry {
+            cut_bytes: Some(cut_bytes),
+            ..Entry::of(Event::process("change", "audit_line_cut"))
+        }
+    }
+}
+
+impl Event {
+    pub(super) fn process(kind: &'static str, action: &'static str) -> Self {
+        Event {
+            kind: "event",
+            category: ["process"],
+            r#type: [kind],
+            action,
+            outcome: "success",
+        }
+    }
+}
+
+/// Where the chain has come to.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct Head {
+    /// Of the last line; 0 before the first.
+    pub(super) sequence: u64,
+    pub(super) hash: String,
+}
+
+impl Head {
+    pub(super) fn start() -> Self {
+        Head {
+            sequence: 0,
+            hash: NO_HASH.to_owned(),
+        }
+    }
+
+    /// The line of an entry behind this head, with its newline; and the head behind it.
+    pub(super) fn chain(
+        &self,
+        entry: &Entry,
+        timestamp: &str,
+    ) -> serde_json::Result<(String, Head)> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            sequence: u64,
+            #[serde(rename = "@timestamp")]
+            timestamp: &'a str,
+            #[serde(flatten)]
+            entry: &'a Entry,
+            previous: &'a str,
+        }
+        let sequence = self.sequence + 1;
+        let mut line = serde_json::to_string(&Line {
+            sequence,
+            timestamp,
+            entry,
+            previous: &self.hash,
+        })?;
+        line.pop();
+        let hash = hash(&line);
+        line.push_str(BEFORE_HASH);
+        line.push_str(&hash);
+        line.push_str(AFTER_HASH);
+        line.push('\n');
+        Ok((line, Head { sequence, hash }))
+    }
+}
+
+/// What is read of a line to check it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Link {
+    pub(super) sequence: u64,
+    pub(super) previous: String,
+    pub(super) hash: String,
+    #[serde(default)]
+    pub(super) expired: Option<Expired>,
+}
+
+/// What is wrong with a line by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// It is not a line of this log, or only half of one.
+    NoLine,
+    /// It is not what its hash was made of.
+    Changed,
+}
+
+impl Link {
+    /// Reads a line without its newline, and checks its own hash.
+    pub(super) fn read(line: &str) -> Result<Link, Broken> {
+        let link: Link = serde_json::from_str(line).map_err(|_| Broken::NoLine)?;
+        let told = line
+            .strip_suffix(AFTER_HASH)
+            .and_then(|line| line.rsplit_once(BEFORE_HASH));
+        let Some((told, written)) = told else {
+            return Err(Broken::Changed);
+        };
+        if written == link.hash && hash(told) == link.hash {
+            Ok(link)
+        } else {
+            Err(Broken::Changed)
+        }
+    }
+
+    pub(super) fn head(&self) -> Head {
+        Head {
+            sequence: self.sequence,
+            hash: self.hash.clone(),
+        }
+    }
+}
+
+fn hash(text: &str) -> String {
+    base16ct::lower::encode_string(&Sha256::digest(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_hangs_on_the_one_before() {
+        let start = Head::start();
+        let at = "2026-11-22T08:30:00.000000Z";
+        let (first, head) = start.chain(&Entry::stopped(), at).expect("a line");
+        let (second, end) = head.chain(&Entry::recovered(7), at).expect("a line");
+        let first = Link::read(first.trim_end()).expect("whole");
+        assert_eq!((first.sequence, &*first.previous), (1, NO_HASH));
+        assert_eq!(first.head(), head);
+        let link = Link::read(second.trim_end()).expect("whole");
+        assert_eq!((link.sequence, &link.previous), (2, &head.hash));
+        assert_eq!(link.head(), end);
+        assert!(second.contains("\"cut_bytes\":7"));
+    }
+
+    #[test]
+    fn every_changed_byte_is_found() {
+        let (line, _) = Head::start()
+            .chain(&Entry::started(), "2026-11-22T08:30:00.000000Z")
+            .expect("a line");
+        let line = line.trim_end();
+        for place in 0..line.len() {
+            let mut changed = line.as_bytes().to_vec();
+            changed[place] ^= 1;
+            let changed = String::from_utf8(changed).expect("ASCII");
+            assert!(Link::read(&changed).is_err(), "{changed}");
+        }
+        for end in 0..line.len() {
+            assert!(Link::read(&line[..end]).is_err());
+        }
+        // A second hash in front does not hide what stands before it.
+        let doubled = line.replacen("{", "{\"hash\":\"x\",", 1);
+        assert!(Link::read(&doubled).is_err());
+    }
+}

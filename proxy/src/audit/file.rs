@@ -1,0 +1,282 @@
+//! The files of the log: appended to, begun anew every day, removed when they are old.
+//!
+//! Beside the log lies a small file with its head, the number and hash of its last line, so that lines
+//! missing at the end are found as well. It is written after the lines are on the disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::chain::{Entry, Expired, Head, Link};
+use crate::record::event::timestamp_text;
+use crate::record::rotated;
+
+/// A file is begun anew after this time, so that what is old can be removed, or at this size.
+const ROTATE_AFTER: Duration = Duration::from_secs(24 * 3600);
+const ROTATE_AT_BYTES: u64 = 64 * 1024 * 1024;
+/// Old files are looked for at least this often.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// The open log.
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    keep: Duration,
+    head: Head,
+    /// When the present file was begun, as far as this process knows.
+    begun_at: Duration,
+    swept_at: Duration,
+}
+
+/// Where the head of the log at `path` is.
+pub(super) fn head_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".head");
+    path.with_file_name(name)
+}
+
+/// The files of the log at `path`, oldest first.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(super) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files: Vec<_> = fs::read_dir(rotated::directory(path))?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|file| {
+            let name = file.file_name().unwrap_or_default();
+            rotated::rotated_at(path, name).is_some()
+        })
+        .collect();
+    // Their stamps sort by time.
+    files.sort();
+    if path.exists() {
+        files.push(path.to_owned());
+    }
+    Ok(files)
+}
+
+/// The head that was written down last.
+pub(super) fn read_head(path: &Path) -> io::Result<Option<Head>> {
+    match fs::read(head_path(path)) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Log {
+    /// Opens the log to append to it, where its last line left off. Half a line that a crash left is
+    /// cut off, and that is told. `now` is the time since the Unix epoch.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub(super) fn open(path: &Path, keep: Duration, now: Duration) -> io::Result<Self> {
+        fs::create_dir_all(rotated::directory(path))?;
+        let cut_bytes = cut_torn_line(path)?;
+        let written = read_head(path).unwrap_or_else(|error| {
+            log::error!("audit: the head cannot be read: {error}");
+            None
+        });
+        let last = files(path)?
+            .iter()
+            .rev()
+            .find_map(|file| last_link(file).transpose());
+        let last = last.transpose()?.map(|link| link.head());
+        let head = match (last, written) {
+            // The head is behind when a crash came between line and head.
+            (Some(last), Some(written)) if last.sequence >= written.sequence => last,
+            (Some(last), None) => last,
+            (last, Some(written)) => {
+                let found = last.map_or(0, |last| last.sequence);
+                log::error!(
+                    "audit: lines {} to {} are missing at the end of {}",
+                    found + 1,
+                    written.sequence,
+                    path.display()
+                );
+                written
+            }
+            (None, None) => Head::start(),
+        };
+        let mut log = Log {
+            path: path.to_owned(),
+            keep,
+            head,
+            begun_at: first_written_at(path).unwrap_or(now),
+            swept_at: Duration::ZERO,
+        };
+        if cut_bytes > 0 {
+            log.append(&[Entry::recovered(cut_bytes)], now)?;
+        }
+        log.sweep(now);
+        Ok(log)
+    }
+
+    /// Appends entries and makes sure that the disk has them.
+    ///
+    /// # Errors
+    /// When it cannot; then none of them counts as written, and the chain is where it was.
+    pub(super) fn append(&mut self, entries: &[Entry], now: Duration) -> io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let timestamp = timestamp_text(now);
+        let (mut text, mut head) = (String::new(), self.head.clone());
+        for entry in entries {
+            let (line, next) = head.chain(entry, &timestamp)?;
+            text.push_str(&line);
+            head = next;
+        }
+        self.rotate_when_due(now)?;
+        let mut file = open(&self.path)?;
+        let before = file.metadata()?.len();
+        let written = file
+            .write_all(text.as_bytes())
+            .and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            // What stands there of these lines would break the chain for the next.
+            file.set_len(before)?;
+            return Err(error);
+        }
+        self.head = head;
+        // The lines are written: a head that is behind them is no fault.
+        if let Err(error) = self.write_head() {
+            log::warn!("audit: the head cannot be written: {error}");
+        }
+        Ok(())
+    }
+
+    fn write_head(&self) -> io::Result<()> {
+        let path = head_path(&self.path);
+        let next = path.with_extension("head.next");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&next)?;
+        serde_json::to_writer(&file, &self.head)?;
+        file.write_all(b"\n")?;
+        file.sync_data()?;
+        fs::rename(next, path)
+    }
+
+    fn rotate_when_due(&mut self, now: Duration) -> io::Result<()> {
+        let Ok(metadata) = fs::metadata(&self.path) else {
+            self.begun_at = now;
+            return Ok(());
+        };
+        let is_old = now.saturating_sub(self.begun_at) >= ROTATE_AFTER;
+        if metadata.len() > 0 && (is_old || metadata.len() >= ROTATE_AT_BYTES) {
+            fs::rename(&self.path, rotated::free_name(&self.path, now)?)?;
+            self.begun_at = now;
+        }
+        Ok(())
+    }
+
+    /// Removes files that are older than they are kept; each is told first, with where it ended.
+    pub(super) fn sweep(&mut self, now: Duration) {
+        if now.saturating_sub(self.swept_at) < SWEEP_INTERVAL {
+            return;
+        }
+        self.swept_at = now;
+        if let Err(error) = self.remove_old(now) {
+            log::warn!("audit: old files cannot be removed: {error}");
+        }
+    }
+
+    fn remove_old(&mut self, now: Duration) -> io::Result<()> {
+        let oldest_kept = rotated::stamp(now.saturating_sub(self.keep));
+        for file in files(&self.path)? {
+            let name = file.file_name().unwrap_or_default();
+            let is_old = rotated::rotated_at(&self.path, name).is_some_and(|at| at < oldest_kept);
+            if !is_old {
+                continue;
+            }
+            if let Some(last) = last_link(&file)? {
+                let expired = Expired {
+                    file: name.to_string_lossy().into_owned(),
+                    last_sequence: last.sequence,
+                    last_hash: last.hash,
+                };
+                self.append(&[Entry::expired(expired)], now)?;
+            }
+            fs::remove_file(file)?;
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .read(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Cuts off what stands behind the last newline; gives how much that was.
+fn cut_torn_line(path: &Path) -> io::Result<u64> {
+    let mut file = open(path)?;
+    let length = file.metadata()?.len();
+    let tail = tail(&mut file, length)?;
+    let torn = match tail.iter().rposition(|byte| *byte == b'\n') {
+        Some(newline) => tail.len() - newline - 1,
+        None => tail.len(),
+    } as u64;
+    if torn > 0 {
+        file.set_len(length - torn)?;
+    }
+    Ok(torn)
+}
+
+/// The last line of a file, read and checked; `None` where there is none, or one that is broken: then
+/// the head says where to go on, and `weir audit verify` what is wrong.
+fn last_link(path: &Path) -> io::Result<Option<Link>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let tail = tail(&mut file, length)?;
+    let text = String::from_utf8_lossy(&tail);
+    let mut lines = text.lines().rev();
+    Ok(lines.find_map(|line| Link::read(line).ok()))
+}
+
+/// The end of a file: far more than a line.
+fn tail(file: &mut File, length: u64) -> io::Result<Vec<u8>> {
+    const TAIL_BYTES: u64 = 64 * 1024;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    Ok(tail)
+}
+
+/// When the first line of a file was written.
+fn first_written_at(path: &Path) -> Option<Duration> {
+    #[derive(serde::Deserialize)]
+    struct Written {
+        #[serde(rename = "@timestamp")]
+        timestamp: String,
+    }
+    let mut head = Vec::new();
+    File::open(path)
+        .ok()?
+        .take(64 * 1024)
+        .read_to_end(&mut head)
+        .ok()?;
+    let line = head.split(|byte| *byte == b'\n').next()?;
+    let written: Written = serde_json::from_slice(line).ok()?;
+    let at: jiff::Timestamp = written.timestamp.parse().ok()?;
+    u64::try_from(at.as_microsecond())
+        .ok()
+        .map(Duration::from_micros)
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

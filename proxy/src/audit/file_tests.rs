@@ -1,0 +1,213 @@
+use tempfile::TempDir;
+
+use super::super::verify::{Report, verify};
+use super::*;
+
+const NOW: Duration = Duration::from_secs(1_795_336_200);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
+
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Place {
+            folder: TempDir::new().expect("a folder"),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("audit.ndjson")
+    }
+
+    fn open(&self, now: Duration) -> Log {
+        Log::open(&self.path(), KEEP, now).expect("a log")
+    }
+
+    /// A log of so many lines.
+    fn filled(lines: usize) -> Self {
+        let place = Place::new();
+        let mut log = place.open(NOW);
+        for _ in 0..lines {
+            log.append(&[Entry::stopped()], NOW).expect("written");
+        }
+        place
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.path()).expect("a file")
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.path(), text).expect("written");
+    }
+
+    fn report(&self) -> Report {
+        verify(&self.path()).expect("a log")
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let faults = self.report().faults.into_iter();
+        faults.map(|fault| fault.to_string()).collect()
+    }
+}
+
+fn without(text: &str, line: usize) -> String {
+    let lines = text.lines().enumerate();
+    lines
+        .filter(|(place, _)| *place != line)
+        .map(|(_, text)| format!("{text}\n"))
+        .collect()
+}
+
+#[test]
+fn a_whole_log_is_found_whole_over_many_starts() {
+    let place = Place::filled(5);
+    for start in 1..4 {
+        let mut log = place.open(NOW + Duration::from_secs(start));
+        let entries = [Entry::started(), Entry::stopped()];
+        log.append(&entries, NOW).expect("written");
+    }
+    let report = place.report();
+    assert_eq!(report.faults, []);
+    assert_eq!((report.files, report.lines), (1, 11));
+    assert_eq!((report.first, report.last), (1, 11));
+}
+
+#[test]
+fn a_line_that_was_changed_or_taken_is_found_wherever_it_stood() {
+    let place = Place::filled(4);
+    let text = place.text();
+    for line in 0..4 {
+        place.write(&without(&text, line));
+        let faults = place.faults();
+        assert_eq!(faults.len(), 1, "{line}: {faults:?}");
+        let changed: String = text
+            .lines()
+            .enumerate()
+            .map(|(at, text)| match at == line {
+                true => format!("{}\n", text.replace("success", "failure")),
+                false => format!("{text}\n"),
+            })
+            .collect();
+        place.write(&changed);
+        assert!(place.faults()[0].contains("was changed"), "{line}");
+    }
+    // Swapped, doubled, or put in.
+    let lines: Vec<_> = text.split_inclusive('\n').collect();
+    for order in [[0, 2, 1, 3].as_slice(), &[0, 1, 1, 2, 3], &[3, 0, 1, 2]] {
+        place.write(&order.iter().map(|at| lines[*at]).collect::<String>());
+        assert!(!place.faults().is_empty(), "{order:?}");
+    }
+    place.write(&text);
+    assert!(place.faults().is_empty());
+}
+
+#[test]
+fn a_chain_that_was_forged_anew_does_not_end_in_its_head() {
+    let (place, other) = (Place::filled(4), Place::filled(2));
+    let mut log = other.open(NOW);
+    log.append(&[Entry::started(), Entry::started()], NOW)
+        .expect("written");
+    fs::copy(other.path(), place.path()).expect("copied");
+    assert!(place.faults()[0].contains("is not in the log like that"));
+    fs::remove_file(head_path(&place.path())).expect("removed");
+    assert!(place.faults()[0].contains("the head is missing"));
+}
+
+#[test]
+fn missing_lines_stay_missing_after_the_next_start() {
+    let place = Place::filled(4);
+    place.write(&without(&without(&place.text(), 3), 2));
+    place
+        .open(NOW)
+        .append(&[Entry::started()], NOW)
+        .expect("written");
+    let faults = place.faults();
+    assert!(faults[0].contains("lines 3 to 4 are missing"), "{faults:?}");
+    assert_eq!(place.report().last, 5);
+    // Also when all of them are.
+    fs::remove_file(place.path()).expect("removed");
+    place
+        .open(NOW)
+        .append(&[Entry::started()], NOW)
+        .expect("written");
+    assert!(place.faults()[0].contains("begins with line 6"));
+}
+
+#[test]
+fn half_a_line_of_a_crash_is_cut_off_and_told() {
+    for head_is_behind in [false, true] {
+        let place = Place::filled(2);
+        let head = fs::read(head_path(&place.path())).expect("a head");
+        let mut log = place.open(NOW);
+        log.append(&[Entry::started()], NOW).expect("written");
+        if head_is_behind {
+            fs::write(head_path(&place.path()), head).expect("written");
+        }
+        place.write(&(place.text() + "{\"sequence\":4,\"@time"));
+        drop(log);
+        place.open(NOW);
+        assert_eq!(place.faults(), [""; 0]);
+        let text = place.text();
+        let last = text.lines().last().expect("a line");
+        assert!(last.contains("\"action\":\"audit_line_cut\""), "{last}");
+        assert!(last.contains("\"cut_bytes\":20"), "{last}");
+    }
+}
+
+#[test]
+fn every_day_has_its_file_and_old_ones_leave_with_a_word() {
+    let place = Place::new();
+    for day in 0..35 {
+        let now = NOW + DAY * day;
+        place
+            .open(now)
+            .append(&[Entry::started()], now)
+            .expect("written");
+    }
+    let report = place.report();
+    assert_eq!(report.faults, []);
+    assert!((30..=33).contains(&report.files), "{}", report.files);
+    assert!(report.first > 1 && report.last > 35, "{report:?}");
+    // A file that somebody else removed is missing.
+    let oldest = &files(&place.path()).expect("files")[0];
+    fs::remove_file(oldest).expect("removed");
+    assert!(place.faults()[0].contains("no file that expired ended before it"));
+}
+
+#[test]
+fn a_disk_that_fails_breaks_no_chain() {
+    let place = Place::filled(1);
+    let mut log = place.open(NOW);
+    let text = place.text();
+    fs::remove_file(place.path()).expect("removed");
+    fs::create_dir(place.path()).expect("a folder in its place");
+    log.append(&[Entry::stopped()], NOW).expect_err("a folder");
+    fs::remove_dir(place.path()).expect("removed");
+    place.write(&text);
+    log.append(&[Entry::stopped()], NOW).expect("written");
+    assert_eq!(place.faults(), [""; 0]);
+    assert_eq!(place.report().last, 2);
+}
+
+#[test]
+fn nobody_else_may_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::filled(1);
+    for path in [place.path(), head_path(&place.path())] {
+        let mode = fs::metadata(path).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o077, 0);
+    }
+}
+
+#[test]
+fn no_log_is_an_error_and_garbage_a_fault() {
+    let place = Place::new();
+    assert!(verify(&place.path()).is_err());
+    place.write("\u{0}\u{1}\n{}\n[\n\n\"hash\":\"\"}");
+    let faults = place.faults();
+    assert_eq!(faults.len(), 6, "{faults:?}");
+}

@@ -1,0 +1,203 @@
+//! Many refusals in few lines: one a scheme, address and ten seconds. Pure; the clock comes in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::chain::{Client, Entry, Event, Refusals};
+use crate::record::event::timestamp_text;
+
+/// How long refusals are counted together.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Addresses that are told apart at once. Whoever has a whole network of them fills no disk: the others
+/// share a line a scheme.
+const ADDRESSES_MAX: usize = 256;
+
+/// One refusal.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    pub action: Action,
+    /// Of the signature.
+    pub scheme: &'static str,
+    /// Why.
+    pub outcome: &'static str,
+    pub route: Option<&'a str>,
+    pub request_id: Option<&'a str>,
+}
+
+/// What was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    Signature,
+    Admin,
+}
+
+impl Action {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Action::Signature => "signature_refused",
+            Action::Admin => "admin_refused",
+        }
+    }
+}
+
+/// Who was refused for what; `None` is everybody who came too late to be told apart.
+type Key = (Action, &'static str, Option<IpAddr>);
+
+/// The windows that are open.
+#[derive(Debug, Default)]
+pub(super) struct Floods {
+    open: HashMap<Key, Window>,
+}
+
+#[derive(Debug)]
+struct Window {
+    first: Duration,
+    last: Duration,
+    outcomes: BTreeMap<&'static str, u64>,
+    route: Option<String>,
+    request_id: Option<String>,
+}
+
+impl Floods {
+    /// Counts a refusal at `now`, since the Unix epoch.
+    pub(super) fn note(&mut self, refused: &Refused<'_>, address: IpAddr, now: Duration) {
+        let address = Some(address.to_canonical());
+        let mut key = (refused.action, refused.scheme, address);
+        if self.open.len() >= ADDRESSES_MAX && !self.open.contains_key(&key) {
+            key.2 = None;
+        }
+        let window = self.open.entry(key).or_insert_with(|| Window {
+            first: now,
+            last: now,
+            outcomes: BTreeMap::new(),
+            route: refused.route.map(str::to_owned),
+            request_id: refused.request_id.map(str::to_owned),
+        });
+        window.last = now;
+        *window.outcomes.entry(refused.outcome).or_insert(0) += 1;
+    }
+
+    /// Closes the windows that are over at `now`.
+    pub(super) fn over(&mut self, now: Duration) -> Vec<Entry> {
+        let over = |window: &Window| {
+            // A clock that was set back closes it, too.
+            now >= window.first + WINDOW || now < window.first
+        };
+        self.close(over)
+    }
+
+    /// Closes all windows.
+    pub(super) fn all(&mut self) -> Vec<Entry> {
+        self.close(|_| true)
+    }
+
+    fn close(&mut self, is_over: impl Fn(&Window) -> bool) -> Vec<Entry> {
+        let mut closed: Vec<_> = self.open.extract_if(|_, window| is_over(window)).collect();
+        closed.sort_by_key(|(_, window)| window.first);
+        closed
+            .into_iter()
+            .map(|(key, window)| entry(key, window))
+            .collect()
+    }
+}
+
+fn entry((action, scheme, address): Key, window: Window) -> Entry {
+    Entry {
+        client: Some(Client {
+            ip: address.map_or_else(|| "others".to_owned(), |address| address.to_string()),
+        }),
+        refused: Some(Refusals {
+            scheme,
+            count: window.outcomes.values().sum(),
+            outcomes: window.outcomes,
+            first: timestamp_text(window.first),
+            last: timestamp_text(window.last),
+            route: window.route,
+            request_id: window.request_id,
+        }),
+        ..Entry::of(Event {
+            kind: "event",
+            category: ["authentication"],
+            r#type: ["denied"],
+            action: action.as_str(),
+            outcome: "failure",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(outcome: &'static str) -> Refused<'static> {
+        Refused {
+            action: Action::Signature,
+            scheme: "hmac",
+            outcome,
+            route: Some("chat"),
+            request_id: None,
+        }
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(1_795_336_200 + seconds)
+    }
+
+    fn told(entries: &[Entry]) -> Vec<(String, u64)> {
+        let told = entries.iter().map(|entry| {
+            let client = entry.client.as_ref().expect("a client");
+            let refused = entry.refused.as_ref().expect("refusals");
+            (client.ip.clone(), refused.count)
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn refusals_of_ten_seconds_are_one_line_an_address() {
+        let mut floods = Floods::default();
+        let (one, other) = ([203, 0, 113, 1].into(), [203, 0, 113, 2].into());
+        for second in 0..10 {
+            floods.note(&refused("invalid"), one, at(second));
+        }
+        floods.note(&refused("missing"), one, at(9));
+        floods.note(&refused("invalid"), other, at(5));
+        assert!(floods.over(at(9)).is_empty());
+        let first = floods.over(at(10));
+        assert_eq!(told(&first), [("203.0.113.1".to_owned(), 11)]);
+        let refusals = first[0].refused.as_ref().expect("refusals");
+        assert_eq!(
+            refusals.outcomes,
+            [("invalid", 10), ("missing", 1)].into_iter().collect()
+        );
+        assert_eq!(refusals.first, "2026-11-22T08:30:00.000000Z");
+        assert_eq!(refusals.last, "2026-11-22T08:30:09.000000Z");
+        // What comes later opens a window of its own.
+        floods.note(&refused("invalid"), one, at(11));
+        assert_eq!(told(&floods.over(at(15))), [("203.0.113.2".to_owned(), 1)]);
+        assert_eq!(told(&floods.all()), [("203.0.113.1".to_owned(), 1)]);
+        assert!(floods.all().is_empty());
+    }
+
+    #[test]
+    fn a_whole_network_of_addresses_is_a_few_lines() {
+        let mut floods = Floods::default();
+        for number in 0..100_000_u32 {
+            let address = IpAddr::from(number.to_be_bytes());
+            floods.note(&refused("invalid"), address, at(0));
+        }
+        let lines = told(&floods.all());
+        assert_eq!(lines.len(), ADDRESSES_MAX + 1);
+        assert_eq!(lines.iter().map(|(_, count)| count).sum::<u64>(), 100_000);
+        assert!(lines.iter().any(|(ip, _)| ip == "others"));
+    }
+
+    #[test]
+    fn an_address_is_the_same_in_both_versions() {
+        let mut floods = Floods::default();
+        floods.note(&refused("invalid"), [203, 0, 113, 1].into(), at(0));
+        let mapped: IpAddr = "::ffff:203.0.113.1".parse().expect("an address");
+        floods.note(&refused("invalid"), mapped, at(0));
+        assert_eq!(told(&floods.over(at(10))), [("203.0.113.1".to_owned(), 2)]);
+    }
+}

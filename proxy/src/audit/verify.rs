@@ -1,0 +1,212 @@
+//! Reads a log from its first line to its last and says what is wrong with it.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::chain::{Broken, Expired, Head, Link};
+use super::file::{files, read_head};
+
+/// Longer than any line of this log.
+const LINE_BYTES_MAX: u64 = 1024 * 1024;
+/// What is wrong is told up to so many times.
+const FAULTS_MAX: usize = 100;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub files: usize,
+    pub lines: u64,
+    /// The number of the first line, and of the last.
+    pub first: u64,
+    pub last: u64,
+    /// The hash of the last line: kept elsewhere, it tells whether the log was written anew.
+    pub hash: String,
+    pub faults: Vec<Fault>,
+}
+
+/// Something wrong, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub file: PathBuf,
+    /// From 1; `None` where no line is meant.
+    pub line: Option<u64>,
+    pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(formatter, ":{line}")?;
+        }
+        write!(formatter, ": {}", self.what)
+    }
+}
+
+/// Checks the log at `path`, with its rotated files and its head.
+///
+/// # Errors
+/// When there is no log, or it cannot be read.
+pub fn verify(path: &Path) -> io::Result<Report> {
+    let report = verify_once(path)?;
+    // A file may have been rotated while they were listed and read: that shows once, a fault always.
+    match report.faults.is_empty() {
+        true => Ok(report),
+        false => verify_once(path),
+    }
+}
+
+fn verify_once(path: &Path) -> io::Result<Report> {
+    // Read first: the log only grows, and so has at least what its head says.
+    let head = read_head(path);
+    let files = files(path)?;
+    if files.is_empty() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut reading = Reading {
+        report: Report {
+            files: files.len(),
+            ..Report::default()
+        },
+        before: None,
+        heads: head.as_ref().ok().cloned().flatten(),
+        head_seen: false,
+        first: None,
+        expired: Vec::new(),
+    };
+    for file in &files {
+        reading.read(file)?;
+    }
+    reading.finish(path, &files[0], head)
+}
+
+/// What is known while lines are read.
+struct Reading {
+    report: Report,
+    before: Option<Head>,
+    /// What the head says, until its line has been seen.
+    heads: Option<Head>,
+    head_seen: bool,
+    /// The first line's number and what it hangs on.
+    first: Option<(u64, String)>,
+    expired: Vec<Expired>,
+}
+
+impl Reading {
+    fn read(&mut self, path: &Path) -> io::Result<()> {
+        let mut file = BufReader::new(File::open(path)?);
+        let mut number = 0;
+        loop {
+            let mut line = Vec::new();
+            if (&mut file)
+                .take(LINE_BYTES_MAX)
+                .read_until(b'\n', &mut line)?
+                == 0
+            {
+                return Ok(());
+            }
+            number += 1;
+            let text = String::from_utf8_lossy(&line);
+            self.line(path, number, text.trim_end_matches('\n'));
+        }
+    }
+
+    fn line(&mut self, path: &Path, number: u64, text: &str) {
+        self.report.lines += 1;
+        let link = match Link::read(text) {
+            Ok(link) => link,
+            Err(broken) => {
+                let what = match broken {
+                    Broken::NoLine => "this is no whole line of an audit log",
+                    Broken::Changed => "this line was changed: it is not what its hash was made of",
+                };
+                self.fault(path, Some(number), what.to_owned());
+                return;
+            }
+        };
+        let sequence = link.sequence;
+        match &self.before {
+            None => self.first = Some((sequence, link.previous.clone())),
+            Some(before) if before.sequence + 1 < sequence => {
+                let missing = match (before.sequence + 1, sequence - 1) {
+                    (from, to) if from == to => format!("line {from} is missing before this one"),
+                    (from, to) => format!("lines {from} to {to} are missing before this one"),
+                };
+                self.fault(path, Some(number), missing);
+            }
+            Some(before) if before.sequence + 1 > sequence => {
+                let what = format!(
+                    "this is line {sequence}, and stands behind line {}",
+                    before.sequence
+                );
+                self.fault(path, Some(number), what);
+            }
+            Some(before) if before.hash != link.previous => {
+                let what = format!(
+                    "this line does not hang on the one before: line {} was written anew",
+                    before.sequence
+                );
+                self.fault(path, Some(number), what);
+            }
+            Some(_) => {}
+        }
+        let head = link.head();
+        self.head_seen |= self.heads.as_ref() == Some(&head);
+        self.before = Some(head);
+        self.expired.extend(link.expired);
+    }
+
+    fn finish(
+        mut self,
+        path: &Path,
+        oldest: &Path,
+        head: io::Result<Option<Head>>,
+    ) -> io::Result<Report> {
+        if let Some((sequence, previous)) = self.first.take() {
+            let is_explained = sequence == 1
+                || self.expired.iter().any(|expired| {
+                    expired.last_sequence + 1 == sequence && expired.last_hash == previous
+                });
+            if !is_explained {
+                let what = format!(
+                    "the log begins with line {sequence}, and no file that expired ended before it"
+                );
+                self.fault(oldest, Some(1), what);
+            }
+            self.report.first = sequence;
+        }
+        if let Some(last) = &self.before {
+            self.report.last = last.sequence;
+            self.report.hash.clone_from(&last.hash);
+        }
+        let end = super::file::head_path(path);
+        match head {
+            Err(error) => self.fault(&end, None, format!("the head cannot be read: {error}")),
+            Ok(None) if self.report.lines > 0 => {
+                let what = "the head is missing: nothing tells whether the end of the log is";
+                self.fault(&end, None, what.to_owned());
+            }
+            Ok(Some(head)) if !self.head_seen => {
+                let what = format!(
+                    "line {} was written with the hash {}, and is not in the log like that",
+                    head.sequence, head.hash
+                );
+                self.fault(&end, None, what);
+            }
+            Ok(_) => {}
+        }
+        Ok(self.report)
+    }
+
+    fn fault(&mut self, file: &Path, line: Option<u64>, what: String) {
+        if self.report.faults.len() < FAULTS_MAX {
+            self.report.faults.push(Fault {
+                file: file.to_owned(),
+                line,
+                what,
+            });
+        }
+    }
+}

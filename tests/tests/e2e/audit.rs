@@ -1,0 +1,209 @@
+//! The audit log: who was refused, in a chain that shows what was changed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use weir_tests::backend::Backend;
+use weir_tests::client::{Ask, Client};
+use weir_tests::process::{Finished, Process};
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+use weir_tests::sign::{bearer, sign_hmac_now};
+use weir_tests::wait;
+
+const ROUTES: &str = "
+- {name: signed, path: /signed, backend: assistant, signature: {scheme: hmac, secrets: [right-secret-0123456]}}
+- {name: keyed, path: /keyed, backend: assistant, signature: {scheme: bearer, secrets: [right-key-0123456]}}
+- {name: open, path: /*, backend: assistant}
+";
+const AUDIT: &str = "audit: {}";
+
+fn auditing(backend: &Backend) -> Setup {
+    Setup::new(backend).routes(ROUTES).events(AUDIT)
+}
+
+fn lines(directory: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(directory.join("data/audit.ndjson")).expect("an audit log");
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).expect("a whole line"))
+        .collect()
+}
+
+fn refusals(lines: &[Value]) -> Vec<&Value> {
+    let refused = lines.iter().filter(|line| line["refused"].is_object());
+    refused.collect()
+}
+
+async fn verify(directory: &Path) -> Finished {
+    Process::run(directory, &["audit", "verify", "data/audit.ndjson"], b"").await
+}
+
+async fn stopped(proxy: &Proxy) {
+    proxy.sigterm();
+    assert!(proxy.wait_exit(Duration::from_secs(10)).await.success());
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_is_one_line_with_its_count() {
+    let backend = Backend::echo().await;
+    let proxy = auditing(&backend).start().await;
+    let mut client = Client::h1(proxy.address()).await;
+    let mut first = None;
+    for _ in 0..200 {
+        let signed = sign_hmac_now("sentinel-wrong-secret", b"sentinel-body");
+        let ask = Ask::post("/signed", "sentinel-body").headers(signed);
+        let reply = client.ask(ask).await;
+        assert_eq!(reply.status, 401);
+        let id = reply.header("x-request-id").expect("an id").to_owned();
+        first.get_or_insert(id);
+    }
+    for _ in 0..3 {
+        assert_eq!(client.ask(Ask::get("/signed")).await.status, 401);
+        let ask = Ask::get("/keyed").headers(bearer("sentinel-key"));
+        assert_eq!(client.ask(ask).await.status, 401);
+        assert_eq!(client.ask(Ask::get("/open")).await.status, 200);
+    }
+    stopped(&proxy).await;
+    let lines = lines(proxy.directory());
+    let of_scheme = |scheme: &str| {
+        let mut found = refusals(&lines);
+        found.retain(|line| line["refused"]["scheme"] == scheme);
+        found
+    };
+    // A slow machine may take more than one window; together they count each refusal once.
+    let hmac = of_scheme("hmac");
+    let sum = |of: &str| -> u64 {
+        let counts = hmac
+            .iter()
+            .map(|line| line["refused"]["outcomes"][of].as_u64());
+        counts.map(Option::unwrap_or_default).sum()
+    };
+    assert!((1..=3).contains(&hmac.len()), "{hmac:?}");
+    assert_eq!((sum("invalid"), sum("missing")), (200, 3));
+    assert_eq!(hmac[0]["client"]["ip"], "127.0.0.1");
+    assert_eq!(hmac[0]["refused"]["route"], "signed");
+    assert_eq!(
+        hmac[0]["refused"]["request_id"],
+        first.expect("an id").as_str()
+    );
+    assert_eq!(hmac[0]["event"]["action"], "signature_refused");
+    assert_eq!(of_scheme("bearer")[0]["refused"]["count"], 3);
+    let action = |line: Option<&Value>| line.map(|line| line["event"]["action"].clone());
+    assert_eq!(action(lines.first()), Some("weir_started".into()));
+    assert_eq!(action(lines.last()), Some("weir_stopped".into()));
+    let text = format!("{lines:?}");
+    assert!(!text.contains("sentinel"), "{text}");
+    let verified = verify(proxy.directory()).await;
+    assert_eq!(verified.code, Some(0), "{}", verified.stderr);
+    assert!(verified.stdout.contains(": whole"), "{}", verified.stdout);
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_at_the_admin_side_stands_in_it() {
+    let backend = Backend::echo().await;
+    let proxy = auditing(&backend).admin_token("right-token").start().await;
+    let mut admin = Client::h1(proxy.admin()).await;
+    for token in ["sentinel-token", "right-token", "sentinel-token"] {
+        admin.ask(Ask::get("/metrics").headers(bearer(token))).await;
+    }
+    stopped(&proxy).await;
+    let lines = lines(proxy.directory());
+    let refused = refusals(&lines);
+    let count: u64 = refused
+        .iter()
+        .map(|line| {
+            line["refused"]["outcomes"]["no_token"]
+                .as_u64()
+                .expect("a count")
+        })
+        .sum();
+    assert_eq!(count, 2);
+    assert_eq!(refused[0]["event"]["action"], "admin_refused");
+    assert_eq!(refused[0]["client"]["ip"], "127.0.0.1");
+    assert!(!format!("{lines:?}").contains("sentinel"));
+}
+
+#[tokio::test]
+async fn what_was_changed_is_found_and_said_where() {
+    let backend = Backend::echo().await;
+    let proxy = auditing(&backend).start().await;
+    proxy.ask(Ask::get("/signed")).await;
+    proxy.ask(Ask::get("/keyed")).await;
+    stopped(&proxy).await;
+    let path = proxy.directory().join("data/audit.ndjson");
+    let text = std::fs::read_to_string(&path).expect("a log");
+    assert_eq!(text.lines().count(), 4);
+    let without = |left_out: usize| -> String {
+        let lines = text.split_inclusive('\n').enumerate();
+        lines
+            .filter(|(at, _)| *at != left_out)
+            .map(|(_, line)| line)
+            .collect()
+    };
+    for (changed, told) in [
+        (
+            text.replacen("127.0.0.1", "127.0.0.2", 1),
+            "audit.ndjson:2: this line was changed",
+        ),
+        (without(1), "audit.ndjson:2: line 2 is missing"),
+        (without(0), "audit.ndjson:1: the log begins with line 2"),
+        (without(3), "audit.ndjson.head: line 4 was written"),
+    ] {
+        std::fs::write(&path, changed).expect("written");
+        let verified = verify(proxy.directory()).await;
+        assert_eq!(verified.code, Some(1), "{told}");
+        assert!(
+            verified.stderr.contains(told),
+            "{told}: {}",
+            verified.stderr
+        );
+    }
+    std::fs::remove_file(&path).expect("removed");
+    let verified = verify(proxy.directory()).await;
+    assert_eq!(verified.code, Some(1));
+    assert!(
+        verified.stderr.contains("cannot read the audit log"),
+        "{}",
+        verified.stderr
+    );
+}
+
+#[tokio::test]
+async fn the_chain_goes_on_over_kills() {
+    let backend = Backend::echo().await;
+    let setup = auditing(&backend);
+    let mut proxy = setup.start().await;
+    for round in 0..3 {
+        proxy.ask(Ask::get("/signed")).await;
+        let counted = "weir_audit_lines_total";
+        let started = tokio::time::Instant::now();
+        // The line of the refusal, ten seconds after it at the latest, in the last round.
+        while round == 2
+            && proxy
+                .metrics()
+                .await
+                .sum(counted, &[("outcome", "written")])
+                < 2.0
+        {
+            assert!(started.elapsed() < wait::PATIENCE, "no line");
+            wait::tick().await;
+        }
+        proxy.kill();
+        proxy.process().wait_exit(Duration::from_secs(10)).await;
+        let directory = proxy.into_directory();
+        // What a kill in the middle of a write would leave.
+        let path = directory.path().join("data/audit.ndjson");
+        let text = std::fs::read_to_string(&path).expect("a log");
+        std::fs::write(&path, text + "{\"sequence\":9").expect("written");
+        proxy = Proxy::ready(setup.spawn(directory.path()), directory).await;
+    }
+    stopped(&proxy).await;
+    let lines = lines(proxy.directory());
+    let cut = lines.iter().filter(|line| line["cut_bytes"] == 13).count();
+    assert_eq!(cut, 3);
+    assert_eq!(refusals(&lines).len(), 1);
+    let verified = verify(proxy.directory()).await;
+    assert_eq!(verified.code, Some(0), "{}", verified.stderr);
+}
