@@ -18,6 +18,7 @@ use weir::exchange::{
 };
 use weir::record::event::Format;
 use weir::record::metrics::Metrics;
+use weir::record::sampling::Sampling;
 use weir::record::{Config, FileConfig, Links, Record, server_timing};
 
 #[derive(Debug)]
@@ -92,7 +93,7 @@ fn metrics() -> Metrics {
 
 fn event(criterion: &mut Criterion) {
     let exchange = exchange();
-    let format = Format::new("production");
+    let format = Format::new("production", Sampling::ALL);
     let mut line = Vec::new();
     criterion.bench_function("event/format", |bencher| {
         bencher.iter(|| {
@@ -118,6 +119,7 @@ fn record(criterion: &mut Criterion) {
     let config = Config {
         spans: None,
         audit: None,
+        sampling: Sampling::ALL,
         stdout: false,
         file: Some(FileConfig {
             path: directory.join("events.ndjson"),

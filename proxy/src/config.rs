@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{backend, record, route};
+use crate::{backend, content, record, route};
 use decode::Decode;
 use mistake::Findings;
 
@@ -47,6 +47,8 @@ pub struct Config {
     /// In the order of the file: the first that matches wins.
     pub routes: Vec<Arc<route::Config>>,
     pub events: record::Config,
+    /// What is kept of prompts and answers.
+    pub content: content::Mode,
     /// Which traces are recorded.
     pub sampling: route::trace::Sampling,
     /// How long running requests may take after SIGTERM.

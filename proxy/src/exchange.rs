@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use crate::clock;
+use crate::content::Content;
 use crate::random;
 use crate::refusal::ErrorCode;
 use crate::route::trace::{self, Recording, TraceContext};
@@ -258,6 +259,8 @@ pub struct Exchange {
     pub cache: Option<CacheNote>,
     pub upstream: Option<UpstreamNote>,
     pub model: ModelCall,
+    /// What is kept of question and answer, where that is asked for.
+    pub content: Option<Box<Content>>,
     /// Fields that the stages want in the head of the answer.
     pub answer_headers: Vec<(HeaderName, HeaderValue)>,
     /// What must happen once when the exchange ends.
@@ -304,6 +307,7 @@ impl Exchange {
             cache: None,
             upstream: None,
             model: ModelCall::default(),
+            content: None,
             answer_headers: Vec::new(),
             recorder: Some(recorder),
         }

@@ -29,6 +29,7 @@ pub mod admin;
 pub mod assistant;
 pub mod audit;
 pub mod clock;
+pub mod content;
 pub mod demo;
 pub mod random;
 pub mod ship;

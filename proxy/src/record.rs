@@ -15,12 +15,14 @@ use self::event::Format;
 use self::file::{EventFile, Stdout};
 use self::metrics::Metrics;
 use self::otlp::Exporter;
+use self::sampling::Sampling;
 use self::span::Spans;
 use self::spooled::Spooled;
 use self::writer::{Books, Sink, Tally, Writer, Written};
 use crate::audit::{self, Action, Audit, Refused};
 use crate::clock;
 use crate::exchange::{Exchange, Recorder};
+use crate::random;
 use crate::refusal::ErrorCode;
 use crate::ship::Ship;
 
@@ -33,7 +35,9 @@ mod json;
 pub mod metrics;
 mod millis;
 pub mod otlp;
+pub mod redact;
 pub(crate) mod rotated;
+pub mod sampling;
 pub mod server_timing;
 mod span;
 mod spooled;
@@ -59,6 +63,8 @@ pub struct Config {
     pub spans: Option<otlp::Config>,
     /// `None`: no audit log.
     pub audit: Option<audit::Config>,
+    /// Which requests leave an event.
+    pub sampling: Sampling,
 }
 
 /// What is started before the record, and told by it.
@@ -83,6 +89,7 @@ pub struct FileConfig {
 #[derive(Debug)]
 pub struct Record {
     format: Format,
+    sampling: Sampling,
     metrics: Arc<Metrics>,
     /// Its events are counted, and it remembers the last ones.
     first: Writer,
@@ -139,7 +146,8 @@ impl Record {
         let first = sinks.next().unwrap_or_else(|| Box::new(Nowhere));
         let second = sinks.next();
         Ok(Arc::new(Record {
-            format: Format::new(&config.environment),
+            format: Format::new(&config.environment, config.sampling),
+            sampling: config.sampling,
             metrics,
             first: Writer::start("events", first, books)?,
             second: second
@@ -207,6 +215,11 @@ impl Recorder for Record {
                 request_id: Some(exchange.id.as_str()),
             };
             audit.refused(&refused, exchange.client_ip);
+        }
+        let random = || random::bits() as u64;
+        if self.sampling.share < 1.0 && !self.sampling.takes(exchange, duration, random()) {
+            self.metrics.events().sampled_out.inc();
+            return;
         }
         let write = |line: &mut Vec<u8>| {
             line.clear();

@@ -31,6 +31,8 @@ mod way {
 
     mod spans;
 
+    mod content;
+
     mod ship;
 
     mod index;

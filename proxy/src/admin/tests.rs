@@ -20,6 +20,7 @@ fn start(token: Option<&str>) -> Running {
     let events = record::Config {
         spans: None,
         audit: None,
+        sampling: record::sampling::Sampling::ALL,
         stdout: false,
         file: None,
         ship: None,
@@ -286,6 +287,7 @@ fn a_summary_names_paths_as_the_file_does() {
         body_timeout: Duration::ZERO,
     };
     let config = config::Config {
+        content: crate::content::Mode::None,
         sampling: Sampling {
             share: None,
             incoming: Incoming::Trusted,
@@ -311,6 +313,7 @@ fn a_summary_names_paths_as_the_file_does() {
         events: record::Config {
             spans: None,
             audit: None,
+            sampling: record::sampling::Sampling::ALL,
             stdout: false,
             file: None,
             ship: None,

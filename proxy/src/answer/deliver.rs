@@ -12,6 +12,7 @@ use crate::backend::client::{Answer, AnswerBody};
 use crate::cache::Stored;
 use crate::cache::copy::CopyBuffer;
 use crate::clock;
+use crate::content::AnswerText;
 use crate::exchange::{Exchange, Stage};
 use crate::listener::session::Session;
 use crate::refusal::ErrorCode;
@@ -19,6 +20,8 @@ use crate::refusal::ErrorCode;
 /// What is done with an answer on its way.
 pub(crate) struct Reading<'a> {
     pub(crate) usage: Option<UsageReader>,
+    /// Its text, where something is kept of it.
+    pub(crate) content: Option<AnswerText>,
     /// A copy for the cache.
     pub(crate) copying: Option<Copying<'a>>,
     /// Between two chunks.
@@ -80,6 +83,9 @@ pub(crate) async fn deliver(
             Next::Data(data) => {
                 if let Some(usage) = &mut reading.usage {
                     usage.feed(&data, now);
+                }
+                if let Some(content) = &mut reading.content {
+                    content.feed(&data);
                 }
                 if let Some(copying) = &mut reading.copying {
                     copying.copy.push(&data);

@@ -16,7 +16,7 @@ use super::raw;
 use super::tree::Place;
 use super::values::{HeaderText, Text};
 use super::{Admin, Config, Limits};
-use crate::{audit, record};
+use crate::{audit, content, record};
 
 mod alerts;
 mod backend;
@@ -59,6 +59,11 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
         routes: routes?,
         events: record::Config { spans, ..events? },
         sampling,
+        content: match file.events.value()?.content.get()? {
+            raw::events::Content::None => content::Mode::None,
+            raw::events::Content::Hash => content::Mode::Hash,
+            raw::events::Content::Redacted => content::Mode::Redacted,
+        },
         drain: file.shutdown.value()?.drain.get()?.0,
     })
 }
@@ -113,6 +118,10 @@ fn events(raw: &raw::events::Events, findings: &mut Findings) -> Option<record::
         environment: raw.environment.value()?.0.clone(),
         spans: None,
         audit: audit(raw)?,
+        sampling: record::sampling::Sampling {
+            share: raw.sample.get()?.0,
+            slow: raw.slow.get()?.0,
+        },
     })
 }
 

@@ -14,6 +14,7 @@ use crate::backend::outgoing::{self, Encodings, Said};
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
 use crate::cache::{Keepable, Stored, Use};
+use crate::content::{self, AnswerText, Content, Mode};
 use crate::exchange::{Exchange, UpstreamNote};
 use crate::listener::Connection;
 use crate::listener::session::Session;
@@ -59,7 +60,8 @@ async fn try_ask(
         (Some(gate), Some(signature)) => gate.withheld_headers(signature.scheme),
         _ => &[],
     };
-    let encodings = match exchange.model.operation.is_some() || lane.answers.is_some() {
+    let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
+    let encodings = match is_read || lane.answers.is_some() {
         true => Encodings::Identity,
         false => Encodings::Any,
     };
@@ -176,6 +178,7 @@ pub(super) fn reading<'a>(
         super::arrival::tell(exchange, "cache-status", status.header());
     }
     Reading {
+        content: None,
         usage: usage_kind(exchange, answer).map(UsageReader::new),
         copying: copy.map(|copy| Copying { copy, keep }),
         idle_timeout: config.idle_timeout,
@@ -204,6 +207,48 @@ fn usage_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
         return None;
     }
     Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)
+}
+
+/// Keeps of a question what the mode says.
+pub(super) fn keep_question(exchange: &mut Exchange, mode: Mode, body: &[u8]) {
+    if mode != Mode::None {
+        let input = mode.keep(&content::question(body));
+        exchange.content = Some(Box::new(Content {
+            input,
+            output: None,
+        }));
+    }
+}
+
+/// What reads the text of an answer, where something is kept of it.
+pub(super) fn keeping_answer(mode: Mode, answer: &Answer) -> Option<AnswerText> {
+    let headers = &answer.head.headers;
+    if mode == Mode::None || headers.contains_key(header::CONTENT_ENCODING) {
+        return None;
+    }
+    let kind = Kind::of(headers.get(header::CONTENT_TYPE)?)?;
+    Some(AnswerText::new(kind))
+}
+
+/// Keeps of an answer what the mode says.
+pub(super) fn keep_answer(exchange: &mut Exchange, mode: Mode, reading: &mut Reading<'_>) {
+    let text = reading.content.take().map(AnswerText::finish);
+    if let (Some(content), Some(text)) = (&mut exchange.content, text) {
+        content.output = mode.keep(&text);
+    }
+}
+
+/// Keeps of an answer out of the cache what the mode says.
+pub(super) fn keep_stored(exchange: &mut Exchange, mode: Mode, stored: &Stored) {
+    let kind = match exchange.model.request_stream {
+        true => Kind::Sse,
+        false => Kind::Json,
+    };
+    if let Some(content) = &mut exchange.content {
+        let mut text = AnswerText::new(kind);
+        stored.pieces().for_each(|piece| text.feed(&piece));
+        content.output = mode.keep(&text.finish());
+    }
 }
 
 /// Notes what the answer told of the model call.

@@ -9,6 +9,7 @@ use crate::backend::Backend;
 use crate::cache::Answers;
 use crate::clock;
 use crate::config::Config;
+use crate::content;
 use crate::gateway::passed::asks_for_upgrade;
 use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
@@ -29,6 +30,7 @@ pub struct Lanes {
     pub(crate) default_platform: Arc<str>,
     pub(crate) header_bytes: usize,
     pub(crate) sampling: Sampling,
+    pub(crate) content: content::Mode,
 }
 
 /// One route with its stages.
@@ -59,6 +61,7 @@ impl Lanes {
             default_platform: Arc::from(record::NO_PLATFORM),
             header_bytes: config.limits.header_bytes,
             sampling: config.sampling,
+            content: config.content,
         }
     }
 

@@ -1,8 +1,8 @@
 //! One structured event a request, in the shape of `proxy/tests/vectors/event.json`: ECS field names
 //! where ECS has one, OpenTelemetry's for `gen_ai`.
 //!
-//! It writes the listed fields and nothing else: no header but the user agent, no query string, no
-//! body. Texts that a client chose are cut and escaped.
+//! It writes the listed fields and nothing else: no header but the user agent, no query string, and
+//! of a body only what `events.content` asks for. Texts that a client chose are cut and escaped.
 
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 
 use super::json::Object;
+use super::sampling::Sampling;
+use crate::content::{Content, KEPT_BYTES_MAX, Kept};
 use crate::exchange::{Exchange, ModelCall, Stage, Timing, UpstreamNote};
 
 /// The version of the Elastic Common Schema that events follow.
@@ -31,19 +33,20 @@ const FINISH_REASONS_MAX: usize = 16;
 pub struct Format {
     /// The `service` object, rendered once.
     service: Vec<u8>,
+    sampling: Sampling,
 }
 
 impl Format {
-    /// Events of the service in `environment`.
+    /// Events of the service in `environment`, of so many requests.
     #[must_use]
-    pub fn new(environment: &str) -> Self {
+    pub fn new(environment: &str, sampling: Sampling) -> Self {
         let mut service = Vec::new();
         Object::write(&mut service, |service| {
             service.word("name", "weir");
             service.word("version", env!("CARGO_PKG_VERSION"));
             service.text("environment", environment, NAME_BYTES_MAX);
         });
-        Format { service }
+        Format { service, sampling }
     }
 
     /// Appends the event as one JSON object, without a newline. `duration` is the whole time of the
@@ -86,7 +89,8 @@ impl Format {
                 event.object("span", |span| span.hex("id", &exchange.trace.span_id));
             }
             event.raw("service", &self.service);
-            event.object("weir", |weir| weir_fields(weir, exchange));
+            let ratio = self.sampling.ratio(exchange, duration);
+            event.object("weir", |weir| weir_fields(weir, exchange, ratio));
             gen_ai(event, &exchange.model);
         });
     }
@@ -178,7 +182,7 @@ fn without_query(path: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or_default()
 }
 
-fn weir_fields(weir: &mut Object<'_>, exchange: &Exchange) {
+fn weir_fields(weir: &mut Object<'_>, exchange: &Exchange, ratio: Option<f64>) {
     if let Some(signature) = &exchange.signature {
         weir.object("signature", |object| {
             object.word("scheme", signature.scheme);
@@ -206,6 +210,27 @@ fn weir_fields(weir: &mut Object<'_>, exchange: &Exchange) {
         weir.object("upstream", |object| upstream_fields(object, upstream));
     }
     weir.object("timing", |object| timing_fields(object, &exchange.timing));
+    if let Some(content) = &exchange.content {
+        weir.object("content", |object| content_fields(object, content));
+    }
+    if let Some(ratio) = ratio {
+        weir.raw("sampling_ratio", ratio.to_string().as_bytes());
+    }
+}
+
+fn content_fields(object: &mut Object<'_>, content: &Content) {
+    for (kept, text_key, hash_key) in [
+        (&content.input, "input", "input_sha256"),
+        (&content.output, "output", "output_sha256"),
+    ] {
+        match kept {
+            Some(Kept::Redacted(text)) => object.text(text_key, text, KEPT_BYTES_MAX),
+            Some(Kept::Hash(hash)) => {
+                object.word(hash_key, &base16ct::lower::encode_string(hash));
+            }
+            None => {}
+        }
+    }
 }
 
 fn upstream_fields(object: &mut Object<'_>, upstream: &UpstreamNote) {

@@ -116,6 +116,8 @@ impl Drop for Counted {
 pub(super) struct Events {
     pub(super) recorded: IntCounter,
     pub(super) dropped: IntCounter,
+    /// Left none, as `events.sample` wants.
+    pub(super) sampled_out: IntCounter,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -210,6 +212,7 @@ impl Metrics {
             events: Events {
                 recorded: events.series(&["recorded"])?,
                 dropped: events.series(&["dropped"])?,
+                sampled_out: events.series(&["sampled_out"])?,
             },
             cache_bytes: gauge(catalog::CACHE_BYTES, &["memory"])?,
             cache_bytes_source: OnceLock::new(),

@@ -51,12 +51,13 @@ mod tests {
     use super::*;
     use crate::record::event::Format;
     use crate::record::fixture::filled;
+    use crate::record::sampling::Sampling;
 
     #[test]
     fn the_id_is_found_in_an_event() {
         let exchange = filled();
         let mut line = Vec::new();
-        Format::new("test").append(&exchange, Duration::ZERO, &mut line);
+        Format::new("test", Sampling::ALL).append(&exchange, Duration::ZERO, &mut line);
         let id = id_of(&line).expect("an id");
         assert_eq!(&id[..], exchange.id.as_str().as_bytes());
         assert_eq!(id_of(b"{}"), None);

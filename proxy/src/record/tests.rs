@@ -25,6 +25,7 @@ fn config(file: Option<PathBuf>) -> Config {
         environment: "test".to_owned(),
         spans: None,
         audit: None,
+        sampling: Sampling::ALL,
     }
 }
 

@@ -320,9 +320,15 @@ mod tests {
         }
         let event = include_str!("../../tests/vectors/event.json");
         let event: Value = serde_json::from_str(event).expect("an event");
+        // What stands in an event only when it is asked for.
+        let asked_for = json!({"weir": {"sampling_ratio": 0.1, "content": {
+            "input": "", "output": "", "input_sha256": "", "output_sha256": ""
+        }}});
         let mappings: Value = serde_json::from_str(MAPPINGS).expect("mappings");
         let mut out = Vec::new();
-        missing(&event, &mappings["template"]["mappings"], "", &mut out);
+        for event in [&event, &asked_for] {
+            missing(event, &mappings["template"]["mappings"], "", &mut out);
+        }
         assert_eq!(out, Vec::<String>::new());
     }
 

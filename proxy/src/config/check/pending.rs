@@ -5,7 +5,6 @@ use crate::config::decode::Setting;
 use crate::config::mistake::Findings;
 use crate::config::raw::File;
 use crate::config::raw::backend::{Backend, LoadBalancing};
-use crate::config::raw::events::{Content, Events};
 use crate::config::raw::route::Route;
 
 pub(super) fn warn(file: &File, findings: &mut Findings) {
@@ -16,9 +15,6 @@ pub(super) fn warn(file: &File, findings: &mut Findings) {
     }
     for route in file.routes.value().map_or(&[][..], |list| &list.0) {
         pending.route(&route.value);
-    }
-    if let Some(events) = file.events.value() {
-        pending.events(events);
     }
     pending.key(&file.alerts, "no rule is looked at and nobody is told");
 }
@@ -82,15 +78,5 @@ impl Pending<'_> {
         if has_rounds.is_none_or(|rounds| rounds.0 > 0) {
             self.key(&route.conversation, "no turns are kept");
         }
-    }
-
-    fn events(&mut self, events: &Events) {
-        let no_text = "nothing of prompts and answers is kept";
-        self.key_if(&events.content, |content| content != Content::None, no_text);
-        self.key_if(
-            &events.sample,
-            |share| share.0 < 1.0,
-            "every request is recorded",
-        );
     }
 }

@@ -24,6 +24,8 @@ settings! {
         content: Content [default "none"],
         /// Of successful requests; errors and slow ones are always kept.
         sample: Share [default "100%"],
+        /// A request that took longer is slow.
+        slow: Time [default "1s"],
         /// What service.environment says.
         environment: Text [default "production"],
         /// Who was refused, and when weir was started; left out: no such log.

@@ -1,0 +1,113 @@
+//! What is kept of prompts and answers, where `events.content` asks for it: nothing, hashes, or the text
+//! without what is somebody's.
+//!
+//! Questions and answers are read in the formats of models (OpenAI's and Anthropic's) and of chat
+//! platforms; what is no text of theirs is not looked at. Nothing here is on the way of a request that
+//! keeps nothing.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::record::redact;
+
+mod answer;
+mod texts;
+
+pub use answer::AnswerText;
+pub use texts::question;
+
+/// Of a question or an answer, so much is read.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+/// And so much is kept of it.
+pub const KEPT_BYTES_MAX: usize = 8 * 1024;
+/// A number or a key that lies across the end of what was read may have lost what it is known by.
+const DOUBTFUL_BYTES: usize = 256;
+
+/// The checked `events.content`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    None,
+    Hash,
+    Redacted,
+}
+
+/// What is kept of one text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// SHA-256 of the text in UTF-8, up to its first 16 KiB: equal texts are found, and a short one can be
+    /// guessed.
+    Hash([u8; 32]),
+    /// At most 8 KiB, without what [`redact`] takes out.
+    Redacted(String),
+}
+
+/// What is kept of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    pub input: Option<Kept>,
+    pub output: Option<Kept>,
+}
+
+impl Mode {
+    /// What is kept of a text; `None` of an empty one.
+    #[must_use]
+    pub fn keep(self, text: &str) -> Option<Kept> {
+        let read = cut(text, TEXT_BYTES_MAX);
+        if read.is_empty() {
+            return None;
+        }
+        match self {
+            Mode::None => None,
+            Mode::Hash => Some(Kept::Hash(Sha256::digest(read).into())),
+            Mode::Redacted => {
+                let redacted = redact::redacted(read);
+                let sure = match read.len() < TEXT_BYTES_MAX - 4 {
+                    true => &*redacted,
+                    false => cut(&redacted, redacted.len().saturating_sub(DOUBTFUL_BYTES)),
+                };
+                Some(Kept::Redacted(cut(sure, KEPT_BYTES_MAX).to_owned()))
+            }
+        }
+    }
+}
+
+fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_what_the_mode_says() {
+        let text = "call 13812345678";
+        assert_eq!(Mode::None.keep(text), None);
+        assert_eq!(Mode::Redacted.keep(""), None);
+        let redacted = Kept::Redacted("call [phone]".to_owned());
+        assert_eq!(Mode::Redacted.keep(text), Some(redacted));
+        // printf 'call 13812345678' | sha256sum
+        let hash = Mode::Hash.keep(text);
+        let Some(Kept::Hash(hash)) = hash else {
+            panic!("{hash:?}");
+        };
+        assert_eq!(
+            base16ct::lower::encode_string(&hash),
+            "922a0424f32036c00d752428464c9bb1f780247f5bf50ecae7be5ec2bba371dc"
+        );
+    }
+
+    #[test]
+    fn a_number_across_the_end_does_not_show() {
+        for before in TEXT_BYTES_MAX - 30..TEXT_BYTES_MAX {
+            // All but the end is taken out, so that what is left fits into what is kept.
+            let mut text = "13812345678 ".repeat(before / 12);
+            text.push_str(&"x".repeat(before - text.len()));
+            text.push_str(" 4111 1111 1111 1111");
+            let Some(Kept::Redacted(kept)) = Mode::Redacted.keep(&text) else {
+                panic!("nothing is kept");
+            };
+            assert!(!kept.contains("41"), "{before}");
+            assert!(kept.len() <= KEPT_BYTES_MAX);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The texts in a body of JSON: what people wrote, and what models answered.
+
+use serde_json::Value;
+
+use super::TEXT_BYTES_MAX;
+
+/// A larger body is not read for its texts: it holds pictures or files.
+pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Platforms put JSON into strings of JSON, once.
+const NESTED_MAX: usize = 2;
+
+/// Keys under which text stands, in the formats of models and of chat platforms.
+const TEXT_KEYS: [&str; 13] = [
+    "content",
+    "input",
+    "instructions",
+    "message",
+    "messages",
+    "output",
+    "output_text",
+    "parts",
+    "prompt",
+    "query",
+    "question",
+    "system",
+    "text",
+];
+
+/// The texts of a question, one a line; empty where there are none.
+#[must_use]
+pub fn question(body: &[u8]) -> String {
+    let mut texts = Texts::joined_by("\n");
+    if body.len() <= BODY_BYTES_MAX
+        && body.trim_ascii_start().first() == Some(&b'{')
+        && let Ok(value) = serde_json::from_slice(body)
+    {
+        texts.walk(&value, Named::No, 0);
+    }
+    texts.text
+}
+
+/// Whether the nearest key is one of a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    Yes,
+    No,
+}
+
+/// Texts that were found.
+#[derive(Debug)]
+pub(super) struct Texts {
+    pub(super) text: String,
+    between: &'static str,
+}
+
+impl Texts {
+    pub(super) fn joined_by(between: &'static str) -> Self {
+        Texts {
+            text: String::new(),
+            between,
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.text.len() >= TEXT_BYTES_MAX
+    }
+
+    pub(super) fn push(&mut self, text: &str) {
+        if self.is_full() || text.is_empty() {
+            return;
+        }
+        if !self.text.is_empty() {
+            self.text.push_str(self.between);
+        }
+        let room = TEXT_BYTES_MAX.saturating_sub(self.text.len());
+        // Whole characters: so the last may go a little beyond.
+        self.text.push_str(&text[..text.ceil_char_boundary(room)]);
+    }
+
+    /// Adds the texts in a value. JSON itself is at most 128 deep.
+    pub(super) fn walk(&mut self, value: &Value, named: Named, nested: usize) {
+        match value {
+            Value::String(text) if named == Named::Yes => {
+                let inner = match text.starts_with(['{', '[']) && nested < NESTED_MAX {
+                    true => serde_json::from_str(text).ok(),
+                    false => None,
+                };
+                match inner {
+                    Some(inner) => self.walk(&inner, Named::No, nested + 1),
+                    None => self.push(text),
+                }
+            }
+            Value::Array(values) => values
+                .iter()
+                .for_each(|value| self.walk(value, named, nested)),
+            Value::Object(members) => {
+                for (key, value) in members {
+                    let named = match TEXT_KEYS.contains(&key.as_str()) {
+                        true => Named::Yes,
+                        false => Named::No,
+                    };
+                    self.walk(value, named, nested);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_read_in_all_formats() {
+        for (body, expected) in [
+            (
+                r#"{"model":"m","messages":[{"role":"system","content":"be kind"},{"role":"user","content":[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"data:x"}}]}]}"#,
+                "be kind\nhi",
+            ),
+            (r#"{"prompt":["a","b"],"suffix":"c"}"#, "a\nb"),
+            (r#"{"input":"embed me","model":"m"}"#, "embed me"),
+            (
+                r#"{"instructions":"be kind","input":[{"role":"user","content":"hi"}]}"#,
+                "hi\nbe kind",
+            ),
+            (
+                r#"{"system":"be kind","messages":[{"role":"user","content":"hi"}]}"#,
+                "hi\nbe kind",
+            ),
+            // Feishu: the text is JSON in a string, with escapes of its own.
+            (
+                r#"{"event":{"message":{"content":"{\"text\":\"\\u0031\\u0033812345678\"}","message_id":"om_1"}},"header":{"token":"t"}}"#,
+                "13812345678",
+            ),
+            (r#"{"text":{"content":"hi"},"msgtype":"text"}"#, "hi"),
+            ("[\"content\"]", ""),
+            ("{\"content\":", ""),
+            ("{\"content\":7,\"text\":null}", ""),
+            ("no json", ""),
+            ("", ""),
+        ] {
+            assert_eq!(question(body.as_bytes()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_bounded() {
+        let body = format!(
+            r#"{{"messages":[{{"content":"{}"}}]}}"#,
+            "é".repeat(100_000)
+        );
+        let read = question(body.as_bytes());
+        assert!((TEXT_BYTES_MAX..TEXT_BYTES_MAX + 4).contains(&read.len()));
+        let body = format!(r#"{{"content":"{}"}}"#, "x".repeat(BODY_BYTES_MAX));
+        assert_eq!(question(body.as_bytes()), "");
+        let deep = "[".repeat(100_000);
+        assert_eq!(question(format!("{{\"content\":{deep}").as_bytes()), "");
+        let nested = r#"{"text":"{\"text\":\"{\\\"text\\\":\\\"{}\\\"}\"}"}"#;
+        assert_eq!(question(nested.as_bytes()), "{}");
+    }
+}

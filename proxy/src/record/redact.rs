@@ -1,0 +1,118 @@
+//! Takes out of a text what must not be kept: keys and tokens, mail addresses, phone and identity
+//! numbers, card numbers. It errs on the side of taking out too much.
+//!
+//! Pure. What it finds is told by kind: `[key]`, `[token]`, `[mail]`, `[phone]`, `[identity]`, `[card]`.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex, Replacer};
+
+mod number;
+
+/// What stands in the place of what was found.
+type Replace = fn(&Captures<'_>) -> String;
+
+/// One pass over the text.
+struct Pass {
+    pattern: Regex,
+    replace: Replace,
+}
+
+impl Replacer for &Pass {
+    fn replace_append(&mut self, captures: &Captures<'_>, out: &mut String) {
+        out.push_str(&(self.replace)(captures));
+    }
+}
+
+/// In the order in which they run: what names a secret comes before what only looks like one. Words end
+/// where ASCII ends: in Chinese nothing else stands between a word and a key.
+const PASSES: [(&str, Replace); 10] = [
+    // PEM, RFC 7468; one that was cut off, too.
+    (
+        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
+        |_| "[key]".to_owned(),
+    ),
+    // JSON web tokens, RFC 7519.
+    (
+        r"(?-u:\b)eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?",
+        |_| "[token]".to_owned(),
+    ),
+    // A user and password in an address, RFC 3986, section 3.2.1.
+    (r"://[^/\s@]+@", |_| "://[key]@".to_owned()),
+    // What providers put before their keys: OpenAI, Anthropic, Stripe; AWS; GitHub; Slack; Google;
+    // Hugging Face; GitLab; Standard Webhooks; Alibaba Cloud, Tencent Cloud; npm; SendGrid.
+    (
+        r"(?x)
+          (?-u:\b)(?:sk|pk|rk)[-_][A-Za-z0-9_-]{12,} | (?-u:\b)(?:AKIA|ASIA)[0-9A-Z]{16}
+        | (?-u:\b)gh[pousr]_[A-Za-z0-9]{16,} | (?-u:\b)github_pat_\w{16,} | (?-u:\b)xox[a-z]-[A-Za-z0-9-]{10,}
+        | (?-u:\b)AIza[0-9A-Za-z_-]{30,} | (?-u:\b)hf_[A-Za-z0-9]{16,} | (?-u:\b)glpat-[\w-]{16,}
+        | (?-u:\b)wh(?:sec|pk|sk)_[A-Za-z0-9+/=]{12,} | (?-u:\b)LTAI[A-Za-z0-9]{12,} | (?-u:\b)AKID[A-Za-z0-9]{16,}
+        | (?-u:\b)npm_[A-Za-z0-9]{20,} | (?-u:\b)SG\.[\w-]{16,}\.[\w-]{16,}",
+        |_| "[key]".to_owned(),
+    ),
+    // What is said to be a secret.
+    (
+        r#"(?xi)
+          ( (?-u:\b)[\w-]*(?:api[_-]?key|access[_-]?key|secret|passwd|password|pwd|token|credential)[\w-]*
+          | (?-u:\b)authorization | (?-u:\b)cookie | 密码 | 口令 | 密钥 | 令牌 )
+          ( ["']? \s* (?: [:=：＝] | \s(?:is|are)\s | 是 | 为 ) \s* ["']? )
+          (?: (?:bearer|basic|token) \s+ )? [^\s"',;，。；！]{3,}"#,
+        |found| format!("{}{}[key]", &found[1], &found[2]),
+    ),
+    (
+        r"(?i)(?-u:\b)(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}",
+        |found| format!("{} [key]", &found[1]),
+    ),
+    // Longer than any word, with letters and digits.
+    (r"[A-Za-z0-9_-]{32,}={0,2}", |found| mixed(&found[0])),
+    (r"[A-Za-z0-9+/]{40,}={0,2}", |found| mixed(&found[0])),
+    (
+        r"[\p{L}\p{N}._%+'-]+[@＠][\p{L}\p{N}-]+(?:[.．][\p{L}\p{N}-]+)+",
+        |_| "[mail]".to_owned(),
+    ),
+    // Runs of digits with what stands between them, and with a letter before or behind.
+    (
+        r"(?x) (?-u:\b)[A-Z]{1,2}[0-9０-９]{6,9} (?: [(（][0-9A]?[)）] )?
+        | [+＋(（]{0,2} [0-9０-９] [0-9０-９\x20()（）.·\-－]{4,60} [0-9０-９] [Xx]?",
+        |found| number::redacted(&found[0]),
+    ),
+];
+
+static COMPILED: LazyLock<Vec<Pass>> = LazyLock::new(|| {
+    let compile = |(pattern, replace): &(&str, Replace)| {
+        // That each compiles is tested.
+        let pattern = Regex::new(pattern).ok()?;
+        Some(Pass {
+            pattern,
+            replace: *replace,
+        })
+    };
+    PASSES.iter().filter_map(compile).collect()
+});
+
+/// The text without what must not be kept.
+#[must_use]
+pub fn redacted(text: &str) -> Cow<'_, str> {
+    let mut left = Cow::Borrowed(text);
+    for pass in COMPILED.iter() {
+        if let Cow::Owned(changed) = pass.pattern.replace_all(&left, pass) {
+            left = Cow::Owned(changed);
+        }
+    }
+    left
+}
+
+/// A long run of letters and digits is a token; one of letters or digits alone is not.
+fn mixed(run: &str) -> String {
+    let has_digit = run.bytes().any(|byte| byte.is_ascii_digit());
+    let has_letter = run.bytes().any(|byte| byte.is_ascii_alphabetic());
+    match has_digit && has_letter {
+        true => "[token]".to_owned(),
+        false => run.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "redact_tests.rs"]
+mod tests;

@@ -1,0 +1,143 @@
+//! Which numbers are somebody's: cards, identity numbers, phones.
+
+/// Pieces of a run that are looked at together: a card has at most five.
+const PIECES_MAX: usize = 6;
+
+/// A run of digits with spaces, hyphens and brackets between, with what is somebody's taken out.
+pub(super) fn redacted(run: &str) -> String {
+    let mut out = String::with_capacity(run.len());
+    let pieces: Vec<&str> = run.split_inclusive(' ').collect();
+    let mut place = 0;
+    while place < pieces.len() {
+        // The longest first: a card in groups of four is no row of short numbers.
+        let longest = (place + PIECES_MAX).min(pieces.len());
+        let found = (place + 1..=longest).rev().find_map(|end| {
+            let text = pieces[place..end].concat();
+            Some((end, text.ends_with(' '), kind(text.trim())?))
+        });
+        match found {
+            Some((end, has_space, kind)) => {
+                out.push_str(kind);
+                if has_space {
+                    out.push(' ');
+                }
+                place = end;
+            }
+            None => {
+                out.push_str(pieces[place]);
+                place += 1;
+            }
+        }
+    }
+    out
+}
+
+/// What a number is, when it is somebody's.
+fn kind(text: &str) -> Option<&'static str> {
+    let digits: Vec<u8> = text.chars().filter_map(digit).collect();
+    let letters: String = text.chars().filter(char::is_ascii_alphabetic).collect();
+    let starts_with_plus = text.starts_with(['+', '＋']);
+    let separators = text.chars().any(|character| digit(character).is_none());
+    if is_chinese_identity(&digits, &letters) || is_document(text, &digits, &letters) {
+        return Some("[identity]");
+    }
+    if !letters.is_empty() {
+        return None;
+    }
+    if shape(text) == "3-2-4" {
+        return Some("[identity]");
+    }
+    let without_code = [&[0, 0, 8, 6][..], &[8, 6]]
+        .iter()
+        .find_map(|code| digits.strip_prefix(*code))
+        .unwrap_or(&digits);
+    let is_chinese_mobile = |digits: &[u8]| digits.len() == 11 && digits[0] == 1 && digits[1] >= 3;
+    if is_chinese_mobile(&digits) || is_chinese_mobile(without_code) {
+        return Some("[phone]");
+    }
+    if starts_with_plus && (8..=15).contains(&digits.len()) {
+        return Some("[phone]");
+    }
+    if (13..=19).contains(&digits.len()) && passes_luhn(&digits) {
+        return Some("[card]");
+    }
+    // With an area code: 010-12345678, 0755-1234567; (555) 123-4567, 555-123-4567, 555.123.4567.
+    let is_landline = digits[0] == 0 && separators && (10..=12).contains(&digits.len());
+    let is_american = separators && matches!(&*shape(text), "3-3-4" | "1-3-3-4");
+    (is_landline || is_american).then_some("[phone]")
+}
+
+/// The lengths of the groups of digits, joined by hyphens.
+fn shape(text: &str) -> String {
+    let groups = text.split(|character| digit(character).is_none());
+    let lengths = groups
+        .map(|group| group.chars().count())
+        .filter(|length| *length > 0);
+    let lengths: Vec<String> = lengths.map(|length| length.to_string()).collect();
+    lengths.join("-")
+}
+
+fn digit(character: char) -> Option<u8> {
+    let full_width = u32::from(character).checked_sub(u32::from('０'));
+    let value = match full_width {
+        Some(value @ 0..=9) => value,
+        _ => character.to_digit(10)?,
+    };
+    u8::try_from(value).ok()
+}
+
+/// Resident identity number of China (GB 11643): 17 digits and one that checks them, `X` for ten; or the
+/// 15 digits that were given out before 1999.
+fn is_chinese_identity(digits: &[u8], letters: &str) -> bool {
+    const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
+    const CHECKS: &[u8; 11] = b"10X98765432";
+    let is_date = |month: &[u8], day: &[u8]| {
+        let (month, day) = (month[0] * 10 + month[1], day[0] * 10 + day[1]);
+        (1..=12).contains(&month) && (1..=31).contains(&day)
+    };
+    if digits.len() == 15 && letters.is_empty() {
+        return (1..=8).contains(&digits[0]) && is_date(&digits[8..10], &digits[10..12]);
+    }
+    let check = match (digits.len(), letters) {
+        (18, "") => b'0' + digits[17],
+        (17, "X" | "x") => b'X',
+        _ => return false,
+    };
+    let sum: u32 = digits
+        .iter()
+        .zip(WEIGHTS)
+        .map(|(digit, weight)| u32::from(*digit) * weight)
+        .sum();
+    is_date(&digits[10..12], &digits[12..14]) && CHECKS[(sum % 11) as usize] == check
+}
+
+/// Passports of China (`E12345678`), identity cards of Hong Kong (`A123456(7)`) and Taiwan
+/// (`A123456789`).
+fn is_document(text: &str, digits: &[u8], letters: &str) -> bool {
+    if !text.starts_with(|first: char| first.is_ascii_uppercase()) {
+        return false;
+    }
+    let has_brackets = text.ends_with([')', '）']);
+    match letters.len() {
+        1 if has_brackets => digits.len() == 7 || digits.len() == 6,
+        2 if has_brackets => digits.len() == 7 || digits.len() == 6,
+        1 => digits.len() == 8 || (digits.len() == 9 && matches!(digits[0], 1 | 2 | 8 | 9)),
+        2 => digits.len() == 7,
+        _ => false,
+    }
+}
+
+/// ISO/IEC 7812-1, annex B.
+fn passes_luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| match (place % 2, u32::from(*digit)) {
+            (0, digit) => digit,
+            (_, digit) if digit > 4 => digit * 2 - 9,
+            (_, digit) => digit * 2,
+        })
+        .sum();
+    sum.is_multiple_of(10) && digits.iter().any(|digit| *digit > 0)
+}

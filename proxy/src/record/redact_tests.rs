@@ -1,0 +1,126 @@
+use super::*;
+
+#[test]
+fn every_pattern_compiles() {
+    assert_eq!(COMPILED.len(), PASSES.len());
+}
+
+#[test]
+fn what_is_somebodys_is_taken_out() {
+    for (text, expected) in [
+        // Keys and tokens.
+        ("use sk-proj-abcDEF123456_7890 now", "use [key] now"),
+        ("AKIAIOSFODNN7EXAMPLE", "[key]"),
+        ("ghp_abcdefghij0123456789ABCDEFGHIJ012345", "[key]"),
+        ("xoxb-1234567890-abcdefghij", "[key]"),
+        ("LTAI5tAbCdEfGhIjKlMn", "[key]"),
+        (
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-DEF_123 ok",
+            "[token] ok",
+        ),
+        (
+            "a -----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- b",
+            "a [key] b",
+        ),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE never ends", "[key]"),
+        ("postgres://bob:hunter2@db/x", "postgres://[key]@db/x"),
+        ("password: hunter2, please", "password: [key], please"),
+        ("my password is hunter2", "my password is [key]"),
+        ("我的密码是hunter2。谢谢", "我的密码是[key]。谢谢"),
+        ("{\"api_key\": \"hunter2\"}", "{\"api_key\": \"[key]\"}"),
+        ("DB_PASSWORD=hunter2", "DB_PASSWORD=[key]"),
+        ("Authorization: Bearer abc.def", "Authorization: [key]"),
+        ("curl -H 'bearer abcdefgh'", "curl -H 'bearer [key]'"),
+        (
+            "id 0123456789abcdef0123456789abcdef01 end",
+            "id [token] end",
+        ),
+        ("密钥sk-abcDEF1234567890xyz。", "密钥[key]。"),
+        ("用AKIAIOSFODNN7EXAMPLE登录", "用[key]登录"),
+        ("护照E12345678。", "护照[identity]。"),
+        // Mail.
+        ("write to a.b+c@mail.example.com!", "write to [mail]!"),
+        ("邮箱：小明@例子.公司，谢谢", "邮箱：[mail]，谢谢"),
+        ("bob＠example.com", "[mail]"),
+        // Phones.
+        ("电话13812345678谢谢", "电话[phone]谢谢"),
+        ("call 138 1234 5678 now", "call [phone] now"),
+        ("call 138-1234-5678 now", "call [phone] now"),
+        ("+86 138 1234 5678", "[phone]"),
+        ("008613812345678", "[phone]"),
+        ("１３８１２３４５６７８", "[phone]"),
+        ("13812345678 13912345678", "[phone] [phone]"),
+        ("+44 20 7946 0958.", "[phone]."),
+        ("(555) 123-4567", "[phone]"),
+        ("555-123-4567", "[phone]"),
+        ("010-12345678", "[phone]"),
+        // Identity.
+        ("身份证11010519491231002X。", "身份证[identity]。"),
+        ("440524188001010014", "[identity]"),
+        ("130503670401001", "[identity]"),
+        ("123-45-6789", "[identity]"),
+        ("passport E12345678", "passport [identity]"),
+        ("A123456(7)", "[identity]"),
+        ("A123456789", "[identity]"),
+        // Cards.
+        ("4111 1111 1111 1111", "[card]"),
+        ("4111-1111-1111-1111", "[card]"),
+        ("卡号6222021234567890128，", "卡号[card]，"),
+        ("378282246310005 and 2024", "[card] and 2024"),
+    ] {
+        assert_eq!(redacted(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_nobodys_stays() {
+    for text in [
+        "",
+        "The answer is 42.",
+        "in 2024 there were 1,234,567 of 12 345 things, 3.14159 each",
+        "2026-11-22 08:30:00, 2026.11.22",
+        "192.168.100.200:8080",
+        "version 1.2.3-4, 10-20, 1 2 3 4 5 6 7",
+        "order 12345678 of 123456789",
+        "1234 5678 9012 3456",
+        "weir_upstream_duration_seconds_bucket_and_more_words",
+        "https://example.com/a/path/with/many/parts/in/it",
+        "用户说：你好，今天天气怎么样？",
+        "a@b, @bob and x @ y",
+        "tokens per second are fine; the secret garden",
+        "pneumonoultramicroscopicsilicovolcanoconiosis",
+    ] {
+        assert_eq!(redacted(text), text);
+    }
+}
+
+#[test]
+fn nothing_of_a_number_is_left_however_it_is_written() {
+    for number in ["13812345678", "4111111111111111", "11010519491231002X"] {
+        for before in ["", "a", "中", " ", "\"", "=", "("] {
+            for after in ["", "中", " ", "\"", ",", ")", "."] {
+                let text = format!("{before}{number}{after}");
+                let left = redacted(&text);
+                assert!(!left.contains(&number[..11]), "{text}: {left}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_texts_take_no_time() {
+    let long = [
+        "1".repeat(20_000),
+        "1 ".repeat(10_000),
+        "a@".repeat(10_000),
+        "a.".repeat(10_000) + "@",
+        "-----BEGIN PRIVATE KEY-----".repeat(500),
+        "password is ".repeat(2000),
+        "：".repeat(10_000),
+        "(((((1".repeat(3000),
+    ];
+    for text in &long {
+        // That it ends at all is the point: each pass is linear.
+        assert!(redacted(text).len() <= text.len() * 2);
+    }
+}

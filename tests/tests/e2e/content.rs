@@ -1,0 +1,131 @@
+//! What events keep of prompts and answers, and of how many requests there are events.
+
+use serde_json::{Value, json};
+use weir_tests::backend::{Answer, Backend};
+use weir_tests::client::{Ask, Client, chat_question};
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+use weir_tests::sign::sha256_hex;
+use weir_tests::wait;
+
+const QUESTION: &str = "my phone is 13812345678, my key sk-abcdefghijklmnop1234";
+const REDACTED: &str = "my phone is [phone], my key [key]";
+
+/// An assistant that tells the number of whoever asks, in pieces when it streams.
+async fn telling() -> Backend {
+    Backend::answering(|seen| {
+        if seen.target.ends_with("/completions") {
+            return Answer::chat("call 13912345678");
+        }
+        Answer::chat_stream(&["call 139", "12345678"])
+    })
+    .await
+}
+
+/// Where an answer comes whole, and where it streams.
+const PATHS: [&str; 2] = ["/v1/chat/completions", "/v1/messages"];
+
+fn keeping(backend: &Backend, mode: &str) -> Setup {
+    Setup::reading(backend).events(&format!("content: {mode}"))
+}
+
+async fn event(proxy: &Proxy, ask: Ask) -> Value {
+    let reply = proxy.ask(ask).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    proxy.event_of(&reply).await
+}
+
+#[tokio::test]
+async fn redacted_texts_hold_nobodys_numbers() {
+    let backend = telling().await;
+    let proxy = keeping(&backend, "redacted").start().await;
+    for path in PATHS {
+        let is_stream = path != PATHS[0];
+        let ask = || Ask::json(path, &chat_question(QUESTION, is_stream));
+        // Asked, then out of the cache.
+        for outcome in ["miss", "hit"] {
+            let event = event(&proxy, ask()).await;
+            assert_eq!(event["weir"]["cache"]["outcome"], outcome);
+            let expected = json!({"input": REDACTED, "output": "call [phone]"});
+            assert_eq!(event["weir"]["content"], expected, "{path} {outcome}");
+        }
+    }
+    let file = std::fs::read_to_string(proxy.event_file()).expect("events");
+    for secret in ["13812345678", "13912345678", "sk-abc"] {
+        assert!(!file.contains(secret), "{secret}");
+    }
+    // A chat platform's message, its text in JSON in a string.
+    let message =
+        json!({"event": {"message": {"content": "{\"text\":\"\\u0031\\u0033812345678\"}"}}});
+    let event = event(&proxy, Ask::json("/hook", &message)).await;
+    assert_eq!(event["weir"]["content"]["input"], "[phone]");
+}
+
+#[tokio::test]
+async fn hashes_are_those_of_the_texts() {
+    let backend = telling().await;
+    let proxy = keeping(&backend, "hash").start().await;
+    let ask = Ask::json(PATHS[1], &chat_question(QUESTION, true));
+    let event = event(&proxy, ask).await;
+    let content = &event["weir"]["content"];
+    assert_eq!(content["input_sha256"], sha256_hex(QUESTION.as_bytes()));
+    assert_eq!(content["output_sha256"], sha256_hex(b"call 13912345678"));
+    assert!(!event.to_string().contains("138"));
+}
+
+#[tokio::test]
+async fn nothing_is_kept_unless_it_is_asked_for() {
+    let backend = telling().await;
+    let proxy = Setup::reading(&backend).start().await;
+    let ask = Ask::json("/v1/chat/completions", &chat_question(QUESTION, false));
+    let event = event(&proxy, ask).await;
+    assert_eq!(event["weir"]["content"], Value::Null);
+    assert_eq!(event["weir"]["sampling_ratio"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_share_of_what_went_well_and_all_that_did_not_leave_an_event() {
+    let backend = Backend::answering(|seen| match seen.target.as_str() {
+        "/error" => Answer::status(500),
+        _ => Answer::chat("well"),
+    })
+    .await;
+    let proxy = Setup::open(&backend).events("sample: 25%").start().await;
+    let mut client = Client::h1(proxy.address()).await;
+    for _ in 0..400 {
+        assert_eq!(client.ask(Ask::get("/well")).await.status, 200);
+    }
+    for _ in 0..20 {
+        assert_eq!(client.ask(Ask::get("/error")).await.status, 500);
+    }
+    let of = |metrics: &weir_tests::metrics::Metrics, outcome: &str| {
+        metrics.sum("weir_events_total", &[("outcome", outcome)])
+    };
+    let started = tokio::time::Instant::now();
+    let recorded = loop {
+        let metrics = proxy.metrics().await;
+        let recorded = of(&metrics, "recorded");
+        if recorded + of(&metrics, "sampled_out") >= 420.0 {
+            // Metrics count what left no event, too.
+            assert_eq!(metrics.sum("weir_requests_total", &[]), 420.0);
+            break recorded;
+        }
+        assert!(started.elapsed() < wait::PATIENCE, "{}", metrics.text);
+        wait::tick().await;
+    };
+    let events = proxy.events_when(recorded as usize).await;
+    let failed = |event: &&Value| event["http"]["response"]["status_code"] == 500;
+    assert_eq!(events.iter().filter(failed).count(), 20);
+    let well: Vec<_> = events.iter().filter(|event| !failed(event)).collect();
+    assert!((60..=140).contains(&well.len()), "{}", well.len());
+    assert!(
+        well.iter()
+            .all(|event| event["weir"]["sampling_ratio"] == 0.25)
+    );
+    assert!(
+        events
+            .iter()
+            .filter(failed)
+            .all(|event| event["weir"]["sampling_ratio"].is_null())
+    );
+}
