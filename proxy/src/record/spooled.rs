@@ -40,9 +40,19 @@ impl Sink for Spooled {
     }
 }
 
+/// Where it stands in every event of this version.
+const USUAL_PLACE: usize =
+    r#"{"@timestamp":"2026-11-22T08:30:00.123456Z","ecs":{"version":"8.17.0"},"#.len();
+
 /// The id in an event.
 fn id_of(line: &[u8]) -> Option<&[u8; ID_BYTES]> {
-    let at = memchr::memmem::find(line, BEFORE_ID)?;
+    let is_usual = line
+        .get(USUAL_PLACE..)
+        .is_some_and(|rest| rest.starts_with(BEFORE_ID));
+    let at = match is_usual {
+        true => USUAL_PLACE,
+        false => memchr::memmem::find(line, BEFORE_ID)?,
+    };
     line[at + BEFORE_ID.len()..].first_chunk()
 }
 
@@ -58,6 +68,7 @@ mod tests {
         let exchange = filled();
         let mut line = Vec::new();
         Format::new("test", Sampling::ALL).append(&exchange, Duration::ZERO, &mut line);
+        assert!(line[USUAL_PLACE..].starts_with(BEFORE_ID));
         let id = id_of(&line).expect("an id");
         assert_eq!(&id[..], exchange.id.as_str().as_bytes());
         assert_eq!(id_of(b"{}"), None);

@@ -5,7 +5,6 @@
 //! that is older than `sync`; what was acknowledged after the last `sync` is sent again and found to be
 //! there already.
 
-use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -18,10 +17,12 @@ use tokio::sync::Notify;
 
 use super::ledger::Ledger;
 use acks::Acks;
+use inner::{Inner, Unsynced};
 use recovery::Segment;
 
 mod acks;
 mod format;
+mod inner;
 mod reader;
 mod recovery;
 #[cfg(test)]
@@ -44,6 +45,11 @@ pub struct Config {
 const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
 const SEGMENT_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
+/// A buffer that became larger is given back.
+const BUFFER_KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// Characters of a ULID that stay the same for 1,024 ms: ten hold 48 bits of milliseconds.
+const SECOND_CHARACTERS: usize = 8;
+
 /// An event out of the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spooled {
@@ -65,29 +71,6 @@ pub struct Spool {
     pub arrived: Notify,
     ledger: Ledger,
     _lock: File,
-}
-
-#[derive(Debug)]
-struct Inner {
-    segments: VecDeque<Segment>,
-    /// The file of the last segment; `None` before the first event and after a failure.
-    active: Option<Arc<File>>,
-    /// The number of the next event.
-    end: u64,
-    acks: Acks,
-    marks: VecDeque<(u64, Duration)>,
-    cursor: File,
-    generation: u64,
-    /// What the cursor on the disk says.
-    saved: u64,
-    unsynced: Unsynced,
-}
-
-/// Whether the last segment has what the disk may not have yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unsynced {
-    Nothing,
-    Events,
 }
 
 impl Spool {
@@ -138,6 +121,7 @@ impl Spool {
                 generation: found.generation,
                 saved: found.next,
                 unsynced: Unsynced::Nothing,
+                buffer: Vec::new(),
             }),
             segment_bytes: (config.bytes_max / 16).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
             config: config.clone(),
@@ -180,6 +164,22 @@ impl Spool {
         inner: &mut Inner,
         events: &mut std::iter::Peekable<impl Iterator<Item = (&'l [u8; 26], &'l [u8])>>,
     ) -> io::Result<usize> {
+        let mut bytes = std::mem::take(&mut inner.buffer);
+        bytes.clear();
+        let outcome = self.append_with(&mut bytes, inner, events);
+        if bytes.capacity() <= BUFFER_KEPT_BYTES {
+            inner.buffer = bytes;
+        }
+        outcome
+    }
+
+    /// As [`Spool::append_to_segment`], with an empty buffer for what is written.
+    fn append_with<'l>(
+        &self,
+        bytes: &mut Vec<u8>,
+        inner: &mut Inner,
+        events: &mut std::iter::Peekable<impl Iterator<Item = (&'l [u8; 26], &'l [u8])>>,
+    ) -> io::Result<usize> {
         let room = self.config.bytes_max.saturating_sub(inner.bytes());
         let mut active = inner.active.clone();
         if inner
@@ -189,7 +189,6 @@ impl Spool {
         {
             active = None;
         }
-        let mut bytes = Vec::new();
         let mut at = 0;
         if active.is_none() {
             bytes.extend_from_slice(&format::header(inner.end));
@@ -197,18 +196,22 @@ impl Spool {
             at = last.bytes;
         }
         let (begun, mut count) = (bytes.len(), 0);
-        let mut marks = Vec::new();
+        let mut marks: Vec<(u64, &[u8; ID_BYTES])> = Vec::new();
         while let Some((id, line)) = events.peek() {
             let before = bytes.len();
             let number = inner.end + count as u64;
-            if format::append(&mut bytes, number, id, line).is_none() {
+            if format::append(bytes, number, id, line).is_none() {
                 return Err(io::Error::other("an event is longer than 1 MiB"));
             }
             if bytes.len() as u64 > room {
                 bytes.truncate(before);
                 break;
             }
-            marks.push((number, format::recorded_at(id)));
+            // Of one second all ids begin alike.
+            let (_, marked) = marks.last().unwrap_or(&(0, &[0; ID_BYTES]));
+            if marked[..SECOND_CHARACTERS] != id[..SECOND_CHARACTERS] {
+                marks.push((number, id));
+            }
             count += 1;
             events.next();
             if at + bytes.len() as u64 >= self.segment_bytes {
@@ -222,7 +225,7 @@ impl Spool {
             Some(file) => file,
             None => self.begin_segment(inner)?,
         };
-        if let Err(error) = file.write_all_at(&bytes, at) {
+        if let Err(error) = file.write_all_at(bytes, at) {
             inner.give_up(&file, at, count as u64);
             return Err(error);
         }
@@ -234,8 +237,8 @@ impl Spool {
             last.end = inner.end;
             last.bytes = at + bytes.len() as u64;
         }
-        for (number, recorded_at) in marks {
-            recovery::mark(&mut inner.marks, number, recorded_at);
+        for (number, id) in marks {
+            recovery::mark(&mut inner.marks, number, format::recorded_at(id));
         }
         Ok(count)
     }
@@ -335,49 +338,5 @@ impl Spool {
     #[must_use]
     pub fn directory(&self) -> &std::path::Path {
         &self.config.path
-    }
-}
-
-impl Inner {
-    fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes).sum()
-    }
-
-    /// A write failed: part of it may be on the disk. It is cut off, and its numbers are not used
-    /// again, so that what is written next cannot be taken for it.
-    fn give_up(&mut self, file: &File, at: u64, events: u64) {
-        self.active = None;
-        if let Err(error) = file.set_len(at) {
-            log::warn!("spool: cannot cut off what was not written whole: {error}");
-        }
-        if at == 0
-            && let Some(empty) = self.segments.pop_back()
-        {
-            recovery::remove(&empty.path);
-        }
-        self.acks.done(self.end, self.end + events);
-        self.end += events;
-    }
-
-    fn sync_active(&mut self) -> io::Result<()> {
-        if let (Some(active), Unsynced::Events) = (&self.active, self.unsynced) {
-            active.sync_data()?;
-        }
-        self.unsynced = Unsynced::Nothing;
-        Ok(())
-    }
-
-    /// Writes the cursor's next slot, if there is news. Gives the file, to be synced.
-    fn write_cursor(&mut self) -> io::Result<Option<File>> {
-        let next = self.acks.next();
-        if next == self.saved {
-            return Ok(None);
-        }
-        let generation = self.generation + 1;
-        let slot = format::slot(generation, next);
-        let place = (generation % 2) * format::SLOT_BYTES as u64;
-        self.cursor.write_all_at(&slot, place)?;
-        (self.generation, self.saved) = (generation, next);
-        self.cursor.try_clone().map(Some)
     }
 }
