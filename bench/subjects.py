@@ -112,6 +112,8 @@ class Bench:
         self.load_cpu, self.subject_cpu = processors[0], processors[1]
         self.binaries, self.run = binaries, run
         self.backend: Process | None = None
+        # Connections are taken by the system, and nobody ever answers.
+        self.hung = socket.create_server(("127.0.0.1", 0), backlog=64)
 
     def start(self, name: str, command: list[str], cpu: int, port: int, environment=None, **rest) -> Process:
         log = self.run / f"{name}.log"
@@ -173,8 +175,10 @@ class Bench:
             "BENCH_BACKEND": self.backend_address(), "BENCH_SECRET": SECRET,
             "BENCH_EVENTS": str(events / "events.ndjson"),
             "BENCH_SPOOL": str(spool),
+            "BENCH_HUNG": f"127.0.0.1:{self.hung.getsockname()[1]}",
         }
-        path = HERE / "configs" / f"weir-{config if config in ('plain', 'ship') else 'all'}.yaml"
+        own = config if config in ("plain", "ship", "hung", "traced") else "all"
+        path = HERE / "configs" / f"weir-{own}.yaml"
         command = [str(self.binaries / "weir"), "run", "--config", str(path)]
         recorded = None if config == "plain" else events / "events.ndjson"
         return self.start("weir", command, self.subject_cpu, port, environment, events=recorded)

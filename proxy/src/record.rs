@@ -200,9 +200,10 @@ impl Recorder for Record {
         let duration = duration(exchange, clock::now);
         self.metrics.count(exchange, duration);
         if let (true, Some((spans, exporter))) = (exchange.is_traced(), &self.spans) {
-            spans
-                .of(exchange, duration)
-                .for_each(|span| exporter.take(span));
+            with_buffer(|buffer| {
+                let count = spans.append(exchange, duration, buffer);
+                exporter.take(buffer, count);
+            });
         }
         if let (Some(audit), Some(signature)) = (&self.audit, &exchange.signature)
             && signature.outcome.is_refusal()
@@ -221,24 +222,32 @@ impl Recorder for Record {
             self.metrics.events().sampled_out.inc();
             return;
         }
-        let write = |line: &mut Vec<u8>| {
-            line.clear();
+        with_buffer(|line| {
             self.format.append(exchange, duration, line);
             self.first.append(line);
             for writer in [&self.second, &self.spool].into_iter().flatten() {
                 writer.append(line);
             }
-        };
-        // While its thread ends the buffer may be gone; the event is not.
-        if LINE.try_with(|line| write(&mut line.borrow_mut())).is_err() {
-            write(&mut Vec::new());
-        }
+        });
+    }
+}
+
+/// Runs `write` with this thread's buffer, empty. While the thread ends that may be gone; then with a
+/// new one.
+fn with_buffer(write: impl Fn(&mut Vec<u8>)) {
+    let with = |buffer: &mut Vec<u8>| {
+        buffer.clear();
+        write(buffer);
+    };
+    let done = BUFFER.try_with(|buffer| with(&mut buffer.borrow_mut()));
+    if done.is_err() {
+        with(&mut Vec::new());
     }
 }
 
 thread_local! {
-    /// The buffer that events of this thread are formatted in.
-    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The buffer that events and spans of this thread are formatted in.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// From the head of the request to its end. A request that ended by itself has booked all of its

@@ -5,27 +5,63 @@
 //! The server span lasts as long as the request. A client span begins when an endpoint is asked and
 //! ends with the next try, or with the request: so the last one has the whole of a stream.
 //! As in events, no header but the user agent, no query and no body stands in a span.
+//!
+//! They are written as they go over the wire, `Span` of `opentelemetry/proto/trace/v1`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use opentelemetry::trace::{
-    SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
-};
-use opentelemetry::{Array, InstrumentationScope, Key, KeyValue, StringValue, Value};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use self::attributes::{Attributes, ShortText, cut, endpoint, model, own, request};
+use super::event::{NAME_BYTES_MAX, PATH_BYTES_MAX, USER_AGENT_BYTES_MAX, method_name};
+use super::otlp::wire::{Message, Value};
+use crate::exchange::{Exchange, Try, UpstreamNote};
 
-use super::event::{
-    NAME_BYTES_MAX, PATH_BYTES_MAX, USER_AGENT_BYTES_MAX, method_name, version_name,
-};
-use crate::exchange::{Exchange, Stage, Try, UpstreamNote};
+mod attributes;
 
-/// Makes spans; holds what is the same in all of them.
+/// Fields of a `Span`.
+mod field {
+    pub(super) const TRACE_ID: u32 = 1;
+    pub(super) const SPAN_ID: u32 = 2;
+    pub(super) const TRACE_STATE: u32 = 3;
+    pub(super) const PARENT_SPAN_ID: u32 = 4;
+    pub(super) const NAME: u32 = 5;
+    pub(super) const KIND: u32 = 6;
+    pub(super) const START_NS: u32 = 7;
+    pub(super) const END_NS: u32 = 8;
+    pub(super) const STATUS: u32 = 15;
+    pub(super) const FLAGS: u32 = 16;
+    /// Of a `ScopeSpans`.
+    pub(super) const SPANS: u32 = 2;
+}
+
+/// `SpanKind`.
+#[derive(Clone, Copy)]
+enum Kind {
+    Server = 2,
+    Client = 3,
+}
+
+/// Whether a span ended well: `Status.code`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Unset,
+    Error,
+}
+
+/// Where a parent is: bits 8 and 9 of `Span.flags`.
+#[derive(Clone, Copy)]
+enum Parent {
+    None,
+    Local([u8; 8]),
+    Remote([u8; 8]),
+}
+
+/// Writes spans; holds what is the same in all of them.
 #[derive(Debug)]
 pub(super) struct Spans {
-    scope: InstrumentationScope,
     /// The path of each route, as the configuration has it: `http.route`.
     paths: HashMap<Arc<str>, Arc<str>>,
 }
@@ -33,145 +69,146 @@ pub(super) struct Spans {
 impl Spans {
     /// For routes with these names and paths.
     pub(super) fn new(paths: HashMap<Arc<str>, Arc<str>>) -> Self {
-        let scope = InstrumentationScope::builder("weir");
-        Spans {
-            scope: scope.with_version(env!("CARGO_PKG_VERSION")).build(),
-            paths,
-        }
+        Spans { paths }
     }
 
-    /// All spans of a request that took `duration` in all.
-    pub(super) fn of(
+    /// Appends all spans of a request that took `duration` in all, each as a field of a `ScopeSpans`.
+    /// Gives how many.
+    pub(super) fn append(
         &self,
         exchange: &Exchange,
         duration: Duration,
-    ) -> impl Iterator<Item = SpanData> {
-        let state = tracestate(exchange);
-        let server = self.server(exchange, duration, &state);
-        let upstream = exchange.upstream.as_ref();
-        let tries = upstream.into_iter().flat_map(move |upstream| {
-            let count = upstream.tries.len();
-            let state = state.clone();
-            (0..count)
-                .filter_map(move |place| self.client(exchange, upstream, place, duration, &state))
-        });
-        std::iter::once(server).chain(tries)
+        out: &mut Vec<u8>,
+    ) -> usize {
+        let mut spans = Message::new(out);
+        spans.message(field::SPANS, |span| self.server(span, exchange, duration));
+        let Some(upstream) = &exchange.upstream else {
+            return 1;
+        };
+        for (place, attempt) in upstream.tries.iter().enumerate() {
+            spans.message(field::SPANS, |span| {
+                client(span, exchange, upstream, (place, attempt), duration);
+            });
+        }
+        1 + upstream.tries.len()
     }
 
-    fn span(
-        &self,
-        exchange: &Exchange,
-        span_id: [u8; 8],
-        state: &TraceState,
-        from: SystemTime,
-        to: SystemTime,
-    ) -> SpanData {
-        let trace = &exchange.trace;
-        SpanData {
-            span_context: SpanContext::new(
-                TraceId::from_bytes(trace.trace_id),
-                SpanId::from_bytes(span_id),
-                TraceFlags::new(trace.flags),
-                false,
-                state.clone(),
-            ),
-            parent_span_id: SpanId::INVALID,
-            parent_span_is_remote: false,
-            span_kind: SpanKind::Internal,
-            name: Cow::Borrowed(""),
-            start_time: from,
-            end_time: to,
-            attributes: Vec::with_capacity(32),
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links: SpanLinks::default(),
-            status: Status::Unset,
-            instrumentation_scope: self.scope.clone(),
-        }
-    }
-
-    fn server(&self, exchange: &Exchange, duration: Duration, state: &TraceState) -> SpanData {
-        let from = UNIX_EPOCH + exchange.received_at;
-        let span_id = exchange.trace.span_id;
-        let mut span = self.span(exchange, span_id, state, from, from + duration);
-        span.span_kind = SpanKind::Server;
-        if let Some(parent) = exchange.trace.parent_id {
-            span.parent_span_id = SpanId::from_bytes(parent);
-            span.parent_span_is_remote = true;
-        }
-        let path = exchange
-            .route
-            .as_ref()
-            .and_then(|route| self.paths.get(route));
-        span.name = name(exchange, path.map(|path| &**path)).into();
-        if exchange.failed() {
-            span.status = Status::error("");
-        }
-        let mut all = Attributes(&mut span.attributes);
+    fn server(&self, span: &mut Message<'_>, exchange: &Exchange, duration: Duration) {
+        let from = exchange.received_at;
+        let parent = exchange
+            .trace
+            .parent_id
+            .map_or(Parent::None, Parent::Remote);
+        identity(span, exchange, exchange.trace.span_id, parent);
+        let path = exchange.route.as_ref();
+        let path = path.and_then(|route| self.paths.get(route));
+        name(span, exchange, path.map(|path| &**path));
+        life(span, Kind::Server, from, from + duration);
+        let status = match exchange.failed() {
+            true => Status::Error,
+            false => Status::Unset,
+        };
+        ending(span, status);
+        let mut all = Attributes(span);
         request(&mut all, exchange);
-        all.maybe("http.route", path.cloned());
-        all.add("url.scheme", exchange.scheme);
-        all.add("url.path", cut(&exchange.path, PATH_BYTES_MAX));
-        all.add(
-            "client.address",
-            exchange.client_ip.to_canonical().to_string(),
-        );
+        all.maybe("http.route", path.map(|path| Value::Text(path)));
+        all.add("url.scheme", Value::Text(exchange.scheme));
+        all.text("url.path", &exchange.path, PATH_BYTES_MAX);
+        let mut address = ShortText::EMPTY;
+        // An address fits, and writing to it cannot fail otherwise.
+        let _ = write!(address, "{}", exchange.client_ip.to_canonical());
+        all.add("client.address", Value::Text(address.as_str()));
         all.maybe(
             "server.address",
-            exchange.domain.as_deref().map(str::to_owned),
+            exchange.domain.as_deref().map(Value::Text),
         );
-        let user_agent = exchange.user_agent.as_ref();
-        let user_agent = user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let user_agent = user_agent.map(|text| cut(&text, USER_AGENT_BYTES_MAX));
-        all.maybe("user_agent.original", user_agent);
-        all.add(
-            "http.request.body.size",
-            integer(exchange.request_body_bytes),
-        );
+        if let Some(user_agent) = &exchange.user_agent {
+            let text = String::from_utf8_lossy(user_agent.as_bytes());
+            all.text("user_agent.original", &text, USER_AGENT_BYTES_MAX);
+        }
         own(&mut all, exchange);
-        span
     }
+}
 
-    fn client(
-        &self,
-        exchange: &Exchange,
-        upstream: &UpstreamNote,
-        place: usize,
-        duration: Duration,
-        state: &TraceState,
-    ) -> Option<SpanData> {
-        let attempt = upstream.tries.get(place)?;
-        let next = upstream.tries.get(place + 1);
-        let at = |instant: Instant| UNIX_EPOCH + exchange.at(instant);
-        let ended = UNIX_EPOCH + exchange.received_at + duration;
-        let to = next.map_or(ended, |next| at(next.started));
-        let mut span = self.span(exchange, attempt.span_id, state, at(attempt.started), to);
-        span.span_kind = SpanKind::Client;
-        span.parent_span_id = SpanId::from_bytes(exchange.trace.span_id);
-        let outcome = outcome(exchange, upstream, next);
-        span.name = match (exchange.model.operation, &exchange.model.request_model) {
-            (Some(operation), Some(model)) => {
-                format!("{operation} {}", cut(model, NAME_BYTES_MAX)).into()
-            }
-            (Some(operation), None) => operation.into(),
-            (None, _) => name(exchange, None).into(),
-        };
-        if outcome.error.is_some() {
-            span.status = Status::error("");
+fn client(
+    span: &mut Message<'_>,
+    exchange: &Exchange,
+    upstream: &UpstreamNote,
+    (place, attempt): (usize, &Try),
+    duration: Duration,
+) {
+    let next = upstream.tries.get(place + 1);
+    let at = |instant: Instant| exchange.at(instant);
+    let ended = exchange.received_at + duration;
+    let to = next.map_or(ended, |next| at(next.started));
+    let parent = Parent::Local(exchange.trace.span_id);
+    identity(span, exchange, attempt.span_id, parent);
+    match (exchange.model.operation, &exchange.model.request_model) {
+        (Some(operation), Some(model)) => {
+            let model = cut(model, NAME_BYTES_MAX);
+            span.text(field::NAME, &format!("{operation} {model}"));
         }
-        let mut all = Attributes(&mut span.attributes);
-        all.add("http.request.method", method_name(&exchange.method));
-        all.maybe("http.response.status_code", outcome.status.map(i64::from));
-        all.maybe("error.type", outcome.error);
-        if place > 0 {
-            all.add("http.request.resend_count", integer(place as u64));
-        }
-        all.add("weir.backend", upstream.backend.clone());
-        endpoint(&mut all, upstream, exchange);
-        if next.is_none() {
-            model(&mut all, exchange);
-        }
-        Some(span)
+        (Some(operation), None) => span.text(field::NAME, operation),
+        (None, _) => name(span, exchange, None),
+    }
+    life(span, Kind::Client, at(attempt.started), to);
+    let outcome = outcome(exchange, upstream, next);
+    ending(
+        span,
+        match outcome.error {
+            Some(_) => Status::Error,
+            None => Status::Unset,
+        },
+    );
+    let mut all = Attributes(span);
+    all.add(
+        "http.request.method",
+        Value::Text(method_name(&exchange.method)),
+    );
+    let status = outcome.status.map(|status| Value::Integer(status.into()));
+    all.maybe("http.response.status_code", status);
+    all.maybe("error.type", outcome.error.as_deref().map(Value::Text));
+    if place > 0 {
+        all.add("http.request.resend_count", Value::Integer(place as u64));
+    }
+    all.text("weir.backend", &upstream.backend, NAME_BYTES_MAX);
+    endpoint(&mut all, upstream, exchange);
+    if next.is_none() {
+        model(&mut all, exchange);
+    }
+}
+
+fn identity(span: &mut Message<'_>, exchange: &Exchange, span_id: [u8; 8], parent: Parent) {
+    const HAS_REMOTE: u32 = 0x100;
+    const IS_REMOTE: u32 = 0x200;
+    span.bytes(field::TRACE_ID, &exchange.trace.trace_id);
+    span.bytes(field::SPAN_ID, &span_id);
+    let state = exchange.trace.tracestate.as_ref();
+    if let Some(state) = state.and_then(|value| value.to_str().ok()) {
+        span.text(field::TRACE_STATE, state);
+    }
+    let remote = match parent {
+        Parent::None | Parent::Local(_) => HAS_REMOTE,
+        Parent::Remote(_) => HAS_REMOTE | IS_REMOTE,
+    };
+    if let Parent::Local(parent) | Parent::Remote(parent) = parent {
+        span.bytes(field::PARENT_SPAN_ID, &parent);
+    }
+    span.fixed32(field::FLAGS, u32::from(exchange.trace.flags) | remote);
+}
+
+fn life(span: &mut Message<'_>, kind: Kind, from: Duration, to: Duration) {
+    let nanos = |at: Duration| u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+    span.integer(field::KIND, kind as u64);
+    span.fixed64(field::START_NS, nanos(from));
+    span.fixed64(field::END_NS, nanos(to));
+}
+
+fn ending(span: &mut Message<'_>, status: Status) {
+    const CODE: u32 = 3;
+    const ERROR: u64 = 2;
+    if status == Status::Error {
+        span.message(field::STATUS, |status| status.integer(CODE, ERROR));
     }
 }
 
@@ -202,161 +239,15 @@ fn outcome(exchange: &Exchange, upstream: &UpstreamNote, next: Option<&Try>) -> 
 }
 
 /// The name of a span of HTTP: the method and, where it is known, the route.
-fn name(exchange: &Exchange, path: Option<&str>) -> String {
+fn name(span: &mut Message<'_>, exchange: &Exchange, path: Option<&str>) {
     let method = match method_name(&exchange.method) {
         "_OTHER" => "HTTP",
         method => method,
     };
     match path {
-        Some(path) => format!("{method} {path}"),
-        None => method.to_owned(),
+        Some(path) => span.text(field::NAME, &format!("{method} {path}")),
+        None => span.text(field::NAME, method),
     }
-}
-
-fn request(all: &mut Attributes<'_>, exchange: &Exchange) {
-    all.add("http.request.method", method_name(&exchange.method));
-    all.add("network.protocol.version", version_name(exchange.version));
-    all.add("http.response.status_code", i64::from(exchange.status));
-    all.add(
-        "http.response.body.size",
-        integer(exchange.response_body_bytes),
-    );
-    if let Some(code) = exchange.error_code {
-        all.add("error.type", code.as_str());
-    } else if exchange.failed() {
-        all.add("error.type", exchange.status.to_string());
-    }
-}
-
-/// What weir settled on the way of the request, in the words of the event.
-fn own(all: &mut Attributes<'_>, exchange: &Exchange) {
-    all.add("weir.request.id", exchange.id.as_str().to_owned());
-    all.add("weir.platform", exchange.platform.clone());
-    all.maybe("weir.route", exchange.route.clone());
-    all.maybe("weir.client.key", exchange.client_key.clone());
-    if let Some(signature) = &exchange.signature {
-        all.add("weir.signature.scheme", signature.scheme);
-        all.add("weir.signature.outcome", signature.outcome.as_str());
-    }
-    if let Some(limit) = &exchange.limit {
-        all.add("weir.rate_limit.policy", limit.policy.clone());
-        all.add("weir.rate_limit.outcome", limit.outcome.as_str());
-    }
-    if let Some(cache) = &exchange.cache {
-        all.add("weir.cache.outcome", cache.outcome.as_str());
-        all.add("weir.cache.tier", cache.tier.as_str());
-    }
-    for stage in Stage::ALL {
-        if let Some(spent) = exchange.timing.spent(stage) {
-            all.add(timing_key(stage), millis(spent));
-        }
-    }
-    all.add(
-        "weir.timing.overhead_ms",
-        millis(exchange.timing.overhead()),
-    );
-}
-
-const fn timing_key(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Route => "weir.timing.route_ms",
-        Stage::Body => "weir.timing.body_ms",
-        Stage::Signature => "weir.timing.signature_ms",
-        Stage::Limit => "weir.timing.limit_ms",
-        Stage::Cache => "weir.timing.cache_ms",
-        Stage::Backend => "weir.timing.backend_ms",
-        Stage::Answer => "weir.timing.answer_ms",
-    }
-}
-
-/// Where a request went: `server.address`, `server.port`, and the whole address without its query.
-fn endpoint(all: &mut Attributes<'_>, upstream: &UpstreamNote, exchange: &Exchange) {
-    let Some(endpoint) = &upstream.endpoint else {
-        return;
-    };
-    let path = cut(&exchange.path, PATH_BYTES_MAX);
-    all.add("url.full", format!("{endpoint}{path}"));
-    let Ok(uri) = endpoint.parse::<http::Uri>() else {
-        return;
-    };
-    let default_port = match uri.scheme_str() {
-        Some("https") => 443,
-        _ => 80,
-    };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    all.add("server.address", host.to_owned());
-    let port = uri.port_u16().unwrap_or(default_port);
-    all.add("server.port", i64::from(port));
-}
-
-/// OpenTelemetry's attributes of a model call; nothing when the request was none.
-fn model(all: &mut Attributes<'_>, exchange: &Exchange) {
-    let model = &exchange.model;
-    let Some(operation) = model.operation else {
-        return;
-    };
-    let short = |text: &str| cut(text, NAME_BYTES_MAX);
-    all.add("gen_ai.operation.name", operation);
-    // Whose model it is weir cannot know; the format is OpenAI's, which is what the conventions ask for.
-    all.add("gen_ai.provider.name", "openai");
-    all.maybe(
-        "gen_ai.request.model",
-        model.request_model.as_deref().map(short),
-    );
-    all.add("gen_ai.request.stream", model.request_stream);
-    all.maybe(
-        "gen_ai.response.model",
-        model.response_model.as_deref().map(short),
-    );
-    if !model.finish_reasons.is_empty() {
-        let reasons = model.finish_reasons.iter().take(16);
-        let reasons = reasons.map(|reason| StringValue::from(short(reason)));
-        all.add(
-            "gen_ai.response.finish_reasons",
-            Value::Array(Array::String(reasons.collect())),
-        );
-    }
-    let first = model.time_to_first_chunk.map(|time| time.as_secs_f64());
-    all.maybe("gen_ai.response.time_to_first_chunk", first);
-    all.maybe("gen_ai.usage.input_tokens", model.input_tokens.map(integer));
-    all.maybe(
-        "gen_ai.usage.output_tokens",
-        model.output_tokens.map(integer),
-    );
-}
-
-struct Attributes<'a>(&'a mut Vec<KeyValue>);
-
-impl Attributes<'_> {
-    fn add(&mut self, key: &'static str, value: impl Into<Value>) {
-        self.0.push(KeyValue::new(Key::from_static_str(key), value));
-    }
-
-    fn maybe(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            self.add(key, value);
-        }
-    }
-}
-
-fn tracestate(exchange: &Exchange) -> TraceState {
-    let text = exchange.trace.tracestate.as_ref();
-    let text = text.and_then(|value| value.to_str().ok());
-    // It has been checked by the same rules; what the library does not take stays behind.
-    text.and_then(|text| text.parse().ok()).unwrap_or_default()
-}
-
-fn integer(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_nanos() as f64 / 1e6
-}
-
-/// At most so many bytes of a text, whole characters.
-fn cut(text: &str, bytes_max: usize) -> String {
-    text[..text.floor_char_boundary(bytes_max)].to_owned()
 }
 
 #[cfg(test)]

@@ -1,0 +1,205 @@
+//! What a span says beside its times.
+
+use std::time::Duration;
+
+use super::super::event::{NAME_BYTES_MAX, PATH_BYTES_MAX, method_name, version_name};
+use super::super::otlp::wire::{Message, Value};
+use crate::exchange::{Exchange, Stage, UpstreamNote};
+
+/// The field of a `Span`.
+const ATTRIBUTES: u32 = 9;
+const FINISH_REASONS_MAX: usize = 16;
+
+pub(super) fn request(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
+    all.add(
+        "http.request.method",
+        Value::Text(method_name(&exchange.method)),
+    );
+    all.add(
+        "network.protocol.version",
+        Value::Text(version_name(exchange.version)),
+    );
+    all.add(
+        "http.response.status_code",
+        Value::Integer(exchange.status.into()),
+    );
+    all.add(
+        "http.request.body.size",
+        Value::Integer(exchange.request_body_bytes),
+    );
+    all.add(
+        "http.response.body.size",
+        Value::Integer(exchange.response_body_bytes),
+    );
+    if let Some(code) = exchange.error_code {
+        all.add("error.type", Value::Text(code.as_str()));
+    } else if exchange.failed() {
+        all.add("error.type", Value::Text(&exchange.status.to_string()));
+    }
+}
+
+/// What weir settled on the way of the request, in the words of the event.
+pub(super) fn own(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
+    all.add("weir.request.id", Value::Text(exchange.id.as_str()));
+    all.text("weir.platform", &exchange.platform, NAME_BYTES_MAX);
+    if let Some(route) = &exchange.route {
+        all.text("weir.route", route, NAME_BYTES_MAX);
+    }
+    if let Some(key) = &exchange.client_key {
+        all.text("weir.client.key", key, NAME_BYTES_MAX);
+    }
+    if let Some(signature) = &exchange.signature {
+        all.add("weir.signature.scheme", Value::Text(signature.scheme));
+        all.add(
+            "weir.signature.outcome",
+            Value::Text(signature.outcome.as_str()),
+        );
+    }
+    if let Some(limit) = &exchange.limit {
+        all.text("weir.rate_limit.policy", &limit.policy, NAME_BYTES_MAX);
+        all.add(
+            "weir.rate_limit.outcome",
+            Value::Text(limit.outcome.as_str()),
+        );
+    }
+    if let Some(cache) = &exchange.cache {
+        all.add("weir.cache.outcome", Value::Text(cache.outcome.as_str()));
+        all.add("weir.cache.tier", Value::Text(cache.tier.as_str()));
+    }
+    for stage in Stage::ALL {
+        if let Some(spent) = exchange.timing.spent(stage) {
+            all.add(timing_key(stage), millis(spent));
+        }
+    }
+    all.add(
+        "weir.timing.overhead_ms",
+        millis(exchange.timing.overhead()),
+    );
+}
+
+const fn timing_key(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Route => "weir.timing.route_ms",
+        Stage::Body => "weir.timing.body_ms",
+        Stage::Signature => "weir.timing.signature_ms",
+        Stage::Limit => "weir.timing.limit_ms",
+        Stage::Cache => "weir.timing.cache_ms",
+        Stage::Backend => "weir.timing.backend_ms",
+        Stage::Answer => "weir.timing.answer_ms",
+    }
+}
+
+/// Where a request went: `server.address`, `server.port`, and the whole address without its query.
+pub(super) fn endpoint(all: &mut Attributes<'_, '_>, upstream: &UpstreamNote, exchange: &Exchange) {
+    let Some(endpoint) = &upstream.endpoint else {
+        return;
+    };
+    let path = cut(&exchange.path, PATH_BYTES_MAX);
+    all.add("url.full", Value::Text(&format!("{endpoint}{path}")));
+    // `scheme://host:port`, as the configuration was checked.
+    let Some((scheme, authority)) = endpoint.split_once("://") else {
+        return;
+    };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+        _ => (authority, None),
+    };
+    let default_port = if scheme == "https" { 443 } else { 80 };
+    let host = host.trim_matches(['[', ']']);
+    all.add("server.address", Value::Text(host));
+    all.add("server.port", Value::Integer(port.unwrap_or(default_port)));
+}
+
+/// OpenTelemetry's attributes of a model call; nothing when the request was none.
+pub(super) fn model(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
+    let model = &exchange.model;
+    let Some(operation) = model.operation else {
+        return;
+    };
+    let short = |text| Value::Text(cut(text, NAME_BYTES_MAX));
+    all.add("gen_ai.operation.name", Value::Text(operation));
+    // Whose model it is weir cannot know; the format is OpenAI's, which is what the conventions ask for.
+    all.add("gen_ai.provider.name", Value::Text("openai"));
+    all.maybe(
+        "gen_ai.request.model",
+        model.request_model.as_deref().map(short),
+    );
+    all.add("gen_ai.request.stream", Value::Flag(model.request_stream));
+    all.maybe(
+        "gen_ai.response.model",
+        model.response_model.as_deref().map(short),
+    );
+    if !model.finish_reasons.is_empty() {
+        let reasons = model.finish_reasons.iter().take(FINISH_REASONS_MAX);
+        let reasons: Vec<&str> = reasons.map(|reason| cut(reason, NAME_BYTES_MAX)).collect();
+        all.add("gen_ai.response.finish_reasons", Value::Texts(&reasons));
+    }
+    let first = model.time_to_first_chunk;
+    let first = first.map(|time| Value::Number(time.as_secs_f64()));
+    all.maybe("gen_ai.response.time_to_first_chunk", first);
+    all.maybe(
+        "gen_ai.usage.input_tokens",
+        model.input_tokens.map(Value::Integer),
+    );
+    all.maybe(
+        "gen_ai.usage.output_tokens",
+        model.output_tokens.map(Value::Integer),
+    );
+}
+
+pub(super) struct Attributes<'s, 'm>(pub(super) &'s mut Message<'m>);
+
+impl Attributes<'_, '_> {
+    pub(super) fn add(&mut self, key: &'static str, value: Value<'_>) {
+        self.0.attribute(ATTRIBUTES, key, value);
+    }
+
+    pub(super) fn maybe(&mut self, key: &'static str, value: Option<Value<'_>>) {
+        if let Some(value) = value {
+            self.add(key, value);
+        }
+    }
+
+    pub(super) fn text(&mut self, key: &'static str, text: &str, bytes_max: usize) {
+        self.add(key, Value::Text(cut(text, bytes_max)));
+    }
+}
+
+/// An address as text, without an allocation.
+pub(super) struct ShortText {
+    bytes: [u8; 46],
+    length: usize,
+}
+
+impl ShortText {
+    pub(super) const EMPTY: ShortText = ShortText {
+        bytes: [0; 46],
+        length: 0,
+    };
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Write for ShortText {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.length + text.len();
+        let room = self
+            .bytes
+            .get_mut(self.length..end)
+            .ok_or(std::fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+fn millis(duration: Duration) -> Value<'static> {
+    Value::Number(duration.as_nanos() as f64 / 1e6)
+}
+
+/// At most so many bytes of a text, whole characters.
+pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
