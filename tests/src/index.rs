@@ -33,10 +33,21 @@ struct Store {
     /// For every bulk request behind the script.
     always: Option<Fault>,
     set_up: Vec<(String, Value)>,
+    server: Server,
+    /// Policies of index state management with how often each was written.
+    policies: BTreeMap<String, (u64, Value)>,
     bulks: usize,
     largest: usize,
     /// Of the last request.
     authorization: Option<String>,
+}
+
+/// What it says it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Server {
+    #[default]
+    Elasticsearch,
+    OpenSearch,
 }
 
 /// An index that listens until it is dropped.
@@ -56,6 +67,19 @@ impl Index {
             backend: Backend::answering(answer).await,
             store,
         }
+    }
+
+    /// One that says it is OpenSearch, with index state management.
+    pub async fn open_search() -> Self {
+        let index = Self::start().await;
+        index.store().server = Server::OpenSearch;
+        index
+    }
+
+    /// The policy of this path, and how often it was written.
+    #[must_use]
+    pub fn policy(&self, path: &str) -> Option<(u64, Value)> {
+        self.store().policies.get(path).cloned()
     }
 
     /// The next bulk requests go wrong in these ways.
@@ -118,7 +142,15 @@ impl Store {
         self.authorization = seen.header("authorization").map(str::to_owned);
         let path = seen.target.split('?').next().unwrap_or_default();
         if seen.method == "GET" && path == "/" {
-            return Answer::json(&json!({"version": {"number": "8.17.0"}}));
+            return Answer::json(&match self.server {
+                Server::Elasticsearch => json!({"version": {"number": "8.17.0"}}),
+                Server::OpenSearch => {
+                    json!({"version": {"number": "2.19.1", "distribution": "opensearch"}})
+                }
+            });
+        }
+        if path.starts_with("/_plugins/_ism/policies/") {
+            return self.policy(seen, path);
         }
         if seen.method == "PUT" {
             let body = serde_json::from_slice(&seen.body).expect("JSON");
@@ -127,6 +159,33 @@ impl Store {
         }
         assert_eq!(path, "/logs-weir.access-default/_bulk");
         self.bulk(seen)
+    }
+
+    /// As OpenSearch keeps policies: one that is there is only changed by who names its numbers.
+    fn policy(&mut self, seen: &Seen, path: &str) -> Answer {
+        let there = self.policies.get(path).cloned();
+        if seen.method == "GET" {
+            let Some((written, body)) = there else {
+                return Answer::status(404);
+            };
+            return Answer::json(&json!({
+                "_id": "weir.access", "_version": written, "_seq_no": written + 6,
+                "_primary_term": 1, "policy": body["policy"],
+            }));
+        }
+        let query = seen.target.split_once('?').map(|(_, query)| query);
+        let written = there.map_or(0, |(written, _)| written);
+        let expected = format!("if_seq_no={}&if_primary_term=1", written + 6);
+        let is_right = match query {
+            None => written == 0,
+            Some(query) => written > 0 && query == expected,
+        };
+        if !is_right {
+            return Answer::status(409);
+        }
+        let body = serde_json::from_slice(&seen.body).expect("JSON");
+        self.policies.insert(path.to_owned(), (written + 1, body));
+        Answer::json(&json!({"_id": "weir.access"}))
     }
 
     fn bulk(&mut self, seen: &Seen) -> Answer {

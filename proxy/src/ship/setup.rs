@@ -66,7 +66,7 @@ pub(super) async fn set_up(nodes: &Nodes, node: &Node, config: &Config) -> SetUp
             SetUp::Refused(_) => Retention::DataStream,
             unavailable @ SetUp::Unavailable(_) => return unavailable,
         },
-        Server::OpenSearch => match put(nodes, node, state_policy(config)).await {
+        Server::OpenSearch => match put_state_policy(nodes, node, config).await {
             SetUp::Done => Retention::Elsewhere,
             SetUp::Refused(why) => {
                 log::warn!(
@@ -127,11 +127,57 @@ async fn put(nodes: &Nodes, node: &Node, step: Step) -> SetUp {
     }
 }
 
+/// A policy of index state management as the server has it.
+#[derive(Deserialize)]
+struct Existing {
+    #[serde(rename = "_seq_no")]
+    sequence: u64,
+    #[serde(rename = "_primary_term")]
+    term: u64,
+    policy: Described,
+}
+
+#[derive(Deserialize)]
+struct Described {
+    description: String,
+}
+
+/// Index state management takes the place of a policy only with the numbers of the one that it is for
+/// (OpenSearch's documentation, "ISM API", "Update policy"). One that says the same is left alone.
+async fn put_state_policy(nodes: &Nodes, node: &Node, config: &Config) -> SetUp {
+    let mut step = state_policy(config);
+    let body = Payload::Json(Bytes::from(step.body.to_string()));
+    let answer = match nodes.send(node, Method::Put, &step.path, body).await {
+        Ok(answer) => answer,
+        Err(why) => return SetUp::Unavailable(why),
+    };
+    if answer.status != 409 {
+        return judge(answer.status, &answer.body);
+    }
+    let answer = match nodes
+        .send(node, Method::Get, &step.path, Payload::None)
+        .await
+    {
+        Ok(answer) => answer,
+        Err(why) => return SetUp::Unavailable(why),
+    };
+    let Ok(existing) = serde_json::from_slice::<Existing>(&answer.body) else {
+        return judge(answer.status, &answer.body);
+    };
+    if step.body["policy"]["description"] == existing.policy.description {
+        return SetUp::Done;
+    }
+    let (sequence, term) = (existing.sequence, existing.term);
+    step.path
+        .push_str(&format!("?if_seq_no={sequence}&if_primary_term={term}"));
+    put(nodes, node, step).await
+}
+
 fn judge(status: u16, body: &[u8]) -> SetUp {
     let text = String::from_utf8_lossy(body);
     let text: String = text.chars().take(REASON_CHARACTERS_MAX).collect();
     match status {
-        // 409: index state management has this policy already.
+        // 409: another weir was quicker.
         200..=299 | 409 => SetUp::Done,
         401 => {
             SetUp::Unavailable("it answers 401: look at username, password and api_key".to_owned())

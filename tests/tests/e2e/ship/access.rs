@@ -53,6 +53,28 @@ async fn a_user_or_a_key_is_told_to_the_index_and_to_nobody_else() {
     }
 }
 
+#[tokio::test]
+async fn a_changed_retention_reaches_a_policy_that_is_there() {
+    let (backend, index) = (Backend::echo().await, Index::open_search().await);
+    let path = "/_plugins/_ism/policies/weir.access";
+    let url = index.url();
+    for (retention, written) in [("30d", 1), ("30d", 1), ("7d", 2), ("7d", 2)] {
+        let proxy = Setup::open(&backend)
+            .events(SPOOL)
+            .events(&format!(
+                "elasticsearch: {{urls: ['{url}'], retention: {retention}, batch: {{wait: 10ms}}}}"
+            ))
+            .start()
+            .await;
+        ask(&proxy, 1).await;
+        settled(&proxy, "indexed", 1.0).await;
+        let (times, policy) = index.policy(path).expect("a policy");
+        assert_eq!(times, written, "{retention}");
+        let conditions = &policy["policy"]["states"][0]["transitions"][0]["conditions"];
+        assert_eq!(conditions["min_rollover_age"], retention);
+    }
+}
+
 /// Speaks TLS on one side, with a certificate of `authority`, and passes on to `address`.
 async fn behind_tls(authority: &Authority, address: SocketAddr) -> Backend {
     let (leaf, key) = authority.leaf();
