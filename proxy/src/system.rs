@@ -2,7 +2,7 @@
 //!
 //! Where a control group limits the processor or the memory (a container, a systemd slice with a
 //! limit), use is measured against that limit; else against the machine. It is a side service: a thread
-//! reads every [`INTERVAL`], and a scrape shows what was read last. Nothing on the way of a request waits
+//! reads every five seconds, and a scrape shows what was read last. Nothing on the way of a request waits
 //! for it, also when a file system hangs.
 
 use std::io;
