@@ -48,16 +48,16 @@ const PASSES: [(&str, Replace); 10] = [
         | (?-u:\b)gh[pousr]_[A-Za-z0-9]{16,} | (?-u:\b)github_pat_\w{16,} | (?-u:\b)xox[a-z]-[A-Za-z0-9-]{10,}
         | (?-u:\b)AIza[0-9A-Za-z_-]{30,} | (?-u:\b)hf_[A-Za-z0-9]{16,} | (?-u:\b)glpat-[\w-]{16,}
         | (?-u:\b)wh(?:sec|pk|sk)_[A-Za-z0-9+/=]{12,} | (?-u:\b)LTAI[A-Za-z0-9]{12,} | (?-u:\b)AKID[A-Za-z0-9]{16,}
-        | (?-u:\b)npm_[A-Za-z0-9]{20,} | (?-u:\b)SG\.[\w-]{16,}\.[\w-]{16,}",
+        | (?-u:\b)ya29\.[\w-]{16,} | (?-u:\b)npm_[A-Za-z0-9]{20,} | (?-u:\b)SG\.[\w-]{16,}\.[\w-]{16,}",
         |_| "[key]".to_owned(),
     ),
     // What is said to be a secret.
     (
         r#"(?xi)
-          ( (?-u:\b)[\w-]*(?:api[_-]?key|access[_-]?key|secret|passwd|password|pwd|token|credential)[\w-]*
-          | (?-u:\b)authorization | (?-u:\b)cookie | 密码 | 口令 | 密钥 | 令牌 )
+          ( (?-u:\b)[\w-]*(?:api[_\x20-]?key|access[_\x20-]?key|private[_\x20-]?key|secret|passwd|password|passphrase|pwd|token|credential)[\w-]*
+          | (?-u:\b)authorization | (?-u:\b)cookie | (?-u:\b)pass | (?-u:\b)key | 密码 | 口令 | 密钥 | 令牌 )
           ( ["']? \s* (?: [:=：＝] | \s(?:is|are)\s | 是 | 为 ) \s* ["']? )
-          (?: (?:bearer|basic|token) \s+ )? [^\s"',;，。；！]{3,}"#,
+          (?: (?:bearer|basic|token) \s+ )? [^\s"',;&，。；！]{3,}"#,
         |found| format!("{}{}[key]", &found[1], &found[2]),
     ),
     (
@@ -71,10 +71,10 @@ const PASSES: [(&str, Replace); 10] = [
         r"[\p{L}\p{N}._%+'-]+[@＠][\p{L}\p{N}-]+(?:[.．][\p{L}\p{N}-]+)+",
         |_| "[mail]".to_owned(),
     ),
-    // Runs of digits with what stands between them, and with a letter before or behind.
+    // Runs of digits with what is written between them, and with a letter before or behind.
     (
         r"(?x) (?-u:\b)[A-Z]{1,2}[0-9０-９]{6,9} (?: [(（][0-9A]?[)）] )?
-        | [+＋(（]{0,2} [0-9０-９] [0-9０-９\x20()（）.·\-－]{4,60} [0-9０-９] [Xx]?",
+        | [+＋(（]{0,2} [0-9０-９] [0-9０-９\x20\u{a0}\u{2000}-\u{200a}\u{202f}\u{3000}()（）.·_/\-－\u{2010}-\u{2015}]{4,60} [0-9０-９] [Xx]?",
         |found| number::redacted(&found[0]),
     ),
 ];

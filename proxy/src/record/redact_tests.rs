@@ -29,6 +29,9 @@ fn what_is_somebodys_is_taken_out() {
         ("我的密码是hunter2。谢谢", "我的密码是[key]。谢谢"),
         ("{\"api_key\": \"hunter2\"}", "{\"api_key\": \"[key]\"}"),
         ("DB_PASSWORD=hunter2", "DB_PASSWORD=[key]"),
+        ("my API key is hunter2", "my API key is [key]"),
+        ("key: hunter2", "key: [key]"),
+        ("https://h/?token=hunter2&x=1", "https://h/?token=[key]&x=1"),
         ("Authorization: Bearer abc.def", "Authorization: [key]"),
         ("curl -H 'bearer abcdefgh'", "curl -H 'bearer [key]'"),
         (
@@ -54,6 +57,12 @@ fn what_is_somebodys_is_taken_out() {
         ("(555) 123-4567", "[phone]"),
         ("555-123-4567", "[phone]"),
         ("010-12345678", "[phone]"),
+        ("138\u{a0}1234\u{a0}5678", "[phone]"),
+        ("138\u{3000}1234\u{3000}5678 ok", "[phone] ok"),
+        ("138_1234_5678", "[phone]"),
+        ("138—1234—5678", "[phone]"),
+        ("1 3 8 1 2 3 4 5 6 7 8", "[phone]"),
+        ("02112345678", "[phone]"),
         // Identity.
         ("身份证11010519491231002X。", "身份证[identity]。"),
         ("440524188001010014", "[identity]"),
@@ -65,6 +74,8 @@ fn what_is_somebodys_is_taken_out() {
         // Cards.
         ("4111 1111 1111 1111", "[card]"),
         ("4111-1111-1111-1111", "[card]"),
+        ("4111_1111_1111_1111", "[card]"),
+        ("4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", "[card]"),
         ("卡号6222021234567890128，", "卡号[card]，"),
         ("378282246310005 and 2024", "[card] and 2024"),
     ] {

@@ -1,19 +1,19 @@
 //! Which numbers are somebody's: cards, identity numbers, phones.
 
-/// Pieces of a run that are looked at together: a card has at most five.
-const PIECES_MAX: usize = 6;
+/// Pieces of a run that are looked at together: somebody may put a space behind each digit of a card.
+const PIECES_MAX: usize = 19;
 
 /// A run of digits with spaces, hyphens and brackets between, with what is somebody's taken out.
 pub(super) fn redacted(run: &str) -> String {
     let mut out = String::with_capacity(run.len());
-    let pieces: Vec<&str> = run.split_inclusive(' ').collect();
+    let pieces: Vec<&str> = run.split_inclusive(char::is_whitespace).collect();
     let mut place = 0;
     while place < pieces.len() {
         // The longest first: a card in groups of four is no row of short numbers.
         let longest = (place + PIECES_MAX).min(pieces.len());
         let found = (place + 1..=longest).rev().find_map(|end| {
             let text = pieces[place..end].concat();
-            Some((end, text.ends_with(' '), kind(text.trim())?))
+            Some((end, text.ends_with(char::is_whitespace), kind(text.trim())?))
         });
         match found {
             Some((end, has_space, kind)) => {
@@ -62,7 +62,7 @@ fn kind(text: &str) -> Option<&'static str> {
         return Some("[card]");
     }
     // With an area code: 010-12345678, 0755-1234567; (555) 123-4567, 555-123-4567, 555.123.4567.
-    let is_landline = digits[0] == 0 && separators && (10..=12).contains(&digits.len());
+    let is_landline = digits[0] == 0 && digits[1] > 0 && (10..=12).contains(&digits.len());
     let is_american = separators && matches!(&*shape(text), "3-3-4" | "1-3-3-4");
     (is_landline || is_american).then_some("[phone]")
 }
