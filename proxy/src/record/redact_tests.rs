@@ -135,3 +135,21 @@ fn hostile_texts_take_no_time() {
         assert!(redacted(text).len() <= text.len() * 2);
     }
 }
+
+#[test]
+fn no_text_makes_it_panic() {
+    use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+    const PARTS: [&str; 16] = [
+        "0", "1", "86", "19", "4", " ", "  ", "-", ".", "+", "(", ")", "A", "x", "\u{3000}", "１",
+    ];
+    let mut random = StdRng::seed_from_u64(7);
+    for _ in 0..20_000 {
+        let length = random.random_range(1..40);
+        let text: String = (0..length)
+            .filter_map(|_| PARTS.choose(&mut random).copied())
+            .collect();
+        let _ = redacted(&text);
+    }
+    assert_eq!(redacted("1 - 2345 6"), "1 - 2345 6");
+    assert_eq!(redacted("0 1 2 3 4 5"), "0 1 2 3 4 5");
+}

@@ -51,7 +51,7 @@ fn kind(text: &str) -> Option<&'static str> {
         .iter()
         .find_map(|code| digits.strip_prefix(*code))
         .unwrap_or(&digits);
-    let is_chinese_mobile = |digits: &[u8]| digits.len() == 11 && digits[0] == 1 && digits[1] >= 3;
+    let is_chinese_mobile = |digits: &[u8]| digits.len() == 11 && matches!(*digits, [1, 3..=9, ..]);
     if is_chinese_mobile(&digits) || is_chinese_mobile(without_code) {
         return Some("[phone]");
     }
@@ -62,7 +62,7 @@ fn kind(text: &str) -> Option<&'static str> {
         return Some("[card]");
     }
     // With an area code: 010-12345678, 0755-1234567; (555) 123-4567, 555-123-4567, 555.123.4567.
-    let is_landline = digits[0] == 0 && digits[1] > 0 && (10..=12).contains(&digits.len());
+    let is_landline = matches!(*digits, [0, 1..=9, ..]) && (10..=12).contains(&digits.len());
     let is_american = separators && matches!(&*shape(text), "3-3-4" | "1-3-3-4");
     (is_landline || is_american).then_some("[phone]")
 }
@@ -96,7 +96,7 @@ fn is_chinese_identity(digits: &[u8], letters: &str) -> bool {
         (1..=12).contains(&month) && (1..=31).contains(&day)
     };
     if digits.len() == 15 && letters.is_empty() {
-        return (1..=8).contains(&digits[0]) && is_date(&digits[8..10], &digits[10..12]);
+        return matches!(*digits, [1..=8, ..]) && is_date(&digits[8..10], &digits[10..12]);
     }
     let check = match (digits.len(), letters) {
         (18, "") => b'0' + digits[17],
