@@ -10,16 +10,16 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
 use prometheus::IntCounter;
 
 use self::chain::Entry;
 use self::file::Log;
 use self::flood::Floods;
 use crate::clock;
+use crate::complaint::{Complaint, Telling};
+use crate::side_thread::{Desk, SideThread, State};
 
 mod chain;
 mod file;
@@ -53,30 +53,7 @@ pub struct Counts {
 /// The running log. It ends when this is dropped; [`Audit::stop`] waits for that.
 #[derive(Debug)]
 pub struct Audit {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    pending: Mutex<Pending>,
-    /// Wakes the thread, and whoever waits for its end.
-    changed: Condvar,
-    counts: Counts,
-}
-
-#[derive(Debug, Default)]
-struct Pending {
-    floods: Floods,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Running,
-    Stopping,
-    Ended,
+    thread: SideThread<Floods>,
 }
 
 impl Audit {
@@ -93,118 +70,63 @@ impl Audit {
         let mut log = Log::open(&config.path, config.keep, now).map_err(told)?;
         log.append(&[Entry::started()], now).map_err(told)?;
         counts.written.inc();
-        let shared = Arc::new(Shared {
-            pending: Mutex::default(),
-            changed: Condvar::new(),
-            counts,
-        });
-        let theirs = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || theirs.run(log))?;
-        Ok(Arc::new(Audit {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        }))
+        let run = move |desk: &Desk<Floods>| run(desk, log, &counts);
+        let thread = SideThread::start("audit", Floods::default(), run)?;
+        Ok(Arc::new(Audit { thread }))
     }
 
     /// Notes a refusal.
     pub fn refused(&self, refused: &Refused<'_>, address: IpAddr) {
         let now = clock::unix_now();
-        self.shared
-            .pending
-            .lock()
-            .floods
-            .note(refused, address, now);
+        self.thread.lock().work.note(refused, address, now);
     }
 
     /// Writes what is left, and that weir was stopped, as far as that is done by the deadline.
     pub fn stop(&self, deadline: Instant) {
-        let mut pending = self.shared.pending.lock();
-        if pending.state == State::Running {
-            pending.state = State::Stopping;
-        }
-        self.shared.changed.notify_all();
-        while pending.state != State::Ended {
-            if self
-                .shared
-                .changed
-                .wait_until(&mut pending, deadline)
-                .timed_out()
-            {
-                log::warn!("audit: the last lines could not be written in time");
-                return;
-            }
-        }
-        drop(pending);
-        if let Some(thread) = self.thread.lock().take() {
-            // It has nothing left to do; a panic in it has been reported by itself.
-            drop(thread.join());
+        if self.thread.stop(deadline).is_err() {
+            log::warn!("audit: the last lines could not be written in time");
         }
     }
 }
 
-impl Drop for Audit {
-    fn drop(&mut self) {
-        let mut pending = self.shared.pending.lock();
-        if pending.state == State::Running {
-            pending.state = State::Stopping;
+fn run(desk: &Desk<Floods>, mut log: Log, counts: &Counts) {
+    let mut waiting: Vec<Entry> = Vec::new();
+    let mut complaint = Complaint::every(COMPLAINT_INTERVAL);
+    loop {
+        let state = take(desk, &mut waiting);
+        if state == State::Stopping {
+            waiting.push(Entry::stopped());
         }
-        self.shared.changed.notify_all();
+        match log.append(&waiting, clock::unix_now()) {
+            Ok(()) => {
+                counts.written.inc_by(waiting.len() as u64);
+                waiting.clear();
+            }
+            Err(error) => {
+                if complaint.note(clock::now()) == Telling::Due {
+                    log::error!("audit: {} lines wait: {error}", waiting.len());
+                }
+            }
+        }
+        let lost = waiting.len().saturating_sub(WAITING_MAX);
+        drop(waiting.drain(..lost));
+        counts.dropped.inc_by(lost as u64);
+        if state == State::Stopping {
+            counts.dropped.inc_by(waiting.len() as u64);
+            return;
+        }
+        log.sweep(clock::unix_now());
     }
 }
 
-impl Shared {
-    fn run(&self, mut log: Log) {
-        let mut waiting: Vec<Entry> = Vec::new();
-        let mut complained_at: Option<Instant> = None;
-        loop {
-            let state = self.take(&mut waiting);
-            if state == State::Stopping {
-                waiting.push(Entry::stopped());
-            }
-            match log.append(&waiting, clock::unix_now()) {
-                Ok(()) => {
-                    self.counts.written.inc_by(waiting.len() as u64);
-                    waiting.clear();
-                }
-                Err(error) => {
-                    let now = clock::now();
-                    let is_due = complained_at.is_none_or(|last| {
-                        now.saturating_duration_since(last) >= COMPLAINT_INTERVAL
-                    });
-                    if is_due {
-                        complained_at = Some(now);
-                        log::error!("audit: {} lines wait: {error}", waiting.len());
-                    }
-                }
-            }
-            let lost = waiting.len().saturating_sub(WAITING_MAX);
-            drop(waiting.drain(..lost));
-            self.counts.dropped.inc_by(lost as u64);
-            if state == State::Stopping {
-                self.counts.dropped.inc_by(waiting.len() as u64);
-                self.pending.lock().state = State::Ended;
-                self.changed.notify_all();
-                return;
-            }
-            log.sweep(clock::unix_now());
-        }
-    }
-
-    /// Waits for a tick or the end, and takes what is to be written.
-    fn take(&self, waiting: &mut Vec<Entry>) -> State {
-        let mut pending = self.pending.lock();
-        if pending.state == State::Running {
-            self.changed.wait_for(&mut pending, TICK);
-        }
-        let state = pending.state;
-        let now = clock::unix_now();
-        let over = match state {
-            State::Running => pending.floods.over(now),
-            State::Stopping | State::Ended => pending.floods.all(),
-        };
-        waiting.extend(over);
-        state
-    }
+/// Waits for a tick or the end, and takes what is to be written.
+fn take(desk: &Desk<Floods>, waiting: &mut Vec<Entry>) -> State {
+    let mut inner = desk.lock();
+    desk.wait_until(&mut inner, clock::now() + TICK, |_| false);
+    let over = match inner.state {
+        State::Running => inner.work.over(clock::unix_now()),
+        State::Stopping | State::Ended => inner.work.all(),
+    };
+    waiting.extend(over);
+    inner.state
 }

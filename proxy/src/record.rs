@@ -89,7 +89,6 @@ pub struct FileConfig {
 #[derive(Debug)]
 pub struct Record {
     format: Format,
-    sampling: Sampling,
     metrics: Arc<Metrics>,
     /// Its events are counted, and it remembers the last ones.
     first: Writer,
@@ -147,7 +146,6 @@ impl Record {
         let second = sinks.next();
         Ok(Arc::new(Record {
             format: Format::new(&config.environment, config.sampling),
-            sampling: config.sampling,
             metrics,
             first: Writer::start("events", first, books)?,
             second: second
@@ -170,10 +168,10 @@ impl Record {
     #[must_use]
     pub fn stop(&self, deadline: Instant) -> FlushOutcome {
         let events = self.all(|writer| writer.stop(deadline));
-        match &self.spans {
-            Some((_, exporter)) => events.worse_of(exporter.stop(deadline)),
-            None => events,
+        if let Some((_, exporter)) = &self.spans {
+            exporter.stop(deadline);
         }
+        events
     }
 
     fn all(&self, end: impl Fn(&Writer) -> FlushOutcome) -> FlushOutcome {
@@ -218,7 +216,8 @@ impl Recorder for Record {
             audit.refused(&refused, exchange.client_ip);
         }
         let random = || random::bits() as u64;
-        if self.sampling.share < 1.0 && !self.sampling.takes(exchange, duration, random()) {
+        let sampling = self.format.sampling();
+        if sampling.share < 1.0 && !sampling.takes(exchange, duration, random()) {
             self.metrics.events().sampled_out.inc();
             return;
         }

@@ -7,14 +7,15 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use self::cgroup::Cgroups;
 use self::machine::Machine;
 use self::sampler::Sampler;
+use crate::clock;
+use crate::side_thread::{Desk, SideThread, State};
 
 mod cgroup;
 pub mod lag;
@@ -73,24 +74,11 @@ impl Reading {
     }
 }
 
-/// The thread that reads. It ends when this is dropped.
+/// The thread that reads. It ends when this is dropped, which does not wait for it: it may hang in a
+/// file system.
 #[derive(Debug)]
 pub struct System {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    last: Arc<Mutex<Reading>>,
-    state: Mutex<State>,
-    wake: Condvar,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Running,
-    Stopping,
+    _thread: SideThread<()>,
 }
 
 impl System {
@@ -99,46 +87,22 @@ impl System {
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(last: Arc<Mutex<Reading>>) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            last,
-            state: Mutex::new(State::Running),
-            wake: Condvar::new(),
-        });
-        let theirs = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("system".to_owned())
-            .spawn(move || theirs.run())?;
-        Ok(System {
-            shared,
-            thread: Some(thread),
-        })
+        let thread = SideThread::start("system", (), move |desk| run(desk, &last))?;
+        Ok(System { _thread: thread })
     }
 }
 
-impl Drop for System {
-    /// Does not wait for the thread: it may hang in a file system.
-    fn drop(&mut self) {
-        *self.shared.state.lock() = State::Stopping;
-        self.shared.wake.notify_one();
-        drop(self.thread.take());
-    }
-}
-
-impl Shared {
-    fn run(&self) {
-        let mut sampler = Sampler::new(Cgroups::of_this_process(), Machine::new());
-        let mut pause = FIRST_INTERVAL;
-        loop {
-            let reading = sampler.read(crate::clock::now());
-            *self.last.lock() = reading;
-            let mut state = self.state.lock();
-            if *state == State::Running {
-                self.wake.wait_for(&mut state, pause);
-            }
-            if *state == State::Stopping {
-                return;
-            }
-            pause = INTERVAL;
+fn run(desk: &Desk<()>, last: &Mutex<Reading>) {
+    let mut sampler = Sampler::new(Cgroups::of_this_process(), Machine::new());
+    let mut pause = FIRST_INTERVAL;
+    loop {
+        let reading = sampler.read(clock::now());
+        *last.lock() = reading;
+        let mut inner = desk.lock();
+        desk.wait_until(&mut inner, clock::now() + pause, |()| false);
+        if inner.state == State::Stopping {
+            return;
         }
+        pause = INTERVAL;
     }
 }

@@ -68,7 +68,7 @@ impl Metrics {
             .sum()
     }
 
-    /// Every metric name in the text.
+    /// Whether a metric of this name is told of.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.text

@@ -158,6 +158,27 @@ impl Proxy {
         Metrics::scrape(self.admin).await
     }
 
+    /// Reads the metrics again and again until they are as they should be; `look` may check on every
+    /// reading what must always hold.
+    ///
+    /// # Panics
+    /// When they do not become so in good time; with what they were.
+    pub async fn metrics_when(&self, what: &str, look: impl Fn(&Metrics) -> bool) -> Metrics {
+        let mut last = String::new();
+        let polling = async {
+            loop {
+                let metrics = self.metrics().await;
+                if look(&metrics) {
+                    return metrics;
+                }
+                last = metrics.text;
+                wait::tick().await;
+            }
+        };
+        let found = tokio::time::timeout(wait::PATIENCE, polling).await;
+        found.unwrap_or_else(|_| panic!("waited in vain for {what}:\n{last}"))
+    }
+
     /// The file that events go to unless the setup names another.
     #[must_use]
     pub fn event_file(&self) -> PathBuf {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::chain::{Entry, Expired, Head, Link};
+use crate::file_lock;
 use crate::record::event::timestamp_text;
 use crate::record::rotated;
 
@@ -28,12 +29,19 @@ pub(super) struct Log {
     /// When the present file was begun, as far as this process knows.
     begun_at: Duration,
     swept_at: Duration,
+    /// Two that write would both go on from the same line.
+    _lock: File,
 }
 
 /// Where the head of the log at `path` is.
 pub(super) fn head_path(path: &Path) -> PathBuf {
+    beside(path, ".head")
+}
+
+/// What belongs to the log at `path`: its name with another end.
+fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".head");
+    name.push(end);
     path.with_file_name(name)
 }
 
@@ -74,9 +82,10 @@ impl Log {
     /// cut off, and that is told. `now` is the time since the Unix epoch.
     ///
     /// # Errors
-    /// When a file cannot be read or written.
+    /// When a file cannot be read or written, or another process has the log.
     pub(super) fn open(path: &Path, keep: Duration, now: Duration) -> io::Result<Self> {
         fs::create_dir_all(rotated::directory(path))?;
+        let lock = file_lock::take(&beside(path, ".lock"))?;
         let cut_bytes = cut_torn_line(path)?;
         let written = read_head(path).unwrap_or_else(|error| {
             log::error!("audit: the head cannot be read: {error}");
@@ -109,6 +118,7 @@ impl Log {
             head,
             begun_at: first_written_at(path).unwrap_or(now),
             swept_at: Duration::ZERO,
+            _lock: lock,
         };
         if cut_bytes > 0 {
             log.append(&[Entry::recovered(cut_bytes)], now)?;

@@ -211,3 +211,13 @@ fn no_log_is_an_error_and_garbage_a_fault() {
     let faults = place.faults();
     assert_eq!(faults.len(), 6, "{faults:?}");
 }
+
+#[test]
+fn a_log_that_somebody_writes_to_is_not_opened_again() {
+    let place = Place::new();
+    let log = place.open(NOW);
+    let second = Log::open(&place.path(), KEEP, NOW).expect_err("it is held");
+    assert!(second.to_string().contains("another process"), "{second}");
+    drop(log);
+    place.open(NOW);
+}

@@ -49,6 +49,12 @@ impl Format {
         Format { service, sampling }
     }
 
+    /// Which requests leave an event.
+    #[must_use]
+    pub fn sampling(&self) -> &Sampling {
+        &self.sampling
+    }
+
     /// Appends the event as one JSON object, without a newline. `duration` is the whole time of the
     /// request.
     pub fn append(&self, exchange: &Exchange, duration: Duration, out: &mut Vec<u8>) {

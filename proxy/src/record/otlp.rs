@@ -8,20 +8,18 @@
 use std::fmt;
 use std::io::{self, Read as _};
 use std::mem;
-use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
-use parking_lot::{Condvar, Mutex};
 use percent_encoding::percent_decode_str;
 use reqwest::blocking::Client;
 
 use self::wire::{Message, Value};
 use super::metrics::SpanCounts;
-use super::writer::FlushOutcome;
 use crate::clock;
+use crate::complaint::{Complaint, Telling};
+use crate::side_thread::{Desk, SideThread, State};
 
 pub(super) mod wire;
 
@@ -33,6 +31,8 @@ const BATCH: usize = 512;
 const BUFFER_KEPT_BYTES: usize = 1024 * 1024;
 /// The longest time a span waits for others.
 const BATCH_WAIT: Duration = Duration::from_secs(1);
+/// At the end of the process no collector is waited for longer.
+const STOP_MAX: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A batch that was refused for now is sent so often in all.
@@ -64,15 +64,7 @@ impl fmt::Debug for Config {
 /// The way of spans out of the process.
 #[derive(Debug)]
 pub(super) struct Exporter {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    waiting: Mutex<Waiting>,
-    /// Wakes the thread, and whoever waits for its end.
-    changed: Condvar,
+    thread: SideThread<Waiting>,
     counts: SpanCounts,
 }
 
@@ -83,15 +75,14 @@ struct Waiting {
     count: usize,
     /// Spans that the thread has taken and not sent yet.
     in_hand: usize,
-    state: State,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Running,
-    Stopping,
-    Ended,
+/// What the thread sends with, and how it went.
+struct Sender {
+    client: Client,
+    url: String,
+    resource: Vec<u8>,
+    counts: SpanCounts,
 }
 
 /// What a collector made of a batch.
@@ -112,90 +103,66 @@ impl Exporter {
         environment: &str,
         counts: SpanCounts,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            waiting: Mutex::default(),
-            changed: Condvar::new(),
-            counts,
-        });
-        let theirs = shared.clone();
-        let config = config.clone();
         let resource = resource(environment, std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok());
-        let thread =
-            std::thread::Builder::new()
-                .name("otlp".to_owned())
-                .spawn(move || match client(&config) {
-                    Ok(client) => theirs.run(&client, &config.url, &resource),
-                    Err(error) => {
-                        log::error!("traces: no client towards the collector can be made: {error}");
-                        theirs.end();
-                    }
-                })?;
-        Ok(Exporter {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+        let (config, theirs) = (config.clone(), counts.clone());
+        let run = move |desk: &Desk<Waiting>| match client(&config) {
+            Ok(client) => {
+                let sender = Sender {
+                    client,
+                    url: config.url,
+                    resource,
+                    counts: theirs,
+                };
+                sender.run(desk);
+            }
+            Err(error) => {
+                log::error!("traces: no client towards the collector can be made: {error}");
+            }
+        };
+        let thread = SideThread::start("otlp", Waiting::default(), run)?;
+        Ok(Exporter { thread, counts })
     }
 
     /// Hands over spans as [`super::span::Spans`] writes them. Never waits.
     pub(super) fn take(&self, spans: &[u8], count: usize) {
-        let mut waiting = self.shared.waiting.lock();
+        let mut inner = self.thread.lock();
+        let state = inner.state;
+        let waiting = &mut inner.work;
         let is_full = waiting.count + waiting.in_hand + count > WAITING_MAX;
-        if is_full || waiting.state != State::Running {
-            drop(waiting);
-            self.shared.counts.dropped.inc_by(count as u64);
+        if is_full || state != State::Running {
+            drop(inner);
+            self.counts.dropped.inc_by(count as u64);
             return;
         }
         waiting.spans.extend_from_slice(spans);
         let before = waiting.count;
         waiting.count += count;
         let is_due = before < BATCH && waiting.count >= BATCH;
-        drop(waiting);
+        drop(inner);
         if is_due {
-            self.shared.changed.notify_one();
+            self.thread.wake();
         }
     }
 
-    /// Sends what waits, as far as that is done by the deadline.
-    pub(super) fn stop(&self, deadline: Instant) -> FlushOutcome {
-        let mut waiting = self.shared.waiting.lock();
-        if waiting.state == State::Running {
-            waiting.state = State::Stopping;
+    /// Sends what waits, as far as that is done by the deadline and within [`STOP_MAX`]: spans are worth
+    /// less than what else is to be done before the end.
+    pub(super) fn stop(&self, deadline: Instant) {
+        let deadline = deadline.min(clock::now() + STOP_MAX);
+        if self.thread.stop(deadline).is_err() {
+            log::warn!("traces: the last spans could not be sent in time");
         }
-        self.shared.changed.notify_all();
-        while waiting.state != State::Ended {
-            let waited = self.shared.changed.wait_until(&mut waiting, deadline);
-            if waited.timed_out() {
-                return FlushOutcome::TimedOut;
-            }
-        }
-        drop(waiting);
-        if let Some(thread) = self.thread.lock().take() {
-            // It has nothing left to do; a panic in it has been reported by itself.
-            drop(thread.join());
-        }
-        FlushOutcome::Flushed
     }
 }
 
-impl Drop for Exporter {
-    fn drop(&mut self) {
-        let mut waiting = self.shared.waiting.lock();
-        if waiting.state == State::Running {
-            waiting.state = State::Stopping;
-        }
-        self.shared.changed.notify_all();
-    }
-}
-
-impl Shared {
-    fn run(&self, client: &Client, url: &str, resource: &[u8]) {
+impl Sender {
+    fn run(&self, desk: &Desk<Waiting>) {
         let mut spans = Vec::new();
-        let mut complained_at: Option<Instant> = None;
+        let mut complaint = Complaint::every(COMPLAINT_INTERVAL);
         loop {
-            let (count, state) = self.next_batch(&mut spans);
+            let (count, state) = next_batch(desk, &mut spans);
             if count > 0 {
-                let body = request(resource, &spans);
-                match self.send(client, url, &body) {
+                let body = request(&self.resource, &spans);
+                match self.send(desk, &body) {
                     Ok(()) => {
                         self.counts.up.set(1);
                         self.counts.exported.inc_by(count as u64);
@@ -203,12 +170,7 @@ impl Shared {
                     Err(why) => {
                         self.counts.up.set(0);
                         self.counts.failed.inc_by(count as u64);
-                        let now = clock::now();
-                        let is_due = complained_at.is_none_or(|last| {
-                            now.saturating_duration_since(last) >= COMPLAINT_INTERVAL
-                        });
-                        if is_due {
-                            complained_at = Some(now);
+                        if complaint.note(clock::now()) == Telling::Due {
                             log::warn!(
                                 "traces: the collector takes no spans, they are lost: {why}"
                             );
@@ -217,66 +179,49 @@ impl Shared {
                 }
             }
             if state == State::Stopping {
-                return self.end();
+                return;
             }
         }
-    }
-
-    /// Waits for a batch, or for the time that one waits, and takes what is there.
-    fn next_batch(&self, spans: &mut Vec<u8>) -> (usize, State) {
-        let deadline = clock::now() + BATCH_WAIT;
-        let mut waiting = self.waiting.lock();
-        waiting.in_hand = 0;
-        while waiting.state == State::Running && waiting.count < BATCH {
-            let waited = self.changed.wait_until(&mut waiting, deadline);
-            if waited.timed_out() {
-                break;
-            }
-        }
-        spans.clear();
-        spans.shrink_to(BUFFER_KEPT_BYTES);
-        mem::swap(&mut waiting.spans, spans);
-        waiting.in_hand = mem::take(&mut waiting.count);
-        (waiting.in_hand, waiting.state)
     }
 
     /// Sends a batch until it is taken, or refused for good or too often.
-    fn send(&self, client: &Client, url: &str, body: &[u8]) -> Result<(), String> {
+    fn send(&self, desk: &Desk<Waiting>, body: &[u8]) -> Result<(), String> {
         let mut attempts = 1;
         loop {
-            let (why, after) = match post(client, url, body) {
+            let (why, after) = match post(&self.client, &self.url, body) {
                 Answer::Taken => return Ok(()),
                 Answer::Refused(why) => return Err(why),
                 Answer::NotNow(why, after) => (why, after),
             };
             let pause = after.unwrap_or(BACKOFF * attempts).min(BACKOFF_MAX);
-            if attempts >= ATTEMPTS_MAX || self.is_stopping_within(pause) {
+            if attempts >= ATTEMPTS_MAX || pause_until_stop(desk, pause) == State::Stopping {
                 return Err(why);
             }
             attempts += 1;
         }
     }
+}
 
-    /// Pauses, unless the end comes first.
-    fn is_stopping_within(&self, pause: Duration) -> bool {
-        let deadline = clock::now() + pause;
-        let mut waiting = self.waiting.lock();
-        while waiting.state == State::Running {
-            if self.changed.wait_until(&mut waiting, deadline).timed_out() {
-                return false;
-            }
-        }
-        true
-    }
+/// Waits for a batch, or for the time that one waits, and takes what is there.
+fn next_batch(desk: &Desk<Waiting>, spans: &mut Vec<u8>) -> (usize, State) {
+    let deadline = clock::now() + BATCH_WAIT;
+    let mut inner = desk.lock();
+    inner.work.in_hand = 0;
+    desk.wait_until(&mut inner, deadline, |waiting| waiting.count >= BATCH);
+    spans.clear();
+    spans.shrink_to(BUFFER_KEPT_BYTES);
+    let state = inner.state;
+    let waiting = &mut inner.work;
+    mem::swap(&mut waiting.spans, spans);
+    waiting.in_hand = mem::take(&mut waiting.count);
+    (waiting.in_hand, state)
+}
 
-    fn end(&self) {
-        let mut waiting = self.waiting.lock();
-        let left = mem::take(&mut waiting.count);
-        self.counts.dropped.inc_by(left as u64);
-        waiting.in_hand = 0;
-        waiting.state = State::Ended;
-        self.changed.notify_all();
-    }
+/// Pauses, unless the end comes first.
+fn pause_until_stop(desk: &Desk<Waiting>, pause: Duration) -> State {
+    let mut inner = desk.lock();
+    desk.wait_until(&mut inner, clock::now() + pause, |_| false);
+    inner.state
 }
 
 /// The client has a runtime inside, which must not be made within another: so it is made here, in the

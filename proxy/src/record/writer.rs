@@ -16,6 +16,7 @@ use prometheus::IntCounter;
 
 use super::batch::{Batch, Lines};
 use crate::clock;
+use crate::complaint::{Complaint, Telling};
 use crate::ship::ledger::Ledger;
 
 /// How long lines are collected before they are written together. An event is in the file well
@@ -248,7 +249,8 @@ impl Shared {
     /// The writer's thread.
     fn run(&self, mut sink: Box<dyn Sink>) {
         let mut batch = Batch::default();
-        let mut complaint = Complaint::default();
+        let mut complaint = Complaint::every(COMPLAINT_INTERVAL);
+        let mut untold = 0;
         loop {
             let turn = self.next_turn(&mut batch);
             let lines = batch.lines();
@@ -258,7 +260,11 @@ impl Shared {
                 let lost = lines.count().saturating_sub(written.lines);
                 self.count(written.lines, lost);
                 if let Some(error) = written.error {
-                    complaint.tell(&error, lost, clock::now());
+                    untold += lost;
+                    if complaint.note(clock::now()) == Telling::Due {
+                        log::error!("{untold} events were not written: {error}");
+                        untold = 0;
+                    }
                 }
             }
             if turn.flushes > 0 || turn.state == WriterState::Stopping {
@@ -354,27 +360,6 @@ impl Pending {
 struct Turn {
     flushes: u64,
     state: WriterState,
-}
-
-/// Keeps a failing sink from filling the log.
-#[derive(Debug, Default)]
-struct Complaint {
-    last_at: Option<Instant>,
-    lost: usize,
-}
-
-impl Complaint {
-    fn tell(&mut self, error: &io::Error, lost: usize, now: Instant) {
-        self.lost += lost;
-        let is_due = self
-            .last_at
-            .is_none_or(|last| now.saturating_duration_since(last) >= COMPLAINT_INTERVAL);
-        if is_due {
-            log::error!("{} events were not written: {error}", self.lost);
-            self.last_at = Some(now);
-            self.lost = 0;
-        }
-    }
 }
 
 #[cfg(test)]

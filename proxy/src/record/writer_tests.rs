@@ -209,17 +209,3 @@ fn the_last_lines_are_remembered_written_or_not() {
     writer.flush(soon());
     assert_eq!(recent(3), ["148", "149", "150"]);
 }
-
-#[test]
-fn a_failing_sink_is_logged_once_in_ten_seconds() {
-    let start = clock::now();
-    let mut complaint = Complaint::default();
-    let error = io::Error::from(io::ErrorKind::StorageFull);
-    complaint.tell(&error, 1, start);
-    assert_eq!((complaint.last_at, complaint.lost), (Some(start), 0));
-    complaint.tell(&error, 2, start + Duration::from_secs(9));
-    assert_eq!((complaint.last_at, complaint.lost), (Some(start), 2));
-    let later = start + COMPLAINT_INTERVAL;
-    complaint.tell(&error, 3, later);
-    assert_eq!((complaint.last_at, complaint.lost), (Some(later), 0));
-}

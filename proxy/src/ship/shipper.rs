@@ -16,6 +16,7 @@ use super::pace::{Backoff, Window};
 use super::setup::{self, SetUp};
 use super::spool::{Next, Reader, Spool, Spooled};
 use super::{Batch, Config};
+use crate::complaint::{Complaint, Telling};
 use crate::record::metrics::Shipping;
 use crate::{clock, random};
 
@@ -37,8 +38,10 @@ pub(super) struct Shared {
     pub(super) bulk_path: String,
     config: Config,
     window: Mutex<Window>,
-    complained_at: Mutex<Option<Instant>>,
-    troubled_at: Mutex<Option<Instant>>,
+    /// Of the index.
+    index_complaint: Mutex<Complaint>,
+    /// Of weir's own: its disk.
+    own_complaint: Mutex<Complaint>,
     /// Until when it may go on; `None` as long as weir is not stopping.
     stopping: watch::Receiver<Option<Instant>>,
 }
@@ -63,8 +66,8 @@ impl Shared {
             bulk_path: format!("/{}/_bulk?{filter}", config.data_stream),
             config: config.clone(),
             window: Mutex::new(Window::new()),
-            complained_at: Mutex::new(None),
-            troubled_at: Mutex::new(None),
+            index_complaint: Mutex::new(Complaint::every(COMPLAINT_INTERVAL)),
+            own_complaint: Mutex::new(Complaint::every(COMPLAINT_INTERVAL)),
             stopping,
         }
     }
@@ -78,7 +81,7 @@ impl Shared {
     pub(super) fn went_well(&self, node: &str) {
         self.window.lock().went_well();
         self.metrics.up.set(1);
-        if self.complained_at.lock().take().is_some() {
+        if self.index_complaint.lock().over() {
             log::info!("events: {node} takes them again");
         }
     }
@@ -87,11 +90,7 @@ impl Shared {
     pub(super) fn pushed_back(&self, node: &str, why: &str) {
         self.window.lock().pushed_back();
         self.metrics.up.set(0);
-        let now = clock::now();
-        let mut complained_at = self.complained_at.lock();
-        if complained_at.is_none_or(|last| now.saturating_duration_since(last) > COMPLAINT_INTERVAL)
-        {
-            *complained_at = Some(now);
+        if self.index_complaint.lock().note(clock::now()) == Telling::Due {
             log::error!("events: {node} does not take them: {why}; they wait in the spool");
         }
     }
@@ -107,10 +106,7 @@ impl Shared {
 
     /// Something of weir's own fails. It is told from time to time, and tried again.
     fn complain(&self, what: &str, error: &std::io::Error) {
-        let now = clock::now();
-        let mut told_at = self.troubled_at.lock();
-        if told_at.is_none_or(|last| now.saturating_duration_since(last) > COMPLAINT_INTERVAL) {
-            *told_at = Some(now);
+        if self.own_complaint.lock().note(clock::now()) == Telling::Due {
             log::error!("{what}: {error}");
         }
     }

@@ -5,7 +5,7 @@
 //! that is older than `sync`; what was acknowledged after the last `sync` is sent again and found to be
 //! there already.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::ledger::Ledger;
+use crate::file_lock;
 use acks::Acks;
 use inner::{Inner, Unsynced};
 use recovery::Segment;
@@ -82,14 +83,7 @@ impl Spool {
     pub fn open(config: &Config, ledger: &Ledger) -> io::Result<(Arc<Self>, Reader, u64)> {
         let directory = &config.path;
         fs::create_dir_all(directory)?;
-        let lock = File::create(directory.join("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::other("another process has this spool"));
-            }
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+        let lock = file_lock::take(&directory.join("lock"))?;
         let found = recovery::look(directory)?;
         let cursor = OpenOptions::new()
             .read(true)

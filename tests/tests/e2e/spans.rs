@@ -5,6 +5,7 @@ use std::time::Duration;
 use weir_tests::backend::{Backend, Seen};
 use weir_tests::client::{Ask, Client, chat_question};
 use weir_tests::collector::{Collector, Span};
+use weir_tests::metrics::Metrics;
 use weir_tests::prometheus::Prometheus;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
@@ -32,14 +33,8 @@ fn of_kind<'s>(spans: &'s [Span], kind: &str) -> &'s Span {
 
 async fn counted(proxy: &Proxy, outcome: &str, least: f64) {
     let what = format!("{least} spans {outcome}");
-    let started = tokio::time::Instant::now();
-    while proxy.metrics().await.sum(SPANS, &[("outcome", outcome)]) < least {
-        assert!(
-            started.elapsed() < wait::PATIENCE,
-            "waited in vain for {what}"
-        );
-        wait::tick().await;
-    }
+    let look = |metrics: &Metrics| metrics.sum(SPANS, &[("outcome", outcome)]) >= least;
+    proxy.metrics_when(&what, look).await;
 }
 
 #[tokio::test]
@@ -205,18 +200,13 @@ async fn a_share_of_the_traces_that_begin_here_is_sampled() {
     assert_eq!(flags(&proxy, &backend, 20, Some("00")).await, [0; 20]);
     assert_eq!(flags(&proxy, &backend, 20, Some("01")).await, [1; 20]);
     let expected = (sampled as f64 + 20.0) * 2.0;
-    let started = tokio::time::Instant::now();
-    loop {
-        // Each sampled request left two spans, and the others none.
-        let metrics = proxy.metrics().await;
-        let lost = metrics.sum(SPANS, &[]);
-        assert!(lost <= expected, "{lost} of {expected}");
-        if lost == expected {
-            break;
-        }
-        assert!(started.elapsed() < wait::PATIENCE, "{lost} of {expected}");
-        wait::tick().await;
-    }
+    // Each sampled request left two spans, and the others none.
+    let look = |metrics: &Metrics| {
+        let counted = metrics.sum(SPANS, &[]);
+        assert!(counted <= expected, "{counted} of {expected}");
+        counted == expected
+    };
+    proxy.metrics_when("two spans a request", look).await;
 }
 
 #[tokio::test]
