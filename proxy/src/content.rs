@@ -41,8 +41,9 @@ pub enum Kept {
 }
 
 /// What is kept of a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
+    pub mode: Mode,
     pub input: Option<Kept>,
     pub output: Option<Kept>,
 }

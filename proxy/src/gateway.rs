@@ -217,7 +217,7 @@ impl Gateway {
         let using = checks::look_up(&lane, session, exchange, &body.bytes);
         let using = match using {
             checks::Known::Answer(stored, age_s) => {
-                asking::keep_stored(exchange, self.lanes.content, &stored);
+                asking::keep_stored(exchange, &stored);
                 self.before_answer(session, stopping);
                 let replayed = local::replay(session, exchange, &stored, age_s).await;
                 return Ok(Way::Answered(replayed));
@@ -238,10 +238,9 @@ impl Gateway {
         self.before_answer(session, stopping);
         let keep = asking::keeping(&lane, using);
         let mut reading = asking::reading(&lane, exchange, &answer, using, asked_at, &keep);
-        reading.content = asking::keeping_answer(self.lanes.content, &answer);
         let delivered = deliver(session, exchange, answer, &mut reading).await;
         asking::note_usage(exchange, &mut reading);
-        asking::keep_answer(exchange, self.lanes.content, &mut reading);
+        asking::keep_answer(exchange, &mut reading);
         Ok(Way::Answered(delivered))
     }
 

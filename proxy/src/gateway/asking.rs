@@ -178,7 +178,7 @@ pub(super) fn reading<'a>(
         super::arrival::tell(exchange, "cache-status", status.header());
     }
     Reading {
-        content: None,
+        content: content_reader(exchange, answer),
         usage: usage_kind(exchange, answer).map(UsageReader::new),
         copying: copy.map(|copy| Copying { copy, keep }),
         idle_timeout: config.idle_timeout,
@@ -214,6 +214,7 @@ pub(super) fn keep_question(exchange: &mut Exchange, mode: Mode, body: &[u8]) {
     if mode != Mode::None {
         let input = mode.keep(&content::question(body));
         exchange.content = Some(Box::new(Content {
+            mode,
             input,
             output: None,
         }));
@@ -221,9 +222,9 @@ pub(super) fn keep_question(exchange: &mut Exchange, mode: Mode, body: &[u8]) {
 }
 
 /// What reads the text of an answer, where something is kept of it.
-pub(super) fn keeping_answer(mode: Mode, answer: &Answer) -> Option<AnswerText> {
+fn content_reader(exchange: &Exchange, answer: &Answer) -> Option<AnswerText> {
     let headers = &answer.head.headers;
-    if mode == Mode::None || headers.contains_key(header::CONTENT_ENCODING) {
+    if exchange.content.is_none() || headers.contains_key(header::CONTENT_ENCODING) {
         return None;
     }
     let kind = Kind::of(headers.get(header::CONTENT_TYPE)?)?;
@@ -231,15 +232,15 @@ pub(super) fn keeping_answer(mode: Mode, answer: &Answer) -> Option<AnswerText> 
 }
 
 /// Keeps of an answer what the mode says.
-pub(super) fn keep_answer(exchange: &mut Exchange, mode: Mode, reading: &mut Reading<'_>) {
+pub(super) fn keep_answer(exchange: &mut Exchange, reading: &mut Reading<'_>) {
     let text = reading.content.take().map(AnswerText::finish);
     if let (Some(content), Some(text)) = (&mut exchange.content, text) {
-        content.output = mode.keep(&text);
+        content.output = content.mode.keep(&text);
     }
 }
 
 /// Keeps of an answer out of the cache what the mode says.
-pub(super) fn keep_stored(exchange: &mut Exchange, mode: Mode, stored: &Stored) {
+pub(super) fn keep_stored(exchange: &mut Exchange, stored: &Stored) {
     let kind = match exchange.model.request_stream {
         true => Kind::Sse,
         false => Kind::Json,
@@ -247,7 +248,7 @@ pub(super) fn keep_stored(exchange: &mut Exchange, mode: Mode, stored: &Stored) 
     if let Some(content) = &mut exchange.content {
         let mut text = AnswerText::new(kind);
         stored.pieces().for_each(|piece| text.feed(&piece));
-        content.output = mode.keep(&text.finish());
+        content.output = content.mode.keep(&text.finish());
     }
 }
 

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use weir_tests::backend::{Answer, Backend};
 use weir_tests::client::{Ask, Client, chat_question};
+use weir_tests::metrics::Metrics;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::sign::sha256_hex;
-use weir_tests::wait;
 
 const QUESTION: &str = "my phone is 13812345678, my key sk-abcdefghijklmnop1234";
 const REDACTED: &str = "my phone is [phone], my key [key]";
@@ -98,21 +98,14 @@ async fn a_share_of_what_went_well_and_all_that_did_not_leave_an_event() {
     for _ in 0..20 {
         assert_eq!(client.ask(Ask::get("/error")).await.status, 500);
     }
-    let of = |metrics: &weir_tests::metrics::Metrics, outcome: &str| {
+    let of = |metrics: &Metrics, outcome: &str| {
         metrics.sum("weir_events_total", &[("outcome", outcome)])
     };
-    let started = tokio::time::Instant::now();
-    let recorded = loop {
-        let metrics = proxy.metrics().await;
-        let recorded = of(&metrics, "recorded");
-        if recorded + of(&metrics, "sampled_out") >= 420.0 {
-            // Metrics count what left no event, too.
-            assert_eq!(metrics.sum("weir_requests_total", &[]), 420.0);
-            break recorded;
-        }
-        assert!(started.elapsed() < wait::PATIENCE, "{}", metrics.text);
-        wait::tick().await;
-    };
+    let all = |metrics: &Metrics| of(metrics, "recorded") + of(metrics, "sampled_out") >= 420.0;
+    let metrics = proxy.metrics_when("420 events", all).await;
+    // Metrics count what left no event, too.
+    assert_eq!(metrics.sum("weir_requests_total", &[]), 420.0);
+    let recorded = of(&metrics, "recorded");
     let events = proxy.events_when(recorded as usize).await;
     let failed = |event: &&Value| event["http"]["response"]["status_code"] == 500;
     assert_eq!(events.iter().filter(failed).count(), 20);

@@ -62,34 +62,20 @@ fn assert_balance(metrics: &Metrics) {
 }
 
 async fn settled(proxy: &Proxy, what: &str, count: f64) -> Metrics {
-    let started = tokio::time::Instant::now();
-    loop {
-        let metrics = proxy.metrics().await;
-        assert_balance(&metrics);
-        if (outcome(&metrics, what) - count).abs() < 0.5 {
-            return metrics;
-        }
-        assert!(
-            started.elapsed() < wait::PATIENCE,
-            "{what} is {}",
-            outcome(&metrics, what)
-        );
-        wait::tick().await;
-    }
+    let look = |metrics: &Metrics| {
+        assert_balance(metrics);
+        (outcome(metrics, what) - count).abs() < 0.5
+    };
+    proxy.metrics_when(&format!("{count} {what}"), look).await
 }
 
 /// Waits until every event has left the channel.
 async fn out_of_the_channel(proxy: &Proxy) -> Metrics {
-    let started = tokio::time::Instant::now();
-    loop {
-        let metrics = proxy.metrics().await;
-        assert_balance(&metrics);
-        if metrics.sum("weir_events_in_channel", &[]) < 0.5 {
-            return metrics;
-        }
-        assert!(started.elapsed() < wait::PATIENCE);
-        wait::tick().await;
-    }
+    let look = |metrics: &Metrics| {
+        assert_balance(metrics);
+        metrics.sum("weir_events_in_channel", &[]) < 0.5
+    };
+    proxy.metrics_when("an empty channel", look).await
 }
 
 #[tokio::test]
@@ -319,20 +305,13 @@ async fn a_spool_that_fails_costs_events_that_are_counted_and_no_requests() {
     std::fs::write(&spool, "").expect("a file");
     ask(&proxy, 40).await;
     index.always(None);
-    let started = tokio::time::Instant::now();
-    loop {
-        let metrics = proxy.metrics().await;
-        assert_balance(&metrics);
-        let left =
-            metrics.sum("weir_spool_events", &[]) + metrics.sum("weir_events_in_channel", &[]);
-        if left < 0.5 {
-            let gone = outcome(&metrics, "indexed") + outcome(&metrics, "dropped");
-            assert_eq!(gone, 80.0);
-            break;
-        }
-        assert!(started.elapsed() < wait::PATIENCE, "{left} are left");
-        wait::tick().await;
-    }
+    let none_left = |metrics: &Metrics| {
+        assert_balance(metrics);
+        metrics.sum("weir_spool_events", &[]) + metrics.sum("weir_events_in_channel", &[]) < 0.5
+    };
+    let metrics = proxy.metrics_when("an empty spool", none_left).await;
+    let gone = outcome(&metrics, "indexed") + outcome(&metrics, "dropped");
+    assert_eq!(gone, 80.0);
     proxy.sigterm();
     assert!(proxy.wait_exit(Duration::from_secs(10)).await.success());
 }

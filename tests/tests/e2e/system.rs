@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use weir_tests::backend::Backend;
+use weir_tests::metrics::Metrics;
 use weir_tests::setup::Setup;
-use weir_tests::wait;
 
 /// The share of `/` that is in use, as df(1) has it.
 fn used_of_root() -> f64 {
@@ -29,15 +29,11 @@ async fn the_machine_is_seen_as_the_system_tells_it() {
     let proxy = Setup::open(&backend).start().await;
     // Use of the processor is a share of time, so it is known from the second reading on.
     let cpu = "weir_cpu_usage_ratio";
-    let deadline = tokio::time::Instant::now() + wait::PATIENCE;
-    let metrics = loop {
-        let metrics = proxy.metrics().await;
-        if metrics.samples.iter().any(|sample| sample.name == cpu) {
-            break metrics;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{}", metrics.text);
-        wait::tick().await;
-    };
+    let metrics = proxy
+        .metrics_when(cpu, |metrics| {
+            metrics.samples.iter().any(|sample| sample.name == cpu)
+        })
+        .await;
     assert!((0.0..=1.5).contains(&metrics.sum(cpu, &[])));
     let memory = metrics.sum("weir_memory_usage_ratio", &[]);
     assert!(memory > 0.0 && memory <= 1.0, "{memory}");
@@ -46,13 +42,7 @@ async fn the_machine_is_seen_as_the_system_tells_it() {
     assert!(metrics.sum("process_resident_memory_bytes", &[]) > 1e6);
     let lag = "weir_runtime_lag_seconds_count";
     let workers = std::thread::available_parallelism().expect("processors");
-    loop {
-        // Each worker looks at itself once a second.
-        let observed = proxy.metrics().await.sum(lag, &[]);
-        if observed >= workers.get() as f64 {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{observed}");
-        wait::tick().await;
-    }
+    // Each worker looks at itself once a second.
+    let all = |metrics: &Metrics| metrics.sum(lag, &[]) >= workers.get() as f64;
+    proxy.metrics_when("the lag of every worker", all).await;
 }
