@@ -15,6 +15,18 @@ from pool import SECRET
 HERE = Path(__file__).resolve().parent
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
+# What a configuration has beside everything of weir-all.yaml, as lines behind its last.
+SHIPPED = """  spool: {path: "${BENCH_SPOOL}"}
+  elasticsearch: {urls: ["http://%s"]}
+"""
+ADDED = {
+    # Each request's event is shipped to an index as well.
+    "ship": SHIPPED % "${BENCH_BACKEND}",
+    # The index takes connections and never answers.
+    "hung": SHIPPED % "${BENCH_HUNG}",
+    # A tenth of the requests leaves its spans at a collector.
+    "traced": 'traces: {otlp: "http://${BENCH_BACKEND}", sample: 10%}\n',
+}
 
 
 class CouldNotRun(Exception):
@@ -177,8 +189,9 @@ class Bench:
             "BENCH_SPOOL": str(spool),
             "BENCH_HUNG": f"127.0.0.1:{self.hung.getsockname()[1]}",
         }
-        own = config if config in ("plain", "ship", "hung", "traced") else "all"
-        path = HERE / "configs" / f"weir-{own}.yaml"
+        base = "plain" if config == "plain" else "all"
+        path = self.run / "weir.yaml"
+        path.write_text((HERE / "configs" / f"weir-{base}.yaml").read_text() + ADDED.get(config, ""))
         command = [str(self.binaries / "weir"), "run", "--config", str(path)]
         recorded = None if config == "plain" else events / "events.ndjson"
         return self.start("weir", command, self.subject_cpu, port, environment, events=recorded)
