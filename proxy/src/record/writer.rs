@@ -21,7 +21,10 @@ use crate::ship::ledger::Ledger;
 
 /// How long lines are collected before they are written together. An event is in the file well
 /// within 200 ms of its answer.
-pub(super) const COLLECT: Duration = Duration::from_millis(20);
+pub(super) const COLLECT: Duration = Duration::from_millis(50);
+/// So many bytes are not kept waiting any longer: more of them would only find no room in the cache of
+/// the processor.
+const COLLECT_BYTES: usize = 2 * 1024 * 1024;
 /// Of lines that are not written yet, those in the writer's hand included. What comes beyond is
 /// dropped and counted.
 const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -167,13 +170,15 @@ impl Writer {
             shared.count(0, 1);
             return;
         }
+        let was_small = pending.batch.bytes_length() < COLLECT_BYTES;
         pending.batch.push(line);
+        let is_large = pending.batch.bytes_length() >= COLLECT_BYTES;
         let was_asleep = pending.writer == WriterState::Asleep;
         if was_asleep {
             pending.writer = WriterState::Awake;
         }
         drop(pending);
-        if was_asleep {
+        if was_asleep || (was_small && is_large) {
             shared.wake.notify_one();
         }
     }
@@ -299,7 +304,7 @@ impl Shared {
 
     fn collect(&self, pending: &mut parking_lot::MutexGuard<'_, Pending>) {
         let deadline = clock::now() + COLLECT;
-        while !pending.is_urgent() {
+        while !pending.is_urgent() && pending.batch.bytes_length() < COLLECT_BYTES {
             if self.wake.wait_until(pending, deadline).timed_out() {
                 return;
             }
