@@ -26,6 +26,7 @@ pub mod route;
 pub mod signature;
 
 pub mod admin;
+pub mod alert;
 pub mod assistant;
 pub mod audit;
 pub mod clock;
