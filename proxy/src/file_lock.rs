@@ -11,12 +11,17 @@ use std::path::Path;
 /// # Errors
 /// When another process, or somebody else in this one, holds it; or when the file cannot be made.
 pub fn take(path: &Path) -> io::Result<File> {
+    let named = |error: io::Error| {
+        let told = format!("cannot open the lock {}: {error}", path.display());
+        io::Error::new(error.kind(), told)
+    };
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
-        .open(path)?;
+        .open(path)
+        .map_err(named)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

@@ -115,6 +115,11 @@ impl Entry {
         }
     }
 
+    /// The file with the head was gone at a start.
+    pub(super) fn headless() -> Self {
+        Entry::of(Event::process("change", "audit_head_missing"))
+    }
+
     pub(super) fn recovered(cut_bytes: u64) -> Self {
         Entry {
             cut_bytes: Some(cut_bytes),

@@ -91,6 +91,7 @@ impl Log {
             log::error!("audit: the head cannot be read: {error}");
             None
         });
+        let mut head_is_missing = false;
         let last = files(path)?
             .iter()
             .rev()
@@ -99,7 +100,10 @@ impl Log {
         let head = match (last, written) {
             // The head is behind when a crash came between line and head.
             (Some(last), Some(written)) if last.sequence >= written.sequence => last,
-            (Some(last), None) => last,
+            (Some(last), None) => {
+                head_is_missing = true;
+                last
+            }
             (last, Some(written)) => {
                 let found = last.map_or(0, |last| last.sequence);
                 log::error!(
@@ -120,6 +124,13 @@ impl Log {
             swept_at: Duration::ZERO,
             _lock: lock,
         };
+        if head_is_missing {
+            log::error!(
+                "audit: {} is missing: nothing tells whether lines are missing at the end",
+                head_path(path).display()
+            );
+            log.append(&[Entry::headless()], now)?;
+        }
         if cut_bytes > 0 {
             log.append(&[Entry::recovered(cut_bytes)], now)?;
         }
@@ -240,6 +251,13 @@ fn cut_torn_line(path: &Path) -> io::Result<u64> {
         Some(newline) => tail.len() - newline - 1,
         None => tail.len(),
     } as u64;
+    let is_whole = std::str::from_utf8(&tail[tail.len() - torn as usize..])
+        .is_ok_and(|line| Link::read(line).is_ok());
+    if is_whole {
+        // Only its end is missing.
+        file.write_all(b"\n")?;
+        return Ok(0);
+    }
     if torn > 0 {
         file.set_len(length - torn)?;
     }

@@ -159,6 +159,38 @@ fn half_a_line_of_a_crash_is_cut_off_and_told() {
 }
 
 #[test]
+fn a_line_without_its_end_is_found_and_not_lost() {
+    let place = Place::filled(3);
+    let text = place.text();
+    place.write(text.trim_end());
+    let faults = place.faults();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(
+        faults[0].contains(":3: this line does not end"),
+        "{faults:?}"
+    );
+    drop(place.open(NOW));
+    assert_eq!(place.text(), text);
+    assert_eq!(place.faults(), [""; 0]);
+}
+
+#[test]
+fn a_head_that_was_gone_at_a_start_is_told_in_the_log() {
+    let place = Place::filled(3);
+    let text = place.text();
+    let lines: Vec<&str> = text.lines().take(2).collect();
+    place.write(&(lines.join("\n") + "\n"));
+    fs::remove_file(head_path(&place.path())).expect("removed");
+    assert_eq!(place.faults().len(), 1);
+    drop(place.open(NOW));
+    assert!(place.text().contains("\"action\":\"audit_head_missing\""));
+    // Nothing at all is no log either.
+    fs::remove_file(head_path(&place.path())).expect("removed");
+    place.write("");
+    assert_eq!(place.faults().len(), 1);
+}
+
+#[test]
 fn every_day_has_its_file_and_old_ones_leave_with_a_word() {
     let place = Place::new();
     for day in 0..35 {
@@ -209,7 +241,8 @@ fn no_log_is_an_error_and_garbage_a_fault() {
     assert!(verify(&place.path()).is_err());
     place.write("\u{0}\u{1}\n{}\n[\n\n\"hash\":\"\"}");
     let faults = place.faults();
-    assert_eq!(faults.len(), 6, "{faults:?}");
+    // The last for its missing end as well.
+    assert_eq!(faults.len(), 7, "{faults:?}");
 }
 
 #[test]

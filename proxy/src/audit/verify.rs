@@ -110,6 +110,10 @@ impl Reading {
             number += 1;
             let text = String::from_utf8_lossy(&line);
             self.line(path, number, text.trim_end_matches('\n'));
+            if !text.ends_with('\n') {
+                let what = "this line does not end: something is cut off behind it";
+                self.fault(path, Some(number), what.to_owned());
+            }
         }
     }
 
@@ -184,7 +188,7 @@ impl Reading {
         let end = super::file::head_path(path);
         match head {
             Err(error) => self.fault(&end, None, format!("the head cannot be read: {error}")),
-            Ok(None) if self.report.lines > 0 => {
+            Ok(None) => {
                 let what = "the head is missing: nothing tells whether the end of the log is";
                 self.fault(&end, None, what.to_owned());
             }

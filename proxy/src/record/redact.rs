@@ -56,9 +56,14 @@ const PASSES: [(&str, Replace); 10] = [
         r#"(?xi)
           ( (?-u:\b)[\w-]*(?:api[_\x20-]?key|access[_\x20-]?key|private[_\x20-]?key|secret|passwd|password|passphrase|pwd|token|credential)[\w-]*
           | (?-u:\b)authorization | (?-u:\b)cookie | (?-u:\b)pass | (?-u:\b)key | 密码 | 口令 | 密钥 | 令牌 )
-          ( ["']? \s* (?: [:=：＝] | \s(?:is|are)\s | 是 | 为 ) \s* ["']? )
-          (?: (?:bearer|basic|token) \s+ )? [^\s"',;&，。；！]{3,}"#,
-        |found| format!("{}{}[key]", &found[1], &found[2]),
+          ( \\* ["']? \s* (?: (?: \s(?:is|are) | 是 | 为 )? \s* (?: [:=：＝] | [-=]> ) | \s(?:is|are)\s | 是 | 为 ) \s* )
+          (?: (\\* ["“]) [^"”\\\n]{3,} | (\\* ') [^'\\\n]{3,}
+            | (?: (?:bearer|basic|token) \s+ )? [^\s"',;&，。；！]{3,} )"#,
+        |found| {
+            let quote = found.get(3).or_else(|| found.get(4));
+            let quote = quote.map_or("", |quote| quote.as_str());
+            format!("{}{}{quote}[key]", &found[1], &found[2])
+        },
     ),
     (
         r"(?i)(?-u:\b)(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}",
@@ -74,7 +79,7 @@ const PASSES: [(&str, Replace); 10] = [
     // Runs of digits with what is written between them, and with a letter before or behind.
     (
         r"(?x) (?-u:\b)[A-Z]{1,2}[0-9０-９]{6,9} (?: [(（][0-9A]?[)）] )?
-        | [+＋(（]{0,2} [0-9０-９] [0-9０-９\x20\u{a0}\u{2000}-\u{200a}\u{202f}\u{3000}()（）.·_/\-－\u{2010}-\u{2015}]{4,60} [0-9０-９] [Xx]?",
+        | [+＋(（]{0,2} [0-9０-９] [0-9０-９\x20\u{a0}\u{2000}-\u{200a}\u{202f}\u{3000}()（）.·_/\-－\u{2010}-\u{2015}]{4,} [0-9０-９] [Xx]?",
         |found| number::redacted(&found[0]),
     ),
 ];

@@ -153,3 +153,61 @@ fn no_text_makes_it_panic() {
     assert_eq!(redacted("1 - 2345 6"), "1 - 2345 6");
     assert_eq!(redacted("0 1 2 3 4 5"), "0 1 2 3 4 5");
 }
+
+#[test]
+fn each_of_many_numbers_is_taken_out() {
+    let phone = "13812345671";
+    for separator in [" ", ", ", "/", "-", "_", ".", " - ", "\n2."] {
+        for count in 1..30 {
+            let text = vec![phone; count].join(separator);
+            let left = redacted(&text);
+            assert!(!left.contains("1381"), "{text}: {left}");
+            assert_eq!(left.matches("[phone]").count(), count, "{text}: {left}");
+        }
+    }
+    for count in 1..12 {
+        let text = vec!["4111 1111 1111 1111"; count].join(" ");
+        assert_eq!(redacted(&text), vec!["[card]"; count].join(" "));
+        let text = vec!["138 1234 5671"; count].join(" ");
+        assert_eq!(redacted(&text), vec!["[phone]"; count].join(" "));
+    }
+    for text in [
+        "1.13812345678",
+        "1)13812345678",
+        "(1)13812345678",
+        "13812345678-801",
+        "010-12345678-801",
+        "+86-13812345678-123",
+        "2026-11-22-13812345678",
+        "13812345678_2",
+        "13812345678.5",
+        "call 2125550123 now",
+        "88005553535",
+    ] {
+        let left = redacted(text);
+        assert!(left.contains("[phone]"), "{text}: {left}");
+        assert!(
+            !left.contains("12345678") && !left.contains("55"),
+            "{text}: {left}"
+        );
+    }
+}
+
+#[test]
+fn a_secret_is_taken_out_however_it_is_named() {
+    for text in [
+        "My password is: hunter22",
+        "my API key is: hunter22",
+        "password -> hunter22",
+        "{\\\"api_key\\\": \\\"hunter22\\\"}",
+        "password = 'my hunter22 phrase'",
+        "token：“abc hunter22”",
+        "密码是：hunter22",
+    ] {
+        let left = redacted(text);
+        assert!(
+            left.contains("[key]") && !left.contains("hunter22"),
+            "{text}: {left}"
+        );
+    }
+}

@@ -64,8 +64,13 @@ impl DeadLetters {
             fs::rename(&self.path, self.path.with_extension("ndjson.1"))?;
             file = self.open()?;
         }
-        file.write_all(&lines)?;
-        file.sync_data()
+        let before = file.metadata()?.len();
+        let written = file.write_all(&lines).and_then(|()| file.sync_data());
+        if written.is_err() {
+            // They are refused again, and written again: of this time nothing is to stay.
+            file.set_len(before)?;
+        }
+        written
     }
 
     fn open(&self) -> io::Result<File> {

@@ -8,7 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +74,19 @@ pub struct Spool {
     _lock: File,
 }
 
+/// Opens the cursor's file; what is there and is none is moved aside.
+fn open_cursor(path: &Path) -> io::Result<File> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        recovery::set_aside(path, &io::Error::other("it is no file"));
+    }
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+}
+
 impl Spool {
     /// Opens the folder and looks through it. Gives the spool, where to read, and how many events are
     /// in it.
@@ -85,12 +98,7 @@ impl Spool {
         fs::create_dir_all(directory)?;
         let lock = file_lock::take(&directory.join("lock"))?;
         let found = recovery::look(directory)?;
-        let cursor = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(recovery::cursor_path(directory))?;
+        let cursor = open_cursor(&recovery::cursor_path(directory))?;
         let end = found.segments.back().map_or(found.next, |last| last.end);
         let events = found.segments.iter();
         let events = events.map(|segment| segment.end - segment.first.max(found.next));

@@ -1,27 +1,23 @@
 //! Which numbers are somebody's: cards, identity numbers, phones.
 
-/// Pieces of a run that are looked at together: somebody may put a space behind each digit of a card.
-const PIECES_MAX: usize = 19;
+/// Of numbers that somebody has; a card has up to 19.
+const DIGITS_MAX: usize = 21;
+/// Pieces of a run that are looked at together: somebody may put two characters behind each digit of a
+/// card.
+const PIECES_MAX: usize = 40;
 
 /// A run of digits with spaces, hyphens and brackets between, with what is somebody's taken out.
 pub(super) fn redacted(run: &str) -> String {
     let mut out = String::with_capacity(run.len());
-    let pieces: Vec<&str> = run.split_inclusive(char::is_whitespace).collect();
+    let pieces: Vec<&str> = run.split_inclusive(is_separator).collect();
     let mut place = 0;
     while place < pieces.len() {
-        // The longest first: a card in groups of four is no row of short numbers.
-        let longest = (place + PIECES_MAX).min(pieces.len());
-        let found = (place + 1..=longest).rev().find_map(|end| {
-            let text = pieces[place..end].concat();
-            Some((end, text.ends_with(char::is_whitespace), kind(text.trim())?))
-        });
-        match found {
-            Some((end, has_space, kind)) => {
+        match longest(&pieces[place..]) {
+            Some((count, kind)) => {
                 out.push_str(kind);
-                if has_space {
-                    out.push(' ');
-                }
-                place = end;
+                let last = pieces[place + count - 1];
+                out.push_str(&last[last.trim_end_matches(is_behind).len()..]);
+                place += count;
             }
             None => {
                 out.push_str(pieces[place]);
@@ -30,6 +26,37 @@ pub(super) fn redacted(run: &str) -> String {
         }
     }
     out
+}
+
+/// What stands between the pieces of a number.
+fn is_separator(character: char) -> bool {
+    digit(character).is_none() && !character.is_alphabetic()
+}
+
+/// What is not part of a number that ends before it: a bracket may be.
+fn is_behind(character: char) -> bool {
+    is_separator(character) && !matches!(character, ')' | '）')
+}
+
+/// The longest number that begins with the first piece, in pieces: a card in groups of four is no row of
+/// short numbers.
+fn longest(pieces: &[&str]) -> Option<(usize, &'static str)> {
+    let (mut text, mut digits) = (String::new(), 0);
+    let mut found = None;
+    for (place, piece) in pieces.iter().take(PIECES_MAX).enumerate() {
+        let more = piece.chars().filter(|it| digit(*it).is_some()).count();
+        digits += more;
+        if place > 0 && digits > DIGITS_MAX {
+            break;
+        }
+        text.push_str(piece);
+        if more == 0 {
+            continue;
+        }
+        let text = text.trim_end_matches(is_behind).trim_start();
+        found = kind(text).map(|kind| (place + 1, kind)).or(found);
+    }
+    found
 }
 
 /// What a number is, when it is somebody's.
@@ -58,13 +85,32 @@ fn kind(text: &str) -> Option<&'static str> {
     if starts_with_plus && (8..=15).contains(&digits.len()) {
         return Some("[phone]");
     }
-    if (13..=19).contains(&digits.len()) && passes_luhn(&digits) {
+    if (13..=19).contains(&digits.len()) && is_grouped_as_card(text) && passes_luhn(&digits) {
         return Some("[card]");
     }
     // With an area code: 010-12345678, 0755-1234567; (555) 123-4567, 555-123-4567, 555.123.4567.
     let is_landline = matches!(*digits, [0, 1..=9, ..]) && (10..=12).contains(&digits.len());
     let is_american = separators && matches!(&*shape(text), "3-3-4" | "1-3-3-4");
-    (is_landline || is_american).then_some("[phone]")
+    // Without anything between the digits: ten in America and India, eleven in Russia.
+    let is_bare = matches!(
+        (&*digits, separators),
+        ([2..=9, ..], false) if digits.len() == 10
+    ) || matches!(*digits, [7 | 8, 3..=9, ..] if digits.len() == 11);
+    (is_landline || is_american || is_bare).then_some("[phone]")
+}
+
+/// Cards are written in one, in groups of the same length but for the last, or as 4-6-5 and 4-6-4
+/// (ISO/IEC 7812 says nothing of it; the networks' specimens do). Two phones in a row are not.
+fn is_grouped_as_card(text: &str) -> bool {
+    let shape = shape(text);
+    let lengths: Vec<&str> = shape.split('-').collect();
+    let (last, others) = match lengths.split_last() {
+        Some(both) => both,
+        None => return false,
+    };
+    let is_even = others.windows(2).all(|pair| pair[0] == pair[1]);
+    let fits = others.first().is_none_or(|first| last <= first);
+    (is_even && fits) || matches!(&*shape, "4-6-5" | "4-6-4")
 }
 
 /// The lengths of the groups of digits, joined by hyphens.

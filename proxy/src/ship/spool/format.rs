@@ -29,6 +29,8 @@ pub(super) const HEADER_BYTES: usize = 16;
 pub(super) const PREFIX_BYTES: usize = 8;
 /// The length of an event's id, a ULID as text.
 pub const ID_BYTES: usize = 26;
+/// No event has a higher number: at a million a second that is the end of 292,000 years.
+pub(super) const NUMBER_MAX: u64 = u64::MAX / 2;
 pub(super) const SLOT_BYTES: usize = 32;
 /// A longer event is none of weir's: it means that the length itself is damaged.
 pub(super) const EVENT_BYTES_MAX: usize = 1024 * 1024;
@@ -88,6 +90,21 @@ pub(super) fn read(bytes: &[u8], number: u64) -> Option<Entry<'_>> {
     })
 }
 
+/// How long an event is that does not check out, where the next stands whole behind it: it alone is
+/// damaged, and not what tells its length.
+pub(super) fn damaged(bytes: &[u8], number: u64) -> Option<usize> {
+    let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
+    let whole = PREFIX_BYTES + length;
+    read(bytes.get(whole..)?, number.checked_add(1)?)?;
+    Some(whole)
+}
+
+/// How long the event with this number at the start of `bytes` is, damaged or not.
+pub(super) fn length(bytes: &[u8], number: u64) -> Option<usize> {
+    let entry = read(bytes, number).map(|entry| entry.bytes);
+    entry.or_else(|| damaged(bytes, number))
+}
+
 fn checksum(number: u64, id: &[u8], line: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&number.to_le_bytes());
@@ -113,7 +130,8 @@ pub(super) fn cursor(bytes: &[u8]) -> Option<(u64, u64)> {
     let whole = slots.filter_map(|bytes| {
         let generation = u64::from_le_bytes(*bytes.get(8..16)?.first_chunk()?);
         let next = u64::from_le_bytes(*bytes.get(16..24)?.first_chunk()?);
-        (slot(generation, next) == bytes).then_some((generation, next))
+        let is_whole = slot(generation, next) == bytes && next <= NUMBER_MAX;
+        is_whole.then_some((generation, next))
     });
     whole.max()
 }

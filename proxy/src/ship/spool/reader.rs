@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 
 use super::recovery::Segment;
 use super::{Spool, Spooled, format};
@@ -39,23 +40,27 @@ impl Reader {
 }
 
 impl Spool {
+    /// The segment that `reader` goes on in: its first event, its end in events and in bytes, its file.
+    fn segment_of(&self, reader: &mut Reader) -> Option<(u64, u64, u64, PathBuf)> {
+        let inner = self.inner.lock();
+        // A file that was removed takes its room on the disk as long as it is open.
+        reader.open.take_if(|(open, ..)| {
+            let is_it = |segment: &Segment| segment.first.cmp(open);
+            inner.segments.binary_search_by(is_it).is_err()
+        });
+        let number = reader.number;
+        let place = inner
+            .segments
+            .partition_point(|segment| segment.end <= number);
+        let segment = inner.segments.get(place)?;
+        let path = segment.path.clone();
+        Some((segment.first, segment.end, segment.bytes, path))
+    }
+
     /// The next events from where `reader` stands: at most so many, and about so many bytes.
     pub fn read(&self, reader: &mut Reader, events_max: usize, bytes_max: usize) -> Next {
-        let (first, end, bytes, path) = {
-            let inner = self.inner.lock();
-            let number = reader.number;
-            let place = inner
-                .segments
-                .partition_point(|segment| segment.end <= number);
-            match inner.segments.get(place) {
-                None => return Next::Empty,
-                Some(segment) => (
-                    segment.first,
-                    segment.end,
-                    segment.bytes,
-                    segment.path.clone(),
-                ),
-            }
+        let Some((first, end, bytes, path)) = self.segment_of(reader) else {
+            return Next::Empty;
         };
         // What lies between two segments was acknowledged at the start.
         reader.number = reader.number.max(first);
@@ -96,7 +101,16 @@ impl Spool {
                     offset += entry.bytes as u64;
                     reader.number += 1;
                 }
-                None if taken.is_empty() => return self.lost(reader, end),
+                None if taken.is_empty() => {
+                    let Some(bytes) = format::damaged(rest, reader.number) else {
+                        return self.lost(reader, end);
+                    };
+                    if let Some((_, _, read)) = &mut reader.open {
+                        *read = offset + bytes as u64;
+                    }
+                    reader.number += 1;
+                    return Next::Lost(reader.number - 1, reader.number);
+                }
                 None => break,
             }
         }
@@ -128,10 +142,10 @@ impl Spool {
             let mut rest = &buffer[..];
             let before = number;
             while number < wanted
-                && let Some(entry) = format::read(rest, number)
+                && let Some(bytes) = format::length(rest, number)
             {
-                rest = &rest[entry.bytes..];
-                *offset += entry.bytes as u64;
+                rest = &rest[bytes..];
+                *offset += bytes as u64;
                 number += 1;
             }
             if number == before {

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use super::format;
 
+/// Names that are tried for what is moved aside.
+const ASIDE_MAX: usize = 1000;
+
 /// One segment: the events from `first` up to before `end`.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -92,7 +95,7 @@ fn number_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     let digits = name.strip_suffix(".seg")?;
     let first: u64 = digits.parse().ok()?;
-    (digits.len() == 20).then_some(first)
+    (digits.len() == 20 && first <= format::NUMBER_MAX).then_some(first)
 }
 
 /// Reads a segment over, and cuts off what does not check out.
@@ -102,6 +105,10 @@ fn read_segment(
     marks: &mut VecDeque<(u64, Duration)>,
 ) -> io::Result<Segment> {
     let mut bytes = Vec::new();
+    // A pipe would never end, nor even open.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
     File::open(path)?.read_to_end(&mut bytes)?;
     if !format::is_header(&bytes, first) {
         // A kill between making the file and its first write leaves less than a header.
@@ -112,9 +119,12 @@ fn read_segment(
     }
     let mut end = first;
     let mut good = bytes.len().min(format::HEADER_BYTES);
-    while let Some(entry) = format::read(&bytes[good..], end) {
-        mark(marks, end, format::recorded_at(entry.id));
-        good += entry.bytes;
+    // A damaged event between whole ones stays: the reader finds and counts it.
+    while let Some(length) = format::length(&bytes[good..], end) {
+        if let Some(entry) = format::read(&bytes[good..], end) {
+            mark(marks, end, format::recorded_at(entry.id));
+        }
+        good += length;
         end += 1;
     }
     if good < bytes.len() {
@@ -152,8 +162,14 @@ pub(super) fn remove(path: &Path) {
     }
 }
 
-fn set_aside(path: &Path, why: &io::Error) {
-    let aside = path.with_extension("bad");
+pub(super) fn set_aside(path: &Path, why: &io::Error) {
+    let is_free = |aside: &PathBuf| fs::symlink_metadata(aside).is_err();
+    let names = (1..).map(|number| path.with_extension(format!("bad.{number}")));
+    let aside = std::iter::once(path.with_extension("bad")).chain(names);
+    let Some(aside) = aside.take(ASIDE_MAX).find(is_free) else {
+        log::error!("spool: {} cannot be read: {why}", path.display());
+        return;
+    };
     log::error!(
         "spool: {} cannot be read ({why}) and is moved to {}",
         path.display(),

@@ -7,6 +7,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod damage;
+
 type Event = (u64, [u8; 26], Vec<u8>);
 
 /// xorshift64: the same run every time.
@@ -160,83 +162,6 @@ fn one_process_has_a_spool() {
 }
 
 #[test]
-fn what_cannot_be_read_is_set_aside_and_the_rest_is_there() {
-    let directory = TempDir::new().expect("a directory");
-    let config = config(directory.path(), 1 << 20);
-    let mut dice = Dice(13);
-    let (spool, _, _) = Spool::open(&config, &Ledger::default()).expect("open");
-    let events: Vec<_> = (0..500).map(|serial| event(serial, &mut dice)).collect();
-    append(&spool, &events);
-    drop(spool);
-    let paths = segments(directory.path());
-    assert!(paths.len() >= 4, "{paths:?}");
-    // No segment at all, an empty one, one that is a folder, and a cursor of nonsense.
-    fs::write(&paths[1], b"weirsegX0000000000000000").expect("write");
-    fs::write(config.path.join("00000000000000009999.seg"), b"").expect("write");
-    fs::create_dir(config.path.join("00000000000000019999.seg")).expect("a folder");
-    fs::write(config.path.join("cursor"), b"nonsense").expect("write");
-    let (spool, mut reader, found) = Spool::open(&config, &Ledger::default()).expect("open");
-    let read = drain(&spool, &mut reader);
-    assert_eq!(read.len() as u64, found);
-    assert!(read.len() > 250 && read.len() < 500, "{}", read.len());
-    assert!(paths[1].with_extension("bad").exists());
-    for (number, id, _) in &read {
-        assert_eq!(*id, events[*number as usize].0);
-    }
-    // What is missing in the middle does not hold the cursor back.
-    spool.acknowledge(0, read[0].0);
-    for (number, _, _) in &read {
-        spool.acknowledge(*number, number + 1);
-    }
-    assert_eq!(spool.oldest_at(), None);
-}
-
-#[test]
-fn a_segment_that_goes_bad_while_it_is_read_is_told_as_lost() {
-    let directory = TempDir::new().expect("a directory");
-    let config = config(directory.path(), 1 << 20);
-    let mut dice = Dice(17);
-    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
-    let events: Vec<_> = (0..300).map(|serial| event(serial, &mut dice)).collect();
-    append(&spool, &events);
-    let paths = segments(directory.path());
-    let mut bytes = fs::read(&paths[0]).expect("read");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&paths[0], bytes).expect("write");
-    let (mut got, mut lost) = (0, 0);
-    loop {
-        match spool.read(&mut reader, 1_000, 1 << 20) {
-            Next::Events(events) => got += events.len() as u64,
-            Next::Lost(from, to) => lost += to - from,
-            Next::Empty => break,
-            Next::Failed(error) => panic!("{error}"),
-        }
-    }
-    assert!(lost > 0 && got > 100, "{got} and {lost}");
-    assert_eq!(got + lost, 300);
-}
-
-#[test]
-fn events_behind_what_went_bad_are_read_all_the_same() {
-    let directory = TempDir::new().expect("a directory");
-    let config = config(directory.path(), 1 << 20);
-    let mut dice = Dice(19);
-    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
-    let mut events: Vec<_> = (0..30).map(|serial| event(serial, &mut dice)).collect();
-    let later = events.split_off(20);
-    append(&spool, &events);
-    let path = segments(directory.path()).remove(0);
-    let mut bytes = fs::read(&path).expect("read");
-    bytes[20] ^= 1;
-    fs::write(&path, bytes).expect("write");
-    let lost = spool.read(&mut reader, 100, 1 << 20);
-    assert!(matches!(lost, Next::Lost(0, 20)), "{lost:?}");
-    append(&spool, &later);
-    assert_eq!(drain(&spool, &mut reader).len(), 10);
-}
-
-#[test]
 fn what_cannot_be_read_for_now_is_not_given_up() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
@@ -255,6 +180,28 @@ fn what_cannot_be_read_for_now_is_not_given_up() {
     fs::remove_dir(&path).expect("removed");
     fs::rename(&aside, &path).expect("renamed");
     assert_eq!(drain(&spool, &mut reader).len(), 1);
+}
+
+#[test]
+fn what_was_removed_gives_its_room_back() {
+    let directory = TempDir::new().expect("a directory");
+    let config = config(directory.path(), 1 << 20);
+    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    append(&spool, &[event(1, &mut Dice(37))]);
+    let number = drain(&spool, &mut reader)[0].0;
+    let path = segments(directory.path()).remove(0);
+    // As after a write that failed for a full disk.
+    spool.inner.lock().active = None;
+    spool.acknowledge(number, number + 1);
+    assert!(!path.exists());
+    assert_eq!(drain(&spool, &mut reader).len(), 0);
+    let held = fs::read_dir("/proc/self/fd").expect("the open files");
+    let held = held.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let name = path.to_string_lossy().into_owned();
+    assert!(
+        held.into_iter()
+            .all(|file| !file.to_string_lossy().contains(&name))
+    );
 }
 
 fn lengths(directory: &Path) -> BTreeMap<PathBuf, u64> {
