@@ -73,7 +73,7 @@ const PASSES: [(&str, Replace); 10] = [
     (r"[A-Za-z0-9_-]{32,}={0,2}", |found| mixed(&found[0])),
     (r"[A-Za-z0-9+/]{40,}={0,2}", |found| mixed(&found[0])),
     (
-        r"[\p{L}\p{N}._%+'-]+[@＠][\p{L}\p{N}-]+(?:[.．][\p{L}\p{N}-]+)+",
+        r"[\p{L}\p{M}\p{N}._%+'!#$&*^{|}~-]+[@＠][\p{L}\p{M}\p{N}-]+(?:[.．。][\p{L}\p{M}\p{N}-]+)+",
         |_| "[mail]".to_owned(),
     ),
     // Runs of digits with what is written between them, and with a letter before or behind.

@@ -194,6 +194,18 @@ fn each_of_many_numbers_is_taken_out() {
 }
 
 #[test]
+fn a_mail_address_is_taken_out_in_every_script() {
+    for text in [
+        "jose\u{301}@example.com",
+        "bob@exa\u{308}mple.com",
+        "bob＠example。com",
+        "o&m#x@example.com",
+    ] {
+        assert_eq!(redacted(text), "[mail]", "{text}");
+    }
+}
+
+#[test]
 fn a_secret_is_taken_out_however_it_is_named() {
     for text in [
         "My password is: hunter22",
