@@ -1,5 +1,7 @@
 //! Which numbers are somebody's: cards, identity numbers, phones.
 
+/// An identity card of Hong Kong has six, and one that checks them.
+const DIGITS_MIN: usize = 6;
 /// Of numbers that somebody has; a card has up to 19.
 const DIGITS_MAX: usize = 21;
 /// Pieces of a run that are looked at together: somebody may put two characters behind each digit of a
@@ -50,7 +52,7 @@ fn longest(pieces: &[&str]) -> Option<(usize, &'static str)> {
             break;
         }
         text.push_str(piece);
-        if more == 0 {
+        if more == 0 || digits < DIGITS_MIN {
             continue;
         }
         let text = text.trim_end_matches(is_behind).trim_start();

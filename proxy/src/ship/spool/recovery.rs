@@ -119,12 +119,17 @@ fn read_segment(
     }
     let mut end = first;
     let mut good = bytes.len().min(format::HEADER_BYTES);
-    // A damaged event between whole ones stays: the reader finds and counts it.
-    while let Some(length) = format::length(&bytes[good..], end) {
-        if let Some(entry) = format::read(&bytes[good..], end) {
+    loop {
+        let rest = &bytes[good..];
+        if let Some(entry) = format::read(rest, end) {
             mark(marks, end, format::recorded_at(entry.id));
+            good += entry.bytes;
+        } else if let Some(length) = format::damaged(rest, end) {
+            // It stays between the whole ones: the reader finds and counts it.
+            good += length;
+        } else {
+            break;
         }
-        good += length;
         end += 1;
     }
     if good < bytes.len() {
