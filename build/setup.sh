@@ -95,6 +95,37 @@ fetch_prometheus() {
     return "$status"
 }
 
+# Debian's Alertmanager reads its templates from one place, so they are put there; the programs come out
+# of the package as Prometheus' do.
+alertmanager_templates=/usr/share/prometheus/alertmanager
+fetch_alertmanager() {
+    if has_tool prometheus-alertmanager && has_tool amtool && [ -f "$alertmanager_templates/default.tmpl" ]; then
+        return 0
+    fi
+    has apt-get && has dpkg-deb || return 1
+    say "fetching Alertmanager and amtool out of Debian's package prometheus-alertmanager into .tools/"
+    directory=$(mktemp -d)
+    status=0
+    open_package prometheus-alertmanager "$directory" || status=$?
+    if [ "$status" -eq 0 ]; then
+        mkdir -p .tools
+        mv "$directory/opened/usr/bin/amtool" "$directory/opened/usr/bin/prometheus-alertmanager" .tools/
+        install_templates "$directory/opened$alertmanager_templates" || status=$?
+    fi
+    rm -rf "$directory"
+    return "$status"
+}
+
+install_templates() {
+    if [ -f "$alertmanager_templates/default.tmpl" ]; then return 0; fi
+    say "putting Alertmanager's two templates into $alertmanager_templates, where it looks for them"
+    if ! as_root mkdir -p "$alertmanager_templates"; then
+        say "as root, run: apt-get install -y --no-install-recommends prometheus-alertmanager"
+        return 1
+    fi
+    as_root cp "$1/default.tmpl" "$1/email.tmpl" "$alertmanager_templates/"
+}
+
 open_package() {
     download_package "$1" "$2" || { as_root apt-get update -q >&2 && download_package "$1" "$2"; } ||
         return 1
@@ -143,6 +174,7 @@ if [ "$purpose" = test ]; then
     need_component fmt rustfmt
     need_component clippy clippy
     fetch_prometheus || say "Prometheus could not be fetched; what needs it will say so"
+    fetch_alertmanager || say "Alertmanager could not be fetched; what needs it will say so"
     fetch_rotel || say "rotel could not be fetched; what needs it will say so"
     fetch_opensearch || say "OpenSearch could not be fetched; what needs it will say so"
 fi

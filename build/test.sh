@@ -75,6 +75,7 @@ step lints cargo clippy --workspace --all-targets --locked -- -D warnings
 step documentation documentation
 step tests tests
 step metrics with_tool promtool build/check-metrics.sh "$target/debug/weir"
+step alerts with_tool promtool build/check-alerts.sh
 step scripts with_tool shellcheck shellcheck .ci/run build/*.sh
 step unit with_tool systemd-analyze check_unit
 

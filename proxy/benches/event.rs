@@ -88,7 +88,7 @@ fn exchange() -> Exchange {
 }
 
 fn metrics() -> Metrics {
-    Metrics::new(&[("chat", "api")], &["assistant"]).expect("metrics")
+    Metrics::new(&[("chat", "api")], &["assistant"], Arc::default()).expect("metrics")
 }
 
 fn event(criterion: &mut Criterion) {

@@ -10,12 +10,14 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use self::door::Door;
+use crate::alert::Alerts;
 use crate::audit::Audit;
 use crate::record::Record;
 use crate::record::metrics::Metrics;
 use crate::{clock, config, route};
 
 mod accept;
+mod alerts;
 mod door;
 mod pages;
 mod problem;
@@ -28,6 +30,7 @@ pub struct AdminState {
     pub record: Arc<Record>,
     pub readiness: Arc<ReadinessFlag>,
     pub routes: Vec<RouteSummary>,
+    pub alerts: Arc<Alerts>,
     /// Is told of who was not let in.
     pub audit: Option<Arc<Audit>>,
 }

@@ -1,5 +1,302 @@
 //! Alerts in three tiers: warning, critical and recovery.
 //!
-//! It is a side service: it reads what the way of a request counts, and nothing waits for it.
+//! A side service: requests add to counters ([`tally`]) and wait for nothing; a thread of its own makes
+//! figures of them over sliding windows ([`window`], [`signal`]) and tiers of the figures ([`tier`]), and
+//! notifiers tell Alertmanager, a Feishu group or any webhook. What is in force outlives the process
+//! ([`state`]). The same rules for Prometheus are made by [`rules`].
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use http::HeaderValue;
+
+use self::board::Board;
+use self::engine::{Engine, Rule, Settings};
+use self::event::Events;
+use self::notify::post::Target;
+use self::notify::{Links, Notifier, alertmanager, feishu, webhook};
+use self::state::{Keeper, State};
+use self::tally::{Needs, Tallies};
+use crate::clock;
+use crate::record::metrics::{AlertTiers, Metrics};
+use crate::side_thread::{Desk, SideThread, State as Running};
+
+pub mod board;
+pub mod engine;
+mod event;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod histogram;
+pub mod notify;
+pub mod rules;
+pub mod runbook;
+pub mod signal;
+pub mod silence;
+pub mod standing;
+pub mod state;
+pub mod tally;
 pub mod tier;
+pub mod window;
+
+/// The checked `alerts` block.
+#[derive(Clone)]
+pub struct Config {
+    pub evaluate_every: Duration,
+    pub window: Duration,
+    /// In the window; below it a tier stays as it is.
+    pub minimum_requests: u64,
+    pub rules: Vec<Arc<Rule>>,
+    pub alertmanager: Option<Alertmanager>,
+    pub feishu: Option<FeishuBot>,
+    pub webhook: Option<Webhook>,
+    /// Where what outlives the process is kept; `None`: nowhere.
+    pub state: Option<PathBuf>,
+    /// Where the admin side is reached from outside, without a slash at its end.
+    pub console_url: Arc<str>,
+}
+
+/// Alertmanager: each address is told.
+#[derive(Clone)]
+pub struct Alertmanager {
+    pub urls: Vec<String>,
+    pub authorization: Option<HeaderValue>,
+}
+
+/// The bot of a Feishu group.
+#[derive(Clone)]
+pub struct FeishuBot {
+    pub webhook: String,
+    pub secret: Option<String>,
+}
+
+/// Any service that takes Alertmanager's webhooks.
+#[derive(Clone)]
+pub struct Webhook {
+    pub url: String,
+    pub authorization: Option<HeaderValue>,
+}
+
+// Addresses of webhooks and tokens are credentials.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("alert::Config")
+            .field("evaluate_every", &self.evaluate_every)
+            .field("window", &self.window)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// What of requests has to be counted for these rules.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        let mut needs = Needs::default();
+        let of_requests = self
+            .rules
+            .iter()
+            .filter(|rule| rule.signal.is_of_requests());
+        of_requests.for_each(|rule| needs.add(rule.per));
+        needs
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            window: self.window,
+            interval: self.evaluate_every,
+            requests_min: self.minimum_requests,
+        }
+    }
+
+    fn links(&self) -> Links {
+        Links {
+            console: self.console_url.clone(),
+        }
+    }
+}
+
+/// What alerts are made of, and where they go beside the notifiers.
+pub struct Sources {
+    pub metrics: Arc<Metrics>,
+    pub tallies: Arc<Tallies>,
+    /// The way of transitions to their index.
+    pub ship: Option<Arc<crate::ship::Ship>>,
+    pub environment: String,
+}
+
+/// The running engine and its notifiers.
+#[derive(Debug)]
+pub struct Alerts {
+    board: Arc<Board>,
+    notifiers: Arc<Vec<Notifier>>,
+    engine: SideThread<()>,
+}
+
+impl Alerts {
+    /// Reads what a former process left, and starts all threads.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(config: &Config, sources: Sources) -> anyhow::Result<Arc<Self>> {
+        let state = config.state.as_deref().map(State::read).unwrap_or_default();
+        let engine = Engine::new(
+            config.rules.clone(),
+            config.settings(),
+            state.alerts.clone(),
+        );
+        let keeper = config.state.clone().map(Keeper::start).transpose();
+        let keeper = keeper.context("alerts: cannot start")?;
+        let board = Arc::new(Board::new(&state, engine.standings(), keeper));
+        let notifiers = Arc::new(notifiers(config, &board, &sources.metrics)?);
+        let tiers = sources.metrics.alerting().tiers();
+        tiers.show(&board.standings());
+        let watch = Watch {
+            engine,
+            interval: config.evaluate_every,
+            board: board.clone(),
+            notifiers: notifiers.clone(),
+            tiers,
+            events: sources.ship.map(|ship| Events {
+                ship,
+                environment: sources.environment,
+            }),
+            metrics: sources.metrics,
+            tallies: sources.tallies,
+        };
+        let engine = SideThread::start("alert", (), move |desk| watch.run(desk))
+            .context("alerts: cannot start")?;
+        Ok(Arc::new(Alerts {
+            board,
+            notifiers,
+            engine,
+        }))
+    }
+
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Something was silenced or not any more.
+    pub fn wake_notifiers(&self) {
+        self.notifiers.iter().for_each(notify::wake);
+    }
+
+    /// Tells what can be told quickly, and keeps what is in force for the next start.
+    pub fn stop(&self, deadline: Instant) {
+        if self.engine.stop(deadline).is_err() {
+            log::warn!("alerts: the last evaluation did not end in time");
+        }
+        let patience = deadline.min(clock::now() + notify::STOP_MAX);
+        let ended = self
+            .notifiers
+            .iter()
+            .map(|notifier| notifier.stop(patience));
+        if ended.filter(Result::is_err).count() > 0 {
+            log::warn!("alerts: a notifier did not end in time");
+        }
+        self.board.close(deadline);
+    }
+}
+
+/// What the thread of the engine holds.
+struct Watch {
+    engine: Engine,
+    interval: Duration,
+    board: Arc<Board>,
+    notifiers: Arc<Vec<Notifier>>,
+    tiers: AlertTiers,
+    events: Option<Events>,
+    metrics: Arc<Metrics>,
+    tallies: Arc<Tallies>,
+}
+
+impl Watch {
+    fn run(mut self, desk: &Desk<()>) {
+        // The wall clock is read once: a step of it moves no window.
+        let (begun, begun_at) = (clock::now(), clock::unix_now());
+        let mut next = begun + self.interval;
+        loop {
+            let mut inner = desk.lock();
+            desk.wait_until(&mut inner, next, |()| false);
+            let running = inner.state;
+            drop(inner);
+            if running == Running::Stopping {
+                return;
+            }
+            let now = clock::now();
+            next = (next + self.interval).max(now);
+            self.evaluate(begun_at + now.saturating_duration_since(begun));
+        }
+    }
+
+    fn evaluate(&mut self, now: Duration) {
+        let (taken, look) = (self.tallies.take(), self.metrics.look());
+        let transitions = self.engine.evaluate(now, taken, &look);
+        let standings = self.engine.standings();
+        self.tiers.show(&standings);
+        self.board.publish(standings, &transitions, now);
+        if transitions.is_empty() {
+            return;
+        }
+        for transition in &transitions {
+            let change = board::Change {
+                told: transition.from,
+                standing: transition.standing.clone(),
+            };
+            log::warn!("alert: {}", notify::summary(&change));
+        }
+        if let Some(events) = &self.events {
+            events.record(&transitions);
+        }
+        self.notifiers.iter().for_each(notify::wake);
+    }
+}
+
+fn notifiers(
+    config: &Config,
+    board: &Arc<Board>,
+    metrics: &Metrics,
+) -> anyhow::Result<Vec<Notifier>> {
+    let alerting = metrics.alerting();
+    let cannot = |error: io::Error| anyhow::Error::from(error).context("alerts: cannot start");
+    let mut notifiers = Vec::new();
+    if let Some(alertmanager) = &config.alertmanager {
+        for (place, url) in alertmanager.urls.iter().enumerate() {
+            let name = match place {
+                0 => "alertmanager".to_owned(),
+                place => format!("alertmanager-{}", place + 1),
+            };
+            let url = format!("{}/api/v2/alerts", url.trim_end_matches('/'));
+            let counts = alerting.notifier(&name)?;
+            let one = alertmanager::Alertmanager {
+                name,
+                target: Target::new(&url, alertmanager.authorization.clone()),
+                links: config.links(),
+            };
+            notifiers.push(alertmanager::start(one, board.clone(), counts).map_err(cannot)?);
+        }
+    }
+    if let Some(bot) = &config.feishu {
+        let channel = feishu::Feishu {
+            target: Target::new(&bot.webhook, None),
+            secret: bot.secret.clone(),
+            links: config.links(),
+        };
+        let counts = alerting.notifier("feishu")?;
+        notifiers.push(notify::start("feishu", channel, board.clone(), counts).map_err(cannot)?);
+    }
+    if let Some(hook) = &config.webhook {
+        let channel = webhook::Webhook {
+            target: Target::new(&hook.url, hook.authorization.clone()),
+            links: config.links(),
+        };
+        let counts = alerting.notifier("webhook")?;
+        notifiers.push(notify::start("webhook", channel, board.clone(), counts).map_err(cannot)?);
+    }
+    Ok(notifiers)
+}

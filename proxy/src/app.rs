@@ -18,6 +18,8 @@ use pingora_runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
+use crate::alert::tally::Tallies;
+use crate::alert::{self, Alerts};
 use crate::audit::Audit;
 use crate::backend::Backend;
 use crate::backend::connector::Connect;
@@ -56,6 +58,8 @@ pub struct App {
     readiness: Arc<ReadinessFlag>,
     record: Arc<Record>,
     ship: Option<Arc<Ship>>,
+    alerts: Arc<Alerts>,
+    alert_ship: Option<Arc<Ship>>,
     audit: Option<Arc<Audit>>,
     admin_server: Admin,
     _system: System,
@@ -89,7 +93,8 @@ impl App {
         // process has chosen already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sockets = Sockets::bind(&config.listen)?;
-        let metrics = Arc::new(metrics(config)?);
+        let tallies = Arc::new(Tallies::new(config.alerts.needs()));
+        let metrics = Arc::new(all_metrics(config, tallies.clone())?);
         let ship = ship(config, &metrics)?;
         let audit = match &config.events.audit {
             Some(audit) => Some(Audit::start(audit, metrics.audit()?)?),
@@ -114,12 +119,14 @@ impl App {
             let gateway = gateway.clone();
             Box::new(move || gateway.lanes().cache_bytes())
         });
+        let (alerts, alert_ship) = alerts(config, &metrics, tallies)?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
             metrics: metrics.clone(),
             record: record.clone(),
             readiness: readiness.clone(),
             routes: RouteSummary::all(config),
+            alerts: alerts.clone(),
             audit: audit.clone(),
         };
         let admin_server = Admin::start(&config.admin, state)?;
@@ -133,7 +140,8 @@ impl App {
         let runtime = Runtime::new_no_steal(workers(), "weir");
         let addresses = sockets.addresses();
         serve(&runtime, listener, sockets, &certificates, stopping.clone())?;
-        housekeep(&runtime, gateway, certificates, stopping);
+        let certificates = named(&addresses, certificates);
+        housekeep(&runtime, gateway, certificates, &metrics, stopping);
         watch_lag(&runtime, &metrics);
         let system = System::start(metrics.reading())?;
         readiness.set(Readiness::Ready);
@@ -146,6 +154,8 @@ impl App {
             readiness,
             record,
             ship,
+            alerts,
+            alert_ship,
             audit,
             admin_server,
             _system: system,
@@ -180,10 +190,11 @@ impl App {
             if flushed == FlushOutcome::TimedOut {
                 log::warn!("some events could not be written down in time");
             }
-            if let Some(ship) = self.ship
-                && ship.stop(deadline) == FlushOutcome::TimedOut
-            {
-                log::warn!("shipping could not be ended in time; events wait in the spool");
+            self.alerts.stop(deadline);
+            for ship in [self.ship, self.alert_ship].into_iter().flatten() {
+                if ship.stop(deadline) == FlushOutcome::TimedOut {
+                    log::warn!("shipping could not be ended in time; events wait in the spool");
+                }
             }
             self.admin_server.stop();
             if let Some(audit) = self.audit {
@@ -205,7 +216,7 @@ fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn metrics(config: &Config) -> prometheus::Result<Metrics> {
+fn all_metrics(config: &Config, tallies: Arc<Tallies>) -> prometheus::Result<Metrics> {
     let routes: Vec<_> = config
         .routes
         .iter()
@@ -216,7 +227,7 @@ fn metrics(config: &Config) -> prometheus::Result<Metrics> {
         .iter()
         .map(|backend| &*backend.name)
         .collect();
-    Metrics::new(&routes, &backends)
+    Metrics::new(&routes, &backends, tallies)
 }
 
 /// The path of each route as the file has it, by name.
@@ -235,6 +246,28 @@ fn ship(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Ship>>>
     let ship = Ship::start(config, metrics.shipping()?)?;
     metrics.watch(&ship);
     Ok(Some(ship))
+}
+
+/// Starts alerts, and where events are shipped the shipping of their changes.
+fn alerts(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    tallies: Arc<Tallies>,
+) -> anyhow::Result<(Arc<Alerts>, Option<Arc<Ship>>)> {
+    let ship = match &config.events.ship {
+        None => None,
+        Some(ship) => Some(Ship::start(
+            &ship.of_alerts(),
+            metrics.shipping_of_alerts()?,
+        )?),
+    };
+    let sources = alert::Sources {
+        metrics: metrics.clone(),
+        tallies,
+        ship: ship.clone(),
+        environment: config.events.environment.clone(),
+    };
+    Ok((Alerts::start(&config.alerts, sources)?, ship))
 }
 
 fn build_lanes(config: &Config) -> Lanes {
@@ -309,20 +342,36 @@ fn watch_lag(runtime: &Runtime, metrics: &Metrics) {
     }
 }
 
+/// Each certificate with the address that shows it.
+fn named(
+    addresses: &[(SocketAddr, Scheme)],
+    certificates: Vec<Option<Arc<Certificates>>>,
+) -> Vec<(String, Arc<Certificates>)> {
+    let each = addresses.iter().zip(certificates);
+    each.filter_map(|((address, _), pair)| Some((address.to_string(), pair?)))
+        .collect()
+}
+
 /// What happens on a timer, beside the way of requests.
 fn housekeep(
     runtime: &Runtime,
     gateway: Arc<Gateway>,
-    certificates: Vec<Option<Arc<Certificates>>>,
+    certificates: Vec<(String, Arc<Certificates>)>,
+    metrics: &Metrics,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let ends = metrics.certificates().clone();
     runtime.get_handle().spawn(async move {
         let mut tick = tokio::time::interval(HOUSEKEEPING);
         loop {
             tokio::select! {
                 _ = tick.tick() => {
                     gateway.lanes().forget_idle();
-                    certificates.iter().flatten().for_each(|pair| pair.refresh());
+                    certificates.iter().for_each(|(_, pair)| pair.refresh());
+                    let not_after = certificates
+                        .iter()
+                        .filter_map(|(address, pair)| Some((address.clone(), pair.not_after()?)));
+                    ends.show(&not_after.collect::<Vec<_>>());
                 }
                 _ = stopping.wait_for(|stop| *stop) => return,
             }

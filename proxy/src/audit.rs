@@ -26,7 +26,7 @@ mod file;
 mod flood;
 pub mod verify;
 
-pub use self::flood::{Action, Refused};
+pub use self::flood::{Action, Changed, Refused};
 
 /// How often windows that are over are looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -79,6 +79,11 @@ impl Audit {
     pub fn refused(&self, refused: &Refused<'_>, address: IpAddr) {
         let now = clock::unix_now();
         self.thread.lock().work.note(refused, address, now);
+    }
+
+    /// Notes a change at the admin side.
+    pub fn changed(&self, changed: Changed, address: IpAddr) {
+        self.thread.lock().work.note_change(changed, address);
     }
 
     /// Writes what is left, and that weir was stopped, as far as that is done by the deadline.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{backend, content, record, route};
+use crate::{alert, backend, content, record, route};
 use decode::Decode;
 use mistake::Findings;
 
@@ -47,6 +47,7 @@ pub struct Config {
     /// In the order of the file: the first that matches wins.
     pub routes: Vec<Arc<route::Config>>,
     pub events: record::Config,
+    pub alerts: alert::Config,
     /// What is kept of prompts and answers.
     pub content: content::Mode,
     /// Which traces are recorded.
@@ -177,6 +178,16 @@ pub fn parse(
             Err(findings.into_mistakes(file, text))
         }
     }
+}
+
+/// The defaults: what a file says that names a backend, a route and nothing else.
+///
+/// # Errors
+/// Never: a test says so.
+pub fn defaults() -> Result<Loaded, Mistakes> {
+    let least = "backends: [{name: assistant, endpoints: ['http://127.0.0.1:8000']}]\n\
+                 routes: [{name: everything, path: '/*', backend: assistant}]\n";
+    parse(least, Path::new("the defaults"), &|_| None)
 }
 
 /// The JSON Schema (2020-12) of the file, for editors.

@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use weir::app::App;
 use weir::config::{self, Loaded, units};
-use weir::{assistant, clock, demo, signature};
+use weir::{alert, assistant, clock, demo, signature};
 
 /// Many short-lived allocations a request: mimalloc costs less for them than the system's.
 #[global_allocator]
@@ -50,6 +50,12 @@ enum Command {
         /// The same as --config FILE.
         #[arg(conflicts_with = "config")]
         file: Option<PathBuf>,
+    },
+    /// Print the alerts of a configuration as rules of Prometheus.
+    Rules {
+        /// Without a file: those of the defaults.
+        #[arg(long)]
+        config: Option<PathBuf>,
     },
     /// Print the JSON Schema of the configuration.
     Schema,
@@ -117,6 +123,7 @@ fn main() -> ExitCode {
         Command::Run { config } => run(config.as_deref()),
         Command::Demo { port_base } => run_demo(port_base),
         Command::Check { config, file } => check(config.or(file).as_deref()),
+        Command::Rules { config } => rules(config.as_deref()),
         Command::Schema => schema(),
         Command::Sign {
             scheme,
@@ -191,6 +198,25 @@ fn check(path: Option<&Path>) -> anyhow::Result<ExitCode> {
         }
         Err(mistakes) => {
             eprintln!("{mistakes}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn rules(path: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let loaded = match path {
+        Some(path) => load(Some(path))?,
+        None => config::defaults().map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?,
+    };
+    match alert::rules::render(&loaded.config.alerts) {
+        Ok(text) => {
+            say(text.trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(refused) => {
+            refused
+                .iter()
+                .for_each(|refused| eprintln!("weir: {refused}"));
             Ok(ExitCode::FAILURE)
         }
     }

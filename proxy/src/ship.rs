@@ -33,6 +33,13 @@ mod setup;
 mod shipper;
 pub mod spool;
 
+/// Fields of an event of a request, typed so that searches and aggregations answer exactly.
+pub const ACCESS_MAPPINGS: &str = include_str!("../../deploy/elasticsearch/mappings.json");
+/// Fields of a change of an alert.
+const ALERT_MAPPINGS: &str = include_str!("../../deploy/elasticsearch/alert-mappings.json");
+/// What changes of alerts may take on the disk at most.
+const ALERT_SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// The checked `elasticsearch` and `spool` blocks.
 #[derive(Clone)]
 pub struct Config {
@@ -44,6 +51,8 @@ pub struct Config {
     /// Certificates that are trusted beside the well-known ones, in PEM.
     pub ca_file: Option<PathBuf>,
     pub data_stream: String,
+    /// The fields of its documents: the body of a component template.
+    pub mappings: &'static str,
     pub retention: Duration,
     pub batch: Batch,
     /// Of one request.
@@ -72,6 +81,29 @@ impl std::fmt::Debug for Config {
     }
 }
 
+impl Config {
+    /// The way of changes of alerts: to a data stream of their own, out of a spool of their own, because
+    /// they are not counted with requests. `logs-weir.access-default` becomes `logs-weir.alert-default`.
+    #[must_use]
+    pub fn of_alerts(&self) -> Self {
+        let mut parts = self.data_stream.splitn(3, '-');
+        let kind = parts.next().unwrap_or("logs");
+        let namespace = parts.nth(1).unwrap_or("default");
+        let mut path = self.spool.path.as_os_str().to_owned();
+        path.push("-alerts");
+        Config {
+            data_stream: format!("{kind}-weir.alert-{namespace}"),
+            mappings: ALERT_MAPPINGS,
+            spool: spool::Config {
+                path: PathBuf::from(path),
+                bytes_max: self.spool.bytes_max.min(ALERT_SPOOL_BYTES_MAX),
+                ..self.spool.clone()
+            },
+            ..self.clone()
+        }
+    }
+}
+
 #[cfg(test)]
 impl Config {
     pub(crate) fn fixture() -> Self {
@@ -82,6 +114,7 @@ impl Config {
             api_key: None,
             ca_file: None,
             data_stream: "logs-weir.access-default".to_owned(),
+            mappings: ACCESS_MAPPINGS,
             retention: Duration::from_secs(86_400),
             batch: Batch {
                 events: 100,

@@ -22,6 +22,7 @@ pub mod collector;
 pub mod raw;
 pub mod sign;
 
+pub mod alertmanager;
 pub mod certs;
 pub mod metrics;
 pub mod prometheus;

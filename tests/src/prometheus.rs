@@ -46,18 +46,39 @@ impl Prometheus {
     /// # Panics
     /// When there is none and `CI=true`; when it ends or does not come up.
     pub async fn scraping(test: &str, targets: &[SocketAddr]) -> Option<Self> {
+        Self::alerting(test, targets, None).await
+    }
+
+    /// As [`Prometheus::scraping`]; with `rules` (a file's text) and the address of an Alertmanager that
+    /// is told.
+    ///
+    /// # Panics
+    /// As there.
+    pub async fn alerting(
+        test: &str,
+        targets: &[SocketAddr],
+        rules: Option<(&str, &str)>,
+    ) -> Option<Self> {
         let Some(program) = program() else {
             node::skip(test, "prometheus is missing, see build/setup.sh");
             return None;
         };
         let directory = TempDir::new().expect("a temporary directory");
         let targets: Vec<_> = targets.iter().map(|target| format!("'{target}'")).collect();
-        let configuration = format!(
+        let mut configuration = format!(
             "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
              scrape_configs:\n\
              - job_name: {JOB}\n  static_configs: [{{targets: [{}]}}]\n",
             targets.join(", ")
         );
+        if let Some((rules, alertmanager)) = rules {
+            let address = alertmanager.trim_start_matches("http://");
+            configuration.push_str(&format!(
+                "rule_files: [rules.yaml]\n\
+                 alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{address}']}}]}}]}}\n"
+            ));
+            std::fs::write(directory.path().join("rules.yaml"), rules).expect("rules are written");
+        }
         std::fs::write(directory.path().join("prometheus.yml"), configuration)
             .expect("prometheus.yml is written");
         let arguments = [
@@ -113,6 +134,30 @@ impl Prometheus {
         let series = answer["data"].as_array().expect("series").iter();
         series
             .flat_map(|series| series["exemplars"].as_array().cloned().unwrap_or_default())
+            .collect()
+    }
+
+    /// What one series was, twice a second from `start` on: seconds since the Unix epoch, and values.
+    ///
+    /// # Panics
+    /// When the answer is none of Prometheus', or there is more than one series.
+    pub async fn range(&self, expression: &str, start: u64) -> Vec<(f64, f64)> {
+        let end = weir::clock::unix_now().as_secs() + 1;
+        let body = format!(
+            "query={}&start={start}&end={end}&step=500ms",
+            form_encoded(expression),
+        );
+        let ask = Ask::post("/api/v1/query_range", body)
+            .header("content-type", "application/x-www-form-urlencoded");
+        let reply = client::ask(self.address, ask).await;
+        let answer: Value =
+            serde_json::from_slice(&reply.body).expect("Prometheus answers in JSON");
+        let series = answer["data"]["result"].as_array().expect("series");
+        assert!(series.len() <= 1, "{answer}");
+        let values = series.iter().flat_map(|one| one["values"].as_array());
+        values
+            .flatten()
+            .filter_map(|pair| Some((pair[0].as_f64()?, pair[1].as_str()?.parse().ok()?)))
             .collect()
     }
 

@@ -51,4 +51,6 @@ mod operator {
     mod system;
 
     mod audit;
+
+    mod alerts;
 }

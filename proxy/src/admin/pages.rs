@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use axum::{Extension, Router, body::Body};
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
@@ -15,21 +15,24 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::accept;
 use super::door::{Door, Entry};
 use super::problem::Problem;
 use super::serve::Peer;
 use super::{AdminState, Readiness};
+use super::{accept, alerts};
 use crate::audit::{Action, Audit, Refused};
 use crate::clock;
 
 /// How many events `/api/events` gives when it is not told, and at most.
 const EVENTS_MAX: usize = 100;
 
+/// Of what is sent to the admin side.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
 const INDEX: &str = include_str!("index.html");
 
-struct Pages {
-    state: AdminState,
+pub(super) struct Pages {
+    pub(super) state: AdminState,
     started: Instant,
 }
 
@@ -42,7 +45,12 @@ pub(super) fn router(state: AdminState, door: Door, started: Instant) -> Router 
         .route("/metrics", get(show_metrics))
         .route("/api/events", get(events))
         .route("/api/status", get(status))
+        .route("/api/alerts", get(alerts::alerts))
+        .route("/api/silences", get(alerts::silences).post(alerts::silence))
+        .route("/api/silences/{id}", delete(alerts::end_silence))
+        .route("/runbooks/{name}", get(alerts::runbook))
         .fallback(async || Problem::NoPage)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .method_not_allowed_fallback(async || Problem::WrongMethod)
         .layer(middleware::from_fn_with_state(
             (door, state.audit.clone()),
@@ -152,7 +160,7 @@ async fn status(State(pages): State<Arc<Pages>>) -> Response {
     typed("application/json", body.to_string())
 }
 
-fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {
+pub(super) fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     response
         .headers_mut()

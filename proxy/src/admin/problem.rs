@@ -33,30 +33,48 @@ impl Problem {
                 "without admin.token this listener answers only to localhost and its own address"
             }
             Problem::NoPage => "there is no such page; / lists those that there are",
-            Problem::WrongMethod => "this page is only read: use GET",
+            Problem::WrongMethod => "this page does not take this method; / lists what there is",
             Problem::WrongLimit => "limit must be a whole number, 0 to 100: ?limit=20",
         }
     }
 }
 
-impl IntoResponse for Problem {
+/// A refusal that says what was wrong with this very request.
+#[derive(Clone, Debug)]
+pub(super) struct Explained {
+    status: StatusCode,
+    detail: String,
+}
+
+impl Explained {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Explained { status, detail }
+    }
+}
+
+impl IntoResponse for Explained {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let status = self.status;
         let body = serde_json::json!({
             "type": "about:blank",
             "title": status.canonical_reason().unwrap_or_default(),
             "status": status.as_u16(),
-            "detail": self.detail(),
+            "detail": self.detail,
         });
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, problem);
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Explained::new(self.status(), self.detail()).into_response();
         if self == Problem::NoToken {
-            headers.insert(
+            response.headers_mut().insert(
                 WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"weir\""),
             );

@@ -3,6 +3,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::*;
+use crate::alert;
 use crate::exchange::Recorder as _;
 use crate::record::fixture::filled;
 use crate::record::{self, Links};
@@ -16,7 +17,21 @@ struct Running {
 }
 
 fn start(token: Option<&str>) -> Running {
-    let metrics = Arc::new(Metrics::new(&[("feishu", "feishu")], &["assistant"]).expect("metrics"));
+    let metrics = Arc::new(
+        Metrics::new(&[("feishu", "feishu")], &["assistant"], Arc::default()).expect("metrics"),
+    );
+    let loaded = crate::config::defaults().expect("the defaults");
+    let alerts = alert::Config {
+        state: None,
+        ..loaded.config.alerts
+    };
+    let sources = alert::Sources {
+        metrics: metrics.clone(),
+        tallies: Arc::default(),
+        ship: None,
+        environment: "test".to_owned(),
+    };
+    let alerts = Alerts::start(&alerts, sources).expect("alerts");
     let events = record::Config {
         spans: None,
         audit: None,
@@ -36,6 +51,7 @@ fn start(token: Option<&str>) -> Running {
             platform: Arc::from("feishu"),
             backend: Arc::from("assistant"),
         }],
+        alerts,
         audit: None,
     };
     let config = config::Admin {
@@ -287,6 +303,7 @@ fn a_summary_names_paths_as_the_file_does() {
         body_timeout: Duration::ZERO,
     };
     let config = config::Config {
+        alerts: config::defaults().expect("the defaults").config.alerts,
         content: crate::content::Mode::None,
         sampling: Sampling {
             share: None,

@@ -12,17 +12,33 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A series without a figure for longer than this has no tier any more.
 pub const FORGET_AFTER: Duration = Duration::from_secs(3600);
-/// Figures are compared as rounded to this: the noise of binary fractions decides nothing at a line.
-const PRECISION: f64 = 1e-6;
+/// Figures are compared as rounded to a millionth, as Prometheus' `round(figure, 1e-6)` does it: the noise
+/// of binary fractions decides nothing at a line.
+const PARTS: f64 = 1e6;
 
 /// How bad it is. The numbers are those of `weir_alert_tier`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tier {
     None = 0,
     Warning = 1,
     Critical = 2,
+}
+
+impl Tier {
+    /// As alerts, events and pages name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Tier::None => "none",
+            Tier::Warning => "warning",
+            Tier::Critical => "critical",
+        }
+    }
 }
 
 /// Which way a figure gets worse.
@@ -114,12 +130,18 @@ impl Memory {
         }
     }
 
+    /// When there was a figure last, since the Unix epoch.
+    #[must_use]
+    pub fn last_at(&self) -> Option<Duration> {
+        self.last_at
+    }
+
     /// One evaluation, `now` after the Unix epoch and not before the last; `figure` is `None` where
     /// there is too little traffic for one.
     pub fn step(&mut self, lines: &Lines, now: Duration, figure: Option<f64>) -> Step {
         let figure = figure.filter(|figure| figure.is_finite());
         if let Some(figure) = figure {
-            let rounded = (figure / PRECISION).round() * PRECISION;
+            let rounded = (figure * PARTS + 0.5).floor() / PARTS;
             self.samples.push_back((now, rounded));
             self.last_at = Some(now);
         }

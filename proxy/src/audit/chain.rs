@@ -26,6 +26,9 @@ pub(super) struct Entry {
     pub(super) refused: Option<Refusals>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expired: Option<Expired>,
+    /// What was changed at the admin side: as it is now, or as it was when it was taken away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) changed: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) service: Option<Service>,
     /// Bytes of a line that a crash left unfinished and that were cut off.
@@ -88,6 +91,7 @@ impl Entry {
             client: None,
             refused: None,
             expired: None,
+            changed: None,
             service: None,
             cut_bytes: None,
         }

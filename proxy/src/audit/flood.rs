@@ -25,6 +25,13 @@ pub struct Refused<'a> {
     pub request_id: Option<&'a str>,
 }
 
+/// Something that was changed at the admin side.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    pub action: &'static str,
+    pub what: serde_json::Value,
+}
+
 /// What was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -48,6 +55,8 @@ type Key = (Action, &'static str, Option<IpAddr>);
 #[derive(Debug, Default)]
 pub(super) struct Floods {
     open: HashMap<Key, Window>,
+    /// Changes wait for nothing but the next look.
+    changes: Vec<Entry>,
 }
 
 #[derive(Debug)]
@@ -60,6 +69,22 @@ struct Window {
 }
 
 impl Floods {
+    /// Notes a change.
+    pub(super) fn note_change(&mut self, changed: Changed, address: IpAddr) {
+        let mut entry = Entry::of(Event {
+            kind: "event",
+            category: ["configuration"],
+            r#type: ["change"],
+            action: changed.action,
+            outcome: "success",
+        });
+        entry.client = Some(Client {
+            ip: address.to_canonical().to_string(),
+        });
+        entry.changed = Some(changed.what);
+        self.changes.push(entry);
+    }
+
     /// Counts a refusal at `now`, since the Unix epoch.
     pub(super) fn note(&mut self, refused: &Refused<'_>, address: IpAddr, now: Duration) {
         let address = Some(address.to_canonical());
@@ -95,10 +120,8 @@ impl Floods {
     fn close(&mut self, is_over: impl Fn(&Window) -> bool) -> Vec<Entry> {
         let mut closed: Vec<_> = self.open.extract_if(|_, window| is_over(window)).collect();
         closed.sort_by_key(|(_, window)| window.first);
-        closed
-            .into_iter()
-            .map(|(key, window)| entry(key, window))
-            .collect()
+        let refusals = closed.into_iter().map(|(key, window)| entry(key, window));
+        self.changes.drain(..).chain(refusals).collect()
     }
 }
 

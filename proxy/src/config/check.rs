@@ -39,9 +39,7 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
     let backends = backend::check(file, findings);
     let limits = file.limits.value();
     let routes = route::check(file, findings);
-    if let Some(alerts) = file.alerts.value() {
-        alerts::check(alerts, findings);
-    }
+    let alerts = alerts::check(file, findings);
     let trusted_proxies = file.trusted_proxies.value()?;
     let traces = traces::check(file.traces.value()?, findings);
     let events = events(file.events.value()?, findings);
@@ -58,6 +56,7 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
         backends: backends?,
         routes: routes?,
         events: record::Config { spans, ..events? },
+        alerts: alerts?,
         sampling,
         content: match file.events.value()?.content.get()? {
             raw::events::Content::None => content::Mode::None,

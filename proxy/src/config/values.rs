@@ -277,27 +277,30 @@ impl Scalar for Share {
     }
 }
 
-/// The threshold of an alert: a share or a duration, as its signal is.
+/// The threshold of an alert: a share, a duration or a number, as its signal is.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(super) enum Threshold {
     Share(f64),
     Time(Duration),
+    Count(u32),
 }
 
 impl Scalar for Threshold {
     fn expected() -> String {
-        "a share such as 1% or a duration such as 500ms".to_owned()
+        "a share such as 1%, a duration such as 500ms or a whole number".to_owned()
     }
 
     fn read(text: &str) -> Result<Self, Wrong> {
         units::ratio(text)
             .map(Threshold::Share)
             .or_else(|_| units::duration(text).map(Threshold::Time))
+            .or_else(|_| Count::<0>::read(text).map(|count| Threshold::Count(count.0)))
             .map_err(|_| Wrong::Unexpected)
     }
 
     fn schema() -> Value {
-        pattern("^[0-9]+((\\.[0-9]+)?%|ms|s|m|h|d)$")
+        let texts = pattern("^[0-9]+((\\.[0-9]+)?%|ms|s|m|h|d)$");
+        json!({"anyOf": [texts, Count::<0>::schema()]})
     }
 }
 

@@ -11,6 +11,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 
 use crate::config::Tls;
 
@@ -57,6 +59,16 @@ impl Certificates {
             }
             Err(error) => log::warn!("the certificate in use stays: {error:#}"),
         }
+    }
+}
+
+impl Certificates {
+    /// When the certificate in use ends to be valid, in seconds since the Unix epoch (RFC 5280, section
+    /// 4.1.2.5); `None` of one that cannot be read.
+    pub(crate) fn not_after(&self) -> Option<i64> {
+        let current = self.current.load();
+        let (_, certificate) = X509Certificate::from_der(current.cert.first()?).ok()?;
+        Some(certificate.validity().not_after.timestamp())
     }
 }
 

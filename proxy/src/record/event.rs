@@ -16,6 +16,7 @@ use crate::content::{Content, KEPT_BYTES_MAX, Kept};
 use crate::exchange::{Exchange, ModelCall, Stage, Timing, UpstreamNote};
 
 /// The version of the Elastic Common Schema that events follow.
+pub const ECS_VERSION: &str = "8.17.0";
 const ECS: &str = r#""ecs":{"version":"8.17.0"}"#;
 const DATASET: &str =
     r#""dataset":"weir.access","kind":"event","category":["web"],"type":["access"]"#;

@@ -18,16 +18,20 @@ use self::process::Process;
 use self::series::{BackendSeries, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
 use self::shipping::ShipSeries;
 use self::system::Readings;
+use crate::alert::tally::{Subject, Tallies};
 use crate::audit;
 use crate::exchange::Exchange;
 use crate::ship::Ship;
 use crate::system::Reading;
 
+mod alerting;
 pub mod catalog;
+mod certificates;
 mod count;
 mod exemplar;
 mod family;
 mod known;
+pub mod look;
 mod open_metrics;
 mod process;
 mod read;
@@ -35,6 +39,8 @@ mod series;
 mod shipping;
 mod system;
 
+pub use alerting::{AlertTiers, Alerting, NotifierCounts};
+pub use certificates::Certificates;
 pub use shipping::{Shipping, SpanCounts};
 
 /// A format that metrics are shown in.
@@ -79,6 +85,9 @@ pub struct Metrics {
     cache_bytes_source: OnceLock<BytesSource>,
     shipping: ShipSeries,
     ship: OnceLock<Arc<Ship>>,
+    alerting: Alerting,
+    certificates: Certificates,
+    tallies: Arc<Tallies>,
     runtime_lag: Histogram,
     reading: Arc<Mutex<Reading>>,
 }
@@ -187,11 +196,12 @@ impl Families {
 
 impl Metrics {
     /// Metrics of these routes (name, platform) and backends (name). Their error series are there
-    /// from the start, at zero, also for requests that match no route.
+    /// from the start, at zero, also for requests that match no route. What alerts look at is counted
+    /// into `tallies`.
     ///
     /// # Errors
     /// Only when the catalog names a metric wrongly or twice.
-    pub fn new(routes: &[(&str, &str)], backends: &[&str]) -> Result<Self> {
+    pub fn new(routes: &[(&str, &str)], backends: &[&str], tallies: Arc<Tallies>) -> Result<Self> {
         let registry = Registry::new();
         let families = Families::register(&registry)?;
         let gauge = |definition, values: &[&str]| -> Result<IntGauge> {
@@ -204,7 +214,11 @@ impl Metrics {
         registry.register(Box::new(Readings::new(Arc::clone(&reading))?))?;
         let lag: Family<Histogram> =
             Family::register(&registry, catalog::RUNTIME_LAG, &LAG_EDGES_S)?;
+        let shipping = ShipSeries::register(&registry, &events)?;
         let metrics = Metrics {
+            alerting: Alerting::register(&registry, shipping.dependency_up())?,
+            certificates: Certificates::register(&registry)?,
+            tallies,
             gauges: Gauges {
                 in_flight: gauge(catalog::IN_FLIGHT, &[])?,
                 connections: gauge(catalog::CONNECTIONS, &[])?,
@@ -216,7 +230,7 @@ impl Metrics {
             },
             cache_bytes: gauge(catalog::CACHE_BYTES, &["memory"])?,
             cache_bytes_source: OnceLock::new(),
-            shipping: ShipSeries::register(&registry, &events)?,
+            shipping,
             ship: OnceLock::new(),
             runtime_lag: lag.series(&[])?,
             reading,
@@ -236,7 +250,7 @@ impl Metrics {
         for backend in backends {
             metrics
                 .backends
-                .learn(backend, || BackendSeries::new(&metrics.families, backend))?;
+                .learn(backend, || metrics.backend_series(backend))?;
         }
         Ok(metrics)
     }
@@ -259,6 +273,26 @@ impl Metrics {
     /// Only when the catalog names a metric wrongly.
     pub fn shipping(&self) -> Result<Shipping> {
         self.shipping.start()
+    }
+
+    /// What a shipper of alerts' transitions needs to start; shown nowhere.
+    ///
+    /// # Errors
+    /// Never, but by a mistake in a name.
+    pub fn shipping_of_alerts(&self) -> Result<Shipping> {
+        self.shipping.start_unshown()
+    }
+
+    /// Where the ends of certificates are shown.
+    #[must_use]
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    /// What is told of alerts.
+    #[must_use]
+    pub fn alerting(&self) -> &Alerting {
+        &self.alerting
     }
 
     /// What an audit log counts.
@@ -299,8 +333,8 @@ impl Metrics {
     pub fn count(&self, exchange: &Exchange, duration: Duration) {
         let sighting = Sighting::of(exchange, duration);
         self.count_route(exchange, duration, sighting);
-        self.count_stages(exchange, sighting);
-        self.count_model(exchange, sighting);
+        self.count_stages(exchange, duration, sighting);
+        self.count_model(exchange, duration, sighting);
     }
 
     /// All metrics as they are now.
@@ -332,7 +366,23 @@ impl Metrics {
 
     fn know_route(&self, route: &str, platform: &str) -> Result<()> {
         self.routes
-            .learn(route, || RouteSeries::new(&self.families, route, platform))
+            .learn(route, || self.route_series(route, platform))
+    }
+
+    fn route_series(&self, route: &str, platform: &str) -> Result<RouteSeries> {
+        let (name, of) = (route.into(), platform.into());
+        let tally = self.tallies.begin(Subject::Route { name, platform: of });
+        RouteSeries::new(&self.families, route, platform, tally)
+    }
+
+    fn backend_series(&self, backend: &str) -> Result<BackendSeries> {
+        let tally = self.tallies.begin(Subject::Backend(backend.into()));
+        BackendSeries::new(&self.families, backend, tally)
+    }
+
+    fn model_series(&self, label: &str) -> Result<ModelSeries> {
+        let tally = self.tallies.begin(Subject::Model(label.into()));
+        ModelSeries::new(&self.families, label, tally)
     }
 }
 

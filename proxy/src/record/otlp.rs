@@ -131,6 +131,8 @@ impl Exporter {
         let is_full = waiting.count + waiting.in_hand + count > WAITING_MAX;
         if is_full || state != State::Running {
             drop(inner);
+            // A collector that hangs has not failed yet; it does not keep up all the same.
+            self.counts.up.set(0);
             self.counts.dropped.inc_by(count as u64);
             return;
         }

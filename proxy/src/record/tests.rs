@@ -10,7 +10,9 @@ fn soon() -> Instant {
 }
 
 fn metrics() -> Arc<Metrics> {
-    Arc::new(Metrics::new(&[("feishu", "feishu")], &["assistant"]).expect("metrics"))
+    Arc::new(
+        Metrics::new(&[("feishu", "feishu")], &["assistant"], Arc::default()).expect("metrics"),
+    )
 }
 
 fn config(file: Option<PathBuf>) -> Config {

@@ -14,8 +14,6 @@ use serde_json::{Value, json};
 use super::Config;
 use super::nodes::{Node, Nodes, Payload};
 
-/// Fields of an event, typed so that searches and aggregations answer exactly.
-const MAPPINGS: &str = include_str!("../../../deploy/elasticsearch/mappings.json");
 /// Above the templates that Elasticsearch brings along for `logs-*-*` (100).
 const PRIORITY: u32 = 500;
 const REASON_CHARACTERS_MAX: usize = 200;
@@ -241,7 +239,7 @@ fn state_policy(config: &Config) -> Step {
 /// The component templates, and the index template that joins them.
 fn templates(config: &Config, retention: Retention) -> Vec<Step> {
     let name = dataset(config);
-    let mappings = serde_json::from_str(MAPPINGS).unwrap_or_default();
+    let mappings = serde_json::from_str(config.mappings).unwrap_or_default();
     let mut settings =
         json!({"index.auto_expand_replicas": "0-1", "index.codec": "best_compression"});
     if retention == Retention::Lifecycle {
@@ -370,7 +368,7 @@ mod tests {
         let asked_for = json!({"weir": {"sampling_ratio": 0.1, "content": {
             "input": "", "output": "", "input_sha256": "", "output_sha256": ""
         }}});
-        let mappings: Value = serde_json::from_str(MAPPINGS).expect("mappings");
+        let mappings: Value = serde_json::from_str(config().mappings).expect("mappings");
         let mut out = Vec::new();
         for event in [&event, &asked_for] {
             missing(event, &mappings["template"]["mappings"], "", &mut out);

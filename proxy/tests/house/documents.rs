@@ -166,6 +166,9 @@ fn every_claim_names_tests_that_exist() {
     expect_none(&findings);
 }
 
+/// Metrics whose names are settled and whose feature is not built yet: rules for them wait.
+const TO_COME: [&str; 2] = ["weir_circuit_open", "weir_config_reloads_total"];
+
 #[test]
 fn metrics_in_documents_exist() {
     let source: String = files("proxy/src", &["rs"])
@@ -173,6 +176,13 @@ fn metrics_in_documents_exist() {
         .map(|path| read(path))
         .collect();
     let mut findings = Vec::new();
+    for name in TO_COME {
+        if source.contains(&format!("\"{name}\"")) {
+            findings.push(format!(
+                "{name} is there: take it off the list of those to come"
+            ));
+        }
+    }
     for path in files("", &["md", "yaml", "sh"]) {
         for word in read(&path).split(|other: char| !other.is_ascii_alphanumeric() && other != '_')
         {
@@ -180,6 +190,9 @@ fn metrics_in_documents_exist() {
                 .iter()
                 .find_map(|suffix| word.strip_suffix(suffix))
                 .unwrap_or(word);
+            if TO_COME.contains(&name) && path.starts_with("alerts/") {
+                continue;
+            }
             if name.starts_with("weir_") && !source.contains(&format!("\"{name}\"")) {
                 findings.push(format!("{path}: there is no metric {word}"));
             }

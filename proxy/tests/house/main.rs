@@ -8,6 +8,7 @@
     reason = "a check that cannot read the repository has to fail loudly"
 )]
 
+mod alerts;
 mod documents;
 mod examples;
 mod exceptions;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use weir_tests::backend::{Answer, Backend, Seen};
+use weir_tests::certs::Authority;
 use weir_tests::client::{Ask, Client, chat_question};
 use weir_tests::node::Node;
 use weir_tests::prometheus::{Found, JOB, Prometheus};
@@ -178,12 +179,16 @@ async fn every_query_of_every_dashboard_has_data_under_load() {
         "elasticsearch: {{urls: ['{}'], data_stream: logs-weir.dashboards-default, batch: {{wait: 200ms}}}}",
         node.url()
     );
+    let folder = tempfile::TempDir::new().expect("a temporary directory");
+    let files = Authority::new().issue(folder.path());
     let setup = Setup::new(&backend)
         .routes(ROUTES)
+        .tls(&files)
+        // Nobody listens there, nor where spans go: what is lost is shown all the same.
+        .top("alerts: {evaluate_every: 200ms, window: 5s, alertmanager: {urls: ['http://127.0.0.1:9']}}")
         .events("spool: {path: data/spool, sync: 100ms}")
         .events(&shipping)
         .events("audit: {path: data/audit.ndjson}")
-        // Nobody listens there: spans that are lost are shown all the same.
         .top("traces: {otlp: 'http://127.0.0.1:9', sample: 100%}");
     let proxy = setup.start().await;
     let Some(prometheus) = Prometheus::scraping(test, &[proxy.admin()]).await else {

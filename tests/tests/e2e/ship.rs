@@ -99,16 +99,22 @@ async fn every_event_arrives_once_and_the_index_is_set_up_before() {
         index.document(id).expect("a document")["http"]["request"]["id"],
         **id
     );
-    let paths: Vec<_> = index.set_up().into_iter().map(|(path, _)| path).collect();
-    assert_eq!(
-        paths,
-        [
-            "/_ilm/policy/weir.access",
-            "/_component_template/weir.access-mappings",
-            "/_component_template/weir.access-settings",
-            "/_index_template/weir.access"
-        ]
-    );
+    let paths = wait::found("both set-ups", wait::PATIENCE, || {
+        let paths: Vec<_> = index.set_up().into_iter().map(|(path, _)| path).collect();
+        (paths.len() >= 8).then_some(paths)
+    })
+    .await;
+    for dataset in ["weir.access", "weir.alert"] {
+        let of_dataset = paths.iter().filter(|path| path.contains(dataset));
+        let expected = [
+            format!("/_ilm/policy/{dataset}"),
+            format!("/_component_template/{dataset}-mappings"),
+            format!("/_component_template/{dataset}-settings"),
+            format!("/_index_template/{dataset}"),
+        ];
+        assert!(of_dataset.eq(&expected), "{paths:?}");
+    }
+    assert_eq!(paths.len(), 8);
     assert_eq!(proxy.events().len(), 30, "the file has them as well");
 }
 

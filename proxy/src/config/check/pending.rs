@@ -16,7 +16,6 @@ pub(super) fn warn(file: &File, findings: &mut Findings) {
     for route in file.routes.value().map_or(&[][..], |list| &list.0) {
         pending.route(&route.value);
     }
-    pending.key(&file.alerts, "no rule is looked at and nobody is told");
 }
 
 struct Pending<'f> {

@@ -3,7 +3,7 @@
 use crate::config::declare::{choice, settings};
 use crate::config::lists::List;
 use crate::config::url::ServiceUrl;
-use crate::config::values::{Count, RuleName, Secret, Threshold, Time};
+use crate::config::values::{Count, MaybeEmptyText, RuleName, Secret, Text, Threshold, Time};
 
 settings! {
     /// What is watched, and who is told.
@@ -20,6 +20,12 @@ settings! {
         alertmanager: Alertmanager [optional],
         /// Left out: no Feishu group is told.
         feishu: FeishuBot [optional],
+        /// Left out: no other service is told.
+        webhook: Webhook [optional],
+        /// The file in which alerts in force and silences outlive a restart; "" for none.
+        state: MaybeEmptyText [default "data/alerts.json"],
+        /// Where the admin side is reached from outside, for links; its own address by default.
+        console_url: ServiceUrl [optional],
     }
 }
 
@@ -30,14 +36,18 @@ settings! {
         name: RuleName [required],
         /// What is measured.
         signal: Signal [required],
-        /// Above it: warning.
+        /// What has a tier of its own; left out: all traffic together.
+        per: Per [optional],
+        /// Beyond it: warning.
         warning: Threshold [required],
-        /// Above it: critical.
+        /// Beyond it: critical.
         critical: Threshold [required],
-        /// At or below it: well again.
+        /// At it or better: well again.
         recovery: Threshold [required],
         /// For how long.
         r#for: Time<0> [default "30s"],
+        /// A page of your own for those who get the alert.
+        runbook: ServiceUrl [optional],
     }
 }
 
@@ -46,6 +56,22 @@ settings! {
     struct Alertmanager {
         /// Its replicas; each is told.
         urls: List<ServiceUrl, 1> [required],
+        /// Left out: nobody has to say who they are.
+        username: Text [optional],
+        /// Of the user.
+        password: Secret [optional],
+        /// A bearer token, instead of a user.
+        token: Secret [optional],
+    }
+}
+
+settings! {
+    /// Any service that takes Alertmanager's webhooks, version 4.
+    struct Webhook {
+        /// Its address; without it nobody is told.
+        url: ServiceUrl [optional],
+        /// A bearer token.
+        token: Secret [optional],
     }
 }
 
@@ -63,7 +89,30 @@ choice! {
     /// What is measured.
     enum Signal {
         ErrorRate = "error_rate",
+        ResponseTimeP50 = "response_time_p50",
+        ResponseTimeP95 = "response_time_p95",
         ResponseTimeP99 = "response_time_p99",
+        ResponseTimeMean = "response_time_mean",
+        FirstTokenP99 = "first_token_p99",
         DiskUsage = "disk_usage",
+        CpuUsage = "cpu_usage",
+        MemoryUsage = "memory_usage",
+        RateLimitedShare = "rate_limited_share",
+        SignatureFailureShare = "signature_failure_share",
+        CacheHitRatio = "cache_hit_ratio",
+        SpoolOldest = "spool_oldest",
+        EventsDropped = "events_dropped",
+        CircuitOpen = "circuit_open",
+        DependencyDown = "dependency_down",
+    }
+}
+
+choice! {
+    /// What has a tier of its own.
+    enum Per {
+        Route = "route",
+        Platform = "platform",
+        Model = "model",
+        Backend = "backend",
     }
 }

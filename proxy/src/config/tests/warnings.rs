@@ -30,7 +30,6 @@ fn the_contract_warns_of_each_key_that_is_not_built_yet() {
         "routes[0].cache.coalesce",
         "routes[0].conversation",
         "routes[2].cache.http",
-        "alerts",
     ];
     assert_eq!(pending, expected, "{warnings:#?}");
     let others: Vec<&String> = warnings
@@ -64,9 +63,6 @@ routes:
     rate_limits: [{name: x, rate: 1/s, shared: false}]
 ";
     assert_eq!(right(text).warnings, Vec::<String>::new());
-    let warnings = warnings_of("alerts: {}");
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].starts_with("`alerts` (line 3) is not in this version yet"));
 }
 
 fn routes(list: &[&str]) -> Vec<String> {

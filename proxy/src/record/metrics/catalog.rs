@@ -64,6 +64,11 @@ pub const IN_FLIGHT: Definition = define(
 );
 pub const CONNECTIONS: Definition =
     define("weir_connections", &[], "Client connections that are open.");
+pub const CERTIFICATE_NOT_AFTER: Definition = define(
+    "weir_certificate_not_after_timestamp_seconds",
+    &["address"],
+    "When the certificate of a listener ends to be valid, since the Unix epoch.",
+);
 pub const SIGNATURE_CHECKS: Definition = define(
     "weir_signature_checks_total",
     &["scheme", "outcome"],
@@ -149,6 +154,16 @@ pub const DEPENDENCY_UP: Definition = define(
     &["name"],
     "Whether the last call of an outside service went well.",
 );
+pub const ALERT_TIER: Definition = define(
+    "weir_alert_tier",
+    &["rule", "route", "platform", "model", "backend"],
+    "Tier of an alert: 0 none, 1 warning, 2 critical. Beside its rule it has the label that the rule tells apart.",
+);
+pub const ALERT_NOTIFICATIONS: Definition = define(
+    "weir_alert_notifications_total",
+    &["notifier", "outcome"],
+    "Messages about alerts, taken or not by who is told.",
+);
 pub const AUDIT_LINES: Definition = define(
     "weir_audit_lines_total",
     &["outcome"],
@@ -222,7 +237,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 39] = [
+pub const ALL: [Definition; 42] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -230,6 +245,7 @@ pub const ALL: [Definition; 39] = [
     FAILED_REQUESTS,
     IN_FLIGHT,
     CONNECTIONS,
+    CERTIFICATE_NOT_AFTER,
     SIGNATURE_CHECKS,
     RATE_LIMIT_DECISIONS,
     CACHE_LOOKUPS,
@@ -247,6 +263,8 @@ pub const ALL: [Definition; 39] = [
     SPOOL_OLDEST,
     BULK_DURATION,
     DEPENDENCY_UP,
+    ALERT_TIER,
+    ALERT_NOTIFICATIONS,
     AUDIT_LINES,
     SPANS,
     CPU_USAGE,

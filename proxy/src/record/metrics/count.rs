@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use super::Metrics;
 use super::exemplar::Sighting;
-use super::series::{
-    AttemptOutcome, BackendSeries, CallOutcome, LimitSeries, ModelSeries, SignatureSeries,
-};
+use super::series::{AttemptOutcome, CallOutcome, LimitSeries, ModelSeries, SignatureSeries};
 use crate::exchange::{Exchange, SignatureOutcome, Stage, UpstreamNote};
 use crate::record::event::method_name;
 use crate::record::{NO_PLATFORM, NO_ROUTE};
@@ -29,7 +27,7 @@ impl Metrics {
         };
         self.routes.with_or_learn(
             route,
-            || super::RouteSeries::new(&self.families, route, platform),
+            || self.route_series(route, platform),
             |series| {
                 let method = method_name(&exchange.method);
                 series.count_request(&self.families, method, exchange.status);
@@ -43,6 +41,9 @@ impl Metrics {
                 if let Some(counter) = error.and_then(|code| series.errors.get(code)) {
                     counter.inc();
                 }
+                if let Some(tally) = &series.tally {
+                    tally.count(exchange, duration);
+                }
                 if let Some(cache) = &exchange.cache {
                     series.count_lookup(&self.families, cache.tier, cache.outcome);
                 }
@@ -50,7 +51,12 @@ impl Metrics {
         );
     }
 
-    pub(super) fn count_stages(&self, exchange: &Exchange, sighting: Option<Sighting>) {
+    pub(super) fn count_stages(
+        &self,
+        exchange: &Exchange,
+        duration: Duration,
+        sighting: Option<Sighting>,
+    ) {
         if let Some(signature) = &exchange.signature {
             self.signatures.with_or_learn(
                 signature.scheme,
@@ -72,8 +78,11 @@ impl Metrics {
         if let Some(upstream) = asked(exchange) {
             self.backends.with_or_learn(
                 &upstream.backend,
-                || BackendSeries::new(&self.families, &upstream.backend),
+                || self.backend_series(&upstream.backend),
                 |series| {
+                    if let Some(tally) = &series.tally {
+                        tally.count(exchange, duration);
+                    }
                     series.count_attempts(attempt_outcome(exchange, upstream), 1);
                     // What is tried again is a connection that was closed when it was to be used.
                     let earlier = u64::from(upstream.attempts).saturating_sub(1);
@@ -87,7 +96,12 @@ impl Metrics {
     }
 
     /// A model is counted only when a backend was asked: a hit costs no tokens.
-    pub(super) fn count_model(&self, exchange: &Exchange, sighting: Option<Sighting>) {
+    pub(super) fn count_model(
+        &self,
+        exchange: &Exchange,
+        duration: Duration,
+        sighting: Option<Sighting>,
+    ) {
         let model = &exchange.model;
         let Some(upstream) = asked(exchange) else {
             return;
@@ -107,6 +121,9 @@ impl Metrics {
         let label = model_label(name);
         let count = |series: &ModelSeries| {
             series.count_call(&self.families, &upstream.backend, outcome);
+            if let Some(tally) = &series.tally {
+                tally.count(exchange, duration);
+            }
             series.input_tokens.inc_by(model.input_tokens.unwrap_or(0));
             series
                 .output_tokens
@@ -127,17 +144,14 @@ impl Metrics {
         if outcome == CallOutcome::Success
             && self
                 .models
-                .learn(&label, || ModelSeries::new(&self.families, &label))
+                .learn(&label, || self.model_series(&label))
                 .is_ok()
             && self.models.with(&label, count).is_some()
         {
             return;
         }
-        self.other_models.with_or_learn(
-            "other",
-            || ModelSeries::new(&self.families, "other"),
-            count,
-        );
+        self.other_models
+            .with_or_learn("other", || self.model_series("other"), count);
     }
 }
 

@@ -108,6 +108,14 @@ impl<S: Series> Family<S> {
 }
 
 impl<S: Series> Family<S> {
+    /// Every series with its label values.
+    pub(super) fn all(&self) -> Vec<(Vec<String>, S)> {
+        let series = self.series.lock();
+        let all = series.iter();
+        all.map(|(values, series)| (values.clone(), series.clone()))
+            .collect()
+    }
+
     pub(super) fn name(&self) -> &'static str {
         self.definition.name
     }

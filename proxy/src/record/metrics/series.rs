@@ -1,6 +1,7 @@
 //! Series that were resolved once, so that a request only adds to them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 use prometheus::{IntCounter, Result};
@@ -8,6 +9,7 @@ use prometheus::{IntCounter, Result};
 use super::exemplar::Traced;
 use super::known::Known;
 use super::{Families, NAMES_MAX};
+use crate::alert::tally::Tally;
 use crate::exchange::{CacheOutcome, CacheTier, LimitOutcome, SignatureOutcome};
 use crate::refusal::ErrorCode;
 
@@ -20,12 +22,19 @@ pub(super) struct RouteSeries {
     pub(super) errors: Vec<IntCounter>,
     requests: RwLock<HashMap<(&'static str, u16), IntCounter>>,
     cache_lookups: RwLock<Vec<((CacheTier, CacheOutcome), IntCounter)>>,
+    /// Where a rule looks at routes.
+    pub(super) tally: Option<Arc<Tally>>,
     name: String,
     platform: String,
 }
 
 impl RouteSeries {
-    pub(super) fn new(families: &Families, name: &str, platform: &str) -> Result<Self> {
+    pub(super) fn new(
+        families: &Families,
+        name: &str,
+        platform: &str,
+        tally: Option<Arc<Tally>>,
+    ) -> Result<Self> {
         let errors = ErrorCode::ALL
             .iter()
             .map(|code| families.errors.series(&[name, platform, code.as_str()]));
@@ -36,6 +45,7 @@ impl RouteSeries {
             errors: errors.collect::<Result<_>>()?,
             requests: RwLock::default(),
             cache_lookups: RwLock::default(),
+            tally,
             name: name.to_owned(),
             platform: platform.to_owned(),
         })
@@ -124,16 +134,19 @@ pub(super) struct BackendSeries {
     /// In the order of [`AttemptOutcome::ALL`].
     attempts: Vec<IntCounter>,
     pub(super) duration: Traced,
+    /// Where a rule looks at backends.
+    pub(super) tally: Option<Arc<Tally>>,
 }
 
 impl BackendSeries {
-    pub(super) fn new(families: &Families, name: &str) -> Result<Self> {
+    pub(super) fn new(families: &Families, name: &str, tally: Option<Arc<Tally>>) -> Result<Self> {
         let attempts = AttemptOutcome::ALL
             .iter()
             .map(|outcome| families.upstream_attempts.series(&[name, outcome.as_str()]));
         Ok(BackendSeries {
             attempts: attempts.collect::<Result<_>>()?,
             duration: families.upstream_duration.series(&[name])?,
+            tally,
         })
     }
 
@@ -191,17 +204,20 @@ pub(super) struct ModelSeries {
     pub(super) output_tokens: IntCounter,
     pub(super) time_to_first_token: Traced,
     pub(super) time_per_output_token: Traced,
+    /// Where a rule looks at models.
+    pub(super) tally: Option<Arc<Tally>>,
     calls: Known<CallSeries>,
     label: String,
 }
 
 impl ModelSeries {
-    pub(super) fn new(families: &Families, label: &str) -> Result<Self> {
+    pub(super) fn new(families: &Families, label: &str, tally: Option<Arc<Tally>>) -> Result<Self> {
         Ok(ModelSeries {
             input_tokens: families.tokens.series(&[label, "input"])?,
             output_tokens: families.tokens.series(&[label, "output"])?,
             time_to_first_token: families.time_to_first_token.series(&[label])?,
             time_per_output_token: families.time_per_output_token.series(&[label])?,
+            tally,
             calls: Known::new(NAMES_MAX),
             label: label.to_owned(),
         })

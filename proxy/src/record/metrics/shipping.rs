@@ -1,7 +1,7 @@
 //! What is told of the ways to Elasticsearch, to a collector of traces, and to the audit log. Counts come from the ledger, all of one moment, so that a
 //! scrape balances.
 
-use prometheus::{Histogram, IntCounter, IntGauge, Registry, Result};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry, Result};
 
 use super::catalog::{self, DURATION_EDGES_S};
 use super::family::Family;
@@ -69,6 +69,17 @@ impl ShipSeries {
         })
     }
 
+    /// Names of the services whose last call went wrong.
+    pub(super) fn dependencies_down(&self) -> Vec<String> {
+        let all = self.dependency_up.all().into_iter();
+        let down = all.filter(|(_, up)| up.get() == 0);
+        down.flat_map(|(names, _)| names).collect()
+    }
+
+    pub(super) fn dependency_up(&self) -> &Family<IntGauge> {
+        &self.dependency_up
+    }
+
     /// What a shipper observes by itself: shown from its start on.
     pub(super) fn start(&self) -> Result<Shipping> {
         Ok(Shipping {
@@ -85,13 +96,25 @@ impl ShipSeries {
         })
     }
 
+    /// What the shipper of alerts' transitions observes. Its bulk requests are few, and shown nowhere.
+    pub(super) fn start_unshown(&self) -> Result<Shipping> {
+        let options = HistogramOpts::new("unshown", "Shown nowhere.");
+        Ok(Shipping {
+            bulk_duration: Histogram::with_opts(options)?,
+            up: IntGauge::new("unshown", "Shown nowhere.")?,
+        })
+    }
+
     /// What an exporter of spans counts: shown from its start on.
     pub(super) fn spans(&self) -> Result<SpanCounts> {
+        let up = self.dependency_up.series(&["otlp"])?;
+        // Nothing went wrong as long as nothing was sent.
+        up.set(1);
         Ok(SpanCounts {
             exported: self.spans.series(&["exported"])?,
             failed: self.spans.series(&["failed"])?,
             dropped: self.spans.series(&["dropped"])?,
-            up: self.dependency_up.series(&["otlp"])?,
+            up,
         })
     }
 

@@ -8,7 +8,12 @@ use crate::record::fixture::{filled, plain};
 use crate::refusal::ErrorCode;
 
 fn metrics() -> Metrics {
-    Metrics::new(&[("feishu", "feishu"), ("chat", "api")], &["assistant"]).expect("metrics")
+    Metrics::new(
+        &[("feishu", "feishu"), ("chat", "api")],
+        &["assistant"],
+        Arc::default(),
+    )
+    .expect("metrics")
 }
 
 fn text(metrics: &Metrics) -> String {
@@ -157,6 +162,12 @@ fn the_catalog_is_what_is_shown() {
     exchange.status = 200;
     metrics.count(&exchange, Duration::ZERO);
     *metrics.reading().lock() = crate::system::Reading::example();
+    let standing = crate::alert::fixture::standing("ErrorRate", crate::alert::tier::Tier::Warning);
+    metrics.alerting().tiers().show(&[standing]);
+    metrics.alerting().notifier("feishu").expect("counts");
+    metrics
+        .certificates()
+        .show(&[("127.0.0.1:8443".to_owned(), 1_795_334_400)]);
     let text = text(&metrics);
     let mut shown = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
@@ -269,7 +280,7 @@ fn gauges_go_up_and_down() {
 
 #[test]
 fn names_of_the_configuration_are_escaped() {
-    let metrics = Metrics::new(&[("a\"b\\c\nd", "api")], &[]).expect("metrics");
+    let metrics = Metrics::new(&[("a\"b\\c\nd", "api")], &[], Arc::default()).expect("metrics");
     let text = text(&metrics);
     assert!(text.contains(r#"route="a\"b\\c\nd""#));
 }

@@ -1,0 +1,216 @@
+//! Evaluates all rules: what was counted becomes figures, figures become tiers.
+//!
+//! Pure: the time, the counts and the readings are passed in. Memory goes by rules and by the values
+//! that they tell apart, which are closed sets.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::signal::{Per, Signal};
+use super::standing::{Saved, Standing, Transition};
+use super::tally::{Delta, Subject};
+use super::tier::{Basis, Lines, Memory, Tier};
+use super::window::Window;
+use crate::record::metrics::look::Look;
+
+/// How long an alert that ended is told of: an Alertmanager that was down is to hear of it.
+pub const ENDED_IS_TOLD_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// A checked rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    pub name: Arc<str>,
+    pub signal: Signal,
+    /// `None`: over all traffic.
+    pub per: Option<Per>,
+    pub lines: Lines,
+    /// A page of one's own for those who get the alert; `None`: the one that weir brings along.
+    pub runbook: Option<String>,
+}
+
+/// How the engine looks at requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub window: Duration,
+    pub interval: Duration,
+    /// In the window; with fewer there is no figure.
+    pub requests_min: u64,
+}
+
+/// One value of what a rule tells apart.
+struct Series {
+    memory: Memory,
+    standing: Standing,
+}
+
+/// All rules and what is remembered of them.
+pub struct Engine {
+    settings: Settings,
+    rules: Vec<Arc<Rule>>,
+    /// Of all traffic.
+    whole: Window,
+    parts: HashMap<(Per, Arc<str>), Window>,
+    /// In the order of the rules.
+    series: Vec<BTreeMap<Option<Arc<str>>, Series>>,
+    /// Alerts whose rule is no longer there.
+    orphans: Vec<Standing>,
+    events_dropped: u64,
+}
+
+impl Engine {
+    /// Goes on with what was in force when a former process ended.
+    #[must_use]
+    pub fn new(rules: Vec<Arc<Rule>>, settings: Settings, saved: Vec<Saved>) -> Self {
+        let mut engine = Engine {
+            settings,
+            whole: Window::new(settings.window, settings.interval),
+            parts: HashMap::new(),
+            series: rules.iter().map(|_| BTreeMap::new()).collect(),
+            rules,
+            orphans: Vec::new(),
+            events_dropped: 0,
+        };
+        for saved in saved {
+            let place = engine
+                .rules
+                .iter()
+                .position(|rule| rule.name == saved.key.rule && rule.per == saved.key.per());
+            let Some((rule, series)) = place
+                .and_then(|place| Some((engine.rules.get(place)?, engine.series.get_mut(place)?)))
+            else {
+                engine.orphans.push(Standing::of_saved(&saved, None));
+                continue;
+            };
+            let of = saved.key.label.as_ref().map(|(_, value)| value.clone());
+            let begun = Series {
+                memory: Memory::resumed(saved.tier, saved.last_at),
+                standing: Standing::of_saved(&saved, Some(rule.clone())),
+            };
+            series.insert(of, begun);
+        }
+        engine
+    }
+
+    /// One evaluation, `now` after the Unix epoch. Returns what changed its tier.
+    pub fn evaluate(
+        &mut self,
+        now: Duration,
+        taken: Vec<(Subject, Delta)>,
+        look: &Look,
+    ) -> Vec<Transition> {
+        self.slide(now, taken, look);
+        let mut transitions = Vec::new();
+        for (rule, series) in self.rules.iter().zip(&mut self.series) {
+            for value in values(rule, &self.parts, series) {
+                let series = series.entry(value.clone()).or_insert_with(|| Series {
+                    memory: Memory::default(),
+                    standing: Standing::new(rule.clone(), value.clone(), now),
+                });
+                let window = match (rule.per, &value) {
+                    (Some(per), Some(value)) => self.parts.get(&(per, value.clone())),
+                    _ => Some(&self.whole),
+                };
+                let (figure, about) = match rule.signal.of_moment(look) {
+                    Some((figure, about)) => (Some(figure), about),
+                    None => {
+                        let minimum = self.settings.requests_min;
+                        let of = |window| rule.signal.of_window(window, minimum);
+                        (window.and_then(of), None)
+                    }
+                };
+                let step = series.memory.step(&rule.lines, now, figure);
+                let standing = &mut series.standing;
+                standing.basis = step.basis;
+                if let Some(last_at) = series.memory.last_at() {
+                    standing.last_at = last_at;
+                }
+                if figure.is_some() || step.basis == Basis::Forgotten {
+                    (standing.figure, standing.about) = (figure, about);
+                }
+                standing.forget_end(now);
+                if let Some(from) = step.changed_from {
+                    transitions.push(standing.change(from, step.tier, now));
+                }
+            }
+        }
+        transitions.extend(self.end_orphans(now));
+        transitions
+    }
+
+    /// How all alerts stand, in the order of the rules.
+    #[must_use]
+    pub fn standings(&self) -> Vec<Standing> {
+        let known = self.series.iter().flat_map(BTreeMap::values);
+        let known = known.map(|series| &series.standing);
+        known.chain(&self.orphans).cloned().collect()
+    }
+
+    fn slide(&mut self, now: Duration, taken: Vec<(Subject, Delta)>, look: &Look) {
+        let mut whole = Delta::default();
+        let mut parts: HashMap<(Per, Arc<str>), Delta> = HashMap::new();
+        for (subject, delta) in taken {
+            let mut add = |per: Per, value: &Arc<str>| {
+                let is_needed = self.rules.iter().any(|rule| rule.per == Some(per));
+                if is_needed {
+                    parts.entry((per, value.clone())).or_default().add(&delta);
+                }
+            };
+            match &subject {
+                Subject::Route { name, platform } => {
+                    add(Per::Route, name);
+                    add(Per::Platform, platform);
+                    whole.add(&delta);
+                }
+                Subject::Backend(name) => add(Per::Backend, name),
+                Subject::Model(name) => add(Per::Model, name),
+            }
+        }
+        let dropped = look.events_dropped.saturating_sub(self.events_dropped);
+        self.events_dropped = look.events_dropped;
+        whole.counts.events_dropped = dropped;
+        self.whole.slide(now, whole);
+        for (scope, window) in &mut self.parts {
+            window.slide(now, parts.remove(scope).unwrap_or_default());
+        }
+        for (scope, delta) in parts {
+            let mut window = Window::new(self.settings.window, self.settings.interval);
+            window.slide(now, delta);
+            self.parts.insert(scope, window);
+        }
+    }
+
+    /// Nobody watches them any more: they end, once.
+    fn end_orphans(&mut self, now: Duration) -> Vec<Transition> {
+        let mut transitions = Vec::new();
+        for standing in &mut self.orphans {
+            standing.forget_end(now);
+            if standing.tier != Tier::None {
+                transitions.push(standing.change(standing.tier, Tier::None, now));
+            }
+        }
+        self.orphans.retain(|standing| standing.ended_at.is_some());
+        transitions
+    }
+}
+
+/// The values that a rule looks at: those that have had requests, and those that it remembers.
+fn values(
+    rule: &Rule,
+    parts: &HashMap<(Per, Arc<str>), Window>,
+    series: &BTreeMap<Option<Arc<str>>, Series>,
+) -> Vec<Option<Arc<str>>> {
+    let Some(per) = rule.per else {
+        return vec![None];
+    };
+    let seen = parts.keys().filter(|(of, _)| *of == per);
+    let mut values: Vec<_> = seen.map(|(_, value)| Some(value.clone())).collect();
+    values.extend(series.keys().cloned());
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

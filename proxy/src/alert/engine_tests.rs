@@ -1,0 +1,248 @@
+use super::super::fixture::{NOW, rule};
+use super::super::signal::Statistic;
+use super::super::tally::{Counts, Tally};
+use super::*;
+use crate::record::fixture::filled;
+use crate::refusal::ErrorCode;
+
+const STEP: Duration = Duration::from_secs(15);
+
+fn settings() -> Settings {
+    Settings {
+        window: STEP * 4,
+        interval: STEP,
+        requests_min: 20,
+    }
+}
+
+fn route(name: &str) -> Subject {
+    Subject::Route {
+        name: name.into(),
+        platform: "api".into(),
+    }
+}
+
+/// So many requests, so many of which failed.
+fn requests(count: u64, failed: u64) -> Delta {
+    Delta {
+        durations: vec![(100, count)],
+        first_tokens: Vec::new(),
+        counts: Counts {
+            failed,
+            ..Counts::default()
+        },
+    }
+}
+
+/// Runs steps of (requests, failed) on one route; tells each change as (step, key, from, to).
+fn run(engine: &mut Engine, steps: &[(u64, u64)]) -> Vec<(usize, String, Tier, Tier)> {
+    let mut changes = Vec::new();
+    for (step, (count, failed)) in steps.iter().enumerate() {
+        let now = NOW + STEP * u32::try_from(step).expect("few");
+        let taken = vec![(route("chat"), requests(*count, *failed))];
+        for transition in engine.evaluate(now, taken, &Look::default()) {
+            let standing = &transition.standing;
+            changes.push((
+                step,
+                standing.key.to_string(),
+                transition.from,
+                standing.tier,
+            ));
+        }
+    }
+    changes
+}
+
+#[test]
+fn a_rate_goes_up_holds_and_clears() {
+    let mut engine = Engine::new(vec![rule("ErrorRate", None)], settings(), Vec::new());
+    // 2 % for a while, 0.8 %, 0.4 %, then 5 %, 2 %, 0.4 %.
+    let mut steps = Vec::new();
+    for failed in [2, 20, 8, 4, 50, 20, 4] {
+        steps.extend([(1000, failed); 8]);
+    }
+    let changes = run(&mut engine, &steps);
+    let told: Vec<_> = changes
+        .iter()
+        .map(|(_, _, from, to)| (*from, *to))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Tier::None, Tier::Warning),
+            (Tier::Warning, Tier::None),
+            (Tier::None, Tier::Warning),
+            (Tier::Warning, Tier::Critical),
+            (Tier::Critical, Tier::None)
+        ]
+    );
+    assert!(changes.iter().all(|(_, key, _, _)| key == "ErrorRate"));
+}
+
+#[test]
+fn too_little_traffic_holds_the_tier_and_says_so() {
+    let mut engine = Engine::new(vec![rule("ErrorRate", None)], settings(), Vec::new());
+    run(&mut engine, &[(100, 10); 6]);
+    assert_eq!(engine.standings()[0].tier, Tier::Critical);
+    let later = NOW + STEP * 100;
+    let changes = engine.evaluate(
+        later,
+        vec![(route("chat"), requests(19, 0))],
+        &Look::default(),
+    );
+    assert_eq!(changes, []);
+    let standing = &engine.standings()[0];
+    assert_eq!(
+        (standing.tier, standing.basis),
+        (Tier::Critical, Basis::Held)
+    );
+    assert_eq!(standing.figure, Some(0.1), "the last one");
+}
+
+#[test]
+fn each_route_has_its_own_tier_and_a_platform_is_all_of_its_routes() {
+    let rules = vec![
+        rule("PerRoute", Some(Per::Route)),
+        rule("PerPlatform", Some(Per::Platform)),
+        rule("All", None),
+    ];
+    let mut engine = Engine::new(rules, settings(), Vec::new());
+    for step in 0..6 {
+        let taken = vec![
+            (route("good"), requests(900, 0)),
+            (route("bad"), requests(100, 20)),
+        ];
+        engine.evaluate(NOW + STEP * step, taken, &Look::default());
+    }
+    let standings = engine.standings();
+    let tiers: Vec<_> = standings
+        .iter()
+        .map(|standing| (standing.key.to_string(), standing.tier))
+        .collect();
+    assert_eq!(
+        tiers,
+        [
+            ("PerRoute{route=\"bad\"}".to_owned(), Tier::Critical),
+            ("PerRoute{route=\"good\"}".to_owned(), Tier::None),
+            ("PerPlatform{platform=\"api\"}".to_owned(), Tier::Warning),
+            ("All".to_owned(), Tier::Warning),
+        ]
+    );
+}
+
+#[test]
+fn what_was_in_force_goes_on_after_a_restart_and_is_told_once() {
+    let rules = vec![rule("ErrorRate", Some(Per::Route))];
+    let mut engine = Engine::new(rules.clone(), settings(), Vec::new());
+    run(&mut engine, &[(100, 2); 6]);
+    let before = engine.standings();
+    let saved: Vec<Saved> = before.iter().filter_map(Standing::to_save).collect();
+    let mut engine = Engine::new(rules, settings(), saved);
+    let after = engine.standings();
+    assert_eq!(
+        (after[0].tier, after[0].since),
+        (Tier::Warning, before[0].since)
+    );
+    let changes = run(&mut engine, &[(100, 2); 6]);
+    assert_eq!(changes, []);
+    let changes = run(&mut engine, &[(100, 0); 10]);
+    assert_eq!(changes.len(), 1);
+    assert_eq!(engine.standings()[0].tier, Tier::None);
+}
+
+#[test]
+fn an_alert_whose_rule_is_gone_ends_once() {
+    let mut engine = Engine::new(vec![rule("ErrorRate", None)], settings(), Vec::new());
+    run(&mut engine, &[(100, 10); 6]);
+    let saved: Vec<Saved> = engine
+        .standings()
+        .iter()
+        .filter_map(Standing::to_save)
+        .collect();
+    // A rule of this name that tells routes apart is another.
+    let mut engine = Engine::new(vec![rule("ErrorRate", Some(Per::Route))], settings(), saved);
+    let changes = run(&mut engine, &[(100, 0); 3]);
+    assert_eq!(
+        changes,
+        [(0, "ErrorRate".to_owned(), Tier::Critical, Tier::None)]
+    );
+    let ended = engine
+        .standings()
+        .iter()
+        .any(|standing| standing.ended_at.is_some());
+    assert!(ended, "it is told for a while");
+    engine.evaluate(NOW + ENDED_IS_TOLD_FOR * 2, Vec::new(), &Look::default());
+    assert!(
+        engine
+            .standings()
+            .iter()
+            .all(|standing| standing.rule.is_some())
+    );
+}
+
+#[test]
+fn every_signal_of_requests_comes_out_of_what_requests_were() {
+    let tally = Tally::default();
+    let mut exchange = filled();
+    exchange.model.time_to_first_chunk = Some(Duration::from_millis(200));
+    let codes = [
+        None,
+        Some(ErrorCode::RateLimited),
+        Some(ErrorCode::SignatureInvalid),
+        Some(ErrorCode::UpstreamConnect),
+    ];
+    for (code, status) in codes.into_iter().zip([200, 429, 401, 502]) {
+        for _ in 0..25 {
+            (exchange.error_code, exchange.status) = (code, status);
+            tally.count(&exchange, Duration::from_millis(100));
+        }
+    }
+    let mut window = Window::new(STEP, STEP);
+    window.slide(NOW, tally.take());
+    let near = |signal: Signal, truth: f64| {
+        let figure = signal.of_window(&window, 100).expect("a figure");
+        assert!(
+            (figure - truth).abs() <= truth * 0.02,
+            "{signal:?}: {figure}"
+        );
+        assert_eq!(signal.of_window(&window, 101), None, "{signal:?}");
+    };
+    near(Signal::ErrorRate, 0.25);
+    near(Signal::RateLimitedShare, 0.25);
+    near(Signal::SignatureFailureShare, 0.25);
+    for statistic in [
+        Statistic::P50,
+        Statistic::P95,
+        Statistic::P99,
+        Statistic::Mean,
+    ] {
+        near(Signal::ResponseTime(statistic), 0.1);
+    }
+    near(Signal::FirstTokenP99, 0.2);
+    assert_eq!(Signal::EventsDropped.of_window(&window, 100), Some(0.0));
+}
+
+#[test]
+fn dropped_events_are_those_of_the_window() {
+    let mut dropped = Rule::clone(&rule("EventsDropped", None));
+    dropped.signal = Signal::EventsDropped;
+    (
+        dropped.lines.warning,
+        dropped.lines.critical,
+        dropped.lines.recovery,
+    ) = (0.0, 100.0, 0.0);
+    let mut engine = Engine::new(vec![Arc::new(dropped)], settings(), Vec::new());
+    let mut tiers = Vec::new();
+    for step in 0..12_u64 {
+        let look = Look {
+            events_dropped: if step >= 3 { 5 } else { 0 },
+            ..Look::default()
+        };
+        let now = NOW + STEP * u32::try_from(step).expect("few");
+        engine.evaluate(now, Vec::new(), &look);
+        tiers.push(engine.standings()[0].tier as u8);
+    }
+    // Five were lost in step 3; three steps later it is a warning, and four later they are out of the
+    // window.
+    assert_eq!(tiers, [0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0]);
+}

@@ -1,0 +1,106 @@
+//! A change of a tier as an event: what is shipped to the data stream of alerts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use ulid::Ulid;
+
+use super::board::{Change, timestamp};
+use super::notify::summary;
+use super::standing::Transition;
+use super::tier::Tier;
+use crate::record::event::ECS_VERSION;
+use crate::ship::Ship;
+use crate::ship::spool::ID_BYTES;
+
+/// The way of these events to their index.
+pub(super) struct Events {
+    pub(super) ship: Arc<Ship>,
+    /// `service.environment`.
+    pub(super) environment: String,
+}
+
+impl Events {
+    /// Puts them into their spool.
+    pub(super) fn record(&self, transitions: &[Transition]) {
+        for transition in transitions {
+            let id = Ulid::generate().to_string();
+            let line = line(transition, &id, &self.environment).to_string();
+            let Some(id) = id.as_bytes().first_chunk::<ID_BYTES>() else {
+                continue;
+            };
+            self.ship.ledger.record();
+            let (taken, outcome) = self
+                .ship
+                .spool
+                .append(std::iter::once((id, line.as_bytes())));
+            if taken == 0 {
+                self.ship.ledger.drop_from_channel(1);
+            }
+            if let Err(error) = outcome.and_then(|()| self.ship.spool.sync()) {
+                log::error!("alerts: a transition cannot be kept for the index: {error}");
+            }
+        }
+    }
+}
+
+/// The document of one transition; `proxy/tests/vectors/alert-event.json` shows one.
+#[must_use]
+pub(super) fn line(transition: &Transition, id: &str, environment: &str) -> Value {
+    let standing = &transition.standing;
+    let kind = match (transition.from, standing.tier) {
+        (_, Tier::None) => "end",
+        (Tier::None, _) => "start",
+        _ => "change",
+    };
+    let level = match standing.tier {
+        Tier::None => "info",
+        Tier::Warning => "warn",
+        Tier::Critical => "error",
+    };
+    let change = Change {
+        told: transition.from,
+        standing: standing.clone(),
+    };
+    let mut alert = json!({
+        "tier": standing.tier.as_str(),
+        "tier_before": transition.from.as_str(),
+        "figure": standing.figure,
+    });
+    if let Some(rule) = &standing.rule {
+        let lines = &rule.lines;
+        alert["signal"] = json!(rule.signal.word());
+        alert["warning"] = json!(lines.warning);
+        alert["critical"] = json!(lines.critical);
+        alert["recovery"] = json!(lines.recovery);
+    }
+    if let Some(about) = &standing.about {
+        alert["about"] = json!(about);
+    }
+    let mut event = json!({
+        "@timestamp": timestamp(transition.at),
+        "ecs": {"version": ECS_VERSION},
+        "event": {
+            "id": id,
+            "dataset": "weir.alert",
+            "kind": "alert",
+            "category": ["web"],
+            "type": [kind],
+            "duration": nanoseconds(transition.after),
+        },
+        "log": {"level": level},
+        "message": summary(&change),
+        "rule": {"name": &*standing.key.rule},
+        "service": {"name": "weir", "version": env!("CARGO_PKG_VERSION"), "environment": environment},
+        "weir": {"alert": alert},
+    });
+    if let Some((name, value)) = &standing.key.label {
+        event[*name] = json!(&**value);
+    }
+    event
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

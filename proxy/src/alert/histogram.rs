@@ -1,0 +1,239 @@
+//! Histograms that are fine enough for a quantile: each bucket ends 2 % above the one before it, so an
+//! estimate is less than 2 % from the truth. The edges of the duration histograms of `/metrics` are
+//! edges here as well: whether a quantile lies beyond one of them is the same question in both places,
+//! and has the same answer.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::record::metrics::catalog::DURATION_EDGES_S;
+
+/// What is shorter is told from nothing only by chance.
+const SHORTEST_S: f64 = 10e-6;
+/// What is longer counts as this long.
+const LONGEST_S: f64 = 7200.0;
+const GROWTH: f64 = 1.02;
+
+/// The upper ends of the buckets, in seconds; each belongs to its bucket. One more bucket follows, of
+/// what is beyond them.
+static ENDS_S: LazyLock<Vec<f64>> = LazyLock::new(|| {
+    let steps = std::iter::successors(Some(SHORTEST_S), |end| Some(end * GROWTH));
+    let mut ends: Vec<f64> = steps.take_while(|end| *end < LONGEST_S).collect();
+    ends.extend(DURATION_EDGES_S);
+    ends.push(LONGEST_S);
+    ends.sort_by(f64::total_cmp);
+    ends
+});
+
+/// What requests count into; what was counted is taken out again and again.
+#[derive(Debug)]
+pub struct Counting {
+    counts: Vec<AtomicU64>,
+}
+
+/// A bucket and how often it was met.
+pub type Met = (u16, u64);
+
+impl Counting {
+    #[must_use]
+    pub fn new() -> Self {
+        let counts = (0..=ENDS_S.len()).map(|_| AtomicU64::new(0));
+        Counting {
+            counts: counts.collect(),
+        }
+    }
+
+    /// Counts one duration: an addition, and no lock.
+    pub fn observe(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = ENDS_S.partition_point(|end| *end < seconds);
+        if let Some(count) = self.counts.get(bucket) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What was counted since the last time, bucket by bucket.
+    #[must_use]
+    pub fn take(&self) -> Vec<Met> {
+        let buckets = self.counts.iter().zip(0..);
+        let taken = buckets.filter(|(count, _)| count.load(Ordering::Relaxed) > 0);
+        taken
+            .map(|(count, bucket)| (bucket, count.swap(0, Ordering::Relaxed)))
+            .collect()
+    }
+}
+
+impl Default for Counting {
+    fn default() -> Self {
+        Counting::new()
+    }
+}
+
+/// The sum of what was taken.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    counts: Vec<u64>,
+    total: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram {
+            counts: vec![0; ENDS_S.len() + 1],
+            total: 0,
+        }
+    }
+}
+
+impl Histogram {
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    pub fn add(&mut self, taken: &[Met]) {
+        for (bucket, met) in taken {
+            if let Some(count) = self.counts.get_mut(usize::from(*bucket)) {
+                *count += met;
+                self.total += met;
+            }
+        }
+    }
+
+    /// Takes away what was added before.
+    pub fn subtract(&mut self, taken: &[Met]) {
+        for (bucket, met) in taken {
+            if let Some(count) = self.counts.get_mut(usize::from(*bucket)) {
+                *count -= (*count).min(*met);
+                self.total -= self.total.min(*met);
+            }
+        }
+    }
+
+    /// The quantile `q` in seconds, between the ends of its bucket as Prometheus' `histogram_quantile`
+    /// has it; `None` of nothing.
+    #[must_use]
+    pub fn quantile_s(&self, q: f64) -> Option<f64> {
+        if self.total == 0 {
+            return None;
+        }
+        let rank = q * self.total as f64;
+        let mut below = 0;
+        for (bucket, count) in self.counts.iter().enumerate() {
+            let reached = below + count;
+            if *count > 0 && reached as f64 >= rank {
+                let Some(end) = ENDS_S.get(bucket) else {
+                    break;
+                };
+                let begin = bucket.checked_sub(1).and_then(|before| ENDS_S.get(before));
+                let begin = begin.copied().unwrap_or(0.0);
+                let part = (rank - below as f64) / *count as f64;
+                return Some(begin + (end - begin) * part);
+            }
+            below = reached;
+        }
+        ENDS_S.last().copied()
+    }
+}
+
+/// Merges two lists of buckets, each in their order.
+#[must_use]
+pub fn merged(one: &[Met], other: &[Met]) -> Vec<Met> {
+    let mut all: Vec<Met> = one.iter().chain(other).copied().collect();
+    all.sort_unstable_by_key(|(bucket, _)| *bucket);
+    all.dedup_by(|later, first| {
+        let is_same = later.0 == first.0;
+        if is_same {
+            first.1 += later.1;
+        }
+        is_same
+    });
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random;
+
+    fn histogram(durations: &[f64]) -> Histogram {
+        let counting = Counting::new();
+        for seconds in durations {
+            counting.observe(Duration::from_secs_f64(*seconds));
+        }
+        let mut histogram = Histogram::default();
+        histogram.add(&counting.take());
+        histogram
+    }
+
+    #[test]
+    fn a_quantile_is_less_than_two_percent_off() {
+        for round in 0..200_u32 {
+            let count = 1 + (random::bits() % 3000) as usize;
+            let spread = f64::from(round % 12) + 1.0;
+            let mut durations: Vec<f64> = (0..count)
+                .map(|_| {
+                    let share = (random::bits() % 1_000_000) as f64 / 1e6;
+                    (20e-6 * (share * spread).exp()).min(3600.0)
+                })
+                .collect();
+            let histogram = histogram(&durations);
+            durations.sort_by(f64::total_cmp);
+            for q in [0.5, 0.95, 0.99] {
+                let rank = (q * count as f64).ceil() as usize;
+                let truth = durations[rank.max(1) - 1];
+                let estimate = histogram.quantile_s(q).expect("a quantile");
+                let off = (estimate - truth).abs() / truth;
+                assert!(off < 0.02, "{q} of {count}: {estimate} for {truth}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_edge_of_the_metrics_belongs_to_what_is_not_beyond_it() {
+        for edge in DURATION_EDGES_S {
+            let at = histogram(&[edge; 100]);
+            assert!(at.quantile_s(0.99).expect("a quantile") <= edge);
+            let mut durations = vec![edge; 98];
+            durations.extend([edge + 1e-6; 2]);
+            let beyond = histogram(&durations);
+            assert!(beyond.quantile_s(0.99).expect("a quantile") > edge);
+            durations[98] = edge;
+            let at = histogram(&durations);
+            assert!(at.quantile_s(0.99).expect("a quantile") <= edge);
+        }
+    }
+
+    #[test]
+    fn what_was_added_is_taken_away_again() {
+        let counting = Counting::new();
+        counting.observe(Duration::from_millis(1));
+        let first = counting.take();
+        counting.observe(Duration::from_millis(1));
+        counting.observe(Duration::from_secs(100_000));
+        counting.observe(Duration::ZERO);
+        let second = counting.take();
+        assert_eq!(counting.take(), []);
+        let mut histogram = Histogram::default();
+        histogram.add(&first);
+        histogram.add(&second);
+        assert_eq!(histogram.total(), 4);
+        assert_eq!(histogram.quantile_s(1.0), Some(LONGEST_S));
+        assert_eq!(
+            merged(&first, &second).iter().map(|met| met.1).sum::<u64>(),
+            4
+        );
+        histogram.subtract(&second);
+        assert_eq!(histogram.total(), 1);
+        histogram.subtract(&first);
+        assert_eq!(histogram.quantile_s(0.5), None);
+    }
+
+    #[test]
+    fn the_buckets_are_bounded_and_in_order() {
+        assert!(ENDS_S.len() < 1200, "{}", ENDS_S.len());
+        assert!(ENDS_S.is_sorted());
+        assert!(ENDS_S.windows(2).all(|pair| pair[1] <= pair[0] * 1.0201));
+    }
+}

@@ -1,0 +1,190 @@
+//! Alertmanager, by its API v2 (`POST /api/v2/alerts`).
+//!
+//! Alertmanager forgets an alert that is not sent again, so all that is in force is sent every
+//! [`RESEND`], with an end that lies [`LIFETIME`] ahead. An alert that is critical is there as warning as
+//! well: an inhibition rule mutes the lower one, and both end in one request, so that what was opened is
+//! closed. The critical one goes first, [`MUTE_WAIT`] ahead, or the warning would get past the inhibition.
+//! Ends are repeated for as long as the board tells them, for an Alertmanager that was down. A body is
+//! made when it is sent: one that is late would open again what has ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::post::Target;
+use super::{Failure, Health, Links, News, Notifier, summary, wait};
+use crate::alert::board::{Board, Change, timestamp};
+use crate::alert::standing::Standing;
+use crate::alert::tier::Tier;
+use crate::clock;
+use crate::record::metrics::NotifierCounts;
+use crate::side_thread::{Desk, SideThread, State};
+
+/// How often what is in force is sent again.
+const RESEND: Duration = Duration::from_secs(30);
+/// How long an Alertmanager believes in an alert that is not sent again: as Prometheus has it.
+const LIFETIME: Duration = Duration::from_secs(240);
+/// Between a critical alert and the warning that it mutes.
+const MUTE_WAIT: Duration = Duration::from_millis(500);
+/// One that does not answer is tried again at least this often.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// One Alertmanager.
+pub struct Alertmanager {
+    /// What metrics, logs and the state call it.
+    pub name: String,
+    pub target: Target,
+    pub links: Links,
+}
+
+/// What is sent.
+#[derive(Default)]
+struct Bodies {
+    /// Critical alerts in force.
+    first: Vec<Value>,
+    rest: Vec<Value>,
+    /// Whether one of the critical ones is new to it.
+    has_news: bool,
+    told: Vec<(crate::alert::standing::Key, Tier)>,
+}
+
+/// Starts the thread of one Alertmanager.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn start(
+    alertmanager: Alertmanager,
+    board: Arc<Board>,
+    counts: NotifierCounts,
+) -> std::io::Result<Notifier> {
+    SideThread::start("alertmanager", true, move |desk| {
+        alertmanager.run(desk, &board, &counts);
+    })
+}
+
+impl Alertmanager {
+    fn run(&self, desk: &Desk<News>, board: &Board, counts: &NotifierCounts) {
+        let mut health = Health::default();
+        let mut next = clock::now();
+        let mut state = State::Running;
+        while state == State::Running {
+            state = wait(desk, next, true);
+            let pause = match self.push(desk, board) {
+                Ok(Pushed::Nothing) => RESEND,
+                Ok(Pushed::All) => {
+                    health.well(&self.name, counts);
+                    RESEND
+                }
+                Err(failure) => health.failed(&self.name, &failure, counts).min(RETRY_MAX),
+            };
+            next = clock::now() + pause;
+        }
+    }
+
+    fn push(&self, desk: &Desk<News>, board: &Board) -> Result<Pushed, Failure> {
+        let bodies = self.bodies(board, clock::unix_now());
+        if bodies.first.is_empty() && bodies.rest.is_empty() {
+            return Ok(Pushed::Nothing);
+        }
+        if !bodies.first.is_empty() {
+            self.send(&bodies.first)?;
+            if bodies.has_news {
+                let mut inner = desk.lock();
+                desk.wait_until(&mut inner, clock::now() + MUTE_WAIT, |_| false);
+            }
+        }
+        let rest = self.bodies(board, clock::unix_now()).rest;
+        if !rest.is_empty() {
+            self.send(&rest)?;
+        }
+        let told = bodies.told.iter().map(|(key, tier)| (key, *tier));
+        board.note_told(&self.name, told);
+        Ok(Pushed::All)
+    }
+
+    fn send(&self, alerts: &[Value]) -> Result<(), Failure> {
+        let body = serde_json::to_vec(alerts);
+        let body = body.map_err(|error| Failure::Refused(error.to_string()))?;
+        self.target.post(body).map(drop)
+    }
+
+    fn bodies(&self, board: &Board, now: Duration) -> Bodies {
+        let mut bodies = Bodies::default();
+        let lives_until = timestamp(now + LIFETIME);
+        for standing in board.standings().iter() {
+            let Some(raised_at) = standing.raised_at else {
+                continue;
+            };
+            let told = board.told(&self.name, &standing.key);
+            let is_silenced = !board.silenced_by(standing, now).is_empty();
+            // What it knows already is kept alive: let go, it would look recovered.
+            let tier = match is_silenced {
+                true => standing.tier.min(told),
+                false => standing.tier,
+            };
+            let alert = |tier, starts_at, ends_at| self.alert(standing, tier, starts_at, ends_at);
+            let critical_at = standing.critical_at;
+            match (tier, standing.ended_at) {
+                (Tier::Warning | Tier::Critical, _) => {
+                    bodies
+                        .rest
+                        .push(alert(Tier::Warning, raised_at, lives_until));
+                    if let (Tier::Critical, Some(at)) = (tier, critical_at) {
+                        bodies.first.push(alert(Tier::Critical, at, lives_until));
+                        bodies.has_news |= told != Tier::Critical;
+                    }
+                }
+                (Tier::None, Some(ended_at)) => {
+                    let ended = timestamp(ended_at);
+                    bodies.rest.push(alert(Tier::Warning, raised_at, ended));
+                    bodies
+                        .rest
+                        .extend(critical_at.map(|at| alert(Tier::Critical, at, ended)));
+                }
+                // New while it is silenced.
+                (Tier::None, None) => {}
+            }
+            bodies.told.push((standing.key.clone(), tier));
+        }
+        bodies
+    }
+
+    fn alert(
+        &self,
+        standing: &Standing,
+        tier: Tier,
+        starts_at: Duration,
+        ends_at: Timestamp,
+    ) -> Value {
+        let mut labels: serde_json::Map<String, Value> = standing
+            .key
+            .labels()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .collect();
+        labels.insert("severity".to_owned(), json!(tier.as_str()));
+        let change = Change {
+            told: Tier::None,
+            standing: standing.clone(),
+        };
+        json!({
+            "labels": labels,
+            "annotations": {
+                "summary": summary(&change),
+                "runbook_url": self.links.runbook(&change),
+            },
+            "startsAt": timestamp(starts_at),
+            "endsAt": ends_at,
+            "generatorURL": format!("{}/api/alerts", self.links.console),
+        })
+    }
+}
+
+/// What a push came to.
+enum Pushed {
+    All,
+    /// There is nothing to tell.
+    Nothing,
+}

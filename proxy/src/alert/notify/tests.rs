@@ -1,0 +1,209 @@
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use super::super::fixture::{NOW, rule, standing};
+use super::super::signal::Per;
+use super::super::standing::Standing;
+use super::super::state::State as Kept;
+use super::*;
+use crate::record::metrics::Metrics;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn links() -> Links {
+    Links {
+        console: "http://127.0.0.1:8081".into(),
+    }
+}
+
+fn change(name: &str, told: Tier, tier: Tier) -> Change {
+    let mut standing = standing(name, Tier::Warning);
+    if tier != Tier::Warning {
+        standing.change(Tier::Warning, tier, NOW + LONG);
+    }
+    Change { told, standing }
+}
+
+#[test]
+fn feishus_signature_has_the_secret_in_its_key() {
+    // Computed with Python's hmac: base64(hmac_sha256(key="1599360473\ndemo", msg="")).
+    assert_eq!(
+        feishu::sign("1599360473", "demo"),
+        "l1N0gAcBjdwBvGm1xMjOF0XSyaLRpR7tuO5dHfhAYc8="
+    );
+}
+
+#[test]
+fn an_answer_of_feishus_is_what_its_code_says() {
+    assert_eq!(
+        feishu::judge(br#"{"code":0,"msg":"success","data":{}}"#),
+        Ok(())
+    );
+    assert_eq!(
+        feishu::judge(br#"{"StatusCode":0,"StatusMessage":"success"}"#),
+        Ok(())
+    );
+    let of = |answer: &[u8]| feishu::judge(answer).expect_err("not taken");
+    assert!(matches!(
+        of(br#"{"code":11232,"msg":"x"}"#),
+        Failure::NotNow(_, Some(_))
+    ));
+    let refused = of(br#"{"code":19021,"msg":"sign match fail"}"#);
+    assert!(matches!(&refused, Failure::Refused(why) if why.contains("19021: sign match fail")));
+    for answer in [&b""[..], b"{}", b"<html>", b"[]"] {
+        assert!(matches!(of(answer), Failure::Refused(_)));
+    }
+}
+
+fn feishu() -> feishu::Feishu {
+    feishu::Feishu {
+        target: post::Target::new("http://127.0.0.1:1", None),
+        secret: Some("s3cret".to_owned()),
+        links: links(),
+    }
+}
+
+#[test]
+fn a_card_has_the_colour_of_the_worst_and_all_that_people_need() {
+    let colour = |changes: &[Change]| {
+        let message = feishu().message(changes, NOW);
+        assert_eq!(message["timestamp"], NOW.as_secs().to_string());
+        assert!(message["sign"].is_string());
+        message["card"]["header"]["template"]
+            .as_str()
+            .expect("a colour")
+            .to_owned()
+    };
+    let warning = change("ErrorRate", Tier::None, Tier::Warning);
+    let critical = change("Slow", Tier::Warning, Tier::Critical);
+    let over = change("Disk", Tier::Critical, Tier::None);
+    assert_eq!(colour(std::slice::from_ref(&over)), "green");
+    assert_eq!(colour(&[over.clone(), warning.clone()]), "orange");
+    assert_eq!(colour(&[warning.clone(), critical, over]), "red");
+    let text = feishu().message(&[warning], NOW)["card"].to_string();
+    for needed in [
+        "ErrorRate",
+        "Warning",
+        "5 %",
+        "1 %",
+        "2026-11-22 08:00:00 UTC",
+        "http://127.0.0.1:8081/runbooks/ErrorRate",
+        "\"url\":\"http://127.0.0.1:8081\"",
+    ] {
+        assert!(text.contains(needed), "{needed}: {text}");
+    }
+}
+
+#[test]
+fn a_storm_is_one_message_within_feishus_bound_and_no_text_of_it_is_markdown() {
+    let changes: Vec<Change> = (0..500)
+        .map(|place| {
+            let value = format!(
+                "[x](http://evil.example)<at id=all></at>*{place}{}",
+                "é".repeat(300)
+            );
+            let mut standing = Standing::new(rule("R", Some(Per::Model)), Some(value.into()), NOW);
+            standing.change(Tier::None, Tier::Warning, NOW);
+            Change {
+                told: Tier::None,
+                standing,
+            }
+        })
+        .collect();
+    let text = feishu().message(&changes, NOW).to_string();
+    assert!(text.len() < 20_000, "{}", text.len());
+    assert!(text.contains("480 more"));
+    assert!(!text.contains("<at") && !text.contains("[x]("), "{text}");
+}
+
+#[test]
+fn a_webhook_closes_what_it_opened() {
+    let body = |told, tier| webhook::body(&[change("ErrorRate", told, tier)], &links(), NOW + LONG);
+    let told = |body: &serde_json::Value| {
+        let alerts = body["alerts"].as_array().expect("alerts").iter();
+        let told = alerts.map(|alert| {
+            let of = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+            (of(&alert["status"]), of(&alert["labels"]["severity"]))
+        });
+        told.collect::<Vec<_>>()
+    };
+    let pair = |status: &str, severity: &str| (status.to_owned(), severity.to_owned());
+    let raised = body(Tier::None, Tier::Warning);
+    assert_eq!(told(&raised), [pair("firing", "warning")]);
+    assert_eq!(raised["status"], "firing");
+    assert_eq!(raised["version"], "4");
+    assert_eq!(raised["commonLabels"]["alertname"], "ErrorRate");
+    assert_eq!(raised["alerts"][0]["startsAt"], "2026-11-22T08:00:00Z");
+    assert_eq!(raised["alerts"][0]["endsAt"], "0001-01-01T00:00:00Z");
+    // As Prometheus' model.LabelSet{alertname="ErrorRate", severity="warning"}.Fingerprint().
+    assert_eq!(raised["alerts"][0]["fingerprint"], "f77560c107f93ddb");
+    let worse = body(Tier::Warning, Tier::Critical);
+    assert_eq!(
+        told(&worse),
+        [pair("resolved", "warning"), pair("firing", "critical")]
+    );
+    let over = body(Tier::Critical, Tier::None);
+    assert_eq!(told(&over), [pair("resolved", "critical")]);
+    assert_eq!(over["status"], "resolved");
+    assert_eq!(over["alerts"][0]["endsAt"], "2026-11-22T08:01:00Z");
+}
+
+#[test]
+fn waits_grow_to_a_bound_and_come_apart() {
+    let again = |after| Failure::NotNow(String::new(), after);
+    for failures in 1..100 {
+        let wait = again(None).wait(failures);
+        assert!(wait >= BACKOFF && wait <= BACKOFF_MAX * 5 / 4, "{wait:?}");
+    }
+    assert!(again(None).wait(9) >= BACKOFF_MAX);
+    assert!(again(Some(LONG * 60)).wait(1) <= BACKOFF_MAX * 5 / 4);
+}
+
+/// Hands on what it is told, or refuses it as long as it is to.
+struct Scripted {
+    refuse: Receiver<()>,
+    told: SyncSender<Vec<(String, Tier)>>,
+}
+
+impl Channel for Scripted {
+    fn tell(&mut self, changes: &[Change], _now: Duration) -> Result<(), Failure> {
+        if self.refuse.try_recv().is_ok() {
+            return Err(Failure::NotNow("refused".to_owned(), Some(Duration::ZERO)));
+        }
+        let told = changes.iter();
+        let told = told.map(|change| (change.standing.key.to_string(), change.standing.tier));
+        self.told.send(told.collect()).expect("a listener");
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_told_is_how_things_are_and_once() {
+    let board = Arc::new(Board::new(&Kept::default(), Vec::new(), None));
+    let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
+    let counts = metrics.alerting().notifier("test").expect("counts");
+    let ((refused, refuse), (told, listen)) = (sync_channel(9), sync_channel(9));
+    let scripted = Scripted { refuse, told };
+    refused.send(()).expect("a channel");
+    let notifier = start("test", scripted, board.clone(), counts.clone()).expect("a thread");
+    let publish = |standings: &[Standing]| {
+        board.publish(standings.to_vec(), &[], NOW);
+        wake(&notifier);
+    };
+    let one = standing("One", Tier::Warning);
+    let mut two = standing("Two", Tier::Warning);
+    publish(&[one.clone(), two.clone()]);
+    let heard = listen.recv_timeout(LONG).expect("told");
+    let pair = |name: &str, tier| (name.to_owned(), tier);
+    assert_eq!(
+        heard,
+        [pair("One", Tier::Warning), pair("Two", Tier::Warning)]
+    );
+    assert_eq!((counts.failed.get(), counts.up.get()), (1, 1));
+    two.change(Tier::Warning, Tier::Critical, NOW + LONG);
+    publish(&[one.clone(), two.clone()]);
+    let heard = listen.recv_timeout(LONG).expect("told");
+    assert_eq!(heard, [pair("Two", Tier::Critical)]);
+    publish(&[one, two]);
+    assert_eq!(notifier.stop(clock::now() + LONG), Ok(()));
+    assert!(listen.try_recv().is_err(), "nothing is told twice");
+}

@@ -1,0 +1,326 @@
+//! The rules of the configuration as rules of Prometheus, with the same tiers at every step.
+//!
+//! A tier is a recorded series that remembers itself: `weir:tier{rule="..."}`, made of
+//! `weir:signal{rule="..."}` as [`super::tier`] makes it of its figures. What stands in a rule is in its
+//! own group, because groups are evaluated one beside the other. Ranges have half an interval more than
+//! the samples that they hold, so that they hold the same ones in Prometheus 2, where a range has both
+//! its ends, and in Prometheus 3, where it has not its first.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::Config;
+use super::engine::Rule;
+use super::signal::{Per, Signal, Unit};
+use super::tier::{FORGET_AFTER, Lines, Worse};
+use crate::record::metrics::catalog::{
+    self, DURATION_EDGES_S, Definition, FAILED_REQUESTS, REQUEST_DURATION, TIME_TO_FIRST_TOKEN,
+};
+
+/// A rule that Prometheus cannot express, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub rule: String,
+    pub why: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Refused { rule, why } = self;
+        write!(
+            formatter,
+            "rule `{rule}`: Prometheus cannot express it: {why}"
+        )
+    }
+}
+
+/// A file of rules, in YAML.
+///
+/// # Errors
+/// Every rule that Prometheus cannot express.
+pub fn render(config: &Config) -> Result<String, Vec<Refused>> {
+    let mut text = String::from(
+        "# Made by `weir rules` out of a configuration: change that, and make this anew.\n\
+         # The tiers are those of weir's own engine: 0 none, 1 warning, 2 critical.\n\
+         groups:\n",
+    );
+    let mut refused = Vec::new();
+    for rule in &config.rules {
+        match group(rule, config) {
+            Ok(group) => text.push_str(&group),
+            Err(why) => refused.push(Refused {
+                rule: rule.name.to_string(),
+                why,
+            }),
+        }
+    }
+    if config.rules.is_empty() {
+        text.push_str("  []\n");
+    }
+    match refused.is_empty() {
+        true => Ok(text),
+        false => Err(refused),
+    }
+}
+
+fn group(rule: &Rule, config: &Config) -> Result<String, String> {
+    let name = &rule.name;
+    let signal = signal(rule, config)?;
+    let interval = duration(config.evaluate_every);
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        "- name: weir-{name}\n  interval: {interval}\n  rules:\n  \
+         - record: weir:signal\n    labels: {{rule: {name}}}\n    expr: |\n{}\n  \
+         - record: weir:tier\n    labels: {{rule: {name}}}\n    expr: |\n{}\n",
+        indented(&format!("round(\n{}\n, 1e-6)", shifted(&signal))),
+        indented(&tier(rule)),
+    );
+    for (severity, at_least) in [("warning", 1), ("critical", 2)] {
+        text.push_str(&alert(rule, config, severity, at_least));
+    }
+    Ok(text)
+}
+
+fn alert(rule: &Rule, config: &Config, severity: &str, at_least: u8) -> String {
+    let name = &rule.name;
+    let by = by(rule.per);
+    let forget = duration(forget_after(&rule.lines));
+    let expr = format!(
+        "sum without (rule) (last_over_time(weir:signal{{rule=\"{name}\"}}[{forget}]))\n\
+         and on ({by}) weir:tier{{rule=\"{name}\"}} >= {at_least}"
+    );
+    let unit = rule.signal.unit();
+    let value = match unit {
+        Unit::Share => "{{ $value | humanizePercentage }}",
+        Unit::Seconds => "{{ $value | humanizeDuration }}",
+        Unit::Count => "{{ $value | humanize }}",
+    };
+    let line = match at_least {
+        1 => rule.lines.warning,
+        _ => rule.lines.critical,
+    };
+    let way = match rule.lines.worse {
+        Worse::Up => "above",
+        Worse::Down => "below",
+    };
+    let of = rule.per.map_or_else(String::new, |per| {
+        let label = per.label();
+        format!(" of {label} {{{{ $labels.{label} }}}}")
+    });
+    let signal = rule.signal.word();
+    let (line, recovery) = (unit.show(line), unit.show(rule.lines.recovery));
+    let runbook = rule.runbook.clone();
+    let runbook = runbook.unwrap_or_else(|| format!("{}/runbooks/{name}", config.console_url));
+    format!(
+        "  - alert: {name}\n    expr: |\n{}\n    labels: {{severity: {severity}}}\n    annotations:\n      \
+         summary: '{name} is {severity}: {signal}{of} is {value}'\n      \
+         description: 'It went {way} {line} and ends at {recovery}.'\n      \
+         runbook_url: '{}'\n",
+        indented(&expr),
+        runbook.replace('\'', "''"),
+    )
+}
+
+/// The recorded tier: the branches of `Memory::step`, in their order.
+fn tier(rule: &Rule) -> String {
+    let Lines {
+        worse,
+        warning,
+        critical,
+        recovery,
+        ..
+    } = rule.lines;
+    let name = &rule.name;
+    let (signal, tier) = (
+        format!("weir:signal{{rule=\"{name}\"}}"),
+        format!("weir:tier{{rule=\"{name}\"}}"),
+    );
+    let (window, samples) = (duration(rule.lines.window()), rule.lines.samples());
+    let forget = duration(forget_after(&rule.lines));
+    let by = by(rule.per);
+    let all = |over: &str, line: f64| {
+        format!(
+            "({over} {} and count_over_time({signal}[{window}]) >= {samples})",
+            number(line)
+        )
+    };
+    let (beyond, well) = match worse {
+        Worse::Up => (
+            format!("min_over_time({signal}[{window}]) >"),
+            format!("max_over_time({signal}[{window}]) <="),
+        ),
+        Worse::Down => (
+            format!("max_over_time({signal}[{window}]) <"),
+            format!("min_over_time({signal}[{window}]) >="),
+        ),
+    };
+    let before = format!("last_over_time({tier}[{forget}])");
+    let known = format!("and on ({by}) last_over_time({signal}[{forget}])");
+    [
+        format!("2 + 0 * {}", all(&beyond, critical)),
+        format!("or 0 * {}", all(&well, recovery)),
+        format!("or {before} == 2 {known}"),
+        format!("or 1 + 0 * {}", all(&beyond, warning)),
+        format!("or {before} {known}"),
+        format!("or 0 * {signal}"),
+        // Once, when there has been no figure for too long: what is forgotten must not come back.
+        format!("or 0 * ({before} > 0) unless on ({by}) last_over_time({signal}[{forget}])"),
+    ]
+    .join("\n")
+}
+
+fn forget_after(lines: &Lines) -> Duration {
+    FORGET_AFTER + lines.interval / 2
+}
+
+/// The labels that series are told apart by.
+fn by(per: Option<Per>) -> String {
+    per.map_or_else(|| "job".to_owned(), |per| format!("job, {}", per.label()))
+}
+
+/// The figure itself.
+fn signal(rule: &Rule, config: &Config) -> Result<String, String> {
+    let by = by(rule.per);
+    let window = duration(config.window);
+    let has = |definition: &Definition| has_label(definition, rule.per);
+    let increase = |metric: &str| format!("sum by ({by}) (increase({metric}[{window}]))");
+    let enough = |metric: &str| {
+        let count = format!("round({}, 1e-6)", increase(metric));
+        match config.minimum_requests {
+            0 => format!("({count} > 0)"),
+            minimum => format!("({count} >= {minimum})"),
+        }
+    };
+    let requests = "weir_request_duration_seconds_count";
+    let share = |part: &str| format!("{}\n/ {}", increase(part), enough(requests));
+    let quantile = |metric: &str, q: f64| {
+        let count = enough(&format!("{metric}_count"));
+        format!(
+            "histogram_quantile({q}, sum by ({by}, le) (rate({metric}_bucket[{window}])))\n\
+             and on ({by}) {count}"
+        )
+    };
+    let errors = |codes: &str| format!("weir_errors_total{{error_code=~\"{codes}\"}}");
+    Ok(match rule.signal {
+        Signal::ErrorRate => {
+            has(&FAILED_REQUESTS)?;
+            share("weir_failed_requests_total")
+        }
+        Signal::RateLimitedShare => {
+            has(&catalog::ERRORS)?;
+            share(&errors("rate_limited"))
+        }
+        Signal::SignatureFailureShare => {
+            has(&catalog::ERRORS)?;
+            share(&errors("signature_.*"))
+        }
+        Signal::ResponseTime(statistic) => {
+            has(&REQUEST_DURATION)?;
+            match statistic.quantile() {
+                Some(q) => {
+                    on_edges(rule)?;
+                    quantile(REQUEST_DURATION.name, q)
+                }
+                None => share("weir_request_duration_seconds_sum"),
+            }
+        }
+        Signal::FirstTokenP99 => {
+            has(&TIME_TO_FIRST_TOKEN)?;
+            on_edges(rule)?;
+            quantile(TIME_TO_FIRST_TOKEN.name, 0.99)
+        }
+        Signal::CacheHitRatio => {
+            has(&catalog::CACHE_LOOKUPS)?;
+            let of = |outcome: &str| format!("weir_cache_lookups_total{{outcome=~\"{outcome}\"}}");
+            let (hits, all) = (increase(&of("hit")), of("hit|miss"));
+            // The series of hits is there from the first one on.
+            format!("({hits} or 0 * {})\n/ {}", increase(&all), enough(&all))
+        }
+        Signal::DiskUsage => "max by (job) (weir_disk_usage_ratio)".to_owned(),
+        Signal::CpuUsage => "max by (job) (weir_cpu_usage_ratio)".to_owned(),
+        Signal::MemoryUsage => "max by (job) (weir_memory_usage_ratio)".to_owned(),
+        Signal::SpoolOldest => "max by (job) (weir_spool_oldest_seconds)".to_owned(),
+        Signal::EventsDropped => increase("weir_events_total{outcome=\"dropped\"}"),
+        Signal::DependencyDown => {
+            "max by (job) (sum by (job, instance) (1 - weir_dependency_up))\n\
+             or 0 * max by (job) (weir_build_info)"
+                .to_owned()
+        }
+    })
+}
+
+/// Whether a metric tells apart what the rule does.
+fn has_label(definition: &Definition, per: Option<Per>) -> Result<(), String> {
+    let Some(per) = per else {
+        return Ok(());
+    };
+    if definition.labels.contains(&per.label()) {
+        return Ok(());
+    }
+    let labels = definition.labels.join(", ");
+    Err(format!(
+        "`per: {}`, but `{}` has only the labels {labels}",
+        per.label(),
+        definition.name
+    ))
+}
+
+/// Between two edges a bucket cannot tell on which side of a line a quantile is.
+fn on_edges(rule: &Rule) -> Result<(), String> {
+    let lines = [
+        ("warning", rule.lines.warning),
+        ("critical", rule.lines.critical),
+        ("recovery", rule.lines.recovery),
+    ];
+    for (name, line) in lines {
+        if DURATION_EDGES_S.contains(&line) {
+            continue;
+        }
+        let nearest = DURATION_EDGES_S
+            .iter()
+            .min_by(|one, other| (**one - line).abs().total_cmp(&(**other - line).abs()));
+        let nearest = nearest.map_or_else(String::new, |edge| Unit::Seconds.show(*edge));
+        let line = Unit::Seconds.show(line);
+        return Err(format!(
+            "`{name}` of {line} is no edge of its histogram's buckets; the nearest is {nearest}"
+        ));
+    }
+    Ok(())
+}
+
+/// A duration as Prometheus writes it: `37s500ms`.
+fn duration(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let (seconds, ms) = (ms / 1000, ms % 1000);
+    let mut text = String::new();
+    for (size, unit) in [(86_400, "d"), (3600, "h"), (60, "m")] {
+        if seconds >= size && seconds.is_multiple_of(size) && ms == 0 {
+            return format!("{}{unit}", seconds / size);
+        }
+    }
+    if seconds > 0 {
+        let _ = write!(text, "{seconds}s");
+    }
+    if ms > 0 || seconds == 0 {
+        let _ = write!(text, "{ms}ms");
+    }
+    text
+}
+
+/// A number that Prometheus reads as the same one.
+fn number(number: f64) -> String {
+    format!("{number}")
+}
+
+fn shifted(text: &str) -> String {
+    let lines = text.lines().map(|line| format!("  {line}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// As it stands under `expr: |` of a rule.
+fn indented(text: &str) -> String {
+    let lines = text.lines().map(|line| format!("      {line}"));
+    lines.collect::<Vec<_>>().join("\n")
+}

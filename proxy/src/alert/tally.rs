@@ -1,0 +1,247 @@
+//! What requests add up to between two evaluations: for each route, and for each backend and model where
+//! a rule looks at those.
+//!
+//! A request adds to a few counters without a lock; the engine takes them at each evaluation. So memory
+//! goes by routes, backends and models, never by requests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::histogram::{Counting, Met, merged};
+use super::signal::Per;
+use crate::exchange::{CacheOutcome, Exchange};
+use crate::refusal::ErrorCode;
+
+/// Whose requests are counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    Route { name: Arc<str>, platform: Arc<str> },
+    Backend(Arc<str>),
+    Model(Arc<str>),
+}
+
+/// What is counted of one subject's requests.
+#[derive(Debug, Default)]
+pub struct Tally {
+    durations: Counting,
+    first_tokens: Counting,
+    duration_sum_us: AtomicU64,
+    failed: AtomicU64,
+    rate_limited: AtomicU64,
+    unsigned: AtomicU64,
+    cache_hits: AtomicU64,
+    cache_misses: AtomicU64,
+}
+
+/// What was counted between two evaluations.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Delta {
+    pub durations: Vec<Met>,
+    pub first_tokens: Vec<Met>,
+    pub counts: Counts,
+}
+
+/// Sums over requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub duration_sum_us: u64,
+    /// As `error_rate` counts them.
+    pub failed: u64,
+    pub rate_limited: u64,
+    /// Refused for a signature that is missing, wrong, expired or seen before.
+    pub unsigned: u64,
+    pub cache_hits: u64,
+    pub cache_misses: u64,
+    /// Events that were lost: of the process, not of a subject.
+    pub events_dropped: u64,
+}
+
+impl Tally {
+    /// Counts a finished request that took `duration` in all.
+    pub fn count(&self, exchange: &Exchange, duration: Duration) {
+        let one = |counter: &AtomicU64| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        self.durations.observe(duration);
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.duration_sum_us.fetch_add(us, Ordering::Relaxed);
+        if exchange.failed() {
+            one(&self.failed);
+        }
+        match exchange.error_code {
+            Some(ErrorCode::RateLimited) => one(&self.rate_limited),
+            Some(
+                ErrorCode::SignatureMissing
+                | ErrorCode::SignatureInvalid
+                | ErrorCode::SignatureExpired
+                | ErrorCode::SignatureReplayed,
+            ) => one(&self.unsigned),
+            _ => {}
+        }
+        match exchange.cache.as_ref().map(|cache| cache.outcome) {
+            Some(CacheOutcome::Hit) => one(&self.cache_hits),
+            Some(CacheOutcome::Miss) => one(&self.cache_misses),
+            Some(CacheOutcome::Bypass) | None => {}
+        }
+        if let Some(time) = exchange.model.time_to_first_chunk {
+            self.first_tokens.observe(time);
+        }
+    }
+
+    /// What was counted since the last time.
+    #[must_use]
+    pub fn take(&self) -> Delta {
+        let taken = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        Delta {
+            durations: self.durations.take(),
+            first_tokens: self.first_tokens.take(),
+            counts: Counts {
+                duration_sum_us: taken(&self.duration_sum_us),
+                failed: taken(&self.failed),
+                rate_limited: taken(&self.rate_limited),
+                unsigned: taken(&self.unsigned),
+                cache_hits: taken(&self.cache_hits),
+                cache_misses: taken(&self.cache_misses),
+                events_dropped: 0,
+            },
+        }
+    }
+}
+
+impl Delta {
+    /// Adds what was counted later.
+    pub fn add(&mut self, other: &Delta) {
+        self.durations = merged(&self.durations, &other.durations);
+        self.first_tokens = merged(&self.first_tokens, &other.first_tokens);
+        self.counts.each(&other.counts, |sum, more| sum + more);
+    }
+}
+
+impl Counts {
+    /// Changes each sum by the other's.
+    pub fn each(&mut self, other: &Counts, change: impl Fn(u64, u64) -> u64) {
+        for (sum, more) in [
+            (&mut self.duration_sum_us, other.duration_sum_us),
+            (&mut self.failed, other.failed),
+            (&mut self.rate_limited, other.rate_limited),
+            (&mut self.unsigned, other.unsigned),
+            (&mut self.cache_hits, other.cache_hits),
+            (&mut self.cache_misses, other.cache_misses),
+            (&mut self.events_dropped, other.events_dropped),
+        ] {
+            *sum = change(*sum, more);
+        }
+    }
+}
+
+/// Which subjects some rule looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    pub routes: bool,
+    pub backends: bool,
+    pub models: bool,
+}
+
+impl Needs {
+    /// What a rule over requests needs beside what others do.
+    pub fn add(&mut self, per: Option<Per>) {
+        match per {
+            None | Some(Per::Route | Per::Platform) => self.routes = true,
+            Some(Per::Backend) => self.backends = true,
+            Some(Per::Model) => self.models = true,
+        }
+    }
+}
+
+/// The tallies of all subjects. As many as there are series of their kind, which are bounded.
+#[derive(Debug, Default)]
+pub struct Tallies {
+    needs: Needs,
+    all: Mutex<Vec<(Subject, Arc<Tally>)>>,
+}
+
+impl Tallies {
+    #[must_use]
+    pub fn new(needs: Needs) -> Self {
+        Tallies {
+            needs,
+            all: Mutex::default(),
+        }
+    }
+
+    /// A tally for a subject that was not known before; `None` when no rule looks at its kind.
+    #[must_use]
+    pub fn begin(&self, subject: Subject) -> Option<Arc<Tally>> {
+        let is_needed = match subject {
+            Subject::Route { .. } => self.needs.routes,
+            Subject::Backend(_) => self.needs.backends,
+            Subject::Model(_) => self.needs.models,
+        };
+        is_needed.then(|| {
+            let tally = Arc::new(Tally::default());
+            self.all.lock().push((subject, tally.clone()));
+            tally
+        })
+    }
+
+    /// What each subject counted since the last time.
+    #[must_use]
+    pub fn take(&self) -> Vec<(Subject, Delta)> {
+        let all = self.all.lock().clone();
+        let taken = all.into_iter();
+        taken
+            .map(|(subject, tally)| (subject, tally.take()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::fixture::filled;
+
+    #[test]
+    fn only_what_a_rule_looks_at_is_counted() {
+        let mut needs = Needs::default();
+        needs.add(Some(Per::Model));
+        let tallies = Tallies::new(needs);
+        let route = Subject::Route {
+            name: "chat".into(),
+            platform: "api".into(),
+        };
+        assert!(tallies.begin(route).is_none());
+        assert!(tallies.begin(Subject::Backend("a".into())).is_none());
+        assert!(tallies.begin(Subject::Model("m".into())).is_some());
+        assert_eq!(tallies.take().len(), 1);
+    }
+
+    #[test]
+    fn each_request_is_counted_once_and_for_what_it_was() {
+        let tally = Tally::default();
+        let mut exchange = filled();
+        exchange.error_code = None;
+        exchange.status = 200;
+        tally.count(&exchange, Duration::from_millis(2));
+        exchange.error_code = Some(ErrorCode::SignatureReplayed);
+        exchange.status = 401;
+        tally.count(&exchange, Duration::from_millis(1));
+        exchange.error_code = Some(ErrorCode::RateLimited);
+        exchange.status = 429;
+        tally.count(&exchange, Duration::from_millis(1));
+        exchange.error_code = Some(ErrorCode::UpstreamTimeout);
+        exchange.status = 504;
+        tally.count(&exchange, Duration::from_millis(1));
+        let delta = tally.take();
+        assert_eq!(delta.durations.iter().map(|met| met.1).sum::<u64>(), 4);
+        let counts = delta.counts;
+        assert_eq!(counts.duration_sum_us, 5000);
+        assert_eq!(
+            (counts.failed, counts.rate_limited, counts.unsigned),
+            (1, 1, 1)
+        );
+        assert_eq!(tally.take(), Delta::default());
+    }
+}

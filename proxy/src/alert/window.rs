@@ -1,0 +1,151 @@
+//! What was counted within the last minutes: sums that slide.
+//!
+//! Pure: the time is passed in. A window is a ring of what came between two evaluations; what grows too
+//! old is taken off the sums again. However long the window and short the interval, the ring has at most
+//! [`SLOTS_MAX`] places: past that several evaluations share one.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::histogram::Histogram;
+use super::tally::{Counts, Delta};
+
+/// How finely a window slides at most.
+pub const SLOTS_MAX: u32 = 300;
+
+/// The sums of one window.
+#[derive(Debug)]
+pub struct Window {
+    length: Duration,
+    interval: Duration,
+    slots: VecDeque<Slot>,
+    durations: Histogram,
+    first_tokens: Histogram,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Slot {
+    begun: Duration,
+    /// When the last came that is in it.
+    ended: Duration,
+    delta: Delta,
+}
+
+impl Window {
+    /// A window that long, which is looked at every `interval`.
+    #[must_use]
+    pub fn new(length: Duration, interval: Duration) -> Self {
+        Window {
+            length,
+            interval,
+            slots: VecDeque::new(),
+            durations: Histogram::default(),
+            first_tokens: Histogram::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Adds what was counted up to `now`, and forgets what is older than the window.
+    pub fn slide(&mut self, now: Duration, delta: Delta) {
+        self.durations.add(&delta.durations);
+        self.first_tokens.add(&delta.first_tokens);
+        self.counts.each(&delta.counts, |sum, more| sum + more);
+        let share = self.length / SLOTS_MAX;
+        match self.slots.back_mut() {
+            Some(last) if share > self.interval && now.saturating_sub(last.begun) < share => {
+                last.ended = now;
+                last.delta.add(&delta);
+            }
+            _ => self.slots.push_back(Slot {
+                begun: now,
+                ended: now,
+                delta,
+            }),
+        }
+        // Half an interval for evaluations that come a little early or late.
+        let tolerance = self.interval / 2;
+        while let Some(slot) = self.slots.front()
+            && now.saturating_sub(slot.ended) + tolerance >= self.length
+            && self.slots.len() > 1
+        {
+            if let Some(slot) = self.slots.pop_front() {
+                self.durations.subtract(&slot.delta.durations);
+                self.first_tokens.subtract(&slot.delta.first_tokens);
+                self.counts.each(&slot.delta.counts, u64::saturating_sub);
+            }
+        }
+    }
+
+    /// Time from the head of a request to the end of its answer; their total is that of the requests.
+    #[must_use]
+    pub fn durations(&self) -> &Histogram {
+        &self.durations
+    }
+
+    #[must_use]
+    pub fn first_tokens(&self) -> &Histogram {
+        &self.first_tokens
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn failed(count: u64) -> Delta {
+        Delta {
+            durations: vec![(7, count * 2)],
+            first_tokens: vec![(9, count)],
+            counts: Counts {
+                failed: count,
+                ..Counts::default()
+            },
+        }
+    }
+
+    #[test]
+    fn the_sums_are_those_of_the_window() {
+        let mut window = Window::new(SECOND * 300, SECOND * 15);
+        let mut history = Vec::new();
+        for step in 0..200_u32 {
+            let count = (random::bits() % 100) as u64;
+            history.push(count);
+            // Evaluations come a little early or late.
+            let jitter = Duration::from_millis((random::bits() % 1000) as u64);
+            window.slide(SECOND * 15 * step + jitter, failed(count));
+            let sum: u64 = history.iter().rev().take(20).sum();
+            assert_eq!(window.counts().failed, sum, "step {step}");
+            assert_eq!(window.durations().total(), sum * 2);
+            assert_eq!(window.first_tokens().total(), sum);
+        }
+    }
+
+    #[test]
+    fn after_a_pause_nothing_old_is_left() {
+        let mut window = Window::new(SECOND * 300, SECOND * 15);
+        window.slide(SECOND, failed(5));
+        window.slide(SECOND * 5000, failed(1));
+        assert_eq!(window.counts().failed, 1);
+    }
+
+    #[test]
+    fn a_long_window_of_short_steps_is_bounded_and_nearly_exact() {
+        let step = Duration::from_millis(100);
+        let mut window = Window::new(SECOND * 3600, step);
+        for at in 0..80_000_u32 {
+            window.slide(step * at, failed(1));
+            assert!(window.slots.len() <= SLOTS_MAX as usize + 2);
+        }
+        let sum = window.counts().failed;
+        assert!((36_000..=36_240).contains(&sum), "{sum}");
+    }
+}

@@ -1,0 +1,132 @@
+//! What is told of alerts: their tiers, and who was told.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{IntCounter, IntGauge, Registry, Result};
+
+use super::catalog;
+use super::family::Family;
+use super::read;
+use crate::alert::standing::Standing;
+
+/// The families of alerts.
+#[derive(Clone, Debug)]
+pub struct Alerting {
+    notifications: Family<IntCounter>,
+    dependency_up: Family<IntGauge>,
+    tiers: AlertTiers,
+}
+
+/// How it goes with one notifier; a clone is the same.
+#[derive(Clone, Debug)]
+pub struct NotifierCounts {
+    pub sent: IntCounter,
+    pub failed: IntCounter,
+    /// Whether it took the last message.
+    pub up: IntGauge,
+}
+
+impl Alerting {
+    pub(super) fn register(registry: &Registry, dependency_up: &Family<IntGauge>) -> Result<Self> {
+        let tiers = AlertTiers::default();
+        registry.register(Box::new(Tiers {
+            descs: read::descs(&[catalog::ALERT_TIER])?,
+            tiers: tiers.clone(),
+        }))?;
+        Ok(Alerting {
+            notifications: Family::register(registry, catalog::ALERT_NOTIFICATIONS, &[])?,
+            dependency_up: dependency_up.clone(),
+            tiers,
+        })
+    }
+
+    /// What a notifier counts: shown from its start on.
+    ///
+    /// # Errors
+    /// Only when the catalog names a metric wrongly.
+    pub fn notifier(&self, name: &str) -> Result<NotifierCounts> {
+        let up = self.dependency_up.series(&[name])?;
+        // Nothing went wrong as long as nothing was sent.
+        up.set(1);
+        Ok(NotifierCounts {
+            sent: self.notifications.series(&[name, "sent"])?,
+            failed: self.notifications.series(&[name, "failed"])?,
+            up,
+        })
+    }
+
+    /// Where the tiers are shown.
+    #[must_use]
+    pub fn tiers(&self) -> AlertTiers {
+        self.tiers.clone()
+    }
+}
+
+/// The tiers as they are shown; a clone is the same.
+#[derive(Clone, Debug, Default)]
+pub struct AlertTiers(Arc<Mutex<Vec<Shown>>>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Shown {
+    labels: Vec<(&'static str, String)>,
+    tier: f64,
+}
+
+impl AlertTiers {
+    /// Shows these instead of those before.
+    pub fn show(&self, standings: &[Standing]) {
+        let configured = standings.iter().filter(|standing| standing.rule.is_some());
+        let shown = configured.map(|standing| {
+            let rule = ("rule", standing.key.rule.to_string());
+            let label = standing.key.label.iter();
+            let label = label.map(|(name, value)| (*name, value.to_string()));
+            Shown {
+                labels: std::iter::once(rule).chain(label).collect(),
+                tier: f64::from(standing.tier as u8),
+            }
+        });
+        *self.0.lock() = shown.collect();
+    }
+}
+
+struct Tiers {
+    descs: Vec<Desc>,
+    tiers: AlertTiers,
+}
+
+impl Collector for Tiers {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let shown = self.tiers.0.lock().clone();
+        // A family without series is not told: promtool takes it for a mistake.
+        if shown.is_empty() {
+            return Vec::new();
+        }
+        let metrics = shown.into_iter().map(|shown| {
+            let labels = shown.labels.into_iter().map(|(name, value)| {
+                let mut label = LabelPair::default();
+                label.set_name(name.to_owned());
+                label.set_value(value);
+                label
+            });
+            let mut gauge = Gauge::default();
+            gauge.set_value(shown.tier);
+            let mut metric = Metric::default();
+            metric.set_label(labels.collect());
+            metric.set_gauge(gauge);
+            metric
+        });
+        let mut family = MetricFamily::default();
+        family.set_name(catalog::ALERT_TIER.name.to_owned());
+        family.set_help(catalog::ALERT_TIER.help.to_owned());
+        family.set_field_type(MetricType::GAUGE);
+        family.set_metric(metrics.collect());
+        vec![family]
+    }
+}

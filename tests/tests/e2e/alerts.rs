@@ -1,0 +1,6 @@
+//! Alerts: the tiers, who is told, and the same in Prometheus.
+
+mod admin;
+mod agreement;
+mod notifiers;
+mod run;

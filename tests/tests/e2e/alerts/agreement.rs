@@ -1,0 +1,217 @@
+//! The engine and the rules of Prometheus come to the same tiers: the same recorded series go through
+//! both, the rules' way by promtool.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use weir::alert::engine::Rule;
+use weir::alert::rules;
+use weir::alert::tier::{Memory, Tier};
+use weir::config;
+use weir_tests::node;
+
+/// Rules of every kind of hold and direction, and one that tells routes apart.
+const CONFIG: &str = "
+backends: [{name: a, endpoints: ['http://127.0.0.1:1']}]
+routes: [{name: r, path: '/*', backend: a}]
+alerts:
+  evaluate_every: 15s
+  rules:
+    - {name: ErrorRate, signal: error_rate, warning: 1%, critical: 3%, recovery: 0.5%, for: 30s}
+    - {name: AtOnce, signal: error_rate, warning: 1%, critical: 3%, recovery: 0.5%, for: 0s}
+    - {name: Odd, signal: error_rate, per: route, warning: 1%, critical: 3%, recovery: 1%, for: 20s}
+    - {name: Slow, signal: response_time_p99, per: platform, warning: 500ms, critical: 1s, recovery: 300ms, for: 2m}
+    - {name: Hits, signal: cache_hit_ratio, warning: 50%, critical: 20%, recovery: 60%, for: 30s}
+    - {name: Alike, signal: disk_usage, warning: 70%, critical: 70%, recovery: 70%, for: 45s}
+    - {name: Dropped, signal: events_dropped, warning: 0, critical: 10, recovery: 0, for: 30s}
+";
+const INTERVAL: Duration = Duration::from_secs(15);
+/// More than two hours, so that series are forgotten and come back.
+const STEPS: usize = 600;
+
+/// One figure a step; `None` where there is too little traffic.
+type Series = Vec<Option<f64>>;
+
+/// Figures that linger near the lines, meet them exactly, and are gone now and then for short or long.
+fn series(rule: &Rule, random: &mut SmallRng) -> Series {
+    let lines = &rule.lines;
+    let exact = [lines.warning, lines.critical, lines.recovery];
+    let noise = 1e-9;
+    let between = [
+        (lines.warning + lines.critical) / 2.0,
+        (lines.warning + lines.recovery) / 2.0,
+        lines.critical * 1.5,
+        lines.recovery * 0.5,
+        lines.warning + 1e-6,
+        lines.critical - 1e-6,
+        lines.recovery + 1e-6,
+        lines.warning + noise,
+        lines.recovery + noise,
+        0.0,
+    ];
+    let choices: Vec<f64> = exact.into_iter().chain(between).collect();
+    let mut series = Vec::new();
+    while series.len() < STEPS {
+        let figure = choices[random.random_range(0..choices.len())];
+        let long = rule.lines.samples() + 2;
+        match random.random_range(0..40) {
+            // Longer than what is remembered, and about as long.
+            0 => series.extend(vec![None; random.random_range(200..300)]),
+            1 => series.extend(vec![None; random.random_range(238..244)]),
+            2..6 => series.extend(vec![None; random.random_range(1..8)]),
+            _ => series.extend(vec![Some(figure); random.random_range(1..=long)]),
+        }
+    }
+    series.truncate(STEPS);
+    // A recorded figure is rounded before anything looks at it.
+    let rounded = |figure: f64| (figure * 1e6).round() / 1e6;
+    let rounded = series.into_iter().map(|figure| figure.map(rounded));
+    rounded.collect()
+}
+
+/// The tiers that the engine comes to, step by step.
+fn tiers(rule: &Rule, series: &Series) -> Vec<Tier> {
+    let mut memory = Memory::default();
+    let steps = series.iter().zip(0_u32..);
+    steps
+        .map(|(figure, step)| {
+            let now = Duration::from_secs(1_000_000) + INTERVAL * step;
+            memory.step(&rule.lines, now, *figure).tier
+        })
+        .collect()
+}
+
+/// As promtool writes the values of a series: what is gone is marked as Prometheus marks it.
+fn values(series: &Series) -> String {
+    let mut text = String::new();
+    let mut before = None;
+    for figure in series {
+        let value = match (figure, before) {
+            (Some(figure), _) => format!("{figure:.6}"),
+            (None, Some(Some(_))) => "stale".to_owned(),
+            (None, _) => "_".to_owned(),
+        };
+        let _ = write!(text, "{value} ");
+        before = Some(*figure);
+    }
+    text.trim_end().to_owned()
+}
+
+fn promtool() -> Option<PathBuf> {
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/promtool");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join("promtool"))
+        .chain([fetched])
+        .find(|path| path.is_file())
+}
+
+/// A test for promtool: all series of a rule, and its tiers at every step.
+fn unit_test(rule: &Rule, all: &[(String, Series)]) -> String {
+    let name = &rule.name;
+    let labels = |value: &str| match rule.per {
+        Some(per) => format!("job=\"weir\", {}=\"{value}\", rule=\"{name}\"", per.label()),
+        None => format!("job=\"weir\", rule=\"{name}\""),
+    };
+    let mut text = String::from("- interval: 15s\n  input_series:\n");
+    for (value, series) in all {
+        let labels = labels(value);
+        let _ = writeln!(
+            text,
+            "  - {{series: 'weir:signal{{{labels}}}', values: '{}'}}",
+            values(series)
+        );
+    }
+    text.push_str("  promql_expr_test:\n");
+    let engine: Vec<_> = all.iter().map(|(_, series)| tiers(rule, series)).collect();
+    for step in 0..STEPS {
+        let at = step * 15;
+        let _ = writeln!(
+            text,
+            "  - expr: weir:tier{{rule=\"{name}\"}} > 0\n    eval_time: {at}s\n    exp_samples:"
+        );
+        for ((value, _), tiers) in all.iter().zip(&engine) {
+            let tier = tiers[step];
+            if tier != Tier::None {
+                let labels = labels(value);
+                let _ = writeln!(
+                    text,
+                    "    - {{labels: 'weir:tier{{{labels}}}', value: {}}}",
+                    tier as u8
+                );
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn the_engine_and_prometheus_come_to_the_same_tiers_at_every_step() {
+    let test = "the_engine_and_prometheus_come_to_the_same_tiers_at_every_step";
+    let Some(promtool) = promtool() else {
+        return node::skip(test, "promtool is missing, see build/setup.sh");
+    };
+    let loaded = config::parse(CONFIG, Path::new("weir.yaml"), &|_| None).expect("a configuration");
+    let rendered = rules::render(&loaded.config.alerts).expect("rules");
+    let folder = tempfile::TempDir::new().expect("a temporary directory");
+    std::fs::write(folder.path().join("rules.yaml"), rendered).expect("rules are written");
+    let mut text = String::from("rule_files: [rules.yaml]\nevaluation_interval: 15s\ntests:\n");
+    let mut seen: BTreeMap<Tier, usize> = BTreeMap::new();
+    for (rule, seed) in loaded.config.alerts.rules.iter().zip(1_u64..) {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let count = if rule.per.is_some() { 3 } else { 1 };
+        let all: Vec<_> = (0..count)
+            .map(|place| (format!("value-{place}"), series(rule, &mut random)))
+            .collect();
+        for (_, series) in &all {
+            for tier in tiers(rule, series) {
+                *seen.entry(tier).or_default() += 1;
+            }
+        }
+        text.push_str(&unit_test(rule, &all));
+    }
+    assert!(
+        seen.len() == 3 && seen.values().all(|count| *count > 500),
+        "{seen:?}"
+    );
+    std::fs::write(folder.path().join("test.yaml"), text).expect("a test is written");
+    let output = Command::new(promtool)
+        .args(["test", "rules", "test.yaml"])
+        .current_dir(folder.path())
+        .output()
+        .expect("promtool runs");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    let said: String = said.chars().take(4000).collect();
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
+fn what_prometheus_cannot_express_is_refused_by_name() {
+    let text = "
+backends: [{name: a, endpoints: ['http://127.0.0.1:1']}]
+routes: [{name: r, path: '/*', backend: a}]
+alerts:
+  rules:
+    - {name: OffTheEdge, signal: response_time_p99, warning: 400ms, critical: 1s, recovery: 300ms}
+    - {name: MeanIsFine, signal: response_time_mean, warning: 400ms, critical: 1s, recovery: 300ms}
+    - {name: PerModel, signal: error_rate, per: model, warning: 1%, critical: 3%, recovery: 1%}
+    - {name: Fine, signal: first_token_p99, per: model, warning: 500ms, critical: 1s, recovery: 300ms}
+    - {name: PerBackend, signal: response_time_p50, per: backend, warning: 500ms, critical: 1s, recovery: 300ms}
+";
+    let loaded = config::parse(text, Path::new("weir.yaml"), &|_| None).expect("a configuration");
+    let refused = rules::render(&loaded.config.alerts).expect_err("some are refused");
+    let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        refused,
+        [
+            "rule `OffTheEdge`: Prometheus cannot express it: `warning` of 400 ms is no edge of its histogram's buckets; the nearest is 500 ms",
+            "rule `PerModel`: Prometheus cannot express it: `per: model`, but `weir_failed_requests_total` has only the labels route, platform",
+            "rule `PerBackend`: Prometheus cannot express it: `per: backend`, but `weir_request_duration_seconds` has only the labels route, platform",
+        ]
+    );
+}

@@ -1,0 +1,327 @@
+//! Those who are told: down, slow, wrong, silenced, and over a restart.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use weir_tests::alertmanager::Alertmanager;
+use weir_tests::backend::{Answer, Backend};
+use weir_tests::client::Ask;
+use weir_tests::node::Node;
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+use super::admin::{QUICK, alert_when, send};
+
+/// A backend that fails as long as it is told to.
+async fn failing() -> (Backend, Arc<AtomicBool>) {
+    let fails = Arc::new(AtomicBool::new(true));
+    let asked = fails.clone();
+    let answer = move |_: &_| {
+        let fails = asked.load(Ordering::SeqCst);
+        Answer::status(if fails { 500 } else { 200 })
+    };
+    (Backend::answering(answer).await, fails)
+}
+
+/// Asks now and then until the alert is at this tier.
+async fn reach(proxy: &Proxy, tier: &str) {
+    wait::within(tier, wait::PATIENCE, async {
+        loop {
+            proxy.ask(Ask::get("/")).await;
+            let page = proxy.admin_get("/api/alerts").await.json();
+            if page["alerts"][0]["tier"] == tier {
+                return;
+            }
+            wait::tick().await;
+        }
+    })
+    .await;
+}
+
+fn bodies(backend: &Backend) -> Vec<Value> {
+    let requests = backend.requests();
+    let bodies = requests.iter().map(|request| &request.body);
+    bodies
+        .map(|body| serde_json::from_slice(body).expect("JSON"))
+        .collect()
+}
+
+/// Waits for so many messages, and for no more.
+async fn messages(backend: &Backend, count: usize) -> Vec<Value> {
+    wait::eventually(&format!("{count} messages"), wait::PATIENCE, || {
+        backend.requests().len() >= count
+    })
+    .await;
+    let bodies = bodies(backend);
+    assert_eq!(bodies.len(), count, "{bodies:#?}");
+    bodies
+}
+
+#[tokio::test]
+async fn a_restart_tells_nothing_twice_and_forgets_nothing() {
+    let (backend, fails) = failing().await;
+    let hook = Backend::answering(|_| Answer::status(200)).await;
+    let setup = Setup::open(&backend).top(&format!(
+        "alerts: {{{QUICK}, webhook: {{url: '{}', token: t0ken}}}}",
+        hook.url()
+    ));
+    let proxy = setup.start().await;
+    reach(&proxy, "critical").await;
+    let first = messages(&hook, 1).await;
+    assert_eq!(first[0]["status"], "firing");
+    assert_eq!(first[0]["alerts"][0]["labels"]["severity"], "critical");
+    let asked = hook.only_request();
+    assert_eq!(asked.header("authorization"), Some("Bearer t0ken"));
+    // What a message told is on the disk a moment later; then even SIGKILL loses nothing.
+    let state = proxy.directory().join("data/alerts.json");
+    wait::eventually("the state", wait::PATIENCE, || {
+        let text = std::fs::read_to_string(&state).unwrap_or_default();
+        text.contains("\"told\":{\"webhook\":[{")
+    })
+    .await;
+    proxy.kill();
+    proxy.wait_exit(wait::PATIENCE).await;
+    let directory = proxy.into_directory();
+    let process = setup.spawn(directory.path());
+    let proxy = Proxy::ready(process, directory).await;
+    let alert = alert_when(&proxy, "in force", |alert| alert["tier"] == "critical").await;
+    assert_eq!(alert["basis"], "held");
+    assert_eq!(proxy.metrics().await.sum("weir_alert_tier", &[]), 2.0);
+    reach(&proxy, "critical").await;
+    fails.store(false, Ordering::SeqCst);
+    reach(&proxy, "none").await;
+    let all = messages(&hook, 2).await;
+    assert_eq!(all[1]["status"], "resolved");
+    assert_eq!(
+        all[1]["alerts"][0]["fingerprint"],
+        first[0]["alerts"][0]["fingerprint"]
+    );
+    assert_eq!(
+        all[1]["alerts"][0]["startsAt"], first[0]["alerts"][0]["startsAt"],
+        "it is the same alert"
+    );
+}
+
+#[tokio::test]
+async fn a_notifier_that_refuses_is_told_later_and_then_how_things_are() {
+    let (backend, fails) = failing().await;
+    let refused = Arc::new(AtomicU64::new(0));
+    let count = refused.clone();
+    let feishu = Backend::answering(move |_| {
+        // Feishu answers 200 on its errors, too.
+        let code = match count.fetch_add(1, Ordering::SeqCst) {
+            0 => json!({"code": 11232, "msg": "too many request"}),
+            _ => json!({"code": 0, "msg": "success", "data": {}}),
+        };
+        Answer::json(&code)
+    })
+    .await;
+    let proxy = Setup::open(&backend)
+        .top(&format!(
+            "alerts: {{{QUICK}, feishu: {{webhook: '{}/open-apis/bot/v2/hook/s3cret-path', secret: s3cret}}}}",
+            feishu.url()
+        ))
+        .start()
+        .await;
+    reach(&proxy, "critical").await;
+    let failed = |metrics: &weir_tests::metrics::Metrics, outcome: &str| {
+        let labels = [("notifier", "feishu"), ("outcome", outcome)];
+        metrics.sum("weir_alert_notifications_total", &labels)
+    };
+    let metrics = proxy
+        .metrics_when("a failure", |metrics| failed(metrics, "failed") == 1.0)
+        .await;
+    assert_eq!(
+        metrics.sum("weir_dependency_up", &[("name", "feishu")]),
+        0.0
+    );
+    // Neither the address nor the secret is in the log.
+    let said = proxy.stderr();
+    assert!(
+        said.contains("feishu is not told: it answers code 11232"),
+        "{said}"
+    );
+    assert!(!said.contains("s3cret"), "{said}");
+    // Before it is told again, all is well: there is nothing left to tell.
+    fails.store(false, Ordering::SeqCst);
+    reach(&proxy, "none").await;
+    fails.store(true, Ordering::SeqCst);
+    reach(&proxy, "critical").await;
+    let deadline = Duration::from_secs(40);
+    wait::eventually("the second message", deadline, || {
+        feishu.requests().len() == 2
+    })
+    .await;
+    let metrics = proxy
+        .metrics_when("sent", |metrics| failed(metrics, "sent") == 1.0)
+        .await;
+    assert_eq!(
+        metrics.sum("weir_dependency_up", &[("name", "feishu")]),
+        1.0
+    );
+    let body = &bodies(&feishu)[1];
+    assert_eq!(body["card"]["header"]["template"], "red");
+}
+
+#[tokio::test]
+async fn what_is_silenced_is_told_when_the_silence_ends() {
+    let (backend, _fails) = failing().await;
+    let hook = Backend::answering(|_| Answer::status(200)).await;
+    let proxy = Setup::open(&backend)
+        .top(&format!(
+            "alerts: {{{QUICK}, webhook: {{url: '{}'}}}}",
+            hook.url()
+        ))
+        .start()
+        .await;
+    let wish = json!({
+        "matchers": [{"name": "alertname", "value": "Error.*", "isRegex": true}],
+        "duration": "1h",
+    });
+    let made = send(&proxy, Ask::json("/api/silences", &wish)).await;
+    let id = made.json()["id"].as_str().expect("an id").to_owned();
+    reach(&proxy, "critical").await;
+    let told = wait::still_waiting_after(Duration::from_secs(3), async {
+        while hook.requests().is_empty() {
+            wait::tick().await;
+        }
+    });
+    assert!(told.await, "it was told in spite of the silence");
+    let end = Ask::new("DELETE", &format!("/api/silences/{id}"));
+    assert_eq!(send(&proxy, end).await.status, 204);
+    let told = messages(&hook, 1).await;
+    assert_eq!(told[0]["alerts"][0]["labels"]["alertname"], "ErrorRate");
+}
+
+#[tokio::test]
+async fn an_alertmanager_that_was_down_shows_how_things_are() {
+    let test = "an_alertmanager_that_was_down_shows_how_things_are";
+    let (backend, fails) = failing().await;
+    let hook = Backend::answering(|_| Answer::status(200)).await;
+    let Some(alertmanager) = Alertmanager::start(test, &hook.url()).await else {
+        return;
+    };
+    let proxy = Setup::open(&backend)
+        .top(&format!(
+            "alerts: {{{QUICK}, alertmanager: {{urls: ['{}']}}}}",
+            alertmanager.url()
+        ))
+        .start()
+        .await;
+    reach(&proxy, "critical").await;
+    let severities = async |alertmanager: &Alertmanager| {
+        let alerts = alertmanager.alerts().await;
+        let mut severities: Vec<_> = alerts
+            .iter()
+            .map(|alert| {
+                let labels = alert["labels"].as_object().expect("labels");
+                let names: Vec<_> = labels.keys().map(String::as_str).collect();
+                assert_eq!(
+                    names,
+                    ["alertname", "severity"],
+                    "no more than the rule has"
+                );
+                labels["severity"].as_str().expect("a severity").to_owned()
+            })
+            .collect();
+        severities.sort();
+        severities
+    };
+    let shows = async |alertmanager: &Alertmanager, wanted: &[&str]| {
+        wait::within(&format!("{wanted:?}"), Duration::from_secs(60), async {
+            while severities(alertmanager).await != wanted {
+                wait::tick().await;
+            }
+        })
+        .await;
+    };
+    shows(&alertmanager, &["critical", "warning"]).await;
+    let fingerprint = |severity: &str| {
+        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+        let labels = ["alertname", "ErrorRate", "severity", severity];
+        for byte in labels.iter().flat_map(|text| text.bytes().chain([0xff])) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        format!("{hash:016x}")
+    };
+    for alert in alertmanager.alerts().await {
+        let severity = alert["labels"]["severity"].as_str().expect("a severity");
+        assert_eq!(alert["fingerprint"], fingerprint(severity));
+        assert!(alert["annotations"]["runbook_url"].is_string());
+    }
+    // Down for longer than its own resolve_timeout of 2 s, and weir's alert goes on: it has forgotten.
+    let (directory, address) = alertmanager.stop();
+    let longer = Duration::from_secs(4);
+    assert!(wait::still_waiting_after(longer, std::future::pending::<()>()).await);
+    let alertmanager = Alertmanager::again(directory, address).await;
+    shows(&alertmanager, &["critical", "warning"]).await;
+    // Down while the alert ends: afterwards nothing stale is there.
+    let (directory, address) = alertmanager.stop();
+    fails.store(false, Ordering::SeqCst);
+    reach(&proxy, "none").await;
+    let alertmanager = Alertmanager::again(directory, address).await;
+    proxy
+        .metrics_when("told again", |metrics| {
+            metrics.sum("weir_dependency_up", &[("name", "alertmanager")]) == 1.0
+        })
+        .await;
+    shows(&alertmanager, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_transition_is_in_the_data_stream_of_alerts() {
+    let Some(node) = Node::get().await else {
+        return;
+    };
+    let (backend, fails) = failing().await;
+    let proxy = Setup::open(&backend)
+        .events("spool: {path: data/spool, sync: 100ms}")
+        .events(&format!(
+            "elasticsearch: {{urls: ['{}'], data_stream: logs-weir.access-alerts, batch: {{wait: 100ms}}}}",
+            node.url()
+        ))
+        .top(&format!("alerts: {{{QUICK}}}"))
+        .start()
+        .await;
+    reach(&proxy, "critical").await;
+    fails.store(false, Ordering::SeqCst);
+    reach(&proxy, "none").await;
+    let query = json!({
+        "query": {"term": {"rule.name": "ErrorRate"}},
+        "sort": ["@timestamp"],
+        "aggs": {"tiers": {"terms": {"field": "weir.alert.tier"}}},
+    });
+    let found = wait::within("the documents", Duration::from_secs(60), async {
+        loop {
+            let path = "/logs-weir.alert-alerts/_refresh";
+            node.ask("POST", path, &Value::Null).await;
+            let path = "/logs-weir.alert-alerts/_search";
+            let (status, found) = node.ask("POST", path, &query).await;
+            if status == 200 && found["hits"]["total"]["value"].as_u64() >= Some(2) {
+                return found;
+            }
+            wait::tick().await;
+        }
+    })
+    .await;
+    let hits = found["hits"]["hits"].as_array().expect("hits");
+    let told: Vec<_> = hits.iter().map(|hit| &hit["_source"]).collect();
+    let last = told.last().expect("a document");
+    assert_eq!(last["event"]["dataset"], "weir.alert");
+    assert_eq!(last["event"]["type"], json!(["end"]));
+    assert_eq!(last["weir"]["alert"]["tier_before"], "critical");
+    assert_eq!(hits[0]["_id"], told[0]["event"]["id"]);
+    assert_eq!(told[0]["event"]["type"], json!(["start"]));
+    let buckets = &found["aggregations"]["tiers"]["buckets"];
+    assert!(
+        buckets.as_array().is_some_and(|buckets| buckets.len() >= 2),
+        "{buckets}"
+    );
+    // They are no requests: promise 2 counts those.
+    let metrics = proxy.metrics().await;
+    let recorded = metrics.sum("weir_events_total", &[("outcome", "recorded")]);
+    assert_eq!(recorded, metrics.sum("weir_requests_total", &[]));
+}
