@@ -49,7 +49,10 @@ fn yes() -> bool {
 
 /// What a client sends.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with matchers and duration"
+)]
 pub struct Wish {
     pub matchers: Vec<Matcher>,
     /// Now by default.

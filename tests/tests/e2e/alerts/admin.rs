@@ -108,7 +108,7 @@ async fn a_silence_that_is_none_is_refused_with_the_reason() {
     let ask = |body: &str| Ask::post("/api/silences", body.to_owned());
     for (body, status, told) in [
         ("", 400, "EOF"),
-        ("[]", 400, "invalid type"),
+        ("[]", 400, "expected an object with matchers and duration"),
         ("{\"matchers\":[]}", 400, "matchers"),
         ("{\"matcher\":[]}", 400, "unknown field `matcher`"),
         (
