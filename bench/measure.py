@@ -33,6 +33,7 @@ CASES = [
     Case("all_on_miss", "all", "everything on, cache miss", 0.85, reaches_backend=True),
     Case("shipped", "ship", "the same, event shipped", 1.05, reaches_backend=True),
     Case("hung", "hung", "the same, index hangs", 0.89, reaches_backend=True),
+    Case("unwatched", "unwatched", "everything on, no alerts", 0.85, reaches_backend=True),
     Case("traced", "traced", "everything on, a tenth traced", 0.88, reaches_backend=True),
     Case("memory_hit", "all", "memory hit", 0.40, reaches_backend=False),
     Case("bad_signature", "all", "bad signature", 0.35, reaches_backend=False, refused=True),

@@ -24,6 +24,8 @@ ADDED = {
     "ship": SHIPPED % "${BENCH_BACKEND}",
     # The index takes connections and never answers.
     "hung": SHIPPED % "${BENCH_HUNG}",
+    # No alert is watched for.
+    "unwatched": "alerts: {rules: []}\n",
     # A tenth of the requests leaves its spans at a collector.
     "traced": 'traces: {otlp: "http://${BENCH_BACKEND}", sample: 10%}\n',
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 
+mod alerts;
 mod defaults;
 mod hostile;
 mod interpolation;

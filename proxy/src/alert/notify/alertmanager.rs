@@ -1,11 +1,11 @@
 //! Alertmanager, by its API v2 (`POST /api/v2/alerts`).
 //!
-//! Alertmanager forgets an alert that is not sent again, so all that is in force is sent every
-//! [`RESEND`], with an end that lies [`LIFETIME`] ahead. An alert that is critical is there as warning as
-//! well: an inhibition rule mutes the lower one, and both end in one request, so that what was opened is
-//! closed. The critical one goes first, [`MUTE_WAIT`] ahead, or the warning would get past the inhibition.
-//! Ends are repeated for as long as the board tells them, for an Alertmanager that was down. A body is
-//! made when it is sent: one that is late would open again what has ended.
+//! Alertmanager forgets an alert that is not sent again, so all that is in force is sent every 30 seconds,
+//! with an end that lies four minutes ahead. An alert that is critical is there as warning as well: an
+//! inhibition rule mutes the lower one, and both end in one request, so that what was opened is closed. The
+//! critical one goes first, half a second ahead, or the warning would get past the inhibition. Ends are
+//! repeated for as long as the board tells them, for an Alertmanager that was down. A body is made when it
+//! is sent: one that is late would open again what has ended.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -49,6 +49,24 @@ fn text(value: &Value) -> String {
 }
 
 #[test]
+fn the_list_of_alert_changes_shows_fields_that_are_there() {
+    let mappings = include_str!("../../../../deploy/elasticsearch/alert-mappings.json");
+    let mappings: Value = serde_json::from_str(mappings).expect("mappings");
+    let search = objects().into_iter();
+    let search = search
+        .filter(|object| object["id"] == "weir-alert-changes")
+        .next_back()
+        .expect("the list");
+    let columns = search["attributes"]["columns"].as_array().expect("columns");
+    assert!(!columns.is_empty());
+    for column in columns {
+        let path = text(column).replace('.', "/properties/");
+        let field = format!("/template/mappings/properties/{path}/type");
+        assert!(mappings.pointer(&field).is_some(), "{column} has no type");
+    }
+}
+
+#[test]
 fn every_reference_leads_to_an_object_of_the_file() {
     let objects = objects();
     let ids: BTreeSet<_> = objects

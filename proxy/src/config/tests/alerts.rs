@@ -1,0 +1,127 @@
+//! `alerts`: what goes together in a rule, and who can be told.
+
+use super::*;
+
+/// A rule with everything but what is given.
+fn rule(rest: &str) -> String {
+    format!("{LEAST}alerts: {{rules: [{{name: R, {rest}}}]}}\n")
+}
+
+/// Each line is the rest of a rule, and a part of what is told of it.
+const WRONG: &str = "
+signal: circuit_open, warning: 0, critical: 1, recovery: 0 => `circuit_open` is not in this version yet
+signal: error_rate, warning: 1, critical: 3%, recovery: 1% => `error_rate` is measured as a share such as 1%
+signal: spool_oldest, warning: 1%, critical: 1h, recovery: 1m => measured as a duration such as 500ms
+signal: events_dropped, warning: 1s, critical: 5, recovery: 0 => measured as a whole number such as 0
+signal: cache_hit_ratio, warning: 10%, critical: 30%, recovery: 40% => `warning` lies below `critical`; the order is recovery >= warning >= critical
+signal: cache_hit_ratio, warning: 30%, critical: 10%, recovery: 20% => `recovery` lies below `warning`
+signal: disk_usage, per: route, warning: 1%, critical: 3%, recovery: 1% => no value for each route: leave `per` out
+signal: rate_limited_share, per: model, warning: 1%, critical: 3%, recovery: 1% => no value for each model: leave `per` out, or use route or platform
+signal: errors, warning: 1%, critical: 3%, recovery: 1% => one of `error_rate`
+signal: error_rate, per: client, warning: 1%, critical: 3%, recovery: 1% => one of `route`, `platform`, `model`, `backend`
+signal: error_rate, warning: 1%, critical: 3% => the key `recovery` is missing
+signal: error_rate, warning: 1.5, critical: 3%, recovery: 1% => a share such as 1%, a duration such as 500ms or a whole number
+";
+
+#[test]
+fn what_does_not_go_together_is_told() {
+    for line in WRONG.lines().filter(|line| !line.is_empty()) {
+        let (rest, told) = line.split_once(" => ").expect("a case");
+        let mistakes = wrong(&rule(rest));
+        assert_eq!(mistakes.list.len(), 1, "{line}: {mistakes}");
+        assert_eq!(mistakes.list[0].line, 3);
+        assert!(
+            mistakes.list[0].message.contains(told),
+            "{line}: {mistakes}"
+        );
+    }
+}
+
+#[test]
+fn every_signal_can_be_had_in_its_unit() {
+    let shares = "warning: 1%, critical: 3%, recovery: 1%";
+    let times = "warning: 1s, critical: 3s, recovery: 1s";
+    let counts = "warning: 0, critical: 3, recovery: 0";
+    for (signals, thresholds) in [
+        (
+            "error_rate disk_usage cpu_usage memory_usage rate_limited_share signature_failure_share",
+            shares,
+        ),
+        (
+            "response_time_p50 response_time_p95 response_time_p99 response_time_mean first_token_p99",
+            times,
+        ),
+        ("events_dropped dependency_down", counts),
+        ("cache_hit_ratio", "warning: 3%, critical: 1%, recovery: 3%"),
+    ] {
+        for signal in signals.split(' ') {
+            let loaded = right(&rule(&format!("signal: {signal}, {thresholds}")));
+            assert_eq!(loaded.config.alerts.rules[0].signal.word(), signal);
+            assert_eq!(loaded.warnings, Vec::<String>::new());
+        }
+    }
+    // Right, and never raised: that is said.
+    let spool = "signal: spool_oldest, warning: 1m, critical: 1h, recovery: 1m";
+    let warnings = right(&rule(spool)).warnings;
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings[0].contains("without `events.elasticsearch`"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn the_defaults_are_the_three_of_the_contract() {
+    let alerts = right(LEAST).config.alerts;
+    let rules: Vec<_> = alerts
+        .rules
+        .iter()
+        .map(|rule| {
+            let lines = &rule.lines;
+            assert_eq!(lines.hold, std::time::Duration::from_secs(30));
+            let figures = (lines.warning, lines.critical, lines.recovery);
+            (&*rule.name, rule.signal.word(), figures)
+        })
+        .collect();
+    let expected = [
+        ("ErrorRate", "error_rate", (0.01, 0.03, 0.005)),
+        ("ResponseTime", "response_time_p99", (0.5, 1.0, 0.3)),
+        ("DiskUsage", "disk_usage", (0.7, 0.85, 0.6)),
+    ];
+    assert_eq!(rules, expected);
+    assert_eq!(alerts.minimum_requests, 20);
+    assert!(alerts.alertmanager.is_none() && alerts.feishu.is_none());
+    assert_eq!(&*alerts.console_url, "http://127.0.0.1:8081");
+}
+
+#[test]
+fn who_is_told_needs_what_it_takes() {
+    for (extra, told) in [
+        ("evaluate_every: 50ms", "at least 100ms"),
+        (
+            "evaluate_every: 1m, window: 30s",
+            "`window` is shorter than `evaluate_every`",
+        ),
+        ("alertmanager: {urls: []}", "at least one is needed"),
+        (
+            "alertmanager: {urls: ['http://a'], password: p}",
+            "`username` is missing",
+        ),
+        (
+            "alertmanager: {urls: ['http://a'], token: \"a\\nb\"}",
+            "one line of printable ASCII",
+        ),
+        ("feishu: {secret: s}", "`webhook`, which is missing"),
+        ("webhook: {url: 'ftp://a'}", "http:// or https://"),
+        ("rules: [{name: 'a b'}]", "letters, digits and _"),
+    ] {
+        let mistakes = wrong(&format!("{LEAST}alerts: {{{extra}}}\n"));
+        assert!(mistakes.to_string().contains(told), "{extra}: {mistakes}");
+    }
+    // A variable that is not set leaves nobody to be told.
+    let extra = "feishu: {webhook: '${NONE:-}', secret: '${NONE:-}'}, webhook: {url: '${NONE:-}'}, state: ''";
+    let alerts = right(&format!("{LEAST}alerts: {{{extra}}}\n"))
+        .config
+        .alerts;
+    assert!(alerts.feishu.is_none() && alerts.webhook.is_none() && alerts.state.is_none());
+}
