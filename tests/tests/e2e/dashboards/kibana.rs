@@ -52,10 +52,9 @@ fn text(value: &Value) -> String {
 fn the_list_of_alert_changes_shows_fields_that_are_there() {
     let mappings = include_str!("../../../../deploy/elasticsearch/alert-mappings.json");
     let mappings: Value = serde_json::from_str(mappings).expect("mappings");
-    let search = objects().into_iter();
-    let search = search
-        .filter(|object| object["id"] == "weir-alert-changes")
-        .next_back()
+    let mut objects = objects().into_iter();
+    let search = objects
+        .find(|object| object["id"] == "weir-alert-changes")
         .expect("the list");
     let columns = search["attributes"]["columns"].as_array().expect("columns");
     assert!(!columns.is_empty());
