@@ -207,3 +207,40 @@ fn what_is_told_is_how_things_are_and_once() {
     assert_eq!(notifier.stop(clock::now() + LONG), Ok(()));
     assert!(listen.try_recv().is_err(), "nothing is told twice");
 }
+
+/// Tells when it was told.
+struct Timed(SyncSender<(Instant, usize)>);
+
+impl Channel for Timed {
+    fn tell(&mut self, changes: &[Change], _now: Duration) -> Result<(), Failure> {
+        let told = (clock::now(), changes.len());
+        self.0.send(told).expect("a listener");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_storm_of_changes_is_few_messages() {
+    let board = Arc::new(Board::new(&Kept::default(), Vec::new(), None));
+    let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
+    let counts = metrics.alerting().notifier("test").expect("counts");
+    let (told, listen) = sync_channel(1000);
+    let notifier = start("test", Timed(told), board.clone(), counts).expect("a thread");
+    let mut standings = Vec::new();
+    let mut heard: Vec<(Instant, usize)> = Vec::new();
+    // A hundred alerts, one after the other, for as long as it takes to tell twice.
+    while heard.len() < 2 {
+        if standings.len() < 100 {
+            standings.push(standing(&format!("R{}", standings.len()), Tier::Warning));
+            board.publish(standings.clone(), &[], NOW);
+            wake(&notifier);
+        }
+        heard.extend(listen.recv_timeout(Duration::from_millis(20)));
+    }
+    assert_eq!(notifier.stop(clock::now() + LONG), Ok(()));
+    heard.extend(listen.try_iter());
+    let sum: usize = heard.iter().map(|(_, changes)| changes).sum();
+    assert_eq!(sum, standings.len(), "each once");
+    let (first, second) = (heard[0].0, heard[1].0);
+    assert!(second.saturating_duration_since(first) >= GAP);
+}

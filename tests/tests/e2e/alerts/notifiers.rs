@@ -325,3 +325,84 @@ async fn every_transition_is_in_the_data_stream_of_alerts() {
     let recorded = metrics.sum("weir_events_total", &[("outcome", "recorded")]);
     assert_eq!(recorded, metrics.sum("weir_requests_total", &[]));
 }
+
+#[tokio::test]
+async fn one_that_hangs_holds_up_nobody_and_not_the_end() {
+    let (backend, _fails) = failing().await;
+    let hung = Backend::raw(|stream| async move {
+        let _stream = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let second = Backend::answering(|_| Answer::status(200)).await;
+    let proxy = Setup::open(&backend)
+        .top(&format!(
+            "alerts: {{{QUICK}, alertmanager: {{urls: ['{hung}', '{}/prefix/'], username: u, password: p}}, \
+             feishu: {{webhook: '{hung}'}}, webhook: {{url: '{hung}'}}}}",
+            second.url(),
+            hung = hung.url(),
+        ))
+        .start()
+        .await;
+    reach(&proxy, "critical").await;
+    wait::eventually("both batches", wait::PATIENCE, || {
+        second.requests().len() >= 2
+    })
+    .await;
+    let requests = second.requests();
+    let severities: Vec<_> = requests
+        .iter()
+        .map(|request| {
+            assert_eq!(request.target, "/prefix/api/v2/alerts");
+            assert_eq!(request.header("authorization"), Some("Basic dTpw"));
+            let alerts: Value = serde_json::from_slice(&request.body).expect("JSON");
+            alerts[0]["labels"]["severity"]
+                .as_str()
+                .expect("a severity")
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(
+        severities[..2],
+        ["critical", "warning"],
+        "the muting one goes first"
+    );
+    assert_eq!(proxy.ask(Ask::get("/")).await.status, 500, "requests go on");
+    proxy.sigterm();
+    // The drain is 30 s; nobody who hangs is waited for so long.
+    let exit = proxy.wait_exit(Duration::from_secs(10)).await;
+    assert!(exit.success(), "{exit:?}");
+}
+
+#[test]
+fn the_command_refuses_what_prometheus_cannot_express() {
+    let folder = tempfile::TempDir::new().expect("a temporary directory");
+    let file = folder.path().join("weir.yaml");
+    let rules = |rule: &str| {
+        let text = format!(
+            "backends: [{{name: a, endpoints: ['http://127.0.0.1:1']}}]\n\
+             routes: [{{name: r, path: '/*', backend: a}}]\nalerts: {{rules: [{rule}]}}\n"
+        );
+        std::fs::write(&file, text).expect("weir.yaml is written");
+        std::process::Command::new(weir_tests::process::weir())
+            .args(["rules", "--config"])
+            .arg(&file)
+            .output()
+            .expect("weir runs")
+    };
+    let refused = rules(
+        "{name: Slow, signal: response_time_p99, warning: 400ms, critical: 1s, recovery: 300ms}",
+    );
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stdout.is_empty());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        said.contains("rule `Slow`: Prometheus cannot express it"),
+        "{said}"
+    );
+    let taken = rules(
+        "{name: Slow, signal: response_time_p99, warning: 500ms, critical: 1s, recovery: 300ms}",
+    );
+    assert_eq!(taken.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&taken.stdout).contains("weir:tier"));
+}

@@ -1,8 +1,8 @@
 //! A real run: errors come and go, weir's own engine and Prometheus' rules watch them, and a real
 //! Alertmanager and a stand-in for Feishu are told.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,15 +17,20 @@ use weir_tests::wait;
 /// Windows and intervals are short on both sides alike.
 const ALERTS: &str = "evaluate_every: 500ms, window: 4s, minimum_requests: 20, \
     rules: [{name: ErrorRate, signal: error_rate, warning: 1%, critical: 3%, recovery: 0.5%, for: 1s}]";
+const WINDOW_S: f64 = 4.0;
+/// A scrape, an evaluation, `for`, and what a busy machine and windows that end on a grid add.
+const DELAY_MAX_S: f64 = 0.5 + 0.5 + 1.0 + 1.5;
 /// The window, `for`, and two evaluations: longer than any change takes to be seen.
 const SETTLED: Duration = Duration::from_secs(7);
 /// A busy machine may take its time.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Fails so many of a thousand requests, evenly.
+/// Fails so many of a thousand requests, evenly, and remembers each.
 struct Failing {
     per_mille: AtomicU64,
     count: AtomicU64,
+    /// When it was answered, in seconds since the Unix epoch, and whether it failed.
+    answered: Mutex<Vec<(f64, bool)>>,
 }
 
 impl Failing {
@@ -33,7 +38,27 @@ impl Failing {
         let per_mille = self.per_mille.load(Ordering::SeqCst);
         let count = self.count.fetch_add(1, Ordering::SeqCst);
         let fails = (count + 1) * per_mille / 1000 > count * per_mille / 1000;
+        let now = weir::clock::unix_now().as_secs_f64();
+        self.answered.lock().expect("the list").push((now, fails));
         Answer::status(if fails { 500 } else { 200 })
+    }
+
+    /// The share of errors within the window that ended then.
+    fn share(&self, at: f64) -> f64 {
+        let answered = self.answered.lock().expect("the list");
+        let until = answered.partition_point(|(when, _)| *when <= at);
+        let from = answered.partition_point(|(when, _)| *when <= at - WINDOW_S);
+        let window = &answered[from..until];
+        let failed = window.iter().filter(|(_, failed)| *failed).count();
+        failed as f64 / window.len().max(1) as f64
+    }
+
+    /// How long the windowed figure had been on the other side of a line when a tier changed.
+    fn delay(&self, changed_at: f64, is_beyond: impl Fn(f64) -> bool) -> f64 {
+        let step = 0.05;
+        let steps = (0..400).map(|steps| f64::from(steps) * step);
+        let beyond = steps.take_while(|back| is_beyond(self.share(changed_at - back)));
+        beyond.last().unwrap_or(0.0)
     }
 
     fn set(&self, per_mille: u64) {
@@ -142,12 +167,23 @@ fn cards(feishu: &Backend) -> Vec<String> {
         .collect()
 }
 
+/// What `weir rules` makes of a proxy's configuration.
+fn rules(proxy: &Proxy) -> String {
+    let rules = std::process::Command::new(weir_tests::process::weir())
+        .args(["rules", "--config"])
+        .arg(proxy.directory().join("weir.yaml"))
+        .output()
+        .expect("weir runs");
+    String::from_utf8(rules.stdout).expect("rules")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_that_come_and_go_are_told_once_by_both_ways() {
     let test = "errors_that_come_and_go_are_told_once_by_both_ways";
     let failing = Arc::new(Failing {
         per_mille: AtomicU64::new(2),
         count: AtomicU64::new(0),
+        answered: Mutex::default(),
     });
     let answers = failing.clone();
     let backend = Backend::answering(move |_| answers.answer()).await;
@@ -165,12 +201,7 @@ async fn errors_that_come_and_go_are_told_once_by_both_ways() {
         feishu.url(),
     ));
     let proxy = setup.start().await;
-    let rules = std::process::Command::new(weir_tests::process::weir())
-        .args(["rules", "--config"])
-        .arg(proxy.directory().join("weir.yaml"))
-        .output()
-        .expect("weir runs");
-    let rules = String::from_utf8(rules.stdout).expect("rules");
+    let rules = rules(&proxy);
     let told = (&*rules, &*alertmanager.url());
     let Some(prometheus) = Prometheus::alerting(test, &[proxy.admin()], Some(told)).await else {
         return;
@@ -203,6 +234,7 @@ async fn errors_that_come_and_go_are_told_once_by_both_ways() {
     let own = transitions(&run.proxy).await;
     assert!(own == up || own == at_once, "{own:?}");
     check_prometheus(&run).await;
+    check_delays(&run).await;
     wait::found("the last card", PATIENCE, || {
         let cards = cards(&feishu);
         (cards.iter().filter(|card| *card == "Recovered").count() == 2).then_some(())
@@ -224,6 +256,37 @@ async fn check_prometheus(run: &Run) {
     let up: &[f64] = &[0.0, 1.0, 0.0, 1.0, 2.0, 0.0];
     let at_once: &[f64] = &[0.0, 1.0, 0.0, 2.0, 0.0];
     assert!(changes == up || changes == at_once, "{changes:?}");
+}
+
+/// Each change came soon after the windowed figure had crossed its line.
+async fn check_delays(run: &Run) {
+    let page = run.proxy.admin_get("/api/alerts").await.json();
+    let own = page["transitions"].as_array().expect("transitions").iter();
+    let own = own.map(|one| {
+        let at: jiff::Timestamp = one["at"].as_str().expect("a time").parse().expect("a time");
+        let tier = match one["to"].as_str() {
+            Some("critical") => 2.0,
+            Some("warning") => 1.0,
+            _ => 0.0,
+        };
+        (at.as_microsecond() as f64 / 1e6, tier)
+    });
+    let theirs = run.prometheus.range("weir:tier", run.start).await;
+    let changed = theirs.windows(2).filter(|pair| pair[0].1 != pair[1].1);
+    let theirs = changed.map(|pair| pair[1]);
+    for (who, changes) in [
+        ("weir", own.collect::<Vec<_>>()),
+        ("Prometheus", theirs.collect()),
+    ] {
+        for (at, tier) in changes {
+            let delay = run.failing.delay(at, |share| match tier {
+                2.0 => share > 0.03,
+                1.0 => share > 0.01,
+                _ => share <= 0.005,
+            });
+            assert!(delay <= DELAY_MAX_S, "{who}: tier {tier} after {delay} s");
+        }
+    }
 }
 
 /// Everything that was opened was closed, once, and nothing is left.
