@@ -1,21 +1,15 @@
 //! A real Alertmanager, from Debian's package, that tells a backend of what it is told.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::{self, Ask};
 use crate::node;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::wait;
-
-/// Where `build/setup.sh` puts the program when the system has none.
-const FETCHED: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../.tools/prometheus-alertmanager"
-);
 
 /// The configuration that weir's users begin with.
 const EXAMPLE: &str = include_str!("../../alerts/alertmanager.yml");
@@ -49,7 +43,7 @@ impl Alertmanager {
         configuration.insert_str(0, "global: {resolve_timeout: 2s}\n");
         std::fs::write(directory.path().join("alertmanager.yml"), configuration)
             .expect("alertmanager.yml is written");
-        let program = program();
+        let program = process::tool("prometheus-alertmanager");
         if program.is_none() {
             node::skip(
                 test,
@@ -64,7 +58,7 @@ impl Alertmanager {
     /// # Panics
     /// When it does not come up.
     pub async fn again(directory: TempDir, address: SocketAddr) -> Self {
-        let program = program().expect("it was there before");
+        let program = process::tool("prometheus-alertmanager").expect("it was there before");
         Self::begin(&program, directory, &address.to_string()).await
     }
 
@@ -120,12 +114,4 @@ impl Alertmanager {
     pub fn stderr(&self) -> String {
         self.process.stderr()
     }
-}
-
-fn program() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join("prometheus-alertmanager"))
-        .chain([Path::new(FETCHED).to_path_buf()])
-        .find(|path| path.is_file())
 }

@@ -2,16 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 
 use tempfile::TempDir;
 
 use crate::node;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::wait;
-
-/// Where `build/setup.sh` puts the program when the system has none.
-const FETCHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/rotel-agent");
 
 /// A running collector; killed when dropped.
 #[derive(Debug)]
@@ -44,7 +40,7 @@ impl Collector {
     /// # Panics
     /// When there is none and `CI=true`; when it ends or does not come up.
     pub async fn start(test: &str) -> Option<Self> {
-        let Some(program) = program() else {
+        let Some(program) = process::tool("rotel-agent") else {
             node::skip(test, "rotel-agent is missing, see build/setup.sh");
             return None;
         };
@@ -146,13 +142,4 @@ fn span(text: &str) -> Span {
         }
     }
     span
-}
-
-fn program() -> Option<PathBuf> {
-    let fetched = PathBuf::from(FETCHED);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join("rotel-agent"))
-        .chain([fetched])
-        .find(|program| program.is_file())
 }

@@ -26,6 +26,17 @@ pub fn weir() -> PathBuf {
         .expect("no weir binary beside the tests: run `cargo build -p weir --bin weir`, or set WEIR_BIN")
 }
 
+/// A program that the tests use: in the system's path, else where `build/setup.sh` puts it.
+#[must_use]
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([fetched])
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}
+
 /// Text that a thread keeps adding to.
 #[derive(Clone, Debug, Default)]
 struct Transcript(Arc<Mutex<String>>);

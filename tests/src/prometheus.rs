@@ -1,18 +1,14 @@
 //! A real Prometheus, from Debian's package, that scrapes what a test names.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::{self, Ask};
 use crate::node;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::wait;
-
-/// Where `build/setup.sh` puts the program when the system has none.
-const FETCHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/prometheus");
 
 /// The job that the scraped metrics carry.
 pub const JOB: &str = "weir";
@@ -59,7 +55,7 @@ impl Prometheus {
         targets: &[SocketAddr],
         rules: Option<(&str, &str)>,
     ) -> Option<Self> {
-        let Some(program) = program() else {
+        let Some(program) = process::tool("prometheus") else {
             node::skip(test, "prometheus is missing, see build/setup.sh");
             return None;
         };
@@ -195,15 +191,6 @@ impl Prometheus {
 fn is_number(value: &Value) -> bool {
     let value = value.as_str().and_then(|text| text.parse::<f64>().ok());
     value.is_some_and(f64::is_finite)
-}
-
-/// The program in the system's path, else the fetched one.
-fn program() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join("prometheus"))
-        .chain([Path::new(FETCHED).to_path_buf()])
-        .find(|path| path.is_file())
 }
 
 fn form_encoded(text: &str) -> String {

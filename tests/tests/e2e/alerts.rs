@@ -2,5 +2,6 @@
 
 mod admin;
 mod agreement;
+mod alertmanager;
 mod notifiers;
 mod run;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use weir::alert::engine::Rule;
 use weir::alert::rules;
 use weir::alert::tier::{Memory, Tier};
 use weir::config;
-use weir_tests::node;
+use weir_tests::{node, process};
 
 /// Rules of every kind of hold and direction, and one that tells routes apart.
 const CONFIG: &str = "
@@ -102,15 +102,6 @@ fn values(series: &Series) -> String {
     text.trim_end().to_owned()
 }
 
-fn promtool() -> Option<PathBuf> {
-    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/promtool");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join("promtool"))
-        .chain([fetched])
-        .find(|path| path.is_file())
-}
-
 /// A test for promtool: all series of a rule, and its tiers at every step.
 fn unit_test(rule: &Rule, all: &[(String, Series)]) -> String {
     let name = &rule.name;
@@ -153,7 +144,7 @@ fn unit_test(rule: &Rule, all: &[(String, Series)]) -> String {
 #[test]
 fn the_engine_and_prometheus_come_to_the_same_tiers_at_every_step() {
     let test = "the_engine_and_prometheus_come_to_the_same_tiers_at_every_step";
-    let Some(promtool) = promtool() else {
+    let Some(promtool) = process::tool("promtool") else {
         return node::skip(test, "promtool is missing, see build/setup.sh");
     };
     let loaded = config::parse(CONFIG, Path::new("weir.yaml"), &|_| None).expect("a configuration");
@@ -214,4 +205,37 @@ alerts:
             "rule `PerBackend`: Prometheus cannot express it: `per: backend`, but `weir_request_duration_seconds` has only the labels route, platform",
         ]
     );
+}
+
+#[test]
+fn the_command_refuses_what_prometheus_cannot_express() {
+    let folder = tempfile::TempDir::new().expect("a temporary directory");
+    let file = folder.path().join("weir.yaml");
+    let rules = |rule: &str| {
+        let text = format!(
+            "backends: [{{name: a, endpoints: ['http://127.0.0.1:1']}}]\n\
+             routes: [{{name: r, path: '/*', backend: a}}]\nalerts: {{rules: [{rule}]}}\n"
+        );
+        std::fs::write(&file, text).expect("weir.yaml is written");
+        Command::new(process::weir())
+            .args(["rules", "--config"])
+            .arg(&file)
+            .output()
+            .expect("weir runs")
+    };
+    let refused = rules(
+        "{name: Slow, signal: response_time_p99, warning: 400ms, critical: 1s, recovery: 300ms}",
+    );
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stdout.is_empty());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        said.contains("rule `Slow`: Prometheus cannot express it"),
+        "{said}"
+    );
+    let taken = rules(
+        "{name: Slow, signal: response_time_p99, warning: 500ms, critical: 1s, recovery: 300ms}",
+    );
+    assert_eq!(taken.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&taken.stdout).contains("weir:tier"));
 }

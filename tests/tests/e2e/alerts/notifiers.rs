@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use weir_tests::alertmanager::Alertmanager;
 use weir_tests::backend::{Answer, Backend};
 use weir_tests::client::Ask;
 use weir_tests::node::Node;
@@ -16,7 +15,7 @@ use weir_tests::wait;
 use super::admin::{QUICK, alert_when, send};
 
 /// A backend that fails as long as it is told to.
-async fn failing() -> (Backend, Arc<AtomicBool>) {
+pub(super) async fn failing() -> (Backend, Arc<AtomicBool>) {
     let fails = Arc::new(AtomicBool::new(true));
     let asked = fails.clone();
     let answer = move |_: &_| {
@@ -27,7 +26,7 @@ async fn failing() -> (Backend, Arc<AtomicBool>) {
 }
 
 /// Asks now and then until the alert is at this tier.
-async fn reach(proxy: &Proxy, tier: &str) {
+pub(super) async fn reach(proxy: &Proxy, tier: &str) {
     wait::within(tier, wait::PATIENCE, async {
         loop {
             proxy.ask(Ask::get("/")).await;
@@ -196,81 +195,6 @@ async fn what_is_silenced_is_told_when_the_silence_ends() {
     assert_eq!(told[0]["alerts"][0]["labels"]["alertname"], "ErrorRate");
 }
 
-#[tokio::test]
-async fn an_alertmanager_that_was_down_shows_how_things_are() {
-    let test = "an_alertmanager_that_was_down_shows_how_things_are";
-    let (backend, fails) = failing().await;
-    let hook = Backend::answering(|_| Answer::status(200)).await;
-    let Some(alertmanager) = Alertmanager::start(test, &hook.url()).await else {
-        return;
-    };
-    let proxy = Setup::open(&backend)
-        .top(&format!(
-            "alerts: {{{QUICK}, alertmanager: {{urls: ['{}']}}}}",
-            alertmanager.url()
-        ))
-        .start()
-        .await;
-    reach(&proxy, "critical").await;
-    let severities = async |alertmanager: &Alertmanager| {
-        let alerts = alertmanager.alerts().await;
-        let mut severities: Vec<_> = alerts
-            .iter()
-            .map(|alert| {
-                let labels = alert["labels"].as_object().expect("labels");
-                let names: Vec<_> = labels.keys().map(String::as_str).collect();
-                assert_eq!(
-                    names,
-                    ["alertname", "severity"],
-                    "no more than the rule has"
-                );
-                labels["severity"].as_str().expect("a severity").to_owned()
-            })
-            .collect();
-        severities.sort();
-        severities
-    };
-    let shows = async |alertmanager: &Alertmanager, wanted: &[&str]| {
-        wait::within(&format!("{wanted:?}"), Duration::from_secs(60), async {
-            while severities(alertmanager).await != wanted {
-                wait::tick().await;
-            }
-        })
-        .await;
-    };
-    shows(&alertmanager, &["critical", "warning"]).await;
-    let fingerprint = |severity: &str| {
-        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        let labels = ["alertname", "ErrorRate", "severity", severity];
-        for byte in labels.iter().flat_map(|text| text.bytes().chain([0xff])) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        format!("{hash:016x}")
-    };
-    for alert in alertmanager.alerts().await {
-        let severity = alert["labels"]["severity"].as_str().expect("a severity");
-        assert_eq!(alert["fingerprint"], fingerprint(severity));
-        assert!(alert["annotations"]["runbook_url"].is_string());
-    }
-    // Down for longer than its own resolve_timeout of 2 s, and weir's alert goes on: it has forgotten.
-    let (directory, address) = alertmanager.stop();
-    let longer = Duration::from_secs(4);
-    assert!(wait::still_waiting_after(longer, std::future::pending::<()>()).await);
-    let alertmanager = Alertmanager::again(directory, address).await;
-    shows(&alertmanager, &["critical", "warning"]).await;
-    // Down while the alert ends: afterwards nothing stale is there.
-    let (directory, address) = alertmanager.stop();
-    fails.store(false, Ordering::SeqCst);
-    reach(&proxy, "none").await;
-    let alertmanager = Alertmanager::again(directory, address).await;
-    proxy
-        .metrics_when("told again", |metrics| {
-            metrics.sum("weir_dependency_up", &[("name", "alertmanager")]) == 1.0
-        })
-        .await;
-    shows(&alertmanager, &[]).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_transition_is_in_the_data_stream_of_alerts() {
     let Some(node) = Node::get().await else {
@@ -324,85 +248,4 @@ async fn every_transition_is_in_the_data_stream_of_alerts() {
     let metrics = proxy.metrics().await;
     let recorded = metrics.sum("weir_events_total", &[("outcome", "recorded")]);
     assert_eq!(recorded, metrics.sum("weir_requests_total", &[]));
-}
-
-#[tokio::test]
-async fn one_that_hangs_holds_up_nobody_and_not_the_end() {
-    let (backend, _fails) = failing().await;
-    let hung = Backend::raw(|stream| async move {
-        let _stream = stream;
-        std::future::pending::<()>().await;
-    })
-    .await;
-    let second = Backend::answering(|_| Answer::status(200)).await;
-    let proxy = Setup::open(&backend)
-        .top(&format!(
-            "alerts: {{{QUICK}, alertmanager: {{urls: ['{hung}', '{}/prefix/'], username: u, password: p}}, \
-             feishu: {{webhook: '{hung}'}}, webhook: {{url: '{hung}'}}}}",
-            second.url(),
-            hung = hung.url(),
-        ))
-        .start()
-        .await;
-    reach(&proxy, "critical").await;
-    wait::eventually("both batches", wait::PATIENCE, || {
-        second.requests().len() >= 2
-    })
-    .await;
-    let requests = second.requests();
-    let severities: Vec<_> = requests
-        .iter()
-        .map(|request| {
-            assert_eq!(request.target, "/prefix/api/v2/alerts");
-            assert_eq!(request.header("authorization"), Some("Basic dTpw"));
-            let alerts: Value = serde_json::from_slice(&request.body).expect("JSON");
-            alerts[0]["labels"]["severity"]
-                .as_str()
-                .expect("a severity")
-                .to_owned()
-        })
-        .collect();
-    assert_eq!(
-        severities[..2],
-        ["critical", "warning"],
-        "the muting one goes first"
-    );
-    assert_eq!(proxy.ask(Ask::get("/")).await.status, 500, "requests go on");
-    proxy.sigterm();
-    // The drain is 30 s; nobody who hangs is waited for so long.
-    let exit = proxy.wait_exit(Duration::from_secs(10)).await;
-    assert!(exit.success(), "{exit:?}");
-}
-
-#[test]
-fn the_command_refuses_what_prometheus_cannot_express() {
-    let folder = tempfile::TempDir::new().expect("a temporary directory");
-    let file = folder.path().join("weir.yaml");
-    let rules = |rule: &str| {
-        let text = format!(
-            "backends: [{{name: a, endpoints: ['http://127.0.0.1:1']}}]\n\
-             routes: [{{name: r, path: '/*', backend: a}}]\nalerts: {{rules: [{rule}]}}\n"
-        );
-        std::fs::write(&file, text).expect("weir.yaml is written");
-        std::process::Command::new(weir_tests::process::weir())
-            .args(["rules", "--config"])
-            .arg(&file)
-            .output()
-            .expect("weir runs")
-    };
-    let refused = rules(
-        "{name: Slow, signal: response_time_p99, warning: 400ms, critical: 1s, recovery: 300ms}",
-    );
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(refused.stdout.is_empty());
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(
-        said.contains("rule `Slow`: Prometheus cannot express it"),
-        "{said}"
-    );
-    let taken = rules(
-        "{name: Slow, signal: response_time_p99, warning: 500ms, critical: 1s, recovery: 300ms}",
-    );
-    assert_eq!(taken.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&taken.stdout).contains("weir:tier"));
 }
