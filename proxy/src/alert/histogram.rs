@@ -26,6 +26,41 @@ static ENDS_S: LazyLock<Vec<f64>> = LazyLock::new(|| {
     ends
 });
 
+/// Bits of a number below its sign, exponent and first four binary places.
+const FINE_BITS: u32 = 48;
+
+/// For each sixteenth of an octave, from that of the shortest on, the first bucket that reaches into it:
+/// from there it is a few steps to the right one.
+static FIRST: LazyLock<Vec<u16>> = LazyLock::new(|| {
+    let places = place(SHORTEST_S)..=place(LONGEST_S);
+    let first = places.map(|place| {
+        let begin = f64::from_bits(place << FINE_BITS);
+        ENDS_S.partition_point(|end| *end < begin) as u16
+    });
+    first.collect()
+});
+
+const fn place(seconds: f64) -> u64 {
+    seconds.to_bits() >> FINE_BITS
+}
+
+/// The bucket that a duration belongs to.
+fn bucket(seconds: f64) -> usize {
+    if seconds <= SHORTEST_S {
+        return 0;
+    }
+    let place = place(seconds).saturating_sub(place(SHORTEST_S));
+    let first = usize::try_from(place)
+        .ok()
+        .and_then(|place| FIRST.get(place));
+    let Some(first) = first else {
+        return ENDS_S.len();
+    };
+    let first = usize::from(*first);
+    let further = ENDS_S.iter().skip(first).take_while(|end| **end < seconds);
+    first + further.count()
+}
+
 /// What requests count into; what was counted is taken out again and again.
 #[derive(Debug)]
 pub struct Counting {
@@ -46,9 +81,7 @@ impl Counting {
 
     /// Counts one duration: an addition, and no lock.
     pub fn observe(&self, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        let bucket = ENDS_S.partition_point(|end| *end < seconds);
-        if let Some(count) = self.counts.get(bucket) {
+        if let Some(count) = self.counts.get(bucket(duration.as_secs_f64())) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -228,6 +261,19 @@ mod tests {
         assert_eq!(histogram.total(), 1);
         histogram.subtract(&first);
         assert_eq!(histogram.quantile_s(0.5), None);
+    }
+
+    #[test]
+    fn the_short_way_leads_to_the_right_bucket() {
+        let near = |seconds: f64| [seconds.next_down(), seconds, seconds.next_up()];
+        let ends = ENDS_S.iter().copied().flat_map(near);
+        let places =
+            (place(SHORTEST_S)..place(LONGEST_S)).map(|at| f64::from_bits(at << FINE_BITS));
+        let others = [0.0, 1e-9, 1e-7, 7201.0, 1e6, 1e18];
+        for seconds in ends.chain(places.flat_map(near)).chain(others) {
+            let right = ENDS_S.partition_point(|end| *end < seconds);
+            assert_eq!(bucket(seconds), right, "{seconds}");
+        }
     }
 
     #[test]
