@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use weir::alert::engine::{Engine, Settings};
+use weir::alert::engine::{Engine, Now, Settings};
 use weir::alert::tally::{Subject, Tallies};
 use weir::clock;
 use weir::config;
@@ -85,7 +85,7 @@ fn bench(criterion: &mut Criterion) {
         interval: alerts.evaluate_every,
         requests_min: 20,
     };
-    let mut engine = Engine::new(alerts.rules.clone(), settings, Vec::new());
+    let mut engine = Engine::new(alerts.rules.clone(), settings, Vec::new(), |_, _| true);
     let mut now = Duration::from_secs(1_795_334_400);
     criterion.bench_function("alert/50 rules over 20 routes", |bencher| {
         bencher.iter(|| {
@@ -95,7 +95,11 @@ fn bench(criterion: &mut Criterion) {
                 }
             }
             now += settings.interval;
-            let changes = engine.evaluate(now, tallies.take(), &Look::default());
+            let at = Now {
+                steady: now,
+                wall: now,
+            };
+            let changes = engine.evaluate(at, tallies.take(), &Look::default());
             black_box((changes, engine.standings()));
         });
     });

@@ -14,11 +14,12 @@ use anyhow::Context as _;
 use http::HeaderValue;
 
 use self::board::Board;
-use self::engine::{Engine, Rule, Settings};
+use self::engine::{Engine, Now, Rule, Settings};
 use self::event::Events;
 use self::notify::post::Target;
 use self::notify::{Links, Notifier, alertmanager, feishu, webhook};
-use self::state::{Keeper, State};
+use self::signal::Per;
+use self::state::{Found, Keeper, State};
 use self::tally::{Needs, Tallies};
 use crate::clock;
 use crate::record::metrics::{AlertTiers, Metrics};
@@ -104,6 +105,17 @@ impl Config {
         needs
     }
 
+    /// The names of those who are told, as metrics and the state have them.
+    fn notifier_names(&self) -> Vec<String> {
+        let alertmanagers = self.alertmanager.iter().flat_map(|all| &all.urls);
+        let alertmanagers = alertmanagers
+            .enumerate()
+            .map(|(place, _)| alertmanager_name(place));
+        let feishu = self.feishu.iter().map(|_| "feishu".to_owned());
+        let webhook = self.webhook.iter().map(|_| "webhook".to_owned());
+        alertmanagers.chain(feishu).chain(webhook).collect()
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             window: self.window,
@@ -142,15 +154,17 @@ impl Alerts {
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(config: &Config, sources: Sources) -> anyhow::Result<Arc<Self>> {
-        let state = config.state.as_deref().map(State::read).unwrap_or_default();
-        let engine = Engine::new(
-            config.rules.clone(),
-            config.settings(),
-            state.alerts.clone(),
-        );
-        let keeper = config.state.clone().map(Keeper::start).transpose();
-        let keeper = keeper.context("alerts: cannot start")?;
-        let board = Arc::new(Board::new(&state, engine.standings(), keeper));
+        let (state, keeper) = remembered(config)?;
+        let subjects = sources.tallies.subjects();
+        let is_there = |per: Per, value: &str| {
+            per == Per::Model || subjects.iter().any(|subject| subject.is(per, value))
+        };
+        let saved = state.alerts.clone();
+        let engine = Engine::new(config.rules.clone(), config.settings(), saved, is_there);
+        let now = clock::unix_now();
+        let names = config.notifier_names();
+        let board = Board::new(&state, engine.standings(), names, keeper, now);
+        let board = Arc::new(board);
         let notifiers = Arc::new(notifiers(config, &board, &sources.metrics)?);
         let tiers = sources.metrics.alerting().tiers();
         tiers.show(&board.standings());
@@ -203,6 +217,26 @@ impl Alerts {
     }
 }
 
+/// What a former process left, and who keeps it from now on.
+fn remembered(config: &Config) -> anyhow::Result<(State, Option<Keeper>)> {
+    let Some(path) = &config.state else {
+        return Ok((State::default(), None));
+    };
+    match State::read(path) {
+        Found::State(state) => {
+            let keeper = Keeper::start(path.clone()).context("alerts: cannot start")?;
+            Ok((state, Some(keeper)))
+        }
+        Found::Foreign(why) => {
+            let path = path.display();
+            log::error!(
+                "alerts.state: {path} is not used: {why}; name a file of its own, or a restart forgets what is in force"
+            );
+            Ok((State::default(), None))
+        }
+    }
+}
+
 /// What the thread of the engine holds.
 struct Watch {
     engine: Engine,
@@ -217,7 +251,7 @@ struct Watch {
 
 impl Watch {
     fn run(mut self, desk: &Desk<()>) {
-        // The wall clock is read once: a step of it moves no window.
+        // A step of the wall clock moves no window.
         let (begun, begun_at) = (clock::now(), clock::unix_now());
         let mut next = begun + self.interval;
         loop {
@@ -230,16 +264,19 @@ impl Watch {
             }
             let now = clock::now();
             next = (next + self.interval).max(now);
-            self.evaluate(begun_at + now.saturating_duration_since(begun));
+            self.evaluate(Now {
+                steady: begun_at + now.saturating_duration_since(begun),
+                wall: clock::unix_now(),
+            });
         }
     }
 
-    fn evaluate(&mut self, now: Duration) {
+    fn evaluate(&mut self, now: Now) {
         let (taken, look) = (self.tallies.take(), self.metrics.look());
         let transitions = self.engine.evaluate(now, taken, &look);
         let standings = self.engine.standings();
         self.tiers.show(&standings);
-        self.board.publish(standings, &transitions, now);
+        self.board.publish(standings, &transitions, now.wall);
         if transitions.is_empty() {
             return;
         }
@@ -257,6 +294,13 @@ impl Watch {
     }
 }
 
+fn alertmanager_name(place: usize) -> String {
+    match place {
+        0 => "alertmanager".to_owned(),
+        place => format!("alertmanager-{}", place + 1),
+    }
+}
+
 fn notifiers(
     config: &Config,
     board: &Arc<Board>,
@@ -267,10 +311,7 @@ fn notifiers(
     let mut notifiers = Vec::new();
     if let Some(alertmanager) = &config.alertmanager {
         for (place, url) in alertmanager.urls.iter().enumerate() {
-            let name = match place {
-                0 => "alertmanager".to_owned(),
-                place => format!("alertmanager-{}", place + 1),
-            };
+            let name = alertmanager_name(place);
             let url = format!("{}/api/v2/alerts", url.trim_end_matches('/'));
             let counts = alerting.notifier(&name)?;
             let one = alertmanager::Alertmanager {

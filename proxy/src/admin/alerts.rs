@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -29,7 +30,7 @@ pub(super) async fn alerts(State(pages): State<Arc<Pages>>) -> Response {
     let standings = board.standings();
     let alerts = standings.iter().map(|standing| {
         let mut alert = shown(standing);
-        alert["silenced_by"] = json!(board.silenced_by(standing, now));
+        alert["silenced_by"] = json!(board.silenced_by(standing, standing.tier, now));
         alert
     });
     let alerts: Vec<Value> = alerts.collect();
@@ -97,20 +98,22 @@ pub(super) async fn silence(
     State(pages): State<Arc<Pages>>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Explained> {
     // A page of somebody else's in a browser can send a form or a text here, but nothing that says of
     // itself that it is JSON.
     let is_json = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.to_ascii_lowercase().starts_with("application/json"));
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
     if !is_json {
         return Err(Explained::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send the silence as JSON: Content-Type: application/json",
         ));
     }
+    let body = body.map_err(|error| Explained::new(error.status(), error.body_text()))?;
     let wrong = |why: String| Explained::new(StatusCode::BAD_REQUEST, why);
     let wish: Wish = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
     let now = timestamp(clock::unix_now());
@@ -136,10 +139,11 @@ pub(super) async fn silence(
 pub(super) async fn end_silence(
     State(pages): State<Arc<Pages>>,
     Extension(peer): Extension<Peer>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Explained> {
     let alerts = &pages.state.alerts;
-    let Some(silence) = alerts.board().end_silence(&id) else {
+    let ended = id.ok().and_then(|Path(id)| alerts.board().end_silence(&id));
+    let Some(silence) = ended else {
         return Err(Explained::new(
             StatusCode::NOT_FOUND,
             "there is no silence with this id; GET /api/silences lists them",
@@ -163,8 +167,11 @@ fn audit(pages: &Pages, Peer(address): Peer, action: &'static str, silence: &Sil
 }
 
 /// The page of advice for one alert.
-pub(super) async fn runbook(Path(name): Path<String>) -> Result<Response, Problem> {
-    let page = runbook::page(&name).ok_or(Problem::NoPage)?;
+pub(super) async fn runbook(
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let page = name.ok().and_then(|Path(name)| runbook::page(&name));
+    let page = page.ok_or(Problem::NoPage)?;
     Ok(typed("text/markdown; charset=utf-8", page))
 }
 

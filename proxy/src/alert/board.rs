@@ -1,6 +1,6 @@
 //! What pages and notifiers see of the alerts, and what of it outlives the process.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ pub struct Board {
     /// The tier that each notifier has told last, where that is not none.
     told: Mutex<BTreeMap<String, HashMap<Key, Tier>>>,
     recent: Mutex<VecDeque<Transition>>,
+    /// The names of those who are told.
+    notifiers: Vec<String>,
     keeper: Option<Keeper>,
 }
 
@@ -45,7 +47,13 @@ pub enum Silenced {
 impl Board {
     /// Begins with what a former process left.
     #[must_use]
-    pub fn new(state: &State, standings: Vec<Standing>, keeper: Option<Keeper>) -> Self {
+    pub fn new(
+        state: &State,
+        standings: Vec<Standing>,
+        notifiers: Vec<String>,
+        keeper: Option<Keeper>,
+        now: Duration,
+    ) -> Self {
         let mut silences = Silences::default();
         for silence in &state.silences {
             silences.add(silence.clone());
@@ -54,13 +62,39 @@ impl Board {
             let told = told.iter().map(|told| (told.key.clone(), told.tier));
             (name.clone(), told.collect())
         });
-        Board {
-            standings: ArcSwap::from_pointee(standings),
+        let board = Board {
+            standings: ArcSwap::default(),
             silences: Mutex::new(silences),
             told: Mutex::new(told.collect()),
             recent: Mutex::default(),
+            notifiers,
             keeper,
-        }
+        };
+        let standings = board.with_ghosts(standings, now);
+        board.standings.store(Arc::new(standings));
+        board
+    }
+
+    /// Adds what nobody watches any more as long as somebody was told of it and not of its end.
+    fn with_ghosts(&self, mut standings: Vec<Standing>, now: Duration) -> Vec<Standing> {
+        let known: HashSet<Key> = standings
+            .iter()
+            .map(|standing| standing.key.clone())
+            .collect();
+        let before = self.standings();
+        let told = self.told.lock();
+        let told = self.notifiers.iter().filter_map(|name| told.get(name));
+        let keys: BTreeSet<&Key> = told.flat_map(HashMap::keys).collect();
+        let unknown = keys.into_iter().filter(|key| !known.contains(*key));
+        let ghosts = unknown.map(|key| {
+            let last = before.iter().find(|standing| standing.key == *key);
+            let ended = last.filter(|standing| standing.tier == Tier::None);
+            ended
+                .cloned()
+                .unwrap_or_else(|| Standing::ghost(key.clone(), now))
+        });
+        standings.extend(ghosts);
+        standings
     }
 
     /// How every alert stands.
@@ -82,9 +116,9 @@ impl Board {
 
     /// The ids of the silences that hold for an alert now.
     #[must_use]
-    pub fn silenced_by(&self, standing: &Standing, now: Duration) -> Vec<String> {
+    pub fn silenced_by(&self, standing: &Standing, told: Tier, now: Duration) -> Vec<String> {
         let silences = self.silences.lock();
-        let over = silences.over(standing, timestamp(now)).into_iter();
+        let over = silences.over(standing, told, timestamp(now)).into_iter();
         over.map(str::to_owned).collect()
     }
 
@@ -112,6 +146,7 @@ impl Board {
         transitions: &[Transition],
         now: Duration,
     ) {
+        let standings = self.with_ghosts(standings, now);
         self.standings.store(Arc::new(standings));
         let ended = self.silences.lock().forget_over(timestamp(now));
         if !transitions.is_empty() {
@@ -137,7 +172,7 @@ impl Board {
             let told = told.and_then(|told| told.get(&standing.key)).copied();
             let told = told.unwrap_or(Tier::None);
             let is_due =
-                told != standing.tier && silences.over(standing, timestamp(now)).is_empty();
+                told != standing.tier && silences.over(standing, told, timestamp(now)).is_empty();
             is_due.then(|| Change {
                 told,
                 standing: standing.clone(),
@@ -180,10 +215,7 @@ impl Board {
         let standings = self.standings();
         let all = self.told.lock().clone();
         let told = all.iter().map(|(name, told)| {
-            // What is told of an alert that nobody knows any more is nobody's concern.
-            let is_known = |key: &Key| standings.iter().any(|standing| standing.key == *key);
-            let told = told.iter().filter(|(key, _)| is_known(key));
-            let told = told.map(|(key, tier)| Told {
+            let told = told.iter().map(|(key, tier)| Told {
                 key: key.clone(),
                 tier: *tier,
             });

@@ -44,6 +44,18 @@ struct Series {
     standing: Standing,
 }
 
+/// The model that calls are counted under before their model is known.
+const UNKNOWN_MODEL: &str = "other";
+
+/// The time of an evaluation.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Never goes back: windows and tiers go by it.
+    pub steady: Duration,
+    /// What people read, since the Unix epoch. It may be set.
+    pub wall: Duration,
+}
+
 /// All rules and what is remembered of them.
 pub struct Engine {
     settings: Settings,
@@ -59,9 +71,15 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Goes on with what was in force when a former process ended.
+    /// Goes on with what was in force when a former process ended; `is_there` says whether the routes,
+    /// platforms and backends that it was about are still there.
     #[must_use]
-    pub fn new(rules: Vec<Arc<Rule>>, settings: Settings, saved: Vec<Saved>) -> Self {
+    pub fn new(
+        rules: Vec<Arc<Rule>>,
+        settings: Settings,
+        saved: Vec<Saved>,
+        is_there: impl Fn(Per, &str) -> bool,
+    ) -> Self {
         let mut engine = Engine {
             settings,
             whole: Window::new(settings.window, settings.interval),
@@ -76,6 +94,9 @@ impl Engine {
                 .rules
                 .iter()
                 .position(|rule| rule.name == saved.key.rule && rule.per == saved.key.per());
+            let value = saved.key.label.as_ref().map(|(_, value)| &**value);
+            let about = saved.key.per().zip(value);
+            let place = place.filter(|_| about.is_none_or(|(per, value)| is_there(per, value)));
             let Some((rule, series)) = place
                 .and_then(|place| Some((engine.rules.get(place)?, engine.series.get_mut(place)?)))
             else {
@@ -92,14 +113,15 @@ impl Engine {
         engine
     }
 
-    /// One evaluation, `now` after the Unix epoch. Returns what changed its tier.
+    /// One evaluation. Returns what changed its tier.
     pub fn evaluate(
         &mut self,
-        now: Duration,
+        now: Now,
         taken: Vec<(Subject, Delta)>,
         look: &Look,
     ) -> Vec<Transition> {
-        self.slide(now, taken, look);
+        self.slide(now.steady, taken, look);
+        let (steady, now) = (now.steady, now.wall);
         let mut transitions = Vec::new();
         for (rule, series) in self.rules.iter().zip(&mut self.series) {
             for value in values(rule, &self.parts, series) {
@@ -119,11 +141,14 @@ impl Engine {
                         (window.and_then(of), None)
                     }
                 };
-                let step = series.memory.step(&rule.lines, now, figure);
+                if rule.per == Some(Per::Model) && is_gone(&value, window) {
+                    series.memory.forget();
+                }
+                let step = series.memory.step(&rule.lines, steady, figure);
                 let standing = &mut series.standing;
                 standing.basis = step.basis;
-                if let Some(last_at) = series.memory.last_at() {
-                    standing.last_at = last_at;
+                if figure.is_some() {
+                    standing.last_at = now;
                 }
                 if figure.is_some() || step.basis == Basis::Forgotten {
                     (standing.figure, standing.about) = (figure, about);
@@ -192,6 +217,13 @@ impl Engine {
         self.orphans.retain(|standing| standing.ended_at.is_some());
         transitions
     }
+}
+
+/// Calls are counted under `other` until a model has answered; when none is there any more, what was is
+/// no alert of any model.
+fn is_gone(value: &Option<Arc<str>>, window: Option<&Window>) -> bool {
+    value.as_deref() == Some(UNKNOWN_MODEL)
+        && window.is_some_and(|window| window.durations().total() == 0)
 }
 
 /// The values that a rule looks at: those that have had requests, and those that it remembers.

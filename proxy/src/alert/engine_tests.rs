@@ -15,6 +15,17 @@ fn settings() -> Settings {
     }
 }
 
+fn begin(rules: Vec<Arc<Rule>>, saved: Vec<Saved>) -> Engine {
+    Engine::new(rules, settings(), saved, |_, value| value != "gone")
+}
+
+fn at(now: Duration) -> Now {
+    Now {
+        steady: now,
+        wall: now,
+    }
+}
+
 fn route(name: &str) -> Subject {
     Subject::Route {
         name: name.into(),
@@ -40,7 +51,7 @@ fn run(engine: &mut Engine, steps: &[(u64, u64)]) -> Vec<(usize, String, Tier, T
     for (step, (count, failed)) in steps.iter().enumerate() {
         let now = NOW + STEP * u32::try_from(step).expect("few");
         let taken = vec![(route("chat"), requests(*count, *failed))];
-        for transition in engine.evaluate(now, taken, &Look::default()) {
+        for transition in engine.evaluate(at(now), taken, &Look::default()) {
             let standing = &transition.standing;
             changes.push((
                 step,
@@ -55,7 +66,7 @@ fn run(engine: &mut Engine, steps: &[(u64, u64)]) -> Vec<(usize, String, Tier, T
 
 #[test]
 fn a_rate_goes_up_holds_and_clears() {
-    let mut engine = Engine::new(vec![rule("ErrorRate", None)], settings(), Vec::new());
+    let mut engine = begin(vec![rule("ErrorRate", None)], Vec::new());
     // 2 % for a while, 0.8 %, 0.4 %, then 5 %, 2 %, 0.4 %.
     let mut steps = Vec::new();
     for failed in [2, 20, 8, 4, 50, 20, 4] {
@@ -81,12 +92,12 @@ fn a_rate_goes_up_holds_and_clears() {
 
 #[test]
 fn too_little_traffic_holds_the_tier_and_says_so() {
-    let mut engine = Engine::new(vec![rule("ErrorRate", None)], settings(), Vec::new());
+    let mut engine = begin(vec![rule("ErrorRate", None)], Vec::new());
     run(&mut engine, &[(100, 10); 6]);
     assert_eq!(engine.standings()[0].tier, Tier::Critical);
     let later = NOW + STEP * 100;
     let changes = engine.evaluate(
-        later,
+        at(later),
         vec![(route("chat"), requests(19, 0))],
         &Look::default(),
     );
@@ -106,13 +117,13 @@ fn each_route_has_its_own_tier_and_a_platform_is_all_of_its_routes() {
         rule("PerPlatform", Some(Per::Platform)),
         rule("All", None),
     ];
-    let mut engine = Engine::new(rules, settings(), Vec::new());
+    let mut engine = begin(rules, Vec::new());
     for step in 0..6 {
         let taken = vec![
             (route("good"), requests(900, 0)),
             (route("bad"), requests(100, 20)),
         ];
-        engine.evaluate(NOW + STEP * step, taken, &Look::default());
+        engine.evaluate(at(NOW + STEP * step), taken, &Look::default());
     }
     let standings = engine.standings();
     let tiers: Vec<_> = standings
@@ -133,11 +144,11 @@ fn each_route_has_its_own_tier_and_a_platform_is_all_of_its_routes() {
 #[test]
 fn what_was_in_force_goes_on_after_a_restart_and_is_told_once() {
     let rules = vec![rule("ErrorRate", Some(Per::Route))];
-    let mut engine = Engine::new(rules.clone(), settings(), Vec::new());
+    let mut engine = begin(rules.clone(), Vec::new());
     run(&mut engine, &[(100, 2); 6]);
     let before = engine.standings();
     let saved: Vec<Saved> = before.iter().filter_map(Standing::to_save).collect();
-    let mut engine = Engine::new(rules, settings(), saved);
+    let mut engine = begin(rules, saved);
     let after = engine.standings();
     assert_eq!(
         (after[0].tier, after[0].since),
@@ -152,7 +163,7 @@ fn what_was_in_force_goes_on_after_a_restart_and_is_told_once() {
 
 #[test]
 fn an_alert_whose_rule_is_gone_ends_once() {
-    let mut engine = Engine::new(vec![rule("ErrorRate", None)], settings(), Vec::new());
+    let mut engine = begin(vec![rule("ErrorRate", None)], Vec::new());
     run(&mut engine, &[(100, 10); 6]);
     let saved: Vec<Saved> = engine
         .standings()
@@ -160,7 +171,7 @@ fn an_alert_whose_rule_is_gone_ends_once() {
         .filter_map(Standing::to_save)
         .collect();
     // A rule of this name that tells routes apart is another.
-    let mut engine = Engine::new(vec![rule("ErrorRate", Some(Per::Route))], settings(), saved);
+    let mut engine = begin(vec![rule("ErrorRate", Some(Per::Route))], saved);
     let changes = run(&mut engine, &[(100, 0); 3]);
     assert_eq!(
         changes,
@@ -171,7 +182,11 @@ fn an_alert_whose_rule_is_gone_ends_once() {
         .iter()
         .any(|standing| standing.ended_at.is_some());
     assert!(ended, "it is told for a while");
-    engine.evaluate(NOW + ENDED_IS_TOLD_FOR * 2, Vec::new(), &Look::default());
+    engine.evaluate(
+        at(NOW + ENDED_IS_TOLD_FOR * 2),
+        Vec::new(),
+        &Look::default(),
+    );
     assert!(
         engine
             .standings()
@@ -231,7 +246,7 @@ fn dropped_events_are_those_of_the_window() {
         dropped.lines.critical,
         dropped.lines.recovery,
     ) = (0.0, 100.0, 0.0);
-    let mut engine = Engine::new(vec![Arc::new(dropped)], settings(), Vec::new());
+    let mut engine = begin(vec![Arc::new(dropped)], Vec::new());
     let mut tiers = Vec::new();
     for step in 0..12_u64 {
         let look = Look {
@@ -239,10 +254,86 @@ fn dropped_events_are_those_of_the_window() {
             ..Look::default()
         };
         let now = NOW + STEP * u32::try_from(step).expect("few");
-        engine.evaluate(now, Vec::new(), &look);
+        engine.evaluate(at(now), Vec::new(), &look);
         tiers.push(engine.standings()[0].tier as u8);
     }
     // Five were lost in step 3; three steps later it is a warning, and four later they are out of the
     // window.
     assert_eq!(tiers, [0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0]);
+}
+
+#[test]
+fn an_alert_of_a_route_that_is_gone_ends_and_of_one_that_is_there_goes_on() {
+    let rules = vec![rule("ErrorRate", Some(Per::Route))];
+    let mut engine = begin(rules.clone(), Vec::new());
+    for step in 0..6 {
+        let taken = vec![
+            (route("gone"), requests(100, 50)),
+            (route("chat"), requests(100, 50)),
+        ];
+        engine.evaluate(at(NOW + STEP * step), taken, &Look::default());
+    }
+    let standings = engine.standings();
+    let saved: Vec<Saved> = standings.iter().filter_map(Standing::to_save).collect();
+    assert_eq!(saved.len(), 2);
+    let mut engine = begin(rules, saved);
+    let ended = engine.evaluate(at(NOW + STEP * 7), Vec::new(), &Look::default());
+    let keys: Vec<_> = ended
+        .iter()
+        .map(|one| one.standing.key.to_string())
+        .collect();
+    assert_eq!(keys, ["ErrorRate{route=\"gone\"}"]);
+    let chat = &engine.standings()[0];
+    assert_eq!(
+        (chat.key.to_string().as_str(), chat.tier),
+        ("ErrorRate{route=\"chat\"}", Tier::Critical)
+    );
+}
+
+#[test]
+fn calls_of_a_model_that_was_not_known_yet_leave_no_alert_behind() {
+    let mut engine = begin(vec![rule("ErrorRate", Some(Per::Model))], Vec::new());
+    let model = |name: &str| Subject::Model(name.into());
+    let mut step = |taken| {
+        static STEPS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let step = STEPS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        engine.evaluate(at(NOW + STEP * step), taken, &Look::default());
+        engine.standings()
+    };
+    for _ in 0..6 {
+        step(vec![(model("other"), requests(100, 100))]);
+    }
+    let mut standings = Vec::new();
+    for _ in 0..6 {
+        let taken = vec![
+            (model("other"), requests(0, 0)),
+            (model("m"), requests(100, 0)),
+        ];
+        standings = step(taken);
+    }
+    assert!(
+        standings.iter().all(|standing| standing.tier == Tier::None),
+        "{standings:?}"
+    );
+}
+
+#[test]
+fn people_read_the_wall_clock_and_tiers_do_not() {
+    let mut engine = begin(vec![rule("ErrorRate", None)], Vec::new());
+    let mut seen = Vec::new();
+    for step in 0..6_u32 {
+        // Set back by an hour after two steps.
+        let wall = if step < 2 { NOW + STEP * 240 } else { NOW };
+        let now = Now {
+            steady: NOW + STEP * step,
+            wall: wall + STEP * step,
+        };
+        seen.extend(engine.evaluate(
+            now,
+            vec![(route("chat"), requests(100, 50))],
+            &Look::default(),
+        ));
+    }
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].at, NOW + STEP * 2);
 }

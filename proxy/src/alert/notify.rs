@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::board::{Board, Change};
+use super::runbook;
 use super::tier::Tier;
 use crate::complaint::{Complaint, Telling};
 use crate::record::metrics::NotifierCounts;
@@ -83,6 +84,11 @@ pub trait Channel: Send + 'static {
     /// # Errors
     /// When it was not taken; then nothing of it counts as told.
     fn tell(&mut self, changes: &[Change], now: Duration) -> Result<(), Failure>;
+
+    /// How many go into one message; the others go into the next.
+    fn changes_max(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// Starts the thread of a channel.
@@ -121,6 +127,7 @@ fn run(
         let changes = board.changes(name, clock::unix_now());
         if changes.is_empty() {
             due = None;
+            health.nothing_left(name, counts);
             if state == State::Stopping {
                 return;
             }
@@ -131,7 +138,8 @@ fn run(
         if now < at && state == State::Running {
             continue;
         }
-        match channel.tell(&changes, clock::unix_now()) {
+        let changes = changes.get(..channel.changes_max()).unwrap_or(&changes);
+        match channel.tell(changes, clock::unix_now()) {
             Ok(()) => {
                 let told = changes.iter();
                 let told = told.map(|change| (&change.standing.key, change.standing.tier));
@@ -177,10 +185,17 @@ impl Default for Health {
 impl Health {
     fn well(&mut self, name: &str, counts: &NotifierCounts) {
         counts.sent.inc();
+        self.nothing_left(name, counts);
+    }
+
+    /// What could not be told is told, or is so no more: nobody waits for it.
+    fn nothing_left(&mut self, name: &str, counts: &NotifierCounts) {
         counts.up.set(1);
         self.failures = 0;
         if self.complaint.over() {
-            log::info!("alerts: {name} is told again");
+            log::info!(
+                "alerts: {name} has been told how things are, or there is nothing left to tell"
+            );
         }
     }
 
@@ -210,7 +225,7 @@ pub fn summary(change: &Change) -> String {
         .map_or("the figure", |rule| rule.signal.word());
     match standing.tier {
         Tier::None if standing.rule.is_none() => {
-            format!("{}: the rule is no longer configured", standing.key)
+            format!("{}: over, it is no longer watched", standing.key)
         }
         Tier::None => format!("{}: recovered, {signal} is {figure}", standing.key),
         tier => {
@@ -238,12 +253,10 @@ impl Links {
     /// The page of advice for an alert.
     #[must_use]
     pub fn runbook(&self, change: &Change) -> String {
-        let own = change
-            .standing
-            .rule
-            .as_ref()
-            .and_then(|rule| rule.runbook.clone());
-        own.unwrap_or_else(|| format!("{}/runbooks/{}", self.console, change.standing.key.rule))
+        match &change.standing.rule {
+            Some(rule) => runbook::url(rule, &self.console),
+            None => format!("{}/api/alerts", self.console),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Config;
 use super::engine::Rule;
+use super::runbook;
 use super::signal::{Per, Signal, Unit};
 use super::tier::{FORGET_AFTER, Lines, Worse};
 use crate::record::metrics::catalog::{
@@ -111,8 +112,7 @@ fn alert(rule: &Rule, config: &Config, severity: &str, at_least: u8) -> String {
     });
     let signal = rule.signal.word();
     let (line, recovery) = (unit.show(line), unit.show(rule.lines.recovery));
-    let runbook = rule.runbook.clone();
-    let runbook = runbook.unwrap_or_else(|| format!("{}/runbooks/{name}", config.console_url));
+    let runbook = runbook::url(rule, &config.console_url);
     format!(
         "  - alert: {name}\n    expr: |\n{}\n    labels: {{severity: {severity}}}\n    annotations:\n      \
          summary: '{name} is {severity}: {signal}{of} is {value}'\n      \

@@ -2,9 +2,7 @@
 //!
 //! Matchers are those of Alertmanager's API v2. Pure: the time is passed in.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +16,8 @@ const TEXT_BYTES_MAX: usize = 512;
 /// What a regular expression of somebody may take.
 const REGEX_BYTES_MAX: usize = 64 * 1024;
 /// The longest one.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);
+const EXAMPLE_TIME: &str = "2026-11-22T08:30:00Z";
 
 /// A silence as it was asked for, and is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,12 +54,14 @@ fn yes() -> bool {
 )]
 pub struct Wish {
     pub matchers: Vec<Matcher>,
-    /// Now by default.
-    pub starts_at: Option<Timestamp>,
-    pub ends_at: Option<Timestamp>,
+    /// Now by default. Alertmanager's spelling of each key is taken as well.
+    #[serde(alias = "startsAt")]
+    pub starts_at: Option<String>,
+    #[serde(alias = "endsAt")]
+    pub ends_at: Option<String>,
     /// Instead of `ends_at`: `30m`, `2h`.
     pub duration: Option<String>,
-    #[serde(default)]
+    #[serde(default, alias = "createdBy")]
     pub created_by: String,
     #[serde(default)]
     pub comment: String,
@@ -99,22 +100,33 @@ impl Wish {
                 .iter()
                 .flat_map(|matcher| [&matcher.name, &matcher.value]),
         );
-        if texts.into_iter().any(|text| text.len() > TEXT_BYTES_MAX) {
-            return Err(format!("no text is longer than {TEXT_BYTES_MAX} bytes"));
+        for text in texts {
+            if text.len() > TEXT_BYTES_MAX {
+                return Err(format!("no text is longer than {TEXT_BYTES_MAX} bytes"));
+            }
+            if text.chars().any(char::is_control) {
+                return Err("no text has a line break or another control character".to_owned());
+            }
         }
-        let starts_at = self.starts_at.unwrap_or(now);
-        let ends_at = match (self.ends_at, &self.duration) {
+        let starts_at = time("starts_at", self.starts_at)?.unwrap_or(now);
+        let ends_at = match (time("ends_at", self.ends_at)?, &self.duration) {
             (Some(ends_at), None) => ends_at,
             (None, Some(duration)) => {
                 let duration = crate::config::units::duration(duration)
                     .map_err(|error| format!("`duration`: {error}"))?;
-                let duration = duration.min(LONGEST);
                 starts_at
                     .checked_add(duration)
                     .map_err(|_| "`duration` is too long".to_owned())?
             }
-            _ => return Err("give either `duration`, such as \"2h\", or `ends_at`, such as \"2026-11-22T08:30:00Z\"".to_owned()),
+            _ => {
+                return Err(format!(
+                    "give either `duration`, such as \"2h\", or `ends_at`, such as \"{EXAMPLE_TIME}\""
+                ));
+            }
         };
+        if starts_at.duration_until(ends_at) > LONGEST || now.duration_until(ends_at) > LONGEST {
+            return Err("a silence ends within a year: remove the rule instead".to_owned());
+        }
         if ends_at <= starts_at || ends_at <= now {
             return Err(
                 "it would be over already: `ends_at` lies before its start or before now"
@@ -130,6 +142,12 @@ impl Wish {
             comment: self.comment,
         })
     }
+}
+
+fn time(name: &str, text: Option<String>) -> Result<Option<Timestamp>, String> {
+    let wrong = |text| format!("`{name}`: expected a time such as {EXAMPLE_TIME}, found {text:?}");
+    text.map(|text| text.parse().map_err(|_| wrong(text)))
+        .transpose()
 }
 
 /// A matcher ready to be asked.
@@ -217,11 +235,13 @@ impl Silences {
     }
 
     /// The ids of those that hold for an alert now. Its severity is the higher of its tier and what was
-    /// told of it, so that an alert that ends is still found.
+    /// `told` of it, so that an alert that ends is still found.
     #[must_use]
-    pub fn over(&self, standing: &Standing, now: Timestamp) -> Vec<&str> {
-        let severity = match (standing.tier, standing.critical_at) {
-            (Tier::Critical, _) | (Tier::None, Some(_)) => "critical",
+    pub fn over(&self, standing: &Standing, told: Tier, now: Timestamp) -> Vec<&str> {
+        let was_critical = standing.tier == Tier::None && standing.critical_at.is_some();
+        let severity = match standing.tier.max(told) {
+            Tier::Critical => "critical",
+            _ if was_critical => "critical",
             _ => "warning",
         };
         let labels = standing.key.labels();
@@ -317,7 +337,7 @@ mod tests {
         assert_eq!(silences.add(wish(text).expect("a silence")), Added::Kept);
         let mut standing = fixture::standing("ErrorRate", Tier::Warning);
         let over = |silences: &Silences, standing: &Standing, time: &str| {
-            !silences.over(standing, at(time)).is_empty()
+            !silences.over(standing, Tier::None, at(time)).is_empty()
         };
         assert!(!over(&silences, &standing, "2026-11-22T08:59:59Z"));
         assert!(over(&silences, &standing, "2026-11-22T09:00:00Z"));

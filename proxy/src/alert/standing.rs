@@ -66,6 +66,15 @@ pub struct Standing {
     pub critical_at: Option<Duration>,
     /// When it ended; `None` while it is in force, and a while after.
     pub ended_at: Option<Duration>,
+    /// When it was critical before it went up anew from none; kept for a while.
+    pub past_critical: Option<Past>,
+}
+
+/// From when to when something was so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    pub began_at: Duration,
+    pub ended_at: Duration,
 }
 
 /// A tier became another.
@@ -98,6 +107,7 @@ impl Standing {
             raised_at: None,
             critical_at: None,
             ended_at: None,
+            past_critical: None,
         }
     }
 
@@ -116,6 +126,26 @@ impl Standing {
             raised_at: saved.raised_at,
             critical_at: saved.critical_at,
             ended_at: saved.ended_at,
+            past_critical: saved.past_critical,
+        }
+    }
+
+    /// What is left of an alert that nobody watches any more, and that somebody was told of.
+    #[must_use]
+    pub fn ghost(key: Key, now: Duration) -> Self {
+        Standing {
+            key,
+            rule: None,
+            tier: Tier::None,
+            basis: Basis::Forgotten,
+            figure: None,
+            about: None,
+            last_at: now,
+            since: now,
+            raised_at: None,
+            critical_at: None,
+            ended_at: Some(now),
+            past_critical: None,
         }
     }
 
@@ -127,6 +157,9 @@ impl Standing {
             Tier::None => self.ended_at = Some(now),
             Tier::Warning | Tier::Critical => {
                 if from == Tier::None {
+                    let past = self.critical_at.zip(self.ended_at);
+                    let past = past.map(|(began_at, ended_at)| Past { began_at, ended_at });
+                    self.past_critical = past.or(self.past_critical);
                     (self.raised_at, self.critical_at, self.ended_at) = (Some(now), None, None);
                 }
                 if to == Tier::Critical {
@@ -148,6 +181,12 @@ impl Standing {
         if self.ended_at.is_some_and(is_over) {
             (self.raised_at, self.critical_at, self.ended_at) = (None, None, None);
         }
+        if self
+            .past_critical
+            .is_some_and(|past| is_over(past.ended_at))
+        {
+            self.past_critical = None;
+        }
     }
 
     /// What is to be remembered over a restart; `None` when nothing is.
@@ -163,6 +202,7 @@ impl Standing {
             raised_at: self.raised_at,
             critical_at: self.critical_at,
             ended_at: self.ended_at,
+            past_critical: self.past_critical,
         })
     }
 
@@ -204,6 +244,8 @@ pub struct Saved {
     pub raised_at: Option<Duration>,
     pub critical_at: Option<Duration>,
     pub ended_at: Option<Duration>,
+    #[serde(default)]
+    pub past_critical: Option<Past>,
 }
 
 /// A key in a file: a label that this version does not know makes no key.

@@ -2,7 +2,7 @@
 //! JSON, written anew at each change by a thread of its own, and put in the place of the old one whole.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ const VERSION: u32 = 1;
 /// Far more than what can be in force.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+/// A disk that was full may have room again.
+const RETRY: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// The content of the file.
@@ -51,44 +53,73 @@ pub struct Told {
     pub tier: Tier,
 }
 
+/// What lay where the state is kept.
+#[derive(Debug, PartialEq)]
+pub enum Found {
+    /// The state; empty where there was nothing.
+    State(State),
+    /// Something of somebody else's, which is left as it is: nothing is kept.
+    Foreign(String),
+}
+
+/// How every state begins.
+const BEGINNING: &str = "{\"version\":";
+
 impl State {
-    /// Reads the file. One that is not there is an empty one; one that cannot be read is put aside with
-    /// `.bad` at the end of its name, and told of: alerts work without a memory, too.
+    /// Reads the file. A state that is damaged is put aside with `.bad` at the end of its name, and told
+    /// of: alerts work without a memory, too. What never was a state is not touched.
     #[must_use]
-    pub fn read(path: &Path) -> Self {
-        match read(path) {
-            Ok(state) => state,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => State::default(),
-            Err(error) => {
-                let mut aside = path.as_os_str().to_owned();
-                aside.push(".bad");
-                let moved = std::fs::rename(path, &aside);
-                let kept = match moved {
-                    Ok(()) => format!("it is kept as {}", PathBuf::from(aside).display()),
-                    Err(_) => "it is written over at the next change".to_owned(),
-                };
-                log::error!(
-                    "alerts.state: {} cannot be read: {error}; {kept}; alerts begin anew",
-                    path.display()
-                );
-                State::default()
+    pub fn read(path: &Path) -> Found {
+        match std::fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Found::State(State::default());
             }
+            Err(error) => return Found::Foreign(error.to_string()),
+            Ok(meta) if !meta.is_file() => return Found::Foreign("it is no file".to_owned()),
+            Ok(meta) if meta.len() == 0 => return Found::State(State::default()),
+            Ok(_) => {}
         }
+        let text = match text(path) {
+            Ok(text) => text,
+            Err(error) => return Found::Foreign(error.to_string()),
+        };
+        if !text.starts_with(BEGINNING.as_bytes()) {
+            return Found::Foreign("it is something else than a state of alerts".to_owned());
+        }
+        let state = parse(&text).unwrap_or_else(|why| {
+            put_aside(path, &why);
+            State::default()
+        });
+        Found::State(state)
     }
 }
 
-fn read(path: &Path) -> io::Result<State> {
+fn text(path: &Path) -> io::Result<Vec<u8>> {
     let file = std::fs::File::open(path)?;
-    let mut text = String::new();
-    io::Read::read_to_string(&mut io::Read::take(file, FILE_BYTES_MAX), &mut text)?;
-    let state: State = serde_json::from_str(&text)?;
-    if state.version != VERSION {
-        return Err(io::Error::other(format!(
-            "it is of version {}, and this weir reads version {VERSION}",
-            state.version
-        )));
+    let mut text = Vec::new();
+    file.take(FILE_BYTES_MAX).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+fn parse(text: &[u8]) -> Result<State, String> {
+    let state: State = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    match state.version {
+        VERSION => Ok(state),
+        other => Err(format!(
+            "it is of version {other}, and this weir reads version {VERSION}"
+        )),
     }
-    Ok(state)
+}
+
+fn put_aside(path: &Path, why: &str) {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".bad");
+    let kept = match std::fs::rename(path, &aside) {
+        Ok(()) => format!("it is kept as {}", PathBuf::from(aside).display()),
+        Err(_) => "it is written over at the next change".to_owned(),
+    };
+    let path = path.display();
+    log::error!("alerts.state: {path} cannot be read: {why}; {kept}; alerts begin anew");
 }
 
 /// Writes the file.
@@ -126,15 +157,22 @@ impl Keeper {
 
 fn run(desk: &Desk<Option<Vec<u8>>>, path: &Path) {
     let mut complaint = Complaint::every(COMPLAINT_INTERVAL);
+    let mut unwritten: Option<Vec<u8>> = None;
     loop {
+        let pause = match unwritten {
+            Some(_) => RETRY,
+            None => IDLE,
+        };
         let mut inner = desk.lock();
-        desk.wait_until(&mut inner, clock::now() + IDLE, Option::is_some);
-        let (text, running) = (inner.work.take(), inner.state);
+        desk.wait_until(&mut inner, clock::now() + pause, Option::is_some);
+        let (newer, running) = (inner.work.take(), inner.state);
         drop(inner);
-        if let Some(text) = text {
-            match replace(path, &text) {
+        unwritten = newer.or(unwritten);
+        if let Some(text) = &unwritten {
+            match replace(path, text) {
                 Ok(()) => {
                     complaint.over();
+                    unwritten = None;
                 }
                 Err(error) if complaint.note(clock::now()) == Telling::Due => {
                     let path = path.display();
@@ -172,7 +210,7 @@ mod tests {
     fn what_was_kept_is_read_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep/alerts.json");
-        assert_eq!(State::read(&path), State::default());
+        assert_eq!(State::read(&path), Found::State(State::default()));
         let standing = fixture::standing("ErrorRate", Tier::Critical);
         let state = State {
             alerts: vec![standing.to_save().expect("in force")],
@@ -189,24 +227,29 @@ mod tests {
         keeper.keep(&State::default());
         keeper.keep(&state);
         keeper.stop(clock::now() + Duration::from_secs(60));
-        assert_eq!(State::read(&path), state);
+        assert_eq!(State::read(&path), Found::State(state));
     }
 
     #[test]
-    fn a_file_that_is_none_is_put_aside() {
+    fn a_damaged_state_is_put_aside_and_what_is_none_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("alerts.json");
         for text in [
-            "",
-            "{",
-            "[]",
+            r#"{"version":1,"al"#,
             r#"{"version":2,"alerts":[],"silences":[],"told":{}}"#,
             r#"{"version":1,"alerts":[{"rule":"A","labels":{"x":"y"}}],"silences":[],"told":{}}"#,
         ] {
             std::fs::write(&path, text).expect("a file");
-            assert_eq!(State::read(&path), State::default(), "{text}");
+            assert_eq!(State::read(&path), Found::State(State::default()), "{text}");
             let aside = folder.path().join("alerts.json.bad");
             assert_eq!(std::fs::read_to_string(aside).expect("kept"), text);
         }
+        std::fs::write(&path, "").expect("a file");
+        assert_eq!(State::read(&path), Found::State(State::default()));
+        let foreign = |path: &Path| matches!(State::read(path), Found::Foreign(_));
+        std::fs::write(&path, "{\"@timestamp\":1}\n").expect("a file");
+        assert!(foreign(&path) && foreign(folder.path()) && foreign(Path::new("/dev/null")));
+        let text = std::fs::read_to_string(&path).expect("untouched");
+        assert_eq!(text, "{\"@timestamp\":1}\n");
     }
 }

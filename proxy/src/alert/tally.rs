@@ -23,6 +23,22 @@ pub enum Subject {
     Model(Arc<str>),
 }
 
+impl Subject {
+    /// Whether it is what a rule calls by this value.
+    #[must_use]
+    pub fn is(&self, per: Per, value: &str) -> bool {
+        match self {
+            Subject::Route { name, platform } => match per {
+                Per::Route => &**name == value,
+                Per::Platform => &**platform == value,
+                Per::Backend | Per::Model => false,
+            },
+            Subject::Backend(name) => per == Per::Backend && &**name == value,
+            Subject::Model(name) => per == Per::Model && &**name == value,
+        }
+    }
+}
+
 /// What is counted of one subject's requests.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -185,6 +201,13 @@ impl Tallies {
             self.all.lock().push((subject, tally.clone()));
             tally
         })
+    }
+
+    /// All that are counted.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<Subject> {
+        let all = self.all.lock();
+        all.iter().map(|(subject, _)| subject.clone()).collect()
     }
 
     /// What each subject counted since the last time.

@@ -130,6 +130,12 @@ impl Memory {
         }
     }
 
+    /// There is nothing any more that could have a figure: the next step begins from none.
+    pub fn forget(&mut self) {
+        self.samples.clear();
+        self.last_at = None;
+    }
+
     /// When there was a figure last, since the Unix epoch.
     #[must_use]
     pub fn last_at(&self) -> Option<Duration> {

@@ -6,7 +6,7 @@
 //! costs a request nothing.
 
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use self::wire::{Message, Value};
 use super::metrics::SpanCounts;
 use crate::clock;
 use crate::complaint::{Complaint, Telling};
+use crate::outside::read_until;
 use crate::side_thread::{Desk, SideThread, State};
 
 pub(super) mod wire;
@@ -42,7 +43,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// A collector that goes on refusing is told of at most this often.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 /// More than a collector's answer to a batch can mean.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// The checked address of a collector.
 #[derive(Clone)]
@@ -244,6 +245,7 @@ fn client(config: &Config) -> reqwest::Result<Client> {
 /// Sends one request. What may be sent again is said by the protocol's specification ("OTLP/HTTP
 /// Response", "All Other Responses").
 fn post(client: &Client, url: &str, body: &[u8]) -> Answer {
+    let deadline = clock::now() + TIMEOUT;
     let mut answer = match client.post(url).body(body.to_vec()).send() {
         Ok(answer) => answer,
         // An address may hold a credential: it is not told with the error.
@@ -253,12 +255,8 @@ fn post(client: &Client, url: &str, body: &[u8]) -> Answer {
     let after = answer.headers().get(RETRY_AFTER);
     let after = after.and_then(|value| value.to_str().ok()?.parse().ok());
     let after = after.map(Duration::from_secs);
-    let mut rest = Vec::new();
     // Read, so that the connection can be used again.
-    let read = answer
-        .by_ref()
-        .take(ANSWER_BYTES_MAX)
-        .read_to_end(&mut rest);
+    let read = read_until(&mut answer, ANSWER_BYTES_MAX, deadline);
     match status {
         status if status.is_success() && read.is_ok() => Answer::Taken,
         StatusCode::TOO_MANY_REQUESTS

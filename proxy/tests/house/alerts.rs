@@ -3,10 +3,27 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use weir::alert::signal::{Signal, Statistic};
 use weir::alert::{rules, runbook};
 use weir::config;
 
 use crate::repository::{expect_none, files, read};
+
+/// What an alert of a rule with another name leads to.
+const EVERY_SIGNAL: [Signal; 12] = [
+    Signal::ErrorRate,
+    Signal::ResponseTime(Statistic::P99),
+    Signal::FirstTokenP99,
+    Signal::DiskUsage,
+    Signal::CpuUsage,
+    Signal::MemoryUsage,
+    Signal::RateLimitedShare,
+    Signal::SignatureFailureShare,
+    Signal::CacheHitRatio,
+    Signal::SpoolOldest,
+    Signal::EventsDropped,
+    Signal::DependencyDown,
+];
 
 #[test]
 fn the_rules_of_the_defaults_are_those_that_weir_renders() {
@@ -42,6 +59,9 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
         .iter()
         .filter_map(|path| Some(Path::new(path).file_stem()?.to_string_lossy().into_owned()))
         .collect();
+    for signal in EVERY_SIGNAL {
+        alerts.insert(runbook::of_signal(signal).to_owned());
+    }
     let built_in: BTreeSet<String> = runbook::PAGES
         .iter()
         .map(|(name, _)| (*name).to_owned())

@@ -23,7 +23,7 @@ fn environment(name: &str) -> Option<String> {
     }
     let secret = ["_KEY", "_SECRET", "_TOKEN"];
     let is_secret = secret.iter().any(|ending| name.ends_with(ending));
-    is_secret.then(|| format!("a value of {name} that nobody else has"))
+    is_secret.then(|| format!("a-value-of-{name}-that-nobody-else-has"))
 }
 
 /// The documents of a YAML file.

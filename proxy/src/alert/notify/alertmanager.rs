@@ -10,7 +10,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::post::Target;
@@ -26,8 +25,12 @@ use crate::side_thread::{Desk, SideThread, State};
 const RESEND: Duration = Duration::from_secs(30);
 /// How long an Alertmanager believes in an alert that is not sent again: as Prometheus has it.
 const LIFETIME: Duration = Duration::from_secs(240);
+/// An alert that ends when it begins is refused.
+const SHORTEST: Duration = Duration::from_millis(1);
 /// Between a critical alert and the warning that it mutes.
 const MUTE_WAIT: Duration = Duration::from_millis(500);
+/// Alerts in one request.
+const BATCH: usize = 500;
 /// One that does not answer is tried again at least this often.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
@@ -72,7 +75,10 @@ impl Alertmanager {
         while state == State::Running {
             state = wait(desk, next, true);
             let pause = match self.push(desk, board) {
-                Ok(Pushed::Nothing) => RESEND,
+                Ok(Pushed::Nothing) => {
+                    health.nothing_left(&self.name, counts);
+                    RESEND
+                }
                 Ok(Pushed::All) => {
                     health.well(&self.name, counts);
                     RESEND
@@ -85,11 +91,22 @@ impl Alertmanager {
 
     fn push(&self, desk: &Desk<News>, board: &Board) -> Result<Pushed, Failure> {
         let bodies = self.bodies(board, clock::unix_now());
+        let told = bodies.told.iter().map(|(key, tier)| (key, *tier));
         if bodies.first.is_empty() && bodies.rest.is_empty() {
+            board.note_told(&self.name, told);
             return Ok(Pushed::Nothing);
         }
+        // One alert that it refuses is no reason to keep the others from it.
+        let mut refused = None;
+        let mut send = |alerts: &[Value]| match self.send(alerts) {
+            Err(Failure::Refused(why)) => {
+                refused = Some(Failure::Refused(why));
+                Ok(())
+            }
+            other => other,
+        };
         if !bodies.first.is_empty() {
-            self.send(&bodies.first)?;
+            send(&bodies.first)?;
             if bodies.has_news {
                 let mut inner = desk.lock();
                 desk.wait_until(&mut inner, clock::now() + MUTE_WAIT, |_| false);
@@ -97,58 +114,95 @@ impl Alertmanager {
         }
         let rest = self.bodies(board, clock::unix_now()).rest;
         if !rest.is_empty() {
-            self.send(&rest)?;
+            send(&rest)?;
         }
-        let told = bodies.told.iter().map(|(key, tier)| (key, *tier));
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
         board.note_told(&self.name, told);
         Ok(Pushed::All)
     }
 
     fn send(&self, alerts: &[Value]) -> Result<(), Failure> {
-        let body = serde_json::to_vec(alerts);
-        let body = body.map_err(|error| Failure::Refused(error.to_string()))?;
-        self.target.post(body).map(drop)
+        for batch in alerts.chunks(BATCH) {
+            let body = serde_json::to_vec(batch);
+            let body = body.map_err(|error| Failure::Refused(error.to_string()))?;
+            self.target.post(body)?;
+        }
+        Ok(())
+    }
+
+    /// All that would be sent now.
+    #[cfg(test)]
+    pub(super) fn alerts(&self, board: &Board, now: Duration) -> Vec<Value> {
+        let Bodies { first, rest, .. } = self.bodies(board, now);
+        first.into_iter().chain(rest).collect()
     }
 
     fn bodies(&self, board: &Board, now: Duration) -> Bodies {
         let mut bodies = Bodies::default();
-        let lives_until = timestamp(now + LIFETIME);
         for standing in board.standings().iter() {
-            let Some(raised_at) = standing.raised_at else {
-                continue;
-            };
             let told = board.told(&self.name, &standing.key);
-            let is_silenced = !board.silenced_by(standing, now).is_empty();
-            // What it knows already is kept alive: let go, it would look recovered.
-            let tier = match is_silenced {
-                true => standing.tier.min(told),
-                false => standing.tier,
-            };
-            let alert = |tier, starts_at, ends_at| self.alert(standing, tier, starts_at, ends_at);
-            let critical_at = standing.critical_at;
-            match (tier, standing.ended_at) {
-                (Tier::Warning | Tier::Critical, _) => {
-                    bodies
-                        .rest
-                        .push(alert(Tier::Warning, raised_at, lives_until));
-                    if let (Tier::Critical, Some(at)) = (tier, critical_at) {
-                        bodies.first.push(alert(Tier::Critical, at, lives_until));
-                        bodies.has_news |= told != Tier::Critical;
-                    }
-                }
-                (Tier::None, Some(ended_at)) => {
-                    let ended = timestamp(ended_at);
-                    bodies.rest.push(alert(Tier::Warning, raised_at, ended));
-                    bodies
-                        .rest
-                        .extend(critical_at.map(|at| alert(Tier::Critical, at, ended)));
-                }
-                // New while it is silenced.
-                (Tier::None, None) => {}
-            }
-            bodies.told.push((standing.key.clone(), tier));
+            self.add(&mut bodies, board, standing, told, now);
         }
         bodies
+    }
+
+    fn add(
+        &self,
+        bodies: &mut Bodies,
+        board: &Board,
+        standing: &Standing,
+        told: Tier,
+        now: Duration,
+    ) {
+        let lives_until = now + LIFETIME;
+        let is_silenced = !board.silenced_by(standing, told, now).is_empty();
+        // What it knows already is kept alive: let go, it would look recovered.
+        let tier = match is_silenced {
+            true => standing.tier.min(told),
+            false => standing.tier,
+        };
+        if tier != told {
+            bodies.told.push((standing.key.clone(), tier));
+        }
+        let alert = |tier, starts_at: Duration, ends_at: Duration| {
+            // The wall clock may have been set back since: an alert that begins in the future, or ends
+            // before it began, is refused.
+            let ends_at = if ends_at > now { lives_until } else { ends_at };
+            let starts_at = starts_at.min(now).min(ends_at.saturating_sub(SHORTEST));
+            self.alert(standing, tier, starts_at, ends_at)
+        };
+        if let (true, Some(past)) = (tier != Tier::Critical, standing.past_critical) {
+            let ended = past.ended_at.min(now);
+            bodies
+                .rest
+                .push(alert(Tier::Critical, past.began_at, ended));
+        }
+        let Some(raised_at) = standing.raised_at else {
+            return;
+        };
+        match (tier, standing.ended_at) {
+            (Tier::Warning | Tier::Critical, _) => {
+                bodies
+                    .rest
+                    .push(alert(Tier::Warning, raised_at, lives_until));
+                if let (Tier::Critical, Some(at)) = (tier, standing.critical_at) {
+                    bodies.first.push(alert(Tier::Critical, at, lives_until));
+                    bodies.has_news |= told != Tier::Critical;
+                }
+            }
+            (Tier::None, Some(ended_at)) => {
+                let ended = ended_at.min(now);
+                bodies.rest.push(alert(Tier::Warning, raised_at, ended));
+                let critical = standing.critical_at;
+                bodies
+                    .rest
+                    .extend(critical.map(|at| alert(Tier::Critical, at, ended)));
+            }
+            // New while it is silenced.
+            (Tier::None, None) => {}
+        }
     }
 
     fn alert(
@@ -156,7 +210,7 @@ impl Alertmanager {
         standing: &Standing,
         tier: Tier,
         starts_at: Duration,
-        ends_at: Timestamp,
+        ends_at: Duration,
     ) -> Value {
         let mut labels: serde_json::Map<String, Value> = standing
             .key
@@ -176,7 +230,7 @@ impl Alertmanager {
                 "runbook_url": self.links.runbook(&change),
             },
             "startsAt": timestamp(starts_at),
-            "endsAt": ends_at,
+            "endsAt": timestamp(ends_at),
             "generatorURL": format!("{}/api/alerts", self.links.console),
         })
     }

@@ -1,7 +1,6 @@
 //! Posts JSON to a service outside.
 
 use std::fmt;
-use std::io::Read as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -9,11 +8,15 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::blocking::Client;
 
 use super::Failure;
+use crate::clock;
+use crate::outside::read_until;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// More than any of these services has to say.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Shorter parts of an address are words, and no secret.
+const SECRET_LENGTH_MIN: usize = 8;
 const REASON_CHARACTERS_MAX: usize = 200;
 
 /// One address, and how weir says who it is.
@@ -21,6 +24,8 @@ pub struct Target {
     /// Made by the thread that sends: it may not be made, nor dropped, where a runtime is.
     client: OnceLock<Client>,
     url: String,
+    /// What must not be repeated, the longest first.
+    secrets: Vec<String>,
     authorization: Option<HeaderValue>,
 }
 
@@ -37,8 +42,18 @@ impl Target {
         Target {
             client: OnceLock::new(),
             url: url.to_owned(),
+            secrets: secrets(url, authorization.as_ref()),
             authorization,
         }
+    }
+
+    /// Without the parts of the address that are a secret, and without the credential.
+    fn masked(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in &self.secrets {
+            text = text.replace(secret, "***");
+        }
+        text
     }
 
     fn client(&self) -> Result<&Client, Failure> {
@@ -68,17 +83,18 @@ impl Target {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
+        let deadline = clock::now() + TIMEOUT;
         let answer = request.body(body).send();
-        let answer = answer.map_err(|error| Failure::NotNow(reason(error), None))?;
+        let mut answer = answer.map_err(|error| Failure::NotNow(reason(error), None))?;
         let status = answer.status();
         let after = answer.headers().get(RETRY_AFTER).and_then(seconds);
-        let mut bytes = Vec::new();
-        // What cannot be read of an answer is not needed: its status tells.
-        let _ = answer.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes);
+        let bytes = read_until(&mut answer, ANSWER_BYTES_MAX, deadline)
+            .map_err(|why| Failure::NotNow(self.masked(&why), None))?;
         if status.is_success() {
             return Ok(bytes);
         }
-        let text = String::from_utf8_lossy(&bytes);
+        // An error page may repeat what it was sent.
+        let text = self.masked(&String::from_utf8_lossy(&bytes));
         let text: String = text.chars().take(REASON_CHARACTERS_MAX).collect();
         let why = format!("it answers {}: {}", status.as_u16(), text.trim());
         match status.as_u16() {
@@ -86,6 +102,22 @@ impl Target {
             _ => Err(Failure::Refused(why)),
         }
     }
+}
+
+/// The path and query of an address with each of their longer parts, and a credential with its parts.
+fn secrets(url: &str, authorization: Option<&HeaderValue>) -> Vec<String> {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = after_scheme.find('/').and_then(|at| after_scheme.get(at..));
+    let path = path.unwrap_or_default();
+    let parts = path.split(['/', '?', '&', '=']).chain([path]);
+    let credential = authorization
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let all = parts.chain(credential.split(' ')).chain([credential]);
+    let long = all.filter(|part| part.len() >= SECRET_LENGTH_MIN);
+    let mut secrets: Vec<String> = long.map(str::to_owned).collect();
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets
 }
 
 fn seconds(value: &HeaderValue) -> Option<Duration> {
@@ -101,4 +133,25 @@ fn reason(error: reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_repeats_of_a_secret_is_masked() {
+        let token = HeaderValue::from_static("Bearer t0ken-t0ken");
+        let target = Target::new(
+            "https://a.example/hook/v2/s3cret-s3cret?key=0123456789",
+            Some(token),
+        );
+        let page = "Cannot POST /hook/v2/s3cret-s3cret?key=0123456789 (s3cret-s3cret, 0123456789) \
+                    authorization: Bearer t0ken-t0ken, t0ken-t0ken";
+        let masked = target.masked(page);
+        for secret in ["s3cret-s3cret", "0123456789", "t0ken"] {
+            assert!(!masked.contains(secret), "{masked}");
+        }
+        assert!(masked.starts_with("Cannot POST ***"));
+    }
 }

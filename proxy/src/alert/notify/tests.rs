@@ -158,6 +158,104 @@ fn waits_grow_to_a_bound_and_come_apart() {
     assert!(again(Some(LONG * 60)).wait(1) <= BACKOFF_MAX * 5 / 4);
 }
 
+fn board(state: &Kept, standings: Vec<Standing>) -> Board {
+    Board::new(state, standings, vec!["test".to_owned()], None, NOW)
+}
+
+#[test]
+fn whoever_was_told_of_an_alert_is_told_of_its_end_also_when_nobody_watches_it_any_more() {
+    let board = board(&Kept::default(), vec![standing("Gone", Tier::Critical)]);
+    let key = board.standings()[0].key.clone();
+    board.note_told("test", std::iter::once((&key, Tier::Critical)));
+    // The rule was taken out; its end is forgotten by the engine after a while.
+    board.publish(Vec::new(), &[], NOW + LONG * 20);
+    let changes = board.changes("test", NOW + LONG * 20);
+    assert_eq!(changes.len(), 1);
+    assert_eq!(
+        (changes[0].told, changes[0].standing.tier),
+        (Tier::Critical, Tier::None)
+    );
+    assert!(summary(&changes[0]).contains("no longer watched"));
+    board.note_told("test", std::iter::once((&key, Tier::None)));
+    board.publish(Vec::new(), &[], NOW + LONG * 21);
+    assert!(board.standings().is_empty());
+}
+
+#[test]
+fn a_silence_on_a_severity_holds_until_the_end_is_told() {
+    let mut over = standing("ErrorRate", Tier::Critical);
+    over.change(Tier::Critical, Tier::None, NOW + LONG);
+    over.forget_end(NOW + LONG * 60);
+    let board = board(&Kept::default(), vec![over.clone()]);
+    board.note_told("test", std::iter::once((&over.key, Tier::Critical)));
+    let wish = r#"{"matchers":[{"name":"severity","value":"critical"}],"duration":"2h"}"#;
+    let wish: super::super::silence::Wish = serde_json::from_str(wish).expect("a wish");
+    let silence = wish.check("1".to_owned(), super::super::board::timestamp(NOW + LONG));
+    board.silence(silence.expect("a silence"));
+    assert!(board.changes("test", NOW + LONG * 61).is_empty());
+    assert_eq!(board.changes("test", NOW + LONG * 130).len(), 1);
+}
+
+fn alertmanager(name: &str) -> alertmanager::Alertmanager {
+    alertmanager::Alertmanager {
+        name: name.to_owned(),
+        target: post::Target::new("http://127.0.0.1:1", None),
+        links: links(),
+    }
+}
+
+/// Severity, start and end of each alert, in the order in which they are sent.
+fn sent(standing: &Standing, now: Duration) -> Vec<(String, String, String)> {
+    let board = board(&Kept::default(), vec![standing.clone()]);
+    let alerts = alertmanager("test").alerts(&board, now).into_iter();
+    let sent = alerts.map(|alert| {
+        let of = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+        (
+            of(&alert["labels"]["severity"]),
+            of(&alert["startsAt"]),
+            of(&alert["endsAt"]),
+        )
+    });
+    sent.collect()
+}
+
+#[test]
+fn no_alert_begins_in_the_future_or_ends_before_it_began() {
+    // Raised by a clock that was an hour ahead, and has been set right.
+    let hour = Duration::from_secs(3600);
+    let mut raised = standing("ErrorRate", Tier::Critical);
+    raised.change(Tier::Warning, Tier::Critical, NOW + hour);
+    for (severity, starts_at, ends_at) in sent(&raised, NOW - LONG) {
+        assert!(starts_at < ends_at, "{severity}: {starts_at} to {ends_at}");
+        assert_eq!(starts_at, "2026-11-22T07:59:00Z");
+        assert_eq!(ends_at, "2026-11-22T08:03:00Z");
+    }
+    raised.change(Tier::Critical, Tier::None, NOW + hour);
+    for (severity, starts_at, ends_at) in sent(&raised, NOW) {
+        assert!(starts_at < ends_at, "{severity}: {starts_at} to {ends_at}");
+        assert_eq!(ends_at, "2026-11-22T08:00:00Z", "{severity}: it is over");
+    }
+}
+
+#[test]
+fn a_critical_alert_that_ended_unheard_is_ended_when_a_warning_follows() {
+    let mut standing = standing("ErrorRate", Tier::Critical);
+    standing.change(Tier::Critical, Tier::None, NOW + LONG);
+    standing.change(Tier::None, Tier::Warning, NOW + LONG * 2);
+    let sent = sent(&standing, NOW + LONG * 3);
+    let ends: Vec<_> = sent
+        .iter()
+        .map(|one| (one.0.as_str(), one.2.as_str()))
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            ("critical", "2026-11-22T08:01:00Z"),
+            ("warning", "2026-11-22T08:07:00Z")
+        ]
+    );
+}
+
 /// Hands on what it is told, or refuses it as long as it is to.
 struct Scripted {
     refuse: Receiver<()>,
@@ -178,7 +276,13 @@ impl Channel for Scripted {
 
 #[test]
 fn what_is_told_is_how_things_are_and_once() {
-    let board = Arc::new(Board::new(&Kept::default(), Vec::new(), None));
+    let board = Arc::new(Board::new(
+        &Kept::default(),
+        Vec::new(),
+        vec!["test".to_owned()],
+        None,
+        NOW,
+    ));
     let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
     let counts = metrics.alerting().notifier("test").expect("counts");
     let ((refused, refuse), (told, listen)) = (sync_channel(9), sync_channel(9));
@@ -221,7 +325,13 @@ impl Channel for Timed {
 
 #[test]
 fn a_storm_of_changes_is_few_messages() {
-    let board = Arc::new(Board::new(&Kept::default(), Vec::new(), None));
+    let board = Arc::new(Board::new(
+        &Kept::default(),
+        Vec::new(),
+        vec!["test".to_owned()],
+        None,
+        NOW,
+    ));
     let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
     let counts = metrics.alerting().notifier("test").expect("counts");
     let (told, listen) = sync_channel(1000);

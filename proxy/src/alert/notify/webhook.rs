@@ -14,6 +14,8 @@ use super::{Channel, Failure, Links, summary};
 use crate::alert::board::{Change, timestamp};
 use crate::alert::tier::Tier;
 
+/// A message of more is larger than what services take.
+const CHANGES_MAX: usize = 200;
 /// What Alertmanager writes as the end of an alert that has none.
 const NO_END: &str = "0001-01-01T00:00:00Z";
 
@@ -27,6 +29,10 @@ impl Channel for Webhook {
         let body = serde_json::to_vec(&body(changes, &self.links, now));
         let body = body.map_err(|error| Failure::Refused(error.to_string()))?;
         self.target.post(body).map(drop)
+    }
+
+    fn changes_max(&self) -> usize {
+        CHANGES_MAX
     }
 }
 

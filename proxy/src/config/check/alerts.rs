@@ -19,10 +19,13 @@ use crate::config::decode::Setting;
 use crate::config::mistake::Findings;
 use crate::config::raw;
 use crate::config::raw::alerts as written;
-use crate::config::values::{Secret, Threshold};
+use crate::config::url::ServiceUrl;
+use crate::config::values::{MaybeEmptyText, Secret, Threshold};
 
 /// More often nothing new is seen, and evaluating costs.
 const EVALUATE_EVERY_MIN: Duration = Duration::from_millis(100);
+/// Figures that are remembered of each series.
+const SAMPLES_MAX: usize = 1000;
 
 /// `None` when anything is wrong.
 pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config> {
@@ -51,7 +54,8 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
         Some(hook) => webhook(hook, findings)?,
         None => None,
     };
-    let state = raw.state.value()?.0.clone();
+    let state = state(&raw.state, findings)?;
+    link(&raw.console_url, findings)?;
     let console_url = match raw.console_url.value() {
         Some(url) => url.0.trim_end_matches('/').to_owned(),
         None => format!("http://{}", reachable(file.admin.value()?.address.get()?)),
@@ -64,9 +68,41 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
         alertmanager,
         feishu,
         webhook,
-        state: (!state.is_empty()).then(|| PathBuf::from(state)),
+        state,
         console_url: console_url.into(),
     })
+}
+
+/// `Some(None)` when nothing is kept. What lies there and is no file would not be written to.
+fn state(setting: &Setting<MaybeEmptyText>, findings: &mut Findings) -> Option<Option<PathBuf>> {
+    let path = setting.value()?.0.as_str();
+    if path.is_empty() {
+        return Some(None);
+    }
+    let path = PathBuf::from(path);
+    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+        findings.mistake(
+            setting.place,
+            "there is something that is no file: name a file, such as data/alerts.json, or \"\" to keep nothing",
+        );
+        return None;
+    }
+    Some(Some(path))
+}
+
+/// An address that people go to stands in templates of Prometheus, and a path is put behind one.
+fn link(setting: &Setting<ServiceUrl>, findings: &mut Findings) -> Option<()> {
+    let Some(url) = setting.value() else {
+        return Some(());
+    };
+    if url.0.contains(['{', '}', '\'', '"']) {
+        findings.mistake(
+            setting.place,
+            "an address has no braces and no quotes; write them as %7B, %7D, %27, %22",
+        );
+        return None;
+    }
+    Some(())
 }
 
 /// Nobody can go to an address that stands for all of them.
@@ -122,7 +158,15 @@ fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Opt
         findings.mistake(raw.per.place, message);
         return None;
     }
+    link(&raw.runbook, findings)?;
     let lines = lines(raw, signal, interval, findings)?;
+    if lines.samples() > SAMPLES_MAX {
+        let message = format!(
+            "`for` is longer than {SAMPLES_MAX} times `evaluate_every`: shorten it, or evaluate less often"
+        );
+        findings.mistake(raw.r#for.place, message);
+        return None;
+    }
     Some(Arc::new(Rule {
         name: raw.name.value()?.0.as_str().into(),
         signal,
@@ -261,20 +305,45 @@ fn alertmanager(raw: &written::Alertmanager, findings: &mut Findings) -> Option<
         }
         (None, None) => bearer(&raw.token, findings)?,
     };
+    if user.is_some() && raw.token.value().is_some() {
+        let message = "there is a `username` as well: give one of them";
+        findings.mistake(raw.token.place, message);
+        return None;
+    }
     Some(Alertmanager {
-        urls: urls(raw)?,
+        urls: urls(raw, findings)?,
         authorization: authorization.map(secret),
     })
 }
 
-fn urls(raw: &written::Alertmanager) -> Option<Vec<String>> {
-    let urls = raw.urls.value()?.0.iter();
-    Some(urls.map(|url| url.value.0.clone()).collect())
+fn urls(raw: &written::Alertmanager, findings: &mut Findings) -> Option<Vec<String>> {
+    let urls = &raw.urls.value()?.0;
+    let mut seen: Vec<String> = Vec::new();
+    for at in urls {
+        let url = at.value.0.trim_end_matches('/').to_owned();
+        let wrong = if url.contains(['?', '#']) {
+            "an address of Alertmanager has no query and no fragment"
+        } else if url.contains("/api/v") {
+            "weir adds /api/v2/alerts by itself: leave the path of the API out"
+        } else if seen.contains(&url) {
+            "this address stands here already; each is told once"
+        } else {
+            seen.push(url);
+            continue;
+        };
+        findings.mistake(at.place, wrong);
+        return None;
+    }
+    Some(seen)
 }
 
 fn webhook(raw: &written::Webhook, findings: &mut Findings) -> Option<Option<Webhook>> {
     let authorization = bearer(&raw.token, findings)?;
     let url = raw.url.value().map(|url| url.0.clone());
+    if url.is_none() && raw.token.value().is_some() {
+        findings.mistake(raw.token.place, "`token` is for `url`, which is missing");
+        return None;
+    }
     Some(url.map(|url| Webhook {
         url,
         authorization: authorization.map(secret),
@@ -291,8 +360,13 @@ fn bearer(token: &Setting<Secret>, findings: &mut Findings) -> Option<Option<Hea
     let Some(text) = token.value().map(|secret| secret.0.as_str()) else {
         return Some(None);
     };
-    let Ok(value) = HeaderValue::from_str(&format!("Bearer {text}")) else {
-        findings.mistake(token.place, "a token is one line of printable ASCII");
+    let is_token = text.bytes().all(|byte| byte.is_ascii_graphic());
+    let value = HeaderValue::from_str(&format!("Bearer {text}"));
+    let Some(value) = value.ok().filter(|_| is_token) else {
+        findings.mistake(
+            token.place,
+            "a token is one line of printable ASCII without spaces",
+        );
         return None;
     };
     Some(Some(value))

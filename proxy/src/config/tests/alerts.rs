@@ -20,6 +20,8 @@ signal: rate_limited_share, per: model, warning: 1%, critical: 3%, recovery: 1% 
 signal: errors, warning: 1%, critical: 3%, recovery: 1% => one of `error_rate`
 signal: error_rate, per: client, warning: 1%, critical: 3%, recovery: 1% => one of `route`, `platform`, `model`, `backend`
 signal: error_rate, warning: 1%, critical: 3% => the key `recovery` is missing
+signal: error_rate, warning: 1%, critical: 3%, recovery: 1%, for: 10d => longer than 1000 times `evaluate_every`
+signal: error_rate, warning: 1%, critical: 3%, recovery: 1%, runbook: 'http://a/{x}' => no braces
 signal: error_rate, warning: 1.5, critical: 3%, recovery: 1% => a share such as 1%, a duration such as 500ms or a whole number
 ";
 
@@ -111,6 +113,24 @@ fn who_is_told_needs_what_it_takes() {
             "alertmanager: {urls: ['http://a'], token: \"a\\nb\"}",
             "one line of printable ASCII",
         ),
+        (
+            "alertmanager: {urls: ['http://a'], username: u, token: t}",
+            "give one of them",
+        ),
+        ("alertmanager: {urls: ['http://a/?x=1']}", "no query"),
+        (
+            "alertmanager: {urls: ['http://a/api/v2/alerts']}",
+            "by itself",
+        ),
+        (
+            "alertmanager: {urls: ['http://a', 'http://a/']}",
+            "stands here already",
+        ),
+        ("webhook: {token: t}", "`url`, which is missing"),
+        ("webhook: {url: 'http://a', token: тест}", "printable ASCII"),
+        ("console_url: 'http://a/{{x}}'", "no braces"),
+        ("state: /dev/null", "no file"),
+        ("state: /", "no file"),
         ("feishu: {secret: s}", "`webhook`, which is missing"),
         ("webhook: {url: 'ftp://a'}", "http:// or https://"),
         ("rules: [{name: 'a b'}]", "letters, digits and _"),
