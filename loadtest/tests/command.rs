@@ -1,14 +1,257 @@
-//! The command as a pipeline sees it.
+//! The command as a pipeline sees it: exit codes, figures, and what is said.
 
-use std::process::Command;
+#![expect(
+    clippy::expect_used,
+    reason = "these are tests: what is missing ends them with a message"
+)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// An assistant that answers at once, but for a time in which it answers nothing.
+struct Assistant {
+    url: String,
+}
+
+/// From when, since the first request, and for how long it stalls.
+#[derive(Clone, Copy)]
+struct Stall {
+    from: Duration,
+    length: Duration,
+}
+
+impl Assistant {
+    fn start(status: u16, stall: Option<Stall>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let first: Arc<std::sync::OnceLock<Instant>> = Arc::default();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let first = first.clone();
+                std::thread::spawn(move || serve(stream, status, stall, &first));
+            }
+        });
+        Assistant { url }
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    status: u16,
+    stall: Option<Stall>,
+    first: &std::sync::OnceLock<Instant>,
+) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut writer = stream;
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let now = weir::clock::now();
+        let begun = *first.get_or_init(|| now);
+        if let Some(Stall { from, length }) = stall {
+            let (since, until) = (now.saturating_duration_since(begun), from + length);
+            if since >= from && since < until {
+                std::thread::park_timeout(until - since);
+            }
+        }
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}");
+        writer.write_all(answer.as_bytes()).ok()?;
+    }
+}
+
+fn weir_load(arguments: &[&str], folder: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_weir-load"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("weir-load starts")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn json(folder: &Path) -> Value {
+    let text = std::fs::read_to_string(folder.join("out.json")).expect("a report");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn a_stall_is_seen_by_all_who_had_to_wait() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, length) = (Duration::from_secs(2), Duration::from_secs(2));
+    // With few users as with many: what waits for a user waits all the same.
+    for users in ["600", "20"] {
+        let assistant = Assistant::start(200, Some(Stall { from, length }));
+        let arguments = [
+            "run",
+            "--target",
+            &assistant.url,
+            "--rate",
+            "200/s",
+            "--duration",
+            "6s",
+            "--slo",
+            "p99<800ms",
+            "--json",
+            "out.json",
+            "--users",
+            users,
+        ];
+        let output = weir_load(&arguments, folder.path());
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(
+            said(&output).contains("FAIL p99<800ms is"),
+            "{}",
+            said(&output)
+        );
+        let report = json(folder.path());
+        assert_eq!(
+            (&report["requests"], &report["unsent"]),
+            (&1200.into(), &0.into())
+        );
+        // A perfect sender: what was due within the stall waits for its end.
+        let mut waits: Vec<f64> = (0..1200_u32)
+            .map(|number| f64::from(number) * 5.0)
+            .map(|due_ms| {
+                if (2000.0..4000.0).contains(&due_ms) {
+                    4000.0 - due_ms
+                } else {
+                    0.0
+                }
+            })
+            .collect();
+        waits.sort_by(f64::total_cmp);
+        for (figure, truth) in [("p99", waits[1187]), ("max", waits[1199])] {
+            let found = report["latency_ms"][figure].as_f64().expect("a figure");
+            assert!(
+                (found - truth).abs() / truth < 0.05,
+                "{figure}: {found} for {truth}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_exit_code_says_what_came_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let well = Assistant::start(200, None);
+    let failing = Assistant::start(503, None);
+    let common = ["--rate", "100/s", "--duration", "1s", "--json", "out.json"];
+    let run = |target: &str, more: &[&str]| {
+        let arguments = [&["run", "--target", target][..], &common[..], more].concat();
+        weir_load(&arguments, folder.path())
+    };
+    let slos = [
+        "--slo",
+        "p99<5s",
+        "--slo",
+        "error_rate<0.5%",
+        "--slo",
+        "rps>=90",
+    ];
+    let files = ["--report", "out.html", "--junit", "out.xml"];
+    let output = run(&well.url, &[&slos[..], &files[..]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let report = json(folder.path());
+    assert_eq!(report["verdict"], "pass");
+    assert_eq!(
+        (&report["requests"], &report["errors"]),
+        (&100.into(), &0.into())
+    );
+    assert_eq!(report["by_name"]["chat"]["requests"], 100);
+    assert_eq!(report["slos"].as_array().map(Vec::len), Some(3));
+    assert!(said(&output).contains("say little about this percentile"));
+    let html = std::fs::read_to_string(folder.path().join("out.html")).expect("a report");
+    assert!(html.contains("<svg") && !html.contains("<script") && !html.contains("http-equiv"));
+    let junit = std::fs::read_to_string(folder.path().join("out.xml")).expect("a report");
+    assert!(junit.contains("tests=\"3\" failures=\"0\""), "{junit}");
+    std::fs::rename(
+        folder.path().join("out.json"),
+        folder.path().join("old.json"),
+    )
+    .expect("kept");
+    let output = run(&failing.url, &slos);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("FAIL error_rate<0.5% is 100.000 %"));
+    assert!(said(&output).contains("error: status 503: 100"));
+    let output = run(&failing.url, &["--baseline", "old.json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("worse than the baseline: error rate was 0.000"));
+}
 
 #[test]
 fn a_load_test_that_cannot_run_is_no_pass() {
-    let output = Command::new(env!("CARGO_BIN_EXE_weir-load"))
-        .args(["run", "--target", "http://127.0.0.1:1"])
-        .output()
-        .expect("weir-load starts");
-    assert_eq!(output.status.code(), Some(2));
-    assert!(output.stdout.is_empty());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("not in this version yet"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let well = Assistant::start(200, None);
+    for (arguments, told) in [
+        (&["--target", "http://127.0.0.1:1"][..], "nobody answers at"),
+        (&["--target", "127.0.0.1:1"], "expected an address such as"),
+        (
+            &["--target", &well.url, "--scenario", "chatt"],
+            "one of chat, stream",
+        ),
+        (
+            &["--target", &well.url, "--scenario", "none.yaml"],
+            "none.yaml",
+        ),
+        (
+            &["--target", &well.url, "--scenario", "abuse"],
+            "needs --config",
+        ),
+        (
+            &["--target", &well.url, "--config", "none.yaml"],
+            "none.yaml",
+        ),
+        (
+            &["--target", &well.url, "--slo", "added_p99<5ms"],
+            "--direct",
+        ),
+        (
+            &["--target", &well.url, "--slo", "p99"],
+            "such as p99<800ms",
+        ),
+        (
+            &["--target", &well.url, "--rate", "fast"],
+            "a rate such as 50/s",
+        ),
+        (
+            &["--target", &well.url, "--baseline", "none.json"],
+            "none.json",
+        ),
+    ] {
+        let output = weir_load(&[&["run"], arguments].concat(), folder.path());
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            said(&output)
+        );
+        assert!(output.stdout.is_empty());
+        assert!(
+            said(&output).contains(told),
+            "{arguments:?}: {}",
+            said(&output)
+        );
+    }
 }

@@ -1,0 +1,123 @@
+//! Scenarios of somebody's own, in YAML: a list of requests with their weights.
+//!
+//! ```yaml
+//! - {name: ask, weight: 9, path: /v1/chat/completions, body: '{"messages":[]}', route: chat}
+//! - {name: list, method: GET, path: /v1/models, expect: [200, 304]}
+//! ```
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use serde::Deserialize;
+use ulid::Ulid;
+
+use crate::door::Door;
+use crate::wanted::{Expect, Wanted};
+
+/// One request of the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub name: String,
+    #[serde(default = "one")]
+    weight: u32,
+    #[serde(default = "post")]
+    method: String,
+    path: String,
+    #[serde(default)]
+    headers: std::collections::BTreeMap<String, String>,
+    /// `{number}` becomes a number that no other request has.
+    #[serde(default)]
+    body: String,
+    /// The route of --config whose first scheme it is signed with; left out: unsigned.
+    route: Option<String>,
+    /// Statuses that are right; left out: 200 to 299.
+    expect: Option<Vec<u16>>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn post() -> String {
+    "POST".to_owned()
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// What is wrong with it, with its place.
+pub fn read(path: &Path, doors: &[Door]) -> Result<Vec<Request>, String> {
+    let told = |why: String| format!("--scenario {}: {why}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+    let requests: Vec<Request> =
+        serde_saphyr::from_str(&text).map_err(|error| told(error.to_string()))?;
+    check(&requests, doors).map_err(told)?;
+    Ok(requests)
+}
+
+fn check(requests: &[Request], doors: &[Door]) -> Result<(), String> {
+    if requests.iter().all(|request| request.weight == 0) {
+        return Err("no request has a weight above 0".to_owned());
+    }
+    for request in requests {
+        let name = &request.name;
+        if !request.path.starts_with('/') {
+            return Err(format!("{name}: a path begins with /"));
+        }
+        if Method::from_bytes(request.method.as_bytes()).is_err() {
+            return Err(format!("{name}: {:?} is no method", request.method));
+        }
+        if let Some(route) = &request.route
+            && !doors.iter().any(|door| *door.route == **route)
+        {
+            return Err(format!(
+                "{name}: --config has no route {route} that weir can sign for"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// One of the requests, by their weights.
+pub(super) fn wanted(
+    requests: &[Request],
+    doors: &[Door],
+    random: &mut SmallRng,
+) -> Result<Wanted, String> {
+    let weights: u64 = requests
+        .iter()
+        .map(|request| u64::from(request.weight))
+        .sum();
+    let mut drawn = random.random_range(0..weights.max(1));
+    let request = requests.iter().find(|request| {
+        let weight = u64::from(request.weight);
+        let is_it = drawn < weight;
+        drawn = drawn.saturating_sub(weight);
+        is_it
+    });
+    let request = request.ok_or_else(|| "the scenario is empty".to_owned())?;
+    let number = random.random_range(0..u64::MAX).to_string();
+    let body = Bytes::from(request.body.replace("{number}", &number));
+    let mut headers: Vec<(String, String)> = request.headers.clone().into_iter().collect();
+    let door = request.route.as_ref();
+    let door = door.and_then(|route| doors.iter().find(|door| *door.route == **route));
+    if let Some(signer) = door.and_then(|door| door.signers.first()) {
+        headers.extend(signer.headers(&body, &Ulid::generate().to_string(), 0)?);
+    }
+    Ok(Wanted {
+        name: Arc::from(&*request.name),
+        method: Method::from_bytes(request.method.as_bytes()).map_err(|error| error.to_string())?,
+        path: request.path.clone(),
+        headers,
+        body,
+        expect: match &request.expect {
+            None => Expect::Success,
+            Some(statuses) => Expect::Status(statuses.clone()),
+        },
+    })
+}

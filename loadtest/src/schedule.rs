@@ -1,0 +1,349 @@
+//! When each request is due: a schedule that does not care for answers.
+//!
+//! Pure: times are durations since the start of the test.
+
+use std::time::Duration;
+
+use weir::config::units;
+
+/// A part of a schedule, in which the rate goes evenly from one value to another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Piece {
+    begin_s: f64,
+    length_s: f64,
+    /// Requests a second.
+    from: f64,
+    to: f64,
+    /// Requests that are due before it.
+    before: f64,
+}
+
+impl Piece {
+    /// Requests that are due in its first `seconds`.
+    fn due_within(&self, seconds: f64) -> f64 {
+        self.from * seconds + (self.to - self.from) * seconds * seconds / (2.0 * self.length_s)
+    }
+
+    fn count(&self) -> f64 {
+        self.due_within(self.length_s)
+    }
+
+    /// When the request with this number, counted within the piece, is due.
+    fn due_s(&self, number: f64) -> f64 {
+        let slope = (self.to - self.from) / self.length_s;
+        if slope.abs() < 1e-12 {
+            return number / self.from;
+        }
+        // from * t + slope / 2 * t^2 = number
+        let root = (self.from * self.from + 2.0 * slope * number)
+            .max(0.0)
+            .sqrt();
+        (root - self.from) / slope
+    }
+}
+
+/// The due times of a whole test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    shape: Shape,
+    total: u64,
+    duration: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Shape {
+    Pieces(Vec<Piece>),
+    /// Of a recorded run.
+    Recorded(Vec<Duration>),
+}
+
+/// A burst on top of everything else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spikes {
+    /// Requests a second, while it lasts.
+    pub rate: f64,
+    pub length: Duration,
+    /// From the beginning of one to that of the next.
+    pub every: Duration,
+}
+
+impl Schedule {
+    /// Rates in requests a second, each for an equal part of `duration`; a pair goes evenly from one to
+    /// the other.
+    ///
+    /// # Errors
+    /// When nothing would ever be due.
+    pub fn new(
+        rates: &[(f64, f64)],
+        duration: Duration,
+        spikes: Option<Spikes>,
+    ) -> Result<Self, String> {
+        let length_s = duration.as_secs_f64() / rates.len().max(1) as f64;
+        let plain: Vec<(f64, f64, f64)> = rates
+            .iter()
+            .map(|(from, to)| (length_s, *from, *to))
+            .collect();
+        let cut = match spikes {
+            Some(spikes) => with_spikes(&plain, spikes),
+            None => plain,
+        };
+        let mut pieces = Vec::new();
+        let (mut begin_s, mut before) = (0.0, 0.0);
+        for (length_s, from, to) in cut {
+            let piece = Piece {
+                begin_s,
+                length_s,
+                from,
+                to,
+                before,
+            };
+            begin_s += length_s;
+            before += piece.count();
+            pieces.push(piece);
+        }
+        let total = (before + 1e-9).floor() as u64;
+        if total == 0 {
+            return Err(
+                "nothing is due in this time: give a higher --rate or a longer --duration"
+                    .to_owned(),
+            );
+        }
+        Ok(Schedule {
+            shape: Shape::Pieces(pieces),
+            total,
+            duration,
+        })
+    }
+
+    /// The due times of something that was recorded, in any order; the first is the start.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn recorded(mut times: Vec<Duration>) -> Result<Self, String> {
+        times.sort_unstable();
+        let Some(first) = times.first().copied() else {
+            return Err("the recording holds no request".to_owned());
+        };
+        for time in &mut times {
+            *time -= first;
+        }
+        let duration = times.last().copied().unwrap_or_default();
+        Ok(Schedule {
+            total: times.len() as u64,
+            shape: Shape::Recorded(times),
+            duration: duration.max(Duration::from_millis(1)),
+        })
+    }
+
+    /// How many requests are due in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.duration
+    }
+
+    /// Requests a second, over all of it.
+    #[must_use]
+    pub fn mean_rate(&self) -> f64 {
+        self.total as f64 / self.duration.as_secs_f64()
+    }
+
+    /// When the request with this number, from 0, is due; `None` past the last.
+    #[must_use]
+    pub fn due(&self, number: u64) -> Option<Duration> {
+        if number >= self.total {
+            return None;
+        }
+        match &self.shape {
+            Shape::Recorded(times) => times.get(usize::try_from(number).ok()?).copied(),
+            Shape::Pieces(pieces) => {
+                let number = number as f64;
+                let after = pieces.partition_point(|piece| piece.before <= number);
+                let piece = pieces.get(after.checked_sub(1)?)?;
+                let due_s = piece.begin_s + piece.due_s(number - piece.before);
+                Some(Duration::from_secs_f64(due_s.max(0.0)))
+            }
+        }
+    }
+}
+
+/// Cuts pieces of (seconds, from, to) where a spike begins or ends, and raises what lies within one.
+fn with_spikes(pieces: &[(f64, f64, f64)], spikes: Spikes) -> Vec<(f64, f64, f64)> {
+    let (every_s, spike_s) = (spikes.every.as_secs_f64(), spikes.length.as_secs_f64());
+    let mut cut = Vec::new();
+    let mut now = 0.0;
+    for (length_s, from, to) in pieces {
+        let (begin, end) = (now, now + length_s);
+        let rate = |at: f64| from + (to - from) * (at - begin) / length_s;
+        while end - now > 1e-9 {
+            let since = now % every_s;
+            // The first begins after a whole pause, so that there is something to compare with.
+            let is_spike = now >= every_s - 1e-9 && since < spike_s - 1e-9;
+            let next = match is_spike {
+                true => now - since + spike_s,
+                false => now - since + every_s,
+            };
+            let until = next.min(end).max(now + 1e-6);
+            cut.push(match is_spike {
+                true => (until - now, spikes.rate, spikes.rate),
+                false => (until - now, rate(now), rate(until)),
+            });
+            now = until;
+        }
+    }
+    cut
+}
+
+/// Reads `50/s`, `10/s..100/s` (a ramp) and `50/s,100/s,200/s` (steps).
+///
+/// # Errors
+/// What was wrong, and what to write instead.
+pub fn rates(text: &str) -> Result<Vec<(f64, f64)>, String> {
+    text.split(',')
+        .map(|part| match part.trim().split_once("..") {
+            Some((from, to)) => Ok((rate(from)?, rate(to)?)),
+            None => rate(part).map(|rate| (rate, rate)),
+        })
+        .collect()
+}
+
+/// Reads `400/s:2s/30s`: a rate, for how long, how often.
+///
+/// # Errors
+/// What was wrong, and what to write instead.
+pub fn spikes(text: &str) -> Result<Spikes, String> {
+    let wrong =
+        || format!("expected spikes such as 400/s:2s/30s (rate, length, every), found {text:?}");
+    let (rate_text, times) = text.split_once(':').ok_or_else(wrong)?;
+    let (length, every) = times.split_once('/').ok_or_else(wrong)?;
+    let time = |text: &str| units::duration(text.trim()).map_err(|_| wrong());
+    let spikes = Spikes {
+        rate: rate(rate_text)?,
+        length: time(length)?,
+        every: time(every)?,
+    };
+    if spikes.length >= spikes.every || spikes.length.is_zero() {
+        return Err(format!(
+            "a spike is shorter than the time between two: {text:?}"
+        ));
+    }
+    Ok(spikes)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    // A ramp may begin or end with none, where a limit may not.
+    if matches!(text.trim(), "0/s" | "0/min" | "0/h") {
+        return Ok(0.0);
+    }
+    let rate = units::rate(text.trim()).map_err(|_| {
+        format!(
+            "expected a rate such as 50/s or 300/min, found {:?}",
+            text.trim()
+        )
+    })?;
+    Ok(f64::from(rate.count) / rate.period.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn schedule(text: &str, seconds: u32) -> Schedule {
+        Schedule::new(&rates(text).expect("rates"), SECOND * seconds, None).expect("a schedule")
+    }
+
+    /// Requests that are due in each whole second.
+    fn by_second(schedule: &Schedule) -> Vec<u64> {
+        let mut counts = vec![0; schedule.duration().as_secs() as usize];
+        for number in 0..schedule.total() {
+            let due = schedule.due(number).expect("due");
+            counts[due.as_secs() as usize] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn a_constant_rate_is_even() {
+        let schedule = schedule("50/s", 3);
+        assert_eq!(by_second(&schedule), [50, 50, 50]);
+        assert_eq!(schedule.due(0), Some(Duration::ZERO));
+        assert_eq!(schedule.due(75), Some(Duration::from_millis(1500)));
+        assert_eq!(schedule.due(150), None);
+        assert_eq!(super::tests::schedule("30/min", 60).total(), 30);
+    }
+
+    #[test]
+    fn a_ramp_rises_evenly_and_steps_are_steps() {
+        let ramp = schedule("0/s..100/s", 10);
+        assert_eq!(ramp.total(), 500);
+        let counts = by_second(&ramp);
+        for (second, count) in counts.iter().enumerate() {
+            let middle = (second as f64 + 0.5) * 10.0;
+            assert!((*count as f64 - middle).abs() <= 1.5, "{counts:?}");
+        }
+        assert_eq!(
+            by_second(&schedule("100/s..0/s", 10)).iter().sum::<u64>(),
+            500
+        );
+        let steps = by_second(&schedule("10/s,20/s,40/s", 6));
+        assert_eq!(steps, [10, 10, 20, 20, 40, 40]);
+    }
+
+    #[test]
+    fn due_times_never_go_back() {
+        let spikes = spikes("400/s:2s/5s").expect("spikes");
+        for (text, spikes) in [
+            ("7/s", None),
+            ("3/s..90/s", None),
+            ("90/s..3/s,50/s", Some(spikes)),
+        ] {
+            let rates = rates(text).expect("rates");
+            let schedule = Schedule::new(&rates, SECOND * 20, spikes).expect("a schedule");
+            let due: Vec<_> = (0..schedule.total())
+                .map(|number| schedule.due(number))
+                .collect();
+            assert!(due.is_sorted(), "{text}");
+            assert!(due.last().expect("one").expect("due") <= SECOND * 20);
+        }
+    }
+
+    #[test]
+    fn spikes_come_on_top_at_their_times() {
+        let spikes = spikes("100/s:1s/4s").expect("spikes");
+        let schedule = Schedule::new(&[(10.0, 10.0)], SECOND * 10, Some(spikes)).expect("one");
+        let counts = by_second(&schedule);
+        assert_eq!(counts, [10, 10, 10, 10, 100, 10, 10, 10, 100, 10]);
+    }
+
+    #[test]
+    fn a_recording_begins_with_its_first() {
+        let ms = Duration::from_millis;
+        let schedule = Schedule::recorded(vec![ms(5200), ms(5000), ms(5700)]).expect("one");
+        let due: Vec<_> = (0..4).map(|number| schedule.due(number)).collect();
+        assert_eq!(due, [Some(ms(0)), Some(ms(200)), Some(ms(700)), None]);
+        assert!(Schedule::recorded(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_is_no_rate_is_told() {
+        for text in ["", "50", "fast", "10/s..", "10/s;20/s", "-1/s"] {
+            assert!(rates(text).is_err(), "{text}");
+        }
+        for text in [
+            "400/s",
+            "400/s:2s",
+            "400/s:30s/2s",
+            "x:2s/30s",
+            "400/s:0s/2s",
+        ] {
+            assert!(spikes(text).is_err(), "{text}");
+        }
+        assert!(Schedule::new(&[(0.0, 0.0)], SECOND, None).is_err());
+    }
+}

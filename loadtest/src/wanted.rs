@@ -1,0 +1,85 @@
+//! One request as a scenario wants it sent, and what is expected of its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// What it is counted under.
+    pub name: Arc<str>,
+    pub method: Method,
+    /// With a slash at its beginning.
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+    pub expect: Expect,
+}
+
+/// Which answers are as they should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// 200 to 299.
+    Success,
+    /// The same, or 429, which is counted apart.
+    SuccessOrLimited,
+    /// One of these, and nothing else: a request that has to be refused, say.
+    Status(Vec<u16>),
+    /// 413, or a connection that is closed while the body is on its way: whoever refuses a body need not
+    /// read it to its end, and then the answer may be lost (RFC 9112, section 9.6).
+    TooLarge,
+}
+
+/// What an answer was, by what was expected of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    Success,
+    /// Refused, as it had to be.
+    Refused,
+    /// 429 where that may come.
+    Limited,
+    /// Not what was expected.
+    Error,
+}
+
+impl Expect {
+    /// A connection that was closed before its answer.
+    #[must_use]
+    pub fn judge_closed(&self) -> Judged {
+        match self {
+            Expect::TooLarge => Judged::Refused,
+            _ => Judged::Error,
+        }
+    }
+
+    #[must_use]
+    pub fn judge(&self, status: u16) -> Judged {
+        let is_success = (200..300).contains(&status);
+        match self {
+            Expect::Success | Expect::SuccessOrLimited if is_success => Judged::Success,
+            Expect::SuccessOrLimited if status == 429 => Judged::Limited,
+            Expect::Status(all) if all.contains(&status) && is_success => Judged::Success,
+            Expect::Status(all) if all.contains(&status) => Judged::Refused,
+            Expect::TooLarge if status == 413 => Judged::Refused,
+            _ => Judged::Error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_judged_by_what_was_expected() {
+        assert_eq!(Expect::Success.judge(204), Judged::Success);
+        assert_eq!(Expect::Success.judge(429), Judged::Error);
+        assert_eq!(Expect::SuccessOrLimited.judge(429), Judged::Limited);
+        assert_eq!(Expect::SuccessOrLimited.judge(500), Judged::Error);
+        let refused = Expect::Status(vec![401]);
+        assert_eq!(refused.judge(401), Judged::Refused);
+        assert_eq!(refused.judge(200), Judged::Error, "it was let in");
+    }
+}
