@@ -11,7 +11,7 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 use super::admin::QUICK;
-use super::notifiers::{failing, reach};
+use super::notifiers::{bodies, failing, reach};
 
 #[tokio::test]
 async fn an_alertmanager_that_was_down_shows_how_things_are() {
@@ -108,7 +108,7 @@ async fn one_that_hangs_holds_up_nobody_and_not_the_end() {
         .await;
     reach(&proxy, "critical").await;
     wait::eventually("both batches", wait::PATIENCE, || {
-        second.requests().len() >= 2
+        bodies(&second).len() >= 2
     })
     .await;
     let requests = second.requests();
