@@ -276,13 +276,7 @@ impl Channel for Scripted {
 
 #[test]
 fn what_is_told_is_how_things_are_and_once() {
-    let board = Arc::new(Board::new(
-        &Kept::default(),
-        Vec::new(),
-        vec!["test".to_owned()],
-        None,
-        NOW,
-    ));
+    let board = Arc::new(board(&Kept::default(), Vec::new()));
     let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
     let counts = metrics.alerting().notifier("test").expect("counts");
     let ((refused, refuse), (told, listen)) = (sync_channel(9), sync_channel(9));
@@ -325,13 +319,7 @@ impl Channel for Timed {
 
 #[test]
 fn a_storm_of_changes_is_few_messages() {
-    let board = Arc::new(Board::new(
-        &Kept::default(),
-        Vec::new(),
-        vec!["test".to_owned()],
-        None,
-        NOW,
-    ));
+    let board = Arc::new(board(&Kept::default(), Vec::new()));
     let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
     let counts = metrics.alerting().notifier("test").expect("counts");
     let (told, listen) = sync_channel(1000);
