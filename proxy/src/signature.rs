@@ -28,6 +28,7 @@ mod headers;
 mod replay;
 
 pub mod sign;
+pub mod signer;
 
 #[cfg(test)]
 mod gate_tests;
