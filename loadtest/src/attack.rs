@@ -12,13 +12,17 @@ use goose::client::GooseClientBuilder;
 use goose::config::GooseConfiguration;
 use goose::goose::{Scenario as Group, Transaction, TransactionFunction};
 use goose::{GooseAttack, is_killswitch_triggered, trigger_killswitch};
-use goose_reqwest::{Client, Response};
+use goose_reqwest::{Certificate, Client, Response};
 
 use crate::pacer::{Pace, Slot};
 use crate::scenario::Scenario;
 use crate::slo::DIRECT;
-use crate::tally::{Measured, Tallies};
+use crate::tally::{Cache, Measured, Tallies};
 use crate::wanted::{Judged, Wanted};
+
+mod stream;
+
+use stream::Stream;
 
 /// Why there is no answer, where nothing else is known of it.
 const CLOSED: &str = "connection closed";
@@ -30,13 +34,12 @@ const IDLE_CONNECTIONS_MAX: usize = 10_000;
 
 /// What is asked of whom.
 pub struct Attack {
+    pub client: Client,
     pub target: String,
     /// The backend without the sidecar: every second request goes there.
     pub direct: Option<String>,
     pub scenario: Scenario,
     pub users: usize,
-    /// Of one request, all of its answer included.
-    pub timeout: Duration,
     /// How long after the last due time those that wait may still be sent.
     pub grace: Duration,
 }
@@ -50,11 +53,52 @@ struct Shared {
     left: AtomicUsize,
 }
 
-/// Runs the schedule to its end.
+/// How the client of all senders is made.
+#[derive(Clone, Debug)]
+pub struct Connecting {
+    /// Of one request, all of its answer included.
+    pub timeout: Duration,
+    pub version: Version,
+    /// Certificates in PEM, beside those that the system trusts.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// What is spoken with a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.1, and over TLS what is agreed on.
+    Usual,
+    /// HTTP/2 from the first byte (RFC 9113, section 3.3).
+    Http2,
+}
+
+/// One client for all: two thousand users with one each would take seconds to come.
+///
+/// # Errors
+/// Certificates that are none.
+pub fn client(connecting: &Connecting) -> anyhow::Result<Client> {
+    let mut client = Client::builder()
+        .timeout(connecting.timeout)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .redirect(goose_reqwest::redirect::Policy::none())
+        .no_proxy();
+    if let Some(pem) = &connecting.ca {
+        let certificates = Certificate::from_pem_bundle(pem)?;
+        anyhow::ensure!(!certificates.is_empty(), "there is no certificate in it");
+        client = client.tls_certs_merge(certificates);
+    }
+    client = match connecting.version {
+        Version::Usual => client,
+        Version::Http2 => client.http2_prior_knowledge(),
+    };
+    Ok(client.build()?)
+}
+
+/// The processor's time of the thread that sends.
 ///
 /// # Errors
 /// When goose cannot start, or its users do not come in time.
-pub fn run(attack: Attack, pace: &Arc<Pace>, tallies: &Arc<Tallies>) -> anyhow::Result<()> {
+pub fn run(attack: Attack, pace: &Arc<Pace>, tallies: &Arc<Tallies>) -> anyhow::Result<Duration> {
     let users = attack.users;
     let grace = attack.grace;
     let shared = Arc::new(Shared {
@@ -73,12 +117,14 @@ pub fn run(attack: Attack, pace: &Arc<Pace>, tallies: &Arc<Tallies>) -> anyhow::
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let before = thread_time();
     let ended = runtime.block_on(goose(&shared, users));
+    let spent = thread_time().saturating_sub(before);
     shared.pace.close();
     let paced = pacing.join();
     ended?;
     match paced {
-        Ok(true) => Ok(()),
+        Ok(true) => Ok(spent),
         Ok(false) => anyhow::bail!("its {users} users did not come within {START_TIMEOUT:?}"),
         Err(_) => anyhow::bail!("the schedule broke off"),
     }
@@ -96,27 +142,25 @@ fn pace_when_ready(shared: &Shared, users: usize, grace: Duration) -> bool {
     }
     shared.pace.run();
     let until = weir::clock::now() + grace;
-    while shared.pace.taken() < shared.pace.schedule().total() && weir::clock::now() < until {
+    while !shared.pace.is_all_taken() && !shared.pace.is_interrupted() && weir::clock::now() < until
+    {
         std::thread::park_timeout(Duration::from_millis(5));
     }
     shared.pace.close();
     true
 }
 
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 async fn goose(shared: &Arc<Shared>, users: usize) -> anyhow::Result<()> {
-    let client = Client::builder()
-        .timeout(shared.attack.timeout)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-        .redirect(goose_reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()?;
     let senders = shared.clone();
-    let number = Arc::new(AtomicUsize::new(0));
     let function: TransactionFunction = Arc::new(move |_user| {
-        let (shared, client) = (senders.clone(), client.clone());
-        let sender = number.fetch_add(1, Ordering::Relaxed);
+        let shared = senders.clone();
         Box::pin(async move {
-            send_all(&shared, &client, sender).await;
+            send_all(&shared).await;
             Ok(())
         })
     });
@@ -131,7 +175,7 @@ async fn goose(shared: &Arc<Shared>, users: usize) -> anyhow::Result<()> {
     configuration.no_telnet = true;
     configuration.quiet = 2;
     let attack = GooseAttack::initialize_with_config(configuration)?;
-    // One for all: two thousand users with a client each would take seconds to come.
+    // Nobody sends with it, and one costs less than one each.
     let shared = GooseClientBuilder::new().without_cookies();
     let attack = attack.set_client_builder_without_cookies(shared)?;
     attack.register_scenario(group).execute().await?;
@@ -139,11 +183,12 @@ async fn goose(shared: &Arc<Shared>, users: usize) -> anyhow::Result<()> {
 }
 
 /// One sender: takes what is due next, until nothing is.
-async fn send_all(shared: &Shared, client: &Client, sender: usize) {
+async fn send_all(shared: &Shared) {
     shared.ready.fetch_add(1, Ordering::AcqRel);
     while let Some(slot) = shared.pace.next().await {
-        let measured = send(shared, client, slot).await;
-        shared.tallies.record(sender, &measured);
+        let measured = send(shared, slot).await;
+        shared.tallies.record(&measured, slot.counts);
+        shared.pace.finish();
     }
     // goose has no other way to be told that it is done.
     if shared.left.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -159,7 +204,7 @@ async fn send_all(shared: &Shared, client: &Client, sender: usize) {
     }
 }
 
-async fn send(shared: &Shared, client: &Client, slot: Slot) -> Measured {
+async fn send(shared: &Shared, slot: Slot) -> Measured {
     let begun = shared.pace.begun().unwrap_or(slot.due_at);
     let since_due = |at: Instant| at.saturating_duration_since(slot.due_at);
     let attack = &shared.attack;
@@ -174,9 +219,12 @@ async fn send(shared: &Shared, client: &Client, slot: Slot) -> Measured {
         due: slot.due_at.saturating_duration_since(begun),
         sent: Duration::ZERO,
         first: None,
+        last: None,
         done: Duration::ZERO,
         pieces: 0,
         judged: Judged::Error,
+        status: None,
+        cache: Cache::NoHit,
         error: None,
     };
     let wanted = attack.scenario.wanted(number);
@@ -190,7 +238,8 @@ async fn send(shared: &Shared, client: &Client, slot: Slot) -> Measured {
                 None => wanted.name.clone(),
             };
             let base = direct.unwrap_or(&attack.target);
-            exchange(client, base, wanted, &mut measured, &since_due).await;
+            exchange(&attack.client, base, &wanted, &mut measured, &since_due).await;
+            attack.scenario.answered(&wanted, measured.judged);
         }
     }
     measured.done = since_due(weir::clock::now());
@@ -200,13 +249,14 @@ async fn send(shared: &Shared, client: &Client, slot: Slot) -> Measured {
 async fn exchange(
     client: &Client,
     base: &str,
-    wanted: Wanted,
+    wanted: &Wanted,
     measured: &mut Measured,
     since_due: &impl Fn(Instant) -> Duration,
 ) {
     let url = format!("{base}{}", wanted.path);
     let wants_end = wanted.path.ends_with("/chat/completions");
-    let mut request = client.request(wanted.method, url).body(wanted.body);
+    let request = client.request(wanted.method.clone(), url);
+    let mut request = request.body(wanted.body.clone());
     for (name, value) in &wanted.headers {
         request = request.header(name.as_str(), value.as_str());
     }
@@ -222,6 +272,8 @@ async fn exchange(
         }
     };
     let status = answer.status().as_u16();
+    measured.status = Some(status);
+    measured.cache = cache(&answer);
     measured.judged = wanted.expect.judge(status);
     if measured.judged == Judged::Error {
         measured.error = Some(format!("status {status}"));
@@ -244,35 +296,36 @@ async fn read(
         .headers()
         .get(http::header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-    let mut end = Vec::new();
+    let mut stream = Stream::default();
     loop {
         match answer.chunk().await {
             Ok(None) => break,
             Err(error) => return Err(kind(&error).to_owned()),
             Ok(Some(chunk)) if is_stream => {
-                measured
-                    .first
-                    .get_or_insert_with(|| since_due(weir::clock::now()));
-                measured.pieces += count(&chunk, b"data:");
-                end.extend_from_slice(&chunk);
-                let surplus = end.len().saturating_sub(32);
-                end.drain(..surplus);
+                let now = since_due(weir::clock::now());
+                stream.feed(&chunk);
+                if stream.pieces > measured.pieces {
+                    measured.pieces = stream.pieces;
+                    measured.first.get_or_insert(now);
+                    measured.last = Some(now);
+                }
             }
             Ok(Some(_)) => {}
         }
     }
-    let is_whole = !is_stream || !wants_end || end.windows(6).any(|part| part == b"[DONE]");
-    if is_whole {
+    if !is_stream || !wants_end || stream.is_done {
         return Ok(());
     }
     Err("stream cut short".to_owned())
 }
 
-fn count(bytes: &[u8], word: &[u8]) -> u64 {
-    bytes
-        .windows(word.len())
-        .filter(|part| *part == word)
-        .count() as u64
+/// `weir; hit`, and not a hit of somebody else's cache.
+fn cache(answer: &Response) -> Cache {
+    let told = answer.headers().get("cache-status");
+    match told.is_some_and(|value| value.as_bytes().starts_with(b"weir; hit")) {
+        true => Cache::Hit,
+        false => Cache::NoHit,
+    }
 }
 
 /// Why there is no answer, in a word of few.

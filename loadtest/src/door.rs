@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use http::Method;
-use weir::config::Config;
+use weir::config::{self, Config};
 use weir::route::PathPattern;
-use weir::signature::{HmacConfig, SchemeConfig, sign};
-use weir::{clock, config};
+use weir::signature::signer::Signer;
 
 /// Where the OpenAI chat format is asked for.
 const CHAT_PATH: &str = "/v1/chat/completions";
@@ -23,58 +22,6 @@ pub struct Door {
     /// Of a body.
     pub body_bytes_max: u64,
     pub is_limited: bool,
-}
-
-/// One way to sign.
-#[derive(Clone)]
-pub struct Signer {
-    pub scheme: &'static str,
-    /// The client's name, where the scheme has names.
-    pub client: Option<Arc<str>>,
-    secret: String,
-}
-
-// A secret never reaches a log.
-impl std::fmt::Debug for Signer {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Signer")
-            .field("scheme", &self.scheme)
-            .field("client", &self.client)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Signer {
-    /// The headers of a request with `body`, signed so many seconds ago.
-    ///
-    /// # Errors
-    /// A secret that cannot be signed with.
-    pub fn headers(
-        &self,
-        body: &[u8],
-        id: &str,
-        ago_s: u64,
-    ) -> Result<Vec<(String, String)>, String> {
-        let at = clock::unix_now().as_secs().saturating_sub(ago_s);
-        let mut headers = sign::sign(self.scheme, &self.secret, at, id, body)?;
-        if let (Some(client), "hmac") = (&self.client, self.scheme) {
-            headers.push(("X-Weir-Key".to_owned(), client.to_string()));
-        }
-        Ok(headers)
-    }
-
-    /// Whether a request is refused that was sent before.
-    #[must_use]
-    pub fn has_replay_protection(&self) -> bool {
-        self.scheme == "hmac"
-    }
-
-    /// Whether a request is refused that was signed long ago.
-    #[must_use]
-    pub fn has_time(&self) -> bool {
-        self.scheme != "bearer"
-    }
 }
 
 /// The doors of a target without a configuration: the chat, for everybody.
@@ -143,64 +90,12 @@ fn path(pattern: &PathPattern) -> String {
 fn signers(route: &weir::route::Config, left_out: &mut Vec<String>) -> Vec<Signer> {
     let mut signers = Vec::new();
     for config in &route.signature {
-        match &config.scheme {
-            SchemeConfig::Hmac(hmac) if is_weirs_own(hmac) => {
-                let named = hmac.clients.iter().filter_map(|client| {
-                    Some(Signer {
-                        scheme: "hmac",
-                        client: Some(client.name.clone()),
-                        secret: client.secrets.first()?.clone(),
-                    })
-                });
-                signers.extend(named);
-            }
-            SchemeConfig::Bearer { clients } => {
-                // A hash of a key is no key.
-                let named = clients.iter().filter_map(|client| {
-                    let mut secrets = client.secrets.iter();
-                    Some(Signer {
-                        scheme: "bearer",
-                        client: Some(client.name.clone()),
-                        secret: secrets.find(|key| !key.starts_with("sha256:"))?.clone(),
-                    })
-                });
-                signers.extend(named);
-            }
-            SchemeConfig::Feishu { encrypt_keys, .. } => {
-                signers.extend(encrypt_keys.first().map(|key| unnamed("feishu", key)));
-            }
-            SchemeConfig::SimpleSha256 { secrets } => {
-                signers.extend(secrets.first().map(|key| unnamed("simple_sha256", key)));
-            }
-            SchemeConfig::Hmac(_) => left_out.push(format!(
-                "route {}: its hmac has parts of its own, which weir does not sign",
-                route.name
-            )),
+        match Signer::of(config) {
+            Ok(found) => signers.extend(found),
+            Err(why) => left_out.push(format!("route {}: {why}", route.name)),
         }
     }
     signers
-}
-
-fn unnamed(scheme: &'static str, secret: &str) -> Signer {
-    Signer {
-        scheme,
-        client: None,
-        secret: secret.to_owned(),
-    }
-}
-
-fn is_weirs_own(hmac: &HmacConfig) -> bool {
-    let own = HmacConfig::weir(Vec::new());
-    own.timestamp_header
-        .eq_ignore_ascii_case(&hmac.timestamp_header)
-        && own.id_header.eq_ignore_ascii_case(&hmac.id_header)
-        && own
-            .signature_header
-            .eq_ignore_ascii_case(&hmac.signature_header)
-        && (&own.prefix, &own.signed) == (&hmac.prefix, &hmac.signed)
-        && own.algorithm == hmac.algorithm
-        && own.key_encoding == hmac.key_encoding
-        && own.signature_encoding == hmac.signature_encoding
 }
 
 #[cfg(test)]
@@ -248,7 +143,7 @@ mod tests {
         );
         assert!(left_out[0].contains("route odd"));
         let signed = doors[0].signers[0]
-            .headers(b"{}", "id-1", 0)
+            .headers(0, "id-1", b"{}")
             .expect("headers");
         assert!(signed.contains(&("X-Weir-Key".to_owned(), "w".to_owned())));
         assert!(!format!("{doors:?}").contains("s3"));

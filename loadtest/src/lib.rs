@@ -3,17 +3,22 @@
 //! time is told.
 //!
 //! ```text
-//! schedule -> pacer -> attack (goose's users) -> tally -> slo -> report
-//!                        scenario, door
+//! run -> schedule -> pacer -> attack (goose's users) -> tally -> slo -> report
+//!                              scenario, door
+//! capacity: runs one after the other, each a process of its own
 //! ```
 
 pub mod attack;
+pub mod capacity;
 pub mod door;
 pub mod pacer;
+pub mod progress;
 pub mod report;
+pub mod run;
 pub mod scenario;
 pub mod schedule;
 pub mod sidecar;
 pub mod slo;
 pub mod tally;
+pub mod target;
 pub mod wanted;

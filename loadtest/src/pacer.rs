@@ -4,7 +4,7 @@
 //! for what else the runtime has to do.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
@@ -12,16 +12,26 @@ use weir::clock;
 
 use crate::schedule::Schedule;
 
+/// The longest that the thread sleeps without a look whether it is to stop.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+
 /// What the pacer and the senders share.
 #[derive(Debug)]
 pub struct Pace {
     schedule: Schedule,
+    users: u64,
     /// A permit for each request that is due and has no sender yet.
     due: Semaphore,
+    /// How many have come due.
+    released: AtomicU64,
+    /// Of those, the ones that came due while every sender was waiting for an answer.
+    found_all_busy: AtomicU64,
     /// The next request that a sender takes.
     next: AtomicU64,
+    finished: AtomicU64,
     /// When the test began; unknown until all senders are there.
     begun: watch::Sender<Option<Instant>>,
+    is_interrupted: AtomicBool,
 }
 
 /// One request that is due.
@@ -29,16 +39,30 @@ pub struct Pace {
 pub struct Slot {
     pub number: u64,
     pub due_at: Instant,
+    pub counts: Counts,
+}
+
+/// Whether a request is of the test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    InTheTest,
+    /// It is sent and in no figure.
+    WarmUp,
 }
 
 impl Pace {
     #[must_use]
-    pub fn new(schedule: Schedule) -> Arc<Self> {
+    pub fn new(schedule: Schedule, users: usize) -> Arc<Self> {
         Arc::new(Pace {
             schedule,
+            users: users as u64,
             due: Semaphore::new(0),
+            released: AtomicU64::new(0),
+            found_all_busy: AtomicU64::new(0),
             next: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
             begun: watch::channel(None).0,
+            is_interrupted: AtomicBool::new(false),
         })
     }
 
@@ -47,20 +71,47 @@ impl Pace {
         &self.schedule
     }
 
-    /// Runs the schedule; returns when the last request is due.
+    /// Runs the schedule; returns when the last request is due, or when it is interrupted.
     pub fn run(&self) {
         let begun = clock::now();
         self.begun.send_replace(Some(begun));
-        for number in 0..self.schedule.total() {
-            let Some(due) = self.schedule.due(number) else {
-                break;
-            };
-            let wait = (begun + due).saturating_duration_since(clock::now());
-            if !wait.is_zero() {
-                std::thread::sleep(wait);
+        let mut number = 0;
+        while let Some(due) = self.schedule.due(number) {
+            if !self.sleep_until(begun + due) {
+                return;
             }
+            if self.in_flight() >= self.users {
+                self.found_all_busy.fetch_add(1, Ordering::Relaxed);
+            }
+            number += 1;
+            self.released.store(number, Ordering::Relaxed);
             self.due.add_permits(1);
         }
+    }
+
+    /// `false`: it was interrupted.
+    fn sleep_until(&self, due_at: Instant) -> bool {
+        loop {
+            if self.is_interrupted.load(Ordering::Relaxed) {
+                return false;
+            }
+            let wait = due_at.saturating_duration_since(clock::now());
+            if wait.is_zero() {
+                return true;
+            }
+            std::thread::sleep(wait.min(SLEEP_MAX));
+        }
+    }
+
+    /// Ends the schedule early: nothing more comes due, and what waits is not sent.
+    pub fn interrupt(&self) {
+        self.is_interrupted.store(true, Ordering::Relaxed);
+        self.due.close();
+    }
+
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.is_interrupted.load(Ordering::Relaxed)
     }
 
     /// Those that no sender took are not sent any more.
@@ -78,27 +129,60 @@ impl Pace {
         Some(Slot {
             number,
             due_at: begun + due,
+            counts: match number < self.schedule.warm_up_count() {
+                true => Counts::WarmUp,
+                false => Counts::InTheTest,
+            },
         })
     }
 
-    /// How many senders took.
-    #[must_use]
-    pub fn taken(&self) -> u64 {
-        self.next.load(Ordering::Relaxed).min(self.schedule.total())
+    /// Is told that a request has come to its end.
+    pub fn finish(&self) {
+        self.finished.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How long it has been running.
+    /// Requests that wait for their answers.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        let finished = self.finished.load(Ordering::Relaxed);
+        self.next.load(Ordering::Relaxed).saturating_sub(finished)
+    }
+
+    /// Whether everything that came due has been taken.
+    #[must_use]
+    pub fn is_all_taken(&self) -> bool {
+        self.next.load(Ordering::Relaxed) >= self.released.load(Ordering::Relaxed)
+    }
+
+    /// How many requests of the test have come due.
+    #[must_use]
+    pub fn released(&self) -> u64 {
+        let released = self.released.load(Ordering::Relaxed);
+        released.saturating_sub(self.schedule.warm_up_count())
+    }
+
+    /// The share of requests that came due while every sender was busy, from 0 to 1.
+    #[must_use]
+    pub fn busy_share(&self) -> f64 {
+        let released = self.released.load(Ordering::Relaxed).max(1);
+        self.found_all_busy.load(Ordering::Relaxed) as f64 / released as f64
+    }
+
+    /// How long the test has been running, its warm-up not counted.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         let begun = *self.begun.borrow();
         begun.map_or(Duration::ZERO, |begun| {
-            clock::now().saturating_duration_since(begun)
+            let all = clock::now().saturating_duration_since(begun);
+            all.saturating_sub(self.schedule.warm_up())
         })
     }
 
-    /// When it began, in the clock of the senders.
+    /// When the test began, its warm-up not counted, in the clock of the senders.
     #[must_use]
     pub fn begun(&self) -> Option<Instant> {
-        *self.begun.borrow()
+        self.begun
+            .borrow()
+            .map(|begun| begun + self.schedule.warm_up())
     }
 }

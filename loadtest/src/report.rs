@@ -1,23 +1,27 @@
 //! What came of a test, as people and machines read it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::pacer::Pace;
-use crate::sidecar::Seen;
+use crate::sidecar::{Beside, Seen};
 use crate::slo::{Achieved, DIRECT, Held, Slo, error_rate};
 use crate::tally::{Named, Tallies, Tally, Times};
 
 pub mod baseline;
+pub mod capacity;
 pub mod html;
 pub mod junit;
 pub mod terminal;
 
 /// With senders later than this in the median, the machine of the test was what held it back.
 const LATE_MS_MAX: f64 = 5.0;
-/// The client's count and weir's may differ by this share: requests under way at either reading.
-const DIFFERENCE_MAX: f64 = 0.01;
+/// The sender's one processor is busy beyond this share of the time.
+const PROCESSOR_MAX: f64 = 0.9;
+/// With all users busy for more than this share of requests, it was no open test.
+const BUSY_MAX: f64 = 0.01;
 
 /// The whole result; `--json` writes it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -25,6 +29,9 @@ pub struct Report {
     pub verdict: Verdict,
     pub scenario: String,
     pub target: String,
+    /// What the same questions are asked again with.
+    #[serde(default)]
+    pub seed: u64,
     /// Seconds that the schedule has.
     pub duration_s: f64,
     /// Sent, and answered or failed.
@@ -49,8 +56,16 @@ pub struct Report {
     pub errors_by_kind: BTreeMap<String, u64>,
     pub slos: Vec<SloResult>,
     pub by_name: BTreeMap<String, ByName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sidecar: Option<serde_json::Value>,
+    /// Answers by their status.
+    #[serde(default)]
+    pub by_status: BTreeMap<u16, u64>,
+    /// The curve of latencies: pairs of a share and milliseconds.
+    #[serde(default)]
+    pub percentiles: Vec<(f64, f64)>,
+    #[serde(default)]
+    pub sender: Sender,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sidecar: Option<Sidecar>,
     /// What is to be known before a figure is believed.
     pub warnings: Vec<String>,
     pub timeline: Vec<Second>,
@@ -61,6 +76,28 @@ pub struct Report {
 pub enum Verdict {
     Pass,
     Fail,
+}
+
+/// How the one who sent was.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Sender {
+    pub users: usize,
+    /// The share of requests that came due while every user was waiting for an answer.
+    pub busy_share: f64,
+    /// The share of the time that its one processor worked.
+    pub processor_share: f64,
+    /// It, and not the target, set the pace.
+    pub is_bottleneck: bool,
+}
+
+/// What weir itself counted.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Sidecar {
+    #[serde(flatten)]
+    pub seen: Seen,
+    /// The client's figures and weir's.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
 }
 
 /// Milliseconds, and how many there were.
@@ -159,7 +196,13 @@ pub struct Second {
 pub struct Asked<'a> {
     pub scenario: &'a str,
     pub target: &'a str,
+    pub seed: u64,
     pub slos: &'a [Slo],
+    pub users: usize,
+    /// Of the sender's thread.
+    pub processor_time: Duration,
+    /// How long it ran, the warm-up and the end included.
+    pub wall_time: Duration,
     pub warnings: Vec<String>,
     pub sidecar: Option<Seen>,
 }
@@ -170,11 +213,16 @@ impl Report {
     pub fn new(asked: Asked<'_>, pace: &Pace, tallies: &Tallies) -> Self {
         let tally = tallies.sum();
         let all = tally.all_but(DIRECT);
-        let schedule = pace.schedule();
+        // One that was interrupted is as long as it ran.
+        let duration = match pace.is_interrupted() {
+            true => pace.elapsed().min(pace.schedule().duration()),
+            false => pace.schedule().duration(),
+        };
+        let duration_s = duration.as_secs_f64().max(0.001);
         let direct = tally.by_name.get(DIRECT).map_or(0, |named| named.requests);
-        let unsent = schedule.total().saturating_sub(all.requests + direct);
+        let unsent = pace.released().saturating_sub(all.requests + direct);
         let achieved = Achieved {
-            rps: all.requests as f64 / tally.ended.max(schedule.duration()).as_secs_f64(),
+            rps: all.requests as f64 / tally.ended.max(duration).as_secs_f64().max(0.001),
             unsent,
         };
         let slos: Vec<SloResult> = asked
@@ -182,22 +230,32 @@ impl Report {
             .iter()
             .map(|slo| slo.judge(&tally, &achieved).into())
             .collect();
+        let sender = sender(&asked, pace, &all);
+        let sidecar = asked.sidecar.map(|seen| {
+            let mut sent = all.clone();
+            sent.add(&tally.warm_up);
+            let beside = seen.beside(&sent);
+            Sidecar { seen, beside }
+        });
         let mut warnings = asked.warnings;
-        warnings.extend(doubts(&all, unsent, asked.sidecar.as_ref(), direct));
+        warnings.extend(doubts(&sender, &all, unsent));
+        warnings.extend(sidecar.iter().flat_map(differences));
+        if pace.is_interrupted() {
+            warnings.insert(0, format!("it was interrupted after {duration_s:.1} s"));
+        }
+        let holds = slos.iter().all(|slo| slo.ok) && !pace.is_interrupted();
         Report {
-            verdict: match slos.iter().all(|slo| slo.ok) {
-                true => Verdict::Pass,
-                false => Verdict::Fail,
-            },
+            verdict: if holds { Verdict::Pass } else { Verdict::Fail },
             scenario: asked.scenario.to_owned(),
             target: asked.target.to_owned(),
-            duration_s: schedule.duration().as_secs_f64(),
+            seed: asked.seed,
+            duration_s,
             requests: all.requests,
             errors: all.error_count(),
             error_rate: error_rate(&all),
             refused: all.refused,
             limited: all.limited,
-            offered_rps: offered(schedule.mean_rate(), direct),
+            offered_rps: offered(pace.released() as f64 / duration_s, direct),
             achieved_rps: achieved.rps,
             unsent,
             latency_ms: Latency::from(&all.latency),
@@ -212,12 +270,26 @@ impl Report {
                 .iter()
                 .map(|(name, named)| (name.to_string(), ByName::from(named)))
                 .collect(),
-            sidecar: asked
-                .sidecar
-                .and_then(|seen| serde_json::to_value(seen).ok()),
+            by_status: all.statuses.clone(),
+            percentiles: all.latency.curve(),
+            sender,
+            sidecar,
             warnings,
             timeline: timeline(&tally, tallies),
         }
+    }
+}
+
+fn sender(asked: &Asked<'_>, pace: &Pace, all: &Named) -> Sender {
+    let processor_share =
+        asked.processor_time.as_secs_f64() / asked.wall_time.as_secs_f64().max(0.001);
+    let busy_share = pace.busy_share();
+    let is_late = all.late.quantile_ms(0.5) > LATE_MS_MAX;
+    Sender {
+        users: asked.users,
+        busy_share,
+        processor_share,
+        is_bottleneck: processor_share > PROCESSOR_MAX || (is_late && busy_share <= BUSY_MAX),
     }
 }
 
@@ -230,12 +302,20 @@ fn offered(rate: f64, direct: u64) -> f64 {
 }
 
 /// What makes the figures less than they look.
-fn doubts(all: &Named, unsent: u64, seen: Option<&Seen>, direct: u64) -> Vec<String> {
+fn doubts(sender: &Sender, all: &Named, unsent: u64) -> Vec<String> {
     let mut doubts = Vec::new();
     let late_ms = all.late.quantile_ms(0.5);
-    if late_ms > LATE_MS_MAX {
+    if sender.is_bottleneck {
         doubts.push(format!(
-            "half of the requests left {late_ms:.1} ms late or later: the sender was the bottleneck, or had too few --users"
+            "the sender was the bottleneck: its processor was busy for {:.0} % of the time, and half of the requests left {late_ms:.1} ms late or later; what is measured is weir-load and not the target",
+            sender.processor_share * 100.0
+        ));
+    }
+    if sender.busy_share > BUSY_MAX {
+        doubts.push(format!(
+            "all {} users were waiting for answers when {:.1} % of the requests came due; those waited, and their waiting counts; with more --users they would have been sent at once",
+            sender.users,
+            sender.busy_share * 100.0
         ));
     }
     if unsent > 0 {
@@ -243,16 +323,17 @@ fn doubts(all: &Named, unsent: u64, seen: Option<&Seen>, direct: u64) -> Vec<Str
             "{unsent} requests were due and could not be sent in time; they are in no figure but this"
         ));
     }
-    if let Some(seen) = seen {
-        let ours = all.requests as f64;
-        let theirs = seen.requests as f64;
-        if direct == 0 && (ours - theirs).abs() > (ours * DIFFERENCE_MAX).max(2.0) {
-            doubts.push(format!(
-                "weir counted {theirs:.0} requests, and {ours:.0} were sent: somebody else asks it, too"
-            ));
-        }
-    }
     doubts
+}
+
+fn differences(sidecar: &Sidecar) -> impl Iterator<Item = String> {
+    let differ = sidecar.beside.iter().filter(|one| !one.ok);
+    differ.map(|one| {
+        format!(
+            "{}: {:.1} here and {:.1} by weir, which is more than {:.1} apart: somebody else asks it, too, or something stands between",
+            one.figure, one.client, one.weir, one.allowed
+        )
+    })
 }
 
 fn timeline(tally: &Tally, tallies: &Tallies) -> Vec<Second> {

@@ -1,36 +1,29 @@
 //! What is asked: each scenario makes the request with a number, the same at every run with its seed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::Method;
-use parking_lot::Mutex;
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
-use serde_json::json;
+use rand::RngExt as _;
 use ulid::Ulid;
+use weir::clock;
+use weir::signature::signer::{Distinct, Signer};
 
-use crate::door::{Door, Signer};
-use crate::wanted::{Expect, Wanted};
+use crate::door::Door;
+use crate::wanted::{Expect, Judged, Wanted};
 
+mod abuse;
 mod file;
+mod question;
 mod replay;
 
 pub use file::read;
-pub use replay::recorded;
+pub use question::{Questions, Wants, lengths};
+pub use replay::{Recording, Source, recorded};
 
 /// The names of those that are built in.
 pub const BUILT_IN: [&str; 6] = ["chat", "stream", "platforms", "abuse", "burst", "mixed"];
-
-/// How questions are.
-#[derive(Clone, Copy, Debug)]
-pub struct Questions {
-    /// The share of questions that were asked before.
-    pub repeats: f64,
-    /// Of a question's body.
-    pub bytes: usize,
-    pub seed: u64,
-}
 
 /// A scenario.
 #[derive(Debug)]
@@ -38,8 +31,9 @@ pub struct Scenario {
     kind: Kind,
     doors: Vec<Door>,
     questions: Questions,
-    /// A request that was sent before, for those who send it again.
-    sent: Mutex<Option<Wanted>>,
+    before: abuse::Before,
+    /// The last second in which a signature was used that is good for one request a second.
+    second: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -87,23 +81,23 @@ impl Scenario {
                     .to_owned(),
             );
         }
-        Ok(Scenario {
+        Ok(Self::new(kind, doors, questions))
+    }
+
+    fn new(kind: Kind, doors: Vec<Door>, questions: Questions) -> Self {
+        Scenario {
             kind,
             doors,
             questions,
-            sent: Mutex::default(),
-        })
+            before: abuse::Before::default(),
+            second: AtomicU64::new(0),
+        }
     }
 
     /// One of somebody's own.
     #[must_use]
     pub fn of_file(requests: Vec<file::Request>, doors: Vec<Door>, questions: Questions) -> Self {
-        Scenario {
-            kind: Kind::File(requests),
-            doors,
-            questions,
-            sent: Mutex::default(),
-        }
+        Self::new(Kind::File(requests), doors, questions)
     }
 
     /// One that was recorded.
@@ -113,12 +107,7 @@ impl Scenario {
         doors: Vec<Door>,
         questions: Questions,
     ) -> Self {
-        Scenario {
-            kind: Kind::Recording(requests),
-            doors,
-            questions,
-            sent: Mutex::default(),
-        }
+        Self::new(Kind::Recording(requests), doors, questions)
     }
 
     /// The request with this number.
@@ -126,29 +115,31 @@ impl Scenario {
     /// # Errors
     /// When it cannot be signed.
     pub fn wanted(&self, number: u64) -> Result<Wanted, String> {
-        let seed = self.questions.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut random = SmallRng::seed_from_u64(seed ^ number);
+        let may_limit = Expect::SuccessOrLimited;
         match &self.kind {
-            Kind::Chat => self.chat("chat", number, false, Expect::Success, &mut random),
-            Kind::Stream => self.chat("stream", number, true, Expect::Success, &mut random),
-            Kind::Burst => self.burst(number, &mut random),
-            Kind::Platforms => self.platform(number, &mut random),
-            Kind::Abuse => self.abuse(number, &mut random),
-            Kind::Mixed => match random.random_range(0..100) {
-                0..55 => self.chat("chat", number, false, Expect::SuccessOrLimited, &mut random),
-                55..75 => self.chat(
-                    "stream",
-                    number,
-                    true,
-                    Expect::SuccessOrLimited,
-                    &mut random,
-                ),
-                75..95 if self.is_signed() => self.platform(number, &mut random),
-                95..100 if self.is_signed() => self.abuse(number, &mut random),
-                _ => self.chat("chat", number, false, Expect::SuccessOrLimited, &mut random),
+            Kind::Chat => self.chat("chat", number, Wants::Whole, Expect::Success),
+            Kind::Stream => self.chat("stream", number, Wants::Stream, Expect::Success),
+            Kind::Burst => self.burst(number),
+            Kind::Platforms => self.platform(number),
+            Kind::Abuse => self.abuse(number),
+            Kind::Mixed => match self.questions.random(!number).random_range(0..100) {
+                0..55 => self.chat("chat", number, Wants::Whole, may_limit),
+                55..75 => self.chat("stream", number, Wants::Stream, may_limit),
+                75..95 if self.is_signed() => self.platform(number),
+                95..100 if self.is_signed() => self.abuse(number),
+                _ => self.chat("chat", number, Wants::Whole, may_limit),
             },
-            Kind::File(requests) => file::wanted(requests, &self.doors, &mut random),
+            Kind::File(requests) => {
+                file::wanted(requests, &self.doors, &mut self.questions.random(number))
+            }
             Kind::Recording(requests) => self.recorded(requests, number),
+        }
+    }
+
+    /// Is told what became of a request.
+    pub fn answered(&self, wanted: &Wanted, judged: Judged) {
+        if &*wanted.name == abuse::FIRST {
+            self.before.answered(wanted, judged);
         }
     }
 
@@ -158,21 +149,24 @@ impl Scenario {
         let method = method.map_err(|error| error.to_string())?;
         let mut doors = self.doors.iter();
         let door = doors.find(|door| *door.route == *recorded.route);
-        let body = match recorded.body_bytes {
-            0 => Bytes::new(),
-            bytes => sized_question(number, bytes),
+        let signer = door.and_then(|door| self.signer(door));
+        let body = match (recorded.body_bytes, signer) {
+            (0, _) => Bytes::new(),
+            (bytes, signer) => {
+                let question = question::sized(self.questions.seed, number, bytes, recorded.wants);
+                let delivered = signer.and_then(|signer| {
+                    signer.delivery(&"x".repeat(bytes.saturating_sub(200)), &fresh_id())
+                });
+                delivered.map_or(question, Bytes::from)
+            }
         };
-        let mut headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-        if let Some(signer) = door.and_then(|door| door.signers.first()) {
-            headers.extend(signer.headers(&body, &Ulid::generate().to_string(), 0)?);
-        }
         Ok(Wanted {
             name: Arc::from(&*recorded.route),
             method,
             path: recorded.path.clone(),
-            headers,
+            headers: headers(signer, &body, 0)?,
             body,
-            expect: Expect::SuccessOrLimited,
+            expect: Expect::SuccessOr(recorded.status),
         })
     }
 
@@ -188,126 +182,69 @@ impl Scenario {
             .ok_or_else(|| "the target has no route".to_owned())
     }
 
-    /// A question: by its share one of a hundred that are asked again and again, else a new one.
-    fn question(&self, number: u64, stream: bool, random: &mut SmallRng) -> Bytes {
-        let subject = match random.random_bool(self.questions.repeats.clamp(0.0, 1.0)) {
-            true => format!("known {}", random.random_range(0..100)),
-            false => format!("new {} {number}", self.questions.seed),
-        };
-        let mut text = format!("What is to be said of {subject}? ");
-        while text.len() < self.questions.bytes {
-            text.push_str("Tell me more. ");
-        }
-        text.truncate(self.questions.bytes.max(1));
-        let mut question = json!({
-            "model": "demo",
-            "messages": [{"role": "user", "content": format!("{subject}: {text}")}],
-        });
-        if stream {
-            question["stream"] = json!(true);
-        }
-        Bytes::from(question.to_string())
+    /// How to sign at a door: with what is good for any number of requests, where there is such.
+    fn signer<'a>(&self, door: &'a Door) -> Option<&'a Signer> {
+        let mut signers = door.signers.iter();
+        let always = signers.find(|signer| signer.distinct == Distinct::Always);
+        always.or(door.signers.first())
     }
 
     fn chat(
         &self,
         name: &str,
         number: u64,
-        stream: bool,
+        wants: Wants,
         expect: Expect,
-        random: &mut SmallRng,
     ) -> Result<Wanted, String> {
         let door = self.chat_door()?;
-        let body = self.question(number, stream, random);
-        let signer = nth(&door.signers, 0);
-        request(name, door, signer, body, expect, 0)
+        let mut random = self.questions.random(number);
+        let body = self.questions.body(number, wants, &mut random);
+        request(Sent::now(name, expect), door, self.signer(door), body)
     }
 
     /// One client asks as much as comes: what is over its limit is 429, and counted apart.
-    fn burst(&self, number: u64, random: &mut SmallRng) -> Result<Wanted, String> {
+    fn burst(&self, number: u64) -> Result<Wanted, String> {
         let limited = self.doors.iter().find(|door| door.is_limited);
         let door = limited.ok_or_else(|| "no route is limited".to_owned())?;
-        let body = self.question(number, false, random);
-        let signer = nth(&door.signers, 0);
-        request("burst", door, signer, body, Expect::SuccessOrLimited, 0)
+        let mut random = self.questions.random(number);
+        let body = self.questions.body(number, Wants::Whole, &mut random);
+        let sent = Sent::now("burst", Expect::SuccessOrLimited);
+        request(sent, door, self.signer(door), body)
     }
 
-    /// Every scheme of every route in turn.
-    fn platform(&self, number: u64, random: &mut SmallRng) -> Result<Wanted, String> {
+    /// Every scheme of every route in turn. One whose signature is good for one request a second takes
+    /// its turn once a second; where there is no other, what comes sooner has to be refused.
+    fn platform(&self, number: u64) -> Result<Wanted, String> {
         let ways: Vec<(&Door, &Signer)> = self.ways().collect();
-        let (door, signer) = nth(&ways, number).ok_or("no route wants a signature")?;
-        let body = match signer.scheme {
-            "feishu" => feishu_event(number),
-            _ => self.question(number, false, random),
+        let first = nth(&ways, number).ok_or("no route wants a signature")?;
+        let is_free = first.1.distinct == Distinct::Always || self.is_new_second();
+        let always = |way: &&(&Door, &Signer)| way.1.distinct == Distinct::Always;
+        let instead: Vec<_> = ways.iter().filter(always).collect();
+        let (way, expect) = match nth(&instead, number) {
+            _ if is_free => (first, Expect::SuccessOrLimited),
+            Some(way) => (*way, Expect::SuccessOrLimited),
+            None => (first, Expect::Status(vec![401])),
         };
-        let name = format!("{}:{}", door.platform, signer.scheme);
-        request(&name, door, Some(signer), body, Expect::SuccessOrLimited, 0)
+        let (door, signer) = way;
+        let random = &mut self.questions.random(number);
+        let body = match signer.delivery(&format!("hello {number}"), &fresh_id()) {
+            Some(delivery) => Bytes::from(delivery),
+            None => self.questions.body(number, Wants::Whole, random),
+        };
+        let name = format!("{}:{}", door.platform, signer.scheme());
+        request(Sent::now(&name, expect), door, Some(signer), body)
+    }
+
+    /// Whether nobody has used this second yet.
+    fn is_new_second(&self) -> bool {
+        let now_s = clock::unix_now().as_secs();
+        self.second.fetch_max(now_s, Ordering::Relaxed) < now_s
     }
 
     fn ways(&self) -> impl Iterator<Item = (&Door, &Signer)> {
         self.doors
             .iter()
             .flat_map(|door| door.signers.iter().map(move |signer| (door, signer)))
-    }
-
-    /// What must be refused, each kind in turn: unsigned, wrongly signed, stale, sent before, too large.
-    fn abuse(&self, number: u64, random: &mut SmallRng) -> Result<Wanted, String> {
-        let refused = Expect::Status(vec![401]);
-        let body = self.question(number, false, random);
-        let with_time = self.ways().find(|(_, signer)| signer.has_time());
-        let with_replay = self
-            .ways()
-            .find(|(_, signer)| signer.has_replay_protection());
-        let (door, signer) = self.ways().next().ok_or("no route wants a signature")?;
-        match (number % 5, with_time, with_replay) {
-            (0, _, _) => request("abuse:unsigned", door, None, body, refused, 0),
-            (1, Some((door, signer)), _) => request(
-                "abuse:stale",
-                door,
-                Some(signer),
-                body,
-                refused,
-                10 * 86_400,
-            ),
-            (2, _, Some((door, signer))) => {
-                let fresh = request("abuse:replayed", door, Some(signer), body, refused, 0)?;
-                let mut sent = self.sent.lock();
-                match &*sent {
-                    Some(before) => Ok(before.clone()),
-                    None => {
-                        let first = Wanted {
-                            name: "abuse:first".into(),
-                            expect: Expect::Success,
-                            ..fresh.clone()
-                        };
-                        *sent = Some(fresh);
-                        Ok(first)
-                    }
-                }
-            }
-            (3, _, _) if door.body_bytes_max < 64 * 1024 * 1024 => {
-                let bytes = usize::try_from(door.body_bytes_max).unwrap_or(0) + 1;
-                let body = Bytes::from(vec![b' '; bytes]);
-                request(
-                    "abuse:oversized",
-                    door,
-                    Some(signer),
-                    body,
-                    Expect::TooLarge,
-                    0,
-                )
-            }
-            _ => {
-                let mut wrong = request("abuse:wrong", door, Some(signer), body, refused, 0)?;
-                for (_, value) in &mut wrong.headers {
-                    // The credential is a character off; what is said about it stays.
-                    if value.len() > 32 || value.starts_with("Bearer ") {
-                        value.push('0');
-                    }
-                }
-                Ok(wrong)
-            }
-        }
     }
 }
 
@@ -317,46 +254,55 @@ fn nth<T>(all: &[T], number: u64) -> Option<&T> {
     all.get(usize::try_from(place).ok()?)
 }
 
+/// How a request is sent.
+struct Sent<'a> {
+    name: &'a str,
+    expect: Expect,
+    /// Signed so long ago.
+    ago_s: u64,
+}
+
+impl<'a> Sent<'a> {
+    fn now(name: &'a str, expect: Expect) -> Self {
+        Sent {
+            name,
+            expect,
+            ago_s: 0,
+        }
+    }
+}
+
 fn request(
-    name: &str,
+    sent: Sent<'_>,
     door: &Door,
     signer: Option<&Signer>,
     body: Bytes,
-    expect: Expect,
-    ago_s: u64,
 ) -> Result<Wanted, String> {
-    let mut headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-    if let Some(signer) = signer {
-        let id = Ulid::generate().to_string();
-        headers.extend(signer.headers(&body, &id, ago_s)?);
-    }
     Ok(Wanted {
-        name: Arc::from(name),
+        name: Arc::from(sent.name),
         method: Method::clone(&door.method),
         path: door.path.clone(),
-        headers,
+        headers: headers(signer, &body, sent.ago_s)?,
         body,
-        expect,
+        expect: sent.expect,
     })
 }
 
-/// A question whose body has about so many bytes.
-fn sized_question(number: u64, bytes: usize) -> Bytes {
-    let question = |text: &str| {
-        json!({"model": "demo", "messages": [{"role": "user", "content": text}]}).to_string()
-    };
-    let start = format!("{number} ");
-    let rest = bytes.saturating_sub(question(&start).len());
-    Bytes::from(question(&(start + &"x".repeat(rest))))
+fn headers(
+    signer: Option<&Signer>,
+    body: &[u8],
+    ago_s: u64,
+) -> Result<Vec<(String, String)>, String> {
+    let mut headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+    if let Some(signer) = signer {
+        let at_s = clock::unix_now().as_secs().saturating_sub(ago_s);
+        headers.extend(signer.headers(at_s, &fresh_id(), body)?);
+    }
+    Ok(headers)
 }
 
-fn feishu_event(number: u64) -> Bytes {
-    let event = json!({
-        "schema": "2.0",
-        "header": {"event_id": Ulid::generate().to_string(), "event_type": "im.message.receive_v1"},
-        "event": {"message": {"content": format!("{{\"text\":\"hello {number}\"}}")}},
-    });
-    Bytes::from(event.to_string())
+fn fresh_id() -> String {
+    Ulid::generate().to_string()
 }
 
 #[cfg(test)]

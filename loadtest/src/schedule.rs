@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use weir::config::units;
+mod text;
+
+pub use text::{rates, spikes};
 
 /// A part of a schedule, in which the rate goes evenly from one value to another.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,6 +50,14 @@ pub struct Schedule {
     shape: Shape,
     total: u64,
     duration: Duration,
+    warm_up: WarmUp,
+}
+
+/// What is sent before anything is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct WarmUp {
+    duration: Duration,
+    count: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -112,6 +122,7 @@ impl Schedule {
             shape: Shape::Pieces(pieces),
             total,
             duration,
+            warm_up: WarmUp::default(),
         })
     }
 
@@ -132,18 +143,47 @@ impl Schedule {
             total: times.len() as u64,
             shape: Shape::Recorded(times),
             duration: duration.max(Duration::from_millis(1)),
+            warm_up: WarmUp::default(),
         })
     }
 
-    /// How many requests are due in all.
+    /// Puts a time before it, at the rate that it begins with, whose requests are in no figure. A recording
+    /// or a ramp from nothing has none.
+    #[must_use]
+    pub fn with_warm_up(mut self, duration: Duration) -> Self {
+        let rate = match &self.shape {
+            Shape::Pieces(pieces) => pieces.first().map_or(0.0, |piece| piece.from),
+            Shape::Recorded(_) => 0.0,
+        };
+        let count = (rate * duration.as_secs_f64() + 1e-9).floor() as u64;
+        if count > 0 {
+            self.warm_up = WarmUp { duration, count };
+        }
+        self
+    }
+
+    /// How many requests are due in all, without those of the warm-up.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total
     }
 
+    /// Requests of the warm-up: the first ones of [`Schedule::due`].
+    #[must_use]
+    pub fn warm_up_count(&self) -> u64 {
+        self.warm_up.count
+    }
+
+    /// How long it is, without its warm-up.
     #[must_use]
     pub fn duration(&self) -> Duration {
         self.duration
+    }
+
+    /// How long the warm-up is.
+    #[must_use]
+    pub fn warm_up(&self) -> Duration {
+        self.warm_up.duration
     }
 
     /// Requests a second, over all of it.
@@ -152,9 +192,30 @@ impl Schedule {
         self.total as f64 / self.duration.as_secs_f64()
     }
 
-    /// When the request with this number, from 0, is due; `None` past the last.
+    /// The highest rate that it comes to, in requests a second; of a recording the mean.
+    #[must_use]
+    pub fn peak_rate(&self) -> f64 {
+        match &self.shape {
+            Shape::Recorded(_) => self.mean_rate(),
+            Shape::Pieces(pieces) => {
+                let rates = pieces.iter().map(|piece| piece.from.max(piece.to));
+                rates.fold(0.0, f64::max)
+            }
+        }
+    }
+
+    /// When the request with this number, from 0 and those of the warm-up first, is due; `None` past the
+    /// last.
     #[must_use]
     pub fn due(&self, number: u64) -> Option<Duration> {
+        let Some(number) = number.checked_sub(self.warm_up.count) else {
+            let share = number as f64 / self.warm_up.count as f64;
+            return Some(self.warm_up.duration.mul_f64(share));
+        };
+        Some(self.warm_up.duration + self.due_after_warm_up(number)?)
+    }
+
+    fn due_after_warm_up(&self, number: u64) -> Option<Duration> {
         if number >= self.total {
             return None;
         }
@@ -196,56 +257,6 @@ fn with_spikes(pieces: &[(f64, f64, f64)], spikes: Spikes) -> Vec<(f64, f64, f64
         }
     }
     cut
-}
-
-/// Reads `50/s`, `10/s..100/s` (a ramp) and `50/s,100/s,200/s` (steps).
-///
-/// # Errors
-/// What was wrong, and what to write instead.
-pub fn rates(text: &str) -> Result<Vec<(f64, f64)>, String> {
-    text.split(',')
-        .map(|part| match part.trim().split_once("..") {
-            Some((from, to)) => Ok((rate(from)?, rate(to)?)),
-            None => rate(part).map(|rate| (rate, rate)),
-        })
-        .collect()
-}
-
-/// Reads `400/s:2s/30s`: a rate, for how long, how often.
-///
-/// # Errors
-/// What was wrong, and what to write instead.
-pub fn spikes(text: &str) -> Result<Spikes, String> {
-    let wrong =
-        || format!("expected spikes such as 400/s:2s/30s (rate, length, every), found {text:?}");
-    let (rate_text, times) = text.split_once(':').ok_or_else(wrong)?;
-    let (length, every) = times.split_once('/').ok_or_else(wrong)?;
-    let time = |text: &str| units::duration(text.trim()).map_err(|_| wrong());
-    let spikes = Spikes {
-        rate: rate(rate_text)?,
-        length: time(length)?,
-        every: time(every)?,
-    };
-    if spikes.length >= spikes.every || spikes.length.is_zero() {
-        return Err(format!(
-            "a spike is shorter than the time between two: {text:?}"
-        ));
-    }
-    Ok(spikes)
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    // A ramp may begin or end with none, where a limit may not.
-    if matches!(text.trim(), "0/s" | "0/min" | "0/h") {
-        return Ok(0.0);
-    }
-    let rate = units::rate(text.trim()).map_err(|_| {
-        format!(
-            "expected a rate such as 50/s or 300/min, found {:?}",
-            text.trim()
-        )
-    })?;
-    Ok(f64::from(rate.count) / rate.period.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -331,19 +342,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rate_is_told() {
-        for text in ["", "50", "fast", "10/s..", "10/s;20/s", "-1/s"] {
-            assert!(rates(text).is_err(), "{text}");
-        }
-        for text in [
-            "400/s",
-            "400/s:2s",
-            "400/s:30s/2s",
-            "x:2s/30s",
-            "400/s:0s/2s",
-        ] {
-            assert!(spikes(text).is_err(), "{text}");
-        }
-        assert!(Schedule::new(&[(0.0, 0.0)], SECOND, None).is_err());
+    fn a_warm_up_comes_before_and_is_not_counted() {
+        let schedule = schedule("50/s", 3).with_warm_up(SECOND * 2);
+        assert_eq!((schedule.total(), schedule.warm_up_count()), (150, 100));
+        let due = |number| schedule.due(number).expect("due");
+        assert_eq!(
+            (due(0), due(99)),
+            (Duration::ZERO, Duration::from_millis(1980))
+        );
+        assert_eq!(
+            (due(100), due(101)),
+            (SECOND * 2, Duration::from_millis(2020))
+        );
+        assert_eq!(schedule.due(250), None);
+        let ramp = super::tests::schedule("0/s..10/s", 4);
+        assert_eq!(ramp.clone().with_warm_up(SECOND), ramp);
     }
 }

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use goose_reqwest::Client;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::tally::Named;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// One reading of `/metrics`: sums over all labels but those that are told apart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading(BTreeMap<String, f64>);
 
 /// What weir counted during the test.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Seen {
     pub requests: u64,
     /// As `error_rate` of weir's alerts counts them.
@@ -22,8 +26,106 @@ pub struct Seen {
     pub signature_refused: u64,
     pub cache_hits: u64,
     pub cache_misses: u64,
+    /// From a request's first byte to the end of its answer, in the mean.
+    pub request_ms_mean: f64,
     /// Time that weir itself added, in the mean.
     pub overhead_ms_mean: f64,
+}
+
+/// One figure of both, and by how much they may differ.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Beside {
+    pub figure: String,
+    pub client: f64,
+    pub weir: f64,
+    pub allowed: f64,
+    pub ok: bool,
+}
+
+/// Requests under way at either reading: two, or one in a hundred.
+const COUNT_DIFFERENCE: (f64, f64) = (2.0, 0.01);
+/// The network and the client's own work: two milliseconds, or a tenth.
+const TIME_DIFFERENCE_MS: (f64, f64) = (2.0, 0.1);
+
+impl Seen {
+    /// The client's figures beside weir's own. `client` is everything that was sent to weir, the warm-up
+    /// included, since weir cannot tell it apart.
+    #[must_use]
+    pub fn beside(&self, client: &Named) -> Vec<Beside> {
+        let status = |wanted: &dyn Fn(u16) -> bool| -> f64 {
+            let statuses = client
+                .statuses
+                .iter()
+                .filter(|(status, _)| wanted(**status));
+            statuses.map(|(_, count)| *count as f64).sum()
+        };
+        let cut_short = ["answer cut short", "stream cut short"]
+            .iter()
+            .filter_map(|kind| client.errors.get(*kind))
+            .sum::<u64>() as f64;
+        let counts = [
+            ("requests", client.requests as f64, self.requests),
+            (
+                "failed",
+                status(&|status| status >= 500) + cut_short,
+                self.failed,
+            ),
+            (
+                "limited (429)",
+                status(&|status| status == 429),
+                self.rate_limited,
+            ),
+            (
+                "signature refused (401)",
+                status(&|status| status == 401),
+                self.signature_refused,
+            ),
+            ("cache hits", client.cache_hits as f64, self.cache_hits),
+        ];
+        let counts = counts
+            .into_iter()
+            .map(|(figure, client, weir)| beside(figure, client, weir as f64, COUNT_DIFFERENCE));
+        let mean = client.service.mean_ms();
+        let time = beside(
+            "mean time, ms",
+            mean,
+            self.request_ms_mean,
+            TIME_DIFFERENCE_MS,
+        );
+        counts.chain([time]).collect()
+    }
+}
+
+fn beside(figure: &str, client: f64, weir: f64, (at_least, share): (f64, f64)) -> Beside {
+    let allowed = at_least.max(client * share);
+    Beside {
+        figure: figure.to_owned(),
+        client,
+        weir,
+        allowed,
+        ok: (client - weir).abs() <= allowed,
+    }
+}
+
+/// Asks the admin side, until it has counted what was sent: it counts a request when its answer is over.
+///
+/// # Errors
+/// When it does not answer with metrics.
+pub async fn read_after(
+    admin: &str,
+    token: Option<&str>,
+    before: &Reading,
+    sent: u64,
+) -> anyhow::Result<Seen> {
+    let mut tries = 0;
+    loop {
+        let seen = read(admin, token).await?.since(before);
+        tries += 1;
+        if seen.requests >= sent || tries == TRIES {
+            return Ok(seen);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Asks the admin side.
@@ -75,7 +177,10 @@ impl Reading {
             .iter()
             .map(|why| grown(&format!("weir_errors_total:signature_{why}")))
             .sum();
-        let count = grown("weir_overhead_seconds_count");
+        let mean_ms = |name: &str| {
+            let count = grown(&format!("{name}_count"));
+            grown(&format!("{name}_sum")) / count.max(1.0) * 1000.0
+        };
         Seen {
             requests: grown("weir_request_duration_seconds_count") as u64,
             failed: grown("weir_failed_requests_total") as u64,
@@ -83,7 +188,8 @@ impl Reading {
             signature_refused: signature as u64,
             cache_hits: grown("weir_cache_lookups_total:hit") as u64,
             cache_misses: grown("weir_cache_lookups_total:miss") as u64,
-            overhead_ms_mean: grown("weir_overhead_seconds_sum") / count.max(1.0) * 1000.0,
+            request_ms_mean: mean_ms("weir_request_duration_seconds"),
+            overhead_ms_mean: mean_ms("weir_overhead_seconds"),
         }
     }
 }
@@ -110,5 +216,22 @@ mod tests {
         );
         assert_eq!(seen.cache_hits, 4);
         assert!((seen.overhead_ms_mean - 0.2).abs() < 1e-9);
+        let mut client = Named {
+            requests: 1000,
+            cache_hits: 4,
+            ..Named::default()
+        };
+        client.statuses = [(200, 995), (401, 2), (429, 3)].into();
+        let beside = |requests| {
+            let seen = Seen {
+                requests,
+                ..seen.clone()
+            };
+            let all = seen.beside(&client);
+            let differ = all.into_iter().filter(|one| !one.ok);
+            differ.map(|one| one.figure).collect::<Vec<_>>()
+        };
+        assert!(beside(990).is_empty(), "{:?}", beside(990));
+        assert_eq!(beside(989), ["requests"]);
     }
 }

@@ -247,7 +247,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tally::{Measured, Tallies};
+    use crate::pacer::Counts;
+    use crate::tally::{Cache, Measured, Tallies};
     use crate::wanted::Judged;
 
     fn tally() -> Tally {
@@ -255,12 +256,12 @@ mod tests {
         for ms in 1..=1000_u64 {
             for (name, offset) in [("chat", 10), (DIRECT, 0)] {
                 tallies.record(
-                    0,
                     &Measured {
                         name: name.into(),
                         due: Duration::ZERO,
                         sent: Duration::ZERO,
                         first: Some(Duration::from_millis(5)),
+                        last: Some(Duration::from_millis(5)),
                         done: Duration::from_millis(ms + offset),
                         pieces: 0,
                         judged: if ms % 200 == 0 && name == "chat" {
@@ -268,8 +269,11 @@ mod tests {
                         } else {
                             Judged::Success
                         },
+                        status: Some(200),
+                        cache: Cache::NoHit,
                         error: None,
                     },
+                    Counts::InTheTest,
                 );
             }
         }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
+use crate::pacer::Counts;
+use crate::slo::DIRECT;
 use crate::wanted::Judged;
 
 /// Times are counted in microseconds, from one to an hour, with an error below 0.1 %.
@@ -14,9 +16,10 @@ const LONGEST_US: u64 = 3_600_000_000;
 const DIGITS: u8 = 3;
 /// Of the times of one second of a test: they are only drawn.
 const SECOND_DIGITS: u8 = 2;
+/// Points of a percentile curve each time that the rest is halved.
+const CURVE_TICKS: u32 = 4;
 /// Parts that a test is drawn in.
 const SLOTS_MAX: u32 = 600;
-const SHARDS: usize = 8;
 
 /// One finished request.
 #[derive(Clone, Debug)]
@@ -26,13 +29,27 @@ pub struct Measured {
     pub due: Duration,
     /// All from the time when it was due.
     pub sent: Duration,
+    /// The first and the last piece of a stream.
     pub first: Option<Duration>,
+    pub last: Option<Duration>,
     pub done: Duration,
     /// Pieces of a stream.
     pub pieces: u64,
     pub judged: Judged,
+    /// `None`: no answer came.
+    pub status: Option<u16>,
+    /// The sidecar says that it knew the answer.
+    pub cache: Cache,
     /// Why it is an error, in few words of a closed set.
     pub error: Option<String>,
+}
+
+/// What an answer says of the sidecar's cache (RFC 9211).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cache {
+    Hit,
+    #[default]
+    NoHit,
 }
 
 /// Times of one kind.
@@ -76,6 +93,20 @@ impl Times {
         self.0.mean() / 1000.0
     }
 
+    /// The curve of percentiles, closer and closer to 1: pairs of a share and milliseconds.
+    #[must_use]
+    pub fn curve(&self) -> Vec<(f64, f64)> {
+        let shares = self.0.iter_quantiles(CURVE_TICKS);
+        shares
+            .map(|step| {
+                (
+                    step.quantile_iterated_to(),
+                    step.value_iterated_to() as f64 / 1000.0,
+                )
+            })
+            .collect()
+    }
+
     #[must_use]
     pub fn max_ms(&self) -> f64 {
         self.0.max() as f64 / 1000.0
@@ -104,6 +135,8 @@ pub struct Named {
     pub requests: u64,
     pub refused: u64,
     pub limited: u64,
+    pub cache_hits: u64,
+    pub statuses: BTreeMap<u16, u64>,
     pub errors: BTreeMap<String, u64>,
 }
 
@@ -115,16 +148,19 @@ impl Named {
 
     fn record(&mut self, measured: &Measured) {
         self.requests += 1;
+        self.cache_hits += u64::from(measured.cache == Cache::Hit);
+        if let Some(status) = measured.status {
+            *self.statuses.entry(status).or_default() += 1;
+        }
         self.latency.record(measured.done);
         self.late.record(measured.sent);
         self.service
             .record(measured.done.saturating_sub(measured.sent));
-        if let Some(first) = measured.first {
+        if let (Some(first), Some(last)) = (measured.first, measured.last) {
             self.first.record(first);
             if let Some(gaps) = measured.pieces.checked_sub(1).filter(|gaps| *gaps > 0) {
                 let gaps = u32::try_from(gaps).unwrap_or(u32::MAX);
-                self.piece
-                    .record(measured.done.saturating_sub(first) / gaps);
+                self.piece.record(last.saturating_sub(first) / gaps);
             }
         }
         match measured.judged {
@@ -152,6 +188,10 @@ impl Named {
         self.requests += other.requests;
         self.refused += other.refused;
         self.limited += other.limited;
+        self.cache_hits += other.cache_hits;
+        for (status, count) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += count;
+        }
         for (error, count) in &other.errors {
             *self.errors.entry(error.clone()).or_default() += count;
         }
@@ -185,6 +225,8 @@ pub struct Tally {
     pub ended: Duration,
     pub by_name: BTreeMap<Arc<str>, Named>,
     pub parts: BTreeMap<u64, Part>,
+    /// What was sent before the test began; in no figure but the sidecar's own.
+    pub warm_up: Named,
 }
 
 impl Tally {
@@ -205,20 +247,6 @@ impl Tally {
             .record(measured);
     }
 
-    fn add(&mut self, other: &Tally) {
-        self.ended = self.ended.max(other.ended);
-        for (name, named) in &other.by_name {
-            self.by_name.entry(name.clone()).or_default().add(named);
-        }
-        for (place, part) in &other.parts {
-            let all = self.parts.entry(*place).or_default();
-            all.due += part.due;
-            all.done += part.done;
-            all.errors += part.errors;
-            all.latency.add(&part.latency);
-        }
-    }
-
     /// All names together, but these.
     #[must_use]
     pub fn all_but(&self, without: &str) -> Named {
@@ -229,21 +257,41 @@ impl Tally {
     }
 }
 
-/// Where senders put what they measured; in shards, so that they do not wait for each other.
+/// Where senders put what they measured. All of them are on one thread, so nobody waits for the lock
+/// but whoever looks while the test runs, and that one reads [`Live`] alone.
 #[derive(Debug)]
 pub struct Tallies {
-    shards: Vec<Mutex<Tally>>,
+    tally: Mutex<Tally>,
+    live: Mutex<Live>,
     part: Duration,
+}
+
+/// What came since somebody last looked.
+#[derive(Clone, Debug)]
+pub struct Live {
+    pub requests: u64,
+    pub errors: u64,
+    pub latency: Times,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Live {
+            requests: 0,
+            errors: 0,
+            latency: Times::new(SECOND_DIGITS),
+        }
+    }
 }
 
 impl Tallies {
     /// For a test that long.
     #[must_use]
     pub fn new(duration: Duration) -> Self {
-        let part = Duration::from_secs(1).max(duration / SLOTS_MAX);
         Tallies {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            part,
+            tally: Mutex::default(),
+            live: Mutex::default(),
+            part: Duration::from_secs(1).max(duration / SLOTS_MAX),
         }
     }
 
@@ -253,18 +301,28 @@ impl Tallies {
         self.part
     }
 
-    pub fn record(&self, sender: usize, measured: &Measured) {
-        if let Some(shard) = self.shards.get(sender % SHARDS) {
-            shard.lock().record(measured, self.part);
+    pub fn record(&self, measured: &Measured, counts: Counts) {
+        match counts {
+            Counts::InTheTest => self.tally.lock().record(measured, self.part),
+            Counts::WarmUp if &*measured.name == DIRECT => {}
+            Counts::WarmUp => self.tally.lock().warm_up.record(measured),
         }
+        let mut live = self.live.lock();
+        live.requests += 1;
+        live.errors += u64::from(measured.judged == Judged::Error);
+        live.latency.record(measured.done);
+    }
+
+    /// What came since the last look.
+    #[must_use]
+    pub fn look(&self) -> Live {
+        std::mem::take(&mut *self.live.lock())
     }
 
     /// What there is now.
     #[must_use]
     pub fn sum(&self) -> Tally {
-        let mut sum = Tally::default();
-        self.shards.iter().for_each(|shard| sum.add(&shard.lock()));
-        sum
+        self.tally.lock().clone()
     }
 }
 
@@ -278,15 +336,18 @@ mod tests {
             due: Duration::from_millis(done_ms),
             sent: Duration::from_millis(1),
             first: Some(Duration::from_millis(done_ms / 2)),
+            last: Some(Duration::from_millis(done_ms)),
             done: Duration::from_millis(done_ms),
             pieces: 11,
             judged,
+            status: Some(200),
+            cache: Cache::NoHit,
             error: (judged == Judged::Error).then(|| "status 500".to_owned()),
         }
     }
 
     #[test]
-    fn shards_add_up_and_quantiles_are_less_than_a_percent_off() {
+    fn names_add_up_and_quantiles_are_less_than_a_percent_off() {
         let tallies = Tallies::new(Duration::from_secs(10));
         for ms in 1..=10_000 {
             let judged = match ms % 100 {
@@ -296,7 +357,7 @@ mod tests {
                 _ => Judged::Success,
             };
             let name = if ms % 2 == 0 { "a" } else { "b" };
-            tallies.record(ms as usize, &measured(name, ms, judged));
+            tallies.record(&measured(name, ms, judged), Counts::InTheTest);
         }
         let sum = tallies.sum();
         let all = sum.all_but("");
@@ -314,6 +375,15 @@ mod tests {
         let due: u64 = sum.parts.values().map(|part| part.due).sum();
         let done: u64 = sum.parts.values().map(|part| part.done).sum();
         assert_eq!((due, done), (10_000, 10_000));
+        let curve = all.latency.curve();
+        assert!(curve.is_sorted(), "{curve:?}");
+        assert!(
+            curve
+                .iter()
+                .any(|(share, ms)| *share > 0.999 && *ms > 9990.0)
+        );
+        assert_eq!(tallies.look().errors, 100);
+        assert_eq!(tallies.look().requests, 0, "it was looked at");
     }
 
     #[test]

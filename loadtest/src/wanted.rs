@@ -25,6 +25,8 @@ pub enum Expect {
     Success,
     /// The same, or 429, which is counted apart.
     SuccessOrLimited,
+    /// The same, or what was answered when it was recorded, unless that was an error (500 or more).
+    SuccessOr(u16),
     /// One of these, and nothing else: a request that has to be refused, say.
     Status(Vec<u16>),
     /// 413, or a connection that is closed while the body is on its way: whoever refuses a body need not
@@ -58,8 +60,11 @@ impl Expect {
     pub fn judge(&self, status: u16) -> Judged {
         let is_success = (200..300).contains(&status);
         match self {
-            Expect::Success | Expect::SuccessOrLimited if is_success => Judged::Success,
-            Expect::SuccessOrLimited if status == 429 => Judged::Limited,
+            Expect::Success | Expect::SuccessOrLimited | Expect::SuccessOr(_) if is_success => {
+                Judged::Success
+            }
+            Expect::SuccessOrLimited | Expect::SuccessOr(_) if status == 429 => Judged::Limited,
+            Expect::SuccessOr(recorded) if status == *recorded && status < 500 => Judged::Refused,
             Expect::Status(all) if all.contains(&status) && is_success => Judged::Success,
             Expect::Status(all) if all.contains(&status) => Judged::Refused,
             Expect::TooLarge if status == 413 => Judged::Refused,

@@ -3,175 +3,168 @@
 use std::fmt::Write as _;
 
 use super::junit::escaped;
-use super::{Report, Verdict};
+use super::{Report, Second, Verdict};
 
-const WIDTH: f64 = 860.0;
-const HEIGHT: f64 = 240.0;
-const LEFT: f64 = 60.0;
-const BOTTOM: f64 = 30.0;
+mod chart;
 
-/// A line of a chart.
-struct Line<'a> {
-    name: &'a str,
-    colour: &'a str,
-    points: Vec<(f64, f64)>,
-}
+pub(super) use chart::{Axis, Chart, Line};
+
+const STYLE: &str = include_str!("html/style.css");
 
 /// The document.
 #[must_use]
 pub fn document(report: &Report) -> String {
-    let verdict = match report.verdict {
-        Verdict::Pass => ("pass", "#1a7f37"),
-        Verdict::Fail => ("fail", "#cf222e"),
+    let (word, class) = match report.verdict {
+        Verdict::Pass => ("pass", "ok"),
+        Verdict::Fail => ("fail", "bad"),
     };
-    let charts = charts(report);
-    let mut rows = String::new();
-    for slo in &report.slos {
-        let mark = if slo.ok { "ok" } else { "FAIL" };
-        let note = slo.note.clone().unwrap_or_default();
-        let _ = write!(
-            rows,
-            "<tr><td>{mark}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escaped(&slo.slo),
-            escaped(&slo.shown),
-            escaped(&note)
-        );
-    }
-    let mut errors = String::new();
-    for (kind, count) in &report.errors_by_kind {
-        let _ = write!(
-            errors,
-            "<tr><td>{}</td><td>{count}</td></tr>",
-            escaped(kind)
-        );
-    }
-    format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>weir-load: {scenario}</title>\
-         <style>body{{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2em auto;padding:0 1em;color:#1f2328}}\
-         table{{border-collapse:collapse}}td,th{{border:1px solid #d0d7de;padding:.3em .8em;text-align:left}}\
-         pre{{background:#f6f8fa;padding:1em;overflow-x:auto}}svg{{width:100%}}</style>\
-         <h1>weir-load: {scenario} <span style=\"color:{colour}\">{word}</span></h1>\
-         <h2>Objectives</h2><table><tr><th></th><th>objective</th><th>figure</th><th></th></tr>{rows}</table>\
-         <h2>Charts</h2>{charts}\
-         <h2>Errors by kind</h2><table><tr><th>kind</th><th>count</th></tr>{errors}</table>\
-         <h2>Summary</h2><pre>{summary}</pre></html>\n",
-        scenario = escaped(&report.scenario),
-        colour = verdict.1,
-        word = verdict.0,
+    let title = format!("weir-load: {}", report.scenario);
+    let body = format!(
+        "<p class=\"verdict {class}\">{word}</p>{warnings}\
+         <h2>Objectives</h2>{objectives}\
+         <h2>Over time</h2>{over_time}\
+         <h2>Percentiles</h2>{percentiles}\
+         <h2>Answers</h2>{answers}{sidecar}\
+         <h2>Summary</h2><pre>{summary}</pre>",
+        warnings = warnings(report),
+        objectives = objectives(report),
+        over_time = over_time(report),
+        percentiles = percentiles(report),
+        answers = answers(report),
+        sidecar = sidecar(report),
         summary = escaped(&super::terminal::summary(report)),
+    );
+    page(&title, &body)
+}
+
+/// A whole page.
+pub(super) fn page(title: &str, body: &str) -> String {
+    let title = escaped(title);
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
+         <style>{STYLE}</style></head><body><h1>{title}</h1>{body}</body></html>\n"
     )
 }
 
-fn charts(report: &Report) -> String {
-    let at = |value: fn(&super::Second) -> f64| -> Vec<(f64, f64)> {
+fn warnings(report: &Report) -> String {
+    let all = report.warnings.iter();
+    let items: String = all
+        .map(|warning| format!("<li>{}</li>", escaped(warning)))
+        .collect();
+    match items.is_empty() {
+        true => items,
+        false => format!("<ul class=\"warnings\">{items}</ul>"),
+    }
+}
+
+fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = "<table><tr>".to_owned();
+    for head in heads {
+        // Writing to a string cannot fail.
+        let _ = write!(table, "<th>{}</th>", escaped(head));
+    }
+    table.push_str("</tr>");
+    for row in rows {
+        table.push_str("<tr>");
+        for cell in row {
+            let _ = write!(table, "<td>{}</td>", escaped(&cell));
+        }
+        table.push_str("</tr>");
+    }
+    table + "</table>"
+}
+
+fn objectives(report: &Report) -> String {
+    let rows = report.slos.iter().map(|slo| {
+        let mark = if slo.ok { "ok" } else { "FAIL" };
+        vec![
+            mark.to_owned(),
+            slo.slo.clone(),
+            slo.shown.clone(),
+            slo.count.to_string(),
+            slo.note.clone().unwrap_or_default(),
+        ]
+    });
+    match report.slos.is_empty() {
+        true => "<p>None were given.</p>".to_owned(),
+        false => table(&["", "objective", "figure", "requests behind it", ""], rows),
+    }
+}
+
+fn over_time(report: &Report) -> String {
+    let at = |value: fn(&Second) -> f64| -> Vec<(f64, f64)> {
         let parts = report.timeline.iter();
         parts.map(|part| (part.at_s, value(part))).collect()
     };
-    let latency = chart(
-        "Latency over time, by when requests were due",
-        "s",
-        "ms",
-        &[
-            Line {
-                name: "p50",
-                colour: "#0969da",
-                points: at(|part| part.p50_ms),
-            },
-            Line {
-                name: "p99",
-                colour: "#cf222e",
-                points: at(|part| part.p99_ms),
-            },
+    let latency = Chart {
+        title: "Latency, by when requests were due",
+        x: Axis::linear("s"),
+        y_unit: "ms",
+        lines: vec![
+            Line::new("p50", "#0969da", at(|part| part.p50_ms)),
+            Line::new("p99", "#cf222e", at(|part| part.p99_ms)),
         ],
-    );
-    let load = chart(
-        "Offered load and throughput",
-        "s",
-        "requests",
-        &[
-            Line {
-                name: "due",
-                colour: "#57606a",
-                points: at(|part| part.due as f64),
-            },
-            Line {
-                name: "done",
-                colour: "#1a7f37",
-                points: at(|part| part.done as f64),
-            },
-            Line {
-                name: "errors",
-                colour: "#cf222e",
-                points: at(|part| part.errors as f64),
-            },
+    };
+    let load = Chart {
+        title: "Offered load, throughput and errors",
+        x: Axis::linear("s"),
+        y_unit: "",
+        lines: vec![
+            Line::new("due", "#8c959f", at(|part| part.due as f64)),
+            Line::new("done", "#1a7f37", at(|part| part.done as f64)),
+            Line::new("errors", "#cf222e", at(|part| part.errors as f64)),
         ],
-    );
-    let latency_ms = &report.latency_ms;
-    let percentiles = chart(
-        "Percentiles (nines on the axis)",
-        "nines",
-        "ms",
-        &[Line {
-            name: "latency",
-            colour: "#8250df",
-            points: vec![
-                (0.3, latency_ms.p50),
-                (1.0, latency_ms.p90),
-                (1.3, latency_ms.p95),
-                (2.0, latency_ms.p99),
-                (3.0, latency_ms.p999),
-                (4.0, latency_ms.max),
-            ],
-        }],
-    );
-    latency + &load + &percentiles
+    };
+    latency.svg() + &load.svg()
 }
 
-fn chart(title: &str, x_unit: &str, y_unit: &str, lines: &[Line<'_>]) -> String {
-    let points = || lines.iter().flat_map(|line| &line.points);
-    let x_max = points().map(|point| point.0).fold(1e-9, f64::max);
-    let y_max = points().map(|point| point.1).fold(1e-9, f64::max) * 1.05;
-    let x = |value: f64| LEFT + value / x_max * (WIDTH - LEFT - 10.0);
-    let y = |value: f64| HEIGHT - BOTTOM - value / y_max * (HEIGHT - BOTTOM - 20.0);
-    let mut svg = format!(
-        "<h3>{}</h3><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
-        escaped(title),
-        escaped(title)
-    );
-    for step in 0..=4 {
-        let value = y_max * f64::from(step) / 4.0;
-        // Writing to a string cannot fail.
-        let _ = write!(
-            svg,
-            "<line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"#d0d7de\"/>\
-             <text x=\"{label:.1}\" y=\"{at:.1}\" font-size=\"11\" text-anchor=\"end\">{value:.0} {y_unit}</text>",
-            at = y(value),
-            label = LEFT - 4.0,
-        );
-    }
-    let _ = write!(
-        svg,
-        "<text x=\"{}\" y=\"{}\" font-size=\"11\" text-anchor=\"end\">{x_max:.0} {x_unit}</text>",
-        WIDTH - 10.0,
-        HEIGHT - 10.0
-    );
-    for (place, line) in lines.iter().enumerate() {
-        let path: Vec<String> = line
-            .points
-            .iter()
-            .map(|(at, value)| format!("{:.1},{:.1}", x(*at), y(*value)))
-            .collect();
-        let _ = write!(
-            svg,
-            "<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.5\" points=\"{}\"/>\
-             <text x=\"{}\" y=\"14\" font-size=\"12\" fill=\"{}\">{}</text>",
-            line.colour,
-            path.join(" "),
-            LEFT + 10.0 + 70.0 * place as f64,
-            line.colour,
-            escaped(line.name)
-        );
-    }
-    svg.push_str("</svg>");
-    svg
+fn percentiles(report: &Report) -> String {
+    let chart = Chart {
+        title: "Share of requests that were at most as slow, from when they were due",
+        x: Axis::Percentiles,
+        y_unit: "ms",
+        lines: vec![Line::new("latency", "#8250df", report.percentiles.clone())],
+    };
+    chart.svg()
+}
+
+/// Answers by their status, and what went wrong without one.
+fn answers(report: &Report) -> String {
+    let statuses = report.by_status.iter();
+    let mut bars: Vec<(String, u64, &str)> = statuses
+        .map(|(status, count)| {
+            let colour = match status {
+                200..300 => "#1a7f37",
+                500.. => "#cf222e",
+                _ => "#bf8700",
+            };
+            (status.to_string(), *count, colour)
+        })
+        .collect();
+    let others = report.errors_by_kind.iter();
+    let others = others.filter(|(kind, _)| !kind.starts_with("status "));
+    bars.extend(others.map(|(kind, count)| (kind.clone(), *count, "#cf222e")));
+    chart::bars(&bars)
+}
+
+fn sidecar(report: &Report) -> String {
+    let Some(sidecar) = &report.sidecar else {
+        return String::new();
+    };
+    let rows = sidecar.beside.iter().map(|one| {
+        let mark = if one.ok { "ok" } else { "differ" };
+        vec![
+            one.figure.clone(),
+            format!("{:.1}", one.client),
+            format!("{:.1}", one.weir),
+            format!("{:.1}", one.allowed),
+            mark.to_owned(),
+        ]
+    });
+    format!(
+        "<h2>weir's own figures</h2>{}<p>weir itself added {:.3} ms in the mean.</p>",
+        table(&["", "here", "weir", "may differ by", ""], rows),
+        sidecar.seen.overhead_ms_mean
+    )
 }

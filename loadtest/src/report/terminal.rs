@@ -11,8 +11,8 @@ pub fn summary(report: &Report) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "scenario {} at {} for {:.0} s",
-        report.scenario, report.target, report.duration_s
+        "scenario {} at {} for {:.0} s, seed {}",
+        report.scenario, report.target, report.duration_s, report.seed
     );
     let _ = writeln!(
         text,
@@ -53,9 +53,7 @@ pub fn summary(report: &Report) -> String {
     for (kind, count) in &report.errors_by_kind {
         let _ = writeln!(text, "error: {kind}: {count}");
     }
-    if let Some(sidecar) = &report.sidecar {
-        let _ = writeln!(text, "\nweir itself: {sidecar}");
-    }
+    beside(&mut text, report);
     for warning in &report.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
@@ -86,4 +84,26 @@ fn row(text: &mut String, name: &str, times: &Latency) {
         "{name:<22}{:>9}{:>10.1}{:>10.1}{:>10.1}{:>10.1}{:>10.1}{:>10.1}",
         times.count, times.mean, times.p50, times.p90, times.p95, times.p99, times.max
     );
+}
+
+/// The figures of both, where weir's were asked for.
+fn beside(text: &mut String, report: &Report) {
+    let Some(sidecar) = &report.sidecar else {
+        return;
+    };
+    let _ = writeln!(
+        text,
+        "\n{:<26}{:>10}{:>10}{:>15}",
+        "", "here", "weir", "may differ by"
+    );
+    for one in &sidecar.beside {
+        let mark = if one.ok { "" } else { "  DIFFER" };
+        let _ = writeln!(
+            text,
+            "{:<26}{:>10.1}{:>10.1}{:>15.1}{mark}",
+            one.figure, one.client, one.weir, one.allowed
+        );
+    }
+    let added = sidecar.seen.overhead_ms_mean;
+    let _ = writeln!(text, "weir itself added {added:.3} ms in the mean");
 }

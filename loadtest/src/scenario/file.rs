@@ -14,6 +14,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use serde::Deserialize;
 use ulid::Ulid;
+use weir::clock;
 
 use crate::door::Door;
 use crate::wanted::{Expect, Wanted};
@@ -107,7 +108,8 @@ pub(super) fn wanted(
     let door = request.route.as_ref();
     let door = door.and_then(|route| doors.iter().find(|door| *door.route == **route));
     if let Some(signer) = door.and_then(|door| door.signers.first()) {
-        headers.extend(signer.headers(&body, &Ulid::generate().to_string(), 0)?);
+        let at_s = clock::unix_now().as_secs();
+        headers.extend(signer.headers(at_s, &Ulid::generate().to_string(), &body)?);
     }
     Ok(Wanted {
         name: Arc::from(&*request.name),

@@ -1,15 +1,19 @@
-//! A recording: the event file of a weir says when what was asked, and how large it was.
+//! A recording: weir's events say when what was asked, and how large it was.
 //!
-//! Texts are not in it; a question of the same size takes their place.
+//! Texts are not in them; a question of the same size takes their place.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::Wants;
 use crate::schedule::Schedule;
+
+mod search;
 
 /// One request of the recording.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +22,30 @@ pub struct Recorded {
     pub path: String,
     pub route: String,
     pub body_bytes: usize,
+    pub wants: Wants,
+    /// What it was answered with.
+    pub status: u16,
+}
+
+/// What was recorded, in the order of its times, and when each is due.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    pub requests: Vec<Recorded>,
+    pub schedule: Schedule,
+}
+
+/// Where the events are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A file of lines.
+    File(PathBuf),
+    /// A data stream or index: `http://127.0.0.1:9200/logs-weir.access-default`.
+    Index {
+        url: String,
+        /// In the syntax of `query_string`.
+        query: String,
+        api_key: Option<String>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -27,17 +55,25 @@ struct Event {
     route: String,
     http: Http,
     url: Url,
+    #[serde(default)]
+    gen_ai: GenAi,
 }
 
 #[derive(Deserialize)]
 struct Http {
     request: Request,
+    response: Response,
 }
 
 #[derive(Deserialize)]
 struct Request {
     method: String,
     body: Option<Body>,
+}
+
+#[derive(Deserialize)]
+struct Response {
+    status_code: u16,
 }
 
 #[derive(Deserialize)]
@@ -50,35 +86,77 @@ struct Url {
     path: String,
 }
 
-/// Reads an event file: its requests in the order of their times, and when each is due.
+#[derive(Default, Deserialize)]
+struct GenAi {
+    #[serde(default)]
+    request: Asked,
+}
+
+#[derive(Default, Deserialize)]
+struct Asked {
+    #[serde(default)]
+    stream: bool,
+}
+
+/// Reads the events of a source; `speed` 2.0 asks them in half of their time.
 ///
 /// # Errors
-/// A file that cannot be read, or a line that is no event; with its number.
-pub fn recorded(path: &Path) -> Result<(Vec<Recorded>, Schedule), String> {
-    let told = |why: String| format!("--events {}: {why}", path.display());
-    let file = std::fs::File::open(path).map_err(|error| told(error.to_string()))?;
-    let mut requests = Vec::new();
+/// A source that cannot be read, or something in it that is no event; with its place.
+pub async fn recorded(source: &Source, speed: f64) -> anyhow::Result<Recording> {
+    let (mut events, told) = match source {
+        Source::File(path) => (
+            of_file(path).with_context(|| format!("--events {}", path.display()))?,
+            format!("--events {}", path.display()),
+        ),
+        Source::Index {
+            url,
+            query,
+            api_key,
+        } => {
+            let told = format!("--events {}", search::without_password(url));
+            let found = search::events(url, query, api_key.as_deref()).await;
+            (found.with_context(|| told.clone())?, told)
+        }
+    };
+    // An event is written at the end of its request, and its time is that of the beginning.
+    events.sort_by_key(|(at, _)| *at);
+    let (times, requests): (Vec<Duration>, _) = events
+        .into_iter()
+        .map(|(at, recorded)| (at.div_f64(speed), recorded))
+        .unzip();
+    let schedule = Schedule::recorded(times).map_err(|why| anyhow::anyhow!("{told}: {why}"))?;
+    Ok(Recording { requests, schedule })
+}
+
+fn of_file(path: &Path) -> anyhow::Result<Vec<(Duration, Recorded)>> {
+    let file = std::fs::File::open(path)?;
+    let mut events = Vec::new();
     for (line, number) in BufReader::new(file).lines().zip(1..) {
-        let line = line.map_err(|error| told(error.to_string()))?;
+        let line = line?;
         if line.trim().is_empty() {
             continue;
         }
         let event: Event = serde_json::from_str(&line)
-            .map_err(|error| told(format!("line {number} is no event of weir's: {error}")))?;
-        let at = Duration::try_from(event.at.duration_since(Timestamp::UNIX_EPOCH));
-        let at = at.map_err(|_| told(format!("line {number} is from before 1970")))?;
-        requests.push((
-            at,
-            Recorded {
-                method: event.http.request.method,
-                path: event.url.path,
-                route: event.route,
-                body_bytes: event.http.request.body.map_or(0, |body| body.bytes),
-            },
-        ));
+            .with_context(|| format!("line {number} is no event of weir's"))?;
+        events.push(read(event).with_context(|| format!("line {number}"))?);
     }
-    requests.sort_by_key(|(at, _)| *at);
-    let (times, requests) = requests.into_iter().unzip();
-    let schedule = Schedule::recorded(times).map_err(told)?;
-    Ok((requests, schedule))
+    Ok(events)
+}
+
+/// When it was, since 1970, and what.
+fn read(event: Event) -> anyhow::Result<(Duration, Recorded)> {
+    let at = Duration::try_from(event.at.duration_since(Timestamp::UNIX_EPOCH));
+    let at = at.ok().context("a time before 1970")?;
+    let recorded = Recorded {
+        method: event.http.request.method,
+        path: event.url.path,
+        route: event.route,
+        body_bytes: event.http.request.body.map_or(0, |body| body.bytes),
+        wants: match event.gen_ai.request.stream {
+            true => Wants::Stream,
+            false => Wants::Whole,
+        },
+        status: event.http.response.status_code,
+    };
+    Ok((at, recorded))
 }

@@ -6,7 +6,7 @@ use crate::wanted::Judged;
 
 const QUESTIONS: Questions = Questions {
     repeats: 0.3,
-    bytes: 300,
+    bytes: (300, 300),
     seed: 1,
 };
 
@@ -65,7 +65,14 @@ fn every_scheme_that_can_be_signed_takes_its_turn() {
 
 #[test]
 fn what_must_be_refused_says_how() {
-    let all = all("abuse", 20);
+    let scenario = Scenario::built_in("abuse", doors(), QUESTIONS).expect("a scenario");
+    let all: Vec<Wanted> = (0..20)
+        .map(|number| {
+            let wanted = scenario.wanted(number).expect("a request");
+            scenario.answered(&wanted, Judged::Success);
+            wanted
+        })
+        .collect();
     let of = |name: &str| {
         let found: Vec<_> = all.iter().filter(|wanted| &*wanted.name == name).collect();
         assert!(!found.is_empty(), "{name}");
@@ -82,7 +89,7 @@ fn what_must_be_refused_says_how() {
             .all(|wanted| wanted.body.len() == 1025)
     );
     assert_eq!(of("abuse:oversized")[0].expect.judge(413), Judged::Refused);
-    assert_eq!(of("abuse:first")[0].expect, Expect::Success);
+    assert_eq!(of("abuse:first").len(), 1);
     let replayed = of("abuse:replayed");
     assert!(
         replayed
@@ -152,26 +159,110 @@ fn a_file_names_its_requests() {
 }
 
 #[test]
+fn a_request_is_sent_again_only_when_it_has_been_let_in() {
+    let scenario = Scenario::built_in("abuse", doors(), QUESTIONS).expect("a scenario");
+    let name = |number| {
+        let wanted = scenario.wanted(number).expect("a request");
+        (wanted.name.to_string(), wanted)
+    };
+    let (first, wanted) = name(2);
+    assert_eq!(first, "abuse:first");
+    assert_eq!(name(7).0, "abuse:wrong", "the first is under way");
+    scenario.answered(&wanted, Judged::Limited);
+    let (again, wanted) = name(12);
+    assert_eq!(again, "abuse:first", "it was not let in");
+    scenario.answered(&wanted, Judged::Success);
+    let (replayed, before) = name(17);
+    assert_eq!(
+        (replayed.as_str(), before.headers),
+        ("abuse:replayed", wanted.headers)
+    );
+}
+
+#[test]
+fn a_signature_that_is_good_for_one_request_a_second_is_used_once_a_second() {
+    let text = "backends: [{name: a, endpoints: ['http://127.0.0.1:1']}]
+routes:
+  - {name: bot, path: /bot, backend: a, signature: [{scheme: simple_sha256, secrets: [s]}, {scheme: bearer, secrets: [k]}]}
+";
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("weir.yaml");
+    std::fs::write(&path, text).expect("a file");
+    let doors = door::of_file(&path).expect("doors").0;
+    let scenario = Scenario::built_in("platforms", doors, QUESTIONS).expect("a scenario");
+    let begun_s = clock::unix_now().as_secs();
+    let names: Vec<_> = (0..20)
+        .map(|number| scenario.wanted(number).expect("one").name)
+        .collect();
+    let seconds = clock::unix_now().as_secs() - begun_s + 1;
+    let simple = names
+        .iter()
+        .filter(|name| &***name == "api:simple_sha256")
+        .count() as u64;
+    assert!((1..=seconds).contains(&simple), "{names:?}");
+}
+
+#[test]
+fn lengths_are_as_they_were_asked_for() {
+    for (text, read) in [
+        ("500", Some((500, 500))),
+        ("100..900", Some((100, 900))),
+        ("9..1", None),
+        ("many", None),
+    ] {
+        assert_eq!(lengths(text).ok(), read, "{text}");
+    }
+    let questions = Questions {
+        bytes: (100, 900),
+        ..QUESTIONS
+    };
+    let sizes: Vec<_> = (0..200)
+        .map(|number| {
+            questions
+                .body(number, Wants::Whole, &mut questions.random(number))
+                .len()
+        })
+        .collect();
+    let (shortest, longest) = (
+        sizes.iter().min().expect("one"),
+        sizes.iter().max().expect("one"),
+    );
+    assert!(
+        *shortest < 300 && *longest > 800 && *longest < 1000,
+        "{shortest} {longest}"
+    );
+}
+
+#[test]
 fn a_recording_is_asked_again_at_its_times_and_sizes() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("events.ndjson");
-    let event = |at: &str, route: &str, bytes: u32| {
+    let event = |at: &str, route: &str, bytes: u32, status: u16| {
         format!(
-            "{{\"@timestamp\":\"2026-11-22T08:30:{at}Z\",\"route\":\"{route}\",\"http\":{{\"request\":{{\"method\":\"POST\",\"body\":{{\"bytes\":{bytes}}}}}}},\"url\":{{\"path\":\"/v1/chat/completions\"}}}}\n"
+            "{{\"@timestamp\":\"2026-11-22T08:30:{at}Z\",\"route\":\"{route}\",\"http\":{{\"request\":{{\"method\":\"POST\",\"body\":{{\"bytes\":{bytes}}}}},\"response\":{{\"status_code\":{status}}}}},\"url\":{{\"path\":\"/v1/chat/completions\"}},\"gen_ai\":{{\"request\":{{\"stream\":true}}}}}}\n"
         )
     };
-    let text = event("01.500", "chat", 900) + &event("00.250", "none", 0);
+    let text = event("01.500", "chat", 900, 200) + &event("00.250", "none", 0, 404);
     std::fs::write(&path, text).expect("a file");
-    let (requests, schedule) = recorded(&path).expect("a recording");
+    let read = |speed| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(recorded(&Source::File(path.clone()), speed))
+    };
+    let recording = read(2.0).expect("a recording");
     assert_eq!(
-        schedule.due(1),
-        Some(std::time::Duration::from_millis(1250))
+        recording.schedule.due(1),
+        Some(std::time::Duration::from_millis(625))
     );
+    let Recording { requests, .. } = recording;
     let scenario = Scenario::of_recording(requests, doors(), QUESTIONS);
     let first = scenario.wanted(0).expect("a request");
     assert_eq!((&*first.name, first.body.len()), ("none", 0));
+    assert_eq!(first.expect.judge(404), Judged::Refused, "as it was");
     let second = scenario.wanted(1).expect("a request");
     assert_eq!((&*second.name, second.body.len()), ("chat", 900));
+    assert!(String::from_utf8_lossy(&second.body).contains("\"stream\":true"));
     assert!(
         second
             .headers
@@ -179,5 +270,9 @@ fn a_recording_is_asked_again_at_its_times_and_sizes() {
             .any(|(name, _)| name == "X-Weir-Signature")
     );
     std::fs::write(&path, "{}\n").expect("a file");
-    assert!(recorded(&path).expect_err("no event").contains("line 1"));
+    let why = format!("{:#}", read(1.0).expect_err("no event"));
+    assert!(
+        why.contains("line 1") && why.contains("events.ndjson"),
+        "{why}"
+    );
 }
