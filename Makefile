@@ -1,17 +1,19 @@
 # The words of this repository: `make help` lists them.
-# ARGS goes to the program: make run ARGS="--port-base 18080"
+# ARGS goes to the program: make run ARGS="--port-base 18080", make loadtest ARGS="--rate 100/s"
 
 ARGS ?=
+export LATENCY ?= 120ms
+export PORT_BASE ?= 18180
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # rustup puts cargo here; a shell that has not read its profile since does not know it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench clean
+.PHONY: help run test loadtest check fmt bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build weir (installing a C compiler and cmake if they lack) and start its demo
 	@build/setup.sh build
@@ -20,6 +22,9 @@ run: ## build weir (installing a C compiler and cmake if they lack) and start it
 
 test: ## everything that must hold: format, lints, docs, tests, metrics, scripts
 	@build/test.sh
+
+loadtest: ## the gate of CI against the demo: 50/s for 60 s; LATENCY=900ms makes it fail
+	@build/loadtest.sh $(ARGS)
 
 check: ## the quick part of `make test`: format and lints
 	@build/setup.sh build

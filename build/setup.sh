@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs what building or testing weir needs and this machine lacks: setup.sh build|test|bench
+# Installs what building or testing weir needs and this machine lacks: setup.sh build|test|bench|loadtest
 #
 # It prints what it installs. It needs root or sudo for Debian's packages; without either it says
 # what to run and stops. Run again, it finds everything there and does nothing.
 set -eu
 cd "$(dirname "$0")/.."
-purpose=${1:?usage: build/setup.sh build|test|bench}
+purpose=${1:?usage: build/setup.sh build|test|bench|loadtest}
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -36,12 +36,14 @@ missing_packages() {
     has cc || printf 'gcc libc6-dev '
     has cmake || printf 'cmake '
     if [ "$purpose" = test ]; then
-        has curl || printf 'curl '
         has shellcheck || printf 'shellcheck '
+        python3 -m pip --version >/dev/null 2>&1 || printf 'python3-pip '
+    fi
+    if [ "$purpose" = test ] || [ "$purpose" = loadtest ]; then
+        has curl || printf 'curl '
         # The search node of the tests: javac, because it is started from its source.
         has javac || printf 'openjdk-17-jdk-headless '
         has mvn || printf 'maven '
-        python3 -m pip --version >/dev/null 2>&1 || printf 'python3-pip '
     fi
     if [ "$purpose" = bench ]; then
         has python3 || printf 'python3 '
@@ -167,6 +169,19 @@ fetch_rotel() {
     return "$status"
 }
 
+# A check of YAML against schemas, which brings those of GitHub's and GitLab's CI files along. Parts of what it
+# depends on are compiled for one version of Python: where that has changed, it is installed anew.
+fetch_check_jsonschema() {
+    has python3 || return 1
+    if PYTHONPATH="$PWD/.tools/python" python3 -c 'import check_jsonschema' 2>/dev/null; then return 0; fi
+    say "installing check-jsonschema, out of PyPI, into .tools/python/"
+    rm -rf .tools/python.part
+    python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --only-binary=:all: \
+        --target .tools/python.part check-jsonschema==0.39.0 >&2 || return 1
+    rm -rf .tools/python
+    mv .tools/python.part .tools/python
+}
+
 need_rust
 packages=$(missing_packages)
 if [ -n "$packages" ]; then install_packages "$packages"; fi
@@ -176,5 +191,7 @@ if [ "$purpose" = test ]; then
     fetch_prometheus || say "Prometheus could not be fetched; what needs it will say so"
     fetch_alertmanager || say "Alertmanager could not be fetched; what needs it will say so"
     fetch_rotel || say "rotel could not be fetched; what needs it will say so"
+    fetch_check_jsonschema || say "check-jsonschema could not be installed; what needs it will say so"
     fetch_opensearch || say "OpenSearch could not be fetched; what needs it will say so"
 fi
+if [ "$purpose" = loadtest ]; then fetch_opensearch; fi

@@ -76,7 +76,8 @@ step documentation documentation
 step tests tests
 step metrics with_tool promtool build/check-metrics.sh "$target/debug/weir"
 step alerts with_tool promtool build/check-alerts.sh
-step scripts with_tool shellcheck shellcheck .ci/run build/*.sh
+step ci build/check-ci.sh "$target/debug/weir-load"
+step scripts with_tool shellcheck shellcheck .ci/run build/*.sh deploy/ci/gate.sh
 step unit with_tool systemd-analyze check_unit
 
 printf '\nsteps: %s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"

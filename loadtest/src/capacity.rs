@@ -29,6 +29,8 @@ const ACHIEVED_MIN: f64 = 0.97;
 
 /// The arguments.
 #[derive(clap::Args)]
+// Of a flag that is given twice the last one counts, so that scripts can have defaults.
+#[command(args_override_self = true)]
 pub struct Capacity {
     #[command(flatten)]
     target: Target,

@@ -36,6 +36,8 @@ const SEED_MAX: u64 = 1_000_000;
 
 /// The arguments.
 #[derive(clap::Args)]
+// Of a flag that is given twice the last one counts, so that scripts can have defaults.
+#[command(args_override_self = true)]
 pub struct Run {
     #[command(flatten)]
     target: Target,

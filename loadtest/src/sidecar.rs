@@ -44,8 +44,8 @@ pub struct Beside {
 
 /// Requests under way at either reading: two, or one in a hundred.
 const COUNT_DIFFERENCE: (f64, f64) = (2.0, 0.01);
-/// The network and the client's own work: two milliseconds, or a tenth.
-const TIME_DIFFERENCE_MS: (f64, f64) = (2.0, 0.1);
+/// The network and the client's own work: two milliseconds, or two in a hundred.
+const TIME_DIFFERENCE_MS: (f64, f64) = (2.0, 0.02);
 
 impl Seen {
     /// The client's figures beside weir's own. `client` is everything that was sent to weir, the warm-up
@@ -57,7 +57,7 @@ impl Seen {
                 .statuses
                 .iter()
                 .filter(|(status, _)| wanted(**status));
-            statuses.map(|(_, count)| *count as f64).sum()
+            statuses.map(|(_, count)| *count).sum::<u64>() as f64
         };
         let cut_short = ["answer cut short", "stream cut short"]
             .iter()

@@ -8,7 +8,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -96,53 +96,57 @@ fn json(folder: &Path) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-#[test]
-fn a_stall_is_seen_by_all_who_had_to_wait() {
+/// 200 requests a second for 30 s, against an assistant that stalls for 2 s after 10; and, in
+/// milliseconds, what a perfect sender would see of it: whatever was due within the stall waits for its end.
+struct Stalled {
+    report: Value,
+    said: String,
+    waits: Vec<f64>,
+}
+
+fn stalled(more: &[&str]) -> Stalled {
     let folder = tempfile::tempdir().expect("a folder");
-    let (from, length) = (Duration::from_secs(2), Duration::from_secs(2));
-    // With few users as with many: what waits for a user waits all the same.
-    for users in ["600", "20"] {
-        let assistant = Assistant::start(200, Some(Stall { from, length }));
-        let arguments = [
-            "run",
-            "--target",
-            &assistant.url,
-            "--rate",
-            "200/s",
-            "--duration",
-            "6s",
-            "--slo",
-            "p99<800ms",
-            "--json",
-            "out.json",
-            "--users",
-            users,
-        ];
-        let output = weir_load(&arguments, folder.path());
-        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-        assert!(
-            said(&output).contains("FAIL p99<800ms is"),
-            "{}",
-            said(&output)
-        );
-        let report = json(folder.path());
+    let (from, length) = (Duration::from_secs(10), Duration::from_secs(2));
+    let assistant = Assistant::start(200, Some(Stall { from, length }));
+    let arguments = [
+        "run",
+        "--target",
+        &assistant.url,
+        "--rate",
+        "200/s",
+        "--duration",
+        "30s",
+        "--slo",
+        "p99<800ms",
+        "--json",
+        "out.json",
+    ];
+    let output = weir_load(&[&arguments[..], more].concat(), folder.path());
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let mut waits: Vec<f64> = (0..6000_u32)
+        .map(|number| f64::from(number) * 5.0)
+        .map(|due_ms| match (10_000.0..12_000.0).contains(&due_ms) {
+            true => 12_000.0 - due_ms,
+            false => 0.0,
+        })
+        .collect();
+    waits.sort_by(f64::total_cmp);
+    Stalled {
+        report: json(folder.path()),
+        said: said(&output),
+        waits,
+    }
+}
+
+impl Stalled {
+    fn assert_truth(&self) {
+        let report = &self.report;
         assert_eq!(
             (&report["requests"], &report["unsent"]),
-            (&1200.into(), &0.into())
+            (&6000.into(), &0.into())
         );
-        // A perfect sender: what was due within the stall waits for its end.
-        let mut waits: Vec<f64> = (0..1200_u32)
-            .map(|number| f64::from(number) * 5.0)
-            .map(|due_ms| {
-                if (2000.0..4000.0).contains(&due_ms) {
-                    4000.0 - due_ms
-                } else {
-                    0.0
-                }
-            })
-            .collect();
-        waits.sort_by(f64::total_cmp);
-        for (figure, truth) in [("p99", waits[1187]), ("max", waits[1199])] {
+        assert!(self.said.contains("FAIL p99<800ms is"), "{}", self.said);
+        for (figure, truth) in [("p99", self.waits[5939]), ("max", self.waits[5999])] {
             let found = report["latency_ms"][figure].as_f64().expect("a figure");
             assert!(
                 (found - truth).abs() / truth < 0.05,
@@ -150,6 +154,74 @@ fn a_stall_is_seen_by_all_who_had_to_wait() {
             );
         }
     }
+}
+
+#[test]
+fn a_stall_is_seen_by_all_who_had_to_wait() {
+    let stalled = stalled(&[]);
+    stalled.assert_truth();
+    assert!(!stalled.said.contains("warning"), "{}", stalled.said);
+}
+
+/// With few users what is due waits for one of them, and its waiting counts; a tester that waits for its
+/// answers before it asks again, and counts from when it sent, sees hardly anything of the stall.
+#[test]
+fn few_users_see_a_stall_as_many_do_and_a_closed_loop_a_tenth_of_it() {
+    let stalled = stalled(&["--users", "20"]);
+    stalled.assert_truth();
+    let closed = stalled.report["service_ms"]["p99"].as_f64();
+    let closed = closed.expect("a figure");
+    assert!(closed <= stalled.waits[5939] / 10.0, "{closed}");
+    assert!(
+        stalled
+            .said
+            .contains("all 20 users were waiting for answers when"),
+        "{}",
+        stalled.said
+    );
+}
+
+#[test]
+fn an_interrupted_test_tells_what_it_measured_and_is_no_pass() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let assistant = Assistant::start(200, None);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_weir-load"))
+        .args([
+            "run",
+            "--target",
+            &assistant.url,
+            "--rate",
+            "100/s",
+            "--duration",
+            "10m",
+        ])
+        .args(["--slo", "p99<5s", "--json", "out.json"])
+        .current_dir(folder.path())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("weir-load starts");
+    // The first line of progress says that it runs.
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("a line");
+    let signal = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    assert!(signal.expect("kill").success());
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("warning: it was interrupted after"), "{told}");
+    let report = json(folder.path());
+    let requests = report["requests"].as_u64().expect("a count");
+    assert!((300..2000).contains(&requests), "{requests}");
+    assert_eq!(
+        (&report["verdict"], &report["unsent"]),
+        (&"fail".into(), &0.into())
+    );
+    let offered = report["offered_rps"].as_f64().expect("a rate");
+    assert!((offered - 100.0).abs() < 5.0, "{offered}");
 }
 
 #[test]

@@ -94,13 +94,27 @@ impl Ports {
     }
 }
 
-/// The demo's configuration.
+/// The demo's configuration as a file has it; with the address of an `index`, events are shipped there.
 ///
 /// # Errors
 /// There are no such three ports.
-pub fn config(ports: &Ports) -> anyhow::Result<Loaded> {
+pub fn text(ports: &Ports, index: Option<&str>) -> anyhow::Result<String> {
     ports.check_base()?;
-    config::parse(&ports.fill(CONFIG), Path::new("demo.yaml"), &|_| None)
+    let mut text = ports.fill(CONFIG);
+    if let Some(index) = index {
+        // A string of JSON is one of YAML, too.
+        let index = serde_json::to_string(index)?;
+        text.push_str(&format!("  elasticsearch: {{urls: [{index}]}}\n"));
+    }
+    Ok(text)
+}
+
+/// The demo's configuration.
+///
+/// # Errors
+/// There are no such three ports, or the address of the `index` is none.
+pub fn config(ports: &Ports, index: Option<&str>) -> anyhow::Result<Loaded> {
+    config::parse(&text(ports, index)?, Path::new("demo.yaml"), &|_| None)
         .map_err(|mistakes| anyhow::anyhow!("{mistakes}"))
 }
 
@@ -108,17 +122,16 @@ pub fn config(ports: &Ports) -> anyhow::Result<Loaded> {
 ///
 /// # Errors
 /// One of them is in use.
-pub async fn start_assistant(ports: &Ports) -> anyhow::Result<JoinHandle<()>> {
+pub async fn start_assistant(
+    ports: &Ports,
+    options: assistant::Options,
+) -> anyhow::Result<JoinHandle<()>> {
     ports.check_free()?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.assistant));
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address} (assistant)"))?;
-    let serving = assistant::serve(
-        assistant::Options::default(),
-        listener,
-        std::future::pending(),
-    );
+    let serving = assistant::serve(options, listener, std::future::pending());
     Ok(tokio::spawn(serving))
 }
 
@@ -137,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_demo_is_right_and_complete() {
-        let loaded = config(&Ports::new(Some(20_000))).expect("a right configuration");
+        let loaded = config(&Ports::new(Some(20_000)), None).expect("a right configuration");
         assert_eq!(loaded.config.listen[0].address.port(), 20_000);
         assert_eq!(loaded.config.admin.address.port(), 20_001);
         let banner = banner(&Ports::new(None), Path::new("weir"));
@@ -148,6 +161,11 @@ mod tests {
         // Its secrets are known to everybody.
         assert!(loaded.config.listen[0].address.ip().is_loopback());
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        let shipping = |index| config(&Ports::new(None), Some(index));
+        let shipped = shipping("http://127.0.0.1:9200").expect("a right configuration");
+        assert!(shipped.config.events.ship.is_some());
+        let told = shipping("here").expect_err("no address").to_string();
+        assert!(told.contains("urls"), "{told}");
     }
 
     #[test]
@@ -162,7 +180,7 @@ mod tests {
         assert!(told.contains(&port.to_string()), "{told}");
         assert!(told.contains("--port-base"), "{told}");
         for base in [0, 65_534, 65_535] {
-            let told = config(&Ports::new(Some(base))).expect_err("no three ports");
+            let told = config(&Ports::new(Some(base)), None).expect_err("no three ports");
             assert!(told.to_string().contains("65533"), "{told}");
         }
     }

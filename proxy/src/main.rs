@@ -38,11 +38,7 @@ enum Command {
         config: Option<PathBuf>,
     },
     /// Run proxy and stand-in assistant together, with things to try.
-    Demo {
-        /// Proxy, admin and assistant listen on N, N+1 and N+2 instead of 8080, 8081 and 8000.
-        #[arg(long, value_name = "N")]
-        port_base: Option<u16>,
-    },
+    Demo(DemoArguments),
     /// Say whether a configuration is right, with every mistake at once.
     Check {
         #[arg(long)]
@@ -98,9 +94,31 @@ enum AuditCommand {
 }
 
 #[derive(clap::Args)]
+struct DemoArguments {
+    /// Proxy, admin and assistant listen on N, N+1 and N+2 instead of 8080, 8081 and 8000.
+    #[arg(long, value_name = "N")]
+    port_base: Option<u16>,
+    /// Ships the events there, too: http://127.0.0.1:9200.
+    #[arg(long, value_name = "URL")]
+    elasticsearch: Option<String>,
+    /// Print the demo's configuration, as the load tester takes it, and end.
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    behaviour: Behaviour,
+}
+
+#[derive(clap::Args)]
 struct AssistantArguments {
     #[arg(long, default_value = "127.0.0.1:8000")]
     address: std::net::SocketAddr,
+    #[command(flatten)]
+    behaviour: Behaviour,
+}
+
+/// How the stand-in assistant answers.
+#[derive(clap::Args)]
+struct Behaviour {
     #[arg(long, default_value = "120ms", value_parser = units::duration)]
     latency: Duration,
     #[arg(long, default_value = "30ms", value_parser = units::duration)]
@@ -113,6 +131,19 @@ struct AssistantArguments {
     token_interval: Duration,
 }
 
+impl From<&Behaviour> for assistant::Options {
+    fn from(behaviour: &Behaviour) -> Self {
+        assistant::Options {
+            latency: behaviour.latency,
+            jitter: behaviour.jitter,
+            error_rate: behaviour.error_rate,
+            tokens: behaviour.tokens,
+            token_interval: behaviour.token_interval,
+            ..assistant::Options::default()
+        }
+    }
+}
+
 fn main() -> ExitCode {
     env_logger::Builder::from_env(
         env_logger::Env::default()
@@ -121,7 +152,7 @@ fn main() -> ExitCode {
     .init();
     let outcome = match Arguments::parse().command {
         Command::Run { config } => run(config.as_deref()),
-        Command::Demo { port_base } => run_demo(port_base),
+        Command::Demo(arguments) => run_demo(&arguments),
         Command::Check { config, file } => check(config.or(file).as_deref()),
         Command::Rules { config } => rules(config.as_deref()),
         Command::Schema => schema(),
@@ -164,12 +195,17 @@ fn run(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn run_demo(port_base: Option<u16>) -> anyhow::Result<ExitCode> {
-    let ports = demo::Ports::new(port_base);
-    let loaded = demo::config(&ports)?;
+fn run_demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
+    let ports = demo::Ports::new(arguments.port_base);
+    let index = arguments.elasticsearch.as_deref();
+    if arguments.print_config {
+        say(demo::text(&ports, index)?.trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let loaded = demo::config(&ports, index)?;
     block_on(async {
         let stop = stop_signal()?;
-        let assistant = demo::start_assistant(&ports).await?;
+        let assistant = demo::start_assistant(&ports, (&arguments.behaviour).into()).await?;
         let app = App::start(&loaded.config)?;
         announce(&app);
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("weir"));
@@ -299,14 +335,7 @@ fn run_assistant(arguments: AssistantArguments) -> anyhow::Result<ExitCode> {
             .await
             .with_context(|| format!("cannot listen on {}", arguments.address))?;
         eprintln!("weir: assistant on {}", listener.local_addr()?);
-        let options = assistant::Options {
-            latency: arguments.latency,
-            jitter: arguments.jitter,
-            error_rate: arguments.error_rate,
-            tokens: arguments.tokens,
-            token_interval: arguments.token_interval,
-            ..assistant::Options::default()
-        };
+        let options = assistant::Options::from(&arguments.behaviour);
         assistant::serve(options, listener, stop).await;
         Ok(ExitCode::SUCCESS)
     })

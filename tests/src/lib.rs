@@ -24,6 +24,7 @@ pub mod sign;
 
 pub mod alertmanager;
 pub mod certs;
+pub mod load;
 pub mod metrics;
 pub mod prometheus;
 pub mod wait;

@@ -53,4 +53,6 @@ mod operator {
     mod audit;
 
     mod alerts;
+
+    mod load;
 }

@@ -1,0 +1,112 @@
+//! The load tester as a child process, and its report.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process::{Finished, Process, weir};
+use crate::wait;
+
+/// How long a test of some seconds may take on a busy machine.
+const END: Duration = Duration::from_secs(120);
+
+/// The load tester beside the `weir` of these tests.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn weir_load() -> PathBuf {
+    let path = weir().with_file_name("weir-load");
+    assert!(
+        path.is_file(),
+        "no weir-load beside weir: run `cargo build -p weir-load`"
+    );
+    path
+}
+
+/// What came of a test.
+#[derive(Debug)]
+pub struct Load {
+    pub finished: Finished,
+    /// Its `--json`; null when there is none.
+    pub report: Value,
+}
+
+impl Load {
+    /// Runs `weir-load run` in `directory` with `--json`.
+    pub async fn run(directory: &Path, arguments: &[&str]) -> Self {
+        Self::command("run", directory, arguments).await
+    }
+
+    /// Runs one of its commands.
+    ///
+    /// # Panics
+    /// When it does not come to an end.
+    pub async fn command(command: &str, directory: &Path, arguments: &[&str]) -> Self {
+        let json = directory.join("load.json");
+        let written = ["--json", json.to_str().expect("a path")];
+        let all = [&[command][..], arguments, &written].concat();
+        let process = Process::program(&weir_load(), directory, &all);
+        let finished = process.finished(END).await;
+        let text = std::fs::read_to_string(&json).unwrap_or_default();
+        Load {
+            report: serde_json::from_str(&text).unwrap_or_default(),
+            finished,
+        }
+    }
+
+    /// Everything that it said.
+    #[must_use]
+    pub fn said(&self) -> String {
+        format!("{}{}", self.finished.stdout, self.finished.stderr)
+    }
+
+    /// A number of the report: `/latency_ms/p99`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn number(&self, pointer: &str) -> f64 {
+        let found = self.report.pointer(pointer).and_then(Value::as_f64);
+        found.unwrap_or_else(|| panic!("no {pointer}: {}\n{:#}", self.said(), self.report))
+    }
+
+    /// That the client's figures and weir's are no further apart than is said.
+    ///
+    /// # Panics
+    /// When they are, or when there are none.
+    pub fn assert_beside(&self) {
+        let beside = self.report["sidecar"]["beside"].as_array();
+        let beside = beside.unwrap_or_else(|| panic!("no figures of weir's: {}", self.said()));
+        assert!(beside.len() >= 5);
+        assert!(beside.iter().all(|one| one["ok"] == true), "{beside:#?}");
+    }
+}
+
+/// A `weir assistant`, and its address.
+#[derive(Debug)]
+pub struct Assistant {
+    _process: Process,
+    pub url: String,
+}
+
+impl Assistant {
+    /// Starts one on a port of the system's choice.
+    pub async fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let all = [&["assistant", "--address", "127.0.0.1:0"][..], arguments].concat();
+        let process = Process::start(directory, &all, &[], b"");
+        let address = wait::found("the assistant's address", wait::PATIENCE, || {
+            let said = process.stderr();
+            let (_, address) = said
+                .lines()
+                .find_map(|line| line.split_once("assistant on "))?;
+            Some(address.to_owned())
+        })
+        .await;
+        Assistant {
+            url: format!("http://{address}"),
+            _process: process,
+        }
+    }
+}

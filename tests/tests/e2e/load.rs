@@ -1,0 +1,315 @@
+//! The load tester against a real weir: each scenario does what it is for, and both count the same.
+
+use serde_json::Value;
+use tempfile::TempDir;
+use weir::signature::sign::SCHEMES;
+use weir_tests::backend::Backend;
+use weir_tests::load::{Assistant, Load};
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+
+mod gate;
+mod replay;
+
+/// One route with every scheme that weir signs, each under an address of its own.
+const PLATFORMS: &str = "\
+- {name: hmac, path: /v1/*, backend: assistant, body_bytes: 64KiB, signature: {scheme: hmac, clients: [{name: w, secrets: [s]}]}}
+- {name: bearer, path: /bearer, backend: assistant, signature: {scheme: bearer, secrets: [a-key]}}
+- {name: feishu, path: /hooks/feishu, backend: assistant, signature: {scheme: feishu, secrets: [e]}}
+- {name: simple_sha256, path: /simple, backend: assistant, signature: {scheme: simple_sha256, secrets: [s]}}
+";
+
+/// What the load tester is told of a proxy.
+struct Told {
+    target: String,
+    admin: String,
+    config: String,
+    _directory: TempDir,
+}
+
+/// The arguments of a test against a proxy that was made of `setup`.
+fn told(setup: &Setup, proxy: &Proxy) -> Told {
+    let directory = TempDir::new().expect("a directory");
+    let config = directory.path().join("weir.yaml");
+    std::fs::write(&config, setup.yaml(directory.path())).expect("a file");
+    Told {
+        target: format!("http://{}", proxy.address()),
+        admin: format!("http://{}", proxy.admin()),
+        config: config.to_str().expect("a path").to_owned(),
+        _directory: directory,
+    }
+}
+
+impl Told {
+    async fn run(&self, arguments: &[&str]) -> Load {
+        let directory = TempDir::new().expect("a directory");
+        let common = [
+            "--target",
+            &self.target,
+            "--admin",
+            &self.admin,
+            "--config",
+            &self.config,
+            "--slo",
+            "error_rate<0.1%",
+        ];
+        Load::run(directory.path(), &[&common[..], arguments].concat()).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_scheme_that_weir_signs_is_let_in_by_weir() {
+    let backend = Backend::chat().await;
+    let setup = Setup::new(&backend).routes(PLATFORMS);
+    let proxy = setup.start().await;
+    let told = told(&setup, &proxy);
+    let load = told
+        .run(&[
+            "--scenario",
+            "platforms",
+            "--rate",
+            "80/s",
+            "--duration",
+            "3s",
+        ])
+        .await;
+    assert_eq!(load.finished.code, Some(0), "{}", load.said());
+    load.assert_beside();
+    let metrics = proxy.metrics().await;
+    for scheme in SCHEMES {
+        let labels = [("scheme", scheme), ("outcome", "valid")];
+        let let_in = metrics.sum("weir_signature_checks_total", &labels);
+        let names = load.report["by_name"].as_object().expect("names").iter();
+        let sent: u64 = names
+            .filter(|(name, _)| name.ends_with(&format!(":{scheme}")))
+            .filter_map(|(_, named)| named["requests"].as_u64())
+            .sum();
+        assert!(sent > 0, "{scheme}: {:#}", load.report["by_name"]);
+        assert!(
+            (let_in - sent as f64).abs() < 0.5,
+            "{scheme}: {let_in} of {sent}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_must_be_refused_is_refused_and_never_reaches_the_backend() {
+    let backend = Backend::chat().await;
+    let setup = Setup::new(&backend).routes(PLATFORMS);
+    let proxy = setup.start().await;
+    let told = told(&setup, &proxy);
+    let load = told
+        .run(&["--scenario", "abuse", "--rate", "100/s", "--duration", "3s"])
+        .await;
+    assert_eq!(load.finished.code, Some(0), "{}", load.said());
+    for kind in ["unsigned", "wrong", "stale", "replayed", "oversized"] {
+        let name = format!("/by_name/abuse:{kind}/refused");
+        assert!(load.number(&name) > 10.0, "{kind}: {}", load.said());
+    }
+    load.assert_beside();
+    // The one that is sent again and again has to be let in once.
+    assert_eq!(backend.requests().len(), 1);
+    // And where everybody is let in, the test fails.
+    let open = Setup::open(&backend).start().await;
+    let target = format!("http://{}", open.address());
+    let arguments = [
+        "--scenario",
+        "abuse",
+        "--rate",
+        "50/s",
+        "--duration",
+        "1s",
+        "--target",
+        &target,
+    ];
+    let directory = TempDir::new().expect("a directory");
+    let slo = ["--config", &told.config, "--slo", "error_rate<0.1%"];
+    let load = Load::run(directory.path(), &[&arguments[..], &slo].concat()).await;
+    assert_eq!(load.finished.code, Some(1), "{}", load.said());
+    assert!(load.said().contains("error: status 200"), "{}", load.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_a_limit_is_counted_apart() {
+    let backend = Backend::chat().await;
+    let setup = Setup::new(&backend).routes(
+        "- {name: chat, path: /v1/*, backend: assistant, signature: {scheme: bearer, secrets: [k]}, rate_limits: [{name: l, rate: 20/s, by: client}]}",
+    );
+    let proxy = setup.start().await;
+    let load = told(&setup, &proxy)
+        .run(&["--scenario", "burst", "--rate", "100/s", "--duration", "3s"])
+        .await;
+    assert_eq!(load.finished.code, Some(0), "{}", load.said());
+    let (limited, let_in) = (load.number("/limited"), load.number("/by_status/200"));
+    // Sixty and the burst of one second are let in.
+    assert!((60.0..=110.0).contains(&let_in), "{let_in}");
+    assert!((limited + let_in - 300.0).abs() < 0.5, "{limited}");
+    load.assert_beside();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_measured_to_its_first_token_and_between_them() {
+    let directory = TempDir::new().expect("a directory");
+    let arguments = [
+        "--latency",
+        "150ms",
+        "--jitter",
+        "0ms",
+        "--tokens",
+        "11",
+        "--token-interval",
+        "30ms",
+    ];
+    let assistant = Assistant::start(directory.path(), &arguments).await;
+    let setup = Setup::without_backend()
+        .backend("assistant", std::slice::from_ref(&assistant.url), &[])
+        .routes("- {name: chat, path: /v1/*, backend: assistant}");
+    let proxy = setup.start().await;
+    let load = told(&setup, &proxy)
+        .run(&[
+            "--scenario",
+            "stream",
+            "--rate",
+            "30/s",
+            "--duration",
+            "3s",
+            "--slo",
+            "first_token_p95<149ms",
+        ])
+        .await;
+    assert_eq!(load.finished.code, Some(1), "{}", load.said());
+    assert!(
+        load.said().contains("FAIL first_token_p95<149ms"),
+        "{}",
+        load.said()
+    );
+    // Never earlier than the assistant has it; how much later is the machine's.
+    let first = load.number("/first_token_ms/p50");
+    assert!((149.0..400.0).contains(&first), "{first}");
+    let between = load.number("/token_time_ms/p50");
+    // Eleven tokens, and two pieces that come with the first and the last of them.
+    assert!((24.0..60.0).contains(&between), "{between}");
+    let whole = load.number("/latency_ms/p50");
+    assert!(whole >= first + 299.0, "{whole}");
+    load.assert_beside();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_weir_knows_are_counted_by_both() {
+    let backend = Backend::chat().await;
+    let setup = Setup::new(&backend).routes(
+        "- {name: chat, path: /v1/*, backend: assistant, cache: {answers: true, memory: 1MiB, ttl: 1h, scope: route}}",
+    );
+    let proxy = setup.start().await;
+    let told = told(&setup, &proxy);
+    let arguments = [
+        "--rate",
+        "200/s",
+        "--duration",
+        "2s",
+        "--repeats",
+        "80%",
+        "--warm-up",
+        "1s",
+    ];
+    let load = told.run(&arguments).await;
+    assert_eq!(load.finished.code, Some(0), "{}", load.said());
+    load.assert_beside();
+    assert_eq!(load.report["requests"], 400, "the warm-up is not counted");
+    let hits = load.number("/sidecar/cache_hits");
+    assert!(hits > 250.0, "{hits}");
+    // Another run asks other questions: what one has taught weir is no help to the next.
+    let second = told
+        .run(&["--rate", "100/s", "--duration", "1s", "--repeats", "0%"])
+        .await;
+    assert!(
+        second.number("/sidecar/cache_hits") < 0.5,
+        "{}",
+        second.said()
+    );
+    assert_ne!(load.report["seed"], second.report["seed"]);
+    let seed = load.report["seed"].to_string();
+    let same = told
+        .run(&[&arguments[..], &["--seed", &seed]].concat())
+        .await;
+    let all_known = same.number("/sidecar/cache_hits");
+    assert!(
+        all_known > 590.0,
+        "{all_known}: the same seed asks the same"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_weir_adds_is_measured_against_the_backend_itself() {
+    let directory = TempDir::new().expect("a directory");
+    let assistant =
+        Assistant::start(directory.path(), &["--latency", "20ms", "--jitter", "0ms"]).await;
+    let setup = Setup::without_backend()
+        .backend("assistant", std::slice::from_ref(&assistant.url), &[])
+        .routes("- {name: chat, path: /v1/*, backend: assistant}");
+    let proxy = setup.start().await;
+    let load = told(&setup, &proxy)
+        .run(&[
+            "--direct",
+            &assistant.url,
+            "--rate",
+            "50/s",
+            "--duration",
+            "3s",
+            "--slo",
+            "added_p50<1s",
+            "--slo",
+            "added_p50<0ms",
+        ])
+        .await;
+    assert_eq!(load.finished.code, Some(1), "{}", load.said());
+    let slos = load.report["slos"].as_array().expect("objectives");
+    let verdicts: Vec<(&Value, &Value)> =
+        slos.iter().map(|slo| (&slo["slo"], &slo["ok"])).collect();
+    assert_eq!(
+        verdicts[1],
+        (&"added_p50<1s".into(), &true.into()),
+        "{slos:#?}"
+    );
+    assert_eq!(slos[1]["count"], 150);
+    assert_eq!(
+        (
+            &load.report["requests"],
+            &load.report["by_name"]["direct"]["requests"]
+        ),
+        (&150.into(), &150.into())
+    );
+    load.assert_beside();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mix_runs_through_everything_at_once() {
+    let directory = TempDir::new().expect("a directory");
+    let assistant = Assistant::start(
+        directory.path(),
+        &["--latency", "20ms", "--token-interval", "1ms"],
+    )
+    .await;
+    let setup = Setup::without_backend()
+        .backend("assistant", std::slice::from_ref(&assistant.url), &[])
+        .routes(PLATFORMS);
+    let proxy = setup.start().await;
+    let load = told(&setup, &proxy)
+        .run(&[
+            "--scenario",
+            "mixed",
+            "--rate",
+            "100/s",
+            "--duration",
+            "4s",
+            "--slo",
+            "chat:p99<5s",
+        ])
+        .await;
+    // The assistant of this test answers nothing but the chat.
+    let names = load.report["by_name"].as_object().expect("names");
+    for name in ["chat", "stream", "api:hmac", "abuse:unsigned"] {
+        assert_eq!(names[name]["errors"], 0, "{name}: {}", load.said());
+    }
+    load.assert_beside();
+}

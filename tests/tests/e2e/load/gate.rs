@@ -1,0 +1,81 @@
+//! The gate of CI: the script that people copy, around the real sidecar and the real load tester.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use weir_tests::load::weir_load;
+use weir_tests::process::weir;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The first of three free ports in a row.
+fn port_base() -> u16 {
+    for _ in 0..100 {
+        let first = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let base = first.local_addr().expect("an address").port();
+        let others = [1, 2].map(|more| TcpListener::bind(("127.0.0.1", base.saturating_add(more))));
+        if others.iter().all(Result::is_ok) {
+            return base;
+        }
+    }
+    panic!("no three free ports in a row");
+}
+
+/// Exit code and output of the gate around a demo whose assistant is so slow.
+fn gate(latency: &str) -> (Option<i32>, String) {
+    let directory = TempDir::new().expect("a directory");
+    let base = port_base();
+    let demo = ["demo", "--port-base", &base.to_string()].map(str::to_owned);
+    let config = Command::new(weir())
+        .args(&demo)
+        .arg("--print-config")
+        .output()
+        .expect("weir starts");
+    let file = directory.path().join("weir.yaml");
+    std::fs::write(&file, config.stdout).expect("a file");
+    let sidecar = format!(
+        "exec {} {} --latency {latency}",
+        weir().display(),
+        demo.join(" ")
+    );
+    let admin = format!("http://127.0.0.1:{}", base + 1);
+    let output = Command::new(
+        root()
+            .join("deploy/ci/gate.sh")
+            .canonicalize()
+            .expect("the gate"),
+    )
+    .args([
+        "--target",
+        &format!("http://127.0.0.1:{base}"),
+        "--admin",
+        &admin,
+    ])
+    .args(["--config", file.to_str().expect("a path")])
+    .args(["--rate", "50/s", "--duration", "4s", "--repeats", "0%"])
+    .args(["--slo", "p99<800ms", "--slo", "error_rate<0.5%"])
+    .env("SIDECAR", sidecar)
+    .env("WEIR_LOAD", weir_load())
+    .env("WEIR_ADMIN", admin)
+    .current_dir(directory.path())
+    .output()
+    .expect("the gate starts");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (output.status.code(), said)
+}
+
+#[test]
+fn the_gate_lets_through_what_holds_and_says_what_does_not() {
+    let (code, said) = gate("120ms");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("verdict: pass"), "{said}");
+    let (code, said) = gate("900ms");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("FAIL p99<800ms is 9"), "{said}");
+    assert!(said.contains("ok   error_rate<0.5% is 0.000 %"), "{said}");
+}

@@ -1,0 +1,122 @@
+//! What was recorded is asked again: out of the event file, and out of a real search node.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use weir_tests::backend::Backend;
+use weir_tests::load::Load;
+use weir_tests::node::Node;
+use weir_tests::setup::Setup;
+
+const STREAM: &str = "logs-weir.access-replayed";
+
+/// Events as weir writes them, every 10 ms, the last one first.
+fn recorded(count: u64) -> Vec<(String, Value)> {
+    (0..count)
+        .rev()
+        .map(|number| {
+            let id = format!("01KAN0X3S8Q5V4R8C9J2{number:06}");
+            let event = json!({
+                "@timestamp": format!("2026-11-22T08:30:{:02}.{:03}000Z", number / 100, number % 100 * 10),
+                "event": {"id": &id, "dataset": "weir.access"},
+                "route": if number % 4 == 0 { "chat" } else { "all" },
+                "http": {
+                    "request": {"method": "POST", "body": {"bytes": 300 + number % 7}},
+                    "response": {"status_code": 200},
+                },
+                "url": {"path": "/v1/chat/completions"},
+            });
+            (id, event)
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_file_is_asked_again_as_it_was() {
+    let backend = Backend::chat().await;
+    let proxy = Setup::open(&backend).start().await;
+    let directory = TempDir::new().expect("a directory");
+    let target = format!("http://{}", proxy.address());
+    // What weir itself has written of one test is what the next one asks again.
+    let common = ["--target", &target, "--slo", "error_rate<0.1%"];
+    let first = [
+        "--rate",
+        "60/s",
+        "--duration",
+        "2s",
+        "--question-bytes",
+        "200..900",
+    ];
+    let first = Load::run(directory.path(), &[&common[..], &first].concat()).await;
+    assert_eq!(first.finished.code, Some(0), "{}", first.said());
+    proxy.events_when(120).await;
+    let file = directory.path().join("recorded.ndjson");
+    std::fs::copy(proxy.event_file(), &file).expect("a copy");
+    let file = file.to_str().expect("a path");
+    let replayed = ["--scenario", "replay", "--events", file, "--speed", "2"];
+    let replayed = Load::run(directory.path(), &[&common[..], &replayed].concat()).await;
+    assert_eq!(replayed.finished.code, Some(0), "{}", replayed.said());
+    assert_eq!(replayed.report["requests"], 120);
+    let duration_s = replayed.number("/duration_s");
+    assert!((0.8..1.2).contains(&duration_s), "{duration_s}");
+    let all = backend.requests();
+    let (mut before, mut after): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+    for (place, seen) in all.iter().enumerate() {
+        let half = if place < 120 { &mut before } else { &mut after };
+        half.push(seen.body.len());
+    }
+    before.sort_unstable();
+    after.sort_unstable();
+    assert_eq!(before, after, "the sizes of the recording");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_stream_is_asked_again_by_a_query() {
+    let Some(node) = Node::get().await else {
+        return;
+    };
+    node.fill(STREAM, &recorded(200)).await;
+    node.holds(STREAM, 200).await;
+    let backend = Backend::chat().await;
+    let proxy = Setup::open(&backend).start().await;
+    let directory = TempDir::new().expect("a directory");
+    let target = format!("http://{}", proxy.address());
+    let events = format!("{}/{STREAM}", node.url());
+    let replay = async |query: &str, events: &str| {
+        let arguments = [
+            "--target",
+            &target,
+            "--scenario",
+            "replay",
+            "--events",
+            events,
+            "--query",
+            query,
+            "--slo",
+            "error_rate<0.1%",
+        ];
+        Load::run(directory.path(), &arguments).await
+    };
+    let all = replay("*", &events).await;
+    assert_eq!(all.finished.code, Some(0), "{}", all.said());
+    assert_eq!(all.report["requests"], 200);
+    // From the first to the last of them, as they were.
+    assert!((all.number("/duration_s") - 1.99).abs() < 0.001);
+    let some = replay(
+        "route:chat AND @timestamp:[2026-11-22T08:30:01Z TO *]",
+        &events,
+    )
+    .await;
+    assert_eq!(some.report["requests"], 25, "{}", some.said());
+    std::fs::remove_file(directory.path().join("load.json")).expect("a report");
+    for (query, events, why) in [
+        ("route:nobody", events.as_str(), "holds no request"),
+        ("route:(", &events, "400 Bad Request"),
+        ("*", &format!("{}/logs-none", node.url()), "404"),
+        ("*", &node.url(), "address of a data stream"),
+        ("*", "http://127.0.0.1:1/logs-none", "127.0.0.1:1/logs-none"),
+    ] {
+        let load = replay(query, events).await;
+        assert_eq!(load.finished.code, Some(2), "{query}: {}", load.said());
+        assert!(load.said().contains(why), "{query}: {}", load.said());
+    }
+}
