@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from measure import CASES, Case, Sample
-from subjects import which
+from subjects import find
 
 SUBJECTS = ["bare_pingora", "nginx", "weir"]
 MIB = 1024
@@ -110,7 +110,11 @@ def machine() -> dict:
     }
 
 
-def header(root: Path, settings: dict) -> dict:
+def version_of(program: str | None, flag: str) -> str:
+    return first_line([program, flag]) if program else "not installed"
+
+
+def header(root: Path, settings: dict, oha: str | None) -> dict:
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
@@ -119,8 +123,10 @@ def header(root: Path, settings: dict) -> dict:
             "commit": first_line(["git", "-C", str(root), "describe", "--always", "--dirty"]),
             "pingora": locked_version(root, "pingora"),
             "rustc": first_line(["rustc", "--version"]),
-            "nginx": first_line([which("nginx"), "-v"]).removeprefix("nginx version: "),
-            "wrk": first_line([which("wrk"), "-v"]).split(" Copyright")[0],
+            "goose": locked_version(root, "goose"),
+            "nginx": version_of(find("nginx"), "-v").removeprefix("nginx version: "),
+            "wrk": version_of(find("wrk"), "-v").split(" Copyright")[0],
+            "oha": version_of(oha, "--version"),
         },
         "settings": settings,
     }
@@ -136,31 +142,37 @@ def three(figures: dict | None, digits: int, sign: str = "") -> str:
     return " / ".join(f"{figures[key]:{sign}.{digits}f}" for key in ("min", "median", "max"))
 
 
-def table(report: dict) -> str:
-    names = [case.name for case in CASES if case.name in report["cases"]]
-    lines = ["processor time a request in us: min / median / max of the rounds; ratio: pair by pair in a round", ""]
+def case_lines(cases: dict) -> list[str]:
     row = "{:<28} {:>21} {:>21} {:>21} {:>19} {:>8} {:>7}"
-    lines.append(row.format("", "bare pingora", "nginx, JSON log", "weir", "weir/bare", "target", "").rstrip())
-    for name in names:
-        case = report["cases"][name]
+    lines = ["processor time a request in us: min / median / max of the rounds; ratio: pair by pair in a round", "",
+             row.format("", "bare pingora", "nginx, JSON log", "weir", "weir/bare", "target", "").rstrip()]
+    for case in (cases[case.name] for case in CASES if case.name in cases):
         costs = [case["subjects"].get(subject, {}).get("us_per_request") for subject in SUBJECTS]
         ratio, target = case["ratio_weir_to_bare"], f"<= {case['target_ratio_max']:.2f}"
         cells = [*(three(cost, 1) for cost in costs), three(ratio, 2), target, verdict(case["ok"]) if ratio else ""]
         lines.append(row.format(case["title"], *cells).rstrip())
-    if memory := report.get("memory"):
-        lines += [
-            "",
+    return lines
+
+
+def latency_lines(latency: dict) -> list[str]:
+    lines = [f"added to the backend's own latency at {latency['requests_per_s']} requests a second, in us"]
+    for key in ("p50_us", "p99_us"):
+        added = ", ".join(f"{subject} {three(of[key], 0, '+')}" for subject, of in latency["added"].items())
+        lines.append(f"  {key[:3].upper()}: backend {three(latency['direct'][key], 0)}, {added}")
+    return [*lines, f"  weir adds no more than bare pingora: {verdict(latency['ok'])}"]
+
+
+def tables(report: dict) -> list[str]:
+    """A table for each thing that was measured of the proxies."""
+    found = []
+    if report["cases"]:
+        found.append("\n".join(case_lines(report["cases"])))
+    if memory := report["memory"]:
+        found.append(
             f"resident memory of weir: idle {memory['idle_mib']} MiB (<= {memory['idle_mib_max']}), under load "
             f"{memory['loaded_mib']} MiB (<= {memory['loaded_mib_max']}, {CACHE_MIB} of it the cache): "
-            f"{verdict(memory['ok'])}",
-        ]
-    if latency := report.get("latency"):
-        rate = latency["requests_per_s"]
-        lines += ["", f"added to the backend's own latency at {rate} requests a second, in us"]
-        for key in ("p50_us", "p99_us"):
-            added = ", ".join(f"{subject} {three(of[key], 0, '+')}" for subject, of in latency["added"].items())
-            lines.append(f"  {key[:3].upper()}: backend {three(latency['direct'][key], 0)}, {added}")
-        lines.append(f"  weir adds no more than bare pingora: {verdict(latency['ok'])}")
-    for problem in report["problems"]:
-        lines += ["", f"could not run: {problem}"]
-    return "\n".join(lines)
+            f"{verdict(memory['ok'])}"
+        )
+    if latency := report["latency"]:
+        found.append("\n".join(latency_lines(latency)))
+    return found

@@ -199,9 +199,13 @@ class Bench:
         return self.start("weir", command, self.subject_cpu, port, environment, events=recorded)
 
 
-def which(name: str) -> str:
+def find(name: str) -> str | None:
     # Debian keeps nginx in /usr/sbin, which an ordinary user's PATH may lack.
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+
+
+def which(name: str) -> str:
+    found = find(name)
     if found is None:
         raise CouldNotRun(f"{name} is not installed: apt-get install -y wrk nginx-light")
     return found

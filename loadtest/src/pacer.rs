@@ -15,6 +15,9 @@ use crate::schedule::Schedule;
 /// The longest that the thread sleeps without a look whether it is to stop.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
+/// While more is due than all senders can take, a look is as good as a sharp eye.
+const BACKLOG_SLEEP: Duration = Duration::from_millis(1);
+
 /// What the pacer and the senders share.
 #[derive(Debug)]
 pub struct Pace {
@@ -80,12 +83,27 @@ impl Pace {
             if !self.sleep_until(begun + due) {
                 return;
             }
-            if self.in_flight() >= self.users {
-                self.found_all_busy.fetch_add(1, Ordering::Relaxed);
+            // Everything that is due by now, at once: a sender that lags behind is not woken for each.
+            let now = clock::now().saturating_duration_since(begun);
+            let mut count = 1;
+            while self
+                .schedule
+                .due(number + count)
+                .is_some_and(|due| due <= now)
+            {
+                count += 1;
             }
-            number += 1;
+            if self.in_flight() >= self.users {
+                self.found_all_busy.fetch_add(count, Ordering::Relaxed);
+            }
+            number += count;
             self.released.store(number, Ordering::Relaxed);
-            self.due.add_permits(1);
+            self.due
+                .add_permits(usize::try_from(count).unwrap_or(usize::MAX));
+            if self.due.available_permits() as u64 > self.users {
+                // Nobody waits for the next one: there is more than all senders can take.
+                std::thread::sleep(BACKLOG_SLEEP);
+            }
         }
     }
 
