@@ -15,6 +15,9 @@ use crate::schedule::Schedule;
 /// The longest that the thread sleeps without a look whether it is to stop.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
+/// The shortest: at high rates a few requests leave together, and waking for each would cost more than it
+/// tells.
+const SLEEP_MIN: Duration = Duration::from_micros(100);
 /// While more is due than all senders can take, a look is as good as a sharp eye.
 const BACKLOG_SLEEP: Duration = Duration::from_millis(1);
 
@@ -117,7 +120,7 @@ impl Pace {
             if wait.is_zero() {
                 return true;
             }
-            std::thread::sleep(wait.min(SLEEP_MAX));
+            std::thread::sleep(wait.clamp(SLEEP_MIN, SLEEP_MAX));
         }
     }
 
