@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use weir::config::{self, Config};
 use weir::route::PathPattern;
-use weir::signature::signer::Signer;
+use weir::signature::signer::{Distinct, Signer};
 
 /// Where the OpenAI chat format is asked for.
 const CHAT_PATH: &str = "/v1/chat/completions";
@@ -22,6 +22,16 @@ pub struct Door {
     /// Of a body.
     pub body_bytes_max: u64,
     pub is_limited: bool,
+}
+
+impl Door {
+    /// How to sign here: with what is good for any number of requests, where there is such.
+    #[must_use]
+    pub fn signer(&self) -> Option<&Signer> {
+        let mut signers = self.signers.iter();
+        let always = signers.find(|signer| signer.distinct == Distinct::Always);
+        always.or(self.signers.first())
+    }
 }
 
 /// The doors of a target without a configuration: the chat, for everybody.

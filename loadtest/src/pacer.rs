@@ -3,8 +3,8 @@
 //! A thread sleeps to each due time: a timer of the runtime would be a millisecond late, and would wait
 //! for what else the runtime has to do.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
@@ -37,7 +37,7 @@ pub struct Pace {
     finished: AtomicU64,
     /// When the test began; unknown until all senders are there.
     begun: watch::Sender<Option<Instant>>,
-    is_interrupted: AtomicBool,
+    interrupted: OnceLock<Instant>,
 }
 
 /// One request that is due.
@@ -68,7 +68,7 @@ impl Pace {
             next: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             begun: watch::channel(None).0,
-            is_interrupted: AtomicBool::new(false),
+            interrupted: OnceLock::new(),
         })
     }
 
@@ -113,7 +113,7 @@ impl Pace {
     /// `false`: it was interrupted.
     fn sleep_until(&self, due_at: Instant) -> bool {
         loop {
-            if self.is_interrupted.load(Ordering::Relaxed) {
+            if self.is_interrupted() {
                 return false;
             }
             let wait = due_at.saturating_duration_since(clock::now());
@@ -126,13 +126,13 @@ impl Pace {
 
     /// Ends the schedule early: nothing more comes due, and what waits is not sent.
     pub fn interrupt(&self) {
-        self.is_interrupted.store(true, Ordering::Relaxed);
+        self.interrupted.get_or_init(clock::now);
         self.due.close();
     }
 
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
-        self.is_interrupted.load(Ordering::Relaxed)
+        self.interrupted.get().is_some()
     }
 
     /// Those that no sender took are not sent any more.
@@ -189,12 +189,15 @@ impl Pace {
         self.found_all_busy.load(Ordering::Relaxed) as f64 / released as f64
     }
 
-    /// How long the test has been running, its warm-up not counted.
+    /// How long the test has been running, its warm-up not counted; at most until it was interrupted.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         let begun = *self.begun.borrow();
         begun.map_or(Duration::ZERO, |begun| {
-            let all = clock::now().saturating_duration_since(begun);
+            let until = self.interrupted.get().copied();
+            let all = until
+                .unwrap_or_else(clock::now)
+                .saturating_duration_since(begun);
             all.saturating_sub(self.schedule.warm_up())
         })
     }
@@ -205,5 +208,31 @@ impl Pace {
         self.begun
             .borrow()
             .map(|begun| begun + self.schedule.warm_up())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_test_is_as_long_as_it_ran() {
+        let schedule = Schedule::new(&[(1000.0, 1000.0)], Duration::from_secs(3600), None);
+        let pace = Pace::new(schedule.expect("a schedule"), 1);
+        let theirs = pace.clone();
+        let running = std::thread::spawn(move || theirs.run());
+        let deadline = clock::now() + Duration::from_secs(20);
+        while pace.released() < 10 {
+            assert!(clock::now() < deadline, "nothing comes due");
+            std::thread::yield_now();
+        }
+        pace.interrupt();
+        running.join().expect("the schedule ends");
+        // What waits for its answers after that is no part of it.
+        let (ran, later) = (pace.elapsed(), clock::now() + Duration::from_millis(2));
+        while clock::now() < later {
+            std::thread::yield_now();
+        }
+        assert_eq!(pace.elapsed(), ran);
     }
 }

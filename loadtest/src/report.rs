@@ -16,6 +16,8 @@ pub mod html;
 pub mod junit;
 pub mod terminal;
 
+use baseline::Worse;
+
 /// With senders later than this in the median, the machine of the test was what held it back.
 const LATE_MS_MAX: f64 = 5.0;
 /// The sender's one processor is busy beyond this share of the time.
@@ -54,7 +56,7 @@ pub struct Report {
     pub first_token_ms: Latency,
     pub token_time_ms: Latency,
     pub errors_by_kind: BTreeMap<String, u64>,
-    pub slos: Vec<SloResult>,
+    pub slos: Vec<Held>,
     pub by_name: BTreeMap<String, ByName>,
     /// Answers by their status.
     #[serde(default)]
@@ -66,6 +68,12 @@ pub struct Report {
     pub sender: Sender,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sidecar: Option<Sidecar>,
+    /// What got worse since the baseline.
+    #[serde(default)]
+    pub worse: Vec<Worse>,
+    /// It ended by a signal after so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted_after_s: Option<f64>,
     /// What is to be known before a figure is believed.
     pub warnings: Vec<String>,
     pub timeline: Vec<Second>,
@@ -124,30 +132,6 @@ impl From<&Times> for Latency {
             p99: times.quantile_ms(0.99),
             p999: times.quantile_ms(0.999),
             max: times.max_ms(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct SloResult {
-    pub slo: String,
-    pub actual: f64,
-    pub shown: String,
-    pub ok: bool,
-    pub count: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-impl From<Held> for SloResult {
-    fn from(held: Held) -> Self {
-        SloResult {
-            slo: held.slo,
-            actual: held.actual,
-            shown: held.shown,
-            ok: held.ok,
-            count: held.count,
-            note: held.note,
         }
     }
 }
@@ -225,10 +209,10 @@ impl Report {
             rps: all.requests as f64 / tally.ended.max(duration).as_secs_f64().max(0.001),
             unsent,
         };
-        let slos: Vec<SloResult> = asked
+        let slos: Vec<Held> = asked
             .slos
             .iter()
-            .map(|slo| slo.judge(&tally, &achieved).into())
+            .map(|slo| slo.judge(&tally, &achieved))
             .collect();
         let sender = sender(&asked, pace, &all);
         let sidecar = asked.sidecar.map(|seen| {
@@ -243,7 +227,8 @@ impl Report {
         if pace.is_interrupted() {
             warnings.insert(0, format!("it was interrupted after {duration_s:.1} s"));
         }
-        let holds = slos.iter().all(|slo| slo.ok) && !pace.is_interrupted();
+        let interrupted_after_s = pace.is_interrupted().then_some(duration_s);
+        let holds = slos.iter().all(|slo| slo.ok) && interrupted_after_s.is_none();
         Report {
             verdict: if holds { Verdict::Pass } else { Verdict::Fail },
             scenario: asked.scenario.to_owned(),
@@ -274,9 +259,20 @@ impl Report {
             percentiles: all.latency.curve(),
             sender,
             sidecar,
+            worse: Vec::new(),
+            interrupted_after_s,
             warnings,
             timeline: timeline(&tally, tallies),
         }
+    }
+
+    /// Holds it against an earlier run: what got worse by more than `tolerance` fails it.
+    pub fn compare(&mut self, before: &Report, tolerance: f64) {
+        self.worse = baseline::worse(before, self, tolerance);
+        if !self.worse.is_empty() {
+            self.verdict = Verdict::Fail;
+        }
+        self.warnings.extend(baseline::unlike(before, self));
     }
 }
 

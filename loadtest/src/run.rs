@@ -14,7 +14,7 @@ use crate::attack::{self, Attack};
 use crate::door::{self, Door};
 use crate::pacer::Pace;
 use crate::progress::Progress;
-use crate::report::{Asked, Report, Verdict, baseline, html, junit, terminal};
+use crate::report::{Asked, Report, Verdict, html, junit, terminal};
 use crate::scenario::{self, Questions, Scenario, Source};
 use crate::schedule::{self, Schedule, Spikes};
 use crate::sidecar::{self, Reading, Seen};
@@ -167,11 +167,15 @@ impl Run {
             warnings,
             sidecar,
         };
-        let report = Report::new(asked, &pace, &tallies);
-        let code = self.tell(&report, before.as_ref())?;
-        Ok(match pace.is_interrupted() {
-            true => COULD_NOT_RUN,
-            false => code,
+        let mut report = Report::new(asked, &pace, &tallies);
+        if let Some(before) = &before {
+            report.compare(before, self.tolerance);
+        }
+        self.tell(&report)?;
+        Ok(match report.verdict {
+            _ if pace.is_interrupted() => COULD_NOT_RUN,
+            Verdict::Pass => PASSED,
+            Verdict::Fail => FAILED,
         })
     }
 
@@ -291,28 +295,13 @@ impl Run {
         runtime.block_on(sidecar::read_after(admin, token, before, sent))
     }
 
-    /// Prints and writes the report; the exit code.
-    fn tell(&self, report: &Report, before: Option<&Report>) -> anyhow::Result<u8> {
-        let mut code = match report.verdict {
-            Verdict::Pass => PASSED,
-            Verdict::Fail => FAILED,
-        };
-        let mut summary = terminal::summary(report);
-        if let Some(before) = before {
-            for worse in baseline::worse(before, report, self.tolerance) {
-                summary.push_str(&format!("\nworse than the baseline: {worse}"));
-                code = FAILED;
-            }
-            if let Some(why) = baseline::unlike(before, report) {
-                summary.push_str(&format!("\nwarning: {why}, and this is another test"));
-            }
-        }
+    /// Prints and writes the report.
+    fn tell(&self, report: &Report) -> anyhow::Result<()> {
         // Whoever closed the pipe has read enough.
-        let _ = writeln!(std::io::stdout(), "{summary}");
+        let _ = writeln!(std::io::stdout(), "{}", terminal::summary(report));
         write(&self.json, || Ok(serde_json::to_string_pretty(report)?))?;
         write(&self.report, || Ok(html::document(report)))?;
-        write(&self.junit, || Ok(junit::document(report)))?;
-        Ok(code)
+        write(&self.junit, || Ok(junit::document(report)))
     }
 }
 

@@ -32,8 +32,9 @@ pub struct Scenario {
     doors: Vec<Door>,
     questions: Questions,
     before: abuse::Before,
-    /// The last second in which a signature was used that is good for one request a second.
-    second: AtomicU64,
+    /// Of each way in, the last second in which its signature was used that is good for one request a
+    /// second.
+    seconds: Vec<AtomicU64>,
 }
 
 #[derive(Clone, Debug)]
@@ -85,12 +86,13 @@ impl Scenario {
     }
 
     fn new(kind: Kind, doors: Vec<Door>, questions: Questions) -> Self {
+        let ways: usize = doors.iter().map(|door| door.signers.len()).sum();
         Scenario {
             kind,
             doors,
             questions,
             before: abuse::Before::default(),
-            second: AtomicU64::new(0),
+            seconds: (0..ways).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -149,7 +151,7 @@ impl Scenario {
         let method = method.map_err(|error| error.to_string())?;
         let mut doors = self.doors.iter();
         let door = doors.find(|door| *door.route == *recorded.route);
-        let signer = door.and_then(|door| self.signer(door));
+        let signer = door.and_then(Door::signer);
         let body = match (recorded.body_bytes, signer) {
             (0, _) => Bytes::new(),
             (bytes, signer) => {
@@ -182,13 +184,6 @@ impl Scenario {
             .ok_or_else(|| "the target has no route".to_owned())
     }
 
-    /// How to sign at a door: with what is good for any number of requests, where there is such.
-    fn signer<'a>(&self, door: &'a Door) -> Option<&'a Signer> {
-        let mut signers = door.signers.iter();
-        let always = signers.find(|signer| signer.distinct == Distinct::Always);
-        always.or(door.signers.first())
-    }
-
     fn chat(
         &self,
         name: &str,
@@ -199,7 +194,7 @@ impl Scenario {
         let door = self.chat_door()?;
         let mut random = self.questions.random(number);
         let body = self.questions.body(number, wants, &mut random);
-        request(Sent::now(name, expect), door, self.signer(door), body)
+        request(Sent::now(name, expect), door, door.signer(), body)
     }
 
     /// One client asks as much as comes: what is over its limit is 429, and counted apart.
@@ -209,7 +204,7 @@ impl Scenario {
         let mut random = self.questions.random(number);
         let body = self.questions.body(number, Wants::Whole, &mut random);
         let sent = Sent::now("burst", Expect::SuccessOrLimited);
-        request(sent, door, self.signer(door), body)
+        request(sent, door, door.signer(), body)
     }
 
     /// Every scheme of every route in turn. One whose signature is good for one request a second takes
@@ -217,7 +212,7 @@ impl Scenario {
     fn platform(&self, number: u64) -> Result<Wanted, String> {
         let ways: Vec<(&Door, &Signer)> = self.ways().collect();
         let first = nth(&ways, number).ok_or("no route wants a signature")?;
-        let is_free = first.1.distinct == Distinct::Always || self.is_new_second();
+        let is_free = first.1.distinct == Distinct::Always || self.is_new_second(number);
         let always = |way: &&(&Door, &Signer)| way.1.distinct == Distinct::Always;
         let instead: Vec<_> = ways.iter().filter(always).collect();
         let (way, expect) = match nth(&instead, number) {
@@ -235,10 +230,11 @@ impl Scenario {
         request(Sent::now(&name, expect), door, Some(signer), body)
     }
 
-    /// Whether nobody has used this second yet.
-    fn is_new_second(&self) -> bool {
+    /// Whether the way whose turn it is has not been used in this second.
+    fn is_new_second(&self, number: u64) -> bool {
         let now_s = clock::unix_now().as_secs();
-        self.second.fetch_max(now_s, Ordering::Relaxed) < now_s
+        let last = nth(&self.seconds, number);
+        last.is_some_and(|last| last.fetch_max(now_s, Ordering::Relaxed) < now_s)
     }
 
     fn ways(&self) -> impl Iterator<Item = (&Door, &Signer)> {

@@ -1,5 +1,6 @@
 //! Service level objectives: `p99<800ms`, `error_rate<0.5%`, `chat:first_token_p95<=1s`, `rps>=45`.
 
+use serde::{Deserialize, Serialize};
 use weir::config::units;
 
 use crate::tally::{Named, Tally};
@@ -50,7 +51,7 @@ enum Comparison {
 }
 
 /// What became of an objective.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Held {
     pub slo: String,
     pub actual: f64,
@@ -60,6 +61,7 @@ pub struct Held {
     /// Requests behind it.
     pub count: u64,
     /// What is to be thought of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
@@ -111,6 +113,11 @@ impl Slo {
     #[must_use]
     pub fn needs_direct(&self) -> bool {
         matches!(self.measure, Measure::Added(_))
+    }
+
+    #[must_use]
+    pub fn is_of_errors(&self) -> bool {
+        self.measure == Measure::ErrorRate
     }
 
     /// Looks at what was measured.

@@ -108,6 +108,13 @@ pub fn base(text: &str) -> Result<String, String> {
     {
         return Err(wrong());
     }
+    // It stands in every report.
+    if uri
+        .authority()
+        .is_some_and(|all| all.as_str().contains('@'))
+    {
+        return Err("an address without a name and a password before its host".to_owned());
+    }
     Ok(text.trim_end_matches('/').to_owned())
 }
 

@@ -5,79 +5,19 @@
     reason = "these are tests: what is missing ends them with a message"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-/// An assistant that answers at once, but for a time in which it answers nothing.
-struct Assistant {
-    url: String,
-}
+#[path = "command/assistant.rs"]
+mod assistant;
+#[path = "command/capacity.rs"]
+mod capacity;
 
-/// From when, since the first request, and for how long it stalls.
-#[derive(Clone, Copy)]
-struct Stall {
-    from: Duration,
-    length: Duration,
-}
-
-impl Assistant {
-    fn start(status: u16, stall: Option<Stall>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let first: Arc<std::sync::OnceLock<Instant>> = Arc::default();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let first = first.clone();
-                std::thread::spawn(move || serve(stream, status, stall, &first));
-            }
-        });
-        Assistant { url }
-    }
-}
-
-fn serve(
-    stream: TcpStream,
-    status: u16,
-    stall: Option<Stall>,
-    first: &std::sync::OnceLock<Instant>,
-) -> Option<()> {
-    stream.set_nodelay(true).ok()?;
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut writer = stream;
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().ok()?;
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        let now = weir::clock::now();
-        let begun = *first.get_or_init(|| now);
-        if let Some(Stall { from, length }) = stall {
-            let (since, until) = (now.saturating_duration_since(begun), from + length);
-            if since >= from && since < until {
-                std::thread::park_timeout(until - since);
-            }
-        }
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}");
-        writer.write_all(answer.as_bytes()).ok()?;
-    }
-}
+use assistant::{Assistant, Manner};
 
 fn weir_load(arguments: &[&str], folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_weir-load"))
@@ -107,7 +47,7 @@ struct Stalled {
 fn stalled(more: &[&str]) -> Stalled {
     let folder = tempfile::tempdir().expect("a folder");
     let (from, length) = (Duration::from_secs(10), Duration::from_secs(2));
-    let assistant = Assistant::start(200, Some(Stall { from, length }));
+    let assistant = Assistant::start(Manner::Stall { from, length });
     let arguments = [
         "run",
         "--target",
@@ -184,7 +124,7 @@ fn few_users_see_a_stall_as_many_do_and_a_closed_loop_a_tenth_of_it() {
 #[test]
 fn an_interrupted_test_tells_what_it_measured_and_is_no_pass() {
     let folder = tempfile::tempdir().expect("a folder");
-    let assistant = Assistant::start(200, None);
+    let assistant = Assistant::start(Manner::AtOnce);
     let mut child = Command::new(env!("CARGO_BIN_EXE_weir-load"))
         .args([
             "run",
@@ -195,7 +135,9 @@ fn an_interrupted_test_tells_what_it_measured_and_is_no_pass() {
             "--duration",
             "10m",
         ])
-        .args(["--slo", "p99<5s", "--json", "out.json"])
+        .args([
+            "--slo", "p99<5s", "--json", "out.json", "--junit", "out.xml",
+        ])
         .current_dir(folder.path())
         .stderr(Stdio::piped())
         .stdout(Stdio::piped())
@@ -220,6 +162,11 @@ fn an_interrupted_test_tells_what_it_measured_and_is_no_pass() {
         (&report["verdict"], &report["unsent"]),
         (&"fail".into(), &0.into())
     );
+    let junit = std::fs::read_to_string(folder.path().join("out.xml")).expect("a report");
+    assert!(
+        junit.contains("name=\"it runs to its end\"") && junit.contains("failures=\"1\""),
+        "{junit}"
+    );
     let offered = report["offered_rps"].as_f64().expect("a rate");
     assert!((offered - 100.0).abs() < 5.0, "{offered}");
 }
@@ -227,8 +174,8 @@ fn an_interrupted_test_tells_what_it_measured_and_is_no_pass() {
 #[test]
 fn the_exit_code_says_what_came_of_it() {
     let folder = tempfile::tempdir().expect("a folder");
-    let well = Assistant::start(200, None);
-    let failing = Assistant::start(503, None);
+    let well = Assistant::start(Manner::AtOnce);
+    let failing = Assistant::start(Manner::Refusing);
     let common = ["--rate", "100/s", "--duration", "1s", "--json", "out.json"];
     let run = |target: &str, more: &[&str]| {
         let arguments = [&["run", "--target", target][..], &common[..], more].concat();
@@ -267,18 +214,36 @@ fn the_exit_code_says_what_came_of_it() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("FAIL error_rate<0.5% is 100.000 %"));
     assert!(said(&output).contains("error: status 503: 100"));
-    let output = run(&failing.url, &["--baseline", "old.json"]);
+    let output = run(
+        &failing.url,
+        &["--baseline", "old.json", "--junit", "out.xml"],
+    );
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("worse than the baseline: error rate was 0.000"));
+    // Whoever reads the files and not the exit code is told the same.
+    let report = json(folder.path());
+    assert_eq!(
+        (&report["verdict"], &report["worse"][0]["figure"]),
+        (&"fail".into(), &"error rate".into())
+    );
+    let junit = std::fs::read_to_string(folder.path().join("out.xml")).expect("a report");
+    assert!(
+        junit.contains("name=\"baseline: error rate\"") && !junit.contains("failures=\"0\""),
+        "{junit}"
+    );
 }
 
 #[test]
 fn a_load_test_that_cannot_run_is_no_pass() {
     let folder = tempfile::tempdir().expect("a folder");
-    let well = Assistant::start(200, None);
+    let well = Assistant::start(Manner::AtOnce);
     for (arguments, told) in [
         (&["--target", "http://127.0.0.1:1"][..], "nobody answers at"),
         (&["--target", "127.0.0.1:1"], "expected an address such as"),
+        (
+            &["--target", "http://u:secret@127.0.0.1:1"],
+            "without a name and a password",
+        ),
         (
             &["--target", &well.url, "--scenario", "chatt"],
             "one of chat, stream",

@@ -1,5 +1,7 @@
 //! What got worse since an earlier run, past what is noise.
 
+use serde::{Deserialize, Serialize};
+
 use super::Report;
 
 /// What two equal runs differ by: milliseconds.
@@ -8,7 +10,7 @@ const NOISE_MS: f64 = 2.0;
 const NOISE_SHARE: f64 = 0.001;
 
 /// A figure of two runs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Worse {
     pub figure: String,
     pub before: f64,
@@ -103,11 +105,11 @@ pub fn worse(before: &Report, now: &Report, tolerance: f64) -> Vec<Worse> {
 pub fn unlike(before: &Report, now: &Report) -> Option<String> {
     if before.scenario != now.scenario {
         return Some(format!(
-            "the baseline is of the scenario {}",
+            "the baseline is of another test: scenario {}",
             before.scenario
         ));
     }
     let (old, new) = (before.offered_rps, now.offered_rps);
     let is_close = (old - new).abs() <= new.max(old) * 0.05;
-    (!is_close).then(|| format!("the baseline was taken at {old:.1}/s"))
+    (!is_close).then(|| format!("the baseline is of another test: {old:.1}/s"))
 }

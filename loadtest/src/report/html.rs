@@ -97,13 +97,18 @@ fn over_time(report: &Report) -> String {
         let parts = report.timeline.iter();
         parts.map(|part| (part.at_s, value(part))).collect()
     };
+    // After the last due time answers still come, and nothing has a latency.
+    let latency_at = |value: fn(&Second) -> f64| -> Vec<(f64, f64)> {
+        let parts = report.timeline.iter().filter(|part| part.due > 0);
+        parts.map(|part| (part.at_s, value(part))).collect()
+    };
     let latency = Chart {
         title: "Latency, by when requests were due",
         x: Axis::linear("s"),
         y_unit: "ms",
         lines: vec![
-            Line::new("p50", "#0969da", at(|part| part.p50_ms)),
-            Line::new("p99", "#cf222e", at(|part| part.p99_ms)),
+            Line::new("p50", "#0969da", latency_at(|part| part.p50_ms)),
+            Line::new("p99", "#cf222e", latency_at(|part| part.p99_ms)),
         ],
     };
     let load = Chart {
@@ -120,11 +125,15 @@ fn over_time(report: &Report) -> String {
 }
 
 fn percentiles(report: &Report) -> String {
+    // What is closer to 1 than one request of all is the maximum again and again.
+    let last = 1.0 - 1.0 / report.requests.max(1) as f64;
+    let points = report.percentiles.iter().copied();
+    let points = points.filter(|(share, _)| *share <= last).collect();
     let chart = Chart {
         title: "Share of requests that were at most as slow, from when they were due",
         x: Axis::Percentiles,
         y_unit: "ms",
-        lines: vec![Line::new("latency", "#8250df", report.percentiles.clone())],
+        lines: vec![Line::new("latency", "#8250df", points)],
     };
     chart.svg()
 }

@@ -1,43 +1,64 @@
-//! JUnit's XML: one case for each objective, as continuous integration shows it.
+//! JUnit's XML, as continuous integration shows it: one case for each objective, one for each figure that
+//! got worse since the baseline, and one for a test that did not come to its end.
 
 use std::fmt::Write as _;
 
 use super::Report;
 
+/// A case: its name, and what failed.
+struct Case {
+    name: String,
+    failure: Option<String>,
+}
+
 /// The document.
 #[must_use]
 pub fn document(report: &Report) -> String {
-    let failures = report.slos.iter().filter(|slo| !slo.ok).count();
+    let cases = cases(report);
+    let failures = cases.iter().filter(|case| case.failure.is_some()).count();
+    let scenario = escaped(&report.scenario);
+    let time_s = report.duration_s;
     let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"weir-load {}\" tests=\"{}\" failures=\"{failures}\" time=\"{:.3}\">\n",
-        escaped(&report.scenario),
-        report.slos.len(),
-        report.duration_s
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"weir-load {scenario}\" tests=\"{}\" failures=\"{failures}\" time=\"{time_s:.3}\">\n",
+        cases.len(),
     );
-    for slo in &report.slos {
+    for Case { name, failure } in cases {
+        let name = escaped(&name);
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "    <testcase classname=\"weir-load.{}\" name=\"{}\" time=\"{:.3}\"",
-            escaped(&report.scenario),
-            escaped(&slo.slo),
-            report.duration_s
+            "    <testcase classname=\"weir-load.{scenario}\" name=\"{name}\" time=\"{time_s:.3}\""
         );
-        if slo.ok {
-            text.push_str("/>\n");
-        } else {
-            let note = slo.note.clone().unwrap_or_default();
-            let _ = writeln!(
+        let _ = match failure {
+            None => writeln!(text, "/>"),
+            Some(why) => writeln!(
                 text,
-                ">\n      <failure message=\"{} is {}\">{}</failure>\n    </testcase>",
-                escaped(&slo.slo),
-                escaped(&slo.shown),
-                escaped(&note)
-            );
-        }
+                ">\n      <failure message=\"{}\"/>\n    </testcase>",
+                escaped(&why)
+            ),
+        };
     }
     text.push_str("  </testsuite>\n</testsuites>\n");
     text
+}
+
+fn cases(report: &Report) -> Vec<Case> {
+    let objectives = report.slos.iter().map(|slo| Case {
+        name: slo.slo.clone(),
+        failure: (!slo.ok).then(|| {
+            let note = slo.note.as_ref().map(|note| format!(" ({note})"));
+            format!("{} is {}{}", slo.slo, slo.shown, note.unwrap_or_default())
+        }),
+    });
+    let worse = report.worse.iter().map(|worse| Case {
+        name: format!("baseline: {}", worse.figure),
+        failure: Some(worse.to_string()),
+    });
+    let interrupted = report.interrupted_after_s.map(|after_s| Case {
+        name: "it runs to its end".to_owned(),
+        failure: Some(format!("it was interrupted after {after_s:.1} s")),
+    });
+    objectives.chain(worse).chain(interrupted).collect()
 }
 
 pub(super) fn escaped(text: &str) -> String {

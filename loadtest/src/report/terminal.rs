@@ -69,6 +69,9 @@ pub fn summary(report: &Report) -> String {
             note.unwrap_or_default()
         );
     }
+    for worse in &report.worse {
+        let _ = writeln!(text, "FAIL worse than the baseline: {worse}");
+    }
     let verdict = match report.verdict {
         Verdict::Pass => "pass",
         Verdict::Fail => "FAIL",

@@ -107,7 +107,7 @@ pub(super) fn wanted(
     let mut headers: Vec<(String, String)> = request.headers.clone().into_iter().collect();
     let door = request.route.as_ref();
     let door = door.and_then(|route| doors.iter().find(|door| *door.route == **route));
-    if let Some(signer) = door.and_then(|door| door.signers.first()) {
+    if let Some(signer) = door.and_then(Door::signer) {
         let at_s = clock::unix_now().as_secs();
         headers.extend(signer.headers(at_s, &Ulid::generate().to_string(), &body)?);
     }

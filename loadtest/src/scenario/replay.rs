@@ -34,8 +34,8 @@ pub struct Recording {
     pub schedule: Schedule,
 }
 
-/// Where the events are.
-#[derive(Clone, Debug, PartialEq)]
+/// Where the events are. It can hold a password, so it cannot be printed.
+#[derive(Clone)]
 pub enum Source {
     /// A file of lines.
     File(PathBuf),

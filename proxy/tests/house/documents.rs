@@ -135,7 +135,7 @@ fn the_table_of_stages_has_the_order_and_the_codes_of_the_source() {
 
 #[test]
 fn every_claim_names_tests_that_exist() {
-    let source: String = ["proxy", "tests"]
+    let source: String = ["proxy", "loadtest", "tests"]
         .iter()
         .flat_map(|folder| files(folder, &["rs"]))
         .map(|path| read(&path))

@@ -4,6 +4,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use weir::signature::sign::SCHEMES;
 use weir_tests::backend::Backend;
+use weir_tests::certs::Authority;
 use weir_tests::load::{Assistant, Load};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
@@ -312,4 +313,63 @@ async fn a_mix_runs_through_everything_at_once() {
         assert_eq!(names[name]["errors"], 0, "{name}: {}", load.said());
     }
     load.assert_beside();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_behind_tls_or_with_http2_is_asked_as_it_is() {
+    let directory = TempDir::new().expect("a directory");
+    let authority = Authority::new();
+    let files = authority.issue(directory.path());
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).expect("a file");
+    let backend = Backend::chat().await;
+    let proxy = Setup::open(&backend).tls(&files).start().await;
+    let tls = format!("https://localhost:{}", proxy.tls_address().port());
+    let plain = format!("http://{}", proxy.address());
+    let ca = ca.to_str().expect("a path");
+    let run = async |arguments: &[&str]| {
+        let common = [
+            "--rate",
+            "50/s",
+            "--duration",
+            "1s",
+            "--slo",
+            "error_rate<0.1%",
+        ];
+        Load::run(directory.path(), &[&common[..], arguments].concat()).await
+    };
+    let trusted = run(&["--target", &tls, "--ca-file", ca]).await;
+    assert_eq!(trusted.finished.code, Some(0), "{}", trusted.said());
+    let unknown = run(&["--target", &tls]).await;
+    assert_eq!(unknown.finished.code, Some(1), "{}", unknown.said());
+    assert!(
+        unknown.said().contains("error: connect: 50"),
+        "{}",
+        unknown.said()
+    );
+    let http2 = run(&["--target", &plain, "--http2"]).await;
+    assert_eq!(http2.finished.code, Some(0), "{}", http2.said());
+    let versions: Vec<_> = proxy.events_when(100).await;
+    let by_http2 = versions
+        .iter()
+        .filter(|event| event["http"]["version"] == "2");
+    assert!(by_http2.count() >= 50, "{versions:#?}");
+    let no_certificate = run(&[
+        "--target",
+        &tls,
+        "--ca-file",
+        files.key.to_str().expect("a path"),
+    ])
+    .await;
+    assert_eq!(
+        no_certificate.finished.code,
+        Some(2),
+        "{}",
+        no_certificate.said()
+    );
+    assert!(
+        no_certificate.said().contains("--ca-file"),
+        "{}",
+        no_certificate.said()
+    );
 }

@@ -100,7 +100,8 @@ async fn ask(request: RequestBuilder, body: &Value) -> anyhow::Result<Page> {
     // The address may hold a password.
     let answer = answer.map_err(goose_reqwest::Error::without_url)?;
     let status = answer.status();
-    let text = answer.text().await?;
+    let text = answer.text().await;
+    let text = text.map_err(goose_reqwest::Error::without_url)?;
     if !status.is_success() {
         let why: String = text.chars().take(WHY_BYTES_MAX).collect();
         anyhow::bail!("it answered {status}: {why}");

@@ -1,62 +1,13 @@
 //! The search for a capacity, against an assistant whose capacity is known.
 
-#![expect(
-    clippy::expect_used,
-    reason = "these are tests: what is missing ends them with a message"
-)]
-
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// Takes one request after the other, each for so long.
-fn one_at_a_time(each: Duration) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let turn: Arc<Mutex<()>> = Arc::default();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let turn = turn.clone();
-            std::thread::spawn(move || serve(stream, &turn, each));
-        }
-    });
-    url
-}
-
-fn serve(stream: TcpStream, turn: &Mutex<()>, each: Duration) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut writer = stream;
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().ok()?;
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        {
-            let _mine = turn.lock().ok()?;
-            // Not a wait for something: this is how long its work takes.
-            std::thread::park_timeout(each);
-        }
-        writer
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-            .ok()?;
-    }
-}
+use super::said;
+use crate::assistant::{Assistant, Manner};
 
 fn capacity(arguments: &[&str], folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_weir-load"))
@@ -68,14 +19,10 @@ fn capacity(arguments: &[&str], folder: &Path) -> Output {
         .expect("weir-load starts")
 }
 
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
 #[test]
 fn the_highest_rate_that_holds_is_found_and_confirmed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let url = one_at_a_time(Duration::from_millis(10));
+    let Assistant { url } = Assistant::start(Manner::OneAtATime(Duration::from_millis(10)));
     let output = capacity(
         &[
             "--target",
@@ -119,7 +66,7 @@ fn the_highest_rate_that_holds_is_found_and_confirmed() {
     let failed = curve.iter().find(|point| point["held"] == false);
     let why = failed.expect("one that failed")["why"].to_string();
     assert!(
-        why.contains("p99<300ms is") || why.contains("were achieved"),
+        why.contains("p99<300ms is") || why.contains("in its second half"),
         "{why}"
     );
     let held = curve
@@ -133,7 +80,7 @@ fn the_highest_rate_that_holds_is_found_and_confirmed() {
 #[test]
 fn a_target_that_holds_at_no_rate_or_cannot_be_asked_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
-    let url = one_at_a_time(Duration::from_millis(10));
+    let Assistant { url } = Assistant::start(Manner::OneAtATime(Duration::from_millis(10)));
     let short = [
         "--from",
         "5/s",
@@ -150,6 +97,14 @@ fn a_target_that_holds_at_no_rate_or_cannot_be_asked_is_told() {
     );
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("they hold at no rate that was tried"));
+    // Refusals are fast, and no capacity.
+    let refusing = Assistant::start(Manner::Refusing);
+    let output = capacity(
+        &[&["--target", &refusing.url, "--slo", "p99<5s"][..], &short].concat(),
+        folder.path(),
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("error_rate<1% is 100.000 %"));
     for (arguments, why) in [
         (
             &["--target", "http://127.0.0.1:1", "--slo", "p99<1s"][..],
@@ -175,4 +130,43 @@ fn a_target_that_holds_at_no_rate_or_cannot_be_asked_is_told() {
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains(why), "{}", said(&output));
     }
+}
+
+/// An assistant takes its time; as long as it keeps up, that alone is no reason to call a rate too high.
+#[test]
+fn a_slow_assistant_keeps_up_as_well_as_a_fast_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let slow = Assistant::start(Manner::Slow(Duration::from_millis(700)));
+    let one_rate = [
+        "--from",
+        "30/s",
+        "--to",
+        "30/s",
+        "--duration",
+        "4s",
+        "--warm-up",
+        "0s",
+        "--confirmations",
+        "0",
+    ];
+    let ask = |url: &str| {
+        let target = ["--target", url, "--slo", "error_rate<1%"];
+        capacity(&[&target[..], &one_rate].concat(), folder.path())
+    };
+    let output = ask(&slow.url);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(
+        said(&output).contains("no higher rate was tried"),
+        "{}",
+        said(&output)
+    );
+    // Half of what comes, so that answers only pile up, which no error tells.
+    let piling = Assistant::start(Manner::OneAtATime(Duration::from_millis(66)));
+    let output = ask(&piling.url);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(
+        said(&output).contains("in its second half"),
+        "{}",
+        said(&output)
+    );
 }
