@@ -22,6 +22,7 @@ mod declare;
 mod decode;
 mod interpolate;
 mod lists;
+mod mask;
 mod mistake;
 mod raw;
 mod schema;

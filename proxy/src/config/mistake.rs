@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::mask;
 use super::tree::Place;
 
 /// More of a line than this is never shown.
@@ -24,7 +25,7 @@ pub struct Mistake {
     /// In characters.
     pub column: usize,
     pub message: String,
-    /// The text of the line; secrets that came from the environment are not in it.
+    /// The text of the line, with stars where secrets stand.
     pub source_line: String,
 }
 
@@ -126,7 +127,7 @@ impl Findings {
     pub(super) fn into_mistakes(mut self, file: &Path, source: &str) -> Mistakes {
         self.mistakes.sort();
         self.mistakes.dedup();
-        let lines: Vec<&str> = source.lines().collect();
+        let lines = mask::lines(source);
         let list = self
             .mistakes
             .into_iter()

@@ -1,5 +1,6 @@
 //! One mistake at a time: where it is told, and what the message says.
 
+use super::super::mask;
 use super::*;
 
 /// Each line is what is written, where the only mistake of it is told, and parts of its message:
@@ -28,7 +29,8 @@ fn assert_told(text: &str, line: usize, column: usize, parts: &[&str]) {
     for part in parts {
         assert!(mistake.message.contains(part), "no `{part}` in: {mistakes}");
     }
-    let source_line = text.lines().nth(line - 1).unwrap_or_default();
+    let shown = mask::lines(text);
+    let source_line = shown.get(line - 1).cloned().unwrap_or_default();
     assert_eq!(mistake.source_line, source_line);
     let first = mistake.message.chars().next().unwrap();
     assert!(
