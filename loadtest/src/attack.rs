@@ -15,9 +15,8 @@ use goose::{GooseAttack, is_killswitch_triggered, trigger_killswitch};
 use goose_reqwest::{Certificate, Client, Response};
 
 use crate::pacer::{Pace, Slot};
-use crate::scenario::Scenario;
-use crate::slo::DIRECT;
-use crate::tally::{Cache, Measured, Tallies};
+use crate::scenario::{Scenario, Wants};
+use crate::tally::{Cache, Measured, Tallies, Towards};
 use crate::wanted::{Judged, Wanted};
 
 mod stream;
@@ -30,6 +29,7 @@ const CLOSED: &str = "connection closed";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often senders without work look whether all others are done.
 const UNTIL_OVER: Duration = Duration::from_millis(20);
+const EVENT_STREAM: &[u8] = b"text/event-stream";
 const IDLE_CONNECTIONS_MAX: usize = 10_000;
 
 /// What is asked of whom.
@@ -216,6 +216,10 @@ async fn send(shared: &Shared, slot: Slot) -> Measured {
     };
     let mut measured = Measured {
         name: Arc::from("unsigned"),
+        towards: match direct {
+            Some(_) => Towards::Direct,
+            None => Towards::Target,
+        },
         due: slot.due_at.saturating_duration_since(begun),
         sent: Duration::ZERO,
         first: None,
@@ -233,10 +237,7 @@ async fn send(shared: &Shared, slot: Slot) -> Measured {
     match wanted {
         Err(why) => measured.error = Some(why),
         Ok(wanted) => {
-            measured.name = match direct {
-                Some(_) => Arc::from(DIRECT),
-                None => wanted.name.clone(),
-            };
+            measured.name = wanted.name.clone();
             let base = direct.unwrap_or(&attack.target);
             exchange(&attack.client, base, &wanted, &mut measured, &since_due).await;
             attack.scenario.answered(&wanted, measured.judged);
@@ -254,7 +255,6 @@ async fn exchange(
     since_due: &impl Fn(Instant) -> Duration,
 ) {
     let url = format!("{base}{}", wanted.path);
-    let wants_end = wanted.path.ends_with("/chat/completions");
     let request = client.request(wanted.method.clone(), url);
     let mut request = request.body(wanted.body.clone());
     for (name, value) in &wanted.headers {
@@ -278,7 +278,7 @@ async fn exchange(
     if measured.judged == Judged::Error {
         measured.error = Some(format!("status {status}"));
     }
-    if let Err(error) = read(answer, wants_end, measured, since_due).await {
+    if let Err(error) = read(answer, wanted, measured, since_due).await {
         measured.judged = Judged::Error;
         measured.error = Some(error);
     }
@@ -288,14 +288,15 @@ async fn exchange(
 /// end as the OpenAI format has it is cut short.
 async fn read(
     mut answer: Response,
-    wants_end: bool,
+    wanted: &Wanted,
     measured: &mut Measured,
     since_due: &impl Fn(Instant) -> Duration,
 ) -> Result<(), String> {
     let is_stream = answer
         .headers()
         .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+        .and_then(|value| value.as_bytes().get(..EVENT_STREAM.len()))
+        .is_some_and(|value| value.eq_ignore_ascii_case(EVENT_STREAM));
     let mut stream = Stream::default();
     loop {
         match answer.chunk().await {
@@ -313,10 +314,16 @@ async fn read(
             Ok(Some(_)) => {}
         }
     }
-    if !is_stream || !wants_end || stream.is_done {
-        return Ok(());
-    }
-    Err("stream cut short".to_owned())
+    let wants_end = wanted.path.ends_with("/chat/completions");
+    let why = match (is_stream, wanted.wants) {
+        (true, _) if wants_end && !stream.is_done => "stream cut short",
+        (true, _) if stream.has_error => "stream with an error",
+        (_, Wants::Stream) if measured.judged == Judged::Success && stream.pieces == 0 => {
+            "no stream"
+        }
+        _ => return Ok(()),
+    };
+    Err(why.to_owned())
 }
 
 /// `weir; hit`, and not a hit of somebody else's cache.
@@ -330,7 +337,9 @@ fn cache(answer: &Response) -> Cache {
 
 /// Why there is no answer, in a word of few.
 fn kind(error: &goose_reqwest::Error) -> &'static str {
-    if error.is_timeout() {
+    if error.is_builder() {
+        "no request can be made of it"
+    } else if error.is_timeout() {
         "timeout"
     } else if error.is_connect() {
         "connect"

@@ -6,7 +6,6 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,18 +13,20 @@ use rand::RngExt as _;
 use serde::Serialize;
 use weir::config::units;
 
+use crate::door;
 use crate::report::{Report, Verdict, capacity};
-use crate::run::{COULD_NOT_RUN, FAILED, PASSED, write};
+use crate::run::{FAILED, PASSED, write};
 use crate::schedule;
 use crate::slo::Slo;
-use crate::target::{Target, answers};
+use crate::target::{Target, answers, base};
 
+mod runs;
 pub mod search;
+
+use runs::Runs;
 
 use search::{Bounds, Next, Outcome, Search};
 
-/// An objective of errors, where there is none.
-const ERRORS: &str = "error_rate<1%";
 /// In the second half of a run as much has to be done as comes due, or answers only pile up, whatever the
 /// objectives say. What a steady latency shifts out of one half it shifts into the other, so that a slow
 /// assistant keeps up as well as a fast one. Less than this share, and by more than a few, is too little.
@@ -40,7 +41,7 @@ pub struct Capacity {
     #[command(flatten)]
     target: Target,
     /// What has to hold: p99<800ms, error_rate<0.5%; several. Where none is of errors, error_rate<1% has to
-    /// hold, too, since refusals are fast.
+    /// hold, and unsent<1% where none is of what was not sent.
     #[arg(long, value_parser = Slo::parse, required = true)]
     slo: Vec<Slo>,
     /// The rate to begin with.
@@ -63,8 +64,8 @@ pub struct Capacity {
     /// Says how many replicas this rate wants; several.
     #[arg(long, value_name = "RATE", value_parser = one_rate)]
     replicas_for: Vec<f64>,
-    /// What of a replica's capacity is kept free.
-    #[arg(long, default_value = "20%", value_parser = units::ratio)]
+    /// What of a replica's capacity is kept free, at most 90%.
+    #[arg(long, default_value = "20%", value_parser = headroom)]
     headroom: f64,
     /// Everything as JSON.
     #[arg(long, value_name = "FILE")]
@@ -130,12 +131,20 @@ fn one_rate(text: &str) -> Result<f64, String> {
     }
 }
 
+fn headroom(text: &str) -> Result<f64, String> {
+    let share = units::ratio(text).map_err(|error| error.to_string())?;
+    match share <= 0.9 {
+        true => Ok(share),
+        false => Err("more than 90% kept free leaves hardly anything to use".to_owned()),
+    }
+}
+
 impl Capacity {
     /// Searches; the exit code.
     ///
     /// # Errors
     /// Why it could not run.
-    pub fn execute(&self) -> anyhow::Result<u8> {
+    pub fn execute(mut self) -> anyhow::Result<u8> {
         anyhow::ensure!(
             self.target.scenario != "replay",
             "--scenario replay: a recording has its own rate"
@@ -149,8 +158,20 @@ impl Capacity {
         if let Some(slo) = self.slo.iter().find(|slo| slo.needs_direct()) {
             anyhow::bail!("--slo {}: what is added is known only to run", slo.text);
         }
+        self.target.target = base("--target", &self.target.target)?;
+        if let Some(path) = &self.target.config {
+            // Every mistake at once, and not as the last words of a run.
+            door::of_file(path)?;
+        }
         answers(&self.target.target)?;
-        let slos = self.slos();
+        let runs = Runs::new()?;
+        let implied = Slo::implied(&self.slo);
+        let slos: Vec<String> = self
+            .slo
+            .iter()
+            .chain(&implied)
+            .map(|slo| slo.text.clone())
+            .collect();
         let mut search = Search::new(Bounds {
             from: self.from,
             to: self.to,
@@ -158,12 +179,15 @@ impl Capacity {
             confirmations: self.confirmations,
         });
         let mut curve: Vec<Point> = Vec::new();
-        let found = loop {
+        let outcome = loop {
             let rate = match search.next() {
-                Next::Done(found) => break found,
+                Next::Done(found) => break Ok(found),
                 Next::Try(rate) => rate,
             };
-            let point = self.try_rate(rate, &slos)?;
+            let point = match self.try_rate(rate, &slos, &runs) {
+                Ok(point) => point,
+                Err(error) => break Err(error),
+            };
             tell(&point, search.is_confirming());
             search.observe(match point.held {
                 true => Outcome::Held,
@@ -172,15 +196,20 @@ impl Capacity {
             curve.push(point);
         };
         curve.sort_by(|one, other| one.rate.total_cmp(&other.rate));
-        let found = self.found(found, slos, curve);
+        // What was found until it broke off is told, and is no capacity.
+        let (found, broken) = match outcome {
+            Ok(found) => (self.found(found, slos, curve), None),
+            Err(error) => (self.found(None, slos, curve), Some(error)),
+        };
         // Whoever closed the pipe has read enough.
         let _ = writeln!(std::io::stdout(), "{}", capacity::summary(&found));
         write(&self.json, || Ok(serde_json::to_string_pretty(&found)?))?;
         write(&self.report, || Ok(capacity::document(&found)))?;
-        Ok(match found.verdict {
-            Verdict::Pass => PASSED,
-            Verdict::Fail => FAILED,
-        })
+        match (broken, found.verdict) {
+            (Some(error), _) => Err(error),
+            (None, Verdict::Pass) => Ok(PASSED),
+            (None, Verdict::Fail) => Ok(FAILED),
+        }
     }
 
     fn found(&self, capacity_rps: Option<f64>, slos: Vec<String>, curve: Vec<Point>) -> Found {
@@ -191,7 +220,7 @@ impl Capacity {
             Some(first) if first.is_sender_bottleneck => LimitedBy::Sender,
             Some(_) => LimitedBy::Objectives,
         };
-        let usable = capacity_rps.map(|rate| rate * (1.0 - self.headroom).max(0.01));
+        let usable = capacity_rps.map(|rate| rate * (1.0 - self.headroom));
         let replicas = usable.map_or_else(Vec::new, |usable| {
             let rates = self.replicas_for.iter();
             rates
@@ -217,37 +246,9 @@ impl Capacity {
         }
     }
 
-    /// What has to hold, as it is written.
-    fn slos(&self) -> Vec<String> {
-        let mut slos: Vec<String> = self.slo.iter().map(|slo| slo.text.clone()).collect();
-        if !self.slo.iter().any(Slo::is_of_errors) {
-            slos.push(ERRORS.to_owned());
-        }
-        slos
-    }
-
-    fn try_rate(&self, rate: f64, slos: &[String]) -> anyhow::Result<Point> {
-        let folder = tempfile::tempdir()?;
-        let json = folder.path().join("run.json");
-        let program = std::env::current_exe()?;
-        let output = Command::new(program)
-            .arg("run")
-            .args(self.run_arguments(rate, slos, &json))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        match output.status.code().map(u8::try_from) {
-            Some(Ok(PASSED | FAILED)) => {}
-            Some(Ok(COULD_NOT_RUN)) => {
-                let why = said.lines().last().unwrap_or("it did not say why");
-                anyhow::bail!("the run at {rate}/s: {why}")
-            }
-            _ => anyhow::bail!("the run at {rate}/s ended with {}", output.status),
-        }
-        let text = std::fs::read_to_string(&json).context("a run without its report")?;
-        let report: Report = serde_json::from_str(&text).context("a run's report")?;
+    fn try_rate(&self, rate: f64, slos: &[String], runs: &Runs) -> anyhow::Result<Point> {
+        let report = runs.run(|json| self.run_arguments(rate, slos, json));
+        let report = report.with_context(|| format!("the run at {rate}/s"))?;
         Ok(point(rate, &report))
     }
 
@@ -282,9 +283,6 @@ fn point(rate: f64, report: &Report) -> Point {
     let (due, done) = second_half(report);
     if (done as f64) < due as f64 * KEEPS_UP_MIN && done + FEW < due {
         why.push(format!("of {due} in its second half {done} were done"));
-    }
-    if report.unsent > 0 {
-        why.push(format!("{} could not be sent", report.unsent));
     }
     if report.sender.is_bottleneck {
         why.push("the sender was the bottleneck".to_owned());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pacer::Pace;
 use crate::sidecar::{Beside, Seen};
-use crate::slo::{Achieved, DIRECT, Held, Slo, error_rate};
+use crate::slo::{Achieved, Held, Slo, error_rate};
 use crate::tally::{Named, Tallies, Tally, Times};
 
 pub mod baseline;
@@ -58,6 +58,9 @@ pub struct Report {
     pub errors_by_kind: BTreeMap<String, u64>,
     pub slos: Vec<Held>,
     pub by_name: BTreeMap<String, ByName>,
+    /// The backend, past the sidecar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<ByName>,
     /// Answers by their status.
     #[serde(default)]
     pub by_status: BTreeMap<u16, u64>,
@@ -196,24 +199,20 @@ impl Report {
     #[must_use]
     pub fn new(asked: Asked<'_>, pace: &Pace, tallies: &Tallies) -> Self {
         let tally = tallies.sum();
-        let all = tally.all_but(DIRECT);
+        let all = tally.all();
         // One that was interrupted is as long as it ran.
         let duration = match pace.is_interrupted() {
             true => pace.elapsed().min(pace.schedule().duration()),
             false => pace.schedule().duration(),
         };
         let duration_s = duration.as_secs_f64().max(0.001);
-        let direct = tally.by_name.get(DIRECT).map_or(0, |named| named.requests);
+        let direct = tally.direct.requests;
         let unsent = pace.released().saturating_sub(all.requests + direct);
         let achieved = Achieved {
-            rps: all.requests as f64 / tally.ended.max(duration).as_secs_f64().max(0.001),
+            seconds: tally.ended.max(duration).as_secs_f64().max(0.001),
             unsent,
         };
-        let slos: Vec<Held> = asked
-            .slos
-            .iter()
-            .map(|slo| slo.judge(&tally, &achieved))
-            .collect();
+        let slos = judge(asked.slos, &tally, &achieved);
         let sender = sender(&asked, pace, &all);
         let sidecar = asked.sidecar.map(|seen| {
             let mut sent = all.clone();
@@ -241,7 +240,7 @@ impl Report {
             refused: all.refused,
             limited: all.limited,
             offered_rps: offered(pace.released() as f64 / duration_s, direct),
-            achieved_rps: achieved.rps,
+            achieved_rps: all.requests as f64 / achieved.seconds,
             unsent,
             latency_ms: Latency::from(&all.latency),
             service_ms: Latency::from(&all.service),
@@ -255,6 +254,7 @@ impl Report {
                 .iter()
                 .map(|(name, named)| (name.to_string(), ByName::from(named)))
                 .collect(),
+            direct: (direct > 0).then(|| ByName::from(&tally.direct)),
             by_status: all.statuses.clone(),
             percentiles: all.latency.curve(),
             sender,
@@ -274,6 +274,16 @@ impl Report {
         }
         self.warnings.extend(baseline::unlike(before, self));
     }
+}
+
+/// What was asked for, and what has to hold beside it, where that does not.
+fn judge(given: &[Slo], tally: &Tally, achieved: &Achieved) -> Vec<Held> {
+    let asked_for = given.iter().map(|slo| slo.judge(tally, achieved));
+    let implied = Slo::implied(given).into_iter().map(|slo| Held {
+        note: Some("nobody asked for it, and it has to hold all the same".to_owned()),
+        ..slo.judge(tally, achieved)
+    });
+    asked_for.chain(implied.filter(|held| !held.ok)).collect()
 }
 
 fn sender(asked: &Asked<'_>, pace: &Pace, all: &Named) -> Sender {

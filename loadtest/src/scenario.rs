@@ -168,6 +168,11 @@ impl Scenario {
             path: recorded.path.clone(),
             headers: headers(signer, &body, 0)?,
             body,
+            wants: match recorded.status {
+                200..300 => recorded.wants,
+                // It may have been refused, and be refused again.
+                _ => Wants::Whole,
+            },
             expect: Expect::SuccessOr(recorded.status),
         })
     }
@@ -194,7 +199,8 @@ impl Scenario {
         let door = self.chat_door()?;
         let mut random = self.questions.random(number);
         let body = self.questions.body(number, wants, &mut random);
-        request(Sent::now(name, expect), door, door.signer(), body)
+        let wanted = request(Sent::now(name, expect), door, door.signer(), body)?;
+        Ok(Wanted { wants, ..wanted })
     }
 
     /// One client asks as much as comes: what is over its limit is 429, and counted apart.
@@ -280,6 +286,7 @@ fn request(
         path: door.path.clone(),
         headers: headers(signer, &body, sent.ago_s)?,
         body,
+        wants: Wants::Whole,
         expect: sent.expect,
     })
 }

@@ -8,6 +8,9 @@ mod text;
 
 pub use text::{rates, spikes};
 
+/// In one schedule.
+const SPIKES_MAX: f64 = 100_000.0;
+
 /// A part of a schedule, in which the rate goes evenly from one value to another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Piece {
@@ -88,6 +91,11 @@ impl Schedule {
         duration: Duration,
         spikes: Option<Spikes>,
     ) -> Result<Self, String> {
+        if spikes
+            .is_some_and(|spikes| duration.as_secs_f64() / spikes.every.as_secs_f64() > SPIKES_MAX)
+        {
+            return Err(format!("more than {SPIKES_MAX} --spikes in the --duration"));
+        }
         let length_s = duration.as_secs_f64() / rates.len().max(1) as f64;
         let plain: Vec<(f64, f64, f64)> = rates
             .iter()

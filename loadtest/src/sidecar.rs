@@ -119,7 +119,12 @@ pub async fn read_after(
 ) -> anyhow::Result<Seen> {
     let mut tries = 0;
     loop {
-        let seen = read(admin, token).await?.since(before);
+        let after = read(admin, token).await?;
+        anyhow::ensure!(
+            !after.is_of_another_process(before),
+            "weir was started again while the test ran"
+        );
+        let seen = after.since(before);
         tries += 1;
         if seen.requests >= sent || tries == TRIES {
             return Ok(seen);
@@ -139,7 +144,12 @@ pub async fn read(admin: &str, token: Option<&str>) -> anyhow::Result<Reading> {
         request = request.bearer_auth(token);
     }
     let answer = request.send().await?.error_for_status()?;
-    Ok(parse(&answer.text().await?))
+    let reading = parse(&answer.text().await?);
+    anyhow::ensure!(
+        reading.0.contains_key("weir_build_info"),
+        "there are no metrics of weir's at /metrics"
+    );
+    Ok(reading)
 }
 
 fn parse(text: &str) -> Reading {
@@ -166,6 +176,13 @@ fn parse(text: &str) -> Reading {
 }
 
 impl Reading {
+    /// Whether a counter has gone back, which it does only when its process begins anew.
+    fn is_of_another_process(&self, before: &Reading) -> bool {
+        let requests = "weir_request_duration_seconds_count";
+        let of = |reading: &Reading| reading.0.get(requests).copied().unwrap_or(0.0);
+        of(self) < of(before)
+    }
+
     /// What came since an earlier one.
     #[must_use]
     pub fn since(&self, before: &Reading) -> Seen {

@@ -4,27 +4,33 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
 use crate::pacer::Counts;
-use crate::slo::DIRECT;
 use crate::wanted::Judged;
 
-/// Times are counted in microseconds, from one to an hour, with an error below 0.1 %.
-const LONGEST_US: u64 = 3_600_000_000;
-const DIGITS: u8 = 3;
+mod times;
+
+pub use times::Times;
+
 /// Of the times of one second of a test: they are only drawn.
 const SECOND_DIGITS: u8 = 2;
-/// Points of a percentile curve each time that the rest is halved.
-const CURVE_TICKS: u32 = 4;
 /// Parts that a test is drawn in.
 const SLOTS_MAX: u32 = 600;
+
+/// Whom a request went to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Towards {
+    Target,
+    /// The backend, past the sidecar.
+    Direct,
+}
 
 /// One finished request.
 #[derive(Clone, Debug)]
 pub struct Measured {
     pub name: Arc<str>,
+    pub towards: Towards,
     /// Since the start of the test.
     pub due: Duration,
     /// All from the time when it was due.
@@ -50,73 +56,6 @@ pub enum Cache {
     Hit,
     #[default]
     NoHit,
-}
-
-/// Times of one kind.
-#[derive(Clone, Debug)]
-pub struct Times(Histogram<u64>);
-
-impl Times {
-    #[expect(clippy::expect_used, reason = "the bounds are constants that fit")]
-    fn new(digits: u8) -> Self {
-        let histogram = Histogram::new_with_bounds(1, LONGEST_US, digits);
-        Times(histogram.expect("bounds of a histogram"))
-    }
-
-    pub fn record(&mut self, time: Duration) {
-        let us = u64::try_from(time.as_micros()).unwrap_or(LONGEST_US);
-        self.0.saturating_record(us.max(1));
-    }
-
-    /// Adds all of the other's.
-    pub fn add(&mut self, other: &Times) {
-        // Both have the same bounds.
-        let _ = self.0.add(&other.0);
-    }
-
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.0.len()
-    }
-
-    /// In milliseconds; 0 of nothing.
-    #[must_use]
-    pub fn quantile_ms(&self, q: f64) -> f64 {
-        if self.0.is_empty() {
-            return 0.0;
-        }
-        self.0.value_at_quantile(q) as f64 / 1000.0
-    }
-
-    #[must_use]
-    pub fn mean_ms(&self) -> f64 {
-        self.0.mean() / 1000.0
-    }
-
-    /// The curve of percentiles, closer and closer to 1: pairs of a share and milliseconds.
-    #[must_use]
-    pub fn curve(&self) -> Vec<(f64, f64)> {
-        let shares = self.0.iter_quantiles(CURVE_TICKS);
-        shares
-            .map(|step| {
-                (
-                    step.quantile_iterated_to(),
-                    step.value_iterated_to() as f64 / 1000.0,
-                )
-            })
-            .collect()
-    }
-
-    #[must_use]
-    pub fn max_ms(&self) -> f64 {
-        self.0.max() as f64 / 1000.0
-    }
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Times::new(DIGITS)
-    }
 }
 
 /// All requests of one name.
@@ -224,6 +163,8 @@ pub struct Tally {
     /// When the last request was done, since the start.
     pub ended: Duration,
     pub by_name: BTreeMap<Arc<str>, Named>,
+    /// What went past the sidecar; in nothing else.
+    pub direct: Named,
     pub parts: BTreeMap<u64, Part>,
     /// What was sent before the test began; in no figure but the sidecar's own.
     pub warm_up: Named,
@@ -231,6 +172,11 @@ pub struct Tally {
 
 impl Tally {
     fn record(&mut self, measured: &Measured, part: Duration) {
+        self.ended = self.ended.max(measured.due + measured.done);
+        if measured.towards == Towards::Direct {
+            self.direct.record(measured);
+            return;
+        }
         let place = |at: Duration| (at.as_micros() / part.as_micros().max(1)) as u64;
         let begun = self.parts.entry(place(measured.due)).or_default();
         begun.due += 1;
@@ -238,7 +184,6 @@ impl Tally {
         if measured.judged == Judged::Error {
             begun.errors += 1;
         }
-        self.ended = self.ended.max(measured.due + measured.done);
         let ended = place(measured.due + measured.done);
         self.parts.entry(ended).or_default().done += 1;
         self.by_name
@@ -247,12 +192,11 @@ impl Tally {
             .record(measured);
     }
 
-    /// All names together, but these.
+    /// All names together: everything that was asked of the target.
     #[must_use]
-    pub fn all_but(&self, without: &str) -> Named {
+    pub fn all(&self) -> Named {
         let mut all = Named::default();
-        let wanted = self.by_name.iter().filter(|(name, _)| &***name != without);
-        wanted.for_each(|(_, named)| all.add(named));
+        self.by_name.values().for_each(|named| all.add(named));
         all
     }
 }
@@ -304,7 +248,7 @@ impl Tallies {
     pub fn record(&self, measured: &Measured, counts: Counts) {
         match counts {
             Counts::InTheTest => self.tally.lock().record(measured, self.part),
-            Counts::WarmUp if &*measured.name == DIRECT => {}
+            Counts::WarmUp if measured.towards == Towards::Direct => {}
             Counts::WarmUp => self.tally.lock().warm_up.record(measured),
         }
         let mut live = self.live.lock();
@@ -333,6 +277,7 @@ mod tests {
     fn measured(name: &str, done_ms: u64, judged: Judged) -> Measured {
         Measured {
             name: name.into(),
+            towards: Towards::Target,
             due: Duration::from_millis(done_ms),
             sent: Duration::from_millis(1),
             first: Some(Duration::from_millis(done_ms / 2)),
@@ -360,13 +305,13 @@ mod tests {
             tallies.record(&measured(name, ms, judged), Counts::InTheTest);
         }
         let sum = tallies.sum();
-        let all = sum.all_but("");
+        let all = sum.all();
         assert_eq!(all.requests, 10_000);
         assert_eq!(
             (all.error_count(), all.limited, all.refused),
             (100, 100, 100)
         );
-        assert_eq!(sum.all_but("a").requests, 5000);
+        assert_eq!(sum.by_name["a"].requests, 5000);
         for (q, truth) in [(0.5, 5000.0), (0.99, 9900.0), (0.999, 9990.0)] {
             let found = all.latency.quantile_ms(q);
             assert!((found - truth).abs() / truth < 0.01, "{q}: {found}");

@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug, clap::Args)]
 pub struct Target {
     /// Where the sidecar is: http://127.0.0.1:8080.
-    #[arg(long, value_parser = base)]
+    #[arg(long)]
     pub target: String,
     /// The target's weir.yaml: its routes, schemes and secrets. Left out: the chat, unsigned.
     #[arg(long)]
@@ -95,26 +95,24 @@ impl Target {
     }
 }
 
-/// An address without a slash at its end.
+/// An address without a slash at its end. What is wrong is told without it where a password may be in it.
 ///
 /// # Errors
 /// What is no such address, and what to write instead.
-pub fn base(text: &str) -> Result<String, String> {
-    let wrong =
-        || format!("{text:?}: expected an address such as http://127.0.0.1:8080, without a path");
-    let uri: http::Uri = text.parse().map_err(|_| wrong())?;
+pub fn base(flag: &str, text: &str) -> anyhow::Result<String> {
+    anyhow::ensure!(
+        !text.contains('@'),
+        "{flag}: expected an address without name and password, since it stands in every report"
+    );
+    let wrong = || {
+        format!(
+            "{flag} {text:?}: expected an address such as http://127.0.0.1:8080, without a path"
+        )
+    };
+    let uri: http::Uri = text.parse().with_context(wrong)?;
     let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-    if !is_http || uri.host().is_none() || !matches!(uri.path(), "" | "/") || uri.query().is_some()
-    {
-        return Err(wrong());
-    }
-    // It stands in every report.
-    if uri
-        .authority()
-        .is_some_and(|all| all.as_str().contains('@'))
-    {
-        return Err("an address without a name and a password before its host".to_owned());
-    }
+    let has_path = !matches!(uri.path(), "" | "/") || uri.query().is_some();
+    anyhow::ensure!(is_http && uri.host().is_some() && !has_path, wrong());
     Ok(text.trim_end_matches('/').to_owned())
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Method;
 
+use crate::scenario::Wants;
+
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -15,6 +17,8 @@ pub struct Wanted {
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
+    /// An answer of success that is none of these is a failure.
+    pub wants: Wants,
     pub expect: Expect,
 }
 
@@ -25,7 +29,8 @@ pub enum Expect {
     Success,
     /// The same, or 429, which is counted apart.
     SuccessOrLimited,
-    /// The same, or what was answered when it was recorded, unless that was an error (500 or more).
+    /// The same, or a refusal where it was refused when it was recorded: 400 to 499, since what was refused
+    /// then may be refused earlier now, for a body that was never read is not in the recording.
     SuccessOr(u16),
     /// One of these, and nothing else: a request that has to be refused, say.
     Status(Vec<u16>),
@@ -64,13 +69,19 @@ impl Expect {
                 Judged::Success
             }
             Expect::SuccessOrLimited | Expect::SuccessOr(_) if status == 429 => Judged::Limited,
-            Expect::SuccessOr(recorded) if status == *recorded && status < 500 => Judged::Refused,
+            Expect::SuccessOr(recorded) if is_refusal(*recorded) && is_refusal(status) => {
+                Judged::Refused
+            }
             Expect::Status(all) if all.contains(&status) && is_success => Judged::Success,
             Expect::Status(all) if all.contains(&status) => Judged::Refused,
             Expect::TooLarge if status == 413 => Judged::Refused,
             _ => Judged::Error,
         }
     }
+}
+
+fn is_refusal(status: u16) -> bool {
+    (400..500).contains(&status)
 }
 
 #[cfg(test)]
@@ -86,5 +97,9 @@ mod tests {
         let refused = Expect::Status(vec![401]);
         assert_eq!(refused.judge(401), Judged::Refused);
         assert_eq!(refused.judge(200), Judged::Error, "it was let in");
+        let recorded = Expect::SuccessOr(413);
+        assert_eq!(recorded.judge(400), Judged::Refused);
+        assert_eq!(recorded.judge(500), Judged::Error);
+        assert_eq!(Expect::SuccessOr(500).judge(500), Judged::Error);
     }
 }

@@ -16,6 +16,8 @@ use serde_json::Value;
 mod assistant;
 #[path = "command/capacity.rs"]
 mod capacity;
+#[path = "command/no_pass.rs"]
+mod no_pass;
 
 use assistant::{Assistant, Manner};
 
@@ -231,64 +233,4 @@ fn the_exit_code_says_what_came_of_it() {
         junit.contains("name=\"baseline: error rate\"") && !junit.contains("failures=\"0\""),
         "{junit}"
     );
-}
-
-#[test]
-fn a_load_test_that_cannot_run_is_no_pass() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let well = Assistant::start(Manner::AtOnce);
-    for (arguments, told) in [
-        (&["--target", "http://127.0.0.1:1"][..], "nobody answers at"),
-        (&["--target", "127.0.0.1:1"], "expected an address such as"),
-        (
-            &["--target", "http://u:secret@127.0.0.1:1"],
-            "without a name and a password",
-        ),
-        (
-            &["--target", &well.url, "--scenario", "chatt"],
-            "one of chat, stream",
-        ),
-        (
-            &["--target", &well.url, "--scenario", "none.yaml"],
-            "none.yaml",
-        ),
-        (
-            &["--target", &well.url, "--scenario", "abuse"],
-            "needs --config",
-        ),
-        (
-            &["--target", &well.url, "--config", "none.yaml"],
-            "none.yaml",
-        ),
-        (
-            &["--target", &well.url, "--slo", "added_p99<5ms"],
-            "--direct",
-        ),
-        (
-            &["--target", &well.url, "--slo", "p99"],
-            "such as p99<800ms",
-        ),
-        (
-            &["--target", &well.url, "--rate", "fast"],
-            "a rate such as 50/s",
-        ),
-        (
-            &["--target", &well.url, "--baseline", "none.json"],
-            "none.json",
-        ),
-    ] {
-        let output = weir_load(&[&["run"], arguments].concat(), folder.path());
-        assert_eq!(
-            output.status.code(),
-            Some(2),
-            "{arguments:?}: {}",
-            said(&output)
-        );
-        assert!(output.stdout.is_empty());
-        assert!(
-            said(&output).contains(told),
-            "{arguments:?}: {}",
-            said(&output)
-        );
-    }
 }

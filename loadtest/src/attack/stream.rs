@@ -1,7 +1,7 @@
 //! Reads along a stream of events (html.spec.whatwg.org/multipage/server-sent-events.html): how many
 //! pieces came, and whether it ended as the OpenAI format has it.
 
-/// No line that matters is longer: `data: [DONE]` and a carriage return.
+/// No beginning that matters is longer: `data: [DONE]` and a carriage return, `data: {"error":`.
 const LINE_BYTES: usize = 16;
 
 /// A stream that is under way; lines may be cut anywhere by the network.
@@ -13,6 +13,8 @@ pub(super) struct Stream {
     length: usize,
     pub(super) pieces: u64,
     pub(super) is_done: bool,
+    /// A piece was the OpenAI format's word for a failure.
+    pub(super) has_error: bool,
 }
 
 impl Stream {
@@ -36,9 +38,12 @@ impl Stream {
     fn end_line(&mut self) {
         let line = &self.line[..self.length.min(LINE_BYTES)];
         if let Some(data) = line.strip_prefix(b"data:") {
-            match data.trim_ascii() == b"[DONE]" && self.length <= LINE_BYTES {
-                true => self.is_done = true,
-                false => self.pieces += 1,
+            let data = data.trim_ascii();
+            if data == b"[DONE]" && self.length <= LINE_BYTES {
+                self.is_done = true;
+            } else {
+                self.pieces += 1;
+                self.has_error |= data.starts_with(b"{\"error\"");
             }
         }
         self.length = 0;
@@ -60,5 +65,8 @@ mod tests {
         let mut stream = Stream::default();
         stream.feed(b"data: [DONE], he said\n\ndata: [DONE]");
         assert!(!stream.is_done, "one goes on, the other has no end");
+        assert!(!stream.has_error);
+        stream.feed(b"\n\ndata: {\"error\": {\"code\": 1}}\n\n");
+        assert!(stream.has_error);
     }
 }

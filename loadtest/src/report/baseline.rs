@@ -9,6 +9,9 @@ const NOISE_MS: f64 = 2.0;
 /// The same of a share of requests.
 const NOISE_SHARE: f64 = 0.001;
 
+/// With a larger share of errors a run is no baseline.
+const ERRORS_MAX: f64 = 0.5;
+
 /// A figure of two runs.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Worse {
@@ -100,16 +103,38 @@ pub fn worse(before: &Report, now: &Report, tolerance: f64) -> Vec<Worse> {
     worse
 }
 
-/// Why two runs can hardly be compared, if they cannot.
-#[must_use]
-pub fn unlike(before: &Report, now: &Report) -> Option<String> {
-    if before.scenario != now.scenario {
-        return Some(format!(
-            "the baseline is of another test: scenario {}",
-            before.scenario
+/// Whether a run can be a baseline for a test of `scenario`.
+///
+/// # Errors
+/// Why it cannot.
+pub fn check(before: &Report, scenario: &str) -> Result<(), String> {
+    if before.scenario != scenario {
+        return Err(format!("it is of the scenario {}", before.scenario));
+    }
+    if before.interrupted_after_s.is_some() {
+        return Err("it was interrupted".to_owned());
+    }
+    // A test that measured nothing, or nothing but failures, would let everything pass.
+    if before.requests == 0 || before.error_rate > ERRORS_MAX {
+        return Err(format!(
+            "of its {} requests {} failed",
+            before.requests, before.errors
         ));
     }
+    Ok(())
+}
+
+/// What makes a comparison less than it looks.
+#[must_use]
+pub fn unlike(before: &Report, now: &Report) -> Vec<String> {
     let (old, new) = (before.offered_rps, now.offered_rps);
     let is_close = (old - new).abs() <= new.max(old) * 0.05;
-    (!is_close).then(|| format!("the baseline is of another test: {old:.1}/s"))
+    let rate = (!is_close).then(|| format!("the baseline was taken at {old:.1}/s"));
+    let names = before.by_name.keys();
+    let missing = names.filter(|name| !now.by_name.contains_key(*name));
+    let missing = missing.map(|name| format!("the baseline has {name}, and this run has not"));
+    let is_stream = |report: &Report| report.first_token_ms.count > 0;
+    let stream = (is_stream(before) && !is_stream(now))
+        .then(|| "the baseline has streams, and this run has none".to_owned());
+    rate.into_iter().chain(missing).chain(stream).collect()
 }

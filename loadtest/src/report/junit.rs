@@ -14,16 +14,18 @@ struct Case {
 /// The document.
 #[must_use]
 pub fn document(report: &Report) -> String {
-    let cases = cases(report);
+    suite(&report.scenario, report.duration_s, &cases(report))
+}
+
+fn suite(scenario: &str, time_s: f64, cases: &[Case]) -> String {
     let failures = cases.iter().filter(|case| case.failure.is_some()).count();
-    let scenario = escaped(&report.scenario);
-    let time_s = report.duration_s;
+    let scenario = escaped(scenario);
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"weir-load {scenario}\" tests=\"{}\" failures=\"{failures}\" time=\"{time_s:.3}\">\n",
         cases.len(),
     );
     for Case { name, failure } in cases {
-        let name = escaped(&name);
+        let name = escaped(name);
         // Writing to a string cannot fail.
         let _ = write!(
             text,
@@ -34,12 +36,22 @@ pub fn document(report: &Report) -> String {
             Some(why) => writeln!(
                 text,
                 ">\n      <failure message=\"{}\"/>\n    </testcase>",
-                escaped(&why)
+                escaped(why)
             ),
         };
     }
     text.push_str("  </testsuite>\n</testsuites>\n");
     text
+}
+
+/// The document of a test that could not run.
+#[must_use]
+pub fn could_not_run(scenario: &str, why: &str) -> String {
+    let case = Case {
+        name: "it runs".to_owned(),
+        failure: Some(why.to_owned()),
+    };
+    suite(scenario, 0.0, &[case])
 }
 
 fn cases(report: &Report) -> Vec<Case> {
@@ -62,7 +74,13 @@ fn cases(report: &Report) -> Vec<Case> {
 }
 
 pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
+    // XML has no way to write most control characters (www.w3.org/TR/xml, section 2.2).
+    let visible = text.replace(
+        |one: char| one.is_control() && one != '\n' && one != '\t',
+        "\u{fffd}",
+    );
+    visible
+        .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")

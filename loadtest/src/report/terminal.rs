@@ -31,28 +31,7 @@ pub fn summary(report: &Report) -> String {
             report.refused, report.limited
         );
     }
-    let _ = writeln!(
-        text,
-        "\n{:<22}{:>9}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
-        "ms from due", "count", "mean", "p50", "p90", "p95", "p99", "max"
-    );
-    row(&mut text, "all", &report.latency_ms);
-    for (name, named) in &report.by_name {
-        row(&mut text, name, &named.latency_ms);
-    }
-    for (name, times) in [
-        ("first token", &report.first_token_ms),
-        ("time a token", &report.token_time_ms),
-        ("due to sent", &report.late_ms),
-        ("sent to done", &report.service_ms),
-    ] {
-        if times.count > 0 {
-            row(&mut text, name, times);
-        }
-    }
-    for (kind, count) in &report.errors_by_kind {
-        let _ = writeln!(text, "error: {kind}: {count}");
-    }
+    times(&mut text, report);
     beside(&mut text, report);
     for warning in &report.warnings {
         let _ = writeln!(text, "warning: {warning}");
@@ -78,6 +57,39 @@ pub fn summary(report: &Report) -> String {
     };
     let _ = write!(text, "verdict: {verdict}");
     text
+}
+
+/// Times and errors, a row a name.
+fn times(text: &mut String, report: &Report) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "\n{:<22}{:>9}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "ms from due", "count", "mean", "p50", "p90", "p95", "p99", "max"
+    );
+    row(text, "all", &report.latency_ms);
+    for (name, named) in &report.by_name {
+        row(text, name, &named.latency_ms);
+    }
+    if let Some(direct) = &report.direct {
+        row(text, "past the sidecar", &direct.latency_ms);
+        for (kind, count) in &direct.errors_by_kind {
+            let _ = writeln!(text, "error past the sidecar: {kind}: {count}");
+        }
+    }
+    for (name, times) in [
+        ("first token", &report.first_token_ms),
+        ("time a token", &report.token_time_ms),
+        ("due to sent", &report.late_ms),
+        ("sent to done", &report.service_ms),
+    ] {
+        if times.count > 0 {
+            row(text, name, times);
+        }
+    }
+    for (kind, count) in &report.errors_by_kind {
+        let _ = writeln!(text, "error: {kind}: {count}");
+    }
 }
 
 fn row(text: &mut String, name: &str, times: &Latency) {

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use ulid::Ulid;
 use weir::clock;
 
+use super::Wants;
 use crate::door::Door;
 use crate::wanted::{Expect, Wanted};
 
@@ -56,7 +57,8 @@ pub fn read(path: &Path, doors: &[Door]) -> Result<Vec<Request>, String> {
     let told = |why: String| format!("--scenario {}: {why}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
     let requests: Vec<Request> =
-        serde_saphyr::from_str(&text).map_err(|error| told(error.to_string()))?;
+        // Without the line itself: a credential may stand in it.
+        serde_saphyr::from_str(&text).map_err(|error| told(error.without_snippet().to_string()))?;
     check(&requests, doors).map_err(told)?;
     Ok(requests)
 }
@@ -67,11 +69,25 @@ fn check(requests: &[Request], doors: &[Door]) -> Result<(), String> {
     }
     for request in requests {
         let name = &request.name;
-        if !request.path.starts_with('/') {
-            return Err(format!("{name}: a path begins with /"));
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err(format!("{name:?}: a name has visible characters"));
         }
+        let told = |why: String| format!("{name}: {why}");
+        check_path(&request.path).map_err(told)?;
         if Method::from_bytes(request.method.as_bytes()).is_err() {
             return Err(format!("{name}: {:?} is no method", request.method));
+        }
+        request
+            .headers
+            .iter()
+            .try_for_each(|(header, value)| check_header(header, value))
+            .map_err(told)?;
+        if let Some(expect) = &request.expect
+            && (expect.is_empty() || expect.iter().any(|status| !(100..600).contains(status)))
+        {
+            return Err(format!(
+                "{name}: `expect` lists statuses such as [200, 304]"
+            ));
         }
         if let Some(route) = &request.route
             && !doors.iter().any(|door| *door.route == **route)
@@ -80,6 +96,40 @@ fn check(requests: &[Request], doors: &[Door]) -> Result<(), String> {
                 "{name}: --config has no route {route} that weir can sign for"
             ));
         }
+    }
+    Ok(())
+}
+
+/// That a path is one, and asks nobody else: what stands before the first slash would be the host.
+pub(super) fn check_path(path: &str) -> Result<(), String> {
+    if !path.starts_with('/') {
+        return Err(format!("a path begins with /, and {path:?} does not"));
+    }
+    let is_path = path.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_path || path.parse::<http::uri::PathAndQuery>().is_err() {
+        return Err(format!(
+            "{path:?} is no path: encode what is not visible ASCII"
+        ));
+    }
+    Ok(())
+}
+
+/// The value is not told: it may be a credential.
+fn check_header(name: &str, value: &str) -> Result<(), String> {
+    if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Err(format!("{name:?} is no name of a header"));
+    }
+    if http::HeaderValue::from_str(value).is_err() {
+        return Err(format!(
+            "the header {name} has a value that no header can have"
+        ));
+    }
+    let set_by_client = ["content-length", "transfer-encoding", "connection", "host"];
+    if set_by_client
+        .iter()
+        .any(|set| name.eq_ignore_ascii_case(set))
+    {
+        return Err(format!("the header {name} is made by the client itself"));
     }
     Ok(())
 }
@@ -117,6 +167,7 @@ pub(super) fn wanted(
         path: request.path.clone(),
         headers,
         body,
+        wants: Wants::Whole,
         expect: match &request.expect {
             None => Expect::Success,
             Some(statuses) => Expect::Status(statuses.clone()),

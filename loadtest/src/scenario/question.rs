@@ -5,6 +5,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
+/// Of a question, and of one that was recorded: more would be of no use, and fill this machine.
+pub(super) const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Questions that are asked again and again.
 const KNOWN: u64 = 100;
 
@@ -90,6 +92,11 @@ pub fn lengths(text: &str) -> Result<(usize, usize), String> {
     };
     if shortest > longest {
         return Err(wrong());
+    }
+    if longest > BYTES_MAX {
+        return Err(format!(
+            "expected at most {BYTES_MAX} bytes, found {text:?}"
+        ));
     }
     Ok((shortest, longest))
 }

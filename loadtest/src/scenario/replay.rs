@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Wants;
+use super::file::check_path;
+use super::question::BYTES_MAX;
 use crate::schedule::Schedule;
 
 mod search;
@@ -138,25 +140,44 @@ fn of_file(path: &Path) -> anyhow::Result<Vec<(Duration, Recorded)>> {
         }
         let event: Event = serde_json::from_str(&line)
             .with_context(|| format!("line {number} is no event of weir's"))?;
-        events.push(read(event).with_context(|| format!("line {number}"))?);
+        events.extend(read(event).with_context(|| format!("line {number}"))?);
     }
     Ok(events)
 }
 
-/// When it was, since 1970, and what.
-fn read(event: Event) -> anyhow::Result<(Duration, Recorded)> {
+/// When it was, since 1970, and what. `None` where nothing can be asked again: the request had no path.
+fn read(event: Event) -> anyhow::Result<Option<(Duration, Recorded)>> {
+    if event.url.path.is_empty() {
+        return Ok(None);
+    }
+    check_path(&event.url.path).map_err(anyhow::Error::msg)?;
     let at = Duration::try_from(event.at.duration_since(Timestamp::UNIX_EPOCH));
     let at = at.ok().context("a time before 1970")?;
+    let body_bytes = event.http.request.body.map_or(0, |body| body.bytes);
+    anyhow::ensure!(
+        body_bytes <= BYTES_MAX,
+        "a body of {body_bytes} bytes, and more than {BYTES_MAX} are not sent"
+    );
+    let method = event.http.request.method;
+    anyhow::ensure!(
+        http::Method::from_bytes(method.as_bytes()).is_ok(),
+        "{method:?} is no method"
+    );
+    anyhow::ensure!(
+        !event.route.chars().any(char::is_control),
+        "{:?} is no name of a route",
+        event.route
+    );
     let recorded = Recorded {
-        method: event.http.request.method,
+        method,
         path: event.url.path,
         route: event.route,
-        body_bytes: event.http.request.body.map_or(0, |body| body.bytes),
+        body_bytes,
         wants: match event.gen_ai.request.stream {
             true => Wants::Stream,
             false => Wants::Whole,
         },
         status: event.http.response.status_code,
     };
-    Ok((at, recorded))
+    Ok(Some((at, recorded)))
 }

@@ -1,7 +1,8 @@
 //! The search for a capacity, against an assistant whose capacity is known.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -169,4 +170,53 @@ fn a_slow_assistant_keeps_up_as_well_as_a_fast_one() {
         "{}",
         said(&output)
     );
+}
+
+#[test]
+fn an_interrupted_search_ends_its_run_and_tells_its_curve() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Assistant { url } = Assistant::start(Manner::AtOnce);
+    let mut search = Command::new(env!("CARGO_BIN_EXE_weir-load"))
+        .args([
+            "capacity",
+            "--target",
+            &url,
+            "--slo",
+            "p99<5s",
+            "--duration",
+            "1s",
+            "--warm-up",
+            "0s",
+        ])
+        .args(["--from", "5/s", "--to", "5000/s", "--json", "out.json"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("weir-load starts");
+    let mut stderr = BufReader::new(search.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("a line");
+    assert!(line.starts_with("5.0/s: P99"), "{line}");
+    let signal = Command::new("kill")
+        .args(["-TERM", &search.id().to_string()])
+        .status();
+    assert!(signal.expect("kill").success());
+    let output = search.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(2));
+    // The pipe is at its end: nobody whom the search has started has it any more.
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut stderr, &mut rest).expect("the end");
+    assert!(rest.contains("the search was interrupted"), "{rest}");
+    let text = std::fs::read_to_string(folder.path().join("out.json")).expect("a report");
+    let found: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        (&found["verdict"], &found["capacity_rps"]),
+        (&"fail".into(), &Value::Null)
+    );
+    assert_eq!(found["curve"][0]["rate"], 5.0);
+    // Whoever asked last was ended, too: nobody is left who asks.
+    let pattern = format!("run --target {url}");
+    let left = Command::new("pgrep").args(["-f", &pattern]).status();
+    assert_eq!(left.expect("pgrep").code(), Some(1), "a run goes on");
 }

@@ -274,10 +274,7 @@ async fn what_weir_adds_is_measured_against_the_backend_itself() {
     );
     assert_eq!(slos[1]["count"], 150);
     assert_eq!(
-        (
-            &load.report["requests"],
-            &load.report["by_name"]["direct"]["requests"]
-        ),
+        (&load.report["requests"], &load.report["direct"]["requests"]),
         (&150.into(), &150.into())
     );
     load.assert_beside();

@@ -84,7 +84,7 @@ pub(super) async fn events(
         for hit in page.hits.hits {
             let event: Event = serde_json::from_value(hit.source)
                 .with_context(|| format!("{} is no event of weir's", hit.id))?;
-            events.push(read(event).with_context(|| hit.id)?);
+            events.extend(read(event).with_context(|| hit.id)?);
         }
         let next = json!({"scroll": KEPT, "scroll_id": page.scroll_id});
         page = ask(with_key(client.post(&scroll)), &next).await?;

@@ -1,0 +1,78 @@
+//! Times in a histogram.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// Times are counted in microseconds, from one to an hour, with an error below 0.1 %.
+const LONGEST_US: u64 = 3_600_000_000;
+const DIGITS: u8 = 3;
+/// Points of a percentile curve each time that the rest is halved.
+const CURVE_TICKS: u32 = 4;
+
+/// Times of one kind.
+#[derive(Clone, Debug)]
+pub struct Times(Histogram<u64>);
+
+impl Times {
+    #[expect(clippy::expect_used, reason = "the bounds are constants that fit")]
+    pub(super) fn new(digits: u8) -> Self {
+        let histogram = Histogram::new_with_bounds(1, LONGEST_US, digits);
+        Times(histogram.expect("bounds of a histogram"))
+    }
+
+    pub fn record(&mut self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(LONGEST_US);
+        self.0.saturating_record(us.max(1));
+    }
+
+    /// Adds all of the other's.
+    pub fn add(&mut self, other: &Times) {
+        // Both have the same bounds.
+        let _ = self.0.add(&other.0);
+    }
+
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// In milliseconds; 0 of nothing.
+    #[must_use]
+    pub fn quantile_ms(&self, q: f64) -> f64 {
+        if self.0.is_empty() {
+            return 0.0;
+        }
+        self.0.value_at_quantile(q) as f64 / 1000.0
+    }
+
+    #[must_use]
+    pub fn mean_ms(&self) -> f64 {
+        self.0.mean() / 1000.0
+    }
+
+    /// The curve of percentiles, closer and closer to 1: pairs of a share and milliseconds.
+    #[must_use]
+    pub fn curve(&self) -> Vec<(f64, f64)> {
+        let shares = self.0.iter_quantiles(CURVE_TICKS);
+        shares
+            .map(|step| {
+                (
+                    step.quantile_iterated_to(),
+                    step.value_iterated_to() as f64 / 1000.0,
+                )
+            })
+            .collect()
+    }
+
+    #[must_use]
+    pub fn max_ms(&self) -> f64 {
+        self.0.max() as f64 / 1000.0
+    }
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Times::new(DIGITS)
+    }
+}
