@@ -4,6 +4,7 @@
 //! whatever the answer's size. A stream that the backend cuts is never ended as if it were whole.
 
 pub(crate) mod deliver;
+pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod local;
 pub mod sse;

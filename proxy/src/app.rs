@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use pingora::proxy::http_proxy;
-use pingora::server::configuration::ServerConf;
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
 use pingora_runtime::Runtime;
@@ -28,11 +26,10 @@ use crate::clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::lane::Lanes;
-use crate::gateway::passed::Passed;
 use crate::listener::Listener;
 use crate::listener::connections::Connections;
 use crate::listener::tls::Certificates;
-use crate::record::metrics::{Gauges, Metrics};
+use crate::record::metrics::Metrics;
 use crate::record::{FlushOutcome, Links, Record};
 use crate::ship::Ship;
 use crate::system::{self, System};
@@ -136,7 +133,7 @@ impl App {
             .iter()
             .map(|listen| listen.tls.as_ref().map(Certificates::load).transpose())
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let listener = listener(config, &gateway, metrics.gauges(), &connections);
+        let listener = listener(config, &gateway, &metrics, &connections);
         let runtime = Runtime::new_no_steal(workers(), "weir");
         let addresses = sockets.addresses();
         serve(&runtime, listener, sockets, &certificates, stopping.clone())?;
@@ -283,23 +280,11 @@ fn build_lanes(config: &Config) -> Lanes {
 fn listener(
     config: &Config,
     gateway: &Arc<Gateway>,
-    gauges: &Gauges,
+    metrics: &Metrics,
     connections: &Arc<Connections>,
 ) -> Listener {
-    let backends = config.backends.iter();
-    let conf = ServerConf {
-        work_stealing: false,
-        upstream_keepalive_pool_size: backends.map(|backend| backend.pool_idle_connections).sum(),
-        ..ServerConf::default()
-    };
-    let passed = http_proxy(&Arc::new(conf), Passed::new(gauges.clone()));
-    Listener::new(
-        gateway.clone(),
-        Arc::new(passed),
-        connections.clone(),
-        gauges,
-        &config.limits,
-    )
+    let gauges = metrics.gauges();
+    Listener::new(gateway.clone(), connections.clone(), gauges, &config.limits)
 }
 
 /// Hands the listener and the bound sockets to pingora's service.

@@ -1,7 +1,7 @@
 //! Stage six: which endpoint, and the exchange with it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 
@@ -33,21 +33,23 @@ pub struct Endpoint {
 
 pub mod client;
 pub mod connector;
+mod http2;
 pub mod outgoing;
 pub mod pool;
+pub mod request_body;
+pub mod wire;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use http::Request;
-use http_body_util::Full;
 
 use crate::clock;
 use crate::exchange::UpstreamNote;
 use crate::refusal::{ErrorCode, Refusal};
 use client::{Answer, Failure, Wait};
-use connector::Connect;
+use connector::{Connect, Protocol};
 use pool::Home;
+use request_body::RequestBody;
 
 /// A backend that can be asked.
 pub struct Backend {
@@ -107,29 +109,53 @@ impl Backend {
     pub async fn ask(
         &self,
         picked: Picked<'_>,
-        request: Request<Full<Bytes>>,
-        asked: Instant,
+        request: Request<RequestBody>,
+        protocol: Protocol,
+        wait: Wait,
         note: &mut UpstreamNote,
     ) -> Result<Answer, Refusal> {
         note.attempts += 1;
-        let wait = Wait {
-            asked,
-            deadline: asked + self.first_byte_timeout(),
+        let (home, config) = (picked.home, &self.config);
+        let asking = match protocol {
+            Protocol::Http1 => client::ask(home, config, &self.connect, request, wait).await,
+            // A room of its own: what is rare must not make every exchange larger.
+            Protocol::Http2 => {
+                Box::pin(http2::ask(home, config, &self.connect, request, wait)).await
+            }
         };
-        match client::ask(picked.home, &self.config, &self.connect, request, wait).await {
+        match asking {
             Ok(answer) => {
                 note.connect = answer.connect;
-                note.first_byte = Some(clock::now().saturating_duration_since(asked));
+                note.first_byte = Some(clock::now().saturating_duration_since(wait.asked));
                 Ok(answer)
             }
             Err(failure) => Err(self.refusal_of(&failure)),
         }
     }
 
-    fn first_byte_timeout(&self) -> Duration {
+    /// How long the first byte of an answer is waited for.
+    #[must_use]
+    pub fn first_byte_timeout(&self) -> Duration {
         self.config
             .first_byte_timeout
             .min(self.config.total_timeout)
+    }
+
+    /// What is said of a backend that has sent no answer in time.
+    #[must_use]
+    pub fn no_first_byte(&self) -> Refusal {
+        let name = &self.config.name;
+        let ms = self.first_byte_timeout().as_millis();
+        let detail = format!("backend {name} sent no answer within {ms} ms");
+        Refusal::new(ErrorCode::UpstreamTimeout, detail)
+    }
+
+    /// What is said of a backend whose answer cannot be passed on.
+    #[must_use]
+    pub fn unusable(&self, flaw: &str) -> Refusal {
+        let name = &self.config.name;
+        let detail = format!("what backend {name} sent is not valid HTTP: {flaw}");
+        Refusal::new(ErrorCode::UpstreamReset, detail)
     }
 
     fn refusal_of(&self, failure: &Failure) -> Refusal {
@@ -140,13 +166,7 @@ impl Backend {
                 ErrorCode::UpstreamConnect,
                 format!("backend {name} refused the connection or did not take it in time"),
             ),
-            Failure::TimedOut => Refusal::new(
-                ErrorCode::UpstreamTimeout,
-                format!(
-                    "backend {name} sent no answer within {} ms",
-                    self.first_byte_timeout().as_millis()
-                ),
-            ),
+            Failure::TimedOut => self.no_first_byte(),
             Failure::Broken(_) => Refusal::new(
                 ErrorCode::UpstreamReset,
                 format!("backend {name} closed the connection, or what it sent is not HTTP"),

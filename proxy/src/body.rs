@@ -102,7 +102,7 @@ impl From<Refusal> for Unread {
 /// `body_too_large`.
 pub(crate) fn check_announced(session: &Session, bytes_max: u64) -> Result<(), Refusal> {
     match session.announced_bytes() {
-        Some(bytes) if bytes > bytes_max => Err(too_large(bytes_max)),
+        Some(bytes) if bytes > bytes_max => Err(Refusal::body_too_large(bytes_max)),
         _ => Ok(()),
     }
 }
@@ -174,7 +174,7 @@ async fn gather(
     while let Some(bytes) = piece {
         let length = (all.len() + bytes.len()) as u64;
         if length > bytes_max {
-            return Err(too_large(bytes_max).into());
+            return Err(Refusal::body_too_large(bytes_max).into());
         }
         booking.grow_to(
             length
@@ -189,22 +189,12 @@ async fn gather(
 
 async fn next(session: &mut Session) -> Result<Option<Bytes>, Unread> {
     session.read_body().await.map_err(|why| match why {
-        Unreadable::Malformed(flaw) => {
-            let detail = format!("the body is malformed: {flaw}");
-            Refusal::new(ErrorCode::BadRequest, detail).into()
-        }
+        Unreadable::Malformed(flaw) => Refusal::malformed_body(flaw).into(),
         Unreadable::StoodStill => {
             Refusal::new(ErrorCode::BodyTimeout, "the body stood still").into()
         }
         Unreadable::ClientLeft => Unread::ClientLeft,
     })
-}
-
-/// The refusal of a body past `bytes_max`.
-#[must_use]
-pub fn too_large(bytes_max: u64) -> Refusal {
-    let detail = format!("a body may have {bytes_max} bytes on this route");
-    Refusal::new(ErrorCode::BodyTooLarge, detail)
 }
 
 fn over_budget() -> Refusal {

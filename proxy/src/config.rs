@@ -81,6 +81,8 @@ pub struct Limits {
     pub buffered_bytes: u64,
     pub connections: usize,
     pub idle_timeout: Duration,
+    /// Of upgraded connections and streams of gRPC.
+    pub upgrade_idle_timeout: Duration,
 }
 
 /// The operator's side.

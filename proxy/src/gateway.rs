@@ -4,24 +4,25 @@
 //! listener -> route -> body -> signature -> limit -> cache -> backend -> answer -> record
 //! ```
 //!
-//! A request is *carried*: weir reads it, asks the backend with its own client and writes the
-//! answer as it comes. Or it is *passed*: what weir only watches (upgrades, gRPC, uploads nobody
-//! looks into) goes through pingora's own proxying; see [`passed`]. Stages do not call each other:
-//! they meet here and in the [`Exchange`].
+//! A request is *buffered*: weir reads its body, asks the backend with its own client and writes the
+//! answer as it comes. Or its body is *passed through*, piece by piece, where no stage looks into it
+//! (upgrades, gRPC, large uploads); all else is the same. Stages do not call each other: they meet here
+//! and in the [`Exchange`].
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::StatusCode;
 use pingora::server::ShutdownWatch;
 
 use crate::answer::deliver::deliver;
 use crate::answer::{Delivered, local};
-use crate::body::{self, Body, Unread};
+use crate::body::{self, Unread};
 use crate::clock;
 use crate::exchange::{Exchange, Recorder, Stage};
-use crate::limit::concurrency::Permit;
 use crate::listener::Connection;
+use crate::listener::relay::Relay;
 use crate::listener::session::Session;
 use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
@@ -30,11 +31,14 @@ use crate::signature::PlatformAnswer;
 pub(crate) mod arrival;
 pub(crate) mod asking;
 pub(crate) mod checks;
+mod inbound;
 pub mod lane;
-pub mod passed;
+mod reading;
+mod tunnel;
 
-use checks::Remembered;
-use lane::{Lane, Lanes};
+use asking::Asking;
+use checks::{Known, Remembered};
+use lane::Lanes;
 
 /// Up to so many requests in flight none of them waits for another.
 const ALONE_MAX: i64 = 4;
@@ -51,21 +55,10 @@ pub struct Gateway {
 pub(crate) enum Served {
     /// Answered to the end: the connection can be used again.
     Whole,
-    /// Refused before its body was read: the connection ends, gently.
+    /// Answered before its body was read: the connection ends, gently.
     Refused,
     /// The client left, or the answer was cut: the connection ends at once.
     Broken,
-    /// To be passed through pingora's own proxying.
-    Pass(Box<Passage>),
-}
-
-/// A request on its way to pingora's proxying, with all that is known of it.
-pub(crate) struct Passage {
-    pub(crate) exchange: Exchange,
-    pub(crate) lane: Arc<Lane>,
-    pub(crate) connection: Connection,
-    pub(crate) remembered: Option<Remembered>,
-    pub(crate) _permit: Option<Permit>,
 }
 
 /// Why the way of a request ended before its end.
@@ -73,13 +66,9 @@ pub(crate) enum Stop {
     Refused(Refusal),
     /// A platform's own request, answered here.
     Platform(PlatformAnswer),
+    /// Asked for weir as a whole (`OPTIONS *`): the methods it takes.
+    ServerOptions(String),
     ClientLeft,
-}
-
-/// Where the way of a request led.
-enum Way {
-    Answered(Delivered),
-    Pass(Arc<Lane>, Option<Permit>),
 }
 
 impl From<Refusal> for Stop {
@@ -141,16 +130,7 @@ impl Gateway {
             )
             .await;
         let delivered = match way {
-            Ok(Way::Pass(lane, permit)) => {
-                return Served::Pass(Box::new(Passage {
-                    exchange,
-                    lane,
-                    connection: connection.clone(),
-                    remembered,
-                    _permit: permit,
-                }));
-            }
-            Ok(Way::Answered(delivered)) => delivered,
+            Ok(delivered) => delivered,
             Err(Stop::Refused(refusal)) => {
                 let unread = is_unread(session, &refusal);
                 if unread {
@@ -169,16 +149,24 @@ impl Gateway {
                 self.before_answer(session, stopping);
                 local::platform(session, &mut exchange, told).await
             }
+            Err(Stop::ServerOptions(methods)) => {
+                self.before_answer(session, stopping);
+                local::options(session, &mut exchange, &methods).await
+            }
             Err(Stop::ClientLeft) => Delivered::ClientLeft,
         };
         let served = settle(&mut exchange, delivered);
         if let Some(remembered) = remembered {
             remembered.settle(exchange.status);
         }
-        served
+        match served {
+            // A backend that answered before it had all of the body.
+            Served::Whole if !session.is_body_done() => Served::Refused,
+            served => served,
+        }
     }
 
-    /// The way of a carried request.
+    /// The way of a request, stage by stage.
     async fn carry(
         &self,
         session: &mut Session,
@@ -186,24 +174,20 @@ impl Gateway {
         connection: &Connection,
         remembered: &mut Option<Remembered>,
         stopping: &ShutdownWatch,
-    ) -> Result<Way, Stop> {
+    ) -> Result<Delivered, Stop> {
         // route
         let lane = self.route(session, exchange, connection)?;
         checks::admit_address(&lane, session, exchange)?;
 
-        if lane.passes(session) {
-            return self.check_passed(lane, session, exchange, remembered);
-        }
-
         // body
         exchange.timing.enter(Stage::Body, clock::now());
-        let route = &lane.config;
-        let body = body::read(session, route.body_bytes, route.body_timeout, &self.budget).await?;
-        note_body(exchange, &body);
+        let kind = lane.kind(session);
+        let body = inbound::read(&lane, kind, session, exchange, &self.budget).await?;
+        let bytes = body.bytes();
 
         // signature
         exchange.timing.enter(Stage::Signature, clock::now());
-        *remembered = checks::verify(&lane, session, exchange, &body.bytes)?;
+        *remembered = checks::verify(&lane, session, exchange, bytes)?;
 
         // limit
         exchange.timing.enter(Stage::Limit, clock::now());
@@ -212,36 +196,55 @@ impl Gateway {
 
         // cache
         exchange.timing.enter(Stage::Cache, clock::now());
-        asking::note_question(exchange, &body.bytes);
-        asking::keep_question(exchange, self.lanes.content, &body.bytes);
-        let using = checks::look_up(&lane, session, exchange, &body.bytes);
-        let using = match using {
-            checks::Known::Answer(stored, age_s) => {
-                asking::keep_stored(exchange, &stored);
+        reading::note_question(exchange, bytes);
+        reading::keep_question(exchange, self.lanes.content, bytes);
+        let using = match checks::look_up(&lane, session, exchange, &body) {
+            Known::Answer(stored, age_s) => {
+                reading::keep_stored(exchange, &stored);
                 self.before_answer(session, stopping);
-                let replayed = local::replay(session, exchange, &stored, age_s).await;
-                return Ok(Way::Answered(replayed));
+                return Ok(local::replay(session, exchange, &stored, age_s).await);
             }
-            checks::Known::Ask(using) => using,
+            Known::Ask(using) => using,
         };
 
         // backend
         self.take_turns().await;
         let asked_at = clock::now();
         exchange.timing.enter(Stage::Backend, asked_at);
-        let answer =
-            asking::ask(&lane, session, exchange, connection, &body.bytes, asked_at).await?;
+        let asking = Asking {
+            connection,
+            kind,
+            asked_at,
+        };
+        let idle = self.lanes.upgrade_idle_timeout;
+        let (body, mut relay) = inbound::send_on(&lane, kind, body, session, idle).await?;
+        let asked = asking::ask(&lane, session, exchange, &asking, body, &mut relay).await;
+        note_relayed(exchange, &relay);
+        let (answer, framing) = asked?;
 
         // answer
         self.take_turns().await;
         exchange.timing.enter(Stage::Answer, clock::now());
         self.before_answer(session, stopping);
-        let keep = asking::keeping(&lane, using);
-        let mut reading = asking::reading(&lane, exchange, &answer, using, asked_at, &keep);
-        let delivered = deliver(session, exchange, answer, &mut reading).await;
-        asking::note_usage(exchange, &mut reading);
-        asking::keep_answer(exchange, &mut reading);
-        Ok(Way::Answered(delivered))
+        if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(tunnel::run(session, exchange, answer, idle).await);
+        }
+        let keep = reading::keeping(&lane, using);
+        let waits = asking.waits(&lane, idle);
+        let mut reading = reading::reading(
+            &lane,
+            exchange,
+            &answer,
+            framing.length,
+            waits,
+            using,
+            &keep,
+        );
+        let delivered = deliver(session, exchange, answer, &mut reading, &mut relay).await;
+        note_relayed(exchange, &relay);
+        reading::note_usage(exchange, &mut reading);
+        reading::keep_answer(exchange, &mut reading);
+        Ok(delivered)
     }
 
     /// Lets whoever else is ready on this worker go first, when there is anybody: what is written
@@ -257,25 +260,6 @@ impl Gateway {
         if *stopping.borrow() {
             session.close_after_answer();
         }
-    }
-
-    /// The stages of a request that weir only watches: its head is checked, its body is not read.
-    fn check_passed(
-        &self,
-        lane: Arc<Lane>,
-        session: &Session,
-        exchange: &mut Exchange,
-        remembered: &mut Option<Remembered>,
-    ) -> Result<Way, Stop> {
-        body::check_announced(session, lane.config.body_bytes)?;
-        session.check_arrived_body()?;
-        exchange.timing.enter(Stage::Signature, clock::now());
-        *remembered = checks::verify(&lane, session, exchange, &[])?;
-        exchange.timing.enter(Stage::Limit, clock::now());
-        checks::admit(&lane, session, exchange)?;
-        let permit = checks::enter(&lane)?;
-        exchange.timing.enter(Stage::Backend, clock::now());
-        Ok(Way::Pass(lane, permit))
     }
 
     fn begin(&self, peer: IpAddr, started: Instant) -> Exchange {
@@ -317,9 +301,9 @@ fn is_unread(session: &mut Session, refusal: &Refusal) -> bool {
         )
 }
 
-fn note_body(exchange: &mut Exchange, body: &Body) {
-    exchange.request_body_bytes = body.bytes.len() as u64;
-    exchange.timing.waited_for_client(body.client_wait);
+/// Books what went on of a body that was passed through.
+fn note_relayed(exchange: &mut Exchange, relay: &Relay) {
+    exchange.request_body_bytes = exchange.request_body_bytes.max(relay.bytes());
 }
 
 /// Books the last of the time, and what became of the request.

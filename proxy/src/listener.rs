@@ -16,13 +16,11 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::{ALPN, Stream};
-use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
 use crate::clock::{self, Patience};
 use crate::config::Limits;
-use crate::gateway::passed::{self, Passed};
-use crate::gateway::{Gateway, Passage, Served};
+use crate::gateway::{Gateway, Served};
 use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
 
@@ -31,6 +29,7 @@ pub mod connections;
 mod head;
 pub(crate) mod http1;
 pub(crate) mod refused;
+pub(crate) mod relay;
 pub(crate) mod session;
 pub(crate) mod tls;
 
@@ -63,7 +62,6 @@ pub struct Listener {
 /// What both versions of HTTP share.
 struct Http {
     gateway: Arc<Gateway>,
-    passed: Arc<HttpProxy<Passed>>,
     options: HttpServerOptions,
     header_bytes: usize,
     /// How long a client may leave its answer unread.
@@ -73,7 +71,6 @@ struct Http {
 impl Listener {
     pub(crate) fn new(
         gateway: Arc<Gateway>,
-        passed: Arc<HttpProxy<Passed>>,
         connections: Arc<Connections>,
         gauges: &Gauges,
         limits: &Limits,
@@ -84,7 +81,6 @@ impl Listener {
         Listener {
             http: Arc::new(Http {
                 gateway,
-                passed,
                 options,
                 header_bytes: limits.header_bytes,
                 write_timeout: limits.idle_timeout,
@@ -218,23 +214,7 @@ impl Http {
                 None
             }
             Served::Broken => None,
-            Served::Pass(passage) => {
-                let stream = self.pass(http1.into_pingora(), passage, shutdown).await?;
-                Some(Http1::new(stream, self.write_timeout))
-            }
         }
-    }
-
-    /// Gives a request to pingora's own proxying.
-    async fn pass(
-        self: &Arc<Self>,
-        mut session: ServerSession,
-        passage: Box<Passage>,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        passed::hand_over(&mut session, passage);
-        let reused = self.passed.process_new_http(session, shutdown).await?;
-        Some(reused.consume().0)
     }
 
     /// Refuses a request whose head did not come whole, or says what cannot be.
@@ -262,7 +242,7 @@ impl HttpServerApp for Http {
         let started = clock::now();
         let connection = Connection::of_session(&session);
         session.set_write_timeout(Some(self.write_timeout));
-        let mut session = Session::Http2(Box::new(session));
+        let mut session = Session::of_http2(Box::new(session));
         let served = self
             .gateway
             .serve(&mut session, &connection, started, shutdown);
@@ -280,9 +260,6 @@ impl HttpServerApp for Http {
                 // written to the socket yet. With this the client sees how far the answer came.
                 tokio::time::sleep(BEFORE_RESET).await;
                 http2.shutdown().await;
-            }
-            Served::Pass(passage) => {
-                self.pass(*http2, passage, shutdown).await;
             }
         }
         None

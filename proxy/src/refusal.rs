@@ -220,6 +220,20 @@ impl Refusal {
         }
     }
 
+    /// A body past `bytes_max`.
+    #[must_use]
+    pub fn body_too_large(bytes_max: u64) -> Self {
+        let detail = format!("a body may have {bytes_max} bytes on this route");
+        Refusal::new(ErrorCode::BodyTooLarge, detail)
+    }
+
+    /// A body that is framed wrongly, in this way.
+    #[must_use]
+    pub fn malformed_body(flaw: &str) -> Self {
+        let detail = format!("the body is malformed: {flaw}");
+        Refusal::new(ErrorCode::BadRequest, detail)
+    }
+
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_s = Some(seconds);

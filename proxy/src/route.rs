@@ -128,6 +128,9 @@ impl std::fmt::Display for PathPattern {
     }
 }
 
+/// The methods of a route that takes all, as far as they can be listed.
+const COMMON_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+
 /// All routes, ready to be asked.
 #[derive(Debug)]
 pub struct Table {
@@ -180,6 +183,21 @@ impl Table {
             Some(position) => Match::Route(position),
             None => Match::MethodNotAllowed(group.allow.clone()),
         }
+    }
+
+    /// The methods that are taken anywhere, for `Allow`: what is said to who asks for the server as a whole
+    /// (RFC 9110, section 9.3.7).
+    #[must_use]
+    pub fn methods(&self) -> String {
+        let mut methods: Vec<_> = match self.routes.iter().any(|route| route.methods.is_empty()) {
+            true => COMMON_METHODS.to_vec(),
+            false => vec!["OPTIONS"],
+        };
+        let listed = self.routes.iter().flat_map(|route| &route.methods);
+        methods.extend(listed.map(Method::as_str));
+        methods.sort_unstable();
+        methods.dedup();
+        methods.join(", ")
     }
 
     /// The route at a position that [`Table::find`] gave.

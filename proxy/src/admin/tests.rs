@@ -316,6 +316,7 @@ fn a_summary_names_paths_as_the_file_does() {
             buffered_bytes: 0,
             connections: 0,
             idle_timeout: Duration::ZERO,
+            upgrade_idle_timeout: Duration::ZERO,
         },
         trusted_proxies: Vec::new(),
         admin: config::Admin {

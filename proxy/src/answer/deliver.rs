@@ -14,8 +14,9 @@ use crate::cache::copy::CopyBuffer;
 use crate::clock;
 use crate::content::AnswerText;
 use crate::exchange::{Exchange, Stage};
+use crate::listener::relay::{Attended, Relay};
 use crate::listener::session::Session;
-use crate::refusal::ErrorCode;
+use crate::refusal::{Blame, ErrorCode};
 
 /// What is done with an answer on its way.
 pub(crate) struct Reading<'a> {
@@ -24,10 +25,34 @@ pub(crate) struct Reading<'a> {
     pub(crate) content: Option<AnswerText>,
     /// A copy for the cache.
     pub(crate) copying: Option<Copying<'a>>,
-    /// Between two chunks.
+    /// The length of the answer that the client is told.
+    pub(crate) length: Option<u64>,
+    pub(crate) waits: Waits,
+}
+
+/// How long the backend is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    pub(crate) asked_at: Instant,
+    /// Between two chunks, in whichever direction.
     pub(crate) idle_timeout: Duration,
-    /// When the whole exchange with the backend must be over.
-    pub(crate) deadline: Instant,
+    /// From when the backend has had all of the request to the end of its answer; `None`: for ever.
+    pub(crate) total_timeout: Option<Duration>,
+}
+
+impl Waits {
+    /// Until when the next piece is waited for, where the last came at `since`.
+    fn deadline(&self, relay: &Relay, since: Instant, now: Instant) -> Instant {
+        let idle = since.max(relay.moved_at()) + self.idle_timeout;
+        let Some(total) = self.total_timeout else {
+            return idle;
+        };
+        let begun = match relay.is_unfinished() {
+            true => now,
+            false => relay.sent_at().unwrap_or(self.asked_at),
+        };
+        idle.min(begun + total)
+    }
 }
 
 /// A copy on its way, and who takes it when the answer has come whole.
@@ -37,6 +62,19 @@ pub(crate) struct Copying<'a> {
 }
 
 impl Reading<'_> {
+    /// Reads a piece that came at `now`.
+    fn feed(&mut self, data: &Bytes, now: Instant) {
+        if let Some(usage) = &mut self.usage {
+            usage.feed(data, now);
+        }
+        if let Some(content) = &mut self.content {
+            content.feed(data);
+        }
+        if let Some(copying) = &mut self.copying {
+            copying.copy.push(data);
+        }
+    }
+
     /// The backend's answer is whole: its copy is kept before the client has the last of it, so that
     /// the same question right behind it finds it.
     fn came_whole(&mut self, stored_at: Duration) {
@@ -63,33 +101,39 @@ pub(crate) async fn deliver(
     exchange: &mut Exchange,
     answer: Answer,
     reading: &mut Reading<'_>,
+    relay: &mut Relay,
 ) -> Delivered {
     let mut body = answer.body;
-    let head = head::of_backend(answer.head.status, &answer.head.headers, exchange);
-    exchange.status = answer.head.status.as_u16();
+    if relay.is_unfinished() {
+        // What is left of the request may never come, and must not be taken for another one.
+        session.close_after_answer();
+        body.close_connection_at_end();
+    }
+    let status = answer.head.status;
+    let head = head::of_backend(status, &answer.head.headers, reading.length, exchange);
+    exchange.status = status.as_u16();
+    let mut now = clock::now();
+    if body.is_at_end(now) {
+        reading.came_whole(exchange.at(now));
+        return match session.write_bare_head(head).await {
+            Ok(()) => Delivered::Whole,
+            Err(_) => Delivered::ClientLeft,
+        };
+    }
     if session.write_head(head).await.is_err() {
         return Delivered::ClientLeft;
     }
-    let mut now = clock::now();
     exchange.timing.lap(Stage::Answer, now);
     loop {
         let next = match body.is_at_end(now) {
             true => Next::End,
-            false => next(session, &mut body, reading).await,
+            false => next(session, &mut body, reading, relay).await,
         };
         now = clock::now();
         exchange.timing.lap(Stage::Backend, now);
         let written = match next {
             Next::Data(data) => {
-                if let Some(usage) = &mut reading.usage {
-                    usage.feed(&data, now);
-                }
-                if let Some(content) = &mut reading.content {
-                    content.feed(&data);
-                }
-                if let Some(copying) = &mut reading.copying {
-                    copying.copy.push(&data);
-                }
+                reading.feed(&data, now);
                 exchange.response_body_bytes += data.len() as u64;
                 let last = body.is_at_end(now);
                 if last {
@@ -101,7 +145,7 @@ pub(crate) async fn deliver(
                 }
                 written
             }
-            Next::Trailers(trailers) => session.write_trailers(trailers).await,
+            Next::Trailers(trailers) => session.write_trailers(head::trailers(trailers)).await,
             Next::End => {
                 reading.came_whole(exchange.at(now));
                 return match session.write_body(Bytes::new(), true).await {
@@ -111,7 +155,7 @@ pub(crate) async fn deliver(
             }
             Next::Failed(code) => {
                 exchange.error_code = Some(code);
-                exchange.cut_short = true;
+                exchange.cut_short = code.blame() != Blame::Client;
                 return Delivered::CutShort;
             }
             Next::ClientLeft => return Delivered::ClientLeft,
@@ -126,24 +170,48 @@ pub(crate) async fn deliver(
 
 /// The next piece of the answer. Only when it has not arrived yet, what was written so far is sent on
 /// and waiting begins.
-async fn next(session: &mut Session, body: &mut AnswerBody, reading: &Reading<'_>) -> Next {
+async fn next(
+    session: &mut Session,
+    body: &mut AnswerBody,
+    reading: &Reading<'_>,
+    relay: &mut Relay,
+) -> Next {
     match body.arrived().await {
         Some(frame) => of_result(frame),
         None if session.flush().await.is_err() => Next::ClientLeft,
-        None => wait(session, body, reading).await,
+        None => wait(session, body, &reading.waits, relay).await,
     }
 }
 
-/// Waits for the next piece of the answer, or for the client to leave.
-async fn wait(session: &mut Session, body: &mut AnswerBody, reading: &Reading<'_>) -> Next {
-    let deadline = reading.deadline.min(clock::now() + reading.idle_timeout);
-    tokio::select! {
-        biased;
-        frame = body.frame(deadline) => match frame {
-            Ok(frame) => of_result(frame),
-            Err(_) => Next::Failed(ErrorCode::UpstreamTimeout),
-        },
-        () = session.left() => Next::ClientLeft,
+/// Waits for the next piece of the answer, or for what comes of the client.
+async fn wait(
+    session: &mut Session,
+    body: &mut AnswerBody,
+    waits: &Waits,
+    relay: &mut Relay,
+) -> Next {
+    let since = clock::now();
+    let mut now = since;
+    loop {
+        let deadline = waits.deadline(relay, since, now);
+        tokio::select! {
+            biased;
+            frame = body.frame(deadline) => match frame {
+                Ok(frame) => return of_result(frame),
+                Err(_) => {
+                    now = clock::now();
+                    // The client may have gone on meanwhile.
+                    if waits.deadline(relay, since, now) <= now {
+                        return Next::Failed(ErrorCode::UpstreamTimeout);
+                    }
+                }
+            },
+            attended = relay.attend(session) => match attended {
+                Attended::Sent => now = clock::now(),
+                Attended::ClientLeft => return Next::ClientLeft,
+                Attended::Refused(refusal) => return Next::Failed(refusal.code),
+            },
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The head of an answer: the backend's without its own hop, and what weir says beside it.
 
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, StatusCode};
 
 use crate::backend::outgoing::{is_hop_by_hop, nominated};
@@ -11,10 +11,12 @@ use crate::record::server_timing;
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// The backend's head as it goes on to the client, with what weir says beside it.
+/// The backend's head as it goes on to the client, with what weir says beside it. How the body is framed
+/// is said anew: `framing` has settled what the backend's own fields mean.
 pub(super) fn of_backend(
     status: StatusCode,
     fields: &HeaderMap,
+    length: Option<u64>,
     exchange: &mut Exchange,
 ) -> AnswerHead {
     let mut head = AnswerHead::new(status);
@@ -24,14 +26,88 @@ pub(super) fn of_backend(
         let ours = *name == X_REQUEST_ID
             || *name == SERVER_TIMING
             || said.iter().any(|(said, _)| said == name);
-        // RFC 9110, section 8.6: 204 has no length, and a client that believes one waits for a body.
-        let stray = status == StatusCode::NO_CONTENT && *name == CONTENT_LENGTH;
-        if !is_hop_by_hop(name) && !stray && !ours && !nominated.contains(name) {
+        let dropped =
+            is_hop_by_hop(name) || *name == CONTENT_LENGTH || ours || nominated.contains(name);
+        if !dropped {
             head.field(name, value);
         }
     }
+    if let Some(bytes) = length {
+        head.number(&CONTENT_LENGTH, bytes);
+    }
     finish(&mut head, exchange);
     head
+}
+
+/// The head of a backend that switches protocols: the one answer whose `Upgrade` goes on.
+pub(crate) fn of_upgrade(fields: &HeaderMap, exchange: &mut Exchange) -> AnswerHead {
+    let status = StatusCode::SWITCHING_PROTOCOLS;
+    let mut head = of_backend(status, fields, None, exchange);
+    head.field(&CONNECTION, &HeaderValue::from_static("upgrade"));
+    for protocol in fields.get_all(UPGRADE) {
+        head.field(&UPGRADE, protocol);
+    }
+    head
+}
+
+/// What a backend says before its answer, as it goes on to the client.
+pub(crate) fn of_informational(status: StatusCode, fields: &HeaderMap) -> AnswerHead {
+    let mut head = AnswerHead::new(status);
+    let nominated = nominated(fields);
+    for (name, value) in fields {
+        if !is_hop_by_hop(name) && *name != CONTENT_LENGTH && !nominated.contains(name) {
+            head.field(name, value);
+        }
+    }
+    head
+}
+
+/// The trailers of a backend that may come behind an answer (RFC 9110, section 6.5.1): nothing that says
+/// how the message is framed, routed, cached, authenticated or decoded, and nothing that weir says itself.
+pub(super) fn trailers(mut fields: HeaderMap) -> HeaderMap {
+    let nominated = nominated(&fields);
+    let wrong: Vec<_> = fields
+        .keys()
+        .filter(|name| {
+            is_hop_by_hop(name)
+                || **name == X_REQUEST_ID
+                || **name == SERVER_TIMING
+                || nominated.contains(name)
+                || is_no_trailer(name.as_str())
+        })
+        .cloned()
+        .collect();
+    for name in &wrong {
+        fields.remove(name);
+    }
+    fields
+}
+
+fn is_no_trailer(name: &str) -> bool {
+    name.starts_with("content-") && name != "content-digest"
+        || name.starts_with("access-control-")
+        || matches!(
+            name,
+            "age"
+                | "allow"
+                | "authorization"
+                | "cache-control"
+                | "cache-status"
+                | "clear-site-data"
+                | "date"
+                | "expires"
+                | "host"
+                | "location"
+                | "pragma"
+                | "ratelimit"
+                | "ratelimit-policy"
+                | "retry-after"
+                | "set-cookie"
+                | "strict-transport-security"
+                | "vary"
+                | "warning"
+                | "www-authenticate"
+        )
 }
 
 /// What weir says beside every answer: the request's id, where the time went, and what the stages

@@ -66,6 +66,23 @@ pub(crate) async fn platform(
     whole(session, exchange, answer, Bytes::from(told.body)).await
 }
 
+/// Answers who asks for weir as a whole (RFC 9110, section 9.3.7).
+pub(crate) async fn options(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    methods: &str,
+) -> Delivered {
+    let mut answer = AnswerHead::new(StatusCode::NO_CONTENT);
+    if let Ok(methods) = HeaderValue::from_str(methods) {
+        answer.field(&header::ALLOW, &methods);
+    }
+    begin(exchange, &mut answer);
+    match session.write_bare_head(answer).await {
+        Ok(()) => Delivered::Whole,
+        Err(_) => Delivered::ClientLeft,
+    }
+}
+
 /// Answers from the cache: a stream is replayed as a stream.
 pub(crate) async fn replay(
     session: &mut Session,

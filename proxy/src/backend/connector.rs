@@ -16,7 +16,16 @@ pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 /// Opens connections; cloning shares the roots that certificates are checked against.
 #[derive(Clone)]
 pub struct Connect {
-    connector: HttpsConnector<HttpConnector>,
+    http1: HttpsConnector<HttpConnector>,
+    http2: HttpsConnector<HttpConnector>,
+}
+
+/// What is spoken over a connection. Over TLS the endpoint has to agree (ALPN); in clear text it has to
+/// know (RFC 9113, section 3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    Http2,
 }
 
 impl Connect {
@@ -39,20 +48,28 @@ impl Connect {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
-        Connect { connector }
+        let builder = || HttpsConnectorBuilder::new().with_tls_config(tls.clone());
+        Connect {
+            http1: builder()
+                .https_or_http()
+                .enable_http1()
+                .wrap_connector(http.clone()),
+            http2: builder()
+                .https_or_http()
+                .enable_http2()
+                .wrap_connector(http),
+        }
     }
 
     /// Opens a connection to the host of `uri`. The caller bounds the time.
     ///
     /// # Errors
     /// The host has no address, nobody listens there, or its certificate is not trusted.
-    pub async fn open(&self, uri: &Uri) -> io::Result<Stream> {
-        let mut connector = self.connector.clone();
+    pub async fn open(&self, uri: &Uri, protocol: Protocol) -> io::Result<Stream> {
+        let mut connector = match protocol {
+            Protocol::Http1 => self.http1.clone(),
+            Protocol::Http2 => self.http2.clone(),
+        };
         connector.call(uri.clone()).await.map_err(io::Error::other)
     }
 }

@@ -6,10 +6,9 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Uri, Version};
-use http_body_util::Full;
 
-use bytes::Bytes;
-
+use super::connector::Protocol;
+use super::request_body::RequestBody;
 use super::{Config, Endpoint};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::trace::TraceContext;
@@ -125,6 +124,7 @@ pub fn carried_over(
     headers: &HeaderMap,
     withheld: &[HeaderName],
     keep_encodings: Encodings,
+    config: &Config,
 ) -> HeaderMap {
     let nominated = nominated(headers);
     let mut kept = HeaderMap::with_capacity(headers.keys_len() + 10);
@@ -134,12 +134,48 @@ pub fn carried_over(
             || is_ours(name)
             || withheld.contains(name)
             || nominated.contains(name)
+            || shadows(name, withheld, config)
             || (keep_encodings == Encodings::Identity && *name == header::ACCEPT_ENCODING);
         if !dropped {
             kept.append(name.clone(), value.clone());
         }
     }
     kept
+}
+
+/// Whether a backend that reads `_` as `-`, as CGI and WSGI do, would take a field for one that weir
+/// writes or withholds.
+fn shadows(name: &HeaderName, withheld: &[HeaderName], config: &Config) -> bool {
+    if !name.as_str().contains('_') {
+        return false;
+    }
+    let Ok(dashed) = name.as_str().replace('_', "-").parse::<HeaderName>() else {
+        return true;
+    };
+    let own = config.request_headers.iter().any(|(own, _)| *own == dashed);
+    own || is_ours(&dashed)
+        || is_hop_by_hop(&dashed)
+        || is_framing(&dashed)
+        || withheld.contains(&dashed)
+}
+
+/// Joins the pieces into which HTTP/2 may cut a `Cookie` (RFC 9113, section 8.2.3): a backend of HTTP/1
+/// reads the first of several.
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
+    if crumbs.len() < 2 {
+        return;
+    }
+    let crumbs: Vec<_> = crumbs.iter().map(|crumb| crumb.as_bytes()).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice())) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Asks the endpoint for the same upgrade as the client asked for.
+pub fn ask_for_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, protocol);
 }
 
 /// Whether the backend may compress: not when weir reads the answer.
@@ -158,22 +194,34 @@ pub fn request(
     target: &str,
     mut headers: HeaderMap,
     said: &Said<'_>,
-    config: &Config,
-    endpoint: &Endpoint,
-    body: Bytes,
-) -> Result<Request<Full<Bytes>>, Refusal> {
+    to: (&Config, &Endpoint, Protocol),
+    body: RequestBody,
+) -> Result<Request<RequestBody>, Refusal> {
+    let (config, endpoint, protocol) = to;
     let uri = uri(config, endpoint, target)?;
     write(&mut headers, said, config);
-    if !headers.contains_key(header::HOST)
-        && let Some(authority) = endpoint.uri.authority()
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        headers.insert(header::HOST, host);
+    match protocol {
+        Protocol::Http1 if !headers.contains_key(header::HOST) => {
+            let authority = endpoint.uri.authority();
+            let host = authority.map(|authority| HeaderValue::from_str(authority.as_str()));
+            if let Some(Ok(host)) = host {
+                headers.insert(header::HOST, host);
+            }
+        }
+        Protocol::Http1 => {}
+        // The host is in `:authority`, and gRPC servers want to hear that trailers are understood.
+        Protocol::Http2 => {
+            headers.remove(header::HOST);
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
     }
-    let mut request = Request::new(Full::new(body));
+    let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri;
-    *request.version_mut() = Version::HTTP_11;
+    *request.version_mut() = match protocol {
+        Protocol::Http1 => Version::HTTP_11,
+        Protocol::Http2 => Version::HTTP_2,
+    };
     *request.headers_mut() = headers;
     Ok(request)
 }

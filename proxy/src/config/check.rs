@@ -98,6 +98,7 @@ fn checked_limits(raw: &raw::Limits) -> Option<Limits> {
         buffered_bytes: raw.buffered_bytes.get()?.0,
         connections: usize::try_from(raw.connections.get()?.0).ok()?,
         idle_timeout: raw.idle_timeout.get()?.0,
+        upgrade_idle_timeout: raw.upgrade_idle_timeout.get()?.0,
     })
 }
 

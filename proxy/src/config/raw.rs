@@ -79,6 +79,8 @@ settings! {
         connections: Count [default "10000"],
         /// How long a connection may rest between two requests.
         idle_timeout: Time [default "60s"],
+        /// How long an upgraded connection (a WebSocket) or a stream of gRPC may be silent.
+        upgrade_idle_timeout: Time [default "1h"],
     }
 }
 

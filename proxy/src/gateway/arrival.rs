@@ -35,6 +35,13 @@ impl Gateway {
             let detail = format!("a head may have {} bytes", self.lanes.header_bytes);
             return Err(Refusal::new(ErrorCode::HeaderTooLarge, detail).into());
         }
+        if session.is_http2() {
+            check_fields(&head.headers)?;
+        }
+        if head.method == Method::OPTIONS && head.uri.path() == "*" {
+            exchange.path = "*".into();
+            return Err(Stop::ServerOptions(self.lanes.table.methods()));
+        }
         exchange.path = canonical_path(head)?;
         let lane = self.find(exchange)?;
         exchange.route = Some(lane.config.name.clone());
@@ -164,6 +171,27 @@ fn head_bytes(headers: &HeaderMap) -> usize {
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 32)
         .sum()
+}
+
+/// Refuses fields that RFC 9113, section 8.2.1, calls malformed and that pingora lets through: over HTTP/1
+/// they would be other fields.
+fn check_fields(headers: &HeaderMap) -> Result<(), Refusal> {
+    let bad = |what: &str| Err(Refusal::new(ErrorCode::BadRequest, what));
+    for (name, value) in headers {
+        if !name.as_str().bytes().all(is_token) {
+            return bad("the name of a header is not valid");
+        }
+        let value = value.as_bytes();
+        if value.trim_ascii().len() != value.len() {
+            return bad("the value of a header begins or ends with white space");
+        }
+    }
+    Ok(())
+}
+
+/// A character of a token (RFC 9110, section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn canonical_path(head: &Parts) -> Result<Box<str>, Refusal> {

@@ -1,60 +1,182 @@
-//! The backend stage on a real request, and what is read of its answer.
+//! The backend stage on a real request.
 
-use std::time::Instant;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
+use parking_lot::Mutex;
 
 use super::Stop;
 use super::lane::Lane;
-use crate::answer::deliver::{Copying, Reading};
-use crate::answer::usage::{self, Kind, UsageReader};
-use crate::backend::client::Answer;
+use crate::answer::deliver::Waits;
+use crate::answer::framing::{self, Framing, Upgrade};
+use crate::answer::head;
+use crate::backend::Endpoint;
+use crate::backend::client::{Answer, Wait};
+use crate::backend::connector::Protocol;
 use crate::backend::outgoing::{self, Encodings, Said};
-use crate::cache::copy::CopyBuffer;
-use crate::cache::status::Status;
-use crate::cache::{Keepable, Stored, Use};
-use crate::content::{self, AnswerText, Content, Mode};
+use crate::backend::request_body::RequestBody;
 use crate::exchange::{Exchange, UpstreamNote};
 use crate::listener::Connection;
+use crate::listener::answer_head::AnswerHead;
+use crate::listener::relay::{Attended, Relay};
 use crate::listener::session::Session;
-use crate::refusal::ErrorCode;
+use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
 
-/// Asks the backend; the client is watched meanwhile.
+/// A deadline that never comes.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// So many early hints wait for the client.
+const HINTS_MAX: usize = 8;
+
+/// What is asked of the backend, beside the head of the request.
+pub(super) struct Asking<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) kind: Kind,
+    pub(super) asked_at: Instant,
+}
+
+impl Asking<'_> {
+    /// How long the answer is waited for; messages of gRPC may be `messages_idle` apart.
+    pub(super) fn waits(&self, lane: &Lane, messages_idle: Duration) -> Waits {
+        let config = lane.backend.config();
+        let (idle_timeout, total_timeout) = match self.kind {
+            Kind::Grpc => (messages_idle, None),
+            Kind::Plain | Kind::Upgrade => (config.idle_timeout, Some(config.total_timeout)),
+        };
+        Waits {
+            asked_at: self.asked_at,
+            idle_timeout,
+            total_timeout,
+        }
+    }
+}
+
+/// What kind of exchange it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One request, one answer.
+    Plain,
+    /// Messages in both directions over HTTP/2.
+    Grpc,
+    /// The client wants to speak another protocol.
+    Upgrade,
+}
+
+/// Asks the backend, and attends to the client meanwhile. The answer can be passed on as it stands.
 pub(super) async fn ask(
     lane: &Lane,
     session: &mut Session,
     exchange: &mut Exchange,
-    connection: &Connection,
-    body: &Bytes,
-    asked_at: Instant,
-) -> Result<Answer, Stop> {
+    asking: &Asking<'_>,
+    body: RequestBody,
+    relay: &mut Relay,
+) -> Result<(Answer, Framing), Stop> {
     let mut note = UpstreamNote::begin(lane.backend.config().name.clone());
-    let answer = try_ask(
-        lane, session, exchange, connection, body, asked_at, &mut note,
-    )
-    .await;
+    let answer = try_ask(lane, session, exchange, asking, body, relay, &mut note).await;
     exchange.upstream = Some(note);
-    let answer = answer?;
+    let mut answer = answer?;
+    let upgrade = match asking.kind {
+        Kind::Upgrade => Upgrade::Asked,
+        Kind::Plain | Kind::Grpc => Upgrade::NotAsked,
+    };
+    let judged = framing::judge(
+        &exchange.method,
+        upgrade,
+        &answer.head,
+        answer.body.length(),
+    );
+    let framing = judged.map_err(|flaw| lane.backend.unusable(flaw))?;
+    if framing.connection == framing::Connection::Suspect {
+        answer.body.close_connection_at_end();
+    }
+    if answer.head.status != StatusCode::SWITCHING_PROTOCOLS
+        && let Err(error) = answer.body.check_first().await
+    {
+        log::debug!("backend {}: {error}", lane.backend.config().name);
+        return Err(lane
+            .backend
+            .unusable("its body does not begin as it says")
+            .into());
+    }
     if answer.head.status.is_server_error() {
         exchange.error_code = Some(ErrorCode::UpstreamStatus);
     }
-    Ok(answer)
+    Ok((answer, framing))
 }
 
 async fn try_ask(
     lane: &Lane,
     session: &mut Session,
     exchange: &Exchange,
-    connection: &Connection,
-    body: &Bytes,
-    asked_at: Instant,
+    asking: &Asking<'_>,
+    body: RequestBody,
+    relay: &mut Relay,
     note: &mut UpstreamNote,
 ) -> Result<Answer, Stop> {
     let picked = lane.backend.pick()?;
-    let endpoint = picked.endpoint;
-    note.endpoint = Some(endpoint.text.clone());
+    note.endpoint = Some(picked.endpoint.text.clone());
+    let parent = note.begin_try(&exchange.trace, asking.asked_at);
+    let mut request = request(
+        lane,
+        session,
+        exchange,
+        asking,
+        picked.endpoint,
+        parent,
+        body,
+    )?;
+    let hints = early_hints(&mut request, exchange);
+    let protocol = protocol(asking.kind);
+    let backend = &lane.backend;
+    let first_byte = backend.first_byte_timeout();
+    let wait = Wait {
+        asked: asking.asked_at,
+        // While the body is on its way, its own bounds hold.
+        deadline: asking.asked_at
+            + match relay.is_unfinished() || asking.kind == Kind::Grpc {
+                true => FAR,
+                false => first_byte,
+            },
+    };
+    let mut answer = pin!(backend.ask(picked, request, protocol, wait, note));
+    loop {
+        let sent_at = relay.sent_at().filter(|_| asking.kind != Kind::Grpc);
+        let late = until(sent_at.map(|sent_at| sent_at + first_byte));
+        tokio::select! {
+            biased;
+            answer = &mut answer => return Ok(answer?),
+            attended = relay.attend(session) => match attended {
+                Attended::Sent => {}
+                Attended::ClientLeft => return Err(Stop::ClientLeft),
+                Attended::Refused(refusal) => return Err(refusal.into()),
+            },
+            come = come(hints.as_ref()) => {
+                for head in &come {
+                    if session.write_informational(head).await.is_err() {
+                        return Err(Stop::ClientLeft);
+                    }
+                }
+            }
+            () = late => return Err(backend.no_first_byte().into()),
+        }
+    }
+}
+
+/// The head that goes to this endpoint.
+fn request(
+    lane: &Lane,
+    session: &Session,
+    exchange: &Exchange,
+    asking: &Asking<'_>,
+    endpoint: &Endpoint,
+    parent: [u8; 8],
+    body: RequestBody,
+) -> Result<Request<RequestBody>, Refusal> {
     let head = session.head();
     let withheld = match (&lane.gate, &exchange.signature) {
         (Some(gate), Some(signature)) => gate.withheld_headers(signature.scheme),
@@ -65,31 +187,83 @@ async fn try_ask(
         true => Encodings::Identity,
         false => Encodings::Any,
     };
-    let headers = outgoing::carried_over(&head.headers, withheld, encodings);
-    let forwarded_for = forwarded_for(connection, &head.headers, lane);
+    let config = lane.backend.config();
+    let mut headers = outgoing::carried_over(&head.headers, withheld, encodings, config);
+    if session.is_http2() {
+        outgoing::join_cookies(&mut headers);
+    }
+    if asking.kind == Kind::Upgrade
+        && let Some(protocol) = session.upgrade()
+    {
+        outgoing::ask_for_upgrade(&mut headers, protocol.clone());
+    }
+    let forwarded_for = forwarded_for(asking.connection, &head.headers, lane);
+    let authority = authority(head);
+    let host = head.headers.get(header::HOST).or(authority.as_ref());
     let said = Said {
-        parent: note.begin_try(&exchange.trace, asked_at),
-        ..said(
-            exchange,
-            connection,
-            &forwarded_for,
-            head.headers.get(header::HOST),
-        )
+        parent,
+        ..said(exchange, asking.connection, &forwarded_for, host)
     };
     let target = target(exchange, head.uri.query());
-    let request = outgoing::request(
-        head.method.clone(),
-        &target,
-        headers,
-        &said,
-        lane.backend.config(),
-        endpoint,
-        body.clone(),
-    )?;
-    tokio::select! {
-        biased;
-        answer = lane.backend.ask(picked, request, asked_at, note) => Ok(answer?),
-        () = session.left() => Err(Stop::ClientLeft),
+    let to = (&**config, endpoint, protocol(asking.kind));
+    outgoing::request(head.method.clone(), &target, headers, &said, to, body)
+}
+
+/// The host of a request that names it in its target (`:authority` of HTTP/2) and not in `Host`.
+fn authority(head: &Parts) -> Option<HeaderValue> {
+    if head.headers.contains_key(header::HOST) {
+        return None;
+    }
+    HeaderValue::from_str(head.uri.authority()?.as_str()).ok()
+}
+
+fn protocol(kind: Kind) -> Protocol {
+    match kind {
+        Kind::Grpc => Protocol::Http2,
+        Kind::Plain | Kind::Upgrade => Protocol::Http1,
+    }
+}
+
+/// What the backend says before its answer, until the client is told.
+type Hints = Arc<Mutex<Vec<AnswerHead>>>;
+
+/// Listens for what the backend says before its answer, where the client's protocol has room for it. Past a
+/// few that wait, they are dropped: none of them is needed to understand the answer.
+fn early_hints(request: &mut Request<RequestBody>, exchange: &Exchange) -> Option<Hints> {
+    if exchange.version != Version::HTTP_11 {
+        return None;
+    }
+    let hints = Hints::default();
+    let said = hints.clone();
+    hyper::ext::on_informational(request, move |response| {
+        let mut said = said.lock();
+        if response.status() != StatusCode::CONTINUE && said.len() < HINTS_MAX {
+            said.push(head::of_informational(
+                response.status(),
+                response.headers(),
+            ));
+        }
+    });
+    Some(hints)
+}
+
+/// The hints that have come. Whoever drives the connection does so in the same task right before: nobody
+/// has to be woken.
+async fn come(hints: Option<&Hints>) -> Vec<AnswerHead> {
+    poll_fn(
+        |_| match hints.map(|hints| std::mem::take(&mut *hints.lock())) {
+            Some(come) if !come.is_empty() => Poll::Ready(come),
+            _ => Poll::Pending,
+        },
+    )
+    .await
+}
+
+/// Ends at the deadline, if there is one.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -131,144 +305,4 @@ pub(super) fn said<'a>(
         trace: &exchange.trace,
         parent: exchange.trace.span_id,
     }
-}
-
-/// Notes which model is asked for what, also for an answer that is known already.
-pub(super) fn note_question(exchange: &mut Exchange, body: &[u8]) {
-    if body.is_empty() {
-        return;
-    }
-    let question = usage::question(&exchange.path, body);
-    if question.operation.is_some() {
-        exchange.model.operation = question.operation;
-        exchange.model.request_model = question.model;
-        exchange.model.request_stream = question.stream;
-    }
-}
-
-/// Keeps an answer under the key of its question, if it has one.
-pub(super) fn keeping(lane: &Lane, using: Use) -> impl Fn(Stored) + Sync {
-    move |stored| {
-        if let (Some(answers), Use::Full(key) | Use::Refresh(key)) = (&lane.answers, using) {
-            answers.keep(key, stored);
-        }
-    }
-}
-
-/// What is read and kept of this answer.
-pub(super) fn reading<'a>(
-    lane: &Lane,
-    exchange: &mut Exchange,
-    answer: &Answer,
-    using: Use,
-    asked_at: Instant,
-    keep: &'a (dyn Fn(Stored) + Sync),
-) -> Reading<'a> {
-    let config = lane.backend.config();
-    let copy = copy(lane, answer, using);
-    let status = match (&copy, using) {
-        (Some(_), Use::Full(_)) => Some(Status::MissStored),
-        (Some(_), Use::Refresh(_)) => Some(Status::RefreshStored),
-        _ => None,
-    };
-    if let Some(status) = status {
-        exchange
-            .answer_headers
-            .retain(|(name, _)| name != "cache-status");
-        super::arrival::tell(exchange, "cache-status", status.header());
-    }
-    Reading {
-        content: content_reader(exchange, answer),
-        usage: usage_kind(exchange, answer).map(UsageReader::new),
-        copying: copy.map(|copy| Copying { copy, keep }),
-        idle_timeout: config.idle_timeout,
-        deadline: asked_at + config.total_timeout,
-    }
-}
-
-/// Room for a copy of the answer, where question and answer allow to keep one.
-fn copy(lane: &Lane, answer: &Answer, using: Use) -> Option<CopyBuffer> {
-    let answers = lane.answers.as_ref()?;
-    let (Use::Full(_) | Use::Refresh(_)) = using else {
-        return None;
-    };
-    let status = answer.head.status.as_u16();
-    let headers = &answer.head.headers;
-    let keepable = answers.keepable(status, headers) == Keepable::Yes;
-    keepable.then(|| CopyBuffer::new(status, headers, answers.answer_bytes_max()))
-}
-
-fn usage_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
-    exchange.model.operation?;
-    if answer.head.status != StatusCode::OK {
-        return None;
-    }
-    if answer.head.headers.contains_key(header::CONTENT_ENCODING) {
-        return None;
-    }
-    Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)
-}
-
-/// Keeps of a question what the mode says.
-pub(super) fn keep_question(exchange: &mut Exchange, mode: Mode, body: &[u8]) {
-    if mode != Mode::None {
-        let input = mode.keep(&content::question(body));
-        exchange.content = Some(Box::new(Content {
-            mode,
-            input,
-            output: None,
-        }));
-    }
-}
-
-/// What reads the text of an answer, where something is kept of it.
-fn content_reader(exchange: &Exchange, answer: &Answer) -> Option<AnswerText> {
-    let headers = &answer.head.headers;
-    if exchange.content.is_none() || headers.contains_key(header::CONTENT_ENCODING) {
-        return None;
-    }
-    let kind = Kind::of(headers.get(header::CONTENT_TYPE)?)?;
-    Some(AnswerText::new(kind))
-}
-
-/// Keeps of an answer what the mode says.
-pub(super) fn keep_answer(exchange: &mut Exchange, reading: &mut Reading<'_>) {
-    let text = reading.content.take().map(AnswerText::finish);
-    if let (Some(content), Some(text)) = (&mut exchange.content, text) {
-        content.output = content.mode.keep(&text);
-    }
-}
-
-/// Keeps of an answer out of the cache what the mode says.
-pub(super) fn keep_stored(exchange: &mut Exchange, stored: &Stored) {
-    let kind = match exchange.model.request_stream {
-        true => Kind::Sse,
-        false => Kind::Json,
-    };
-    if let Some(content) = &mut exchange.content {
-        let mut text = AnswerText::new(kind);
-        stored.pieces().for_each(|piece| text.feed(&piece));
-        content.output = content.mode.keep(&text.finish());
-    }
-}
-
-/// Notes what the answer told of the model call.
-pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>) {
-    let Some(reader) = reading.usage.take() else {
-        return;
-    };
-    let read = reader.finish();
-    let model = &mut exchange.model;
-    let started = exchange.timing.started();
-    model.response_model = read.model;
-    model.finish_reasons = read.finish_reasons;
-    model.input_tokens = read.input_tokens;
-    model.output_tokens = read.output_tokens;
-    model.time_to_first_chunk = read
-        .first_content_at
-        .map(|at| at.saturating_duration_since(started));
-    model.generation = match (read.first_content_at, read.last_content_at) {
-        (Some(first), Some(last)) => Some(last.saturating_duration_since(first)),
-        _ => None,
-    };
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Stop;
 use super::arrival::{query, tell};
+use super::inbound::Inbound;
 use super::lane::Lane;
 use crate::cache::status::Status;
 use crate::cache::{Authorization, Question, Stored, Use};
@@ -172,14 +173,14 @@ pub(super) enum Known {
     Ask(Use),
 }
 
-/// Looks the question up.
+/// Looks the question up, if it has been read.
 pub(super) fn look_up(
     lane: &Lane,
     session: &Session,
     exchange: &mut Exchange,
-    body: &[u8],
+    body: &Inbound,
 ) -> Known {
-    let Some(answers) = &lane.answers else {
+    let (Some(answers), Inbound::Buffered(body)) = (&lane.answers, body) else {
         return Known::Ask(Use::Bypass);
     };
     let head = session.head();
@@ -201,7 +202,7 @@ pub(super) fn look_up(
         path: &exchange.path,
         query: query(&head.uri),
         headers: &head.headers,
-        body,
+        body: &body.bytes,
         client,
         authorization,
     });

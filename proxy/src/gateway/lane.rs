@@ -1,16 +1,17 @@
 //! A lane: one route with everything its requests meet, built once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, header};
 use ipnet::IpNet;
 
+use super::asking::Kind;
 use crate::backend::Backend;
 use crate::cache::Answers;
 use crate::clock;
 use crate::config::Config;
 use crate::content;
-use crate::gateway::passed::asks_for_upgrade;
 use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
 use crate::listener::session::Session;
@@ -19,8 +20,8 @@ use crate::route::trace::Sampling;
 use crate::route::{self, Table};
 use crate::signature::Gate;
 
-/// A body up to this size is carried also where nobody looks into it: that is the cheap way.
-const CARRIED_BYTES: u64 = 64 * 1024;
+/// A body up to this size is read whole also where nobody looks into it: that is the cheap way.
+const HELD_BYTES: u64 = 64 * 1024;
 
 /// Every lane, and what is common to all.
 pub struct Lanes {
@@ -31,6 +32,8 @@ pub struct Lanes {
     pub(crate) header_bytes: usize,
     pub(crate) sampling: Sampling,
     pub(crate) content: content::Mode,
+    /// How long an upgraded connection, or a stream of gRPC, may be silent.
+    pub(crate) upgrade_idle_timeout: Duration,
 }
 
 /// One route with its stages.
@@ -62,6 +65,7 @@ impl Lanes {
             header_bytes: config.limits.header_bytes,
             sampling: config.sampling,
             content: config.content,
+            upgrade_idle_timeout: config.limits.upgrade_idle_timeout,
         }
     }
 
@@ -104,15 +108,31 @@ impl Lane {
         }
     }
 
-    /// Whether a request is only watched: upgrades, gRPC, and bodies of any length that no stage of
-    /// this lane looks into. A signature that covers the body is a look, except where there is none.
-    pub(crate) fn passes(&self, session: &Session) -> bool {
-        let unseen = !self.gate.as_ref().is_some_and(Gate::covers_body);
-        if session.is_upgrade() && asks_for_upgrade(session.head()) {
-            return unseen || has_no_body(session);
+    /// What kind of exchange a request begins. A protocol that weir does not speak is for nobody's eyes:
+    /// where a stage has to look into the body, only a request without one can be upgraded.
+    pub(crate) fn kind(&self, session: &Session) -> Kind {
+        if session.upgrade().is_some() && (self.is_unseen() || has_no_body(session)) {
+            return Kind::Upgrade;
         }
         let grpc = session.is_http2() && is_grpc(&session.head().headers);
-        unseen && self.answers.is_none() && (grpc || is_large(session))
+        match grpc && self.is_unseen() && self.answers.is_none() {
+            true => Kind::Grpc,
+            false => Kind::Plain,
+        }
+    }
+
+    /// Whether the body of a request goes on as it comes: no stage of this lane looks into it, and it is
+    /// larger than what is as cheap to hold.
+    pub(crate) fn relays(&self, kind: Kind, session: &Session) -> bool {
+        match kind {
+            Kind::Grpc | Kind::Upgrade => true,
+            Kind::Plain => self.is_unseen() && self.answers.is_none() && is_large(session),
+        }
+    }
+
+    /// Whether no signature covers the body.
+    fn is_unseen(&self) -> bool {
+        !self.gate.as_ref().is_some_and(Gate::covers_body)
     }
 }
 
@@ -121,7 +141,7 @@ fn has_no_body(session: &Session) -> bool {
     session.announced_bytes().unwrap_or(0) == 0 && !session.has_open_body()
 }
 
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
@@ -129,7 +149,7 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 
 fn is_large(session: &Session) -> bool {
     match session.announced_bytes() {
-        Some(bytes) => bytes > CARRIED_BYTES,
+        Some(bytes) => bytes > HELD_BYTES,
         None => session.has_open_body(),
     }
 }

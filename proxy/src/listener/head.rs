@@ -203,6 +203,7 @@ mod tests {
             buffered_bytes: 0,
             connections: 1,
             idle_timeout: Duration::from_millis(80),
+            upgrade_idle_timeout: Duration::from_millis(80),
         }
     }
 

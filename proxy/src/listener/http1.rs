@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, Version};
 use pingora::protocols::Stream;
-use pingora::protocols::http::ServerSession;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::answer_head::AnswerHead;
-use super::session::Unreadable;
+use super::session::{After, Unreadable, has_option};
 use crate::clock;
 use crate::refusal::Refusal;
 use chunked::{Chunked, Step};
@@ -56,7 +55,7 @@ pub(crate) struct Http1 {
     /// What has been read and belongs to nobody yet: a body, then the requests behind it.
     arrived: BytesMut,
     head: Parts,
-    /// The head as it came, for pingora's parser where a request is passed.
+    /// The head as it came, for what is said of one that cannot be parsed.
     raw_head: Bytes,
     announced_bytes: Option<u64>,
     reading: Reading,
@@ -200,12 +199,20 @@ impl Http1 {
         }
     }
 
-    /// What is wrong with the chunks that have arrived already. pingora's parser would take a chunk
-    /// without a size for the last one.
+    /// What is wrong with the chunks that have arrived already.
     pub(super) fn flaw_of_chunks(&self) -> Option<&'static str> {
         match self.reading {
             Reading::Chunked(_) => chunked::flaw(&self.arrived),
             Reading::Done | Reading::Length(_) => None,
+        }
+    }
+
+    /// Ends when the client leaves, or sends what is behind its request.
+    pub(super) fn poll_left_or_sent(&mut self, context: &mut Context<'_>) -> Poll<After> {
+        let left = self.poll_left(context);
+        match self.arrived.is_empty() {
+            false => Poll::Ready(After::Sent),
+            true => left.map(|()| After::Left),
         }
     }
 
@@ -230,6 +237,23 @@ impl Http1 {
     pub(super) async fn write_continue(&mut self) -> Result<(), Unwritable> {
         self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         self.flush().await
+    }
+
+    /// Writes the head of an answer that comes before the answer.
+    pub(super) async fn write_informational(
+        &mut self,
+        head: &AnswerHead,
+    ) -> Result<(), Unwritable> {
+        if self.head.version == Version::HTTP_10 {
+            return Ok(());
+        }
+        response::write_informational(&mut self.out, head);
+        self.flush().await
+    }
+
+    /// The connection, and what has been read of it, for who speaks another protocol now.
+    pub(super) fn tunnel(&mut self) -> (&mut Stream, BytesMut) {
+        (&mut self.stream, std::mem::take(&mut self.arrived))
     }
 
     /// Writes the head of the answer into the buffer: it leaves with the first piece of the body, or
@@ -320,18 +344,6 @@ impl Http1 {
     pub(super) fn into_stream(self) -> Stream {
         self.stream
     }
-
-    /// The same request before pingora's parser, which gets its head once more.
-    pub(super) fn into_pingora(self) -> ServerSession {
-        let mut bytes = BytesMut::with_capacity(self.raw_head.len() + self.arrived.len());
-        bytes.extend_from_slice(&self.raw_head);
-        bytes.extend_from_slice(&self.arrived);
-        let mut session = ServerSession::new_http1(self.stream);
-        session.set_keepalive(Some(0));
-        session.set_write_timeout(Some(self.write_timeout));
-        session.set_pipelined_prefix(bytes);
-        session
-    }
 }
 
 /// The client did not take what was written: it left, or does not read.
@@ -351,11 +363,7 @@ async fn written(
 /// What the client wants of its connection: HTTP/1.1 keeps it unless told otherwise, HTTP/1.0 closes
 /// it unless told otherwise.
 fn keep_alive(head: &Parts) -> KeepAlive {
-    let named = |option: &[u8]| {
-        let lines = head.headers.get_all(header::CONNECTION).iter();
-        let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option))
-    };
+    let named = |option: &[u8]| has_option(&head.headers, option);
     let open = match head.version {
         Version::HTTP_10 => named(b"keep-alive") && !named(b"close"),
         _ => !named(b"close"),

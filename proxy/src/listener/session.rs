@@ -3,11 +3,12 @@
 
 use std::future::poll_fn;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{self, AsHeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 use pingora::ErrorType;
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 
 use super::answer_head::AnswerHead;
@@ -21,6 +22,14 @@ pub(crate) enum Session {
     Http2(Box<ServerSession>),
 }
 
+/// What came of a client that has sent its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    Left,
+    /// More than its request.
+    Sent,
+}
+
 /// Why the body of a request cannot be read on.
 #[derive(Debug)]
 pub(crate) enum Unreadable {
@@ -31,6 +40,17 @@ pub(crate) enum Unreadable {
 }
 
 impl Session {
+    /// A stream of HTTP/2. pingora believes a length of 0, and leaves a body that comes in spite of it
+    /// unread; without the field, whether there is a body is for the frames to say.
+    pub(crate) fn of_http2(mut http2: Box<ServerSession>) -> Self {
+        let zero = |value: &HeaderValue| value.as_bytes() == b"0";
+        let head = http2.req_header_mut();
+        if head.headers.get(header::CONTENT_LENGTH).is_some_and(zero) {
+            head.remove_header(&header::CONTENT_LENGTH);
+        }
+        Session::Http2(http2)
+    }
+
     /// The head of the request.
     pub(crate) fn head(&self) -> &Parts {
         match self {
@@ -100,9 +120,15 @@ impl Session {
         self.head().version != Version::HTTP_10 && self.header(header::EXPECT).is_some_and(expects)
     }
 
-    /// Whether the head is that of an upgrade (RFC 9110, section 7.8); only HTTP/1.1 has them.
-    pub(crate) fn is_upgrade(&self) -> bool {
-        self.head().version == Version::HTTP_11 && self.header(header::UPGRADE).is_some()
+    /// The protocol that the client asks to be upgraded to, if it does (RFC 9110, section 7.8): only
+    /// HTTP/1.1 has upgrades, and only where `Connection` says so. HTTP/2 in clear text by upgrade
+    /// (RFC 7540) is gone since RFC 9113: such a request is served over HTTP/1.1.
+    pub(crate) fn upgrade(&self) -> Option<&HeaderValue> {
+        let head = self.head();
+        let protocol = head.headers.get(header::UPGRADE)?;
+        let h2c = protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
+        let asked = head.version == Version::HTTP_11 && has_option(&head.headers, b"upgrade");
+        (asked && !h2c).then_some(protocol)
     }
 
     /// The next piece of the body; `None` at its end.
@@ -149,6 +175,41 @@ impl Session {
         }
     }
 
+    /// Ends when the client leaves, or sends more than its request; asked only when the body has been
+    /// read.
+    pub(crate) async fn left_or_sent(&mut self) -> After {
+        match self {
+            Session::Http1(http1) => poll_fn(|context| http1.poll_left_or_sent(context)).await,
+            Session::Http2(_) => {
+                self.left().await;
+                After::Left
+            }
+        }
+    }
+
+    /// Passes on what the backend says before its answer (RFC 9110, section 15.2). A client of HTTP/1.0
+    /// would take it for the answer; pingora's HTTP/2 cannot send it.
+    ///
+    /// # Errors
+    /// The client is gone, or did not read for too long.
+    pub(crate) async fn write_informational(
+        &mut self,
+        head: &AnswerHead,
+    ) -> Result<(), Unwritable> {
+        match self {
+            Session::Http1(http1) => http1.write_informational(head).await,
+            Session::Http2(_) => Ok(()),
+        }
+    }
+
+    /// The connection after an upgrade: bytes in both directions, and those that are read already.
+    pub(crate) fn tunnel(&mut self) -> Option<(&mut Stream, BytesMut)> {
+        match self {
+            Session::Http1(http1) => Some(http1.tunnel()),
+            Session::Http2(_) => None,
+        }
+    }
+
     /// Tells the client to send its body.
     ///
     /// # Errors
@@ -178,6 +239,27 @@ impl Session {
                 let written = http2.write_response_header(head.into_pingora()).await;
                 written.map_err(|_| Unwritable)
             }
+        }
+    }
+
+    /// Writes an answer that is nothing but its head. Over HTTP/2 its frame ends the stream: what a gRPC
+    /// server says with it are trailers.
+    ///
+    /// # Errors
+    /// The client is gone, or did not read for too long.
+    pub(crate) async fn write_bare_head(&mut self, head: AnswerHead) -> Result<(), Unwritable> {
+        match self {
+            Session::Http1(http1) => {
+                http1.write_head(&head);
+                http1.write_body(Bytes::new(), true).await
+            }
+            Session::Http2(http2) => match &mut **http2 {
+                ServerSession::H2(http2) => {
+                    let written = http2.write_response_header(head.into_pingora(), true);
+                    written.map_err(|_| Unwritable)
+                }
+                _ => Err(Unwritable),
+            },
         }
     }
 
@@ -227,4 +309,11 @@ impl Session {
             Session::Http2(http2) => http2.set_keepalive(None),
         }
     }
+}
+
+/// Whether `Connection` has this option (RFC 9110, section 7.6.1).
+pub(super) fn has_option(headers: &HeaderMap, option: &[u8]) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option))
 }

@@ -117,22 +117,71 @@ fn line(arrived: &[u8]) -> Result<Option<usize>, &'static str> {
     }
 }
 
-/// The size in a line: hexadecimal digits, then nothing or an extension.
+/// The size in a line: hexadecimal digits, then extensions, if any (RFC 9112, section 7.1.1).
 fn size(line: &[u8]) -> Result<u64, &'static str> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let digits = digits.count();
     if digits == 0 || digits > DIGITS_MAX {
         return Err("a chunk begins with its size in hexadecimal digits");
     }
-    let behind = line[digits..].trim_ascii();
-    if !behind.is_empty() && !behind.starts_with(b";") {
-        return Err("behind a chunk's size stands its end of line, or an extension");
-    }
+    check_extensions(&line[digits..])?;
     let size = line[..digits].iter().fold(0, |size: u64, digit| {
         let value = char::from(*digit).to_digit(16).unwrap_or_default();
         (size << 4) | u64::from(value)
     });
     Ok(size)
+}
+
+/// `*( BWS ";" BWS name [ BWS "=" BWS value ] )`, with white space before the end of the line, which
+/// some senders leave there.
+fn check_extensions(mut rest: &[u8]) -> Result<(), &'static str> {
+    loop {
+        rest = without_space(rest);
+        let Some((semicolon, behind)) = rest.split_first() else {
+            return Ok(());
+        };
+        if *semicolon != b';' {
+            return Err("behind a chunk's size stands its end of line, or an extension");
+        }
+        rest = token(without_space(behind))?;
+        if let Some(value) = without_space(rest).strip_prefix(b"=") {
+            let value = without_space(value);
+            rest = match value.strip_prefix(b"\"") {
+                Some(quoted) => behind_quotes(quoted)?,
+                None => token(value)?,
+            };
+        }
+    }
+}
+
+fn without_space(text: &[u8]) -> &[u8] {
+    let spaces = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+    &text[spaces.count()..]
+}
+
+/// What is behind a token (RFC 9110, section 5.6.2), of which there is at least one byte.
+fn token(text: &[u8]) -> Result<&[u8], &'static str> {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    match text.iter().take_while(|byte| is_token(byte)).count() {
+        0 => Err("a chunk's extension has a name, and behind = a value"),
+        bytes => Ok(&text[bytes..]),
+    }
+}
+
+/// What is behind the end of a quoted string (RFC 9110, section 5.6.4).
+fn behind_quotes(mut text: &[u8]) -> Result<&[u8], &'static str> {
+    loop {
+        text = match text {
+            [b'"', rest @ ..] => return Ok(rest),
+            [b'\\', escaped, rest @ ..] if is_text(*escaped) => rest,
+            [byte, rest @ ..] if *byte != b'\\' && is_text(*byte) => rest,
+            _ => return Err("the quotes of a chunk's extension end in its line"),
+        };
+    }
+}
+
+fn is_text(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
 #[cfg(test)]
@@ -182,6 +231,21 @@ mod tests {
             "5\u{b}5",
             "5;a\rb",
             "5\n",
+            "5\u{c}",
+            "5\u{b}",
+            "5;",
+            "5; ",
+            "5;;a",
+            "5;a=",
+            "5;a=b=c",
+            "5;a\0b",
+            "5;a=\"b\0\"",
+            "5;a=\"b",
+            "5;a=\"b\\",
+            "5;a=\"b\"c",
+            "5;a b",
+            "5;=b",
+            "5 a",
         ] {
             for before in ["", "2\r\nhi\r\n"] {
                 let rest = format!("{size}\r\nhello\r\n0\r\n\r\n");
@@ -197,6 +261,19 @@ mod tests {
         assert!(flaw(b"2\r\nhi\rx").is_some());
         assert!(flaw(b"0\r\nx: y\n\r\n").is_some());
         assert_eq!(flaw(b"ffffffffffffffff\r\nx"), None);
+    }
+
+    #[test]
+    fn extensions_are_read_over() {
+        for line in [
+            "5;a",
+            "5 ; a = b",
+            "5;a=\"b;c\\\"\u{e4}\";d",
+            "5;a;b=c\t",
+            "5 ",
+        ] {
+            assert_eq!(size(line.as_bytes()), Ok(5), "{line}");
+        }
     }
 
     #[test]

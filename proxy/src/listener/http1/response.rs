@@ -11,7 +11,7 @@ use crate::listener::answer_head::{AnswerHead, Date};
 /// How the client knows the end of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// There is none, whatever is written: `HEAD`, 204, 304.
+    /// There is none, whatever is written: `HEAD`, 101, 204, 304.
     Bodiless,
     /// So many bytes are still to come.
     Length(u64),
@@ -32,12 +32,7 @@ pub(super) fn write_head(
     if framing == Framing::UntilClose {
         *keep_alive = KeepAlive::Close;
     }
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(head.status.as_str().as_bytes());
-    out.push(b' ');
-    let reason = head.status.canonical_reason().unwrap_or_default();
-    out.extend_from_slice(reason.as_bytes());
-    out.extend_from_slice(b"\r\n");
+    write_status(out, head.status);
     out.extend_from_slice(head.lines());
     if head.date() == Date::Missing {
         with_date(|date| field(out, "date", date));
@@ -46,12 +41,30 @@ pub(super) fn write_head(
         field(out, "transfer-encoding", b"chunked");
     }
     match (*keep_alive, version) {
+        // The head of an upgrade says itself what becomes of the connection.
+        _ if head.status == StatusCode::SWITCHING_PROTOCOLS => {}
         (KeepAlive::Close, _) => field(out, "connection", b"close"),
         (KeepAlive::Open, Version::HTTP_10) => field(out, "connection", b"keep-alive"),
         (KeepAlive::Open, _) => {}
     }
     out.extend_from_slice(b"\r\n");
     framing
+}
+
+/// Writes a head that comes before the answer's: without a body, and with nothing said of the connection.
+pub(super) fn write_informational(out: &mut Vec<u8>, head: &AnswerHead) {
+    write_status(out, head.status);
+    out.extend_from_slice(head.lines());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_status(out: &mut Vec<u8>, status: StatusCode) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    let reason = status.canonical_reason().unwrap_or_default();
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes the end of the chunks, with the trailers that came behind an answer.
@@ -83,7 +96,7 @@ fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 fn framing(head: &AnswerHead, method: &Method, version: Version) -> Framing {
     let bodiless = matches!(
         head.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS
     );
     if bodiless || *method == Method::HEAD {
         return Framing::Bodiless;

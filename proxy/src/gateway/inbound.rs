@@ -1,0 +1,96 @@
+//! The body stage on a real request: read whole, or passed through as it comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Stop;
+use super::asking::Kind;
+use super::lane::Lane;
+use crate::backend::request_body::RequestBody;
+use crate::body::{self, Body, Budget};
+use crate::clock;
+use crate::exchange::Exchange;
+use crate::listener::relay::{Behind, Bounds, Relay, Rhythm};
+use crate::listener::session::Session;
+
+/// A body, whole, or one that is still to come.
+pub(super) enum Inbound {
+    Buffered(Body),
+    PassedThrough,
+}
+
+impl Inbound {
+    /// What has been read of it.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Inbound::Buffered(body) => &body.bytes,
+            Inbound::PassedThrough => &[],
+        }
+    }
+}
+
+/// Reads the body, unless no stage looks into it and it goes on as it comes.
+pub(super) async fn read(
+    lane: &Lane,
+    kind: Kind,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    budget: &Arc<Budget>,
+) -> Result<Inbound, Stop> {
+    let route = &lane.config;
+    if lane.relays(kind, session) {
+        body::check_announced(session, route.body_bytes)?;
+        session.check_arrived_body()?;
+        return Ok(Inbound::PassedThrough);
+    }
+    let body = body::read(session, route.body_bytes, route.body_timeout, budget).await?;
+    exchange.request_body_bytes = body.bytes.len() as u64;
+    exchange.timing.waited_for_client(body.client_wait);
+    Ok(Inbound::Buffered(body))
+}
+
+/// The body as the backend gets it, and what attends to the client meanwhile. Messages of gRPC may be
+/// `messages_idle` apart.
+pub(super) async fn send_on(
+    lane: &Lane,
+    kind: Kind,
+    body: Inbound,
+    session: &mut Session,
+    messages_idle: Duration,
+) -> Result<(RequestBody, Relay), Stop> {
+    let behind = match kind {
+        Kind::Upgrade => Behind::Nothing,
+        Kind::Plain | Kind::Grpc => Behind::Anything,
+    };
+    let now = clock::now();
+    let bytes = match body {
+        Inbound::Buffered(body) => body.bytes,
+        Inbound::PassedThrough if session.is_body_empty() => Bytes::new(),
+        Inbound::PassedThrough => {
+            if session.expects_continue() && session.write_continue().await.is_err() {
+                return Err(Stop::ClientLeft);
+            }
+            let (pieces, body) = RequestBody::relayed(session.announced_bytes());
+            let bounds = bounds(lane, kind, messages_idle);
+            return Ok((body, Relay::open(pieces, bounds, behind, now)));
+        }
+    };
+    Ok((RequestBody::whole(bytes), Relay::whole(behind, now)))
+}
+
+fn bounds(lane: &Lane, kind: Kind, messages_idle: Duration) -> Bounds {
+    let (rhythm, backend_idle) = match kind {
+        Kind::Grpc => (Rhythm::Anyhow, messages_idle),
+        Kind::Plain | Kind::Upgrade => {
+            let idle = lane.config.body_timeout;
+            (Rhythm::Steady { idle }, lane.backend.config().idle_timeout)
+        }
+    };
+    Bounds {
+        bytes_max: lane.config.body_bytes,
+        rhythm,
+        backend_idle,
+    }
+}
