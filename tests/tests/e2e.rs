@@ -25,6 +25,8 @@ mod way {
 
     mod passed;
 
+    mod alike;
+
     mod answer;
 
     mod record;

@@ -149,19 +149,17 @@ async fn try_ask(
         let late = until(sent_at.map(|sent_at| sent_at + first_byte));
         tokio::select! {
             biased;
-            answer = &mut answer => return Ok(answer?),
+            answer = &mut answer => {
+                // What came in one packet with the answer comes before it.
+                pass_hints(session, hints.as_ref()).await?;
+                return Ok(answer?);
+            }
             attended = relay.attend(session) => match attended {
                 Attended::Sent => {}
                 Attended::ClientLeft => return Err(Stop::ClientLeft),
                 Attended::Refused(refusal) => return Err(refusal.into()),
             },
-            come = come(hints.as_ref()) => {
-                for head in &come {
-                    if session.write_informational(head).await.is_err() {
-                        return Err(Stop::ClientLeft);
-                    }
-                }
-            }
+            () = come(hints.as_ref()) => pass_hints(session, hints.as_ref()).await?,
             () = late => return Err(backend.no_first_byte().into()),
         }
     }
@@ -247,16 +245,24 @@ fn early_hints(request: &mut Request<RequestBody>, exchange: &Exchange) -> Optio
     Some(hints)
 }
 
-/// The hints that have come. Whoever drives the connection does so in the same task right before: nobody
-/// has to be woken.
-async fn come(hints: Option<&Hints>) -> Vec<AnswerHead> {
-    poll_fn(
-        |_| match hints.map(|hints| std::mem::take(&mut *hints.lock())) {
-            Some(come) if !come.is_empty() => Poll::Ready(come),
-            _ => Poll::Pending,
-        },
-    )
-    .await
+/// Ends when hints have come. Whoever drives the connection does so in the same task right before: nobody has
+/// to be woken.
+async fn come(hints: Option<&Hints>) {
+    poll_fn(|_| match hints {
+        Some(hints) if !hints.lock().is_empty() => Poll::Ready(()),
+        _ => Poll::Pending,
+    })
+    .await;
+}
+
+/// Passes on the hints that have come.
+async fn pass_hints(session: &mut Session, hints: Option<&Hints>) -> Result<(), Stop> {
+    let come = hints.map(|hints| std::mem::take(&mut *hints.lock()));
+    for head in come.into_iter().flatten() {
+        let written = session.write_informational(&head).await;
+        written.map_err(|_| Stop::ClientLeft)?;
+    }
+    Ok(())
 }
 
 /// Ends at the deadline, if there is one.

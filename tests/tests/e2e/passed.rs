@@ -1,5 +1,5 @@
-//! The passed way: what no stage looks into goes through pingora's own proxying, over both versions
-//! of HTTP, with the same limits, headers and records as what is carried.
+//! Bodies that no stage looks into are passed through as they come, over both versions of HTTP, with the
+//! same limits, headers and records as those that are read whole.
 
 use std::time::Duration;
 
@@ -12,7 +12,9 @@ use weir_tests::setup::Setup;
 use weir_tests::sign::sha256_hex;
 use weir_tests::wait;
 
-/// More than what is carried where nobody looks into it.
+mod timeouts;
+
+/// More than what is read whole where nobody looks into it.
 const LARGE_BYTES: usize = 300_000;
 
 #[tokio::test]
