@@ -229,6 +229,7 @@ impl Gateway {
         if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(tunnel::run(session, exchange, answer, idle).await);
         }
+        relay.answered();
         let keep = reading::keeping(&lane, using);
         let waits = asking.waits(&lane, idle);
         let mut reading = reading::reading(

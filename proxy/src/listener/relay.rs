@@ -122,6 +122,11 @@ impl Relay {
         }
     }
 
+    /// The request has been answered: what comes behind it is the next one.
+    pub(crate) fn answered(&mut self) {
+        self.behind = Behind::Anything;
+    }
+
     /// How much of the body has been read.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
