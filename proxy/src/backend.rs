@@ -33,6 +33,7 @@ pub struct Endpoint {
 
 pub mod client;
 pub mod connector;
+pub mod loops;
 pub mod outgoing;
 pub mod pool;
 

@@ -25,6 +25,7 @@ use crate::listener::Connection;
 use crate::listener::session::Session;
 use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
+use crate::route::address;
 use crate::signature::PlatformAnswer;
 
 pub(crate) mod arrival;
@@ -281,7 +282,7 @@ impl Gateway {
     fn begin(&self, peer: IpAddr, started: Instant) -> Exchange {
         Exchange::begin(
             started,
-            peer,
+            address::counted(peer),
             self.lanes.default_platform.clone(),
             self.recorder.clone(),
         )

@@ -6,6 +6,7 @@ use http::{HeaderMap, header};
 use ipnet::IpNet;
 
 use crate::backend::Backend;
+use crate::backend::loops::LoopToken;
 use crate::cache::Answers;
 use crate::clock;
 use crate::config::Config;
@@ -14,10 +15,13 @@ use crate::gateway::passed::asks_for_upgrade;
 use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
 use crate::listener::session::Session;
+use crate::random;
 use crate::record;
+use crate::route::path::EncodedSlash;
 use crate::route::trace::Sampling;
 use crate::route::{self, Table};
 use crate::signature::Gate;
+use crate::signature::memory::Memory;
 
 /// A body up to this size is carried also where nobody looks into it: that is the cheap way.
 const CARRIED_BYTES: u64 = 64 * 1024;
@@ -31,6 +35,9 @@ pub struct Lanes {
     pub(crate) header_bytes: usize,
     pub(crate) sampling: Sampling,
     pub(crate) content: content::Mode,
+    pub(crate) encoded_slash: EncodedSlash,
+    pub(crate) loop_token: LoopToken,
+    memory: Memory,
 }
 
 /// One route with its stages.
@@ -50,10 +57,12 @@ impl Lanes {
     #[must_use]
     pub fn new(config: &Config, backends: &[Arc<Backend>]) -> Self {
         let trusted: Arc<[IpNet]> = config.trusted_proxies.clone().into();
+        let schemes = config.routes.iter().flat_map(|route| &route.signature);
+        let memory = Memory::new(schemes);
         let lanes = config
             .routes
             .iter()
-            .map(|route| Arc::new(Lane::new(route, backends, &trusted)));
+            .map(|route| Arc::new(Lane::new(route, backends, &trusted, &memory)));
         Lanes {
             table: Table::new(config.routes.clone()),
             lanes: lanes.collect(),
@@ -62,7 +71,16 @@ impl Lanes {
             header_bytes: config.limits.header_bytes,
             sampling: config.sampling,
             content: config.content,
+            encoded_slash: config.encoded_slash,
+            loop_token: LoopToken::new(random::bits() as u64),
+            memory,
         }
+    }
+
+    /// How many requests were forgotten, as seen before, before their time.
+    #[must_use]
+    pub fn replay_dropped(&self) -> u64 {
+        self.memory.dropped()
     }
 
     /// Forgets idle limit keys and expired answers; called on a timer.
@@ -92,9 +110,10 @@ impl Lane {
         route: &Arc<route::Config>,
         backends: &[Arc<Backend>],
         trusted_proxies: &Arc<[IpNet]>,
+        memory: &Memory,
     ) -> Self {
         Lane {
-            gate: Gate::new(&route.signature, &route.name),
+            gate: Gate::sharing(&route.signature, &route.name, memory),
             limits: Limits::new(&route.rate_limits, &route.name),
             concurrency: route.concurrency.map(|max| Arc::new(Concurrency::new(max))),
             answers: route.cache.as_ref().map(Answers::new),

@@ -295,7 +295,9 @@ impl ProxyHttp for Passed {
             note.first_byte = exchange.timing.spent(Stage::Backend);
         }
         if answer.status.as_u16() != 101 || session.is_http2() {
-            for (name, value) in head::said(exchange) {
+            let upstream_id = head::upstream_request_id(&answer.headers);
+            let upstream_id = upstream_id.map(|(name, value)| (name, value.clone()));
+            for (name, value) in upstream_id.into_iter().chain(head::said(exchange)) {
                 answer.insert_header(name, value)?;
             }
         }
