@@ -37,6 +37,9 @@ missing_packages() {
     has cmake || printf 'cmake '
     if [ "$purpose" = test ]; then
         has shellcheck || printf 'shellcheck '
+        # The routers of the tests; Node 18 or newer.
+        has node || printf 'nodejs '
+        has npm || printf 'npm '
         python3 -m pip --version >/dev/null 2>&1 || printf 'python3-pip '
     fi
     if [ "$purpose" = test ] || [ "$purpose" = loadtest ]; then
@@ -182,6 +185,37 @@ fetch_check_jsonschema() {
     mv .tools/python.part .tools/python
 }
 
+# The routers that weir is tried before, out of PyPI and npm, as tests/frameworks pins them. What is there
+# is kept for as long as the pins and the interpreters are the same.
+fetch_frameworks_of_python() {
+    has python3 || return 1
+    pins=tests/frameworks/requirements.txt
+    installed=.tools/frameworks/python
+    stamp=$(python3 --version && cat "$pins") || return 1
+    if [ "$(cat "$installed/stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi
+    say "installing FastAPI, Flask, Django and their servers, out of PyPI, into $installed/"
+    rm -rf "$installed" "$installed.part"
+    python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --only-binary=:all: \
+        --no-deps --target "$installed.part" -r "$pins" >&2 || return 1
+    printf '%s\n' "$stamp" >"$installed.part/stamp"
+    mv "$installed.part" "$installed"
+}
+
+fetch_frameworks_of_node() {
+    has node && has npm || return 1
+    pins=tests/frameworks/package-lock.json
+    installed=.tools/frameworks/node
+    stamp=$(node --version && cat "$pins") || return 1
+    if [ "$(cat "$installed/stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi
+    say "installing Express and Koa, out of npm, into $installed/"
+    rm -rf "$installed" "$installed.part"
+    mkdir -p "$installed.part"
+    cp tests/frameworks/package.json "$pins" "$installed.part/"
+    (cd "$installed.part" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) || return 1
+    printf '%s\n' "$stamp" >"$installed.part/stamp"
+    mv "$installed.part" "$installed"
+}
+
 need_rust
 packages=$(missing_packages)
 if [ -n "$packages" ]; then install_packages "$packages"; fi
@@ -192,6 +226,8 @@ if [ "$purpose" = test ]; then
     fetch_alertmanager || say "Alertmanager could not be fetched; what needs it will say so"
     fetch_rotel || say "rotel could not be fetched; what needs it will say so"
     fetch_check_jsonschema || say "check-jsonschema could not be installed; what needs it will say so"
+    fetch_frameworks_of_python || say "FastAPI, Flask and Django could not be installed; what needs them will say so"
+    fetch_frameworks_of_node || say "Express and Koa could not be installed; what needs them will say so"
     fetch_opensearch || say "OpenSearch could not be fetched; what needs it will say so"
 fi
 if [ "$purpose" = loadtest ]; then fetch_opensearch; fi

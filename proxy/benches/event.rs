@@ -53,6 +53,7 @@ fn exchange() -> Exchange {
         key: Some(0),
     });
     exchange.limit = Some(LimitNote {
+        reset_s: 1,
         outcome: LimitOutcome::Admitted,
         policy: Arc::from("per-client"),
         remaining: 37,

@@ -67,6 +67,7 @@ fn keys(criterion: &mut Criterion) {
             method: &Method::POST,
             path: "/v1/chat/completions",
             query: "",
+            host: b"127.0.0.1:8080",
             headers: &headers,
             body: &body,
             client: "web",

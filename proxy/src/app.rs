@@ -112,10 +112,7 @@ impl App {
             record.clone(),
             metrics.gauges().clone(),
         ));
-        metrics.set_cache_bytes_source({
-            let gateway = gateway.clone();
-            Box::new(move || gateway.lanes().cache_bytes())
-        });
+        ask_lanes(&metrics, &gateway);
         let (alerts, alert_ship) = alerts(config, &metrics, tallies)?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
@@ -265,6 +262,18 @@ fn alerts(
         environment: config.events.environment.clone(),
     };
     Ok((Alerts::start(&config.alerts, sources)?, ship))
+}
+
+/// What the lanes count by themselves is asked for at each scrape.
+fn ask_lanes(metrics: &Metrics, gateway: &Arc<Gateway>) {
+    metrics.set_cache_bytes_source({
+        let gateway = gateway.clone();
+        Box::new(move || gateway.lanes().cache_bytes())
+    });
+    metrics.replay_dropped().set_source({
+        let gateway = gateway.clone();
+        Box::new(move || gateway.lanes().replay_dropped())
+    });
 }
 
 fn build_lanes(config: &Config) -> Lanes {

@@ -34,6 +34,7 @@ pub struct Endpoint {
 pub mod client;
 pub mod connector;
 mod http2;
+pub mod loops;
 pub mod outgoing;
 pub mod pool;
 pub mod request_body;

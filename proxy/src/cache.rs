@@ -51,15 +51,17 @@ pub struct Question<'a> {
     /// The canonical path.
     pub path: &'a str,
     pub query: &'a str,
+    /// The host that goes on as `X-Forwarded-Host`; empty where there is none.
+    pub host: &'a [u8],
     pub headers: &'a HeaderMap,
     pub body: &'a [u8],
     /// The verified client, else the address as text.
     pub client: &'a str,
-    /// What becomes of the request's `Authorization`.
+    /// What becomes of the request's API keys.
     pub authorization: Authorization,
 }
 
-/// Whether the `Authorization` of a request can change its answer.
+/// Whether the API key of a request (`Authorization`, `x-api-key`, `api-key`) can change its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authorization {
     /// weir verified it and keeps it at the door (`bearer`).

@@ -41,6 +41,8 @@ mod tests;
 pub struct Config {
     pub listen: Vec<Listen>,
     pub limits: Limits,
+    /// What becomes of `%2F` in a path.
+    pub encoded_slash: route::path::EncodedSlash,
     pub trusted_proxies: Vec<IpNet>,
     pub admin: Admin,
     /// A route names its backend by the position in this list.

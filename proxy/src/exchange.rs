@@ -88,6 +88,8 @@ pub struct LimitNote {
     pub outcome: LimitOutcome,
     pub policy: Arc<str>,
     pub remaining: u64,
+    /// Until its quota is whole again, in whole seconds.
+    pub reset_s: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +244,10 @@ pub struct Exchange {
     pub path: Box<str>,
     /// The host that was asked for, without a port.
     pub domain: Option<Box<str>>,
+    /// The host that was asked for where the head has no `Host` (HTTP/2's `:authority`).
+    pub authority: Option<HeaderValue>,
+    /// The `CDN-Loop` that goes on to the backend.
+    pub cdn_loop: Option<HeaderValue>,
     pub user_agent: Option<HeaderValue>,
     /// `None` where no route matched; the event says `none`.
     pub route: Option<Arc<str>>,
@@ -293,6 +299,8 @@ impl Exchange {
             scheme: "http",
             path: Box::default(),
             domain: None,
+            authority: None,
+            cdn_loop: None,
             user_agent: None,
             route: None,
             platform,

@@ -26,6 +26,7 @@ use crate::listener::relay::Relay;
 use crate::listener::session::Session;
 use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
+use crate::route::address;
 use crate::signature::PlatformAnswer;
 
 pub(crate) mod arrival;
@@ -266,7 +267,7 @@ impl Gateway {
     fn begin(&self, peer: IpAddr, started: Instant) -> Exchange {
         Exchange::begin(
             started,
-            peer,
+            address::counted(peer),
             self.lanes.default_platform.clone(),
             self.recorder.clone(),
         )

@@ -105,6 +105,17 @@ impl Standing {
             outcome,
             policy: self.policy.clone(),
             remaining: self.remaining,
+            reset_s: self.reset_s,
+        }
+    }
+
+    /// What an earlier stage noted.
+    #[must_use]
+    pub fn noted(note: &LimitNote) -> Self {
+        Standing {
+            policy: note.policy.clone(),
+            remaining: note.remaining,
+            reset_s: note.reset_s,
         }
     }
 

@@ -3,7 +3,7 @@
 //! An answer of weir's own is `application/problem+json` (RFC 9457) that also carries the `error`
 //! object which OpenAI clients show.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 /// Why a request did not get its answer. The text of a code is a label of metrics, the `error_code`
@@ -14,6 +14,7 @@ pub enum ErrorCode {
     HeaderTooLarge,
     TooManyConnections,
     BadRequest,
+    LoopDetected,
     NoRoute,
     MethodNotAllowed,
     AddressDenied,
@@ -45,11 +46,12 @@ pub enum Blame {
 
 impl ErrorCode {
     /// Every code, for tables and for metrics that are created at zero.
-    pub const ALL: [ErrorCode; 23] = [
+    pub const ALL: [ErrorCode; 24] = [
         ErrorCode::HeaderTimeout,
         ErrorCode::HeaderTooLarge,
         ErrorCode::TooManyConnections,
         ErrorCode::BadRequest,
+        ErrorCode::LoopDetected,
         ErrorCode::NoRoute,
         ErrorCode::MethodNotAllowed,
         ErrorCode::AddressDenied,
@@ -79,6 +81,7 @@ impl ErrorCode {
             ErrorCode::HeaderTooLarge => "header_too_large",
             ErrorCode::TooManyConnections => "too_many_connections",
             ErrorCode::BadRequest => "bad_request",
+            ErrorCode::LoopDetected => "loop_detected",
             ErrorCode::NoRoute => "no_route",
             ErrorCode::MethodNotAllowed => "method_not_allowed",
             ErrorCode::AddressDenied => "address_denied",
@@ -124,6 +127,7 @@ impl ErrorCode {
                 StatusCode::BAD_GATEWAY
             }
             ErrorCode::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            ErrorCode::LoopDetected => StatusCode::LOOP_DETECTED,
             ErrorCode::TooManyConnections
             | ErrorCode::OverCapacity
             | ErrorCode::CircuitOpen
@@ -141,9 +145,10 @@ impl ErrorCode {
             | ErrorCode::UpstreamStatus
             | ErrorCode::CircuitOpen
             | ErrorCode::NoEndpoint => Blame::Upstream,
-            ErrorCode::TooManyConnections | ErrorCode::OverCapacity | ErrorCode::Internal => {
-                Blame::Proxy
-            }
+            ErrorCode::TooManyConnections
+            | ErrorCode::OverCapacity
+            | ErrorCode::LoopDetected
+            | ErrorCode::Internal => Blame::Proxy,
             _ => Blame::Client,
         }
     }
@@ -156,6 +161,7 @@ impl ErrorCode {
             ErrorCode::HeaderTooLarge => "The request head is too large",
             ErrorCode::TooManyConnections => "Too many connections",
             ErrorCode::BadRequest => "The request is malformed",
+            ErrorCode::LoopDetected => "The request has come back to the proxy that sent it",
             ErrorCode::NoRoute => "No route matches this path",
             ErrorCode::MethodNotAllowed => "This route does not take this method",
             ErrorCode::AddressDenied => "This address may not use this route",
@@ -207,6 +213,10 @@ pub struct Refusal {
     pub retry_after_s: Option<u64>,
     /// The value of `Allow`, with 405.
     pub allow: Option<String>,
+    /// The value of `WWW-Authenticate`, with 401.
+    pub challenge: Option<Box<HeaderValue>>,
+    /// Instead of the code's own title.
+    pub title: Option<&'static str>,
 }
 
 impl Refusal {
@@ -217,6 +227,8 @@ impl Refusal {
             detail: detail.into(),
             retry_after_s: None,
             allow: None,
+            challenge: None,
+            title: None,
         }
     }
 
@@ -245,10 +257,11 @@ impl Refusal {
     pub fn body(&self, request_id: &str) -> Vec<u8> {
         let code = self.code;
         let kind = [ERROR_PAGES, code.as_str()].concat();
-        let message = [code.title(), ": ", &self.detail].concat();
+        let title = self.title.unwrap_or(code.title());
+        let message = [title, ": ", &self.detail].concat();
         let problem = Problem {
             kind: &kind,
-            title: code.title(),
+            title,
             status: code.status().as_u16(),
             detail: &self.detail,
             request_id,

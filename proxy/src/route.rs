@@ -4,8 +4,10 @@
 //! It decides on the head alone and never touches a body. The first route whose path matches
 //! decides; routes with exactly the same path are told apart by method. Only canonical paths are
 //! asked for (see [`path`]), and the backend is sent the canonical path too, so that weir and the
-//! backend can never disagree about which resource a request names.
+//! backend agree on which resource a request names; where a backend is more lenient than that, a
+//! protected route guards its look-alikes (see [`guard`]).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use ipnet::IpNet;
 use crate::{cache, limit, signature};
 
 pub mod address;
+pub mod guard;
 pub mod path;
 pub mod trace;
 
@@ -42,6 +45,14 @@ pub struct Config {
     pub cache: Option<cache::Config>,
     pub body_bytes: u64,
     pub body_timeout: Duration,
+}
+
+impl Config {
+    /// Whether a client at this address may use the route.
+    #[must_use]
+    pub fn admits(&self, address: IpAddr) -> bool {
+        self.allow.is_empty() || self.allow.iter().any(|net| net.contains(&address))
+    }
 }
 
 /// A path in canonical form: exact, or everything that begins with it.
@@ -85,13 +96,14 @@ impl PathPattern {
             return Err(BadPattern::StarInside);
         }
         if stem.len() == text.len() {
-            let exact = path::canonical(stem).map_err(BadPattern::Path)?;
+            let exact =
+                path::canonical(stem, path::EncodedSlash::Keep).map_err(BadPattern::Path)?;
             return Ok(PathPattern::Exact(exact.into_owned()));
         }
         // A prefix may end inside a segment: `/a/.*` stands for `/a/.env`, not for all of `/a/`. So
         // it is made canonical with one more character behind it.
         let longer = format!("{stem}x");
-        let mut prefix = path::canonical(&longer)
+        let mut prefix = path::canonical(&longer, path::EncodedSlash::Keep)
             .map_err(BadPattern::Path)?
             .into_owned();
         prefix.pop();
@@ -108,7 +120,8 @@ impl PathPattern {
     }
 
     /// Whether every path of `other` is one of this pattern's as well.
-    fn covers(&self, other: &PathPattern) -> bool {
+    #[must_use]
+    pub fn covers(&self, other: &PathPattern) -> bool {
         match (self, other) {
             (PathPattern::Exact(exact), PathPattern::Exact(path)) => exact == path,
             (PathPattern::Exact(_), PathPattern::Prefix(_)) => false,
@@ -137,12 +150,15 @@ pub struct Table {
     routes: Vec<Arc<Config>>,
     /// In the order of each pattern's first route.
     groups: Vec<Group>,
+    demands: guard::Demands,
 }
 
 /// The routes that share one pattern, in the order of the file; told apart by method.
 #[derive(Debug)]
 struct Group {
     pattern: PathPattern,
+    /// The pattern of the folded forms of its paths.
+    folded: PathPattern,
     routes: Vec<usize>,
     /// The value of `Allow`; not used when a route of the group takes every method.
     allow: String,
@@ -161,8 +177,11 @@ pub enum Match {
 impl Table {
     #[must_use]
     pub fn new(routes: Vec<Arc<Config>>) -> Self {
-        let groups = group(&routes);
-        Table { routes, groups }
+        Table {
+            groups: group(&routes),
+            demands: guard::Demands::new(&routes),
+            routes,
+        }
     }
 
     /// The route for a canonical path (without query) and a method.
@@ -175,6 +194,11 @@ impl Table {
         let Some(group) = self.groups.iter().find(|group| group.pattern.matches(path)) else {
             return Match::NoRoute;
         };
+        self.take(group, method)
+    }
+
+    /// Which route of a group takes the method.
+    fn take(&self, group: &Group, method: &Method) -> Match {
         let taker = group.routes.iter().copied().find(|&position| {
             let methods = &self.routes[position].methods;
             methods.is_empty() || methods.contains(method)
@@ -220,6 +244,7 @@ fn group(routes: &[Arc<Config>]) -> Vec<Group> {
             Some(group) => group.routes.push(position),
             None => groups.push(Group {
                 pattern: route.path.clone(),
+                folded: route.path.folded(),
                 routes: vec![position],
                 allow: String::new(),
             }),

@@ -11,12 +11,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::exchange::SignatureOutcome;
 
+use self::memory::Memory;
 use self::scheme::{Accepted, Rejection, Scheme};
 
+mod demand;
 mod scheme;
 
 mod bearer;
@@ -25,6 +27,7 @@ mod hmac;
 mod simple_sha256;
 
 mod headers;
+pub mod memory;
 mod replay;
 
 pub mod sign;
@@ -38,7 +41,7 @@ mod scheme_tests;
 mod vector_tests;
 
 /// The scheme of one entry of `signature`, checked.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     pub scheme: SchemeConfig,
     /// How old or how far ahead a timestamp may be.
@@ -48,7 +51,7 @@ pub struct Config {
 }
 
 /// What each scheme is made of.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum SchemeConfig {
     Hmac(HmacConfig),
     Bearer {
@@ -65,14 +68,14 @@ pub enum SchemeConfig {
 }
 
 /// A named caller and its secrets: any of them is good.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Client {
     pub name: Arc<str>,
     pub secrets: Vec<String>,
 }
 
 /// weir's own scheme; every part of it can be configured.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HmacConfig {
     pub clients: Vec<Client>,
     pub key_header: String,
@@ -124,6 +127,17 @@ pub enum Encoding {
 }
 
 impl SchemeConfig {
+    /// What the scheme is called in configurations, events and metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            SchemeConfig::Hmac(_) => hmac::NAME,
+            SchemeConfig::Bearer { .. } => bearer::NAME,
+            SchemeConfig::Feishu { .. } => feishu::NAME,
+            SchemeConfig::SimpleSha256 { .. } => simple_sha256::NAME,
+        }
+    }
+
     /// What a verified client can be called; `route` where the scheme has no named clients.
     #[must_use]
     pub fn client_names<'a>(&'a self, route: &'a str) -> Vec<&'a str> {
@@ -142,7 +156,7 @@ impl Config {
     /// # Errors
     /// What is wrong and what to write instead; never with a secret's text.
     pub fn validate(&self) -> Result<(), String> {
-        scheme::build(self, &Arc::from("")).map(|_| ())
+        scheme::build(self, &Arc::from(""), &Memory::new([self])).map(|_| ())
     }
 }
 
@@ -183,6 +197,8 @@ pub struct Verdict {
     pub answer: Option<PlatformAnswer>,
     /// For the person who has to mend a refusal: names headers and windows, never secrets.
     pub detail: String,
+    /// What a refusal is called, where its code's own title says something else.
+    pub title: Option<&'static str>,
     /// With `Valid` of a platform that sends again what was not taken: see [`Gate::forget`].
     pub delivery: Option<Delivery>,
 }
@@ -207,22 +223,29 @@ pub struct Gate {
     schemes: Vec<Box<dyn Scheme>>,
     /// What a request without any of the headers is told.
     missing_detail: String,
+    challenge: HeaderValue,
     /// By the scheme's name, each name once.
     withheld: Vec<(&'static str, Vec<HeaderName>)>,
 }
 
 impl Gate {
-    /// `None` when the route asks for no signature. `route` is the client's name where a scheme has
+    /// One that remembers by itself. `None` when the route asks for no signature. `route` is the client's name where a scheme has
     /// no named clients. An entry that [`Config::validate`] would refuse makes a gate that refuses
     /// every request: it fails closed.
     #[must_use]
     pub fn new(schemes: &[Config], route: &Arc<str>) -> Option<Self> {
+        Gate::sharing(schemes, route, &Memory::new(schemes))
+    }
+
+    /// As [`Gate::new`], with the memory of all routes.
+    #[must_use]
+    pub fn sharing(schemes: &[Config], route: &Arc<str>, memory: &Memory) -> Option<Self> {
         if schemes.is_empty() {
             return None;
         }
         let schemes: Vec<Box<dyn Scheme>> = schemes
             .iter()
-            .map(|config| match scheme::build(config, route) {
+            .map(|config| match scheme::build(config, route, memory) {
                 Ok(scheme) => scheme,
                 Err(reason) => {
                     log::error!("route {route}: every request is refused: {reason}");
@@ -248,6 +271,7 @@ impl Gate {
         }
         Some(Gate {
             missing_detail: format!("send {}", wanted.join(", or ")),
+            challenge: challenge(&schemes),
             schemes,
             withheld,
         })
@@ -257,6 +281,12 @@ impl Gate {
     #[must_use]
     pub fn covers_body(&self) -> bool {
         self.schemes.iter().any(|scheme| scheme.covers_body())
+    }
+
+    /// The value of `WWW-Authenticate` in a 401 (RFC 9110, section 15.5.2): all schemes of the route.
+    #[must_use]
+    pub fn challenge(&self) -> &HeaderValue {
+        &self.challenge
     }
 
     /// Names of headers that must not go on to the backend when `scheme` (of the verdict) decided:
@@ -290,6 +320,7 @@ impl Gate {
             key: None,
             answer: None,
             detail: self.missing_detail.clone(),
+            title: None,
             delivery: None,
         }
     }
@@ -303,13 +334,6 @@ impl Gate {
             store.forget(&delivery.key);
         }
     }
-
-    /// How many ids were forgotten before their time because a store was full.
-    #[must_use]
-    pub fn replay_dropped(&self) -> u64 {
-        let stores = self.schemes.iter().filter_map(|scheme| scheme.replay());
-        stores.map(replay::Store::dropped).sum()
-    }
 }
 
 impl std::fmt::Debug for Gate {
@@ -321,6 +345,18 @@ impl std::fmt::Debug for Gate {
     }
 }
 
+fn challenge(schemes: &[Box<dyn Scheme>]) -> HeaderValue {
+    let mut value = Vec::new();
+    for scheme in schemes {
+        if !value.is_empty() {
+            value.extend_from_slice(b", ");
+        }
+        value.extend_from_slice(scheme.challenge().as_bytes());
+    }
+    // Tokens and commas: the fallback is never taken.
+    HeaderValue::from_bytes(&value).unwrap_or(HeaderValue::from_static("Bearer"))
+}
+
 fn verdict(index: usize, scheme: &dyn Scheme, result: Result<Accepted, Rejection>) -> Verdict {
     let mut verdict = Verdict {
         scheme: scheme.name(),
@@ -329,6 +365,7 @@ fn verdict(index: usize, scheme: &dyn Scheme, result: Result<Accepted, Rejection
         key: None,
         answer: None,
         detail: String::new(),
+        title: None,
         delivery: None,
     };
     match result {
@@ -350,6 +387,9 @@ fn verdict(index: usize, scheme: &dyn Scheme, result: Result<Accepted, Rejection
         }
         Err(rejection) => {
             verdict.outcome = rejection.outcome;
+            if rejection.outcome == SignatureOutcome::Invalid {
+                verdict.title = scheme.invalid_title();
+            }
             verdict.detail = rejection.detail.into_owned();
         }
     }

@@ -19,8 +19,10 @@ pub mod node;
 
 pub mod client;
 pub mod collector;
+pub mod frameworks;
 pub mod raw;
 pub mod sign;
+pub mod spellings;
 
 pub mod alertmanager;
 pub mod certs;

@@ -309,6 +309,7 @@ fn a_summary_names_paths_as_the_file_does() {
             share: None,
             incoming: Incoming::Trusted,
         },
+        encoded_slash: crate::route::path::EncodedSlash::Keep,
         listen: Vec::new(),
         limits: config::Limits {
             header_bytes: 0,

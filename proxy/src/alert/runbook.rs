@@ -35,6 +35,7 @@ pages![
     "WeirLimitsDegraded",
     "WeirNotificationsFailing",
     "WeirReloadFailed",
+    "WeirReplayDropped",
     "WeirSpoolGrowing",
 ];
 

@@ -9,6 +9,7 @@ use crate::listener::answer_head::AnswerHead;
 use crate::record::server_timing;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// The backend's head as it goes on to the client, with what weir says beside it. How the body is framed
@@ -23,9 +24,7 @@ pub(super) fn of_backend(
     let nominated = nominated(fields);
     let said = &exchange.answer_headers;
     for (name, value) in fields {
-        let ours = *name == X_REQUEST_ID
-            || *name == SERVER_TIMING
-            || said.iter().any(|(said, _)| said == name);
+        let ours = is_replaced(name, fields) || said.iter().any(|(said, _)| said == name);
         let dropped =
             is_hop_by_hop(name) || *name == CONTENT_LENGTH || ours || nominated.contains(name);
         if !dropped {
@@ -34,6 +33,9 @@ pub(super) fn of_backend(
     }
     if let Some(bytes) = length {
         head.number(&CONTENT_LENGTH, bytes);
+    }
+    if let Some((name, value)) = upstream_request_id(fields) {
+        head.field(&name, value);
     }
     finish(&mut head, exchange);
     head
@@ -108,6 +110,20 @@ fn is_no_trailer(name: &str) -> bool {
                 | "warning"
                 | "www-authenticate"
         )
+}
+
+/// Whether a field of the backend gives way to what weir says.
+fn is_replaced(name: &HeaderName, fields: &HeaderMap) -> bool {
+    *name == X_REQUEST_ID
+        || *name == SERVER_TIMING
+        || (*name == X_UPSTREAM_REQUEST_ID && fields.contains_key(X_REQUEST_ID))
+}
+
+/// The backend's own id of a request, which `X-Request-Id` has no room for. Of a backend that is a weir
+/// itself it is that weir's, not the one from behind it.
+pub(crate) fn upstream_request_id(fields: &HeaderMap) -> Option<(HeaderName, &HeaderValue)> {
+    let id = fields.get(X_REQUEST_ID)?;
+    Some((X_UPSTREAM_REQUEST_ID, id))
 }
 
 /// What weir says beside every answer: the request's id, where the time went, and what the stages

@@ -15,7 +15,6 @@ use crate::signature::PlatformAnswer;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
 /// The head and body of a refusal, with all that weir says beside an answer.
 pub(crate) fn refusal(exchange: &mut Exchange, refusal: &Refusal) -> (AnswerHead, Bytes) {
@@ -35,9 +34,8 @@ pub(crate) fn refusal(exchange: &mut Exchange, refusal: &Refusal) -> (AnswerHead
     {
         answer.field(&header::ALLOW, &allow);
     }
-    if status == StatusCode::UNAUTHORIZED {
-        // RFC 9110, section 15.5.2: a 401 names a challenge.
-        answer.field(&header::WWW_AUTHENTICATE, &BEARER);
+    if let Some(challenge) = &refusal.challenge {
+        answer.field(&header::WWW_AUTHENTICATE, challenge);
     }
     complete(exchange, &mut answer, &body);
     (answer, body)

@@ -8,6 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Uri, Version};
 
 use super::connector::Protocol;
+use super::loops::CDN_LOOP;
 use super::request_body::RequestBody;
 use super::{Config, Endpoint};
 use crate::refusal::{ErrorCode, Refusal};
@@ -22,6 +23,8 @@ pub struct Said<'a> {
     pub scheme: &'static str,
     /// The host the client asked for.
     pub host: Option<&'a HeaderValue>,
+    /// Which proxies it has come through: see [`super::loops`].
+    pub cdn_loop: Option<&'a HeaderValue>,
     pub platform: &'a str,
     pub client: Option<&'a str>,
     pub trace: &'a TraceContext,
@@ -82,6 +85,7 @@ pub fn is_ours(name: &HeaderName) -> bool {
             | "x-forwarded-host"
             | "x-weir-platform"
             | "x-weir-client"
+            | "cdn-loop"
     )
 }
 
@@ -100,6 +104,9 @@ pub fn write(headers: &mut HeaderMap, said: &Said<'_>, config: &Config) {
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(said.scheme));
     if let Some(host) = said.host {
         headers.insert(X_FORWARDED_HOST, host.clone());
+    }
+    if let Some(cdn_loop) = said.cdn_loop {
+        headers.insert(CDN_LOOP, cdn_loop.clone());
     }
     let named = [
         (X_REQUEST_ID, text(said.request_id)),

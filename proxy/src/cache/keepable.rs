@@ -110,6 +110,7 @@ fn is_fleeting(name: &str) -> bool {
             | "traceresponse"
             | "tracestate"
             | "x-request-id"
+            | "x-upstream-request-id"
     ) || name.starts_with("ratelimit")
         || name.starts_with("x-ratelimit")
 }
@@ -191,6 +192,7 @@ mod tests {
             ("ratelimit", "x"),
             ("x-ratelimit-remaining-tokens", "1"),
             ("x-request-id", "1"),
+            ("x-upstream-request-id", "1"),
             ("traceparent", "00"),
             ("openai-version", "2020-10-01"),
         ]);

@@ -1,7 +1,8 @@
 //! The key of an answer: everything that changes it, hashed.
 //!
 //! Every part goes in with its length before it, so that no two questions run together. What weir
-//! or the connection consumes (signatures, trace context, forwarding headers) stays out.
+//! or the connection consumes (signatures, trace context, the address and scheme that it came from)
+//! stays out. The host goes in: it goes on as `X-Forwarded-Host`, and a backend may answer by it.
 
 use http::{HeaderMap, HeaderName, header};
 use sha2::{Digest, Sha256};
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{Authorization, Key, Question, Scope};
 
 /// Changes whenever the layout below does; a shared tier may hold keys of another version.
-const DOMAIN: &[u8] = b"weir answer key, layout 1";
+const DOMAIN: &[u8] = b"weir answer key, layout 2";
 
 /// The request headers that change an answer. An answer whose `Vary` names another is not kept.
 pub(super) static KEYED_HEADERS: [HeaderName; 14] = [
@@ -43,10 +44,11 @@ pub(super) fn of(question: &Question<'_>, scope: Scope, body: &[u8]) -> Key {
     part(&mut hasher, question.method.as_str().as_bytes());
     part(&mut hasher, question.path.as_bytes());
     part(&mut hasher, question.query.as_bytes());
+    part(&mut hasher, question.host);
     let present = keyed_among(question.headers);
     for (position, name) in (0u8..).zip(&KEYED_HEADERS) {
         if present & (1 << position) == 0
-            || (name == header::AUTHORIZATION && question.authorization == Authorization::Verified)
+            || (is_api_key(name) && question.authorization == Authorization::Verified)
         {
             continue;
         }
@@ -59,6 +61,11 @@ pub(super) fn of(question: &Question<'_>, scope: Scope, body: &[u8]) -> Key {
     hasher.update([u8::MAX]);
     part(&mut hasher, body);
     Key(hasher.finalize().into())
+}
+
+/// What `bearer` takes, and keeps at the door.
+fn is_api_key(name: &HeaderName) -> bool {
+    *name == header::AUTHORIZATION || matches!(name.as_str(), "x-api-key" | "api-key")
 }
 
 /// Which of [`KEYED_HEADERS`] there are, a bit for each: a request has few, and most of them are none of

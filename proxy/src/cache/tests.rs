@@ -22,6 +22,7 @@ struct Asked {
     method: Method,
     path: &'static str,
     query: &'static str,
+    host: &'static [u8],
     headers: HeaderMap,
     body: &'static [u8],
     client: &'static str,
@@ -34,6 +35,7 @@ impl Asked {
             method: Method::POST,
             path: "/v1/chat/completions",
             query: "",
+            host: b"weir.test",
             headers: HeaderMap::new(),
             body: BODY,
             client: "web",
@@ -52,6 +54,7 @@ impl Asked {
             method: &self.method,
             path: self.path,
             query: self.query,
+            host: self.host,
             headers: &self.headers,
             body: self.body,
             client: self.client,
@@ -98,7 +101,9 @@ fn the_same_question_has_the_same_key() {
 #[test]
 fn whatever_changes_an_answer_changes_its_key() {
     let base = Asked::new();
-    let mut changed = vec![base.clone(); 5];
+    let mut changed = vec![base.clone(); 7];
+    changed[5].host = b"weir.test:80";
+    changed[6].host = b"";
     changed[0].path = "/v1/chat/completion";
     changed[1].query = "s";
     changed[2].path = "/v1/chat/completionss";

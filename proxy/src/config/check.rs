@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::HeaderName;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use super::decode::Setting;
 use super::lists::Entries;
@@ -16,10 +17,12 @@ use super::raw;
 use super::tree::Place;
 use super::values::{HeaderText, Text};
 use super::{Admin, Config, Limits};
+use crate::route::path::{BadPath, EncodedSlash, canonical};
 use crate::{audit, content, record};
 
 mod alerts;
 mod backend;
+mod exposed;
 mod listen;
 mod pending;
 mod reach;
@@ -47,6 +50,10 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
     Some(Config {
         listen: listen?,
         limits: checked_limits(limits?)?,
+        encoded_slash: match file.paths.value()?.encoded_slash.get()? {
+            raw::EncodedSlash::Keep => EncodedSlash::Keep,
+            raw::EncodedSlash::Reject => EncodedSlash::Reject,
+        },
         trusted_proxies: trusted_proxies
             .0
             .iter()
@@ -172,7 +179,6 @@ enum Form {
 }
 
 fn form_of(path: &str) -> Form {
-    use crate::route::path::{BadPath, canonical};
     let none = |why: &str| Form::None(why.to_owned());
     if !path.starts_with('/') {
         return none("a path begins with `/`");
@@ -180,15 +186,26 @@ fn form_of(path: &str) -> Form {
     if path.contains(['?', '#']) {
         return none("a path has no query and no fragment; leave `?` and `#` out");
     }
-    match canonical(path) {
+    if !path.is_ascii() {
+        // What a request has to send, shown with what it stands for.
+        const BEYOND_ASCII: &AsciiSet = &AsciiSet::EMPTY;
+        let escaped = utf8_percent_encode(path, BEYOND_ASCII).to_string();
+        return match form_of(&escaped) {
+            Form::Canonical => Form::Other(escaped),
+            form => form,
+        };
+    }
+    match canonical(path, EncodedSlash::Keep) {
         Ok(form) if form == path => Form::Canonical,
         Ok(form) => Form::Other(form.into_owned()),
         Err(BadPath::EncodedNul) => none("a path holds no NUL"),
         Err(BadPath::InvalidEscape) => none("`%` in a path is followed by two hex digits"),
         Err(BadPath::InvalidUtf8) => none("the escapes of a path must be UTF-8"),
         Err(BadPath::AboveRoot) => none("`..` leads above the root of the path"),
+        Err(BadPath::Backslash) => none("a path holds no backslash, encoded or not"),
+        Err(BadPath::ControlCharacter) => none("a path holds no control character, encoded or not"),
         Err(_) => none(
-            "this path has no canonical form; leave out backslashes, control characters and dot segments",
+            "this path has no canonical form; leave out dot segments with parameters or encoded slashes",
         ),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::declare::settings;
+use super::declare::{choice, settings};
 use super::lists::List;
 use super::url::RedisUrl;
 use super::values::{Count, Network, Secret, Size, Text, Time};
@@ -21,6 +21,8 @@ settings! {
         listen: List<Listen, 1> [default "[{address: 0.0.0.0:8080}]"],
         /// The bounds of every connection; the body_ ones are the routes' defaults.
         limits: Limits [default "{}"],
+        /// What paths may hold.
+        paths: Paths [default "{}"],
         /// The networks whose X-Forwarded-For is believed.
         trusted_proxies: List<Network> [default "['127.0.0.0/8', '::1/128']"],
         /// The operator's side: /, /healthz, /readyz, /metrics, /api/.
@@ -81,6 +83,22 @@ settings! {
         idle_timeout: Time [default "60s"],
         /// How long an upgraded connection (a WebSocket) or a stream of gRPC may be silent.
         upgrade_idle_timeout: Time [default "1h"],
+    }
+}
+
+settings! {
+    /// What paths may hold.
+    struct Paths {
+        /// keep: %2F goes on as it is, and never separates segments; reject: 400.
+        encoded_slash: EncodedSlash [default "keep"],
+    }
+}
+
+choice! {
+    /// What becomes of %2F in a path.
+    enum EncodedSlash {
+        Keep = "keep",
+        Reject = "reject",
     }
 }
 

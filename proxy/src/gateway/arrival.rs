@@ -14,6 +14,8 @@ use crate::listener::Connection;
 use crate::listener::session::Session;
 use crate::random;
 use crate::refusal::{ErrorCode, Refusal};
+use crate::route::guard::Guarded;
+use crate::route::path::EncodedSlash;
 use crate::route::trace::{Sampling, TraceContext};
 use crate::route::{Match, address, path};
 
@@ -29,6 +31,11 @@ impl Gateway {
         note_head(exchange, head, connection, &self.lanes.sampling);
         exchange.client_ip =
             address::client(connection.peer, &head.headers, &self.lanes.trusted_proxies);
+        if self.lanes.loop_token.stands_in(&head.headers) {
+            let detail = "a backend leads back to this weir (CDN-Loop); check its endpoints";
+            return Err(Refusal::new(ErrorCode::LoopDetected, detail).into());
+        }
+        exchange.cdn_loop = Some(self.lanes.loop_token.added_to(&head.headers));
         let host = host(head)?;
         exchange.domain = host.map(|host| without_port(host).into());
         if session.is_http2() && head_bytes(&head.headers) > self.lanes.header_bytes {
@@ -42,36 +49,59 @@ impl Gateway {
             exchange.path = "*".into();
             return Err(Stop::ServerOptions(self.lanes.table.methods()));
         }
-        exchange.path = canonical_path(head)?;
-        let lane = self.find(exchange)?;
-        exchange.route = Some(lane.config.name.clone());
-        exchange.platform = lane.config.platform.clone();
-        let allow = &lane.config.allow;
-        if !allow.is_empty() && !allow.iter().any(|net| net.contains(&exchange.client_ip)) {
-            let detail = format!(
-                "route {} does not allow this source address",
-                lane.config.name
-            );
-            return Err(Refusal::new(ErrorCode::AddressDenied, detail).into());
+        if host.is_some() && !head.headers.contains_key(header::HOST) {
+            exchange.authority = host.and_then(|host| HeaderValue::from_str(host).ok());
         }
-        Ok(lane)
+        exchange.path = canonical_path(head, self.lanes.encoded_slash)?;
+        let found = self.find(exchange)?;
+        let lane = self.enter(found, exchange)?;
+        match self.guard(found, exchange)? {
+            Guarded::By(stricter) => Ok(self.enter(stricter, exchange)?),
+            _ => Ok(lane),
+        }
     }
 
-    fn find(&self, exchange: &Exchange) -> Result<Arc<Lane>, Refusal> {
+    /// The position of the route that has this path.
+    fn find(&self, exchange: &Exchange) -> Result<usize, Refusal> {
         match self.lanes.table.find(&exchange.method, &exchange.path) {
-            Match::Route(place) => Ok(self.lanes.lanes[place].clone()),
+            Match::Route(position) => Ok(position),
             Match::NoRoute => Err(Refusal::new(
                 ErrorCode::NoRoute,
                 "no route of the configuration has this path",
             )),
-            Match::MethodNotAllowed(allow) => {
-                let detail = format!("allowed here: {allow}");
-                let mut refusal = Refusal::new(ErrorCode::MethodNotAllowed, detail);
-                refusal.allow = Some(allow);
-                Err(refusal)
-            }
+            Match::MethodNotAllowed(allow) => Err(method_not_allowed(allow)),
         }
     }
+
+    /// Whether a stricter route guards a path that looks like one of its own.
+    fn guard(&self, found: usize, exchange: &Exchange) -> Result<Guarded, Refusal> {
+        let table = &self.lanes.table;
+        let (path, address) = (&exchange.path, exchange.client_ip);
+        match table.guard(&exchange.method, path, found, address) {
+            Guarded::MethodNotAllowed(allow) => Err(method_not_allowed(allow)),
+            guarded => Ok(guarded),
+        }
+    }
+
+    /// The lane of a route, if the client may use it.
+    fn enter(&self, position: usize, exchange: &mut Exchange) -> Result<Arc<Lane>, Refusal> {
+        let lane = self.lanes.lanes[position].clone();
+        exchange.route = Some(lane.config.name.clone());
+        exchange.platform = lane.config.platform.clone();
+        if lane.config.admits(exchange.client_ip) {
+            return Ok(lane);
+        }
+        let name = &lane.config.name;
+        let detail = format!("route {name} does not allow this source address");
+        Err(Refusal::new(ErrorCode::AddressDenied, detail))
+    }
+}
+
+fn method_not_allowed(allow: String) -> Refusal {
+    let detail = format!("allowed here: {allow}");
+    let mut refusal = Refusal::new(ErrorCode::MethodNotAllowed, detail);
+    refusal.allow = Some(allow);
+    refusal
 }
 
 /// Notes what needs no check: the method, the version, the user agent, the trace.
@@ -99,7 +129,8 @@ pub(super) fn sketch(exchange: &mut Exchange, bytes: &[u8], sampling: &Sampling)
             .next()
             .unwrap_or_default();
         let path = std::str::from_utf8(path).unwrap_or_default();
-        exchange.path = path::canonical(path).map(Into::into).unwrap_or_default();
+        let path = path::canonical(path, EncodedSlash::Keep);
+        exchange.path = path.map(Into::into).unwrap_or_default();
     }
     exchange.trace = TraceContext::of_request(&HeaderMap::new(), sampling, &mut random::fill);
 }
@@ -194,21 +225,25 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-fn canonical_path(head: &Parts) -> Result<Box<str>, Refusal> {
+fn canonical_path(head: &Parts, slash: EncodedSlash) -> Result<Box<str>, Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::new(
             ErrorCode::MethodNotAllowed,
             "CONNECT is not served",
         ));
     }
-    path::canonical(head.uri.path())
+    path::canonical(head.uri.path(), slash)
         .map(Into::into)
-        .map_err(|bad| {
-            Refusal::new(
-                ErrorCode::BadRequest,
-                format!("the path has no canonical form: {bad:?}"),
-            )
-        })
+        .map_err(|bad| Refusal::new(ErrorCode::BadRequest, bad.to_string()))
+}
+
+/// The host that goes on as `X-Forwarded-Host`.
+pub(super) fn forwarded_host<'a>(
+    head: &'a Parts,
+    exchange: &'a Exchange,
+) -> Option<&'a HeaderValue> {
+    let host = head.headers.get(header::HOST);
+    host.or(exchange.authority.as_ref())
 }
 
 /// Whatever follows the path, without the question mark.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use parking_lot::Mutex;
 
@@ -196,8 +195,7 @@ fn request(
         outgoing::ask_for_upgrade(&mut headers, protocol.clone());
     }
     let forwarded_for = forwarded_for(asking.connection, &head.headers, lane);
-    let authority = authority(head);
-    let host = head.headers.get(header::HOST).or(authority.as_ref());
+    let host = head.headers.get(header::HOST);
     let said = Said {
         parent,
         ..said(exchange, asking.connection, &forwarded_for, host)
@@ -205,14 +203,6 @@ fn request(
     let target = target(exchange, head.uri.query());
     let to = (&**config, endpoint, protocol(asking.kind));
     outgoing::request(head.method.clone(), &target, headers, &said, to, body)
-}
-
-/// The host of a request that names it in its target (`:authority` of HTTP/2) and not in `Host`.
-fn authority(head: &Parts) -> Option<HeaderValue> {
-    if head.headers.contains_key(header::HOST) {
-        return None;
-    }
-    HeaderValue::from_str(head.uri.authority()?.as_str()).ok()
 }
 
 fn protocol(kind: Kind) -> Protocol {
@@ -305,7 +295,8 @@ pub(super) fn said<'a>(
         request_id: exchange.id.as_str(),
         forwarded_for,
         scheme: connection.scheme,
-        host,
+        host: host.or(exchange.authority.as_ref()),
+        cdn_loop: exchange.cdn_loop.as_ref(),
         platform: &exchange.platform,
         client: exchange.client_key.as_deref(),
         trace: &exchange.trace,

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use super::Stop;
-use super::arrival::{query, tell};
+use super::arrival::{forwarded_host, query, tell};
 use super::inbound::Inbound;
 use super::lane::Lane;
 use crate::cache::status::Status;
@@ -12,7 +14,7 @@ use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
 };
 use crate::limit::concurrency::Permit;
-use crate::limit::{Decision, Subject, retry_after_s};
+use crate::limit::{Decision, Standing, Subject, retry_after_s};
 use crate::listener::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::signature::{Delivery, Request};
@@ -49,21 +51,25 @@ fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
     }
 }
 
+/// What is said is the limit nearest to its end over all stages; where one has said no, it is that one.
 fn settle_limit(lane: &Lane, exchange: &mut Exchange, decision: Decision) -> Result<(), Refusal> {
     let (standing, refusal) = match decision {
-        Decision::Admitted(None) => return Ok(()),
-        Decision::Admitted(Some(standing)) => (standing, None),
+        Decision::Admitted(later) => {
+            let earlier = exchange.limit.as_ref().map(Standing::noted);
+            (Standing::nearer(earlier, later), None)
+        }
         Decision::Limited {
             standing,
             retry_after,
         } => {
             let detail = format!("limit \"{}\" is used up", standing.policy);
             let refusal = Refusal::new(ErrorCode::RateLimited, detail);
-            (
-                standing,
-                Some(refusal.retry_after(retry_after_s(retry_after))),
-            )
+            let refusal = refusal.retry_after(retry_after_s(retry_after));
+            (Some(standing), Some(refusal))
         }
+    };
+    let Some(standing) = standing else {
+        return Ok(());
     };
     let outcome = match refusal {
         None => LimitOutcome::Admitted,
@@ -163,7 +169,10 @@ pub(super) fn verify(
         SignatureOutcome::Expired => ErrorCode::SignatureExpired,
         SignatureOutcome::Replayed => ErrorCode::SignatureReplayed,
     };
-    Err(Refusal::new(code, verdict.detail).into())
+    let mut refusal = Refusal::new(code, verdict.detail);
+    refusal.title = verdict.title;
+    refusal.challenge = Some(Box::new(gate.challenge().clone()));
+    Err(refusal.into())
 }
 
 /// What the cache knows.
@@ -201,6 +210,7 @@ pub(super) fn look_up(
         method: &head.method,
         path: &exchange.path,
         query: query(&head.uri),
+        host: forwarded_host(head, exchange).map_or(&[], HeaderValue::as_bytes),
         headers: &head.headers,
         body: &body.bytes,
         client,

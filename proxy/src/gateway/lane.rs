@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::asking::Kind;
 use crate::backend::Backend;
+use crate::backend::loops::LoopToken;
 use crate::cache::Answers;
 use crate::clock;
 use crate::config::Config;
@@ -15,10 +16,13 @@ use crate::content;
 use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
 use crate::listener::session::Session;
+use crate::random;
 use crate::record;
+use crate::route::path::EncodedSlash;
 use crate::route::trace::Sampling;
 use crate::route::{self, Table};
 use crate::signature::Gate;
+use crate::signature::memory::Memory;
 
 /// A body up to this size is read whole also where nobody looks into it: that is the cheap way.
 const HELD_BYTES: u64 = 64 * 1024;
@@ -34,6 +38,9 @@ pub struct Lanes {
     pub(crate) content: content::Mode,
     /// How long an upgraded connection, or a stream of gRPC, may be silent.
     pub(crate) upgrade_idle_timeout: Duration,
+    pub(crate) encoded_slash: EncodedSlash,
+    pub(crate) loop_token: LoopToken,
+    memory: Memory,
 }
 
 /// One route with its stages.
@@ -53,10 +60,12 @@ impl Lanes {
     #[must_use]
     pub fn new(config: &Config, backends: &[Arc<Backend>]) -> Self {
         let trusted: Arc<[IpNet]> = config.trusted_proxies.clone().into();
+        let schemes = config.routes.iter().flat_map(|route| &route.signature);
+        let memory = Memory::new(schemes);
         let lanes = config
             .routes
             .iter()
-            .map(|route| Arc::new(Lane::new(route, backends, &trusted)));
+            .map(|route| Arc::new(Lane::new(route, backends, &trusted, &memory)));
         Lanes {
             table: Table::new(config.routes.clone()),
             lanes: lanes.collect(),
@@ -66,7 +75,16 @@ impl Lanes {
             sampling: config.sampling,
             content: config.content,
             upgrade_idle_timeout: config.limits.upgrade_idle_timeout,
+            encoded_slash: config.encoded_slash,
+            loop_token: LoopToken::new(random::bits() as u64),
+            memory,
         }
+    }
+
+    /// How many requests were forgotten, as seen before, before their time.
+    #[must_use]
+    pub fn replay_dropped(&self) -> u64 {
+        self.memory.dropped()
     }
 
     /// Forgets idle limit keys and expired answers; called on a timer.
@@ -96,9 +114,10 @@ impl Lane {
         route: &Arc<route::Config>,
         backends: &[Arc<Backend>],
         trusted_proxies: &Arc<[IpNet]>,
+        memory: &Memory,
     ) -> Self {
         Lane {
-            gate: Gate::new(&route.signature, &route.name),
+            gate: Gate::sharing(&route.signature, &route.name, memory),
             limits: Limits::new(&route.rate_limits, &route.name),
             concurrency: route.concurrency.map(|max| Arc::new(Concurrency::new(max))),
             answers: route.cache.as_ref().map(Answers::new),

@@ -54,6 +54,7 @@ pub(crate) fn filled() -> Exchange {
         key: Some(0),
     });
     exchange.limit = Some(LimitNote {
+        reset_s: 1,
         outcome: LimitOutcome::Admitted,
         policy: Arc::from("per-client"),
         remaining: 37,

@@ -35,12 +35,14 @@ pub mod look;
 mod open_metrics;
 mod process;
 mod read;
+mod replay;
 mod series;
 mod shipping;
 mod system;
 
 pub use alerting::{AlertTiers, Alerting, NotifierCounts};
 pub use certificates::Certificates;
+pub use replay::{CountSource, ReplayDropped};
 pub use shipping::{Shipping, SpanCounts};
 
 /// A format that metrics are shown in.
@@ -82,7 +84,8 @@ pub struct Metrics {
     gauges: Gauges,
     events: Events,
     cache_bytes: IntGauge,
-    cache_bytes_source: OnceLock<BytesSource>,
+    cache_bytes_source: OnceLock<CountSource>,
+    replay_dropped: ReplayDropped,
     shipping: ShipSeries,
     ship: OnceLock<Arc<Ship>>,
     alerting: Alerting,
@@ -91,9 +94,6 @@ pub struct Metrics {
     runtime_lag: Histogram,
     reading: Arc<Mutex<Reading>>,
 }
-
-/// Gives the bytes that are held at this moment.
-pub type BytesSource = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// What goes up and down; a clone is the same gauge.
 #[derive(Clone, Debug)]
@@ -230,6 +230,7 @@ impl Metrics {
             },
             cache_bytes: gauge(catalog::CACHE_BYTES, &["memory"])?,
             cache_bytes_source: OnceLock::new(),
+            replay_dropped: ReplayDropped::register(&registry)?,
             shipping,
             ship: OnceLock::new(),
             runtime_lag: lag.series(&[])?,
@@ -262,9 +263,15 @@ impl Metrics {
     }
 
     /// Who is asked for `weir_cache_bytes` at each scrape. The first one stays.
-    pub fn set_cache_bytes_source(&self, source: BytesSource) {
+    pub fn set_cache_bytes_source(&self, source: CountSource) {
         // A second one would be a second cache, and there is one.
         drop(self.cache_bytes_source.set(source));
+    }
+
+    /// `weir_replay_dropped_total`, which is asked for at each scrape.
+    #[must_use]
+    pub fn replay_dropped(&self) -> &ReplayDropped {
+        &self.replay_dropped
     }
 
     /// What a shipper needs to start.
@@ -344,6 +351,7 @@ impl Metrics {
             self.cache_bytes
                 .set(i64::try_from(source()).unwrap_or(i64::MAX));
         }
+        self.replay_dropped.read();
         if let Some(ship) = self.ship.get() {
             self.shipping.read(ship);
         }

@@ -4,7 +4,7 @@
 //! `X-Forwarded-For` has no standard; what proxies write is a list of addresses, nearest last, some
 //! with a port, IPv6 in brackets or bare. Several lines are one list (RFC 9110, section 5.3).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
@@ -19,13 +19,41 @@ const CHAIN_MAX: usize = 32;
 
 /// The address a request comes from. `X-Forwarded-For` is believed from the right as long as the
 /// hop that wrote it is trusted; the first address that is not trusted is the client. An entry that
-/// is no address ends the list: then the last trusted hop is the client. IPv4-mapped IPv6 addresses
-/// become IPv4, so that one client is one client.
+/// is no address ends the list: then the last trusted hop is the client. An address that carries an IPv4
+/// one is that one (see [`counted`]), so that one client is one client.
 #[must_use]
 pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     match Chain::believed(peer, headers, trusted) {
-        Some(chain) => chain.addresses[chain.length - 1],
-        None => peer.to_canonical(),
+        Some(chain) => counted(chain.addresses[chain.length - 1]),
+        None => counted(peer),
+    }
+}
+
+/// What an address counts as in allow lists, limits and events: the IPv4 address that it carries, if it
+/// does. That is so for IPv4-mapped addresses (RFC 4291, section 2.5.5.2), and for those that a NAT64
+/// makes of IPv4 clients: under its well-known prefix 64:ff9b::/96 (RFC 6052), and under the prefix for
+/// local use 64:ff9b:1::/48 (RFC 8215), of which translators use a /96 or, when nothing follows it, the
+/// whole. Whether a hop is trusted is never decided by it: anybody behind a NAT64 could look like one.
+#[must_use]
+pub fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => translated(address).map_or(IpAddr::V6(address), IpAddr::V4),
+        address => address,
+    }
+}
+
+/// The IPv4 address that a NAT64 has embedded (RFC 6052, section 2.2).
+fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bytes = address.octets();
+    let last = Ipv4Addr::new(bytes[12], bytes[13], bytes[14], bytes[15]);
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(last),
+        [0x64, 0xff9b, 1, ..] if !last.is_unspecified() => Some(last),
+        // Behind a /48, with the octet that RFC 6052 leaves at zero in between.
+        [0x64, 0xff9b, 1, ..] if bytes[8] == 0 && bytes[11] == 0 => {
+            Some(Ipv4Addr::new(bytes[6], bytes[7], bytes[9], bytes[10]))
+        }
+        _ => None,
     }
 }
 
@@ -43,12 +71,13 @@ pub fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Op
             text.push_str(", ");
         }
         // Writing to a string cannot fail.
-        let _ = write!(text, "{address}");
+        let _ = write!(text, "{}", address.to_canonical());
     }
     HeaderValue::try_from(text).ok()
 }
 
-/// The peer and what is believed behind it, from the peer outwards; never empty.
+/// The peer and what is believed behind it, from the peer outwards, as they were written; never empty. A
+/// peer that came in over a socket for both families is the IPv4 peer that it is.
 struct Chain {
     addresses: [IpAddr; CHAIN_MAX],
     length: usize,
@@ -98,7 +127,7 @@ fn parse(entry: &[u8]) -> Option<IpAddr> {
         let socket: SocketAddr = text.parse().ok()?;
         Some(socket.ip())
     })?;
-    Some(address.to_canonical())
+    Some(address)
 }
 
 #[cfg(test)]
@@ -201,6 +230,61 @@ mod tests {
                 (ip(client), written.to_owned()),
                 "{peer} {lines:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_address_counts_as_the_ipv4_address_that_it_carries() {
+        for (address, counts_as) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("64:ff9b::192.0.2.1", "192.0.2.1"),
+            ("64:ff9b:0:0:0:0:c000:201", "192.0.2.1"),
+            ("64:ff9b:1::192.0.2.1", "192.0.2.1"),
+            ("64:ff9b:1:abcd:12:34:192.0.2.1", "192.0.2.1"),
+            ("64:ff9b:1:c000:2:100::", "192.0.2.1"),
+            ("64:ff9b:2::192.0.2.1", "64:ff9b:2::c000:201"),
+            ("64:ff9b:0:1::192.0.2.1", "64:ff9b:0:1::c000:201"),
+            ("2001:db8::192.0.2.1", "2001:db8::c000:201"),
+            ("::192.0.2.1", "::c000:201"),
+            ("::1", "::1"),
+        ] {
+            assert_eq!(counted(ip(address)), ip(counts_as), "{address}");
+            assert_eq!(client(ip(address), &HeaderMap::new(), &[]), ip(counts_as));
+        }
+    }
+
+    #[test]
+    fn what_an_address_carries_makes_no_hop_trusted() {
+        for (peer, line, client, written) in [
+            ("64:ff9b::10.0.0.1", "1.2.3.4", "10.0.0.1", "64:ff9b::a00:1"),
+            (
+                "64:ff9b:1::10.0.0.1",
+                "1.2.3.4",
+                "10.0.0.1",
+                "64:ff9b:1::a00:1",
+            ),
+            (
+                "10.0.0.1",
+                "6.6.6.6, 64:ff9b::10.0.0.2",
+                "10.0.0.2",
+                "64:ff9b::a00:2, 10.0.0.1",
+            ),
+            (
+                "10.0.0.1",
+                "6.6.6.6, ::ffff:10.0.0.2",
+                "10.0.0.2",
+                "10.0.0.2, 10.0.0.1",
+            ),
+            (
+                "10.0.0.1",
+                "64:ff9b::1.2.3.4",
+                "1.2.3.4",
+                "64:ff9b::102:304, 10.0.0.1",
+            ),
+        ] {
+            let expected = (ip(client), written.to_owned());
+            assert_eq!(chain(peer, &[line.as_bytes()]), expected, "{peer} {line}");
         }
     }
 

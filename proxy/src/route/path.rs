@@ -3,7 +3,9 @@
 //! It follows RFC 3986, section 6.2.2 (escapes of unreserved characters are decoded, the others are
 //! in upper case, dot segments are resolved) and goes further where backends are known to differ:
 //! repeated slashes are one, and what could mean another path to a backend than it means to weir is
-//! refused. An encoded slash stays `%2F` and never separates segments; `;` parameters are kept.
+//! refused: backslashes and control characters, encoded or not, and bytes that are not ASCII. An
+//! encoded slash stays `%2F` and never separates segments, since clients send it in names; `;`
+//! parameters are kept. What a lenient backend makes of such a path is its folded form: see [`folded`].
 //!
 //! What is left out: the query, and the other forms of a request target (RFC 9112, section 3.2).
 //! The caller cuts an absolute-form target down to its path and answers `OPTIONS *` on its own.
@@ -11,6 +13,16 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
+
+pub mod folded;
+
+/// What becomes of a path with an encoded slash (`paths.encoded_slash`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncodedSlash {
+    /// It goes on as `%2F`: `/v1/models/Qwen%2FQwen2.5-7B` is one model.
+    Keep,
+    Reject,
+}
 
 /// Why a path has no canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +32,18 @@ pub enum BadPath {
     InvalidEscape,
     InvalidUtf8,
     AboveRoot,
-    /// A control character, `\`, `#` or `?` as it is.
+    /// `#` or `?` as it is.
     InvalidCharacter,
-    /// A `.` or `..` that only some backends see: beside an encoded slash or backslash
-    /// (`/a/..%2Fb`), or with parameters (`/a/..;x/b`).
+    /// A control character (Unicode's category Cc), encoded or as it is.
+    ControlCharacter,
+    /// `\`, encoded or as it is.
+    Backslash,
+    /// A byte past ASCII as it is; its escape is welcome.
+    NonAscii,
+    /// `%2F`, where the configuration rejects it.
+    EncodedSlash,
+    /// A `.` or `..` that only some backends see: beside an encoded slash (`/a/..%2Fb`), or with
+    /// parameters (`/a/..;x/b`), encoded (`/a/..%3Bx/b`) or not.
     HiddenDotSegment,
 }
 
@@ -35,9 +55,11 @@ impl std::fmt::Display for BadPath {
             BadPath::InvalidEscape => "the path has a % that is not followed by two hex digits",
             BadPath::InvalidUtf8 => "the path is not UTF-8 when its escapes are decoded",
             BadPath::AboveRoot => "the path leads above the root",
-            BadPath::InvalidCharacter => {
-                "the path has a control character, a backslash, # or ? that is not escaped"
-            }
+            BadPath::InvalidCharacter => "the path has a # or ? that is not escaped",
+            BadPath::ControlCharacter => "the path has a control character, encoded or not",
+            BadPath::Backslash => "the path has a backslash, encoded or not",
+            BadPath::NonAscii => "the path has bytes that are not ASCII; send them percent-encoded",
+            BadPath::EncodedSlash => "the path has an encoded slash (%2F), which is rejected here",
             BadPath::HiddenDotSegment => {
                 "the path has a dot segment behind an encoded slash or with parameters"
             }
@@ -53,7 +75,7 @@ impl std::error::Error for BadPath {}
 ///
 /// # Errors
 /// What cannot be made canonical is refused rather than guessed at.
-pub fn canonical(raw: &str) -> Result<Cow<'_, str>, BadPath> {
+pub fn canonical(raw: &str, slash: EncodedSlash) -> Result<Cow<'_, str>, BadPath> {
     if !raw.starts_with('/') {
         return Err(BadPath::NotAbsolute);
     }
@@ -61,6 +83,9 @@ pub fn canonical(raw: &str) -> Result<Cow<'_, str>, BadPath> {
         return Ok(Cow::Borrowed(raw));
     }
     let path = rebuild(raw)?;
+    if slash == EncodedSlash::Reject && path.contains("%2F") {
+        return Err(BadPath::EncodedSlash);
+    }
     Ok(if path == raw {
         Cow::Borrowed(raw)
     } else {
@@ -98,25 +123,34 @@ fn rebuild(raw: &str) -> Result<String, BadPath> {
             }
             b'%' => {
                 let value = hex_pair(bytes.next(), bytes.next()).ok_or(BadPath::InvalidEscape)?;
-                if value == 0 {
-                    return Err(BadPath::EncodedNul);
+                match value {
+                    0 => return Err(BadPath::EncodedNul),
+                    b'\\' => return Err(BadPath::Backslash),
+                    value if value.is_ascii_control() => return Err(BadPath::ControlCharacter),
+                    value => escaped_beyond_ascii |= !value.is_ascii(),
                 }
-                escaped_beyond_ascii |= !value.is_ascii();
                 if is_unreserved(value) {
                     path.push(char::from(value));
                 } else {
                     escape(&mut path, value);
                 }
             }
-            b'\\' | b'#' | b'?' => return Err(BadPath::InvalidCharacter),
-            byte if byte.is_ascii_control() => return Err(BadPath::InvalidCharacter),
+            b'#' | b'?' => return Err(BadPath::InvalidCharacter),
+            b'\\' => return Err(BadPath::Backslash),
+            byte if byte.is_ascii_control() => return Err(BadPath::ControlCharacter),
+            byte if !byte.is_ascii() => return Err(BadPath::NonAscii),
             byte if PLAIN[usize::from(byte)] => path.push(char::from(byte)),
             byte => escape(&mut path, byte),
         }
     }
     settle(&mut path, segment_start)?;
-    if escaped_beyond_ascii && percent_decode_str(raw).decode_utf8().is_err() {
-        return Err(BadPath::InvalidUtf8);
+    if escaped_beyond_ascii {
+        let decoded = percent_decode_str(raw).decode_utf8();
+        let decoded = decoded.map_err(|_| BadPath::InvalidUtf8)?;
+        // U+0080 to U+009F: some backends take U+0085 for the end of a line.
+        if decoded.contains(char::is_control) {
+            return Err(BadPath::ControlCharacter);
+        }
     }
     Ok(path)
 }
@@ -141,7 +175,7 @@ fn settle(path: &mut String, segment_start: usize) -> Result<(), BadPath> {
     Ok(())
 }
 
-/// Whether a backend that decodes `%2F` and `%5C` before it looks for dot segments, or that cuts
+/// Whether a backend that decodes `%2F` and `%3B` before it looks for dot segments, or that cuts
 /// parameters off first, would find one in this segment.
 fn hides_dot_segment(segment: &[u8]) -> bool {
     let mut piece_start = 0;
@@ -150,21 +184,28 @@ fn hides_dot_segment(segment: &[u8]) -> bool {
         let rest = &segment[at..];
         let separator_length = match rest.first() {
             None => 1,
-            Some(b'%') if rest.starts_with(b"%2F") || rest.starts_with(b"%5C") => 3,
+            Some(b'%') if rest.starts_with(b"%2F") => 3,
             Some(_) => {
                 at += 1;
                 continue;
             }
         };
         let piece = &segment[piece_start..at];
-        let name = piece.split(|&byte| byte == b';').next().unwrap_or(piece);
-        if matches!(name, b"." | b"..") {
+        let mut dots = [&b".."[..], b"."].into_iter();
+        if dots.any(|dots| piece.strip_prefix(dots).is_some_and(ends_a_name)) {
             return true;
         }
         at += separator_length;
         piece_start = at;
     }
     false
+}
+
+/// Whether a lenient backend takes the name before this for whole: parameters, a query or a fragment
+/// follow, or nothing.
+fn ends_a_name(rest: &[u8]) -> bool {
+    let marks: [&[u8]; 4] = [b";", b"%3B", b"%3F", b"%23"];
+    rest.is_empty() || marks.iter().any(|mark| rest.starts_with(mark))
 }
 
 fn escape(path: &mut String, byte: u8) {

@@ -1,4 +1,8 @@
-//! `bearer`: API keys in `Authorization`, as every OpenAI client sends them (RFC 6750, 2.1).
+//! `bearer`: API keys in `Authorization: Bearer`, as OpenAI's clients send them (RFC 6750, section 2.1),
+//! in `x-api-key`, as Anthropic's do, or in `api-key`, as Azure's do. All three stay at the door.
+//!
+//! A client that sends several is let in by any of them: some libraries always write an
+//! `Authorization`, whatever else they are given.
 //!
 //! It covers no body and has no time, so there is nothing to replay: whoever holds a key may use
 //! it. A key may be configured as `sha256:HEX`, so that the file need not hold the key itself.
@@ -7,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::headers;
 use super::scheme::{Accepted, Rejection, Scheme, Sealed, SignedBy, usable};
@@ -19,6 +23,13 @@ pub(super) const NAME: &str = "bearer";
 const STORED_PREFIX: &str = "sha256:";
 
 const AUTHENTICATION_SCHEME: &[u8] = b"bearer ";
+
+/// Where keys are looked for, in this order.
+static CARRIERS: [HeaderName; 3] = [
+    AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+];
 
 pub(super) struct Bearer {
     keys: Vec<StoredKey>,
@@ -65,11 +76,11 @@ impl Scheme for Bearer {
     }
 
     fn is_addressed(&self, headers: &HeaderMap) -> bool {
-        headers.contains_key(AUTHORIZATION)
+        CARRIERS.iter().any(|name| headers.contains_key(name))
     }
 
     fn wanted(&self) -> &str {
-        "authorization: Bearer KEY"
+        "authorization: Bearer KEY, x-api-key: KEY or api-key: KEY"
     }
 
     fn covers_body(&self) -> bool {
@@ -77,13 +88,46 @@ impl Scheme for Bearer {
     }
 
     fn withheld_headers(&self) -> &[HeaderName] {
-        &[AUTHORIZATION]
+        &CARRIERS
+    }
+
+    fn challenge(&self) -> HeaderValue {
+        HeaderValue::from_static("Bearer")
+    }
+
+    fn invalid_title(&self) -> Option<&'static str> {
+        Some("Invalid API key")
     }
 
     fn check(&self, request: &Request<'_>, _now: Duration) -> Result<Accepted, Rejection> {
-        let value = headers::single(request.headers, &AUTHORIZATION)?;
-        let presented = token(value)
-            .ok_or_else(|| Rejection::invalid("authorization is not of the form `Bearer KEY`"))?;
+        let mut flaw = None;
+        let mut was_key = false;
+        for name in CARRIERS
+            .iter()
+            .filter(|name| request.headers.contains_key(*name))
+        {
+            match presented(request.headers, name) {
+                Ok(key) => match self.holder(key) {
+                    Some(key) => {
+                        let by = SignedBy {
+                            client: key.client.clone(),
+                            key: Some(key.place),
+                        };
+                        return Ok(Accepted::Valid { by, delivery: None });
+                    }
+                    None => was_key = true,
+                },
+                Err(rejection) => flaw = flaw.or(Some(rejection)),
+            }
+        }
+        let unknown = || Rejection::invalid("no client of this route has this API key");
+        Err(flaw.filter(|_| !was_key).unwrap_or_else(unknown))
+    }
+}
+
+impl Bearer {
+    /// Whose key it is. All are compared, each in constant time.
+    fn holder(&self, presented: &[u8]) -> Option<&StoredKey> {
         let presented = Sealed::new(presented);
         let mut matched = None;
         for key in &self.keys {
@@ -91,15 +135,22 @@ impl Scheme for Bearer {
                 matched = Some(key);
             }
         }
-        let key = matched.ok_or_else(|| Rejection::invalid("no client has this API key"))?;
-        Ok(Accepted::Valid {
-            by: SignedBy {
-                client: key.client.clone(),
-                key: Some(key.place),
-            },
-            delivery: None,
-        })
+        matched
     }
+}
+
+/// The key that a header carries.
+fn presented<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Rejection> {
+    let value = headers::single(headers, name)?;
+    if *name == AUTHORIZATION {
+        return token(value)
+            .ok_or_else(|| Rejection::invalid("authorization is not of the form `Bearer KEY`"));
+    }
+    let key = value.trim_ascii();
+    if key.is_empty() {
+        return Err(Rejection::invalid(format!("{name} is empty")));
+    }
+    Ok(key)
 }
 
 /// What a client sends.
@@ -122,6 +173,11 @@ fn token(value: &[u8]) -> Option<&[u8]> {
     (!token.is_empty()).then_some(token)
 }
 
+/// The SHA-256 that a configured key is stored as, where it is.
+pub(super) fn stored_key(secret: &str) -> Option<[u8; 32]> {
+    stored_digest(secret.strip_prefix(STORED_PREFIX)?)
+}
+
 fn stored_digest(text: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
     let decoded = base16ct::mixed::decode(text, &mut digest).ok()?;
@@ -132,7 +188,7 @@ fn stored_digest(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderValue, Method};
+    use http::Method;
 
     // echo -n sk-weir-1 | sha256sum
     const STORED: &str = "sha256:18baa037e0628f8c0919afb914c9c771ee1718e22e9824d9102d4d4404a1d1c1";
@@ -145,11 +201,19 @@ mod tests {
     }
 
     fn check(bearer: &Bearer, value: &[u8]) -> Result<(String, Option<usize>), String> {
+        check_all(bearer, &[("authorization", value)])
+    }
+
+    fn check_all(
+        bearer: &Bearer,
+        lines: &[(&'static str, &[u8])],
+    ) -> Result<(String, Option<usize>), String> {
         let mut headers = HeaderMap::new();
-        headers.insert(
-            AUTHORIZATION,
-            HeaderValue::from_bytes(value).expect("a header value"),
-        );
+        for (name, value) in lines {
+            let value = HeaderValue::from_bytes(value).expect("a header value");
+            headers.append(*name, value);
+        }
+        assert!(bearer.is_addressed(&headers));
         let request = Request {
             method: &Method::POST,
             path: "/v1/chat/completions",
@@ -191,6 +255,44 @@ mod tests {
             stored.as_str(),
         ] {
             assert!(check(&bearer, value.as_bytes()).is_err(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_may_come_in_any_of_three_headers() {
+        let bearer = Bearer::new(&[client("web", &["k1"]), client("bot", &["k2"])]);
+        let bearer = bearer.expect("valid settings");
+        let is = |client: &str| Ok((client.to_owned(), Some(0)));
+        let unknown = Err("no client of this route has this API key".to_owned());
+        for (lines, expected) in [
+            (&[("x-api-key", &b"k1"[..])][..], is("web")),
+            (&[("api-key", b" k2 ")], is("bot")),
+            (&[("x-api-key", b"Bearer k1")], unknown.clone()),
+            (&[("api-key", b"k3")], unknown.clone()),
+            // The first that is somebody's decides.
+            (
+                &[("authorization", b"Bearer k1"), ("x-api-key", b"k2")],
+                is("web"),
+            ),
+            (
+                &[("authorization", b"Bearer dummy"), ("x-api-key", b"k2")],
+                is("bot"),
+            ),
+            (
+                &[("authorization", b"Basic YTpi"), ("api-key", b"k1")],
+                is("web"),
+            ),
+            (
+                &[("authorization", b"Basic YTpi"), ("api-key", b"k3")],
+                unknown,
+            ),
+            (
+                &[("x-api-key", b"k1"), ("x-api-key", b"k1")],
+                Err("x-api-key has more than one value; send one".to_owned()),
+            ),
+            (&[("x-api-key", b" ")], Err("x-api-key is empty".to_owned())),
+        ] {
+            assert_eq!(check_all(&bearer, lines), expected, "{lines:?}");
         }
     }
 

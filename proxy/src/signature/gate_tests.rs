@@ -1,7 +1,7 @@
 //! Several schemes on a route, and what a gate says of itself.
 
 use super::*;
-use crate::exchange::SignatureOutcome::{Handshake, Invalid, Missing, Valid};
+use crate::exchange::SignatureOutcome::{Handshake, Invalid, Missing, Replayed, Valid};
 use http::HeaderValue;
 
 const NOW: Duration = Duration::from_secs(1_700_000_000);
@@ -93,9 +93,71 @@ fn an_unsigned_request_is_told_every_way_to_sign() {
     assert_eq!(
         verdict.detail,
         "send x-weir-timestamp, x-weir-id, x-weir-signature (hmac), \
-         or authorization: Bearer KEY (bearer), or x-lark-request-timestamp, \
+         or authorization: Bearer KEY, x-api-key: KEY or api-key: KEY (bearer), or x-lark-request-timestamp, \
          x-lark-request-nonce and x-lark-signature (feishu)"
     );
+}
+
+#[test]
+fn a_challenge_names_the_schemes_of_the_route() {
+    let told = |schemes: &[Config]| {
+        let gate = gate(schemes);
+        gate.challenge().to_str().expect("ASCII").to_owned()
+    };
+    assert_eq!(told(&[bearer()]), "Bearer");
+    assert_eq!(told(&[hmac()]), "hmac");
+    assert_eq!(
+        told(&[hmac(), bearer(), feishu(&["key"])]),
+        "hmac, Bearer, feishu"
+    );
+}
+
+#[test]
+fn a_wrong_key_is_called_one() {
+    let gate = gate(&[bearer(), hmac()]);
+    let verdict = check(&gate, &[("bearer", "sk-2")], BODY);
+    assert_eq!(verdict.title, Some("Invalid API key"));
+    assert_eq!(check(&gate, &[("hmac", "wrong")], BODY).title, None);
+    assert_eq!(check(&gate, &[], BODY).title, None);
+}
+
+#[test]
+fn a_request_is_good_for_one_of_the_routes_that_know_its_secret() {
+    let two = |secrets: [&str; 2]| {
+        let client = |name: &str, secret: &str| Client {
+            name: Arc::from(name),
+            secrets: vec![secret.to_owned()],
+        };
+        let clients = vec![client("a", secrets[0]), client("b", secrets[1])];
+        entry(SchemeConfig::Hmac(HmacConfig::weir(clients)))
+    };
+    let sends = [("hmac", "s3cret")];
+    let routes = [
+        [hmac()],
+        [two(["s3cret", "other"])],
+        [two(["x", "y"])],
+        [Config {
+            replay: Duration::ZERO,
+            ..hmac()
+        }],
+    ];
+    let memory = Memory::new(routes.as_flattened());
+    let gates = routes
+        .each_ref()
+        .map(|schemes| Gate::sharing(schemes, &Arc::from("route"), &memory).expect("a gate"));
+    let outcome = |gate: &Gate| check(gate, &sends, BODY).outcome;
+    assert_eq!(outcome(&gates[0]), Valid);
+    assert_eq!(
+        outcome(&gates[1]),
+        Replayed,
+        "the same secret under another name"
+    );
+    assert_eq!(outcome(&gates[0]), Replayed);
+    assert_eq!(outcome(&gates[2]), Invalid);
+    assert_eq!(outcome(&gates[3]), Valid, "it remembers nothing");
+    // One that knows it by another secret of the same route is another request.
+    assert_eq!(check(&gates[1], &[("hmac", "other")], BODY).outcome, Valid);
+    assert_eq!(memory.dropped(), 0);
 }
 
 #[test]
@@ -132,7 +194,8 @@ fn only_a_credential_for_weir_itself_is_withheld() {
         let names = gate.withheld_headers(scheme).iter();
         names.map(HeaderName::as_str).collect::<Vec<_>>()
     };
-    assert_eq!(withheld("bearer"), ["authorization"]);
+    let keys = ["authorization", "x-api-key", "api-key"];
+    assert_eq!(withheld("bearer"), keys);
     assert_eq!(
         withheld("hmac"),
         [

@@ -5,17 +5,16 @@
 //! signed, algorithm and encodings can all be configured. Only what is signed is looked at: without
 //! `{timestamp}` nothing expires, without `{id}` it is the signature that is remembered.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 
 use self::mac::{Keyed, Tag};
 use self::template::{Part, Template, Values};
+use super::demand::key_bytes;
 use super::headers::{self, Decoded};
+use super::memory::Memory;
 use super::replay::{Key, Sighting, Store};
 use super::scheme::{Accepted, Rejection, Scheme, SignedBy, usable};
 use super::{Client, Encoding, HmacConfig, Request};
@@ -48,8 +47,7 @@ pub(super) struct Hmac {
 /// A client, its keys worked in.
 struct Caller {
     name: Arc<str>,
-    /// Whose ids are one: clients that share a secret have one identity. The client's name is not
-    /// signed, so each of them could send the other's request again.
+    /// Whose ids are one: see [`Memory::identity`].
     identity: usize,
     keys: Vec<(usize, Keyed)>,
 }
@@ -66,6 +64,7 @@ impl Hmac {
         config: &HmacConfig,
         tolerance: Duration,
         replay: Option<Store>,
+        memory: &Memory,
     ) -> Result<Self, String> {
         if config.signature_encoding == Encoding::Raw {
             return Err("signature_encoding: is raw; write hex or base64".to_owned());
@@ -94,7 +93,7 @@ impl Hmac {
         .collect();
         let wanted: Vec<&str> = needed.iter().map(HeaderName::as_str).collect();
         Ok(Hmac {
-            callers: callers(config)?,
+            callers: callers(config, memory)?,
             decoy: Keyed::new(config.algorithm, b"nobody's key").ok_or("no decoy key")?,
             wanted: wanted.join(", "),
             needed,
@@ -300,25 +299,19 @@ pub(super) fn sign(
     ])
 }
 
-fn callers(config: &HmacConfig) -> Result<Vec<Caller>, String> {
+fn callers(config: &HmacConfig, memory: &Memory) -> Result<Vec<Caller>, String> {
     let clients = &config.clients;
     if clients.is_empty() {
         return Err("hmac has no clients; give secrets or clients".to_owned());
     }
-    let mut secrets = Vec::with_capacity(clients.len());
+    let mut callers = Vec::with_capacity(clients.len());
     for client in clients {
         let mut keys = Vec::new();
+        let mut identity = usize::MAX;
         for (place, secret) in usable(&client.secrets, &format!("client {:?}", client.name))? {
-            let key = key_bytes(secret, config.key_encoding).filter(|key| !key.is_empty());
-            keys.push((place, key.ok_or_else(|| undecodable(place, client))?));
-        }
-        secrets.push(keys);
-    }
-    let identities = identities(&secrets);
-    let mut callers = Vec::with_capacity(clients.len());
-    for ((client, secrets), identity) in clients.iter().zip(secrets).zip(identities) {
-        let mut keys = Vec::with_capacity(secrets.len());
-        for (place, key) in secrets {
+            let key = key_bytes(secret, config.key_encoding);
+            let key = key.ok_or_else(|| undecodable(place, client))?;
+            identity = memory.identity(NAME, &key);
             let keyed = Keyed::new(config.algorithm, &key);
             keys.push((place, keyed.ok_or_else(|| undecodable(place, client))?));
         }
@@ -338,30 +331,9 @@ fn undecodable(place: usize, client: &Client) -> String {
     )
 }
 
-/// One number for all clients that are joined by shared secrets, also over several steps.
-fn identities(secrets: &[Vec<(usize, Vec<u8>)>]) -> Vec<usize> {
-    let mut identities: Vec<usize> = (0..secrets.len()).collect();
-    let mut first_holder: HashMap<&[u8], usize> = HashMap::new();
-    for (at, keys) in secrets.iter().enumerate() {
-        for (_, key) in keys {
-            let holder = *first_holder.entry(key.as_slice()).or_insert(at);
-            let (from, to) = (identities[at], identities[holder]);
-            for identity in &mut identities {
-                if *identity == from {
-                    *identity = to;
-                }
-            }
-        }
-    }
-    identities
-}
-
-fn key_bytes(secret: &str, encoding: Encoding) -> Option<Vec<u8>> {
-    match encoding {
-        Encoding::Raw => Some(secret.as_bytes().to_vec()),
-        Encoding::Hex => base16ct::mixed::decode_vec(secret).ok(),
-        Encoding::Base64 => STANDARD.decode(secret).ok(),
-    }
+/// Whether a signature covers the body.
+pub(super) fn signs_body(config: &HmacConfig) -> bool {
+    Template::parse(&config.signed).is_ok_and(|template| template.names(Part::Body))
 }
 
 fn header(setting: &str, name: &str) -> Result<HeaderName, String> {

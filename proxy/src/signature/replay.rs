@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use hashbrown::HashTable;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-/// Past this many the oldest are dropped and counted.
+/// Past this many for each scheme that shares a memory the oldest are dropped and counted.
 const ENTRIES_MAX: usize = 200_000;
 
 const SHARDS: usize = 16;
@@ -48,8 +50,17 @@ pub(super) enum Sighting {
     Again,
 }
 
-/// The keys of one scheme of one route.
+/// What one scheme of one route remembers, in the memory that it shares with all that take one of its
+/// secrets.
 pub(super) struct Store {
+    /// How long it remembers; others may do so for longer.
+    window_s: u64,
+    shared: Arc<Shared>,
+}
+
+/// The keys of all schemes that are joined by shared secrets.
+pub(super) struct Shared {
+    /// The longest window of those that share it.
     window_s: u64,
     shard_entries_max: usize,
     shards: [Mutex<Shard>; SHARDS],
@@ -73,32 +84,68 @@ struct Shard {
 }
 
 impl Store {
-    /// Remembers for `window`; `None` when that is zero.
-    pub(super) fn new(window: Duration) -> Option<Self> {
-        Store::with_entries_max(window, ENTRIES_MAX)
-    }
-
-    fn with_entries_max(window: Duration, entries_max: usize) -> Option<Self> {
-        if window.is_zero() {
-            return None;
-        }
-        Some(Store {
-            window_s: window.as_secs() + u64::from(window.subsec_nanos() > 0),
-            shard_entries_max: (entries_max / SHARDS).max(1),
-            shards: std::array::from_fn(|_| Mutex::default()),
-            hasher: RandomState::new(),
-            dropped: AtomicU64::new(0),
+    /// Remembers for `window` what `shared` is told; `None` when the window is zero.
+    pub(super) fn sharing(shared: &Arc<Shared>, window: Duration) -> Option<Self> {
+        (!window.is_zero()).then(|| Store {
+            window_s: whole_seconds(window),
+            shared: shared.clone(),
         })
     }
 
     /// Looks and remembers in one step: of equal keys at the same time one is the first.
     pub(super) fn witness(&self, key: Key, now: Duration) -> Sighting {
+        self.shared.witness(key, now, self.window_s)
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// One with a memory of its own.
+    pub(super) fn new(window: Duration) -> Option<Self> {
+        Store::sharing(&Arc::new(Shared::new(window, 1)), window)
+    }
+
+    fn with_entries_max(window: Duration, entries_max: usize) -> Option<Self> {
+        let shared = Shared::with_entries_max(window, entries_max);
+        Store::sharing(&Arc::new(shared), window)
+    }
+}
+
+impl Deref for Store {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+fn whole_seconds(window: Duration) -> u64 {
+    window.as_secs() + u64::from(window.subsec_nanos() > 0)
+}
+
+impl Shared {
+    /// For `schemes` that remember for up to `window`.
+    pub(super) fn new(window: Duration, schemes: usize) -> Self {
+        Shared::with_entries_max(window, ENTRIES_MAX.saturating_mul(schemes.max(1)))
+    }
+
+    fn with_entries_max(window: Duration, entries_max: usize) -> Self {
+        Shared {
+            window_s: whole_seconds(window),
+            shard_entries_max: (entries_max / SHARDS).max(1),
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    fn witness(&self, key: Key, now: Duration, window_s: u64) -> Sighting {
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(&key).lock();
         shard.now_s = shard.now_s.max(now.as_secs());
         let now_s = shard.now_s;
         if let Some(seen_s) = shard.seen_s(hash, &key)
-            && now_s - seen_s <= self.window_s
+            && now_s - seen_s <= window_s
         {
             return Sighting::Again;
         }

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::memory::Memory;
 use super::{Config, PlatformAnswer, Request, SchemeConfig, replay};
 use super::{bearer, feishu, hmac, simple_sha256};
 use crate::exchange::SignatureOutcome;
@@ -28,6 +29,16 @@ pub(super) trait Scheme: Send + Sync {
     /// Headers whose credential was for weir itself.
     fn withheld_headers(&self) -> &[HeaderName] {
         &[]
+    }
+
+    /// What a 401 names it by (RFC 9110, section 11.6.1).
+    fn challenge(&self) -> HeaderValue {
+        HeaderValue::from_static(self.name())
+    }
+
+    /// What a wrong credential is called, where that is no signature.
+    fn invalid_title(&self) -> Option<&'static str> {
+        None
     }
 
     /// In this order: what is missing, what is malformed, the signature, its age, replay.
@@ -116,11 +127,15 @@ impl Rejection {
 }
 
 /// The scheme of one entry, ready to check. `route` names the client where none is named.
-pub(super) fn build(config: &Config, route: &Arc<str>) -> Result<Box<dyn Scheme>, String> {
-    let replay = replay::Store::new(config.replay);
+pub(super) fn build(
+    config: &Config,
+    route: &Arc<str>,
+    memory: &Memory,
+) -> Result<Box<dyn Scheme>, String> {
+    let replay = memory.store(config);
     let tolerance = config.tolerance;
     Ok(match &config.scheme {
-        SchemeConfig::Hmac(hmac) => Box::new(hmac::Hmac::new(hmac, tolerance, replay)?),
+        SchemeConfig::Hmac(hmac) => Box::new(hmac::Hmac::new(hmac, tolerance, replay, memory)?),
         SchemeConfig::Bearer { clients } => Box::new(bearer::Bearer::new(clients)?),
         SchemeConfig::Feishu {
             encrypt_keys,
@@ -186,13 +201,9 @@ pub(super) struct Closed {
 
 impl Closed {
     pub(super) fn new(config: &Config) -> Self {
-        let name = match &config.scheme {
-            SchemeConfig::Hmac(_) => hmac::NAME,
-            SchemeConfig::Bearer { .. } => bearer::NAME,
-            SchemeConfig::Feishu { .. } => feishu::NAME,
-            SchemeConfig::SimpleSha256 { .. } => simple_sha256::NAME,
-        };
-        Closed { name }
+        Closed {
+            name: config.scheme.name(),
+        }
     }
 }
 

@@ -202,3 +202,30 @@ async fn a_slow_reader_holds_the_backend_back_and_no_memory() {
     let grown = proxy.process().resident_bytes_max() - before;
     assert!(grown < 32 << 20, "grew by {} MiB", grown >> 20);
 }
+
+#[tokio::test]
+async fn the_backends_own_request_id_goes_on_under_another_name() {
+    let backend = Backend::answering(|seen| {
+        let answer = Answer::json(&serde_json::json!({})).header("x-upstream-request-id", "older");
+        match &*seen.target {
+            "/named" => answer.header("x-request-id", "req_123"),
+            _ => answer,
+        }
+    })
+    .await;
+    let proxy = Setup::open(&backend).start().await;
+    for (path, id) in [("/named", "req_123"), ("/unnamed", "older")] {
+        for ask in [Ask::post(path, "x"), Ask::chunked(path, b"xyz", 1)] {
+            let reply = proxy.ask(ask).await;
+            let all = |name: &str| -> Vec<String> {
+                let values = reply.headers.get_all(name).iter();
+                values
+                    .map(|value| value.to_str().expect("ASCII").to_owned())
+                    .collect()
+            };
+            assert_eq!(all("x-upstream-request-id"), [id], "{path}");
+            assert_eq!(all("x-request-id").len(), 1, "{path}");
+            assert_eq!(all("x-request-id")[0].len(), 26, "weir's own");
+        }
+    }
+}

@@ -8,6 +8,7 @@ use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
 
 mod failures;
+mod loops;
 
 #[tokio::test]
 async fn endpoints_take_turns() {

@@ -301,3 +301,46 @@ async fn what_is_no_json_passes_unchanged_and_is_not_cached() {
     }
     assert_eq!(backend.requests().len(), bodies.len() * 2);
 }
+
+#[tokio::test]
+async fn what_was_answered_for_one_host_is_not_told_another() {
+    let backend = Backend::answering(|seen| {
+        let host = seen.header("x-forwarded-host").unwrap_or("nobody");
+        Answer::json(&serde_json::json!({"for": host}))
+    })
+    .await;
+    let proxy = Setup::reading(&backend).start().await;
+    let question = chat_question("who am I", false);
+    let ask = |host: &str, from: &str| {
+        let ask = Ask::json("/v1/chat/completions", &question).header("host", host);
+        ask.header("x-forwarded-for", from)
+    };
+    for (host, from, hit) in [
+        ("one.test", "192.0.2.1", false),
+        ("two.test", "192.0.2.1", false),
+        ("one.test:8080", "192.0.2.1", false),
+        ("one.test", "192.0.2.2", true),
+        ("two.test", "192.0.2.3", true),
+    ] {
+        let reply = proxy.ask(ask(host, from)).await;
+        assert_eq!(
+            (is_hit(&reply), &reply.json()["for"]),
+            (hit, &host.into()),
+            "{host}"
+        );
+    }
+    // Over HTTP/2 the host stands in `:authority`.
+    let mut client = Client::h2(proxy.address()).await;
+    for (host, hit) in [
+        ("one.test", true),
+        ("three.test", false),
+        ("three.test", true),
+    ] {
+        let reply = client.ask(ask(host, "192.0.2.9")).await;
+        assert_eq!(
+            (is_hit(&reply), &reply.json()["for"]),
+            (hit, &host.into()),
+            "{host}"
+        );
+    }
+}

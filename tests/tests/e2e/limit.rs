@@ -256,3 +256,48 @@ async fn one_request_too_many_at_once_is_over_capacity() {
         assert_eq!(held.await.expect("an answer").status, 200);
     }
 }
+
+/// What `RateLimit` says: the limit and how many are left.
+fn standing(reply: &Reply) -> (String, Option<u64>) {
+    let value = reply.header("ratelimit").expect("RateLimit");
+    let name = value.split(['"', ';']).nth(1).unwrap_or_default();
+    (name.to_owned(), parameter(value, name, "r"))
+}
+
+#[tokio::test]
+async fn the_limit_nearest_to_its_end_is_told_whatever_stage_asks_it() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "
+- name: near
+  path: /near
+  backend: assistant
+  rate_limits:
+    - {name: address, rate: 1/h, burst: 3, by: address}
+    - {name: total, rate: 1/h, burst: 100, by: route}
+- name: far
+  path: /far
+  backend: assistant
+  rate_limits:
+    - {name: address, rate: 1/h, burst: 100, by: address}
+    - {name: total, rate: 1/h, burst: 3, by: route}
+",
+        )
+        .start()
+        .await;
+    for (path, name) in [("/near", "address"), ("/far", "total")] {
+        for (ask, left) in [
+            (Ask::post(path, "x"), 2),
+            (Ask::chunked(path, b"xyz", 1), 1),
+            (Ask::get(path), 0),
+        ] {
+            let reply = proxy.ask(ask).await;
+            assert_eq!(reply.status, 200);
+            assert_eq!(standing(&reply), (name.to_owned(), Some(left)), "{path}");
+        }
+        let reply = proxy.ask(Ask::get(path)).await;
+        assert_eq!(reply.status, 429, "{path}");
+        assert_eq!(standing(&reply), (name.to_owned(), Some(0)), "{path}");
+    }
+}

@@ -7,6 +7,7 @@ use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 
+mod look_alikes;
 mod trace;
 
 #[tokio::test]
@@ -255,4 +256,38 @@ async fn a_stranger_is_not_believed() {
     assert_eq!(seen.all("x-request-id"), [id]);
     assert_eq!(seen.all("x-weir-platform"), ["api"]);
     assert!(!seen.all("x-weir-client").contains(&"admin"));
+}
+
+#[tokio::test]
+async fn an_address_that_carries_an_ipv4_one_counts_as_that() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes(
+            "- {name: inner, path: /*, backend: assistant, allow: [\"10.0.0.0/8\"], \
+             rate_limits: [{name: each, rate: 1/h, burst: 4, by: address}]}",
+        )
+        .top("trusted_proxies: [\"127.0.0.0/8\", \"10.9.0.0/16\"]")
+        .start()
+        .await;
+    for (forwarded, status, client) in [
+        ("10.1.2.3", 200, "10.1.2.3"),
+        ("::ffff:10.1.2.3", 200, "10.1.2.3"),
+        ("64:ff9b::10.1.2.3", 200, "10.1.2.3"),
+        ("64:ff9b:1::10.1.2.3", 200, "10.1.2.3"),
+        // The fifth of one address.
+        ("[64:ff9b:1:77::a01:203]:443", 429, "10.1.2.3"),
+        ("64:ff9b::6.6.6.6", 403, "6.6.6.6"),
+        ("64:ff9b:2::10.1.2.3", 403, "64:ff9b:2::a01:203"),
+        // It is in an allowed network, and no trusted proxy for it.
+        ("6.6.6.6, 64:ff9b::10.9.0.1", 200, "10.9.0.1"),
+        ("6.6.6.6, ::ffff:10.9.0.2", 200, "10.9.0.2"),
+        ("6.6.6.6, 10.9.0.3", 403, "6.6.6.6"),
+    ] {
+        let (answered, event) = ask_forwarded(&proxy, &[forwarded]).await;
+        assert_eq!(
+            (answered, &event["client"]["ip"]),
+            (status, &client.into()),
+            "{forwarded}"
+        );
+    }
 }

@@ -9,6 +9,7 @@ use weir_tests::sign::{
 };
 
 mod feishu;
+mod keys;
 
 const BODY: &[u8] = br#"{"question":"what is a weir?"}"#;
 

@@ -14,7 +14,8 @@ use crate::config::raw::backend::Backend;
 use crate::config::values::Name;
 
 /// Headers that frame a message: weir writes them for every request itself.
-const OWN_HEADERS: &[HeaderName] = &[
+static OWN_HEADERS: [HeaderName; 7] = [
+    HeaderName::from_static("cdn-loop"),
     http::header::CONNECTION,
     http::header::CONTENT_LENGTH,
     http::header::TE,

@@ -9,7 +9,7 @@ use http::Method;
 
 use crate::config::mistake::Findings;
 use crate::config::raw::route::Route;
-use crate::route::{Config, PathPattern};
+use crate::route::Config;
 
 pub(super) fn warn(routes: &[(Arc<Config>, &Route)], findings: &mut Findings) {
     for (position, (route, raw)) in routes.iter().enumerate() {
@@ -37,18 +37,9 @@ fn hidden_by<'r>(route: &Config, earlier: impl Iterator<Item = &'r Config>) -> O
             if takes_all {
                 return Some(position);
             }
-        } else if !is_same_path_seen && covers(&other.path, &route.path) {
+        } else if !is_same_path_seen && other.path.covers(&route.path) {
             return Some(position);
         }
     }
     None
-}
-
-fn covers(wide: &PathPattern, narrow: &PathPattern) -> bool {
-    match (wide, narrow) {
-        (PathPattern::Prefix(prefix), PathPattern::Exact(path) | PathPattern::Prefix(path)) => {
-            path.starts_with(prefix.as_str())
-        }
-        (PathPattern::Exact(_), _) => false,
-    }
 }

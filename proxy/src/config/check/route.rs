@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{Form, backend, form_of, reach, refuse_duplicates, refuse_form, signature};
+use super::{Form, backend, exposed, form_of, reach, refuse_duplicates, refuse_form, signature};
 use crate::config::declare::Word;
 use crate::config::decode::Setting;
 use crate::config::lists::At;
@@ -39,6 +39,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Arc<Conf
         }
     }
     reach::warn(&checked, findings);
+    exposed::warn(&checked, backends.as_deref().unwrap_or_default(), findings);
     Some(checked.into_iter().map(|(config, _)| config).collect())
 }
 

@@ -203,6 +203,10 @@ path: /.. => 3:11 above the root
 path: /a%00 => 3:11 no NUL
 path: /a%zz => 3:11 two hex digits
 path: /%ff => 3:11 UTF-8
+path: /a%0a => 3:11 no control character
+path: /a%5Cb => 3:11 no backslash
+path: /a\b => 3:11 no backslash
+path: /你* => 3:11 write `/%E4%BD%A0*`
 path: '*' => 3:11 begins with `/`
 "#;
     for (extra, line, column, parts) in table(cases) {

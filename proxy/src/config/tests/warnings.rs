@@ -36,7 +36,7 @@ fn the_contract_warns_of_each_key_that_is_not_built_yet() {
         .iter()
         .filter(|w| !w.contains("not in this version"))
         .collect();
-    assert_eq!(others.len(), 2, "two example secrets: {others:?}");
+    assert_eq!(others.len(), 3, "three example secrets: {others:?}");
     assert!(others.iter().all(|warning| warning.contains("change-me")));
 }
 
@@ -116,6 +116,48 @@ fn a_route_that_no_request_reaches() {
         "path: /a, methods: [GET, PUT]",
     ]);
     assert!(two.len() == 1 && two[0].contains("`routes[2]`"), "{two:?}");
+}
+
+#[test]
+fn an_open_route_around_a_protected_one_with_the_same_backend() {
+    const SIGNED: &str = "signature: {scheme: hmac, secrets: [s]}";
+    const KEYED: &str = "signature: {scheme: bearer, secrets: [s]}";
+    let chat = format!("path: /v1/chat, methods: [POST], {SIGNED}");
+    let inside = "path: /v1/chat, allow: [10.0.0.0/8]";
+    for exposed in [
+        [&chat, "path: '/*'"],
+        [&chat, "path: '/v1/*', methods: [POST, GET]"],
+        [&chat, "path: '/v1/ch*', allow: [0.0.0.0/0, '::/0']"],
+        [inside, "path: '/*', methods: [PUT]"],
+        [&format!("path: '/v1/*', {SIGNED}"), "path: '/*'"],
+    ] {
+        let warnings = routes(&exposed);
+        assert_eq!(warnings.len(), 1, "{exposed:?}: {warnings:?}");
+        let begin = "`routes[1]` (line 4) is open, and around the protected route on line 3";
+        assert!(warnings[0].starts_with(begin), "{warnings:?}");
+    }
+    for quiet in [
+        &[&*chat, &format!("path: '/*', {KEYED}")][..],
+        &[&chat, "path: '/*', allow: [10.0.0.0/8]"],
+        &[&chat, "path: '/*', methods: [GET]"],
+        &[&chat, "path: '/static/*'"],
+        &[&chat, "path: /v1/models"],
+        &[&chat, "path: /v1/chat, methods: [GET]"],
+        &["path: /health", &format!("path: '/*', {SIGNED}")],
+        &["path: /v1/chat", "path: '/*'"],
+    ] {
+        assert_eq!(routes(quiet), Vec::<String>::new(), "{quiet:?}");
+    }
+    let two_backends = |other: &str| {
+        let text = format!(
+            "backends: [{{name: a, endpoints: ['http://a', 'http://b']}}, {{name: o, {other}}}]\n\
+             routes:\n  - {{name: r, backend: a, {chat}}}\n  - {{name: s, backend: o, path: '/*'}}\n"
+        );
+        right(&text).warnings.len()
+    };
+    assert_eq!(two_backends("endpoints: ['http://c']"), 0);
+    assert_eq!(two_backends("endpoints: ['http://b']"), 1);
+    assert_eq!(two_backends("endpoints: ['http://b'], path_prefix: /x"), 0);
 }
 
 #[test]

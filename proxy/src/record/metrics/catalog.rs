@@ -74,6 +74,11 @@ pub const SIGNATURE_CHECKS: Definition = define(
     &["scheme", "outcome"],
     "Signatures that were checked.",
 );
+pub const REPLAY_DROPPED: Definition = define(
+    "weir_replay_dropped_total",
+    &[],
+    "Signed requests that were forgotten before their time because the memory against replay was full.",
+);
 pub const RATE_LIMIT_DECISIONS: Definition = define(
     "weir_rate_limit_decisions_total",
     &["policy", "outcome"],
@@ -237,7 +242,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 42] = [
+pub const ALL: [Definition; 43] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -247,6 +252,7 @@ pub const ALL: [Definition; 42] = [
     CONNECTIONS,
     CERTIFICATE_NOT_AFTER,
     SIGNATURE_CHECKS,
+    REPLAY_DROPPED,
     RATE_LIMIT_DECISIONS,
     CACHE_LOOKUPS,
     CACHE_BYTES,

@@ -115,6 +115,26 @@ fn of_equal_keys_at_once_one_is_the_first() {
 }
 
 #[test]
+fn what_one_has_seen_all_who_share_have_seen_each_for_its_own_window() {
+    let shared = Arc::new(Shared::new(WINDOW, 2));
+    let long = Store::sharing(&shared, WINDOW).expect("a window");
+    let short = Store::sharing(&shared, Duration::from_secs(60)).expect("a window");
+    assert!(Store::sharing(&shared, Duration::ZERO).is_none());
+    let at = Duration::from_secs;
+    assert_eq!(short.witness(key(1), at(1_000)), Sighting::First);
+    assert_eq!(long.witness(key(1), at(1_001)), Sighting::Again);
+    assert_eq!(long.witness(key(1), at(1_500)), Sighting::Again);
+    // What is past the short window has not been cleared away.
+    for number in 2..200 {
+        let _ = short.witness(key(number), at(1_500));
+    }
+    assert_eq!(long.witness(key(1), at(1_500)), Sighting::Again);
+    assert_eq!(short.witness(key(1), at(1_500)), Sighting::First);
+    long.forget(&key(1));
+    assert_eq!(short.witness(key(1), at(1_500)), Sighting::First);
+}
+
+#[test]
 fn parts_do_not_run_into_each_other() {
     assert_ne!(Key::of(&[b"ab", b"c"]), Key::of(&[b"a", b"bc"]));
     assert_ne!(Key::of(&[b"ab"]), Key::of(&[b"ab", b""]));

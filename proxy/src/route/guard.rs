@@ -1,0 +1,190 @@
+//! A protected route guards its look-alikes.
+//!
+//! Backends differ in what they take for the same path, and some of them take `/v1/chat%2Fcompletions`
+//! for `/v1/chat/completions`. So where the folded form of a path (see [`super::path::folded`]) belongs
+//! to a stricter route than the path itself, the stricter route decides.
+//!
+//! A route is stricter than another when it refuses what the other admits, looked at in this order:
+//!
+//! 1. its `allow` refuses the address of this request, and the other's does not;
+//! 2. it asks for a signature and the other for none; its schemes cover the body and the other's do
+//!    not all; or the other takes a key that it does not take
+//!    ([`signature::Config::is_stricter`]);
+//! 3. both ask for the same, and it has limits and the other has none.
+//!
+//! The route of the path itself keeps its say in `allow`: a look-alike is never a way around it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::Method;
+
+use super::path::folded;
+use super::{Config, Group, Match, PathPattern, Table};
+use crate::signature;
+
+/// What the guard says to a request that a route has matched.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Guarded {
+    /// The route that matched decides.
+    Not,
+    /// The route at this position decides.
+    By(usize),
+    /// A stricter route has this path, and not this method: the value of `Allow`.
+    MethodNotAllowed(String),
+}
+
+/// What the routes ask for, compared once.
+#[derive(Debug)]
+pub(super) struct Demands {
+    /// For each route the place of its signatures among those that differ.
+    kinds: Vec<usize>,
+    /// Whether the signatures at the first place are stricter than those at the second.
+    stricter: Vec<Vec<bool>>,
+    /// Whether any route could be stricter than this one: else its paths need not be folded.
+    outdone: Vec<bool>,
+}
+
+impl Demands {
+    pub(super) fn new(routes: &[Arc<Config>]) -> Self {
+        let mut distinct: Vec<&[signature::Config]> = Vec::new();
+        let mut kinds = Vec::with_capacity(routes.len());
+        for route in routes {
+            let known = distinct.iter().position(|kind| *kind == route.signature);
+            kinds.push(known.unwrap_or(distinct.len()));
+            if known.is_none() {
+                distinct.push(&route.signature);
+            }
+        }
+        let stricter: Vec<Vec<bool>> = distinct
+            .iter()
+            .map(|ours| {
+                let than = distinct.iter();
+                than.map(|theirs| signature::Config::is_stricter(ours, theirs))
+                    .collect()
+            })
+            .collect();
+        let any_allow = routes.iter().any(|route| !route.allow.is_empty());
+        let any_limit = routes.iter().any(|route| is_limited(route));
+        let outdone = routes.iter().zip(&kinds).map(|(route, kind)| {
+            let by_signature = stricter.iter().any(|than| than[*kind]);
+            any_allow || by_signature || (any_limit && !is_limited(route))
+        });
+        Demands {
+            outdone: outdone.collect(),
+            kinds,
+            stricter,
+        }
+    }
+
+    fn is_stricter(
+        &self,
+        routes: &[Arc<Config>],
+        ours: usize,
+        theirs: usize,
+        from: IpAddr,
+    ) -> bool {
+        let (our, their) = (&routes[ours], &routes[theirs]);
+        if !our.admits(from) && their.admits(from) {
+            return true;
+        }
+        let (our_kind, their_kind) = (self.kinds[ours], self.kinds[theirs]);
+        if our_kind != their_kind {
+            return self.stricter[our_kind][their_kind];
+        }
+        is_limited(our) && !is_limited(their)
+    }
+}
+
+fn is_limited(route: &Config) -> bool {
+    !route.rate_limits.is_empty() || route.concurrency.is_some()
+}
+
+impl Table {
+    /// Asks, for a request from `address` with a canonical path that the route at `found` has matched,
+    /// whether a stricter route has the path's folded form.
+    ///
+    /// Methods count as in [`Table::find`]. The first pattern that has the form itself ends the search;
+    /// one that has it only when the pattern is folded as well (`/Admin`, `/admin/`) does not.
+    #[must_use]
+    pub fn guard(&self, method: &Method, path: &str, found: usize, address: IpAddr) -> Guarded {
+        let is_outdone = self.demands.outdone.get(found).copied();
+        if !is_outdone.unwrap_or_default() || !folded::may_differ(path) {
+            return Guarded::Not;
+        }
+        let (first, second) = folded::forms(path);
+        [Some(first), second]
+            .into_iter()
+            .flatten()
+            .filter(|form| form != path)
+            .map(|form| self.guard_form(method, &form, found, address))
+            .find(|guarded| *guarded != Guarded::Not)
+            .unwrap_or(Guarded::Not)
+    }
+
+    fn guard_form(&self, method: &Method, form: &str, found: usize, address: IpAddr) -> Guarded {
+        let is_stricter = |ours| self.demands.is_stricter(&self.routes, ours, found, address);
+        let own = self
+            .group_of(found)
+            .filter(|own| own.folded.matches_form(form));
+        for group in &self.groups {
+            let is_plain = group.pattern.matches(form);
+            if !is_plain && !group.folded.matches_form(form) {
+                continue;
+            }
+            // `/static/` is what `/static/*` says in so many words: a catch-all does not take it away.
+            let is_wider = own.is_some_and(|own| group.pattern.covers(&own.pattern));
+            if !is_wider {
+                match self.take(group, method) {
+                    Match::Route(position) if is_stricter(position) => {
+                        return Guarded::By(position);
+                    }
+                    Match::MethodNotAllowed(allow)
+                        if group.routes.iter().copied().any(is_stricter) =>
+                    {
+                        return Guarded::MethodNotAllowed(allow);
+                    }
+                    _ => {}
+                }
+            }
+            if is_plain {
+                break;
+            }
+        }
+        Guarded::Not
+    }
+
+    fn group_of(&self, position: usize) -> Option<&Group> {
+        let mut groups = self.groups.iter();
+        groups.find(|group| group.routes.contains(&position))
+    }
+}
+
+impl PathPattern {
+    /// The pattern of the folded forms of its paths.
+    pub(super) fn folded(&self) -> PathPattern {
+        match self {
+            PathPattern::Exact(path) => PathPattern::Exact(folded::form(path)),
+            // As in [`PathPattern::parse`]: a prefix may end inside a segment.
+            PathPattern::Prefix(prefix) => {
+                let mut form = folded::form(&format!("{prefix}x"));
+                form.truncate(form.strip_suffix('x').unwrap_or(&form).len());
+                PathPattern::Prefix(form)
+            }
+        }
+    }
+
+    /// Whether a folded form is one of this folded pattern's. The slash that ends a prefix is one that
+    /// folding takes from the end of a path.
+    fn matches_form(&self, form: &str) -> bool {
+        let is_stem = |prefix: &String| prefix.strip_suffix('/') == Some(form);
+        match self {
+            PathPattern::Exact(exact) => exact == form,
+            PathPattern::Prefix(prefix) => form.starts_with(prefix.as_str()) || is_stem(prefix),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

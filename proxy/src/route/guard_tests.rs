@@ -1,0 +1,200 @@
+use std::time::Duration;
+
+use super::*;
+use crate::limit;
+use crate::signature::{Client, HmacConfig, SchemeConfig};
+
+const OUTSIDE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const INSIDE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+/// `"PATH [METHOD] [open | signed | keyed | inside | limited]"`
+fn route(text: &str) -> Arc<Config> {
+    let mut words = text.split(' ');
+    let path = words.next().expect("a path");
+    let mut config = Config {
+        name: Arc::from(text),
+        path: PathPattern::parse(path).expect("a pattern"),
+        methods: Vec::new(),
+        backend: 0,
+        platform: Arc::from("api"),
+        allow: Vec::new(),
+        signature: Vec::new(),
+        rate_limits: Vec::new(),
+        concurrency: None,
+        cache: None,
+        body_bytes: 1,
+        body_timeout: Duration::from_secs(1),
+    };
+    let clients = vec![Client {
+        name: Arc::from("web"),
+        secrets: vec!["s".to_owned()],
+    }];
+    let signed = |scheme| signature::Config {
+        scheme,
+        tolerance: Duration::from_secs(300),
+        replay: Duration::from_secs(600),
+    };
+    for word in words {
+        match word {
+            "open" => {}
+            "signed" => config
+                .signature
+                .push(signed(SchemeConfig::Hmac(HmacConfig::weir(
+                    clients.clone(),
+                )))),
+            "keyed" => config.signature.push(signed(SchemeConfig::Bearer {
+                clients: clients.clone(),
+            })),
+            "inside" => config.allow.push("10.0.0.0/8".parse().expect("a network")),
+            "limited" => config.rate_limits.push(limit::Config {
+                name: Arc::from("l"),
+                rate: 1,
+                period: Duration::from_secs(1),
+                burst: 1,
+                by: limit::By::Route,
+                clients: Vec::new(),
+            }),
+            method => config.methods.push(method.parse().expect("a method")),
+        }
+    }
+    Arc::new(config)
+}
+
+/// Which route decides: `=` the one that the path itself matches, else its text, or `405`.
+fn decides(routes: &[&str], method: &str, path: &str, from: IpAddr) -> String {
+    let table = Table::new(routes.iter().map(|text| route(text)).collect());
+    let method = method.parse().expect("a method");
+    let Match::Route(found) = table.find(&method, path) else {
+        panic!("{path} has a route of its own");
+    };
+    match table.guard(&method, path, found, from) {
+        Guarded::Not => "=".to_owned(),
+        Guarded::By(position) => routes[position].to_owned(),
+        Guarded::MethodNotAllowed(allow) => format!("405 {allow}"),
+    }
+}
+
+const CHAT: &str = "/v1/chat/completions POST signed";
+const REST: &str = "/* open";
+
+#[test]
+fn a_protected_route_decides_on_its_look_alikes() {
+    for path in [
+        "/v1/chat%2Fcompletions",
+        "/v1/chat/completions/",
+        "/V1/chat/completions",
+        "/v1/chat/completions;x",
+        "/v1/chat/completions%3Fx",
+        "/v1/chat/completions%20",
+        "/v1/x/%252e%252e/chat/completions",
+        "/v1/chat/completions%3Fx/%252e%252e/%252e%252e/y",
+    ] {
+        assert_eq!(
+            decides(&[CHAT, REST], "POST", path, OUTSIDE),
+            CHAT,
+            "{path}"
+        );
+        let other = decides(&[CHAT, REST], "GET", path, OUTSIDE);
+        assert_eq!(other, "405 POST", "{path}");
+    }
+    for path in [
+        "/v1/chat/completions/x",
+        "/v1/Chat",
+        "/v1/chat%2Fcompletions2",
+        "/",
+        "/%2F",
+    ] {
+        assert_eq!(decides(&[CHAT, REST], "POST", path, OUTSIDE), "=", "{path}");
+    }
+}
+
+#[test]
+fn it_is_the_first_route_of_the_folded_form_that_counts() {
+    for (routes, method, path, expected) in [
+        // Open by name, and so is what looks like it.
+        (&["/health open", "/* signed"][..], "GET", "/health", "="),
+        (&["/Health open", "/* signed"], "GET", "/Health", "="),
+        (&["/docs/* open", "/* signed"], "GET", "/docs/", "="),
+        (&["/docs/* open", "/* signed"], "GET", "/docs/A%2Fb", "="),
+        // Out of what is open, by two readings.
+        (
+            &["/docs/* open", "/* signed"],
+            "GET",
+            "/docs/%252e%252e/admin",
+            "/* signed",
+        ),
+        (
+            &["/admin/* open", "/admin signed", "/* open"],
+            "GET",
+            "/admin/",
+            "/admin signed",
+        ),
+        // A stricter pattern that is not its own folded form guards all the same.
+        (&["/Admin/ signed", REST], "GET", "/admin", "="),
+        (&["/Admin/ signed", REST], "GET", "/ADMIN", "/Admin/ signed"),
+        (
+            &["/admin/* signed", REST],
+            "GET",
+            "/Admin/",
+            "/admin/* signed",
+        ),
+        (
+            &["/admin/* signed", REST],
+            "GET",
+            "/ADMIN",
+            "/admin/* signed",
+        ),
+        (&["/admin/* signed", REST], "GET", "/Administrator", "="),
+        (
+            &["/v1/cha* signed", REST],
+            "GET",
+            "/v1/CHAt",
+            "/v1/cha* signed",
+        ),
+        // Methods are told apart among equal paths only.
+        (
+            &["/a GET open", "/a POST signed", REST],
+            "POST",
+            "/A",
+            "/a POST signed",
+        ),
+        (&["/a GET open", "/a POST signed", REST], "GET", "/A", "="),
+        (
+            &["/a GET open", "/a POST signed", REST],
+            "PUT",
+            "/A",
+            "405 GET, POST",
+        ),
+        (&["/a GET open", REST], "PUT", "/A", "="),
+    ] {
+        assert_eq!(
+            decides(routes, method, path, OUTSIDE),
+            expected,
+            "{routes:?} {method} {path}"
+        );
+    }
+}
+
+#[test]
+fn stricter_is_who_refuses_what_the_other_admits() {
+    for (narrow, wide, from, guarded) in [
+        ("/a signed", "/* keyed", OUTSIDE, true),
+        ("/a keyed", "/* signed", OUTSIDE, false),
+        ("/a signed", "/* signed", OUTSIDE, false),
+        ("/a signed", "/* signed keyed", OUTSIDE, true),
+        ("/a inside", "/* open", OUTSIDE, true),
+        ("/a inside", "/* open", INSIDE, false),
+        ("/a inside", "/* signed", OUTSIDE, true),
+        ("/a inside", "/* signed", INSIDE, false),
+        ("/a keyed", "/* inside", INSIDE, true),
+        ("/a limited", "/* open", OUTSIDE, true),
+        ("/a limited", "/* limited", OUTSIDE, false),
+        ("/a limited", "/* signed", OUTSIDE, false),
+        ("/a signed", "/* limited", OUTSIDE, true),
+        ("/a open", "/* open", OUTSIDE, false),
+    ] {
+        let expected = if guarded { narrow } else { "=" };
+        let decided = decides(&[narrow, wide], "GET", "/A", from);
+        assert_eq!(decided, expected, "{narrow} before {wide}, from {from}");
+    }
+}

@@ -1,0 +1,151 @@
+//! `CDN-Loop` (RFC 8586): what comes round is refused, what goes through several weirs is not.
+
+use std::net::{SocketAddr, TcpListener};
+
+use weir_tests::backend::Backend;
+use weir_tests::client::{Ask, Client, Reply};
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::{OPEN, Setup};
+
+/// An address that nobody listens on: weir has to know its own before it starts.
+fn free() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
+async fn weir_at(address: SocketAddr, backend: SocketAddr) -> Proxy {
+    Setup::without_backend()
+        .backend("next", &[format!("http://{backend}")], &[])
+        .routes(&OPEN.replace("assistant", "next"))
+        .listen(&address.to_string())
+        .start()
+        .await
+}
+
+/// One request of each kind: read, let pass, and over HTTP/2.
+async fn ask_all(address: SocketAddr, headers: &[(&str, &str)]) -> Vec<Reply> {
+    let with = |ask: Ask| {
+        let headers = headers.iter();
+        headers.fold(ask, |ask, (name, value)| ask.header(name, value))
+    };
+    let mut replies = Vec::new();
+    for ask in [
+        Ask::get("/"),
+        Ask::post("/", "x"),
+        Ask::chunked("/", b"xyz", 1),
+    ] {
+        replies.push(Client::h1(address).await.ask(with(ask)).await);
+    }
+    for ask in [Ask::post("/", "x"), Ask::chunked("/", b"xyz", 1)] {
+        replies.push(Client::h2(address).await.ask(with(ask)).await);
+    }
+    replies
+}
+
+/// Of the refusal that came back through the loop; the id in it is that of the last round.
+fn code(reply: &Reply) -> serde_json::Value {
+    reply.json()["error"]["code"].clone()
+}
+
+#[tokio::test]
+async fn a_weir_that_is_its_own_backend_is_asked_twice_and_no_more() {
+    let address = free();
+    let proxy = weir_at(address, address).await;
+    let replies = ask_all(address, &[]).await;
+    for reply in &replies {
+        assert_eq!((reply.status, code(reply)), (508, "loop_detected".into()));
+    }
+    let events = proxy.events_when(2 * replies.len()).await;
+    let with = |code: &str| {
+        events
+            .iter()
+            .filter(|event| event["error_code"] == code)
+            .count()
+    };
+    assert_eq!(with("loop_detected"), replies.len());
+    assert_eq!(with("upstream_status"), replies.len());
+}
+
+#[tokio::test]
+async fn a_loop_through_two_ends_where_it_comes_round() {
+    let (one, other) = (free(), free());
+    let (first, second) = (weir_at(one, other).await, weir_at(other, one).await);
+    let replies = ask_all(one, &[("cdn-loop", "a.example;x=1")]).await;
+    for reply in &replies {
+        assert_eq!((reply.status, code(reply)), (508, "loop_detected".into()));
+    }
+    assert_eq!(
+        first.events_when(2 * replies.len()).await.len(),
+        2 * replies.len()
+    );
+    assert_eq!(second.events_when(replies.len()).await.len(), replies.len());
+}
+
+#[tokio::test]
+async fn one_weir_before_another_is_no_loop_and_each_adds_its_token() {
+    let backend = Backend::echo().await;
+    let inner = Setup::open(&backend).start().await;
+    let outer = weir_at(free(), inner.address()).await;
+    // Who has the field named for one hop only does not take it away.
+    let sent = [
+        ("cdn-loop", "a.example;x=1"),
+        ("cdn-loop", "b"),
+        ("connection", "cdn-loop"),
+    ];
+    for reply in ask_all(outer.address(), &sent[..2]).await {
+        assert_eq!(reply.status, 200);
+    }
+    let hop = Ask::get("/")
+        .header(sent[0].0, sent[0].1)
+        .header(sent[2].0, sent[2].1);
+    assert_eq!(outer.ask(hop).await.status, 200);
+    let seen = backend.requests();
+    let mut tokens = Vec::new();
+    for (position, request) in seen.iter().enumerate() {
+        let lines = request.all("cdn-loop");
+        let [line] = lines[..] else {
+            panic!("{lines:?}")
+        };
+        let entries: Vec<&str> = line.split(", ").collect();
+        let others = if position == 5 {
+            &["a.example;x=1"][..]
+        } else {
+            &["a.example;x=1", "b"]
+        };
+        let (before, own) = entries.split_at(entries.len() - 2);
+        assert_eq!(before, others);
+        assert!(
+            own.iter()
+                .all(|token| token.starts_with("weir-") && token.len() == 21),
+            "{own:?}"
+        );
+        assert_ne!(own[0], own[1]);
+        tokens.push((own[0].to_owned(), own[1].to_owned()));
+    }
+    assert_eq!(tokens.len(), 6);
+    assert!(
+        tokens.iter().all(|pair| *pair == tokens[0]),
+        "each has one for good"
+    );
+
+    // The token of either, from outside, and however it is wrapped.
+    let (first, second) = &tokens[0];
+    for (header, status) in [
+        (first.clone(), 508),
+        (format!("x, {first};a=b , y"), 508),
+        (first.to_uppercase(), 508),
+        (format!("{second}x"), 200),
+        ("weir".to_owned(), 200),
+    ] {
+        for reply in ask_all(outer.address(), &[("cdn-loop", &header)]).await {
+            assert_eq!(reply.status, status, "{header}");
+        }
+    }
+    let hidden = [("cdn-loop", first.as_str()), ("connection", "cdn-loop")];
+    let reply = outer.ask(
+        hidden
+            .iter()
+            .fold(Ask::get("/"), |ask, (name, value)| ask.header(name, value)),
+    );
+    assert_eq!(reply.await.status, 508);
+}

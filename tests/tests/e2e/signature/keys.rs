@@ -1,0 +1,140 @@
+//! API keys in three headers, what a 401 says of itself, and one memory for all routes of a secret.
+
+use weir_tests::backend::Backend;
+use weir_tests::client::{Ask, Client, Reply};
+use weir_tests::setup::Setup;
+use weir_tests::sign::{self, Headers};
+
+const ROUTES: &str = "
+- name: keys
+  path: /keys/*
+  backend: assistant
+  signature: {scheme: bearer, clients: [{name: web, secrets: [sk-web]}, {name: bot, secrets: [sk-bot]}]}
+- name: signed
+  path: /signed/*
+  backend: assistant
+  signature: {scheme: hmac, clients: [{name: web, secrets: [s3cret]}]}
+- name: also-signed
+  path: /also/*
+  backend: assistant
+  signature: {scheme: hmac, clients: [{name: other, secrets: [another]}, {name: same, secrets: [s3cret]}]}
+- name: both
+  path: /both/*
+  backend: assistant
+  signature: [{scheme: hmac, secrets: [third]}, {scheme: bearer, secrets: [sk-third]}]
+- {name: open, path: /open/*, backend: assistant}
+";
+
+fn headers(pairs: &[(&str, &str)]) -> Headers {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_key_comes_in_any_of_three_headers_and_all_stay_at_the_door() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend).routes(ROUTES).start().await;
+    for (sent, client) in [
+        (&[("authorization", "Bearer sk-web")][..], "web"),
+        (&[("x-api-key", "sk-web")], "web"),
+        (&[("api-key", "sk-bot")], "bot"),
+        (
+            &[("authorization", "Bearer dummy"), ("x-api-key", "sk-bot")],
+            "bot",
+        ),
+        (&[("api-key", "sk-web"), ("x-api-key", "unknown")], "web"),
+    ] {
+        for ask in [
+            Ask::post("/keys/a", "x"),
+            Ask::chunked("/keys/a", b"xyz", 1),
+        ] {
+            let reply = proxy.ask(ask.headers(headers(sent))).await;
+            assert_eq!(reply.status, 200, "{sent:?}");
+            assert_eq!(proxy.event_of(&reply).await["client"]["key"], client);
+        }
+        let ask = Ask::post("/keys/a", "x").headers(headers(sent));
+        assert_eq!(Client::h2(proxy.address()).await.ask(ask).await.status, 200);
+    }
+    for seen in backend.requests() {
+        for name in ["authorization", "x-api-key", "api-key"] {
+            assert_eq!(seen.header(name), None, "{name} stays at weir");
+        }
+    }
+    // What weir did not check is the backend's.
+    let ask = Ask::post("/open/a", "x").header("x-api-key", "for-the-backend");
+    assert_eq!(proxy.ask(ask).await.status, 200);
+    let seen = backend.requests().pop().expect("a request");
+    assert_eq!(seen.header("x-api-key"), Some("for-the-backend"));
+}
+
+#[tokio::test]
+async fn a_401_names_the_schemes_of_its_route_and_a_wrong_key_is_called_one() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend).routes(ROUTES).start().await;
+    let wrong = headers(&[("x-api-key", "sk-wrong")]);
+    let challenge = |reply: &Reply| reply.header("www-authenticate").map(str::to_owned);
+    for (path, schemes) in [
+        ("/keys/a", "Bearer"),
+        ("/signed/a", "hmac"),
+        ("/both/a", "hmac, Bearer"),
+    ] {
+        for ask in [Ask::post(path, "x"), Ask::chunked(path, b"xyz", 1)] {
+            let reply = proxy.ask(ask).await;
+            assert_eq!(
+                (reply.status, reply.refusal()),
+                (401, "signature_missing".to_owned())
+            );
+            assert_eq!(challenge(&reply).as_deref(), Some(schemes), "{path}");
+        }
+        let over_http2 = Client::h2(proxy.address()).await.ask(Ask::get(path)).await;
+        assert_eq!(challenge(&over_http2).as_deref(), Some(schemes), "{path}");
+    }
+    for path in ["/keys/a", "/both/a"] {
+        for ask in [Ask::post(path, "x"), Ask::chunked(path, b"xyz", 1)] {
+            let reply = proxy.ask(ask.headers(wrong.clone())).await;
+            assert_eq!(
+                (reply.status, reply.refusal()),
+                (401, "signature_invalid".to_owned())
+            );
+            let problem = reply.json();
+            assert_eq!(problem["title"], "Invalid API key");
+            let message = problem["error"]["message"].as_str().unwrap_or_default();
+            assert!(message.starts_with("Invalid API key"), "{message}");
+            assert!(!message.contains("sk-wrong"), "{message}");
+        }
+    }
+    // Nothing but a 401 has a challenge.
+    assert_eq!(challenge(&proxy.ask(Ask::get("/nowhere")).await), None);
+    backend.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_request_is_good_once_for_all_routes_that_know_its_secret() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend).routes(ROUTES).start().await;
+    let signed = sign::sign_hmac_now("s3cret", b"x");
+    let send = async |path: &str, headers: &Headers| {
+        let reply = proxy
+            .ask(Ask::post(path, "x").headers(headers.clone()))
+            .await;
+        (reply.status, (reply.status != 200).then(|| reply.refusal()))
+    };
+    let replayed = (401, Some("signature_replayed".to_owned()));
+    assert_eq!(send("/signed/a", &signed).await, (200, None));
+    assert_eq!(send("/also/a", &signed).await, replayed);
+    assert_eq!(send("/signed/b", &signed).await, replayed);
+    // The other way round, and an id that another secret's client has used.
+    let other_way = sign::sign_hmac_now("s3cret", b"x");
+    assert_eq!(send("/also/a", &other_way).await, (200, None));
+    assert_eq!(send("/signed/a", &other_way).await, replayed);
+    let id = sign::fresh_id();
+    for secret in ["another", "s3cret"] {
+        let same_id = sign::sign_hmac(secret, &id, sign::unix_now(), b"x");
+        assert_eq!(send("/also/a", &same_id).await, (200, None), "{secret}");
+    }
+    assert_eq!(backend.requests().len(), 4);
+    let metrics = proxy.metrics().await;
+    assert!(metrics.has("weir_replay_dropped_total"));
+}
