@@ -229,9 +229,9 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// One that remembers by itself. `None` when the route asks for no signature. `route` is the client's name where a scheme has
-    /// no named clients. An entry that [`Config::validate`] would refuse makes a gate that refuses
-    /// every request: it fails closed.
+    /// One that remembers by itself. `None` when the route asks for no signature. `route` is the client's
+    /// name where a scheme has no named clients. An entry that [`Config::validate`] would refuse makes a
+    /// gate that refuses every request: it fails closed.
     #[must_use]
     pub fn new(schemes: &[Config], route: &Arc<str>) -> Option<Self> {
         Gate::sharing(schemes, route, &Memory::new(schemes))

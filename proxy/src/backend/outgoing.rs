@@ -134,7 +134,7 @@ pub fn carried_over(
     config: &Config,
 ) -> HeaderMap {
     let nominated = nominated(headers);
-    let mut kept = HeaderMap::with_capacity(headers.keys_len() + 10);
+    let mut kept = HeaderMap::with_capacity(headers.keys_len() + 11);
     for (name, value) in headers {
         let dropped = is_hop_by_hop(name)
             || is_framing(name)

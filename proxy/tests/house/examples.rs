@@ -72,7 +72,7 @@ fn configurations_pass_without_a_warning() {
                 let exposed = loaded
                     .warnings
                     .iter()
-                    .filter(|text| text.contains("is open"));
+                    .filter(|text| text.contains("is open and wider"));
                 findings.extend(exposed.map(|warning| format!("{path}: {warning}")));
             }
             Ok(loaded) => findings.extend(

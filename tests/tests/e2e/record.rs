@@ -148,7 +148,7 @@ async fn hostile_bytes_leave_whole_lines() {
     ];
     for agent in agents {
         let mut raw = Raw::connect(proxy.address()).await;
-        let mut head = b"GET /%22%5c%e6%b0%b4 HTTP/1.1\r\nHost: weir.test\r\nUser-Agent: ".to_vec();
+        let mut head = b"GET /%22%27%e6%b0%b4 HTTP/1.1\r\nHost: weir.test\r\nUser-Agent: ".to_vec();
         head.extend_from_slice(agent);
         head.extend_from_slice(b"\r\n\r\n");
         raw.write(head).await;

@@ -11,7 +11,7 @@ use http::Method;
 use crate::config::mistake::Findings;
 use crate::config::raw::backend::Backend;
 use crate::config::raw::route::Route;
-use crate::route::Config;
+use crate::route::{Config, PathPattern};
 
 pub(super) fn warn(
     routes: &[(Arc<Config>, &Route)],
@@ -19,21 +19,30 @@ pub(super) fn warn(
     findings: &mut Findings,
 ) {
     for (position, (open, raw)) in routes.iter().enumerate() {
-        // One that stands before the protected route hides it, which is told already.
-        let exposed = routes[..position].iter().find(|(route, _)| {
-            is_open(open)
-                && !is_open(route)
-                && open.path != route.path
-                && open.path.covers(&route.path)
+        if !is_open(open) {
+            continue;
+        }
+        let exposed = routes.iter().enumerate().find(|(other, (route, _))| {
+            !is_open(route)
                 && share_a_method(open, route)
-                && share_an_endpoint(backends, open.backend, route.backend)
+                && match (service(backends, open), service(backends, route)) {
+                    // Where both paths begin alike, an open route that comes first hides the other, which
+                    // is told already, and equal paths are told apart by method.
+                    (ours, theirs) if ours == theirs => {
+                        *other < position
+                            && open.path != route.path
+                            && open.path.covers(&route.path)
+                    }
+                    (ours, theirs) => ours.leads_into(&open.path, &theirs, &route.path),
+                }
         });
-        if let Some((_, exposed)) = exposed {
-            let line = exposed.name.place.line;
+        if let Some((_, (exposed, place))) = exposed {
+            let (name, line) = (&exposed.name, place.name.place.line);
             let does = format!(
-                "is open, and around the protected route on line {line} with the same backend: what \
-                 that backend takes for a path of the protected route, and weir does not, passes \
-                 here; add a `signature` or `allow`, or take a narrower path or another backend"
+                "is open and wider than the protected route `{name}` on line {line}, with the same \
+                 backend: a path that this backend takes for one of that route's, and weir does not, \
+                 passes here unchecked; add a `signature` or `allow`, or take a narrower path or \
+                 another backend"
             );
             let path = raw.name.path.trim_end_matches(".name");
             findings.warn(path, raw.name.place, &does);
@@ -54,25 +63,39 @@ fn share_a_method(one: &Config, other: &Config) -> bool {
     one.methods.is_empty() || one.methods.iter().any(|method| takes(other, method))
 }
 
-/// Two names may stand for one service.
-fn share_an_endpoint(backends: &[&Backend], one: usize, other: usize) -> bool {
-    if one == other {
-        return true;
+/// Where a route's requests end up: two names may stand for one service.
+#[derive(PartialEq, Eq)]
+struct Service {
+    endpoints: Vec<String>,
+    path_prefix: String,
+}
+
+fn service(backends: &[&Backend], route: &Config) -> Service {
+    let backend = backends.get(route.backend);
+    let endpoints = backend.and_then(|backend| backend.endpoints.value());
+    let endpoints = endpoints.map_or(&[][..], |list| &list.0).iter();
+    let mut endpoints: Vec<String> = endpoints.map(|at| at.value.text.clone()).collect();
+    endpoints.sort_unstable();
+    let prefix = backend.and_then(|backend| backend.path_prefix.value());
+    let prefix = prefix.map_or("", |prefix| prefix.0.as_str());
+    Service {
+        endpoints,
+        path_prefix: prefix.trim_end_matches('/').to_owned(),
     }
-    let (Some(one), Some(other)) = (backends.get(one), backends.get(other)) else {
-        return false;
-    };
-    let prefix = |backend: &Backend| {
-        let prefix = backend.path_prefix.value().map(|prefix| prefix.0.as_str());
-        prefix.unwrap_or_default().trim_end_matches('/').to_owned()
-    };
-    let endpoints = |backend: &Backend| -> Vec<String> {
-        let endpoints = backend.endpoints.value().map_or(&[][..], |list| &list.0);
-        endpoints.iter().map(|at| at.value.text.clone()).collect()
-    };
-    let others = endpoints(other);
-    prefix(one) == prefix(other)
-        && endpoints(one)
-            .iter()
-            .any(|endpoint| others.contains(endpoint))
+}
+
+impl Service {
+    /// Whether paths of `path` here can be paths of `other` there, as the service sees them.
+    fn leads_into(&self, path: &PathPattern, there: &Service, other: &PathPattern) -> bool {
+        let shares = |endpoint: &String| there.endpoints.contains(endpoint);
+        self.endpoints.iter().any(shares) && self.at(path).covers(&there.at(other))
+    }
+
+    fn at(&self, path: &PathPattern) -> PathPattern {
+        let prefix = &self.path_prefix;
+        match path {
+            PathPattern::Exact(path) => PathPattern::Exact(format!("{prefix}{path}")),
+            PathPattern::Prefix(path) => PathPattern::Prefix(format!("{prefix}{path}")),
+        }
+    }
 }

@@ -24,6 +24,16 @@ pub(super) fn warn(routes: &[(Arc<Config>, &Route)], findings: &mut Findings) {
     }
 }
 
+/// Where encoded slashes are rejected, a path with one is nobody's.
+pub(super) fn warn_of_slashes(routes: &[(Arc<Config>, &Route)], findings: &mut Findings) {
+    for (config, raw) in routes {
+        if config.path.to_string().contains("%2F") {
+            let does = "can never be reached: `paths.encoded_slash` rejects what has a %2F";
+            findings.warn(&raw.path.path, raw.path.place, does);
+        }
+    }
+}
+
 /// The position of the route that takes the last of the requests of `route`.
 fn hidden_by<'r>(route: &Config, earlier: impl Iterator<Item = &'r Config>) -> Option<usize> {
     let mut methods_left: Vec<&Method> = route.methods.iter().collect();

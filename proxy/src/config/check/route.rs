@@ -13,7 +13,7 @@ use crate::config::mistake::Findings;
 use crate::config::raw::backend::Backend;
 use crate::config::raw::route::{Cache, RateLimit, Route, Scope};
 use crate::config::raw::signature::Scheme;
-use crate::config::raw::{File, Limits};
+use crate::config::raw::{EncodedSlash, File, Limits};
 use crate::config::values::Text;
 use crate::route::{Config, PathPattern};
 use crate::{cache, limit, signature as stage};
@@ -39,6 +39,14 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Arc<Conf
         }
     }
     reach::warn(&checked, findings);
+    if file
+        .paths
+        .value()
+        .and_then(|paths| paths.encoded_slash.get())
+        == Some(EncodedSlash::Reject)
+    {
+        reach::warn_of_slashes(&checked, findings);
+    }
     exposed::warn(&checked, backends.as_deref().unwrap_or_default(), findings);
     Some(checked.into_iter().map(|(config, _)| config).collect())
 }

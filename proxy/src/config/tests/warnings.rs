@@ -119,6 +119,29 @@ fn a_route_that_no_request_reaches() {
 }
 
 #[test]
+fn a_path_with_a_slash_that_is_rejected() {
+    let text = |paths: &str| {
+        format!(
+            "backends: [{{name: a, endpoints: ['http://a']}}]\n{paths}\n\
+             routes:\n  - {{name: r, backend: a, path: '/a%2Fb/*'}}\n  - {{name: s, backend: a, path: /b}}\n"
+        )
+    };
+    for quiet in ["", "paths: {}", "paths: {encoded_slash: keep}"] {
+        assert_eq!(
+            right(&text(quiet)).warnings,
+            Vec::<String>::new(),
+            "{quiet}"
+        );
+    }
+    let told = "`routes[0].path` (line 4) can never be reached: \
+                `paths.encoded_slash` rejects what has a %2F.";
+    assert_eq!(
+        right(&text("paths: {encoded_slash: reject}")).warnings,
+        [told]
+    );
+}
+
+#[test]
 fn an_open_route_around_a_protected_one_with_the_same_backend() {
     const SIGNED: &str = "signature: {scheme: hmac, secrets: [s]}";
     const KEYED: &str = "signature: {scheme: bearer, secrets: [s]}";
@@ -133,7 +156,8 @@ fn an_open_route_around_a_protected_one_with_the_same_backend() {
     ] {
         let warnings = routes(&exposed);
         assert_eq!(warnings.len(), 1, "{exposed:?}: {warnings:?}");
-        let begin = "`routes[1]` (line 4) is open, and around the protected route on line 3";
+        let begin =
+            "`routes[1]` (line 4) is open and wider than the protected route `r0` on line 3";
         assert!(warnings[0].starts_with(begin), "{warnings:?}");
     }
     for quiet in [
@@ -158,6 +182,21 @@ fn an_open_route_around_a_protected_one_with_the_same_backend() {
     assert_eq!(two_backends("endpoints: ['http://c']"), 0);
     assert_eq!(two_backends("endpoints: ['http://b']"), 1);
     assert_eq!(two_backends("endpoints: ['http://b'], path_prefix: /x"), 0);
+    // What is /v1/chat here is /chat on a backend with a prefix; whichever comes first.
+    let prefixed = |first: &str, second: &str| {
+        let text = format!(
+            "backends: [{{name: a, endpoints: ['http://a'], path_prefix: /v1}}, {{name: o, endpoints: ['http://a']}}]\n\
+             routes:\n  - {{name: r, {first}}}\n  - {{name: s, {second}}}\n"
+        );
+        right(&text).warnings
+    };
+    let inner = format!("backend: a, path: /chat, {KEYED}");
+    for outer in ["backend: o, path: '/v1/*'", "backend: o, path: /v1/chat"] {
+        assert_eq!(prefixed(&inner, outer).len(), 1, "{outer}");
+        assert_eq!(prefixed(outer, &inner).len(), 1, "{outer}");
+    }
+    let apart = prefixed(&inner, "backend: o, path: '/v2/*'");
+    assert_eq!(apart, Vec::<String>::new());
 }
 
 #[test]

@@ -279,6 +279,27 @@ fn gauges_go_up_and_down() {
 }
 
 #[test]
+fn what_was_forgotten_too_early_is_counted_once_however_often_it_is_asked_for() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    let metrics = metrics();
+    let dropped = || value(&text(&metrics), "weir_replay_dropped_total").map(str::to_owned);
+    assert_eq!(
+        dropped().as_deref(),
+        Some("0"),
+        "there before anybody counts"
+    );
+    let forgotten = Arc::new(AtomicU64::new(3));
+    let counting = forgotten.clone();
+    let source = move || counting.load(Ordering::Relaxed);
+    metrics.replay_dropped().set_source(Box::new(source));
+    assert_eq!(dropped().as_deref(), Some("3"));
+    assert_eq!(dropped().as_deref(), Some("3"));
+    forgotten.store(10, Ordering::Relaxed);
+    assert_eq!(dropped().as_deref(), Some("10"));
+}
+
+#[test]
 fn names_of_the_configuration_are_escaped() {
     let metrics = Metrics::new(&[("a\"b\\c\nd", "api")], &[], Arc::default()).expect("metrics");
     let text = text(&metrics);

@@ -92,7 +92,13 @@ fn folded(decoded: &str) -> String {
     let names = resolved(decoded).into_iter().map(without_parameters);
     for name in names.filter(|name| !name.is_empty()) {
         path.push('/');
-        path.extend(name.chars().flat_map(folded_letters));
+        for letter in name.chars() {
+            if letter.is_ascii() {
+                path.push(letter.to_ascii_lowercase());
+            } else {
+                path.extend(folded_letters(letter));
+            }
+        }
     }
     let kept = path.trim_end_matches(|last| matches!(last, '/' | '.') || is_white_space(last));
     path.truncate(kept.len());
