@@ -14,6 +14,7 @@ use crate::alert::Alerts;
 use crate::audit::Audit;
 use crate::record::Record;
 use crate::record::metrics::Metrics;
+use crate::ship::Ship;
 use crate::{clock, config, route};
 
 mod accept;
@@ -31,6 +32,8 @@ pub struct AdminState {
     pub readiness: Arc<ReadinessFlag>,
     pub routes: Vec<RouteSummary>,
     pub alerts: Arc<Alerts>,
+    /// The ways of events to the index, by what goes there.
+    pub ships: Vec<(&'static str, Arc<Ship>)>,
     /// Is told of who was not let in.
     pub audit: Option<Arc<Audit>>,
 }

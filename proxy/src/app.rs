@@ -127,6 +127,7 @@ impl App {
             readiness: readiness.clone(),
             routes: RouteSummary::all(config),
             alerts: alerts.clone(),
+            ships: ships(&ship, &alert_ship),
             audit: audit.clone(),
         };
         let admin_server = Admin::start(&config.admin, state)?;
@@ -268,6 +269,14 @@ fn alerts(
         environment: config.events.environment.clone(),
     };
     Ok((Alerts::start(&config.alerts, sources)?, ship))
+}
+
+/// What the admin side shows of shipping.
+fn ships(events: &Option<Arc<Ship>>, alerts: &Option<Arc<Ship>>) -> Vec<(&'static str, Arc<Ship>)> {
+    let both = [("events", events), ("alerts", alerts)];
+    both.into_iter()
+        .filter_map(|(name, ship)| Some((name, ship.clone()?)))
+        .collect()
 }
 
 fn build_lanes(config: &Config) -> Lanes {

@@ -20,18 +20,23 @@ use crate::record::FlushOutcome;
 use crate::record::metrics::Shipping;
 use ledger::Ledger;
 use nodes::Nodes;
+use obstacle::Present;
 use shipper::Shared;
 use spool::Spool;
 
 mod bulk;
+pub mod condition;
 mod dead_letter;
 mod delivery;
 pub mod ledger;
 mod nodes;
+mod obstacle;
 mod pace;
 mod setup;
 mod shipper;
 pub mod spool;
+
+pub use obstacle::Obstacle;
 
 /// Fields of an event of a request, typed so that searches and aggregations answer exactly.
 pub const ACCESS_MAPPINGS: &str = include_str!("../../deploy/elasticsearch/mappings.json");
@@ -136,6 +141,7 @@ impl Config {
 pub struct Ship {
     pub spool: Arc<Spool>,
     pub ledger: Ledger,
+    obstacle: Present,
     stop: watch::Sender<Option<Instant>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -157,12 +163,13 @@ impl Ship {
             log::info!("spool: {found} events of a former run wait to be shipped");
         }
         let (stop, stopping) = watch::channel(None);
+        let obstacle = Present::new(metrics.obstacles.clone());
         let shared = Shared::new(
             config,
             nodes,
             spool.clone(),
             ledger.clone(),
-            metrics,
+            (metrics, obstacle.clone()),
             stopping,
         );
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -180,9 +187,16 @@ impl Ship {
         Ok(Arc::new(Ship {
             spool,
             ledger,
+            obstacle,
             stop,
             thread: Mutex::new(Some(thread)),
         }))
+    }
+
+    /// What keeps events from the index now.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        self.obstacle.get()
     }
 
     /// Ships what can be shipped before the deadline; what is left stays in the spool for the next

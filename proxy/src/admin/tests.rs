@@ -52,6 +52,7 @@ fn start(token: Option<&str>) -> Running {
             backend: Arc::from("assistant"),
         }],
         alerts,
+        ships: Vec::new(),
         audit: None,
     };
     let config = config::Admin {

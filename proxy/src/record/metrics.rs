@@ -41,7 +41,7 @@ mod system;
 
 pub use alerting::{AlertTiers, Alerting, NotifierCounts};
 pub use certificates::Certificates;
-pub use shipping::{Shipping, SpanCounts};
+pub use shipping::{Obstacles, Shipping, SpanCounts};
 
 /// A format that metrics are shown in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::bulk::Wait;
 use super::dead_letter::DeadLetters;
 use super::delivery::{self, Delivered};
 use super::ledger::{Ledger, Settled};
 use super::nodes::Nodes;
+use super::obstacle::Present;
 use super::pace::{Backoff, Window};
 use super::setup::{self, SetUp};
 use super::spool::{Next, Reader, Spool, Spooled};
@@ -38,8 +40,7 @@ pub(super) struct Shared {
     pub(super) bulk_path: String,
     config: Config,
     window: Mutex<Window>,
-    /// Of the index.
-    index_complaint: Mutex<Complaint>,
+    obstacle: Present,
     /// Of weir's own: its disk.
     own_complaint: Mutex<Complaint>,
     /// Until when it may go on; `None` as long as weir is not stopping.
@@ -52,11 +53,10 @@ impl Shared {
         nodes: Nodes,
         spool: Arc<Spool>,
         ledger: Ledger,
-        metrics: Shipping,
+        (metrics, obstacle): (Shipping, Present),
         stopping: watch::Receiver<Option<Instant>>,
     ) -> Self {
-        let filter =
-            "filter_path=errors,took,items.*.status,items.*.error.type,items.*.error.reason";
+        let filter = "filter_path=errors,took,items.*.status,items.*.failure_store,items.*.error.type,items.*.error.reason";
         Shared {
             dead_letters: DeadLetters::new(spool.directory()),
             spool,
@@ -66,7 +66,7 @@ impl Shared {
             bulk_path: format!("/{}/_bulk?{filter}", config.data_stream),
             config: config.clone(),
             window: Mutex::new(Window::new()),
-            index_complaint: Mutex::new(Complaint::every(COMPLAINT_INTERVAL)),
+            obstacle,
             own_complaint: Mutex::new(Complaint::every(COMPLAINT_INTERVAL)),
             stopping,
         }
@@ -81,18 +81,15 @@ impl Shared {
     pub(super) fn went_well(&self, node: &str) {
         self.window.lock().went_well();
         self.metrics.up.set(1);
-        if self.index_complaint.lock().over() {
-            log::info!("events: {node} takes them again");
-        }
+        self.obstacle.gone(node);
     }
 
-    /// Nothing or not all was taken.
-    pub(super) fn pushed_back(&self, node: &str, why: &str) {
+    /// So many events have to be sent again.
+    pub(super) fn pushed_back(&self, node: &str, wait: &Wait, events: usize) {
         self.window.lock().pushed_back();
         self.metrics.up.set(0);
-        if self.index_complaint.lock().note(clock::now()) == Telling::Due {
-            log::error!("events: {node} does not take them: {why}; they wait in the spool");
-        }
+        let now = (clock::now(), clock::unix_now());
+        self.obstacle.met(node, wait, events, now);
     }
 
     /// Waits before a next try. A stopping weir tries no more.
@@ -226,9 +223,9 @@ async fn set_up(shared: &Shared) -> Delivered {
                 );
                 return Delivered::All;
             }
-            SetUp::Unavailable(why) => {
+            SetUp::Unavailable(wait) => {
                 node.failed(clock::now());
-                shared.pushed_back(&node.name, &why);
+                shared.pushed_back(&node.name, &wait, 0);
             }
         }
         let wait = backoff.next(random::bits() as u32);

@@ -124,6 +124,16 @@ pub const EVENTS: Definition = define(
     &["outcome"],
     "Events, by what became of them.",
 );
+pub const EVENTS_RETRIED: Definition = define(
+    "weir_events_retried_total",
+    &["reason"],
+    "Events that the index did not take for now, each time, by why; they are sent again.",
+);
+pub const SHIPPING_BLOCKED: Definition = define(
+    "weir_shipping_blocked",
+    &["reason"],
+    "1 for what keeps events from the index now, 0 for everything else.",
+);
 pub const EVENTS_IN_CHANNEL: Definition = define(
     "weir_events_in_channel",
     &[],
@@ -237,7 +247,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 42] = [
+pub const ALL: [Definition; 44] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -257,6 +267,8 @@ pub const ALL: [Definition; 42] = [
     TIME_TO_FIRST_TOKEN,
     TIME_PER_OUTPUT_TOKEN,
     EVENTS,
+    EVENTS_RETRIED,
+    SHIPPING_BLOCKED,
     EVENTS_IN_CHANNEL,
     SPOOL_EVENTS,
     SPOOL_BYTES,
