@@ -84,6 +84,7 @@ fn bench(criterion: &mut Criterion) {
         window: alerts.window,
         interval: alerts.evaluate_every,
         requests_min: 20,
+        identity: Arc::default(),
     };
     let mut engine = Engine::new(alerts.rules.clone(), settings, Vec::new(), |_, _| true);
     let mut now = Duration::from_secs(1_795_334_400);

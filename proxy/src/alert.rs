@@ -5,6 +5,7 @@
 //! notifiers tell Alertmanager, a Feishu group or any webhook. What is in force outlives the process
 //! ([`state`]). The same rules for Prometheus are made by [`rules`].
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use http::HeaderValue;
 use self::board::Board;
 use self::engine::{Engine, Now, Rule, Settings};
 use self::event::Events;
+use self::identity::Identity;
 use self::notify::post::Target;
 use self::notify::{Links, Notifier, alertmanager, feishu, webhook};
 use self::signal::Per;
@@ -31,6 +33,7 @@ mod event;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod histogram;
+pub mod identity;
 pub mod notify;
 pub mod rules;
 pub mod runbook;
@@ -45,6 +48,8 @@ pub mod window;
 /// The checked `alerts` block.
 #[derive(Clone)]
 pub struct Config {
+    /// Beside those that an alert has by itself.
+    pub labels: BTreeMap<String, String>,
     pub evaluate_every: Duration,
     pub window: Duration,
     /// In the window; below it a tier stays as it is.
@@ -116,8 +121,9 @@ impl Config {
         alertmanagers.chain(feishu).chain(webhook).collect()
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self, identity: Arc<Identity>) -> Settings {
         Settings {
+            identity,
             window: self.window,
             interval: self.evaluate_every,
             requests_min: self.minimum_requests,
@@ -138,6 +144,8 @@ pub struct Sources {
     /// The way of transitions to their index.
     pub ship: Option<Arc<crate::ship::Ship>>,
     pub environment: String,
+    /// What tells this weir from its replicas, unless `alerts.labels` say it.
+    pub instance: String,
 }
 
 /// The running engine and its notifiers.
@@ -155,15 +163,21 @@ impl Alerts {
     /// When the system has no thread to give.
     pub fn start(config: &Config, sources: Sources) -> anyhow::Result<Arc<Self>> {
         let (state, keeper) = remembered(config)?;
+        let identity = Arc::new(Identity::new(&config.labels, &sources.instance));
         let subjects = sources.tallies.subjects();
         let is_there = |per: Per, value: &str| {
             per == Per::Model || subjects.iter().any(|subject| subject.is(per, value))
         };
         let saved = state.alerts.clone();
-        let engine = Engine::new(config.rules.clone(), config.settings(), saved, is_there);
+        let engine = Engine::new(
+            config.rules.clone(),
+            config.settings(identity.clone()),
+            saved,
+            is_there,
+        );
         let now = clock::unix_now();
         let names = config.notifier_names();
-        let board = Board::new(&state, engine.standings(), names, keeper, now);
+        let board = Board::new(&state, engine.standings(), names, keeper, (identity, now));
         let board = Arc::new(board);
         let notifiers = Arc::new(notifiers(config, &board, &sources.metrics)?);
         let tiers = sources.metrics.alerting().tiers();

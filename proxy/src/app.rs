@@ -18,6 +18,7 @@ use pingora_runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
+use crate::alert::identity::instance;
 use crate::alert::tally::Tallies;
 use crate::alert::{self, Alerts};
 use crate::audit::Audit;
@@ -119,7 +120,11 @@ impl App {
             let gateway = gateway.clone();
             Box::new(move || gateway.lanes().cache_bytes())
         });
-        let (alerts, alert_ship) = alerts(config, &metrics, tallies)?;
+        let port = sockets
+            .addresses()
+            .first()
+            .map_or(0, |(first, _)| first.port());
+        let (alerts, alert_ship) = alerts(config, &metrics, tallies, instance(port))?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
             metrics: metrics.clone(),
@@ -254,6 +259,7 @@ fn alerts(
     config: &Config,
     metrics: &Arc<Metrics>,
     tallies: Arc<Tallies>,
+    instance: String,
 ) -> anyhow::Result<(Arc<Alerts>, Option<Arc<Ship>>)> {
     let ship = match &config.events.ship {
         None => None,
@@ -267,6 +273,7 @@ fn alerts(
         tallies,
         ship: ship.clone(),
         environment: config.events.environment.clone(),
+        instance,
     };
     Ok((Alerts::start(&config.alerts, sources)?, ship))
 }

@@ -29,6 +29,7 @@ fn start(token: Option<&str>) -> Running {
         metrics: metrics.clone(),
         tallies: Arc::default(),
         ship: None,
+        instance: "test:1".to_owned(),
         environment: "test".to_owned(),
     };
     let alerts = Alerts::start(&alerts, sources).expect("alerts");

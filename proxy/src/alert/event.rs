@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use ulid::Ulid;
 
 use super::board::{Change, timestamp};
@@ -45,7 +45,7 @@ impl Events {
     }
 }
 
-/// The document of one transition; `proxy/tests/vectors/alert-event.json` shows one.
+/// The document of one transition.
 #[must_use]
 pub(super) fn line(transition: &Transition, id: &str, environment: &str) -> Value {
     let standing = &transition.standing;
@@ -95,6 +95,14 @@ pub(super) fn line(transition: &Transition, id: &str, environment: &str) -> Valu
         "service": {"name": "weir", "version": env!("CARGO_PKG_VERSION"), "environment": environment},
         "weir": {"alert": alert},
     });
+    let labels = standing.identity.labels();
+    let labels: Map<String, Value> = labels
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect();
+    event["labels"] = Value::Object(labels);
+    if let Some(instance) = standing.identity.instance() {
+        event["service"]["node"] = json!({"name": instance});
+    }
     if let Some((name, value)) = &standing.key.label {
         event[*name] = json!(&**value);
     }

@@ -231,6 +231,22 @@ mod tests {
     }
 
     #[test]
+    fn a_state_from_before_alerts_said_who_raised_them_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("alerts.json");
+        let text = r#"{"version":1,"alerts":[{"rule":"ErrorRate","labels":{"route":"chat"},"tier":"critical",
+            "figure":0.5,"last_at":{"secs":5,"nanos":0},"since":{"secs":4,"nanos":0},
+            "raised_at":{"secs":3,"nanos":0},"critical_at":{"secs":4,"nanos":0},"ended_at":null}],
+            "silences":[],"told":{"webhook":[{"rule":"ErrorRate","labels":{"route":"chat"},"tier":"critical"}]}}"#;
+        std::fs::write(&path, text).expect("a file");
+        let Found::State(state) = State::read(&path) else {
+            panic!("a state");
+        };
+        assert_eq!(state.alerts[0].identity, None);
+        assert_eq!(state.told["webhook"][0].tier, Tier::Critical);
+    }
+
+    #[test]
     fn a_damaged_state_is_put_aside_and_what_is_none_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("alerts.json");

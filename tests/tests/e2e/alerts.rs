@@ -4,4 +4,5 @@ mod admin;
 mod agreement;
 mod alertmanager;
 mod notifiers;
+mod replicas;
 mod run;

@@ -213,7 +213,6 @@ impl Alertmanager {
         ends_at: Duration,
     ) -> Value {
         let mut labels: serde_json::Map<String, Value> = standing
-            .key
             .labels()
             .into_iter()
             .map(|(name, value)| (name.to_owned(), json!(value)))
