@@ -38,12 +38,10 @@ use crate::record::{FlushOutcome, Links, Record};
 use crate::ship::Ship;
 use crate::system::{self, System};
 
+mod housekeeping;
 mod sockets;
 
 use sockets::Sockets;
-
-/// How often idle limit keys are forgotten and certificate files looked at.
-const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// Of the drain time, what is left for writing down what was recorded.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
@@ -65,6 +63,8 @@ pub struct App {
     admin_server: Admin,
     _system: System,
     drain: Duration,
+    #[cfg(test)]
+    metrics: Arc<Metrics>,
 }
 
 /// What a listener speaks.
@@ -98,7 +98,10 @@ impl App {
         let metrics = Arc::new(all_metrics(config, tallies.clone())?);
         let ship = ship(config, &metrics)?;
         let audit = match &config.events.audit {
-            Some(audit) => Some(Audit::start(audit, metrics.audit()?)?),
+            Some(audit) => {
+                let (counts, worker) = (metrics.audit()?, metrics.worker("audit")?);
+                Some(Audit::start(audit, counts, worker)?)
+            }
             None => None,
         };
         let links = Links {
@@ -147,9 +150,9 @@ impl App {
         let addresses = sockets.addresses();
         serve(&runtime, listener, sockets, &certificates, stopping.clone())?;
         let certificates = named(&addresses, certificates);
-        housekeep(&runtime, gateway, certificates, &metrics, stopping);
+        housekeeping::start(&runtime, gateway, certificates, &metrics, stopping)?;
         watch_lag(&runtime, &metrics);
-        let system = System::start(metrics.reading())?;
+        let system = System::start(metrics.reading(), metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
         Ok(App {
             addresses,
@@ -166,6 +169,8 @@ impl App {
             admin_server,
             _system: system,
             drain: config.drain,
+            #[cfg(test)]
+            metrics,
         })
     }
 
@@ -249,7 +254,7 @@ fn ship(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Ship>>>
     let Some(config) = &config.events.ship else {
         return Ok(None);
     };
-    let ship = Ship::start(config, metrics.shipping()?)?;
+    let ship = Ship::start(config, metrics.shipping()?, metrics.worker("ship")?)?;
     metrics.watch(&ship);
     Ok(Some(ship))
 }
@@ -266,6 +271,7 @@ fn alerts(
         Some(ship) => Some(Ship::start(
             &ship.of_alerts(),
             metrics.shipping_of_alerts()?,
+            metrics.worker("ship-alerts")?,
         )?),
     };
     let sources = alert::Sources {
@@ -368,29 +374,6 @@ fn named(
         .collect()
 }
 
-/// What happens on a timer, beside the way of requests.
-fn housekeep(
-    runtime: &Runtime,
-    gateway: Arc<Gateway>,
-    certificates: Vec<(String, Arc<Certificates>)>,
-    metrics: &Metrics,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let ends = metrics.certificates().clone();
-    runtime.get_handle().spawn(async move {
-        let mut tick = tokio::time::interval(HOUSEKEEPING);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => {
-                    gateway.lanes().forget_idle();
-                    certificates.iter().for_each(|(_, pair)| pair.refresh());
-                    let not_after = certificates
-                        .iter()
-                        .filter_map(|(address, pair)| Some((address.clone(), pair.not_after()?)));
-                    ends.show(&not_after.collect::<Vec<_>>());
-                }
-                _ = stopping.wait_for(|stop| *stop) => return,
-            }
-        }
-    });
-}
+#[cfg(test)]
+#[path = "app/tests.rs"]
+mod tests;

@@ -239,6 +239,13 @@ impl Board {
         keeper.keep(&state);
     }
 
+    /// Counts a write of the state that takes too long.
+    pub(super) fn look(&self, now: Instant) {
+        if let Some(keeper) = &self.keeper {
+            keeper.look(now);
+        }
+    }
+
     /// Writes what is left to be written.
     pub(super) fn close(&self, deadline: Instant) {
         if let Some(keeper) = &self.keeper {

@@ -1,5 +1,6 @@
 //! A change of a tier as an event: what is shipped to the data stream of alerts.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,27 +22,30 @@ pub(super) struct Events {
     pub(super) environment: String,
 }
 
+impl std::fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Events")
+    }
+}
+
 impl Events {
-    /// Puts them into their spool.
-    pub(super) fn record(&self, transitions: &[Transition]) {
-        for transition in transitions {
-            let id = Ulid::generate().to_string();
-            let line = line(transition, &id, &self.environment).to_string();
-            let Some(id) = id.as_bytes().first_chunk::<ID_BYTES>() else {
-                continue;
-            };
-            self.ship.ledger.record();
-            let (taken, outcome) = self
-                .ship
-                .spool
-                .append(std::iter::once((id, line.as_bytes())));
-            if taken == 0 {
-                self.ship.ledger.drop_from_channel(1);
-            }
-            if let Err(error) = outcome.and_then(|()| self.ship.spool.sync()) {
-                log::error!("alerts: a transition cannot be kept for the index: {error}");
-            }
+    /// Puts one into the spool, and makes sure that the disk has it.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub(super) fn record(&self, transition: &Transition) -> io::Result<()> {
+        let id = Ulid::generate().to_string();
+        let line = line(transition, &id, &self.environment).to_string();
+        let Some(id) = id.as_bytes().first_chunk::<ID_BYTES>() else {
+            return Err(io::Error::other("its id is too short"));
+        };
+        self.ship.ledger.record();
+        let event = std::iter::once((id, line.as_bytes()));
+        let (taken, outcome) = self.ship.spool.append(event);
+        if taken == 0 {
+            self.ship.ledger.drop_from_channel(1);
         }
+        outcome.and_then(|()| self.ship.spool.sync())
     }
 }
 

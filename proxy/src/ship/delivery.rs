@@ -69,6 +69,7 @@ async fn send(shared: &Shared, events: Vec<Spooled>, parts: &mut Vec<Vec<Spooled
     let answer = shared.nodes.send(node, Method::Post, path, body).await;
     let took = clock::now().saturating_duration_since(begun);
     shared.metrics.bulk_duration.observe(took.as_secs_f64());
+    shared.worker.fault_point();
     let verdict = match answer {
         Ok(answer) => bulk::verdict(answer.status, &answer.body, events.len()),
         Err(why) => Verdict::again(Condition::Unreachable, why),

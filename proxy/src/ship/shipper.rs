@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use super::bulk::Wait;
@@ -20,6 +20,7 @@ use super::spool::{Next, Reader, Spool, Spooled};
 use super::{Batch, Config};
 use crate::complaint::{Complaint, Telling};
 use crate::record::metrics::Shipping;
+use crate::worker::{Pause, Worker};
 use crate::{clock, random};
 
 /// A failure that goes on is told at most this often.
@@ -27,6 +28,8 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 const DISK: &str = "spool: the disk does not take it";
 /// When nothing is due, somebody looks all the same.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often a pause looks for the stop.
+const STOP_LOOK: Duration = Duration::from_millis(50);
 /// A stopping weir does not wait for an index that has taken nothing for so long.
 const STANDSTILL_MAX: Duration = Duration::from_secs(2);
 
@@ -38,6 +41,7 @@ pub(super) struct Shared {
     pub(super) dead_letters: DeadLetters,
     pub(super) metrics: Shipping,
     pub(super) bulk_path: String,
+    pub(super) worker: Worker,
     config: Config,
     window: Mutex<Window>,
     obstacle: Present,
@@ -53,7 +57,7 @@ impl Shared {
         nodes: Nodes,
         spool: Arc<Spool>,
         ledger: Ledger,
-        (metrics, obstacle): (Shipping, Present),
+        (metrics, obstacle, worker): (Shipping, Present, Worker),
         stopping: watch::Receiver<Option<Instant>>,
     ) -> Self {
         let filter = "filter_path=errors,took,items.*.status,items.*.failure_store,items.*.error.type,items.*.error.reason";
@@ -64,6 +68,7 @@ impl Shared {
             nodes,
             metrics,
             bulk_path: format!("/{}/_bulk?{filter}", config.data_stream),
+            worker,
             config: config.clone(),
             window: Mutex::new(Window::new()),
             obstacle,
@@ -72,9 +77,10 @@ impl Shared {
         }
     }
 
+    /// Books an event once: what is sent again after a panic may have been settled before.
     pub(super) fn settle(&self, event: &Spooled, how: Settled) {
-        self.ledger.settle(how, 1);
-        self.spool.acknowledge(event.number, event.number + 1);
+        let news = self.spool.acknowledge(event.number, event.number + 1);
+        self.ledger.settle(how, news);
     }
 
     /// A request was answered as it should be.
@@ -99,6 +105,19 @@ impl Shared {
             () = tokio::time::sleep(wait) => Delivered::All,
             _ = stopping.wait_for(Option::is_some) => Delivered::GaveUp,
         }
+    }
+
+    /// Waits before a new start, until the stop at most. There is no runtime then.
+    pub(super) fn pause(&self, wait: Duration) -> Pause {
+        let until = clock::now() + wait;
+        while self.stops_at().is_none() {
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return Pause::Over;
+            }
+            std::thread::park_timeout(left.min(STOP_LOOK));
+        }
+        Pause::Stopping
     }
 
     /// Something of weir's own fails. It is told from time to time, and tried again.
@@ -160,8 +179,8 @@ impl Waiting {
                 }
                 Next::Lost(from, to) => {
                     log::error!("spool: events {from} to {} cannot be read any more", to - 1);
-                    shared.ledger.settle(Settled::Lost, to - from);
-                    shared.spool.acknowledge(from, to);
+                    let news = shared.spool.acknowledge(from, to);
+                    shared.ledger.settle(Settled::Lost, news);
                 }
                 Next::Events(events) => {
                     self.since.get_or_insert(now);
@@ -173,9 +192,10 @@ impl Waiting {
     }
 }
 
-/// Ships until weir stops, and then what can be shipped before the deadline.
-pub(super) async fn run(shared: Arc<Shared>, mut reader: Reader) {
-    let syncing = tokio::spawn(sync(shared.clone()));
+/// Ships what is in the spool until weir stops, and then what can be shipped before the deadline.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut reader = shared.spool.reader();
+    let mut syncing = tokio::spawn(sync(shared.clone()));
     let shipping = async {
         if set_up(&shared).await == Delivered::All {
             ship(&shared, &mut reader).await;
@@ -184,6 +204,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut reader: Reader) {
     tokio::select! {
         () = shipping => {}
         () = standstill(&shared) => {}
+        ended = &mut syncing => if let Err(error) = ended {
+            panicked(error);
+        },
     }
     syncing.abort();
     if let Err(error) = shared.spool.sync() {
@@ -236,6 +259,7 @@ async fn set_up(shared: &Shared) -> Delivered {
 }
 
 async fn ship(shared: &Arc<Shared>, reader: &mut Reader) {
+    shared.worker.fault_point();
     let batch = &shared.config.batch;
     let mut stopping = shared.stopping.clone();
     let mut waiting = Waiting::new();
@@ -262,12 +286,20 @@ async fn ship(shared: &Arc<Shared>, reader: &mut Reader) {
             Some(ended) = deliveries.join_next(), if !deliveries.is_empty() => match ended {
                 Ok(Delivered::All) => {}
                 Ok(Delivered::GaveUp) => return,
-                Err(error) => log::error!("events: a delivery ended early: {error}"),
+                // Its events are in no hand any more: a new start reads them again.
+                Err(error) => panicked(error),
             },
             () = shared.spool.arrived.notified(), if room => {}
             () = tokio::time::sleep_until(until.into()) => {}
             _ = stopping.changed(), if stops_at.is_none() => {}
         }
+    }
+}
+
+/// A panic of a task is one of the shipper's.
+fn panicked(error: JoinError) {
+    if let Ok(panic) = error.try_into_panic() {
+        std::panic::resume_unwind(panic);
     }
 }
 

@@ -304,7 +304,13 @@ fn what_is_told_is_how_things_are_and_once() {
     let ((refused, refuse), (told, listen)) = (sync_channel(9), sync_channel(9));
     let scripted = Scripted { refuse, told };
     refused.send(()).expect("a channel");
-    let notifier = start("test", scripted, board.clone(), counts.clone()).expect("a thread");
+    let notifier = start(
+        Worker::unseen("test"),
+        scripted,
+        board.clone(),
+        counts.clone(),
+    )
+    .expect("a thread");
     let publish = |standings: &[Standing]| {
         board.publish(standings.to_vec(), &[], NOW);
         wake(&notifier);
@@ -345,7 +351,8 @@ fn a_storm_of_changes_is_few_messages() {
     let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
     let counts = metrics.alerting().notifier("test").expect("counts");
     let (told, listen) = sync_channel(1000);
-    let notifier = start("test", Timed(told), board.clone(), counts).expect("a thread");
+    let notifier =
+        start(Worker::unseen("test"), Timed(told), board.clone(), counts).expect("a thread");
     let mut standings = Vec::new();
     let mut heard: Vec<(Instant, usize)> = Vec::new();
     // A hundred alerts, one after the other, for as long as it takes to tell twice.

@@ -174,6 +174,21 @@ pub const ALERT_NOTIFICATIONS: Definition = define(
     &["notifier", "outcome"],
     "Messages about alerts, taken or not by who is told.",
 );
+pub const ALERT_WRITES: Definition = define(
+    "weir_alert_writes_total",
+    &["target", "outcome"],
+    "What alerts write down: their state and their changes as events; written, failed, late, or dropped because too many waited.",
+);
+pub const WORKER_RESTARTS: Definition = define(
+    "weir_worker_restarts_total",
+    &["name"],
+    "How often a worker beside the way of requests failed and was started again.",
+);
+pub const WORKER_UP: Definition = define(
+    "weir_worker_up",
+    &["name"],
+    "Whether a worker beside the way of requests runs; 0 from its failure until it is started again.",
+);
 pub const AUDIT_LINES: Definition = define(
     "weir_audit_lines_total",
     &["outcome"],
@@ -247,7 +262,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 44] = [
+pub const ALL: [Definition; 47] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -277,6 +292,9 @@ pub const ALL: [Definition; 44] = [
     DEPENDENCY_UP,
     ALERT_TIER,
     ALERT_NOTIFICATIONS,
+    ALERT_WRITES,
+    WORKER_RESTARTS,
+    WORKER_UP,
     AUDIT_LINES,
     SPANS,
     CPU_USAGE,
