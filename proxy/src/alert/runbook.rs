@@ -26,16 +26,19 @@ pages![
     "ResponseTime",
     "SignatureFailures",
     "Watchdog",
+    "WeirAlertsNotKept",
     "WeirCertificateExpiring",
     "WeirCircuitOpen",
     "WeirDependencyDown",
     "WeirDown",
     "WeirEventsDeadLettered",
     "WeirEventsDropped",
+    "WeirEventsInFailureStore",
     "WeirLimitsDegraded",
     "WeirNotificationsFailing",
     "WeirReloadFailed",
     "WeirSpoolGrowing",
+    "WeirWorkerFailing",
 ];
 
 /// The page of this name.
