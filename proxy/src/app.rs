@@ -18,7 +18,6 @@ use pingora_runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
-use crate::alert::identity::instance;
 use crate::alert::tally::Tallies;
 use crate::alert::{self, Alerts};
 use crate::audit::Audit;
@@ -97,13 +96,7 @@ impl App {
         let tallies = Arc::new(Tallies::new(config.alerts.needs()));
         let metrics = Arc::new(all_metrics(config, tallies.clone())?);
         let ship = ship(config, &metrics)?;
-        let audit = match &config.events.audit {
-            Some(audit) => {
-                let (counts, worker) = (metrics.audit()?, metrics.worker("audit")?);
-                Some(Audit::start(audit, counts, worker)?)
-            }
-            None => None,
-        };
+        let audit = audit(config, &metrics)?;
         let links = Links {
             ship: ship.as_deref(),
             audit: audit.clone(),
@@ -111,10 +104,9 @@ impl App {
         };
         let record =
             Record::start(&config.events, metrics.clone(), links).context("cannot record")?;
-        let lanes = build_lanes(config);
         let connections = Connections::new(config.limits.connections);
         let gateway = Arc::new(Gateway::new(
-            lanes,
+            build_lanes(config),
             Budget::new(config.limits.buffered_bytes),
             record.clone(),
             metrics.gauges().clone(),
@@ -123,11 +115,7 @@ impl App {
             let gateway = gateway.clone();
             Box::new(move || gateway.lanes().cache_bytes())
         });
-        let port = sockets
-            .addresses()
-            .first()
-            .map_or(0, |(first, _)| first.port());
-        let (alerts, alert_ship) = alerts(config, &metrics, tallies, instance(port))?;
+        let (alerts, alert_ship) = alerts(config, &metrics, tallies, sockets.instance())?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
             metrics: metrics.clone(),
@@ -257,6 +245,15 @@ fn ship(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Ship>>>
     let ship = Ship::start(config, metrics.shipping()?, metrics.worker("ship")?)?;
     metrics.watch(&ship);
     Ok(Some(ship))
+}
+
+/// Starts the audit log, where there is to be one.
+fn audit(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Audit>>> {
+    let Some(config) = &config.events.audit else {
+        return Ok(None);
+    };
+    let audit = Audit::start(config, metrics.audit()?, metrics.worker("audit")?)?;
+    Ok(Some(audit))
 }
 
 /// Starts alerts, and where events are shipped the shipping of their changes.

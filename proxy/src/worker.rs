@@ -117,7 +117,6 @@ impl Worker {
     /// Where a test lets it panic. It is nothing elsewhere.
     #[cfg(not(test))]
     #[inline(always)]
-    #[expect(clippy::unused_self, reason = "as it is in tests")]
     pub const fn fault_point(&self) {}
 
     /// Where a test lets it panic.

@@ -185,7 +185,7 @@ fn item(outcome: Outcome) -> Item {
 }
 
 /// What was answered, what to do about it where somebody can, and the index's own words.
-fn told(answered: String, condition: Condition, words: &str) -> String {
+pub(super) fn told(answered: String, condition: Condition, words: &str) -> String {
     let advice = condition.advice();
     [&*answered, advice, words]
         .into_iter()

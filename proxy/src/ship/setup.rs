@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Config;
-use super::bulk::Wait;
+use super::bulk::{self, Wait};
 use super::condition::Condition;
 use super::nodes::{Node, Nodes, Payload};
 
@@ -29,13 +29,9 @@ pub(super) enum SetUp {
     Unavailable(Wait),
 }
 
-impl SetUp {
-    fn unreachable(said: String) -> Self {
-        SetUp::Unavailable(Wait {
-            condition: Condition::Unreachable,
-            said,
-        })
-    }
+fn unreachable(said: String) -> SetUp {
+    let condition = Condition::Unreachable;
+    SetUp::Unavailable(Wait { condition, said })
 }
 
 /// What the server is, as far as it matters.
@@ -108,7 +104,7 @@ struct Version {
 
 async fn ask_what_it_is(nodes: &Nodes, node: &Node) -> Result<Server, SetUp> {
     let answer = nodes.send(node, Method::Get, "/", Payload::None).await;
-    let answer = answer.map_err(SetUp::unreachable)?;
+    let answer = answer.map_err(unreachable)?;
     match answer.status {
         200..=299 => Ok(server_of(&answer.body)),
         status => Err(judge(status, &answer.body)),
@@ -132,7 +128,7 @@ async fn put(nodes: &Nodes, node: &Node, step: Step) -> SetUp {
             SetUp::Refused(why) => SetUp::Refused(format!("{}: {why}", step.path)),
             other => other,
         },
-        Err(why) => SetUp::unreachable(why),
+        Err(why) => unreachable(why),
     }
 }
 
@@ -158,7 +154,7 @@ async fn put_state_policy(nodes: &Nodes, node: &Node, config: &Config) -> SetUp 
     let body = Payload::Json(Bytes::from(step.body.to_string()));
     let answer = match nodes.send(node, Method::Put, &step.path, body).await {
         Ok(answer) => answer,
-        Err(why) => return SetUp::unreachable(why),
+        Err(why) => return unreachable(why),
     };
     if answer.status != 409 {
         return judge(answer.status, &answer.body);
@@ -168,7 +164,7 @@ async fn put_state_policy(nodes: &Nodes, node: &Node, config: &Config) -> SetUp 
         .await
     {
         Ok(answer) => answer,
-        Err(why) => return SetUp::unreachable(why),
+        Err(why) => return unreachable(why),
     };
     let Ok(existing) = serde_json::from_slice::<Existing>(&answer.body) else {
         return judge(answer.status, &answer.body);
@@ -194,13 +190,8 @@ fn judge(status: u16, body: &[u8]) -> SetUp {
         500..=599 => Condition::Unavailable,
         _ => return SetUp::Refused(format!("{status} {text}")),
     };
-    SetUp::Unavailable(Wait {
-        condition,
-        said: match condition.advice() {
-            "" => format!("it answers {status}: {text}"),
-            advice => format!("it answers {status}: {advice}: {text}"),
-        },
-    })
+    let said = bulk::told(format!("it answers {status}"), condition, &text);
+    SetUp::Unavailable(Wait { condition, said })
 }
 
 /// `logs-weir.access-default` is set up as `weir.access`, for every namespace.
