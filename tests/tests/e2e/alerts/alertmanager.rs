@@ -13,6 +13,17 @@ use weir_tests::wait;
 use super::admin::QUICK;
 use super::notifiers::{bodies, failing, reach};
 
+/// As Prometheus computes it over all labels.
+fn fingerprint(alert: &Value) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let labels = alert["labels"].as_object().expect("labels").iter();
+    let labels = labels.flat_map(|(name, value)| [name.as_str(), value.as_str().expect("a text")]);
+    for byte in labels.flat_map(|text| text.bytes().chain([0xff])) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{hash:016x}")
+}
+
 #[tokio::test]
 async fn an_alertmanager_that_was_down_shows_how_things_are() {
     let test = "an_alertmanager_that_was_down_shows_how_things_are";
@@ -59,16 +70,6 @@ async fn an_alertmanager_that_was_down_shows_how_things_are() {
         .await;
     };
     shows(&alertmanager, &["critical", "warning"]).await;
-    let fingerprint = |alert: &Value| {
-        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        let labels = alert["labels"].as_object().expect("labels").iter();
-        let labels =
-            labels.flat_map(|(name, value)| [name.as_str(), value.as_str().expect("a text")]);
-        for byte in labels.flat_map(|text| text.bytes().chain([0xff])) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        format!("{hash:016x}")
-    };
     for alert in alertmanager.alerts().await {
         assert_eq!(alert["fingerprint"], fingerprint(&alert));
         assert!(alert["annotations"]["runbook_url"].is_string());

@@ -32,6 +32,19 @@ fn last(backend: &Backend) -> Option<String> {
     Some(status.to_owned())
 }
 
+fn setup(backend: &Backend, index: &Index, hook: &Backend) -> Setup {
+    Setup::open(backend)
+        .events("spool: {path: data/spool, sync: 100ms}")
+        .events(&format!(
+            "elasticsearch: {{urls: ['{}'], batch: {{wait: 20ms}}}}",
+            index.url()
+        ))
+        .top(&format!(
+            "alerts: {{{QUICK}, webhook: {{url: '{}'}}}}",
+            hook.url()
+        ))
+}
+
 #[tokio::test]
 async fn a_disk_that_hangs_keeps_nobody_from_hearing_of_an_alert() {
     let test = "a_disk_that_hangs_keeps_nobody_from_hearing_of_an_alert";
@@ -45,16 +58,7 @@ async fn a_disk_that_hangs_keeps_nobody_from_hearing_of_an_alert() {
         Backend::answering(|_| Answer::status(200)).await,
         Index::start().await,
     );
-    let setup = Setup::open(&backend)
-        .events("spool: {path: data/spool, sync: 100ms}")
-        .events(&format!(
-            "elasticsearch: {{urls: ['{}'], batch: {{wait: 20ms}}}}",
-            index.url()
-        ))
-        .top(&format!(
-            "alerts: {{{QUICK}, webhook: {{url: '{}'}}}}",
-            hook.url()
-        ));
+    let setup = setup(&backend, &index, &hook);
     let process = disk.under(setup).spawn(directory.path());
     let proxy = Proxy::ready(process, directory).await;
     // All of it works.
@@ -64,25 +68,19 @@ async fn a_disk_that_hangs_keeps_nobody_from_hearing_of_an_alert() {
     })
     .await;
     disk.hang();
-    fails.store(true, Ordering::SeqCst);
-    reach(&proxy, "critical").await;
-    wait::eventually("the alert is told", wait::PATIENCE, || {
-        last(&hook).as_deref() == Some("firing")
-    })
-    .await;
-    fails.store(false, Ordering::SeqCst);
-    reach(&proxy, "none").await;
-    wait::eventually("its end is told", wait::PATIENCE, || {
-        last(&hook).as_deref() == Some("resolved")
-    })
-    .await;
-    // And a second time: nothing of the first stands in the way.
-    fails.store(true, Ordering::SeqCst);
-    reach(&proxy, "critical").await;
-    wait::eventually("the next alert is told", wait::PATIENCE, || {
-        last(&hook).as_deref() == Some("firing")
-    })
-    .await;
+    // Also a second time: nothing of the first stands in the way.
+    for (fail, tier, told) in [
+        (true, "critical", "firing"),
+        (false, "none", "resolved"),
+        (true, "critical", "firing"),
+    ] {
+        fails.store(fail, Ordering::SeqCst);
+        reach(&proxy, tier).await;
+        wait::eventually(told, wait::PATIENCE, || {
+            last(&hook).as_deref() == Some(told)
+        })
+        .await;
+    }
     wait::within("writes that are late", LATE, async {
         loop {
             let metrics = proxy.metrics().await;

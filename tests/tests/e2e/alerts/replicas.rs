@@ -159,7 +159,6 @@ async fn step(alertmanager: &Alertmanager, changing: &Replica, other: &Replica, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "a failure has to be run again")]
 async fn no_replica_ends_an_alert_of_the_others() {
     let test = "no_replica_ends_an_alert_of_the_others";
     let hook = Backend::answering(|_| Answer::status(200)).await;

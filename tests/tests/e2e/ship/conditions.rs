@@ -239,6 +239,57 @@ async fn set(node: &OwnNode, path: &str, body: Value) {
     assert_eq!(status, 200, "{path}: {answer}");
 }
 
+async fn is_set_up(node: &OwnNode, dataset: &str) {
+    wait::within("the set-up", Duration::from_secs(60), async {
+        let template = format!("/_index_template/{dataset}");
+        while node.ask("GET", &template, &Value::Null).await.0 != 200 {
+            wait::tick().await;
+        }
+    })
+    .await;
+}
+
+/// What weir calls it, and the setting of a stream that brings it about.
+const OF_THE_INDEX: [(&str, &str, &str); 5] = [
+    (
+        "pipeline_missing",
+        "index.default_pipeline",
+        "\"not-there\"",
+    ),
+    ("pipeline_missing", "index.final_pipeline", "\"not-there\""),
+    ("blocked", "index.blocks.write", "true"),
+    ("blocked", "index.blocks.read_only", "true"),
+    ("disk_full", "index.blocks.read_only_allow_delete", "true"),
+];
+
+/// The same for settings of the cluster, each with a dataset whose stream is not there yet.
+const OF_THE_CLUSTER: [(&str, &str, &str, &str); 4] = [
+    (
+        "shard_limit",
+        "weir.shards",
+        "cluster.max_shards_per_node",
+        "1",
+    ),
+    (
+        "index_missing",
+        "weir.auto",
+        "action.auto_create_index",
+        "false",
+    ),
+    (
+        "index_missing",
+        "weir.rule",
+        "action.auto_create_index",
+        "\"-logs-*,+*\"",
+    ),
+    (
+        "blocked",
+        "weir.only",
+        "cluster.blocks.read_only_allow_delete",
+        "true",
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_node_that_cannot_take_events_now_gets_all_of_them_later() {
     // Its settings hold for all streams: so it is no node that others use.
@@ -252,25 +303,8 @@ async fn a_real_node_that_cannot_take_events_now_gets_all_of_them_later() {
     settled(&proxy, "indexed", 1.0).await;
     let settings = format!("/{stream}/_settings");
     let mut indexed = 1.0;
-    for (reason, setting, broken) in [
-        (
-            "pipeline_missing",
-            "index.default_pipeline",
-            json!("not-there"),
-        ),
-        (
-            "pipeline_missing",
-            "index.final_pipeline",
-            json!("not-there"),
-        ),
-        ("blocked", "index.blocks.write", json!(true)),
-        ("blocked", "index.blocks.read_only", json!(true)),
-        (
-            "disk_full",
-            "index.blocks.read_only_allow_delete",
-            json!(true),
-        ),
-    ] {
+    for (reason, setting, broken) in OF_THE_INDEX {
+        let broken: Value = serde_json::from_str(broken).expect("JSON");
         set(&node, &settings, json!({setting: broken})).await;
         ask(&proxy, 3).await;
         waits_for(&proxy, reason, 3.0).await;
@@ -278,59 +312,18 @@ async fn a_real_node_that_cannot_take_events_now_gets_all_of_them_later() {
         indexed += 3.0;
         settled(&proxy, "indexed", indexed).await;
     }
-    for (reason, stream, setting, broken) in [
-        (
-            "shard_limit",
-            "logs-weir.shards-default",
-            "cluster.max_shards_per_node",
-            json!(1),
-        ),
-        (
-            "index_missing",
-            "logs-weir.auto-default",
-            "action.auto_create_index",
-            json!(false),
-        ),
-        (
-            "index_missing",
-            "logs-weir.rule-default",
-            "action.auto_create_index",
-            json!("-logs-*,+*"),
-        ),
-        (
-            "blocked",
-            "logs-weir.only-default",
-            "cluster.blocks.read_only_allow_delete",
-            json!(true),
-        ),
-    ] {
+    for (reason, dataset, setting, broken) in OF_THE_CLUSTER {
+        let stream = format!("logs-{dataset}-default");
         // Set up before: templates are no part of what is shown here.
-        let before = ships_to(&backend, &node, stream).await;
-        wait::within("the set-up", Duration::from_secs(60), async {
-            let template = format!(
-                "/_index_template/{}",
-                &stream["logs-".len()..stream.len() - "-default".len()]
-            );
-            while node.ask("GET", &template, &Value::Null).await.0 != 200 {
-                wait::tick().await;
-            }
-        })
-        .await;
-        set(
-            &node,
-            "/_cluster/settings",
-            json!({"persistent": {setting: broken}}),
-        )
-        .await;
-        ask(&before, 3).await;
-        waits_for(&before, reason, 3.0).await;
-        set(
-            &node,
-            "/_cluster/settings",
-            json!({"persistent": {setting: null}}),
-        )
-        .await;
-        settled(&before, "indexed", 3.0).await;
-        node.holds(stream, 3).await;
+        let proxy = ships_to(&backend, &node, &stream).await;
+        is_set_up(&node, dataset).await;
+        let settings = "/_cluster/settings";
+        let broken: Value = serde_json::from_str(broken).expect("JSON");
+        set(&node, settings, json!({"persistent": {setting: broken}})).await;
+        ask(&proxy, 3).await;
+        waits_for(&proxy, reason, 3.0).await;
+        set(&node, settings, json!({"persistent": {setting: null}})).await;
+        settled(&proxy, "indexed", 3.0).await;
+        node.holds(&stream, 3).await;
     }
 }
