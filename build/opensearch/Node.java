@@ -13,6 +13,8 @@ public class Node {
             settings.put("http.port", arguments[1]);
             settings.put("network.host", "127.0.0.1");
             settings.put("discovery.type", "single-node");
+            // Without the last one it says that it cannot ingest, before it looks for a pipeline.
+            settings.putList("node.roles", "cluster_manager", "data", "ingest");
             settings.put("cluster.routing.allocation.disk.threshold_enabled", false);
         }).build(newConfigs().numOfNode(1).basePath(arguments[0]).clusterName("weir-tests"));
         runner.ensureYellow();

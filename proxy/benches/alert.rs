@@ -84,8 +84,14 @@ fn bench(criterion: &mut Criterion) {
         window: alerts.window,
         interval: alerts.evaluate_every,
         requests_min: 20,
+        identity: Arc::default(),
     };
-    let mut engine = Engine::new(alerts.rules.clone(), settings, Vec::new(), |_, _| true);
+    let mut engine = Engine::new(
+        alerts.rules.clone(),
+        settings.clone(),
+        Vec::new(),
+        |_, _| true,
+    );
     let mut now = Duration::from_secs(1_795_334_400);
     criterion.bench_function("alert/50 rules over 20 routes", |bencher| {
         bencher.iter(|| {

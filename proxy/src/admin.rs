@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -14,6 +15,8 @@ use crate::alert::Alerts;
 use crate::audit::Audit;
 use crate::record::Record;
 use crate::record::metrics::Metrics;
+use crate::ship::Ship;
+use crate::worker::Pause;
 use crate::{clock, config, route};
 
 mod accept;
@@ -23,6 +26,9 @@ mod pages;
 mod problem;
 mod serve;
 
+/// How often a pause looks for the stop.
+const STOP_LOOK: Duration = Duration::from_millis(50);
+
 /// What the pages show.
 #[derive(Clone, Debug)]
 pub struct AdminState {
@@ -31,6 +37,8 @@ pub struct AdminState {
     pub readiness: Arc<ReadinessFlag>,
     pub routes: Vec<RouteSummary>,
     pub alerts: Arc<Alerts>,
+    /// The ways of events to the index, by what goes there.
+    pub ships: Vec<(&'static str, Arc<Ship>)>,
     /// Is told of who was not let in.
     pub audit: Option<Arc<Audit>>,
 }
@@ -141,17 +149,25 @@ impl Admin {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let door = Door::new(config.token.as_deref(), address);
+        let worker = state.metrics.worker("admin").map_err(io::Error::other)?;
         let router = pages::router(state, door, clock::now());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        // What cannot be had is an error at the start, not only a failing worker.
+        let mut first = Some(runtime()?);
         let (stop, stopped) = watch::channel(Stop::NotYet);
         let thread = std::thread::Builder::new()
-            .name("admin".to_owned())
+            .name(worker.name().to_owned())
             .spawn(move || {
-                if let Err(error) = runtime.block_on(serve::serve(listener, router, stopped)) {
-                    log::error!("the admin listener has ended: {error}");
-                }
+                let run = || {
+                    let runtime = match first.take() {
+                        Some(runtime) => runtime,
+                        None => runtime().map_err(told)?,
+                    };
+                    // The socket itself stays open: who connects meanwhile waits.
+                    let listener = listener.try_clone().map_err(told)?;
+                    let serving = serve::serve(listener, router.clone(), stopped.clone(), &worker);
+                    runtime.block_on(serving).map_err(told)
+                };
+                worker.keep(run, |wait| pause(wait, &stopped));
             })?;
         Ok(Admin {
             address,
@@ -172,6 +188,29 @@ impl Admin {
     fn tell_stop(&self) {
         self.stop.send_replace(Stop::Now);
     }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+fn told(error: io::Error) -> String {
+    format!("its listener has ended: {error}")
+}
+
+/// Waits before a new start, until the stop at most.
+fn pause(wait: Duration, stopped: &watch::Receiver<Stop>) -> Pause {
+    let until = clock::now() + wait;
+    while *stopped.borrow() == Stop::NotYet {
+        let left = until.saturating_duration_since(clock::now());
+        if left.is_zero() {
+            return Pause::Over;
+        }
+        std::thread::park_timeout(left.min(STOP_LOOK));
+    }
+    Pause::Stopping
 }
 
 impl Drop for Admin {

@@ -5,6 +5,7 @@
 //! notifiers tell Alertmanager, a Feishu group or any webhook. What is in force outlives the process
 //! ([`state`]). The same rules for Prometheus are made by [`rules`].
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,14 +17,17 @@ use http::HeaderValue;
 use self::board::Board;
 use self::engine::{Engine, Now, Rule, Settings};
 use self::event::Events;
+use self::identity::Identity;
+use self::journal::Journal;
 use self::notify::post::Target;
 use self::notify::{Links, Notifier, alertmanager, feishu, webhook};
 use self::signal::Per;
 use self::state::{Found, Keeper, State};
-use self::tally::{Needs, Tallies};
+use self::tally::{Delta, Needs, Subject, Tallies};
 use crate::clock;
 use crate::record::metrics::{AlertTiers, Metrics};
 use crate::side_thread::{Desk, SideThread, State as Running};
+use crate::worker::Worker;
 
 pub mod board;
 pub mod engine;
@@ -31,6 +35,9 @@ mod event;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod histogram;
+pub mod identity;
+mod journal;
+mod late;
 pub mod notify;
 pub mod rules;
 pub mod runbook;
@@ -45,6 +52,8 @@ pub mod window;
 /// The checked `alerts` block.
 #[derive(Clone)]
 pub struct Config {
+    /// Beside those that an alert has by itself.
+    pub labels: BTreeMap<String, String>,
     pub evaluate_every: Duration,
     pub window: Duration,
     /// In the window; below it a tier stays as it is.
@@ -116,8 +125,9 @@ impl Config {
         alertmanagers.chain(feishu).chain(webhook).collect()
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self, identity: Arc<Identity>) -> Settings {
         Settings {
+            identity,
             window: self.window,
             interval: self.evaluate_every,
             requests_min: self.minimum_requests,
@@ -138,6 +148,8 @@ pub struct Sources {
     /// The way of transitions to their index.
     pub ship: Option<Arc<crate::ship::Ship>>,
     pub environment: String,
+    /// What tells this weir from its replicas, unless `alerts.labels` say it.
+    pub instance: String,
 }
 
 /// The running engine and its notifiers.
@@ -145,6 +157,7 @@ pub struct Sources {
 pub struct Alerts {
     board: Arc<Board>,
     notifiers: Arc<Vec<Notifier>>,
+    journal: Arc<Journal>,
     engine: SideThread<()>,
 }
 
@@ -154,38 +167,54 @@ impl Alerts {
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(config: &Config, sources: Sources) -> anyhow::Result<Arc<Self>> {
-        let (state, keeper) = remembered(config)?;
+        let (state, keeper) = remembered(config, &sources.metrics)?;
+        let identity = Arc::new(Identity::new(&config.labels, &sources.instance));
         let subjects = sources.tallies.subjects();
         let is_there = |per: Per, value: &str| {
             per == Per::Model || subjects.iter().any(|subject| subject.is(per, value))
         };
         let saved = state.alerts.clone();
-        let engine = Engine::new(config.rules.clone(), config.settings(), saved, is_there);
+        let engine = Engine::new(
+            config.rules.clone(),
+            config.settings(identity.clone()),
+            saved,
+            is_there,
+        );
         let now = clock::unix_now();
         let names = config.notifier_names();
-        let board = Board::new(&state, engine.standings(), names, keeper, now);
+        let board = Board::new(&state, engine.standings(), names, keeper, (identity, now));
         let board = Arc::new(board);
         let notifiers = Arc::new(notifiers(config, &board, &sources.metrics)?);
         let tiers = sources.metrics.alerting().tiers();
         tiers.show(&board.standings());
-        let watch = Watch {
+        let events = sources.ship.map(|ship| Events {
+            ship,
+            environment: sources.environment,
+        });
+        let worker = sources.metrics.worker("alert-journal")?;
+        let writes = sources.metrics.alerting().writes("events")?;
+        let journal = Journal::start(worker, events, writes).context("alerts: cannot start")?;
+        let journal = Arc::new(journal);
+        let worker = sources.metrics.worker("alert")?;
+        let mut watch = Watch {
+            worker: worker.clone(),
+            begun: None,
+            unevaluated: Vec::new(),
             engine,
             interval: config.evaluate_every,
             board: board.clone(),
             notifiers: notifiers.clone(),
             tiers,
-            events: sources.ship.map(|ship| Events {
-                ship,
-                environment: sources.environment,
-            }),
+            journal: journal.clone(),
             metrics: sources.metrics,
             tallies: sources.tallies,
         };
-        let engine = SideThread::start("alert", (), move |desk| watch.run(desk))
+        let engine = SideThread::start(worker, (), move |desk| watch.run(desk))
             .context("alerts: cannot start")?;
         Ok(Arc::new(Alerts {
             board,
             notifiers,
+            journal,
             engine,
         }))
     }
@@ -213,18 +242,24 @@ impl Alerts {
         if ended.filter(Result::is_err).count() > 0 {
             log::warn!("alerts: a notifier did not end in time");
         }
+        self.journal.stop(deadline);
         self.board.close(deadline);
     }
 }
 
 /// What a former process left, and who keeps it from now on.
-fn remembered(config: &Config) -> anyhow::Result<(State, Option<Keeper>)> {
+fn remembered(config: &Config, metrics: &Metrics) -> anyhow::Result<(State, Option<Keeper>)> {
     let Some(path) = &config.state else {
         return Ok((State::default(), None));
     };
     match State::read(path) {
         Found::State(state) => {
-            let keeper = Keeper::start(path.clone()).context("alerts: cannot start")?;
+            let (worker, writes) = (
+                metrics.worker("alert-state")?,
+                metrics.alerting().writes("state")?,
+            );
+            let keeper = Keeper::start(path.clone(), worker, writes);
+            let keeper = keeper.context("alerts: cannot start")?;
             Ok((state, Some(keeper)))
         }
         Found::Foreign(why) => {
@@ -239,21 +274,27 @@ fn remembered(config: &Config) -> anyhow::Result<(State, Option<Keeper>)> {
 
 /// What the thread of the engine holds.
 struct Watch {
+    worker: Worker,
+    /// The first look, by both clocks: a new start goes on from there, so that no time goes back.
+    begun: Option<(Instant, Duration)>,
+    /// Taken from the tallies, and not looked at yet.
+    unevaluated: Vec<(Subject, Delta)>,
     engine: Engine,
     interval: Duration,
     board: Arc<Board>,
     notifiers: Arc<Vec<Notifier>>,
     tiers: AlertTiers,
-    events: Option<Events>,
+    journal: Arc<Journal>,
     metrics: Arc<Metrics>,
     tallies: Arc<Tallies>,
 }
 
 impl Watch {
-    fn run(mut self, desk: &Desk<()>) {
+    fn run(&mut self, desk: &Desk<()>) {
         // A step of the wall clock moves no window.
-        let (begun, begun_at) = (clock::now(), clock::unix_now());
-        let mut next = begun + self.interval;
+        let first = || (clock::now(), clock::unix_now());
+        let (begun, begun_at) = *self.begun.get_or_insert_with(first);
+        let mut next = clock::now() + self.interval;
         loop {
             let mut inner = desk.lock();
             desk.wait_until(&mut inner, next, |()| false);
@@ -271,26 +312,24 @@ impl Watch {
         }
     }
 
+    /// Writes nothing itself, not to the log either: a disk that hangs must not end this.
     fn evaluate(&mut self, now: Now) {
-        let (taken, look) = (self.tallies.take(), self.metrics.look());
+        self.unevaluated.extend(self.tallies.take());
+        self.worker.fault_point();
+        let look = self.metrics.look();
+        let taken = std::mem::take(&mut self.unevaluated);
         let transitions = self.engine.evaluate(now, taken, &look);
         let standings = self.engine.standings();
         self.tiers.show(&standings);
         self.board.publish(standings, &transitions, now.wall);
-        if transitions.is_empty() {
-            return;
+        if !transitions.is_empty() {
+            // Whoever is told goes before what is written down.
+            self.notifiers.iter().for_each(notify::wake);
+            self.journal.note(transitions);
         }
-        for transition in &transitions {
-            let change = board::Change {
-                told: transition.from,
-                standing: transition.standing.clone(),
-            };
-            log::warn!("alert: {}", notify::summary(&change));
-        }
-        if let Some(events) = &self.events {
-            events.record(&transitions);
-        }
-        self.notifiers.iter().for_each(notify::wake);
+        let now = clock::now();
+        self.journal.look(now);
+        self.board.look(now);
     }
 }
 
@@ -319,7 +358,9 @@ fn notifiers(
                 target: Target::new(&url, alertmanager.authorization.clone()),
                 links: config.links(),
             };
-            notifiers.push(alertmanager::start(one, board.clone(), counts).map_err(cannot)?);
+            let worker = metrics.worker(&one.name)?;
+            notifiers
+                .push(alertmanager::start(worker, one, board.clone(), counts).map_err(cannot)?);
         }
     }
     if let Some(bot) = &config.feishu {
@@ -329,7 +370,8 @@ fn notifiers(
             links: config.links(),
         };
         let counts = alerting.notifier("feishu")?;
-        notifiers.push(notify::start("feishu", channel, board.clone(), counts).map_err(cannot)?);
+        let worker = metrics.worker("feishu")?;
+        notifiers.push(notify::start(worker, channel, board.clone(), counts).map_err(cannot)?);
     }
     if let Some(hook) = &config.webhook {
         let channel = webhook::Webhook {
@@ -337,7 +379,8 @@ fn notifiers(
             links: config.links(),
         };
         let counts = alerting.notifier("webhook")?;
-        notifiers.push(notify::start("webhook", channel, board.clone(), counts).map_err(cannot)?);
+        let worker = metrics.worker("webhook")?;
+        notifiers.push(notify::start(worker, channel, board.clone(), counts).map_err(cannot)?);
     }
     Ok(notifiers)
 }

@@ -34,12 +34,10 @@ use crate::record::{FlushOutcome, Links, Record};
 use crate::ship::Ship;
 use crate::system::{self, System};
 
+mod housekeeping;
 mod sockets;
 
 use sockets::Sockets;
-
-/// How often idle limit keys are forgotten and certificate files looked at.
-const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// Of the drain time, what is left for writing down what was recorded.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
@@ -61,6 +59,8 @@ pub struct App {
     admin_server: Admin,
     _system: System,
     drain: Duration,
+    #[cfg(test)]
+    metrics: Arc<Metrics>,
 }
 
 /// What a listener speaks.
@@ -93,10 +93,7 @@ impl App {
         let tallies = Arc::new(Tallies::new(config.alerts.needs()));
         let metrics = Arc::new(all_metrics(config, tallies.clone())?);
         let ship = ship(config, &metrics)?;
-        let audit = match &config.events.audit {
-            Some(audit) => Some(Audit::start(audit, metrics.audit()?)?),
-            None => None,
-        };
+        let audit = audit(config, &metrics)?;
         let links = Links {
             ship: ship.as_deref(),
             audit: audit.clone(),
@@ -104,16 +101,15 @@ impl App {
         };
         let record =
             Record::start(&config.events, metrics.clone(), links).context("cannot record")?;
-        let lanes = build_lanes(config);
         let connections = Connections::new(config.limits.connections);
         let gateway = Arc::new(Gateway::new(
-            lanes,
+            build_lanes(config),
             Budget::new(config.limits.buffered_bytes),
             record.clone(),
             metrics.gauges().clone(),
         ));
         ask_lanes(&metrics, &gateway);
-        let (alerts, alert_ship) = alerts(config, &metrics, tallies)?;
+        let (alerts, alert_ship) = alerts(config, &metrics, tallies, sockets.instance())?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
             metrics: metrics.clone(),
@@ -121,6 +117,7 @@ impl App {
             readiness: readiness.clone(),
             routes: RouteSummary::all(config),
             alerts: alerts.clone(),
+            ships: ships(&ship, &alert_ship),
             audit: audit.clone(),
         };
         let admin_server = Admin::start(&config.admin, state)?;
@@ -135,9 +132,9 @@ impl App {
         let addresses = sockets.addresses();
         serve(&runtime, listener, sockets, &certificates, stopping.clone())?;
         let certificates = named(&addresses, certificates);
-        housekeep(&runtime, gateway, certificates, &metrics, stopping);
+        housekeeping::start(&runtime, gateway, certificates, &metrics, stopping)?;
         watch_lag(&runtime, &metrics);
-        let system = System::start(metrics.reading())?;
+        let system = System::start(metrics.reading(), metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
         Ok(App {
             addresses,
@@ -154,6 +151,8 @@ impl App {
             admin_server,
             _system: system,
             drain: config.drain,
+            #[cfg(test)]
+            metrics,
         })
     }
 
@@ -237,9 +236,18 @@ fn ship(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Ship>>>
     let Some(config) = &config.events.ship else {
         return Ok(None);
     };
-    let ship = Ship::start(config, metrics.shipping()?)?;
+    let ship = Ship::start(config, metrics.shipping()?, metrics.worker("ship")?)?;
     metrics.watch(&ship);
     Ok(Some(ship))
+}
+
+/// Starts the audit log, where there is to be one.
+fn audit(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Audit>>> {
+    let Some(config) = &config.events.audit else {
+        return Ok(None);
+    };
+    let audit = Audit::start(config, metrics.audit()?, metrics.worker("audit")?)?;
+    Ok(Some(audit))
 }
 
 /// Starts alerts, and where events are shipped the shipping of their changes.
@@ -247,12 +255,14 @@ fn alerts(
     config: &Config,
     metrics: &Arc<Metrics>,
     tallies: Arc<Tallies>,
+    instance: String,
 ) -> anyhow::Result<(Arc<Alerts>, Option<Arc<Ship>>)> {
     let ship = match &config.events.ship {
         None => None,
         Some(ship) => Some(Ship::start(
             &ship.of_alerts(),
             metrics.shipping_of_alerts()?,
+            metrics.worker("ship-alerts")?,
         )?),
     };
     let sources = alert::Sources {
@@ -260,6 +270,7 @@ fn alerts(
         tallies,
         ship: ship.clone(),
         environment: config.events.environment.clone(),
+        instance,
     };
     Ok((Alerts::start(&config.alerts, sources)?, ship))
 }
@@ -274,6 +285,14 @@ fn ask_lanes(metrics: &Metrics, gateway: &Arc<Gateway>) {
         let gateway = gateway.clone();
         Box::new(move || gateway.lanes().replay_dropped())
     });
+}
+
+/// What the admin side shows of shipping.
+fn ships(events: &Option<Arc<Ship>>, alerts: &Option<Arc<Ship>>) -> Vec<(&'static str, Arc<Ship>)> {
+    let both = [("events", events), ("alerts", alerts)];
+    both.into_iter()
+        .filter_map(|(name, ship)| Some((name, ship.clone()?)))
+        .collect()
 }
 
 fn build_lanes(config: &Config) -> Lanes {
@@ -346,29 +365,6 @@ fn named(
         .collect()
 }
 
-/// What happens on a timer, beside the way of requests.
-fn housekeep(
-    runtime: &Runtime,
-    gateway: Arc<Gateway>,
-    certificates: Vec<(String, Arc<Certificates>)>,
-    metrics: &Metrics,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let ends = metrics.certificates().clone();
-    runtime.get_handle().spawn(async move {
-        let mut tick = tokio::time::interval(HOUSEKEEPING);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => {
-                    gateway.lanes().forget_idle();
-                    certificates.iter().for_each(|(_, pair)| pair.refresh());
-                    let not_after = certificates
-                        .iter()
-                        .filter_map(|(address, pair)| Some((address.clone(), pair.not_after()?)));
-                    ends.show(&not_after.collect::<Vec<_>>());
-                }
-                _ = stopping.wait_for(|stop| *stop) => return,
-            }
-        }
-    });
-}
+#[cfg(test)]
+#[path = "app/tests.rs"]
+mod tests;

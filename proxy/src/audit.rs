@@ -20,6 +20,7 @@ use self::flood::Floods;
 use crate::clock;
 use crate::complaint::{Complaint, Telling};
 use crate::side_thread::{Desk, SideThread, State};
+use crate::worker::Worker;
 
 mod chain;
 mod file;
@@ -61,7 +62,7 @@ impl Audit {
     ///
     /// # Errors
     /// When the file cannot be opened or written to; the message names it.
-    pub fn start(config: &Config, counts: Counts) -> io::Result<Arc<Self>> {
+    pub fn start(config: &Config, counts: Counts, worker: Worker) -> io::Result<Arc<Self>> {
         let told = |error: io::Error| {
             let path = config.path.display();
             io::Error::new(error.kind(), format!("events.audit.path: {path}: {error}"))
@@ -70,8 +71,14 @@ impl Audit {
         let mut log = Log::open(&config.path, config.keep, now).map_err(told)?;
         log.append(&[Entry::started()], now).map_err(told)?;
         counts.written.inc();
-        let run = move |desk: &Desk<Floods>| run(desk, log, &counts);
-        let thread = SideThread::start("audit", Floods::default(), run)?;
+        let (on, config) = (worker.clone(), config.clone());
+        let (mut open, mut waiting) = (Some(log), Vec::new());
+        let run = move |desk: &Desk<Floods>| {
+            // After a panic it is opened anew: only the file says how far it was written.
+            let log = open.take();
+            run(desk, (&config, log), &mut waiting, (&counts, &on));
+        };
+        let thread = SideThread::start(worker, Floods::default(), run)?;
         Ok(Arc::new(Audit { thread }))
     }
 
@@ -94,15 +101,23 @@ impl Audit {
     }
 }
 
-fn run(desk: &Desk<Floods>, mut log: Log, counts: &Counts) {
-    let mut waiting: Vec<Entry> = Vec::new();
+/// What waits to be written outlives a panic.
+fn run(
+    desk: &Desk<Floods>,
+    (config, mut log): (&Config, Option<Log>),
+    waiting: &mut Vec<Entry>,
+    (counts, worker): (&Counts, &Worker),
+) {
     let mut complaint = Complaint::every(COMPLAINT_INTERVAL);
     loop {
-        let state = take(desk, &mut waiting);
+        let state = take(desk, waiting);
         if state == State::Stopping {
             waiting.push(Entry::stopped());
         }
-        match log.append(&waiting, clock::unix_now()) {
+        if !waiting.is_empty() {
+            worker.fault_point();
+        }
+        match append(config, &mut log, waiting) {
             Ok(()) => {
                 counts.written.inc_by(waiting.len() as u64);
                 waiting.clear();
@@ -120,8 +135,20 @@ fn run(desk: &Desk<Floods>, mut log: Log, counts: &Counts) {
             counts.dropped.inc_by(waiting.len() as u64);
             return;
         }
-        log.sweep(clock::unix_now());
+        if let Some(log) = &mut log {
+            log.sweep(clock::unix_now());
+        }
     }
+}
+
+/// Appends to the log, which is opened where it is not.
+fn append(config: &Config, log: &mut Option<Log>, entries: &[Entry]) -> io::Result<()> {
+    let now = clock::unix_now();
+    let log = match log {
+        Some(log) => log,
+        None => log.insert(Log::open(&config.path, config.keep, now)?),
+    };
+    log.append(entries, now)
 }
 
 /// Waits for a tick or the end, and takes what is to be written.

@@ -21,6 +21,7 @@ mod check;
 mod declare;
 mod decode;
 mod interpolate;
+mod labels;
 mod lists;
 mod mask;
 mod mistake;

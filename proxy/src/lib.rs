@@ -39,3 +39,4 @@ pub mod random;
 pub mod ship;
 pub mod side_thread;
 pub mod system;
+pub mod worker;

@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use self::batch::Lines;
 use self::event::Format;
 use self::file::{EventFile, Stdout};
+use self::hand::{Books, Sink, Tally, Written};
 use self::metrics::Metrics;
 use self::otlp::Exporter;
 use self::sampling::Sampling;
 use self::span::Spans;
 use self::spooled::Spooled;
-use self::writer::{Books, Sink, Tally, Writer, Written};
+use self::writer::Writer;
 use crate::audit::{self, Action, Audit, Refused};
 use crate::clock;
 use crate::exchange::{Exchange, Recorder};
@@ -31,6 +32,7 @@ pub mod event;
 mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod hand;
 mod json;
 pub mod metrics;
 mod millis;
@@ -111,6 +113,7 @@ impl Record {
         metrics: Arc<Metrics>,
         links: Links<'_>,
     ) -> io::Result<Arc<Self>> {
+        let worker = |name| metrics.worker(name).map_err(io::Error::other);
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         if let Some(file) = &config.file {
             sinks.push(Box::new(EventFile::open(file, clock::unix_now())?));
@@ -130,7 +133,7 @@ impl Record {
                 let books = Books::Ledger(ship.ledger.clone());
                 (
                     Books::None,
-                    Some(Writer::start("events-spool", sink, books)?),
+                    Some(Writer::start(worker("events-spool")?, sink, books)?),
                 )
             }
         };
@@ -138,19 +141,22 @@ impl Record {
             None => None,
             Some(to) => {
                 let counts = metrics.spans().map_err(io::Error::other)?;
-                let exporter = Exporter::start(to, &config.environment, counts)?;
+                let exporter = Exporter::start(to, &config.environment, counts, worker("otlp")?)?;
                 Some((Spans::new(links.paths), exporter))
             }
         };
         let first = sinks.next().unwrap_or_else(|| Box::new(Nowhere));
         let second = sinks.next();
+        let first = Writer::start(worker("events")?, first, books)?;
+        let second = match second {
+            Some(sink) => Some(Writer::start(worker("events-stdout")?, sink, Books::None)?),
+            None => None,
+        };
         Ok(Arc::new(Record {
             format: Format::new(&config.environment, config.sampling),
             metrics,
-            first: Writer::start("events", first, books)?,
-            second: second
-                .map(|sink| Writer::start("events-stdout", sink, Books::None))
-                .transpose()?,
+            first,
+            second,
             spool,
             spans,
             audit: links.audit,

@@ -18,20 +18,26 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::record::FlushOutcome;
 use crate::record::metrics::Shipping;
+use crate::worker::Worker;
 use ledger::Ledger;
 use nodes::Nodes;
+use obstacle::Present;
 use shipper::Shared;
 use spool::Spool;
 
 mod bulk;
+pub mod condition;
 mod dead_letter;
 mod delivery;
 pub mod ledger;
 mod nodes;
+mod obstacle;
 mod pace;
 mod setup;
 mod shipper;
 pub mod spool;
+
+pub use obstacle::Obstacle;
 
 /// Fields of an event of a request, typed so that searches and aggregations answer exactly.
 pub const ACCESS_MAPPINGS: &str = include_str!("../../deploy/elasticsearch/mappings.json");
@@ -131,11 +137,19 @@ impl Config {
     }
 }
 
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()
+}
+
 /// A running shipper and its spool.
 #[derive(Debug)]
 pub struct Ship {
     pub spool: Arc<Spool>,
     pub ledger: Ledger,
+    obstacle: Present,
     stop: watch::Sender<Option<Instant>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -145,44 +159,58 @@ impl Ship {
     ///
     /// # Errors
     /// When the spool cannot be opened or another process has it, or a setting cannot be used.
-    pub fn start(config: &Config, metrics: Shipping) -> anyhow::Result<Arc<Self>> {
+    pub fn start(config: &Config, metrics: Shipping, worker: Worker) -> anyhow::Result<Arc<Self>> {
         let nodes = Nodes::new(config)?;
         let ledger = Ledger::default();
         let opened = Spool::open(&config.spool, &ledger).with_context(|| {
             let path = config.spool.path.display();
             format!("events.spool.path: cannot open {path}")
         });
-        let (spool, reader, found) = opened?;
+        let (spool, _, found) = opened?;
         if found > 0 {
             log::info!("spool: {found} events of a former run wait to be shipped");
         }
         let (stop, stopping) = watch::channel(None);
+        let obstacle = Present::new(metrics.obstacles.clone());
         let shared = Shared::new(
             config,
             nodes,
             spool.clone(),
             ledger.clone(),
-            metrics,
+            (metrics, obstacle.clone(), worker.clone()),
             stopping,
         );
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(4)
-            .build()
-            .context("cannot start the shipper")?;
+        // What cannot be had is an error at the start, not only a failing worker.
+        let mut first = Some(runtime().context("cannot start the shipper")?);
+        let shared = Arc::new(shared);
         let thread = std::thread::Builder::new()
-            .name("ship".to_owned())
+            .name(worker.name().to_owned())
             .spawn(move || {
-                runtime.block_on(shipper::run(Arc::new(shared), reader));
-                runtime.shutdown_timeout(Duration::from_millis(100));
+                let run = || {
+                    let runtime = match first.take() {
+                        Some(runtime) => runtime,
+                        None => runtime().map_err(|error| error.to_string())?,
+                    };
+                    runtime.block_on(shipper::run(shared.clone()));
+                    runtime.shutdown_timeout(Duration::from_millis(100));
+                    Ok(())
+                };
+                worker.keep(run, |wait| shared.pause(wait));
             })
             .context("cannot start the shipper")?;
         Ok(Arc::new(Ship {
             spool,
             ledger,
+            obstacle,
             stop,
             thread: Mutex::new(Some(thread)),
         }))
+    }
+
+    /// What keeps events from the index now.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        self.obstacle.get()
     }
 
     /// Ships what can be shipped before the deadline; what is left stays in the spool for the next

@@ -1,14 +1,16 @@
 //! Threads beside the way of requests: started with what they and others share, woken when there is
-//! something to do, and ended within a deadline.
+//! something to do, started again when they panic, and ended within a deadline. What lies on the desk outlives
+//! a panic.
 
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::clock::Elapsed;
+use crate::clock::{self, Elapsed};
+use crate::worker::{Pause, Worker};
 
 /// The hand of all others. When it is dropped the thread is told to stop, and not waited for.
 #[derive(Debug)]
@@ -41,14 +43,15 @@ pub enum State {
 }
 
 impl<T: Send + 'static> SideThread<T> {
-    /// Starts a thread that does `run` until its desk says [`State::Stopping`].
+    /// Starts a thread that does `run` until its desk says [`State::Stopping`]. When it panics it is run again,
+    /// so that what it holds beside the desk has to fit a new beginning.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(
-        name: &str,
+        worker: Worker,
         work: T,
-        run: impl FnOnce(&Desk<T>) + Send + 'static,
+        mut run: impl FnMut(&Desk<T>) + Send + 'static,
     ) -> io::Result<Self> {
         let state = State::Running;
         let desk = Arc::new(Desk {
@@ -57,8 +60,15 @@ impl<T: Send + 'static> SideThread<T> {
         });
         let theirs = EndsWithIt(desk.clone());
         let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || run(&theirs.0))?;
+            .name(worker.name().to_owned())
+            .spawn(move || {
+                let desk = &theirs.0;
+                let run = || {
+                    run(desk);
+                    Ok(())
+                };
+                worker.keep(run, |wait| desk.pause(wait));
+            })?;
         Ok(SideThread {
             desk,
             thread: Mutex::new(Some(thread)),
@@ -124,6 +134,16 @@ impl<T> Desk<T> {
         }
     }
 
+    /// Waits for so long, unless the end comes first.
+    fn pause(&self, wait: Duration) -> Pause {
+        let mut inner = self.lock();
+        self.wait_until(&mut inner, clock::now() + wait, |_| false);
+        match inner.state {
+            State::Running => Pause::Over,
+            State::Stopping | State::Ended => Pause::Stopping,
+        }
+    }
+
     fn begin_stop(&self) {
         let mut inner = self.inner.lock();
         if inner.state == State::Running {
@@ -146,10 +166,7 @@ impl<T> Drop for EndsWithIt<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::clock;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -167,7 +184,8 @@ mod tests {
 
     #[test]
     fn what_is_left_at_the_stop_is_done() {
-        let thread = SideThread::start("sum", (Vec::new(), 0), add_up).expect("a thread");
+        let thread =
+            SideThread::start(Worker::unseen("sum"), (Vec::new(), 0), add_up).expect("a thread");
         for number in 1..=100 {
             thread.lock().work.0.push(number);
             thread.wake();
@@ -178,14 +196,42 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_panics_is_started_again_and_what_lies_on_its_desk_is_there() {
+        let worker = Worker::unseen("sum");
+        let theirs = worker.clone();
+        let run = move |desk: &Desk<(Vec<u64>, u64)>| {
+            theirs.fault_point();
+            add_up(desk);
+        };
+        worker.fail(2);
+        let thread = SideThread::start(worker.clone(), (vec![1, 2], 0), run).expect("a thread");
+        let deadline = clock::now() + LONG;
+        while thread.lock().work.1 != 3 {
+            assert!(clock::now() < deadline);
+            std::thread::yield_now();
+        }
+        assert_eq!(worker.seen(), (2, 1));
+        // The stop does not wait for the pause before a new start.
+        worker.fail(1);
+        thread.lock().work.0.push(4);
+        assert_eq!(thread.stop(clock::now() + LONG), Ok(()));
+        assert_eq!(thread.lock().work.1, 7);
+    }
+
+    #[test]
     fn a_thread_that_hangs_is_waited_for_until_the_deadline_and_one_that_panicked_not_at_all() {
         let (end, wait) = std::sync::mpsc::sync_channel::<()>(1);
-        let hung =
-            SideThread::start("hung", (), move |_| while wait.recv().is_ok() {}).expect("a thread");
+        let hung = SideThread::start(
+            Worker::unseen("hung"),
+            (),
+            move |_| while wait.recv().is_ok() {},
+        )
+        .expect("a thread");
         assert_eq!(hung.stop(clock::now() + LONG / 6000), Err(Elapsed));
         drop(end);
         assert_eq!(hung.stop(clock::now() + LONG), Ok(()));
-        let gone = SideThread::start("gone", (), |_| panic!("on purpose")).expect("a thread");
+        let gone = SideThread::start(Worker::unseen("gone"), (), |_| panic!("on purpose"))
+            .expect("a thread");
         assert_eq!(gone.stop(clock::now() + LONG), Ok(()));
     }
 }

@@ -16,6 +16,7 @@ use self::machine::Machine;
 use self::sampler::Sampler;
 use crate::clock;
 use crate::side_thread::{Desk, SideThread, State};
+use crate::worker::Worker;
 
 mod cgroup;
 pub mod lag;
@@ -86,16 +87,18 @@ impl System {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(last: Arc<Mutex<Reading>>) -> io::Result<Self> {
-        let thread = SideThread::start("system", (), move |desk| run(desk, &last))?;
+    pub fn start(last: Arc<Mutex<Reading>>, worker: Worker) -> io::Result<Self> {
+        let theirs = worker.clone();
+        let thread = SideThread::start(worker, (), move |desk| run(desk, &last, &theirs))?;
         Ok(System { _thread: thread })
     }
 }
 
-fn run(desk: &Desk<()>, last: &Mutex<Reading>) {
+fn run(desk: &Desk<()>, last: &Mutex<Reading>, worker: &Worker) {
     let mut sampler = Sampler::new(Cgroups::of_this_process(), Machine::new());
     let mut pause = FIRST_INTERVAL;
     loop {
+        worker.fault_point();
         let reading = sampler.read(clock::now());
         *last.lock() = reading;
         let mut inner = desk.lock();

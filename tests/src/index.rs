@@ -16,6 +16,12 @@ pub enum Fault {
     Whole(u16),
     /// Every `n`-th event gets this status, the others are taken.
     Items(u16, usize),
+    /// Every `n`-th event gets this status and error, the others are taken.
+    Errors(u16, &'static str, &'static str, usize),
+    /// The whole request gets this status and error.
+    WholeError(u16, &'static str, &'static str),
+    /// Every `n`-th event goes to the failure store, as with Elasticsearch 8.19 and newer.
+    FailureStore(usize),
     /// The connection is reset before an answer, and nothing is taken.
     Reset,
     /// All is taken, and the connection is reset instead of an answer.
@@ -27,7 +33,9 @@ pub enum Fault {
 /// What has arrived.
 #[derive(Debug, Default)]
 struct Store {
-    documents: BTreeMap<String, Value>,
+    documents: Documents,
+    /// Of the data stream of alerts.
+    alerts: Documents,
     /// One for each bulk request, the first ones first.
     script: VecDeque<Fault>,
     /// For every bulk request behind the script.
@@ -105,12 +113,24 @@ impl Index {
     /// The ids of all documents.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
-        self.store().documents.keys().cloned().collect()
+        self.store().documents.by_id.keys().cloned().collect()
+    }
+
+    /// How many events are in the failure store.
+    #[must_use]
+    pub fn failures(&self) -> usize {
+        self.store().documents.failures.len()
+    }
+
+    /// The events of the data stream of alerts.
+    #[must_use]
+    pub fn alerts(&self) -> Vec<Value> {
+        self.store().alerts.by_id.values().cloned().collect()
     }
 
     #[must_use]
     pub fn document(&self, id: &str) -> Option<Value> {
-        self.store().documents.get(id).cloned()
+        self.store().documents.by_id.get(id).cloned()
     }
 
     /// How many bulk requests came, and how many events the largest had.
@@ -157,6 +177,9 @@ impl Store {
             self.set_up.push((path.to_owned(), body));
             return Answer::json(&json!({"acknowledged": true}));
         }
+        if path == "/logs-weir.alert-default/_bulk" {
+            return Answer::json(&self.alerts.take(events_of(seen), None));
+        }
         assert_eq!(path, "/logs-weir.access-default/_bulk");
         self.bulk(seen)
     }
@@ -189,61 +212,94 @@ impl Store {
     }
 
     fn bulk(&mut self, seen: &Seen) -> Answer {
-        assert_eq!(seen.header("content-encoding"), Some("gzip"));
-        assert_eq!(seen.header("content-type"), Some("application/x-ndjson"));
-        let mut text = String::new();
-        GzDecoder::new(&seen.body[..])
-            .read_to_string(&mut text)
-            .expect("gzip");
-        assert!(text.ends_with('\n'), "the last line has no end");
-        let lines: Vec<&str> = text.lines().collect();
-        let events: Vec<(String, Value)> = lines
-            .chunks(2)
-            .map(|pair| {
-                let action: Value = serde_json::from_str(pair[0]).expect("an action");
-                let event: Value = serde_json::from_str(pair[1]).expect("an event");
-                let id = action["create"]["_id"].as_str().expect("create with an id");
-                assert!(event["@timestamp"].is_string());
-                (id.to_owned(), event)
-            })
-            .collect();
+        let events = events_of(seen);
         self.bulks += 1;
         self.largest = self.largest.max(events.len());
-        match self.script.pop_front().or(self.always) {
-            Some(Fault::Whole(status)) => error(status),
-            Some(Fault::MoreThan(status, most)) if events.len() > most => error(status),
-            Some(Fault::Reset) => Answer::reset_at_once(),
-            Some(Fault::TakenAndReset) => {
-                self.take(events, None);
-                Answer::reset_at_once()
+        let fault = match self.script.pop_front().or(self.always) {
+            Some(Fault::Whole(status)) => return error(status, "scripted", "as the test wants"),
+            Some(Fault::WholeError(status, kind, reason)) => return error(status, kind, reason),
+            Some(Fault::MoreThan(status, most)) if events.len() > most => {
+                return error(status, "scripted", "as the test wants");
             }
-            Some(Fault::Items(status, every)) => self.take(events, Some((status, every))),
-            Some(Fault::MoreThan(..)) | None => self.take(events, None),
-        }
-    }
-
-    fn take(&mut self, events: Vec<(String, Value)>, fault: Option<(u16, usize)>) -> Answer {
-        let mut items = Vec::new();
-        for (place, (id, event)) in events.into_iter().enumerate() {
-            let failed = fault.filter(|(_, every)| place % every == 0);
-            let outcome = match failed {
-                Some((status, _)) => {
-                    json!({"status": status, "error": {"type": "scripted", "reason": "as the test wants"}})
-                }
-                None if self.documents.contains_key(&id) => {
-                    json!({"status": 409, "error": {"type": "version_conflict_engine_exception", "reason": "exists"}})
-                }
-                None => {
-                    self.documents.insert(id, event);
-                    json!({"status": 201})
-                }
-            };
-            items.push(json!({"create": outcome}));
-        }
-        Answer::json(&json!({"took": 1, "errors": fault.is_some(), "items": items}))
+            Some(Fault::Reset) => return Answer::reset_at_once(),
+            Some(Fault::TakenAndReset) => {
+                self.documents.take(events, None);
+                return Answer::reset_at_once();
+            }
+            Some(Fault::MoreThan(..)) | None => None,
+            fault => fault,
+        };
+        Answer::json(&self.documents.take(events, fault))
     }
 }
 
-fn error(status: u16) -> Answer {
-    Answer::json(&json!({"error": {"type": "scripted"}, "status": status})).with_status(status)
+/// Documents by their ids.
+#[derive(Debug, Default)]
+struct Documents {
+    by_id: BTreeMap<String, Value>,
+    /// What could not be mapped, and is kept all the same.
+    failures: BTreeMap<String, Value>,
+}
+
+impl Documents {
+    fn take(&mut self, events: Vec<(String, Value)>, fault: Option<Fault>) -> Value {
+        let items = events.into_iter().enumerate().map(|(place, (id, event))| {
+            let is_nth = |every: usize| place % every == 0;
+            let outcome = match fault {
+                Some(Fault::Items(status, every)) if is_nth(every) => {
+                    item_error(status, "scripted", "as the test wants")
+                }
+                Some(Fault::Errors(status, kind, reason, every)) if is_nth(every) => {
+                    item_error(status, kind, reason)
+                }
+                Some(Fault::FailureStore(every)) if is_nth(every) => {
+                    self.failures.insert(id, event);
+                    json!({"status": 201, "failure_store": "used"})
+                }
+                _ if self.by_id.contains_key(&id) => {
+                    item_error(409, "version_conflict_engine_exception", "exists")
+                }
+                _ => {
+                    self.by_id.insert(id, event);
+                    json!({"status": 201})
+                }
+            };
+            json!({"create": outcome})
+        });
+        let items: Vec<Value> = items.collect();
+        let has_errors = items.iter().any(|item| item["create"]["error"].is_object());
+        json!({"took": 1, "errors": has_errors, "items": items})
+    }
+}
+
+fn item_error(status: u16, kind: &str, reason: &str) -> Value {
+    json!({"status": status, "error": {"type": kind, "reason": reason}})
+}
+
+/// The events of a bulk request, which is as Elasticsearch wants it.
+fn events_of(seen: &Seen) -> Vec<(String, Value)> {
+    assert_eq!(seen.header("content-encoding"), Some("gzip"));
+    assert_eq!(seen.header("content-type"), Some("application/x-ndjson"));
+    let mut text = String::new();
+    GzDecoder::new(&seen.body[..])
+        .read_to_string(&mut text)
+        .expect("gzip");
+    assert!(text.ends_with('\n'), "the last line has no end");
+    let lines: Vec<&str> = text.lines().collect();
+    let events: Vec<(String, Value)> = lines
+        .chunks(2)
+        .map(|pair| {
+            let action: Value = serde_json::from_str(pair[0]).expect("an action");
+            let event: Value = serde_json::from_str(pair[1]).expect("an event");
+            let id = action["create"]["_id"].as_str().expect("create with an id");
+            assert!(event["@timestamp"].is_string());
+            (id.to_owned(), event)
+        })
+        .collect();
+    events
+}
+
+fn error(status: u16, kind: &str, reason: &str) -> Answer {
+    Answer::json(&json!({"error": {"type": kind, "reason": reason}, "status": status}))
+        .with_status(status)
 }

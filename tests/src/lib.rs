@@ -19,6 +19,7 @@ pub mod node;
 
 pub mod client;
 pub mod collector;
+pub mod disk;
 pub mod frameworks;
 pub mod raw;
 pub mod sign;

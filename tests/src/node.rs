@@ -122,6 +122,45 @@ impl Node {
     }
 }
 
+/// A node of one test's own, for settings that hold for all who use it; it ends when dropped.
+pub struct OwnNode {
+    node: Node,
+    _running: Running,
+}
+
+impl std::fmt::Debug for OwnNode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.node.fmt(formatter)
+    }
+}
+
+impl OwnNode {
+    /// As [`Node::get`], with a process of its own.
+    ///
+    /// # Panics
+    /// When it is there and does not start.
+    pub async fn start() -> Option<Self> {
+        let running = tokio::task::spawn_blocking(start)
+            .await
+            .expect("the node's start")?;
+        let node = Node {
+            address: running.address,
+        };
+        Some(OwnNode {
+            node,
+            _running: running,
+        })
+    }
+}
+
+impl std::ops::Deref for OwnNode {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
 /// Says aloud that tests are skipped, and why; with CI=true it fails them instead.
 ///
 /// # Panics

@@ -37,6 +37,7 @@ pub(super) async fn alerts(State(pages): State<Arc<Pages>>) -> Response {
     let recent = board.recent();
     let transitions: Vec<Value> = recent.iter().map(shown_transition).collect();
     json_response(&json!({
+        "instance": board.identity().instance(),
         "alerts": alerts,
         "transitions": transitions,
         "silences": board.silences(),
@@ -85,9 +86,13 @@ fn shown_transition(transition: &Transition) -> Value {
 
 /// Without the name of the rule, which stands beside them.
 fn labels(standing: &Standing) -> Value {
-    let label = standing.key.label.iter();
-    let labels = label.map(|(name, value)| ((*name).to_owned(), json!(&**value)));
-    Value::Object(labels.collect())
+    let labels = standing.labels().into_iter();
+    let labels = labels.filter(|(name, _)| *name != "alertname");
+    Value::Object(
+        labels
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .collect(),
+    )
 }
 
 pub(super) async fn silences(State(pages): State<Arc<Pages>>) -> Response {

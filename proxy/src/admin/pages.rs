@@ -13,13 +13,14 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::door::{Door, Entry};
 use super::problem::Problem;
 use super::serve::Peer;
 use super::{AdminState, Readiness};
 use super::{accept, alerts};
+use crate::alert::board::timestamp;
 use crate::audit::{Action, Audit, Refused};
 use crate::clock;
 
@@ -156,8 +157,35 @@ async fn status(State(pages): State<Arc<Pages>>) -> Response {
         "requests_in_flight": state.metrics.gauges().in_flight.get(),
         "connections": state.metrics.gauges().connections.get(),
         "routes": routes.collect::<Vec<_>>(),
+        "shipping": shipping(state),
     });
     typed("application/json", body.to_string())
+}
+
+/// How it goes with each way to the index, by what goes there; empty where nothing is shipped.
+fn shipping(state: &AdminState) -> Value {
+    let ships = state.ships.iter().map(|(what, ship)| {
+        let counts = ship.ledger.counts();
+        let mut shown = json!({
+            "status": "ok",
+            "spool_events": counts.spooled,
+            "spool_bytes": ship.spool.bytes(),
+            "indexed": counts.indexed,
+            "failure_store": counts.failure_store,
+            "duplicate": counts.duplicate,
+            "dead_letter": counts.dead_letter,
+            "dropped": counts.dropped,
+        });
+        if let Some(obstacle) = ship.obstacle() {
+            shown["status"] = json!("waiting");
+            shown["reason"] = json!(obstacle.condition.as_str());
+            shown["detail"] = json!(obstacle.said);
+            shown["node"] = json!(obstacle.node);
+            shown["since"] = json!(timestamp(obstacle.since));
+        }
+        ((*what).to_owned(), shown)
+    });
+    Value::Object(ships.collect())
 }
 
 pub(super) fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {

@@ -16,6 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::Stop;
+use crate::worker::Worker;
 
 /// With so many connections open the oldest gives way to a new one: somebody who only holds
 /// connections open cannot keep a probe or a scrape out.
@@ -40,6 +41,7 @@ pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     mut stop: watch::Receiver<Stop>,
+    worker: &Worker,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut tasks = JoinSet::new();
@@ -57,6 +59,7 @@ pub(super) async fn serve(
                 continue;
             }
         };
+        worker.fault_point();
         while tasks.try_join_next().is_some() {}
         oldest_first.retain(|task| !task.is_finished());
         if oldest_first.len() >= CONNECTIONS_MAX

@@ -29,6 +29,7 @@ fn start(token: Option<&str>) -> Running {
         metrics: metrics.clone(),
         tallies: Arc::default(),
         ship: None,
+        instance: "test:1".to_owned(),
         environment: "test".to_owned(),
     };
     let alerts = Alerts::start(&alerts, sources).expect("alerts");
@@ -52,6 +53,7 @@ fn start(token: Option<&str>) -> Running {
             backend: Arc::from("assistant"),
         }],
         alerts,
+        ships: Vec::new(),
         audit: None,
     };
     let config = config::Admin {

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use super::identity::Identity;
 use super::silence::{Added, Silence, Silences};
 use super::standing::{Key, Standing, Transition};
 use super::state::{Keeper, State, Told};
@@ -27,6 +28,7 @@ pub struct Board {
     /// The names of those who are told.
     notifiers: Vec<String>,
     keeper: Option<Keeper>,
+    identity: Arc<Identity>,
 }
 
 /// What a notifier is to tell.
@@ -52,7 +54,7 @@ impl Board {
         standings: Vec<Standing>,
         notifiers: Vec<String>,
         keeper: Option<Keeper>,
-        now: Duration,
+        (identity, now): (Arc<Identity>, Duration),
     ) -> Self {
         let mut silences = Silences::default();
         for silence in &state.silences {
@@ -69,6 +71,7 @@ impl Board {
             recent: Mutex::default(),
             notifiers,
             keeper,
+            identity,
         };
         let standings = board.with_ghosts(standings, now);
         board.standings.store(Arc::new(standings));
@@ -91,10 +94,16 @@ impl Board {
             let ended = last.filter(|standing| standing.tier == Tier::None);
             ended
                 .cloned()
-                .unwrap_or_else(|| Standing::ghost(key.clone(), now))
+                .unwrap_or_else(|| Standing::ghost(key.clone(), self.identity.clone(), now))
         });
         standings.extend(ghosts);
         standings
+    }
+
+    /// Who raises what is raised from now on.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// How every alert stands.
@@ -228,6 +237,13 @@ impl Board {
             ..State::default()
         };
         keeper.keep(&state);
+    }
+
+    /// Counts a write of the state that takes too long.
+    pub(super) fn look(&self, now: Instant) {
+        if let Some(keeper) = &self.keeper {
+            keeper.look(now);
+        }
     }
 
     /// Writes what is left to be written.

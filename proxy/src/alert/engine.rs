@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::identity::Identity;
 use super::signal::{Per, Signal};
 use super::standing::{Saved, Standing, Transition};
 use super::tally::{Delta, Subject};
@@ -30,12 +31,14 @@ pub struct Rule {
 }
 
 /// How the engine looks at requests.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     pub window: Duration,
     pub interval: Duration,
     /// In the window; with fewer there is no figure.
     pub requests_min: u64,
+    /// Who raises what is raised from now on.
+    pub identity: Arc<Identity>,
 }
 
 /// One value of what a rule tells apart.
@@ -81,8 +84,8 @@ impl Engine {
         is_there: impl Fn(Per, &str) -> bool,
     ) -> Self {
         let mut engine = Engine {
-            settings,
             whole: Window::new(settings.window, settings.interval),
+            settings,
             parts: HashMap::new(),
             series: rules.iter().map(|_| BTreeMap::new()).collect(),
             rules,
@@ -100,13 +103,15 @@ impl Engine {
             let Some((rule, series)) = place
                 .and_then(|place| Some((engine.rules.get(place)?, engine.series.get_mut(place)?)))
             else {
-                engine.orphans.push(Standing::of_saved(&saved, None));
+                engine
+                    .orphans
+                    .push(Standing::of_saved(&saved, None, &engine.settings.identity));
                 continue;
             };
             let of = saved.key.label.as_ref().map(|(_, value)| value.clone());
             let begun = Series {
                 memory: Memory::resumed(saved.tier, saved.last_at),
-                standing: Standing::of_saved(&saved, Some(rule.clone())),
+                standing: Standing::of_saved(&saved, Some(rule.clone()), &engine.settings.identity),
             };
             series.insert(of, begun);
         }
@@ -122,12 +127,13 @@ impl Engine {
     ) -> Vec<Transition> {
         self.slide(now.steady, taken, look);
         let (steady, now) = (now.steady, now.wall);
+        let identity = &self.settings.identity;
         let mut transitions = Vec::new();
         for (rule, series) in self.rules.iter().zip(&mut self.series) {
             for value in values(rule, &self.parts, series) {
                 let series = series.entry(value.clone()).or_insert_with(|| Series {
                     memory: Memory::default(),
-                    standing: Standing::new(rule.clone(), value.clone(), now),
+                    standing: Standing::new(rule.clone(), value.clone(), identity.clone(), now),
                 });
                 let window = match (rule.per, &value) {
                     (Some(per), Some(value)) => self.parts.get(&(per, value.clone())),
@@ -155,6 +161,9 @@ impl Engine {
                 }
                 standing.forget_end(now);
                 if let Some(from) = step.changed_from {
+                    if from == Tier::None {
+                        standing.identity = identity.clone();
+                    }
                     transitions.push(standing.change(from, step.tier, now));
                 }
             }

@@ -12,6 +12,7 @@ fn settings() -> Settings {
         window: STEP * 4,
         interval: STEP,
         requests_min: 20,
+        identity: Arc::default(),
     }
 }
 
@@ -315,6 +316,45 @@ fn calls_of_a_model_that_was_not_known_yet_leave_no_alert_behind() {
         standings.iter().all(|standing| standing.tier == Tier::None),
         "{standings:?}"
     );
+}
+
+#[test]
+fn an_alert_in_force_keeps_who_raised_it_and_the_next_one_is_of_who_is_there() {
+    let who = |instance: &str| Arc::new(Identity::new(&BTreeMap::new(), instance));
+    let of = |saved: &Saved, identity: &str| {
+        let settings = Settings {
+            identity: who(identity),
+            ..settings()
+        };
+        Engine::new(
+            vec![rule("ErrorRate", None)],
+            settings,
+            vec![saved.clone()],
+            |_, _| true,
+        )
+    };
+    let mut raised = super::super::fixture::standing("ErrorRate", Tier::Critical);
+    raised.identity = who("old:1");
+    let mut saved = raised.to_save().expect("in force");
+    let mut engine = of(&saved, "new:1");
+    assert_eq!(engine.standings()[0].labels()[1], ("instance", "old:1"));
+    // It ends, and begins anew.
+    let mut seen = Vec::new();
+    for step in 1..12_u32 {
+        let failed = if step < 6 { 0 } else { 50 };
+        let taken = vec![(route("chat"), requests(100, failed))];
+        seen.extend(engine.evaluate(at(NOW + STEP * step), taken, &Look::default()));
+    }
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|one| (one.standing.tier, one.standing.identity.to_string()))
+        .collect();
+    assert_eq!(seen[0], (Tier::None, "old:1".to_owned()));
+    assert!(seen[1..].iter().all(|(_, identity)| identity == "new:1"));
+    assert!(seen.len() > 1, "{seen:?}");
+    // An older version did not say.
+    saved.identity = None;
+    assert_eq!(of(&saved, "new:1").standings()[0].identity, who("new:1"));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! A change of a tier as an event: what is shipped to the data stream of alerts.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use ulid::Ulid;
 
 use super::board::{Change, timestamp};
@@ -21,31 +22,34 @@ pub(super) struct Events {
     pub(super) environment: String,
 }
 
-impl Events {
-    /// Puts them into their spool.
-    pub(super) fn record(&self, transitions: &[Transition]) {
-        for transition in transitions {
-            let id = Ulid::generate().to_string();
-            let line = line(transition, &id, &self.environment).to_string();
-            let Some(id) = id.as_bytes().first_chunk::<ID_BYTES>() else {
-                continue;
-            };
-            self.ship.ledger.record();
-            let (taken, outcome) = self
-                .ship
-                .spool
-                .append(std::iter::once((id, line.as_bytes())));
-            if taken == 0 {
-                self.ship.ledger.drop_from_channel(1);
-            }
-            if let Err(error) = outcome.and_then(|()| self.ship.spool.sync()) {
-                log::error!("alerts: a transition cannot be kept for the index: {error}");
-            }
-        }
+impl std::fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Events")
     }
 }
 
-/// The document of one transition; `proxy/tests/vectors/alert-event.json` shows one.
+impl Events {
+    /// Puts one into the spool, and makes sure that the disk has it.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub(super) fn record(&self, transition: &Transition) -> io::Result<()> {
+        let id = Ulid::generate().to_string();
+        let line = line(transition, &id, &self.environment).to_string();
+        let Some(id) = id.as_bytes().first_chunk::<ID_BYTES>() else {
+            return Err(io::Error::other("its id is too short"));
+        };
+        self.ship.ledger.record();
+        let event = std::iter::once((id, line.as_bytes()));
+        let (taken, outcome) = self.ship.spool.append(event);
+        if taken == 0 {
+            self.ship.ledger.drop_from_channel(1);
+        }
+        outcome.and_then(|()| self.ship.spool.sync())
+    }
+}
+
+/// The document of one transition.
 #[must_use]
 pub(super) fn line(transition: &Transition, id: &str, environment: &str) -> Value {
     let standing = &transition.standing;
@@ -95,6 +99,14 @@ pub(super) fn line(transition: &Transition, id: &str, environment: &str) -> Valu
         "service": {"name": "weir", "version": env!("CARGO_PKG_VERSION"), "environment": environment},
         "weir": {"alert": alert},
     });
+    let labels = standing.identity.labels();
+    let labels: Map<String, Value> = labels
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect();
+    event["labels"] = Value::Object(labels);
+    if let Some(instance) = standing.identity.instance() {
+        event["service"]["node"] = json!({"name": instance});
+    }
     if let Some((name, value)) = &standing.key.label {
         event[*name] = json!(&**value);
     }

@@ -31,7 +31,7 @@ pub(crate) fn rule(name: &str, per: Option<Per>) -> Arc<Rule> {
 
 /// An alert that is in force.
 pub(crate) fn standing(name: &str, tier: Tier) -> Standing {
-    let mut standing = Standing::new(rule(name, None), None, NOW);
+    let mut standing = Standing::new(rule(name, None), None, Arc::default(), NOW);
     standing.figure = Some(0.05);
     standing.change(Tier::None, tier, NOW);
     standing

@@ -14,6 +14,7 @@ use super::tier::Tier;
 use crate::complaint::{Complaint, Telling};
 use crate::record::metrics::NotifierCounts;
 use crate::side_thread::{Desk, SideThread, State};
+use crate::worker::Worker;
 use crate::{clock, random};
 
 pub mod alertmanager;
@@ -96,23 +97,25 @@ pub trait Channel: Send + 'static {
 /// # Errors
 /// When the system has no thread to give.
 pub fn start(
-    name: &'static str,
+    worker: Worker,
     mut channel: impl Channel,
     board: Arc<Board>,
     counts: NotifierCounts,
 ) -> std::io::Result<Notifier> {
-    SideThread::start(name, true, move |desk| {
-        run(desk, name, &mut channel, &board, &counts);
+    let theirs = worker.clone();
+    SideThread::start(worker, true, move |desk| {
+        run(desk, &theirs, &mut channel, &board, &counts);
     })
 }
 
 fn run(
     desk: &Desk<News>,
-    name: &str,
+    worker: &Worker,
     channel: &mut dyn Channel,
     board: &Board,
     counts: &NotifierCounts,
 ) {
+    let name = worker.name();
     let mut health = Health::default();
     // When the changes that are there are told.
     let mut due: Option<Instant> = None;
@@ -138,6 +141,7 @@ fn run(
         if now < at && state == State::Running {
             continue;
         }
+        worker.fault_point();
         let changes = changes.get(..channel.changes_max()).unwrap_or(&changes);
         match channel.tell(changes, clock::unix_now()) {
             Ok(()) => {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Config;
 use super::engine::Rule;
+use super::identity::INSTANCE;
 use super::runbook;
 use super::signal::{Per, Signal, Unit};
 use super::tier::{FORGET_AFTER, Lines, Worse};
@@ -92,6 +93,7 @@ fn alert(rule: &Rule, config: &Config, severity: &str, at_least: u8) -> String {
         "sum without (rule) (last_over_time(weir:signal{{rule=\"{name}\"}}[{forget}]))\n\
          and on ({by}) weir:tier{{rule=\"{name}\"}} >= {at_least}"
     );
+    let labels = labels(config);
     let unit = rule.signal.unit();
     let value = match unit {
         Unit::Share => "{{ $value | humanizePercentage }}",
@@ -114,13 +116,22 @@ fn alert(rule: &Rule, config: &Config, severity: &str, at_least: u8) -> String {
     let (line, recovery) = (unit.show(line), unit.show(rule.lines.recovery));
     let runbook = runbook::url(rule, &config.console_url);
     format!(
-        "  - alert: {name}\n    expr: |\n{}\n    labels: {{severity: {severity}}}\n    annotations:\n      \
+        "  - alert: {name}\n    expr: |\n{}\n    labels: {{severity: {severity}{labels}}}\n    annotations:\n      \
          summary: '{name} is {severity}: {signal}{of} is {value}'\n      \
          description: 'It went {way} {line} and ends at {recovery}.'\n      \
          runbook_url: '{}'\n",
         indented(&expr),
         runbook.replace('\'', "''"),
     )
+}
+
+/// `alerts.labels`, as they follow another label. Prometheus has an `instance` of its own for each replica: one
+/// for all of them would make one alert of theirs.
+fn labels(config: &Config) -> String {
+    let own = config.labels.iter().filter(|(name, _)| *name != INSTANCE);
+    // A text in JSON is one in YAML.
+    own.map(|(name, value)| format!(", {name}: {}", serde_json::Value::from(value.as_str())))
+        .collect()
 }
 
 /// The recorded tier: the branches of `Memory::step`, in their order.
@@ -177,7 +188,11 @@ fn forget_after(lines: &Lines) -> Duration {
 
 /// The labels that series are told apart by.
 fn by(per: Option<Per>) -> String {
-    per.map_or_else(|| "job".to_owned(), |per| format!("job, {}", per.label()))
+    let replica = format!("job, {INSTANCE}");
+    per.map_or_else(
+        || replica.clone(),
+        |per| format!("{replica}, {}", per.label()),
+    )
 }
 
 /// The figure itself.
@@ -238,15 +253,16 @@ fn signal(rule: &Rule, config: &Config) -> Result<String, String> {
             // The series of hits is there from the first one on.
             format!("({hits} or 0 * {})\n/ {}", increase(&all), enough(&all))
         }
-        Signal::DiskUsage => "max by (job) (weir_disk_usage_ratio)".to_owned(),
-        Signal::CpuUsage => "max by (job) (weir_cpu_usage_ratio)".to_owned(),
-        Signal::MemoryUsage => "max by (job) (weir_memory_usage_ratio)".to_owned(),
-        Signal::SpoolOldest => "max by (job) (weir_spool_oldest_seconds)".to_owned(),
+        Signal::DiskUsage => format!("max by ({by}) (weir_disk_usage_ratio)"),
+        Signal::CpuUsage => format!("max by ({by}) (weir_cpu_usage_ratio)"),
+        Signal::MemoryUsage => format!("max by ({by}) (weir_memory_usage_ratio)"),
+        Signal::SpoolOldest => format!("max by ({by}) (weir_spool_oldest_seconds)"),
         Signal::EventsDropped => increase("weir_events_total{outcome=\"dropped\"}"),
         Signal::DependencyDown => {
-            "max by (job) (sum by (job, instance) (1 - weir_dependency_up))\n\
-             or 0 * max by (job) (weir_build_info)"
-                .to_owned()
+            format!(
+                "sum by ({by}) (1 - weir_dependency_up)\n\
+                 or 0 * max by ({by}) (weir_build_info)"
+            )
         }
     })
 }

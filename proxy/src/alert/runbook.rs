@@ -26,17 +26,20 @@ pages![
     "ResponseTime",
     "SignatureFailures",
     "Watchdog",
+    "WeirAlertsNotKept",
     "WeirCertificateExpiring",
     "WeirCircuitOpen",
     "WeirDependencyDown",
     "WeirDown",
     "WeirEventsDeadLettered",
     "WeirEventsDropped",
+    "WeirEventsInFailureStore",
     "WeirLimitsDegraded",
     "WeirNotificationsFailing",
     "WeirReloadFailed",
     "WeirReplayDropped",
     "WeirSpoolGrowing",
+    "WeirWorkerFailing",
 ];
 
 /// The page of this name.

@@ -244,7 +244,7 @@ impl Silences {
             _ if was_critical => "critical",
             _ => "warning",
         };
-        let labels = standing.key.labels();
+        let labels = standing.labels();
         let value = |name: &str| match name {
             "severity" => severity,
             _ => labels
@@ -342,6 +342,17 @@ mod tests {
         assert!(!over(&silences, &standing, "2026-11-22T08:59:59Z"));
         assert!(over(&silences, &standing, "2026-11-22T09:00:00Z"));
         assert!(!over(&silences, &standing, "2026-11-22T10:00:00Z"));
+        let identity = crate::alert::identity::Identity::new(&Default::default(), "a:1");
+        standing.identity = identity.into();
+        let of = |instance: &str| {
+            let text = format!(
+                r#"{{"matchers":[{{"name":"instance","value":"{instance}"}}],"duration":"1h"}}"#
+            );
+            let mut silences = Silences::default();
+            silences.add(wish(&text).expect("a silence"));
+            over(&silences, &standing, "2026-11-22T08:30:00Z")
+        };
+        assert!(of("a:1") && !of("b:1"), "only the replica that is named");
         standing.tier = Tier::Critical;
         assert!(!over(&silences, &standing, "2026-11-22T09:30:00Z"));
         let other = fixture::standing("DiskUsage", Tier::Warning);

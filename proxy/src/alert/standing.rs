@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::engine::{ENDED_IS_TOLD_FOR, Rule};
+use super::identity::Identity;
 use super::signal::Per;
 use super::tier::{Basis, Tier};
 
@@ -24,15 +25,6 @@ impl Key {
             .as_ref()
             .and_then(|(name, _)| Per::of_label(name))
     }
-
-    /// The labels that every alert of this key has, without its severity.
-    #[must_use]
-    pub fn labels(&self) -> Vec<(&'static str, &str)> {
-        let label = self.label.iter().map(|(name, value)| (*name, &**value));
-        std::iter::once(("alertname", &*self.rule))
-            .chain(label)
-            .collect()
-    }
 }
 
 impl std::fmt::Display for Key {
@@ -48,6 +40,9 @@ impl std::fmt::Display for Key {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
     pub key: Key,
+    /// Who raised it. An alert in force keeps it, also when that changes with a restart: under other labels
+    /// nobody would be told of its end.
+    pub identity: Arc<Identity>,
     /// `None` when it is no longer configured.
     pub rule: Option<Arc<Rule>>,
     pub tier: Tier,
@@ -90,13 +85,19 @@ pub struct Transition {
 
 impl Standing {
     #[must_use]
-    pub fn new(rule: Arc<Rule>, value: Option<Arc<str>>, now: Duration) -> Self {
+    pub fn new(
+        rule: Arc<Rule>,
+        value: Option<Arc<str>>,
+        identity: Arc<Identity>,
+        now: Duration,
+    ) -> Self {
         let label = rule.per.map(Per::label).zip(value);
         Standing {
             key: Key {
                 rule: rule.name.clone(),
                 label,
             },
+            identity,
             rule: Some(rule),
             tier: Tier::None,
             basis: Basis::Forgotten,
@@ -111,11 +112,13 @@ impl Standing {
         }
     }
 
-    /// As it was when a former process ended.
+    /// As it was when a former process ended. What does not say who raised it was kept by an older version.
     #[must_use]
-    pub fn of_saved(saved: &Saved, rule: Option<Arc<Rule>>) -> Self {
+    pub fn of_saved(saved: &Saved, rule: Option<Arc<Rule>>, identity: &Arc<Identity>) -> Self {
+        let raised_by = saved.identity.clone().map(Arc::new);
         Standing {
             key: saved.key.clone(),
+            identity: raised_by.unwrap_or_else(|| identity.clone()),
             rule,
             tier: saved.tier,
             basis: Basis::Held,
@@ -132,9 +135,10 @@ impl Standing {
 
     /// What is left of an alert that nobody watches any more, and that somebody was told of.
     #[must_use]
-    pub fn ghost(key: Key, now: Duration) -> Self {
+    pub fn ghost(key: Key, identity: Arc<Identity>, now: Duration) -> Self {
         Standing {
             key,
+            identity,
             rule: None,
             tier: Tier::None,
             basis: Basis::Forgotten,
@@ -147,6 +151,16 @@ impl Standing {
             ended_at: Some(now),
             past_critical: None,
         }
+    }
+
+    /// All labels but the severity, in no order.
+    #[must_use]
+    pub fn labels(&self) -> Vec<(&str, &str)> {
+        let label = self.key.label.iter().map(|(name, value)| (*name, &**value));
+        std::iter::once(("alertname", &*self.key.rule))
+            .chain(self.identity.labels())
+            .chain(label)
+            .collect()
     }
 
     /// Takes a new tier.
@@ -195,6 +209,7 @@ impl Standing {
         let is_told = self.tier != Tier::None || self.ended_at.is_some();
         is_told.then(|| Saved {
             key: self.key.clone(),
+            identity: Some((*self.identity).clone()),
             tier: self.tier,
             figure: self.figure,
             last_at: self.last_at,
@@ -237,6 +252,9 @@ impl Standing {
 pub struct Saved {
     #[serde(flatten, with = "saved_key")]
     pub key: Key,
+    /// `None` in what a version before 0.2 kept.
+    #[serde(default)]
+    pub identity: Option<Identity>,
     pub tier: Tier,
     pub figure: Option<f64>,
     pub last_at: Duration,

@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::late::Writing;
 use super::silence::Silence;
 use super::standing::{Key, Saved};
 use super::tier::Tier;
 use crate::clock;
 use crate::complaint::{Complaint, Telling};
+use crate::record::metrics::AlertWrites;
 use crate::record::rotated::directory;
 use crate::side_thread::{Desk, SideThread, State as Running};
+use crate::worker::Worker;
 
 const VERSION: u32 = 1;
 /// Far more than what can be in force.
@@ -126,6 +129,7 @@ fn put_aside(path: &Path, why: &str) {
 #[derive(Debug)]
 pub struct Keeper {
     thread: SideThread<Option<Vec<u8>>>,
+    writing: Writing,
 }
 
 impl Keeper {
@@ -133,10 +137,21 @@ impl Keeper {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(path: PathBuf) -> io::Result<Self> {
-        let run = move |desk: &Desk<Option<Vec<u8>>>| run(desk, &path);
-        let thread = SideThread::start("alert-state", None, run)?;
-        Ok(Keeper { thread })
+    pub(super) fn start(path: PathBuf, worker: Worker, writes: AlertWrites) -> io::Result<Self> {
+        let (on, writing) = (worker.clone(), Writing::new(writes));
+        let theirs = writing.clone();
+        // Not in `run`: it outlives a panic.
+        let mut unwritten = None;
+        let run = move |desk: &Desk<Option<Vec<u8>>>| {
+            run(desk, &path, &mut unwritten, (&theirs, &on));
+        };
+        let thread = SideThread::start(worker, None, run)?;
+        Ok(Keeper { thread, writing })
+    }
+
+    /// Counts a write that takes too long.
+    pub(super) fn look(&self, now: Instant) {
+        self.writing.look(now);
     }
 
     /// The newest state takes the place of one that is not written yet.
@@ -155,11 +170,15 @@ impl Keeper {
     }
 }
 
-fn run(desk: &Desk<Option<Vec<u8>>>, path: &Path) {
+fn run(
+    desk: &Desk<Option<Vec<u8>>>,
+    path: &Path,
+    unwritten: &mut Option<Vec<u8>>,
+    (writing, worker): (&Writing, &Worker),
+) {
     let mut complaint = Complaint::every(COMPLAINT_INTERVAL);
-    let mut unwritten: Option<Vec<u8>> = None;
     loop {
-        let pause = match unwritten {
+        let pause = match &*unwritten {
             Some(_) => RETRY,
             None => IDLE,
         };
@@ -167,12 +186,13 @@ fn run(desk: &Desk<Option<Vec<u8>>>, path: &Path) {
         desk.wait_until(&mut inner, clock::now() + pause, Option::is_some);
         let (newer, running) = (inner.work.take(), inner.state);
         drop(inner);
-        unwritten = newer.or(unwritten);
-        if let Some(text) = &unwritten {
-            match replace(path, text) {
+        *unwritten = newer.or(unwritten.take());
+        if let Some(text) = &*unwritten {
+            worker.fault_point();
+            match writing.time(|| replace(path, text)) {
                 Ok(()) => {
                     complaint.over();
-                    unwritten = None;
+                    *unwritten = None;
                 }
                 Err(error) if complaint.note(clock::now()) == Telling::Due => {
                     let path = path.display();
@@ -203,8 +223,11 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::alert::fixture;
+    use crate::record::metrics::Metrics;
 
     #[test]
     fn what_was_kept_is_read_again() {
@@ -223,11 +246,33 @@ mod tests {
             )]),
             ..State::default()
         };
-        let keeper = Keeper::start(path.clone()).expect("a thread");
+        let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
+        let writes = metrics.alerting().writes("state").expect("counters");
+        let worker = Worker::unseen("alert-state");
+        // It panics with the state in hand, and writes it all the same.
+        worker.fail(1);
+        let keeper = Keeper::start(path.clone(), worker.clone(), writes).expect("a thread");
         keeper.keep(&State::default());
         keeper.keep(&state);
         keeper.stop(clock::now() + Duration::from_secs(60));
         assert_eq!(State::read(&path), Found::State(state));
+        assert!(worker.seen().0 > 0);
+    }
+
+    #[test]
+    fn a_state_from_before_alerts_said_who_raised_them_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("alerts.json");
+        let text = r#"{"version":1,"alerts":[{"rule":"ErrorRate","labels":{"route":"chat"},"tier":"critical",
+            "figure":0.5,"last_at":{"secs":5,"nanos":0},"since":{"secs":4,"nanos":0},
+            "raised_at":{"secs":3,"nanos":0},"critical_at":{"secs":4,"nanos":0},"ended_at":null}],
+            "silences":[],"told":{"webhook":[{"rule":"ErrorRate","labels":{"route":"chat"},"tier":"critical"}]}}"#;
+        std::fs::write(&path, text).expect("a file");
+        let Found::State(state) = State::read(&path) else {
+            panic!("a state");
+        };
+        assert_eq!(state.alerts[0].identity, None);
+        assert_eq!(state.told["webhook"][0].tier, Tier::Critical);
     }
 
     #[test]

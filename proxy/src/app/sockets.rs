@@ -11,6 +11,7 @@ use pingora::server::{Fds, ListenFds};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Scheme;
+use crate::alert::identity::instance;
 use crate::config::Listen;
 use crate::listener::tls::Certificates;
 
@@ -43,6 +44,12 @@ impl Sockets {
             .iter()
             .map(|(address, scheme, _)| (*address, *scheme))
             .collect()
+    }
+
+    /// What tells this weir from its replicas: by the port of its first listener.
+    pub(super) fn instance(&self) -> String {
+        let first = self.addresses().into_iter().next();
+        instance(first.map_or(0, |(address, _)| address.port()))
     }
 
     /// pingora takes a listener from this table when its address stands there.

@@ -15,7 +15,7 @@ use super::units::{self, Rate};
 /// What every example in the documentation uses for a secret.
 const EXAMPLE_SECRET: &str = "change-me";
 
-fn pattern(pattern: &str) -> Value {
+pub(super) fn pattern(pattern: &str) -> Value {
     json!({"type": "string", "pattern": pattern})
 }
 
@@ -96,7 +96,7 @@ impl Scalar for RuleName {
 #[derive(Clone, Debug)]
 pub(super) struct Text(pub(super) String);
 
-fn plain_text(text: &str) -> Result<String, Wrong> {
+pub(super) fn plain_text(text: &str) -> Result<String, Wrong> {
     if text.chars().any(char::is_control) {
         return Err(Wrong::Because(
             "expected one line of text; there is a control character in it".to_owned(),

@@ -18,6 +18,7 @@ use self::process::Process;
 use self::series::{BackendSeries, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
 use self::shipping::ShipSeries;
 use self::system::Readings;
+use self::workers::Workers;
 use crate::alert::tally::{Subject, Tallies};
 use crate::audit;
 use crate::exchange::Exchange;
@@ -39,11 +40,12 @@ mod replay;
 mod series;
 mod shipping;
 mod system;
+mod workers;
 
-pub use alerting::{AlertTiers, Alerting, NotifierCounts};
+pub use alerting::{AlertTiers, AlertWrites, Alerting, NotifierCounts};
 pub use certificates::Certificates;
 pub use replay::{CountSource, ReplayDropped};
-pub use shipping::{Shipping, SpanCounts};
+pub use shipping::{Obstacles, Shipping, SpanCounts};
 
 /// A format that metrics are shown in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,7 @@ pub struct Metrics {
     ship: OnceLock<Arc<Ship>>,
     alerting: Alerting,
     certificates: Certificates,
+    workers: Workers,
     tallies: Arc<Tallies>,
     runtime_lag: Histogram,
     reading: Arc<Mutex<Reading>>,
@@ -218,6 +221,7 @@ impl Metrics {
         let metrics = Metrics {
             alerting: Alerting::register(&registry, shipping.dependency_up())?,
             certificates: Certificates::register(&registry)?,
+            workers: Workers::register(&registry)?,
             tallies,
             gauges: Gauges {
                 in_flight: gauge(catalog::IN_FLIGHT, &[])?,

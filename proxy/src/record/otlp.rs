@@ -21,6 +21,7 @@ use crate::clock;
 use crate::complaint::{Complaint, Telling};
 use crate::outside::read_until;
 use crate::side_thread::{Desk, SideThread, State};
+use crate::worker::Worker;
 
 pub(super) mod wire;
 
@@ -78,6 +79,14 @@ struct Waiting {
     in_hand: usize,
 }
 
+/// What the thread has taken and not settled yet; it outlives a panic.
+#[derive(Default)]
+struct Hand {
+    spans: Vec<u8>,
+    count: usize,
+    attempts: u32,
+}
+
 /// What the thread sends with, and how it went.
 struct Sender {
     client: Client,
@@ -103,24 +112,27 @@ impl Exporter {
         config: &Config,
         environment: &str,
         counts: SpanCounts,
+        worker: Worker,
     ) -> io::Result<Self> {
         let resource = resource(environment, std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok());
         let (config, theirs) = (config.clone(), counts.clone());
+        let mut hand = Hand::default();
+        let on = worker.clone();
         let run = move |desk: &Desk<Waiting>| match client(&config) {
             Ok(client) => {
                 let sender = Sender {
                     client,
-                    url: config.url,
-                    resource,
-                    counts: theirs,
+                    url: config.url.clone(),
+                    resource: resource.clone(),
+                    counts: theirs.clone(),
                 };
-                sender.run(desk);
+                sender.run(desk, &mut hand, &on);
             }
             Err(error) => {
                 log::error!("traces: no client towards the collector can be made: {error}");
             }
         };
-        let thread = SideThread::start("otlp", Waiting::default(), run)?;
+        let thread = SideThread::start(worker, Waiting::default(), run)?;
         Ok(Exporter { thread, counts })
     }
 
@@ -158,21 +170,30 @@ impl Exporter {
 }
 
 impl Sender {
-    fn run(&self, desk: &Desk<Waiting>) {
-        let mut spans = Vec::new();
+    /// What is in hand when it panics is sent once more.
+    fn run(&self, desk: &Desk<Waiting>, hand: &mut Hand, worker: &Worker) {
         let mut complaint = Complaint::every(COMPLAINT_INTERVAL);
         loop {
-            let (count, state) = next_batch(desk, &mut spans);
-            if count > 0 {
-                let body = request(&self.resource, &spans);
-                match self.send(desk, &body) {
+            let state = next_batch(desk, hand);
+            if hand.count > 0 {
+                let count = hand.count as u64;
+                hand.attempts += 1;
+                let sent = match hand.attempts > ATTEMPTS_MAX {
+                    true => Err("the exporter panics of them".to_owned()),
+                    false => {
+                        worker.fault_point();
+                        let body = request(&self.resource, &hand.spans);
+                        self.send(desk, &body)
+                    }
+                };
+                match sent {
                     Ok(()) => {
                         self.counts.up.set(1);
-                        self.counts.exported.inc_by(count as u64);
+                        self.counts.exported.inc_by(count);
                     }
                     Err(why) => {
                         self.counts.up.set(0);
-                        self.counts.failed.inc_by(count as u64);
+                        self.counts.failed.inc_by(count);
                         if complaint.note(clock::now()) == Telling::Due {
                             log::warn!(
                                 "traces: the collector takes no spans, they are lost: {why}"
@@ -180,6 +201,7 @@ impl Sender {
                         }
                     }
                 }
+                (hand.count, hand.attempts) = (0, 0);
             }
             if state == State::Stopping {
                 return;
@@ -206,9 +228,13 @@ impl Sender {
 }
 
 /// Waits for a batch, or for the time that one waits, and takes what is there.
-fn next_batch(desk: &Desk<Waiting>, spans: &mut Vec<u8>) -> (usize, State) {
+fn next_batch(desk: &Desk<Waiting>, hand: &mut Hand) -> State {
     let deadline = clock::now() + BATCH_WAIT;
     let mut inner = desk.lock();
+    if hand.count > 0 {
+        return inner.state;
+    }
+    let spans = &mut hand.spans;
     inner.work.in_hand = 0;
     desk.wait_until(&mut inner, deadline, |waiting| waiting.count >= BATCH);
     spans.clear();
@@ -217,7 +243,8 @@ fn next_batch(desk: &Desk<Waiting>, spans: &mut Vec<u8>) -> (usize, State) {
     let waiting = &mut inner.work;
     mem::swap(&mut waiting.spans, spans);
     waiting.in_hand = mem::take(&mut waiting.count);
-    (waiting.in_hand, state)
+    hand.count = waiting.in_hand;
+    state
 }
 
 /// Pauses, unless the end comes first.

@@ -100,7 +100,8 @@ fn what_waits_at_the_end_is_counted() {
         url: "http://127.0.0.1:9/v1/traces".to_owned(),
         headers: Vec::new(),
     };
-    let exporter = Exporter::start(&config, "test", counts.clone()).expect("a thread");
+    let exporter =
+        Exporter::start(&config, "test", counts.clone(), Worker::unseen("otlp")).expect("a thread");
     for _ in 0..WAITING_MAX {
         exporter.take(b"", 2);
     }

@@ -11,13 +11,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-use prometheus::IntCounter;
-
 use super::batch::{Batch, Lines};
+use super::hand::{Books, Hand, Sink, Written};
 use crate::clock;
-use crate::complaint::{Complaint, Telling};
-use crate::ship::ledger::Ledger;
+use crate::worker::{Pause, Worker};
+use parking_lot::{Condvar, Mutex};
 
 /// How long lines are collected before they are written together. An event is in the file well
 /// within 200 ms of its answer.
@@ -28,29 +26,10 @@ const COLLECT_BYTES: usize = 2 * 1024 * 1024;
 /// Of lines that are not written yet, those in the writer's hand included. What comes beyond is
 /// dropped and counted.
 const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Lines that the writer panics of so often are given up, or all that come after them would be.
+const ATTEMPTS_MAX: u32 = 3;
 /// How many of the last lines are kept for the admin page.
 pub(super) const RECENT_MAX: usize = 100;
-/// A sink that goes on failing is logged at most this often.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Where lines go in the end.
-pub(super) trait Sink: Send {
-    /// Writes all lines it can. `now` is the time since the Unix epoch.
-    fn write(&mut self, lines: Lines<'_>, now: Duration) -> Written;
-
-    /// Makes sure that what was written outlives the machine.
-    fn sync(&mut self) {}
-}
-
-/// What became of some lines.
-#[derive(Debug)]
-pub(super) struct Written {
-    /// How many lines are written whole.
-    pub(super) lines: usize,
-    /// Why the rest is not.
-    pub(super) error: Option<io::Error>,
-}
-
 /// Whether everything was written in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushOutcome {
@@ -66,22 +45,6 @@ impl FlushOutcome {
             _ => FlushOutcome::TimedOut,
         }
     }
-}
-
-/// Where it is written down what became of lines. Of several sinks one counts.
-#[derive(Clone, Debug)]
-pub(super) enum Books {
-    Counters(Tally),
-    /// The spool books what it takes by itself.
-    Ledger(Ledger),
-    None,
-}
-
-/// Counts lines.
-#[derive(Clone, Debug)]
-pub(super) struct Tally {
-    pub(super) recorded: IntCounter,
-    pub(super) dropped: IntCounter,
 }
 
 /// The hand of the request's side. When it is dropped, the thread writes what is left and ends.
@@ -128,7 +91,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub(super) fn start(name: &str, sink: Box<dyn Sink>, books: Books) -> io::Result<Self> {
+    pub(super) fn start(worker: Worker, sink: Box<dyn Sink>, books: Books) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             pending: Mutex::new(Pending {
                 batch: Batch::default(),
@@ -144,8 +107,8 @@ impl Writer {
         });
         let theirs = shared.clone();
         let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || theirs.run(sink))?;
+            .name(worker.name().to_owned())
+            .spawn(move || theirs.run_on(&worker, sink))?;
         Ok(Writer {
             shared,
             thread: Mutex::new(Some(thread)),
@@ -251,40 +214,82 @@ impl Shared {
         FlushOutcome::Flushed
     }
 
-    /// The writer's thread.
-    fn run(&self, mut sink: Box<dyn Sink>) {
-        let mut batch = Batch::default();
-        let mut complaint = Complaint::every(COMPLAINT_INTERVAL);
-        let mut untold = 0;
+    /// The writer's thread. What it has in hand when it panics is written again.
+    fn run_on(&self, worker: &Worker, mut sink: Box<dyn Sink>) {
+        let mut hand = Hand::new();
+        let run = || {
+            self.run(worker, &mut *sink, &mut hand);
+            Ok(())
+        };
+        worker.keep(run, |wait| self.pause(wait));
+        self.end(&mut *sink, &hand);
+    }
+
+    fn run(&self, worker: &Worker, sink: &mut dyn Sink, hand: &mut Hand) {
         loop {
-            let turn = self.next_turn(&mut batch);
-            let lines = batch.lines();
-            if !batch.is_empty() {
-                self.remember(lines);
-                let written = sink.write(lines, clock::unix_now());
+            let turn = self.next_turn(&mut hand.batch);
+            if !hand.batch.is_empty() {
+                let lines = hand.batch.lines();
+                if hand.attempts == 0 {
+                    self.remember(lines);
+                }
+                hand.attempts += 1;
+                let written = if hand.attempts > ATTEMPTS_MAX {
+                    Written {
+                        lines: sink.kept(),
+                        error: Some(io::Error::other("the writer panics of them")),
+                    }
+                } else {
+                    worker.fault_point();
+                    sink.write(lines, clock::unix_now())
+                };
                 let lost = lines.count().saturating_sub(written.lines);
                 self.count(written.lines, lost);
                 if let Some(error) = written.error {
-                    untold += lost;
-                    if complaint.note(clock::now()) == Telling::Due {
-                        log::error!("{untold} events were not written: {error}");
-                        untold = 0;
-                    }
+                    hand.tell_lost(lost, &error);
                 }
+                hand.settle();
             }
             if turn.flushes > 0 || turn.state == WriterState::Stopping {
                 sink.sync();
             }
-            batch.clear();
             if self.finish(&turn) == WriterState::Ended {
                 return;
             }
         }
     }
 
+    /// Waits before a new start, until the stop at most.
+    fn pause(&self, wait: Duration) -> Pause {
+        let deadline = clock::now() + wait;
+        let mut pending = self.pending.lock();
+        while pending.writer != WriterState::Stopping {
+            if self.wake.wait_until(&mut pending, deadline).timed_out() {
+                return Pause::Over;
+            }
+        }
+        Pause::Stopping
+    }
+
+    /// The thread ends. What it could not write, because it panicked at the stop as well, is lost and counted.
+    fn end(&self, sink: &mut dyn Sink, hand: &Hand) {
+        let mut pending = self.pending.lock();
+        let in_hand = hand.batch.lines().count();
+        let lost = in_hand.saturating_sub(sink.kept()) + pending.batch.lines().count();
+        pending.batch.clear();
+        pending.writer = WriterState::Ended;
+        pending.flushes_done = pending.flushes_wanted;
+        drop(pending);
+        self.count(0, lost);
+        self.flushed.notify_all();
+    }
+
     /// Waits until there is something to do, and takes the lines into `batch`.
     fn next_turn(&self, batch: &mut Batch) -> Turn {
         let mut pending = self.pending.lock();
+        if !batch.is_empty() {
+            return pending.turn();
+        }
         // Whatever came while the last lines were written waits for company first.
         self.collect(&mut pending);
         if pending.batch.is_empty() && !pending.is_urgent() {
@@ -296,10 +301,7 @@ impl Shared {
         }
         mem::swap(&mut pending.batch, batch);
         pending.in_hand_bytes = batch.bytes_length();
-        Turn {
-            flushes: pending.flushes_wanted - pending.flushes_done,
-            state: pending.writer,
-        }
+        pending.turn()
     }
 
     fn collect(&self, pending: &mut parking_lot::MutexGuard<'_, Pending>) {
@@ -355,6 +357,13 @@ impl Shared {
 }
 
 impl Pending {
+    fn turn(&self) -> Turn {
+        Turn {
+            flushes: self.flushes_wanted - self.flushes_done,
+            state: self.writer,
+        }
+    }
+
     fn is_urgent(&self) -> bool {
         self.flushes_wanted > self.flushes_done || self.writer == WriterState::Stopping
     }

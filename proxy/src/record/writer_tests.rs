@@ -1,6 +1,12 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use prometheus::IntCounter;
+
+use super::super::hand::Tally;
+use super::super::spooled::Spooled;
 use super::*;
+use crate::ship::ledger::Ledger;
+use crate::ship::spool::{self, Spool};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -55,7 +61,7 @@ fn what_was_appended_before_a_flush_is_written() {
     let memory = Memory::default();
     let tally = tally();
     let writer = Writer::start(
-        "test",
+        Worker::unseen("test"),
         Box::new(memory.clone()),
         Books::Counters(tally.clone()),
     )
@@ -75,7 +81,7 @@ fn what_was_appended_before_a_flush_is_written() {
 #[test]
 fn lines_are_written_without_being_asked_for() {
     let (sink, written, open) = gated();
-    let writer = Writer::start("test", sink, Books::None).expect("a thread");
+    let writer = Writer::start(Worker::unseen("test"), sink, Books::None).expect("a thread");
     for text in ["first", "second"] {
         open.send(all(1)).expect("the writer");
         writer.append(text.as_bytes());
@@ -88,7 +94,12 @@ fn lines_are_written_without_being_asked_for() {
 #[test]
 fn lines_of_many_threads_come_whole_and_all() {
     let memory = Memory::default();
-    let writer = Writer::start("test", Box::new(memory.clone()), Books::None).expect("a thread");
+    let writer = Writer::start(
+        Worker::unseen("test"),
+        Box::new(memory.clone()),
+        Books::None,
+    )
+    .expect("a thread");
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let writer = &writer;
@@ -109,7 +120,8 @@ fn lines_of_many_threads_come_whole_and_all() {
 fn a_sink_that_hangs_costs_events_and_never_blocks() {
     let (sink, written, open) = gated();
     let tally = tally();
-    let writer = Writer::start("test", sink, Books::Counters(tally.clone())).expect("a thread");
+    let writer = Writer::start(Worker::unseen("test"), sink, Books::Counters(tally.clone()))
+        .expect("a thread");
     let line = vec![b'x'; 1024 * 1024 - 1];
     writer.append(&line);
     written.recv_timeout(SOON).expect("a write that hangs");
@@ -137,7 +149,8 @@ fn a_sink_that_hangs_costs_events_and_never_blocks() {
 fn lines_that_fail_are_counted_as_dropped() {
     let (sink, written, open) = gated();
     let tally = tally();
-    let writer = Writer::start("test", sink, Books::Counters(tally.clone())).expect("a thread");
+    let writer = Writer::start(Worker::unseen("test"), sink, Books::Counters(tally.clone()))
+        .expect("a thread");
     open.send(Written {
         lines: 0,
         error: Some(io::ErrorKind::StorageFull.into()),
@@ -157,7 +170,7 @@ fn a_stop_writes_what_is_left_and_ends_the_thread() {
     let memory = Memory::default();
     let tally = tally();
     let writer = Writer::start(
-        "test",
+        Worker::unseen("test"),
         Box::new(memory.clone()),
         Books::Counters(tally.clone()),
     )
@@ -176,7 +189,12 @@ fn a_stop_writes_what_is_left_and_ends_the_thread() {
 #[test]
 fn a_dropped_writer_ends_its_thread() {
     let memory = Memory::default();
-    let writer = Writer::start("test", Box::new(memory.clone()), Books::None).expect("a thread");
+    let writer = Writer::start(
+        Worker::unseen("test"),
+        Box::new(memory.clone()),
+        Books::None,
+    )
+    .expect("a thread");
     writer.append(b"left");
     let thread = writer.thread.lock().take().expect("a thread");
     drop(writer);
@@ -187,7 +205,7 @@ fn a_dropped_writer_ends_its_thread() {
 #[test]
 fn the_last_lines_are_remembered_written_or_not() {
     let (sink, written, open) = gated();
-    let writer = Writer::start("test", sink, Books::None).expect("a thread");
+    let writer = Writer::start(Worker::unseen("test"), sink, Books::None).expect("a thread");
     for number in 0..150 {
         writer.append(number.to_string().as_bytes());
     }
@@ -208,4 +226,73 @@ fn the_last_lines_are_remembered_written_or_not() {
     }
     writer.flush(soon());
     assert_eq!(recent(3), ["148", "149", "150"]);
+}
+
+fn spooled(folder: &std::path::Path) -> (Box<dyn Sink>, Ledger, Arc<Spool>) {
+    let ledger = Ledger::default();
+    let config = spool::Config {
+        path: folder.join("spool"),
+        bytes_max: 1 << 20,
+        sync: Duration::from_secs(1),
+    };
+    let (spool, _, _) = Spool::open(&config, &ledger).expect("a spool");
+    (Box::new(Spooled::new(spool.clone())), ledger, spool)
+}
+
+fn event(number: u64) -> Vec<u8> {
+    format!("{{\"event\":{{\"id\":\"{number:026}\"}}}}").into_bytes()
+}
+
+#[test]
+fn a_panic_of_the_writer_loses_no_line() {
+    let worker = Worker::unseen("events");
+    let (memory, tally) = (Memory::default(), tally());
+    let sink = Box::new(memory.clone());
+    let books = Books::Counters(tally.clone());
+    let writer = Writer::start(worker.clone(), sink, books).expect("a thread");
+    for round in 0..3_u64 {
+        worker.fail(2);
+        for number in 0..100 {
+            writer.append(format!("{round}:{number}").as_bytes());
+        }
+        assert_eq!(writer.flush(soon()), FlushOutcome::Flushed);
+        assert_eq!(worker.seen(), ((round + 1) * 2, 1));
+        assert_eq!(writer.recent(3).len(), 3);
+    }
+    // The stop does not wait for the pause before a new start.
+    worker.fail(1);
+    writer.append(b"last");
+    assert_eq!(writer.stop(soon()), FlushOutcome::Flushed);
+    let text = String::from_utf8(memory.0.lock().clone()).expect("UTF-8");
+    let lines: Vec<_> = text.lines().collect();
+    let expected = (0..3).flat_map(|round| (0..100).map(move |number| format!("{round}:{number}")));
+    let expected: Vec<_> = expected.chain(["last".to_owned()]).collect();
+    assert_eq!(lines, expected, "each once, and in their order");
+    assert_eq!((tally.recorded.get(), tally.dropped.get()), (301, 0));
+}
+
+#[test]
+fn what_the_writer_always_panics_of_is_given_up_and_counted_and_the_books_balance() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (sink, ledger, spool) = spooled(folder.path());
+    let worker = Worker::unseen("events-spool");
+    let books = Books::Ledger(ledger.clone());
+    let writer = Writer::start(worker.clone(), sink, books).expect("a thread");
+    worker.fail(ATTEMPTS_MAX);
+    writer.append(&event(1));
+    assert_eq!(writer.flush(soon()), FlushOutcome::Flushed);
+    let counts = ledger.counts();
+    assert!(counts.balance(), "{counts:?}");
+    assert_eq!((counts.dropped, counts.spooled), (1, 0));
+    writer.append(&event(2));
+    assert_eq!(writer.flush(soon()), FlushOutcome::Flushed);
+    assert_eq!(ledger.counts().spooled, 1);
+    assert_eq!(spool.end(), 1);
+    // It panics at the end as well: nobody waits for it, and what it had is counted.
+    worker.fail(u32::MAX);
+    writer.append(&event(3));
+    assert_eq!(writer.stop(soon()), FlushOutcome::Flushed);
+    let counts = ledger.counts();
+    assert!(counts.balance(), "{counts:?}");
+    assert_eq!((counts.dropped, counts.in_channel), (2, 0));
 }

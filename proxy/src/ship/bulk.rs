@@ -9,6 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Deserialize;
 
+use super::condition::{self, Condition};
 use super::spool::Spooled;
 
 /// Of an item's reason, what is worth keeping.
@@ -18,15 +19,25 @@ const REASON_CHARACTERS_MAX: usize = 300;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Item {
     Indexed,
+    /// The index could not map it, and keeps it in its failure store (Elasticsearch 8.19 and newer).
+    FailureStore,
     /// It was there already.
     Duplicate,
-    /// The node is overloaded, or has failed: the same event again, later.
-    Again,
+    /// The same event again, later: something is the matter with the index, not with the event.
+    Again(Wait),
     /// It will never be taken.
     Refused {
         status: u16,
         reason: String,
     },
+}
+
+/// Why to wait, and what was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    pub(super) condition: Condition,
+    /// For a person to read.
+    pub(super) said: String,
 }
 
 /// What an answer means for all events of its request.
@@ -35,11 +46,15 @@ pub(super) enum Verdict {
     /// One for each event, in their order.
     Items(Vec<Item>),
     /// Nothing was taken: the same again, later, perhaps elsewhere.
-    Unavailable(String),
-    /// The node does not let weir in: keep the events and tell somebody.
-    NotAllowed(u16),
+    Again(Wait),
     /// The request is too large, or one of its events cannot be read: a smaller one tells which.
     Split { status: u16, reason: String },
+}
+
+impl Verdict {
+    pub(super) fn again(condition: Condition, said: String) -> Self {
+        Verdict::Again(Wait { condition, said })
+    }
 }
 
 /// The body: an action and the event itself for each, compressed with gzip at its fastest.
@@ -76,6 +91,7 @@ struct Action {
 struct Outcome {
     status: u16,
     error: Option<Cause>,
+    failure_store: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -85,50 +101,97 @@ struct Cause {
     reason: Option<String>,
 }
 
+/// The answer to a request that was refused as a whole. An AWS domain, or a proxy before it, says less.
+#[derive(Deserialize)]
+struct Refusal {
+    error: Cause,
+}
+
 /// What the answer to a request with so many events means.
 pub(super) fn verdict(status: u16, body: &[u8], events: usize) -> Verdict {
-    match status {
-        200..=299 => match serde_json::from_slice::<Answer>(body) {
-            Ok(answer) if answer.items.len() == events => {
-                let items = answer.items.into_iter();
-                Verdict::Items(items.map(|action| item(action.create)).collect())
-            }
-            Ok(answer) => {
-                let count = answer.items.len();
-                Verdict::Unavailable(format!("it answered {count} items for {events} events"))
-            }
-            Err(error) => Verdict::Unavailable(format!("its answer cannot be read: {error}")),
-        },
-        401 | 403 if !is_block(body) => Verdict::NotAllowed(status),
-        400 | 413 => Verdict::Split {
+    if !(200..=299).contains(&status) {
+        return whole(status, body);
+    }
+    let unreadable = |said| Verdict::again(Condition::Unreadable, said);
+    match serde_json::from_slice::<Answer>(body) {
+        Ok(answer) if answer.items.len() == events => {
+            let items = answer.items.into_iter();
+            Verdict::Items(items.map(|action| item(action.create)).collect())
+        }
+        Ok(answer) => {
+            let count = answer.items.len();
+            unreadable(format!("it answered {count} items for {events} events"))
+        }
+        Err(error) => unreadable(format!("its answer cannot be read: {error}")),
+    }
+}
+
+fn whole(status: u16, body: &[u8]) -> Verdict {
+    let refusal = serde_json::from_slice::<Refusal>(body);
+    let (is_read, cause) = match refusal {
+        Ok(refusal) => (true, refusal.error),
+        Err(_) => (false, Cause::default()),
+    };
+    let reason = cause.reason.as_deref().unwrap_or_default();
+    if let Some(condition) = condition::of(status, &cause.r#type, reason) {
+        let said = told(format!("it answers {status}"), condition, &excerpt(body));
+        return Verdict::again(condition, said);
+    }
+    match (status, is_read) {
+        // A proxy before the index says by itself that a request is too large.
+        (413, _) | (400, true) => Verdict::Split {
             status,
             reason: excerpt(body),
         },
-        _ => Verdict::Unavailable(format!("it answered {status}: {}", excerpt(body))),
+        _ => Verdict::again(
+            Condition::Unreadable,
+            told(
+                format!("it answers {status}"),
+                Condition::Unreadable,
+                &excerpt(body),
+            ),
+        ),
     }
 }
 
 fn item(outcome: Outcome) -> Item {
-    let cause = outcome.error.unwrap_or_default();
-    match outcome.status {
-        200..=299 => Item::Indexed,
-        409 => Item::Duplicate,
-        429 | 500..=599 => Item::Again,
-        // A full disk blocks writing until somebody makes room; older versions say 403.
-        _ if cause.r#type == "cluster_block_exception" => Item::Again,
-        status => {
-            let reason = cause.reason.unwrap_or_default();
-            let reason: String = reason.chars().take(REASON_CHARACTERS_MAX).collect();
-            Item::Refused {
-                status,
-                reason: format!("{}: {reason}", cause.r#type),
-            }
-        }
+    let Outcome {
+        status,
+        error,
+        failure_store,
+    } = outcome;
+    match (status, failure_store.as_deref()) {
+        (200..=299, Some("used")) => return Item::FailureStore,
+        (200..=299, _) => return Item::Indexed,
+        (409, _) => return Item::Duplicate,
+        _ => {}
+    }
+    let cause = error.unwrap_or_default();
+    let reason = cause.reason.unwrap_or_default();
+    let condition = condition::of(status, &cause.r#type, &reason);
+    let reason: String = reason.chars().take(REASON_CHARACTERS_MAX).collect();
+    let reason = format!("{}: {reason}", cause.r#type);
+    match condition {
+        Some(condition) => Item::Again(Wait {
+            condition,
+            said: told(
+                format!("it answers {status} for an event"),
+                condition,
+                &reason,
+            ),
+        }),
+        None => Item::Refused { status, reason },
     }
 }
 
-fn is_block(body: &[u8]) -> bool {
-    memchr::memmem::find(body, b"cluster_block_exception").is_some()
+/// What was answered, what to do about it where somebody can, and the index's own words.
+pub(super) fn told(answered: String, condition: Condition, words: &str) -> String {
+    let advice = condition.advice();
+    [&*answered, advice, words]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 fn excerpt(body: &[u8]) -> String {
@@ -161,24 +224,57 @@ mod tests {
         assert_eq!(text, format!("{action}{{\"a\":1}}\n{action}{{}}\n"));
     }
 
+    /// What is to be done with each item.
+    fn judged(items: &str) -> Vec<String> {
+        let body = format!(r#"{{"took":1,"errors":true,"items":[{items}]}}"#);
+        let count = items.matches("\"create\"").count();
+        let Verdict::Items(items) = verdict(200, body.as_bytes(), count) else {
+            panic!("items");
+        };
+        let judged = items.into_iter().map(|item| match item {
+            Item::Indexed => "indexed".to_owned(),
+            Item::FailureStore => "failure_store".to_owned(),
+            Item::Duplicate => "duplicate".to_owned(),
+            Item::Again(wait) => wait.condition.as_str().to_owned(),
+            Item::Refused { status, reason } => format!("{status} {reason}"),
+        });
+        judged.collect()
+    }
+
     #[test]
     fn every_item_is_judged_by_itself() {
-        let body = br#"{"took":1,"errors":true,"items":[
-            {"create":{"_id":"a","status":201}},
+        let judged = judged(
+            r#"{"create":{"_id":"a","status":201}},
+            {"create":{"_id":"a","status":201,"failure_store":"used"}},
+            {"create":{"_id":"a","status":201,"failure_store":"not_applicable_or_unknown"}},
             {"create":{"status":409,"error":{"type":"version_conflict_engine_exception","reason":"x"}}},
             {"create":{"status":429,"error":{"type":"es_rejected_execution_exception"}}},
             {"create":{"status":503}},
             {"create":{"status":403,"error":{"type":"cluster_block_exception","reason":null}}},
-            {"create":{"status":400,"error":{"type":"mapper_parsing_exception","reason":"bad date"}}}]}"#;
-        let Verdict::Items(items) = verdict(200, body, 6) else {
-            panic!("items");
-        };
-        let refused = Item::Refused {
-            status: 400,
-            reason: "mapper_parsing_exception: bad date".to_owned(),
-        };
-        use Item::{Again, Duplicate, Indexed};
-        assert_eq!(items, [Indexed, Duplicate, Again, Again, Again, refused]);
+            {"create":{"status":403,"error":{"type":"security_exception","reason":"no"}}},
+            {"create":{"status":400,"error":{"type":"mapper_parsing_exception","reason":"bad date"}}},
+            {"create":{"status":400,"failure_store":"failed","error":{"type":"document_parsing_exception","reason":"x"}}}"#,
+        );
+        let expected = [
+            "indexed",
+            "failure_store",
+            "indexed",
+            "duplicate",
+            "overloaded",
+            "unavailable",
+            "blocked",
+            "forbidden",
+            "400 mapper_parsing_exception: bad date",
+            "400 document_parsing_exception: x",
+        ];
+        assert_eq!(judged, expected);
+    }
+
+    fn condition_of(status: u16, body: &[u8]) -> Option<Condition> {
+        match verdict(status, body, 1) {
+            Verdict::Again(wait) => Some(wait.condition),
+            Verdict::Items(_) | Verdict::Split { .. } => None,
+        }
     }
 
     #[test]
@@ -190,6 +286,13 @@ mod tests {
             (200, b"", 1),
             (200, b"<html>", 1),
             (302, b"", 1),
+            // A listener of TLS that is spoken to without: no index says so of a document.
+            (
+                400,
+                b"<html>The plain HTTP request was sent to HTTPS port</html>",
+                1,
+            ),
+            (405, b"", 1),
             (404, b"", 1),
             (429, b"", 1),
             (500, b"", 1),
@@ -197,24 +300,67 @@ mod tests {
         ] {
             let verdict = verdict(status, body, events);
             assert!(
-                matches!(verdict, Verdict::Unavailable(_)),
+                matches!(verdict, Verdict::Again(_)),
                 "{status}: {verdict:?}"
             );
         }
     }
 
     #[test]
-    fn a_whole_request_may_be_refused_in_three_ways() {
-        assert_eq!(verdict(401, b"", 1), Verdict::NotAllowed(401));
-        assert_eq!(verdict(403, b"{}", 1), Verdict::NotAllowed(403));
-        let block = br#"{"error":{"type":"cluster_block_exception"}}"#;
-        assert!(matches!(verdict(403, block, 1), Verdict::Unavailable(_)));
-        for status in [400, 413] {
-            let reason = "too large".to_owned();
+    fn a_whole_request_waits_for_the_same_as_an_item() {
+        for (status, kind, reason, expected) in [
+            (401, "security_exception", "x", Condition::Unauthenticated),
+            (403, "security_exception", "x", Condition::Forbidden),
+            (403, "cluster_block_exception", "x", Condition::Blocked),
+            (
+                404,
+                "index_not_found_exception",
+                "x",
+                Condition::IndexMissing,
+            ),
+            (408, "x", "x", Condition::TimedOut),
+            (
+                429,
+                "circuit_breaking_exception",
+                "x",
+                Condition::Overloaded,
+            ),
+            (503, "x", "x", Condition::Unavailable),
+            (
+                400,
+                "illegal_argument_exception",
+                "pipeline with id [a] does not exist",
+                Condition::PipelineMissing,
+            ),
+            (
+                400,
+                "validation_exception",
+                "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1]/[1] maximum normal shards open;",
+                Condition::ShardLimit,
+            ),
+        ] {
+            let body =
+                serde_json::json!({"error": {"type": kind, "reason": reason}, "status": status});
+            let body = body.to_string();
             assert_eq!(
-                verdict(status, b"too large", 9),
-                Verdict::Split { status, reason }
+                condition_of(status, body.as_bytes()),
+                Some(expected),
+                "{status} {kind}"
             );
+        }
+        // OpenSearch's service on AWS.
+        let denied =
+            br#"{"Message":"User: anonymous is not authorized to perform: es:ESHttpPost"}"#;
+        assert_eq!(condition_of(403, denied), Some(Condition::Forbidden));
+        assert_eq!(condition_of(401, b""), Some(Condition::Unauthenticated));
+    }
+
+    #[test]
+    fn a_request_that_is_too_large_or_cannot_be_read_is_split() {
+        let body = br#"{"error":{"type":"x_content_parse_exception","reason":"x"},"status":400}"#;
+        for (status, body) in [(400, &body[..]), (413, b"too large")] {
+            let reason = String::from_utf8_lossy(body).into_owned();
+            assert_eq!(verdict(status, body, 9), Verdict::Split { status, reason });
         }
     }
 }

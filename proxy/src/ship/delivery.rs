@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use elasticsearch::http::Method;
 
-use super::bulk::{self, Item, Verdict};
+use super::bulk::{self, Item, Verdict, Wait};
+use super::condition::Condition;
 use super::ledger::Settled;
 use super::nodes::{Node, Payload};
 use super::pace::Backoff;
@@ -68,27 +69,20 @@ async fn send(shared: &Shared, events: Vec<Spooled>, parts: &mut Vec<Vec<Spooled
     let answer = shared.nodes.send(node, Method::Post, path, body).await;
     let took = clock::now().saturating_duration_since(begun);
     shared.metrics.bulk_duration.observe(took.as_secs_f64());
+    shared.worker.fault_point();
     let verdict = match answer {
         Ok(answer) => bulk::verdict(answer.status, &answer.body, events.len()),
-        Err(why) => Verdict::Unavailable(why),
+        Err(why) => Verdict::again(Condition::Unreachable, why),
     };
     match verdict {
         Verdict::Items(items) => {
             node.went_well();
             settle(shared, node, events, items)
         }
-        Verdict::Unavailable(why) => {
+        Verdict::Again(wait) => {
             node.failed(clock::now());
-            shared.pushed_back(&node.name, &why);
-            Then::Wait(events, None)
-        }
-        Verdict::NotAllowed(status) => {
-            node.failed(clock::now());
-            let why = format!(
-                "it answers {status}: look at username, password, api_key and what they may do"
-            );
-            shared.pushed_back(&node.name, &why);
-            Then::Wait(events, Some(NOT_ALLOWED_WAIT))
+            shared.pushed_back(&node.name, &wait, events.len());
+            Then::Wait(events, pause(wait.condition))
         }
         Verdict::Split { status, reason } if events.len() == 1 => {
             let items = vec![Item::Refused { status, reason }];
@@ -102,15 +96,28 @@ async fn send(shared: &Shared, events: Vec<Spooled>, parts: &mut Vec<Vec<Spooled
     }
 }
 
+/// Who is not let in asks seldom: some servers lock those out who do not.
+const fn pause(condition: Condition) -> Option<Duration> {
+    match condition {
+        Condition::Unauthenticated | Condition::Forbidden => Some(NOT_ALLOWED_WAIT),
+        _ => None,
+    }
+}
+
 /// Books each event by its item. What has to be sent again comes back.
 fn settle(shared: &Shared, node: &Node, events: Vec<Spooled>, items: Vec<Item>) -> Then {
     let mut again = Vec::new();
+    let mut obstacle: Option<Wait> = None;
     let mut refused = Vec::new();
     for (event, item) in events.into_iter().zip(items) {
         match item {
             Item::Indexed => shared.settle(&event, Settled::Indexed),
+            Item::FailureStore => shared.settle(&event, Settled::FailureStore),
             Item::Duplicate => shared.settle(&event, Settled::Duplicate),
-            Item::Again => again.push(event),
+            Item::Again(wait) => {
+                obstacle.get_or_insert(wait);
+                again.push(event);
+            }
             Item::Refused { status, reason } => refused.push((event, status, reason)),
         }
     }
@@ -139,13 +146,16 @@ fn settle(shared: &Shared, node: &Node, events: Vec<Spooled>, items: Vec<Item>) 
             Err(error) => {
                 log::error!("events: cannot write the dead-letter file: {error}");
                 again.extend(refused.into_iter().map(|(event, _, _)| event));
+                if obstacle.is_none() {
+                    return Then::Wait(again, None);
+                }
             }
         }
     }
-    if again.is_empty() {
+    let Some(wait) = obstacle else {
         shared.went_well(&node.name);
         return Then::Done;
-    }
-    shared.pushed_back(&node.name, "it does not take all events now");
-    Then::Wait(again, None)
+    };
+    shared.pushed_back(&node.name, &wait, again.len());
+    Then::Wait(again, pause(wait.condition))
 }

@@ -1,6 +1,6 @@
 //! What became of every event, in one place, so that the books balance at every moment.
 //!
-//! recorded + recovered = indexed + duplicate + dead letter + dropped + spooled + in the channel.
+//! recorded + recovered = indexed + failure store + duplicate + dead letter + dropped + spooled + in the channel.
 
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ pub struct Counts {
     /// Found in the spool at a start.
     pub recovered: u64,
     pub indexed: u64,
+    /// Kept by the index in its failure store: it could not map them.
+    pub failure_store: u64,
     /// In the index already: sent again because its first answer was lost.
     pub duplicate: u64,
     /// Refused by the index for good, and written to the dead-letter file.
@@ -30,7 +32,8 @@ impl Counts {
     #[must_use]
     pub fn balance(&self) -> bool {
         let came = self.recorded + self.recovered;
-        let went = self.indexed + self.duplicate + self.dead_letter + self.dropped;
+        let went =
+            self.indexed + self.failure_store + self.duplicate + self.dead_letter + self.dropped;
         came == went + self.spooled + self.in_channel
     }
 }
@@ -39,6 +42,7 @@ impl Counts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
     Indexed,
+    FailureStore,
     Duplicate,
     DeadLetter,
     /// Its segment can no longer be read.
@@ -84,6 +88,7 @@ impl Ledger {
         counts.spooled = counts.spooled.saturating_sub(events);
         *match how {
             Settled::Indexed => &mut counts.indexed,
+            Settled::FailureStore => &mut counts.failure_store,
             Settled::Duplicate => &mut counts.duplicate,
             Settled::DeadLetter => &mut counts.dead_letter,
             Settled::Lost => &mut counts.dropped,
@@ -104,13 +109,14 @@ mod tests {
     #[test]
     fn the_books_balance_after_every_step() {
         let ledger = Ledger::default();
-        let steps: [&dyn Fn(); 8] = [
+        let steps: [&dyn Fn(); 9] = [
             &|| ledger.recover(7),
             &|| (0..20).for_each(|_| ledger.record()),
             &|| ledger.drop_from_channel(2),
             &|| ledger.spool(15),
             &|| ledger.settle(Settled::Indexed, 10),
-            &|| ledger.settle(Settled::Duplicate, 3),
+            &|| ledger.settle(Settled::FailureStore, 1),
+            &|| ledger.settle(Settled::Duplicate, 2),
             &|| ledger.settle(Settled::DeadLetter, 1),
             &|| ledger.settle(Settled::Lost, 2),
         ];

@@ -12,6 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Config;
+use super::bulk::{self, Wait};
+use super::condition::Condition;
 use super::nodes::{Node, Nodes, Payload};
 
 /// Above the templates that Elasticsearch brings along for `logs-*-*` (100).
@@ -24,7 +26,12 @@ pub(super) enum SetUp {
     Done,
     /// The server does not take it, and would not take it the next time.
     Refused(String),
-    Unavailable(String),
+    Unavailable(Wait),
+}
+
+fn unreachable(said: String) -> SetUp {
+    let condition = Condition::Unreachable;
+    SetUp::Unavailable(Wait { condition, said })
 }
 
 /// What the server is, as far as it matters.
@@ -97,7 +104,7 @@ struct Version {
 
 async fn ask_what_it_is(nodes: &Nodes, node: &Node) -> Result<Server, SetUp> {
     let answer = nodes.send(node, Method::Get, "/", Payload::None).await;
-    let answer = answer.map_err(SetUp::Unavailable)?;
+    let answer = answer.map_err(unreachable)?;
     match answer.status {
         200..=299 => Ok(server_of(&answer.body)),
         status => Err(judge(status, &answer.body)),
@@ -121,7 +128,7 @@ async fn put(nodes: &Nodes, node: &Node, step: Step) -> SetUp {
             SetUp::Refused(why) => SetUp::Refused(format!("{}: {why}", step.path)),
             other => other,
         },
-        Err(why) => SetUp::Unavailable(why),
+        Err(why) => unreachable(why),
     }
 }
 
@@ -147,7 +154,7 @@ async fn put_state_policy(nodes: &Nodes, node: &Node, config: &Config) -> SetUp 
     let body = Payload::Json(Bytes::from(step.body.to_string()));
     let answer = match nodes.send(node, Method::Put, &step.path, body).await {
         Ok(answer) => answer,
-        Err(why) => return SetUp::Unavailable(why),
+        Err(why) => return unreachable(why),
     };
     if answer.status != 409 {
         return judge(answer.status, &answer.body);
@@ -157,7 +164,7 @@ async fn put_state_policy(nodes: &Nodes, node: &Node, config: &Config) -> SetUp 
         .await
     {
         Ok(answer) => answer,
-        Err(why) => return SetUp::Unavailable(why),
+        Err(why) => return unreachable(why),
     };
     let Ok(existing) = serde_json::from_slice::<Existing>(&answer.body) else {
         return judge(answer.status, &answer.body);
@@ -174,15 +181,17 @@ async fn put_state_policy(nodes: &Nodes, node: &Node, config: &Config) -> SetUp 
 fn judge(status: u16, body: &[u8]) -> SetUp {
     let text = String::from_utf8_lossy(body);
     let text: String = text.chars().take(REASON_CHARACTERS_MAX).collect();
-    match status {
+    let condition = match status {
         // 409: another weir was quicker.
-        200..=299 | 409 => SetUp::Done,
-        401 => {
-            SetUp::Unavailable("it answers 401: look at username, password and api_key".to_owned())
-        }
-        408 | 429 | 500..=599 => SetUp::Unavailable(format!("it answers {status}: {text}")),
-        _ => SetUp::Refused(format!("{status} {text}")),
-    }
+        200..=299 | 409 => return SetUp::Done,
+        401 => Condition::Unauthenticated,
+        408 => Condition::TimedOut,
+        429 => Condition::Overloaded,
+        500..=599 => Condition::Unavailable,
+        _ => return SetUp::Refused(format!("{status} {text}")),
+    };
+    let said = bulk::told(format!("it answers {status}"), condition, &text);
+    SetUp::Unavailable(Wait { condition, said })
 }
 
 /// `logs-weir.access-default` is set up as `weir.access`, for every namespace.

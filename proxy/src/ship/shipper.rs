@@ -5,19 +5,22 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
+use super::bulk::Wait;
 use super::dead_letter::DeadLetters;
 use super::delivery::{self, Delivered};
 use super::ledger::{Ledger, Settled};
 use super::nodes::Nodes;
+use super::obstacle::Present;
 use super::pace::{Backoff, Window};
 use super::setup::{self, SetUp};
 use super::spool::{Next, Reader, Spool, Spooled};
 use super::{Batch, Config};
 use crate::complaint::{Complaint, Telling};
 use crate::record::metrics::Shipping;
+use crate::worker::{Pause, Worker};
 use crate::{clock, random};
 
 /// A failure that goes on is told at most this often.
@@ -25,6 +28,8 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 const DISK: &str = "spool: the disk does not take it";
 /// When nothing is due, somebody looks all the same.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often a pause looks for the stop.
+const STOP_LOOK: Duration = Duration::from_millis(50);
 /// A stopping weir does not wait for an index that has taken nothing for so long.
 const STANDSTILL_MAX: Duration = Duration::from_secs(2);
 
@@ -36,10 +41,10 @@ pub(super) struct Shared {
     pub(super) dead_letters: DeadLetters,
     pub(super) metrics: Shipping,
     pub(super) bulk_path: String,
+    pub(super) worker: Worker,
     config: Config,
     window: Mutex<Window>,
-    /// Of the index.
-    index_complaint: Mutex<Complaint>,
+    obstacle: Present,
     /// Of weir's own: its disk.
     own_complaint: Mutex<Complaint>,
     /// Until when it may go on; `None` as long as weir is not stopping.
@@ -52,11 +57,10 @@ impl Shared {
         nodes: Nodes,
         spool: Arc<Spool>,
         ledger: Ledger,
-        metrics: Shipping,
+        (metrics, obstacle, worker): (Shipping, Present, Worker),
         stopping: watch::Receiver<Option<Instant>>,
     ) -> Self {
-        let filter =
-            "filter_path=errors,took,items.*.status,items.*.error.type,items.*.error.reason";
+        let filter = "filter_path=errors,took,items.*.status,items.*.failure_store,items.*.error.type,items.*.error.reason";
         Shared {
             dead_letters: DeadLetters::new(spool.directory()),
             spool,
@@ -64,35 +68,34 @@ impl Shared {
             nodes,
             metrics,
             bulk_path: format!("/{}/_bulk?{filter}", config.data_stream),
+            worker,
             config: config.clone(),
             window: Mutex::new(Window::new()),
-            index_complaint: Mutex::new(Complaint::every(COMPLAINT_INTERVAL)),
+            obstacle,
             own_complaint: Mutex::new(Complaint::every(COMPLAINT_INTERVAL)),
             stopping,
         }
     }
 
+    /// Books an event once: what is sent again after a panic may have been settled before.
     pub(super) fn settle(&self, event: &Spooled, how: Settled) {
-        self.ledger.settle(how, 1);
-        self.spool.acknowledge(event.number, event.number + 1);
+        let news = self.spool.acknowledge(event.number, event.number + 1);
+        self.ledger.settle(how, news);
     }
 
     /// A request was answered as it should be.
     pub(super) fn went_well(&self, node: &str) {
         self.window.lock().went_well();
         self.metrics.up.set(1);
-        if self.index_complaint.lock().over() {
-            log::info!("events: {node} takes them again");
-        }
+        self.obstacle.gone(node);
     }
 
-    /// Nothing or not all was taken.
-    pub(super) fn pushed_back(&self, node: &str, why: &str) {
+    /// So many events have to be sent again.
+    pub(super) fn pushed_back(&self, node: &str, wait: &Wait, events: usize) {
         self.window.lock().pushed_back();
         self.metrics.up.set(0);
-        if self.index_complaint.lock().note(clock::now()) == Telling::Due {
-            log::error!("events: {node} does not take them: {why}; they wait in the spool");
-        }
+        let now = (clock::now(), clock::unix_now());
+        self.obstacle.met(node, wait, events, now);
     }
 
     /// Waits before a next try. A stopping weir tries no more.
@@ -102,6 +105,19 @@ impl Shared {
             () = tokio::time::sleep(wait) => Delivered::All,
             _ = stopping.wait_for(Option::is_some) => Delivered::GaveUp,
         }
+    }
+
+    /// Waits before a new start, until the stop at most. There is no runtime then.
+    pub(super) fn pause(&self, wait: Duration) -> Pause {
+        let until = clock::now() + wait;
+        while self.stops_at().is_none() {
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return Pause::Over;
+            }
+            std::thread::park_timeout(left.min(STOP_LOOK));
+        }
+        Pause::Stopping
     }
 
     /// Something of weir's own fails. It is told from time to time, and tried again.
@@ -163,8 +179,8 @@ impl Waiting {
                 }
                 Next::Lost(from, to) => {
                     log::error!("spool: events {from} to {} cannot be read any more", to - 1);
-                    shared.ledger.settle(Settled::Lost, to - from);
-                    shared.spool.acknowledge(from, to);
+                    let news = shared.spool.acknowledge(from, to);
+                    shared.ledger.settle(Settled::Lost, news);
                 }
                 Next::Events(events) => {
                     self.since.get_or_insert(now);
@@ -176,9 +192,10 @@ impl Waiting {
     }
 }
 
-/// Ships until weir stops, and then what can be shipped before the deadline.
-pub(super) async fn run(shared: Arc<Shared>, mut reader: Reader) {
-    let syncing = tokio::spawn(sync(shared.clone()));
+/// Ships what is in the spool until weir stops, and then what can be shipped before the deadline.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut reader = shared.spool.reader();
+    let mut syncing = tokio::spawn(sync(shared.clone()));
     let shipping = async {
         if set_up(&shared).await == Delivered::All {
             ship(&shared, &mut reader).await;
@@ -187,6 +204,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut reader: Reader) {
     tokio::select! {
         () = shipping => {}
         () = standstill(&shared) => {}
+        ended = &mut syncing => if let Err(error) = ended {
+            panicked(error);
+        },
     }
     syncing.abort();
     if let Err(error) = shared.spool.sync() {
@@ -226,9 +246,9 @@ async fn set_up(shared: &Shared) -> Delivered {
                 );
                 return Delivered::All;
             }
-            SetUp::Unavailable(why) => {
+            SetUp::Unavailable(wait) => {
                 node.failed(clock::now());
-                shared.pushed_back(&node.name, &why);
+                shared.pushed_back(&node.name, &wait, 0);
             }
         }
         let wait = backoff.next(random::bits() as u32);
@@ -239,6 +259,7 @@ async fn set_up(shared: &Shared) -> Delivered {
 }
 
 async fn ship(shared: &Arc<Shared>, reader: &mut Reader) {
+    shared.worker.fault_point();
     let batch = &shared.config.batch;
     let mut stopping = shared.stopping.clone();
     let mut waiting = Waiting::new();
@@ -265,12 +286,20 @@ async fn ship(shared: &Arc<Shared>, reader: &mut Reader) {
             Some(ended) = deliveries.join_next(), if !deliveries.is_empty() => match ended {
                 Ok(Delivered::All) => {}
                 Ok(Delivered::GaveUp) => return,
-                Err(error) => log::error!("events: a delivery ended early: {error}"),
+                // Its events are in no hand any more: a new start reads them again.
+                Err(error) => panicked(error),
             },
             () = shared.spool.arrived.notified(), if room => {}
             () = tokio::time::sleep_until(until.into()) => {}
             _ = stopping.changed(), if stops_at.is_none() => {}
         }
+    }
+}
+
+/// A panic of a task is one of the shipper's.
+fn panicked(error: JoinError) {
+    if let Ok(panic) = error.try_into_panic() {
+        std::panic::resume_unwind(panic);
     }
 }
 

@@ -65,13 +65,23 @@ pub struct Spooled {
 /// The spool of one process.
 #[derive(Debug)]
 pub struct Spool {
+    /// Held over writes: whoever wants it waits for the disk.
     inner: Mutex<Inner>,
+    /// Held for a moment only.
+    shown: Mutex<Shown>,
     config: Config,
     segment_bytes: u64,
     /// Told when there is something to read.
     pub arrived: Notify,
     ledger: Ledger,
     _lock: File,
+}
+
+/// What metrics and alerts see of it.
+#[derive(Debug, Default)]
+struct Shown {
+    bytes: u64,
+    oldest_at: Option<Duration>,
 }
 
 /// Opens the cursor's file; what is there and is none is moved aside.
@@ -125,12 +135,14 @@ impl Spool {
                 unsynced: Unsynced::Nothing,
                 buffer: Vec::new(),
             }),
+            shown: Mutex::default(),
             segment_bytes: (config.bytes_max / 16).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
             config: config.clone(),
             arrived: Notify::new(),
             ledger: ledger.clone(),
             _lock: lock,
         };
+        spool.show(&spool.inner.lock());
         Ok((Arc::new(spool), reader, count))
     }
 
@@ -147,9 +159,13 @@ impl Spool {
             match self.append_to_segment(&mut inner, &mut events) {
                 Ok(0) => break,
                 Ok(count) => appended += count,
-                Err(error) => return (appended, Err(error)),
+                Err(error) => {
+                    self.show(&inner);
+                    return (appended, Err(error));
+                }
             }
         }
+        self.show(&inner);
         drop(inner);
         if appended > 0 {
             self.arrived.notify_one();
@@ -267,10 +283,11 @@ impl Spool {
         Ok(file)
     }
 
-    /// The events from `first` up to before `end` are settled. Segments that are done are removed.
-    pub fn acknowledge(&self, first: u64, end: u64) {
+    /// The events from `first` up to before `end` are settled. Segments that are done are removed. Gives how many
+    /// of them were not settled before.
+    pub fn acknowledge(&self, first: u64, end: u64) -> u64 {
         let mut inner = self.inner.lock();
-        inner.acks.done(first, end);
+        let news = inner.acks.done(first, end);
         let next = inner.acks.next();
         let is_full = |last: &Segment| last.bytes >= self.segment_bytes;
         while let Some(oldest) = inner.segments.front() {
@@ -292,6 +309,8 @@ impl Spool {
         {
             inner.marks.pop_front();
         }
+        self.show(&inner);
+        news
     }
 
     /// Makes sure that the disk has what was appended, and what was acknowledged.
@@ -316,18 +335,38 @@ impl Spool {
         synced.and(saved)
     }
 
-    /// What segments take on the disk.
+    /// The number that the next event gets.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.inner.lock().bytes()
+    pub fn end(&self) -> u64 {
+        self.inner.lock().end
     }
 
-    /// When the oldest event that is not settled was recorded, to a second; `None` when all are.
+    /// A reader of what is not settled.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::at(self.inner.lock().acks.next())
+    }
+
+    /// What segments take on the disk, as of the last write that ended: this waits for none.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.shown.lock().bytes
+    }
+
+    /// When the oldest event that is not settled was recorded, to a second; `None` when all are. As of the last
+    /// write that ended: this waits for none.
     #[must_use]
     pub fn oldest_at(&self) -> Option<Duration> {
-        let inner = self.inner.lock();
+        self.shown.lock().oldest_at
+    }
+
+    /// Shows how it stands, to those who must not wait for a disk.
+    fn show(&self, inner: &Inner) {
         let oldest = inner.marks.front().map(|(_, at)| *at);
-        oldest.filter(|_| inner.acks.next() < inner.end)
+        *self.shown.lock() = Shown {
+            bytes: inner.bytes(),
+            oldest_at: oldest.filter(|_| inner.acks.next() < inner.end),
+        };
     }
 
     /// How often [`Spool::sync`] is to be called.

@@ -3,5 +3,7 @@
 mod admin;
 mod agreement;
 mod alertmanager;
+mod disk;
 mod notifiers;
+mod replicas;
 mod run;

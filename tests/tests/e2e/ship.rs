@@ -13,6 +13,7 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 mod access;
+mod conditions;
 mod long;
 
 const EVENTS: &str = "weir_events_total";
@@ -53,7 +54,8 @@ fn outcome(metrics: &Metrics, outcome: &str) -> f64 {
 fn assert_balance(metrics: &Metrics) {
     let of = |name: &str| outcome(metrics, name);
     let came = of("recorded") + of("recovered");
-    let went = of("indexed") + of("duplicate") + of("dead_letter") + of("dropped");
+    let went =
+        of("indexed") + of("failure_store") + of("duplicate") + of("dead_letter") + of("dropped");
     let there = metrics.sum("weir_spool_events", &[]) + metrics.sum("weir_events_in_channel", &[]);
     assert!(
         (came - went - there).abs() < 0.5,

@@ -20,6 +20,7 @@ use crate::alert::tier::Tier;
 use crate::clock;
 use crate::record::metrics::NotifierCounts;
 use crate::side_thread::{Desk, SideThread, State};
+use crate::worker::Worker;
 
 /// How often what is in force is sent again.
 const RESEND: Duration = Duration::from_secs(30);
@@ -58,22 +59,25 @@ struct Bodies {
 /// # Errors
 /// When the system has no thread to give.
 pub fn start(
+    worker: Worker,
     alertmanager: Alertmanager,
     board: Arc<Board>,
     counts: NotifierCounts,
 ) -> std::io::Result<Notifier> {
-    SideThread::start("alertmanager", true, move |desk| {
-        alertmanager.run(desk, &board, &counts);
+    let theirs = worker.clone();
+    SideThread::start(worker, true, move |desk| {
+        alertmanager.run(desk, &theirs, &board, &counts);
     })
 }
 
 impl Alertmanager {
-    fn run(&self, desk: &Desk<News>, board: &Board, counts: &NotifierCounts) {
+    fn run(&self, desk: &Desk<News>, worker: &Worker, board: &Board, counts: &NotifierCounts) {
         let mut health = Health::default();
         let mut next = clock::now();
         let mut state = State::Running;
         while state == State::Running {
             state = wait(desk, next, true);
+            worker.fault_point();
             let pause = match self.push(desk, board) {
                 Ok(Pushed::Nothing) => {
                     health.nothing_left(&self.name, counts);
@@ -213,7 +217,6 @@ impl Alertmanager {
         ends_at: Duration,
     ) -> Value {
         let mut labels: serde_json::Map<String, Value> = standing
-            .key
             .labels()
             .into_iter()
             .map(|(name, value)| (name.to_owned(), json!(value)))

@@ -4,6 +4,7 @@
 //! the secret as its key, in base64; errors come with status 200 and a `code`; a message has at most
 //! 20 KB, and a bot takes 5 a second and 100 a minute.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -131,6 +132,9 @@ fn card(changes: &[Change], links: &Links) -> Value {
             json!({"tag": "plain_text", "content": format!("... and {more} more 另有 {more} 条")});
         elements.push(json!({"tag": "div", "text": text}));
     }
+    elements.push(json!({"tag": "note", "elements": [
+        {"tag": "plain_text", "content": cut(&format!("Instance 实例: {}", raised_by(&changes)))},
+    ]}));
     let button = json!({"tag": "plain_text", "content": "Console 控制台"});
     elements.push(json!({"tag": "action", "actions": [
         {"tag": "button", "type": "default", "text": button, "url": &*links.console},
@@ -170,6 +174,15 @@ fn text(change: &Change, links: &Links) -> String {
         timestamp(since).strftime("%Y-%m-%d %H:%M:%S UTC"),
         links.runbook(change),
     )
+}
+
+/// Who raised them: mostly one, but an alert that was in force keeps who it was before a restart.
+fn raised_by(changes: &[&Change]) -> String {
+    let all: BTreeSet<String> = changes
+        .iter()
+        .map(|change| change.standing.identity.to_string())
+        .collect();
+    all.into_iter().collect::<Vec<_>>().join("; ")
 }
 
 fn cut(text: &str) -> String {

@@ -1,6 +1,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::super::fixture::{NOW, rule, standing};
+use super::super::identity::Identity;
 use super::super::signal::Per;
 use super::super::standing::Standing;
 use super::super::state::State as Kept;
@@ -101,7 +102,12 @@ fn a_storm_is_one_message_within_feishus_bound_and_no_text_of_it_is_markdown() {
                 "[x](http://evil.example)<at id=all></at>*{place}{}",
                 "é".repeat(300)
             );
-            let mut standing = Standing::new(rule("R", Some(Per::Model)), Some(value.into()), NOW);
+            let mut standing = Standing::new(
+                rule("R", Some(Per::Model)),
+                Some(value.into()),
+                Arc::default(),
+                NOW,
+            );
             standing.change(Tier::None, Tier::Warning, NOW);
             Change {
                 told: Tier::None,
@@ -127,6 +133,16 @@ fn a_webhook_closes_what_it_opened() {
         told.collect::<Vec<_>>()
     };
     let pair = |status: &str, severity: &str| (status.to_owned(), severity.to_owned());
+    let mut here = change("ErrorRate", Tier::None, Tier::Warning);
+    let labels = [("team".to_owned(), "x".to_owned())];
+    here.standing.identity = Arc::new(Identity::new(&labels.into(), "a:1"));
+    let named = webhook::body(std::slice::from_ref(&here), &links(), NOW);
+    assert_eq!(
+        named["commonLabels"],
+        serde_json::json!({"alertname": "ErrorRate", "instance": "a:1", "severity": "warning", "team": "x"})
+    );
+    let card = feishu().message(&[here], NOW).to_string();
+    assert!(card.contains("Instance 实例: a:1 (team=x)"), "{card}");
     let raised = body(Tier::None, Tier::Warning);
     assert_eq!(told(&raised), [pair("firing", "warning")]);
     assert_eq!(raised["status"], "firing");
@@ -159,7 +175,13 @@ fn waits_grow_to_a_bound_and_come_apart() {
 }
 
 fn board(state: &Kept, standings: Vec<Standing>) -> Board {
-    Board::new(state, standings, vec!["test".to_owned()], None, NOW)
+    Board::new(
+        state,
+        standings,
+        vec!["test".to_owned()],
+        None,
+        (Arc::default(), NOW),
+    )
 }
 
 #[test]
@@ -282,7 +304,13 @@ fn what_is_told_is_how_things_are_and_once() {
     let ((refused, refuse), (told, listen)) = (sync_channel(9), sync_channel(9));
     let scripted = Scripted { refuse, told };
     refused.send(()).expect("a channel");
-    let notifier = start("test", scripted, board.clone(), counts.clone()).expect("a thread");
+    let notifier = start(
+        Worker::unseen("test"),
+        scripted,
+        board.clone(),
+        counts.clone(),
+    )
+    .expect("a thread");
     let publish = |standings: &[Standing]| {
         board.publish(standings.to_vec(), &[], NOW);
         wake(&notifier);
@@ -323,7 +351,8 @@ fn a_storm_of_changes_is_few_messages() {
     let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
     let counts = metrics.alerting().notifier("test").expect("counts");
     let (told, listen) = sync_channel(1000);
-    let notifier = start("test", Timed(told), board.clone(), counts).expect("a thread");
+    let notifier =
+        start(Worker::unseen("test"), Timed(told), board.clone(), counts).expect("a thread");
     let mut standings = Vec::new();
     let mut heard: Vec<(Instant, usize)> = Vec::new();
     // A hundred alerts, one after the other, for as long as it takes to tell twice.

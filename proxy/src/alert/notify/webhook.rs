@@ -72,7 +72,7 @@ fn alerts(change: &Change, links: &Links, now: Timestamp) -> Vec<Value> {
 
 fn alert(change: &Change, tier: Tier, links: &Links, ended: Option<Timestamp>) -> Value {
     let standing = &change.standing;
-    let mut labels: Vec<(&str, &str)> = standing.key.labels();
+    let mut labels: Vec<(&str, &str)> = standing.labels();
     labels.push(("severity", tier.as_str()));
     labels.sort_unstable();
     let begun = match tier {

@@ -60,7 +60,10 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
         Some(url) => url.0.trim_end_matches('/').to_owned(),
         None => format!("http://{}", reachable(file.admin.value()?.address.get()?)),
     };
+    let labels = raw.labels.value()?.0.iter();
+    let labels = labels.map(|(name, value)| (name.value.0.clone(), value.value.0.clone()));
     Some(Config {
+        labels: labels.collect(),
         evaluate_every,
         window,
         minimum_requests: raw.minimum_requests.get()?.0.into(),

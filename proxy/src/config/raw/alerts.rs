@@ -1,13 +1,16 @@
 //! `alerts`.
 
 use crate::config::declare::{choice, settings};
-use crate::config::lists::List;
+use crate::config::labels::{LabelName, LabelValue};
+use crate::config::lists::{Entries, List};
 use crate::config::url::ServiceUrl;
 use crate::config::values::{Count, MaybeEmptyText, RuleName, Secret, Text, Threshold, Time};
 
 settings! {
     /// What is watched, and who is told.
     struct Alerts {
+        /// Of every alert, beside alertname, severity, instance and the rule's own. `instance` is the host's name and the first listener's port unless it stands here.
+        labels: Entries<LabelName, LabelValue> [default "{}"],
         /// How often the rules are looked at.
         evaluate_every: Time [default "15s"],
         /// How far back they look.

@@ -39,6 +39,39 @@ fn what_does_not_go_together_is_told() {
     }
 }
 
+/// Each line is `alerts.labels`, and a part of what is told of it.
+const WRONG_LABELS: &str = "
+{severity: x} => an alert has a label `severity` by itself
+{route: x} => an alert has a label `route` by itself
+{a-b: x} => expected a label name of letters, digits and _
+{9a: x} => expected a label name of letters, digits and _
+{__a: x} => names that begin with __ are Prometheus' own
+{a: '{{ $value }}'} => Prometheus takes {{ for the beginning of a template
+[a, b] => expected
+";
+
+#[test]
+fn labels_that_alerts_cannot_have_are_told() {
+    for line in WRONG_LABELS.lines().filter(|line| !line.is_empty()) {
+        let (labels, told) = line.split_once(" => ").expect("a case");
+        let mistakes = wrong(&format!("{LEAST}alerts: {{labels: {labels}}}\n"));
+        assert_eq!(mistakes.list.len(), 1, "{line}: {mistakes}");
+        let message = &mistakes.list[0].message;
+        assert!(message.contains(told), "{line}: {mistakes}");
+    }
+}
+
+#[test]
+fn a_label_that_comes_out_empty_is_as_if_left_out() {
+    let text = format!(
+        "{LEAST}alerts: {{labels: {{team: 'a b', zone: '', instance: \"${{NOBODY:-}}\"}}}}\n"
+    );
+    let labels = right(&text).config.alerts.labels;
+    let labels: Vec<_> = labels.iter().collect();
+    assert_eq!(labels, [(&"team".to_owned(), &"a b".to_owned())]);
+    assert!(right(LEAST).config.alerts.labels.is_empty());
+}
+
 #[test]
 fn every_signal_can_be_had_in_its_unit() {
     let shares = "warning: 1%, critical: 3%, recovery: 1%";

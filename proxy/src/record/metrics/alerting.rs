@@ -16,6 +16,7 @@ use crate::alert::standing::Standing;
 #[derive(Clone, Debug)]
 pub struct Alerting {
     notifications: Family<IntCounter>,
+    writes: Family<IntCounter>,
     dependency_up: Family<IntGauge>,
     tiers: AlertTiers,
 }
@@ -29,6 +30,17 @@ pub struct NotifierCounts {
     pub up: IntGauge,
 }
 
+/// What became of what alerts write down; a clone is the same.
+#[derive(Clone, Debug)]
+pub struct AlertWrites {
+    pub written: IntCounter,
+    pub failed: IntCounter,
+    /// They took too long; what became of them is counted as well, once it is known.
+    pub late: IntCounter,
+    /// Too many waited.
+    pub dropped: IntCounter,
+}
+
 impl Alerting {
     pub(super) fn register(registry: &Registry, dependency_up: &Family<IntGauge>) -> Result<Self> {
         let tiers = AlertTiers::default();
@@ -38,6 +50,7 @@ impl Alerting {
         }))?;
         Ok(Alerting {
             notifications: Family::register(registry, catalog::ALERT_NOTIFICATIONS, &[])?,
+            writes: Family::register(registry, catalog::ALERT_WRITES, &[])?,
             dependency_up: dependency_up.clone(),
             tiers,
         })
@@ -55,6 +68,20 @@ impl Alerting {
             sent: self.notifications.series(&[name, "sent"])?,
             failed: self.notifications.series(&[name, "failed"])?,
             up,
+        })
+    }
+
+    /// What is counted of writes to one target: shown from now on.
+    ///
+    /// # Errors
+    /// Only when the catalog names a metric wrongly.
+    pub fn writes(&self, target: &str) -> Result<AlertWrites> {
+        let series = |outcome| self.writes.series(&[target, outcome]);
+        Ok(AlertWrites {
+            written: series("written")?,
+            failed: series("failed")?,
+            late: series("late")?,
+            dropped: series("dropped")?,
         })
     }
 

@@ -129,6 +129,16 @@ pub const EVENTS: Definition = define(
     &["outcome"],
     "Events, by what became of them.",
 );
+pub const EVENTS_RETRIED: Definition = define(
+    "weir_events_retried_total",
+    &["reason"],
+    "Events that the index did not take for now, each time, by why; they are sent again.",
+);
+pub const SHIPPING_BLOCKED: Definition = define(
+    "weir_shipping_blocked",
+    &["reason"],
+    "1 for what keeps events from the index now, 0 for everything else.",
+);
 pub const EVENTS_IN_CHANNEL: Definition = define(
     "weir_events_in_channel",
     &[],
@@ -168,6 +178,21 @@ pub const ALERT_NOTIFICATIONS: Definition = define(
     "weir_alert_notifications_total",
     &["notifier", "outcome"],
     "Messages about alerts, taken or not by who is told.",
+);
+pub const ALERT_WRITES: Definition = define(
+    "weir_alert_writes_total",
+    &["target", "outcome"],
+    "What alerts write down: their state and their changes as events; written, failed, late, or dropped because too many waited.",
+);
+pub const WORKER_RESTARTS: Definition = define(
+    "weir_worker_restarts_total",
+    &["name"],
+    "How often a worker beside the way of requests failed and was started again.",
+);
+pub const WORKER_UP: Definition = define(
+    "weir_worker_up",
+    &["name"],
+    "Whether a worker beside the way of requests runs; 0 from its failure until it is started again.",
 );
 pub const AUDIT_LINES: Definition = define(
     "weir_audit_lines_total",
@@ -242,7 +267,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 43] = [
+pub const ALL: [Definition; 48] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -263,6 +288,8 @@ pub const ALL: [Definition; 43] = [
     TIME_TO_FIRST_TOKEN,
     TIME_PER_OUTPUT_TOKEN,
     EVENTS,
+    EVENTS_RETRIED,
+    SHIPPING_BLOCKED,
     EVENTS_IN_CHANNEL,
     SPOOL_EVENTS,
     SPOOL_BYTES,
@@ -271,6 +298,9 @@ pub const ALL: [Definition; 43] = [
     DEPENDENCY_UP,
     ALERT_TIER,
     ALERT_NOTIFICATIONS,
+    ALERT_WRITES,
+    WORKER_RESTARTS,
+    WORKER_UP,
     AUDIT_LINES,
     SPANS,
     CPU_USAGE,

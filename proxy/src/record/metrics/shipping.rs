@@ -8,6 +8,7 @@ use super::family::Family;
 use crate::audit;
 use crate::clock;
 use crate::ship::Ship;
+use crate::ship::condition::Condition;
 
 /// What the shipper itself observes; a clone is the same.
 #[derive(Clone, Debug)]
@@ -15,6 +16,37 @@ pub struct Shipping {
     pub bulk_duration: Histogram,
     /// Whether the last request was answered as it should be.
     pub up: IntGauge,
+    pub obstacles: Obstacles,
+}
+
+/// What keeps events from the index; a clone is the same.
+#[derive(Clone, Debug)]
+pub struct Obstacles(Vec<Series>);
+
+/// Of one condition.
+#[derive(Clone, Debug)]
+struct Series {
+    condition: Condition,
+    retried: IntCounter,
+    present: IntGauge,
+}
+
+impl Obstacles {
+    /// So many events have to be sent again for this.
+    pub fn met(&self, condition: Condition, events: u64) {
+        for series in &self.0 {
+            let is_it = series.condition == condition;
+            series.present.set(i64::from(is_it));
+            if is_it {
+                series.retried.inc_by(events);
+            }
+        }
+    }
+
+    /// All is taken.
+    pub fn gone(&self) {
+        self.0.iter().for_each(|series| series.present.set(0));
+    }
 }
 
 /// What became of spans; a clone is the same.
@@ -33,6 +65,7 @@ pub(super) struct ShipSeries {
     recorded: IntCounter,
     recovered: IntCounter,
     indexed: IntCounter,
+    failure_store: IntCounter,
     duplicate: IntCounter,
     dead_letter: IntCounter,
     dropped: IntCounter,
@@ -41,6 +74,8 @@ pub(super) struct ShipSeries {
     spool_bytes: IntGauge,
     spool_oldest: IntGauge,
     bulk_duration: Family<Histogram>,
+    retried: Family<IntCounter>,
+    blocked: Family<IntGauge>,
     dependency_up: Family<IntGauge>,
     spans: Family<IntCounter>,
     audit_lines: Family<IntCounter>,
@@ -55,6 +90,7 @@ impl ShipSeries {
             recorded: events.series(&["recorded"])?,
             recovered: events.series(&["recovered"])?,
             indexed: events.series(&["indexed"])?,
+            failure_store: events.series(&["failure_store"])?,
             duplicate: events.series(&["duplicate"])?,
             dead_letter: events.series(&["dead_letter"])?,
             dropped: events.series(&["dropped"])?,
@@ -63,6 +99,8 @@ impl ShipSeries {
             spool_bytes: gauge(catalog::SPOOL_BYTES)?,
             spool_oldest: gauge(catalog::SPOOL_OLDEST)?,
             bulk_duration: Family::register(registry, catalog::BULK_DURATION, &DURATION_EDGES_S)?,
+            retried: Family::register(registry, catalog::EVENTS_RETRIED, &[])?,
+            blocked: Family::register(registry, catalog::SHIPPING_BLOCKED, &[])?,
             dependency_up: Family::register(registry, catalog::DEPENDENCY_UP, &[])?,
             spans: Family::register(registry, catalog::SPANS, &[])?,
             audit_lines: Family::register(registry, catalog::AUDIT_LINES, &[])?,
@@ -85,9 +123,17 @@ impl ShipSeries {
         let up = self.dependency_up.series(&["elasticsearch"])?;
         // Nothing went wrong as long as nothing was sent.
         up.set(1);
+        let obstacles = Condition::ALL.map(|condition| {
+            Ok(Series {
+                condition,
+                retried: self.retried.series(&[condition.as_str()])?,
+                present: self.blocked.series(&[condition.as_str()])?,
+            })
+        });
         Ok(Shipping {
             bulk_duration: self.bulk_duration.series(&[])?,
             up,
+            obstacles: Obstacles(obstacles.into_iter().collect::<Result<_>>()?),
         })
     }
 
@@ -105,6 +151,7 @@ impl ShipSeries {
         Ok(Shipping {
             bulk_duration: Histogram::with_opts(options)?,
             up: IntGauge::new("unshown", "Shown nowhere.")?,
+            obstacles: Obstacles(Vec::new()),
         })
     }
 
@@ -128,6 +175,7 @@ impl ShipSeries {
             (&self.recorded, counts.recorded),
             (&self.recovered, counts.recovered),
             (&self.indexed, counts.indexed),
+            (&self.failure_store, counts.failure_store),
             (&self.duplicate, counts.duplicate),
             (&self.dead_letter, counts.dead_letter),
             (&self.dropped, counts.dropped),

@@ -157,6 +157,8 @@ fn the_catalog_is_what_is_shown() {
     metrics.shipping().expect("a shipper's metrics");
     metrics.spans().expect("an exporter's metrics");
     metrics.audit().expect("an audit log's metrics");
+    metrics.worker("audit").expect("a worker's metrics");
+    metrics.alerting().writes("state").expect("counters");
     let mut exchange = filled();
     exchange.error_code = None;
     exchange.status = 200;

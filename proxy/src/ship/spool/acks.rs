@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     next: u64,
-    /// Ranges behind `next` that are done: first number to the one behind the last.
+    /// Ranges behind `next` that are done: first number to the one behind the last. None touches another.
     done: BTreeMap<u64, u64>,
 }
 
@@ -23,18 +23,39 @@ impl Acks {
         self.next
     }
 
-    /// The events from `first` up to before `end` are done.
-    pub(super) fn done(&mut self, first: u64, end: u64) {
-        if end > first.max(self.next) {
-            let known = self.done.entry(first.max(self.next)).or_insert(end);
-            *known = end.max(*known);
+    /// The events from `first` up to before `end` are done. Gives how many of them were not before.
+    pub(super) fn done(&mut self, first: u64, end: u64) -> u64 {
+        let first = first.max(self.next);
+        if end <= first {
+            return 0;
         }
-        while let Some(range) = self.done.first_entry() {
-            if *range.key() > self.next {
-                return;
-            }
-            self.next = self.next.max(range.remove());
+        let (mut from, mut to, mut news) = (first, end, end - first);
+        let before = self.done.range(..=first).next_back();
+        if let Some((known_from, known_to)) = before.map(|(from, to)| (*from, *to))
+            && known_to >= first
+        {
+            news -= known_to.min(end) - first;
+            (from, to) = (known_from, to.max(known_to));
         }
+        while let Some((known_from, known_to)) = self.next_range(first, to) {
+            news -= known_to.min(end).saturating_sub(known_from);
+            to = to.max(known_to);
+            self.done.remove(&known_from);
+        }
+        if from <= self.next {
+            self.next = to;
+            self.done.remove(&from);
+        } else {
+            self.done.insert(from, to);
+        }
+        news
+    }
+
+    /// The first range that begins behind `first`, and at `to` at the latest.
+    fn next_range(&self, first: u64, to: u64) -> Option<(u64, u64)> {
+        let behind = self.done.range(first.saturating_add(1)..);
+        let range = behind.map(|(from, to)| (*from, *to)).next();
+        range.filter(|(from, _)| *from <= to)
     }
 }
 
@@ -45,17 +66,47 @@ mod tests {
     #[test]
     fn the_cursor_moves_over_what_is_done_without_a_gap() {
         let mut acks = Acks::new(10);
-        acks.done(20, 25);
-        acks.done(12, 15);
+        assert_eq!(acks.done(20, 25), 5);
+        assert_eq!(acks.done(12, 15), 3);
+        assert_eq!(acks.done(13, 22), 5, "15 to 19");
+        let mut acks = Acks::new(10);
+        assert_eq!(acks.done(20, 25), 5);
+        assert_eq!(acks.done(12, 15), 3);
         assert_eq!(acks.next(), 10);
         acks.done(10, 12);
         assert_eq!(acks.next(), 15);
-        acks.done(3, 11);
+        assert_eq!(acks.done(3, 11), 0);
         acks.done(17, 20);
         assert_eq!(acks.next(), 15);
         acks.done(14, 18);
         assert_eq!(acks.next(), 25);
         acks.done(26, 26);
         assert_eq!((acks.next(), acks.done.len()), (25, 0));
+    }
+
+    #[test]
+    fn each_is_new_once_in_whatever_order_they_come() {
+        let mut bits = 7_u64;
+        let mut dice = |below: u64| {
+            // Knuth's constants; the upper bits are the random ones.
+            bits = bits
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (bits >> 33) % below
+        };
+        for _ in 0..200 {
+            let mut acks = Acks::new(0);
+            let mut known = std::collections::BTreeSet::new();
+            for _ in 0..60 {
+                let first = dice(100);
+                let end = first + dice(12);
+                let news = (first..end).filter(|number| known.insert(*number)).count();
+                assert_eq!(acks.done(first, end), news as u64, "{first} to {end}");
+                let next = (0..).find(|number| !known.contains(number));
+                assert_eq!(Some(acks.next()), next);
+                let ranges: Vec<_> = acks.done.iter().collect();
+                assert!(ranges.windows(2).all(|pair| pair[0].1 < pair[1].0));
+            }
+        }
     }
 }

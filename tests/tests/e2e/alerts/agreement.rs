@@ -21,6 +21,7 @@ backends: [{name: a, endpoints: ['http://127.0.0.1:1']}]
 routes: [{name: r, path: '/*', backend: a}]
 alerts:
   evaluate_every: 15s
+  labels: {team: \"it's: 'x', \\\"y\\\" #\", instance: mine}
   rules:
     - {name: ErrorRate, signal: error_rate, warning: 1%, critical: 3%, recovery: 0.5%, for: 30s}
     - {name: AtOnce, signal: error_rate, warning: 1%, critical: 3%, recovery: 0.5%, for: 0s}
@@ -102,12 +103,18 @@ fn values(series: &Series) -> String {
     text.trim_end().to_owned()
 }
 
+/// What tells one series from the others: the replica, and a value of what the rule tells apart.
+type Whose = (String, String);
+
 /// A test for promtool: all series of a rule, and its tiers at every step.
-fn unit_test(rule: &Rule, all: &[(String, Series)]) -> String {
+fn unit_test(rule: &Rule, all: &[(Whose, Series)]) -> String {
     let name = &rule.name;
-    let labels = |value: &str| match rule.per {
-        Some(per) => format!("job=\"weir\", {}=\"{value}\", rule=\"{name}\"", per.label()),
-        None => format!("job=\"weir\", rule=\"{name}\""),
+    let labels = |(instance, value): &Whose| {
+        let replica = format!("instance=\"{instance}\", job=\"weir\"");
+        match rule.per {
+            Some(per) => format!("{replica}, {}=\"{value}\", rule=\"{name}\"", per.label()),
+            None => format!("{replica}, rule=\"{name}\""),
+        }
     };
     let mut text = String::from("- interval: 15s\n  input_series:\n");
     for (value, series) in all {
@@ -149,15 +156,25 @@ fn the_engine_and_prometheus_come_to_the_same_tiers_at_every_step() {
     };
     let loaded = config::parse(CONFIG, Path::new("weir.yaml"), &|_| None).expect("a configuration");
     let rendered = rules::render(&loaded.config.alerts).expect("rules");
+    // The instance of an alert is Prometheus' own: one for all replicas would make one alert of theirs.
+    let labels = r#"labels: {severity: critical, team: "it's: 'x', \"y\" #"}"#;
+    assert!(rendered.contains(labels), "{rendered}");
+    assert!(!rendered.contains("mine"));
     let folder = tempfile::TempDir::new().expect("a temporary directory");
     std::fs::write(folder.path().join("rules.yaml"), rendered).expect("rules are written");
     let mut text = String::from("rule_files: [rules.yaml]\nevaluation_interval: 15s\ntests:\n");
     let mut seen: BTreeMap<Tier, usize> = BTreeMap::new();
     for (rule, seed) in loaded.config.alerts.rules.iter().zip(1_u64..) {
         let mut random = SmallRng::seed_from_u64(seed);
-        let count = if rule.per.is_some() { 3 } else { 1 };
-        let all: Vec<_> = (0..count)
-            .map(|place| (format!("value-{place}"), series(rule, &mut random)))
+        let values = if rule.per.is_some() { 3 } else { 1 };
+        // Two replicas, each of which has tiers of its own.
+        let all: Vec<_> = ["a:8081", "b:8081"]
+            .into_iter()
+            .flat_map(|instance| (0..values).map(move |value| (instance, value)))
+            .map(|(instance, value)| {
+                let whose = (instance.to_owned(), format!("value-{value}"));
+                (whose, series(rule, &mut random))
+            })
             .collect();
         for (_, series) in &all {
             for tier in tiers(rule, series) {

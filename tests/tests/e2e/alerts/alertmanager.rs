@@ -13,6 +13,17 @@ use weir_tests::wait;
 use super::admin::QUICK;
 use super::notifiers::{bodies, failing, reach};
 
+/// As Prometheus computes it over all labels.
+fn fingerprint(alert: &Value) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let labels = alert["labels"].as_object().expect("labels").iter();
+    let labels = labels.flat_map(|(name, value)| [name.as_str(), value.as_str().expect("a text")]);
+    for byte in labels.flat_map(|text| text.bytes().chain([0xff])) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{hash:016x}")
+}
+
 #[tokio::test]
 async fn an_alertmanager_that_was_down_shows_how_things_are() {
     let test = "an_alertmanager_that_was_down_shows_how_things_are";
@@ -23,12 +34,13 @@ async fn an_alertmanager_that_was_down_shows_how_things_are() {
     };
     let proxy = Setup::open(&backend)
         .top(&format!(
-            "alerts: {{{QUICK}, alertmanager: {{urls: ['{}']}}}}",
+            "alerts: {{{QUICK}, labels: {{team: search}}, alertmanager: {{urls: ['{}']}}}}",
             alertmanager.url()
         ))
         .start()
         .await;
     reach(&proxy, "critical").await;
+    let port = format!(":{}", proxy.address().port());
     let severities = async |alertmanager: &Alertmanager| {
         let alerts = alertmanager.alerts().await;
         let mut severities: Vec<_> = alerts
@@ -38,9 +50,11 @@ async fn an_alertmanager_that_was_down_shows_how_things_are() {
                 let names: Vec<_> = labels.keys().map(String::as_str).collect();
                 assert_eq!(
                     names,
-                    ["alertname", "severity"],
-                    "no more than the rule has"
+                    ["alertname", "instance", "severity", "team"],
+                    "no more than the rule has, and who raised it"
                 );
+                let instance = labels["instance"].as_str().expect("an instance");
+                assert!(instance.ends_with(&port), "{instance}");
                 labels["severity"].as_str().expect("a severity").to_owned()
             })
             .collect();
@@ -56,17 +70,8 @@ async fn an_alertmanager_that_was_down_shows_how_things_are() {
         .await;
     };
     shows(&alertmanager, &["critical", "warning"]).await;
-    let fingerprint = |severity: &str| {
-        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        let labels = ["alertname", "ErrorRate", "severity", severity];
-        for byte in labels.iter().flat_map(|text| text.bytes().chain([0xff])) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        format!("{hash:016x}")
-    };
     for alert in alertmanager.alerts().await {
-        let severity = alert["labels"]["severity"].as_str().expect("a severity");
-        assert_eq!(alert["fingerprint"], fingerprint(severity));
+        assert_eq!(alert["fingerprint"], fingerprint(&alert));
         assert!(alert["annotations"]["runbook_url"].is_string());
     }
     // Down for longer than its own resolve_timeout of 2 s, and weir's alert goes on: it has forgotten.

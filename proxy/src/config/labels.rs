@@ -1,0 +1,71 @@
+//! Labels of alerts.
+
+use serde_json::{Value, json};
+
+use super::decode::{Scalar, Wrong};
+use super::values::{pattern, plain_text};
+use crate::alert::identity::RESERVED;
+
+/// The name of a label, as Prometheus and Alertmanager have them, that no alert has by itself.
+#[derive(Clone, Debug)]
+pub(super) struct LabelName(pub(super) String);
+
+impl Scalar for LabelName {
+    fn expected() -> String {
+        "a label name of letters, digits and _ that begins with none of the digits, such as team"
+            .to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        if RESERVED.contains(&text) {
+            return Err(Wrong::Because(format!(
+                "an alert has a label `{text}` by itself; take another name"
+            )));
+        }
+        if text.starts_with("__") {
+            return Err(Wrong::Because(
+                "label names that begin with __ are Prometheus' own; take another name".to_owned(),
+            ));
+        }
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let begins_well = text
+            .bytes()
+            .next()
+            .is_some_and(|byte| !byte.is_ascii_digit());
+        match begins_well && text.len() <= 64 && text.bytes().all(is_word) {
+            true => Ok(LabelName(text.to_owned())),
+            false => Err(Wrong::Unexpected),
+        }
+    }
+
+    fn schema() -> Value {
+        pattern("^[A-Za-z_][A-Za-z0-9_]{0,63}$")
+    }
+}
+
+/// The value of a label: one line, and no template.
+#[derive(Clone, Debug)]
+pub(super) struct LabelValue(pub(super) String);
+
+impl Scalar for LabelValue {
+    fn expected() -> String {
+        "a text of at most 256 characters".to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        if text.contains("{{") {
+            return Err(Wrong::Because(
+                "Prometheus takes {{ for the beginning of a template; leave it out".to_owned(),
+            ));
+        }
+        let text = plain_text(text)?;
+        match text.chars().count() <= 256 {
+            true => Ok(LabelValue(text)),
+            false => Err(Wrong::Unexpected),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "maxLength": 256})
+    }
+}
