@@ -23,8 +23,6 @@ mod stream;
 
 use stream::Stream;
 
-/// Why there is no answer, where nothing else is known of it.
-const CLOSED: &str = "connection closed";
 /// All users are there within this, or the test cannot run.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often senders without work look whether all others are done.
@@ -263,11 +261,7 @@ async fn exchange(
     let answer = match request.send().await {
         Ok(answer) => answer,
         Err(error) => {
-            let kind = kind(&error);
-            if kind == CLOSED {
-                measured.judged = wanted.expect.judge_closed();
-            }
-            measured.error = Some(kind.to_owned());
+            measured.error = Some(kind(&error).to_owned());
             return;
         }
     };
@@ -346,6 +340,6 @@ fn kind(error: &goose_reqwest::Error) -> &'static str {
     } else if error.is_body() || error.is_decode() {
         "answer cut short"
     } else {
-        CLOSED
+        "connection closed"
     }
 }

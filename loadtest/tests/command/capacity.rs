@@ -197,7 +197,7 @@ fn an_interrupted_search_ends_its_run_and_tells_its_curve() {
     let mut stderr = BufReader::new(search.stderr.take().expect("a pipe"));
     let mut line = String::new();
     stderr.read_line(&mut line).expect("a line");
-    assert!(line.starts_with("5.0/s: P99"), "{line}");
+    assert!(line.starts_with("5.0/s: p99"), "{line}");
     let signal = Command::new("kill")
         .args(["-TERM", &search.id().to_string()])
         .status();
