@@ -24,16 +24,11 @@ mod curve;
 mod runs;
 pub mod search;
 
+use curve::Pace;
 pub use curve::Point;
 use runs::Runs;
 
 use search::{Bounds, Next, Outcome, Search};
-
-/// In the second half of a run as much has to be done as comes due, or answers only pile up, whatever the
-/// objectives say. What a steady latency shifts out of one half it shifts into the other, so that a slow
-/// assistant keeps up as well as a fast one. Less than this share, and by more than a few, is too little.
-const KEEPS_UP_MIN: f64 = 0.95;
-const FEW: u64 = 3;
 
 /// The arguments.
 #[derive(clap::Args)]
@@ -292,8 +287,7 @@ fn point(rate: f64, report: &Report) -> Point {
     let mut why: Vec<String> = failed
         .map(|slo| format!("{} is {}", slo.slo, slo.shown))
         .collect();
-    let (due, done) = second_half(report);
-    if (done as f64) < due as f64 * KEEPS_UP_MIN && done + FEW < due {
+    if let Pace::Lags { due, done } = curve::pace(&report.timeline, report.duration_s) {
         why.push(format!("of {due} in its second half {done} were done"));
     }
     if report.sender.is_bottleneck {
@@ -315,16 +309,6 @@ fn point(rate: f64, report: &Report) -> Point {
         is_sender_bottleneck: report.sender.is_bottleneck,
         why,
     }
-}
-
-/// Requests that came due in the second half of a run, and those that were done in it.
-fn second_half(report: &Report) -> (u64, u64) {
-    let half = report.duration_s / 2.0..report.duration_s;
-    let parts = report.timeline.iter();
-    let parts = parts.filter(|part| half.contains(&part.at_s));
-    parts.fold((0, 0), |(due, done), part| {
-        (due + part.due, done + part.done)
-    })
 }
 
 /// As it goes.

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::RngExt as _;
@@ -35,7 +34,6 @@ pub const COULD_NOT_RUN: u8 = 2;
 /// Senders for this long a stall: with all of them busy, what is due waits, and its waiting counts.
 const STALL_S: f64 = 2.5;
 const USERS: (usize, usize) = (16, 2000);
-const GRACE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// A seed that people can type.
 const SEED_MAX: u64 = 1_000_000;
 
@@ -89,7 +87,7 @@ impl Run {
             direct: self.direct.clone(),
             scenario: plan.scenario,
             users: plan.users,
-            grace: grace(self.target.timeout, pace.schedule().duration()),
+            drain: self.drain(pace.schedule().duration()),
         };
         let progress = Progress::show(&pace, &tallies)?;
         let begun = clock::now();
@@ -283,12 +281,6 @@ fn interrupt_by_signal(pace: &Arc<Pace>) -> anyhow::Result<()> {
 /// Whoever closed the pipe has read enough, and a full disk ends no test.
 fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "weir-load: {line}");
-}
-
-/// How long after the last due time those that wait for a sender may still be sent. A backlog that is as long as the
-/// test itself would make another test of it: what is left is unsent.
-fn grace(timeout: Duration, duration: Duration) -> Duration {
-    timeout.min((duration / 10).clamp(GRACE.0, GRACE.1))
 }
 
 fn users(schedule: &Schedule) -> usize {

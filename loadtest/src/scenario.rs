@@ -66,7 +66,7 @@ impl Scenario {
             "mixed" => Kind::Mixed,
             _ => {
                 return Err(format!(
-                    "there is no scenario {name:?}: one of {}, or a file that ends with .yaml",
+                    "there is no scenario {name:?}: one of {}, replay, or a file that ends with .yaml",
                     BUILT_IN.join(", ")
                 ));
             }

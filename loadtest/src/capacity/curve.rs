@@ -3,6 +3,37 @@
 use serde::Serialize;
 
 use super::LimitedBy;
+use crate::report::Second;
+
+/// In the second half of a run as much has to be done as comes due, or answers only pile up, whatever the
+/// objectives say. What a steady latency shifts out of one half it shifts into the other, so that a slow
+/// assistant keeps up as well as a fast one. Less than this share, and by more than a few, is too little.
+const KEEPS_UP_MIN: f64 = 0.95;
+const FEW: u64 = 3;
+
+/// Whether a target kept up with what came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    Keeps,
+    /// In its second half so many came due, and so few were done.
+    Lags {
+        due: u64,
+        done: u64,
+    },
+}
+
+/// By the second half of a run that long, in seconds.
+pub(super) fn pace(parts: &[Second], duration_s: f64) -> Pace {
+    let half = duration_s / 2.0..duration_s;
+    let parts = parts.iter().filter(|part| half.contains(&part.at_s));
+    let (due, done) = parts.fold((0, 0), |(due, done), part| {
+        (due + part.due, done + part.done)
+    });
+    match (done as f64) < due as f64 * KEEPS_UP_MIN && done + FEW < due {
+        true => Pace::Lags { due, done },
+        false => Pace::Keeps,
+    }
+}
 
 /// One rate that was tried, in one run or several.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -106,6 +137,28 @@ mod tests {
             is_sender_bottleneck: why.contains(&"sender"),
             why: why.iter().map(|why| (*why).to_owned()).collect(),
         }
+    }
+
+    /// Four seconds at 30/s, of which each second does so many.
+    fn seconds(done: [u64; 4]) -> Vec<Second> {
+        let parts = done.into_iter().zip(0_u32..);
+        parts
+            .map(|(done, second)| Second {
+                at_s: f64::from(second),
+                due: 30,
+                done,
+                ..Second::default()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_steady_latency_is_no_lag_and_half_of_what_comes_is_one() {
+        // 0.7 s each: what is shifted out of a half is shifted into it.
+        assert_eq!(pace(&seconds([9, 30, 30, 30]), 4.0), Pace::Keeps);
+        assert_eq!(pace(&seconds([9, 30, 28, 29]), 4.0), Pace::Keeps, "a few");
+        let lags = Pace::Lags { due: 60, done: 30 };
+        assert_eq!(pace(&seconds([15, 15, 15, 15]), 4.0), lags);
     }
 
     #[test]

@@ -273,3 +273,67 @@ fn bounds(found: &Found, belongs: impl Fn(Figure) -> bool, scale: f64) -> Vec<Bo
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Verdict, Versions};
+
+    fn found(capacity_rps: Option<f64>, limited_by: LimitedBy) -> Found {
+        let is_lower_bound = limited_by != LimitedBy::Objectives;
+        Found {
+            verdict: match capacity_rps {
+                Some(_) => Verdict::Pass,
+                None => Verdict::Fail,
+            },
+            scenario: "<b>chat".to_owned(),
+            target: "http://127.0.0.1:1".to_owned(),
+            started_at: "2026-11-29T12:00:00Z".to_owned(),
+            versions: Versions::with(None),
+            run_s: 15.0,
+            slos: vec!["p99<1s".to_owned()],
+            capacity_rps,
+            is_lower_bound,
+            limited_by,
+            curve: Vec::new(),
+            replicas: vec![Replicas {
+                rate: 500.0,
+                count: 2,
+                is_upper_bound: is_lower_bound,
+                headroom: 0.2,
+            }],
+        }
+    }
+
+    #[test]
+    fn what_the_target_did_not_end_is_a_bound() {
+        for (limited_by, capacity, replicas, page) in [
+            (
+                LimitedBy::Objectives,
+                "capacity: 400.0/s hold p99<1s",
+                "500.0/s want 2 replicas",
+                "Capacity of &lt;b&gt;chat: 400/s",
+            ),
+            (
+                LimitedBy::Sender,
+                "capacity: at least 400.0/s hold p99<1s; beyond it the sender was the bottleneck",
+                "500.0/s want at most 2 replicas",
+                "Capacity of &lt;b&gt;chat: at least 400/s",
+            ),
+            (
+                LimitedBy::Ceiling,
+                "capacity: at least 400.0/s hold p99<1s; no higher rate was tried",
+                "500.0/s want at most 2 replicas",
+                "at most 2</b>",
+            ),
+        ] {
+            let found = found(Some(400.0), limited_by);
+            let told = summary(&found);
+            assert!(told.contains(capacity) && told.contains(replicas), "{told}");
+            assert!(document(&found).contains(page), "{page}");
+        }
+        let told = summary(&found(None, LimitedBy::Sender));
+        assert!(told.contains("weir-load and not the target"), "{told}");
+        assert!(document(&found(None, LimitedBy::Objectives)).contains("none found"));
+    }
+}

@@ -75,7 +75,7 @@ impl From<&Named> for ByName {
 }
 
 /// A part of the test, by when its requests were due.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct Second {
     pub at_s: f64,
     pub due: u64,

@@ -13,6 +13,7 @@ use crate::target::{Target, base, only_from_environment, positive};
 const RATE: f64 = 50.0;
 const DURATION: Duration = Duration::from_secs(60);
 const TOLERANCE: f64 = 0.1;
+const DRAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// The environment's variables: one that is set for every run is no flag that was given.
 const ADMIN_TOKEN: &str = "WEIR_ADMIN_TOKEN";
 const EVENTS_API_KEY: &str = "WEIR_EVENTS_API_KEY";
@@ -35,6 +36,10 @@ pub struct Run {
     /// Send at the initial rate for this long before the test; not measured
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = units::duration, help_heading = LOAD)]
     pub(super) warm_up: Duration,
+    /// How long after the test duration requests that are late may still be sent; what is left is unsent
+    /// [default: a tenth of the duration, from 1s to 10s, and no longer than --timeout]
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = LOAD)]
+    drain: Option<Duration>,
     /// Add spikes as RATE:LENGTH/EVERY: 400/s:2s/30s sends 400/s for 2s, every 30s
     #[arg(long, value_name = "SPIKES", value_parser = schedule::spikes, help_heading = LOAD)]
     pub(super) spikes: Option<Spikes>,
@@ -112,6 +117,12 @@ impl Run {
 
     pub(super) fn duration(&self) -> Duration {
         self.duration.unwrap_or(DURATION)
+    }
+
+    /// A backlog that takes as long as the test itself would make another test of it.
+    pub(super) fn drain(&self, duration: Duration) -> Duration {
+        let usual = (duration / 10).clamp(DRAIN.0, DRAIN.1);
+        self.drain.unwrap_or(usual.min(self.target.timeout))
     }
 
     pub(super) fn tolerance(&self) -> f64 {
