@@ -22,6 +22,7 @@ fn capacity(arguments: &[&str], folder: &Path) -> Output {
 
 /// On a machine with other things to do the sender is late, and a search rightly says that it measured the sender: tried
 /// again, some times. `None`: it was so at every time, and nothing is known of the target.
+#[expect(clippy::print_stderr, reason = "what was not tested is told")]
 fn of_the_target(run: impl Fn() -> Output) -> Option<Output> {
     let limited = "the sender was the bottleneck";
     let mut outputs = (0..TRIES).map(|_| run());

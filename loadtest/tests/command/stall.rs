@@ -74,7 +74,7 @@ impl Stalled {
         let parts = self.report["timeline"].as_array().expect("a timeline");
         let calm = parts.iter().filter(|part| {
             let at_s = part["at_s"].as_f64().expect("a time");
-            at_s < FROM_S - 1.0 || at_s > FROM_S + LENGTH_S + 2.0
+            !(FROM_S - 1.0..=FROM_S + LENGTH_S + 2.0).contains(&at_s)
         });
         let worst = calm.map(|part| part["max_ms"].as_f64().expect("a time"));
         worst.fold(0.0, f64::max)
