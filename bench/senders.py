@@ -104,7 +104,7 @@ class Senders:
             str(self.bench.binaries / "weir-load"), "run", "--target", self.url, "--scenario", "chat",
             "--rate", f"{rate}/s", "--duration", f"{round(seconds * 1000)}ms", "--repeats", "0%",
             # What is late when the schedule ends is sent all the same, within this.
-            "--timeout", f"{PATIENCE_S}s", "--seed", str(SEED), "--json", str(path),
+            "--timeout", f"{PATIENCE_S}s", "--drain", f"{PATIENCE_S}s", "--seed", str(SEED), "--json", str(path),
         ]
         if users is not None:
             command += ["--users", str(users)]

@@ -23,8 +23,6 @@ mod stream;
 
 use stream::Stream;
 
-/// Why there is no answer, where nothing else is known of it.
-const CLOSED: &str = "connection closed";
 /// All users are there within this, or the test cannot run.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often senders without work look whether all others are done.
@@ -41,7 +39,7 @@ pub struct Attack {
     pub scenario: Scenario,
     pub users: usize,
     /// How long after the last due time those that wait may still be sent.
-    pub grace: Duration,
+    pub drain: Duration,
 }
 
 /// What all senders share.
@@ -100,7 +98,7 @@ pub fn client(connecting: &Connecting) -> anyhow::Result<Client> {
 /// When goose cannot start, or its users do not come in time.
 pub fn run(attack: Attack, pace: &Arc<Pace>, tallies: &Arc<Tallies>) -> anyhow::Result<Duration> {
     let users = attack.users;
-    let grace = attack.grace;
+    let drain = attack.drain;
     let shared = Arc::new(Shared {
         pace: pace.clone(),
         tallies: tallies.clone(),
@@ -112,7 +110,7 @@ pub fn run(attack: Attack, pace: &Arc<Pace>, tallies: &Arc<Tallies>) -> anyhow::
         let shared = shared.clone();
         std::thread::Builder::new()
             .name("pace".to_owned())
-            .spawn(move || pace_when_ready(&shared, users, grace))?
+            .spawn(move || pace_when_ready(&shared, users, drain))?
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -131,7 +129,7 @@ pub fn run(attack: Attack, pace: &Arc<Pace>, tallies: &Arc<Tallies>) -> anyhow::
 }
 
 /// Waits for all users, runs the schedule, and gives those that wait a while. `false`: they did not come.
-fn pace_when_ready(shared: &Shared, users: usize, grace: Duration) -> bool {
+fn pace_when_ready(shared: &Shared, users: usize, drain: Duration) -> bool {
     let deadline = weir::clock::now() + START_TIMEOUT;
     while shared.ready.load(Ordering::Acquire) < users {
         if weir::clock::now() > deadline {
@@ -141,7 +139,7 @@ fn pace_when_ready(shared: &Shared, users: usize, grace: Duration) -> bool {
         std::thread::park_timeout(Duration::from_millis(1));
     }
     shared.pace.run();
-    let until = weir::clock::now() + grace;
+    let until = weir::clock::now() + drain;
     while !shared.pace.is_all_taken() && !shared.pace.is_interrupted() && weir::clock::now() < until
     {
         std::thread::park_timeout(Duration::from_millis(5));
@@ -263,11 +261,7 @@ async fn exchange(
     let answer = match request.send().await {
         Ok(answer) => answer,
         Err(error) => {
-            let kind = kind(&error);
-            if kind == CLOSED {
-                measured.judged = wanted.expect.judge_closed();
-            }
-            measured.error = Some(kind.to_owned());
+            measured.error = Some(kind(&error).to_owned());
             return;
         }
     };
@@ -346,6 +340,6 @@ fn kind(error: &goose_reqwest::Error) -> &'static str {
     } else if error.is_body() || error.is_decode() {
         "answer cut short"
     } else {
-        CLOSED
+        "connection closed"
     }
 }

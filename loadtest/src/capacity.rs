@@ -11,27 +11,24 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rand::RngExt as _;
 use serde::Serialize;
-use weir::config::units;
+use weir::{clock, config::units};
 
-use crate::door;
-use crate::report::{Report, Verdict, capacity};
-use crate::run::{FAILED, PASSED, write};
+use crate::output::{self, write};
+use crate::report::{Report, Verdict, Versions, capacity, timestamp};
+use crate::run::{FAILED, PASSED};
 use crate::schedule;
 use crate::slo::Slo;
-use crate::target::{Target, answers, base};
+use crate::target::{Target, answers, base, positive};
 
+mod curve;
 mod runs;
 pub mod search;
 
+use curve::Pace;
+pub use curve::Point;
 use runs::Runs;
 
 use search::{Bounds, Next, Outcome, Search};
-
-/// In the second half of a run as much has to be done as comes due, or answers only pile up, whatever the
-/// objectives say. What a steady latency shifts out of one half it shifts into the other, so that a slow
-/// assistant keeps up as well as a fast one. Less than this share, and by more than a few, is too little.
-const KEEPS_UP_MIN: f64 = 0.95;
-const FEW: u64 = 3;
 
 /// The arguments.
 #[derive(clap::Args)]
@@ -40,40 +37,45 @@ const FEW: u64 = 3;
 pub struct Capacity {
     #[command(flatten)]
     target: Target,
-    /// What has to hold: p99<800ms, error_rate<0.5%; several. Where none is of errors, error_rate<1% has to
-    /// hold, and unsent<1% where none is of what was not sent.
-    #[arg(long, value_parser = Slo::parse, required = true)]
+    /// Threshold that must hold at a rate, repeatable: 'p99<800ms', 'error_rate<0.5%', 'rps>=45',
+    /// 'first_token_p95<1s', 'chat:p99<1s' (only requests named chat). Always applied unless given: error_rate<1%,
+    /// unsent<1%
+    #[arg(long, value_name = "THRESHOLD", value_parser = Slo::parse, required = true, help_heading = SEARCH)]
     slo: Vec<Slo>,
-    /// The rate to begin with.
-    #[arg(long, default_value = "10/s", value_parser = one_rate)]
+    /// Rate to start with
+    #[arg(long, value_name = "RATE", default_value = "10/s", value_parser = one_rate, help_heading = SEARCH)]
     from: f64,
-    /// The highest rate that is tried.
-    #[arg(long, default_value = "5000/s", value_parser = one_rate)]
+    /// Highest rate to try
+    #[arg(long, value_name = "RATE", default_value = "5000/s", value_parser = one_rate, help_heading = SEARCH)]
     to: f64,
-    /// Of each run, after its warm-up.
-    #[arg(long, default_value = "15s", value_parser = units::duration)]
+    /// Duration of each run, after its warm-up
+    #[arg(short, long, value_name = "DURATION", default_value = "15s", value_parser = positive, help_heading = SEARCH)]
     duration: Duration,
-    #[arg(long, default_value = "2s", value_parser = units::duration)]
+    /// Warm-up before each run; not measured
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = units::duration, help_heading = SEARCH)]
     warm_up: Duration,
-    /// How close the result is to a rate that fails.
-    #[arg(long, default_value = "5%", value_parser = units::ratio)]
+    /// Stop when the result is this close to a rate that fails
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = units::ratio, help_heading = SEARCH)]
     precision: f64,
-    /// How often the result has to hold again.
-    #[arg(long, default_value_t = 2)]
+    /// How often the result must hold again
+    #[arg(long, value_name = "NUMBER", default_value_t = 2, help_heading = SEARCH)]
     confirmations: usize,
-    /// Says how many replicas this rate wants; several.
-    #[arg(long, value_name = "RATE", value_parser = one_rate)]
+    /// Print how many replicas this rate needs, repeatable
+    #[arg(long, value_name = "RATE", value_parser = one_rate, help_heading = SEARCH)]
     replicas_for: Vec<f64>,
-    /// What of a replica's capacity is kept free, at most 90%.
-    #[arg(long, default_value = "20%", value_parser = headroom)]
+    /// Share of each replica's capacity to keep free, at most 90%
+    #[arg(long, value_name = "PERCENT", default_value = "20%", value_parser = headroom, help_heading = SEARCH)]
     headroom: f64,
-    /// Everything as JSON.
-    #[arg(long, value_name = "FILE")]
+    /// Write all results as JSON
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     json: Option<PathBuf>,
-    /// The curve as one file of HTML.
-    #[arg(long, value_name = "FILE.html")]
+    /// Write an HTML report: one self-contained file
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     report: Option<PathBuf>,
 }
+
+const SEARCH: &str = "Search";
+const OUTPUT: &str = "Output";
 
 /// What was found; `--json` writes it.
 #[derive(Clone, Debug, Serialize)]
@@ -81,11 +83,18 @@ pub struct Found {
     pub verdict: Verdict,
     pub scenario: String,
     pub target: String,
+    /// When the search began: RFC 3339, in UTC.
+    pub started_at: String,
+    pub versions: Versions,
+    /// Seconds of each run, without its warm-up.
+    pub run_s: f64,
     pub slos: Vec<String>,
     /// Requests a second; `None`: the objectives hold at no rate that was tried.
     pub capacity_rps: Option<f64>,
+    /// The target may well do more than `capacity_rps`: nothing above it failed because of the target.
+    pub is_lower_bound: bool,
     pub limited_by: LimitedBy,
-    /// Every run, by its rate.
+    /// Every rate that was tried, once, in order.
     pub curve: Vec<Point>,
     pub replicas: Vec<Replicas>,
 }
@@ -101,25 +110,12 @@ pub enum LimitedBy {
     Ceiling,
 }
 
-/// One run.
-#[derive(Clone, Debug, Serialize)]
-pub struct Point {
-    pub rate: f64,
-    pub achieved_rps: f64,
-    pub requests: u64,
-    pub p50_ms: f64,
-    pub p99_ms: f64,
-    pub error_rate: f64,
-    pub held: bool,
-    pub is_sender_bottleneck: bool,
-    /// Which objectives did not hold.
-    pub why: Vec<String>,
-}
-
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Replicas {
     pub rate: f64,
     pub count: u64,
+    /// Fewer may do, since the target may well do more than was found.
+    pub is_upper_bound: bool,
     /// The share of each that is kept free.
     pub headroom: f64,
 }
@@ -159,12 +155,17 @@ impl Capacity {
             anyhow::bail!("--slo {}: what is added is known only to run", slo.text);
         }
         self.target.target = base("--target", &self.target.target)?;
-        if let Some(path) = &self.target.config {
-            // Every mistake at once, and not as the last words of a run.
-            door::of_file(path)?;
-        }
+        self.target.check(None)?;
+        output::prepare(&[
+            ("--report", self.report.as_ref()),
+            ("--json", self.json.as_ref()),
+        ])?;
+        // Every mistake now, and not as the last words of a run.
+        self.target.connecting()?;
+        self.target.scenario(0)?;
         answers(&self.target.target)?;
         let runs = Runs::new()?;
+        let started_at = clock::unix_now();
         let implied = Slo::implied(&self.slo);
         let slos: Vec<String> = self
             .slo
@@ -195,11 +196,10 @@ impl Capacity {
             });
             curve.push(point);
         };
-        curve.sort_by(|one, other| one.rate.total_cmp(&other.rate));
-        // What was found until it broke off is told, and is no capacity.
+        // What was found until it broke off is reported, and is no capacity.
         let (found, broken) = match outcome {
-            Ok(found) => (self.found(found, slos, curve), None),
-            Err(error) => (self.found(None, slos, curve), Some(error)),
+            Ok(found) => (self.found(found, slos, &curve, started_at), None),
+            Err(error) => (self.found(None, slos, &curve, started_at), Some(error)),
         };
         // Whoever closed the pipe has read enough.
         let _ = writeln!(std::io::stdout(), "{}", capacity::summary(&found));
@@ -212,14 +212,16 @@ impl Capacity {
         }
     }
 
-    fn found(&self, capacity_rps: Option<f64>, slos: Vec<String>, curve: Vec<Point>) -> Found {
-        let above = |point: &&Point| capacity_rps.is_none_or(|rate| point.rate > rate);
-        let mut failed = curve.iter().filter(above).filter(|point| !point.held);
-        let limited_by = match failed.next() {
-            None => LimitedBy::Ceiling,
-            Some(first) if first.is_sender_bottleneck => LimitedBy::Sender,
-            Some(_) => LimitedBy::Objectives,
-        };
+    fn found(
+        &self,
+        capacity_rps: Option<f64>,
+        slos: Vec<String>,
+        runs: &[Point],
+        started_at: Duration,
+    ) -> Found {
+        let curve = curve::merged(runs, capacity_rps);
+        let limited_by = curve::limited_by(&curve, capacity_rps);
+        let is_lower_bound = limited_by != LimitedBy::Objectives;
         let usable = capacity_rps.map(|rate| rate * (1.0 - self.headroom));
         let replicas = usable.map_or_else(Vec::new, |usable| {
             let rates = self.replicas_for.iter();
@@ -227,6 +229,7 @@ impl Capacity {
                 .map(|rate| Replicas {
                     rate: *rate,
                     count: (rate / usable).ceil() as u64,
+                    is_upper_bound: is_lower_bound,
                     headroom: self.headroom,
                 })
                 .collect()
@@ -238,8 +241,12 @@ impl Capacity {
             },
             scenario: self.target.scenario.clone(),
             target: self.target.target.clone(),
+            started_at: timestamp(started_at),
+            versions: Versions::with(None),
+            run_s: self.duration.as_secs_f64(),
             slos,
             capacity_rps,
+            is_lower_bound,
             limited_by,
             curve,
             replicas,
@@ -280,8 +287,7 @@ fn point(rate: f64, report: &Report) -> Point {
     let mut why: Vec<String> = failed
         .map(|slo| format!("{} is {}", slo.slo, slo.shown))
         .collect();
-    let (due, done) = second_half(report);
-    if (done as f64) < due as f64 * KEEPS_UP_MIN && done + FEW < due {
+    if let Pace::Lags { due, done } = curve::pace(&report.timeline, report.duration_s) {
         why.push(format!("of {due} in its second half {done} were done"));
     }
     if report.sender.is_bottleneck {
@@ -289,9 +295,14 @@ fn point(rate: f64, report: &Report) -> Point {
     }
     Point {
         rate,
+        runs: 1,
+        runs_held: usize::from(why.is_empty()),
         achieved_rps: report.achieved_rps,
         requests: report.requests,
+        errors: report.errors,
         p50_ms: report.latency_ms.p50,
+        p90_ms: report.latency_ms.p90,
+        p95_ms: report.latency_ms.p95,
         p99_ms: report.latency_ms.p99,
         error_rate: report.error_rate,
         held: why.is_empty(),
@@ -300,23 +311,18 @@ fn point(rate: f64, report: &Report) -> Point {
     }
 }
 
-/// Requests that came due in the second half of a run, and those that were done in it.
-fn second_half(report: &Report) -> (u64, u64) {
-    let half = report.duration_s / 2.0..report.duration_s;
-    let parts = report.timeline.iter();
-    let parts = parts.filter(|part| half.contains(&part.at_s));
-    parts.fold((0, 0), |(due, done), part| {
-        (due + part.due, done + part.done)
-    })
-}
-
 /// As it goes.
-#[expect(clippy::print_stderr, reason = "a command line talks")]
 fn tell(point: &Point, is_confirming: bool) {
     let word = match (point.held, is_confirming) {
         (true, true) => "held again".to_owned(),
         (true, false) => "held".to_owned(),
         (false, _) => point.why.join(", "),
     };
-    eprintln!("{:.1}/s: P99 {:.1} ms: {word}", point.rate, point.p99_ms);
+    // Whoever closed the pipe has read enough.
+    let _ = writeln!(
+        std::io::stderr(),
+        "{:.1}/s: p99 {:.1} ms: {word}",
+        point.rate,
+        point.p99_ms
+    );
 }

@@ -21,7 +21,17 @@ pub struct Door {
     pub signers: Vec<Signer>,
     /// Of a body.
     pub body_bytes_max: u64,
-    pub is_limited: bool,
+    pub limits: Vec<Limit>,
+}
+
+/// How much a route takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    pub name: Arc<str>,
+    /// Requests a second.
+    pub rate: f64,
+    /// The clients it holds for; empty: for all.
+    clients: Vec<Arc<str>>,
 }
 
 impl Door {
@@ -31,6 +41,18 @@ impl Door {
         let mut signers = self.signers.iter();
         let always = signers.find(|signer| signer.distinct == Distinct::Always);
         always.or(self.signers.first())
+    }
+
+    /// The lowest limit that holds for whom [`Door::signer`] signs as.
+    #[must_use]
+    pub fn limit(&self) -> Option<&Limit> {
+        let client = self.signer().and_then(Signer::client);
+        let holds = |limit: &&Limit| {
+            let mut clients = limit.clients.iter();
+            limit.clients.is_empty() || clients.any(|one| Some(&**one) == client)
+        };
+        let limits = self.limits.iter().filter(holds);
+        limits.min_by(|one, other| one.rate.total_cmp(&other.rate))
     }
 }
 
@@ -44,7 +66,7 @@ pub fn open() -> Vec<Door> {
         path: CHAT_PATH.to_owned(),
         signers: Vec::new(),
         body_bytes_max: u64::MAX,
-        is_limited: false,
+        limits: Vec::new(),
     }]
 }
 
@@ -81,10 +103,18 @@ fn of(config: &Config) -> (Vec<Door>, Vec<String>) {
             path: path(&route.path),
             signers,
             body_bytes_max: route.body_bytes,
-            is_limited: !route.rate_limits.is_empty(),
+            limits: route.rate_limits.iter().map(limit).collect(),
         });
     }
     (doors, left_out)
+}
+
+fn limit(config: &weir::limit::Config) -> Limit {
+    Limit {
+        name: config.name.clone(),
+        rate: f64::from(config.rate) / config.period.as_secs_f64(),
+        clients: config.clients.clone(),
+    }
 }
 
 fn path(pattern: &PathPattern) -> String {
@@ -139,7 +169,7 @@ mod tests {
                     &*door.route,
                     &*door.path,
                     door.signers.len(),
-                    door.is_limited,
+                    !door.limits.is_empty(),
                 )
             })
             .collect();

@@ -11,6 +11,7 @@
 pub mod attack;
 pub mod capacity;
 pub mod door;
+mod output;
 pub mod pacer;
 pub mod progress;
 pub mod report;

@@ -1,6 +1,6 @@
 //! What is seen while a test runs: a bar where there is a terminal, else a line now and then.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -72,8 +72,8 @@ fn draw(done: &AtomicBool, pace: &Pace, tallies: &Tallies) {
         let live = tallies.look();
         errors += live.errors;
         let line = format!(
-            "{:.0} of {:.0} s, {:.1}/s done, {} under way, P50 {:.1} ms, P99 {:.1} ms, errors {errors}",
-            pace.elapsed().as_secs_f64(),
+            "{:.0} of {:.0} s, {:.1}/s done, {} under way, p50 {:.1} ms, p99 {:.1} ms, errors {errors}",
+            pace.elapsed().min(pace.schedule().duration()).as_secs_f64(),
             pace.schedule().duration().as_secs_f64(),
             live.requests as f64 / every.as_secs_f64(),
             pace.in_flight(),
@@ -90,7 +90,7 @@ fn draw(done: &AtomicBool, pace: &Pace, tallies: &Tallies) {
     bar.finish_and_clear();
 }
 
-#[expect(clippy::print_stderr, reason = "a command line talks")]
 fn tell(line: &str) {
-    eprintln!("{line}");
+    // A log that cannot be written ends no test.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::pacer::Pace;
 use crate::sidecar::{Beside, Seen};
 use crate::slo::{Achieved, Held, Slo, error_rate};
-use crate::tally::{Named, Tallies, Tally, Times};
+use crate::tally::{Named, Tallies, Tally};
 
 pub mod baseline;
 pub mod capacity;
+pub mod figures;
 pub mod html;
 pub mod junit;
 pub mod terminal;
 
 use baseline::Worse;
+pub use figures::{ByName, HeatMap, Latency, Second};
 
 /// With senders later than this in the median, the machine of the test was what held it back.
 const LATE_MS_MAX: f64 = 5.0;
@@ -31,11 +34,25 @@ pub struct Report {
     pub verdict: Verdict,
     pub scenario: String,
     pub target: String,
+    /// Requests a second that were asked for, as they were written.
+    #[serde(default)]
+    pub rate: String,
+    /// When the first request was due: RFC 3339, in UTC.
+    #[serde(default)]
+    pub started_at: String,
+    #[serde(default)]
+    pub versions: Versions,
     /// What the same questions are asked again with.
     #[serde(default)]
     pub seed: u64,
     /// Seconds that the schedule has.
     pub duration_s: f64,
+    /// Seconds before it, that are in no figure.
+    #[serde(default)]
+    pub warm_up_s: f64,
+    /// Requests that came due: those that were sent, past the sidecar too, and `unsent`.
+    #[serde(default)]
+    pub due: u64,
     /// Sent, and answered or failed.
     pub requests: u64,
     pub errors: u64,
@@ -64,6 +81,9 @@ pub struct Report {
     /// Answers by their status.
     #[serde(default)]
     pub by_status: BTreeMap<u16, u64>,
+    /// Requests without any status; each is an error.
+    #[serde(default)]
+    pub unanswered: u64,
     /// The curve of latencies: pairs of a share and milliseconds.
     #[serde(default)]
     pub percentiles: Vec<(f64, f64)>,
@@ -80,6 +100,35 @@ pub struct Report {
     /// What is to be known before a figure is believed.
     pub warnings: Vec<String>,
     pub timeline: Vec<Second>,
+    #[serde(default)]
+    pub heat_map: HeatMap,
+}
+
+/// Which programs were at work.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Versions {
+    pub weir_load: String,
+    /// As the admin address says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weir: Option<String>,
+}
+
+impl Versions {
+    /// This program's, and that of the weir that was asked.
+    #[must_use]
+    pub fn with(weir: Option<String>) -> Self {
+        Versions {
+            weir_load: env!("CARGO_PKG_VERSION").to_owned(),
+            weir,
+        }
+    }
+}
+
+/// A time since 1970 as RFC 3339 has it, in whole seconds.
+#[must_use]
+pub fn timestamp(since_1970: Duration) -> String {
+    let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).map_or_else(|_| String::new(), |at| at.to_string())
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -111,78 +160,14 @@ pub struct Sidecar {
     pub beside: Vec<Beside>,
 }
 
-/// Milliseconds, and how many there were.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Latency {
-    pub count: u64,
-    pub mean: f64,
-    pub p50: f64,
-    pub p90: f64,
-    pub p95: f64,
-    pub p99: f64,
-    pub p999: f64,
-    pub max: f64,
-}
-
-impl From<&Times> for Latency {
-    fn from(times: &Times) -> Self {
-        Latency {
-            count: times.count(),
-            mean: times.mean_ms(),
-            p50: times.quantile_ms(0.5),
-            p90: times.quantile_ms(0.9),
-            p95: times.quantile_ms(0.95),
-            p99: times.quantile_ms(0.99),
-            p999: times.quantile_ms(0.999),
-            max: times.max_ms(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct ByName {
-    pub requests: u64,
-    pub errors: u64,
-    pub error_rate: f64,
-    pub refused: u64,
-    pub limited: u64,
-    pub latency_ms: Latency,
-    pub first_token_ms: Latency,
-    pub token_time_ms: Latency,
-    pub errors_by_kind: BTreeMap<String, u64>,
-}
-
-impl From<&Named> for ByName {
-    fn from(named: &Named) -> Self {
-        ByName {
-            requests: named.requests,
-            errors: named.error_count(),
-            error_rate: error_rate(named),
-            refused: named.refused,
-            limited: named.limited,
-            latency_ms: Latency::from(&named.latency),
-            first_token_ms: Latency::from(&named.first),
-            token_time_ms: Latency::from(&named.piece),
-            errors_by_kind: named.errors.clone(),
-        }
-    }
-}
-
-/// A part of the test, by when its requests were due.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub struct Second {
-    pub at_s: f64,
-    pub due: u64,
-    pub done: u64,
-    pub errors: u64,
-    pub p50_ms: f64,
-    pub p99_ms: f64,
-}
-
 /// What a test was, beside what it measured.
 pub struct Asked<'a> {
     pub scenario: &'a str,
     pub target: &'a str,
+    pub rate: String,
+    /// Since 1970.
+    pub started_at: Duration,
+    pub weir_version: Option<String>,
     pub seed: u64,
     pub slos: &'a [Slo],
     pub users: usize,
@@ -232,8 +217,13 @@ impl Report {
             verdict: if holds { Verdict::Pass } else { Verdict::Fail },
             scenario: asked.scenario.to_owned(),
             target: asked.target.to_owned(),
+            rate: asked.rate,
+            started_at: timestamp(asked.started_at),
+            versions: Versions::with(asked.weir_version),
             seed: asked.seed,
             duration_s,
+            warm_up_s: pace.schedule().warm_up().as_secs_f64(),
+            due: pace.released(),
             requests: all.requests,
             errors: all.error_count(),
             error_rate: error_rate(&all),
@@ -249,21 +239,25 @@ impl Report {
             token_time_ms: Latency::from(&all.piece),
             errors_by_kind: all.errors.clone(),
             slos,
-            by_name: tally
-                .by_name
-                .iter()
-                .map(|(name, named)| (name.to_string(), ByName::from(named)))
-                .collect(),
+            by_name: figures::by_name(&tally),
             direct: (direct > 0).then(|| ByName::from(&tally.direct)),
             by_status: all.statuses.clone(),
+            unanswered: all.requests.saturating_sub(all.statuses.values().sum()),
             percentiles: all.latency.curve(),
             sender,
             sidecar,
             worse: Vec::new(),
             interrupted_after_s,
             warnings,
-            timeline: timeline(&tally, tallies),
+            timeline: figures::timeline(&tally, tallies),
+            heat_map: figures::heat_map(&tally, tallies),
         }
+    }
+
+    /// Requests that came due for the target, those past the sidecar left out.
+    #[must_use]
+    pub fn due_here(&self) -> u64 {
+        self.requests + self.unsent
     }
 
     /// Holds it against an earlier run: what got worse by more than `tolerance` fails it.
@@ -340,19 +334,4 @@ fn differences(sidecar: &Sidecar) -> impl Iterator<Item = String> {
             one.figure, one.client, one.weir, one.allowed
         )
     })
-}
-
-fn timeline(tally: &Tally, tallies: &Tallies) -> Vec<Second> {
-    let part_s = tallies.part().as_secs_f64();
-    let parts = tally.parts.iter();
-    parts
-        .map(|(place, part)| Second {
-            at_s: *place as f64 * part_s,
-            due: part.due,
-            done: part.done,
-            errors: part.errors,
-            p50_ms: part.latency.quantile_ms(0.5),
-            p99_ms: part.latency.quantile_ms(0.99),
-        })
-        .collect()
 }

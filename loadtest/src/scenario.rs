@@ -11,6 +11,7 @@ use weir::clock;
 use weir::signature::signer::{Distinct, Signer};
 
 use crate::door::Door;
+use crate::schedule;
 use crate::wanted::{Expect, Judged, Wanted};
 
 mod abuse;
@@ -18,7 +19,7 @@ mod file;
 mod question;
 mod replay;
 
-pub use file::read;
+pub use file::{read, schema};
 pub use question::{Questions, Wants, lengths};
 pub use replay::{Recording, Source, recorded};
 
@@ -65,7 +66,7 @@ impl Scenario {
             "mixed" => Kind::Mixed,
             _ => {
                 return Err(format!(
-                    "there is no scenario {name:?}: one of {}, or a file that ends with .yaml",
+                    "there is no scenario {name:?}: one of {}, replay, or a file that ends with .yaml",
                     BUILT_IN.join(", ")
                 ));
             }
@@ -76,7 +77,7 @@ impl Scenario {
                 "the scenario {name} needs --config: a weir.yaml whose routes want signatures"
             ));
         }
-        if matches!(kind, Kind::Burst) && !doors.iter().any(|door| door.is_limited) {
+        if matches!(kind, Kind::Burst) && !doors.iter().any(|door| !door.limits.is_empty()) {
             return Err(
                 "the scenario burst needs --config: a weir.yaml with a route that is limited"
                     .to_owned(),
@@ -136,6 +137,42 @@ impl Scenario {
             }
             Kind::Recording(requests) => self.recorded(requests, number),
         }
+    }
+
+    /// The names that its requests have, where they are known before it runs.
+    #[must_use]
+    pub fn names(&self) -> Option<Vec<Arc<str>>> {
+        let mut names: Vec<Arc<str>> = match &self.kind {
+            Kind::Chat => vec!["chat".into()],
+            Kind::Stream => vec!["stream".into()],
+            Kind::Burst => vec!["burst".into()],
+            Kind::File(requests) => file::names(requests).collect(),
+            Kind::Recording(requests) => requests.iter().map(|one| (&*one.route).into()).collect(),
+            Kind::Platforms | Kind::Abuse | Kind::Mixed => return None,
+        };
+        names.sort();
+        names.dedup();
+        Some(names)
+    }
+
+    /// What is to be known where more is sent than the route takes: an answer of 429 is an error here.
+    #[must_use]
+    pub fn over_the_limit(&self, rate: f64) -> Option<String> {
+        if !matches!(self.kind, Kind::Chat | Kind::Stream) {
+            return None;
+        }
+        let door = self.chat_door().ok()?;
+        let limit = door.limit().filter(|limit| limit.rate < rate)?;
+        let shown = |rate: f64| schedule::shown(&[(rate, rate)]);
+        Some(format!(
+            "the route {} takes {} from this client (its rate limit {}), and up to {} are sent: what is over the \
+             limit is answered with 429, which is an error here; send less, raise the limit for the test, or count \
+             them apart with --scenario burst",
+            door.route,
+            shown(limit.rate),
+            limit.name,
+            shown(rate)
+        ))
     }
 
     /// Is told what became of a request.
@@ -205,7 +242,7 @@ impl Scenario {
 
     /// One client asks as much as comes: what is over its limit is 429, and counted apart.
     fn burst(&self, number: u64) -> Result<Wanted, String> {
-        let limited = self.doors.iter().find(|door| door.is_limited);
+        let limited = self.doors.iter().find(|door| !door.limits.is_empty());
         let door = limited.ok_or_else(|| "no route is limited".to_owned())?;
         let mut random = self.questions.random(number);
         let body = self.questions.body(number, Wants::Whole, &mut random);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 mod text;
 
-pub use text::{rates, spikes};
+pub use text::{rates, shown, spikes};
 
 /// In one schedule.
 const SPIKES_MAX: f64 = 100_000.0;

@@ -14,7 +14,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// One reading of `/metrics`: sums over all labels but those that are told apart.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Reading(BTreeMap<String, f64>);
+pub struct Reading {
+    sums: BTreeMap<String, f64>,
+    version: Option<String>,
+}
 
 /// What weir counted during the test.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -146,7 +149,7 @@ pub async fn read(admin: &str, token: Option<&str>) -> anyhow::Result<Reading> {
     let answer = request.send().await?.error_for_status()?;
     let reading = parse(&answer.text().await?);
     anyhow::ensure!(
-        reading.0.contains_key("weir_build_info"),
+        reading.sums.contains_key("weir_build_info"),
         "there are no metrics of weir's at /metrics"
     );
     Ok(reading)
@@ -154,6 +157,7 @@ pub async fn read(admin: &str, token: Option<&str>) -> anyhow::Result<Reading> {
 
 fn parse(text: &str) -> Reading {
     let mut sums = BTreeMap::new();
+    let mut version = None;
     for line in text.lines().filter(|line| line.starts_with("weir_")) {
         let Some((series, value)) = line.rsplit_once(' ') else {
             continue;
@@ -162,24 +166,34 @@ fn parse(text: &str) -> Reading {
             continue;
         };
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        let label = ["error_code", "outcome"].iter().find_map(|label| {
+        let value_of = |label: &str| {
             let (_, rest) = labels.split_once(&format!("{label}=\""))?;
             rest.split('"').next()
-        });
+        };
+        if name == "weir_build_info" {
+            version = value_of("version").map(str::to_owned);
+        }
+        let label = ["error_code", "outcome"].into_iter().find_map(value_of);
         let key = match label {
             Some(label) => format!("{name}:{label}"),
             None => name.to_owned(),
         };
         *sums.entry(key).or_insert(0.0) += value;
     }
-    Reading(sums)
+    Reading { sums, version }
 }
 
 impl Reading {
+    /// weir's own.
+    #[must_use]
+    pub fn version(&self) -> Option<String> {
+        self.version.clone()
+    }
+
     /// Whether a counter has gone back, which it does only when its process begins anew.
     fn is_of_another_process(&self, before: &Reading) -> bool {
         let requests = "weir_request_duration_seconds_count";
-        let of = |reading: &Reading| reading.0.get(requests).copied().unwrap_or(0.0);
+        let of = |reading: &Reading| reading.sums.get(requests).copied().unwrap_or(0.0);
         of(self) < of(before)
     }
 
@@ -187,7 +201,7 @@ impl Reading {
     #[must_use]
     pub fn since(&self, before: &Reading) -> Seen {
         let grown = |key: &str| {
-            let of = |reading: &Reading| reading.0.get(key).copied().unwrap_or(0.0);
+            let of = |reading: &Reading| reading.sums.get(key).copied().unwrap_or(0.0);
             (of(self) - of(before)).max(0.0)
         };
         let signature: f64 = ["missing", "invalid", "expired", "replayed"]
@@ -219,13 +233,15 @@ mod tests {
     fn what_grew_between_two_readings_is_told() {
         let before = parse("weir_request_duration_seconds_count{route=\"a\"} 5\n# HELP x\n");
         let after = parse(
-            "weir_request_duration_seconds_count{route=\"a\"} 10\n\
+            "weir_build_info{commit=\"c\",version=\"0.1.0\"} 1\n\
+             weir_request_duration_seconds_count{route=\"a\"} 10\n\
              weir_request_duration_seconds_count{route=\"b\"} 5\n\
              weir_errors_total{route=\"a\",platform=\"api\",error_code=\"rate_limited\"} 3\n\
              weir_errors_total{route=\"a\",platform=\"api\",error_code=\"signature_invalid\"} 2\n\
              weir_cache_lookups_total{route=\"a\",tier=\"memory\",outcome=\"hit\"} 4\n\
              weir_overhead_seconds_sum{route=\"a\"} 0.002\nweir_overhead_seconds_count{route=\"a\"} 10\n",
         );
+        assert_eq!(after.version().as_deref(), Some("0.1.0"));
         let seen = after.since(&before);
         assert_eq!(
             (seen.requests, seen.rate_limited, seen.signature_refused),

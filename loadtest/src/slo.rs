@@ -54,6 +54,24 @@ enum Comparison {
     AtLeast,
 }
 
+/// An objective as a line across a chart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    pub figure: Figure,
+    /// Milliseconds, a share, or requests a second.
+    pub bound: f64,
+}
+
+/// What a chart is of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Figure {
+    /// With the quantile that is meant, where one is.
+    Latency(Option<f64>),
+    FirstToken,
+    ErrorRate,
+    Rps,
+}
+
 /// What became of an objective.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Held {
@@ -121,6 +139,34 @@ impl Slo {
             measure,
             comparison,
             bound,
+        })
+    }
+
+    /// The name of the requests that it is of; `None`: of all.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Where it is drawn; `None` where no chart has such a figure.
+    #[must_use]
+    pub fn line(&self) -> Option<Line> {
+        let quantile = |statistic| match statistic {
+            Statistic::Quantile(q) => Some(q),
+            Statistic::Mean | Statistic::Max => None,
+        };
+        let figure = match self.measure {
+            Measure::Latency(statistic) => Figure::Latency(quantile(statistic)),
+            Measure::FirstToken(_) => Figure::FirstToken,
+            Measure::ErrorRate => Figure::ErrorRate,
+            Measure::Rps => Figure::Rps,
+            Measure::TokenTime(_) | Measure::Added(_) | Measure::Unsent | Measure::UnsentShare => {
+                return None;
+            }
+        };
+        Some(Line {
+            figure,
+            bound: self.bound,
         })
     }
 

@@ -17,6 +17,9 @@ pub use times::Times;
 const SECOND_DIGITS: u8 = 2;
 /// Parts that a test is drawn in.
 const SLOTS_MAX: u32 = 600;
+/// As many at least, where they would not be too short to hold any request.
+const PARTS_MIN: u32 = 40;
+const SHORT_PARTS: [u64; 3] = [100, 200, 500];
 
 /// Whom a request went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +147,8 @@ pub struct Part {
     pub done: u64,
     pub errors: u64,
     pub latency: Times,
+    /// To the first piece, where there were streams.
+    pub first: Option<Times>,
 }
 
 impl Default for Part {
@@ -153,6 +158,7 @@ impl Default for Part {
             done: 0,
             errors: 0,
             latency: Times::new(SECOND_DIGITS),
+            first: None,
         }
     }
 }
@@ -181,6 +187,10 @@ impl Tally {
         let begun = self.parts.entry(place(measured.due)).or_default();
         begun.due += 1;
         begun.latency.record(measured.done);
+        if let Some(first) = measured.first {
+            let times = begun.first.get_or_insert_with(|| Times::new(SECOND_DIGITS));
+            times.record(first);
+        }
         if measured.judged == Judged::Error {
             begun.errors += 1;
         }
@@ -228,6 +238,14 @@ impl Default for Live {
     }
 }
 
+/// A second, in a short test less, so that there is something to be seen, and in a long one more.
+fn part(duration: Duration) -> Duration {
+    let short = SHORT_PARTS.into_iter().map(Duration::from_millis);
+    let mut short = short.filter(|part| duration / PARTS_MIN <= *part);
+    let part = short.next().unwrap_or(Duration::from_secs(1));
+    part.max(duration / SLOTS_MAX)
+}
+
 impl Tallies {
     /// For a test that long.
     #[must_use]
@@ -235,7 +253,7 @@ impl Tallies {
         Tallies {
             tally: Mutex::default(),
             live: Mutex::default(),
-            part: Duration::from_secs(1).max(duration / SLOTS_MAX),
+            part: part(duration),
         }
     }
 
@@ -271,10 +289,10 @@ impl Tallies {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn measured(name: &str, done_ms: u64, judged: Judged) -> Measured {
+    pub(crate) fn measured(name: &str, done_ms: u64, judged: Judged) -> Measured {
         Measured {
             name: name.into(),
             towards: Towards::Target,
@@ -317,6 +335,9 @@ mod tests {
             assert!((found - truth).abs() / truth < 0.01, "{q}: {found}");
         }
         assert_eq!(all.piece.count(), 10_000);
+        // Eleven pieces between half of the time and all of it.
+        let gap = all.piece.quantile_ms(1.0);
+        assert!((gap - 500.0).abs() < 1.0, "{gap}");
         let due: u64 = sum.parts.values().map(|part| part.due).sum();
         let done: u64 = sum.parts.values().map(|part| part.done).sum();
         assert_eq!((due, done), (10_000, 10_000));
@@ -332,8 +353,13 @@ mod tests {
     }
 
     #[test]
-    fn a_long_test_is_drawn_in_few_parts() {
+    fn a_test_is_drawn_in_as_many_parts_as_can_be_seen() {
         let day = Duration::from_secs(86_400);
         assert_eq!(Tallies::new(day).part(), day / 600);
+        let part_ms = |seconds| {
+            let tallies = Tallies::new(Duration::from_secs(seconds));
+            tallies.part().as_millis()
+        };
+        assert_eq!([1, 8, 20, 30, 60].map(part_ms), [100, 200, 500, 1000, 1000]);
     }
 }

@@ -34,9 +34,6 @@ pub enum Expect {
     SuccessOr(u16),
     /// One of these, and nothing else: a request that has to be refused, say.
     Status(Vec<u16>),
-    /// 413, or a connection that is closed while the body is on its way: whoever refuses a body need not
-    /// read it to its end, and then the answer may be lost (RFC 9112, section 9.6).
-    TooLarge,
 }
 
 /// What an answer was, by what was expected of it.
@@ -52,15 +49,8 @@ pub enum Judged {
 }
 
 impl Expect {
-    /// A connection that was closed before its answer.
-    #[must_use]
-    pub fn judge_closed(&self) -> Judged {
-        match self {
-            Expect::TooLarge => Judged::Refused,
-            _ => Judged::Error,
-        }
-    }
-
+    /// What an answer with this status is. Without a status there is nothing to judge: no answer is an error,
+    /// whatever was expected.
     #[must_use]
     pub fn judge(&self, status: u16) -> Judged {
         let is_success = (200..300).contains(&status);
@@ -74,7 +64,6 @@ impl Expect {
             }
             Expect::Status(all) if all.contains(&status) && is_success => Judged::Success,
             Expect::Status(all) if all.contains(&status) => Judged::Refused,
-            Expect::TooLarge if status == 413 => Judged::Refused,
             _ => Judged::Error,
         }
     }

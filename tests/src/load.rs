@@ -72,15 +72,22 @@ impl Load {
         found.unwrap_or_else(|| panic!("no {pointer}: {}\n{:#}", self.said(), self.report))
     }
 
-    /// That the client's figures and weir's are no further apart than is said.
+    /// That the client and weir have counted the same, to the last request: nobody else asks the weir of a test, and it
+    /// has counted an answer when that is over. Their times are no business of a test: on a busy machine each of the two
+    /// waits for the processor where the other does not see it.
     ///
     /// # Panics
-    /// When they are, or when there are none.
+    /// When they have not, or when there are no figures of weir's.
     pub fn assert_beside(&self) {
         let beside = self.report["sidecar"]["beside"].as_array();
         let beside = beside.unwrap_or_else(|| panic!("no figures of weir's: {}", self.said()));
-        assert!(beside.len() >= 5);
-        assert!(beside.iter().all(|one| one["ok"] == true), "{beside:#?}");
+        let counts = beside.iter().filter(|one| one["figure"] != "mean time, ms");
+        let mut seen = 0;
+        for one in counts {
+            assert_eq!(one["client"], one["weir"], "{one}\n{}", self.said());
+            seen += 1;
+        }
+        assert!(seen >= 5, "{beside:#?}");
     }
 }
 

@@ -58,7 +58,7 @@ impl Scenario {
             (3, _) if door.body_bytes_max < OVERSIZED_BYTES_MAX => {
                 let bytes = usize::try_from(door.body_bytes_max).unwrap_or(0) + 1;
                 let body = Bytes::from(vec![b' '; bytes]);
-                let sent = Sent::now("abuse:oversized", Expect::TooLarge);
+                let sent = Sent::now("abuse:oversized", Expect::Status(vec![413]));
                 request(sent, door, Some(signer), body)
             }
             _ => refused("abuse:wrong", door, Some(&signer.forger()), body, 0),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::Method;
 use rand::RngExt;
 use rand::rngs::SmallRng;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use ulid::Ulid;
 use weir::clock;
@@ -20,25 +21,48 @@ use super::Wants;
 use crate::door::Door;
 use crate::wanted::{Expect, Wanted};
 
-/// One request of the file.
-#[derive(Clone, Debug, Deserialize)]
+/// A request of the scenario.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "request")]
 pub struct Request {
+    /// The name that its figures stand under in every report, and that a threshold can ask for: `ask:p99<1s`. Requests
+    /// with the same name are counted together.
+    #[schemars(length(min = 1))]
     pub name: String,
+    /// How often it is sent, beside the weights of the others; one with 0 is never sent.
     #[serde(default = "one")]
     weight: u32,
+    /// The HTTP method.
     #[serde(default = "post")]
     method: String,
+    /// Path and query, in visible ASCII: /v1/chat/completions.
+    #[schemars(regex(pattern = "^/[!-~]*$"))]
     path: String,
+    /// Header fields. Not those that the client makes itself: content-length, transfer-encoding, connection, host.
     #[serde(default)]
     headers: std::collections::BTreeMap<String, String>,
-    /// `{number}` becomes a number that no other request has.
+    /// The body. `{number}` in it becomes a number that no other request has.
     #[serde(default)]
     body: String,
-    /// The route of --config whose first scheme it is signed with; left out: unsigned.
+    /// The route of --config whose first scheme signs the request; left out: it is sent unsigned.
+    #[serde(default)]
     route: Option<String>,
-    /// Statuses that are right; left out: 200 to 299.
+    /// The statuses that are no error; left out: 200 to 299. No answer is always an error.
+    #[serde(default)]
+    #[schemars(inner(range(min = 100, max = 599)), length(min = 1))]
     expect: Option<Vec<u16>>,
+}
+
+/// The JSON Schema (2020-12) of a scenario file.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(Vec<Request>).to_value();
+    schema["title"] = "a scenario of weir-load".into();
+    schema["description"] =
+        "The requests of a load test; each one that is due is drawn from them by weight.".into();
+    schema["minItems"] = 1.into();
+    schema
 }
 
 fn one() -> u32 {
@@ -61,6 +85,12 @@ pub fn read(path: &Path, doors: &[Door]) -> Result<Vec<Request>, String> {
         serde_saphyr::from_str(&text).map_err(|error| told(error.without_snippet().to_string()))?;
     check(&requests, doors).map_err(told)?;
     Ok(requests)
+}
+
+/// What its requests are counted under; those that are never sent are left out.
+pub(super) fn names(requests: &[Request]) -> impl Iterator<Item = Arc<str>> {
+    let sent = requests.iter().filter(|request| request.weight > 0);
+    sent.map(|request| Arc::from(&*request.name))
 }
 
 fn check(requests: &[Request], doors: &[Door]) -> Result<(), String> {

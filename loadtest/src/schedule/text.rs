@@ -17,6 +17,35 @@ pub fn rates(text: &str) -> Result<Vec<(f64, f64)>, String> {
         .collect()
 }
 
+/// Rates as they can be read again: `50/s`, `10/s..100/s, 200/s`.
+#[must_use]
+pub fn shown(rates: &[(f64, f64)]) -> String {
+    let one = |rate: f64| match (rate * 60.0).fract().abs() < 1e-9 && rate < 1.0 {
+        true if rate > 0.0 => format!("{}/min", rate * 60.0),
+        _ => format!("{}/s", (rate * 1000.0).round() / 1000.0),
+    };
+    let parts = rates.iter().map(|(from, to)| match from == to {
+        true => one(*from),
+        false => format!("{}..{}", one(*from), one(*to)),
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+impl std::fmt::Display for Spikes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Spikes {
+            rate,
+            length,
+            every,
+        } = self;
+        write!(
+            formatter,
+            "{}:{length:?}/{every:?}",
+            shown(&[(*rate, *rate)])
+        )
+    }
+}
+
 /// Reads `400/s:2s/30s`: a rate, for how long, how often.
 ///
 /// # Errors
@@ -60,6 +89,19 @@ mod tests {
 
     use super::*;
     use crate::schedule::Schedule;
+
+    #[test]
+    fn rates_are_shown_as_they_are_written() {
+        for text in ["50/s", "0/s..100/s", "10/s, 20/s", "30/min", "2.5/s"] {
+            let read = match text {
+                "2.5/s" => vec![(2.5, 2.5)],
+                _ => rates(text).expect("rates"),
+            };
+            assert_eq!(shown(&read), text);
+        }
+        let spikes = spikes("400/s:2s/30s").expect("spikes");
+        assert_eq!(spikes.to_string(), "400/s:2s/30s");
+    }
 
     #[test]
     fn what_is_no_rate_is_told() {

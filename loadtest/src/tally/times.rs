@@ -65,6 +65,22 @@ impl Times {
             .collect()
     }
 
+    /// Milliseconds, and how often they were recorded.
+    pub fn recorded_ms(&self) -> impl Iterator<Item = (f64, u64)> {
+        let values = self.0.iter_recorded();
+        values.map(|value| {
+            (
+                value.value_iterated_to() as f64 / 1000.0,
+                value.count_at_value(),
+            )
+        })
+    }
+
+    #[must_use]
+    pub fn min_ms(&self) -> f64 {
+        self.0.min() as f64 / 1000.0
+    }
+
     #[must_use]
     pub fn max_ms(&self) -> f64 {
         self.0.max() as f64 / 1000.0

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -20,14 +21,20 @@ pub(crate) enum Manner {
     Slow(Duration),
     /// Each takes so long, one after the other.
     OneAtATime(Duration),
+    /// Takes a request, and closes without an answer.
+    Closing,
+    /// 503 to every question that was not asked before and has this number or a higher one: so many requests it can
+    /// do in a run, whatever the machine can.
+    UpTo(u64),
 }
 
-#[derive(Debug)]
 pub(crate) struct Assistant {
     pub(crate) url: String,
+    shared: Arc<Shared>,
 }
 
 struct Shared {
+    requests: AtomicU64,
     manner: Manner,
     first: OnceLock<Instant>,
     turn: Mutex<()>,
@@ -38,17 +45,24 @@ impl Assistant {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let shared = Arc::new(Shared {
+            requests: AtomicU64::new(0),
             manner,
             first: OnceLock::new(),
             turn: Mutex::default(),
         });
+        let theirs = shared.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = shared.clone();
+                let shared = theirs.clone();
                 std::thread::spawn(move || shared.serve(stream));
             }
         });
-        Assistant { url }
+        Assistant { url, shared }
+    }
+
+    /// Those that came whole.
+    pub(crate) fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
     }
 }
 
@@ -57,12 +71,15 @@ impl Shared {
         stream.set_nodelay(true).ok()?;
         let mut reader = BufReader::new(stream.try_clone().ok()?);
         let mut writer = stream;
-        let status = match self.manner {
-            Manner::Refusing => 503,
-            _ => 200,
-        };
         loop {
-            read(&mut reader)?;
+            let body = read(&mut reader)?;
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let status = match self.manner {
+                Manner::Closing => return None,
+                Manner::Refusing => 503,
+                Manner::UpTo(count) if number(&body) >= Some(count) => 503,
+                _ => 200,
+            };
             self.work();
             let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}");
             writer.write_all(answer.as_bytes()).ok()?;
@@ -74,24 +91,43 @@ impl Shared {
         let now = weir::clock::now();
         let begun = *self.first.get_or_init(|| now);
         match self.manner {
-            Manner::AtOnce | Manner::Refusing => {}
-            Manner::Slow(each) => std::thread::park_timeout(each),
+            Manner::AtOnce | Manner::Refusing | Manner::Closing | Manner::UpTo(_) => {}
+            Manner::Slow(each) => work_until(now + each),
             Manner::OneAtATime(each) => {
                 let _mine = self.turn.lock().expect("nobody panics with it");
-                std::thread::park_timeout(each);
+                work_until(weir::clock::now() + each);
             }
             Manner::Stall { from, length } => {
                 let (since, until) = (now.saturating_duration_since(begun), from + length);
                 if since >= from && since < until {
-                    std::thread::park_timeout(until - since);
+                    work_until(begun + until);
                 }
             }
         }
     }
 }
 
-/// A request to its end; `None` where the client is gone.
-fn read(reader: &mut BufReader<TcpStream>) -> Option<()> {
+/// Never less than that: a park may end early.
+fn work_until(end: Instant) {
+    loop {
+        let left = end.saturating_duration_since(weir::clock::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::park_timeout(left);
+    }
+}
+
+/// The number of a question that was not asked before: `new SEED NUMBER: ...`.
+fn number(body: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, after) = text.split_once("new ")?;
+    let (_, after) = after.split_once(' ')?;
+    after.split(':').next()?.parse().ok()
+}
+
+/// The body of a request, at its end; `None` where the client is gone.
+fn read(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -105,5 +141,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<()> {
             break;
         }
     }
-    reader.read_exact(&mut vec![0; length]).ok()
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(body)
 }

@@ -25,8 +25,8 @@ fn port_base() -> u16 {
     panic!("no three free ports in a row");
 }
 
-/// Exit code and output of the gate around a demo whose assistant is so slow.
-fn gate(latency: &str) -> (Option<i32>, String) {
+/// Exit code and output of the gate around a demo whose assistant is so slow, with an objective of it.
+fn gate(latency: &str, objective: &str) -> (Option<i32>, String) {
     let directory = TempDir::new().expect("a directory");
     let base = port_base();
     let demo = ["demo", "--port-base", &base.to_string()].map(str::to_owned);
@@ -57,7 +57,7 @@ fn gate(latency: &str) -> (Option<i32>, String) {
     ])
     .args(["--config", file.to_str().expect("a path")])
     .args(["--rate", "50/s", "--duration", "4s", "--repeats", "0%"])
-    .args(["--slo", "p99<800ms", "--slo", "error_rate<0.5%"])
+    .args(["--slo", objective, "--slo", "error_rate<0.5%"])
     .env("SIDECAR", sidecar)
     .env("WEIR_LOAD", weir_load())
     .env("WEIR_ADMIN", admin)
@@ -71,11 +71,12 @@ fn gate(latency: &str) -> (Option<i32>, String) {
 
 #[test]
 fn the_gate_lets_through_what_holds_and_says_what_does_not() {
-    let (code, said) = gate("120ms");
+    // What passes must not depend on the machine, and what is slower than it may be fails on every one.
+    let (code, said) = gate("120ms", "p99<60s");
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("verdict: pass"), "{said}");
-    let (code, said) = gate("900ms");
+    let (code, said) = gate("900ms", "p99<800ms");
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("FAIL p99<800ms is 9"), "{said}");
+    assert!(said.contains("FAIL p99<800ms is "), "{said}");
     assert!(said.contains("ok   error_rate<0.5% is 0.000 %"), "{said}");
 }

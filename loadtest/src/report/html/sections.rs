@@ -1,0 +1,296 @@
+//! The parts of a run's report that are text.
+
+use std::fmt::Write as _;
+
+use super::heading;
+use super::table::{Align, Cell, Mark, Table};
+use super::text::{count, date, duration, escaped, ms, percent, rate, share, time};
+use crate::report::{Report, Verdict};
+
+pub(super) fn header(report: &Report) -> String {
+    let warm_up = match report.warm_up_s {
+        0.0 => String::new(),
+        seconds => format!(", after a warm-up of {}", duration(seconds)),
+    };
+    let versions = match &report.versions.weir {
+        Some(weir) => format!("weir-load {}, weir {weir}", report.versions.weir_load),
+        None => format!("weir-load {}", report.versions.weir_load),
+    };
+    let facts = [
+        ("Target", report.target.clone()),
+        ("Scenario", report.scenario.clone()),
+        ("Rate", report.rate.clone()),
+        ("Duration", duration(report.duration_s) + &warm_up),
+        ("Started", date(&report.started_at)),
+        ("Virtual users", count(report.sender.users as u64)),
+        ("Seed", report.seed.to_string()),
+        ("Versions", versions),
+    ];
+    let title = format!(
+        "{} at {} for {}",
+        report.scenario,
+        report.rate,
+        duration(report.duration_s)
+    );
+    heading(report.verdict, &title, &reason(report), &facts)
+}
+
+/// The verdict in a sentence.
+fn reason(report: &Report) -> String {
+    if let Some(after_s) = report.interrupted_after_s {
+        return format!("It was interrupted after {}.", duration(after_s));
+    }
+    if report.requests == 0 {
+        return "Nothing was measured: no request was sent.".to_owned();
+    }
+    let none = match report.unanswered == report.requests {
+        true => "No request was answered. ",
+        false => "",
+    };
+    let failed: Vec<String> = report
+        .slos
+        .iter()
+        .filter(|slo| !slo.ok)
+        .map(|slo| format!("{} is {}", slo.slo, slo.shown))
+        .chain(report.worse.iter().map(ToString::to_string))
+        .collect();
+    match (report.verdict, report.slos.len()) {
+        (Verdict::Pass, 0) => format!("{none}Fewer than 1 % of the requests failed."),
+        (Verdict::Pass, 1) => format!("{none}The objective held."),
+        (Verdict::Pass, all) => format!("{none}All {all} objectives held."),
+        (Verdict::Fail, _) => format!("{none}{}.", failed.join("; ")),
+    }
+}
+
+pub(super) fn warnings(report: &Report) -> String {
+    let all = report.warnings.iter();
+    let items: String = all
+        .map(|warning| format!("<li>{}</li>", escaped(warning)))
+        .collect();
+    match items.is_empty() {
+        true => items,
+        false => format!("<ul class=\"warnings\">{items}</ul>"),
+    }
+}
+
+/// The figures that people look for first.
+pub(super) fn tiles(report: &Report) -> String {
+    let errors = match report.errors {
+        0 => (Mark::Plain, "none".to_owned()),
+        some => (Mark::Bad, count(some)),
+    };
+    let mut tiles = vec![
+        (
+            Mark::Plain,
+            "Requests",
+            count(report.requests),
+            format!("of {} due", count(report.due_here())),
+        ),
+        (
+            Mark::Plain,
+            "Throughput",
+            rate(report.achieved_rps),
+            format!("{} due", rate(report.offered_rps)),
+        ),
+        (errors.0, "Errors", errors.1, percent(report.error_rate)),
+    ];
+    if report.unsent > 0 {
+        let of_due = share(report.unsent, report.due_here());
+        tiles.push((
+            Mark::Bad,
+            "Not sent in time",
+            count(report.unsent),
+            percent(of_due),
+        ));
+    }
+    if report.refused > 0 {
+        let of_all = percent(share(report.refused, report.requests));
+        tiles.push((
+            Mark::Plain,
+            "Refused as expected",
+            count(report.refused),
+            of_all,
+        ));
+    }
+    if report.limited > 0 {
+        let of_all = percent(share(report.limited, report.requests));
+        tiles.push((Mark::Plain, "Limited (429)", count(report.limited), of_all));
+    }
+    // Of failures alone they would look like times of answers.
+    if report.requests > report.unanswered {
+        let latency = &report.latency_ms;
+        tiles.push((
+            Mark::Plain,
+            "p50",
+            time(latency.p50),
+            format!("mean {}", time(latency.mean)),
+        ));
+        tiles.push((
+            Mark::Plain,
+            "p95",
+            time(latency.p95),
+            format!("p90 {}", time(latency.p90)),
+        ));
+        tiles.push((
+            Mark::Plain,
+            "p99",
+            time(latency.p99),
+            format!("slowest {}", time(latency.max)),
+        ));
+    }
+    let tiles = tiles.into_iter();
+    super::tiles(tiles.map(|(mark, name, value, note)| (mark, name.to_owned(), value, note)))
+}
+
+pub(super) fn objectives(report: &Report) -> String {
+    let columns = [
+        ("Objective", Align::Text),
+        ("", Align::Text),
+        ("Measured", Align::Number),
+        ("On requests", Align::Number),
+        ("Note", Align::Text),
+    ];
+    let mut table = Table::new(&columns);
+    for slo in &report.slos {
+        let (mark, word) = match slo.ok {
+            true => (Mark::Good, "✓ held"),
+            false => (Mark::Bad, "✗ failed"),
+        };
+        let cells = vec![
+            Cell::new(&slo.slo),
+            Cell::marked(word, mark),
+            Cell::marked(&slo.shown, mark),
+            Cell::new(count(slo.count)),
+            Cell::new(slo.note.clone().unwrap_or_default()),
+        ];
+        table.row(mark, cells);
+    }
+    match report.slos.is_empty() {
+        true => "<p class=\"note\">None were given; without one, at most 1 % of the requests may fail and at most \
+                 1 % may be left unsent.</p>"
+            .to_owned(),
+        false => table.html(),
+    }
+}
+
+pub(super) fn worse(report: &Report) -> String {
+    let columns = [
+        ("Figure", Align::Text),
+        ("Baseline", Align::Number),
+        ("Now", Align::Number),
+        ("Change", Align::Number),
+    ];
+    let mut table = Table::new(&columns);
+    for worse in &report.worse {
+        let change = match worse.before > 0.0 {
+            true => format!("{:+.0} %", (worse.now / worse.before - 1.0) * 100.0),
+            false => String::new(),
+        };
+        let cells = vec![
+            Cell::new(&worse.figure),
+            Cell::new(format!("{:.3}", worse.before)),
+            Cell::marked(format!("{:.3}", worse.now), Mark::Bad),
+            Cell::new(change),
+        ];
+        table.row(Mark::Bad, cells);
+    }
+    table.html()
+}
+
+/// A bar for each status, as long as its share.
+pub(super) fn answers(report: &Report) -> String {
+    let statuses = report.by_status.iter();
+    let mut bars: Vec<(String, u64, &str)> = statuses
+        .map(|(status, answers)| {
+            let class = match status {
+                200..300 => "good",
+                500.. => "bad",
+                _ => "doubtful",
+            };
+            (status.to_string(), *answers, class)
+        })
+        .collect();
+    if report.unanswered > 0 {
+        bars.push(("no answer".to_owned(), report.unanswered, "bad"));
+    }
+    let mut html = String::new();
+    for (name, answers, class) in bars {
+        let of_all = share(answers, report.requests);
+        // Writing to a string cannot fail.
+        let _ = write!(
+            html,
+            "<div class=\"bar {class}\"><span>{name}</span><i><b style=\"width:{:.3}%\"></b></i>\
+             <span class=\"number\">{}</span><span class=\"number\">{}</span></div>",
+            of_all * 100.0,
+            count(answers),
+            percent(of_all)
+        );
+    }
+    match html.is_empty() {
+        true => html,
+        false => format!("<div class=\"bars\">{html}</div>"),
+    }
+}
+
+/// What went wrong, how often, and with which names.
+pub(super) fn errors(report: &Report) -> String {
+    let columns = [
+        ("Error", Align::Text),
+        ("Count", Align::Number),
+        ("Share of requests", Align::Number),
+        ("Requests named", Align::Text),
+    ];
+    let mut table = Table::new(&columns);
+    let mut kinds: Vec<(&String, &u64)> = report.errors_by_kind.iter().collect();
+    kinds.sort_by_key(|(_, errors)| std::cmp::Reverse(**errors));
+    for (kind, errors) in kinds {
+        let names = report.by_name.iter();
+        let names = names.filter(|(_, named)| named.errors_by_kind.contains_key(kind));
+        let names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
+        let cells = vec![
+            Cell::new(kind),
+            Cell::marked(count(*errors), Mark::Bad),
+            Cell::new(percent(share(*errors, report.requests))),
+            Cell::new(names.join(", ")),
+        ];
+        table.row(Mark::Bad, cells);
+    }
+    table.html()
+}
+
+pub(super) fn sidecar(report: &Report) -> String {
+    let Some(sidecar) = &report.sidecar else {
+        return String::new();
+    };
+    let columns = [
+        ("Figure", Align::Text),
+        ("weir-load", Align::Number),
+        ("weir", Align::Number),
+        ("May differ by", Align::Number),
+        ("", Align::Text),
+    ];
+    let mut table = Table::new(&columns);
+    for one in &sidecar.beside {
+        let shown = |value: f64| match one.figure.ends_with(", ms") {
+            true => ms(value),
+            false => count(value.max(0.0).round() as u64),
+        };
+        let (mark, word) = match one.ok {
+            true => (Mark::Plain, "✓"),
+            false => (Mark::Doubtful, "differs"),
+        };
+        let cells = vec![
+            Cell::new(&one.figure),
+            Cell::new(shown(one.client)),
+            Cell::new(shown(one.weir)),
+            Cell::new(shown(one.allowed)),
+            Cell::marked(word, if one.ok { Mark::Good } else { Mark::Doubtful }),
+        ];
+        table.row(mark, cells);
+    }
+    format!(
+        "{}<p class=\"note\">weir itself added {} in the mean.</p>",
+        table.html(),
+        time(sidecar.seen.overhead_ms_mean)
+    )
+}
