@@ -33,6 +33,8 @@ pub struct Endpoint {
 
 pub mod client;
 pub mod connector;
+pub mod early;
+mod http1;
 mod http2;
 pub mod loops;
 pub mod outgoing;
@@ -47,8 +49,9 @@ use http::Request;
 use crate::clock;
 use crate::exchange::UpstreamNote;
 use crate::refusal::{ErrorCode, Refusal};
-use client::{Answer, Failure, Wait};
+use client::{Answer, Broken, Failure, Wait};
 use connector::{Connect, Protocol};
+use early::Early;
 use pool::Home;
 use request_body::RequestBody;
 
@@ -102,7 +105,7 @@ impl Backend {
     }
 
     /// Asks an endpoint, at `asked`, and waits for the head of its answer. What happened is noted in
-    /// `note`.
+    /// `note`; heads that come before the answer, over HTTP/1.1, go to `early`.
     /// Dropping the future ends the exchange and closes its connection.
     ///
     /// # Errors
@@ -113,12 +116,13 @@ impl Backend {
         request: Request<RequestBody>,
         protocol: Protocol,
         wait: Wait,
+        early: Option<&Early>,
         note: &mut UpstreamNote,
     ) -> Result<Answer, Refusal> {
         note.attempts += 1;
         let (home, config) = (picked.home, &self.config);
         let asking = match protocol {
-            Protocol::Http1 => client::ask(home, config, &self.connect, request, wait).await,
+            Protocol::Http1 => client::ask(home, config, &self.connect, request, wait, early).await,
             // A room of its own: what is rare must not make every exchange larger.
             Protocol::Http2 => {
                 Box::pin(http2::ask(home, config, &self.connect, request, wait)).await
@@ -168,6 +172,7 @@ impl Backend {
                 format!("backend {name} refused the connection or did not take it in time"),
             ),
             Failure::TimedOut => self.no_first_byte(),
+            Failure::Broken(Broken::Malformed(flaw)) => self.unusable(flaw),
             Failure::Broken(_) => Refusal::new(
                 ErrorCode::UpstreamReset,
                 format!("backend {name} closed the connection, or what it sent is not HTTP"),

@@ -34,6 +34,7 @@ pub mod complaint;
 pub mod content;
 pub mod demo;
 pub mod file_lock;
+pub mod framing;
 mod outside;
 pub mod random;
 pub mod ship;

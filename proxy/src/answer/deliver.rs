@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use hyper::body::Frame;
 
 use super::usage::UsageReader;
 use super::{Delivered, head};
-use crate::backend::client::{Answer, AnswerBody};
+use crate::backend::client::{Answer, AnswerBody, Piece};
 use crate::cache::Stored;
 use crate::cache::copy::CopyBuffer;
 use crate::clock;
@@ -177,7 +176,7 @@ async fn next(
     relay: &mut Relay,
 ) -> Next {
     match body.arrived().await {
-        Some(frame) => of_result(frame),
+        Some(piece) => of_result(piece),
         None if session.flush().await.is_err() => Next::ClientLeft,
         None => wait(session, body, &reading.waits, relay).await,
     }
@@ -196,8 +195,8 @@ async fn wait(
         let deadline = waits.deadline(relay, since, now);
         tokio::select! {
             biased;
-            frame = body.frame(deadline) => match frame {
-                Ok(frame) => return of_result(frame),
+            piece = body.frame(deadline) => match piece {
+                Ok(piece) => return of_result(piece),
                 Err(_) => {
                     now = clock::now();
                     // The client may have gone on meanwhile.
@@ -215,20 +214,11 @@ async fn wait(
     }
 }
 
-fn of_result(frame: Option<hyper::Result<Frame<Bytes>>>) -> Next {
-    match frame {
-        Some(Ok(frame)) => of_frame(frame),
+fn of_result<E>(piece: Option<Result<Piece, E>>) -> Next {
+    match piece {
+        Some(Ok(Piece::Data(data))) => Next::Data(data),
+        Some(Ok(Piece::Trailers(trailers))) => Next::Trailers(trailers),
         Some(Err(_)) => Next::Failed(ErrorCode::UpstreamReset),
         None => Next::End,
-    }
-}
-
-fn of_frame(frame: Frame<Bytes>) -> Next {
-    match frame.into_data() {
-        Ok(data) => Next::Data(data),
-        Err(frame) => match frame.into_trailers() {
-            Ok(trailers) => Next::Trailers(trailers),
-            Err(_) => Next::Data(Bytes::new()),
-        },
     }
 }

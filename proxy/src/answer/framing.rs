@@ -3,9 +3,11 @@
 //! One table for every answer. The client is never told what the backend's fields say, only what the
 //! body turned out to be, so that nobody behind weir can read the answer in another way than weir did.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::CONTENT_LENGTH;
 use http::response::Parts;
 use http::{Method, StatusCode};
+
+use crate::framing::{self, Coding};
 
 /// What the length of an answer is, and what becomes of the connection it came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub(crate) fn judge(
     if head.status == StatusCode::SWITCHING_PROTOCOLS && upgrade == Upgrade::NotAsked {
         return Err("it switches protocols though nobody asked it to");
     }
-    let chunked = is_chunked(head)?;
+    let chunked = framing::coding(&head.headers)? == Coding::Chunked;
     let has_length = head.headers.contains_key(CONTENT_LENGTH);
     let connection = match chunked && has_length {
         true => Connection::Suspect,
@@ -56,42 +58,11 @@ pub(crate) fn judge(
         // The length that the body would have.
         status if *method == Method::HEAD || status == StatusCode::NOT_MODIFIED => match chunked {
             true => None,
-            false => announced(head),
+            false => framing::content_length(&head.headers).ok().flatten(),
         },
         _ => body_bytes,
     };
     Ok(Framing { length, connection })
-}
-
-/// Whether the body came in chunks, and in no other coding.
-fn is_chunked(head: &Parts) -> Result<bool, &'static str> {
-    let lines = head.headers.get_all(TRANSFER_ENCODING).iter();
-    let mut codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let Some(first) = codings.next() else {
-        return Ok(false);
-    };
-    let only = codings.next().is_none() && first.trim_ascii().eq_ignore_ascii_case(b"chunked");
-    match only {
-        true => Ok(true),
-        false => Err("its Transfer-Encoding is not chunked alone"),
-    }
-}
-
-/// The one number that all `Content-Length` agree on.
-fn announced(head: &Parts) -> Option<u64> {
-    let lines = head.headers.get_all(CONTENT_LENGTH).iter();
-    let mut numbers = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let first = number(numbers.next()?)?;
-    numbers
-        .all(|text| number(text) == Some(first))
-        .then_some(first)
-}
-
-fn number(text: &[u8]) -> Option<u64> {
-    let text = text.trim_ascii();
-    let all_digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let text = std::str::from_utf8(text).ok().filter(|_| all_digits)?;
-    text.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
-//! One exchange with an endpoint over HTTP/1.1: hyper's connection, driven by the task that asks.
-//!
-//! hyper's own pooled client hands each request to a task of the connection and back, which costs a
-//! tenth of a request. Here the connection has no task: whoever waits for the answer drives it.
+//! One exchange with an endpoint: over HTTP/1.1 by weir's own connections (`http1.rs`), over HTTP/2 by
+//! hyper's (`http2.rs`). Whoever waits for an answer drives its connection.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,45 +8,19 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::{Frame, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 
-use super::connector::{Connect, Protocol};
+use super::connector::Connect;
+use super::early::Early;
+use super::http1::Link;
 use super::http2::Shared;
 use super::pool::Pool;
-use super::request_body::RequestBody;
+use super::request_body::{CutShort, RequestBody};
 use super::wire::Wire;
 use super::{Config, pool};
 use crate::clock::{self, Elapsed, Patience};
-
-/// One open connection.
-pub(super) struct Link {
-    sender: SendRequest<RequestBody>,
-    connection: Box<http1::Connection<Wire, RequestBody>>,
-    patience: Patience,
-    reuse: Reuse,
-    driving: Driving,
-    /// When it was last given back.
-    pub(super) idle_since: Instant,
-}
-
-/// Whether hyper has something to do for a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Driving {
-    Needed,
-    /// It has ended, or has been upgraded.
-    Over,
-}
-
-/// Whether a connection may carry another request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reuse {
-    WhenAtEnd,
-    Never,
-}
 
 /// What an endpoint answered: the head, and the body that is still to come.
 pub struct Answer {
@@ -60,36 +32,70 @@ pub struct Answer {
 
 /// The body of an answer. Read to its end it gives its connection back; dropped before, it closes it.
 pub struct AnswerBody {
-    incoming: Incoming,
-    held: Held,
+    source: Source,
     /// What came with the head and has not been asked for yet.
-    first: Option<Option<hyper::Result<Frame<Bytes>>>>,
+    first: Option<Option<Result<Piece, Broken>>>,
     /// As the endpoint framed it, before anything was read.
     length: Option<u64>,
     home: pool::Home,
 }
 
-/// What an answer that is not at its end holds.
-pub(super) enum Held {
+/// What an answer that is not at its end comes from.
+enum Source {
     /// A connection of its own.
-    Link(Link),
+    Link(Box<Link>),
     /// A stream of a connection that others share.
     Stream {
+        incoming: Incoming,
         _place: Shared,
         patience: Patience,
     },
     Nothing,
 }
 
+/// A piece of the body of an answer.
+#[derive(Debug)]
+pub enum Piece {
+    Data(Bytes),
+    /// They are the last of it.
+    Trailers(HeaderMap),
+}
+
+/// What went wrong on an open connection.
+#[derive(Debug)]
+pub enum Broken {
+    /// It was closed before the answer had come whole.
+    Closed,
+    Io(io::Error),
+    /// What came over it is not HTTP.
+    Malformed(&'static str),
+    /// The body of the request did not come whole from the client.
+    CutShort(CutShort),
+    Http2(hyper::Error),
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Broken::Closed => {
+                formatter.write_str("it closed the connection before its answer was whole")
+            }
+            Broken::Io(error) => error.fmt(formatter),
+            Broken::Malformed(flaw) => formatter.write_str(flaw),
+            Broken::CutShort(cut_short) => cut_short.fmt(formatter),
+            Broken::Http2(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl std::error::Error for Broken {}
+
 /// A connection after a 101: bytes in both directions, and nobody's HTTP any more.
 pub struct Tunnel {
-    pub stream: TunnelStream,
+    pub stream: Wire,
     /// What the endpoint sent right behind its head.
     pub arrived: Bytes,
 }
-
-/// What an upgraded connection is read from and written to.
-pub type TunnelStream = TokioIo<Wire>;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -97,7 +103,7 @@ pub enum Failure {
     /// No connection could be opened.
     Connect(io::Error),
     /// The connection broke, or what came over it is not HTTP.
-    Broken(hyper::Error),
+    Broken(Broken),
     /// The deadline was over first.
     TimedOut,
 }
@@ -109,154 +115,82 @@ pub struct Wait {
     pub deadline: Instant,
 }
 
-impl Link {
-    async fn open(connect: &Connect, uri: &Uri, timeout: Duration) -> io::Result<Self> {
-        let opening = async {
-            let stream = connect.open(uri, Protocol::Http1).await?;
-            let handshake = http1::handshake(Wire::new(stream)).await;
-            handshake.map_err(io::Error::other)
-        };
-        let (sender, connection) = pingora::time::timeout(timeout, opening)
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connect_timeout is over"))??;
-        Ok(Link {
-            sender,
-            connection: Box::new(connection),
-            patience: Patience::default(),
-            reuse: Reuse::WhenAtEnd,
-            driving: Driving::Needed,
-            idle_since: clock::now(),
-        })
-    }
-
-    /// Lets the connection read and write. `Ready` when it has ended, or has been upgraded: then it must
-    /// stay open, so hyper does not shut it down.
-    fn drive(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        drive(&mut self.connection, &mut self.driving, context)
-    }
-
-    /// Whether another request can go over it: the endpoint has not closed it meanwhile.
-    async fn is_usable(&mut self) -> bool {
-        poll_fn(|context| {
-            let ended = self.drive(context).is_ready();
-            Poll::Ready(!ended && self.sender.is_ready())
-        })
-        .await
-    }
-}
-
-fn drive(
-    connection: &mut http1::Connection<Wire, RequestBody>,
-    driving: &mut Driving,
-    context: &mut Context<'_>,
-) -> Poll<()> {
-    // Why it has ended shows in the answer, which then is an error or has come before.
-    if *driving == Driving::Needed && connection.poll_without_shutdown(context).is_ready() {
-        *driving = Driving::Over;
-    }
-    match *driving {
-        Driving::Needed => Poll::Pending,
-        Driving::Over => Poll::Ready(()),
-    }
-}
-
-/// Sends a request over a pooled or a new connection, and waits for the head of the answer.
+/// Sends a request over a pooled or a new connection, and waits for the head of the answer. What comes
+/// before it goes to `early`.
 ///
 /// # Errors
-/// See [`Failure`]. A request that has not been written yet when a pooled connection turns out to be
-/// closed goes over another one.
+/// See [`Failure`]. A request of which nothing was written when a pooled connection turns out to be closed
+/// goes over another one.
 pub(super) async fn ask(
     home: pool::Home,
     config: &Config,
     connect: &Connect,
     request: Request<RequestBody>,
     wait: Wait,
+    early: Option<&Early>,
 ) -> Result<Answer, Failure> {
-    let mut request = request;
+    let (head, mut body) = request.into_parts();
     while let Some(mut link) = Pool::take(home, config, wait.asked) {
         if !link.is_usable().await {
             continue;
         }
-        match send(&mut link, request, wait.deadline).await {
-            Ok(response) => return Ok(answer(response, link, home, None)),
-            Err(Unsent(failure, None)) => return Err(failure),
-            Err(Unsent(_, Some(unsent))) => request = *unsent,
+        link.begin(&head, body);
+        match link.answered(wait.deadline, early).await {
+            Ok(head) => return Ok(Answer::of_link(head, link, home, None)),
+            Err(Failure::Broken(broken)) => match link.take_unsent() {
+                Some(unsent) => body = unsent,
+                None => return Err(Failure::Broken(broken)),
+            },
+            Err(failure) => return Err(failure),
         }
     }
     let begun = clock::now();
     let left = wait.deadline.saturating_duration_since(begun);
     let timeout = config.connect_timeout.min(left);
-    let opened = Link::open(connect, request.uri(), timeout).await;
+    let opened = Link::open(connect, &head.uri, timeout).await;
     let mut link = opened.map_err(Failure::Connect)?;
     let took = clock::now().saturating_duration_since(begun);
-    match send(&mut link, request, wait.deadline).await {
-        Ok(response) => Ok(answer(response, link, home, Some(took))),
-        Err(Unsent(failure, _)) => Err(failure),
-    }
-}
-
-/// A failure, with the request if nothing of it was written.
-struct Unsent(Failure, Option<Box<Request<RequestBody>>>);
-
-/// Sends over one connection.
-async fn send(
-    link: &mut Link,
-    mut request: Request<RequestBody>,
-    deadline: Instant,
-) -> Result<Response<Incoming>, Unsent> {
-    // hyper writes the request target as the URI stands: an origin server wants its path only.
-    let target = request.uri().path_and_query().cloned();
-    let target = target.map_or_else(Uri::default, Uri::from);
-    let whole = std::mem::replace(request.uri_mut(), target);
-    let mut response = std::pin::pin!(link.sender.try_send_request(request));
-    let Link {
-        connection,
-        driving,
-        patience,
-        ..
-    } = link;
-    let answered = poll_fn(|context| {
-        // The connection first: it writes the request and reads the answer.
-        let _ = drive(connection, driving, context);
-        match response.as_mut().poll(context) {
-            Poll::Ready(answered) => Poll::Ready(Some(answered)),
-            Poll::Pending => patience.poll_end(deadline, context).map(|()| None),
-        }
-    });
-    match answered.await {
-        Some(Ok(response)) => Ok(response),
-        Some(Err(mut error)) => {
-            let unsent = error.take_message().map(|mut request| {
-                *request.uri_mut() = whole;
-                Box::new(request)
-            });
-            Err(Unsent(Failure::Broken(error.into_error()), unsent))
-        }
-        None => Err(Unsent(Failure::TimedOut, None)),
-    }
-}
-
-fn answer(
-    response: Response<Incoming>,
-    link: Link,
-    home: pool::Home,
-    connect: Option<Duration>,
-) -> Answer {
-    Answer::new(response, Held::Link(link), home, connect)
+    link.begin(&head, body);
+    drop(head);
+    let head = link.answered(wait.deadline, early).await?;
+    Ok(Answer::of_link(head, link, home, Some(took)))
 }
 
 impl Answer {
-    pub(super) fn new(
+    fn of_link(
+        head: http::response::Parts,
+        link: Box<Link>,
+        home: pool::Home,
+        connect: Option<Duration>,
+    ) -> Self {
+        let body = AnswerBody {
+            length: link.length(),
+            source: Source::Link(link),
+            first: None,
+            home,
+        };
+        Answer {
+            head,
+            body,
+            connect,
+        }
+    }
+
+    /// An answer over HTTP/2, in its place among the streams of a connection.
+    pub(super) fn of_stream(
         response: Response<Incoming>,
-        held: Held,
+        place: Shared,
         home: pool::Home,
         connect: Option<Duration>,
     ) -> Self {
         let (head, incoming) = response.into_parts();
         let body = AnswerBody {
             length: incoming.size_hint().exact(),
-            incoming,
-            held,
+            source: Source::Stream {
+                incoming,
+                _place: place,
+                patience: Patience::default(),
+            },
             first: None,
             home,
         };
@@ -269,29 +203,33 @@ impl Answer {
 
     /// The connection of an endpoint that has switched protocols; `None` where there is none to be had.
     pub async fn into_tunnel(mut self) -> Option<Tunnel> {
-        let Held::Link(mut link) = self.body.take_held() else {
+        let Source::Link(link) = self.body.take_source() else {
             return None;
         };
         if self.head.status != StatusCode::SWITCHING_PROTOCOLS {
             return None;
         }
-        poll_fn(|context| link.drive(context)).await;
-        let parts = link.connection.into_parts();
-        Some(Tunnel {
-            stream: TokioIo::new(parts.io),
-            arrived: parts.read_buf,
-        })
+        let (stream, arrived) = link.into_wire().await?;
+        Some(Tunnel { stream, arrived })
     }
 }
 
 impl AnswerBody {
     /// Whether nothing more comes. Then the connection is given back, once, as idle since `now`.
     pub fn is_at_end(&mut self, now: Instant) -> bool {
-        let at_end = self.first.is_none() && self.incoming.is_end_stream();
+        let at_end = self.first.is_none() && self.has_no_more();
         if at_end {
             self.give_back(now);
         }
         at_end
+    }
+
+    fn has_no_more(&self) -> bool {
+        match &self.source {
+            Source::Link(link) => link.is_at_end(),
+            Source::Stream { incoming, .. } => incoming.is_end_stream(),
+            Source::Nothing => true,
+        }
     }
 
     /// The length of the body, as the endpoint framed it; `None` where its end is not known before.
@@ -303,8 +241,8 @@ impl AnswerBody {
     /// The connection is of no use to another request: this one is still being sent over it, or its
     /// endpoint frames answers in more than one way.
     pub fn close_connection_at_end(&mut self) {
-        if let Held::Link(link) = &mut self.held {
-            link.reuse = Reuse::Never;
+        if let Source::Link(link) = &mut self.source {
+            link.close_at_end();
         }
     }
 
@@ -312,12 +250,12 @@ impl AnswerBody {
     ///
     /// # Errors
     /// It cannot be read: the head was followed by something that is no body.
-    pub async fn check_first(&mut self) -> Result<(), hyper::Error> {
-        if self.incoming.is_end_stream() {
+    pub async fn check_first(&mut self) -> Result<(), Broken> {
+        if self.has_no_more() {
             return Ok(());
         }
         match self.arrived().await {
-            Some(Some(Err(error))) => Err(error),
+            Some(Some(Err(broken))) => Err(broken),
             first => {
                 self.first = first;
                 Ok(())
@@ -332,55 +270,68 @@ impl AnswerBody {
     pub async fn frame(
         &mut self,
         deadline: Instant,
-    ) -> Result<Option<hyper::Result<Frame<Bytes>>>, Elapsed> {
-        poll_fn(|context| match self.poll_frame(context) {
-            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-            Poll::Pending => match &mut self.held {
-                Held::Link(Link { patience, .. }) | Held::Stream { patience, .. } => {
-                    patience.poll_end(deadline, context).map(|()| Err(Elapsed))
-                }
-                Held::Nothing => Poll::Pending,
-            },
+    ) -> Result<Option<Result<Piece, Broken>>, Elapsed> {
+        poll_fn(|context| match self.poll_piece(context) {
+            Poll::Ready(piece) => Poll::Ready(Ok(piece)),
+            Poll::Pending => {
+                let late = match &mut self.source {
+                    Source::Link(link) => link.poll_end(deadline, context),
+                    Source::Stream { patience, .. } => patience.poll_end(deadline, context),
+                    Source::Nothing => Poll::Pending,
+                };
+                late.map(|()| Err(Elapsed))
+            }
         })
         .await
     }
 
     /// The next piece if it has arrived already: what `frame` would give without waiting.
-    pub async fn arrived(&mut self) -> Option<Option<hyper::Result<Frame<Bytes>>>> {
-        poll_fn(|context| match self.poll_frame(context) {
-            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+    pub async fn arrived(&mut self) -> Option<Option<Result<Piece, Broken>>> {
+        poll_fn(|context| match self.poll_piece(context) {
+            Poll::Ready(piece) => Poll::Ready(Some(piece)),
             Poll::Pending => Poll::Ready(None),
         })
         .await
     }
 
-    fn poll_frame(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, Broken>>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(first);
         }
-        if let Held::Link(link) = &mut self.held {
-            let _ = link.drive(context);
-        }
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(context));
-        if frame.is_none() {
+        let piece = match &mut self.source {
+            Source::Link(link) => ready!(link.poll_piece(context)),
+            Source::Stream { incoming, .. } => {
+                let frame = ready!(Pin::new(incoming).poll_frame(context));
+                frame.map(|frame| frame.map(Piece::from).map_err(Broken::Http2))
+            }
+            Source::Nothing => None,
+        };
+        if piece.is_none() {
             self.give_back(clock::now());
         }
-        Poll::Ready(frame)
+        Poll::Ready(piece)
     }
 
     fn give_back(&mut self, now: Instant) {
-        if let Held::Link(mut link) = self.take_held()
-            && link.reuse == Reuse::WhenAtEnd
+        if let Source::Link(mut link) = self.take_source()
+            && link.is_reusable()
         {
-            link.idle_since = now;
+            link.rest(now);
             Pool::give_back(self.home, link);
         }
     }
 
-    fn take_held(&mut self) -> Held {
-        std::mem::replace(&mut self.held, Held::Nothing)
+    fn take_source(&mut self) -> Source {
+        std::mem::replace(&mut self.source, Source::Nothing)
+    }
+}
+
+impl From<Frame<Bytes>> for Piece {
+    fn from(frame: Frame<Bytes>) -> Self {
+        match frame.into_data() {
+            Ok(data) => Piece::Data(data),
+            // A frame is either.
+            Err(frame) => Piece::Trailers(frame.into_trailers().unwrap_or_default()),
+        }
     }
 }

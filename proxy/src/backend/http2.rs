@@ -15,11 +15,11 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Config;
-use super::client::{Answer, Failure, Held, Wait};
+use super::client::{Answer, Broken, Failure, Wait};
 use super::connector::{Connect, Protocol};
 use super::pool::Home;
 use super::request_body::RequestBody;
-use crate::clock::{self, Patience};
+use crate::clock;
 
 /// How many streams a connection has at once: what RFC 9113, section 6.5.2, calls the least that an
 /// endpoint should allow.
@@ -119,15 +119,8 @@ pub(super) async fn ask(
         connection.sender.send_request(request).await
     };
     match clock::timeout(left(), answering).await {
-        Ok(Ok(response)) => {
-            let patience = Patience::default();
-            let held = Held::Stream {
-                _place: place,
-                patience,
-            };
-            Ok(Answer::new(response, held, home, took))
-        }
-        Ok(Err(error)) => Err(Failure::Broken(error)),
+        Ok(Ok(response)) => Ok(Answer::of_stream(response, place, home, took)),
+        Ok(Err(error)) => Err(Failure::Broken(Broken::Http2(error))),
         Err(_) => Err(Failure::TimedOut),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Config;
-use super::client::Link;
+use super::http1::Link;
 use crate::clock;
 
 /// Where the connections to one endpoint wait.
@@ -35,14 +35,14 @@ thread_local! {
 
 /// The idle connections of one worker to one endpoint, the one used last at the end.
 pub(super) struct Pool {
-    idle: Vec<Link>,
+    idle: Vec<Box<Link>>,
     idle_max: usize,
     idle_timeout: Duration,
 }
 
 impl Pool {
     /// The connection that was used last, if there is any.
-    pub(super) fn take(home: Home, config: &Config, now: Instant) -> Option<Link> {
+    pub(super) fn take(home: Home, config: &Config, now: Instant) -> Option<Box<Link>> {
         POOLS.with_borrow_mut(|pools| {
             let pool = pools.entry(home).or_insert_with(|| {
                 sweep_from_time_to_time(config.pool_idle_timeout);
@@ -58,7 +58,7 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request. Past the bound it is closed.
-    pub(super) fn give_back(home: Home, link: Link) {
+    pub(super) fn give_back(home: Home, link: Box<Link>) {
         POOLS.with_borrow_mut(|pools| match pools.get_mut(&home) {
             Some(pool) if pool.idle.len() < pool.idle_max => pool.idle.push(link),
             _ => drop(link),

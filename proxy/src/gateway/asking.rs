@@ -2,12 +2,10 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
-use parking_lot::Mutex;
 
 use super::Stop;
 use super::lane::Lane;
@@ -17,11 +15,11 @@ use crate::answer::head;
 use crate::backend::Endpoint;
 use crate::backend::client::{Answer, Wait};
 use crate::backend::connector::Protocol;
+use crate::backend::early::Early;
 use crate::backend::outgoing::{self, Encodings, Said};
 use crate::backend::request_body::RequestBody;
 use crate::exchange::{Exchange, UpstreamNote};
 use crate::listener::Connection;
-use crate::listener::answer_head::AnswerHead;
 use crate::listener::relay::{Attended, Relay};
 use crate::listener::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
@@ -29,8 +27,6 @@ use crate::route::address;
 
 /// A deadline that never comes.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
-/// So many early hints wait for the client.
-const HINTS_MAX: usize = 8;
 
 /// What is asked of the backend, beside the head of the request.
 pub(super) struct Asking<'a> {
@@ -120,7 +116,7 @@ async fn try_ask(
     let picked = lane.backend.pick()?;
     note.endpoint = Some(picked.endpoint.text.clone());
     let parent = note.begin_try(&exchange.trace, asking.asked_at);
-    let mut request = request(
+    let request = request(
         lane,
         session,
         exchange,
@@ -129,7 +125,9 @@ async fn try_ask(
         parent,
         body,
     )?;
-    let hints = early_hints(&mut request, exchange);
+    let early = Early::default();
+    // Clients of other versions have no room for it, or nobody to write it.
+    let early = (exchange.version == Version::HTTP_11).then_some(&early);
     let protocol = protocol(asking.kind);
     let backend = &lane.backend;
     let first_byte = backend.first_byte_timeout();
@@ -142,7 +140,7 @@ async fn try_ask(
                 false => first_byte,
             },
     };
-    let mut answer = pin!(backend.ask(picked, request, protocol, wait, note));
+    let mut answer = pin!(backend.ask(picked, request, protocol, wait, early, note));
     loop {
         let sent_at = relay.sent_at().filter(|_| asking.kind != Kind::Grpc);
         let late = until(sent_at.map(|sent_at| sent_at + first_byte));
@@ -150,7 +148,7 @@ async fn try_ask(
             biased;
             answer = &mut answer => {
                 // What came in one packet with the answer comes before it.
-                pass_hints(session, hints.as_ref()).await?;
+                pass_on(session, early).await?;
                 return Ok(answer?);
             }
             attended = relay.attend(session) => match attended {
@@ -158,7 +156,7 @@ async fn try_ask(
                 Attended::ClientLeft => return Err(Stop::ClientLeft),
                 Attended::Refused(refusal) => return Err(refusal.into()),
             },
-            () = come(hints.as_ref()) => pass_hints(session, hints.as_ref()).await?,
+            () = come(early) => pass_on(session, early).await?,
             () = late => return Err(backend.no_first_byte().into()),
         }
     }
@@ -212,43 +210,21 @@ fn protocol(kind: Kind) -> Protocol {
     }
 }
 
-/// What the backend says before its answer, until the client is told.
-type Hints = Arc<Mutex<Vec<AnswerHead>>>;
-
-/// Listens for what the backend says before its answer, where the client's protocol has room for it. Past a
-/// few that wait, they are dropped: none of them is needed to understand the answer.
-fn early_hints(request: &mut Request<RequestBody>, exchange: &Exchange) -> Option<Hints> {
-    if exchange.version != Version::HTTP_11 {
-        return None;
-    }
-    let hints = Hints::default();
-    let said = hints.clone();
-    hyper::ext::on_informational(request, move |response| {
-        let mut said = said.lock();
-        if response.status() != StatusCode::CONTINUE && said.len() < HINTS_MAX {
-            said.push(head::of_informational(
-                response.status(),
-                response.headers(),
-            ));
-        }
-    });
-    Some(hints)
-}
-
-/// Ends when hints have come. Whoever drives the connection does so in the same task right before: nobody has
-/// to be woken.
-async fn come(hints: Option<&Hints>) {
-    poll_fn(|_| match hints {
-        Some(hints) if !hints.lock().is_empty() => Poll::Ready(()),
+/// Ends when the backend has said something before its answer. Whoever drives the connection does so in the
+/// same task right before: nobody has to be woken.
+async fn come(early: Option<&Early>) {
+    poll_fn(|_| match early {
+        Some(early) if !early.is_empty() => Poll::Ready(()),
         _ => Poll::Pending,
     })
     .await;
 }
 
-/// Passes on the hints that have come.
-async fn pass_hints(session: &mut Session, hints: Option<&Hints>) -> Result<(), Stop> {
-    let come = hints.map(|hints| std::mem::take(&mut *hints.lock()));
-    for head in come.into_iter().flatten() {
+/// Passes on what the backend has said before its answer.
+async fn pass_on(session: &mut Session, early: Option<&Early>) -> Result<(), Stop> {
+    let come = early.map(Early::take);
+    for (status, fields) in come.into_iter().flatten() {
+        let head = head::of_informational(status, &fields);
         let written = session.write_informational(&head).await;
         written.map_err(|_| Stop::ClientLeft)?;
     }

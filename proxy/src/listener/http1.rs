@@ -17,10 +17,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use super::answer_head::AnswerHead;
 use super::session::{After, Unreadable, has_option};
 use crate::clock;
+use crate::framing::chunked::{self, Chunked, Step};
 use crate::refusal::Refusal;
-use chunked::{Chunked, Step};
 
-mod chunked;
 mod request;
 mod response;
 
@@ -180,6 +179,8 @@ impl Http1 {
                 Reading::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX),
                 Reading::Chunked(chunked) => match chunked.step(&mut self.arrived) {
                     Ok(Step::Data(data)) => return Ok(Some(data)),
+                    // Nothing of weir's looks at the trailers of a request.
+                    Ok(Step::Trailer(_)) => continue,
                     Ok(Step::End) => {
                         self.reading = Reading::Done;
                         return Ok(None);

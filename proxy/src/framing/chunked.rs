@@ -5,29 +5,31 @@ use bytes::{Buf, Bytes, BytesMut};
 
 /// The line of a chunk's size, with its extensions, and each line of the trailers.
 const LINE_BYTES_MAX: usize = 4096;
-/// All trailers together. They are read over: nothing of weir's looks at them.
+/// All trailers together.
 const TRAILERS_BYTES_MAX: usize = 16 * 1024;
 /// 64 bits in hexadecimal digits.
 const DIGITS_MAX: usize = 16;
 
 /// Where in its chunks a body stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chunked {
+pub enum Chunked {
     /// Before the line with a chunk's size.
     Size,
     /// In a chunk, with so many bytes to come.
     Data(u64),
     /// Behind a chunk's data, before its line end.
     DataEnd,
-    /// Behind the last chunk; so many bytes of trailers have been read over.
+    /// Behind the last chunk; so many bytes of trailers have been read.
     Trailers(usize),
     Done,
 }
 
 /// What came of a step.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     Data(Bytes),
+    /// A line of the trailers, without its end.
+    Trailer(Bytes),
     /// What has arrived ends before the next piece does.
     More,
     End,
@@ -38,7 +40,7 @@ impl Chunked {
     ///
     /// # Errors
     /// What is wrong with the framing.
-    pub(super) fn step(&mut self, arrived: &mut BytesMut) -> Result<Step, &'static str> {
+    pub fn step(&mut self, arrived: &mut BytesMut) -> Result<Step, &'static str> {
         loop {
             match *self {
                 Chunked::Size => {
@@ -76,28 +78,42 @@ impl Chunked {
                     let Some(line) = line(arrived)? else {
                         return Ok(Step::More);
                     };
-                    arrived.advance(line + 2);
-                    *self = match read + line {
-                        _ if line == 0 => Chunked::Done,
-                        read if read > TRAILERS_BYTES_MAX => {
-                            return Err("its trailers are too long");
-                        }
-                        read => Chunked::Trailers(read),
-                    };
+                    if line == 0 {
+                        arrived.advance(2);
+                        *self = Chunked::Done;
+                        continue;
+                    }
+                    if read + line > TRAILERS_BYTES_MAX {
+                        return Err("its trailers are too long");
+                    }
+                    let trailer = arrived.split_to(line).freeze();
+                    arrived.advance(2);
+                    *self = Chunked::Trailers(read + line);
+                    return Ok(Step::Trailer(trailer));
                 }
                 Chunked::Done => return Ok(Step::End),
             }
         }
     }
+
+    /// Goes on to the end where nothing else is behind the data that was taken last: with it the end of
+    /// the body is known.
+    pub fn settle(&mut self, arrived: &mut BytesMut) {
+        const END: &[u8] = b"\r\n0\r\n\r\n";
+        if *self == Chunked::DataEnd && arrived.starts_with(END) {
+            arrived.advance(END.len());
+            *self = Chunked::Done;
+        }
+    }
 }
 
 /// What is wrong with chunks as far as they have arrived; nothing is taken out.
-pub(super) fn flaw(arrived: &[u8]) -> Option<&'static str> {
+pub fn flaw(arrived: &[u8]) -> Option<&'static str> {
     let mut arrived = BytesMut::from(arrived);
     let mut chunked = Chunked::Size;
     loop {
         match chunked.step(&mut arrived) {
-            Ok(Step::Data(_)) => {}
+            Ok(Step::Data(_) | Step::Trailer(_)) => {}
             Ok(Step::More | Step::End) => return None,
             Err(flaw) => return Some(flaw),
         }
@@ -196,8 +212,13 @@ mod tests {
         let (mut chunked, mut arrived, mut data) = (Chunked::Size, BytesMut::new(), Vec::new());
         for piece in pieces {
             arrived.extend_from_slice(piece);
-            while let Step::Data(bytes) = chunked.step(&mut arrived)? {
-                data.extend_from_slice(&bytes);
+            loop {
+                match chunked.step(&mut arrived)? {
+                    Step::Data(bytes) => data.extend_from_slice(&bytes),
+                    Step::Trailer(line) => assert_eq!(line, "x: y"),
+                    Step::More | Step::End => break,
+                }
+                chunked.settle(&mut arrived);
             }
         }
         Ok((data, arrived, chunked))
