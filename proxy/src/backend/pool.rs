@@ -35,6 +35,10 @@ thread_local! {
 
 /// The idle connections of one worker to one endpoint, the one used last at the end.
 pub(super) struct Pool {
+    #[expect(
+        clippy::vec_box,
+        reason = "an exchange holds its link in a box, which is kept and not made anew"
+    )]
     idle: Vec<Box<Link>>,
     idle_max: usize,
     idle_timeout: Duration,

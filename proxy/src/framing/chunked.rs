@@ -108,6 +108,7 @@ impl Chunked {
 }
 
 /// What is wrong with chunks as far as they have arrived; nothing is taken out.
+#[must_use]
 pub fn flaw(arrived: &[u8]) -> Option<&'static str> {
     let mut arrived = BytesMut::from(arrived);
     let mut chunked = Chunked::Size;

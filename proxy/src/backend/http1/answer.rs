@@ -221,9 +221,11 @@ mod tests {
                 match piece {
                     Piece::Data(data) => read.data.extend_from_slice(&data),
                     Piece::Trailers(fields) => {
-                        read.trailers.extend(fields.iter().map(|(name, value)| {
+                        let fields = fields.iter();
+                        let text = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
                             format!("{name}={}", value.to_str().expect("text"))
-                        }))
+                        };
+                        read.trailers.extend(fields.map(text));
                     }
                 }
             }
