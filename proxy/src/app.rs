@@ -1,8 +1,8 @@
 //! Checked config -> running parts, in start order; and the stop order.
 //!
-//! pingora's listening service runs on pingora's runtimes, one a worker that never steals. weir
-//! binds the sockets itself, so that an address in use is an error at start, and ends the process
-//! itself, so that an idle one is gone at once.
+//! Connections are served on pingora's runtimes, one a worker that never steals. weir binds the sockets
+//! and accepts itself, so that an address in use is an error at start, and ends the process itself, so
+//! that an idle one is gone at once.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
-use pingora::services::Service as _;
-use pingora::services::listening::Service;
 use pingora_runtime::Runtime;
 use tokio::sync::watch;
 
@@ -30,7 +28,9 @@ use crate::gateway::Gateway;
 use crate::gateway::lane::Lanes;
 use crate::gateway::passed::Passed;
 use crate::listener::Listener;
+use crate::listener::accept::Accepting;
 use crate::listener::connections::Connections;
+use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::Certificates;
 use crate::record::metrics::{Gauges, Metrics};
 use crate::record::{FlushOutcome, Links, Record};
@@ -92,6 +92,10 @@ impl App {
         // Two providers are in the tree; the process has to choose once. Another start in the same
         // process has chosen already.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let descriptors = Descriptors::raise();
+        if let Some(warning) = descriptors.warning(config.limits.connections) {
+            log::warn!("{warning}");
+        }
         let sockets = Sockets::bind(&config.listen)?;
         let tallies = Arc::new(Tallies::new(config.alerts.needs()));
         let metrics = Arc::new(all_metrics(config, tallies.clone())?);
@@ -108,7 +112,7 @@ impl App {
         let record =
             Record::start(&config.events, metrics.clone(), links).context("cannot record")?;
         let lanes = build_lanes(config);
-        let connections = Connections::new(config.limits.connections);
+        let connections = Connections::new(config.limits.connections, metrics.connections().clone());
         let gateway = Arc::new(Gateway::new(
             lanes,
             Budget::new(config.limits.buffered_bytes),
@@ -137,9 +141,14 @@ impl App {
             .map(|listen| listen.tls.as_ref().map(Certificates::load).transpose())
             .collect::<anyhow::Result<Vec<_>>>()?;
         let listener = listener(config, &gateway, metrics.gauges(), &connections);
+        let listening = Listening {
+            listener: Arc::new(listener),
+            descriptors,
+            stopping: stopping.clone(),
+        };
         let runtime = Runtime::new_no_steal(workers(), "weir");
         let addresses = sockets.addresses();
-        serve(&runtime, listener, sockets, &certificates, stopping.clone())?;
+        listening.serve(&runtime, sockets, &certificates);
         let certificates = named(&addresses, certificates);
         housekeep(&runtime, gateway, certificates, &metrics, stopping);
         watch_lag(&runtime, &metrics);
@@ -297,34 +306,37 @@ fn listener(
         gateway.clone(),
         Arc::new(passed),
         connections.clone(),
-        gauges,
         &config.limits,
+        config.drain,
     )
 }
 
-/// Hands the listener and the bound sockets to pingora's service.
-fn serve(
-    runtime: &Runtime,
-    listener: Listener,
-    sockets: Sockets,
-    certificates: &[Option<Arc<Certificates>>],
+/// What all listening sockets share.
+struct Listening {
+    listener: Arc<Listener>,
+    descriptors: Descriptors,
     stopping: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
-    let mut service = Service::new("weir".to_owned(), listener);
-    for ((address, _), certificates) in sockets.addresses().iter().zip(certificates) {
-        match certificates {
-            None => service.add_tcp(&address.to_string()),
-            Some(certificates) => {
-                let settings = sockets::tls_settings(certificates.clone())?;
-                service.add_tls_with_settings(&address.to_string(), None, settings);
-            }
+}
+
+impl Listening {
+    /// Accepts on each of the bound sockets.
+    fn serve(
+        &self,
+        runtime: &Runtime,
+        sockets: Sockets,
+        certificates: &[Option<Arc<Certificates>>],
+    ) {
+        for (socket, certificates) in sockets.into_listeners().zip(certificates) {
+            let accepting = Accepting::new(
+                socket,
+                certificates.clone().map(sockets::tls_acceptor),
+                self.listener.clone(),
+                self.descriptors,
+                self.stopping.clone(),
+            );
+            runtime.get_handle().spawn(accepting.run());
         }
     }
-    let table = sockets.into_table();
-    runtime.get_handle().spawn(async move {
-        service.start_service(Some(table), stopping, 1).await;
-    });
-    Ok(())
 }
 
 /// Looks at each worker by itself.

@@ -1,17 +1,13 @@
-//! What a request whose head did not come whole is told, and how its connection ends.
+//! What a request whose head did not come whole is told.
 
 use std::time::Duration;
-
-use bytes::BytesMut;
-use pingora::protocols::Stream;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::head::Flaw;
 use crate::config::Limits;
 use crate::refusal::{ErrorCode, Refusal};
 
-/// How long weir goes on reading what a client sends after it was refused, so that the refusal is
-/// not lost to a reset (RFC 9112, section 9.6).
+/// How long, and how much, what a client sends after it was refused is read on where pingora proxies;
+/// everywhere else see `linger.rs`.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 pub(crate) const LINGER_BYTES: usize = 1 << 20;
 
@@ -30,24 +26,4 @@ pub(super) fn refusal_of(flaw: &Flaw, limits: &Limits) -> Refusal {
         }
         Flaw::Malformed(what) => Refusal::new(ErrorCode::BadRequest, *what),
     }
-}
-
-/// Ends a connection whose client may still be sending: says so, and reads on for a while.
-pub(super) async fn linger(mut stream: Stream) {
-    let drain = async {
-        stream.flush().await?;
-        AsyncWriteExt::shutdown(&mut stream).await?;
-        let mut sink = BytesMut::with_capacity(16 * 1024);
-        let mut read = 0;
-        while read < LINGER_BYTES {
-            sink.clear();
-            match stream.read_buf(&mut sink).await? {
-                0 => break,
-                bytes => read += bytes,
-            }
-        }
-        Ok::<(), std::io::Error>(())
-    };
-    // Whatever comes of it, the connection is closed afterwards.
-    let _ = pingora::time::timeout(LINGER, drain).await;
 }

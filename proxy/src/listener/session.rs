@@ -1,8 +1,6 @@
 //! A request and whoever sent it, whatever version of HTTP they speak: what the stages read from and
 //! write to.
 
-use std::future::poll_fn;
-
 use bytes::Bytes;
 use http::header::{self, AsHeaderName};
 use http::request::Parts;
@@ -142,7 +140,7 @@ impl Session {
     /// Ends when the client leaves; asked only when the body has been read.
     pub(crate) async fn left(&mut self) {
         match self {
-            Session::Http1(http1) => poll_fn(|context| http1.poll_left(context)).await,
+            Session::Http1(http1) => http1.left().await,
             Session::Http2(http2) => {
                 let _ = http2.read_body_or_idle(true).await;
             }

@@ -27,6 +27,7 @@ use crate::system::Reading;
 mod alerting;
 pub mod catalog;
 mod certificates;
+mod connections;
 mod count;
 mod exemplar;
 mod family;
@@ -41,6 +42,7 @@ mod system;
 
 pub use alerting::{AlertTiers, Alerting, NotifierCounts};
 pub use certificates::Certificates;
+pub use connections::ConnectionCounts;
 pub use shipping::{Shipping, SpanCounts};
 
 /// A format that metrics are shown in.
@@ -80,6 +82,7 @@ pub struct Metrics {
     signatures: Known<SignatureSeries>,
     limits: Known<LimitSeries>,
     gauges: Gauges,
+    connections: ConnectionCounts,
     events: Events,
     cache_bytes: IntGauge,
     cache_bytes_source: OnceLock<BytesSource>,
@@ -99,7 +102,6 @@ pub type BytesSource = Box<dyn Fn() -> u64 + Send + Sync>;
 #[derive(Clone, Debug)]
 pub struct Gauges {
     pub in_flight: IntGauge,
-    pub connections: IntGauge,
 }
 
 /// One more for as long as this lives.
@@ -219,9 +221,9 @@ impl Metrics {
             alerting: Alerting::register(&registry, shipping.dependency_up())?,
             certificates: Certificates::register(&registry)?,
             tallies,
+            connections: ConnectionCounts::register(&registry)?,
             gauges: Gauges {
                 in_flight: gauge(catalog::IN_FLIGHT, &[])?,
-                connections: gauge(catalog::CONNECTIONS, &[])?,
             },
             events: Events {
                 recorded: events.series(&["recorded"])?,
@@ -259,6 +261,12 @@ impl Metrics {
     #[must_use]
     pub fn gauges(&self) -> &Gauges {
         &self.gauges
+    }
+
+    /// What connections are counted with.
+    #[must_use]
+    pub fn connections(&self) -> &ConnectionCounts {
+        &self.connections
     }
 
     /// Who is asked for `weir_cache_bytes` at each scrape. The first one stays.

@@ -64,6 +64,21 @@ pub const IN_FLIGHT: Definition = define(
 );
 pub const CONNECTIONS: Definition =
     define("weir_connections", &[], "Client connections that are open.");
+pub const CONNECTIONS_LINGERING: Definition = define(
+    "weir_connections_lingering",
+    &[],
+    "Client connections that are read on after an early answer, so that it arrives.",
+);
+pub const CONNECTIONS_REFUSED: Definition = define(
+    "weir_connections_refused_total",
+    &["outcome"],
+    "Client connections past limits.connections: answered with 503, or closed because too many were.",
+);
+pub const HTTP2_FLOODS: Definition = define(
+    "weir_http2_floods_total",
+    &[],
+    "HTTP/2 connections that were closed because they flooded weir with resets or other frames.",
+);
 pub const CERTIFICATE_NOT_AFTER: Definition = define(
     "weir_certificate_not_after_timestamp_seconds",
     &["address"],
@@ -237,7 +252,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 42] = [
+pub const ALL: [Definition; 45] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -245,6 +260,9 @@ pub const ALL: [Definition; 42] = [
     FAILED_REQUESTS,
     IN_FLIGHT,
     CONNECTIONS,
+    CONNECTIONS_LINGERING,
+    CONNECTIONS_REFUSED,
+    HTTP2_FLOODS,
     CERTIFICATE_NOT_AFTER,
     SIGNATURE_CHECKS,
     RATE_LIMIT_DECISIONS,

@@ -266,7 +266,7 @@ fn a_hit_is_no_call_of_a_model() {
 fn gauges_go_up_and_down() {
     let metrics = metrics();
     let counted = Counted::on(&metrics.gauges().in_flight);
-    let connection = Counted::on(&metrics.gauges().connections);
+    let connection = Counted::on(&metrics.connections().open);
     metrics.set_cache_bytes_source(Box::new(|| 4096));
     assert_eq!(value(&text(&metrics), "weir_requests_in_flight"), Some("1"));
     assert_eq!(value(&text(&metrics), "weir_connections"), Some("1"));
