@@ -13,6 +13,7 @@ use anyhow::Context;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora_runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
@@ -35,6 +36,7 @@ use crate::listener::tls::Certificates;
 use crate::record::metrics::{Gauges, Metrics};
 use crate::record::{FlushOutcome, Links, Record};
 use crate::ship::Ship;
+use crate::system::memory::{self, Due, Level, Tide};
 use crate::system::{self, System};
 
 mod sockets;
@@ -152,6 +154,7 @@ impl App {
         let certificates = named(&addresses, certificates);
         housekeep(&runtime, gateway, certificates, &metrics, stopping);
         watch_lag(&runtime, &metrics);
+        watch_memory(&runtime, &metrics);
         let system = System::start(metrics.reading())?;
         readiness.set(Readiness::Ready);
         Ok(App {
@@ -339,19 +342,47 @@ impl Listening {
     }
 }
 
+/// A handle of each worker.
+fn each_worker(runtime: &Runtime) -> Vec<Handle> {
+    match runtime {
+        Runtime::NoSteal(each) => (0..workers())
+            .map(|worker| each.get_runtime_at(worker).clone())
+            .collect(),
+        Runtime::Steal { runtime, .. } => vec![runtime.handle().clone()],
+    }
+}
+
 /// Looks at each worker by itself.
 fn watch_lag(runtime: &Runtime, metrics: &Metrics) {
-    match runtime {
-        Runtime::NoSteal(each) => {
-            for worker in 0..workers() {
-                let lag = metrics.runtime_lag().clone();
-                each.get_runtime_at(worker).spawn(system::lag::watch(lag));
+    for worker in each_worker(runtime) {
+        worker.spawn(system::lag::watch(metrics.runtime_lag().clone()));
+    }
+}
+
+/// Gives memory back when a load has gone.
+fn watch_memory(runtime: &Runtime, metrics: &Metrics) {
+    let workers = each_worker(runtime);
+    let in_flight = metrics.gauges().in_flight.clone();
+    let open = metrics.connections().open.clone();
+    runtime.get_handle().spawn(async move {
+        let mut tide = Tide::default();
+        loop {
+            tokio::time::sleep(memory::INTERVAL).await;
+            let in_flight = in_flight.get().unsigned_abs();
+            let level = Level {
+                in_use: open.get().unsigned_abs() + in_flight,
+                in_flight,
+                resident_bytes: memory::resident_bytes(),
+            };
+            if tide.look(level) == Due::Now {
+                for worker in &workers {
+                    // A worker that is gone has nothing left.
+                    let _ = worker.spawn(async { memory::give_back() }).await;
+                }
+                tide.given_back(memory::resident_bytes());
             }
         }
-        Runtime::Steal { runtime, .. } => {
-            runtime.spawn(system::lag::watch(metrics.runtime_lag().clone()));
-        }
-    }
+    });
 }
 
 /// Each certificate with the address that shows it.

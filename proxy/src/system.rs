@@ -19,6 +19,7 @@ use crate::side_thread::{Desk, SideThread, State};
 
 mod cgroup;
 pub mod lag;
+pub mod memory;
 mod machine;
 mod sampler;
 

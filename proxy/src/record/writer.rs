@@ -23,8 +23,8 @@ use crate::ship::ledger::Ledger;
 /// within 200 ms of its answer.
 pub(super) const COLLECT: Duration = Duration::from_millis(50);
 /// So many bytes are not kept waiting any longer: more of them would only find no room in the cache of
-/// the processor.
-const COLLECT_BYTES: usize = 2 * 1024 * 1024;
+/// the processor, and each sink holds two such buffers.
+const COLLECT_BYTES: usize = 512 * 1024;
 /// Of lines that are not written yet, those in the writer's hand included. What comes beyond is
 /// dropped and counted.
 const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
