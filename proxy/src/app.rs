@@ -13,7 +13,6 @@ use anyhow::Context;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora_runtime::Runtime;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
@@ -36,15 +35,12 @@ use crate::listener::tls::Certificates;
 use crate::record::metrics::{Gauges, Metrics};
 use crate::record::{FlushOutcome, Links, Record};
 use crate::ship::Ship;
-use crate::system::memory::{self, Due, Level, Tide};
-use crate::system::{self, System};
+use crate::system::System;
 
+mod housekeeping;
 mod sockets;
 
 use sockets::Sockets;
-
-/// How often idle limit keys are forgotten and certificate files looked at.
-const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// Of the drain time, what is left for writing down what was recorded.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
@@ -94,10 +90,7 @@ impl App {
         // Two providers are in the tree; the process has to choose once. Another start in the same
         // process has chosen already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let descriptors = Descriptors::raise();
-        if let Some(warning) = descriptors.warning(config.limits.connections) {
-            log::warn!("{warning}");
-        }
+        let descriptors = descriptors(config);
         let sockets = Sockets::bind(&config.listen)?;
         let tallies = Arc::new(Tallies::new(config.alerts.needs()));
         let metrics = Arc::new(all_metrics(config, tallies.clone())?);
@@ -113,18 +106,9 @@ impl App {
         };
         let record =
             Record::start(&config.events, metrics.clone(), links).context("cannot record")?;
-        let lanes = build_lanes(config);
-        let connections = Connections::new(config.limits.connections, metrics.connections().clone());
-        let gateway = Arc::new(Gateway::new(
-            lanes,
-            Budget::new(config.limits.buffered_bytes),
-            record.clone(),
-            metrics.gauges().clone(),
-        ));
-        metrics.set_cache_bytes_source({
-            let gateway = gateway.clone();
-            Box::new(move || gateway.lanes().cache_bytes())
-        });
+        let connections =
+            Connections::new(config.limits.connections, metrics.connections().clone());
+        let gateway = gateway(config, &record, &metrics);
         let (alerts, alert_ship) = alerts(config, &metrics, tallies)?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
@@ -137,11 +121,11 @@ impl App {
         };
         let admin_server = Admin::start(&config.admin, state)?;
         let (stop, stopping) = watch::channel(false);
-        let certificates = config
-            .listen
-            .iter()
-            .map(|listen| listen.tls.as_ref().map(Certificates::load).transpose())
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let listen = config.listen.iter();
+        let certificates = listen.map(|listen| listen.tls.as_ref().map(Certificates::load));
+        let certificates: Vec<_> = certificates
+            .map(Option::transpose)
+            .collect::<anyhow::Result<_>>()?;
         let listener = listener(config, &gateway, metrics.gauges(), &connections);
         let listening = Listening {
             listener: Arc::new(listener),
@@ -152,9 +136,7 @@ impl App {
         let addresses = sockets.addresses();
         listening.serve(&runtime, sockets, &certificates);
         let certificates = named(&addresses, certificates);
-        housekeep(&runtime, gateway, certificates, &metrics, stopping);
-        watch_lag(&runtime, &metrics);
-        watch_memory(&runtime, &metrics);
+        housekeeping::start(&runtime, gateway, certificates, &metrics, stopping);
         let system = System::start(metrics.reading())?;
         readiness.set(Readiness::Ready);
         Ok(App {
@@ -218,6 +200,30 @@ impl App {
             log::warn!("not everything that was recorded could be written down in time");
         }
     }
+}
+
+/// The file descriptors of the process; where they do not suffice the log says so.
+fn descriptors(config: &Config) -> Descriptors {
+    let descriptors = Descriptors::raise();
+    if let Some(warning) = descriptors.warning(config.limits.connections) {
+        log::warn!("{warning}");
+    }
+    descriptors
+}
+
+/// The way of requests; what it holds is shown.
+fn gateway(config: &Config, record: &Arc<Record>, metrics: &Metrics) -> Arc<Gateway> {
+    let gateway = Arc::new(Gateway::new(
+        build_lanes(config),
+        Budget::new(config.limits.buffered_bytes),
+        record.clone(),
+        metrics.gauges().clone(),
+    ));
+    metrics.set_held_source({
+        let gateway = gateway.clone();
+        Box::new(move || gateway.held())
+    });
+    gateway
 }
 
 fn remaining(deadline: Instant) -> Duration {
@@ -342,49 +348,6 @@ impl Listening {
     }
 }
 
-/// A handle of each worker.
-fn each_worker(runtime: &Runtime) -> Vec<Handle> {
-    match runtime {
-        Runtime::NoSteal(each) => (0..workers())
-            .map(|worker| each.get_runtime_at(worker).clone())
-            .collect(),
-        Runtime::Steal { runtime, .. } => vec![runtime.handle().clone()],
-    }
-}
-
-/// Looks at each worker by itself.
-fn watch_lag(runtime: &Runtime, metrics: &Metrics) {
-    for worker in each_worker(runtime) {
-        worker.spawn(system::lag::watch(metrics.runtime_lag().clone()));
-    }
-}
-
-/// Gives memory back when a load has gone.
-fn watch_memory(runtime: &Runtime, metrics: &Metrics) {
-    let workers = each_worker(runtime);
-    let in_flight = metrics.gauges().in_flight.clone();
-    let open = metrics.connections().open.clone();
-    runtime.get_handle().spawn(async move {
-        let mut tide = Tide::default();
-        loop {
-            tokio::time::sleep(memory::INTERVAL).await;
-            let in_flight = in_flight.get().unsigned_abs();
-            let level = Level {
-                in_use: open.get().unsigned_abs() + in_flight,
-                in_flight,
-                resident_bytes: memory::resident_bytes(),
-            };
-            if tide.look(level) == Due::Now {
-                for worker in &workers {
-                    // A worker that is gone has nothing left.
-                    let _ = worker.spawn(async { memory::give_back() }).await;
-                }
-                tide.given_back(memory::resident_bytes());
-            }
-        }
-    });
-}
-
 /// Each certificate with the address that shows it.
 fn named(
     addresses: &[(SocketAddr, Scheme)],
@@ -393,31 +356,4 @@ fn named(
     let each = addresses.iter().zip(certificates);
     each.filter_map(|((address, _), pair)| Some((address.to_string(), pair?)))
         .collect()
-}
-
-/// What happens on a timer, beside the way of requests.
-fn housekeep(
-    runtime: &Runtime,
-    gateway: Arc<Gateway>,
-    certificates: Vec<(String, Arc<Certificates>)>,
-    metrics: &Metrics,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let ends = metrics.certificates().clone();
-    runtime.get_handle().spawn(async move {
-        let mut tick = tokio::time::interval(HOUSEKEEPING);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => {
-                    gateway.lanes().forget_idle();
-                    certificates.iter().for_each(|(_, pair)| pair.refresh());
-                    let not_after = certificates
-                        .iter()
-                        .filter_map(|(address, pair)| Some((address.clone(), pair.not_after()?)));
-                    ends.show(&not_after.collect::<Vec<_>>());
-                }
-                _ = stopping.wait_for(|stop| *stop) => return,
-            }
-        }
-    });
 }

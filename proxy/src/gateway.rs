@@ -23,7 +23,7 @@ use crate::exchange::{Exchange, Recorder, Stage};
 use crate::limit::concurrency::Permit;
 use crate::listener::Connection;
 use crate::listener::session::Session;
-use crate::record::metrics::{Counted, Gauges};
+use crate::record::metrics::{Counted, Gauges, Held};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::signature::PlatformAnswer;
 
@@ -117,6 +117,15 @@ impl Gateway {
     #[must_use]
     pub fn lanes(&self) -> &Lanes {
         &self.lanes
+    }
+
+    /// What is held for requests now, for the metrics.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        Held {
+            buffered_bytes: self.budget.held(),
+            ..self.lanes.held()
+        }
     }
 
     /// Serves one request whose head has been read. It is recorded when its exchange is dropped,

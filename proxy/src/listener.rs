@@ -118,7 +118,8 @@ impl Listener {
         let connection = Connection::new(peer.ip().to_canonical(), scheme);
         match (entry, stream.chosen()) {
             (Entry::Open(_open), Chosen::Http2) => {
-                self.http2(stream, Bytes::new(), connection, &stopping).await;
+                self.http2(stream, Bytes::new(), connection, &stopping)
+                    .await;
             }
             (Entry::Open(_open), Chosen::Http1) => {
                 self.http1(stream, connection, &stopping).await;

@@ -19,8 +19,8 @@ use crate::side_thread::{Desk, SideThread, State};
 
 mod cgroup;
 pub mod lag;
-pub mod memory;
 mod machine;
+pub mod memory;
 mod sampler;
 
 /// How often everything is read.

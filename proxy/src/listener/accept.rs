@@ -138,7 +138,9 @@ impl Accepting {
         let listener = self.listener.clone();
         let (tls, stopping) = (self.tls.clone(), self.stopping.clone());
         pingora_runtime::current_handle().spawn(async move {
-            listener.connection(client, peer, tls, entry, stopping).await;
+            listener
+                .connection(client, peer, tls, entry, stopping)
+                .await;
         });
     }
 }

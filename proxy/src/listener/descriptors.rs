@@ -72,7 +72,8 @@ impl Descriptors {
                  files (ulimit -n, LimitNOFILE=, --ulimit nofile=) or lower limits.connections",
                 self.limit,
                 self.clients_max,
-                2 * connections as u64 + (self.limit - 2 * self.clients_max as u64).max(*KEPT.end()),
+                2 * connections as u64
+                    + (self.limit - 2 * self.clients_max as u64).max(*KEPT.end()),
             )
         })
     }
@@ -127,8 +128,17 @@ mod tests {
         assert_eq!(shared.warning(400), None);
         let warning = shared.warning(10_000).expect("does not fit");
         let allow = warning.split("Allow ").nth(1).expect("a number");
-        let allow: u64 = allow.split(' ').next().expect("a number").parse().expect("a number");
-        assert_eq!(Descriptors::share(allow, 40).warning(10_000), None, "{warning}");
+        let allow: u64 = allow
+            .split(' ')
+            .next()
+            .expect("a number")
+            .parse()
+            .expect("a number");
+        assert_eq!(
+            Descriptors::share(allow, 40).warning(10_000),
+            None,
+            "{warning}"
+        );
     }
 
     #[test]

@@ -166,7 +166,9 @@ impl Flood {
                 self.age(now);
                 match stream <= self.settled {
                     true => self.control.owe(now, "a flood of RST_STREAM frames"),
-                    false => self.resets.owe(now, "a flood of streams that are reset at once"),
+                    false => self
+                        .resets
+                        .owe(now, "a flood of streams that are reset at once"),
                 }
             }
             // CONTINUATION
@@ -204,4 +206,5 @@ impl Flood {
 }
 
 #[cfg(test)]
+#[path = "h2_flood_tests.rs"]
 mod tests;

@@ -13,6 +13,7 @@ use prometheus::{Encoder as _, Histogram, IntCounter, IntGauge, Registry, Result
 use self::catalog::{DURATION_EDGES_S, LAG_EDGES_S, OVERHEAD_EDGES_S};
 use self::exemplar::{Exemplar, Sighting, Traced};
 use self::family::Family;
+use self::held::HeldGauges;
 use self::known::Known;
 use self::process::Process;
 use self::series::{BackendSeries, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
@@ -31,6 +32,7 @@ mod connections;
 mod count;
 mod exemplar;
 mod family;
+mod held;
 mod known;
 pub mod look;
 mod open_metrics;
@@ -43,6 +45,7 @@ mod system;
 pub use alerting::{AlertTiers, Alerting, NotifierCounts};
 pub use certificates::Certificates;
 pub use connections::ConnectionCounts;
+pub use held::{Held, HeldByRoute, HeldSource};
 pub use shipping::{Shipping, SpanCounts};
 
 /// A format that metrics are shown in.
@@ -84,8 +87,7 @@ pub struct Metrics {
     gauges: Gauges,
     connections: ConnectionCounts,
     events: Events,
-    cache_bytes: IntGauge,
-    cache_bytes_source: OnceLock<BytesSource>,
+    held: HeldGauges,
     shipping: ShipSeries,
     ship: OnceLock<Arc<Ship>>,
     alerting: Alerting,
@@ -94,9 +96,6 @@ pub struct Metrics {
     runtime_lag: Histogram,
     reading: Arc<Mutex<Reading>>,
 }
-
-/// Gives the bytes that are held at this moment.
-pub type BytesSource = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// What goes up and down; a clone is the same gauge.
 #[derive(Clone, Debug)]
@@ -230,8 +229,7 @@ impl Metrics {
                 dropped: events.series(&["dropped"])?,
                 sampled_out: events.series(&["sampled_out"])?,
             },
-            cache_bytes: gauge(catalog::CACHE_BYTES, &["memory"])?,
-            cache_bytes_source: OnceLock::new(),
+            held: HeldGauges::register(&registry)?,
             shipping,
             ship: OnceLock::new(),
             runtime_lag: lag.series(&[])?,
@@ -269,10 +267,9 @@ impl Metrics {
         &self.connections
     }
 
-    /// Who is asked for `weir_cache_bytes` at each scrape. The first one stays.
-    pub fn set_cache_bytes_source(&self, source: BytesSource) {
-        // A second one would be a second cache, and there is one.
-        drop(self.cache_bytes_source.set(source));
+    /// Who is asked at each scrape what is held. The first one stays.
+    pub fn set_held_source(&self, source: HeldSource) {
+        self.held.set_source(source);
     }
 
     /// What a shipper needs to start.
@@ -348,10 +345,7 @@ impl Metrics {
     /// All metrics as they are now.
     #[must_use]
     pub fn render(&self, format: Format) -> Vec<u8> {
-        if let Some(source) = self.cache_bytes_source.get() {
-            self.cache_bytes
-                .set(i64::try_from(source()).unwrap_or(i64::MAX));
-        }
+        self.held.read();
         if let Some(ship) = self.ship.get() {
             self.shipping.read(ship);
         }

@@ -18,6 +18,7 @@ use super::batch::{Batch, Lines};
 use crate::clock;
 use crate::complaint::{Complaint, Telling};
 use crate::ship::ledger::Ledger;
+use crate::system::memory;
 
 /// How long lines are collected before they are written together. An event is in the file well
 /// within 200 ms of its answer.
@@ -289,9 +290,7 @@ impl Shared {
         self.collect(&mut pending);
         if pending.batch.is_empty() && !pending.is_urgent() {
             pending.writer = WriterState::Asleep;
-            while pending.writer == WriterState::Asleep {
-                self.wake.wait(&mut pending);
-            }
+            self.wait_for_company(&mut pending, batch);
             self.collect(&mut pending);
         }
         mem::swap(&mut pending.batch, batch);
@@ -299,6 +298,27 @@ impl Shared {
         Turn {
             flushes: pending.flushes_wanted - pending.flushes_done,
             state: pending.writer,
+        }
+    }
+
+    /// Sleeps until the next line. After a while the memory of the last burst is given back.
+    fn wait_for_company(
+        &self,
+        pending: &mut parking_lot::MutexGuard<'_, Pending>,
+        batch: &mut Batch,
+    ) {
+        let quiet_from = clock::now() + memory::INTERVAL;
+        while pending.writer == WriterState::Asleep {
+            if self.wake.wait_until(pending, quiet_from).timed_out() {
+                break;
+            }
+        }
+        if pending.writer == WriterState::Asleep {
+            (pending.batch, *batch) = (Batch::default(), Batch::default());
+            parking_lot::MutexGuard::unlocked(pending, memory::give_back);
+        }
+        while pending.writer == WriterState::Asleep {
+            self.wake.wait(pending);
         }
     }
 

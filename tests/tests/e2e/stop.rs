@@ -19,7 +19,9 @@ async fn an_idle_proxy_is_gone_at_once() {
     let mut two = Client::h2(proxy.address()).await;
     assert_eq!(two.ask(Ask::get("/")).await.status, 200);
     // None of them has been used for a second: no request can be under way.
-    assert!(wait::still_waiting_after(Duration::from_millis(1100), std::future::pending::<()>()).await);
+    assert!(
+        wait::still_waiting_after(Duration::from_millis(1100), std::future::pending::<()>()).await
+    );
     let started = weir::clock::now();
     proxy.sigterm();
     let exit = proxy.wait_exit(Duration::from_secs(10)).await;

@@ -94,6 +94,21 @@ pub const RATE_LIMIT_DECISIONS: Definition = define(
     &["policy", "outcome"],
     "Requests admitted or limited, by the limit that was nearest to its end.",
 );
+pub const RATE_LIMIT_KEYS: Definition = define(
+    "weir_rate_limit_keys",
+    &["route"],
+    "Clients, addresses and whatever else rate limits tell apart that a route remembers.",
+);
+pub const CONCURRENCY_IN_USE: Definition = define(
+    "weir_concurrency_in_use",
+    &["route"],
+    "Requests that have a place of a route's concurrency.",
+);
+pub const BUFFERED_BYTES: Definition = define(
+    "weir_buffered_bytes",
+    &[],
+    "Bytes of request bodies that are held, of limits.buffered_bytes.",
+);
 pub const CACHE_LOOKUPS: Definition = define(
     "weir_cache_lookups_total",
     &["route", "tier", "outcome"],
@@ -252,7 +267,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 45] = [
+pub const ALL: [Definition; 48] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -266,6 +281,9 @@ pub const ALL: [Definition; 45] = [
     CERTIFICATE_NOT_AFTER,
     SIGNATURE_CHECKS,
     RATE_LIMIT_DECISIONS,
+    RATE_LIMIT_KEYS,
+    CONCURRENCY_IN_USE,
+    BUFFERED_BYTES,
     CACHE_LOOKUPS,
     CACHE_BYTES,
     UPSTREAM_ATTEMPTS,

@@ -13,7 +13,10 @@ async fn clients_that_take_every_descriptor_do_not_take_admins() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
     let said = proxy.stderr();
-    assert!(said.contains("limits.connections is 10000, but 128 open files"), "{said}");
+    assert!(
+        said.contains("limits.connections is 10000, but 128 open files"),
+        "{said}"
+    );
     // More than the process may have: some are taken, the others wait in the kernel's queue.
     let mut clients = Vec::new();
     for _ in 0..2 * OPEN_FILES {
@@ -44,8 +47,15 @@ async fn clients_that_take_every_descriptor_do_not_take_admins() {
         clients.push(client);
     }
     let metrics = proxy.metrics().await;
-    assert_eq!(metrics.sum("weir_errors_total", &[("error_code", "upstream_connect")]), 0.0);
-    assert!(proxy.stderr().contains("no connection is accepted until one is closed"));
+    assert_eq!(
+        metrics.sum("weir_errors_total", &[("error_code", "upstream_connect")]),
+        0.0
+    );
+    assert!(
+        proxy
+            .stderr()
+            .contains("no connection is accepted until one is closed")
+    );
 }
 
 #[tokio::test]

@@ -58,7 +58,11 @@ async fn attack(
     for number in 0..rounds {
         let bytes = round(number);
         let writing = tokio::io::AsyncWriteExt::write_all(&mut write, &bytes);
-        if wait::within("a write", wait::PATIENCE, writing).await.is_err() || reading.is_finished() {
+        if wait::within("a write", wait::PATIENCE, writing)
+            .await
+            .is_err()
+            || reading.is_finished()
+        {
             return Some(number);
         }
         // What was sent has to be looked at before more is: else the count says how much fits into
@@ -85,7 +89,14 @@ async fn a_rapid_reset_ends_within_500_pairs() {
     let floods = metrics.sum("weir_http2_floods_total", &[]);
     assert!(floods >= 1.0, "{floods:?}");
     // Nobody else notices.
-    assert_eq!(Client::h2(proxy.address()).await.ask(Ask::get("/")).await.status, 200);
+    assert_eq!(
+        Client::h2(proxy.address())
+            .await
+            .ask(Ask::get("/"))
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -96,7 +107,11 @@ async fn floods_of_other_frames_end_within_two_seconds() {
     let cases: [(&str, Vec<u8>, Vec<u8>); 5] = [
         ("ping", Vec::new(), frame(PING, 0, 0, &[0; 8])),
         ("settings", Vec::new(), frame(SETTINGS, 0, 0, b"")),
-        ("settings with a value", Vec::new(), frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9])),
+        (
+            "settings with a value",
+            Vec::new(),
+            frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9]),
+        ),
         ("empty data", post.clone(), frame(DATA, 0, 1, b"")),
         ("windows", post, frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1])),
     ];
@@ -132,7 +147,10 @@ async fn who_makes_weir_reset_streams_is_stopped() {
     // Each stream is reset by weir for what follows it (CVE-2025-8671).
     let broken: [(&str, Vec<u8>); 3] = [
         ("an update by nothing", frame(WINDOW_UPDATE, 0, 1, &[0; 4])),
-        ("an update beyond all bounds", frame(WINDOW_UPDATE, 0, 1, &[0x7f, 0xff, 0xff, 0xff])),
+        (
+            "an update beyond all bounds",
+            frame(WINDOW_UPDATE, 0, 1, &[0x7f, 0xff, 0xff, 0xff]),
+        ),
         ("data behind the end", frame(DATA, 0, 1, b"x")),
     ];
     for (name, broken) in broken {
@@ -146,7 +164,10 @@ async fn who_makes_weir_reset_streams_is_stopped() {
         };
         let pause = Duration::from_millis(5);
         let streams = attack(&proxy, Vec::new(), 500, pause, round).await;
-        assert!(streams.is_some_and(|streams| streams <= 20), "{name}: {streams:?}");
+        assert!(
+            streams.is_some_and(|streams| streams <= 20),
+            "{name}: {streams:?}"
+        );
     }
 }
 
@@ -159,7 +180,10 @@ async fn ask(sender: SendRequest<Full<Bytes>>, wanted: bool) {
     let answer = answer.expect("an answer");
     assert_eq!(answer.status(), 200);
     if wanted {
-        answer.into_body().collect().await.expect("a whole body");
+        let mut body = answer.into_body();
+        while let Some(frame) = body.frame().await {
+            frame.expect("a whole body");
+        }
     }
 }
 
@@ -181,7 +205,9 @@ async fn busy_clients_are_left_alone() {
             .map(|number| tokio::spawn(ask(sender.clone(), number % 2 == 0)))
             .collect();
         for asked in asking {
-            wait::within("an answer", wait::PATIENCE, asked).await.expect("an answer");
+            wait::within("an answer", wait::PATIENCE, asked)
+                .await
+                .expect("an answer");
         }
         assert!(!driver.is_finished(), "after {round} rounds");
     }

@@ -17,12 +17,15 @@ async fn empty_lines_keep_no_connection_open() {
         .await;
     for line in ["\r\n", "\r"] {
         let mut raw = Raw::connect(proxy.address()).await;
-        raw.drip(line, Duration::from_millis(400), Duration::from_secs(5)).await;
+        raw.drip(line, Duration::from_millis(400), Duration::from_secs(5))
+            .await;
         // Behind an answer it is the same.
         let mut raw = Raw::connect(proxy.address()).await;
-        raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+        raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+            .await;
         assert_eq!(raw.answer().await.status, 200);
-        raw.drip(line, Duration::from_millis(400), Duration::from_secs(5)).await;
+        raw.drip(line, Duration::from_millis(400), Duration::from_secs(5))
+            .await;
     }
     // One that a sloppy client sends behind its body does no harm.
     let mut raw = Raw::connect(proxy.address()).await;
@@ -37,11 +40,17 @@ async fn empty_lines_keep_no_connection_open() {
 async fn a_client_that_has_sent_much_ahead_is_missed_when_it_leaves() {
     let backend = Backend::by_hand().await;
     let proxy = Setup::open(&backend).start().await;
-    for (ahead, reset) in [(0, false), (70 << 10, false), (70 << 10, true), (4 << 20, false)] {
+    for (ahead, reset) in [
+        (0, false),
+        (70 << 10, false),
+        (70 << 10, true),
+        (4 << 20, false),
+    ] {
         let mut raw = Raw::connect(proxy.address()).await;
-        raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+        raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+            .await;
         let mut call = backend.call().await;
-        let (mut read, mut write) = raw.into_stream().into_split();
+        let (read, mut write) = raw.into_stream().into_split();
         let next = vec![b'x'; ahead];
         let sending = tokio::spawn(async move {
             let _ = tokio::io::AsyncWriteExt::write_all(&mut write, &next).await;
@@ -67,7 +76,10 @@ async fn a_client_that_has_sent_much_ahead_is_missed_when_it_leaves() {
         wait::within("the backend to be let go", wait::PATIENCE, call.closed()).await;
         let lasted = left.elapsed();
         // A second is the promise; the rest is for a busy machine.
-        assert!(lasted < Duration::from_secs(3), "{ahead} ahead, reset {reset}: {lasted:?}");
+        assert!(
+            lasted < Duration::from_secs(3),
+            "{ahead} ahead, reset {reset}: {lasted:?}"
+        );
     }
 }
 
@@ -76,7 +88,10 @@ async fn many_pipelined_requests_are_all_answered() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
-    let one = format!("GET /a HTTP/1.1\r\nHost: weir.test\r\nx: {}\r\n\r\n", "x".repeat(900));
+    let one = format!(
+        "GET /a HTTP/1.1\r\nHost: weir.test\r\nx: {}\r\n\r\n",
+        "x".repeat(900)
+    );
     raw.write(one.repeat(100)).await;
     for _ in 0..100 {
         assert_eq!(raw.answer().await.status, 200);

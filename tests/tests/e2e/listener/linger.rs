@@ -43,10 +43,14 @@ async fn upload(proxy: &Proxy, path: &str, bytes: usize, chunked: bool) -> Strin
         }
         Ok::<(), std::io::Error>(())
     };
-    wait::within("the upload", wait::PATIENCE, sending).await.expect("nothing is reset");
+    wait::within("the upload", wait::PATIENCE, sending)
+        .await
+        .expect("nothing is reset");
     let mut answer = vec![0; 4096];
     let reading = read.read(&mut answer);
-    let length = wait::within("an answer", wait::PATIENCE, reading).await.expect("an answer");
+    let length = wait::within("an answer", wait::PATIENCE, reading)
+        .await
+        .expect("an answer");
     String::from_utf8_lossy(&answer[..length]).into_owned()
 }
 
@@ -80,9 +84,11 @@ async fn who_drips_behind_an_answer_is_cut() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(LIMITED).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
-    raw.write("POST /small HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 9999999\r\n\r\n").await;
+    raw.write("POST /small HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 9999999\r\n\r\n")
+        .await;
     assert_eq!(raw.answer().await.status, 413);
-    raw.drip("x", Duration::from_millis(300), Duration::from_secs(9)).await;
+    raw.drip("x", Duration::from_millis(300), Duration::from_secs(9))
+        .await;
 }
 
 #[tokio::test]
@@ -127,7 +133,10 @@ async fn real_clients_get_it_every_time() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(LIMITED).start().await;
     let directory = tempfile::TempDir::new().expect("a directory");
-    for (program, file, script) in [("python3", "upload.py", PYTHON), ("node", "upload.js", NODE)] {
+    for (program, file, script) in [
+        ("python3", "upload.py", PYTHON),
+        ("node", "upload.js", NODE),
+    ] {
         let Some(program) = process::tool(program) else {
             continue;
         };

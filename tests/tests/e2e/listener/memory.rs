@@ -37,7 +37,10 @@ async fn given_back(proxy: &Proxy, rest: u64) {
         }
     };
     let waited = tokio::time::timeout(Duration::from_secs(15), waiting).await;
-    assert!(waited.is_ok(), "at rest {rest} bytes, after the load {least}");
+    assert!(
+        waited.is_ok(),
+        "at rest {rest} bytes, after the load {least}"
+    );
 }
 
 #[tokio::test]
@@ -71,7 +74,8 @@ async fn a_silent_connection_costs_little_and_gives_it_back() {
     let mut used = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut raw = Raw::connect(proxy.address()).await;
-        raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+        raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+            .await;
         assert_eq!(raw.answer().await.status, 200);
         used.push(raw);
     }
@@ -97,16 +101,18 @@ async fn a_silent_connection_costs_little_and_gives_it_back() {
 #[tokio::test]
 async fn refused_connections_are_bounded() {
     let backend = Backend::echo().await;
-    let proxy = Setup::open(&backend).limit("connections: 100").start().await;
+    let proxy = Setup::open(&backend)
+        .limit("connections: 100")
+        .start()
+        .await;
     let mut clients = Vec::new();
     for _ in 0..1000 {
         clients.push(Raw::connect(proxy.address()).await);
     }
     let metrics = proxy
         .metrics_when("the others to be refused", |metrics| {
-            let refused = |outcome| {
-                metrics.sum("weir_connections_refused_total", &[("outcome", outcome)])
-            };
+            let refused =
+                |outcome| metrics.sum("weir_connections_refused_total", &[("outcome", outcome)]);
             refused("answered") + refused("closed") >= 900.0
         })
         .await;

@@ -77,7 +77,10 @@ fn a_rapid_reset_ends_within_500_pairs() {
             let stream = client.after(pause).open();
             client.frame(RST_STREAM, 0, stream, 4)
         });
-        assert!(pairs.is_some_and(|pairs| pairs <= 500), "{pause:?}: {pairs:?}");
+        assert!(
+            pairs.is_some_and(|pairs| pairs <= 500),
+            "{pause:?}: {pairs:?}"
+        );
     }
 }
 
@@ -94,11 +97,16 @@ fn floods_of_frames_that_need_an_answer_end_soon() {
     ] {
         // A frame each half a millisecond: more than 500 and less than 2000 of them, in a second.
         let frames = rounds(5000, |client| {
-            let verdict = client.after(Duration::from_micros(500)).frame(kind, 0, 0, length);
+            let verdict = client
+                .after(Duration::from_micros(500))
+                .frame(kind, 0, 0, length);
             client.wrote(answer);
             verdict
         });
-        assert!(frames.is_some_and(|frames| frames < 2000), "{kind}: {frames:?}");
+        assert!(
+            frames.is_some_and(|frames| frames < 2000),
+            "{kind}: {frames:?}"
+        );
     }
 }
 
@@ -128,7 +136,9 @@ fn what_is_split_anywhere_is_counted_alike() {
     let now = clock::now();
     for size in [1, 2, 8, 9, 10, 17, 4096, bytes.len()] {
         let mut flood = Flood::new(now);
-        let ended = bytes.chunks(size).any(|piece| flood.read(piece, now) != Verdict::Fair);
+        let ended = bytes
+            .chunks(size)
+            .any(|piece| flood.read(piece, now) != Verdict::Fair);
         assert!(ended, "in pieces of {size}");
         assert_eq!(flood.skip, 8, "the head of a PING ends it");
     }
@@ -170,7 +180,9 @@ fn those_who_change_their_mind_are_left_alone() {
     for _ in 0..100 {
         let streams: Vec<_> = (0..100).map(|_| client.open()).collect();
         client.after(Duration::from_millis(30));
-        streams.into_iter().for_each(|stream| client.fair(RST_STREAM, stream, 4));
+        streams
+            .into_iter()
+            .for_each(|stream| client.fair(RST_STREAM, stream, 4));
         client.after(Duration::from_secs(20));
     }
     // Hedged requests: of two the slower one is cancelled, thousands of times a second.

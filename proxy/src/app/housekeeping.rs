@@ -1,0 +1,101 @@
+//! What happens on a timer, beside the way of requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora_runtime::Runtime;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::workers;
+use crate::gateway::Gateway;
+use crate::listener::tls::Certificates;
+use crate::record::metrics::Metrics;
+use crate::system::lag;
+use crate::system::memory::{self, Due, Level, Tide};
+
+/// How often idle limit keys are forgotten and certificate files looked at.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// A handle of each worker.
+fn each_worker(runtime: &Runtime) -> Vec<Handle> {
+    match runtime {
+        Runtime::NoSteal(each) => (0..workers())
+            .map(|worker| each.get_runtime_at(worker).clone())
+            .collect(),
+        Runtime::Steal { runtime, .. } => vec![runtime.handle().clone()],
+    }
+}
+
+/// Looks at each worker by itself.
+fn watch_lag(runtime: &Runtime, metrics: &Metrics) {
+    for worker in each_worker(runtime) {
+        worker.spawn(lag::watch(metrics.runtime_lag().clone()));
+    }
+}
+
+/// Gives memory back when a load has gone.
+fn watch_memory(runtime: &Runtime, metrics: &Metrics) {
+    let workers = each_worker(runtime);
+    let in_flight = metrics.gauges().in_flight.clone();
+    let open = metrics.connections().open.clone();
+    runtime.get_handle().spawn(async move {
+        let mut tide = Tide::default();
+        loop {
+            tokio::time::sleep(memory::INTERVAL).await;
+            let in_flight = in_flight.get().unsigned_abs();
+            let level = Level {
+                in_use: open.get().unsigned_abs() + in_flight,
+                in_flight,
+                resident_bytes: memory::resident_bytes(),
+            };
+            if tide.look(level) == Due::Now {
+                for worker in &workers {
+                    // A worker that is gone has nothing left.
+                    let _ = worker.spawn(async { memory::give_back() }).await;
+                }
+                tide.given_back(memory::resident_bytes());
+            }
+        }
+    });
+}
+
+/// Starts all of it. It ends with the runtime, most of it when the proxy stops.
+pub(super) fn start(
+    runtime: &Runtime,
+    gateway: Arc<Gateway>,
+    certificates: Vec<(String, Arc<Certificates>)>,
+    metrics: &Metrics,
+    stopping: watch::Receiver<bool>,
+) {
+    watch_lag(runtime, metrics);
+    watch_memory(runtime, metrics);
+    tidy(runtime, gateway, certificates, metrics, stopping);
+}
+
+/// Forgets idle limit keys and expired answers, and reads certificates that have changed.
+fn tidy(
+    runtime: &Runtime,
+    gateway: Arc<Gateway>,
+    certificates: Vec<(String, Arc<Certificates>)>,
+    metrics: &Metrics,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let ends = metrics.certificates().clone();
+    runtime.get_handle().spawn(async move {
+        let mut tick = tokio::time::interval(INTERVAL);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    gateway.lanes().forget_idle();
+                    certificates.iter().for_each(|(_, pair)| pair.refresh());
+                    let not_after = certificates
+                        .iter()
+                        .filter_map(|(address, pair)| Some((address.clone(), pair.not_after()?)));
+                    ends.show(&not_after.collect::<Vec<_>>());
+                }
+                _ = stopping.wait_for(|stop| *stop) => return,
+            }
+        }
+    });
+}
