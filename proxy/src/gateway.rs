@@ -238,8 +238,9 @@ impl Gateway {
         self.take_turns().await;
         let asked_at = clock::now();
         exchange.timing.enter(Stage::Backend, asked_at);
-        let answer =
-            asking::ask(&lane, session, exchange, connection, &body.bytes, asked_at).await?;
+        // Boxed, for the answer may take hours, and this is the largest part of the way.
+        let asking = asking::ask(&lane, session, exchange, connection, &body.bytes, asked_at);
+        let answer = Box::pin(asking).await?;
 
         // answer
         self.take_turns().await;

@@ -70,6 +70,8 @@ pub(crate) async fn deliver(
     if session.write_head(head).await.is_err() {
         return Delivered::ClientLeft;
     }
+    // Its fields hold on to the buffer that they arrived in, and the body may take hours.
+    drop(answer.head);
     let mut now = clock::now();
     exchange.timing.lap(Stage::Answer, now);
     loop {

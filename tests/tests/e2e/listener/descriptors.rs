@@ -1,5 +1,9 @@
 //! Few file descriptors: the admin side answers whatever clients do, and who is taken is served.
 
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use weir_tests::backend::Backend;
 use weir_tests::client::Ask;
 use weir_tests::raw::Raw;
@@ -84,6 +88,38 @@ async fn requests_that_take_every_descriptor_do_not_take_admins() {
             metrics.sum("weir_connections", &[]) == 0.0
         })
         .await;
+}
+
+#[tokio::test]
+async fn streams_that_take_every_descriptor_do_not_take_admins() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
+    // One connection of a client, and a hundred to the backend.
+    let mut senders = Vec::new();
+    for _ in 0..2 {
+        let stream = Raw::connect(proxy.address()).await.into_stream();
+        let hello = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (sender, driver) = hello.expect("a connection");
+        tokio::spawn(driver);
+        senders.push(sender);
+    }
+    for sender in &senders {
+        for _ in 0..100 {
+            let mut sender = sender.clone();
+            tokio::spawn(async move {
+                let request = http::Request::get("http://weir.test/").body(Empty::<Bytes>::new());
+                let _ = sender.send_request(request.expect("a request")).await;
+            });
+        }
+    }
+    let mut calls = Vec::new();
+    for _ in 0..50 {
+        calls.push(backend.call().await);
+    }
+    for _ in 0..20 {
+        assert_eq!(proxy.admin_get("/healthz").await.status, 200);
+        assert_eq!(proxy.admin_get("/metrics").await.status, 200);
+    }
 }
 
 #[tokio::test]

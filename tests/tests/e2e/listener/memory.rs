@@ -99,6 +99,36 @@ async fn a_silent_connection_costs_little_and_gives_it_back() {
 }
 
 #[tokio::test]
+async fn an_open_stream_costs_little_and_gives_it_back() {
+    const STREAMS: usize = 400;
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    let ask =
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 2\r\n\r\n{}";
+    let mut streams = Vec::new();
+    let mut rest = 0;
+    for number in 0..=STREAMS {
+        let mut raw = Raw::connect(proxy.address()).await;
+        raw.write(ask).await;
+        let mut call = backend.call().await;
+        call.begin_events().await;
+        call.word("one").await;
+        raw.read_until(b"one", wait::PATIENCE).await;
+        if number == 0 {
+            // The first shows every code path that is needed once.
+            rest = proxy.process().resident_bytes();
+        }
+        streams.push((raw, call));
+    }
+    let resident = resident_with(&proxy, STREAMS + 1).await;
+    let each = resident.saturating_sub(rest) / STREAMS as u64;
+    // Of these hyper's client has 23 KiB: a channel of 32 places, and a buffer in each direction.
+    assert!(each <= 34 * KIB, "{each} bytes");
+    drop(streams);
+    given_back(&proxy, rest).await;
+}
+
+#[tokio::test]
 async fn refused_connections_are_bounded() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
