@@ -49,20 +49,22 @@ pub(super) async fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut tasks = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
-    let mut memory_is_used = false;
+    let mut is_used = false;
     let mut spare = Vec::new();
+    set_aside(&listener, &mut spare);
     loop {
-        set_aside(&listener, &mut spare);
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop == Stop::Now) => break,
             accepted = listener.accept() => accepted,
-            () = sleep(memory::INTERVAL), if memory_is_used => {
+            () = sleep(memory::INTERVAL), if is_used => {
+                // Nobody asks for a while.
                 memory::give_back();
-                memory_is_used = false;
+                set_aside(&listener, &mut spare);
+                is_used = false;
                 continue;
             }
         };
-        memory_is_used = true;
+        is_used = true;
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             // Whoever has taken every descriptor has not taken these.
