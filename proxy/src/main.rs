@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use weir::app::App;
 use weir::config::{self, Loaded, units};
+use weir::system::memory;
 use weir::{alert, assistant, clock, demo, signature};
 
 /// Many short-lived allocations a request: mimalloc costs less for them than the system's.
@@ -145,6 +146,7 @@ impl From<&Behaviour> for assistant::Options {
 }
 
 fn main() -> ExitCode {
+    memory::take_small_pages();
     env_logger::Builder::from_env(
         env_logger::Env::default()
             .default_filter_or("info,pingora=warn,pingora_core=off,pingora_proxy=off"),

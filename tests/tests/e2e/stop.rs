@@ -18,6 +18,10 @@ async fn an_idle_proxy_is_gone_at_once() {
     assert_eq!(used.ask(Ask::get("/")).await.status, 200);
     let mut two = Client::h2(proxy.address()).await;
     assert_eq!(two.ask(Ask::get("/")).await.status, 200);
+    // None of them has been used for a second: no request can be under way.
+    assert!(
+        wait::still_waiting_after(Duration::from_millis(1100), std::future::pending::<()>()).await
+    );
     let started = weir::clock::now();
     proxy.sigterm();
     let exit = proxy.wait_exit(Duration::from_secs(10)).await;
@@ -96,6 +100,56 @@ async fn a_client_with_a_connection_is_told_to_close_it() {
     let connection = answer.header("connection").unwrap_or_default();
     assert!(connection.eq_ignore_ascii_case("close"), "{connection:?}");
     assert!(raw.closes_within(wait::PATIENCE).await);
+    assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_connection_in_use_may_send_one_more_request() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let get = "GET /again HTTP/1.1\r\nHost: weir.test\r\n\r\n";
+    let mut busy = Raw::connect(proxy.address()).await;
+    let mut silent = Raw::connect(proxy.address()).await;
+    for raw in [&mut busy, &mut silent] {
+        raw.write(get).await;
+        assert_eq!(raw.answer().await.status, 200);
+    }
+    proxy.sigterm();
+    let address = proxy.address();
+    wait::eventually("new connections to be refused", wait::PATIENCE, || {
+        std::net::TcpStream::connect(address).is_err()
+    })
+    .await;
+    // This request crosses the stop.
+    busy.write(get).await;
+    let answer = busy.answer().await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(busy.closes_within(wait::PATIENCE).await);
+    // Who has nothing to say is waited for, and not for long.
+    let exit = proxy.wait_exit(Duration::from_secs(8)).await;
+    assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
+    assert!(!proxy.stderr().contains("are cut"), "{}", proxy.stderr());
+    assert!(silent.closes_within(wait::PATIENCE).await);
+}
+
+#[tokio::test]
+async fn who_has_connected_before_a_stop_is_answered() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let get = "GET /late HTTP/1.1\r\nHost: weir.test\r\n\r\n";
+    let mut late = Vec::new();
+    for _ in 0..50 {
+        late.push(Raw::connect(proxy.address()).await);
+    }
+    proxy.sigterm();
+    for raw in &mut late {
+        raw.write(get).await;
+    }
+    for raw in &mut late {
+        let answer = raw.answer().await;
+        assert_eq!(answer.status, 200);
+    }
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
 }
 

@@ -26,6 +26,18 @@ fn value<'t>(text: &'t str, series: &str) -> Option<&'t str> {
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
 }
 
+fn held() -> Held {
+    Held {
+        cache_bytes: 4096,
+        buffered_bytes: 70_000,
+        routes: vec![HeldByRoute {
+            route: "chat".into(),
+            limit_keys: Some(3),
+            in_use: Some(2),
+        }],
+    }
+}
+
 /// What the contract's event adds.
 const COUNTED: &[(&str, &str)] = &[
     (
@@ -159,6 +171,7 @@ fn the_catalog_is_what_is_shown() {
     metrics.audit().expect("an audit log's metrics");
     metrics.worker("audit").expect("a worker's metrics");
     metrics.alerting().writes("state").expect("counters");
+    metrics.set_held_source(Box::new(held));
     let mut exchange = filled();
     exchange.error_code = None;
     exchange.status = 200;
@@ -268,14 +281,21 @@ fn a_hit_is_no_call_of_a_model() {
 fn gauges_go_up_and_down() {
     let metrics = metrics();
     let counted = Counted::on(&metrics.gauges().in_flight);
-    let connection = Counted::on(&metrics.gauges().connections);
-    metrics.set_cache_bytes_source(Box::new(|| 4096));
+    let connection = Counted::on(&metrics.connections().open);
+    metrics.set_held_source(Box::new(held));
     assert_eq!(value(&text(&metrics), "weir_requests_in_flight"), Some("1"));
     assert_eq!(value(&text(&metrics), "weir_connections"), Some("1"));
     assert_eq!(
         value(&text(&metrics), r#"weir_cache_bytes{tier="memory"}"#),
         Some("4096")
     );
+    for (series, held) in [
+        ("weir_buffered_bytes", "70000"),
+        (r#"weir_rate_limit_keys{route="chat"}"#, "3"),
+        (r#"weir_concurrency_in_use{route="chat"}"#, "2"),
+    ] {
+        assert_eq!(value(&text(&metrics), series), Some(held), "{series}");
+    }
     drop((counted, connection));
     assert_eq!(value(&text(&metrics), "weir_requests_in_flight"), Some("0"));
 }
