@@ -22,10 +22,12 @@ mod declare;
 mod decode;
 mod interpolate;
 mod lists;
-mod mask;
 mod mistake;
+mod quote;
 mod raw;
 mod schema;
+mod secret;
+mod syntax;
 mod tree;
 pub mod units;
 mod url;
@@ -161,6 +163,10 @@ pub fn parse(
     let mut findings = Findings::default();
     let config = tree::parse(text, &mut findings).and_then(|mut root| {
         interpolate::interpolate(&mut root, text, environment, &mut findings);
+        // What is a secret is known before anything is said of it: an anchor may stand for one above.
+        let mut first = Findings::default();
+        raw::File::decode(&root, &mut first);
+        findings.spans.hide_as(first.spans);
         let raw = raw::File::decode(&root, &mut findings)?;
         check::check(&raw, &mut findings)
     });

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::mask;
+use super::quote::Spans;
 use super::tree::Place;
 
 /// More of a line than this is never shown.
@@ -59,8 +59,10 @@ impl std::fmt::Display for Mistakes {
                 continue;
             }
             writeln!(formatter, "{file}:{line}:{column}: {message}")?;
-            writeln!(formatter, "{line:>5} | {source_line}")?;
-            if (1..=source_line.chars().count() + 1).contains(column) {
+            if !source_line.is_empty() {
+                writeln!(formatter, "{line:>5} | {source_line}")?;
+            }
+            if !source_line.is_empty() && (1..=source_line.chars().count() + 1).contains(column) {
                 writeln!(formatter, "      | {:>column$}", "^")?;
             }
         }
@@ -80,6 +82,8 @@ impl std::error::Error for Mistakes {}
 pub(super) struct Findings {
     mistakes: Vec<(Place, String)>,
     warnings: Vec<(Place, String)>,
+    /// What of the file may be quoted.
+    pub(super) spans: Spans,
     /// Where reading stands: `routes[0].cache.ttl`.
     path: String,
 }
@@ -127,7 +131,7 @@ impl Findings {
     pub(super) fn into_mistakes(mut self, file: &Path, source: &str) -> Mistakes {
         self.mistakes.sort();
         self.mistakes.dedup();
-        let lines = mask::lines(source);
+        let lines = self.spans.lines(source);
         let list = self
             .mistakes
             .into_iter()
@@ -136,8 +140,8 @@ impl Findings {
                 column: place.column,
                 message: printable(&message, usize::MAX),
                 source_line: lines
-                    .get(place.line.wrapping_sub(1))
-                    .map(|line| printable(line, LINE_CHARACTERS_MAX))
+                    .get(place.line)
+                    .map(|line| printable(&line, LINE_CHARACTERS_MAX))
                     .unwrap_or_default(),
             })
             .collect();
