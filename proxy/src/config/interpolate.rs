@@ -157,7 +157,8 @@ fn file_value(path: &str) -> Result<String, String> {
 }
 
 /// A text out of a file without what editors and shells add.
-pub(super) fn as_it_was_meant(content: &str) -> &str {
+#[must_use]
+pub fn as_it_was_meant(content: &str) -> &str {
     let content = content.strip_prefix('\u{feff}').unwrap_or(content);
     content.trim_end_matches(['\r', '\n'])
 }

@@ -29,6 +29,30 @@ pub struct Mistake {
     pub source_line: String,
 }
 
+/// What the author of a valid file should know all the same. `Display` is a whole sentence.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning {
+    /// From 1.
+    pub line: usize,
+    /// `routes[0].cache.ttl`.
+    pub key: String,
+    sentence: String,
+}
+
+impl std::ops::Deref for Warning {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.sentence
+    }
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.sentence)
+    }
+}
+
 impl Mistakes {
     /// A mistake of the file as a whole.
     pub(super) fn of_file(file: &Path, message: String) -> Self {
@@ -81,7 +105,7 @@ impl std::error::Error for Mistakes {}
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     mistakes: Vec<(Place, String)>,
-    warnings: Vec<(Place, String)>,
+    warnings: Vec<(Place, Warning)>,
     /// What of the file may be quoted.
     pub(super) spans: Spans,
     /// Where reading stands: `routes[0].cache.ttl`.
@@ -95,8 +119,12 @@ impl Findings {
 
     /// A warning about the key at `path`: `does` goes on after it, without a full stop.
     pub(super) fn warn(&mut self, path: &str, place: Place, does: &str) {
-        let sentence = format!("`{path}` (line {}) {does}.", place.line);
-        self.warnings.push((place, sentence));
+        let warning = Warning {
+            line: place.line,
+            key: path.to_owned(),
+            sentence: format!("`{path}` (line {}) {does}.", place.line),
+        };
+        self.warnings.push((place, warning));
     }
 
     pub(super) fn path(&self) -> &str {
@@ -121,10 +149,13 @@ impl Findings {
     }
 
     /// The warnings in the order of the file.
-    pub(super) fn into_warnings(mut self) -> Vec<String> {
+    pub(super) fn into_warnings(mut self) -> Vec<Warning> {
         self.warnings.sort();
         self.warnings.dedup();
-        self.warnings.into_iter().map(|(_, text)| text).collect()
+        self.warnings
+            .into_iter()
+            .map(|(_, warning)| warning)
+            .collect()
     }
 
     /// The mistakes in the order of the file; what an alias repeats is told once.

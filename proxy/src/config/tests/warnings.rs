@@ -2,8 +2,13 @@
 
 use super::*;
 
+fn sentences(loaded: Loaded) -> Vec<String> {
+    let warnings = loaded.warnings.iter();
+    warnings.map(ToString::to_string).collect()
+}
+
 fn warnings_of(extra: &str) -> Vec<String> {
-    right(&format!("{LEAST}{extra}\n")).warnings
+    sentences(right(&format!("{LEAST}{extra}\n")))
 }
 
 #[test]
@@ -13,7 +18,7 @@ fn the_least_file_warns_of_nothing() {
 
 #[test]
 fn the_contract_warns_of_each_key_that_is_not_built_yet() {
-    let warnings = right(FULL).warnings;
+    let warnings = sentences(right(FULL));
     let pending: Vec<&str> = warnings
         .iter()
         .filter(|warning| warning.contains("not in this version yet"))
@@ -62,7 +67,7 @@ routes:
     conversation: {rounds: 0}
     rate_limits: [{name: x, rate: 1/s, shared: false}]
 ";
-    assert_eq!(right(text).warnings, Vec::<String>::new());
+    assert!(right(text).warnings.is_empty());
 }
 
 fn routes(list: &[&str]) -> Vec<String> {
@@ -70,7 +75,7 @@ fn routes(list: &[&str]) -> Vec<String> {
     for (position, route) in list.iter().enumerate() {
         text.push_str(&format!("  - {{name: r{position}, backend: a, {route}}}\n"));
     }
-    right(&text).warnings
+    sentences(right(&text))
 }
 
 #[test]
