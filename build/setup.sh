@@ -182,6 +182,18 @@ fetch_check_jsonschema() {
     mv .tools/python.part .tools/python
 }
 
+# OpenAI's own client for Python, with which the first hour of README.md is tried.
+fetch_openai() {
+    has python3 || return 1
+    if PYTHONPATH="$PWD/.tools/openai" python3 -c 'import openai' 2>/dev/null; then return 0; fi
+    say "installing OpenAI's client for Python, out of PyPI, into .tools/openai/"
+    rm -rf .tools/openai.part
+    python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --only-binary=:all: \
+        --target .tools/openai.part openai==3.57.0 >&2 || return 1
+    rm -rf .tools/openai
+    mv .tools/openai.part .tools/openai
+}
+
 need_rust
 packages=$(missing_packages)
 if [ -n "$packages" ]; then install_packages "$packages"; fi
@@ -192,6 +204,7 @@ if [ "$purpose" = test ]; then
     fetch_alertmanager || say "Alertmanager could not be fetched; what needs it will say so"
     fetch_rotel || say "rotel could not be fetched; what needs it will say so"
     fetch_check_jsonschema || say "check-jsonschema could not be installed; what needs it will say so"
+    fetch_openai || say "OpenAI's client could not be installed; what needs it will say so"
     fetch_opensearch || say "OpenSearch could not be fetched; what needs it will say so"
 fi
 if [ "$purpose" = loadtest ]; then fetch_opensearch; fi
