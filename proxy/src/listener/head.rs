@@ -246,7 +246,7 @@ mod tests {
         (head, bytes)
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_head_is_found_however_it_is_split() {
         let text = b"\r\nPOST /x HTTP/1.1\r\nHost: a\r\n\r\nbody";
         for split in 1..text.len() {
@@ -259,7 +259,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_preface_is_http2_only_where_it_may_be() {
         let preface = vec![PREFACE.to_vec()];
         let (head, bytes) = read_pieces(preface.clone(), Expect::Http1OrPreface, true).await;
@@ -268,7 +268,7 @@ mod tests {
         assert!(matches!(head, Head::Complete(_)));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_dripping_or_large_or_sloppy_head_is_refused() {
         let read = |piece: &[u8], keep_open| {
             let pieces = match piece.is_empty() {

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::Value;
 use weir_tests::backend::Backend;
@@ -222,7 +221,7 @@ async fn a_hangup_is_told_and_ends_nothing() {
     .await;
     assert_eq!(proxy.ask(Ask::get("/")).await.status, 200);
     proxy.sigterm();
-    let exit = proxy.wait_exit(Duration::from_secs(10)).await;
+    let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
 }
 
