@@ -36,6 +36,9 @@ pub(super) trait Scalar: Sized {
     /// What is wrong with the text, without repeating it.
     fn read(text: &str) -> Result<Self, Wrong>;
 
+    /// An address says by itself whether there is a secret in it.
+    const IS_ADDRESS: bool = false;
+
     /// Whether this text, as it is written, is a secret: of an address a part may be.
     fn is_secret(written: &str) -> bool {
         let _ = written;
@@ -87,7 +90,7 @@ impl<T: Scalar> Decode for T {
         }
         let wrong = match T::read(&scalar.text) {
             Ok(value) => {
-                if !is_secret && scalar.is_one_line {
+                if !is_secret && scalar.stands_here {
                     findings.spans.show(&scalar.bytes);
                 }
                 T::notice(&scalar.text, node.place, findings);
@@ -95,13 +98,14 @@ impl<T: Scalar> Decode for T {
             }
             Err(wrong) => wrong,
         };
-        let found = if is_secret || findings.spans.is_secret(&scalar.bytes) || !is_harmless(scalar)
-        {
-            String::new()
-        } else {
+        let is_shown = !is_secret
+            && !findings.spans.is_secret(&scalar.bytes)
+            && (T::IS_ADDRESS && scalar.stands_here || is_harmless(scalar));
+        let mut found = String::new();
+        if is_shown {
             findings.spans.show(&scalar.bytes);
-            format!(", found `{}`", shortened(&scalar.written))
-        };
+            found = format!(", found `{}`", shortened(&scalar.written));
+        }
         let message = match wrong {
             Wrong::Because(message) => message,
             Wrong::Unexpected => format!("expected {}{found}", T::expected()),
@@ -314,8 +318,7 @@ fn may_be_shown(node: &Node, findings: &Findings) -> bool {
     match &node.kind {
         Kind::Scalar(scalar) => {
             scalar.substitution == Substitution::None
-                && scalar.is_one_line
-                && !scalar.is_alias
+                && scalar.stands_here
                 && !findings.spans.is_secret(&scalar.bytes)
         }
         _ => true,

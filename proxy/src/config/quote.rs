@@ -197,8 +197,7 @@ pub(super) fn is_harmless(scalar: &Scalar) -> bool {
     let is_address = text.rsplit_once(':').is_some_and(|(name, port)| {
         name.chars().all(is_word) && port.bytes().all(|byte| byte.is_ascii_digit())
     });
-    scalar.is_one_line
-        && !scalar.is_alias
+    scalar.stands_here
         && has_few
         && !text.contains(['@', '$'])
         && (begins_as_number || is_address || text.chars().all(is_word))

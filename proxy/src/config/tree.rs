@@ -66,9 +66,8 @@ pub(super) struct Scalar {
     pub(super) substitution: Substitution,
     /// In the source; nothing in a default.
     pub(super) bytes: Range<usize>,
-    pub(super) is_one_line: bool,
-    /// It stands elsewhere, and may be a secret there.
-    pub(super) is_alias: bool,
+    /// On one line, and not by an alias of what may be a secret elsewhere.
+    pub(super) stands_here: bool,
 }
 
 /// What became of the `${...}` of a scalar.
@@ -109,7 +108,7 @@ impl Node {
 
     fn note_alias(&mut self) {
         match &mut self.kind {
-            Kind::Scalar(scalar) => scalar.is_alias = true,
+            Kind::Scalar(scalar) => scalar.stands_here = false,
             Kind::Sequence(items) => items.iter_mut().for_each(Node::note_alias),
             Kind::Mapping(entries) => entries.iter_mut().for_each(|(_, value)| value.note_alias()),
             Kind::Null | Kind::Wrong => {}
@@ -384,8 +383,7 @@ fn scalar_node(text: &str, style: ScalarStyle, place: Place, span: &Span) -> Nod
             text: text.to_owned(),
             substitution: Substitution::None,
             bytes: span.byte_range().unwrap_or_default(),
-            is_one_line: span.start.line() == span.end.line(),
-            is_alias: false,
+            stands_here: span.start.line() == span.end.line(),
         })
     };
     Node { place, kind }

@@ -20,6 +20,8 @@ pub(super) struct ServiceUrl(pub(super) String);
 pub(super) struct RedisUrl;
 
 impl Scalar for Endpoint {
+    const IS_ADDRESS: bool = true;
+
     fn expected() -> String {
         "an address such as http://127.0.0.1:8000".to_owned()
     }
@@ -59,6 +61,7 @@ impl Scalar for Endpoint {
 impl Scalar for ServiceUrl {
     // A webhook's address is its credential.
     const SECRET: bool = true;
+    const IS_ADDRESS: bool = true;
 
     fn expected() -> String {
         "an address such as http://127.0.0.1:9200".to_owned()
@@ -83,6 +86,7 @@ impl Scalar for ServiceUrl {
 
 impl Scalar for RedisUrl {
     const SECRET: bool = true;
+    const IS_ADDRESS: bool = true;
 
     fn expected() -> String {
         "an address such as redis://127.0.0.1:6379/0".to_owned()

@@ -196,17 +196,29 @@ mod tests {
 
     use super::*;
 
-    fn limits() -> Limits {
+    /// Longer than any machine takes.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn limits(timeout: Duration) -> Limits {
         Limits {
             header_bytes: 200,
-            header_timeout: Duration::from_millis(80),
+            header_timeout: timeout,
             buffered_bytes: 0,
             connections: 1,
-            idle_timeout: Duration::from_millis(80),
+            idle_timeout: timeout,
         }
     }
 
     async fn read_pieces(
+        pieces: Vec<Vec<u8>>,
+        expect: Expect,
+        keep_open: bool,
+    ) -> (Head, BytesMut) {
+        read_within(LONG, pieces, expect, keep_open).await
+    }
+
+    async fn read_within(
+        timeout: Duration,
         pieces: Vec<Vec<u8>>,
         expect: Expect,
         keep_open: bool,
@@ -232,7 +244,7 @@ mod tests {
         let mut stream: Stream = Box::new(server);
         let mut bytes = BytesMut::new();
         let mut patience = Patience::default();
-        let limits = limits();
+        let limits = limits(timeout);
         let head = read(
             &mut stream,
             &mut bytes,
@@ -246,7 +258,7 @@ mod tests {
         (head, bytes)
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_head_is_found_however_it_is_split() {
         let text = b"\r\nPOST /x HTTP/1.1\r\nHost: a\r\n\r\nbody";
         for split in 1..text.len() {
@@ -259,7 +271,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_preface_is_http2_only_where_it_may_be() {
         let preface = vec![PREFACE.to_vec()];
         let (head, bytes) = read_pieces(preface.clone(), Expect::Http1OrPreface, true).await;
@@ -268,16 +280,15 @@ mod tests {
         assert!(matches!(head, Head::Complete(_)));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_dripping_or_large_or_sloppy_head_is_refused() {
         let read = |piece: &[u8], keep_open| {
-            let pieces = match piece.is_empty() {
-                true => vec![],
-                false => vec![piece.to_vec()],
-            };
+            let pieces = vec![piece.to_vec()];
             async move { read_pieces(pieces, Expect::Http1, keep_open).await.0 }
         };
-        let slow = read(b"GET / HT", true).await;
+        let soon = Duration::from_millis(200);
+        let slow = vec![b"GET / HT".to_vec()];
+        let (slow, _) = read_within(soon, slow, Expect::Http1, true).await;
         assert_eq!(slow, Head::Flawed(Flaw::TimedOut));
         let large = read(&[b'a'; 400], true).await;
         assert_eq!(large, Head::Flawed(Flaw::TooLarge));
@@ -286,6 +297,7 @@ mod tests {
         assert!(malformed(read(b"GET / HTTP/1.1\nHost: a\n\n", true).await));
         let folded = b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n";
         assert!(malformed(read(folded, true).await));
-        assert_eq!(read(b"", true).await, Head::Closed);
+        let (silent, _) = read_within(soon, vec![], Expect::Http1, true).await;
+        assert_eq!(silent, Head::Closed);
     }
 }

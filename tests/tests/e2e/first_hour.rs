@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use weir_tests::process::{self, Process};
+use weir_tests::wait;
 
 const README: &str = include_str!("../../../README.md");
 
@@ -194,6 +195,72 @@ async fn the_first_hour_works_as_it_is_pasted() {
         stdout.contains("\nweir_requests_total{"),
         "the metrics: {said}"
     );
+}
+
+/// Three free ports in a row: proxy, admin and assistant of a demo. They are free when they are looked for.
+fn free_ports() -> u16 {
+    let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    (0..200)
+        .find_map(|_| {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").ok()?;
+            let first = free.local_addr().ok()?.port();
+            drop(free);
+            (first < 65_000 && (first..first + 3).all(is_free)).then_some(first)
+        })
+        .expect("three ports in a row")
+}
+
+#[tokio::test]
+async fn what_the_demo_shows_can_be_pasted() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let base = free_ports().to_string();
+    let demo = [
+        "demo",
+        "--port-base",
+        &base,
+        "--latency",
+        "20ms",
+        "--token-interval",
+        "1ms",
+    ];
+    let demo = Process::start(directory.path(), &demo, &[], b"");
+    let banner = wait::found("the banner", wait::PATIENCE, || {
+        assert!(demo.exit().is_none(), "{}", demo.stderr());
+        let said = demo.stdout();
+        said.contains("Ctrl-C stops it.").then_some(said)
+    })
+    .await;
+    let (_, blocks) = banner.split_once("of this machine.\n").expect("blocks");
+    let (blocks, _) = blocks.split_once("Ctrl-C").expect("their end");
+    // First of all the alerts: they are there without a request, before the first evaluation.
+    let (before, alerts) = blocks.split_once("# the alerts").expect("the alerts");
+    let script = format!("set -u\n# the alerts{alerts}\necho\n{before}");
+    std::fs::write(directory.path().join("paste.sh"), script).expect("written");
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/openai");
+    let command = format!("PYTHONPATH={} exec bash paste.sh", modules.display());
+    let shell = Process::program(Path::new("sh"), directory.path(), &["-c", &command]);
+    let ended = shell.finished(PATIENCE).await;
+    let said = format!("{}\n-- stderr\n{}", ended.stdout, ended.stderr);
+    for part in [
+        r#""rule":"ErrorRate""#,
+        "HTTP/1.1 200",
+        "cache-status: weir; hit",
+        "data: [DONE]",
+        "HTTP/1.1 401",
+        // And 429 from then on, unless the machine is slower than the limit.
+        "\n200 200 ",
+        "weir_requests_total{",
+        r#""dataset":"weir.access""#,
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    if !said.contains("No module named 'openai'") {
+        assert!(
+            said.contains("['stand-in', 'stand-in-embedding']"),
+            "{said}"
+        );
+        assert_eq!(ended.stderr, "", "{said}");
+    }
 }
 
 /// What a user does before that: every word after `make` is one of the Makefile's.

@@ -52,7 +52,10 @@ async fn client(proxy: &Proxy, rounds: usize) -> usize {
         two.ask(Ask::post("/cached", "{\"a\":1}")).await;
         one.ask(Ask::post("/ok", vec![b'x'; 100_000])).await;
         made += 2;
-        let _ = two.open(Ask::get("/cut")).await.rest().await;
+        // The cut may overtake the head.
+        if let Ok(live) = two.try_open(Ask::get("/cut")).await {
+            let _ = live.rest().await;
+        }
         made += 1;
         // A client that leaves in the middle of its body, and one that leaves its answer.
         let path = if round % 2 == 0 { "/ok" } else { "/left" };
