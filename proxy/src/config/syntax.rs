@@ -50,7 +50,7 @@ fn words(kind: &ErrorKind) -> &'static str {
     }
 }
 
-/// What goes wrong between lines, and with characters that mean something.
+/// What goes wrong between lines.
 fn of_lines(kind: &ErrorKind) -> &'static str {
     use ErrorKind as Kind;
     match kind {
@@ -88,6 +88,14 @@ fn of_lines(kind: &ErrorKind) -> &'static str {
         Kind::UnexpectedCharacter { .. } | Kind::UnexpectedEndOfPlainScalar => {
             "no text begins with this character unless it stands in quotes"
         }
+        _ => of_marks(kind),
+    }
+}
+
+/// What goes wrong with characters that YAML keeps for itself.
+fn of_marks(kind: &ErrorKind) -> &'static str {
+    use ErrorKind as Kind;
+    match kind {
         Kind::MissingAnchorOrAliasName
         | Kind::ExpectedTagBang
         | Kind::MissingTagUri

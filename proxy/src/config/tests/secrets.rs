@@ -136,13 +136,8 @@ fn mutate(text: &mut String, random: &mut StdRng) {
             lines[at] = line.replace(key, ["tokn", "zzzz", "x"].choose(random).unwrap());
         }
         8 => {
-            lines[at] = line.replacen(
-                ": ",
-                [":", ": {a: ", ": [", ": - ", ": !x "]
-                    .choose(random)
-                    .unwrap(),
-                1,
-            )
+            let other = [":", ": {a: ", ": [", ": - ", ": !x "];
+            lines[at] = line.replacen(": ", other.choose(random).unwrap(), 1);
         }
         9 => lines[at] = line.replace(['"', '\''], ["", "\"", "'"].choose(random).unwrap()),
         10 => lines[at].truncate(position),
