@@ -353,10 +353,11 @@ fn pending_key(
     let after = source.get(scalar.bytes.end..).unwrap_or_default();
     let has_colon = after.trim_start_matches([' ', '\t']).starts_with(':');
     if let Some(line) = keys.get(&text) {
-        let named = match has_colon && is_key_like(&text) {
-            true => format!("`{text}`"),
-            false => "this key".to_owned(),
-        };
+        let mut named = "this key".to_owned();
+        if has_colon && is_key_like(&text) {
+            findings.spans.show(&scalar.bytes);
+            named = format!("`{text}`");
+        }
         findings.mistake(
             place,
             format!("{named} stands twice in one mapping, first on line {line}; keep one"),

@@ -161,6 +161,7 @@ async fn a_full_disk_under_the_log_does_not_end_the_process() {
     let yaml = Setup::open(&backend)
         .listen(&format!("{host}:8080"))
         .admin_address(&format!("{host}:8081"))
+        .events("stdout: true")
         .top("redis: {url: 'redis://127.0.0.1:1/0'}")
         .yaml(directory.path());
     std::fs::write(directory.path().join("weir.yaml"), yaml).expect("written");
@@ -184,6 +185,40 @@ async fn a_full_disk_under_the_log_does_not_end_the_process() {
     process.sigterm();
     let exit = process.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_full_disk_under_the_demo_does_not_end_it_either() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let host = own_address(9);
+    let weir = process::weir();
+    let base = weir_tests::ports::three_in_a_row();
+    for (command, address) in [
+        (
+            format!("assistant --address {host}:8000"),
+            format!("{host}:8000"),
+        ),
+        (
+            format!("demo --port-base {base}"),
+            format!("127.0.0.1:{base}"),
+        ),
+    ] {
+        let script = format!("exec {} {command} >/dev/full 2>/dev/full", weir.display());
+        let process = Process::program(Path::new("sh"), directory.path(), &["-c", &script]);
+        let address: SocketAddr = address.parse().expect("an address");
+        wait::eventually(&command, wait::PATIENCE, || {
+            assert!(process.exit().is_none(), "{command} ended");
+            std::net::TcpStream::connect(address).is_ok()
+        })
+        .await;
+        assert_eq!(
+            client::ask(address, Ask::get("/v1/models")).await.status,
+            200
+        );
+        // A terminal that is closed takes along what was tried in it.
+        process.sighup();
+        assert_eq!(process.wait_exit(wait::PATIENCE).await.code(), Some(0));
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use weir_tests::ports;
 use weir_tests::process::{self, Process};
 use weir_tests::wait;
 
@@ -197,23 +198,10 @@ async fn the_first_hour_works_as_it_is_pasted() {
     );
 }
 
-/// Three free ports in a row: proxy, admin and assistant of a demo. They are free when they are looked for.
-fn free_ports() -> u16 {
-    let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-    (0..200)
-        .find_map(|_| {
-            let free = std::net::TcpListener::bind("127.0.0.1:0").ok()?;
-            let first = free.local_addr().ok()?.port();
-            drop(free);
-            (first < 65_000 && (first..first + 3).all(is_free)).then_some(first)
-        })
-        .expect("three ports in a row")
-}
-
 #[tokio::test]
 async fn what_the_demo_shows_can_be_pasted() {
     let directory = tempfile::TempDir::new().expect("a directory");
-    let base = free_ports().to_string();
+    let base = ports::three_in_a_row().to_string();
     let demo = [
         "demo",
         "--port-base",
