@@ -66,7 +66,7 @@ async fn enter(
     request: Request,
     next: Next,
 ) -> Response {
-    let entry = door.check(request.uri().path(), request.headers());
+    let entry = door.check(request.uri(), request.headers());
     let outcome = match entry {
         Entry::Granted => None,
         Entry::NoToken => Some("no_token"),

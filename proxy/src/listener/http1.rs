@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::answer_head::AnswerHead;
 use super::head;
-use super::session::{After, Unreadable, has_option};
+use super::session::{After, Unreadable};
 use super::socket::ClientStream;
 use crate::clock;
 use crate::refusal::Refusal;
@@ -120,7 +120,7 @@ impl Http1 {
             request::Framing::Length(bytes) => (Reading::Length(bytes), Some(bytes)),
             request::Framing::Chunked => (Reading::Chunked(Chunked::Size), None),
         };
-        self.keep_alive = keep_alive(&self.head);
+        self.keep_alive = request::keep_alive(&self.head);
         Ok(())
     }
 
@@ -393,19 +393,5 @@ async fn written(
     match clock::timeout(timeout, writing).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Unwritable),
-    }
-}
-
-/// What the client wants of its connection: HTTP/1.1 keeps it unless told otherwise, HTTP/1.0 closes
-/// it unless told otherwise.
-fn keep_alive(head: &Parts) -> KeepAlive {
-    let named = |option: &[u8]| has_option(&head.headers, option);
-    let open = match head.version {
-        Version::HTTP_10 => named(b"keep-alive") && !named(b"close"),
-        _ => !named(b"close"),
-    };
-    match open {
-        true => KeepAlive::Open,
-        false => KeepAlive::Close,
     }
 }

@@ -33,6 +33,7 @@ mod connections;
 mod count;
 mod exemplar;
 mod family;
+mod gauges;
 mod held;
 mod known;
 pub mod look;
@@ -48,6 +49,7 @@ mod workers;
 pub use alerting::{AlertTiers, AlertWrites, Alerting, NotifierCounts};
 pub use certificates::Certificates;
 pub use connections::ConnectionCounts;
+pub use gauges::{Counted, Gauges};
 pub use held::{Held, HeldByRoute, HeldSource};
 pub use replay::{CountSource, ReplayDropped};
 pub use shipping::{Obstacles, Shipping, SpanCounts};
@@ -101,30 +103,6 @@ pub struct Metrics {
     tallies: Arc<Tallies>,
     runtime_lag: Histogram,
     reading: Arc<Mutex<Reading>>,
-}
-
-/// What goes up and down; a clone is the same gauge.
-#[derive(Clone, Debug)]
-pub struct Gauges {
-    pub in_flight: IntGauge,
-}
-
-/// One more for as long as this lives.
-#[derive(Debug)]
-pub struct Counted(IntGauge);
-
-impl Counted {
-    #[must_use]
-    pub fn on(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Counted(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 /// Events by what became of them.

