@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Lines};
+pub use super::flush::FlushOutcome;
 use super::hand::{Books, Hand, Sink, Written};
 use crate::clock;
 use crate::system::memory;
@@ -31,22 +32,6 @@ const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
 const ATTEMPTS_MAX: u32 = 3;
 /// How many of the last lines are kept for the admin page.
 pub(super) const RECENT_MAX: usize = 100;
-/// Whether everything was written in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlushOutcome {
-    Flushed,
-    TimedOut,
-}
-
-impl FlushOutcome {
-    /// The outcome of two flushes together.
-    pub(super) fn worse_of(self, other: FlushOutcome) -> FlushOutcome {
-        match (self, other) {
-            (FlushOutcome::Flushed, FlushOutcome::Flushed) => FlushOutcome::Flushed,
-            _ => FlushOutcome::TimedOut,
-        }
-    }
-}
 
 /// The hand of the request's side. When it is dropped, the thread writes what is left and ends.
 #[derive(Debug)]

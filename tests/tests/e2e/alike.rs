@@ -78,31 +78,37 @@ fn refused() -> Vec<(&'static str, &'static str)> {
     vec![
         (
             "two lengths",
-            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc"),
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+        ),
         (
             "two lengths in one line",
-            "HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nabc"),
+            "HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nabc",
+        ),
         (
             "no number",
-            "HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\nabc"),
-        (
-            "a sign",
-            "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nab"),
+            "HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\nabc",
+        ),
+        ("a sign", "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nab"),
         (
             "compressed in transfer",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        ),
         (
             "chunked twice",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        ),
         (
             "chunks of HTTP/1.0",
-            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        ),
         (
             "an upgrade that nobody asked for",
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"),
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        ),
         (
             "a wrong first chunk",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n"),
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n",
+        ),
         ("no answer at all", "nothing of HTTP\r\n\r\n"),
     ]
 }
@@ -120,10 +126,12 @@ fn passed_on() -> Vec<(&'static str, &'static str, Expected)> {
             "a length twice in one line",
             "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nab",
             Whole(200, "ab", Some("2")),
+        ),
         (
             "a length twice in two lines",
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab",
             Whole(200, "ab", Some("2")),
+        ),
         (
             "fewer bytes than announced",
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab",
@@ -133,6 +141,7 @@ fn passed_on() -> Vec<(&'static str, &'static str, Expected)> {
             "more bytes than announced",
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabcde",
             Whole(200, "ab", Some("2")),
+        ),
         (
             "a wrong second chunk",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\nabc\r\n0\r\n\r\n",
@@ -152,6 +161,7 @@ fn passed_on() -> Vec<(&'static str, &'static str, Expected)> {
             "the length of what is not sent",
             "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nETag: \"a\"\r\n\r\n",
             Whole(304, "", Some("5")),
+        ),
     ]
 }
 
