@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test loadtest check fmt bench clean
+.PHONY: help run install test loadtest check fmt bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,12 @@ run: ## build weir (installing a C compiler and cmake if they lack) and start it
 	@build/setup.sh build
 	@cargo build --release --locked -p weir
 	@exec "$(TARGET)/release/weir" demo $(ARGS)
+
+install: ## put weir and weir-load where cargo puts programs, most often ~/.cargo/bin
+	@build/setup.sh build
+	@cargo install --locked --path proxy
+	@cargo install --locked --path loadtest
+	@command -v weir >/dev/null || printf '%s\n' 'put the folder that cargo named into your PATH'
 
 test: ## everything that must hold: format, lints, docs, tests, metrics, scripts
 	@build/test.sh

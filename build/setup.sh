@@ -216,6 +216,18 @@ fetch_frameworks_of_node() {
     mv "$installed.part" "$installed"
 }
 
+# OpenAI's own client for Python, with which the first hour of README.md is tried.
+fetch_openai() {
+    has python3 || return 1
+    if PYTHONPATH="$PWD/.tools/openai" python3 -c 'import openai' 2>/dev/null; then return 0; fi
+    say "installing OpenAI's client for Python, out of PyPI, into .tools/openai/"
+    rm -rf .tools/openai.part
+    python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --only-binary=:all: \
+        --target .tools/openai.part openai==3.57.0 >&2 || return 1
+    rm -rf .tools/openai
+    mv .tools/openai.part .tools/openai
+}
+
 need_rust
 packages=$(missing_packages)
 if [ -n "$packages" ]; then install_packages "$packages"; fi
@@ -228,6 +240,7 @@ if [ "$purpose" = test ]; then
     fetch_check_jsonschema || say "check-jsonschema could not be installed; what needs it will say so"
     fetch_frameworks_of_python || say "FastAPI, Flask and Django could not be installed; what needs them will say so"
     fetch_frameworks_of_node || say "Express and Koa could not be installed; what needs them will say so"
+    fetch_openai || say "OpenAI's client could not be installed; what needs it will say so"
     fetch_opensearch || say "OpenSearch could not be fetched; what needs it will say so"
 fi
 if [ "$purpose" = loadtest ]; then fetch_opensearch; fi

@@ -174,13 +174,14 @@ impl Alerts {
             per == Per::Model || subjects.iter().any(|subject| subject.is(per, value))
         };
         let saved = state.alerts.clone();
-        let engine = Engine::new(
+        let mut engine = Engine::new(
             config.rules.clone(),
             config.settings(identity.clone()),
             saved,
             is_there,
         );
         let now = clock::unix_now();
+        engine.begin(now);
         let names = config.notifier_names();
         let board = Board::new(&state, engine.standings(), names, keeper, (identity, now));
         let board = Arc::new(board);

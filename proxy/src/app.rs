@@ -1,8 +1,8 @@
 //! Checked config -> running parts, in start order; and the stop order.
 //!
-//! pingora's listening service runs on pingora's runtimes, one a worker that never steals. weir
-//! binds the sockets itself, so that an address in use is an error at start, and ends the process
-//! itself, so that an idle one is gone at once.
+//! Connections are served on pingora's runtimes, one a worker that never steals. weir binds the sockets
+//! and accepts itself, so that an address in use is an error at start, and ends the process itself, so
+//! that an idle one is gone at once.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use pingora::services::Service as _;
-use pingora::services::listening::Service;
 use pingora_runtime::Runtime;
 use tokio::sync::watch;
 
@@ -27,12 +25,14 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::lane::Lanes;
 use crate::listener::Listener;
+use crate::listener::accept::Accepting;
 use crate::listener::connections::Connections;
+use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::Certificates;
 use crate::record::metrics::Metrics;
 use crate::record::{FlushOutcome, Links, Record};
 use crate::ship::Ship;
-use crate::system::{self, System};
+use crate::system::System;
 
 mod housekeeping;
 mod sockets;
@@ -89,6 +89,7 @@ impl App {
         // Two providers are in the tree; the process has to choose once. Another start in the same
         // process has chosen already.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let descriptors = descriptors(config);
         let sockets = Sockets::bind(&config.listen)?;
         let tallies = Arc::new(Tallies::new(config.alerts.needs()));
         let metrics = Arc::new(all_metrics(config, tallies.clone())?);
@@ -101,14 +102,9 @@ impl App {
         };
         let record =
             Record::start(&config.events, metrics.clone(), links).context("cannot record")?;
-        let connections = Connections::new(config.limits.connections);
-        let gateway = Arc::new(Gateway::new(
-            build_lanes(config),
-            Budget::new(config.limits.buffered_bytes),
-            record.clone(),
-            metrics.gauges().clone(),
-        ));
-        ask_lanes(&metrics, &gateway);
+        let connections =
+            Connections::new(config.limits.connections, metrics.connections().clone());
+        let gateway = gateway(config, &record, &metrics);
         let (alerts, alert_ship) = alerts(config, &metrics, tallies, sockets.instance())?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
@@ -122,18 +118,21 @@ impl App {
         };
         let admin_server = Admin::start(&config.admin, state)?;
         let (stop, stopping) = watch::channel(false);
-        let certificates = config
-            .listen
-            .iter()
-            .map(|listen| listen.tls.as_ref().map(Certificates::load).transpose())
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let listener = listener(config, &gateway, &metrics, &connections);
+        let listen = config.listen.iter();
+        let certificates = listen.map(|listen| listen.tls.as_ref().map(Certificates::load));
+        let certificates: Vec<_> = certificates
+            .map(Option::transpose)
+            .collect::<anyhow::Result<_>>()?;
+        let listening = Listening {
+            listener: Arc::new(listener(config, &gateway, &connections)),
+            descriptors,
+            stopping: stopping.clone(),
+        };
         let runtime = Runtime::new_no_steal(workers(), "weir");
         let addresses = sockets.addresses();
-        serve(&runtime, listener, sockets, &certificates, stopping.clone())?;
+        listening.serve(&runtime, sockets, &certificates);
         let certificates = named(&addresses, certificates);
         housekeeping::start(&runtime, gateway, certificates, &metrics, stopping)?;
-        watch_lag(&runtime, &metrics);
         let system = System::start(metrics.reading(), metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
         Ok(App {
@@ -199,6 +198,34 @@ impl App {
             log::warn!("not everything that was recorded could be written down in time");
         }
     }
+}
+
+/// The file descriptors of the process; where they do not suffice the log says so.
+fn descriptors(config: &Config) -> Descriptors {
+    let descriptors = Descriptors::raise();
+    if let Some(warning) = descriptors.warning(config.limits.connections) {
+        log::warn!("{warning}");
+    }
+    descriptors
+}
+
+/// The way of requests; what it holds is shown.
+fn gateway(config: &Config, record: &Arc<Record>, metrics: &Metrics) -> Arc<Gateway> {
+    let gateway = Arc::new(Gateway::new(
+        build_lanes(config),
+        Budget::new(config.limits.buffered_bytes),
+        record.clone(),
+        metrics.gauges().clone(),
+    ));
+    metrics.set_held_source({
+        let gateway = gateway.clone();
+        Box::new(move || gateway.held())
+    });
+    metrics.replay_dropped().set_source({
+        let gateway = gateway.clone();
+        Box::new(move || gateway.lanes().replay_dropped())
+    });
+    gateway
 }
 
 fn remaining(deadline: Instant) -> Duration {
@@ -275,18 +302,6 @@ fn alerts(
     Ok((Alerts::start(&config.alerts, sources)?, ship))
 }
 
-/// What the lanes count by themselves is asked for at each scrape.
-fn ask_lanes(metrics: &Metrics, gateway: &Arc<Gateway>) {
-    metrics.set_cache_bytes_source({
-        let gateway = gateway.clone();
-        Box::new(move || gateway.lanes().cache_bytes())
-    });
-    metrics.replay_dropped().set_source({
-        let gateway = gateway.clone();
-        Box::new(move || gateway.lanes().replay_dropped())
-    });
-}
-
 /// What the admin side shows of shipping.
 fn ships(events: &Option<Arc<Ship>>, alerts: &Option<Arc<Ship>>) -> Vec<(&'static str, Arc<Ship>)> {
     let both = [("events", events), ("alerts", alerts)];
@@ -305,52 +320,39 @@ fn build_lanes(config: &Config) -> Lanes {
     Lanes::new(config, &backends)
 }
 
-fn listener(
-    config: &Config,
-    gateway: &Arc<Gateway>,
-    metrics: &Metrics,
-    connections: &Arc<Connections>,
-) -> Listener {
-    let gauges = metrics.gauges();
-    Listener::new(gateway.clone(), connections.clone(), gauges, &config.limits)
+fn listener(config: &Config, gateway: &Arc<Gateway>, connections: &Arc<Connections>) -> Listener {
+    Listener::new(
+        gateway.clone(),
+        connections.clone(),
+        &config.limits,
+        config.drain,
+    )
 }
 
-/// Hands the listener and the bound sockets to pingora's service.
-fn serve(
-    runtime: &Runtime,
-    listener: Listener,
-    sockets: Sockets,
-    certificates: &[Option<Arc<Certificates>>],
+/// What all listening sockets share.
+struct Listening {
+    listener: Arc<Listener>,
+    descriptors: Descriptors,
     stopping: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
-    let mut service = Service::new("weir".to_owned(), listener);
-    for ((address, _), certificates) in sockets.addresses().iter().zip(certificates) {
-        match certificates {
-            None => service.add_tcp(&address.to_string()),
-            Some(certificates) => {
-                let settings = sockets::tls_settings(certificates.clone())?;
-                service.add_tls_with_settings(&address.to_string(), None, settings);
-            }
-        }
-    }
-    let table = sockets.into_table();
-    runtime.get_handle().spawn(async move {
-        service.start_service(Some(table), stopping, 1).await;
-    });
-    Ok(())
 }
 
-/// Looks at each worker by itself.
-fn watch_lag(runtime: &Runtime, metrics: &Metrics) {
-    match runtime {
-        Runtime::NoSteal(each) => {
-            for worker in 0..workers() {
-                let lag = metrics.runtime_lag().clone();
-                each.get_runtime_at(worker).spawn(system::lag::watch(lag));
-            }
-        }
-        Runtime::Steal { runtime, .. } => {
-            runtime.spawn(system::lag::watch(metrics.runtime_lag().clone()));
+impl Listening {
+    /// Accepts on each of the bound sockets.
+    fn serve(
+        &self,
+        runtime: &Runtime,
+        sockets: Sockets,
+        certificates: &[Option<Arc<Certificates>>],
+    ) {
+        for (socket, certificates) in sockets.into_listeners().zip(certificates) {
+            let accepting = Accepting::new(
+                socket,
+                certificates.clone().map(sockets::tls_acceptor),
+                self.listener.clone(),
+                self.descriptors,
+                self.stopping.clone(),
+            );
+            runtime.get_handle().spawn(accepting.run());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The stand-in assistant: an OpenAI-like backend for the demo, the tests and load tests.
 //!
-//! It answers the chat, embeddings and models calls of the OpenAI format over HTTP/1.1 and HTTP/2
+//! It answers the chat, embeddings, models and audio calls of the OpenAI format over HTTP/1.1 and HTTP/2
 //! without TLS, as fast, as unsteadily and as often wrong as its options say. Its answers are made
 //! up: the text of an answer depends on the question alone and quotes a hash of it, so that a test
 //! can tell whose answer it got. `X-Assistant-Requests` counts the requests it was asked, so that a

@@ -76,6 +76,19 @@ impl Patience {
     }
 }
 
+/// Waits for what another thread does: a test that reads it once reads it too early on a busy machine.
+///
+/// # Panics
+/// When it does not come.
+#[cfg(test)]
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(now() < deadline, "waited in vain for {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,16 +23,19 @@ mod decode;
 mod interpolate;
 mod labels;
 mod lists;
-mod mask;
 mod mistake;
+mod quote;
 mod raw;
 mod schema;
+mod secret;
+mod syntax;
 mod tree;
 pub mod units;
 mod url;
 mod values;
 
-pub use mistake::{Mistake, Mistakes};
+pub use interpolate::as_it_was_meant;
+pub use mistake::{Mistake, Mistakes, Warning};
 
 #[cfg(test)]
 mod tests;
@@ -110,9 +113,30 @@ impl std::fmt::Debug for Admin {
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
-    /// Whole sentences: a key whose feature is not in this version yet, an example secret, a route
-    /// that no request can reach, a scheme that covers no body.
-    pub warnings: Vec<String>,
+    /// A key whose feature is not in this version yet, an example secret, a route that no request can
+    /// reach, a scheme that covers no body.
+    pub warnings: Vec<Warning>,
+}
+
+/// Where a configuration is looked for when none is named.
+const PLACES: [&str; 2] = ["weir.yaml", "/etc/weir/weir.yaml"];
+
+/// The configuration that `path` names; without one, weir.yaml here, else /etc/weir/weir.yaml.
+///
+/// # Errors
+/// None is named, and neither of the two is there.
+pub fn find(path: Option<&Path>) -> Result<PathBuf, Mistakes> {
+    if let Some(path) = path {
+        return Ok(path.to_owned());
+    }
+    let found = PLACES.map(Path::new).into_iter().find(|path| path.exists());
+    found.map(Path::to_owned).ok_or_else(|| {
+        let [here, system] = PLACES;
+        let message = format!(
+            "there is no such file here, and no {system} either; name one with --config FILE, or try `weir demo`, which needs none"
+        );
+        Mistakes::of_file(Path::new(here), message)
+    })
 }
 
 /// The largest file that is read: far more than any real configuration.
@@ -166,6 +190,10 @@ pub fn parse(
     let mut findings = Findings::default();
     let config = tree::parse(text, &mut findings).and_then(|mut root| {
         interpolate::interpolate(&mut root, text, environment, &mut findings);
+        // What is a secret is known before anything is said of it: an anchor may stand for one above.
+        let mut first = Findings::default();
+        raw::File::decode(&root, &mut first);
+        findings.spans.hide_as(first.spans);
         let raw = raw::File::decode(&root, &mut findings)?;
         check::check(&raw, &mut findings)
     });

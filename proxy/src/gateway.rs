@@ -24,7 +24,7 @@ use crate::exchange::{Exchange, Recorder, Stage};
 use crate::listener::Connection;
 use crate::listener::relay::Relay;
 use crate::listener::session::Session;
-use crate::record::metrics::{Counted, Gauges};
+use crate::record::metrics::{Counted, Gauges, Held};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
 use crate::signature::PlatformAnswer;
@@ -107,6 +107,15 @@ impl Gateway {
     #[must_use]
     pub fn lanes(&self) -> &Lanes {
         &self.lanes
+    }
+
+    /// What is held for requests now, for the metrics.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        Held {
+            buffered_bytes: self.budget.held(),
+            ..self.lanes.held()
+        }
     }
 
     /// Serves one request whose head has been read. It is recorded when its exchange is dropped,
@@ -219,7 +228,11 @@ impl Gateway {
         };
         let idle = self.lanes.upgrade_idle_timeout;
         let (body, mut relay) = inbound::send_on(&lane, kind, body, session, idle).await?;
-        let asked = asking::ask(&lane, session, exchange, &asking, body, &mut relay).await;
+        // Boxed, for the answer may take hours, and this is the largest part of the way.
+        let asked = Box::pin(asking::ask(
+            &lane, session, exchange, &asking, body, &mut relay,
+        ))
+        .await;
         note_relayed(exchange, &relay);
         let (answer, framing) = asked?;
 

@@ -1,46 +1,48 @@
 //! Stage zero: connections and the heads of requests.
 //!
-//! pingora accepts connections, does TLS and speaks HTTP/2; weir speaks HTTP/1 itself. This room bounds
-//! how many connections there are, how large and how slow a head may be, and hands each request to the
-//! gateway as a `session::Session`. It never looks at what a request asks for.
+//! weir accepts connections, does TLS with rustls and speaks HTTP/1 itself; pingora speaks HTTP/2, and its
+//! runtimes serve them all. This room bounds how many connections there are, how large and how slow a
+//! head may be, and hands each request to the gateway as a `session::Session`. It never looks at what a
+//! request asks for.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use bytes::Bytes;
 use http::HeaderValue;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
-use pingora::protocols::l4::stream::Stream as TcpStream;
-use pingora::protocols::{ALPN, Stream};
+use pingora::apps::HttpServerOptions;
 use pingora::server::ShutdownWatch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::clock::{self, Patience};
 use crate::config::Limits;
 use crate::gateway::{Gateway, Served};
-use crate::record::metrics::{Counted, Gauges};
 use crate::refusal::{ErrorCode, Refusal};
 
+pub(crate) mod accept;
 pub(crate) mod answer_head;
 pub mod connections;
+pub(crate) mod descriptors;
+mod h2_flood;
 mod head;
 pub(crate) mod http1;
+mod http2;
+mod linger;
 pub(crate) mod refused;
 pub(crate) mod relay;
 pub(crate) mod session;
+mod socket;
 pub(crate) mod tls;
 
-use connections::Connections;
-use head::{Expect, Head};
+use connections::{Connections, Entry};
+use head::{Expect, Farewell, Head};
 use http1::Http1;
-use refused::{linger, refusal_of};
+use linger::{Length, linger};
+use refused::refusal_of;
 use session::Session;
-
-/// How long a cut answer's last bytes get to leave before its HTTP/2 stream is reset.
-const BEFORE_RESET: Duration = Duration::from_millis(20);
+use socket::{Chosen, ClientStream};
 
 /// What is known of a connection before its first request.
 #[derive(Clone, Debug)]
@@ -51,18 +53,20 @@ pub(crate) struct Connection {
     pub(crate) scheme: &'static str,
 }
 
-/// The application that pingora's service runs for every connection.
+/// What serves every connection.
 pub struct Listener {
     http: Arc<Http>,
     connections: Arc<Connections>,
-    gauges: Gauges,
     limits: Limits,
+    /// How long a stop may take.
+    drain: Duration,
 }
 
 /// What both versions of HTTP share.
 struct Http {
     gateway: Arc<Gateway>,
     options: HttpServerOptions,
+    connections: Arc<Connections>,
     header_bytes: usize,
     /// How long a client may leave its answer unread.
     write_timeout: Duration,
@@ -72,57 +76,82 @@ impl Listener {
     pub(crate) fn new(
         gateway: Arc<Gateway>,
         connections: Arc<Connections>,
-        gauges: &Gauges,
         limits: &Limits,
+        drain: Duration,
     ) -> Self {
         let mut options = HttpServerOptions::default();
-        options.h2c = true;
         options.h2_idle_timeout = Some(limits.idle_timeout);
         Listener {
             http: Arc::new(Http {
                 gateway,
                 options,
+                connections: connections.clone(),
                 header_bytes: limits.header_bytes,
                 write_timeout: limits.idle_timeout,
             }),
             connections,
-            gauges: gauges.clone(),
             limits: limits.clone(),
+            drain,
         }
     }
-}
 
-#[async_trait]
-impl ServerApp for Listener {
-    async fn process_new(
-        self: &Arc<Self>,
-        stream: Stream,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        let connection = Connection::of(&stream);
-        let Some(_open) = self.connections.enter() else {
-            let refusal = Refusal::new(
-                ErrorCode::TooManyConnections,
-                "as many connections as limits.connections allows are open",
-            )
-            .retry_after(1);
-            let http1 = Http1::new(stream, self.http.write_timeout);
-            self.http.refuse_head(http1, &connection, refusal).await;
-            return None;
+    /// One connection, from its first byte to its end. What is large and not always needed is boxed: most
+    /// connections are silent most of the time.
+    async fn connection(
+        self: Arc<Self>,
+        client: TcpStream,
+        peer: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        entry: Entry,
+        stopping: ShutdownWatch,
+    ) {
+        let scheme = scheme(tls.is_some());
+        let Some(stream) = self.open(client, tls).await else {
+            return;
         };
-        let _counted = Counted::on(&self.gauges.connections);
-        if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            return self.http.process_new(stream, shutdown).await;
+        let connection = Connection::new(peer.ip().to_canonical(), scheme);
+        match (entry, stream.chosen()) {
+            (Entry::Open(_open), Chosen::Http2) => {
+                self.http2(stream, Bytes::new(), connection, &stopping)
+                    .await;
+            }
+            (Entry::Open(_open), Chosen::Http1) => {
+                self.http1(stream, connection, &stopping).await;
+            }
+            (Entry::Refused(_refused), _) => {
+                Box::pin(self.refuse(stream, &connection, &stopping)).await;
+            }
+            (Entry::Full, _) => {}
         }
-        self.http1(stream, &connection, shutdown).await;
-        None
     }
-}
 
-impl Listener {
+    /// The connection under HTTP. A TLS handshake has the time of a request head.
+    async fn open(&self, client: TcpStream, tls: Option<TlsAcceptor>) -> Option<ClientStream> {
+        // Without it only latency suffers.
+        let _ = client.set_nodelay(true);
+        let tcp = tokio::net::TcpStream::from_std(client).ok()?;
+        let Some(tls) = tls else {
+            return Some(ClientStream::tcp(tcp));
+        };
+        let handshake = async {
+            // The handshake has buffers, which a client that says nothing does not need.
+            tcp.readable().await?;
+            Box::pin(tls.accept(tcp)).await
+        };
+        match clock::timeout(self.limits.header_timeout, handshake).await {
+            Ok(Ok(stream)) => Some(ClientStream::tls(stream)),
+            Ok(Err(error)) => {
+                log::debug!("a TLS handshake failed: {error}");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
     /// One HTTP/1 connection: requests one after another.
-    async fn http1(&self, stream: Stream, connection: &Connection, shutdown: &ShutdownWatch) {
+    async fn http1(&self, stream: ClientStream, connection: Connection, shutdown: &ShutdownWatch) {
         let mut stopping = pin!(head::stop(shutdown.clone()));
+        let mut farewell = Farewell::new(stopping.as_mut(), self.drain, clock::now());
         let mut patience = Patience::default();
         let mut http1 = Http1::new(stream, self.http.write_timeout);
         let mut expect = match connection.scheme {
@@ -139,45 +168,59 @@ impl Listener {
                 expect,
                 &self.limits,
                 &mut patience,
-                stopping.as_mut(),
+                &mut farewell,
             )
             .await;
             expect = Expect::Http1;
             let end = match head {
                 Head::Complete(end) => end,
                 Head::Closed => return,
-                Head::Http2 => return self.http2(http1, shutdown).await,
+                Head::Http2 => {
+                    let (_, preface) = http1.parts_to_read();
+                    let preface = preface.split().freeze();
+                    let stream = http1.into_stream();
+                    return self.http2(stream, preface, connection, shutdown).await;
+                }
                 Head::Flawed(flaw) => {
                     let refusal = refusal_of(&flaw, &self.limits);
-                    return self.http.refuse_head(http1, connection, refusal).await;
+                    let refusing = self.http.refuse_head(http1, &connection, refusal, shutdown);
+                    return Box::pin(refusing).await;
                 }
             };
-            match self
-                .http
-                .http1_request(http1, connection, end, shutdown)
-                .await
-            {
+            let serving = self.http.http1_request(http1, &connection, end, shutdown);
+            match Box::pin(serving).await {
                 Some(next) => http1 = next,
                 None => return,
             }
+            farewell.answered(clock::now());
         }
     }
 
-    /// A clear-text connection that began with the preface of HTTP/2.
-    async fn http2(&self, mut http1: Box<Http1>, shutdown: &ShutdownWatch) {
-        let (_, preface) = http1.parts_to_read();
-        let preface = preface.split();
-        if let Some(stream) = rewound(http1.into_stream(), &preface) {
-            self.http.process_new(stream, shutdown).await;
+    /// One HTTP/2 connection, of which `read` has been read already.
+    async fn http2(
+        &self,
+        stream: ClientStream,
+        read: Bytes,
+        connection: Connection,
+        shutdown: &ShutdownWatch,
+    ) {
+        let stream = stream.into_http2(read, self.connections.clone());
+        Box::pin(http2::serve(&self.http, connection, stream, shutdown)).await;
+    }
+
+    /// Tells one connection too many that it is.
+    async fn refuse(&self, stream: ClientStream, connection: &Connection, stop: &ShutdownWatch) {
+        let refusal = Refusal::new(
+            ErrorCode::TooManyConnections,
+            "as many connections as limits.connections allows are open",
+        )
+        .retry_after(1);
+        let http1 = Http1::new(stream, self.http.write_timeout);
+        let stream = self.http.refuse_unread(http1, connection, refusal).await;
+        if let Some(stream) = stream {
+            linger(stream, Length::Short, &self.connections, stop).await;
         }
     }
-}
-
-/// A connection whose first bytes can be read once more.
-fn rewound(stream: Stream, bytes: &[u8]) -> Option<Stream> {
-    let mut tcp = stream.into_any().downcast::<TcpStream>().ok()?;
-    tcp.rewind(bytes);
-    Some(tcp)
 }
 
 impl Http {
@@ -192,7 +235,7 @@ impl Http {
     ) -> Option<Box<Http1>> {
         let started = clock::now();
         if let Err(refusal) = http1.begin(end) {
-            self.refuse_head(http1, connection, refusal).await;
+            self.refuse_head(http1, connection, refusal, shutdown).await;
             return None;
         }
         let mut session = Session::Http1(http1);
@@ -205,12 +248,13 @@ impl Http {
         };
         match served {
             Served::Whole if http1.keeps_alive() => Some(http1),
-            Served::Whole => {
+            Served::Whole if !http1.has_unread() => {
                 http1.close().await;
                 None
             }
-            Served::Refused => {
-                linger(http1.into_stream()).await;
+            Served::Whole | Served::Refused => {
+                let stream = http1.into_stream();
+                linger(stream, Length::Full, &self.connections, shutdown).await;
                 None
             }
             Served::Broken => None,
@@ -218,7 +262,26 @@ impl Http {
     }
 
     /// Refuses a request whose head did not come whole, or says what cannot be.
-    async fn refuse_head(&self, http1: Box<Http1>, connection: &Connection, refusal: Refusal) {
+    async fn refuse_head(
+        &self,
+        http1: Box<Http1>,
+        connection: &Connection,
+        refusal: Refusal,
+        stopping: &ShutdownWatch,
+    ) {
+        let stream = self.refuse_unread(http1, connection, refusal).await;
+        if let Some(stream) = stream {
+            linger(stream, Length::Full, &self.connections, stopping).await;
+        }
+    }
+
+    /// The same; how the connection ends is left.
+    async fn refuse_unread(
+        &self,
+        http1: Box<Http1>,
+        connection: &Connection,
+        refusal: Refusal,
+    ) -> Option<ClientStream> {
         let started = clock::now();
         // All that an event can say of a request that was not parsed.
         let first_line = head::first_line(http1.raw_head());
@@ -226,55 +289,10 @@ impl Http {
         self.gateway
             .refuse_unread(&mut session, connection, &first_line, refusal, started)
             .await;
-        if let Session::Http1(http1) = session {
-            linger(http1.into_stream()).await;
+        match session {
+            Session::Http1(http1) => Some(http1.into_stream()),
+            Session::Http2(_) => None,
         }
-    }
-}
-
-#[async_trait]
-impl HttpServerApp for Http {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        let started = clock::now();
-        let connection = Connection::of_session(&session);
-        session.set_write_timeout(Some(self.write_timeout));
-        let mut session = Session::of_http2(Box::new(session));
-        let served = self
-            .gateway
-            .serve(&mut session, &connection, started, shutdown);
-        let served = served.await;
-        let Session::Http2(mut http2) = session else {
-            return None;
-        };
-        match served {
-            Served::Whole | Served::Refused => {
-                // An error means that the client is gone; the exchange has been recorded.
-                let _ = http2.finish().await;
-            }
-            Served::Broken => {
-                // A reset overtakes what the connection's own task, perhaps another worker's, has not
-                // written to the socket yet. With this the client sees how far the answer came.
-                tokio::time::sleep(BEFORE_RESET).await;
-                http2.shutdown().await;
-            }
-        }
-        None
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        let mut options = default_h2_options();
-        // h2 answers 431 by itself past this; the gateway does it, with an event, past the limit.
-        let bytes = u32::try_from(self.header_bytes.saturating_mul(4)).unwrap_or(u32::MAX);
-        options.max_header_list_size(bytes);
-        Some(options)
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.options)
     }
 }
 
@@ -288,28 +306,8 @@ impl Connection {
             scheme,
         }
     }
-
-    fn of(stream: &Stream) -> Self {
-        let digest = stream.get_socket_digest();
-        let peer = ip(digest.as_ref().and_then(|digest| digest.peer_addr()));
-        Connection::new(peer, scheme(stream.get_ssl_digest().is_some()))
-    }
-
-    fn of_session(session: &ServerSession) -> Self {
-        let digest = session.digest();
-        let tls = digest.is_some_and(|digest| digest.ssl_digest.is_some());
-        Connection::new(ip(session.client_addr()), scheme(tls))
-    }
 }
 
 fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
-}
-
-fn ip(address: Option<&pingora::protocols::l4::socket::SocketAddr>) -> IpAddr {
-    address
-        .and_then(|address| address.as_inet())
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| {
-            address.ip().to_canonical()
-        })
 }

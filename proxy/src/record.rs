@@ -32,6 +32,7 @@ pub mod event;
 mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod flush;
 mod hand;
 mod json;
 pub mod metrics;

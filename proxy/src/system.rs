@@ -21,6 +21,7 @@ use crate::worker::Worker;
 mod cgroup;
 pub mod lag;
 mod machine;
+pub mod memory;
 mod sampler;
 
 /// How often everything is read.

@@ -29,5 +29,6 @@ pub mod alertmanager;
 pub mod certs;
 pub mod load;
 pub mod metrics;
+pub mod ports;
 pub mod prometheus;
 pub mod wait;

@@ -8,7 +8,7 @@ use crate::client::{self, Ask};
 use crate::wait;
 
 /// How long a number may take to be counted.
-const COUNTED_WITHIN: Duration = Duration::from_secs(5);
+const COUNTED_WITHIN: Duration = wait::PATIENCE;
 
 /// One line: a name, its labels, its value.
 #[derive(Clone, Debug, PartialEq)]

@@ -169,11 +169,23 @@ impl Process {
     /// # Panics
     /// When there is no shell.
     pub fn sigterm(&self) {
+        self.signal("TERM");
+    }
+
+    /// SIGHUP.
+    ///
+    /// # Panics
+    /// When the child is gone.
+    pub fn sighup(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
         let status = Command::new("sh")
-            .args(["-c", &format!("kill -TERM {}", self.id)])
+            .args(["-c", &format!("kill -{name} {}", self.id)])
             .status()
             .expect("a shell");
-        assert!(status.success(), "the child is gone before its SIGTERM");
+        assert!(status.success(), "the child is gone before its SIG{name}");
     }
 
     /// SIGKILL.

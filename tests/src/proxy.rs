@@ -15,7 +15,7 @@ use crate::process::Process;
 use crate::wait;
 
 /// How late an event may be in the file. The promise is 200 ms; the rest is for a busy machine.
-const EVENT_DEADLINE: Duration = Duration::from_secs(5);
+const EVENT_DEADLINE: Duration = wait::PATIENCE;
 
 /// The real `weir`, listening on ports of the system's choice.
 ///

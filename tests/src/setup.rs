@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::backend::Backend;
 use crate::certs::Files;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::proxy::Proxy;
 
 /// One route for everything, with nothing to pass.
@@ -29,6 +29,7 @@ pub struct Setup {
     events: Vec<String>,
     top: Vec<String>,
     environment: Vec<(String, String)>,
+    open_files: Option<u32>,
 }
 
 impl Setup {
@@ -61,6 +62,7 @@ impl Setup {
             events: Vec::new(),
             top: Vec::new(),
             environment: Vec::new(),
+            open_files: None,
         }
     }
 
@@ -153,6 +155,13 @@ impl Setup {
         self
     }
 
+    /// Lets the process have so many files open, by the soft limit and the hard one.
+    #[must_use]
+    pub fn open_files(mut self, count: u32) -> Self {
+        self.open_files = Some(count);
+        self
+    }
+
     /// The file, with its data under `directory`.
     #[must_use]
     pub fn yaml(&self, directory: &Path) -> String {
@@ -194,6 +203,13 @@ impl Setup {
         let file = directory.join("weir.yaml");
         std::fs::write(&file, self.yaml(directory)).expect("weir.yaml is written");
         let file = file.to_str().expect("a path in UTF-8");
+        if let Some(count) = self.open_files {
+            let limited = format!("ulimit -n {count} && exec \"$@\"");
+            let weir = process::weir();
+            let weir = weir.to_str().expect("a path in UTF-8");
+            let arguments = ["-c", &limited, "sh", weir, "run", "--config", file];
+            return Process::program(Path::new("/bin/sh"), directory, &arguments);
+        }
         Process::start(
             directory,
             &["run", "--config", file],

@@ -48,6 +48,10 @@ mod operator {
 
     mod bad_config;
 
+    mod commands;
+
+    mod first_hour;
+
     mod dashboards;
 
     mod system;

@@ -66,7 +66,7 @@ async fn enter(
     request: Request,
     next: Next,
 ) -> Response {
-    let entry = door.check(request.uri().path(), request.headers());
+    let entry = door.check(request.uri(), request.headers());
     let outcome = match entry {
         Entry::Granted => None,
         Entry::NoToken => Some("no_token"),
@@ -155,7 +155,7 @@ async fn status(State(pages): State<Arc<Pages>>) -> Response {
         "status": state.readiness.get().as_str(),
         "uptime_s": clock::now().saturating_duration_since(pages.started).as_secs(),
         "requests_in_flight": state.metrics.gauges().in_flight.get(),
-        "connections": state.metrics.gauges().connections.get(),
+        "connections": state.metrics.connections().open.get(),
         "routes": routes.collect::<Vec<_>>(),
         "shipping": shipping(state),
     });

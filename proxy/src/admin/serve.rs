@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::Stop;
+use crate::listener::descriptors::is_want;
+use crate::system::memory;
 use crate::worker::Worker;
 
 /// With so many connections open the oldest gives way to a new one: somebody who only holds
@@ -29,6 +32,8 @@ const HEADERS_MAX: usize = 64;
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
 /// How long an answer that is on its way has when its connection must end.
 const GRACE: Duration = Duration::from_secs(1);
+/// How many file descriptors are kept for the admin side.
+const SPARE_DESCRIPTORS: usize = 8;
 /// After an accept that failed, for want of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -46,13 +51,29 @@ pub(super) async fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut tasks = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    let mut is_used = false;
+    let mut spare = Vec::new();
+    set_aside(&listener, &mut spare);
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop == Stop::Now) => break,
             accepted = listener.accept() => accepted,
+            () = sleep(memory::INTERVAL), if is_used => {
+                // Nobody asks for a while.
+                memory::give_back();
+                set_aside(&listener, &mut spare);
+                is_used = false;
+                continue;
+            }
         };
+        is_used = true;
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
+            // Whoever has taken every descriptor has not taken these.
+            Err(error) if is_want(&error) && !spare.is_empty() => {
+                spare.clear();
+                continue;
+            }
             Err(error) => {
                 log::warn!("the admin listener cannot accept a connection: {error}");
                 sleep(ACCEPT_PAUSE).await;
@@ -74,6 +95,16 @@ pub(super) async fn serve(
     // Each connection has seen the stop, too, and ends within its grace.
     while tasks.join_next().await.is_some() {}
     Ok(())
+}
+
+/// Keeps file descriptors for a time when there are no others: one for a connection, and some for what is
+/// read for its answer.
+fn set_aside(listener: &tokio::net::TcpListener, spare: &mut Vec<OwnedFd>) {
+    while spare.len() < SPARE_DESCRIPTORS
+        && let Ok(one) = rustix::io::fcntl_dupfd_cloexec(listener, 0)
+    {
+        spare.push(one);
+    }
 }
 
 async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<Stop>) {

@@ -118,6 +118,19 @@ impl Engine {
         engine
     }
 
+    /// Rules over all traffic stand from the start, not measured yet: whoever looks sees what is watched.
+    pub fn begin(&mut self, now: Duration) {
+        let identity = &self.settings.identity;
+        for (rule, series) in self.rules.iter().zip(&mut self.series) {
+            if rule.per.is_none() {
+                series.entry(None).or_insert_with(|| Series {
+                    memory: Memory::default(),
+                    standing: Standing::new(rule.clone(), None, identity.clone(), now),
+                });
+            }
+        }
+    }
+
     /// One evaluation. Returns what changed its tier.
     pub fn evaluate(
         &mut self,

@@ -122,6 +122,8 @@ pub(crate) async fn deliver(
     if session.write_head(head).await.is_err() {
         return Delivered::ClientLeft;
     }
+    // Its fields hold on to the buffer that they arrived in, and the body may take hours.
+    drop(answer.head);
     exchange.timing.lap(Stage::Answer, now);
     loop {
         let next = match body.is_at_end(now) {

@@ -4,17 +4,64 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora_runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::workers;
 use crate::gateway::Gateway;
 use crate::listener::tls::Certificates;
 use crate::record::metrics::{Certificates as CertificateEnds, Metrics};
+use crate::system::lag;
+use crate::system::memory::{self, Due, Level, Tide};
 use crate::worker::Worker;
 
 /// How often idle limit keys are forgotten and certificate files looked at.
-const HOUSEKEEPING: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Starts it.
+/// A handle of each worker.
+fn each_worker(runtime: &Runtime) -> Vec<Handle> {
+    match runtime {
+        Runtime::NoSteal(each) => (0..workers())
+            .map(|worker| each.get_runtime_at(worker).clone())
+            .collect(),
+        Runtime::Steal { runtime, .. } => vec![runtime.handle().clone()],
+    }
+}
+
+/// Looks at each worker by itself.
+fn watch_lag(runtime: &Runtime, metrics: &Metrics) {
+    for worker in each_worker(runtime) {
+        worker.spawn(lag::watch(metrics.runtime_lag().clone()));
+    }
+}
+
+/// Gives memory back when a load has gone.
+fn watch_memory(runtime: &Runtime, metrics: &Metrics) {
+    let workers = each_worker(runtime);
+    let in_flight = metrics.gauges().in_flight.clone();
+    let open = metrics.connections().open.clone();
+    runtime.get_handle().spawn(async move {
+        let mut tide = Tide::default();
+        loop {
+            tokio::time::sleep(memory::INTERVAL).await;
+            let in_flight = in_flight.get().unsigned_abs();
+            let level = Level {
+                in_use: open.get().unsigned_abs() + in_flight,
+                in_flight,
+                resident_bytes: memory::resident_bytes(),
+            };
+            if tide.look(level) == Due::Now {
+                for worker in &workers {
+                    // A worker that is gone has nothing left.
+                    let _ = worker.spawn(async { memory::give_back() }).await;
+                }
+                tide.given_back(memory::resident_bytes());
+            }
+        }
+    });
+}
+
+/// Starts all of it. It ends with the runtime, most of it when the proxy stops.
 ///
 /// # Errors
 /// Only when the catalog names a metric wrongly.
@@ -25,6 +72,8 @@ pub(super) fn start(
     metrics: &Metrics,
     stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
+    watch_lag(runtime, metrics);
+    watch_memory(runtime, metrics);
     let worker = metrics.worker("housekeeping")?;
     let keeping = Arc::new(Housekeeping {
         worker: worker.clone(),
@@ -50,7 +99,7 @@ struct Housekeeping {
 
 impl Housekeeping {
     async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
-        let mut tick = tokio::time::interval(HOUSEKEEPING);
+        let mut tick = tokio::time::interval(INTERVAL);
         loop {
             tokio::select! {
                 _ = tick.tick() => self.tidy(),

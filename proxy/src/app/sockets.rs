@@ -1,14 +1,12 @@
-//! Binds the listeners, and hands them to pingora in the table it keeps for upgrades.
+//! Binds the addresses, and says how TLS is spoken on them.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 
 use anyhow::Context;
-use parking_lot::Mutex;
-use pingora::listeners::tls::TlsSettings;
-use pingora::server::{Fds, ListenFds};
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio_rustls::TlsAcceptor;
 
 use super::Scheme;
 use crate::alert::identity::instance;
@@ -52,13 +50,8 @@ impl Sockets {
         instance(first.map_or(0, |(address, _)| address.port()))
     }
 
-    /// pingora takes a listener from this table when its address stands there.
-    pub(super) fn into_table(self) -> ListenFds {
-        let mut table = Fds::new();
-        for (address, _, socket) in self.0 {
-            table.add(address.to_string(), socket.into_raw_fd());
-        }
-        Arc::new(Mutex::new(table))
+    pub(super) fn into_listeners(self) -> impl Iterator<Item = TcpListener> {
+        self.0.into_iter().map(|(_, _, socket)| socket)
     }
 }
 
@@ -78,15 +71,11 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// HTTP/2 and HTTP/1.1 by ALPN, with a certificate that can change.
-pub(super) fn tls_settings(certificates: Arc<Certificates>) -> anyhow::Result<TlsSettings> {
-    let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks))
-        .map_err(|error| anyhow::anyhow!("cannot set up TLS: {error}"))?;
-    settings.set_cert_resolver(certificates);
-    settings.enable_h2();
-    Ok(settings)
+/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, with a certificate that can change.
+pub(super) fn tls_acceptor(certificates: Arc<Certificates>) -> TlsAcceptor {
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
 }
-
-struct NoCallbacks;
-
-impl pingora::listeners::TlsAccept for NoCallbacks {}

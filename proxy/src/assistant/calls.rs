@@ -18,7 +18,7 @@ use crate::clock;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
-const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Texts of one embeddings call, as OpenAI bounds them.
 const INPUTS_MAX: usize = 2048;
 const DIMENSIONS: usize = 16;
@@ -60,6 +60,7 @@ impl Assistant {
             return match path {
                 "/healthz" => text("ok\n"),
                 "/v1/models" => models(),
+                _ if path.starts_with("/v1/models/") => one_model(path),
                 _ if path.starts_with("/static/") => file(path, &head.headers),
                 "/v1/chat/completions" | "/v1/embeddings" => post_only(),
                 _ => error(StatusCode::NOT_FOUND, "there is nothing at this path"),
@@ -82,6 +83,7 @@ impl Assistant {
             "/v1/chat/completions" | "/v1/embeddings" if head.method != Method::POST => post_only(),
             "/v1/chat/completions" => self.chat(&body, count),
             "/v1/embeddings" => embeddings(&body),
+            "/v1/audio/transcriptions" | "/v1/audio/translations" => heard(&body),
             _ => json_answer(
                 StatusCode::OK,
                 &json!({"method": head.method.as_str(), "path": path, "bytes": body.len()}),
@@ -118,7 +120,7 @@ async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(cause) if cause.is::<http_body_util::LengthLimitError>() => Err(error(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is larger than 10 MiB",
+            "the body is larger than 32 MiB",
         )),
         Err(_) => Err(error(
             StatusCode::BAD_REQUEST,
@@ -128,10 +130,26 @@ async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
 }
 
 fn models() -> Response<Body> {
-    let list = MODELS.map(
-        |id| json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": "weir"}),
-    );
+    let list = MODELS.map(model);
     json_answer(StatusCode::OK, &json!({"object": "list", "data": list}))
+}
+
+fn model(id: &str) -> Value {
+    json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": "weir"})
+}
+
+fn one_model(path: &str) -> Response<Body> {
+    let name = path.strip_prefix("/v1/models/").unwrap_or_default();
+    match MODELS.into_iter().find(|known| *known == name) {
+        Some(known) => json_answer(StatusCode::OK, &model(known)),
+        None => error(StatusCode::NOT_FOUND, "there is no model of this name"),
+    }
+}
+
+/// What a recording says: how long it is, and what it hashes to.
+fn heard(body: &[u8]) -> Response<Body> {
+    let text = format!("You said {} bytes ({}).", body.len(), hash(body));
+    json_answer(StatusCode::OK, &json!({"text": text}))
 }
 
 #[derive(Deserialize)]

@@ -247,7 +247,7 @@ async fn fewer_tokens_can_be_asked_for() {
 async fn wrong_calls_are_told_in_openais_form() {
     let running = start(at_once(), Over::Http1).await;
     let chat = "/v1/chat/completions";
-    let large = vec![b' '; 10 * 1024 * 1024 + 1];
+    let large = vec![b' '; 32 * 1024 * 1024 + 1];
     for (method, path, body, status) in [
         (Method::POST, chat, b"".to_vec(), 400),
         (Method::POST, chat, b"{".to_vec(), 400),

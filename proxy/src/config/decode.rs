@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::mistake::Findings;
+use super::quote::{is_harmless, is_key_like};
 use super::schema::Definitions;
 use super::tree::{self, Key, Kind, Node, Place, Substitution};
 
@@ -24,7 +25,7 @@ pub(super) trait Decode: Sized {
 
 /// What is written as one word or text.
 pub(super) trait Scalar: Sized {
-    /// A secret is never shown in a message.
+    /// A secret is never shown in a message or a quoted line.
     const SECRET: bool = false;
     const TAKES_EMPTY: bool = false;
 
@@ -34,6 +35,15 @@ pub(super) trait Scalar: Sized {
     /// # Errors
     /// What is wrong with the text, without repeating it.
     fn read(text: &str) -> Result<Self, Wrong>;
+
+    /// An address says by itself whether there is a secret in it.
+    const IS_ADDRESS: bool = false;
+
+    /// Whether this text, as it is written, is a secret: of an address a part may be.
+    fn is_secret(written: &str) -> bool {
+        let _ = written;
+        Self::SECRET
+    }
 
     /// What it looks like in the schema; `${...}` is allowed everywhere and not part of it.
     fn schema() -> Value;
@@ -74,18 +84,28 @@ impl<T: Scalar> Decode for T {
             findings.mistake(node.place, message);
             return None;
         }
+        let is_secret = T::is_secret(&scalar.written);
+        if is_secret {
+            findings.spans.hide(&scalar.bytes);
+        }
         let wrong = match T::read(&scalar.text) {
             Ok(value) => {
+                if !is_secret && scalar.stands_here {
+                    findings.spans.show(&scalar.bytes);
+                }
                 T::notice(&scalar.text, node.place, findings);
                 return Some(value);
             }
             Err(wrong) => wrong,
         };
-        let found = if T::SECRET {
-            String::new()
-        } else {
-            format!(", found `{}`", shortened(&scalar.written))
-        };
+        let is_shown = !is_secret
+            && !findings.spans.is_secret(&scalar.bytes)
+            && (T::IS_ADDRESS && scalar.stands_here || is_harmless(scalar));
+        let mut found = String::new();
+        if is_shown {
+            findings.spans.show(&scalar.bytes);
+            found = format!(", found `{}`", shortened(&scalar.written));
+        }
         let message = match wrong {
             Wrong::Because(message) => message,
             Wrong::Unexpected => format!("expected {}{found}", T::expected()),
@@ -132,8 +152,8 @@ pub(super) struct Setting<T> {
     pub(super) key_place: Place,
     /// `routes[0].cache.ttl`.
     pub(super) path: String,
-    /// What became of its `${...}`.
-    substitution: Substitution,
+    /// Whether a message may repeat the value: it stands here, and nothing in it came from elsewhere.
+    may_be_shown: bool,
     source: Source,
     value: Option<T>,
 }
@@ -152,9 +172,8 @@ impl<T> Setting<T> {
         self.value.as_ref()
     }
 
-    /// Whether a message may repeat the value: nothing in it came from elsewhere.
     pub(super) fn may_be_shown(&self) -> bool {
-        self.substitution == Substitution::None
+        self.may_be_shown
     }
 
     pub(super) fn is_written(&self) -> bool {
@@ -203,17 +222,18 @@ impl<'n> Block<'n> {
         let entries = mapping_of(node, findings)?;
         let mut meant = Vec::new();
         for (key, _) in entries {
-            if !known.contains(&key.text.as_str()) {
-                let written = shortened(&key.text);
-                let message = match nearest(&key.text, known) {
-                    Some(near) => {
-                        meant.push(near);
-                        format!("unknown key `{written}`; did you mean `{near}`?")
-                    }
-                    None => format!("unknown key `{written}`; known here: {}", known.join(", ")),
-                };
-                findings.mistake(key.place, message);
+            if known.contains(&key.text.as_str()) {
+                findings.spans.show(&key.bytes);
+                continue;
             }
+            let near = nearest(&key.text, known);
+            let message = match near {
+                Some(near) => format!("; did you mean `{near}`?"),
+                None => format!("; known here: {}", known.join(", ")),
+            };
+            meant.extend(near);
+            let named = key_named(key, near, findings);
+            findings.mistake(key.place, format!("unknown key{named}{message}"));
         }
         let place = node.place;
         Some(Block {
@@ -245,7 +265,7 @@ impl<'n> Block<'n> {
             place: key_place,
             key_place,
             path: findings.path().to_owned(),
-            substitution: Substitution::None,
+            may_be_shown: true,
             source: Source::LeftOut,
             value: None,
         };
@@ -253,7 +273,7 @@ impl<'n> Block<'n> {
             Some((_, node)) if !node.is_empty() || is_empty_text::<T>(node) => {
                 setting.place = node.place;
                 setting.source = Source::Written;
-                setting.substitution = node.substitution();
+                setting.may_be_shown = may_be_shown(node, findings);
                 setting.value = T::decode(node, findings);
             }
             Some(_) if matches!(presence, Presence::Guard) => {
@@ -285,6 +305,26 @@ impl<'n> Block<'n> {
     }
 }
 
+/// The name of an unknown key, for a message. A value may stand there that has lost its key.
+fn key_named(key: &Key, near: Option<&str>, findings: &mut Findings) -> String {
+    if !key.has_colon || (near.is_none() && !is_key_like(&key.text)) {
+        return String::new();
+    }
+    findings.spans.show(&key.bytes);
+    format!(" `{}`", shortened(&key.text))
+}
+
+fn may_be_shown(node: &Node, findings: &Findings) -> bool {
+    match &node.kind {
+        Kind::Scalar(scalar) => {
+            scalar.substitution == Substitution::None
+                && scalar.stands_here
+                && !findings.spans.is_secret(&scalar.bytes)
+        }
+        _ => true,
+    }
+}
+
 /// Written as `""` where that is a value. One whose variables came out empty is as if left out.
 fn is_empty_text<T: Decode>(node: &Node) -> bool {
     let is_text = matches!(node.kind, Kind::Scalar(_));
@@ -296,10 +336,11 @@ pub(super) fn default_node(text: &str, place: Place) -> Option<Node> {
     fn move_to(node: &mut Node, place: Place) {
         node.place = place;
         match &mut node.kind {
+            Kind::Scalar(scalar) => scalar.bytes = 0..0,
             Kind::Sequence(items) => items.iter_mut().for_each(|item| move_to(item, place)),
             Kind::Mapping(entries) => {
                 for (key, value) in entries {
-                    key.place = place;
+                    (key.place, key.bytes) = (place, 0..0);
                     move_to(value, place);
                 }
             }

@@ -6,6 +6,7 @@
 use std::io::Read;
 
 use super::mistake::Findings;
+use super::quote::names_a_source;
 use super::tree::{Kind, Node, Place, Scalar, Substitution};
 
 /// A secret in a file is short; this keeps a wrong path (a log, a device) from filling memory.
@@ -104,14 +105,12 @@ fn value_of(inside: &str, environment: &dyn Fn(&str) -> Option<String>) -> Resul
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !is_name {
-        return Err(format!(
-            "`${{{inside}}}` names no variable; write ${{NAME}}, ${{NAME:-fallback}} or ${{file:PATH}}"
-        ));
+        return Err(
+            "this names no variable; write ${NAME}, ${NAME:-fallback} or ${file:PATH}".to_owned(),
+        );
     }
     if fallback.is_some_and(|fallback| fallback.contains("${")) {
-        return Err(format!(
-            "the fallback of `${{{name}}}` holds another `${{`; a fallback is plain text"
-        ));
+        return Err("the fallback holds another `${`; a fallback is plain text".to_owned());
     }
     match (
         environment(name).filter(|value| !value.is_empty()),
@@ -119,15 +118,26 @@ fn value_of(inside: &str, environment: &dyn Fn(&str) -> Option<String>) -> Resul
     ) {
         (Some(value), _) => Ok(value),
         (None, Some(fallback)) => Ok(fallback.to_owned()),
-        (None, None) => environment(name).ok_or_else(|| {
-            format!("the variable `{name}` is not set; set it or write ${{{name}:-fallback}}")
+        (None, None) => environment(name).ok_or_else(|| match names_a_source(name) {
+            true => {
+                format!("the variable `{name}` is not set; set it or write ${{{name}:-fallback}}")
+            }
+            // It may be a secret that was put into the braces.
+            false => {
+                "the variable that is named here is not set; set it or write ${NAME:-fallback}"
+                    .to_owned()
+            }
         }),
     }
 }
 
-/// The content of a file without the newline at its end.
+/// The content of a file without what editors and shells add: a byte-order mark, and the ends of lines after
+/// the last.
 fn file_value(path: &str) -> Result<String, String> {
-    let cannot = |why: &dyn std::fmt::Display| format!("`{path}` cannot be read: {why}");
+    let cannot = |why: &dyn std::fmt::Display| match path.contains(['/', '.']) {
+        true => format!("`{path}` cannot be read: {why}"),
+        false => format!("this file cannot be read: {why}"),
+    };
     // Opening a pipe would wait for its writer.
     let metadata = std::fs::metadata(path).map_err(|error| cannot(&error))?;
     if !metadata.is_file() {
@@ -143,13 +153,14 @@ fn file_value(path: &str) -> Result<String, String> {
             "it is larger than {FILE_BYTES_MAX} bytes"
         )));
     }
-    if content.ends_with('\n') {
-        content.pop();
-        if content.ends_with('\r') {
-            content.pop();
-        }
-    }
-    Ok(content)
+    Ok(as_it_was_meant(&content).to_owned())
+}
+
+/// A text out of a file without what editors and shells add.
+#[must_use]
+pub fn as_it_was_meant(content: &str) -> &str {
+    let content = content.strip_prefix('\u{feff}').unwrap_or(content);
+    content.trim_end_matches(['\r', '\n'])
 }
 
 /// Where `token` stands inside of a scalar. `None` where YAML's escapes hide it.

@@ -80,6 +80,10 @@ impl<K: Scalar, V: Scalar> Decode for Entries<K, V> {
         let entries = mapping_of(node, findings)?;
         let mut read = Vec::with_capacity(entries.len());
         for (key, value) in entries {
+            let is_named = key.has_colon && is_name_like(&key.text);
+            if is_named {
+                findings.spans.show(&key.bytes);
+            }
             let name = match K::read(&key.text) {
                 Ok(name) => Some(name),
                 Err(Wrong::Because(message)) => {
@@ -87,15 +91,15 @@ impl<K: Scalar, V: Scalar> Decode for Entries<K, V> {
                     None
                 }
                 Err(_) => {
-                    let message = format!("expected {}, found `{}`", K::expected(), key.text);
-                    findings.mistake(key.place, message);
+                    findings.mistake(key.place, format!("expected {}", K::expected()));
                     None
                 }
             };
             if value.is_empty() || value.substitution() == Substitution::Empty {
                 continue;
             }
-            let text = findings.within(&key.text, |findings| V::decode(value, findings));
+            let path = if is_named { &*key.text } else { "*" };
+            let text = findings.within(path, |findings| V::decode(value, findings));
             if let (Some(name), Some(text)) = (name, text) {
                 let (key_place, place) = (key.place, value.place);
                 let name = At {
@@ -111,4 +115,14 @@ impl<K: Scalar, V: Scalar> Decode for Entries<K, V> {
     fn schema(definitions: &mut Definitions) -> Value {
         json!({"type": "object", "additionalProperties": <V as Decode>::schema(definitions)})
     }
+}
+
+/// Whether it looks like the name of a header, and not like a value that lost its name.
+fn is_name_like(text: &str) -> bool {
+    let is_part = |part: &str| {
+        let has_letter = part.bytes().any(|byte| byte.is_ascii_alphabetic());
+        let has_digit = part.bytes().any(|byte| byte.is_ascii_digit());
+        has_letter != has_digit && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    text.len() <= 40 && text.split(['-', '_']).all(is_part)
 }

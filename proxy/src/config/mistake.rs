@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::mask;
+use super::quote::Spans;
 use super::tree::Place;
 
 /// More of a line than this is never shown.
@@ -27,6 +27,30 @@ pub struct Mistake {
     pub message: String,
     /// The text of the line, with stars where secrets stand.
     pub source_line: String,
+}
+
+/// What the author of a valid file should know all the same. `Display` is a whole sentence.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning {
+    /// From 1.
+    pub line: usize,
+    /// `routes[0].cache.ttl`.
+    pub key: String,
+    sentence: String,
+}
+
+impl std::ops::Deref for Warning {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.sentence
+    }
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.sentence)
+    }
 }
 
 impl Mistakes {
@@ -59,8 +83,10 @@ impl std::fmt::Display for Mistakes {
                 continue;
             }
             writeln!(formatter, "{file}:{line}:{column}: {message}")?;
-            writeln!(formatter, "{line:>5} | {source_line}")?;
-            if (1..=source_line.chars().count() + 1).contains(column) {
+            if !source_line.is_empty() {
+                writeln!(formatter, "{line:>5} | {source_line}")?;
+            }
+            if !source_line.is_empty() && (1..=source_line.chars().count() + 1).contains(column) {
                 writeln!(formatter, "      | {:>column$}", "^")?;
             }
         }
@@ -79,7 +105,9 @@ impl std::error::Error for Mistakes {}
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     mistakes: Vec<(Place, String)>,
-    warnings: Vec<(Place, String)>,
+    warnings: Vec<(Place, Warning)>,
+    /// What of the file may be quoted.
+    pub(super) spans: Spans,
     /// Where reading stands: `routes[0].cache.ttl`.
     path: String,
 }
@@ -91,8 +119,12 @@ impl Findings {
 
     /// A warning about the key at `path`: `does` goes on after it, without a full stop.
     pub(super) fn warn(&mut self, path: &str, place: Place, does: &str) {
-        let sentence = format!("`{path}` (line {}) {does}.", place.line);
-        self.warnings.push((place, sentence));
+        let warning = Warning {
+            line: place.line,
+            key: path.to_owned(),
+            sentence: format!("`{path}` (line {}) {does}.", place.line),
+        };
+        self.warnings.push((place, warning));
     }
 
     pub(super) fn path(&self) -> &str {
@@ -117,17 +149,20 @@ impl Findings {
     }
 
     /// The warnings in the order of the file.
-    pub(super) fn into_warnings(mut self) -> Vec<String> {
+    pub(super) fn into_warnings(mut self) -> Vec<Warning> {
         self.warnings.sort();
         self.warnings.dedup();
-        self.warnings.into_iter().map(|(_, text)| text).collect()
+        self.warnings
+            .into_iter()
+            .map(|(_, warning)| warning)
+            .collect()
     }
 
     /// The mistakes in the order of the file; what an alias repeats is told once.
     pub(super) fn into_mistakes(mut self, file: &Path, source: &str) -> Mistakes {
         self.mistakes.sort();
         self.mistakes.dedup();
-        let lines = mask::lines(source);
+        let lines = self.spans.lines(source);
         let list = self
             .mistakes
             .into_iter()
@@ -136,8 +171,8 @@ impl Findings {
                 column: place.column,
                 message: printable(&message, usize::MAX),
                 source_line: lines
-                    .get(place.line.wrapping_sub(1))
-                    .map(|line| printable(line, LINE_CHARACTERS_MAX))
+                    .get(place.line)
+                    .map(|line| printable(&line, LINE_CHARACTERS_MAX))
                     .unwrap_or_default(),
             })
             .collect();

@@ -8,6 +8,7 @@ mod alerts;
 mod defaults;
 mod hostile;
 mod interpolation;
+mod secrets;
 mod single;
 mod warnings;
 

@@ -6,9 +6,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag, options};
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
 
 use super::mistake::Findings;
+use super::quote::is_key_like;
+use super::syntax;
 
 /// Far more than any real configuration has.
 const NODES_MAX: usize = 50_000;
@@ -48,6 +50,10 @@ pub(super) enum Kind {
 pub(super) struct Key {
     pub(super) text: String,
     pub(super) place: Place,
+    /// In the source.
+    pub(super) bytes: Range<usize>,
+    /// Without one it may be a value that lost its key.
+    pub(super) has_colon: bool,
 }
 
 /// A scalar before and after its `${...}` were replaced. There is no `Debug`: it may be a secret.
@@ -58,8 +64,10 @@ pub(super) struct Scalar {
     /// The value itself.
     pub(super) text: String,
     pub(super) substitution: Substitution,
-    /// In the source.
+    /// In the source; nothing in a default.
     pub(super) bytes: Range<usize>,
+    /// On one line, and not by an alias of what may be a secret elsewhere.
+    pub(super) stands_here: bool,
 }
 
 /// What became of the `${...}` of a scalar.
@@ -98,6 +106,15 @@ impl Node {
         }
     }
 
+    fn note_alias(&mut self) {
+        match &mut self.kind {
+            Kind::Scalar(scalar) => scalar.stands_here = false,
+            Kind::Sequence(items) => items.iter_mut().for_each(Node::note_alias),
+            Kind::Mapping(entries) => entries.iter_mut().for_each(|(_, value)| value.note_alias()),
+            Kind::Null | Kind::Wrong => {}
+        }
+    }
+
     fn count(&self) -> usize {
         match &self.kind {
             Kind::Sequence(items) => 1 + items.iter().map(Node::count).sum::<usize>(),
@@ -133,6 +150,7 @@ pub(super) fn parse(source: &str, findings: &mut Findings) -> Option<Node> {
         block_nesting_limit: DEPTH_MAX
     };
     let mut builder = Builder {
+        source,
         findings,
         open: Vec::new(),
         anchors: HashMap::new(),
@@ -143,7 +161,9 @@ pub(super) fn parse(source: &str, findings: &mut Findings) -> Option<Node> {
         match event {
             Ok((event, span)) => builder.take(event, span)?,
             Err(error) => {
-                let (place, message) = syntax_mistake(source, &error);
+                let place = place_of(error.marker().line(), error.marker().col());
+                let message = syntax::message(source, place.line, error.kind());
+                builder.findings.spans.note_broken();
                 builder.findings.mistake(place, message);
                 return None;
             }
@@ -158,16 +178,6 @@ pub(super) fn parse(source: &str, findings: &mut Findings) -> Option<Node> {
         Some(root) if matches!(root.kind, Kind::Null) => empty,
         Some(root) => root,
     })
-}
-
-fn syntax_mistake(source: &str, error: &ScanError) -> (Place, String) {
-    let place = place_of(error.marker().line(), error.marker().col());
-    let mut message = format!("this is not valid YAML: {}", error.kind());
-    let line = source.lines().nth(place.line.saturating_sub(1));
-    if line.is_some_and(|line| line.contains(": ${") && line.contains('{')) {
-        message.push_str("; inside { } and [ ] a value with ${...} must stand in quotes");
-    }
-    (place, message)
 }
 
 fn place_of(line: usize, column_from_zero: usize) -> Place {
@@ -194,6 +204,7 @@ enum PendingKey {
 }
 
 struct Builder<'a> {
+    source: &'a str,
     findings: &'a mut Findings,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
@@ -214,6 +225,9 @@ impl Builder<'_> {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), place);
                 let node = scalar_node(&text, style, place, &span);
+                if let Some(bytes) = span.byte_range() {
+                    self.findings.spans.note_scalar(bytes);
+                }
                 self.count(place, 1)?;
                 self.finish(node, anchor);
             }
@@ -234,9 +248,11 @@ impl Builder<'_> {
                 let node = self.aliased(anchor, place)?;
                 self.finish(node, 0);
             }
-            Event::UnresolvedAlias(name) => {
-                let message = format!("no anchor `&{name}` stands above this alias");
-                self.findings.mistake(place, message);
+            Event::UnresolvedAlias(_) => {
+                self.findings.mistake(
+                    place,
+                    "no anchor (`&name`) stands above this alias; a text that begins with `*` stands in quotes",
+                );
                 self.finish(wrong(place), 0);
             }
             _ => {}
@@ -258,7 +274,9 @@ impl Builder<'_> {
             return None;
         }
         self.count(place, count)?;
-        self.anchors.get(&anchor).cloned()
+        let mut node = self.anchors.get(&anchor).cloned()?;
+        node.note_alias();
+        Some(node)
     }
 
     fn count(&mut self, place: Place, more: usize) -> Option<()> {
@@ -294,7 +312,10 @@ impl Builder<'_> {
         match &mut parent.node.kind {
             Kind::Sequence(items) => items.push(node),
             Kind::Mapping(entries) => match parent.key.take() {
-                None => parent.key = Some(pending_key(node, &mut parent.keys, self.findings)),
+                None => {
+                    let key = pending_key(node, self.source, &mut parent.keys, self.findings);
+                    parent.key = Some(key);
+                }
                 Some(PendingKey::Good(key)) => entries.push((key, node)),
                 Some(PendingKey::Wrong) => {}
             },
@@ -312,6 +333,7 @@ impl Builder<'_> {
 
 fn pending_key(
     node: Node,
+    source: &str,
     keys: &mut HashMap<String, usize>,
     findings: &mut Findings,
 ) -> PendingKey {
@@ -328,15 +350,27 @@ fn pending_key(
         );
         return PendingKey::Wrong;
     }
+    let after = source.get(scalar.bytes.end..).unwrap_or_default();
+    let has_colon = after.trim_start_matches([' ', '\t']).starts_with(':');
     if let Some(line) = keys.get(&text) {
+        let mut named = "this key".to_owned();
+        if has_colon && is_key_like(&text) {
+            findings.spans.show(&scalar.bytes);
+            named = format!("`{text}`");
+        }
         findings.mistake(
             place,
-            format!("`{text}` stands twice in one mapping, first on line {line}; keep one"),
+            format!("{named} stands twice in one mapping, first on line {line}; keep one"),
         );
         return PendingKey::Wrong;
     }
     keys.insert(text.clone(), place.line);
-    PendingKey::Good(Key { text, place })
+    PendingKey::Good(Key {
+        text,
+        place,
+        bytes: scalar.bytes,
+        has_colon,
+    })
 }
 
 fn scalar_node(text: &str, style: ScalarStyle, place: Place, span: &Span) -> Node {
@@ -349,7 +383,8 @@ fn scalar_node(text: &str, style: ScalarStyle, place: Place, span: &Span) -> Nod
             written: text.to_owned(),
             text: text.to_owned(),
             substitution: Substitution::None,
-            bytes: span.byte_range().unwrap_or(0..0),
+            bytes: span.byte_range().unwrap_or_default(),
+            stands_here: span.start.line() == span.end.line(),
         })
     };
     Node { place, kind }

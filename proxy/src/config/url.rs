@@ -4,6 +4,7 @@ use http::Uri;
 use serde_json::{Value, json};
 
 use super::decode::{Scalar, Wrong};
+use super::quote::names_a_source;
 
 /// `http://host:port` or `https://host:port`, and nothing after it.
 #[derive(Clone, Debug)]
@@ -19,8 +20,14 @@ pub(super) struct ServiceUrl(pub(super) String);
 pub(super) struct RedisUrl;
 
 impl Scalar for Endpoint {
+    const IS_ADDRESS: bool = true;
+
     fn expected() -> String {
         "an address such as http://127.0.0.1:8000".to_owned()
+    }
+
+    fn is_secret(written: &str) -> bool {
+        !is_bare(written, MayFollow::AnyPath)
     }
 
     fn read(text: &str) -> Result<Self, Wrong> {
@@ -54,9 +61,14 @@ impl Scalar for Endpoint {
 impl Scalar for ServiceUrl {
     // A webhook's address is its credential.
     const SECRET: bool = true;
+    const IS_ADDRESS: bool = true;
 
     fn expected() -> String {
         "an address such as http://127.0.0.1:9200".to_owned()
+    }
+
+    fn is_secret(written: &str) -> bool {
+        !is_bare(written, MayFollow::Nothing)
     }
 
     fn read(text: &str) -> Result<Self, Wrong> {
@@ -74,9 +86,14 @@ impl Scalar for ServiceUrl {
 
 impl Scalar for RedisUrl {
     const SECRET: bool = true;
+    const IS_ADDRESS: bool = true;
 
     fn expected() -> String {
         "an address such as redis://127.0.0.1:6379/0".to_owned()
+    }
+
+    fn is_secret(written: &str) -> bool {
+        !is_bare(written, MayFollow::Number)
     }
 
     fn read(text: &str) -> Result<Self, Wrong> {
@@ -90,6 +107,54 @@ impl Scalar for RedisUrl {
     fn schema() -> Value {
         json!({"type": "string", "pattern": "^(rediss?|unix)://.+$"})
     }
+}
+
+/// What may come after host and port in an address that holds no secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MayFollow {
+    Nothing,
+    Number,
+    AnyPath,
+}
+
+/// Whether an address is scheme, host and port alone, where no credential can hide. One without a scheme
+/// has to be an IP address or `localhost`: a user and a password look like a host and a port.
+fn is_bare(written: &str, may_follow: MayFollow) -> bool {
+    // Anything may be put in for a variable; a fallback is part of the text.
+    let mut text = written.to_owned();
+    while let Some((before, rest)) = text.split_once("${") {
+        match rest.split_once('}') {
+            Some((inside, after)) if names_a_source(inside) => text = format!("{before}1{after}"),
+            _ => return false,
+        }
+    }
+    if text.contains(['@', '?', '#', '\\', '%']) {
+        return false;
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let is_local = text
+            .strip_prefix("localhost:")
+            .is_some_and(|port| port.parse::<u16>().is_ok());
+        return is_local || text.parse::<std::net::SocketAddr>().is_ok();
+    };
+    let (authority, after) = split_authority(rest);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (authority, ""),
+    };
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-[]:_".contains(&byte);
+    scheme.bytes().all(|byte| byte.is_ascii_lowercase())
+        && host.bytes().all(is_host)
+        && (host.starts_with('[') || !host.contains(':'))
+        && port.len() <= 5
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && match may_follow {
+            MayFollow::Nothing => matches!(after, "" | "/"),
+            MayFollow::Number => {
+                after.len() <= 4 && after.bytes().skip(1).all(|byte| byte.is_ascii_digit())
+            }
+            MayFollow::AnyPath => true,
+        }
 }
 
 const NO_HOST: &str = "the address names no host";

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::decode::{Scalar, Wrong};
 use super::mistake::Findings;
+use super::secret;
 use super::tree::Place;
 use super::units::{self, Rate};
 
-/// What every example in the documentation uses for a secret.
-const EXAMPLE_SECRET: &str = "change-me";
+pub(super) use super::secret::Secret;
 
 pub(super) fn pattern(pattern: &str) -> Value {
     json!({"type": "string", "pattern": pattern})
@@ -136,37 +136,6 @@ impl Scalar for MaybeEmptyText {
 
     fn schema() -> Value {
         json!({"type": "string"})
-    }
-}
-
-/// Never shown, never empty.
-#[derive(Clone)]
-pub(super) struct Secret(pub(super) String);
-
-impl Scalar for Secret {
-    const SECRET: bool = true;
-
-    fn expected() -> String {
-        "a secret".to_owned()
-    }
-
-    fn read(text: &str) -> Result<Self, Wrong> {
-        Ok(Secret(text.to_owned()))
-    }
-
-    fn schema() -> Value {
-        json!({"type": ["string", "number"]})
-    }
-
-    fn notice(text: &str, place: Place, findings: &mut Findings) {
-        if text.contains(EXAMPLE_SECRET) {
-            let path = findings.path().to_owned();
-            findings.warn(
-                &path,
-                place,
-                "is the example secret `change-me`, which everybody knows; give it a value of your own",
-            );
-        }
     }
 }
 
@@ -375,6 +344,6 @@ impl Scalar for HeaderText {
     }
 
     fn notice(text: &str, place: Place, findings: &mut Findings) {
-        Secret::notice(text, place, findings);
+        secret::notice_example(text, place, findings);
     }
 }

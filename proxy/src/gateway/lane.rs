@@ -18,6 +18,7 @@ use crate::limit::concurrency::Concurrency;
 use crate::listener::session::Session;
 use crate::random;
 use crate::record;
+use crate::record::metrics::{Held, HeldByRoute};
 use crate::route::path::EncodedSlash;
 use crate::route::trace::Sampling;
 use crate::route::{self, Table};
@@ -98,14 +99,15 @@ impl Lanes {
         }
     }
 
-    /// Bytes of answers in memory.
+    /// What the lanes hold now.
     #[must_use]
-    pub fn cache_bytes(&self) -> u64 {
-        self.lanes
-            .iter()
-            .filter_map(|lane| lane.answers.as_ref())
-            .map(Answers::bytes)
-            .sum()
+    pub fn held(&self) -> Held {
+        let answers = self.lanes.iter().filter_map(|lane| lane.answers.as_ref());
+        Held {
+            cache_bytes: answers.map(Answers::bytes).sum(),
+            routes: self.lanes.iter().map(|lane| lane.held()).collect(),
+            ..Held::default()
+        }
     }
 }
 
@@ -124,6 +126,16 @@ impl Lane {
             backend: backends[route.backend].clone(),
             trusted_proxies: trusted_proxies.clone(),
             config: route.clone(),
+        }
+    }
+
+    fn held(&self) -> HeldByRoute {
+        let limited = !self.config.rate_limits.is_empty();
+        let in_use = self.concurrency.as_ref().map(|places| places.in_use());
+        HeldByRoute {
+            route: self.config.name.clone(),
+            limit_keys: limited.then(|| self.limits.keys() as u64),
+            in_use: in_use.map(|in_use| in_use as u64),
         }
     }
 

@@ -1,43 +1,103 @@
 //! How many connections are open, and that there are never too many.
+//!
+//! A connection is counted from the moment it is accepted, before its TLS handshake. One too many is
+//! refused: a few of those at once are answered and may linger, the others are closed unread. Whoever
+//! reads on after an early answer is counted too, and bounded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// The count of open connections, with its bound.
+use crate::record::metrics::ConnectionCounts;
+
+/// So many refused connections may be answered at once; the next ones are closed without a word.
+const REFUSED_MAX: usize = 64;
+/// So many connections may read on at once, for long, what was sent behind an early answer.
+const LINGERING_MAX: usize = 256;
+
+/// The counts of connections, with their bounds.
 #[derive(Debug)]
 pub struct Connections {
     open: AtomicUsize,
+    refused: AtomicUsize,
+    lingering: AtomicUsize,
     max: usize,
+    counts: ConnectionCounts,
     closed: Notify,
+}
+
+/// What a new connection is.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Open(Open),
+    /// One too many, which may be told so.
+    Refused(Refused),
+    /// One too many, and too many of those are being told already.
+    Full,
 }
 
 /// One open connection; dropping it is closing.
 #[derive(Debug)]
 pub(crate) struct Open(Arc<Connections>);
 
+/// One refused connection that is being told so.
+#[derive(Debug)]
+pub(crate) struct Refused(Arc<Connections>);
+
+/// One connection that reads on after its answer.
+#[derive(Debug)]
+pub(crate) struct Lingering(Arc<Connections>);
+
 impl Connections {
     #[must_use]
-    pub fn new(max: usize) -> Arc<Self> {
+    pub fn new(max: usize, counts: ConnectionCounts) -> Arc<Self> {
         Arc::new(Connections {
             open: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            lingering: AtomicUsize::new(0),
             max,
+            counts,
             closed: Notify::new(),
         })
     }
 
-    /// `None` when as many as may be are open.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Open> {
-        let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let open = Open(self.clone());
-        (before < self.max).then_some(open)
+    /// Counts a connection that has been accepted.
+    pub(crate) fn enter(self: &Arc<Self>) -> Entry {
+        if take_place(&self.open, self.max) {
+            self.counts.open.inc();
+            return Entry::Open(Open(self.clone()));
+        }
+        if take_place(&self.refused, REFUSED_MAX) {
+            self.counts.refused_answered.inc();
+            return Entry::Refused(Refused(self.clone()));
+        }
+        self.counts.refused_closed.inc();
+        Entry::Full
+    }
+
+    /// Counts a connection that reads on; `None` when too many do already.
+    pub(crate) fn linger(self: &Arc<Self>) -> Option<Lingering> {
+        take_place(&self.lingering, LINGERING_MAX).then(|| {
+            self.counts.lingering.inc();
+            Lingering(self.clone())
+        })
+    }
+
+    /// Counts an HTTP/2 connection that is closed because it floods.
+    pub(crate) fn flooded(&self) {
+        self.counts.flooded.inc();
     }
 
     /// How many are open now.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// How many sockets of clients there are: open and refused.
+    pub(crate) fn sockets(&self) -> usize {
+        self.open() + self.refused.load(Ordering::Relaxed)
     }
 
     /// Ends when the last connection is closed.
@@ -50,13 +110,40 @@ impl Connections {
             closed.await;
         }
     }
+
+    /// Ends when a connection is closed after this was first polled.
+    pub(crate) async fn wait_for_close(&self) {
+        self.closed.notified().await;
+    }
+}
+
+/// Counts one more, if there is room.
+fn take_place(count: &AtomicUsize, max: usize) -> bool {
+    let more = |count: usize| (count < max).then_some(count + 1);
+    count
+        .fetch_update(Ordering::AcqRel, Ordering::Relaxed, more)
+        .is_ok()
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.closed.notify_waiters();
-        }
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+        self.0.counts.open.dec();
+        self.0.closed.notify_waiters();
+    }
+}
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        self.0.refused.fetch_sub(1, Ordering::AcqRel);
+        self.0.closed.notify_waiters();
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        self.0.lingering.fetch_sub(1, Ordering::AcqRel);
+        self.0.counts.lingering.dec();
     }
 }
 
@@ -64,13 +151,21 @@ impl Drop for Open {
 mod tests {
     use super::*;
 
+    fn open(connections: &Arc<Connections>) -> Open {
+        match connections.enter() {
+            Entry::Open(open) => open,
+            entry => panic!("{entry:?}"),
+        }
+    }
+
     #[tokio::test]
     async fn the_bound_holds_and_the_last_one_is_noticed() {
-        let connections = Connections::new(2);
-        let first = connections.enter().expect("first");
-        let second = connections.enter().expect("second");
-        assert!(connections.enter().is_none());
-        assert_eq!(connections.open(), 2);
+        let counts = ConnectionCounts::unshown();
+        let connections = Connections::new(2, counts.clone());
+        let first = open(&connections);
+        let second = open(&connections);
+        assert!(matches!(connections.enter(), Entry::Refused(_)));
+        assert_eq!((connections.open(), counts.open.get()), (2, 2));
         let waiting = tokio::spawn({
             let connections = connections.clone();
             async move { connections.wait_for_none().await }
@@ -78,6 +173,26 @@ mod tests {
         drop(first);
         drop(second);
         waiting.await.expect("noticed");
-        assert!(connections.enter().is_some());
+        open(&connections);
+        assert_eq!(counts.open.get(), 0);
+    }
+
+    #[test]
+    fn refused_and_lingering_ones_are_bounded_and_counted() {
+        let counts = ConnectionCounts::unshown();
+        let connections = Connections::new(0, counts.clone());
+        let told: Vec<_> = (0..REFUSED_MAX).map(|_| connections.enter()).collect();
+        assert!(told.iter().all(|entry| matches!(entry, Entry::Refused(_))));
+        assert!(matches!(connections.enter(), Entry::Full));
+        assert_eq!(connections.sockets(), REFUSED_MAX);
+        assert_eq!(counts.refused_answered.get(), REFUSED_MAX as u64);
+        assert_eq!(counts.refused_closed.get(), 1);
+        drop(told);
+        assert!(matches!(connections.enter(), Entry::Refused(_)));
+        let lingering: Vec<_> = (0..=LINGERING_MAX).map(|_| connections.linger()).collect();
+        assert!(lingering[LINGERING_MAX].is_none());
+        assert_eq!(counts.lingering.get(), LINGERING_MAX as i64);
+        drop(lingering);
+        assert_eq!(counts.lingering.get(), 0);
     }
 }

@@ -3,20 +3,31 @@
 //! The head is gathered whole before it is parsed; what it says is `http1/request.rs`'s.
 
 use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::time::Instant;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::clock::{self, Patience};
 use crate::config::Limits;
 
 /// What a client with prior knowledge of HTTP/2 sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What is read at once, on the stack: a connection that waits holds no buffer.
 const READ_BYTES: usize = 4096;
+/// How many empty lines may stand before a request line: some clients end a body with one.
+const EMPTY_LINES_MAX: u32 = 8;
+
+/// How long before a stop a connection must have been used to be kept for one more request: its client
+/// may have sent it already.
+const USED_LATELY: Duration = Duration::from_secs(1);
+/// How long it is kept.
+const ONE_MORE: Duration = Duration::from_secs(5);
 
 /// What became of reading a head.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,23 +56,85 @@ pub(super) enum Expect {
     Http1,
 }
 
-/// Reads one head into `bytes`, which holds what was read behind the previous request. A connection
-/// between two requests ends with `stopping`.
-pub(super) async fn read(
-    stream: &mut Stream,
+/// How a connection ends, between two requests, when the proxy stops.
+pub(super) struct Farewell<'a, F> {
+    /// Ends when the proxy stops.
+    stopping: Pin<&'a mut F>,
+    /// When it must be over, once the proxy stops.
+    over: Option<Instant>,
+    use_: Use,
+    one_more: Duration,
+}
+
+/// What a connection was used for last, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Opened(Instant),
+    Answered(Instant),
+}
+
+impl Use {
+    /// Until when it is kept when the proxy stops now: a client that was here a moment ago may be about
+    /// to send, and is answered with `Connection: close`.
+    fn kept_until(self, now: Instant, one_more: Duration) -> Instant {
+        match self {
+            Use::Opened(at) => now.max(at + USED_LATELY).min(now + one_more),
+            Use::Answered(at) if now.saturating_duration_since(at) < USED_LATELY => now + one_more,
+            Use::Answered(_) => now,
+        }
+    }
+}
+
+impl<'a, F: Future<Output = ()>> Farewell<'a, F> {
+    /// A connection that was opened now. When the proxy stops and takes `drain` for it, half of that is
+    /// left to what comes at the last moment.
+    pub(super) fn new(stopping: Pin<&'a mut F>, drain: Duration, now: Instant) -> Self {
+        Farewell {
+            stopping,
+            over: None,
+            use_: Use::Opened(now),
+            one_more: ONE_MORE.min(drain / 2),
+        }
+    }
+
+    /// Notes that a request was answered.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.use_ = Use::Answered(now);
+    }
+
+    /// When the connection must be over; `None` while the proxy runs.
+    fn poll_over(&mut self, context: &mut Context<'_>) -> Option<Instant> {
+        if self.over.is_none() && self.stopping.as_mut().poll(context).is_ready() {
+            self.over = Some(self.use_.kept_until(clock::now(), self.one_more));
+        }
+        self.over
+    }
+}
+
+/// Reads one head into `bytes`, which holds what was read behind the previous request. It is waited for
+/// within `idle_timeout`, and must be whole within `header_timeout` of its first byte; empty lines before it
+/// are its first bytes, too. A connection between two requests ends as its `farewell` says.
+pub(super) async fn read<F: Future<Output = ()>>(
+    stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut BytesMut,
     expect: Expect,
     limits: &Limits,
     patience: &mut Patience,
-    mut stopping: Pin<&mut impl Future<Output = ()>>,
+    farewell: &mut Farewell<'_, F>,
 ) -> Head {
     let mut scanned = 0;
-    let mut deadline = None;
+    let mut empty_lines = 0;
+    let mut idle_until = None;
+    let mut whole_by = None;
     loop {
         // RFC 9112, section 2.2: empty lines before a request line are ignored.
         while bytes.starts_with(b"\r\n") {
             bytes.advance(2);
             scanned = 0;
+            empty_lines += 1;
+        }
+        if empty_lines > EMPTY_LINES_MAX {
+            return Head::Flawed(Flaw::Malformed("too many empty lines before a request"));
         }
         if expect == Expect::Http1OrPreface && begins_alike(bytes) {
             if bytes.len() >= PREFACE.len() {
@@ -78,14 +151,21 @@ pub(super) async fn read(
             return Head::Flawed(Flaw::TooLarge);
         }
         scanned = bytes.len();
-        let until = match bytes.is_empty() {
-            true => clock::now() + limits.idle_timeout,
-            false => *deadline.get_or_insert_with(|| clock::now() + limits.header_timeout),
+        let mut until = || *idle_until.get_or_insert_with(|| clock::now() + limits.idle_timeout);
+        let until = match bytes.is_empty() && empty_lines == 0 {
+            true => until(),
+            false => {
+                let by = whole_by.get_or_insert_with(|| clock::now() + limits.header_timeout);
+                match bytes.is_empty() {
+                    true => until().min(*by),
+                    false => *by,
+                }
+            }
         };
-        match more(stream, bytes, until, patience, stopping.as_mut()).await {
+        match more(stream, bytes, until, patience, farewell).await {
             More::Bytes => {}
             More::TimedOut if !bytes.is_empty() => return Head::Flawed(Flaw::TimedOut),
-            More::TimedOut | More::Stopping => return Head::Closed,
+            More::TimedOut => return Head::Closed,
             More::Closed if bytes.is_empty() => return Head::Closed,
             More::Closed => return Head::Flawed(Flaw::Malformed("the head ends in its middle")),
         }
@@ -96,29 +176,43 @@ enum More {
     Bytes,
     TimedOut,
     Closed,
-    Stopping,
 }
 
-async fn more(
-    stream: &mut Stream,
+async fn more<F: Future<Output = ()>>(
+    stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut BytesMut,
     until: Instant,
     patience: &mut Patience,
-    stopping: Pin<&mut impl Future<Output = ()>>,
+    farewell: &mut Farewell<'_, F>,
 ) -> More {
-    let idle = bytes.is_empty();
-    bytes.reserve(READ_BYTES);
-    tokio::select! {
-        biased;
-        read = stream.read_buf(bytes) => match read {
-            Ok(0) | Err(_) => More::Closed,
-            Ok(_) => More::Bytes,
-        },
-        // A connection between two requests is closed when the proxy stops; one that has begun a
-        // request may finish it.
-        () = stopping, if idle => More::Stopping,
-        () = poll_fn(|context| patience.poll_end(until, context)) => More::TimedOut,
-    }
+    poll_fn(|context| {
+        match poll_read(stream, bytes, context) {
+            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(More::Closed),
+            Poll::Ready(Ok(_)) => return Poll::Ready(More::Bytes),
+            Poll::Pending => {}
+        }
+        // One that has begun a request may finish it.
+        let over = match bytes.is_empty() {
+            true => farewell.poll_over(context),
+            false => None,
+        };
+        let until = over.map_or(until, |over| over.min(until));
+        patience.poll_end(until, context).map(|()| More::TimedOut)
+    })
+    .await
+}
+
+/// Reads what has arrived. Until then no room is made for it.
+pub(super) fn poll_read(
+    stream: &mut (impl AsyncRead + Unpin),
+    bytes: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut room = [MaybeUninit::uninit(); READ_BYTES];
+    let mut read = ReadBuf::uninit(&mut room);
+    ready!(Pin::new(stream).poll_read(context, &mut read))?;
+    bytes.extend_from_slice(read.filled());
+    Poll::Ready(Ok(read.filled().len()))
 }
 
 /// Ends when the proxy stops.
@@ -191,102 +285,5 @@ fn judge(head: &[u8], limits: &Limits) -> Head {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn limits() -> Limits {
-        Limits {
-            header_bytes: 200,
-            header_timeout: Duration::from_millis(80),
-            buffered_bytes: 0,
-            connections: 1,
-            idle_timeout: Duration::from_millis(80),
-            upgrade_idle_timeout: Duration::from_millis(80),
-        }
-    }
-
-    async fn read_pieces(
-        pieces: Vec<Vec<u8>>,
-        expect: Expect,
-        keep_open: bool,
-    ) -> (Head, BytesMut) {
-        let (client, server) = tokio::io::duplex(64);
-        let (_stop, stopping) = tokio::sync::watch::channel(false);
-        let stopping = std::pin::pin!(stop(stopping));
-        let sender = tokio::spawn(async move {
-            let mut client = client;
-            for piece in pieces {
-                if tokio::io::AsyncWriteExt::write_all(&mut client, &piece)
-                    .await
-                    .is_err()
-                {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-            if keep_open {
-                std::future::pending::<()>().await;
-            }
-        });
-        let mut stream: Stream = Box::new(server);
-        let mut bytes = BytesMut::new();
-        let mut patience = Patience::default();
-        let limits = limits();
-        let head = read(
-            &mut stream,
-            &mut bytes,
-            expect,
-            &limits,
-            &mut patience,
-            stopping,
-        )
-        .await;
-        sender.abort();
-        (head, bytes)
-    }
-
-    #[tokio::test]
-    async fn a_head_is_found_however_it_is_split() {
-        let text = b"\r\nPOST /x HTTP/1.1\r\nHost: a\r\n\r\nbody";
-        for split in 1..text.len() {
-            let pieces = vec![text[..split].to_vec(), text[split..].to_vec()];
-            let (head, bytes) = read_pieces(pieces, Expect::Http1OrPreface, true).await;
-            let Head::Complete(end) = head else {
-                panic!("split at {split}: {head:?}");
-            };
-            assert_eq!(&bytes[..end], b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n");
-        }
-    }
-
-    #[tokio::test]
-    async fn the_preface_is_http2_only_where_it_may_be() {
-        let preface = vec![PREFACE.to_vec()];
-        let (head, bytes) = read_pieces(preface.clone(), Expect::Http1OrPreface, true).await;
-        assert_eq!((head, &bytes[..]), (Head::Http2, PREFACE));
-        let (head, _) = read_pieces(preface, Expect::Http1, true).await;
-        assert!(matches!(head, Head::Complete(_)));
-    }
-
-    #[tokio::test]
-    async fn a_dripping_or_large_or_sloppy_head_is_refused() {
-        let read = |piece: &[u8], keep_open| {
-            let pieces = match piece.is_empty() {
-                true => vec![],
-                false => vec![piece.to_vec()],
-            };
-            async move { read_pieces(pieces, Expect::Http1, keep_open).await.0 }
-        };
-        let slow = read(b"GET / HT", true).await;
-        assert_eq!(slow, Head::Flawed(Flaw::TimedOut));
-        let large = read(&[b'a'; 400], true).await;
-        assert_eq!(large, Head::Flawed(Flaw::TooLarge));
-        let malformed = |head| matches!(head, Head::Flawed(Flaw::Malformed(_)));
-        assert!(malformed(read(b"GET / HTTP/1.1\r\nHos", false).await));
-        assert!(malformed(read(b"GET / HTTP/1.1\nHost: a\n\n", true).await));
-        let folded = b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n";
-        assert!(malformed(read(folded, true).await));
-        assert_eq!(read(b"", true).await, Head::Closed);
-    }
-}
+#[path = "head_tests.rs"]
+mod tests;

@@ -3,19 +3,20 @@
 //! weir reads and writes HTTP/1 itself (decision 8): the head is parsed in place, the body is cut out
 //! of the buffer it arrived in, and an answer's head and body leave in one write.
 
-use std::mem::MaybeUninit;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, Version};
-use pingora::protocols::Stream;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::answer_head::AnswerHead;
-use super::session::{After, Unreadable, has_option};
+use super::head;
+use super::session::{After, Unreadable};
+use super::socket::ClientStream;
 use crate::clock;
 use crate::framing::chunked::{self, Chunked, Step};
 use crate::refusal::Refusal;
@@ -25,12 +26,15 @@ mod response;
 
 /// How much of a body is read at once.
 const READ_BYTES: usize = 64 * 1024;
-/// What a client may send ahead while it waits for an answer; then it is not listened to.
+/// What a client may send ahead while it waits for an answer; then it is not read from.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// With so much more behind that for a while, its leaving could stand behind what the kernel has no room
+/// for: it is read and thrown away, and the connection ends with this answer.
+const STUFFED_BYTES: u64 = 16 * 1024;
 /// Up to here a piece of an answer is written together with what stands before it.
 const TOGETHER_BYTES_MAX: usize = 16 * 1024;
-/// What an idle connection keeps of each of its buffers.
-const KEPT_BYTES: usize = 8 * 1024;
+/// What an idle connection keeps for the fields of a head.
+const KEPT_FIELDS: usize = 32;
 
 /// Whether the connection may be used again (RFC 9112, section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +54,7 @@ enum Reading {
 
 /// One connection, with the request that is being served on it.
 pub(crate) struct Http1 {
-    stream: Stream,
+    stream: ClientStream,
     /// What has been read and belongs to nobody yet: a body, then the requests behind it.
     arrived: BytesMut,
     head: Parts,
@@ -67,7 +71,7 @@ pub(crate) struct Http1 {
 impl Http1 {
     /// A connection on which nothing has been read. Writing to a client that does not read is given
     /// up after `write_timeout`.
-    pub(super) fn new(stream: Stream, write_timeout: Duration) -> Box<Self> {
+    pub(super) fn new(stream: ClientStream, write_timeout: Duration) -> Box<Self> {
         let (head, ()) = http::Request::new(()).into_parts();
         Box::new(Http1 {
             stream,
@@ -83,16 +87,17 @@ impl Http1 {
         })
     }
 
-    /// What the next head is read from, and into.
-    pub(super) fn parts_to_read(&mut self) -> (&mut Stream, &mut BytesMut) {
-        // The last request's fields are slices of the buffer, which is used again without them.
-        self.head.headers.clear();
+    /// What the next head is read from, and into. Between two requests a connection has no buffers.
+    pub(super) fn parts_to_read(&mut self) -> (&mut ClientStream, &mut BytesMut) {
+        match self.head.headers.capacity() > KEPT_FIELDS {
+            true => self.head.headers = HeaderMap::new(),
+            false => self.head.headers.clear(),
+        }
         self.head.uri = http::Uri::default();
+        self.head.extensions.clear();
         self.raw_head = Bytes::new();
-        self.out.clear();
-        self.out.shrink_to(KEPT_BYTES);
-        if self.arrived.is_empty() && self.arrived.capacity() > KEPT_BYTES {
-            // A large body has gone through it.
+        self.out = Vec::new();
+        if self.arrived.is_empty() {
             self.arrived = BytesMut::new();
         }
         (&mut self.stream, &mut self.arrived)
@@ -114,7 +119,7 @@ impl Http1 {
             request::Framing::Length(bytes) => (Reading::Length(bytes), Some(bytes)),
             request::Framing::Chunked => (Reading::Chunked(Chunked::Size), None),
         };
-        self.keep_alive = keep_alive(&self.head);
+        self.keep_alive = request::keep_alive(&self.head);
         Ok(())
     }
 
@@ -192,8 +197,7 @@ impl Http1 {
                     }
                 },
             };
-            self.arrived.reserve(wanted.min(READ_BYTES));
-            match self.stream.read_buf(&mut self.arrived).await {
+            match self.read_more(wanted.min(READ_BYTES)).await {
                 Ok(0) | Err(_) => return Err(Unreadable::ClientLeft),
                 Ok(_) => {}
             }
@@ -209,30 +213,57 @@ impl Http1 {
     }
 
     /// Ends when the client leaves, or sends what is behind its request.
-    pub(super) fn poll_left_or_sent(&mut self, context: &mut Context<'_>) -> Poll<After> {
-        let left = self.poll_left(context);
-        match self.arrived.is_empty() {
-            false => Poll::Ready(After::Sent),
-            true => left.map(|()| After::Left),
+    pub(super) async fn left_or_sent(&mut self) -> After {
+        if self.arrived.is_empty() {
+            let (stream, arrived) = (&mut self.stream, &mut self.arrived);
+            let read = poll_fn(|context| head::poll_read(stream, arrived, context)).await;
+            if let Ok(0) | Err(_) = read {
+                self.keep_alive = KeepAlive::Close;
+                return After::Left;
+            }
         }
+        After::Sent
+    }
+
+    /// Reads up to `wanted` bytes. While nothing comes, no room is held for them.
+    async fn read_more(&mut self, wanted: usize) -> io::Result<usize> {
+        poll_fn(|context| {
+            self.arrived.reserve(wanted);
+            let read = pin!(self.stream.read_buf(&mut self.arrived)).poll(context);
+            if read.is_pending() && self.arrived.is_empty() {
+                self.arrived = BytesMut::new();
+            }
+            read
+        })
+        .await
     }
 
     /// Ends when the client leaves. What it sends meanwhile is the next request's.
-    pub(super) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(super) async fn left(&mut self) {
         while self.arrived.len() < AHEAD_BYTES_MAX {
-            let mut room = [MaybeUninit::uninit(); 256];
-            let mut read = ReadBuf::uninit(&mut room);
-            match ready!(Pin::new(&mut self.stream).poll_read(context, &mut read)) {
-                Ok(()) if !read.filled().is_empty() => {
-                    self.arrived.extend_from_slice(read.filled());
-                }
-                Ok(()) | Err(_) => {
-                    self.keep_alive = KeepAlive::Close;
-                    return Poll::Ready(());
-                }
+            let (stream, arrived) = (&mut self.stream, &mut self.arrived);
+            let read = poll_fn(|context| head::poll_read(stream, arrived, context)).await;
+            if let Ok(0) | Err(_) = read {
+                self.keep_alive = KeepAlive::Close;
+                return;
             }
         }
-        Poll::Pending
+        tokio::select! {
+            () = self.stream.hung_up() => {
+                self.keep_alive = KeepAlive::Close;
+                return;
+            }
+            () = self.stream.is_stuffed(STUFFED_BYTES) => self.keep_alive = KeepAlive::Close,
+        }
+        let mut thrown_away = BytesMut::new();
+        loop {
+            thrown_away.clear();
+            let stream = &mut self.stream;
+            let read = poll_fn(|context| head::poll_read(stream, &mut thrown_away, context)).await;
+            if let Ok(0) | Err(_) = read {
+                return;
+            }
+        }
     }
 
     pub(super) async fn write_continue(&mut self) -> Result<(), Unwritable> {
@@ -253,7 +284,7 @@ impl Http1 {
     }
 
     /// The connection, and what has been read of it, for who speaks another protocol now.
-    pub(super) fn tunnel(&mut self) -> (&mut Stream, BytesMut) {
+    pub(super) fn tunnel(&mut self) -> (&mut ClientStream, BytesMut) {
         (&mut self.stream, std::mem::take(&mut self.arrived))
     }
 
@@ -332,6 +363,11 @@ impl Http1 {
         Ok(())
     }
 
+    /// Whether the client has sent, or may be sending, what nobody has read.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.is_body_done() || !self.arrived.is_empty() || self.stream.has_unread()
+    }
+
     /// Ends the connection: over TLS the client is told so.
     pub(super) async fn close(mut self) {
         // Whatever comes of it, the connection is closed afterwards.
@@ -342,7 +378,7 @@ impl Http1 {
         .await;
     }
 
-    pub(super) fn into_stream(self) -> Stream {
+    pub(super) fn into_stream(self) -> ClientStream {
         self.stream
     }
 }
@@ -358,19 +394,5 @@ async fn written(
     match clock::timeout(timeout, writing).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Unwritable),
-    }
-}
-
-/// What the client wants of its connection: HTTP/1.1 keeps it unless told otherwise, HTTP/1.0 closes
-/// it unless told otherwise.
-fn keep_alive(head: &Parts) -> KeepAlive {
-    let named = |option: &[u8]| has_option(&head.headers, option);
-    let open = match head.version {
-        Version::HTTP_10 => named(b"keep-alive") && !named(b"close"),
-        _ => !named(b"close"),
-    };
-    match open {
-        true => KeepAlive::Open,
-        false => KeepAlive::Close,
     }
 }

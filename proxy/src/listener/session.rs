@@ -1,18 +1,16 @@
 //! A request and whoever sent it, whatever version of HTTP they speak: what the stages read from and
 //! write to.
 
-use std::future::poll_fn;
-
 use bytes::{Bytes, BytesMut};
 use http::header::{self, AsHeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 use pingora::ErrorType;
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 
 use super::answer_head::AnswerHead;
 use super::http1::{Http1, Unwritable};
+use super::socket::ClientStream;
 use crate::refusal::{ErrorCode, Refusal};
 
 /// A client with its request.
@@ -168,7 +166,7 @@ impl Session {
     /// Ends when the client leaves; asked only when the body has been read.
     pub(crate) async fn left(&mut self) {
         match self {
-            Session::Http1(http1) => poll_fn(|context| http1.poll_left(context)).await,
+            Session::Http1(http1) => http1.left().await,
             Session::Http2(http2) => {
                 let _ = http2.read_body_or_idle(true).await;
             }
@@ -179,7 +177,7 @@ impl Session {
     /// read.
     pub(crate) async fn left_or_sent(&mut self) -> After {
         match self {
-            Session::Http1(http1) => poll_fn(|context| http1.poll_left_or_sent(context)).await,
+            Session::Http1(http1) => http1.left_or_sent().await,
             Session::Http2(_) => {
                 self.left().await;
                 After::Left
@@ -203,7 +201,7 @@ impl Session {
     }
 
     /// The connection after an upgrade: bytes in both directions, and those that are read already.
-    pub(crate) fn tunnel(&mut self) -> Option<(&mut Stream, BytesMut)> {
+    pub(crate) fn tunnel(&mut self) -> Option<(&mut ClientStream, BytesMut)> {
         match self {
             Session::Http1(http1) => Some(http1.tunnel()),
             Session::Http2(_) => None,

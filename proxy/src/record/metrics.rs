@@ -13,6 +13,7 @@ use prometheus::{Encoder as _, Histogram, IntCounter, IntGauge, Registry, Result
 use self::catalog::{DURATION_EDGES_S, LAG_EDGES_S, OVERHEAD_EDGES_S};
 use self::exemplar::{Exemplar, Sighting, Traced};
 use self::family::Family;
+use self::held::HeldGauges;
 use self::known::Known;
 use self::process::Process;
 use self::series::{BackendSeries, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
@@ -28,9 +29,12 @@ use crate::system::Reading;
 mod alerting;
 pub mod catalog;
 mod certificates;
+mod connections;
 mod count;
 mod exemplar;
 mod family;
+mod gauges;
+mod held;
 mod known;
 pub mod look;
 mod open_metrics;
@@ -44,6 +48,9 @@ mod workers;
 
 pub use alerting::{AlertTiers, AlertWrites, Alerting, NotifierCounts};
 pub use certificates::Certificates;
+pub use connections::ConnectionCounts;
+pub use gauges::{Counted, Gauges};
+pub use held::{Held, HeldByRoute, HeldSource};
 pub use replay::{CountSource, ReplayDropped};
 pub use shipping::{Obstacles, Shipping, SpanCounts};
 
@@ -84,9 +91,9 @@ pub struct Metrics {
     signatures: Known<SignatureSeries>,
     limits: Known<LimitSeries>,
     gauges: Gauges,
+    connections: ConnectionCounts,
     events: Events,
-    cache_bytes: IntGauge,
-    cache_bytes_source: OnceLock<CountSource>,
+    held: HeldGauges,
     replay_dropped: ReplayDropped,
     shipping: ShipSeries,
     ship: OnceLock<Arc<Ship>>,
@@ -96,31 +103,6 @@ pub struct Metrics {
     tallies: Arc<Tallies>,
     runtime_lag: Histogram,
     reading: Arc<Mutex<Reading>>,
-}
-
-/// What goes up and down; a clone is the same gauge.
-#[derive(Clone, Debug)]
-pub struct Gauges {
-    pub in_flight: IntGauge,
-    pub connections: IntGauge,
-}
-
-/// One more for as long as this lives.
-#[derive(Debug)]
-pub struct Counted(IntGauge);
-
-impl Counted {
-    #[must_use]
-    pub fn on(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Counted(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 /// Events by what became of them.
@@ -223,17 +205,16 @@ impl Metrics {
             certificates: Certificates::register(&registry)?,
             workers: Workers::register(&registry)?,
             tallies,
+            connections: ConnectionCounts::register(&registry)?,
             gauges: Gauges {
                 in_flight: gauge(catalog::IN_FLIGHT, &[])?,
-                connections: gauge(catalog::CONNECTIONS, &[])?,
             },
             events: Events {
                 recorded: events.series(&["recorded"])?,
                 dropped: events.series(&["dropped"])?,
                 sampled_out: events.series(&["sampled_out"])?,
             },
-            cache_bytes: gauge(catalog::CACHE_BYTES, &["memory"])?,
-            cache_bytes_source: OnceLock::new(),
+            held: HeldGauges::register(&registry)?,
             replay_dropped: ReplayDropped::register(&registry)?,
             shipping,
             ship: OnceLock::new(),
@@ -266,10 +247,15 @@ impl Metrics {
         &self.gauges
     }
 
-    /// Who is asked for `weir_cache_bytes` at each scrape. The first one stays.
-    pub fn set_cache_bytes_source(&self, source: CountSource) {
-        // A second one would be a second cache, and there is one.
-        drop(self.cache_bytes_source.set(source));
+    /// What connections are counted with.
+    #[must_use]
+    pub fn connections(&self) -> &ConnectionCounts {
+        &self.connections
+    }
+
+    /// Who is asked at each scrape what is held. The first one stays.
+    pub fn set_held_source(&self, source: HeldSource) {
+        self.held.set_source(source);
     }
 
     /// `weir_replay_dropped_total`, which is asked for at each scrape.
@@ -351,10 +337,7 @@ impl Metrics {
     /// All metrics as they are now.
     #[must_use]
     pub fn render(&self, format: Format) -> Vec<u8> {
-        if let Some(source) = self.cache_bytes_source.get() {
-            self.cache_bytes
-                .set(i64::try_from(source()).unwrap_or(i64::MAX));
-        }
+        self.held.read();
         self.replay_dropped.read();
         if let Some(ship) = self.ship.get() {
             self.shipping.read(ship);

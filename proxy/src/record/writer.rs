@@ -12,8 +12,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Lines};
+pub use super::flush::FlushOutcome;
 use super::hand::{Books, Hand, Sink, Written};
 use crate::clock;
+use crate::system::memory;
 use crate::worker::{Pause, Worker};
 use parking_lot::{Condvar, Mutex};
 
@@ -21,8 +23,8 @@ use parking_lot::{Condvar, Mutex};
 /// within 200 ms of its answer.
 pub(super) const COLLECT: Duration = Duration::from_millis(50);
 /// So many bytes are not kept waiting any longer: more of them would only find no room in the cache of
-/// the processor.
-const COLLECT_BYTES: usize = 2 * 1024 * 1024;
+/// the processor, and each sink holds two such buffers.
+const COLLECT_BYTES: usize = 512 * 1024;
 /// Of lines that are not written yet, those in the writer's hand included. What comes beyond is
 /// dropped and counted.
 const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -30,22 +32,6 @@ const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
 const ATTEMPTS_MAX: u32 = 3;
 /// How many of the last lines are kept for the admin page.
 pub(super) const RECENT_MAX: usize = 100;
-/// Whether everything was written in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlushOutcome {
-    Flushed,
-    TimedOut,
-}
-
-impl FlushOutcome {
-    /// The outcome of two flushes together.
-    pub(super) fn worse_of(self, other: FlushOutcome) -> FlushOutcome {
-        match (self, other) {
-            (FlushOutcome::Flushed, FlushOutcome::Flushed) => FlushOutcome::Flushed,
-            _ => FlushOutcome::TimedOut,
-        }
-    }
-}
 
 /// The hand of the request's side. When it is dropped, the thread writes what is left and ends.
 #[derive(Debug)]
@@ -294,14 +280,33 @@ impl Shared {
         self.collect(&mut pending);
         if pending.batch.is_empty() && !pending.is_urgent() {
             pending.writer = WriterState::Asleep;
-            while pending.writer == WriterState::Asleep {
-                self.wake.wait(&mut pending);
-            }
+            self.wait_for_company(&mut pending, batch);
             self.collect(&mut pending);
         }
         mem::swap(&mut pending.batch, batch);
         pending.in_hand_bytes = batch.bytes_length();
         pending.turn()
+    }
+
+    /// Sleeps until the next line. After a while the memory of the last burst is given back.
+    fn wait_for_company(
+        &self,
+        pending: &mut parking_lot::MutexGuard<'_, Pending>,
+        batch: &mut Batch,
+    ) {
+        let quiet_from = clock::now() + memory::INTERVAL;
+        while pending.writer == WriterState::Asleep {
+            if self.wake.wait_until(pending, quiet_from).timed_out() {
+                break;
+            }
+        }
+        if pending.writer == WriterState::Asleep {
+            (pending.batch, *batch) = (Batch::default(), Batch::default());
+            parking_lot::MutexGuard::unlocked(pending, memory::give_back);
+        }
+        while pending.writer == WriterState::Asleep {
+            self.wake.wait(pending);
+        }
     }
 
     fn collect(&self, pending: &mut parking_lot::MutexGuard<'_, Pending>) {

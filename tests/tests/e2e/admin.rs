@@ -2,6 +2,7 @@
 
 use weir_tests::backend::Backend;
 use weir_tests::client::{self, Ask};
+use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign::bearer;
 use weir_tests::wait;
@@ -38,6 +39,40 @@ async fn readiness_ends_when_draining_begins() {
     call.answer(weir_tests::backend::Answer::chat("done")).await;
     assert_eq!(asking.await.expect("an answer").status, 200);
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn without_a_token_only_this_machine_is_asked_for() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let port = proxy.admin().port();
+    for (target, hosts, status) in [
+        ("/metrics", "Host: localhost\r\n", 200),
+        ("/metrics", "Host: 127.0.0.1:{port}\r\n", 200),
+        ("/metrics", "Host: [::1]:{port}\r\n", 200),
+        (
+            "http://localhost:{port}/metrics",
+            "Host: localhost\r\n",
+            200,
+        ),
+        ("/metrics", "Host: localhost:{port}@evil\r\n", 403),
+        ("/metrics", "Host: evil@localhost:{port}\r\n", 403),
+        ("/metrics", "Host: localhost:99999\r\n", 403),
+        ("/metrics", "Host: localhost.evil.example\r\n", 403),
+        ("/metrics", "Host: 127.0.0.1.evil.example\r\n", 403),
+        ("/metrics", "Host: [::1]evil.example\r\n", 403),
+        ("/metrics", "Host: \r\n", 403),
+        ("/metrics", "", 403),
+        ("/metrics", "Host: localhost\r\nHost: evil.example\r\n", 403),
+        ("http://evil.example/metrics", "Host: localhost\r\n", 403),
+        ("http://localhost/metrics", "Host: evil.example\r\n", 403),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\n{hosts}\r\n");
+        let mut raw = Raw::connect(proxy.admin()).await;
+        raw.write(request.replace("{port}", &port.to_string()))
+            .await;
+        assert_eq!(raw.answer().await.status, status, "{target} {hosts}");
+    }
 }
 
 #[tokio::test]

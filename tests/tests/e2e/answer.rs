@@ -152,7 +152,7 @@ async fn a_client_that_leaves_takes_its_question_along() {
         let id = live.header("x-request-id").expect("an id").to_owned();
         drop(live);
         drop(client);
-        wait::within("the backend is left", Duration::from_secs(2), call.closed()).await;
+        wait::within("the backend is left", wait::PATIENCE, call.closed()).await;
         let event = proxy.event(&id).await;
         assert_eq!(event["error_code"], "client_closed");
         assert_eq!(event["http"]["response"]["status_code"], 499);
@@ -169,7 +169,7 @@ async fn a_client_that_leaves_before_the_head_does_too() {
         .await;
     let mut call = backend.call().await;
     drop(raw);
-    wait::within("the backend is left", Duration::from_secs(2), call.closed()).await;
+    wait::within("the backend is left", wait::PATIENCE, call.closed()).await;
     let event = proxy.event_with_code("client_closed").await;
     assert_eq!(event["http"]["response"]["status_code"], 499);
     assert_eq!(event["url"]["path"], "/left");

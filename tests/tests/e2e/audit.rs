@@ -1,7 +1,6 @@
 //! The audit log: who was refused, in a chain that shows what was changed.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::Value;
 use weir_tests::backend::Backend;
@@ -11,6 +10,7 @@ use weir_tests::process::{Finished, Process};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::sign::{bearer, sign_hmac_now};
+use weir_tests::wait;
 
 const ROUTES: &str = "
 - {name: signed, path: /signed, backend: assistant, signature: {scheme: hmac, secrets: [right-secret-0123456]}}
@@ -42,7 +42,7 @@ async fn verify(directory: &Path) -> Finished {
 
 async fn stopped(proxy: &Proxy) {
     proxy.sigterm();
-    assert!(proxy.wait_exit(Duration::from_secs(10)).await.success());
+    assert!(proxy.wait_exit(wait::PATIENCE).await.success());
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn the_chain_goes_on_over_kills() {
             proxy.metrics_when("a second line", written).await;
         }
         proxy.kill();
-        proxy.process().wait_exit(Duration::from_secs(10)).await;
+        proxy.process().wait_exit(wait::PATIENCE).await;
         let directory = proxy.into_directory();
         // What a kill in the middle of a write would leave.
         let path = directory.path().join("data/audit.ndjson");

@@ -264,7 +264,7 @@ async fn an_answer_expires() {
     let proxy = Setup::new(&backend)
         .routes(
             "- {name: chat, path: /v1/*, backend: assistant, \
-             cache: {answers: true, memory: 8MiB, ttl: 1s, scope: route}}",
+             cache: {answers: true, memory: 8MiB, ttl: 4s, scope: route}}",
         )
         .start()
         .await;

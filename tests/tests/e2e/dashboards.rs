@@ -24,7 +24,7 @@ mod kibana;
 const WAITING: &str = include_str!("dashboards/waiting.txt");
 
 /// How long the load runs at most. It ends when every query has data.
-const DEADLINE: Duration = Duration::from_secs(40);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 const SECRET: &str = "web-secret-0123456";
 

@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 use weir_tests::backend::Backend;
 use weir_tests::client::Ask;
+use weir_tests::metrics::assert_metric;
 use weir_tests::node::Node;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
+use weir_tests::wait;
 
 /// How many slow answers of a platform there were, by their errors.
 fn slow_ones(platform: &str) -> Value {
@@ -76,10 +78,12 @@ async fn real_traffic_is_found_by_the_question_it_is_kept_for() {
     let answer = node.search(stream, &by_id).await;
     let document = &answer["hits"]["hits"][0]["_source"];
     assert_eq!(document, &proxy.event(id).await, "the event of the file");
-    let metrics = proxy.metrics().await;
-    let indexed = metrics.sum("weir_events_total", &[("outcome", "indexed")]);
-    assert!((indexed - 6.0).abs() < 0.5, "{indexed}");
-    assert!(proxy.stderr().contains("no index state management"));
+    let labels = [("outcome", "indexed")];
+    assert_metric(proxy.admin(), "weir_events_total", &labels, 6.0).await;
+    wait::eventually("a word on what it cannot do", wait::PATIENCE, || {
+        proxy.stderr().contains("no index state management")
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -11,7 +11,12 @@ use weir_tests::sign::sha256_hex;
 use weir_tests::wait;
 
 mod bounds;
+mod descriptors;
+mod floods;
 mod http1;
+mod leaving;
+mod linger;
+mod memory;
 mod smuggling;
 mod streams;
 

@@ -136,7 +136,7 @@ async fn grpc_goes_over_http2_on_both_sides() {
     let event = proxy.event_of(&reply).await;
     assert_eq!(event["http"]["version"], "2");
     assistant.sigterm();
-    assistant.wait_exit(Duration::from_secs(5)).await;
+    assistant.wait_exit(wait::PATIENCE).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! The way of events to the index: nothing lost, nothing twice, whatever the index does.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use tempfile::TempDir;
 use weir_tests::backend::Backend;
@@ -117,7 +116,8 @@ async fn every_event_arrives_once_and_the_index_is_set_up_before() {
         assert!(of_dataset.eq(&expected), "{paths:?}");
     }
     assert_eq!(paths.len(), 8);
-    assert_eq!(proxy.events().len(), 30, "the file has them as well");
+    // The file has them as well.
+    proxy.events_when(30).await;
 }
 
 #[tokio::test]
@@ -229,7 +229,7 @@ async fn a_weir_that_stops_ships_what_it_can() {
     let ids = ask(&proxy, 20).await;
     assert!(index.ids().is_empty());
     proxy.sigterm();
-    assert!(proxy.wait_exit(Duration::from_secs(5)).await.success());
+    assert!(proxy.wait_exit(wait::PATIENCE).await.success());
     arrived(&index, &ids).await;
 }
 
@@ -245,12 +245,10 @@ async fn an_index_that_hangs_holds_up_neither_requests_nor_the_stop() {
         .start()
         .await;
     ask(&proxy, 50).await;
-    let metrics = proxy.metrics().await;
-    assert_balance(&metrics);
-    assert_eq!(outcome(&metrics, "recorded"), 50.0);
+    let metrics = settled(&proxy, "recorded", 50.0).await;
     assert_eq!(outcome(&metrics, "dropped"), 0.0);
     proxy.sigterm();
-    assert!(proxy.wait_exit(Duration::from_secs(10)).await.success());
+    assert!(proxy.wait_exit(wait::PATIENCE).await.success());
 }
 
 #[tokio::test]
@@ -269,7 +267,10 @@ async fn a_full_spool_costs_events_that_are_counted_and_no_requests() {
     let metrics = out_of_the_channel(&proxy).await;
     assert!(outcome(&metrics, "dropped") > 50.0);
     assert!(metrics.sum("weir_spool_bytes", &[]) <= 102_400.0);
-    assert!(proxy.stderr().contains("the spool is full"));
+    wait::eventually("a complaint", wait::PATIENCE, || {
+        proxy.stderr().contains("the spool is full")
+    })
+    .await;
     index.always(None);
     let kept = 300.0 - outcome(&metrics, "dropped");
     settled(&proxy, "indexed", kept).await;
@@ -279,7 +280,7 @@ async fn a_full_spool_costs_events_that_are_counted_and_no_requests() {
 #[tokio::test]
 async fn who_is_not_let_in_says_so_and_keeps_the_events() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
-    index.script(&[Fault::Whole(401)]);
+    index.always(Some(Fault::Whole(401)));
     let proxy = shipping(&backend, &[index.url()], "events: 5, wait: 10ms")
         .start()
         .await;
@@ -296,6 +297,7 @@ async fn who_is_not_let_in_says_so_and_keeps_the_events() {
         metrics.sum("weir_dependency_up", &[("name", "elasticsearch")]),
         0.0
     );
+    index.always(None);
     settled(&proxy, "indexed", 5.0).await;
 }
 
@@ -321,5 +323,5 @@ async fn a_spool_that_fails_costs_events_that_are_counted_and_no_requests() {
     let gone = outcome(&metrics, "indexed") + outcome(&metrics, "dropped");
     assert_eq!(gone, 80.0);
     proxy.sigterm();
-    assert!(proxy.wait_exit(Duration::from_secs(10)).await.success());
+    assert!(proxy.wait_exit(wait::PATIENCE).await.success());
 }

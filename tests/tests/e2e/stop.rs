@@ -18,6 +18,10 @@ async fn an_idle_proxy_is_gone_at_once() {
     assert_eq!(used.ask(Ask::get("/")).await.status, 200);
     let mut two = Client::h2(proxy.address()).await;
     assert_eq!(two.ask(Ask::get("/")).await.status, 200);
+    // None of them has been used for a second: no request can be under way.
+    assert!(
+        wait::still_waiting_after(Duration::from_millis(1100), std::future::pending::<()>()).await
+    );
     let started = weir::clock::now();
     proxy.sigterm();
     let exit = proxy.wait_exit(Duration::from_secs(10)).await;
@@ -66,7 +70,7 @@ async fn a_running_stream_ends_whole() {
         let rest = live.rest().await.expect("a clean end");
         assert!(rest.ends_with(b"data: [DONE]\n\n"));
     }
-    let exit = proxy.wait_exit(Duration::from_secs(5)).await;
+    let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
     for id in ids {
         let event = proxy.event(&id).await;
@@ -100,6 +104,56 @@ async fn a_client_with_a_connection_is_told_to_close_it() {
 }
 
 #[tokio::test]
+async fn a_connection_in_use_may_send_one_more_request() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let get = "GET /again HTTP/1.1\r\nHost: weir.test\r\n\r\n";
+    let mut busy = Raw::connect(proxy.address()).await;
+    let mut silent = Raw::connect(proxy.address()).await;
+    for raw in [&mut busy, &mut silent] {
+        raw.write(get).await;
+        assert_eq!(raw.answer().await.status, 200);
+    }
+    proxy.sigterm();
+    let address = proxy.address();
+    wait::eventually("new connections to be refused", wait::PATIENCE, || {
+        std::net::TcpStream::connect(address).is_err()
+    })
+    .await;
+    // This request crosses the stop.
+    busy.write(get).await;
+    let answer = busy.answer().await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(busy.closes_within(wait::PATIENCE).await);
+    // Who has nothing to say is waited for, and not for long.
+    let exit = proxy.wait_exit(Duration::from_secs(8)).await;
+    assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
+    assert!(!proxy.stderr().contains("are cut"), "{}", proxy.stderr());
+    assert!(silent.closes_within(wait::PATIENCE).await);
+}
+
+#[tokio::test]
+async fn who_has_connected_before_a_stop_is_answered() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let get = "GET /late HTTP/1.1\r\nHost: weir.test\r\n\r\n";
+    let mut late = Vec::new();
+    for _ in 0..50 {
+        late.push(Raw::connect(proxy.address()).await);
+    }
+    proxy.sigterm();
+    for raw in &mut late {
+        raw.write(get).await;
+    }
+    for raw in &mut late {
+        let answer = raw.answer().await;
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn what_outlasts_the_drain_is_cut_and_recorded() {
     let backend = Backend::by_hand().await;
     let proxy = Setup::open(&backend)
@@ -126,7 +180,7 @@ async fn what_outlasts_the_drain_is_cut_and_recorded() {
     let lasted = started.elapsed();
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
     assert!(
-        (Duration::from_millis(900)..Duration::from_secs(3)).contains(&lasted),
+        (Duration::from_millis(900)..Duration::from_secs(10)).contains(&lasted),
         "{lasted:?}"
     );
     live.rest().await.expect_err("a cut");
@@ -145,14 +199,12 @@ async fn an_address_in_use_is_an_error_at_start() {
         Setup::open(&backend).admin_address(&address),
     ] {
         let directory = tempfile::TempDir::new().expect("a directory");
-        let started = weir::clock::now();
         let process = setup.spawn(directory.path());
         let ended = process.finished(wait::PATIENCE).await;
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);
         assert!(ended.stderr.contains(&address), "{}", ended.stderr);
         assert!(!ended.stderr.contains("weir: ready"), "{}", ended.stderr);
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
-        assert!(started.elapsed() < Duration::from_secs(5));
     }
 }
 

@@ -324,7 +324,9 @@ fn what_is_told_is_how_things_are_and_once() {
         heard,
         [pair("One", Tier::Warning), pair("Two", Tier::Warning)]
     );
-    assert_eq!((counts.failed.get(), counts.up.get()), (1, 1));
+    // It is counted once it has been told.
+    clock::eventually("it to be counted", || counts.up.get() == 1);
+    assert_eq!(counts.failed.get(), 1);
     two.change(Tier::Warning, Tier::Critical, NOW + LONG);
     publish(&[one.clone(), two.clone()]);
     let heard = listen.recv_timeout(LONG).expect("told");
@@ -355,13 +357,11 @@ fn a_storm_of_changes_is_few_messages() {
         start(Worker::unseen("test"), Timed(told), board.clone(), counts).expect("a thread");
     let mut standings = Vec::new();
     let mut heard: Vec<(Instant, usize)> = Vec::new();
-    // A hundred alerts, one after the other, for as long as it takes to tell twice.
+    // Alerts one after the other, for as long as it takes to tell twice.
     while heard.len() < 2 {
-        if standings.len() < 100 {
-            standings.push(standing(&format!("R{}", standings.len()), Tier::Warning));
-            board.publish(standings.clone(), &[], NOW);
-            wake(&notifier);
-        }
+        standings.push(standing(&format!("R{}", standings.len()), Tier::Warning));
+        board.publish(standings.clone(), &[], NOW);
+        wake(&notifier);
         heard.extend(listen.recv_timeout(Duration::from_millis(20)));
     }
     assert_eq!(notifier.stop(clock::now() + LONG), Ok(()));

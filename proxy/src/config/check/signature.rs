@@ -13,6 +13,7 @@ use crate::config::lists::{At, List};
 use crate::config::mistake::Findings;
 use crate::config::raw::route::Route;
 use crate::config::raw::signature::{Algorithm, KeyEncoding, Scheme, Signature, SignatureEncoding};
+use crate::config::secret;
 use crate::config::values::Secret;
 use crate::signature::{Client, Config, Encoding, HmacAlgorithm, HmacConfig, SchemeConfig};
 
@@ -51,6 +52,7 @@ fn one(raw: &Signature, route: &str, findings: &mut Findings) -> Option<Config> 
         Scheme::Hmac => hmac(raw, route, findings).map(SchemeConfig::Hmac),
         Scheme::Bearer => {
             refuse_bad_hashes(raw, findings);
+            warn_of_spaces(raw, findings);
             clients(raw, route, findings).map(|clients| SchemeConfig::Bearer { clients })
         }
         Scheme::Feishu => Some(SchemeConfig::Feishu {
@@ -249,13 +251,15 @@ fn clients(raw: &Signature, route: &str, findings: &mut Findings) -> Option<Vec<
 }
 
 /// Every list of secrets that `hmac` and `bearer` take.
-fn all_secrets(raw: &Signature) -> impl Iterator<Item = &At<Secret>> {
+fn secret_lists(raw: &Signature) -> impl Iterator<Item = &Setting<List<Secret, 1>>> {
     let of_clients = raw.clients.value().map_or(&[][..], |clients| &clients.0);
-    let lists = of_clients.iter().map(|at| at.value.secrets.value());
-    lists
-        .chain(std::iter::once(raw.secrets.value()))
-        .flatten()
-        .flat_map(|list| &list.0)
+    let lists = of_clients.iter().map(|at| &at.value.secrets);
+    lists.chain(std::iter::once(&raw.secrets))
+}
+
+fn all_secrets(raw: &Signature) -> impl Iterator<Item = &At<Secret>> {
+    let lists = secret_lists(raw).filter_map(Setting::value);
+    lists.flat_map(|list| &list.0)
 }
 
 fn refuse_bad_hashes(raw: &Signature, findings: &mut Findings) {
@@ -268,6 +272,22 @@ fn refuse_bad_hashes(raw: &Signature, findings: &mut Findings) {
                 secret.place,
                 "expected 64 hex digits after `sha256:`, the SHA-256 of the key",
             );
+        }
+    }
+}
+
+/// White space in the middle; of that at the ends every secret is warned.
+fn warn_of_spaces(raw: &Signature, findings: &mut Findings) {
+    for setting in secret_lists(raw) {
+        let secrets = setting.value().map_or(&[][..], |list| &list.0);
+        for (position, At { place, value }) in secrets.iter().enumerate() {
+            let text = value.0.trim();
+            let is_told = secret::never_matches(text).is_some();
+            if !is_told && text.contains(char::is_whitespace) {
+                let path = format!("{}[{position}]", setting.path);
+                let does = "has white space in it, which an API key has not (RFC 6750, section 2.1); leave it out";
+                findings.warn(&path, *place, does);
+            }
         }
     }
 }

@@ -66,6 +66,8 @@ fn a_file_gives_a_value_without_its_newline() {
     for (content, value) in [
         ("abc\n", "abc"),
         ("abc\r\n", "abc"),
+        ("abc\n\r\n\n", "abc"),
+        ("\u{feff}abc\n", "abc"),
         ("abc", "abc"),
         ("a b ", "a b "),
     ] {

@@ -7,6 +7,8 @@ use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
+use super::KeepAlive;
+use crate::listener::session::has_option;
 use crate::refusal::{ErrorCode, Refusal};
 
 const LINES_MAX: usize = 256;
@@ -123,6 +125,20 @@ fn framing(version: Version, headers: &HeaderMap) -> Result<Framing, Refusal> {
         ));
     }
     Ok(Framing::Chunked)
+}
+
+/// What the client wants of its connection: HTTP/1.1 keeps it unless told otherwise, HTTP/1.0 closes
+/// it unless told otherwise.
+pub(super) fn keep_alive(head: &Parts) -> KeepAlive {
+    let named = |option: &[u8]| has_option(&head.headers, option);
+    let open = match head.version {
+        Version::HTTP_10 => named(b"keep-alive") && !named(b"close"),
+        _ => !named(b"close"),
+    };
+    match open {
+        true => KeepAlive::Open,
+        false => KeepAlive::Close,
+    }
 }
 
 fn digits(text: &[u8]) -> Option<u64> {

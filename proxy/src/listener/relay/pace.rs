@@ -97,9 +97,10 @@ mod tests {
         assert_eq!(given_up(1000, second, IDLE), Some((30, TooSlow::Dripped)));
         assert_eq!(given_up(1024, second, IDLE), None);
         assert_eq!(given_up(40 * 1024, 20 * second, IDLE), None);
+        // Silence is the slowest drip.
         assert_eq!(
             given_up(1 << 20, 70 * second, IDLE),
-            Some((60, TooSlow::StoodStill(IDLE)))
+            Some((30, TooSlow::Dripped))
         );
         let soon = Duration::from_secs(5);
         assert_eq!(

@@ -64,6 +64,21 @@ pub const IN_FLIGHT: Definition = define(
 );
 pub const CONNECTIONS: Definition =
     define("weir_connections", &[], "Client connections that are open.");
+pub const CONNECTIONS_LINGERING: Definition = define(
+    "weir_connections_lingering",
+    &[],
+    "Client connections that are read on after an early answer, so that it arrives.",
+);
+pub const CONNECTIONS_REFUSED: Definition = define(
+    "weir_connections_refused_total",
+    &["outcome"],
+    "Client connections past limits.connections: answered with 503, or closed because too many were.",
+);
+pub const HTTP2_FLOODS: Definition = define(
+    "weir_http2_floods_total",
+    &[],
+    "HTTP/2 connections that were closed because they flooded weir with resets or other frames.",
+);
 pub const CERTIFICATE_NOT_AFTER: Definition = define(
     "weir_certificate_not_after_timestamp_seconds",
     &["address"],
@@ -83,6 +98,21 @@ pub const RATE_LIMIT_DECISIONS: Definition = define(
     "weir_rate_limit_decisions_total",
     &["policy", "outcome"],
     "Requests admitted or limited, by the limit that was nearest to its end.",
+);
+pub const RATE_LIMIT_KEYS: Definition = define(
+    "weir_rate_limit_keys",
+    &["route"],
+    "Clients, addresses and whatever else rate limits tell apart that a route remembers.",
+);
+pub const CONCURRENCY_IN_USE: Definition = define(
+    "weir_concurrency_in_use",
+    &["route"],
+    "Requests that have a place of a route's concurrency.",
+);
+pub const BUFFERED_BYTES: Definition = define(
+    "weir_buffered_bytes",
+    &[],
+    "Bytes of request bodies that are held, of limits.buffered_bytes.",
 );
 pub const CACHE_LOOKUPS: Definition = define(
     "weir_cache_lookups_total",
@@ -267,7 +297,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 48] = [
+pub const ALL: [Definition; 54] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -275,10 +305,16 @@ pub const ALL: [Definition; 48] = [
     FAILED_REQUESTS,
     IN_FLIGHT,
     CONNECTIONS,
+    CONNECTIONS_LINGERING,
+    CONNECTIONS_REFUSED,
+    HTTP2_FLOODS,
     CERTIFICATE_NOT_AFTER,
     SIGNATURE_CHECKS,
     REPLAY_DROPPED,
     RATE_LIMIT_DECISIONS,
+    RATE_LIMIT_KEYS,
+    CONCURRENCY_IN_USE,
+    BUFFERED_BYTES,
     CACHE_LOOKUPS,
     CACHE_BYTES,
     UPSTREAM_ATTEMPTS,

@@ -28,6 +28,9 @@ pub(super) struct RouteSeries {
     platform: String,
 }
 
+/// The method and status of most requests to a model.
+const FIRST_SERIES: (&str, u16) = ("POST", 200);
+
 impl RouteSeries {
     pub(super) fn new(
         families: &Families,
@@ -38,12 +41,16 @@ impl RouteSeries {
         let errors = ErrorCode::ALL
             .iter()
             .map(|code| families.errors.series(&[name, platform, code.as_str()]));
+        // What dashboards choose routes and platforms from, before the first request.
+        let (method, status) = FIRST_SERIES;
+        let labels = [name, platform, method, &status.to_string()];
+        let first = families.requests.series(&labels)?;
         Ok(RouteSeries {
             duration: families.request_duration.series(&[name, platform])?,
             overhead: families.overhead.series(&[name])?,
             failed: families.failed_requests.series(&[name, platform])?,
             errors: errors.collect::<Result<_>>()?,
-            requests: RwLock::default(),
+            requests: RwLock::new(HashMap::from([(FIRST_SERIES, first)])),
             cache_lookups: RwLock::default(),
             tally,
             name: name.to_owned(),

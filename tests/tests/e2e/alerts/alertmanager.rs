@@ -137,6 +137,6 @@ async fn one_that_hangs_holds_up_nobody_and_not_the_end() {
     assert_eq!(proxy.ask(Ask::get("/")).await.status, 500, "requests go on");
     proxy.sigterm();
     // The drain is 30 s; nobody who hangs is waited for so long.
-    let exit = proxy.wait_exit(Duration::from_secs(10)).await;
+    let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert!(exit.success(), "{exit:?}");
 }

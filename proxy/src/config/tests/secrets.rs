@@ -1,0 +1,318 @@
+//! No secret of a file is printed, whatever is wrong with it.
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::*;
+
+/// One in every place that takes a secret, in both styles of YAML; `%` begins one.
+const BLOCK: &str = r#"
+admin: {address: 0.0.0.0:8081, token: %admin}   # the old one was %comment
+trusted_proxies: [10.0.0.0/8]
+redis: {url: "redis://me:%redis@127.0.0.1:6379/0", timeout: 100ms}
+backends:
+  - name: assistant
+    endpoints: [http://127.0.0.1:8000, "http://user:%endpoint@127.0.0.1:8001"]
+    connect_timeout: 1s
+    request_headers:
+      authorization: "Bearer %authorization"
+      x-api-key: %apikey
+      x-env: "${UNSET_KEY:-%fallback}"
+      x-file: ${FILLED}
+routes:
+  - name: chat
+    path: /v1/*
+    backend: assistant
+    methods: [POST]
+    signature:
+      - scheme: hmac
+        clients:
+          - name: web
+            secrets:
+              - %hmac
+              - '%quoted'
+          - {name: app, secrets: ["%flow", %plain]}
+      - scheme: bearer
+        secrets: [%bearer,
+                  %second]
+  - {name: hook, path: /hook, backend: assistant, signature: {scheme: feishu, secrets: [%encrypt], verification_token: %verification}}
+events:
+  environment: test
+  elasticsearch:
+    urls: ["https://elastic:%elastic@127.0.0.1:9200"]
+    username: elastic
+    password: |
+      %password
+      %goes-on
+traces: {otlp: "http://%otlp@127.0.0.1:4318", headers: {x-key: %trace, Authorization: 'Basic %basic'}}
+alerts:
+  window: 5m
+  feishu: {webhook: "https://open.feishu.cn/open-apis/bot/v2/hook/%feishu", secret: >-
+    %folded}
+  webhook: {url: "https://hooks.example/%hook", token: &anchor %anchored}
+  alertmanager: {urls: ["http://am:%am@127.0.0.1:9093"], token: *anchor}
+shutdown: {drain: 30s}
+"#;
+
+/// What every secret begins with: letters alone, as a passphrase is, and mixed, as a key is.
+const BEGINNINGS: [&str; 2] = ["wvqzxkj-jqxzvwk-", "Kq9zXv7JwQ"];
+
+const FILLED: &str = "wvqzxkj-jqxzvwk-of-the-environment";
+
+fn shown(text: &str) -> String {
+    let environment = |name: &str| (name == "FILLED").then(|| FILLED.to_owned());
+    match parse(text, Path::new("weir.yaml"), &environment) {
+        Ok(loaded) => format!("{:?}{loaded:?}", loaded.warnings),
+        Err(mistakes) => format!("{mistakes}{mistakes:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_none(text: &str, why: &str) {
+    let shown = shown(text);
+    for beginning in BEGINNINGS {
+        // Half of one would be enough for a guess.
+        let half = &beginning[..beginning.len() * 2 / 3];
+        assert!(!shown.contains(half), "{why}:\n{shown}\nin\n{text}");
+    }
+}
+
+/// One change that a slip of a finger, an editor or a bad template makes.
+fn mutate(text: &mut String, random: &mut StdRng) {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let at = random.random_range(0..lines.len());
+    let line = lines[at].clone();
+    let positions: Vec<usize> = line.char_indices().map(|(at, _)| at).collect();
+    let position = positions.choose(random).copied().unwrap_or(0);
+    match random.random_range(0..12) {
+        0 => drop(lines.remove(at)),
+        1 => lines.insert(at, line),
+        2 if !positions.is_empty() => drop(lines[at].remove(position)),
+        3 => {
+            let inserted = [
+                ":",
+                ": ",
+                "\"",
+                "'",
+                "[",
+                "]",
+                "{",
+                "}",
+                ",",
+                ", ",
+                "#",
+                " #",
+                "&a ",
+                "*",
+                "!",
+                "|",
+                ">",
+                "- ",
+                "\t",
+                "%",
+                "@",
+                "`",
+                "\\",
+                "${",
+                "}",
+                "wrong: 1, ",
+                "é",
+                "\u{1b}",
+            ];
+            lines[at].insert_str(position, inserted.choose(random).unwrap());
+        }
+        4 => lines[at] = format!("  {line}"),
+        5 => lines[at] = line.strip_prefix("  ").unwrap_or(&line).to_owned(),
+        6 if at + 1 < lines.len() => {
+            let next = lines.remove(at + 1);
+            lines[at] = format!("{line} {}", next.trim_start());
+        }
+        7 => {
+            let keys = [
+                "token", "secrets", "password", "url", "clients", "name", "urls",
+            ];
+            let key = keys.choose(random).unwrap();
+            lines[at] = line.replace(key, ["tokn", "zzzz", "x"].choose(random).unwrap());
+        }
+        8 => {
+            let other = [":", ": {a: ", ": [", ": - ", ": !x "];
+            lines[at] = line.replacen(": ", other.choose(random).unwrap(), 1);
+        }
+        9 => lines[at] = line.replace(['"', '\''], ["", "\"", "'"].choose(random).unwrap()),
+        10 => lines[at].truncate(position),
+        11 => lines[at] = line.replace(['[', ']', '{', '}'], ""),
+        _ => {}
+    }
+    *text = lines.join("\n");
+}
+
+#[test]
+fn no_secret_is_printed_however_a_file_is_damaged() {
+    let seed = std::env::var("WEIR_TEST_SEED").map_or(15, |seed| seed.parse().unwrap());
+    let mut random = StdRng::seed_from_u64(seed);
+    for round in 0..1500 {
+        let mut text = BLOCK.replace('%', BEGINNINGS[round % 2]);
+        for _ in 0..random.random_range(1..=3) {
+            mutate(&mut text, &mut random);
+        }
+        assert_none(&text, &format!("WEIR_TEST_SEED={seed}, round {round}"));
+    }
+}
+
+/// A mistake on each line, so that each is quoted.
+#[test]
+fn a_secret_is_stars_wherever_it_stands() {
+    for beginning in BEGINNINGS {
+        let text = BLOCK.replace('%', beginning);
+        assert_none(&text, "as it is");
+        for (at, line) in text.lines().enumerate() {
+            let Some((before, after)) = line.split_once(": ") else {
+                continue;
+            };
+            let mut lines: Vec<&str> = text.lines().collect();
+            let key = before.len() - before.trim_start_matches([' ', '-', '{']).len();
+            let unknown = format!("{}zzzz: {after}", &before[..key]);
+            lines[at] = &unknown;
+            assert_none(&lines.join("\n"), "under an unknown key");
+            let broken = format!("{line}: @");
+            lines[at] = &broken;
+            assert_none(&lines.join("\n"), "not YAML");
+        }
+    }
+}
+
+fn quoted(extra: &str) -> String {
+    let mistakes = wrong(&format!("{LEAST}{extra}\n"));
+    mistakes.list[0].source_line.clone()
+}
+
+#[test]
+fn what_is_no_secret_is_quoted_column_by_column() {
+    for (written, shown) in [
+        (
+            "limits: {idle_timeout: 30x} # why",
+            "limits: {idle_timeout: 30x}",
+        ),
+        (
+            "admin: {token: abc, adress: 'x'}",
+            "admin: {token: ***, adress: '*'}",
+        ),
+        (
+            "admin: {token: \"${TOKEN}\", x: 1}",
+            "admin: {token: \"${TOKEN}\", x: *}",
+        ),
+        (
+            "admin: {token: \"${T:-abc}\", x: 1}",
+            "admin: {token: \"*********\", x: *}",
+        ),
+        ("admin: {token: [a-b, c]}", "admin: {token: [***, *]}"),
+        (
+            "redis: {url: 'redis://me:pw@h/0', timeout: soon}",
+            "redis: {url: '*****************', timeout: soon}",
+        ),
+        (
+            "redis: {url: 'redis://h:1/0', timeout: soon}",
+            "redis: {url: 'redis://h:1/0', timeout: soon}",
+        ),
+        ("admin: {a: é, b: 日本}", "admin: {a: *, b: **}"),
+        ("limits: {connections: 5", "limits: ..."),
+        ("zzzz: {connections: 5", ""),
+    ] {
+        assert_eq!(quoted(written), shown, "{written}");
+    }
+}
+
+#[test]
+fn values_that_lost_their_keys_are_not_repeated() {
+    for extra in [
+        "admin: {my-passphrase}",
+        "admin: {my-passphrase, address: x}",
+        "admin: {token: *my-passphrase}",
+        "admin: {token: '${my-passphrase}'}",
+        "admin: {token: '${my_passphrase}'}",
+        "admin: {token: '${file:my-passphrase}'}",
+        "admin: {token: '${A:-${my-passphrase}}'}",
+        "limits: {idle_timeout: &a my-passphrase}\nadmin: {token: *a}",
+        "admin: {token: &a my-passphrase}\nlimits: {idle_timeout: *a}",
+        "limits:\n  idle_timeout: 5\n    - my-passphrase",
+        "shutdown: {my-passphrase, my-passphrase}",
+        "traces: {headers: {my passphrase: x}}",
+    ] {
+        let shown = shown(&format!("{LEAST}{extra}\n"));
+        assert!(!shown.contains("passphrase"), "{shown}");
+    }
+}
+
+#[test]
+fn a_syntax_error_is_told_in_words_of_somebody_who_writes_the_file() {
+    for (extra, words) in [
+        ("a: b: c", "a text with `: ` in it stands in quotes"),
+        ("a: [b", "begins with `[` has no `]`"),
+        ("a: {b: 1", "begins with `{` has no `}`"),
+        ("a: ]", "closes nothing"),
+        ("a: [b}", "goes with"),
+        ("a: 'b", "never closed"),
+        ("a: 'b' c", "closing quote"),
+        ("a: \"\\z\"", "backslash"),
+        ("a:\n\tb: c", "spaces"),
+        ("a: @b", "quotes"),
+        ("a: `b", "quotes"),
+        ("limits:\n    a: 1\n  b: 2", "begin in one column"),
+        ("a: - b", "begins on a line of its own"),
+        ("a\nb: 1", "`:` and a space after it"),
+    ] {
+        let told = wrong(&format!("{LEAST}{extra}\n")).to_string();
+        assert!(told.contains(words), "{extra}: {told}");
+        for jargon in [
+            "flow",
+            "scalar",
+            "simple key",
+            "EOF",
+            "serde",
+            "token",
+            "node",
+            "expected <",
+            "::",
+        ] {
+            assert!(!told.contains(jargon), "{jargon}: {told}");
+        }
+    }
+}
+
+fn warned(signature: &str) -> Vec<Warning> {
+    let text = format!(
+        "backends: [{{name: a, endpoints: ['http://a']}}]\n\
+         routes: [{{name: r, path: /, backend: a, signature: {signature}}}]\n"
+    );
+    right(&text).warnings
+}
+
+#[test]
+fn a_key_that_can_never_match_is_warned_of_by_its_name() {
+    for (secret, part) in [
+        (r#""sk-1\n""#, "end of a line"),
+        (r#""sk-1\r\n""#, "end of a line"),
+        (r#"" sk-1""#, "white space"),
+        (r#""sk-1 ""#, "white space"),
+        (r#""sk 1""#, "white space in it"),
+        (r#"'"sk-1"'"#, "in quotes"),
+        (r#""'sk-1'""#, "in quotes"),
+        ("Bearer sk-1", "begins with `Bearer `"),
+        ("bearer sk-1", "begins with `Bearer `"),
+    ] {
+        let warnings = warned(&format!(
+            "{{scheme: bearer, clients: [{{name: w, secrets: [ok, {secret}]}}]}}"
+        ));
+        assert_eq!(warnings.len(), 1, "{secret}: {warnings:?}");
+        assert!(warnings[0].contains(part), "{warnings:?}");
+        assert!(
+            warnings[0].starts_with("`routes[0].signature.clients[0].secrets[1]` (line 2)"),
+            "{warnings:?}"
+        );
+        assert!(!warnings[0].contains("sk-1"), "{warnings:?}");
+    }
+    // A passphrase may have spaces where it is no header.
+    assert_eq!(warned("{scheme: hmac, secrets: ['correct horse']}"), []);
+    assert_eq!(warned("{scheme: bearer, secrets: ['sk-1', \"it's\"]}"), []);
+}

@@ -1,0 +1,62 @@
+//! `weir sign`.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use weir::{clock, config, signature};
+
+use crate::arguments::SignArguments;
+use crate::terminal::say;
+
+/// Where a secret may come from without being seen in the list of processes.
+const VARIABLE: &str = "WEIR_SECRET";
+
+pub(crate) fn sign(arguments: SignArguments) -> anyhow::Result<ExitCode> {
+    let secret = secret(&arguments)?;
+    let body = match arguments.body {
+        None => Vec::new(),
+        Some(path) if path == Path::new("-") => {
+            let mut bytes = Vec::new();
+            std::io::stdin()
+                .read_to_end(&mut bytes)
+                .context("cannot read standard input")?;
+            bytes
+        }
+        Some(path) => {
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?
+        }
+    };
+    let at = arguments.at.unwrap_or_else(|| clock::unix_now().as_secs());
+    let id = arguments
+        .id
+        .unwrap_or_else(|| ulid::Ulid::generate().to_string());
+    let headers = signature::sign::sign(&arguments.scheme, &secret, at, &id, &body)
+        .map_err(|what| anyhow::anyhow!("{what}"))?;
+    for (name, value) in headers {
+        say(&format!("{name}: {value}"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn secret(arguments: &SignArguments) -> anyhow::Result<String> {
+    if let Some(path) = &arguments.secret_file {
+        let cannot = || format!("--secret-file: cannot read {}", path.display());
+        // A pipe from another program is a file, too.
+        let text = std::fs::read_to_string(path).with_context(cannot)?;
+        return Ok(config::as_it_was_meant(&text).to_owned());
+    }
+    if let Some(secret) = &arguments.secret {
+        return Ok(secret.clone());
+    }
+    match std::env::var(VARIABLE) {
+        Ok(secret) if !secret.is_empty() => Ok(secret),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            anyhow::bail!("the variable {VARIABLE} is not UTF-8")
+        }
+        _ => anyhow::bail!(
+            "there is no secret to sign with: give --secret-file FILE, set {VARIABLE}, or give --secret SECRET"
+        ),
+    }
+}

@@ -1,0 +1,144 @@
+//! Few file descriptors: the admin side answers whatever clients do, and who is taken is served.
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use weir_tests::backend::Backend;
+use weir_tests::client::Ask;
+use weir_tests::raw::Raw;
+use weir_tests::setup::Setup;
+
+const OPEN_FILES: u32 = 128;
+const GET: &str = "GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n";
+
+#[tokio::test]
+async fn clients_that_take_every_descriptor_do_not_take_admins() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
+    let said = proxy.stderr();
+    assert!(
+        said.contains("limits.connections is 10000, but 128 open files"),
+        "{said}"
+    );
+    // More than the process may have: some are taken, the others wait in the kernel's queue.
+    let mut clients = Vec::new();
+    for _ in 0..2 * OPEN_FILES {
+        clients.push(Raw::connect(proxy.address()).await);
+    }
+    let full = proxy
+        .metrics_when("connections", |metrics| {
+            metrics.sum("weir_connections", &[]) >= 10.0
+        })
+        .await;
+    let taken = full.sum("weir_connections", &[]) as usize;
+    assert!(taken < OPEN_FILES as usize, "{taken}");
+    for _ in 0..20 {
+        assert_eq!(proxy.admin_get("/healthz").await.status, 200);
+        assert_eq!(proxy.admin_get("/metrics").await.status, 200);
+    }
+    // Each that was taken has a descriptor towards the backend.
+    for client in &mut clients {
+        client.write(GET).await;
+    }
+    for client in clients.iter_mut().take(taken) {
+        assert_eq!(client.answer().await.status, 200);
+    }
+    // Places that are given back go to those who wait, and nobody was sent away.
+    for mut client in clients.split_off(taken) {
+        clients.remove(0);
+        assert_eq!(client.answer().await.status, 200);
+        clients.push(client);
+    }
+    let metrics = proxy.metrics().await;
+    assert_eq!(
+        metrics.sum("weir_errors_total", &[("error_code", "upstream_connect")]),
+        0.0
+    );
+    assert!(
+        proxy
+            .stderr()
+            .contains("no connection is accepted until one is closed")
+    );
+}
+
+#[tokio::test]
+async fn requests_that_take_every_descriptor_do_not_take_admins() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
+    let mut clients = Vec::new();
+    for _ in 0..2 * OPEN_FILES {
+        let mut client = Raw::connect(proxy.address()).await;
+        client.write(GET).await;
+        clients.push(client);
+    }
+    // As many as are taken wait for the backend.
+    let mut calls = Vec::new();
+    for _ in 0..10 {
+        calls.push(backend.call().await);
+    }
+    for _ in 0..20 {
+        assert_eq!(proxy.admin_get("/healthz").await.status, 200);
+        assert_eq!(proxy.admin_get("/metrics").await.status, 200);
+    }
+    drop(clients);
+    drop(calls);
+    proxy
+        .metrics_when("every connection to be closed", |metrics| {
+            metrics.sum("weir_connections", &[]) == 0.0
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn streams_that_take_every_descriptor_do_not_take_admins() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
+    // One connection of a client, and a hundred to the backend.
+    let mut senders = Vec::new();
+    for _ in 0..2 {
+        let stream = Raw::connect(proxy.address()).await.into_stream();
+        let hello = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (sender, driver) = hello.expect("a connection");
+        tokio::spawn(driver);
+        senders.push(sender);
+    }
+    for sender in &senders {
+        for _ in 0..100 {
+            let mut sender = sender.clone();
+            tokio::spawn(async move {
+                let request = http::Request::get("http://weir.test/").body(Empty::<Bytes>::new());
+                let _ = sender.send_request(request.expect("a request")).await;
+            });
+        }
+    }
+    let mut calls = Vec::new();
+    for _ in 0..50 {
+        calls.push(backend.call().await);
+    }
+    for _ in 0..20 {
+        assert_eq!(proxy.admin_get("/healthz").await.status, 200);
+        assert_eq!(proxy.admin_get("/metrics").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn the_soft_limit_is_raised_to_the_hard_one() {
+    let backend = Backend::echo().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let file = directory.path().join("weir.yaml");
+    std::fs::write(&file, Setup::open(&backend).yaml(directory.path())).expect("written");
+    let weir = weir_tests::process::weir();
+    let script = "ulimit -S -n 100 && exec \"$@\"";
+    let paths = [&weir, &file].map(|path| path.to_str().expect("UTF-8").to_owned());
+    let process = weir_tests::process::Process::program(
+        std::path::Path::new("/bin/sh"),
+        directory.path(),
+        &["-c", script, "sh", &paths[0], "run", "--config", &paths[1]],
+    );
+    let proxy = weir_tests::proxy::Proxy::ready(process, directory).await;
+    let metrics = proxy.metrics().await;
+    let limit = metrics.sum("process_max_fds", &[]);
+    assert!(limit > 100.0, "{limit}");
+    assert_eq!(proxy.ask(Ask::get("/")).await.status, 200);
+}

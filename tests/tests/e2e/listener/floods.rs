@@ -1,0 +1,216 @@
+//! Floods of HTTP/2 frames end early, and busy clients do not.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt;
+use weir_tests::backend::Backend;
+use weir_tests::client::{Ask, Client};
+use weir_tests::proxy::Proxy;
+use weir_tests::raw::Raw;
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// `GET http://weir.test/`, in HPACK without a table (RFC 7541, 6.2.2 and the static table).
+const GET: &[u8] = b"\x82\x86\x84\x01\x09weir.test";
+/// `POST`, the same.
+const POST: &[u8] = b"\x83\x86\x84\x01\x09weir.test";
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// A connection that has said hello, and reads all that comes.
+async fn attack(
+    proxy: &Proxy,
+    hello: Vec<u8>,
+    rounds: usize,
+    pause: Duration,
+    mut round: impl FnMut(usize) -> Vec<u8>,
+) -> Option<usize> {
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    raw.write(frame(SETTINGS, 0, 0, b"")).await;
+    raw.write(hello).await;
+    let (mut read, mut write) = raw.into_stream().into_split();
+    let reading = tokio::spawn(async move {
+        let mut sink = vec![0; 64 * 1024];
+        while !matches!(read.read(&mut sink).await, Ok(0) | Err(_)) {}
+    });
+    for number in 0..rounds {
+        let bytes = round(number);
+        let writing = tokio::io::AsyncWriteExt::write_all(&mut write, &bytes);
+        if wait::within("a write", wait::PATIENCE, writing)
+            .await
+            .is_err()
+            || reading.is_finished()
+        {
+            return Some(number);
+        }
+        // What was sent has to be looked at before more is: else the count says how much fits into
+        // sockets.
+        let _ = wait::still_waiting_after(pause, std::future::pending::<()>()).await;
+    }
+    let ended = wait::still_waiting_after(Duration::from_secs(1), reading).await;
+    (!ended).then_some(rounds)
+}
+
+#[tokio::test]
+async fn a_rapid_reset_ends_within_500_pairs() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let pairs = |number: usize| {
+        let stream = 2 * number as u32 + 1;
+        let mut bytes = frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
+        bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+        bytes
+    };
+    let sent = attack(&proxy, Vec::new(), 5000, Duration::from_millis(1), pairs).await;
+    assert!(sent.is_some_and(|sent| sent <= 500), "{sent:?}");
+    let metrics = proxy.metrics().await;
+    let floods = metrics.sum("weir_http2_floods_total", &[]);
+    assert!(floods >= 1.0, "{floods:?}");
+    // Nobody else notices.
+    assert_eq!(
+        Client::h2(proxy.address())
+            .await
+            .ask(Ask::get("/"))
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn floods_of_other_frames_end_within_two_seconds() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::reading(&backend).start().await;
+    let post = frame(HEADERS, END_HEADERS, 1, POST);
+    let cases: [(&str, Vec<u8>, Vec<u8>); 5] = [
+        ("ping", Vec::new(), frame(PING, 0, 0, &[0; 8])),
+        ("settings", Vec::new(), frame(SETTINGS, 0, 0, b"")),
+        (
+            "settings with a value",
+            Vec::new(),
+            frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9]),
+        ),
+        ("empty data", post.clone(), frame(DATA, 0, 1, b"")),
+        ("windows", post, frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1])),
+    ];
+    for (name, hello, bytes) in cases {
+        let started = weir::clock::now();
+        let twenty = bytes.repeat(20);
+        let pause = Duration::from_millis(2);
+        let units = attack(&proxy, hello, 1000, pause, |_| twenty.clone()).await;
+        assert!(units.is_some_and(|units| units <= 100), "{name}: {units:?}");
+        let lasted = started.elapsed();
+        assert!(lasted < Duration::from_secs(2), "{name}: {lasted:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_has_at_most_32_continuations() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let begin = frame(HEADERS, END_STREAM, 1, GET);
+    // A field of 2,500 bytes that is not kept in the table.
+    let mut field = b"\x00\x01x\x7f\xc5\x12".to_vec();
+    field.extend([b'a'; 2500]);
+    let more = frame(CONTINUATION, 0, 1, &field);
+    let pause = Duration::from_millis(1);
+    let frames = attack(&proxy, begin, 500, pause, |_| more.clone()).await;
+    assert!(frames.is_some_and(|frames| frames <= 32), "{frames:?}");
+}
+
+#[tokio::test]
+async fn who_makes_weir_reset_streams_is_stopped() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::reading(&backend).start().await;
+    // Each stream is reset by weir for what follows it (CVE-2025-8671).
+    let broken: [(&str, Vec<u8>); 3] = [
+        ("an update by nothing", frame(WINDOW_UPDATE, 0, 1, &[0; 4])),
+        (
+            "an update beyond all bounds",
+            frame(WINDOW_UPDATE, 0, 1, &[0x7f, 0xff, 0xff, 0xff]),
+        ),
+        ("data behind the end", frame(DATA, 0, 1, b"x")),
+    ];
+    for (name, broken) in broken {
+        let round = |number: usize| {
+            let stream = 2 * number as u32 + 1;
+            let mut bytes = frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
+            let mut wrong = broken.clone();
+            wrong[5..9].copy_from_slice(&stream.to_be_bytes());
+            bytes.extend(wrong);
+            bytes
+        };
+        let pause = Duration::from_millis(5);
+        let streams = attack(&proxy, Vec::new(), 500, pause, round).await;
+        assert!(
+            streams.is_some_and(|streams| streams <= 20),
+            "{name}: {streams:?}"
+        );
+    }
+}
+
+/// Asks on a stream of its own, and gives the answer up as soon as it has begun when it is not `wanted`.
+async fn ask(sender: SendRequest<Full<Bytes>>, wanted: bool) {
+    let mut sender = sender;
+    let request = http::Request::post("http://weir.test/").body(Full::from(vec![b'x'; 3000]));
+    sender.ready().await.expect("an open connection");
+    let answer = sender.send_request(request.expect("a request")).await;
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    if wanted {
+        let mut body = answer.into_body();
+        while let Some(frame) = body.frame().await {
+            frame.expect("a whole body");
+        }
+    }
+}
+
+#[tokio::test]
+async fn busy_clients_are_left_alone() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let stream = Raw::connect(proxy.address()).await.into_stream();
+    let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_millis(100))
+        .adaptive_window(true)
+        .handshake(TokioIo::new(stream))
+        .await
+        .expect("a connection");
+    let driver = tokio::spawn(driver);
+    for round in 0..12 {
+        let asking: Vec<_> = (0..100)
+            .map(|number| tokio::spawn(ask(sender.clone(), number % 2 == 0)))
+            .collect();
+        for asked in asking {
+            wait::within("an answer", wait::PATIENCE, asked)
+                .await
+                .expect("an answer");
+        }
+        assert!(!driver.is_finished(), "after {round} rounds");
+    }
+    let metrics = proxy.metrics().await;
+    assert_eq!(metrics.sum("weir_http2_floods_total", &[]), 0.0);
+}

@@ -1,0 +1,153 @@
+//! What connections cost, and that it is given back.
+
+use std::time::Duration;
+
+use weir_tests::backend::{Answer, Backend};
+use weir_tests::certs::Authority;
+use weir_tests::client::{Ask, Client};
+use weir_tests::proxy::Proxy;
+use weir_tests::raw::Raw;
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+const CONNECTIONS: usize = 1500;
+const KIB: u64 = 1024;
+
+/// Waits until so many connections are counted, and gives what is resident then.
+async fn resident_with(proxy: &Proxy, connections: usize) -> u64 {
+    proxy
+        .metrics_when("the connections to be counted", |metrics| {
+            metrics.sum("weir_connections", &[]) == connections as f64
+        })
+        .await;
+    proxy.process().resident_bytes()
+}
+
+/// Waits until the memory is back within a fifth of `rest`, as it must be ten seconds after a load.
+async fn given_back(proxy: &Proxy, rest: u64) {
+    resident_with(proxy, 0).await;
+    let mut least = u64::MAX;
+    let waiting = async {
+        loop {
+            least = least.min(proxy.process().resident_bytes());
+            if least <= rest + rest / 5 {
+                return;
+            }
+            wait::tick().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(15), waiting).await;
+    assert!(
+        waited.is_ok(),
+        "at rest {rest} bytes, after the load {least}"
+    );
+}
+
+#[tokio::test]
+async fn a_silent_connection_costs_little_and_gives_it_back() {
+    let backend = Backend::answering(|_| Answer::bytes("text/plain", "x")).await;
+    let authority = Authority::new();
+    let files = tempfile::TempDir::new().expect("a directory");
+    let proxy = Setup::open(&backend)
+        .tls(&authority.issue(files.path()))
+        .start()
+        .await;
+    // What every code path needs once is no part of what a connection costs.
+    let mut client = Client::tls(proxy.tls_address(), &authority, &["http/1.1"]).await;
+    assert_eq!(client.ask(Ask::get("/")).await.status, 200);
+    drop(client);
+    assert_eq!(proxy.ask(Ask::get("/")).await.status, 200);
+    let rest = resident_with(&proxy, 0).await;
+
+    let mut silent = Vec::new();
+    for _ in 0..CONNECTIONS {
+        silent.push(Raw::connect(proxy.address()).await);
+    }
+    let resident = resident_with(&proxy, CONNECTIONS).await;
+    let each = resident.saturating_sub(rest) / CONNECTIONS as u64;
+    assert!(each <= 8 * KIB, "plain: {each} bytes");
+    drop(silent);
+    given_back(&proxy, rest).await;
+
+    // With a request behind them.
+    let before = proxy.process().resident_bytes();
+    let mut used = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut raw = Raw::connect(proxy.address()).await;
+        raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+            .await;
+        assert_eq!(raw.answer().await.status, 200);
+        used.push(raw);
+    }
+    let resident = resident_with(&proxy, CONNECTIONS).await;
+    let each = resident.saturating_sub(before) / CONNECTIONS as u64;
+    assert!(each <= 8 * KIB, "used: {each} bytes");
+    drop(used);
+    given_back(&proxy, rest).await;
+
+    let before = proxy.process().resident_bytes();
+    let mut tls = Vec::new();
+    for _ in 0..CONNECTIONS / 3 {
+        tls.push(Client::tls(proxy.tls_address(), &authority, &["http/1.1"]).await);
+    }
+    let resident = resident_with(&proxy, CONNECTIONS / 3).await;
+    let each = resident.saturating_sub(before) / (CONNECTIONS as u64 / 3);
+    // A debug build's futures are larger than those of a release.
+    assert!(each <= 10 * KIB, "TLS: {each} bytes");
+    drop(tls);
+    given_back(&proxy, rest).await;
+}
+
+#[tokio::test]
+async fn an_open_stream_costs_little_and_gives_it_back() {
+    const STREAMS: usize = 400;
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend).start().await;
+    let ask =
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 2\r\n\r\n{}";
+    let mut streams = Vec::new();
+    let mut rest = 0;
+    for number in 0..=STREAMS {
+        let mut raw = Raw::connect(proxy.address()).await;
+        raw.write(ask).await;
+        let mut call = backend.call().await;
+        call.begin_events().await;
+        call.word("one").await;
+        raw.read_until(b"one", wait::PATIENCE).await;
+        if number == 0 {
+            // The first shows every code path that is needed once.
+            rest = proxy.process().resident_bytes();
+        }
+        streams.push((raw, call));
+    }
+    let resident = resident_with(&proxy, STREAMS + 1).await;
+    let each = resident.saturating_sub(rest) / STREAMS as u64;
+    // Of these hyper's client has 23 KiB: a channel of 32 places, and a buffer in each direction.
+    assert!(each <= 34 * KIB, "{each} bytes");
+    drop(streams);
+    given_back(&proxy, rest).await;
+}
+
+#[tokio::test]
+async fn refused_connections_are_bounded() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend)
+        .limit("connections: 100")
+        .start()
+        .await;
+    let mut clients = Vec::new();
+    for _ in 0..1000 {
+        clients.push(Raw::connect(proxy.address()).await);
+    }
+    let metrics = proxy
+        .metrics_when("the others to be refused", |metrics| {
+            let refused =
+                |outcome| metrics.sum("weir_connections_refused_total", &[("outcome", outcome)]);
+            refused("answered") + refused("closed") >= 900.0
+        })
+        .await;
+    assert_eq!(metrics.sum("weir_connections", &[]), 100.0);
+    // A small number may be told so, the rest are closed at once.
+    let open = metrics.sum("process_open_fds", &[]);
+    assert!(open < 100.0 + 64.0 + 60.0, "{open}");
+}
