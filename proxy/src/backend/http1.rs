@@ -192,7 +192,12 @@ impl Link {
 
     /// Reads once.
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let read = match self.flow {
+        let shared_is_enough = |left| left <= SHARED_BYTES as u64;
+        let flow = match self.arriving.length().is_some_and(shared_is_enough) {
+            true => Flow::Trickle,
+            false => self.flow,
+        };
+        let read = match flow {
             Flow::Trickle => read_shared(&mut self.wire, self.arriving.bytes(), context),
             Flow::Bulk => read_bulk(&mut self.wire, self.arriving.bytes(), context),
         };
@@ -223,7 +228,7 @@ impl Link {
         self.arriving.is_done()
     }
 
-    /// The length of the body, before anything of it was read.
+    /// The length of what is still to come of the body, where that is known.
     pub(super) fn length(&self) -> Option<u64> {
         self.arriving.length()
     }

@@ -9,6 +9,7 @@ use weir_tests::wait;
 
 mod failures;
 mod loops;
+mod memory;
 
 #[tokio::test]
 async fn endpoints_take_turns() {

@@ -69,7 +69,7 @@ impl Arriving {
         self.state == State::Done
     }
 
-    /// The length of the body, before anything of it was taken.
+    /// The length of what has not been taken of the body, where that is known.
     pub(super) fn length(&self) -> Option<u64> {
         match self.state {
             State::Length(bytes) => Some(bytes),

@@ -1,0 +1,71 @@
+//! What connections to a backend cost: while an answer is waited for, and while they wait for a request.
+
+use std::time::Duration;
+
+use weir_tests::backend::{Answer, Backend};
+use weir_tests::proxy::Proxy;
+use weir_tests::raw::Raw;
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+const EXCHANGES: usize = 400;
+const KIB: u64 = 1024;
+const ASK: &str =
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 2\r\n\r\n{}";
+
+/// Waits until no more than so many bytes are resident.
+async fn comes_down_to(proxy: &Proxy, bound: u64) {
+    let mut least = u64::MAX;
+    let waiting = async {
+        loop {
+            least = least.min(proxy.process().resident_bytes());
+            if least <= bound {
+                return;
+            }
+            wait::tick().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(15), waiting).await;
+    assert!(waited.is_ok(), "{least} bytes, {bound} are allowed");
+}
+
+#[tokio::test]
+async fn a_connection_that_waits_holds_no_buffer() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend)
+        .backend_options(&["pool: {idle_connections: 1000}"])
+        .start()
+        .await;
+    let rest = {
+        // What every code path needs once is no part of what an exchange costs.
+        let mut raw = Raw::connect(proxy.address()).await;
+        raw.write(ASK).await;
+        backend.call().await.answer(Answer::chat("hi")).await;
+        assert_eq!(raw.answer().await.status, 200);
+        proxy.process().resident_bytes()
+    };
+    let mut exchanges = Vec::new();
+    for _ in 0..EXCHANGES {
+        let mut raw = Raw::connect(proxy.address()).await;
+        raw.write(ASK).await;
+        exchanges.push((raw, backend.call().await));
+    }
+    // With the client's connection.
+    let resident = proxy.process().resident_bytes();
+    let each = resident.saturating_sub(rest) / EXCHANGES as u64;
+    assert!(each <= 16 * KIB, "waiting for an answer: {each} bytes");
+
+    for (mut raw, call) in exchanges {
+        call.answer(Answer::chat("hi")).await;
+        assert_eq!(raw.answer().await.status, 200);
+    }
+    // What the load leaves behind in the allocator is part of it.
+    comes_down_to(&proxy, rest + 12 * KIB * EXCHANGES as u64).await;
+    // They are still there: each carries another request.
+    let connections = backend.connections();
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write(ASK).await;
+    backend.call().await.answer(Answer::chat("hi")).await;
+    assert_eq!(raw.answer().await.status, 200);
+    assert_eq!(backend.connections(), connections);
+}
