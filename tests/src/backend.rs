@@ -18,6 +18,7 @@ use crate::wait;
 
 mod answer;
 mod call;
+mod tls;
 mod wire;
 
 pub use answer::{Answer, chat_event};

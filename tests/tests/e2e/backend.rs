@@ -10,6 +10,7 @@ use weir_tests::wait;
 mod failures;
 mod loops;
 mod memory;
+mod tls;
 
 #[tokio::test]
 async fn endpoints_take_turns() {

@@ -1,10 +1,6 @@
 //! Who weir says it is to the index, and whom it believes to be the index.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 use weir_tests::backend::Backend;
 use weir_tests::certs::Authority;
 use weir_tests::index::{Fault, Index};
@@ -75,33 +71,6 @@ async fn a_changed_retention_reaches_a_policy_that_is_there() {
     }
 }
 
-/// Speaks TLS on one side, with a certificate of `authority`, and passes on to `address`.
-async fn behind_tls(authority: &Authority, address: SocketAddr) -> Backend {
-    let (leaf, key) = authority.leaf();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], key)
-        .expect("a certificate");
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    Backend::raw(move |stream| {
-        let acceptor = acceptor.clone();
-        async move {
-            let (Ok(mut client), Ok(mut index)) = (
-                acceptor.accept(stream).await,
-                TcpStream::connect(address).await,
-            ) else {
-                return;
-            };
-            let _ = tokio::io::copy_bidirectional(&mut client, &mut index).await;
-        }
-    })
-    .await
-}
-
 #[tokio::test]
 async fn an_index_behind_tls_is_believed_by_its_certificate_only() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
@@ -109,7 +78,7 @@ async fn an_index_behind_tls_is_believed_by_its_certificate_only() {
     let directory = TempDir::new().expect("a directory");
     let ca_file = directory.path().join("ca.pem");
     std::fs::write(&ca_file, authority.pem()).expect("written");
-    let tls = behind_tls(&authority, index.address()).await;
+    let tls = Backend::behind_tls(&authority, index.address()).await;
     let url = format!("https://localhost:{}", tls.address().port());
     let stranger = shipping(&backend, std::slice::from_ref(&url), "wait: 10ms")
         .start()

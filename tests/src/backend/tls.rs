@@ -1,0 +1,41 @@
+//! A service behind TLS.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use super::Backend;
+use crate::certs::Authority;
+
+impl Backend {
+    /// Speaks TLS on one side, with a certificate of `authority`, and passes on to `address`.
+    ///
+    /// # Panics
+    /// When no certificate can be made.
+    pub async fn behind_tls(authority: &Authority, address: SocketAddr) -> Self {
+        let (leaf, key) = authority.leaf();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key)
+            .expect("a certificate");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        Backend::raw(move |stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                let (Ok(mut client), Ok(mut service)) = (
+                    acceptor.accept(stream).await,
+                    TcpStream::connect(address).await,
+                ) else {
+                    return;
+                };
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut service).await;
+            }
+        })
+        .await
+    }
+}
