@@ -17,8 +17,8 @@ use http::{Method, Uri};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use self::answer::{Arriving, Next, is_before_the_answer};
-use self::request::Sending;
 use self::response::Persistence;
+use self::sending::Sending;
 use super::client::{Broken, Failure, Piece};
 use super::connector::{Connect, Protocol};
 use super::early::Early;
@@ -29,6 +29,7 @@ use crate::clock::{self, Patience};
 mod answer;
 mod request;
 mod response;
+mod sending;
 
 /// How much is read at once into the room that is shared.
 const SHARED_BYTES: usize = 16 * 1024;
