@@ -137,10 +137,12 @@ pub(super) async fn ask(
         link.begin(&head, body);
         match link.answered(wait.deadline, early).await {
             Ok(head) => return Ok(Answer::of_link(head, link, home, None)),
-            Err(Failure::Broken(broken)) => match link.take_unsent() {
-                Some(unsent) => body = unsent,
-                None => return Err(Failure::Broken(broken)),
-            },
+            Err(Failure::Broken(broken @ (Broken::Closed | Broken::Io(_)))) => {
+                match link.take_unsent() {
+                    Some(unsent) => body = unsent,
+                    None => return Err(Failure::Broken(broken)),
+                }
+            }
             Err(failure) => return Err(failure),
         }
     }

@@ -156,13 +156,13 @@ impl Arriving {
     ///
     /// # Errors
     /// The answer had not come whole.
-    pub(super) fn closed(&mut self) -> Result<(), Early> {
+    pub(super) fn closed(&mut self) -> Result<(), ClosedEarly> {
         match self.state {
             State::UntilClose | State::Done => {
                 self.state = State::Done;
                 Ok(())
             }
-            State::Head(_) | State::Length(_) | State::Chunked(_) => Err(Early),
+            State::Head(_) | State::Length(_) | State::Chunked(_) => Err(ClosedEarly),
         }
     }
 
@@ -182,7 +182,7 @@ impl Arriving {
 
 /// The connection was closed too early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Early;
+pub(super) struct ClosedEarly;
 
 /// Whether it is one of the heads that come before an answer; the one that switches protocols is an answer.
 pub(super) fn is_before_the_answer(head: &Head) -> bool {
@@ -230,7 +230,7 @@ mod tests {
                 }
             }
         }
-        arriving.closed().map_err(|Early| "closed early")?;
+        arriving.closed().map_err(|ClosedEarly| "closed early")?;
         read.behind = arriving.bytes.to_vec();
         Ok(read)
     }

@@ -123,8 +123,9 @@ impl Sending {
             let waiting = match self.poll_take(context) {
                 Ok(waiting) => waiting,
                 Err(cut_short) => {
-                    // Nothing more may make it look like a whole one.
+                    // Nothing more may make it look like a whole one, here or over another connection.
                     self.hearing = Hearing::Deaf;
+                    self.progress = Progress::Unflushed;
                     return Poll::Ready(Err(cut_short));
                 }
             };
@@ -349,9 +350,15 @@ mod tests {
                     let _ = pieces.send(None).await;
                 }
             });
-            let (_, result) = sent(Sending::new(&head("POST"), body), 4096).await;
+            let mut sending = Sending::new(&head("POST"), body);
+            let (mut near, _far) = tokio::io::duplex(4096);
+            let result = poll_fn(|context| sending.poll(&mut near, context)).await;
             relaying.await.expect("relayed");
             assert_eq!(result, Err(CutShort), "{piece:?}");
+            assert!(
+                !sending.is_done() && sending.take_unsent().is_none(),
+                "{piece:?}"
+            );
         }
     }
 
