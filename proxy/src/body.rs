@@ -13,8 +13,10 @@ use crate::clock;
 use crate::listener::session::{Session, Unreadable};
 use crate::refusal::{ErrorCode, Refusal};
 
-/// Bodies of unknown length are booked in steps of this size.
+/// Bodies are booked as they come, in steps of this size.
 const STEP_BYTES: u64 = 64 * 1024;
+/// So much room is made at once for a body whose head announces it, or more.
+const ROOM_BYTES_MAX: usize = 1 << 20;
 
 /// The bytes of all bodies held at once.
 #[derive(Debug)]
@@ -129,7 +131,8 @@ pub(crate) async fn read(
     }
     check_announced(session, bytes_max)?;
     let announced = session.announced_bytes();
-    booking.grow_to(announced.unwrap_or(STEP_BYTES))?;
+    // What is only announced is not booked: a few heads could use up the budget.
+    booking.grow_to(announced.unwrap_or(STEP_BYTES).min(STEP_BYTES))?;
     if session.expects_continue() && session.write_continue().await.is_err() {
         return Err(Unread::ClientLeft);
     }
@@ -169,7 +172,7 @@ async fn gather(
         return Ok(first);
     }
     let capacity = usize::try_from(announced.unwrap_or(STEP_BYTES)).unwrap_or(usize::MAX);
-    let mut all = BytesMut::with_capacity(capacity.max(first.len()));
+    let mut all = BytesMut::with_capacity(capacity.min(ROOM_BYTES_MAX).max(first.len()));
     let mut piece = Some(first);
     while let Some(bytes) = piece {
         let length = (all.len() + bytes.len()) as u64;

@@ -225,6 +225,13 @@ pub struct ModelCall {
     pub output_tokens: Option<u64>,
 }
 
+/// Whether a request has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Open,
+    Finished,
+}
+
 /// All that is known of one request.
 #[derive(Debug)]
 pub struct Exchange {
@@ -269,6 +276,7 @@ pub struct Exchange {
     pub content: Option<Box<Content>>,
     /// Fields that the stages want in the head of the answer.
     pub answer_headers: Vec<(HeaderName, HeaderValue)>,
+    ending: Ending,
     /// What must happen once when the exchange ends.
     recorder: Option<Arc<dyn Recorder>>,
 }
@@ -317,14 +325,38 @@ impl Exchange {
             model: ModelCall::default(),
             content: None,
             answer_headers: Vec::new(),
+            ending: Ending::Open,
             recorder: Some(recorder),
         }
+    }
+
+    /// The request has come to its end, whatever became of it.
+    pub fn finish(&mut self, now: Instant) {
+        self.timing.finish(now);
+        self.ending = Ending::Finished;
     }
 
     /// The wall-clock time at `now`, since the Unix epoch.
     #[must_use]
     pub fn at(&self, now: Instant) -> Duration {
         self.received_at + now.saturating_duration_since(self.timing.started())
+    }
+
+    /// The task of the request was ended, as at the end of a drain: its client saw the connection close.
+    fn break_off(&mut self) {
+        self.finish(clock::now());
+        match self.status {
+            0 => {
+                self.status = ErrorCode::ClientClosed.status().as_u16();
+                self.error_code.get_or_insert(ErrorCode::ClientClosed);
+            }
+            // An upgraded connection has no end of its own.
+            101 => {}
+            _ => {
+                self.cut_short = true;
+                self.error_code.get_or_insert(ErrorCode::Internal);
+            }
+        }
     }
 
     /// Whether spans are made of this exchange.
@@ -344,10 +376,8 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(recorder) = self.recorder.take() {
-            if self.status == 0 {
-                // The task was ended before an answer was begun: the client saw its connection close.
-                self.status = ErrorCode::ClientClosed.status().as_u16();
-                self.error_code.get_or_insert(ErrorCode::ClientClosed);
+            if self.ending == Ending::Open {
+                self.break_off();
             }
             recorder.record(self);
         }

@@ -323,7 +323,7 @@ fn note_relayed(exchange: &mut Exchange, relay: &Relay) {
 
 /// Books the last of the time, and what became of the request.
 fn settle(exchange: &mut Exchange, delivered: Delivered) -> Served {
-    exchange.timing.finish(clock::now());
+    exchange.finish(clock::now());
     match delivered {
         Delivered::Whole => Served::Whole,
         Delivered::CutShort => Served::Broken,

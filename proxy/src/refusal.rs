@@ -175,7 +175,7 @@ impl ErrorCode {
             ErrorCode::OverCapacity => "Too much work at once",
             ErrorCode::UpstreamConnect => "The backend cannot be reached",
             ErrorCode::UpstreamTimeout => "The backend did not answer in time",
-            ErrorCode::UpstreamReset => "The backend closed the connection before it had answered",
+            ErrorCode::UpstreamReset => "The backend broke off, or its answer is not valid HTTP",
             ErrorCode::UpstreamStatus => "The backend answered with an error",
             ErrorCode::CircuitOpen => "The backend is failing and is not asked for now",
             ErrorCode::NoEndpoint => "No endpoint of the backend is available",

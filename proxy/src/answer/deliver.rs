@@ -17,6 +17,9 @@ use crate::listener::relay::{Attended, Relay};
 use crate::listener::session::Session;
 use crate::refusal::{Blame, ErrorCode};
 
+/// A write that takes longer has waited for the client to read.
+const AT_ONCE_MAX: Duration = Duration::from_millis(1);
+
 /// What is done with an answer on its way.
 pub(crate) struct Reading<'a> {
     pub(crate) usage: Option<UsageReader>,
@@ -161,10 +164,14 @@ pub(crate) async fn deliver(
             }
             Next::ClientLeft => return Delivered::ClientLeft,
         };
+        let begun = std::mem::replace(&mut now, clock::now());
+        let writing = now.saturating_duration_since(begun);
+        if writing > AT_ONCE_MAX {
+            exchange.timing.waited_for_client(writing);
+        }
         if written.is_err() {
             return Delivered::ClientLeft;
         }
-        now = clock::now();
         exchange.timing.lap(Stage::Answer, now);
     }
 }

@@ -47,8 +47,7 @@ pub struct Timing {
     lap_started: Instant,
     current: Stage,
     spent: [Option<Duration>; Stage::ALL.len()],
-    /// Time spent waiting for the client to send its body: part of the body stage, no overhead of
-    /// weir's.
+    /// Time spent waiting for the client to send its body or to read its answer: no overhead of weir's.
     client_wait: Duration,
 }
 
@@ -82,7 +81,7 @@ impl Timing {
         self.lap_started = now;
     }
 
-    /// Says that so much of the body stage was waiting for the client.
+    /// Says that so much of the time was waiting for the client.
     pub fn waited_for_client(&mut self, wait: Duration) {
         self.client_wait += wait;
     }
@@ -104,7 +103,7 @@ impl Timing {
         self.lap_started.saturating_duration_since(self.started)
     }
 
-    /// What weir itself added: all but the backend and the wait for the client's body.
+    /// What weir itself added: all but the backend and the waits for the client.
     #[must_use]
     pub fn overhead(&self) -> Duration {
         let elsewhere = self.spent(Stage::Backend).unwrap_or_default() + self.client_wait;

@@ -45,7 +45,14 @@ pub(super) async fn read(
         session.check_arrived_body()?;
         return Ok(Inbound::PassedThrough);
     }
-    let body = body::read(session, route.body_bytes, route.body_timeout, budget).await?;
+    let since = clock::now();
+    let read = body::read(session, route.body_bytes, route.body_timeout, budget).await;
+    if read.is_err() {
+        // Whatever was wrong with it, it was waited for.
+        let waited = clock::now().saturating_duration_since(since);
+        exchange.timing.waited_for_client(waited);
+    }
+    let body = read?;
     exchange.request_body_bytes = body.bytes.len() as u64;
     exchange.timing.waited_for_client(body.client_wait);
     Ok(Inbound::Buffered(body))

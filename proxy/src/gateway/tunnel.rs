@@ -93,6 +93,7 @@ pub(super) async fn run(
     };
     let traffic = Traffic::begin(clock::now());
     let mut backend = tunnel.stream;
+    let begun = clock::now();
     let end = carry(
         client,
         &mut backend,
@@ -101,6 +102,9 @@ pub(super) async fn run(
         idle,
     )
     .await;
+    // None of it is weir's time.
+    let took = clock::now().saturating_duration_since(begun);
+    exchange.timing.waited_for_client(took);
     exchange.request_body_bytes += traffic.to_backend_bytes.into_inner();
     exchange.response_body_bytes += traffic.to_client_bytes.into_inner();
     match end {

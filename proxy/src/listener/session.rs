@@ -124,7 +124,8 @@ impl Session {
     pub(crate) fn upgrade(&self) -> Option<&HeaderValue> {
         let head = self.head();
         let protocol = head.headers.get(header::UPGRADE)?;
-        let h2c = protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
+        let mut protocols = protocol.as_bytes().split(|byte| *byte == b',');
+        let h2c = protocols.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"h2c"));
         let asked = head.version == Version::HTTP_11 && has_option(&head.headers, b"upgrade");
         (asked && !h2c).then_some(protocol)
     }

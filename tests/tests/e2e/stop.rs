@@ -221,3 +221,32 @@ async fn a_missing_certificate_is_an_error_at_start() {
     assert!(ended.stderr.contains("tls.key"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
 }
+
+/// What the end of a drain cuts is no success, and lasted as long as it lasted.
+#[tokio::test]
+async fn a_stream_that_the_end_cuts_is_recorded_as_cut() {
+    let backend = Backend::by_hand().await;
+    let proxy = Setup::open(&backend)
+        .top("shutdown: {drain: 300ms}")
+        .start()
+        .await;
+    let mut client = Client::h1(proxy.address()).await;
+    let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
+        let mut call = backend.call().await;
+        call.begin_events().await;
+        call
+    });
+    call.word("before").await;
+    live.until("before").await;
+    proxy.sigterm();
+    let exit = proxy.wait_exit(Duration::from_secs(20)).await;
+    assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
+    assert!(live.rest().await.is_err(), "it ended as if it were whole");
+    let events = proxy.events();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["http"]["response"]["status_code"], 200);
+    assert_eq!(events[0]["event"]["outcome"], "failure", "{}", events[0]);
+    assert_eq!(events[0]["error_code"], "internal");
+    let lasted_ms = events[0]["response_time"].as_f64().expect("a time");
+    assert!(lasted_ms >= 200.0, "{lasted_ms}");
+}

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use weir_tests::backend::Backend;
 use weir_tests::client::Ask;
+use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
@@ -117,4 +118,28 @@ async fn two_hundred_large_bodies_do_not_take_two_gibibytes() {
     let reply = proxy.ask(Ask::post("/after", body.to_vec())).await;
     assert_eq!(reply.status, 200);
     assert_eq!(backend.requests().len(), served + 1);
+}
+
+/// A head costs nothing to send: what it announces must not keep others out.
+#[tokio::test]
+async fn bodies_that_are_only_announced_take_no_room() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::reading(&backend)
+        .limit("buffered_bytes: 2MiB")
+        .start()
+        .await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        let mut raw = Raw::connect(proxy.address()).await;
+        raw.write("POST /h HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 10000000\r\n\r\nx")
+            .await;
+        silent.push(raw);
+    }
+    proxy
+        .metrics_when("all of them to be read", |metrics| {
+            metrics.sum("weir_requests_in_flight", &[]) >= 20.0
+        })
+        .await;
+    let reply = proxy.ask(Ask::post("/small", "hello")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
 }
