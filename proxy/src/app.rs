@@ -89,7 +89,6 @@ impl App {
         // Two providers are in the tree; the process has to choose once. Another start in the same
         // process has chosen already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let descriptors = descriptors(config);
         let sockets = Sockets::bind(&config.listen)?;
         let tallies = Arc::new(Tallies::new(config.alerts.needs()));
         let metrics = Arc::new(all_metrics(config, tallies.clone())?);
@@ -125,7 +124,8 @@ impl App {
             .collect::<anyhow::Result<_>>()?;
         let listening = Listening {
             listener: Arc::new(listener(config, &gateway, &connections)),
-            descriptors,
+            // By now most that is opened beside connections is open, and can be counted.
+            descriptors: descriptors(config),
             stopping: stopping.clone(),
         };
         let runtime = Runtime::new_no_steal(workers(), "weir");

@@ -1,11 +1,13 @@
 //! Opens connections to endpoints: TCP, and TLS with verified certificates.
 
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, getrlimit};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
@@ -19,6 +21,10 @@ pub struct Connect {
     http1: HttpsConnector<HttpConnector>,
     http2: HttpsConnector<HttpConnector>,
 }
+
+/// The last descriptors of the process are for the admin side: requests that have taken all others must
+/// not take those.
+const KEPT_DESCRIPTORS: u64 = 12;
 
 /// What is spoken over a connection. Over TLS the endpoint has to agree (ALPN); in clear text it has to
 /// know (RFC 9113, section 3.3).
@@ -64,12 +70,32 @@ impl Connect {
     /// Opens a connection to the host of `uri`. The caller bounds the time.
     ///
     /// # Errors
-    /// The host has no address, nobody listens there, or its certificate is not trusted.
+    /// The host has no address, nobody listens there, its certificate is not trusted, or the process has
+    /// as many files open as it may.
     pub async fn open(&self, uri: &Uri, protocol: Protocol) -> io::Result<Stream> {
         let mut connector = match protocol {
             Protocol::Http1 => self.http1.clone(),
             Protocol::Http2 => self.http2.clone(),
         };
-        connector.call(uri.clone()).await.map_err(io::Error::other)
+        let stream = connector
+            .call(uri.clone())
+            .await
+            .map_err(io::Error::other)?;
+        // The system gives the lowest descriptor that is free (POSIX, 2.6).
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let ceiling = limit.saturating_sub(KEPT_DESCRIPTORS);
+        if u64::try_from(descriptor(&stream)).is_ok_and(|number| number >= ceiling) {
+            return Err(io::Error::other(
+                "the file descriptors that are left are kept for the admin side",
+            ));
+        }
+        Ok(stream)
+    }
+}
+
+fn descriptor(stream: &Stream) -> RawFd {
+    match stream {
+        MaybeHttpsStream::Http(tcp) => tcp.inner().as_raw_fd(),
+        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner().inner().as_raw_fd(),
     }
 }

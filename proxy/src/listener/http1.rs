@@ -23,6 +23,7 @@ use crate::refusal::Refusal;
 
 mod request;
 mod response;
+mod spare;
 
 /// How much of a body is read at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -96,7 +97,7 @@ impl Http1 {
         self.head.uri = http::Uri::default();
         self.head.extensions.clear();
         self.raw_head = Bytes::new();
-        self.out = Vec::new();
+        spare::give_back(std::mem::take(&mut self.out));
         if self.arrived.is_empty() {
             self.arrived = BytesMut::new();
         }
@@ -291,6 +292,7 @@ impl Http1 {
     /// Writes the head of the answer into the buffer: it leaves with the first piece of the body, or
     /// when it is flushed.
     pub(super) fn write_head(&mut self, head: &AnswerHead) {
+        spare::provide(&mut self.out);
         self.framing = response::write_head(
             &mut self.out,
             head,

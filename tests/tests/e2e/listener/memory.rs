@@ -122,8 +122,7 @@ async fn an_open_stream_costs_little_and_gives_it_back() {
     }
     let resident = resident_with(&proxy, STREAMS + 1).await;
     let each = resident.saturating_sub(rest) / STREAMS as u64;
-    // Of these hyper's client has 23 KiB: a channel of 32 places, and a buffer in each direction.
-    assert!(each <= 34 * KIB, "{each} bytes");
+    assert!(each <= 20 * KIB, "{each} bytes");
     drop(streams);
     given_back(&proxy, rest).await;
 }
