@@ -8,6 +8,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
 use super::KeepAlive;
+use crate::framing::{self, Coding};
 use crate::listener::session::has_option;
 use crate::refusal::{ErrorCode, Refusal};
 
@@ -98,28 +99,17 @@ fn target_of(method: &Method, target: Bytes) -> Result<Uri, Refusal> {
 /// How the body is framed. What could be read in two ways is refused, so that nobody before weir
 /// can have read it the other way (RFC 9112, sections 6.1 and 6.3).
 fn framing(version: Version, headers: &HeaderMap) -> Result<Framing, Refusal> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter().peekable();
-    let Some(coding) = codings.next() else {
-        let mut length = None;
-        for line in lengths {
-            for value in line.as_bytes().split(|byte| *byte == b',') {
-                let value = digits(value.trim_ascii());
-                if value.is_none() || length.is_some_and(|length| Some(length) != value) {
-                    return Err(bad("Content-Length is one number"));
-                }
-                length = value;
-            }
-        }
+    let coding = framing::coding(headers)
+        .map_err(|_| bad("the only Transfer-Encoding understood is chunked"))?;
+    if coding == Coding::Plain {
+        let length =
+            framing::content_length(headers).map_err(|_| bad("Content-Length is one number"))?;
         return Ok(length.map_or(Framing::Bodiless, Framing::Length));
-    };
+    }
     if version == Version::HTTP_10 {
         return Err(bad("HTTP/1.0 has no Transfer-Encoding"));
     }
-    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err(bad("the only Transfer-Encoding understood is chunked"));
-    }
-    if lengths.peek().is_some() {
+    if headers.contains_key(header::CONTENT_LENGTH) {
         return Err(bad(
             "Transfer-Encoding and Content-Length exclude each other",
         ));
@@ -139,16 +129,6 @@ pub(super) fn keep_alive(head: &Parts) -> KeepAlive {
         true => KeepAlive::Open,
         false => KeepAlive::Close,
     }
-}
-
-fn digits(text: &[u8]) -> Option<u64> {
-    // The standard library's parser would take a sign.
-    let all_digits = text.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(text)
-        .ok()
-        .filter(|_| all_digits)?
-        .parse()
-        .ok()
 }
 
 #[cfg(test)]
