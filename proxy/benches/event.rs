@@ -16,6 +16,8 @@ use weir::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall, Recorder,
     SignatureNote, SignatureOutcome, Stage, UpstreamNote,
 };
+use weir::model::operation::Operation;
+use weir::model::usage::Usage;
 use weir::record::event::Format;
 use weir::record::metrics::Metrics;
 use weir::record::sampling::Sampling;
@@ -72,12 +74,15 @@ fn exchange() -> Exchange {
         tries: Vec::new(),
     });
     exchange.model = ModelCall {
-        operation: Some("chat"),
+        operation: Some(Operation::Chat),
         request_model: Some("glm-4".into()),
         response_model: Some("glm-4".into()),
         finish_reasons: vec!["stop".into()],
-        input_tokens: Some(128),
-        output_tokens: Some(356),
+        usage: Usage {
+            input_tokens: Some(128),
+            output_tokens: Some(356),
+            ..Usage::default()
+        },
         ..ModelCall::default()
     };
     let mut at = exchange.timing.started();

@@ -4,8 +4,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use weir::answer::sse::Scanner;
-use weir::answer::usage::{Kind, UsageReader, question};
+use weir::model::answer::{AnswerReader, Kind};
+use weir::model::operation::Operation;
+use weir::model::question::QuestionReader;
+use weir::model::sse::Scanner;
 
 const EVENTS: usize = 20;
 
@@ -40,7 +42,7 @@ fn reading(criterion: &mut Criterion) {
     });
     group.bench_function("usage_of_20_events", |bencher| {
         bencher.iter(|| {
-            let mut reader = UsageReader::new(Kind::Sse);
+            let mut reader = AnswerReader::new(Kind::Sse, None);
             for chunk in &chunks {
                 reader.feed(black_box(chunk), now);
             }
@@ -55,7 +57,7 @@ fn reading(criterion: &mut Criterion) {
     );
     criterion.bench_function("usage_of_json", |bencher| {
         bencher.iter(|| {
-            let mut reader = UsageReader::new(Kind::Json);
+            let mut reader = AnswerReader::new(Kind::Json, None);
             reader.feed(black_box(body.as_bytes()), now);
             reader.finish()
         });
@@ -65,7 +67,11 @@ fn reading(criterion: &mut Criterion) {
         "why ".repeat(105)
     );
     criterion.bench_function("question", |bencher| {
-        bencher.iter(|| question("/v1/chat/completions", black_box(asked.as_bytes())));
+        bencher.iter(|| {
+            let mut reader = QuestionReader::new(Operation::Chat, "/v1/chat/completions");
+            reader.feed(black_box(asked.as_bytes()));
+            reader.finish()
+        });
     });
 }
 

@@ -7,8 +7,6 @@ pub(crate) mod deliver;
 pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod local;
-pub mod sse;
-pub mod usage;
 
 /// How a backend's answer reached the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,8 @@ use http::{HeaderName, HeaderValue, Method, Version};
 
 use crate::clock;
 use crate::content::Content;
+use crate::model::operation::Operation;
+use crate::model::usage::Usage;
 use crate::random;
 use crate::refusal::ErrorCode;
 use crate::route::trace::{self, Recording, TraceContext};
@@ -212,8 +214,7 @@ impl UpstreamNote {
 /// What is known of the model call, read from the question and the answer.
 #[derive(Clone, Debug, Default)]
 pub struct ModelCall {
-    /// `chat`, `embeddings`, ...: OpenTelemetry's `gen_ai.operation.name`.
-    pub operation: Option<&'static str>,
+    pub operation: Option<Operation>,
     pub request_model: Option<Box<str>>,
     pub request_stream: bool,
     pub response_model: Option<Box<str>>,
@@ -221,8 +222,7 @@ pub struct ModelCall {
     pub time_to_first_chunk: Option<Duration>,
     /// From the first chunk with content to the last.
     pub generation: Option<Duration>,
-    pub input_tokens: Option<u64>,
-    pub output_tokens: Option<u64>,
+    pub usage: Usage,
 }
 
 /// Whether a request has come to its end.

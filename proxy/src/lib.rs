@@ -35,6 +35,7 @@ pub mod content;
 pub mod demo;
 pub mod file_lock;
 pub mod framing;
+pub mod model;
 mod outside;
 pub mod random;
 pub mod ship;

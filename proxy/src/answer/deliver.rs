@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::usage::UsageReader;
 use super::{Delivered, head};
 use crate::backend::client::{Answer, AnswerBody, Piece};
 use crate::cache::Stored;
@@ -15,6 +14,7 @@ use crate::content::AnswerText;
 use crate::exchange::{Exchange, Stage};
 use crate::listener::relay::{Attended, Relay};
 use crate::listener::session::Session;
+use crate::model::answer::AnswerReader;
 use crate::refusal::{Blame, ErrorCode};
 
 /// A write that takes longer has waited for the client to read.
@@ -22,7 +22,7 @@ const AT_ONCE_MAX: Duration = Duration::from_millis(1);
 
 /// What is done with an answer on its way.
 pub(crate) struct Reading<'a> {
-    pub(crate) usage: Option<UsageReader>,
+    pub(crate) usage: Option<AnswerReader>,
     /// Its text, where something is kept of it.
     pub(crate) content: Option<AnswerText>,
     /// A copy for the cache.

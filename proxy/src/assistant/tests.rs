@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::answer::usage::{Kind, UsageReader};
+use crate::model::answer::{AnswerReader, Kind};
+use crate::model::usage::Origin;
 
 mod behaviour;
 
@@ -196,12 +197,16 @@ async fn weirs_own_reader_understands_its_answers() {
     asked["stream_options"] = json!({"include_usage": true});
     let stream = running.chat(asked).await;
     for (kind, got, contents) in [(Kind::Json, whole, 0), (Kind::Sse, stream, 5)] {
-        let mut reader = UsageReader::new(kind);
+        let mut reader = AnswerReader::new(kind, None);
         reader.feed(&got.body, crate::clock::now());
         let usage = reader.finish();
         assert_eq!(
-            (usage.model.as_deref(), usage.output_tokens, usage.estimated),
-            (Some("glm-4"), Some(5), false)
+            (
+                usage.model.as_deref(),
+                usage.usage.output_tokens,
+                usage.usage.origin
+            ),
+            (Some("glm-4"), Some(5), Origin::Reported)
         );
         assert_eq!(
             (&*usage.finish_reasons, usage.chunks_with_content),

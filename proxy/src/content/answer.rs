@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::TEXT_BYTES_MAX;
 use super::texts::{BODY_BYTES_MAX, Named, Texts};
-use crate::answer::sse::Scanner;
-use crate::answer::usage::Kind;
+use crate::model::answer::Kind;
+use crate::model::sse::Scanner;
 
 /// Of an answer that is one JSON text so much is held; a longer one is not read.
 const JSON_BYTES_MAX: usize = BODY_BYTES_MAX / 4;

@@ -4,25 +4,27 @@ use http::{StatusCode, header};
 
 use super::lane::Lane;
 use crate::answer::deliver::{Copying, Reading, Waits};
-use crate::answer::usage::{self, Kind, UsageReader};
 use crate::backend::client::Answer;
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
 use crate::cache::{Keepable, Stored, Use};
 use crate::content::{self, AnswerText, Content, Mode};
 use crate::exchange::Exchange;
+use crate::model::answer::{AnswerReader, Kind};
+use crate::model::operation::Operation;
+use crate::model::question::QuestionReader;
 
 /// Notes which model is asked for what, also for an answer that is known already.
 pub(super) fn note_question(exchange: &mut Exchange, body: &[u8]) {
-    if body.is_empty() {
+    let Some(operation) = Operation::of(&exchange.path).filter(|_| !body.is_empty()) else {
         return;
-    }
-    let question = usage::question(&exchange.path, body);
-    if question.operation.is_some() {
-        exchange.model.operation = question.operation;
-        exchange.model.request_model = question.model;
-        exchange.model.request_stream = question.stream;
-    }
+    };
+    let mut reader = QuestionReader::new(operation, &exchange.path);
+    reader.feed(body);
+    let question = reader.finish();
+    exchange.model.operation = Some(operation);
+    exchange.model.request_model = question.model;
+    exchange.model.request_stream = question.stream;
 }
 
 /// Keeps an answer under the key of its question, if it has one.
@@ -58,7 +60,8 @@ pub(super) fn reading<'a>(
     }
     Reading {
         content: content_reader(exchange, answer),
-        usage: usage_kind(exchange, answer).map(UsageReader::new),
+        usage: usage_kind(exchange, answer)
+            .map(|kind| AnswerReader::new(kind, exchange.model.operation)),
         copying: copy.map(|copy| Copying { copy, keep }),
         length,
         waits,
@@ -141,8 +144,7 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>) {
     let started = exchange.timing.started();
     model.response_model = read.model;
     model.finish_reasons = read.finish_reasons;
-    model.input_tokens = read.input_tokens;
-    model.output_tokens = read.output_tokens;
+    model.usage = read.usage;
     model.time_to_first_chunk = read
         .first_content_at
         .map(|at| at.saturating_duration_since(started));

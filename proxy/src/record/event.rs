@@ -279,14 +279,14 @@ fn gen_ai(event: &mut Object<'_>, model: &ModelCall) {
     let has_response = model.response_model.is_some()
         || !model.finish_reasons.is_empty()
         || model.time_to_first_chunk.is_some();
-    let has_usage = model.input_tokens.is_some() || model.output_tokens.is_some();
+    let has_usage = !model.usage.is_empty();
     let has_request = model.operation.is_some() || model.request_model.is_some();
     if !has_request && !has_response && !has_usage {
         return;
     }
     event.object("gen_ai", |object| {
         if let Some(operation) = model.operation {
-            object.object("operation", |object| object.word("name", operation));
+            object.object("operation", |object| object.word("name", operation.name()));
         }
         if has_request {
             object.object("request", |request| {
@@ -301,10 +301,10 @@ fn gen_ai(event: &mut Object<'_>, model: &ModelCall) {
         }
         if has_usage {
             object.object("usage", |usage| {
-                if let Some(tokens) = model.input_tokens {
+                if let Some(tokens) = model.usage.input_tokens {
                     usage.integer("input_tokens", tokens);
                 }
-                if let Some(tokens) = model.output_tokens {
+                if let Some(tokens) = model.usage.output_tokens {
                     usage.integer("output_tokens", tokens);
                 }
             });

@@ -10,6 +10,8 @@ use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall, Recorder,
     RequestId, SignatureNote, SignatureOutcome, Stage, UpstreamNote,
 };
+use crate::model::operation::Operation;
+use crate::model::usage::Usage;
 use crate::refusal::ErrorCode;
 
 #[derive(Debug)]
@@ -73,15 +75,18 @@ pub(crate) fn filled() -> Exchange {
         tries: Vec::new(),
     });
     exchange.model = ModelCall {
-        operation: Some("chat"),
+        operation: Some(Operation::Chat),
         request_model: Some("glm-4".into()),
         request_stream: true,
         response_model: Some("glm-4".into()),
         finish_reasons: vec!["stop".into()],
         time_to_first_chunk: Some(Duration::from_micros(602_400)),
         generation: Some(Duration::from_millis(600)),
-        input_tokens: Some(128),
-        output_tokens: Some(356),
+        usage: Usage {
+            input_tokens: Some(128),
+            output_tokens: Some(356),
+            ..Usage::default()
+        },
     };
     let mut at = exchange.timing.started();
     for stage in Stage::ALL {

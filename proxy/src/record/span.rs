@@ -146,9 +146,9 @@ fn client(
     match (exchange.model.operation, &exchange.model.request_model) {
         (Some(operation), Some(model)) => {
             let model = cut(model, NAME_BYTES_MAX);
-            span.text(field::NAME, &format!("{operation} {model}"));
+            span.text(field::NAME, &format!("{} {model}", operation.name()));
         }
-        (Some(operation), None) => span.text(field::NAME, operation),
+        (Some(operation), None) => span.text(field::NAME, operation.name()),
         (None, _) => name(span, exchange, None),
     }
     life(span, Kind::Client, at(attempt.started), to);

@@ -124,10 +124,12 @@ impl Metrics {
             if let Some(tally) = &series.tally {
                 tally.count(exchange, duration);
             }
-            series.input_tokens.inc_by(model.input_tokens.unwrap_or(0));
+            series
+                .input_tokens
+                .inc_by(model.usage.input_tokens.unwrap_or(0));
             series
                 .output_tokens
-                .inc_by(model.output_tokens.unwrap_or(0));
+                .inc_by(model.usage.output_tokens.unwrap_or(0));
             if let Some(time) = model.time_to_first_chunk {
                 let first = time.as_secs_f64();
                 series.time_to_first_token.observe(first, sighting);
@@ -181,7 +183,7 @@ fn attempt_outcome(exchange: &Exchange, upstream: &UpstreamNote) -> AttemptOutco
 
 /// The time of a streamed answer after its first token, by the tokens that came in it.
 fn time_per_output_token(exchange: &Exchange) -> Option<Duration> {
-    let later_tokens = exchange.model.output_tokens?.checked_sub(1)?;
+    let later_tokens = exchange.model.usage.output_tokens?.checked_sub(1)?;
     let later_tokens = u32::try_from(later_tokens)
         .ok()
         .filter(|count| *count > 0)?;
@@ -264,7 +266,7 @@ mod tests {
         let mut exchange = filled();
         exchange.model.generation = Some(Duration::from_millis(90));
         let mut time = |tokens| {
-            exchange.model.output_tokens = tokens;
+            exchange.model.usage.output_tokens = tokens;
             time_per_output_token(&exchange)
         };
         assert_eq!(time(Some(10)), Some(Duration::from_millis(10)));

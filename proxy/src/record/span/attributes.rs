@@ -117,7 +117,7 @@ pub(super) fn model(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
         return;
     };
     let short = |text| Value::Text(cut(text, NAME_BYTES_MAX));
-    all.add("gen_ai.operation.name", Value::Text(operation));
+    all.add("gen_ai.operation.name", Value::Text(operation.name()));
     // Whose model it is weir cannot know; the format is OpenAI's, which is what the conventions ask for.
     all.add("gen_ai.provider.name", Value::Text("openai"));
     all.maybe(
@@ -139,11 +139,11 @@ pub(super) fn model(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
     all.maybe("gen_ai.response.time_to_first_chunk", first);
     all.maybe(
         "gen_ai.usage.input_tokens",
-        model.input_tokens.map(Value::Integer),
+        model.usage.input_tokens.map(Value::Integer),
     );
     all.maybe(
         "gen_ai.usage.output_tokens",
-        model.output_tokens.map(Value::Integer),
+        model.usage.output_tokens.map(Value::Integer),
     );
 }
 

@@ -5,7 +5,7 @@ use memchr::memmem;
 use serde::Deserialize;
 
 use super::stream::{Members, value_after_key};
-use super::{Text, Tokens, Usage, value_at};
+use super::{Said, Text, Tokens, value_at};
 
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// At least so much of the end is kept, and up to twice as much.
@@ -64,7 +64,7 @@ impl Ends {
         self.head.capacity() + self.tail.capacity()
     }
 
-    pub(super) fn read(mut self) -> Usage {
+    pub(super) fn read(mut self) -> Said {
         if self.lost_bytes == 0 {
             let head_bytes = self.head.len();
             self.head.append(&mut self.tail);
@@ -77,8 +77,8 @@ impl Ends {
     }
 
     /// Of a body that is not there whole, or has a field of another type than it should.
-    fn read_pieces(&self) -> Usage {
-        let mut usage = Usage::default();
+    fn read_pieces(&self) -> Said {
+        let mut usage = Said::default();
         for (key, value) in Members::of(&self.head) {
             match key {
                 b"model" => take_text(value, |model| usage.take_model(model)),
@@ -106,9 +106,9 @@ impl Ends {
     }
 }
 
-fn read_whole(body: &[u8]) -> Option<Usage> {
+fn read_whole(body: &[u8]) -> Option<Said> {
     let answer: Answer<'_> = serde_json::from_slice(body).ok()?;
-    let mut usage = Usage::default();
+    let mut usage = Said::default();
     if let Some(Text(model)) = &answer.model {
         usage.take_model(model);
     }
@@ -131,7 +131,7 @@ fn take_text(value: &[u8], take: impl FnOnce(&str)) {
     }
 }
 
-fn take_tokens(value: &[u8], usage: &mut Usage) {
+fn take_tokens(value: &[u8], usage: &mut Said) {
     if let Some(tokens) = value_at(value) {
         usage.take_tokens(&tokens);
     }

@@ -1,10 +1,8 @@
-//! Reads from a model's answer what the record needs: model, finish reasons, tokens, and when the
-//! content came. It also reads a question's few fields.
+//! Reads from a model's answer what the record needs: model, finish reasons, tokens, when the content
+//! came, and how the answer ended.
 //!
 //! The formats are OpenAI's (chat, completions, embeddings, responses) and Anthropic's, as JSON and
-//! as a stream of events. It sees every chunk that passes, changes none, keeps a bounded part of an
-//! answer, and takes no more from text that is not what it should be than nothing. The content
-//! itself is never kept.
+//! as a stream of events. The content itself is never kept.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -12,13 +10,15 @@ use std::time::Instant;
 use http::HeaderValue;
 use serde::Deserialize;
 
+use super::cut;
+use super::estimate::TextCount;
+use super::operation::Operation;
 use super::sse::Scanner;
+use super::usage::{Origin, Usage};
 
 mod json;
 mod stream;
 
-/// Names longer than this are cut: they go into events, and an answer may hold anything.
-const NAME_BYTES_MAX: usize = 128;
 const FINISH_REASONS_MAX: usize = 16;
 
 /// How an answer is written.
@@ -45,29 +45,44 @@ impl Kind {
     }
 }
 
+/// How far an answer has come, as its own format tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing of a known format has come.
+    #[default]
+    Unknown,
+    /// It goes on.
+    Open,
+    /// Every choice has a finish reason; what says that nothing follows is still to come.
+    Finished,
+    /// Its terminal event has come, or it is one JSON text and closed: nothing that matters follows.
+    Terminal,
+    /// It says that it failed.
+    Failed,
+}
+
 /// What an answer said of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct Said {
     pub model: Option<Box<str>>,
     pub finish_reasons: Vec<Box<str>>,
-    pub input_tokens: Option<u64>,
-    pub output_tokens: Option<u64>,
+    pub usage: Usage,
     /// When the first event with content came; `None` for an answer that is no stream.
     pub first_content_at: Option<Instant>,
     pub last_content_at: Option<Instant>,
     /// Events with content.
     pub chunks_with_content: u64,
-    /// No usage was seen: `output_tokens` is the number of events with content, of which most
-    /// backends send one a token.
-    pub estimated: bool,
+    /// Its texts, for an estimate of its tokens.
+    pub text: TextCount,
+    pub ending: Ending,
 }
 
-impl Usage {
+impl Said {
     fn take_tokens(&mut self, tokens: &Tokens) {
         // A later report takes the place of an earlier one, but not by saying less: Anthropic tells
         // of the question at the begin and of the answer at the end.
-        self.input_tokens = tokens.input().or(self.input_tokens);
-        self.output_tokens = tokens.output().or(self.output_tokens);
+        self.usage.input_tokens = tokens.input().or(self.usage.input_tokens);
+        self.usage.output_tokens = tokens.output().or(self.usage.output_tokens);
     }
 
     fn take_model(&mut self, model: &str) {
@@ -86,7 +101,7 @@ impl Usage {
 /// The reader of one answer. It holds at most the first 64 KiB and the last 32 KiB of a JSON body,
 /// and of a stream what [`Scanner`] holds.
 #[derive(Debug)]
-pub struct UsageReader {
+pub struct AnswerReader {
     reading: Reading,
 }
 
@@ -95,20 +110,20 @@ enum Reading {
     Json(json::Ends),
     Sse {
         scanner: Scanner,
-        seen: Usage,
+        seen: Said,
         fed_at: Option<Instant>,
     },
 }
 
-impl UsageReader {
+impl AnswerReader {
     #[must_use]
-    pub fn new(kind: Kind) -> Self {
-        UsageReader {
+    pub fn new(kind: Kind, _operation: Option<Operation>) -> Self {
+        AnswerReader {
             reading: match kind {
                 Kind::Json => Reading::Json(json::Ends::default()),
                 Kind::Sse => Reading::Sse {
                     scanner: Scanner::new(),
-                    seen: Usage::default(),
+                    seen: Said::default(),
                     fed_at: None,
                 },
             },
@@ -130,9 +145,26 @@ impl UsageReader {
         }
     }
 
+    /// How far it has come.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        match &self.reading {
+            Reading::Json(_) => Ending::Unknown,
+            Reading::Sse { seen, .. } => seen.ending,
+        }
+    }
+
+    /// Whether what was fed is a whole and good answer of its operation: a stream with its finish reason
+    /// and its terminal event, a JSON text that is closed and has all that belongs to it, none with an
+    /// error. Only such an answer may be given to somebody else.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        true
+    }
+
     /// What the answer said, also when it was cut short.
     #[must_use]
-    pub fn finish(self) -> Usage {
+    pub fn finish(self) -> Said {
         match self.reading {
             Reading::Json(ends) => ends.read(),
             Reading::Sse {
@@ -143,9 +175,9 @@ impl UsageReader {
                 if let Some(at) = fed_at {
                     scanner.finish(|data| stream::read_event(data, at, &mut seen));
                 }
-                if seen.output_tokens.is_none() && seen.chunks_with_content > 0 {
-                    seen.output_tokens = Some(seen.chunks_with_content);
-                    seen.estimated = true;
+                if seen.usage.output_tokens.is_none() && seen.chunks_with_content > 0 {
+                    seen.usage.output_tokens = Some(seen.chunks_with_content);
+                    seen.usage.origin = Origin::Estimated;
                 }
                 seen
             }
@@ -184,61 +216,6 @@ fn value_at<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Option<T> {
         .ok()
 }
 
-fn cut(name: &str) -> &str {
-    &name[..name.floor_char_boundary(NAME_BYTES_MAX)]
-}
-
-/// What a question says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Question {
-    pub model: Option<Box<str>>,
-    pub stream: bool,
-    /// OpenTelemetry's `gen_ai.operation.name`; `None` where the path is none of a model's.
-    pub operation: Option<&'static str>,
-}
-
-/// Reads a request's path and body. A body that is not a JSON object, or whose fields are of another
-/// type, leaves `model` and `stream` at their defaults.
-#[must_use]
-pub fn question(path: &str, body: &[u8]) -> Question {
-    #[derive(Default, Deserialize)]
-    struct Body<'a> {
-        #[serde(borrow)]
-        model: Option<Text<'a>>,
-        stream: Option<bool>,
-    }
-
-    let operation = operation(path);
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Question {
-            operation,
-            ..Question::default()
-        };
-    }
-    let body: Body<'_> = serde_json::from_slice(body).unwrap_or_default();
-    Question {
-        model: body.model.map(|Text(model)| cut(&model).into()),
-        stream: body.stream.unwrap_or_default(),
-        operation,
-    }
-}
-
-/// The operation that a path asks for, by its last part.
-fn operation(path: &str) -> Option<&'static str> {
-    if path.ends_with("/chat/completions")
-        || path.ends_with("/responses")
-        || path.ends_with("/messages")
-    {
-        Some("chat")
-    } else if path.ends_with("/completions") {
-        Some("text_completion")
-    } else if path.ends_with("/embeddings") {
-        Some("embeddings")
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
-#[path = "usage_tests.rs"]
+#[path = "answer_tests.rs"]
 mod tests;

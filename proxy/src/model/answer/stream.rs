@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use memchr::{memchr, memchr2};
 
-use super::{Text, Usage, value_at};
+use super::{Said, Text, value_at};
 
 /// Reads the data of one event.
-pub(super) fn read_event(data: &[u8], now: Instant, seen: &mut Usage) {
+pub(super) fn read_event(data: &[u8], now: Instant, seen: &mut Said) {
     let mut content = Content::None;
     for (key, value) in Members::of(data) {
         match key {
