@@ -13,6 +13,7 @@ use crate::exchange::Exchange;
 use crate::model::answer::{AnswerReader, Kind};
 use crate::model::operation::Operation;
 use crate::model::question::QuestionReader;
+use crate::model::usage::Origin;
 use crate::route::path::folded;
 
 /// Notes which model is asked for what, also for an answer that is known already.
@@ -101,7 +102,7 @@ fn usage_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
     if answer.head.headers.contains_key(header::CONTENT_ENCODING) {
         return None;
     }
-    Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)
+    Kind::of_answer(answer.head.headers.get(header::CONTENT_TYPE))
 }
 
 /// Keeps of a question what the mode says.
@@ -152,7 +153,11 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>) {
     let Some(reader) = reading.usage.take() else {
         return;
     };
-    let read = reader.finish();
+    let mut read = reader.finish();
+    if read.usage.is_empty() && !read.text.is_empty() {
+        read.usage.output_tokens = Some(read.text.tokens());
+        read.usage.origin = Origin::Estimated;
+    }
     let model = &mut exchange.model;
     let started = exchange.timing.started();
     model.response_model = read.model;
