@@ -1,12 +1,13 @@
 //! What a question says of itself: the model it asks, whether it wants a stream, and how much text it
 //! brings.
 
-use http::HeaderValue;
+use http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
 
 use super::cut;
 use super::estimate::TextCount;
 use super::operation::{InPath, Operation};
+use crate::coding::Decoder;
 use form::Form;
 use object::Object;
 
@@ -24,9 +25,12 @@ pub struct Question {
     pub text: TextCount,
 }
 
-/// The reader of one question, fed piece by piece. Whatever its size, it holds a few hundred bytes.
+/// The reader of one question, fed piece by piece. Whatever its size, it holds a few hundred bytes, and the
+/// windows of its codings.
 #[derive(Debug)]
 pub struct QuestionReader {
+    /// `None` where a coding is unknown: then nothing is read.
+    decoder: Option<Decoder>,
     body: Body,
     found: Found,
     /// The model that the path names; it counts whatever the body says.
@@ -54,17 +58,26 @@ impl QuestionReader {
     /// For a request with this path that asks for `operation` in JSON.
     #[must_use]
     pub fn new(operation: Operation, path: &str) -> Self {
-        QuestionReader::of(operation, path, None)
+        QuestionReader::reading(operation, path, None)
     }
 
-    /// For a request with this `Content-Type`. What is no form is read as JSON, whatever it is called:
-    /// there are clients that call it a form, or nothing.
+    /// For a request with these headers, through its codings. What is no form is read as JSON, whatever it
+    /// is called: there are clients that call it a form, or nothing.
     #[must_use]
-    pub fn of(operation: Operation, path: &str, content_type: Option<&HeaderValue>) -> Self {
+    pub fn of(operation: Operation, path: &str, headers: &HeaderMap) -> Self {
+        let content_type = headers.get(header::CONTENT_TYPE);
         let form = content_type.and_then(|value| Form::of(value.as_bytes()));
+        QuestionReader {
+            decoder: Decoder::of(headers),
+            ..QuestionReader::reading(operation, path, form)
+        }
+    }
+
+    fn reading(operation: Operation, path: &str, form: Option<Form>) -> Self {
         let in_path = InPath::of(path);
         let stream = in_path.stream || operation.streams_unasked();
         QuestionReader {
+            decoder: Some(Decoder::default()),
             body: match form {
                 Some(form) => Body::Form(Box::new(form)),
                 None => Body::Object(Box::new(Object::new(stream))),
@@ -80,23 +93,33 @@ impl QuestionReader {
 
     /// Reads the next piece of the body.
     pub fn feed(&mut self, piece: &[u8]) {
-        match &mut self.body {
-            Body::Object(object) => object.feed(piece, &mut self.found),
-            Body::Form(form) => form.feed(piece, &mut self.found),
-        }
+        let Some(decoder) = &mut self.decoder else {
+            return;
+        };
+        decoder.feed(piece, |plain| match &mut self.body {
+            Body::Object(object) => object.feed(plain, &mut self.found),
+            Body::Form(form) => form.feed(plain, &mut self.found),
+        });
     }
 
-    /// What it said, also when it was cut short, or is not to be read any further. A body that is neither a
-    /// JSON object nor a form, or whose fields are of another type, says nothing.
+    /// What it has said so far. A body that is neither a JSON object nor a form, whose fields are of another
+    /// type, or that cannot be decoded, says nothing.
     #[must_use]
-    pub fn finish(self) -> Question {
-        let found = self.found;
+    pub fn question(&self) -> Question {
+        let found = &self.found;
+        let models = [&self.model, &found.model, &self.deployment];
         Question {
-            model: self.model.or(found.model).or(self.deployment),
+            model: models.into_iter().flatten().next().cloned(),
             stream: found.stream,
             asks_usage: found.asks_usage,
             text: found.text,
         }
+    }
+
+    /// What it said, at its end.
+    #[must_use]
+    pub fn finish(self) -> Question {
+        self.question()
     }
 }
 

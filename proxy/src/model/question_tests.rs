@@ -1,3 +1,5 @@
+use http::HeaderValue;
+
 use super::*;
 
 const JSON: &str = "application/json";
@@ -6,7 +8,8 @@ const FORM: &str = "multipart/form-data; boundary=cut-here";
 fn read(path: &str, content_type: &str, body: &[u8], cut: usize) -> Question {
     let operation = Operation::of(path).expect("an operation");
     let content_type = HeaderValue::from_str(content_type).expect("a value");
-    let mut reader = QuestionReader::of(operation, path, Some(&content_type));
+    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
+    let mut reader = QuestionReader::of(operation, path, &headers);
     for piece in body.chunks(cut.max(1)) {
         reader.feed(piece);
     }
