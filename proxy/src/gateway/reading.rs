@@ -3,16 +3,18 @@
 use http::{StatusCode, header};
 
 use super::lane::Lane;
-use crate::answer::deliver::{Copying, Reading, Waits};
+use crate::answer::Delivered;
+use crate::answer::deliver::{Copying, Reading, Stream, Waits};
 use crate::backend::client::Answer;
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
 use crate::cache::{Keepable, Stored, Use};
 use crate::content::{self, AnswerText, Content, Mode};
 use crate::exchange::Exchange;
-use crate::model::answer::{AnswerReader, Kind};
+use crate::model::answer::{AnswerReader, Ending, Kind};
 use crate::model::operation::Operation;
 use crate::model::question::QuestionReader;
+use crate::refusal::ErrorCode;
 
 /// Notes which model is asked for what, also for an answer that is known already.
 pub(super) fn note_question(exchange: &mut Exchange, body: &[u8]) {
@@ -58,10 +60,15 @@ pub(super) fn reading<'a>(
             .retain(|(name, _)| name != "cache-status");
         super::arrival::tell(exchange, "cache-status", status.header());
     }
+    let kind = usage_kind(exchange, answer);
     Reading {
         content: content_reader(exchange, answer),
-        usage: usage_kind(exchange, answer)
-            .map(|kind| AnswerReader::new(kind, exchange.model.operation)),
+        usage: kind.map(|kind| AnswerReader::new(kind, exchange.model.operation)),
+        stream: match kind {
+            Some(Kind::Sse) => Stream::Events,
+            Some(Kind::Json) => Stream::Unseen,
+            None => Stream::No,
+        },
         copying: copy.map(|copy| Copying { copy, keep }),
         length,
         waits,
@@ -134,12 +141,20 @@ pub(super) fn keep_stored(exchange: &mut Exchange, stored: &Stored) {
     }
 }
 
-/// Notes what the answer told of the model call.
-pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>) {
+/// Notes what the answer told of the model call, and whether it failed by its own words. An answer that its
+/// client did not read to the end may have had one.
+pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, delivered: Delivered) {
     let Some(reader) = reading.usage.take() else {
         return;
     };
     let read = reader.finish();
+    match read.ending {
+        Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
+        Ending::Open if delivered == Delivered::Whole => {
+            exchange.fail(ErrorCode::UpstreamIncomplete);
+        }
+        _ => {}
+    }
     let model = &mut exchange.model;
     let started = exchange.timing.started();
     model.response_model = read.model;
