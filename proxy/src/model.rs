@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod estimate;
+pub mod json;
 pub mod operation;
 pub mod question;
 pub mod sse;
