@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue, Method, Version};
 
 use crate::clock;
 use crate::content::Content;
+use crate::model::estimate::TextCount;
 use crate::model::operation::Operation;
 use crate::model::usage::Usage;
 use crate::random;
@@ -217,6 +218,8 @@ pub struct ModelCall {
     pub operation: Option<Operation>,
     pub request_model: Option<Box<str>>,
     pub request_stream: bool,
+    /// The texts that the model was sent, for an estimate of their tokens.
+    pub request_text: TextCount,
     pub response_model: Option<Box<str>>,
     pub finish_reasons: Vec<Box<str>>,
     pub time_to_first_chunk: Option<Duration>,

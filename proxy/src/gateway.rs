@@ -34,6 +34,7 @@ pub(crate) mod asking;
 pub(crate) mod checks;
 mod inbound;
 pub mod lane;
+mod question;
 mod reading;
 mod tunnel;
 
@@ -206,8 +207,8 @@ impl Gateway {
 
         // cache
         exchange.timing.enter(Stage::Cache, clock::now());
-        reading::note_question(exchange, bytes);
-        reading::keep_question(exchange, self.lanes.content, bytes);
+        let question = question::read(exchange, session, &body).await;
+        question::keep(exchange, self.lanes.content, &session.head().headers, bytes);
         let using = match checks::look_up(&lane, session, exchange, &body) {
             Known::Answer(stored, age_s) => {
                 reading::keep_stored(exchange, &stored);
@@ -227,7 +228,8 @@ impl Gateway {
             asked_at,
         };
         let idle = self.lanes.upgrade_idle_timeout;
-        let (body, mut relay) = inbound::send_on(&lane, kind, body, session, idle).await?;
+        let (body, mut relay) =
+            inbound::send_on(&lane, kind, body, question, session, idle).await?;
         // Boxed, for the answer may take hours, and this is the largest part of the way.
         let asked = Box::pin(asking::ask(
             &lane, session, exchange, &asking, body, &mut relay,
@@ -316,9 +318,12 @@ fn is_unread(session: &mut Session, refusal: &Refusal) -> bool {
         )
 }
 
-/// Books what went on of a body that was passed through.
+/// Books what went on of a body that was passed through, and what it has asked.
 fn note_relayed(exchange: &mut Exchange, relay: &Relay) {
     exchange.request_body_bytes = exchange.request_body_bytes.max(relay.bytes());
+    if let Some(question) = relay.question() {
+        question::note(exchange, question);
+    }
 }
 
 /// Books the last of the time, and what became of the request.

@@ -10,6 +10,7 @@ use crate::backend::client::{Answer, AnswerBody, Piece};
 use crate::cache::Stored;
 use crate::cache::copy::CopyBuffer;
 use crate::clock;
+use crate::coding::{Decoder, Progress, Why};
 use crate::content::AnswerText;
 use crate::exchange::{Exchange, Stage};
 use crate::listener::relay::{Attended, Relay};
@@ -22,6 +23,8 @@ const AT_ONCE_MAX: Duration = Duration::from_millis(1);
 
 /// What is done with an answer on its way.
 pub(crate) struct Reading<'a> {
+    /// Reads through its codings, where anything of it is read.
+    pub(crate) decoder: Option<Decoder>,
     pub(crate) usage: Option<AnswerReader>,
     /// Its text, where something is kept of it.
     pub(crate) content: Option<AnswerText>,
@@ -66,21 +69,40 @@ pub(crate) struct Copying<'a> {
 impl Reading<'_> {
     /// Reads a piece that came at `now`.
     fn feed(&mut self, data: &Bytes, now: Instant) {
-        if let Some(usage) = &mut self.usage {
-            usage.feed(data, now);
-        }
-        if let Some(content) = &mut self.content {
-            content.feed(data);
+        if let Some(decoder) = &mut self.decoder {
+            decoder.feed(data, |plain| {
+                if let Some(usage) = &mut self.usage {
+                    usage.feed(plain, now);
+                }
+                if let Some(content) = &mut self.content {
+                    content.feed(plain);
+                }
+            });
+            if let Progress::Stopped(why) = decoder.progress() {
+                self.stop_reading(why);
+            }
         }
         if let Some(copying) = &mut self.copying {
             copying.copy.push(data);
         }
     }
 
+    /// An answer that cannot be decoded says nothing, and is nothing to give to others.
+    fn stop_reading(&mut self, why: Why) {
+        log::debug!("an answer cannot be decoded: {why:?}");
+        self.decoder = None;
+        self.usage = None;
+        self.content = None;
+        self.copying = None;
+    }
+
     /// The backend's answer is whole: its copy is kept before the client has the last of it, so that
     /// the same question right behind it finds it.
     fn came_whole(&mut self, stored_at: Duration) {
+        let decoder = self.decoder.as_ref();
+        let is_whole = decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole);
         if let Some(copying) = self.copying.take()
+            && is_whole
             && let Some(stored) = copying.copy.finish(stored_at)
         {
             (copying.keep)(stored);

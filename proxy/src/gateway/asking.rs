@@ -178,8 +178,9 @@ fn request(
         _ => &[],
     };
     let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
-    let encodings = match is_read || lane.answers.is_some() {
-        true => Encodings::Identity,
+    let encodings = match is_read {
+        _ if lane.answers.is_some() => Encodings::Identity,
+        true => Encodings::Readable,
         false => Encodings::Any,
     };
     let config = lane.backend.config();
