@@ -21,6 +21,8 @@ pub struct Config {
     pub pool_idle_timeout: Duration,
     /// Set towards the backend; a value is marked sensitive.
     pub request_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Streams whose client did not ask for their usage are asked for it.
+    pub ask_usage: bool,
 }
 
 /// `http://host:port` or `https://host:port`: no path, no query.
@@ -31,6 +33,7 @@ pub struct Endpoint {
     pub text: Arc<str>,
 }
 
+pub mod ask_usage;
 pub mod client;
 pub mod connector;
 pub mod early;
