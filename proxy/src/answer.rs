@@ -16,4 +16,6 @@ pub(crate) enum Delivered {
     /// The backend broke off, or stood still for too long, after the head had gone out.
     CutShort,
     ClientLeft,
+    /// The client left when it had all but the end of the framing.
+    LeftAtEnd,
 }
