@@ -8,6 +8,7 @@ pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod local;
 mod next;
+pub(crate) mod waits;
 pub(crate) mod withheld;
 
 /// How a backend's answer reached the client.

@@ -16,7 +16,7 @@ use std::time::Instant;
 use http::StatusCode;
 use pingora::server::ShutdownWatch;
 
-use crate::answer::deliver::deliver;
+use crate::answer::deliver::{Reading, deliver};
 use crate::answer::{Delivered, local};
 use crate::body::{self, Unread};
 use crate::clock;
@@ -193,7 +193,7 @@ impl Gateway {
         // body
         exchange.timing.enter(Stage::Body, clock::now());
         let kind = lane.kind(session);
-        let body = inbound::read(&lane, kind, session, exchange, &self.budget).await?;
+        let mut body = inbound::read(&lane, kind, session, exchange, &self.budget).await?;
         let bytes = body.bytes();
 
         // signature
@@ -226,6 +226,7 @@ impl Gateway {
             connection,
             kind,
             asked_at,
+            usage: inbound::ask_usage(&lane, session, exchange, &mut body),
         };
         let idle = self.lanes.upgrade_idle_timeout;
         let (body, mut relay) =
@@ -236,7 +237,7 @@ impl Gateway {
         ))
         .await;
         note_relayed(exchange, &relay);
-        let (answer, framing) = asked?;
+        let (mut answer, framing) = asked?;
 
         // answer
         self.take_turns().await;
@@ -248,15 +249,13 @@ impl Gateway {
         relay.answered();
         let keep = reading::keeping(&lane, using);
         let waits = asking.waits(&lane, idle);
-        let mut reading = reading::reading(
-            &lane,
-            exchange,
-            &answer,
-            framing.length,
-            waits,
-            using,
-            &keep,
-        );
+        let withheld = reading::withheld(asking.usage, &mut answer);
+        let length = framing.length.filter(|_| withheld.is_none());
+        let reading = reading::reading(&lane, exchange, &answer, length, waits, using, &keep);
+        let mut reading = Reading {
+            withheld,
+            ..reading
+        };
         let delivered = deliver(session, exchange, answer, &mut reading, &mut relay).await;
         note_relayed(exchange, &relay);
         reading::note_usage(exchange, &mut reading, delivered);

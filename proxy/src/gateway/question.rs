@@ -58,7 +58,7 @@ pub(super) fn note(exchange: &mut Exchange, question: Question) {
 }
 
 /// What a request asks of a model, also where only a lenient backend would take its path for that.
-fn operation(exchange: &Exchange) -> Option<Operation> {
+pub(super) fn operation(exchange: &Exchange) -> Option<Operation> {
     if exchange.method != Method::POST {
         return None;
     }

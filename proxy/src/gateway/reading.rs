@@ -2,9 +2,12 @@
 
 use http::{StatusCode, header};
 
+use super::inbound::UsageAsked;
 use super::lane::Lane;
 use crate::answer::Delivered;
-use crate::answer::deliver::{Copying, Reading, Stream, Waits};
+use crate::answer::deliver::{Copying, Reading};
+use crate::answer::waits::Waits;
+use crate::answer::withheld::{self, UsageWithheld};
 use crate::backend::client::Answer;
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
@@ -13,7 +16,7 @@ use crate::coding::Decoder;
 use crate::content::AnswerText;
 use crate::exchange::Exchange;
 use crate::model::answer::{AnswerReader, Ending, Kind};
-use crate::model::usage::Origin;
+use crate::model::estimate;
 use crate::refusal::ErrorCode;
 
 /// Keeps an answer under the key of its question, if it has one.
@@ -58,17 +61,27 @@ pub(super) fn reading<'a>(
     };
     Reading {
         decoder: decoder.filter(|_| usage.is_some() || content.is_some()),
-        stream: match kind.filter(|_| usage.is_some()) {
-            Some(Kind::Sse) => Stream::Events,
-            Some(Kind::Json) => Stream::Unseen,
-            None => Stream::No,
-        },
         usage,
         content,
+        withheld: None,
         copying: copy.map(|copy| Copying { copy, keep }),
         length,
         waits,
     }
+}
+
+/// What takes the usage out of a stream whose client did not ask for it, though weir did. One in a coding is
+/// left as it is: weir has asked for none.
+pub(super) fn withheld(asked: UsageAsked, answer: &mut Answer) -> Option<UsageWithheld> {
+    let headers = &mut answer.head.headers;
+    let is_plain = Decoder::of(headers).is_some_and(|decoder| decoder.is_plain());
+    let kind = headers.get(header::CONTENT_TYPE).and_then(Kind::of);
+    let is_stream = answer.head.status == StatusCode::OK && kind == Some(Kind::Sse);
+    if asked == UsageAsked::No || !is_stream || !is_plain {
+        return None;
+    }
+    withheld::forget_digests(headers);
+    Some(UsageWithheld::new())
 }
 
 /// Room for a copy of the answer, where question and answer allow to keep one.
@@ -125,7 +138,7 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, del
     let Some(reader) = reading.usage.take() else {
         return;
     };
-    let mut read = reader.finish();
+    let read = reader.finish();
     match read.ending {
         Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
         Ending::Open if delivered == Delivered::Whole => {
@@ -133,15 +146,16 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, del
         }
         _ => {}
     }
-    if read.usage.is_empty() && !read.text.is_empty() {
-        read.usage.output_tokens = Some(read.text.tokens());
-        read.usage.origin = Origin::Estimated;
-    }
     let model = &mut exchange.model;
+    model.usage = match model.operation {
+        Some(operation) if read.usage.is_empty() => {
+            estimate::usage(operation, read.ending, &model.request_text, &read.text)
+        }
+        _ => read.usage,
+    };
     let started = exchange.timing.started();
     model.response_model = read.model;
     model.finish_reasons = read.finish_reasons;
-    model.usage = read.usage;
     model.time_to_first_chunk = read
         .first_content_at
         .map(|at| at.saturating_duration_since(started));
