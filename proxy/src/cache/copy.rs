@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
+use super::freshness::Freshness;
 use super::{Length, Stored, keepable};
 
 /// What a piece costs beside its bytes.
@@ -20,8 +21,19 @@ pub struct CopyBuffer {
     status: u16,
     max_bytes: usize,
     length: Length,
+    time: Time,
     /// `None` once the body was too large.
     copied: Option<Copied>,
+}
+
+/// What bounds the time of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time {
+    pub(super) said: Freshness,
+    /// When its head came, since the Unix epoch.
+    pub(super) received_at: Duration,
+    /// The configured time to live.
+    pub(super) ttl: Duration,
 }
 
 #[derive(Debug)]
@@ -53,12 +65,22 @@ impl CopyBuffer {
             status,
             max_bytes,
             length: announced.map_or(Length::Open, |_| Length::Announced),
+            time: Time {
+                said: Freshness::UNSAID,
+                received_at: Duration::MAX,
+                ttl: Duration::MAX,
+            },
             copied: Some(Copied {
                 head_bytes: text.len(),
                 text,
                 ends: Vec::new(),
             }),
         }
+    }
+
+    /// The same, for an answer whose time is bounded.
+    pub(super) fn within(self, time: Time) -> Self {
+        CopyBuffer { time, ..self }
     }
 
     /// Adds a piece as it came; an empty one is nothing.
@@ -81,9 +103,13 @@ impl CopyBuffer {
     }
 
     /// The answer as it came, whole at `stored_at` (since the Unix epoch), or `None` when its body was
-    /// too large.
+    /// too large, or its time was over before it had come whole.
     #[must_use]
     pub fn finish(self, stored_at: Duration) -> Option<Stored> {
+        let (initial_age, left) = self.time.at(stored_at);
+        if left.is_zero() {
+            return None;
+        }
         let Copied {
             mut text,
             head_bytes,
@@ -93,11 +119,24 @@ impl CopyBuffer {
         Some(Stored {
             status: self.status,
             stored_at,
+            initial_age,
+            left,
             text: Bytes::from(text),
             head_bytes,
             ends: (ends.len() > 1).then(|| ends.into_boxed_slice()),
             length: self.length,
         })
+    }
+}
+
+impl Time {
+    /// How old an answer is that came whole at `stored_at`, and how long it may be said again.
+    fn at(&self, stored_at: Duration) -> (Duration, Duration) {
+        let coming = stored_at.saturating_sub(self.received_at);
+        let ttl = self.ttl.saturating_sub(self.said.age);
+        let fresh = self.said.left.map(|left| left.saturating_sub(coming));
+        let age = self.said.age.saturating_add(coming);
+        (age, fresh.map_or(ttl, |fresh| fresh.min(ttl)))
     }
 }
 
@@ -190,5 +229,43 @@ mod tests {
         let stored = copy.finish(NOW).expect("small enough");
         assert_eq!((stored.length(), stored.head_lines()), (Some(4), &b""[..]));
         assert_eq!(stored.pieces().collect::<Vec<_>>(), ["ab", "cd"]);
+    }
+
+    #[test]
+    fn the_shortest_of_all_times_counts() {
+        let seconds = Duration::from_secs;
+        let at = |age, left: Option<u64>, ttl, coming| {
+            let time = Time {
+                said: Freshness {
+                    age: seconds(age),
+                    left: left.map(seconds),
+                },
+                received_at: NOW,
+                ttl: seconds(ttl),
+            };
+            let (age, left) = time.at(NOW + seconds(coming));
+            (age.as_secs(), left.as_secs())
+        };
+        for (age, left, ttl, coming, expected) in [
+            (0, None, 60, 0, (0, 60)),
+            // The configured time begins when the answer is whole, the backend's when it begins.
+            (0, None, 60, 10, (10, 60)),
+            (0, Some(30), 60, 10, (10, 20)),
+            (0, Some(90), 60, 10, (10, 60)),
+            (0, Some(10), 60, 10, (10, 0)),
+            (20, None, 60, 0, (20, 40)),
+            (60, None, 60, 0, (60, 0)),
+            (20, Some(30), 60, 0, (20, 30)),
+            (u64::MAX, Some(u64::MAX), u64::MAX, 10, (u64::MAX, 0)),
+            (0, Some(u64::MAX), u64::MAX, 0, (0, u64::MAX)),
+        ] {
+            assert_eq!(at(age, left, ttl, coming), expected, "{age} {left:?} {ttl} {coming}");
+        }
+        let time = Time {
+            said: Freshness::UNSAID,
+            received_at: NOW + seconds(5),
+            ttl: seconds(60),
+        };
+        assert_eq!(time.at(NOW), (Duration::ZERO, seconds(60)), "the clock was set back");
     }
 }

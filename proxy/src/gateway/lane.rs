@@ -161,6 +161,18 @@ impl Lane {
         }
     }
 
+    /// What has become of the headers of a signature that has been checked: those that stay at the door,
+    /// and those that go on and are no part of what is asked.
+    pub(crate) fn settled_headers(&self, exchange: &Exchange) -> (&[HeaderName], &[HeaderName]) {
+        match (&self.gate, &exchange.signature) {
+            (Some(gate), Some(signature)) => (
+                gate.withheld_headers(signature.scheme),
+                gate.verified_headers(signature.scheme),
+            ),
+            _ => (&[], &[]),
+        }
+    }
+
     /// Whether no signature covers the body.
     fn is_unseen(&self) -> bool {
         !self.gate.as_ref().is_some_and(Gate::covers_body)
