@@ -1,6 +1,6 @@
 //! What is read and kept of a question and its answer on their way.
 
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 
 use super::lane::Lane;
 use crate::answer::deliver::{Copying, Reading, Waits};
@@ -13,10 +13,11 @@ use crate::exchange::Exchange;
 use crate::model::answer::{AnswerReader, Kind};
 use crate::model::operation::Operation;
 use crate::model::question::QuestionReader;
+use crate::route::path::folded;
 
 /// Notes which model is asked for what, also for an answer that is known already.
 pub(super) fn note_question(exchange: &mut Exchange, body: &[u8]) {
-    let Some(operation) = Operation::of(&exchange.path).filter(|_| !body.is_empty()) else {
+    let Some(operation) = operation(exchange).filter(|_| !body.is_empty()) else {
         return;
     };
     let mut reader = QuestionReader::new(operation, &exchange.path);
@@ -25,6 +26,18 @@ pub(super) fn note_question(exchange: &mut Exchange, body: &[u8]) {
     exchange.model.operation = Some(operation);
     exchange.model.request_model = question.model;
     exchange.model.request_stream = question.stream;
+}
+
+/// What a request asks of a model, also where only a lenient backend would take its path for that.
+fn operation(exchange: &Exchange) -> Option<Operation> {
+    if exchange.method != Method::POST {
+        return None;
+    }
+    let path = &*exchange.path;
+    Operation::of(path).or_else(|| {
+        let folded = folded::may_differ(path).then(|| folded::forms(path).0);
+        Operation::of(&folded?)
+    })
 }
 
 /// Keeps an answer under the key of its question, if it has one.
