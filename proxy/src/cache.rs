@@ -25,7 +25,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-pub use keepable::Unkept;
+pub use keepable::{Unkept, is_of_coded_bytes};
 pub use stateful::Named;
 
 use crate::model::operation::Operation;
@@ -123,7 +123,9 @@ impl Stored {
     /// How old the answer is, in whole seconds: the value of `Age`.
     #[must_use]
     pub fn age_s(&self, now: Duration) -> u64 {
-        self.initial_age.saturating_add(self.kept_for(now)).as_secs()
+        self.initial_age
+            .saturating_add(self.kept_for(now))
+            .as_secs()
     }
 
     /// The backend's headers that still make sense a second time, each a line of `name: value` and

@@ -27,9 +27,19 @@ pub(crate) struct Reading<'a> {
     pub(crate) content: Option<AnswerText>,
     /// A copy for the cache.
     pub(crate) copying: Option<Copying<'a>>,
+    pub(crate) kept: Kept,
+    /// How many pieces were read before the head went out, and are still to be written.
+    pub(crate) ahead: usize,
     /// The length of the answer that the client is told.
     pub(crate) length: Option<u64>,
     pub(crate) waits: Waits,
+}
+
+/// Whether the copy of an answer is in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Yes,
+    No,
 }
 
 /// How long the backend is waited for.
@@ -65,7 +75,7 @@ pub(crate) struct Copying<'a> {
 
 impl Reading<'_> {
     /// Reads a piece that came at `now`.
-    fn feed(&mut self, data: &Bytes, now: Instant) {
+    pub(super) fn feed(&mut self, data: &Bytes, now: Instant) {
         if let Some(usage) = &mut self.usage {
             usage.feed(data, now);
         }
@@ -79,11 +89,14 @@ impl Reading<'_> {
 
     /// The backend's answer is whole: its copy is kept before the client has the last of it, so that
     /// the same question right behind it finds it.
-    fn came_whole(&mut self, stored_at: Duration) {
+    pub(super) fn came_whole(&mut self, stored_at: Duration) {
+        let is_good = self.usage.as_ref().is_some_and(AnswerReader::is_good);
         if let Some(copying) = self.copying.take()
+            && is_good
             && let Some(stored) = copying.copy.finish(stored_at)
         {
             (copying.keep)(stored);
+            self.kept = Kept::Yes;
         }
     }
 }
@@ -137,7 +150,10 @@ pub(crate) async fn deliver(
         exchange.timing.lap(Stage::Backend, now);
         let written = match next {
             Next::Data(data) => {
-                reading.feed(&data, now);
+                match reading.ahead.checked_sub(1) {
+                    Some(ahead) => reading.ahead = ahead,
+                    None => reading.feed(&data, now),
+                }
                 exchange.response_body_bytes += data.len() as u64;
                 let last = body.is_at_end(now);
                 if last {

@@ -62,7 +62,11 @@ fn directive(headers: &HeaderMap, scope: Scope) -> Option<Duration> {
     shared.or(general)
 }
 
-fn expires(headers: &HeaderMap, dated: Option<Duration>, received_at: Duration) -> Option<Duration> {
+fn expires(
+    headers: &HeaderMap,
+    dated: Option<Duration>,
+    received_at: Duration,
+) -> Option<Duration> {
     let expires = single(headers, &header::EXPIRES)?;
     // Section 5.3: what is no date, as `0`, is over.
     let at = expires.date().unwrap_or_default();
@@ -169,10 +173,7 @@ mod tests {
             (&[("age", "20"), ("age", "30")], (20, None)),
             (&[("age", "soon")], (0, None)),
             (&[("age", "-5")], (0, None)),
-            (
-                &[("age", "99999999999999999999999")],
-                (u64::MAX, None),
-            ),
+            (&[("age", "99999999999999999999999")], (u64::MAX, None)),
             (&[expires("Sun, 06 Nov 1994 08:50:37 GMT")], (0, Some(60))),
             (&[expires("Sunday, 06-Nov-94 08:50:37 GMT")], (0, Some(60))),
             (&[expires("Sun Nov  6 08:50:37 1994")], (0, Some(60))),

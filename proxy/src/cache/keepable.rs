@@ -59,8 +59,7 @@ fn is_forbidden(headers: &HeaderMap, scope: Scope) -> bool {
     let mut forbidden = false;
     for_each_directive(headers, |name, _| {
         let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
-        forbidden |=
-            is("no-store") || is("no-cache") || (is("private") && scope == Scope::Route);
+        forbidden |= is("no-store") || is("no-cache") || (is("private") && scope == Scope::Route);
     });
     forbidden
 }
@@ -81,7 +80,7 @@ fn varies(headers: &HeaderMap, asked: &Asked<'_>) -> bool {
     })
 }
 
-/// The headers without what was said of one connection or one moment.
+/// The headers without what was said of one connection, of one moment, or of a coding.
 pub(super) fn lasting(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     headers.iter().filter(|(name, _)| {
         let mut lines = headers.get_all(header::CONNECTION).iter();
@@ -94,6 +93,20 @@ pub(super) fn lasting(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName,
         });
         !nominated && !is_fleeting(name.as_str())
     })
+}
+
+/// Whether a header is about the bytes as they are coded (RFC 9530 and its forerunners): it is wrong once
+/// they are coded in another way.
+#[must_use]
+pub fn is_of_coded_bytes(name: &[u8]) -> bool {
+    [
+        &b"accept-ranges"[..],
+        b"content-digest",
+        b"content-md5",
+        b"digest",
+        b"repr-digest",
+    ]
+    .contains(&name)
 }
 
 /// Hop-by-hop headers (RFC 9110 section 7.6.1), and those that weir or the next hit says anew.
@@ -112,6 +125,7 @@ fn is_fleeting(name: &str) -> bool {
             | "age"
             | "alt-svc"
             | "cache-status"
+            | "content-encoding"
             | "content-length"
             | "date"
             | "retry-after"
@@ -138,7 +152,11 @@ mod tests {
         headers
     }
 
-    fn forbidden(status: u16, lines: &[(&'static str, &'static str)], scope: Scope) -> Option<Unkept> {
+    fn forbidden(
+        status: u16,
+        lines: &[(&'static str, &'static str)],
+        scope: Scope,
+    ) -> Option<Unkept> {
         let asked = Asked {
             scope,
             body_bytes_max: 1000,
@@ -167,11 +185,23 @@ mod tests {
             (300, ("server", "x"), both(Some(Status))),
             (500, ("server", "x"), both(Some(Status))),
             (200, ("set-cookie", "a=b"), both(Some(SetCookie))),
-            (200, ("cache-control", "public, NO-STORE"), both(Some(Forbidden))),
+            (
+                200,
+                ("cache-control", "public, NO-STORE"),
+                both(Some(Forbidden)),
+            ),
             (200, ("cache-control", "no-cache"), both(Some(Forbidden))),
-            (200, ("cache-control", "no-cache=\"a, b\""), both(Some(Forbidden))),
+            (
+                200,
+                ("cache-control", "no-cache=\"a, b\""),
+                both(Some(Forbidden)),
+            ),
             (200, ("cache-control", "private"), (Some(Forbidden), None)),
-            (200, ("cache-control", "private=\"a, b\""), (Some(Forbidden), None)),
+            (
+                200,
+                ("cache-control", "private=\"a, b\""),
+                (Some(Forbidden), None),
+            ),
             (200, ("cache-control", "max-age=60"), both(None)),
             (200, ("vary", "Accept, ORIGIN, accept-encoding"), both(None)),
             (200, ("vary", "x-tenant, Host, x-weir-platform"), both(None)),
@@ -184,8 +214,16 @@ mod tests {
             (200, ("vary", "x-signature"), both(Some(Varies))),
             (200, ("vary", "not a name"), both(Some(Varies))),
         ] {
-            assert_eq!(forbidden(status, &[line], Scope::Route), route, "{status} {line:?}");
-            assert_eq!(forbidden(status, &[line], Scope::Client), client, "{status} {line:?}");
+            assert_eq!(
+                forbidden(status, &[line], Scope::Route),
+                route,
+                "{status} {line:?}"
+            );
+            assert_eq!(
+                forbidden(status, &[line], Scope::Client),
+                client,
+                "{status} {line:?}"
+            );
         }
         let twice = [("cache-control", "public"), ("cache-control", "no-store")];
         assert_eq!(forbidden(200, &twice, Scope::Client), Some(Forbidden));

@@ -24,7 +24,12 @@ const HEADERS_USUAL: usize = 16;
 type Headers<'a> = SmallVec<[(&'a str, &'a [u8]); HEADERS_USUAL]>;
 
 /// The key of a question whose body has the canonical text `body`.
-pub(super) fn of(question: &Question<'_>, scope: Scope, ignored: &[HeaderName], body: &[u8]) -> Key {
+pub(super) fn of(
+    question: &Question<'_>,
+    scope: Scope,
+    ignored: &[HeaderName],
+    body: &[u8],
+) -> Key {
     let mut hasher = Sha256::new();
     part(&mut hasher, DOMAIN);
     match scope {

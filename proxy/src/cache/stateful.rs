@@ -47,6 +47,7 @@ const COLLECTIONS: [&str; 23] = [
 /// only what is known to be a question is one.
 pub(super) fn is_question(path: &str, operation: Option<Operation>, named: Named) -> bool {
     match (operation, named) {
+        (Some(operation), _) if operation.creates() => false,
         // Nothing else ends like this, and what stands before it is anybody's own (`/assistants/v1/...`,
         // a deployment called `images`).
         (Some(Operation::Chat), _) => true,
@@ -55,22 +56,25 @@ pub(super) fn is_question(path: &str, operation: Option<Operation>, named: Named
     }
 }
 
-/// A slash may be encoded: there are backends that take it for one.
+/// A slash may be encoded, and a segment have more behind its name: there are backends that take `files;a=1`
+/// for `files`.
 fn leads_into_a_collection(path: &str) -> bool {
     let path = path.as_bytes();
     let mut begin = 0;
     (0..=path.len()).any(|at| {
-        let encoded = path[at..]
-            .get(..3)
-            .is_some_and(|text| text.eq_ignore_ascii_case(b"%2f"));
-        if at < path.len() && path[at] != b'/' && !encoded {
-            return false;
-        }
+        let ends = match path.get(at..) {
+            Some([] | [b'/', ..]) => 1,
+            Some([b'%', b'2', b'f' | b'F', ..]) => 3,
+            _ => return false,
+        };
         let segment = &path[begin.min(at)..at];
-        begin = at + if encoded { 3 } else { 1 };
+        begin = at + ends;
+        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let word = segment.iter().position(|byte| !is_word(byte));
+        let name = &segment[..word.unwrap_or(segment.len())];
         COLLECTIONS
             .iter()
-            .any(|name| segment.eq_ignore_ascii_case(name.as_bytes()))
+            .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
     })
 }
 
@@ -111,8 +115,13 @@ impl State {
                     _ => Store::Yes,
                 }
             }
-            b"\"previous_response_id\"" | b"\"previous_interaction_id\"" | b"\"conversation\""
-            | b"\"conversation_id\"" | b"\"thread_id\"" | b"\"session_id\"" | b"\"container\""
+            b"\"previous_response_id\""
+            | b"\"previous_interaction_id\""
+            | b"\"conversation\""
+            | b"\"conversation_id\""
+            | b"\"thread_id\""
+            | b"\"session_id\""
+            | b"\"container\""
                 if !matches!(value, b"null" | b"\"\"") =>
             {
                 self.reach = Reach::Beyond;
@@ -209,11 +218,7 @@ mod tests {
         for (path, exactly, by_wildcard) in [
             ("/v1/chat/completions", true, true),
             ("/assistants/v1/chat/completions", true, true),
-            (
-                "/openai/deployments/images/chat/completions",
-                true,
-                true,
-            ),
+            ("/openai/deployments/images/chat/completions", true, true),
             ("/v1/completions", true, true),
             ("/v1/responses", true, true),
             ("/anthropic/v1/messages", true, true),
@@ -232,6 +237,8 @@ mod tests {
             ("/v1/threads/t/messages", false, false),
             ("/v1/threads/t/runs", false, false),
             ("/v1/threads%2Ft/messages", false, false),
+            ("/v1/threads;v=2/t/messages", false, false),
+            ("/v1/files%20/f", false, false),
             ("/v1%2fthreads/t/messages", false, false),
             ("/v1/conversations/c/responses", false, false),
             ("/v1/assistants", false, false),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
 use super::asking::Kind;
@@ -13,6 +13,7 @@ use crate::cache::Answers;
 use crate::clock;
 use crate::config::Config;
 use crate::content;
+use crate::exchange::Exchange;
 use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
 use crate::listener::session::Session;
