@@ -8,6 +8,7 @@ pub(crate) mod deliver;
 pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod local;
+mod recoded;
 
 /// How a backend's answer reached the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

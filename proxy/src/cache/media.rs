@@ -6,6 +6,8 @@
 
 use http::HeaderValue;
 
+use crate::coding;
+
 const JSON: &[u8] = b"application/json";
 const EVENTS: &[u8] = b"text/event-stream";
 
@@ -22,7 +24,7 @@ pub(super) enum Wanted {
     Other,
 }
 
-/// Weights in thousandths (RFC 9110, section 12.4.2); 0 is a refusal.
+/// Weights in thousandths; 0 is a refusal.
 #[derive(Default)]
 struct Weights {
     json: Option<u16>,
@@ -121,7 +123,7 @@ fn read(range: &[u8]) -> Option<(&[u8], u16)> {
     for parameter in parts {
         let (key, value) = parameter_of(parameter)?;
         if key.eq_ignore_ascii_case(b"q") {
-            weight = thousandths(value)?;
+            weight = coding::weight(value)?;
         } else if !key.eq_ignore_ascii_case(b"charset") {
             return None;
         }
@@ -132,25 +134,6 @@ fn read(range: &[u8]) -> Option<(&[u8], u16)> {
 fn parameter_of(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let equals = text.iter().position(|byte| *byte == b'=')?;
     Some((text[..equals].trim_ascii(), text[equals + 1..].trim_ascii()))
-}
-
-/// A weight with up to three digits behind its point.
-pub(super) fn thousandths(text: &[u8]) -> Option<u16> {
-    let (whole, digits) = match text {
-        [whole @ (b'0' | b'1')] => (whole, &[][..]),
-        [whole @ (b'0' | b'1'), b'.', digits @ ..] if digits.len() <= 3 => (whole, digits),
-        _ => return None,
-    };
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let part = [100, 10, 1]
-        .iter()
-        .zip(digits)
-        .map(|(worth, digit)| worth * u16::from(digit - b'0'))
-        .sum::<u16>();
-    let weight = u16::from(whole - b'0') * 1000 + part;
-    (weight <= 1000).then_some(weight)
 }
 
 /// Whether a `Content-Type` is JSON in UTF-8, said or not: JSON has no other charset (RFC 8259, section 8.1).
@@ -224,29 +207,6 @@ mod tests {
         assert_eq!(wanted(&["text/plain", "application/json"]), Json);
         assert_eq!(wanted(&["text/event-stream", "*/*;q=0.1"]), Events);
         assert_eq!(wanted(&[]), Other);
-    }
-
-    #[test]
-    fn weights_have_three_digits_at_most() {
-        for (text, weight) in [
-            ("0", Some(0)),
-            ("1", Some(1000)),
-            ("0.", Some(0)),
-            ("1.", Some(1000)),
-            ("0.5", Some(500)),
-            ("0.05", Some(50)),
-            ("0.005", Some(5)),
-            ("1.000", Some(1000)),
-            ("1.001", None),
-            ("0.0005", None),
-            ("2", None),
-            (".5", None),
-            ("0,5", None),
-            ("-1", None),
-            ("", None),
-        ] {
-            assert_eq!(thousandths(text.as_bytes()), weight, "{text}");
-        }
     }
 
     #[test]
