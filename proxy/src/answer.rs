@@ -9,6 +9,7 @@ pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod local;
 mod recoded;
+pub(crate) mod withheld;
 
 /// How a backend's answer reached the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,4 +18,6 @@ pub(crate) enum Delivered {
     /// The backend broke off, or stood still for too long, after the head had gone out.
     CutShort,
     ClientLeft,
+    /// The client left when it had all but the end of the framing.
+    LeftAtEnd,
 }

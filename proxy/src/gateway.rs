@@ -20,7 +20,7 @@ use crate::answer::deliver::deliver;
 use crate::answer::{Delivered, local};
 use crate::body::{self, Unread};
 use crate::clock;
-use crate::exchange::{Exchange, Recorder, Stage};
+use crate::exchange::{ClientEnd, Exchange, Recorder, Stage};
 use crate::listener::Connection;
 use crate::listener::relay::Relay;
 use crate::listener::session::Session;
@@ -34,6 +34,7 @@ pub(crate) mod asking;
 pub(crate) mod checks;
 mod inbound;
 pub mod lane;
+mod question;
 mod reading;
 mod tunnel;
 
@@ -149,7 +150,7 @@ impl Gateway {
                 self.before_answer(session, stopping);
                 match local::refuse(session, &mut exchange, &refusal).await {
                     Delivered::Whole if unread => {
-                        settle(&mut exchange, Delivered::Whole);
+                        settle(session, &mut exchange, Delivered::Whole);
                         return Served::Refused;
                     }
                     delivered => delivered,
@@ -165,7 +166,7 @@ impl Gateway {
             }
             Err(Stop::ClientLeft) => Delivered::ClientLeft,
         };
-        let served = settle(&mut exchange, delivered);
+        let served = settle(session, &mut exchange, delivered);
         if let Some(remembered) = remembered {
             remembered.settle(exchange.status);
         }
@@ -206,8 +207,8 @@ impl Gateway {
 
         // cache
         exchange.timing.enter(Stage::Cache, clock::now());
-        reading::note_question(exchange, bytes);
-        reading::keep_question(exchange, self.lanes.content, bytes);
+        let question = question::read(exchange, session, &body).await;
+        question::keep(exchange, self.lanes.content, &session.head().headers, bytes);
         let using = match checks::look_up(&lane, session, exchange, &body) {
             Known::Answer(stored, age_s) => {
                 reading::keep_stored(exchange, &stored);
@@ -227,7 +228,8 @@ impl Gateway {
             asked_at,
         };
         let idle = self.lanes.upgrade_idle_timeout;
-        let (body, mut relay) = inbound::send_on(&lane, kind, body, session, idle).await?;
+        let (body, mut relay) =
+            inbound::send_on(&lane, kind, body, question, session, idle).await?;
         // Boxed, for the answer may take hours, and this is the largest part of the way.
         let asked = Box::pin(asking::ask(
             &lane, session, exchange, &asking, body, &mut relay,
@@ -266,7 +268,7 @@ impl Gateway {
         .await?;
         let delivered = deliver(session, exchange, answer, &mut reading, &mut relay).await;
         note_relayed(exchange, &relay);
-        reading::note_usage(exchange, &mut reading);
+        reading::note_usage(exchange, &mut reading, delivered);
         reading::keep_answer(exchange, &mut reading);
         Ok(delivered)
     }
@@ -311,7 +313,7 @@ impl Gateway {
         arrival::sketch(&mut exchange, bytes, &self.lanes.sampling);
         session.close_after_answer();
         let delivered = local::refuse(session, &mut exchange, &refusal).await;
-        settle(&mut exchange, delivered);
+        settle(session, &mut exchange, delivered);
     }
 }
 
@@ -325,20 +327,29 @@ fn is_unread(session: &mut Session, refusal: &Refusal) -> bool {
         )
 }
 
-/// Books what went on of a body that was passed through.
+/// Books what went on of a body that was passed through, and what it has asked.
 fn note_relayed(exchange: &mut Exchange, relay: &Relay) {
     exchange.request_body_bytes = exchange.request_body_bytes.max(relay.bytes());
+    if let Some(question) = relay.question() {
+        question::note(exchange, question);
+    }
 }
 
-/// Books the last of the time, and what became of the request.
-fn settle(exchange: &mut Exchange, delivered: Delivered) -> Served {
+/// Books the last of the time, and what became of the request. Once the head of an answer has gone out its
+/// status stands, whatever the client does then.
+fn settle(session: &Session, exchange: &mut Exchange, delivered: Delivered) -> Served {
     exchange.finish(clock::now());
     match delivered {
         Delivered::Whole => Served::Whole,
-        Delivered::CutShort => Served::Broken,
+        Delivered::CutShort | Delivered::LeftAtEnd => Served::Broken,
         Delivered::ClientLeft => {
-            exchange.error_code = Some(ErrorCode::ClientClosed);
-            exchange.status = ErrorCode::ClientClosed.status().as_u16();
+            match session.has_begun_answer() {
+                true => exchange.client = ClientEnd::Aborted,
+                false => {
+                    exchange.error_code = Some(ErrorCode::ClientClosed);
+                    exchange.status = ErrorCode::ClientClosed.status().as_u16();
+                }
+            }
             Served::Broken
         }
     }

@@ -75,7 +75,7 @@ pub(crate) async fn look(
         };
         let come = match &piece {
             Some(Ok(Piece::Data(data))) => {
-                reading.feed(data, now);
+                reading.feed(data, exchange, now);
                 reading.ahead += 1;
                 bytes += data.len();
                 None

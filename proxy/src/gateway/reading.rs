@@ -1,50 +1,25 @@
-//! What is read and kept of a question and its answer on their way.
+//! What is read and kept of an answer on its way.
 
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 
 use super::Stop;
 use super::arrival::tell;
 use super::lane::Lane;
+use crate::answer::Delivered;
 use crate::answer::ahead::{self, Foreseen, Wait};
-use crate::answer::deliver::{Copying, Kept, Reading, Waits};
+use crate::answer::deliver::{Copying, Kept, Reading, Stream, Waits};
 use crate::backend::client::Answer;
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
 use crate::cache::{Stored, Use};
 use crate::clock;
-use crate::content::{self, AnswerText, Content, Mode};
+use crate::coding::Decoder;
+use crate::content::AnswerText;
 use crate::exchange::Exchange;
 use crate::listener::relay::Relay;
 use crate::listener::session::Session;
-use crate::model::answer::{AnswerReader, Kind};
-use crate::model::operation::Operation;
-use crate::model::question::QuestionReader;
-use crate::route::path::folded;
-
-/// Notes which model is asked for what, also for an answer that is known already.
-pub(super) fn note_question(exchange: &mut Exchange, body: &[u8]) {
-    let Some(operation) = operation(exchange).filter(|_| !body.is_empty()) else {
-        return;
-    };
-    let mut reader = QuestionReader::new(operation, &exchange.path);
-    reader.feed(body);
-    let question = reader.finish();
-    exchange.model.operation = Some(operation);
-    exchange.model.request_model = question.model;
-    exchange.model.request_stream = question.stream;
-}
-
-/// What a request asks of a model, also where only a lenient backend would take its path for that.
-fn operation(exchange: &Exchange) -> Option<Operation> {
-    if exchange.method != Method::POST {
-        return None;
-    }
-    let path = &*exchange.path;
-    Operation::of(path).or_else(|| {
-        let folded = folded::may_differ(path).then(|| folded::forms(path).0);
-        Operation::of(&folded?)
-    })
-}
+use crate::model::answer::{AnswerReader, Ending, Kind};
+use crate::refusal::ErrorCode;
 
 /// Keeps an answer under the key of its question, if it has one.
 pub(super) fn keeping(lane: &Lane, using: Use) -> impl Fn(Stored) + Sync {
@@ -65,16 +40,27 @@ pub(super) fn reading<'a>(
     using: Use,
     keep: &'a (dyn Fn(Stored) + Sync),
 ) -> Reading<'a> {
-    let kind = answer_kind(answer);
+    let decoder = Decoder::of(&answer.head.headers);
+    let kind = answer_kind(answer).filter(|_| decoder.is_some());
     let copy = kind.and_then(|_| copy(lane, exchange, answer, using));
     // What is kept has to be read, whatever was asked.
     let is_read = exchange.model.operation.is_some() || copy.is_some();
     let operation = exchange.model.operation;
+    let usage = kind
+        .filter(|_| is_read)
+        .map(|kind| AnswerReader::new(kind, operation));
+    let content = decoder
+        .as_ref()
+        .and_then(|_| content_reader(exchange, answer));
     Reading {
-        content: content_reader(exchange, answer),
-        usage: kind
-            .filter(|_| is_read)
-            .map(|kind| AnswerReader::new(kind, operation)),
+        decoder: decoder.filter(|_| usage.is_some() || content.is_some()),
+        stream: match kind.filter(|_| usage.is_some()) {
+            Some(Kind::Sse) => Stream::Events,
+            Some(Kind::Json) => Stream::Unseen,
+            None => Stream::No,
+        },
+        usage,
+        content,
         copying: copy.map(|copy| Copying { copy, keep }),
         kept: Kept::No,
         ahead: 0,
@@ -132,31 +118,13 @@ fn answer_kind(answer: &Answer) -> Option<Kind> {
     if answer.head.status != StatusCode::OK {
         return None;
     }
-    if answer.head.headers.contains_key(header::CONTENT_ENCODING) {
-        return None;
-    }
     Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)
-}
-
-/// Keeps of a question what the mode says.
-pub(super) fn keep_question(exchange: &mut Exchange, mode: Mode, body: &[u8]) {
-    if mode != Mode::None {
-        let input = mode.keep(&content::question(body));
-        exchange.content = Some(Box::new(Content {
-            mode,
-            input,
-            output: None,
-        }));
-    }
 }
 
 /// What reads the text of an answer, where something is kept of it.
 fn content_reader(exchange: &Exchange, answer: &Answer) -> Option<AnswerText> {
-    let headers = &answer.head.headers;
-    if exchange.content.is_none() || headers.contains_key(header::CONTENT_ENCODING) {
-        return None;
-    }
-    let kind = Kind::of(headers.get(header::CONTENT_TYPE)?)?;
+    exchange.content.as_ref()?;
+    let kind = Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)?;
     Some(AnswerText::new(kind))
 }
 
@@ -181,8 +149,9 @@ pub(super) fn keep_stored(exchange: &mut Exchange, stored: &Stored) {
     }
 }
 
-/// Notes what the answer told of the model call.
-pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>) {
+/// Notes what the answer told of the model call, and whether it failed by its own words. An answer that its
+/// client did not read to the end may have had one.
+pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, delivered: Delivered) {
     let Some(reader) = reading.usage.take() else {
         return;
     };
@@ -190,6 +159,13 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>) {
         return;
     }
     let read = reader.finish();
+    match read.ending {
+        Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
+        Ending::Open if delivered == Delivered::Whole => {
+            exchange.fail(ErrorCode::UpstreamIncomplete);
+        }
+        _ => {}
+    }
     let model = &mut exchange.model;
     let started = exchange.timing.started();
     model.response_model = read.model;
