@@ -63,8 +63,10 @@ pub(crate) async fn look(
             Some(piece) => piece,
             None => {
                 let waited = match until {
-                    Some(until) => come(session, exchange, body, relay, until).await,
-                    None => Err(Foreseen::Open),
+                    Some(until) if !reading.is_stream() => {
+                        come(session, exchange, body, relay, until).await
+                    }
+                    _ => Err(Foreseen::Open),
                 };
                 now = clock::now();
                 match waited {

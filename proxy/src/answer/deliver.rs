@@ -155,6 +155,12 @@ impl Reading<'_> {
         usage.map_or(Ending::Unknown, AnswerReader::ending)
     }
 
+    /// Whether the answer comes in parts, as far as it has come.
+    pub(super) fn is_stream(&self) -> bool {
+        let usage = self.usage.as_ref();
+        usage.is_some_and(|usage| usage.form().is_stream())
+    }
+
     /// Whether the answer has said of itself that nothing follows, so that its framing matters no more. A
     /// body whose length the client was told ends by that.
     fn has_ended_itself(&self) -> bool {

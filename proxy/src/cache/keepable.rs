@@ -11,6 +11,8 @@ use super::{Scope, key};
 pub enum Unkept {
     /// Not 200: any other success is one of which something is still to come, or that made something.
     Status,
+    /// Neither JSON nor a stream of events or of lines of JSON.
+    ContentType,
     /// Its `Cache-Control` forbids it, for this scope or for all.
     Forbidden,
     /// It sets a cookie, which is for one client at one time.
@@ -38,6 +40,9 @@ pub(super) fn forbids(status: u16, headers: &HeaderMap, asked: &Asked<'_>) -> Op
     if status != StatusCode::OK {
         return Some(Unkept::Status);
     }
+    if !is_readable(headers) {
+        return Some(Unkept::ContentType);
+    }
     if headers.contains_key(header::SET_COOKIE) {
         return Some(Unkept::SetCookie);
     }
@@ -53,6 +58,29 @@ pub(super) fn forbids(status: u16, headers: &HeaderMap, asked: &Asked<'_>) -> Op
         return Some(Unkept::TooLarge);
     }
     None
+}
+
+/// Whether an answer says that it is what can be read as one; that it looks like it is not enough here.
+fn is_readable(headers: &HeaderMap) -> bool {
+    const TYPES: [&[u8]; 5] = [
+        b"application/json",
+        b"text/event-stream",
+        b"application/x-ndjson",
+        b"application/ndjson",
+        b"application/jsonl",
+    ];
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return false;
+    };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next();
+    let essence = essence.unwrap_or_default().trim_ascii();
+    let is_json = essence
+        .last_chunk::<5>()
+        .is_some_and(|end| end.eq_ignore_ascii_case(b"+json"));
+    is_json
+        || TYPES
+            .iter()
+            .any(|known| essence.eq_ignore_ascii_case(known))
 }
 
 fn is_forbidden(headers: &HeaderMap, scope: Scope) -> bool {
@@ -152,6 +180,30 @@ mod tests {
         headers
     }
 
+    #[test]
+    fn what_is_not_said_to_be_readable_is_not_kept() {
+        for (kind, kept) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("text/event-stream;charset=utf-8", true),
+            ("application/x-ndjson", true),
+            ("application/vnd.api+json", true),
+            ("text/html", false),
+            ("text/plain", false),
+            ("application/octet-stream", false),
+            ("audio/mpeg", false),
+            ("application/jsonp", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                is_readable(&head(&[("content-type", kind)])),
+                kept,
+                "{kind}"
+            );
+        }
+        assert!(!is_readable(&HeaderMap::new()));
+    }
+
     fn forbidden(
         status: u16,
         lines: &[(&'static str, &'static str)],
@@ -163,7 +215,12 @@ mod tests {
             ignored: &[HeaderName::from_static("x-ignored")],
             verified: &[HeaderName::from_static("x-signature")],
         };
-        forbids(status, &head(lines), &asked)
+        let mut headers = head(lines);
+        headers.append(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        forbids(status, &headers, &asked)
     }
 
     #[test]

@@ -174,7 +174,8 @@ fn an_answer_is_known_until_its_time_is_over() {
 
 /// What a backend says of the time of an answer, when its head comes at [`NOW`].
 fn copied(answers: &Answers, lines: &[(&'static str, &'static str)]) -> Result<Stored, Unkept> {
-    let mut headers = HeaderMap::new();
+    let kind = HeaderValue::from_static("application/json");
+    let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
     for (name, value) in lines {
         headers.append(*name, HeaderValue::from_static(value));
     }
@@ -223,7 +224,8 @@ fn a_backend_bounds_the_time_of_its_answer() {
 #[test]
 fn an_answer_whose_time_is_over_before_it_is_whole_is_not_kept() {
     let answers = answers(1 << 20, Scope::Client);
-    let mut headers = HeaderMap::new();
+    let kind = HeaderValue::from_static("application/json");
+    let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
     headers.append("cache-control", HeaderValue::from_static("max-age=5"));
     let copy = |coming: u32| {
         let copy = answers.copy(200, &headers, &[], NOW).expect("fresh");

@@ -19,6 +19,7 @@ use crate::exchange::Exchange;
 use crate::listener::relay::Relay;
 use crate::listener::session::Session;
 use crate::model::answer::{AnswerReader, Ending, Kind};
+use crate::model::usage::Origin;
 use crate::refusal::ErrorCode;
 
 /// Keeps an answer under the key of its question, if it has one.
@@ -95,7 +96,7 @@ pub(super) async fn foresee(
         return Ok(());
     }
     let wait = match answer_kind(answer) {
-        Some(Kind::Json) => Wait::ForTheEnd,
+        Some(Kind::Json) if !exchange.model.request_stream => Wait::ForTheEnd,
         _ => Wait::No,
     };
     let body = &mut answer.body;
@@ -118,7 +119,7 @@ fn answer_kind(answer: &Answer) -> Option<Kind> {
     if answer.head.status != StatusCode::OK {
         return None;
     }
-    Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)
+    Kind::of_answer(answer.head.headers.get(header::CONTENT_TYPE))
 }
 
 /// What reads the text of an answer, where something is kept of it.
@@ -158,13 +159,17 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, del
     if exchange.model.operation.is_none() {
         return;
     }
-    let read = reader.finish();
+    let mut read = reader.finish();
     match read.ending {
         Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
         Ending::Open if delivered == Delivered::Whole => {
             exchange.fail(ErrorCode::UpstreamIncomplete);
         }
         _ => {}
+    }
+    if read.usage.is_empty() && !read.text.is_empty() {
+        read.usage.output_tokens = Some(read.text.tokens());
+        read.usage.origin = Origin::Estimated;
     }
     let model = &mut exchange.model;
     let started = exchange.timing.started();
