@@ -256,6 +256,15 @@ impl Gateway {
             withheld,
             ..reading
         };
+        reading::foresee(
+            session,
+            exchange,
+            &mut answer,
+            &mut reading,
+            &mut relay,
+            using,
+        )
+        .await?;
         let delivered = deliver(session, exchange, answer, &mut reading, &mut relay).await;
         note_relayed(exchange, &relay);
         reading::note_usage(exchange, &mut reading, delivered);

@@ -44,9 +44,19 @@ pub(crate) struct Reading<'a> {
     pub(crate) withheld: Option<UsageWithheld>,
     /// A copy for the cache.
     pub(crate) copying: Option<Copying<'a>>,
+    pub(crate) kept: Kept,
+    /// How many pieces were read before the head went out, and are still to be written.
+    pub(crate) ahead: usize,
     /// The length of the answer that the client is told.
     pub(crate) length: Option<u64>,
     pub(crate) waits: Waits,
+}
+
+/// Whether the copy of an answer is in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Yes,
+    No,
 }
 
 /// A copy on its way, and who takes it when the answer has come whole.
@@ -58,7 +68,7 @@ pub(crate) struct Copying<'a> {
 impl Reading<'_> {
     /// Reads a piece that came at `now`, and gives what of it goes on. Where the answer is whole with it, its
     /// copy is kept.
-    fn feed(&mut self, data: Bytes, exchange: &mut Exchange, now: Instant) -> Bytes {
+    pub(super) fn feed(&mut self, data: Bytes, exchange: &mut Exchange, now: Instant) -> Bytes {
         if let Some(decoder) = &mut self.decoder {
             decoder.feed(&data, |plain| {
                 if let Some(usage) = &mut self.usage {
@@ -121,9 +131,20 @@ impl Reading<'_> {
     }
 
     /// How the answer comes, where it is read.
-    fn form(&self) -> Form {
+    pub(super) fn form(&self) -> Form {
         let usage = self.usage.as_ref();
         usage.map_or(Form::Other, AnswerReader::form)
+    }
+
+    /// Reads a piece, unless that was done before the head went out.
+    fn feed_once(&mut self, data: Bytes, exchange: &mut Exchange, now: Instant) -> Bytes {
+        match self.ahead.checked_sub(1) {
+            Some(ahead) => {
+                self.ahead = ahead;
+                data
+            }
+            None => self.feed(data, exchange, now),
+        }
     }
 
     /// How far the answer has come, as its own format tells.
@@ -168,15 +189,16 @@ impl Reading<'_> {
 
     /// The backend's answer is whole: its copy is kept before the client has the last of it, so that
     /// the same question right behind it finds it.
-    fn came_whole(&mut self, stored_at: Duration) {
+    pub(super) fn came_whole(&mut self, stored_at: Duration) {
         let is_whole = self.is_decoded();
-        let is_good = self.usage.as_ref().is_none_or(AnswerReader::is_good);
+        let is_good = self.usage.as_ref().is_some_and(AnswerReader::is_good);
         if let Some(copying) = self.copying.take()
             && is_whole
             && is_good
             && let Some(stored) = copying.copy.finish(stored_at)
         {
             (copying.keep)(stored);
+            self.kept = Kept::Yes;
         }
     }
 }
@@ -240,7 +262,7 @@ async fn pass_on(
         exchange.timing.lap(Stage::Backend, now);
         let written = match next {
             Next::Data(data) => {
-                let shown = reading.feed(data, exchange, now);
+                let shown = reading.feed_once(data, exchange, now);
                 let last = body.is_at_end(now) && reading.withheld.is_none();
                 if last {
                     end(exchange, reading, now);
@@ -335,7 +357,7 @@ async fn to_nobody(
 ) {
     while let Ok(Some(Ok(piece))) = body.frame(until).await {
         if let Piece::Data(data) = piece {
-            reading.feed(data, exchange, clock::now());
+            reading.feed_once(data, exchange, clock::now());
         }
     }
     reading.rest(exchange);
