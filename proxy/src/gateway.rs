@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 use pingora::server::ShutdownWatch;
+use tokio::sync::oneshot;
 
 use crate::answer::deliver::deliver;
 use crate::answer::{Delivered, local};
@@ -23,11 +24,12 @@ use crate::clock;
 use crate::exchange::{Exchange, Recorder, Stage};
 use crate::listener::Connection;
 use crate::listener::relay::Relay;
-use crate::listener::session::Session;
+use crate::listener::session::{Session, Told};
 use crate::record::metrics::{Counted, Gauges, Held};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
 use crate::signature::PlatformAnswer;
+use crate::signature::delivery::Delivery;
 
 pub(crate) mod arrival;
 pub(crate) mod asking;
@@ -38,7 +40,7 @@ mod reading;
 mod tunnel;
 
 use asking::Asking;
-use checks::{Known, Remembered};
+use checks::Known;
 use lane::Lanes;
 
 /// Up to so many requests in flight none of them waits for another.
@@ -129,15 +131,9 @@ impl Gateway {
     ) -> Served {
         let _in_flight = Counted::on(&self.gauges.in_flight);
         let mut exchange = self.begin(connection.peer, started);
-        let mut remembered = None;
+        let mut delivery = None;
         let way = self
-            .carry(
-                session,
-                &mut exchange,
-                connection,
-                &mut remembered,
-                stopping,
-            )
+            .carry(session, &mut exchange, connection, &mut delivery, stopping)
             .await;
         let delivered = match way {
             Ok(delivered) => delivered,
@@ -165,10 +161,15 @@ impl Gateway {
             }
             Err(Stop::ClientLeft) => Delivered::ClientLeft,
         };
-        let served = settle(&mut exchange, delivered);
-        if let Some(remembered) = remembered {
-            remembered.settle(exchange.status);
+        if let Some(delivery) = delivery
+            && is_well(&delivered, exchange.status)
+        {
+            delivery.taken(clock::unix_now());
         }
+        let served = match session.left_behind() {
+            None => settle(&mut exchange, delivered),
+            Some(told) => settle_alone(&mut exchange, delivered, told),
+        };
         match served {
             // A backend that answered before it had all of the body.
             Served::Whole if !session.is_body_done() => Served::Refused,
@@ -182,7 +183,7 @@ impl Gateway {
         session: &mut Session,
         exchange: &mut Exchange,
         connection: &Connection,
-        remembered: &mut Option<Remembered>,
+        delivery: &mut Option<Delivery>,
         stopping: &ShutdownWatch,
     ) -> Result<Delivered, Stop> {
         // route
@@ -197,7 +198,7 @@ impl Gateway {
 
         // signature
         exchange.timing.enter(Stage::Signature, clock::now());
-        *remembered = checks::verify(&lane, session, exchange, bytes)?;
+        *delivery = checks::verify(&lane, session, exchange, bytes).await?;
 
         // limit
         exchange.timing.enter(Stage::Limit, clock::now());
@@ -227,7 +228,12 @@ impl Gateway {
             asked_at,
         };
         let idle = self.lanes.upgrade_idle_timeout;
-        let (body, mut relay) = inbound::send_on(&lane, kind, body, session, idle).await?;
+        let (mut body, mut relay) = inbound::send_on(&lane, kind, body, session, idle).await?;
+        if delivery.is_some() {
+            let (tell, sent) = oneshot::channel();
+            body = body.telling(tell);
+            session.outlive_client(sent, connection);
+        }
         // Boxed, for the answer may take hours, and this is the largest part of the way.
         let asked = Box::pin(asking::ask(
             &lane, session, exchange, &asking, body, &mut relay,
@@ -319,6 +325,25 @@ fn is_unread(session: &mut Session, refusal: &Refusal) -> bool {
 /// Books what went on of a body that was passed through.
 fn note_relayed(exchange: &mut Exchange, relay: &Relay) {
     exchange.request_body_bytes = exchange.request_body_bytes.max(relay.bytes());
+}
+
+/// Whether a delivery need not come again. Its platform reads no more of an answer than the status, so what
+/// its body says does not count; that it came whole does.
+fn is_well(delivered: &Delivered, status: u16) -> bool {
+    matches!(delivered, Delivered::Whole) && (200..300).contains(&status)
+}
+
+/// Books the end of a request that went on without its client: what became of it with its backend is told by
+/// the attempt, and the status is what the client was sent.
+fn settle_alone(exchange: &mut Exchange, delivered: Delivered, told: Told) -> Served {
+    match told {
+        Told::Head => settle(exchange, delivered),
+        Told::Nothing => {
+            exchange.response_body_bytes = 0;
+            exchange.cut_short = false;
+            settle(exchange, Delivered::ClientLeft)
+        }
+    }
 }
 
 /// Books the last of the time, and what became of the request.

@@ -24,6 +24,7 @@ pub enum ErrorCode {
     SignatureInvalid,
     SignatureExpired,
     SignatureReplayed,
+    DeliveryPending,
     RateLimited,
     OverCapacity,
     UpstreamConnect,
@@ -46,7 +47,7 @@ pub enum Blame {
 
 impl ErrorCode {
     /// Every code, for tables and for metrics that are created at zero.
-    pub const ALL: [ErrorCode; 24] = [
+    pub const ALL: [ErrorCode; 25] = [
         ErrorCode::HeaderTimeout,
         ErrorCode::HeaderTooLarge,
         ErrorCode::TooManyConnections,
@@ -61,6 +62,7 @@ impl ErrorCode {
         ErrorCode::SignatureInvalid,
         ErrorCode::SignatureExpired,
         ErrorCode::SignatureReplayed,
+        ErrorCode::DeliveryPending,
         ErrorCode::RateLimited,
         ErrorCode::OverCapacity,
         ErrorCode::UpstreamConnect,
@@ -91,6 +93,7 @@ impl ErrorCode {
             ErrorCode::SignatureInvalid => "signature_invalid",
             ErrorCode::SignatureExpired => "signature_expired",
             ErrorCode::SignatureReplayed => "signature_replayed",
+            ErrorCode::DeliveryPending => "delivery_pending",
             ErrorCode::RateLimited => "rate_limited",
             ErrorCode::OverCapacity => "over_capacity",
             ErrorCode::UpstreamConnect => "upstream_connect",
@@ -129,6 +132,7 @@ impl ErrorCode {
             ErrorCode::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             ErrorCode::LoopDetected => StatusCode::LOOP_DETECTED,
             ErrorCode::TooManyConnections
+            | ErrorCode::DeliveryPending
             | ErrorCode::OverCapacity
             | ErrorCode::CircuitOpen
             | ErrorCode::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
@@ -143,6 +147,7 @@ impl ErrorCode {
             | ErrorCode::UpstreamTimeout
             | ErrorCode::UpstreamReset
             | ErrorCode::UpstreamStatus
+            | ErrorCode::DeliveryPending
             | ErrorCode::CircuitOpen
             | ErrorCode::NoEndpoint => Blame::Upstream,
             ErrorCode::TooManyConnections
@@ -171,6 +176,7 @@ impl ErrorCode {
             ErrorCode::SignatureInvalid => "The signature does not match",
             ErrorCode::SignatureExpired => "The signature is too old or too new",
             ErrorCode::SignatureReplayed => "This request was seen before",
+            ErrorCode::DeliveryPending => "The backend is still at work on this delivery",
             ErrorCode::RateLimited => "Too many requests",
             ErrorCode::OverCapacity => "Too much work at once",
             ErrorCode::UpstreamConnect => "The backend cannot be reached",

@@ -104,10 +104,6 @@ impl Scheme for SimpleSha256 {
             delivery: None,
         })
     }
-
-    fn replay(&self) -> Option<&Store> {
-        self.replay.as_ref()
-    }
 }
 
 /// What a client sends.
