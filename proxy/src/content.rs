@@ -13,7 +13,7 @@ mod answer;
 mod texts;
 
 pub use answer::AnswerText;
-pub use texts::question;
+pub use texts::{BODY_BYTES_MAX, question};
 
 /// Of a question or an answer, so much is read.
 const TEXT_BYTES_MAX: usize = 16 * 1024;

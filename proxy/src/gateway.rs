@@ -21,10 +21,10 @@ use crate::answer::deliver::deliver;
 use crate::answer::{Delivered, local};
 use crate::body::{self, Unread};
 use crate::clock;
-use crate::exchange::{Exchange, Recorder, Stage};
+use crate::exchange::{ClientEnd, Exchange, Recorder, Stage};
 use crate::listener::Connection;
 use crate::listener::relay::Relay;
-use crate::listener::session::{Session, Told};
+use crate::listener::session::Session;
 use crate::record::metrics::{Counted, Gauges, Held};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
@@ -36,6 +36,7 @@ pub(crate) mod asking;
 pub(crate) mod checks;
 mod inbound;
 pub mod lane;
+mod question;
 mod reading;
 mod tunnel;
 
@@ -145,7 +146,7 @@ impl Gateway {
                 self.before_answer(session, stopping);
                 match local::refuse(session, &mut exchange, &refusal).await {
                     Delivered::Whole if unread => {
-                        settle(&mut exchange, Delivered::Whole);
+                        settle(session, &mut exchange, Delivered::Whole);
                         return Served::Refused;
                     }
                     delivered => delivered,
@@ -162,13 +163,14 @@ impl Gateway {
             Err(Stop::ClientLeft) => Delivered::ClientLeft,
         };
         if let Some(delivery) = delivery
-            && is_well(&delivered, exchange.status)
+            && is_well(delivered, exchange.status)
         {
             delivery.taken(clock::unix_now());
         }
-        let served = match session.left_behind() {
-            None => settle(&mut exchange, delivered),
-            Some(told) => settle_alone(&mut exchange, delivered, told),
+        let served = match session.is_client_gone() {
+            // What became of its call stands in the attempt.
+            true => settle(session, &mut exchange, Delivered::ClientLeft),
+            false => settle(session, &mut exchange, delivered),
         };
         match served {
             // A backend that answered before it had all of the body.
@@ -207,8 +209,8 @@ impl Gateway {
 
         // cache
         exchange.timing.enter(Stage::Cache, clock::now());
-        reading::note_question(exchange, bytes);
-        reading::keep_question(exchange, self.lanes.content, bytes);
+        let question = question::read(exchange, session, &body).await;
+        question::keep(exchange, self.lanes.content, &session.head().headers, bytes);
         let using = match checks::look_up(&lane, session, exchange, &body) {
             Known::Answer(stored, age_s) => {
                 reading::keep_stored(exchange, &stored);
@@ -228,7 +230,8 @@ impl Gateway {
             asked_at,
         };
         let idle = self.lanes.upgrade_idle_timeout;
-        let (mut body, mut relay) = inbound::send_on(&lane, kind, body, session, idle).await?;
+        let (mut body, mut relay) =
+            inbound::send_on(&lane, kind, body, question, session, idle).await?;
         if delivery.is_some() {
             let (tell, sent) = oneshot::channel();
             body = body.telling(tell);
@@ -263,7 +266,7 @@ impl Gateway {
         );
         let delivered = deliver(session, exchange, answer, &mut reading, &mut relay).await;
         note_relayed(exchange, &relay);
-        reading::note_usage(exchange, &mut reading);
+        reading::note_usage(exchange, &mut reading, delivered);
         reading::keep_answer(exchange, &mut reading);
         Ok(delivered)
     }
@@ -308,7 +311,7 @@ impl Gateway {
         arrival::sketch(&mut exchange, bytes, &self.lanes.sampling);
         session.close_after_answer();
         let delivered = local::refuse(session, &mut exchange, &refusal).await;
-        settle(&mut exchange, delivered);
+        settle(session, &mut exchange, delivered);
     }
 }
 
@@ -322,39 +325,40 @@ fn is_unread(session: &mut Session, refusal: &Refusal) -> bool {
         )
 }
 
-/// Books what went on of a body that was passed through.
+/// Books what went on of a body that was passed through, and what it has asked.
 fn note_relayed(exchange: &mut Exchange, relay: &Relay) {
     exchange.request_body_bytes = exchange.request_body_bytes.max(relay.bytes());
+    if let Some(question) = relay.question() {
+        question::note(exchange, question);
+    }
 }
 
 /// Whether a delivery need not come again. Its platform reads no more of an answer than the status, so what
 /// its body says does not count; that it came whole does.
-fn is_well(delivered: &Delivered, status: u16) -> bool {
-    matches!(delivered, Delivered::Whole) && (200..300).contains(&status)
+fn is_well(delivered: Delivered, status: u16) -> bool {
+    let is_whole = match delivered {
+        Delivered::Whole | Delivered::LeftAtEnd => true,
+        Delivered::CutShort | Delivered::ClientLeft => false,
+    };
+    is_whole && (200..300).contains(&status)
 }
 
-/// Books the end of a request that went on without its client: what became of it with its backend is told by
-/// the attempt, and the status is what the client was sent.
-fn settle_alone(exchange: &mut Exchange, delivered: Delivered, told: Told) -> Served {
-    match told {
-        Told::Head => settle(exchange, delivered),
-        Told::Nothing => {
-            exchange.response_body_bytes = 0;
-            exchange.cut_short = false;
-            settle(exchange, Delivered::ClientLeft)
-        }
-    }
-}
-
-/// Books the last of the time, and what became of the request.
-fn settle(exchange: &mut Exchange, delivered: Delivered) -> Served {
+/// Books the last of the time, and what became of the request. Once the head of an answer has gone out its
+/// status stands, whatever the client does then.
+fn settle(session: &Session, exchange: &mut Exchange, delivered: Delivered) -> Served {
     exchange.finish(clock::now());
     match delivered {
         Delivered::Whole => Served::Whole,
-        Delivered::CutShort => Served::Broken,
+        Delivered::CutShort | Delivered::LeftAtEnd => Served::Broken,
         Delivered::ClientLeft => {
-            exchange.error_code = Some(ErrorCode::ClientClosed);
-            exchange.status = ErrorCode::ClientClosed.status().as_u16();
+            match session.has_begun_answer() {
+                true => exchange.client = ClientEnd::Aborted,
+                false => {
+                    exchange.response_body_bytes = 0;
+                    exchange.error_code = Some(ErrorCode::ClientClosed);
+                    exchange.status = ErrorCode::ClientClosed.status().as_u16();
+                }
+            }
             Served::Broken
         }
     }

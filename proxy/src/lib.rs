@@ -30,6 +30,7 @@ pub mod alert;
 pub mod assistant;
 pub mod audit;
 pub mod clock;
+pub mod coding;
 pub mod complaint;
 pub mod content;
 pub mod demo;

@@ -11,6 +11,7 @@ use super::connector::Protocol;
 use super::loops::CDN_LOOP;
 use super::request_body::RequestBody;
 use super::{Config, Endpoint};
+use crate::coding;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::trace::TraceContext;
 
@@ -142,11 +143,18 @@ pub fn carried_over(
             || withheld.contains(name)
             || nominated.contains(name)
             || shadows(name, withheld, config)
-            || (keep_encodings == Encodings::Identity && *name == header::ACCEPT_ENCODING);
+            || (keep_encodings != Encodings::Any && *name == header::ACCEPT_ENCODING);
         if !dropped {
             kept.append(name.clone(), value.clone());
         }
     }
+    let asked = match keep_encodings {
+        Encodings::Any => return kept,
+        // Without the field, any coding would do (RFC 9110, section 12.5.3).
+        Encodings::Identity => HeaderValue::from_static("identity"),
+        Encodings::Readable => coding::readable(headers.get_all(header::ACCEPT_ENCODING)),
+    };
+    kept.insert(header::ACCEPT_ENCODING, asked);
     kept
 }
 
@@ -185,10 +193,14 @@ pub fn ask_for_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(header::UPGRADE, protocol);
 }
 
-/// Whether the backend may compress: not when weir reads the answer.
+/// How the backend may compress its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encodings {
+    /// As the client says: weir does not read it.
     Any,
+    /// As the client says, where weir can read it.
+    Readable,
+    /// Not at all: what is kept is kept in one form, for clients that take others.
     Identity,
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::TEXT_BYTES_MAX;
 
 /// A larger body is not read for its texts: it holds pictures or files.
-pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Platforms put JSON into strings of JSON, once.
 const NESTED_MAX: usize = 2;
 

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::exchange::Exchange;
 use crate::listener::relay::{Behind, Bounds, Relay, Rhythm};
 use crate::listener::session::Session;
+use crate::model::question::QuestionReader;
 
 /// A body, whole, or one that is still to come.
 pub(super) enum Inbound {
@@ -58,12 +59,13 @@ pub(super) async fn read(
     Ok(Inbound::Buffered(body))
 }
 
-/// The body as the backend gets it, and what attends to the client meanwhile. Messages of gRPC may be
-/// `messages_idle` apart.
+/// The body as the backend gets it, and what attends to the client meanwhile; `question` reads a body that
+/// goes on as it comes. Messages of gRPC may be `messages_idle` apart.
 pub(super) async fn send_on(
     lane: &Lane,
     kind: Kind,
     body: Inbound,
+    question: Option<Box<QuestionReader>>,
     session: &mut Session,
     messages_idle: Duration,
 ) -> Result<(RequestBody, Relay), Stop> {
@@ -81,7 +83,7 @@ pub(super) async fn send_on(
             }
             let (pieces, body) = RequestBody::relayed(session.announced_bytes());
             let bounds = bounds(lane, kind, messages_idle);
-            return Ok((body, Relay::open(pieces, bounds, behind, now)));
+            return Ok((body, Relay::open(pieces, bounds, behind, question, now)));
         }
     };
     Ok((RequestBody::whole(bytes), Relay::whole(behind, now)))

@@ -1,31 +1,19 @@
-//! What is read and kept of a question and its answer on their way.
+//! What is read and kept of an answer on its way.
 
 use http::{StatusCode, header};
 
 use super::lane::Lane;
-use crate::answer::deliver::{Copying, Reading, Waits};
+use crate::answer::Delivered;
+use crate::answer::deliver::{Copying, Reading, Stream, Waits};
 use crate::backend::client::Answer;
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
 use crate::cache::{Keepable, Stored, Use};
-use crate::content::{self, AnswerText, Content, Mode};
+use crate::coding::Decoder;
+use crate::content::AnswerText;
 use crate::exchange::Exchange;
-use crate::model::answer::{AnswerReader, Kind};
-use crate::model::operation::Operation;
-use crate::model::question::QuestionReader;
-
-/// Notes which model is asked for what, also for an answer that is known already.
-pub(super) fn note_question(exchange: &mut Exchange, body: &[u8]) {
-    let Some(operation) = Operation::of(&exchange.path).filter(|_| !body.is_empty()) else {
-        return;
-    };
-    let mut reader = QuestionReader::new(operation, &exchange.path);
-    reader.feed(body);
-    let question = reader.finish();
-    exchange.model.operation = Some(operation);
-    exchange.model.request_model = question.model;
-    exchange.model.request_stream = question.stream;
-}
+use crate::model::answer::{AnswerReader, Ending, Kind};
+use crate::refusal::ErrorCode;
 
 /// Keeps an answer under the key of its question, if it has one.
 pub(super) fn keeping(lane: &Lane, using: Use) -> impl Fn(Stored) + Sync {
@@ -58,10 +46,24 @@ pub(super) fn reading<'a>(
             .retain(|(name, _)| name != "cache-status");
         super::arrival::tell(exchange, "cache-status", status.header());
     }
+    let kind = usage_kind(exchange, answer);
+    let decoder = Decoder::of(&answer.head.headers);
+    let (usage, content) = match &decoder {
+        Some(_) => (
+            kind.map(|kind| AnswerReader::new(kind, exchange.model.operation)),
+            content_reader(exchange, answer),
+        ),
+        None => (None, None),
+    };
     Reading {
-        content: content_reader(exchange, answer),
-        usage: usage_kind(exchange, answer)
-            .map(|kind| AnswerReader::new(kind, exchange.model.operation)),
+        decoder: decoder.filter(|_| usage.is_some() || content.is_some()),
+        stream: match kind.filter(|_| usage.is_some()) {
+            Some(Kind::Sse) => Stream::Events,
+            Some(Kind::Json) => Stream::Unseen,
+            None => Stream::No,
+        },
+        usage,
+        content,
         copying: copy.map(|copy| Copying { copy, keep }),
         length,
         waits,
@@ -85,31 +87,13 @@ fn usage_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
     if answer.head.status != StatusCode::OK {
         return None;
     }
-    if answer.head.headers.contains_key(header::CONTENT_ENCODING) {
-        return None;
-    }
     Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)
-}
-
-/// Keeps of a question what the mode says.
-pub(super) fn keep_question(exchange: &mut Exchange, mode: Mode, body: &[u8]) {
-    if mode != Mode::None {
-        let input = mode.keep(&content::question(body));
-        exchange.content = Some(Box::new(Content {
-            mode,
-            input,
-            output: None,
-        }));
-    }
 }
 
 /// What reads the text of an answer, where something is kept of it.
 fn content_reader(exchange: &Exchange, answer: &Answer) -> Option<AnswerText> {
-    let headers = &answer.head.headers;
-    if exchange.content.is_none() || headers.contains_key(header::CONTENT_ENCODING) {
-        return None;
-    }
-    let kind = Kind::of(headers.get(header::CONTENT_TYPE)?)?;
+    exchange.content.as_ref()?;
+    let kind = Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)?;
     Some(AnswerText::new(kind))
 }
 
@@ -134,12 +118,20 @@ pub(super) fn keep_stored(exchange: &mut Exchange, stored: &Stored) {
     }
 }
 
-/// Notes what the answer told of the model call.
-pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>) {
+/// Notes what the answer told of the model call, and whether it failed by its own words. An answer that its
+/// client did not read to the end may have had one.
+pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, delivered: Delivered) {
     let Some(reader) = reading.usage.take() else {
         return;
     };
     let read = reader.finish();
+    match read.ending {
+        Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
+        Ending::Open if delivered == Delivered::Whole => {
+            exchange.fail(ErrorCode::UpstreamIncomplete);
+        }
+        _ => {}
+    }
     let model = &mut exchange.model;
     let started = exchange.timing.started();
     model.response_model = read.model;

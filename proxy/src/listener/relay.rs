@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::session::{After, Session, Unreadable};
 use crate::clock;
+use crate::model::question::{Question, QuestionReader};
 use crate::refusal::{ErrorCode, Refusal};
 use pace::Pace;
 
@@ -50,6 +51,8 @@ pub(crate) struct Relay {
     bounds: Bounds,
     behind: Behind,
     bytes: u64,
+    /// Reads what goes by, where that is a question to a model.
+    question: Option<Box<QuestionReader>>,
     /// Whether the client has sent all of it.
     read: Read,
     pace: Pace,
@@ -105,9 +108,11 @@ impl Relay {
         pieces: mpsc::Sender<Option<Bytes>>,
         bounds: Bounds,
         behind: Behind,
+        question: Option<Box<QuestionReader>>,
         now: Instant,
     ) -> Self {
-        Relay::new(State::Open(Held::Nothing, pieces), bounds, behind, now)
+        let relay = Relay::new(State::Open(Held::Nothing, pieces), bounds, behind, now);
+        Relay { question, ..relay }
     }
 
     fn new(state: State, bounds: Bounds, behind: Behind, now: Instant) -> Self {
@@ -116,6 +121,7 @@ impl Relay {
             bounds,
             behind,
             bytes: 0,
+            question: None,
             read: Read::InPart,
             pace: Pace::default(),
             moved_at: now,
@@ -125,6 +131,11 @@ impl Relay {
     /// The request has been answered: what comes behind it is the next one.
     pub(crate) fn answered(&mut self) {
         self.behind = Behind::Anything;
+    }
+
+    /// What the body has asked so far, where it is read for that.
+    pub(crate) fn question(&self) -> Option<Question> {
+        self.question.as_ref().map(|reader| reader.question())
     }
 
     /// How much of the body has been read.
@@ -208,6 +219,9 @@ impl Relay {
         let refusal = match read {
             Ok(Some(data)) => {
                 self.bytes += data.len() as u64;
+                if let Some(question) = &mut self.question {
+                    question.feed(&data);
+                }
                 self.pace.came(data.len() as u64, now);
                 if self.bytes <= self.bounds.bytes_max {
                     if session.is_body_done() {

@@ -12,16 +12,13 @@ use super::answer_head::AnswerHead;
 use super::http1::{Http1, Unwritable};
 use super::socket::ClientStream;
 use crate::refusal::{ErrorCode, Refusal};
-use errand::{Errand, Gone};
-
-pub(crate) use errand::Told;
+use errand::{Begun, Errand, Gone};
 
 mod errand;
 
 /// A client with its request.
 pub(crate) struct Session {
     client: Client,
-    told: Told,
     errand: Option<Errand>,
 }
 
@@ -69,7 +66,6 @@ impl Session {
     fn of(client: Client) -> Self {
         Session {
             client,
-            told: Told::Nothing,
             errand: None,
         }
     }
@@ -222,7 +218,7 @@ impl Session {
             }
             Client::Gone(_) => {}
         }
-        if self.let_go().is_some() || matches!(self.client, Client::Gone(_)) {
+        if self.let_go().is_some() || self.is_client_gone() {
             std::future::pending::<()>().await;
         }
     }
@@ -295,7 +291,7 @@ impl Session {
             }
             Client::Gone(_) => Ok(()),
         };
-        self.tell(written)
+        self.or_go_on(written)
     }
 
     /// Writes an answer that is nothing but its head. Over HTTP/2 its frame ends the stream: what a gRPC
@@ -318,7 +314,7 @@ impl Session {
             },
             Client::Gone(_) => Ok(()),
         };
-        self.tell(written)
+        self.or_go_on(written)
     }
 
     /// Writes a piece of the answer.
@@ -334,7 +330,7 @@ impl Session {
             }
             Client::Gone(_) => Ok(()),
         };
-        self.tell(written)
+        self.or_go_on(written)
     }
 
     /// Writes what comes behind the answer.
@@ -350,7 +346,16 @@ impl Session {
             }
             Client::Gone(_) => Ok(()),
         };
-        self.tell(written)
+        self.or_go_on(written)
+    }
+
+    /// Whether the head of the answer has left for the client.
+    pub(crate) fn has_begun_answer(&self) -> bool {
+        match &self.client {
+            Client::Http1(http1) => http1.has_begun_answer(),
+            Client::Http2(http2) => http2.response_written().is_some(),
+            Client::Gone(gone) => gone.begun == Begun::Yes,
+        }
     }
 
     /// Sends what has been written and not yet left.
@@ -362,7 +367,7 @@ impl Session {
             Client::Http1(http1) => http1.flush().await,
             Client::Http2(_) | Client::Gone(_) => return Ok(()),
         };
-        self.tell(written)
+        self.or_go_on(written)
     }
 
     /// The connection ends with this answer, and the answer says so.

@@ -1,62 +1,139 @@
 //! What a question says of itself: the model it asks, whether it wants a stream, and how much text it
 //! brings.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
+use http::{HeaderMap, header};
+use percent_encoding::percent_decode_str;
 
 use super::cut;
 use super::estimate::TextCount;
-use super::operation::Operation;
+use super::operation::{InPath, Operation};
+use crate::coding::Decoder;
+use form::Form;
+use object::Object;
+
+mod form;
+mod object;
 
 /// What a question says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Question {
     pub model: Option<Box<str>>,
     pub stream: bool,
+    /// Whether a stream was asked to end with its usage (OpenAI's `stream_options.include_usage`).
+    pub asks_usage: bool,
     /// Its texts, for an estimate of its tokens.
     pub text: TextCount,
 }
 
-/// The reader of one question, fed piece by piece.
+/// The reader of one question, fed piece by piece. Whatever its size, it holds a few hundred bytes, and the
+/// windows of its codings.
 #[derive(Debug)]
 pub struct QuestionReader {
-    body: Vec<u8>,
+    /// `None` where a coding is unknown: then nothing is read.
+    decoder: Option<Decoder>,
+    body: Body,
+    found: Found,
+    /// The model that the path names; it counts whatever the body says.
+    model: Option<Box<str>>,
+    /// The deployment that the path names; it counts where the body names no model.
+    deployment: Option<Box<str>>,
+}
+
+#[derive(Debug)]
+enum Body {
+    Object(Box<Object>),
+    Form(Box<Form>),
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Found {
+    model: Option<Box<str>>,
+    stream: bool,
+    asks_usage: bool,
+    text: TextCount,
 }
 
 impl QuestionReader {
-    /// For a request with this path that asks for `operation`.
+    /// For a request with this path that asks for `operation` in JSON.
     #[must_use]
-    pub fn new(_operation: Operation, _path: &str) -> Self {
-        QuestionReader { body: Vec::new() }
+    pub fn new(operation: Operation, path: &str) -> Self {
+        QuestionReader::reading(operation, path, None)
+    }
+
+    /// For a request with these headers, through its codings. What is no form is read as JSON, whatever it
+    /// is called: there are clients that call it a form, or nothing.
+    #[must_use]
+    pub fn of(operation: Operation, path: &str, headers: &HeaderMap) -> Self {
+        let content_type = headers.get(header::CONTENT_TYPE);
+        let form = content_type.and_then(|value| Form::of(value.as_bytes()));
+        QuestionReader {
+            decoder: Decoder::of(headers),
+            ..QuestionReader::reading(operation, path, form)
+        }
+    }
+
+    fn reading(operation: Operation, path: &str, form: Option<Form>) -> Self {
+        let in_path = InPath::of(path);
+        let stream = in_path.stream || operation.streams_unasked();
+        QuestionReader {
+            decoder: Some(Decoder::default()),
+            body: match form {
+                Some(form) => Body::Form(Box::new(form)),
+                None => Body::Object(Box::new(Object::new(stream))),
+            },
+            found: Found {
+                stream,
+                ..Found::default()
+            },
+            model: in_path.model.map(named),
+            deployment: in_path.deployment.map(named),
+        }
     }
 
     /// Reads the next piece of the body.
     pub fn feed(&mut self, piece: &[u8]) {
-        self.body.extend_from_slice(piece);
+        let Some(decoder) = &mut self.decoder else {
+            return;
+        };
+        decoder.feed(piece, |plain| match &mut self.body {
+            Body::Object(object) => object.feed(plain, &mut self.found),
+            Body::Form(form) => form.feed(plain, &mut self.found),
+        });
     }
 
-    /// What it said, also when it was cut short. A body that is not a JSON object, or whose fields are of
-    /// another type, leaves `model` and `stream` at their defaults.
+    /// What it has said so far. A body that is neither a JSON object nor a form, whose fields are of another
+    /// type, or that cannot be decoded, says nothing.
+    #[must_use]
+    pub fn question(&self) -> Question {
+        let found = &self.found;
+        let models = [&self.model, &found.model, &self.deployment];
+        Question {
+            model: models.into_iter().flatten().next().cloned(),
+            stream: found.stream,
+            asks_usage: found.asks_usage,
+            text: found.text,
+        }
+    }
+
+    /// What it said, at its end.
     #[must_use]
     pub fn finish(self) -> Question {
-        #[derive(Default, Deserialize)]
-        struct Body<'a> {
-            #[serde(borrow)]
-            model: Option<Cow<'a, str>>,
-            stream: Option<bool>,
-        }
-
-        if self.body.trim_ascii_start().first() != Some(&b'{') {
-            return Question::default();
-        }
-        let body: Body<'_> = serde_json::from_slice(&self.body).unwrap_or_default();
-        Question {
-            model: body.model.map(|model| cut(&model).into()),
-            stream: body.stream.unwrap_or_default(),
-            text: TextCount::default(),
-        }
+        self.question()
     }
+}
+
+impl Found {
+    /// Takes the name of a model; the last one counts, as it does for those who read JSON.
+    fn take_model(&mut self, name: &[u8]) {
+        let name = String::from_utf8_lossy(name);
+        self.model = (!name.is_empty()).then(|| cut(&name).into());
+    }
+}
+
+/// A name out of a path.
+fn named(encoded: &str) -> Box<str> {
+    cut(&percent_decode_str(encoded).decode_utf8_lossy()).into()
 }
 
 #[cfg(test)]

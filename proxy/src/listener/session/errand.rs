@@ -20,15 +20,15 @@ pub(super) struct Errand {
 /// What is left of a client that left.
 pub(super) struct Gone {
     pub(super) head: Parts,
+    pub(super) begun: Begun,
     _orphaned: Orphaned,
 }
 
-/// What a client has been told of its answer.
+/// Whether the head of the answer had left for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    Nothing,
-    /// Its head, perhaps with some of its body.
-    Head,
+pub(super) enum Begun {
+    Yes,
+    No,
 }
 
 impl Session {
@@ -38,9 +38,9 @@ impl Session {
         self.errand = connection.place.clone().map(|place| Errand { sent, place });
     }
 
-    /// What the client had been told when it left its request to go on; `None` while it is there.
-    pub(crate) fn left_behind(&self) -> Option<Told> {
-        matches!(self.client, Client::Gone(_)).then_some(self.told)
+    /// Whether the client has left, and its request goes on.
+    pub(crate) fn is_client_gone(&self) -> bool {
+        matches!(self.client, Client::Gone(_))
     }
 
     /// The client has left. `None` where its request ends with that.
@@ -50,6 +50,10 @@ impl Session {
         let gone = Client::Gone(Box::new(Gone {
             _orphaned: errand.place.orphan()?,
             head: self.head().clone(),
+            begun: match self.has_begun_answer() {
+                true => Begun::Yes,
+                false => Begun::No,
+            },
         }));
         // A connection of HTTP/2 has other requests, perhaps.
         if let Client::Http1(_) = std::mem::replace(&mut self.client, gone) {
@@ -61,13 +65,5 @@ impl Session {
     /// What comes of a write.
     pub(super) fn or_go_on(&mut self, written: Result<(), Unwritable>) -> Result<(), Unwritable> {
         written.or_else(|unwritable| self.let_go().ok_or(unwritable))
-    }
-
-    /// The same, of one with which the head of the answer goes out.
-    pub(super) fn tell(&mut self, written: Result<(), Unwritable>) -> Result<(), Unwritable> {
-        if written.is_ok() && !matches!(self.client, Client::Gone(_)) {
-            self.told = Told::Head;
-        }
-        self.or_go_on(written)
     }
 }

@@ -139,6 +139,7 @@ async fn an_answer_that_has_begun_keeps_its_status_when_the_client_leaves() {
     let event = proxy.event(&id).await;
     assert_eq!(event["http"]["response"]["status_code"], 200, "{event}");
     assert!(event.get("error_code").is_none(), "{event}");
+    assert_eq!(event["weir"]["client_aborted"], true);
     assert_taken(&delivery.send(&proxy).await.expect("answered"));
     assert_eq!(backend.requests().len(), 1);
 }

@@ -114,8 +114,10 @@ async fn a_slow_bot_is_asked_once_and_its_clients_connection_is_let_go() {
         assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
     }
     assert_eq!(backend.requests().len(), 2);
-    let attempts = proxy.metrics().await;
-    assert_eq!(attempts.sum("weir_failed_requests_total", &[]), 0.0);
+    let metrics = proxy.metrics().await;
+    let attempts = [("outcome", "ok")];
+    assert_eq!(metrics.sum("weir_upstream_attempts_total", &attempts), 2.0);
+    assert_eq!(metrics.sum("weir_failed_requests_total", &[]), 0.0);
 }
 
 #[tokio::test]
@@ -283,6 +285,10 @@ async fn a_delivery_that_failed_without_a_repeat_comes_again() {
     call.answer(Answer::status(500)).await;
     let event = proxy.event_with_code("client_closed").await;
     assert_eq!(event["http"]["response"]["status_code"], 499);
+    // What the backend did is told of the backend.
+    let attempts = [("outcome", "status_5xx")];
+    let metrics = proxy.metrics().await;
+    assert_eq!(metrics.sum("weir_upstream_attempts_total", &attempts), 1.0);
     let again = delivery.send(&proxy);
     backend.call().await.answer(took_it()).await;
     assert_taken(&again.await.expect("answered"));

@@ -1,0 +1,353 @@
+//! Reads JSON that is pushed piece by piece, in bounded memory, however it is cut.
+//!
+//! What is of interest is named by places: a visitor maps each member of an object and each element of an
+//! array to the place where it stands (`usage.prompt_tokens`, say), and [`Place::NOWHERE`] to what it does
+//! not want. What is nowhere is skipped without a look inside: its strings and brackets are followed, and
+//! nothing else of it is checked. Short values are handed on whole, texts in pieces, with their escapes
+//! resolved; nothing else is ever held, and nothing is ever allocated for a value that lies in one piece.
+//!
+//! Several documents may follow each other, with or without white space (NDJSON). What is not quite JSON
+//! (RFC 8259) costs as little as possible: a missing or malformed value costs that value, and a byte in the
+//! wrong place the rest of its document. UTF-8 and control characters in strings are not checked.
+
+use memchr::{memchr, memchr2};
+
+mod literals;
+mod skip;
+mod strings;
+
+use skip::Skip;
+use strings::Escape;
+
+/// Bytes of a name, a number and a short string; what is longer is cut.
+pub const SHORT_BYTES_MAX: usize = 256;
+/// Containers in each other; what lies deeper is skipped.
+pub const DEPTH_MAX: usize = 32;
+
+/// Where a value stands, as far as a visitor tells one place from another.
+pub trait Place: Copy + PartialEq {
+    /// The document itself.
+    const ROOT: Self;
+    /// What is of no interest.
+    const NOWHERE: Self;
+
+    /// What of a value at this place the visitor wants to see.
+    fn wants(self) -> Wants;
+}
+
+/// What of a value a visitor wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Only containers, and what is in them.
+    Nothing,
+    /// Values too, a string cut to [`SHORT_BYTES_MAX`].
+    Short,
+    /// Values too, a string as [`Visitor::text`].
+    Text,
+}
+
+/// An object or an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    Object,
+    Array,
+}
+
+/// A value that is no container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    Null,
+    True,
+    False,
+    /// As it is written.
+    Number(&'a [u8]),
+    /// Without its quotes and escapes; not always UTF-8.
+    String(&'a [u8]),
+    /// What stands for a value and is none, `NaN` say, or the `DONE` of `[DONE]`.
+    Word(&'a [u8]),
+}
+
+/// How a document ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Closed,
+    /// Closed, but a value was missing or malformed, or a comma too many.
+    Flawed,
+    /// Not JSON from some byte on: nothing more is taken up to the next line.
+    Malformed,
+    /// The text ended before it.
+    Cut,
+}
+
+/// Is shown what stands at the places that it names.
+pub trait Visitor {
+    type Place: Place;
+
+    /// Where the member `name` of the object at `of` stands.
+    fn member(&mut self, of: Self::Place, name: &[u8]) -> Self::Place;
+
+    /// Where the next element of the array at `of` stands.
+    fn element(&mut self, of: Self::Place) -> Self::Place;
+
+    /// A container that is not nowhere begins.
+    fn open(&mut self, _at: Self::Place, _container: Container) {}
+
+    /// It ends.
+    fn close(&mut self, _at: Self::Place, _container: Container) {}
+
+    /// A value, where one is wanted; not a string where [`Wants::Text`] is.
+    fn value(&mut self, _at: Self::Place, _value: Value<'_>) {}
+
+    /// The next piece of a string where [`Wants::Text`] is: never empty, and cut anywhere.
+    fn text(&mut self, _at: Self::Place, _piece: &[u8]) {}
+
+    /// A document ends.
+    fn end(&mut self, _end: End) {}
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A document.
+    Document,
+    /// A value, behind a colon or a comma.
+    Value,
+    /// A value, or the end of an array that has just begun.
+    FirstValue,
+    /// A name, behind a comma.
+    Name,
+    /// A name, or the end of an object that has just begun.
+    FirstName,
+    Colon,
+    /// What follows a value in a container.
+    AfterValue,
+    /// The rest of a name.
+    InName,
+    /// The rest of a string.
+    InString,
+    /// The rest of a number or a word.
+    InLiteral,
+    /// The rest of a container that is skipped.
+    Skipping,
+    /// The rest of a document that is none.
+    Malformed,
+}
+
+/// The reader of the documents of one text.
+#[derive(Debug)]
+pub struct Scanner<P> {
+    state: State,
+    /// The place of the value that comes or has begun.
+    place: P,
+    open: [(P, Container); DEPTH_MAX],
+    depth: usize,
+    is_flawed: bool,
+    skip: Skip,
+    escape: Escape,
+    /// A name, a number or a short string that does not lie in one piece, or has escapes.
+    held: Vec<u8>,
+    held_is_cut: bool,
+}
+
+impl<P: Place> Default for Scanner<P> {
+    fn default() -> Self {
+        Scanner::new()
+    }
+}
+
+impl<P: Place> Scanner<P> {
+    #[must_use]
+    pub fn new() -> Self {
+        Scanner {
+            state: State::Document,
+            place: P::ROOT,
+            open: [(P::NOWHERE, Container::Object); DEPTH_MAX],
+            depth: 0,
+            is_flawed: false,
+            skip: Skip::default(),
+            escape: Escape::default(),
+            held: Vec::new(),
+            held_is_cut: false,
+        }
+    }
+
+    /// Reads the next piece of the text.
+    pub fn feed<V: Visitor<Place = P>>(&mut self, piece: &[u8], visitor: &mut V) {
+        let mut rest = piece;
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = match (self.state, byte) {
+                (State::Name | State::FirstName, b'"') => self.name(after, visitor),
+                (State::Colon, b':') => {
+                    self.state = State::Value;
+                    after
+                }
+                (State::Value | State::FirstValue, b'"') => self.string(after, visitor),
+                (State::AfterValue, b',') => {
+                    self.next(visitor);
+                    after
+                }
+                (State::InName, _) => self.name_on(rest, visitor),
+                (State::InString, _) => self.string_on(rest, visitor),
+                (State::InLiteral, _) => self.literal_on(rest, visitor),
+                (State::Skipping, _) => self.skip_on(rest, visitor),
+                (State::Malformed, _) => self.resume(rest),
+                (_, b' ' | b'\n' | b'\r' | b'\t') => after,
+                // A byte order mark, which some put before a text.
+                (State::Document, 0xef | 0xbb | 0xbf) => after,
+                (State::Document | State::Value | State::FirstValue, _) => {
+                    self.value(byte, rest, visitor)
+                }
+                (State::Name | State::FirstName | State::AfterValue, b'}') => {
+                    self.close(Container::Object, visitor);
+                    after
+                }
+                (State::AfterValue, b']') => {
+                    self.close(Container::Array, visitor);
+                    after
+                }
+                _ => {
+                    self.give_up(visitor);
+                    after
+                }
+            };
+        }
+    }
+
+    /// Nothing more comes of the document, or of the text. Another one may follow.
+    pub fn end<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
+        match self.state {
+            State::InLiteral if self.depth == 0 => self.end_literal(visitor),
+            State::Document | State::Malformed => {}
+            _ => visitor.end(End::Cut),
+        }
+        self.begin_document();
+    }
+
+    /// Whether no document has begun that is not ended.
+    #[must_use]
+    pub fn is_between_documents(&self) -> bool {
+        self.state == State::Document
+    }
+
+    /// Bytes held between two pieces, for tests of the bound.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.held.capacity()
+    }
+
+    fn begin_document(&mut self) {
+        self.state = State::Document;
+        self.place = P::ROOT;
+        self.depth = 0;
+        self.is_flawed = false;
+        self.held.clear();
+    }
+
+    /// Takes nothing more up to the next line.
+    fn give_up<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
+        visitor.end(End::Malformed);
+        self.begin_document();
+        self.state = State::Malformed;
+    }
+
+    fn resume<'a>(&mut self, rest: &'a [u8]) -> &'a [u8] {
+        match memchr(b'\n', rest) {
+            Some(at) => {
+                self.state = State::Document;
+                &rest[at + 1..]
+            }
+            None => &[],
+        }
+    }
+
+    /// Behind a comma.
+    fn next<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
+        match self.open[self.depth - 1] {
+            (_, Container::Object) => self.state = State::Name,
+            (of, Container::Array) => {
+                self.state = State::Value;
+                self.place = visitor.element(of);
+            }
+        }
+    }
+
+    /// Begins a value with `byte`, the first of `rest`.
+    fn value<'a, V>(&mut self, byte: u8, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
+    where
+        V: Visitor<Place = P>,
+    {
+        let after = &rest[1..];
+        match byte {
+            b'{' => self.begin(Container::Object, visitor),
+            b'[' => self.begin(Container::Array, visitor),
+            b'"' => return self.string(after, visitor),
+            b']' if self.state == State::FirstValue => self.close(Container::Array, visitor),
+            b',' | b'}' | b']' if self.state != State::Document => {
+                // There is no value: what follows one is met.
+                self.is_flawed = true;
+                self.state = State::AfterValue;
+                return rest;
+            }
+            b'-' | b'+' | b'.' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                return self.literal(rest, visitor);
+            }
+            _ => self.give_up(visitor),
+        }
+        after
+    }
+
+    fn begin<V: Visitor<Place = P>>(&mut self, container: Container, visitor: &mut V) {
+        if self.place == P::NOWHERE || self.depth == DEPTH_MAX {
+            self.skip = Skip::inside(container);
+            self.state = State::Skipping;
+            return;
+        }
+        self.open[self.depth] = (self.place, container);
+        self.depth += 1;
+        visitor.open(self.place, container);
+        match container {
+            Container::Object => self.state = State::FirstName,
+            Container::Array => {
+                self.state = State::FirstValue;
+                self.place = visitor.element(self.place);
+            }
+        }
+    }
+
+    fn close<V: Visitor<Place = P>>(&mut self, container: Container, visitor: &mut V) {
+        let (place, begun) = self.open[self.depth - 1];
+        if begun != container {
+            return self.give_up(visitor);
+        }
+        self.is_flawed |= self.state == State::Name;
+        self.depth -= 1;
+        visitor.close(place, container);
+        self.value_ended(visitor);
+    }
+
+    fn value_ended<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
+        self.state = State::AfterValue;
+        if self.depth == 0 {
+            visitor.end(match self.is_flawed {
+                true => End::Flawed,
+                false => End::Closed,
+            });
+            self.begin_document();
+        }
+    }
+
+    /// Holds a piece of a short value.
+    fn hold(&mut self, piece: &[u8]) {
+        let room = SHORT_BYTES_MAX - self.held.len();
+        self.held_is_cut |= piece.len() > room;
+        self.held.extend_from_slice(&piece[..room.min(piece.len())]);
+    }
+}
+
+/// Up to where a text has neither a quote nor a backslash.
+fn plain(text: &[u8]) -> usize {
+    memchr2(b'"', b'\\', text).unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests;

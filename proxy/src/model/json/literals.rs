@@ -1,0 +1,97 @@
+//! Numbers, the three words of JSON, and what is neither.
+
+use super::{Place, SHORT_BYTES_MAX, Scanner, State, Value, Visitor, Wants};
+
+impl<P: Place> Scanner<P> {
+    /// Reads a number or a word that begins with `rest`.
+    pub(super) fn literal<'a, V>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
+    where
+        V: Visitor<Place = P>,
+    {
+        let Some(end) = rest.iter().position(ends_literal) else {
+            self.held.clear();
+            self.held_is_cut = false;
+            self.state = State::InLiteral;
+            return self.literal_on(rest, visitor);
+        };
+        let short = end.min(SHORT_BYTES_MAX);
+        self.take_literal(&rest[..short], short < end, visitor);
+        &rest[end..]
+    }
+
+    pub(super) fn literal_on<'a, V>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
+    where
+        V: Visitor<Place = P>,
+    {
+        let end = rest.iter().position(ends_literal);
+        self.hold(&rest[..end.unwrap_or(rest.len())]);
+        match end {
+            Some(end) => {
+                self.end_literal(visitor);
+                &rest[end..]
+            }
+            None => &[],
+        }
+    }
+
+    pub(super) fn end_literal<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
+        let held = std::mem::take(&mut self.held);
+        self.take_literal(&held, self.held_is_cut, visitor);
+        self.held = held;
+    }
+
+    fn take_literal<V>(&mut self, literal: &[u8], is_cut: bool, visitor: &mut V)
+    where
+        V: Visitor<Place = P>,
+    {
+        if self.place.wants() == Wants::Nothing {
+            // Nobody asks what it is: a look at its begin tells what is plainly none.
+            self.is_flawed |= !matches!(literal, [b'-' | b'0'..=b'9' | b't' | b'f' | b'n', ..]);
+        } else {
+            let value = match literal {
+                b"null" => Value::Null,
+                b"true" => Value::True,
+                b"false" => Value::False,
+                _ if !is_cut && is_number(literal) => Value::Number(literal),
+                _ => Value::Word(literal),
+            };
+            self.is_flawed |= matches!(value, Value::Word(_));
+            visitor.value(self.place, value);
+        }
+        self.value_ended(visitor);
+    }
+}
+
+fn ends_literal(byte: &u8) -> bool {
+    matches!(
+        byte,
+        b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | b':' | b'"' | b'{' | b'['
+    )
+}
+
+/// Whether a literal is a number of RFC 8259, section 6.
+fn is_number(literal: &[u8]) -> bool {
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let mut rest = literal.strip_prefix(b"-").unwrap_or(literal);
+    let whole = digits(rest);
+    if whole == 0 || (whole > 1 && rest[0] == b'0') {
+        return false;
+    }
+    rest = &rest[whole..];
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let count = digits(fraction);
+        if count == 0 {
+            return false;
+        }
+        rest = &fraction[count..];
+    }
+    if let [b'e' | b'E', exponent @ ..] = rest {
+        let unsigned = match exponent {
+            [b'+' | b'-', unsigned @ ..] => unsigned,
+            _ => exponent,
+        };
+        let count = digits(unsigned);
+        return count > 0 && count == unsigned.len();
+    }
+    rest.is_empty()
+}
