@@ -29,6 +29,8 @@ mod way {
 
     mod answer;
 
+    mod calls;
+
     mod record;
 
     mod spans;
