@@ -90,8 +90,9 @@ def sample(bench: Bench, case: Case, subject: str, questions: Questions, seconds
         process.stop()
     if result["requests"] == 0:
         raise CouldNotRun("no request was answered")
-    check_answers(result, refused=case.refused and subject == "weir")
-    if subject == "weir":
+    is_weir = subject in ("weir", "against")
+    check_answers(result, refused=case.refused and is_weir)
+    if is_weir:
         answered = warm["requests"] + result["requests"]
         check_work(case, process, answered, bench.questions_asked() - asked_before)
     return Sample(

@@ -11,6 +11,10 @@ from measure import CASES, Case, Sample
 from subjects import find
 
 SUBJECTS = ["bare_pingora", "nginx", "weir"]
+AGAINST = "against"
+# Of how many rounds' mean the interval is: Student's t for 95 %, by degrees of freedom up to 30.
+T_95 = [12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13,
+        2.12, 2.11, 2.10, 2.09, 2.09, 2.08, 2.07, 2.07, 2.06, 2.06, 2.06, 2.05, 2.05, 2.05, 2.04]
 MIB = 1024
 IDLE_MIB_MAX = 40
 LOADED_MIB_MAX = 64
@@ -45,6 +49,19 @@ def ratios(samples: dict[str, list[Sample]], subject: str) -> dict[str, float] |
     return spread([one.us_per_request / bare.us_per_request for one, bare in pairs], 3)
 
 
+def difference(samples: dict[str, list[Sample]]) -> dict[str, float] | None:
+    """How much more this build costs than the one it is held against, in costs of bare pingora: the mean of the
+    rounds, each a pair, and the interval that holds it with 95 %."""
+    ours, theirs, bare = (samples.get(subject) or [] for subject in ("weir", AGAINST, "bare_pingora"))
+    if len(ours) < 2 or len(theirs) != len(ours) or len(bare) != len(ours):
+        return None
+    rounds = zip(ours, theirs, bare, strict=True)
+    more = [(one.us_per_request - other.us_per_request) / b.us_per_request for one, other, b in rounds]
+    mean = statistics.fmean(more)
+    half = T_95[min(len(more) - 1, len(T_95)) - 1] * statistics.stdev(more) / len(more) ** 0.5
+    return {"mean": round(mean, 4), "from": round(mean - half, 4), "to": round(mean + half, 4), "rounds": len(more)}
+
+
 def case_figures(case: Case, samples: dict[str, list[Sample]]) -> dict:
     weir = ratios(samples, "weir")
     return {
@@ -52,6 +69,8 @@ def case_figures(case: Case, samples: dict[str, list[Sample]]) -> dict:
         "subjects": {subject: subject_figures(of) for subject, of in samples.items() if of},
         "ratio_weir_to_bare": weir,
         "ratio_nginx_to_bare": ratios(samples, "nginx"),
+        "ratio_against_to_bare": ratios(samples, AGAINST),
+        "more_than_against": difference(samples),
         "target_ratio_max": case.target,
         "ok": None if weir is None else weir["median"] <= case.target,
     }
@@ -154,6 +173,17 @@ def case_lines(cases: dict) -> list[str]:
     return lines
 
 
+def difference_lines(cases: dict) -> list[str]:
+    """What this build costs beside the one given by --against; none where there is none."""
+    lines = []
+    for case in cases.values():
+        if (more := case["more_than_against"]) is not None:
+            ours, theirs = case["ratio_weir_to_bare"]["median"], case["ratio_against_to_bare"]["median"]
+            lines.append(f"  {case['title']:<28} {theirs:.3f} -> {ours:.3f}, {more['mean']:+.3f} a round "
+                         f"({more['from']:+.3f} to {more['to']:+.3f}, 95 % of {more['rounds']} rounds)")
+    return ["this build beside the other, as ratios to bare pingora", *lines] if lines else []
+
+
 def latency_lines(latency: dict) -> list[str]:
     lines = [f"added to the backend's own latency at {latency['requests_per_s']} requests a second, in us"]
     for key in ("p50_us", "p99_us"):
@@ -167,6 +197,8 @@ def tables(report: dict) -> list[str]:
     found = []
     if report["cases"]:
         found.append("\n".join(case_lines(report["cases"])))
+        if lines := difference_lines(report["cases"]):
+            found.append("\n".join(lines))
     if memory := report["memory"]:
         found.append(
             f"resident memory of weir: idle {memory['idle_mib']} MiB (<= {memory['idle_mib_max']}), under load "

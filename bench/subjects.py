@@ -119,12 +119,12 @@ def last_lines(path: Path) -> str:
 class Bench:
     """Where the binaries are, on which processor what runs, and the backend that all subjects ask."""
 
-    def __init__(self, binaries: Path, run: Path):
+    def __init__(self, binaries: Path, run: Path, against: Path | None = None):
         processors = sorted(os.sched_getaffinity(0))
         if len(processors) < 2:
             raise CouldNotRun("two processors are needed: one for the subject, one for load and backend")
         self.load_cpu, self.subject_cpu = processors[0], processors[1]
-        self.binaries, self.run = binaries, run
+        self.binaries, self.run, self.other_weir = binaries, run, against
         self.backend: Process | None = None
         # Connections are taken by the system, and nobody ever answers.
         self.hung = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -178,6 +178,12 @@ class Bench:
         return self.start("nginx", [which("nginx"), "-c", str(path), "-p", str(self.run)], self.subject_cpu, port)
 
     def weir(self, config: str) -> Process:
+        return self.start_weir("weir", self.binaries / "weir", config)
+
+    def against(self, config: str) -> Process:
+        return self.start_weir("against", self.other_weir.resolve(), config)
+
+    def start_weir(self, name: str, binary: Path, config: str) -> Process:
         port = free_port()
         events = self.run / "events"
         shutil.rmtree(events, ignore_errors=True)
@@ -194,9 +200,9 @@ class Bench:
         base = "plain" if config == "plain" else "all"
         path = self.run / "weir.yaml"
         path.write_text((HERE / "configs" / f"weir-{base}.yaml").read_text() + ADDED.get(config, ""))
-        command = [str(self.binaries / "weir"), "run", "--config", str(path)]
+        command = [str(binary), "run", "--config", str(path)]
         recorded = None if config == "plain" else events / "events.ndjson"
-        return self.start("weir", command, self.subject_cpu, port, environment, events=recorded)
+        return self.start(name, command, self.subject_cpu, port, environment, events=recorded)
 
 
 def find(name: str) -> str | None:

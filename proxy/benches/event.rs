@@ -13,8 +13,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderValue, Method};
 use weir::clock;
 use weir::exchange::{
-    CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall, Recorder,
-    SignatureNote, SignatureOutcome, Stage, UpstreamNote,
+    Attempt, CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall,
+    Recorder, SignatureNote, SignatureOutcome, Stage, UpstreamNote,
 };
 use weir::model::operation::Operation;
 use weir::model::usage::Usage;
@@ -65,14 +65,13 @@ fn exchange() -> Exchange {
         tier: CacheTier::None,
         age_s: 0,
     });
-    exchange.upstream = Some(UpstreamNote {
-        backend: Arc::from("assistant"),
-        endpoint: Some(Arc::from("http://127.0.0.1:8000")),
-        attempts: 1,
-        connect: None,
-        first_byte: Some(Duration::from_micros(602_400)),
-        tries: Vec::new(),
-    });
+    let started = exchange.timing.started();
+    let mut upstream = UpstreamNote::begin(Arc::from("assistant"));
+    let endpoint = Arc::from("http://127.0.0.1:8000");
+    let attempt = upstream.begin_attempt(Attempt::begin(endpoint, &exchange.trace, started));
+    attempt.answered(200, started + Duration::from_micros(602_400));
+    attempt.succeed(started + Duration::from_micros(602_500));
+    exchange.upstream = Some(upstream);
     exchange.model = ModelCall {
         operation: Some(Operation::Chat),
         request_model: Some("glm-4".into()),

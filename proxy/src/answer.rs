@@ -7,6 +7,7 @@ pub(crate) mod deliver;
 pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod local;
+pub(crate) mod withheld;
 
 /// How a backend's answer reached the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,4 +16,6 @@ pub(crate) enum Delivered {
     /// The backend broke off, or stood still for too long, after the head had gone out.
     CutShort,
     ClientLeft,
+    /// The client left when it had all but the end of the framing.
+    LeftAtEnd,
 }

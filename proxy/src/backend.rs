@@ -21,6 +21,8 @@ pub struct Config {
     pub pool_idle_timeout: Duration,
     /// Set towards the backend; a value is marked sensitive.
     pub request_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Streams whose client did not ask for their usage are asked for it.
+    pub ask_usage: bool,
 }
 
 /// `http://host:port` or `https://host:port`: no path, no query.
@@ -31,6 +33,7 @@ pub struct Endpoint {
     pub text: Arc<str>,
 }
 
+pub mod ask_usage;
 pub mod client;
 pub mod connector;
 pub mod early;
@@ -47,7 +50,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::Request;
 
 use crate::clock;
-use crate::exchange::UpstreamNote;
+use crate::exchange::Attempt;
 use crate::refusal::{ErrorCode, Refusal};
 use client::{Answer, Broken, Failure, Wait};
 use connector::{Connect, Protocol};
@@ -105,7 +108,7 @@ impl Backend {
     }
 
     /// Asks an endpoint, at `asked`, and waits for the head of its answer. What happened is noted in
-    /// `note`; heads that come before the answer, over HTTP/1.1, go to `early`.
+    /// `attempt`; heads that come before the answer, over HTTP/1.1, go to `early`.
     /// Dropping the future ends the exchange and closes its connection.
     ///
     /// # Errors
@@ -117,9 +120,8 @@ impl Backend {
         protocol: Protocol,
         wait: Wait,
         early: Option<&Early>,
-        note: &mut UpstreamNote,
+        attempt: &mut Attempt,
     ) -> Result<Answer, Refusal> {
-        note.attempts += 1;
         let (home, config) = (picked.home, &self.config);
         let asking = match protocol {
             Protocol::Http1 => client::ask(home, config, &self.connect, request, wait, early).await,
@@ -130,11 +132,16 @@ impl Backend {
         };
         match asking {
             Ok(answer) => {
-                note.connect = answer.connect;
-                note.first_byte = Some(clock::now().saturating_duration_since(wait.asked));
+                attempt.connect = answer.connect;
+                attempt.answered(answer.head.status.as_u16(), clock::now());
                 Ok(answer)
             }
-            Err(failure) => Err(self.refusal_of(&failure)),
+            Err(failure) => {
+                let refusal = self.refusal_of(&failure);
+                attempt.fail(refusal.code);
+                attempt.end(clock::now());
+                Err(refusal)
+            }
         }
     }
 

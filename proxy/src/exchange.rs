@@ -14,13 +14,14 @@ use crate::content::Content;
 use crate::model::estimate::TextCount;
 use crate::model::operation::Operation;
 use crate::model::usage::Usage;
-use crate::random;
-use crate::refusal::ErrorCode;
-use crate::route::trace::{self, Recording, TraceContext};
+use crate::refusal::{Blame, ErrorCode};
+use crate::route::trace::{Recording, TraceContext};
 
+mod attempt;
 mod request_id;
 mod timing;
 
+pub use attempt::{Attempt, AttemptOutcome, UpstreamNote};
 pub use request_id::RequestId;
 pub use timing::{Stage, Timing};
 
@@ -155,63 +156,6 @@ impl CacheTier {
     }
 }
 
-/// What the backend stage did.
-#[derive(Clone, Debug)]
-pub struct UpstreamNote {
-    pub backend: Arc<str>,
-    /// `None` when no endpoint could be chosen.
-    pub endpoint: Option<Arc<str>>,
-    pub attempts: u32,
-    /// `None` on a connection that was open already.
-    pub connect: Option<Duration>,
-    pub first_byte: Option<Duration>,
-    /// Each try that a span is made of, in their order; empty where none is.
-    pub tries: Vec<Try>,
-}
-
-/// One try with a backend, as its span tells it.
-#[derive(Clone, Copy, Debug)]
-pub struct Try {
-    pub span_id: [u8; 8],
-    pub started: Instant,
-}
-
-impl UpstreamNote {
-    /// The first note of a request that this backend is asked for.
-    #[must_use]
-    pub fn begin(backend: Arc<str>) -> Self {
-        UpstreamNote {
-            backend,
-            endpoint: None,
-            attempts: 0,
-            connect: None,
-            first_byte: None,
-            tries: Vec::new(),
-        }
-    }
-
-    /// Begins a try of a request with this trace; gives the span that the backend's hang under.
-    pub fn begin_try(&mut self, trace: &TraceContext, now: Instant) -> [u8; 8] {
-        if trace.recording == Recording::Off {
-            return trace.span_id;
-        }
-        let span_id = trace::new_span_id(&mut random::fill);
-        self.tries.push(Try {
-            span_id,
-            started: now,
-        });
-        span_id
-    }
-
-    /// The span that the backend's hang under.
-    #[must_use]
-    pub fn parent(&self, trace: &TraceContext) -> [u8; 8] {
-        self.tries
-            .last()
-            .map_or(trace.span_id, |attempt| attempt.span_id)
-    }
-}
-
 /// What is known of the model call, read from the question and the answer.
 #[derive(Clone, Debug, Default)]
 pub struct ModelCall {
@@ -226,6 +170,15 @@ pub struct ModelCall {
     /// From the first chunk with content to the last.
     pub generation: Option<Duration>,
     pub usage: Usage,
+}
+
+/// What a client did that had begun to get its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientEnd {
+    /// It read on, or had all that mattered.
+    Stayed,
+    /// It stopped reading before the end. The status that it was sent stands.
+    Aborted,
 }
 
 /// Whether a request has come to its end.
@@ -268,8 +221,8 @@ pub struct Exchange {
     /// The status that was answered; 0 until there is one.
     pub status: u16,
     pub error_code: Option<ErrorCode>,
-    /// The answer was cut short by the backend after its head had gone to the client.
-    pub cut_short: bool,
+    /// What the client did once the head of its answer had gone out.
+    pub client: ClientEnd,
     pub signature: Option<SignatureNote>,
     pub limit: Option<LimitNote>,
     pub cache: Option<CacheNote>,
@@ -320,7 +273,7 @@ impl Exchange {
             response_body_bytes: 0,
             status: 0,
             error_code: None,
-            cut_short: false,
+            client: ClientEnd::Stayed,
             signature: None,
             limit: None,
             cache: None,
@@ -356,9 +309,28 @@ impl Exchange {
             // An upgraded connection has no end of its own.
             101 => {}
             _ => {
-                self.cut_short = true;
                 self.error_code.get_or_insert(ErrorCode::Internal);
             }
+        }
+    }
+
+    /// Begins an attempt with this backend.
+    pub fn begin_attempt(&mut self, backend: &Arc<str>, attempt: Attempt) -> &mut Attempt {
+        self.upstream
+            .get_or_insert_with(|| UpstreamNote::begin(backend.clone()))
+            .begin_attempt(attempt)
+    }
+
+    /// The attempt with a backend that is under way, or was the last.
+    pub fn attempt(&mut self) -> Option<&mut Attempt> {
+        self.upstream.as_mut().and_then(UpstreamNote::current)
+    }
+
+    /// Something went wrong with the answer after its head had gone out; what is noted first stays.
+    pub fn fail(&mut self, code: ErrorCode) {
+        self.error_code.get_or_insert(code);
+        if let Some(attempt) = self.attempt() {
+            attempt.fail(code);
         }
     }
 
@@ -368,11 +340,13 @@ impl Exchange {
         self.trace.recording == Recording::On
     }
 
-    /// Whether `error_rate` counts this exchange: an answer of 500 or more, or one cut short by the
-    /// backend. Refusals below 500 and clients that left are none.
+    /// Whether `error_rate` counts this exchange: an answer of 500 or more, or one that went wrong behind
+    /// its head: cut short, without its end, or with an error inside. Refusals below 500 and clients that
+    /// left are none.
     #[must_use]
     pub fn failed(&self) -> bool {
-        self.status >= 500 || self.cut_short
+        let is_not_the_clients = |code: ErrorCode| code.blame() != Blame::Client;
+        self.status >= 500 || self.error_code.is_some_and(is_not_the_clients)
     }
 }
 

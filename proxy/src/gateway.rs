@@ -20,7 +20,7 @@ use crate::answer::deliver::deliver;
 use crate::answer::{Delivered, local};
 use crate::body::{self, Unread};
 use crate::clock;
-use crate::exchange::{Exchange, Recorder, Stage};
+use crate::exchange::{ClientEnd, Exchange, Recorder, Stage};
 use crate::listener::Connection;
 use crate::listener::relay::Relay;
 use crate::listener::session::Session;
@@ -150,7 +150,7 @@ impl Gateway {
                 self.before_answer(session, stopping);
                 match local::refuse(session, &mut exchange, &refusal).await {
                     Delivered::Whole if unread => {
-                        settle(&mut exchange, Delivered::Whole);
+                        settle(session, &mut exchange, Delivered::Whole);
                         return Served::Refused;
                     }
                     delivered => delivered,
@@ -166,7 +166,7 @@ impl Gateway {
             }
             Err(Stop::ClientLeft) => Delivered::ClientLeft,
         };
-        let served = settle(&mut exchange, delivered);
+        let served = settle(session, &mut exchange, delivered);
         if let Some(remembered) = remembered {
             remembered.settle(exchange.status);
         }
@@ -259,7 +259,7 @@ impl Gateway {
         );
         let delivered = deliver(session, exchange, answer, &mut reading, &mut relay).await;
         note_relayed(exchange, &relay);
-        reading::note_usage(exchange, &mut reading);
+        reading::note_usage(exchange, &mut reading, delivered);
         reading::keep_answer(exchange, &mut reading);
         Ok(delivered)
     }
@@ -304,7 +304,7 @@ impl Gateway {
         arrival::sketch(&mut exchange, bytes, &self.lanes.sampling);
         session.close_after_answer();
         let delivered = local::refuse(session, &mut exchange, &refusal).await;
-        settle(&mut exchange, delivered);
+        settle(session, &mut exchange, delivered);
     }
 }
 
@@ -326,15 +326,21 @@ fn note_relayed(exchange: &mut Exchange, relay: &Relay) {
     }
 }
 
-/// Books the last of the time, and what became of the request.
-fn settle(exchange: &mut Exchange, delivered: Delivered) -> Served {
+/// Books the last of the time, and what became of the request. Once the head of an answer has gone out its
+/// status stands, whatever the client does then.
+fn settle(session: &Session, exchange: &mut Exchange, delivered: Delivered) -> Served {
     exchange.finish(clock::now());
     match delivered {
         Delivered::Whole => Served::Whole,
-        Delivered::CutShort => Served::Broken,
+        Delivered::CutShort | Delivered::LeftAtEnd => Served::Broken,
         Delivered::ClientLeft => {
-            exchange.error_code = Some(ErrorCode::ClientClosed);
-            exchange.status = ErrorCode::ClientClosed.status().as_u16();
+            match session.has_begun_answer() {
+                true => exchange.client = ClientEnd::Aborted,
+                false => {
+                    exchange.error_code = Some(ErrorCode::ClientClosed);
+                    exchange.status = ErrorCode::ClientClosed.status().as_u16();
+                }
+            }
             Served::Broken
         }
     }

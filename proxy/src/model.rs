@@ -11,6 +11,7 @@ pub mod operation;
 pub mod question;
 pub mod sse;
 pub mod usage;
+pub mod usage_chunk;
 
 /// Names longer than this are cut: they go into events, and an answer may hold anything.
 const NAME_BYTES_MAX: usize = 128;

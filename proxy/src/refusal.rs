@@ -30,6 +30,10 @@ pub enum ErrorCode {
     UpstreamTimeout,
     UpstreamReset,
     UpstreamStatus,
+    /// An answer of 200 that says that it failed.
+    UpstreamError,
+    /// A stream that ended without its end.
+    UpstreamIncomplete,
     CircuitOpen,
     NoEndpoint,
     ClientClosed,
@@ -46,7 +50,7 @@ pub enum Blame {
 
 impl ErrorCode {
     /// Every code, for tables and for metrics that are created at zero.
-    pub const ALL: [ErrorCode; 24] = [
+    pub const ALL: [ErrorCode; 26] = [
         ErrorCode::HeaderTimeout,
         ErrorCode::HeaderTooLarge,
         ErrorCode::TooManyConnections,
@@ -67,6 +71,8 @@ impl ErrorCode {
         ErrorCode::UpstreamTimeout,
         ErrorCode::UpstreamReset,
         ErrorCode::UpstreamStatus,
+        ErrorCode::UpstreamError,
+        ErrorCode::UpstreamIncomplete,
         ErrorCode::CircuitOpen,
         ErrorCode::NoEndpoint,
         ErrorCode::ClientClosed,
@@ -97,6 +103,8 @@ impl ErrorCode {
             ErrorCode::UpstreamTimeout => "upstream_timeout",
             ErrorCode::UpstreamReset => "upstream_reset",
             ErrorCode::UpstreamStatus => "upstream_status",
+            ErrorCode::UpstreamError => "upstream_error",
+            ErrorCode::UpstreamIncomplete => "upstream_incomplete",
             ErrorCode::CircuitOpen => "circuit_open",
             ErrorCode::NoEndpoint => "no_endpoint",
             ErrorCode::ClientClosed => "client_closed",
@@ -105,7 +113,8 @@ impl ErrorCode {
     }
 
     /// The status that is answered. `client_closed` is recorded with 499 and never sent;
-    /// `upstream_status` keeps the backend's own, so the one here stands for "a 5xx".
+    /// `upstream_status` keeps the backend's own, so the one here stands for "a 5xx"; `upstream_error` and
+    /// `upstream_incomplete` are found behind a head that has gone out, whose status stands.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
@@ -123,9 +132,11 @@ impl ErrorCode {
             ErrorCode::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             ErrorCode::ClientClosed => CLIENT_CLOSED,
             ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            ErrorCode::UpstreamConnect | ErrorCode::UpstreamReset | ErrorCode::UpstreamStatus => {
-                StatusCode::BAD_GATEWAY
-            }
+            ErrorCode::UpstreamConnect
+            | ErrorCode::UpstreamReset
+            | ErrorCode::UpstreamStatus
+            | ErrorCode::UpstreamError
+            | ErrorCode::UpstreamIncomplete => StatusCode::BAD_GATEWAY,
             ErrorCode::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             ErrorCode::LoopDetected => StatusCode::LOOP_DETECTED,
             ErrorCode::TooManyConnections
@@ -143,6 +154,8 @@ impl ErrorCode {
             | ErrorCode::UpstreamTimeout
             | ErrorCode::UpstreamReset
             | ErrorCode::UpstreamStatus
+            | ErrorCode::UpstreamError
+            | ErrorCode::UpstreamIncomplete
             | ErrorCode::CircuitOpen
             | ErrorCode::NoEndpoint => Blame::Upstream,
             ErrorCode::TooManyConnections
@@ -177,6 +190,8 @@ impl ErrorCode {
             ErrorCode::UpstreamTimeout => "The backend did not answer in time",
             ErrorCode::UpstreamReset => "The backend broke off, or its answer is not valid HTTP",
             ErrorCode::UpstreamStatus => "The backend answered with an error",
+            ErrorCode::UpstreamError => "The backend's answer says that it failed",
+            ErrorCode::UpstreamIncomplete => "The backend's answer ended before its end",
             ErrorCode::CircuitOpen => "The backend is failing and is not asked for now",
             ErrorCode::NoEndpoint => "No endpoint of the backend is available",
             ErrorCode::ClientClosed => "The client closed the connection",

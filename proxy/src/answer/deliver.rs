@@ -15,17 +15,22 @@ use crate::content::AnswerText;
 use crate::exchange::{Exchange, Stage};
 use crate::listener::relay::{Attended, Relay};
 use crate::listener::session::Session;
-use crate::model::answer::AnswerReader;
-use crate::refusal::{Blame, ErrorCode};
+use crate::model::answer::{AnswerReader, Ending};
+use crate::refusal::ErrorCode;
 
 /// A write that takes longer has waited for the client to read.
 const AT_ONCE_MAX: Duration = Duration::from_millis(1);
+
+/// When an answer has said of itself that nothing follows, its framing gets so long to end: a client that
+/// waits for it has everything already, and an endpoint that ends it in time keeps its connection.
+const FRAMING_TIME: Duration = Duration::from_millis(100);
 
 /// What is done with an answer on its way.
 pub(crate) struct Reading<'a> {
     /// Reads through its codings, where anything of it is read.
     pub(crate) decoder: Option<Decoder>,
     pub(crate) usage: Option<AnswerReader>,
+    pub(crate) stream: Stream,
     /// Its text, where something is kept of it.
     pub(crate) content: Option<AnswerText>,
     /// A copy for the cache.
@@ -33,6 +38,29 @@ pub(crate) struct Reading<'a> {
     /// The length of the answer that the client is told.
     pub(crate) length: Option<u64>,
     pub(crate) waits: Waits,
+}
+
+/// Whether an answer comes in parts that tell which of them is the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Events, or lines of JSON.
+    Events,
+    /// An array of JSON: Gemini's other form of a stream.
+    Array,
+    /// JSON of which nothing has come yet.
+    Unseen,
+    No,
+}
+
+impl Stream {
+    /// What the first piece of JSON tells.
+    fn of_json(data: &[u8]) -> Self {
+        match data.trim_ascii_start().first() {
+            Some(b'[') => Stream::Array,
+            Some(_) => Stream::No,
+            None => Stream::Unseen,
+        }
+    }
 }
 
 /// How long the backend is waited for.
@@ -67,12 +95,15 @@ pub(crate) struct Copying<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads a piece that came at `now`.
-    fn feed(&mut self, data: &Bytes, now: Instant) {
+    /// Reads a piece that came at `now`. Where the answer is whole with it, its copy is kept.
+    fn feed(&mut self, data: &Bytes, exchange: &mut Exchange, now: Instant) {
         if let Some(decoder) = &mut self.decoder {
             decoder.feed(data, |plain| {
                 if let Some(usage) = &mut self.usage {
                     usage.feed(plain, now);
+                }
+                if self.stream == Stream::Unseen {
+                    self.stream = Stream::of_json(plain);
                 }
                 if let Some(content) = &mut self.content {
                     content.feed(plain);
@@ -85,6 +116,31 @@ impl Reading<'_> {
         if let Some(copying) = &mut self.copying {
             copying.copy.push(data);
         }
+        match self.ending() {
+            Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
+            Ending::Terminal if self.stream == Stream::Events => {
+                if let Some(attempt) = exchange.attempt() {
+                    attempt.succeed(now);
+                }
+                // Of a line end in two bytes the second may be still to come.
+                if data.ends_with(b"\n") {
+                    self.came_whole(exchange.at(now));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// How far the answer has come, as its own format tells.
+    fn ending(&self) -> Ending {
+        let usage = self.usage.as_ref();
+        usage.map_or(Ending::Unknown, AnswerReader::ending)
+    }
+
+    /// Whether the answer has said of itself that nothing follows, so that its framing matters no more. A
+    /// body whose length the client was told ends by that.
+    fn has_ended_itself(&self) -> bool {
+        self.stream != Stream::No && self.length.is_none() && self.ending() == Ending::Terminal
     }
 
     /// An answer that cannot be decoded says nothing, and is nothing to give to others.
@@ -101,8 +157,10 @@ impl Reading<'_> {
     fn came_whole(&mut self, stored_at: Duration) {
         let decoder = self.decoder.as_ref();
         let is_whole = decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole);
+        let is_good = self.usage.as_ref().is_none_or(AnswerReader::is_good);
         if let Some(copying) = self.copying.take()
             && is_whole
+            && is_good
             && let Some(stored) = copying.copy.finish(stored_at)
         {
             (copying.keep)(stored);
@@ -119,7 +177,8 @@ enum Next {
     ClientLeft,
 }
 
-/// Passes the answer on to its end. What was read and copied on the way is left in `reading`.
+/// Passes the answer on to its end. What was read and copied on the way is left in `reading`, and what
+/// became of it is noted in the exchange and its attempt.
 pub(crate) async fn deliver(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -136,9 +195,9 @@ pub(crate) async fn deliver(
     let status = answer.head.status;
     let head = head::of_backend(status, &answer.head.headers, reading.length, exchange);
     exchange.status = status.as_u16();
-    let mut now = clock::now();
+    let now = clock::now();
     if body.is_at_end(now) {
-        reading.came_whole(exchange.at(now));
+        end(exchange, reading, now);
         return match session.write_bare_head(head).await {
             Ok(()) => Delivered::Whole,
             Err(_) => Delivered::ClientLeft,
@@ -150,20 +209,38 @@ pub(crate) async fn deliver(
     // Its fields hold on to the buffer that they arrived in, and the body may take hours.
     drop(answer.head);
     exchange.timing.lap(Stage::Answer, now);
+    let delivered = pass_on(session, exchange, &mut body, reading, relay).await;
+    if let Some(attempt) = exchange.attempt() {
+        attempt.end(clock::now());
+    }
+    delivered
+}
+
+/// Passes the body on, piece by piece.
+async fn pass_on(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    body: &mut AnswerBody,
+    reading: &mut Reading<'_>,
+    relay: &mut Relay,
+) -> Delivered {
+    let mut now = clock::now();
+    // Until when its framing is waited for, once the answer has ended itself.
+    let mut framing_until = None;
     loop {
         let next = match body.is_at_end(now) {
             true => Next::End,
-            false => next(session, &mut body, reading, relay).await,
+            false => next(session, body, reading, relay, framing_until).await,
         };
         now = clock::now();
         exchange.timing.lap(Stage::Backend, now);
         let written = match next {
             Next::Data(data) => {
-                reading.feed(&data, now);
+                reading.feed(&data, exchange, now);
                 exchange.response_body_bytes += data.len() as u64;
                 let last = body.is_at_end(now);
                 if last {
-                    reading.came_whole(exchange.at(now));
+                    end(exchange, reading, now);
                 }
                 let written = session.write_body(data, last).await;
                 if last && written.is_ok() {
@@ -172,19 +249,23 @@ pub(crate) async fn deliver(
                 written
             }
             Next::Trailers(trailers) => session.write_trailers(head::trailers(trailers)).await,
-            Next::End => {
-                reading.came_whole(exchange.at(now));
-                return match session.write_body(Bytes::new(), true).await {
-                    Ok(()) => Delivered::Whole,
-                    Err(_) => Delivered::ClientLeft,
-                };
-            }
-            Next::Failed(code) => {
-                exchange.error_code = Some(code);
-                exchange.cut_short = code.blame() != Blame::Client;
+            Next::Failed(code) if framing_until.is_none() => {
+                exchange.fail(code);
                 return Delivered::CutShort;
             }
-            Next::ClientLeft => return Delivered::ClientLeft,
+            Next::End | Next::Failed(_) => {
+                end(exchange, reading, now);
+                return match session.write_body(Bytes::new(), true).await {
+                    Ok(()) => Delivered::Whole,
+                    Err(_) => left(framing_until),
+                };
+            }
+            Next::ClientLeft => {
+                if let Some(until) = framing_until {
+                    to_nobody(exchange, body, reading, until).await;
+                }
+                return left(framing_until);
+            }
         };
         let begun = std::mem::replace(&mut now, clock::now());
         let writing = now.saturating_duration_since(begun);
@@ -192,10 +273,45 @@ pub(crate) async fn deliver(
             exchange.timing.waited_for_client(writing);
         }
         if written.is_err() {
-            return Delivered::ClientLeft;
+            return left(framing_until);
         }
         exchange.timing.lap(Stage::Answer, now);
+        if reading.has_ended_itself() {
+            framing_until = Some(now + FRAMING_TIME);
+        }
     }
+}
+
+/// The client left an answer that, where its framing is waited for, it had all of.
+fn left(framing_until: Option<Instant>) -> Delivered {
+    match framing_until {
+        Some(_) => Delivered::LeftAtEnd,
+        None => Delivered::ClientLeft,
+    }
+}
+
+/// The backend's answer has come whole.
+fn end(exchange: &mut Exchange, reading: &mut Reading<'_>, now: Instant) {
+    reading.came_whole(exchange.at(now));
+    if let Some(attempt) = exchange.attempt() {
+        attempt.succeed(now);
+    }
+}
+
+/// The client has all that matters of the answer, and left: only its framing is waited for, so that the
+/// connection to the backend can be used again.
+async fn to_nobody(
+    exchange: &mut Exchange,
+    body: &mut AnswerBody,
+    reading: &mut Reading<'_>,
+    until: Instant,
+) {
+    while let Ok(Some(Ok(piece))) = body.frame(until).await {
+        if let Piece::Data(data) = piece {
+            reading.feed(&data, exchange, clock::now());
+        }
+    }
+    end(exchange, reading, clock::now());
 }
 
 /// The next piece of the answer. Only when it has not arrived yet, what was written so far is sent on
@@ -205,33 +321,38 @@ async fn next(
     body: &mut AnswerBody,
     reading: &Reading<'_>,
     relay: &mut Relay,
+    until: Option<Instant>,
 ) -> Next {
     match body.arrived().await {
         Some(piece) => of_result(piece),
         None if session.flush().await.is_err() => Next::ClientLeft,
-        None => wait(session, body, &reading.waits, relay).await,
+        None => wait(session, body, &reading.waits, relay, until).await,
     }
 }
 
-/// Waits for the next piece of the answer, or for what comes of the client.
+/// Waits for the next piece of the answer, or for what comes of the client; not beyond `until`.
 async fn wait(
     session: &mut Session,
     body: &mut AnswerBody,
     waits: &Waits,
     relay: &mut Relay,
+    until: Option<Instant>,
 ) -> Next {
     let since = clock::now();
     let mut now = since;
-    loop {
+    let deadline = |relay: &Relay, now| {
         let deadline = waits.deadline(relay, since, now);
+        until.map_or(deadline, |until| until.min(deadline))
+    };
+    loop {
         tokio::select! {
             biased;
-            piece = body.frame(deadline) => match piece {
+            piece = body.frame(deadline(relay, now)) => match piece {
                 Ok(piece) => return of_result(piece),
                 Err(_) => {
                     now = clock::now();
                     // The client may have gone on meanwhile.
-                    if waits.deadline(relay, since, now) <= now {
+                    if deadline(relay, now) <= now {
                         return Next::Failed(ErrorCode::UpstreamTimeout);
                     }
                 }

@@ -18,7 +18,8 @@ use crate::backend::connector::Protocol;
 use crate::backend::early::Early;
 use crate::backend::outgoing::{self, Encodings, Said};
 use crate::backend::request_body::RequestBody;
-use crate::exchange::{Exchange, UpstreamNote};
+use crate::clock;
+use crate::exchange::{Attempt, Exchange, UpstreamNote};
 use crate::listener::Connection;
 use crate::listener::relay::{Attended, Relay};
 use crate::listener::session::Session;
@@ -71,11 +72,31 @@ pub(super) async fn ask(
     body: RequestBody,
     relay: &mut Relay,
 ) -> Result<(Answer, Framing), Stop> {
-    let mut note = UpstreamNote::begin(lane.backend.config().name.clone());
-    let answer = try_ask(lane, session, exchange, asking, body, relay, &mut note).await;
-    exchange.upstream = Some(note);
-    let mut answer = answer?;
-    let upgrade = match asking.kind {
+    exchange.upstream = Some(UpstreamNote::begin(lane.backend.config().name.clone()));
+    let asked = match ask_endpoint(lane, session, exchange, asking, body, relay).await {
+        Ok(answer) => usable(lane, exchange, asking.kind, answer).await,
+        Err(stop) => Err(stop),
+    };
+    if let (Err(Stop::Refused(refusal)), Some(attempt)) = (&asked, exchange.attempt()) {
+        attempt.fail(refusal.code);
+        attempt.end(clock::now());
+    }
+    if let Ok((answer, _)) = &asked
+        && answer.head.status.is_server_error()
+    {
+        exchange.error_code = Some(ErrorCode::UpstreamStatus);
+    }
+    asked
+}
+
+/// The answer with its framing, if it can be passed on.
+async fn usable(
+    lane: &Lane,
+    exchange: &Exchange,
+    kind: Kind,
+    mut answer: Answer,
+) -> Result<(Answer, Framing), Stop> {
+    let upgrade = match kind {
         Kind::Upgrade => Upgrade::Asked,
         Kind::Plain | Kind::Grpc => Upgrade::NotAsked,
     };
@@ -98,24 +119,22 @@ pub(super) async fn ask(
             .unusable("its body does not begin as it says")
             .into());
     }
-    if answer.head.status.is_server_error() {
-        exchange.error_code = Some(ErrorCode::UpstreamStatus);
-    }
     Ok((answer, framing))
 }
 
-async fn try_ask(
+/// One attempt, noted in the exchange, whatever becomes of it.
+async fn ask_endpoint(
     lane: &Lane,
     session: &mut Session,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     asking: &Asking<'_>,
     body: RequestBody,
     relay: &mut Relay,
-    note: &mut UpstreamNote,
 ) -> Result<Answer, Stop> {
     let picked = lane.backend.pick()?;
-    note.endpoint = Some(picked.endpoint.text.clone());
-    let parent = note.begin_try(&exchange.trace, asking.asked_at);
+    let endpoint = picked.endpoint.text.clone();
+    let attempt = Attempt::begin(endpoint, &exchange.trace, asking.asked_at);
+    let parent = attempt.span_id.unwrap_or(exchange.trace.span_id);
     let request = request(
         lane,
         session,
@@ -125,9 +144,11 @@ async fn try_ask(
         parent,
         body,
     )?;
+    let version = exchange.version;
+    let attempt = exchange.begin_attempt(&lane.backend.config().name, attempt);
     let early = Early::default();
     // Clients of other versions have no room for it, or nobody to write it.
-    let early = (exchange.version == Version::HTTP_11).then_some(&early);
+    let early = (version == Version::HTTP_11).then_some(&early);
     let protocol = protocol(asking.kind);
     let backend = &lane.backend;
     let first_byte = backend.first_byte_timeout();
@@ -140,7 +161,7 @@ async fn try_ask(
                 false => first_byte,
             },
     };
-    let mut answer = pin!(backend.ask(picked, request, protocol, wait, early, note));
+    let mut answer = pin!(backend.ask(picked, request, protocol, wait, early, attempt));
     loop {
         let sent_at = relay.sent_at().filter(|_| asking.kind != Kind::Grpc);
         let late = until(sent_at.map(|sent_at| sent_at + first_byte));

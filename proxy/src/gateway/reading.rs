@@ -3,7 +3,8 @@
 use http::{StatusCode, header};
 
 use super::lane::Lane;
-use crate::answer::deliver::{Copying, Reading, Waits};
+use crate::answer::Delivered;
+use crate::answer::deliver::{Copying, Reading, Stream, Waits};
 use crate::backend::client::Answer;
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
@@ -11,7 +12,8 @@ use crate::cache::{Keepable, Stored, Use};
 use crate::coding::Decoder;
 use crate::content::AnswerText;
 use crate::exchange::Exchange;
-use crate::model::answer::{AnswerReader, Kind};
+use crate::model::answer::{AnswerReader, Ending, Kind};
+use crate::refusal::ErrorCode;
 
 /// Keeps an answer under the key of its question, if it has one.
 pub(super) fn keeping(lane: &Lane, using: Use) -> impl Fn(Stored) + Sync {
@@ -44,16 +46,22 @@ pub(super) fn reading<'a>(
             .retain(|(name, _)| name != "cache-status");
         super::arrival::tell(exchange, "cache-status", status.header());
     }
+    let kind = usage_kind(exchange, answer);
     let decoder = Decoder::of(&answer.head.headers);
     let (usage, content) = match &decoder {
         Some(_) => (
-            usage_reader(exchange, answer),
+            kind.map(|kind| AnswerReader::new(kind, exchange.model.operation)),
             content_reader(exchange, answer),
         ),
         None => (None, None),
     };
     Reading {
         decoder: decoder.filter(|_| usage.is_some() || content.is_some()),
+        stream: match kind.filter(|_| usage.is_some()) {
+            Some(Kind::Sse) => Stream::Events,
+            Some(Kind::Json) => Stream::Unseen,
+            None => Stream::No,
+        },
         usage,
         content,
         copying: copy.map(|copy| Copying { copy, keep }),
@@ -74,13 +82,12 @@ fn copy(lane: &Lane, answer: &Answer, using: Use) -> Option<CopyBuffer> {
     keepable.then(|| CopyBuffer::new(status, headers, answers.answer_bytes_max()))
 }
 
-fn usage_reader(exchange: &Exchange, answer: &Answer) -> Option<AnswerReader> {
-    let operation = exchange.model.operation?;
+fn usage_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
+    exchange.model.operation?;
     if answer.head.status != StatusCode::OK {
         return None;
     }
-    let kind = Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)?;
-    Some(AnswerReader::new(kind, Some(operation)))
+    Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)
 }
 
 /// What reads the text of an answer, where something is kept of it.
@@ -111,12 +118,20 @@ pub(super) fn keep_stored(exchange: &mut Exchange, stored: &Stored) {
     }
 }
 
-/// Notes what the answer told of the model call.
-pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>) {
+/// Notes what the answer told of the model call, and whether it failed by its own words. An answer that its
+/// client did not read to the end may have had one.
+pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, delivered: Delivered) {
     let Some(reader) = reading.usage.take() else {
         return;
     };
     let read = reader.finish();
+    match read.ending {
+        Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
+        Ending::Open if delivered == Delivered::Whole => {
+            exchange.fail(ErrorCode::UpstreamIncomplete);
+        }
+        _ => {}
+    }
     let model = &mut exchange.model;
     let started = exchange.timing.started();
     model.response_model = read.model;

@@ -80,9 +80,13 @@ pub(super) async fn run(
     let head = head::of_upgrade(&answer.head.headers, exchange);
     let Some(tunnel) = answer.into_tunnel().await else {
         exchange.status = ErrorCode::UpstreamReset.status().as_u16();
-        exchange.error_code = Some(ErrorCode::UpstreamReset);
+        exchange.fail(ErrorCode::UpstreamReset);
         return Delivered::CutShort;
     };
+    // What both sides say from here on is not weir's to judge.
+    if let Some(attempt) = exchange.attempt() {
+        attempt.fulfil();
+    }
     exchange.status = head.status.as_u16();
     session.close_after_answer();
     if session.write_bare_head(head).await.is_err() {

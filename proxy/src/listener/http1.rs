@@ -17,13 +17,15 @@ use super::answer_head::AnswerHead;
 use super::head;
 use super::session::{After, Unreadable};
 use super::socket::ClientStream;
-use crate::clock;
 use crate::framing::chunked::{self, Chunked, Step};
 use crate::refusal::Refusal;
 
 mod request;
 mod response;
 mod spare;
+
+pub(crate) use response::Unwritable;
+use response::written;
 
 /// How much of a body is read at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -64,6 +66,7 @@ pub(crate) struct Http1 {
     announced_bytes: Option<u64>,
     reading: Reading,
     framing: response::Framing,
+    answering: response::Answering,
     keep_alive: KeepAlive,
     out: Vec<u8>,
     write_timeout: Duration,
@@ -82,6 +85,7 @@ impl Http1 {
             announced_bytes: None,
             reading: Reading::Done,
             framing: response::Framing::Bodiless,
+            answering: response::Answering::Not,
             keep_alive: KeepAlive::Close,
             out: Vec::new(),
             write_timeout,
@@ -110,6 +114,7 @@ impl Http1 {
     /// See [`request::parse`]. Then the connection must not be used again.
     pub(super) fn begin(&mut self, end: usize) -> Result<(), Refusal> {
         self.keep_alive = KeepAlive::Close;
+        self.answering = response::Answering::Not;
         self.reading = Reading::Done;
         self.announced_bytes = None;
         self.raw_head = self.arrived.split_to(end).freeze();
@@ -293,6 +298,7 @@ impl Http1 {
     /// when it is flushed.
     pub(super) fn write_head(&mut self, head: &AnswerHead) {
         spare::provide(&mut self.out);
+        self.answering = response::Answering::Waiting;
         self.framing = response::write_head(
             &mut self.out,
             head,
@@ -351,6 +357,10 @@ impl Http1 {
         self.flush().await
     }
 
+    pub(super) fn has_begun_answer(&self) -> bool {
+        self.answering == response::Answering::Begun
+    }
+
     /// Sends what is still in the buffer.
     pub(super) async fn flush(&mut self) -> Result<(), Unwritable> {
         self.write_out().await?;
@@ -361,6 +371,7 @@ impl Http1 {
         if !self.out.is_empty() {
             written(self.write_timeout, self.stream.write_all(&self.out)).await?;
             self.out.clear();
+            self.answering = self.answering.after_write();
         }
         Ok(())
     }
@@ -382,19 +393,5 @@ impl Http1 {
 
     pub(super) fn into_stream(self) -> ClientStream {
         self.stream
-    }
-}
-
-/// The client did not take what was written: it left, or does not read.
-#[derive(Debug)]
-pub(crate) struct Unwritable;
-
-async fn written(
-    timeout: Duration,
-    writing: impl Future<Output = std::io::Result<()>>,
-) -> Result<(), Unwritable> {
-    match clock::timeout(timeout, writing).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(Unwritable),
     }
 }

@@ -290,6 +290,14 @@ impl Session {
         }
     }
 
+    /// Whether the head of the answer has left for the client.
+    pub(crate) fn has_begun_answer(&self) -> bool {
+        match self {
+            Session::Http1(http1) => http1.has_begun_answer(),
+            Session::Http2(http2) => http2.response_written().is_some(),
+        }
+    }
+
     /// Sends what has been written and not yet left.
     ///
     /// # Errors

@@ -26,6 +26,12 @@ pub enum Origin {
 }
 
 impl Usage {
+    /// Whether the figures that there are were counted by weir.
+    #[must_use]
+    pub fn is_estimated(&self) -> bool {
+        self.origin == Origin::Estimated && !self.is_empty()
+    }
+
     /// Whether there is no figure at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -13,7 +13,8 @@ use jiff::fmt::temporal::DateTimePrinter;
 use super::json::Object;
 use super::sampling::Sampling;
 use crate::content::{Content, KEPT_BYTES_MAX, Kept};
-use crate::exchange::{Exchange, ModelCall, Stage, Timing, UpstreamNote};
+use crate::exchange::{ClientEnd, Exchange, ModelCall, Stage, Timing, UpstreamNote};
+use crate::model::usage::Usage;
 
 /// The version of the Elastic Common Schema that events follow.
 pub const ECS_VERSION: &str = "8.17.0";
@@ -220,6 +221,12 @@ fn weir_fields(weir: &mut Object<'_>, exchange: &Exchange, ratio: Option<f64>) {
     if let Some(content) = &exchange.content {
         weir.object("content", |object| content_fields(object, content));
     }
+    if exchange.client == ClientEnd::Aborted {
+        weir.boolean("client_aborted", true);
+    }
+    if exchange.model.usage.is_estimated() {
+        weir.object("usage", |usage| usage.boolean("estimated", true));
+    }
     if let Some(ratio) = ratio {
         weir.raw("sampling_ratio", ratio.to_string().as_bytes());
     }
@@ -241,14 +248,15 @@ fn content_fields(object: &mut Object<'_>, content: &Content) {
 }
 
 fn upstream_fields(object: &mut Object<'_>, upstream: &UpstreamNote) {
-    if let Some(endpoint) = &upstream.endpoint {
-        object.text("endpoint", endpoint, DOMAIN_BYTES_MAX);
+    let last = upstream.last();
+    if let Some(attempt) = last {
+        object.text("endpoint", &attempt.endpoint, DOMAIN_BYTES_MAX);
     }
-    object.integer("attempts", upstream.attempts.into());
-    if let Some(connect) = upstream.connect {
+    object.integer("attempts", upstream.attempts().len() as u64);
+    if let Some(connect) = last.and_then(|attempt| attempt.connect) {
         object.millis("connect_ms", connect);
     }
-    if let Some(first_byte) = upstream.first_byte {
+    if let Some(first_byte) = last.and_then(|attempt| attempt.first_byte) {
         object.millis("first_byte_ms", first_byte);
     }
 }
@@ -300,16 +308,31 @@ fn gen_ai(event: &mut Object<'_>, model: &ModelCall) {
             object.object("response", |response| response_fields(response, model));
         }
         if has_usage {
-            object.object("usage", |usage| {
-                if let Some(tokens) = model.usage.input_tokens {
-                    usage.integer("input_tokens", tokens);
-                }
-                if let Some(tokens) = model.usage.output_tokens {
-                    usage.integer("output_tokens", tokens);
-                }
-            });
+            object.object("usage", |object| usage_fields(object, &model.usage));
         }
     });
+}
+
+fn usage_fields(object: &mut Object<'_>, usage: &Usage) {
+    if let Some(tokens) = usage.input_tokens {
+        object.integer("input_tokens", tokens);
+    }
+    if let Some(tokens) = usage.output_tokens {
+        object.integer("output_tokens", tokens);
+    }
+    for (group, key, tokens) in [
+        ("cache_read", "input_tokens", usage.cache_read_tokens),
+        (
+            "cache_creation",
+            "input_tokens",
+            usage.cache_creation_tokens,
+        ),
+        ("reasoning", "output_tokens", usage.reasoning_tokens),
+    ] {
+        if let Some(tokens) = tokens {
+            object.object(group, |object| object.integer(key, tokens));
+        }
+    }
 }
 
 fn response_fields(response: &mut Object<'_>, model: &ModelCall) {

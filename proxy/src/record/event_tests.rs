@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock;
+use crate::model::usage::Origin;
 use crate::record::fixture::{filled, plain};
 use crate::refusal::ErrorCode;
 
@@ -117,6 +118,29 @@ fn an_error_code_or_a_status_of_400_is_a_failure() {
             code.map(ErrorCode::as_str)
         );
     }
+}
+
+#[test]
+fn what_was_cached_estimated_or_not_read_is_said() {
+    let mut exchange = filled();
+    let told = event(&exchange, Duration::ZERO);
+    assert!(told["weir"].get("client_aborted").is_none());
+    assert!(told["weir"].get("usage").is_none());
+    exchange.client = ClientEnd::Aborted;
+    exchange.model.usage = Usage {
+        cache_creation_tokens: Some(9),
+        origin: Origin::Estimated,
+        ..Usage::default()
+    };
+    let told = event(&exchange, Duration::ZERO);
+    assert_eq!(told["weir"]["client_aborted"], true);
+    assert_eq!(told["weir"]["usage"]["estimated"], true);
+    let usage = serde_json::json!({"cache_creation": {"input_tokens": 9}});
+    assert_eq!(told["gen_ai"]["usage"], usage);
+    // Of nothing there is no estimate.
+    exchange.model.usage.cache_creation_tokens = None;
+    let told = event(&exchange, Duration::ZERO);
+    assert!(told["weir"].get("usage").is_none() && told["gen_ai"].get("usage").is_none());
 }
 
 #[test]

@@ -7,8 +7,8 @@ use http::{HeaderValue, Method, Version};
 
 use crate::clock;
 use crate::exchange::{
-    CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall, Recorder,
-    RequestId, SignatureNote, SignatureOutcome, Stage, UpstreamNote,
+    Attempt, CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall,
+    Recorder, RequestId, SignatureNote, SignatureOutcome, Stage, UpstreamNote,
 };
 use crate::model::estimate::TextCount;
 use crate::model::operation::Operation;
@@ -30,6 +30,21 @@ pub(crate) fn plain() -> Exchange {
         Arc::from("api"),
         Arc::new(Nobody),
     )
+}
+
+/// A connection that broke, and then one whose answer stood still.
+fn upstream(exchange: &Exchange) -> UpstreamNote {
+    let started = exchange.timing.started();
+    let trace = &exchange.trace;
+    let endpoint: Arc<str> = Arc::from("http://127.0.0.1:8000");
+    let mut note = UpstreamNote::begin(Arc::from("assistant"));
+    note.begin_attempt(Attempt::begin(endpoint.clone(), trace, started))
+        .fail(ErrorCode::UpstreamReset);
+    let second = note.begin_attempt(Attempt::begin(endpoint, trace, started));
+    second.connect = Some(Duration::from_micros(210));
+    second.answered(200, started + Duration::from_micros(602_400));
+    second.fail(ErrorCode::UpstreamTimeout);
+    note
 }
 
 /// The exchange of `proxy/tests/vectors/event.json`.
@@ -67,14 +82,7 @@ pub(crate) fn filled() -> Exchange {
         tier: CacheTier::None,
         age_s: 0,
     });
-    exchange.upstream = Some(UpstreamNote {
-        backend: Arc::from("assistant"),
-        endpoint: Some(Arc::from("http://127.0.0.1:8000")),
-        attempts: 2,
-        connect: Some(Duration::from_micros(210)),
-        first_byte: Some(Duration::from_micros(602_400)),
-        tries: Vec::new(),
-    });
+    exchange.upstream = Some(upstream(&exchange));
     exchange.model = ModelCall {
         operation: Some(Operation::Chat),
         request_model: Some("glm-4".into()),
@@ -87,6 +95,8 @@ pub(crate) fn filled() -> Exchange {
         usage: Usage {
             input_tokens: Some(128),
             output_tokens: Some(356),
+            cache_read_tokens: Some(64),
+            reasoning_tokens: Some(40),
             ..Usage::default()
         },
     };

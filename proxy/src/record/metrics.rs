@@ -135,6 +135,9 @@ struct Families {
     upstream_duration: Family<Traced>,
     model_calls: Family<IntCounter>,
     tokens: Family<IntCounter>,
+    estimated_tokens: Family<IntCounter>,
+    cached_tokens: Family<IntCounter>,
+    reasoning_tokens: Family<IntCounter>,
     time_to_first_token: Family<Traced>,
     time_per_output_token: Family<Traced>,
 }
@@ -157,6 +160,9 @@ impl Families {
             upstream_duration: histogram(catalog::UPSTREAM_DURATION)?,
             model_calls: counter(catalog::MODEL_CALLS)?,
             tokens: counter(catalog::TOKENS)?,
+            estimated_tokens: counter(catalog::ESTIMATED_TOKENS)?,
+            cached_tokens: counter(catalog::CACHED_TOKENS)?,
+            reasoning_tokens: counter(catalog::REASONING_TOKENS)?,
             time_to_first_token: histogram(catalog::TIME_TO_FIRST_TOKEN)?,
             time_per_output_token: histogram(catalog::TIME_PER_OUTPUT_TOKEN)?,
         })

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::exchange::Exchange;
+use crate::exchange::{ClientEnd, Exchange};
 
 /// The checked `events.sample` and `events.slow`.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +25,9 @@ impl Sampling {
     /// stands for itself.
     #[must_use]
     pub fn ratio(&self, exchange: &Exchange, duration: Duration) -> Option<f64> {
-        let went_well =
-            exchange.error_code.is_none() && exchange.status < 400 && !exchange.cut_short;
+        let went_well = exchange.error_code.is_none()
+            && exchange.status < 400
+            && exchange.client == ClientEnd::Stayed;
         (self.share < 1.0 && went_well && duration <= self.slow).then_some(self.share)
     }
 
@@ -61,9 +62,9 @@ mod tests {
         exchange.status = 404;
         assert!(sampling.takes(&exchange, quick, u64::MAX));
         exchange.status = 200;
-        exchange.cut_short = true;
+        exchange.client = ClientEnd::Aborted;
         assert!(sampling.takes(&exchange, quick, u64::MAX));
-        exchange.cut_short = false;
+        exchange.client = ClientEnd::Stayed;
         exchange.error_code = Some(ErrorCode::ClientClosed);
         assert!(sampling.takes(&exchange, quick, u64::MAX));
         assert!(Sampling::ALL.takes(&plain(), quick, u64::MAX));

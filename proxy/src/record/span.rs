@@ -3,7 +3,8 @@
 //! generative AI (their own repository, 0.1); what only weir knows stands under `weir.`.
 //!
 //! The server span lasts as long as the request. A client span begins when an endpoint is asked and
-//! ends with the next try, or with the request: so the last one has the whole of a stream.
+//! ends with the last of its answer: so it has the whole of a stream. One that was given up ends with the
+//! next try, or with the request.
 //! As in events, no header but the user agent, no query and no body stands in a span.
 //!
 //! They are written as they go over the wire, `Span` of `opentelemetry/proto/trace/v1`.
@@ -12,12 +13,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::attributes::{Attributes, ShortText, cut, endpoint, model, own, request};
 use super::event::{NAME_BYTES_MAX, PATH_BYTES_MAX, USER_AGENT_BYTES_MAX, method_name};
 use super::otlp::wire::{Message, Value};
-use crate::exchange::{Exchange, Try, UpstreamNote};
+use crate::exchange::{Attempt, AttemptOutcome, Exchange, UpstreamNote};
 
 mod attributes;
 
@@ -85,12 +86,19 @@ impl Spans {
         let Some(upstream) = &exchange.upstream else {
             return 1;
         };
-        for (place, attempt) in upstream.tries.iter().enumerate() {
+        let mut count = 1;
+        for (place, attempt) in upstream.attempts().iter().enumerate() {
+            let Some(span_id) = attempt.span_id else {
+                continue;
+            };
+            count += 1;
             spans.message(field::SPANS, |span| {
-                client(span, exchange, upstream, (place, attempt), duration);
+                let parent = Parent::Local(exchange.trace.span_id);
+                identity(span, exchange, span_id, parent);
+                client(span, exchange, upstream, place, duration);
             });
         }
-        1 + upstream.tries.len()
+        count
     }
 
     fn server(&self, span: &mut Message<'_>, exchange: &Exchange, duration: Duration) {
@@ -134,15 +142,12 @@ fn client(
     span: &mut Message<'_>,
     exchange: &Exchange,
     upstream: &UpstreamNote,
-    (place, attempt): (usize, &Try),
+    place: usize,
     duration: Duration,
 ) {
-    let next = upstream.tries.get(place + 1);
-    let at = |instant: Instant| exchange.at(instant);
-    let ended = exchange.received_at + duration;
-    let to = next.map_or(ended, |next| at(next.started));
-    let parent = Parent::Local(exchange.trace.span_id);
-    identity(span, exchange, attempt.span_id, parent);
+    let Some(attempt) = upstream.attempts().get(place) else {
+        return;
+    };
     match (exchange.model.operation, &exchange.model.request_model) {
         (Some(operation), Some(model)) => {
             let model = cut(model, NAME_BYTES_MAX);
@@ -151,11 +156,13 @@ fn client(
         (Some(operation), None) => span.text(field::NAME, operation.name()),
         (None, _) => name(span, exchange, None),
     }
-    life(span, Kind::Client, at(attempt.started), to);
-    let outcome = outcome(exchange, upstream, next);
+    let over = exchange.received_at + duration;
+    let ended = attempt.ended.map_or(over, |ended| exchange.at(ended));
+    life(span, Kind::Client, exchange.at(attempt.started), ended);
+    let error = error_of(attempt);
     ending(
         span,
-        match outcome.error {
+        match error {
             Some(_) => Status::Error,
             None => Status::Unset,
         },
@@ -165,15 +172,15 @@ fn client(
         "http.request.method",
         Value::Text(method_name(&exchange.method)),
     );
-    let status = outcome.status.map(|status| Value::Integer(status.into()));
+    let status = attempt.status.map(|status| Value::Integer(status.into()));
     all.maybe("http.response.status_code", status);
-    all.maybe("error.type", outcome.error.as_deref().map(Value::Text));
+    all.maybe("error.type", error.as_deref().map(Value::Text));
     if place > 0 {
         all.add("http.request.resend_count", Value::Integer(place as u64));
     }
     all.text("weir.backend", &upstream.backend, NAME_BYTES_MAX);
-    endpoint(&mut all, upstream, exchange);
-    if next.is_none() {
+    endpoint(&mut all, attempt, exchange);
+    if place + 1 == upstream.attempts().len() {
         model(&mut all, exchange);
     }
 }
@@ -212,29 +219,15 @@ fn ending(span: &mut Message<'_>, status: Status) {
     }
 }
 
-/// How a try ended.
-struct Outcome {
-    status: Option<u16>,
-    error: Option<Cow<'static, str>>,
-}
-
-fn outcome(exchange: &Exchange, upstream: &UpstreamNote, next: Option<&Try>) -> Outcome {
-    if next.is_some() {
-        // What is tried again is a connection that was closed when it was to be used.
-        return Outcome {
-            status: None,
-            error: Some("upstream_reset".into()),
-        };
+/// What went wrong with an attempt: the status where that says it, as the conventions want it, else the
+/// code of its outcome.
+fn error_of(attempt: &Attempt) -> Option<Cow<'static, str>> {
+    if let Some(status) = attempt.status.filter(|status| *status >= 400) {
+        return Some(Cow::Owned(status.to_string()));
     }
-    let status = upstream.first_byte.map(|_| exchange.status);
-    let of_status = || {
-        let status = status.filter(|status| *status >= 400)?;
-        Some(Cow::Owned(status.to_string()))
-    };
-    let of_code = || exchange.error_code.map(|code| code.as_str().into());
-    Outcome {
-        status,
-        error: of_status().or_else(of_code),
+    match attempt.outcome() {
+        AttemptOutcome::Abandoned => Some(AttemptOutcome::Abandoned.as_str().into()),
+        outcome => outcome.code().map(|code| code.as_str().into()),
     }
 }
 

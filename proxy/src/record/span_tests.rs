@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use http::HeaderValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -6,7 +7,8 @@ use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
 use prost::Message as _;
 
 use super::*;
-use crate::exchange::Try;
+use crate::exchange::ClientEnd;
+use crate::model::usage::Origin;
 use crate::record::fixture::{filled, plain};
 use crate::refusal::ErrorCode;
 use crate::route::trace::{FLAG_SAMPLED, Recording};
@@ -38,13 +40,21 @@ fn recorded() -> Exchange {
     exchange.trace.parent_id = Some([7; 8]);
     exchange.trace.tracestate = Some(HeaderValue::from_static("a=1,b=2"));
     let started = exchange.timing.started();
-    let upstream = exchange.upstream.as_mut().expect("a backend");
-    upstream.tries = [(1, 1), (2, 101)]
-        .map(|(byte, millis)| Try {
-            span_id: [byte; 8],
-            started: started + Duration::from_millis(millis),
-        })
-        .to_vec();
+    let mut upstream = UpstreamNote::begin("assistant".into());
+    let attempt = |byte, millis| {
+        let at = started + Duration::from_millis(millis);
+        let endpoint = "http://127.0.0.1:8000".into();
+        let mut attempt = Attempt::begin(endpoint, &exchange.trace, at);
+        attempt.span_id = Some([byte; 8]);
+        attempt
+    };
+    upstream
+        .begin_attempt(attempt(1, 1))
+        .fail(ErrorCode::UpstreamReset);
+    upstream
+        .begin_attempt(attempt(2, 101))
+        .fail(ErrorCode::UpstreamTimeout);
+    exchange.upstream = Some(upstream);
     exchange
 }
 
@@ -141,7 +151,7 @@ fn attributes_have_the_names_of_the_conventions() {
     let second = attributes(&spans[2]);
     for (key, value) in [
         ("http.request.resend_count", "1"),
-        ("http.response.status_code", "504"),
+        ("error.type", "upstream_timeout"),
         ("server.address", "127.0.0.1"),
         ("server.port", "8000"),
         ("url.full", "http://127.0.0.1:8000/hooks/feishu"),
@@ -152,10 +162,29 @@ fn attributes_have_the_names_of_the_conventions() {
         ("gen_ai.response.time_to_first_chunk", "0.6024"),
         ("gen_ai.usage.input_tokens", "128"),
         ("gen_ai.usage.output_tokens", "356"),
+        ("gen_ai.usage.cache_read.input_tokens", "64"),
+        ("gen_ai.usage.reasoning.output_tokens", "40"),
         ("weir.backend", "assistant"),
     ] {
         assert_eq!(second.get(key).map(String::as_str), Some(value), "{key}");
     }
+    for absent in [
+        "http.response.status_code",
+        "gen_ai.usage.cache_creation.input_tokens",
+        "weir.usage.estimated",
+    ] {
+        assert!(!second.contains_key(absent), "{absent}");
+    }
+}
+
+#[test]
+fn what_weir_counted_and_what_a_client_did_is_said() {
+    let mut exchange = recorded();
+    exchange.client = ClientEnd::Aborted;
+    exchange.model.usage.origin = Origin::Estimated;
+    let spans = spans(&exchange);
+    assert_eq!(attributes(&spans[0])["weir.client_aborted"], "true");
+    assert_eq!(attributes(&spans[2])["weir.usage.estimated"], "true");
 }
 
 #[test]
@@ -173,18 +202,38 @@ fn a_refusal_is_no_error_of_the_server() {
 }
 
 #[test]
-fn an_answer_of_400_is_an_error_of_the_client_span_alone() {
+fn a_client_span_ends_as_its_attempt_did() {
     let mut exchange = recorded();
-    exchange.status = 404;
     exchange.error_code = None;
-    let spans = spans(&exchange);
-    assert_eq!(status(&spans[0]), UNSET);
-    assert_eq!(status(&spans[2]), ERROR);
-    assert_eq!(attributes(&spans[2])["error.type"], "404");
-    exchange.status = 200;
-    let spans = self::spans(&exchange);
-    assert_eq!(status(&spans[2]), UNSET);
-    assert!(!attributes(&spans[2]).contains_key("error.type"));
+    let at = |millis| exchange.timing.started() + Duration::from_millis(millis);
+    let (asked, head, end) = (at(101), at(150), at(200));
+    let mut ended = |status: Option<u16>, note: fn(&mut Attempt, Instant)| {
+        exchange.status = status.unwrap_or(499);
+        let mut attempt = Attempt::begin("http://a.test".into(), &exchange.trace, asked);
+        if let Some(status) = status {
+            attempt.answered(status, head);
+        }
+        note(&mut attempt, end);
+        let mut upstream = UpstreamNote::begin("assistant".into());
+        upstream.begin_attempt(attempt);
+        exchange.upstream = Some(upstream);
+        let spans = spans(&exchange);
+        let told = attributes(&spans[1]);
+        let text = |key| told.get(key).cloned().unwrap_or_default();
+        let until = offset(&exchange, spans[1].end_time_unix_nano);
+        let codes = (text("http.response.status_code"), text("error.type"));
+        assert_eq!(status.is_none(), codes.0.is_empty());
+        (codes.1, self::status(&spans[1]), until)
+    };
+    let whole: fn(&mut Attempt, Instant) = Attempt::succeed;
+    assert_eq!(ended(Some(200), whole), (String::new(), UNSET, 200));
+    assert_eq!(ended(Some(404), whole), ("404".into(), ERROR, 200));
+    let failed = |attempt: &mut Attempt, _| attempt.fail(ErrorCode::UpstreamError);
+    assert_eq!(
+        ended(Some(200), failed),
+        ("upstream_error".into(), ERROR, 1204)
+    );
+    assert_eq!(ended(None, |_, _| {}), ("abandoned".into(), ERROR, 1204));
 }
 
 #[test]

@@ -75,6 +75,7 @@ fn one(raw: &Backend, findings: &mut Findings) -> Option<Config> {
         pool_idle_connections: usize::try_from(pool.idle_connections.get()?.0).ok()?,
         pool_idle_timeout: pool.idle_timeout.get()?.0,
         request_headers,
+        ask_usage: raw.ask_usage.get()?,
     })
 }
 

@@ -36,6 +36,9 @@ settings! {
         health_check: HealthCheck [default "{}"],
         /// Set towards the backend, never logged.
         request_headers: Entries<HeaderName, HeaderText> [optional],
+        /// A stream of chat completions whose client did not ask for its usage is asked for it, and the chunk that
+        /// tells it is taken out of what the client gets.
+        ask_usage: bool [default "false"],
         /// Put before the path of every request.
         path_prefix: Text [optional],
         /// The backend that is tried when this one has no endpoint to offer.

@@ -111,6 +111,7 @@ fn the_contracts_values_arrive() {
     assert_eq!(assistant.pool_idle_connections, 128);
     assert_eq!(assistant.pool_idle_timeout, Duration::from_secs(50));
     assert!(assistant.request_headers.is_empty(), "API_KEY is not set");
+    assert!(!assistant.ask_usage, "it changes what the backend gets");
     assert_eq!(config.backends[1].path_prefix, "/v1");
 }
 

@@ -1,6 +1,7 @@
 //! How the head of an answer is written, and how its body is framed (RFC 9112, sections 4 to 6).
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode, Version};
 
@@ -18,6 +19,39 @@ pub(super) enum Framing {
     Chunked,
     /// It ends with the connection: HTTP/1.0.
     UntilClose,
+}
+
+/// How far the head of the answer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answering {
+    Not,
+    /// It waits in the buffer.
+    Waiting,
+    Begun,
+}
+
+impl Answering {
+    /// What was in the buffer has been written.
+    pub(super) fn after_write(self) -> Self {
+        match self {
+            Answering::Not => Answering::Not,
+            Answering::Waiting | Answering::Begun => Answering::Begun,
+        }
+    }
+}
+
+/// The client did not take what was written: it left, or does not read.
+#[derive(Debug)]
+pub(crate) struct Unwritable;
+
+pub(super) async fn written(
+    timeout: Duration,
+    writing: impl Future<Output = std::io::Result<()>>,
+) -> Result<(), Unwritable> {
+    match clock::timeout(timeout, writing).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Unwritable),
+    }
 }
 
 /// Writes the head, with what belongs to the connection, behind what is in `out`.

@@ -127,7 +127,7 @@ pub const CACHE_BYTES: Definition = define(
 pub const UPSTREAM_ATTEMPTS: Definition = define(
     "weir_upstream_attempts_total",
     &["backend", "outcome"],
-    "Tries to get an answer from a backend.",
+    "Tries to get an answer from a backend, by how they ended; abandoned are those that the backend had no part in ending.",
 );
 pub const UPSTREAM_DURATION: Definition = define(
     "weir_upstream_duration_seconds",
@@ -142,7 +142,22 @@ pub const MODEL_CALLS: Definition = define(
 pub const TOKENS: Definition = define(
     "weir_tokens_total",
     &["model", "direction"],
-    "Tokens that backends reported as used.",
+    "Tokens that backends reported as used: input is all of a question, cached or not, output all of an answer, reasoning included.",
+);
+pub const ESTIMATED_TOKENS: Definition = define(
+    "weir_estimated_tokens_total",
+    &["model", "direction"],
+    "Tokens of calls whose backend reported none, counted by weir out of the texts.",
+);
+pub const CACHED_TOKENS: Definition = define(
+    "weir_cached_tokens_total",
+    &["model", "kind"],
+    "Of the tokens of questions: those that were read from, or written to, the provider's own cache.",
+);
+pub const REASONING_TOKENS: Definition = define(
+    "weir_reasoning_tokens_total",
+    &["model"],
+    "Of the tokens of answers: those of reasoning.",
 );
 pub const TIME_TO_FIRST_TOKEN: Definition = define(
     "weir_time_to_first_token_seconds",
@@ -297,7 +312,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version feeds.
-pub const ALL: [Definition; 54] = [
+pub const ALL: [Definition; 57] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -321,6 +336,9 @@ pub const ALL: [Definition; 54] = [
     UPSTREAM_DURATION,
     MODEL_CALLS,
     TOKENS,
+    ESTIMATED_TOKENS,
+    CACHED_TOKENS,
+    REASONING_TOKENS,
     TIME_TO_FIRST_TOKEN,
     TIME_PER_OUTPUT_TOKEN,
     EVENTS,

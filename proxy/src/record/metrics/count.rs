@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use super::Metrics;
 use super::exemplar::Sighting;
-use super::series::{AttemptOutcome, CallOutcome, LimitSeries, ModelSeries, SignatureSeries};
+use super::series::{CallOutcome, LimitSeries, ModelSeries, SignatureSeries};
 use crate::exchange::{Exchange, SignatureOutcome, Stage, UpstreamNote};
 use crate::record::event::method_name;
 use crate::record::{NO_PLATFORM, NO_ROUTE};
-use crate::refusal::ErrorCode;
 
 /// Of the name of a model as a label.
 const MODEL_LABEL_CHARACTERS_MAX: usize = 64;
@@ -83,10 +82,9 @@ impl Metrics {
                     if let Some(tally) = &series.tally {
                         tally.count(exchange, duration);
                     }
-                    series.count_attempts(attempt_outcome(exchange, upstream), 1);
-                    // What is tried again is a connection that was closed when it was to be used.
-                    let earlier = u64::from(upstream.attempts).saturating_sub(1);
-                    series.count_attempts(AttemptOutcome::Reset, earlier);
+                    for attempt in upstream.attempts() {
+                        series.count_attempt(attempt.outcome());
+                    }
                     if let Some(spent) = exchange.timing.spent(Stage::Backend) {
                         series.duration.observe(spent.as_secs_f64(), sighting);
                     }
@@ -124,12 +122,7 @@ impl Metrics {
             if let Some(tally) = &series.tally {
                 tally.count(exchange, duration);
             }
-            series
-                .input_tokens
-                .inc_by(model.usage.input_tokens.unwrap_or(0));
-            series
-                .output_tokens
-                .inc_by(model.usage.output_tokens.unwrap_or(0));
+            series.count_tokens(&model.usage);
             if let Some(time) = model.time_to_first_chunk {
                 let first = time.as_secs_f64();
                 series.time_to_first_token.observe(first, sighting);
@@ -160,29 +153,19 @@ impl Metrics {
 /// The note of a backend that was really asked.
 fn asked(exchange: &Exchange) -> Option<&UpstreamNote> {
     let upstream = exchange.upstream.as_ref();
-    upstream.filter(|upstream| upstream.attempts > 0)
+    upstream.filter(|upstream| !upstream.attempts().is_empty())
 }
 
 fn position(outcome: SignatureOutcome) -> usize {
     outcome as usize
 }
 
-fn attempt_outcome(exchange: &Exchange, upstream: &UpstreamNote) -> AttemptOutcome {
-    match exchange.error_code {
-        Some(ErrorCode::UpstreamConnect) => AttemptOutcome::ConnectError,
-        Some(ErrorCode::UpstreamTimeout) => AttemptOutcome::Timeout,
-        Some(ErrorCode::UpstreamReset) => AttemptOutcome::Reset,
-        Some(ErrorCode::UpstreamStatus) => AttemptOutcome::Status5xx,
-        _ if exchange.cut_short => AttemptOutcome::Reset,
-        None if exchange.status >= 500 => AttemptOutcome::Status5xx,
-        None => AttemptOutcome::Ok,
-        Some(_) if upstream.first_byte.is_some() => AttemptOutcome::Ok,
-        Some(_) => AttemptOutcome::Abandoned,
-    }
-}
-
-/// The time of a streamed answer after its first token, by the tokens that came in it.
+/// The time of a streamed answer after its first token, by the tokens that came in it; only where the
+/// backend says how many, for an estimate would measure itself.
 fn time_per_output_token(exchange: &Exchange) -> Option<Duration> {
+    if exchange.model.usage.is_estimated() {
+        return None;
+    }
     let later_tokens = exchange.model.usage.output_tokens?.checked_sub(1)?;
     let later_tokens = u32::try_from(later_tokens)
         .ok()
@@ -207,51 +190,8 @@ fn model_label(name: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::usage::Origin;
     use crate::record::fixture::filled;
-
-    #[test]
-    fn an_attempt_ends_as_its_exchange_says() {
-        use AttemptOutcome::{Abandoned, ConnectError, Ok, Reset, Status5xx, Timeout};
-        let mut exchange = filled();
-        let mut outcome = |code, status, cut_short, first_byte| {
-            exchange.error_code = code;
-            exchange.status = status;
-            exchange.cut_short = cut_short;
-            let mut upstream = exchange.upstream.clone().expect("a backend");
-            upstream.first_byte = first_byte;
-            attempt_outcome(&exchange, &upstream)
-        };
-        let byte = Some(Duration::from_millis(1));
-        assert_eq!(outcome(None, 200, false, byte), Ok);
-        assert_eq!(outcome(None, 404, false, byte), Ok);
-        assert_eq!(outcome(None, 503, false, byte), Status5xx);
-        assert_eq!(outcome(None, 200, true, byte), Reset);
-        assert_eq!(
-            outcome(Some(ErrorCode::UpstreamStatus), 500, false, byte),
-            Status5xx
-        );
-        assert_eq!(
-            outcome(Some(ErrorCode::UpstreamConnect), 502, false, None),
-            ConnectError
-        );
-        assert_eq!(
-            outcome(Some(ErrorCode::UpstreamTimeout), 504, false, None),
-            Timeout
-        );
-        assert_eq!(
-            outcome(Some(ErrorCode::UpstreamTimeout), 200, true, byte),
-            Timeout
-        );
-        assert_eq!(
-            outcome(Some(ErrorCode::UpstreamReset), 502, false, None),
-            Reset
-        );
-        assert_eq!(
-            outcome(Some(ErrorCode::ClientClosed), 499, false, None),
-            Abandoned
-        );
-        assert_eq!(outcome(Some(ErrorCode::ClientClosed), 200, false, byte), Ok);
-    }
 
     #[test]
     fn labels_of_models_are_short_and_plain() {
@@ -274,5 +214,8 @@ mod tests {
         assert_eq!(time(Some(0)), None);
         assert_eq!(time(None), None);
         assert_eq!(time(Some(u64::MAX)), None);
+        exchange.model.usage.output_tokens = Some(10);
+        exchange.model.usage.origin = Origin::Estimated;
+        assert_eq!(time_per_output_token(&exchange), None);
     }
 }

@@ -7,10 +7,12 @@ use parking_lot::RwLock;
 use prometheus::{IntCounter, Result};
 
 use super::exemplar::Traced;
+use super::family::Family;
 use super::known::Known;
 use super::{Families, NAMES_MAX};
 use crate::alert::tally::Tally;
-use crate::exchange::{CacheOutcome, CacheTier, LimitOutcome, SignatureOutcome};
+use crate::exchange::{AttemptOutcome, CacheOutcome, CacheTier, LimitOutcome, SignatureOutcome};
+use crate::model::usage::{Origin, Usage};
 use crate::refusal::ErrorCode;
 
 /// Everything that is counted by route.
@@ -102,40 +104,6 @@ impl RouteSeries {
     }
 }
 
-/// How one try with a backend ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AttemptOutcome {
-    Ok,
-    ConnectError,
-    Timeout,
-    Reset,
-    Status5xx,
-    /// The request ended before the backend had a chance to answer, through no fault of its own.
-    Abandoned,
-}
-
-impl AttemptOutcome {
-    pub(super) const ALL: [AttemptOutcome; 6] = [
-        AttemptOutcome::Ok,
-        AttemptOutcome::ConnectError,
-        AttemptOutcome::Timeout,
-        AttemptOutcome::Reset,
-        AttemptOutcome::Status5xx,
-        AttemptOutcome::Abandoned,
-    ];
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            AttemptOutcome::Ok => "ok",
-            AttemptOutcome::ConnectError => "connect_error",
-            AttemptOutcome::Timeout => "timeout",
-            AttemptOutcome::Reset => "reset",
-            AttemptOutcome::Status5xx => "status_5xx",
-            AttemptOutcome::Abandoned => "abandoned",
-        }
-    }
-}
-
 /// Everything that is counted by backend.
 pub(super) struct BackendSeries {
     /// In the order of [`AttemptOutcome::ALL`].
@@ -157,9 +125,9 @@ impl BackendSeries {
         })
     }
 
-    pub(super) fn count_attempts(&self, outcome: AttemptOutcome, count: u64) {
+    pub(super) fn count_attempt(&self, outcome: AttemptOutcome) {
         if let Some(counter) = self.attempts.get(outcome as usize) {
-            counter.inc_by(count);
+            counter.inc();
         }
     }
 }
@@ -207,8 +175,7 @@ impl LimitSeries {
 
 /// Everything that is counted by model.
 pub(super) struct ModelSeries {
-    pub(super) input_tokens: IntCounter,
-    pub(super) output_tokens: IntCounter,
+    tokens: Tokens,
     pub(super) time_to_first_token: Traced,
     pub(super) time_per_output_token: Traced,
     /// Where a rule looks at models.
@@ -220,8 +187,7 @@ pub(super) struct ModelSeries {
 impl ModelSeries {
     pub(super) fn new(families: &Families, label: &str, tally: Option<Arc<Tally>>) -> Result<Self> {
         Ok(ModelSeries {
-            input_tokens: families.tokens.series(&[label, "input"])?,
-            output_tokens: families.tokens.series(&[label, "output"])?,
+            tokens: Tokens::new(families, label)?,
             time_to_first_token: families.time_to_first_token.series(&[label])?,
             time_per_output_token: families.time_per_output_token.series(&[label])?,
             tally,
@@ -230,12 +196,61 @@ impl ModelSeries {
         })
     }
 
+    pub(super) fn count_tokens(&self, usage: &Usage) {
+        self.tokens.count(usage);
+    }
+
     pub(super) fn count_call(&self, families: &Families, backend: &str, outcome: CallOutcome) {
         self.calls.with_or_learn(
             backend,
             || CallSeries::new(families, &self.label, backend),
             |calls| calls.of(outcome).inc(),
         );
+    }
+}
+
+/// The tokens of one model.
+struct Tokens {
+    reported: [IntCounter; 2],
+    estimated: [IntCounter; 2],
+    cached: [IntCounter; 2],
+    reasoning: IntCounter,
+}
+
+impl Tokens {
+    fn new(families: &Families, model: &str) -> Result<Self> {
+        let pair = |family: &Family<IntCounter>, [first, second]: [&str; 2]| -> Result<_> {
+            Ok([
+                family.series(&[model, first])?,
+                family.series(&[model, second])?,
+            ])
+        };
+        let directions = ["input", "output"];
+        Ok(Tokens {
+            reported: pair(&families.tokens, directions)?,
+            estimated: pair(&families.estimated_tokens, directions)?,
+            cached: pair(&families.cached_tokens, ["read", "creation"])?,
+            reasoning: families.reasoning_tokens.series(&[model])?,
+        })
+    }
+
+    fn count(&self, usage: &Usage) {
+        let [input, output] = match usage.origin {
+            Origin::Reported => &self.reported,
+            Origin::Estimated => &self.estimated,
+        };
+        let [read, creation] = &self.cached;
+        for (counter, tokens) in [
+            (input, usage.input_tokens),
+            (output, usage.output_tokens),
+            (read, usage.cache_read_tokens),
+            (creation, usage.cache_creation_tokens),
+            (&self.reasoning, usage.reasoning_tokens),
+        ] {
+            if let Some(tokens) = tokens {
+                counter.inc_by(tokens);
+            }
+        }
     }
 }
 

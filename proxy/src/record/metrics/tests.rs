@@ -3,10 +3,12 @@ use std::collections::BTreeSet;
 use http::Method;
 
 use super::*;
-use crate::exchange::{CacheNote, CacheOutcome, CacheTier};
+use crate::exchange::AttemptOutcome;
 use crate::record::fixture::{filled, plain};
 use crate::refusal::ErrorCode;
 
+#[path = "tests/models.rs"]
+mod models;
 #[path = "tests/promtool.rs"]
 mod promtool;
 
@@ -115,6 +117,19 @@ const COUNTED: &[(&str, &str)] = &[
         r#"weir_tokens_total{direction="output",model="other"}"#,
         "356",
     ),
+    (
+        r#"weir_estimated_tokens_total{direction="output",model="other"}"#,
+        "0",
+    ),
+    (
+        r#"weir_cached_tokens_total{kind="read",model="other"}"#,
+        "64",
+    ),
+    (
+        r#"weir_cached_tokens_total{kind="creation",model="other"}"#,
+        "0",
+    ),
+    (r#"weir_reasoning_tokens_total{model="other"}"#, "40"),
 ];
 
 #[test]
@@ -161,7 +176,7 @@ fn errors_stand_in_the_order_of_their_codes() {
     for (position, outcome) in signatures.into_iter().enumerate() {
         assert_eq!(outcome as usize, position, "{}", outcome.as_str());
     }
-    for (position, outcome) in series::AttemptOutcome::ALL.into_iter().enumerate() {
+    for (position, outcome) in AttemptOutcome::ALL.into_iter().enumerate() {
         assert_eq!(outcome as usize, position, "{}", outcome.as_str());
     }
 }
@@ -221,63 +236,6 @@ fn a_client_cannot_make_labels() {
     let other = r#"weir_requests_total{code="other",method="_OTHER",platform="none",route="none"}"#;
     assert_eq!(value(&text, other), Some("500"));
     assert!(!text.contains("model-"));
-}
-
-#[test]
-fn the_first_fifty_models_that_answer_have_a_name() {
-    let metrics = metrics();
-    let call = |name: &str, status, code| {
-        let mut exchange = filled();
-        exchange.status = status;
-        exchange.error_code = code;
-        exchange.model.request_model = Some(name.into());
-        metrics.count(&exchange, Duration::ZERO);
-    };
-    for number in 0..100 {
-        call(
-            &format!("invented-{number}"),
-            404,
-            Some(ErrorCode::Internal),
-        );
-    }
-    for number in 0..60 {
-        call(&format!("model-{number}"), 200, None);
-    }
-    call("model-0", 502, Some(ErrorCode::UpstreamReset));
-    let text = text(&metrics);
-    assert!(!text.contains("invented"));
-    let calls = |model: &str, outcome: &str| {
-        let series = format!(
-            r#"weir_model_calls_total{{backend="assistant",model="{model}",outcome="{outcome}"}}"#
-        );
-        value(&text, &series).map(str::to_owned)
-    };
-    assert_eq!(calls("model-0", "success").as_deref(), Some("1"));
-    assert_eq!(calls("model-0", "failure").as_deref(), Some("1"));
-    assert_eq!(calls("model-49", "success").as_deref(), Some("1"));
-    assert_eq!(calls("model-50", "success"), None);
-    assert_eq!(calls("other", "success").as_deref(), Some("10"));
-    assert_eq!(calls("other", "failure").as_deref(), Some("100"));
-}
-
-#[test]
-fn a_hit_is_no_call_of_a_model() {
-    let metrics = metrics();
-    let mut exchange = filled();
-    exchange.status = 200;
-    exchange.error_code = None;
-    exchange.upstream = None;
-    exchange.cache = Some(CacheNote {
-        outcome: CacheOutcome::Hit,
-        tier: CacheTier::Memory,
-        age_s: 7,
-    });
-    metrics.count(&exchange, Duration::ZERO);
-    metrics.count(&exchange, Duration::ZERO);
-    let text = text(&metrics);
-    let hits = r#"weir_cache_lookups_total{outcome="hit",route="feishu",tier="memory"}"#;
-    assert_eq!(value(&text, hits), Some("2"));
-    assert!(!text.contains("weir_tokens_total{") && !text.contains("weir_model_calls_total{"));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::super::event::{NAME_BYTES_MAX, PATH_BYTES_MAX, method_name, version_name};
 use super::super::otlp::wire::{Message, Value};
-use crate::exchange::{Exchange, Stage, UpstreamNote};
+use crate::exchange::{Attempt, ClientEnd, Exchange, Stage};
+use crate::model::usage::Usage;
 
 /// The field of a `Span`.
 const ATTRIBUTES: u32 = 9;
@@ -66,6 +67,9 @@ pub(super) fn own(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
         all.add("weir.cache.outcome", Value::Text(cache.outcome.as_str()));
         all.add("weir.cache.tier", Value::Text(cache.tier.as_str()));
     }
+    if exchange.client == ClientEnd::Aborted {
+        all.add("weir.client_aborted", Value::Flag(true));
+    }
     for stage in Stage::ALL {
         if let Some(spent) = exchange.timing.spent(stage) {
             all.add(timing_key(stage), millis(spent));
@@ -90,10 +94,8 @@ const fn timing_key(stage: Stage) -> &'static str {
 }
 
 /// Where a request went: `server.address`, `server.port`, and the whole address without its query.
-pub(super) fn endpoint(all: &mut Attributes<'_, '_>, upstream: &UpstreamNote, exchange: &Exchange) {
-    let Some(endpoint) = &upstream.endpoint else {
-        return;
-    };
+pub(super) fn endpoint(all: &mut Attributes<'_, '_>, attempt: &Attempt, exchange: &Exchange) {
+    let endpoint = &attempt.endpoint;
     let path = cut(&exchange.path, PATH_BYTES_MAX);
     all.add("url.full", Value::Text(&format!("{endpoint}{path}")));
     // `scheme://host:port`, as the configuration was checked.
@@ -137,14 +139,31 @@ pub(super) fn model(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
     let first = model.time_to_first_chunk;
     let first = first.map(|time| Value::Number(time.as_secs_f64()));
     all.maybe("gen_ai.response.time_to_first_chunk", first);
-    all.maybe(
-        "gen_ai.usage.input_tokens",
-        model.usage.input_tokens.map(Value::Integer),
-    );
-    all.maybe(
-        "gen_ai.usage.output_tokens",
-        model.usage.output_tokens.map(Value::Integer),
-    );
+    tokens(all, &model.usage);
+}
+
+fn tokens(all: &mut Attributes<'_, '_>, usage: &Usage) {
+    for (key, tokens) in [
+        ("gen_ai.usage.input_tokens", usage.input_tokens),
+        ("gen_ai.usage.output_tokens", usage.output_tokens),
+        (
+            "gen_ai.usage.cache_read.input_tokens",
+            usage.cache_read_tokens,
+        ),
+        (
+            "gen_ai.usage.cache_creation.input_tokens",
+            usage.cache_creation_tokens,
+        ),
+        (
+            "gen_ai.usage.reasoning.output_tokens",
+            usage.reasoning_tokens,
+        ),
+    ] {
+        all.maybe(key, tokens.map(Value::Integer));
+    }
+    if usage.is_estimated() {
+        all.add("weir.usage.estimated", Value::Flag(true));
+    }
 }
 
 pub(super) struct Attributes<'s, 'm>(pub(super) &'s mut Message<'m>);

@@ -1,0 +1,133 @@
+//! Asks for the usage of a stream whose client did not: `stream_options.include_usage` of OpenAI's chat
+//! completions (platform.openai.com/docs/api-reference/chat/create), put into the body as text, so that every
+//! other byte stays as the client wrote it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+const OPTIONS: &str = "stream_options";
+const INCLUDE: &str = "include_usage";
+const ASKED: &str = r#"{"include_usage":true}"#;
+
+/// Fields that say what the body is, byte by byte: whoever checks them would find it changed.
+const SEALS: [&str; 6] = [
+    "content-digest",
+    "content-md5",
+    "digest",
+    "repr-digest",
+    "signature-input",
+    "x-amz-content-sha256",
+];
+
+/// Whether the body under this head may be changed on its way to the backend: it is in no content coding,
+/// and nothing in the head vouches for its bytes.
+#[must_use]
+pub fn may_change(headers: &HeaderMap) -> bool {
+    let is_sealed = SEALS.iter().any(|name| headers.contains_key(*name));
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    !is_sealed && codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// The body of a request for chat completions, with its usage asked for; `None` where it goes on as it is: it
+/// asks for no stream, or for the usage itself, or it is not one JSON object that everybody reads alike.
+#[must_use]
+pub fn with_usage_asked(body: &[u8]) -> Option<Bytes> {
+    let ([stream, options], _) = members(["stream", OPTIONS], body)?;
+    if stream? != "true" {
+        return None;
+    }
+    let (place, text) = match options {
+        None => (behind_brace(body, 0)?, format!(r#""{OPTIONS}":{ASKED},"#)),
+        Some("null") => (place_of(options?, body)?, ASKED.to_owned()),
+        Some(options) => match members([INCLUDE], options.as_bytes())? {
+            ([None], count) => {
+                let at = place_of(options, body)?.start;
+                let comma = if count == 0 { "" } else { "," };
+                let member = format!(r#""{INCLUDE}":true{comma}"#);
+                (behind_brace(body, at)?, member)
+            }
+            ([Some(include @ ("false" | "null"))], _) => {
+                (place_of(include, body)?, "true".to_owned())
+            }
+            _ => return None,
+        },
+    };
+    let before = body.get(..place.start)?;
+    let behind = body.get(place.end..)?;
+    Some([before, text.as_bytes(), behind].concat().into())
+}
+
+/// Where a value that was borrowed from the body stands in it.
+fn place_of(value: &str, body: &[u8]) -> Option<Range<usize>> {
+    let start = (value.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
+    Some(start..start + value.len())
+}
+
+/// Right behind the brace that opens the object at `from`.
+fn behind_brace(body: &[u8], from: usize) -> Option<Range<usize>> {
+    let brace = body.get(from..)?.iter().position(|byte| *byte == b'{')?;
+    let behind = from + brace + 1;
+    Some(behind..behind)
+}
+
+/// The values of the members of these names, as they are written, and how many members the object has; `None`
+/// if the text is no JSON object, or one of these names stands in it twice.
+fn members<'a, const N: usize>(
+    names: [&str; N],
+    text: &'a [u8],
+) -> Option<([Option<&'a str>; N], usize)> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let members = Wanted(names).deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    Some(members)
+}
+
+struct Wanted<'n, const N: usize>([&'n str; N]);
+
+/// The name of a member, borrowed unless it holds escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a, const N: usize> DeserializeSeed<'a> for Wanted<'_, N> {
+    type Value = ([Option<&'a str>; N], usize);
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'a, const N: usize> Visitor<'a> for Wanted<'_, N> {
+    type Value = ([Option<&'a str>; N], usize);
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut values = [None; N];
+        let mut count = 0;
+        while let Some(Name(name)) = map.next_key()? {
+            count += 1;
+            let Some(at) = self.0.iter().position(|wanted| *wanted == name) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let value: &RawValue = map.next_value()?;
+            if values[at].replace(value.get()).is_some() {
+                return Err(M::Error::custom("it stands there twice"));
+            }
+        }
+        Ok((values, count))
+    }
+}
+
+#[cfg(test)]
+#[path = "ask_usage_tests.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+use http::HeaderValue;
+
+use super::*;
+
+fn asked(body: &str) -> Option<String> {
+    let changed = with_usage_asked(body.as_bytes())?;
+    Some(String::from_utf8(changed.to_vec()).expect("UTF-8"))
+}
+
+#[test]
+fn usage_is_asked_for_and_every_other_byte_stays() {
+    for (body, expected) in [
+        (
+            r#"{"model":"m","stream":true}"#,
+            r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#,
+        ),
+        (
+            "\r\n {\t\"stream\" : true ,\n \"messages\": [ ] }\n",
+            "\r\n {\"stream_options\":{\"include_usage\":true},\t\"stream\" : true ,\n \"messages\": [ ] }\n",
+        ),
+        (
+            r#"{"stream":true,"stream_options":{}}"#,
+            r#"{"stream":true,"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"stream":true,"stream_options": { } ,"n":1}"#,
+            r#"{"stream":true,"stream_options": {"include_usage":true } ,"n":1}"#,
+        ),
+        (
+            r#"{"stream_options":{"include_obfuscation": false},"stream":true}"#,
+            r#"{"stream_options":{"include_usage":true,"include_obfuscation": false},"stream":true}"#,
+        ),
+        (
+            r#"{"stream":true,"stream_options":{"a":{"include_usage":true},"include_usage" : false}}"#,
+            r#"{"stream":true,"stream_options":{"a":{"include_usage":true},"include_usage" : true}}"#,
+        ),
+        (
+            r#"{"stream":true,"stream_options":{"include_usage":null }}"#,
+            r#"{"stream":true,"stream_options":{"include_usage":true }}"#,
+        ),
+        (
+            r#"{"stream":true,"stream_options": null}"#,
+            r#"{"stream":true,"stream_options": {"include_usage":true}}"#,
+        ),
+        // Names may be spelled with escapes, and what is deeper is none of them.
+        (
+            r#"{"str\u0065am":true,"stream\u005foptions":{"include_\u0075sage":false}}"#,
+            r#"{"str\u0065am":true,"stream\u005foptions":{"include_\u0075sage":true}}"#,
+        ),
+        (
+            r#"{"x":{"stream_options":{"include_usage":true}},"stream":true,"y":"\"stream_options\":{"}"#,
+            r#"{"stream_options":{"include_usage":true},"x":{"stream_options":{"include_usage":true}},"stream":true,"y":"\"stream_options\":{"}"#,
+        ),
+        // What stands twice matters only where it is looked at.
+        (
+            r#"{"user":"a","user":"b","stream":true}"#,
+            r#"{"stream_options":{"include_usage":true},"user":"a","user":"b","stream":true}"#,
+        ),
+    ] {
+        assert_eq!(asked(body).as_deref(), Some(expected), "{body}");
+        assert_eq!(asked(expected), None, "it is asked for now: {expected}");
+    }
+}
+
+#[test]
+fn a_body_that_does_not_call_for_it_goes_on_as_it_is() {
+    for body in [
+        "",
+        "{}",
+        "[]",
+        "null",
+        r#"{"model":"m"}"#,
+        r#"{"stream":false}"#,
+        r#"{"stream":null}"#,
+        r#"{"stream":1}"#,
+        r#"{"stream":"true"}"#,
+        // The client asks itself, or says something that is not for weir to read.
+        r#"{"stream":true,"stream_options":{"include_usage":true}}"#,
+        r#"{"stream":true,"stream_options":{"include_usage":"yes"}}"#,
+        r#"{"stream":true,"stream_options":{"include_usage":1}}"#,
+        r#"{"stream":true,"stream_options":[]}"#,
+        r#"{"stream":true,"stream_options":true}"#,
+        // Which of two counts, nobody knows.
+        r#"{"stream":true,"stream":true}"#,
+        r#"{"stream":true,"stream":false}"#,
+        r#"{"stream":true,"stream_options":{},"stream_options":{}}"#,
+        r#"{"stream":true,"stream_options":{},"stream\u005foptions":null}"#,
+        r#"{"stream":true,"stream_options":{"include_usage":false,"include_usage":false}}"#,
+        // No JSON, or more than one.
+        r#"{"stream":true"#,
+        r#"{"stream":true,}"#,
+        r#"{"stream":true}{}"#,
+        r#"{"stream":true} x"#,
+        r#"{"stream":true,"a":nul}"#,
+        r#"{'stream':true}"#,
+        "\u{feff}{\"stream\":true}",
+        r#"[{"stream":true}]"#,
+        r#""{\"stream\":true}""#,
+    ] {
+        assert_eq!(asked(body), None, "{body}");
+    }
+    let deep = format!(r#"{{"a":{}}}"#, "[".repeat(100_000));
+    assert_eq!(asked(&deep), None);
+}
+
+#[test]
+fn a_body_that_the_head_vouches_for_is_not_changed() {
+    let with = |name: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_static("x"));
+        may_change(&headers)
+    };
+    assert!(may_change(&HeaderMap::new()));
+    assert!(with("content-type") && with("content-length") && with("authorization"));
+    let identity = HeaderValue::from_static("Identity");
+    assert!(may_change(&HeaderMap::from_iter([(
+        header::CONTENT_ENCODING,
+        identity
+    )])));
+    for name in SEALS.into_iter().chain(["content-encoding"]) {
+        assert!(!with(name), "{name}");
+    }
+}

@@ -1,0 +1,274 @@
+//! What became of each try to get an answer from a backend.
+//!
+//! An attempt notes its outcome itself, where it happens. One that was dropped before there was any was
+//! abandoned: the client left, or the request ended otherwise through no fault of the backend.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::random;
+use crate::refusal::ErrorCode;
+use crate::route::trace::{self, Recording, TraceContext};
+
+/// What the backend stage did.
+#[derive(Clone, Debug)]
+pub struct UpstreamNote {
+    pub backend: Arc<str>,
+    attempts: Vec<Attempt>,
+}
+
+/// One try with an endpoint. A pooled connection that turns out to be closed before anything of the request
+/// was written is replaced within the attempt.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub endpoint: Arc<str>,
+    /// Of its span; `None` where none is made.
+    pub span_id: Option<[u8; 8]>,
+    pub started: Instant,
+    /// When nothing more was to come of it; `None` for one that was dropped.
+    pub ended: Option<Instant>,
+    /// `None` on a connection that was open already.
+    pub connect: Option<Duration>,
+    /// From the asking to the head of the answer; `None` where none came.
+    pub first_byte: Option<Duration>,
+    /// The status that the backend answered.
+    pub status: Option<u16>,
+    outcome: Option<AttemptOutcome>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    Ok,
+    ConnectError,
+    Timeout,
+    /// The connection broke, or what came over it is not HTTP.
+    Reset,
+    Status5xx,
+    /// An answer of 2xx that says that it failed.
+    Error,
+    /// A whole message that holds a part of an answer.
+    Incomplete,
+    /// It was given up before its end, through no fault of the backend.
+    Abandoned,
+}
+
+impl AttemptOutcome {
+    pub const ALL: [AttemptOutcome; 8] = [
+        AttemptOutcome::Ok,
+        AttemptOutcome::ConnectError,
+        AttemptOutcome::Timeout,
+        AttemptOutcome::Reset,
+        AttemptOutcome::Status5xx,
+        AttemptOutcome::Error,
+        AttemptOutcome::Incomplete,
+        AttemptOutcome::Abandoned,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AttemptOutcome::Ok => "ok",
+            AttemptOutcome::ConnectError => "connect_error",
+            AttemptOutcome::Timeout => "timeout",
+            AttemptOutcome::Reset => "reset",
+            AttemptOutcome::Status5xx => "status_5xx",
+            AttemptOutcome::Error => "error",
+            AttemptOutcome::Incomplete => "incomplete",
+            AttemptOutcome::Abandoned => "abandoned",
+        }
+    }
+
+    /// The code of a request whose only attempt ended so; `None` where the attempt is not to blame.
+    #[must_use]
+    pub const fn code(self) -> Option<ErrorCode> {
+        match self {
+            AttemptOutcome::Ok | AttemptOutcome::Abandoned => None,
+            AttemptOutcome::ConnectError => Some(ErrorCode::UpstreamConnect),
+            AttemptOutcome::Timeout => Some(ErrorCode::UpstreamTimeout),
+            AttemptOutcome::Reset => Some(ErrorCode::UpstreamReset),
+            AttemptOutcome::Status5xx => Some(ErrorCode::UpstreamStatus),
+            AttemptOutcome::Error => Some(ErrorCode::UpstreamError),
+            AttemptOutcome::Incomplete => Some(ErrorCode::UpstreamIncomplete),
+        }
+    }
+
+    fn of(code: ErrorCode) -> Option<Self> {
+        let mut all = AttemptOutcome::ALL.into_iter();
+        all.find(|outcome| outcome.code() == Some(code))
+    }
+}
+
+impl UpstreamNote {
+    /// The first note of a request that this backend is asked for.
+    #[must_use]
+    pub fn begin(backend: Arc<str>) -> Self {
+        UpstreamNote {
+            backend,
+            // Most requests need one.
+            attempts: Vec::with_capacity(1),
+        }
+    }
+
+    /// Begins an attempt; one before it that has not ended ends here.
+    pub fn begin_attempt(&mut self, attempt: Attempt) -> &mut Attempt {
+        if let Some(earlier) = self.attempts.last_mut() {
+            earlier.ended.get_or_insert(attempt.started);
+        }
+        self.attempts.push_mut(attempt)
+    }
+
+    /// All attempts, in their order.
+    #[must_use]
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// The attempt whose answer, if any, the client got.
+    #[must_use]
+    pub fn last(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
+
+    /// The attempt that is under way.
+    pub fn current(&mut self) -> Option<&mut Attempt> {
+        self.attempts.last_mut()
+    }
+}
+
+impl Attempt {
+    /// A try of a request with this trace, begun at `now`.
+    #[must_use]
+    pub fn begin(endpoint: Arc<str>, trace: &TraceContext, now: Instant) -> Self {
+        let traced = trace.recording != Recording::Off;
+        Attempt {
+            endpoint,
+            span_id: traced.then(|| trace::new_span_id(&mut random::fill)),
+            started: now,
+            ended: None,
+            connect: None,
+            first_byte: None,
+            status: None,
+            outcome: None,
+        }
+    }
+
+    /// The head of an answer came at `now`.
+    pub fn answered(&mut self, status: u16, now: Instant) {
+        self.status = Some(status);
+        self.first_byte = Some(now.saturating_duration_since(self.started));
+        if status >= 500 {
+            self.fail(ErrorCode::UpstreamStatus);
+        }
+    }
+
+    /// It failed, if this code blames the attempt. What is noted first is what went wrong; what follows
+    /// from it changes nothing.
+    pub fn fail(&mut self, code: ErrorCode) {
+        if let (None | Some(AttemptOutcome::Ok), Some(outcome)) =
+            (self.outcome, AttemptOutcome::of(code))
+        {
+            self.outcome = Some(outcome);
+        }
+    }
+
+    /// Its answer came whole, with nothing wrong so far.
+    pub fn succeed(&mut self, now: Instant) {
+        self.fulfil();
+        self.end(now);
+    }
+
+    /// It has done what was asked of it, and goes on.
+    pub fn fulfil(&mut self) {
+        self.outcome.get_or_insert(AttemptOutcome::Ok);
+    }
+
+    /// Nothing more is to come of it.
+    pub fn end(&mut self, now: Instant) {
+        self.ended.get_or_insert(now);
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn outcome(&self) -> AttemptOutcome {
+        self.outcome.unwrap_or(AttemptOutcome::Abandoned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn attempt() -> Attempt {
+        Attempt::begin(
+            "http://a.test".into(),
+            &TraceContext::default(),
+            clock::now(),
+        )
+    }
+
+    #[test]
+    fn an_attempt_ends_as_it_was_noted() {
+        use AttemptOutcome::{Abandoned, Error, Incomplete, Ok, Reset, Status5xx, Timeout};
+        let now = clock::now();
+        let after = |notes: &[&dyn Fn(&mut Attempt)]| {
+            let mut attempt = attempt();
+            notes.iter().for_each(|note| note(&mut attempt));
+            attempt.outcome()
+        };
+        let head = |status| move |attempt: &mut Attempt| attempt.answered(status, now);
+        let fail = |code| move |attempt: &mut Attempt| attempt.fail(code);
+        let whole = |attempt: &mut Attempt| attempt.succeed(now);
+        assert_eq!(after(&[]), Abandoned);
+        assert_eq!(after(&[&head(200)]), Abandoned);
+        assert_eq!(after(&[&head(200), &whole]), Ok);
+        assert_eq!(after(&[&head(404), &whole]), Ok);
+        assert_eq!(after(&[&head(503)]), Status5xx);
+        assert_eq!(after(&[&head(503), &whole]), Status5xx);
+        assert_eq!(
+            after(&[&head(503), &fail(ErrorCode::UpstreamReset)]),
+            Status5xx
+        );
+        assert_eq!(after(&[&fail(ErrorCode::UpstreamTimeout)]), Timeout);
+        assert_eq!(after(&[&head(200), &fail(ErrorCode::UpstreamReset)]), Reset);
+        assert_eq!(
+            after(&[&head(200), &fail(ErrorCode::UpstreamError), &whole]),
+            Error
+        );
+        // What an answer lacks is found when it has come whole.
+        assert_eq!(
+            after(&[&head(200), &whole, &fail(ErrorCode::UpstreamIncomplete)]),
+            Incomplete
+        );
+        // No fault of the backend.
+        assert_eq!(after(&[&fail(ErrorCode::BodyTimeout)]), Abandoned);
+        assert_eq!(after(&[&fail(ErrorCode::ClientClosed)]), Abandoned);
+    }
+
+    #[test]
+    fn every_fault_of_a_backend_has_a_code_of_its_own() {
+        for outcome in AttemptOutcome::ALL {
+            match outcome.code() {
+                Some(code) => assert_eq!(AttemptOutcome::of(code), Some(outcome)),
+                None => assert!(matches!(
+                    outcome,
+                    AttemptOutcome::Ok | AttemptOutcome::Abandoned
+                )),
+            }
+        }
+    }
+
+    #[test]
+    fn a_next_attempt_ends_the_one_before_it() {
+        let mut note = UpstreamNote::begin("a".into());
+        assert!(note.last().is_none());
+        note.begin_attempt(attempt());
+        let mut second = attempt();
+        second.started += Duration::from_secs(1);
+        let started = second.started;
+        note.begin_attempt(second);
+        assert_eq!(note.attempts()[0].ended, Some(started));
+        assert_eq!(note.last().and_then(|attempt| attempt.ended), None);
+    }
+}

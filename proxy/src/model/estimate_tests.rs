@@ -1,0 +1,199 @@
+use super::*;
+
+/// What it is, the text, and what the vocabularies of GPT-4o, Llama 3, Qwen 3 and DeepSeek V3 count.
+const TEXTS: [(&str, &str, [u64; 4]); 16] = [
+    (
+        "english",
+        "The proxy sits in front of the assistant and counts what each answer has cost. When nobody reports a figure, it looks at the text instead and says so.",
+        [32, 32, 32, 32],
+    ),
+    (
+        "markdown",
+        "## Steps\n\n1. Open the valve slowly.\n2. Wait **ten minutes**, then read the gauge.\n3. Close it again.\n\n| gauge | bar |\n|-------|-----|\n| left | 2.5 |\n| right | 3.1 |\n",
+        [54, 54, 54, 54],
+    ),
+    (
+        "code",
+        "fn add(left: u64, right: u64) -> u64 {\n    // Saturates instead of wrapping around.\n    let sum = left.saturating_add(right);\n    if sum == u64::MAX {\n        log::warn!(\"the sum is cut: {left} + {right}\");\n    }\n    sum\n}\n",
+        [68, 69, 73, 69],
+    ),
+    (
+        "arguments",
+        "{\"city\": \"Rotterdam\", \"days\": 3, \"units\": \"metric\", \"hourly\": false}",
+        [25, 25, 25, 25],
+    ),
+    (
+        "chinese",
+        "代理位于助手之前，统计每个回答花费的令牌数量。如果没有人报告，它就根据文本估算，并且会注明这是估计值。今天的天气很好，我们一起去公园散步吧。",
+        [48, 52, 40, 39],
+    ),
+    (
+        "japanese",
+        "プロキシはアシスタントの前に立ち、それぞれの回答にかかったトークンを数えます。誰も報告しない場合は、文章から推定します。",
+        [44, 40, 38, 34],
+    ),
+    (
+        "korean",
+        "프록시는 어시스턴트 앞에 서서 각 답변에 든 토큰을 셉니다. 아무도 알려 주지 않으면 글에서 추정하고 그 사실을 표시합니다.",
+        [43, 44, 47, 50],
+    ),
+    (
+        "russian",
+        "Прокси стоит перед помощником и считает, сколько токенов стоил каждый ответ. Если никто не сообщает, он оценивает это по тексту.",
+        [33, 36, 39, 35],
+    ),
+    (
+        "arabic",
+        "يقف الوكيل أمام المساعد ويحسب عدد الرموز التي كلفتها كل إجابة. وإذا لم يخبره أحد فإنه يقدر ذلك من النص.",
+        [33, 40, 38, 40],
+    ),
+    (
+        "german",
+        "Der Vermittler steht vor dem Assistenten und zählt, wie viele Token jede Antwort gekostet hat. Meldet niemand etwas, schätzt er es aus dem Text.",
+        [35, 40, 40, 40],
+    ),
+    (
+        "greek",
+        "Ο διαμεσολαβητής στέκεται μπροστά από τον βοηθό και μετρά πόσο κόστισε κάθε απάντηση.",
+        [35, 36, 71, 42],
+    ),
+    (
+        "thai",
+        "พร็อกซีอยู่หน้าผู้ช่วยและนับจำนวนโทเค็นที่ใช้ในแต่ละคำตอบ ถ้าไม่มีใครรายงานก็จะประเมินจากข้อความ",
+        [39, 42, 46, 37],
+    ),
+    (
+        "hindi",
+        "प्रॉक्सी सहायक के सामने खड़ा रहता है और गिनता है कि प्रत्येक उत्तर में कितने टोकन लगे।",
+        [27, 43, 79, 45],
+    ),
+    (
+        "numbers",
+        "1024 65535 3.14159 2026-11-29 17:35:00 +86 138 0013 8000",
+        [33, 33, 55, 33],
+    ),
+    ("emoji", "Done ✅ see you tomorrow 😊🎉", [8, 11, 9, 9]),
+    (
+        "mixed",
+        "请用 Python 写一个函数 add(a, b)，返回两个数的和，并附上 docstring。",
+        [22, 23, 23, 23],
+    ),
+];
+
+fn counted(pieces: &[&[u8]]) -> TextCount {
+    let mut count = TextCount::default();
+    for piece in pieces {
+        count.add(piece);
+    }
+    count
+}
+
+fn estimate(text: &str) -> u64 {
+    counted(&[text.as_bytes()]).tokens()
+}
+
+#[test]
+fn estimates_are_near_what_vocabularies_count_in_every_script() {
+    for (name, text, mut truths) in TEXTS {
+        truths.sort_unstable();
+        let median = (truths[1] + truths[2]) as f64 / 2.0;
+        let ratio = (estimate(text) - END) as f64 / median;
+        assert!(
+            (0.75..=1.33).contains(&ratio),
+            "{name}: {ratio} of {truths:?}"
+        );
+    }
+}
+
+#[test]
+fn every_cut_gives_the_same_count() {
+    for (name, text, _) in TEXTS {
+        let bytes = text.as_bytes();
+        let whole = counted(&[bytes]);
+        for at in 0..=bytes.len() {
+            let (before, after) = bytes.split_at(at);
+            assert_eq!(counted(&[before, b"", after]), whole, "{name} cut at {at}");
+        }
+        for size in [1, 2, 3, 5, 7] {
+            let pieces: Vec<&[u8]> = bytes.chunks(size).collect();
+            assert_eq!(counted(&pieces), whole, "{name} in pieces of {size}");
+        }
+    }
+}
+
+#[test]
+fn short_texts_count_as_a_reader_would_say() {
+    for (text, expected) in [
+        // Each has its end beside it.
+        ("", 0),
+        (" ", 0),
+        ("pong", 2),
+        ("Hello!", 3),
+        ("cache probe ready", 4),
+        ("The capital of France is Paris.", 9),
+        ("1, 2, 3", 7),
+        ("你好", 2),
+        ("\u{1f600}", 3),
+        ("{}", 2),
+    ] {
+        let tokens = estimate(text);
+        assert!(tokens.abs_diff(expected) <= 1, "{text:?}: {tokens}");
+        assert_eq!(tokens == 0, expected == 0, "{text:?}: {tokens}");
+    }
+}
+
+#[test]
+fn what_repeats_without_meaning_is_cheap() {
+    let rule = format!("above\n{}\nbelow", "-".repeat(400));
+    assert!(estimate(&rule) < 30, "{}", estimate(&rule));
+    let indented = format!("if:\n{}return", " ".repeat(400));
+    assert!(estimate(&indented) < 10, "{}", estimate(&indented));
+}
+
+#[test]
+fn what_is_no_utf_8_counts_as_something() {
+    for (bytes, least) in [
+        (b"\xff\xff".as_slice(), 2),
+        (b"a\xe4\xbd", 1),
+        (b"\xe4\xbd\xe4\xbd\xa0", 2),
+        (b"\xc4\xe3\xba\xc3", 1),
+        (b"\xf0\x9f\x98a", 1),
+        (b"\xc0\x80\xed\xa0\x80\xf8", 3),
+    ] {
+        let whole = counted(&[bytes]);
+        assert!(whole.tokens() >= least, "{bytes:?}: {}", whole.tokens());
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(counted(&single), whole, "{bytes:?}");
+    }
+}
+
+#[test]
+fn parts_cost_beside_their_text() {
+    let mut question = TextCount::default();
+    assert!(question.is_empty());
+    for _ in 0..3 {
+        question.begin(Part::Message);
+        question.add(b"ping");
+    }
+    assert!(
+        (15..=17).contains(&question.tokens()),
+        "{}",
+        question.tokens()
+    );
+
+    let mut call = TextCount::default();
+    call.begin(Part::Call);
+    assert_eq!(call.tokens(), 10 + END);
+    let (name, arguments) = (b"get_weather".as_slice(), br#"{"city": "Bergen"}"#);
+    call.add(name);
+    call.begin(Part::Text);
+    call.add(arguments);
+    assert!((18..=24).contains(&call.tokens()), "{}", call.tokens());
+
+    // A word does not go on over the end of a text, nor does a character that was cut.
+    let mut apart = TextCount::default();
+    apart.add(b"inter\xe4");
+    apart.begin(Part::Text);
+    apart.add(b"\xbd\xa0national");
+    assert!(apart.tokens() > estimate("international"));
+}
