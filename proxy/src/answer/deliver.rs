@@ -122,13 +122,17 @@ impl Reading<'_> {
                 if let Some(attempt) = exchange.attempt() {
                     attempt.succeed(now);
                 }
-                // Of a line end in two bytes the second may be still to come.
-                if data.ends_with(b"\n") {
+                // Of a line end in two bytes the second may be still to come, and of a coding its end.
+                if self.is_plain() && data.ends_with(b"\n") {
                     self.came_whole(exchange.at(now));
                 }
             }
             _ => {}
         }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.decoder.as_ref().is_none_or(Decoder::is_plain)
     }
 
     /// How far the answer has come, as its own format tells.
