@@ -209,7 +209,7 @@ impl Gateway {
 
         // cache
         exchange.timing.enter(Stage::Cache, clock::now());
-        let question = question::read(exchange, session, &body).await;
+        let question = question::read(&lane, exchange, session, &body, &self.budget).await?;
         question::keep(exchange, self.lanes.content, &session.head().headers, bytes);
         let using = match checks::look_up(&lane, session, exchange, &body) {
             Known::Answer(stored, age_s) => {
