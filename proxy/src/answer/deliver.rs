@@ -124,10 +124,9 @@ impl Reading<'_> {
             return false;
         };
         let copy = &copying.copy;
-        let is_plain = self.decoder.as_ref().is_none_or(Decoder::is_plain);
         self.form() == Form::Events
             && exchange.model.operation != Some(Operation::GenerateContent)
-            && (!is_plain || copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"))
+            && (copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"))
     }
 
     /// How the answer comes, where it is read.

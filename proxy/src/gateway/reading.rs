@@ -7,7 +7,7 @@ use super::arrival::tell;
 use super::inbound::UsageAsked;
 use super::lane::Lane;
 use crate::answer::Delivered;
-use crate::answer::ahead::{self, Foreseen, Wait};
+use crate::answer::ahead::{self, ClientLeft, Wait};
 use crate::answer::deliver::{Copying, Kept, Reading};
 use crate::answer::waits::Waits;
 use crate::answer::withheld::{self, UsageWithheld};
@@ -115,9 +115,9 @@ pub(super) async fn foresee(
     };
     let body = &mut answer.body;
     let status = match ahead::look(session, exchange, body, reading, relay, wait).await {
-        Foreseen::ClientLeft => return Err(Stop::ClientLeft),
-        Foreseen::Open | Foreseen::Whole(Kept::No) => return Ok(()),
-        Foreseen::Whole(Kept::Yes) => match using {
+        Err(ClientLeft) => return Err(Stop::ClientLeft),
+        Ok(Kept::No) => return Ok(()),
+        Ok(Kept::Yes) => match using {
             Use::Refresh(_) => Status::RefreshStored,
             Use::Full(_) | Use::Bypass => Status::MissStored,
         },
