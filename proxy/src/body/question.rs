@@ -43,6 +43,11 @@ impl Questioned {
         self.booking.give_back();
     }
 
+    /// What it said, at its end.
+    pub(crate) fn finish(self) -> Question {
+        self.reader.finish()
+    }
+
     /// What it has said so far.
     pub(crate) fn question(&self) -> Question {
         self.reader.question()

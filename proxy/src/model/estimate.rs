@@ -20,6 +20,8 @@ mod script;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextCount {
     hundredths: u64,
+    /// Of the text so far.
+    bytes: u64,
     /// Of the character before, and how many of its like stand there.
     script: Script,
     run: u32,
@@ -50,6 +52,34 @@ struct Partial {
     code: u32,
     /// Bytes that are still to come.
     missing: u8,
+}
+
+/// So much of a text is counted as a whole.
+const WHOLE_BYTES: u64 = 16 * 1024;
+/// And of the rest one block of this size in so many, in the place of all of them.
+const SAMPLE_BYTES: u64 = 1024;
+const SAMPLE_EVERY: u64 = 8;
+
+/// What is counted of a stretch of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    Whole,
+    Skipped,
+    Sample,
+}
+
+impl Share {
+    /// For the byte at this place of the text, and how many it holds for.
+    fn at(place: u64) -> (Share, u64) {
+        let Some(behind) = place.checked_sub(WHOLE_BYTES) else {
+            return (Share::Whole, WHOLE_BYTES - place);
+        };
+        let within = behind % (SAMPLE_BYTES * SAMPLE_EVERY);
+        match within.checked_sub(SAMPLE_BYTES) {
+            None => (Share::Sample, SAMPLE_BYTES - within),
+            Some(behind) => (Share::Skipped, SAMPLE_BYTES * (SAMPLE_EVERY - 1) - behind),
+        }
+    }
 }
 
 /// What says that an answer, or a question, is at its end is a token too.
@@ -111,17 +141,46 @@ impl Part {
 }
 
 impl TextCount {
-    /// Counts the next piece of the text; a byte that is not UTF-8 counts as something.
+    /// Counts the next piece of the text; a byte that is not UTF-8 counts as something. Of a long text a
+    /// share is counted: a look at each character of a megabyte would be the dearest part of its request.
     pub fn add(&mut self, piece: &[u8]) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let (share, left) = Share::at(self.bytes);
+            let length = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+            let (now, later) = rest.split_at(length);
+            match share {
+                Share::Whole => self.count(now),
+                Share::Skipped => {}
+                Share::Sample => {
+                    let before = self.hundredths;
+                    self.count(now);
+                    self.hundredths += (self.hundredths - before) * (SAMPLE_EVERY - 1);
+                }
+            }
+            self.bytes += length as u64;
+            if length as u64 == left {
+                // What is counted next does not continue what was counted before.
+                self.begin(Part::Text);
+            }
+            rest = later;
+        }
+    }
+
+    fn count(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while let Some((&byte, after)) = rest.split_first() {
             match byte {
-                // Most of most texts.
+                // Most of most texts: words, and a space between each two of them.
                 b'a'..=b'z' if self.partial.missing == 0 => {
-                    let word = rest.iter().take_while(|byte| byte.is_ascii_lowercase());
-                    let letters = word.count();
+                    let letters = lowercase(rest);
                     self.letters(Script::Lower, u32::try_from(letters).unwrap_or(u32::MAX));
                     rest = &rest[letters..];
+                }
+                b' ' if self.partial.missing == 0 && self.script != Script::Space => {
+                    self.script = Script::Space;
+                    self.run = 1;
+                    rest = after;
                 }
                 _ => {
                     self.byte(byte);
@@ -135,6 +194,7 @@ impl TextCount {
     pub fn begin(&mut self, part: Part) {
         *self = TextCount {
             hundredths: self.hundredths + part.hundredths(),
+            bytes: self.bytes,
             ..TextCount::default()
         };
     }
@@ -247,6 +307,26 @@ impl TextCount {
         };
         self.hundredths += extra * u64::from(count);
     }
+}
+
+/// How many lowercase letters of ASCII a text begins with; eight at a time, for words are short.
+fn lowercase(text: &[u8]) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let mut letters = 0;
+    while let Some(eight) = text.get(letters..).and_then(<[u8]>::first_chunk) {
+        let eight = u64::from_le_bytes(*eight);
+        let low = eight & !HIGH;
+        let from_a = low + (0x80 - u64::from(b'a')) * EACH;
+        let past_z = low + (0x7f - u64::from(b'z')) * EACH;
+        let others = !(from_a & !past_z & !eight) & HIGH;
+        if others != 0 {
+            return letters + others.trailing_zeros() as usize / 8;
+        }
+        letters += 8;
+    }
+    let rest = text[letters..].iter();
+    letters + rest.take_while(|byte| byte.is_ascii_lowercase()).count()
 }
 
 /// What the first letters of a word cost: common words are short, and one token each.
