@@ -15,7 +15,7 @@ use crate::content::AnswerText;
 use crate::exchange::{Exchange, Stage};
 use crate::listener::relay::Relay;
 use crate::listener::session::Session;
-use crate::model::answer::{AnswerReader, Ending};
+use crate::model::answer::{AnswerReader, Ending, Form};
 use crate::model::operation::Operation;
 use crate::refusal::ErrorCode;
 
@@ -34,7 +34,6 @@ pub(crate) struct Reading<'a> {
     /// Reads through its codings, where anything of it is read.
     pub(crate) decoder: Option<Decoder>,
     pub(crate) usage: Option<AnswerReader>,
-    pub(crate) stream: Stream,
     /// Its text, where something is kept of it.
     pub(crate) content: Option<AnswerText>,
     /// A copy for the cache.
@@ -42,29 +41,6 @@ pub(crate) struct Reading<'a> {
     /// The length of the answer that the client is told.
     pub(crate) length: Option<u64>,
     pub(crate) waits: Waits,
-}
-
-/// Whether an answer comes in parts that tell which of them is the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
-    /// Events, or lines of JSON.
-    Events,
-    /// An array of JSON: Gemini's other form of a stream.
-    Array,
-    /// JSON of which nothing has come yet.
-    Unseen,
-    No,
-}
-
-impl Stream {
-    /// What the first piece of JSON tells.
-    fn of_json(data: &[u8]) -> Self {
-        match data.trim_ascii_start().first() {
-            Some(b'[') => Stream::Array,
-            Some(_) => Stream::No,
-            None => Stream::Unseen,
-        }
-    }
 }
 
 /// How long the backend is waited for.
@@ -106,9 +82,6 @@ impl Reading<'_> {
                 if let Some(usage) = &mut self.usage {
                     usage.feed(plain, now);
                 }
-                if self.stream == Stream::Unseen {
-                    self.stream = Stream::of_json(plain);
-                }
                 if let Some(content) = &mut self.content {
                     content.feed(plain);
                 }
@@ -142,9 +115,14 @@ impl Reading<'_> {
         };
         let copy = &copying.copy;
         let is_plain = self.decoder.as_ref().is_none_or(Decoder::is_plain);
-        self.stream == Stream::Events
-            && exchange.model.operation != Some(Operation::GenerateContent)
-            && (!is_plain || copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"))
+        let has_last_line = match self.form() {
+            Form::Events if self.is_a_guess(exchange) => false,
+            Form::Events => copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"),
+            Form::Lines => copy.ends_with(b"\n"),
+            // Nobody knows an array for whole before its framing ends.
+            Form::Array | Form::Text | Form::Unseen | Form::Other => return false,
+        };
+        has_last_line || (!is_plain && !self.is_a_guess(exchange))
     }
 
     /// How far the answer has come, as its own format tells.
@@ -157,7 +135,7 @@ impl Reading<'_> {
     /// body whose length the client was told ends by that, a coding by what stands behind the answer.
     fn has_ended_itself(&self) -> bool {
         self.ending() == Ending::Terminal
-            && self.stream != Stream::No
+            && self.form().is_stream()
             && self.length.is_none()
             && self.is_decoded()
     }
@@ -167,11 +145,19 @@ impl Reading<'_> {
         decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole)
     }
 
+    /// Whether its last event is one only because nothing more comes.
+    fn is_a_guess(&self, exchange: &Exchange) -> bool {
+        let is_gemini = exchange.model.operation == Some(Operation::GenerateContent);
+        is_gemini && self.form() == Form::Events
+    }
+
+    fn form(&self) -> Form {
+        self.usage.as_ref().map_or(Form::Unseen, AnswerReader::form)
+    }
+
     /// Until when the end of the framing is waited for, if the answer has ended itself by `now`.
     fn framing_until(&self, exchange: &Exchange, now: Instant) -> Option<Instant> {
-        let is_a_guess = self.stream == Stream::Events
-            && exchange.model.operation == Some(Operation::GenerateContent);
-        let time = match is_a_guess {
+        let time = match self.is_a_guess(exchange) {
             true => FRAMING_TIME_OF_GUESSES,
             false => FRAMING_TIME,
         };

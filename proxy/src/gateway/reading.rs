@@ -4,7 +4,7 @@ use http::{StatusCode, header};
 
 use super::lane::Lane;
 use crate::answer::Delivered;
-use crate::answer::deliver::{Copying, Reading, Stream, Waits};
+use crate::answer::deliver::{Copying, Reading, Waits};
 use crate::backend::client::Answer;
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
@@ -58,11 +58,6 @@ pub(super) fn reading<'a>(
     };
     Reading {
         decoder: decoder.filter(|_| usage.is_some() || content.is_some()),
-        stream: match kind.filter(|_| usage.is_some()) {
-            Some(Kind::Sse) => Stream::Events,
-            Some(Kind::Json) => Stream::Unseen,
-            None => Stream::No,
-        },
         usage,
         content,
         copying: copy.map(|copy| Copying { copy, keep }),
