@@ -106,7 +106,7 @@ fn usage_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
     if answer.head.status != StatusCode::OK {
         return None;
     }
-    Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)
+    Kind::of_answer(answer.head.headers.get(header::CONTENT_TYPE))
 }
 
 /// What reads the text of an answer, where something is kept of it.
