@@ -269,6 +269,7 @@ impl Session {
     pub(crate) async fn write_body(&mut self, data: Bytes, last: bool) -> Result<(), Unwritable> {
         match self {
             Session::Http1(http1) => http1.write_body(data, last).await,
+            Session::Http2(_) if data.is_empty() && !last => Ok(()),
             Session::Http2(http2) => {
                 let written = http2.write_response_body(data, last).await;
                 written.map_err(|_| Unwritable)
