@@ -33,6 +33,8 @@ mod way {
 
     mod estimates;
 
+    mod calls;
+
     mod outcome;
 
     mod record;

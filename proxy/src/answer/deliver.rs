@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::next::{Next, next};
+use super::waits::Waits;
 use super::withheld::{self, UsageWithheld};
 use super::{Delivered, head};
 use crate::backend::client::{Answer, AnswerBody, Piece};
@@ -18,7 +19,7 @@ use crate::exchange::{Exchange, Stage};
 use crate::listener::http1::Unwritable;
 use crate::listener::relay::Relay;
 use crate::listener::session::Session;
-use crate::model::answer::{AnswerReader, Ending};
+use crate::model::answer::{AnswerReader, Ending, Form};
 use crate::model::operation::Operation;
 use crate::refusal::ErrorCode;
 
@@ -37,64 +38,25 @@ pub(crate) struct Reading<'a> {
     /// Reads through its codings, where anything of it is read.
     pub(crate) decoder: Option<Decoder>,
     pub(crate) usage: Option<AnswerReader>,
-    pub(crate) stream: Stream,
     /// Its text, where something is kept of it.
     pub(crate) content: Option<AnswerText>,
     /// Takes out what only weir asked for. What is read above has it, the client and the copy do not.
     pub(crate) withheld: Option<UsageWithheld>,
     /// A copy for the cache.
     pub(crate) copying: Option<Copying<'a>>,
+    pub(crate) kept: Kept,
+    /// How many pieces were read before the head went out, and are still to be written.
+    pub(crate) ahead: usize,
     /// The length of the answer that the client is told.
     pub(crate) length: Option<u64>,
     pub(crate) waits: Waits,
 }
 
-/// Whether an answer comes in parts that tell which of them is the last.
+/// Whether the copy of an answer is in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
-    /// Events, or lines of JSON.
-    Events,
-    /// An array of JSON: Gemini's other form of a stream.
-    Array,
-    /// JSON of which nothing has come yet.
-    Unseen,
+pub(crate) enum Kept {
+    Yes,
     No,
-}
-
-impl Stream {
-    /// What the first piece of JSON tells.
-    fn of_json(data: &[u8]) -> Self {
-        match data.trim_ascii_start().first() {
-            Some(b'[') => Stream::Array,
-            Some(_) => Stream::No,
-            None => Stream::Unseen,
-        }
-    }
-}
-
-/// How long the backend is waited for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Waits {
-    pub(crate) asked_at: Instant,
-    /// Between two chunks, in whichever direction.
-    pub(crate) idle_timeout: Duration,
-    /// From when the backend has had all of the request to the end of its answer; `None`: for ever.
-    pub(crate) total_timeout: Option<Duration>,
-}
-
-impl Waits {
-    /// Until when the next piece is waited for, where the last came at `since`.
-    pub(super) fn deadline(&self, relay: &Relay, since: Instant, now: Instant) -> Instant {
-        let idle = since.max(relay.moved_at()) + self.idle_timeout;
-        let Some(total) = self.total_timeout else {
-            return idle;
-        };
-        let begun = match relay.is_unfinished() {
-            true => now,
-            false => relay.sent_at().unwrap_or(self.asked_at),
-        };
-        idle.min(begun + total)
-    }
 }
 
 /// A copy on its way, and who takes it when the answer has come whole.
@@ -106,14 +68,11 @@ pub(crate) struct Copying<'a> {
 impl Reading<'_> {
     /// Reads a piece that came at `now`, and gives what of it goes on. Where the answer is whole with it, its
     /// copy is kept.
-    fn feed(&mut self, data: Bytes, exchange: &mut Exchange, now: Instant) -> Bytes {
+    pub(super) fn feed(&mut self, data: Bytes, exchange: &mut Exchange, now: Instant) -> Bytes {
         if let Some(decoder) = &mut self.decoder {
             decoder.feed(&data, |plain| {
                 if let Some(usage) = &mut self.usage {
                     usage.feed(plain, now);
-                }
-                if self.stream == Stream::Unseen {
-                    self.stream = Stream::of_json(plain);
                 }
                 if let Some(content) = &mut self.content {
                     content.feed(plain);
@@ -165,10 +124,26 @@ impl Reading<'_> {
             return false;
         };
         let copy = &copying.copy;
-        let is_plain = self.decoder.as_ref().is_none_or(Decoder::is_plain);
-        self.stream == Stream::Events
+        self.form() == Form::Events
             && exchange.model.operation != Some(Operation::GenerateContent)
-            && (!is_plain || copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"))
+            && (copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"))
+    }
+
+    /// How the answer comes, where it is read.
+    pub(super) fn form(&self) -> Form {
+        let usage = self.usage.as_ref();
+        usage.map_or(Form::Other, AnswerReader::form)
+    }
+
+    /// Reads a piece, unless that was done before the head went out.
+    fn feed_once(&mut self, data: Bytes, exchange: &mut Exchange, now: Instant) -> Bytes {
+        match self.ahead.checked_sub(1) {
+            Some(ahead) => {
+                self.ahead = ahead;
+                data
+            }
+            None => self.feed(data, exchange, now),
+        }
     }
 
     /// How far the answer has come, as its own format tells.
@@ -181,7 +156,7 @@ impl Reading<'_> {
     /// body whose length the client was told ends by that, a coding by what stands behind the answer.
     fn has_ended_itself(&self) -> bool {
         self.ending() == Ending::Terminal
-            && self.stream != Stream::No
+            && self.form().is_stream()
             && self.length.is_none()
             && self.is_decoded()
     }
@@ -193,7 +168,7 @@ impl Reading<'_> {
 
     /// Until when the end of the framing is waited for, if the answer has ended itself by `now`.
     fn framing_until(&self, exchange: &Exchange, now: Instant) -> Option<Instant> {
-        let is_a_guess = self.stream == Stream::Events
+        let is_a_guess = self.form() == Form::Events
             && exchange.model.operation == Some(Operation::GenerateContent);
         let time = match is_a_guess {
             true => FRAMING_TIME_OF_GUESSES,
@@ -213,15 +188,16 @@ impl Reading<'_> {
 
     /// The backend's answer is whole: its copy is kept before the client has the last of it, so that
     /// the same question right behind it finds it.
-    fn came_whole(&mut self, stored_at: Duration) {
+    pub(super) fn came_whole(&mut self, stored_at: Duration) {
         let is_whole = self.is_decoded();
-        let is_good = self.usage.as_ref().is_none_or(AnswerReader::is_good);
+        let is_good = self.usage.as_ref().is_some_and(AnswerReader::is_good);
         if let Some(copying) = self.copying.take()
             && is_whole
             && is_good
             && let Some(stored) = copying.copy.finish(stored_at)
         {
             (copying.keep)(stored);
+            self.kept = Kept::Yes;
         }
     }
 }
@@ -285,12 +261,15 @@ async fn pass_on(
         exchange.timing.lap(Stage::Backend, now);
         let written = match next {
             Next::Data(data) => {
-                let shown = reading.feed(data, exchange, now);
+                let shown = reading.feed_once(data, exchange, now);
                 let last = body.is_at_end(now) && reading.withheld.is_none();
                 if last {
                     end(exchange, reading, now);
                 }
-                let written = session.write_body(shown, last).await;
+                let written = match shown.is_empty() && !last {
+                    true => Ok(()),
+                    false => session.write_body(shown, last).await,
+                };
                 if last && written.is_ok() {
                     return Delivered::Whole;
                 }
@@ -300,10 +279,10 @@ async fn pass_on(
             Next::Failed(code) if framing_until.is_none() => {
                 exchange.fail(code);
                 let rest = reading.rest(exchange);
-                return match session.write_body(rest, false).await {
-                    Ok(()) => Delivered::CutShort,
-                    Err(_) => Delivered::ClientLeft,
-                };
+                if !rest.is_empty() && session.write_body(rest, false).await.is_err() {
+                    return Delivered::ClientLeft;
+                }
+                return Delivered::CutShort;
             }
             Next::End | Next::Failed(_) => {
                 let rest = reading.rest(exchange);
@@ -343,7 +322,10 @@ async fn write_trailers(
     let mut trailers = head::trailers(trailers);
     if reading.withheld.is_some() {
         withheld::forget_digests(&mut trailers);
-        session.write_body(reading.rest(exchange), false).await?;
+        let rest = reading.rest(exchange);
+        if !rest.is_empty() {
+            session.write_body(rest, false).await?;
+        }
     }
     session.write_trailers(trailers).await
 }
@@ -374,7 +356,7 @@ async fn to_nobody(
 ) {
     while let Ok(Some(Ok(piece))) = body.frame(until).await {
         if let Piece::Data(data) = piece {
-            reading.feed(data, exchange, clock::now());
+            reading.feed_once(data, exchange, clock::now());
         }
     }
     reading.rest(exchange);

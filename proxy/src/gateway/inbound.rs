@@ -10,13 +10,12 @@ use super::lane::Lane;
 use super::{Stop, question};
 use crate::backend::ask_usage;
 use crate::backend::request_body::RequestBody;
-use crate::body::{self, Body, Budget};
+use crate::body::{self, Body, Budget, Questioned};
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::listener::relay::{Behind, Bounds, Relay, Rhythm};
 use crate::listener::session::Session;
 use crate::model::operation::Operation;
-use crate::model::question::QuestionReader;
 
 /// A body, whole, or one that is still to come.
 pub(super) enum Inbound {
@@ -108,7 +107,7 @@ pub(super) async fn send_on(
     lane: &Lane,
     kind: Kind,
     body: Inbound,
-    question: Option<Box<QuestionReader>>,
+    question: Option<Box<Questioned>>,
     session: &mut Session,
     messages_idle: Duration,
 ) -> Result<(RequestBody, Relay), Stop> {
