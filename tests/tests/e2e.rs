@@ -29,6 +29,10 @@ mod way {
 
     mod answer;
 
+    mod ask_usage;
+
+    mod estimates;
+
     mod calls;
 
     mod outcome;
