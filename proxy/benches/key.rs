@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, header};
+use weir::backend::outgoing::Sieve;
 use weir::cache::copy::CopyBuffer;
-use weir::cache::{Answers, Authorization, Config, Question, Scope, Use};
+use weir::cache::{Answers, Config, Named, Question, Scope, Use};
 use weir::limit::{self, By, Limits, Subject};
+use weir::model::operation::Operation;
 
 /// A chat question of exactly `bytes` bytes, its members in the order that SDKs send them or sorted.
 fn question_body(bytes: usize, first: &str, last: &str) -> Vec<u8> {
@@ -46,6 +48,7 @@ fn keys(criterion: &mut Criterion) {
         memory_bytes: 64 << 20,
         ttl: Duration::from_secs(3600),
         scope: Scope::Client,
+        ignore_headers: Vec::new(),
     });
     let as_sent = (
         r#"{"model":"glm-4","messages":[{"role":"user","content":""#,
@@ -71,7 +74,9 @@ fn keys(criterion: &mut Criterion) {
             headers: &headers,
             body: &body,
             client: "web",
-            authorization: Authorization::Verified,
+            goes_on: &|name| sieve.lets_through(name),
+            operation: Some(Operation::Chat),
+            named: Named::Exactly,
         };
         group.bench_function(name, |bencher| {
             bencher.iter(|| answers.consider(black_box(&question)));

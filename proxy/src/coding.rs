@@ -10,9 +10,11 @@ use http::{HeaderMap, HeaderValue, header};
 use stage::Stage;
 
 mod accept;
+mod serve;
 mod stage;
 
-pub use accept::readable;
+pub use accept::{readable, weight};
+pub use serve::{Gzip, Served};
 
 /// A message with more codings than this is not read: nobody compresses what is compressed.
 const CODINGS_MAX: usize = 4;

@@ -236,7 +236,7 @@ impl Gateway {
         ))
         .await;
         note_relayed(exchange, &relay);
-        let (answer, framing) = asked?;
+        let (mut answer, framing) = asked?;
 
         // answer
         self.take_turns().await;
@@ -257,6 +257,15 @@ impl Gateway {
             using,
             &keep,
         );
+        reading::foresee(
+            session,
+            exchange,
+            &mut answer,
+            &mut reading,
+            &mut relay,
+            using,
+        )
+        .await?;
         let delivered = deliver(session, exchange, answer, &mut reading, &mut relay).await;
         note_relayed(exchange, &relay);
         reading::note_usage(exchange, &mut reading, delivered);

@@ -35,9 +35,19 @@ pub(crate) struct Reading<'a> {
     pub(crate) content: Option<AnswerText>,
     /// A copy for the cache.
     pub(crate) copying: Option<Copying<'a>>,
+    pub(crate) kept: Kept,
+    /// How many pieces were read before the head went out, and are still to be written.
+    pub(crate) ahead: usize,
     /// The length of the answer that the client is told.
     pub(crate) length: Option<u64>,
     pub(crate) waits: Waits,
+}
+
+/// Whether the copy of an answer is in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Yes,
+    No,
 }
 
 /// Whether an answer comes in parts that tell which of them is the last.
@@ -96,7 +106,7 @@ pub(crate) struct Copying<'a> {
 
 impl Reading<'_> {
     /// Reads a piece that came at `now`. Where the answer is whole with it, its copy is kept.
-    fn feed(&mut self, data: &Bytes, exchange: &mut Exchange, now: Instant) {
+    pub(super) fn feed(&mut self, data: &Bytes, exchange: &mut Exchange, now: Instant) {
         if let Some(decoder) = &mut self.decoder {
             decoder.feed(data, |plain| {
                 if let Some(usage) = &mut self.usage {
@@ -131,10 +141,24 @@ impl Reading<'_> {
         }
     }
 
+    /// Reads a piece, unless that was done before the head went out.
+    fn feed_once(&mut self, data: &Bytes, exchange: &mut Exchange, now: Instant) {
+        match self.ahead.checked_sub(1) {
+            Some(ahead) => self.ahead = ahead,
+            None => self.feed(data, exchange, now),
+        }
+    }
+
     /// How far the answer has come, as its own format tells.
     fn ending(&self) -> Ending {
         let usage = self.usage.as_ref();
         usage.map_or(Ending::Unknown, AnswerReader::ending)
+    }
+
+    /// Whether the answer comes in parts, as far as it has come.
+    pub(super) fn is_stream(&self) -> bool {
+        let usage = self.usage.as_ref();
+        usage.is_some_and(|usage| usage.form().is_stream())
     }
 
     /// Whether the answer has said of itself that nothing follows, so that its framing matters no more. A
@@ -154,16 +178,17 @@ impl Reading<'_> {
 
     /// The backend's answer is whole: its copy is kept before the client has the last of it, so that
     /// the same question right behind it finds it.
-    fn came_whole(&mut self, stored_at: Duration) {
+    pub(super) fn came_whole(&mut self, stored_at: Duration) {
         let decoder = self.decoder.as_ref();
         let is_whole = decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole);
-        let is_good = self.usage.as_ref().is_none_or(AnswerReader::is_good);
+        let is_good = self.usage.as_ref().is_some_and(AnswerReader::is_good);
         if let Some(copying) = self.copying.take()
             && is_whole
             && is_good
             && let Some(stored) = copying.copy.finish(stored_at)
         {
             (copying.keep)(stored);
+            self.kept = Kept::Yes;
         }
     }
 }
@@ -236,7 +261,7 @@ async fn pass_on(
         exchange.timing.lap(Stage::Backend, now);
         let written = match next {
             Next::Data(data) => {
-                reading.feed(&data, exchange, now);
+                reading.feed_once(&data, exchange, now);
                 exchange.response_body_bytes += data.len() as u64;
                 let last = body.is_at_end(now);
                 if last {
@@ -308,7 +333,7 @@ async fn to_nobody(
 ) {
     while let Ok(Some(Ok(piece))) = body.frame(until).await {
         if let Piece::Data(data) = piece {
-            reading.feed(&data, exchange, clock::now());
+            reading.feed_once(&data, exchange, clock::now());
         }
     }
     end(exchange, reading, clock::now());

@@ -194,10 +194,7 @@ fn request(
     body: RequestBody,
 ) -> Result<Request<RequestBody>, Refusal> {
     let head = session.head();
-    let withheld = match (&lane.gate, &exchange.signature) {
-        (Some(gate), Some(signature)) => gate.withheld_headers(signature.scheme),
-        _ => &[],
-    };
+    let (withheld, _) = lane.settled_headers(exchange);
     let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
     let encodings = match is_read {
         _ if lane.answers.is_some() => Encodings::Identity,

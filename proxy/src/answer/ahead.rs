@@ -1,0 +1,128 @@
+//! Looks at an answer before its head goes out, so that the head can tell whether the answer is kept.
+//!
+//! Whether an answer is whole and good shows at its end. Of most that is here already: it comes with the
+//! head, or right behind it. A body of JSON is of no use to anybody before its end, and may be waited for a
+//! moment; a stream is not.
+
+use std::time::{Duration, Instant};
+
+use super::deliver::{Kept, Reading};
+use crate::backend::client::{Ahead, AnswerBody, Piece};
+use crate::clock;
+use crate::exchange::{Exchange, Stage};
+use crate::listener::relay::{Attended, Relay};
+use crate::listener::session::Session;
+
+/// How long a body of JSON is waited for. One that takes longer may be kept alive by white space, and its
+/// client waits for that.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// So much is held before the head goes out.
+const BYTES_MAX: usize = 256 * 1024;
+const PIECES_MAX: usize = 64;
+
+/// What may be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Nothing: what is here is written on.
+    No,
+    /// The end, for a moment.
+    ForTheEnd,
+}
+
+/// What was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Foreseen {
+    /// The answer is whole, and in the cache or not.
+    Whole(Kept),
+    /// It goes on.
+    Open,
+    ClientLeft,
+}
+
+/// Reads what has come of the answer, and leaves it to be written.
+pub(crate) async fn look(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    body: &mut AnswerBody,
+    reading: &mut Reading<'_>,
+    relay: &mut Relay,
+    wait: Wait,
+) -> Foreseen {
+    let mut now = clock::now();
+    let until = match wait {
+        Wait::No => None,
+        Wait::ForTheEnd => Some(now + PATIENCE),
+    };
+    let mut taken = Ahead::new();
+    let mut bytes = 0;
+    let foreseen = loop {
+        if body.is_at_end(now) {
+            break Foreseen::Whole(Kept::No);
+        }
+        let piece = match body.arrived().await {
+            Some(piece) => piece,
+            None => {
+                let waited = match until {
+                    Some(until) if !reading.is_stream() => {
+                        come(session, exchange, body, relay, until).await
+                    }
+                    _ => Err(Foreseen::Open),
+                };
+                now = clock::now();
+                match waited {
+                    Ok(piece) => piece,
+                    Err(foreseen) => break foreseen,
+                }
+            }
+        };
+        let come = match &piece {
+            Some(Ok(Piece::Data(data))) => {
+                reading.feed(data, exchange, now);
+                reading.ahead += 1;
+                bytes += data.len();
+                None
+            }
+            Some(Ok(Piece::Trailers(_))) => None,
+            Some(Err(_)) => Some(Foreseen::Open),
+            None => Some(Foreseen::Whole(Kept::No)),
+        };
+        taken.push(piece);
+        if let Some(foreseen) = come {
+            break foreseen;
+        }
+        if bytes > BYTES_MAX || taken.len() == PIECES_MAX {
+            break Foreseen::Open;
+        }
+    };
+    taken.reverse();
+    body.put_back(taken);
+    match foreseen {
+        Foreseen::Whole(_) => {
+            reading.came_whole(exchange.at(now));
+            Foreseen::Whole(reading.kept)
+        }
+        other => other,
+    }
+}
+
+/// Waits for the next piece, not beyond `until`.
+async fn come(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    body: &mut AnswerBody,
+    relay: &mut Relay,
+    until: Instant,
+) -> Result<Option<Result<Piece, crate::backend::client::Broken>>, Foreseen> {
+    exchange.timing.lap(Stage::Answer, clock::now());
+    let come = tokio::select! {
+        biased;
+        piece = body.frame(until) => piece.map_err(|_| Foreseen::Open),
+        attended = relay.attend(session) => Err(match attended {
+            Attended::ClientLeft => Foreseen::ClientLeft,
+            // What else comes of the client is found again while the answer is passed on.
+            Attended::Sent | Attended::Refused(_) => Foreseen::Open,
+        }),
+    };
+    exchange.timing.lap(Stage::Backend, clock::now());
+    come
+}
