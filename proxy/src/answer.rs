@@ -8,6 +8,7 @@ pub(crate) mod deliver;
 pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod local;
+mod next;
 mod recoded;
 pub(crate) mod withheld;
 

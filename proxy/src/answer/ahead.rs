@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::deliver::{Kept, Reading};
-use crate::backend::client::{Ahead, AnswerBody, Piece};
+use crate::backend::client::{Ahead, AnswerBody, Broken, Piece};
 use crate::clock;
 use crate::exchange::{Exchange, Stage};
 use crate::listener::relay::{Attended, Relay};
@@ -29,17 +29,22 @@ pub(crate) enum Wait {
     ForTheEnd,
 }
 
-/// What was seen.
+/// How looking ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Foreseen {
-    /// The answer is whole, and in the cache or not.
-    Whole(Kept),
-    /// It goes on.
+enum Seen {
+    Whole,
+    /// More is to come.
     Open,
     ClientLeft,
 }
 
-/// Reads what has come of the answer, and leaves it to be written.
+/// The client left before the head of its answer.
+pub(crate) struct ClientLeft;
+
+/// Reads what has come of the answer, and leaves it to be written. Says whether its copy is in the cache now.
+///
+/// # Errors
+/// The client left meanwhile.
 pub(crate) async fn look(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -47,17 +52,17 @@ pub(crate) async fn look(
     reading: &mut Reading<'_>,
     relay: &mut Relay,
     wait: Wait,
-) -> Foreseen {
+) -> Result<Kept, ClientLeft> {
     let mut now = clock::now();
     let until = match wait {
         Wait::No => None,
-        Wait::ForTheEnd => Some(now + PATIENCE),
+        Wait::ForTheEnd => Some(reading.waits.deadline(relay, now, now).min(now + PATIENCE)),
     };
     let mut taken = Ahead::new();
     let mut bytes = 0;
-    let foreseen = loop {
+    let seen = loop {
         if body.is_at_end(now) {
-            break Foreseen::Whole(Kept::No);
+            break Seen::Whole;
         }
         let piece = match body.arrived().await {
             Some(piece) => piece,
@@ -66,16 +71,16 @@ pub(crate) async fn look(
                     Some(until) if !reading.is_stream() => {
                         come(session, exchange, body, relay, until).await
                     }
-                    _ => Err(Foreseen::Open),
+                    _ => Err(Seen::Open),
                 };
                 now = clock::now();
                 match waited {
                     Ok(piece) => piece,
-                    Err(foreseen) => break foreseen,
+                    Err(seen) => break seen,
                 }
             }
         };
-        let come = match &piece {
+        let end = match &piece {
             Some(Ok(Piece::Data(data))) => {
                 reading.feed(data, exchange, now);
                 reading.ahead += 1;
@@ -83,26 +88,25 @@ pub(crate) async fn look(
                 None
             }
             Some(Ok(Piece::Trailers(_))) => None,
-            Some(Err(_)) => Some(Foreseen::Open),
-            None => Some(Foreseen::Whole(Kept::No)),
+            Some(Err(_)) => Some(Seen::Open),
+            None => Some(Seen::Whole),
         };
         taken.push(piece);
-        if let Some(foreseen) = come {
-            break foreseen;
+        if let Some(seen) = end {
+            break seen;
         }
         if bytes > BYTES_MAX || taken.len() == PIECES_MAX {
-            break Foreseen::Open;
+            break Seen::Open;
         }
     };
     taken.reverse();
     body.put_back(taken);
-    match foreseen {
-        Foreseen::Whole(_) => {
-            reading.came_whole(exchange.at(now));
-            Foreseen::Whole(reading.kept)
-        }
-        other => other,
+    match seen {
+        Seen::ClientLeft => return Err(ClientLeft),
+        Seen::Whole => reading.came_whole(exchange.at(now)),
+        Seen::Open => {}
     }
+    Ok(reading.kept)
 }
 
 /// Waits for the next piece, not beyond `until`.
@@ -112,15 +116,15 @@ async fn come(
     body: &mut AnswerBody,
     relay: &mut Relay,
     until: Instant,
-) -> Result<Option<Result<Piece, crate::backend::client::Broken>>, Foreseen> {
+) -> Result<Option<Result<Piece, Broken>>, Seen> {
     exchange.timing.lap(Stage::Answer, clock::now());
     let come = tokio::select! {
         biased;
-        piece = body.frame(until) => piece.map_err(|_| Foreseen::Open),
+        piece = body.frame(until) => piece.map_err(|_| Seen::Open),
         attended = relay.attend(session) => Err(match attended {
-            Attended::ClientLeft => Foreseen::ClientLeft,
+            Attended::ClientLeft => Seen::ClientLeft,
             // What else comes of the client is found again while the answer is passed on.
-            Attended::Sent | Attended::Refused(_) => Foreseen::Open,
+            Attended::Sent | Attended::Refused(_) => Seen::Open,
         }),
     };
     exchange.timing.lap(Stage::Backend, clock::now());

@@ -110,6 +110,13 @@ impl CopyBuffer {
         });
     }
 
+    /// Whether what was copied of the body so far ends so.
+    #[must_use]
+    pub fn ends_with(&self, end: &[u8]) -> bool {
+        let copied = self.copied.as_ref();
+        copied.is_some_and(|copied| copied.text[copied.head_bytes..].ends_with(end))
+    }
+
     /// The answer as it came, whole at `stored_at` (since the Unix epoch), or `None` when its body was
     /// too large or could not be decoded, or its time was over before it had come whole.
     #[must_use]

@@ -6,7 +6,7 @@ use super::Stop;
 use super::arrival::tell;
 use super::lane::Lane;
 use crate::answer::Delivered;
-use crate::answer::ahead::{self, Foreseen, Wait};
+use crate::answer::ahead::{self, ClientLeft, Wait};
 use crate::answer::deliver::{Copying, Kept, Reading, Stream, Waits};
 use crate::backend::client::Answer;
 use crate::cache::copy::CopyBuffer;
@@ -101,9 +101,9 @@ pub(super) async fn foresee(
     };
     let body = &mut answer.body;
     let status = match ahead::look(session, exchange, body, reading, relay, wait).await {
-        Foreseen::ClientLeft => return Err(Stop::ClientLeft),
-        Foreseen::Open | Foreseen::Whole(Kept::No) => return Ok(()),
-        Foreseen::Whole(Kept::Yes) => match using {
+        Err(ClientLeft) => return Err(Stop::ClientLeft),
+        Ok(Kept::No) => return Ok(()),
+        Ok(Kept::Yes) => match using {
             Use::Refresh(_) => Status::RefreshStored,
             Use::Full(_) | Use::Bypass => Status::MissStored,
         },
