@@ -10,6 +10,7 @@ pub(crate) mod head;
 pub(crate) mod local;
 mod next;
 mod recoded;
+pub(crate) mod waits;
 pub(crate) mod withheld;
 
 /// How a backend's answer reached the client.

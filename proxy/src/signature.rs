@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::exchange::SignatureOutcome;
 
+use self::delivery::{Delivery, Repeat};
 use self::memory::Memory;
 use self::scheme::{Accepted, Rejection, Scheme};
 
@@ -26,6 +27,7 @@ mod feishu;
 mod hmac;
 mod simple_sha256;
 
+pub mod delivery;
 mod headers;
 pub mod memory;
 mod replay;
@@ -199,15 +201,12 @@ pub struct Verdict {
     pub detail: String,
     /// What a refusal is called, where its code's own title says something else.
     pub title: Option<&'static str>,
-    /// With `Valid` of a platform that sends again what was not taken: see [`Gate::forget`].
+    /// With `Valid` of a platform that sends again what was not taken: without a word of its end it counts
+    /// as that.
     pub delivery: Option<Delivery>,
-}
-
-/// A delivery that is remembered, so that the platform's next try is known as a duplicate.
-#[derive(Debug)]
-pub struct Delivery {
-    scheme: usize,
-    key: replay::Key,
+    /// With `Duplicate` of a delivery that another request has in hand: `answer` holds once that has ended
+    /// well.
+    pub repeat: Option<Repeat>,
 }
 
 /// An answer that a platform expects from the address itself.
@@ -299,14 +298,14 @@ impl Gate {
     /// only after it has been found valid; of two equal requests at the same time one is valid.
     #[must_use]
     pub fn check(&self, request: &Request<'_>, now: Duration) -> Verdict {
-        for (index, scheme) in self.schemes.iter().enumerate() {
+        for scheme in &self.schemes {
             if scheme.is_addressed(request.headers) {
-                return verdict(index, scheme.as_ref(), scheme.check(request, now));
+                return verdict(scheme.as_ref(), scheme.check(request, now));
             }
         }
-        for (index, scheme) in self.schemes.iter().enumerate() {
+        for scheme in &self.schemes {
             if let Some(result) = scheme.check_unsigned(request, now) {
-                return verdict(index, scheme.as_ref(), result);
+                return verdict(scheme.as_ref(), result);
             }
         }
         Verdict {
@@ -318,16 +317,7 @@ impl Gate {
             detail: self.missing_detail.clone(),
             title: None,
             delivery: None,
-        }
-    }
-
-    /// Takes back that a delivery was seen, because it never came to its end (refused later on the
-    /// way, or failed with a status that makes the platform send again). Without this the
-    /// platform's next try would be answered as a duplicate and the message be lost.
-    pub fn forget(&self, delivery: &Delivery) {
-        let scheme = self.schemes.get(delivery.scheme);
-        if let Some(store) = scheme.and_then(|scheme| scheme.replay()) {
-            store.forget(&delivery.key);
+            repeat: None,
         }
     }
 }
@@ -377,7 +367,7 @@ fn challenge(schemes: &[Box<dyn Scheme>]) -> HeaderValue {
     HeaderValue::from_bytes(&value).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
-fn verdict(index: usize, scheme: &dyn Scheme, result: Result<Accepted, Rejection>) -> Verdict {
+fn verdict(scheme: &dyn Scheme, result: Result<Accepted, Rejection>) -> Verdict {
     let mut verdict = Verdict {
         scheme: scheme.name(),
         outcome: SignatureOutcome::Valid,
@@ -387,20 +377,22 @@ fn verdict(index: usize, scheme: &dyn Scheme, result: Result<Accepted, Rejection
         detail: String::new(),
         title: None,
         delivery: None,
+        repeat: None,
     };
     match result {
         Ok(Accepted::Valid { by, delivery }) => {
             verdict.client = Some(by.client);
             verdict.key = by.key;
-            verdict.delivery = delivery.map(|key| Delivery { scheme: index, key });
+            verdict.delivery = delivery;
         }
         Ok(Accepted::Handshake { key, answer }) => {
             verdict.outcome = SignatureOutcome::Handshake;
             verdict.key = key;
             verdict.answer = Some(answer);
         }
-        Ok(Accepted::Duplicate { by, answer }) => {
+        Ok(Accepted::Duplicate { by, repeat, answer }) => {
             verdict.outcome = SignatureOutcome::Duplicate;
+            verdict.repeat = repeat;
             verdict.client = Some(by.client);
             verdict.key = by.key;
             verdict.answer = Some(answer);

@@ -29,6 +29,8 @@ mod way {
 
     mod answer;
 
+    mod calls;
+
     mod outcome;
 
     mod record;

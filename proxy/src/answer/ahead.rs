@@ -68,7 +68,7 @@ pub(crate) async fn look(
             Some(piece) => piece,
             None => {
                 let waited = match until {
-                    Some(until) if !reading.is_stream() => {
+                    Some(until) if !reading.form().is_stream() => {
                         come(session, exchange, body, relay, until).await
                     }
                     _ => Err(Seen::Open),
@@ -80,16 +80,16 @@ pub(crate) async fn look(
                 }
             }
         };
-        let end = match &piece {
+        let (piece, end) = match piece {
             Some(Ok(Piece::Data(data))) => {
-                reading.feed(data, exchange, now);
-                reading.ahead += 1;
                 bytes += data.len();
-                None
+                let shown = reading.feed(data, exchange, now);
+                reading.ahead += 1;
+                (Some(Ok(Piece::Data(shown))), None)
             }
-            Some(Ok(Piece::Trailers(_))) => None,
-            Some(Err(_)) => Some(Seen::Open),
-            None => Some(Seen::Whole),
+            Some(Ok(trailers)) => (Some(Ok(trailers)), None),
+            Some(Err(broken)) => (Some(Err(broken)), Some(Seen::Open)),
+            None => (None, Some(Seen::Whole)),
         };
         taken.push(piece);
         if let Some(seen) = end {

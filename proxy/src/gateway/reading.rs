@@ -4,10 +4,13 @@ use http::{StatusCode, header};
 
 use super::Stop;
 use super::arrival::tell;
+use super::inbound::UsageAsked;
 use super::lane::Lane;
 use crate::answer::Delivered;
 use crate::answer::ahead::{self, ClientLeft, Wait};
-use crate::answer::deliver::{Copying, Kept, Reading, Stream, Waits};
+use crate::answer::deliver::{Copying, Kept, Reading};
+use crate::answer::waits::Waits;
+use crate::answer::withheld::{self, UsageWithheld};
 use crate::backend::client::Answer;
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
@@ -19,7 +22,7 @@ use crate::exchange::Exchange;
 use crate::listener::relay::Relay;
 use crate::listener::session::Session;
 use crate::model::answer::{AnswerReader, Ending, Kind};
-use crate::model::usage::Origin;
+use crate::model::estimate;
 use crate::refusal::ErrorCode;
 
 /// Keeps an answer under the key of its question, if it has one.
@@ -55,19 +58,29 @@ pub(super) fn reading<'a>(
         .and_then(|_| content_reader(exchange, answer));
     Reading {
         decoder: decoder.filter(|_| usage.is_some() || content.is_some()),
-        stream: match kind.filter(|_| usage.is_some()) {
-            Some(Kind::Sse) => Stream::Events,
-            Some(Kind::Json) => Stream::Unseen,
-            None => Stream::No,
-        },
         usage,
         content,
+        withheld: None,
         copying: copy.map(|copy| Copying { copy, keep }),
         kept: Kept::No,
         ahead: 0,
         length,
         waits,
     }
+}
+
+/// What takes the usage out of a stream whose client did not ask for it, though weir did. One in a coding is
+/// left as it is: weir has asked for none.
+pub(super) fn withheld(asked: UsageAsked, answer: &mut Answer) -> Option<UsageWithheld> {
+    let headers = &mut answer.head.headers;
+    let is_plain = Decoder::of(headers).is_some_and(|decoder| decoder.is_plain());
+    let kind = headers.get(header::CONTENT_TYPE).and_then(Kind::of);
+    let is_stream = answer.head.status == StatusCode::OK && kind == Some(Kind::Sse);
+    if asked == UsageAsked::No || !is_stream || !is_plain {
+        return None;
+    }
+    withheld::forget_digests(headers);
+    Some(UsageWithheld::new())
 }
 
 /// Room for a copy of the answer, where question and answer allow to keep one.
@@ -92,7 +105,8 @@ pub(super) async fn foresee(
     relay: &mut Relay,
     using: Use,
 ) -> Result<(), Stop> {
-    if reading.copying.is_none() {
+    // What is taken out of an answer shows only at its end.
+    if reading.copying.is_none() || reading.withheld.is_some() {
         return Ok(());
     }
     let wait = match answer_kind(answer) {
@@ -159,7 +173,7 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, del
     if exchange.model.operation.is_none() {
         return;
     }
-    let mut read = reader.finish();
+    let read = reader.finish();
     match read.ending {
         Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
         Ending::Open if delivered == Delivered::Whole => {
@@ -167,15 +181,16 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, del
         }
         _ => {}
     }
-    if read.usage.is_empty() && !read.text.is_empty() {
-        read.usage.output_tokens = Some(read.text.tokens());
-        read.usage.origin = Origin::Estimated;
-    }
     let model = &mut exchange.model;
+    model.usage = match model.operation {
+        Some(operation) if read.usage.is_empty() => {
+            estimate::usage(operation, read.ending, &model.request_text, &read.text)
+        }
+        _ => read.usage,
+    };
     let started = exchange.timing.started();
     model.response_model = read.model;
     model.finish_reasons = read.finish_reasons;
-    model.usage = read.usage;
     model.time_to_first_chunk = read
         .first_content_at
         .map(|at| at.saturating_duration_since(started));

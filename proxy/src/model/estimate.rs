@@ -5,6 +5,9 @@
 //! Llama 3, Qwen 3 and DeepSeek V3, with a little more for those that cut finer (Claude, Mistral). Of prose in
 //! any of some twenty languages, of code and of JSON, that is within a third of what each of them counts.
 
+use super::answer::Ending;
+use super::operation::Operation;
+use super::usage::{Origin, Usage};
 use script::Script;
 
 mod script;
@@ -30,8 +33,8 @@ pub struct TextCount {
 pub enum Part {
     /// A message of a question, its role included.
     Message,
-    /// The definition of a tool in a question, beside its names, descriptions and [`Part::Member`]s.
-    Tool,
+    /// A token that the question brings as its number.
+    Token,
     /// A tool call, in an answer or in the history of a question, beside its name and arguments.
     Call,
     /// A member of an object that comes as JSON and not as text (the schema of a tool, or arguments that are an
@@ -52,11 +55,55 @@ struct Partial {
 /// What says that an answer, or a question, is at its end is a token too.
 const END: u64 = 1;
 
+/// The usage of a call whose answer, with status 200, reported no figure at all: of the texts that went to the
+/// model, and of those that came of it, also of an answer that was cut or that failed behind them. Empty where
+/// nothing shows that a model was at work, or where it does not work in tokens of text.
+#[must_use]
+pub fn usage(
+    operation: Operation,
+    ending: Ending,
+    question: &TextCount,
+    answer: &TextCount,
+) -> Usage {
+    let some = |text: &TextCount| (!text.is_empty()).then(|| text.tokens());
+    let (input_tokens, output_tokens) = match operation {
+        Operation::Chat
+        | Operation::Responses
+        | Operation::Messages
+        | Operation::TextCompletion
+        | Operation::GenerateContent
+        | Operation::OllamaChat
+        | Operation::OllamaGenerate
+        | Operation::CohereChat
+            if !answer.is_empty() =>
+        {
+            (some(question), some(answer))
+        }
+        Operation::Embeddings
+        | Operation::EmbedContent
+        | Operation::OllamaEmbed
+        | Operation::CohereEmbed
+        | Operation::Rerank
+            if ending == Ending::Terminal =>
+        {
+            (some(question), None)
+        }
+        _ => (None, None),
+    };
+    Usage {
+        input_tokens,
+        output_tokens,
+        origin: Origin::Estimated,
+        ..Usage::default()
+    }
+}
+
 impl Part {
     const fn hundredths(self) -> u64 {
         match self {
             Part::Message => 400,
-            Part::Tool | Part::Call => 1000,
+            Part::Token => 100,
+            Part::Call => 1000,
             Part::Member => 150,
             Part::Text => 0,
         }

@@ -197,3 +197,79 @@ fn parts_cost_beside_their_text() {
     apart.add(b"\xbd\xa0national");
     assert!(apart.tokens() > estimate("international"));
 }
+
+#[test]
+fn usage_is_estimated_where_a_model_was_seen_at_work() {
+    use Ending::{Failed, Open, Terminal, Unknown};
+    let text = |text: &str| counted(&[text.as_bytes()]);
+    let (question, answer, nothing) = (text("ping"), text("The pong."), TextCount::default());
+    let both = (Some(2), Some(3));
+    for (operation, ending, question, answer, expected) in [
+        (Operation::Chat, Terminal, question, answer, both),
+        (Operation::Messages, Open, question, answer, both),
+        (Operation::GenerateContent, Failed, question, answer, both),
+        (
+            Operation::OllamaGenerate,
+            Unknown,
+            nothing,
+            answer,
+            (None, Some(4)),
+        ),
+        (
+            Operation::Responses,
+            Failed,
+            question,
+            nothing,
+            (None, None),
+        ),
+        (Operation::Chat, Unknown, question, nothing, (None, None)),
+        (
+            Operation::Embeddings,
+            Terminal,
+            question,
+            nothing,
+            (Some(2), None),
+        ),
+        (
+            Operation::Rerank,
+            Terminal,
+            question,
+            answer,
+            (Some(2), None),
+        ),
+        (
+            Operation::Embeddings,
+            Failed,
+            question,
+            nothing,
+            (None, None),
+        ),
+        (
+            Operation::Embeddings,
+            Unknown,
+            question,
+            nothing,
+            (None, None),
+        ),
+        (
+            Operation::Transcription,
+            Terminal,
+            question,
+            answer,
+            (None, None),
+        ),
+        (Operation::Images, Terminal, question, nothing, (None, None)),
+        (
+            Operation::CountTokens,
+            Terminal,
+            question,
+            answer,
+            (None, None),
+        ),
+    ] {
+        let usage = usage(operation, ending, &question, &answer);
+        let tokens = (usage.input_tokens, usage.output_tokens);
+        assert_eq!(tokens, expected, "{operation:?} {ending:?}");
+        assert_eq!(usage.origin, Origin::Estimated);
+    }
+}

@@ -29,7 +29,7 @@ pub struct Question {
 /// windows of its codings.
 #[derive(Debug)]
 pub struct QuestionReader {
-    /// `None` where a coding is unknown: then nothing is read.
+    /// `None` where a coding is unknown, and at the end: nothing is read.
     decoder: Option<Decoder>,
     body: Body,
     found: Found,
@@ -100,6 +100,26 @@ impl QuestionReader {
             Body::Object(object) => object.feed(plain, &mut self.found),
             Body::Form(form) => form.feed(plain, &mut self.found),
         });
+    }
+
+    /// Reads no more than so many bytes of what its codings make of the body.
+    #[must_use]
+    pub fn within(mut self, decoded_max: u64) -> Self {
+        if let Some(decoder) = &mut self.decoder {
+            decoder.limit(decoded_max);
+        }
+        self
+    }
+
+    /// Nothing more comes: what was held to read it is let go.
+    pub fn end(&mut self) {
+        self.decoder = None;
+    }
+
+    /// About how many bytes its codings hold.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.decoder.as_ref().map_or(0, Decoder::held_bytes)
     }
 
     /// What it has said so far. A body that is neither a JSON object nor a form, whose fields are of another

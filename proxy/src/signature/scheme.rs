@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::delivery::{Delivery, Repeat};
 use super::memory::Memory;
-use super::{Config, PlatformAnswer, Request, SchemeConfig, replay};
+use super::{Config, PlatformAnswer, Request, SchemeConfig};
 use super::{bearer, feishu, hmac, simple_sha256};
 use crate::exchange::SignatureOutcome;
 
@@ -59,10 +60,6 @@ pub(super) trait Scheme: Send + Sync {
     ) -> Option<Result<Accepted, Rejection>> {
         None
     }
-
-    fn replay(&self) -> Option<&replay::Store> {
-        None
-    }
 }
 
 /// Who signed: a client, and which of its secrets, counted from 0.
@@ -78,7 +75,7 @@ pub(super) enum Accepted {
     Valid {
         by: SignedBy,
         /// Where the platform sends again what was not taken.
-        delivery: Option<replay::Key>,
+        delivery: Option<Delivery>,
     },
     Handshake {
         key: Option<usize>,
@@ -86,6 +83,8 @@ pub(super) enum Accepted {
     },
     Duplicate {
         by: SignedBy,
+        /// While the first one is in hand.
+        repeat: Option<Repeat>,
         answer: PlatformAnswer,
     },
 }

@@ -108,10 +108,6 @@ impl Scheme for SimpleSha256 {
             delivery: None,
         })
     }
-
-    fn replay(&self) -> Option<&Store> {
-        self.replay.as_ref()
-    }
 }
 
 /// What a client sends.
