@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::exchange::SignatureOutcome;
 
+use self::delivery::{Delivery, Repeat};
 use self::memory::Memory;
 use self::scheme::{Accepted, Rejection, Scheme};
 
@@ -26,6 +27,7 @@ mod feishu;
 mod hmac;
 mod simple_sha256;
 
+pub mod delivery;
 mod headers;
 pub mod memory;
 mod replay;
@@ -199,15 +201,12 @@ pub struct Verdict {
     pub detail: String,
     /// What a refusal is called, where its code's own title says something else.
     pub title: Option<&'static str>,
-    /// With `Valid` of a platform that sends again what was not taken: see [`Gate::forget`].
+    /// With `Valid` of a platform that sends again what was not taken: without a word of its end it counts
+    /// as that.
     pub delivery: Option<Delivery>,
-}
-
-/// A delivery that is remembered, so that the platform's next try is known as a duplicate.
-#[derive(Debug)]
-pub struct Delivery {
-    scheme: usize,
-    key: replay::Key,
+    /// With `Duplicate` of a delivery that another request has in hand: `answer` holds once that has ended
+    /// well.
+    pub repeat: Option<Repeat>,
 }
 
 /// An answer that a platform expects from the address itself.
@@ -224,9 +223,12 @@ pub struct Gate {
     /// What a request without any of the headers is told.
     missing_detail: String,
     challenge: HeaderValue,
-    /// By the scheme's name, each name once.
-    withheld: Vec<(&'static str, Vec<HeaderName>)>,
+    withheld: ByScheme,
+    verified: ByScheme,
 }
+
+/// Names of headers by the scheme's name, each name once.
+type ByScheme = Vec<(&'static str, Vec<HeaderName>)>;
 
 impl Gate {
     /// One that remembers by itself. `None` when the route asks for no signature. `route` is the client's
@@ -257,23 +259,12 @@ impl Gate {
             .iter()
             .map(|scheme| format!("{} ({})", scheme.wanted(), scheme.name()))
             .collect();
-        let mut withheld: Vec<(&'static str, Vec<HeaderName>)> = Vec::new();
-        for scheme in &schemes {
-            let names = scheme.withheld_headers();
-            match withheld.iter_mut().find(|(name, _)| *name == scheme.name()) {
-                Some((_, known)) => {
-                    known.extend(names.iter().cloned());
-                    known.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-                    known.dedup();
-                }
-                None => withheld.push((scheme.name(), names.to_vec())),
-            }
-        }
         Some(Gate {
             missing_detail: format!("send {}", wanted.join(", or ")),
             challenge: challenge(&schemes),
+            withheld: by_scheme(&schemes, |scheme| scheme.withheld_headers()),
+            verified: by_scheme(&schemes, |scheme| scheme.verified_headers()),
             schemes,
-            withheld,
         })
     }
 
@@ -293,24 +284,28 @@ impl Gate {
     /// the credential was for weir itself.
     #[must_use]
     pub fn withheld_headers(&self, scheme: &str) -> &[HeaderName] {
-        self.withheld
-            .iter()
-            .find(|(name, _)| *name == scheme)
-            .map_or(&[], |(_, names)| names.as_slice())
+        of_scheme(&self.withheld, scheme)
+    }
+
+    /// Names of headers that go on and were checked when `scheme` (of the verdict) decided: they are
+    /// other ones in each request, whatever it asks.
+    #[must_use]
+    pub fn verified_headers(&self, scheme: &str) -> &[HeaderName] {
+        of_scheme(&self.verified, scheme)
     }
 
     /// Checks one request at `now` (since the Unix epoch). The request is remembered against replay
     /// only after it has been found valid; of two equal requests at the same time one is valid.
     #[must_use]
     pub fn check(&self, request: &Request<'_>, now: Duration) -> Verdict {
-        for (index, scheme) in self.schemes.iter().enumerate() {
+        for scheme in &self.schemes {
             if scheme.is_addressed(request.headers) {
-                return verdict(index, scheme.as_ref(), scheme.check(request, now));
+                return verdict(scheme.as_ref(), scheme.check(request, now));
             }
         }
-        for (index, scheme) in self.schemes.iter().enumerate() {
+        for scheme in &self.schemes {
             if let Some(result) = scheme.check_unsigned(request, now) {
-                return verdict(index, scheme.as_ref(), result);
+                return verdict(scheme.as_ref(), result);
             }
         }
         Verdict {
@@ -322,16 +317,7 @@ impl Gate {
             detail: self.missing_detail.clone(),
             title: None,
             delivery: None,
-        }
-    }
-
-    /// Takes back that a delivery was seen, because it never came to its end (refused later on the
-    /// way, or failed with a status that makes the platform send again). Without this the
-    /// platform's next try would be answered as a duplicate and the message be lost.
-    pub fn forget(&self, delivery: &Delivery) {
-        let scheme = self.schemes.get(delivery.scheme);
-        if let Some(store) = scheme.and_then(|scheme| scheme.replay()) {
-            store.forget(&delivery.key);
+            repeat: None,
         }
     }
 }
@@ -343,6 +329,30 @@ impl std::fmt::Debug for Gate {
             .entries(self.schemes.iter().map(|scheme| scheme.name()))
             .finish()
     }
+}
+
+fn by_scheme(
+    schemes: &[Box<dyn Scheme>],
+    names: impl Fn(&dyn Scheme) -> &[HeaderName],
+) -> ByScheme {
+    let mut all: ByScheme = Vec::new();
+    for scheme in schemes {
+        let names = names(scheme.as_ref());
+        match all.iter_mut().find(|(name, _)| *name == scheme.name()) {
+            Some((_, known)) => {
+                known.extend(names.iter().cloned());
+                known.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+                known.dedup();
+            }
+            None => all.push((scheme.name(), names.to_vec())),
+        }
+    }
+    all
+}
+
+fn of_scheme<'a>(names: &'a ByScheme, scheme: &str) -> &'a [HeaderName] {
+    let found = names.iter().find(|(name, _)| *name == scheme);
+    found.map_or(&[], |(_, names)| names)
 }
 
 fn challenge(schemes: &[Box<dyn Scheme>]) -> HeaderValue {
@@ -357,7 +367,7 @@ fn challenge(schemes: &[Box<dyn Scheme>]) -> HeaderValue {
     HeaderValue::from_bytes(&value).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
-fn verdict(index: usize, scheme: &dyn Scheme, result: Result<Accepted, Rejection>) -> Verdict {
+fn verdict(scheme: &dyn Scheme, result: Result<Accepted, Rejection>) -> Verdict {
     let mut verdict = Verdict {
         scheme: scheme.name(),
         outcome: SignatureOutcome::Valid,
@@ -367,20 +377,22 @@ fn verdict(index: usize, scheme: &dyn Scheme, result: Result<Accepted, Rejection
         detail: String::new(),
         title: None,
         delivery: None,
+        repeat: None,
     };
     match result {
         Ok(Accepted::Valid { by, delivery }) => {
             verdict.client = Some(by.client);
             verdict.key = by.key;
-            verdict.delivery = delivery.map(|key| Delivery { scheme: index, key });
+            verdict.delivery = delivery;
         }
         Ok(Accepted::Handshake { key, answer }) => {
             verdict.outcome = SignatureOutcome::Handshake;
             verdict.key = key;
             verdict.answer = Some(answer);
         }
-        Ok(Accepted::Duplicate { by, answer }) => {
+        Ok(Accepted::Duplicate { by, repeat, answer }) => {
             verdict.outcome = SignatureOutcome::Duplicate;
+            verdict.repeat = repeat;
             verdict.client = Some(by.client);
             verdict.key = by.key;
             verdict.answer = Some(answer);

@@ -29,6 +29,12 @@ mod way {
 
     mod answer;
 
+    mod ask_usage;
+
+    mod estimates;
+
+    mod calls;
+
     mod outcome;
 
     mod record;

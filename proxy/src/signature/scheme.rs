@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::delivery::{Delivery, Repeat};
 use super::memory::Memory;
-use super::{Config, PlatformAnswer, Request, SchemeConfig, replay};
+use super::{Config, PlatformAnswer, Request, SchemeConfig};
 use super::{bearer, feishu, hmac, simple_sha256};
 use crate::exchange::SignatureOutcome;
 
@@ -28,6 +29,12 @@ pub(super) trait Scheme: Send + Sync {
 
     /// Headers whose credential was for weir itself.
     fn withheld_headers(&self) -> &[HeaderName] {
+        &[]
+    }
+
+    /// Headers that only show that a request is what it says, and that go on: once they have been checked,
+    /// they are no part of what is asked.
+    fn verified_headers(&self) -> &[HeaderName] {
         &[]
     }
 
@@ -53,10 +60,6 @@ pub(super) trait Scheme: Send + Sync {
     ) -> Option<Result<Accepted, Rejection>> {
         None
     }
-
-    fn replay(&self) -> Option<&replay::Store> {
-        None
-    }
 }
 
 /// Who signed: a client, and which of its secrets, counted from 0.
@@ -72,7 +75,7 @@ pub(super) enum Accepted {
     Valid {
         by: SignedBy,
         /// Where the platform sends again what was not taken.
-        delivery: Option<replay::Key>,
+        delivery: Option<Delivery>,
     },
     Handshake {
         key: Option<usize>,
@@ -80,6 +83,8 @@ pub(super) enum Accepted {
     },
     Duplicate {
         by: SignedBy,
+        /// While the first one is in hand.
+        repeat: Option<Repeat>,
         answer: PlatformAnswer,
     },
 }
