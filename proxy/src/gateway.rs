@@ -17,7 +17,7 @@ use http::StatusCode;
 use pingora::server::ShutdownWatch;
 use tokio::sync::oneshot;
 
-use crate::answer::deliver::{Reading, deliver};
+use crate::answer::deliver::Reading;
 use crate::answer::{Delivered, local};
 use crate::body::{self, Unread};
 use crate::clock;
@@ -263,16 +263,8 @@ impl Gateway {
             withheld,
             ..reading
         };
-        reading::foresee(
-            session,
-            exchange,
-            &mut answer,
-            &mut reading,
-            &mut relay,
-            using,
-        )
-        .await?;
-        let delivered = deliver(session, exchange, answer, &mut reading, &mut relay).await;
+        let passing = (&mut reading, &mut relay);
+        let delivered = reading::pass_on(session, exchange, answer, passing, using).await;
         note_relayed(exchange, &relay);
         reading::note_usage(exchange, &mut reading, delivered);
         reading::keep_answer(exchange, &mut reading);

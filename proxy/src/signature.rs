@@ -17,7 +17,7 @@ use crate::exchange::SignatureOutcome;
 
 use self::delivery::{Delivery, Repeat};
 use self::memory::Memory;
-use self::scheme::{Accepted, Rejection, Scheme};
+use self::scheme::{Accepted, ByScheme, Rejection, Scheme};
 
 mod demand;
 mod scheme;
@@ -227,9 +227,6 @@ pub struct Gate {
     verified: ByScheme,
 }
 
-/// Names of headers by the scheme's name, each name once.
-type ByScheme = Vec<(&'static str, Vec<HeaderName>)>;
-
 impl Gate {
     /// One that remembers by itself. `None` when the route asks for no signature. `route` is the client's
     /// name where a scheme has no named clients. An entry that [`Config::validate`] would refuse makes a
@@ -262,8 +259,8 @@ impl Gate {
         Some(Gate {
             missing_detail: format!("send {}", wanted.join(", or ")),
             challenge: challenge(&schemes),
-            withheld: by_scheme(&schemes, |scheme| scheme.withheld_headers()),
-            verified: by_scheme(&schemes, |scheme| scheme.verified_headers()),
+            withheld: ByScheme::of(&schemes, |scheme| scheme.withheld_headers()),
+            verified: ByScheme::of(&schemes, |scheme| scheme.verified_headers()),
             schemes,
         })
     }
@@ -284,14 +281,14 @@ impl Gate {
     /// the credential was for weir itself.
     #[must_use]
     pub fn withheld_headers(&self, scheme: &str) -> &[HeaderName] {
-        of_scheme(&self.withheld, scheme)
+        self.withheld.names(scheme)
     }
 
     /// Names of headers that go on and were checked when `scheme` (of the verdict) decided: they are
     /// other ones in each request, whatever it asks.
     #[must_use]
     pub fn verified_headers(&self, scheme: &str) -> &[HeaderName] {
-        of_scheme(&self.verified, scheme)
+        self.verified.names(scheme)
     }
 
     /// Checks one request at `now` (since the Unix epoch). The request is remembered against replay
@@ -329,30 +326,6 @@ impl std::fmt::Debug for Gate {
             .entries(self.schemes.iter().map(|scheme| scheme.name()))
             .finish()
     }
-}
-
-fn by_scheme(
-    schemes: &[Box<dyn Scheme>],
-    names: impl Fn(&dyn Scheme) -> &[HeaderName],
-) -> ByScheme {
-    let mut all: ByScheme = Vec::new();
-    for scheme in schemes {
-        let names = names(scheme.as_ref());
-        match all.iter_mut().find(|(name, _)| *name == scheme.name()) {
-            Some((_, known)) => {
-                known.extend(names.iter().cloned());
-                known.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-                known.dedup();
-            }
-            None => all.push((scheme.name(), names.to_vec())),
-        }
-    }
-    all
-}
-
-fn of_scheme<'a>(names: &'a ByScheme, scheme: &str) -> &'a [HeaderName] {
-    let found = names.iter().find(|(name, _)| *name == scheme);
-    found.map_or(&[], |(_, names)| names)
 }
 
 fn challenge(schemes: &[Box<dyn Scheme>]) -> HeaderValue {
