@@ -7,6 +7,7 @@ pub(crate) mod deliver;
 pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod local;
+mod next;
 pub(crate) mod withheld;
 
 /// How a backend's answer reached the client.

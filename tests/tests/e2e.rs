@@ -29,6 +29,8 @@ mod way {
 
     mod answer;
 
+    mod outcome;
+
     mod record;
 
     mod spans;

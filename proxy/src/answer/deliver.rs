@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderMap;
 
+use super::next::{Next, next};
 use super::{Delivered, head};
 use crate::backend::client::{Answer, AnswerBody, Piece};
 use crate::cache::Stored;
@@ -13,9 +13,10 @@ use crate::clock;
 use crate::coding::{Decoder, Progress, Why};
 use crate::content::AnswerText;
 use crate::exchange::{Exchange, Stage};
-use crate::listener::relay::{Attended, Relay};
+use crate::listener::relay::Relay;
 use crate::listener::session::Session;
 use crate::model::answer::{AnswerReader, Ending};
+use crate::model::operation::Operation;
 use crate::refusal::ErrorCode;
 
 /// A write that takes longer has waited for the client to read.
@@ -24,6 +25,9 @@ const AT_ONCE_MAX: Duration = Duration::from_millis(1);
 /// When an answer has said of itself that nothing follows, its framing gets so long to end: a client that
 /// waits for it has everything already, and an endpoint that ends it in time keeps its connection.
 const FRAMING_TIME: Duration = Duration::from_millis(100);
+/// Gemini has no event that is the last by name: an answer of several parts could have a finish reason in
+/// each. What comes within this time shows it.
+const FRAMING_TIME_OF_GUESSES: Duration = Duration::from_secs(1);
 
 /// What is done with an answer on its way.
 pub(crate) struct Reading<'a> {
@@ -75,7 +79,7 @@ pub(crate) struct Waits {
 
 impl Waits {
     /// Until when the next piece is waited for, where the last came at `since`.
-    fn deadline(&self, relay: &Relay, since: Instant, now: Instant) -> Instant {
+    pub(super) fn deadline(&self, relay: &Relay, since: Instant, now: Instant) -> Instant {
         let idle = since.max(relay.moved_at()) + self.idle_timeout;
         let Some(total) = self.total_timeout else {
             return idle;
@@ -118,17 +122,29 @@ impl Reading<'_> {
         }
         match self.ending() {
             Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
-            Ending::Terminal if self.stream == Stream::Events => {
+            Ending::Terminal if self.has_ended_itself() => {
                 if let Some(attempt) = exchange.attempt() {
                     attempt.succeed(now);
                 }
-                // Of a line end in two bytes the second may be still to come.
-                if data.ends_with(b"\n") {
+                if self.is_copied_whole(exchange) {
                     self.came_whole(exchange.at(now));
                 }
             }
             _ => {}
         }
+    }
+
+    /// Whether the copy has the last event with the line that ends it. Only what is the last for certain is
+    /// not waited behind.
+    fn is_copied_whole(&self, exchange: &Exchange) -> bool {
+        let Some(copying) = &self.copying else {
+            return false;
+        };
+        let copy = &copying.copy;
+        let is_plain = self.decoder.as_ref().is_none_or(Decoder::is_plain);
+        self.stream == Stream::Events
+            && exchange.model.operation != Some(Operation::GenerateContent)
+            && (!is_plain || copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"))
     }
 
     /// How far the answer has come, as its own format tells.
@@ -138,9 +154,28 @@ impl Reading<'_> {
     }
 
     /// Whether the answer has said of itself that nothing follows, so that its framing matters no more. A
-    /// body whose length the client was told ends by that.
+    /// body whose length the client was told ends by that, a coding by what stands behind the answer.
     fn has_ended_itself(&self) -> bool {
-        self.stream != Stream::No && self.length.is_none() && self.ending() == Ending::Terminal
+        self.ending() == Ending::Terminal
+            && self.stream != Stream::No
+            && self.length.is_none()
+            && self.is_decoded()
+    }
+
+    fn is_decoded(&self) -> bool {
+        let decoder = self.decoder.as_ref();
+        decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole)
+    }
+
+    /// Until when the end of the framing is waited for, if the answer has ended itself by `now`.
+    fn framing_until(&self, exchange: &Exchange, now: Instant) -> Option<Instant> {
+        let is_a_guess = self.stream == Stream::Events
+            && exchange.model.operation == Some(Operation::GenerateContent);
+        let time = match is_a_guess {
+            true => FRAMING_TIME_OF_GUESSES,
+            false => FRAMING_TIME,
+        };
+        self.has_ended_itself().then(|| now + time)
     }
 
     /// An answer that cannot be decoded says nothing, and is nothing to give to others.
@@ -155,8 +190,7 @@ impl Reading<'_> {
     /// The backend's answer is whole: its copy is kept before the client has the last of it, so that
     /// the same question right behind it finds it.
     fn came_whole(&mut self, stored_at: Duration) {
-        let decoder = self.decoder.as_ref();
-        let is_whole = decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole);
+        let is_whole = self.is_decoded();
         let is_good = self.usage.as_ref().is_none_or(AnswerReader::is_good);
         if let Some(copying) = self.copying.take()
             && is_whole
@@ -166,15 +200,6 @@ impl Reading<'_> {
             (copying.keep)(stored);
         }
     }
-}
-
-/// What came of one wait for the backend.
-enum Next {
-    Data(Bytes),
-    Trailers(HeaderMap),
-    End,
-    Failed(ErrorCode),
-    ClientLeft,
 }
 
 /// Passes the answer on to its end. What was read and copied on the way is left in `reading`, and what
@@ -230,7 +255,7 @@ async fn pass_on(
     loop {
         let next = match body.is_at_end(now) {
             true => Next::End,
-            false => next(session, body, reading, relay, framing_until).await,
+            false => next(session, body, &reading.waits, relay, framing_until).await,
         };
         now = clock::now();
         exchange.timing.lap(Stage::Backend, now);
@@ -276,9 +301,7 @@ async fn pass_on(
             return left(framing_until);
         }
         exchange.timing.lap(Stage::Answer, now);
-        if reading.has_ended_itself() {
-            framing_until = Some(now + FRAMING_TIME);
-        }
+        framing_until = reading.framing_until(exchange, now);
     }
 }
 
@@ -312,65 +335,4 @@ async fn to_nobody(
         }
     }
     end(exchange, reading, clock::now());
-}
-
-/// The next piece of the answer. Only when it has not arrived yet, what was written so far is sent on
-/// and waiting begins.
-async fn next(
-    session: &mut Session,
-    body: &mut AnswerBody,
-    reading: &Reading<'_>,
-    relay: &mut Relay,
-    until: Option<Instant>,
-) -> Next {
-    match body.arrived().await {
-        Some(piece) => of_result(piece),
-        None if session.flush().await.is_err() => Next::ClientLeft,
-        None => wait(session, body, &reading.waits, relay, until).await,
-    }
-}
-
-/// Waits for the next piece of the answer, or for what comes of the client; not beyond `until`.
-async fn wait(
-    session: &mut Session,
-    body: &mut AnswerBody,
-    waits: &Waits,
-    relay: &mut Relay,
-    until: Option<Instant>,
-) -> Next {
-    let since = clock::now();
-    let mut now = since;
-    let deadline = |relay: &Relay, now| {
-        let deadline = waits.deadline(relay, since, now);
-        until.map_or(deadline, |until| until.min(deadline))
-    };
-    loop {
-        tokio::select! {
-            biased;
-            piece = body.frame(deadline(relay, now)) => match piece {
-                Ok(piece) => return of_result(piece),
-                Err(_) => {
-                    now = clock::now();
-                    // The client may have gone on meanwhile.
-                    if deadline(relay, now) <= now {
-                        return Next::Failed(ErrorCode::UpstreamTimeout);
-                    }
-                }
-            },
-            attended = relay.attend(session) => match attended {
-                Attended::Sent => now = clock::now(),
-                Attended::ClientLeft => return Next::ClientLeft,
-                Attended::Refused(refusal) => return Next::Failed(refusal.code),
-            },
-        }
-    }
-}
-
-fn of_result<E>(piece: Option<Result<Piece, E>>) -> Next {
-    match piece {
-        Some(Ok(Piece::Data(data))) => Next::Data(data),
-        Some(Ok(Piece::Trailers(trailers))) => Next::Trailers(trailers),
-        Some(Err(_)) => Next::Failed(ErrorCode::UpstreamReset),
-        None => Next::End,
-    }
 }

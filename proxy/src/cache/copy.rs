@@ -80,6 +80,13 @@ impl CopyBuffer {
         copied.ends.push(end);
     }
 
+    /// Whether what was copied of the body so far ends so.
+    #[must_use]
+    pub fn ends_with(&self, end: &[u8]) -> bool {
+        let copied = self.copied.as_ref();
+        copied.is_some_and(|copied| copied.text[copied.head_bytes..].ends_with(end))
+    }
+
     /// The answer as it came, whole at `stored_at` (since the Unix epoch), or `None` when its body was
     /// too large.
     #[must_use]

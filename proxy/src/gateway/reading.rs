@@ -13,6 +13,7 @@ use crate::coding::Decoder;
 use crate::content::AnswerText;
 use crate::exchange::Exchange;
 use crate::model::answer::{AnswerReader, Ending, Kind};
+use crate::model::usage::Origin;
 use crate::refusal::ErrorCode;
 
 /// Keeps an answer under the key of its question, if it has one.
@@ -87,7 +88,7 @@ fn usage_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
     if answer.head.status != StatusCode::OK {
         return None;
     }
-    Kind::of(answer.head.headers.get(header::CONTENT_TYPE)?)
+    Kind::of_answer(answer.head.headers.get(header::CONTENT_TYPE))
 }
 
 /// What reads the text of an answer, where something is kept of it.
@@ -124,13 +125,17 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, del
     let Some(reader) = reading.usage.take() else {
         return;
     };
-    let read = reader.finish();
+    let mut read = reader.finish();
     match read.ending {
         Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
         Ending::Open if delivered == Delivered::Whole => {
             exchange.fail(ErrorCode::UpstreamIncomplete);
         }
         _ => {}
+    }
+    if read.usage.is_empty() && !read.text.is_empty() {
+        read.usage.output_tokens = Some(read.text.tokens());
+        read.usage.origin = Origin::Estimated;
     }
     let model = &mut exchange.model;
     let started = exchange.timing.started();

@@ -1,47 +1,92 @@
 //! Reads from a model's answer what the record needs: model, finish reasons, tokens, when the content
-//! came, and how the answer ended.
+//! came, how the answer ended, and whether it is good enough to be given to somebody else.
 //!
-//! The formats are OpenAI's (chat, completions, embeddings, responses) and Anthropic's, as JSON and
-//! as a stream of events. The content itself is never kept.
+//! The formats are those of `answer/place.rs`, as JSON, as a stream of events, as lines of JSON, and as an
+//! array that is a stream. The content itself is never kept, and an event or a body may be of any size.
 
-use std::borrow::Cow;
 use std::time::Instant;
 
 use http::HeaderValue;
-use serde::Deserialize;
 
-use super::cut;
 use super::estimate::TextCount;
+use super::json;
 use super::operation::Operation;
-use super::sse::Scanner;
-use super::usage::{Origin, Usage};
+use super::sse::{Events, Sink};
+use super::usage::Usage;
+use facts::Facts;
+use place::Place;
 
-mod json;
-mod stream;
+mod facts;
+mod figures;
+mod kinds;
+mod place;
 
 const FINISH_REASONS_MAX: usize = 16;
 
-/// How an answer is written.
+/// How an answer is written, as far as its head says; its first bytes may say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// JSON, lines of JSON, or what its type does not tell.
     Json,
     Sse,
 }
 
 impl Kind {
-    /// The kind that a `Content-Type` names; `None` for what holds no usage. An answer with a
-    /// `Content-Encoding` cannot be read, whatever its type.
+    /// The kind that a `Content-Type` names, where a model answers; `None` for what holds no usage: pages,
+    /// images, sound. Some say `text/plain` or `application/octet-stream` and mean JSON.
     #[must_use]
     pub fn of(content_type: &HeaderValue) -> Option<Kind> {
+        const JSON: [&str; 6] = [
+            "application/json",
+            "application/x-ndjson",
+            "application/ndjson",
+            "application/jsonl",
+            "application/octet-stream",
+            "text/plain",
+        ];
+
         let text = content_type.to_str().ok()?;
         let essence = text.split(';').next().unwrap_or(text).trim_ascii();
         if essence.eq_ignore_ascii_case("text/event-stream") {
-            Some(Kind::Sse)
-        } else if essence.eq_ignore_ascii_case("application/json") {
-            Some(Kind::Json)
-        } else {
-            None
+            return Some(Kind::Sse);
         }
+        let is = |name: &&str| essence.eq_ignore_ascii_case(name);
+        let bytes = essence.as_bytes();
+        let suffix = bytes.last_chunk::<5>();
+        let is_json = JSON.iter().any(|name| is(&name))
+            || suffix.is_some_and(|end| end.eq_ignore_ascii_case(b"+json"));
+        is_json.then_some(Kind::Json)
+    }
+
+    /// The kind of an answer with this `Content-Type`, which it may lack.
+    #[must_use]
+    pub fn of_answer(content_type: Option<&HeaderValue>) -> Option<Kind> {
+        content_type.map_or(Some(Kind::Json), Kind::of)
+    }
+}
+
+/// How an answer comes, as its bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Nothing has come yet.
+    Unseen,
+    /// Events of a `text/event-stream`.
+    Events,
+    /// Documents of JSON, one after another.
+    Lines,
+    /// An array of documents.
+    Array,
+    /// One JSON text.
+    Text,
+    /// Nothing of these.
+    Other,
+}
+
+impl Form {
+    /// Whether it comes in parts that say which of them is the last, be it only by a bracket.
+    #[must_use]
+    pub fn is_stream(self) -> bool {
+        matches!(self, Form::Events | Form::Lines | Form::Array)
     }
 }
 
@@ -65,6 +110,7 @@ pub enum Ending {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
     pub model: Option<Box<str>>,
+    /// Of each choice its last, in the order in which they came.
     pub finish_reasons: Vec<Box<str>>,
     pub usage: Usage,
     /// When the first event with content came; `None` for an answer that is no stream.
@@ -77,81 +123,59 @@ pub struct Said {
     pub ending: Ending,
 }
 
-impl Said {
-    fn take_tokens(&mut self, tokens: &Tokens) {
-        // A later report takes the place of an earlier one, but not by saying less: Anthropic tells
-        // of the question at the begin and of the answer at the end.
-        self.usage.input_tokens = tokens.input().or(self.usage.input_tokens);
-        self.usage.output_tokens = tokens.output().or(self.usage.output_tokens);
-    }
-
-    fn take_model(&mut self, model: &str) {
-        if self.model.is_none() && !model.is_empty() {
-            self.model = Some(cut(model).into());
-        }
-    }
-
-    fn take_finish_reason(&mut self, reason: &str) {
-        if self.finish_reasons.len() < FINISH_REASONS_MAX {
-            self.finish_reasons.push(cut(reason).into());
-        }
-    }
-}
-
-/// The reader of one answer. It holds at most the first 64 KiB and the last 32 KiB of a JSON body,
-/// and of a stream what [`Scanner`] holds.
+/// The reader of one answer. What it holds is bounded, whatever the answer is.
 #[derive(Debug)]
 pub struct AnswerReader {
-    reading: Reading,
-}
-
-#[derive(Debug)]
-enum Reading {
-    Json(json::Ends),
-    Sse {
-        scanner: Scanner,
-        seen: Said,
-        fed_at: Option<Instant>,
-    },
+    kind: Kind,
+    operation: Option<Operation>,
+    /// Bytes of a byte order mark that have come before anything else.
+    mark_bytes: usize,
+    events: Events,
+    scanner: json::Scanner<Place>,
+    facts: Facts,
 }
 
 impl AnswerReader {
+    /// For an answer to a request that asked for `operation`.
     #[must_use]
-    pub fn new(kind: Kind, _operation: Option<Operation>) -> Self {
+    pub fn new(kind: Kind, operation: Option<Operation>) -> Self {
         AnswerReader {
-            reading: match kind {
-                Kind::Json => Reading::Json(json::Ends::default()),
-                Kind::Sse => Reading::Sse {
-                    scanner: Scanner::new(),
-                    seen: Said::default(),
-                    fed_at: None,
-                },
-            },
+            kind,
+            operation,
+            mark_bytes: 0,
+            events: Events::new(),
+            scanner: json::Scanner::new(),
+            facts: Facts::new(),
         }
     }
 
     /// Reads the next chunk, which came at `now`.
     pub fn feed(&mut self, chunk: &[u8], now: Instant) {
-        match &mut self.reading {
-            Reading::Json(ends) => ends.keep(chunk),
-            Reading::Sse {
-                scanner,
-                seen,
-                fed_at,
-            } => {
-                *fed_at = Some(now);
-                scanner.feed(chunk, |data| stream::read_event(data, now, seen));
+        self.facts.now = Some(now);
+        let rest = match self.facts.form {
+            Form::Unseen => self.begin(chunk),
+            _ => chunk,
+        };
+        match self.facts.form {
+            Form::Unseen | Form::Other => {}
+            Form::Events => {
+                let (scanner, facts) = (&mut self.scanner, &mut self.facts);
+                self.events.feed(rest, &mut Documents { scanner, facts });
             }
+            Form::Lines | Form::Array | Form::Text => self.scanner.feed(rest, &mut self.facts),
         }
     }
 
     /// How far it has come.
     #[must_use]
     pub fn ending(&self) -> Ending {
-        match &self.reading {
-            Reading::Json(_) => Ending::Unknown,
-            Reading::Sse { seen, .. } => seen.ending,
-        }
+        self.facts.ending()
+    }
+
+    /// How it comes.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.facts.form
     }
 
     /// Whether what was fed is a whole and good answer of its operation: a stream with its finish reason
@@ -159,61 +183,119 @@ impl AnswerReader {
     /// error. Only such an answer may be given to somebody else.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        true
+        let facts = &self.facts;
+        if facts.is_damaged || self.ending() == Ending::Failed {
+            return false;
+        }
+        let is_between = self.scanner.is_between_documents();
+        match facts.form {
+            Form::Unseen | Form::Other => false,
+            Form::Events | Form::Lines => is_between && facts.is_generated() && facts.has_ended(),
+            Form::Array if facts.is_generating() => is_between && facts.is_generated(),
+            Form::Array | Form::Text => is_between && self.is_complete(),
+        }
+    }
+
+    /// Whether a JSON text has what an answer to its operation must have.
+    fn is_complete(&self) -> bool {
+        let facts = &self.facts;
+        match self.operation {
+            Some(
+                Operation::Chat
+                | Operation::Responses
+                | Operation::Messages
+                | Operation::TextCompletion
+                | Operation::GenerateContent
+                | Operation::OllamaChat
+                | Operation::OllamaGenerate
+                | Operation::CohereChat,
+            ) => facts.is_generated(),
+            Some(
+                Operation::Embeddings
+                | Operation::EmbedContent
+                | Operation::Predict
+                | Operation::OllamaEmbed
+                | Operation::CohereEmbed
+                | Operation::Rerank
+                | Operation::Moderation
+                | Operation::Images,
+            ) => facts.has_results,
+            Some(Operation::CountTokens) => facts.has_figures(),
+            Some(Operation::Speech | Operation::Transcription | Operation::Translation) => {
+                facts.has_members
+            }
+            None => facts.has_members && (facts.is_generated() || !facts.is_generating()),
+        }
     }
 
     /// What the answer said, also when it was cut short.
     #[must_use]
     pub fn finish(self) -> Said {
-        match self.reading {
-            Reading::Json(ends) => ends.read(),
-            Reading::Sse {
-                scanner,
-                mut seen,
-                fed_at,
-            } => {
-                if let Some(at) = fed_at {
-                    scanner.finish(|data| stream::read_event(data, at, &mut seen));
-                }
-                if seen.usage.output_tokens.is_none() && seen.chunks_with_content > 0 {
-                    seen.usage.output_tokens = Some(seen.chunks_with_content);
-                    seen.usage.origin = Origin::Estimated;
-                }
-                seen
-            }
+        let AnswerReader {
+            events,
+            mut scanner,
+            mut facts,
+            ..
+        } = self;
+        facts.is_at_end = true;
+        if facts.form == Form::Events {
+            let (scanner, facts) = (&mut scanner, &mut facts);
+            events.finish(&mut Documents { scanner, facts });
         }
+        scanner.end(&mut facts);
+        facts.finish()
+    }
+
+    /// Finds out by the first bytes how the answer comes, and gives what of them is to be read.
+    fn begin<'a>(&mut self, mut chunk: &'a [u8]) -> &'a [u8] {
+        const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+        while let Some((&byte, after)) = chunk.split_first() {
+            match byte {
+                _ if BYTE_ORDER_MARK.get(self.mark_bytes) == Some(&byte) => self.mark_bytes += 1,
+                b' ' | b'\t' | b'\r' | b'\n' => {}
+                b'{' | b'[' => {
+                    self.facts.form = Form::Text;
+                    break;
+                }
+                // A field of an event, or a comment. None of them begins JSON.
+                b':' | b'd' | b'e' | b'i' | b'r' => {
+                    self.facts.form = Form::Events;
+                    break;
+                }
+                _ => {
+                    self.facts.form = match self.kind {
+                        Kind::Sse => Form::Events,
+                        Kind::Json => Form::Other,
+                    };
+                    break;
+                }
+            }
+            chunk = after;
+        }
+        chunk
     }
 }
 
-/// The `usage` object of all formats.
-#[derive(Debug, Default, Deserialize)]
-struct Tokens {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
+/// The data of each event is a document.
+struct Documents<'a> {
+    scanner: &'a mut json::Scanner<Place>,
+    facts: &'a mut Facts,
 }
 
-impl Tokens {
-    fn input(&self) -> Option<u64> {
-        self.prompt_tokens.or(self.input_tokens)
+impl Sink for Documents<'_> {
+    fn data(&mut self, piece: &[u8]) {
+        self.scanner.feed(piece, self.facts);
     }
 
-    fn output(&self) -> Option<u64> {
-        self.completion_tokens.or(self.output_tokens)
+    fn name(&mut self, name: &[u8]) {
+        self.facts.event_named(name);
     }
-}
 
-/// A string that is borrowed unless it holds escapes.
-#[derive(Debug, Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Reads one value at the begin of `text`; what follows it does not matter.
-fn value_at<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Option<T> {
-    serde_json::Deserializer::from_slice(text)
-        .into_iter()
-        .next()?
-        .ok()
+    fn end(&mut self) {
+        self.scanner.end(self.facts);
+        self.facts.event_ended();
+    }
 }
 
 #[cfg(test)]

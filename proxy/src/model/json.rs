@@ -73,7 +73,7 @@ pub enum End {
     Closed,
     /// Closed, but a value was missing or malformed, or a comma too many.
     Flawed,
-    /// Not JSON from some byte on: nothing more is taken up to the next line.
+    /// Not JSON from some byte on: nothing more is taken, at least up to the next line.
     Malformed,
     /// The text ended before it.
     Cut,
@@ -86,7 +86,7 @@ pub trait Visitor {
     /// Where the member `name` of the object at `of` stands.
     fn member(&mut self, of: Self::Place, name: &[u8]) -> Self::Place;
 
-    /// Where the next element of the array at `of` stands.
+    /// Where the element of the array at `of` stands that comes next.
     fn element(&mut self, of: Self::Place) -> Self::Place;
 
     /// A container that is not nowhere begins.
@@ -103,6 +103,11 @@ pub trait Visitor {
 
     /// A document ends.
     fn end(&mut self, _end: End) {}
+
+    /// Whether the next line behind a malformed document may begin another one.
+    fn resumes(&self) -> bool {
+        true
+    }
 }
 
 /// What comes next.
@@ -181,7 +186,7 @@ impl<P: Place> Scanner<P> {
                     self.state = State::Value;
                     after
                 }
-                (State::Value | State::FirstValue, b'"') => self.string(after, visitor),
+                (State::Value, b'"') => self.string(after, visitor),
                 (State::AfterValue, b',') => {
                     self.next(visitor);
                     after
@@ -190,13 +195,12 @@ impl<P: Place> Scanner<P> {
                 (State::InString, _) => self.string_on(rest, visitor),
                 (State::InLiteral, _) => self.literal_on(rest, visitor),
                 (State::Skipping, _) => self.skip_on(rest, visitor),
-                (State::Malformed, _) => self.resume(rest),
+                (State::Malformed, _) => self.resume(rest, visitor),
                 (_, b' ' | b'\n' | b'\r' | b'\t') => after,
                 // A byte order mark, which some put before a text.
                 (State::Document, 0xef | 0xbb | 0xbf) => after,
-                (State::Document | State::Value | State::FirstValue, _) => {
-                    self.value(byte, rest, visitor)
-                }
+                (State::FirstValue, _) => self.first_value(byte, rest, visitor),
+                (State::Document | State::Value, _) => self.value(byte, rest, visitor),
                 (State::Name | State::FirstName | State::AfterValue, b'}') => {
                     self.close(Container::Object, visitor);
                     after
@@ -250,13 +254,16 @@ impl<P: Place> Scanner<P> {
         self.state = State::Malformed;
     }
 
-    fn resume<'a>(&mut self, rest: &'a [u8]) -> &'a [u8] {
+    fn resume<'a, V>(&mut self, rest: &'a [u8], visitor: &V) -> &'a [u8]
+    where
+        V: Visitor<Place = P>,
+    {
         match memchr(b'\n', rest) {
-            Some(at) => {
+            Some(at) if visitor.resumes() => {
                 self.state = State::Document;
                 &rest[at + 1..]
             }
-            None => &[],
+            _ => &[],
         }
     }
 
@@ -271,6 +278,21 @@ impl<P: Place> Scanner<P> {
         }
     }
 
+    /// Begins the first element of an array, or ends it without one.
+    fn first_value<'a, V>(&mut self, byte: u8, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
+    where
+        V: Visitor<Place = P>,
+    {
+        if byte == b']' {
+            self.close(Container::Array, visitor);
+            return &rest[1..];
+        }
+        let (of, _) = self.open[self.depth - 1];
+        self.place = visitor.element(of);
+        self.state = State::Value;
+        rest
+    }
+
     /// Begins a value with `byte`, the first of `rest`.
     fn value<'a, V>(&mut self, byte: u8, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
@@ -281,7 +303,6 @@ impl<P: Place> Scanner<P> {
             b'{' => self.begin(Container::Object, visitor),
             b'[' => self.begin(Container::Array, visitor),
             b'"' => return self.string(after, visitor),
-            b']' if self.state == State::FirstValue => self.close(Container::Array, visitor),
             b',' | b'}' | b']' if self.state != State::Document => {
                 // There is no value: what follows one is met.
                 self.is_flawed = true;
@@ -307,10 +328,7 @@ impl<P: Place> Scanner<P> {
         visitor.open(self.place, container);
         match container {
             Container::Object => self.state = State::FirstName,
-            Container::Array => {
-                self.state = State::FirstValue;
-                self.place = visitor.element(self.place);
-            }
+            Container::Array => self.state = State::FirstValue,
         }
     }
 

@@ -1,0 +1,457 @@
+//! What is known of an answer while its documents are read: one for each event of a stream, one for an
+//! answer that is no stream.
+
+use std::time::Instant;
+
+use super::figures::{Figures, Report};
+use super::kinds::{Status, Type, is_failure, is_reason};
+use super::place::{Place, element, member};
+use super::{Ending, FINISH_REASONS_MAX, Form, Said};
+use crate::model::cut;
+use crate::model::estimate::{Part, TextCount};
+use crate::model::json::{Container, End, Value, Visitor};
+
+/// All that documents have said so far.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) said: Said,
+    pub(super) form: Form,
+    figures: Figures,
+    choices: Choices,
+    /// Whose finish reason each of [`Said::finish_reasons`] is.
+    reasons_of: Vec<u32>,
+    status: Option<Status>,
+    /// Whether there is more than an empty object or array.
+    pub(super) has_members: bool,
+    /// Whether there are results of another operation than the generation of text.
+    pub(super) has_results: bool,
+    pub(super) documents: u64,
+    is_known: bool,
+    has_failed: bool,
+    is_terminal: bool,
+    /// Whether a document was not what it should be, so that others may not be able to read it.
+    pub(super) is_damaged: bool,
+    /// Whether more came behind a finish reason of Gemini's, which else is in its last event.
+    has_gone_on: bool,
+    ends_with_reason: bool,
+    /// When the piece came that is being read.
+    pub(super) now: Option<Instant>,
+    /// Nothing more comes: what has come of a document counts.
+    pub(super) is_at_end: bool,
+    document: Document,
+    /// What the name of the event says that is being read.
+    event: Type,
+}
+
+/// What one document has said so far. It counts when the document ends.
+#[derive(Debug)]
+struct Document {
+    kind: Type,
+    report: Report,
+    choice: Choice,
+    /// Choices, and why they ended.
+    reasons: Vec<(u32, Box<str>)>,
+    /// Whether it is one of Gemini's, and has a finish reason.
+    gemini: Option<IsLast>,
+    status: Option<Status>,
+    /// Ollama's `done`.
+    done: Option<bool>,
+    is_chunk: bool,
+    is_error: bool,
+    is_marked_done: bool,
+    has_content: bool,
+    /// Whether the name of a call is about to come.
+    has_new_call: bool,
+    /// Whether there is anything to count.
+    has_begun: bool,
+    /// The text before it.
+    text_before: TextCount,
+}
+
+/// Whether an event may be the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IsLast {
+    Perhaps,
+    No,
+}
+
+/// The choice that is being read; its number may follow behind its finish reason.
+#[derive(Debug, Default)]
+struct Choice {
+    index: u32,
+    next: u32,
+    reason: Option<Box<str>>,
+}
+
+/// Which choices there are, and which are finished. Those beyond the last bit share it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Choices {
+    begun: u64,
+    finished: u64,
+}
+
+impl Choices {
+    fn bit(index: u32) -> u64 {
+        1 << index.min(63)
+    }
+
+    fn are_finished(self) -> bool {
+        self.begun != 0 && self.begun & !self.finished == 0
+    }
+}
+
+impl Document {
+    fn new(text_before: TextCount) -> Self {
+        Document {
+            kind: Type::Other,
+            report: Report::default(),
+            choice: Choice::default(),
+            reasons: Vec::new(),
+            gemini: None,
+            status: None,
+            done: None,
+            is_chunk: false,
+            is_error: false,
+            is_marked_done: false,
+            has_content: false,
+            has_new_call: false,
+            has_begun: false,
+            text_before,
+        }
+    }
+}
+
+impl Facts {
+    pub(super) fn new() -> Self {
+        Facts {
+            said: Said::default(),
+            form: Form::Unseen,
+            figures: Figures::default(),
+            choices: Choices::default(),
+            reasons_of: Vec::new(),
+            status: None,
+            has_members: false,
+            has_results: false,
+            documents: 0,
+            is_known: false,
+            has_failed: false,
+            is_terminal: false,
+            is_damaged: false,
+            has_gone_on: false,
+            ends_with_reason: false,
+            now: None,
+            is_at_end: false,
+            document: Document::new(TextCount::default()),
+            event: Type::Other,
+        }
+    }
+
+    pub(super) fn ending(&self) -> Ending {
+        if self.has_failed {
+            Ending::Failed
+        } else if self.is_terminal {
+            Ending::Terminal
+        } else if self.choices.are_finished() {
+            Ending::Finished
+        } else if self.is_known {
+            Ending::Open
+        } else {
+            Ending::Unknown
+        }
+    }
+
+    /// Whether text was generated, and every choice of it has its finish reason.
+    pub(super) fn is_generated(&self) -> bool {
+        let is_under_way = matches!(self.status, Some(Status::NotEnded | Status::Failed));
+        self.choices.are_finished() && !is_under_way
+    }
+
+    /// Whether its end has come, as its format tells it.
+    pub(super) fn has_ended(&self) -> bool {
+        self.is_terminal || (self.has_gone_on && self.ends_with_reason)
+    }
+
+    /// Whether it tells of text that is generated, finished or not.
+    pub(super) fn is_generating(&self) -> bool {
+        self.is_known
+    }
+
+    /// Whether there is text that was generated, finished or not.
+    pub(super) fn has_generated(&self) -> bool {
+        self.choices.begun != 0 || self.status.is_some() || !self.said.text.is_empty()
+    }
+
+    pub(super) fn has_figures(&self) -> bool {
+        !self.figures.usage(false).is_empty()
+    }
+
+    pub(super) fn finish(mut self) -> Said {
+        self.said.usage = self.figures.usage(self.has_generated());
+        self.said.ending = self.ending();
+        self.said
+    }
+
+    /// The event that comes, or has come, has this name.
+    pub(super) fn event_named(&mut self, name: &[u8]) {
+        self.event = Type::of(name);
+    }
+
+    /// An event ends.
+    pub(super) fn event_ended(&mut self) {
+        self.has_failed |= self.event == Type::Error;
+        self.event = Type::Other;
+    }
+
+    fn take_model(&mut self, model: &[u8]) {
+        if self.said.model.is_none() && !model.is_empty() {
+            self.said.model = Some(cut(&String::from_utf8_lossy(model)).into());
+        }
+    }
+
+    /// Why a choice ended. The last reason that is given for it counts.
+    fn finished(&mut self, index: u32, reason: Box<str>) {
+        self.has_failed |= is_failure(reason.as_bytes());
+        self.choices.begun |= Choices::bit(index);
+        self.choices.finished |= Choices::bit(index);
+        let reasons = &mut self.said.finish_reasons;
+        if let Some(at) = self.reasons_of.iter().position(|of| *of == index) {
+            reasons[at] = reason;
+        } else if reasons.len() < FINISH_REASONS_MAX {
+            reasons.push(reason);
+            self.reasons_of.push(index);
+        }
+    }
+
+    fn choice_ended(&mut self) {
+        let index = self.document.choice.index;
+        self.choices.begun |= Choices::bit(index);
+        if let Some(reason) = self.document.choice.reason.take() {
+            self.document.reasons.push((index, reason));
+        }
+        self.document.choice.next = index.saturating_add(1);
+    }
+
+    /// A document ends, and counts.
+    fn document_ended(&mut self) {
+        let before = Document::new(self.said.text);
+        let mut document = std::mem::replace(&mut self.document, before);
+        if document.kind == Type::Other {
+            document.kind = self.event;
+        }
+        let kind = document.kind;
+        if kind.brings_no_text() {
+            self.said.text = document.text_before;
+            self.document.text_before = document.text_before;
+        }
+        self.documents += 1;
+        self.figures.take(&document.report);
+        self.is_known |= kind.is_known() || document.is_chunk;
+        self.has_failed |= document.is_error || kind == Type::Error;
+        self.is_known |= document.done.is_some();
+        let is_event = document.is_chunk || kind == Type::Event || document.done == Some(false);
+        if self.form == Form::Text && (is_event || self.documents > 1) {
+            self.form = Form::Lines;
+        }
+        self.take_ending(&mut document);
+        let has_content = document.has_content && (!kind.brings_no_text() || kind == Type::Sound);
+        if has_content && self.form.is_stream() {
+            self.said.first_content_at = self.said.first_content_at.or(self.now);
+            self.said.last_content_at = self.now;
+            self.said.chunks_with_content += 1;
+        }
+    }
+
+    /// What the document says of the end of the answer.
+    fn take_ending(&mut self, document: &mut Document) {
+        let gemini = document
+            .gemini
+            .map(|is_last| match document.reasons.is_empty() {
+                true => is_last,
+                false => IsLast::Perhaps,
+            });
+        for (index, reason) in document.reasons.drain(..) {
+            self.finished(index, reason);
+        }
+        if let Some(status) = document.status {
+            self.status = Some(status);
+            self.is_known = true;
+            self.has_failed |= status == Status::Failed;
+            if let Some(reason) = status.reason() {
+                self.finished(0, reason.into());
+            }
+        }
+        if document.done == Some(true) {
+            self.choices.begun |= 1;
+            self.choices.finished |= 1;
+        }
+        self.is_known |= gemini.is_some();
+        if let Some(is_last) = gemini
+            && self.form == Form::Events
+        {
+            self.has_gone_on |= self.is_terminal;
+            self.ends_with_reason = is_last == IsLast::Perhaps;
+            self.is_terminal = self.ends_with_reason && !self.has_gone_on;
+        }
+        self.is_terminal |= document.kind.is_last() || document.done == Some(true);
+        self.is_terminal |= self.form == Form::Text;
+    }
+
+    /// A document ends that does not count.
+    fn document_dropped(&mut self) {
+        self.said.text = self.document.text_before;
+        self.document = Document::new(self.said.text);
+        self.is_damaged = true;
+    }
+
+    fn saw_text(&mut self) {
+        self.document.has_content = true;
+        self.document.has_begun = true;
+    }
+}
+
+impl Visitor for Facts {
+    type Place = Place;
+
+    fn member(&mut self, of: Place, name: &[u8]) -> Place {
+        match of {
+            Place::Document => self.has_members = true,
+            Place::Results => self.has_results = true,
+            // A stream that tells each time all that it said so far: what is new is in its delta.
+            Place::Choice if name == b"message" && self.form == Form::Events => {
+                return Place::Nowhere;
+            }
+            // Arguments that are an object cost what they would as a text.
+            Place::Arguments => {
+                self.said.text.begin(Part::Member);
+                self.said.text.add(name);
+            }
+            _ => {}
+        }
+        let place = member(of, name);
+        match place {
+            Place::Choices if name == b"candidates" => {
+                self.document.gemini.get_or_insert(IsLast::No);
+            }
+            Place::CallName => self.document.has_new_call = true,
+            _ => {}
+        }
+        place
+    }
+
+    fn element(&mut self, of: Place) -> Place {
+        match of {
+            Place::Choices => {
+                self.document.choice.index = self.document.choice.next;
+                self.document.choice.reason = None;
+                if self.form == Form::Text {
+                    self.said.text.begin(Part::Text);
+                }
+            }
+            Place::Results => self.has_results = true,
+            Place::Document => self.has_members = true,
+            // A container in an error is something too.
+            Place::Error => self.document.is_error = true,
+            _ => {}
+        }
+        element(of)
+    }
+
+    fn open(&mut self, at: Place, container: Container) {
+        self.document.has_begun = true;
+        match (at, container) {
+            (Place::Document, Container::Array) if self.form == Form::Text => {
+                self.form = Form::Array;
+            }
+            (Place::Choices, _) => self.is_known = true,
+            (Place::Function, _) => self.saw_text(),
+            (Place::InputDetails, _) => self.document.report.has_input_details(),
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, at: Place, container: Container) {
+        match (at, container) {
+            (Place::Choice, Container::Object) => self.choice_ended(),
+            (Place::Document, Container::Object) => self.document_ended(),
+            _ => {}
+        }
+    }
+
+    fn value(&mut self, at: Place, value: Value<'_>) {
+        let document = &mut self.document;
+        match (at, value) {
+            (Place::Figure(figure), _) => document.report.take(figure, value),
+            (Place::ChoiceFinish, Value::String(reason)) if is_reason(reason) => {
+                document.choice.reason = Some(cut(&String::from_utf8_lossy(reason)).into());
+            }
+            (Place::ChoiceIndex, Value::Number(index)) => {
+                let index = std::str::from_utf8(index).ok();
+                let index = index.and_then(|index| index.parse().ok());
+                document.choice.index = index.unwrap_or(document.choice.index);
+            }
+            (Place::Finish, Value::String(reason)) if is_reason(reason) => {
+                let reason = cut(&String::from_utf8_lossy(reason)).into();
+                document.reasons.push((0, reason));
+            }
+            (Place::Model, Value::String(model)) => self.take_model(model),
+            (Place::Type, Value::String(name)) => {
+                document.kind = Type::of(name);
+                document.status = document.status.or(Status::of_event(name));
+            }
+            (Place::Object, Value::String(name)) => {
+                document.is_chunk |= name.ends_with(b".chunk");
+                document.is_error |= name == b"error";
+            }
+            (Place::Status, Value::String(status)) => {
+                document.status = Status::of(status).or(document.status);
+            }
+            (Place::Done, Value::True) => document.done = Some(true),
+            (Place::Done, Value::False) => document.done = Some(false),
+            (Place::Error, _) => document.is_error |= is_filled(value),
+            (Place::BaseStatus, Value::Number(status)) => document.is_error |= status != b"0",
+            (Place::Blocked, Value::String(_)) => document.gemini = Some(IsLast::Perhaps),
+            (Place::Document, Value::Word(b"DONE")) => document.is_marked_done = true,
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, at: Place, piece: &[u8]) {
+        if at == Place::CallName && std::mem::take(&mut self.document.has_new_call) {
+            self.said.text.begin(Part::Call);
+        }
+        self.saw_text();
+        self.said.text.add(piece);
+    }
+
+    fn end(&mut self, end: End) {
+        match end {
+            End::Closed if self.form == Form::Array => self.is_terminal = true,
+            End::Closed => {}
+            End::Flawed if self.document.is_marked_done && self.form != Form::Text => {
+                self.is_known = true;
+                self.is_terminal = true;
+            }
+            End::Flawed => self.is_damaged = true,
+            End::Cut if self.is_at_end && self.document.has_begun => {
+                self.is_damaged = true;
+                self.document_ended();
+            }
+            End::Cut | End::Malformed => self.document_dropped(),
+        }
+        self.document = Document::new(self.said.text);
+    }
+
+    fn resumes(&self) -> bool {
+        self.form == Form::Lines
+    }
+}
+
+/// Whether a value says something.
+fn is_filled(value: Value<'_>) -> bool {
+    match value {
+        Value::Null | Value::False | Value::Word(_) => false,
+        Value::True => true,
+        Value::Number(number) => number.iter().any(|byte| matches!(byte, b'1'..=b'9')),
+        Value::String(text) => !text.is_empty(),
+    }
+}
