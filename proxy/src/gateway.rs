@@ -17,7 +17,7 @@ use http::StatusCode;
 use pingora::server::ShutdownWatch;
 use tokio::sync::oneshot;
 
-use crate::answer::deliver::deliver;
+use crate::answer::deliver::{Reading, deliver};
 use crate::answer::{Delivered, local};
 use crate::body::{self, Unread};
 use crate::clock;
@@ -195,7 +195,7 @@ impl Gateway {
         // body
         exchange.timing.enter(Stage::Body, clock::now());
         let kind = lane.kind(session);
-        let body = inbound::read(&lane, kind, session, exchange, &self.budget).await?;
+        let mut body = inbound::read(&lane, kind, session, exchange, &self.budget).await?;
         let bytes = body.bytes();
 
         // signature
@@ -209,7 +209,7 @@ impl Gateway {
 
         // cache
         exchange.timing.enter(Stage::Cache, clock::now());
-        let question = question::read(exchange, session, &body).await;
+        let question = question::read(&lane, exchange, session, &body, &self.budget).await?;
         question::keep(exchange, self.lanes.content, &session.head().headers, bytes);
         let using = match checks::look_up(&lane, session, exchange, &body) {
             Known::Answer(stored, age_s) => {
@@ -228,6 +228,7 @@ impl Gateway {
             connection,
             kind,
             asked_at,
+            usage: inbound::ask_usage(&lane, session, exchange, &mut body),
         };
         let idle = self.lanes.upgrade_idle_timeout;
         let (mut body, mut relay) =
@@ -243,7 +244,7 @@ impl Gateway {
         ))
         .await;
         note_relayed(exchange, &relay);
-        let (answer, framing) = asked?;
+        let (mut answer, framing) = asked?;
 
         // answer
         self.take_turns().await;
@@ -255,15 +256,22 @@ impl Gateway {
         relay.answered();
         let keep = reading::keeping(&lane, using);
         let waits = asking.waits(&lane, idle);
-        let mut reading = reading::reading(
-            &lane,
+        let withheld = reading::withheld(asking.usage, &mut answer);
+        let length = framing.length.filter(|_| withheld.is_none());
+        let reading = reading::reading(&lane, exchange, &answer, length, waits, using, &keep);
+        let mut reading = Reading {
+            withheld,
+            ..reading
+        };
+        reading::foresee(
+            session,
             exchange,
-            &answer,
-            framing.length,
-            waits,
+            &mut answer,
+            &mut reading,
+            &mut relay,
             using,
-            &keep,
-        );
+        )
+        .await?;
         let delivered = deliver(session, exchange, answer, &mut reading, &mut relay).await;
         note_relayed(exchange, &relay);
         reading::note_usage(exchange, &mut reading, delivered);

@@ -223,9 +223,12 @@ pub struct Gate {
     /// What a request without any of the headers is told.
     missing_detail: String,
     challenge: HeaderValue,
-    /// By the scheme's name, each name once.
-    withheld: Vec<(&'static str, Vec<HeaderName>)>,
+    withheld: ByScheme,
+    verified: ByScheme,
 }
+
+/// Names of headers by the scheme's name, each name once.
+type ByScheme = Vec<(&'static str, Vec<HeaderName>)>;
 
 impl Gate {
     /// One that remembers by itself. `None` when the route asks for no signature. `route` is the client's
@@ -256,23 +259,12 @@ impl Gate {
             .iter()
             .map(|scheme| format!("{} ({})", scheme.wanted(), scheme.name()))
             .collect();
-        let mut withheld: Vec<(&'static str, Vec<HeaderName>)> = Vec::new();
-        for scheme in &schemes {
-            let names = scheme.withheld_headers();
-            match withheld.iter_mut().find(|(name, _)| *name == scheme.name()) {
-                Some((_, known)) => {
-                    known.extend(names.iter().cloned());
-                    known.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-                    known.dedup();
-                }
-                None => withheld.push((scheme.name(), names.to_vec())),
-            }
-        }
         Some(Gate {
             missing_detail: format!("send {}", wanted.join(", or ")),
             challenge: challenge(&schemes),
+            withheld: by_scheme(&schemes, |scheme| scheme.withheld_headers()),
+            verified: by_scheme(&schemes, |scheme| scheme.verified_headers()),
             schemes,
-            withheld,
         })
     }
 
@@ -292,10 +284,14 @@ impl Gate {
     /// the credential was for weir itself.
     #[must_use]
     pub fn withheld_headers(&self, scheme: &str) -> &[HeaderName] {
-        self.withheld
-            .iter()
-            .find(|(name, _)| *name == scheme)
-            .map_or(&[], |(_, names)| names.as_slice())
+        of_scheme(&self.withheld, scheme)
+    }
+
+    /// Names of headers that go on and were checked when `scheme` (of the verdict) decided: they are
+    /// other ones in each request, whatever it asks.
+    #[must_use]
+    pub fn verified_headers(&self, scheme: &str) -> &[HeaderName] {
+        of_scheme(&self.verified, scheme)
     }
 
     /// Checks one request at `now` (since the Unix epoch). The request is remembered against replay
@@ -333,6 +329,30 @@ impl std::fmt::Debug for Gate {
             .entries(self.schemes.iter().map(|scheme| scheme.name()))
             .finish()
     }
+}
+
+fn by_scheme(
+    schemes: &[Box<dyn Scheme>],
+    names: impl Fn(&dyn Scheme) -> &[HeaderName],
+) -> ByScheme {
+    let mut all: ByScheme = Vec::new();
+    for scheme in schemes {
+        let names = names(scheme.as_ref());
+        match all.iter_mut().find(|(name, _)| *name == scheme.name()) {
+            Some((_, known)) => {
+                known.extend(names.iter().cloned());
+                known.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+                known.dedup();
+            }
+            None => all.push((scheme.name(), names.to_vec())),
+        }
+    }
+    all
+}
+
+fn of_scheme<'a>(names: &'a ByScheme, scheme: &str) -> &'a [HeaderName] {
+    let found = names.iter().find(|(name, _)| *name == scheme);
+    found.map_or(&[], |(_, names)| names)
 }
 
 fn challenge(schemes: &[Box<dyn Scheme>]) -> HeaderValue {

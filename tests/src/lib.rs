@@ -18,6 +18,7 @@ pub mod index;
 pub mod node;
 
 pub mod client;
+pub mod codings;
 pub mod collector;
 pub mod disk;
 pub mod frameworks;

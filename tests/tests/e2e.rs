@@ -31,6 +31,12 @@ mod way {
 
     mod sdks;
 
+    mod ask_usage;
+
+    mod estimates;
+
+    mod calls;
+
     mod outcome;
 
     mod record;

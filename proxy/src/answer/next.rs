@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::deliver::Waits;
+use super::waits::Waits;
 use crate::backend::client::{AnswerBody, Piece};
 use crate::clock;
 use crate::listener::relay::{Attended, Relay};

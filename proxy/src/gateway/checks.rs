@@ -9,8 +9,9 @@ use super::Stop;
 use super::arrival::{forwarded_host, query, tell};
 use super::inbound::Inbound;
 use super::lane::Lane;
+use crate::backend::outgoing::Sieve;
 use crate::cache::status::Status;
-use crate::cache::{Authorization, Question, Stored, Use};
+use crate::cache::{Named, Question, Stored, Use};
 use crate::clock;
 use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
@@ -20,6 +21,7 @@ use crate::limit::concurrency::Permit;
 use crate::limit::{Decision, Standing, Subject, retry_after_s};
 use crate::listener::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
+use crate::route::PathPattern;
 use crate::signature::Request;
 use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
 
@@ -224,9 +226,11 @@ pub(super) fn look_up(
         .as_deref()
         .or(address.as_deref())
         .unwrap_or_default();
-    let authorization = match &exchange.signature {
-        Some(signature) if signature.scheme == "bearer" => Authorization::Verified,
-        _ => Authorization::Forwarded,
+    let (withheld, verified) = lane.settled_headers(exchange);
+    let sieve = Sieve::new(&head.headers, withheld, lane.backend.config());
+    let named = match &lane.config.path {
+        PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
+        PathPattern::Exact(_) | PathPattern::Prefix(_) => Named::ByWildcard,
     };
     let using = answers.consider(&Question {
         method: &head.method,
@@ -234,9 +238,11 @@ pub(super) fn look_up(
         query: query(&head.uri),
         host: forwarded_host(head, exchange).map_or(&[], HeaderValue::as_bytes),
         headers: &head.headers,
+        goes_on: &|name| !verified.contains(name) && sieve.lets_through(name),
         body: &body.bytes,
         client,
-        authorization,
+        operation: exchange.model.operation,
+        named,
     });
     let now = exchange.received_at;
     let found = match &using {

@@ -246,6 +246,12 @@ impl AnswerReader {
         facts.finish()
     }
 
+    /// Bytes held between two chunks, for tests of the bound.
+    #[cfg(test)]
+    fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.events.held_bytes() + self.scanner.held_bytes()
+    }
+
     /// Finds out by the first bytes how the answer comes, and gives what of them is to be read.
     fn begin<'a>(&mut self, mut chunk: &'a [u8]) -> &'a [u8] {
         const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
@@ -299,5 +305,4 @@ impl Sink for Documents<'_> {
 }
 
 #[cfg(test)]
-#[path = "answer_tests.rs"]
 mod tests;

@@ -66,7 +66,7 @@ fn every_split_gives_the_same_events() {
 
 #[test]
 fn what_is_too_long_is_skipped_and_not_kept() {
-    let line = |length: usize| format!("data:{}\n\n", "x".repeat(length - 5));
+    let line = |length: usize| format!("data:{}\n\n", "x".repeat(length));
     for (length, taken) in [
         (EVENT_BYTES_MAX - 1, 1),
         (EVENT_BYTES_MAX, 1),
@@ -104,17 +104,95 @@ fn an_event_of_many_lines_and_a_stream_without_end_stay_bounded() {
     );
 }
 
+/// Writes down what it is told, pieces of one event's data as one.
+#[derive(Default)]
+struct Log {
+    lines: Vec<String>,
+    data: Option<String>,
+}
+
+impl Sink for Log {
+    fn data(&mut self, piece: &[u8]) {
+        let data = self.data.get_or_insert_default();
+        data.push_str(&String::from_utf8_lossy(piece));
+    }
+
+    fn name(&mut self, name: &[u8]) {
+        let name = String::from_utf8_lossy(name);
+        self.lines.push(format!("name {name}"));
+    }
+
+    fn end(&mut self) {
+        self.lines.push(match self.data.take() {
+            Some(data) => format!("end {data}"),
+            None => "end".to_owned(),
+        });
+    }
+}
+
+fn told_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+    let mut log = Log::default();
+    let mut events = Events::new();
+    for chunk in chunks {
+        events.feed(chunk, &mut log);
+        assert!(events.held_bytes() <= 2 * NAME_BYTES_MAX);
+    }
+    events.finish(&mut log);
+    log.lines
+}
+
 #[test]
-fn data_that_lies_in_the_chunk_is_not_copied() {
-    let chunk = b"data: one\n\nid: 1\ndata: two\n\n".as_slice();
-    let range = chunk.as_ptr_range();
-    let mut scanner = Scanner::new();
-    let mut events = 0;
-    scanner.feed(chunk, |data| {
-        events += 1;
-        assert!(range.contains(&data.as_ptr()));
-    });
-    assert_eq!((events, scanner.held_bytes()), (2, 0));
+fn names_and_data_are_told_in_pieces() {
+    let long_name = "n".repeat(300);
+    for (stream, expected) in [
+        ("event: error\ndata: x\n\n", vec!["name error", "end x"]),
+        ("event:error\r\ndata:x\r\n\r\n", vec!["name error", "end x"]),
+        ("data: x\nevent: e\n\n", vec!["name e", "end x"]),
+        ("event: a\nevent: b\n\n", vec!["name a", "name b", "end"]),
+        (
+            "event\n\nevent:\n\nevent: \n\n",
+            vec!["name ", "end", "name ", "end"],
+        ),
+        ("\u{feff}event: e\n\n", vec!["name e", "end"]),
+        ("events: e\n\n event: e\n\nEvent: e\n\n", vec![]),
+        ("data: a\nid: 1\ndata\ndata: b\n\n", vec!["end a\n\nb"]),
+        (
+            "data: a\n\n: comment\n\nevent: e\ndata: b",
+            vec!["end a", "name e", "end b"],
+        ),
+        ("data", vec!["end "]),
+        ("data: ", vec!["end "]),
+        ("dat", vec![]),
+        (
+            &*format!("event: {long_name}\ndata: x\n\n"),
+            vec![&*format!("name {}", &long_name[..NAME_BYTES_MAX]), "end x"],
+        ),
+    ] {
+        assert_eq!(told_of([stream.as_bytes()]), expected, "{stream:?}");
+        assert_eq!(
+            told_of(stream.as_bytes().chunks(1)),
+            expected,
+            "{stream:?} byte by byte"
+        );
+        for at in 0..stream.len() {
+            let (first, second) = stream.as_bytes().split_at(at);
+            assert_eq!(
+                told_of([first, b"", second]),
+                expected,
+                "{stream:?} cut at {at}"
+            );
+        }
+    }
+}
+
+#[test]
+fn data_of_any_size_is_told_and_not_held() {
+    let long = "x".repeat(3_000_000);
+    let stream = format!("event: long\ndata: {long}\ndata: y\n\ndata: b\n\n");
+    for size in [1_000, 65_536, stream.len()] {
+        let told = told_of(stream.as_bytes().chunks(size));
+        assert_eq!(told, ["name long", &format!("end {long}\ny"), "end b"]);
+    }
 }
 
 #[test]

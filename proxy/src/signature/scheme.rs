@@ -32,6 +32,12 @@ pub(super) trait Scheme: Send + Sync {
         &[]
     }
 
+    /// Headers that only show that a request is what it says, and that go on: once they have been checked,
+    /// they are no part of what is asked.
+    fn verified_headers(&self) -> &[HeaderName] {
+        &[]
+    }
+
     /// What a 401 names it by (RFC 9110, section 11.6.1).
     fn challenge(&self) -> HeaderValue {
         HeaderValue::from_static(self.name())

@@ -13,6 +13,7 @@ use crate::wait;
 /// One canned answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    version: &'static str,
     status: u16,
     headers: Vec<(String, String)>,
     pieces: Vec<Bytes>,
@@ -48,6 +49,7 @@ impl Answer {
     #[must_use]
     pub fn status(status: u16) -> Self {
         Answer {
+            version: "HTTP/1.1",
             status,
             headers: Vec::new(),
             pieces: Vec::new(),
@@ -151,6 +153,24 @@ impl Answer {
     }
 
     #[must_use]
+    pub fn without_header(mut self, name: &str) -> Self {
+        self.headers.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// All of the body.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        self.pieces.concat()
+    }
+
+    #[must_use]
+    pub fn with_length(mut self) -> Self {
+        self.framing = BodyFraming::Length;
+        self
+    }
+
+    #[must_use]
     pub fn chunked(mut self) -> Self {
         self.framing = BodyFraming::Chunked;
         self
@@ -160,6 +180,13 @@ impl Answer {
     pub fn until_close(mut self) -> Self {
         self.framing = BodyFraming::UntilClose;
         self
+    }
+
+    /// As a server of HTTP/1.0 answers: the body ends with the connection, whole or not.
+    #[must_use]
+    pub fn of_http10(mut self) -> Self {
+        self.version = "HTTP/1.0";
+        self.until_close()
     }
 
     #[must_use]
@@ -240,7 +267,9 @@ impl Answer {
             BodyFraming::UntilClose => headers.push(("connection".into(), "close".into())),
             BodyFraming::HeadOnly => {}
         }
-        head(self.status, &headers)
+        let mut head = head(self.status, &headers);
+        head.splice(..self.version.len(), self.version.bytes());
+        head
     }
 }
 

@@ -48,6 +48,9 @@ pub(super) enum Place {
     /// OpenAI's responses: the answer within an event. Ollama: its text.
     Response,
     Usage,
+    /// Beside `prompt_tokens`.
+    PromptDetails,
+    /// Beside `input_tokens`.
     InputDetails,
     OutputDetails,
     GeminiUsage,
@@ -126,7 +129,7 @@ pub(super) fn member(of: Place, name: &[u8]) -> Place {
         Place::OutputItem => of_output_item(name),
         Place::Response => of_response(name),
         Place::Usage | Place::Meta => of_usage(name),
-        Place::InputDetails => match name {
+        Place::PromptDetails | Place::InputDetails => match name {
             b"cached_tokens" => Place::Figure(Figure::Cached),
             b"cache_write_tokens" | b"cache_creation_tokens" => Place::Figure(Figure::CacheWrite),
             _ => Place::Nowhere,
@@ -281,7 +284,8 @@ fn of_usage(name: &[u8]) -> Place {
         b"cache_read_input_tokens" => Figure::CacheRead,
         b"cache_creation_input_tokens" => Figure::CacheCreation,
         b"reasoning_tokens" => Figure::Reasoning,
-        b"prompt_tokens_details" | b"input_tokens_details" => return Place::InputDetails,
+        b"prompt_tokens_details" => return Place::PromptDetails,
+        b"input_tokens_details" => return Place::InputDetails,
         b"completion_tokens_details" | b"output_tokens_details" => return Place::OutputDetails,
         b"tokens" => return Place::CohereTokens,
         b"billed_units" => return Place::CohereBilled,

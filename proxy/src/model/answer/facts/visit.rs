@@ -1,0 +1,156 @@
+//! What is noted of a document while its values are shown.
+
+use super::{Document, Facts, IsLast};
+use crate::model::answer::Form;
+use crate::model::answer::kinds::{Status, Type, is_reason};
+use crate::model::answer::place::{Place, element, member};
+use crate::model::cut;
+use crate::model::estimate::Part;
+use crate::model::json::{Container, End, Value, Visitor};
+
+impl Visitor for Facts {
+    type Place = Place;
+
+    fn member(&mut self, of: Place, name: &[u8]) -> Place {
+        match of {
+            Place::Document => self.has_members = true,
+            Place::Results => self.has_results = true,
+            // A stream that tells each time all that it said so far: what is new is in its delta.
+            Place::Choice if name == b"message" && self.form == Form::Events => {
+                return Place::Nowhere;
+            }
+            // Arguments that are an object cost what they would as a text.
+            Place::Arguments => {
+                self.said.text.begin(Part::Member);
+                self.said.text.add(name);
+            }
+            _ => {}
+        }
+        let place = member(of, name);
+        match place {
+            Place::Choices if name == b"candidates" => {
+                self.document.gemini.get_or_insert(IsLast::No);
+            }
+            Place::CallName => self.document.has_new_call = true,
+            _ => {}
+        }
+        place
+    }
+
+    fn element(&mut self, of: Place) -> Place {
+        match of {
+            Place::Choices => {
+                self.document.choice.index = self.document.choice.next;
+                self.document.choice.reason = None;
+                if self.form == Form::Text {
+                    self.said.text.begin(Part::Text);
+                }
+            }
+            Place::Results => self.has_results = true,
+            Place::Document => self.has_members = true,
+            // A container in an error is something too.
+            Place::Error => self.document.is_error = true,
+            _ => {}
+        }
+        element(of)
+    }
+
+    fn open(&mut self, at: Place, container: Container) {
+        self.document.has_begun = true;
+        match (at, container) {
+            (Place::Document, Container::Array) if self.form == Form::Text => {
+                self.form = Form::Array;
+            }
+            (Place::Choices, _) => self.is_known = true,
+            (Place::Function, _) => self.saw_text(),
+            (Place::InputDetails, _) => self.document.report.has_input_details(),
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, at: Place, container: Container) {
+        match (at, container) {
+            (Place::Choice, Container::Object) => self.choice_ended(),
+            (Place::Document, Container::Object) => self.document_ended(),
+            _ => {}
+        }
+    }
+
+    fn value(&mut self, at: Place, value: Value<'_>) {
+        let document = &mut self.document;
+        match (at, value) {
+            (Place::Figure(figure), _) => document.report.take(figure, value),
+            (Place::ChoiceFinish, Value::String(reason)) if is_reason(reason) => {
+                document.choice.reason = Some(cut(&String::from_utf8_lossy(reason)).into());
+            }
+            (Place::ChoiceIndex, Value::Number(index)) => {
+                let index = std::str::from_utf8(index).ok();
+                let index = index.and_then(|index| index.parse().ok());
+                document.choice.index = index.unwrap_or(document.choice.index);
+            }
+            (Place::Finish, Value::String(reason)) if is_reason(reason) => {
+                let reason = cut(&String::from_utf8_lossy(reason)).into();
+                document.reasons.push((0, reason));
+            }
+            (Place::Model, Value::String(model)) => self.take_model(model),
+            (Place::Type, Value::String(name)) => {
+                document.kind = Type::of(name);
+                document.status = document.status.or(Status::of_event(name));
+            }
+            (Place::Object, Value::String(name)) => {
+                document.is_chunk |= name.ends_with(b".chunk");
+                document.is_error |= name == b"error";
+            }
+            (Place::Status, Value::String(status)) => {
+                document.status = Status::of(status).or(document.status);
+            }
+            (Place::Done, Value::True) => document.done = Some(true),
+            (Place::Done, Value::False) => document.done = Some(false),
+            (Place::Error, _) => document.is_error |= is_filled(value),
+            (Place::BaseStatus, Value::Number(status)) => document.is_error |= status != b"0",
+            (Place::Blocked, Value::String(_)) => document.gemini = Some(IsLast::Perhaps),
+            (Place::Document, Value::Word(b"DONE")) => document.is_marked_done = true,
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, at: Place, piece: &[u8]) {
+        if at == Place::CallName && std::mem::take(&mut self.document.has_new_call) {
+            self.said.text.begin(Part::Call);
+        }
+        self.saw_text();
+        self.said.text.add(piece);
+    }
+
+    fn end(&mut self, end: End) {
+        match end {
+            End::Closed if self.form == Form::Array => self.is_terminal = true,
+            End::Closed => {}
+            End::Flawed if self.document.is_marked_done && self.form != Form::Text => {
+                self.is_known = true;
+                self.is_terminal = true;
+            }
+            End::Flawed => self.is_damaged = true,
+            End::Cut if self.is_at_end && self.document.has_begun => {
+                self.is_damaged = true;
+                self.document_ended();
+            }
+            End::Cut | End::Malformed => self.document_dropped(),
+        }
+        self.document = Document::new(self.said.text);
+    }
+
+    fn resumes(&self) -> bool {
+        self.form == Form::Lines
+    }
+}
+
+/// Whether a value says something.
+fn is_filled(value: Value<'_>) -> bool {
+    match value {
+        Value::Null | Value::False | Value::Word(_) => false,
+        Value::True => true,
+        Value::Number(number) => number.iter().any(|byte| matches!(byte, b'1'..=b'9')),
+        Value::String(text) => !text.is_empty(),
+    }
+}

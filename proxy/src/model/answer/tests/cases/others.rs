@@ -1,0 +1,209 @@
+//! Gemini's, Ollama's, Cohere's, and answers of no format.
+
+use super::*;
+
+pub(super) fn gemini() -> Vec<Case> {
+    let first = r#"{"candidates":[{"content":{"parts":[{"text":"a"}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":5,"totalTokenCount":5},"modelVersion":"g"}"#;
+    let last = r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{"error":"x"}}}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":5,"candidatesTokenCount":12,"thoughtsTokenCount":69,"cachedContentTokenCount":4,"toolUsePromptTokenCount":2,"totalTokenCount":88},"modelVersion":"g"}"#;
+    let whole = |name| Case {
+        model: Some("g"),
+        reasons: &["STOP"],
+        tokens: [Some(7), Some(81), Some(4), None, Some(69)],
+        ..text(Operation::GenerateContent, name, last)
+    };
+    vec![
+        whole("contents"),
+        Case {
+            contents: 2,
+            body: events(&[first, last]),
+            form: Form::Events,
+            ..whole("contents as events")
+        },
+        Case {
+            contents: 2,
+            body: format!("[{first}\n,\r\n{last}\n]\n"),
+            form: Form::Array,
+            ..whole("contents as an array")
+        },
+        Case {
+            contents: 2,
+            body: format!("[{first}\n,\r\n{last}\n"),
+            form: Form::Array,
+            ending: Ending::Finished,
+            is_good: false,
+            ..whole("contents as an array that is not closed")
+        },
+        Case {
+            contents: 3,
+            body: events(&[last, last, last]),
+            form: Form::Events,
+            ending: Ending::Finished,
+            ..whole("contents as events that each have a finish reason")
+        },
+        Case {
+            tokens: [Some(31), None, None, None, None],
+            ..text(
+                Operation::CountTokens,
+                "tokens that were counted",
+                r#"{"totalTokens":31}"#,
+            )
+        },
+        text(
+            Operation::EmbedContent,
+            "embedding",
+            r#"{"embedding":{"values":[0.5,1]}}"#,
+        ),
+        Case {
+            is_good: false,
+            ..stream(
+                Operation::GenerateContent,
+                "contents that are blocked",
+                events(&[r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#]),
+            )
+        },
+    ]
+}
+
+pub(super) fn others() -> Vec<Case> {
+    vec![
+        Case {
+            model: Some("llama3"),
+            reasons: &["stop"],
+            tokens: tokens(17, 50),
+            contents: 2,
+            form: Form::Lines,
+            ..text(
+                Operation::OllamaChat,
+                "Ollama's chat stream",
+                &lines(&[
+                    r#"{"model":"llama3","message":{"role":"assistant","content":"Why"},"done":false}"#,
+                    r#"{"model":"llama3","message":{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"a":[1,"b"]}}}]},"done":false}"#,
+                    r#"{"model":"llama3","message":{"content":""},"done_reason":"stop","done":true,"prompt_eval_count":17,"eval_count":50}"#,
+                ]),
+            )
+        },
+        Case {
+            model: Some("l"),
+            tokens: tokens(1, 2),
+            ..text(
+                Operation::OllamaGenerate,
+                "Ollama's completion",
+                r#"{"model":"l","response":"hi","done":true,"context":[1,2],"prompt_eval_count":1,"eval_count":2}"#,
+            )
+        },
+        Case {
+            contents: 1,
+            form: Form::Lines,
+            ending: Ending::Open,
+            is_good: false,
+            ..text(
+                Operation::OllamaGenerate,
+                "Ollama's completion stream, cut",
+                "{\"response\":\"hi\",\"done\":false}\n{\"respon",
+            )
+        },
+        Case {
+            tokens: [Some(3), None, None, None, None],
+            ..text(
+                Operation::OllamaEmbed,
+                "Ollama's embeddings",
+                r#"{"embeddings":[[0.1,0.2]],"prompt_eval_count":3}"#,
+            )
+        },
+        Case {
+            reasons: &["COMPLETE"],
+            tokens: [Some(1_478), Some(3), Some(112), None, None],
+            ..text(
+                Operation::CohereChat,
+                "Cohere's chat",
+                r#"{"finish_reason":"COMPLETE","message":{"content":[{"text":"5","type":"text"}]},"usage":{"billed_units":{"input_tokens":70,"output_tokens":1},"cached_tokens":112,"tokens":{"input_tokens":1478,"output_tokens":3}}}"#,
+            )
+        },
+        Case {
+            reasons: &["TOOL_CALL"],
+            tokens: tokens(62, 28),
+            contents: 4,
+            ..stream(
+                Operation::CohereChat,
+                "Cohere's chat stream",
+                named(&[
+                    r#"{"type":"message-start","delta":{"message":{"role":"assistant","content":[],"tool_plan":""}}}"#,
+                    r#"{"type":"tool-plan-delta","delta":{"message":{"tool_plan":"I"}}}"#,
+                    r#"{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"5"}}}}"#,
+                    r#"{"type":"tool-call-start","delta":{"message":{"tool_calls":{"function":{"name":"f","arguments":""}}}}}"#,
+                    r#"{"type":"tool-call-delta","delta":{"message":{"tool_calls":{"function":{"arguments":"{}"}}}}}"#,
+                    r#"{"type":"message-end","delta":{"finish_reason":"TOOL_CALL","usage":{"billed_units":{"input_tokens":62,"output_tokens":28}}}}"#,
+                ]),
+            )
+        },
+        Case {
+            reasons: &["COMPLETE"],
+            tokens: tokens(9, 4),
+            contents: 1,
+            form: Form::Lines,
+            ..text(
+                Operation::CohereChat,
+                "Cohere's first chat stream",
+                &lines(&[
+                    r#"{"is_finished":false,"event_type":"text-generation","text":"a"}"#,
+                    r#"{"is_finished":true,"event_type":"stream-end","finish_reason":"COMPLETE","response":{"text":"a","meta":{"tokens":{"input_tokens":9,"output_tokens":4}}}}"#,
+                ]),
+            )
+        },
+        text(
+            Operation::Rerank,
+            "documents in order, by search units",
+            r#"{"results":[{"index":0,"relevance_score":0.7}],"meta":{"billed_units":{"search_units":1}}}"#,
+        ),
+        Case {
+            tokens: [Some(17), None, None, None, None],
+            ..text(
+                Operation::Rerank,
+                "documents in order, by tokens",
+                r#"{"results":[{"index":0}],"usage":{"total_tokens":17}}"#,
+            )
+        },
+        Case {
+            operation: None,
+            ..text(
+                Operation::Chat,
+                "an answer of no model",
+                r#"{"greeting":"hello","error":""}"#,
+            )
+        },
+        Case {
+            operation: None,
+            is_good: false,
+            ..text(Operation::Chat, "an empty object", "{}")
+        },
+        Case {
+            is_good: false,
+            ..text(
+                Operation::Chat,
+                "an answer of another kind",
+                r#"{"greeting":"hello"}"#,
+            )
+        },
+        Case {
+            form: Form::Other,
+            ending: Ending::Unknown,
+            is_good: false,
+            ..text(Operation::Chat, "a page", "<!doctype html><html>{}</html>")
+        },
+        Case {
+            form: Form::Unseen,
+            ending: Ending::Unknown,
+            is_good: false,
+            ..text(Operation::Chat, "nothing", " \n")
+        },
+        Case {
+            ending: Ending::Unknown,
+            is_good: false,
+            ..stream(
+                Operation::Chat,
+                "comments",
+                ": keep-alive\n\n: keep-alive\n\n".to_owned(),
+            )
+        },
+    ]
+}
