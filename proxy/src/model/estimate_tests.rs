@@ -213,7 +213,7 @@ fn usage_is_estimated_where_a_model_was_seen_at_work() {
             Unknown,
             nothing,
             answer,
-            (None, Some(4)),
+            (None, Some(3)),
         ),
         (
             Operation::Responses,
