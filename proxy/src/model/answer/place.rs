@@ -45,6 +45,8 @@ pub(super) enum Place {
     /// The output of OpenAI's responses.
     Output,
     OutputItem,
+    /// What an event begins: its text follows in deltas, but not the name of a call.
+    Begun,
     /// OpenAI's responses: the answer within an event. Ollama: its text.
     Response,
     Usage,
@@ -127,6 +129,11 @@ pub(super) fn member(of: Place, name: &[u8]) -> Place {
         },
         Place::Audio if name == b"transcript" => Place::Text,
         Place::OutputItem => of_output_item(name),
+        Place::Begun => match name {
+            b"name" => Place::CallName,
+            b"text" | b"thinking" => Place::Text,
+            _ => Place::Nowhere,
+        },
         Place::Response => of_response(name),
         Place::Usage | Place::Meta => of_usage(name),
         Place::PromptDetails | Place::InputDetails => match name {
@@ -184,6 +191,7 @@ fn of_document(name: &[u8]) -> Place {
         b"message" => Place::Envelope,
         b"response" => Place::Response,
         b"content" => Place::Content,
+        b"content_block" | b"item" => Place::Begun,
         b"text" | b"thinking" => Place::Text,
         b"output" => Place::Output,
         b"status" => Place::Status,
