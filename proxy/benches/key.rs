@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use weir::backend::{self, outgoing::Sieve};
 use weir::cache::copy::CopyBuffer;
-use weir::cache::{Answers, Authorization, Config, Question, Scope, Use};
+use weir::cache::{Answers, Config, Named, Question, Scope, Use};
 use weir::limit::{self, By, Limits, Subject};
+use weir::model::operation::Operation;
 
 /// A chat question of exactly `bytes` bytes, its members in the order that SDKs send them or sorted.
 fn question_body(bytes: usize, first: &str, last: &str) -> Vec<u8> {
@@ -38,7 +40,31 @@ fn headers() -> HeaderMap {
     ] {
         headers.append(name, HeaderValue::from_static(value));
     }
+    for (name, value) in [
+        ("x-weir-key", "web"),
+        ("x-weir-timestamp", "1790000000"),
+        ("x-weir-id", "01JD0000000000000000000000"),
+        ("x-weir-signature", "v1=00"),
+    ] {
+        headers.append(name, HeaderValue::from_static(value));
+    }
     headers
+}
+
+fn backend() -> backend::Config {
+    backend::Config {
+        name: Arc::from("assistant"),
+        endpoints: Vec::new(),
+        path_prefix: String::new(),
+        connect_timeout: Duration::from_secs(1),
+        first_byte_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(1),
+        total_timeout: Duration::from_secs(1),
+        pool_idle_connections: 1,
+        pool_idle_timeout: Duration::from_secs(1),
+        request_headers: Vec::new(),
+        ask_usage: false,
+    }
 }
 
 fn keys(criterion: &mut Criterion) {
@@ -46,6 +72,7 @@ fn keys(criterion: &mut Criterion) {
         memory_bytes: 64 << 20,
         ttl: Duration::from_secs(3600),
         scope: Scope::Client,
+        ignore_headers: Vec::new(),
     });
     let as_sent = (
         r#"{"model":"glm-4","messages":[{"role":"user","content":""#,
@@ -55,7 +82,12 @@ fn keys(criterion: &mut Criterion) {
         r#"{"messages":[{"content":""#,
         r#"","role":"user"}],"model":"glm-4","stream":true,"temperature":0.2}"#,
     );
-    let headers = headers();
+    let (headers, backend) = (headers(), backend());
+    let withheld: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-weir-"))
+        .cloned()
+        .collect();
     let mut group = criterion.benchmark_group("key");
     for (name, bytes, (first, last)) in [
         ("as_sent_500", 500, as_sent),
@@ -63,6 +95,7 @@ fn keys(criterion: &mut Criterion) {
         ("as_sent_100k", 100_000, as_sent),
     ] {
         let body = question_body(bytes, first, last);
+        let sieve = Sieve::new(&headers, &withheld, &backend);
         let question = Question {
             method: &Method::POST,
             path: "/v1/chat/completions",
@@ -71,7 +104,9 @@ fn keys(criterion: &mut Criterion) {
             headers: &headers,
             body: &body,
             client: "web",
-            authorization: Authorization::Verified,
+            goes_on: &|name| sieve.lets_through(name),
+            operation: Some(Operation::Chat),
+            named: Named::Exactly,
         };
         group.bench_function(name, |bencher| {
             bencher.iter(|| answers.consider(black_box(&question)));

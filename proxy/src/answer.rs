@@ -3,10 +3,14 @@
 //! What it reads on the way (first token, tokens used) and keeps (a copy for the cache) is bounded
 //! whatever the answer's size. A stream that the backend cuts is never ended as if it were whole.
 
+pub(crate) mod ahead;
 pub(crate) mod deliver;
 pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod local;
+mod next;
+mod recoded;
+pub(crate) mod waits;
 pub(crate) mod withheld;
 
 /// How a backend's answer reached the client.

@@ -170,8 +170,10 @@ impl App {
             .is_err()
         {
             log::warn!(
-                "{} connections did not end in time and are cut",
-                self.connections.open()
+                "{} connections did not end in time and are cut, and so are {} requests whose clients \
+                 have left",
+                self.connections.open(),
+                self.connections.orphaned()
             );
         }
         let record = self.record;

@@ -13,6 +13,10 @@ use crate::clock;
 use crate::listener::session::{Session, Unreadable};
 use crate::refusal::{ErrorCode, Refusal};
 
+mod question;
+
+pub(crate) use question::{PIECE_BYTES, Questioned};
+
 /// Bodies are booked as they come, in steps of this size.
 const STEP_BYTES: u64 = 64 * 1024;
 /// So much room is made at once for a body whose head announces it, or more.
@@ -71,9 +75,16 @@ impl Booking {
     }
 }
 
+impl Booking {
+    fn give_back(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.budget.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Booking {
     fn drop(&mut self) {
-        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.give_back();
     }
 }
 

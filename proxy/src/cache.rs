@@ -1,27 +1,36 @@
 //! Stage five: is the answer known.
 //!
-//! It keeps whole, successful answers in memory, bounded by their bytes, least recently used first
-//! to go. It never keeps what is not JSON, and never shares an answer beyond its scope. Only `POST`
-//! with a JSON object is looked for: a `GET` says nothing of what changes its answer, and has RFC
-//! 9111 instead (`cache.http`).
+//! It keeps whole, good answers in memory, bounded by their bytes, least recently used first to go, each no
+//! longer than its backend lets it. It never shares an answer beyond its scope. Only `POST` with a JSON
+//! object is looked for, and only what asks a question: a `GET` says nothing of what changes its answer, and
+//! has RFC 9111 instead (`cache.http`), and what makes an object is asked each time (`cache/stateful.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 
 mod canonical;
 mod control;
 pub mod copy;
+mod freshness;
+mod harmless;
 mod keepable;
 mod key;
+mod media;
 mod memory;
+mod stateful;
 pub mod status;
 #[cfg(test)]
 mod tests;
 
-pub use keepable::Keepable;
+pub use keepable::Unkept;
+pub use stateful::Named;
+
+use crate::model::operation::Operation;
+use copy::{CopyBuffer, Time};
+use freshness::Freshness;
 use memory::Memory;
 
 /// What an entry costs beside its texts: the key, the node of the list and its place in the table, the
@@ -35,6 +44,8 @@ pub struct Config {
     pub memory_bytes: u64,
     pub ttl: Duration,
     pub scope: Scope,
+    /// Headers that change no answer, beside those that are known to change none.
+    pub ignore_headers: Vec<HeaderName>,
 }
 
 /// Who shares an answer.
@@ -45,7 +56,7 @@ pub enum Scope {
 }
 
 /// What a key is made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Question<'a> {
     pub method: &'a Method,
     /// The canonical path.
@@ -54,20 +65,16 @@ pub struct Question<'a> {
     /// The host that goes on as `X-Forwarded-Host`; empty where there is none.
     pub host: &'a [u8],
     pub headers: &'a HeaderMap,
+    /// Whether a header reaches the backend under the client's own words, and is not one of a signature
+    /// that has been verified.
+    pub goes_on: &'a (dyn Fn(&HeaderName) -> bool + Sync),
     pub body: &'a [u8],
     /// The verified client, else the address as text.
     pub client: &'a str,
-    /// What becomes of the request's API keys.
-    pub authorization: Authorization,
-}
-
-/// Whether the API key of a request (`Authorization`, `x-api-key`, `api-key`) can change its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authorization {
-    /// weir verified it and keeps it at the door (`bearer`).
-    Verified,
-    /// It goes on to the backend, if there is one.
-    Forwarded,
+    /// What a model is asked to do, where that is known.
+    pub operation: Option<Operation>,
+    /// How the route came to this path.
+    pub named: Named,
 }
 
 /// The key of an answer: SHA-256 over everything that changes it.
@@ -81,8 +88,8 @@ pub enum Use {
     Full(Key),
     /// `no-cache`, `max-age=0` or `Pragma: no-cache`: ask the backend, and keep its answer.
     Refresh(Key),
-    /// `no-store`, a body that is no JSON object or names a member twice, a part of an answer, an
-    /// encoded body, or a method that is never cached.
+    /// `no-store`, what is no question or goes on from an earlier one, a body that is no JSON object or
+    /// names a member twice, a part of an answer, an encoded body, or a method that is never cached.
     Bypass,
 }
 
@@ -93,6 +100,10 @@ pub struct Stored {
     pub status: u16,
     /// Since the Unix epoch.
     pub stored_at: Duration,
+    /// How old it was then, by its `Age` and the time that it took to come.
+    initial_age: Duration,
+    /// How long it may be said again from then on.
+    left: Duration,
     /// The lines of the head, then the body.
     text: Bytes,
     head_bytes: usize,
@@ -112,7 +123,9 @@ impl Stored {
     /// How old the answer is, in whole seconds: the value of `Age`.
     #[must_use]
     pub fn age_s(&self, now: Duration) -> u64 {
-        self.age(now).as_secs()
+        self.initial_age
+            .saturating_add(self.kept_for(now))
+            .as_secs()
     }
 
     /// The backend's headers that still make sense a second time, each a line of `name: value` and
@@ -142,7 +155,7 @@ impl Stored {
     }
 
     /// Zero when the wall clock was set back.
-    fn age(&self, now: Duration) -> Duration {
+    fn kept_for(&self, now: Duration) -> Duration {
         now.saturating_sub(self.stored_at)
     }
 
@@ -159,6 +172,7 @@ pub struct Answers {
     memory_bytes: u64,
     ttl: Duration,
     scope: Scope,
+    ignored: Box<[HeaderName]>,
 }
 
 impl Answers {
@@ -169,6 +183,7 @@ impl Answers {
             memory_bytes: config.memory_bytes,
             ttl: config.ttl,
             scope: config.scope,
+            ignored: config.ignore_headers.clone().into(),
         }
     }
 
@@ -179,6 +194,7 @@ impl Answers {
         if question.method != Method::POST
             || headers.contains_key(header::RANGE)
             || is_encoded(headers)
+            || !stateful::is_question(question.path, question.operation, question.named)
         {
             return Use::Bypass;
         }
@@ -186,8 +202,11 @@ impl Answers {
         if wish == Wish::NoStore {
             return Use::Bypass;
         }
-        let key = |body: &[u8]| key::of(question, self.scope, body);
-        let Ok(key) = canonical::canonical(question.body, key) else {
+        let key = |body: &[u8], state: stateful::State| {
+            let alone = state.is_none(question.operation);
+            alone.then(|| key::of(question, self.scope, &self.ignored, body))
+        };
+        let Ok(Some(key)) = canonical::canonical(question.body, key) else {
             return Use::Bypass;
         };
         match wish {
@@ -203,14 +222,41 @@ impl Answers {
         self.memory.get(key, now)
     }
 
-    /// Whether the answer with this head may be kept; asked before a copy of it is begun.
-    #[must_use]
-    pub fn keepable(&self, status: u16, headers: &HeaderMap) -> Keepable {
-        keepable::keepable(status, headers, self.scope, self.answer_bytes_max())
+    /// Room for a copy of the answer with this head, which came at `received_at` (since the Unix epoch) to
+    /// a question whose `verified` headers are in no key.
+    ///
+    /// # Errors
+    /// Why it may not be kept.
+    pub fn copy(
+        &self,
+        status: u16,
+        headers: &HeaderMap,
+        verified: &[HeaderName],
+        received_at: Duration,
+    ) -> Result<CopyBuffer, Unkept> {
+        let asked = keepable::Asked {
+            scope: self.scope,
+            body_bytes_max: self.answer_bytes_max(),
+            ignored: &self.ignored,
+            verified,
+        };
+        if let Some(unkept) = keepable::forbids(status, headers, &asked) {
+            return Err(unkept);
+        }
+        let said = Freshness::of(headers, self.scope, received_at);
+        if said.left == Some(Duration::ZERO) || said.age >= self.ttl {
+            return Err(Unkept::Stale);
+        }
+        let copy = CopyBuffer::new(status, headers, self.answer_bytes_max());
+        Ok(copy.within(Time {
+            said,
+            received_at,
+            ttl: self.ttl,
+        }))
     }
 
-    /// Keeps an answer. The caller has made sure that it is whole and [`Keepable`]. An answer larger
-    /// than the memory is not kept.
+    /// Keeps an answer. The caller has made sure that it is whole and good, and made its copy by
+    /// [`Answers::copy`]. An answer larger than the memory is not kept.
     pub fn keep(&self, key: Key, stored: Stored) {
         if stored.bytes() <= self.memory_bytes {
             self.memory.insert(key, stored);

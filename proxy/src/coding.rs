@@ -10,9 +10,11 @@ use http::{HeaderMap, HeaderValue, header};
 use stage::Stage;
 
 mod accept;
+mod serve;
 mod stage;
 
-pub use accept::readable;
+pub use accept::{readable, weight};
+pub use serve::{Gzip, Served, is_of_coded_bytes};
 
 /// A message with more codings than this is not read: nobody compresses what is compressed.
 const CODINGS_MAX: usize = 4;
@@ -80,16 +82,24 @@ pub struct Decoder(Option<Box<Chain>>);
 #[derive(Debug)]
 struct Chain {
     /// The coding that was applied last is decoded first.
-    stages: Vec<Stage>,
+    links: Vec<Link>,
     bounds: Bounds,
     stopped: Option<Why>,
 }
 
-/// What was fed, and what all stages have made of it.
-#[derive(Debug, Default)]
+/// One coding, and how many bytes it has made.
+#[derive(Debug)]
+struct Link {
+    stage: Stage,
+    made: u64,
+}
+
+/// What was fed, what all stages have made of it, and how much they may.
+#[derive(Debug)]
 struct Bounds {
     encoded: u64,
     decoded: u64,
+    decoded_max: u64,
 }
 
 impl Decoder {
@@ -103,12 +113,26 @@ impl Decoder {
         if codings.is_empty() {
             return Some(Decoder::default());
         }
-        let stages = codings.into_iter().rev().map(Stage::new);
+        let links = codings.into_iter().rev().map(|coding| {
+            let stage = Stage::new(coding)?;
+            Some(Link { stage, made: 0 })
+        });
         Some(Decoder(Some(Box::new(Chain {
-            stages: stages.collect::<Option<_>>()?,
-            bounds: Bounds::default(),
+            links: links.collect::<Option<_>>()?,
+            bounds: Bounds {
+                encoded: 0,
+                decoded: 0,
+                decoded_max: u64::MAX,
+            },
             stopped: None,
         }))))
+    }
+
+    /// Decodes no more than so many bytes, in all its codings together.
+    pub fn limit(&mut self, decoded_max: u64) {
+        if let Some(chain) = &mut self.0 {
+            chain.bounds.decoded_max = decoded_max;
+        }
     }
 
     /// Decodes the next piece; `read` gets all that can be told by now, in its order.
@@ -119,7 +143,7 @@ impl Decoder {
         };
         if chain.stopped.is_none() {
             chain.bounds.encoded += piece.len() as u64;
-            let pushed = push(&mut chain.stages, &mut chain.bounds, piece, &mut read);
+            let pushed = push(&mut chain.links, &mut chain.bounds, piece, &mut read);
             chain.stopped = pushed.err();
         }
     }
@@ -131,13 +155,21 @@ impl Decoder {
             None => Progress::Whole,
             Some(chain) => match chain.stopped {
                 Some(why) => Progress::Stopped(why),
-                None if chain.stages.iter().all(Stage::is_whole) => Progress::Whole,
+                None if chain.links.iter().all(|link| link.stage.is_whole()) => Progress::Whole,
                 None => Progress::Open,
             },
         }
     }
 
-    /// Whether there is anything to decode.
+    /// About how many bytes it holds: windows grow with what is decoded.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        let links = self.0.iter().flat_map(|chain| &chain.links);
+        let held = links.map(|link| link.stage.held_bytes(link.made));
+        held.sum()
+    }
+
+    /// Whether there is nothing to decode.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.0.is_none()
@@ -148,7 +180,7 @@ impl Bounds {
     fn make(&mut self, bytes: usize) -> Result<(), Why> {
         self.decoded += bytes as u64;
         let max = DECODED_BYTES_FREE + self.encoded.saturating_mul(DECODED_RATIO_MAX);
-        match self.decoded <= max {
+        match self.decoded <= max.min(self.decoded_max) {
             true => Ok(()),
             false => Err(Why::TooLarge),
         }
@@ -157,14 +189,15 @@ impl Bounds {
 
 /// Gives a piece to the first stage, what comes out of it to the next, and so on to the reader.
 fn push(
-    stages: &mut [Stage],
+    links: &mut [Link],
     bounds: &mut Bounds,
     piece: &[u8],
     read: &mut dyn FnMut(&[u8]),
 ) -> Result<(), Why> {
-    match stages {
+    match links {
         [] => read(piece),
-        [stage, rest @ ..] => stage.decode(piece, &mut |decoded| {
+        [Link { stage, made }, rest @ ..] => stage.decode(piece, &mut |decoded| {
+            *made += decoded.len() as u64;
             bounds.make(decoded.len())?;
             push(rest, bounds, decoded, read)
         })?,

@@ -16,7 +16,6 @@ use std::time::Instant;
 use http::StatusCode;
 use pingora::server::ShutdownWatch;
 
-use crate::answer::deliver::deliver;
 use crate::answer::{Delivered, local};
 use crate::body::{self, Unread};
 use crate::clock;
@@ -28,6 +27,7 @@ use crate::record::metrics::{Counted, Gauges, Held};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
 use crate::signature::PlatformAnswer;
+use crate::signature::delivery::Delivery;
 
 pub(crate) mod arrival;
 pub(crate) mod asking;
@@ -39,7 +39,7 @@ mod reading;
 mod tunnel;
 
 use asking::Asking;
-use checks::{Known, Remembered};
+use checks::Known;
 use lane::Lanes;
 
 /// Up to so many requests in flight none of them waits for another.
@@ -130,15 +130,9 @@ impl Gateway {
     ) -> Served {
         let _in_flight = Counted::on(&self.gauges.in_flight);
         let mut exchange = self.begin(connection.peer, started);
-        let mut remembered = None;
+        let mut delivery = None;
         let way = self
-            .carry(
-                session,
-                &mut exchange,
-                connection,
-                &mut remembered,
-                stopping,
-            )
+            .carry(session, &mut exchange, connection, &mut delivery, stopping)
             .await;
         let delivered = match way {
             Ok(delivered) => delivered,
@@ -166,10 +160,16 @@ impl Gateway {
             }
             Err(Stop::ClientLeft) => Delivered::ClientLeft,
         };
-        let served = settle(session, &mut exchange, delivered);
-        if let Some(remembered) = remembered {
-            remembered.settle(exchange.status);
+        if let Some(delivery) = delivery
+            && is_well(delivered, exchange.status)
+        {
+            delivery.taken(clock::unix_now());
         }
+        let served = match session.is_client_gone() {
+            // What became of its call stands in the attempt.
+            true => settle(session, &mut exchange, Delivered::ClientLeft),
+            false => settle(session, &mut exchange, delivered),
+        };
         match served {
             // A backend that answered before it had all of the body.
             Served::Whole if !session.is_body_done() => Served::Refused,
@@ -183,7 +183,7 @@ impl Gateway {
         session: &mut Session,
         exchange: &mut Exchange,
         connection: &Connection,
-        remembered: &mut Option<Remembered>,
+        delivery: &mut Option<Delivery>,
         stopping: &ShutdownWatch,
     ) -> Result<Delivered, Stop> {
         // route
@@ -193,12 +193,12 @@ impl Gateway {
         // body
         exchange.timing.enter(Stage::Body, clock::now());
         let kind = lane.kind(session);
-        let body = inbound::read(&lane, kind, session, exchange, &self.budget).await?;
+        let mut body = inbound::read(&lane, kind, session, exchange, &self.budget).await?;
         let bytes = body.bytes();
 
         // signature
         exchange.timing.enter(Stage::Signature, clock::now());
-        *remembered = checks::verify(&lane, session, exchange, bytes)?;
+        *delivery = checks::verify(&lane, session, exchange, bytes).await?;
 
         // limit
         exchange.timing.enter(Stage::Limit, clock::now());
@@ -207,7 +207,7 @@ impl Gateway {
 
         // cache
         exchange.timing.enter(Stage::Cache, clock::now());
-        let question = question::read(exchange, session, &body).await;
+        let question = question::read(&lane, exchange, session, &body, &self.budget).await?;
         question::keep(exchange, self.lanes.content, &session.head().headers, bytes);
         let using = match checks::look_up(&lane, session, exchange, &body) {
             Known::Answer(stored, age_s) => {
@@ -226,17 +226,19 @@ impl Gateway {
             connection,
             kind,
             asked_at,
+            usage: inbound::ask_usage(&lane, session, exchange, &mut body),
         };
         let idle = self.lanes.upgrade_idle_timeout;
         let (body, mut relay) =
             inbound::send_on(&lane, kind, body, question, session, idle).await?;
+        let body = inbound::on_errand(delivery.as_ref(), body, session, connection);
         // Boxed, for the answer may take hours, and this is the largest part of the way.
         let asked = Box::pin(asking::ask(
             &lane, session, exchange, &asking, body, &mut relay,
         ))
         .await;
         note_relayed(exchange, &relay);
-        let (answer, framing) = asked?;
+        let (mut answer, framing) = asked?;
 
         // answer
         self.take_turns().await;
@@ -248,16 +250,12 @@ impl Gateway {
         relay.answered();
         let keep = reading::keeping(&lane, using);
         let waits = asking.waits(&lane, idle);
-        let mut reading = reading::reading(
-            &lane,
-            exchange,
-            &answer,
-            framing.length,
-            waits,
-            using,
-            &keep,
-        );
-        let delivered = deliver(session, exchange, answer, &mut reading, &mut relay).await;
+        let withheld = reading::withheld(asking.usage, &mut answer);
+        let length = framing.length.filter(|_| withheld.is_none());
+        let mut reading = reading::reading(&lane, exchange, &answer, length, waits, using, &keep);
+        reading.withheld = withheld;
+        let passing = (&mut reading, &mut relay);
+        let delivered = reading::pass_on(session, exchange, answer, passing, using).await;
         note_relayed(exchange, &relay);
         reading::note_usage(exchange, &mut reading, delivered);
         reading::keep_answer(exchange, &mut reading);
@@ -326,6 +324,16 @@ fn note_relayed(exchange: &mut Exchange, relay: &Relay) {
     }
 }
 
+/// Whether a delivery need not come again. Its platform reads no more of an answer than the status, so what
+/// its body says does not count; that it came whole does.
+fn is_well(delivered: Delivered, status: u16) -> bool {
+    let is_whole = match delivered {
+        Delivered::Whole | Delivered::LeftAtEnd => true,
+        Delivered::CutShort | Delivered::ClientLeft => false,
+    };
+    is_whole && (200..300).contains(&status)
+}
+
 /// Books the last of the time, and what became of the request. Once the head of an answer has gone out its
 /// status stands, whatever the client does then.
 fn settle(session: &Session, exchange: &mut Exchange, delivered: Delivered) -> Served {
@@ -337,6 +345,7 @@ fn settle(session: &Session, exchange: &mut Exchange, delivered: Delivered) -> S
             match session.has_begun_answer() {
                 true => exchange.client = ClientEnd::Aborted,
                 false => {
+                    exchange.response_body_bytes = 0;
                     exchange.error_code = Some(ErrorCode::ClientClosed);
                     exchange.status = ErrorCode::ClientClosed.status().as_u16();
                 }

@@ -36,7 +36,7 @@ pub(crate) mod session;
 mod socket;
 pub(crate) mod tls;
 
-use connections::{Connections, Entry};
+use connections::{Connections, Entry, Place};
 use head::{Expect, Farewell, Head};
 use http1::Http1;
 use linger::{Length, linger};
@@ -51,6 +51,8 @@ pub(crate) struct Connection {
     /// The peer's address as a value for `X-Forwarded-For`.
     pub(crate) peer_text: HeaderValue,
     pub(crate) scheme: &'static str,
+    /// `None` of one that is refused.
+    place: Option<Arc<Place>>,
 }
 
 /// What serves every connection.
@@ -109,20 +111,25 @@ impl Listener {
         let Some(stream) = self.open(client, tls).await else {
             return;
         };
-        let connection = Connection::new(peer.ip().to_canonical(), scheme);
-        match (entry, stream.chosen()) {
-            (Entry::Open(_open), Chosen::Http2) => {
+        let mut connection = Connection::new(peer.ip().to_canonical(), scheme);
+        let open = match entry {
+            Entry::Open(open) => open,
+            Entry::Refused(_refused) => {
+                return Box::pin(self.refuse(stream, &connection, &stopping)).await;
+            }
+            Entry::Full => return,
+        };
+        let place = open.into_place();
+        connection.place = Some(place.clone());
+        match stream.chosen() {
+            Chosen::Http2 => {
                 self.http2(stream, Bytes::new(), connection, &stopping)
                     .await;
             }
-            (Entry::Open(_open), Chosen::Http1) => {
-                self.http1(stream, connection, &stopping).await;
-            }
-            (Entry::Refused(_refused), _) => {
-                Box::pin(self.refuse(stream, &connection, &stopping)).await;
-            }
-            (Entry::Full, _) => {}
+            Chosen::Http1 => self.http1(stream, connection, &stopping).await,
         }
+        // Requests that go on without their client may still share it.
+        place.vacate();
     }
 
     /// The connection under HTTP. A TLS handshake has the time of a request head.
@@ -238,14 +245,12 @@ impl Http {
             self.refuse_head(http1, connection, refusal, shutdown).await;
             return None;
         }
-        let mut session = Session::Http1(http1);
+        let mut session = Session::of_http1(http1);
         let served = self
             .gateway
             .serve(&mut session, connection, started, shutdown);
         let served = served.await;
-        let Session::Http1(http1) = session else {
-            return None;
-        };
+        let http1 = session.into_http1()?;
         match served {
             Served::Whole if http1.keeps_alive() => Some(http1),
             Served::Whole if !http1.has_unread() => {
@@ -285,14 +290,11 @@ impl Http {
         let started = clock::now();
         // All that an event can say of a request that was not parsed.
         let first_line = head::first_line(http1.raw_head());
-        let mut session = Session::Http1(http1);
+        let mut session = Session::of_http1(http1);
         self.gateway
             .refuse_unread(&mut session, connection, &first_line, refusal, started)
             .await;
-        match session {
-            Session::Http1(http1) => Some(http1.into_stream()),
-            Session::Http2(_) => None,
-        }
+        Some(session.into_http1()?.into_stream())
     }
 }
 
@@ -304,6 +306,7 @@ impl Connection {
             peer,
             peer_text: text.unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             scheme,
+            place: None,
         }
     }
 }

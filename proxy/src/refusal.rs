@@ -24,6 +24,7 @@ pub enum ErrorCode {
     SignatureInvalid,
     SignatureExpired,
     SignatureReplayed,
+    DeliveryPending,
     RateLimited,
     OverCapacity,
     UpstreamConnect,
@@ -50,7 +51,7 @@ pub enum Blame {
 
 impl ErrorCode {
     /// Every code, for tables and for metrics that are created at zero.
-    pub const ALL: [ErrorCode; 26] = [
+    pub const ALL: [ErrorCode; 27] = [
         ErrorCode::HeaderTimeout,
         ErrorCode::HeaderTooLarge,
         ErrorCode::TooManyConnections,
@@ -65,6 +66,7 @@ impl ErrorCode {
         ErrorCode::SignatureInvalid,
         ErrorCode::SignatureExpired,
         ErrorCode::SignatureReplayed,
+        ErrorCode::DeliveryPending,
         ErrorCode::RateLimited,
         ErrorCode::OverCapacity,
         ErrorCode::UpstreamConnect,
@@ -97,6 +99,7 @@ impl ErrorCode {
             ErrorCode::SignatureInvalid => "signature_invalid",
             ErrorCode::SignatureExpired => "signature_expired",
             ErrorCode::SignatureReplayed => "signature_replayed",
+            ErrorCode::DeliveryPending => "delivery_pending",
             ErrorCode::RateLimited => "rate_limited",
             ErrorCode::OverCapacity => "over_capacity",
             ErrorCode::UpstreamConnect => "upstream_connect",
@@ -140,6 +143,7 @@ impl ErrorCode {
             ErrorCode::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             ErrorCode::LoopDetected => StatusCode::LOOP_DETECTED,
             ErrorCode::TooManyConnections
+            | ErrorCode::DeliveryPending
             | ErrorCode::OverCapacity
             | ErrorCode::CircuitOpen
             | ErrorCode::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
@@ -154,6 +158,7 @@ impl ErrorCode {
             | ErrorCode::UpstreamTimeout
             | ErrorCode::UpstreamReset
             | ErrorCode::UpstreamStatus
+            | ErrorCode::DeliveryPending
             | ErrorCode::UpstreamError
             | ErrorCode::UpstreamIncomplete
             | ErrorCode::CircuitOpen
@@ -184,6 +189,7 @@ impl ErrorCode {
             ErrorCode::SignatureInvalid => "The signature does not match",
             ErrorCode::SignatureExpired => "The signature is too old or too new",
             ErrorCode::SignatureReplayed => "This request was seen before",
+            ErrorCode::DeliveryPending => "The backend is still at work on this delivery",
             ErrorCode::RateLimited => "Too many requests",
             ErrorCode::OverCapacity => "Too much work at once",
             ErrorCode::UpstreamConnect => "The backend cannot be reached",

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::exchange::SignatureOutcome;
 
 use self::memory::Memory;
-use self::scheme::{Accepted, Rejection, Scheme};
+use self::scheme::{ByScheme, Scheme};
 
 mod demand;
 mod scheme;
@@ -26,9 +26,13 @@ mod feishu;
 mod hmac;
 mod simple_sha256;
 
+pub mod delivery;
 mod headers;
 pub mod memory;
 mod replay;
+mod verdict;
+
+pub use verdict::{PlatformAnswer, Verdict};
 
 pub mod sign;
 pub mod signer;
@@ -184,48 +188,14 @@ pub struct Request<'a> {
     pub body: &'a [u8],
 }
 
-/// What becomes of a request after the check.
-#[derive(Debug)]
-pub struct Verdict {
-    pub scheme: &'static str,
-    pub outcome: SignatureOutcome,
-    /// The verified client, with `Valid` and `Duplicate`.
-    pub client: Option<Arc<str>>,
-    /// Which of the client's secrets matched.
-    pub key: Option<usize>,
-    /// With `Handshake` and `Duplicate`: what the platform is told.
-    pub answer: Option<PlatformAnswer>,
-    /// For the person who has to mend a refusal: names headers and windows, never secrets.
-    pub detail: String,
-    /// What a refusal is called, where its code's own title says something else.
-    pub title: Option<&'static str>,
-    /// With `Valid` of a platform that sends again what was not taken: see [`Gate::forget`].
-    pub delivery: Option<Delivery>,
-}
-
-/// A delivery that is remembered, so that the platform's next try is known as a duplicate.
-#[derive(Debug)]
-pub struct Delivery {
-    scheme: usize,
-    key: replay::Key,
-}
-
-/// An answer that a platform expects from the address itself.
-#[derive(Debug)]
-pub struct PlatformAnswer {
-    pub status: u16,
-    pub content_type: &'static str,
-    pub body: Vec<u8>,
-}
-
 /// The check of one route.
 pub struct Gate {
     schemes: Vec<Box<dyn Scheme>>,
     /// What a request without any of the headers is told.
     missing_detail: String,
     challenge: HeaderValue,
-    /// By the scheme's name, each name once.
-    withheld: Vec<(&'static str, Vec<HeaderName>)>,
+    withheld: ByScheme,
+    verified: ByScheme,
 }
 
 impl Gate {
@@ -257,23 +227,12 @@ impl Gate {
             .iter()
             .map(|scheme| format!("{} ({})", scheme.wanted(), scheme.name()))
             .collect();
-        let mut withheld: Vec<(&'static str, Vec<HeaderName>)> = Vec::new();
-        for scheme in &schemes {
-            let names = scheme.withheld_headers();
-            match withheld.iter_mut().find(|(name, _)| *name == scheme.name()) {
-                Some((_, known)) => {
-                    known.extend(names.iter().cloned());
-                    known.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-                    known.dedup();
-                }
-                None => withheld.push((scheme.name(), names.to_vec())),
-            }
-        }
         Some(Gate {
             missing_detail: format!("send {}", wanted.join(", or ")),
             challenge: challenge(&schemes),
+            withheld: ByScheme::of(&schemes, |scheme| scheme.withheld_headers()),
+            verified: ByScheme::of(&schemes, |scheme| scheme.verified_headers()),
             schemes,
-            withheld,
         })
     }
 
@@ -293,45 +252,37 @@ impl Gate {
     /// the credential was for weir itself.
     #[must_use]
     pub fn withheld_headers(&self, scheme: &str) -> &[HeaderName] {
-        self.withheld
-            .iter()
-            .find(|(name, _)| *name == scheme)
-            .map_or(&[], |(_, names)| names.as_slice())
+        self.withheld.names(scheme)
+    }
+
+    /// Names of headers that go on and were checked when `scheme` (of the verdict) decided: they are
+    /// other ones in each request, whatever it asks.
+    #[must_use]
+    pub fn verified_headers(&self, scheme: &str) -> &[HeaderName] {
+        self.verified.names(scheme)
     }
 
     /// Checks one request at `now` (since the Unix epoch). The request is remembered against replay
     /// only after it has been found valid; of two equal requests at the same time one is valid.
     #[must_use]
     pub fn check(&self, request: &Request<'_>, now: Duration) -> Verdict {
-        for (index, scheme) in self.schemes.iter().enumerate() {
+        for scheme in &self.schemes {
             if scheme.is_addressed(request.headers) {
-                return verdict(index, scheme.as_ref(), scheme.check(request, now));
+                return Verdict::of(scheme.as_ref(), scheme.check(request, now));
             }
         }
-        for (index, scheme) in self.schemes.iter().enumerate() {
+        for scheme in &self.schemes {
             if let Some(result) = scheme.check_unsigned(request, now) {
-                return verdict(index, scheme.as_ref(), result);
+                return Verdict::of(scheme.as_ref(), result);
             }
         }
+        let first = self.schemes.first();
         Verdict {
-            scheme: self.schemes.first().map_or("none", |first| first.name()),
-            outcome: SignatureOutcome::Missing,
-            client: None,
-            key: None,
-            answer: None,
             detail: self.missing_detail.clone(),
-            title: None,
-            delivery: None,
-        }
-    }
-
-    /// Takes back that a delivery was seen, because it never came to its end (refused later on the
-    /// way, or failed with a status that makes the platform send again). Without this the
-    /// platform's next try would be answered as a duplicate and the message be lost.
-    pub fn forget(&self, delivery: &Delivery) {
-        let scheme = self.schemes.get(delivery.scheme);
-        if let Some(store) = scheme.and_then(|scheme| scheme.replay()) {
-            store.forget(&delivery.key);
+            ..Verdict::new(
+                first.map_or("none", |first| first.name()),
+                SignatureOutcome::Missing,
+            )
         }
     }
 }
@@ -355,43 +306,4 @@ fn challenge(schemes: &[Box<dyn Scheme>]) -> HeaderValue {
     }
     // Tokens and commas: the fallback is never taken.
     HeaderValue::from_bytes(&value).unwrap_or(HeaderValue::from_static("Bearer"))
-}
-
-fn verdict(index: usize, scheme: &dyn Scheme, result: Result<Accepted, Rejection>) -> Verdict {
-    let mut verdict = Verdict {
-        scheme: scheme.name(),
-        outcome: SignatureOutcome::Valid,
-        client: None,
-        key: None,
-        answer: None,
-        detail: String::new(),
-        title: None,
-        delivery: None,
-    };
-    match result {
-        Ok(Accepted::Valid { by, delivery }) => {
-            verdict.client = Some(by.client);
-            verdict.key = by.key;
-            verdict.delivery = delivery.map(|key| Delivery { scheme: index, key });
-        }
-        Ok(Accepted::Handshake { key, answer }) => {
-            verdict.outcome = SignatureOutcome::Handshake;
-            verdict.key = key;
-            verdict.answer = Some(answer);
-        }
-        Ok(Accepted::Duplicate { by, answer }) => {
-            verdict.outcome = SignatureOutcome::Duplicate;
-            verdict.client = Some(by.client);
-            verdict.key = by.key;
-            verdict.answer = Some(answer);
-        }
-        Err(rejection) => {
-            verdict.outcome = rejection.outcome;
-            if rejection.outcome == SignatureOutcome::Invalid {
-                verdict.title = scheme.invalid_title();
-            }
-            verdict.detail = rejection.detail.into_owned();
-        }
-    }
-    verdict
 }

@@ -18,10 +18,12 @@ pub mod index;
 pub mod node;
 
 pub mod client;
+pub mod codings;
 pub mod collector;
 pub mod disk;
 pub mod frameworks;
 pub mod raw;
+pub mod sdks;
 pub mod sign;
 pub mod spellings;
 

@@ -29,6 +29,16 @@ mod way {
 
     mod answer;
 
+    mod sdks;
+
+    mod ask_usage;
+
+    mod estimates;
+
+    mod calls;
+
+    mod outcome;
+
     mod record;
 
     mod spans;

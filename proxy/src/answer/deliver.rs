@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::next::{Next, next};
+use super::waits::Waits;
+use super::withheld::{self, UsageWithheld};
 use super::{Delivered, head};
 use crate::backend::client::{Answer, AnswerBody, Piece};
 use crate::cache::Stored;
@@ -13,9 +16,11 @@ use crate::clock;
 use crate::coding::{Decoder, Progress, Why};
 use crate::content::AnswerText;
 use crate::exchange::{Exchange, Stage};
-use crate::listener::relay::{Attended, Relay};
+use crate::listener::http1::Unwritable;
+use crate::listener::relay::Relay;
 use crate::listener::session::Session;
-use crate::model::answer::{AnswerReader, Ending};
+use crate::model::answer::{AnswerReader, Ending, Form};
+use crate::model::operation::Operation;
 use crate::refusal::ErrorCode;
 
 /// A write that takes longer has waited for the client to read.
@@ -24,68 +29,34 @@ const AT_ONCE_MAX: Duration = Duration::from_millis(1);
 /// When an answer has said of itself that nothing follows, its framing gets so long to end: a client that
 /// waits for it has everything already, and an endpoint that ends it in time keeps its connection.
 const FRAMING_TIME: Duration = Duration::from_millis(100);
+/// Gemini has no event that is the last by name: an answer of several parts could have a finish reason in
+/// each. What comes within this time shows it.
+const FRAMING_TIME_OF_GUESSES: Duration = Duration::from_secs(1);
 
 /// What is done with an answer on its way.
 pub(crate) struct Reading<'a> {
     /// Reads through its codings, where anything of it is read.
     pub(crate) decoder: Option<Decoder>,
     pub(crate) usage: Option<AnswerReader>,
-    pub(crate) stream: Stream,
     /// Its text, where something is kept of it.
     pub(crate) content: Option<AnswerText>,
+    /// Takes out what only weir asked for. What is read above has it, the client and the copy do not.
+    pub(crate) withheld: Option<UsageWithheld>,
     /// A copy for the cache.
     pub(crate) copying: Option<Copying<'a>>,
+    pub(crate) kept: Kept,
+    /// How many pieces were read before the head went out, and are still to be written.
+    pub(crate) ahead: usize,
     /// The length of the answer that the client is told.
     pub(crate) length: Option<u64>,
     pub(crate) waits: Waits,
 }
 
-/// Whether an answer comes in parts that tell which of them is the last.
+/// Whether the copy of an answer is in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
-    /// Events, or lines of JSON.
-    Events,
-    /// An array of JSON: Gemini's other form of a stream.
-    Array,
-    /// JSON of which nothing has come yet.
-    Unseen,
+pub(crate) enum Kept {
+    Yes,
     No,
-}
-
-impl Stream {
-    /// What the first piece of JSON tells.
-    fn of_json(data: &[u8]) -> Self {
-        match data.trim_ascii_start().first() {
-            Some(b'[') => Stream::Array,
-            Some(_) => Stream::No,
-            None => Stream::Unseen,
-        }
-    }
-}
-
-/// How long the backend is waited for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Waits {
-    pub(crate) asked_at: Instant,
-    /// Between two chunks, in whichever direction.
-    pub(crate) idle_timeout: Duration,
-    /// From when the backend has had all of the request to the end of its answer; `None`: for ever.
-    pub(crate) total_timeout: Option<Duration>,
-}
-
-impl Waits {
-    /// Until when the next piece is waited for, where the last came at `since`.
-    fn deadline(&self, relay: &Relay, since: Instant, now: Instant) -> Instant {
-        let idle = since.max(relay.moved_at()) + self.idle_timeout;
-        let Some(total) = self.total_timeout else {
-            return idle;
-        };
-        let begun = match relay.is_unfinished() {
-            true => now,
-            false => relay.sent_at().unwrap_or(self.asked_at),
-        };
-        idle.min(begun + total)
-    }
 }
 
 /// A copy on its way, and who takes it when the answer has come whole.
@@ -95,15 +66,13 @@ pub(crate) struct Copying<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads a piece that came at `now`. Where the answer is whole with it, its copy is kept.
-    fn feed(&mut self, data: &Bytes, exchange: &mut Exchange, now: Instant) {
+    /// Reads a piece that came at `now`, and gives what of it goes on. Where the answer is whole with it, its
+    /// copy is kept.
+    pub(super) fn feed(&mut self, data: Bytes, exchange: &mut Exchange, now: Instant) -> Bytes {
         if let Some(decoder) = &mut self.decoder {
-            decoder.feed(data, |plain| {
+            decoder.feed(&data, |plain| {
                 if let Some(usage) = &mut self.usage {
                     usage.feed(plain, now);
-                }
-                if self.stream == Stream::Unseen {
-                    self.stream = Stream::of_json(plain);
                 }
                 if let Some(content) = &mut self.content {
                     content.feed(plain);
@@ -113,21 +82,66 @@ impl Reading<'_> {
                 self.stop_reading(why);
             }
         }
-        if let Some(copying) = &mut self.copying {
-            copying.copy.push(data);
-        }
+        let shown = match &mut self.withheld {
+            Some(withheld) => withheld.feed(&data),
+            None => data,
+        };
+        self.show(&shown, exchange);
         match self.ending() {
             Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
-            Ending::Terminal if self.stream == Stream::Events => {
+            Ending::Terminal if self.has_ended_itself() => {
                 if let Some(attempt) = exchange.attempt() {
                     attempt.succeed(now);
                 }
-                // Of a line end in two bytes the second may be still to come.
-                if data.ends_with(b"\n") {
+                if self.is_copied_whole(exchange) {
                     self.came_whole(exchange.at(now));
                 }
             }
             _ => {}
+        }
+        shown
+    }
+
+    /// What goes on when nothing more comes: what was held until then.
+    fn rest(&mut self, exchange: &mut Exchange) -> Bytes {
+        let withheld = self.withheld.take();
+        let rest = withheld.map(UsageWithheld::finish).unwrap_or_default();
+        self.show(&rest, exchange);
+        rest
+    }
+
+    fn show(&mut self, shown: &Bytes, exchange: &mut Exchange) {
+        exchange.response_body_bytes += shown.len() as u64;
+        if let Some(copying) = &mut self.copying {
+            copying.copy.push(shown);
+        }
+    }
+
+    /// Whether the copy has the last event with the line that ends it. Only what is the last for certain is
+    /// not waited behind.
+    fn is_copied_whole(&self, exchange: &Exchange) -> bool {
+        let Some(copying) = &self.copying else {
+            return false;
+        };
+        let copy = &copying.copy;
+        match self.form() {
+            Form::Events => {
+                !self.is_a_guess(exchange) && (copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"))
+            }
+            Form::Lines => copy.ends_with(b"\n"),
+            // Nobody knows an array for whole before its framing ends.
+            Form::Array | Form::Text | Form::Unseen | Form::Other => false,
+        }
+    }
+
+    /// Reads a piece, unless that was done before the head went out.
+    fn feed_once(&mut self, data: Bytes, exchange: &mut Exchange, now: Instant) -> Bytes {
+        match self.ahead.checked_sub(1) {
+            Some(ahead) => {
+                self.ahead = ahead;
+                data
+            }
+            None => self.feed(data, exchange, now),
         }
     }
 
@@ -138,9 +152,37 @@ impl Reading<'_> {
     }
 
     /// Whether the answer has said of itself that nothing follows, so that its framing matters no more. A
-    /// body whose length the client was told ends by that.
+    /// body whose length the client was told ends by that, a coding by what stands behind the answer.
     fn has_ended_itself(&self) -> bool {
-        self.stream != Stream::No && self.length.is_none() && self.ending() == Ending::Terminal
+        self.ending() == Ending::Terminal
+            && self.form().is_stream()
+            && self.length.is_none()
+            && self.is_decoded()
+    }
+
+    fn is_decoded(&self) -> bool {
+        let decoder = self.decoder.as_ref();
+        decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole)
+    }
+
+    /// Whether its last event is one only because nothing more comes.
+    fn is_a_guess(&self, exchange: &Exchange) -> bool {
+        let is_gemini = exchange.model.operation == Some(Operation::GenerateContent);
+        is_gemini && self.form() == Form::Events
+    }
+
+    /// How the answer comes, where it is read.
+    pub(super) fn form(&self) -> Form {
+        self.usage.as_ref().map_or(Form::Other, AnswerReader::form)
+    }
+
+    /// Until when the end of the framing is waited for, if the answer has ended itself by `now`.
+    fn framing_until(&self, exchange: &Exchange, now: Instant) -> Option<Instant> {
+        let time = match self.is_a_guess(exchange) {
+            true => FRAMING_TIME_OF_GUESSES,
+            false => FRAMING_TIME,
+        };
+        self.has_ended_itself().then(|| now + time)
     }
 
     /// An answer that cannot be decoded says nothing, and is nothing to give to others.
@@ -154,27 +196,18 @@ impl Reading<'_> {
 
     /// The backend's answer is whole: its copy is kept before the client has the last of it, so that
     /// the same question right behind it finds it.
-    fn came_whole(&mut self, stored_at: Duration) {
-        let decoder = self.decoder.as_ref();
-        let is_whole = decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole);
-        let is_good = self.usage.as_ref().is_none_or(AnswerReader::is_good);
+    pub(super) fn came_whole(&mut self, stored_at: Duration) {
+        let is_whole = self.is_decoded();
+        let is_good = self.usage.as_ref().is_some_and(AnswerReader::is_good);
         if let Some(copying) = self.copying.take()
             && is_whole
             && is_good
             && let Some(stored) = copying.copy.finish(stored_at)
         {
             (copying.keep)(stored);
+            self.kept = Kept::Yes;
         }
     }
-}
-
-/// What came of one wait for the backend.
-enum Next {
-    Data(Bytes),
-    Trailers(HeaderMap),
-    End,
-    Failed(ErrorCode),
-    ClientLeft,
 }
 
 /// Passes the answer on to its end. What was read and copied on the way is left in `reading`, and what
@@ -230,32 +263,39 @@ async fn pass_on(
     loop {
         let next = match body.is_at_end(now) {
             true => Next::End,
-            false => next(session, body, reading, relay, framing_until).await,
+            false => next(session, body, &reading.waits, relay, framing_until).await,
         };
         now = clock::now();
         exchange.timing.lap(Stage::Backend, now);
         let written = match next {
             Next::Data(data) => {
-                reading.feed(&data, exchange, now);
-                exchange.response_body_bytes += data.len() as u64;
-                let last = body.is_at_end(now);
+                let shown = reading.feed_once(data, exchange, now);
+                let last = body.is_at_end(now) && reading.withheld.is_none();
                 if last {
                     end(exchange, reading, now);
                 }
-                let written = session.write_body(data, last).await;
+                let written = match shown.is_empty() && !last {
+                    true => Ok(()),
+                    false => session.write_body(shown, last).await,
+                };
                 if last && written.is_ok() {
                     return Delivered::Whole;
                 }
                 written
             }
-            Next::Trailers(trailers) => session.write_trailers(head::trailers(trailers)).await,
+            Next::Trailers(trailers) => write_trailers(session, exchange, reading, trailers).await,
             Next::Failed(code) if framing_until.is_none() => {
                 exchange.fail(code);
+                let rest = reading.rest(exchange);
+                if !rest.is_empty() && session.write_body(rest, false).await.is_err() {
+                    return Delivered::ClientLeft;
+                }
                 return Delivered::CutShort;
             }
             Next::End | Next::Failed(_) => {
+                let rest = reading.rest(exchange);
                 end(exchange, reading, now);
-                return match session.write_body(Bytes::new(), true).await {
+                return match session.write_body(rest, true).await {
                     Ok(()) => Delivered::Whole,
                     Err(_) => left(framing_until),
                 };
@@ -276,10 +316,26 @@ async fn pass_on(
             return left(framing_until);
         }
         exchange.timing.lap(Stage::Answer, now);
-        if reading.has_ended_itself() {
-            framing_until = Some(now + FRAMING_TIME);
+        framing_until = reading.framing_until(exchange, now);
+    }
+}
+
+/// Passes on what comes behind the body. A digest of bytes that did not all go on is none of theirs.
+async fn write_trailers(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    reading: &mut Reading<'_>,
+    trailers: HeaderMap,
+) -> Result<(), Unwritable> {
+    let mut trailers = head::trailers(trailers);
+    if reading.withheld.is_some() {
+        withheld::forget_digests(&mut trailers);
+        let rest = reading.rest(exchange);
+        if !rest.is_empty() {
+            session.write_body(rest, false).await?;
         }
     }
+    session.write_trailers(trailers).await
 }
 
 /// The client left an answer that, where its framing is waited for, it had all of.
@@ -308,69 +364,9 @@ async fn to_nobody(
 ) {
     while let Ok(Some(Ok(piece))) = body.frame(until).await {
         if let Piece::Data(data) = piece {
-            reading.feed(&data, exchange, clock::now());
+            reading.feed_once(data, exchange, clock::now());
         }
     }
+    reading.rest(exchange);
     end(exchange, reading, clock::now());
-}
-
-/// The next piece of the answer. Only when it has not arrived yet, what was written so far is sent on
-/// and waiting begins.
-async fn next(
-    session: &mut Session,
-    body: &mut AnswerBody,
-    reading: &Reading<'_>,
-    relay: &mut Relay,
-    until: Option<Instant>,
-) -> Next {
-    match body.arrived().await {
-        Some(piece) => of_result(piece),
-        None if session.flush().await.is_err() => Next::ClientLeft,
-        None => wait(session, body, &reading.waits, relay, until).await,
-    }
-}
-
-/// Waits for the next piece of the answer, or for what comes of the client; not beyond `until`.
-async fn wait(
-    session: &mut Session,
-    body: &mut AnswerBody,
-    waits: &Waits,
-    relay: &mut Relay,
-    until: Option<Instant>,
-) -> Next {
-    let since = clock::now();
-    let mut now = since;
-    let deadline = |relay: &Relay, now| {
-        let deadline = waits.deadline(relay, since, now);
-        until.map_or(deadline, |until| until.min(deadline))
-    };
-    loop {
-        tokio::select! {
-            biased;
-            piece = body.frame(deadline(relay, now)) => match piece {
-                Ok(piece) => return of_result(piece),
-                Err(_) => {
-                    now = clock::now();
-                    // The client may have gone on meanwhile.
-                    if deadline(relay, now) <= now {
-                        return Next::Failed(ErrorCode::UpstreamTimeout);
-                    }
-                }
-            },
-            attended = relay.attend(session) => match attended {
-                Attended::Sent => now = clock::now(),
-                Attended::ClientLeft => return Next::ClientLeft,
-                Attended::Refused(refusal) => return Next::Failed(refusal.code),
-            },
-        }
-    }
-}
-
-fn of_result<E>(piece: Option<Result<Piece, E>>) -> Next {
-    match piece {
-        Some(Ok(Piece::Data(data))) => Next::Data(data),
-        Some(Ok(Piece::Trailers(trailers))) => Next::Trailers(trailers),
-        Some(Err(_)) => Next::Failed(ErrorCode::UpstreamReset),
-        None => Next::End,
-    }
 }

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 
-use super::{Delivered, head};
+use super::{Delivered, head, recoded};
 use crate::cache::Stored;
 use crate::clock;
+use crate::coding::Served;
 use crate::exchange::{Exchange, Stage};
 use crate::listener::answer_head::AnswerHead;
 use crate::listener::session::Session;
@@ -81,7 +82,7 @@ pub(crate) async fn options(
     }
 }
 
-/// Answers from the cache: a stream is replayed as a stream.
+/// Answers from the cache what the client takes of it: a stream is replayed as a stream.
 pub(crate) async fn replay(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -89,6 +90,13 @@ pub(crate) async fn replay(
     age_s: u64,
 ) -> Delivered {
     let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::OK);
+    let accepted = session.head().headers.get_all(header::ACCEPT_ENCODING);
+    if Served::to(accepted) == Served::Gzip {
+        let lines = recoded::lines(stored.head_lines());
+        let mut answer = AnswerHead::with_lines(status, &lines);
+        answer.number(&header::AGE, age_s);
+        return recoded::replay(session, exchange, stored, answer).await;
+    }
     let mut answer = AnswerHead::with_lines(status, stored.head_lines());
     answer.number(&header::AGE, age_s);
     if let Some(bytes) = stored.length() {
@@ -111,7 +119,7 @@ pub(crate) async fn replay(
 }
 
 /// One answer of known length, in as few writes as can be.
-async fn whole(
+pub(super) async fn whole(
     session: &mut Session,
     exchange: &mut Exchange,
     mut answer: AnswerHead,
@@ -136,7 +144,7 @@ fn complete(exchange: &mut Exchange, answer: &mut AnswerHead, body: &Bytes) {
 }
 
 /// The head as it goes out. From here on the exchange has a status.
-fn begin(exchange: &mut Exchange, answer: &mut AnswerHead) {
+pub(super) fn begin(exchange: &mut Exchange, answer: &mut AnswerHead) {
     exchange.timing.enter(Stage::Answer, clock::now());
     head::finish(answer, exchange);
     exchange.status = answer.status.as_u16();

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use memchr::memchr2;
 
 use crate::model::usage_chunk::{Looks, UsageChunk};
@@ -139,14 +140,11 @@ impl UsageWithheld {
         kept.into_bytes()
     }
 
-    /// What was held when the stream ended: all of it, unless it is the chunk without the line that ends it.
-    pub(crate) fn finish(&mut self) -> Bytes {
-        let is_chunk = self.is_chunk();
-        self.event = Event::None;
-        let held = std::mem::take(&mut self.held);
-        match is_chunk {
-            true => comments(&held).into(),
-            false => held.into(),
+    /// What goes on of what was held when the stream ended: all, unless it is the chunk without its last line end.
+    pub(crate) fn finish(self) -> Bytes {
+        match self.is_chunk() {
+            true => comments(&self.held).into(),
+            false => self.held.into(),
         }
     }
 
@@ -255,6 +253,19 @@ impl<'a> Kept<'a> {
         }
         self.copy(b"");
         self.copied.into()
+    }
+}
+
+/// Takes out of the fields of an answer those that were made of all its bytes.
+pub(crate) fn forget_digests(fields: &mut HeaderMap) {
+    for name in [
+        "content-digest",
+        "repr-digest",
+        "digest",
+        "content-md5",
+        "etag",
+    ] {
+        fields.remove(name);
     }
 }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::{Frame, Incoming};
+use smallvec::SmallVec;
 
 use super::connector::Connect;
 use super::early::Early;
@@ -33,8 +34,8 @@ pub struct Answer {
 /// The body of an answer. Read to its end it gives its connection back; dropped before, it closes it.
 pub struct AnswerBody {
     source: Source,
-    /// What came with the head and has not been asked for yet.
-    first: Option<Option<Result<Piece, Broken>>>,
+    /// What was looked at and put back, the next of it last.
+    ahead: Ahead,
     /// As the endpoint framed it, before anything was read.
     length: Option<u64>,
     home: pool::Home,
@@ -52,6 +53,9 @@ enum Source {
     },
     Nothing,
 }
+
+/// Pieces that have arrived, `None` for the end behind them. Most answers come in one.
+pub type Ahead = SmallVec<[Option<Result<Piece, Broken>>; 1]>;
 
 /// A piece of the body of an answer.
 #[derive(Debug)]
@@ -168,7 +172,7 @@ impl Answer {
         let body = AnswerBody {
             length: link.length(),
             source: Source::Link(link),
-            first: None,
+            ahead: Ahead::new(),
             home,
         };
         Answer {
@@ -193,7 +197,7 @@ impl Answer {
                 _place: place,
                 patience: Patience::default(),
             },
-            first: None,
+            ahead: Ahead::new(),
             home,
         };
         Answer {
@@ -219,7 +223,7 @@ impl Answer {
 impl AnswerBody {
     /// Whether nothing more comes. Then the connection is given back, once, as idle since `now`.
     pub fn is_at_end(&mut self, now: Instant) -> bool {
-        let at_end = self.first.is_none() && self.has_no_more();
+        let at_end = self.ahead.is_empty() && self.has_no_more();
         if at_end {
             self.give_back(now);
         }
@@ -259,10 +263,15 @@ impl AnswerBody {
         match self.arrived().await {
             Some(Some(Err(broken))) => Err(broken),
             first => {
-                self.first = first;
+                self.ahead.extend(first);
                 Ok(())
             }
         }
+    }
+
+    /// Leaves what was taken to be read again, before all that comes: the next of it last.
+    pub fn put_back(&mut self, pieces: Ahead) {
+        self.ahead.extend(pieces);
     }
 
     /// The next piece; `None` at the end.
@@ -297,8 +306,8 @@ impl AnswerBody {
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, Broken>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(first);
+        if let Some(piece) = self.ahead.pop() {
+            return Poll::Ready(piece);
         }
         let piece = match &mut self.source {
             Source::Link(link) => ready!(link.poll_piece(context)),

@@ -134,17 +134,11 @@ pub fn carried_over(
     keep_encodings: Encodings,
     config: &Config,
 ) -> HeaderMap {
-    let nominated = nominated(headers);
+    let sieve = Sieve::new(headers, withheld, config);
     let mut kept = HeaderMap::with_capacity(headers.keys_len() + 11);
     for (name, value) in headers {
-        let dropped = is_hop_by_hop(name)
-            || is_framing(name)
-            || is_ours(name)
-            || withheld.contains(name)
-            || nominated.contains(name)
-            || shadows(name, withheld, config)
-            || (keep_encodings != Encodings::Any && *name == header::ACCEPT_ENCODING);
-        if !dropped {
+        let recoded = keep_encodings != Encodings::Any && *name == header::ACCEPT_ENCODING;
+        if sieve.lets_through(name) && !recoded {
             kept.append(name.clone(), value.clone());
         }
     }
@@ -156,6 +150,35 @@ pub fn carried_over(
     };
     kept.insert(header::ACCEPT_ENCODING, asked);
     kept
+}
+
+/// Which of a client's fields go on as they are.
+pub struct Sieve<'a> {
+    nominated: Vec<HeaderName>,
+    withheld: &'a [HeaderName],
+    config: &'a Config,
+}
+
+impl<'a> Sieve<'a> {
+    /// For a request with these headers.
+    #[must_use]
+    pub fn new(headers: &HeaderMap, withheld: &'a [HeaderName], config: &'a Config) -> Self {
+        Sieve {
+            nominated: nominated(headers),
+            withheld,
+            config,
+        }
+    }
+
+    #[must_use]
+    pub fn lets_through(&self, name: &HeaderName) -> bool {
+        !(is_hop_by_hop(name)
+            || is_framing(name)
+            || is_ours(name)
+            || self.withheld.contains(name)
+            || self.nominated.contains(name)
+            || shadows(name, self.withheld, self.config))
+    }
 }
 
 /// Whether a backend that reads `_` as `-`, as CGI and WSGI do, would take a field for one that weir

@@ -5,14 +5,22 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// A body that was read whole, or one that is still coming.
 #[derive(Debug)]
 pub enum RequestBody {
-    /// `None` once it has been taken.
-    Whole(Option<Bytes>),
+    Whole(Whole),
     Relayed(Relayed),
+}
+
+/// A body that is all there.
+#[derive(Debug)]
+pub struct Whole {
+    /// `None` once it has been taken.
+    bytes: Option<Bytes>,
+    /// Who is told when the endpoint has been sent all of the request.
+    sent: Option<oneshot::Sender<()>>,
 }
 
 /// A body that goes on as it comes.
@@ -50,7 +58,28 @@ impl RequestBody {
     /// A body that is all there.
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
-        RequestBody::Whole((!bytes.is_empty()).then_some(bytes))
+        RequestBody::Whole(Whole {
+            bytes: (!bytes.is_empty()).then_some(bytes),
+            sent: None,
+        })
+    }
+
+    /// The same body, which tells over HTTP/1 when the endpoint has been sent all of the request. One that
+    /// comes piece by piece does not: whoever hands its pieces over knows.
+    #[must_use]
+    pub fn telling(mut self, sent: oneshot::Sender<()>) -> Self {
+        if let RequestBody::Whole(whole) = &mut self {
+            whole.sent = Some(sent);
+        }
+        self
+    }
+
+    /// Who is to be told by whoever sends it.
+    pub(super) fn take_sent(&mut self) -> Option<oneshot::Sender<()>> {
+        match self {
+            RequestBody::Whole(whole) => whole.sent.take(),
+            RequestBody::Relayed(_) => None,
+        }
     }
 
     /// A body that comes piece by piece, of so many bytes if the client announced them. One piece waits
@@ -96,8 +125,8 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         match self.get_mut() {
-            RequestBody::Whole(bytes) => {
-                Poll::Ready(bytes.take().map(|data| Ok(Frame::data(data))))
+            RequestBody::Whole(whole) => {
+                Poll::Ready(whole.bytes.take().map(|data| Ok(Frame::data(data))))
             }
             RequestBody::Relayed(relayed) => relayed
                 .poll_piece(context)
@@ -107,15 +136,16 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            RequestBody::Whole(bytes) => bytes.is_none(),
+            RequestBody::Whole(whole) => whole.bytes.is_none(),
             RequestBody::Relayed(relayed) => relayed.state == State::Ended,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            RequestBody::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            RequestBody::Whole(whole) => {
+                let bytes = whole.bytes.as_ref().map_or(0, Bytes::len);
+                SizeHint::with_exact(bytes as u64)
             }
             RequestBody::Relayed(relayed) => relayed
                 .announced_bytes

@@ -11,6 +11,8 @@
 
 use std::cell::Cell;
 
+use super::stateful::State;
+
 mod plain;
 mod scalar;
 
@@ -51,8 +53,12 @@ struct Room {
     objects: Vec<Unsorted>,
 }
 
-/// Hands the canonical text of a JSON object, never longer than `source`, to `read`.
-pub(super) fn canonical<T>(source: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<T, Unfit> {
+/// Hands the canonical text of a JSON object, never longer than `source`, to `read`, and what its members
+/// say of state.
+pub(super) fn canonical<T>(
+    source: &[u8],
+    read: impl FnOnce(&[u8], State) -> T,
+) -> Result<T, Unfit> {
     if u32::try_from(source.len()).is_err() {
         return Err(Unfit::TooLarge);
     }
@@ -67,9 +73,11 @@ pub(super) fn canonical<T>(source: &[u8], read: impl FnOnce(&[u8]) -> T) -> Resu
         open_members: room.open_members,
         sorted_members: room.sorted_members,
         objects: room.objects,
+        state: State::default(),
     };
     let whole = reader.whole_object();
-    let outcome = whole.map(|()| read(reader.in_order(&mut room.sorted)));
+    let state = reader.state;
+    let outcome = whole.map(|()| read(reader.in_order(&mut room.sorted), state));
     if reader.text.capacity() <= KEPT_BYTES_MAX {
         ROOM.set(Room {
             text: reader.text,
@@ -103,6 +111,7 @@ struct Reader<'a> {
     sorted_members: Vec<Member>,
     /// Objects whose members are not in order in `text`.
     objects: Vec<Unsorted>,
+    state: State,
 }
 
 /// A member's place in the text: its name from `start` to `name_end`, all of it to `end`.
@@ -226,6 +235,10 @@ impl Reader<'_> {
             }
             if self.open_members.len() + self.sorted_members.len() == MEMBERS_MAX {
                 return Err(Unfit::TooLarge);
+            }
+            if depth == 0 {
+                let value = &self.text[member.name_end as usize + 1..member.end as usize];
+                self.state.note(name(&self.text, &member), value);
             }
             self.open_members.push(member);
             match self.next_significant() {

@@ -1,16 +1,18 @@
-//! Which answers may be kept, and which of their headers still make sense when they are.
+//! Which answers may be kept, as far as their heads tell, and which of their headers still make sense when
+//! they are.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::control::{for_each_directive, is_zero};
+use super::control::for_each_directive;
 use super::{Scope, key};
 
-/// Whether an answer may be kept, as far as its head tells.
+/// Why an answer is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keepable {
-    Yes,
-    /// Not a 2xx, or one without a whole body (204, 206).
+pub enum Unkept {
+    /// Not 200: any other success is one of which something is still to come, or that made something.
     Status,
+    /// Neither JSON nor a stream of events or of lines of JSON.
+    ContentType,
     /// Its `Cache-Control` forbids it, for this scope or for all.
     Forbidden,
     /// It sets a cookie, which is for one client at one time.
@@ -19,58 +21,94 @@ pub enum Keepable {
     Varies,
     /// Its `Content-Length` is beyond what is worth keeping.
     TooLarge,
+    /// By its `Cache-Control`, `Expires` or `Age` its time is over already.
+    Stale,
 }
 
-pub(super) fn keepable(
-    status: u16,
-    headers: &HeaderMap,
-    scope: Scope,
-    body_bytes_max: usize,
-) -> Keepable {
-    if !(200..300).contains(&status) || matches!(status, 204 | 206) {
-        return Keepable::Status;
+/// What is asked of an answer, beside its head.
+pub(super) struct Asked<'a> {
+    pub(super) scope: Scope,
+    pub(super) body_bytes_max: usize,
+    /// Headers of the request that are in no key.
+    pub(super) ignored: &'a [HeaderName],
+    /// The same, for this request only.
+    pub(super) verified: &'a [HeaderName],
+}
+
+/// `None` where nothing in the head of an answer forbids to keep it; its time is looked at apart.
+pub(super) fn forbids(status: u16, headers: &HeaderMap, asked: &Asked<'_>) -> Option<Unkept> {
+    if status != StatusCode::OK {
+        return Some(Unkept::Status);
+    }
+    if !is_readable(headers) {
+        return Some(Unkept::ContentType);
     }
     if headers.contains_key(header::SET_COOKIE) {
-        return Keepable::SetCookie;
+        return Some(Unkept::SetCookie);
     }
-    if forbidden(headers, scope) {
-        return Keepable::Forbidden;
+    if is_forbidden(headers, asked.scope) {
+        return Some(Unkept::Forbidden);
     }
-    if varies(headers) {
-        return Keepable::Varies;
+    if varies(headers, asked) {
+        return Some(Unkept::Varies);
     }
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > body_bytes_max) {
-        return Keepable::TooLarge;
+    if length.is_some_and(|length| length > asked.body_bytes_max) {
+        return Some(Unkept::TooLarge);
     }
-    Keepable::Yes
+    None
 }
 
-fn forbidden(headers: &HeaderMap, scope: Scope) -> bool {
+/// Whether an answer says that it is what can be read as one; that it looks like it is not enough here.
+fn is_readable(headers: &HeaderMap) -> bool {
+    const TYPES: [&[u8]; 5] = [
+        b"application/json",
+        b"text/event-stream",
+        b"application/x-ndjson",
+        b"application/ndjson",
+        b"application/jsonl",
+    ];
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return false;
+    };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next();
+    let essence = essence.unwrap_or_default().trim_ascii();
+    let is_json = essence
+        .last_chunk::<5>()
+        .is_some_and(|end| end.eq_ignore_ascii_case(b"+json"));
+    is_json
+        || TYPES
+            .iter()
+            .any(|known| essence.eq_ignore_ascii_case(known))
+}
+
+fn is_forbidden(headers: &HeaderMap, scope: Scope) -> bool {
     let mut forbidden = false;
-    for_each_directive(headers, |name, argument| {
+    for_each_directive(headers, |name, _| {
         let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
-        forbidden |= is("no-store")
-            || is("no-cache")
-            || (is("private") && scope == Scope::Route)
-            || ((is("max-age") || is("s-maxage")) && is_zero(argument));
+        forbidden |= is("no-store") || is("no-cache") || (is("private") && scope == Scope::Route);
     });
     forbidden
 }
 
-fn varies(headers: &HeaderMap) -> bool {
+fn varies(headers: &HeaderMap, asked: &Asked<'_>) -> bool {
     headers.get_all(header::VARY).iter().any(|value| {
         let mut names = value.as_bytes().split(|byte| *byte == b',');
         names.any(|name| {
             let name = name.trim_ascii();
-            let keyed = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
-            !name.is_empty() && !key::KEYED_HEADERS.iter().any(keyed)
+            // `*` is the name of no header that counts, and neither is what cannot be a name.
+            let is_keyed = || {
+                let name = HeaderName::from_bytes(name).ok()?;
+                let counted = key::is_counted(&name, asked.scope, asked.ignored);
+                Some(name.as_str() != "*" && counted && !asked.verified.contains(&name))
+            };
+            !name.is_empty() && is_keyed() != Some(true)
         })
     })
 }
 
-/// The headers without what was said of one connection or one moment.
+/// The headers without what was said of one connection, of one moment, or of a coding.
 pub(super) fn lasting(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     headers.iter().filter(|(name, _)| {
         let mut lines = headers.get_all(header::CONNECTION).iter();
@@ -101,6 +139,7 @@ fn is_fleeting(name: &str) -> bool {
             | "age"
             | "alt-svc"
             | "cache-status"
+            | "content-encoding"
             | "content-length"
             | "date"
             | "retry-after"
@@ -128,56 +167,109 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_said_to_be_readable_is_not_kept() {
+        for (kind, kept) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("text/event-stream;charset=utf-8", true),
+            ("application/x-ndjson", true),
+            ("application/vnd.api+json", true),
+            ("text/html", false),
+            ("text/plain", false),
+            ("application/octet-stream", false),
+            ("audio/mpeg", false),
+            ("application/jsonp", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                is_readable(&head(&[("content-type", kind)])),
+                kept,
+                "{kind}"
+            );
+        }
+        assert!(!is_readable(&HeaderMap::new()));
+    }
+
+    fn forbidden(
+        status: u16,
+        lines: &[(&'static str, &'static str)],
+        scope: Scope,
+    ) -> Option<Unkept> {
+        let asked = Asked {
+            scope,
+            body_bytes_max: 1000,
+            ignored: &[HeaderName::from_static("x-ignored")],
+            verified: &[HeaderName::from_static("x-signature")],
+        };
+        let mut headers = head(lines);
+        headers.append(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        forbids(status, &headers, &asked)
+    }
+
+    #[test]
     fn only_answers_that_may_be_said_again_are_kept() {
-        use Keepable::{Forbidden, SetCookie, Status, TooLarge, Varies, Yes};
-        for (status, line, route, client) in [
-            (200, ("server", "x"), Yes, Yes),
-            (201, ("content-length", "1000"), Yes, Yes),
-            (299, ("content-length", "a lot"), Yes, Yes),
-            (200, ("content-length", "1001"), TooLarge, TooLarge),
-            (199, ("server", "x"), Status, Status),
-            (204, ("server", "x"), Status, Status),
-            (206, ("server", "x"), Status, Status),
-            (300, ("server", "x"), Status, Status),
-            (500, ("server", "x"), Status, Status),
-            (200, ("set-cookie", "a=b"), SetCookie, SetCookie),
+        use Unkept::{Forbidden, SetCookie, Status, TooLarge, Varies};
+        let both = |unkept| (unkept, unkept);
+        for (status, line, (route, client)) in [
+            (200, ("server", "x"), both(None)),
+            (200, ("content-length", "1000"), both(None)),
+            (200, ("content-length", "a lot"), both(None)),
+            (200, ("content-length", "1001"), both(Some(TooLarge))),
+            (199, ("server", "x"), both(Some(Status))),
+            (201, ("server", "x"), both(Some(Status))),
+            (202, ("server", "x"), both(Some(Status))),
+            (203, ("server", "x"), both(Some(Status))),
+            (204, ("server", "x"), both(Some(Status))),
+            (206, ("server", "x"), both(Some(Status))),
+            (299, ("server", "x"), both(Some(Status))),
+            (300, ("server", "x"), both(Some(Status))),
+            (500, ("server", "x"), both(Some(Status))),
+            (200, ("set-cookie", "a=b"), both(Some(SetCookie))),
             (
                 200,
                 ("cache-control", "public, NO-STORE"),
-                Forbidden,
-                Forbidden,
+                both(Some(Forbidden)),
             ),
-            (200, ("cache-control", "no-cache"), Forbidden, Forbidden),
-            (200, ("cache-control", "private"), Forbidden, Yes),
-            (200, ("cache-control", "private=\"a, b\""), Forbidden, Yes),
-            (200, ("cache-control", "max-age=0"), Forbidden, Forbidden),
+            (200, ("cache-control", "no-cache"), both(Some(Forbidden))),
             (
                 200,
-                ("cache-control", "max-age = \"00\""),
-                Forbidden,
-                Forbidden,
+                ("cache-control", "no-cache=\"a, b\""),
+                both(Some(Forbidden)),
             ),
-            (200, ("cache-control", "max-age=60"), Yes, Yes),
-            (200, ("cache-control", "max-age="), Yes, Yes),
-            (200, ("vary", "Accept, ORIGIN, accept-encoding"), Yes, Yes),
-            (200, ("vary", ""), Yes, Yes),
-            (200, ("vary", "*"), Varies, Varies),
-            (200, ("vary", "accept, user-agent"), Varies, Varies),
+            (200, ("cache-control", "private"), (Some(Forbidden), None)),
+            (
+                200,
+                ("cache-control", "private=\"a, b\""),
+                (Some(Forbidden), None),
+            ),
+            (200, ("cache-control", "max-age=60"), both(None)),
+            (200, ("vary", "Accept, ORIGIN, accept-encoding"), both(None)),
+            (200, ("vary", "x-tenant, Host, x-weir-platform"), both(None)),
+            (200, ("vary", ""), both(None)),
+            (200, ("vary", "x-weir-client"), (Some(Varies), None)),
+            (200, ("vary", "*"), both(Some(Varies))),
+            (200, ("vary", "accept, user-agent"), both(Some(Varies))),
+            (200, ("vary", "X-Forwarded-For"), both(Some(Varies))),
+            (200, ("vary", "X-Ignored"), both(Some(Varies))),
+            (200, ("vary", "x-signature"), both(Some(Varies))),
+            (200, ("vary", "not a name"), both(Some(Varies))),
         ] {
-            let headers = head(&[line]);
             assert_eq!(
-                keepable(status, &headers, Scope::Route, 1000),
+                forbidden(status, &[line], Scope::Route),
                 route,
-                "{line:?}"
+                "{status} {line:?}"
             );
             assert_eq!(
-                keepable(status, &headers, Scope::Client, 1000),
+                forbidden(status, &[line], Scope::Client),
                 client,
-                "{line:?}"
+                "{status} {line:?}"
             );
         }
-        let twice = head(&[("cache-control", "public"), ("cache-control", "no-store")]);
-        assert_eq!(keepable(200, &twice, Scope::Client, 1), Forbidden);
+        let twice = [("cache-control", "public"), ("cache-control", "no-store")];
+        assert_eq!(forbidden(200, &twice, Scope::Client), Some(Forbidden));
     }
 
     #[test]

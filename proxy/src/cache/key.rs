@@ -1,37 +1,35 @@
-//! The key of an answer: everything that changes it, hashed.
+//! The key of an answer: everything that can change it, hashed.
 //!
-//! Every part goes in with its length before it, so that no two questions run together. What weir
-//! or the connection consumes (signatures, trace context, the address and scheme that it came from)
-//! stays out. The host goes in: it goes on as `X-Forwarded-Host`, and a backend may answer by it.
+//! Every part goes in with its length before it, so that no two questions run together. Of the headers go
+//! in all that reach the backend under the client's own words, but those that are known to change nothing
+//! (`harmless.rs`) or that the configuration says so of. They are in the order of their names; the values of
+//! one name are in their own. The host goes in: it goes on as `X-Forwarded-Host`, and a backend may answer
+//! by it.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderName, header};
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
-use super::{Authorization, Key, Question, Scope};
+use super::harmless::is_harmless;
+use super::media::{self, Wanted};
+use super::{Key, Question, Scope};
 
 /// Changes whenever the layout below does; a shared tier may hold keys of another version.
-const DOMAIN: &[u8] = b"weir answer key, layout 2";
+const DOMAIN: &[u8] = b"weir answer key, layout 3";
 
-/// The request headers that change an answer. An answer whose `Vary` names another is not kept.
-pub(super) static KEYED_HEADERS: [HeaderName; 14] = [
-    header::ACCEPT,
-    header::ACCEPT_ENCODING,
-    header::ACCEPT_LANGUAGE,
-    header::CONTENT_TYPE,
-    header::COOKIE,
-    header::ORIGIN,
-    HeaderName::from_static("anthropic-beta"),
-    HeaderName::from_static("anthropic-version"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("openai-beta"),
-    HeaderName::from_static("openai-organization"),
-    HeaderName::from_static("openai-project"),
-    HeaderName::from_static("x-api-key"),
-    header::AUTHORIZATION,
-];
+/// So many headers that count cost no allocation.
+const HEADERS_USUAL: usize = 16;
+
+/// Headers that count, each a name and a value.
+type Headers<'a> = SmallVec<[(&'a str, &'a [u8]); HEADERS_USUAL]>;
 
 /// The key of a question whose body has the canonical text `body`.
-pub(super) fn of(question: &Question<'_>, scope: Scope, body: &[u8]) -> Key {
+pub(super) fn of(
+    question: &Question<'_>,
+    scope: Scope,
+    ignored: &[HeaderName],
+    body: &[u8],
+) -> Key {
     let mut hasher = Sha256::new();
     part(&mut hasher, DOMAIN);
     match scope {
@@ -45,71 +43,55 @@ pub(super) fn of(question: &Question<'_>, scope: Scope, body: &[u8]) -> Key {
     part(&mut hasher, question.path.as_bytes());
     part(&mut hasher, question.query.as_bytes());
     part(&mut hasher, question.host);
-    let present = keyed_among(question.headers);
-    for (position, name) in (0u8..).zip(&KEYED_HEADERS) {
-        if present & (1 << position) == 0
-            || (is_api_key(name) && question.authorization == Authorization::Verified)
-        {
-            continue;
-        }
+    for (name, value) in counted(question, ignored) {
         // One part a value: absent, empty and several are all different.
-        for value in question.headers.get_all(name) {
-            hasher.update([position]);
-            part(&mut hasher, value.as_bytes());
-        }
+        hasher.update([1]);
+        part(&mut hasher, name.as_bytes());
+        part(&mut hasher, value);
     }
-    hasher.update([u8::MAX]);
+    hasher.update([0]);
     part(&mut hasher, body);
     Key(hasher.finalize().into())
 }
 
-/// What `bearer` takes, and keeps at the door.
-fn is_api_key(name: &HeaderName) -> bool {
-    *name == header::AUTHORIZATION || matches!(name.as_str(), "x-api-key" | "api-key")
+fn counted<'a>(question: &Question<'a>, ignored: &[HeaderName]) -> Headers<'a> {
+    let headers = question.headers;
+    let mut counted = Headers::new();
+    for (name, value) in headers {
+        let text = name.as_str();
+        if is_harmless(text) || ignored.contains(name) || !(question.goes_on)(name) {
+            continue;
+        }
+        let value = match *name {
+            header::ACCEPT => match Wanted::of(headers.get_all(name)).text() {
+                // As if nothing had been said.
+                Some(b"") => continue,
+                Some(text) => text,
+                None => value.as_bytes(),
+            },
+            header::CONTENT_TYPE if media::is_json(value) => media::JSON_TEXT,
+            _ => value.as_bytes(),
+        };
+        counted.push((text, value));
+    }
+    // Values of one name stay in their order.
+    counted.sort_by_key(|(name, _)| *name);
+    counted
 }
 
-/// Which of [`KEYED_HEADERS`] there are, a bit for each: a request has few, and most of them are none of
-/// these, so looking for each would cost more.
-fn keyed_among(headers: &HeaderMap) -> u16 {
-    let positions = headers.keys().filter_map(|name| position(name.as_str()));
-    positions.fold(0, |present, position| present | 1 << position)
-}
-
-/// The place of a name in [`KEYED_HEADERS`].
-fn position(name: &str) -> Option<u8> {
-    Some(match name {
-        "accept" => 0,
-        "accept-encoding" => 1,
-        "accept-language" => 2,
-        "content-type" => 3,
-        "cookie" => 4,
-        "origin" => 5,
-        "anthropic-beta" => 6,
-        "anthropic-version" => 7,
-        "api-key" => 8,
-        "openai-beta" => 9,
-        "openai-organization" => 10,
-        "openai-project" => 11,
-        "x-api-key" => 12,
-        "authorization" => 13,
-        _ => return None,
-    })
+/// Whether a header named by `Vary` is in the key, where it stands in a request.
+pub(super) fn is_counted(name: &HeaderName, scope: Scope, ignored: &[HeaderName]) -> bool {
+    !ignored.contains(name)
+        && match name.as_str() {
+            // The same for all who share an answer, in the key in another place, or settled when an
+            // answer is served.
+            "accept-encoding" | "host" | "x-forwarded-host" | "x-weir-platform" => true,
+            "x-weir-client" => scope == Scope::Client,
+            other => !is_harmless(other),
+        }
 }
 
 fn part(hasher: &mut Sha256, bytes: &[u8]) {
     hasher.update((bytes.len() as u64).to_le_bytes());
     hasher.update(bytes);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_keyed_header_is_found_at_its_place() {
-        for (place, name) in (0u8..).zip(&KEYED_HEADERS) {
-            assert_eq!(position(name.as_str()), Some(place), "{name}");
-        }
-        assert_eq!(position("x-weir-key"), None);
-    }
 }

@@ -56,10 +56,10 @@ impl Memory {
         }
     }
 
-    /// The answer under `key`, unless it is older than the time to live at `now`.
+    /// The answer under `key`, unless its time is over at `now`.
     pub(super) fn get(&self, key: &Key, now: Duration) -> Option<Arc<Stored>> {
         let found = self.entries.lock().by_use.get(key).cloned()?;
-        (found.age(now) < self.ttl).then_some(found)
+        self.is_fresh(&found, now).then_some(found)
     }
 
     /// Keeps an answer that is no larger than the memory.
@@ -72,6 +72,10 @@ impl Memory {
         }
     }
 
+    fn is_fresh(&self, stored: &Stored, now: Duration) -> bool {
+        stored.kept_for(now) < self.ttl.min(stored.left)
+    }
+
     fn past_the_bound(&self) -> Option<Arc<Stored>> {
         let mut entries = self.entries.lock();
         (entries.bytes > self.bytes_max).then(|| entries.take_last())?
@@ -82,7 +86,7 @@ impl Memory {
         for _ in 0..FORGET_MAX {
             let mut entries = self.entries.lock();
             let last = entries.by_use.peek_lru();
-            if last.is_none_or(|(_, stored)| stored.age(now) < self.ttl) {
+            if last.is_none_or(|(_, stored)| self.is_fresh(stored, now)) {
                 return;
             }
             let gone = entries.take_last();

@@ -7,13 +7,13 @@ use http::HeaderValue;
 pub enum Status {
     Hit,
     Miss,
-    /// A miss whose answer is being kept, if it comes whole.
+    /// A miss whose answer has come whole and good already, and is kept.
     MissStored,
-    /// It was not looked for: `no-store`, not JSON, or a method that is never cached.
+    /// It was not looked for: `no-store`, no question, not JSON, or a method that is never cached.
     Bypass,
     /// The client asked for a new answer.
     Refresh,
-    /// The same, and the new answer is being kept, if it comes whole.
+    /// The same, and the new answer is kept.
     RefreshStored,
 }
 

@@ -3,6 +3,7 @@ use http::{HeaderMap, HeaderValue};
 use super::*;
 
 mod canonical;
+mod key;
 
 const NOW: Duration = Duration::from_secs(1_790_000_000);
 const SECOND: Duration = Duration::from_secs(1);
@@ -13,6 +14,7 @@ fn answers(memory_bytes: u64, scope: Scope) -> Answers {
         memory_bytes,
         ttl: Duration::from_secs(60),
         scope,
+        ignore_headers: vec![HeaderName::from_static("x-ignored")],
     })
 }
 
@@ -26,7 +28,8 @@ struct Asked {
     headers: HeaderMap,
     body: &'static [u8],
     client: &'static str,
-    authorization: Authorization,
+    withheld: &'static [HeaderName],
+    named: Named,
 }
 
 impl Asked {
@@ -39,7 +42,8 @@ impl Asked {
             headers: HeaderMap::new(),
             body: BODY,
             client: "web",
-            authorization: Authorization::Forwarded,
+            withheld: &[],
+            named: Named::ByWildcard,
         }
     }
 
@@ -58,7 +62,9 @@ impl Asked {
             headers: &self.headers,
             body: self.body,
             client: self.client,
-            authorization: self.authorization,
+            goes_on: &|name| !self.withheld.contains(name),
+            operation: Operation::of(self.path),
+            named: self.named,
         })
     }
 
@@ -83,79 +89,6 @@ fn numbered(number: u32) -> Key {
     let mut key = [0; 32];
     key[..4].copy_from_slice(&number.to_be_bytes());
     Key(key)
-}
-
-#[test]
-fn the_same_question_has_the_same_key() {
-    let mut other = Asked::with_header("user-agent", "curl/8");
-    other
-        .headers
-        .append("x-weir-signature", HeaderValue::from_static("v1=00"));
-    other.body = br#" {"messages" : [ {"content":"\u0057hy?", "role":"user"} ], "model":"glm-4"} "#;
-    assert_eq!(Asked::new().key(Scope::Client), other.key(Scope::Client));
-    other.client = "mobile";
-    assert_ne!(Asked::new().key(Scope::Client), other.key(Scope::Client));
-    assert_eq!(Asked::new().key(Scope::Route), other.key(Scope::Route));
-}
-
-#[test]
-fn whatever_changes_an_answer_changes_its_key() {
-    let base = Asked::new();
-    let mut changed = vec![base.clone(); 7];
-    changed[5].host = b"weir.test:80";
-    changed[6].host = b"";
-    changed[0].path = "/v1/chat/completion";
-    changed[1].query = "s";
-    changed[2].path = "/v1/chat/completionss";
-    changed[3].body =
-        br#"{"model":"glm-4","messages":[{"role":"user","content":"Why?"}],"stream":true}"#;
-    changed[4].body = br#"{"model":"glm-4","messages":[{"role":"user","content":"Why"}]}"#;
-    changed.extend(
-        [
-            ("accept", "text/event-stream"),
-            ("accept", ""),
-            ("accept-language", "text/event-stream"),
-            ("accept-encoding", "gzip"),
-            ("authorization", "Bearer a"),
-            ("authorization", "Bearer b"),
-            ("cookie", "a=b"),
-            ("origin", "https://a.example"),
-            ("openai-organization", "org"),
-        ]
-        .map(|(name, value)| Asked::with_header(name, value)),
-    );
-    let mut twice = Asked::with_header("accept", "a");
-    changed.push(twice.clone());
-    twice
-        .headers
-        .append("accept", HeaderValue::from_static("b"));
-    changed.push(twice);
-    let mut keys: Vec<Key> = changed
-        .iter()
-        .map(|asked| asked.key(Scope::Route))
-        .collect();
-    keys.push(base.key(Scope::Route));
-    keys.push(base.key(Scope::Client));
-    let distinct: std::collections::HashSet<_> = keys.iter().collect();
-    assert_eq!(distinct.len(), keys.len());
-}
-
-#[test]
-fn a_credential_that_stays_at_the_door_changes_nothing() {
-    let mut one = Asked::with_header("authorization", "Bearer one");
-    let mut other = Asked::with_header("authorization", "Bearer other");
-    assert_ne!(one.key(Scope::Route), other.key(Scope::Route));
-    one.authorization = Authorization::Verified;
-    other.authorization = Authorization::Verified;
-    assert_eq!(one.key(Scope::Route), other.key(Scope::Route));
-}
-
-#[test]
-fn parts_do_not_run_together() {
-    let (mut one, mut other) = (Asked::new(), Asked::new());
-    (one.path, one.query) = ("/a", "b");
-    (other.path, other.query) = ("/ab", "");
-    assert_ne!(one.key(Scope::Route), other.key(Scope::Route));
 }
 
 #[test]
@@ -239,6 +172,69 @@ fn an_answer_is_known_until_its_time_is_over() {
     assert!(answers.lookup(&numbered(2), NOW).is_none());
 }
 
+/// What a backend says of the time of an answer, when its head comes at [`NOW`].
+fn copied(answers: &Answers, lines: &[(&'static str, &'static str)]) -> Result<Stored, Unkept> {
+    let kind = HeaderValue::from_static("application/json");
+    let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+    for (name, value) in lines {
+        headers.append(*name, HeaderValue::from_static(value));
+    }
+    let mut copy = answers.copy(200, &headers, &[], NOW)?;
+    copy.push("{}");
+    Ok(copy.finish(NOW + 2 * SECOND).expect("still fresh"))
+}
+
+#[test]
+fn a_backend_bounds_the_time_of_its_answer() {
+    // The configured time is 60 s; the answer took 2 s to come.
+    for (line, age, last) in [
+        (("server", "x"), 2, 59),
+        (("cache-control", "max-age=30"), 2, 27),
+        (("cache-control", "max-age=3600"), 2, 59),
+        (("age", "20"), 22, 39),
+        (("age", "nonsense"), 2, 59),
+    ] {
+        let answers = answers(1 << 20, Scope::Client);
+        let stored = copied(&answers, &[line]).expect("it may be kept");
+        let at = |seconds: u32| NOW + 2 * SECOND + seconds * SECOND;
+        assert_eq!(stored.age_s(at(0)), age, "{line:?}");
+        assert_eq!(stored.age_s(at(5)), age + 5, "{line:?}");
+        answers.keep(numbered(1), stored);
+        assert!(answers.lookup(&numbered(1), at(last)).is_some(), "{line:?}");
+        assert!(
+            answers.lookup(&numbered(1), at(last + 1)).is_none(),
+            "{line:?}"
+        );
+        answers.forget_expired(at(last));
+        assert!(answers.bytes() > 0, "{line:?}");
+        answers.forget_expired(at(last + 1));
+        assert_eq!(answers.bytes(), 0, "{line:?}");
+    }
+    for line in [
+        ("cache-control", "max-age=0"),
+        ("cache-control", "max-age=soon"),
+        ("expires", "0"),
+        ("age", "60"),
+    ] {
+        let answers = answers(1 << 20, Scope::Client);
+        assert_eq!(copied(&answers, &[line]), Err(Unkept::Stale), "{line:?}");
+    }
+}
+
+#[test]
+fn an_answer_whose_time_is_over_before_it_is_whole_is_not_kept() {
+    let answers = answers(1 << 20, Scope::Client);
+    let kind = HeaderValue::from_static("application/json");
+    let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+    headers.append("cache-control", HeaderValue::from_static("max-age=5"));
+    let copy = |coming: u32| {
+        let copy = answers.copy(200, &headers, &[], NOW).expect("fresh");
+        copy.finish(NOW + coming * SECOND)
+    };
+    assert!(copy(4).is_some());
+    assert!(copy(5).is_none());
+}
+
 #[test]
 fn memory_is_bounded_by_bytes_at_every_moment() {
     let memory = 1_000_000;
@@ -292,6 +288,7 @@ fn an_endless_ttl_is_no_panic() {
         memory_bytes: 1 << 20,
         ttl: Duration::MAX,
         scope: Scope::Route,
+        ignore_headers: Vec::new(),
     });
     answers.keep(numbered(1), stored(1));
     assert!(answers.lookup(&numbered(1), NOW).is_some());

@@ -14,6 +14,9 @@ const PIECE_BYTES: usize = 8 * 1024;
 /// RFC 9659: who decodes zstd for HTTP must support windows of 8 MB, and need not support larger ones.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
+/// RFC 7932, section 9.1: the largest window there is.
+const BROTLI_WINDOW_BYTES_MAX: u64 = 1 << 24;
+
 /// What takes the decoded text.
 type Taker<'a> = dyn FnMut(&[u8]) -> Result<(), Why> + 'a;
 
@@ -107,6 +110,16 @@ impl Stage {
                 Ok(())
             }
             Stage::Zstd(zstd) => zstd.decode(piece, take),
+        }
+    }
+
+    /// About how many bytes it holds, having made so many: what it always takes, and the part of its window
+    /// that is in use.
+    pub(super) fn held_bytes(&self, made: u64) -> u64 {
+        match self {
+            Stage::Gzip(_) | Stage::Deflate(_) => 48 * 1024,
+            Stage::Brotli(..) => 64 * 1024 + made.min(BROTLI_WINDOW_BYTES_MAX),
+            Stage::Zstd(_) => 256 * 1024 + made.min(1 << ZSTD_WINDOW_LOG_MAX),
         }
     }
 

@@ -270,3 +270,32 @@ fn only_what_can_be_read_is_asked_for() {
         assert_eq!(readable(&values), asked, "{accepted:?}");
     }
 }
+
+#[test]
+fn what_is_held_is_told_and_bounded() {
+    let text = text().repeat(300);
+    for coding in ["gzip", "deflate", "br", "zstd"] {
+        let encoded = match coding {
+            "gzip" => gzip(&text),
+            "deflate" => zlib(&text),
+            "br" => br(&text, 22),
+            _ => zstd(&text),
+        };
+        let mut decoder = Decoder::of(&headers(&[coding])).expect("known");
+        let before = decoder.held_bytes();
+        assert!((1..1 << 19).contains(&before), "{coding}: {before}");
+        decoder.feed(&encoded, |_| {});
+        assert!(decoder.held_bytes() <= before + (1 << 24), "{coding}");
+        let mut limited = Decoder::of(&headers(&[coding])).expect("known");
+        limited.limit(100_000);
+        let mut read = 0;
+        limited.feed(&encoded, |text| read += text.len());
+        assert!((90_000..=100_000).contains(&read), "{coding}: {read}");
+        assert_eq!(
+            limited.progress(),
+            Progress::Stopped(Why::TooLarge),
+            "{coding}"
+        );
+    }
+    assert_eq!(Decoder::default().held_bytes(), 0);
+}

@@ -22,6 +22,7 @@ use crate::{audit, content, record};
 
 mod alerts;
 mod backend;
+mod cache;
 mod exposed;
 mod listen;
 mod pending;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 
 use super::Stop;
+use super::inbound::UsageAsked;
 use super::lane::Lane;
-use crate::answer::deliver::Waits;
 use crate::answer::framing::{self, Framing, Upgrade};
 use crate::answer::head;
+use crate::answer::waits::Waits;
 use crate::backend::Endpoint;
 use crate::backend::client::{Answer, Wait};
 use crate::backend::connector::Protocol;
@@ -34,6 +35,7 @@ pub(super) struct Asking<'a> {
     pub(super) connection: &'a Connection,
     pub(super) kind: Kind,
     pub(super) asked_at: Instant,
+    pub(super) usage: UsageAsked,
 }
 
 impl Asking<'_> {
@@ -194,13 +196,10 @@ fn request(
     body: RequestBody,
 ) -> Result<Request<RequestBody>, Refusal> {
     let head = session.head();
-    let withheld = match (&lane.gate, &exchange.signature) {
-        (Some(gate), Some(signature)) => gate.withheld_headers(signature.scheme),
-        _ => &[],
-    };
+    let (withheld, _) = lane.settled_headers(exchange);
     let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
     let encodings = match is_read {
-        _ if lane.answers.is_some() => Encodings::Identity,
+        _ if lane.answers.is_some() || asking.usage == UsageAsked::Yes => Encodings::Identity,
         true => Encodings::Readable,
         false => Encodings::Any,
     };

@@ -1,6 +1,7 @@
 //! The stages that may say no, on a real request: signature, limits, cache.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 
@@ -8,16 +9,21 @@ use super::Stop;
 use super::arrival::{forwarded_host, query, tell};
 use super::inbound::Inbound;
 use super::lane::Lane;
+use crate::backend::outgoing::Sieve;
 use crate::cache::status::Status;
-use crate::cache::{Authorization, Question, Stored, Use};
+use crate::cache::{Named, Question, Stored, Use};
+use crate::clock;
 use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
+    Stage,
 };
 use crate::limit::concurrency::Permit;
 use crate::limit::{Decision, Standing, Subject, retry_after_s};
 use crate::listener::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
-use crate::signature::{Delivery, Request};
+use crate::route::PathPattern;
+use crate::signature::Request;
+use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
 
 /// Asks the limits by address, before anything of the body has been read.
 pub(super) fn admit_address(
@@ -100,37 +106,14 @@ pub(super) fn enter(lane: &Lane) -> Result<Option<Permit>, Refusal> {
     }
 }
 
-/// A delivery of a platform that sends again what was not taken. Unless its answer was a 2xx it is
-/// forgotten, so that the next try is not taken for a duplicate.
-pub(crate) struct Remembered {
-    lane: Arc<Lane>,
-    delivery: Option<Delivery>,
-}
-
-impl Remembered {
-    /// Says how the delivery was answered.
-    pub(crate) fn settle(mut self, status: u16) {
-        if (200..300).contains(&status) {
-            self.delivery = None;
-        }
-    }
-}
-
-impl Drop for Remembered {
-    fn drop(&mut self) {
-        if let (Some(gate), Some(delivery)) = (&self.lane.gate, &self.delivery) {
-            gate.forget(delivery);
-        }
-    }
-}
-
-/// Checks the signature over the raw bytes.
-pub(super) fn verify(
-    lane: &Arc<Lane>,
-    session: &Session,
+/// Checks the signature over the raw bytes. A delivery of a platform that sends again what was not taken is
+/// in the hands of whoever gets it here.
+pub(super) async fn verify(
+    lane: &Lane,
+    session: &mut Session,
     exchange: &mut Exchange,
     body: &[u8],
-) -> Result<Option<Remembered>, Stop> {
+) -> Result<Option<Delivery>, Stop> {
     let Some(gate) = &lane.gate else {
         return Ok(None);
     };
@@ -145,20 +128,23 @@ pub(super) fn verify(
         },
         exchange.received_at,
     );
-    exchange.signature = Some(SignatureNote {
+    let note = |outcome| SignatureNote {
         scheme: verdict.scheme,
-        outcome: verdict.outcome,
+        outcome,
         key: verdict.key,
-    });
+    };
+    exchange.signature = Some(note(verdict.outcome));
     exchange.client_key = verdict.client;
     let code = match verdict.outcome {
-        SignatureOutcome::Valid => {
-            return Ok(verdict.delivery.map(|delivery| Remembered {
-                lane: lane.clone(),
-                delivery: Some(delivery),
-            }));
-        }
+        SignatureOutcome::Valid => return Ok(verdict.delivery),
         SignatureOutcome::Handshake | SignatureOutcome::Duplicate => {
+            if let Some(repeat) = verdict.repeat {
+                let taken_over = Box::pin(outcome_of_first(session, exchange, repeat)).await?;
+                if let Some(delivery) = taken_over {
+                    exchange.signature = Some(note(SignatureOutcome::Valid));
+                    return Ok(Some(delivery));
+                }
+            }
             return Err(match verdict.answer {
                 Some(answer) => Stop::Platform(answer),
                 None => Refusal::new(ErrorCode::Internal, "a platform's answer is missing").into(),
@@ -173,6 +159,44 @@ pub(super) fn verify(
     refusal.title = verdict.title;
     refusal.challenge = Some(Box::new(gate.challenge().clone()));
     Err(refusal.into())
+}
+
+/// Waits for what becomes of a delivery that another request has in hand; its platform hears that it is
+/// undecided before it gives this one up. Where it failed, one of those that wait gets it; `None`: it was taken.
+async fn outcome_of_first(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    mut repeat: Repeat,
+) -> Result<Option<Delivery>, Stop> {
+    let within = repeat.answer_within();
+    let until = exchange.timing.started() + within;
+    // It is the backend that is waited for.
+    exchange.timing.enter(Stage::Backend, clock::now());
+    let delivery = loop {
+        let fate = tokio::select! {
+            biased;
+            fate = repeat.decided() => fate,
+            () = session.left() => return Err(Stop::ClientLeft),
+            () = tokio::time::sleep_until(until.into()) => return Err(undecided(within).into()),
+        };
+        if fate == Fate::Taken {
+            break None;
+        }
+        match repeat.again(clock::unix_now()) {
+            Claim::First(delivery) => break Some(delivery),
+            Claim::Open(next) => repeat = next,
+            Claim::Taken => break None,
+        }
+    };
+    exchange.timing.enter(Stage::Signature, clock::now());
+    Ok(delivery)
+}
+
+fn undecided(within: Duration) -> Refusal {
+    let ms = within.as_millis();
+    let detail =
+        format!("the same delivery came before, and its backend has not answered in {ms} ms");
+    Refusal::new(ErrorCode::DeliveryPending, detail).retry_after(retry_after_s(within))
 }
 
 /// What the cache knows.
@@ -202,9 +226,11 @@ pub(super) fn look_up(
         .as_deref()
         .or(address.as_deref())
         .unwrap_or_default();
-    let authorization = match &exchange.signature {
-        Some(signature) if signature.scheme == "bearer" => Authorization::Verified,
-        _ => Authorization::Forwarded,
+    let (withheld, verified) = lane.settled_headers(exchange);
+    let sieve = Sieve::new(&head.headers, withheld, lane.backend.config());
+    let named = match &lane.config.path {
+        PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
+        PathPattern::Exact(_) | PathPattern::Prefix(_) => Named::ByWildcard,
     };
     let using = answers.consider(&Question {
         method: &head.method,
@@ -212,9 +238,11 @@ pub(super) fn look_up(
         query: query(&head.uri),
         host: forwarded_host(head, exchange).map_or(&[], HeaderValue::as_bytes),
         headers: &head.headers,
+        goes_on: &|name| !verified.contains(name) && sieve.lets_through(name),
         body: &body.bytes,
         client,
-        authorization,
+        operation: exchange.model.operation,
+        named,
     });
     let now = exchange.received_at;
     let found = match &using {

@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
-use super::Stop;
 use super::asking::Kind;
 use super::lane::Lane;
+use super::{Stop, question};
+use crate::backend::ask_usage;
 use crate::backend::request_body::RequestBody;
-use crate::body::{self, Body, Budget};
+use crate::body::{self, Body, Budget, Questioned};
 use crate::clock;
 use crate::exchange::Exchange;
+use crate::listener::Connection;
 use crate::listener::relay::{Behind, Bounds, Relay, Rhythm};
 use crate::listener::session::Session;
-use crate::model::question::QuestionReader;
+use crate::model::operation::Operation;
+use crate::signature::delivery::Delivery;
 
 /// A body, whole, or one that is still to come.
 pub(super) enum Inbound {
@@ -32,6 +36,13 @@ impl Inbound {
     }
 }
 
+/// Whether weir asks for the usage of the answer, though the client does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UsageAsked {
+    Yes,
+    No,
+}
+
 /// Reads the body, unless no stage looks into it and it goes on as it comes.
 pub(super) async fn read(
     lane: &Lane,
@@ -41,7 +52,8 @@ pub(super) async fn read(
     budget: &Arc<Budget>,
 ) -> Result<Inbound, Stop> {
     let route = &lane.config;
-    if lane.relays(kind, session) {
+    let may_change = kind == Kind::Plain && may_ask_usage(lane, session, exchange);
+    if lane.relays(kind, session) && !may_change {
         body::check_announced(session, route.body_bytes)?;
         session.check_arrived_body()?;
         return Ok(Inbound::PassedThrough);
@@ -59,13 +71,46 @@ pub(super) async fn read(
     Ok(Inbound::Buffered(body))
 }
 
+/// Whether the usage of the answer is asked for, if this is a stream whose client does not.
+fn may_ask_usage(lane: &Lane, session: &Session, exchange: &Exchange) -> bool {
+    let path = exchange.path.trim_end_matches('/');
+    lane.backend.config().ask_usage
+        && question::operation(exchange) == Some(Operation::Chat)
+        // Vertex AI has the formats of other makers under paths of its own.
+        && path.ends_with("/completions")
+        && ask_usage::may_change(&session.head().headers)
+}
+
+/// Asks for the usage of the answer in the body that goes on, if the client does not and the backend is to
+/// be asked. What was checked before is the client's own.
+pub(super) fn ask_usage(
+    lane: &Lane,
+    session: &Session,
+    exchange: &Exchange,
+    body: &mut Inbound,
+) -> UsageAsked {
+    let Inbound::Buffered(body) = body else {
+        return UsageAsked::No;
+    };
+    if !exchange.model.request_stream || !may_ask_usage(lane, session, exchange) {
+        return UsageAsked::No;
+    }
+    match ask_usage::with_usage_asked(&body.bytes) {
+        Some(changed) => {
+            body.bytes = changed;
+            UsageAsked::Yes
+        }
+        None => UsageAsked::No,
+    }
+}
+
 /// The body as the backend gets it, and what attends to the client meanwhile; `question` reads a body that
 /// goes on as it comes. Messages of gRPC may be `messages_idle` apart.
 pub(super) async fn send_on(
     lane: &Lane,
     kind: Kind,
     body: Inbound,
-    question: Option<Box<QuestionReader>>,
+    question: Option<Box<Questioned>>,
     session: &mut Session,
     messages_idle: Duration,
 ) -> Result<(RequestBody, Relay), Stop> {
@@ -87,6 +132,21 @@ pub(super) async fn send_on(
         }
     };
     Ok((RequestBody::whole(bytes), Relay::whole(behind, now)))
+}
+
+/// A delivery of a platform goes on without its client once its backend has been sent all of it.
+pub(super) fn on_errand(
+    delivery: Option<&Delivery>,
+    body: RequestBody,
+    session: &mut Session,
+    connection: &Connection,
+) -> RequestBody {
+    if delivery.is_none() {
+        return body;
+    }
+    let (tell, sent) = oneshot::channel();
+    session.outlive_client(sent, connection);
+    body.telling(tell)
 }
 
 fn bounds(lane: &Lane, kind: Kind, messages_idle: Duration) -> Bounds {

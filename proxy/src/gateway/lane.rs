@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
 use super::asking::Kind;
@@ -13,6 +13,7 @@ use crate::cache::Answers;
 use crate::clock;
 use crate::config::Config;
 use crate::content;
+use crate::exchange::Exchange;
 use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
 use crate::listener::session::Session;
@@ -158,6 +159,18 @@ impl Lane {
         match kind {
             Kind::Grpc | Kind::Upgrade => true,
             Kind::Plain => self.is_unseen() && self.answers.is_none() && is_large(session),
+        }
+    }
+
+    /// What has become of the headers of a signature that has been checked: those that stay at the door,
+    /// and those that go on and are no part of what is asked.
+    pub(crate) fn settled_headers(&self, exchange: &Exchange) -> (&[HeaderName], &[HeaderName]) {
+        match (&self.gate, &exchange.signature) {
+            (Some(gate), Some(signature)) => (
+                gate.withheld_headers(signature.scheme),
+                gate.verified_headers(signature.scheme),
+            ),
+            _ => (&[], &[]),
         }
     }
 

@@ -1,53 +1,58 @@
 //! What is read and kept of a question on its way: all of it at once, or piece by piece as it goes by.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, Method};
 
 use super::inbound::Inbound;
+use super::lane::Lane;
+use crate::body::{Budget, PIECE_BYTES, Questioned};
 use crate::coding::Decoder;
 use crate::content::{self, Content, Mode};
 use crate::exchange::Exchange;
 use crate::listener::session::Session;
 use crate::model::operation::Operation;
 use crate::model::question::{Question, QuestionReader};
+use crate::refusal::Refusal;
 use crate::route::path::folded;
 
-/// A longer question is read in pieces of this size, between which others have their turn.
-const PIECE_BYTES: usize = 64 * 1024;
-
 /// Notes which model is asked for what, also for an answer that is known already. Of a body that is still
-/// to come, the reader reads it while it goes by.
+/// to come, what is returned reads it while it goes by.
 pub(super) async fn read(
+    lane: &Lane,
     exchange: &mut Exchange,
     session: &mut Session,
     body: &Inbound,
-) -> Option<Box<QuestionReader>> {
-    let operation = operation(exchange)?;
-    match body {
-        Inbound::Buffered(body) if body.bytes.is_empty() => None,
-        Inbound::PassedThrough if session.is_body_empty() => None,
-        Inbound::Buffered(body) => {
-            let mut reader = begin(exchange, operation, &session.head().headers);
-            let mut pieces = body.bytes.chunks(PIECE_BYTES);
-            if let Some(first) = pieces.next() {
-                reader.feed(first);
-            }
-            for piece in pieces {
-                tokio::task::yield_now().await;
-                reader.feed(piece);
-            }
-            note(exchange, reader.question());
-            None
-        }
-        Inbound::PassedThrough => {
-            let reader = begin(exchange, operation, &session.head().headers);
-            Some(Box::new(reader))
-        }
+    budget: &Arc<Budget>,
+) -> Result<Option<Box<Questioned>>, Refusal> {
+    let Some(operation) = operation(exchange).filter(|_| !is_empty(body, session)) else {
+        return Ok(None);
+    };
+    exchange.model.operation = Some(operation);
+    let headers = &session.head().headers;
+    let reader = QuestionReader::of(operation, &exchange.path, headers);
+    // What a body is unpacked to may be no larger than a body may be.
+    let reader = reader.within(lane.config.body_bytes);
+    let mut asked = Questioned::new(reader, budget);
+    let Inbound::Buffered(body) = body else {
+        return Ok(Some(Box::new(asked)));
+    };
+    let (first, rest) = body.bytes.split_at(body.bytes.len().min(PIECE_BYTES));
+    asked.feed(first)?;
+    for piece in rest.chunks(PIECE_BYTES) {
+        // Others have their turn.
+        tokio::task::yield_now().await;
+        asked.feed(piece)?;
     }
+    note(exchange, asked.finish());
+    Ok(None)
 }
 
-fn begin(exchange: &mut Exchange, operation: Operation, headers: &HeaderMap) -> QuestionReader {
-    exchange.model.operation = Some(operation);
-    QuestionReader::of(operation, &exchange.path, headers)
+fn is_empty(body: &Inbound, session: &mut Session) -> bool {
+    match body {
+        Inbound::Buffered(body) => body.bytes.is_empty(),
+        Inbound::PassedThrough => session.is_body_empty(),
+    }
 }
 
 /// Notes what a question has said, perhaps so far.
@@ -58,7 +63,7 @@ pub(super) fn note(exchange: &mut Exchange, question: Question) {
 }
 
 /// What a request asks of a model, also where only a lenient backend would take its path for that.
-fn operation(exchange: &Exchange) -> Option<Operation> {
+pub(super) fn operation(exchange: &Exchange) -> Option<Operation> {
     if exchange.method != Method::POST {
         return None;
     }
@@ -81,23 +86,17 @@ pub(super) fn keep(exchange: &mut Exchange, mode: Mode, headers: &HeaderMap, bod
     }
 }
 
+/// The texts of a question, through its codings.
 fn text(headers: &HeaderMap, body: &[u8]) -> String {
-    match Decoder::of(headers) {
-        Some(decoder) if decoder.is_plain() => content::question(body),
-        Some(mut decoder) => {
-            // One byte more than is read says that it is too long.
-            let mut plain = Vec::new();
-            for piece in body.chunks(PIECE_BYTES) {
-                decoder.feed(piece, |decoded| {
-                    let room = (content::BODY_BYTES_MAX + 1).saturating_sub(plain.len());
-                    plain.extend_from_slice(&decoded[..room.min(decoded.len())]);
-                });
-                if plain.len() > content::BODY_BYTES_MAX {
-                    break;
-                }
-            }
-            content::question(&plain)
-        }
-        None => String::new(),
+    let Some(mut decoder) = Decoder::of(headers) else {
+        return String::new();
+    };
+    if decoder.is_plain() {
+        return content::question(body);
     }
+    // What is longer is not read.
+    decoder.limit(content::BODY_BYTES_MAX as u64);
+    let mut plain = Vec::new();
+    decoder.feed(body, |decoded| plain.extend_from_slice(decoded));
+    content::question(&plain)
 }

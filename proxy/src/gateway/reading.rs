@@ -2,18 +2,26 @@
 
 use http::{StatusCode, header};
 
+use super::arrival::tell;
+use super::inbound::UsageAsked;
 use super::lane::Lane;
 use crate::answer::Delivered;
-use crate::answer::deliver::{Copying, Reading, Stream, Waits};
+use crate::answer::ahead::{self, ClientLeft, Wait};
+use crate::answer::deliver::{Copying, Kept, Reading, deliver};
+use crate::answer::waits::Waits;
+use crate::answer::withheld::{self, UsageWithheld};
 use crate::backend::client::Answer;
 use crate::cache::copy::CopyBuffer;
 use crate::cache::status::Status;
-use crate::cache::{Keepable, Stored, Use};
+use crate::cache::{Stored, Use};
+use crate::clock;
 use crate::coding::Decoder;
 use crate::content::AnswerText;
 use crate::exchange::Exchange;
+use crate::listener::relay::Relay;
+use crate::listener::session::Session;
 use crate::model::answer::{AnswerReader, Ending, Kind};
-use crate::model::usage::Origin;
+use crate::model::estimate;
 use crate::refusal::ErrorCode;
 
 /// Keeps an answer under the key of its question, if it has one.
@@ -35,56 +43,99 @@ pub(super) fn reading<'a>(
     using: Use,
     keep: &'a (dyn Fn(Stored) + Sync),
 ) -> Reading<'a> {
-    let copy = copy(lane, answer, using);
-    let status = match (&copy, using) {
-        (Some(_), Use::Full(_)) => Some(Status::MissStored),
-        (Some(_), Use::Refresh(_)) => Some(Status::RefreshStored),
-        _ => None,
-    };
-    if let Some(status) = status {
-        exchange
-            .answer_headers
-            .retain(|(name, _)| name != "cache-status");
-        super::arrival::tell(exchange, "cache-status", status.header());
-    }
-    let kind = usage_kind(exchange, answer);
     let decoder = Decoder::of(&answer.head.headers);
-    let (usage, content) = match &decoder {
-        Some(_) => (
-            kind.map(|kind| AnswerReader::new(kind, exchange.model.operation)),
-            content_reader(exchange, answer),
-        ),
-        None => (None, None),
-    };
+    let kind = answer_kind(answer).filter(|_| decoder.is_some());
+    let copy = kind.and_then(|_| copy(lane, exchange, answer, using));
+    // What is kept has to be read, whatever was asked.
+    let is_read = exchange.model.operation.is_some() || copy.is_some();
+    let operation = exchange.model.operation;
+    let usage = kind
+        .filter(|_| is_read)
+        .map(|kind| AnswerReader::new(kind, operation));
+    let content = decoder
+        .as_ref()
+        .and_then(|_| content_reader(exchange, answer));
     Reading {
         decoder: decoder.filter(|_| usage.is_some() || content.is_some()),
-        stream: match kind.filter(|_| usage.is_some()) {
-            Some(Kind::Sse) => Stream::Events,
-            Some(Kind::Json) => Stream::Unseen,
-            None => Stream::No,
-        },
         usage,
         content,
+        withheld: None,
         copying: copy.map(|copy| Copying { copy, keep }),
+        kept: Kept::No,
+        ahead: 0,
         length,
         waits,
     }
 }
 
+/// What takes the usage out of a stream whose client did not ask for it, though weir did. One in a coding is
+/// left as it is: weir has asked for none.
+pub(super) fn withheld(asked: UsageAsked, answer: &mut Answer) -> Option<UsageWithheld> {
+    let headers = &mut answer.head.headers;
+    let is_plain = Decoder::of(headers).is_some_and(|decoder| decoder.is_plain());
+    let kind = headers.get(header::CONTENT_TYPE).and_then(Kind::of);
+    let is_stream = answer.head.status == StatusCode::OK && kind == Some(Kind::Sse);
+    if asked == UsageAsked::No || !is_stream || !is_plain {
+        return None;
+    }
+    withheld::forget_digests(headers);
+    Some(UsageWithheld::new())
+}
+
 /// Room for a copy of the answer, where question and answer allow to keep one.
-fn copy(lane: &Lane, answer: &Answer, using: Use) -> Option<CopyBuffer> {
+fn copy(lane: &Lane, exchange: &Exchange, answer: &Answer, using: Use) -> Option<CopyBuffer> {
     let answers = lane.answers.as_ref()?;
     let (Use::Full(_) | Use::Refresh(_)) = using else {
         return None;
     };
+    let (_, verified) = lane.settled_headers(exchange);
     let status = answer.head.status.as_u16();
+    let received_at = exchange.at(clock::now());
     let headers = &answer.head.headers;
-    let keepable = answers.keepable(status, headers) == Keepable::Yes;
-    keepable.then(|| CopyBuffer::new(status, headers, answers.answer_bytes_max()))
+    answers.copy(status, headers, verified, received_at).ok()
 }
 
-fn usage_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
-    exchange.model.operation?;
+/// Passes the answer on. Its head says whether it is kept, as far as that shows before.
+pub(super) async fn pass_on(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    mut answer: Answer,
+    (reading, relay): (&mut Reading<'_>, &mut Relay),
+    using: Use,
+) -> Delivered {
+    // What is withheld to the end is no part of the copy before it.
+    if reading.copying.is_some() && reading.withheld.is_none() {
+        let wait = match answer_kind(&answer) {
+            Some(Kind::Json) if !exchange.model.request_stream => Wait::ForTheEnd,
+            _ => Wait::No,
+        };
+        let body = &mut answer.body;
+        match ahead::look(session, exchange, body, reading, relay, wait).await {
+            Ok(kept) => tell_kept(exchange, kept, using),
+            Err(ClientLeft) => {
+                if let Some(attempt) = exchange.attempt() {
+                    attempt.end(clock::now());
+                }
+                return Delivered::ClientLeft;
+            }
+        }
+    }
+    deliver(session, exchange, answer, reading, relay).await
+}
+
+fn tell_kept(exchange: &mut Exchange, kept: Kept, using: Use) {
+    let status = match (kept, using) {
+        (Kept::Yes, Use::Full(_)) => Status::MissStored,
+        (Kept::Yes, Use::Refresh(_)) => Status::RefreshStored,
+        (Kept::No, _) | (_, Use::Bypass) => return,
+    };
+    let said = &mut exchange.answer_headers;
+    said.retain(|(name, _)| name != "cache-status");
+    tell(exchange, "cache-status", status.header());
+}
+
+/// How an answer is written that can be read.
+fn answer_kind(answer: &Answer) -> Option<Kind> {
     if answer.head.status != StatusCode::OK {
         return None;
     }
@@ -125,7 +176,10 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, del
     let Some(reader) = reading.usage.take() else {
         return;
     };
-    let mut read = reader.finish();
+    if exchange.model.operation.is_none() {
+        return;
+    }
+    let read = reader.finish();
     match read.ending {
         Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
         Ending::Open if delivered == Delivered::Whole => {
@@ -133,15 +187,16 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, del
         }
         _ => {}
     }
-    if read.usage.is_empty() && !read.text.is_empty() {
-        read.usage.output_tokens = Some(read.text.tokens());
-        read.usage.origin = Origin::Estimated;
-    }
     let model = &mut exchange.model;
+    model.usage = match model.operation {
+        Some(operation) if read.usage.is_empty() => {
+            estimate::usage(operation, read.ending, &model.request_text, &read.text)
+        }
+        _ => read.usage,
+    };
     let started = exchange.timing.started();
     model.response_model = read.model;
     model.finish_reasons = read.finish_reasons;
-    model.usage = read.usage;
     model.time_to_first_chunk = read
         .first_content_at
         .map(|at| at.saturating_duration_since(started));

@@ -2,11 +2,13 @@
 //!
 //! A connection is counted from the moment it is accepted, before its TLS handshake. One too many is
 //! refused: a few of those at once are answered and may linger, the others are closed unread. Whoever
-//! reads on after an early answer is counted too, and bounded.
+//! reads on after an early answer is counted too, and bounded; so is work that goes on after its client
+//! has left, which a stop waits for as it waits for connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::record::metrics::ConnectionCounts;
@@ -22,6 +24,8 @@ pub struct Connections {
     open: AtomicUsize,
     refused: AtomicUsize,
     lingering: AtomicUsize,
+    /// Requests whose clients have left.
+    orphaned: AtomicUsize,
     max: usize,
     counts: ConnectionCounts,
     closed: Notify,
@@ -41,6 +45,17 @@ pub(crate) enum Entry {
 #[derive(Debug)]
 pub(crate) struct Open(Arc<Connections>);
 
+/// The place of a connection among those that are open, which all its requests share.
+#[derive(Debug)]
+pub(crate) struct Place {
+    connections: Arc<Connections>,
+    open: Mutex<Option<Open>>,
+}
+
+/// One request that goes on although its client has left.
+#[derive(Debug)]
+pub(crate) struct Orphaned(Arc<Connections>);
+
 /// One refused connection that is being told so.
 #[derive(Debug)]
 pub(crate) struct Refused(Arc<Connections>);
@@ -56,6 +71,7 @@ impl Connections {
             open: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
             lingering: AtomicUsize::new(0),
+            orphaned: AtomicUsize::new(0),
             max,
             counts,
             closed: Notify::new(),
@@ -95,16 +111,23 @@ impl Connections {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// How many sockets of clients there are: open and refused.
+    /// How many sockets of clients there are: open and refused. One of a request that goes on without its
+    /// client counts on, for the socket to its backend.
     pub(crate) fn sockets(&self) -> usize {
-        self.open() + self.refused.load(Ordering::Relaxed)
+        self.open() + self.refused.load(Ordering::Relaxed) + self.orphaned()
     }
 
-    /// Ends when the last connection is closed.
+    /// How many requests go on without their clients.
+    #[must_use]
+    pub fn orphaned(&self) -> usize {
+        self.orphaned.load(Ordering::Acquire)
+    }
+
+    /// Ends when the last connection is closed, and no request goes on without its client.
     pub async fn wait_for_none(&self) {
         loop {
             let closed = self.closed.notified();
-            if self.open() == 0 {
+            if self.open() == 0 && self.orphaned() == 0 {
                 return;
             }
             closed.await;
@@ -114,6 +137,30 @@ impl Connections {
     /// Ends when a connection is closed after this was first polled.
     pub(crate) async fn wait_for_close(&self) {
         self.closed.notified().await;
+    }
+}
+
+impl Open {
+    /// Keeps the place until the client leaves, or all its requests have ended.
+    pub(crate) fn into_place(self) -> Arc<Place> {
+        Arc::new(Place {
+            connections: self.0.clone(),
+            open: Mutex::new(Some(self)),
+        })
+    }
+}
+
+impl Place {
+    /// Counts a request that goes on without its client; `None` when as many do as there may be
+    /// connections.
+    pub(crate) fn orphan(&self) -> Option<Orphaned> {
+        let connections = &self.connections;
+        take_place(&connections.orphaned, connections.max).then(|| Orphaned(connections.clone()))
+    }
+
+    /// The connection is closed, whatever still goes on of its requests.
+    pub(crate) fn vacate(&self) {
+        self.open.lock().take();
     }
 }
 
@@ -129,6 +176,13 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::AcqRel);
         self.0.counts.open.dec();
+        self.0.closed.notify_waiters();
+    }
+}
+
+impl Drop for Orphaned {
+    fn drop(&mut self) {
+        self.0.orphaned.fetch_sub(1, Ordering::AcqRel);
         self.0.closed.notify_waiters();
     }
 }
@@ -175,6 +229,27 @@ mod tests {
         waiting.await.expect("noticed");
         open(&connections);
         assert_eq!(counts.open.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_without_its_client_is_waited_for_and_has_a_bound() {
+        let counts = ConnectionCounts::unshown();
+        let connections = Connections::new(1, counts.clone());
+        let place = open(&connections).into_place();
+        let orphaned = place.orphan().expect("there is room");
+        assert!(place.orphan().is_none());
+        place.vacate();
+        assert_eq!((connections.open(), counts.open.get()), (0, 0));
+        assert_eq!(connections.sockets(), 1);
+        let waiting = tokio::spawn({
+            let connections = connections.clone();
+            async move { connections.wait_for_none().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(orphaned);
+        waiting.await.expect("noticed");
+        assert_eq!(connections.sockets(), 0);
     }
 
     #[test]

@@ -103,9 +103,7 @@ impl HttpServerApp for Http2 {
             .gateway
             .serve(&mut session, &self.connection, started, shutdown);
         let served = served.await;
-        let Session::Http2(mut http2) = session else {
-            return None;
-        };
+        let mut http2 = session.into_http2()?;
         match served {
             Served::Whole | Served::Refused => {
                 // An error means that the client is gone; the exchange has been recorded. What was not

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::session::{After, Session, Unreadable};
+use crate::body::Questioned;
 use crate::clock;
-use crate::model::question::{Question, QuestionReader};
+use crate::model::question::Question;
 use crate::refusal::{ErrorCode, Refusal};
 use pace::Pace;
 
@@ -52,7 +53,7 @@ pub(crate) struct Relay {
     behind: Behind,
     bytes: u64,
     /// Reads what goes by, where that is a question to a model.
-    question: Option<Box<QuestionReader>>,
+    question: Option<Box<Questioned>>,
     /// Whether the client has sent all of it.
     read: Read,
     pace: Pace,
@@ -108,7 +109,7 @@ impl Relay {
         pieces: mpsc::Sender<Option<Bytes>>,
         bounds: Bounds,
         behind: Behind,
-        question: Option<Box<QuestionReader>>,
+        question: Option<Box<Questioned>>,
         now: Instant,
     ) -> Self {
         let relay = Relay::new(State::Open(Held::Nothing, pieces), bounds, behind, now);
@@ -135,7 +136,7 @@ impl Relay {
 
     /// What the body has asked so far, where it is read for that.
     pub(crate) fn question(&self) -> Option<Question> {
-        self.question.as_ref().map(|reader| reader.question())
+        self.question.as_ref().map(|asked| asked.question())
     }
 
     /// How much of the body has been read.
@@ -219,13 +220,14 @@ impl Relay {
         let refusal = match read {
             Ok(Some(data)) => {
                 self.bytes += data.len() as u64;
-                if let Some(question) = &mut self.question {
-                    question.feed(&data);
-                }
                 self.pace.came(data.len() as u64, now);
                 if self.bytes <= self.bounds.bytes_max {
+                    let asked = self.question.as_mut();
+                    if let Some(Err(refusal)) = asked.map(|asked| asked.feed(&data)) {
+                        return Some(Attended::Refused(refusal));
+                    }
                     if session.is_body_done() {
-                        self.read = Read::Whole;
+                        self.read_whole();
                     }
                     if !data.is_empty() {
                         self.hold(Held::Data(data));
@@ -235,7 +237,7 @@ impl Relay {
                 Refusal::body_too_large(self.bounds.bytes_max)
             }
             Ok(None) => {
-                self.read = Read::Whole;
+                self.read_whole();
                 self.hold(Held::End);
                 return None;
             }
@@ -246,6 +248,13 @@ impl Relay {
             Err(Unreadable::ClientLeft) => return Some(Attended::ClientLeft),
         };
         Some(Attended::Refused(refusal))
+    }
+
+    fn read_whole(&mut self) {
+        self.read = Read::Whole;
+        if let Some(question) = &mut self.question {
+            question.end();
+        }
     }
 
     fn hold(&mut self, what: Held) {

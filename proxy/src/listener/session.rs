@@ -12,12 +12,22 @@ use super::answer_head::AnswerHead;
 use super::http1::{Http1, Unwritable};
 use super::socket::ClientStream;
 use crate::refusal::{ErrorCode, Refusal};
+use errand::{Begun, Errand, Gone};
+
+mod errand;
 
 /// A client with its request.
-pub(crate) enum Session {
+pub(crate) struct Session {
+    client: Client,
+    errand: Option<Errand>,
+}
+
+enum Client {
     Http1(Box<Http1>),
     /// pingora speaks HTTP/2.
     Http2(Box<ServerSession>),
+    /// It left, and its request goes on: what is written goes nowhere.
+    Gone(Box<Gone>),
 }
 
 /// What came of a client that has sent its request.
@@ -38,6 +48,10 @@ pub(crate) enum Unreadable {
 }
 
 impl Session {
+    pub(crate) fn of_http1(http1: Box<Http1>) -> Self {
+        Session::of(Client::Http1(http1))
+    }
+
     /// A stream of HTTP/2. pingora believes a length of 0, and leaves a body that comes in spite of it
     /// unread; without the field, whether there is a body is for the frames to say.
     pub(crate) fn of_http2(mut http2: Box<ServerSession>) -> Self {
@@ -46,14 +60,38 @@ impl Session {
         if head.headers.get(header::CONTENT_LENGTH).is_some_and(zero) {
             head.remove_header(&header::CONTENT_LENGTH);
         }
-        Session::Http2(http2)
+        Session::of(Client::Http2(http2))
+    }
+
+    fn of(client: Client) -> Self {
+        Session {
+            client,
+            errand: None,
+        }
+    }
+
+    /// The client of HTTP/1, unless it left.
+    pub(super) fn into_http1(self) -> Option<Box<Http1>> {
+        match self.client {
+            Client::Http1(http1) => Some(http1),
+            Client::Http2(_) | Client::Gone(_) => None,
+        }
+    }
+
+    /// The client of HTTP/2, unless it left.
+    pub(super) fn into_http2(self) -> Option<Box<ServerSession>> {
+        match self.client {
+            Client::Http2(http2) => Some(http2),
+            Client::Http1(_) | Client::Gone(_) => None,
+        }
     }
 
     /// The head of the request.
     pub(crate) fn head(&self) -> &Parts {
-        match self {
-            Session::Http1(http1) => http1.head(),
-            Session::Http2(http2) => http2.req_header(),
+        match &self.client {
+            Client::Http1(http1) => http1.head(),
+            Client::Http2(http2) => http2.req_header(),
+            Client::Gone(gone) => &gone.head,
         }
     }
 
@@ -62,53 +100,58 @@ impl Session {
     }
 
     pub(crate) fn is_http2(&self) -> bool {
-        matches!(self, Session::Http2(_))
+        matches!(self.client, Client::Http2(_))
     }
 
     /// The length of the body that the head announces.
     pub(crate) fn announced_bytes(&self) -> Option<u64> {
-        match self {
-            Session::Http1(http1) => http1.announced_bytes(),
-            Session::Http2(_) => {
+        match &self.client {
+            Client::Http1(http1) => http1.announced_bytes(),
+            Client::Http2(_) => {
                 let value = self.header(header::CONTENT_LENGTH)?;
                 value.to_str().ok()?.trim().parse().ok()
             }
+            Client::Gone(_) => None,
         }
     }
 
     /// Whether the head says that a body comes whose length it does not know.
     pub(crate) fn has_open_body(&self) -> bool {
-        match self {
-            Session::Http1(http1) => http1.is_chunked(),
-            Session::Http2(http2) => {
+        match &self.client {
+            Client::Http1(http1) => http1.is_chunked(),
+            Client::Http2(http2) => {
                 let known = self.header(header::CONTENT_LENGTH).is_some();
                 let http2 = http2.as_http2();
                 !known && http2.is_some_and(|http2| !http2.is_body_empty())
             }
+            Client::Gone(_) => false,
         }
     }
 
     /// Whether there is no body at all.
     pub(crate) fn is_body_empty(&mut self) -> bool {
-        match self {
-            Session::Http1(http1) => http1.is_body_done(),
-            Session::Http2(http2) => http2.is_body_empty(),
+        match &mut self.client {
+            Client::Http1(http1) => http1.is_body_done(),
+            Client::Http2(http2) => http2.is_body_empty(),
+            Client::Gone(_) => true,
         }
     }
 
     /// Whether the body has been read to its end.
     pub(crate) fn is_body_done(&mut self) -> bool {
-        match self {
-            Session::Http1(http1) => http1.is_body_done(),
-            Session::Http2(http2) => http2.is_body_done(),
+        match &mut self.client {
+            Client::Http1(http1) => http1.is_body_done(),
+            Client::Http2(http2) => http2.is_body_done(),
+            Client::Gone(_) => true,
         }
     }
 
     /// Whether nothing of the body has to be waited for.
     pub(crate) fn has_body_arrived(&self) -> bool {
-        match self {
-            Session::Http1(http1) => http1.has_body_arrived(),
-            Session::Http2(_) => false,
+        match &self.client {
+            Client::Http1(http1) => http1.has_body_arrived(),
+            Client::Http2(_) => false,
+            Client::Gone(_) => true,
         }
     }
 
@@ -135,9 +178,9 @@ impl Session {
     /// # Errors
     /// See [`Unreadable`].
     pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>, Unreadable> {
-        match self {
-            Session::Http1(http1) => http1.read_body().await,
-            Session::Http2(http2) => {
+        match &mut self.client {
+            Client::Http1(http1) => http1.read_body().await,
+            Client::Http2(http2) => {
                 let piece = http2.read_request_body().await;
                 piece.map_err(|error| match error.etype() {
                     ErrorType::InvalidHTTPHeader | ErrorType::InternalError => {
@@ -147,6 +190,7 @@ impl Session {
                     _ => Unreadable::ClientLeft,
                 })
             }
+            Client::Gone(_) => Ok(None),
         }
     }
 
@@ -155,31 +199,36 @@ impl Session {
     /// # Errors
     /// `bad_request`.
     pub(crate) fn check_arrived_body(&self) -> Result<(), Refusal> {
-        match self {
-            Session::Http1(http1) => match http1.flaw_of_chunks() {
+        match &self.client {
+            Client::Http1(http1) => match http1.flaw_of_chunks() {
                 Some(flaw) => Err(Refusal::new(ErrorCode::BadRequest, flaw)),
                 None => Ok(()),
             },
-            Session::Http2(_) => Ok(()),
+            Client::Http2(_) | Client::Gone(_) => Ok(()),
         }
     }
 
-    /// Ends when the client leaves; asked only when the body has been read.
+    /// Ends when the client leaves, unless the request goes on without it; asked only when the body has
+    /// been read.
     pub(crate) async fn left(&mut self) {
-        match self {
-            Session::Http1(http1) => http1.left().await,
-            Session::Http2(http2) => {
+        match &mut self.client {
+            Client::Http1(http1) => http1.left().await,
+            Client::Http2(http2) => {
                 let _ = http2.read_body_or_idle(true).await;
             }
+            Client::Gone(_) => {}
+        }
+        if self.let_go().is_some() || self.is_client_gone() {
+            std::future::pending::<()>().await;
         }
     }
 
     /// Ends when the client leaves, or sends more than its request; asked only when the body has been
     /// read.
     pub(crate) async fn left_or_sent(&mut self) -> After {
-        match self {
-            Session::Http1(http1) => http1.left_or_sent().await,
-            Session::Http2(_) => {
+        match &mut self.client {
+            Client::Http1(http1) => http1.left_or_sent().await,
+            Client::Http2(_) | Client::Gone(_) => {
                 self.left().await;
                 After::Left
             }
@@ -195,17 +244,18 @@ impl Session {
         &mut self,
         head: &AnswerHead,
     ) -> Result<(), Unwritable> {
-        match self {
-            Session::Http1(http1) => http1.write_informational(head).await,
-            Session::Http2(_) => Ok(()),
-        }
+        let written = match &mut self.client {
+            Client::Http1(http1) => http1.write_informational(head).await,
+            Client::Http2(_) | Client::Gone(_) => Ok(()),
+        };
+        self.or_go_on(written)
     }
 
     /// The connection after an upgrade: bytes in both directions, and those that are read already.
     pub(crate) fn tunnel(&mut self) -> Option<(&mut ClientStream, BytesMut)> {
-        match self {
-            Session::Http1(http1) => Some(http1.tunnel()),
-            Session::Http2(_) => None,
+        match &mut self.client {
+            Client::Http1(http1) => Some(http1.tunnel()),
+            Client::Http2(_) | Client::Gone(_) => None,
         }
     }
 
@@ -214,12 +264,13 @@ impl Session {
     /// # Errors
     /// The client is gone.
     pub(crate) async fn write_continue(&mut self) -> Result<(), Unwritable> {
-        match self {
-            Session::Http1(http1) => http1.write_continue().await,
-            Session::Http2(http2) => {
+        match &mut self.client {
+            Client::Http1(http1) => http1.write_continue().await,
+            Client::Http2(http2) => {
                 let written = http2.write_continue_response().await;
                 written.map_err(|_| Unwritable)
             }
+            Client::Gone(_) => Ok(()),
         }
     }
 
@@ -229,16 +280,18 @@ impl Session {
     /// # Errors
     /// The client is gone.
     pub(crate) async fn write_head(&mut self, head: AnswerHead) -> Result<(), Unwritable> {
-        match self {
-            Session::Http1(http1) => {
+        let written = match &mut self.client {
+            Client::Http1(http1) => {
                 http1.write_head(&head);
-                Ok(())
+                return Ok(());
             }
-            Session::Http2(http2) => {
+            Client::Http2(http2) => {
                 let written = http2.write_response_header(head.into_pingora()).await;
                 written.map_err(|_| Unwritable)
             }
-        }
+            Client::Gone(_) => Ok(()),
+        };
+        self.or_go_on(written)
     }
 
     /// Writes an answer that is nothing but its head. Over HTTP/2 its frame ends the stream: what a gRPC
@@ -247,19 +300,21 @@ impl Session {
     /// # Errors
     /// The client is gone, or did not read for too long.
     pub(crate) async fn write_bare_head(&mut self, head: AnswerHead) -> Result<(), Unwritable> {
-        match self {
-            Session::Http1(http1) => {
+        let written = match &mut self.client {
+            Client::Http1(http1) => {
                 http1.write_head(&head);
                 http1.write_body(Bytes::new(), true).await
             }
-            Session::Http2(http2) => match &mut **http2 {
+            Client::Http2(http2) => match &mut **http2 {
                 ServerSession::H2(http2) => {
                     let written = http2.write_response_header(head.into_pingora(), true);
                     written.map_err(|_| Unwritable)
                 }
                 _ => Err(Unwritable),
             },
-        }
+            Client::Gone(_) => Ok(()),
+        };
+        self.or_go_on(written)
     }
 
     /// Writes a piece of the answer.
@@ -267,13 +322,15 @@ impl Session {
     /// # Errors
     /// The client is gone, or did not read for too long.
     pub(crate) async fn write_body(&mut self, data: Bytes, last: bool) -> Result<(), Unwritable> {
-        match self {
-            Session::Http1(http1) => http1.write_body(data, last).await,
-            Session::Http2(http2) => {
+        let written = match &mut self.client {
+            Client::Http1(http1) => http1.write_body(data, last).await,
+            Client::Http2(http2) => {
                 let written = http2.write_response_body(data, last).await;
                 written.map_err(|_| Unwritable)
             }
-        }
+            Client::Gone(_) => Ok(()),
+        };
+        self.or_go_on(written)
     }
 
     /// Writes what comes behind the answer.
@@ -281,20 +338,23 @@ impl Session {
     /// # Errors
     /// The client is gone, or did not read for too long.
     pub(crate) async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<(), Unwritable> {
-        match self {
-            Session::Http1(http1) => http1.write_trailers(&trailers).await,
-            Session::Http2(http2) => {
+        let written = match &mut self.client {
+            Client::Http1(http1) => http1.write_trailers(&trailers).await,
+            Client::Http2(http2) => {
                 let written = http2.write_response_trailers(trailers).await;
                 written.map_err(|_| Unwritable)
             }
-        }
+            Client::Gone(_) => Ok(()),
+        };
+        self.or_go_on(written)
     }
 
     /// Whether the head of the answer has left for the client.
     pub(crate) fn has_begun_answer(&self) -> bool {
-        match self {
-            Session::Http1(http1) => http1.has_begun_answer(),
-            Session::Http2(http2) => http2.response_written().is_some(),
+        match &self.client {
+            Client::Http1(http1) => http1.has_begun_answer(),
+            Client::Http2(http2) => http2.response_written().is_some(),
+            Client::Gone(gone) => gone.begun == Begun::Yes,
         }
     }
 
@@ -303,17 +363,19 @@ impl Session {
     /// # Errors
     /// The client is gone, or did not read for too long.
     pub(crate) async fn flush(&mut self) -> Result<(), Unwritable> {
-        match self {
-            Session::Http1(http1) => http1.flush().await,
-            Session::Http2(_) => Ok(()),
-        }
+        let written = match &mut self.client {
+            Client::Http1(http1) => http1.flush().await,
+            Client::Http2(_) | Client::Gone(_) => return Ok(()),
+        };
+        self.or_go_on(written)
     }
 
     /// The connection ends with this answer, and the answer says so.
     pub(crate) fn close_after_answer(&mut self) {
-        match self {
-            Session::Http1(http1) => http1.close_after_answer(),
-            Session::Http2(http2) => http2.set_keepalive(None),
+        match &mut self.client {
+            Client::Http1(http1) => http1.close_after_answer(),
+            Client::Http2(http2) => http2.set_keepalive(None),
+            Client::Gone(_) => {}
         }
     }
 }

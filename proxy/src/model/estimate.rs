@@ -5,6 +5,9 @@
 //! Llama 3, Qwen 3 and DeepSeek V3, with a little more for those that cut finer (Claude, Mistral). Of prose in
 //! any of some twenty languages, of code and of JSON, that is within a third of what each of them counts.
 
+use super::answer::Ending;
+use super::operation::Operation;
+use super::usage::{Origin, Usage};
 use script::Script;
 
 mod script;
@@ -17,6 +20,8 @@ mod script;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextCount {
     hundredths: u64,
+    /// Of the text so far.
+    bytes: u64,
     /// Of the character before, and how many of its like stand there.
     script: Script,
     run: u32,
@@ -30,8 +35,8 @@ pub struct TextCount {
 pub enum Part {
     /// A message of a question, its role included.
     Message,
-    /// The definition of a tool in a question, beside its names, descriptions and [`Part::Member`]s.
-    Tool,
+    /// A token that the question brings as its number.
+    Token,
     /// A tool call, in an answer or in the history of a question, beside its name and arguments.
     Call,
     /// A member of an object that comes as JSON and not as text (the schema of a tool, or arguments that are an
@@ -49,14 +54,86 @@ struct Partial {
     missing: u8,
 }
 
+/// So much of a text is counted as a whole.
+const WHOLE_BYTES: u64 = 16 * 1024;
+/// And of the rest one block of this size in so many, in the place of all of them.
+const SAMPLE_BYTES: u64 = 1024;
+const SAMPLE_EVERY: u64 = 8;
+
+/// What is counted of a stretch of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    Whole,
+    Skipped,
+    Sample,
+}
+
+impl Share {
+    /// For the byte at this place of the text, and how many it holds for.
+    fn at(place: u64) -> (Share, u64) {
+        let Some(behind) = place.checked_sub(WHOLE_BYTES) else {
+            return (Share::Whole, WHOLE_BYTES - place);
+        };
+        let within = behind % (SAMPLE_BYTES * SAMPLE_EVERY);
+        match within.checked_sub(SAMPLE_BYTES) {
+            None => (Share::Sample, SAMPLE_BYTES - within),
+            Some(behind) => (Share::Skipped, SAMPLE_BYTES * (SAMPLE_EVERY - 1) - behind),
+        }
+    }
+}
+
 /// What says that an answer, or a question, is at its end is a token too.
 const END: u64 = 1;
+
+/// The usage of a call whose answer, with status 200, reported no figure at all: of the texts that went to the
+/// model, and of those that came of it, also of an answer that was cut or that failed behind them. Empty where
+/// nothing shows that a model was at work, or where it does not work in tokens of text.
+#[must_use]
+pub fn usage(
+    operation: Operation,
+    ending: Ending,
+    question: &TextCount,
+    answer: &TextCount,
+) -> Usage {
+    let some = |text: &TextCount| (!text.is_empty()).then(|| text.tokens());
+    let (input_tokens, output_tokens) = match operation {
+        Operation::Chat
+        | Operation::Responses
+        | Operation::Messages
+        | Operation::TextCompletion
+        | Operation::GenerateContent
+        | Operation::OllamaChat
+        | Operation::OllamaGenerate
+        | Operation::CohereChat
+            if !answer.is_empty() =>
+        {
+            (some(question), some(answer))
+        }
+        Operation::Embeddings
+        | Operation::EmbedContent
+        | Operation::OllamaEmbed
+        | Operation::CohereEmbed
+        | Operation::Rerank
+            if ending == Ending::Terminal =>
+        {
+            (some(question), None)
+        }
+        _ => (None, None),
+    };
+    Usage {
+        input_tokens,
+        output_tokens,
+        origin: Origin::Estimated,
+        ..Usage::default()
+    }
+}
 
 impl Part {
     const fn hundredths(self) -> u64 {
         match self {
             Part::Message => 400,
-            Part::Tool | Part::Call => 1000,
+            Part::Token => 100,
+            Part::Call => 1000,
             Part::Member => 150,
             Part::Text => 0,
         }
@@ -64,17 +141,46 @@ impl Part {
 }
 
 impl TextCount {
-    /// Counts the next piece of the text; a byte that is not UTF-8 counts as something.
+    /// Counts the next piece of the text; a byte that is not UTF-8 counts as something. Of a long text a
+    /// share is counted: a look at each character of a megabyte would be the dearest part of its request.
     pub fn add(&mut self, piece: &[u8]) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let (share, left) = Share::at(self.bytes);
+            let length = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+            let (now, later) = rest.split_at(length);
+            match share {
+                Share::Whole => self.count(now),
+                Share::Skipped => {}
+                Share::Sample => {
+                    let before = self.hundredths;
+                    self.count(now);
+                    self.hundredths += (self.hundredths - before) * (SAMPLE_EVERY - 1);
+                }
+            }
+            self.bytes += length as u64;
+            if length as u64 == left {
+                // What is counted next does not continue what was counted before.
+                self.begin(Part::Text);
+            }
+            rest = later;
+        }
+    }
+
+    fn count(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while let Some((&byte, after)) = rest.split_first() {
             match byte {
-                // Most of most texts.
+                // Most of most texts: words, and a space between each two of them.
                 b'a'..=b'z' if self.partial.missing == 0 => {
-                    let word = rest.iter().take_while(|byte| byte.is_ascii_lowercase());
-                    let letters = word.count();
+                    let letters = lowercase(rest);
                     self.letters(Script::Lower, u32::try_from(letters).unwrap_or(u32::MAX));
                     rest = &rest[letters..];
+                }
+                b' ' if self.partial.missing == 0 && self.script != Script::Space => {
+                    self.script = Script::Space;
+                    self.run = 1;
+                    rest = after;
                 }
                 _ => {
                     self.byte(byte);
@@ -88,6 +194,7 @@ impl TextCount {
     pub fn begin(&mut self, part: Part) {
         *self = TextCount {
             hundredths: self.hundredths + part.hundredths(),
+            bytes: self.bytes,
             ..TextCount::default()
         };
     }
@@ -200,6 +307,26 @@ impl TextCount {
         };
         self.hundredths += extra * u64::from(count);
     }
+}
+
+/// How many lowercase letters of ASCII a text begins with; eight at a time, for words are short.
+fn lowercase(text: &[u8]) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let mut letters = 0;
+    while let Some(eight) = text.get(letters..).and_then(<[u8]>::first_chunk) {
+        let eight = u64::from_le_bytes(*eight);
+        let low = eight & !HIGH;
+        let from_a = low + (0x80 - u64::from(b'a')) * EACH;
+        let past_z = low + (0x7f - u64::from(b'z')) * EACH;
+        let others = !(from_a & !past_z & !eight) & HIGH;
+        if others != 0 {
+            return letters + others.trailing_zeros() as usize / 8;
+        }
+        letters += 8;
+    }
+    let rest = text[letters..].iter();
+    letters + rest.take_while(|byte| byte.is_ascii_lowercase()).count()
 }
 
 /// What the first letters of a word cost: common words are short, and one token each.

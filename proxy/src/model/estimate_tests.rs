@@ -197,3 +197,122 @@ fn parts_cost_beside_their_text() {
     apart.add(b"\xbd\xa0national");
     assert!(apart.tokens() > estimate("international"));
 }
+
+#[test]
+fn usage_is_estimated_where_a_model_was_seen_at_work() {
+    use Ending::{Failed, Open, Terminal, Unknown};
+    let text = |text: &str| counted(&[text.as_bytes()]);
+    let (question, answer, nothing) = (text("ping"), text("The pong."), TextCount::default());
+    let both = (Some(2), Some(3));
+    for (operation, ending, question, answer, expected) in [
+        (Operation::Chat, Terminal, question, answer, both),
+        (Operation::Messages, Open, question, answer, both),
+        (Operation::GenerateContent, Failed, question, answer, both),
+        (
+            Operation::OllamaGenerate,
+            Unknown,
+            nothing,
+            answer,
+            (None, Some(3)),
+        ),
+        (
+            Operation::Responses,
+            Failed,
+            question,
+            nothing,
+            (None, None),
+        ),
+        (Operation::Chat, Unknown, question, nothing, (None, None)),
+        (
+            Operation::Embeddings,
+            Terminal,
+            question,
+            nothing,
+            (Some(2), None),
+        ),
+        (
+            Operation::Rerank,
+            Terminal,
+            question,
+            answer,
+            (Some(2), None),
+        ),
+        (
+            Operation::Embeddings,
+            Failed,
+            question,
+            nothing,
+            (None, None),
+        ),
+        (
+            Operation::Embeddings,
+            Unknown,
+            question,
+            nothing,
+            (None, None),
+        ),
+        (
+            Operation::Transcription,
+            Terminal,
+            question,
+            answer,
+            (None, None),
+        ),
+        (Operation::Images, Terminal, question, nothing, (None, None)),
+        (
+            Operation::CountTokens,
+            Terminal,
+            question,
+            answer,
+            (None, None),
+        ),
+    ] {
+        let usage = usage(operation, ending, &question, &answer);
+        let tokens = (usage.input_tokens, usage.output_tokens);
+        assert_eq!(tokens, expected, "{operation:?} {ending:?}");
+        assert_eq!(usage.origin, Origin::Estimated);
+    }
+}
+
+#[test]
+fn of_a_long_text_a_share_stands_for_the_whole() {
+    let sentences = [
+        "The ferry leaves at seven, unless the wind turns before then. ",
+        "船は七時に出ます。風が変わらなければ。",
+        "{\"place\": [3, 14, 159], \"is_open\": false}\n",
+    ];
+    for sentence in sentences {
+        let one = tokens_of(sentence.as_bytes(), 1);
+        let text = sentence.repeat(200_000 / sentence.len());
+        let whole = tokens_of(text.as_bytes(), text.len());
+        let exact = one as f64 * (text.len() / sentence.len()) as f64;
+        let ratio = whole as f64 / exact;
+        assert!((0.9..1.1).contains(&ratio), "{sentence}: {ratio}");
+        for cut in [1, 97, 1024, 65_537] {
+            assert_eq!(
+                tokens_of(text.as_bytes(), cut),
+                whole,
+                "{sentence} cut at {cut}"
+            );
+        }
+    }
+}
+
+fn tokens_of(text: &[u8], cut: usize) -> u64 {
+    let mut count = TextCount::default();
+    text.chunks(cut).for_each(|piece| count.add(piece));
+    count.tokens()
+}
+
+#[test]
+fn lowercase_letters_are_found_as_one_by_one() {
+    for length in 0..20 {
+        for other in 0..=255_u8 {
+            let mut text = vec![b'q'; length];
+            text.push(other);
+            text.extend_from_slice(b"zaza");
+            let expected = text.iter().take_while(|byte| byte.is_ascii_lowercase());
+            assert_eq!(lowercase(&text), expected.count(), "{other} at {length}");
+        }
+    }
+}

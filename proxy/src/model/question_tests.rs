@@ -1,6 +1,7 @@
 use http::HeaderValue;
 
 use super::*;
+use crate::model::estimate::Part;
 
 const JSON: &str = "application/json";
 const FORM: &str = "multipart/form-data; boundary=cut-here";
@@ -26,9 +27,17 @@ fn read_any_cut(path: &str, content_type: &str, body: &[u8]) -> Question {
     whole
 }
 
+/// The count of a text in which `¶` begins a message, `·` a member and `#` is a token.
 fn counted(text: &str) -> TextCount {
     let mut count = TextCount::default();
-    count.add(text.as_bytes());
+    for character in text.chars() {
+        match character {
+            '¶' => count.begin(Part::Message),
+            '·' => count.begin(Part::Member),
+            '#' => count.begin(Part::Token),
+            _ => count.add(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
     count
 }
 
@@ -154,7 +163,7 @@ fn texts_are_counted_and_what_is_no_text_is_not() {
                 {"role":"user","content":[{"type":"text","text":"look"},
                 {"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},
                 {"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}]}]}"#,
-            "hé\n你look",
+            "¶hé\n你¶look",
         ),
         (
             "/v1/chat/completions",
@@ -162,14 +171,14 @@ fn texts_are_counted_and_what_is_no_text_is_not() {
                 "type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},
                 {"role":"tool","tool_call_id":"call_1","content":"sun"}],
                 "tools":[{"type":"function","function":{"name":"f","parameters":{"maximum":12}}}]}"#,
-            "f{\"a\":1}suntypefunctionfunctionnamefparametersmaximum12",
+            "¶f{\"a\":1}¶sun·typefunction·function·namef·parameters·maximum12",
         ),
         (
             "/v1/messages",
             r#"{"system":[{"type":"text","text":"be","cache_control":{"type":"ephemeral"}}],
                 "messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64",
                 "media_type":"image/png","data":"AAAA"}},{"type":"text","text":"brief"}]}]}"#,
-            "bebrief",
+            "be¶brief",
         ),
         (
             "/v1/responses",
@@ -177,7 +186,7 @@ fn texts_are_counted_and_what_is_no_text_is_not() {
                 "text":"brief"},{"type":"input_image","image_url":"https://a.test/b.png"},
                 {"type":"input_file","filename":"f","file_data":"AAAA"}]},
                 {"type":"reasoning","id":"rs_1","encrypted_content":"AAAA"}]}"#,
-            "bebrief",
+            "be¶brief",
         ),
         (
             "/v1/responses",
@@ -192,7 +201,7 @@ fn texts_are_counted_and_what_is_no_text_is_not() {
         (
             "/v1/embeddings",
             r#"{"input":[[1,2,3],"x"],"encoding_format":"float"}"#,
-            "x",
+            "###x",
         ),
         (
             "/v1beta/models/g:generateContent",
@@ -200,7 +209,7 @@ fn texts_are_counted_and_what_is_no_text_is_not() {
                 "parts":[{"text":"brief"},{"inlineData":{"mimeType":"image/png","data":"AAAA"}},
                 {"functionCall":{"name":"f","args":{"k":"v"}}}]}],
                 "safetySettings":[{"category":"c"}]}"#,
-            "bebrieffkv",
+            "be¶brieff·kv",
         ),
         (
             "/v1beta/models/e:batchEmbedContents",
@@ -220,7 +229,7 @@ fn texts_are_counted_and_what_is_no_text_is_not() {
         (
             "/v1/chat",
             r#"{"message":"hi","chat_history":[{"role":"USER","message":"ho"}],"preamble":"p"}"#,
-            "hihop",
+            "hi¶hop",
         ),
     ] {
         let question = read_any_cut(path, JSON, body.as_bytes());

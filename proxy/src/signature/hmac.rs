@@ -260,10 +260,6 @@ impl Scheme for Hmac {
             delivery: None,
         })
     }
-
-    fn replay(&self) -> Option<&Store> {
-        self.replay.as_ref()
-    }
 }
 
 /// What a client of weir's own form of the scheme sends.

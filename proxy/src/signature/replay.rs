@@ -4,7 +4,7 @@
 //! collide, and are spread over shards, so that workers seldom meet at a lock. It is never told of
 //! a request that has not been verified, or anybody could fill it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use std::time::Duration;
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+
+use super::delivery::{Claim, Delivery, Repeat, Watched};
 
 /// Past this many for each scheme that shares a memory the oldest are dropped and counted.
 const ENTRIES_MAX: usize = 200_000;
@@ -75,7 +77,9 @@ pub(super) struct Shared {
 struct Shard {
     /// Where each key that is known stands in `order`: its number, counted from the first ever.
     table: HashTable<u32>,
-    /// When each was seen, in unix seconds. May hold keys that were forgotten, or seen again, since.
+    /// Deliveries in hand. They are remembered once they are taken.
+    in_hand: HashMap<Key, Watched>,
+    /// When each was seen, in unix seconds. May hold keys that were seen again since.
     order: VecDeque<(u64, Key)>,
     /// The number of the front of `order`. It wraps around; differences are what counts.
     first: u32,
@@ -96,6 +100,18 @@ impl Store {
     pub(super) fn witness(&self, key: Key, now: Duration) -> Sighting {
         self.shared.witness(key, now, self.window_s)
     }
+
+    /// The same for a delivery of a platform, which has to be answered within `answer_within` also while it
+    /// is in hand.
+    pub(super) fn claim(&self, key: Key, now: Duration, answer_within: Duration) -> Claim {
+        self.shared.claim(key, now, self.window_s, answer_within)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Shared").finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]
@@ -105,7 +121,7 @@ impl Store {
         Store::sharing(&Arc::new(Shared::new(window, 1)), window)
     }
 
-    fn with_entries_max(window: Duration, entries_max: usize) -> Option<Self> {
+    pub(super) fn with_entries_max(window: Duration, entries_max: usize) -> Option<Self> {
         let shared = Shared::with_entries_max(window, entries_max);
         Store::sharing(&Arc::new(shared), window)
     }
@@ -141,17 +157,53 @@ impl Shared {
 
     fn witness(&self, key: Key, now: Duration, window_s: u64) -> Sighting {
         let hash = self.hasher.hash_one(key);
-        let mut shard = self.shard(&key).lock();
-        shard.now_s = shard.now_s.max(now.as_secs());
-        let now_s = shard.now_s;
-        if let Some(seen_s) = shard.seen_s(hash, &key)
-            && now_s - seen_s <= window_s
-        {
+        let shard = &mut *self.shard(&key).lock();
+        if shard.knows(hash, &key, now, window_s) {
             return Sighting::Again;
         }
+        self.remember(shard, hash, key);
+        Sighting::First
+    }
+
+    pub(super) fn claim(
+        self: &Arc<Self>,
+        key: Key,
+        now: Duration,
+        window_s: u64,
+        answer_within: Duration,
+    ) -> Claim {
+        let hash = self.hasher.hash_one(key);
+        let shard = &mut *self.shard(&key).lock();
+        if let Some(fate) = shard.in_hand.get(&key) {
+            let repeat = Repeat::of(self, key, window_s, answer_within, fate.clone());
+            return Claim::Open(repeat);
+        }
+        if shard.knows(hash, &key, now, window_s) {
+            return Claim::Taken;
+        }
+        let (delivery, fate) = Delivery::open(self, key);
+        shard.in_hand.insert(key, fate);
+        Claim::First(delivery)
+    }
+
+    /// A delivery was taken, at `now`: from here on it is remembered.
+    pub(super) fn taken(&self, key: Key, now: Duration) {
+        let hash = self.hasher.hash_one(key);
+        let shard = &mut *self.shard(&key).lock();
+        shard.in_hand.remove(&key);
+        shard.now_s = shard.now_s.max(now.as_secs());
+        self.remember(shard, hash, key);
+    }
+
+    /// A delivery came to nothing.
+    pub(super) fn failed(&self, key: &Key) {
+        self.shard(key).lock().in_hand.remove(key);
+    }
+
+    fn remember(&self, shard: &mut Shard, hash: u64, key: Key) {
         for _ in 0..CLEARED_AT_ONCE {
             match shard.order.front() {
-                Some((seen_s, _)) if now_s - seen_s > self.window_s => {
+                Some((seen_s, _)) if shard.now_s - seen_s > self.window_s => {
                     shard.drop_oldest(&self.hasher);
                 }
                 _ => break,
@@ -162,20 +214,6 @@ impl Shared {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         shard.remember(hash, key, &self.hasher);
-        Sighting::First
-    }
-
-    /// As if `key` had not been seen.
-    pub(super) fn forget(&self, key: &Key) {
-        let hash = self.hasher.hash_one(key);
-        let shard = &mut *self.shard(key).lock();
-        let (order, first) = (&shard.order, shard.first);
-        if let Ok(known) = shard
-            .table
-            .find_entry(hash, |number| at(order, first, *number) == *key)
-        {
-            known.remove();
-        }
     }
 
     /// How many were dropped before their time.
@@ -189,6 +227,13 @@ impl Shared {
 }
 
 impl Shard {
+    /// Whether the key was seen within the window before `now`.
+    fn knows(&mut self, hash: u64, key: &Key, now: Duration, window_s: u64) -> bool {
+        self.now_s = self.now_s.max(now.as_secs());
+        let seen_s = self.seen_s(hash, key);
+        seen_s.is_some_and(|seen_s| self.now_s - seen_s <= window_s)
+    }
+
     fn seen_s(&self, hash: u64, key: &Key) -> Option<u64> {
         let is_it = |number: &u32| at(&self.order, self.first, *number) == *key;
         let number = self.table.find(hash, is_it)?;
@@ -216,7 +261,7 @@ impl Shard {
         };
         let oldest = self.first;
         self.first = oldest.wrapping_add(1);
-        // One that was forgotten, or seen again, has no place in the table or a younger one.
+        // One that was seen again has a younger place in the table.
         let known = self
             .table
             .find_entry(hasher.hash_one(key), |number| *number == oldest);

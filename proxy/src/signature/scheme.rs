@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::delivery::{Delivery, Repeat};
 use super::memory::Memory;
-use super::{Config, PlatformAnswer, Request, SchemeConfig, replay};
+use super::{Config, PlatformAnswer, Request, SchemeConfig};
 use super::{bearer, feishu, hmac, simple_sha256};
 use crate::exchange::SignatureOutcome;
 
@@ -28,6 +29,12 @@ pub(super) trait Scheme: Send + Sync {
 
     /// Headers whose credential was for weir itself.
     fn withheld_headers(&self) -> &[HeaderName] {
+        &[]
+    }
+
+    /// Headers that only show that a request is what it says, and that go on: once they have been checked,
+    /// they are no part of what is asked.
+    fn verified_headers(&self) -> &[HeaderName] {
         &[]
     }
 
@@ -53,10 +60,6 @@ pub(super) trait Scheme: Send + Sync {
     ) -> Option<Result<Accepted, Rejection>> {
         None
     }
-
-    fn replay(&self) -> Option<&replay::Store> {
-        None
-    }
 }
 
 /// Who signed: a client, and which of its secrets, counted from 0.
@@ -72,7 +75,7 @@ pub(super) enum Accepted {
     Valid {
         by: SignedBy,
         /// Where the platform sends again what was not taken.
-        delivery: Option<replay::Key>,
+        delivery: Option<Delivery>,
     },
     Handshake {
         key: Option<usize>,
@@ -80,6 +83,8 @@ pub(super) enum Accepted {
     },
     Duplicate {
         by: SignedBy,
+        /// While the first one is in hand.
+        repeat: Option<Repeat>,
         answer: PlatformAnswer,
     },
 }
@@ -154,6 +159,35 @@ pub(super) fn build(
             replay,
         )?),
     })
+}
+
+/// Names of headers by the scheme's name, each name once.
+pub(super) struct ByScheme(Vec<(&'static str, Vec<HeaderName>)>);
+
+impl ByScheme {
+    pub(super) fn of(
+        schemes: &[Box<dyn Scheme>],
+        names: impl Fn(&dyn Scheme) -> &[HeaderName],
+    ) -> Self {
+        let mut all: Vec<(&'static str, Vec<HeaderName>)> = Vec::new();
+        for scheme in schemes {
+            let names = names(scheme.as_ref());
+            match all.iter_mut().find(|(name, _)| *name == scheme.name()) {
+                Some((_, known)) => {
+                    known.extend(names.iter().cloned());
+                    known.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+                    known.dedup();
+                }
+                None => all.push((scheme.name(), names.to_vec())),
+            }
+        }
+        ByScheme(all)
+    }
+
+    pub(super) fn names(&self, scheme: &str) -> &[HeaderName] {
+        let found = self.0.iter().find(|(name, _)| *name == scheme);
+        found.map_or(&[], |(_, names)| names)
+    }
 }
 
 /// The secrets that can be matched, each with its place in the file. An empty one (an environment

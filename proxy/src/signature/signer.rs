@@ -281,7 +281,12 @@ mod tests {
             headers: &asked.headers,
             body: &asked.body,
         };
-        gate.check(&request, Duration::from_secs(NOW_S)).outcome
+        let now = Duration::from_secs(NOW_S);
+        let verdict = gate.check(&request, now);
+        if let Some(delivery) = verdict.delivery {
+            delivery.taken(now);
+        }
+        verdict.outcome
     }
 
     #[test]

@@ -64,6 +64,10 @@ impl Scheme for SimpleSha256 {
         headers.contains_key(&SIGNATURE)
     }
 
+    fn verified_headers(&self) -> &[HeaderName] {
+        &NEEDED
+    }
+
     fn wanted(&self) -> &str {
         "x-timestamp and x-signature"
     }
@@ -103,10 +107,6 @@ impl Scheme for SimpleSha256 {
             },
             delivery: None,
         })
-    }
-
-    fn replay(&self) -> Option<&Store> {
-        self.replay.as_ref()
     }
 }
 

@@ -1,21 +1,26 @@
 //! What a fake backend answers by itself.
 
 use std::io::Result;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::wire::Seen;
+use crate::wait;
 
 /// One canned answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    version: &'static str,
     status: u16,
     headers: Vec<(String, String)>,
     pieces: Vec<Bytes>,
     framing: BodyFraming,
     end: End,
+    /// How long after the last piece its framing ends.
+    linger: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +49,13 @@ impl Answer {
     #[must_use]
     pub fn status(status: u16) -> Self {
         Answer {
+            version: "HTTP/1.1",
             status,
             headers: Vec::new(),
             pieces: Vec::new(),
             framing: BodyFraming::Length,
             end: End::Whole,
+            linger: Duration::ZERO,
         }
     }
 
@@ -146,6 +153,24 @@ impl Answer {
     }
 
     #[must_use]
+    pub fn without_header(mut self, name: &str) -> Self {
+        self.headers.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// All of the body.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        self.pieces.concat()
+    }
+
+    #[must_use]
+    pub fn with_length(mut self) -> Self {
+        self.framing = BodyFraming::Length;
+        self
+    }
+
+    #[must_use]
     pub fn chunked(mut self) -> Self {
         self.framing = BodyFraming::Chunked;
         self
@@ -155,6 +180,13 @@ impl Answer {
     pub fn until_close(mut self) -> Self {
         self.framing = BodyFraming::UntilClose;
         self
+    }
+
+    /// As a server of HTTP/1.0 answers: the body ends with the connection, whole or not.
+    #[must_use]
+    pub fn of_http10(mut self) -> Self {
+        self.version = "HTTP/1.0";
+        self.until_close()
     }
 
     #[must_use]
@@ -167,6 +199,13 @@ impl Answer {
     #[must_use]
     pub fn cut(mut self) -> Self {
         self.end = End::Cut;
+        self
+    }
+
+    /// Ends the body so long after its last piece.
+    #[must_use]
+    pub fn ending_after(mut self, linger: Duration) -> Self {
+        self.linger = linger;
         self
     }
 
@@ -206,6 +245,9 @@ impl Answer {
                     _ => stream.write_all(piece).await?,
                 }
             }
+            if !self.linger.is_zero() {
+                wait::pass(self.linger).await;
+            }
             if self.framing == BodyFraming::Chunked && self.end == End::Whole {
                 stream.write_all(b"0\r\n\r\n").await?;
             }
@@ -225,7 +267,9 @@ impl Answer {
             BodyFraming::UntilClose => headers.push(("connection".into(), "close".into())),
             BodyFraming::HeadOnly => {}
         }
-        head(self.status, &headers)
+        let mut head = head(self.status, &headers);
+        head.splice(..self.version.len(), self.version.bytes());
+        head
     }
 }
 

@@ -9,6 +9,10 @@ use weir_tests::setup::Setup;
 use weir_tests::sign::bearer;
 use weir_tests::wait;
 
+mod coded;
+mod kept;
+mod same;
+
 const CACHED: &str = "- {name: chat, path: /v1/*, backend: assistant, \
                       cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}";
 
@@ -205,34 +209,6 @@ async fn a_client_may_say_no_store_and_no_cache() {
 }
 
 #[tokio::test]
-async fn only_whole_and_good_answers_are_kept() {
-    type Make = fn() -> Answer;
-    let answers: [(&str, Make); 6] = [
-        ("500", || Answer::chat("no").with_status(500)),
-        ("404", || Answer::chat("no").with_status(404)),
-        ("cut stream", || Answer::events(&["{}"]).cut()),
-        ("reset stream", || Answer::events(&["{}"]).reset()),
-        ("cut answer", || Answer::chat("half").cut()),
-        ("larger than the cache", || {
-            Answer::repeated(&[b'x'; 65_536], 160)
-        }),
-    ];
-    for (name, answer) in answers {
-        let backend = Backend::answering(move |_| answer()).await;
-        let proxy = start(&backend).await;
-        for _ in 0..2 {
-            let mut client = Client::h1(proxy.address()).await;
-            if let Ok(live) = client.try_open(Ask::chat("hi")).await {
-                let status = live.header("cache-status").unwrap_or_default().to_owned();
-                assert!(!status.contains("hit"), "{name}: {status}");
-                let _ = live.rest().await;
-            }
-        }
-        assert_eq!(backend.requests().len(), 2, "{name} was kept");
-    }
-}
-
-#[tokio::test]
 async fn an_answer_that_its_client_left_is_not_kept_by_halves() {
     let backend = Backend::by_hand().await;
     let proxy = start(&backend).await;
@@ -300,47 +276,4 @@ async fn what_is_no_json_passes_unchanged_and_is_not_cached() {
         }
     }
     assert_eq!(backend.requests().len(), bodies.len() * 2);
-}
-
-#[tokio::test]
-async fn what_was_answered_for_one_host_is_not_told_another() {
-    let backend = Backend::answering(|seen| {
-        let host = seen.header("x-forwarded-host").unwrap_or("nobody");
-        Answer::json(&serde_json::json!({"for": host}))
-    })
-    .await;
-    let proxy = Setup::reading(&backend).start().await;
-    let question = chat_question("who am I", false);
-    let ask = |host: &str, from: &str| {
-        let ask = Ask::json("/v1/chat/completions", &question).header("host", host);
-        ask.header("x-forwarded-for", from)
-    };
-    for (host, from, hit) in [
-        ("one.test", "192.0.2.1", false),
-        ("two.test", "192.0.2.1", false),
-        ("one.test:8080", "192.0.2.1", false),
-        ("one.test", "192.0.2.2", true),
-        ("two.test", "192.0.2.3", true),
-    ] {
-        let reply = proxy.ask(ask(host, from)).await;
-        assert_eq!(
-            (is_hit(&reply), &reply.json()["for"]),
-            (hit, &host.into()),
-            "{host}"
-        );
-    }
-    // Over HTTP/2 the host stands in `:authority`.
-    let mut client = Client::h2(proxy.address()).await;
-    for (host, hit) in [
-        ("one.test", true),
-        ("three.test", false),
-        ("three.test", true),
-    ] {
-        let reply = client.ask(ask(host, "192.0.2.9")).await;
-        assert_eq!(
-            (is_hit(&reply), &reply.json()["for"]),
-            (hit, &host.into()),
-            "{host}"
-        );
-    }
 }

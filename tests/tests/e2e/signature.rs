@@ -10,6 +10,8 @@ use weir_tests::sign::{
 
 mod feishu;
 mod keys;
+mod orphaned;
+mod redelivered;
 
 const BODY: &[u8] = br#"{"question":"what is a weir?"}"#;
 

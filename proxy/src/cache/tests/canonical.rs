@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::cache::canonical::{self, Unfit};
 
 fn canonical(source: &[u8]) -> Result<Vec<u8>, Unfit> {
-    canonical::canonical(source, <[u8]>::to_vec)
+    canonical::canonical(source, |text, _| text.to_vec())
 }
 
 /// xorshift64: the same documents in every run.

@@ -1,22 +1,23 @@
 //! `routes`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Method;
 
-use super::{Form, backend, exposed, form_of, reach, refuse_duplicates, refuse_form, signature};
+use super::{
+    Form, backend, cache, exposed, form_of, reach, refuse_duplicates, refuse_form, signature,
+};
 use crate::config::declare::Word;
 use crate::config::decode::Setting;
 use crate::config::lists::At;
 use crate::config::mistake::Findings;
 use crate::config::raw::backend::Backend;
-use crate::config::raw::route::{Cache, RateLimit, Route, Scope};
+use crate::config::raw::route::{RateLimit, Route};
 use crate::config::raw::signature::Scheme;
 use crate::config::raw::{EncodedSlash, File, Limits};
 use crate::config::values::Text;
 use crate::route::{Config, PathPattern};
-use crate::{cache, limit, signature as stage};
+use crate::{limit, signature as stage};
 
 /// What events say where no route matched.
 const RESERVED_NAME: &str = "none";
@@ -71,7 +72,7 @@ fn one(
     }
     let cache = match raw.cache.value() {
         None => None,
-        Some(cache) => self::cache(cache, findings)?,
+        Some(cache) => cache::check(cache, findings)?,
     };
     let limits = limits?;
     Some(Config {
@@ -244,26 +245,4 @@ fn rate_limit(
                 .collect()
         }),
     })
-}
-
-/// `None` when wrong; `Some(None)` when no answers are kept.
-fn cache(raw: &Cache, findings: &mut Findings) -> Option<Option<cache::Config>> {
-    let http = raw.http.get()?;
-    if http && raw.answers.get() == Some(true) {
-        findings.mistake(
-            raw.http.place,
-            "`answers` and `http` are two kinds of cache; a route has one of them",
-        );
-    }
-    let is_kept = raw.answers.get().unwrap_or(!http);
-    let ttl = raw.ttl.get()?.0;
-    let config = cache::Config {
-        memory_bytes: raw.memory.get()?.0,
-        ttl: ttl.max(Duration::from_millis(1)),
-        scope: match raw.scope.get()? {
-            Scope::Client => cache::Scope::Client,
-            Scope::Route => cache::Scope::Route,
-        },
-    };
-    Some(is_kept.then_some(config))
 }

@@ -74,6 +74,8 @@ settings! {
         ttl: Time [default "1h"],
         /// Who shares an answer.
         scope: Scope [default "client"],
+        /// Forwarded headers that do not change an answer, beside the known harmless ones.
+        ignore_headers: List<HeaderName> [optional],
         /// Equal questions in flight are asked once.
         coalesce: bool [default "true"],
         /// RFC 9111, by what the backend's headers allow.

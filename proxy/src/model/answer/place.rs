@@ -45,6 +45,8 @@ pub(super) enum Place {
     /// The output of OpenAI's responses.
     Output,
     OutputItem,
+    /// What an event begins: its text follows in deltas, but not the name of a call.
+    Begun,
     /// OpenAI's responses: the answer within an event. Ollama: its text.
     Response,
     Usage,
@@ -133,6 +135,8 @@ fn of_few(of: Place, name: &[u8]) -> Option<Place> {
         (Place::Function, b"name") => Place::CallName,
         (Place::Function, b"arguments" | b"args" | b"input") => Place::Arguments,
         (Place::Audio, b"transcript") => Place::Text,
+        (Place::Begun, b"name") => Place::CallName,
+        (Place::Begun, b"text" | b"thinking") => Place::Text,
         (Place::PromptDetails | Place::InputDetails, b"cached_tokens") => {
             Place::Figure(Figure::Cached)
         }
@@ -180,6 +184,8 @@ static DOCUMENT: Names<Place> = Names::new(&[
     (b"message", Place::Envelope),
     (b"response", Place::Response),
     (b"content", Place::Content),
+    (b"content_block", Place::Begun),
+    (b"item", Place::Begun),
     (b"text", Place::Text),
     (b"thinking", Place::Text),
     (b"output", Place::Output),

@@ -1,6 +1,7 @@
 //! A question that is a JSON object, in whoever's format.
 
 use super::Found;
+use crate::model::estimate::Part;
 use crate::model::json::{self, Container, End, Scanner, Value, Visitor, Wants};
 
 /// Members of the question whose texts the model is sent.
@@ -43,9 +44,8 @@ const SCHEMES: [&[u8]; 6] = [
 ];
 
 /// Members of a message that hold no text: what kind it is, whose it is, and data that is no language.
-const NO_TEXTS: [&[u8]; 40] = [
+const NO_TEXTS: [&[u8]; 39] = [
     b"type",
-    b"role",
     b"id",
     b"object",
     b"status",
@@ -163,10 +163,16 @@ impl Visitor for Reading<'_> {
             Place::Question if self.is_over => Place::Nowhere,
             Place::Question => of_question(name),
             Place::StreamOptions if name == b"include_usage" => Place::IncludeUsage,
+            Place::Texts if name == b"role" => {
+                self.found.text.begin(Part::Message);
+                Place::Nowhere
+            }
+            Place::Texts if matches!(name, b"content" | b"text" | b"parts") => Place::Texts,
             Place::Texts if AS_WRITTEN.contains(&name) => Place::Scheme,
             Place::Texts if NO_TEXTS.contains(&name) => Place::Nowhere,
             Place::Texts => Place::Texts,
             Place::Scheme => {
+                self.found.text.begin(Part::Member);
                 self.found.text.add(name);
                 Place::Scheme
             }
@@ -192,6 +198,7 @@ impl Visitor for Reading<'_> {
             (Place::Stream, Value::True) => self.found.stream = true,
             (Place::Stream, Value::False) => self.found.stream = false,
             (Place::IncludeUsage, Value::True) => self.found.asks_usage = true,
+            (Place::Texts, Value::Number(_)) => self.found.text.begin(Part::Token),
             (Place::Scheme, Value::Number(written)) => self.found.text.add(written),
             _ => {}
         }

@@ -8,30 +8,31 @@ use weir_tests::setup::Setup;
 use weir_tests::sign::{Headers, encrypt_feishu, fresh_id, sign_feishu, unix_now};
 
 const KEY: &str = "feishu-encrypt-key-0123";
-const TOKEN: &str = "feishu-token-0123";
+pub(super) const TOKEN: &str = "feishu-token-0123";
+pub(super) const PATH: &str = "/hooks/feishu";
+pub(super) const ROUTE: &str = "- {name: feishu, path: /hooks/feishu, backend: assistant, \
+                                signature: {scheme: feishu, secrets: [feishu-encrypt-key-0123], \
+                                verification_token: feishu-token-0123}}";
 
-async fn start(backend: &Backend) -> Proxy {
-    Setup::new(backend)
-        .routes(&format!(
-            "- {{name: feishu, path: /hooks/feishu, backend: assistant, \
-             signature: {{scheme: feishu, secrets: [{KEY}], verification_token: {TOKEN}}}}}"
-        ))
-        .start()
-        .await
+pub(super) async fn start(backend: &Backend) -> Proxy {
+    Setup::new(backend).routes(ROUTE).start().await
+}
+
+pub(super) fn ask(body: &str, headers: Headers) -> Ask {
+    Ask::post(PATH, body.to_owned())
+        .header("content-type", "application/json")
+        .headers(headers)
 }
 
 async fn post(proxy: &Proxy, body: &str, headers: Headers) -> Reply {
-    let ask = Ask::post("/hooks/feishu", body.to_owned())
-        .header("content-type", "application/json")
-        .headers(headers);
-    proxy.ask(ask).await
+    proxy.ask(ask(body, headers)).await
 }
 
-fn signed(body: &str) -> Headers {
+pub(super) fn signed(body: &str) -> Headers {
     sign_feishu(KEY, &fresh_id(), unix_now(), body.as_bytes())
 }
 
-fn event(id: &str, token: &str) -> Value {
+pub(super) fn event(id: &str, token: &str) -> Value {
     json!({
         "schema": "2.0",
         "header": {"event_id": id, "event_type": "im.message.receive_v1", "token": token,

@@ -115,10 +115,15 @@ impl Visitor for Facts {
     }
 
     fn text(&mut self, at: Place, piece: &[u8]) {
-        if at == Place::CallName && std::mem::take(&mut self.document.has_new_call) {
-            self.text.begin(Part::Call);
+        if at == Place::CallName {
+            // An event with no more than the name of a call is its begin, and no word of it.
+            if std::mem::take(&mut self.document.has_new_call) {
+                self.text.begin(Part::Call);
+            }
+            self.document.has_begun = true;
+        } else {
+            self.saw_text();
         }
-        self.saw_text();
         self.text.add(piece);
     }
 

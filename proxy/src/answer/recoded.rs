@@ -1,0 +1,134 @@
+//! A stored answer for a client that refuses it as it lies here, and takes gzip (RFC 9110, section 12.5.3).
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+
+use super::{Delivered, local};
+use crate::cache::Stored;
+use crate::coding::{Gzip, is_of_coded_bytes};
+use crate::exchange::Exchange;
+use crate::listener::answer_head::AnswerHead;
+use crate::listener::session::Session;
+
+/// So much is coded at a time, before others get their turn.
+const PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether there is more to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum More {
+    Yes,
+    No,
+}
+
+/// Answers from the cache: a stream as a stream, what is small in one piece.
+pub(super) async fn replay(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    stored: &Stored,
+    mut answer: AnswerHead,
+) -> Delivered {
+    answer.field(&header::CONTENT_ENCODING, &HeaderValue::from_static("gzip"));
+    answer.field(&header::VARY, &HeaderValue::from_static("accept-encoding"));
+    let pieces = stored.pieces().flat_map(split);
+    if stored
+        .length()
+        .is_some_and(|bytes| bytes <= PIECE_BYTES_MAX)
+    {
+        let body = stored.pieces().collect::<Vec<_>>().concat();
+        return match Gzip::default().last(&body) {
+            Ok(coded) => local::whole(session, exchange, answer, coded).await,
+            Err(_) => Delivered::CutShort,
+        };
+    }
+    local::begin(exchange, &mut answer);
+    if session.write_head(answer).await.is_err() {
+        return Delivered::ClientLeft;
+    }
+    let mut gzip = Some(Gzip::default());
+    let mut pieces = pieces.peekable();
+    while let Some(piece) = pieces.next() {
+        let more = match pieces.peek() {
+            Some(_) => More::Yes,
+            None => More::No,
+        };
+        let Some(coded) = code(&mut gzip, &piece, more) else {
+            return Delivered::CutShort;
+        };
+        exchange.response_body_bytes += coded.len() as u64;
+        if session.write_body(coded, more == More::No).await.is_err() {
+            return Delivered::ClientLeft;
+        }
+        if piece.len() == PIECE_BYTES_MAX {
+            tokio::task::yield_now().await;
+        }
+    }
+    Delivered::Whole
+}
+
+fn code(gzip: &mut Option<Gzip>, piece: &[u8], more: More) -> Option<Bytes> {
+    let coded = match more {
+        More::Yes => gzip.as_mut()?.piece(piece),
+        More::No => gzip.take()?.last(piece),
+    };
+    coded.ok()
+}
+
+fn split(piece: Bytes) -> impl Iterator<Item = Bytes> {
+    let parts = piece.len().div_ceil(PIECE_BYTES_MAX).max(1);
+    (0..parts).map(move |part| {
+        let begin = part * PIECE_BYTES_MAX;
+        piece.slice(begin..piece.len().min(begin + PIECE_BYTES_MAX))
+    })
+}
+
+/// The lines of a head without what is said of the bytes, its `ETag` weak: it is another representation
+/// (RFC 9110, section 8.8.3.3).
+pub(super) fn lines(stored: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(stored.len() + 2);
+    for line in stored.split_inclusive(|byte| *byte == b'\n') {
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, value) = line.split_at(colon.unwrap_or(line.len()));
+        if is_of_coded_bytes(name) {
+            continue;
+        }
+        match value.strip_prefix(b": \"") {
+            Some(rest) if name == header::ETAG.as_str().as_bytes() => {
+                kept.extend_from_slice(b"etag: W/\"");
+                kept.extend_from_slice(rest);
+            }
+            _ => kept.extend_from_slice(line),
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_the_bytes_is_left_out() {
+        let stored = b"content-type: a/b\r\netag: \"x: y\"\r\nrepr-digest: a\r\ncontent-md5: b\r\n\
+                       etag: W/\"z\"\r\naccept-ranges: bytes\r\nx-empty: \r\n";
+        assert_eq!(
+            lines(stored),
+            b"content-type: a/b\r\netag: W/\"x: y\"\r\netag: W/\"z\"\r\nx-empty: \r\n"
+        );
+        assert_eq!(lines(b""), b"");
+    }
+
+    #[test]
+    fn a_piece_is_split_where_it_is_too_large_to_be_coded_at_once() {
+        let lengths = |bytes: usize| {
+            let pieces = split(Bytes::from(vec![0; bytes]));
+            pieces.map(|piece| piece.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(0), [0]);
+        assert_eq!(lengths(1), [1]);
+        assert_eq!(lengths(PIECE_BYTES_MAX), [PIECE_BYTES_MAX]);
+        assert_eq!(
+            lengths(PIECE_BYTES_MAX * 2 + 3),
+            [PIECE_BYTES_MAX, PIECE_BYTES_MAX, 3]
+        );
+    }
+}

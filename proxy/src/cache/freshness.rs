@@ -1,0 +1,257 @@
+//! How long a backend lets its answer be said again (RFC 9111, section 4.2).
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, header};
+
+use super::Scope;
+use super::control::for_each_directive;
+
+/// What the head of an answer says of its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Freshness {
+    /// How old it was already when it came: its `Age`.
+    pub(super) age: Duration,
+    /// For how long from then on it is fresh, by `s-maxage`, `max-age` or `Expires`; `None` where nothing is
+    /// said, and zero where it is said wrongly.
+    pub(super) left: Option<Duration>,
+}
+
+impl Freshness {
+    /// Nothing is said.
+    pub(super) const UNSAID: Freshness = Freshness {
+        age: Duration::ZERO,
+        left: None,
+    };
+
+    /// Reads the head of an answer that came at `received_at` (since the Unix epoch).
+    pub(super) fn of(headers: &HeaderMap, scope: Scope, received_at: Duration) -> Self {
+        let has = |name: HeaderName| headers.contains_key(name);
+        if !has(header::CACHE_CONTROL) && !has(header::EXPIRES) && !has(header::AGE) {
+            return Freshness::UNSAID;
+        }
+        let age = age(headers);
+        let dated = single(headers, &header::DATE).and_then(Single::date);
+        let lifetime = directive(headers, scope).or_else(|| expires(headers, dated, received_at));
+        // Section 4.2.3: the older of what it says and what its date shows.
+        let apparent = dated.map_or(Duration::ZERO, |dated| received_at.saturating_sub(dated));
+        Freshness {
+            age,
+            left: lifetime.map(|lifetime| lifetime.saturating_sub(age.max(apparent))),
+        }
+    }
+}
+
+/// `s-maxage` comes before `max-age`, for a cache that is shared.
+fn directive(headers: &HeaderMap, scope: Scope) -> Option<Duration> {
+    let (mut shared, mut general) = (None, None);
+    for_each_directive(headers, |name, argument| {
+        let place = if name.eq_ignore_ascii_case(b"max-age") {
+            &mut general
+        } else if name.eq_ignore_ascii_case(b"s-maxage") && scope == Scope::Route {
+            &mut shared
+        } else {
+            return;
+        };
+        // Said twice or wrongly it is stale (section 4.2.1).
+        *place = Some(match place {
+            None => argument.and_then(seconds).unwrap_or_default(),
+            Some(_) => Duration::ZERO,
+        });
+    });
+    shared.or(general)
+}
+
+fn expires(
+    headers: &HeaderMap,
+    dated: Option<Duration>,
+    received_at: Duration,
+) -> Option<Duration> {
+    let expires = single(headers, &header::EXPIRES)?;
+    // Section 5.3: what is no date, as `0`, is over.
+    let at = expires.date().unwrap_or_default();
+    Some(at.saturating_sub(dated.unwrap_or(received_at)))
+}
+
+/// Section 5.1: of several the first counts, and what is no number does not.
+fn age(headers: &HeaderMap) -> Duration {
+    let value = headers.get(header::AGE).map(|value| value.as_bytes());
+    let first = value.and_then(|value| value.split(|byte| *byte == b',').next());
+    let seconds = first.and_then(|text| seconds(text.trim_ascii()));
+    seconds.unwrap_or_default()
+}
+
+/// Seconds as a token or a quoted string; more than can be counted are as many as can.
+fn seconds(text: &[u8]) -> Option<Duration> {
+    let quoted = text.strip_prefix(b"\"");
+    let digits = quoted.map_or(Some(text), |text| text.strip_suffix(b"\""))?;
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let add = |sum: u64, digit: &u8| {
+        sum.saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    };
+    Some(Duration::from_secs(digits.iter().fold(0, add)))
+}
+
+/// A field that may stand once.
+enum Single<'a> {
+    Once(&'a [u8]),
+    Often,
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Single<'a>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    Some(match values.next() {
+        None => Single::Once(first.as_bytes()),
+        Some(_) => Single::Often,
+    })
+}
+
+impl Single<'_> {
+    /// A date of HTTP (RFC 9110, section 5.6.7), since the Unix epoch.
+    fn date(self) -> Option<Duration> {
+        let Single::Once(text) = self else {
+            return None;
+        };
+        let at = httpdate::parse_http_date(std::str::from_utf8(text).ok()?.trim()).ok()?;
+        Some(
+            at.duration_since(std::time::SystemTime::UNIX_EPOCH)
+                .unwrap_or_default(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    /// Sunday, 6 November 1994, 08:49:37.
+    const NOW: Duration = Duration::from_secs(784_111_777);
+
+    fn read(lines: &[(&'static str, &'static str)], scope: Scope) -> (u64, Option<u64>) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let said = Freshness::of(&headers, scope, NOW);
+        (said.age.as_secs(), said.left.map(|left| left.as_secs()))
+    }
+
+    #[test]
+    fn what_is_said_of_a_time_bounds_it() {
+        let cc = |value| ("cache-control", value);
+        for (lines, expected) in [
+            (&[][..], (0, None)),
+            (&[cc("public")], (0, None)),
+            (&[cc("max-age=60")], (0, Some(60))),
+            (&[cc("public, Max-Age = 60 ")], (0, Some(60))),
+            (&[cc("max-age=\"60\"")], (0, Some(60))),
+            (&[cc("max-age=0")], (0, Some(0))),
+            (&[cc("max-age=")], (0, Some(0))),
+            (&[cc("max-age")], (0, Some(0))),
+            (&[cc("max-age=1.5")], (0, Some(0))),
+            (&[cc("max-age=-1")], (0, Some(0))),
+            (&[cc("max-age=\"60")], (0, Some(0))),
+            (&[cc("max-age=60, max-age=60")], (0, Some(0))),
+            (&[cc("max-age=60"), cc("max-age=90")], (0, Some(0))),
+            (
+                &[cc("max-age=99999999999999999999999")],
+                (0, Some(u64::MAX)),
+            ),
+            (&[cc("max-age=60"), ("age", "20")], (20, Some(40))),
+            (&[cc("max-age=60"), ("age", "60")], (60, Some(0))),
+            (&[cc("max-age=60"), ("age", "61")], (61, Some(0))),
+            (&[("age", "20")], (20, None)),
+            (&[("age", "20, 30")], (20, None)),
+            (&[("age", "20"), ("age", "30")], (20, None)),
+            (&[("age", "soon")], (0, None)),
+            (&[("age", "-5")], (0, None)),
+            (&[("age", "99999999999999999999999")], (u64::MAX, None)),
+        ] {
+            assert_eq!(read(lines, Scope::Client), expected, "{lines:?}");
+            assert_eq!(read(lines, Scope::Route), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_of_its_end_bounds_it() {
+        let cc = |value| ("cache-control", value);
+        let expires = |value| ("expires", value);
+        let date = |value| ("date", value);
+        for (lines, expected) in [
+            (
+                &[expires("Sun, 06 Nov 1994 08:50:37 GMT")][..],
+                (0, Some(60)),
+            ),
+            (&[expires("Sunday, 06-Nov-94 08:50:37 GMT")], (0, Some(60))),
+            (&[expires("Sun Nov  6 08:50:37 1994")], (0, Some(60))),
+            (&[expires("Sun, 06 Nov 1994 08:49:37 GMT")], (0, Some(0))),
+            (&[expires("Thu, 01 Jan 1970 00:00:00 GMT")], (0, Some(0))),
+            (&[expires("0")], (0, Some(0))),
+            (&[expires("-1")], (0, Some(0))),
+            (&[expires("tomorrow")], (0, Some(0))),
+            (
+                &[
+                    expires("Sun, 06 Nov 1994 08:50:37 GMT"),
+                    expires("Sun, 06 Nov 1994 08:51:37 GMT"),
+                ],
+                (0, Some(0)),
+            ),
+            // The backend's clock is an hour ahead, and what it says is told by that.
+            (
+                &[
+                    date("Sun, 06 Nov 1994 09:49:37 GMT"),
+                    expires("Sun, 06 Nov 1994 09:50:37 GMT"),
+                ],
+                (0, Some(60)),
+            ),
+            // It was made ten seconds ago.
+            (
+                &[
+                    date("Sun, 06 Nov 1994 08:49:27 GMT"),
+                    expires("Sun, 06 Nov 1994 08:50:27 GMT"),
+                ],
+                (0, Some(50)),
+            ),
+            (
+                &[date("Sun, 06 Nov 1994 08:49:27 GMT"), cc("max-age=60")],
+                (0, Some(50)),
+            ),
+            (
+                &[
+                    date("Sun, 06 Nov 1994 08:49:27 GMT"),
+                    cc("max-age=60"),
+                    ("age", "30"),
+                ],
+                (30, Some(30)),
+            ),
+            (&[date("yesterday"), cc("max-age=60")], (0, Some(60))),
+            (
+                &[cc("max-age=60"), expires("Thu, 01 Jan 1970 00:00:00 GMT")],
+                (0, Some(60)),
+            ),
+            (&[date("Thu, 01 Jan 1970 00:00:00 GMT")], (0, None)),
+        ] {
+            assert_eq!(read(lines, Scope::Client), expected, "{lines:?}");
+            assert_eq!(read(lines, Scope::Route), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_to_shared_caches_is_for_them() {
+        let both = [("cache-control", "max-age=60, s-maxage=5")];
+        assert_eq!(read(&both, Scope::Route), (0, Some(5)));
+        assert_eq!(read(&both, Scope::Client), (0, Some(60)));
+        let longer = [("cache-control", "s-maxage=600, max-age=60")];
+        assert_eq!(read(&longer, Scope::Route), (0, Some(600)));
+        let wrong = [("cache-control", "s-maxage=x, max-age=60")];
+        assert_eq!(read(&wrong, Scope::Route), (0, Some(0)));
+        let alone = [("cache-control", "s-maxage=5")];
+        assert_eq!(read(&alone, Scope::Client), (0, None));
+    }
+}

@@ -1,0 +1,206 @@
+//! Request headers that change no answer.
+//!
+//! Whatever is not known here counts: a header that a backend reads and weir does not know may name a
+//! tenant, a key or a version, and a wrong hit gives one client another's answer.
+
+/// Whether a header (its name in lower case) says only how the request came, who sent it on, or what is
+/// measured of it. Those that never go on under the client's own words (RFC 9110, section 7.6.1, and what
+/// weir writes itself) are among them, because they are the most frequent.
+pub(super) fn is_harmless(name: &str) -> bool {
+    is_of_the_way(name)
+        || is_of_the_sender(name)
+        || FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
+/// How the request came.
+fn is_of_the_way(name: &str) -> bool {
+    matches!(
+        name,
+        // Of the connection and the framing.
+        "connection"
+            | "content-length"
+            | "expect"
+            | "host"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "upgrade-insecure-requests"
+        // Settled by weir: coded answers are told apart when they are served.
+            | "accept-encoding"
+            | "cache-control"
+            | "content-encoding"
+            | "pragma"
+        // By which way it came.
+            | "cdn-loop"
+            | "cf-connecting-ip"
+            | "cf-ray"
+            | "cf-visitor"
+            | "fastly-client-ip"
+            | "forwarded"
+            | "true-client-ip"
+            | "via"
+            | "x-client-ip"
+            | "x-cluster-client-ip"
+            | "x-envoy-attempt-count"
+            | "x-envoy-expected-rq-timeout-ms"
+            | "x-envoy-external-address"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-proto"
+            | "x-forwarded-scheme"
+            | "x-forwarded-ssl"
+            | "x-original-forwarded-for"
+            | "x-real-ip"
+            | "x-scheme"
+            | "x-weir-client"
+            | "x-weir-platform"
+    )
+}
+
+/// Who sent it, when, and what is measured of it.
+fn is_of_the_sender(name: &str) -> bool {
+    matches!(
+        name,
+        // Which request, and which try of it.
+        "amz-sdk-invocation-id"
+            | "amz-sdk-request"
+            | "idempotency-key"
+            | "request-id"
+            | "x-client-request-id"
+            | "x-correlation-id"
+            | "x-idempotency-key"
+            | "x-ms-client-request-id"
+            | "x-request-id"
+        // Traces.
+            | "b3"
+            | "baggage"
+            | "correlation-context"
+            | "elastic-apm-traceparent"
+            | "grpc-trace-bin"
+            | "newrelic"
+            | "sentry-trace"
+            | "traceparent"
+            | "tracestate"
+            | "uber-trace-id"
+            | "x-amzn-trace-id"
+            | "x-cloud-trace-context"
+            | "x-ot-span-context"
+            | "x-trace-id"
+        // Times.
+            | "date"
+            | "x-queue-start"
+            | "x-request-start"
+        // Which program sent it.
+            | "dnt"
+            | "priority"
+            | "sec-gpc"
+            | "user-agent"
+            | "x-amz-user-agent"
+            | "x-goog-api-client"
+            | "x-ms-useragent"
+            | "x-openai-client-user-agent"
+    )
+}
+
+/// Names that begin like this.
+const FAMILIES: [&str; 8] = [
+    "sec-ch-ua",
+    "sec-fetch-",
+    "uberctx-",
+    "x-b3-",
+    "x-datadog-",
+    "x-fern-",
+    "x-instana-",
+    "x-stainless-",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_a_tenant_a_key_or_a_version_is_not_harmless() {
+        for name in [
+            "accept",
+            "accept-language",
+            "anthropic-beta",
+            "anthropic-version",
+            "api-key",
+            "apikey",
+            "authorization",
+            "content-type",
+            "cookie",
+            "helicone-auth",
+            "http-referer",
+            "ocp-apim-subscription-key",
+            "openai-organization",
+            "openai-project",
+            "origin",
+            "prefer",
+            "x-api-key",
+            "x-auth-token",
+            "x-dashscope-sse",
+            "x-forwarded-client-cert",
+            "x-forwarded-prefix",
+            "x-forwarded-user",
+            "x-goog-api-key",
+            "x-goog-user-project",
+            "x-litellm-api-key",
+            "x-portkey-virtual-key",
+            "x-tenant-id",
+            "x-user-id",
+            "x-weir-signature",
+            "x-b3",
+            "x-datadog",
+            "sec-websocket-protocol",
+            "nothing-that-anybody-knows",
+        ] {
+            assert!(!is_harmless(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_every_request_says_in_other_words_is_harmless() {
+        for name in [
+            "user-agent",
+            "x-stainless-retry-count",
+            "x-goog-api-client",
+            "x-fern-sdk-version",
+            "traceparent",
+            "tracestate",
+            "baggage",
+            "b3",
+            "x-b3-traceid",
+            "sentry-trace",
+            "x-datadog-parent-id",
+            "uber-trace-id",
+            "x-amzn-trace-id",
+            "x-cloud-trace-context",
+            "x-request-id",
+            "x-correlation-id",
+            "x-client-request-id",
+            "date",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-port",
+            "x-real-ip",
+            "forwarded",
+            "via",
+            "priority",
+            "dnt",
+            "sec-fetch-mode",
+            "sec-ch-ua-platform",
+            "te",
+            "idempotency-key",
+            "content-length",
+        ] {
+            assert!(is_harmless(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Which questions are the same.
+
+use super::*;
+
+#[test]
+fn the_same_question_has_the_same_key() {
+    static WITHHELD: [HeaderName; 1] = [HeaderName::from_static("x-weir-signature")];
+    let mut other = Asked::with_header("user-agent", "curl/8");
+    other
+        .headers
+        .append("x-weir-signature", HeaderValue::from_static("v1=00"));
+    other.withheld = &WITHHELD;
+    other.body = br#" {"messages" : [ {"content":"\u0057hy?", "role":"user"} ], "model":"glm-4"} "#;
+    assert_eq!(Asked::new().key(Scope::Client), other.key(Scope::Client));
+    other.client = "mobile";
+    assert_ne!(Asked::new().key(Scope::Client), other.key(Scope::Client));
+    assert_eq!(Asked::new().key(Scope::Route), other.key(Scope::Route));
+}
+
+#[test]
+fn whatever_changes_an_answer_changes_its_key() {
+    let base = Asked::new();
+    let mut changed = vec![base.clone(); 7];
+    changed[5].host = b"weir.test:80";
+    changed[6].host = b"";
+    changed[0].path = "/v2/chat/completions";
+    changed[1].query = "s";
+    changed[2].path = "/v1/completions";
+    changed[3].body =
+        br#"{"model":"glm-4","messages":[{"role":"user","content":"Why?"}],"stream":true}"#;
+    changed[4].body = br#"{"model":"glm-4","messages":[{"role":"user","content":"Why"}]}"#;
+    changed.extend(
+        [
+            ("accept", "text/event-stream"),
+            ("accept", "text/event-stream, application/json"),
+            ("accept", "text/html"),
+            ("accept", ""),
+            ("accept-language", "text/event-stream"),
+            ("content-type", "application/json"),
+            ("content-type", "text/plain"),
+            ("authorization", "Bearer a"),
+            ("authorization", "Bearer b"),
+            ("cookie", "a=b"),
+            ("origin", "https://a.example"),
+            ("openai-organization", "org"),
+            ("x-litellm-api-key", "a"),
+            ("x-litellm-api-key", "b"),
+            ("x-goog-api-key", "a"),
+            ("ocp-apim-subscription-key", "a"),
+            ("apikey", "a"),
+            ("x-tenant", "a"),
+            ("x-tenant", ""),
+            ("x-nobody-knows", "a"),
+            ("x-nobody", "knows-a"),
+        ]
+        .map(|(name, value)| Asked::with_header(name, value)),
+    );
+    let mut twice = Asked::with_header("x-tenant", "a");
+    twice
+        .headers
+        .append("x-tenant", HeaderValue::from_static("b"));
+    changed.push(twice);
+    let mut turned = Asked::with_header("x-tenant", "b");
+    turned
+        .headers
+        .append("x-tenant", HeaderValue::from_static("a"));
+    changed.push(turned);
+    let mut keys: Vec<Key> = changed
+        .iter()
+        .map(|asked| asked.key(Scope::Route))
+        .collect();
+    keys.push(base.key(Scope::Route));
+    keys.push(base.key(Scope::Client));
+    let distinct: std::collections::HashSet<_> = keys.iter().collect();
+    assert_eq!(distinct.len(), keys.len());
+}
+
+#[test]
+fn what_says_the_same_in_other_words_is_the_same_question() {
+    let base = Asked::new().key(Scope::Route);
+    for (name, value) in [
+        ("accept", "*/*"),
+        ("accept", "application/json"),
+        ("accept", "application/json, text/plain, */*"),
+        ("accept-encoding", "gzip, deflate, br"),
+        ("accept-encoding", "identity;q=0"),
+        ("user-agent", "curl/8"),
+        ("x-stainless-retry-count", "1"),
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
+        ("date", "Sun, 29 Nov 2026 08:00:00 GMT"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-forwarded-proto", "https"),
+        ("idempotency-key", "1"),
+        ("x-ignored", "a"),
+    ] {
+        assert_eq!(
+            Asked::with_header(name, value).key(Scope::Route),
+            base,
+            "{name}: {value}"
+        );
+    }
+    let json = Asked::with_header("content-type", "application/json").key(Scope::Route);
+    for value in [
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=\"UTF-8\"",
+    ] {
+        let asked = Asked::with_header("content-type", value);
+        assert_eq!(asked.key(Scope::Route), json, "{value}");
+    }
+    let events = Asked::with_header("accept", "text/event-stream").key(Scope::Route);
+    let asked = Asked::with_header("accept", "text/event-stream, */*;q=0.1");
+    assert_eq!(asked.key(Scope::Route), events);
+}
+
+#[test]
+fn the_order_of_headers_is_no_difference() {
+    let lines = [
+        ("x-tenant", "a"),
+        ("x-region", "b"),
+        ("authorization", "c"),
+        ("x-tenant", "d"),
+        ("cookie", "e"),
+    ];
+    let of = |order: &[usize]| {
+        let mut asked = Asked::new();
+        for line in order {
+            let (name, value) = lines[*line];
+            asked.headers.append(name, HeaderValue::from_static(value));
+        }
+        asked.key(Scope::Route)
+    };
+    let key = of(&[0, 1, 2, 3, 4]);
+    assert_eq!(of(&[4, 2, 1, 0, 3]), key);
+    assert_eq!(of(&[0, 3, 4, 2, 1]), key);
+    assert_ne!(
+        of(&[3, 0, 4, 2, 1]),
+        key,
+        "the values of one name have their order"
+    );
+    let many = |turned: bool| {
+        let mut asked = Asked::new();
+        let mut names: Vec<u32> = (0..200).collect();
+        if turned {
+            names.reverse();
+        }
+        for name in names {
+            let name = HeaderName::try_from(format!("x-{name}")).expect("a name");
+            asked.headers.append(name, HeaderValue::from_static("a"));
+        }
+        asked.key(Scope::Route)
+    };
+    assert_eq!(many(false), many(true));
+}
+
+#[test]
+fn a_header_that_stays_at_the_door_changes_nothing() {
+    static WITHHELD: [HeaderName; 1] = [header::AUTHORIZATION];
+    let mut one = Asked::with_header("authorization", "Bearer one");
+    let mut other = Asked::with_header("authorization", "Bearer other");
+    assert_ne!(one.key(Scope::Route), other.key(Scope::Route));
+    one.withheld = &WITHHELD;
+    other.withheld = &WITHHELD;
+    assert_eq!(one.key(Scope::Route), other.key(Scope::Route));
+}
+
+#[test]
+fn parts_do_not_run_together() {
+    let (mut one, mut other) = (Asked::new(), Asked::new());
+    (one.path, one.query) = ("/a", "b");
+    (other.path, other.query) = ("/ab", "");
+    (one.named, other.named) = (Named::Exactly, Named::Exactly);
+    assert_ne!(one.key(Scope::Route), other.key(Scope::Route));
+}
+
+#[test]
+fn what_makes_or_changes_something_is_asked_each_time() {
+    let considered = |path: &'static str, body: &'static [u8]| {
+        let mut asked = Asked::new();
+        (asked.path, asked.body) = (path, body);
+        asked.considered(Scope::Route) != Use::Bypass
+    };
+    for (path, body, known) in [
+        ("/v1/chat/completions", &br#"{"messages":[]}"#[..], true),
+        (
+            "/v1/chat/completions",
+            br#"{"store":true,"messages":[]}"#,
+            false,
+        ),
+        ("/v1/chat/completions", br#"{"\u0073tore":true}"#, false),
+        (
+            "/v1/chat/completions",
+            br#"{"messages":[{"store":true}]}"#,
+            true,
+        ),
+        (
+            "/v1/chat/completions",
+            br#"{"z":1,"store":true,"a":1}"#,
+            false,
+        ),
+        ("/v1/responses", br#"{"input":"a"}"#, false),
+        ("/v1/responses", br#"{"input":"a","store":false}"#, true),
+        (
+            "/v1/responses",
+            br#"{"store" : false , "background":true}"#,
+            false,
+        ),
+        (
+            "/v1/responses",
+            br#"{"store":false,"previous_response_id":"resp_1"}"#,
+            false,
+        ),
+        (
+            "/v1/responses",
+            br#"{"store":false,"previous_response_id":null,"conversation":null}"#,
+            true,
+        ),
+        (
+            "/v1/responses",
+            br#"{"store":false,"conversation":{"id":"conv_1"}}"#,
+            false,
+        ),
+        ("/v1/files", b"{}", false),
+        ("/v1/batches", b"{}", false),
+        ("/v1/threads/t/messages", b"{}", false),
+        ("/v1/images/generations", b"{}", false),
+        ("/v1/audio/speech", b"{}", false),
+        ("/v1/some_new_objects", b"{}", false),
+        ("/v1/embeddings", br#"{"input":"a"}"#, true),
+        ("/v1/messages", br#"{"messages":[]}"#, true),
+    ] {
+        assert_eq!(
+            considered(path, body),
+            known,
+            "{path} {}",
+            String::from_utf8_lossy(body)
+        );
+    }
+    let mut named = Asked::new();
+    named.path = "/ask";
+    assert_eq!(named.considered(Scope::Route), Use::Bypass);
+    named.named = Named::Exactly;
+    assert_ne!(named.considered(Scope::Route), Use::Bypass);
+}

@@ -1,0 +1,76 @@
+//! `routes[].cache`.
+
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::refuse_duplicates;
+use crate::cache;
+use crate::config::lists::At;
+use crate::config::mistake::Findings;
+use crate::config::raw::route::{Cache, Scope};
+
+/// `None` when wrong; `Some(None)` when no answers are kept.
+pub(super) fn check(raw: &Cache, findings: &mut Findings) -> Option<Option<cache::Config>> {
+    let ignore_headers = ignore_headers(raw, findings);
+    let http = raw.http.get()?;
+    if http && raw.answers.get() == Some(true) {
+        findings.mistake(
+            raw.http.place,
+            "`answers` and `http` are two kinds of cache; a route has one of them",
+        );
+    }
+    let is_kept = raw.answers.get().unwrap_or(!http);
+    let ttl = raw.ttl.get()?.0;
+    let config = cache::Config {
+        memory_bytes: raw.memory.get()?.0,
+        ttl: ttl.max(Duration::from_millis(1)),
+        scope: match raw.scope.get()? {
+            Scope::Client => cache::Scope::Client,
+            Scope::Route => cache::Scope::Route,
+        },
+        ignore_headers,
+    };
+    Some(is_kept.then_some(config))
+}
+
+fn ignore_headers(raw: &Cache, findings: &mut Findings) -> Vec<HeaderName> {
+    let list = raw.ignore_headers.value().map_or(&[][..], |list| &list.0);
+    let names = list.iter().map(|at| (at.value.as_str(), at.place));
+    refuse_duplicates("header", names, findings);
+    for (position, At { place, value }) in list.iter().enumerate() {
+        match value.as_str() {
+            "*" => findings.mistake(*place, "there is no `*` for headers; list the names"),
+            "host" | "x-forwarded-host" => findings.mistake(
+                *place,
+                "the host is always a part of the question; take it off this list",
+            ),
+            name if is_credential(name) => {
+                let path = format!("{}[{position}]", raw.ignore_headers.path);
+                let does = format!(
+                    "takes `{name}` out of the question: what was answered to one credential is told \
+                     to whoever asks the same with another, or with none"
+                );
+                findings.warn(&path, *place, &does);
+            }
+            _ => {}
+        }
+    }
+    list.iter().map(|at| at.value.clone()).collect()
+}
+
+/// Whether a header is called like one that says who somebody is.
+fn is_credential(name: &str) -> bool {
+    const PARTS: [&str; 9] = [
+        "auth",
+        "authorization",
+        "cookie",
+        "credential",
+        "key",
+        "apikey",
+        "password",
+        "secret",
+        "token",
+    ];
+    name != "idempotency-key" && name.split(['-', '_']).any(|part| PARTS.contains(&part))
+}

@@ -1,0 +1,177 @@
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use super::super::replay::Store;
+use super::*;
+
+const WINDOW: Duration = Duration::from_secs(600);
+const NOW: Duration = Duration::from_secs(1_700_000_000);
+const WITHIN: Duration = Duration::from_millis(2_500);
+
+fn store() -> Store {
+    Store::new(WINDOW).expect("a window that is not zero")
+}
+
+fn key(number: u8) -> Key {
+    Key::of(&[&[number]])
+}
+
+fn claim(store: &Store, number: u8) -> Claim {
+    store.claim(key(number), NOW, WITHIN)
+}
+
+fn first(claim: Claim) -> Delivery {
+    match claim {
+        Claim::First(delivery) => delivery,
+        claim => panic!("{claim:?}"),
+    }
+}
+
+fn repeat(claim: Claim) -> Repeat {
+    match claim {
+        Claim::Open(repeat) => repeat,
+        claim => panic!("{claim:?}"),
+    }
+}
+
+/// What has been decided by now.
+async fn fate(repeat: &mut Repeat) -> Option<Fate> {
+    let mut decided = pin!(repeat.decided());
+    poll_fn(|context| match decided.as_mut().poll(context) {
+        Poll::Ready(fate) => Poll::Ready(Some(fate)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_repeat_hears_what_became_of_the_first() {
+    let store = store();
+    let delivery = first(claim(&store, 1));
+    let mut waiting: Vec<_> = (0..3).map(|_| repeat(claim(&store, 1))).collect();
+    for repeat in &mut waiting {
+        assert_eq!(repeat.answer_within(), WITHIN);
+        assert_eq!(fate(repeat).await, None);
+    }
+    // Another one is not held up.
+    first(claim(&store, 2)).taken(NOW);
+    delivery.taken(NOW);
+    for mut repeat in waiting {
+        assert_eq!(fate(&mut repeat).await, Some(Fate::Taken));
+        assert!(matches!(repeat.again(NOW), Claim::Taken));
+    }
+    assert!(matches!(claim(&store, 1), Claim::Taken));
+    assert!(matches!(
+        store.claim(key(1), NOW + WINDOW, WITHIN),
+        Claim::Taken
+    ));
+    let later = store.claim(key(1), NOW + WINDOW + Duration::from_secs(1), WITHIN);
+    first(later).taken(NOW);
+}
+
+#[tokio::test]
+async fn of_those_that_wait_for_one_that_failed_one_is_the_first_at_a_time() {
+    let store = store();
+    let mut delivery = first(claim(&store, 1));
+    let mut waiting: Vec<_> = (0..4).map(|_| repeat(claim(&store, 1))).collect();
+    while !waiting.is_empty() {
+        drop(delivery);
+        let mut taken_over = None;
+        let mut still_waiting = Vec::new();
+        for mut repeat in waiting {
+            assert_eq!(fate(&mut repeat).await, Some(Fate::Failed));
+            match repeat.again(NOW) {
+                Claim::First(delivery) => assert!(taken_over.replace(delivery).is_none()),
+                Claim::Open(repeat) => still_waiting.push(repeat),
+                Claim::Taken => panic!("nobody took it"),
+            }
+        }
+        delivery = taken_over.expect("one is the first");
+        waiting = still_waiting;
+    }
+    drop(delivery);
+    // Nobody waits: it comes again.
+    first(claim(&store, 1)).taken(NOW);
+    assert!(matches!(claim(&store, 1), Claim::Taken));
+}
+
+#[tokio::test]
+async fn a_repeat_that_leaves_is_missed_by_nobody() {
+    let store = store();
+    let delivery = first(claim(&store, 1));
+    let gone = repeat(claim(&store, 1));
+    let mut stays = repeat(claim(&store, 1));
+    drop(gone);
+    assert_eq!(fate(&mut stays).await, None);
+    drop(delivery);
+    assert_eq!(fate(&mut stays).await, Some(Fate::Failed));
+    drop(stays);
+    drop(first(claim(&store, 1)));
+}
+
+#[tokio::test]
+async fn a_panic_of_the_first_is_a_failure() {
+    let store = store();
+    let delivery = first(claim(&store, 1));
+    let mut waits = repeat(claim(&store, 1));
+    let panicked = tokio::spawn(async move {
+        let _in_hand = delivery;
+        panic!("in the middle of it");
+    });
+    assert!(panicked.await.is_err());
+    assert_eq!(fate(&mut waits).await, Some(Fate::Failed));
+    first(waits.again(NOW)).taken(NOW);
+}
+
+/// However long the call takes, and whatever the memory forgets meanwhile.
+#[tokio::test]
+async fn one_in_hand_is_known_past_its_window_and_in_a_full_memory() {
+    let store = Store::with_entries_max(WINDOW, 16).expect("a window");
+    let delivery = first(store.claim(key(0), NOW, WITHIN));
+    for number in 1..=255 {
+        first(store.claim(key(number), NOW, WITHIN)).taken(NOW);
+    }
+    let later = NOW + 2 * WINDOW;
+    let mut waits = repeat(store.claim(key(0), later, WITHIN));
+    delivery.taken(later);
+    assert_eq!(fate(&mut waits).await, Some(Fate::Taken));
+    assert!(matches!(store.claim(key(0), later, WITHIN), Claim::Taken));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn in_a_crowd_nobody_is_asked_twice_at_once_and_one_takes_it() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let store = Arc::new(store());
+    let (at_once, tries) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let crowd = (0..64).map(|_| {
+        let (store, at_once, tries) = (store.clone(), at_once.clone(), tries.clone());
+        tokio::spawn(async move {
+            let mut claim = claim(&store, 1);
+            loop {
+                match claim {
+                    Claim::First(delivery) => {
+                        assert_eq!(at_once.fetch_add(1, Ordering::SeqCst), 0);
+                        tokio::task::yield_now().await;
+                        at_once.fetch_sub(1, Ordering::SeqCst);
+                        // Every try but the tenth fails.
+                        if tries.fetch_add(1, Ordering::SeqCst) == 9 {
+                            delivery.taken(NOW);
+                        }
+                        return;
+                    }
+                    Claim::Open(mut repeat) => match repeat.decided().await {
+                        Fate::Taken => return,
+                        Fate::Failed => claim = repeat.again(NOW),
+                    },
+                    Claim::Taken => return,
+                }
+            }
+        })
+    });
+    for one in crowd.collect::<Vec<_>>() {
+        one.await.expect("no panic");
+    }
+    assert_eq!(tries.load(Ordering::SeqCst), 10);
+}

@@ -1,0 +1,287 @@
+//! `ask_usage`: the usage of a stream is asked for where its client does not, and kept from the client.
+
+use bytes::Bytes;
+use serde_json::Value;
+use weir_tests::backend::{Answer, Backend, Seen, chat_event};
+use weir_tests::client::{Ask, CHAT, Client, Reply};
+use weir_tests::metrics::assert_metric;
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::{OPEN, Setup};
+use weir_tests::sign::sign_hmac_now;
+use weir_tests::wait;
+
+const BODY: &str = r#"{ "model":"glm-4", "stream" : true,"messages":[] }"#;
+const ASKED: &str =
+    r#"{"stream_options":{"include_usage":true}, "model":"glm-4", "stream" : true,"messages":[] }"#;
+const USAGE: &str =
+    r#"data: {"id":"chatcmpl-1","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2}}"#;
+
+/// The events of an answer, with the usage among them if it was asked for, under these line ends.
+fn events(with_usage: bool, end: &str) -> String {
+    let word = |word: &str| format!("data: {}", chat_event(word));
+    let stop =
+        r#"data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    let mut events = vec![
+        ": hello".to_owned(),
+        word("one"),
+        word(" two"),
+        stop.to_owned(),
+    ];
+    events.extend(with_usage.then(|| USAGE.to_owned()));
+    events.push("data: [DONE]".to_owned());
+    let ended = events.iter().map(|event| format!("{event}{end}{end}"));
+    ended.collect()
+}
+
+fn asks_usage(seen: &Seen) -> bool {
+    let question: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+    question["stream_options"]["include_usage"] == true
+}
+
+/// Answers as providers do; `x-cut` says how many bytes come together, `x-end` what ends a line.
+fn provider(seen: &Seen) -> Answer {
+    let end = match seen.header("x-end") {
+        Some("crlf") => "\r\n",
+        Some("cr") => "\r",
+        _ => "\n",
+    };
+    let events = Bytes::from(events(asks_usage(seen), end));
+    let cut = seen.header("x-cut").and_then(|cut| cut.parse().ok());
+    let cut = cut.unwrap_or(events.len());
+    let pieces = (0..events.len()).step_by(cut);
+    let pieces = pieces.map(|at| events.slice(at..events.len().min(at + cut)));
+    Answer::pieces("text/event-stream", pieces.collect())
+}
+
+async fn start(backend: &Backend) -> Proxy {
+    asking(backend).routes(OPEN).start().await
+}
+
+fn asking(backend: &Backend) -> Setup {
+    Setup::new(backend).backend_options(&["ask_usage: true"])
+}
+
+fn ask(body: impl Into<Bytes>) -> Ask {
+    Ask::post(CHAT, body).header("content-type", "application/json")
+}
+
+async fn assert_usage(proxy: &Proxy, reply: &Reply) {
+    let event = proxy.event_of(reply).await;
+    let usage = &event["gen_ai"]["usage"];
+    let tokens = (&usage["input_tokens"], &usage["output_tokens"]);
+    assert_eq!(tokens, (&Value::from(5), &Value::from(2)), "{event:#}");
+    assert!(event["weir"]["usage"].is_null(), "{event:#}");
+    let bytes = event["http"]["response"]["body"]["bytes"].as_u64();
+    assert_eq!(bytes, Some(reply.body.len() as u64));
+}
+
+#[tokio::test]
+async fn usage_is_asked_for_and_kept_from_the_client_over_both_versions() {
+    let backend = Backend::answering(provider).await;
+    let proxy = start(&backend).await;
+    let text = "all work and no play ".repeat(10_000);
+    let large = |asked: &str| {
+        format!(r#"{{{asked}"stream":true,"messages":[{{"role":"user","content":"{text}"}}]}}"#)
+    };
+    let large = [
+        large(""),
+        large(r#""stream_options":{"include_usage":true},"#),
+    ];
+    for mut client in [
+        Client::h1(proxy.address()).await,
+        Client::h2(proxy.address()).await,
+    ] {
+        for (question, [body, asked]) in [
+            (ask(BODY), [BODY, ASKED]),
+            (Ask::chunked(CHAT, BODY.as_bytes(), 7), [BODY, ASKED]),
+            (ask(large[0].clone()), [&large[0], &large[1]]),
+            (
+                Ask::chunked(CHAT, large[0].as_bytes(), 9_000),
+                [&large[0], &large[1]],
+            ),
+        ] {
+            let before = backend.requests().len();
+            let reply = client.ask(question).await;
+            assert_eq!((reply.status, reply.text()), (200, events(false, "\n")));
+            let seen = &backend.requests()[before];
+            assert_eq!(seen.text(), asked);
+            let length = asked.len().to_string();
+            assert_eq!(seen.header("content-length"), Some(length.as_str()));
+            assert_usage(&proxy, &reply).await;
+            let event = proxy.event_of(&reply).await;
+            let received = event["http"]["request"]["body"]["bytes"].as_u64();
+            assert_eq!(received, Some(body.len() as u64), "the client's own");
+        }
+    }
+    backend.assert_faultless();
+    let labels = [("model", "glm-4"), ("direction", "output")];
+    assert_metric(proxy.admin(), "weir_tokens_total", &labels, 16.0).await;
+}
+
+#[tokio::test]
+async fn the_chunk_is_taken_out_however_the_stream_is_cut_and_framed() {
+    let backend = Backend::answering(|seen| {
+        let answer = provider(seen);
+        match seen.header("x-framing") {
+            Some("close") => answer.until_close(),
+            Some("length") => {
+                let body = events(asks_usage(seen), "\n");
+                Answer::bytes("text/event-stream; charset=utf-8", body).header("etag", "\"1\"")
+            }
+            _ => answer,
+        }
+    })
+    .await;
+    let proxy = start(&backend).await;
+    let mut client = Client::h1(proxy.address()).await;
+    for (name, end) in [("lf", "\n"), ("crlf", "\r\n"), ("cr", "\r")] {
+        for cut in [1, 2, 3, 61, 97, 200, 1_000] {
+            let question = ask(BODY).header("x-cut", &cut.to_string());
+            let reply = client.ask(question.header("x-end", name)).await;
+            assert_eq!(reply.text(), events(false, end), "{name} cut at {cut}");
+            assert_usage(&proxy, &reply).await;
+        }
+    }
+    for framing in ["close", "length"] {
+        let reply = proxy.ask(ask(BODY).header("x-framing", framing)).await;
+        assert_eq!(reply.text(), events(false, "\n"), "{framing}");
+        assert_eq!(
+            (reply.header("content-length"), reply.header("etag")),
+            (None, None)
+        );
+        assert_usage(&proxy, &reply).await;
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_usage_gets_it_and_else_nothing_is_changed() {
+    let backend = Backend::answering(provider).await;
+    let proxy = start(&backend).await;
+    let itself = r#"{"stream":true,"stream_options":{"include_usage":true}}"#;
+    let reply = proxy.ask(ask(itself)).await;
+    assert_eq!(reply.text(), events(true, "\n"));
+    assert_usage(&proxy, &reply).await;
+    for (path, body) in [
+        (CHAT, itself),
+        (CHAT, r#"{"stream":false}"#),
+        (CHAT, r#"{"stream":true,"stream":true}"#),
+        (CHAT, "\u{feff}{\"stream\":true}"),
+        (CHAT, r#"{"stream":true"#),
+        ("/v1/completions", BODY),
+        ("/v1/responses", BODY),
+        ("/v1/messages", BODY),
+        ("/v1/models/m:streamRawPredict", BODY),
+        ("/hooks/any", BODY),
+    ] {
+        let before = backend.requests().len();
+        proxy.ask(Ask::post(path, body)).await;
+        assert_eq!(backend.requests()[before].text(), body, "{path}");
+    }
+    for (name, value) in [
+        ("content-encoding", "gzip"),
+        ("content-digest", "sha-256=:AA==:"),
+    ] {
+        let before = backend.requests().len();
+        proxy.ask(ask(BODY).header(name, value)).await;
+        assert_eq!(backend.requests()[before].text(), BODY, "{name}");
+    }
+
+    let off = Setup::open(&backend).start().await;
+    let before = backend.requests().len();
+    let reply = off.ask(ask(BODY)).await;
+    assert_eq!(reply.text(), events(false, "\n"));
+    assert_eq!(backend.requests()[before].text(), BODY);
+}
+
+#[tokio::test]
+async fn what_the_client_signed_is_checked_and_what_it_saw_is_kept() {
+    let backend = Backend::answering(provider).await;
+    let proxy = asking(&backend)
+        .routes(
+            "- {name: signed, path: /signed/*, backend: assistant, \
+                signature: {scheme: hmac, secrets: [a-secret-of-the-route]}}\n\
+             - {name: kept, path: /v1/*, backend: assistant, \
+                cache: {answers: true, memory: 1MiB, ttl: 1h, scope: route}}",
+        )
+        .start()
+        .await;
+    let signed = Ask::post("/signed/v1/chat/completions", BODY)
+        .headers(sign_hmac_now("a-secret-of-the-route", BODY.as_bytes()));
+    let reply = proxy.ask(signed).await;
+    assert_eq!((reply.status, reply.text()), (200, events(false, "\n")));
+    assert_eq!(backend.only_request().text(), ASKED);
+
+    let miss = proxy.ask(ask(BODY)).await;
+    let hit = proxy.ask(ask(BODY)).await;
+    assert_eq!(backend.requests().len(), 2);
+    assert_eq!(hit.header("cache-status"), Some("weir; hit; detail=memory"));
+    assert_eq!((&miss.body, hit.text()), (&hit.body, events(false, "\n")));
+    // Who asks for the usage asks another question.
+    let itself = r#"{"stream":true,"stream_options":{"include_usage":true}}"#;
+    assert_eq!(proxy.ask(ask(itself)).await.text(), events(true, "\n"));
+}
+
+#[tokio::test]
+async fn an_answer_in_a_coding_is_neither_asked_for_nor_changed() {
+    let backend = Backend::answering(|seen| {
+        let answer = Answer::bytes("text/event-stream", events(asks_usage(seen), "\n"));
+        answer.header("content-encoding", "x-none-known")
+    })
+    .await;
+    let proxy = start(&backend).await;
+    let reply = proxy
+        .ask(ask(BODY).header("accept-encoding", "gzip, br"))
+        .await;
+    assert_eq!(reply.text(), events(true, "\n"), "it cannot be read");
+    assert_eq!(reply.header("content-encoding"), Some("x-none-known"));
+    let seen = backend.only_request();
+    assert!(matches!(
+        seen.header("accept-encoding"),
+        None | Some("identity")
+    ));
+}
+
+#[tokio::test]
+async fn content_is_not_held_up() {
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    let mut client = Client::h1(proxy.address()).await;
+    let (mut live, mut call) = tokio::join!(client.open(ask(BODY)), async {
+        let mut call = backend.call().await;
+        call.begin_events().await;
+        call
+    });
+    // Each comes before the next is sent, whole or in part.
+    call.word("one").await;
+    live.until("one").await;
+    call.chunk(": still there\n").await;
+    live.until("still there").await;
+    call.chunk("\ndata: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"tw")
+        .await;
+    live.until("\"tw").await;
+    call.chunk("o\"}}]}\n\n").await;
+    live.until("o\"}}]}").await;
+    call.chunk(format!("{}\n", USAGE.split_at(40).0)).await;
+    assert!(wait::still_waiting_after(std::time::Duration::from_millis(50), live.chunk()).await);
+    // Nothing else comes: what was held is no chunk, and goes on.
+    call.chunk("\n\ndata: [DONE]\n\n").await;
+    let rest = live.until("[DONE]").await;
+    assert!(rest.contains(USAGE.split_at(40).0), "{rest}");
+    call.finish().await;
+    live.rest().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_ends_where_the_backend_ended() {
+    let begun = format!("data: {}\n\n{}", chat_event("one"), USAGE.split_at(50).0);
+    let body = begun.clone();
+    let backend = Backend::answering(move |_| {
+        Answer::pieces("text/event-stream", vec![body.clone().into()]).cut()
+    })
+    .await;
+    let proxy = start(&backend).await;
+    let mut client = Client::h1(proxy.address()).await;
+    let live = client.open(ask(BODY)).await;
+    let cut = live.rest().await.expect_err("it is cut");
+    assert_eq!(String::from_utf8_lossy(&cut.received), begun);
+}

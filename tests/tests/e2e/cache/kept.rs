@@ -1,0 +1,335 @@
+//! Only good answers are kept, no longer than their backend lets them, and `Cache-Status` says so.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use weir_tests::backend::{Answer, Backend, chat_event};
+use weir_tests::client::{Ask, Client};
+use weir_tests::wait;
+
+use super::{is_hit, start};
+
+type Make = Box<dyn Fn() -> Answer + Send + Sync>;
+
+/// Where an answer is asked for, what it is called, and how it is made.
+type Case = (&'static str, &'static str, Make);
+
+fn case(
+    path: &'static str,
+    name: &'static str,
+    make: impl Fn() -> Answer + Send + Sync + 'static,
+) -> Case {
+    (path, name, Box::new(make))
+}
+
+const CHAT: &str = "/v1/chat/completions";
+const RESPONSES: &str = "/v1/responses";
+const MESSAGES: &str = "/v1/messages";
+
+fn question(path: &str) -> Value {
+    match path {
+        RESPONSES => json!({"model": "m", "input": "hi", "store": false}),
+        _ => {
+            json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]})
+        }
+    }
+}
+
+fn html() -> Answer {
+    Answer::bytes("text/html", "<html><body>Please log in</body></html>")
+}
+
+fn json_text(text: &'static str) -> Answer {
+    Answer::bytes("application/json", text)
+}
+
+fn response(status: &str) -> Value {
+    json!({"id": "resp_1", "object": "response", "status": status, "model": "m", "error": null,
+           "output": [{"type": "message", "role": "assistant", "status": "completed",
+                       "content": [{"type": "output_text", "text": "well", "annotations": []}]}],
+           "usage": {"input_tokens": 3, "output_tokens": 1, "total_tokens": 4}})
+}
+
+fn finished(reason: &str) -> String {
+    json!({"id": "c", "object": "chat.completion.chunk", "model": "m",
+           "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+    .to_string()
+}
+
+fn sse(text: &'static str) -> Answer {
+    Answer::pieces("text/event-stream", vec![text.into()])
+}
+
+fn not_good() -> Vec<Case> {
+    let word = || chat_event("well");
+    vec![
+        case(CHAT, "empty", || json_text("")),
+        case(CHAT, "white space", || json_text("  \n ")),
+        case(CHAT, "a page", html),
+        case(CHAT, "plain text", || Answer::bytes("text/plain", "well")),
+        case(CHAT, "no type", || {
+            let answer = Answer::chat("well");
+            answer.without_header("content-type")
+        }),
+        case(CHAT, "error object", || {
+            Answer::json(&json!({"error": {"message": "overloaded", "type": "server_error"}}))
+        }),
+        case(CHAT, "error text", || {
+            Answer::json(&json!({"error": "overloaded"}))
+        }),
+        case(CHAT, "error beside choices", || {
+            Answer::json(&json!({"error": {"message": "x"}, "choices": [
+                {"index": 0, "finish_reason": "stop", "message": {"content": "a"}}]}))
+        }),
+        case(CHAT, "finish reason error", || {
+            Answer::json(&json!({"choices": [
+                {"index": 0, "finish_reason": "error", "message": {"content": "a"}}]}))
+        }),
+        case(CHAT, "no choices", || Answer::json(&json!({"choices": []}))),
+        case(CHAT, "cut json", || {
+            json_text("{\"choices\": [{\"finish_reason\": \"stop\", ")
+        }),
+        case(CHAT, "202", || Answer::chat("well").with_status(202)),
+        case(CHAT, "201", || Answer::chat("well").with_status(201)),
+        case(RESPONSES, "queued", || Answer::json(&response("queued"))),
+        case(RESPONSES, "in progress", || {
+            Answer::json(&response("in_progress"))
+        }),
+        case(RESPONSES, "failed", || Answer::json(&response("failed"))),
+        case(CHAT, "stream: empty", || sse("")),
+        case(CHAT, "stream: keep-alives", || {
+            sse(": keep-alive\n\n: keep-alive\n\n")
+        }),
+        case(CHAT, "stream: neither reason nor end", move || {
+            Answer::events(&[&word()])
+        }),
+        case(CHAT, "stream: no end", move || {
+            Answer::events(&[&chat_event("a"), &finished("stop")])
+        }),
+        case(CHAT, "stream: no reason", || {
+            Answer::events(&[&chat_event("a"), "[DONE]"])
+        }),
+        case(CHAT, "stream: reason error", || {
+            Answer::events(&[&chat_event("a"), &finished("error"), "[DONE]"])
+        }),
+        case(CHAT, "stream: error object", || {
+            Answer::events(&[
+                &chat_event("a"),
+                "{\"error\": {\"message\": \"x\"}}",
+                "[DONE]",
+            ])
+        }),
+        case(CHAT, "stream: error event", || {
+            sse("event: error\ndata: {\"message\": \"x\"}\n\ndata: [DONE]\n\n")
+        }),
+        case(RESPONSES, "stream: response.failed", || {
+            sse(
+                "event: response.failed\ndata: {\"type\": \"response.failed\", \"response\": \
+                 {\"status\": \"failed\", \"error\": {\"message\": \"x\"}}}\n\n",
+            )
+        }),
+        case(MESSAGES, "stream: no message_stop", || {
+            sse(
+                "event: message_delta\ndata: {\"type\": \"message_delta\", \"delta\": \
+                 {\"stop_reason\": \"end_turn\"}}\n\n",
+            )
+        }),
+    ]
+}
+
+fn good() -> Vec<Case> {
+    vec![
+        case(CHAT, "json", || Answer::chat("well")),
+        case(RESPONSES, "response", || {
+            Answer::json(&response("completed"))
+        }),
+        case(CHAT, "stream", || Answer::chat_stream(&["well", "then"])),
+    ]
+}
+
+/// The same answer in every framing that a backend may choose.
+fn framings() -> [(&'static str, fn(Answer) -> Answer); 3] {
+    [
+        ("with a length", Answer::with_length),
+        ("chunked", Answer::chunked),
+        ("until the end of HTTP/1.0", Answer::of_http10),
+    ]
+}
+
+#[tokio::test]
+async fn what_is_no_good_answer_is_never_kept() {
+    for (path, name, make) in not_good() {
+        for (framing, framed) in framings() {
+            let answer = framed(make());
+            let backend = Backend::answering(move |_| answer.clone()).await;
+            let proxy = start(&backend).await;
+            for _ in 0..2 {
+                let reply = proxy.ask(Ask::json(path, &question(path))).await;
+                let status = reply.header("cache-status");
+                assert_eq!(status, Some("weir; fwd=miss"), "{name}, {framing}");
+            }
+            assert_eq!(backend.requests().len(), 2, "{name}, {framing}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_good_answer_is_kept_however_it_is_framed() {
+    for (path, name, make) in good() {
+        for (framing, framed) in framings() {
+            let answer = framed(make());
+            let backend = Backend::answering(move |_| answer.clone()).await;
+            let proxy = start(&backend).await;
+            let miss = proxy.ask(Ask::json(path, &question(path))).await;
+            let hit = proxy.ask(Ask::json(path, &question(path))).await;
+            assert!(is_hit(&hit), "{name}, {framing}");
+            assert_eq!(hit.body, miss.body, "{name}, {framing}");
+            let said = miss.header("cache-status").unwrap_or_default();
+            match name {
+                // Whether it would be was not known when its head went out, unless all of it was there.
+                "stream" => assert!(said.starts_with("weir; fwd=miss"), "{said}"),
+                _ => assert_eq!(said, "weir; fwd=miss; stored", "{name}, {framing}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_off_is_not_kept() {
+    let cases: [(&str, fn() -> Answer); 6] = [
+        ("500", || Answer::chat("no").with_status(500)),
+        ("404", || Answer::chat("no").with_status(404)),
+        ("cut stream", || {
+            Answer::events(&[&chat_event("half")]).cut()
+        }),
+        ("reset stream", || {
+            Answer::events(&[&chat_event("half")]).reset()
+        }),
+        ("cut answer", || Answer::chat("half").cut()),
+        ("larger than the cache", || {
+            Answer::chat(&"x".repeat(9 << 20))
+        }),
+    ];
+    for (name, answer) in cases {
+        let backend = Backend::answering(move |_| answer()).await;
+        let proxy = start(&backend).await;
+        for _ in 0..2 {
+            let mut client = Client::h1(proxy.address()).await;
+            if let Ok(live) = client.try_open(Ask::chat("hi")).await {
+                let status = live.header("cache-status").unwrap_or_default().to_owned();
+                assert!(!status.contains("hit"), "{name}: {status}");
+                assert!(!status.contains("stored"), "{name}: {status}");
+                let _ = live.rest().await;
+            }
+        }
+        assert_eq!(backend.requests().len(), 2, "{name} was kept");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_json_is_waited_for_and_a_stream_is_not() {
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    let whole = Answer::chat("well then").body();
+    let (first, rest) = whole.split_at(20);
+    // In two pieces, the second right behind the first.
+    let (reply, ()) = tokio::join!(proxy.ask(Ask::chat("hi")), async {
+        let mut call = backend.call().await;
+        call.begin("application/json").await;
+        call.chunk(first).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        call.chunk(rest).await;
+        call.finish().await;
+    });
+    assert_eq!(reply.header("cache-status"), Some("weir; fwd=miss; stored"));
+    assert_eq!(reply.body, whole);
+    assert!(is_hit(&proxy.ask(Ask::chat("hi")).await));
+
+    // Kept alive by white space, which its client gets; kept, too, and not promised.
+    let mut client = Client::h1(proxy.address()).await;
+    let (mut live, mut call) = tokio::join!(client.open(Ask::chat("slow")), async {
+        let mut call = backend.call().await;
+        call.begin("application/json").await;
+        call.chunk(" ").await;
+        call
+    });
+    assert_eq!(live.header("cache-status"), Some("weir; fwd=miss"));
+    live.until(" ").await;
+    call.chunk(&whole).await;
+    call.finish().await;
+    live.rest().await.expect("a whole answer");
+    assert!(is_hit(&proxy.ask(Ask::chat("slow")).await));
+
+    let mut client = Client::h1(proxy.address()).await;
+    let (mut live, call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
+        let mut call = backend.call().await;
+        call.begin_events().await;
+        call.word("well").await;
+        call
+    });
+    assert_eq!(live.header("cache-status"), Some("weir; fwd=miss"));
+    live.until("well").await;
+    call.end_chat(1).await;
+    live.rest().await.expect("a whole stream");
+    wait::within("a hit", wait::PATIENCE, async {
+        assert!(is_hit(&proxy.ask(Ask::chat_stream("hi")).await));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_backend_bounds_the_time_of_its_answer() {
+    let at = |seconds: i64| {
+        let now = std::time::SystemTime::now();
+        let at = match u64::try_from(seconds) {
+            Ok(after) => now + Duration::from_secs(after),
+            Err(_) => now - Duration::from_secs(seconds.unsigned_abs()),
+        };
+        httpdate::fmt_http_date(at)
+    };
+    let never = [
+        ("cache-control", "max-age=0".to_owned()),
+        ("cache-control", "s-maxage=0, max-age=60".to_owned()),
+        ("cache-control", "max-age=soon".to_owned()),
+        ("cache-control", "max-age=60, max-age=70".to_owned()),
+        ("expires", "0".to_owned()),
+        ("expires", at(-60)),
+        ("age", "3600".to_owned()),
+    ];
+    for (name, value) in never {
+        let line = value.clone();
+        let backend = Backend::answering(move |_| Answer::chat("hi").header(name, &line)).await;
+        let proxy = start(&backend).await;
+        for _ in 0..2 {
+            let reply = proxy.ask(Ask::chat("hi")).await;
+            let status = reply.header("cache-status");
+            assert_eq!(status, Some("weir; fwd=miss"), "{name}: {value}");
+        }
+    }
+    let soon = [
+        ("cache-control", "max-age=3"),
+        ("cache-control", "s-maxage=3, max-age=3600"),
+        ("expires", "soon"),
+        ("age", "3597"),
+    ];
+    for (name, value) in soon {
+        let value = match value {
+            "soon" => at(4),
+            value => value.to_owned(),
+        };
+        let line = value.clone();
+        let backend = Backend::answering(move |_| Answer::chat("hi").header(name, &line)).await;
+        let proxy = start(&backend).await;
+        proxy.ask(Ask::chat("hi")).await;
+        let hit = proxy.ask(Ask::chat("hi")).await;
+        assert!(is_hit(&hit), "{name}: {value}");
+        let age: u64 = hit.header("age").expect("an Age").parse().expect("seconds");
+        assert_eq!(age >= 3597, name == "age", "{name}: {age}");
+        wait::within("the end of its time", wait::PATIENCE, async {
+            while is_hit(&proxy.ask(Ask::chat("hi")).await) {
+                wait::tick().await;
+            }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,323 @@
+//! Which questions are the same, and which are answered out of the cache at all.
+
+use serde_json::json;
+use weir_tests::backend::{Answer, Backend};
+use weir_tests::client::{Ask, Client, chat_question};
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+use weir_tests::sign::{bearer, sign_hmac_now, sign_simple_sha256, unix_now};
+
+use super::{CACHED, is_hit, start};
+
+/// A route of its own for each path, beside one for all others.
+const EXACT: &str = "
+- {name: ask, path: /ask, backend: assistant,
+   cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}
+- {name: batches, path: /v1/batches, backend: assistant,
+   cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}
+";
+
+/// Whatever was asked: a chat answer that tells what it was asked with.
+async fn telling() -> Backend {
+    Backend::answering(|seen| Answer::chat(&format!("{:?}", seen.headers))).await
+}
+
+/// Asks twice with the first headers and once with each of the others; which of them were hits.
+async fn hits(proxy: &Proxy, asks: Vec<Ask>) -> Vec<bool> {
+    let mut hits = Vec::new();
+    for ask in asks {
+        hits.push(is_hit(&proxy.ask(ask).await));
+    }
+    hits
+}
+
+#[tokio::test]
+async fn an_answer_fetched_with_one_key_is_given_to_no_other() {
+    let backend = telling().await;
+    let proxy = start(&backend).await;
+    for name in [
+        "x-litellm-api-key",
+        "x-goog-api-key",
+        "ocp-apim-subscription-key",
+        "apikey",
+        "api-key",
+        "x-api-key",
+        "authorization",
+        "cookie",
+        "x-tenant-id",
+        "x-forwarded-user",
+        "x-some-gateway-nobody-heard-of",
+    ] {
+        let ask = |value: Option<&str>| {
+            let ask = Ask::chat(&format!("a question with {name}"));
+            match value {
+                Some(value) => ask.header(name, value),
+                None => ask,
+            }
+        };
+        let asked = vec![
+            ask(Some("A")),
+            ask(Some("B")),
+            ask(None),
+            ask(Some("A")),
+            ask(Some("A, B")),
+            ask(Some("")),
+            ask(Some("B")),
+        ];
+        let expected = [false, false, false, true, false, false, true];
+        assert_eq!(hits(&proxy, asked).await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_changes_no_answer_is_no_other_question() {
+    let backend = Backend::chat().await;
+    let proxy = start(&backend).await;
+    assert!(!is_hit(&proxy.ask(Ask::chat("hi")).await));
+    for (name, value) in [
+        ("accept", "*/*"),
+        ("accept", "application/json"),
+        ("accept", "application/json, text/plain, */*"),
+        ("accept-encoding", "gzip, deflate, br, zstd"),
+        ("accept-encoding", "identity"),
+        ("accept-encoding", "*;q=0"),
+        ("user-agent", "OpenAI/Python 3.57"),
+        ("x-stainless-retry-count", "2"),
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
+        ("baggage", "a=b"),
+        ("x-b3-traceid", "463ac35c9f6413ad"),
+        ("x-request-id", "one"),
+        ("x-correlation-id", "two"),
+        ("date", "Sun, 29 Nov 2026 08:00:00 GMT"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-forwarded-proto", "https"),
+        ("idempotency-key", "three"),
+        ("connection", "keep-alive"),
+    ] {
+        let reply = proxy.ask(Ask::chat("hi").header(name, value)).await;
+        assert!(is_hit(&reply), "{name}: {value}");
+    }
+    let body = chat_question("hi", false).to_string();
+    for kind in ["application/json; charset=utf-8", "Application/JSON"] {
+        let ask = Ask::post("/v1/chat/completions", body.clone()).header("content-type", kind);
+        assert!(is_hit(&proxy.ask(ask).await), "{kind}");
+    }
+    let events = || Ask::chat("hi").header("accept", "text/event-stream");
+    assert_eq!(hits(&proxy, vec![events(), events()]).await, [false, true]);
+    assert_eq!(backend.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn the_order_of_headers_is_no_difference() {
+    let backend = Backend::chat().await;
+    let proxy = start(&backend).await;
+    let ask = |order: [(&str, &str); 3]| {
+        order.iter().fold(Ask::chat("hi"), |ask, (name, value)| {
+            ask.header(name, value)
+        })
+    };
+    let (tenant, region, key) = (("x-tenant", "a"), ("x-region", "b"), ("x-key", "c"));
+    let asked = vec![
+        ask([tenant, region, key]),
+        ask([key, tenant, region]),
+        ask([region, key, tenant]),
+        ask([("x-tenant", "b"), region, ("x-key", "a")]),
+    ];
+    assert_eq!(hits(&proxy, asked).await, [false, true, true, false]);
+}
+
+#[tokio::test]
+async fn a_header_that_ends_at_weir_is_no_part_of_the_question_and_one_that_goes_on_is() {
+    let backend = telling().await;
+    let proxy = start(&backend).await;
+    let ask = |connection: Option<&str>| {
+        let ask = Ask::chat("hi").header("x-tenant", "a");
+        match connection {
+            Some(options) => ask.header("connection", options),
+            None => ask,
+        }
+    };
+    // Named by `Connection` it does not reach the backend, which then answers nobody in particular.
+    let asked = vec![ask(Some("x-tenant")), ask(None), Ask::chat("hi"), ask(None)];
+    assert_eq!(hits(&proxy, asked).await, [false, false, true, true]);
+}
+
+#[tokio::test]
+async fn headers_may_be_ignored_by_name() {
+    let backend = Backend::chat().await;
+    let route = CACHED.replace(
+        "scope: route",
+        "scope: route, ignore_headers: [X-Session-Id]",
+    );
+    let proxy = Setup::new(&backend).routes(&route).start().await;
+    let ask = |name: &str, value: &str| Ask::chat("hi").header(name, value);
+    let asked = vec![
+        ask("x-session-id", "1"),
+        ask("x-session-id", "2"),
+        ask("x-tenant", "1"),
+        ask("x-tenant", "2"),
+    ];
+    assert_eq!(hits(&proxy, asked).await, [false, true, false, false]);
+}
+
+#[tokio::test]
+async fn a_signature_that_was_verified_is_no_part_of_the_question() {
+    let backend = Backend::chat().await;
+    let question = chat_question("hi", false);
+    let text = question.to_string();
+    let signed = |scheme: &str, before: u64| match scheme {
+        "hmac" => sign_hmac_now("a-secret-of-web", text.as_bytes()),
+        _ => sign_simple_sha256("a-simple-secret", unix_now() - before),
+    };
+    for (scheme, signature) in [
+        (
+            "hmac",
+            "{scheme: hmac, clients: [{name: web, secrets: [a-secret-of-web]}]}",
+        ),
+        (
+            "simple_sha256",
+            "{scheme: simple_sha256, secrets: [a-simple-secret]}",
+        ),
+    ] {
+        let route = CACHED.replace(
+            "{name: chat,",
+            &format!("{{name: chat, signature: {signature},"),
+        );
+        let proxy = Setup::new(&backend).routes(&route).start().await;
+        for (before, hit) in [(10, false), (20, true)] {
+            let ask = Ask::json("/v1/chat/completions", &question).headers(signed(scheme, before));
+            assert_eq!(is_hit(&proxy.ask(ask).await), hit, "{scheme}");
+        }
+    }
+    let route = CACHED.replace(
+        "{name: chat,",
+        "{name: chat, signature: {scheme: bearer, clients: [{name: a, secrets: [sk-a-0123456789]}, \
+         {name: b, secrets: [sk-b-0123456789]}]},",
+    );
+    let proxy = Setup::new(&backend).routes(&route).start().await;
+    for (key, hit) in [("sk-a-0123456789", false), ("sk-b-0123456789", true)] {
+        let ask = Ask::json("/v1/chat/completions", &question).headers(bearer(key));
+        assert_eq!(is_hit(&proxy.ask(ask).await), hit, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn what_makes_or_changes_something_is_never_answered_from_the_cache() {
+    let backend = Backend::answering(|_| Answer::chat("done")).await;
+    let proxy = Setup::new(&backend)
+        .routes(EXACT)
+        .routes(CACHED)
+        .start()
+        .await;
+    let stateful = [
+        ("/v1/responses", json!({"model": "m", "input": "a"})),
+        (
+            "/v1/responses",
+            json!({"model": "m", "input": "a", "store": true}),
+        ),
+        (
+            "/v1/responses",
+            json!({"model": "m", "input": "a", "store": false, "previous_response_id": "resp_1"}),
+        ),
+        (
+            "/v1/responses",
+            json!({"model": "m", "input": "a", "store": false, "conversation": "conv_1"}),
+        ),
+        (
+            "/v1/responses",
+            json!({"model": "m", "input": "a", "store": false, "background": true}),
+        ),
+        (
+            "/v1/chat/completions",
+            json!({"model": "m", "messages": [], "store": true}),
+        ),
+        ("/v1/files", json!({"purpose": "batch"})),
+        ("/v1/uploads", json!({"filename": "a"})),
+        ("/v1/batches", json!({"endpoint": "/v1/chat/completions"})),
+        ("/v1/messages/batches", json!({"requests": []})),
+        ("/v1/threads", json!({})),
+        (
+            "/v1/threads/t/messages",
+            json!({"role": "user", "content": "a"}),
+        ),
+        ("/v1/threads/t/runs", json!({"assistant_id": "a"})),
+        ("/v1/assistants", json!({"model": "m"})),
+        ("/v1/vector_stores", json!({"name": "a"})),
+        ("/v1/fine_tuning/jobs", json!({"model": "m"})),
+        ("/v1/conversations", json!({})),
+        ("/v1/containers", json!({"name": "a"})),
+        ("/v1/evals", json!({"name": "a"})),
+        (
+            "/v1/images/generations",
+            json!({"model": "m", "prompt": "a"}),
+        ),
+        ("/v1/audio/speech", json!({"model": "m", "input": "a"})),
+        ("/v1/videos", json!({"model": "m", "prompt": "a"})),
+        ("/v1/some_new_objects", json!({"name": "a"})),
+    ];
+    for (path, body) in stateful {
+        for _ in 0..2 {
+            let reply = proxy.ask(Ask::json(path, &body)).await;
+            let status = reply.header("cache-status");
+            assert_eq!(status, Some("weir; fwd=bypass"), "{path} {body}");
+        }
+    }
+    let chat = Ask::json("/ask", &json!({"question": "a"}));
+    let again = Ask::json("/ask", &json!({"question": "a"}));
+    assert_eq!(
+        hits(&proxy, vec![chat, again]).await,
+        [false, true],
+        "named by its path"
+    );
+}
+
+#[tokio::test]
+async fn what_was_answered_for_one_host_is_not_told_another() {
+    let backend = Backend::answering(|seen| {
+        Answer::chat(seen.header("x-forwarded-host").unwrap_or("nobody"))
+    })
+    .await;
+    let proxy = Setup::reading(&backend).start().await;
+    let question = chat_question("who am I", false);
+    let ask = |host: &str, from: &str| {
+        let ask = Ask::json("/v1/chat/completions", &question).header("host", host);
+        ask.header("x-forwarded-for", from)
+    };
+    for (host, from, hit) in [
+        ("one.test", "192.0.2.1", false),
+        ("two.test", "192.0.2.1", false),
+        ("one.test:8080", "192.0.2.1", false),
+        ("one.test", "192.0.2.2", true),
+        ("two.test", "192.0.2.3", true),
+    ] {
+        let reply = proxy.ask(ask(host, from)).await;
+        assert_eq!(
+            (
+                is_hit(&reply),
+                &reply.json()["choices"][0]["message"]["content"]
+            ),
+            (hit, &host.into()),
+            "{host}"
+        );
+    }
+    // Over HTTP/2 the host stands in `:authority`.
+    let mut client = Client::h2(proxy.address()).await;
+    for (host, hit) in [
+        ("one.test", true),
+        ("three.test", false),
+        ("three.test", true),
+    ] {
+        let reply = client.ask(ask(host, "192.0.2.9")).await;
+        assert_eq!(
+            (
+                is_hit(&reply),
+                &reply.json()["choices"][0]["message"]["content"]
+            ),
+            (hit, &host.into()),
+            "{host}"
+        );
+    }
+}

@@ -1,0 +1,191 @@
+//! Tokens that weir counts itself, because nobody reports them, and says so.
+
+use serde_json::{Value, json};
+use weir_tests::backend::{Answer, Backend, Seen, chat_event};
+use weir_tests::client::{Ask, CHAT, Client};
+use weir_tests::metrics::assert_metric;
+use weir_tests::setup::{OPEN, READ, Setup};
+
+/// A sentence of 18 tokens, give or take a few, in most vocabularies.
+const SENTENCE: &str =
+    "The lock keeper opens the upper gate at seven, and closes it when the barge has passed.";
+
+fn stop() -> String {
+    json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}).to_string()
+}
+
+/// Streams a sentence word by word, and reports nothing.
+fn silent(_: &Seen) -> Answer {
+    let words = SENTENCE.split_inclusive(' ').map(chat_event);
+    let events: Vec<String> = words.chain([stop(), "[DONE]".to_owned()]).collect();
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    Answer::events(&events)
+}
+
+fn question(text: &str) -> Ask {
+    let messages =
+        json!([{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]);
+    Ask::json(
+        CHAT,
+        &json!({"model": "glm-4", "stream": true, "messages": messages}),
+    )
+}
+
+fn tokens(event: &Value) -> (Option<u64>, Option<u64>) {
+    let usage = &event["gen_ai"]["usage"];
+    (
+        usage["input_tokens"].as_u64(),
+        usage["output_tokens"].as_u64(),
+    )
+}
+
+fn is_estimated(event: &Value) -> bool {
+    event["weir"]["usage"]["estimated"] == true
+}
+
+#[tokio::test]
+async fn a_silent_stream_is_counted_by_its_text_and_marked() {
+    let backend = Backend::answering(silent).await;
+    let proxy = Setup::new(&backend).routes(OPEN).start().await;
+    let long = SENTENCE.repeat(1_000);
+    let mut counted = [0, 0];
+    for (text, input) in [("hi", 10..=16), (&long, 15_000..=25_000)] {
+        let reply = proxy.ask(question(text)).await;
+        let event = proxy.event_of(&reply).await;
+        assert!(is_estimated(&event), "{event:#}");
+        let (Some(read), Some(written)) = tokens(&event) else {
+            panic!("no figures: {event:#}");
+        };
+        assert!(input.contains(&read), "{read}");
+        assert!((15..=25).contains(&written), "{written}");
+        counted[0] += read;
+        counted[1] += written;
+    }
+    for (direction, tokens) in [("input", counted[0]), ("output", counted[1])] {
+        let labels = [("model", "glm-4"), ("direction", direction)];
+        let name = "weir_estimated_tokens_total";
+        assert_metric(proxy.admin(), name, &labels, tokens as f64).await;
+        let labels = [("direction", direction)];
+        assert_eq!(proxy.metrics().await.sum("weir_tokens_total", &labels), 0.0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_reported_is_not_estimated_and_what_is_no_text_has_no_figure() {
+    let choice = json!([{"index": 0, "finish_reason": "stop", "message": {"content": SENTENCE}}]);
+    let none = (None, None);
+    for (path, status, answer, expected) in [
+        (
+            CHAT,
+            200,
+            json!({"choices": choice, "usage": {"completion_tokens": 3}}),
+            (None, Some(3)),
+        ),
+        (
+            CHAT,
+            200,
+            json!({"choices": choice, "usage": {"prompt_tokens": 4}}),
+            (Some(4), None),
+        ),
+        (CHAT, 200, json!({"error": {"message": SENTENCE}}), none),
+        (CHAT, 500, json!({"choices": choice}), none),
+        (CHAT, 200, json!({"choices": []}), none),
+        (
+            "/v1/images/generations",
+            200,
+            json!({"data": [{"b64_json": "AAAA"}]}),
+            none,
+        ),
+        (
+            "/v1/audio/transcriptions",
+            200,
+            json!({"text": SENTENCE}),
+            none,
+        ),
+        ("/v1/models", 200, json!({"text": SENTENCE}), none),
+    ] {
+        let described = format!("{path} {status} {answer}");
+        let backend = Backend::answering(move |_| Answer::json(&answer).with_status(status)).await;
+        let proxy = Setup::new(&backend).routes(OPEN).start().await;
+        let ask = Ask::json(path, &json!({"model": "m", "prompt": SENTENCE}));
+        let event = proxy.event_of(&proxy.ask(ask).await).await;
+        assert_eq!(tokens(&event), expected, "{described}");
+        assert!(!is_estimated(&event), "{described}");
+    }
+}
+
+#[tokio::test]
+async fn each_kind_of_answer_is_counted_by_what_it_has() {
+    let call = json!([{"index": 0, "finish_reason": "tool_calls", "message": {"tool_calls": [
+        {"id": "1", "type": "function", "function": {"name": "get_tide", "arguments": "{\"port\":\"Brest\"}"}}]}}]);
+    let embedded = json!({"data": [{"index": 0, "embedding": [0.1, 0.2]}]});
+    let ranked = json!({"results": [{"index": 0, "relevance_score": 0.9}]});
+    for (path, answer, output) in [
+        (
+            CHAT,
+            json!({"choices": [{"finish_reason": "stop", "message": {"content": SENTENCE}}]}),
+            Some(15..=25),
+        ),
+        (CHAT, json!({"choices": call}), Some(14..=26)),
+        (
+            "/v1/messages",
+            json!({"type": "message", "stop_reason": "end_turn",
+            "content": [{"type": "text", "text": SENTENCE}]}),
+            Some(15..=25),
+        ),
+        (
+            "/api/chat",
+            json!({"done": true, "message": {"content": SENTENCE}}),
+            Some(15..=25),
+        ),
+        ("/v1/embeddings", embedded, None),
+        ("/v1/rerank", ranked, None),
+    ] {
+        let described = format!("{path} {answer}");
+        let backend = Backend::answering(move |_| Answer::json(&answer)).await;
+        let proxy = Setup::new(&backend).routes(OPEN).start().await;
+        let body = json!({"model": "m", "stream": false, "input": SENTENCE, "query": "tide",
+                          "documents": [SENTENCE], "messages": [{"role": "user", "content": SENTENCE}]});
+        let event = proxy
+            .event_of(&proxy.ask(Ask::json(path, &body)).await)
+            .await;
+        let (read, written) = tokens(&event);
+        assert!(read.is_some_and(|read| read > 15), "{described}: {event:#}");
+        match output {
+            Some(range) => assert!(
+                written.is_some_and(|written| range.contains(&written)),
+                "{described}: {written:?}"
+            ),
+            None => assert_eq!(written, None, "{described}"),
+        }
+        assert!(is_estimated(&event), "{described}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_is_counted_as_far_as_it_came_and_a_known_answer_not_at_all() {
+    let cut = Backend::answering(|seen| silent(seen).cut()).await;
+    let proxy = Setup::new(&cut).routes(OPEN).start().await;
+    let mut client = Client::h1(proxy.address()).await;
+    let live = client.open(question("hi")).await;
+    let id = live.header("x-request-id").expect("an id").to_owned();
+    let _ = live.rest().await;
+    let event = proxy.event(&id).await;
+    assert!(is_estimated(&event), "{event:#}");
+    assert!(
+        tokens(&event)
+            .1
+            .is_some_and(|written| (15..=25).contains(&written))
+    );
+
+    let backend = Backend::answering(silent).await;
+    let proxy = Setup::new(&backend).routes(READ).start().await;
+    let miss = proxy.event_of(&proxy.ask(question("hi")).await).await;
+    let hit = proxy.event_of(&proxy.ask(question("hi")).await).await;
+    assert!(is_estimated(&miss), "{miss:#}");
+    assert_eq!(hit["weir"]["cache"]["outcome"], "hit");
+    assert!(
+        !is_estimated(&hit) && tokens(&hit) == (None, None),
+        "{hit:#}"
+    );
+}

@@ -1,0 +1,389 @@
+//! The outcome of a request is what happened: an answer that is whole is no failure however its framing ends,
+//! a failure inside of one is, and a status that went out stands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use weir_tests::backend::{Answer, Backend, Call};
+use weir_tests::client::{Ask, Client};
+use weir_tests::metrics::assert_metric;
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+mod formats;
+
+use formats::{CHAT, FORMATS, Format, Way};
+
+/// One route whose bodies are read whole and whose answers are kept, and one whose are not.
+const ROUTES: &str = "- {name: kept, path: /kept/*, backend: assistant, \
+                      cache: {answers: true, memory: 16MiB, ttl: 1h, scope: route}}\n\
+                      - {name: open, path: /*, backend: assistant}";
+
+async fn start(backend: &Backend) -> Proxy {
+    Setup::new(backend).routes(ROUTES).start().await
+}
+
+async fn client(proxy: &Proxy, version: u8) -> Client {
+    match version {
+        1 => Client::h1(proxy.address()).await,
+        _ => Client::h2(proxy.address()).await,
+    }
+}
+
+async fn pause(time: Duration) {
+    assert!(wait::still_waiting_after(time, std::future::pending::<()>()).await);
+}
+
+/// Answers one call with all of a format but its end.
+async fn say(call: &mut Call, format: &Format) {
+    call.begin(format.content_type).await;
+    for part in format.open() {
+        call.chunk(part).await;
+    }
+    call.chunk(format.terminal).await;
+}
+
+/// A success with nothing to say against it.
+fn assert_success(event: &Value, what: &str) {
+    assert_eq!(
+        event["http"]["response"]["status_code"], 200,
+        "{what}: {event}"
+    );
+    assert_eq!(event["event"]["outcome"], "success", "{what}: {event}");
+    assert!(event.get("error_code").is_none(), "{what}: {event}");
+    let aborted = event["weir"].get("client_aborted");
+    assert!(aborted.is_none(), "{what}: {event}");
+}
+
+async fn assert_attempts(proxy: &Proxy, outcome: &str, count: usize) {
+    let labels = [("outcome", outcome)];
+    let name = "weir_upstream_attempts_total";
+    assert_metric(proxy.admin(), name, &labels, count as f64).await;
+}
+
+/// Clients that close once they have read the terminal event, as SDKs do, of a backend whose last chunk
+/// comes so much later. Each answer is kept, whole.
+async fn closing_clients(version: u8, late: Duration) {
+    const CLIENTS: usize = 100;
+    let backend = Arc::new(Backend::by_hand().await);
+    let proxy = start(&backend).await;
+    let answering = tokio::spawn({
+        let backend = backend.clone();
+        async move {
+            let calls = (0..2 * CLIENTS).map(|_| async {
+                let mut call = backend.call().await;
+                say(&mut call, &CHAT).await;
+                pause(late).await;
+                call.finish().await;
+            });
+            join_all(calls).await;
+        }
+    });
+    let ask = |number: usize, route: &str| {
+        let question = CHAT.question.replace("QUESTION", &number.to_string());
+        let path = format!("{route}{}", CHAT.path);
+        let ask = match route {
+            "" => Ask::chunked(&path, question.as_bytes(), 7),
+            _ => Ask::post(&path, question),
+        };
+        ask.header("content-type", "application/json")
+    };
+    let clients = (0..2 * CLIENTS).map(|number| {
+        let (proxy, ask) = (&proxy, &ask);
+        async move {
+            let route = if number < CLIENTS { "/kept" } else { "" };
+            let mut client = client(proxy, version).await;
+            let mut live = client.open(ask(number, route)).await;
+            assert_eq!(live.status, 200);
+            live.until(CHAT.terminal).await;
+            drop(live);
+            drop(client);
+            if route.is_empty() {
+                return;
+            }
+            // Right behind it.
+            let again = proxy.ask(ask(number, route)).await;
+            let status = again.header("cache-status").unwrap_or_default();
+            assert!(status.contains("hit"), "{number}: {status}");
+            assert_eq!(again.text(), CHAT.whole());
+        }
+    });
+    join_all(clients).await;
+    answering.await.expect("answered");
+    let what = format!("HTTP/{version}, {late:?}");
+    let events = proxy.events_when(3 * CLIENTS).await;
+    for event in &events {
+        assert_success(event, &what);
+    }
+    assert_attempts(&proxy, "ok", 2 * CLIENTS).await;
+    assert_attempts(&proxy, "abandoned", 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_after_the_end_had_a_whole_answer() {
+    for version in [1, 2] {
+        for late_ms in [0, 5, 50] {
+            closing_clients(version, Duration::from_millis(late_ms)).await;
+        }
+    }
+}
+
+/// What a backend does after its terminal event in place of ending the framing.
+#[derive(Clone, Copy, Debug)]
+enum After {
+    Holds,
+    Closes,
+    Resets,
+}
+
+#[tokio::test]
+async fn what_a_backend_does_after_the_end_is_no_error() {
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    let mut asked = 0;
+    for format in FORMATS {
+        for after in [After::Holds, After::Closes, After::Resets] {
+            for (version, way) in [(1, Way::Buffered), (2, Way::PassedThrough)] {
+                let what = format!("{}: {after:?}, HTTP/{version}, {way:?}", format.name);
+                let answering = async {
+                    let mut call = backend.call().await;
+                    say(&mut call, &format).await;
+                    match after {
+                        After::Holds => {
+                            wait::within(&what, Duration::from_secs(5), call.closed()).await;
+                        }
+                        After::Closes => drop(call),
+                        After::Resets => call.reset(),
+                    }
+                };
+                let asking = async {
+                    let mut client = client(&proxy, version).await;
+                    let live = client.open(format.ask("hi", way)).await;
+                    let id = live.header("x-request-id").expect("an id").to_owned();
+                    let body = live.rest().await.expect("a clean end");
+                    assert_eq!(String::from_utf8_lossy(&body), format.whole(), "{what}");
+                    id
+                };
+                let (id, ()) = tokio::join!(asking, answering);
+                assert_success(&proxy.event(&id).await, &what);
+                asked += 1;
+            }
+        }
+    }
+    assert_attempts(&proxy, "ok", asked).await;
+    assert_metric(proxy.admin(), "weir_failed_requests_total", &[], 0.0).await;
+}
+
+/// A failure inside an answer of 200 is one everywhere.
+async fn assert_failure(proxy: &Proxy, id: &str, code: &str, what: &str) {
+    let event = proxy.event(id).await;
+    assert_eq!(event["error_code"], code, "{what}: {event}");
+    assert_eq!(event["event"]["outcome"], "failure", "{what}");
+    assert_eq!(event["http"]["response"]["status_code"], 200, "{what}");
+}
+
+#[tokio::test]
+async fn an_error_inside_an_answer_is_a_failure() {
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    let mut asked = 0;
+    for format in FORMATS {
+        for (version, way) in [(1, Way::Buffered), (2, Way::PassedThrough)] {
+            let what = format!("{}, HTTP/{version}", format.name);
+            let answering = async {
+                let mut call = backend.call().await;
+                call.begin(format.content_type).await;
+                for part in format.begin {
+                    call.chunk(part).await;
+                }
+                call.chunk(format.error).await;
+                call.finish().await;
+            };
+            let asking = async {
+                let mut client = client(&proxy, version).await;
+                client.ask(format.ask("hi", way)).await
+            };
+            let (reply, ()) = tokio::join!(asking, answering);
+            let id = reply.header("x-request-id").expect("an id");
+            assert_failure(&proxy, id, "upstream_error", &what).await;
+            asked += 1;
+        }
+    }
+    assert_attempts(&proxy, "error", asked).await;
+    let failed = asked as f64;
+    assert_metric(proxy.admin(), "weir_failed_requests_total", &[], failed).await;
+    let labels = [("error_code", "upstream_error")];
+    assert_metric(proxy.admin(), "weir_errors_total", &labels, failed).await;
+    let labels = [("outcome", "failure")];
+    assert_metric(proxy.admin(), "weir_model_calls_total", &labels, failed).await;
+}
+
+#[tokio::test]
+async fn an_error_as_the_whole_answer_is_a_failure_unless_the_status_says_more() {
+    const ERRORS: [&str; 4] = [
+        r#"{"error":{"message":"no such model","type":"invalid_request_error"}}"#,
+        r#"{"type":"error","error":{"type":"api_error","message":"internal"}}"#,
+        r#"{"error":{"code":500,"message":"internal","status":"INTERNAL"}}"#,
+        r#"{"error":"model runner has unexpectedly stopped"}"#,
+    ];
+    let backend = Backend::answering(|seen| {
+        let number = seen
+            .header("x-error")
+            .and_then(|number| number.parse().ok());
+        let error = ERRORS[number.unwrap_or(0_usize)];
+        let status = seen
+            .header("x-status")
+            .and_then(|status| status.parse().ok());
+        Answer::bytes("application/json", error).with_status(status.unwrap_or(200))
+    })
+    .await;
+    let proxy = start(&backend).await;
+    for number in 0..ERRORS.len() {
+        for (status, code) in [
+            ("200", Some("upstream_error")),
+            ("400", None),
+            ("503", Some("upstream_status")),
+        ] {
+            let ask = Ask::chat("hi")
+                .header("x-error", &number.to_string())
+                .header("x-status", status);
+            let event = proxy.event_of(&proxy.ask(ask).await).await;
+            let told = event.get("error_code").and_then(Value::as_str);
+            assert_eq!(told, code, "{} with {status}", ERRORS[number]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_without_its_end_is_incomplete() {
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    let mut asked = 0;
+    for format in FORMATS
+        .iter()
+        .filter(|format| format.name != "gemini's array")
+    {
+        for version in [1, 2] {
+            let answering = async {
+                let mut call = backend.call().await;
+                call.begin(format.content_type).await;
+                for part in format.begin {
+                    call.chunk(part).await;
+                }
+                call.finish().await;
+            };
+            let asking = async {
+                let mut client = client(&proxy, version).await;
+                client.ask(format.ask("hi", Way::Buffered)).await
+            };
+            let (reply, ()) = tokio::join!(asking, answering);
+            let id = reply.header("x-request-id").expect("an id");
+            assert_failure(&proxy, id, "upstream_incomplete", format.name).await;
+            asked += 1;
+        }
+    }
+    assert_attempts(&proxy, "incomplete", asked).await;
+    let failed = asked as f64;
+    assert_metric(proxy.admin(), "weir_failed_requests_total", &[], failed).await;
+}
+
+#[tokio::test]
+async fn a_finish_reason_is_an_end_and_a_cut_is_none() {
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    for format in FORMATS.iter().filter(|format| format.reason.is_some()) {
+        for ends in [true, false] {
+            let answering = async {
+                let mut call = backend.call().await;
+                call.begin(format.content_type).await;
+                for part in format.open() {
+                    call.chunk(part).await;
+                }
+                if ends {
+                    call.finish().await;
+                }
+            };
+            let asking = async {
+                let mut client = client(&proxy, 1).await;
+                let live = client.open(format.ask("hi", Way::Buffered)).await;
+                let id = live.header("x-request-id").expect("an id").to_owned();
+                assert_eq!(live.rest().await.is_ok(), ends, "{}", format.name);
+                id
+            };
+            let (id, ()) = tokio::join!(asking, answering);
+            match ends {
+                true => assert_success(&proxy.event(&id).await, format.name),
+                false => assert_failure(&proxy, &id, "upstream_reset", format.name).await,
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_status_that_went_out_stands() {
+    for version in [1, 2] {
+        let backend = Backend::by_hand().await;
+        let proxy = start(&backend).await;
+        for (status, way, code) in [
+            (503, Way::Buffered, Some("upstream_status")),
+            (500, Way::PassedThrough, Some("upstream_status")),
+            (429, Way::Buffered, None),
+            (200, Way::PassedThrough, None),
+        ] {
+            let what = format!("HTTP/{version}, {status}, {way:?}");
+            let mut client = client(&proxy, version).await;
+            let (live, mut call) = tokio::join!(client.open(CHAT.ask("hi", way)), async {
+                let mut call = backend.call().await;
+                let head = format!(
+                    "HTTP/1.1 {status} Whatever\r\ncontent-type: text/event-stream\r\n\
+                     transfer-encoding: chunked\r\n\r\n"
+                );
+                call.write(head).await;
+                call.chunk(CHAT.begin[0]).await;
+                call
+            });
+            assert_eq!(live.status, status, "{what}");
+            let id = live.header("x-request-id").expect("an id").to_owned();
+            drop(live);
+            drop(client);
+            wait::within("the backend is left", wait::PATIENCE, call.closed()).await;
+            let event = proxy.event(&id).await;
+            assert_eq!(event["http"]["response"]["status_code"], status, "{what}");
+            assert_eq!(event["weir"]["client_aborted"], true, "{what}: {event}");
+            assert_eq!(
+                event.get("error_code").and_then(Value::as_str),
+                code,
+                "{what}"
+            );
+            let labels = [("code", &*status.to_string())];
+            assert_metric(proxy.admin(), "weir_requests_total", &labels, 1.0).await;
+        }
+        assert_metric(proxy.admin(), "weir_failed_requests_total", &[], 2.0).await;
+        assert_attempts(&proxy, "status_5xx", 2).await;
+        // Neither was at fault, and none was seen to its end.
+        assert_attempts(&proxy, "abandoned", 2).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_an_error_leaves_an_error() {
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    let mut client = client(&proxy, 1).await;
+    let (mut live, mut call) = tokio::join!(client.open(CHAT.ask("hi", Way::Buffered)), async {
+        let mut call = backend.call().await;
+        call.begin_events().await;
+        call.chunk(CHAT.error).await;
+        call
+    });
+    live.until(CHAT.error).await;
+    let id = live.header("x-request-id").expect("an id").to_owned();
+    drop(live);
+    drop(client);
+    wait::within("the backend is left", wait::PATIENCE, call.closed()).await;
+    assert_failure(&proxy, &id, "upstream_error", "left").await;
+    assert_eq!(proxy.event(&id).await["weir"]["client_aborted"], true);
+}
