@@ -20,8 +20,10 @@ use crate::tally::{Cache, Measured, Tallies, Towards};
 use crate::wanted::{Judged, Wanted};
 
 mod stream;
+mod verdict;
 
 use stream::Stream;
+use verdict::Verdict;
 
 /// All users are there within this, or the test cannot run.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -278,8 +280,8 @@ async fn exchange(
     }
 }
 
-/// Reads all of an answer. Of a stream, the first piece and their number are noted; one that does not
-/// end as the OpenAI format has it is cut short.
+/// Reads all of an answer. Of a stream, the first piece and their number are noted. What fails by its own
+/// words is an error, whatever its status.
 async fn read(
     mut answer: Response,
     wanted: &Wanted,
@@ -291,33 +293,34 @@ async fn read(
         .get(http::header::CONTENT_TYPE)
         .and_then(|value| value.as_bytes().get(..EVENT_STREAM.len()))
         .is_some_and(|value| value.eq_ignore_ascii_case(EVENT_STREAM));
+    let status = answer.status().as_u16();
+    let mut verdict = Verdict::new(&wanted.method, &wanted.path, status, answer.headers());
     let mut stream = Stream::default();
     loop {
-        match answer.chunk().await {
+        let chunk = match answer.chunk().await {
             Ok(None) => break,
             Err(error) => return Err(kind(&error).to_owned()),
-            Ok(Some(chunk)) if is_stream => {
-                let now = since_due(weir::clock::now());
-                stream.feed(&chunk);
-                if stream.pieces > measured.pieces {
-                    measured.pieces = stream.pieces;
-                    measured.first.get_or_insert(now);
-                    measured.last = Some(now);
-                }
+            Ok(Some(chunk)) => chunk,
+        };
+        verdict.feed(&chunk);
+        if is_stream {
+            let now = since_due(weir::clock::now());
+            stream.feed(&chunk);
+            if stream.pieces > measured.pieces {
+                measured.pieces = stream.pieces;
+                measured.first.get_or_insert(now);
+                measured.last = Some(now);
             }
-            Ok(Some(_)) => {}
         }
     }
-    let wants_end = wanted.path.ends_with("/chat/completions");
-    let why = match (is_stream, wanted.wants) {
-        (true, _) if wants_end && !stream.is_done => "stream cut short",
-        (true, _) if stream.has_error => "stream with an error",
-        (_, Wants::Stream) if measured.judged == Judged::Success && stream.pieces == 0 => {
-            "no stream"
+    let is_success = measured.judged == Judged::Success;
+    match verdict.failure() {
+        Some(failure) => Err(failure.to_owned()),
+        None if wanted.wants == Wants::Stream && is_success && stream.pieces == 0 => {
+            Err("no stream".to_owned())
         }
-        _ => return Ok(()),
-    };
-    Err(why.to_owned())
+        None => Ok(()),
+    }
 }
 
 /// `weir; hit`, and not a hit of somebody else's cache.

@@ -62,7 +62,7 @@ impl Seen {
                 .filter(|(status, _)| wanted(**status));
             statuses.map(|(_, count)| *count).sum::<u64>() as f64
         };
-        let cut_short = ["answer cut short", "stream cut short"]
+        let behind_a_200 = ["answer cut short", "upstream_error", "upstream_incomplete"]
             .iter()
             .filter_map(|kind| client.errors.get(*kind))
             .sum::<u64>() as f64;
@@ -70,7 +70,7 @@ impl Seen {
             ("requests", client.requests as f64, self.requests),
             (
                 "failed",
-                status(&|status| status >= 500) + cut_short,
+                status(&|status| status >= 500) + behind_a_200,
                 self.failed,
             ),
             (

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderValue, Method, header};
-use weir::backend::outgoing::Sieve;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use weir::backend::{self, outgoing::Sieve};
 use weir::cache::copy::CopyBuffer;
 use weir::cache::{Answers, Config, Named, Question, Scope, Use};
 use weir::limit::{self, By, Limits, Subject};
@@ -40,7 +40,31 @@ fn headers() -> HeaderMap {
     ] {
         headers.append(name, HeaderValue::from_static(value));
     }
+    for (name, value) in [
+        ("x-weir-key", "web"),
+        ("x-weir-timestamp", "1790000000"),
+        ("x-weir-id", "01JD0000000000000000000000"),
+        ("x-weir-signature", "v1=00"),
+    ] {
+        headers.append(name, HeaderValue::from_static(value));
+    }
     headers
+}
+
+fn backend() -> backend::Config {
+    backend::Config {
+        name: Arc::from("assistant"),
+        endpoints: Vec::new(),
+        path_prefix: String::new(),
+        connect_timeout: Duration::from_secs(1),
+        first_byte_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(1),
+        total_timeout: Duration::from_secs(1),
+        pool_idle_connections: 1,
+        pool_idle_timeout: Duration::from_secs(1),
+        request_headers: Vec::new(),
+        ask_usage: false,
+    }
 }
 
 fn keys(criterion: &mut Criterion) {
@@ -58,7 +82,12 @@ fn keys(criterion: &mut Criterion) {
         r#"{"messages":[{"content":""#,
         r#"","role":"user"}],"model":"glm-4","stream":true,"temperature":0.2}"#,
     );
-    let headers = headers();
+    let (headers, backend) = (headers(), backend());
+    let withheld: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-weir-"))
+        .cloned()
+        .collect();
     let mut group = criterion.benchmark_group("key");
     for (name, bytes, (first, last)) in [
         ("as_sent_500", 500, as_sent),
@@ -66,6 +95,7 @@ fn keys(criterion: &mut Criterion) {
         ("as_sent_100k", 100_000, as_sent),
     ] {
         let body = question_body(bytes, first, last);
+        let sieve = Sieve::new(&headers, &withheld, &backend);
         let question = Question {
             method: &Method::POST,
             path: "/v1/chat/completions",

@@ -1,7 +1,7 @@
 //! Reads along a stream of events (html.spec.whatwg.org/multipage/server-sent-events.html): how many
-//! pieces came, and whether it ended as the OpenAI format has it.
+//! pieces came.
 
-/// No beginning that matters is longer: `data: [DONE]` and a carriage return, `data: {"error":`.
+/// No beginning that matters is longer: `data: [DONE]` and a carriage return.
 const LINE_BYTES: usize = 16;
 
 /// A stream that is under way; lines may be cut anywhere by the network.
@@ -12,9 +12,6 @@ pub(super) struct Stream {
     /// Of that line, also what is not kept.
     length: usize,
     pub(super) pieces: u64,
-    pub(super) is_done: bool,
-    /// A piece was the OpenAI format's word for a failure.
-    pub(super) has_error: bool,
 }
 
 impl Stream {
@@ -38,13 +35,8 @@ impl Stream {
     fn end_line(&mut self) {
         let line = &self.line[..self.length.min(LINE_BYTES)];
         if let Some(data) = line.strip_prefix(b"data:") {
-            let data = data.trim_ascii();
-            if data == b"[DONE]" && self.length <= LINE_BYTES {
-                self.is_done = true;
-            } else {
-                self.pieces += 1;
-                self.has_error |= data.starts_with(b"{\"error\"");
-            }
+            let is_end = data.trim_ascii() == b"[DONE]" && self.length <= LINE_BYTES;
+            self.pieces += u64::from(!is_end);
         }
         self.length = 0;
     }
@@ -60,13 +52,10 @@ mod tests {
         for size in 1..text.len() {
             let mut stream = Stream::default();
             text.chunks(size).for_each(|chunk| stream.feed(chunk));
-            assert_eq!((stream.pieces, stream.is_done), (2, true), "{size}");
+            assert_eq!(stream.pieces, 2, "{size}");
         }
         let mut stream = Stream::default();
-        stream.feed(b"data: [DONE], he said\n\ndata: [DONE]");
-        assert!(!stream.is_done, "one goes on, the other has no end");
-        assert!(!stream.has_error);
-        stream.feed(b"\n\ndata: {\"error\": {\"code\": 1}}\n\n");
-        assert!(stream.has_error);
+        stream.feed(b"data: [DONE], he said\n\ndata: goes on");
+        assert_eq!(stream.pieces, 1);
     }
 }

@@ -124,15 +124,14 @@ impl Reading<'_> {
             return false;
         };
         let copy = &copying.copy;
-        self.form() == Form::Events
-            && exchange.model.operation != Some(Operation::GenerateContent)
-            && (copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"))
-    }
-
-    /// How the answer comes, where it is read.
-    pub(super) fn form(&self) -> Form {
-        let usage = self.usage.as_ref();
-        usage.map_or(Form::Other, AnswerReader::form)
+        match self.form() {
+            Form::Events => {
+                !self.is_a_guess(exchange) && (copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"))
+            }
+            Form::Lines => copy.ends_with(b"\n"),
+            // Nobody knows an array for whole before its framing ends.
+            Form::Array | Form::Text | Form::Unseen | Form::Other => false,
+        }
     }
 
     /// Reads a piece, unless that was done before the head went out.
@@ -166,11 +165,20 @@ impl Reading<'_> {
         decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole)
     }
 
+    /// Whether its last event is one only because nothing more comes.
+    fn is_a_guess(&self, exchange: &Exchange) -> bool {
+        let is_gemini = exchange.model.operation == Some(Operation::GenerateContent);
+        is_gemini && self.form() == Form::Events
+    }
+
+    /// How the answer comes, where it is read.
+    pub(super) fn form(&self) -> Form {
+        self.usage.as_ref().map_or(Form::Other, AnswerReader::form)
+    }
+
     /// Until when the end of the framing is waited for, if the answer has ended itself by `now`.
     fn framing_until(&self, exchange: &Exchange, now: Instant) -> Option<Instant> {
-        let is_a_guess = self.form() == Form::Events
-            && exchange.model.operation == Some(Operation::GenerateContent);
-        let time = match is_a_guess {
+        let time = match self.is_a_guess(exchange) {
             true => FRAMING_TIME_OF_GUESSES,
             false => FRAMING_TIME,
         };

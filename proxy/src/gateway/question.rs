@@ -44,7 +44,7 @@ pub(super) async fn read(
         tokio::task::yield_now().await;
         asked.feed(piece)?;
     }
-    note(exchange, asked.question());
+    note(exchange, asked.finish());
     Ok(None)
 }
 

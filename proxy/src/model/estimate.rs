@@ -21,6 +21,8 @@ mod script;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextCount {
     hundredths: u64,
+    /// Of the text so far.
+    bytes: u64,
     last: Last,
     partial: Partial,
 }
@@ -56,6 +58,34 @@ struct Partial {
     code: u32,
     /// Bytes that are still to come.
     missing: u8,
+}
+
+/// So much of a text is counted as a whole.
+const WHOLE_BYTES: u64 = 16 * 1024;
+/// And of the rest one block of this size in so many, in the place of all of them.
+const SAMPLE_BYTES: u64 = 1024;
+const SAMPLE_EVERY: u64 = 8;
+
+/// What is counted of a stretch of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    Whole,
+    Skipped,
+    Sample,
+}
+
+impl Share {
+    /// For the byte at this place of the text, and how many it holds for.
+    fn at(place: u64) -> (Share, u64) {
+        let Some(behind) = place.checked_sub(WHOLE_BYTES) else {
+            return (Share::Whole, WHOLE_BYTES - place);
+        };
+        let within = behind % (SAMPLE_BYTES * SAMPLE_EVERY);
+        match within.checked_sub(SAMPLE_BYTES) {
+            None => (Share::Sample, SAMPLE_BYTES - within),
+            Some(behind) => (Share::Skipped, SAMPLE_BYTES * (SAMPLE_EVERY - 1) - behind),
+        }
+    }
 }
 
 /// What says that an answer, or a question, is at its end is a token too.
@@ -117,8 +147,33 @@ impl Part {
 }
 
 impl TextCount {
-    /// Counts the next piece of the text; a byte that is not UTF-8 counts as something.
+    /// Counts the next piece of the text; a byte that is not UTF-8 counts as something. Of a long text a
+    /// share is counted: a look at each character of a megabyte would be the dearest part of its request.
     pub fn add(&mut self, piece: &[u8]) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let (share, left) = Share::at(self.bytes);
+            let length = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+            let (now, later) = rest.split_at(length);
+            match share {
+                Share::Whole => self.count(now),
+                Share::Skipped => {}
+                Share::Sample => {
+                    let before = self.hundredths;
+                    self.count(now);
+                    self.hundredths += (self.hundredths - before) * (SAMPLE_EVERY - 1);
+                }
+            }
+            self.bytes += length as u64;
+            if length as u64 == left {
+                // What is counted next does not continue what was counted before.
+                self.begin(Part::Text);
+            }
+            rest = later;
+        }
+    }
+
+    fn count(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while let Some((&byte, after)) = rest.split_first() {
             if byte.is_ascii() && self.partial.missing == 0 {
@@ -136,6 +191,7 @@ impl TextCount {
     pub fn begin(&mut self, part: Part) {
         *self = TextCount {
             hundredths: self.hundredths + part.hundredths(),
+            bytes: self.bytes,
             ..TextCount::default()
         };
     }

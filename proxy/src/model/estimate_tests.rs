@@ -276,3 +276,33 @@ fn usage_is_estimated_where_a_model_was_seen_at_work() {
         assert_eq!(usage.origin, Origin::Estimated);
     }
 }
+
+#[test]
+fn of_a_long_text_a_share_stands_for_the_whole() {
+    let sentences = [
+        "The ferry leaves at seven, unless the wind turns before then. ",
+        "船は七時に出ます。風が変わらなければ。",
+        "{\"place\": [3, 14, 159], \"is_open\": false}\n",
+    ];
+    for sentence in sentences {
+        let one = tokens_of(sentence.as_bytes(), 1);
+        let text = sentence.repeat(200_000 / sentence.len());
+        let whole = tokens_of(text.as_bytes(), text.len());
+        let exact = one as f64 * (text.len() / sentence.len()) as f64;
+        let ratio = whole as f64 / exact;
+        assert!((0.9..1.1).contains(&ratio), "{sentence}: {ratio}");
+        for cut in [1, 97, 1024, 65_537] {
+            assert_eq!(
+                tokens_of(text.as_bytes(), cut),
+                whole,
+                "{sentence} cut at {cut}"
+            );
+        }
+    }
+}
+
+fn tokens_of(text: &[u8], cut: usize) -> u64 {
+    let mut count = TextCount::default();
+    text.chunks(cut).for_each(|piece| count.add(piece));
+    count.tokens()
+}

@@ -11,6 +11,8 @@
 //! [Ollama]: https://github.com/ollama/ollama/blob/main/docs/api.md
 //! [Cohere]: https://docs.cohere.com/reference
 
+use memchr::{memchr, memchr_iter, memrchr, memrchr2};
+
 /// An operation of a model's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -52,49 +54,6 @@ pub enum Operation {
     Translation,
 }
 
-/// The last two segments of a path and what they mean; an empty first one is any. The first line that fits
-/// decides.
-const ENDS: [(&str, &str, Operation); 24] = [
-    ("chat", "completions", Operation::Chat),
-    ("", "completions", Operation::TextCompletion),
-    ("", "responses", Operation::Responses),
-    ("responses", "compact", Operation::Responses),
-    ("responses", "input_tokens", Operation::CountTokens),
-    ("", "messages", Operation::Messages),
-    ("messages", "count_tokens", Operation::CountTokens),
-    ("api", "embeddings", Operation::OllamaEmbed),
-    ("", "embeddings", Operation::Embeddings),
-    ("images", "generations", Operation::Images),
-    ("images", "edits", Operation::Images),
-    ("images", "variations", Operation::Images),
-    ("audio", "speech", Operation::Speech),
-    ("audio", "transcriptions", Operation::Transcription),
-    ("audio", "translations", Operation::Translation),
-    ("", "rerank", Operation::Rerank),
-    ("", "moderations", Operation::Moderation),
-    ("api", "chat", Operation::OllamaChat),
-    ("api", "generate", Operation::OllamaGenerate),
-    ("api", "embed", Operation::OllamaEmbed),
-    ("v1", "chat", Operation::CohereChat),
-    ("v2", "chat", Operation::CohereChat),
-    ("v1", "embed", Operation::CohereEmbed),
-    ("v2", "embed", Operation::CohereEmbed),
-];
-
-/// The methods behind the colon of Google's paths (`models/NAME:METHOD`).
-const METHODS: [(&str, Operation); 9] = [
-    ("generateContent", Operation::GenerateContent),
-    ("streamGenerateContent", Operation::GenerateContent),
-    ("countTokens", Operation::CountTokens),
-    ("computeTokens", Operation::CountTokens),
-    ("embedContent", Operation::EmbedContent),
-    ("batchEmbedContents", Operation::EmbedContent),
-    ("predict", Operation::Predict),
-    // Models of other makers on Vertex AI, in their own formats.
-    ("rawPredict", Operation::Chat),
-    ("streamRawPredict", Operation::Chat),
-];
-
 /// What stands before the name of a deployment or engine, as Azure and OpenAI's first API have it.
 const NAMED_BEHIND: [&str; 2] = ["deployments", "engines"];
 
@@ -103,21 +62,10 @@ impl Operation {
     /// letters and a slash at the end do not matter: there are servers to which they do not.
     #[must_use]
     pub fn of(path: &str) -> Option<Operation> {
-        let mut segments = path.trim_end_matches('/').rsplit('/');
-        let last = segments.next()?;
-        let before = segments.next().unwrap_or_default();
-        if let Some((_, method)) = split_method(last) {
-            return of_method(method, before, path);
-        }
-        let fits = |(first, second, _): &&(&str, &str, Operation)| {
-            last.eq_ignore_ascii_case(second)
-                && (first.is_empty() || before.eq_ignore_ascii_case(first))
-        };
-        let (_, _, operation) = ENDS.iter().find(fits)?;
-        // A message put into a thread of the Assistants API asks no model.
-        let thread = segments.next().unwrap_or_default();
-        let into_thread = *operation == Operation::Messages && is_any(thread, &["threads"]);
-        (!into_thread).then_some(*operation)
+        of_lowercase(path).or_else(|| {
+            let uppercase = path.bytes().any(|byte| byte.is_ascii_uppercase());
+            uppercase.then(|| of_lowercase(&path.to_ascii_lowercase()))?
+        })
     }
 
     /// OpenTelemetry's `gen_ai.operation.name`; where the conventions have no word, a plain one.
@@ -181,6 +129,58 @@ impl Operation {
     }
 }
 
+/// By the last segments of the path.
+fn of_lowercase(path: &str) -> Option<Operation> {
+    let (above, last) = split_last(path.trim_end_matches('/'));
+    let (further, before) = split_last(above);
+    if let Some((_, method)) = split_method(last) {
+        return of_method(method, before, path);
+    }
+    let versioned = matches!(before, "v1" | "v2");
+    Some(match last {
+        "completions" if before == "chat" => Operation::Chat,
+        "completions" => Operation::TextCompletion,
+        "responses" => Operation::Responses,
+        "compact" if before == "responses" => Operation::Responses,
+        "input_tokens" if before == "responses" => Operation::CountTokens,
+        // A message put into a thread of the Assistants API asks no model.
+        "messages" if split_last(further).1 == "threads" => return None,
+        "messages" => Operation::Messages,
+        "count_tokens" if before == "messages" => Operation::CountTokens,
+        "embeddings" if before == "api" => Operation::OllamaEmbed,
+        "embeddings" => Operation::Embeddings,
+        "generations" | "edits" | "variations" if before == "images" => Operation::Images,
+        "speech" if before == "audio" => Operation::Speech,
+        "transcriptions" if before == "audio" => Operation::Transcription,
+        "translations" if before == "audio" => Operation::Translation,
+        "rerank" => Operation::Rerank,
+        "moderations" => Operation::Moderation,
+        "chat" if before == "api" => Operation::OllamaChat,
+        "generate" if before == "api" => Operation::OllamaGenerate,
+        "embed" if before == "api" => Operation::OllamaEmbed,
+        "chat" if versioned => Operation::CohereChat,
+        "embed" if versioned => Operation::CohereEmbed,
+        _ => return None,
+    })
+}
+
+/// By the method behind the colon of Google's paths.
+fn of_method(method: &str, before: &str, path: &str) -> Option<Operation> {
+    Some(match method {
+        "generatecontent" | "streamgeneratecontent" => Operation::GenerateContent,
+        "counttokens" | "computetokens" => Operation::CountTokens,
+        "embedcontent" | "batchembedcontents" => Operation::EmbedContent,
+        // Endpoints of one's own predict whatever they were trained for.
+        "predict" if before == "models" => Operation::Predict,
+        // Models of other makers on Vertex AI, in their own formats.
+        "rawpredict" | "streamrawpredict" => match path.contains("/publishers/anthropic/") {
+            true => Operation::Messages,
+            false => Operation::Chat,
+        },
+        _ => return None,
+    })
+}
+
 /// What a path says beside the operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct InPath<'a> {
@@ -195,43 +195,51 @@ pub(super) struct InPath<'a> {
 impl InPath<'_> {
     pub(super) fn of(path: &str) -> InPath<'_> {
         let path = path.trim_end_matches('/');
-        let last = path.rsplit('/').next().unwrap_or_default();
-        let method = split_method(last);
-        let mut segments = path.split('/');
-        let named = segments
-            .by_ref()
-            .any(|segment| is_any(segment, &NAMED_BEHIND));
+        let method = split_method(split_last(path).1);
+        let streams = ["streamGenerateContent", "streamRawPredict"];
+        let is_stream = |(_, method)| streams.iter().any(|name| name.eq_ignore_ascii_case(method));
         InPath {
             model: method.map(|(model, _)| model),
-            deployment: segments.next().filter(|name| named && !name.is_empty()),
-            stream: method.is_some_and(|(_, method)| {
-                is_any(method, &["streamGenerateContent", "streamRawPredict"])
-            }),
+            deployment: NAMED_BEHIND.iter().find_map(|name| behind(path, name)),
+            stream: method.is_some_and(is_stream),
         }
     }
 }
 
-/// The model and the method of a last segment `MODEL:METHOD`. The colon may be encoded.
-fn split_method(segment: &str) -> Option<(&str, &str)> {
-    let split = segment.rsplit_once(':');
-    let split = split.or_else(|| segment.rsplit_once("%3A"));
-    let split = split.or_else(|| segment.rsplit_once("%3a"));
-    split.filter(|(model, _)| !model.is_empty())
-}
-
-fn of_method(method: &str, before: &str, path: &str) -> Option<Operation> {
-    let named = |(name, _): &&(&str, Operation)| method.eq_ignore_ascii_case(name);
-    let (_, operation) = METHODS.iter().find(named)?;
-    match operation {
-        // Endpoints of one's own predict whatever they were trained for.
-        Operation::Predict if !is_any(before, &["models"]) => None,
-        Operation::Chat if path.contains("/publishers/anthropic/") => Some(Operation::Messages),
-        operation => Some(*operation),
+/// A path without its last segment, and that segment.
+fn split_last(path: &str) -> (&str, &str) {
+    match memrchr(b'/', path.as_bytes()) {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => ("", path),
     }
 }
 
-fn is_any(segment: &str, names: &[&str]) -> bool {
-    names.iter().any(|name| segment.eq_ignore_ascii_case(name))
+/// The segment behind the one with this name.
+fn behind<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+    let bytes = path.as_bytes();
+    let mut slashes = memchr_iter(b'/', bytes);
+    let named = |at: &usize| {
+        let segment = bytes[at + 1..].get(..=name.len());
+        segment.is_some_and(|segment| {
+            segment[..name.len()].eq_ignore_ascii_case(name.as_bytes())
+                && segment[name.len()] == b'/'
+        })
+    };
+    let begin = slashes.find(named)? + name.len() + 2;
+    let end = memchr(b'/', &bytes[begin..]).map_or(bytes.len(), |length| begin + length);
+    path.get(begin..end).filter(|segment| !segment.is_empty())
+}
+
+/// The model and the method of a last segment `MODEL:METHOD`. The colon may be encoded.
+fn split_method(segment: &str) -> Option<(&str, &str)> {
+    let bytes = segment.as_bytes();
+    let at = memrchr2(b':', b'%', bytes)?;
+    let (model, method) = match &bytes[at..] {
+        [b':', ..] => (&segment[..at], &segment[at + 1..]),
+        [b'%', b'3', b'A' | b'a', ..] => (&segment[..at], &segment[at + 3..]),
+        _ => return None,
+    };
+    (!model.is_empty()).then_some((model, method))
 }
 
 #[cfg(test)]

@@ -31,18 +31,14 @@ pub struct Question {
 pub struct QuestionReader {
     /// `None` where a coding is unknown, and at the end: nothing is read.
     decoder: Option<Decoder>,
-    body: Body,
+    /// What the body is, unless it is a form.
+    object: Object,
+    form: Option<Box<Form>>,
     found: Found,
     /// The model that the path names; it counts whatever the body says.
     model: Option<Box<str>>,
     /// The deployment that the path names; it counts where the body names no model.
     deployment: Option<Box<str>>,
-}
-
-#[derive(Debug)]
-enum Body {
-    Object(Box<Object>),
-    Form(Box<Form>),
 }
 
 /// What was found so far.
@@ -78,10 +74,8 @@ impl QuestionReader {
         let stream = in_path.stream || operation.streams_unasked();
         QuestionReader {
             decoder: Some(Decoder::default()),
-            body: match form {
-                Some(form) => Body::Form(Box::new(form)),
-                None => Body::Object(Box::new(Object::new(stream))),
-            },
+            object: Object::new(stream),
+            form: form.map(Box::new),
             found: Found {
                 stream,
                 ..Found::default()
@@ -96,9 +90,9 @@ impl QuestionReader {
         let Some(decoder) = &mut self.decoder else {
             return;
         };
-        decoder.feed(piece, |plain| match &mut self.body {
-            Body::Object(object) => object.feed(plain, &mut self.found),
-            Body::Form(form) => form.feed(plain, &mut self.found),
+        decoder.feed(piece, |plain| match &mut self.form {
+            Some(form) => form.feed(plain, &mut self.found),
+            None => self.object.feed(plain, &mut self.found),
         });
     }
 
@@ -139,7 +133,13 @@ impl QuestionReader {
     /// What it said, at its end.
     #[must_use]
     pub fn finish(self) -> Question {
-        self.question()
+        let found = self.found;
+        Question {
+            model: self.model.or(found.model).or(self.deployment),
+            stream: found.stream,
+            asks_usage: found.asks_usage,
+            text: found.text,
+        }
     }
 }
 

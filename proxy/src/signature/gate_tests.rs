@@ -212,6 +212,35 @@ fn only_a_credential_for_weir_itself_is_withheld() {
 }
 
 #[test]
+fn what_a_signature_needs_and_goes_on_is_known_once_it_is_verified() {
+    let verified = |scheme: Config| {
+        let name = scheme.scheme.name();
+        let gate = gate(&[scheme]);
+        let names = gate.verified_headers(name).iter();
+        names
+            .map(|name| name.as_str().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let lark = [
+        "x-lark-request-timestamp",
+        "x-lark-request-nonce",
+        "x-lark-signature",
+    ];
+    assert_eq!(verified(feishu(&["key"])), lark);
+    assert!(
+        verified(feishu(&[])).is_empty(),
+        "nobody has looked at them"
+    );
+    let simple = entry(SchemeConfig::SimpleSha256 {
+        secrets: vec!["s3cret".to_owned()],
+    });
+    assert_eq!(verified(simple), ["x-timestamp", "x-signature"]);
+    for withheld in [hmac(), bearer()] {
+        assert!(verified(withheld).is_empty());
+    }
+}
+
+#[test]
 fn a_client_without_a_name_is_called_after_the_route() {
     let verdict = check(&gate(&[feishu(&["key"])]), &[("feishu", "key")], BODY);
     assert_eq!(verdict.client.as_deref(), Some("the-route"));

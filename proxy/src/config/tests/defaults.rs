@@ -135,6 +135,7 @@ fn the_contracts_routes_arrive() {
         (100 << 20, Duration::from_secs(3600))
     );
     assert_eq!(cache.scope, crate::cache::Scope::Client);
+    assert!(cache.ignore_headers.is_empty());
     let names: Vec<&str> = chat.rate_limits.iter().map(|limit| &*limit.name).collect();
     assert_eq!(
         names,
@@ -197,7 +198,7 @@ routes:
     body_bytes: 0B
     body_timeout: 1m
     rate_limits: [{name: slow, rate: 90/min, by: "header:X-Tenant"}, {name: fast, rate: 7200/h, burst: 3, by: address}]
-    cache: {scope: route, ttl: 5m}
+    cache: {scope: route, ttl: 5m, ignore_headers: [X-Session-Id]}
     signature:
       - {scheme: bearer, secrets: [k1, "sha256:0000000000000000000000000000000000000000000000000000000000000abc"]}
       - {scheme: hmac, secrets: [MDE=], key_header: X-K, timestamp_header: X-T, id_header: X-I, signature_header: X-S,
@@ -229,6 +230,8 @@ routes:
         ),
         (3600, 3)
     );
+    let cache = own.cache.as_ref().unwrap();
+    assert_eq!(cache.ignore_headers, ["x-session-id"]);
     let bearer = &own.signature[0];
     assert_eq!(
         (bearer.tolerance, bearer.replay),

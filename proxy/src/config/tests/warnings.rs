@@ -70,6 +70,43 @@ routes:
     assert!(right(text).warnings.is_empty());
 }
 
+#[test]
+fn a_credential_that_is_no_part_of_the_question_is_warned_of() {
+    let warnings = |names: &str| {
+        let route = format!("path: /a, cache: {{ignore_headers: [{names}]}}");
+        routes(&[&route])
+    };
+    assert_eq!(
+        warnings("x-session, Authorization"),
+        [
+            "`routes[0].cache.ignore_headers[1]` (line 3) takes `authorization` out of the question: \
+             what was answered to one credential is told to whoever asks the same with another, or \
+             with none."
+        ]
+    );
+    for name in [
+        "cookie",
+        "x-api-key",
+        "apikey",
+        "ocp-apim-subscription-key",
+        "x-litellm-api-key",
+        "x-auth-token",
+        "x_secret",
+    ] {
+        assert_eq!(warnings(name).len(), 1, "{name}");
+    }
+    for name in [
+        "x-session-id",
+        "x-author",
+        "x-keyboard",
+        "idempotency-key",
+        "x-tenant",
+    ] {
+        assert_eq!(warnings(name), Vec::<String>::new(), "{name}");
+    }
+    assert_eq!(warnings(""), Vec::<String>::new());
+}
+
 fn routes(list: &[&str]) -> Vec<String> {
     let mut text = "backends: [{name: a, endpoints: ['http://a']}]\nroutes:\n".to_owned();
     for (position, route) in list.iter().enumerate() {

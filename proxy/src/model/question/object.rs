@@ -167,6 +167,7 @@ impl Visitor for Reading<'_> {
                 self.found.text.begin(Part::Message);
                 Place::Nowhere
             }
+            Place::Texts if matches!(name, b"content" | b"text" | b"parts") => Place::Texts,
             Place::Texts if AS_WRITTEN.contains(&name) => Place::Scheme,
             Place::Texts if NO_TEXTS.contains(&name) => Place::Nowhere,
             Place::Texts => Place::Texts,

@@ -55,7 +55,7 @@ pub const ERRORS: Definition = define(
 pub const FAILED_REQUESTS: Definition = define(
     "weir_failed_requests_total",
     &["route", "platform"],
-    "Answers of 500 or more, or cut short by the backend: what the error rate counts.",
+    "Answers of 500 or more, or cut short by the backend, without their end, or with an error inside: what the error rate counts.",
 );
 pub const IN_FLIGHT: Definition = define(
     "weir_requests_in_flight",
