@@ -45,11 +45,22 @@ fn model_and_stream(question: &Question) -> (Option<&str>, bool) {
     (question.model.as_deref(), question.stream)
 }
 
+/// A path, a body, and what they say: model and stream.
+type Row<'a> = (&'a str, &'a str, (Option<&'a str>, bool));
+
+fn assert_said(rows: &[Row<'_>]) {
+    for (path, body, expected) in rows {
+        for content_type in [JSON, "application/x-www-form-urlencoded", "text/plain"] {
+            let question = read_any_cut(path, content_type, body.as_bytes());
+            assert_eq!(model_and_stream(&question), *expected, "{path} {body}");
+        }
+    }
+}
+
 #[test]
-fn questions_say_which_model_and_whether_they_want_a_stream() {
+fn a_body_says_which_model_and_whether_it_wants_a_stream() {
     let chat = "/v1/chat/completions";
-    let deployment = "/openai/deployments/my%20gpt/chat/completions";
-    for (path, body, expected) in [
+    assert_said(&[
         (
             chat,
             r#" {"messages":[{"content":"\"stream\":false"}],"model":"m","stream":true}"#,
@@ -98,6 +109,13 @@ fn questions_say_which_model_and_whether_they_want_a_stream() {
         (chat, r#"{"model":"m","stream":true,]"#, (Some("m"), true)),
         (chat, "", (None, false)),
         (chat, "\u{feff}{\"model\":\"m\"}", (Some("m"), false)),
+    ]);
+}
+
+#[test]
+fn a_path_says_it_too() {
+    let deployment = "/openai/deployments/my%20gpt/chat/completions";
+    assert_said(&[
         (deployment, r#"{"stream":true}"#, (Some("my gpt"), true)),
         (deployment, r#"{"model":"gpt-4o"}"#, (Some("gpt-4o"), false)),
         (
@@ -128,12 +146,7 @@ fn questions_say_which_model_and_whether_they_want_a_stream() {
             r#"{"model":"r","query":"q"}"#,
             (Some("r"), false),
         ),
-    ] {
-        for content_type in [JSON, "application/x-www-form-urlencoded", "text/plain"] {
-            let question = read_any_cut(path, content_type, body.as_bytes());
-            assert_eq!(model_and_stream(&question), expected, "{path} {body}");
-        }
-    }
+    ]);
 }
 
 #[test]
@@ -154,9 +167,16 @@ fn a_stream_may_be_asked_for_its_usage() {
     }
 }
 
+fn assert_counted(rows: &[(&str, &str, &str)]) {
+    for (path, body, text) in rows {
+        let question = read_any_cut(path, JSON, body.as_bytes());
+        assert_eq!(question.text, counted(text), "{path} {body}");
+    }
+}
+
 #[test]
 fn texts_are_counted_and_what_is_no_text_is_not() {
-    for (path, body, text) in [
+    assert_counted(&[
         (
             "/v1/chat/completions",
             r#"{"model":"m","user":"u","messages":[{"role":"user","content":"h\u00e9\n你"},
@@ -203,6 +223,12 @@ fn texts_are_counted_and_what_is_no_text_is_not() {
             r#"{"input":[[1,2,3],"x"],"encoding_format":"float"}"#,
             "###x",
         ),
+    ]);
+}
+
+#[test]
+fn texts_of_other_formats_are_counted() {
+    assert_counted(&[
         (
             "/v1beta/models/g:generateContent",
             r#"{"systemInstruction":{"parts":[{"text":"be"}]},"contents":[{"role":"user",
@@ -231,10 +257,7 @@ fn texts_are_counted_and_what_is_no_text_is_not() {
             r#"{"message":"hi","chat_history":[{"role":"USER","message":"ho"}],"preamble":"p"}"#,
             "hi¶hop",
         ),
-    ] {
-        let question = read_any_cut(path, JSON, body.as_bytes());
-        assert_eq!(question.text, counted(text), "{path} {body}");
-    }
+    ]);
 }
 
 fn form(parts: &[(&str, &str)]) -> String {
