@@ -56,7 +56,7 @@ pub(crate) async fn look(
     let mut now = clock::now();
     let until = match wait {
         Wait::No => None,
-        Wait::ForTheEnd => Some(reading.waits.deadline(relay, now, now).min(now + PATIENCE)),
+        Wait::ForTheEnd => Some(reading.waits.deadline(relay, now).min(now + PATIENCE)),
     };
     let mut taken = Ahead::new();
     let mut bytes = 0;

@@ -46,26 +46,21 @@ async fn wait(
     until: Option<Instant>,
 ) -> Next {
     let since = clock::now();
-    let mut now = since;
-    let deadline = |relay: &Relay, now| {
-        let deadline = waits.deadline(relay, since, now);
+    let deadline = |relay: &Relay| {
+        let deadline = waits.deadline(relay, since);
         until.map_or(deadline, |until| until.min(deadline))
     };
     loop {
         tokio::select! {
             biased;
-            piece = body.frame(deadline(relay, now)) => match piece {
+            piece = body.frame(deadline(relay)) => match piece {
                 Ok(piece) => return of_result(piece),
-                Err(_) => {
-                    now = clock::now();
-                    // The client may have gone on meanwhile.
-                    if deadline(relay, now) <= now {
-                        return Next::Failed(ErrorCode::UpstreamTimeout);
-                    }
-                }
+                // The client may have gone on meanwhile.
+                Err(_) if deadline(relay) > clock::now() => {}
+                Err(_) => return Next::Failed(ErrorCode::UpstreamTimeout),
             },
             attended = relay.attend(session) => match attended {
-                Attended::Sent => now = clock::now(),
+                Attended::Sent => {}
                 Attended::ClientLeft => return Next::ClientLeft,
                 Attended::Refused(refusal) => return Next::Failed(refusal.code),
             },

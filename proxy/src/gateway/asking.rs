@@ -39,7 +39,7 @@ pub(super) struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// How long the answer is waited for; messages of gRPC may be `messages_idle` apart.
+    /// How long the answer, whose head has come, is waited for; messages of gRPC may be `messages_idle` apart.
     pub(super) fn waits(&self, lane: &Lane, messages_idle: Duration) -> Waits {
         let config = lane.backend.config();
         let (idle_timeout, total_timeout) = match self.kind {
@@ -48,6 +48,7 @@ impl Asking<'_> {
         };
         Waits {
             asked_at: self.asked_at,
+            answered_at: clock::now(),
             idle_timeout,
             total_timeout,
         }

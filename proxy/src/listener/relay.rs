@@ -144,6 +144,11 @@ impl Relay {
         self.bytes
     }
 
+    /// Whether the body goes on as it comes.
+    pub(crate) fn is_relayed(&self) -> bool {
+        !matches!(self.state, State::Whole)
+    }
+
     /// Whether the client has more of the body to send.
     pub(crate) fn is_unfinished(&self) -> bool {
         match self.state {

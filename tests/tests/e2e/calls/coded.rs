@@ -218,3 +218,22 @@ async fn a_backend_is_asked_for_what_can_be_read() {
         assert_eq!(asked, Vec::from_iter(expected));
     }
 }
+
+#[tokio::test]
+async fn what_is_kept_of_texts_is_read_through_codings() {
+    let sent = encoded_whole("br", CHAT_ANSWER);
+    let backend = Backend::answering(move |_| {
+        Answer::bytes("application/json", sent.clone()).header("content-encoding", "br")
+    })
+    .await;
+    let proxy = Setup::reading(&backend)
+        .events("content: redacted")
+        .start()
+        .await;
+    let question = chat_question("is it so?", false).to_string();
+    let ask = Ask::post(CHAT, encoded_whole("zstd", question));
+    let reply = proxy.ask(ask.header("content-encoding", "zstd")).await;
+    let event = proxy.event_of(&reply).await.to_string();
+    assert!(event.contains("is it so?"), "{event}");
+    assert!(event.contains("well then."), "{event}");
+}

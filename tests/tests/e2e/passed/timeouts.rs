@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use weir_tests::backend::Backend;
 use weir_tests::client::{Ask, Client};
 use weir_tests::proxy::Proxy;
@@ -105,6 +106,52 @@ async fn an_answer_that_stands_still_or_never_ends() {
             let event = proxy.event(&id).await;
             assert_eq!(event["error_code"], "upstream_timeout", "{options:?}");
         }
+    }
+}
+
+/// A backend that answers before it has all of the body has what it needs.
+#[tokio::test]
+async fn an_early_answer_that_never_ends() {
+    let backend = Backend::raw(|mut stream| async move {
+        let mut room = vec![0; 4096];
+        if stream.read(&mut room).await.is_err() {
+            return;
+        }
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let _ = stream.write_all(head.as_bytes()).await;
+        let pause = Duration::from_millis(50);
+        while stream.write_all(b"3\r\n:\n\n\r\n").await.is_ok() {
+            let read = async {
+                while stream.read(&mut room).await.is_ok_and(|read| read > 0) {}
+            };
+            if !wait::still_waiting_after(pause, read).await {
+                break;
+            }
+        }
+    })
+    .await;
+    let proxy = before(&backend, &["idle_timeout: 10s", "total_timeout: 700ms"]).await;
+    for mut client in clients(&proxy).await {
+        let (ask, pieces) = Ask::streamed("/up");
+        pieces.send("hello".into()).await.expect("taken");
+        let live = client.open(ask).await;
+        let id = live.header("x-request-id").expect("an id").to_owned();
+        let sending = async {
+            let pause = || std::future::pending::<()>();
+            while pieces.send("more".into()).await.is_ok() {
+                assert!(wait::still_waiting_after(Duration::from_millis(50), pause()).await);
+            }
+        };
+        let rest = async {
+            let rest = wait::within("the end of the answer", wait::PATIENCE, live.rest()).await;
+            rest.expect_err("an answer that is cut");
+        };
+        tokio::select! {
+            () = rest => {}
+            () = sending => panic!("the body was refused"),
+        }
+        let event = proxy.event(&id).await;
+        assert_eq!(event["error_code"], "upstream_timeout");
     }
 }
 
