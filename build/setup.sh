@@ -185,15 +185,15 @@ fetch_check_jsonschema() {
     mv .tools/python.part .tools/python
 }
 
-# The routers that weir is tried before, out of PyPI and npm, as tests/frameworks pins them. What is there
-# is kept for as long as the pins and the interpreters are the same.
-fetch_frameworks_of_python() {
+# What stands in FOLDER/requirements.txt, out of PyPI, into .tools/: install_python FOLDER INTO WHAT. What is there
+# is kept for as long as the pins and the interpreter are the same.
+install_python() {
     has python3 || return 1
-    pins=tests/frameworks/requirements.txt
-    installed=.tools/frameworks/python
+    pins=$1/requirements.txt
+    installed=.tools/$2
     stamp=$(python3 --version && cat "$pins") || return 1
     if [ "$(cat "$installed/stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi
-    say "installing FastAPI, Flask, Django and their servers, out of PyPI, into $installed/"
+    say "installing $3, out of PyPI, into $installed/"
     rm -rf "$installed" "$installed.part"
     python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --only-binary=:all: \
         --no-deps --target "$installed.part" -r "$pins" >&2 || return 1
@@ -201,22 +201,41 @@ fetch_frameworks_of_python() {
     mv "$installed.part" "$installed"
 }
 
-fetch_frameworks_of_node() {
+# The same of FOLDER/package-lock.json, out of npm.
+install_node() {
     has node && has npm || return 1
-    pins=tests/frameworks/package-lock.json
-    installed=.tools/frameworks/node
+    pins=$1/package-lock.json
+    installed=.tools/$2
     stamp=$(node --version && cat "$pins") || return 1
     if [ "$(cat "$installed/stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi
-    say "installing Express and Koa, out of npm, into $installed/"
+    say "installing $3, out of npm, into $installed/"
     rm -rf "$installed" "$installed.part"
     mkdir -p "$installed.part"
-    cp tests/frameworks/package.json "$pins" "$installed.part/"
+    cp "$1/package.json" "$pins" "$installed.part/"
     (cd "$installed.part" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) || return 1
     printf '%s\n' "$stamp" >"$installed.part/stamp"
     mv "$installed.part" "$installed"
 }
 
-# OpenAI's own client for Python, with which the first hour of README.md is tried.
+# The routers that weir is tried before.
+fetch_frameworks_of_python() {
+    install_python tests/frameworks frameworks/python "FastAPI, Flask, Django and their servers"
+}
+
+fetch_frameworks_of_node() {
+    install_node tests/frameworks frameworks/node "Express and Koa"
+}
+
+# The clients that weir is tried with, beside the one below.
+fetch_anthropic() {
+    install_python tests/sdks sdks/python "Anthropic's client for Python"
+}
+
+fetch_openai_of_node() {
+    install_node tests/sdks sdks/node "OpenAI's client for Node"
+}
+
+# OpenAI's own client for Python, with which the first hour of README.md is tried, too.
 fetch_openai() {
     has python3 || return 1
     if PYTHONPATH="$PWD/.tools/openai" python3 -c 'import openai' 2>/dev/null; then return 0; fi
@@ -240,7 +259,9 @@ if [ "$purpose" = test ]; then
     fetch_check_jsonschema || say "check-jsonschema could not be installed; what needs it will say so"
     fetch_frameworks_of_python || say "FastAPI, Flask and Django could not be installed; what needs them will say so"
     fetch_frameworks_of_node || say "Express and Koa could not be installed; what needs them will say so"
-    fetch_openai || say "OpenAI's client could not be installed; what needs it will say so"
+    fetch_openai || say "OpenAI's client for Python could not be installed; what needs it will say so"
+    fetch_openai_of_node || say "OpenAI's client for Node could not be installed; what needs it will say so"
+    fetch_anthropic || say "Anthropic's client could not be installed; what needs it will say so"
     fetch_opensearch || say "OpenSearch could not be fetched; what needs it will say so"
 fi
 if [ "$purpose" = loadtest ]; then fetch_opensearch; fi

@@ -63,6 +63,7 @@ fn backend() -> backend::Config {
         pool_idle_connections: 1,
         pool_idle_timeout: Duration::from_secs(1),
         request_headers: Vec::new(),
+        ask_usage: false,
     }
 }
 

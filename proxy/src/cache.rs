@@ -25,7 +25,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-pub use keepable::{Unkept, is_of_coded_bytes};
+pub use keepable::Unkept;
 pub use stateful::Named;
 
 use crate::model::operation::Operation;

@@ -14,7 +14,7 @@ mod serve;
 mod stage;
 
 pub use accept::{readable, weight};
-pub use serve::{Gzip, Served};
+pub use serve::{Gzip, Served, is_of_coded_bytes};
 
 /// A message with more codings than this is not read: nobody compresses what is compressed.
 const CODINGS_MAX: usize = 4;

@@ -15,9 +15,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 use pingora::server::ShutdownWatch;
-use tokio::sync::oneshot;
 
-use crate::answer::deliver::{Reading, deliver};
 use crate::answer::{Delivered, local};
 use crate::body::{self, Unread};
 use crate::clock;
@@ -231,13 +229,9 @@ impl Gateway {
             usage: inbound::ask_usage(&lane, session, exchange, &mut body),
         };
         let idle = self.lanes.upgrade_idle_timeout;
-        let (mut body, mut relay) =
+        let (body, mut relay) =
             inbound::send_on(&lane, kind, body, question, session, idle).await?;
-        if delivery.is_some() {
-            let (tell, sent) = oneshot::channel();
-            body = body.telling(tell);
-            session.outlive_client(sent, connection);
-        }
+        let body = inbound::on_errand(delivery.as_ref(), body, session, connection);
         // Boxed, for the answer may take hours, and this is the largest part of the way.
         let asked = Box::pin(asking::ask(
             &lane, session, exchange, &asking, body, &mut relay,
@@ -258,21 +252,10 @@ impl Gateway {
         let waits = asking.waits(&lane, idle);
         let withheld = reading::withheld(asking.usage, &mut answer);
         let length = framing.length.filter(|_| withheld.is_none());
-        let reading = reading::reading(&lane, exchange, &answer, length, waits, using, &keep);
-        let mut reading = Reading {
-            withheld,
-            ..reading
-        };
-        reading::foresee(
-            session,
-            exchange,
-            &mut answer,
-            &mut reading,
-            &mut relay,
-            using,
-        )
-        .await?;
-        let delivered = deliver(session, exchange, answer, &mut reading, &mut relay).await;
+        let mut reading = reading::reading(&lane, exchange, &answer, length, waits, using, &keep);
+        reading.withheld = withheld;
+        let passing = (&mut reading, &mut relay);
+        let delivered = reading::pass_on(session, exchange, answer, passing, using).await;
         note_relayed(exchange, &relay);
         reading::note_usage(exchange, &mut reading, delivered);
         reading::keep_answer(exchange, &mut reading);

@@ -15,9 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::exchange::SignatureOutcome;
 
-use self::delivery::{Delivery, Repeat};
 use self::memory::Memory;
-use self::scheme::{Accepted, Rejection, Scheme};
+use self::scheme::{ByScheme, Scheme};
 
 mod demand;
 mod scheme;
@@ -31,6 +30,9 @@ pub mod delivery;
 mod headers;
 pub mod memory;
 mod replay;
+mod verdict;
+
+pub use verdict::{PlatformAnswer, Verdict};
 
 pub mod sign;
 pub mod signer;
@@ -186,37 +188,6 @@ pub struct Request<'a> {
     pub body: &'a [u8],
 }
 
-/// What becomes of a request after the check.
-#[derive(Debug)]
-pub struct Verdict {
-    pub scheme: &'static str,
-    pub outcome: SignatureOutcome,
-    /// The verified client, with `Valid` and `Duplicate`.
-    pub client: Option<Arc<str>>,
-    /// Which of the client's secrets matched.
-    pub key: Option<usize>,
-    /// With `Handshake` and `Duplicate`: what the platform is told.
-    pub answer: Option<PlatformAnswer>,
-    /// For the person who has to mend a refusal: names headers and windows, never secrets.
-    pub detail: String,
-    /// What a refusal is called, where its code's own title says something else.
-    pub title: Option<&'static str>,
-    /// With `Valid` of a platform that sends again what was not taken: without a word of its end it counts
-    /// as that.
-    pub delivery: Option<Delivery>,
-    /// With `Duplicate` of a delivery that another request has in hand: `answer` holds once that has ended
-    /// well.
-    pub repeat: Option<Repeat>,
-}
-
-/// An answer that a platform expects from the address itself.
-#[derive(Debug)]
-pub struct PlatformAnswer {
-    pub status: u16,
-    pub content_type: &'static str,
-    pub body: Vec<u8>,
-}
-
 /// The check of one route.
 pub struct Gate {
     schemes: Vec<Box<dyn Scheme>>,
@@ -226,9 +197,6 @@ pub struct Gate {
     withheld: ByScheme,
     verified: ByScheme,
 }
-
-/// Names of headers by the scheme's name, each name once.
-type ByScheme = Vec<(&'static str, Vec<HeaderName>)>;
 
 impl Gate {
     /// One that remembers by itself. `None` when the route asks for no signature. `route` is the client's
@@ -262,8 +230,8 @@ impl Gate {
         Some(Gate {
             missing_detail: format!("send {}", wanted.join(", or ")),
             challenge: challenge(&schemes),
-            withheld: by_scheme(&schemes, |scheme| scheme.withheld_headers()),
-            verified: by_scheme(&schemes, |scheme| scheme.verified_headers()),
+            withheld: ByScheme::of(&schemes, |scheme| scheme.withheld_headers()),
+            verified: ByScheme::of(&schemes, |scheme| scheme.verified_headers()),
             schemes,
         })
     }
@@ -284,14 +252,14 @@ impl Gate {
     /// the credential was for weir itself.
     #[must_use]
     pub fn withheld_headers(&self, scheme: &str) -> &[HeaderName] {
-        of_scheme(&self.withheld, scheme)
+        self.withheld.names(scheme)
     }
 
     /// Names of headers that go on and were checked when `scheme` (of the verdict) decided: they are
     /// other ones in each request, whatever it asks.
     #[must_use]
     pub fn verified_headers(&self, scheme: &str) -> &[HeaderName] {
-        of_scheme(&self.verified, scheme)
+        self.verified.names(scheme)
     }
 
     /// Checks one request at `now` (since the Unix epoch). The request is remembered against replay
@@ -300,24 +268,21 @@ impl Gate {
     pub fn check(&self, request: &Request<'_>, now: Duration) -> Verdict {
         for scheme in &self.schemes {
             if scheme.is_addressed(request.headers) {
-                return verdict(scheme.as_ref(), scheme.check(request, now));
+                return Verdict::of(scheme.as_ref(), scheme.check(request, now));
             }
         }
         for scheme in &self.schemes {
             if let Some(result) = scheme.check_unsigned(request, now) {
-                return verdict(scheme.as_ref(), result);
+                return Verdict::of(scheme.as_ref(), result);
             }
         }
+        let first = self.schemes.first();
         Verdict {
-            scheme: self.schemes.first().map_or("none", |first| first.name()),
-            outcome: SignatureOutcome::Missing,
-            client: None,
-            key: None,
-            answer: None,
             detail: self.missing_detail.clone(),
-            title: None,
-            delivery: None,
-            repeat: None,
+            ..Verdict::new(
+                first.map_or("none", |first| first.name()),
+                SignatureOutcome::Missing,
+            )
         }
     }
 }
@@ -331,30 +296,6 @@ impl std::fmt::Debug for Gate {
     }
 }
 
-fn by_scheme(
-    schemes: &[Box<dyn Scheme>],
-    names: impl Fn(&dyn Scheme) -> &[HeaderName],
-) -> ByScheme {
-    let mut all: ByScheme = Vec::new();
-    for scheme in schemes {
-        let names = names(scheme.as_ref());
-        match all.iter_mut().find(|(name, _)| *name == scheme.name()) {
-            Some((_, known)) => {
-                known.extend(names.iter().cloned());
-                known.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-                known.dedup();
-            }
-            None => all.push((scheme.name(), names.to_vec())),
-        }
-    }
-    all
-}
-
-fn of_scheme<'a>(names: &'a ByScheme, scheme: &str) -> &'a [HeaderName] {
-    let found = names.iter().find(|(name, _)| *name == scheme);
-    found.map_or(&[], |(_, names)| names)
-}
-
 fn challenge(schemes: &[Box<dyn Scheme>]) -> HeaderValue {
     let mut value = Vec::new();
     for scheme in schemes {
@@ -365,45 +306,4 @@ fn challenge(schemes: &[Box<dyn Scheme>]) -> HeaderValue {
     }
     // Tokens and commas: the fallback is never taken.
     HeaderValue::from_bytes(&value).unwrap_or(HeaderValue::from_static("Bearer"))
-}
-
-fn verdict(scheme: &dyn Scheme, result: Result<Accepted, Rejection>) -> Verdict {
-    let mut verdict = Verdict {
-        scheme: scheme.name(),
-        outcome: SignatureOutcome::Valid,
-        client: None,
-        key: None,
-        answer: None,
-        detail: String::new(),
-        title: None,
-        delivery: None,
-        repeat: None,
-    };
-    match result {
-        Ok(Accepted::Valid { by, delivery }) => {
-            verdict.client = Some(by.client);
-            verdict.key = by.key;
-            verdict.delivery = delivery;
-        }
-        Ok(Accepted::Handshake { key, answer }) => {
-            verdict.outcome = SignatureOutcome::Handshake;
-            verdict.key = key;
-            verdict.answer = Some(answer);
-        }
-        Ok(Accepted::Duplicate { by, repeat, answer }) => {
-            verdict.outcome = SignatureOutcome::Duplicate;
-            verdict.repeat = repeat;
-            verdict.client = Some(by.client);
-            verdict.key = by.key;
-            verdict.answer = Some(answer);
-        }
-        Err(rejection) => {
-            verdict.outcome = rejection.outcome;
-            if rejection.outcome == SignatureOutcome::Invalid {
-                verdict.title = scheme.invalid_title();
-            }
-            verdict.detail = rejection.detail.into_owned();
-        }
-    }
-    verdict
 }

@@ -23,6 +23,7 @@ pub mod collector;
 pub mod disk;
 pub mod frameworks;
 pub mod raw;
+pub mod sdks;
 pub mod sign;
 pub mod spellings;
 

@@ -14,6 +14,11 @@ pub async fn tick() {
     tokio::time::sleep(TICK).await;
 }
 
+/// Lets so much time pass: for another side that is slow.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// Polls until `look` finds something.
 ///
 /// # Panics

@@ -29,6 +29,8 @@ mod way {
 
     mod answer;
 
+    mod sdks;
+
     mod ask_usage;
 
     mod estimates;

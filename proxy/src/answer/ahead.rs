@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::deliver::{Kept, Reading};
-use crate::backend::client::{Ahead, AnswerBody, Broken, Piece};
+use crate::backend::client::{Ahead, AnswerBody, Piece};
 use crate::clock;
 use crate::exchange::{Exchange, Stage};
 use crate::listener::relay::{Attended, Relay};
@@ -116,7 +116,7 @@ async fn come(
     body: &mut AnswerBody,
     relay: &mut Relay,
     until: Instant,
-) -> Result<Option<Result<Piece, Broken>>, Seen> {
+) -> Result<<Ahead as IntoIterator>::Item, Seen> {
     exchange.timing.lap(Stage::Answer, clock::now());
     let come = tokio::select! {
         biased;

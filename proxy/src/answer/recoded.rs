@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 
 use super::{Delivered, local};
-use crate::cache::{Stored, is_of_coded_bytes};
-use crate::coding::Gzip;
+use crate::cache::Stored;
+use crate::coding::{Gzip, is_of_coded_bytes};
 use crate::exchange::Exchange;
 use crate::listener::answer_head::AnswerHead;
 use crate::listener::session::Session;

@@ -53,3 +53,51 @@ impl Questioned {
         self.reader.question()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, header};
+
+    use super::*;
+    use crate::model::operation::Operation;
+    use crate::refusal::ErrorCode;
+
+    /// A question that takes a window of several megabytes to decode.
+    fn coded() -> Vec<u8> {
+        let words =
+            (0..700_000).map(|number: u32| format!("{:x} ", number.wrapping_mul(2_654_435_761)));
+        let content: String = words.collect();
+        let text =
+            format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{content}"}}]}}"#);
+        zstd::encode_all(text.as_bytes(), 1).expect("encoded")
+    }
+
+    fn questioned(budget: &Arc<Budget>, decoded_max: u64) -> Questioned {
+        let coding = HeaderValue::from_static("zstd");
+        let headers = HeaderMap::from_iter([(header::CONTENT_ENCODING, coding)]);
+        let reader = QuestionReader::of(Operation::Chat, "/v1/chat/completions", &headers);
+        Questioned::new(reader.within(decoded_max), budget)
+    }
+
+    #[test]
+    fn what_a_coding_holds_is_booked_and_given_back() {
+        let body = coded();
+        let budget = Budget::new(64 << 20);
+        let mut asked = questioned(&budget, u64::MAX);
+        asked.feed(&body).expect("within the budget");
+        assert!(budget.held() > 4 << 20, "{}", budget.held());
+        asked.end();
+        assert_eq!(budget.held(), 0);
+        assert_eq!(asked.finish().model.as_deref(), Some("m"));
+
+        let budget = Budget::new(1 << 20);
+        let refused = questioned(&budget, u64::MAX).feed(&body);
+        let refusal = refused.expect_err("past the budget");
+        assert_eq!(refusal.code, ErrorCode::OverCapacity);
+        assert_eq!(budget.held(), 0);
+
+        let mut asked = questioned(&budget, 500_000);
+        asked.feed(&body).expect("no more than a body may be");
+        assert_eq!(asked.finish().model.as_deref(), Some("m"));
+    }
+}

@@ -10,9 +10,8 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 
 use super::freshness::Freshness;
-use super::keepable::is_of_coded_bytes;
 use super::{Length, Stored, keepable};
-use crate::coding::{Decoder, Progress};
+use crate::coding::{Decoder, Progress, is_of_coded_bytes};
 
 /// What a piece costs beside its bytes.
 const PIECE_OVERHEAD: usize = size_of::<usize>();

@@ -145,8 +145,6 @@ mod tests {
     #[test]
     fn what_is_said_of_a_time_bounds_it() {
         let cc = |value| ("cache-control", value);
-        let expires = |value| ("expires", value);
-        let date = |value| ("date", value);
         for (lines, expected) in [
             (&[][..], (0, None)),
             (&[cc("public")], (0, None)),
@@ -174,7 +172,22 @@ mod tests {
             (&[("age", "soon")], (0, None)),
             (&[("age", "-5")], (0, None)),
             (&[("age", "99999999999999999999999")], (u64::MAX, None)),
-            (&[expires("Sun, 06 Nov 1994 08:50:37 GMT")], (0, Some(60))),
+        ] {
+            assert_eq!(read(lines, Scope::Client), expected, "{lines:?}");
+            assert_eq!(read(lines, Scope::Route), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_of_its_end_bounds_it() {
+        let cc = |value| ("cache-control", value);
+        let expires = |value| ("expires", value);
+        let date = |value| ("date", value);
+        for (lines, expected) in [
+            (
+                &[expires("Sun, 06 Nov 1994 08:50:37 GMT")][..],
+                (0, Some(60)),
+            ),
             (&[expires("Sunday, 06-Nov-94 08:50:37 GMT")], (0, Some(60))),
             (&[expires("Sun Nov  6 08:50:37 1994")], (0, Some(60))),
             (&[expires("Sun, 06 Nov 1994 08:49:37 GMT")], (0, Some(0))),

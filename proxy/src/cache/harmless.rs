@@ -7,6 +7,13 @@
 /// measured of it. Those that never go on under the client's own words (RFC 9110, section 7.6.1, and what
 /// weir writes itself) are among them, because they are the most frequent.
 pub(super) fn is_harmless(name: &str) -> bool {
+    is_of_the_way(name)
+        || is_of_the_sender(name)
+        || FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
+/// How the request came.
+fn is_of_the_way(name: &str) -> bool {
     matches!(
         name,
         // Of the connection and the framing.
@@ -23,12 +30,12 @@ pub(super) fn is_harmless(name: &str) -> bool {
             | "transfer-encoding"
             | "upgrade"
             | "upgrade-insecure-requests"
-            // Settled by weir: coded answers are told apart when they are served.
+        // Settled by weir: coded answers are told apart when they are served.
             | "accept-encoding"
             | "cache-control"
             | "content-encoding"
             | "pragma"
-            // By which way it came.
+        // By which way it came.
             | "cdn-loop"
             | "cf-connecting-ip"
             | "cf-ray"
@@ -53,8 +60,15 @@ pub(super) fn is_harmless(name: &str) -> bool {
             | "x-scheme"
             | "x-weir-client"
             | "x-weir-platform"
-            // Which request, and which try of it.
-            | "amz-sdk-invocation-id"
+    )
+}
+
+/// Who sent it, when, and what is measured of it.
+fn is_of_the_sender(name: &str) -> bool {
+    matches!(
+        name,
+        // Which request, and which try of it.
+        "amz-sdk-invocation-id"
             | "amz-sdk-request"
             | "idempotency-key"
             | "request-id"
@@ -63,7 +77,7 @@ pub(super) fn is_harmless(name: &str) -> bool {
             | "x-idempotency-key"
             | "x-ms-client-request-id"
             | "x-request-id"
-            // Traces.
+        // Traces.
             | "b3"
             | "baggage"
             | "correlation-context"
@@ -78,11 +92,11 @@ pub(super) fn is_harmless(name: &str) -> bool {
             | "x-cloud-trace-context"
             | "x-ot-span-context"
             | "x-trace-id"
-            // Times.
+        // Times.
             | "date"
             | "x-queue-start"
             | "x-request-start"
-            // Which program sent it.
+        // Which program sent it.
             | "dnt"
             | "priority"
             | "sec-gpc"
@@ -91,7 +105,7 @@ pub(super) fn is_harmless(name: &str) -> bool {
             | "x-goog-api-client"
             | "x-ms-useragent"
             | "x-openai-client-user-agent"
-    ) || FAMILIES.iter().any(|family| name.starts_with(family))
+    )
 }
 
 /// Names that begin like this.

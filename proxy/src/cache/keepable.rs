@@ -123,20 +123,6 @@ pub(super) fn lasting(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName,
     })
 }
 
-/// Whether a header is about the bytes as they are coded (RFC 9530 and its forerunners): it is wrong once
-/// they are coded in another way.
-#[must_use]
-pub fn is_of_coded_bytes(name: &[u8]) -> bool {
-    [
-        &b"accept-ranges"[..],
-        b"content-digest",
-        b"content-md5",
-        b"digest",
-        b"repr-digest",
-    ]
-    .contains(&name)
-}
-
 /// Hop-by-hop headers (RFC 9110 section 7.6.1), and those that weir or the next hit says anew.
 fn is_fleeting(name: &str) -> bool {
     matches!(

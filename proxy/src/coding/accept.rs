@@ -16,7 +16,8 @@ pub fn readable<'a>(accepted: impl IntoIterator<Item = &'a HeaderValue>) -> Head
         let name = parts.next().unwrap_or_default();
         let refused = parts.any(is_zero_weight);
         let coding = Coding::named(name).is_some() || name.eq_ignore_ascii_case(b"identity");
-        if !coding && !(name == b"*" && refused) {
+        let all_refused = name == b"*" && refused;
+        if !(coding || all_refused) {
             continue;
         }
         any |= !refused;

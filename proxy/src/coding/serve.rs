@@ -73,6 +73,20 @@ impl Weights {
     }
 }
 
+/// Whether a header is about the bytes as they are coded (RFC 9530 and its forerunners): it is wrong once
+/// they are coded in another way.
+#[must_use]
+pub fn is_of_coded_bytes(name: &[u8]) -> bool {
+    [
+        &b"accept-ranges"[..],
+        b"content-digest",
+        b"content-md5",
+        b"digest",
+        b"repr-digest",
+    ]
+    .contains(&name)
+}
+
 /// Codes an answer piece by piece, each so that it can be read when it has arrived.
 #[derive(Debug)]
 pub struct Gzip(GzEncoder<Vec<u8>>);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::asking::Kind;
 use super::lane::Lane;
@@ -13,9 +14,11 @@ use crate::backend::request_body::RequestBody;
 use crate::body::{self, Body, Budget, Questioned};
 use crate::clock;
 use crate::exchange::Exchange;
+use crate::listener::Connection;
 use crate::listener::relay::{Behind, Bounds, Relay, Rhythm};
 use crate::listener::session::Session;
 use crate::model::operation::Operation;
+use crate::signature::delivery::Delivery;
 
 /// A body, whole, or one that is still to come.
 pub(super) enum Inbound {
@@ -129,6 +132,21 @@ pub(super) async fn send_on(
         }
     };
     Ok((RequestBody::whole(bytes), Relay::whole(behind, now)))
+}
+
+/// A delivery of a platform goes on without its client once its backend has been sent all of it.
+pub(super) fn on_errand(
+    delivery: Option<&Delivery>,
+    body: RequestBody,
+    session: &mut Session,
+    connection: &Connection,
+) -> RequestBody {
+    if delivery.is_none() {
+        return body;
+    }
+    let (tell, sent) = oneshot::channel();
+    session.outlive_client(sent, connection);
+    body.telling(tell)
 }
 
 fn bounds(lane: &Lane, kind: Kind, messages_idle: Duration) -> Bounds {

@@ -2,13 +2,12 @@
 
 use http::{StatusCode, header};
 
-use super::Stop;
 use super::arrival::tell;
 use super::inbound::UsageAsked;
 use super::lane::Lane;
 use crate::answer::Delivered;
 use crate::answer::ahead::{self, ClientLeft, Wait};
-use crate::answer::deliver::{Copying, Kept, Reading};
+use crate::answer::deliver::{Copying, Kept, Reading, deliver};
 use crate::answer::waits::Waits;
 use crate::answer::withheld::{self, UsageWithheld};
 use crate::backend::client::Answer;
@@ -96,36 +95,43 @@ fn copy(lane: &Lane, exchange: &Exchange, answer: &Answer, using: Use) -> Option
     answers.copy(status, headers, verified, received_at).ok()
 }
 
-/// Looks whether the answer is kept, as far as that shows before its head goes out, and says so in it.
-pub(super) async fn foresee(
+/// Passes the answer on. Its head says whether it is kept, as far as that shows before.
+pub(super) async fn pass_on(
     session: &mut Session,
     exchange: &mut Exchange,
-    answer: &mut Answer,
-    reading: &mut Reading<'_>,
-    relay: &mut Relay,
+    mut answer: Answer,
+    (reading, relay): (&mut Reading<'_>, &mut Relay),
     using: Use,
-) -> Result<(), Stop> {
-    // What is taken out of an answer shows only at its end.
-    if reading.copying.is_none() || reading.withheld.is_some() {
-        return Ok(());
+) -> Delivered {
+    // What is withheld to the end is no part of the copy before it.
+    if reading.copying.is_some() && reading.withheld.is_none() {
+        let wait = match answer_kind(&answer) {
+            Some(Kind::Json) if !exchange.model.request_stream => Wait::ForTheEnd,
+            _ => Wait::No,
+        };
+        let body = &mut answer.body;
+        match ahead::look(session, exchange, body, reading, relay, wait).await {
+            Ok(kept) => tell_kept(exchange, kept, using),
+            Err(ClientLeft) => {
+                if let Some(attempt) = exchange.attempt() {
+                    attempt.end(clock::now());
+                }
+                return Delivered::ClientLeft;
+            }
+        }
     }
-    let wait = match answer_kind(answer) {
-        Some(Kind::Json) if !exchange.model.request_stream => Wait::ForTheEnd,
-        _ => Wait::No,
-    };
-    let body = &mut answer.body;
-    let status = match ahead::look(session, exchange, body, reading, relay, wait).await {
-        Err(ClientLeft) => return Err(Stop::ClientLeft),
-        Ok(Kept::No) => return Ok(()),
-        Ok(Kept::Yes) => match using {
-            Use::Refresh(_) => Status::RefreshStored,
-            Use::Full(_) | Use::Bypass => Status::MissStored,
-        },
+    deliver(session, exchange, answer, reading, relay).await
+}
+
+fn tell_kept(exchange: &mut Exchange, kept: Kept, using: Use) {
+    let status = match (kept, using) {
+        (Kept::Yes, Use::Full(_)) => Status::MissStored,
+        (Kept::Yes, Use::Refresh(_)) => Status::RefreshStored,
+        (Kept::No, _) | (_, Use::Bypass) => return,
     };
     let said = &mut exchange.answer_headers;
     said.retain(|(name, _)| name != "cache-status");
     tell(exchange, "cache-status", status.header());
-    Ok(())
 }
 
 /// How an answer is written that can be read.

@@ -20,6 +20,7 @@ mod facts;
 mod figures;
 mod kinds;
 mod place;
+mod text;
 
 const FINISH_REASONS_MAX: usize = 16;
 
@@ -118,7 +119,7 @@ pub struct Said {
     pub last_content_at: Option<Instant>,
     /// Events with content.
     pub chunks_with_content: u64,
-    /// Its texts, for an estimate of its tokens.
+    /// Its texts, for an estimate of its tokens; empty where it reported figures.
     pub text: TextCount,
     pub ending: Ending,
 }
@@ -249,7 +250,10 @@ impl AnswerReader {
     /// Bytes held between two chunks, for tests of the bound.
     #[cfg(test)]
     fn held_bytes(&self) -> usize {
-        size_of::<Self>() + self.events.held_bytes() + self.scanner.held_bytes()
+        size_of::<Self>()
+            + self.events.held_bytes()
+            + self.scanner.held_bytes()
+            + self.facts.held_bytes()
     }
 
     /// Finds out by the first bytes how the answer comes, and gives what of them is to be read.

@@ -13,9 +13,11 @@
 use memchr::{memchr, memchr2};
 
 mod literals;
+mod names;
 mod skip;
 mod strings;
 
+pub use names::Names;
 use skip::Skip;
 use strings::Escape;
 
@@ -180,39 +182,29 @@ impl<P: Place> Scanner<P> {
     pub fn feed<V: Visitor<Place = P>>(&mut self, piece: &[u8], visitor: &mut V) {
         let mut rest = piece;
         while let Some((&byte, after)) = rest.split_first() {
-            rest = match (self.state, byte) {
-                (State::Name | State::FirstName, b'"') => self.name(after, visitor),
-                (State::Colon, b':') => {
+            rest = match self.state {
+                State::AfterValue => self.behind_value(byte, after, visitor),
+                State::Name | State::FirstName => match byte {
+                    b'"' => self.name(after, visitor),
+                    b'}' => self.close(Container::Object, after, visitor),
+                    _ => self.other(byte, after, visitor),
+                },
+                State::Colon if byte == b':' => {
                     self.state = State::Value;
                     after
                 }
-                (State::Value, b'"') => self.string(after, visitor),
-                (State::AfterValue, b',') => {
-                    self.next(visitor);
-                    after
-                }
-                (State::InName, _) => self.name_on(rest, visitor),
-                (State::InString, _) => self.string_on(rest, visitor),
-                (State::InLiteral, _) => self.literal_on(rest, visitor),
-                (State::Skipping, _) => self.skip_on(rest, visitor),
-                (State::Malformed, _) => self.resume(rest, visitor),
-                (_, b' ' | b'\n' | b'\r' | b'\t') => after,
+                State::Colon => self.other(byte, after, visitor),
+                State::Value | State::FirstValue | State::Document if is_space(byte) => after,
+                State::Value => self.value(byte, rest, visitor),
+                State::FirstValue => self.first_value(byte, rest, visitor),
                 // A byte order mark, which some put before a text.
-                (State::Document, 0xef | 0xbb | 0xbf) => after,
-                (State::FirstValue, _) => self.first_value(byte, rest, visitor),
-                (State::Document | State::Value, _) => self.value(byte, rest, visitor),
-                (State::Name | State::FirstName | State::AfterValue, b'}') => {
-                    self.close(Container::Object, visitor);
-                    after
-                }
-                (State::AfterValue, b']') => {
-                    self.close(Container::Array, visitor);
-                    after
-                }
-                _ => {
-                    self.give_up(visitor);
-                    after
-                }
+                State::Document if matches!(byte, 0xef | 0xbb | 0xbf) => after,
+                State::Document => self.value(byte, rest, visitor),
+                State::InName => self.name_on(rest, visitor),
+                State::InString => self.string_on(rest, visitor),
+                State::InLiteral => self.literal_on(rest, visitor),
+                State::Skipping => self.skip_on(rest, visitor),
+                State::Malformed => self.resume(rest, visitor),
             };
         }
     }
@@ -220,7 +212,10 @@ impl<P: Place> Scanner<P> {
     /// Nothing more comes of the document, or of the text. Another one may follow.
     pub fn end<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
         match self.state {
-            State::InLiteral if self.depth == 0 => self.end_literal(visitor),
+            State::InLiteral if self.depth == 0 => {
+                self.end_literal(visitor);
+                self.value_ended(visitor);
+            }
             State::Document | State::Malformed => {}
             _ => visitor.end(End::Cut),
         }
@@ -267,7 +262,52 @@ impl<P: Place> Scanner<P> {
         }
     }
 
+    /// Goes on behind a value: the comma that mostly follows it is taken with it.
+    #[inline]
+    fn after_value<'a, V>(&mut self, after: &'a [u8], visitor: &mut V) -> &'a [u8]
+    where
+        V: Visitor<Place = P>,
+    {
+        self.value_ended(visitor);
+        match after.split_first() {
+            Some((b',', rest)) if self.state == State::AfterValue => {
+                self.next(visitor);
+                rest
+            }
+            _ => after,
+        }
+    }
+
+    /// Reads a byte behind a value.
+    #[inline]
+    fn behind_value<'a, V>(&mut self, byte: u8, after: &'a [u8], visitor: &mut V) -> &'a [u8]
+    where
+        V: Visitor<Place = P>,
+    {
+        match byte {
+            b',' => {
+                self.next(visitor);
+                after
+            }
+            b'}' => self.close(Container::Object, after, visitor),
+            b']' => self.close(Container::Array, after, visitor),
+            _ => self.other(byte, after, visitor),
+        }
+    }
+
+    /// Reads a byte that has no meaning where it stands.
+    fn other<'a, V>(&mut self, byte: u8, after: &'a [u8], visitor: &mut V) -> &'a [u8]
+    where
+        V: Visitor<Place = P>,
+    {
+        if !is_space(byte) {
+            self.give_up(visitor);
+        }
+        after
+    }
+
     /// Behind a comma.
+    #[inline]
     fn next<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
         match self.open[self.depth - 1] {
             (_, Container::Object) => self.state = State::Name,
@@ -284,8 +324,7 @@ impl<P: Place> Scanner<P> {
         V: Visitor<Place = P>,
     {
         if byte == b']' {
-            self.close(Container::Array, visitor);
-            return &rest[1..];
+            return self.close(Container::Array, &rest[1..], visitor);
         }
         let (of, _) = self.open[self.depth - 1];
         self.place = visitor.element(of);
@@ -332,17 +371,22 @@ impl<P: Place> Scanner<P> {
         }
     }
 
-    fn close<V: Visitor<Place = P>>(&mut self, container: Container, visitor: &mut V) {
+    fn close<'a, V>(&mut self, container: Container, after: &'a [u8], visitor: &mut V) -> &'a [u8]
+    where
+        V: Visitor<Place = P>,
+    {
         let (place, begun) = self.open[self.depth - 1];
         if begun != container {
-            return self.give_up(visitor);
+            self.give_up(visitor);
+            return after;
         }
         self.is_flawed |= self.state == State::Name;
         self.depth -= 1;
         visitor.close(place, container);
-        self.value_ended(visitor);
+        self.after_value(after, visitor)
     }
 
+    #[inline]
     fn value_ended<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
         self.state = State::AfterValue;
         if self.depth == 0 {
@@ -362,9 +406,37 @@ impl<P: Place> Scanner<P> {
     }
 }
 
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
 /// Up to where a text has neither a quote nor a backslash.
+#[inline]
 fn plain(text: &[u8]) -> usize {
-    memchr2(b'"', b'\\', text).unwrap_or(text.len())
+    // Most strings are so short that the call of a search costs more than a look at every byte.
+    for (at, bytes) in text.chunks_exact(8).take(4).enumerate() {
+        let found = quotes_in(bytes);
+        if found != 0 {
+            return at * 8 + (found.trailing_zeros() / 8) as usize;
+        }
+    }
+    let looked_at = text.len().min(32) & !7;
+    let rest = &text[looked_at..];
+    looked_at + memchr2(b'"', b'\\', rest).unwrap_or(rest.len())
+}
+
+/// A word whose lowest byte that is not zero stands where the first quote or backslash of eight bytes does.
+#[inline]
+fn quotes_in(bytes: &[u8]) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+
+    let word = bytes
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    // A byte that is zero borrows from its highest bit; those above it may be wrong, the first is not.
+    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    zero_in(word ^ (ONES * b'"' as u64)) | zero_in(word ^ (ONES * b'\\' as u64))
 }
 
 #[cfg(test)]

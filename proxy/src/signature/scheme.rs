@@ -161,6 +161,35 @@ pub(super) fn build(
     })
 }
 
+/// Names of headers by the scheme's name, each name once.
+pub(super) struct ByScheme(Vec<(&'static str, Vec<HeaderName>)>);
+
+impl ByScheme {
+    pub(super) fn of(
+        schemes: &[Box<dyn Scheme>],
+        names: impl Fn(&dyn Scheme) -> &[HeaderName],
+    ) -> Self {
+        let mut all: Vec<(&'static str, Vec<HeaderName>)> = Vec::new();
+        for scheme in schemes {
+            let names = names(scheme.as_ref());
+            match all.iter_mut().find(|(name, _)| *name == scheme.name()) {
+                Some((_, known)) => {
+                    known.extend(names.iter().cloned());
+                    known.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+                    known.dedup();
+                }
+                None => all.push((scheme.name(), names.to_vec())),
+            }
+        }
+        ByScheme(all)
+    }
+
+    pub(super) fn names(&self, scheme: &str) -> &[HeaderName] {
+        let found = self.0.iter().find(|(name, _)| *name == scheme);
+        found.map_or(&[], |(_, names)| names)
+    }
+}
+
 /// The secrets that can be matched, each with its place in the file. An empty one (an environment
 /// variable that is not set, during a rotation) is never matched: anybody could sign with it.
 pub(super) fn usable<'a>(

@@ -1,12 +1,14 @@
 //! What a fake backend answers by itself.
 
 use std::io::Result;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::wire::Seen;
+use crate::wait;
 
 /// One canned answer.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub struct Answer {
     pieces: Vec<Bytes>,
     framing: BodyFraming,
     end: End,
+    /// How long after the last piece its framing ends.
+    linger: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,7 @@ impl Answer {
             pieces: Vec::new(),
             framing: BodyFraming::Length,
             end: End::Whole,
+            linger: Duration::ZERO,
         }
     }
 
@@ -197,6 +202,13 @@ impl Answer {
         self
     }
 
+    /// Ends the body so long after its last piece.
+    #[must_use]
+    pub fn ending_after(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
     /// Resets the connection after the pieces, without the end of the body.
     #[must_use]
     pub fn reset(mut self) -> Self {
@@ -232,6 +244,9 @@ impl Answer {
                     BodyFraming::Chunked => stream.write_all(&chunk(piece)).await?,
                     _ => stream.write_all(piece).await?,
                 }
+            }
+            if !self.linger.is_zero() {
+                wait::pass(self.linger).await;
             }
             if self.framing == BodyFraming::Chunked && self.end == End::Whole {
                 stream.write_all(b"0\r\n\r\n").await?;

@@ -3,11 +3,11 @@
 
 use std::time::Instant;
 
-use super::figures::{Figures, Report};
+use super::figures::Figures;
 use super::kinds::{Status, Type, is_failure};
+use super::text::Text;
 use super::{Ending, FINISH_REASONS_MAX, Form, Said};
 use crate::model::cut;
-use crate::model::estimate::TextCount;
 
 mod visit;
 
@@ -16,10 +16,11 @@ mod visit;
 pub(super) struct Facts {
     pub(super) said: Said,
     pub(super) form: Form,
+    text: Text,
     figures: Figures,
     choices: Choices,
     /// Whose finish reason each of [`Said::finish_reasons`] is.
-    reasons_of: Vec<u32>,
+    reasons_of: [u32; FINISH_REASONS_MAX],
     status: Option<Status>,
     /// Whether there is more than an empty object or array.
     pub(super) has_members: bool,
@@ -47,7 +48,6 @@ pub(super) struct Facts {
 #[derive(Debug)]
 struct Document {
     kind: Type,
-    report: Report,
     choice: Choice,
     /// Choices, and why they ended.
     reasons: Vec<(u32, Box<str>)>,
@@ -64,8 +64,6 @@ struct Document {
     has_new_call: bool,
     /// Whether there is anything to count.
     has_begun: bool,
-    /// The text before it.
-    text_before: TextCount,
 }
 
 /// Whether an event may be the last.
@@ -101,10 +99,9 @@ impl Choices {
 }
 
 impl Document {
-    fn new(text_before: TextCount) -> Self {
+    fn new() -> Self {
         Document {
             kind: Type::Other,
-            report: Report::default(),
             choice: Choice::default(),
             reasons: Vec::new(),
             gemini: None,
@@ -116,7 +113,6 @@ impl Document {
             has_content: false,
             has_new_call: false,
             has_begun: false,
-            text_before,
         }
     }
 }
@@ -128,7 +124,7 @@ impl Facts {
             form: Form::Unseen,
             figures: Figures::default(),
             choices: Choices::default(),
-            reasons_of: Vec::new(),
+            reasons_of: [0; FINISH_REASONS_MAX],
             status: None,
             has_members: false,
             has_results: false,
@@ -141,7 +137,8 @@ impl Facts {
             ends_with_reason: false,
             now: None,
             is_at_end: false,
-            document: Document::new(TextCount::default()),
+            document: Document::new(),
+            text: Text::default(),
             event: Type::Other,
         }
     }
@@ -178,7 +175,13 @@ impl Facts {
 
     /// Whether there is text that was generated, finished or not.
     pub(super) fn has_generated(&self) -> bool {
-        self.choices.begun != 0 || self.status.is_some() || !self.said.text.is_empty()
+        self.choices.begun != 0 || self.status.is_some() || !self.text.is_empty()
+    }
+
+    /// Bytes held, for tests of the bound.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.text.held_bytes()
     }
 
     pub(super) fn has_figures(&self) -> bool {
@@ -186,8 +189,11 @@ impl Facts {
     }
 
     pub(super) fn finish(mut self) -> Said {
-        self.said.usage = self.figures.usage(self.has_generated());
         self.said.ending = self.ending();
+        self.said.usage = self.figures.usage(self.has_generated());
+        if self.said.usage.is_empty() {
+            self.said.text = self.text.count();
+        }
         self.said
     }
 
@@ -214,11 +220,12 @@ impl Facts {
         self.choices.begun |= Choices::bit(index);
         self.choices.finished |= Choices::bit(index);
         let reasons = &mut self.said.finish_reasons;
-        if let Some(at) = self.reasons_of.iter().position(|of| *of == index) {
-            reasons[at] = reason;
-        } else if reasons.len() < FINISH_REASONS_MAX {
+        let mut known = self.reasons_of.iter().zip(reasons.iter_mut());
+        if let Some((_, known)) = known.find(|(of, _)| **of == index) {
+            *known = reason;
+        } else if let Some(of) = self.reasons_of.get_mut(reasons.len()) {
+            *of = index;
             reasons.push(reason);
-            self.reasons_of.push(index);
         }
     }
 
@@ -233,18 +240,17 @@ impl Facts {
 
     /// A document ends, and counts.
     fn document_ended(&mut self) {
-        let before = Document::new(self.said.text);
-        let mut document = std::mem::replace(&mut self.document, before);
+        let mut document = std::mem::replace(&mut self.document, Document::new());
         if document.kind == Type::Other {
             document.kind = self.event;
         }
         let kind = document.kind;
         if kind.brings_no_text() {
-            self.said.text = document.text_before;
-            self.document.text_before = document.text_before;
+            self.text.take_back();
         }
+        self.text.mark();
         self.documents += 1;
-        self.figures.take(&document.report);
+        self.figures.take_pending();
         self.is_known |= kind.is_known() || document.is_chunk;
         self.has_failed |= document.is_error || kind == Type::Error;
         self.is_known |= document.done.is_some();
@@ -298,8 +304,9 @@ impl Facts {
 
     /// A document ends that does not count.
     fn document_dropped(&mut self) {
-        self.said.text = self.document.text_before;
-        self.document = Document::new(self.said.text);
+        self.text.take_back();
+        self.document = Document::new();
+        self.figures.drop_pending();
         self.is_damaged = true;
     }
 

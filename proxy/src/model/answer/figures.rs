@@ -33,9 +33,9 @@ pub(super) enum Figure {
 
 const FIGURES: usize = 13;
 
-/// The figures of one document.
+/// The figures of one document, or of all.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Report {
+struct Report {
     figures: [Option<u64>; FIGURES],
     /// Whether it has details of its input as OpenAI gives them, who counts the cache within it.
     has_input_details: bool,
@@ -45,7 +45,10 @@ pub(super) struct Report {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Figures {
     report: Report,
-    /// Whether the input came with figures of the cache, or before them.
+    /// What a document has reported that has not ended.
+    pending: Report,
+    /// Most documents report nothing.
+    is_pending: bool,
     cache: Cache,
 }
 
@@ -58,23 +61,8 @@ enum Cache {
 }
 
 impl Report {
-    /// Takes a figure; one that is none is not taken.
-    pub(super) fn take(&mut self, figure: Figure, value: Value<'_>) {
-        if let Some(count) = count(value) {
-            self.set(figure, count);
-        }
-    }
-
-    pub(super) fn has_input_details(&mut self) {
-        self.has_input_details = true;
-    }
-
-    /// Nothing that was counted takes the place of what was.
     fn set(&mut self, figure: Figure, count: u64) {
-        let figure = &mut self.figures[figure as usize];
-        if count > 0 || figure.is_none() {
-            *figure = Some(count);
-        }
+        replace(&mut self.figures[figure as usize], Some(count));
     }
 
     fn get(&self, figure: Figure) -> Option<u64> {
@@ -99,17 +87,36 @@ impl Report {
 }
 
 impl Figures {
-    /// Takes what a document reported: the last report wins, figure by figure.
-    pub(super) fn take(&mut self, report: &Report) {
-        self.note_cache(report);
-        for (ours, theirs) in self.report.figures.iter_mut().zip(report.figures) {
-            if let Some(count) = theirs
-                && (count > 0 || ours.is_none())
-            {
-                *ours = Some(count);
-            }
+    /// Takes a figure of the document that is being read; one that is none is not taken.
+    pub(super) fn take(&mut self, figure: Figure, value: Value<'_>) {
+        if let Some(count) = count(value) {
+            self.is_pending = true;
+            self.pending.set(figure, count);
+        }
+    }
+
+    pub(super) fn has_input_details(&mut self) {
+        self.is_pending = true;
+        self.pending.has_input_details = true;
+    }
+
+    /// The document is whole: the last report wins, figure by figure.
+    pub(super) fn take_pending(&mut self) {
+        if !std::mem::take(&mut self.is_pending) {
+            return;
+        }
+        let report = std::mem::take(&mut self.pending);
+        self.note_cache(&report);
+        for (figure, count) in self.report.figures.iter_mut().zip(report.figures) {
+            replace(figure, count);
         }
         self.report.has_input_details |= report.has_input_details;
+    }
+
+    /// The document is not what it should be.
+    pub(super) fn drop_pending(&mut self) {
+        self.is_pending = false;
+        self.pending = Report::default();
     }
 
     /// A later report may tell how much of an input that was told before came from the cache. Then it is
@@ -183,6 +190,13 @@ impl Figures {
             }
             _ => Some(output.saturating_add(thoughts.unwrap_or_default())),
         }
+    }
+}
+
+/// A count takes the place of an earlier one, but zero of none.
+fn replace(figure: &mut Option<u64>, count: Option<u64>) {
+    if count.is_some_and(|count| count > 0) || figure.is_none() {
+        *figure = count;
     }
 }
 

@@ -48,6 +48,7 @@ impl Type {
             b"transcript.text.delta" => Type::Event,
             b"transcript.text.done" => Type::LastRepeats,
             _ if !name.starts_with(b"response.") => Type::Other,
+            b"response.output_item.added" => Type::Event,
             _ if name.ends_with(b".delta") => Type::Event,
             _ => Type::Repeats,
         }

@@ -12,7 +12,7 @@
 //! [Cohere]: https://docs.cohere.com/reference/chat
 
 use super::figures::Figure;
-use crate::model::json::{self, Wants};
+use crate::model::json::{self, Names, Wants};
 
 /// A place in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(super) enum Place {
     /// The output of OpenAI's responses.
     Output,
     OutputItem,
+    /// What an event begins: its text follows in deltas, but not the name of a call.
+    Begun,
     /// OpenAI's responses: the answer within an event. Ollama: its text.
     Response,
     Usage,
@@ -110,55 +112,51 @@ impl json::Place for Place {
 
 /// Where the member `name` of an object stands.
 pub(super) fn member(of: Place, name: &[u8]) -> Place {
-    match of {
-        Place::Document => of_document(name),
-        Place::Choice => of_choice(name),
-        Place::Message => of_message(name),
-        Place::Delta | Place::Envelope => of_delta(name),
-        Place::Content | Place::Part => of_part(name),
-        Place::ToolCalls | Place::ToolCall => match name {
-            b"function" | b"custom" => Place::Function,
-            _ => Place::Nowhere,
-        },
-        Place::Function => match name {
-            b"name" => Place::CallName,
-            b"arguments" | b"args" | b"input" => Place::Arguments,
-            _ => Place::Nowhere,
-        },
-        Place::Audio if name == b"transcript" => Place::Text,
-        Place::OutputItem => of_output_item(name),
-        Place::Response => of_response(name),
-        Place::Usage | Place::Meta => of_usage(name),
-        Place::PromptDetails | Place::InputDetails => match name {
-            b"cached_tokens" => Place::Figure(Figure::Cached),
-            b"cache_write_tokens" | b"cache_creation_tokens" => Place::Figure(Figure::CacheWrite),
-            _ => Place::Nowhere,
-        },
-        Place::OutputDetails => match name {
-            b"reasoning_tokens" | b"thinking_tokens" => Place::Figure(Figure::Reasoning),
-            _ => Place::Nowhere,
-        },
-        Place::GeminiUsage => of_gemini_usage(name),
-        Place::CohereTokens => match name {
-            b"input_tokens" => Place::Figure(Figure::Prompt),
-            b"output_tokens" => Place::Figure(Figure::Output),
-            _ => Place::Nowhere,
-        },
-        Place::CohereBilled => match name {
-            b"input_tokens" => Place::Figure(Figure::BilledInput),
-            b"output_tokens" => Place::Figure(Figure::BilledOutput),
-            _ => Place::Nowhere,
-        },
-        Place::Groq => match name {
-            b"usage" => Place::Usage,
-            b"error" => Place::Error,
-            _ => Place::Nowhere,
-        },
-        Place::PromptFeedback if name == b"blockReason" => Place::Blocked,
-        Place::BaseResp if name == b"status_code" => Place::BaseStatus,
-        Place::Arguments | Place::Error => of,
-        _ => Place::Nowhere,
-    }
+    let found = match of {
+        Place::Document => DOCUMENT.find(name),
+        Place::Choice => CHOICE.find(name),
+        Place::Message => MESSAGE.find(name),
+        Place::Delta | Place::Envelope => ENVELOPE.find(name).or_else(|| MESSAGE.find(name)),
+        Place::Content | Place::Part => PART.find(name),
+        Place::OutputItem => OUTPUT_ITEM.find(name),
+        Place::Response => RESPONSE.find(name),
+        Place::Usage | Place::Meta => USAGE.find(name),
+        Place::GeminiUsage => GEMINI_USAGE.find(name),
+        Place::Arguments | Place::Error => Some(of),
+        _ => of_few(of, name),
+    };
+    found.unwrap_or(Place::Nowhere)
+}
+
+/// The same for objects with few members that are of interest.
+fn of_few(of: Place, name: &[u8]) -> Option<Place> {
+    Some(match (of, name) {
+        (Place::ToolCalls | Place::ToolCall, b"function" | b"custom") => Place::Function,
+        (Place::Function, b"name") => Place::CallName,
+        (Place::Function, b"arguments" | b"args" | b"input") => Place::Arguments,
+        (Place::Audio, b"transcript") => Place::Text,
+        (Place::Begun, b"name") => Place::CallName,
+        (Place::Begun, b"text" | b"thinking") => Place::Text,
+        (Place::PromptDetails | Place::InputDetails, b"cached_tokens") => {
+            Place::Figure(Figure::Cached)
+        }
+        (
+            Place::PromptDetails | Place::InputDetails,
+            b"cache_write_tokens" | b"cache_creation_tokens",
+        ) => Place::Figure(Figure::CacheWrite),
+        (Place::OutputDetails, b"reasoning_tokens" | b"thinking_tokens") => {
+            Place::Figure(Figure::Reasoning)
+        }
+        (Place::CohereTokens, b"input_tokens") => Place::Figure(Figure::Prompt),
+        (Place::CohereTokens, b"output_tokens") => Place::Figure(Figure::Output),
+        (Place::CohereBilled, b"input_tokens") => Place::Figure(Figure::BilledInput),
+        (Place::CohereBilled, b"output_tokens") => Place::Figure(Figure::BilledOutput),
+        (Place::Groq, b"usage") => Place::Usage,
+        (Place::Groq, b"error") => Place::Error,
+        (Place::PromptFeedback, b"blockReason") => Place::Blocked,
+        (Place::BaseResp, b"status_code") => Place::BaseStatus,
+        _ => return None,
+    })
 }
 
 /// Where an element of an array stands.
@@ -173,134 +171,142 @@ pub(super) fn element(of: Place) -> Place {
     }
 }
 
-fn of_document(name: &[u8]) -> Place {
-    match name {
-        b"choices" | b"candidates" => Place::Choices,
-        b"model" | b"modelVersion" => Place::Model,
-        b"object" => Place::Object,
-        b"usage" => Place::Usage,
-        b"type" | b"event_type" => Place::Type,
-        b"delta" => Place::Delta,
-        b"message" => Place::Envelope,
-        b"response" => Place::Response,
-        b"content" => Place::Content,
-        b"text" | b"thinking" => Place::Text,
-        b"output" => Place::Output,
-        b"status" => Place::Status,
-        b"stop_reason" | b"finish_reason" | b"done_reason" => Place::Finish,
-        b"done" | b"is_finished" => Place::Done,
-        b"error" => Place::Error,
-        b"usageMetadata" => Place::GeminiUsage,
-        b"promptFeedback" => Place::PromptFeedback,
-        b"meta" => Place::Meta,
-        b"x_groq" => Place::Groq,
-        b"base_resp" => Place::BaseResp,
-        b"data" | b"embedding" | b"embeddings" | b"results" | b"predictions" => Place::Results,
-        b"prompt_eval_count" => Place::Figure(Figure::Prompt),
-        b"eval_count" => Place::Figure(Figure::Output),
-        // What a question would be, where only that was asked.
-        b"input_tokens" => Place::Figure(Figure::Fresh),
-        b"totalTokens" => Place::Figure(Figure::Total),
-        _ => Place::Nowhere,
-    }
-}
+static DOCUMENT: Names<Place> = Names::new(&[
+    (b"choices", Place::Choices),
+    (b"candidates", Place::Choices),
+    (b"model", Place::Model),
+    (b"modelVersion", Place::Model),
+    (b"object", Place::Object),
+    (b"usage", Place::Usage),
+    (b"type", Place::Type),
+    (b"event_type", Place::Type),
+    (b"delta", Place::Delta),
+    (b"message", Place::Envelope),
+    (b"response", Place::Response),
+    (b"content", Place::Content),
+    (b"content_block", Place::Begun),
+    (b"item", Place::Begun),
+    (b"text", Place::Text),
+    (b"thinking", Place::Text),
+    (b"output", Place::Output),
+    (b"status", Place::Status),
+    (b"stop_reason", Place::Finish),
+    (b"finish_reason", Place::Finish),
+    (b"done_reason", Place::Finish),
+    (b"done", Place::Done),
+    (b"is_finished", Place::Done),
+    (b"error", Place::Error),
+    (b"usageMetadata", Place::GeminiUsage),
+    (b"promptFeedback", Place::PromptFeedback),
+    (b"meta", Place::Meta),
+    (b"x_groq", Place::Groq),
+    (b"base_resp", Place::BaseResp),
+    (b"data", Place::Results),
+    (b"embedding", Place::Results),
+    (b"embeddings", Place::Results),
+    (b"results", Place::Results),
+    (b"predictions", Place::Results),
+    (b"prompt_eval_count", Place::Figure(Figure::Prompt)),
+    (b"eval_count", Place::Figure(Figure::Output)),
+    // What a question would be, where only that was asked.
+    (b"input_tokens", Place::Figure(Figure::Fresh)),
+    (b"totalTokens", Place::Figure(Figure::Total)),
+]);
 
-fn of_choice(name: &[u8]) -> Place {
-    match name {
-        b"delta" | b"message" => Place::Message,
-        b"index" => Place::ChoiceIndex,
-        b"finish_reason" | b"finishReason" => Place::ChoiceFinish,
-        b"text" => Place::Text,
-        b"content" => Place::Content,
-        b"usage" => Place::Usage,
-        b"error" => Place::Error,
-        _ => Place::Nowhere,
-    }
-}
+static CHOICE: Names<Place> = Names::new(&[
+    (b"delta", Place::Message),
+    (b"message", Place::Message),
+    (b"index", Place::ChoiceIndex),
+    (b"finish_reason", Place::ChoiceFinish),
+    (b"finishReason", Place::ChoiceFinish),
+    (b"text", Place::Text),
+    (b"content", Place::Content),
+    (b"usage", Place::Usage),
+    (b"error", Place::Error),
+]);
 
-fn of_message(name: &[u8]) -> Place {
-    match name {
-        b"content" | b"thinking" => Place::Content,
-        b"reasoning_content" | b"reasoning" | b"refusal" | b"text" | b"partial_json"
-        | b"tool_plan" => Place::Text,
-        b"tool_calls" => Place::ToolCalls,
-        b"function_call" => Place::Function,
-        b"audio" => Place::Audio,
-        _ => Place::Nowhere,
-    }
-}
+static MESSAGE: Names<Place> = Names::new(&[
+    (b"content", Place::Content),
+    (b"thinking", Place::Content),
+    (b"reasoning_content", Place::Text),
+    (b"reasoning", Place::Text),
+    (b"refusal", Place::Text),
+    (b"text", Place::Text),
+    (b"partial_json", Place::Text),
+    (b"tool_plan", Place::Text),
+    (b"tool_calls", Place::ToolCalls),
+    (b"function_call", Place::Function),
+    (b"audio", Place::Audio),
+]);
 
-fn of_delta(name: &[u8]) -> Place {
-    match name {
-        b"stop_reason" | b"finish_reason" => Place::Finish,
-        b"usage" => Place::Usage,
-        b"model" => Place::Model,
-        b"message" => Place::Envelope,
-        b"error" => Place::Error,
-        _ => of_message(name),
-    }
-}
+/// Beside those of [`MESSAGE`].
+static ENVELOPE: Names<Place> = Names::new(&[
+    (b"stop_reason", Place::Finish),
+    (b"finish_reason", Place::Finish),
+    (b"usage", Place::Usage),
+    (b"model", Place::Model),
+    (b"message", Place::Envelope),
+    (b"error", Place::Error),
+]);
 
-fn of_part(name: &[u8]) -> Place {
-    match name {
-        b"text" | b"refusal" => Place::Text,
-        b"thinking" | b"parts" => Place::Content,
-        b"functionCall" => Place::Function,
-        b"input" => Place::Arguments,
-        b"name" => Place::CallName,
-        _ => Place::Nowhere,
-    }
-}
+static PART: Names<Place> = Names::new(&[
+    (b"text", Place::Text),
+    (b"refusal", Place::Text),
+    (b"thinking", Place::Content),
+    (b"parts", Place::Content),
+    (b"functionCall", Place::Function),
+    (b"input", Place::Arguments),
+    (b"name", Place::CallName),
+]);
 
-fn of_output_item(name: &[u8]) -> Place {
-    match name {
-        b"content" | b"summary" => Place::Content,
-        b"arguments" | b"input" => Place::Arguments,
-        b"name" => Place::CallName,
-        _ => Place::Nowhere,
-    }
-}
+static OUTPUT_ITEM: Names<Place> = Names::new(&[
+    (b"content", Place::Content),
+    (b"summary", Place::Content),
+    (b"arguments", Place::Arguments),
+    (b"input", Place::Arguments),
+    (b"name", Place::CallName),
+]);
 
 /// Its `output` says again what came before.
-fn of_response(name: &[u8]) -> Place {
-    match name {
-        b"model" => Place::Model,
-        b"usage" => Place::Usage,
-        b"status" => Place::Status,
-        b"error" => Place::Error,
-        b"meta" => Place::Meta,
-        b"finish_reason" => Place::Finish,
-        _ => Place::Nowhere,
-    }
-}
+static RESPONSE: Names<Place> = Names::new(&[
+    (b"model", Place::Model),
+    (b"usage", Place::Usage),
+    (b"status", Place::Status),
+    (b"error", Place::Error),
+    (b"meta", Place::Meta),
+    (b"finish_reason", Place::Finish),
+]);
 
-fn of_usage(name: &[u8]) -> Place {
-    Place::Figure(match name {
-        b"prompt_tokens" => Figure::Prompt,
-        b"input_tokens" => Figure::Fresh,
-        b"completion_tokens" | b"output_tokens" => Figure::Output,
-        b"total_tokens" => Figure::Total,
-        b"cached_tokens" | b"prompt_cache_hit_tokens" => Figure::Cached,
-        b"cache_read_input_tokens" => Figure::CacheRead,
-        b"cache_creation_input_tokens" => Figure::CacheCreation,
-        b"reasoning_tokens" => Figure::Reasoning,
-        b"prompt_tokens_details" => return Place::PromptDetails,
-        b"input_tokens_details" => return Place::InputDetails,
-        b"completion_tokens_details" | b"output_tokens_details" => return Place::OutputDetails,
-        b"tokens" => return Place::CohereTokens,
-        b"billed_units" => return Place::CohereBilled,
-        _ => return Place::Nowhere,
-    })
-}
+static USAGE: Names<Place> = Names::new(&[
+    (b"prompt_tokens", Place::Figure(Figure::Prompt)),
+    (b"input_tokens", Place::Figure(Figure::Fresh)),
+    (b"completion_tokens", Place::Figure(Figure::Output)),
+    (b"output_tokens", Place::Figure(Figure::Output)),
+    (b"total_tokens", Place::Figure(Figure::Total)),
+    (b"cached_tokens", Place::Figure(Figure::Cached)),
+    (b"prompt_cache_hit_tokens", Place::Figure(Figure::Cached)),
+    (b"cache_read_input_tokens", Place::Figure(Figure::CacheRead)),
+    (
+        b"cache_creation_input_tokens",
+        Place::Figure(Figure::CacheCreation),
+    ),
+    (b"reasoning_tokens", Place::Figure(Figure::Reasoning)),
+    (b"prompt_tokens_details", Place::PromptDetails),
+    (b"input_tokens_details", Place::InputDetails),
+    (b"completion_tokens_details", Place::OutputDetails),
+    (b"output_tokens_details", Place::OutputDetails),
+    (b"tokens", Place::CohereTokens),
+    (b"billed_units", Place::CohereBilled),
+]);
 
-fn of_gemini_usage(name: &[u8]) -> Place {
-    Place::Figure(match name {
-        b"promptTokenCount" => Figure::Prompt,
-        b"candidatesTokenCount" => Figure::Output,
-        b"thoughtsTokenCount" => Figure::Thoughts,
-        b"toolUsePromptTokenCount" => Figure::ToolPrompt,
-        b"cachedContentTokenCount" => Figure::Cached,
-        b"totalTokenCount" => Figure::Total,
-        _ => return Place::Nowhere,
-    })
-}
+static GEMINI_USAGE: Names<Place> = Names::new(&[
+    (b"promptTokenCount", Place::Figure(Figure::Prompt)),
+    (b"candidatesTokenCount", Place::Figure(Figure::Output)),
+    (b"thoughtsTokenCount", Place::Figure(Figure::Thoughts)),
+    (
+        b"toolUsePromptTokenCount",
+        Place::Figure(Figure::ToolPrompt),
+    ),
+    (b"cachedContentTokenCount", Place::Figure(Figure::Cached)),
+    (b"totalTokenCount", Place::Figure(Figure::Total)),
+]);

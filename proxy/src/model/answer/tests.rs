@@ -186,6 +186,28 @@ fn the_text_that_was_generated_is_counted() {
 }
 
 #[test]
+fn a_call_that_a_stream_begins_by_its_name_counts_once() {
+    let whole = r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"get_tide","arguments":"{\"port\":\"Brest\"}"}}]}}]}"#;
+    let expected = read(Kind::Json, whole).text;
+    for stream in [
+        events(&[
+            r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"t","name":"get_tide","input":{}}}"#,
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"port\""}}"#,
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":":\"Brest\"}"}}"#,
+            r#"{"type":"content_block_start","index":2,"content_block":{"type":"web_search_tool_result","tool_use_id":"t","content":[{"title":"Tides"}]}}"#,
+        ]),
+        events(&[
+            r#"{"type":"response.output_item.added","output_index":0,"item":{"type":"function_call","name":"get_tide","arguments":""}}"#,
+            r#"{"type":"response.function_call_arguments.delta","delta":"{\"port\":\"Brest\"}"}"#,
+            r#"{"type":"response.function_call_arguments.done","arguments":"{\"port\":\"Brest\"}"}"#,
+            r#"{"type":"response.output_item.done","item":{"type":"function_call","name":"get_tide","arguments":"{\"port\":\"Brest\"}"}}"#,
+        ]),
+    ] {
+        assert_eq!(read(Kind::Sse, &stream).text, expected, "{stream}");
+    }
+}
+
+#[test]
 fn what_looks_like_an_error_is_none() {
     let finish = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
     for event in [

@@ -16,7 +16,7 @@ impl<P: Place> Scanner<P> {
         };
         let short = end.min(SHORT_BYTES_MAX);
         self.take_literal(&rest[..short], short < end, visitor);
-        &rest[end..]
+        self.after_value(&rest[end..], visitor)
     }
 
     pub(super) fn literal_on<'a, V>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
@@ -28,7 +28,7 @@ impl<P: Place> Scanner<P> {
         match end {
             Some(end) => {
                 self.end_literal(visitor);
-                &rest[end..]
+                self.after_value(&rest[end..], visitor)
             }
             None => &[],
         }
@@ -58,7 +58,6 @@ impl<P: Place> Scanner<P> {
             self.is_flawed |= matches!(value, Value::Word(_));
             visitor.value(self.place, value);
         }
-        self.value_ended(visitor);
     }
 }
 

@@ -82,10 +82,7 @@ impl<P: Place> Scanner<P> {
         V: Visitor<Place = P>,
     {
         match self.skip.pass(rest) {
-            Some(after) => {
-                self.value_ended(visitor);
-                after
-            }
+            Some(after) => self.after_value(after, visitor),
             None => &[],
         }
     }

@@ -26,6 +26,7 @@ enum Plain<'a> {
     Begun,
 }
 
+#[inline]
 fn whole(text: &[u8]) -> Plain<'_> {
     let end = plain(text);
     match text[end..].split_first() {
@@ -43,7 +44,13 @@ impl<P: Place> Scanner<P> {
         match whole(rest) {
             Plain::Whole(name, after) => {
                 self.take_name(name, visitor);
-                after
+                match after.split_first() {
+                    Some((b':', rest)) => {
+                        self.state = State::Value;
+                        rest
+                    }
+                    _ => after,
+                }
             }
             Plain::Begun => {
                 self.state = State::InName;
@@ -71,8 +78,7 @@ impl<P: Place> Scanner<P> {
             Wants::Text if !text.is_empty() => visitor.text(self.place, text),
             Wants::Text | Wants::Nothing => {}
         }
-        self.value_ended(visitor);
-        after
+        self.after_value(after, visitor)
     }
 
     fn begin_string(&mut self) {
@@ -119,8 +125,7 @@ impl<P: Place> Scanner<P> {
         if wants == Wants::Short {
             visitor.value(self.place, Value::String(&self.held));
         }
-        self.value_ended(visitor);
-        after
+        self.after_value(after, visitor)
     }
 
     /// Takes the pieces of a string up to its end, and gives what follows that.

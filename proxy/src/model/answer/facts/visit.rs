@@ -21,8 +21,8 @@ impl Visitor for Facts {
             }
             // Arguments that are an object cost what they would as a text.
             Place::Arguments => {
-                self.said.text.begin(Part::Member);
-                self.said.text.add(name);
+                self.text.begin(Part::Member);
+                self.text.add(name);
             }
             _ => {}
         }
@@ -43,7 +43,7 @@ impl Visitor for Facts {
                 self.document.choice.index = self.document.choice.next;
                 self.document.choice.reason = None;
                 if self.form == Form::Text {
-                    self.said.text.begin(Part::Text);
+                    self.text.begin(Part::Text);
                 }
             }
             Place::Results => self.has_results = true,
@@ -63,7 +63,7 @@ impl Visitor for Facts {
             }
             (Place::Choices, _) => self.is_known = true,
             (Place::Function, _) => self.saw_text(),
-            (Place::InputDetails, _) => self.document.report.has_input_details(),
+            (Place::InputDetails, _) => self.figures.has_input_details(),
             _ => {}
         }
     }
@@ -79,7 +79,7 @@ impl Visitor for Facts {
     fn value(&mut self, at: Place, value: Value<'_>) {
         let document = &mut self.document;
         match (at, value) {
-            (Place::Figure(figure), _) => document.report.take(figure, value),
+            (Place::Figure(figure), _) => self.figures.take(figure, value),
             (Place::ChoiceFinish, Value::String(reason)) if is_reason(reason) => {
                 document.choice.reason = Some(cut(&String::from_utf8_lossy(reason)).into());
             }
@@ -115,11 +115,16 @@ impl Visitor for Facts {
     }
 
     fn text(&mut self, at: Place, piece: &[u8]) {
-        if at == Place::CallName && std::mem::take(&mut self.document.has_new_call) {
-            self.said.text.begin(Part::Call);
+        if at == Place::CallName {
+            // An event with no more than the name of a call is its begin, and no word of it.
+            if std::mem::take(&mut self.document.has_new_call) {
+                self.text.begin(Part::Call);
+            }
+            self.document.has_begun = true;
+        } else {
+            self.saw_text();
         }
-        self.saw_text();
-        self.said.text.add(piece);
+        self.text.add(piece);
     }
 
     fn end(&mut self, end: End) {
@@ -137,7 +142,9 @@ impl Visitor for Facts {
             }
             End::Cut | End::Malformed => self.document_dropped(),
         }
-        self.document = Document::new(self.said.text);
+        if self.document.has_begun {
+            self.document = Document::new();
+        }
     }
 
     fn resumes(&self) -> bool {

@@ -1,0 +1,111 @@
+//! Real clients of OpenAI and Anthropic, which ask questions as streams.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::node;
+use crate::process::{self, Process};
+
+/// Longer than a few hundred answers take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One client of one language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sdk {
+    OpenAi,
+    OpenAiAsync,
+    OpenAiResponses,
+    OpenAiNode,
+    Anthropic,
+}
+
+impl Sdk {
+    /// Asks the questions number 0 to `count` at `address`, none of them twice, and gives the texts of
+    /// the answers. `None` when the client is not installed, which is said aloud.
+    ///
+    /// # Panics
+    /// When an answer does not come whole; or the client is missing and `CI=true`.
+    pub async fn ask(self, address: SocketAddr, count: usize) -> Option<Vec<String>> {
+        self.ask_with_retries(address, count, 0).await
+    }
+
+    /// As [`Sdk::ask`], where a client asks again what failed, so often; only Node's does.
+    ///
+    /// # Panics
+    /// As [`Sdk::ask`].
+    pub async fn ask_with_retries(
+        self,
+        address: SocketAddr,
+        count: usize,
+        retries: usize,
+    ) -> Option<Vec<String>> {
+        let (program, modules) = (self.program(), self.modules());
+        if process::tool(program).is_none() || !modules.is_dir() {
+            let why = format!("{program} or a client of it is missing, see build/setup.sh");
+            node::skip(&format!("{self:?}"), &why);
+            return None;
+        }
+        let (address, count) = (format!("http://{address}"), count.to_string());
+        let sdks = Path::new(env!("CARGO_MANIFEST_DIR")).join("sdks");
+        let script = |name: &str| {
+            sdks.join(name)
+                .to_str()
+                .expect("a path in UTF-8")
+                .to_owned()
+        };
+        let arguments: Vec<String> = match self.name() {
+            None => vec![
+                format!("NODE_PATH={}", modules.display()),
+                program.to_owned(),
+                script("node.cjs"),
+                address,
+                count,
+                retries.to_string(),
+            ],
+            Some(name) => vec![
+                format!("PYTHONPATH={}", modules.display()),
+                program.to_owned(),
+                script("python.py"),
+                name.to_owned(),
+                address,
+                count,
+            ],
+        };
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let directory = TempDir::new().expect("a temporary directory");
+        let process = Process::program(Path::new("/usr/bin/env"), directory.path(), &arguments);
+        let ended = process.finished(PATIENCE).await;
+        assert_eq!(ended.code, Some(0), "{self:?}: {}", ended.stderr);
+        Some(ended.stdout.lines().map(str::to_owned).collect())
+    }
+
+    fn program(self) -> &'static str {
+        match self {
+            Sdk::OpenAiNode => "node",
+            _ => "python3",
+        }
+    }
+
+    /// What `python.py` calls it.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Sdk::OpenAi => Some("openai"),
+            Sdk::OpenAiAsync => Some("openai-async"),
+            Sdk::OpenAiResponses => Some("openai-responses"),
+            Sdk::Anthropic => Some("anthropic"),
+            Sdk::OpenAiNode => None,
+        }
+    }
+
+    fn modules(self) -> PathBuf {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools");
+        match self {
+            Sdk::OpenAi | Sdk::OpenAiAsync | Sdk::OpenAiResponses => tools.join("openai"),
+            Sdk::Anthropic => tools.join("sdks/python"),
+            Sdk::OpenAiNode => tools.join("sdks/node/node_modules"),
+        }
+    }
+}
