@@ -12,6 +12,8 @@ pub(crate) enum Manner {
     AtOnce,
     /// 503, at once.
     Refusing,
+    /// 200, and an error inside.
+    FailingInside,
     /// At once, but for a time since the first request in which it answers nothing.
     Stall {
         from: Duration,
@@ -81,7 +83,12 @@ impl Shared {
                 _ => 200,
             };
             self.work();
-            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}");
+            let text = match self.manner {
+                Manner::FailingInside => r#"{"error":{"message":"no"}}"#,
+                _ => "{}",
+            };
+            let length = text.len();
+            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{text}");
             writer.write_all(answer.as_bytes()).ok()?;
         }
     }
@@ -91,7 +98,11 @@ impl Shared {
         let now = weir::clock::now();
         let begun = *self.first.get_or_init(|| now);
         match self.manner {
-            Manner::AtOnce | Manner::Refusing | Manner::Closing | Manner::UpTo(_) => {}
+            Manner::AtOnce
+            | Manner::Refusing
+            | Manner::FailingInside
+            | Manner::Closing
+            | Manner::UpTo(_) => {}
             Manner::Slow(each) => work_until(now + each),
             Manner::OneAtATime(each) => {
                 let _mine = self.turn.lock().expect("nobody panics with it");

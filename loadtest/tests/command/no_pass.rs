@@ -60,6 +60,34 @@ fn nothing_but_errors_or_little_that_was_sent_is_no_pass() {
     );
 }
 
+/// What weir counts as a failure is one here, by the same name.
+#[test]
+fn an_error_inside_an_answer_of_200_is_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let failing = Assistant::start(Manner::FailingInside);
+    let arguments = [
+        "run",
+        "--target",
+        &failing.url,
+        "--slo",
+        "p99<1h",
+        "--rate",
+        "50/s",
+        "--duration",
+        "1s",
+        "--json",
+        "out.json",
+    ];
+    let output = weir_load(&arguments, folder.path());
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(
+        said(&output).contains("error: upstream_error: 50"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(json(folder.path())["errors"], 50);
+}
+
 /// A scenario may call its requests what it likes.
 #[test]
 fn a_name_hides_nothing() {

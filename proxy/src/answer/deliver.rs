@@ -124,6 +124,10 @@ impl Reading<'_> {
             return false;
         };
         let copy = &copying.copy;
+        let withheld = self.withheld.as_ref();
+        if !withheld.is_none_or(UsageWithheld::is_empty) {
+            return false;
+        }
         match self.form() {
             Form::Events => {
                 !self.is_a_guess(exchange) && (copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"))

@@ -95,7 +95,8 @@ pub(crate) async fn replay(
         let lines = recoded::lines(stored.head_lines());
         let mut answer = AnswerHead::with_lines(status, &lines);
         answer.number(&header::AGE, age_s);
-        return recoded::replay(session, exchange, stored, answer).await;
+        // Boxed, for hardly anybody asks for it.
+        return Box::pin(recoded::replay(session, exchange, stored, answer)).await;
     }
     let mut answer = AnswerHead::with_lines(status, stored.head_lines());
     answer.number(&header::AGE, age_s);

@@ -148,6 +148,11 @@ impl UsageWithheld {
         }
     }
 
+    /// Whether all that came has gone on, or never will.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     fn is_chunk(&self) -> bool {
         self.event == Event::Held && self.data == Data::Some && self.look.is_whole()
     }

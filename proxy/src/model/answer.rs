@@ -54,8 +54,8 @@ impl Kind {
         let is = |name: &&str| essence.eq_ignore_ascii_case(name);
         let bytes = essence.as_bytes();
         let suffix = bytes.last_chunk::<5>();
-        let is_json = JSON.iter().any(|name| is(&name))
-            || suffix.is_some_and(|end| end.eq_ignore_ascii_case(b"+json"));
+        let is_json =
+            JSON.iter().any(is) || suffix.is_some_and(|end| end.eq_ignore_ascii_case(b"+json"));
         is_json.then_some(Kind::Json)
     }
 

@@ -204,76 +204,39 @@ fn parts_cost_beside_their_text() {
 #[test]
 fn usage_is_estimated_where_a_model_was_seen_at_work() {
     use Ending::{Failed, Open, Terminal, Unknown};
-    let text = |text: &str| counted(&[text.as_bytes()]);
-    let (question, answer, nothing) = (text("ping"), text("The pong."), TextCount::default());
-    let both = (Some(2), Some(4));
-    for (operation, ending, question, answer, expected) in [
-        (Operation::Chat, Terminal, question, answer, both),
-        (Operation::Messages, Open, question, answer, both),
-        (Operation::GenerateContent, Failed, question, answer, both),
-        (
-            Operation::OllamaGenerate,
-            Unknown,
-            nothing,
-            answer,
-            (None, Some(4)),
-        ),
-        (
-            Operation::Responses,
-            Failed,
-            question,
-            nothing,
-            (None, None),
-        ),
-        (Operation::Chat, Unknown, question, nothing, (None, None)),
-        (
-            Operation::Embeddings,
-            Terminal,
-            question,
-            nothing,
-            (Some(2), None),
-        ),
-        (
-            Operation::Rerank,
-            Terminal,
-            question,
-            answer,
-            (Some(2), None),
-        ),
-        (
-            Operation::Embeddings,
-            Failed,
-            question,
-            nothing,
-            (None, None),
-        ),
-        (
-            Operation::Embeddings,
-            Unknown,
-            question,
-            nothing,
-            (None, None),
-        ),
-        (
-            Operation::Transcription,
-            Terminal,
-            question,
-            answer,
-            (None, None),
-        ),
-        (Operation::Images, Terminal, question, nothing, (None, None)),
-        (
-            Operation::CountTokens,
-            Terminal,
-            question,
-            answer,
-            (None, None),
-        ),
-    ] {
+    let estimated = |operation, ending, question: &str, answer: &str| {
+        let [question, answer] = [question, answer].map(|text| counted(&[text.as_bytes()]));
         let usage = usage(operation, ending, &question, &answer);
-        let tokens = (usage.input_tokens, usage.output_tokens);
-        assert_eq!(tokens, expected, "{operation:?} {ending:?}");
         assert_eq!(usage.origin, Origin::Estimated);
+        (usage.input_tokens, usage.output_tokens)
+    };
+    let (question, answer) = ("ping", "The pong.");
+    for (operation, ending) in [
+        (Operation::Chat, Terminal),
+        (Operation::Messages, Open),
+        (Operation::GenerateContent, Failed),
+        (Operation::OllamaGenerate, Unknown),
+    ] {
+        let both = (Some(2), Some(4));
+        assert_eq!(estimated(operation, ending, question, answer), both);
+        assert_eq!(estimated(operation, ending, "", answer), (None, Some(4)));
+        assert_eq!(estimated(operation, ending, question, ""), (None, None));
+    }
+    for operation in [Operation::Embeddings, Operation::Rerank] {
+        let input = (Some(2), None);
+        assert_eq!(estimated(operation, Terminal, question, answer), input);
+        assert_eq!(estimated(operation, Terminal, question, ""), input);
+        for ending in [Failed, Open, Unknown] {
+            assert_eq!(estimated(operation, ending, question, ""), (None, None));
+        }
+    }
+    for operation in [
+        Operation::Transcription,
+        Operation::Images,
+        Operation::CountTokens,
+    ] {
+        let none = (None, None);
+        assert_eq!(estimated(operation, Terminal, question, answer), none);
     }
 }
 

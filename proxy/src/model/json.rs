@@ -10,107 +10,23 @@
 //! (RFC 8259) costs as little as possible: a missing or malformed value costs that value, and a byte in the
 //! wrong place the rest of its document. UTF-8 and control characters in strings are not checked.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 mod literals;
 mod names;
 mod skip;
 mod strings;
+mod visitor;
 
 pub use names::Names;
 use skip::Skip;
 use strings::Escape;
+pub use visitor::{Container, End, Place, Value, Visitor, Wants};
 
 /// Bytes of a name, a number and a short string; what is longer is cut.
 pub const SHORT_BYTES_MAX: usize = 256;
 /// Containers in each other; what lies deeper is skipped.
 pub const DEPTH_MAX: usize = 32;
-
-/// Where a value stands, as far as a visitor tells one place from another.
-pub trait Place: Copy + PartialEq {
-    /// The document itself.
-    const ROOT: Self;
-    /// What is of no interest.
-    const NOWHERE: Self;
-
-    /// What of a value at this place the visitor wants to see.
-    fn wants(self) -> Wants;
-}
-
-/// What of a value a visitor wants to see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wants {
-    /// Only containers, and what is in them.
-    Nothing,
-    /// Values too, a string cut to [`SHORT_BYTES_MAX`].
-    Short,
-    /// Values too, a string as [`Visitor::text`].
-    Text,
-}
-
-/// An object or an array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Container {
-    Object,
-    Array,
-}
-
-/// A value that is no container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
-    Null,
-    True,
-    False,
-    /// As it is written.
-    Number(&'a [u8]),
-    /// Without its quotes and escapes; not always UTF-8.
-    String(&'a [u8]),
-    /// What stands for a value and is none, `NaN` say, or the `DONE` of `[DONE]`.
-    Word(&'a [u8]),
-}
-
-/// How a document ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    Closed,
-    /// Closed, but a value was missing or malformed, or a comma too many.
-    Flawed,
-    /// Not JSON from some byte on: nothing more is taken, at least up to the next line.
-    Malformed,
-    /// The text ended before it.
-    Cut,
-}
-
-/// Is shown what stands at the places that it names.
-pub trait Visitor {
-    type Place: Place;
-
-    /// Where the member `name` of the object at `of` stands.
-    fn member(&mut self, of: Self::Place, name: &[u8]) -> Self::Place;
-
-    /// Where the element of the array at `of` stands that comes next.
-    fn element(&mut self, of: Self::Place) -> Self::Place;
-
-    /// A container that is not nowhere begins.
-    fn open(&mut self, _at: Self::Place, _container: Container) {}
-
-    /// It ends.
-    fn close(&mut self, _at: Self::Place, _container: Container) {}
-
-    /// A value, where one is wanted; not a string where [`Wants::Text`] is.
-    fn value(&mut self, _at: Self::Place, _value: Value<'_>) {}
-
-    /// The next piece of a string where [`Wants::Text`] is: never empty, and cut anywhere.
-    fn text(&mut self, _at: Self::Place, _piece: &[u8]) {}
-
-    /// A document ends.
-    fn end(&mut self, _end: End) {}
-
-    /// Whether the next line behind a malformed document may begin another one.
-    fn resumes(&self) -> bool {
-        true
-    }
-}
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -408,35 +324,6 @@ impl<P: Place> Scanner<P> {
 
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
-}
-
-/// Up to where a text has neither a quote nor a backslash.
-#[inline]
-fn plain(text: &[u8]) -> usize {
-    // Most strings are so short that the call of a search costs more than a look at every byte.
-    for (at, bytes) in text.chunks_exact(8).take(4).enumerate() {
-        let found = quotes_in(bytes);
-        if found != 0 {
-            return at * 8 + (found.trailing_zeros() / 8) as usize;
-        }
-    }
-    let looked_at = text.len().min(32) & !7;
-    let rest = &text[looked_at..];
-    looked_at + memchr2(b'"', b'\\', rest).unwrap_or(rest.len())
-}
-
-/// A word whose lowest byte that is not zero stands where the first quote or backslash of eight bytes does.
-#[inline]
-fn quotes_in(bytes: &[u8]) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = ONES << 7;
-
-    let word = bytes
-        .first_chunk()
-        .map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    // A byte that is zero borrows from its highest bit; those above it may be wrong, the first is not.
-    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    zero_in(word ^ (ONES * b'"' as u64)) | zero_in(word ^ (ONES * b'\\' as u64))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use memchr::memchr3;
 
-use super::{Container, Place, Scanner, Visitor, plain};
+use super::strings::plain;
+use super::{Container, Place, Scanner, Visitor};
 
 /// A container that is skipped.
 #[derive(Clone, Copy, Debug, Default)]

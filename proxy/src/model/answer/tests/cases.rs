@@ -75,12 +75,18 @@ fn stream(operation: Operation, name: &'static str, body: String) -> Case {
 
 pub(super) fn all() -> Vec<Case> {
     [
-        openai::openai(),
+        openai::chats(),
+        openai::streams(),
+        openai::unfinished(),
+        openai::embeddings(),
         openai::responses(),
         openai::anthropic(),
         others::gemini(),
-        others::others(),
-        failures::failures(),
+        others::ollama(),
+        others::cohere(),
+        others::without_text(),
+        failures::texts(),
+        failures::streams(),
     ]
     .into_iter()
     .flatten()

@@ -132,12 +132,21 @@ fn tokens_of_the_cache_are_counted_once() {
             &[r#"{"input_tokens":0,"cache_read_input_tokens":90,"output_tokens":1}"#],
             cached(90, Some(90), None),
         ),
+    ] {
+        assert_eq!(of_reports(reports), expected, "{reports:?}");
+    }
+}
+
+#[test]
+fn an_input_that_holds_what_came_from_the_cache_is_not_added_to() {
+    let cached = |input, read, creation| [Some(input), Some(1), read, creation, None];
+    for (reports, expected) in [
         // All of the input first, and then a part of it beside what came from the cache.
         (
             &[
                 r#"{"input_tokens":348,"output_tokens":0}"#,
                 r#"{"input_tokens":39,"cache_read_input_tokens":304,"output_tokens":1,"prompt_tokens_details":{"cached_tokens":304}}"#,
-            ],
+            ] as &[&str],
             cached(343, Some(304), None),
         ),
         // All of it first, and then only how much of it came from the cache.

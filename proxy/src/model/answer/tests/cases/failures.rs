@@ -2,19 +2,26 @@
 
 use super::*;
 
-pub(super) fn failures() -> Vec<Case> {
-    let failed = |name, body: &str| Case {
+fn failed(name: &'static str, body: &str) -> Case {
+    Case {
         ending: Ending::Failed,
         is_good: false,
         ..text(Operation::Chat, name, body)
-    };
-    let broken = |name, body: String| Case {
+    }
+}
+
+fn broken(name: &'static str, body: String) -> Case {
+    Case {
         contents: 1,
         ending: Ending::Failed,
         is_good: false,
         ..stream(Operation::Chat, name, body)
-    };
-    let chunk = r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#;
+    }
+}
+
+const CHUNK: &str = r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#;
+
+pub(super) fn texts() -> Vec<Case> {
     vec![
         failed("an error", r#"{"error":{"message":"no","code":null}}"#),
         failed("an error as a text", r#"{"error":"model not found"}"#),
@@ -45,6 +52,11 @@ pub(super) fn failures() -> Vec<Case> {
             "an error in a choice",
             r#"{"choices":[{"error":{"code":502},"finish_reason":null}]}"#,
         ),
+    ]
+}
+
+pub(super) fn streams() -> Vec<Case> {
+    vec![
         Case {
             contents: 0,
             form: Form::Text,
@@ -55,15 +67,15 @@ pub(super) fn failures() -> Vec<Case> {
         },
         broken(
             "an error in a stream",
-            events(&[chunk, r#"{"error":{"message":"no"}}"#, "[DONE]"]),
+            events(&[CHUNK, r#"{"error":{"message":"no"}}"#, "[DONE]"]),
         ),
         broken(
             "an event that is an error",
-            format!("{}event: error\ndata: no\n\n", events(&[chunk])),
+            format!("{}event: error\ndata: no\n\n", events(&[CHUNK])),
         ),
         broken(
             "an event that is an error, without data",
-            format!("{}event: error\n\n", events(&[chunk])),
+            format!("{}event: error\n\n", events(&[CHUNK])),
         ),
         Case {
             contents: 0,
@@ -81,9 +93,9 @@ pub(super) fn failures() -> Vec<Case> {
                 format!(
                     "{}data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":2}}}}",
                     events(&[
-                        chunk,
+                        CHUNK,
                         r#"{"choices":[{"delta":{"content":"b"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9}"#,
-                        chunk
+                        CHUNK
                     ]),
                 ),
             )

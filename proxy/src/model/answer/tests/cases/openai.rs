@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) fn openai() -> Vec<Case> {
+pub(super) fn chats() -> Vec<Case> {
     let chat = r#"{"id":"c1","object":"chat.completion","model":"glm-4","choices":[{"index":0,"message":{"role":"assistant","content":"say \"usage\": {\"prompt_tokens\": 9} \\","tool_calls":[{"function":{"name":"f","arguments":"{\"error\":{\"a\":1}}"}}]},"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":34,"total_tokens":46,"prompt_tokens_details":{"cached_tokens":5},"completion_tokens_details":{"reasoning_tokens":3}}}"#;
     vec![
         Case {
@@ -21,6 +21,11 @@ pub(super) fn openai() -> Vec<Case> {
                 "\u{feff}\r\n \n{\"model\" : \"m\",\n \"choices\": [ {\"finish_reason\": \"stop\", \"usage\": {\"prompt_tokens\":1, \"completion_tokens\":2}},\n {\"finish_reason\":\"length\"} ], \"usage\": null, \"error\": null }\n",
             )
         },
+    ]
+}
+
+pub(super) fn streams() -> Vec<Case> {
+    vec![
         Case {
             reasons: &["stop"],
             tokens: tokens(3, 4),
@@ -62,6 +67,11 @@ pub(super) fn openai() -> Vec<Case> {
                 ]),
             )
         },
+    ]
+}
+
+pub(super) fn unfinished() -> Vec<Case> {
+    vec![
         Case {
             reasons: &["stop"],
             contents: 1,
@@ -101,6 +111,11 @@ pub(super) fn openai() -> Vec<Case> {
                 ]),
             )
         },
+    ]
+}
+
+pub(super) fn embeddings() -> Vec<Case> {
+    vec![
         Case {
             model: Some("e"),
             tokens: [Some(5), None, None, None, None],

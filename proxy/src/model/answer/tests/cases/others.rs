@@ -64,7 +64,7 @@ pub(super) fn gemini() -> Vec<Case> {
     ]
 }
 
-pub(super) fn others() -> Vec<Case> {
+pub(super) fn ollama() -> Vec<Case> {
     vec![
         Case {
             model: Some("llama3"),
@@ -110,6 +110,11 @@ pub(super) fn others() -> Vec<Case> {
                 r#"{"embeddings":[[0.1,0.2]],"prompt_eval_count":3}"#,
             )
         },
+    ]
+}
+
+pub(super) fn cohere() -> Vec<Case> {
+    vec![
         Case {
             reasons: &["COMPLETE"],
             tokens: [Some(1_478), Some(3), Some(112), None, None],
@@ -150,6 +155,11 @@ pub(super) fn others() -> Vec<Case> {
                 ]),
             )
         },
+    ]
+}
+
+pub(super) fn without_text() -> Vec<Case> {
+    vec![
         text(
             Operation::Rerank,
             "documents in order, by search units",
