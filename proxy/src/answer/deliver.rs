@@ -89,11 +89,11 @@ impl Reading<'_> {
         self.show(&shown, exchange);
         match self.ending() {
             Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
-            Ending::Terminal if self.has_ended_itself() => {
+            Ending::Terminal if self.has_ended_itself() && !self.is_a_guess(exchange) => {
                 if let Some(attempt) = exchange.attempt() {
                     attempt.succeed(now);
                 }
-                if self.is_copied_whole(exchange) {
+                if self.is_copied_whole() {
                     self.came_whole(exchange.at(now));
                 }
             }
@@ -117,9 +117,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether the copy has the last event with the line that ends it. Only what is the last for certain is
-    /// not waited behind.
-    fn is_copied_whole(&self, exchange: &Exchange) -> bool {
+    /// Whether the copy has the last event with the line that ends it.
+    fn is_copied_whole(&self) -> bool {
         let Some(copying) = &self.copying else {
             return false;
         };
@@ -129,9 +128,7 @@ impl Reading<'_> {
             return false;
         }
         match self.form() {
-            Form::Events => {
-                !self.is_a_guess(exchange) && (copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"))
-            }
+            Form::Events => copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"),
             Form::Lines => copy.ends_with(b"\n"),
             // Nobody knows an array for whole before its framing ends.
             Form::Array | Form::Text | Form::Unseen | Form::Other => false,
