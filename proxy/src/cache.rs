@@ -243,6 +243,12 @@ impl Answers {
         if let Some(unkept) = keepable::forbids(status, headers, &asked) {
             return Err(unkept);
         }
+        // With its body, which is bounded alike, it fits into the memory.
+        let lines = headers.iter();
+        let lines = lines.map(|(name, value)| name.as_str().len() + value.len() + 6);
+        if ENTRY_OVERHEAD + lines.sum::<usize>() > self.answer_bytes_max() {
+            return Err(Unkept::TooLarge);
+        }
         let said = Freshness::of(headers, self.scope, received_at);
         if said.left == Some(Duration::ZERO) || said.age >= self.ttl {
             return Err(Unkept::Stale);

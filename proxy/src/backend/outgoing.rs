@@ -126,7 +126,7 @@ pub fn write(headers: &mut HeaderMap, said: &Said<'_>, config: &Config) {
 }
 
 /// The client's fields that may go on: without those of one hop, of framing, withheld, and those
-/// that weir writes.
+/// that weir writes or the configuration sets.
 #[must_use]
 pub fn carried_over(
     headers: &HeaderMap,
@@ -177,6 +177,11 @@ impl<'a> Sieve<'a> {
             || is_ours(name)
             || self.withheld.contains(name)
             || self.nominated.contains(name)
+            || self
+                .config
+                .request_headers
+                .iter()
+                .any(|(own, _)| own == name)
             || shadows(name, self.withheld, self.config))
     }
 }

@@ -283,6 +283,19 @@ fn an_answer_larger_than_the_memory_is_not_kept() {
 }
 
 #[test]
+fn what_may_be_copied_fits() {
+    for memory in [0, 2_559, 2_600, 4_000, 10_000] {
+        let answers = answers(memory, Scope::Client);
+        let Ok(stored) = copied(&answers, &[]) else {
+            assert!(memory < 4_000, "{memory}");
+            continue;
+        };
+        answers.keep(numbered(1), stored);
+        assert!(answers.lookup(&numbered(1), NOW).is_some(), "{memory}");
+    }
+}
+
+#[test]
 fn an_endless_ttl_is_no_panic() {
     let answers = Answers::new(&Config {
         memory_bytes: 1 << 20,

@@ -146,6 +146,25 @@ async fn a_header_that_ends_at_weir_is_no_part_of_the_question_and_one_that_goes
 }
 
 #[tokio::test]
+async fn a_header_that_the_backend_gets_from_the_configuration_is_no_part_of_the_question() {
+    let backend = telling().await;
+    let own = ["request_headers: {Authorization: Bearer of-the-assistant}"];
+    let proxy = Setup::new(&backend)
+        .backend_options(&own)
+        .routes(CACHED)
+        .start()
+        .await;
+    let ask = |key: &str| Ask::chat("hi").header("authorization", key);
+    let asked = vec![ask("Bearer one"), ask("Bearer other"), Ask::chat("hi")];
+    assert_eq!(hits(&proxy, asked).await, [false, true, true]);
+    let seen = backend.only_request();
+    assert_eq!(
+        seen.header("authorization"),
+        Some("Bearer of-the-assistant")
+    );
+}
+
+#[tokio::test]
 async fn headers_may_be_ignored_by_name() {
     let backend = Backend::chat().await;
     let route = CACHED.replace(
