@@ -1,15 +1,16 @@
 //! How many tokens a text is likely to be, for calls whose provider reports none.
 //!
 //! No vocabulary is loaded: they are tens of megabytes each, and every family of models has its own. A
-//! character costs what its script and its place in its word cost on average in the vocabularies of GPT-4o,
-//! Llama 3, Qwen 3 and DeepSeek V3, with a little more for those that cut finer (Claude, Mistral). Of prose in
-//! any of some twenty languages, of code and of JSON, that is within a third of what each of them counts.
+//! character costs what its like cost on average in the vocabularies of GPT-4o, Llama 3, Qwen 3 and DeepSeek
+//! V3, with a little more for those that cut finer (Claude, Mistral): fitted to 1,800 pieces of prose in some
+//! twenty languages, of code and of JSON, four fifths of which it meets within a quarter.
 
 use super::answer::Ending;
 use super::operation::Operation;
 use super::usage::{Origin, Usage};
 use script::Script;
 
+mod ascii;
 mod script;
 
 /// What was counted of a text so far, piece by piece, however it is cut.
@@ -22,12 +23,17 @@ pub struct TextCount {
     hundredths: u64,
     /// Of the text so far.
     bytes: u64,
-    /// Of the character before, and how many of its like stand there.
-    script: Script,
-    run: u32,
-    /// The byte before, if it was punctuation.
-    mark: u8,
+    last: Last,
     partial: Partial,
+}
+
+/// The character before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Last {
+    #[default]
+    None,
+    Ascii(u8),
+    Of(Script),
 }
 
 /// A part that costs tokens besides its text.
@@ -133,7 +139,7 @@ impl Part {
         match self {
             Part::Message => 400,
             Part::Token => 100,
-            Part::Call => 1000,
+            Part::Call => 700,
             Part::Member => 150,
             Part::Text => 0,
         }
@@ -170,22 +176,13 @@ impl TextCount {
     fn count(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while let Some((&byte, after)) = rest.split_first() {
-            match byte {
-                // Most of most texts: words, and a space between each two of them.
-                b'a'..=b'z' if self.partial.missing == 0 => {
-                    let letters = lowercase(rest);
-                    self.letters(Script::Lower, u32::try_from(letters).unwrap_or(u32::MAX));
-                    rest = &rest[letters..];
-                }
-                b' ' if self.partial.missing == 0 && self.script != Script::Space => {
-                    self.script = Script::Space;
-                    self.run = 1;
-                    rest = after;
-                }
-                _ => {
-                    self.byte(byte);
-                    rest = after;
-                }
+            if byte.is_ascii() && self.partial.missing == 0 {
+                let (run, after) = ascii::split(rest);
+                self.ascii(run);
+                rest = after;
+            } else {
+                self.byte(byte);
+                rest = after;
             }
         }
     }
@@ -214,6 +211,20 @@ impl TextCount {
         }
     }
 
+    /// Counts a block of ASCII.
+    fn ascii(&mut self, block: &[u8]) {
+        let before = match self.last {
+            Last::Ascii(byte) => byte,
+            // It goes on as a word does.
+            Last::Of(Script::Accented) => b'a',
+            Last::None | Last::Of(_) => b' ',
+        };
+        self.hundredths += ascii::hundredths(before, block);
+        if let Some(last) = block.last() {
+            self.last = Last::Ascii(*last);
+        }
+    }
+
     fn byte(&mut self, byte: u8) {
         let Partial { code, missing } = self.partial;
         match byte {
@@ -222,7 +233,7 @@ impl TextCount {
                 let missing = missing - 1;
                 self.partial = Partial { code, missing };
                 if missing == 0 {
-                    self.character(Script::of(code), code);
+                    self.character(Script::of(code));
                 }
                 return;
             }
@@ -230,7 +241,7 @@ impl TextCount {
             _ => {}
         }
         match byte {
-            0..=0x7f => self.character(Script::of_ascii(byte), byte.into()),
+            0..=0x7f => self.ascii(&[byte]),
             0xc2..=0xdf => self.start(byte & 0x1f, 1),
             0xe0..=0xef => self.start(byte & 0x0f, 2),
             0xf0..=0xf4 => self.start(byte & 0x07, 3),
@@ -246,95 +257,19 @@ impl TextCount {
     /// Something that is no character, or only the begin of one.
     fn cut_off(&mut self) {
         self.partial = Partial::default();
-        self.character(Script::Other, 0);
+        self.character(Script::Other);
     }
 
-    fn character(&mut self, script: Script, code: u32) {
-        let before = self.script;
-        match script {
-            // It goes with the line feed behind it.
-            Script::None => return,
-            Script::Lower | Script::Upper | Script::Accented => return self.letters(script, 1),
-            _ => {}
-        }
-        self.run = match before == script {
-            true => self.run.saturating_add(1),
-            false => 1,
+    /// Counts a character past ASCII.
+    fn character(&mut self, script: Script) {
+        let goes_on = match self.last {
+            Last::Of(last) => last == script,
+            Last::Ascii(byte) => script == Script::Accented && byte.is_ascii_alphabetic(),
+            Last::None => false,
         };
-        self.script = script;
-        // A space goes with the word behind it, but not with a number, nor before punctuation if that goes
-        // with the word behind it too.
-        let behind_space = before == Script::Space;
-        self.hundredths += match script {
-            Script::Digit if self.run % 3 != 1 => 5,
-            Script::Digit if behind_space => 185,
-            Script::Digit => 140,
-            Script::Mark => self.of_mark(code, behind_space),
-            Script::Space => u64::from(self.run == 3) * 55,
-            _ if self.run == 1 => script.hundredths().0,
-            _ => script.hundredths().1,
-        };
-    }
-
-    fn of_mark(&mut self, code: u32, behind_space: bool) -> u64 {
-        let mark = u8::try_from(code).unwrap_or_default();
-        let again = std::mem::replace(&mut self.mark, mark) == mark;
-        match self.run {
-            1 if behind_space => 148,
-            1 => 38,
-            2..=4 if again => 18,
-            // Rules and borders are long and cheap.
-            _ if again => 3,
-            _ => 30,
-        }
-    }
-
-    /// Counts letters of a script in which words are long.
-    fn letters(&mut self, script: Script, count: u32) {
-        let before = match (self.script, script) {
-            // A word begins in the middle: camelCase.
-            (Script::Lower, Script::Upper) => 0,
-            (Script::Lower | Script::Upper | Script::Accented, _) => self.run,
-            _ => 0,
-        };
-        self.run = before.saturating_add(count);
-        self.script = script;
-        self.hundredths += of_word(self.run) - of_word(before);
-        let extra = match script {
-            Script::Upper if before > 0 => 25,
-            Script::Accented => 55,
-            _ => 0,
-        };
-        self.hundredths += extra * u64::from(count);
-    }
-}
-
-/// How many lowercase letters of ASCII a text begins with; eight at a time, for words are short.
-fn lowercase(text: &[u8]) -> usize {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x80 * EACH;
-    let mut letters = 0;
-    while let Some(eight) = text.get(letters..).and_then(<[u8]>::first_chunk) {
-        let eight = u64::from_le_bytes(*eight);
-        let low = eight & !HIGH;
-        let from_a = low + (0x80 - u64::from(b'a')) * EACH;
-        let past_z = low + (0x7f - u64::from(b'z')) * EACH;
-        let others = !(from_a & !past_z & !eight) & HIGH;
-        if others != 0 {
-            return letters + others.trailing_zeros() as usize / 8;
-        }
-        letters += 8;
-    }
-    let rest = text[letters..].iter();
-    letters + rest.take_while(|byte| byte.is_ascii_lowercase()).count()
-}
-
-/// What the first letters of a word cost: common words are short, and one token each.
-fn of_word(letters: u32) -> u64 {
-    const COSTS: [u64; 11] = [0, 65, 80, 95, 110, 125, 140, 169, 198, 227, 256];
-    match COSTS.get(letters as usize) {
-        Some(cost) => *cost,
-        None => 256 + 60 * (u64::from(letters) - 10),
+        let (first, further) = script.hundredths();
+        self.hundredths += if goes_on { further } else { first };
+        self.last = Last::Of(script);
     }
 }
 

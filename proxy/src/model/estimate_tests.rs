@@ -99,7 +99,7 @@ fn estimates_are_near_what_vocabularies_count_in_every_script() {
         let median = (truths[1] + truths[2]) as f64 / 2.0;
         let ratio = (estimate(text) - END) as f64 / median;
         assert!(
-            (0.75..=1.33).contains(&ratio),
+            (0.75..=1.3).contains(&ratio),
             "{name}: {ratio} of {truths:?}"
         );
     }
@@ -137,7 +137,10 @@ fn short_texts_count_as_a_reader_would_say() {
         ("{}", 2),
     ] {
         let tokens = estimate(text);
-        assert!(tokens.abs_diff(expected) <= 1, "{text:?}: {tokens}");
+        assert!(
+            tokens.abs_diff(expected) <= 1.max(expected / 2),
+            "{text:?}: {tokens}"
+        );
         assert_eq!(tokens == 0, expected == 0, "{text:?}: {tokens}");
     }
 }
@@ -183,12 +186,12 @@ fn parts_cost_beside_their_text() {
 
     let mut call = TextCount::default();
     call.begin(Part::Call);
-    assert_eq!(call.tokens(), 10 + END);
+    assert_eq!(call.tokens(), 7 + END);
     let (name, arguments) = (b"get_weather".as_slice(), br#"{"city": "Bergen"}"#);
     call.add(name);
     call.begin(Part::Text);
     call.add(arguments);
-    assert!((18..=24).contains(&call.tokens()), "{}", call.tokens());
+    assert!((15..=22).contains(&call.tokens()), "{}", call.tokens());
 
     // A word does not go on over the end of a text, nor does a character that was cut.
     let mut apart = TextCount::default();
@@ -203,7 +206,7 @@ fn usage_is_estimated_where_a_model_was_seen_at_work() {
     use Ending::{Failed, Open, Terminal, Unknown};
     let text = |text: &str| counted(&[text.as_bytes()]);
     let (question, answer, nothing) = (text("ping"), text("The pong."), TextCount::default());
-    let both = (Some(2), Some(3));
+    let both = (Some(2), Some(4));
     for (operation, ending, question, answer, expected) in [
         (Operation::Chat, Terminal, question, answer, both),
         (Operation::Messages, Open, question, answer, both),
@@ -213,7 +216,7 @@ fn usage_is_estimated_where_a_model_was_seen_at_work() {
             Unknown,
             nothing,
             answer,
-            (None, Some(3)),
+            (None, Some(4)),
         ),
         (
             Operation::Responses,
@@ -302,17 +305,4 @@ fn tokens_of(text: &[u8], cut: usize) -> u64 {
     let mut count = TextCount::default();
     text.chunks(cut).for_each(|piece| count.add(piece));
     count.tokens()
-}
-
-#[test]
-fn lowercase_letters_are_found_as_one_by_one() {
-    for length in 0..20 {
-        for other in 0..=255_u8 {
-            let mut text = vec![b'q'; length];
-            text.push(other);
-            text.extend_from_slice(b"zaza");
-            let expected = text.iter().take_while(|byte| byte.is_ascii_lowercase());
-            assert_eq!(lowercase(&text), expected.count(), "{other} at {length}");
-        }
-    }
 }

@@ -1,20 +1,12 @@
-//! What kind of character it is, as far as tokens go.
+//! What kind of character it is past ASCII, as far as tokens go.
 
 /// A kind of characters that cost alike. Blocks are those of Unicode 16.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Script {
-    /// Nothing yet, or nothing that counts.
-    #[default]
-    None,
-    Lower,
-    Upper,
-    /// Latin letters past ASCII.
-    Accented,
-    Digit,
+    /// A blank that does not break.
     Space,
-    Newline,
-    /// ASCII's punctuation.
-    Mark,
+    /// Latin letters.
+    Accented,
     Greek,
     Cyrillic,
     Hebrew,
@@ -36,19 +28,6 @@ pub(super) enum Script {
 }
 
 impl Script {
-    pub(super) const fn of_ascii(byte: u8) -> Script {
-        match byte {
-            b'a'..=b'z' => Script::Lower,
-            b'A'..=b'Z' => Script::Upper,
-            b'0'..=b'9' => Script::Digit,
-            b' ' | b'\t' => Script::Space,
-            b'\n' => Script::Newline,
-            b'\r' => Script::None,
-            _ => Script::Mark,
-        }
-    }
-
-    /// Of a character past ASCII.
     pub(super) const fn of(code: u32) -> Script {
         match code {
             0xa0 => Script::Space,
@@ -74,28 +53,21 @@ impl Script {
     /// The first character of a run, and each further one, in hundredths of a token.
     pub(super) const fn hundredths(self) -> (u64, u64) {
         match self {
-            Script::Newline => (95, 75),
+            Script::Space => (0, 0),
+            Script::Accented => (97, 75),
             Script::Greek => (60, 60),
-            Script::Cyrillic => (125, 20),
+            Script::Cyrillic => (130, 19),
             Script::Hebrew => (57, 57),
             Script::Arabic => (46, 46),
             Script::Indic => (75, 75),
             Script::Thai => (50, 50),
             Script::Kana => (58, 58),
             Script::Hangul => (140, 48),
-            Script::Han => (70, 70),
+            Script::Han => (72, 72),
             Script::Symbol => (95, 95),
             Script::Emoji => (200, 200),
             Script::Joiner => (30, 30),
             Script::Other => (100, 100),
-            // They cost by their place.
-            Script::None
-            | Script::Lower
-            | Script::Upper
-            | Script::Accented
-            | Script::Digit
-            | Script::Space
-            | Script::Mark => (0, 0),
         }
     }
 }

@@ -187,10 +187,6 @@ async fn repeats_wait_for_the_answer_to_the_first() {
             let event = proxy.event_of(&reply).await;
             assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
             assert!(event.get("error_code").is_none());
-            // It is the backend that was waited for.
-            let overhead = event["weir"]["timing"]["overhead_ms"].as_f64();
-            let waited = event["weir"]["timing"]["backend_ms"].as_f64();
-            assert!(waited > overhead, "{event}");
         }
     }
     assert!(backend.no_call_for(Duration::ZERO).await);
@@ -215,6 +211,9 @@ async fn a_repeat_hears_in_time_that_nothing_is_decided() {
     let event = proxy.event_of(&reply).await;
     assert_eq!(event["error_code"], "delivery_pending");
     assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
+    // It is the backend that was waited for.
+    let waited = event["weir"]["timing"]["backend_ms"].as_f64();
+    assert!(waited > Some(2_000.0), "{event}");
     // The bot took it in the end: Feishu's next try need not go there.
     call.answer(took_it()).await;
     proxy.event_with_code("client_closed").await;
