@@ -8,7 +8,7 @@ impl<P: Place> Scanner<P> {
     where
         V: Visitor<Place = P>,
     {
-        let Some(end) = rest.iter().position(ends_literal) else {
+        let Some(end) = end_of(rest) else {
             self.held.clear();
             self.held_is_cut = false;
             self.state = State::InLiteral;
@@ -23,7 +23,7 @@ impl<P: Place> Scanner<P> {
     where
         V: Visitor<Place = P>,
     {
-        let end = rest.iter().position(ends_literal);
+        let end = end_of(rest);
         self.hold(&rest[..end.unwrap_or(rest.len())]);
         match end {
             Some(end) => {
@@ -59,6 +59,12 @@ impl<P: Place> Scanner<P> {
             visitor.value(self.place, value);
         }
     }
+}
+
+/// Where a literal ends that begins with `rest`.
+#[inline]
+fn end_of(rest: &[u8]) -> Option<usize> {
+    rest.iter().position(ends_literal)
 }
 
 fn ends_literal(byte: &u8) -> bool {

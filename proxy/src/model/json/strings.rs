@@ -247,28 +247,5 @@ impl<P: Place> Scanner<P> {
 /// Up to where a text has neither a quote nor a backslash.
 #[inline]
 pub(super) fn plain(text: &[u8]) -> usize {
-    // Most strings are so short that the call of a search costs more than a look at every byte.
-    for (at, bytes) in text.chunks_exact(8).take(4).enumerate() {
-        let found = quotes_in(bytes);
-        if found != 0 {
-            return at * 8 + (found.trailing_zeros() / 8) as usize;
-        }
-    }
-    let looked_at = text.len().min(32) & !7;
-    let rest = &text[looked_at..];
-    looked_at + memchr2(b'"', b'\\', rest).unwrap_or(rest.len())
-}
-
-/// A word whose lowest byte that is not zero stands where the first quote or backslash of eight bytes does.
-#[inline]
-fn quotes_in(bytes: &[u8]) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = ONES << 7;
-
-    let word = bytes
-        .first_chunk()
-        .map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    // A byte that is zero borrows from its highest bit; those above it may be wrong, the first is not.
-    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    zero_in(word ^ (ONES * b'"' as u64)) | zero_in(word ^ (ONES * b'\\' as u64))
+    memchr2(b'"', b'\\', text).unwrap_or(text.len())
 }

@@ -84,9 +84,7 @@ impl Visitor for Facts {
                 document.choice.reason = Some(cut(&String::from_utf8_lossy(reason)).into());
             }
             (Place::ChoiceIndex, Value::Number(index)) => {
-                let index = std::str::from_utf8(index).ok();
-                let index = index.and_then(|index| index.parse().ok());
-                document.choice.index = index.unwrap_or(document.choice.index);
+                document.choice.index = number(index).unwrap_or(document.choice.index);
             }
             (Place::Finish, Value::String(reason)) if is_reason(reason) => {
                 let reason = cut(&String::from_utf8_lossy(reason)).into();
@@ -149,6 +147,14 @@ impl Visitor for Facts {
 
     fn resumes(&self) -> bool {
         self.form == Form::Lines
+    }
+}
+
+/// The number of a choice.
+fn number(digits: &[u8]) -> Option<u32> {
+    match digits {
+        [digit @ b'0'..=b'9'] => Some(u32::from(digit - b'0')),
+        _ => std::str::from_utf8(digits).ok()?.parse().ok(),
     }
 }
 
