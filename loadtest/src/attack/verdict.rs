@@ -62,6 +62,15 @@ impl Verdict {
 mod tests {
     use super::*;
 
+    /// Path, status, type and pieces of an answer, and the error code that it has.
+    type Case = (
+        &'static str,
+        u16,
+        &'static str,
+        &'static [&'static str],
+        Option<&'static str>,
+    );
+
     #[test]
     fn an_answer_is_a_failure_by_its_own_words() {
         const CHAT: &str = "/v1/chat/completions";
@@ -72,7 +81,7 @@ mod tests {
         const ERROR: &str = "data: {\"error\":{\"message\":\"no\"}}\n\n";
         const DONE: &str = "data: [DONE]\n\n";
         const JSON_ERROR: &str = "{\"error\":{\"message\":\"no\"}}";
-        let cases: [(&str, u16, &str, &[&str], Option<&str>); 9] = [
+        let cases: [Case; 9] = [
             (CHAT, 200, SSE, &[WORD, REASON, DONE], None),
             (CHAT, 200, SSE, &[WORD, REASON], None),
             (CHAT, 200, SSE, &[WORD], Some("upstream_incomplete")),

@@ -248,7 +248,7 @@ async fn an_error_as_the_whole_answer_is_a_failure_unless_the_status_says_more()
     })
     .await;
     let proxy = start(&backend).await;
-    for number in 0..ERRORS.len() {
+    for (number, error) in ERRORS.iter().enumerate() {
         for (status, code) in [
             ("200", Some("upstream_error")),
             ("400", None),
@@ -259,7 +259,7 @@ async fn an_error_as_the_whole_answer_is_a_failure_unless_the_status_says_more()
                 .header("x-status", status);
             let event = proxy.event_of(&proxy.ask(ask).await).await;
             let told = event.get("error_code").and_then(Value::as_str);
-            assert_eq!(told, code, "{} with {status}", ERRORS[number]);
+            assert_eq!(told, code, "{error} with {status}");
         }
     }
 }

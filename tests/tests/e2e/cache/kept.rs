@@ -1,6 +1,6 @@
 //! Only good answers are kept, no longer than their backend lets them, and `Cache-Status` says so.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use weir_tests::backend::{Answer, Backend, chat_event};
@@ -9,17 +9,13 @@ use weir_tests::wait;
 
 use super::{is_hit, start};
 
-type Make = Box<dyn Fn() -> Answer + Send + Sync>;
+type Make = fn() -> Answer;
 
 /// Where an answer is asked for, what it is called, and how it is made.
 type Case = (&'static str, &'static str, Make);
 
-fn case(
-    path: &'static str,
-    name: &'static str,
-    make: impl Fn() -> Answer + Send + Sync + 'static,
-) -> Case {
-    (path, name, Box::new(make))
+fn case(path: &'static str, name: &'static str, make: Make) -> Case {
+    (path, name, make)
 }
 
 const CHAT: &str = "/v1/chat/completions";
@@ -61,7 +57,10 @@ fn sse(text: &'static str) -> Answer {
 }
 
 fn not_good() -> Vec<Case> {
-    let word = || chat_event("well");
+    [texts_not_good(), streams_not_good()].concat()
+}
+
+fn texts_not_good() -> Vec<Case> {
     vec![
         case(CHAT, "empty", || json_text("")),
         case(CHAT, "white space", || json_text("  \n ")),
@@ -96,14 +95,19 @@ fn not_good() -> Vec<Case> {
             Answer::json(&response("in_progress"))
         }),
         case(RESPONSES, "failed", || Answer::json(&response("failed"))),
+    ]
+}
+
+fn streams_not_good() -> Vec<Case> {
+    vec![
         case(CHAT, "stream: empty", || sse("")),
         case(CHAT, "stream: keep-alives", || {
             sse(": keep-alive\n\n: keep-alive\n\n")
         }),
-        case(CHAT, "stream: neither reason nor end", move || {
-            Answer::events(&[&word()])
+        case(CHAT, "stream: neither reason nor end", || {
+            Answer::events(&[&chat_event("well")])
         }),
-        case(CHAT, "stream: no end", move || {
+        case(CHAT, "stream: no end", || {
             Answer::events(&[&chat_event("a"), &finished("stop")])
         }),
         case(CHAT, "stream: no reason", || {
@@ -147,8 +151,10 @@ fn good() -> Vec<Case> {
     ]
 }
 
+type Framed = fn(Answer) -> Answer;
+
 /// The same answer in every framing that a backend may choose.
-fn framings() -> [(&'static str, fn(Answer) -> Answer); 3] {
+fn framings() -> [(&'static str, Framed); 3] {
     [
         ("with a length", Answer::with_length),
         ("chunked", Answer::chunked),
@@ -196,7 +202,7 @@ async fn a_good_answer_is_kept_however_it_is_framed() {
 
 #[tokio::test]
 async fn what_breaks_off_is_not_kept() {
-    let cases: [(&str, fn() -> Answer); 6] = [
+    let cases: [(&str, Make); 6] = [
         ("500", || Answer::chat("no").with_status(500)),
         ("404", || Answer::chat("no").with_status(404)),
         ("cut stream", || {
@@ -280,12 +286,10 @@ async fn a_body_of_json_is_waited_for_and_a_stream_is_not() {
 #[tokio::test]
 async fn a_backend_bounds_the_time_of_its_answer() {
     let at = |seconds: i64| {
-        let now = std::time::SystemTime::now();
-        let at = match u64::try_from(seconds) {
-            Ok(after) => now + Duration::from_secs(after),
-            Err(_) => now - Duration::from_secs(seconds.unsigned_abs()),
-        };
-        httpdate::fmt_http_date(at)
+        let at_s = weir::clock::unix_now()
+            .as_secs()
+            .saturating_add_signed(seconds);
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(at_s))
     };
     let never = [
         ("cache-control", "max-age=0".to_owned()),

@@ -102,7 +102,6 @@ pub(super) const FORMATS: [Format; 8] = [
         reason: None,
         terminal: "\n,\r\n{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"then\"}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":2,\"totalTokenCount\":5}}\n]\n",
         error: ",\n{\"error\":{\"code\":503,\"message\":\"overloaded\",\"status\":\"UNAVAILABLE\"}}]\n",
-        ..CHAT
     },
     Format {
         name: "ollama",
