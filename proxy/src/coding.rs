@@ -135,7 +135,7 @@ impl Decoder {
         }
     }
 
-    /// Decodes the next piece; `read` gets all that can be told by now, in its order.
+    /// Decodes the next piece; `read` gets all that is decided by now, in its order.
     pub fn feed(&mut self, piece: &[u8], mut read: impl FnMut(&[u8])) {
         let Some(chain) = &mut self.0 else {
             read(piece);

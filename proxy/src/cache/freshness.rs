@@ -202,7 +202,7 @@ mod tests {
                 ],
                 (0, Some(0)),
             ),
-            // The backend's clock is an hour ahead, and what it says is told by that.
+            // The backend's clock is an hour ahead, and what it says is measured by that.
             (
                 &[
                     date("Sun, 06 Nov 1994 09:49:37 GMT"),

@@ -30,7 +30,7 @@ fn is_of_the_way(name: &str) -> bool {
             | "transfer-encoding"
             | "upgrade"
             | "upgrade-insecure-requests"
-        // Settled by weir: coded answers are told apart when they are served.
+        // Settled by weir: which coding is served is decided on each hit.
             | "accept-encoding"
             | "cache-control"
             | "content-encoding"

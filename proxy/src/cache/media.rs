@@ -65,7 +65,7 @@ impl Wanted {
         }
     }
 
-    /// One text for all that want the same; `None` for what has to be told by its own words.
+    /// One text for all that want the same; `None` for what has to be kept apart by its own words.
     pub(super) fn text(self) -> Option<&'static [u8]> {
         match self {
             Wanted::Json => Some(b""),

@@ -99,7 +99,7 @@ impl Stage {
         })
     }
 
-    /// Decodes a piece; `take` gets all that can be told by now.
+    /// Decodes a piece; `take` gets all that is decided by now.
     pub(super) fn decode(&mut self, piece: &[u8], take: &mut Taker<'_>) -> Result<(), Why> {
         match self {
             Stage::Gzip(gzip) => gzip.decode(piece, take),

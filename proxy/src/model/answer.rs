@@ -10,7 +10,7 @@ use http::HeaderValue;
 
 use super::estimate::TextCount;
 use super::json;
-use super::operation::Operation;
+use super::operation::{Operation, Yields};
 use super::sse::{Events, Sink};
 use super::usage::Usage;
 use facts::Facts;
@@ -200,31 +200,11 @@ impl AnswerReader {
     /// Whether a JSON text has what an answer to its operation must have.
     fn is_complete(&self) -> bool {
         let facts = &self.facts;
-        match self.operation {
-            Some(
-                Operation::Chat
-                | Operation::Responses
-                | Operation::Messages
-                | Operation::TextCompletion
-                | Operation::GenerateContent
-                | Operation::OllamaChat
-                | Operation::OllamaGenerate
-                | Operation::CohereChat,
-            ) => facts.is_generated(),
-            Some(
-                Operation::Embeddings
-                | Operation::EmbedContent
-                | Operation::Predict
-                | Operation::OllamaEmbed
-                | Operation::CohereEmbed
-                | Operation::Rerank
-                | Operation::Moderation
-                | Operation::Images,
-            ) => facts.has_results,
-            Some(Operation::CountTokens) => facts.has_figures(),
-            Some(Operation::Speech | Operation::Transcription | Operation::Translation) => {
-                facts.has_members
-            }
+        match self.operation.map(Operation::yields) {
+            Some(Yields::Text) => facts.is_generated(),
+            Some(Yields::Results) => facts.has_results,
+            Some(Yields::Figures) => facts.has_figures(),
+            Some(Yields::Other) => facts.has_members,
             None => facts.has_members && (facts.is_generated() || !facts.is_generating()),
         }
     }

@@ -6,7 +6,7 @@
 //! twenty languages, of code and of JSON, four fifths of which it meets within a quarter.
 
 use super::answer::Ending;
-use super::operation::Operation;
+use super::operation::{Operation, Yields};
 use super::usage::{Origin, Usage};
 use script::Script;
 
@@ -103,16 +103,7 @@ pub fn usage(
 ) -> Usage {
     let some = |text: &TextCount| (!text.is_empty()).then(|| text.tokens());
     let (input_tokens, output_tokens) = match operation {
-        Operation::Chat
-        | Operation::Responses
-        | Operation::Messages
-        | Operation::TextCompletion
-        | Operation::GenerateContent
-        | Operation::OllamaChat
-        | Operation::OllamaGenerate
-        | Operation::CohereChat
-            if !answer.is_empty() =>
-        {
+        _ if operation.yields() == Yields::Text && !answer.is_empty() => {
             (some(question), some(answer))
         }
         Operation::Embeddings

@@ -17,7 +17,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Of a line whose field is not known yet so much is held: a byte order mark and `event:`.
 const FIELD_BYTES_MAX: usize = 9;
 
-/// Is told of the events of a stream.
+/// Receives the events of a stream.
 pub trait Sink {
     /// The next piece of the data of the event that has begun; of data that is empty, one that is empty.
     fn data(&mut self, piece: &[u8]);

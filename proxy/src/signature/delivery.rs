@@ -66,8 +66,8 @@ impl Delivery {
         (delivery, watched)
     }
 
-    /// The backend took it, at `now` since the Unix epoch. What is remembered comes before what is told, so
-    /// that whoever is told finds it so.
+    /// The backend took it, at `now` since the Unix epoch. It is remembered before those that wait are
+    /// woken, so that they find it so.
     pub fn taken(self, now: Duration) {
         self.shared.taken(self.key, now);
         self.fate.send_replace(Some(Fate::Taken));

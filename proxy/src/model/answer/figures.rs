@@ -119,8 +119,8 @@ impl Figures {
         self.pending = Report::default();
     }
 
-    /// A later report may tell how much of an input that was told before came from the cache. Then it is
-    /// within that input, unless it is more; and so it is where the same input is told again.
+    /// A later report may say how much of an input that was reported before came from the cache. Then it is
+    /// within that input, unless it is more; and so it is where the same input is reported again.
     fn note_cache(&mut self, report: &Report) {
         let of_cache = report.of_cache();
         let before = self.report.count(Figure::Fresh);

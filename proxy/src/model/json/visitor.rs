@@ -1,4 +1,4 @@
-//! What the reader of a text wants to be shown of it, and how it is told.
+//! What the reader of a text wants to see of it, and how it gets it.
 
 /// Where a value stands, as far as a visitor tells one place from another.
 pub trait Place: Copy + PartialEq {

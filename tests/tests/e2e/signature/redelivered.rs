@@ -54,6 +54,20 @@ pub(super) async fn abandoned(proxy: &Proxy, backend: &Backend, delivery: &Deliv
     call
 }
 
+/// Sends a delivery whose client stays, or gives up once the backend has it.
+async fn begun(
+    proxy: &Proxy,
+    backend: &Backend,
+    delivery: &Delivery,
+    first_stays: bool,
+) -> (Option<JoinHandle<Reply>>, Call) {
+    if first_stays {
+        let first = delivery.send(proxy);
+        return (Some(first), backend.call().await);
+    }
+    (None, abandoned(proxy, backend, delivery).await)
+}
+
 /// Waits until no client is there, and one request goes on all the same.
 pub(super) async fn gone(proxy: &Proxy) {
     proxy
@@ -159,13 +173,7 @@ async fn repeats_wait_for_the_answer_to_the_first() {
     let proxy = start(&backend).await;
     for first_stays in [true, false] {
         let delivery = Delivery::new();
-        let (first, call) = match first_stays {
-            true => {
-                let first = delivery.send(&proxy);
-                (Some(first), backend.call().await)
-            }
-            false => (None, abandoned(&proxy, &backend, &delivery).await),
-        };
+        let (first, call) = begun(&proxy, &backend, &delivery, first_stays).await;
         let repeats: Vec<_> = (0..6).map(|_| delivery.send(&proxy)).collect();
         waiting(&proxy, 6).await;
         // Another delivery is not held up.
@@ -235,13 +243,7 @@ async fn of_repeats_that_wait_for_one_that_failed_one_at_a_time_is_forwarded() {
     ];
     for (failure, first_stays) in failures.into_iter().zip([true, false].into_iter().cycle()) {
         let delivery = Delivery::new();
-        let (first, call) = match first_stays {
-            true => {
-                let first = delivery.send(&proxy);
-                (Some(first), backend.call().await)
-            }
-            false => (None, abandoned(&proxy, &backend, &delivery).await),
-        };
+        let (first, call) = begun(&proxy, &backend, &delivery, first_stays).await;
         let repeats: Vec<_> = (0..3).map(|_| delivery.send(&proxy)).collect();
         waiting(&proxy, 3).await;
         let told = format!("{failure:?}");
