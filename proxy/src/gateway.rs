@@ -242,14 +242,15 @@ impl Gateway {
 
         // answer
         self.take_turns().await;
-        exchange.timing.enter(Stage::Answer, clock::now());
+        let answered_at = clock::now();
+        exchange.timing.enter(Stage::Answer, answered_at);
         self.before_answer(session, stopping);
         if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(tunnel::run(session, exchange, answer, idle).await);
         }
         relay.answered();
         let keep = reading::keeping(&lane, using);
-        let waits = asking.waits(&lane, idle);
+        let waits = asking.waits(&lane, idle, answered_at);
         let withheld = reading::withheld(asking.usage, &mut answer);
         let length = framing.length.filter(|_| withheld.is_none());
         let mut reading = reading::reading(&lane, exchange, &answer, length, waits, using, &keep);

@@ -53,7 +53,7 @@ pub(crate) async fn look(
     relay: &mut Relay,
     wait: Wait,
 ) -> Result<Kept, ClientLeft> {
-    let mut now = clock::now();
+    let mut now = reading.waits.answered_at;
     let until = match wait {
         Wait::No => None,
         Wait::ForTheEnd => Some(reading.waits.deadline(relay, now).min(now + PATIENCE)),

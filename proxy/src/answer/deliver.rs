@@ -37,7 +37,8 @@ const FRAMING_TIME_OF_GUESSES: Duration = Duration::from_secs(1);
 pub(crate) struct Reading<'a> {
     /// Reads through its codings, where anything of it is read.
     pub(crate) decoder: Option<Decoder>,
-    pub(crate) usage: Option<AnswerReader>,
+    /// Boxed: it is large, and most of what weir passes on is no answer of a model.
+    pub(crate) usage: Option<Box<AnswerReader>>,
     /// Its text, where something is kept of it.
     pub(crate) content: Option<AnswerText>,
     /// Takes out what only weir asked for. What is read above has it, the client and the copy do not.
@@ -149,7 +150,7 @@ impl Reading<'_> {
     /// How far the answer has come, as its own format tells.
     fn ending(&self) -> Ending {
         let usage = self.usage.as_ref();
-        usage.map_or(Ending::Unknown, AnswerReader::ending)
+        usage.map_or(Ending::Unknown, |usage| usage.ending())
     }
 
     /// Whether the answer has said of itself that nothing follows, so that its framing matters no more. A
@@ -174,7 +175,9 @@ impl Reading<'_> {
 
     /// How the answer comes, where it is read.
     pub(super) fn form(&self) -> Form {
-        self.usage.as_ref().map_or(Form::Other, AnswerReader::form)
+        self.usage
+            .as_ref()
+            .map_or(Form::Other, |usage| usage.form())
     }
 
     /// Until when the end of the framing is waited for, if the answer has ended itself by `now`.
@@ -199,7 +202,7 @@ impl Reading<'_> {
     /// the same question right behind it finds it.
     pub(super) fn came_whole(&mut self, stored_at: Duration) {
         let is_whole = self.is_decoded();
-        let is_good = self.usage.as_ref().is_some_and(AnswerReader::is_good);
+        let is_good = self.usage.as_ref().is_some_and(|usage| usage.is_good());
         if let Some(copying) = self.copying.take()
             && is_whole
             && is_good
@@ -243,8 +246,10 @@ pub(crate) async fn deliver(
     // Its fields hold on to the buffer that they arrived in, and the body may take hours.
     drop(answer.head);
     exchange.timing.lap(Stage::Answer, now);
-    let delivered = pass_on(session, exchange, &mut body, reading, relay).await;
-    if let Some(attempt) = exchange.attempt() {
+    let delivered = pass_on(session, exchange, &mut body, reading, relay, now).await;
+    if let Some(attempt) = exchange.attempt()
+        && attempt.is_open()
+    {
         attempt.end(clock::now());
     }
     delivered
@@ -257,8 +262,8 @@ async fn pass_on(
     body: &mut AnswerBody,
     reading: &mut Reading<'_>,
     relay: &mut Relay,
+    mut now: Instant,
 ) -> Delivered {
-    let mut now = clock::now();
     // Until when its framing is waited for, once the answer has ended itself.
     let mut framing_until = None;
     loop {

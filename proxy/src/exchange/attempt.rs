@@ -183,6 +183,12 @@ impl Attempt {
         self.outcome.get_or_insert(AttemptOutcome::Ok);
     }
 
+    /// Whether something is still to come of it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.ended.is_none()
+    }
+
     /// Nothing more is to come of it.
     pub fn end(&mut self, now: Instant) {
         self.ended.get_or_insert(now);

@@ -40,7 +40,7 @@ pub(super) struct Asking<'a> {
 
 impl Asking<'_> {
     /// How long the answer, whose head has come, is waited for; messages of gRPC may be `messages_idle` apart.
-    pub(super) fn waits(&self, lane: &Lane, messages_idle: Duration) -> Waits {
+    pub(super) fn waits(&self, lane: &Lane, messages_idle: Duration, now: Instant) -> Waits {
         let config = lane.backend.config();
         let (idle_timeout, total_timeout) = match self.kind {
             Kind::Grpc => (messages_idle, None),
@@ -48,7 +48,7 @@ impl Asking<'_> {
         };
         Waits {
             asked_at: self.asked_at,
-            answered_at: clock::now(),
+            answered_at: now,
             idle_timeout,
             total_timeout,
         }

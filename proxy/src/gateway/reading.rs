@@ -1,5 +1,7 @@
 //! What is read and kept of an answer on its way.
 
+use std::time::Duration;
+
 use http::{StatusCode, header};
 
 use super::arrival::tell;
@@ -45,13 +47,14 @@ pub(super) fn reading<'a>(
 ) -> Reading<'a> {
     let decoder = Decoder::of(&answer.head.headers);
     let kind = answer_kind(answer).filter(|_| decoder.is_some());
-    let copy = kind.and_then(|_| copy(lane, exchange, answer, using));
+    let received_at = exchange.at(waits.answered_at);
+    let copy = kind.and_then(|_| copy(lane, exchange, answer, using, received_at));
     // What is kept has to be read, whatever was asked.
     let is_read = exchange.model.operation.is_some() || copy.is_some();
     let operation = exchange.model.operation;
     let usage = kind
         .filter(|_| is_read)
-        .map(|kind| AnswerReader::new(kind, operation));
+        .map(|kind| Box::new(AnswerReader::new(kind, operation)));
     let content = decoder
         .as_ref()
         .and_then(|_| content_reader(exchange, answer));
@@ -83,14 +86,19 @@ pub(super) fn withheld(asked: UsageAsked, answer: &mut Answer) -> Option<UsageWi
 }
 
 /// Room for a copy of the answer, where question and answer allow to keep one.
-fn copy(lane: &Lane, exchange: &Exchange, answer: &Answer, using: Use) -> Option<CopyBuffer> {
+fn copy(
+    lane: &Lane,
+    exchange: &Exchange,
+    answer: &Answer,
+    using: Use,
+    received_at: Duration,
+) -> Option<CopyBuffer> {
     let answers = lane.answers.as_ref()?;
     let (Use::Full(_) | Use::Refresh(_)) = using else {
         return None;
     };
     let (_, verified) = lane.settled_headers(exchange);
     let status = answer.head.status.as_u16();
-    let received_at = exchange.at(clock::now());
     let headers = &answer.head.headers;
     answers.copy(status, headers, verified, received_at).ok()
 }

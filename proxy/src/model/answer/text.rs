@@ -5,6 +5,8 @@ use crate::model::estimate::{Part, TextCount};
 
 /// So much text waits to be counted; what is more is counted as it comes.
 const HELD_BYTES_MAX: usize = 1024;
+/// Room that is made at once, so that a stream of words need not make it step by step.
+const HELD_BYTES_USUAL: usize = 256;
 
 /// A text of which what came last can be taken back.
 #[derive(Debug, Default)]
@@ -19,6 +21,9 @@ pub(super) struct Text {
 impl Text {
     /// Adds a piece.
     pub(super) fn add(&mut self, piece: &[u8]) {
+        if self.held.capacity() == 0 {
+            self.held.reserve(HELD_BYTES_USUAL);
+        }
         if self.held.len() + piece.len() > HELD_BYTES_MAX {
             self.count_held();
         }
