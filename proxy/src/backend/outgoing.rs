@@ -172,10 +172,10 @@ impl<'a> Sieve<'a> {
 
     #[must_use]
     pub fn lets_through(&self, name: &HeaderName) -> bool {
-        !(is_hop_by_hop(name)
+        !(self.withheld.contains(name)
+            || is_hop_by_hop(name)
             || is_framing(name)
             || is_ours(name)
-            || self.withheld.contains(name)
             || self.nominated.contains(name)
             || self
                 .config

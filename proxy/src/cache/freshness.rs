@@ -26,8 +26,11 @@ impl Freshness {
 
     /// Reads the head of an answer that came at `received_at` (since the Unix epoch).
     pub(super) fn of(headers: &HeaderMap, scope: Scope, received_at: Duration) -> Self {
-        let has = |name: HeaderName| headers.contains_key(name);
-        if !has(header::CACHE_CONTROL) && !has(header::EXPIRES) && !has(header::AGE) {
+        // One look at all of the few names is cheaper than three that are looked up.
+        let says = |name: &HeaderName| {
+            matches!(*name, header::CACHE_CONTROL | header::EXPIRES | header::AGE)
+        };
+        if !headers.keys().any(says) {
             return Freshness::UNSAID;
         }
         let age = age(headers);

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use crate::random;
 use crate::refusal::ErrorCode;
 use crate::route::trace::{self, Recording, TraceContext};
@@ -14,7 +16,8 @@ use crate::route::trace::{self, Recording, TraceContext};
 #[derive(Clone, Debug)]
 pub struct UpstreamNote {
     pub backend: Arc<str>,
-    attempts: Vec<Attempt>,
+    /// Most requests need one.
+    attempts: SmallVec<[Attempt; 1]>,
 }
 
 /// One try with an endpoint. A pooled connection that turns out to be closed before anything of the request
@@ -105,8 +108,7 @@ impl UpstreamNote {
     pub fn begin(backend: Arc<str>) -> Self {
         UpstreamNote {
             backend,
-            // Most requests need one.
-            attempts: Vec::with_capacity(1),
+            attempts: SmallVec::new(),
         }
     }
 
@@ -115,7 +117,9 @@ impl UpstreamNote {
         if let Some(earlier) = self.attempts.last_mut() {
             earlier.ended.get_or_insert(attempt.started);
         }
-        self.attempts.push_mut(attempt)
+        self.attempts.push(attempt);
+        let last = self.attempts.len() - 1;
+        &mut self.attempts[last]
     }
 
     /// All attempts, in their order.

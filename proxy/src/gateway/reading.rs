@@ -74,11 +74,14 @@ pub(super) fn reading<'a>(
 /// What takes the usage out of a stream whose client did not ask for it, though weir did. One in a coding is
 /// left as it is: weir has asked for none.
 pub(super) fn withheld(asked: UsageAsked, answer: &mut Answer) -> Option<UsageWithheld> {
+    if asked == UsageAsked::No {
+        return None;
+    }
     let headers = &mut answer.head.headers;
     let is_plain = Decoder::of(headers).is_some_and(|decoder| decoder.is_plain());
     let kind = headers.get(header::CONTENT_TYPE).and_then(Kind::of);
     let is_stream = answer.head.status == StatusCode::OK && kind == Some(Kind::Sse);
-    if asked == UsageAsked::No || !is_stream || !is_plain {
+    if !is_stream || !is_plain {
         return None;
     }
     withheld::forget_digests(headers);
@@ -113,7 +116,8 @@ pub(super) async fn pass_on(
 ) -> Delivered {
     // What is withheld to the end is no part of the copy before it.
     if reading.copying.is_some() && reading.withheld.is_none() {
-        let wait = match answer_kind(&answer) {
+        let kind = reading.usage.as_ref().map(|usage| usage.kind());
+        let wait = match kind {
             Some(Kind::Json) if !exchange.model.request_stream => Wait::ForTheEnd,
             _ => Wait::No,
         };

@@ -167,6 +167,12 @@ impl AnswerReader {
         }
     }
 
+    /// How it is written, as far as its head says.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// How far it has come.
     #[must_use]
     pub fn ending(&self) -> Ending {

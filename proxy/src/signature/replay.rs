@@ -66,6 +66,9 @@ pub(super) struct Shared {
     window_s: u64,
     shard_entries_max: usize,
     shards: [Mutex<Shard>; SHARDS],
+    /// Deliveries in hand. They are remembered once they are taken. Whoever holds both locks takes this one
+    /// first.
+    in_hand: Mutex<HashMap<Key, Watched>>,
     /// Its seed is nobody's to know: else keys could be chosen that all lie in one place.
     hasher: RandomState,
     dropped: AtomicU64,
@@ -77,8 +80,6 @@ pub(super) struct Shared {
 struct Shard {
     /// Where each key that is known stands in `order`: its number, counted from the first ever.
     table: HashTable<u32>,
-    /// Deliveries in hand. They are remembered once they are taken.
-    in_hand: HashMap<Key, Watched>,
     /// When each was seen, in unix seconds. May hold keys that were seen again since.
     order: VecDeque<(u64, Key)>,
     /// The number of the front of `order`. It wraps around; differences are what counts.
@@ -150,6 +151,7 @@ impl Shared {
             window_s: whole_seconds(window),
             shard_entries_max: (entries_max / SHARDS).max(1),
             shards: std::array::from_fn(|_| Mutex::default()),
+            in_hand: Mutex::default(),
             hasher: RandomState::new(),
             dropped: AtomicU64::new(0),
         }
@@ -173,31 +175,32 @@ impl Shared {
         answer_within: Duration,
     ) -> Claim {
         let hash = self.hasher.hash_one(key);
-        let shard = &mut *self.shard(&key).lock();
-        if let Some(fate) = shard.in_hand.get(&key) {
+        let mut in_hand = self.in_hand.lock();
+        if let Some(fate) = in_hand.get(&key) {
             let repeat = Repeat::of(self, key, window_s, answer_within, fate.clone());
             return Claim::Open(repeat);
         }
-        if shard.knows(hash, &key, now, window_s) {
+        if self.shard(&key).lock().knows(hash, &key, now, window_s) {
             return Claim::Taken;
         }
         let (delivery, fate) = Delivery::open(self, key);
-        shard.in_hand.insert(key, fate);
+        in_hand.insert(key, fate);
         Claim::First(delivery)
     }
 
     /// A delivery was taken, at `now`: from here on it is remembered.
     pub(super) fn taken(&self, key: Key, now: Duration) {
         let hash = self.hasher.hash_one(key);
+        let mut in_hand = self.in_hand.lock();
+        in_hand.remove(&key);
         let shard = &mut *self.shard(&key).lock();
-        shard.in_hand.remove(&key);
         shard.now_s = shard.now_s.max(now.as_secs());
         self.remember(shard, hash, key);
     }
 
     /// A delivery came to nothing.
     pub(super) fn failed(&self, key: &Key) {
-        self.shard(key).lock().in_hand.remove(key);
+        self.in_hand.lock().remove(key);
     }
 
     fn remember(&self, shard: &mut Shard, hash: u64, key: Key) {

@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::figures::Figures;
 use super::kinds::{Status, Type, is_failure};
 use super::text::Text;
@@ -50,7 +52,7 @@ struct Document {
     kind: Type,
     choice: Choice,
     /// Choices, and why they ended.
-    reasons: Vec<(u32, Box<str>)>,
+    reasons: SmallVec<[(u32, Box<str>); 1]>,
     /// Whether it is one of Gemini's, and has a finish reason.
     gemini: Option<IsLast>,
     status: Option<Status>,
@@ -103,7 +105,7 @@ impl Document {
         Document {
             kind: Type::Other,
             choice: Choice::default(),
-            reasons: Vec::new(),
+            reasons: SmallVec::new(),
             gemini: None,
             status: None,
             done: None,
