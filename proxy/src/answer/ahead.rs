@@ -68,8 +68,9 @@ pub(crate) async fn look(
             Some(piece) => piece,
             None => {
                 let waited = match until {
+                    // Boxed, so that whoever waits for a backend holds no room for it.
                     Some(until) if !reading.form().is_stream() => {
-                        come(session, exchange, body, relay, until).await
+                        Box::pin(come(session, exchange, body, relay, until)).await
                     }
                     _ => Err(Seen::Open),
                 };

@@ -122,9 +122,7 @@ pub(super) async fn pass_on(
             _ => Wait::No,
         };
         let body = &mut answer.body;
-        // Boxed, so that whoever waits for a backend holds no room for it.
-        let looking = Box::pin(ahead::look(session, exchange, body, reading, relay, wait));
-        match looking.await {
+        match ahead::look(session, exchange, body, reading, relay, wait).await {
             Ok(kept) => tell_kept(exchange, kept, using),
             Err(ClientLeft) => {
                 if let Some(attempt) = exchange.attempt() {
