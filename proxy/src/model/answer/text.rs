@@ -22,7 +22,8 @@ impl Text {
     /// Adds a piece.
     pub(super) fn add(&mut self, piece: &[u8]) {
         if self.held.capacity() == 0 {
-            self.held.reserve(HELD_BYTES_USUAL);
+            self.held
+                .reserve(piece.len().clamp(HELD_BYTES_USUAL, HELD_BYTES_MAX));
         }
         if self.held.len() + piece.len() > HELD_BYTES_MAX {
             self.count_held();
