@@ -173,6 +173,18 @@ impl AnswerReader {
         self.facts.ending()
     }
 
+    /// Whether it has ended only as far as nothing follows: its format names no last event.
+    #[must_use]
+    pub fn ends_by_guess(&self) -> bool {
+        self.facts.ends_by_guess()
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn operation(&self) -> Option<Operation> {
+        self.operation
+    }
+
     /// How it comes.
     #[must_use]
     pub fn form(&self) -> Form {

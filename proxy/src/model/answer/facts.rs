@@ -30,6 +30,8 @@ pub(super) struct Facts {
     is_known: bool,
     has_failed: bool,
     is_terminal: bool,
+    /// Whether it is at its end unless more comes: so far its last event is Gemini's with the finish reasons.
+    is_guess: bool,
     /// Whether a document was not what it should be, so that others may not be able to read it.
     pub(super) is_damaged: bool,
     /// Whether more came behind a finish reason of Gemini's, which else is in its last event.
@@ -94,7 +96,11 @@ impl Choices {
     }
 
     fn are_finished(self) -> bool {
-        self.begun != 0 && self.begun & !self.finished == 0
+        self.begun != 0 && self.are_none_open()
+    }
+
+    fn are_none_open(self) -> bool {
+        self.begun & !self.finished == 0
     }
 }
 
@@ -132,6 +138,7 @@ impl Facts {
             is_known: false,
             has_failed: false,
             is_terminal: false,
+            is_guess: false,
             is_damaged: false,
             has_gone_on: false,
             ends_with_reason: false,
@@ -146,7 +153,7 @@ impl Facts {
     pub(super) fn ending(&self) -> Ending {
         if self.has_failed {
             Ending::Failed
-        } else if self.is_terminal {
+        } else if self.is_terminal || self.is_guess {
             Ending::Terminal
         } else if self.choices.are_finished() {
             Ending::Finished
@@ -165,7 +172,12 @@ impl Facts {
 
     /// Whether its end has come, as its format tells it.
     pub(super) fn has_ended(&self) -> bool {
-        self.is_terminal || (self.has_gone_on && self.ends_with_reason)
+        self.is_terminal || self.ends_with_reason
+    }
+
+    /// Whether nothing but its last finish reason says that it has ended.
+    pub(super) fn ends_by_guess(&self) -> bool {
+        self.is_guess && !self.is_terminal
     }
 
     /// Whether it tells of text that is generated, finished or not.
@@ -294,9 +306,9 @@ impl Facts {
         if let Some(is_last) = gemini
             && self.form == Form::Events
         {
-            self.has_gone_on |= self.is_terminal;
-            self.ends_with_reason = is_last == IsLast::Perhaps;
-            self.is_terminal = self.ends_with_reason && !self.has_gone_on;
+            self.has_gone_on |= self.is_guess;
+            self.ends_with_reason = is_last == IsLast::Perhaps && self.choices.are_none_open();
+            self.is_guess = self.ends_with_reason && !self.has_gone_on;
         }
         self.is_terminal |= document.kind.is_last() || document.done == Some(true);
         self.is_terminal |= self.form == Form::Text;
