@@ -37,17 +37,32 @@ impl Kind {
     /// images, sound. Some say `text/plain` or `application/octet-stream` and mean JSON.
     #[must_use]
     pub fn of(content_type: &HeaderValue) -> Option<Kind> {
-        const JSON: [&str; 6] = [
+        const VAGUE: [&str; 2] = ["application/octet-stream", "text/plain"];
+
+        let essence = essence(content_type)?;
+        let is_vague = VAGUE.iter().any(|name| essence.eq_ignore_ascii_case(name));
+        is_vague
+            .then_some(Kind::Json)
+            .or_else(|| Kind::by_name(content_type))
+    }
+
+    /// The same, of a type that is one for JSON or events by its name.
+    #[must_use]
+    pub fn by_name(content_type: &HeaderValue) -> Option<Kind> {
+        const JSON: [&str; 10] = [
             "application/json",
+            "application/x-json",
+            "text/json",
             "application/x-ndjson",
             "application/ndjson",
             "application/jsonl",
-            "application/octet-stream",
-            "text/plain",
+            "application/x-jsonlines",
+            "application/jsonlines",
+            "application/json-lines",
+            "application/json-seq",
         ];
 
-        let text = content_type.to_str().ok()?;
-        let essence = text.split(';').next().unwrap_or(text).trim_ascii();
+        let essence = essence(content_type)?;
         if essence.eq_ignore_ascii_case("text/event-stream") {
             return Some(Kind::Sse);
         }
@@ -64,6 +79,12 @@ impl Kind {
     pub fn of_answer(content_type: Option<&HeaderValue>) -> Option<Kind> {
         content_type.map_or(Some(Kind::Json), Kind::of)
     }
+}
+
+/// A type without its parameters.
+fn essence(content_type: &HeaderValue) -> Option<&str> {
+    let text = content_type.to_str().ok()?;
+    Some(text.split(';').next().unwrap_or(text).trim_ascii())
 }
 
 /// How an answer comes, as its bytes tell.
@@ -255,7 +276,8 @@ impl AnswerReader {
         while let Some((&byte, after)) = chunk.split_first() {
             match byte {
                 _ if BYTE_ORDER_MARK.get(self.mark_bytes) == Some(&byte) => self.mark_bytes += 1,
-                b' ' | b'\t' | b'\r' | b'\n' => {}
+                // RFC 7464: a text of a sequence begins with RS.
+                b' ' | b'\t' | b'\r' | b'\n' | 0x1e => {}
                 b'{' | b'[' => {
                     self.facts.form = Form::Text;
                     break;

@@ -115,3 +115,49 @@ async fn what_only_a_guess_has_ended_is_not_kept() {
         assert_success(&proxy.event(&id).await, "left at its end");
     }
 }
+
+#[tokio::test]
+async fn an_answer_of_another_2xx_is_read_too() {
+    const USED: &str = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
+    const FAILED: &str = r#"{"error":{"message":"no"}}"#;
+    for (body, status, code, tokens) in [
+        (USED, 201, None, Some(2)),
+        (USED, 202, None, Some(2)),
+        (USED, 203, None, Some(2)),
+        (FAILED, 201, Some("upstream_error"), None),
+        (USED, 206, None, None),
+        ("", 202, None, None),
+        ("", 204, None, None),
+    ] {
+        let backend = Backend::answering(move |_| match status {
+            204 => Answer::status(204),
+            _ => Answer::bytes("application/json", body).with_status(status),
+        })
+        .await;
+        let proxy = start(&backend).await;
+        let event = proxy.event_of(&proxy.ask(Ask::chat("hi")).await).await;
+        let told = event.get("error_code").and_then(Value::as_str);
+        assert_eq!(told, code, "{status}: {event}");
+        let output = event["gen_ai"]["usage"]["output_tokens"].as_u64();
+        assert_eq!(output, tokens, "{status}: {event}");
+    }
+}
+
+#[tokio::test]
+async fn sound_is_no_answer_that_can_be_read() {
+    const WORDS: &str = "data: we begin.\n\n";
+    const CHUNKS: &[&str] = &[
+        "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+        WORDS,
+    ];
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    for path in ["/v1/audio/speech", "/v1/audio/transcriptions"] {
+        for kind in ["text/plain", "application/octet-stream", "audio/mpeg"] {
+            let ask = Ask::post(path, r#"{"model":"s","input":"hi"}"#);
+            let ask = ask.header("content-type", "application/json");
+            let event = says(&proxy, &backend, ask, kind, CHUNKS).await;
+            assert_success(&event, kind);
+        }
+    }
+}
