@@ -40,6 +40,11 @@ pub(super) fn gemini() -> Vec<Case> {
             ending: Ending::Finished,
             ..whole("contents as events that each have a finish reason")
         },
+    ]
+}
+
+pub(super) fn gemini_of_several() -> Vec<Case> {
+    vec![
         Case {
             reasons: &["STOP"],
             ending: Ending::Open,
@@ -223,6 +228,40 @@ pub(super) fn without_text() -> Vec<Case> {
             ..text(Operation::Chat, "an empty object", "{}")
         },
         Case {
+            is_good: false,
+            ..text(
+                Operation::Chat,
+                "an answer of another kind",
+                r#"{"greeting":"hello"}"#,
+            )
+        },
+        Case {
+            form: Form::Other,
+            ending: Ending::Unknown,
+            is_good: false,
+            ..text(Operation::Chat, "a page", "<!doctype html><html>{}</html>")
+        },
+        Case {
+            form: Form::Unseen,
+            ending: Ending::Unknown,
+            is_good: false,
+            ..text(Operation::Chat, "nothing", " \n")
+        },
+        Case {
+            ending: Ending::Unknown,
+            is_good: false,
+            ..stream(
+                Operation::Chat,
+                "comments",
+                ": keep-alive\n\n: keep-alive\n\n".to_owned(),
+            )
+        },
+    ]
+}
+
+pub(super) fn of_no_format() -> Vec<Case> {
+    vec![
+        Case {
             contents: 2,
             ..foreign(
                 Operation::OllamaChat,
@@ -256,35 +295,6 @@ pub(super) fn without_text() -> Vec<Case> {
                 Operation::Embeddings,
                 "vectors as an array",
                 "[[0.1],[0.3]]",
-            )
-        },
-        Case {
-            is_good: false,
-            ..text(
-                Operation::Chat,
-                "an answer of another kind",
-                r#"{"greeting":"hello"}"#,
-            )
-        },
-        Case {
-            form: Form::Other,
-            ending: Ending::Unknown,
-            is_good: false,
-            ..text(Operation::Chat, "a page", "<!doctype html><html>{}</html>")
-        },
-        Case {
-            form: Form::Unseen,
-            ending: Ending::Unknown,
-            is_good: false,
-            ..text(Operation::Chat, "nothing", " \n")
-        },
-        Case {
-            ending: Ending::Unknown,
-            is_good: false,
-            ..stream(
-                Operation::Chat,
-                "comments",
-                ": keep-alive\n\n: keep-alive\n\n".to_owned(),
             )
         },
     ]
