@@ -20,7 +20,6 @@ use crate::listener::http1::Unwritable;
 use crate::listener::relay::Relay;
 use crate::listener::session::Session;
 use crate::model::answer::{AnswerReader, Ending, Form};
-use crate::model::operation::Operation;
 use crate::refusal::ErrorCode;
 
 /// A write that takes longer has waited for the client to read.
@@ -30,8 +29,8 @@ const AT_ONCE_MAX: Duration = Duration::from_millis(1);
 /// waits for it has everything already, and an endpoint that ends it in time keeps its connection.
 const FRAMING_TIME: Duration = Duration::from_millis(100);
 /// Gemini has no event that is the last by name: an answer of several parts could have a finish reason in
-/// each. What comes within this time shows it.
-const FRAMING_TIME_OF_GUESSES: Duration = Duration::from_secs(1);
+/// each. What comes within this time shows it, and goes on to a client that waits for more.
+const FRAMING_TIME_OF_GUESSES: Duration = Duration::from_secs(5);
 
 /// What is done with an answer on its way.
 pub(crate) struct Reading<'a> {
@@ -90,7 +89,7 @@ impl Reading<'_> {
         self.show(&shown, exchange);
         match self.ending() {
             Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
-            Ending::Terminal if self.has_ended_itself() && !self.is_a_guess(exchange) => {
+            Ending::Terminal if self.has_ended_itself() && !self.is_a_guess() => {
                 if let Some(attempt) = exchange.attempt() {
                     attempt.succeed(now);
                 }
@@ -147,10 +146,12 @@ impl Reading<'_> {
         }
     }
 
-    /// How far the answer has come, as its own format tells.
+    /// How far the answer has come, as its own format tells. What no model was asked for has none: it may
+    /// look like one by chance.
     fn ending(&self) -> Ending {
         let usage = self.usage.as_ref();
-        usage.map_or(Ending::Unknown, |usage| usage.ending())
+        let of_model = usage.filter(|usage| usage.operation().is_some());
+        of_model.map_or(Ending::Unknown, |usage| usage.ending())
     }
 
     /// Whether the answer has said of itself that nothing follows, so that its framing matters no more. A
@@ -168,9 +169,16 @@ impl Reading<'_> {
     }
 
     /// Whether its last event is one only because nothing more comes.
-    fn is_a_guess(&self, exchange: &Exchange) -> bool {
-        let is_gemini = exchange.model.operation == Some(Operation::GenerateContent);
-        is_gemini && self.form() == Form::Events
+    fn is_a_guess(&self) -> bool {
+        let usage = self.usage.as_ref();
+        usage.is_some_and(|usage| usage.ends_by_guess())
+    }
+
+    /// Its framing does not end: what only that would have shown to be whole is not kept.
+    fn stays_open(&mut self) {
+        if self.is_a_guess() {
+            self.copying = None;
+        }
     }
 
     /// How the answer comes, where it is read.
@@ -181,8 +189,8 @@ impl Reading<'_> {
     }
 
     /// Until when the end of the framing is waited for, if the answer has ended itself by `now`.
-    fn framing_until(&self, exchange: &Exchange, now: Instant) -> Option<Instant> {
-        let time = match self.is_a_guess(exchange) {
+    fn framing_until(&self, now: Instant) -> Option<Instant> {
+        let time = match self.is_a_guess() {
             true => FRAMING_TIME_OF_GUESSES,
             false => FRAMING_TIME,
         };
@@ -299,6 +307,9 @@ async fn pass_on(
                 return Delivered::CutShort;
             }
             Next::End | Next::Failed(_) => {
+                if !matches!(next, Next::End) {
+                    reading.stays_open();
+                }
                 let rest = reading.rest(exchange);
                 end(exchange, reading, now);
                 return match session.write_body(rest, true).await {
@@ -322,7 +333,7 @@ async fn pass_on(
             return left(framing_until);
         }
         exchange.timing.lap(Stage::Answer, now);
-        framing_until = reading.framing_until(exchange, now);
+        framing_until = reading.framing_until(now);
     }
 }
 
@@ -360,17 +371,26 @@ fn end(exchange: &mut Exchange, reading: &mut Reading<'_>, now: Instant) {
     }
 }
 
-/// The client has all that matters of the answer, and left: only its framing is waited for, so that the
-/// connection to the backend can be used again.
+/// The client has all that matters of the answer, and left: only its framing is waited for, for a short time,
+/// so that the connection to the backend can be used again.
 async fn to_nobody(
     exchange: &mut Exchange,
     body: &mut AnswerBody,
     reading: &mut Reading<'_>,
     until: Instant,
 ) {
-    while let Ok(Some(Ok(piece))) = body.frame(until).await {
-        if let Piece::Data(data) = piece {
-            reading.feed_once(data, exchange, clock::now());
+    let until = until.min(clock::now() + FRAMING_TIME);
+    loop {
+        match body.frame(until).await {
+            Ok(Some(Ok(Piece::Data(data)))) => {
+                reading.feed_once(data, exchange, clock::now());
+            }
+            Ok(Some(Ok(Piece::Trailers(_)))) => {}
+            Ok(None) => break,
+            Ok(Some(Err(_))) | Err(_) => {
+                reading.stays_open();
+                break;
+            }
         }
     }
     reading.rest(exchange);

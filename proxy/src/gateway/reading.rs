@@ -22,8 +22,9 @@ use crate::content::AnswerText;
 use crate::exchange::Exchange;
 use crate::listener::relay::Relay;
 use crate::listener::session::Session;
-use crate::model::answer::{AnswerReader, Ending, Kind};
+use crate::model::answer::{AnswerReader, Ending, Kind, Said, Shape};
 use crate::model::estimate;
+use crate::model::operation::{Operation, Yields};
 use crate::refusal::ErrorCode;
 
 /// Keeps an answer under the key of its question, if it has one.
@@ -46,7 +47,7 @@ pub(super) fn reading<'a>(
     keep: &'a (dyn Fn(Stored) + Sync),
 ) -> Reading<'a> {
     let decoder = Decoder::of(&answer.head.headers);
-    let kind = answer_kind(answer).filter(|_| decoder.is_some());
+    let kind = answer_kind(exchange, answer).filter(|_| decoder.is_some());
     let received_at = exchange.at(waits.answered_at);
     let copy = kind.and_then(|_| copy(lane, exchange, answer, using, received_at));
     // What is kept has to be read, whatever was asked.
@@ -146,12 +147,17 @@ fn tell_kept(exchange: &mut Exchange, kept: Kept, using: Use) {
     tell(exchange, "cache-status", status.header());
 }
 
-/// How an answer is written that can be read.
-fn answer_kind(answer: &Answer) -> Option<Kind> {
-    if answer.head.status != StatusCode::OK {
+/// How an answer is written that can be read: one that is there, whole, and not for a failure. Sound and its
+/// transcripts are other things in any case, unless their type says that they are written as an answer is.
+fn answer_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
+    if !matches!(answer.head.status.as_u16(), 200..=203) {
         return None;
     }
-    Kind::of_answer(answer.head.headers.get(header::CONTENT_TYPE))
+    let content_type = answer.head.headers.get(header::CONTENT_TYPE);
+    match exchange.model.operation.map(Operation::yields) {
+        Some(Yields::Other) => Kind::by_name(content_type?),
+        _ => Kind::of_answer(content_type),
+    }
 }
 
 /// What reads the text of an answer, where something is kept of it.
@@ -188,23 +194,20 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, del
     let Some(reader) = reading.usage.take() else {
         return;
     };
-    if exchange.model.operation.is_none() {
+    let Some(operation) = exchange.model.operation else {
         return;
-    }
+    };
     let read = reader.finish();
-    match read.ending {
-        Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
-        Ending::Open if delivered == Delivered::Whole => {
-            exchange.fail(ErrorCode::UpstreamIncomplete);
-        }
-        _ => {}
+    if read.ending == Ending::Failed {
+        exchange.fail(ErrorCode::UpstreamError);
+    } else if delivered == Delivered::Whole && is_incomplete(operation, &read, exchange.status) {
+        exchange.fail(ErrorCode::UpstreamIncomplete);
     }
     let model = &mut exchange.model;
-    model.usage = match model.operation {
-        Some(operation) if read.usage.is_empty() => {
-            estimate::usage(operation, read.ending, &model.request_text, &read.text)
-        }
-        _ => read.usage,
+    let is_estimable = read.is_estimable || operation.yields() != Yields::Text;
+    model.usage = match read.usage.is_empty() && is_estimable {
+        true => estimate::usage(operation, read.ending, &model.request_text, &read.text),
+        false => read.usage,
     };
     let started = exchange.timing.started();
     model.response_model = read.model;
@@ -216,4 +219,19 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, del
         (Some(first), Some(last)) => Some(last.saturating_duration_since(first)),
         _ => None,
     };
+}
+
+/// Whether an answer whose framing is whole lacks its own end, or all that it should be.
+fn is_incomplete(operation: Operation, read: &Said, status: u16) -> bool {
+    let lacks_end = read.ending == Ending::Open;
+    match operation.yields() {
+        Yields::Text if read.ending == Ending::Terminal => false,
+        Yields::Text => match read.shape {
+            Shape::Some => lacks_end,
+            Shape::Empty => status == StatusCode::OK.as_u16(),
+            Shape::NoEvents | Shape::Cut => true,
+        },
+        Yields::Other => lacks_end,
+        Yields::Results | Yields::Figures => false,
+    }
 }

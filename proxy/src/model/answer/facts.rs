@@ -8,8 +8,9 @@ use smallvec::SmallVec;
 use super::figures::Figures;
 use super::kinds::{Status, Type, is_failure};
 use super::text::Text;
-use super::{Ending, FINISH_REASONS_MAX, Form, Said};
+use super::{Ending, FINISH_REASONS_MAX, Form, Said, Shape};
 use crate::model::cut;
+use crate::model::operation::{Operation, Yields};
 
 mod visit;
 
@@ -29,9 +30,21 @@ pub(super) struct Facts {
     /// Whether there are results of another operation than the generation of text.
     pub(super) has_results: bool,
     pub(super) documents: u64,
+    /// Whether a document of a known format came. The name of an event alone makes none.
     is_known: bool,
+    /// Whether there is a member beside `done` that Ollama's answers have.
+    is_like_ollama: bool,
+    /// Whether Gemini's candidates came.
+    is_gemini: bool,
+    /// Whether events came that are more than keep-alives.
+    has_events: bool,
+    /// Whether it ends within a document.
+    is_cut: bool,
+    operation: Option<Operation>,
     has_failed: bool,
     is_terminal: bool,
+    /// Whether it is at its end unless more comes: so far its last event is Gemini's with the finish reasons.
+    is_guess: bool,
     /// Whether a document was not what it should be, so that others may not be able to read it.
     pub(super) is_damaged: bool,
     /// Whether more came behind a finish reason of Gemini's, which else is in its last event.
@@ -59,6 +72,10 @@ struct Document {
     /// Ollama's `done`.
     done: Option<bool>,
     is_chunk: bool,
+    /// Whether it is one of OpenAI's responses, so that its status is one.
+    is_response: bool,
+    /// Whether it has parts as a message of Anthropic's has.
+    has_parts: bool,
     is_error: bool,
     is_marked_done: bool,
     has_content: bool,
@@ -96,11 +113,28 @@ impl Choices {
     }
 
     fn are_finished(self) -> bool {
-        self.begun != 0 && self.begun & !self.finished == 0
+        self.begun != 0 && self.are_none_open()
+    }
+
+    fn are_none_open(self) -> bool {
+        self.begun & !self.finished == 0
     }
 }
 
 impl Document {
+    /// Whether it is of a known format.
+    fn is_known(&self, form: Form) -> bool {
+        let is_of_type = match self.kind {
+            // Others call theirs so too.
+            Type::Message => form == Form::Text && (self.has_parts || !self.reasons.is_empty()),
+            Type::KeepAlive | Type::Other => false,
+            _ => true,
+        };
+        let has_status = self.is_response && self.status.is_some();
+        let has_ended = !self.reasons.is_empty();
+        is_of_type || has_status || has_ended || self.is_chunk || self.gemini.is_some()
+    }
+
     fn new() -> Self {
         Document {
             kind: Type::Other,
@@ -110,6 +144,8 @@ impl Document {
             status: None,
             done: None,
             is_chunk: false,
+            is_response: false,
+            has_parts: false,
             is_error: false,
             is_marked_done: false,
             has_content: false,
@@ -120,7 +156,7 @@ impl Document {
 }
 
 impl Facts {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(operation: Option<Operation>) -> Self {
         Facts {
             said: Said::default(),
             form: Form::Unseen,
@@ -132,8 +168,14 @@ impl Facts {
             has_results: false,
             documents: 0,
             is_known: false,
+            is_like_ollama: false,
+            is_gemini: false,
+            has_events: false,
+            is_cut: false,
+            operation,
             has_failed: false,
             is_terminal: false,
+            is_guess: false,
             is_damaged: false,
             has_gone_on: false,
             ends_with_reason: false,
@@ -148,7 +190,7 @@ impl Facts {
     pub(super) fn ending(&self) -> Ending {
         if self.has_failed {
             Ending::Failed
-        } else if self.is_terminal {
+        } else if self.is_terminal || self.is_guess {
             Ending::Terminal
         } else if self.choices.are_finished() {
             Ending::Finished
@@ -167,7 +209,12 @@ impl Facts {
 
     /// Whether its end has come, as its format tells it.
     pub(super) fn has_ended(&self) -> bool {
-        self.is_terminal || (self.has_gone_on && self.ends_with_reason)
+        self.is_terminal || self.ends_with_reason
+    }
+
+    /// Whether nothing but its last finish reason says that it has ended.
+    pub(super) fn ends_by_guess(&self) -> bool {
+        self.is_guess && !self.is_terminal
     }
 
     /// Whether it tells of text that is generated, finished or not.
@@ -192,11 +239,23 @@ impl Facts {
 
     pub(super) fn finish(mut self) -> Said {
         self.said.ending = self.ending();
+        self.said.is_estimable = self.is_known && !self.figures.has_total();
+        self.said.shape = self.shape();
         self.said.usage = self.figures.usage(self.has_generated());
         if self.said.usage.is_empty() {
             self.said.text = self.text.count();
         }
         self.said
+    }
+
+    /// What of an answer is missing beside its ending.
+    fn shape(&self) -> Shape {
+        match self.form {
+            Form::Unseen => Shape::Empty,
+            Form::Events if !self.has_events => Shape::NoEvents,
+            Form::Text | Form::Lines if self.is_cut => Shape::Cut,
+            _ => Shape::Some,
+        }
     }
 
     /// The event that comes, or has come, has this name.
@@ -206,7 +265,8 @@ impl Facts {
 
     /// An event ends.
     pub(super) fn event_ended(&mut self) {
-        self.has_failed |= self.event == Type::Error;
+        let generates = self.operation.map(Operation::yields) == Some(Yields::Text);
+        self.has_failed |= self.event == Type::Error && (generates || self.operation.is_none());
         self.event = Type::Other;
     }
 
@@ -243,7 +303,13 @@ impl Facts {
     /// A document ends, and counts.
     fn document_ended(&mut self) {
         let mut document = std::mem::replace(&mut self.document, Document::new());
-        if document.kind == Type::Other {
+        self.is_known |= document.is_known(self.form);
+        self.has_events |= document.kind != Type::KeepAlive;
+        if !self.is_like_ollama && !self.is_known {
+            document.done = None;
+        }
+        self.is_known |= document.done.is_some();
+        if document.kind == Type::Other && self.is_known {
             document.kind = self.event;
         }
         let kind = document.kind;
@@ -253,9 +319,7 @@ impl Facts {
         self.text.mark();
         self.documents += 1;
         self.figures.take_pending();
-        self.is_known |= kind.is_known() || document.is_chunk;
         self.has_failed |= document.is_error || kind == Type::Error;
-        self.is_known |= document.done.is_some();
         let is_event = document.is_chunk || kind == Type::Event || document.done == Some(false);
         if self.form == Form::Text && (is_event || self.documents > 1) {
             self.form = Form::Lines;
@@ -280,9 +344,8 @@ impl Facts {
         for (index, reason) in document.reasons.drain(..) {
             self.finished(index, reason);
         }
-        if let Some(status) = document.status {
+        if let Some(status) = document.status.filter(|_| document.is_response) {
             self.status = Some(status);
-            self.is_known = true;
             self.has_failed |= status == Status::Failed;
             if let Some(reason) = status.reason() {
                 self.finished(0, reason.into());
@@ -292,24 +355,32 @@ impl Facts {
             self.choices.begun |= 1;
             self.choices.finished |= 1;
         }
-        self.is_known |= gemini.is_some();
         if let Some(is_last) = gemini
             && self.form == Form::Events
         {
-            self.has_gone_on |= self.is_terminal;
-            self.ends_with_reason = is_last == IsLast::Perhaps;
-            self.is_terminal = self.ends_with_reason && !self.has_gone_on;
+            self.has_gone_on |= self.is_guess;
+            self.ends_with_reason = is_last == IsLast::Perhaps && self.choices.are_none_open();
+            self.is_guess = self.ends_with_reason && !self.has_gone_on;
         }
-        self.is_terminal |= document.kind.is_last() || document.done == Some(true);
-        self.is_terminal |= self.form == Form::Text;
+        let is_last = document.kind.is_last() || document.done == Some(true);
+        self.is_terminal |= !self.is_cut && (is_last || self.form == Form::Text);
     }
 
     /// A document ends that does not count.
     fn document_dropped(&mut self) {
+        self.has_events = true;
         self.text.take_back();
         self.document = Document::new();
         self.figures.drop_pending();
         self.is_damaged = true;
+    }
+
+    /// How it comes. Only Gemini's contents are a stream as an array.
+    pub(super) fn form(&self) -> Form {
+        match self.form {
+            Form::Array if !self.is_gemini => Form::Text,
+            form => form,
+        }
     }
 
     fn saw_text(&mut self) {

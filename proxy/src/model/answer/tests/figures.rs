@@ -24,7 +24,11 @@ fn a_figure_is_a_whole_number_however_it_is_written() {
         ("\"5\"", Some(5)),
         ("\"5.0\"", Some(5)),
         ("\"\\u0035\"", Some(5)),
-        ("18446744073709551615", Some(u64::MAX)),
+        ("9007199254740992", Some(1 << 53)),
+        ("9007199254740993", None),
+        ("9223372036854775807", None),
+        ("18446744073709551615", None),
+        ("18446744073709551616", None),
         ("5.5", None),
         ("-5", None),
         ("\"-5\"", None),
@@ -278,4 +282,49 @@ fn a_report_of_an_event_that_is_not_json_does_not_count() {
         figures(&read(Kind::Sse, cut).usage),
         [Some(8), None, None, None, None]
     );
+}
+
+#[test]
+fn what_is_in_the_total_alone_was_generated() {
+    for (report, expected) in [
+        (
+            r#"{"prompt_tokens":8,"completion_tokens":5,"total_tokens":40}"#,
+            tokens(8, 32),
+        ),
+        (
+            r#"{"prompt_tokens":8,"completion_tokens":5,"total_tokens":13}"#,
+            tokens(8, 5),
+        ),
+        (
+            r#"{"prompt_tokens":8,"completion_tokens":5,"total_tokens":5}"#,
+            tokens(8, 5),
+        ),
+        (
+            r#"{"prompt_tokens":8,"completion_tokens":0,"total_tokens":9}"#,
+            tokens(8, 0),
+        ),
+    ] {
+        assert_eq!(of_reports(&[report]), expected, "{report}");
+    }
+}
+
+#[test]
+fn tokens_are_estimated_only_of_what_is_known_and_gave_no_sum() {
+    for (body, is_estimable) in [
+        (r#"{"choices":[{"message":{"content":"a"}}]}"#, true),
+        (
+            r#"{"choices":[{"message":{"content":"a"}}],"usage":{"total_tokens":9}}"#,
+            false,
+        ),
+        (
+            r#"{"type":"message","content":[{"text":"a"}],"role":"assistant"}"#,
+            true,
+        ),
+        (r#"{"type":"message","text":"a","status":"failed"}"#, false),
+        (r#"{"content":"a","room":5}"#, false),
+    ] {
+        let said = read(Kind::Json, body);
+        assert_eq!(said.is_estimable, is_estimable, "{body}");
+        assert_eq!(said.ending, Ending::Terminal, "{body}");
+    }
 }
