@@ -269,6 +269,11 @@ impl Answers {
         }
     }
 
+    /// Lets the answer under `key` go: it has turned out to be none to keep.
+    pub fn forget(&self, key: &Key) {
+        self.memory.forget(key);
+    }
+
     /// Lets answers go whose time is over at `now` (since the Unix epoch); called on a timer.
     pub fn forget_expired(&self, now: Duration) {
         self.memory.forget_expired(now);

@@ -134,6 +134,8 @@ pub struct AnswerReader {
     events: Events,
     scanner: json::Scanner<Place>,
     facts: Facts,
+    /// Whether what came last, of what is no stream of events, is the end of a line.
+    ends_with_line: bool,
 }
 
 impl AnswerReader {
@@ -147,6 +149,7 @@ impl AnswerReader {
             events: Events::new(),
             scanner: json::Scanner::new(),
             facts: Facts::new(),
+            ends_with_line: false,
         }
     }
 
@@ -163,7 +166,10 @@ impl AnswerReader {
                 let (scanner, facts) = (&mut self.scanner, &mut self.facts);
                 self.events.feed(rest, &mut Documents { scanner, facts });
             }
-            Form::Lines | Form::Array | Form::Text => self.scanner.feed(rest, &mut self.facts),
+            Form::Lines | Form::Array | Form::Text => {
+                self.scanner.feed(rest, &mut self.facts);
+                self.ends_with_line = rest.last() == Some(&b'\n');
+            }
         }
     }
 
@@ -171,6 +177,16 @@ impl AnswerReader {
     #[must_use]
     pub fn ending(&self) -> Ending {
         self.facts.ending()
+    }
+
+    /// Whether the last event has come with its empty line, or the last of several lines with its end.
+    #[must_use]
+    pub fn is_dispatched(&self) -> bool {
+        match self.facts.form {
+            Form::Events => self.events.is_between_events(),
+            Form::Lines => self.ends_with_line,
+            Form::Unseen | Form::Array | Form::Text | Form::Other => true,
+        }
     }
 
     /// How it comes.
