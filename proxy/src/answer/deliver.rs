@@ -20,7 +20,6 @@ use crate::listener::http1::Unwritable;
 use crate::listener::relay::Relay;
 use crate::listener::session::Session;
 use crate::model::answer::{AnswerReader, Ending, Form};
-use crate::model::operation::Operation;
 use crate::refusal::ErrorCode;
 
 /// A write that takes longer has waited for the client to read.
@@ -28,10 +27,10 @@ const AT_ONCE_MAX: Duration = Duration::from_millis(1);
 
 /// When an answer has said of itself that nothing follows, its framing gets so long to end: a client that
 /// waits for it has everything already, and an endpoint that ends it in time keeps its connection.
-const FRAMING_TIME: Duration = Duration::from_millis(500);
+pub(super) const FRAMING_TIME: Duration = Duration::from_millis(500);
 /// Gemini has no event that is the last by name: an answer of several parts could have a finish reason in
-/// each. What comes within this time shows it.
-const FRAMING_TIME_OF_GUESSES: Duration = Duration::from_secs(1);
+/// each. What comes within this time shows it, and goes on to a client that waits for more.
+const FRAMING_TIME_OF_GUESSES: Duration = Duration::from_secs(5);
 /// What ends a last event may come on its own: an event is none before its empty line.
 const LINE_END_TIME: Duration = Duration::from_secs(1);
 
@@ -81,7 +80,7 @@ impl Reading<'_> {
                 exchange.fail(ErrorCode::UpstreamError);
                 self.forget();
             }
-            Ending::Terminal if self.has_ended_itself() && !self.is_a_guess(exchange) => {
+            Ending::Terminal if self.has_ended_itself() && !self.is_a_guess() => {
                 if let Some(attempt) = exchange.attempt() {
                     attempt.succeed(now);
                 }
@@ -142,10 +141,12 @@ impl Reading<'_> {
         }
     }
 
-    /// How far the answer has come, as its own format tells.
+    /// How far the answer has come, as its own format tells. What no model was asked for has none: it may
+    /// look like one by chance.
     fn ending(&self) -> Ending {
         let usage = self.usage.as_ref();
-        usage.map_or(Ending::Unknown, |usage| usage.ending())
+        let of_model = usage.filter(|usage| usage.operation().is_some());
+        of_model.map_or(Ending::Unknown, |usage| usage.ending())
     }
 
     /// Whether the answer has said of itself that nothing follows, so that its framing matters no more. A
@@ -163,9 +164,9 @@ impl Reading<'_> {
     }
 
     /// Whether its last event is one only because nothing more comes.
-    fn is_a_guess(&self, exchange: &Exchange) -> bool {
-        let is_gemini = exchange.model.operation == Some(Operation::GenerateContent);
-        is_gemini && self.form() == Form::Events
+    fn is_a_guess(&self) -> bool {
+        let usage = self.usage.as_ref();
+        usage.is_some_and(|usage| usage.ends_by_guess())
     }
 
     /// How the answer comes, where it is read.
@@ -177,12 +178,7 @@ impl Reading<'_> {
 
     /// What is waited for if the answer has ended itself by `now`. What comes meanwhile gives no more time,
     /// unless it shows that a guess was wrong.
-    pub(super) fn last(
-        &self,
-        exchange: &Exchange,
-        now: Instant,
-        before: Option<Last>,
-    ) -> Option<Last> {
+    pub(super) fn last(&self, now: Instant, before: Option<Last>) -> Option<Last> {
         if !self.has_ended_itself() {
             return None;
         }
@@ -194,7 +190,7 @@ impl Reading<'_> {
             true => Awaited::FramingEnd,
             false => Awaited::LineEnd,
         };
-        let is_a_guess = self.is_a_guess(exchange);
+        let is_a_guess = self.is_a_guess();
         let goes_on = |before: &Last| {
             !is_a_guess && (before.awaited == awaited || before.awaited == Awaited::FramingEnd)
         };
@@ -232,6 +228,8 @@ impl Reading<'_> {
     pub(super) fn came_whole(&mut self, framing: Framing, stored_at: Duration) {
         // An event without its empty line is none to those who read it again.
         let ends = match (framing, self.form()) {
+            // Only its framing would have shown that nothing follows.
+            (Framing::GivenUp, _) if self.is_a_guess() => false,
             (_, Form::Events) => self.is_copied_whole(),
             (Framing::GivenUp, Form::Lines) => self.is_copied_whole(),
             (Framing::Ended | Framing::GivenUp, _) => true,
@@ -367,7 +365,7 @@ async fn pass_on(
             return left(last);
         }
         exchange.timing.lap(Stage::Answer, now);
-        last = reading.last(exchange, now, last);
+        last = reading.last(now, last);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::Delivered;
-use super::deliver::Reading;
+use super::deliver::{FRAMING_TIME, Reading};
 use crate::backend::client::{AnswerBody, Piece};
 use crate::clock;
 use crate::exchange::Exchange;
@@ -56,20 +56,21 @@ pub(super) fn end(
     }
 }
 
-/// The client left. Where it has all that matters of the answer, what ends that is waited for, so that the
-/// answer can be kept and the connection to the backend be used again.
+/// The client left. Where it has all that matters of the answer, what ends that is waited for, for a
+/// short time, so that the answer can be kept and the connection to the backend be used again.
 pub(super) async fn to_nobody(
     exchange: &mut Exchange,
     body: &mut AnswerBody,
     reading: &mut Reading<'_>,
     mut last: Option<Last>,
 ) {
+    let bound = clock::now() + FRAMING_TIME;
     while let Some(Last { until, .. }) = last {
-        let framing = match body.frame(until).await {
+        let framing = match body.frame(until.min(bound)).await {
             Ok(Some(Ok(Piece::Data(data)))) => {
                 let now = clock::now();
                 reading.feed_once(data, exchange, now);
-                last = reading.last(exchange, now, last);
+                last = reading.last(now, last);
                 continue;
             }
             Ok(Some(Ok(Piece::Trailers(_)))) => continue,

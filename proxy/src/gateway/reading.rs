@@ -25,6 +25,7 @@ use crate::listener::relay::Relay;
 use crate::listener::session::Session;
 use crate::model::answer::{AnswerReader, Ending, Kind};
 use crate::model::estimate;
+use crate::model::operation::{Operation, Yields};
 use crate::refusal::ErrorCode;
 
 /// Keeps an answer under the key of its question, if it has one, or forgets it.
@@ -50,7 +51,7 @@ pub(super) fn reading<'a>(
     keep: Keep<'a>,
 ) -> Reading<'a> {
     let decoder = Decoder::of(&answer.head.headers);
-    let kind = answer_kind(answer).filter(|_| decoder.is_some());
+    let kind = answer_kind(exchange, answer).filter(|_| decoder.is_some());
     let received_at = exchange.at(waits.answered_at);
     let copy = kind.and_then(|_| copy(lane, exchange, answer, using, received_at));
     // What is kept has to be read, whatever was asked.
@@ -116,7 +117,7 @@ pub(super) async fn pass_on(
 ) -> Delivered {
     // What is withheld to the end is no part of the copy before it.
     if reading.copying.is_some() && reading.withheld.is_none() {
-        let wait = match answer_kind(&answer) {
+        let wait = match answer_kind(exchange, &answer) {
             Some(Kind::Json) if !exchange.model.request_stream => Wait::ForTheEnd,
             _ => Wait::No,
         };
@@ -147,12 +148,17 @@ fn tell_kept(exchange: &mut Exchange, kept: Kept, using: Use) {
     tell(exchange, "cache-status", status.header());
 }
 
-/// How an answer is written that can be read.
-fn answer_kind(answer: &Answer) -> Option<Kind> {
-    if answer.head.status != StatusCode::OK {
+/// How an answer is written that can be read: one that is there, whole, and not for a failure. Sound and its
+/// transcripts are other things in any case, unless their type says that they are written as an answer is.
+fn answer_kind(exchange: &Exchange, answer: &Answer) -> Option<Kind> {
+    if !matches!(answer.head.status.as_u16(), 200..=203) {
         return None;
     }
-    Kind::of_answer(answer.head.headers.get(header::CONTENT_TYPE))
+    let content_type = answer.head.headers.get(header::CONTENT_TYPE);
+    match exchange.model.operation.map(Operation::yields) {
+        Some(Yields::Other) => Kind::by_name(content_type?),
+        _ => Kind::of_answer(content_type),
+    }
 }
 
 /// What reads the text of an answer, where something is kept of it.

@@ -37,17 +37,32 @@ impl Kind {
     /// images, sound. Some say `text/plain` or `application/octet-stream` and mean JSON.
     #[must_use]
     pub fn of(content_type: &HeaderValue) -> Option<Kind> {
-        const JSON: [&str; 6] = [
+        const VAGUE: [&str; 2] = ["application/octet-stream", "text/plain"];
+
+        let essence = essence(content_type)?;
+        let is_vague = VAGUE.iter().any(|name| essence.eq_ignore_ascii_case(name));
+        is_vague
+            .then_some(Kind::Json)
+            .or_else(|| Kind::by_name(content_type))
+    }
+
+    /// The same, of a type that is one for JSON or events by its name.
+    #[must_use]
+    pub fn by_name(content_type: &HeaderValue) -> Option<Kind> {
+        const JSON: [&str; 10] = [
             "application/json",
+            "application/x-json",
+            "text/json",
             "application/x-ndjson",
             "application/ndjson",
             "application/jsonl",
-            "application/octet-stream",
-            "text/plain",
+            "application/x-jsonlines",
+            "application/jsonlines",
+            "application/json-lines",
+            "application/json-seq",
         ];
 
-        let text = content_type.to_str().ok()?;
-        let essence = text.split(';').next().unwrap_or(text).trim_ascii();
+        let essence = essence(content_type)?;
         if essence.eq_ignore_ascii_case("text/event-stream") {
             return Some(Kind::Sse);
         }
@@ -64,6 +79,12 @@ impl Kind {
     pub fn of_answer(content_type: Option<&HeaderValue>) -> Option<Kind> {
         content_type.map_or(Some(Kind::Json), Kind::of)
     }
+}
+
+/// A type without its parameters.
+fn essence(content_type: &HeaderValue) -> Option<&str> {
+    let text = content_type.to_str().ok()?;
+    Some(text.split(';').next().unwrap_or(text).trim_ascii())
 }
 
 /// How an answer comes, as its bytes tell.
@@ -189,6 +210,18 @@ impl AnswerReader {
         }
     }
 
+    /// Whether it has ended only as far as nothing follows: its format names no last event.
+    #[must_use]
+    pub fn ends_by_guess(&self) -> bool {
+        self.facts.ends_by_guess()
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn operation(&self) -> Option<Operation> {
+        self.operation
+    }
+
     /// How it comes.
     #[must_use]
     pub fn form(&self) -> Form {
@@ -201,7 +234,7 @@ impl AnswerReader {
     #[must_use]
     pub fn is_good(&self) -> bool {
         let facts = &self.facts;
-        if facts.is_damaged || self.ending() == Ending::Failed {
+        if facts.is_damaged || facts.is_interrupted || self.ending() == Ending::Failed {
             return false;
         }
         let is_between = self.scanner.is_between_documents();
@@ -259,7 +292,8 @@ impl AnswerReader {
         while let Some((&byte, after)) = chunk.split_first() {
             match byte {
                 _ if BYTE_ORDER_MARK.get(self.mark_bytes) == Some(&byte) => self.mark_bytes += 1,
-                b' ' | b'\t' | b'\r' | b'\n' => {}
+                // RFC 7464: a text of a sequence begins with RS.
+                b' ' | b'\t' | b'\r' | b'\n' | 0x1e => {}
                 b'{' | b'[' => {
                     self.facts.form = Form::Text;
                     break;

@@ -113,8 +113,8 @@ impl<P: Place> Scanner<P> {
                 State::Value | State::FirstValue | State::Document if is_space(byte) => after,
                 State::Value => self.value(byte, rest, visitor),
                 State::FirstValue => self.first_value(byte, rest, visitor),
-                // A byte order mark, which some put before a text.
-                State::Document if matches!(byte, 0xef | 0xbb | 0xbf) => after,
+                // A byte order mark, which some put before a text, or the RS of a sequence (RFC 7464).
+                State::Document if matches!(byte, 0xef | 0xbb | 0xbf | 0x1e) => after,
                 State::Document => self.value(byte, rest, visitor),
                 State::InName => self.name_on(rest, visitor),
                 State::InString => self.string_on(rest, visitor),

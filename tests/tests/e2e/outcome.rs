@@ -14,6 +14,7 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 mod formats;
+mod open;
 
 use formats::{CHAT, FORMATS, Format, Way};
 
@@ -160,7 +161,7 @@ async fn what_a_backend_does_after_the_end_is_no_error() {
                     say(&mut call, &format).await;
                     match after {
                         After::Holds => {
-                            wait::within(&what, Duration::from_secs(5), call.closed()).await;
+                            wait::within(&what, Duration::from_secs(10), call.closed()).await;
                         }
                         After::Closes => drop(call),
                         After::Resets => call.reset(),

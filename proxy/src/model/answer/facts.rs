@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::figures::Figures;
-use super::kinds::{Status, Type, is_failure};
+use super::kinds::{Status, Type, is_failure, is_interruption};
 use super::text::Text;
 use super::{Ending, FINISH_REASONS_MAX, Form, Said};
 use crate::model::cut;
@@ -30,8 +30,12 @@ pub(super) struct Facts {
     is_known: bool,
     has_failed: bool,
     is_terminal: bool,
+    /// Whether it is at its end unless more comes: so far its last event is Gemini's with the finish reasons.
+    is_guess: bool,
     /// Whether a document was not what it should be, so that others may not be able to read it.
     pub(super) is_damaged: bool,
+    /// Whether a finish reason says that the same question may get more of an answer.
+    pub(super) is_interrupted: bool,
     /// Whether more came behind a finish reason of Gemini's, which else is in its last event.
     has_gone_on: bool,
     ends_with_reason: bool,
@@ -94,7 +98,11 @@ impl Choices {
     }
 
     fn are_finished(self) -> bool {
-        self.begun != 0 && self.begun & !self.finished == 0
+        self.begun != 0 && self.are_none_open()
+    }
+
+    fn are_none_open(self) -> bool {
+        self.begun & !self.finished == 0
     }
 }
 
@@ -132,7 +140,9 @@ impl Facts {
             is_known: false,
             has_failed: false,
             is_terminal: false,
+            is_guess: false,
             is_damaged: false,
+            is_interrupted: false,
             has_gone_on: false,
             ends_with_reason: false,
             now: None,
@@ -146,7 +156,7 @@ impl Facts {
     pub(super) fn ending(&self) -> Ending {
         if self.has_failed {
             Ending::Failed
-        } else if self.is_terminal {
+        } else if self.is_terminal || self.is_guess {
             Ending::Terminal
         } else if self.choices.are_finished() {
             Ending::Finished
@@ -165,7 +175,12 @@ impl Facts {
 
     /// Whether its end has come, as its format tells it.
     pub(super) fn has_ended(&self) -> bool {
-        self.is_terminal || (self.has_gone_on && self.ends_with_reason)
+        self.is_terminal || self.ends_with_reason
+    }
+
+    /// Whether nothing but its last finish reason says that it has ended.
+    pub(super) fn ends_by_guess(&self) -> bool {
+        self.is_guess && !self.is_terminal
     }
 
     /// Whether it tells of text that is generated, finished or not.
@@ -217,6 +232,7 @@ impl Facts {
     /// Why a choice ended. The last reason that is given for it counts.
     fn finished(&mut self, index: u32, reason: Box<str>) {
         self.has_failed |= is_failure(reason.as_bytes());
+        self.is_interrupted |= is_interruption(reason.as_bytes());
         self.choices.begun |= Choices::bit(index);
         self.choices.finished |= Choices::bit(index);
         let reasons = &mut self.said.finish_reasons;
@@ -294,9 +310,9 @@ impl Facts {
         if let Some(is_last) = gemini
             && self.form == Form::Events
         {
-            self.has_gone_on |= self.is_terminal;
-            self.ends_with_reason = is_last == IsLast::Perhaps;
-            self.is_terminal = self.ends_with_reason && !self.has_gone_on;
+            self.has_gone_on |= self.is_guess;
+            self.ends_with_reason = is_last == IsLast::Perhaps && self.choices.are_none_open();
+            self.is_guess = self.ends_with_reason && !self.has_gone_on;
         }
         self.is_terminal |= document.kind.is_last() || document.done == Some(true);
         self.is_terminal |= self.form == Form::Text;

@@ -202,8 +202,8 @@ fn replace(figure: &mut Option<u64>, count: Option<u64>) {
 
 /// A count of tokens: a whole number, also as a float or as a text.
 fn count(value: Value<'_>) -> Option<u64> {
-    /// From here on not every whole number is a float.
-    const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+    /// Beyond this not every whole number is a float, so that nobody can have counted so far in JSON.
+    const COUNT_MAX: u64 = 1 << 53;
 
     let (Value::Number(text) | Value::String(text)) = value else {
         return None;
@@ -212,10 +212,9 @@ fn count(value: Value<'_>) -> Option<u64> {
     if !text.starts_with(|first: char| first.is_ascii_digit()) {
         return None;
     }
-    if let Ok(count) = text.parse() {
-        return Some(count);
-    }
-    let float: f64 = text.parse().ok()?;
-    let is_count = float.fract() == 0.0 && (0.0..=WHOLE_MAX).contains(&float);
-    is_count.then_some(float as u64)
+    let count = text.parse().ok().or_else(|| {
+        let float: f64 = text.parse().ok()?;
+        (float.fract() == 0.0 && float >= 0.0).then_some(float as u64)
+    });
+    count.filter(|count| *count <= COUNT_MAX)
 }

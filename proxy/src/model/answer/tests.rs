@@ -7,6 +7,7 @@ use cases::{Case, events};
 mod cases;
 mod cuts;
 mod figures;
+mod good;
 
 fn reader(kind: Kind, chunks: &[&[u8]]) -> AnswerReader {
     let mut reader = AnswerReader::new(kind, None);
@@ -276,6 +277,10 @@ fn kinds_are_told_by_the_content_type() {
         ("application/problem+json", Some(Kind::Json)),
         ("application/octet-stream", Some(Kind::Json)),
         ("text/plain; charset=utf-8", Some(Kind::Json)),
+        ("text/json", Some(Kind::Json)),
+        ("application/x-json", Some(Kind::Json)),
+        ("application/x-jsonlines", Some(Kind::Json)),
+        ("application/json-seq", Some(Kind::Json)),
         ("text/html", None),
         ("audio/mpeg", None),
         ("image/png", None),

@@ -248,7 +248,8 @@ impl Tokens {
             (&self.reasoning, usage.reasoning_tokens),
         ] {
             if let Some(tokens) = tokens {
-                counter.inc_by(tokens);
+                // A counter stands still at its end: one that began again would look like a restart.
+                counter.inc_by(tokens.min(u64::MAX - counter.get()));
             }
         }
     }
@@ -280,5 +281,25 @@ impl CallSeries {
             CallOutcome::Success => &self.success,
             CallOutcome::Failure => &self.failure,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    #[test]
+    fn counters_of_tokens_do_not_begin_again() {
+        let families = Families::register(&Registry::new()).expect("families");
+        let tokens = Tokens::new(&families, "m").expect("series");
+        let usage = Usage {
+            input_tokens: Some(u64::MAX - 1),
+            ..Usage::default()
+        };
+        tokens.count(&usage);
+        tokens.count(&usage);
+        assert_eq!(tokens.reported[0].get(), u64::MAX);
     }
 }

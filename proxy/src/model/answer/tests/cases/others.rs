@@ -41,6 +41,33 @@ pub(super) fn gemini() -> Vec<Case> {
             ..whole("contents as events that each have a finish reason")
         },
         Case {
+            reasons: &["STOP"],
+            ending: Ending::Open,
+            contents: 2,
+            is_good: false,
+            ..stream(
+                Operation::GenerateContent,
+                "contents of which one is not finished",
+                events(&[
+                    r#"{"candidates":[{"index":0,"content":{"parts":[{"text":"a"}]}},{"index":1,"content":{"parts":[{"text":"b"}]}}]}"#,
+                    r#"{"candidates":[{"index":0,"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]}"#,
+                ]),
+            )
+        },
+        Case {
+            reasons: &["STOP", "MAX_TOKENS"],
+            contents: 3,
+            ..stream(
+                Operation::Chat,
+                "contents that finish one after the other",
+                events(&[
+                    r#"{"candidates":[{"index":0,"content":{"parts":[{"text":"a"}]}},{"index":1,"content":{"parts":[{"text":"b"}]}}]}"#,
+                    r#"{"candidates":[{"index":0,"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]}"#,
+                    r#"{"candidates":[{"index":1,"content":{"parts":[{"text":"b"}]},"finishReason":"MAX_TOKENS"}]}"#,
+                ]),
+            )
+        },
+        Case {
             tokens: [Some(31), None, None, None, None],
             ..text(
                 Operation::CountTokens,

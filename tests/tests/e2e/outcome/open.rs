@@ -1,0 +1,163 @@
+//! Answers that only look as if they were at their end: they go on to it.
+
+use super::*;
+
+const EVENTS: &str = "text/event-stream";
+const LINES: &str = "application/x-ndjson";
+
+/// Longer than the framing of an answer that has ended itself is waited for.
+const LATER: Duration = Duration::from_millis(400);
+
+/// Has `parts` come one after the other, the last of them later, and gives the event.
+async fn says(proxy: &Proxy, backend: &Backend, ask: Ask, kind: &str, parts: &[&str]) -> Value {
+    let (last, first) = parts.split_last().expect("parts");
+    let answering = async {
+        let mut call = backend.call().await;
+        call.begin(kind).await;
+        for part in first {
+            call.chunk(part).await;
+        }
+        pause(LATER).await;
+        call.chunk(last).await;
+        call.finish().await;
+    };
+    let asking = async {
+        let mut client = client(proxy, 1).await;
+        client.ask(ask).await
+    };
+    let (reply, ()) = tokio::join!(asking, answering);
+    assert_eq!(reply.text(), parts.concat());
+    proxy.event_of(&reply).await
+}
+
+#[tokio::test]
+async fn what_no_model_was_asked_for_is_never_cut_or_judged() {
+    const STEPS: &[&str] = &[
+        "{\"step\":0,\"done\":false}\n{\"step\":1,\"done\":true}\n",
+        "{\"step\":2,\"done\":false}\n",
+        "{\"step\":3,\"done\":true}\n",
+    ];
+    const LOOKS_LIKE_CHAT: &[&str] = &[
+        "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n",
+        "data: [DONE]\n\n",
+        "data: {\"next\":1}\n\n",
+    ];
+    const LOOKS_FAILED: &[&str] = &[
+        "event: error\ndata: {\"error\":\"row 7\"}\n\n",
+        "data: {\"row\":8}\n\n",
+    ];
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    for (kind, parts) in [
+        (LINES, STEPS),
+        (EVENTS, LOOKS_LIKE_CHAT),
+        (EVENTS, LOOKS_FAILED),
+    ] {
+        for path in ["/kept/ask", "/ask"] {
+            let what = format!("{path}: {parts:?}");
+            let ask = Ask::post(path, format!("{{\"of\":{}}}", parts.len()))
+                .header("content-type", "application/json");
+            let event = says(&proxy, &backend, ask, kind, parts).await;
+            assert_success(&event, &what);
+        }
+    }
+}
+
+const GEMINI: &str = "/kept/v1beta/models/g:streamGenerateContent?alt=sse";
+const FINISHED: &str = "data: {\"candidates\":[{\"index\":0,\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"STOP\"}]}\n\n";
+
+#[tokio::test]
+async fn what_comes_behind_a_finish_reason_of_geminis_goes_on() {
+    const USAGE: &str = "data: {\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":2,\"totalTokenCount\":5}}\n\n";
+    const OTHER: &str = "data: {\"candidates\":[{\"index\":1,\"content\":{\"parts\":[{\"text\":\"b\"}]},\"finishReason\":\"STOP\"}]}\n\n";
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    for path in [GEMINI, "/kept/v1/chat/completions"] {
+        for (number, last) in [USAGE, OTHER].iter().enumerate() {
+            let ask = || {
+                let question = format!("{{\"model\":\"g\",\"contents\":[{number}]}}");
+                Ask::post(path, question).header("content-type", "application/json")
+            };
+            let parts = [FINISHED, last];
+            let event = says(&proxy, &backend, ask(), EVENTS, &parts).await;
+            assert_success(&event, path);
+            if number == 0 {
+                assert_eq!(event["gen_ai"]["usage"]["output_tokens"], 2, "{event}");
+            }
+            // It ended by itself, and is kept.
+            assert_eq!(proxy.ask(ask()).await.text(), parts.concat());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_only_a_guess_has_ended_is_not_kept() {
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    for _ in 0..2 {
+        let answering = async {
+            let mut call = backend.call().await;
+            call.begin(EVENTS).await;
+            call.chunk(FINISHED).await;
+            wait::within("weir is content", wait::PATIENCE, call.closed()).await;
+        };
+        let asking = async {
+            let ask = Ask::post(GEMINI, "{\"contents\":[]}");
+            let mut client = client(&proxy, 1).await;
+            let mut live = client
+                .open(ask.header("content-type", "application/json"))
+                .await;
+            let id = live.header("x-request-id").expect("an id").to_owned();
+            live.until(FINISHED).await;
+            id
+        };
+        let (id, ()) = tokio::join!(asking, answering);
+        assert_success(&proxy.event(&id).await, "left at its end");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_another_2xx_is_read_too() {
+    const USED: &str = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
+    const FAILED: &str = r#"{"error":{"message":"no"}}"#;
+    for (body, status, code, tokens) in [
+        (USED, 201, None, Some(2)),
+        (USED, 202, None, Some(2)),
+        (USED, 203, None, Some(2)),
+        (FAILED, 201, Some("upstream_error"), None),
+        (USED, 206, None, None),
+        ("", 202, None, None),
+        ("", 204, None, None),
+    ] {
+        let backend = Backend::answering(move |_| match status {
+            204 => Answer::status(204),
+            _ => Answer::bytes("application/json", body).with_status(status),
+        })
+        .await;
+        let proxy = start(&backend).await;
+        let event = proxy.event_of(&proxy.ask(Ask::chat("hi")).await).await;
+        let told = event.get("error_code").and_then(Value::as_str);
+        assert_eq!(told, code, "{status}: {event}");
+        let output = event["gen_ai"]["usage"]["output_tokens"].as_u64();
+        assert_eq!(output, tokens, "{status}: {event}");
+    }
+}
+
+#[tokio::test]
+async fn sound_is_no_answer_that_can_be_read() {
+    const WORDS: &str = "data: we begin.\n\n";
+    const CHUNKS: &[&str] = &[
+        "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+        WORDS,
+    ];
+    let backend = Backend::by_hand().await;
+    let proxy = start(&backend).await;
+    for path in ["/v1/audio/speech", "/v1/audio/transcriptions"] {
+        for kind in ["text/plain", "application/octet-stream", "audio/mpeg"] {
+            let ask = Ask::post(path, r#"{"model":"s","input":"hi"}"#);
+            let ask = ask.header("content-type", "application/json");
+            let event = says(&proxy, &backend, ask, kind, CHUNKS).await;
+            assert_success(&event, kind);
+        }
+    }
+}
