@@ -2,7 +2,7 @@
 //! the world, items and prompts that only their ids stand for
 //! ([reference](https://platform.openai.com/docs/api-reference/responses/create)).
 
-use crate::model::json::{Container, End, Place, Scanner, Value, Visitor, Wants};
+use crate::model::json::{Container, Place, Scanner, Value, Visitor, Wants};
 
 /// Whether the answer comes from what stands in the question alone.
 pub(super) fn is_self_contained(question: &[u8]) -> bool {
@@ -91,8 +91,6 @@ impl Visitor for Seen {
             _ => {}
         }
     }
-
-    fn end(&mut self, _end: End) {}
 }
 
 #[cfg(test)]

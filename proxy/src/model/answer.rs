@@ -15,12 +15,14 @@ use super::sse::{Events, Sink};
 use super::usage::Usage;
 use facts::Facts;
 use place::Place;
+use verdict::Verdict;
 
 mod facts;
 mod figures;
 mod kinds;
 mod place;
 mod text;
+mod verdict;
 
 const FINISH_REASONS_MAX: usize = 16;
 
@@ -155,6 +157,8 @@ pub struct AnswerReader {
     events: Events,
     scanner: json::Scanner<Place>,
     facts: Facts,
+    /// Of an answer to no known operation.
+    verdict: Option<Box<Verdict>>,
     /// Whether what came last, of what is no stream of events, is the end of a line.
     ends_with_line: bool,
 }
@@ -170,6 +174,7 @@ impl AnswerReader {
             events: Events::new(),
             scanner: json::Scanner::new(),
             facts: Facts::new(),
+            verdict: operation.is_none().then(Box::default),
             ends_with_line: false,
         }
     }
@@ -189,6 +194,9 @@ impl AnswerReader {
             }
             Form::Lines | Form::Array | Form::Text => {
                 self.scanner.feed(rest, &mut self.facts);
+                if let Some(verdict) = &mut self.verdict {
+                    verdict.feed(rest);
+                }
                 self.ends_with_line = rest.last() == Some(&b'\n');
             }
         }
@@ -254,7 +262,12 @@ impl AnswerReader {
             Some(Yields::Results) => facts.has_results,
             Some(Yields::Figures) => facts.has_figures(),
             Some(Yields::Other) => facts.has_members,
-            None => facts.has_members && (facts.is_generated() || !facts.is_generating()),
+            None => {
+                let verdict = self.verdict.as_ref();
+                facts.has_members
+                    && (facts.is_generated() || !facts.is_generating())
+                    && verdict.is_none_or(|verdict| verdict.is_good())
+            }
         }
     }
 

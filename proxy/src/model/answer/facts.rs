@@ -272,6 +272,8 @@ impl Facts {
         self.is_known |= document.done.is_some();
         let is_event = document.is_chunk || kind == Type::Event || document.done == Some(false);
         if self.form == Form::Text && (is_event || self.documents > 1) {
+            // Behind a whole text nothing is expected; others may read the first, or none.
+            self.is_damaged |= self.documents > 1;
             self.form = Form::Lines;
         }
         self.take_ending(&mut document);
