@@ -4,9 +4,11 @@
 //! whatever the answer's size. A stream that the backend cuts is never ended as if it were whole.
 
 pub(crate) mod ahead;
+pub(crate) mod copying;
 pub(crate) mod deliver;
 pub(crate) mod framing;
 pub(crate) mod head;
+mod last;
 pub(crate) mod local;
 mod next;
 mod recoded;

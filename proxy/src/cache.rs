@@ -20,6 +20,7 @@ mod keepable;
 mod key;
 mod media;
 mod memory;
+mod response;
 mod stateful;
 pub mod status;
 #[cfg(test)]
@@ -203,7 +204,10 @@ impl Answers {
             return Use::Bypass;
         }
         let key = |body: &[u8], state: stateful::State| {
-            let alone = state.is_none(question.operation);
+            let operation = question.operation;
+            let alone = state.is_none(operation)
+                && (operation != Some(Operation::Responses)
+                    || response::is_self_contained(question.body));
             alone.then(|| key::of(question, self.scope, &self.ignored, body))
         };
         let Ok(Some(key)) = canonical::canonical(question.body, key) else {
@@ -267,6 +271,11 @@ impl Answers {
         if stored.bytes() <= self.memory_bytes {
             self.memory.insert(key, stored);
         }
+    }
+
+    /// Lets the answer under `key` go: it has turned out to be none to keep.
+    pub fn forget(&self, key: &Key) {
+        self.memory.forget(key);
     }
 
     /// Lets answers go whose time is over at `now` (since the Unix epoch); called on a timer.

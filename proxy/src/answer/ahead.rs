@@ -6,7 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::deliver::{Kept, Reading};
+use super::copying::Kept;
+use super::deliver::Reading;
+use super::last::Framing;
 use crate::backend::client::{Ahead, AnswerBody, Piece};
 use crate::clock;
 use crate::exchange::{Exchange, Stage};
@@ -104,10 +106,10 @@ pub(crate) async fn look(
     body.put_back(taken);
     match seen {
         Seen::ClientLeft => return Err(ClientLeft),
-        Seen::Whole => reading.came_whole(exchange.at(now)),
+        Seen::Whole => reading.came_whole(Framing::Ended, exchange.at(now)),
         Seen::Open => {}
     }
-    Ok(reading.kept)
+    Ok(reading.kept())
 }
 
 /// Waits for the next piece, not beyond `until`.

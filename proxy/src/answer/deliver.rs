@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::copying::{Copying, Kept};
+use super::last::{Awaited, Framing, Last, end, left, to_nobody, until};
 use super::next::{Next, next};
 use super::waits::Waits;
 use super::withheld::{self, UsageWithheld};
 use super::{Delivered, head};
-use crate::backend::client::{Answer, AnswerBody, Piece};
-use crate::cache::Stored;
-use crate::cache::copy::CopyBuffer;
+use crate::backend::client::{Answer, AnswerBody};
 use crate::clock;
 use crate::coding::{Decoder, Progress, Why};
 use crate::content::AnswerText;
@@ -27,10 +27,12 @@ const AT_ONCE_MAX: Duration = Duration::from_millis(1);
 
 /// When an answer has said of itself that nothing follows, its framing gets so long to end: a client that
 /// waits for it has everything already, and an endpoint that ends it in time keeps its connection.
-const FRAMING_TIME: Duration = Duration::from_millis(100);
+pub(super) const FRAMING_TIME: Duration = Duration::from_millis(500);
 /// Gemini has no event that is the last by name: an answer of several parts could have a finish reason in
 /// each. What comes within this time shows it, and goes on to a client that waits for more.
 const FRAMING_TIME_OF_GUESSES: Duration = Duration::from_secs(5);
+/// What ends a last event may come on its own: an event is none before its empty line.
+const LINE_END_TIME: Duration = Duration::from_secs(1);
 
 /// What is done with an answer on its way.
 pub(crate) struct Reading<'a> {
@@ -44,25 +46,11 @@ pub(crate) struct Reading<'a> {
     pub(crate) withheld: Option<UsageWithheld>,
     /// A copy for the cache.
     pub(crate) copying: Option<Copying<'a>>,
-    pub(crate) kept: Kept,
     /// How many pieces were read before the head went out, and are still to be written.
     pub(crate) ahead: usize,
     /// The length of the answer that the client is told.
     pub(crate) length: Option<u64>,
     pub(crate) waits: Waits,
-}
-
-/// Whether the copy of an answer is in the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
-    Yes,
-    No,
-}
-
-/// A copy on its way, and who takes it when the answer has come whole.
-pub(crate) struct Copying<'a> {
-    pub(crate) copy: CopyBuffer,
-    pub(crate) keep: &'a (dyn Fn(Stored) + Sync),
 }
 
 impl Reading<'_> {
@@ -88,13 +76,16 @@ impl Reading<'_> {
         };
         self.show(&shown, exchange);
         match self.ending() {
-            Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
+            Ending::Failed => {
+                exchange.fail(ErrorCode::UpstreamError);
+                self.forget();
+            }
             Ending::Terminal if self.has_ended_itself() && !self.is_a_guess() => {
                 if let Some(attempt) = exchange.attempt() {
                     attempt.succeed(now);
                 }
                 if self.is_copied_whole() {
-                    self.came_whole(exchange.at(now));
+                    self.keep(exchange.at(now));
                 }
             }
             _ => {}
@@ -103,7 +94,7 @@ impl Reading<'_> {
     }
 
     /// What goes on when nothing more comes: what was held until then.
-    fn rest(&mut self, exchange: &mut Exchange) -> Bytes {
+    pub(super) fn rest(&mut self, exchange: &mut Exchange) -> Bytes {
         let withheld = self.withheld.take();
         let rest = withheld.map(UsageWithheld::finish).unwrap_or_default();
         self.show(&rest, exchange);
@@ -113,7 +104,7 @@ impl Reading<'_> {
     fn show(&mut self, shown: &Bytes, exchange: &mut Exchange) {
         exchange.response_body_bytes += shown.len() as u64;
         if let Some(copying) = &mut self.copying {
-            copying.copy.push(shown);
+            copying.push(shown);
         }
     }
 
@@ -122,21 +113,25 @@ impl Reading<'_> {
         let Some(copying) = &self.copying else {
             return false;
         };
-        let copy = &copying.copy;
         let withheld = self.withheld.as_ref();
         if !withheld.is_none_or(UsageWithheld::is_empty) {
             return false;
         }
         match self.form() {
-            Form::Events => copy.ends_with(b"\n\n") || copy.ends_with(b"\n\r\n"),
-            Form::Lines => copy.ends_with(b"\n"),
+            Form::Events => copying.ends_with_any(&[b"\n\n", b"\n\r\n", b"\r\r"]),
+            Form::Lines => copying.ends_with_any(&[b"\n"]),
             // Nobody knows an array for whole before its framing ends.
             Form::Array | Form::Text | Form::Unseen | Form::Other => false,
         }
     }
 
     /// Reads a piece, unless that was done before the head went out.
-    fn feed_once(&mut self, data: Bytes, exchange: &mut Exchange, now: Instant) -> Bytes {
+    pub(super) fn feed_once(
+        &mut self,
+        data: Bytes,
+        exchange: &mut Exchange,
+        now: Instant,
+    ) -> Bytes {
         match self.ahead.checked_sub(1) {
             Some(ahead) => {
                 self.ahead = ahead;
@@ -174,13 +169,6 @@ impl Reading<'_> {
         usage.is_some_and(|usage| usage.ends_by_guess())
     }
 
-    /// Its framing does not end: what only that would have shown to be whole is not kept.
-    fn stays_open(&mut self) {
-        if self.is_a_guess() {
-            self.copying = None;
-        }
-    }
-
     /// How the answer comes, where it is read.
     pub(super) fn form(&self) -> Form {
         self.usage
@@ -188,13 +176,35 @@ impl Reading<'_> {
             .map_or(Form::Other, |usage| usage.form())
     }
 
-    /// Until when the end of the framing is waited for, if the answer has ended itself by `now`.
-    fn framing_until(&self, now: Instant) -> Option<Instant> {
-        let time = match self.is_a_guess() {
-            true => FRAMING_TIME_OF_GUESSES,
-            false => FRAMING_TIME,
+    /// What is waited for if the answer has ended itself by `now`. What comes meanwhile gives no more time,
+    /// unless it shows that a guess was wrong.
+    pub(super) fn last(&self, now: Instant, before: Option<Last>) -> Option<Last> {
+        if !self.has_ended_itself() {
+            return None;
+        }
+        let is_line_ended = self
+            .usage
+            .as_ref()
+            .is_some_and(|usage| usage.is_dispatched());
+        let awaited = match is_line_ended {
+            true => Awaited::FramingEnd,
+            false => Awaited::LineEnd,
         };
-        self.has_ended_itself().then(|| now + time)
+        let is_a_guess = self.is_a_guess();
+        let goes_on = |before: &Last| {
+            !is_a_guess && (before.awaited == awaited || before.awaited == Awaited::FramingEnd)
+        };
+        let time = match awaited {
+            _ if is_a_guess => FRAMING_TIME_OF_GUESSES,
+            Awaited::LineEnd => LINE_END_TIME,
+            Awaited::FramingEnd => FRAMING_TIME,
+        };
+        before.filter(goes_on).or_else(|| {
+            Some(Last {
+                awaited,
+                until: now + time,
+            })
+        })
     }
 
     /// An answer that cannot be decoded says nothing, and is nothing to give to others.
@@ -203,21 +213,46 @@ impl Reading<'_> {
         self.decoder = None;
         self.usage = None;
         self.content = None;
+        self.forget();
         self.copying = None;
+    }
+
+    /// Whether the copy is in the cache as it is.
+    pub(super) fn kept(&self) -> Kept {
+        let copying = self.copying.as_ref();
+        copying.map_or(Kept::No, Copying::kept)
     }
 
     /// The backend's answer is whole: its copy is kept before the client has the last of it, so that
     /// the same question right behind it finds it.
-    pub(super) fn came_whole(&mut self, stored_at: Duration) {
-        let is_whole = self.is_decoded();
+    pub(super) fn came_whole(&mut self, framing: Framing, stored_at: Duration) {
+        // An event without its empty line is none to those who read it again.
+        let ends = match (framing, self.form()) {
+            // Only its framing would have shown that nothing follows.
+            (Framing::GivenUp, _) if self.is_a_guess() => false,
+            (_, Form::Events) => self.is_copied_whole(),
+            (Framing::GivenUp, Form::Lines) => self.is_copied_whole(),
+            (Framing::Ended | Framing::GivenUp, _) => true,
+        };
+        if ends {
+            self.keep(stored_at);
+        } else {
+            self.forget();
+        }
+    }
+
+    fn keep(&mut self, stored_at: Duration) {
         let is_good = self.usage.as_ref().is_some_and(|usage| usage.is_good());
-        if let Some(copying) = self.copying.take()
-            && is_whole
-            && is_good
-            && let Some(stored) = copying.copy.finish(stored_at)
-        {
-            (copying.keep)(stored);
-            self.kept = Kept::Yes;
+        let is_whole = self.is_decoded();
+        match &mut self.copying {
+            Some(copying) if is_good && is_whole => copying.keep(stored_at),
+            _ => self.forget(),
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(copying) = &mut self.copying {
+            copying.forget();
         }
     }
 }
@@ -242,7 +277,7 @@ pub(crate) async fn deliver(
     exchange.status = status.as_u16();
     let now = clock::now();
     if body.is_at_end(now) {
-        end(exchange, reading, now);
+        end(exchange, reading, Framing::Ended, now);
         return match session.write_bare_head(head).await {
             Ok(()) => Delivered::Whole,
             Err(_) => Delivered::ClientLeft,
@@ -272,33 +307,33 @@ async fn pass_on(
     relay: &mut Relay,
     mut now: Instant,
 ) -> Delivered {
-    // Until when its framing is waited for, once the answer has ended itself.
-    let mut framing_until = None;
+    // What is waited for, once the answer has ended itself.
+    let mut last = None;
     loop {
         let next = match body.is_at_end(now) {
             true => Next::End,
-            false => next(session, body, &reading.waits, relay, framing_until).await,
+            false => next(session, body, &reading.waits, relay, until(last)).await,
         };
         now = clock::now();
         exchange.timing.lap(Stage::Backend, now);
         let written = match next {
             Next::Data(data) => {
                 let shown = reading.feed_once(data, exchange, now);
-                let last = body.is_at_end(now) && reading.withheld.is_none();
-                if last {
-                    end(exchange, reading, now);
+                let is_last = body.is_at_end(now) && reading.withheld.is_none();
+                if is_last {
+                    end(exchange, reading, Framing::Ended, now);
                 }
-                let written = match shown.is_empty() && !last {
+                let written = match shown.is_empty() && !is_last {
                     true => Ok(()),
-                    false => session.write_body(shown, last).await,
+                    false => session.write_body(shown, is_last).await,
                 };
-                if last && written.is_ok() {
+                if is_last && written.is_ok() {
                     return Delivered::Whole;
                 }
                 written
             }
             Next::Trailers(trailers) => write_trailers(session, exchange, reading, trailers).await,
-            Next::Failed(code) if framing_until.is_none() => {
+            Next::Failed(code) if last.is_none() => {
                 exchange.fail(code);
                 let rest = reading.rest(exchange);
                 if !rest.is_empty() && session.write_body(rest, false).await.is_err() {
@@ -307,22 +342,18 @@ async fn pass_on(
                 return Delivered::CutShort;
             }
             Next::End | Next::Failed(_) => {
-                if !matches!(next, Next::End) {
-                    reading.stays_open();
-                }
+                let framing = match next {
+                    Next::End => Framing::Ended,
+                    _ => Framing::GivenUp,
+                };
                 let rest = reading.rest(exchange);
-                end(exchange, reading, now);
+                end(exchange, reading, framing, now);
                 return match session.write_body(rest, true).await {
                     Ok(()) => Delivered::Whole,
-                    Err(_) => left(framing_until),
+                    Err(_) => left(last),
                 };
             }
-            Next::ClientLeft => {
-                if let Some(until) = framing_until {
-                    to_nobody(exchange, body, reading, until).await;
-                }
-                return left(framing_until);
-            }
+            Next::ClientLeft => Err(Unwritable),
         };
         let begun = std::mem::replace(&mut now, clock::now());
         let writing = now.saturating_duration_since(begun);
@@ -330,10 +361,11 @@ async fn pass_on(
             exchange.timing.waited_for_client(writing);
         }
         if written.is_err() {
-            return left(framing_until);
+            to_nobody(exchange, body, reading, last).await;
+            return left(last);
         }
         exchange.timing.lap(Stage::Answer, now);
-        framing_until = reading.framing_until(now);
+        last = reading.last(now, last);
     }
 }
 
@@ -353,46 +385,4 @@ async fn write_trailers(
         }
     }
     session.write_trailers(trailers).await
-}
-
-/// The client left an answer that, where its framing is waited for, it had all of.
-fn left(framing_until: Option<Instant>) -> Delivered {
-    match framing_until {
-        Some(_) => Delivered::LeftAtEnd,
-        None => Delivered::ClientLeft,
-    }
-}
-
-/// The backend's answer has come whole.
-fn end(exchange: &mut Exchange, reading: &mut Reading<'_>, now: Instant) {
-    reading.came_whole(exchange.at(now));
-    if let Some(attempt) = exchange.attempt() {
-        attempt.succeed(now);
-    }
-}
-
-/// The client has all that matters of the answer, and left: only its framing is waited for, for a short time,
-/// so that the connection to the backend can be used again.
-async fn to_nobody(
-    exchange: &mut Exchange,
-    body: &mut AnswerBody,
-    reading: &mut Reading<'_>,
-    until: Instant,
-) {
-    let until = until.min(clock::now() + FRAMING_TIME);
-    loop {
-        match body.frame(until).await {
-            Ok(Some(Ok(Piece::Data(data)))) => {
-                reading.feed_once(data, exchange, clock::now());
-            }
-            Ok(Some(Ok(Piece::Trailers(_)))) => {}
-            Ok(None) => break,
-            Ok(Some(Err(_))) | Err(_) => {
-                reading.stays_open();
-                break;
-            }
-        }
-    }
-    reading.rest(exchange);
-    end(exchange, reading, clock::now());
 }

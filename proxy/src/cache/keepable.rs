@@ -11,8 +11,10 @@ use super::{Scope, key};
 pub enum Unkept {
     /// Not 200: any other success is one of which something is still to come, or that made something.
     Status,
-    /// Neither JSON nor a stream of events or of lines of JSON.
+    /// Neither JSON nor a stream of events or of lines of JSON, of one type.
     ContentType,
+    /// By its `Content-Range` it is a part.
+    Part,
     /// Its `Cache-Control` forbids it, for this scope or for all.
     Forbidden,
     /// It sets a cookie, which is for one client at one time.
@@ -43,6 +45,9 @@ pub(super) fn forbids(status: u16, headers: &HeaderMap, asked: &Asked<'_>) -> Op
     if !is_readable(headers) {
         return Some(Unkept::ContentType);
     }
+    if headers.contains_key(header::CONTENT_RANGE) {
+        return Some(Unkept::Part);
+    }
     if headers.contains_key(header::SET_COOKIE) {
         return Some(Unkept::SetCookie);
     }
@@ -69,15 +74,18 @@ fn is_readable(headers: &HeaderMap) -> bool {
         b"application/ndjson",
         b"application/jsonl",
     ];
-    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (types.next(), types.next()) else {
         return false;
     };
     let essence = value.as_bytes().split(|byte| *byte == b';').next();
     let essence = essence.unwrap_or_default().trim_ascii();
+    // A problem (RFC 9457) is one whatever the status.
+    let is_problem = essence.eq_ignore_ascii_case(b"application/problem+json");
     let is_json = essence
         .last_chunk::<5>()
         .is_some_and(|end| end.eq_ignore_ascii_case(b"+json"));
-    is_json
+    (is_json && !is_problem)
         || TYPES
             .iter()
             .any(|known| essence.eq_ignore_ascii_case(known))
@@ -179,6 +187,8 @@ mod tests {
             ("application/octet-stream", false),
             ("audio/mpeg", false),
             ("application/jsonp", false),
+            ("application/problem+json", false),
+            ("Application/Problem+JSON; charset=utf-8", false),
             ("", false),
         ] {
             assert_eq!(
@@ -188,6 +198,8 @@ mod tests {
             );
         }
         assert!(!is_readable(&HeaderMap::new()));
+        let json = ("content-type", "application/json");
+        assert!(!is_readable(&head(&[json, json])));
     }
 
     fn forbidden(
@@ -211,7 +223,7 @@ mod tests {
 
     #[test]
     fn only_answers_that_may_be_said_again_are_kept() {
-        use Unkept::{Forbidden, SetCookie, Status, TooLarge, Varies};
+        use Unkept::{Forbidden, Part, SetCookie, Status, TooLarge, Varies};
         let both = |unkept| (unkept, unkept);
         for (status, line, (route, client)) in [
             (200, ("server", "x"), both(None)),
@@ -228,6 +240,7 @@ mod tests {
             (300, ("server", "x"), both(Some(Status))),
             (500, ("server", "x"), both(Some(Status))),
             (200, ("set-cookie", "a=b"), both(Some(SetCookie))),
+            (200, ("content-range", "bytes 0-9/20"), both(Some(Part))),
             (
                 200,
                 ("cache-control", "public, NO-STORE"),

@@ -72,6 +72,11 @@ impl Memory {
         }
     }
 
+    pub(super) fn forget(&self, key: &Key) {
+        let gone = self.entries.lock().take(key);
+        drop(gone);
+    }
+
     fn is_fresh(&self, stored: &Stored, now: Duration) -> bool {
         stored.kept_for(now) < self.ttl.min(stored.left)
     }
@@ -113,6 +118,12 @@ impl Entries {
         let replaced = self.by_use.put(key, stored);
         self.bytes -= replaced.as_ref().map_or(0, |replaced| replaced.bytes());
         replaced
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Arc<Stored>> {
+        let stored = self.by_use.pop(key)?;
+        self.bytes -= stored.bytes();
+        Some(stored)
     }
 
     fn take_last(&mut self) -> Option<Arc<Stored>> {

@@ -17,31 +17,35 @@ pub enum Named {
 
 /// Collections whose members come and go by calls, in OpenAI's, Anthropic's and Gemini's APIs. A path
 /// through one of them asks for such a call.
-const COLLECTIONS: [&str; 23] = [
+const COLLECTIONS: [&str; 20] = [
     "assistants",
     "audio",
-    "batches",
     "cachedcontents",
     "chatkit",
     "containers",
     "conversations",
     "evals",
-    "files",
     "filesearchstores",
-    "fine-tunes",
+    "fine_tunes",
     "fine_tuning",
     "images",
     "interactions",
     "predictions",
     "realtime",
     "skills",
-    "threads",
     "tunedmodels",
     "uploads",
     "vector_stores",
     "video",
     "videos",
 ];
+
+/// What makes a call to any operation one that is answered later.
+const LATER: [&str; 6] = ["async", "batch", "batches", "files", "queue", "threads"];
+
+/// What may stand before `messages` and `responses` where they are the operations of these names, beside a
+/// version and a deployment.
+const BEFORE_OPERATIONS: [&str; 6] = ["anthropic", "api", "azure", "claude", "codex", "openai"];
 
 /// Whether a question at this path can have been answered before, whatever its body says. Under a wildcard
 /// only what is known to be a question is one.
@@ -50,15 +54,56 @@ pub(super) fn is_question(path: &str, operation: Option<Operation>, named: Named
         (Some(operation), _) if operation.creates() => false,
         // Nothing else ends like this, and what stands before it is anybody's own (`/assistants/v1/...`,
         // a deployment called `images`).
-        (Some(Operation::Chat), _) => true,
-        (Some(_), _) | (None, Named::Exactly) => !leads_into_a_collection(path),
+        (Some(Operation::Chat), _) => !leads_into(&LATER, path),
+        (Some(Operation::Messages | Operation::Responses), Named::ByWildcard)
+            if !is_operation_itself(path) =>
+        {
+            false
+        }
+        (Some(_), _) | (None, Named::Exactly) => {
+            !leads_into(&COLLECTIONS, path) && !leads_into(&LATER, path)
+        }
         (None, Named::ByWildcard) => false,
     }
 }
 
-/// A slash may be encoded, and a segment have more behind its name: there are backends that take `files;a=1`
-/// for `files`.
-fn leads_into_a_collection(path: &str) -> bool {
+/// Whether a path that ends with `messages` or `responses` ends with the operation, and not with the messages
+/// of a session or the responses of an agent.
+fn is_operation_itself(path: &str) -> bool {
+    let mut segments = path.trim_end_matches('/').rsplit('/');
+    let mut last = segments.next().unwrap_or_default();
+    if last.eq_ignore_ascii_case("compact") {
+        last = segments.next().unwrap_or_default();
+    }
+    if !["messages", "responses"]
+        .iter()
+        .any(|name| last.eq_ignore_ascii_case(name))
+    {
+        // A method of Google's, behind the name of a model.
+        return true;
+    }
+    let before = segments.next().unwrap_or_default();
+    let above = segments.next().unwrap_or_default();
+    before.is_empty()
+        || is_version(before)
+        || above.eq_ignore_ascii_case("deployments")
+        || BEFORE_OPERATIONS
+            .iter()
+            .any(|name| before.eq_ignore_ascii_case(name))
+}
+
+/// `v1`, `v1beta`, `v2.0`.
+fn is_version(segment: &str) -> bool {
+    let bytes = segment.as_bytes();
+    matches!(bytes, [b'v' | b'V', b'0'..=b'9', ..])
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'.')
+}
+
+/// Whether a segment of the path is one of these names, however it writes what joins words. A slash may be
+/// encoded, and a segment have more behind its name: there are backends that take `files;a=1` for `files`.
+fn leads_into(names: &[&str], path: &str) -> bool {
     let path = path.as_bytes();
     let mut begin = 0;
     (0..=path.len()).any(|at| {
@@ -72,10 +117,16 @@ fn leads_into_a_collection(path: &str) -> bool {
         let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let word = segment.iter().position(|byte| !is_word(byte));
         let name = &segment[..word.unwrap_or(segment.len())];
-        COLLECTIONS
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+        names.iter().any(|known| is_name(name, known.as_bytes()))
     })
+}
+
+fn is_name(name: &[u8], known: &[u8]) -> bool {
+    let plain = |byte: &u8| match byte {
+        b'-' => b'_',
+        byte => byte.to_ascii_lowercase(),
+    };
+    name.len() == known.len() && name.iter().map(plain).eq(known.iter().copied())
 }
 
 /// What the members of a question say of state.
@@ -116,11 +167,22 @@ impl State {
                 }
             }
             b"\"previous_response_id\""
+            | b"\"previousResponseId\""
             | b"\"previous_interaction_id\""
             | b"\"conversation\""
             | b"\"conversation_id\""
+            | b"\"conversationId\""
+            | b"\"thread\""
             | b"\"thread_id\""
+            | b"\"threadId\""
+            | b"\"session\""
             | b"\"session_id\""
+            | b"\"sessionId\""
+            | b"\"chat_id\""
+            | b"\"chatId\""
+            | b"\"parent_id\""
+            | b"\"parent_message_id\""
+            | b"\"assistant_id\""
             | b"\"container\""
                 if !matches!(value, b"null" | b"\"\"") =>
             {
@@ -146,118 +208,5 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(members: &[(&str, &str)]) -> State {
-        let mut state = State::default();
-        for (name, value) in members {
-            state.note(format!("\"{name}\"").as_bytes(), value.as_bytes());
-        }
-        state
-    }
-
-    #[test]
-    fn a_response_is_a_question_only_when_it_is_not_stored() {
-        use Operation::{Chat, Embeddings, Messages, Responses};
-        for (members, responses, others) in [
-            (&[][..], false, true),
-            (&[("store", "null")], false, true),
-            (&[("store", "true")], false, false),
-            (&[("store", "\"false\"")], false, false),
-            (&[("store", "0")], false, false),
-            (&[("store", "false")], true, true),
-        ] {
-            assert_eq!(
-                read(members).is_none(Some(Responses)),
-                responses,
-                "{members:?}"
-            );
-            for operation in [Some(Chat), Some(Messages), Some(Embeddings), None] {
-                let said = read(members).is_none(operation);
-                assert_eq!(said, others, "{members:?} {operation:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn whoever_goes_on_from_before_or_wants_it_later_is_answered_anew() {
-        let not_stored = ("store", "false");
-        for (name, value, alone) in [
-            ("previous_response_id", "\"resp_1\"", false),
-            ("previous_response_id", "null", true),
-            ("previous_response_id", "\"\"", true),
-            ("previous_interaction_id", "\"i\"", false),
-            ("conversation", "\"conv_1\"", false),
-            ("conversation", "{\"id\":\"conv_1\"}", false),
-            ("conversation", "null", true),
-            ("conversation_id", "\"c\"", false),
-            ("conversation_id", "\"\"", true),
-            ("thread_id", "7", false),
-            ("session_id", "\"s\"", false),
-            ("container", "\"cntr_1\"", false),
-            ("container", "{\"skills\":[]}", false),
-            ("background", "true", false),
-            ("background", "false", true),
-            ("background", "null", true),
-            ("deferred", "true", false),
-            ("deferred", "false", true),
-            ("user", "\"conversation\"", true),
-            ("conversations", "\"x\"", true),
-        ] {
-            for operation in [Some(Operation::Responses), Some(Operation::Chat), None] {
-                let state = read(&[not_stored, (name, value)]);
-                assert_eq!(state.is_none(operation), alone, "{name}: {value}");
-            }
-        }
-    }
-
-    #[test]
-    fn under_a_wildcard_only_what_is_known_is_a_question() {
-        use Named::{ByWildcard, Exactly};
-        for (path, exactly, by_wildcard) in [
-            ("/v1/chat/completions", true, true),
-            ("/assistants/v1/chat/completions", true, true),
-            ("/openai/deployments/images/chat/completions", true, true),
-            ("/v1/completions", true, true),
-            ("/v1/responses", true, true),
-            ("/anthropic/v1/messages", true, true),
-            ("/v1/embeddings", true, true),
-            ("/ask", true, false),
-            ("/v1/some_new_objects", true, false),
-            ("/v1/responses/resp_1/cancel", true, false),
-            ("/v1/filesystem", true, false),
-            ("/v1/files", false, false),
-            ("/v1/Files/", false, false),
-            ("/files", false, false),
-            ("/v1/uploads/u/parts", false, false),
-            ("/v1/batches", false, false),
-            ("/v1/messages/batches", false, false),
-            ("/v1/threads", false, false),
-            ("/v1/threads/t/messages", false, false),
-            ("/v1/threads/t/runs", false, false),
-            ("/v1/threads%2Ft/messages", false, false),
-            ("/v1/threads;v=2/t/messages", false, false),
-            ("/v1/files%20/f", false, false),
-            ("/v1%2fthreads/t/messages", false, false),
-            ("/v1/conversations/c/responses", false, false),
-            ("/v1/assistants", false, false),
-            ("/v1/vector_stores/v/search", false, false),
-            ("/v1/fine_tuning/jobs", false, false),
-            ("/v1/containers/c/files", false, false),
-            ("/v1/evals/e/runs", false, false),
-            ("/v1/images/generations", false, false),
-            ("/v1/audio/speech", false, false),
-            ("/v1/videos", false, false),
-            ("/v1beta/cachedContents", false, false),
-        ] {
-            let operation = Operation::of(path);
-            assert_eq!(is_question(path, operation, Exactly), exactly, "{path}");
-            assert_eq!(
-                is_question(path, operation, ByWildcard),
-                by_wildcard,
-                "{path}"
-            );
-        }
-    }
-}
+#[path = "stateful_tests.rs"]
+mod tests;

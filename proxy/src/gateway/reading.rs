@@ -9,7 +9,8 @@ use super::inbound::UsageAsked;
 use super::lane::Lane;
 use crate::answer::Delivered;
 use crate::answer::ahead::{self, ClientLeft, Wait};
-use crate::answer::deliver::{Copying, Kept, Reading, deliver};
+use crate::answer::copying::{Copying, Keep, Kept};
+use crate::answer::deliver::{Reading, deliver};
 use crate::answer::waits::Waits;
 use crate::answer::withheld::{self, UsageWithheld};
 use crate::backend::client::Answer;
@@ -27,11 +28,14 @@ use crate::model::estimate;
 use crate::model::operation::{Operation, Yields};
 use crate::refusal::ErrorCode;
 
-/// Keeps an answer under the key of its question, if it has one.
-pub(super) fn keeping(lane: &Lane, using: Use) -> impl Fn(Stored) + Sync {
+/// Keeps an answer under the key of its question, if it has one, or forgets it.
+pub(super) fn keeping(lane: &Lane, using: Use) -> impl Fn(Option<Stored>) + Sync {
     move |stored| {
         if let (Some(answers), Use::Full(key) | Use::Refresh(key)) = (&lane.answers, using) {
-            answers.keep(key, stored);
+            match stored {
+                Some(stored) => answers.keep(key, stored),
+                None => answers.forget(&key),
+            }
         }
     }
 }
@@ -44,7 +48,7 @@ pub(super) fn reading<'a>(
     length: Option<u64>,
     waits: Waits,
     using: Use,
-    keep: &'a (dyn Fn(Stored) + Sync),
+    keep: Keep<'a>,
 ) -> Reading<'a> {
     let decoder = Decoder::of(&answer.head.headers);
     let kind = answer_kind(exchange, answer).filter(|_| decoder.is_some());
@@ -64,8 +68,7 @@ pub(super) fn reading<'a>(
         usage,
         content,
         withheld: None,
-        copying: copy.map(|copy| Copying { copy, keep }),
-        kept: Kept::No,
+        copying: copy.map(|copy| Copying::new(copy, keep)),
         ahead: 0,
         length,
         waits,

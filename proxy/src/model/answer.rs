@@ -15,12 +15,14 @@ use super::sse::{Events, Sink};
 use super::usage::Usage;
 use facts::Facts;
 use place::Place;
+use verdict::Verdict;
 
 mod facts;
 mod figures;
 mod kinds;
 mod place;
 mod text;
+mod verdict;
 
 const FINISH_REASONS_MAX: usize = 16;
 
@@ -172,6 +174,10 @@ pub struct AnswerReader {
     events: Events,
     scanner: json::Scanner<Place>,
     facts: Facts,
+    /// Of an answer to no known operation.
+    verdict: Option<Box<Verdict>>,
+    /// Whether what came last, of what is no stream of events, is the end of a line.
+    ends_with_line: bool,
 }
 
 impl AnswerReader {
@@ -185,6 +191,8 @@ impl AnswerReader {
             events: Events::new(),
             scanner: json::Scanner::new(),
             facts: Facts::new(operation),
+            verdict: operation.is_none().then(Box::default),
+            ends_with_line: false,
         }
     }
 
@@ -201,7 +209,13 @@ impl AnswerReader {
                 let (scanner, facts) = (&mut self.scanner, &mut self.facts);
                 self.events.feed(rest, &mut Documents { scanner, facts });
             }
-            Form::Lines | Form::Array | Form::Text => self.scanner.feed(rest, &mut self.facts),
+            Form::Lines | Form::Array | Form::Text => {
+                self.scanner.feed(rest, &mut self.facts);
+                if let Some(verdict) = &mut self.verdict {
+                    verdict.feed(rest);
+                }
+                self.ends_with_line = rest.last() == Some(&b'\n');
+            }
         }
     }
 
@@ -215,6 +229,16 @@ impl AnswerReader {
     #[must_use]
     pub fn ending(&self) -> Ending {
         self.facts.ending()
+    }
+
+    /// Whether the last event has come with its empty line, or the last of several lines with its end.
+    #[must_use]
+    pub fn is_dispatched(&self) -> bool {
+        match self.facts.form {
+            Form::Events => self.events.is_between_events(),
+            Form::Lines => self.ends_with_line,
+            Form::Unseen | Form::Array | Form::Text | Form::Other => true,
+        }
     }
 
     /// Whether it has ended only as far as nothing follows: its format names no last event.
@@ -241,7 +265,7 @@ impl AnswerReader {
     #[must_use]
     pub fn is_good(&self) -> bool {
         let facts = &self.facts;
-        if facts.is_damaged || self.ending() == Ending::Failed {
+        if facts.is_damaged || facts.is_interrupted || self.ending() == Ending::Failed {
             return false;
         }
         let is_between = self.scanner.is_between_documents();
@@ -261,7 +285,12 @@ impl AnswerReader {
             Some(Yields::Results) => facts.has_results,
             Some(Yields::Figures) => facts.has_figures(),
             Some(Yields::Other) => facts.has_members,
-            None => facts.has_members && (facts.is_generated() || !facts.is_generating()),
+            None => {
+                let verdict = self.verdict.as_ref();
+                facts.has_members
+                    && (facts.is_generated() || !facts.is_generating())
+                    && verdict.is_none_or(|verdict| verdict.is_good())
+            }
         }
     }
 

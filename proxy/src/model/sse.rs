@@ -100,6 +100,12 @@ impl Events {
         self.end_event(sink);
     }
 
+    /// Whether no event has begun that is not ended, nor a line.
+    #[must_use]
+    pub fn is_between_events(&self) -> bool {
+        self.event == Event::Nothing && self.line == Line::Begun && self.held.is_empty()
+    }
+
     /// Bytes held between two chunks, for tests of the bound.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

@@ -3,6 +3,28 @@
 
 use super::json::{Container, End, Place, Scanner, Value, Visitor, Wants};
 
+/// Members that belong to the answer, of whatever provider: a chunk with one of them tells more than the usage,
+/// and its client would miss it.
+const OF_THE_ANSWER: [&[u8]; 17] = [
+    b"annotations",
+    b"citations",
+    b"content_filter_results",
+    b"delta",
+    b"documents",
+    b"grounding_metadata",
+    b"images",
+    b"message",
+    b"prompt_annotations",
+    b"prompt_filter_results",
+    b"references",
+    b"related_questions",
+    b"search_info",
+    b"search_results",
+    b"sources",
+    b"warnings",
+    b"web_search",
+];
+
 /// Looks at the data of one event as it comes.
 #[derive(Debug, Default)]
 pub struct UsageChunk {
@@ -34,6 +56,8 @@ enum At {
     Choice,
     Usage,
     Error,
+    /// Nothing stands there, or the chunk is another one.
+    OfTheAnswer,
     Nowhere,
 }
 
@@ -80,6 +104,11 @@ impl Visitor for Seen {
             (At::Root, b"choices") => At::Choices,
             (At::Root, b"usage") => At::Usage,
             (At::Root, b"error") => At::Error,
+            (At::Root, name) if OF_THE_ANSWER.contains(&name) => At::OfTheAnswer,
+            (At::OfTheAnswer, _) => {
+                self.anything_else = true;
+                At::Nowhere
+            }
             _ => At::Nowhere,
         }
     }
@@ -87,6 +116,10 @@ impl Visitor for Seen {
     fn element(&mut self, of: At) -> At {
         match of {
             At::Choices => At::Choice,
+            At::OfTheAnswer => {
+                self.anything_else = true;
+                At::Nowhere
+            }
             _ => At::Nowhere,
         }
     }
@@ -96,14 +129,17 @@ impl Visitor for Seen {
             (At::Root, Container::Object) if !self.closed => {}
             (At::Choices, Container::Array) => self.no_choices = true,
             (At::Usage, Container::Object) => self.usage = true,
+            (At::OfTheAnswer, _) => {}
             _ => self.anything_else = true,
         }
     }
 
     fn value(&mut self, at: At, value: Value<'_>) {
-        if !(at == At::Error && value == Value::Null) {
-            self.anything_else = true;
-        }
+        self.anything_else |= match (at, value) {
+            (At::Error | At::OfTheAnswer, Value::Null) => false,
+            (At::OfTheAnswer, Value::String(text)) => !text.is_empty(),
+            _ => true,
+        };
     }
 
     fn end(&mut self, end: End) {
@@ -140,6 +176,24 @@ mod tests {
                 r#"{"x":{"choices":[1]},"choices":[],"usage":{"usage":null}}"#,
                 true,
             ),
+            (
+                r#"{"choices":[],"usage":{},"citations":[],"search_results":null,"sources":""}"#,
+                true,
+            ),
+            (
+                r#"{"choices":[],"usage":{},"service_tier":"x","system_fingerprint":"y","timings":{"ms":1}}"#,
+                true,
+            ),
+            (r#"{"choices":[],"usage":{},"citations":["a"]}"#, false),
+            (
+                r#"{"search_results":[{"url":"a"}],"choices":[],"usage":{}}"#,
+                false,
+            ),
+            (
+                r#"{"choices":[],"usage":{},"grounding_metadata":{"chunks":[]}}"#,
+                false,
+            ),
+            (r#"{"choices":[],"usage":{},"sources":"a"}"#, false),
             (r#"{"choices":[{}],"usage":{}}"#, false),
             (r#"{"choices":[null],"usage":{}}"#, false),
             (r#"{"choices":[],"usage":null}"#, false),

@@ -11,6 +11,7 @@ use weir_tests::wait;
 
 mod coded;
 mod kept;
+mod late;
 mod same;
 
 const CACHED: &str = "- {name: chat, path: /v1/*, backend: assistant, \

@@ -6,7 +6,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::figures::Figures;
-use super::kinds::{Status, Type, is_failure};
+use super::kinds::{Status, Type, is_failure, is_interruption};
 use super::text::Text;
 use super::{Ending, FINISH_REASONS_MAX, Form, Said, Shape};
 use crate::model::cut;
@@ -47,6 +47,8 @@ pub(super) struct Facts {
     is_guess: bool,
     /// Whether a document was not what it should be, so that others may not be able to read it.
     pub(super) is_damaged: bool,
+    /// Whether a finish reason says that the same question may get more of an answer.
+    pub(super) is_interrupted: bool,
     /// Whether more came behind a finish reason of Gemini's, which else is in its last event.
     has_gone_on: bool,
     ends_with_reason: bool,
@@ -177,6 +179,7 @@ impl Facts {
             is_terminal: false,
             is_guess: false,
             is_damaged: false,
+            is_interrupted: false,
             has_gone_on: false,
             ends_with_reason: false,
             now: None,
@@ -279,6 +282,7 @@ impl Facts {
     /// Why a choice ended. The last reason that is given for it counts.
     fn finished(&mut self, index: u32, reason: Box<str>) {
         self.has_failed |= is_failure(reason.as_bytes());
+        self.is_interrupted |= is_interruption(reason.as_bytes());
         self.choices.begun |= Choices::bit(index);
         self.choices.finished |= Choices::bit(index);
         let reasons = &mut self.said.finish_reasons;
@@ -322,6 +326,8 @@ impl Facts {
         self.has_failed |= document.is_error || kind == Type::Error;
         let is_event = document.is_chunk || kind == Type::Event || document.done == Some(false);
         if self.form == Form::Text && (is_event || self.documents > 1) {
+            // Behind a whole text nothing is expected; others may read the first, or none.
+            self.is_damaged |= self.documents > 1;
             self.form = Form::Lines;
         }
         self.take_ending(&mut document);

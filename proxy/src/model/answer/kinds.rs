@@ -112,3 +112,29 @@ pub(super) fn is_reason(text: &[u8]) -> bool {
 pub(super) fn is_failure(reason: &[u8]) -> bool {
     reason.eq_ignore_ascii_case(b"error") || reason.starts_with(b"ERROR_")
 }
+
+/// Whether a finish reason says that something stopped the answer that has nothing to do with the question.
+/// A bound on its length, a filter and a refusal would stop it again.
+pub(super) fn is_interruption(reason: &[u8]) -> bool {
+    const WORDS: [&[u8]; 11] = [
+        b"abort",
+        b"aborted",
+        b"cancelled",
+        b"canceled",
+        b"timeout",
+        b"internal_error",
+        b"server_error",
+        b"network_error",
+        b"interrupted",
+        b"insufficient_system_resource",
+        // Anthropic's: the turn goes on with the next question.
+        b"pause_turn",
+    ];
+
+    WORDS.iter().any(|word| reason.eq_ignore_ascii_case(word))
+        // Gemini's.
+        || matches!(reason, b"OTHER" | b"IMAGE_OTHER" | b"UNEXPECTED_TOOL_CALL")
+        || reason.starts_with(b"MALFORMED_")
+        // Ollama's: the model was loaded or unloaded, and asked nothing.
+        || matches!(reason, b"load" | b"unload")
+}

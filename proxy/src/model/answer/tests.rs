@@ -7,6 +7,7 @@ use cases::{Case, events};
 mod cases;
 mod cuts;
 mod figures;
+mod good;
 
 fn reader(kind: Kind, chunks: &[&[u8]]) -> AnswerReader {
     let mut reader = AnswerReader::new(kind, None);

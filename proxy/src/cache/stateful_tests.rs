@@ -1,0 +1,152 @@
+use super::*;
+
+fn read(members: &[(&str, &str)]) -> State {
+    let mut state = State::default();
+    for (name, value) in members {
+        state.note(format!("\"{name}\"").as_bytes(), value.as_bytes());
+    }
+    state
+}
+
+#[test]
+fn a_response_is_a_question_only_when_it_is_not_stored() {
+    use Operation::{Chat, Embeddings, Messages, Responses};
+    for (members, responses, others) in [
+        (&[][..], false, true),
+        (&[("store", "null")], false, true),
+        (&[("store", "true")], false, false),
+        (&[("store", "\"false\"")], false, false),
+        (&[("store", "0")], false, false),
+        (&[("store", "false")], true, true),
+    ] {
+        assert_eq!(
+            read(members).is_none(Some(Responses)),
+            responses,
+            "{members:?}"
+        );
+        for operation in [Some(Chat), Some(Messages), Some(Embeddings), None] {
+            let said = read(members).is_none(operation);
+            assert_eq!(said, others, "{members:?} {operation:?}");
+        }
+    }
+}
+
+#[test]
+fn whoever_goes_on_from_before_or_wants_it_later_is_answered_anew() {
+    let not_stored = ("store", "false");
+    for (name, value, alone) in [
+        ("previous_response_id", "\"resp_1\"", false),
+        ("previous_response_id", "null", true),
+        ("previous_response_id", "\"\"", true),
+        ("previous_interaction_id", "\"i\"", false),
+        ("conversation", "\"conv_1\"", false),
+        ("conversation", "{\"id\":\"conv_1\"}", false),
+        ("conversation", "null", true),
+        ("conversation_id", "\"c\"", false),
+        ("conversation_id", "\"\"", true),
+        ("thread_id", "7", false),
+        ("session_id", "\"s\"", false),
+        ("container", "\"cntr_1\"", false),
+        ("container", "{\"skills\":[]}", false),
+        ("background", "true", false),
+        ("background", "false", true),
+        ("background", "null", true),
+        ("deferred", "true", false),
+        ("deferred", "false", true),
+        ("conversationId", "\"c\"", false),
+        ("sessionId", "\"s\"", false),
+        ("threadId", "\"t\"", false),
+        ("previousResponseId", "\"r\"", false),
+        ("chat_id", "\"c\"", false),
+        ("chatId", "7", false),
+        ("session", "{\"id\":1}", false),
+        ("thread", "\"t\"", false),
+        ("parent_message_id", "\"m\"", false),
+        ("parent_id", "\"m\"", false),
+        ("parent_id", "null", true),
+        ("assistant_id", "\"a\"", false),
+        ("user", "\"conversation\"", true),
+        ("conversations", "\"x\"", true),
+    ] {
+        for operation in [Some(Operation::Responses), Some(Operation::Chat), None] {
+            let state = read(&[not_stored, (name, value)]);
+            assert_eq!(state.is_none(operation), alone, "{name}: {value}");
+        }
+    }
+}
+
+#[test]
+fn under_a_wildcard_only_what_is_known_is_a_question() {
+    use Named::{ByWildcard, Exactly};
+    for (path, exactly, by_wildcard) in [
+        ("/v1/chat/completions", true, true),
+        ("/assistants/v1/chat/completions", true, true),
+        ("/openai/deployments/images/chat/completions", true, true),
+        ("/v1/completions", true, true),
+        ("/v1/responses", true, true),
+        ("/anthropic/v1/messages", true, true),
+        ("/v1/embeddings", true, true),
+        ("/v1/messages/", true, true),
+        ("/messages", true, true),
+        ("/responses", true, true),
+        ("/v1beta/messages", true, true),
+        ("/openai/responses", true, true),
+        ("/openai/v1/responses/compact", true, true),
+        ("/backend-api/codex/responses", true, true),
+        ("/openai/deployments/gpt/responses", true, true),
+        (
+            "/v1/projects/p/publishers/anthropic/models/c:rawPredict",
+            true,
+            true,
+        ),
+        ("/v1/sessions/s/messages", true, false),
+        ("/v1/agents/a/messages", true, false),
+        ("/v1/agents/a/responses", true, false),
+        ("/v1/chats/c/messages", true, false),
+        ("/messages/m/responses", true, false),
+        ("/v1/vector-stores/v/responses", false, false),
+        ("/v1/fine-tuning/v1/responses", false, false),
+        ("/v4/async/chat/completions", false, false),
+        ("/queue/v1/chat/completions", false, false),
+        ("/v1/batch/chat/completions", false, false),
+        ("/v1/batches/chat/completions", false, false),
+        ("/v1/threads/t/chat/completions", false, false),
+        ("/v1/async/v1/messages", false, false),
+        ("/v1/queue/embeddings", false, false),
+        ("/ask", true, false),
+        ("/v1/some_new_objects", true, false),
+        ("/v1/responses/resp_1/cancel", true, false),
+        ("/v1/filesystem", true, false),
+        ("/v1/files", false, false),
+        ("/v1/Files/", false, false),
+        ("/files", false, false),
+        ("/v1/uploads/u/parts", false, false),
+        ("/v1/batches", false, false),
+        ("/v1/messages/batches", false, false),
+        ("/v1/threads", false, false),
+        ("/v1/threads/t/messages", false, false),
+        ("/v1/threads/t/runs", false, false),
+        ("/v1/threads%2Ft/messages", false, false),
+        ("/v1/threads;v=2/t/messages", false, false),
+        ("/v1/files%20/f", false, false),
+        ("/v1%2fthreads/t/messages", false, false),
+        ("/v1/conversations/c/responses", false, false),
+        ("/v1/assistants", false, false),
+        ("/v1/vector_stores/v/search", false, false),
+        ("/v1/fine_tuning/jobs", false, false),
+        ("/v1/containers/c/files", false, false),
+        ("/v1/evals/e/runs", false, false),
+        ("/v1/images/generations", false, false),
+        ("/v1/audio/speech", false, false),
+        ("/v1/videos", false, false),
+        ("/v1beta/cachedContents", false, false),
+    ] {
+        let operation = Operation::of(path);
+        assert_eq!(is_question(path, operation, Exactly), exactly, "{path}");
+        assert_eq!(
+            is_question(path, operation, ByWildcard),
+            by_wildcard,
+            "{path}"
+        );
+    }
+}
