@@ -23,7 +23,7 @@ use crate::content::AnswerText;
 use crate::exchange::Exchange;
 use crate::listener::relay::Relay;
 use crate::listener::session::Session;
-use crate::model::answer::{AnswerReader, Ending, Kind};
+use crate::model::answer::{AnswerReader, Ending, Kind, Said, Shape};
 use crate::model::estimate;
 use crate::model::operation::{Operation, Yields};
 use crate::refusal::ErrorCode;
@@ -195,23 +195,20 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, del
     let Some(reader) = reading.usage.take() else {
         return;
     };
-    if exchange.model.operation.is_none() {
+    let Some(operation) = exchange.model.operation else {
         return;
-    }
+    };
     let read = reader.finish();
-    match read.ending {
-        Ending::Failed => exchange.fail(ErrorCode::UpstreamError),
-        Ending::Open if delivered == Delivered::Whole => {
-            exchange.fail(ErrorCode::UpstreamIncomplete);
-        }
-        _ => {}
+    if read.ending == Ending::Failed {
+        exchange.fail(ErrorCode::UpstreamError);
+    } else if delivered == Delivered::Whole && is_incomplete(operation, &read, exchange.status) {
+        exchange.fail(ErrorCode::UpstreamIncomplete);
     }
     let model = &mut exchange.model;
-    model.usage = match model.operation {
-        Some(operation) if read.usage.is_empty() => {
-            estimate::usage(operation, read.ending, &model.request_text, &read.text)
-        }
-        _ => read.usage,
+    let is_estimable = read.is_estimable || operation.yields() != Yields::Text;
+    model.usage = match read.usage.is_empty() && is_estimable {
+        true => estimate::usage(operation, read.ending, &model.request_text, &read.text),
+        false => read.usage,
     };
     let started = exchange.timing.started();
     model.response_model = read.model;
@@ -223,4 +220,19 @@ pub(super) fn note_usage(exchange: &mut Exchange, reading: &mut Reading<'_>, del
         (Some(first), Some(last)) => Some(last.saturating_duration_since(first)),
         _ => None,
     };
+}
+
+/// Whether an answer whose framing is whole lacks its own end, or all that it should be.
+fn is_incomplete(operation: Operation, read: &Said, status: u16) -> bool {
+    let lacks_end = read.ending == Ending::Open;
+    match operation.yields() {
+        Yields::Text if read.ending == Ending::Terminal => false,
+        Yields::Text => match read.shape {
+            Shape::Some => lacks_end,
+            Shape::Empty => status == StatusCode::OK.as_u16(),
+            Shape::NoEvents | Shape::Cut => true,
+        },
+        Yields::Other => lacks_end,
+        Yields::Results | Yields::Figures => false,
+    }
 }

@@ -145,6 +145,23 @@ pub struct Said {
     /// Its texts, for an estimate of its tokens; empty where it reported figures.
     pub text: TextCount,
     pub ending: Ending,
+    /// Whether the tokens of its text may be estimated: its format is known, and it did not report a sum.
+    pub is_estimable: bool,
+    pub shape: Shape,
+}
+
+/// What an answer that came to its end lacks, whatever its format is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// Nothing.
+    #[default]
+    Some,
+    /// Everything.
+    Empty,
+    /// It is a stream with nothing but keep-alives.
+    NoEvents,
+    /// Its JSON is not closed.
+    Cut,
 }
 
 /// The reader of one answer. What it holds is bounded, whatever the answer is.
@@ -173,7 +190,7 @@ impl AnswerReader {
             mark_bytes: 0,
             events: Events::new(),
             scanner: json::Scanner::new(),
-            facts: Facts::new(),
+            facts: Facts::new(operation),
             verdict: operation.is_none().then(Box::default),
             ends_with_line: false,
         }
@@ -233,7 +250,7 @@ impl AnswerReader {
     /// How it comes.
     #[must_use]
     pub fn form(&self) -> Form {
-        self.facts.form
+        self.facts.form()
     }
 
     /// Whether what was fed is a whole and good answer of its operation: a stream with its finish reason

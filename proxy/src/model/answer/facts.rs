@@ -6,8 +6,9 @@ use std::time::Instant;
 use super::figures::Figures;
 use super::kinds::{Status, Type, is_failure, is_interruption};
 use super::text::Text;
-use super::{Ending, FINISH_REASONS_MAX, Form, Said};
+use super::{Ending, FINISH_REASONS_MAX, Form, Said, Shape};
 use crate::model::cut;
+use crate::model::operation::{Operation, Yields};
 
 mod visit;
 
@@ -27,7 +28,17 @@ pub(super) struct Facts {
     /// Whether there are results of another operation than the generation of text.
     pub(super) has_results: bool,
     pub(super) documents: u64,
+    /// Whether a document of a known format came. The name of an event alone makes none.
     is_known: bool,
+    /// Whether there is a member beside `done` that Ollama's answers have.
+    is_like_ollama: bool,
+    /// Whether Gemini's candidates came.
+    is_gemini: bool,
+    /// Whether events came that are more than keep-alives.
+    has_events: bool,
+    /// Whether it ends within a document.
+    is_cut: bool,
+    operation: Option<Operation>,
     has_failed: bool,
     is_terminal: bool,
     /// Whether it is at its end unless more comes: so far its last event is Gemini's with the finish reasons.
@@ -61,6 +72,10 @@ struct Document {
     /// Ollama's `done`.
     done: Option<bool>,
     is_chunk: bool,
+    /// Whether it is one of OpenAI's responses, so that its status is one.
+    is_response: bool,
+    /// Whether it has parts as a message of Anthropic's has.
+    has_parts: bool,
     is_error: bool,
     is_marked_done: bool,
     has_content: bool,
@@ -107,6 +122,19 @@ impl Choices {
 }
 
 impl Document {
+    /// Whether it is of a known format.
+    fn is_known(&self, form: Form) -> bool {
+        let is_of_type = match self.kind {
+            // Others call theirs so too.
+            Type::Message => form == Form::Text && (self.has_parts || !self.reasons.is_empty()),
+            Type::KeepAlive | Type::Other => false,
+            _ => true,
+        };
+        let has_status = self.is_response && self.status.is_some();
+        let has_ended = !self.reasons.is_empty();
+        is_of_type || has_status || has_ended || self.is_chunk || self.gemini.is_some()
+    }
+
     fn new() -> Self {
         Document {
             kind: Type::Other,
@@ -116,6 +144,8 @@ impl Document {
             status: None,
             done: None,
             is_chunk: false,
+            is_response: false,
+            has_parts: false,
             is_error: false,
             is_marked_done: false,
             has_content: false,
@@ -126,7 +156,7 @@ impl Document {
 }
 
 impl Facts {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(operation: Option<Operation>) -> Self {
         Facts {
             said: Said::default(),
             form: Form::Unseen,
@@ -138,6 +168,11 @@ impl Facts {
             has_results: false,
             documents: 0,
             is_known: false,
+            is_like_ollama: false,
+            is_gemini: false,
+            has_events: false,
+            is_cut: false,
+            operation,
             has_failed: false,
             is_terminal: false,
             is_guess: false,
@@ -205,11 +240,23 @@ impl Facts {
 
     pub(super) fn finish(mut self) -> Said {
         self.said.ending = self.ending();
+        self.said.is_estimable = self.is_known && !self.figures.has_total();
+        self.said.shape = self.shape();
         self.said.usage = self.figures.usage(self.has_generated());
         if self.said.usage.is_empty() {
             self.said.text = self.text.count();
         }
         self.said
+    }
+
+    /// What of an answer is missing beside its ending.
+    fn shape(&self) -> Shape {
+        match self.form {
+            Form::Unseen => Shape::Empty,
+            Form::Events if !self.has_events => Shape::NoEvents,
+            Form::Text | Form::Lines if self.is_cut => Shape::Cut,
+            _ => Shape::Some,
+        }
     }
 
     /// The event that comes, or has come, has this name.
@@ -219,7 +266,8 @@ impl Facts {
 
     /// An event ends.
     pub(super) fn event_ended(&mut self) {
-        self.has_failed |= self.event == Type::Error;
+        let generates = self.operation.map(Operation::yields) == Some(Yields::Text);
+        self.has_failed |= self.event == Type::Error && (generates || self.operation.is_none());
         self.event = Type::Other;
     }
 
@@ -257,7 +305,13 @@ impl Facts {
     /// A document ends, and counts.
     fn document_ended(&mut self) {
         let mut document = std::mem::replace(&mut self.document, Document::new());
-        if document.kind == Type::Other {
+        self.is_known |= document.is_known(self.form);
+        self.has_events |= document.kind != Type::KeepAlive;
+        if !self.is_like_ollama && !self.is_known {
+            document.done = None;
+        }
+        self.is_known |= document.done.is_some();
+        if document.kind == Type::Other && self.is_known {
             document.kind = self.event;
         }
         let kind = document.kind;
@@ -267,9 +321,7 @@ impl Facts {
         self.text.mark();
         self.documents += 1;
         self.figures.take_pending();
-        self.is_known |= kind.is_known() || document.is_chunk;
         self.has_failed |= document.is_error || kind == Type::Error;
-        self.is_known |= document.done.is_some();
         let is_event = document.is_chunk || kind == Type::Event || document.done == Some(false);
         if self.form == Form::Text && (is_event || self.documents > 1) {
             // Behind a whole text nothing is expected; others may read the first, or none.
@@ -296,9 +348,8 @@ impl Facts {
         for (index, reason) in document.reasons.drain(..) {
             self.finished(index, reason);
         }
-        if let Some(status) = document.status {
+        if let Some(status) = document.status.filter(|_| document.is_response) {
             self.status = Some(status);
-            self.is_known = true;
             self.has_failed |= status == Status::Failed;
             if let Some(reason) = status.reason() {
                 self.finished(0, reason.into());
@@ -308,7 +359,6 @@ impl Facts {
             self.choices.begun |= 1;
             self.choices.finished |= 1;
         }
-        self.is_known |= gemini.is_some();
         if let Some(is_last) = gemini
             && self.form == Form::Events
         {
@@ -316,16 +366,25 @@ impl Facts {
             self.ends_with_reason = is_last == IsLast::Perhaps && self.choices.are_none_open();
             self.is_guess = self.ends_with_reason && !self.has_gone_on;
         }
-        self.is_terminal |= document.kind.is_last() || document.done == Some(true);
-        self.is_terminal |= self.form == Form::Text;
+        let is_last = document.kind.is_last() || document.done == Some(true);
+        self.is_terminal |= !self.is_cut && (is_last || self.form == Form::Text);
     }
 
     /// A document ends that does not count.
     fn document_dropped(&mut self) {
+        self.has_events = true;
         self.text.take_back();
         self.document = Document::new();
         self.figures.drop_pending();
         self.is_damaged = true;
+    }
+
+    /// How it comes. Only Gemini's contents are a stream as an array.
+    pub(super) fn form(&self) -> Form {
+        match self.form {
+            Form::Array if !self.is_gemini => Form::Text,
+            form => form,
+        }
     }
 
     fn saw_text(&mut self) {

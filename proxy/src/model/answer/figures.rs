@@ -136,6 +136,11 @@ impl Figures {
         }
     }
 
+    /// Whether a sum was reported, be it with its parts or without.
+    pub(super) fn has_total(&self) -> bool {
+        self.report.get(Figure::Total).is_some()
+    }
+
     /// What it comes to. Where there is nothing but a total, it is the input of an answer that generated no
     /// text.
     pub(super) fn usage(&self, has_generated: bool) -> Usage {
@@ -187,6 +192,15 @@ impl Figures {
                 if reasoning > 0 && total.checked_sub(prompt) == output.checked_add(reasoning) =>
             {
                 Some(output.saturating_add(reasoning))
+            }
+            // Google's way into OpenAI's format does so too, and names no reasoning.
+            (Some(prompt), Some(total))
+                if reasoning == 0
+                    && thoughts.is_none()
+                    && report.get(Figure::ToolPrompt).is_none()
+                    && output > 0 =>
+            {
+                Some(output.max(total.saturating_sub(prompt)))
             }
             _ => Some(output.saturating_add(thoughts.unwrap_or_default())),
         }

@@ -7,6 +7,8 @@ pub(super) enum Type {
     Other,
     /// A whole message of Anthropic's.
     Message,
+    /// Says that there is something to wait for.
+    KeepAlive,
     /// An event of a stream.
     Event,
     /// An event that says again what earlier ones said.
@@ -31,8 +33,8 @@ impl Type {
             | b"message_delta"
             | b"content_block_start"
             | b"content_block_delta"
-            | b"content_block_stop"
-            | b"ping" => Type::Event,
+            | b"content_block_stop" => Type::Event,
+            b"ping" => Type::KeepAlive,
             b"message-start" | b"content-start" | b"content-delta" | b"content-end"
             | b"tool-plan-delta" | b"tool-call-start" | b"tool-call-delta" | b"tool-call-end"
             | b"citation-start" | b"citation-end" => Type::Event,
@@ -52,11 +54,6 @@ impl Type {
             _ if name.ends_with(b".delta") => Type::Event,
             _ => Type::Repeats,
         }
-    }
-
-    /// Whether it tells a known format.
-    pub(super) fn is_known(self) -> bool {
-        self != Type::Other
     }
 
     pub(super) fn is_last(self) -> bool {

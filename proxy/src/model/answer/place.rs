@@ -269,6 +269,7 @@ static OUTPUT_ITEM: Names<Place> = Names::new(&[
 
 /// Its `output` says again what came before.
 static RESPONSE: Names<Place> = Names::new(&[
+    (b"object", Place::Object),
     (b"model", Place::Model),
     (b"usage", Place::Usage),
     (b"status", Place::Status),

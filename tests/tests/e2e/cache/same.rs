@@ -250,6 +250,22 @@ async fn what_makes_or_changes_something_is_never_answered_from_the_cache() {
             json!({"model": "m", "input": "a", "store": false, "background": true}),
         ),
         (
+            "/v1/responses",
+            json!({"model": "m", "input": "a", "store": false, "tools": [{"type": "web_search"}]}),
+        ),
+        (
+            "/v1/responses",
+            json!({"model": "m", "store": false, "input": [{"type": "item_reference", "id": "m"}]}),
+        ),
+        (
+            "/v1/sessions/s/messages",
+            json!({"model": "m", "messages": []}),
+        ),
+        (
+            "/v1/queue/chat/completions",
+            json!({"model": "m", "messages": []}),
+        ),
+        (
             "/v1/chat/completions",
             json!({"model": "m", "messages": [], "store": true}),
         ),

@@ -161,3 +161,73 @@ async fn sound_is_no_answer_that_can_be_read() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_answer_without_anything_is_incomplete() {
+    const JSON: &str = "application/json";
+    let backend = Backend::answering(|seen| {
+        let kind = seen.header("x-kind").expect("a type");
+        let text = seen.header("x-text").expect("a text");
+        Answer::bytes(kind, text.replace('|', "\n")).chunked()
+    })
+    .await;
+    let proxy = start(&backend).await;
+    for (path, kind, text, is_whole) in [
+        ("/v1/chat/completions", EVENTS, "", false),
+        ("/v1/messages", EVENTS, ": wait||: wait||", false),
+        (
+            "/v1/messages",
+            EVENTS,
+            "event: ping|data: {\"type\":\"ping\"}||",
+            false,
+        ),
+        ("/v1/responses", JSON, "", false),
+        ("/api/chat", JSON, "| |", false),
+        (
+            "/v1/chat/completions",
+            JSON,
+            r#"{"choices":[{"finish_reason":"stop","message":{"content":"a"}}],"usa"#,
+            false,
+        ),
+        ("/v1/chat/completions", JSON, r#"{"id":"#, false),
+        ("/v1/chat/completions", "text/html", "<p>in</p>", true),
+        ("/v1/chat/completions", "text/html", "", true),
+        ("/v1/chat/completions", JSON, "<p>in</p>", true),
+        ("/v1/audio/speech", EVENTS, "", true),
+        ("/v1/embeddings", JSON, r#"{"data":[["#, true),
+        (
+            "/api/rooms/5/messages",
+            JSON,
+            r#"{"status":"failed"}"#,
+            true,
+        ),
+        (
+            "/api/chat",
+            EVENTS,
+            "event: message|data: {\"text\":\"hi\"}||event: ping|data: {}||",
+            true,
+        ),
+        (
+            "/v1/images/generations",
+            EVENTS,
+            "event: error|data: {\"at\":3}||event: ping|data: {\"type\":\"ping\"}||",
+            true,
+        ),
+        ("/ask", JSON, "", true),
+    ] {
+        let what = format!("{path}, {kind}: {text}");
+        let ask = Ask::post(path, r#"{"model":"m","text":"hi"}"#)
+            .header("content-type", JSON)
+            .header("x-kind", kind)
+            .header("x-text", text);
+        let reply = proxy.ask(ask).await;
+        let event = proxy.event_of(&reply).await;
+        match is_whole {
+            true => assert_success(&event, &what),
+            false => assert_eq!(event["error_code"], "upstream_incomplete", "{what}"),
+        }
+        if is_whole {
+            assert!(event["gen_ai"].get("usage").is_none(), "{what}: {event}");
+        }
+    }
+}

@@ -29,7 +29,13 @@ impl Visitor for Facts {
         let place = member(of, name);
         match place {
             Place::Choices if name == b"candidates" => {
+                self.is_gemini = true;
                 self.document.gemini.get_or_insert(IsLast::No);
+            }
+            Place::GeminiUsage => self.is_gemini = true,
+            Place::Model => self.is_like_ollama = true,
+            Place::Nowhere if of == Place::Document && name == b"created_at" => {
+                self.is_like_ollama = true;
             }
             Place::CallName => self.document.has_new_call = true,
             _ => {}
@@ -61,8 +67,12 @@ impl Visitor for Facts {
             (Place::Document, Container::Array) if self.form == Form::Text => {
                 self.form = Form::Array;
             }
+            (Place::Document, Container::Array) => self.has_events = true,
             (Place::Choices, _) => self.is_known = true,
             (Place::Function, _) => self.saw_text(),
+            (Place::Envelope, Container::Object) => self.is_like_ollama = true,
+            (Place::Content, Container::Array) => self.document.has_parts = true,
+            (Place::Output, Container::Array) => self.document.is_response = true,
             (Place::InputDetails, _) => self.figures.has_input_details(),
             _ => {}
         }
@@ -93,11 +103,13 @@ impl Visitor for Facts {
             (Place::Model, Value::String(model)) => self.take_model(model),
             (Place::Type, Value::String(name)) => {
                 document.kind = Type::of(name);
+                document.is_response |= name.starts_with(b"response.");
                 document.status = document.status.or(Status::of_event(name));
             }
             (Place::Object, Value::String(name)) => {
                 document.is_chunk |= name.ends_with(b".chunk");
                 document.is_error |= name == b"error";
+                document.is_response |= name == b"response";
             }
             (Place::Status, Value::String(status)) => {
                 document.status = Status::of(status).or(document.status);
@@ -108,6 +120,7 @@ impl Visitor for Facts {
             (Place::BaseStatus, Value::Number(status)) => document.is_error |= status != b"0",
             (Place::Blocked, Value::String(_)) => document.gemini = Some(IsLast::Perhaps),
             (Place::Document, Value::Word(b"DONE")) => document.is_marked_done = true,
+            (Place::Document, _) => self.has_events = true,
             _ => {}
         }
     }
@@ -120,6 +133,7 @@ impl Visitor for Facts {
             }
             self.document.has_begun = true;
         } else {
+            self.is_like_ollama |= at == Place::Response;
             self.saw_text();
         }
         self.text.add(piece);
@@ -136,9 +150,13 @@ impl Visitor for Facts {
             End::Flawed => self.is_damaged = true,
             End::Cut if self.is_at_end && self.document.has_begun => {
                 self.is_damaged = true;
+                self.is_cut = self.form != Form::Events;
                 self.document_ended();
             }
-            End::Cut | End::Malformed => self.document_dropped(),
+            End::Cut | End::Malformed => {
+                self.is_cut |= end == End::Cut && self.is_at_end && self.form != Form::Events;
+                self.document_dropped();
+            }
         }
         if self.document.has_begun {
             self.document = Document::new();

@@ -82,9 +82,11 @@ pub(super) fn all() -> Vec<Case> {
         openai::responses(),
         openai::anthropic(),
         others::gemini(),
+        others::gemini_of_several(),
         others::ollama(),
         others::cohere(),
         others::without_text(),
+        others::of_no_format(),
         failures::texts(),
         failures::streams(),
     ]

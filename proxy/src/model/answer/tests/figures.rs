@@ -283,3 +283,48 @@ fn a_report_of_an_event_that_is_not_json_does_not_count() {
         [Some(8), None, None, None, None]
     );
 }
+
+#[test]
+fn what_is_in_the_total_alone_was_generated() {
+    for (report, expected) in [
+        (
+            r#"{"prompt_tokens":8,"completion_tokens":5,"total_tokens":40}"#,
+            tokens(8, 32),
+        ),
+        (
+            r#"{"prompt_tokens":8,"completion_tokens":5,"total_tokens":13}"#,
+            tokens(8, 5),
+        ),
+        (
+            r#"{"prompt_tokens":8,"completion_tokens":5,"total_tokens":5}"#,
+            tokens(8, 5),
+        ),
+        (
+            r#"{"prompt_tokens":8,"completion_tokens":0,"total_tokens":9}"#,
+            tokens(8, 0),
+        ),
+    ] {
+        assert_eq!(of_reports(&[report]), expected, "{report}");
+    }
+}
+
+#[test]
+fn tokens_are_estimated_only_of_what_is_known_and_gave_no_sum() {
+    for (body, is_estimable) in [
+        (r#"{"choices":[{"message":{"content":"a"}}]}"#, true),
+        (
+            r#"{"choices":[{"message":{"content":"a"}}],"usage":{"total_tokens":9}}"#,
+            false,
+        ),
+        (
+            r#"{"type":"message","content":[{"text":"a"}],"role":"assistant"}"#,
+            true,
+        ),
+        (r#"{"type":"message","text":"a","status":"failed"}"#, false),
+        (r#"{"content":"a","room":5}"#, false),
+    ] {
+        let said = read(Kind::Json, body);
+        assert_eq!(said.is_estimable, is_estimable, "{body}");
+        assert_eq!(said.ending, Ending::Terminal, "{body}");
+    }
+}

@@ -40,6 +40,11 @@ pub(super) fn gemini() -> Vec<Case> {
             ending: Ending::Finished,
             ..whole("contents as events that each have a finish reason")
         },
+    ]
+}
+
+pub(super) fn gemini_of_several() -> Vec<Case> {
+    vec![
         Case {
             reasons: &["STOP"],
             ending: Ending::Open,
@@ -185,6 +190,15 @@ pub(super) fn cohere() -> Vec<Case> {
     ]
 }
 
+/// A stream of which nothing is known.
+fn foreign(operation: Operation, name: &'static str, body: &str) -> Case {
+    Case {
+        ending: Ending::Unknown,
+        is_good: false,
+        ..stream(operation, name, body.to_owned())
+    }
+}
+
 pub(super) fn without_text() -> Vec<Case> {
     vec![
         text(
@@ -240,6 +254,47 @@ pub(super) fn without_text() -> Vec<Case> {
                 Operation::Chat,
                 "comments",
                 ": keep-alive\n\n: keep-alive\n\n".to_owned(),
+            )
+        },
+    ]
+}
+
+pub(super) fn of_no_format() -> Vec<Case> {
+    vec![
+        Case {
+            contents: 2,
+            ..foreign(
+                Operation::OllamaChat,
+                "events of another kind",
+                "event: message\ndata: {\"text\":\"a\",\"status\":\"failed\"}\n\n\
+                 event: ping\ndata: {\"at\":7}\n\n\
+                 event: message_stop\ndata: {\"type\":\"message\",\"text\":\"b\"}\n\n",
+            )
+        },
+        foreign(
+            Operation::Images,
+            "an event that is an error, of pictures",
+            "event: error\ndata: {\"at\":7}\n\n",
+        ),
+        foreign(
+            Operation::OllamaChat,
+            "events that are done",
+            "data: {\"step\":0,\"done\":false}\n\ndata: {\"done\":true}\n\n",
+        ),
+        Case {
+            is_good: false,
+            ..text(
+                Operation::Responses,
+                "a status of something else",
+                r#"{"id":5,"status":"failed","messages":["a"]}"#,
+            )
+        },
+        Case {
+            is_good: false,
+            ..text(
+                Operation::Embeddings,
+                "vectors as an array",
+                "[[0.1],[0.3]]",
             )
         },
     ]
