@@ -29,9 +29,11 @@ pub(super) enum Figure {
     /// What Cohere takes money for, which is less than there was.
     BilledInput,
     BilledOutput,
+    /// The prompt of one of several results.
+    Each,
 }
 
-const FIGURES: usize = 13;
+const FIGURES: usize = 14;
 
 /// The figures of one document, or of all.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,7 +93,11 @@ impl Figures {
     pub(super) fn take(&mut self, figure: Figure, value: Value<'_>) {
         if let Some(count) = count(value) {
             self.is_pending = true;
-            self.pending.set(figure, count);
+            let others = match figure {
+                Figure::Each => self.pending.count(figure),
+                _ => 0,
+            };
+            self.pending.set(figure, count.saturating_add(others));
         }
     }
 
@@ -167,7 +173,7 @@ impl Figures {
             return Some(prompt.saturating_add(report.count(Figure::ToolPrompt)));
         }
         let Some(fresh) = report.get(Figure::Fresh) else {
-            return report.get(Figure::BilledInput);
+            return report.get(Figure::BilledInput).or(report.get(Figure::Each));
         };
         let total = report.get(Figure::Total);
         let is_all =

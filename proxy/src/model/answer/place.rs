@@ -78,6 +78,11 @@ pub(super) enum Place {
     BaseStatus,
     /// What other operations than the generation of text answer with.
     Results,
+    /// Vertex AI's results, each with how many tokens its text was.
+    Predictions,
+    Prediction,
+    PredictedEmbeddings,
+    Statistics,
 }
 
 impl json::Place for Place {
@@ -153,6 +158,9 @@ fn of_few(of: Place, name: &[u8]) -> Option<Place> {
         (Place::CohereBilled, b"output_tokens") => Place::Figure(Figure::BilledOutput),
         (Place::Groq, b"usage") => Place::Usage,
         (Place::Groq, b"error") => Place::Error,
+        (Place::Prediction, b"embeddings") => Place::PredictedEmbeddings,
+        (Place::PredictedEmbeddings, b"statistics") => Place::Statistics,
+        (Place::Statistics, b"token_count") => Place::Figure(Figure::Each),
         (Place::PromptFeedback, b"blockReason") => Place::Blocked,
         (Place::BaseResp, b"status_code") => Place::BaseStatus,
         _ => return None,
@@ -166,6 +174,7 @@ pub(super) fn element(of: Place) -> Place {
         Place::Content => Place::Part,
         Place::ToolCalls => Place::ToolCall,
         Place::Output => Place::OutputItem,
+        Place::Predictions => Place::Prediction,
         Place::Document | Place::Arguments | Place::Error => of,
         _ => Place::Nowhere,
     }
@@ -205,7 +214,7 @@ static DOCUMENT: Names<Place> = Names::new(&[
     (b"embedding", Place::Results),
     (b"embeddings", Place::Results),
     (b"results", Place::Results),
-    (b"predictions", Place::Results),
+    (b"predictions", Place::Predictions),
     (b"prompt_eval_count", Place::Figure(Figure::Prompt)),
     (b"eval_count", Place::Figure(Figure::Output)),
     // What a question would be, where only that was asked.

@@ -13,7 +13,8 @@ const HELD_BYTES_MAX: usize = 512;
 /// The reader of such a question.
 #[derive(Debug)]
 pub(super) struct Form {
-    /// A line end, two hyphens and the boundary. Its first byte is in it nowhere else.
+    /// The end of a line, two hyphens and the boundary. Its first byte is in it nowhere else. There are clients
+    /// that end lines by LF alone; the CR of the others is white space behind what is read.
     delimiter: Vec<u8>,
     /// So much of it has come.
     matched: usize,
@@ -51,13 +52,13 @@ impl Form {
             return None;
         }
         let boundary = parameter(parameters, b"boundary")?;
-        if boundary.is_empty() || boundary.len() > BOUNDARY_BYTES_MAX || boundary.contains(&b'\r') {
+        if boundary.is_empty() || boundary.len() > BOUNDARY_BYTES_MAX || boundary.contains(&b'\n') {
             return None;
         }
         Some(Form {
-            delimiter: [b"\r\n--", &*boundary].concat(),
+            delimiter: [b"\n--", &*boundary].concat(),
             // The first one is not behind a line.
-            matched: 2,
+            matched: 1,
             state: State::Part,
             field: Field::Other,
             held: Vec::new(),
@@ -98,7 +99,7 @@ impl Form {
             self.delimiter = lookalike;
             return &piece[same..];
         }
-        let end = memchr(b'\r', piece).unwrap_or(piece.len());
+        let end = memchr(b'\n', piece).unwrap_or(piece.len());
         self.take(&piece[..end], found);
         &piece[end..]
     }
@@ -170,12 +171,14 @@ fn field(line: &[u8]) -> Option<Field> {
         return None;
     }
     let (_, parameters) = split_at_semicolon(&line[colon + 1..]);
-    if parameter(parameters, b"filename").is_some() || parameter(parameters, b"filename*").is_some()
-    {
-        return Some(Field::Other);
-    }
-    Some(match &*parameter(parameters, b"name")? {
+    let name = parameter(parameters, b"name")?;
+    let is_file = [&b"filename"[..], b"filename*"]
+        .iter()
+        .any(|name| parameter(parameters, name).is_some());
+    Some(match &*name {
+        // Some clients send every field as a file.
         b"model" => Field::Model,
+        _ if is_file => Field::Other,
         b"stream" => Field::Stream,
         b"prompt" | b"input" | b"instructions" => Field::Text,
         _ => Field::Other,

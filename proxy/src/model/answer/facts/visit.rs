@@ -14,7 +14,7 @@ impl Visitor for Facts {
     fn member(&mut self, of: Place, name: &[u8]) -> Place {
         match of {
             Place::Document => self.has_members = true,
-            Place::Results => self.has_results = true,
+            Place::Results | Place::Predictions => self.has_results = true,
             // A stream that tells each time all that it said so far: what is new is in its delta.
             Place::Choice if name == b"message" && self.form == Form::Events => {
                 return Place::Nowhere;
@@ -52,7 +52,7 @@ impl Visitor for Facts {
                     self.text.begin(Part::Text);
                 }
             }
-            Place::Results => self.has_results = true,
+            Place::Results | Place::Predictions => self.has_results = true,
             Place::Document => self.has_members = true,
             // A container in an error is something too.
             Place::Error => self.document.is_error = true,

@@ -215,6 +215,14 @@ pub(super) fn without_text() -> Vec<Case> {
             )
         },
         Case {
+            tokens: [Some(9), None, None, None, None],
+            ..text(
+                Operation::Predict,
+                "embeddings that are predicted",
+                r#"{"predictions":[{"embeddings":{"values":[0.1],"statistics":{"token_count":4,"truncated":false}}},{"embeddings":{"values":[0.2],"statistics":{"token_count":5.0}}}]}"#,
+            )
+        },
+        Case {
             operation: None,
             ..text(
                 Operation::Chat,
