@@ -107,7 +107,8 @@ pub(crate) async fn look(
     match seen {
         Seen::ClientLeft => return Err(ClientLeft),
         Seen::Whole => reading.came_whole(Framing::Ended, exchange.at(now)),
-        Seen::Open => {}
+        // What still comes may be an error, even behind the words that nothing follows.
+        Seen::Open => return Ok(Kept::No),
     }
     Ok(reading.kept())
 }

@@ -88,6 +88,20 @@ fn texts_not_good() -> Vec<Case> {
         case(CHAT, "cut json", || {
             json_text("{\"choices\": [{\"finish_reason\": \"stop\", ")
         }),
+        case(CHAT, "finish reason abort", || {
+            Answer::json(&json!({"choices": [
+                {"index": 0, "finish_reason": "abort", "message": {"content": "a"}}]}))
+        }),
+        case(CHAT, "two texts", || {
+            let one = Answer::chat("well").body();
+            Answer::bytes("application/json", [one.clone(), one].concat())
+        }),
+        case(CHAT, "a part", || {
+            Answer::chat("well").header("content-range", "bytes 0-9/20")
+        }),
+        case(CHAT, "two types", || {
+            Answer::chat("well").header("content-type", "text/html")
+        }),
         case(CHAT, "202", || Answer::chat("well").with_status(202)),
         case(CHAT, "201", || Answer::chat("well").with_status(201)),
         case(RESPONSES, "queued", || Answer::json(&response("queued"))),

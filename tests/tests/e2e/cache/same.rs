@@ -1,6 +1,6 @@
 //! Which questions are the same, and which are answered out of the cache at all.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use weir_tests::backend::{Answer, Backend};
 use weir_tests::client::{Ask, Client, chat_question};
 use weir_tests::proxy::Proxy;
@@ -223,15 +223,9 @@ async fn a_signature_that_was_verified_is_no_part_of_the_question() {
     }
 }
 
-#[tokio::test]
-async fn what_makes_or_changes_something_is_never_answered_from_the_cache() {
-    let backend = Backend::answering(|_| Answer::chat("done")).await;
-    let proxy = Setup::new(&backend)
-        .routes(EXACT)
-        .routes(CACHED)
-        .start()
-        .await;
-    let stateful = [
+/// Questions whose answers are of one call, or of what was before.
+fn stateful() -> Vec<(&'static str, Value)> {
+    vec![
         ("/v1/responses", json!({"model": "m", "input": "a"})),
         (
             "/v1/responses",
@@ -248,6 +242,22 @@ async fn what_makes_or_changes_something_is_never_answered_from_the_cache() {
         (
             "/v1/responses",
             json!({"model": "m", "input": "a", "store": false, "background": true}),
+        ),
+        (
+            "/v1/responses",
+            json!({"model": "m", "input": "a", "store": false, "tools": [{"type": "web_search"}]}),
+        ),
+        (
+            "/v1/responses",
+            json!({"model": "m", "store": false, "input": [{"type": "item_reference", "id": "m"}]}),
+        ),
+        (
+            "/v1/sessions/s/messages",
+            json!({"model": "m", "messages": []}),
+        ),
+        (
+            "/v1/queue/chat/completions",
+            json!({"model": "m", "messages": []}),
         ),
         (
             "/v1/chat/completions",
@@ -276,8 +286,18 @@ async fn what_makes_or_changes_something_is_never_answered_from_the_cache() {
         ("/v1/audio/speech", json!({"model": "m", "input": "a"})),
         ("/v1/videos", json!({"model": "m", "prompt": "a"})),
         ("/v1/some_new_objects", json!({"name": "a"})),
-    ];
-    for (path, body) in stateful {
+    ]
+}
+
+#[tokio::test]
+async fn what_makes_or_changes_something_is_never_answered_from_the_cache() {
+    let backend = Backend::answering(|_| Answer::chat("done")).await;
+    let proxy = Setup::new(&backend)
+        .routes(EXACT)
+        .routes(CACHED)
+        .start()
+        .await;
+    for (path, body) in stateful() {
         for _ in 0..2 {
             let reply = proxy.ask(Ask::json(path, &body)).await;
             let status = reply.header("cache-status");

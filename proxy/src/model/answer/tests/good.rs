@@ -8,85 +8,49 @@ fn is_good(operation: Option<Operation>, body: &str) -> bool {
     reader.is_good()
 }
 
+/// A whole answer to `operation` that ended for this reason.
+fn ended(operation: Operation, reason: &str) -> String {
+    match operation {
+        Operation::GenerateContent => format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":"{reason}"}}]}}"#
+        ),
+        Operation::Messages => format!(
+            r#"{{"type":"message","content":[{{"type":"text","text":"a"}}],"stop_reason":"{reason}"}}"#
+        ),
+        Operation::OllamaChat => {
+            format!(r#"{{"message":{{"content":"a"}},"done":true,"done_reason":"{reason}"}}"#)
+        }
+        _ => {
+            format!(r#"{{"choices":[{{"message":{{"content":"a"}},"finish_reason":"{reason}"}}]}}"#)
+        }
+    }
+}
+
 #[test]
 fn what_was_interrupted_is_not_good_and_no_failure() {
-    let chat = |reason| {
+    use Operation::{Chat, GenerateContent, Messages, OllamaChat};
+    for (operation, interruptions, ends) in [
         (
-            Operation::Chat,
-            reason,
-            format!(
-                r#"{{"choices":[{{"message":{{"content":"a"}},"finish_reason":"{reason}"}}]}}"#
-            ),
-        )
-    };
-    let gemini = |reason| {
-        (
-            Operation::GenerateContent,
-            reason,
-            format!(
-                r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":"{reason}"}}]}}"#
-            ),
-        )
-    };
-    let messages = |reason| {
-        (
-            Operation::Messages,
-            reason,
-            format!(
-                r#"{{"type":"message","content":[{{"type":"text","text":"a"}}],"stop_reason":"{reason}"}}"#
-            ),
-        )
-    };
-    let ollama = |reason| {
-        (
-            Operation::OllamaChat,
-            reason,
-            format!(r#"{{"message":{{"content":"a"}},"done":true,"done_reason":"{reason}"}}"#),
-        )
-    };
-    for (good, cases) in [
-        (
-            false,
-            vec![
-                chat("abort"),
-                chat("Aborted"),
-                chat("cancelled"),
-                chat("CANCELED"),
-                chat("timeout"),
-                chat("internal_error"),
-                chat("interrupted"),
-                chat("network_error"),
-                gemini("OTHER"),
-                gemini("MALFORMED_FUNCTION_CALL"),
-                messages("pause_turn"),
-                ollama("load"),
-                ollama("unload"),
-            ],
+            Chat,
+            "abort Aborted cancelled CANCELED timeout internal_error interrupted network_error",
+            "stop length content_filter tool_calls",
         ),
         (
-            true,
-            vec![
-                chat("stop"),
-                chat("length"),
-                chat("content_filter"),
-                chat("tool_calls"),
-                gemini("STOP"),
-                gemini("MAX_TOKENS"),
-                gemini("SAFETY"),
-                messages("max_tokens"),
-                messages("refusal"),
-                messages("end_turn"),
-                ollama("stop"),
-                ollama("length"),
-            ],
+            GenerateContent,
+            "OTHER MALFORMED_FUNCTION_CALL",
+            "STOP MAX_TOKENS SAFETY",
         ),
+        (Messages, "pause_turn", "max_tokens refusal end_turn"),
+        (OllamaChat, "load unload", "stop length"),
     ] {
-        for (operation, reason, body) in cases {
-            let mut reader = AnswerReader::new(Kind::Json, Some(operation));
-            reader.feed(body.as_bytes(), crate::clock::now());
-            assert_eq!(reader.ending(), Ending::Terminal, "{operation:?} {reason}");
-            assert_eq!(reader.is_good(), good, "{operation:?} {reason}");
-            assert_eq!(reader.finish().finish_reasons, [reason.into()]);
+        for (reasons, good) in [(interruptions, false), (ends, true)] {
+            for reason in reasons.split(' ') {
+                let mut reader = AnswerReader::new(Kind::Json, Some(operation));
+                reader.feed(ended(operation, reason).as_bytes(), crate::clock::now());
+                assert_eq!(reader.ending(), Ending::Terminal, "{operation:?} {reason}");
+                assert_eq!(reader.is_good(), good, "{operation:?} {reason}");
+                assert_eq!(reader.finish().finish_reasons, [reason.into()]);
+            }
         }
     }
     let stream = events(&[
