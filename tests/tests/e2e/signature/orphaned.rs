@@ -51,14 +51,15 @@ async fn a_client_that_leaves_before_its_backend_has_all_of_it_is_as_if_it_had_n
         let sending = delivery.send(&proxy);
         let mut stream = connections.recv().await.expect("a connection");
         sending.abort();
+        // Nothing is read before: what the system takes must not be all of it.
+        proxy
+            .metrics_when("its end", |metrics| in_flight(metrics) == 0.0)
+            .await;
         // It is cut short, so that the backend cannot take it for whole.
         let mut got = Vec::new();
         let reading = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut got);
         let _ = wait::within("the backend to be let go", wait::PATIENCE, reading).await;
         assert!(got.len() < delivery.0.len());
-        proxy
-            .metrics_when("its end", |metrics| in_flight(metrics) == 0.0)
-            .await;
     }
 }
 
