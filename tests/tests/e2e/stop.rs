@@ -2,11 +2,25 @@
 
 use std::time::Duration;
 
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Answer, Backend, Call};
+use weir_tests::client::{Ask, Client, Live};
+use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
+
+/// A stream of which the client has the first word; neither side has ended it.
+async fn streaming(proxy: &Proxy, backend: &Backend, word: &str) -> (Client, Live, Call) {
+    let mut client = Client::h1(proxy.address()).await;
+    let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
+        let mut call = backend.call().await;
+        call.begin_events().await;
+        call
+    });
+    call.word(word).await;
+    live.until(word).await;
+    (client, live, call)
+}
 
 #[tokio::test]
 async fn an_idle_proxy_is_gone_at_once() {
@@ -160,14 +174,7 @@ async fn what_outlasts_the_drain_is_cut_and_recorded() {
         .top("shutdown: {drain: 1s}")
         .start()
         .await;
-    let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
-        let mut call = backend.call().await;
-        call.begin_events().await;
-        call
-    });
-    call.word("first").await;
-    live.until("first").await;
+    let (_client, live, _call) = streaming(&proxy, &backend, "first").await;
     let id = live.header("x-request-id").expect("an id").to_owned();
     // Another has not even its head.
     let mut raw = Raw::connect(proxy.address()).await;
@@ -230,14 +237,7 @@ async fn a_stream_that_the_end_cuts_is_recorded_as_cut() {
         .top("shutdown: {drain: 300ms}")
         .start()
         .await;
-    let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
-        let mut call = backend.call().await;
-        call.begin_events().await;
-        call
-    });
-    call.word("before").await;
-    live.until("before").await;
+    let (_client, live, _call) = streaming(&proxy, &backend, "before").await;
     proxy.sigterm();
     let exit = proxy.wait_exit(Duration::from_secs(20)).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());

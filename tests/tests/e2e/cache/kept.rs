@@ -257,7 +257,7 @@ async fn a_body_of_json_is_waited_for_and_a_stream_is_not() {
         let mut call = backend.call().await;
         call.begin("application/json").await;
         call.chunk(first).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        wait::tick().await;
         call.chunk(rest).await;
         call.finish().await;
     });
