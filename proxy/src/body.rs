@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::clock;
-use crate::listener::session::{Session, Unreadable};
+use crate::http::session::{Session, Unreadable};
 use crate::refusal::{ErrorCode, Refusal};
 
 mod question;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{alert, backend, content, record, route};
+use crate::{alert, backend, content, record, route, trace};
 use decode::Decode;
 use mistake::Findings;
 
@@ -30,7 +30,6 @@ mod schema;
 mod secret;
 mod syntax;
 mod tree;
-pub mod units;
 mod url;
 mod values;
 
@@ -58,7 +57,7 @@ pub struct Config {
     /// What is kept of prompts and answers.
     pub content: content::Mode,
     /// Which traces are recorded.
-    pub sampling: route::trace::Sampling,
+    pub sampling: trace::Sampling,
     /// How long running requests may take after SIGTERM.
     pub drain: Duration,
 }

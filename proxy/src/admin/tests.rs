@@ -7,7 +7,7 @@ use crate::alert;
 use crate::exchange::Recorder as _;
 use crate::record::fixture::filled;
 use crate::record::{self, Links};
-use crate::route::trace::{Incoming, Sampling};
+use crate::trace::{Incoming, Sampling};
 
 const SOON: Duration = Duration::from_secs(10);
 

@@ -16,9 +16,9 @@ use crate::clock;
 use crate::coding::{Decoder, Progress, Why};
 use crate::content::AnswerText;
 use crate::exchange::{Exchange, Stage};
-use crate::listener::http1::Unwritable;
-use crate::listener::relay::Relay;
-use crate::listener::session::Session;
+use crate::http::http1::Unwritable;
+use crate::http::relay::Relay;
+use crate::http::session::Session;
 use crate::model::answer::{AnswerReader, Ending, Form};
 use crate::refusal::ErrorCode;
 

@@ -13,7 +13,7 @@ use super::request_body::RequestBody;
 use super::{Config, Endpoint};
 use crate::coding;
 use crate::refusal::{ErrorCode, Refusal};
-use crate::route::trace::TraceContext;
+use crate::trace::TraceContext;
 
 /// What weir itself says of a request.
 #[derive(Clone, Copy, Debug)]

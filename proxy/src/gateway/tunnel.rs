@@ -11,7 +11,7 @@ use crate::answer::{Delivered, head};
 use crate::backend::client::Answer;
 use crate::clock;
 use crate::exchange::Exchange;
-use crate::listener::session::Session;
+use crate::http::session::Session;
 use crate::refusal::ErrorCode;
 
 /// How much is read at once, in each direction.

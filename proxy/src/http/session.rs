@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, Version};
 use pingora::ErrorType;
 use pingora::protocols::http::ServerSession;
 
-use super::answer_head::AnswerHead;
 use super::http1::{Http1, Unwritable};
+use super::response_head::ResponseHead;
 use super::socket::ClientStream;
 use crate::refusal::{ErrorCode, Refusal};
 use errand::{Begun, Errand, Gone};
@@ -71,7 +71,7 @@ impl Session {
     }
 
     /// The client of HTTP/1, unless it left.
-    pub(super) fn into_http1(self) -> Option<Box<Http1>> {
+    pub(crate) fn into_http1(self) -> Option<Box<Http1>> {
         match self.client {
             Client::Http1(http1) => Some(http1),
             Client::Http2(_) | Client::Gone(_) => None,
@@ -79,7 +79,7 @@ impl Session {
     }
 
     /// The client of HTTP/2, unless it left.
-    pub(super) fn into_http2(self) -> Option<Box<ServerSession>> {
+    pub(crate) fn into_http2(self) -> Option<Box<ServerSession>> {
         match self.client {
             Client::Http2(http2) => Some(http2),
             Client::Http1(_) | Client::Gone(_) => None,
@@ -242,7 +242,7 @@ impl Session {
     /// The client is gone, or did not read for too long.
     pub(crate) async fn write_informational(
         &mut self,
-        head: &AnswerHead,
+        head: &ResponseHead,
     ) -> Result<(), Unwritable> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.write_informational(head).await,
@@ -279,7 +279,7 @@ impl Session {
     ///
     /// # Errors
     /// The client is gone.
-    pub(crate) async fn write_head(&mut self, head: AnswerHead) -> Result<(), Unwritable> {
+    pub(crate) async fn write_head(&mut self, head: ResponseHead) -> Result<(), Unwritable> {
         let written = match &mut self.client {
             Client::Http1(http1) => {
                 http1.write_head(&head);
@@ -299,7 +299,7 @@ impl Session {
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
-    pub(crate) async fn write_bare_head(&mut self, head: AnswerHead) -> Result<(), Unwritable> {
+    pub(crate) async fn write_bare_head(&mut self, head: ResponseHead) -> Result<(), Unwritable> {
         let written = match &mut self.client {
             Client::Http1(http1) => {
                 http1.write_head(&head);
@@ -381,7 +381,7 @@ impl Session {
 }
 
 /// Whether `Connection` has this option (RFC 9110, section 7.6.1).
-pub(super) fn has_option(headers: &HeaderMap, option: &[u8]) -> bool {
+pub(crate) fn has_option(headers: &HeaderMap, option: &[u8]) -> bool {
     let lines = headers.get_all(header::CONNECTION).iter();
     let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option))

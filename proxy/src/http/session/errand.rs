@@ -6,9 +6,9 @@ use http::request::Parts;
 use tokio::sync::oneshot;
 
 use super::{Client, Session};
-use crate::listener::Connection;
-use crate::listener::connections::{Orphaned, Place};
-use crate::listener::http1::Unwritable;
+use crate::http::Connection;
+use crate::http::connections::{Orphaned, Place};
+use crate::http::http1::Unwritable;
 
 /// Leave to go on.
 pub(super) struct Errand {

@@ -4,7 +4,7 @@ use super::head::Flaw;
 use crate::config::Limits;
 use crate::refusal::{ErrorCode, Refusal};
 
-pub(super) fn refusal_of(flaw: &Flaw, limits: &Limits) -> Refusal {
+pub(crate) fn refusal_of(flaw: &Flaw, limits: &Limits) -> Refusal {
     match flaw {
         Flaw::TimedOut => {
             let detail = format!(
