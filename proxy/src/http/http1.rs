@@ -32,7 +32,7 @@ const READ_BYTES: usize = 64 * 1024;
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// With so much more behind that for a while, its leaving could stand behind what the kernel has no room
 /// for: it is read and thrown away, and the connection ends with this answer.
-const STUFFED_BYTES: u64 = 16 * 1024;
+const RECEIVE_QUEUE_BYTES_MAX: u64 = 16 * 1024;
 /// Up to here a piece of an answer is written together with what stands before it.
 const TOGETHER_BYTES_MAX: usize = 16 * 1024;
 /// What an idle connection keeps for the fields of a head.
@@ -258,7 +258,7 @@ impl Http1 {
                 self.keep_alive = KeepAlive::Close;
                 return;
             }
-            () = self.stream.is_stuffed(STUFFED_BYTES) => self.keep_alive = KeepAlive::Close,
+            () = self.stream.receive_queue_exceeds(RECEIVE_QUEUE_BYTES_MAX) => self.keep_alive = KeepAlive::Close,
         }
         let mut thrown_away = BytesMut::new();
         loop {
