@@ -147,7 +147,7 @@ impl Session {
 
     /// The protocol that the client asks to be upgraded to, if it does (RFC 9110, section 7.8): only
     /// HTTP/1.1 has upgrades, and only where `Connection` says so. HTTP/2 in clear text by upgrade
-    /// (RFC 7540) is detached since RFC 9113: such a request is served over HTTP/1.1.
+    /// (RFC 7540) is obsolete since RFC 9113: such a request is served over HTTP/1.1.
     pub(crate) fn upgrade(&self) -> Option<&HeaderValue> {
         let head = self.head();
         let protocol = head.headers.get(header::UPGRADE)?;
@@ -223,7 +223,7 @@ impl Session {
     /// would take it for the answer; pingora's HTTP/2 cannot send it.
     ///
     /// # Errors
-    /// The client is detached, or did not read for too long.
+    /// The client is gone, or did not read for too long.
     pub(crate) async fn write_informational(
         &mut self,
         head: &ResponseHead,
@@ -246,7 +246,7 @@ impl Session {
     /// Tells the client to send its body.
     ///
     /// # Errors
-    /// The client is detached.
+    /// The client is gone.
     pub(crate) async fn write_continue(&mut self) -> Result<(), WriteError> {
         match &mut self.client {
             Client::Http1(http1) => http1.write_continue().await,
@@ -262,7 +262,7 @@ impl Session {
     /// is flushed.
     ///
     /// # Errors
-    /// The client is detached.
+    /// The client is gone.
     pub(crate) async fn write_head(&mut self, head: ResponseHead) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => {
@@ -282,7 +282,7 @@ impl Session {
     /// server says with it are trailers.
     ///
     /// # Errors
-    /// The client is detached, or did not read for too long.
+    /// The client is gone, or did not read for too long.
     pub(crate) async fn write_bare_head(&mut self, head: ResponseHead) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => {
@@ -304,7 +304,7 @@ impl Session {
     /// Writes a piece of the answer.
     ///
     /// # Errors
-    /// The client is detached, or did not read for too long.
+    /// The client is gone, or did not read for too long.
     pub(crate) async fn write_body(&mut self, data: Bytes, last: bool) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.write_body(data, last).await,
@@ -320,7 +320,7 @@ impl Session {
     /// Writes what comes behind the answer.
     ///
     /// # Errors
-    /// The client is detached, or did not read for too long.
+    /// The client is gone, or did not read for too long.
     pub(crate) async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.write_trailers(&trailers).await,
@@ -345,7 +345,7 @@ impl Session {
     /// Sends what has been written and not yet left.
     ///
     /// # Errors
-    /// The client is detached, or did not read for too long.
+    /// The client is gone, or did not read for too long.
     pub(crate) async fn flush(&mut self) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.flush().await,

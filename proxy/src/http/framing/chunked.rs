@@ -17,9 +17,9 @@ pub enum Chunked {
     Size,
     /// In a chunk, with so many bytes to come.
     Data(u64),
-    /// TrailingBytes a chunk's data, before its line end.
+    /// Behind a chunk's data, before its line end.
     DataEnd,
-    /// TrailingBytes the last chunk; so many bytes of trailers have been read.
+    /// Behind the last chunk; so many bytes of trailers have been read.
     Trailers(usize),
     Done,
 }
