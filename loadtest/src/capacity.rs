@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rand::RngExt as _;
 use serde::Serialize;
-use weir::{clock, config::units};
+use weir::{clock, units};
 
 use crate::output::{self, write};
 use crate::report::{Report, Verdict, Versions, capacity, timestamp};

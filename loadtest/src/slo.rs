@@ -1,7 +1,7 @@
 //! Service level objectives: `p99<800ms`, `error_rate<0.5%`, `chat:first_token_p95<=1s`, `rps>=45`.
 
 use serde::{Deserialize, Serialize};
-use weir::config::units;
+use weir::units;
 
 use crate::tally::{Named, Tally};
 

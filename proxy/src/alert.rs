@@ -25,9 +25,9 @@ use self::signal::Per;
 use self::state::{Found, Keeper, State};
 use self::tally::{Delta, Needs, Subject, Tallies};
 use crate::clock;
-use crate::record::metrics::{AlertTiers, Metrics};
-use crate::side_thread::{Desk, SideThread, State as Running};
+use crate::metrics::{AlertTiers, Metrics};
 use crate::worker::Worker;
+use crate::worker::thread::{Desk, SideThread, State as Running};
 
 pub mod board;
 pub mod engine;

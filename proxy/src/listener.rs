@@ -5,55 +5,35 @@
 //! head may be, and hands each request to the gateway as a `session::Session`. It never looks at what a
 //! request asks for.
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
 use pingora::apps::HttpServerOptions;
 use pingora::server::ShutdownWatch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::{self, Patience};
-use crate::config::Limits;
 use crate::gateway::{Gateway, Served};
+use crate::http::Connection;
+use crate::http::Limits;
+use crate::http::connections::{Connections, Entry};
+use crate::http::head::{self, Expect, Farewell, Head};
+use crate::http::http1::Http1;
+use crate::http::refused::refusal_of;
+use crate::http::session::Session;
+use crate::http::socket::{Chosen, ClientStream};
 use crate::refusal::{ErrorCode, Refusal};
 
 pub(crate) mod accept;
-pub(crate) mod answer_head;
-pub mod connections;
 pub(crate) mod descriptors;
-mod h2_flood;
-mod head;
-pub(crate) mod http1;
 mod http2;
 mod linger;
-pub(crate) mod refused;
-pub(crate) mod relay;
-pub(crate) mod session;
-mod socket;
 pub(crate) mod tls;
 
-use connections::{Connections, Entry, Place};
-use head::{Expect, Farewell, Head};
-use http1::Http1;
 use linger::{Length, linger};
-use refused::refusal_of;
-use session::Session;
-use socket::{Chosen, ClientStream};
-
-/// What is known of a connection before its first request.
-#[derive(Clone, Debug)]
-pub(crate) struct Connection {
-    pub(crate) peer: IpAddr,
-    /// The peer's address as a value for `X-Forwarded-For`.
-    pub(crate) peer_text: HeaderValue,
-    pub(crate) scheme: &'static str,
-    /// `None` of one that is refused.
-    place: Option<Arc<Place>>,
-}
 
 /// What serves every connection.
 pub struct Listener {
@@ -295,19 +275,6 @@ impl Http {
             .refuse_unread(&mut session, connection, &first_line, refusal, started)
             .await;
         Some(session.into_http1()?.into_stream())
-    }
-}
-
-impl Connection {
-    fn new(peer: IpAddr, scheme: &'static str) -> Self {
-        // An address is ASCII.
-        let text = HeaderValue::try_from(peer.to_string());
-        Connection {
-            peer,
-            peer_text: text.unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            scheme,
-            place: None,
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rates and spikes as people write them.
 
-use weir::config::units;
+use weir::units;
 
 use super::Spikes;
 

@@ -13,7 +13,7 @@ use super::standing::{Saved, Standing, Transition};
 use super::tally::{Delta, Subject};
 use super::tier::{Basis, Lines, Memory, Tier};
 use super::window::Window;
-use crate::record::metrics::look::Look;
+use crate::metrics::look::Look;
 
 /// How long an alert that ended is told of: an Alertmanager that was down is to hear of it.
 pub const ENDED_IS_TOLD_FOR: Duration = Duration::from_secs(15 * 60);

@@ -15,7 +15,7 @@ use super::identity::INSTANCE;
 use super::runbook;
 use super::signal::{Per, Signal, Unit};
 use super::tier::{FORGET_AFTER, Lines, Worse};
-use crate::record::metrics::catalog::{
+use crate::metrics::catalog::{
     self, DURATION_EDGES_S, Definition, FAILED_REQUESTS, REQUEST_DURATION, TIME_TO_FIRST_TOKEN,
 };
 

@@ -1,7 +1,7 @@
 //! What a rule measures, and over which traffic.
 
 use super::window::Window;
-use crate::record::metrics::look::Look;
+use crate::metrics::look::Look;
 
 /// What is measured. Shares are from 0 to 1, times are in seconds, the rest are counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

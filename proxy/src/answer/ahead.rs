@@ -12,8 +12,8 @@ use super::last::Framing;
 use crate::backend::client::{Ahead, AnswerBody, Piece};
 use crate::clock;
 use crate::exchange::{Exchange, Stage};
-use crate::listener::relay::{Attended, Relay};
-use crate::listener::session::Session;
+use crate::http::relay::{Attended, Relay};
+use crate::http::session::Session;
 
 /// How long a body of JSON is waited for. One that takes longer may be kept alive by white space, and its
 /// client waits for that.

@@ -8,8 +8,8 @@ use http::HeaderMap;
 use super::waits::Waits;
 use crate::backend::client::{AnswerBody, Piece};
 use crate::clock;
-use crate::listener::relay::{Attended, Relay};
-use crate::listener::session::Session;
+use crate::http::relay::{Attended, Relay};
+use crate::http::session::Session;
 use crate::refusal::ErrorCode;
 
 /// What came of one wait for the backend.

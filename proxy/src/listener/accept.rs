@@ -14,11 +14,12 @@ use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener as TokioListener, TcpStream as TokioStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::connections::{Connections, Entry};
+use super::Listener;
 use super::descriptors::{Descriptors, Room, is_want};
-use super::{Listener, head};
 use crate::clock;
-use crate::complaint::{Complaint, Telling};
+use crate::http::connections::{Connections, Entry};
+use crate::http::head;
+use crate::log_throttle::{LogThrottle, Telling};
 
 /// How long nothing is accepted when there is no room, unless a connection is closed before.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -34,7 +35,7 @@ pub(crate) struct Accepting {
     pub(crate) connections: Arc<Connections>,
     pub(crate) descriptors: Descriptors,
     pub(crate) stopping: ShutdownWatch,
-    complaint: Mutex<Complaint>,
+    complaint: Mutex<LogThrottle>,
 }
 
 impl Accepting {
@@ -52,7 +53,7 @@ impl Accepting {
             listener,
             descriptors,
             stopping,
-            complaint: Mutex::new(Complaint::every(COMPLAIN_EVERY)),
+            complaint: Mutex::new(LogThrottle::every(COMPLAIN_EVERY)),
         }
     }
 

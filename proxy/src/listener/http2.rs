@@ -10,11 +10,12 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
 
-use super::session::Session;
-use super::socket::ClientStream;
-use super::{Connection, Http, head};
+use super::Http;
 use crate::clock;
 use crate::gateway::Served;
+use crate::http::session::Session;
+use crate::http::socket::ClientStream;
+use crate::http::{Connection, head};
 
 /// How long a cut answer's last bytes get to leave before its HTTP/2 stream is reset.
 const BEFORE_RESET: Duration = Duration::from_millis(20);

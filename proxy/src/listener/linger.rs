@@ -16,10 +16,10 @@ use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connections::Connections;
-use super::head;
-use super::socket::ClientStream;
 use crate::clock;
+use crate::http::connections::Connections;
+use crate::http::head;
+use crate::http::socket::ClientStream;
 
 /// How long a client may go on sending, all in all; nginx's `lingering_time`.
 const TOTAL: Duration = Duration::from_secs(30);

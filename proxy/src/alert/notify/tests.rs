@@ -6,7 +6,7 @@ use super::super::signal::Per;
 use super::super::standing::Standing;
 use super::super::state::State as Kept;
 use super::*;
-use crate::record::metrics::Metrics;
+use crate::metrics::Metrics;
 
 const LONG: Duration = Duration::from_secs(60);
 

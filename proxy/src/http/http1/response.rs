@@ -7,7 +7,8 @@ use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::KeepAlive;
 use crate::clock;
-use crate::listener::answer_head::{AnswerHead, Date};
+use crate::http::io::WriteError;
+use crate::http::response_head::{Date, ResponseHead};
 
 /// How the client knows the end of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,24 +41,20 @@ impl Answering {
     }
 }
 
-/// The client did not take what was written: it left, or does not read.
-#[derive(Debug)]
-pub(crate) struct Unwritable;
-
 pub(super) async fn written(
     timeout: Duration,
     writing: impl Future<Output = std::io::Result<()>>,
-) -> Result<(), Unwritable> {
+) -> Result<(), WriteError> {
     match clock::timeout(timeout, writing).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(Unwritable),
+        Ok(Err(_)) | Err(_) => Err(WriteError),
     }
 }
 
 /// Writes the head, with what belongs to the connection, behind what is in `out`.
 pub(super) fn write_head(
     out: &mut Vec<u8>,
-    head: &AnswerHead,
+    head: &ResponseHead,
     method: &Method,
     version: Version,
     keep_alive: &mut KeepAlive,
@@ -86,7 +83,7 @@ pub(super) fn write_head(
 }
 
 /// Writes a head that comes before the answer's: without a body, and with nothing said of the connection.
-pub(super) fn write_informational(out: &mut Vec<u8>, head: &AnswerHead) {
+pub(super) fn write_informational(out: &mut Vec<u8>, head: &ResponseHead) {
     write_status(out, head.status);
     out.extend_from_slice(head.lines());
     out.extend_from_slice(b"\r\n");
@@ -127,7 +124,7 @@ fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn framing(head: &AnswerHead, method: &Method, version: Version) -> Framing {
+fn framing(head: &ResponseHead, method: &Method, version: Version) -> Framing {
     let bodiless = matches!(
         head.status,
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS
@@ -179,7 +176,7 @@ mod tests {
         version: Version,
     ) -> (String, Framing, KeepAlive) {
         let status = StatusCode::from_u16(status).expect("a status");
-        let mut head = AnswerHead::new(status);
+        let mut head = ResponseHead::new(status);
         head.field(&header::DATE, &HeaderValue::from_static("today"));
         if let Some(length) = length {
             head.number(&header::CONTENT_LENGTH, length);

@@ -8,8 +8,8 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
 use super::KeepAlive;
-use crate::framing::{self, Coding};
-use crate::listener::session::has_option;
+use crate::http::framing::{self, Coding};
+use crate::http::hop_by_hop::has_option;
 use crate::refusal::{ErrorCode, Refusal};
 
 const LINES_MAX: usize = 256;

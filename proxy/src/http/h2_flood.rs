@@ -36,7 +36,7 @@ const CONTINUATIONS_MAX: u32 = 24;
 
 /// What a connection is like so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Fair,
     /// It is to be closed, for this reason.
     Flood(&'static str),
@@ -44,7 +44,7 @@ pub(super) enum Verdict {
 
 /// The accounts of one connection.
 #[derive(Debug)]
-pub(super) struct Flood {
+pub(crate) struct Flood {
     /// Bytes to pass over: the preface, then the payload of a frame.
     skip: usize,
     head: [u8; HEAD_BYTES],
@@ -95,7 +95,7 @@ impl Account {
 
 impl Flood {
     /// A connection whose preface has not been read.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Flood {
             skip: PREFACE_BYTES,
             head: [0; HEAD_BYTES],
@@ -110,12 +110,12 @@ impl Flood {
     }
 
     /// What was written to the client.
-    pub(super) fn wrote(&mut self, bytes: usize) {
+    pub(crate) fn wrote(&mut self, bytes: usize) {
         self.control.pay(bytes as f64 / BYTES_PAY_ONE);
     }
 
     /// What was read from the client, however it is split.
-    pub(super) fn read(&mut self, mut bytes: &[u8], now: Instant) -> Verdict {
+    pub(crate) fn read(&mut self, mut bytes: &[u8], now: Instant) -> Verdict {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());

@@ -12,7 +12,7 @@ const FIELDS: usize = 16;
 /// Status and fields, the fields written as HTTP/1 has them: most answers leave so, and a list of names
 /// and values would be made only to be written.
 #[derive(Debug)]
-pub(crate) struct AnswerHead {
+pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
     /// Lines of `name: value` and CR LF.
     text: Vec<u8>,
@@ -22,15 +22,15 @@ pub(crate) struct AnswerHead {
 
 /// Whether a head tells when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Date {
+pub(crate) enum Date {
     Told,
     Missing,
 }
 
-impl AnswerHead {
+impl ResponseHead {
     /// A head without fields.
     pub(crate) fn new(status: StatusCode) -> Self {
-        AnswerHead {
+        ResponseHead {
             status,
             text: Vec::with_capacity(TEXT_BYTES),
             content_length: None,
@@ -41,7 +41,7 @@ impl AnswerHead {
     /// A head whose first fields are written already, in lines of `name: value` and CR LF; neither
     /// `Content-Length` nor `Date` is among them.
     pub(crate) fn with_lines(status: StatusCode, lines: &[u8]) -> Self {
-        let mut head = AnswerHead::new(status);
+        let mut head = ResponseHead::new(status);
         head.text.extend_from_slice(lines);
         head
     }
@@ -73,16 +73,16 @@ impl AnswerHead {
     }
 
     /// The fields, as lines of `name: value` and CR LF.
-    pub(super) fn lines(&self) -> &[u8] {
+    pub(crate) fn lines(&self) -> &[u8] {
         &self.text
     }
 
     /// The length of the body, if the head tells it.
-    pub(super) fn content_length(&self) -> Option<u64> {
+    pub(crate) fn content_length(&self) -> Option<u64> {
         self.content_length
     }
 
-    pub(super) fn date(&self) -> Date {
+    pub(crate) fn date(&self) -> Date {
         self.date
     }
 
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn written_lines_become_fields_of_pingora() {
         let lines = b"etag: a: b\r\netag: \xe4\r\nx-empty: \r\n";
-        let mut head = AnswerHead::with_lines(StatusCode::CREATED, lines);
+        let mut head = ResponseHead::with_lines(StatusCode::CREATED, lines);
         assert_eq!((head.content_length(), head.date()), (None, Date::Missing));
         head.number(&header::CONTENT_LENGTH, 17);
         head.field(&header::DATE, &HeaderValue::from_static("today"));

@@ -14,7 +14,7 @@ use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::clock::{self, Patience};
-use crate::config::Limits;
+use crate::http::Limits;
 
 /// What a client with prior knowledge of HTTP/2 sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -31,7 +31,7 @@ const ONE_MORE: Duration = Duration::from_secs(5);
 
 /// What became of reading a head.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Head {
+pub(crate) enum Head {
     /// The head ends before this place; what follows is body, or the next request.
     Complete(usize),
     /// The connection begins with the preface of HTTP/2.
@@ -43,7 +43,7 @@ pub(super) enum Head {
 
 /// Why there is no head.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Flaw {
+pub(crate) enum Flaw {
     TimedOut,
     TooLarge,
     Malformed(&'static str),
@@ -51,13 +51,13 @@ pub(super) enum Flaw {
 
 /// Which protocols a connection may still turn out to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expect {
+pub(crate) enum Expect {
     Http1OrPreface,
     Http1,
 }
 
 /// How a connection ends, between two requests, when the proxy stops.
-pub(super) struct Farewell<'a, F> {
+pub(crate) struct Farewell<'a, F> {
     /// Ends when the proxy stops.
     stopping: Pin<&'a mut F>,
     /// When it must be over, once the proxy stops.
@@ -88,7 +88,7 @@ impl Use {
 impl<'a, F: Future<Output = ()>> Farewell<'a, F> {
     /// A connection that was opened now. When the proxy stops and takes `drain` for it, half of that is
     /// left to what comes at the last moment.
-    pub(super) fn new(stopping: Pin<&'a mut F>, drain: Duration, now: Instant) -> Self {
+    pub(crate) fn new(stopping: Pin<&'a mut F>, drain: Duration, now: Instant) -> Self {
         Farewell {
             stopping,
             over: None,
@@ -98,7 +98,7 @@ impl<'a, F: Future<Output = ()>> Farewell<'a, F> {
     }
 
     /// Notes that a request was answered.
-    pub(super) fn answered(&mut self, now: Instant) {
+    pub(crate) fn answered(&mut self, now: Instant) {
         self.use_ = Use::Answered(now);
     }
 
@@ -114,7 +114,7 @@ impl<'a, F: Future<Output = ()>> Farewell<'a, F> {
 /// Reads one head into `bytes`, which holds what was read behind the previous request. It is waited for
 /// within `idle_timeout`, and must be whole within `header_timeout` of its first byte; empty lines before it
 /// are its first bytes, too. A connection between two requests ends as its `farewell` says.
-pub(super) async fn read<F: Future<Output = ()>>(
+pub(crate) async fn read<F: Future<Output = ()>>(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut BytesMut,
     expect: Expect,
@@ -203,7 +203,7 @@ async fn more<F: Future<Output = ()>>(
 }
 
 /// Reads what has arrived. Until then no room is made for it.
-pub(super) fn poll_read(
+pub(crate) fn poll_read(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut BytesMut,
     context: &mut Context<'_>,
@@ -216,7 +216,7 @@ pub(super) fn poll_read(
 }
 
 /// Ends when the proxy stops.
-pub(super) async fn stop(mut stopping: ShutdownWatch) {
+pub(crate) async fn stop(mut stopping: ShutdownWatch) {
     if stopping.wait_for(|stop| *stop).await.is_err() {
         // The sender is gone with the process's own stop; the reads' deadline remains.
         std::future::pending::<()>().await;
@@ -260,7 +260,7 @@ fn scan(bytes: &[u8], scanned: usize) -> Scan {
 }
 
 /// A copy of the request line, of as much of it as an event has room for.
-pub(super) fn first_line(head: &[u8]) -> Box<[u8]> {
+pub(crate) fn first_line(head: &[u8]) -> Box<[u8]> {
     const BYTES_MAX: usize = 2048;
     let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
     head[..end.min(BYTES_MAX)].into()

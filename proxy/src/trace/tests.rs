@@ -4,9 +4,9 @@
 
 use super::*;
 
-#[path = "trace_limits_tests.rs"]
+#[path = "limits_tests.rs"]
 mod limits;
-#[path = "trace_state_tests.rs"]
+#[path = "state_tests.rs"]
 mod state_cases;
 
 use Trace::{Continues, Restarts};

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 
 use super::Stop;
 use super::inbound::UsageAsked;
-use super::lane::Lane;
+use super::pipeline::RoutePipeline;
 use crate::answer::framing::{self, Framing, Upgrade};
 use crate::answer::head;
 use crate::answer::waits::Waits;
@@ -21,9 +21,9 @@ use crate::backend::outgoing::{self, Encodings, Said};
 use crate::backend::request_body::RequestBody;
 use crate::clock;
 use crate::exchange::{Attempt, Exchange, UpstreamNote};
-use crate::listener::Connection;
-use crate::listener::relay::{Attended, Relay};
-use crate::listener::session::Session;
+use crate::http::Connection;
+use crate::http::relay::{Attended, Relay};
+use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
 
@@ -40,8 +40,13 @@ pub(super) struct Asking<'a> {
 
 impl Asking<'_> {
     /// How long the answer, whose head has come, is waited for; messages of gRPC may be `messages_idle` apart.
-    pub(super) fn waits(&self, lane: &Lane, messages_idle: Duration, now: Instant) -> Waits {
-        let config = lane.backend.config();
+    pub(super) fn waits(
+        &self,
+        pipeline: &RoutePipeline,
+        messages_idle: Duration,
+        now: Instant,
+    ) -> Waits {
+        let config = pipeline.backend.config();
         let (idle_timeout, total_timeout) = match self.kind {
             Kind::Grpc => (messages_idle, None),
             Kind::Plain | Kind::Upgrade => (config.idle_timeout, Some(config.total_timeout)),
@@ -68,16 +73,16 @@ pub(crate) enum Kind {
 
 /// Asks the backend, and attends to the client meanwhile. The answer can be passed on as it stands.
 pub(super) async fn ask(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
     asking: &Asking<'_>,
     body: RequestBody,
     relay: &mut Relay,
 ) -> Result<(Answer, Framing), Stop> {
-    exchange.upstream = Some(UpstreamNote::begin(lane.backend.config().name.clone()));
-    let asked = match ask_endpoint(lane, session, exchange, asking, body, relay).await {
-        Ok(answer) => usable(lane, exchange, asking.kind, answer).await,
+    exchange.upstream = Some(UpstreamNote::begin(pipeline.backend.config().name.clone()));
+    let asked = match ask_endpoint(pipeline, session, exchange, asking, body, relay).await {
+        Ok(answer) => usable(pipeline, exchange, asking.kind, answer).await,
         Err(stop) => Err(stop),
     };
     if let (Err(Stop::Refused(refusal)), Some(attempt)) = (&asked, exchange.attempt()) {
@@ -94,7 +99,7 @@ pub(super) async fn ask(
 
 /// The answer with its framing, if it can be passed on.
 async fn usable(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     exchange: &Exchange,
     kind: Kind,
     mut answer: Answer,
@@ -109,15 +114,15 @@ async fn usable(
         &answer.head,
         answer.body.length(),
     );
-    let framing = judged.map_err(|flaw| lane.backend.unusable(flaw))?;
+    let framing = judged.map_err(|flaw| pipeline.backend.unusable(flaw))?;
     if framing.connection == framing::Connection::Suspect {
         answer.body.close_connection_at_end();
     }
     if answer.head.status != StatusCode::SWITCHING_PROTOCOLS
         && let Err(error) = answer.body.check_first().await
     {
-        log::debug!("backend {}: {error}", lane.backend.config().name);
-        return Err(lane
+        log::debug!("backend {}: {error}", pipeline.backend.config().name);
+        return Err(pipeline
             .backend
             .unusable("its body does not begin as it says")
             .into());
@@ -127,19 +132,19 @@ async fn usable(
 
 /// One attempt, noted in the exchange, whatever becomes of it.
 async fn ask_endpoint(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
     asking: &Asking<'_>,
     body: RequestBody,
     relay: &mut Relay,
 ) -> Result<Answer, Stop> {
-    let picked = lane.backend.pick()?;
+    let picked = pipeline.backend.pick()?;
     let endpoint = picked.endpoint.text.clone();
     let attempt = Attempt::begin(endpoint, &exchange.trace, asking.asked_at);
     let parent = attempt.span_id.unwrap_or(exchange.trace.span_id);
     let request = request(
-        lane,
+        pipeline,
         session,
         exchange,
         asking,
@@ -148,12 +153,12 @@ async fn ask_endpoint(
         body,
     )?;
     let version = exchange.version;
-    let attempt = exchange.begin_attempt(&lane.backend.config().name, attempt);
+    let attempt = exchange.begin_attempt(&pipeline.backend.config().name, attempt);
     let early = Early::default();
     // Clients of other versions have no room for it, or nobody to write it.
     let early = (version == Version::HTTP_11).then_some(&early);
     let protocol = protocol(asking.kind);
-    let backend = &lane.backend;
+    let backend = &pipeline.backend;
     let first_byte = backend.first_byte_timeout();
     let wait = Wait {
         asked: asking.asked_at,
@@ -188,7 +193,7 @@ async fn ask_endpoint(
 
 /// The head that goes to this endpoint.
 fn request(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     session: &Session,
     exchange: &Exchange,
     asking: &Asking<'_>,
@@ -197,14 +202,14 @@ fn request(
     body: RequestBody,
 ) -> Result<Request<RequestBody>, Refusal> {
     let head = session.head();
-    let (withheld, _) = lane.settled_headers(exchange);
+    let (withheld, _) = pipeline.settled_headers(exchange);
     let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
     let encodings = match is_read {
-        _ if lane.answers.is_some() || asking.usage == UsageAsked::Yes => Encodings::Identity,
+        _ if pipeline.answers.is_some() || asking.usage == UsageAsked::Yes => Encodings::Identity,
         true => Encodings::Readable,
         false => Encodings::Any,
     };
-    let config = lane.backend.config();
+    let config = pipeline.backend.config();
     let mut headers = outgoing::carried_over(&head.headers, withheld, encodings, config);
     if session.is_http2() {
         outgoing::join_cookies(&mut headers);
@@ -214,7 +219,7 @@ fn request(
     {
         outgoing::ask_for_upgrade(&mut headers, protocol.clone());
     }
-    let forwarded_for = forwarded_for(asking.connection, &head.headers, lane);
+    let forwarded_for = forwarded_for(asking.connection, &head.headers, pipeline);
     let host = head.headers.get(header::HOST);
     let said = Said {
         parent,
@@ -276,9 +281,9 @@ pub(super) fn target(exchange: &Exchange, query: Option<&str>) -> String {
 pub(super) fn forwarded_for(
     connection: &Connection,
     headers: &HeaderMap,
-    lane: &Lane,
+    pipeline: &RoutePipeline,
 ) -> HeaderValue {
-    address::forwarded_for(connection.peer, headers, &lane.trusted_proxies)
+    address::forwarded_for(connection.peer, headers, &pipeline.trusted_proxies)
         .unwrap_or_else(|| connection.peer_text.clone())
 }
 

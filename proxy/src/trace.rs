@@ -241,5 +241,4 @@ fn never_zero<const LENGTH: usize>(mut id: [u8; LENGTH]) -> [u8; LENGTH] {
 }
 
 #[cfg(test)]
-#[path = "trace_tests.rs"]
 mod tests;

@@ -7,17 +7,17 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri, Version};
 
-use super::lane::Lane;
+use super::pipeline::RoutePipeline;
 use super::{Gateway, Stop};
 use crate::exchange::Exchange;
-use crate::listener::Connection;
-use crate::listener::session::Session;
+use crate::http::Connection;
+use crate::http::session::Session;
 use crate::random;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::guard::Guarded;
 use crate::route::path::EncodedSlash;
-use crate::route::trace::{Sampling, TraceContext};
 use crate::route::{Match, address, path};
+use crate::trace::{Sampling, TraceContext};
 
 impl Gateway {
     /// Settles route, platform, client address and trace.
@@ -26,20 +26,23 @@ impl Gateway {
         session: &Session,
         exchange: &mut Exchange,
         connection: &Connection,
-    ) -> Result<Arc<Lane>, Stop> {
+    ) -> Result<Arc<RoutePipeline>, Stop> {
         let head = session.head();
-        note_head(exchange, head, connection, &self.lanes.sampling);
-        exchange.client_ip =
-            address::client(connection.peer, &head.headers, &self.lanes.trusted_proxies);
-        if self.lanes.loop_token.stands_in(&head.headers) {
+        note_head(exchange, head, connection, &self.pipelines.sampling);
+        exchange.client_ip = address::client(
+            connection.peer,
+            &head.headers,
+            &self.pipelines.trusted_proxies,
+        );
+        if self.pipelines.loop_token.stands_in(&head.headers) {
             let detail = "a backend leads back to this weir (CDN-Loop); check its endpoints";
             return Err(Refusal::new(ErrorCode::LoopDetected, detail).into());
         }
-        exchange.cdn_loop = Some(self.lanes.loop_token.added_to(&head.headers));
+        exchange.cdn_loop = Some(self.pipelines.loop_token.added_to(&head.headers));
         let host = host(head)?;
         exchange.domain = host.map(|host| without_port(host).into());
-        if session.is_http2() && head_bytes(&head.headers) > self.lanes.header_bytes {
-            let detail = format!("a head may have {} bytes", self.lanes.header_bytes);
+        if session.is_http2() && head_bytes(&head.headers) > self.pipelines.header_bytes {
+            let detail = format!("a head may have {} bytes", self.pipelines.header_bytes);
             return Err(Refusal::new(ErrorCode::HeaderTooLarge, detail).into());
         }
         if session.is_http2() {
@@ -47,23 +50,23 @@ impl Gateway {
         }
         if head.method == Method::OPTIONS && head.uri.path() == "*" {
             exchange.path = "*".into();
-            return Err(Stop::ServerOptions(self.lanes.table.methods()));
+            return Err(Stop::ServerOptions(self.pipelines.table.methods()));
         }
         if host.is_some() && !head.headers.contains_key(header::HOST) {
             exchange.authority = host.and_then(|host| HeaderValue::from_str(host).ok());
         }
-        exchange.path = canonical_path(head, self.lanes.encoded_slash)?;
+        exchange.path = canonical_path(head, self.pipelines.encoded_slash)?;
         let found = self.find(exchange)?;
-        let lane = self.enter(found, exchange)?;
+        let pipeline = self.enter(found, exchange)?;
         match self.guard(found, exchange)? {
             Guarded::By(stricter) => Ok(self.enter(stricter, exchange)?),
-            _ => Ok(lane),
+            _ => Ok(pipeline),
         }
     }
 
     /// The position of the route that has this path.
     fn find(&self, exchange: &Exchange) -> Result<usize, Refusal> {
-        match self.lanes.table.find(&exchange.method, &exchange.path) {
+        match self.pipelines.table.find(&exchange.method, &exchange.path) {
             Match::Route(position) => Ok(position),
             Match::NoRoute => Err(Refusal::new(
                 ErrorCode::NoRoute,
@@ -75,7 +78,7 @@ impl Gateway {
 
     /// Whether a stricter route guards a path that looks like one of its own.
     fn guard(&self, found: usize, exchange: &Exchange) -> Result<Guarded, Refusal> {
-        let table = &self.lanes.table;
+        let table = &self.pipelines.table;
         let (path, address) = (&exchange.path, exchange.client_ip);
         match table.guard(&exchange.method, path, found, address) {
             Guarded::MethodNotAllowed(allow) => Err(method_not_allowed(allow)),
@@ -83,15 +86,19 @@ impl Gateway {
         }
     }
 
-    /// The lane of a route, if the client may use it.
-    fn enter(&self, position: usize, exchange: &mut Exchange) -> Result<Arc<Lane>, Refusal> {
-        let lane = self.lanes.lanes[position].clone();
-        exchange.route = Some(lane.config.name.clone());
-        exchange.platform = lane.config.platform.clone();
-        if lane.config.admits(exchange.client_ip) {
-            return Ok(lane);
+    /// The pipeline of a route, if the client may use it.
+    fn enter(
+        &self,
+        position: usize,
+        exchange: &mut Exchange,
+    ) -> Result<Arc<RoutePipeline>, Refusal> {
+        let pipeline = self.pipelines.pipelines[position].clone();
+        exchange.route = Some(pipeline.config.name.clone());
+        exchange.platform = pipeline.config.platform.clone();
+        if pipeline.config.admits(exchange.client_ip) {
+            return Ok(pipeline);
         }
-        let name = &lane.config.name;
+        let name = &pipeline.config.name;
         let detail = format!("route {name} does not allow this source address");
         Err(Refusal::new(ErrorCode::AddressDenied, detail))
     }

@@ -1,4 +1,4 @@
-//! A lane: one route with everything its requests meet, built once.
+//! A pipeline: one route with everything its requests meet, built once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
-use super::asking::Kind;
+use super::upstream::Kind;
 use crate::backend::Backend;
 use crate::backend::loops::LoopToken;
 use crate::cache::Answers;
@@ -14,25 +14,25 @@ use crate::clock;
 use crate::config::Config;
 use crate::content;
 use crate::exchange::Exchange;
+use crate::http::session::Session;
 use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
-use crate::listener::session::Session;
+use crate::metrics::{Held, HeldByRoute};
 use crate::random;
 use crate::record;
-use crate::record::metrics::{Held, HeldByRoute};
 use crate::route::path::EncodedSlash;
-use crate::route::trace::Sampling;
 use crate::route::{self, Table};
 use crate::signature::Gate;
 use crate::signature::memory::Memory;
+use crate::trace::Sampling;
 
 /// A body up to this size is read whole also where nobody looks into it: that is the cheap way.
 const HELD_BYTES: u64 = 64 * 1024;
 
-/// Every lane, and what is common to all.
-pub struct Lanes {
+/// Every pipeline, and what is common to all.
+pub struct RoutePipelines {
     pub table: Table,
-    pub(crate) lanes: Vec<Arc<Lane>>,
+    pub(crate) pipelines: Vec<Arc<RoutePipeline>>,
     pub(crate) trusted_proxies: Arc<[IpNet]>,
     pub(crate) default_platform: Arc<str>,
     pub(crate) header_bytes: usize,
@@ -46,7 +46,7 @@ pub struct Lanes {
 }
 
 /// One route with its stages.
-pub struct Lane {
+pub struct RoutePipeline {
     pub(crate) config: Arc<route::Config>,
     pub(crate) gate: Option<Gate>,
     pub(crate) limits: Limits,
@@ -56,21 +56,21 @@ pub struct Lane {
     pub(crate) trusted_proxies: Arc<[IpNet]>,
 }
 
-impl Lanes {
-    /// Builds the lanes of a checked configuration; `backends` are those of the configuration, in
+impl RoutePipelines {
+    /// Builds the pipelines of a checked configuration; `backends` are those of the configuration, in
     /// its order.
     #[must_use]
     pub fn new(config: &Config, backends: &[Arc<Backend>]) -> Self {
         let trusted: Arc<[IpNet]> = config.trusted_proxies.clone().into();
         let schemes = config.routes.iter().flat_map(|route| &route.signature);
         let memory = Memory::new(schemes);
-        let lanes = config
+        let pipelines = config
             .routes
             .iter()
-            .map(|route| Arc::new(Lane::new(route, backends, &trusted, &memory)));
-        Lanes {
+            .map(|route| Arc::new(RoutePipeline::new(route, backends, &trusted, &memory)));
+        RoutePipelines {
             table: Table::new(config.routes.clone()),
-            lanes: lanes.collect(),
+            pipelines: pipelines.collect(),
             trusted_proxies: trusted.clone(),
             default_platform: Arc::from(record::NO_PLATFORM),
             header_bytes: config.limits.header_bytes,
@@ -92,34 +92,41 @@ impl Lanes {
     /// Forgets idle limit keys and expired answers; called on a timer.
     pub fn forget_idle(&self) {
         let now = clock::unix_now();
-        for lane in &self.lanes {
-            lane.limits.forget_idle();
-            if let Some(answers) = &lane.answers {
+        for pipeline in &self.pipelines {
+            pipeline.limits.forget_idle();
+            if let Some(answers) = &pipeline.answers {
                 answers.forget_expired(now);
             }
         }
     }
 
-    /// What the lanes hold now.
+    /// What the pipelines hold now.
     #[must_use]
     pub fn held(&self) -> Held {
-        let answers = self.lanes.iter().filter_map(|lane| lane.answers.as_ref());
+        let answers = self
+            .pipelines
+            .iter()
+            .filter_map(|pipeline| pipeline.answers.as_ref());
         Held {
             cache_bytes: answers.map(Answers::bytes).sum(),
-            routes: self.lanes.iter().map(|lane| lane.held()).collect(),
+            routes: self
+                .pipelines
+                .iter()
+                .map(|pipeline| pipeline.held())
+                .collect(),
             ..Held::default()
         }
     }
 }
 
-impl Lane {
+impl RoutePipeline {
     fn new(
         route: &Arc<route::Config>,
         backends: &[Arc<Backend>],
         trusted_proxies: &Arc<[IpNet]>,
         memory: &Memory,
     ) -> Self {
-        Lane {
+        RoutePipeline {
             gate: Gate::sharing(&route.signature, &route.name, memory),
             limits: Limits::new(&route.rate_limits, &route.name),
             concurrency: route.concurrency.map(|max| Arc::new(Concurrency::new(max))),
@@ -153,7 +160,7 @@ impl Lane {
         }
     }
 
-    /// Whether the body of a request goes on as it comes: no stage of this lane looks into it, and it is
+    /// Whether the body of a request goes on as it comes: no stage of this pipeline looks into it, and it is
     /// larger than what is as cheap to hold.
     pub(crate) fn relays(&self, kind: Kind, session: &Session) -> bool {
         match kind {

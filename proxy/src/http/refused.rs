@@ -1,10 +1,10 @@
 //! What a request whose head did not come whole is told.
 
 use super::head::Flaw;
-use crate::config::Limits;
+use crate::http::Limits;
 use crate::refusal::{ErrorCode, Refusal};
 
-pub(super) fn refusal_of(flaw: &Flaw, limits: &Limits) -> Refusal {
+pub(crate) fn refusal_of(flaw: &Flaw, limits: &Limits) -> Refusal {
     match flaw {
         Flaw::TimedOut => {
             let detail = format!(

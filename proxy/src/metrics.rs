@@ -235,7 +235,7 @@ impl Metrics {
             families,
             registry,
         };
-        let unmatched = (super::NO_ROUTE, super::NO_PLATFORM);
+        let unmatched = (crate::record::NO_ROUTE, crate::record::NO_PLATFORM);
         for (route, platform) in routes.iter().chain([&unmatched]) {
             metrics.know_route(route, platform)?;
         }

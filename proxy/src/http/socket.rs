@@ -53,17 +53,17 @@ struct Watch {
 
 /// Which version of HTTP a client has chosen in its TLS handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chosen {
+pub(crate) enum Chosen {
     Http1,
     Http2,
 }
 
 impl ClientStream {
-    pub(super) fn tcp(tcp: TcpStream) -> Self {
+    pub(crate) fn tcp(tcp: TcpStream) -> Self {
         ClientStream::new(Io::Tcp(tcp))
     }
 
-    pub(super) fn tls(tls: TlsStream<TcpStream>) -> Self {
+    pub(crate) fn tls(tls: TlsStream<TcpStream>) -> Self {
         ClientStream::new(Io::Tls(Box::new(tls)))
     }
 
@@ -75,7 +75,7 @@ impl ClientStream {
         }
     }
 
-    pub(super) fn chosen(&self) -> Chosen {
+    pub(crate) fn chosen(&self) -> Chosen {
         match &self.io {
             Io::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => Chosen::Http2,
             Io::Tls(_) | Io::Tcp(_) => Chosen::Http1,
@@ -83,7 +83,7 @@ impl ClientStream {
     }
 
     /// The same connection, as one of HTTP/2 whose first bytes were `read` already.
-    pub(super) fn into_http2(mut self, read: Bytes, connections: Arc<Connections>) -> Self {
+    pub(crate) fn into_http2(mut self, read: Bytes, connections: Arc<Connections>) -> Self {
         self.again = read;
         self.watch = Some(Box::new(Watch {
             flood: Flood::new(clock::now()),
@@ -100,7 +100,7 @@ impl ClientStream {
     }
 
     /// The bare connection, for whoever does not care any more what is said on it.
-    pub(super) fn into_socket(self) -> TcpStream {
+    pub(crate) fn into_socket(self) -> TcpStream {
         match self.io {
             Io::Tcp(tcp) => tcp,
             Io::Tls(tls) => tls.into_inner().0,
@@ -108,7 +108,7 @@ impl ClientStream {
     }
 
     /// Ends when the client has closed its side, whatever of its bytes has not been read.
-    pub(super) async fn hung_up(&self) {
+    pub(crate) async fn hung_up(&self) {
         // With this interest the socket is ready when its other side is closed, and not when it has
         // something to read.
         #[cfg(target_os = "linux")]
@@ -118,7 +118,7 @@ impl ClientStream {
     }
 
     /// Ends when so many bytes that nobody has read have waited for a while.
-    pub(super) async fn is_stuffed(&self, bytes: u64) {
+    pub(crate) async fn is_stuffed(&self, bytes: u64) {
         loop {
             pingora::time::sleep(LOOK).await;
             let waiting = rustix::io::ioctl_fionread(self.socket());
@@ -129,7 +129,7 @@ impl ClientStream {
     }
 
     /// Whether the client has sent something that has not been read.
-    pub(super) fn has_unread(&self) -> bool {
+    pub(crate) fn has_unread(&self) -> bool {
         rustix::io::ioctl_fionread(self.socket()).is_ok_and(|bytes| bytes > 0)
     }
 }

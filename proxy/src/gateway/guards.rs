@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::Stop;
-use super::arrival::{forwarded_host, query, tell};
 use super::inbound::Inbound;
-use super::lane::Lane;
+use super::pipeline::RoutePipeline;
+use super::routing::{forwarded_host, query, tell};
 use crate::backend::outgoing::Sieve;
 use crate::cache::status::Status;
 use crate::cache::{Named, Question, Stored, Use};
@@ -17,9 +17,9 @@ use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
     Stage,
 };
+use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::limit::{Decision, Standing, Subject, retry_after_s};
-use crate::listener::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::PathPattern;
 use crate::signature::Request;
@@ -27,25 +27,25 @@ use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
 
 /// Asks the limits by address, before anything of the body has been read.
 pub(super) fn admit_address(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     session: &Session,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
-    if !lane.limits.any_by_address() {
+    if !pipeline.limits.any_by_address() {
         return Ok(());
     }
-    let decision = lane.limits.admit_address(&subject(session, exchange));
-    settle_limit(lane, exchange, decision)
+    let decision = pipeline.limits.admit_address(&subject(session, exchange));
+    settle_limit(pipeline, exchange, decision)
 }
 
 /// Asks all other limits.
 pub(super) fn admit(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     session: &Session,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
-    let decision = lane.limits.admit(&subject(session, exchange));
-    settle_limit(lane, exchange, decision)
+    let decision = pipeline.limits.admit(&subject(session, exchange));
+    settle_limit(pipeline, exchange, decision)
 }
 
 fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
@@ -58,7 +58,11 @@ fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
 }
 
 /// What is said is the limit nearest to its end over all stages; where one has said no, it is that one.
-fn settle_limit(lane: &Lane, exchange: &mut Exchange, decision: Decision) -> Result<(), Refusal> {
+fn settle_limit(
+    pipeline: &RoutePipeline,
+    exchange: &mut Exchange,
+    decision: Decision,
+) -> Result<(), Refusal> {
     let (standing, refusal) = match decision {
         Decision::Admitted(later) => {
             let earlier = exchange.limit.as_ref().map(Standing::noted);
@@ -84,7 +88,7 @@ fn settle_limit(lane: &Lane, exchange: &mut Exchange, decision: Decision) -> Res
     exchange
         .answer_headers
         .retain(|(name, _)| !name.as_str().starts_with("ratelimit"));
-    if let Some(policy) = lane.limits.policy_header() {
+    if let Some(policy) = pipeline.limits.policy_header() {
         tell(exchange, "ratelimit-policy", policy.clone());
     }
     tell(exchange, "ratelimit", standing.header());
@@ -93,14 +97,17 @@ fn settle_limit(lane: &Lane, exchange: &mut Exchange, decision: Decision) -> Res
 }
 
 /// A place among the requests at once.
-pub(super) fn enter(lane: &Lane) -> Result<Option<Permit>, Refusal> {
-    let Some(concurrency) = &lane.concurrency else {
+pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal> {
+    let Some(concurrency) = &pipeline.concurrency else {
         return Ok(None);
     };
     match concurrency.try_enter() {
         Some(permit) => Ok(Some(permit)),
         None => {
-            let detail = format!("route {} has as many requests as it may", lane.config.name);
+            let detail = format!(
+                "route {} has as many requests as it may",
+                pipeline.config.name
+            );
             Err(Refusal::new(ErrorCode::OverCapacity, detail).retry_after(1))
         }
     }
@@ -109,12 +116,12 @@ pub(super) fn enter(lane: &Lane) -> Result<Option<Permit>, Refusal> {
 /// Checks the signature over the raw bytes. A delivery of a platform that sends again what was not taken is
 /// in the hands of whoever gets it here.
 pub(super) async fn verify(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
     body: &[u8],
 ) -> Result<Option<Delivery>, Stop> {
-    let Some(gate) = &lane.gate else {
+    let Some(gate) = &pipeline.gate else {
         return Ok(None);
     };
     let head = session.head();
@@ -208,12 +215,12 @@ pub(super) enum Known {
 
 /// Looks the question up, if it has been read.
 pub(super) fn look_up(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     session: &Session,
     exchange: &mut Exchange,
     body: &Inbound,
 ) -> Known {
-    let (Some(answers), Inbound::Buffered(body)) = (&lane.answers, body) else {
+    let (Some(answers), Inbound::Buffered(body)) = (&pipeline.answers, body) else {
         return Known::Ask(Use::Bypass);
     };
     let head = session.head();
@@ -226,9 +233,9 @@ pub(super) fn look_up(
         .as_deref()
         .or(address.as_deref())
         .unwrap_or_default();
-    let (withheld, verified) = lane.settled_headers(exchange);
-    let sieve = Sieve::new(&head.headers, withheld, lane.backend.config());
-    let named = match &lane.config.path {
+    let (withheld, verified) = pipeline.settled_headers(exchange);
+    let sieve = Sieve::new(&head.headers, withheld, pipeline.backend.config());
+    let named = match &pipeline.config.path {
         PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
         PathPattern::Exact(_) | PathPattern::Prefix(_) => Named::ByWildcard,
     };

@@ -294,8 +294,8 @@ fn open_metrics_tell_exemplars_of_traced_requests() {
     let metrics = metrics();
     let mut exchange = filled();
     metrics.count(&exchange, Duration::from_millis(700));
-    exchange.trace.flags = crate::route::trace::FLAG_SAMPLED;
-    exchange.trace.recording = crate::route::trace::Recording::On;
+    exchange.trace.flags = crate::trace::FLAG_SAMPLED;
+    exchange.trace.recording = crate::trace::Recording::On;
     metrics.count(&exchange, Duration::from_millis(1204));
     metrics.count(&exchange, Duration::from_secs(3600));
     let text = String::from_utf8(metrics.render(Format::OpenMetrics)).expect("UTF-8");

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::record::metrics::ConnectionCounts;
+use crate::metrics::ConnectionCounts;
 
 /// So many refused connections may be answered at once; the next ones are closed without a word.
 const REFUSED_MAX: usize = 64;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// A failure that is told at most once an interval.
 #[derive(Debug)]
-pub struct Complaint {
+pub struct LogThrottle {
     interval: Duration,
     told_at: Option<Instant>,
 }
@@ -18,10 +18,10 @@ pub enum Telling {
     TooSoon,
 }
 
-impl Complaint {
+impl LogThrottle {
     #[must_use]
     pub const fn every(interval: Duration) -> Self {
-        Complaint {
+        LogThrottle {
             interval,
             told_at: None,
         }
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn a_failure_is_told_once_an_interval_and_anew_after_its_end() {
         let second = Duration::from_secs(1);
-        let (mut complaint, start) = (Complaint::every(second * 60), clock::now());
+        let (mut complaint, start) = (LogThrottle::every(second * 60), clock::now());
         assert!(!complaint.over());
         assert_eq!(complaint.note(start), Telling::Due);
         assert_eq!(complaint.note(start + second * 59), Telling::TooSoon);

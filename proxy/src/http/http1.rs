@@ -13,18 +13,17 @@ use http::request::Parts;
 use http::{HeaderMap, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::answer_head::AnswerHead;
 use super::head;
-use super::session::{After, Unreadable};
+use super::io::{AfterRequest, BodyReadError, WriteError};
+use super::response_head::ResponseHead;
 use super::socket::ClientStream;
-use crate::framing::chunked::{self, Chunked, Step};
+use crate::http::framing::chunked::{self, Chunked, Step};
 use crate::refusal::Refusal;
 
 mod request;
 mod response;
 mod spare;
 
-pub(crate) use response::Unwritable;
 use response::written;
 
 /// How much of a body is read at once.
@@ -41,7 +40,7 @@ const KEPT_FIELDS: usize = 32;
 
 /// Whether the connection may be used again (RFC 9112, section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeepAlive {
+pub(crate) enum KeepAlive {
     Open,
     Close,
 }
@@ -75,7 +74,7 @@ pub(crate) struct Http1 {
 impl Http1 {
     /// A connection on which nothing has been read. Writing to a client that does not read is given
     /// up after `write_timeout`.
-    pub(super) fn new(stream: ClientStream, write_timeout: Duration) -> Box<Self> {
+    pub(crate) fn new(stream: ClientStream, write_timeout: Duration) -> Box<Self> {
         let (head, ()) = http::Request::new(()).into_parts();
         Box::new(Http1 {
             stream,
@@ -93,7 +92,7 @@ impl Http1 {
     }
 
     /// What the next head is read from, and into. Between two requests a connection has no buffers.
-    pub(super) fn parts_to_read(&mut self) -> (&mut ClientStream, &mut BytesMut) {
+    pub(crate) fn parts_to_read(&mut self) -> (&mut ClientStream, &mut BytesMut) {
         match self.head.headers.capacity() > KEPT_FIELDS {
             true => self.head.headers = HeaderMap::new(),
             false => self.head.headers.clear(),
@@ -112,7 +111,7 @@ impl Http1 {
     ///
     /// # Errors
     /// See [`request::parse`]. Then the connection must not be used again.
-    pub(super) fn begin(&mut self, end: usize) -> Result<(), Refusal> {
+    pub(crate) fn begin(&mut self, end: usize) -> Result<(), Refusal> {
         self.keep_alive = KeepAlive::Close;
         self.answering = response::Answering::Not;
         self.reading = Reading::Done;
@@ -129,28 +128,28 @@ impl Http1 {
         Ok(())
     }
 
-    pub(super) fn head(&self) -> &Parts {
+    pub(crate) fn head(&self) -> &Parts {
         &self.head
     }
 
     /// The head as far as it came, for what is refused before it was parsed.
-    pub(super) fn raw_head(&self) -> &[u8] {
+    pub(crate) fn raw_head(&self) -> &[u8] {
         match self.raw_head.is_empty() {
             true => &self.arrived,
             false => &self.raw_head,
         }
     }
 
-    pub(super) fn announced_bytes(&self) -> Option<u64> {
+    pub(crate) fn announced_bytes(&self) -> Option<u64> {
         self.announced_bytes
     }
 
-    pub(super) fn is_body_done(&self) -> bool {
+    pub(crate) fn is_body_done(&self) -> bool {
         self.reading == Reading::Done
     }
 
     /// Whether all of the body came with its head.
-    pub(super) fn has_body_arrived(&self) -> bool {
+    pub(crate) fn has_body_arrived(&self) -> bool {
         match self.reading {
             Reading::Done => true,
             Reading::Length(left) => left <= self.arrived.len() as u64,
@@ -158,15 +157,15 @@ impl Http1 {
         }
     }
 
-    pub(super) fn is_chunked(&self) -> bool {
+    pub(crate) fn is_chunked(&self) -> bool {
         matches!(self.reading, Reading::Chunked(_))
     }
 
-    pub(super) fn close_after_answer(&mut self) {
+    pub(crate) fn close_after_answer(&mut self) {
         self.keep_alive = KeepAlive::Close;
     }
 
-    pub(super) fn keeps_alive(&self) -> bool {
+    pub(crate) fn keeps_alive(&self) -> bool {
         self.keep_alive == KeepAlive::Open && self.is_body_done()
     }
 
@@ -174,7 +173,7 @@ impl Http1 {
     ///
     /// # Errors
     /// A malformed chunk, or that the client left before the end.
-    pub(super) async fn read_body(&mut self) -> Result<Option<Bytes>, Unreadable> {
+    pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>, BodyReadError> {
         loop {
             let wanted = match &mut self.reading {
                 Reading::Done => return Ok(None),
@@ -199,19 +198,19 @@ impl Http1 {
                     Ok(Step::More) => READ_BYTES,
                     Err(flaw) => {
                         self.keep_alive = KeepAlive::Close;
-                        return Err(Unreadable::Malformed(flaw));
+                        return Err(BodyReadError::Malformed(flaw));
                     }
                 },
             };
             match self.read_more(wanted.min(READ_BYTES)).await {
-                Ok(0) | Err(_) => return Err(Unreadable::ClientLeft),
+                Ok(0) | Err(_) => return Err(BodyReadError::ClientLeft),
                 Ok(_) => {}
             }
         }
     }
 
     /// What is wrong with the chunks that have arrived already.
-    pub(super) fn flaw_of_chunks(&self) -> Option<&'static str> {
+    pub(crate) fn flaw_of_chunks(&self) -> Option<&'static str> {
         match self.reading {
             Reading::Chunked(_) => chunked::flaw(&self.arrived),
             Reading::Done | Reading::Length(_) => None,
@@ -219,16 +218,16 @@ impl Http1 {
     }
 
     /// Ends when the client leaves, or sends what is behind its request.
-    pub(super) async fn left_or_sent(&mut self) -> After {
+    pub(crate) async fn left_or_sent(&mut self) -> AfterRequest {
         if self.arrived.is_empty() {
             let (stream, arrived) = (&mut self.stream, &mut self.arrived);
             let read = poll_fn(|context| head::poll_read(stream, arrived, context)).await;
             if let Ok(0) | Err(_) = read {
                 self.keep_alive = KeepAlive::Close;
-                return After::Left;
+                return AfterRequest::Left;
             }
         }
-        After::Sent
+        AfterRequest::SentMore
     }
 
     /// Reads up to `wanted` bytes. While nothing comes, no room is held for them.
@@ -245,7 +244,7 @@ impl Http1 {
     }
 
     /// Ends when the client leaves. What it sends meanwhile is the next request's.
-    pub(super) async fn left(&mut self) {
+    pub(crate) async fn left(&mut self) {
         while self.arrived.len() < AHEAD_BYTES_MAX {
             let (stream, arrived) = (&mut self.stream, &mut self.arrived);
             let read = poll_fn(|context| head::poll_read(stream, arrived, context)).await;
@@ -272,16 +271,16 @@ impl Http1 {
         }
     }
 
-    pub(super) async fn write_continue(&mut self) -> Result<(), Unwritable> {
+    pub(crate) async fn write_continue(&mut self) -> Result<(), WriteError> {
         self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         self.flush().await
     }
 
     /// Writes the head of an answer that comes before the answer.
-    pub(super) async fn write_informational(
+    pub(crate) async fn write_informational(
         &mut self,
-        head: &AnswerHead,
-    ) -> Result<(), Unwritable> {
+        head: &ResponseHead,
+    ) -> Result<(), WriteError> {
         if self.head.version == Version::HTTP_10 {
             return Ok(());
         }
@@ -290,13 +289,13 @@ impl Http1 {
     }
 
     /// The connection, and what has been read of it, for who speaks another protocol now.
-    pub(super) fn tunnel(&mut self) -> (&mut ClientStream, BytesMut) {
+    pub(crate) fn tunnel(&mut self) -> (&mut ClientStream, BytesMut) {
         (&mut self.stream, std::mem::take(&mut self.arrived))
     }
 
     /// Writes the head of the answer into the buffer: it leaves with the first piece of the body, or
     /// when it is flushed.
-    pub(super) fn write_head(&mut self, head: &AnswerHead) {
+    pub(crate) fn write_head(&mut self, head: &ResponseHead) {
         spare::provide(&mut self.out);
         self.answering = response::Answering::Waiting;
         self.framing = response::write_head(
@@ -309,11 +308,11 @@ impl Http1 {
     }
 
     /// Writes a piece of the answer.
-    pub(super) async fn write_body(
+    pub(crate) async fn write_body(
         &mut self,
         mut data: Bytes,
         last: bool,
-    ) -> Result<(), Unwritable> {
+    ) -> Result<(), WriteError> {
         match &mut self.framing {
             response::Framing::Bodiless => data.clear(),
             response::Framing::Length(left) => {
@@ -348,7 +347,7 @@ impl Http1 {
     }
 
     /// Ends a chunked answer with its trailers; others have no room for them.
-    pub(super) async fn write_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Unwritable> {
+    pub(crate) async fn write_trailers(&mut self, trailers: &HeaderMap) -> Result<(), WriteError> {
         if self.framing == response::Framing::Chunked {
             response::write_last_chunk(&mut self.out, trailers);
             // The end has been written with them.
@@ -357,17 +356,17 @@ impl Http1 {
         self.flush().await
     }
 
-    pub(super) fn has_begun_answer(&self) -> bool {
+    pub(crate) fn has_begun_answer(&self) -> bool {
         self.answering == response::Answering::Begun
     }
 
     /// Sends what is still in the buffer.
-    pub(super) async fn flush(&mut self) -> Result<(), Unwritable> {
+    pub(crate) async fn flush(&mut self) -> Result<(), WriteError> {
         self.write_out().await?;
         written(self.write_timeout, self.stream.flush()).await
     }
 
-    async fn write_out(&mut self) -> Result<(), Unwritable> {
+    async fn write_out(&mut self) -> Result<(), WriteError> {
         if !self.out.is_empty() {
             written(self.write_timeout, self.stream.write_all(&self.out)).await?;
             self.out.clear();
@@ -377,12 +376,12 @@ impl Http1 {
     }
 
     /// Whether the client has sent, or may be sending, what nobody has read.
-    pub(super) fn has_unread(&self) -> bool {
+    pub(crate) fn has_unread(&self) -> bool {
         !self.is_body_done() || !self.arrived.is_empty() || self.stream.has_unread()
     }
 
     /// Ends the connection: over TLS the client is told so.
-    pub(super) async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         // Whatever comes of it, the connection is closed afterwards.
         let _ = written(
             self.write_timeout,
@@ -391,7 +390,7 @@ impl Http1 {
         .await;
     }
 
-    pub(super) fn into_stream(self) -> ClientStream {
+    pub(crate) fn into_stream(self) -> ClientStream {
         self.stream
     }
 }
