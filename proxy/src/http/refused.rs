@@ -1,4 +1,4 @@
-//! What a request whose head did not come whole is told.
+//! The refusals of requests whose head is incomplete or invalid.
 
 use super::head::HeadError;
 use crate::http::Limits;

@@ -54,7 +54,7 @@ impl Session {
         }
     }
 
-    /// The client of HTTP/1, unless it left.
+    /// The HTTP/1 client, unless it left.
     pub(crate) fn into_http1(self) -> Option<Box<Http1>> {
         match self.client {
             Client::Http1(http1) => Some(http1),
@@ -62,7 +62,7 @@ impl Session {
         }
     }
 
-    /// The client of HTTP/2, unless it left.
+    /// The HTTP/2 client, unless it left.
     pub(crate) fn into_http2(self) -> Option<Box<ServerSession>> {
         match self.client {
             Client::Http2(http2) => Some(http2),
@@ -145,8 +145,8 @@ impl Session {
         self.head().version != Version::HTTP_10 && self.header(header::EXPECT).is_some_and(expects)
     }
 
-    /// The protocol that the client asks to be upgraded to, if it does (RFC 9110, section 7.8): only
-    /// HTTP/1.1 has upgrades, and only where `Connection` says so. HTTP/2 in clear text by upgrade
+    /// The protocol that the client asks to upgrade to (RFC 9110, section 7.8): only HTTP/1.1 has upgrades,
+    /// and only with the `upgrade` connection option. Upgrading to cleartext HTTP/2
     /// (RFC 7540) is obsolete since RFC 9113: such a request is served over HTTP/1.1.
     pub(crate) fn upgrade(&self) -> Option<&HeaderValue> {
         let head = self.head();
@@ -168,7 +168,7 @@ impl Session {
                 let piece = http2.read_request_body().await;
                 piece.map_err(|error| match error.etype() {
                     ErrorType::InvalidHTTPHeader | ErrorType::InternalError => {
-                        BodyReadError::Malformed("its frames do not fit together")
+                        BodyReadError::Malformed("its frames are inconsistent")
                     }
                     ErrorType::ReadTimedout => BodyReadError::Stalled,
                     _ => BodyReadError::ClientLeft,
@@ -178,13 +178,13 @@ impl Session {
         }
     }
 
-    /// Refuses a body whose beginning, as far as it has arrived, is malformed.
+    /// Rejects a body whose beginning, as far as it has arrived, is malformed.
     ///
     /// # Errors
     /// `bad_request`.
     pub(crate) fn check_arrived_body(&self) -> Result<(), Refusal> {
         match &self.client {
-            Client::Http1(http1) => match http1.flaw_of_chunks() {
+            Client::Http1(http1) => match http1.chunk_error() {
                 Some(flaw) => Err(Refusal::new(ErrorCode::BadRequest, flaw)),
                 None => Ok(()),
             },
@@ -192,7 +192,7 @@ impl Session {
         }
     }
 
-    /// Ends when the client leaves, unless the request goes on without it; asked only when the body has
+    /// Resolves when the client leaves, unless the request is detached then. Only for a request whose body has
     /// been read.
     pub(crate) async fn left(&mut self) {
         match &mut self.client {
@@ -207,7 +207,7 @@ impl Session {
         }
     }
 
-    /// Ends when the client leaves, or sends more than its request; asked only when the body has been
+    /// Resolves when the client leaves or sends more than its request. Only for a request whose body has been
     /// read.
     pub(crate) async fn left_or_sent(&mut self) -> AfterRequest {
         match &mut self.client {
@@ -219,8 +219,8 @@ impl Session {
         }
     }
 
-    /// Passes on what the backend says before its answer (RFC 9110, section 15.2). A client of HTTP/1.0
-    /// would take it for the answer; pingora's HTTP/2 cannot send it.
+    /// Forwards an informational response (RFC 9110, section 15.2). An HTTP/1.0 client would mistake it for
+    /// the response; pingora's HTTP/2 cannot send it.
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
@@ -235,7 +235,7 @@ impl Session {
         self.or_detach(written)
     }
 
-    /// The connection after an upgrade: bytes in both directions, and those that are read already.
+    /// The connection after an upgrade, and the bytes already read from it.
     pub(crate) fn tunnel(&mut self) -> Option<(&mut ClientStream, BytesMut)> {
         match &mut self.client {
             Client::Http1(http1) => Some(http1.tunnel()),
@@ -243,7 +243,7 @@ impl Session {
         }
     }
 
-    /// Tells the client to send its body.
+    /// Sends `100 Continue`.
     ///
     /// # Errors
     /// The client is gone.
@@ -258,8 +258,8 @@ impl Session {
         }
     }
 
-    /// Begins the answer. Over HTTP/1 the head leaves with the first piece of the body, or when it
-    /// is flushed.
+    /// Begins the response. Over HTTP/1 the head leaves with the first piece of the body, or when it is
+    /// flushed.
     ///
     /// # Errors
     /// The client is gone.
@@ -278,8 +278,8 @@ impl Session {
         self.or_detach(written)
     }
 
-    /// Writes an answer that is nothing but its head. Over HTTP/2 its frame ends the stream: what a gRPC
-    /// server says with it are trailers.
+    /// Writes a response that is nothing but its head. Over HTTP/2 its frame ends the stream: for gRPC it is a
+    /// trailers-only response.
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
@@ -301,7 +301,7 @@ impl Session {
         self.or_detach(written)
     }
 
-    /// Writes a piece of the answer.
+    /// Writes a piece of the response body.
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
@@ -317,7 +317,7 @@ impl Session {
         self.or_detach(written)
     }
 
-    /// Writes what comes behind the answer.
+    /// Writes the trailers of the response.
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
@@ -333,7 +333,7 @@ impl Session {
         self.or_detach(written)
     }
 
-    /// Whether the head of the answer has left for the client.
+    /// Whether the head of the response has been sent.
     pub(crate) fn has_begun_answer(&self) -> bool {
         match &self.client {
             Client::Http1(http1) => http1.has_begun_answer(),
@@ -342,7 +342,7 @@ impl Session {
         }
     }
 
-    /// Sends what has been written and not yet left.
+    /// Flushes buffered bytes to the client.
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
@@ -354,7 +354,7 @@ impl Session {
         self.or_detach(written)
     }
 
-    /// The connection ends with this answer, and the answer says so.
+    /// Closes the connection after this response, which announces it.
     pub(crate) fn close_after_answer(&mut self) {
         match &mut self.client {
             Client::Http1(http1) => http1.close_after_answer(),
