@@ -4,89 +4,18 @@
 //! past the budget a request is refused at once, and those in work finish.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::clock;
-use crate::http::session::{Session, Unreadable};
+use crate::http::budget::{Booking, Budget, STEP_BYTES};
+use crate::http::io::BodyReadError;
+use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 
-mod question;
-
-pub(crate) use question::{PIECE_BYTES, Questioned};
-
-/// Bodies are booked as they come, in steps of this size.
-const STEP_BYTES: u64 = 64 * 1024;
 /// So much room is made at once for a body whose head announces it, or more.
 const ROOM_BYTES_MAX: usize = 1 << 20;
-
-/// The bytes of all bodies held at once.
-#[derive(Debug)]
-pub struct Budget {
-    held: AtomicU64,
-    max: u64,
-}
-
-/// What one request has booked of the budget; given back when it ends.
-#[derive(Debug)]
-pub struct Booking {
-    budget: Arc<Budget>,
-    bytes: u64,
-}
-
-impl Budget {
-    #[must_use]
-    pub fn new(bytes_max: u64) -> Arc<Self> {
-        Arc::new(Budget {
-            held: AtomicU64::new(0),
-            max: bytes_max,
-        })
-    }
-
-    /// Bytes held now.
-    #[must_use]
-    pub fn held(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
-    }
-}
-
-impl Booking {
-    fn none(budget: &Arc<Budget>) -> Self {
-        Booking {
-            budget: budget.clone(),
-            bytes: 0,
-        }
-    }
-
-    /// Books so much in all, unless the budget is used up.
-    fn grow_to(&mut self, bytes: u64) -> Result<(), Refusal> {
-        let more = bytes.saturating_sub(self.bytes);
-        if more == 0 {
-            return Ok(());
-        }
-        let before = self.budget.held.fetch_add(more, Ordering::Relaxed);
-        self.bytes += more;
-        if before.saturating_add(more) > self.budget.max {
-            return Err(over_budget());
-        }
-        Ok(())
-    }
-}
-
-impl Booking {
-    fn give_back(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.budget.held.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Booking {
-    fn drop(&mut self) {
-        self.give_back();
-    }
-}
 
 /// A body, whole, with its place in the budget and what waiting for it took.
 #[derive(Debug)]
@@ -203,37 +132,8 @@ async fn gather(
 
 async fn next(session: &mut Session) -> Result<Option<Bytes>, Unread> {
     session.read_body().await.map_err(|why| match why {
-        Unreadable::Malformed(flaw) => Refusal::malformed_body(flaw).into(),
-        Unreadable::StoodStill => {
-            Refusal::new(ErrorCode::BodyTimeout, "the body stood still").into()
-        }
-        Unreadable::ClientLeft => Unread::ClientLeft,
+        BodyReadError::Malformed(flaw) => Refusal::malformed_body(flaw).into(),
+        BodyReadError::Stalled => Refusal::new(ErrorCode::BodyTimeout, "the body stalled").into(),
+        BodyReadError::ClientLeft => Unread::ClientLeft,
     })
-}
-
-fn over_budget() -> Refusal {
-    let detail = "the bodies of all requests together exceed limits.buffered_bytes";
-    Refusal::new(ErrorCode::OverCapacity, detail).retry_after(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_is_given_back_and_never_exceeded_for_long() {
-        let budget = Budget::new(100);
-        let mut first = Booking::none(&budget);
-        first.grow_to(60).expect("fits");
-        first.grow_to(60).expect("booked already");
-        let mut second = Booking::none(&budget);
-        let refusal = second.grow_to(41).expect_err("does not fit");
-        assert_eq!(refusal.code, ErrorCode::OverCapacity);
-        assert!(refusal.retry_after_s.is_some());
-        drop(second);
-        assert_eq!(budget.held(), 60);
-        first.grow_to(100).expect("fits now");
-        drop(first);
-        assert_eq!(budget.held(), 0);
-    }
 }

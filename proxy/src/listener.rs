@@ -16,9 +16,9 @@ use pingora::server::ShutdownWatch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::{self, Patience};
-use crate::config::Limits;
 use crate::gateway::{Gateway, Served};
 use crate::http::Connection;
+use crate::http::Limits;
 use crate::http::connections::{Connections, Entry};
 use crate::http::head::{self, Expect, Farewell, Head};
 use crate::http::http1::Http1;

@@ -11,10 +11,12 @@ use super::upstream::Kind;
 use super::{Stop, question};
 use crate::backend::ask_usage;
 use crate::backend::request_body::RequestBody;
-use crate::body::{self, Body, Budget, Questioned};
+use crate::body::{self, Body};
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::http::Connection;
+use crate::http::budget::Budget;
+use crate::http::budgeted_reader::BudgetedReader;
 use crate::http::relay::{Behind, Bounds, Relay, Rhythm};
 use crate::http::session::Session;
 use crate::model::operation::Operation;
@@ -110,7 +112,7 @@ pub(super) async fn send_on(
     pipeline: &RoutePipeline,
     kind: Kind,
     body: Inbound,
-    question: Option<Box<Questioned>>,
+    question: Option<Box<BudgetedReader>>,
     session: &mut Session,
     messages_idle: Duration,
 ) -> Result<(RequestBody, Relay), Stop> {

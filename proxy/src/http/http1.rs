@@ -14,8 +14,8 @@ use http::{HeaderMap, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::head;
+use super::io::{AfterRequest, BodyReadError, WriteError};
 use super::response_head::ResponseHead;
-use super::session::{After, Unreadable};
 use super::socket::ClientStream;
 use crate::http::framing::chunked::{self, Chunked, Step};
 use crate::refusal::Refusal;
@@ -24,7 +24,6 @@ mod request;
 mod response;
 mod spare;
 
-pub(crate) use response::Unwritable;
 use response::written;
 
 /// How much of a body is read at once.
@@ -174,7 +173,7 @@ impl Http1 {
     ///
     /// # Errors
     /// A malformed chunk, or that the client left before the end.
-    pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>, Unreadable> {
+    pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>, BodyReadError> {
         loop {
             let wanted = match &mut self.reading {
                 Reading::Done => return Ok(None),
@@ -199,12 +198,12 @@ impl Http1 {
                     Ok(Step::More) => READ_BYTES,
                     Err(flaw) => {
                         self.keep_alive = KeepAlive::Close;
-                        return Err(Unreadable::Malformed(flaw));
+                        return Err(BodyReadError::Malformed(flaw));
                     }
                 },
             };
             match self.read_more(wanted.min(READ_BYTES)).await {
-                Ok(0) | Err(_) => return Err(Unreadable::ClientLeft),
+                Ok(0) | Err(_) => return Err(BodyReadError::ClientLeft),
                 Ok(_) => {}
             }
         }
@@ -219,16 +218,16 @@ impl Http1 {
     }
 
     /// Ends when the client leaves, or sends what is behind its request.
-    pub(crate) async fn left_or_sent(&mut self) -> After {
+    pub(crate) async fn left_or_sent(&mut self) -> AfterRequest {
         if self.arrived.is_empty() {
             let (stream, arrived) = (&mut self.stream, &mut self.arrived);
             let read = poll_fn(|context| head::poll_read(stream, arrived, context)).await;
             if let Ok(0) | Err(_) = read {
                 self.keep_alive = KeepAlive::Close;
-                return After::Left;
+                return AfterRequest::Left;
             }
         }
-        After::Sent
+        AfterRequest::SentMore
     }
 
     /// Reads up to `wanted` bytes. While nothing comes, no room is held for them.
@@ -272,7 +271,7 @@ impl Http1 {
         }
     }
 
-    pub(crate) async fn write_continue(&mut self) -> Result<(), Unwritable> {
+    pub(crate) async fn write_continue(&mut self) -> Result<(), WriteError> {
         self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         self.flush().await
     }
@@ -281,7 +280,7 @@ impl Http1 {
     pub(crate) async fn write_informational(
         &mut self,
         head: &ResponseHead,
-    ) -> Result<(), Unwritable> {
+    ) -> Result<(), WriteError> {
         if self.head.version == Version::HTTP_10 {
             return Ok(());
         }
@@ -313,7 +312,7 @@ impl Http1 {
         &mut self,
         mut data: Bytes,
         last: bool,
-    ) -> Result<(), Unwritable> {
+    ) -> Result<(), WriteError> {
         match &mut self.framing {
             response::Framing::Bodiless => data.clear(),
             response::Framing::Length(left) => {
@@ -348,7 +347,7 @@ impl Http1 {
     }
 
     /// Ends a chunked answer with its trailers; others have no room for them.
-    pub(crate) async fn write_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Unwritable> {
+    pub(crate) async fn write_trailers(&mut self, trailers: &HeaderMap) -> Result<(), WriteError> {
         if self.framing == response::Framing::Chunked {
             response::write_last_chunk(&mut self.out, trailers);
             // The end has been written with them.
@@ -362,12 +361,12 @@ impl Http1 {
     }
 
     /// Sends what is still in the buffer.
-    pub(crate) async fn flush(&mut self) -> Result<(), Unwritable> {
+    pub(crate) async fn flush(&mut self) -> Result<(), WriteError> {
         self.write_out().await?;
         written(self.write_timeout, self.stream.flush()).await
     }
 
-    async fn write_out(&mut self) -> Result<(), Unwritable> {
+    async fn write_out(&mut self) -> Result<(), WriteError> {
         if !self.out.is_empty() {
             written(self.write_timeout, self.stream.write_all(&self.out)).await?;
             self.out.clear();

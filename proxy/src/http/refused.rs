@@ -1,7 +1,7 @@
 //! What a request whose head did not come whole is told.
 
 use super::head::Flaw;
-use crate::config::Limits;
+use crate::http::Limits;
 use crate::refusal::{ErrorCode, Refusal};
 
 pub(crate) fn refusal_of(flaw: &Flaw, limits: &Limits) -> Refusal {

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::session::{After, Session, Unreadable};
-use crate::body::Questioned;
+use super::budgeted_reader::BudgetedReader;
+use super::io::{AfterRequest, BodyReadError};
+use super::session::Session;
 use crate::clock;
 use crate::model::question::Question;
 use crate::refusal::{ErrorCode, Refusal};
@@ -53,7 +54,7 @@ pub(crate) struct Relay {
     behind: Behind,
     bytes: u64,
     /// Reads what goes by, where that is a question to a model.
-    question: Option<Box<Questioned>>,
+    question: Option<Box<BudgetedReader>>,
     /// Whether the client has sent all of it.
     read: Read,
     pace: Pace,
@@ -109,7 +110,7 @@ impl Relay {
         pieces: mpsc::Sender<Option<Bytes>>,
         bounds: Bounds,
         behind: Behind,
-        question: Option<Box<Questioned>>,
+        question: Option<Box<BudgetedReader>>,
         now: Instant,
     ) -> Self {
         let relay = Relay::new(State::Open(Held::Nothing, pieces), bounds, behind, now);
@@ -194,8 +195,8 @@ impl Relay {
                 Attended::ClientLeft
             }
             Behind::Nothing => match session.left_or_sent().await {
-                After::Left => Attended::ClientLeft,
-                After::Sent => {
+                AfterRequest::Left => Attended::ClientLeft,
+                AfterRequest::SentMore => {
                     let detail = "nothing may follow the request before its upgrade is answered";
                     Attended::Refused(Refusal::new(ErrorCode::BadRequest, detail))
                 }
@@ -246,11 +247,11 @@ impl Relay {
                 self.hold(Held::End);
                 return None;
             }
-            Err(Unreadable::Malformed(flaw)) => Refusal::malformed_body(flaw),
-            Err(Unreadable::StoodStill) => {
+            Err(BodyReadError::Malformed(flaw)) => Refusal::malformed_body(flaw),
+            Err(BodyReadError::Stalled) => {
                 Refusal::new(ErrorCode::BodyTimeout, "the body stood still")
             }
-            Err(Unreadable::ClientLeft) => return Some(Attended::ClientLeft),
+            Err(BodyReadError::ClientLeft) => return Some(Attended::ClientLeft),
         };
         Some(Attended::Refused(refusal))
     }

@@ -8,7 +8,9 @@ use http::{HeaderMap, HeaderValue, Version};
 use pingora::ErrorType;
 use pingora::protocols::http::ServerSession;
 
-use super::http1::{Http1, Unwritable};
+use super::hop_by_hop::has_option;
+use super::http1::Http1;
+use super::io::{AfterRequest, BodyReadError, WriteError};
 use super::response_head::ResponseHead;
 use super::socket::ClientStream;
 use crate::refusal::{ErrorCode, Refusal};
@@ -28,23 +30,6 @@ enum Client {
     Http2(Box<ServerSession>),
     /// It left, and its request goes on: what is written goes nowhere.
     Gone(Box<Gone>),
-}
-
-/// What came of a client that has sent its request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    Left,
-    /// More than its request.
-    Sent,
-}
-
-/// Why the body of a request cannot be read on.
-#[derive(Debug)]
-pub(crate) enum Unreadable {
-    /// Its framing is wrong, in this way.
-    Malformed(&'static str),
-    StoodStill,
-    ClientLeft,
 }
 
 impl Session {
@@ -176,18 +161,18 @@ impl Session {
     /// The next piece of the body; `None` at its end.
     ///
     /// # Errors
-    /// See [`Unreadable`].
-    pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>, Unreadable> {
+    /// See [`BodyReadError`].
+    pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>, BodyReadError> {
         match &mut self.client {
             Client::Http1(http1) => http1.read_body().await,
             Client::Http2(http2) => {
                 let piece = http2.read_request_body().await;
                 piece.map_err(|error| match error.etype() {
                     ErrorType::InvalidHTTPHeader | ErrorType::InternalError => {
-                        Unreadable::Malformed("its frames do not fit together")
+                        BodyReadError::Malformed("its frames do not fit together")
                     }
-                    ErrorType::ReadTimedout => Unreadable::StoodStill,
-                    _ => Unreadable::ClientLeft,
+                    ErrorType::ReadTimedout => BodyReadError::Stalled,
+                    _ => BodyReadError::ClientLeft,
                 })
             }
             Client::Gone(_) => Ok(None),
@@ -225,12 +210,12 @@ impl Session {
 
     /// Ends when the client leaves, or sends more than its request; asked only when the body has been
     /// read.
-    pub(crate) async fn left_or_sent(&mut self) -> After {
+    pub(crate) async fn left_or_sent(&mut self) -> AfterRequest {
         match &mut self.client {
             Client::Http1(http1) => http1.left_or_sent().await,
             Client::Http2(_) | Client::Gone(_) => {
                 self.left().await;
-                After::Left
+                AfterRequest::Left
             }
         }
     }
@@ -243,7 +228,7 @@ impl Session {
     pub(crate) async fn write_informational(
         &mut self,
         head: &ResponseHead,
-    ) -> Result<(), Unwritable> {
+    ) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.write_informational(head).await,
             Client::Http2(_) | Client::Gone(_) => Ok(()),
@@ -263,12 +248,12 @@ impl Session {
     ///
     /// # Errors
     /// The client is gone.
-    pub(crate) async fn write_continue(&mut self) -> Result<(), Unwritable> {
+    pub(crate) async fn write_continue(&mut self) -> Result<(), WriteError> {
         match &mut self.client {
             Client::Http1(http1) => http1.write_continue().await,
             Client::Http2(http2) => {
                 let written = http2.write_continue_response().await;
-                written.map_err(|_| Unwritable)
+                written.map_err(|_| WriteError)
             }
             Client::Gone(_) => Ok(()),
         }
@@ -279,7 +264,7 @@ impl Session {
     ///
     /// # Errors
     /// The client is gone.
-    pub(crate) async fn write_head(&mut self, head: ResponseHead) -> Result<(), Unwritable> {
+    pub(crate) async fn write_head(&mut self, head: ResponseHead) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => {
                 http1.write_head(&head);
@@ -287,7 +272,7 @@ impl Session {
             }
             Client::Http2(http2) => {
                 let written = http2.write_response_header(head.into_pingora()).await;
-                written.map_err(|_| Unwritable)
+                written.map_err(|_| WriteError)
             }
             Client::Gone(_) => Ok(()),
         };
@@ -299,7 +284,7 @@ impl Session {
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
-    pub(crate) async fn write_bare_head(&mut self, head: ResponseHead) -> Result<(), Unwritable> {
+    pub(crate) async fn write_bare_head(&mut self, head: ResponseHead) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => {
                 http1.write_head(&head);
@@ -308,9 +293,9 @@ impl Session {
             Client::Http2(http2) => match &mut **http2 {
                 ServerSession::H2(http2) => {
                     let written = http2.write_response_header(head.into_pingora(), true);
-                    written.map_err(|_| Unwritable)
+                    written.map_err(|_| WriteError)
                 }
-                _ => Err(Unwritable),
+                _ => Err(WriteError),
             },
             Client::Gone(_) => Ok(()),
         };
@@ -321,12 +306,12 @@ impl Session {
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
-    pub(crate) async fn write_body(&mut self, data: Bytes, last: bool) -> Result<(), Unwritable> {
+    pub(crate) async fn write_body(&mut self, data: Bytes, last: bool) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.write_body(data, last).await,
             Client::Http2(http2) => {
                 let written = http2.write_response_body(data, last).await;
-                written.map_err(|_| Unwritable)
+                written.map_err(|_| WriteError)
             }
             Client::Gone(_) => Ok(()),
         };
@@ -337,12 +322,12 @@ impl Session {
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
-    pub(crate) async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<(), Unwritable> {
+    pub(crate) async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.write_trailers(&trailers).await,
             Client::Http2(http2) => {
                 let written = http2.write_response_trailers(trailers).await;
-                written.map_err(|_| Unwritable)
+                written.map_err(|_| WriteError)
             }
             Client::Gone(_) => Ok(()),
         };
@@ -362,7 +347,7 @@ impl Session {
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
-    pub(crate) async fn flush(&mut self) -> Result<(), Unwritable> {
+    pub(crate) async fn flush(&mut self) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.flush().await,
             Client::Http2(_) | Client::Gone(_) => return Ok(()),
@@ -378,11 +363,4 @@ impl Session {
             Client::Gone(_) => {}
         }
     }
-}
-
-/// Whether `Connection` has this option (RFC 9110, section 7.6.1).
-pub(crate) fn has_option(headers: &HeaderMap, option: &[u8]) -> bool {
-    let lines = headers.get_all(header::CONNECTION).iter();
-    let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option))
 }

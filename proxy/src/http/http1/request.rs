@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
 use super::KeepAlive;
 use crate::http::framing::{self, Coding};
-use crate::http::session::has_option;
+use crate::http::hop_by_hop::has_option;
 use crate::refusal::{ErrorCode, Refusal};
 
 const LINES_MAX: usize = 256;

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::KeepAlive;
 use crate::clock;
+use crate::http::io::WriteError;
 use crate::http::response_head::{Date, ResponseHead};
 
 /// How the client knows the end of an answer's body.
@@ -40,17 +41,13 @@ impl Answering {
     }
 }
 
-/// The client did not take what was written: it left, or does not read.
-#[derive(Debug)]
-pub(crate) struct Unwritable;
-
 pub(super) async fn written(
     timeout: Duration,
     writing: impl Future<Output = std::io::Result<()>>,
-) -> Result<(), Unwritable> {
+) -> Result<(), WriteError> {
     match clock::timeout(timeout, writing).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(Unwritable),
+        Ok(Err(_)) | Err(_) => Err(WriteError),
     }
 }
 

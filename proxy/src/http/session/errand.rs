@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{Client, Session};
 use crate::http::Connection;
 use crate::http::connections::{Orphaned, Place};
-use crate::http::http1::Unwritable;
+use crate::http::io::WriteError;
 
 /// Leave to go on.
 pub(super) struct Errand {
@@ -63,7 +63,7 @@ impl Session {
     }
 
     /// What comes of a write.
-    pub(super) fn or_go_on(&mut self, written: Result<(), Unwritable>) -> Result<(), Unwritable> {
+    pub(super) fn or_go_on(&mut self, written: Result<(), WriteError>) -> Result<(), WriteError> {
         written.or_else(|unwritable| self.let_go().ok_or(unwritable))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Booking, Budget, STEP_BYTES};
+use super::budget::{Booking, Budget, STEP_BYTES};
 use crate::model::question::{Question, QuestionReader};
 use crate::refusal::Refusal;
 
@@ -11,14 +11,14 @@ pub(crate) const PIECE_BYTES: usize = 16 * 1024;
 
 /// The reader of a question, with what its codings hold booked.
 #[derive(Debug)]
-pub(crate) struct Questioned {
+pub(crate) struct BudgetedReader {
     reader: QuestionReader,
     booking: Booking,
 }
 
-impl Questioned {
+impl BudgetedReader {
     pub(crate) fn new(reader: QuestionReader, budget: &Arc<Budget>) -> Self {
-        Questioned {
+        BudgetedReader {
             reader,
             booking: Booking::none(budget),
         }
@@ -72,18 +72,18 @@ mod tests {
         zstd::encode_all(text.as_bytes(), 1).expect("encoded")
     }
 
-    fn questioned(budget: &Arc<Budget>, decoded_max: u64) -> Questioned {
+    fn reader(budget: &Arc<Budget>, decoded_max: u64) -> BudgetedReader {
         let coding = HeaderValue::from_static("zstd");
         let headers = HeaderMap::from_iter([(header::CONTENT_ENCODING, coding)]);
         let reader = QuestionReader::of(Operation::Chat, "/v1/chat/completions", &headers);
-        Questioned::new(reader.within(decoded_max), budget)
+        BudgetedReader::new(reader.within(decoded_max), budget)
     }
 
     #[test]
     fn what_a_coding_holds_is_booked_and_given_back() {
         let body = coded();
         let budget = Budget::new(64 << 20);
-        let mut asked = questioned(&budget, u64::MAX);
+        let mut asked = reader(&budget, u64::MAX);
         asked.feed(&body).expect("within the budget");
         assert!(budget.held() > 4 << 20, "{}", budget.held());
         asked.end();
@@ -91,12 +91,12 @@ mod tests {
         assert_eq!(asked.finish().model.as_deref(), Some("m"));
 
         let budget = Budget::new(1 << 20);
-        let refused = questioned(&budget, u64::MAX).feed(&body);
+        let refused = reader(&budget, u64::MAX).feed(&body);
         let refusal = refused.expect_err("past the budget");
         assert_eq!(refusal.code, ErrorCode::OverCapacity);
         assert_eq!(budget.held(), 0);
 
-        let mut asked = questioned(&budget, 500_000);
+        let mut asked = reader(&budget, 500_000);
         asked.feed(&body).expect("no more than a body may be");
         assert_eq!(asked.finish().model.as_deref(), Some("m"));
     }
