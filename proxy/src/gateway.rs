@@ -166,7 +166,7 @@ impl Gateway {
         {
             delivery.taken(clock::unix_now());
         }
-        let served = match session.is_client_gone() {
+        let served = match session.is_detached() {
             // What became of its call stands in the attempt.
             true => settle(session, &mut exchange, Delivered::ClientLeft),
             false => settle(session, &mut exchange, delivered),
