@@ -20,7 +20,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use goose::config::GooseConfiguration;
 use goose::prelude::*;
-use weir_load::door;
+use weir_load::routes;
 use weir_load::scenario::{Questions, Scenario as Asked};
 
 const USAGE: &str = "usage: plain_goose URL USERS SECONDS SEED";
@@ -45,7 +45,7 @@ impl Shared {
             seed,
         };
         Ok(Shared {
-            asked: Asked::built_in("chat", door::open(), questions)?,
+            asked: Asked::built_in("chat", routes::open(), questions)?,
             next: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             begun: OnceLock::new(),

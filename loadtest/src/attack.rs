@@ -1,7 +1,7 @@
 //! Sends what is due: goose's users are the senders, the schedule is ours.
 //!
 //! goose gives users, their start, their clients and their end; when a request is due, and what is
-//! measured of it, is said by [`crate::pacer`] and [`crate::tally`]. goose's own figures are never used:
+//! measured of it, is said by [`crate::pacer`] and [`crate::stats`]. goose's own figures are never used:
 //! they begin when a request is sent, and end at the headers.
 
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use goose::{GooseAttack, is_killswitch_triggered, trigger_killswitch};
 use goose_reqwest::{Certificate, Client, Response};
 
 use crate::pacer::{Pace, Slot};
+use crate::request::{Judged, Wanted};
 use crate::scenario::{Scenario, Wants};
-use crate::tally::{Cache, Measured, Tallies, Towards};
-use crate::wanted::{Judged, Wanted};
+use crate::stats::{Cache, Measured, Tallies, Towards};
 
-mod stream;
-mod verdict;
+mod response_check;
+mod sse;
 
-use stream::Stream;
-use verdict::Verdict;
+use response_check::Verdict;
+use sse::Stream;
 
 /// All users are there within this, or the test cannot run.
 const START_TIMEOUT: Duration = Duration::from_secs(30);

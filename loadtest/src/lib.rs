@@ -10,16 +10,16 @@
 
 pub mod attack;
 pub mod capacity;
-pub mod door;
 mod output;
 pub mod pacer;
 pub mod progress;
 pub mod report;
+pub mod request;
+pub mod routes;
 pub mod run;
 pub mod scenario;
 pub mod schedule;
 pub mod sidecar;
 pub mod slo;
-pub mod tally;
+pub mod stats;
 pub mod target;
-pub mod wanted;

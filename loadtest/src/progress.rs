@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::pacer::Pace;
-use crate::tally::Tallies;
+use crate::stats::Tallies;
 
 const REDRAWN: Duration = Duration::from_secs(1);
 const TOLD: Duration = Duration::from_secs(5);

@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 use crate::pacer::Pace;
 use crate::sidecar::{Beside, Seen};
 use crate::slo::{Achieved, Held, Slo, error_rate};
-use crate::tally::{Named, Tallies, Tally};
+use crate::stats::{Named, Tallies, Tally};
 
 pub mod baseline;
 pub mod capacity;
-pub mod figures;
 pub mod html;
 pub mod junit;
+pub mod summary;
 pub mod terminal;
 
 use baseline::Worse;
-pub use figures::{ByName, HeatMap, Latency, Second};
+pub use summary::{ByName, HeatMap, Latency, Second};
 
 /// With senders later than this in the median, the machine of the test was what held it back.
 const LATE_MS_MAX: f64 = 5.0;
@@ -239,7 +239,7 @@ impl Report {
             token_time_ms: Latency::from(&all.piece),
             errors_by_kind: all.errors.clone(),
             slos,
-            by_name: figures::by_name(&tally),
+            by_name: summary::by_name(&tally),
             direct: (direct > 0).then(|| ByName::from(&tally.direct)),
             by_status: all.statuses.clone(),
             unanswered: all.requests.saturating_sub(all.statuses.values().sum()),
@@ -249,8 +249,8 @@ impl Report {
             worse: Vec::new(),
             interrupted_after_s,
             warnings,
-            timeline: figures::timeline(&tally, tallies),
-            heat_map: figures::heat_map(&tally, tallies),
+            timeline: summary::timeline(&tally, tallies),
+            heat_map: summary::heat_map(&tally, tallies),
         }
     }
 

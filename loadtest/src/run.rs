@@ -18,7 +18,7 @@ use crate::scenario::{self, Scenario, Source};
 use crate::schedule::{self, Schedule, Spikes};
 use crate::sidecar::{self, Reading, Seen};
 use crate::slo::DIRECT;
-use crate::tally::Tallies;
+use crate::stats::Tallies;
 use crate::target::answers;
 
 mod flags;

@@ -10,17 +10,17 @@ use ulid::Ulid;
 use weir::clock;
 use weir::signature::signer::{Distinct, Signer};
 
-use crate::door::Door;
+use crate::request::{Expect, Judged, Wanted};
+use crate::routes::Door;
 use crate::schedule;
-use crate::wanted::{Expect, Judged, Wanted};
 
 mod abuse;
 mod file;
-mod question;
+mod prompt;
 mod replay;
 
 pub use file::{read, schema};
-pub use question::{Questions, Wants, lengths};
+pub use prompt::{Questions, Wants, lengths};
 pub use replay::{Recording, Source, recorded};
 
 /// The names of those that are built in.
@@ -192,7 +192,7 @@ impl Scenario {
         let body = match (recorded.body_bytes, signer) {
             (0, _) => Bytes::new(),
             (bytes, signer) => {
-                let question = question::sized(self.questions.seed, number, bytes, recorded.wants);
+                let question = prompt::sized(self.questions.seed, number, bytes, recorded.wants);
                 let delivered = signer.and_then(|signer| {
                     signer.delivery(&"x".repeat(bytes.saturating_sub(200)), &fresh_id())
                 });

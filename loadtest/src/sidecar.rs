@@ -6,7 +6,7 @@ use std::time::Duration;
 use goose_reqwest::Client;
 use serde::{Deserialize, Serialize};
 
-use crate::tally::Named;
+use crate::stats::Named;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const TRIES: u32 = 10;

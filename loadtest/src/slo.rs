@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use weir::config::units;
 
-use crate::tally::{Named, Tally};
+use crate::stats::{Named, Tally};
 
 /// What requests past the sidecar are called in an objective.
 pub const DIRECT: &str = "direct";
@@ -289,7 +289,7 @@ pub fn error_rate(named: &Named) -> f64 {
     named.error_count() as f64 / named.requests.max(1) as f64
 }
 
-fn of(statistic: Statistic, times: &crate::tally::Times) -> f64 {
+fn of(statistic: Statistic, times: &crate::stats::Times) -> f64 {
     match statistic {
         Statistic::Quantile(q) => times.quantile_ms(q),
         Statistic::Mean => times.mean_ms(),

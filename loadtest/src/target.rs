@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use weir::config::units;
 
 use crate::attack::{Connecting, Version};
-use crate::door::{self, Door};
+use crate::routes::{self, Door};
 use crate::scenario::{self, Questions, Scenario, lengths};
 
 /// Whoever does not take a connection within this is not there.
@@ -147,9 +147,9 @@ impl Target {
     pub fn doors(&self) -> anyhow::Result<(Vec<Door>, Vec<String>)> {
         match &self.config {
             Some(path) => {
-                door::of_file(path).with_context(|| format!("--config {}", path.display()))
+                routes::of_file(path).with_context(|| format!("--config {}", path.display()))
             }
-            None => Ok((door::open(), Vec::new())),
+            None => Ok((routes::open(), Vec::new())),
         }
     }
 

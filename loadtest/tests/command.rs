@@ -11,20 +11,20 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-#[path = "command/assistant.rs"]
-mod assistant;
 #[path = "command/capacity.rs"]
 mod capacity;
 #[path = "command/documents.rs"]
 mod documents;
-#[path = "command/mistakes.rs"]
-mod mistakes;
-#[path = "command/no_pass.rs"]
-mod no_pass;
+#[path = "command/invalid_input.rs"]
+mod invalid_input;
+#[path = "command/must_fail.rs"]
+mod must_fail;
+#[path = "command/server.rs"]
+mod server;
 #[path = "command/stall.rs"]
 mod stall;
 
-use assistant::{Assistant, Manner};
+use server::{Assistant, Manner};
 
 fn weir_load(arguments: &[&str], folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_weir-load"))
@@ -44,7 +44,7 @@ fn json(folder: &Path) -> Value {
 }
 
 #[test]
-fn an_interrupted_test_tells_what_it_measured_and_is_no_pass() {
+fn an_interrupted_test_tells_what_it_measured_and_is_must_fail() {
     let folder = tempfile::tempdir().expect("a folder");
     let assistant = Assistant::start(Manner::AtOnce);
     let mut child = Command::new(env!("CARGO_BIN_EXE_weir-load"))

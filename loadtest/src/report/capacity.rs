@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::html::chart::{Axis, Bound, Chart, figures, places};
 use super::html::page::page;
 use super::html::table::{Align, Cell, Mark, Table};
-use super::html::{self, text};
+use super::html::{self, format as text};
 use crate::capacity::{Found, LimitedBy, Point, Replicas};
 use crate::slo::{Figure, Slo};
 

@@ -6,21 +6,21 @@ use std::fmt::Write as _;
 use super::{Report, Verdict};
 
 pub(super) mod chart;
-mod latencies;
-mod over_time;
+pub(super) mod format;
+mod latency_tables;
 pub(super) mod page;
+mod run_charts;
 mod sections;
 pub(super) mod table;
-pub(super) mod text;
 
+use format::escaped;
 use table::Mark;
-use text::escaped;
 
 /// The document.
 #[must_use]
 pub fn document(report: &Report) -> String {
-    let charts = over_time::charts(report);
-    let distribution = over_time::distribution(report);
+    let charts = run_charts::charts(report);
+    let distribution = run_charts::distribution(report);
     let mut body = sections::header(report);
     let parts = [
         ("", sections::warnings(report)),
@@ -34,8 +34,8 @@ pub fn document(report: &Report) -> String {
                 .as_ref()
                 .map_or_else(String::new, chart::Chart::place),
         ),
-        ("Latency by name", latencies::names(report)),
-        ("Where the time went", latencies::phases(report)),
+        ("Latency by name", latency_tables::names(report)),
+        ("Where the time went", latency_tables::phases(report)),
         ("Answers by status", sections::answers(report)),
         ("Errors", sections::errors(report)),
         ("Beside weir's own metrics", sections::sidecar(report)),

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use weir::signature::signer::{Again, Signer};
 
 use super::{Scenario, Sent, Wants, request};
-use crate::door::Door;
-use crate::wanted::{Expect, Judged, Wanted};
+use crate::request::{Expect, Judged, Wanted};
+use crate::routes::Door;
 
 /// Larger ones are not sent to find out that they are too large.
 const OVERSIZED_BYTES_MAX: u64 = 64 * 1024 * 1024;

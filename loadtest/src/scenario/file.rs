@@ -18,8 +18,8 @@ use ulid::Ulid;
 use weir::clock;
 
 use super::Wants;
-use crate::door::Door;
-use crate::wanted::{Expect, Wanted};
+use crate::request::{Expect, Wanted};
+use crate::routes::Door;
 
 /// A request of the scenario.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -12,10 +12,10 @@ use serde::Deserialize;
 
 use super::Wants;
 use super::file::check_path;
-use super::question::BYTES_MAX;
+use super::prompt::BYTES_MAX;
 use crate::schedule::Schedule;
 
-mod search;
+mod elasticsearch;
 
 /// One request of the recording.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,8 +115,8 @@ pub async fn recorded(source: &Source, speed: f64) -> anyhow::Result<Recording> 
             query,
             api_key,
         } => {
-            let told = format!("--events {}", search::without_password(url));
-            let found = search::events(url, query, api_key.as_deref()).await;
+            let told = format!("--events {}", elasticsearch::without_password(url));
+            let found = elasticsearch::events(url, query, api_key.as_deref()).await;
             (found.with_context(|| told.clone())?, told)
         }
     };

@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::door;
-use crate::wanted::Judged;
+use crate::request::Judged;
+use crate::routes;
 
 const QUESTIONS: Questions = Questions {
     repeats: 0.3,
@@ -19,7 +19,7 @@ routes:
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("weir.yaml");
     std::fs::write(&path, text).expect("a file");
-    door::of_file(&path).expect("doors").0
+    routes::of_file(&path).expect("doors").0
 }
 
 fn all(name: &str, count: u64) -> Vec<Wanted> {
@@ -107,7 +107,7 @@ fn what_must_be_refused_says_how() {
 
 #[test]
 fn a_scenario_that_cannot_be_is_told() {
-    let open = door::open();
+    let open = routes::open();
     for (name, told) in [
         ("nothing", "one of chat"),
         ("platforms", "needs --config"),
@@ -213,7 +213,7 @@ routes:
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("weir.yaml");
     std::fs::write(&path, text).expect("a file");
-    let doors = door::of_file(&path).expect("doors").0;
+    let doors = routes::of_file(&path).expect("doors").0;
     let scenario = Scenario::built_in("platforms", doors, QUESTIONS).expect("a scenario");
     let begun_s = clock::unix_now().as_secs();
     let names: Vec<_> = (0..20)

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::pacer::Counts;
-use crate::tally::{Cache, Measured, Tallies, Towards};
-use crate::wanted::Judged;
+use crate::request::Judged;
+use crate::stats::{Cache, Measured, Tallies, Towards};
 
 fn tally() -> Tally {
     let tallies = Tallies::new(Duration::from_secs(1));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::said;
-use crate::assistant::{Assistant, Manner};
+use crate::server::{Assistant, Manner};
 
 fn capacity(arguments: &[&str], folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_weir-load"))

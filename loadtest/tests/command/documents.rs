@@ -7,7 +7,7 @@ use weir_load::capacity::Capacity;
 use weir_load::run::Run;
 
 use super::{json, said, weir_load};
-use crate::assistant::{Assistant, Manner};
+use crate::server::{Assistant, Manner};
 
 fn read(path: &str) -> String {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{json, said, weir_load};
-use crate::assistant::{Assistant, Manner};
+use crate::server::{Assistant, Manner};
 
 const FROM_S: f64 = 10.0;
 const LENGTH_S: f64 = 2.0;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::text::escaped;
+use super::format::escaped;
 use crate::report::HeatMap;
 
 /// What goes from left to right.

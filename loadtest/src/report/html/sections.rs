@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::format::{count, date, duration, escaped, ms, percent, rate, share, time};
 use super::heading;
 use super::table::{Align, Cell, Mark, Table};
-use super::text::{count, date, duration, escaped, ms, percent, rate, share, time};
 use crate::report::{Report, Verdict};
 
 pub(super) fn header(report: &Report) -> String {

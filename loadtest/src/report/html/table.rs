@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::text::escaped;
+use super::format::escaped;
 
 /// With more rows than this somebody wants them in another order.
 const SORTABLE_MIN: usize = 5;

@@ -3,11 +3,11 @@ use std::time::Duration;
 use super::*;
 use crate::pacer::{Counts, Pace};
 use crate::report::Asked;
+use crate::request::Judged;
 use crate::schedule::Schedule;
 use crate::slo::Slo;
-use crate::tally::tests::measured;
-use crate::tally::{Measured, Tallies};
-use crate::wanted::Judged;
+use crate::stats::tests::measured;
+use crate::stats::{Measured, Tallies};
 
 /// What somebody may call a request, a target or a scenario.
 const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror='alert(2)'>\"&";
@@ -108,7 +108,7 @@ fn objectives_are_lines_of_the_charts_they_are_of() {
         "first_token_p95<2s",
     ];
     let report = report(&slos, &requests());
-    let charts = over_time::charts(&report);
+    let charts = run_charts::charts(&report);
     let lines = |id: &str| -> Vec<(String, f64)> {
         let chart = charts.iter().find(|chart| chart.id == id);
         let bounds = chart
@@ -127,7 +127,7 @@ fn objectives_are_lines_of_the_charts_they_are_of() {
         lines("first-token"),
         [("first_token_p95<2s".to_owned(), 2000.0)]
     );
-    let distribution = over_time::distribution(&report).expect("a chart");
+    let distribution = run_charts::distribution(&report).expect("a chart");
     let bounds = distribution.bounds.iter();
     let labels: Vec<_> = bounds.map(|bound| bound.label.as_str()).collect();
     assert_eq!(labels, ["p99<1s", "chat:p95<50ms"]);

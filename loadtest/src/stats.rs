@@ -7,11 +7,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::pacer::Counts;
-use crate::wanted::Judged;
+use crate::request::Judged;
 
-mod times;
+mod histogram;
 
-pub use times::Times;
+pub use histogram::Times;
 
 /// Of the times of one second of a test: they are only drawn.
 const SECOND_DIGITS: u8 = 2;

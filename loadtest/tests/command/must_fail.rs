@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{json, said, weir_load};
-use crate::assistant::{Assistant, Manner};
+use crate::server::{Assistant, Manner};
 
 /// Objectives that say nothing of errors, and a target that gives nothing else.
 #[test]
-fn nothing_but_errors_or_little_that_was_sent_is_no_pass() {
+fn nothing_but_errors_or_little_that_was_sent_is_must_fail() {
     let folder = tempfile::tempdir().expect("a folder");
     let refusing = Assistant::start(Manner::Refusing);
     let slow = Assistant::start(Manner::Slow(Duration::from_millis(900)));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::slo::error_rate;
-use crate::tally::{Named, Tallies, Tally, Times};
+use crate::stats::{Named, Tallies, Tally, Times};
 
 /// Rows of a heat map.
 const ROWS: usize = 24;
@@ -184,8 +184,8 @@ mod tests {
 
     use super::*;
     use crate::pacer::Counts;
-    use crate::tally::tests::measured;
-    use crate::wanted::Judged;
+    use crate::request::Judged;
+    use crate::stats::tests::measured;
 
     #[test]
     fn every_request_is_somewhere_in_the_heat_map() {

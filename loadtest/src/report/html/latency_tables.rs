@@ -1,7 +1,7 @@
 //! Tables of times: a row for each name, and for each phase of a request.
 
+use super::format::{count, ms, percent, share};
 use super::table::{Align, Cell, Mark, Table};
-use super::text::{count, ms, percent, share};
 use crate::report::{ByName, Latency, Report};
 use crate::slo::{DIRECT, Figure, Slo};
 

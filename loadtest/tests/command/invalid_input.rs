@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{said, weir_load};
-use crate::assistant::{Assistant, Manner};
+use crate::server::{Assistant, Manner};
 
 /// What stands for the address of a target that answers.
 const WELL: &str = "WELL";
@@ -150,7 +150,7 @@ fn assert_refused(command: &str, url: &str, arguments: &[&str], told: &str, fold
 }
 
 #[test]
-fn a_load_test_that_cannot_run_is_no_pass() {
+fn a_load_test_that_cannot_run_is_must_fail() {
     let folder = folder();
     let well = Assistant::start(Manner::AtOnce);
     for (arguments, told) in CANNOT_RUN {
