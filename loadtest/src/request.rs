@@ -1,75 +1,85 @@
-//! One request as a scenario wants it sent, and what is expected of its answer.
+//! The specification of one request to send, and the classification of its response.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
 
-use crate::scenario::Wants;
-
-/// A request.
+/// A request, and the response that is expected to it.
 #[derive(Clone, Debug)]
-pub struct Wanted {
-    /// What it is counted under.
+pub struct RequestSpec {
+    /// The name it is reported under.
     pub name: Arc<str>,
     pub method: Method,
-    /// With a slash at its beginning.
+    /// Path and query; begins with a slash.
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
-    /// An answer of success that is none of these is a failure.
-    pub wants: Wants,
-    pub expect: Expect,
+    /// A successful response of another kind is an error.
+    pub mode: ResponseMode,
+    pub expected: Expectation,
 }
 
-/// Which answers are as they should be.
+/// Whether the response is a single document or a stream of server-sent events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseMode {
+    Whole,
+    Stream,
+}
+
+/// Which responses are no error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expect {
+pub enum Expectation {
     /// 200 to 299.
     Success,
-    /// The same, or 429, which is counted apart.
-    SuccessOrLimited,
-    /// The same, or a refusal where it was refused when it was recorded: 400 to 499, since what was refused
-    /// then may be refused earlier now, for a body that was never read is not in the recording.
+    /// 200 to 299, or 429, which is counted separately.
+    SuccessOrRateLimited,
+    /// As above, or, where the recorded request was rejected, any status from 400 to 499: bodies are not recorded, so
+    /// a replayed request may be rejected by an earlier check than the original.
     SuccessOr(u16),
-    /// One of these, and nothing else: a request that has to be refused, say.
+    /// One of these only; for requests that the target must reject, for example.
     Status(Vec<u16>),
 }
 
-/// What an answer was, by what was expected of it.
+/// How a response compares to what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judged {
+pub enum Outcome {
     Success,
-    /// Refused, as it had to be.
-    Refused,
-    /// 429 where that may come.
-    Limited,
+    /// Rejected, as expected.
+    Rejected,
+    /// 429 where that is expected.
+    RateLimited,
     /// Not what was expected.
     Error,
 }
 
-impl Expect {
-    /// What an answer with this status is. Without a status there is nothing to judge: no answer is an error,
-    /// whatever was expected.
+impl Expectation {
+    /// Classifies a response by its status. A request without a response has no status and is always an error.
     #[must_use]
-    pub fn judge(&self, status: u16) -> Judged {
+    pub fn classify(&self, status: u16) -> Outcome {
         let is_success = (200..300).contains(&status);
         match self {
-            Expect::Success | Expect::SuccessOrLimited | Expect::SuccessOr(_) if is_success => {
-                Judged::Success
+            Expectation::Success
+            | Expectation::SuccessOrRateLimited
+            | Expectation::SuccessOr(_)
+                if is_success =>
+            {
+                Outcome::Success
             }
-            Expect::SuccessOrLimited | Expect::SuccessOr(_) if status == 429 => Judged::Limited,
-            Expect::SuccessOr(recorded) if is_refusal(*recorded) && is_refusal(status) => {
-                Judged::Refused
+            Expectation::SuccessOrRateLimited | Expectation::SuccessOr(_) if status == 429 => {
+                Outcome::RateLimited
             }
-            Expect::Status(all) if all.contains(&status) && is_success => Judged::Success,
-            Expect::Status(all) if all.contains(&status) => Judged::Refused,
-            _ => Judged::Error,
+            Expectation::SuccessOr(recorded) if is_rejection(*recorded) && is_rejection(status) => {
+                Outcome::Rejected
+            }
+            Expectation::Status(all) if all.contains(&status) && is_success => Outcome::Success,
+            Expectation::Status(all) if all.contains(&status) => Outcome::Rejected,
+            _ => Outcome::Error,
         }
     }
 }
 
-fn is_refusal(status: u16) -> bool {
+fn is_rejection(status: u16) -> bool {
     (400..500).contains(&status)
 }
 
@@ -78,17 +88,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_judged_by_what_was_expected() {
-        assert_eq!(Expect::Success.judge(204), Judged::Success);
-        assert_eq!(Expect::Success.judge(429), Judged::Error);
-        assert_eq!(Expect::SuccessOrLimited.judge(429), Judged::Limited);
-        assert_eq!(Expect::SuccessOrLimited.judge(500), Judged::Error);
-        let refused = Expect::Status(vec![401]);
-        assert_eq!(refused.judge(401), Judged::Refused);
-        assert_eq!(refused.judge(200), Judged::Error, "it was let in");
-        let recorded = Expect::SuccessOr(413);
-        assert_eq!(recorded.judge(400), Judged::Refused);
-        assert_eq!(recorded.judge(500), Judged::Error);
-        assert_eq!(Expect::SuccessOr(500).judge(500), Judged::Error);
+    fn responses_are_classified_by_what_is_expected() {
+        assert_eq!(Expectation::Success.classify(204), Outcome::Success);
+        assert_eq!(Expectation::Success.classify(429), Outcome::Error);
+        let limited = Expectation::SuccessOrRateLimited;
+        assert_eq!(limited.classify(429), Outcome::RateLimited);
+        assert_eq!(limited.classify(500), Outcome::Error);
+        let rejected = Expectation::Status(vec![401]);
+        assert_eq!(rejected.classify(401), Outcome::Rejected);
+        assert_eq!(rejected.classify(200), Outcome::Error, "it was accepted");
+        let recorded = Expectation::SuccessOr(413);
+        assert_eq!(recorded.classify(400), Outcome::Rejected);
+        assert_eq!(recorded.classify(500), Outcome::Error);
+        assert_eq!(Expectation::SuccessOr(500).classify(500), Outcome::Error);
     }
 }

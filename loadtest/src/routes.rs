@@ -1,4 +1,4 @@
-//! The doors of a target: its routes, and what opens them, out of its own configuration.
+//! The routes of the target and how to authenticate to them, read from the target's own configuration.
 
 use std::sync::Arc;
 
@@ -7,117 +7,129 @@ use weir::config::{self, Config};
 use weir::route::PathPattern;
 use weir::signature::signer::{Distinct, Signer};
 
-/// Where the OpenAI chat format is asked for.
+/// The path of the OpenAI chat completions API.
 const CHAT_PATH: &str = "/v1/chat/completions";
 
-/// A route, and each way to be let in there that weir can sign for.
+/// A route of the target, with a signer for each client and scheme that weir can sign for.
 #[derive(Clone, Debug)]
-pub struct Door {
-    pub route: Arc<str>,
+pub struct TargetRoute {
+    pub name: Arc<str>,
     pub platform: Arc<str>,
     pub method: Method,
     pub path: String,
-    /// Empty where nobody has to sign.
+    /// Empty for a route without authentication.
     pub signers: Vec<Signer>,
-    /// Of a body.
+    /// The largest request body that the route accepts.
     pub body_bytes_max: u64,
-    pub limits: Vec<Limit>,
+    pub rate_limits: Vec<RouteLimit>,
 }
 
-/// How much a route takes.
+/// A rate limit of a route.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Limit {
+pub struct RouteLimit {
     pub name: Arc<str>,
-    /// Requests a second.
+    /// Requests per second.
     pub rate: f64,
-    /// The clients it holds for; empty: for all.
+    /// The clients it applies to; empty: all clients.
     clients: Vec<Arc<str>>,
 }
 
-impl Door {
-    /// How to sign here: with what is good for any number of requests, where there is such.
+/// The routes of a configuration, and warnings about schemes that cannot be signed for.
+pub type LoadedRoutes = (Vec<TargetRoute>, Vec<String>);
+
+/// Why no routes could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RoutesError {
+    #[error("{0}")]
+    InvalidConfig(String),
+    #[error("no route of {0} accepts a POST that weir-load can sign")]
+    NoUsableRoute(String),
+}
+
+impl TargetRoute {
+    /// The signer to use by default: one whose signatures are valid for any number of requests, if there is one.
     #[must_use]
     pub fn signer(&self) -> Option<&Signer> {
         let mut signers = self.signers.iter();
-        let always = signers.find(|signer| signer.distinct == Distinct::Always);
-        always.or(self.signers.first())
+        let unlimited = signers.find(|signer| signer.distinct == Distinct::Always);
+        unlimited.or(self.signers.first())
     }
 
-    /// The lowest limit that holds for whom [`Door::signer`] signs as.
+    /// The lowest rate limit that applies to the client of [`TargetRoute::signer`].
     #[must_use]
-    pub fn limit(&self) -> Option<&Limit> {
+    pub fn rate_limit(&self) -> Option<&RouteLimit> {
         let client = self.signer().and_then(Signer::client);
-        let holds = |limit: &&Limit| {
+        let applies = |limit: &&RouteLimit| {
             let mut clients = limit.clients.iter();
             limit.clients.is_empty() || clients.any(|one| Some(&**one) == client)
         };
-        let limits = self.limits.iter().filter(holds);
+        let limits = self.rate_limits.iter().filter(applies);
         limits.min_by(|one, other| one.rate.total_cmp(&other.rate))
     }
 }
 
-/// The doors of a target without a configuration: the chat, for everybody.
+/// The routes of a target without a configuration: unsigned chat requests.
 #[must_use]
-pub fn open() -> Vec<Door> {
-    vec![Door {
-        route: "chat".into(),
+pub fn default_routes() -> Vec<TargetRoute> {
+    vec![TargetRoute {
+        name: "chat".into(),
         platform: "api".into(),
         method: Method::POST,
         path: CHAT_PATH.to_owned(),
         signers: Vec::new(),
         body_bytes_max: u64::MAX,
-        limits: Vec::new(),
+        rate_limits: Vec::new(),
     }]
 }
 
-/// The doors that a target's configuration has, in its order; and what of it cannot be knocked at.
+/// The routes in a configuration file, in its order.
 ///
 /// # Errors
-/// A configuration with a mistake.
-pub fn of_file(path: &std::path::Path) -> anyhow::Result<(Vec<Door>, Vec<String>)> {
-    let loaded = config::load(path).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
-    let (doors, left_out) = of(&loaded.config);
-    anyhow::ensure!(
-        !doors.is_empty(),
-        "no route of {} takes a POST that weir can sign for",
-        path.display()
-    );
-    Ok((doors, left_out))
+/// An invalid configuration, or one without a route to send requests to.
+pub fn from_config_file(path: &std::path::Path) -> Result<LoadedRoutes, RoutesError> {
+    let loaded =
+        config::load(path).map_err(|errors| RoutesError::InvalidConfig(errors.to_string()))?;
+    let (routes, warnings) = from_config(&loaded.config);
+    match routes.is_empty() {
+        true => Err(RoutesError::NoUsableRoute(path.display().to_string())),
+        false => Ok((routes, warnings)),
+    }
 }
 
-fn of(config: &Config) -> (Vec<Door>, Vec<String>) {
-    let mut left_out = Vec::new();
-    let mut doors = Vec::new();
+fn from_config(config: &Config) -> LoadedRoutes {
+    let mut warnings = Vec::new();
+    let mut routes = Vec::new();
     for route in &config.routes {
         if !route.methods.is_empty() && !route.methods.contains(&Method::POST) {
             continue;
         }
-        let signers = signers(route, &mut left_out);
+        let signers = signers(route, &mut warnings);
         if signers.is_empty() && !route.signature.is_empty() {
             continue;
         }
-        doors.push(Door {
-            route: route.name.clone(),
+        routes.push(TargetRoute {
+            name: route.name.clone(),
             platform: route.platform.clone(),
             method: Method::POST,
-            path: path(&route.path),
+            path: example_path(&route.path),
             signers,
             body_bytes_max: route.body_bytes,
-            limits: route.rate_limits.iter().map(limit).collect(),
+            rate_limits: route.rate_limits.iter().map(route_limit).collect(),
         });
     }
-    (doors, left_out)
+    (routes, warnings)
 }
 
-fn limit(config: &weir::limit::Config) -> Limit {
-    Limit {
+fn route_limit(config: &weir::limit::Config) -> RouteLimit {
+    RouteLimit {
         name: config.name.clone(),
         rate: f64::from(config.rate) / config.period.as_secs_f64(),
         clients: config.clients.clone(),
     }
 }
 
-fn path(pattern: &PathPattern) -> String {
+/// A path that the pattern matches.
+fn example_path(pattern: &PathPattern) -> String {
     match pattern {
         PathPattern::Exact(path) => path.clone(),
         PathPattern::Prefix(prefix) if CHAT_PATH.starts_with(prefix.as_str()) => {
@@ -127,12 +139,12 @@ fn path(pattern: &PathPattern) -> String {
     }
 }
 
-fn signers(route: &weir::route::Config, left_out: &mut Vec<String>) -> Vec<Signer> {
+fn signers(route: &weir::route::Config, warnings: &mut Vec<String>) -> Vec<Signer> {
     let mut signers = Vec::new();
     for config in &route.signature {
         match Signer::of(config) {
             Ok(found) => signers.extend(found),
-            Err(why) => left_out.push(format!("route {}: {why}", route.name)),
+            Err(reason) => warnings.push(format!("route {}: {reason}", route.name)),
         }
     }
     signers
@@ -144,17 +156,17 @@ mod tests {
 
     use super::*;
 
-    fn doors(routes: &str) -> (Vec<Door>, Vec<String>) {
+    fn load(routes: &str) -> LoadedRoutes {
         let text = format!(
             "backends: [{{name: a, endpoints: ['http://127.0.0.1:1']}}]\nroutes:\n{routes}"
         );
         let loaded = config::parse(&text, Path::new("weir.yaml"), &|_| None);
-        of(&loaded.expect("a configuration").config)
+        from_config(&loaded.expect("a configuration").config)
     }
 
     #[test]
-    fn every_scheme_that_weir_signs_is_a_way_in() {
-        let (doors, left_out) = doors(
+    fn routes_have_a_signer_for_every_supported_scheme() {
+        let (routes, warnings) = load(
             "  - {name: chat, path: /v1/*, backend: a, signature: [{scheme: hmac, clients: [{name: w, secrets: [s3]}]}, {scheme: bearer, clients: [{name: b, secrets: [k]}]}], rate_limits: [{name: l, rate: 1/s, by: client}]}
   - {name: bot, path: /hooks/feishu, backend: a, signature: {scheme: feishu, secrets: [e]}}
   - {name: get, path: /get, methods: [GET], backend: a}
@@ -162,14 +174,14 @@ mod tests {
   - {name: rest, path: /*, backend: a}
 ",
         );
-        let found: Vec<_> = doors
+        let found: Vec<_> = routes
             .iter()
-            .map(|door| {
+            .map(|route| {
                 (
-                    &*door.route,
-                    &*door.path,
-                    door.signers.len(),
-                    !door.limits.is_empty(),
+                    &*route.name,
+                    &*route.path,
+                    route.signers.len(),
+                    !route.rate_limits.is_empty(),
                 )
             })
             .collect();
@@ -181,11 +193,11 @@ mod tests {
                 ("rest", "/v1/chat/completions", 0, false),
             ]
         );
-        assert!(left_out[0].contains("route odd"));
-        let signed = doors[0].signers[0]
+        assert!(warnings[0].contains("route odd"));
+        let signed = routes[0].signers[0]
             .headers(0, "id-1", b"{}")
             .expect("headers");
         assert!(signed.contains(&("X-Weir-Key".to_owned(), "w".to_owned())));
-        assert!(!format!("{doors:?}").contains("s3"));
+        assert!(!format!("{routes:?}").contains("s3"));
     }
 }

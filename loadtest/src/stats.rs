@@ -1,4 +1,5 @@
-//! What was measured: from the time when each request was due.
+//! Records every response. Latency counts from when a request was due and not from when it was sent, so that the time
+//! spent waiting for a free sender is part of it (no coordinated omission).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,130 +7,135 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::pacer::Counts;
-use crate::request::Judged;
+use crate::pacer::TestPhase;
+use crate::request::Outcome;
 
 mod histogram;
 
-pub use histogram::Times;
+pub use histogram::LatencyHistogram;
 
-/// Of the times of one second of a test: they are only drawn.
-const SECOND_DIGITS: u8 = 2;
-/// Parts that a test is drawn in.
-const SLOTS_MAX: u32 = 600;
-/// As many at least, where they would not be too short to hold any request.
-const PARTS_MIN: u32 = 40;
-const SHORT_PARTS: [u64; 3] = [100, 200, 500];
+/// Significant digits of the histograms of one interval, which are only drawn.
+const INTERVAL_DIGITS: u8 = 2;
+/// The most intervals of a timeline.
+const INTERVALS_MAX: u32 = 600;
+/// The fewest intervals, unless they would be too short to contain a request.
+const INTERVALS_MIN: u32 = 40;
+const SHORT_INTERVALS_MS: [u64; 3] = [100, 200, 500];
 
-/// Whom a request went to.
+/// Where a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Towards {
+pub enum Destination {
     Target,
-    /// The backend, past the sidecar.
+    /// The backend, without the sidecar.
     Direct,
 }
 
-/// One finished request.
+/// One completed request.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub struct Sample {
     pub name: Arc<str>,
-    pub towards: Towards,
-    /// Since the start of the test.
+    pub destination: Destination,
+    /// When it was due, since the start of the test.
     pub due: Duration,
-    /// All from the time when it was due.
+    /// When it was sent, since it was due; as are all times below.
     pub sent: Duration,
-    /// The first and the last piece of a stream.
-    pub first: Option<Duration>,
-    pub last: Option<Duration>,
+    /// The first and the last event of a stream.
+    pub first_event: Option<Duration>,
+    pub last_event: Option<Duration>,
     pub done: Duration,
-    /// Pieces of a stream.
-    pub pieces: u64,
-    pub judged: Judged,
-    /// `None`: no answer came.
+    /// How many events the stream had.
+    pub stream_events: u64,
+    pub outcome: Outcome,
+    /// `None`: there was no response.
     pub status: Option<u16>,
-    /// The sidecar says that it knew the answer.
-    pub cache: Cache,
-    /// Why it is an error, in few words of a closed set.
+    pub cache: CacheStatus,
+    /// The kind of error, from a closed set.
     pub error: Option<String>,
 }
 
-/// What an answer says of the sidecar's cache (RFC 9211).
+/// Whether the response came from the sidecar's cache (`Cache-Status`, RFC 9211).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Cache {
+pub enum CacheStatus {
     Hit,
     #[default]
     NoHit,
 }
 
-/// All requests of one name.
+/// Statistics of all requests with one name.
 #[derive(Clone, Debug, Default)]
-pub struct Named {
-    /// From due to done.
-    pub latency: Times,
-    /// From due to the first byte of an answer that comes in pieces.
-    pub first: Times,
-    /// Between two pieces of a stream, in the mean of each stream.
-    pub piece: Times,
-    /// From sent to done: what a tester that waits for its answers would report.
-    pub service: Times,
+pub struct RequestStats {
+    /// From due to the end of the response.
+    pub latency: LatencyHistogram,
+    /// From due to the first event of a stream.
+    pub first_token: LatencyHistogram,
+    /// Between two events of a stream, as the mean of each stream.
+    pub token_time: LatencyHistogram,
+    /// From sent to the end of the response: what a closed-model load generator would report.
+    pub service_time: LatencyHistogram,
     /// From due to sent.
-    pub late: Times,
+    pub send_delay: LatencyHistogram,
     pub requests: u64,
-    pub refused: u64,
-    pub limited: u64,
+    pub rejected: u64,
+    pub rate_limited: u64,
     pub cache_hits: u64,
     pub statuses: BTreeMap<u16, u64>,
     pub errors: BTreeMap<String, u64>,
 }
 
-impl Named {
+impl RequestStats {
     #[must_use]
     pub fn error_count(&self) -> u64 {
         self.errors.values().sum()
     }
 
-    fn record(&mut self, measured: &Measured) {
+    /// The share of requests that failed, from 0 to 1.
+    #[must_use]
+    pub fn error_rate(&self) -> f64 {
+        self.error_count() as f64 / self.requests.max(1) as f64
+    }
+
+    fn record(&mut self, sample: &Sample) {
         self.requests += 1;
-        self.cache_hits += u64::from(measured.cache == Cache::Hit);
-        if let Some(status) = measured.status {
+        self.cache_hits += u64::from(sample.cache == CacheStatus::Hit);
+        if let Some(status) = sample.status {
             *self.statuses.entry(status).or_default() += 1;
         }
-        self.latency.record(measured.done);
-        self.late.record(measured.sent);
-        self.service
-            .record(measured.done.saturating_sub(measured.sent));
-        if let (Some(first), Some(last)) = (measured.first, measured.last) {
-            self.first.record(first);
-            if let Some(gaps) = measured.pieces.checked_sub(1).filter(|gaps| *gaps > 0) {
+        self.latency.record(sample.done);
+        self.send_delay.record(sample.sent);
+        self.service_time
+            .record(sample.done.saturating_sub(sample.sent));
+        if let (Some(first), Some(last)) = (sample.first_event, sample.last_event) {
+            self.first_token.record(first);
+            if let Some(gaps) = sample.stream_events.checked_sub(1).filter(|gaps| *gaps > 0) {
                 let gaps = u32::try_from(gaps).unwrap_or(u32::MAX);
-                self.piece.record(last.saturating_sub(first) / gaps);
+                self.token_time.record(last.saturating_sub(first) / gaps);
             }
         }
-        match measured.judged {
-            Judged::Success => {}
-            Judged::Refused => self.refused += 1,
-            Judged::Limited => self.limited += 1,
-            Judged::Error => {
-                let error = measured.error.clone().unwrap_or_else(|| "other".to_owned());
+        match sample.outcome {
+            Outcome::Success => {}
+            Outcome::Rejected => self.rejected += 1,
+            Outcome::RateLimited => self.rate_limited += 1,
+            Outcome::Error => {
+                let error = sample.error.clone().unwrap_or_else(|| "other".to_owned());
                 *self.errors.entry(error).or_default() += 1;
             }
         }
     }
 
-    /// Adds all of the other's.
-    pub fn add(&mut self, other: &Named) {
+    /// Merges the statistics of other requests.
+    pub fn add(&mut self, other: &RequestStats) {
         for (times, more) in [
             (&mut self.latency, &other.latency),
-            (&mut self.first, &other.first),
-            (&mut self.piece, &other.piece),
-            (&mut self.service, &other.service),
-            (&mut self.late, &other.late),
+            (&mut self.first_token, &other.first_token),
+            (&mut self.token_time, &other.token_time),
+            (&mut self.service_time, &other.service_time),
+            (&mut self.send_delay, &other.send_delay),
         ] {
             times.add(more);
         }
         self.requests += other.requests;
-        self.refused += other.refused;
-        self.limited += other.limited;
+        self.rejected += other.rejected;
+        self.rate_limited += other.rate_limited;
         self.cache_hits += other.cache_hits;
         for (status, count) in &other.statuses {
             *self.statuses.entry(*status).or_default() += count;
@@ -140,151 +146,153 @@ impl Named {
     }
 }
 
-/// A part of the test, by when its requests were due.
+/// One interval of the test, by when its requests were due.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct IntervalStats {
     pub due: u64,
     pub done: u64,
     pub errors: u64,
-    pub latency: Times,
-    /// To the first piece, where there were streams.
-    pub first: Option<Times>,
+    pub latency: LatencyHistogram,
+    /// Time to the first token, where there were streams.
+    pub first_token: Option<LatencyHistogram>,
 }
 
-impl Default for Part {
+impl Default for IntervalStats {
     fn default() -> Self {
-        Part {
+        IntervalStats {
             due: 0,
             done: 0,
             errors: 0,
-            latency: Times::new(SECOND_DIGITS),
-            first: None,
+            latency: LatencyHistogram::new(INTERVAL_DIGITS),
+            first_token: None,
         }
     }
 }
 
-/// Everything that was measured.
+/// All statistics of a run.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
-    /// When the last request was done, since the start.
-    pub ended: Duration,
-    pub by_name: BTreeMap<Arc<str>, Named>,
-    /// What went past the sidecar; in nothing else.
-    pub direct: Named,
-    pub parts: BTreeMap<u64, Part>,
-    /// What was sent before the test began; in no figure but the sidecar's own.
-    pub warm_up: Named,
+pub struct RunStats {
+    /// When the last response ended, since the start of the test.
+    pub end: Duration,
+    pub by_name: BTreeMap<Arc<str>, RequestStats>,
+    /// Requests sent directly to the backend; not included elsewhere.
+    pub direct: RequestStats,
+    pub intervals: BTreeMap<u64, IntervalStats>,
+    /// Requests of the warm-up; only compared with the metrics of the sidecar.
+    pub warm_up: RequestStats,
 }
 
-impl Tally {
-    fn record(&mut self, measured: &Measured, part: Duration) {
-        self.ended = self.ended.max(measured.due + measured.done);
-        if measured.towards == Towards::Direct {
-            self.direct.record(measured);
+impl RunStats {
+    fn record(&mut self, sample: &Sample, interval: Duration) {
+        self.end = self.end.max(sample.due + sample.done);
+        if sample.destination == Destination::Direct {
+            self.direct.record(sample);
             return;
         }
-        let place = |at: Duration| (at.as_micros() / part.as_micros().max(1)) as u64;
-        let begun = self.parts.entry(place(measured.due)).or_default();
-        begun.due += 1;
-        begun.latency.record(measured.done);
-        if let Some(first) = measured.first {
-            let times = begun.first.get_or_insert_with(|| Times::new(SECOND_DIGITS));
+        let place = |at: Duration| (at.as_micros() / interval.as_micros().max(1)) as u64;
+        let due_in = self.intervals.entry(place(sample.due)).or_default();
+        due_in.due += 1;
+        due_in.latency.record(sample.done);
+        if let Some(first) = sample.first_event {
+            let times = due_in
+                .first_token
+                .get_or_insert_with(|| LatencyHistogram::new(INTERVAL_DIGITS));
             times.record(first);
         }
-        if measured.judged == Judged::Error {
-            begun.errors += 1;
+        if sample.outcome == Outcome::Error {
+            due_in.errors += 1;
         }
-        let ended = place(measured.due + measured.done);
-        self.parts.entry(ended).or_default().done += 1;
+        let end = place(sample.due + sample.done);
+        self.intervals.entry(end).or_default().done += 1;
         self.by_name
-            .entry(measured.name.clone())
+            .entry(sample.name.clone())
             .or_default()
-            .record(measured);
+            .record(sample);
     }
 
-    /// All names together: everything that was asked of the target.
+    /// All requests to the target.
     #[must_use]
-    pub fn all(&self) -> Named {
-        let mut all = Named::default();
-        self.by_name.values().for_each(|named| all.add(named));
+    pub fn all(&self) -> RequestStats {
+        let mut all = RequestStats::default();
+        self.by_name.values().for_each(|stats| all.add(stats));
         all
     }
 }
 
-/// Where senders put what they measured. All of them are on one thread, so nobody waits for the lock
-/// but whoever looks while the test runs, and that one reads [`Live`] alone.
+/// Records the samples of all senders. They run on one thread, so only the progress output contends for a lock, and
+/// it reads [`LiveStats`] alone.
 #[derive(Debug)]
-pub struct Tallies {
-    tally: Mutex<Tally>,
-    live: Mutex<Live>,
-    part: Duration,
+pub struct StatsRecorder {
+    stats: Mutex<RunStats>,
+    live: Mutex<LiveStats>,
+    interval: Duration,
 }
 
-/// What came since somebody last looked.
+/// Statistics since the last progress line.
 #[derive(Clone, Debug)]
-pub struct Live {
+pub struct LiveStats {
     pub requests: u64,
     pub errors: u64,
-    pub latency: Times,
+    pub latency: LatencyHistogram,
 }
 
-impl Default for Live {
+impl Default for LiveStats {
     fn default() -> Self {
-        Live {
+        LiveStats {
             requests: 0,
             errors: 0,
-            latency: Times::new(SECOND_DIGITS),
+            latency: LatencyHistogram::new(INTERVAL_DIGITS),
         }
     }
 }
 
-/// A second, in a short test less, so that there is something to be seen, and in a long one more.
-fn part(duration: Duration) -> Duration {
-    let short = SHORT_PARTS.into_iter().map(Duration::from_millis);
-    let mut short = short.filter(|part| duration / PARTS_MIN <= *part);
-    let part = short.next().unwrap_or(Duration::from_secs(1));
-    part.max(duration / SLOTS_MAX)
+/// The length of an interval: a second, less in a short test so that a curve is visible, more in a long one.
+fn interval(duration: Duration) -> Duration {
+    let short = SHORT_INTERVALS_MS.into_iter().map(Duration::from_millis);
+    let mut short = short.filter(|interval| duration / INTERVALS_MIN <= *interval);
+    let interval = short.next().unwrap_or(Duration::from_secs(1));
+    interval.max(duration / INTERVALS_MAX)
 }
 
-impl Tallies {
-    /// For a test that long.
+impl StatsRecorder {
+    /// A recorder for a test of this duration.
     #[must_use]
     pub fn new(duration: Duration) -> Self {
-        Tallies {
-            tally: Mutex::default(),
+        StatsRecorder {
+            stats: Mutex::default(),
             live: Mutex::default(),
-            part: part(duration),
+            interval: interval(duration),
         }
     }
 
-    /// How long each part of the test is.
+    /// The length of an interval.
     #[must_use]
-    pub fn part(&self) -> Duration {
-        self.part
+    pub fn interval(&self) -> Duration {
+        self.interval
     }
 
-    pub fn record(&self, measured: &Measured, counts: Counts) {
-        match counts {
-            Counts::InTheTest => self.tally.lock().record(measured, self.part),
-            Counts::WarmUp if measured.towards == Towards::Direct => {}
-            Counts::WarmUp => self.tally.lock().warm_up.record(measured),
+    pub fn record(&self, sample: &Sample, phase: TestPhase) {
+        match phase {
+            TestPhase::Measured => self.stats.lock().record(sample, self.interval),
+            TestPhase::WarmUp if sample.destination == Destination::Direct => {}
+            TestPhase::WarmUp => self.stats.lock().warm_up.record(sample),
         }
         let mut live = self.live.lock();
         live.requests += 1;
-        live.errors += u64::from(measured.judged == Judged::Error);
-        live.latency.record(measured.done);
+        live.errors += u64::from(sample.outcome == Outcome::Error);
+        live.latency.record(sample.done);
     }
 
-    /// What came since the last look.
+    /// Takes the statistics since the last call.
     #[must_use]
-    pub fn look(&self) -> Live {
+    pub fn take_live(&self) -> LiveStats {
         std::mem::take(&mut *self.live.lock())
     }
 
-    /// What there is now.
+    /// A snapshot of the statistics.
     #[must_use]
-    pub fn sum(&self) -> Tally {
-        self.tally.lock().clone()
+    pub fn snapshot(&self) -> RunStats {
+        self.stats.lock().clone()
     }
 }
 
@@ -292,54 +300,54 @@ impl Tallies {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn measured(name: &str, done_ms: u64, judged: Judged) -> Measured {
-        Measured {
+    pub(crate) fn sample(name: &str, done_ms: u64, outcome: Outcome) -> Sample {
+        Sample {
             name: name.into(),
-            towards: Towards::Target,
+            destination: Destination::Target,
             due: Duration::from_millis(done_ms),
             sent: Duration::from_millis(1),
-            first: Some(Duration::from_millis(done_ms / 2)),
-            last: Some(Duration::from_millis(done_ms)),
+            first_event: Some(Duration::from_millis(done_ms / 2)),
+            last_event: Some(Duration::from_millis(done_ms)),
             done: Duration::from_millis(done_ms),
-            pieces: 11,
-            judged,
+            stream_events: 11,
+            outcome,
             status: Some(200),
-            cache: Cache::NoHit,
-            error: (judged == Judged::Error).then(|| "status 500".to_owned()),
+            cache: CacheStatus::NoHit,
+            error: (outcome == Outcome::Error).then(|| "status 500".to_owned()),
         }
     }
 
     #[test]
-    fn names_add_up_and_quantiles_are_less_than_a_percent_off() {
-        let tallies = Tallies::new(Duration::from_secs(10));
+    fn names_are_summed_and_quantiles_are_accurate_to_one_percent() {
+        let recorder = StatsRecorder::new(Duration::from_secs(10));
         for ms in 1..=10_000 {
-            let judged = match ms % 100 {
-                0 => Judged::Error,
-                1 => Judged::Limited,
-                2 => Judged::Refused,
-                _ => Judged::Success,
+            let outcome = match ms % 100 {
+                0 => Outcome::Error,
+                1 => Outcome::RateLimited,
+                2 => Outcome::Rejected,
+                _ => Outcome::Success,
             };
             let name = if ms % 2 == 0 { "a" } else { "b" };
-            tallies.record(&measured(name, ms, judged), Counts::InTheTest);
+            recorder.record(&sample(name, ms, outcome), TestPhase::Measured);
         }
-        let sum = tallies.sum();
-        let all = sum.all();
+        let stats = recorder.snapshot();
+        let all = stats.all();
         assert_eq!(all.requests, 10_000);
         assert_eq!(
-            (all.error_count(), all.limited, all.refused),
+            (all.error_count(), all.rate_limited, all.rejected),
             (100, 100, 100)
         );
-        assert_eq!(sum.by_name["a"].requests, 5000);
+        assert_eq!(stats.by_name["a"].requests, 5000);
         for (q, truth) in [(0.5, 5000.0), (0.99, 9900.0), (0.999, 9990.0)] {
             let found = all.latency.quantile_ms(q);
             assert!((found - truth).abs() / truth < 0.01, "{q}: {found}");
         }
-        assert_eq!(all.piece.count(), 10_000);
-        // Eleven pieces between half of the time and all of it.
-        let gap = all.piece.quantile_ms(1.0);
+        assert_eq!(all.token_time.count(), 10_000);
+        // Eleven events in the second half of the time.
+        let gap = all.token_time.quantile_ms(1.0);
         assert!((gap - 500.0).abs() < 1.0, "{gap}");
-        let due: u64 = sum.parts.values().map(|part| part.due).sum();
-        let done: u64 = sum.parts.values().map(|part| part.done).sum();
+        let due: u64 = stats.intervals.values().map(|interval| interval.due).sum();
+        let done: u64 = stats.intervals.values().map(|interval| interval.done).sum();
         assert_eq!((due, done), (10_000, 10_000));
         let curve = all.latency.curve();
         assert!(curve.is_sorted(), "{curve:?}");
@@ -348,18 +356,21 @@ pub(crate) mod tests {
                 .iter()
                 .any(|(share, ms)| *share > 0.999 && *ms > 9990.0)
         );
-        assert_eq!(tallies.look().errors, 100);
-        assert_eq!(tallies.look().requests, 0, "it was looked at");
+        assert_eq!(recorder.take_live().errors, 100);
+        assert_eq!(recorder.take_live().requests, 0, "they were taken");
     }
 
     #[test]
-    fn a_test_is_drawn_in_as_many_parts_as_can_be_seen() {
+    fn the_interval_depends_on_the_duration() {
         let day = Duration::from_secs(86_400);
-        assert_eq!(Tallies::new(day).part(), day / 600);
-        let part_ms = |seconds| {
-            let tallies = Tallies::new(Duration::from_secs(seconds));
-            tallies.part().as_millis()
+        assert_eq!(StatsRecorder::new(day).interval(), day / 600);
+        let interval_ms = |seconds| {
+            let recorder = StatsRecorder::new(Duration::from_secs(seconds));
+            recorder.interval().as_millis()
         };
-        assert_eq!([1, 8, 20, 30, 60].map(part_ms), [100, 200, 500, 1000, 1000]);
+        assert_eq!(
+            [1, 8, 20, 30, 60].map(interval_ms),
+            [100, 200, 500, 1000, 1000]
+        );
     }
 }

@@ -1,20 +1,19 @@
-//! The figures that a report is made of.
+//! Summaries of statistics, as the reports show them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::slo::error_rate;
-use crate::stats::{Named, Tallies, Tally, Times};
+use crate::stats::{LatencyHistogram, RequestStats, RunStats, StatsRecorder};
 
-/// Rows of a heat map.
+/// The rows of a heat map.
 const ROWS: usize = 24;
-/// Where all take about as long, rows are no lower than this: a quotient of its two edges.
+/// The smallest height of a row: the ratio of its two edges.
 const ROW_MIN: f64 = 1.04;
 
-/// Milliseconds, and how many there were.
+/// Percentiles in milliseconds, and the number of requests.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Latency {
+pub struct LatencySummary {
     pub count: u64,
     pub mean: f64,
     pub p50: f64,
@@ -25,9 +24,9 @@ pub struct Latency {
     pub max: f64,
 }
 
-impl From<&Times> for Latency {
-    fn from(times: &Times) -> Self {
-        Latency {
+impl From<&LatencyHistogram> for LatencySummary {
+    fn from(times: &LatencyHistogram) -> Self {
+        LatencySummary {
             count: times.count(),
             mean: times.mean_ms(),
             p50: times.quantile_ms(0.5),
@@ -40,43 +39,45 @@ impl From<&Times> for Latency {
     }
 }
 
-/// All requests of one name.
+/// The requests with one name.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct ByName {
+pub struct NameSummary {
     pub requests: u64,
     pub errors: u64,
     pub error_rate: f64,
-    pub refused: u64,
-    pub limited: u64,
-    pub latency_ms: Latency,
-    pub first_token_ms: Latency,
-    pub token_time_ms: Latency,
+    #[serde(rename = "refused")]
+    pub rejected: u64,
+    #[serde(rename = "limited")]
+    pub rate_limited: u64,
+    pub latency_ms: LatencySummary,
+    pub first_token_ms: LatencySummary,
+    pub token_time_ms: LatencySummary,
     pub errors_by_kind: BTreeMap<String, u64>,
-    /// The curve of latencies: pairs of a share and milliseconds.
+    /// The percentile curve of latencies: pairs of a quantile and milliseconds.
     #[serde(default)]
     pub percentiles: Vec<(f64, f64)>,
 }
 
-impl From<&Named> for ByName {
-    fn from(named: &Named) -> Self {
-        ByName {
-            requests: named.requests,
-            errors: named.error_count(),
-            error_rate: error_rate(named),
-            refused: named.refused,
-            limited: named.limited,
-            latency_ms: Latency::from(&named.latency),
-            first_token_ms: Latency::from(&named.first),
-            token_time_ms: Latency::from(&named.piece),
-            errors_by_kind: named.errors.clone(),
-            percentiles: named.latency.curve(),
+impl From<&RequestStats> for NameSummary {
+    fn from(stats: &RequestStats) -> Self {
+        NameSummary {
+            requests: stats.requests,
+            errors: stats.error_count(),
+            error_rate: stats.error_rate(),
+            rejected: stats.rejected,
+            rate_limited: stats.rate_limited,
+            latency_ms: LatencySummary::from(&stats.latency),
+            first_token_ms: LatencySummary::from(&stats.first_token),
+            token_time_ms: LatencySummary::from(&stats.token_time),
+            errors_by_kind: stats.errors.clone(),
+            percentiles: stats.latency.curve(),
         }
     }
 }
 
-/// A part of the test, by when its requests were due.
+/// One interval of the test, by when its requests were due.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-pub struct Second {
+pub struct TimelinePoint {
     pub at_s: f64,
     pub due: u64,
     pub done: u64,
@@ -89,48 +90,53 @@ pub struct Second {
     pub p99_ms: f64,
     #[serde(default)]
     pub max_ms: f64,
-    /// Where there were streams.
+    /// Only where there were streams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_token_p50_ms: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_token_p95_ms: Option<f64>,
 }
 
-/// How many requests took how long, over the time of the test.
+/// How many requests had which latency, over time.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct HeatMap {
-    /// Seconds that one column is wide.
+    /// The width of a column in seconds.
     pub column_s: f64,
-    /// Milliseconds; a row lies between two of them.
+    /// The edges of the rows in milliseconds.
     pub edges_ms: Vec<f64>,
-    /// A column, a row, and its requests; those without any are left out.
+    /// Column, row, and number of requests, without empty cells.
     pub cells: Vec<(u64, usize, u64)>,
 }
 
-pub(super) fn by_name(tally: &Tally) -> BTreeMap<String, ByName> {
-    let names = tally.by_name.iter();
+pub(super) fn by_name(stats: &RunStats) -> BTreeMap<String, NameSummary> {
+    let names = stats.by_name.iter();
     names
-        .map(|(name, named)| (name.to_string(), ByName::from(named)))
+        .map(|(name, stats)| (name.to_string(), NameSummary::from(stats)))
         .collect()
 }
 
-/// What was measured in each part of the test.
-pub(super) fn timeline(tally: &Tally, tallies: &Tallies) -> Vec<Second> {
-    let part_s = tallies.part().as_secs_f64();
-    let parts = tally.parts.iter();
-    parts
-        .map(|(place, part)| {
-            let first = |q| part.first.as_ref().map(|first| first.quantile_ms(q));
-            Second {
-                at_s: *place as f64 * part_s,
-                due: part.due,
-                done: part.done,
-                errors: part.errors,
-                p50_ms: part.latency.quantile_ms(0.5),
-                p90_ms: part.latency.quantile_ms(0.9),
-                p95_ms: part.latency.quantile_ms(0.95),
-                p99_ms: part.latency.quantile_ms(0.99),
-                max_ms: part.latency.max_ms(),
+/// The statistics of each interval.
+pub(super) fn timeline(stats: &RunStats, recorder: &StatsRecorder) -> Vec<TimelinePoint> {
+    let interval_s = recorder.interval().as_secs_f64();
+    let intervals = stats.intervals.iter();
+    intervals
+        .map(|(place, interval)| {
+            let first = |q| {
+                interval
+                    .first_token
+                    .as_ref()
+                    .map(|first| first.quantile_ms(q))
+            };
+            TimelinePoint {
+                at_s: *place as f64 * interval_s,
+                due: interval.due,
+                done: interval.done,
+                errors: interval.errors,
+                p50_ms: interval.latency.quantile_ms(0.5),
+                p90_ms: interval.latency.quantile_ms(0.9),
+                p95_ms: interval.latency.quantile_ms(0.95),
+                p99_ms: interval.latency.quantile_ms(0.99),
+                max_ms: interval.latency.max_ms(),
                 first_token_p50_ms: first(0.5),
                 first_token_p95_ms: first(0.95),
             }
@@ -138,19 +144,19 @@ pub(super) fn timeline(tally: &Tally, tallies: &Tallies) -> Vec<Second> {
         .collect()
 }
 
-/// The heat map of all latencies, in rows of equal height on a scale of logarithms.
-pub(super) fn heat_map(tally: &Tally, tallies: &Tallies) -> HeatMap {
-    let parts = || {
-        tally
-            .parts
+/// The heat map of all latencies, with a logarithmic scale.
+pub(super) fn heat_map(stats: &RunStats, recorder: &StatsRecorder) -> HeatMap {
+    let intervals = || {
+        stats
+            .intervals
             .iter()
-            .filter(|(_, part)| part.latency.count() > 0)
+            .filter(|(_, interval)| interval.latency.count() > 0)
     };
-    let lowest = parts().map(|(_, part)| part.latency.min_ms());
+    let lowest = intervals().map(|(_, interval)| interval.latency.min_ms());
     let (lowest, highest) = (
         lowest.fold(f64::INFINITY, f64::min),
-        parts()
-            .map(|(_, part)| part.latency.max_ms())
+        intervals()
+            .map(|(_, interval)| interval.latency.max_ms())
             .fold(0.0, f64::max),
     );
     if highest <= 0.0 {
@@ -162,14 +168,14 @@ pub(super) fn heat_map(tally: &Tally, tallies: &Tallies) -> HeatMap {
         .map(|row| lowest * ratio.powi(row as i32))
         .collect();
     let mut cells: BTreeMap<(u64, usize), u64> = BTreeMap::new();
-    for (column, part) in parts() {
-        for (ms, count) in part.latency.recorded_ms() {
+    for (column, interval) in intervals() {
+        for (ms, count) in interval.latency.recorded_ms() {
             let row = ((ms / lowest).ln() / ratio.ln()).floor().max(0.0) as usize;
             *cells.entry((*column, row.min(rows - 1))).or_default() += count;
         }
     }
     HeatMap {
-        column_s: tallies.part().as_secs_f64(),
+        column_s: recorder.interval().as_secs_f64(),
         edges_ms,
         cells: cells
             .into_iter()
@@ -183,18 +189,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::pacer::Counts;
-    use crate::request::Judged;
-    use crate::stats::tests::measured;
+    use crate::pacer::TestPhase;
+    use crate::request::Outcome;
+    use crate::stats::tests::sample;
 
     #[test]
-    fn every_request_is_somewhere_in_the_heat_map() {
-        let tallies = Tallies::new(Duration::from_secs(10));
-        assert_eq!(heat_map(&tallies.sum(), &tallies), HeatMap::default());
+    fn the_heat_map_contains_every_request() {
+        let recorder = StatsRecorder::new(Duration::from_secs(10));
+        assert_eq!(
+            heat_map(&recorder.snapshot(), &recorder),
+            HeatMap::default()
+        );
         for ms in 1..=5000 {
-            tallies.record(&measured("a", ms, Judged::Success), Counts::InTheTest);
+            recorder.record(&sample("a", ms, Outcome::Success), TestPhase::Measured);
         }
-        let map = heat_map(&tallies.sum(), &tallies);
+        let map = heat_map(&recorder.snapshot(), &recorder);
         let count: u64 = map.cells.iter().map(|(_, _, count)| count).sum();
         assert_eq!(count, 5000);
         assert_eq!(map.edges_ms.len(), ROWS + 1);
@@ -202,10 +211,10 @@ mod tests {
         let last = map.edges_ms.last().copied().expect("one");
         assert!(last >= 5000.0, "{last}");
         assert!(map.cells.iter().all(|(_, row, _)| *row < ROWS));
-        // One that is all alike has one row.
-        let tallies = Tallies::new(Duration::from_secs(10));
-        tallies.record(&measured("a", 7, Judged::Success), Counts::InTheTest);
-        let map = heat_map(&tallies.sum(), &tallies);
+        // Equal latencies have one row.
+        let recorder = StatsRecorder::new(Duration::from_secs(10));
+        recorder.record(&sample("a", 7, Outcome::Success), TestPhase::Measured);
+        let map = heat_map(&recorder.snapshot(), &recorder);
         assert_eq!((map.edges_ms.len(), map.cells), (2, vec![(0, 0, 1)]));
     }
 }

@@ -1,23 +1,23 @@
-//! What cannot be run, or makes no sense: said before the first request, with exit code 2.
+//! Invalid arguments are reported before the first request, with exit code 2.
 
 use std::path::Path;
 
-use super::{said, weir_load};
-use crate::server::{Assistant, Manner};
+use super::{output_text, weir_load};
+use crate::server::{Behaviour, TestServer};
 
-/// What stands for the address of a target that answers.
-const WELL: &str = "WELL";
+/// A placeholder for the URL of a reachable target.
+const URL: &str = "URL";
 
-/// Arguments of `run`, and what is said of them.
-const CANNOT_RUN: &[(&[&str], &str)] = &[
-    (&["--target", "http://127.0.0.1:1"], "nobody answers at"),
-    (&["--target", "127.0.0.1:1"], "expected an address such as"),
+/// Arguments of `run`, and a part of the error.
+const RUN_CASES: &[(&[&str], &str)] = &[
+    (&["--target", "http://127.0.0.1:1"], "cannot connect to"),
+    (&["--target", "127.0.0.1:1"], "expected a URL such as"),
     (
         &["--target", "http://u:secret@127.0.0.1:1"],
-        "without name and password",
+        "without user name and password",
     ),
     // Scenarios and configurations.
-    (&["--scenario", "chatt"], "one of chat, stream"),
+    (&["--scenario", "chatt"], "expected one of chat, stream"),
     (&["--scenario", "none.yaml"], "none.yaml"),
     (&["--scenario", "bad.yaml"], "wieght"),
     (&["--scenario", "abuse"], "needs --config"),
@@ -30,11 +30,11 @@ const CANNOT_RUN: &[(&[&str], &str)] = &[
     // Rates, times and numbers.
     (&["--rate", "fast"], "a rate such as 50/s"),
     (&["--rate", "0"], "a rate such as 50/s"),
-    (&["--rate", "0/s"], "nothing is due"),
-    (&["--rate", "1/h", "--duration", "1s"], "nothing is due"),
+    (&["--rate", "0/s"], "no request is due"),
+    (&["--rate", "1/h", "--duration", "1s"], "no request is due"),
     (&["--duration", "0"], "--duration"),
-    (&["--duration", "0s"], "more than nothing"),
-    (&["--timeout", "0s"], "more than nothing"),
+    (&["--duration", "0s"], "a duration above 0"),
+    (&["--timeout", "0s"], "a duration above 0"),
     (&["--users", "0"], "--users"),
     (&["--rate", "0/s..9/s", "--warm-up", "1s"], "--warm-up"),
     (&["--question-bytes", "99999999999"], "at most"),
@@ -42,149 +42,176 @@ const CANNOT_RUN: &[(&[&str], &str)] = &[
         &["--spikes", "10/s:1ms/2ms", "--duration", "100h"],
         "--spikes",
     ),
-    // Objectives.
-    (&["--slo", "p99"], "such as p99<800ms"),
-    (&["--slo", "p99<800"], "such as p99<800ms"),
-    (&["--slo", "speed<1s"], "such as p99<800ms"),
+    // Thresholds.
+    (&["--slo", "p99"], "examples: p99<800ms"),
+    (&["--slo", "p99<800"], "examples: p99<800ms"),
+    (&["--slo", "speed<1s"], "examples: p99<800ms"),
     (&["--slo", "added_p99<5ms"], "--direct"),
-    (&["--slo", "caht:p99<1s"], "has no requests called caht"),
+    (&["--slo", "caht:p99<1s"], "has no requests named caht"),
     (
         &["--scenario", "own.yaml", "--slo", "b:p99<1s"],
-        "called b, only a",
+        "named b, only a",
     ),
     (&["--baseline", "none.json"], "none.json"),
     (&["--tolerance", "5%"], "--baseline"),
-    // Flags of something else.
-    (&["--query", "*"], "--query is of --scenario replay"),
-    (&["--speed", "2"], "--speed is of --scenario replay"),
+    // Flags that have no effect.
+    (&["--query", "*"], "--query requires --scenario replay"),
+    (&["--speed", "2"], "--speed requires --scenario replay"),
     (
         &["--events", "e.ndjson"],
-        "--events is of --scenario replay",
+        "--events requires --scenario replay",
     ),
-    (&["--events-api-key", "k"], "--events-api-key is of"),
-    (&["--admin-token", "t"], "--admin-token is of --admin"),
-    (&["--ca-file", "own.yaml"], "--ca-file is of TLS"),
+    (&["--events-api-key", "k"], "--events-api-key requires"),
+    (&["--admin-token", "t"], "--admin-token requires --admin"),
+    (
+        &["--ca-file", "own.yaml"],
+        "--ca-file requires an https:// URL",
+    ),
     (
         &["--scenario", "own.yaml", "--repeats", "9%"],
-        "--repeats is of",
+        "--repeats only applies to",
     ),
     (
         &["--scenario", "own.yaml", "--question-bytes", "9"],
-        "--question-bytes is of",
+        "--question-bytes only applies to",
     ),
-    (&["--scenario", "replay"], "needs --events"),
+    (&["--scenario", "replay"], "requires --events"),
     (
         &["--scenario", "replay", "--events", "none.ndjson"],
         "none.ndjson",
     ),
     (
         &["--scenario", "replay", "--events", "e", "--query", "*"],
-        "--query is of events in an index",
+        "--query requires --events with the URL",
     ),
     (
         &["--scenario", "replay", "--events", "e", "--rate", "9/s"],
-        "--rate with --scenario replay",
+        "--rate cannot be used with --scenario replay",
     ),
     (
         &["--scenario", "replay", "--events", "e", "--duration", "9s"],
-        "--duration with --scenario replay",
+        "--duration cannot be used with --scenario replay",
     ),
     (
-        &["--scenario", "replay", "--events", "e", "--direct", WELL],
-        "--direct with --scenario replay",
+        &["--scenario", "replay", "--events", "e", "--direct", URL],
+        "--direct cannot be used with --scenario replay",
     ),
-    (&["--admin", WELL], "no metrics of weir's"),
+    (&["--admin", URL], "does not contain weir's metrics"),
     // Files that cannot be written.
-    (&["--report", "none/out.html"], "there is no folder none"),
-    (&["--json", "none/out.json"], "there is no folder none"),
-    (&["--junit", "none/out.xml"], "there is no folder none"),
-    (&["--report", "."], "it is a folder"),
-    (&["--report", "own.yaml/x"], "it cannot be written"),
+    (
+        &["--report", "none/out.html"],
+        "the directory none does not exist",
+    ),
+    (
+        &["--json", "none/out.json"],
+        "the directory none does not exist",
+    ),
+    (
+        &["--junit", "none/out.xml"],
+        "the directory none does not exist",
+    ),
+    (&["--report", "."], "is a directory"),
+    (&["--report", "own.yaml/x"], "cannot be written"),
     (
         &["--report", "a", "--json", "a"],
         "--report and --json are both a",
     ),
 ];
 
-/// The same of `capacity`, with an objective.
-const NO_CAPACITY: &[(&[&str], &str)] = &[
-    (&["--scenario", "chatt"], "one of chat, stream"),
+/// Arguments of `capacity` in addition to a threshold, and a part of the error.
+const CAPACITY_CASES: &[(&[&str], &str)] = &[
+    (&["--scenario", "chatt"], "expected one of chat, stream"),
     (&["--scenario", "replay"], "--scenario replay"),
     (
         &["--scenario", "own.yaml", "--repeats", "9%"],
-        "--repeats is of",
+        "--repeats only applies to",
     ),
     (&["--config", "none.yaml"], "none.yaml"),
-    (&["--report", "none/out.html"], "there is no folder none"),
-    (&["--json", "none/out.json"], "there is no folder none"),
-    (&["--duration", "0s"], "more than nothing"),
-    (&["--from", "0/s"], "one rate such as 50/s"),
+    (
+        &["--report", "none/out.html"],
+        "the directory none does not exist",
+    ),
+    (
+        &["--json", "none/out.json"],
+        "the directory none does not exist",
+    ),
+    (&["--duration", "0s"], "a duration above 0"),
+    (&["--from", "0/s"], "a single rate such as 50/s"),
     (&["--from", "9/s", "--to", "1/s"], "more than --to"),
     (&["--headroom", "95%"], "--headroom"),
-    (&["--slo", "added_p99<1ms"], "known only to run"),
+    (
+        &["--slo", "added_p99<1ms"],
+        "only measured by weir-load run",
+    ),
 ];
 
-fn folder() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
+fn directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
     let write = |name: &str, text: &str| {
-        std::fs::write(folder.path().join(name), text).expect("a file");
+        std::fs::write(directory.path().join(name), text).expect("a file");
     };
     write("own.yaml", "- {name: a, path: /a}\n");
     write("bad.yaml", "- {name: a, path: /a, wieght: 1}\n");
-    folder
+    directory
 }
 
-fn assert_refused(command: &str, url: &str, arguments: &[&str], told: &str, folder: &Path) {
+fn assert_rejected(command: &str, url: &str, arguments: &[&str], expected: &str, directory: &Path) {
     let mut all = vec![command];
     if !arguments.contains(&"--target") {
         all.extend(["--target", url]);
     }
     let given = arguments.iter().copied();
-    all.extend(given.map(|one| if one == WELL { url } else { one }));
-    let output = weir_load(&all, folder);
-    let said = said(&output);
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-    assert!(output.stdout.is_empty(), "{arguments:?}: {said}");
-    assert!(!said.contains("secret"), "{said}");
-    assert!(said.contains(told), "{arguments:?}: {said}");
+    all.extend(given.map(|one| if one == URL { url } else { one }));
+    let output = weir_load(&all, directory);
+    let text = output_text(&output);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+    assert!(output.stdout.is_empty(), "{arguments:?}: {text}");
+    assert!(!text.contains("secret"), "{text}");
+    assert!(text.contains(expected), "{arguments:?}: {text}");
 }
 
 #[test]
-fn a_load_test_that_cannot_run_is_must_fail() {
-    let folder = folder();
-    let well = Assistant::start(Manner::AtOnce);
-    for (arguments, told) in CANNOT_RUN {
-        assert_refused("run", &well.url, arguments, told, folder.path());
+fn invalid_arguments_of_run_are_rejected() {
+    let directory = directory();
+    let server = TestServer::start(Behaviour::Immediate);
+    for (arguments, expected) in RUN_CASES {
+        assert_rejected("run", &server.url, arguments, expected, directory.path());
     }
-    // But for the one that looked for weir's metrics, they were found before the first request.
-    assert_eq!(well.requests(), 1);
+    // One case fetched the metrics of weir; all others failed before the first request.
+    assert_eq!(server.requests(), 1);
 }
 
 #[test]
-fn a_search_that_cannot_run_finds_nothing() {
-    let folder = folder();
-    let well = Assistant::start(Manner::AtOnce);
-    for (arguments, told) in NO_CAPACITY {
+fn invalid_arguments_of_capacity_are_rejected() {
+    let directory = directory();
+    let server = TestServer::start(Behaviour::Immediate);
+    for (arguments, expected) in CAPACITY_CASES {
         let arguments = [&["--slo", "p99<1s"], *arguments].concat();
-        assert_refused("capacity", &well.url, &arguments, told, folder.path());
+        assert_rejected(
+            "capacity",
+            &server.url,
+            &arguments,
+            expected,
+            directory.path(),
+        );
     }
     assert_eq!(
-        well.requests(),
+        server.requests(),
         0,
-        "they were found before the first request"
+        "they are rejected before the first request"
     );
 }
 
-/// A variable of the environment is there for every run, and no flag that somebody gave.
+/// An environment variable is set for every run, and does not count as a given flag.
 #[test]
-fn what_the_environment_sets_for_other_runs_is_no_mistake() {
-    let folder = folder();
-    let well = Assistant::start(Manner::AtOnce);
+fn environment_variables_for_other_runs_are_ignored() {
+    let directory = directory();
+    let server = TestServer::start(Behaviour::Immediate);
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_weir-load"))
         .args([
             "run",
             "--target",
-            &well.url,
+            &server.url,
             "--rate",
             "20/s",
             "--duration",
@@ -192,26 +219,26 @@ fn what_the_environment_sets_for_other_runs_is_no_mistake() {
         ])
         .env("WEIR_ADMIN_TOKEN", "t")
         .env("WEIR_EVENTS_API_KEY", "k")
-        .current_dir(folder.path())
+        .current_dir(directory.path())
         .output()
         .expect("weir-load starts");
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
 }
 
-/// What is over a limit of the target is an error, and known before.
+/// Requests over a rate limit of the target are errors, which is known in advance.
 #[test]
-fn more_than_the_target_takes_is_told_before() {
-    let folder = folder();
-    let well = Assistant::start(Manner::AtOnce);
+fn a_rate_above_the_rate_limit_is_warned_about() {
+    let directory = directory();
+    let server = TestServer::start(Behaviour::Immediate);
     let config = "backends: [{name: a, endpoints: ['http://127.0.0.1:1']}]
 routes: [{name: chat, path: /v1/*, backend: a, signature: {scheme: hmac, clients: [{name: w, secrets: [s]}, {name: other, secrets: [t]}]}, rate_limits: [{name: tight, rate: 1/s, by: client, clients: [other]}, {name: per-client, rate: 20/s, by: client}]}]
 ";
-    std::fs::write(folder.path().join("weir.yaml"), config).expect("a file");
+    std::fs::write(directory.path().join("weir.yaml"), config).expect("a file");
     let run = |rate: &str| {
         let all = [
             "run",
             "--target",
-            &well.url,
+            &server.url,
             "--config",
             "weir.yaml",
             "--duration",
@@ -219,15 +246,15 @@ routes: [{name: chat, path: /v1/*, backend: a, signature: {scheme: hmac, clients
             "--rate",
             rate,
         ];
-        said(&weir_load(&all, folder.path()))
+        output_text(&weir_load(&all, directory.path()))
     };
-    let told = run("50/s");
+    let text = run("50/s");
     assert!(
-        told.contains(
-            "warning: the route chat takes 20/s from this client (its rate limit per-client)"
+        text.contains(
+            "warning: the route chat allows 20/s from this client (rate limit per-client)"
         ),
-        "{told}"
+        "{text}"
     );
-    let told = run("20/s");
-    assert!(!told.contains("rate limit"), "{told}");
+    let text = run("20/s");
+    assert!(!text.contains("rate limit"), "{text}");
 }

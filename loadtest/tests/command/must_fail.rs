@@ -1,70 +1,70 @@
-//! What must never look like a pass.
+//! Results that must never pass.
 
 use std::time::Duration;
 
-use super::{json, said, weir_load};
-use crate::server::{Assistant, Manner};
+use super::{json, output_text, weir_load};
+use crate::server::{Behaviour, TestServer};
 
-/// Objectives that say nothing of errors, and a target that gives nothing else.
+/// A threshold that does not cover errors, and a target with nothing else.
 #[test]
-fn nothing_but_errors_or_little_that_was_sent_is_must_fail() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let refusing = Assistant::start(Manner::Refusing);
-    let slow = Assistant::start(Manner::Slow(Duration::from_millis(900)));
+fn errors_and_unsent_requests_fail_by_default() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let unavailable = TestServer::start(Behaviour::Unavailable);
+    let slow = TestServer::start(Behaviour::Slow(Duration::from_millis(900)));
     let run = |target: &str, more: &[&str]| {
         let common = [
             "run", "--target", target, "--slo", "p99<1h", "--json", "out.json",
         ];
         let load = ["--rate", "50/s", "--duration", "1s"];
-        weir_load(&[&common[..], &load, more].concat(), folder.path())
+        weir_load(&[&common[..], &load, more].concat(), directory.path())
     };
-    let output = run(&refusing.url, &[]);
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let output = run(&unavailable.url, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
     assert!(
-        said(&output).contains("FAIL error_rate<1% is 100.000 % (nobody asked"),
+        output_text(&output).contains("FAIL error_rate<1% is 100.000 % (default threshold"),
         "{}",
-        said(&output)
+        output_text(&output)
     );
-    // Who asks for errors gets them.
-    let output = run(&refusing.url, &["--slo", "error_rate<=100%"]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    // An explicit threshold replaces the default.
+    let output = run(&unavailable.url, &["--slo", "error_rate<=100%"]);
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
     let output = run(&slow.url, &["--users", "1", "--timeout", "1s"]);
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
     assert!(
-        said(&output).contains("FAIL unsent<1% is"),
+        output_text(&output).contains("FAIL unsent<1% is"),
         "{}",
-        said(&output)
+        output_text(&output)
     );
-    let report = json(folder.path());
+    let report = json(directory.path());
     let sum = report["requests"].as_u64().zip(report["unsent"].as_u64());
     assert_eq!(sum.map(|(sent, unsent)| sent + unsent), Some(50));
-    // The backend itself is no yardstick when it fails.
-    let well = Assistant::start(Manner::AtOnce);
+    // A failing backend is no baseline.
+    let healthy = TestServer::start(Behaviour::Immediate);
     let output = run(
-        &well.url,
-        &["--direct", &refusing.url, "--slo", "added_p50<1h"],
+        &healthy.url,
+        &["--direct", &unavailable.url, "--slo", "added_p50<1h"],
     );
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
     assert!(
-        said(&output).contains("of the requests to --direct 100.0 % failed"),
+        output_text(&output).contains("100.0 % of the requests to --direct failed"),
         "{}",
-        said(&output)
+        output_text(&output)
     );
-    // A stream that is none.
-    let output = run(&well.url, &["--scenario", "stream"]);
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    // A response that should be a stream and is not.
+    let output = run(&healthy.url, &["--scenario", "stream"]);
+    assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
     assert!(
-        said(&output).contains("error: no stream: 50"),
+        output_text(&output).contains("error: no stream: 50"),
         "{}",
-        said(&output)
+        output_text(&output)
     );
 }
 
-/// What weir counts as a failure is one here, by the same name.
+/// Failures are counted as by weir, under the same error code.
 #[test]
-fn an_error_inside_an_answer_of_200_is_an_error() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let failing = Assistant::start(Manner::FailingInside);
+fn an_error_in_the_body_of_a_200_response_is_an_error() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let failing = TestServer::start(Behaviour::ErrorInBody);
     let arguments = [
         "run",
         "--target",
@@ -78,30 +78,30 @@ fn an_error_inside_an_answer_of_200_is_an_error() {
         "--json",
         "out.json",
     ];
-    let output = weir_load(&arguments, folder.path());
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let output = weir_load(&arguments, directory.path());
+    assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
     assert!(
-        said(&output).contains("error: upstream_error: 50"),
+        output_text(&output).contains("error: upstream_error: 50"),
         "{}",
-        said(&output)
+        output_text(&output)
     );
-    assert_eq!(json(folder.path())["errors"], 50);
+    assert_eq!(json(directory.path())["errors"], 50);
 }
 
-/// A scenario may call its requests what it likes.
+/// A scenario may use any name for its requests.
 #[test]
-fn a_name_hides_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let refusing = Assistant::start(Manner::Refusing);
+fn a_request_named_direct_is_counted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let unavailable = TestServer::start(Behaviour::Unavailable);
     std::fs::write(
-        folder.path().join("own.yaml"),
+        directory.path().join("own.yaml"),
         "- {name: direct, path: /bad}\n",
     )
     .expect("a file");
     let arguments = [
         "run",
         "--target",
-        &refusing.url,
+        &unavailable.url,
         "--scenario",
         "own.yaml",
         "--rate",
@@ -115,17 +115,17 @@ fn a_name_hides_nothing() {
         "--slo",
         "error_rate<1%",
     ];
-    let output = weir_load(&[&arguments[..], &more].concat(), folder.path());
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert_eq!(json(folder.path())["errors"], 50);
+    let output = weir_load(&[&arguments[..], &more].concat(), directory.path());
+    assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
+    assert_eq!(json(directory.path())["errors"], 50);
 }
 
 #[test]
-fn a_baseline_that_would_let_everything_pass_is_none() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (well, refusing) = (
-        Assistant::start(Manner::AtOnce),
-        Assistant::start(Manner::Refusing),
+fn invalid_baselines_are_rejected() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (healthy, unavailable) = (
+        TestServer::start(Behaviour::Immediate),
+        TestServer::start(Behaviour::Unavailable),
     );
     let run = |target: &str, more: &[&str]| {
         let common = [
@@ -137,48 +137,52 @@ fn a_baseline_that_would_let_everything_pass_is_none() {
             "--duration",
             "1s",
         ];
-        weir_load(&[&common[..], more].concat(), folder.path())
+        weir_load(&[&common[..], more].concat(), directory.path())
     };
-    run(&refusing.url, &["--json", "failed.json"]);
-    run(&well.url, &["--json", "well.json"]);
+    run(&unavailable.url, &["--json", "failed.json"]);
+    run(&healthy.url, &["--json", "well.json"]);
     std::fs::write(
-        folder.path().join("capacity.json"),
+        directory.path().join("capacity.json"),
         "{\"slos\": [\"p99<1s\"]}",
     )
     .expect("a file");
-    std::fs::write(folder.path().join("own.yaml"), "- {name: a, path: /a}\n").expect("a file");
-    for (arguments, why) in [
+    std::fs::write(directory.path().join("own.yaml"), "- {name: a, path: /a}\n").expect("a file");
+    for (arguments, reason) in [
         (
             &["--baseline", "failed.json"][..],
-            "of its 50 requests 50 failed",
+            "50 of its 50 requests failed",
         ),
         (
             &["--baseline", "capacity.json"],
-            "no --json of `weir-load run`",
+            "not a --json report of `weir-load run`",
         ),
         (
             &["--baseline", "well.json", "--scenario", "own.yaml"],
-            "it is of the scenario chat",
+            "its scenario is chat",
         ),
     ] {
-        let output = run(&well.url, arguments);
-        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-        assert!(said(&output).contains(why), "{}", said(&output));
+        let output = run(&healthy.url, arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", output_text(&output));
+        assert!(
+            output_text(&output).contains(reason),
+            "{}",
+            output_text(&output)
+        );
     }
-    let output = run(&well.url, &["--baseline", "well.json", "--rate", "90/s"]);
+    let output = run(&healthy.url, &["--baseline", "well.json", "--rate", "90/s"]);
     assert!(
-        said(&output).contains("warning: the baseline was taken at 50.0/s"),
+        output_text(&output).contains("warning: the rate of the baseline was 50.0/s"),
         "{}",
-        said(&output)
+        output_text(&output)
     );
 }
 
-/// What an earlier run has left is not taken for what this one found.
+/// The report of an earlier run must not be mistaken for that of this one.
 #[test]
-fn a_test_that_cannot_run_leaves_no_old_report() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn a_test_that_cannot_run_removes_old_reports() {
+    let directory = tempfile::tempdir().expect("a directory");
     for name in ["out.json", "out.xml"] {
-        std::fs::write(folder.path().join(name), "an earlier one").expect("a file");
+        std::fs::write(directory.path().join(name), "an earlier report").expect("a file");
     }
     let arguments = [
         "run",
@@ -189,24 +193,27 @@ fn a_test_that_cannot_run_leaves_no_old_report() {
         "--junit",
         "out.xml",
     ];
-    assert_eq!(weir_load(&arguments, folder.path()).status.code(), Some(2));
-    assert!(!folder.path().join("out.json").exists());
-    let junit = std::fs::read_to_string(folder.path().join("out.xml")).expect("a report");
+    assert_eq!(
+        weir_load(&arguments, directory.path()).status.code(),
+        Some(2)
+    );
+    assert!(!directory.path().join("out.json").exists());
+    let junit = std::fs::read_to_string(directory.path().join("out.xml")).expect("a report");
     assert!(
-        junit.contains("failures=\"1\"") && junit.contains("nobody answers at"),
+        junit.contains("failures=\"1\"") && junit.contains("cannot connect to"),
         "{junit}"
     );
 }
 
-/// Whoever closes without an answer has refused nothing, also where a refusal was expected.
+/// A connection closed without a response is no rejection, even where one is expected.
 #[test]
-fn no_status_is_an_error_whatever_was_expected() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let closing = Assistant::start(Manner::Closing);
+fn a_missing_response_is_always_an_error() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let closing = TestServer::start(Behaviour::Closing);
     let config = "backends: [{name: a, endpoints: ['http://127.0.0.1:1']}]
 routes: [{name: chat, path: /v1/*, backend: a, body_bytes: 1KiB, signature: {scheme: hmac, clients: [{name: w, secrets: [s]}]}}]
 ";
-    std::fs::write(folder.path().join("weir.yaml"), config).expect("a file");
+    std::fs::write(directory.path().join("weir.yaml"), config).expect("a file");
     let arguments = [
         "run",
         "--target",
@@ -217,9 +224,9 @@ routes: [{name: chat, path: /v1/*, backend: a, body_bytes: 1KiB, signature: {sch
         "abuse",
     ];
     let more = ["--rate", "50/s", "--duration", "1s", "--json", "out.json"];
-    let output = weir_load(&[&arguments[..], &more].concat(), folder.path());
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    let report = json(folder.path());
+    let output = weir_load(&[&arguments[..], &more].concat(), directory.path());
+    assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
+    let report = json(directory.path());
     assert_eq!(
         (&report["errors"], &report["refused"], &report["unanswered"]),
         (&50.into(), &0.into(), &50.into())
@@ -229,32 +236,32 @@ routes: [{name: chat, path: /v1/*, backend: a, body_bytes: 1KiB, signature: {sch
     assert_eq!(oversized["errors"], oversized["requests"]);
 }
 
-/// More than any machine can send: what is left is counted, and nobody waits for it.
+/// More than any machine can send: the rest is counted as unsent and not waited for.
 #[test]
-fn a_rate_that_nobody_can_send_ends_all_the_same() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let well = Assistant::start(Manner::AtOnce);
+fn a_rate_that_cannot_be_sent_ends_on_time() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let healthy = TestServer::start(Behaviour::Immediate);
     let arguments = [
         "run",
         "--target",
-        &well.url,
+        &healthy.url,
         "--rate",
         "1000000/s",
         "--duration",
         "1s",
     ];
-    // With such a timeout everything would be sent some time, were it not for the end of the test.
+    // With this timeout everything would eventually be sent, if the test did not end.
     let more = ["--timeout", "1h", "--users", "200", "--json", "out.json"];
-    let output = weir_load(&[&arguments[..], &more].concat(), folder.path());
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    let report = json(folder.path());
+    let output = weir_load(&[&arguments[..], &more].concat(), directory.path());
+    assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
+    let report = json(directory.path());
     let count = |name: &str| report[name].as_u64().expect("a count");
     assert_eq!(count("due"), 1_000_000);
     assert_eq!(count("requests") + count("unsent"), count("due"));
     assert!(count("requests") > 0 && count("unsent") > 0);
     assert!(
-        said(&output).contains("FAIL unsent<1% is"),
+        output_text(&output).contains("FAIL unsent<1% is"),
         "{}",
-        said(&output)
+        output_text(&output)
     );
 }

@@ -1,4 +1,4 @@
-//! A stand-in for a sidecar with its assistant, on real sockets, with a manner that a test needs.
+//! A test server on real sockets, in place of a sidecar with its backend, with the behaviour that a test needs.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -6,69 +6,69 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How it answers.
+/// How the server responds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Manner {
-    AtOnce,
-    /// 503, at once.
-    Refusing,
-    /// 200, and an error inside.
-    FailingInside,
-    /// At once, but for a time since the first request in which it answers nothing.
+pub(crate) enum Behaviour {
+    Immediate,
+    /// 503, immediately.
+    Unavailable,
+    /// 200 with an error in the body.
+    ErrorInBody,
+    /// Immediately, except for an interval after the first request in which it does not respond.
     Stall {
         from: Duration,
         length: Duration,
     },
-    /// Each after so long, as many at once as come.
+    /// Each request after this time, with unlimited concurrency.
     Slow(Duration),
-    /// Each takes so long, one after the other.
-    OneAtATime(Duration),
-    /// Takes a request, and closes without an answer.
+    /// Each request takes this time, one after the other.
+    Serial(Duration),
+    /// Reads a request and closes the connection without a response.
     Closing,
-    /// 503 to every question that was not asked before and has this number or a higher one: so many requests it can
-    /// do in a run, whatever the machine can.
-    UpTo(u64),
+    /// 503 to every new prompt with this number or a higher one: the number of requests that it can serve in a run,
+    /// independent of the machine.
+    FirstRequests(u64),
 }
 
-pub(crate) struct Assistant {
+pub(crate) struct TestServer {
     pub(crate) url: String,
-    shared: Arc<Shared>,
+    state: Arc<ServerState>,
 }
 
-struct Shared {
+struct ServerState {
     requests: AtomicU64,
-    manner: Manner,
+    behaviour: Behaviour,
     first: OnceLock<Instant>,
     turn: Mutex<()>,
 }
 
-impl Assistant {
-    pub(crate) fn start(manner: Manner) -> Self {
+impl TestServer {
+    pub(crate) fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let shared = Arc::new(Shared {
+        let state = Arc::new(ServerState {
             requests: AtomicU64::new(0),
-            manner,
+            behaviour,
             first: OnceLock::new(),
             turn: Mutex::default(),
         });
-        let theirs = shared.clone();
+        let accepting = state.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = theirs.clone();
-                std::thread::spawn(move || shared.serve(stream));
+                let state = accepting.clone();
+                std::thread::spawn(move || state.serve(stream));
             }
         });
-        Assistant { url, shared }
+        TestServer { url, state }
     }
 
-    /// Those that came whole.
+    /// How many requests were received completely.
     pub(crate) fn requests(&self) -> u64 {
-        self.shared.requests.load(Ordering::Relaxed)
+        self.state.requests.load(Ordering::Relaxed)
     }
 }
 
-impl Shared {
+impl ServerState {
     fn serve(&self, stream: TcpStream) -> Option<()> {
         stream.set_nodelay(true).ok()?;
         let mut reader = BufReader::new(stream.try_clone().ok()?);
@@ -76,49 +76,49 @@ impl Shared {
         loop {
             let body = read(&mut reader)?;
             self.requests.fetch_add(1, Ordering::Relaxed);
-            let status = match self.manner {
-                Manner::Closing => return None,
-                Manner::Refusing => 503,
-                Manner::UpTo(count) if number(&body) >= Some(count) => 503,
+            let status = match self.behaviour {
+                Behaviour::Closing => return None,
+                Behaviour::Unavailable => 503,
+                Behaviour::FirstRequests(count) if number(&body) >= Some(count) => 503,
                 _ => 200,
             };
             self.work();
-            let text = match self.manner {
-                Manner::FailingInside => r#"{"error":{"message":"no"}}"#,
+            let text = match self.behaviour {
+                Behaviour::ErrorInBody => r#"{"error":{"message":"no"}}"#,
                 _ => "{}",
             };
             let length = text.len();
-            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{text}");
-            writer.write_all(answer.as_bytes()).ok()?;
+            let response = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{text}");
+            writer.write_all(response.as_bytes()).ok()?;
         }
     }
 
-    /// Not a wait for something: this is how long the work takes.
+    /// Spends the time of the simulated work; nothing is waited for.
     fn work(&self) {
         let now = weir::clock::now();
-        let begun = *self.first.get_or_init(|| now);
-        match self.manner {
-            Manner::AtOnce
-            | Manner::Refusing
-            | Manner::FailingInside
-            | Manner::Closing
-            | Manner::UpTo(_) => {}
-            Manner::Slow(each) => work_until(now + each),
-            Manner::OneAtATime(each) => {
-                let _mine = self.turn.lock().expect("nobody panics with it");
+        let started_at = *self.first.get_or_init(|| now);
+        match self.behaviour {
+            Behaviour::Immediate
+            | Behaviour::Unavailable
+            | Behaviour::ErrorInBody
+            | Behaviour::Closing
+            | Behaviour::FirstRequests(_) => {}
+            Behaviour::Slow(each) => work_until(now + each),
+            Behaviour::Serial(each) => {
+                let _mine = self.turn.lock().expect("the lock is not poisoned");
                 work_until(weir::clock::now() + each);
             }
-            Manner::Stall { from, length } => {
-                let (since, until) = (now.saturating_duration_since(begun), from + length);
+            Behaviour::Stall { from, length } => {
+                let (since, until) = (now.saturating_duration_since(started_at), from + length);
                 if since >= from && since < until {
-                    work_until(begun + until);
+                    work_until(started_at + until);
                 }
             }
         }
     }
 }
 
-/// Never less than that: a park may end early.
+/// Loops, because a park may end early.
 fn work_until(end: Instant) {
     loop {
         let left = end.saturating_duration_since(weir::clock::now());
@@ -129,7 +129,7 @@ fn work_until(end: Instant) {
     }
 }
 
-/// The number of a question that was not asked before: `new SEED NUMBER: ...`.
+/// The number of a new prompt: `new SEED NUMBER: ...`.
 fn number(body: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(body).ok()?;
     let (_, after) = text.split_once("new ")?;
@@ -137,7 +137,7 @@ fn number(body: &[u8]) -> Option<u64> {
     after.split(':').next()?.parse().ok()
 }
 
-/// The body of a request, at its end; `None` where the client is gone.
+/// Reads a request and returns its body; `None` if the client has disconnected.
 fn read(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
     let mut length = 0;
     loop {
