@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::RngExt as _;
-use weir::{clock, config::units};
+use weir::{clock, units};
 
 use crate::exit_code::{FAILED, PASSED};
 use crate::output::{self, write};

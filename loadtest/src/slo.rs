@@ -2,7 +2,7 @@
 //! `error_rate<0.5%`, `chat:first_token_p95<=1s`, `rps>=45`.
 
 use serde::{Deserialize, Serialize};
-use weir::config::units;
+use weir::units;
 
 use crate::stats::{LatencyHistogram, RequestStats, RunStats};
 

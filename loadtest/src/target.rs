@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use weir::config::units;
+use weir::units;
 
 use crate::attack::{ClientOptions, HttpVersion};
 use crate::routes::{self, LoadedRoutes};

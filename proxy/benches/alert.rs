@@ -16,7 +16,7 @@ use weir::alert::tally::{Subject, Tallies};
 use weir::clock;
 use weir::config;
 use weir::exchange::{Exchange, Recorder};
-use weir::record::metrics::look::Look;
+use weir::metrics::look::Look;
 
 #[derive(Debug)]
 struct Nobody;

@@ -16,10 +16,10 @@ use weir::exchange::{
     Attempt, CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall,
     Recorder, SignatureNote, SignatureOutcome, Stage, UpstreamNote,
 };
+use weir::metrics::Metrics;
 use weir::model::operation::Operation;
 use weir::model::usage::Usage;
 use weir::record::event::Format;
-use weir::record::metrics::Metrics;
 use weir::record::sampling::Sampling;
 use weir::record::{Config, FileConfig, Links, Record, server_timing};
 

@@ -19,17 +19,17 @@ use crate::alert::{self, Alerts};
 use crate::audit::Audit;
 use crate::backend::Backend;
 use crate::backend::connector::Connect;
-use crate::body::Budget;
 use crate::clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::gateway::lane::Lanes;
+use crate::gateway::pipeline::RoutePipelines;
+use crate::http::budget::Budget;
+use crate::http::connections::Connections;
 use crate::listener::Listener;
 use crate::listener::accept::Accepting;
-use crate::listener::connections::Connections;
 use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::Certificates;
-use crate::record::metrics::Metrics;
+use crate::metrics::Metrics;
 use crate::record::{FlushOutcome, Links, Record};
 use crate::ship::Ship;
 use crate::system::System;
@@ -173,7 +173,7 @@ impl App {
                 "{} connections did not end in time and are cut, and so are {} requests whose clients \
                  have left",
                 self.connections.open(),
-                self.connections.orphaned()
+                self.connections.detached()
             );
         }
         let record = self.record;
@@ -225,7 +225,7 @@ fn gateway(config: &Config, record: &Arc<Record>, metrics: &Metrics) -> Arc<Gate
     });
     metrics.replay_dropped().set_source({
         let gateway = gateway.clone();
-        Box::new(move || gateway.lanes().replay_dropped())
+        Box::new(move || gateway.pipelines().replay_dropped())
     });
     gateway
 }
@@ -312,14 +312,14 @@ fn ships(events: &Option<Arc<Ship>>, alerts: &Option<Arc<Ship>>) -> Vec<(&'stati
         .collect()
 }
 
-fn build_lanes(config: &Config) -> Lanes {
+fn build_lanes(config: &Config) -> RoutePipelines {
     let connect = Connect::with_system_roots();
     let backends: Vec<_> = config
         .backends
         .iter()
         .map(|backend| Arc::new(Backend::new(backend.clone(), connect.clone())))
         .collect();
-    Lanes::new(config, &backends)
+    RoutePipelines::new(config, &backends)
 }
 
 fn listener(config: &Config, gateway: &Arc<Gateway>, connections: &Arc<Connections>) -> Listener {

@@ -18,9 +18,9 @@ use self::chain::Entry;
 use self::file::Log;
 use self::flood::Floods;
 use crate::clock;
-use crate::complaint::{Complaint, Telling};
-use crate::side_thread::{Desk, SideThread, State};
+use crate::log_throttle::{LogThrottle, Telling};
 use crate::worker::Worker;
+use crate::worker::thread::{Desk, SideThread, State};
 
 mod chain;
 mod file;
@@ -108,7 +108,7 @@ fn run(
     waiting: &mut Vec<Entry>,
     (counts, worker): (&Counts, &Worker),
 ) {
-    let mut complaint = Complaint::every(COMPLAINT_INTERVAL);
+    let mut complaint = LogThrottle::every(COMPLAINT_INTERVAL);
     loop {
         let state = take(desk, waiting);
         if state == State::Stopping {

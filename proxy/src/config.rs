@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{alert, backend, content, record, route};
+use crate::{alert, backend, content, http, record, route, trace};
 use decode::Decode;
 use mistake::Findings;
 
@@ -30,7 +30,6 @@ mod schema;
 mod secret;
 mod syntax;
 mod tree;
-pub mod units;
 mod url;
 mod values;
 
@@ -44,7 +43,7 @@ mod tests;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: Vec<Listen>,
-    pub limits: Limits,
+    pub limits: http::Limits,
     /// What becomes of `%2F` in a path.
     pub encoded_slash: route::path::EncodedSlash,
     pub trusted_proxies: Vec<IpNet>,
@@ -58,7 +57,7 @@ pub struct Config {
     /// What is kept of prompts and answers.
     pub content: content::Mode,
     /// Which traces are recorded.
-    pub sampling: route::trace::Sampling,
+    pub sampling: trace::Sampling,
     /// How long running requests may take after SIGTERM.
     pub drain: Duration,
 }
@@ -75,20 +74,6 @@ pub struct Listen {
 pub struct Tls {
     pub certificate: PathBuf,
     pub key: PathBuf,
-}
-
-/// The bounds of every connection.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    pub header_bytes: usize,
-    /// For the whole request head, not per read.
-    pub header_timeout: Duration,
-    /// Of all bodies held at once.
-    pub buffered_bytes: u64,
-    pub connections: usize,
-    pub idle_timeout: Duration,
-    /// Of upgraded connections and streams of gRPC.
-    pub upgrade_idle_timeout: Duration,
 }
 
 /// The operator's side.

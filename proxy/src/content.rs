@@ -7,9 +7,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::record::redact;
-
 mod answer;
+pub mod redact;
 mod texts;
 
 pub use answer::AnswerText;

@@ -15,7 +15,7 @@ use crate::model::estimate::TextCount;
 use crate::model::operation::Operation;
 use crate::model::usage::Usage;
 use crate::refusal::{Blame, ErrorCode};
-use crate::route::trace::{Recording, TraceContext};
+use crate::trace::{Recording, TraceContext};
 
 mod attempt;
 mod request_id;

@@ -17,38 +17,39 @@ use http::StatusCode;
 use pingora::server::ShutdownWatch;
 
 use crate::answer::{Delivered, local};
-use crate::body::{self, Unread};
+use crate::body::Unread;
 use crate::clock;
 use crate::exchange::{ClientEnd, Exchange, Recorder, Stage};
-use crate::listener::Connection;
-use crate::listener::relay::Relay;
-use crate::listener::session::Session;
-use crate::record::metrics::{Counted, Gauges, Held};
+use crate::http::Connection;
+use crate::http::budget::Budget;
+use crate::http::relay::Relay;
+use crate::http::session::Session;
+use crate::metrics::{Counted, Gauges, Held};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
 use crate::signature::PlatformAnswer;
 use crate::signature::delivery::Delivery;
 
-pub(crate) mod arrival;
-pub(crate) mod asking;
-pub(crate) mod checks;
+pub(crate) mod guards;
 mod inbound;
-pub mod lane;
+pub mod pipeline;
 mod question;
 mod reading;
+pub(crate) mod routing;
 mod tunnel;
+pub(crate) mod upstream;
 
-use asking::Asking;
-use checks::Known;
-use lane::Lanes;
+use guards::Known;
+use pipeline::RoutePipelines;
+use upstream::Asking;
 
 /// Up to so many requests in flight none of them waits for another.
 const ALONE_MAX: i64 = 4;
 
 /// The way of all requests: built once from a checked configuration.
 pub struct Gateway {
-    lanes: Lanes,
-    budget: Arc<body::Budget>,
+    pipelines: RoutePipelines,
+    budget: Arc<Budget>,
     recorder: Arc<dyn Recorder>,
     gauges: Gauges,
 }
@@ -91,23 +92,23 @@ impl From<Unread> for Stop {
 impl Gateway {
     #[must_use]
     pub fn new(
-        lanes: Lanes,
-        budget: Arc<body::Budget>,
+        pipelines: RoutePipelines,
+        budget: Arc<Budget>,
         recorder: Arc<dyn Recorder>,
         gauges: Gauges,
     ) -> Self {
         Gateway {
-            lanes,
+            pipelines,
             budget,
             recorder,
             gauges,
         }
     }
 
-    /// The lanes, for what looks after them on a timer.
+    /// The pipelines, for what looks after them on a timer.
     #[must_use]
-    pub fn lanes(&self) -> &Lanes {
-        &self.lanes
+    pub fn pipelines(&self) -> &RoutePipelines {
+        &self.pipelines
     }
 
     /// What is held for requests now, for the metrics.
@@ -115,7 +116,7 @@ impl Gateway {
     pub fn held(&self) -> Held {
         Held {
             buffered_bytes: self.budget.held(),
-            ..self.lanes.held()
+            ..self.pipelines.held()
         }
     }
 
@@ -165,7 +166,7 @@ impl Gateway {
         {
             delivery.taken(clock::unix_now());
         }
-        let served = match session.is_client_gone() {
+        let served = match session.is_detached() {
             // What became of its call stands in the attempt.
             true => settle(session, &mut exchange, Delivered::ClientLeft),
             false => settle(session, &mut exchange, delivered),
@@ -187,29 +188,34 @@ impl Gateway {
         stopping: &ShutdownWatch,
     ) -> Result<Delivered, Stop> {
         // route
-        let lane = self.route(session, exchange, connection)?;
-        checks::admit_address(&lane, session, exchange)?;
+        let pipeline = self.route(session, exchange, connection)?;
+        guards::admit_address(&pipeline, session, exchange)?;
 
         // body
         exchange.timing.enter(Stage::Body, clock::now());
-        let kind = lane.kind(session);
-        let mut body = inbound::read(&lane, kind, session, exchange, &self.budget).await?;
+        let kind = pipeline.kind(session);
+        let mut body = inbound::read(&pipeline, kind, session, exchange, &self.budget).await?;
         let bytes = body.bytes();
 
         // signature
         exchange.timing.enter(Stage::Signature, clock::now());
-        *delivery = checks::verify(&lane, session, exchange, bytes).await?;
+        *delivery = guards::verify(&pipeline, session, exchange, bytes).await?;
 
         // limit
         exchange.timing.enter(Stage::Limit, clock::now());
-        checks::admit(&lane, session, exchange)?;
-        let _permit = checks::enter(&lane)?;
+        guards::admit(&pipeline, session, exchange)?;
+        let _permit = guards::enter(&pipeline)?;
 
         // cache
         exchange.timing.enter(Stage::Cache, clock::now());
-        let question = question::read(&lane, exchange, session, &body, &self.budget).await?;
-        question::keep(exchange, self.lanes.content, &session.head().headers, bytes);
-        let using = match checks::look_up(&lane, session, exchange, &body) {
+        let question = question::read(&pipeline, exchange, session, &body, &self.budget).await?;
+        question::keep(
+            exchange,
+            self.pipelines.content,
+            &session.head().headers,
+            bytes,
+        );
+        let using = match guards::look_up(&pipeline, session, exchange, &body) {
             Known::Answer(stored, age_s) => {
                 reading::keep_stored(exchange, &stored);
                 self.before_answer(session, stopping);
@@ -226,15 +232,15 @@ impl Gateway {
             connection,
             kind,
             asked_at,
-            usage: inbound::ask_usage(&lane, session, exchange, &mut body),
+            usage: inbound::ask_usage(&pipeline, session, exchange, &mut body),
         };
-        let idle = self.lanes.upgrade_idle_timeout;
+        let idle = self.pipelines.upgrade_idle_timeout;
         let (body, mut relay) =
-            inbound::send_on(&lane, kind, body, question, session, idle).await?;
+            inbound::send_on(&pipeline, kind, body, question, session, idle).await?;
         let body = inbound::on_errand(delivery.as_ref(), body, session, connection);
         // Boxed, for the answer may take hours, and this is the largest part of the way.
-        let asked = Box::pin(asking::ask(
-            &lane, session, exchange, &asking, body, &mut relay,
+        let asked = Box::pin(upstream::ask(
+            &pipeline, session, exchange, &asking, body, &mut relay,
         ))
         .await;
         note_relayed(exchange, &relay);
@@ -249,11 +255,12 @@ impl Gateway {
             return Ok(tunnel::run(session, exchange, answer, idle).await);
         }
         relay.answered();
-        let keep = reading::keeping(&lane, using);
-        let waits = asking.waits(&lane, idle, answered_at);
+        let keep = reading::keeping(&pipeline, using);
+        let waits = asking.waits(&pipeline, idle, answered_at);
         let withheld = reading::withheld(asking.usage, &mut answer);
         let length = framing.length.filter(|_| withheld.is_none());
-        let mut reading = reading::reading(&lane, exchange, &answer, length, waits, using, &keep);
+        let mut reading =
+            reading::reading(&pipeline, exchange, &answer, length, waits, using, &keep);
         reading.withheld = withheld;
         let passing = (&mut reading, &mut relay);
         let delivered = reading::pass_on(session, exchange, answer, passing, using).await;
@@ -282,7 +289,7 @@ impl Gateway {
         Exchange::begin(
             started,
             address::counted(peer),
-            self.lanes.default_platform.clone(),
+            self.pipelines.default_platform.clone(),
             self.recorder.clone(),
         )
     }
@@ -300,7 +307,7 @@ impl Gateway {
         let _in_flight = Counted::on(&self.gauges.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         exchange.scheme = connection.scheme;
-        arrival::sketch(&mut exchange, bytes, &self.lanes.sampling);
+        routing::sketch(&mut exchange, bytes, &self.pipelines.sampling);
         session.close_after_answer();
         let delivered = local::refuse(session, &mut exchange, &refusal).await;
         settle(session, &mut exchange, delivered);

@@ -19,7 +19,6 @@ use crate::{cache, limit, signature};
 pub mod address;
 pub mod guard;
 pub mod path;
-pub mod trace;
 
 #[cfg(test)]
 mod tests;

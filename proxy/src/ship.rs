@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::clock;
+use crate::metrics::Shipping;
 use crate::record::FlushOutcome;
-use crate::record::metrics::Shipping;
 use crate::worker::Worker;
 use ledger::Ledger;
 use nodes::Nodes;

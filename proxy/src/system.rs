@@ -15,8 +15,8 @@ use self::cgroup::Cgroups;
 use self::machine::Machine;
 use self::sampler::Sampler;
 use crate::clock;
-use crate::side_thread::{Desk, SideThread, State};
 use crate::worker::Worker;
+use crate::worker::thread::{Desk, SideThread, State};
 
 mod cgroup;
 pub mod lag;

@@ -16,6 +16,8 @@ use prometheus::{IntCounter, IntGauge};
 
 use crate::clock;
 
+pub mod thread;
+
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// What ran for so long had come back to life: the next wait is short again.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use weir::config::units;
+use weir::units;
 
 use crate::scenario::Prompts;
 use crate::schedule::{self, Spikes};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir::config::units;
+use weir::units;
 
 /// Bursts that replace the arrival rate at regular intervals.
 #[derive(Clone, Copy, Debug, PartialEq)]

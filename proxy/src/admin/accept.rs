@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::ACCEPT;
 
-use crate::record::metrics::Format;
+use crate::metrics::Format;
 
 /// OpenMetrics for those that ask for it and do not like the older format better.
 pub(super) fn format(headers: &HeaderMap) -> Format {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::record::metrics::catalog::DURATION_EDGES_S;
+use crate::metrics::catalog::DURATION_EDGES_S;
 
 /// What is shorter is told from nothing only by chance.
 const SHORTEST_S: f64 = 10e-6;

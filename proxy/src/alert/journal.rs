@@ -11,9 +11,9 @@ use super::late::Writing;
 use super::notify;
 use super::standing::Transition;
 use crate::clock;
-use crate::record::metrics::AlertWrites;
-use crate::side_thread::{Desk, SideThread, State};
+use crate::metrics::AlertWrites;
 use crate::worker::Worker;
+use crate::worker::thread::{Desk, SideThread, State};
 
 /// Changes that wait to be written down; what comes beyond is dropped and counted.
 const WAITING_MAX: usize = 1000;

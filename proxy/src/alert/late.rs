@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::clock;
-use crate::record::metrics::AlertWrites;
+use crate::metrics::AlertWrites;
 
 /// A disk that works has taken a few kilobytes by then.
 pub(super) const WRITE_MAX: Duration = Duration::from_secs(5);
@@ -68,7 +68,7 @@ impl Writing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::metrics::Metrics;
+    use crate::metrics::Metrics;
 
     #[test]
     fn a_write_that_takes_too_long_is_counted_once_while_it_lasts() {

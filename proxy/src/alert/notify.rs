@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use super::board::{Board, Change};
 use super::runbook;
 use super::tier::Tier;
-use crate::complaint::{Complaint, Telling};
-use crate::record::metrics::NotifierCounts;
-use crate::side_thread::{Desk, SideThread, State};
+use crate::log_throttle::{LogThrottle, Telling};
+use crate::metrics::NotifierCounts;
 use crate::worker::Worker;
+use crate::worker::thread::{Desk, SideThread, State};
 use crate::{clock, random};
 
 pub mod alertmanager;
@@ -173,14 +173,14 @@ fn wait(desk: &Desk<News>, until: Instant, for_news: bool) -> State {
 /// How it goes with a notifier.
 #[derive(Debug)]
 struct Health {
-    complaint: Complaint,
+    complaint: LogThrottle,
     failures: u32,
 }
 
 impl Default for Health {
     fn default() -> Self {
         Health {
-            complaint: Complaint::every(COMPLAINT_INTERVAL),
+            complaint: LogThrottle::every(COMPLAINT_INTERVAL),
             failures: 0,
         }
     }

@@ -112,7 +112,7 @@ impl Wish {
         let ends_at = match (time("ends_at", self.ends_at)?, &self.duration) {
             (Some(ends_at), None) => ends_at,
             (None, Some(duration)) => {
-                let duration = crate::config::units::duration(duration)
+                let duration = crate::units::duration(duration)
                     .map_err(|error| format!("`duration`: {error}"))?;
                 starts_at
                     .checked_add(duration)

@@ -13,11 +13,11 @@ use super::silence::Silence;
 use super::standing::{Key, Saved};
 use super::tier::Tier;
 use crate::clock;
-use crate::complaint::{Complaint, Telling};
-use crate::record::metrics::AlertWrites;
-use crate::record::rotated::directory;
-use crate::side_thread::{Desk, SideThread, State as Running};
+use crate::log_throttle::{LogThrottle, Telling};
+use crate::metrics::AlertWrites;
+use crate::rotated::directory;
 use crate::worker::Worker;
+use crate::worker::thread::{Desk, SideThread, State as Running};
 
 const VERSION: u32 = 1;
 /// Far more than what can be in force.
@@ -176,7 +176,7 @@ fn run(
     unwritten: &mut Option<Vec<u8>>,
     (writing, worker): (&Writing, &Worker),
 ) {
-    let mut complaint = Complaint::every(COMPLAINT_INTERVAL);
+    let mut complaint = LogThrottle::every(COMPLAINT_INTERVAL);
     loop {
         let pause = match &*unwritten {
             Some(_) => RETRY,
@@ -227,7 +227,7 @@ mod tests {
 
     use super::*;
     use crate::alert::fixture;
-    use crate::record::metrics::Metrics;
+    use crate::metrics::Metrics;
 
     #[test]
     fn what_was_kept_is_read_again() {

@@ -7,7 +7,7 @@ use http::header::CONTENT_LENGTH;
 use http::response::Parts;
 use http::{Method, StatusCode};
 
-use crate::framing::{self, Coding};
+use crate::http::framing::{self, Coding};
 
 /// What the length of an answer is, and what becomes of the connection it came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

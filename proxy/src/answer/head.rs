@@ -3,9 +3,9 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, StatusCode};
 
-use crate::backend::outgoing::{is_hop_by_hop, nominated};
 use crate::exchange::Exchange;
-use crate::listener::answer_head::AnswerHead;
+use crate::http::hop_by_hop::{is_hop_by_hop, nominated};
+use crate::http::response_head::ResponseHead;
 use crate::record::server_timing;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -19,8 +19,8 @@ pub(super) fn of_backend(
     fields: &HeaderMap,
     length: Option<u64>,
     exchange: &mut Exchange,
-) -> AnswerHead {
-    let mut head = AnswerHead::new(status);
+) -> ResponseHead {
+    let mut head = ResponseHead::new(status);
     let nominated = nominated(fields);
     let said = &exchange.answer_headers;
     for (name, value) in fields {
@@ -42,7 +42,7 @@ pub(super) fn of_backend(
 }
 
 /// The head of a backend that switches protocols: the one answer whose `Upgrade` goes on.
-pub(crate) fn of_upgrade(fields: &HeaderMap, exchange: &mut Exchange) -> AnswerHead {
+pub(crate) fn of_upgrade(fields: &HeaderMap, exchange: &mut Exchange) -> ResponseHead {
     let status = StatusCode::SWITCHING_PROTOCOLS;
     let mut head = of_backend(status, fields, None, exchange);
     head.field(&CONNECTION, &HeaderValue::from_static("upgrade"));
@@ -53,8 +53,8 @@ pub(crate) fn of_upgrade(fields: &HeaderMap, exchange: &mut Exchange) -> AnswerH
 }
 
 /// What a backend says before its answer, as it goes on to the client.
-pub(crate) fn of_informational(status: StatusCode, fields: &HeaderMap) -> AnswerHead {
-    let mut head = AnswerHead::new(status);
+pub(crate) fn of_informational(status: StatusCode, fields: &HeaderMap) -> ResponseHead {
+    let mut head = ResponseHead::new(status);
     let nominated = nominated(fields);
     for (name, value) in fields {
         if !is_hop_by_hop(name) && *name != CONTENT_LENGTH && !nominated.contains(name) {
@@ -139,7 +139,7 @@ pub(crate) fn said(exchange: &mut Exchange) -> impl Iterator<Item = (HeaderName,
 }
 
 /// Writes what weir says into a head.
-pub(super) fn finish(head: &mut AnswerHead, exchange: &mut Exchange) {
+pub(super) fn finish(head: &mut ResponseHead, exchange: &mut Exchange) {
     for (name, value) in said(exchange) {
         head.field(&name, &value);
     }

@@ -9,8 +9,8 @@ use crate::cache::Stored;
 use crate::clock;
 use crate::coding::Served;
 use crate::exchange::{Exchange, Stage};
-use crate::listener::answer_head::AnswerHead;
-use crate::listener::session::Session;
+use crate::http::response_head::ResponseHead;
+use crate::http::session::Session;
 use crate::refusal::Refusal;
 use crate::signature::PlatformAnswer;
 
@@ -18,11 +18,11 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The head and body of a refusal, with all that weir says beside an answer.
-pub(crate) fn refusal(exchange: &mut Exchange, refusal: &Refusal) -> (AnswerHead, Bytes) {
+pub(crate) fn refusal(exchange: &mut Exchange, refusal: &Refusal) -> (ResponseHead, Bytes) {
     let status = refusal.code.status();
     exchange.error_code = Some(refusal.code);
     let body = Bytes::from(refusal.body(exchange.id.as_str()));
-    let mut answer = AnswerHead::new(status);
+    let mut answer = ResponseHead::new(status);
     answer.field(&header::CONTENT_TYPE, &PROBLEM);
     answer.field(&header::CACHE_CONTROL, &NO_STORE);
     if let Some(seconds) = refusal.retry_after_s {
@@ -59,7 +59,7 @@ pub(crate) async fn platform(
     told: PlatformAnswer,
 ) -> Delivered {
     let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::OK);
-    let mut answer = AnswerHead::new(status);
+    let mut answer = ResponseHead::new(status);
     let kind = HeaderValue::from_static(told.content_type);
     answer.field(&header::CONTENT_TYPE, &kind);
     whole(session, exchange, answer, Bytes::from(told.body)).await
@@ -71,7 +71,7 @@ pub(crate) async fn options(
     exchange: &mut Exchange,
     methods: &str,
 ) -> Delivered {
-    let mut answer = AnswerHead::new(StatusCode::NO_CONTENT);
+    let mut answer = ResponseHead::new(StatusCode::NO_CONTENT);
     if let Ok(methods) = HeaderValue::from_str(methods) {
         answer.field(&header::ALLOW, &methods);
     }
@@ -93,12 +93,12 @@ pub(crate) async fn replay(
     let accepted = session.head().headers.get_all(header::ACCEPT_ENCODING);
     if Served::to(accepted) == Served::Gzip {
         let lines = recoded::lines(stored.head_lines());
-        let mut answer = AnswerHead::with_lines(status, &lines);
+        let mut answer = ResponseHead::with_lines(status, &lines);
         answer.number(&header::AGE, age_s);
         // Boxed, for hardly anybody asks for it.
         return Box::pin(recoded::replay(session, exchange, stored, answer)).await;
     }
-    let mut answer = AnswerHead::with_lines(status, stored.head_lines());
+    let mut answer = ResponseHead::with_lines(status, stored.head_lines());
     answer.number(&header::AGE, age_s);
     if let Some(bytes) = stored.length() {
         answer.number(&header::CONTENT_LENGTH, bytes as u64);
@@ -123,14 +123,14 @@ pub(crate) async fn replay(
 pub(super) async fn whole(
     session: &mut Session,
     exchange: &mut Exchange,
-    mut answer: AnswerHead,
+    mut answer: ResponseHead,
     body: Bytes,
 ) -> Delivered {
     complete(exchange, &mut answer, &body);
     write(session, answer, body).await
 }
 
-async fn write(session: &mut Session, answer: AnswerHead, body: Bytes) -> Delivered {
+async fn write(session: &mut Session, answer: ResponseHead, body: Bytes) -> Delivered {
     if session.write_head(answer).await.is_err() || session.write_body(body, true).await.is_err() {
         return Delivered::ClientLeft;
     }
@@ -138,14 +138,14 @@ async fn write(session: &mut Session, answer: AnswerHead, body: Bytes) -> Delive
 }
 
 /// Completes a head whose whole body is known.
-fn complete(exchange: &mut Exchange, answer: &mut AnswerHead, body: &Bytes) {
+fn complete(exchange: &mut Exchange, answer: &mut ResponseHead, body: &Bytes) {
     answer.number(&header::CONTENT_LENGTH, body.len() as u64);
     exchange.response_body_bytes = body.len() as u64;
     begin(exchange, answer);
 }
 
 /// The head as it goes out. From here on the exchange has a status.
-pub(super) fn begin(exchange: &mut Exchange, answer: &mut AnswerHead) {
+pub(super) fn begin(exchange: &mut Exchange, answer: &mut ResponseHead) {
     exchange.timing.enter(Stage::Answer, clock::now());
     head::finish(answer, exchange);
     exchange.status = answer.status.as_u16();

@@ -7,8 +7,8 @@ use super::{Delivered, local};
 use crate::cache::Stored;
 use crate::coding::{Gzip, is_of_coded_bytes};
 use crate::exchange::Exchange;
-use crate::listener::answer_head::AnswerHead;
-use crate::listener::session::Session;
+use crate::http::response_head::ResponseHead;
+use crate::http::session::Session;
 
 /// So much is coded at a time, before others get their turn.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
@@ -25,7 +25,7 @@ pub(super) async fn replay(
     session: &mut Session,
     exchange: &mut Exchange,
     stored: &Stored,
-    mut answer: AnswerHead,
+    mut answer: ResponseHead,
 ) -> Delivered {
     answer.field(&header::CONTENT_ENCODING, &HeaderValue::from_static("gzip"));
     answer.field(&header::VARY, &HeaderValue::from_static("accept-encoding"));

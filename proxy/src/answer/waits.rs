@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::listener::relay::Relay;
+use crate::http::relay::Relay;
 
 /// How long the backend is waited for.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::workers;
 use crate::gateway::Gateway;
 use crate::listener::tls::Certificates;
-use crate::record::metrics::{Certificates as CertificateEnds, Metrics};
+use crate::metrics::{Certificates as CertificateEnds, Metrics};
 use crate::system::lag;
 use crate::system::memory::{self, Due, Level, Tide};
 use crate::worker::Worker;
@@ -110,7 +110,7 @@ impl Housekeeping {
 
     fn tidy(&self) {
         self.worker.fault_point();
-        self.gateway.lanes().forget_idle();
+        self.gateway.pipelines().forget_idle();
         self.certificates
             .iter()
             .for_each(|(_, pair)| pair.refresh());

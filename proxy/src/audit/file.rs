@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::chain::{Entry, Expired, Head, Link};
 use crate::file_lock;
 use crate::record::event::timestamp_text;
-use crate::record::rotated;
+use crate::rotated;
 
 /// A file is begun anew after this time, so that what is old can be removed, or at this size.
 const ROTATE_AFTER: Duration = Duration::from_secs(24 * 3600);

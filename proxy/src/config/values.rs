@@ -11,7 +11,7 @@ use super::decode::{Scalar, Wrong};
 use super::mistake::Findings;
 use super::secret;
 use super::tree::Place;
-use super::units::{self, Rate};
+use crate::units::{self, Rate};
 
 pub(super) use super::secret::Secret;
 

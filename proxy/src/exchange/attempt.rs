@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::random;
 use crate::refusal::ErrorCode;
-use crate::route::trace::{self, Recording, TraceContext};
+use crate::trace::{self, Recording, TraceContext};
 
 /// What the backend stage did.
 #[derive(Clone, Debug)]

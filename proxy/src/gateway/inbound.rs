@@ -6,17 +6,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::asking::Kind;
-use super::lane::Lane;
+use super::pipeline::RoutePipeline;
+use super::upstream::Kind;
 use super::{Stop, question};
 use crate::backend::ask_usage;
 use crate::backend::request_body::RequestBody;
-use crate::body::{self, Body, Budget, Questioned};
+use crate::body::{self, Body};
 use crate::clock;
 use crate::exchange::Exchange;
-use crate::listener::Connection;
-use crate::listener::relay::{Behind, Bounds, Relay, Rhythm};
-use crate::listener::session::Session;
+use crate::http::Connection;
+use crate::http::budget::Budget;
+use crate::http::budgeted_reader::BudgetedReader;
+use crate::http::relay::{Pacing, Relay, RelayLimits, TrailingBytes};
+use crate::http::session::Session;
 use crate::model::operation::Operation;
 use crate::signature::delivery::Delivery;
 
@@ -45,15 +47,15 @@ pub(super) enum UsageAsked {
 
 /// Reads the body, unless no stage looks into it and it goes on as it comes.
 pub(super) async fn read(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     kind: Kind,
     session: &mut Session,
     exchange: &mut Exchange,
     budget: &Arc<Budget>,
 ) -> Result<Inbound, Stop> {
-    let route = &lane.config;
-    let may_change = kind == Kind::Plain && may_ask_usage(lane, session, exchange);
-    if lane.relays(kind, session) && !may_change {
+    let route = &pipeline.config;
+    let may_change = kind == Kind::Plain && may_ask_usage(pipeline, session, exchange);
+    if pipeline.relays(kind, session) && !may_change {
         body::check_announced(session, route.body_bytes)?;
         session.check_arrived_body()?;
         return Ok(Inbound::PassedThrough);
@@ -72,9 +74,9 @@ pub(super) async fn read(
 }
 
 /// Whether the usage of the answer is asked for, if this is a stream whose client does not.
-fn may_ask_usage(lane: &Lane, session: &Session, exchange: &Exchange) -> bool {
+fn may_ask_usage(pipeline: &RoutePipeline, session: &Session, exchange: &Exchange) -> bool {
     let path = exchange.path.trim_end_matches('/');
-    lane.backend.config().ask_usage
+    pipeline.backend.config().ask_usage
         && question::operation(exchange) == Some(Operation::Chat)
         // Vertex AI has the formats of other makers under paths of its own.
         && path.ends_with("/completions")
@@ -84,7 +86,7 @@ fn may_ask_usage(lane: &Lane, session: &Session, exchange: &Exchange) -> bool {
 /// Asks for the usage of the answer in the body that goes on, if the client does not and the backend is to
 /// be asked. What was checked before is the client's own.
 pub(super) fn ask_usage(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     session: &Session,
     exchange: &Exchange,
     body: &mut Inbound,
@@ -92,7 +94,7 @@ pub(super) fn ask_usage(
     let Inbound::Buffered(body) = body else {
         return UsageAsked::No;
     };
-    if !exchange.model.request_stream || !may_ask_usage(lane, session, exchange) {
+    if !exchange.model.request_stream || !may_ask_usage(pipeline, session, exchange) {
         return UsageAsked::No;
     }
     match ask_usage::with_usage_asked(&body.bytes) {
@@ -107,16 +109,16 @@ pub(super) fn ask_usage(
 /// The body as the backend gets it, and what attends to the client meanwhile; `question` reads a body that
 /// goes on as it comes. Messages of gRPC may be `messages_idle` apart.
 pub(super) async fn send_on(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     kind: Kind,
     body: Inbound,
-    question: Option<Box<Questioned>>,
+    question: Option<Box<BudgetedReader>>,
     session: &mut Session,
     messages_idle: Duration,
 ) -> Result<(RequestBody, Relay), Stop> {
     let behind = match kind {
-        Kind::Upgrade => Behind::Nothing,
-        Kind::Plain | Kind::Grpc => Behind::Anything,
+        Kind::Upgrade => TrailingBytes::Forbidden,
+        Kind::Plain | Kind::Grpc => TrailingBytes::Pipelined,
     };
     let now = clock::now();
     let bytes = match body {
@@ -127,7 +129,7 @@ pub(super) async fn send_on(
                 return Err(Stop::ClientLeft);
             }
             let (pieces, body) = RequestBody::relayed(session.announced_bytes());
-            let bounds = bounds(lane, kind, messages_idle);
+            let bounds = bounds(pipeline, kind, messages_idle);
             return Ok((body, Relay::open(pieces, bounds, behind, question, now)));
         }
     };
@@ -145,21 +147,24 @@ pub(super) fn on_errand(
         return body;
     }
     let (tell, sent) = oneshot::channel();
-    session.outlive_client(sent, connection);
+    session.detach_when_sent(sent, connection);
     body.telling(tell)
 }
 
-fn bounds(lane: &Lane, kind: Kind, messages_idle: Duration) -> Bounds {
-    let (rhythm, backend_idle) = match kind {
-        Kind::Grpc => (Rhythm::Anyhow, messages_idle),
+fn bounds(pipeline: &RoutePipeline, kind: Kind, messages_idle: Duration) -> RelayLimits {
+    let (pacing, backend_idle) = match kind {
+        Kind::Grpc => (Pacing::Unpaced, messages_idle),
         Kind::Plain | Kind::Upgrade => {
-            let idle = lane.config.body_timeout;
-            (Rhythm::Steady { idle }, lane.backend.config().idle_timeout)
+            let idle = pipeline.config.body_timeout;
+            (
+                Pacing::Steady { idle },
+                pipeline.backend.config().idle_timeout,
+            )
         }
     };
-    Bounds {
-        bytes_max: lane.config.body_bytes,
-        rhythm,
+    RelayLimits {
+        bytes_max: pipeline.config.body_bytes,
+        pacing,
         backend_idle,
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 
 use super::inbound::Inbound;
-use super::lane::Lane;
-use crate::body::{Budget, PIECE_BYTES, Questioned};
+use super::pipeline::RoutePipeline;
 use crate::coding::Decoder;
 use crate::content::{self, Content, Mode};
 use crate::exchange::Exchange;
-use crate::listener::session::Session;
+use crate::http::budget::Budget;
+use crate::http::budgeted_reader::{BudgetedReader, PIECE_BYTES};
+use crate::http::session::Session;
 use crate::model::operation::Operation;
 use crate::model::question::{Question, QuestionReader};
 use crate::refusal::Refusal;
@@ -19,12 +20,12 @@ use crate::route::path::folded;
 /// Notes which model is asked for what, also for an answer that is known already. Of a body that is still
 /// to come, what is returned reads it while it goes by.
 pub(super) async fn read(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     exchange: &mut Exchange,
     session: &mut Session,
     body: &Inbound,
     budget: &Arc<Budget>,
-) -> Result<Option<Box<Questioned>>, Refusal> {
+) -> Result<Option<Box<BudgetedReader>>, Refusal> {
     let Some(operation) = operation(exchange).filter(|_| !is_empty(body, session)) else {
         return Ok(None);
     };
@@ -32,8 +33,8 @@ pub(super) async fn read(
     let headers = &session.head().headers;
     let reader = QuestionReader::of(operation, &exchange.path, headers);
     // What a body is unpacked to may be no larger than a body may be.
-    let reader = reader.within(lane.config.body_bytes);
-    let mut asked = Questioned::new(reader, budget);
+    let reader = reader.within(pipeline.config.body_bytes);
+    let mut asked = BudgetedReader::new(reader, budget);
     let Inbound::Buffered(body) = body else {
         return Ok(Some(Box::new(asked)));
     };

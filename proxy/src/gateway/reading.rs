@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use http::{StatusCode, header};
 
-use super::arrival::tell;
 use super::inbound::UsageAsked;
-use super::lane::Lane;
+use super::pipeline::RoutePipeline;
+use super::routing::tell;
 use crate::answer::Delivered;
 use crate::answer::ahead::{self, ClientLeft, Wait};
 use crate::answer::copying::{Copying, Keep, Kept};
@@ -21,17 +21,17 @@ use crate::clock;
 use crate::coding::Decoder;
 use crate::content::AnswerText;
 use crate::exchange::Exchange;
-use crate::listener::relay::Relay;
-use crate::listener::session::Session;
+use crate::http::relay::Relay;
+use crate::http::session::Session;
 use crate::model::answer::{AnswerReader, Ending, Kind, Said, Shape};
 use crate::model::estimate;
 use crate::model::operation::{Operation, Yields};
 use crate::refusal::ErrorCode;
 
 /// Keeps an answer under the key of its question, if it has one, or forgets it.
-pub(super) fn keeping(lane: &Lane, using: Use) -> impl Fn(Option<Stored>) + Sync {
+pub(super) fn keeping(pipeline: &RoutePipeline, using: Use) -> impl Fn(Option<Stored>) + Sync {
     move |stored| {
-        if let (Some(answers), Use::Full(key) | Use::Refresh(key)) = (&lane.answers, using) {
+        if let (Some(answers), Use::Full(key) | Use::Refresh(key)) = (&pipeline.answers, using) {
             match stored {
                 Some(stored) => answers.keep(key, stored),
                 None => answers.forget(&key),
@@ -42,7 +42,7 @@ pub(super) fn keeping(lane: &Lane, using: Use) -> impl Fn(Option<Stored>) + Sync
 
 /// What is read and kept of this answer.
 pub(super) fn reading<'a>(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     exchange: &mut Exchange,
     answer: &Answer,
     length: Option<u64>,
@@ -53,7 +53,7 @@ pub(super) fn reading<'a>(
     let decoder = Decoder::of(&answer.head.headers);
     let kind = answer_kind(exchange, answer).filter(|_| decoder.is_some());
     let received_at = exchange.at(waits.answered_at);
-    let copy = kind.and_then(|_| copy(lane, exchange, answer, using, received_at));
+    let copy = kind.and_then(|_| copy(pipeline, exchange, answer, using, received_at));
     // What is kept has to be read, whatever was asked.
     let is_read = exchange.model.operation.is_some() || copy.is_some();
     let operation = exchange.model.operation;
@@ -94,17 +94,17 @@ pub(super) fn withheld(asked: UsageAsked, answer: &mut Answer) -> Option<UsageWi
 
 /// Room for a copy of the answer, where question and answer allow to keep one.
 fn copy(
-    lane: &Lane,
+    pipeline: &RoutePipeline,
     exchange: &Exchange,
     answer: &Answer,
     using: Use,
     received_at: Duration,
 ) -> Option<CopyBuffer> {
-    let answers = lane.answers.as_ref()?;
+    let answers = pipeline.answers.as_ref()?;
     let (Use::Full(_) | Use::Refresh(_)) = using else {
         return None;
     };
-    let (_, verified) = lane.settled_headers(exchange);
+    let (_, verified) = pipeline.settled_headers(exchange);
     let status = answer.head.status.as_u16();
     let headers = &answer.head.headers;
     answers.copy(status, headers, verified, received_at).ok()

@@ -1,4 +1,4 @@
-//! After a 101: bytes in both directions, of a protocol that is not weir's, until one side ends it or
+//! AfterRequest a 101: bytes in both directions, of a protocol that is not weir's, until one side ends it or
 //! both are silent for too long.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use crate::answer::{Delivered, head};
 use crate::backend::client::Answer;
 use crate::clock;
 use crate::exchange::Exchange;
-use crate::listener::session::Session;
+use crate::http::session::Session;
 use crate::refusal::ErrorCode;
 
 /// How much is read at once, in each direction.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use weir::assistant;
-use weir::config::units;
+use weir::units;
 
 #[derive(Parser)]
 #[command(

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::FileConfig;
 use super::batch::Lines;
 use super::hand::{Sink, Written};
-use super::rotated::{self, directory, rotated_at, stamp};
+use crate::rotated::{self, directory, rotated_at, stamp};
 
 /// Rotated files are looked through at least this often while events come.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);

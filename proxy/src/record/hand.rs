@@ -7,7 +7,7 @@ use prometheus::IntCounter;
 
 use super::batch::{Batch, Lines};
 use crate::clock;
-use crate::complaint::{Complaint, Telling};
+use crate::log_throttle::{LogThrottle, Telling};
 use crate::ship::ledger::Ledger;
 
 /// A sink that goes on failing is logged at most this often.
@@ -57,7 +57,7 @@ pub(super) struct Tally {
 pub(super) struct Hand {
     pub(super) batch: Batch,
     pub(super) attempts: u32,
-    complaint: Complaint,
+    complaint: LogThrottle,
     /// Lines that are lost, and not told of yet.
     untold: usize,
 }
@@ -67,7 +67,7 @@ impl Hand {
         Hand {
             batch: Batch::default(),
             attempts: 0,
-            complaint: Complaint::every(COMPLAINT_INTERVAL),
+            complaint: LogThrottle::every(COMPLAINT_INTERVAL),
             untold: 0,
         }
     }

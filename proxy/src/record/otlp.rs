@@ -16,12 +16,12 @@ use percent_encoding::percent_decode_str;
 use reqwest::blocking::Client;
 
 use self::wire::{Message, Value};
-use super::metrics::SpanCounts;
 use crate::clock;
-use crate::complaint::{Complaint, Telling};
-use crate::outside::read_until;
-use crate::side_thread::{Desk, SideThread, State};
+use crate::log_throttle::{LogThrottle, Telling};
+use crate::metrics::SpanCounts;
+use crate::outbound::read_until;
 use crate::worker::Worker;
+use crate::worker::thread::{Desk, SideThread, State};
 
 pub(super) mod wire;
 
@@ -172,7 +172,7 @@ impl Exporter {
 impl Sender {
     /// What is in hand when it panics is sent once more.
     fn run(&self, desk: &Desk<Waiting>, hand: &mut Hand, worker: &Worker) {
-        let mut complaint = Complaint::every(COMPLAINT_INTERVAL);
+        let mut complaint = LogThrottle::every(COMPLAINT_INTERVAL);
         loop {
             let state = next_batch(desk, hand);
             if hand.count > 0 {

@@ -4,8 +4,8 @@ use opentelemetry_proto::tonic::trace::v1::ScopeSpans;
 use prost::Message as _;
 
 use super::*;
+use crate::metrics::Metrics;
 use crate::record::fixture::filled;
-use crate::record::metrics::Metrics;
 use crate::record::span::Spans;
 
 fn attributes(variable: Option<&str>) -> Vec<(String, String)> {

@@ -11,7 +11,7 @@ use crate::exchange::ClientEnd;
 use crate::model::usage::Origin;
 use crate::record::fixture::{filled, plain};
 use crate::refusal::ErrorCode;
-use crate::route::trace::{FLAG_SAMPLED, Recording};
+use crate::trace::{FLAG_SAMPLED, Recording};
 
 const DURATION: Duration = Duration::from_millis(1204);
 

@@ -1,6 +1,6 @@
-use super::metrics::Format as MetricsFormat;
 use super::*;
 use crate::exchange::RequestId;
+use crate::metrics::Format as MetricsFormat;
 use crate::record::fixture::{filled, plain};
 
 const SOON: Duration = Duration::from_secs(10);

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 use super::bulk::Wait;
 use super::condition::Condition;
-use crate::complaint::{Complaint, Telling};
-use crate::record::metrics::Obstacles;
+use crate::log_throttle::{LogThrottle, Telling};
+use crate::metrics::Obstacles;
 
 /// An obstacle that lasts is logged at most this often.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
@@ -36,7 +36,7 @@ pub(super) struct Present {
 struct Inner {
     present: Option<Obstacle>,
     /// One for each condition: those that take turns fill no log.
-    complaints: [Complaint; Condition::ALL.len()],
+    complaints: [LogThrottle; Condition::ALL.len()],
 }
 
 impl Present {
@@ -44,7 +44,7 @@ impl Present {
         Present {
             inner: Arc::new(Mutex::new(Inner {
                 present: None,
-                complaints: Condition::ALL.map(|_| Complaint::every(COMPLAINT_INTERVAL)),
+                complaints: Condition::ALL.map(|_| LogThrottle::every(COMPLAINT_INTERVAL)),
             })),
             metrics,
         }

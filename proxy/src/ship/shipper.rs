@@ -18,8 +18,8 @@ use super::pace::{Backoff, Window};
 use super::setup::{self, SetUp};
 use super::spool::{Next, Reader, Spool, Spooled};
 use super::{Batch, Config};
-use crate::complaint::{Complaint, Telling};
-use crate::record::metrics::Shipping;
+use crate::log_throttle::{LogThrottle, Telling};
+use crate::metrics::Shipping;
 use crate::worker::{Pause, Worker};
 use crate::{clock, random};
 
@@ -46,7 +46,7 @@ pub(super) struct Shared {
     window: Mutex<Window>,
     obstacle: Present,
     /// Of weir's own: its disk.
-    own_complaint: Mutex<Complaint>,
+    own_complaint: Mutex<LogThrottle>,
     /// Until when it may go on; `None` as long as weir is not stopping.
     stopping: watch::Receiver<Option<Instant>>,
 }
@@ -72,7 +72,7 @@ impl Shared {
             config: config.clone(),
             window: Mutex::new(Window::new()),
             obstacle,
-            own_complaint: Mutex::new(Complaint::every(COMPLAINT_INTERVAL)),
+            own_complaint: Mutex::new(LogThrottle::every(COMPLAINT_INTERVAL)),
             stopping,
         }
     }

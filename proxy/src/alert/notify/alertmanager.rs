@@ -18,9 +18,9 @@ use crate::alert::board::{Board, Change, timestamp};
 use crate::alert::standing::Standing;
 use crate::alert::tier::Tier;
 use crate::clock;
-use crate::record::metrics::NotifierCounts;
-use crate::side_thread::{Desk, SideThread, State};
+use crate::metrics::NotifierCounts;
 use crate::worker::Worker;
+use crate::worker::thread::{Desk, SideThread, State};
 
 /// How often what is in force is sent again.
 const RESEND: Duration = Duration::from_secs(30);

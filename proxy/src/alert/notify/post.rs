@@ -9,7 +9,7 @@ use reqwest::blocking::Client;
 
 use super::Failure;
 use crate::clock;
-use crate::outside::read_until;
+use crate::outbound::read_until;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(10);

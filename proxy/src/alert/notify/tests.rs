@@ -2,11 +2,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::super::fixture::{NOW, rule, standing};
 use super::super::identity::Identity;
-use super::super::signal::Per;
+use super::super::per::Per;
 use super::super::standing::Standing;
 use super::super::state::State as Kept;
 use super::*;
-use crate::record::metrics::Metrics;
+use crate::metrics::Metrics;
 
 const LONG: Duration = Duration::from_secs(60);
 

@@ -6,7 +6,7 @@ use http::Method;
 
 use super::response::{self, Framing, Head};
 use crate::backend::client::Piece;
-use crate::framing::chunked::{Chunked, Step};
+use crate::http::framing::chunked::{Chunked, Step};
 
 /// What has been read of a connection, and how far it is understood.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl Arriving {
         loop {
             let step = chunked.step(&mut self.bytes)?;
             if let Step::Data(_) = step {
-                chunked.settle(&mut self.bytes);
+                chunked.finish(&mut self.bytes);
             }
             self.state = match chunked {
                 Chunked::Done => State::Done,

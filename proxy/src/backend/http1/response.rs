@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::response::{Parts, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
-use crate::framing::{self, Coding};
+use crate::http::framing::{self, Coding};
 
 /// All of a head.
 pub(super) const BYTES_MAX: usize = 64 * 1024;

@@ -4,7 +4,7 @@ use super::{pairs, refuse_duplicates};
 use crate::config::mistake::Findings;
 use crate::config::raw::events::Traces;
 use crate::record::otlp::Config;
-use crate::route::trace::{Incoming, Sampling};
+use crate::trace::{Incoming, Sampling};
 
 /// Which traces are recorded, and where their spans go.
 pub(super) fn check(raw: &Traces, findings: &mut Findings) -> Option<(Sampling, Option<Config>)> {

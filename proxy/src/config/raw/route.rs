@@ -7,9 +7,9 @@ use super::signature::Signature;
 use crate::config::declare::{choice, settings};
 use crate::config::decode::{Scalar, Wrong};
 use crate::config::lists::{List, OneOrMany};
-use crate::config::units::Rate;
 use crate::config::values::{Count, Name, Network, Size, Text, Time};
 use crate::limit;
+use crate::units::Rate;
 
 settings! {
     /// Which requests go where, and what is asked of them.

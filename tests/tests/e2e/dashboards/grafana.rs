@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use weir::record::metrics::catalog::{self, Definition};
+use weir::metrics::catalog::{self, Definition};
 
 use super::{dashboards, panels, waiting};
 

@@ -1,0 +1,276 @@
+//! The stages that may say no, on a real request: signature, limits, cache.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::Stop;
+use super::inbound::Inbound;
+use super::pipeline::RoutePipeline;
+use super::routing::{forwarded_host, query, tell};
+use crate::backend::outgoing::Sieve;
+use crate::cache::status::Status;
+use crate::cache::{Named, Question, Stored, Use};
+use crate::clock;
+use crate::exchange::{
+    CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
+    Stage,
+};
+use crate::http::session::Session;
+use crate::limit::concurrency::Permit;
+use crate::limit::{Decision, Standing, Subject, retry_after_s};
+use crate::refusal::{ErrorCode, Refusal};
+use crate::route::PathPattern;
+use crate::signature::Request;
+use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
+
+/// Asks the limits by address, before anything of the body has been read.
+pub(super) fn admit_address(
+    pipeline: &RoutePipeline,
+    session: &Session,
+    exchange: &mut Exchange,
+) -> Result<(), Refusal> {
+    if !pipeline.limits.any_by_address() {
+        return Ok(());
+    }
+    let decision = pipeline.limits.admit_address(&subject(session, exchange));
+    settle_limit(pipeline, exchange, decision)
+}
+
+/// Asks all other limits.
+pub(super) fn admit(
+    pipeline: &RoutePipeline,
+    session: &Session,
+    exchange: &mut Exchange,
+) -> Result<(), Refusal> {
+    let decision = pipeline.limits.admit(&subject(session, exchange));
+    settle_limit(pipeline, exchange, decision)
+}
+
+fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
+    Subject {
+        address: exchange.client_ip,
+        client: exchange.client_key.as_deref(),
+        platform: &exchange.platform,
+        headers: &session.head().headers,
+    }
+}
+
+/// What is said is the limit nearest to its end over all stages; where one has said no, it is that one.
+fn settle_limit(
+    pipeline: &RoutePipeline,
+    exchange: &mut Exchange,
+    decision: Decision,
+) -> Result<(), Refusal> {
+    let (standing, refusal) = match decision {
+        Decision::Admitted(later) => {
+            let earlier = exchange.limit.as_ref().map(Standing::noted);
+            (Standing::nearer(earlier, later), None)
+        }
+        Decision::Limited {
+            standing,
+            retry_after,
+        } => {
+            let detail = format!("limit \"{}\" is used up", standing.policy);
+            let refusal = Refusal::new(ErrorCode::RateLimited, detail);
+            let refusal = refusal.retry_after(retry_after_s(retry_after));
+            (Some(standing), Some(refusal))
+        }
+    };
+    let Some(standing) = standing else {
+        return Ok(());
+    };
+    let outcome = match refusal {
+        None => LimitOutcome::Admitted,
+        Some(_) => LimitOutcome::Limited,
+    };
+    exchange
+        .answer_headers
+        .retain(|(name, _)| !name.as_str().starts_with("ratelimit"));
+    if let Some(policy) = pipeline.limits.policy_header() {
+        tell(exchange, "ratelimit-policy", policy.clone());
+    }
+    tell(exchange, "ratelimit", standing.header());
+    exchange.limit = Some(standing.note(outcome));
+    refusal.map_or(Ok(()), Err)
+}
+
+/// A place among the requests at once.
+pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal> {
+    let Some(concurrency) = &pipeline.concurrency else {
+        return Ok(None);
+    };
+    match concurrency.try_enter() {
+        Some(permit) => Ok(Some(permit)),
+        None => {
+            let detail = format!(
+                "route {} has as many requests as it may",
+                pipeline.config.name
+            );
+            Err(Refusal::new(ErrorCode::OverCapacity, detail).retry_after(1))
+        }
+    }
+}
+
+/// Checks the signature over the raw bytes. A delivery of a platform that sends again what was not taken is
+/// in the hands of whoever gets it here.
+pub(super) async fn verify(
+    pipeline: &RoutePipeline,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    body: &[u8],
+) -> Result<Option<Delivery>, Stop> {
+    let Some(gate) = &pipeline.gate else {
+        return Ok(None);
+    };
+    let head = session.head();
+    let verdict = gate.check(
+        &Request {
+            method: &head.method,
+            path: &exchange.path,
+            query: query(&head.uri),
+            headers: &head.headers,
+            body,
+        },
+        exchange.received_at,
+    );
+    let note = |outcome| SignatureNote {
+        scheme: verdict.scheme,
+        outcome,
+        key: verdict.key,
+    };
+    exchange.signature = Some(note(verdict.outcome));
+    exchange.client_key = verdict.client;
+    let code = match verdict.outcome {
+        SignatureOutcome::Valid => return Ok(verdict.delivery),
+        SignatureOutcome::Handshake | SignatureOutcome::Duplicate => {
+            if let Some(repeat) = verdict.repeat {
+                let taken_over = Box::pin(outcome_of_first(session, exchange, repeat)).await?;
+                if let Some(delivery) = taken_over {
+                    exchange.signature = Some(note(SignatureOutcome::Valid));
+                    return Ok(Some(delivery));
+                }
+            }
+            return Err(match verdict.answer {
+                Some(answer) => Stop::Platform(answer),
+                None => Refusal::new(ErrorCode::Internal, "a platform's answer is missing").into(),
+            });
+        }
+        SignatureOutcome::Missing => ErrorCode::SignatureMissing,
+        SignatureOutcome::Invalid => ErrorCode::SignatureInvalid,
+        SignatureOutcome::Expired => ErrorCode::SignatureExpired,
+        SignatureOutcome::Replayed => ErrorCode::SignatureReplayed,
+    };
+    let mut refusal = Refusal::new(code, verdict.detail);
+    refusal.title = verdict.title;
+    refusal.challenge = Some(Box::new(gate.challenge().clone()));
+    Err(refusal.into())
+}
+
+/// Waits for what becomes of a delivery that another request has in hand; its platform hears that it is
+/// undecided before it gives this one up. Where it failed, one of those that wait gets it; `None`: it was taken.
+async fn outcome_of_first(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    mut repeat: Repeat,
+) -> Result<Option<Delivery>, Stop> {
+    let within = repeat.answer_within();
+    let until = exchange.timing.started() + within;
+    // It is the backend that is waited for.
+    exchange.timing.enter(Stage::Backend, clock::now());
+    let delivery = loop {
+        let fate = tokio::select! {
+            biased;
+            fate = repeat.decided() => fate,
+            () = session.left() => return Err(Stop::ClientLeft),
+            () = tokio::time::sleep_until(until.into()) => return Err(undecided(within).into()),
+        };
+        if fate == Fate::Taken {
+            break None;
+        }
+        match repeat.again(clock::unix_now()) {
+            Claim::First(delivery) => break Some(delivery),
+            Claim::Open(next) => repeat = next,
+            Claim::Taken => break None,
+        }
+    };
+    exchange.timing.enter(Stage::Signature, clock::now());
+    Ok(delivery)
+}
+
+fn undecided(within: Duration) -> Refusal {
+    let ms = within.as_millis();
+    let detail =
+        format!("the same delivery came before, and its backend has not answered in {ms} ms");
+    Refusal::new(ErrorCode::DeliveryPending, detail).retry_after(retry_after_s(within))
+}
+
+/// What the cache knows.
+pub(super) enum Known {
+    Answer(Arc<Stored>, u64),
+    /// Nothing; what may be done with the answer.
+    Ask(Use),
+}
+
+/// Looks the question up, if it has been read.
+pub(super) fn look_up(
+    pipeline: &RoutePipeline,
+    session: &Session,
+    exchange: &mut Exchange,
+    body: &Inbound,
+) -> Known {
+    let (Some(answers), Inbound::Buffered(body)) = (&pipeline.answers, body) else {
+        return Known::Ask(Use::Bypass);
+    };
+    let head = session.head();
+    let address = exchange
+        .client_key
+        .is_none()
+        .then(|| exchange.client_ip.to_string());
+    let client = exchange
+        .client_key
+        .as_deref()
+        .or(address.as_deref())
+        .unwrap_or_default();
+    let (withheld, verified) = pipeline.settled_headers(exchange);
+    let sieve = Sieve::new(&head.headers, withheld, pipeline.backend.config());
+    let named = match &pipeline.config.path {
+        PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
+        PathPattern::Exact(_) | PathPattern::Prefix(_) => Named::ByWildcard,
+    };
+    let using = answers.consider(&Question {
+        method: &head.method,
+        path: &exchange.path,
+        query: query(&head.uri),
+        host: forwarded_host(head, exchange).map_or(&[], HeaderValue::as_bytes),
+        headers: &head.headers,
+        goes_on: &|name| !verified.contains(name) && sieve.lets_through(name),
+        body: &body.bytes,
+        client,
+        operation: exchange.model.operation,
+        named,
+    });
+    let now = exchange.received_at;
+    let found = match &using {
+        Use::Full(key) => answers.lookup(key, now),
+        Use::Refresh(_) | Use::Bypass => None,
+    };
+    let (outcome, tier, status) = match (&found, &using) {
+        (Some(_), _) => (CacheOutcome::Hit, CacheTier::Memory, Status::Hit),
+        (None, Use::Full(_)) => (CacheOutcome::Miss, CacheTier::None, Status::Miss),
+        (None, Use::Refresh(_)) => (CacheOutcome::Bypass, CacheTier::None, Status::Refresh),
+        (None, Use::Bypass) => (CacheOutcome::Bypass, CacheTier::None, Status::Bypass),
+    };
+    let age_s = found.as_ref().map_or(0, |stored| stored.age_s(now));
+    exchange.cache = Some(CacheNote {
+        outcome,
+        tier,
+        age_s,
+    });
+    tell(exchange, "cache-status", status.header());
+    match found {
+        Some(stored) => Known::Answer(stored, age_s),
+        None => Known::Ask(using),
+    }
+}

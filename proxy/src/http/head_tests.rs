@@ -1,0 +1,144 @@
+use std::time::Duration;
+
+use super::*;
+
+fn limits() -> Limits {
+    Limits {
+        header_bytes: 200,
+        header_timeout: Duration::from_millis(80),
+        buffered_bytes: 0,
+        connections: 1,
+        idle_timeout: Duration::from_millis(80),
+        upgrade_idle_timeout: Duration::from_millis(80),
+    }
+}
+
+async fn read_pieces(pieces: Vec<Vec<u8>>, expect: Expect, keep_open: bool) -> (Head, BytesMut) {
+    let (client, server) = tokio::io::duplex(64);
+    let mut stopping = std::pin::pin!(std::future::pending());
+    let mut idle_drain = IdleDrain::new(stopping.as_mut(), Duration::from_secs(30), clock::now());
+    let sender = tokio::spawn(async move {
+        let mut client = client;
+        for piece in pieces {
+            if tokio::io::AsyncWriteExt::write_all(&mut client, &piece)
+                .await
+                .is_err()
+            {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        if keep_open {
+            std::future::pending::<()>().await;
+        }
+    });
+    let mut stream = server;
+    let mut bytes = BytesMut::new();
+    let mut patience = Patience::default();
+    let limits = limits();
+    let head = read(
+        &mut stream,
+        &mut bytes,
+        expect,
+        &limits,
+        &mut patience,
+        &mut idle_drain,
+    )
+    .await;
+    sender.abort();
+    (head, bytes)
+}
+
+#[tokio::test]
+async fn a_head_is_found_however_it_is_split() {
+    let text = b"\r\nPOST /x HTTP/1.1\r\nHost: a\r\n\r\nbody";
+    for split in 1..text.len() {
+        let pieces = vec![text[..split].to_vec(), text[split..].to_vec()];
+        let (head, bytes) = read_pieces(pieces, Expect::Http1OrPreface, true).await;
+        let Head::Complete(end) = head else {
+            panic!("split at {split}: {head:?}");
+        };
+        assert_eq!(&bytes[..end], b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+}
+
+#[tokio::test]
+async fn empty_lines_keep_no_connection_open() {
+    let (mut client, mut server) = tokio::io::duplex(64);
+    let dripping = tokio::spawn(async move {
+        // Each well within every timeout.
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            tick.tick().await;
+            let drop = tokio::io::AsyncWriteExt::write_all(&mut client, b"\r\n");
+            if drop.await.is_err() {
+                break;
+            }
+        }
+    });
+    let mut stopping = std::pin::pin!(std::future::pending());
+    let mut idle_drain = IdleDrain::new(stopping.as_mut(), Duration::ZERO, clock::now());
+    let (mut bytes, mut patience) = (BytesMut::new(), Patience::default());
+    let limits = limits();
+    let reading = read(
+        &mut server,
+        &mut bytes,
+        Expect::Http1,
+        &limits,
+        &mut patience,
+        &mut idle_drain,
+    );
+    let head = tokio::time::timeout(Duration::from_secs(10), reading).await;
+    assert_eq!(head, Ok(Head::Closed));
+    drop(server);
+    dripping.await.expect("the connection is closed");
+    let (head, _) = read_pieces(vec![b"\r\n".repeat(9)], Expect::Http1, true).await;
+    assert!(
+        matches!(head, Head::Invalid(HeadError::Malformed(_))),
+        "{head:?}"
+    );
+}
+
+#[test]
+fn a_connection_in_use_is_kept_for_one_more_request() {
+    let opened = clock::now();
+    let (second, ms) = (Duration::from_secs(1), Duration::from_millis);
+    let kept = |used: Use, now| used.kept_until(now, ONE_MORE).duration_since(now);
+    let now = opened + second * 10;
+    assert_eq!(kept(Use::Answered(now - ms(999)), now), ONE_MORE);
+    assert_eq!(kept(Use::Answered(now - second), now), Duration::ZERO);
+    // Who has just come is waited for a moment.
+    assert_eq!(kept(Use::Opened(now - ms(300)), now), ms(700));
+    assert_eq!(kept(Use::Opened(now - second), now), Duration::ZERO);
+    assert_eq!(Use::Opened(now).kept_until(now, ms(50)), now + ms(50));
+}
+
+#[tokio::test]
+async fn the_preface_is_http2_only_where_it_may_be() {
+    let preface = vec![PREFACE.to_vec()];
+    let (head, bytes) = read_pieces(preface.clone(), Expect::Http1OrPreface, true).await;
+    assert_eq!((head, &bytes[..]), (Head::Http2, PREFACE));
+    let (head, _) = read_pieces(preface, Expect::Http1, true).await;
+    assert!(matches!(head, Head::Complete(_)));
+}
+
+#[tokio::test]
+async fn a_dripping_or_large_or_sloppy_head_is_refused() {
+    let read = |piece: &[u8], keep_open| {
+        let pieces = match piece.is_empty() {
+            true => vec![],
+            false => vec![piece.to_vec()],
+        };
+        async move { read_pieces(pieces, Expect::Http1, keep_open).await.0 }
+    };
+    let slow = read(b"GET / HT", true).await;
+    assert_eq!(slow, Head::Invalid(HeadError::TimedOut));
+    let large = read(&[b'a'; 400], true).await;
+    assert_eq!(large, Head::Invalid(HeadError::TooLarge));
+    let malformed = |head| matches!(head, Head::Invalid(HeadError::Malformed(_)));
+    assert!(malformed(read(b"GET / HTTP/1.1\r\nHos", false).await));
+    assert!(malformed(read(b"GET / HTTP/1.1\nHost: a\n\n", true).await));
+    let folded = b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n";
+    assert!(malformed(read(folded, true).await));
+    assert_eq!(read(b"", true).await, Head::Closed);
+}

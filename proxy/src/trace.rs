@@ -1,0 +1,244 @@
+//! Trace context as W3C Trace Context (level 1 and 2) and W3C Baggage define it.
+//!
+//! weir takes part in the caller's trace: the trace's id stays, weir's own span becomes the parent
+//! of the backend's, the sampled and random flags are kept. What is malformed is dropped as the
+//! specifications say, and never makes a request fail.
+
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
+
+mod state;
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+
+/// The caller may have recorded this trace.
+pub const FLAG_SAMPLED: u8 = 0x01;
+/// At least the seven right bytes of the trace's id are random (level 2).
+pub const FLAG_RANDOM: u8 = 0x02;
+
+/// Length of a version 00 `traceparent`.
+const PARENT_LENGTH: usize = 55;
+
+/// The trace a request belongs to and what is handed to the backend.
+#[derive(Clone, Debug, Default)]
+pub struct TraceContext {
+    /// 16 bytes; 32 lower-case hex digits when written. All zero only in a default value.
+    pub trace_id: [u8; 16],
+    /// weir's own span: the parent of its client spans, or of the backend's where those are not recorded.
+    pub span_id: [u8; 8],
+    /// The caller's span, when a valid one was given.
+    pub parent_id: Option<[u8; 8]>,
+    /// [`FLAG_SAMPLED`] and [`FLAG_RANDOM`]; the other bits are 0, as the specification asks.
+    pub flags: u8,
+    pub tracestate: Option<HeaderValue>,
+    pub baggage: Option<HeaderValue>,
+    pub recording: Recording,
+}
+
+/// Whether weir makes spans of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recording {
+    On,
+    #[default]
+    Off,
+}
+
+/// Whether a caller's context is gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    Trusted,
+    /// Every request begins a trace; the caller's `tracestate` and `baggage` end here too.
+    Untrusted,
+}
+
+/// Which traces are recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampling {
+    /// Of the traces that begin here, from 0 to 1. `None`: nothing is exported, and no trace that begins
+    /// here is sampled.
+    pub share: Option<f64>,
+    pub incoming: Incoming,
+}
+
+impl Sampling {
+    /// Whether a trace that begins here is recorded: by its id, so that everybody who asks decides alike
+    /// (OpenTelemetry's `TraceIdRatioBased`).
+    fn takes(&self, trace_id: [u8; 16]) -> bool {
+        let Some(share) = self.share else {
+            return false;
+        };
+        let random = (u128::from_be_bytes(trace_id) as u64) >> 1;
+        (random as f64) < share * (1_u64 << 63) as f64
+    }
+}
+
+impl TraceContext {
+    /// The trace of a request under these rules: the caller's with the caller's decision, else a new one.
+    #[must_use]
+    pub fn of_request(
+        headers: &HeaderMap,
+        sampling: &Sampling,
+        random: &mut dyn FnMut(&mut [u8]),
+    ) -> Self {
+        let mut context = match sampling.incoming {
+            Incoming::Trusted => TraceContext::from_headers(headers, random),
+            Incoming::Untrusted => TraceContext::from_headers(&HeaderMap::new(), random),
+        };
+        if context.parent_id.is_none() && sampling.takes(context.trace_id) {
+            context.flags |= FLAG_SAMPLED;
+        }
+        if sampling.share.is_some() && context.flags & FLAG_SAMPLED != 0 {
+            context.recording = Recording::On;
+        }
+        context
+    }
+
+    /// Reads the caller's context, or begins a trace. `random` gives fresh bytes for identifiers.
+    ///
+    /// Without exactly one valid `traceparent` a new trace begins and `tracestate` is not looked at.
+    /// `baggage` stands by itself. A new trace is not sampled: [`TraceContext::of_request`] decides that.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap, random: &mut dyn FnMut(&mut [u8])) -> Self {
+        let baggage = state::baggage(headers.get_all(&BAGGAGE));
+        match only(headers).and_then(|value| Parent::parse(value.as_bytes())) {
+            Some(parent) => TraceContext {
+                trace_id: parent.trace_id,
+                span_id: new_span_id(random),
+                parent_id: Some(parent.span_id),
+                flags: parent.flags,
+                tracestate: state::tracestate(headers.get_all(&TRACESTATE)),
+                baggage,
+                recording: Recording::Off,
+            },
+            None => {
+                let mut bytes = [0; 24];
+                random(&mut bytes);
+                let mut trace_id = [0; 16];
+                let mut span_id = [0; 8];
+                trace_id.copy_from_slice(&bytes[..16]);
+                span_id.copy_from_slice(&bytes[16..]);
+                TraceContext {
+                    trace_id: never_zero(trace_id),
+                    span_id: never_zero(span_id),
+                    parent_id: None,
+                    flags: FLAG_RANDOM,
+                    tracestate: None,
+                    baggage,
+                    recording: Recording::Off,
+                }
+            }
+        }
+    }
+
+    /// Replaces `traceparent`, `tracestate` and `baggage` in what goes to the backend, whose spans will
+    /// hang under the span `parent`.
+    pub fn write_to(&self, headers: &mut HeaderMap, parent: &[u8; 8]) {
+        // The text is ASCII, so it always is a header value.
+        if let Ok(value) = HeaderValue::from_bytes(&self.traceparent(parent)) {
+            headers.insert(&TRACEPARENT, value);
+        }
+        for (name, value) in [(&TRACESTATE, &self.tracestate), (&BAGGAGE, &self.baggage)] {
+            match value {
+                Some(value) => {
+                    headers.insert(name, value.clone());
+                }
+                None => {
+                    headers.remove(name);
+                }
+            }
+        }
+    }
+
+    /// The `traceparent` towards the backend, in version 00, the highest that weir knows.
+    fn traceparent(&self, parent: &[u8; 8]) -> [u8; PARENT_LENGTH] {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(&mut text[3..35], &self.trace_id);
+        write_hex(&mut text[36..52], parent);
+        write_hex(&mut text[53..55], &[self.flags]);
+        text
+    }
+}
+
+/// The one `traceparent`; none when there are two, of which either may be the right one.
+fn only(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(&TRACEPARENT).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// What a valid `traceparent` says.
+struct Parent {
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+    flags: u8,
+}
+
+impl Parent {
+    /// Version 00 is read exactly, a higher one by the rules for versions to come: its first four
+    /// fields are where they are now, and what follows is behind another dash.
+    fn parse(value: &[u8]) -> Option<Parent> {
+        let text = value.trim_ascii();
+        let (fields, rest) = text.split_at_checked(PARENT_LENGTH)?;
+        let [version] = hex(&fields[..2])?;
+        let ends_well = match version {
+            0x00 => rest.is_empty(),
+            0xff => false,
+            _ => matches!(rest.first(), None | Some(b'-')),
+        };
+        if !ends_well || [fields[2], fields[35], fields[52]] != *b"---" {
+            return None;
+        }
+        let trace_id: [u8; 16] = hex(&fields[3..35])?;
+        let span_id: [u8; 8] = hex(&fields[36..52])?;
+        let [flags] = hex(&fields[53..])?;
+        (trace_id != [0; 16] && span_id != [0; 8]).then_some(Parent {
+            trace_id,
+            span_id,
+            flags: flags & (FLAG_SAMPLED | FLAG_RANDOM),
+        })
+    }
+}
+
+/// Lower-case hex digits only, as `traceparent` has them.
+fn hex<const LENGTH: usize>(digits: &[u8]) -> Option<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Some(bytes)
+}
+
+const fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+fn write_hex(target: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in target.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0x0f)];
+    }
+}
+
+/// A fresh identifier of a span.
+pub fn new_span_id(random: &mut dyn FnMut(&mut [u8])) -> [u8; 8] {
+    let mut span_id = [0; 8];
+    random(&mut span_id);
+    never_zero(span_id)
+}
+
+/// All zeroes are no identifier; a generator that gives them gets one bit set.
+fn never_zero<const LENGTH: usize>(mut id: [u8; LENGTH]) -> [u8; LENGTH] {
+    if id == [0; LENGTH] {
+        id[LENGTH - 1] = 1;
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests;
