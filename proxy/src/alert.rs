@@ -42,7 +42,9 @@ pub mod identity;
 mod journal;
 mod late;
 pub mod notify;
+pub mod page;
 pub mod per;
+pub mod promql;
 pub mod rule;
 pub mod rules;
 pub mod runbook;
@@ -52,6 +54,7 @@ pub mod standing;
 pub mod state;
 pub mod tally;
 pub mod tier;
+pub mod unit;
 pub mod window;
 
 /// The checked `alerts` block.

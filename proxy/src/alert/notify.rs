@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::board::{Board, Change};
-use super::runbook;
 use super::tier::Tier;
 use crate::log_throttle::{LogThrottle, Telling};
 use crate::metrics::NotifierCounts;
@@ -226,7 +225,7 @@ pub fn summary(change: &Change) -> String {
     let signal = standing
         .rule
         .as_ref()
-        .map_or("the figure", |rule| rule.signal.word());
+        .map_or("the figure", |rule| rule.signal.name);
     match standing.tier {
         Tier::None if standing.rule.is_none() => {
             format!("{}: over, it is no longer watched", standing.key)
@@ -258,7 +257,7 @@ impl Links {
     #[must_use]
     pub fn runbook(&self, change: &Change) -> String {
         match &change.standing.rule {
-            Some(rule) => runbook::url(rule, &self.console),
+            Some(rule) => rule.runbook_url(&self.console),
             None => format!("{}/api/alerts", self.console),
         }
     }

@@ -1,5 +1,6 @@
 //! The two declarations that raw settings are made of.
 
+use super::decode::{Wrong, nearest};
 use super::tree::Place;
 
 /// What a mapping of the file holds.
@@ -20,6 +21,19 @@ pub(super) const fn key_name(field: &'static str) -> &'static str {
         [b'r', b'#', ..] => field.split_at(2).1,
         _ => field,
     }
+}
+
+/// What should stand where a word of a closed set does.
+pub(super) fn one_of(words: &[&str]) -> String {
+    match words {
+        [one] => format!("`{one}`"),
+        words => format!("one of `{}`", words.join("`, `")),
+    }
+}
+
+/// Why a text is none of these words.
+pub(super) fn unknown(text: &str, words: &[&'static str]) -> Wrong {
+    nearest(text, words).map_or(Wrong::Unexpected, Wrong::Near)
 }
 
 /// A mapping with known keys. Each key says what it means, its type, and in brackets what happens
@@ -104,7 +118,7 @@ macro_rules! presence {
     (guard) => {
         $crate::config::decode::Presence::Guard
     };
-    (default $text:literal) => {
+    (default $text:expr) => {
         $crate::config::decode::Presence::Default($text)
     };
 }
@@ -137,19 +151,13 @@ macro_rules! choice {
 
         impl $crate::config::decode::Scalar for $name {
             fn expected() -> String {
-                match Self::WORDS {
-                    [one] => format!("`{one}`"),
-                    words => format!("one of `{}`", words.join("`, `")),
-                }
+                $crate::config::declare::one_of(Self::WORDS)
             }
 
             fn read(text: &str) -> Result<Self, $crate::config::decode::Wrong> {
                 match text {
                     $($word => Ok($name::$variant),)+
-                    _ => Err(match $crate::config::decode::nearest(text, Self::WORDS) {
-                        Some(near) => $crate::config::decode::Wrong::Near(near),
-                        None => $crate::config::decode::Wrong::Unexpected,
-                    }),
+                    _ => Err($crate::config::declare::unknown(text, Self::WORDS)),
                 }
             }
 

@@ -10,12 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
 use super::refuse_duplicates;
-use crate::alert::per::Per;
 use crate::alert::rule::Rule;
-use crate::alert::signal::{Signal, Statistic, Unit};
+use crate::alert::signal::{Requirement, Signal, Source};
 use crate::alert::tier::{Lines, Worse};
+use crate::alert::unit::Unit;
 use crate::alert::{Alertmanager, Config, FeishuBot, Webhook};
-use crate::config::declare::Word;
 use crate::config::decode::Setting;
 use crate::config::mistake::Findings;
 use crate::config::raw;
@@ -138,25 +137,24 @@ fn rules(
 }
 
 fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Option<Arc<Rule>> {
-    let word = raw.signal.get()?;
-    let Some(signal) = signal(word) else {
+    let signal = raw.signal.get()?;
+    let name = signal.name;
+    if let Source::Planned(what) = signal.source {
         let message = format!(
-            "the signal `{}` is not in this version yet: its source, the circuit breaker, is not built",
-            word.word()
+            "the signal `{name}` is not in this version yet: its source, {what}, is not built"
         );
         findings.mistake(raw.signal.place, message);
         return None;
-    };
-    let per = raw.per.get().map(per);
-    if let Some(per) = per.filter(|per| !signal.can_be_per(*per)) {
+    }
+    let per = raw.per.get();
+    if let Some(per) = per.filter(|per| !signal.per.contains(per)) {
+        let labels: Vec<&str> = signal.per.iter().map(|per| per.label()).collect();
         let message = format!(
-            "the signal `{}` has no value for each {}: leave `per` out{}",
-            signal.word(),
+            "the signal `{name}` has no value for each {}: leave `per` out{}",
             per.label(),
-            if signal.is_of_requests() {
-                ", or use route or platform"
-            } else {
-                ""
+            match labels.is_empty() {
+                true => String::new(),
+                false => format!(", or use {}", labels.join(" or ")),
             }
         );
         findings.mistake(raw.per.place, message);
@@ -182,7 +180,7 @@ fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Opt
 
 fn lines(
     raw: &written::Rule,
-    signal: Signal,
+    signal: &Signal,
     interval: Duration,
     findings: &mut Findings,
 ) -> Option<Lines> {
@@ -194,9 +192,10 @@ fn lines(
     let &[warning, critical, recovery] = figures?.as_slice() else {
         return None;
     };
-    let (worse, order) = match signal {
-        Signal::CacheHitRatio => (Worse::Down, "recovery >= warning >= critical"),
-        _ => (Worse::Up, "recovery <= warning <= critical"),
+    let worse = signal.worse;
+    let order = match worse {
+        Worse::Down => "recovery >= warning >= critical",
+        Worse::Up => "recovery <= warning <= critical",
     };
     let is_worse = |one: f64, other: f64| match worse {
         Worse::Up => one > other,
@@ -228,50 +227,17 @@ fn lines(
 }
 
 /// A share for a share, a duration for a duration, a number for a count.
-fn figure(signal: Signal, setting: &Setting<Threshold>, findings: &mut Findings) -> Option<f64> {
-    let expected = match (signal.unit(), setting.get()?) {
+fn figure(signal: &Signal, setting: &Setting<Threshold>, findings: &mut Findings) -> Option<f64> {
+    match (signal.unit, setting.get()?) {
         (Unit::Share, Threshold::Share(share)) => return Some(share),
         (Unit::Seconds, Threshold::Time(time)) => return Some(time.as_secs_f64()),
         (Unit::Count, Threshold::Count(count)) => return Some(count.into()),
-        (Unit::Share, _) => "a share such as 1%",
-        (Unit::Seconds, _) => "a duration such as 500ms",
-        (Unit::Count, _) => "a whole number such as 0",
-    };
-    let message = format!("the signal `{}` is measured as {expected}", signal.word());
+        _ => {}
+    }
+    let (name, example) = (signal.name, signal.unit.example());
+    let message = format!("the signal `{name}` is measured as {example}");
     findings.mistake(setting.place, message);
     None
-}
-
-/// `None` of one whose source does not exist yet.
-const fn signal(word: written::Signal) -> Option<Signal> {
-    use written::Signal as Written;
-    Some(match word {
-        Written::ErrorRate => Signal::ErrorRate,
-        Written::ResponseTimeP50 => Signal::ResponseTime(Statistic::P50),
-        Written::ResponseTimeP95 => Signal::ResponseTime(Statistic::P95),
-        Written::ResponseTimeP99 => Signal::ResponseTime(Statistic::P99),
-        Written::ResponseTimeMean => Signal::ResponseTime(Statistic::Mean),
-        Written::FirstTokenP99 => Signal::FirstTokenP99,
-        Written::DiskUsage => Signal::DiskUsage,
-        Written::CpuUsage => Signal::CpuUsage,
-        Written::MemoryUsage => Signal::MemoryUsage,
-        Written::RateLimitedShare => Signal::RateLimitedShare,
-        Written::SignatureFailureShare => Signal::SignatureFailureShare,
-        Written::CacheHitRatio => Signal::CacheHitRatio,
-        Written::SpoolOldest => Signal::SpoolOldest,
-        Written::EventsDropped => Signal::EventsDropped,
-        Written::DependencyDown => Signal::DependencyDown,
-        Written::CircuitOpen => return None,
-    })
-}
-
-const fn per(word: written::Per) -> Per {
-    match word {
-        written::Per::Route => Per::Route,
-        written::Per::Platform => Per::Platform,
-        written::Per::Model => Per::Model,
-        written::Per::Backend => Per::Backend,
-    }
 }
 
 /// A rule over what this configuration does not have is right and never raises anything.
@@ -283,7 +249,8 @@ fn warn_of_missing_sources(file: &raw::File, findings: &mut Findings) {
     let rules = file.alerts.value().and_then(|alerts| alerts.rules.value());
     for rule in rules.map_or(&[][..], |rules| &rules.0) {
         let signal = &rule.value.signal;
-        if !ships && matches!(signal.get(), Some(written::Signal::SpoolOldest)) {
+        let requires = signal.get().and_then(|signal| signal.requires);
+        if !ships && requires == Some(Requirement::Shipping) {
             let does = "is never raised: without `events.elasticsearch` there is no spool";
             findings.warn(&signal.path, signal.place, does);
         }

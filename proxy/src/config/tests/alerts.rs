@@ -91,7 +91,7 @@ fn every_signal_can_be_had_in_its_unit() {
     ] {
         for signal in signals.split(' ') {
             let loaded = right(&rule(&format!("signal: {signal}, {thresholds}")));
-            assert_eq!(loaded.config.alerts.rules[0].signal.word(), signal);
+            assert_eq!(loaded.config.alerts.rules[0].signal.name, signal);
             assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         }
     }
@@ -115,7 +115,7 @@ fn the_defaults_are_the_three_of_the_contract() {
             let lines = &rule.lines;
             assert_eq!(lines.hold, std::time::Duration::from_secs(30));
             let figures = (lines.warning, lines.critical, lines.recovery);
-            (&*rule.name, rule.signal.word(), figures)
+            (&*rule.name, rule.signal.name, figures)
         })
         .collect();
     let expected = [
