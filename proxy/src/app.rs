@@ -19,11 +19,11 @@ use crate::alert::{self, Alerts};
 use crate::audit::Audit;
 use crate::backend::Backend;
 use crate::backend::connector::Connect;
-use crate::body::Budget;
 use crate::clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::pipeline::RoutePipelines;
+use crate::http::budget::Budget;
 use crate::http::connections::Connections;
 use crate::listener::Listener;
 use crate::listener::accept::Accepting;
@@ -173,7 +173,7 @@ impl App {
                 "{} connections did not end in time and are cut, and so are {} requests whose clients \
                  have left",
                 self.connections.open(),
-                self.connections.orphaned()
+                self.connections.detached()
             );
         }
         let record = self.record;

@@ -17,10 +17,11 @@ use http::StatusCode;
 use pingora::server::ShutdownWatch;
 
 use crate::answer::{Delivered, local};
-use crate::body::{self, Unread};
+use crate::body::Unread;
 use crate::clock;
 use crate::exchange::{ClientEnd, Exchange, Recorder, Stage};
 use crate::http::Connection;
+use crate::http::budget::Budget;
 use crate::http::relay::Relay;
 use crate::http::session::Session;
 use crate::metrics::{Counted, Gauges, Held};
@@ -48,7 +49,7 @@ const ALONE_MAX: i64 = 4;
 /// The way of all requests: built once from a checked configuration.
 pub struct Gateway {
     pipelines: RoutePipelines,
-    budget: Arc<body::Budget>,
+    budget: Arc<Budget>,
     recorder: Arc<dyn Recorder>,
     gauges: Gauges,
 }
@@ -92,7 +93,7 @@ impl Gateway {
     #[must_use]
     pub fn new(
         pipelines: RoutePipelines,
-        budget: Arc<body::Budget>,
+        budget: Arc<Budget>,
         recorder: Arc<dyn Recorder>,
         gauges: Gauges,
     ) -> Self {
@@ -165,7 +166,7 @@ impl Gateway {
         {
             delivery.taken(clock::unix_now());
         }
-        let served = match session.is_client_gone() {
+        let served = match session.is_detached() {
             // What became of its call stands in the attempt.
             true => settle(session, &mut exchange, Delivered::ClientLeft),
             false => settle(session, &mut exchange, delivered),

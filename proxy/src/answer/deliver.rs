@@ -16,7 +16,7 @@ use crate::clock;
 use crate::coding::{Decoder, Progress, Why};
 use crate::content::AnswerText;
 use crate::exchange::{Exchange, Stage};
-use crate::http::http1::Unwritable;
+use crate::http::io::WriteError;
 use crate::http::relay::Relay;
 use crate::http::session::Session;
 use crate::model::answer::{AnswerReader, Ending, Form};
@@ -353,7 +353,7 @@ async fn pass_on(
                     Err(_) => left(last),
                 };
             }
-            Next::ClientLeft => Err(Unwritable),
+            Next::ClientLeft => Err(WriteError),
         };
         let begun = std::mem::replace(&mut now, clock::now());
         let writing = now.saturating_duration_since(begun);
@@ -375,7 +375,7 @@ async fn write_trailers(
     exchange: &mut Exchange,
     reading: &mut Reading<'_>,
     trailers: HeaderMap,
-) -> Result<(), Unwritable> {
+) -> Result<(), WriteError> {
     let mut trailers = head::trailers(trailers);
     if reading.withheld.is_some() {
         withheld::forget_digests(&mut trailers);

@@ -11,11 +11,13 @@ use super::upstream::Kind;
 use super::{Stop, question};
 use crate::backend::ask_usage;
 use crate::backend::request_body::RequestBody;
-use crate::body::{self, Body, Budget, Questioned};
+use crate::body::{self, Body};
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::http::Connection;
-use crate::http::relay::{Behind, Bounds, Relay, Rhythm};
+use crate::http::budget::Budget;
+use crate::http::budgeted_reader::BudgetedReader;
+use crate::http::relay::{Pacing, Relay, RelayLimits, TrailingBytes};
 use crate::http::session::Session;
 use crate::model::operation::Operation;
 use crate::signature::delivery::Delivery;
@@ -110,13 +112,13 @@ pub(super) async fn send_on(
     pipeline: &RoutePipeline,
     kind: Kind,
     body: Inbound,
-    question: Option<Box<Questioned>>,
+    question: Option<Box<BudgetedReader>>,
     session: &mut Session,
     messages_idle: Duration,
 ) -> Result<(RequestBody, Relay), Stop> {
     let behind = match kind {
-        Kind::Upgrade => Behind::Nothing,
-        Kind::Plain | Kind::Grpc => Behind::Anything,
+        Kind::Upgrade => TrailingBytes::Forbidden,
+        Kind::Plain | Kind::Grpc => TrailingBytes::Pipelined,
     };
     let now = clock::now();
     let bytes = match body {
@@ -145,24 +147,24 @@ pub(super) fn on_errand(
         return body;
     }
     let (tell, sent) = oneshot::channel();
-    session.outlive_client(sent, connection);
+    session.detach_when_sent(sent, connection);
     body.telling(tell)
 }
 
-fn bounds(pipeline: &RoutePipeline, kind: Kind, messages_idle: Duration) -> Bounds {
-    let (rhythm, backend_idle) = match kind {
-        Kind::Grpc => (Rhythm::Anyhow, messages_idle),
+fn bounds(pipeline: &RoutePipeline, kind: Kind, messages_idle: Duration) -> RelayLimits {
+    let (pacing, backend_idle) = match kind {
+        Kind::Grpc => (Pacing::Unpaced, messages_idle),
         Kind::Plain | Kind::Upgrade => {
             let idle = pipeline.config.body_timeout;
             (
-                Rhythm::Steady { idle },
+                Pacing::Steady { idle },
                 pipeline.backend.config().idle_timeout,
             )
         }
     };
-    Bounds {
+    RelayLimits {
         bytes_max: pipeline.config.body_bytes,
-        rhythm,
+        pacing,
         backend_idle,
     }
 }

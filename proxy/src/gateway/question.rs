@@ -6,10 +6,11 @@ use http::{HeaderMap, Method};
 
 use super::inbound::Inbound;
 use super::pipeline::RoutePipeline;
-use crate::body::{Budget, PIECE_BYTES, Questioned};
 use crate::coding::Decoder;
 use crate::content::{self, Content, Mode};
 use crate::exchange::Exchange;
+use crate::http::budget::Budget;
+use crate::http::budgeted_reader::{BudgetedReader, PIECE_BYTES};
 use crate::http::session::Session;
 use crate::model::operation::Operation;
 use crate::model::question::{Question, QuestionReader};
@@ -24,7 +25,7 @@ pub(super) async fn read(
     session: &mut Session,
     body: &Inbound,
     budget: &Arc<Budget>,
-) -> Result<Option<Box<Questioned>>, Refusal> {
+) -> Result<Option<Box<BudgetedReader>>, Refusal> {
     let Some(operation) = operation(exchange).filter(|_| !is_empty(body, session)) else {
         return Ok(None);
     };
@@ -33,7 +34,7 @@ pub(super) async fn read(
     let reader = QuestionReader::of(operation, &exchange.path, headers);
     // What a body is unpacked to may be no larger than a body may be.
     let reader = reader.within(pipeline.config.body_bytes);
-    let mut asked = Questioned::new(reader, budget);
+    let mut asked = BudgetedReader::new(reader, budget);
     let Inbound::Buffered(body) = body else {
         return Ok(Some(Box::new(asked)));
     };

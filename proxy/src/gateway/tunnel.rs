@@ -1,4 +1,4 @@
-//! After a 101: bytes in both directions, of a protocol that is not weir's, until one side ends it or
+//! AfterRequest a 101: bytes in both directions, of a protocol that is not weir's, until one side ends it or
 //! both are silent for too long.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -22,7 +22,7 @@ use crate::backend::request_body::RequestBody;
 use crate::clock;
 use crate::exchange::{Attempt, Exchange, UpstreamNote};
 use crate::http::Connection;
-use crate::http::relay::{Attended, Relay};
+use crate::http::relay::{Relay, RelayOutcome};
 use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
@@ -181,9 +181,9 @@ async fn ask_endpoint(
                 return Ok(answer?);
             }
             attended = relay.attend(session) => match attended {
-                Attended::Sent => {}
-                Attended::ClientLeft => return Err(Stop::ClientLeft),
-                Attended::Refused(refusal) => return Err(refusal.into()),
+                RelayOutcome::BodySent => {}
+                RelayOutcome::ClientLeft => return Err(Stop::ClientLeft),
+                RelayOutcome::Refused(refusal) => return Err(refusal.into()),
             },
             () = come(early) => pass_on(session, early).await?,
             () = late => return Err(backend.no_first_byte().into()),
