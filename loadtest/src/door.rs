@@ -89,7 +89,7 @@ fn of(config: &Config) -> (Vec<Door>, Vec<String>) {
     let mut left_out = Vec::new();
     let mut doors = Vec::new();
     for route in &config.routes {
-        if !route.methods.is_empty() && !route.methods.contains(&Method::POST) {
+        if !route.matching.methods.is_empty() && !route.matching.methods.contains(&Method::POST) {
             continue;
         }
         let signers = signers(route, &mut left_out);
@@ -100,7 +100,7 @@ fn of(config: &Config) -> (Vec<Door>, Vec<String>) {
             route: route.name.clone(),
             platform: route.platform.clone(),
             method: Method::POST,
-            path: path(&route.path),
+            path: path(&route.matching.path),
             signers,
             body_bytes_max: route.body_bytes,
             limits: route.rate_limits.iter().map(limit).collect(),
@@ -127,7 +127,7 @@ fn path(pattern: &PathPattern) -> String {
     }
 }
 
-fn signers(route: &weir::route::Config, left_out: &mut Vec<String>) -> Vec<Signer> {
+fn signers(route: &weir::config::Route, left_out: &mut Vec<String>) -> Vec<Signer> {
     let mut signers = Vec::new();
     for config in &route.signature {
         match Signer::of(config) {

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{alert, backend, content, record, route, trace};
+use crate::route::path::EncodedSlash;
+use crate::{alert, backend, content, record, trace};
 use decode::Decode;
 use mistake::Findings;
 
@@ -26,6 +27,7 @@ mod lists;
 mod mistake;
 mod quote;
 mod raw;
+mod route;
 mod schema;
 mod secret;
 mod syntax;
@@ -35,6 +37,7 @@ mod values;
 
 pub use interpolate::as_it_was_meant;
 pub use mistake::{Mistake, Mistakes, Warning};
+pub use route::Route;
 
 #[cfg(test)]
 mod tests;
@@ -45,13 +48,13 @@ pub struct Config {
     pub listen: Vec<Listen>,
     pub limits: Limits,
     /// What becomes of `%2F` in a path.
-    pub encoded_slash: route::path::EncodedSlash,
+    pub encoded_slash: EncodedSlash,
     pub trusted_proxies: Vec<IpNet>,
     pub admin: Admin,
     /// A route names its backend by the position in this list.
     pub backends: Vec<Arc<backend::Config>>,
     /// In the order of the file: the first that matches wins.
-    pub routes: Vec<Arc<route::Config>>,
+    pub routes: Vec<Arc<Route>>,
     pub events: record::Config,
     pub alerts: alert::Config,
     /// What is kept of prompts and answers.
