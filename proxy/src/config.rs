@@ -5,6 +5,7 @@
 //! Nothing here opens a port or a connection. All mistakes of a file are reported at once, each with
 //! its line, column and what to write instead; a configuration with a mistake is never used.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,29 +15,20 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::route::path::EncodedSlash;
+use crate::settings::decode::{Decode, schema_of};
+use crate::settings::mistake::Findings;
+use crate::settings::{interpolate, node, tree};
+// What this module's own files read settings with.
+use crate::settings::{declare, decode, lists, mistake, url, values};
 use crate::{alert, backend, content, record, trace};
-use decode::Decode;
-use mistake::Findings;
 
 mod check;
-mod declare;
-mod decode;
-mod interpolate;
 mod labels;
-mod lists;
-mod mistake;
-mod quote;
 mod raw;
 mod route;
-mod schema;
-mod secret;
-mod syntax;
-mod tree;
-mod url;
-mod values;
 
-pub use interpolate::as_it_was_meant;
-pub use mistake::{Mistake, Mistakes, Warning};
+pub use crate::settings::interpolate::as_it_was_meant;
+pub use crate::settings::mistake::{Mistake, Mistakes, Warning};
 pub use route::Route;
 
 #[cfg(test)]
@@ -207,11 +199,11 @@ pub fn parse(
         _ => {
             if findings.mistakes() == 0 {
                 findings.mistake(
-                    tree::Place::START,
+                    node::Place::START,
                     "the file was not understood; this is a mistake of weir: please report it",
                 );
             }
-            Err(findings.into_mistakes(file, text))
+            Err(findings.into_mistakes(file, text, known_keys))
         }
     }
 }
@@ -229,5 +221,17 @@ pub fn defaults() -> Result<Loaded, Mistakes> {
 /// The JSON Schema (2020-12) of the file, for editors.
 #[must_use]
 pub fn schema() -> serde_json::Value {
-    schema::schema_of::<raw::File>()
+    schema_of::<raw::File>()
+}
+
+/// The names of all settings, out of the schema.
+fn known_keys() -> BTreeSet<String> {
+    let schema = schema();
+    let definitions = schema["$defs"].as_object();
+    let all = definitions.into_iter().flat_map(serde_json::Map::values);
+    all.chain([&schema])
+        .filter_map(|mapping| mapping["properties"].as_object())
+        .flat_map(serde_json::Map::keys)
+        .cloned()
+        .collect()
 }

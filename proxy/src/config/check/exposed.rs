@@ -9,10 +9,10 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::config::Route;
-use crate::config::mistake::Findings;
 use crate::config::raw::backend::Backend;
 use crate::config::raw::route::Route as RawRoute;
 use crate::route::PathPattern;
+use crate::settings::mistake::Findings;
 
 pub(super) fn warn(
     routes: &[(Arc<Route>, &RawRoute)],

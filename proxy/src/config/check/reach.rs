@@ -8,9 +8,9 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::config::Route;
-use crate::config::mistake::Findings;
 use crate::config::raw::route::Route as RawRoute;
 use crate::route::Config;
+use crate::settings::mistake::Findings;
 
 pub(super) fn warn(routes: &[(Arc<Route>, &RawRoute)], findings: &mut Findings) {
     for (position, (route, raw)) in routes.iter().enumerate() {

@@ -8,16 +8,16 @@ use super::{
     Form, backend, cache, exposed, form_of, reach, refuse_duplicates, refuse_form, signature,
 };
 use crate::config::Route;
-use crate::config::declare::Word;
-use crate::config::decode::Setting;
-use crate::config::lists::At;
-use crate::config::mistake::Findings;
 use crate::config::raw::backend::Backend;
 use crate::config::raw::route::{RateLimit, Route as RawRoute};
 use crate::config::raw::signature::Scheme;
 use crate::config::raw::{EncodedSlash, File, Limits};
-use crate::config::values::Text;
 use crate::route::{self, PathPattern};
+use crate::settings::declare::Word;
+use crate::settings::decode::Setting;
+use crate::settings::lists::At;
+use crate::settings::mistake::Findings;
+use crate::settings::values::Text;
 use crate::{limit, signature as stage};
 
 /// What events say where no route matched.

@@ -1,21 +1,21 @@
 //! The two declarations that raw settings are made of.
 
-use super::tree::Place;
+use super::node::Place;
 
 /// What a mapping of the file holds.
-pub(super) trait Written {
+pub(crate) trait Written {
     /// The keys that stand in it, with the places of their values.
     fn written(&self) -> Vec<(&'static str, Place)>;
 }
 
 /// One word of a closed set.
-pub(super) trait Word {
+pub(crate) trait Word {
     /// As the file writes it.
     fn word(self) -> &'static str;
 }
 
 /// `r#for` is the key `for`.
-pub(super) const fn key_name(field: &'static str) -> &'static str {
+pub(crate) const fn key_name(field: &'static str) -> &'static str {
     match field.as_bytes() {
         [b'r', b'#', ..] => field.split_at(2).1,
         _ => field,
@@ -35,24 +35,24 @@ macro_rules! settings {
         }
     ) => {
         $(#[doc = $about])*
-        pub(in crate::config) struct $name {
+        pub(crate) struct $name {
             $(
                 $(#[doc = $key_about])*
-                pub(in crate::config) $key: $crate::config::decode::Setting<$type>,
+                pub(crate) $key: $crate::settings::decode::Setting<$type>,
             )+
         }
 
         impl $name {
             const KEYS: &'static [&'static str] =
-                &[$($crate::config::declare::key_name(stringify!($key))),+];
+                &[$($crate::settings::declare::key_name(stringify!($key))),+];
         }
 
-        impl $crate::config::declare::Written for $name {
-            fn written(&self) -> Vec<(&'static str, $crate::config::tree::Place)> {
+        impl $crate::settings::declare::Written for $name {
+            fn written(&self) -> Vec<(&'static str, $crate::settings::node::Place)> {
                 let mut written = Vec::new();
                 $(
                     if self.$key.is_written() {
-                        let key = $crate::config::declare::key_name(stringify!($key));
+                        let key = $crate::settings::declare::key_name(stringify!($key));
                         written.push((key, self.$key.place));
                     }
                 )+
@@ -60,17 +60,17 @@ macro_rules! settings {
             }
         }
 
-        impl $crate::config::decode::Decode for $name {
+        impl $crate::settings::decode::Decode for $name {
             fn decode(
-                node: &$crate::config::tree::Node,
-                findings: &mut $crate::config::mistake::Findings,
+                node: &$crate::settings::node::Node,
+                findings: &mut $crate::settings::mistake::Findings,
             ) -> Option<Self> {
-                let block = $crate::config::decode::Block::open(node, Self::KEYS, findings)?;
+                let block = $crate::settings::decode::Block::open(node, Self::KEYS, findings)?;
                 Some($name {
                     $(
                         $key: block.setting(
-                            $crate::config::declare::key_name(stringify!($key)),
-                            $crate::config::declare::presence!($($presence)+),
+                            $crate::settings::declare::key_name(stringify!($key)),
+                            $crate::settings::declare::presence!($($presence)+),
                             findings,
                         ),
                     )+
@@ -78,14 +78,18 @@ macro_rules! settings {
             }
 
             fn schema(
-                definitions: &mut $crate::config::schema::Definitions,
+                definitions: &mut $crate::settings::schema::Definitions,
             ) -> serde_json::Value {
                 definitions.mapping(stringify!($name), concat!($($about),*), |mapping| {
                     $(
-                        mapping.key::<$type>(
-                            $crate::config::declare::key_name(stringify!($key)),
+                        let value = <$type as $crate::settings::decode::Decode>::schema(
+                            mapping.definitions(),
+                        );
+                        mapping.key(
+                            $crate::settings::declare::key_name(stringify!($key)),
                             concat!($($key_about),*),
-                            $crate::config::declare::presence!($($presence)+),
+                            $crate::settings::declare::presence!($($presence)+),
+                            value,
                         );
                     )+
                 })
@@ -96,16 +100,16 @@ macro_rules! settings {
 
 macro_rules! presence {
     (required) => {
-        $crate::config::decode::Presence::Required
+        $crate::settings::presence::Presence::Required
     };
     (optional) => {
-        $crate::config::decode::Presence::Optional
+        $crate::settings::presence::Presence::Optional
     };
     (guard) => {
-        $crate::config::decode::Presence::Guard
+        $crate::settings::presence::Presence::Guard
     };
     (default $text:literal) => {
-        $crate::config::decode::Presence::Default($text)
+        $crate::settings::presence::Presence::Default($text)
     };
 }
 
@@ -119,7 +123,7 @@ macro_rules! choice {
     ) => {
         $(#[doc = $about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(in crate::config) enum $name {
+        pub(crate) enum $name {
             $($variant),+
         }
 
@@ -127,7 +131,7 @@ macro_rules! choice {
             const WORDS: &'static [&'static str] = &[$($word),+];
         }
 
-        impl $crate::config::declare::Word for $name {
+        impl $crate::settings::declare::Word for $name {
             fn word(self) -> &'static str {
                 match self {
                     $($name::$variant => $word),+
@@ -135,7 +139,7 @@ macro_rules! choice {
             }
         }
 
-        impl $crate::config::decode::Scalar for $name {
+        impl $crate::settings::decode::Scalar for $name {
             fn expected() -> String {
                 match Self::WORDS {
                     [one] => format!("`{one}`"),
@@ -143,12 +147,12 @@ macro_rules! choice {
                 }
             }
 
-            fn read(text: &str) -> Result<Self, $crate::config::decode::Wrong> {
+            fn read(text: &str) -> Result<Self, $crate::settings::decode::Wrong> {
                 match text {
                     $($word => Ok($name::$variant),)+
-                    _ => Err(match $crate::config::decode::nearest(text, Self::WORDS) {
-                        Some(near) => $crate::config::decode::Wrong::Near(near),
-                        None => $crate::config::decode::Wrong::Unexpected,
+                    _ => Err(match $crate::settings::decode::nearest(text, Self::WORDS) {
+                        Some(near) => $crate::settings::decode::Wrong::Near(near),
+                        None => $crate::settings::decode::Wrong::Unexpected,
                     }),
                 }
             }
@@ -160,4 +164,4 @@ macro_rules! choice {
     };
 }
 
-pub(super) use {choice, presence, settings};
+pub(crate) use {choice, presence, settings};
