@@ -5,7 +5,7 @@
 use serde_saphyr::granit_parser::ErrorKind;
 
 /// What is wrong on this line of the file.
-pub(super) fn message(source: &str, line: usize, kind: &ErrorKind) -> String {
+pub(crate) fn message(source: &str, line: usize, kind: &ErrorKind) -> String {
     let mut message = format!("this is not valid YAML: {}", words(kind));
     let line = source.lines().nth(line.saturating_sub(1));
     if line.is_some_and(|line| line.contains(": ${") && line.contains('{')) {

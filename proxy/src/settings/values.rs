@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::decode::{Scalar, Wrong};
 use super::mistake::Findings;
+use super::node::Place;
 use super::secret;
-use super::tree::Place;
 use crate::units::{self, Rate};
 
-pub(super) use super::secret::Secret;
+pub(crate) use super::secret::Secret;
 
-pub(super) fn pattern(pattern: &str) -> Value {
+pub(crate) fn pattern(pattern: &str) -> Value {
     json!({"type": "string", "pattern": pattern})
 }
 
@@ -49,7 +49,7 @@ impl Scalar for bool {
 
 /// A name that becomes a label: few characters, so that it needs no escape anywhere.
 #[derive(Clone, Debug)]
-pub(super) struct Name(pub(super) String);
+pub(crate) struct Name(pub(crate) String);
 
 impl Scalar for Name {
     fn expected() -> String {
@@ -72,7 +72,7 @@ impl Scalar for Name {
 }
 
 /// The name of an alert rule: what Prometheus takes as a label's value without surprise.
-pub(super) struct RuleName(pub(super) String);
+pub(crate) struct RuleName(pub(crate) String);
 
 impl Scalar for RuleName {
     fn expected() -> String {
@@ -94,9 +94,9 @@ impl Scalar for RuleName {
 
 /// Any text, without control characters.
 #[derive(Clone, Debug)]
-pub(super) struct Text(pub(super) String);
+pub(crate) struct Text(pub(crate) String);
 
-pub(super) fn plain_text(text: &str) -> Result<String, Wrong> {
+pub(crate) fn plain_text(text: &str) -> Result<String, Wrong> {
     if text.chars().any(char::is_control) {
         return Err(Wrong::Because(
             "expected one line of text; there is a control character in it".to_owned(),
@@ -121,7 +121,7 @@ impl Scalar for Text {
 
 /// A text that may be written empty and then means just that.
 #[derive(Clone, Debug)]
-pub(super) struct MaybeEmptyText(pub(super) String);
+pub(crate) struct MaybeEmptyText(pub(crate) String);
 
 impl Scalar for MaybeEmptyText {
     const TAKES_EMPTY: bool = true;
@@ -141,7 +141,7 @@ impl Scalar for MaybeEmptyText {
 
 /// A duration of at least `MIN_MS` milliseconds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Time<const MIN_MS: u64 = 1>(pub(super) Duration);
+pub(crate) struct Time<const MIN_MS: u64 = 1>(pub(crate) Duration);
 
 impl<const MIN_MS: u64> Scalar for Time<MIN_MS> {
     fn expected() -> String {
@@ -165,7 +165,7 @@ impl<const MIN_MS: u64> Scalar for Time<MIN_MS> {
 
 /// A number of bytes, at least `MIN`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Size<const MIN: u64 = 1>(pub(super) u64);
+pub(crate) struct Size<const MIN: u64 = 1>(pub(crate) u64);
 
 impl<const MIN: u64> Scalar for Size<MIN> {
     fn expected() -> String {
@@ -189,7 +189,7 @@ impl<const MIN: u64> Scalar for Size<MIN> {
 
 /// A whole number, at least `MIN`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Count<const MIN: u32 = 1>(pub(super) u32);
+pub(crate) struct Count<const MIN: u32 = 1>(pub(crate) u32);
 
 impl<const MIN: u32> Count<MIN> {
     const MAX: u32 = 1_000_000_000;
@@ -230,7 +230,7 @@ impl Scalar for Rate {
 
 /// A share of the whole, from 0 to 1.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Share(pub(super) f64);
+pub(crate) struct Share(pub(crate) f64);
 
 impl Scalar for Share {
     fn expected() -> String {
@@ -248,7 +248,7 @@ impl Scalar for Share {
 
 /// The threshold of an alert: a share, a duration or a number, as its signal is.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub(super) enum Threshold {
+pub(crate) enum Threshold {
     Share(f64),
     Time(Duration),
     Count(u32),
@@ -289,7 +289,7 @@ impl Scalar for SocketAddr {
 
 /// A network, or a single address.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Network(pub(super) IpNet);
+pub(crate) struct Network(pub(crate) IpNet);
 
 impl Scalar for Network {
     fn expected() -> String {
@@ -324,7 +324,7 @@ impl Scalar for HeaderName {
 }
 
 /// The value of a header; it may be a credential and is never shown.
-pub(super) struct HeaderText(pub(super) HeaderValue);
+pub(crate) struct HeaderText(pub(crate) HeaderValue);
 
 impl Scalar for HeaderText {
     const SECRET: bool = true;

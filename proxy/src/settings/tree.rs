@@ -4,11 +4,11 @@
 //! copied, within bounds: a file cannot grow beyond [`NODES_MAX`] values however it is written.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
 
 use super::mistake::Findings;
+use super::node::{Key, Kind, Node, Place, Scalar, Substitution};
 use super::quote::is_key_like;
 use super::syntax;
 
@@ -16,133 +16,9 @@ use super::syntax;
 const NODES_MAX: usize = 50_000;
 const DEPTH_MAX: usize = 40;
 
-/// Where something stands in the file; line and column count from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) line: usize,
-    pub(super) column: usize,
-}
-
-impl Place {
-    pub(super) const START: Place = Place { line: 1, column: 1 };
-}
-
-/// One value.
-#[derive(Clone)]
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) kind: Kind,
-}
-
-#[derive(Clone)]
-pub(super) enum Kind {
-    /// Nothing, `~` or `null`.
-    Null,
-    Scalar(Scalar),
-    Sequence(Vec<Node>),
-    /// Keys are not repeated: the first one counts.
-    Mapping(Vec<(Key, Node)>),
-    /// A mistake that has been told already.
-    Wrong,
-}
-
-#[derive(Clone)]
-pub(super) struct Key {
-    pub(super) text: String,
-    pub(super) place: Place,
-    /// In the source.
-    pub(super) bytes: Range<usize>,
-    /// Without one it may be a value that lost its key.
-    pub(super) has_colon: bool,
-}
-
-/// A scalar before and after its `${...}` were replaced. There is no `Debug`: it may be a secret.
-#[derive(Clone)]
-pub(super) struct Scalar {
-    /// As it stands in the file: this is what messages show.
-    pub(super) written: String,
-    /// The value itself.
-    pub(super) text: String,
-    pub(super) substitution: Substitution,
-    /// In the source; nothing in a default.
-    pub(super) bytes: Range<usize>,
-    /// On one line, and not by an alias of what may be a secret elsewhere.
-    pub(super) stands_here: bool,
-}
-
-/// What became of the `${...}` of a scalar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Substitution {
-    /// There is none.
-    None,
-    Filled,
-    /// One of them came out empty.
-    Empty,
-}
-
-impl Node {
-    pub(super) fn described(&self) -> &'static str {
-        match self.kind {
-            Kind::Null => "nothing",
-            Kind::Scalar(_) | Kind::Wrong => "a single value",
-            Kind::Sequence(_) => "a list",
-            Kind::Mapping(_) => "a mapping",
-        }
-    }
-
-    /// Whether there is nothing in it: no value, or one whose variables came out empty.
-    pub(super) fn is_empty(&self) -> bool {
-        match &self.kind {
-            Kind::Null => true,
-            Kind::Scalar(scalar) => scalar.text.trim().is_empty(),
-            _ => false,
-        }
-    }
-
-    pub(super) fn substitution(&self) -> Substitution {
-        match &self.kind {
-            Kind::Scalar(scalar) => scalar.substitution,
-            _ => Substitution::None,
-        }
-    }
-
-    fn note_alias(&mut self) {
-        match &mut self.kind {
-            Kind::Scalar(scalar) => scalar.stands_here = false,
-            Kind::Sequence(items) => items.iter_mut().for_each(Node::note_alias),
-            Kind::Mapping(entries) => entries.iter_mut().for_each(|(_, value)| value.note_alias()),
-            Kind::Null | Kind::Wrong => {}
-        }
-    }
-
-    fn count(&self) -> usize {
-        match &self.kind {
-            Kind::Sequence(items) => 1 + items.iter().map(Node::count).sum::<usize>(),
-            Kind::Mapping(entries) => {
-                1 + entries.iter().map(|(_, node)| node.count()).sum::<usize>()
-            }
-            _ => 1,
-        }
-    }
-
-    fn depth(&self) -> usize {
-        match &self.kind {
-            Kind::Sequence(items) => 1 + items.iter().map(Node::depth).max().unwrap_or(0),
-            Kind::Mapping(entries) => {
-                1 + entries
-                    .iter()
-                    .map(|(_, node)| node.depth())
-                    .max()
-                    .unwrap_or(0)
-            }
-            _ => 1,
-        }
-    }
-}
-
 /// Reads the one document of `source`. `None` when its syntax is broken: that mistake hides all
 /// others, because nothing after it can be trusted.
-pub(super) fn parse(source: &str, findings: &mut Findings) -> Option<Node> {
+pub(crate) fn parse(source: &str, findings: &mut Findings) -> Option<Node> {
     let settings = options! {
         emit_comments: false,
         emit_unresolved_aliases: true,

@@ -1,9 +1,10 @@
 //! What is wrong with a file, and how it is told.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::node::Place;
 use super::quote::Spans;
-use super::tree::Place;
 
 /// More of a line than this is never shown.
 const LINE_CHARACTERS_MAX: usize = 200;
@@ -55,7 +56,7 @@ impl std::fmt::Display for Warning {
 
 impl Mistakes {
     /// A mistake of the file as a whole.
-    pub(super) fn of_file(file: &Path, message: String) -> Self {
+    pub(crate) fn of_file(file: &Path, message: String) -> Self {
         Mistakes {
             file: file.to_owned(),
             list: vec![Mistake {
@@ -103,22 +104,22 @@ impl std::error::Error for Mistakes {}
 
 /// What reading and checking gather on their way.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     mistakes: Vec<(Place, String)>,
     warnings: Vec<(Place, Warning)>,
     /// What of the file may be quoted.
-    pub(super) spans: Spans,
+    pub(crate) spans: Spans,
     /// Where reading stands: `routes[0].cache.ttl`.
     path: String,
 }
 
 impl Findings {
-    pub(super) fn mistake(&mut self, place: Place, message: impl Into<String>) {
+    pub(crate) fn mistake(&mut self, place: Place, message: impl Into<String>) {
         self.mistakes.push((place, message.into()));
     }
 
     /// A warning about the key at `path`: `does` goes on after it, without a full stop.
-    pub(super) fn warn(&mut self, path: &str, place: Place, does: &str) {
+    pub(crate) fn warn(&mut self, path: &str, place: Place, does: &str) {
         let warning = Warning {
             line: place.line,
             key: path.to_owned(),
@@ -127,12 +128,12 @@ impl Findings {
         self.warnings.push((place, warning));
     }
 
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
     /// Goes down into `key` for as long as `read` takes.
-    pub(super) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
         if !self.path.is_empty() && !key.starts_with('[') {
             self.path.push('.');
@@ -144,12 +145,12 @@ impl Findings {
     }
 
     /// How many mistakes have been told so far.
-    pub(super) fn mistakes(&self) -> usize {
+    pub(crate) fn mistakes(&self) -> usize {
         self.mistakes.len()
     }
 
     /// The warnings in the order of the file.
-    pub(super) fn into_warnings(mut self) -> Vec<Warning> {
+    pub(crate) fn into_warnings(mut self) -> Vec<Warning> {
         self.warnings.sort();
         self.warnings.dedup();
         self.warnings
@@ -159,10 +160,15 @@ impl Findings {
     }
 
     /// The mistakes in the order of the file; what an alias repeats is told once.
-    pub(super) fn into_mistakes(mut self, file: &Path, source: &str) -> Mistakes {
+    pub(crate) fn into_mistakes(
+        mut self,
+        file: &Path,
+        source: &str,
+        known_keys: impl FnOnce() -> BTreeSet<String>,
+    ) -> Mistakes {
         self.mistakes.sort();
         self.mistakes.dedup();
-        let lines = self.spans.lines(source);
+        let lines = self.spans.lines(source, known_keys);
         let list = self
             .mistakes
             .into_iter()

@@ -2,17 +2,17 @@
 
 use super::decode::{Block, Wrong, nearest};
 use super::mistake::Findings;
+use super::node::Place;
 use super::schema::Mapping;
-use super::tree::Place;
 
 /// What a mapping of the file holds.
-pub(super) trait Written {
+pub(crate) trait Written {
     /// The keys that stand in it, with the places of their values.
     fn written(&self) -> Vec<(&'static str, Place)>;
 }
 
 /// Keys that a list gives, beside those that are declared: one for each of a family of descriptors.
-pub(super) trait Family: Sized {
+pub(crate) trait Family: Sized {
     fn keys() -> Vec<&'static str>;
 
     fn decode(block: &Block<'_>, findings: &mut Findings) -> Self;
@@ -24,13 +24,13 @@ pub(super) trait Family: Sized {
 }
 
 /// One word of a closed set.
-pub(super) trait Word {
+pub(crate) trait Word {
     /// As the file writes it.
     fn word(self) -> &'static str;
 }
 
 /// `r#for` is the key `for`.
-pub(super) const fn key_name(field: &'static str) -> &'static str {
+pub(crate) const fn key_name(field: &'static str) -> &'static str {
     match field.as_bytes() {
         [b'r', b'#', ..] => field.split_at(2).1,
         _ => field,
@@ -38,7 +38,7 @@ pub(super) const fn key_name(field: &'static str) -> &'static str {
 }
 
 /// What should stand where a word of a closed set does.
-pub(super) fn one_of(words: &[&str]) -> String {
+pub(crate) fn one_of(words: &[&str]) -> String {
     match words {
         [one] => format!("`{one}`"),
         words => format!("one of `{}`", words.join("`, `")),
@@ -46,7 +46,7 @@ pub(super) fn one_of(words: &[&str]) -> String {
 }
 
 /// Why a text is none of these words.
-pub(super) fn unknown(text: &str, words: &[&'static str]) -> Wrong {
+pub(crate) fn unknown(text: &str, words: &[&'static str]) -> Wrong {
     nearest(text, words).map_or(Wrong::Unexpected, Wrong::Near)
 }
 
@@ -64,67 +64,71 @@ macro_rules! settings {
         }
     ) => {
         $(#[doc = $about])*
-        pub(in crate::config) struct $name {
+        pub(crate) struct $name {
             $(
                 $(#[doc = $key_about])*
-                pub(in crate::config) $key: $crate::config::decode::Setting<$type>,
+                pub(crate) $key: $crate::settings::decode::Setting<$type>,
             )+
-            $(pub(in crate::config) $family: $family_type,)?
+            $(pub(crate) $family: $family_type,)?
         }
 
         impl $name {
             fn keys() -> Vec<&'static str> {
-                let declared = [$($crate::config::declare::key_name(stringify!($key))),+];
+                let declared = [$($crate::settings::declare::key_name(stringify!($key))),+];
                 let keys = declared.into_iter();
-                $(let keys = keys.chain(<$family_type as $crate::config::declare::Family>::keys());)?
+                $(let keys = keys.chain(<$family_type as $crate::settings::declare::Family>::keys());)?
                 keys.collect()
             }
         }
 
-        impl $crate::config::declare::Written for $name {
-            fn written(&self) -> Vec<(&'static str, $crate::config::tree::Place)> {
+        impl $crate::settings::declare::Written for $name {
+            fn written(&self) -> Vec<(&'static str, $crate::settings::node::Place)> {
                 let mut written = Vec::new();
                 $(
                     if self.$key.is_written() {
-                        let key = $crate::config::declare::key_name(stringify!($key));
+                        let key = $crate::settings::declare::key_name(stringify!($key));
                         written.push((key, self.$key.place));
                     }
                 )+
-                $($crate::config::declare::Family::written(&self.$family, &mut written);)?
+                $($crate::settings::declare::Family::written(&self.$family, &mut written);)?
                 written
             }
         }
 
-        impl $crate::config::decode::Decode for $name {
+        impl $crate::settings::decode::Decode for $name {
             fn decode(
-                node: &$crate::config::tree::Node,
-                findings: &mut $crate::config::mistake::Findings,
+                node: &$crate::settings::node::Node,
+                findings: &mut $crate::settings::mistake::Findings,
             ) -> Option<Self> {
-                let block = $crate::config::decode::Block::open(node, &Self::keys(), findings)?;
+                let block = $crate::settings::decode::Block::open(node, &Self::keys(), findings)?;
                 Some($name {
                     $(
                         $key: block.setting(
-                            $crate::config::declare::key_name(stringify!($key)),
-                            $crate::config::declare::presence!($($presence)+),
+                            $crate::settings::declare::key_name(stringify!($key)),
+                            $crate::settings::declare::presence!($($presence)+),
                             findings,
                         ),
                     )+
-                    $($family: $crate::config::declare::Family::decode(&block, findings),)?
+                    $($family: $crate::settings::declare::Family::decode(&block, findings),)?
                 })
             }
 
             fn schema(
-                definitions: &mut $crate::config::schema::Definitions,
+                definitions: &mut $crate::settings::schema::Definitions,
             ) -> serde_json::Value {
                 definitions.mapping(stringify!($name), concat!($($about),*), |mapping| {
                     $(
-                        mapping.key::<$type>(
-                            $crate::config::declare::key_name(stringify!($key)),
+                        let value = <$type as $crate::settings::decode::Decode>::schema(
+                            mapping.definitions(),
+                        );
+                        mapping.key(
+                            $crate::settings::declare::key_name(stringify!($key)),
                             concat!($($key_about),*),
-                            $crate::config::declare::presence!($($presence)+),
+                            $crate::settings::declare::presence!($($presence)+),
+                            value,
                         );
                     )+
-                    $(<$family_type as $crate::config::declare::Family>::schema(mapping);)?
+                    $(<$family_type as $crate::settings::declare::Family>::schema(mapping);)?
                 })
             }
         }
@@ -133,16 +137,16 @@ macro_rules! settings {
 
 macro_rules! presence {
     (required) => {
-        $crate::config::decode::Presence::Required
+        $crate::settings::presence::Presence::Required
     };
     (optional) => {
-        $crate::config::decode::Presence::Optional
+        $crate::settings::presence::Presence::Optional
     };
     (guard) => {
-        $crate::config::decode::Presence::Guard
+        $crate::settings::presence::Presence::Guard
     };
     (default $text:expr) => {
-        $crate::config::decode::Presence::Default($text)
+        $crate::settings::presence::Presence::Default($text)
     };
 }
 
@@ -156,7 +160,7 @@ macro_rules! choice {
     ) => {
         $(#[doc = $about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(in crate::config) enum $name {
+        pub(crate) enum $name {
             $($variant),+
         }
 
@@ -164,7 +168,7 @@ macro_rules! choice {
             const WORDS: &'static [&'static str] = &[$($word),+];
         }
 
-        impl $crate::config::declare::Word for $name {
+        impl $crate::settings::declare::Word for $name {
             fn word(self) -> &'static str {
                 match self {
                     $($name::$variant => $word),+
@@ -172,15 +176,15 @@ macro_rules! choice {
             }
         }
 
-        impl $crate::config::decode::Scalar for $name {
+        impl $crate::settings::decode::Scalar for $name {
             fn expected() -> String {
-                $crate::config::declare::one_of(Self::WORDS)
+                $crate::settings::declare::one_of(Self::WORDS)
             }
 
-            fn read(text: &str) -> Result<Self, $crate::config::decode::Wrong> {
+            fn read(text: &str) -> Result<Self, $crate::settings::decode::Wrong> {
                 match text {
                     $($word => Ok($name::$variant),)+
-                    _ => Err($crate::config::declare::unknown(text, Self::WORDS)),
+                    _ => Err($crate::settings::declare::unknown(text, Self::WORDS)),
                 }
             }
 
@@ -191,4 +195,4 @@ macro_rules! choice {
     };
 }
 
-pub(super) use {choice, presence, settings};
+pub(crate) use {choice, presence, settings};

@@ -6,12 +6,13 @@
 use serde_json::Value;
 
 use super::mistake::Findings;
+use super::node::{Key, Kind, Node, Place, Substitution};
+use super::presence::{Presence, default_node};
 use super::quote::{is_harmless, is_key_like};
 use super::schema::Definitions;
-use super::tree::{self, Key, Kind, Node, Place, Substitution};
 
 /// What can be read from a node.
-pub(super) trait Decode: Sized {
+pub(crate) trait Decode: Sized {
     /// `None` when it is wrong; then the mistake has been told.
     fn decode(node: &Node, findings: &mut Findings) -> Option<Self>;
 
@@ -24,7 +25,7 @@ pub(super) trait Decode: Sized {
 }
 
 /// What is written as one word or text.
-pub(super) trait Scalar: Sized {
+pub(crate) trait Scalar: Sized {
     /// A secret is never shown in a message or a quoted line.
     const SECRET: bool = false;
     const TAKES_EMPTY: bool = false;
@@ -55,7 +56,7 @@ pub(super) trait Scalar: Sized {
 }
 
 /// Why a text is no value.
-pub(super) enum Wrong {
+pub(crate) enum Wrong {
     /// It is not what was expected.
     Unexpected,
     /// The same, with the known word that is nearest.
@@ -133,25 +134,14 @@ fn shortened(text: &str) -> String {
     text.chars().take(57).chain("...".chars()).collect()
 }
 
-/// What a left-out key means.
-#[derive(Clone, Copy)]
-pub(super) enum Presence {
-    Required,
-    Optional,
-    /// May be left out, but what is written must not come out empty: an empty lock is no lock.
-    Guard,
-    /// This text, in YAML.
-    Default(&'static str),
-}
-
 /// The value of one key, and where it comes from.
-pub(super) struct Setting<T> {
+pub(crate) struct Setting<T> {
     /// Of the value; of the mapping when the key is left out.
-    pub(super) place: Place,
+    pub(crate) place: Place,
     /// Of the key.
-    pub(super) key_place: Place,
+    pub(crate) key_place: Place,
     /// `routes[0].cache.ttl`.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Whether a message may repeat the value: it stands here, and nothing in it came from elsewhere.
     may_be_shown: bool,
     source: Source,
@@ -168,31 +158,31 @@ enum Source {
 
 impl<T> Setting<T> {
     /// `None` when it is left out without a default, or wrong.
-    pub(super) fn value(&self) -> Option<&T> {
+    pub(crate) fn value(&self) -> Option<&T> {
         self.value.as_ref()
     }
 
-    pub(super) fn may_be_shown(&self) -> bool {
+    pub(crate) fn may_be_shown(&self) -> bool {
         self.may_be_shown
     }
 
-    pub(super) fn is_written(&self) -> bool {
+    pub(crate) fn is_written(&self) -> bool {
         self.source == Source::Written
     }
 
     /// Left out without a default: neither wrong nor there.
-    pub(super) fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         self.source == Source::LeftOut && self.value.is_none()
     }
 }
 
 impl<T: Copy> Setting<T> {
-    pub(super) fn get(&self) -> Option<T> {
+    pub(crate) fn get(&self) -> Option<T> {
         self.value
     }
 }
 
-pub(super) fn mapping_of<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n [(Key, Node)]> {
+pub(crate) fn mapping_of<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n [(Key, Node)]> {
     match &node.kind {
         Kind::Mapping(entries) => Some(entries),
         Kind::Wrong => None,
@@ -205,7 +195,7 @@ pub(super) fn mapping_of<'n>(node: &'n Node, findings: &mut Findings) -> Option<
 }
 
 /// A mapping whose keys are known, while it is read.
-pub(super) struct Block<'n> {
+pub(crate) struct Block<'n> {
     place: Place,
     entries: &'n [(Key, Node)],
     /// Keys that an unknown one was probably meant to be: that they are missing is told by that.
@@ -214,7 +204,7 @@ pub(super) struct Block<'n> {
 
 impl<'n> Block<'n> {
     /// Tells of every key that is not in `known`.
-    pub(super) fn open(
+    pub(crate) fn open(
         node: &'n Node,
         known: &[&'static str],
         findings: &mut Findings,
@@ -244,7 +234,7 @@ impl<'n> Block<'n> {
     }
 
     /// The value of one key.
-    pub(super) fn setting<T: Decode>(
+    pub(crate) fn setting<T: Decode>(
         &self,
         key: &'static str,
         presence: Presence,
@@ -256,7 +246,7 @@ impl<'n> Block<'n> {
     }
 
     /// The same, of a type that is known only by how it is read. An empty text is no value of it.
-    pub(super) fn setting_by<T>(
+    pub(crate) fn setting_by<T>(
         &self,
         key: &'static str,
         presence: Presence,
@@ -347,29 +337,8 @@ fn is_empty_text<T: Decode>(node: &Node) -> bool {
     T::takes_empty() && is_text && node.substitution() == Substitution::None
 }
 
-/// The tree of a default; every place in it is that of the mapping it was left out of.
-pub(super) fn default_node(text: &str, place: Place) -> Option<Node> {
-    fn move_to(node: &mut Node, place: Place) {
-        node.place = place;
-        match &mut node.kind {
-            Kind::Scalar(scalar) => scalar.bytes = 0..0,
-            Kind::Sequence(items) => items.iter_mut().for_each(|item| move_to(item, place)),
-            Kind::Mapping(entries) => {
-                for (key, value) in entries {
-                    (key.place, key.bytes) = (place, 0..0);
-                    move_to(value, place);
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut node = tree::parse(text, &mut Findings::default())?;
-    move_to(&mut node, place);
-    Some(node)
-}
-
 /// The known word that was probably meant.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     if word.len() > 64 {
         return None;
     }
@@ -385,4 +354,11 @@ pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         .filter(|(distance, known)| *distance <= 1.max(known.len().max(word.len()) / 3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
+}
+
+/// The whole JSON Schema of `T`.
+pub(crate) fn schema_of<T: Decode>() -> Value {
+    let mut definitions = Definitions::default();
+    let root = T::schema(&mut definitions);
+    definitions.into_schema(root)
 }

@@ -2,42 +2,40 @@
 
 use serde_json::{Map, Value, json};
 
-use super::decode::{Decode, Presence, default_node};
-use super::tree::{Kind, Node, Place};
+use super::node::{Kind, Node, Place};
+use super::presence::{Presence, default_node};
 
 /// The parts that the schema refers to by name.
 #[derive(Default)]
-pub(super) struct Definitions {
+pub(crate) struct Definitions {
     named: Map<String, Value>,
 }
 
 /// The keys of one mapping, while they are gathered.
-pub(super) struct Mapping<'d> {
+pub(crate) struct Mapping<'d> {
     definitions: &'d mut Definitions,
     properties: Map<String, Value>,
     required: Vec<&'static str>,
 }
 
-/// The whole schema of `T`.
-pub(super) fn schema_of<T: Decode>() -> Value {
-    let mut definitions = Definitions::default();
-    let root = T::schema(&mut definitions);
-    // The root's keys stand at the top, where editors and people look for them.
-    let name = root["$ref"]
-        .as_str()
-        .and_then(|path| path.rsplit('/').next());
-    let mut whole = name
-        .and_then(|name| definitions.named.remove(name))
-        .unwrap_or(root);
-    whole["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
-    whole["title"] = json!("weir.yaml");
-    whole["$defs"] = Value::Object(definitions.named);
-    whole
-}
-
 impl Definitions {
+    /// The schema of a file whose root is `root`.
+    pub(crate) fn into_schema(mut self, root: Value) -> Value {
+        // The root's keys stand at the top, where editors and people look for them.
+        let name = root["$ref"]
+            .as_str()
+            .and_then(|path| path.rsplit('/').next());
+        let mut whole = name
+            .and_then(|name| self.named.remove(name))
+            .unwrap_or(root);
+        whole["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+        whole["title"] = json!("weir.yaml");
+        whole["$defs"] = Value::Object(self.named);
+        whole
+    }
+
     /// A mapping with known keys, and a reference to it.
-    pub(super) fn mapping(
+    pub(crate) fn mapping(
         &mut self,
         name: &str,
         about: &str,
@@ -70,7 +68,7 @@ impl Definitions {
     }
 
     /// `value`, or a text with a `${...}` in it.
-    pub(super) fn or_placeholder(&mut self, value: Value) -> Value {
+    pub(crate) fn or_placeholder(&mut self, value: Value) -> Value {
         self.named
             .entry("Placeholder")
             .or_insert_with(|| {
@@ -85,16 +83,22 @@ impl Definitions {
 }
 
 impl Mapping<'_> {
-    pub(super) fn key<T: Decode>(
+    /// Where the definitions go that the values of the keys refer to.
+    pub(crate) fn definitions(&mut self) -> &mut Definitions {
+        self.definitions
+    }
+
+    pub(crate) fn key(
         &mut self,
         key: &'static str,
         about: &'static str,
         presence: Presence,
+        value: Value,
     ) {
-        self.key_by(key, about, presence, T::schema);
+        self.key_by(key, about, presence, |_| value);
     }
 
-    pub(super) fn key_by(
+    pub(crate) fn key_by(
         &mut self,
         key: &'static str,
         about: &'static str,

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::decode::{Scalar, Wrong};
 use super::mistake::Findings;
-use super::tree::Place;
+use super::node::Place;
 
 /// What every example in the documentation uses for a secret.
 const EXAMPLE_SECRET: &str = "change-me";
 
 /// Never shown, never empty.
 #[derive(Clone)]
-pub(super) struct Secret(pub(super) String);
+pub(crate) struct Secret(pub(crate) String);
 
 impl Scalar for Secret {
     const SECRET: bool = true;
@@ -37,7 +37,7 @@ impl Scalar for Secret {
     }
 }
 
-pub(super) fn notice_example(text: &str, place: Place, findings: &mut Findings) {
+pub(crate) fn notice_example(text: &str, place: Place, findings: &mut Findings) {
     if text.contains(EXAMPLE_SECRET) {
         let path = findings.path().to_owned();
         let does =
@@ -47,7 +47,7 @@ pub(super) fn notice_example(text: &str, place: Place, findings: &mut Findings) 
 }
 
 /// What came along with a secret when it was copied: the other side has it without.
-pub(super) fn never_matches(text: &str) -> Option<&'static str> {
+pub(crate) fn never_matches(text: &str) -> Option<&'static str> {
     let is_in = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
     let scheme = text.split_at_checked(7).map(|(scheme, _)| scheme);
     if text.contains(['\r', '\n']) {

@@ -8,16 +8,16 @@ use super::quote::names_a_source;
 
 /// `http://host:port` or `https://host:port`, and nothing after it.
 #[derive(Clone, Debug)]
-pub(super) struct Endpoint {
-    pub(super) uri: Uri,
-    pub(super) text: String,
+pub(crate) struct Endpoint {
+    pub(crate) uri: Uri,
+    pub(crate) text: String,
 }
 
 /// The address of an outside service: a path may follow.
-pub(super) struct ServiceUrl(pub(super) String);
+pub(crate) struct ServiceUrl(pub(crate) String);
 
 /// The address of a Redis.
-pub(super) struct RedisUrl;
+pub(crate) struct RedisUrl;
 
 impl Scalar for Endpoint {
     const IS_ADDRESS: bool = true;

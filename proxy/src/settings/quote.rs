@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::tree::Scalar;
+use super::node::Scalar;
 
 /// What has been read of the file, by bytes.
 #[derive(Debug, Default)]
-pub(super) struct Spans {
+pub(crate) struct Spans {
     /// Every key and value.
     scalars: Vec<Range<usize>>,
     shown: Vec<Range<usize>>,
@@ -22,35 +22,40 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    pub(super) fn note_scalar(&mut self, bytes: Range<usize>) {
+    pub(crate) fn note_scalar(&mut self, bytes: Range<usize>) {
         self.scalars.push(bytes);
     }
 
-    pub(super) fn show(&mut self, bytes: &Range<usize>) {
+    pub(crate) fn show(&mut self, bytes: &Range<usize>) {
         self.shown.push(bytes.clone());
     }
 
-    pub(super) fn hide(&mut self, bytes: &Range<usize>) {
+    pub(crate) fn hide(&mut self, bytes: &Range<usize>) {
         if !bytes.is_empty() {
             self.secret.insert((bytes.start, bytes.end));
         }
     }
 
-    pub(super) fn is_secret(&self, bytes: &Range<usize>) -> bool {
+    pub(crate) fn is_secret(&self, bytes: &Range<usize>) -> bool {
         self.secret.contains(&(bytes.start, bytes.end))
     }
 
-    pub(super) fn note_broken(&mut self) {
+    pub(crate) fn note_broken(&mut self) {
         self.is_broken = true;
     }
 
     /// Takes over what another reading of the same file has found to be secret.
-    pub(super) fn hide_as(&mut self, other: Spans) {
+    pub(crate) fn hide_as(&mut self, other: Spans) {
         self.secret = other.secret;
     }
 
     /// The file's lines with as many characters as they have, but for comments.
-    pub(super) fn lines<'s>(mut self, source: &'s str) -> Lines<'s> {
+    /// `known_keys` gives the names of all settings: they are needed only of a file that is no YAML.
+    pub(crate) fn lines<'s>(
+        mut self,
+        source: &'s str,
+        known_keys: impl FnOnce() -> BTreeSet<String>,
+    ) -> Lines<'s> {
         let mut visible = vec![Visibility::Structure; source.len()];
         let mut fill = |ranges: Vec<Range<usize>>, as_what: Visibility| {
             for range in ranges {
@@ -91,7 +96,7 @@ enum Visibility {
 }
 
 /// The lines of one file.
-pub(super) struct Lines<'s> {
+pub(crate) struct Lines<'s> {
     source: &'s str,
     starts: Vec<usize>,
     visible: Vec<Visibility>,
@@ -101,7 +106,7 @@ pub(super) struct Lines<'s> {
 
 impl Lines<'_> {
     /// A line, counted from 1.
-    pub(super) fn get(&self, line: usize) -> Option<String> {
+    pub(crate) fn get(&self, line: usize) -> Option<String> {
         let start = *self.starts.get(line.checked_sub(1)?)?;
         let text = self.source.get(start..)?.lines().next()?;
         Some(match &self.known_keys {
@@ -145,18 +150,6 @@ fn key_alone(line: &str, known: &BTreeSet<String>) -> String {
     }
 }
 
-/// The names of all settings, out of the schema.
-fn known_keys() -> BTreeSet<String> {
-    let schema = super::schema();
-    let definitions = schema["$defs"].as_object();
-    let all = definitions.into_iter().flat_map(serde_json::Map::values);
-    all.chain([&schema])
-        .filter_map(|mapping| mapping["properties"].as_object())
-        .flat_map(serde_json::Map::keys)
-        .cloned()
-        .collect()
-}
-
 /// Where `${NAME}` and `${file:PATH}` stand: they name a secret and are none. One with a fallback is
 /// not among them.
 fn references(text: &str) -> Vec<Range<usize>> {
@@ -171,7 +164,7 @@ fn references(text: &str) -> Vec<Range<usize>> {
 
 /// Whether what stands in `${...}` is surely the name of a variable or a file, and no secret that was
 /// put there by mistake.
-pub(super) fn names_a_source(inside: &str) -> bool {
+pub(crate) fn names_a_source(inside: &str) -> bool {
     match inside.strip_prefix("file:") {
         Some(path) => path.contains(['/', '.']),
         None => {
@@ -184,7 +177,7 @@ pub(super) fn names_a_source(inside: &str) -> bool {
 
 /// Whether a wrong text looks like what somebody meant for a setting that is no secret: a word, a
 /// number with its unit, an address. Where a line was lost, half a file may stand in one value.
-pub(super) fn is_harmless(scalar: &Scalar) -> bool {
+pub(crate) fn is_harmless(scalar: &Scalar) -> bool {
     let mut text = scalar.written.clone();
     while let Some(range) = references(&text).first().cloned() {
         text.replace_range(range, "");
@@ -204,7 +197,7 @@ pub(super) fn is_harmless(scalar: &Scalar) -> bool {
 }
 
 /// Whether a key that weir does not know may be repeated: one that is written as keys are.
-pub(super) fn is_key_like(text: &str) -> bool {
+pub(crate) fn is_key_like(text: &str) -> bool {
     text.len() <= 40
         && text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text

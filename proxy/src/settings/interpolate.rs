@@ -6,14 +6,14 @@
 use std::io::Read;
 
 use super::mistake::Findings;
+use super::node::{Kind, Node, Place, Scalar, Substitution};
 use super::quote::names_a_source;
-use super::tree::{Kind, Node, Place, Scalar, Substitution};
 
 /// A secret in a file is short; this keeps a wrong path (a log, a device) from filling memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Replaces in the whole tree. A scalar that cannot be filled becomes [`Kind::Wrong`].
-pub(super) fn interpolate(
+pub(crate) fn interpolate(
     node: &mut Node,
     source: &str,
     environment: &dyn Fn(&str) -> Option<String>,

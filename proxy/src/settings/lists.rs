@@ -4,17 +4,17 @@ use serde_json::{Value, json};
 
 use super::decode::{Decode, Scalar, Wrong, mapping_of};
 use super::mistake::Findings;
+use super::node::{Kind, Node, Place, Substitution};
 use super::schema::Definitions;
-use super::tree::{Kind, Node, Place, Substitution};
 
 /// A value of a list, and where it stands.
-pub(super) struct At<T> {
-    pub(super) place: Place,
-    pub(super) value: T,
+pub(crate) struct At<T> {
+    pub(crate) place: Place,
+    pub(crate) value: T,
 }
 
 /// A list of at least `MIN` values. Values that are wrong have been told and are not in it.
-pub(super) struct List<T, const MIN: usize = 0>(pub(super) Vec<At<T>>);
+pub(crate) struct List<T, const MIN: usize = 0>(pub(crate) Vec<At<T>>);
 
 impl<T: Decode, const MIN: usize> Decode for List<T, MIN> {
     fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
@@ -54,7 +54,7 @@ fn decode_items<T: Decode>(items: &[Node], findings: &mut Findings) -> Vec<At<T>
 }
 
 /// One value, or a list of them.
-pub(super) struct OneOrMany<T>(pub(super) Vec<At<T>>);
+pub(crate) struct OneOrMany<T>(pub(crate) Vec<At<T>>);
 
 impl<T: Decode> Decode for OneOrMany<T> {
     fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
@@ -73,7 +73,7 @@ impl<T: Decode> Decode for OneOrMany<T> {
 
 /// Names the file gives, each with a value. A value with a variable that came out empty is left out
 /// as a whole: `Bearer ` without its key helps nobody.
-pub(super) struct Entries<K, V>(pub(super) Vec<(At<K>, At<V>)>);
+pub(crate) struct Entries<K, V>(pub(crate) Vec<(At<K>, At<V>)>);
 
 impl<K: Scalar, V: Scalar> Decode for Entries<K, V> {
     fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
