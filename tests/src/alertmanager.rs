@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{self, Ask};
+use crate::client::{self, ClientRequest};
 use crate::node;
 use crate::process::{self, Process};
 use crate::wait;
@@ -104,7 +104,7 @@ impl Alertmanager {
     /// # Panics
     /// When it does not answer with a list.
     pub async fn alerts(&self) -> Vec<Value> {
-        let reply = client::ask(self.address, Ask::get("/api/v2/alerts")).await;
+        let reply = client::send(self.address, ClientRequest::get("/api/v2/alerts")).await;
         let alerts: Value = serde_json::from_slice(&reply.body).expect("JSON");
         alerts.as_array().expect("a list of alerts").clone()
     }

@@ -16,14 +16,14 @@ use tokio::task::JoinHandle;
 
 use crate::wait;
 
-mod answer;
-mod call;
+mod pending;
+mod response;
 mod tls;
 mod wire;
 
-pub use answer::{Answer, chat_event};
-pub use call::Call;
-pub use wire::{Framing, Seen};
+pub use pending::PendingRequest;
+pub use response::{BackendResponse, chat_event};
+pub use wire::{Framing, ReceivedRequest};
 
 use wire::Reader;
 
@@ -34,15 +34,15 @@ const HEALTH_PATH: &str = "/healthz";
 #[derive(Debug)]
 pub struct Backend {
     address: SocketAddr,
-    record: Arc<Record>,
+    record: Arc<RequestLog>,
     accepting: JoinHandle<()>,
-    calls: tokio::sync::Mutex<mpsc::Receiver<Call>>,
+    calls: tokio::sync::Mutex<mpsc::Receiver<PendingRequest>>,
 }
 
 /// What a backend has seen.
 #[derive(Debug, Default)]
-struct Record {
-    requests: Mutex<Vec<Seen>>,
+struct RequestLog {
+    requests: Mutex<Vec<ReceivedRequest>>,
     /// What no correct client sends.
     faults: Mutex<Vec<String>>,
     connections: AtomicUsize,
@@ -51,37 +51,41 @@ struct Record {
 
 /// How requests are answered.
 #[derive(Clone)]
-enum Manner {
-    Function(Arc<dyn Fn(&Seen) -> Answer + Send + Sync>),
-    Hand(mpsc::Sender<Call>),
+enum Behaviour {
+    Function(Arc<dyn Fn(&ReceivedRequest) -> BackendResponse + Send + Sync>),
+    Hand(mpsc::Sender<PendingRequest>),
 }
 
 impl Backend {
     /// Every request is answered as `function` says.
-    pub async fn answering(function: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
-        Self::with_manner(|_| Manner::Function(Arc::new(function))).await
+    pub async fn responding(
+        function: impl Fn(&ReceivedRequest) -> BackendResponse + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_behaviour(|_| Behaviour::Function(Arc::new(function))).await
     }
 
     /// Every request is answered with what was received: see [`Answer::echo`].
     pub async fn echo() -> Self {
-        Self::answering(Answer::echo).await
+        Self::responding(BackendResponse::echo).await
     }
 
     /// A chat service: a question with `"stream": true` gets a stream. See [`Answer::chat_for`].
     pub async fn chat() -> Self {
-        Self::answering(Answer::chat_for).await
+        Self::responding(BackendResponse::chat_for).await
     }
 
     /// The test takes each request with [`Backend::call`] and answers it by hand.
-    pub async fn by_hand() -> Self {
-        Self::with_manner(Manner::Hand).await
+    pub async fn manual() -> Self {
+        Self::with_behaviour(Behaviour::Hand).await
     }
 
-    async fn with_manner(manner: impl FnOnce(mpsc::Sender<Call>) -> Manner) -> Self {
+    async fn with_behaviour(
+        behaviour: impl FnOnce(mpsc::Sender<PendingRequest>) -> Behaviour,
+    ) -> Self {
         let (sender, calls) = mpsc::channel(64);
-        let manner = manner(sender);
+        let behaviour = behaviour(sender);
         Self::listen(calls, move |stream, record, connection| {
-            serve(stream, record, connection, manner.clone())
+            serve(stream, record, connection, behaviour.clone())
         })
         .await
     }
@@ -103,15 +107,15 @@ impl Backend {
     }
 
     async fn listen<F>(
-        calls: mpsc::Receiver<Call>,
-        serve: impl Fn(TcpStream, Arc<Record>, usize) -> F + Send + 'static,
+        calls: mpsc::Receiver<PendingRequest>,
+        serve: impl Fn(TcpStream, Arc<RequestLog>, usize) -> F + Send + 'static,
     ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its number");
-        let record = Arc::new(Record::default());
+        let record = Arc::new(RequestLog::default());
         let shared = record.clone();
         let accepting = tokio::spawn(async move {
             let mut tasks = tokio::task::JoinSet::new();
@@ -157,7 +161,7 @@ impl Backend {
     ///
     /// # Panics
     /// When none comes in good time.
-    pub async fn call(&self) -> Call {
+    pub async fn next_request(&self) -> PendingRequest {
         wait::within("a request at the backend", wait::PATIENCE, async {
             self.calls.lock().await.recv().await
         })
@@ -166,13 +170,13 @@ impl Backend {
     }
 
     /// Whether no request comes for `time`: for what must not reach the backend.
-    pub async fn no_call_for(&self, time: Duration) -> bool {
+    pub async fn no_request_for(&self, time: Duration) -> bool {
         wait::still_waiting_after(time, async { self.calls.lock().await.recv().await }).await
     }
 
     /// Every request so far, also those whose body never ended.
     #[must_use]
-    pub fn requests(&self) -> Vec<Seen> {
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
         lock(&self.record.requests).clone()
     }
 
@@ -181,7 +185,7 @@ impl Backend {
     /// # Panics
     /// When there was none, or another.
     #[must_use]
-    pub fn only_request(&self) -> Seen {
+    pub fn only_request(&self) -> ReceivedRequest {
         let mut requests = self.requests();
         assert_eq!(requests.len(), 1, "{requests:#?}");
         requests.remove(0)
@@ -221,26 +225,31 @@ impl Drop for Backend {
     }
 }
 
-impl Record {
-    fn add(&self, seen: &Seen) -> usize {
+impl RequestLog {
+    fn add(&self, seen: &ReceivedRequest) -> usize {
         let mut requests = lock(&self.requests);
         requests.push(seen.clone());
         requests.len() - 1
     }
 
-    fn complete(&self, place: usize, seen: &Seen) {
+    fn complete(&self, place: usize, seen: &ReceivedRequest) {
         lock(&self.requests)[place] = seen.clone();
     }
 }
 
 /// Serves one connection until either side has enough of it.
-async fn serve(stream: TcpStream, record: Arc<Record>, connection: usize, manner: Manner) {
+async fn serve(
+    stream: TcpStream,
+    record: Arc<RequestLog>,
+    connection: usize,
+    behaviour: Behaviour,
+) {
     let mut reader = Reader::new(connection);
     let mut carried = false;
     let mut stream = stream;
     loop {
         let (next_stream, next_reader) =
-            match serve_one(stream, reader, &record, &mut carried, &manner).await {
+            match serve_one(stream, reader, &record, &mut carried, &behaviour).await {
                 Ok(Some(connection)) => connection,
                 Ok(None) => return,
                 Err(fault) => {
@@ -259,15 +268,17 @@ async fn serve(stream: TcpStream, record: Arc<Record>, connection: usize, manner
 async fn serve_one(
     mut stream: TcpStream,
     mut reader: Reader,
-    record: &Record,
+    record: &RequestLog,
     carried: &mut bool,
-    manner: &Manner,
+    behaviour: &Behaviour,
 ) -> std::io::Result<Option<(TcpStream, Reader)>> {
     let Some(mut seen) = reader.head(&mut stream).await? else {
         return Ok(None);
     };
     if seen.target == HEALTH_PATH {
-        let whole = Answer::status(200).send(&mut stream, &seen).await?;
+        let whole = BackendResponse::status(200)
+            .send(&mut stream, &seen)
+            .await?;
         return Ok(whole.then_some((stream, reader)));
     }
     if !std::mem::replace(carried, true) {
@@ -278,12 +289,12 @@ async fn serve_one(
         .header("expect")
         .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
     {
-        call::send_continue(&mut stream).await?;
+        pending::send_continue(&mut stream).await?;
     }
     reader.body(&mut stream, &mut seen).await?;
     record.complete(place, &seen);
-    match manner {
-        Manner::Function(function) => {
+    match behaviour {
+        Behaviour::Function(function) => {
             let answer = function(&seen);
             let reset = answer.ends_with_reset();
             let whole = answer.send(&mut stream, &seen).await?;
@@ -292,8 +303,8 @@ async fn serve_one(
             }
             Ok(whole.then_some((stream, reader)))
         }
-        Manner::Hand(calls) => {
-            let (call, back) = Call::new(seen, stream, reader);
+        Behaviour::Hand(calls) => {
+            let (call, back) = PendingRequest::new(seen, stream, reader);
             if calls.send(call).await.is_err() {
                 return Ok(None);
             }

@@ -18,10 +18,10 @@ use tokio::task::JoinHandle;
 use crate::certs::Authority;
 use crate::wait::{PATIENCE, within};
 
-mod ask;
+mod request;
 
-use ask::Body;
-pub use ask::{Ask, CHAT, chat_question};
+use request::Body;
+pub use request::{CHAT, ClientRequest, chat_request};
 
 /// No answer in the tests is larger.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
@@ -49,7 +49,7 @@ pub struct Tls {
 
 /// A whole answer.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub struct ClientResponse {
     pub status: u16,
     pub version: Version,
     pub headers: HeaderMap,
@@ -57,7 +57,7 @@ pub struct Reply {
 }
 
 /// An answer whose head is here and whose body still comes.
-pub struct Live {
+pub struct StreamingResponse {
     pub status: u16,
     pub version: Version,
     pub headers: HeaderMap,
@@ -66,7 +66,7 @@ pub struct Live {
 
 /// How a body ended before its end.
 #[derive(Debug)]
-pub struct CutShort {
+pub struct Truncated {
     /// What had come by then.
     pub received: Vec<u8>,
     pub reason: String,
@@ -76,8 +76,8 @@ pub struct CutShort {
 ///
 /// # Panics
 /// When there is no whole answer.
-pub async fn ask(address: SocketAddr, ask: Ask) -> Reply {
-    Client::h1(address).await.ask(ask).await
+pub async fn send(address: SocketAddr, request: ClientRequest) -> ClientResponse {
+    Client::h1(address).await.send(request).await
 }
 
 impl Client {
@@ -182,24 +182,29 @@ impl Client {
     ///
     /// # Panics
     /// When neither happens in good time, or the request is no valid one.
-    pub async fn try_open(&mut self, ask: Ask) -> Result<Live, hyper::Error> {
+    pub async fn try_open(
+        &mut self,
+        request: ClientRequest,
+    ) -> Result<StreamingResponse, hyper::Error> {
         let answering = async {
             match &mut self.sender {
                 Sender::One(sender) => {
                     sender.ready().await?;
                     sender
-                        .send_request(ask.into_request(Version::HTTP_11))
+                        .send_request(request.into_request(Version::HTTP_11))
                         .await
                 }
                 Sender::Two(sender) => {
                     sender.ready().await?;
-                    sender.send_request(ask.into_request(Version::HTTP_2)).await
+                    sender
+                        .send_request(request.into_request(Version::HTTP_2))
+                        .await
                 }
             }
         };
         let answer = within("the head of an answer", PATIENCE, answering).await?;
         let (head, incoming) = answer.into_parts();
-        Ok(Live {
+        Ok(StreamingResponse {
             status: head.status.as_u16(),
             version: head.version,
             headers: head.headers,
@@ -211,16 +216,16 @@ impl Client {
     ///
     /// # Panics
     /// Also when the connection ends first.
-    pub async fn open(&mut self, ask: Ask) -> Live {
-        self.try_open(ask).await.expect("the head of an answer")
+    pub async fn open(&mut self, request: ClientRequest) -> StreamingResponse {
+        self.try_open(request).await.expect("the head of an answer")
     }
 
     /// Sends, and reads the whole answer.
     ///
     /// # Panics
     /// When it does not come whole.
-    pub async fn ask(&mut self, ask: Ask) -> Reply {
-        self.open(ask).await.whole().await
+    pub async fn send(&mut self, request: ClientRequest) -> ClientResponse {
+        self.open(request).await.whole().await
     }
 
     /// Whether the other side closes the connection in good time.
@@ -237,7 +242,7 @@ impl Drop for Client {
     }
 }
 
-impl Live {
+impl StreamingResponse {
     /// The first value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -287,13 +292,13 @@ impl Live {
     ///
     /// # Panics
     /// When it is larger than any answer of the tests.
-    pub async fn rest(mut self) -> Result<Vec<u8>, CutShort> {
+    pub async fn rest(mut self) -> Result<Vec<u8>, Truncated> {
         let mut received = Vec::new();
         while let Some(chunk) = self.chunk().await {
             match chunk {
                 Ok(chunk) => received.extend_from_slice(&chunk),
                 Err(error) => {
-                    return Err(CutShort {
+                    return Err(Truncated {
                         received,
                         reason: error.to_string(),
                     });
@@ -308,10 +313,10 @@ impl Live {
     ///
     /// # Panics
     /// When it is cut short.
-    pub async fn whole(self) -> Reply {
+    pub async fn whole(self) -> ClientResponse {
         let (status, version, headers) = (self.status, self.version, self.headers.clone());
         let body = self.rest().await.expect("a whole body").into();
-        Reply {
+        ClientResponse {
             status,
             version,
             headers,
@@ -320,7 +325,7 @@ impl Live {
     }
 }
 
-impl Reply {
+impl ClientResponse {
     /// The first value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -388,7 +393,7 @@ impl std::fmt::Debug for Client {
     }
 }
 
-impl std::fmt::Debug for Live {
+impl std::fmt::Debug for StreamingResponse {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Live")

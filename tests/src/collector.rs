@@ -84,7 +84,7 @@ impl Collector {
 
     /// Everything that it told.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn output(&self) -> String {
         self.process.stdout() + &self.process.stderr()
     }
 
@@ -99,7 +99,7 @@ impl Collector {
     /// Every span that has come.
     #[must_use]
     pub fn all(&self) -> Vec<Span> {
-        let told = self.told();
+        let told = self.output();
         // Half a span may stand at the end: the next look has it whole.
         let whole = told.rsplit_once('\n').map_or("", |(whole, _)| whole);
         whole.split("Span #").skip(1).map(span).collect()

@@ -11,13 +11,13 @@ use crate::setup::Setup;
 
 /// Files below one folder, whose disk hangs when it is told to.
 #[derive(Debug)]
-pub struct Disk {
+pub struct HangingDisk {
     switch: PathBuf,
     below: PathBuf,
     library: PathBuf,
 }
 
-impl Disk {
+impl HangingDisk {
     /// The disk of everything below a folder. Says on stderr when there is no C compiler: then the test is
     /// skipped.
     ///
@@ -31,7 +31,7 @@ impl Disk {
             return None;
         };
         let folder = folder.canonicalize().expect("a folder");
-        Some(Disk {
+        Some(HangingDisk {
             switch: folder.join("the-disk-hangs"),
             below: folder.join("data"),
             library: library.clone(),
@@ -60,7 +60,7 @@ impl Disk {
     ///
     /// # Panics
     /// When that cannot be said.
-    pub fn go_on(&self) {
+    pub fn resume(&self) {
         std::fs::remove_file(&self.switch).expect("the switch");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
-use crate::backend::{Answer, Backend, Seen};
+use crate::backend::{Backend, BackendResponse, ReceivedRequest};
 
 /// What the index does with one bulk request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +70,9 @@ impl Index {
     pub async fn start() -> Self {
         let store = Arc::new(Mutex::new(Store::default()));
         let theirs = store.clone();
-        let answer = move |seen: &Seen| theirs.lock().expect("the store").answer(seen);
+        let answer = move |seen: &ReceivedRequest| theirs.lock().expect("the store").respond(seen);
         Index {
-            backend: Backend::answering(answer).await,
+            backend: Backend::responding(answer).await,
             store,
         }
     }
@@ -158,11 +158,11 @@ impl Index {
 }
 
 impl Store {
-    fn answer(&mut self, seen: &Seen) -> Answer {
+    fn respond(&mut self, seen: &ReceivedRequest) -> BackendResponse {
         self.authorization = seen.header("authorization").map(str::to_owned);
         let path = seen.target.split('?').next().unwrap_or_default();
         if seen.method == "GET" && path == "/" {
-            return Answer::json(&match self.server {
+            return BackendResponse::json(&match self.server {
                 Server::Elasticsearch => json!({"version": {"number": "8.17.0"}}),
                 Server::OpenSearch => {
                     json!({"version": {"number": "2.19.1", "distribution": "opensearch"}})
@@ -175,23 +175,23 @@ impl Store {
         if seen.method == "PUT" {
             let body = serde_json::from_slice(&seen.body).expect("JSON");
             self.set_up.push((path.to_owned(), body));
-            return Answer::json(&json!({"acknowledged": true}));
+            return BackendResponse::json(&json!({"acknowledged": true}));
         }
         if path == "/logs-weir.alert-default/_bulk" {
-            return Answer::json(&self.alerts.take(events_of(seen), None));
+            return BackendResponse::json(&self.alerts.take(events_of(seen), None));
         }
         assert_eq!(path, "/logs-weir.access-default/_bulk");
         self.bulk(seen)
     }
 
     /// As OpenSearch keeps policies: one that is there is only changed by who names its numbers.
-    fn policy(&mut self, seen: &Seen, path: &str) -> Answer {
+    fn policy(&mut self, seen: &ReceivedRequest, path: &str) -> BackendResponse {
         let there = self.policies.get(path).cloned();
         if seen.method == "GET" {
             let Some((written, body)) = there else {
-                return Answer::status(404);
+                return BackendResponse::status(404);
             };
-            return Answer::json(&json!({
+            return BackendResponse::json(&json!({
                 "_id": "weir.access", "_version": written, "_seq_no": written + 6,
                 "_primary_term": 1, "policy": body["policy"],
             }));
@@ -204,14 +204,14 @@ impl Store {
             Some(query) => written > 0 && query == expected,
         };
         if !is_right {
-            return Answer::status(409);
+            return BackendResponse::status(409);
         }
         let body = serde_json::from_slice(&seen.body).expect("JSON");
         self.policies.insert(path.to_owned(), (written + 1, body));
-        Answer::json(&json!({"_id": "weir.access"}))
+        BackendResponse::json(&json!({"_id": "weir.access"}))
     }
 
-    fn bulk(&mut self, seen: &Seen) -> Answer {
+    fn bulk(&mut self, seen: &ReceivedRequest) -> BackendResponse {
         let events = events_of(seen);
         self.bulks += 1;
         self.largest = self.largest.max(events.len());
@@ -221,15 +221,15 @@ impl Store {
             Some(Fault::MoreThan(status, most)) if events.len() > most => {
                 return error(status, "scripted", "as the test wants");
             }
-            Some(Fault::Reset) => return Answer::reset_at_once(),
+            Some(Fault::Reset) => return BackendResponse::reset_at_once(),
             Some(Fault::TakenAndReset) => {
                 self.documents.take(events, None);
-                return Answer::reset_at_once();
+                return BackendResponse::reset_at_once();
             }
             Some(Fault::MoreThan(..)) | None => None,
             fault => fault,
         };
-        Answer::json(&self.documents.take(events, fault))
+        BackendResponse::json(&self.documents.take(events, fault))
     }
 }
 
@@ -277,7 +277,7 @@ fn item_error(status: u16, kind: &str, reason: &str) -> Value {
 }
 
 /// The events of a bulk request, which is as Elasticsearch wants it.
-fn events_of(seen: &Seen) -> Vec<(String, Value)> {
+fn events_of(seen: &ReceivedRequest) -> Vec<(String, Value)> {
     assert_eq!(seen.header("content-encoding"), Some("gzip"));
     assert_eq!(seen.header("content-type"), Some("application/x-ndjson"));
     let mut text = String::new();
@@ -299,7 +299,7 @@ fn events_of(seen: &Seen) -> Vec<(String, Value)> {
     events
 }
 
-fn error(status: u16, kind: &str, reason: &str) -> Answer {
-    Answer::json(&json!({"error": {"type": kind, "reason": reason}, "status": status}))
+fn error(status: u16, kind: &str, reason: &str) -> BackendResponse {
+    BackendResponse::json(&json!({"error": {"type": kind, "reason": reason}, "status": status}))
         .with_status(status)
 }

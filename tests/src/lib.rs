@@ -22,10 +22,10 @@ pub mod codings;
 pub mod collector;
 pub mod disk;
 pub mod frameworks;
+pub mod path_variants;
 pub mod raw;
 pub mod sdks;
 pub mod sign;
-pub mod spellings;
 
 pub mod alertmanager;
 pub mod certs;

@@ -27,13 +27,13 @@ pub fn weir_load() -> PathBuf {
 
 /// What came of a test.
 #[derive(Debug)]
-pub struct Load {
+pub struct LoadTest {
     pub finished: Finished,
     /// Its `--json`; null when there is none.
     pub report: Value,
 }
 
-impl Load {
+impl LoadTest {
     /// Runs `weir-load run` in `directory` with `--json`.
     pub async fn run(directory: &Path, arguments: &[&str]) -> Self {
         Self::command("run", directory, arguments).await
@@ -50,7 +50,7 @@ impl Load {
         let process = Process::program(&weir_load(), directory, &all);
         let finished = process.finished(END).await;
         let text = std::fs::read_to_string(&json).unwrap_or_default();
-        Load {
+        LoadTest {
             report: serde_json::from_str(&text).unwrap_or_default(),
             finished,
         }
@@ -58,7 +58,7 @@ impl Load {
 
     /// Everything that it said.
     #[must_use]
-    pub fn said(&self) -> String {
+    pub fn output(&self) -> String {
         format!("{}{}", self.finished.stdout, self.finished.stderr)
     }
 
@@ -69,7 +69,7 @@ impl Load {
     #[must_use]
     pub fn number(&self, pointer: &str) -> f64 {
         let found = self.report.pointer(pointer).and_then(Value::as_f64);
-        found.unwrap_or_else(|| panic!("no {pointer}: {}\n{:#}", self.said(), self.report))
+        found.unwrap_or_else(|| panic!("no {pointer}: {}\n{:#}", self.output(), self.report))
     }
 
     /// That the client and weir have counted the same, to the last request: nobody else asks the weir of a test, and it
@@ -78,13 +78,13 @@ impl Load {
     ///
     /// # Panics
     /// When they have not, or when there are no figures of weir's.
-    pub fn assert_beside(&self) {
+    pub fn assert_counts_match(&self) {
         let beside = self.report["sidecar"]["beside"].as_array();
-        let beside = beside.unwrap_or_else(|| panic!("no figures of weir's: {}", self.said()));
+        let beside = beside.unwrap_or_else(|| panic!("no figures of weir's: {}", self.output()));
         let counts = beside.iter().filter(|one| one["figure"] != "mean time, ms");
         let mut seen = 0;
         for one in counts {
-            assert_eq!(one["client"], one["weir"], "{one}\n{}", self.said());
+            assert_eq!(one["client"], one["weir"], "{one}\n{}", self.output());
             seen += 1;
         }
         assert!(seen >= 5, "{beside:#?}");
@@ -93,12 +93,12 @@ impl Load {
 
 /// A `weir assistant`, and its address.
 #[derive(Debug)]
-pub struct Assistant {
+pub struct DemoAssistant {
     _process: Process,
     pub url: String,
 }
 
-impl Assistant {
+impl DemoAssistant {
     /// Starts one on a port of the system's choice.
     pub async fn start(directory: &Path, arguments: &[&str]) -> Self {
         let all = [&["assistant", "--address", "127.0.0.1:0"][..], arguments].concat();
@@ -111,7 +111,7 @@ impl Assistant {
             Some(address.to_owned())
         })
         .await;
-        Assistant {
+        DemoAssistant {
             url: format!("http://{address}"),
             _process: process,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::client::{self, Ask};
+use crate::client::{self, ClientRequest};
 use crate::wait;
 
 /// How long a number may take to be counted.
@@ -29,9 +29,9 @@ impl Metrics {
     /// # Panics
     /// When the address does not answer 200 with Prometheus text.
     pub async fn scrape(admin: SocketAddr) -> Self {
-        let reply = client::ask(
+        let reply = client::send(
             admin,
-            Ask::get("/metrics").header("host", &admin.to_string()),
+            ClientRequest::get("/metrics").header("host", &admin.to_string()),
         )
         .await;
         assert_eq!(reply.status, 200, "{}", reply.text());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{Ask, Client};
+use crate::client::{Client, ClientRequest};
 use crate::wait;
 
 pub mod events;
@@ -19,7 +19,7 @@ pub mod events;
 const START: Duration = Duration::from_secs(120);
 
 /// What keeps the node alive: it ends when its standard input does, with the tests' process.
-struct Running {
+struct NodeProcess {
     address: SocketAddr,
     _child: Child,
     _directory: TempDir,
@@ -38,7 +38,7 @@ impl Node {
     /// # Panics
     /// When it is there and does not start.
     pub async fn get() -> Option<Self> {
-        static NODE: OnceLock<Option<Running>> = OnceLock::new();
+        static NODE: OnceLock<Option<NodeProcess>> = OnceLock::new();
         let started = tokio::task::spawn_blocking(|| NODE.get_or_init(start).as_ref());
         let running = started.await.expect("the node's start")?;
         Some(Node {
@@ -52,12 +52,12 @@ impl Node {
     }
 
     /// One request with a body of JSON, or none; the answer's status and body.
-    pub async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let ask = match body {
-            Value::Null => Ask::new(method, path),
-            body => Ask::json(path, body).with_method(method),
+    pub async fn send(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let request = match body {
+            Value::Null => ClientRequest::new(method, path),
+            body => ClientRequest::json(path, body).with_method(method),
         };
-        let reply = Client::h1(self.address).await.ask(ask).await;
+        let reply = Client::h1(self.address).await.send(request).await;
         (
             reply.status,
             serde_json::from_slice(&reply.body).unwrap_or_default(),
@@ -77,12 +77,12 @@ impl Node {
             (format!("/_component_template/{stream}"), mappings),
             (format!("/_index_template/{stream}"), template),
         ] {
-            let (status, answer) = self.ask("PUT", &path, &body).await;
+            let (status, answer) = self.send("PUT", &path, &body).await;
             assert_eq!(status, 200, "{path}: {answer}");
         }
         for (id, document) in documents {
             let path = format!("/{stream}/_create/{id}");
-            let (status, answer) = self.ask("PUT", &path, document).await;
+            let (status, answer) = self.send("PUT", &path, document).await;
             assert_eq!(status, 201, "{id}: {answer}");
         }
     }
@@ -93,9 +93,11 @@ impl Node {
     /// When the node does not take the query.
     pub async fn search(&self, stream: &str, query: &Value) -> Value {
         let _ = self
-            .ask("POST", &format!("/{stream}/_refresh"), &Value::Null)
+            .send("POST", &format!("/{stream}/_refresh"), &Value::Null)
             .await;
-        let (status, found) = self.ask("POST", &format!("/{stream}/_search"), query).await;
+        let (status, found) = self
+            .send("POST", &format!("/{stream}/_search"), query)
+            .await;
         assert_eq!(status, 200, "{found}");
         found
     }
@@ -106,9 +108,9 @@ impl Node {
         loop {
             let all = serde_json::json!({"size": 0, "track_total_hits": true});
             let _ = self
-                .ask("POST", &format!("/{stream}/_refresh"), &Value::Null)
+                .send("POST", &format!("/{stream}/_refresh"), &Value::Null)
                 .await;
-            let (status, found) = self.ask("POST", &format!("/{stream}/_search"), &all).await;
+            let (status, found) = self.send("POST", &format!("/{stream}/_search"), &all).await;
             let held = found["hits"]["total"]["value"].as_u64();
             if status == 200 && held == Some(count) {
                 return;
@@ -125,7 +127,7 @@ impl Node {
 /// A node of one test's own, for settings that hold for all who use it; it ends when dropped.
 pub struct OwnNode {
     node: Node,
-    _running: Running,
+    _running: NodeProcess,
 }
 
 impl std::fmt::Debug for OwnNode {
@@ -172,7 +174,7 @@ pub fn skip(what: &str, why: &str) {
     eprintln!("SKIPPED {what}: {why}");
 }
 
-fn start() -> Option<Running> {
+fn start() -> Option<NodeProcess> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the workspace");
@@ -215,7 +217,7 @@ fn start() -> Option<Running> {
     });
     let ready = told.recv_timeout(START);
     assert!(ready.is_ok(), "the node does not start within {START:?}");
-    Some(Running {
+    Some(NodeProcess {
         address,
         _child: child,
         _directory: directory,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{self, Ask};
+use crate::client::{self, ClientRequest};
 use crate::node;
 use crate::process::{self, Process};
 use crate::wait;
@@ -24,7 +24,7 @@ pub struct Prometheus {
 
 /// What a query found.
 #[derive(Debug, PartialEq)]
-pub enum Found {
+pub enum QueryResult {
     /// At least one sample that is a number.
     Numbers(usize),
     /// No series at all.
@@ -121,9 +121,9 @@ impl Prometheus {
             now - 300,
             now + 60
         );
-        let ask = Ask::post("/api/v1/query_exemplars", body)
+        let request = ClientRequest::post("/api/v1/query_exemplars", body)
             .header("content-type", "application/x-www-form-urlencoded");
-        let reply = client::ask(self.address, ask).await;
+        let reply = client::send(self.address, request).await;
         let answer: Value =
             serde_json::from_slice(&reply.body).expect("Prometheus answers in JSON");
         assert_eq!(answer["status"], "success", "{answer}");
@@ -143,9 +143,9 @@ impl Prometheus {
             "query={}&start={start}&end={end}&step=500ms",
             form_encoded(expression),
         );
-        let ask = Ask::post("/api/v1/query_range", body)
+        let request = ClientRequest::post("/api/v1/query_range", body)
             .header("content-type", "application/x-www-form-urlencoded");
-        let reply = client::ask(self.address, ask).await;
+        let reply = client::send(self.address, request).await;
         let answer: Value =
             serde_json::from_slice(&reply.body).expect("Prometheus answers in JSON");
         let series = answer["data"]["result"].as_array().expect("series");
@@ -161,15 +161,15 @@ impl Prometheus {
     ///
     /// # Panics
     /// When the answer is none of Prometheus'.
-    pub async fn query(&self, expression: &str) -> Found {
+    pub async fn query(&self, expression: &str) -> QueryResult {
         let body = format!("query={}", form_encoded(expression));
-        let ask = Ask::post("/api/v1/query", body)
+        let request = ClientRequest::post("/api/v1/query", body)
             .header("content-type", "application/x-www-form-urlencoded");
-        let reply = client::ask(self.address, ask).await;
+        let reply = client::send(self.address, request).await;
         let answer: Value =
             serde_json::from_slice(&reply.body).expect("Prometheus answers in JSON");
         if answer["status"] != "success" {
-            return Found::Refused(answer["error"].to_string());
+            return QueryResult::Refused(answer["error"].to_string());
         }
         let result = &answer["data"]["result"];
         let values: Vec<&Value> = match answer["data"]["resultType"].as_str() {
@@ -181,9 +181,9 @@ impl Prometheus {
         };
         let numbers = values.iter().filter(|value| is_number(value)).count();
         match (values.is_empty(), numbers) {
-            (true, _) => Found::Nothing,
-            (false, 0) => Found::NotANumber,
-            (false, numbers) => Found::Numbers(numbers),
+            (true, _) => QueryResult::Nothing,
+            (false, 0) => QueryResult::NotANumber,
+            (false, numbers) => QueryResult::Numbers(numbers),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{self, Ask, Reply};
+use crate::client::{self, ClientRequest, ClientResponse};
 use crate::metrics::Metrics;
 use crate::process::Process;
 use crate::wait;
@@ -134,18 +134,18 @@ impl Proxy {
     ///
     /// # Panics
     /// When there is no whole answer.
-    pub async fn ask(&self, ask: Ask) -> Reply {
-        client::ask(self.address(), ask).await
+    pub async fn send(&self, request: ClientRequest) -> ClientResponse {
+        client::send(self.address(), request).await
     }
 
     /// GET on the admin address.
     ///
     /// # Panics
     /// When there is no whole answer.
-    pub async fn admin_get(&self, path: &str) -> Reply {
-        client::ask(
+    pub async fn admin_get(&self, path: &str) -> ClientResponse {
+        client::send(
             self.admin,
-            Ask::get(path).header("host", &self.admin.to_string()),
+            ClientRequest::get(path).header("host", &self.admin.to_string()),
         )
         .await
     }
@@ -216,7 +216,7 @@ impl Proxy {
     ///
     /// # Panics
     /// When the answer has no id or the event does not come.
-    pub async fn event_of(&self, reply: &Reply) -> Value {
+    pub async fn event_of(&self, reply: &ClientResponse) -> Value {
         self.event(reply.header("x-request-id").expect("an X-Request-Id"))
             .await
     }

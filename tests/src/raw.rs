@@ -26,13 +26,13 @@ enum HasBody {
 
 /// One HTTP/1.1 answer.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct RawResponse {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl RawResponse {
     /// The first value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -131,7 +131,7 @@ impl Raw {
     ///
     /// # Panics
     /// When it does not come whole.
-    pub async fn answer(&mut self) -> Answer {
+    pub async fn response(&mut self) -> RawResponse {
         self.read(HasBody::ByItsHead).await.expect("a whole answer")
     }
 
@@ -139,7 +139,7 @@ impl Raw {
     ///
     /// # Panics
     /// When it does not come whole.
-    pub async fn answer_without_body(&mut self) -> Answer {
+    pub async fn head_response(&mut self) -> RawResponse {
         self.read(HasBody::Never).await.expect("a whole head")
     }
 
@@ -147,14 +147,14 @@ impl Raw {
     ///
     /// # Panics
     /// When neither happens in good time.
-    pub async fn try_answer(&mut self) -> Option<Answer> {
+    pub async fn try_response(&mut self) -> Option<RawResponse> {
         self.read(HasBody::ByItsHead).await
     }
 
-    async fn read(&mut self, has_body: HasBody) -> Option<Answer> {
+    async fn read(&mut self, has_body: HasBody) -> Option<RawResponse> {
         let head = self.until(b"\r\n\r\n").await?;
         let (status, headers) = parse_head(&head);
-        let mut answer = Answer {
+        let mut answer = RawResponse {
             status,
             headers,
             body: Vec::new(),

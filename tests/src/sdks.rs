@@ -28,15 +28,15 @@ impl Sdk {
     ///
     /// # Panics
     /// When an answer does not come whole; or the client is missing and `CI=true`.
-    pub async fn ask(self, address: SocketAddr, count: usize) -> Option<Vec<String>> {
-        self.ask_with_retries(address, count, 0).await
+    pub async fn send(self, address: SocketAddr, count: usize) -> Option<Vec<String>> {
+        self.send_with_retries(address, count, 0).await
     }
 
     /// As [`Sdk::ask`], where a client asks again what failed, so often; only Node's does.
     ///
     /// # Panics
     /// As [`Sdk::ask`].
-    pub async fn ask_with_retries(
+    pub async fn send_with_retries(
         self,
         address: SocketAddr,
         count: usize,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::client::{Ask, Client, ask};
+use crate::client::{Client, ClientRequest, send};
 use crate::raw::Raw;
 use crate::sign::sha256_hex;
 
@@ -13,10 +13,10 @@ async fn a_body_is_hashed_with_a_length_and_in_chunks() {
     let body = vec![7; 70_000];
     let mut client = Client::h1(backend.address()).await;
     for sent in [
-        Ask::post("/a?b=c", body.clone()),
-        Ask::chunked("/a?b=c", &body, 999),
+        ClientRequest::post("/a?b=c", body.clone()),
+        ClientRequest::chunked("/a?b=c", &body, 999),
     ] {
-        let reply = client.ask(sent).await.json();
+        let reply = client.send(sent).await.json();
         assert_eq!(reply["bytes"], 70_000);
         assert_eq!(reply["sha256"], sha256_hex(&body));
         assert_eq!(reply["target"], "/a?b=c");
@@ -34,11 +34,11 @@ async fn a_body_is_hashed_with_a_length_and_in_chunks() {
 
 #[tokio::test]
 async fn a_hand_releases_chunk_by_chunk() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let mut client = Client::h1(backend.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(Ask::get("/")), async {
-        let mut call = backend.call().await;
-        call.begin_events().await;
+    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::get("/")), async {
+        let mut call = backend.next_request().await;
+        call.begin_event_stream().await;
         call
     });
     call.event("one").await;
@@ -52,15 +52,15 @@ async fn a_hand_releases_chunk_by_chunk() {
 
 #[tokio::test]
 async fn a_cut_and_a_reset_are_no_clean_end() {
-    for end in [Answer::cut, Answer::reset] {
-        let backend = Backend::answering(move |_| end(Answer::events(&["one"]))).await;
+    for end in [BackendResponse::cut, BackendResponse::reset] {
+        let backend = Backend::responding(move |_| end(BackendResponse::events(&["one"]))).await;
         let mut client = Client::h1(backend.address()).await;
-        let cut = client.open(Ask::get("/")).await.rest().await;
+        let cut = client.open(ClientRequest::get("/")).await.rest().await;
         cut.expect_err("a body that is cut short");
     }
-    let backend = Backend::answering(|_| Answer::reset_at_once()).await;
+    let backend = Backend::responding(|_| BackendResponse::reset_at_once()).await;
     let mut client = Client::h1(backend.address()).await;
-    let nothing = client.try_open(Ask::get("/")).await;
+    let nothing = client.try_open(ClientRequest::get("/")).await;
     nothing.expect_err("no answer at all");
 }
 
@@ -84,7 +84,9 @@ async fn half_a_request_is_written_down_and_nonsense_is_a_fault() {
 async fn health_checks_are_answered_and_not_written_down() {
     let backend = Backend::echo().await;
     assert_eq!(
-        ask(backend.address(), Ask::get("/healthz")).await.status,
+        send(backend.address(), ClientRequest::get("/healthz"))
+            .await
+            .status,
         200
     );
     backend.assert_untouched();

@@ -24,7 +24,7 @@ pub enum Framing {
 
 /// One request as the backend saw it.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ReceivedRequest {
     pub method: String,
     /// Path and query as they arrived.
     pub target: String,
@@ -41,7 +41,7 @@ pub struct Seen {
     pub connection: usize,
 }
 
-impl Seen {
+impl ReceivedRequest {
     /// The first value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -83,7 +83,7 @@ impl BodyRecord {
         self.kept.extend_from_slice(&piece[..piece.len().min(room)]);
     }
 
-    pub(super) fn finish(self, seen: &mut Seen) {
+    pub(super) fn finish(self, seen: &mut ReceivedRequest) {
         seen.body = self.kept.into();
         seen.body_bytes = self.bytes;
         seen.body_sha256 = base16ct::lower::encode_string(&self.hash.finalize());
@@ -110,7 +110,7 @@ impl Reader {
     pub(super) async fn head(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
-    ) -> Result<Option<Seen>> {
+    ) -> Result<Option<ReceivedRequest>> {
         let end = loop {
             if let Some(at) = find(&self.buffered, b"\r\n\r\n") {
                 break at;
@@ -130,7 +130,7 @@ impl Reader {
     pub(super) async fn body(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
-        seen: &mut Seen,
+        seen: &mut ReceivedRequest,
     ) -> Result<()> {
         let mut record = BodyRecord::default();
         match seen.framing {
@@ -210,7 +210,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
         .position(|window| window == needle)
 }
 
-fn parse(head: &[u8], connection: usize) -> Result<Seen> {
+fn parse(head: &[u8], connection: usize) -> Result<ReceivedRequest> {
     let text = String::from_utf8_lossy(head);
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
     let first = lines.next().unwrap_or_default();
@@ -237,7 +237,7 @@ fn parse(head: &[u8], connection: usize) -> Result<Seen> {
         (false, true) => Framing::Length,
         (false, false) => Framing::None,
     };
-    Ok(Seen {
+    Ok(ReceivedRequest {
         method: method.to_owned(),
         target: target.to_owned(),
         version: version.to_owned(),

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::wire::Seen;
+use super::wire::ReceivedRequest;
 use crate::wait;
 
 /// One canned answer.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct BackendResponse {
     version: &'static str,
     status: u16,
     headers: Vec<(String, String)>,
@@ -44,11 +44,11 @@ enum End {
     ResetAtOnce,
 }
 
-impl Answer {
+impl BackendResponse {
     /// No body.
     #[must_use]
     pub fn status(status: u16) -> Self {
-        Answer {
+        BackendResponse {
             version: "HTTP/1.1",
             status,
             headers: Vec::new(),
@@ -98,7 +98,7 @@ impl Answer {
     /// What was received, as JSON: `method`, `target`, `headers` (a list of pairs), `bytes`,
     /// `sha256`.
     #[must_use]
-    pub fn echo(seen: &Seen) -> Self {
+    pub fn echo(seen: &ReceivedRequest) -> Self {
         Self::json(&json!({
             "method": seen.method,
             "target": seen.target,
@@ -131,7 +131,7 @@ impl Answer {
 
     /// As the question asks: a stream or a whole answer.
     #[must_use]
-    pub fn chat_for(seen: &Seen) -> Self {
+    pub fn chat_for(seen: &ReceivedRequest) -> Self {
         let question: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
         if question["stream"] == true {
             Self::chat_stream(&["well ", "then", "."])
@@ -232,7 +232,7 @@ impl Answer {
     pub(super) async fn send(
         self,
         stream: &mut (impl AsyncWrite + Unpin),
-        seen: &Seen,
+        seen: &ReceivedRequest,
     ) -> Result<bool> {
         if self.end == End::ResetAtOnce {
             return Ok(false);

@@ -6,27 +6,27 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::answer::{self, Answer};
-use super::wire::{Reader, Seen};
+use super::response::{self, BackendResponse};
+use super::wire::{Reader, ReceivedRequest};
 use crate::wait;
 
 /// A request that waits for its answer. Dropped, it closes the connection.
 #[derive(Debug)]
-pub struct Call {
-    seen: Seen,
+pub struct PendingRequest {
+    seen: ReceivedRequest,
     stream: TcpStream,
     reader: Reader,
     back: oneshot::Sender<(TcpStream, Reader)>,
 }
 
-impl Call {
+impl PendingRequest {
     pub(super) fn new(
-        seen: Seen,
+        seen: ReceivedRequest,
         stream: TcpStream,
         reader: Reader,
     ) -> (Self, oneshot::Receiver<(TcpStream, Reader)>) {
         let (back, returned) = oneshot::channel();
-        let call = Call {
+        let call = PendingRequest {
             seen,
             stream,
             reader,
@@ -37,7 +37,7 @@ impl Call {
 
     /// What was asked.
     #[must_use]
-    pub fn seen(&self) -> &Seen {
+    pub fn seen(&self) -> &ReceivedRequest {
         &self.seen
     }
 
@@ -45,7 +45,7 @@ impl Call {
     ///
     /// # Panics
     /// When the proxy does not take the answer.
-    pub async fn answer(mut self, answer: Answer) {
+    pub async fn respond(mut self, answer: BackendResponse) {
         let reset = answer.ends_with_reset();
         let whole = answer
             .send(&mut self.stream, &self.seen)
@@ -67,14 +67,14 @@ impl Call {
             ("content-type".to_owned(), content_type.to_owned()),
             ("transfer-encoding".to_owned(), "chunked".to_owned()),
         ];
-        self.write(answer::head(200, &headers)).await;
+        self.write(response::head(200, &headers)).await;
     }
 
     /// Sends the head of a stream of events.
     ///
     /// # Panics
     /// When the proxy does not take it.
-    pub async fn begin_events(&mut self) {
+    pub async fn begin_event_stream(&mut self) {
         self.begin("text/event-stream").await;
     }
 
@@ -83,7 +83,7 @@ impl Call {
     /// # Panics
     /// When the proxy does not take it.
     pub async fn chunk(&mut self, piece: impl AsRef<[u8]>) {
-        self.write(answer::chunk(piece.as_ref())).await;
+        self.write(response::chunk(piece.as_ref())).await;
     }
 
     /// As [`Call::chunk`], where the proxy may have gone.
@@ -91,7 +91,7 @@ impl Call {
     /// # Errors
     /// What the socket says.
     pub async fn try_chunk(&mut self, piece: impl AsRef<[u8]>) -> Result<()> {
-        let framed = answer::chunk(piece.as_ref());
+        let framed = response::chunk(piece.as_ref());
         self.stream.write_all(&framed).await
     }
 
@@ -100,7 +100,7 @@ impl Call {
     /// # Panics
     /// When the proxy does not take it.
     pub async fn event(&mut self, data: &str) {
-        self.chunk(answer::event(data)).await;
+        self.chunk(response::event(data)).await;
     }
 
     /// Sends one event of a chat stream.
@@ -108,7 +108,7 @@ impl Call {
     /// # Panics
     /// When the proxy does not take it.
     pub async fn word(&mut self, word: &str) {
-        self.event(&answer::chat_event(word)).await;
+        self.event(&response::chat_event(word)).await;
     }
 
     /// Sends the last events of a chat stream, and its end.
@@ -116,7 +116,7 @@ impl Call {
     /// # Panics
     /// When the proxy does not take them.
     pub async fn end_chat(mut self, tokens: usize) {
-        for data in answer::chat_end(tokens) {
+        for data in response::chat_end(tokens) {
             self.event(&data).await;
         }
         self.finish().await;

@@ -22,7 +22,7 @@ pub const CHAT: &str = "/v1/chat/completions";
 
 /// The body of a chat question.
 #[must_use]
-pub fn chat_question(question: &str, stream: bool) -> serde_json::Value {
+pub fn chat_request(question: &str, stream: bool) -> serde_json::Value {
     let messages = serde_json::json!([{"role": "user", "content": question}]);
     if stream {
         serde_json::json!({"model": "glm-4", "messages": messages, "stream": true,
@@ -34,7 +34,7 @@ pub fn chat_question(question: &str, stream: bool) -> serde_json::Value {
 
 /// What to ask for.
 #[derive(Debug)]
-pub struct Ask {
+pub struct ClientRequest {
     method: String,
     path: String,
     headers: Headers,
@@ -49,13 +49,13 @@ enum Payload {
     /// Without one: chunked over HTTP/1.1.
     Pieces(Vec<Bytes>),
     /// As [`Payload::Pieces`], when the test sends them.
-    Live(mpsc::Receiver<Bytes>),
+    StreamingResponse(mpsc::Receiver<Bytes>),
 }
 
-impl Ask {
+impl ClientRequest {
     #[must_use]
     pub fn new(method: &str, path: &str) -> Self {
-        Ask {
+        ClientRequest {
             method: method.to_owned(),
             path: path.to_owned(),
             headers: Vec::new(),
@@ -71,9 +71,9 @@ impl Ask {
     /// With a Content-Length.
     #[must_use]
     pub fn post(path: &str, body: impl Into<Bytes>) -> Self {
-        let mut ask = Self::new("POST", path);
-        ask.payload = Payload::Whole(body.into());
-        ask
+        let mut request = Self::new("POST", path);
+        request.payload = Payload::Whole(body.into());
+        request
     }
 
     #[must_use]
@@ -91,22 +91,22 @@ impl Ask {
     /// A chat question.
     #[must_use]
     pub fn chat(question: &str) -> Self {
-        Self::json(CHAT, &chat_question(question, false))
+        Self::json(CHAT, &chat_request(question, false))
     }
 
     /// A chat question that wants a stream.
     #[must_use]
     pub fn chat_stream(question: &str) -> Self {
-        Self::json(CHAT, &chat_question(question, true))
+        Self::json(CHAT, &chat_request(question, true))
     }
 
     /// Without a Content-Length, in pieces of at most `piece_bytes`.
     #[must_use]
     pub fn chunked(path: &str, body: &[u8], piece_bytes: usize) -> Self {
         let pieces = body.chunks(piece_bytes).map(Bytes::copy_from_slice);
-        let mut ask = Self::new("POST", path);
-        ask.payload = Payload::Pieces(pieces.collect());
-        ask
+        let mut request = Self::new("POST", path);
+        request.payload = Payload::Pieces(pieces.collect());
+        request
     }
 
     /// Without a Content-Length; the body is what the returned channel is given, and ends when it
@@ -114,9 +114,9 @@ impl Ask {
     #[must_use]
     pub fn streamed(path: &str) -> (Self, mpsc::Sender<Bytes>) {
         let (sender, receiver) = mpsc::channel(8);
-        let mut ask = Self::new("POST", path);
-        ask.payload = Payload::Live(receiver);
-        (ask, sender)
+        let mut request = Self::new("POST", path);
+        request.payload = Payload::StreamingResponse(receiver);
+        (request, sender)
     }
 
     #[must_use]
@@ -153,7 +153,7 @@ impl Ask {
                 let frames = stream::iter(pieces).map(|piece| Ok(Frame::data(piece)));
                 StreamBody::new(frames).boxed_unsync()
             }
-            Payload::Live(receiver) => {
+            Payload::StreamingResponse(receiver) => {
                 let frames = stream::unfold(receiver, |mut receiver| async {
                     let piece = receiver.recv().await?;
                     Some((Ok(Frame::data(piece)), receiver))
