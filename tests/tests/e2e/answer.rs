@@ -39,14 +39,14 @@ async fn a_stream_is_read_for_its_tokens_and_first_word() {
     let mut client = Client::h1(proxy.address()).await;
     let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
         let mut call = backend.next_request().await;
-        call.begin_event_stream().await;
+        call.send_event_stream_head().await;
         call
     });
     // The first word takes its time; the last events come in pieces that cut a line in two.
     assert!(wait::still_waiting_after(Duration::from_millis(100), live.chunk()).await);
-    call.word("one").await;
+    call.token("one").await;
     live.until("one").await;
-    call.word("two").await;
+    call.token("two").await;
     live.until("two").await;
     call.chunk("data: {\"id\":\"x\",\"model\":\"glm-4\",\"choices\":[{\"index\":0,\"del")
         .await;
@@ -86,7 +86,7 @@ async fn a_cut_stream_keeps_what_was_read() {
             r#"{"model":"glm-4","choices":[{"index":0,"delta":{"content":"w"}}]}"#,
             usage,
         ])
-        .cut()
+        .truncated()
     })
     .await;
     let proxy = Setup::open(&backend).start().await;
@@ -118,7 +118,7 @@ async fn strange_answers_pass_unchanged() {
         let sent = body.clone();
         let backend = Backend::responding(move |_| {
             let pieces = sent.chunks(999).map(bytes::Bytes::copy_from_slice);
-            BackendResponse::pieces(kind, pieces.collect())
+            BackendResponse::chunks(kind, pieces.collect())
         })
         .await;
         let proxy = Setup::open(&backend).start().await;
@@ -145,8 +145,8 @@ async fn a_client_that_leaves_takes_its_question_along() {
         let (mut live, mut call) =
             tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
                 let mut call = backend.next_request().await;
-                call.begin_event_stream().await;
-                call.word("first").await;
+                call.send_event_stream_head().await;
+                call.token("first").await;
                 call
             });
         live.until("first").await;
@@ -187,7 +187,7 @@ async fn a_slow_reader_holds_the_backend_back_and_no_memory() {
     raw.write("GET /slow HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
     let mut call = backend.next_request().await;
-    call.begin("application/octet-stream").await;
+    call.send_head("application/octet-stream").await;
     raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
     // Nobody reads on: of 200 MiB only what fits into the buffers on the way may be taken.
     let piece = vec![b'x'; 1 << 20];

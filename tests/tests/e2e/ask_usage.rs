@@ -50,7 +50,7 @@ fn provider(seen: &ReceivedRequest) -> BackendResponse {
     let cut = cut.unwrap_or(events.len());
     let pieces = (0..events.len()).step_by(cut);
     let pieces = pieces.map(|at| events.slice(at..events.len().min(at + cut)));
-    BackendResponse::pieces("text/event-stream", pieces.collect())
+    BackendResponse::chunks("text/event-stream", pieces.collect())
 }
 
 async fn start(backend: &Backend) -> Proxy {
@@ -258,11 +258,11 @@ async fn content_is_not_held_up() {
     let mut client = Client::h1(proxy.address()).await;
     let (mut live, mut call) = tokio::join!(client.open(request_with(BODY)), async {
         let mut call = backend.next_request().await;
-        call.begin_event_stream().await;
+        call.send_event_stream_head().await;
         call
     });
     // Each comes before the next is sent, whole or in part.
-    call.word("one").await;
+    call.token("one").await;
     live.until("one").await;
     call.chunk(": still there\n").await;
     live.until("still there").await;
@@ -286,7 +286,7 @@ async fn a_stream_that_breaks_off_ends_where_the_backend_ended() {
     let begun = format!("data: {}\n\n{}", chat_event("one"), USAGE.split_at(50).0);
     let body = begun.clone();
     let backend = Backend::responding(move |_| {
-        BackendResponse::pieces("text/event-stream", vec![body.clone().into()]).cut()
+        BackendResponse::chunks("text/event-stream", vec![body.clone().into()]).truncated()
     })
     .await;
     let proxy = start(&backend).await;

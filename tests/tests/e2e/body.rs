@@ -99,7 +99,7 @@ async fn nothing_arrives_under_a_wrong_signature() {
 #[tokio::test]
 async fn a_body_past_its_bound_is_refused_before_it_is_read() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .limit("body_bytes: 64KiB")
         .start()
         .await;
@@ -148,7 +148,7 @@ async fn a_body_past_its_bound_is_refused_before_it_is_read() {
 #[tokio::test]
 async fn a_body_that_does_not_come_in_time_is_refused() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .limit("body_timeout: 1s")
         .start()
         .await;
@@ -179,7 +179,7 @@ async fn a_body_that_does_not_come_in_time_is_refused() {
 #[tokio::test]
 async fn a_slow_body_over_http2_is_refused_too() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .limit("body_timeout: 1s")
         .start()
         .await;
@@ -194,7 +194,7 @@ async fn a_slow_body_over_http2_is_refused_too() {
 #[tokio::test]
 async fn a_half_sent_body_is_recorded_and_forgotten() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     for (path, goodbye) in [("/closed", false), ("/reset", true)] {
         let is_quiet = |metrics: &Metrics| metrics.sum("weir_requests_in_flight", &[]) < 0.5;
         proxy.metrics_when("no request", is_quiet).await;

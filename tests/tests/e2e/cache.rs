@@ -226,8 +226,8 @@ async fn an_answer_that_its_client_left_is_not_kept_by_halves() {
     let mut client = Client::h1(proxy.address()).await;
     let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
         let mut call = backend.next_request().await;
-        call.begin_event_stream().await;
-        call.word("half").await;
+        call.send_event_stream_head().await;
+        call.token("half").await;
         call
     });
     live.until("half").await;

@@ -7,7 +7,7 @@ use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::client::{CHAT, Client, ClientRequest, ClientResponse};
 use weir_tests::metrics::assert_metric;
 use weir_tests::proxy::Proxy;
-use weir_tests::setup::{READ, Setup};
+use weir_tests::setup::{BUFFERED, Setup};
 use weir_tests::sign::sha256_hex;
 use weir_tests::wait;
 
@@ -58,7 +58,7 @@ async fn a_call_is_seen_whatever_its_size_and_framing() {
         .await;
     let read = Setup::new(&backend)
         .limit("body_bytes: 32MiB")
-        .routes(READ)
+        .routes(BUFFERED)
         .start()
         .await;
     for proxy in [&open, &read] {
@@ -266,7 +266,7 @@ async fn a_dripping_answer_ends_in_time() {
         for client in &mut clients(&proxy).await {
             let dripping = async {
                 let mut call = backend.next_request().await;
-                call.begin_event_stream().await;
+                call.send_event_stream_head().await;
                 let pause = Duration::from_millis(50);
                 while call.try_chunk(": still there\n\n").await.is_ok()
                     && wait::still_waiting_after(pause, call.closed()).await

@@ -198,7 +198,7 @@ async fn a_full_disk_under_the_demo_does_not_end_it_either() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let host = own_address(9);
     let weir = process::weir();
-    let base = weir_tests::ports::three_in_a_row();
+    let base = weir_tests::ports::three_consecutive();
     for (command, address) in [
         (
             format!("assistant --address {host}:8000"),

@@ -26,7 +26,7 @@ async fn telling() -> Backend {
 const PATHS: [&str; 2] = ["/v1/chat/completions", "/v1/messages"];
 
 fn keeping(backend: &Backend, mode: &str) -> Setup {
-    Setup::reading(backend).events(&format!("content: {mode}"))
+    Setup::buffered(backend).events(&format!("content: {mode}"))
 }
 
 async fn event(proxy: &Proxy, request: ClientRequest) -> Value {
@@ -76,7 +76,7 @@ async fn hashes_are_those_of_the_texts() {
 #[tokio::test]
 async fn nothing_is_kept_unless_it_is_asked_for() {
     let backend = telling().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     let request = ClientRequest::json("/v1/chat/completions", &chat_request(QUESTION, false));
     let event = event(&proxy, request).await;
     assert_eq!(event["weir"]["content"], Value::Null);

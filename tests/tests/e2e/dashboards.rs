@@ -122,7 +122,7 @@ fn substituted(expression: &str) -> String {
 fn answer(seen: &ReceivedRequest) -> BackendResponse {
     match seen.target.as_str() {
         "/error" => BackendResponse::status(500),
-        "/reset" => BackendResponse::reset_at_once(),
+        "/reset" => BackendResponse::reset_immediately(),
         _ => BackendResponse::chat_for(seen),
     }
 }

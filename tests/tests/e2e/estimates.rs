@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use weir_tests::backend::{Backend, BackendResponse, ReceivedRequest, chat_event};
 use weir_tests::client::{CHAT, Client, ClientRequest};
 use weir_tests::metrics::assert_metric;
-use weir_tests::setup::{OPEN, READ, Setup};
+use weir_tests::setup::{BUFFERED, OPEN, Setup};
 
 /// A sentence of 18 tokens, give or take a few, in most vocabularies.
 const SENTENCE: &str =
@@ -165,7 +165,7 @@ async fn each_kind_of_answer_is_counted_by_what_it_has() {
 
 #[tokio::test]
 async fn a_stream_that_is_cut_is_counted_as_far_as_it_came_and_a_known_answer_not_at_all() {
-    let cut = Backend::responding(|seen| silent(seen).cut()).await;
+    let cut = Backend::responding(|seen| silent(seen).truncated()).await;
     let proxy = Setup::new(&cut).routes(OPEN).start().await;
     let mut client = Client::h1(proxy.address()).await;
     let live = client.open(question("hi")).await;
@@ -180,7 +180,7 @@ async fn a_stream_that_is_cut_is_counted_as_far_as_it_came_and_a_known_answer_no
     );
 
     let backend = Backend::responding(silent).await;
-    let proxy = Setup::new(&backend).routes(READ).start().await;
+    let proxy = Setup::new(&backend).routes(BUFFERED).start().await;
     let miss = proxy.event_of(&proxy.send(question("hi")).await).await;
     let hit = proxy.event_of(&proxy.send(question("hi")).await).await;
     assert!(is_estimated(&miss), "{miss:#}");

@@ -228,7 +228,7 @@ async fn http_1_0_is_answered_and_closed() {
 #[tokio::test]
 async fn a_client_that_expects_100_gets_it_before_its_body() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .limit("body_bytes: 1KiB")
         .start()
         .await;

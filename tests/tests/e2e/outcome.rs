@@ -40,7 +40,7 @@ async fn pause(time: Duration) {
 
 /// Answers one call with all of a format but its end.
 async fn say(call: &mut PendingRequest, format: &Format) {
-    call.begin(format.content_type).await;
+    call.send_head(format.content_type).await;
     for part in format.open() {
         call.chunk(part).await;
     }
@@ -203,7 +203,7 @@ async fn an_error_inside_an_answer_is_a_failure() {
             let what = format!("{}, HTTP/{version}", format.name);
             let answering = async {
                 let mut call = backend.next_request().await;
-                call.begin(format.content_type).await;
+                call.send_head(format.content_type).await;
                 for part in format.begin {
                     call.chunk(part).await;
                 }
@@ -277,7 +277,7 @@ async fn a_stream_without_its_end_is_incomplete() {
         for version in [1, 2] {
             let answering = async {
                 let mut call = backend.next_request().await;
-                call.begin(format.content_type).await;
+                call.send_head(format.content_type).await;
                 for part in format.begin {
                     call.chunk(part).await;
                 }
@@ -306,7 +306,7 @@ async fn a_finish_reason_is_an_end_and_a_cut_is_none() {
         for ends in [true, false] {
             let answering = async {
                 let mut call = backend.next_request().await;
-                call.begin(format.content_type).await;
+                call.send_head(format.content_type).await;
                 for part in format.open() {
                     call.chunk(part).await;
                 }
@@ -384,7 +384,7 @@ async fn a_client_that_leaves_an_error_leaves_an_error() {
     let (mut live, mut call) =
         tokio::join!(client.open(CHAT.request("hi", Way::Buffered)), async {
             let mut call = backend.next_request().await;
-            call.begin_event_stream().await;
+            call.send_event_stream_head().await;
             call.chunk(CHAT.error).await;
             call
         });

@@ -30,7 +30,7 @@ fn named_events(events: &[Value]) -> BackendResponse {
         let name = event["type"].as_str().expect("a type");
         format!("event: {name}\ndata: {event}\n\n").into()
     });
-    BackendResponse::pieces("text/event-stream", pieces.collect())
+    BackendResponse::chunks("text/event-stream", pieces.collect())
 }
 
 fn message() -> BackendResponse {
@@ -98,7 +98,7 @@ fn answer(seen: &ReceivedRequest) -> BackendResponse {
         "/v1/responses" => response(),
         _ => BackendResponse::chat_stream(&WORDS),
     };
-    answer.ending_after(ENDS[number % ENDS.len()])
+    answer.with_end_delay(ENDS[number % ENDS.len()])
 }
 
 fn said(count: usize) -> Vec<String> {
@@ -180,10 +180,10 @@ async fn a_failure_whose_body_nobody_reads_stays_one() {
         let asked = std::sync::atomic::AtomicUsize::new(0);
         let backend = Backend::responding(move |seen| {
             match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 {
-                0 => BackendResponse::pieces("application/json", vec!["{\"error\":".into()])
+                0 => BackendResponse::chunks("application/json", vec!["{\"error\":".into()])
                     .with_status(503)
                     .header("retry-after-ms", "1")
-                    .ending_after(end),
+                    .with_end_delay(end),
                 _ => answer(seen),
             }
         })

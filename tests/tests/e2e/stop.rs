@@ -18,10 +18,10 @@ async fn streaming(
     let mut client = Client::h1(proxy.address()).await;
     let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
         let mut call = backend.next_request().await;
-        call.begin_event_stream().await;
+        call.send_event_stream_head().await;
         call
     });
-    call.word(word).await;
+    call.token(word).await;
     live.until(word).await;
     (client, live, call)
 }
@@ -63,10 +63,10 @@ async fn a_running_stream_ends_whole() {
         let (mut live, mut call) =
             tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
                 let mut call = backend.next_request().await;
-                call.begin_event_stream().await;
+                call.send_event_stream_head().await;
                 call
             });
-        call.word("before").await;
+        call.token("before").await;
         live.until("before").await;
         streams.push((client, live, call));
     }
@@ -82,7 +82,7 @@ async fn a_running_stream_ends_whole() {
     );
     let mut ids = Vec::new();
     for (_client, mut live, mut call) in streams {
-        call.word("after").await;
+        call.token("after").await;
         live.until("after").await;
         call.end_chat(2).await;
         ids.push(live.header("x-request-id").expect("an id").to_owned());

@@ -78,13 +78,13 @@ async fn an_alertmanager_that_was_down_shows_how_things_are() {
     let (directory, address) = alertmanager.stop();
     let longer = Duration::from_secs(4);
     assert!(wait::still_waiting_after(longer, std::future::pending::<()>()).await);
-    let alertmanager = Alertmanager::again(directory, address).await;
+    let alertmanager = Alertmanager::restart(directory, address).await;
     shows(&alertmanager, &["critical", "warning"]).await;
     // Down while the alert ends: afterwards nothing stale is there.
     let (directory, address) = alertmanager.stop();
     fails.store(false, Ordering::SeqCst);
     reach(&proxy, "none").await;
-    let alertmanager = Alertmanager::again(directory, address).await;
+    let alertmanager = Alertmanager::restart(directory, address).await;
     proxy
         .metrics_when("told again", |metrics| {
             metrics.sum("weir_dependency_up", &[("name", "alertmanager")]) == 1.0

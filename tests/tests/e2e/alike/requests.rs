@@ -12,7 +12,7 @@ async fn refused_everywhere(chunks: &str) {
     for reading in [true, false] {
         let backend = Backend::echo().await;
         let setup = match reading {
-            true => Setup::reading(&backend),
+            true => Setup::buffered(&backend),
             false => Setup::open(&backend),
         };
         let proxy = setup.start().await;
@@ -173,7 +173,7 @@ async fn a_backend_that_answers_before_it_has_read_is_heard() {
     .await;
     for reading in [true, false] {
         let setup = match reading {
-            true => Setup::reading(&backend),
+            true => Setup::buffered(&backend),
             false => Setup::open(&backend),
         };
         let proxy = setup.start().await;

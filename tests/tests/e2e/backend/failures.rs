@@ -98,7 +98,7 @@ async fn no_first_byte_in_time() {
 
 #[tokio::test]
 async fn a_reset_before_the_answer() {
-    let backend = Backend::responding(|_| BackendResponse::reset_at_once()).await;
+    let backend = Backend::responding(|_| BackendResponse::reset_immediately()).await;
     let proxy = Setup::open(&backend).start().await;
     let reply = proxy.send(ClientRequest::chat("hi")).await;
     assert_refused(&proxy, &reply, 502, "upstream_reset").await;
@@ -126,10 +126,10 @@ async fn cut_mid_stream(
     let mut client = Client::h1(proxy.address()).await;
     let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
         let mut call = backend.next_request().await;
-        call.begin_event_stream().await;
+        call.send_event_stream_head().await;
         call
     });
-    call.word("first").await;
+    call.token("first").await;
     live.until("first").await;
     let id = live.header("x-request-id").expect("an id").to_owned();
     end(call).await;
@@ -188,7 +188,7 @@ async fn a_stream_that_never_ends() {
 
 #[tokio::test]
 async fn a_cut_answer_with_a_length_is_seen_to_be_cut() {
-    let backend = Backend::responding(|_| BackendResponse::chat("half").cut()).await;
+    let backend = Backend::responding(|_| BackendResponse::chat("half").truncated()).await;
     let proxy = Setup::open(&backend).start().await;
     for mut client in [
         Client::h1(proxy.address()).await,

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::certs::Authority;
 use weir_tests::client::{Client, ClientRequest};
-use weir_tests::setup::{OPEN, READ, Setup};
+use weir_tests::setup::{BUFFERED, OPEN, Setup};
 
 #[tokio::test]
 async fn bodies_of_all_sizes_go_over_tls_both_ways() {
@@ -22,7 +22,7 @@ async fn bodies_of_all_sizes_go_over_tls_both_ways() {
     let tls = Backend::behind_tls(&authority, service.address()).await;
     let endpoint = format!("https://localhost:{}", tls.address().port());
     let large = vec![b'y'; 900_000];
-    for routes in [OPEN, READ] {
+    for routes in [OPEN, BUFFERED] {
         let proxy = Setup::without_backend()
             .backend("assistant", std::slice::from_ref(&endpoint), &[])
             .routes(routes)

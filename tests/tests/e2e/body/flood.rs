@@ -63,7 +63,7 @@ async fn client(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_large_bodies_do_not_take_two_gibibytes() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .limit("buffered_bytes: 256MiB")
         .limit("body_timeout: 120s")
         .start()
@@ -126,7 +126,7 @@ async fn two_hundred_large_bodies_do_not_take_two_gibibytes() {
 #[tokio::test]
 async fn bodies_that_are_only_announced_take_no_room() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .limit("buffered_bytes: 2MiB")
         .start()
         .await;

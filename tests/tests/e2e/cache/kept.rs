@@ -53,7 +53,7 @@ fn finished(reason: &str) -> String {
 }
 
 fn sse(text: &'static str) -> BackendResponse {
-    BackendResponse::pieces("text/event-stream", vec![text.into()])
+    BackendResponse::chunks("text/event-stream", vec![text.into()])
 }
 
 fn not_good() -> Vec<Case> {
@@ -188,7 +188,7 @@ fn framings() -> [(&'static str, Framed); 3] {
     [
         ("with a length", BackendResponse::with_length),
         ("chunked", BackendResponse::chunked),
-        ("until the end of HTTP/1.0", BackendResponse::of_http10),
+        ("until the end of HTTP/1.0", BackendResponse::http10),
     ]
 }
 
@@ -236,12 +236,12 @@ async fn what_breaks_off_is_not_kept() {
         ("500", || BackendResponse::chat("no").with_status(500)),
         ("404", || BackendResponse::chat("no").with_status(404)),
         ("cut stream", || {
-            BackendResponse::events(&[&chat_event("half")]).cut()
+            BackendResponse::events(&[&chat_event("half")]).truncated()
         }),
         ("reset stream", || {
             BackendResponse::events(&[&chat_event("half")]).reset()
         }),
-        ("cut answer", || BackendResponse::chat("half").cut()),
+        ("cut answer", || BackendResponse::chat("half").truncated()),
         ("larger than the cache", || {
             BackendResponse::chat(&"x".repeat(9 << 20))
         }),
@@ -271,7 +271,7 @@ async fn a_body_of_json_is_waited_for_and_a_stream_is_not() {
     // In two pieces, the second right behind the first.
     let (reply, ()) = tokio::join!(proxy.send(ClientRequest::chat("hi")), async {
         let mut call = backend.next_request().await;
-        call.begin("application/json").await;
+        call.send_head("application/json").await;
         call.chunk(first).await;
         wait::tick().await;
         call.chunk(rest).await;
@@ -285,7 +285,7 @@ async fn a_body_of_json_is_waited_for_and_a_stream_is_not() {
     let mut client = Client::h1(proxy.address()).await;
     let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat("slow")), async {
         let mut call = backend.next_request().await;
-        call.begin("application/json").await;
+        call.send_head("application/json").await;
         call.chunk(" ").await;
         call
     });
@@ -299,8 +299,8 @@ async fn a_body_of_json_is_waited_for_and_a_stream_is_not() {
     let mut client = Client::h1(proxy.address()).await;
     let (mut live, call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
         let mut call = backend.next_request().await;
-        call.begin_event_stream().await;
-        call.word("well").await;
+        call.send_event_stream_head().await;
+        call.token("well").await;
         call
     });
     assert_eq!(live.header("cache-status"), Some("weir; fwd=miss"));

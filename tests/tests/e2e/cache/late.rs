@@ -70,7 +70,7 @@ async fn pause(time: Duration) {
 
 async fn begin(backend: &Backend, content_type: &str, text: &str) -> PendingRequest {
     let mut call = backend.next_request().await;
-    call.begin(content_type).await;
+    call.send_head(content_type).await;
     call.chunk(text).await;
     call
 }

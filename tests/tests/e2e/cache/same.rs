@@ -334,7 +334,7 @@ async fn what_was_answered_for_one_host_is_not_told_another() {
         BackendResponse::chat(seen.header("x-forwarded-host").unwrap_or("nobody"))
     })
     .await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     let question = chat_request("who am I", false);
     let request = |host: &str, from: &str| {
         let request = ClientRequest::json("/v1/chat/completions", &question).header("host", host);

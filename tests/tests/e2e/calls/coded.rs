@@ -50,7 +50,7 @@ async fn answers_are_read_through_their_codings() {
                 true => {
                     let pieces = sent_pieces.iter().filter(|piece| !piece.is_empty());
                     let pieces = pieces.map(|piece| piece.clone().into());
-                    BackendResponse::pieces("text/event-stream", pieces.collect())
+                    BackendResponse::chunks("text/event-stream", pieces.collect())
                 }
                 false => BackendResponse::bytes("application/json", sent_whole.clone()),
             };
@@ -128,7 +128,7 @@ async fn an_event_is_read_when_it_comes() {
 async fn questions_are_read_through_their_codings() {
     let backend = Backend::responding(|_| BackendResponse::chat("well then.")).await;
     let proxy = Setup::open(&backend).start().await;
-    let read = Setup::reading(&backend).start().await;
+    let read = Setup::buffered(&backend).start().await;
     for (named, coding) in CODINGS {
         for text in [
             chat_request("hi", false).to_string().into_bytes(),
@@ -191,7 +191,7 @@ async fn bombs_and_nonsense_pass_unread() {
 async fn a_backend_is_asked_for_what_can_be_read() {
     let backend = Backend::echo().await;
     let open = Setup::open(&backend).start().await;
-    let caching = Setup::reading(&backend).start().await;
+    let caching = Setup::buffered(&backend).start().await;
     let accepted = "gzip;q=0.5, dcb, br, *";
     for (proxy, request, expected) in [
         (
@@ -238,7 +238,7 @@ async fn what_is_kept_of_texts_is_read_through_codings() {
         BackendResponse::bytes("application/json", sent.clone()).header("content-encoding", "br")
     })
     .await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .events("content: redacted")
         .start()
         .await;

@@ -102,7 +102,7 @@ async fn a_rapid_reset_ends_within_500_pairs() {
 #[tokio::test]
 async fn floods_of_other_frames_end_within_two_seconds() {
     let backend = Backend::manual().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     let post = frame(HEADERS, END_HEADERS, 1, POST);
     let cases: [(&str, Vec<u8>, Vec<u8>); 5] = [
         ("ping", Vec::new(), frame(PING, 0, 0, &[0; 8])),
@@ -143,7 +143,7 @@ async fn a_head_has_at_most_32_continuations() {
 #[tokio::test]
 async fn who_makes_weir_reset_streams_is_stopped() {
     let backend = Backend::manual().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     // Each stream is reset by weir for what follows it (CVE-2025-8671).
     let broken: [(&str, Vec<u8>); 3] = [
         ("an update by nothing", frame(WINDOW_UPDATE, 0, 1, &[0; 4])),

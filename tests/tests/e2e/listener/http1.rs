@@ -22,7 +22,7 @@ async fn write_apart(raw: &mut Raw, pieces: &[&str]) {
 #[tokio::test]
 async fn a_chunked_body_is_read_however_it_is_sent() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     for _ in 0..2 {
         let pieces = [
@@ -46,7 +46,7 @@ async fn a_chunked_body_is_read_however_it_is_sent() {
 #[tokio::test]
 async fn a_wrong_chunk_in_a_later_packet_is_refused() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     for size in ["", " ", ";x", "zz", "-1", "0x5", "5\n", "fffffffffffffffff"] {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(CHUNKED).await;
@@ -67,7 +67,7 @@ async fn a_head_leaves_before_the_first_of_its_body() {
     raw.write("GET /slow HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
     let mut call = backend.next_request().await;
-    call.begin_event_stream().await;
+    call.send_event_stream_head().await;
     let head = raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
     assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"), "{head:?}");
     call.event("one").await;
@@ -151,7 +151,7 @@ async fn an_answer_has_one_date_and_a_head_no_body() {
 #[tokio::test]
 async fn waiting_for_a_body_is_no_overhead_of_weirs() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST /late HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 5\r\n\r\n")
         .await;

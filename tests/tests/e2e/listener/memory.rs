@@ -111,8 +111,8 @@ async fn an_open_stream_costs_little_and_gives_it_back() {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(request).await;
         let mut call = backend.next_request().await;
-        call.begin_event_stream().await;
-        call.word("one").await;
+        call.send_event_stream_head().await;
+        call.token("one").await;
         raw.read_until(b"one", wait::PATIENCE).await;
         if number == 0 {
             // The first shows every code path that is needed once.

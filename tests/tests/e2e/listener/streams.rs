@@ -25,13 +25,13 @@ async fn an_event_arrives_before_the_next_is_sent() {
         let (mut live, mut call) =
             tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
                 let mut call = backend.next_request().await;
-                call.begin_event_stream().await;
+                call.send_event_stream_head().await;
                 call
             });
         assert_eq!(live.status, 200);
         assert_eq!(live.header("content-type"), Some("text/event-stream"));
         for word in ["one", "two", "three"] {
-            call.word(word).await;
+            call.token(word).await;
             live.until(word).await;
             assert!(wait::still_waiting_after(Duration::from_millis(20), live.chunk()).await);
         }
@@ -72,7 +72,7 @@ async fn echo_all(mut socket: WebSocketStream<TcpStream>) {
 
 /// The 101 for a request, as a server writes it.
 fn switch_head(call: &PendingRequest) -> Vec<u8> {
-    let key = call.seen().header("sec-websocket-key").expect("a key");
+    let key = call.request().header("sec-websocket-key").expect("a key");
     let accept = derive_accept_key(key.as_bytes());
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\

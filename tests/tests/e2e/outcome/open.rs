@@ -19,7 +19,7 @@ async fn says(
     let (last, first) = parts.split_last().expect("parts");
     let answering = async {
         let mut call = backend.next_request().await;
-        call.begin(kind).await;
+        call.send_head(kind).await;
         for part in first {
             call.chunk(part).await;
         }
@@ -103,7 +103,7 @@ async fn what_only_a_guess_has_ended_is_not_kept() {
     for _ in 0..2 {
         let answering = async {
             let mut call = backend.next_request().await;
-            call.begin(EVENTS).await;
+            call.send_head(EVENTS).await;
             call.chunk(FINISHED).await;
             wait::within("weir is content", wait::PATIENCE, call.closed()).await;
         };

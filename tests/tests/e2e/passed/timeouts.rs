@@ -85,7 +85,7 @@ async fn an_answer_that_stands_still_or_never_ends() {
         for mut client in clients(&proxy).await {
             let answering = async {
                 let mut call = backend.next_request().await;
-                call.begin_event_stream().await;
+                call.send_event_stream_head().await;
                 call.event("first").await;
                 let pause = Duration::from_millis(50);
                 while silent || call.try_chunk("data: more\n\n").await.is_ok() {
@@ -240,7 +240,7 @@ async fn an_upgrade_lives_as_long_as_it_is_used() {
     )
     .await;
     let mut call = backend.next_request().await;
-    assert_eq!(call.seen().header("upgrade"), Some("lines"));
+    assert_eq!(call.request().header("upgrade"), Some("lines"));
     call.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: lines\r\n\r\nhi\r\n\r\n")
         .await;
     let head = raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;

@@ -14,8 +14,8 @@ use weir_tests::wait;
 
 fn answer(seen: &ReceivedRequest) -> BackendResponse {
     match seen.target.as_str() {
-        "/cut" => BackendResponse::events(&["{}"]).cut(),
-        "/reset" => BackendResponse::reset_at_once(),
+        "/cut" => BackendResponse::events(&["{}"]).truncated(),
+        "/reset" => BackendResponse::reset_immediately(),
         "/error" => BackendResponse::status(500),
         "/stream" => BackendResponse::chat_stream(&["a", "b"]),
         _ => BackendResponse::echo(seen),

@@ -43,7 +43,8 @@ fn request_to(path: &str, headers: Headers) -> ClientRequest {
 async fn sentinels_are_found_nowhere() {
     let backend = Backend::responding(|_| BackendResponse::chat("sentinel answer text")).await;
     let cut =
-        Backend::responding(|_| BackendResponse::events(&["sentinel answer text"]).cut()).await;
+        Backend::responding(|_| BackendResponse::events(&["sentinel answer text"]).truncated())
+            .await;
     let broken = Backend::manual().await;
     broken.stop();
     let proxy = Setup::new(&backend)

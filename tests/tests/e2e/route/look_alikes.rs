@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use futures_util::future::join_all;
 use weir_tests::backend::Backend;
 use weir_tests::client::{CHAT, Client, ClientRequest};
-use weir_tests::frameworks::{ANSWER, Frameworks};
+use weir_tests::frameworks::{Frameworks, RESPONSE};
 use weir_tests::path_variants;
 use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
@@ -67,7 +67,7 @@ struct Tally {
 impl Tally {
     fn add(&mut self, how: &str, target: &str, status: u16, body: &str) {
         *self.statuses.entry(status).or_default() += 1;
-        if body.contains(ANSWER) {
+        if body.contains(RESPONSE) {
             self.answered.push(format!("{how} {target:?}"));
         }
     }
@@ -115,7 +115,7 @@ async fn assert_guarded(frameworks: &Frameworks) {
         let reply = proxy.send(signed).await;
         assert_eq!(
             (reply.status, &*reply.text()),
-            (200, ANSWER),
+            (200, RESPONSE),
             "{name}, signed"
         );
         (name, bare, through_weir(&proxy).await)

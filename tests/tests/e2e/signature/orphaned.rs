@@ -127,7 +127,7 @@ async fn an_answer_that_has_begun_keeps_its_status_when_the_client_leaves() {
     let mut client = Client::h1(proxy.address()).await;
     let (mut live, mut call) = tokio::join!(client.open(delivery.request()), async {
         let mut call = backend.next_request().await;
-        call.begin("application/json").await;
+        call.send_head("application/json").await;
         call.chunk(Bytes::from_static(b"{\"msg\":")).await;
         call
     });

@@ -241,8 +241,8 @@ async fn of_repeats_that_wait_for_one_that_failed_one_at_a_time_is_forwarded() {
         took_it().with_status(500),
         took_it().with_status(404),
         took_it().with_status(302),
-        BackendResponse::reset_at_once(),
-        took_it().cut(),
+        BackendResponse::reset_immediately(),
+        took_it().truncated(),
         took_it().chunked().reset(),
     ];
     for (failure, first_stays) in failures.into_iter().zip([true, false].into_iter().cycle()) {
