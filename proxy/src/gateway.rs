@@ -99,6 +99,10 @@ struct Prepared {
 }
 
 /// Where a response comes from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request has one, and a box would be one more allocation for it"
+)]
 enum Source {
     Upstream(Upstream),
     /// The cache; with the age of the response in seconds.
