@@ -24,6 +24,7 @@ mod alerts;
 mod door;
 mod pages;
 mod problem;
+mod router;
 mod serve;
 
 /// How often a pause looks for the stop.
@@ -150,7 +151,7 @@ impl Admin {
         let address = listener.local_addr()?;
         let door = Door::new(config.token.as_deref(), address);
         let worker = state.metrics.worker("admin").map_err(io::Error::other)?;
-        let router = pages::router(state, door, clock::now());
+        let router = router::router(state, door, clock::now());
         // What cannot be had is an error at the start, not only a failing worker.
         let mut first = Some(runtime()?);
         let (stop, stopped) = watch::channel(Stop::NotYet);

@@ -173,7 +173,7 @@ impl App {
                 "{} connections did not end in time and are cut, and so are {} requests whose clients \
                  have left",
                 self.connections.open(),
-                self.connections.orphaned()
+                self.connections.detached()
             );
         }
         let record = self.record;

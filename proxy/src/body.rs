@@ -1,7 +1,7 @@
-//! Stage two: reads the whole body once, within its bounds, before anything goes on.
+//! The body stage: reads the whole body once, within its limits, before anything is forwarded.
 //!
-//! The bytes that are checked are the bytes that go on. What all requests hold together is bounded:
-//! past the budget a request is refused at once, and those in work finish.
+//! The bytes that are verified are the bytes that are forwarded. The memory of all bodies together is
+//! bounded: past the budget a request is rejected at once, and those in flight finish.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::http::io::BodyReadError;
 use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 
-/// So much room is made at once for a body whose head announces it, or more.
+/// The most that is reserved at once for a body whose head announces that much or more.
 const ROOM_BYTES_MAX: usize = 1 << 20;
 
-/// A body, whole, with its place in the budget and what waiting for it took.
+/// A whole body with its booking in the budget, and how long the client was waited for.
 #[derive(Debug)]
 pub struct Body {
     pub bytes: Bytes,
@@ -25,7 +25,7 @@ pub struct Body {
     _booking: Booking,
 }
 
-/// Why there is no body.
+/// Why a body could not be read.
 #[derive(Debug)]
 pub enum Unread {
     Refused(Refusal),
@@ -38,7 +38,7 @@ impl From<Refusal> for Unread {
     }
 }
 
-/// Refuses a body whose head announces too much, before a byte of it is read.
+/// Rejects a body whose head announces too much, before a byte of it is read.
 ///
 /// # Errors
 /// `body_too_large`.
@@ -71,12 +71,12 @@ pub(crate) async fn read(
     }
     check_announced(session, bytes_max)?;
     let announced = session.announced_bytes();
-    // What is only announced is not booked: a few heads could use up the budget.
+    // Announced bytes are not booked: a few heads could use up the budget.
     booking.grow_to(announced.unwrap_or(STEP_BYTES).min(STEP_BYTES))?;
     if session.expects_continue() && session.write_continue().await.is_err() {
         return Err(Unread::ClientLeft);
     }
-    // What came with the head does not have to be waited for.
+    // A body that arrived with its head is not waited for.
     let waits_since = (!session.has_body_arrived()).then(clock::now);
     let reading = gather(session, bytes_max, announced, &mut booking);
     match clock::timeout(timeout, reading).await {

@@ -180,7 +180,7 @@ impl Gateway {
         {
             delivery.taken(clock::unix_now());
         }
-        let served = match session.is_client_gone() {
+        let served = match session.is_detached() {
             // The outcome of the call stands in its attempt.
             true => finish(session, &mut exchange, Delivered::ClientLeft),
             false => finish(session, &mut exchange, delivered),

@@ -24,7 +24,7 @@ pub(crate) mod response_head;
 pub(crate) mod session;
 pub(crate) mod socket;
 
-use connections::Place;
+use connections::ConnectionSlot;
 
 /// The bounds of every connection.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ pub(crate) struct Connection {
     pub(crate) peer_text: HeaderValue,
     pub(crate) scheme: &'static str,
     /// `None` of one that is refused.
-    pub(crate) place: Option<Arc<Place>>,
+    pub(crate) place: Option<Arc<ConnectionSlot>>,
 }
 
 impl Connection {

@@ -16,7 +16,7 @@ use crate::exchange::Exchange;
 use crate::http::Connection;
 use crate::http::budget::Budget;
 use crate::http::budgeted_reader::BudgetedReader;
-use crate::http::relay::{Behind, Bounds, Relay, Rhythm};
+use crate::http::relay::{Pacing, Relay, RelayLimits, TrailingBytes};
 use crate::http::session::Session;
 use crate::signature::delivery::Delivery;
 
@@ -87,9 +87,9 @@ pub(super) async fn forward(
     session: &mut Session,
     messages_idle: Duration,
 ) -> Result<(RequestBody, Relay), Stop> {
-    let behind = match kind {
-        RequestKind::Upgrade => Behind::Nothing,
-        RequestKind::Plain | RequestKind::Grpc => Behind::Anything,
+    let trailing = match kind {
+        RequestKind::Upgrade => TrailingBytes::Forbidden,
+        RequestKind::Plain | RequestKind::Grpc => TrailingBytes::Pipelined,
     };
     let now = clock::now();
     let bytes = match body {
@@ -101,10 +101,10 @@ pub(super) async fn forward(
             }
             let (pieces, body) = RequestBody::relayed(session.announced_bytes());
             let bounds = bounds(pipeline, kind, messages_idle);
-            return Ok((body, Relay::open(pieces, bounds, behind, reader, now)));
+            return Ok((body, Relay::open(pieces, bounds, trailing, reader, now)));
         }
     };
-    Ok((RequestBody::whole(bytes), Relay::whole(behind, now)))
+    Ok((RequestBody::whole(bytes), Relay::whole(trailing, now)))
 }
 
 /// Lets a platform's delivery outlive its client: once the backend has been sent all of it, the request is
@@ -119,24 +119,24 @@ pub(super) fn outlive_client(
         return body;
     }
     let (tell, sent) = oneshot::channel();
-    session.outlive_client(sent, connection);
+    session.detach_when_sent(sent, connection);
     body.telling(tell)
 }
 
-fn bounds(pipeline: &RoutePipeline, kind: RequestKind, messages_idle: Duration) -> Bounds {
-    let (rhythm, backend_idle) = match kind {
-        RequestKind::Grpc => (Rhythm::Anyhow, messages_idle),
+fn bounds(pipeline: &RoutePipeline, kind: RequestKind, messages_idle: Duration) -> RelayLimits {
+    let (pacing, backend_idle) = match kind {
+        RequestKind::Grpc => (Pacing::Unpaced, messages_idle),
         RequestKind::Plain | RequestKind::Upgrade => {
             let idle = pipeline.config.body_timeout;
             (
-                Rhythm::Steady { idle },
+                Pacing::Steady { idle },
                 pipeline.backend.config().idle_timeout,
             )
         }
     };
-    Bounds {
+    RelayLimits {
         bytes_max: pipeline.config.body_bytes,
-        rhythm,
+        pacing,
         backend_idle,
     }
 }

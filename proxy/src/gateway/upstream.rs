@@ -28,7 +28,7 @@ use crate::cache::Use;
 use crate::clock;
 use crate::exchange::{Attempt, Exchange, UpstreamNote};
 use crate::http::Connection;
-use crate::http::relay::{Attended, Relay};
+use crate::http::relay::{Relay, RelayOutcome};
 use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
@@ -167,9 +167,9 @@ async fn attempt(
                 return Ok(response?);
             }
             attended = relay.attend(session) => match attended {
-                Attended::Sent => {}
-                Attended::ClientLeft => return Err(Stop::ClientLeft),
-                Attended::Refused(refusal) => return Err(refusal.into()),
+                RelayOutcome::BodySent => {}
+                RelayOutcome::ClientLeft => return Err(Stop::ClientLeft),
+                RelayOutcome::Refused(refusal) => return Err(refusal.into()),
             },
             () = informational(early) => write_informational(session, early).await?,
             () = late => return Err(backend.no_first_byte().into()),

@@ -1,4 +1,4 @@
-//! The question in a body: read while the body passes, within the budget of all bodies.
+//! Reads a request to a model while its body passes, within the budget of all bodies.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use super::budget::{Booking, Budget, STEP_BYTES};
 use crate::model::question::{Question, QuestionReader};
 use crate::refusal::Refusal;
 
-/// So much is read at once: what a coding can make of it is decoded within a few milliseconds.
+/// How much is read at once: a content coding expands it within a few milliseconds.
 pub(crate) const PIECE_BYTES: usize = 16 * 1024;
 
-/// The reader of a question, with what its codings hold booked.
+/// The reader of a request, with the memory of its codings booked.
 #[derive(Debug)]
 pub(crate) struct BudgetedReader {
     reader: QuestionReader,
@@ -37,18 +37,18 @@ impl BudgetedReader {
         Ok(())
     }
 
-    /// Nothing more comes of it.
+    /// The body has ended.
     pub(crate) fn end(&mut self) {
         self.reader.end();
         self.booking.give_back();
     }
 
-    /// What it said, at its end.
+    /// What it stated, at its end.
     pub(crate) fn finish(self) -> Question {
         self.reader.finish()
     }
 
-    /// What it has said so far.
+    /// What it has stated so far.
     pub(crate) fn question(&self) -> Question {
         self.reader.question()
     }
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_coding_holds_is_booked_and_given_back() {
+    fn the_memory_of_codings_is_booked_and_given_back() {
         let body = coded();
         let budget = Budget::new(64 << 20);
         let mut asked = reader(&budget, u64::MAX);
