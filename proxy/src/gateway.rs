@@ -48,6 +48,7 @@ use crate::signature::PlatformAnswer;
 use crate::signature::delivery::Delivery;
 
 mod ask_usage;
+mod cache_copy;
 mod downstream;
 mod guards;
 mod inbound;
@@ -245,7 +246,7 @@ impl Gateway {
         let reader =
             model_request::read(&pipeline, exchange, session, buffered, &self.budget).await?;
         let headers = &session.head().headers;
-        model_request::record_content(exchange, self.pipelines.content, headers, body.bytes());
+        model_request::record_text(exchange, self.pipelines.content, headers, body.bytes());
         let decision = match guards::look_up(&pipeline, session, exchange, body.buffered()) {
             Lookup::Hit(stored, age_s) => return Ok(Source::Stored(stored, age_s)),
             Lookup::Miss(decision) => decision,
@@ -305,7 +306,7 @@ impl Gateway {
                 downstream::deliver(session, exchange, upstream, idle, now).await
             }
             Source::Stored(stored, age_s) => {
-                model_response::record_stored_content(exchange, stored);
+                model_response::record_stored_text(exchange, stored);
                 let response = StoredResponse {
                     status: stored.status,
                     head_lines: stored.head_lines(),

@@ -1,84 +1,82 @@
-//! The end of an answer that has said of itself that nothing follows: what ends its last event, and its
-//! framing.
+//! What may follow the terminal event of a stream (`[DONE]`, `message_stop`): the end of its line, and the
+//! end of the framing. Both are waited for, but not for long: the client has the whole response already.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Delivered;
-use super::deliver::{FRAMING_TIME, Reading};
-use crate::backend::client::{AnswerBody, Piece};
-use crate::clock;
-use crate::exchange::Exchange;
 
-/// How the framing of an answer ended that had said of itself that nothing follows.
+/// The framing gets this long to end after the terminal event. An endpoint that ends it in time keeps its
+/// connection.
+pub(super) const FRAMING_TIME: Duration = Duration::from_millis(500);
+/// Gemini has no event that is terminal by name: a response of several parts could have a finish reason in
+/// each. What arrives within this time shows it, and is forwarded to a client that waits for more.
+const FRAMING_TIME_OF_GUESSES: Duration = Duration::from_secs(5);
+/// The end of the terminal event may arrive on its own: an event is dispatched at its empty line.
+const LINE_END_TIME: Duration = Duration::from_secs(1);
+
+/// How the framing of a response ended whose terminal event had arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
-    Ended,
-    /// It was waited for in vain, or broke.
+pub(super) enum FramingEnd {
+    Arrived,
+    /// It was waited for in vain, or the connection broke.
     GivenUp,
 }
 
-/// What is waited for when the answer has ended itself, and until when.
+/// What is waited for after the terminal event, and until when.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Last {
-    pub(super) awaited: Awaited,
-    pub(super) until: Instant,
+pub(super) struct Tail {
+    awaited: Awaited,
+    until: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// What ends the last event, or the last line.
+    /// The end of the terminal event, or of the last line.
     LineEnd,
     FramingEnd,
 }
 
-pub(super) fn until(last: Option<Last>) -> Option<Instant> {
-    last.map(|last| last.until)
+/// How the terminal event is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Terminal {
+    ByName,
+    /// It is terminal only if nothing follows.
+    Guessed,
 }
 
-/// The client left an answer that, where only its end is waited for, it had all of.
-pub(super) fn left(last: Option<Last>) -> Delivered {
-    match last {
+impl Tail {
+    /// The wait after what arrived at `now`. What arrives during a wait does not prolong it, unless it shows
+    /// that a guess was wrong.
+    pub(super) fn after(
+        before: Option<Tail>,
+        awaited: Awaited,
+        terminal: Terminal,
+        now: Instant,
+    ) -> Tail {
+        let continues = |before: &Tail| {
+            terminal == Terminal::ByName
+                && (before.awaited == awaited || before.awaited == Awaited::FramingEnd)
+        };
+        let time = match (terminal, awaited) {
+            (Terminal::Guessed, _) => FRAMING_TIME_OF_GUESSES,
+            (Terminal::ByName, Awaited::LineEnd) => LINE_END_TIME,
+            (Terminal::ByName, Awaited::FramingEnd) => FRAMING_TIME,
+        };
+        before.filter(continues).unwrap_or(Tail {
+            awaited,
+            until: now + time,
+        })
+    }
+
+    pub(super) fn until(self) -> Instant {
+        self.until
+    }
+}
+
+/// The client left: after the terminal event it had the whole response.
+pub(super) fn client_left(tail: Option<Tail>) -> Delivered {
+    match tail {
         Some(_) => Delivered::LeftAtEnd,
         None => Delivered::ClientLeft,
-    }
-}
-
-/// The backend's answer has come whole.
-pub(super) fn end(
-    exchange: &mut Exchange,
-    reading: &mut Reading<'_>,
-    framing: Framing,
-    now: Instant,
-) {
-    reading.came_whole(framing, exchange.at(now));
-    if let Some(attempt) = exchange.attempt() {
-        attempt.succeed(now);
-    }
-}
-
-/// The client left. Where it has all that matters of the answer, what ends that is waited for, for a
-/// short time, so that the answer can be kept and the connection to the backend be used again.
-pub(super) async fn to_nobody(
-    exchange: &mut Exchange,
-    body: &mut AnswerBody,
-    reading: &mut Reading<'_>,
-    mut last: Option<Last>,
-) {
-    let bound = clock::now() + FRAMING_TIME;
-    while let Some(Last { until, .. }) = last {
-        let framing = match body.frame(until.min(bound)).await {
-            Ok(Some(Ok(Piece::Data(data)))) => {
-                let now = clock::now();
-                reading.feed_once(data, exchange, now);
-                last = reading.last(now, last);
-                continue;
-            }
-            Ok(Some(Ok(Piece::Trailers(_)))) => continue,
-            Ok(None) => Framing::Ended,
-            Ok(Some(Err(_))) | Err(_) => Framing::GivenUp,
-        };
-        reading.rest(exchange);
-        end(exchange, reading, framing, clock::now());
-        return;
     }
 }

@@ -1,34 +1,35 @@
-//! How long the pieces of an answer are waited for.
+//! How long the pieces of a response are waited for.
 
 use std::time::{Duration, Instant};
 
 use crate::http::relay::Relay;
 
-/// How long the backend is waited for.
+/// The timeouts of a response whose head has arrived.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Waits {
-    pub(crate) asked_at: Instant,
-    /// When the head of the answer had come.
-    pub(crate) answered_at: Instant,
-    /// Between two chunks, in whichever direction.
-    pub(crate) idle_timeout: Duration,
-    /// To the end of the answer, from when the backend has had all of the request, or has answered without:
-    /// who answers has what it needs. `None`: for ever.
-    pub(crate) total_timeout: Option<Duration>,
+pub(crate) struct ResponseTimeouts {
+    /// When the backend was called.
+    pub(crate) called_at: Instant,
+    /// When the head of the response had arrived.
+    pub(crate) head_at: Instant,
+    /// Between two pieces, in whichever direction.
+    pub(crate) idle: Duration,
+    /// To the end of the response, from when the backend has had all of the request, or has responded
+    /// without it. `None`: for ever.
+    pub(crate) total: Option<Duration>,
 }
 
-impl Waits {
-    /// Until when the next piece is waited for, where the last came at `since`.
+impl ResponseTimeouts {
+    /// Until when the next piece is waited for, where the last arrived at `since`.
     pub(super) fn deadline(&self, relay: &Relay, since: Instant) -> Instant {
-        let idle = since.max(relay.moved_at()) + self.idle_timeout;
-        let Some(total) = self.total_timeout else {
+        let idle = since.max(relay.moved_at()) + self.idle;
+        let Some(total) = self.total else {
             return idle;
         };
         let begun = match relay.is_relayed() {
             true => relay
                 .sent_at()
-                .map_or(self.answered_at, |sent| sent.min(self.answered_at)),
-            false => self.asked_at,
+                .map_or(self.head_at, |sent| sent.min(self.head_at)),
+            false => self.called_at,
         };
         idle.min(begun + total)
     }
