@@ -1,11 +1,26 @@
 //! The two declarations that raw settings are made of.
 
+use super::decode::{Block, Wrong, nearest};
+use super::mistake::Findings;
+use super::schema::Mapping;
 use super::tree::Place;
 
 /// What a mapping of the file holds.
 pub(super) trait Written {
     /// The keys that stand in it, with the places of their values.
     fn written(&self) -> Vec<(&'static str, Place)>;
+}
+
+/// Keys that a list gives, beside those that are declared: one for each of a family of descriptors.
+pub(super) trait Family: Sized {
+    fn keys() -> Vec<&'static str>;
+
+    fn decode(block: &Block<'_>, findings: &mut Findings) -> Self;
+
+    fn schema(mapping: &mut Mapping<'_>);
+
+    /// Adds the keys that stand in the file, with the places of their values.
+    fn written(&self, written: &mut Vec<(&'static str, Place)>);
 }
 
 /// One word of a closed set.
@@ -22,8 +37,21 @@ pub(super) const fn key_name(field: &'static str) -> &'static str {
     }
 }
 
+/// What should stand where a word of a closed set does.
+pub(super) fn one_of(words: &[&str]) -> String {
+    match words {
+        [one] => format!("`{one}`"),
+        words => format!("one of `{}`", words.join("`, `")),
+    }
+}
+
+/// Why a text is none of these words.
+pub(super) fn unknown(text: &str, words: &[&'static str]) -> Wrong {
+    nearest(text, words).map_or(Wrong::Unexpected, Wrong::Near)
+}
+
 /// A mapping with known keys. Each key says what it means, its type, and in brackets what happens
-/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`.
+/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`. A [`Family`] may give more keys.
 macro_rules! settings {
     (
         $(#[doc = $about:literal])*
@@ -32,6 +60,7 @@ macro_rules! settings {
                 $(#[doc = $key_about:literal])*
                 $key:ident: $type:ty [$($presence:tt)+]
             ),+ $(,)?
+            $(..$family:ident: $family_type:ty)?
         }
     ) => {
         $(#[doc = $about])*
@@ -40,11 +69,16 @@ macro_rules! settings {
                 $(#[doc = $key_about])*
                 pub(in crate::config) $key: $crate::config::decode::Setting<$type>,
             )+
+            $(pub(in crate::config) $family: $family_type,)?
         }
 
         impl $name {
-            const KEYS: &'static [&'static str] =
-                &[$($crate::config::declare::key_name(stringify!($key))),+];
+            fn keys() -> Vec<&'static str> {
+                let declared = [$($crate::config::declare::key_name(stringify!($key))),+];
+                let keys = declared.into_iter();
+                $(let keys = keys.chain(<$family_type as $crate::config::declare::Family>::keys());)?
+                keys.collect()
+            }
         }
 
         impl $crate::config::declare::Written for $name {
@@ -56,6 +90,7 @@ macro_rules! settings {
                         written.push((key, self.$key.place));
                     }
                 )+
+                $($crate::config::declare::Family::written(&self.$family, &mut written);)?
                 written
             }
         }
@@ -65,7 +100,7 @@ macro_rules! settings {
                 node: &$crate::config::tree::Node,
                 findings: &mut $crate::config::mistake::Findings,
             ) -> Option<Self> {
-                let block = $crate::config::decode::Block::open(node, Self::KEYS, findings)?;
+                let block = $crate::config::decode::Block::open(node, &Self::keys(), findings)?;
                 Some($name {
                     $(
                         $key: block.setting(
@@ -74,6 +109,7 @@ macro_rules! settings {
                             findings,
                         ),
                     )+
+                    $($family: $crate::config::declare::Family::decode(&block, findings),)?
                 })
             }
 
@@ -88,6 +124,7 @@ macro_rules! settings {
                             $crate::config::declare::presence!($($presence)+),
                         );
                     )+
+                    $(<$family_type as $crate::config::declare::Family>::schema(mapping);)?
                 })
             }
         }
@@ -104,7 +141,7 @@ macro_rules! presence {
     (guard) => {
         $crate::config::decode::Presence::Guard
     };
-    (default $text:literal) => {
+    (default $text:expr) => {
         $crate::config::decode::Presence::Default($text)
     };
 }
@@ -137,19 +174,13 @@ macro_rules! choice {
 
         impl $crate::config::decode::Scalar for $name {
             fn expected() -> String {
-                match Self::WORDS {
-                    [one] => format!("`{one}`"),
-                    words => format!("one of `{}`", words.join("`, `")),
-                }
+                $crate::config::declare::one_of(Self::WORDS)
             }
 
             fn read(text: &str) -> Result<Self, $crate::config::decode::Wrong> {
                 match text {
                     $($word => Ok($name::$variant),)+
-                    _ => Err(match $crate::config::decode::nearest(text, Self::WORDS) {
-                        Some(near) => $crate::config::decode::Wrong::Near(near),
-                        None => $crate::config::decode::Wrong::Unexpected,
-                    }),
+                    _ => Err($crate::config::declare::unknown(text, Self::WORDS)),
                 }
             }
 

@@ -1,5 +1,5 @@
-//! Whether an answer of success is one by its own words, as weir reads them: the same failures count, under
-//! the same names.
+//! Finds failures in the body of a response with status 200, with weir's own reader: the same failures count, under the
+//! same error codes.
 
 use http::{HeaderMap, Method, header};
 use weir::coding::{Decoder, Progress};
@@ -7,16 +7,16 @@ use weir::model::answer::{AnswerReader, Ending, Kind};
 use weir::model::operation::Operation;
 use weir::refusal::ErrorCode;
 
-/// Reads one answer to its end.
-pub(super) struct Verdict {
-    /// `None` where there is nothing to read.
+/// Reads one response to its end.
+pub(super) struct ResponseCheck {
+    /// `None`: the response is not one of a model, or cannot be decoded.
     reading: Option<(Decoder, AnswerReader)>,
 }
 
-impl Verdict {
-    /// Of an answer with this head to a question that was sent to `path`.
+impl ResponseCheck {
+    /// Checks a response with these headers to a request for `path`.
     pub(super) fn new(method: &Method, path: &str, status: u16, headers: &HeaderMap) -> Self {
-        Verdict {
+        ResponseCheck {
             reading: Self::reading(method, path, status, headers),
         }
     }
@@ -47,7 +47,7 @@ impl Verdict {
         }
     }
 
-    /// What went wrong, now that the answer has ended.
+    /// The error code of a failure, once the response has ended.
     pub(super) fn failure(self) -> Option<&'static str> {
         let (_, reader) = self.reading?;
         match reader.finish().ending {
@@ -62,8 +62,8 @@ impl Verdict {
 mod tests {
     use super::*;
 
-    /// Path, status, type and pieces of an answer, and the error code that it has.
-    type Case = (
+    /// Path, status, content type and chunks of a response, and its error code.
+    type BodyCase = (
         &'static str,
         u16,
         &'static str,
@@ -72,20 +72,26 @@ mod tests {
     );
 
     #[test]
-    fn an_answer_is_a_failure_by_its_own_words() {
+    fn failures_in_the_body_of_a_200_response_are_found() {
         const CHAT: &str = "/v1/chat/completions";
         const SSE: &str = "text/event-stream; charset=utf-8";
-        const WORD: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+        const TOKEN: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
         const REASON: &str =
             "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
         const ERROR: &str = "data: {\"error\":{\"message\":\"no\"}}\n\n";
         const DONE: &str = "data: [DONE]\n\n";
         const JSON_ERROR: &str = "{\"error\":{\"message\":\"no\"}}";
-        let cases: [Case; 9] = [
-            (CHAT, 200, SSE, &[WORD, REASON, DONE], None),
-            (CHAT, 200, SSE, &[WORD, REASON], None),
-            (CHAT, 200, SSE, &[WORD], Some("upstream_incomplete")),
-            (CHAT, 200, SSE, &[WORD, ERROR, DONE], Some("upstream_error")),
+        let cases: [BodyCase; 9] = [
+            (CHAT, 200, SSE, &[TOKEN, REASON, DONE], None),
+            (CHAT, 200, SSE, &[TOKEN, REASON], None),
+            (CHAT, 200, SSE, &[TOKEN], Some("upstream_incomplete")),
+            (
+                CHAT,
+                200,
+                SSE,
+                &[TOKEN, ERROR, DONE],
+                Some("upstream_error"),
+            ),
             (
                 CHAT,
                 200,
@@ -100,22 +106,20 @@ mod tests {
                 &[ERROR],
                 Some("upstream_error"),
             ),
-            // The status says it, or nobody knows what it means.
+            // Another status is an error by itself; other responses are not those of a model.
             (CHAT, 500, "application/json", &[JSON_ERROR], None),
             ("/status", 200, "application/json", &[JSON_ERROR], None),
             (CHAT, 200, "text/html", &[JSON_ERROR], None),
         ];
-        for (path, status, kind, pieces, failure) in cases {
+        for (path, status, kind, chunks, failure) in cases {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, kind.parse().expect("a value"));
-            let mut verdict = Verdict::new(&Method::POST, path, status, &headers);
-            pieces
-                .iter()
-                .for_each(|piece| verdict.feed(piece.as_bytes()));
+            let mut check = ResponseCheck::new(&Method::POST, path, status, &headers);
+            chunks.iter().for_each(|chunk| check.feed(chunk.as_bytes()));
             assert_eq!(
-                verdict.failure(),
+                check.failure(),
                 failure,
-                "{path} {status} {kind} {pieces:?}"
+                "{path} {status} {kind} {chunks:?}"
             );
         }
     }

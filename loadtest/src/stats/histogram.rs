@@ -1,24 +1,24 @@
-//! Times in a histogram.
+//! Histograms of durations (HDR Histogram).
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Times are counted in microseconds, from one to an hour, with an error below 0.1 %.
+/// The largest value: durations are recorded in microseconds, from one to an hour, with an error below 0.1 %.
 const LONGEST_US: u64 = 3_600_000_000;
 const DIGITS: u8 = 3;
-/// Points of a percentile curve each time that the rest is halved.
+/// Points of the percentile curve for each halving of the remaining requests.
 const CURVE_TICKS: u32 = 4;
 
-/// Times of one kind.
+/// A histogram of durations.
 #[derive(Clone, Debug)]
-pub struct Times(Histogram<u64>);
+pub struct LatencyHistogram(Histogram<u64>);
 
-impl Times {
+impl LatencyHistogram {
     #[expect(clippy::expect_used, reason = "the bounds are constants that fit")]
     pub(super) fn new(digits: u8) -> Self {
         let histogram = Histogram::new_with_bounds(1, LONGEST_US, digits);
-        Times(histogram.expect("bounds of a histogram"))
+        LatencyHistogram(histogram.expect("bounds of a histogram"))
     }
 
     pub fn record(&mut self, time: Duration) {
@@ -26,8 +26,8 @@ impl Times {
         self.0.saturating_record(us.max(1));
     }
 
-    /// Adds all of the other's.
-    pub fn add(&mut self, other: &Times) {
+    /// Merges another histogram.
+    pub fn add(&mut self, other: &LatencyHistogram) {
         // Both have the same bounds.
         let _ = self.0.add(&other.0);
     }
@@ -37,7 +37,7 @@ impl Times {
         self.0.len()
     }
 
-    /// In milliseconds; 0 of nothing.
+    /// A quantile in milliseconds; 0 for an empty histogram.
     #[must_use]
     pub fn quantile_ms(&self, q: f64) -> f64 {
         if self.0.is_empty() {
@@ -51,7 +51,7 @@ impl Times {
         self.0.mean() / 1000.0
     }
 
-    /// The curve of percentiles, closer and closer to 1: pairs of a share and milliseconds.
+    /// The percentile curve, denser towards 1: pairs of a quantile and milliseconds.
     #[must_use]
     pub fn curve(&self) -> Vec<(f64, f64)> {
         let shares = self.0.iter_quantiles(CURVE_TICKS);
@@ -65,7 +65,7 @@ impl Times {
             .collect()
     }
 
-    /// Milliseconds, and how often they were recorded.
+    /// The recorded values in milliseconds, each with its count.
     pub fn recorded_ms(&self) -> impl Iterator<Item = (f64, u64)> {
         let values = self.0.iter_recorded();
         values.map(|value| {
@@ -87,8 +87,8 @@ impl Times {
     }
 }
 
-impl Default for Times {
+impl Default for LatencyHistogram {
     fn default() -> Self {
-        Times::new(DIGITS)
+        LatencyHistogram::new(DIGITS)
     }
 }

@@ -1,20 +1,19 @@
-//! Reads along a stream of events (html.spec.whatwg.org/multipage/server-sent-events.html): how many
-//! pieces came.
+//! Counts the events of a server-sent event stream (html.spec.whatwg.org/multipage/server-sent-events.html).
 
-/// No beginning that matters is longer: `data: [DONE]` and a carriage return.
+/// The longest prefix of a line that matters: `data: [DONE]` and a carriage return.
 const LINE_BYTES: usize = 16;
 
-/// A stream that is under way; lines may be cut anywhere by the network.
+/// Counts events in chunks that may end anywhere within a line.
 #[derive(Debug, Default)]
-pub(super) struct Stream {
-    /// The beginning of the line that is not at its end yet.
+pub(super) struct EventCounter {
+    /// The prefix of the current line.
     line: [u8; LINE_BYTES],
-    /// Of that line, also what is not kept.
+    /// The length of the current line, including what is not buffered.
     length: usize,
-    pub(super) pieces: u64,
+    pub(super) events: u64,
 }
 
-impl Stream {
+impl EventCounter {
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             let (line, rest) = bytes.split_at(end);
@@ -26,9 +25,9 @@ impl Stream {
     }
 
     fn append(&mut self, part: &[u8]) {
-        let kept = self.length.min(LINE_BYTES);
-        let more = part.len().min(LINE_BYTES - kept);
-        self.line[kept..kept + more].copy_from_slice(&part[..more]);
+        let buffered = self.length.min(LINE_BYTES);
+        let more = part.len().min(LINE_BYTES - buffered);
+        self.line[buffered..buffered + more].copy_from_slice(&part[..more]);
         self.length += part.len();
     }
 
@@ -36,7 +35,7 @@ impl Stream {
         let line = &self.line[..self.length.min(LINE_BYTES)];
         if let Some(data) = line.strip_prefix(b"data:") {
             let is_end = data.trim_ascii() == b"[DONE]" && self.length <= LINE_BYTES;
-            self.pieces += u64::from(!is_end);
+            self.events += u64::from(!is_end);
         }
         self.length = 0;
     }
@@ -47,15 +46,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_counted_wherever_the_network_cuts() {
+    fn events_are_counted_across_chunk_boundaries() {
         let text = b"data: {\"a\":\"data: [DONE]\"}\n\n: a comment\ndata:{}\r\n\nevent: x\ndata: [DONE]\r\n\n";
         for size in 1..text.len() {
-            let mut stream = Stream::default();
+            let mut stream = EventCounter::default();
             text.chunks(size).for_each(|chunk| stream.feed(chunk));
-            assert_eq!(stream.pieces, 2, "{size}");
+            assert_eq!(stream.events, 2, "{size}");
         }
-        let mut stream = Stream::default();
-        stream.feed(b"data: [DONE], he said\n\ndata: goes on");
-        assert_eq!(stream.pieces, 1);
+        let mut stream = EventCounter::default();
+        stream.feed(b"data: [DONE], he said\n\ndata: is continued");
+        assert_eq!(stream.events, 1);
     }
 }

@@ -1,5 +1,5 @@
-//! Events out of Elasticsearch or OpenSearch, page by page
-//! (www.elastic.co/docs/api/doc/elasticsearch/operation/operation-scroll: both have it).
+//! Reads events from Elasticsearch or OpenSearch with the scroll API, which both implement
+//! (www.elastic.co/docs/api/doc/elasticsearch/operation/operation-scroll).
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use goose_reqwest::{Client, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Event, Recorded, read};
+use super::event::{Event, RecordedRequest};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the index keeps its place between two pages.
-const KEPT: &str = "1m";
-const PAGE: u32 = 5000;
-/// What of an event is asked for.
+/// How long the server keeps the scroll context between two pages.
+const SCROLL_KEEP_ALIVE: &str = "1m";
+const PAGE_SIZE: u32 = 5000;
+/// The fields of an event that are requested.
 const FIELDS: [&str; 7] = [
     "@timestamp",
     "route",
@@ -24,8 +24,8 @@ const FIELDS: [&str; 7] = [
     "http.response.status_code",
     "gen_ai.request.stream",
 ];
-/// Of what an index says about a query that it does not take.
-const WHY_BYTES_MAX: usize = 500;
+/// How much of an error response is shown.
+const ERROR_CHARS_MAX: usize = 500;
 
 #[derive(Deserialize)]
 struct Page {
@@ -57,12 +57,12 @@ struct Hit {
     source: Value,
 }
 
-/// All events that a query finds.
+/// All events that match a query.
 pub(super) async fn events(
     url: &str,
     query: &str,
     api_key: Option<&str>,
-) -> anyhow::Result<Vec<(Duration, Recorded)>> {
+) -> anyhow::Result<Vec<(Duration, RecordedRequest)>> {
     let url = url.trim_end_matches('/');
     let server = server(url)?;
     let client = Client::builder().timeout(TIMEOUT).no_proxy().build()?;
@@ -71,50 +71,51 @@ pub(super) async fn events(
         None => request,
     };
     let first = json!({
-        "size": PAGE,
+        "size": PAGE_SIZE,
         "sort": [{"@timestamp": "asc"}],
         "query": {"query_string": {"query": query}},
         "_source": FIELDS,
     });
     let scroll = format!("{server}/_search/scroll");
-    let search = client.post(format!("{url}/_search?scroll={KEPT}"));
-    let mut page = ask(with_key(search), &first).await?;
+    let search = client.post(format!("{url}/_search?scroll={SCROLL_KEEP_ALIVE}"));
+    let mut page = fetch_page(with_key(search), &first).await?;
     let mut events = Vec::new();
     while !page.hits.hits.is_empty() {
         for hit in page.hits.hits {
             let event: Event = serde_json::from_value(hit.source)
-                .with_context(|| format!("{} is no event of weir's", hit.id))?;
-            events.extend(read(event).with_context(|| hit.id)?);
+                .with_context(|| format!("{} is not a weir event", hit.id))?;
+            events.extend(event.into_request().with_context(|| hit.id)?);
         }
-        let next = json!({"scroll": KEPT, "scroll_id": page.scroll_id});
-        page = ask(with_key(client.post(&scroll)), &next).await?;
+        let next = json!({"scroll": SCROLL_KEEP_ALIVE, "scroll_id": page.scroll_id});
+        page = fetch_page(with_key(client.post(&scroll)), &next).await?;
     }
-    // It would forget by itself, later.
+    // Without this, the scroll context expires later.
     let done = json!({"scroll_id": page.scroll_id});
     drop(with_key(client.delete(&scroll)).json(&done).send().await);
     Ok(events)
 }
 
-async fn ask(request: RequestBuilder, body: &Value) -> anyhow::Result<Page> {
-    let answer = request.json(body).send().await;
-    // The address may hold a password.
-    let answer = answer.map_err(goose_reqwest::Error::without_url)?;
-    let status = answer.status();
-    let text = answer.text().await;
+async fn fetch_page(request: RequestBuilder, body: &Value) -> anyhow::Result<Page> {
+    let response = request.json(body).send().await;
+    // The URL may contain a password.
+    let response = response.map_err(goose_reqwest::Error::without_url)?;
+    let status = response.status();
+    let text = response.text().await;
     let text = text.map_err(goose_reqwest::Error::without_url)?;
     if !status.is_success() {
-        let why: String = text.chars().take(WHY_BYTES_MAX).collect();
-        anyhow::bail!("it answered {status}: {why}");
+        let reason: String = text.chars().take(ERROR_CHARS_MAX).collect();
+        anyhow::bail!("it responded with {status}: {reason}");
     }
-    let page: Page = serde_json::from_str(&text).context("it answered no page of a search")?;
+    let page: Page =
+        serde_json::from_str(&text).context("the response is not a page of search results")?;
     anyhow::ensure!(
         !page.timed_out && page.shards.failed == 0,
-        "a part of it did not answer, so that events would be missing"
+        "some shards did not respond, so events would be missing"
     );
     Ok(page)
 }
 
-/// The address without the index.
+/// The URL without the index.
 fn server(url: &str) -> anyhow::Result<&str> {
     let split = url.rsplit_once('/');
     let server = split.filter(|(server, index)| {
@@ -124,7 +125,7 @@ fn server(url: &str) -> anyhow::Result<&str> {
                 .is_some_and(|(_, host)| !host.is_empty())
     });
     server.map(|(server, _)| server).context(
-        "expected the address of a data stream, such as http://127.0.0.1:9200/logs-weir.access-default",
+        "expected the URL of a data stream, such as http://127.0.0.1:9200/logs-weir.access-default",
     )
 }
 
@@ -143,15 +144,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_index_has_a_server() {
+    fn the_server_is_the_url_without_the_index() {
         assert_eq!(server("http://h:9200/a-*").expect("one"), "http://h:9200");
-        for wrong in ["http://h:9200", "http://h:9200/", "h", ""] {
-            assert!(server(wrong).is_err(), "{wrong}");
+        for invalid in ["http://h:9200", "http://h:9200/", "h", ""] {
+            assert!(server(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn a_password_is_not_told() {
+    fn the_password_is_removed_from_the_url() {
         assert_eq!(without_password("https://u:p@h/a"), "https://h/a");
         assert_eq!(without_password("https://h/a"), "https://h/a");
     }

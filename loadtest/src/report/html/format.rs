@@ -1,11 +1,11 @@
-//! Figures and words as a page shows them.
+//! Formats values for a page.
 
-/// Text that cannot become markup, also within an attribute.
+/// Escapes text for an element or an attribute.
 pub(in crate::report) fn escaped(text: &str) -> String {
-    crate::report::junit::escaped(text).replace('\'', "&#39;")
+    crate::report::escape::escaped(text).replace('\'', "&#39;")
 }
 
-/// A count with its thousands apart.
+/// A count with thousands separators.
 pub(in crate::report) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -18,7 +18,7 @@ pub(in crate::report) fn count(number: u64) -> String {
     text
 }
 
-/// Milliseconds with as many digits as say something.
+/// Milliseconds with a sensible number of digits.
 pub(in crate::report) fn ms(value: f64) -> String {
     match value.abs() {
         100.0.. => count(value.abs().round() as u64),
@@ -27,7 +27,7 @@ pub(in crate::report) fn ms(value: f64) -> String {
     }
 }
 
-/// The same with its unit.
+/// Milliseconds with a unit.
 pub(in crate::report) fn time(value: f64) -> String {
     match value {
         10_000.0.. => format!("{:.1} s", value / 1000.0),
@@ -35,7 +35,7 @@ pub(in crate::report) fn time(value: f64) -> String {
     }
 }
 
-/// A share from 0 to 1, with digits enough that a few of many are not none.
+/// A share from 0 to 1 in percent, with enough digits that a small share is not shown as 0.
 pub(in crate::report) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent {
@@ -47,18 +47,18 @@ pub(in crate::report) fn percent(share: f64) -> String {
     }
 }
 
-/// With so many digits at most.
+/// A number with at most this many decimals.
 fn trimmed(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A part of a whole; none of nothing.
+/// A part as a share of the whole; 0 if that is 0.
 pub(in crate::report) fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// Requests a second.
+/// Requests per second.
 pub(in crate::report) fn rate(value: f64) -> String {
     match value {
         1000.0.. => format!("{}/s", count(value.round() as u64)),
@@ -66,7 +66,7 @@ pub(in crate::report) fn rate(value: f64) -> String {
     }
 }
 
-/// Seconds as people say them.
+/// A duration in seconds with its units.
 pub(in crate::report) fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match seconds {
@@ -78,7 +78,7 @@ pub(in crate::report) fn duration(seconds: f64) -> String {
     }
 }
 
-/// A time of RFC 3339 in UTC, easier to read.
+/// A time in RFC 3339 and UTC, in a readable form.
 pub(in crate::report) fn date(timestamp: &str) -> String {
     timestamp.replace('T', " ").replace('Z', " UTC")
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_shown_as_people_read_them() {
+    fn values_are_formatted_for_people() {
         assert_eq!(
             [0, 999, 1000, 1_234_567].map(count),
             ["0", "999", "1,000", "1,234,567"]
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_becomes_markup() {
+    fn markup_is_escaped() {
         assert_eq!(
             escaped("<a href='x' id=\"y\">&\u{1b}"),
             "&lt;a href=&#39;x&#39; id=&quot;y&quot;&gt;&amp;\u{fffd}"
