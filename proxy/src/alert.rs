@@ -19,15 +19,17 @@ use self::engine::{Engine, Now, Rule, Settings};
 use self::event::Events;
 use self::identity::Identity;
 use self::journal::Journal;
+use self::metrics::{AlertMetrics, AlertTiers};
 use self::notify::post::Target;
 use self::notify::{Links, Notifier, alertmanager, feishu, webhook};
 use self::signal::Per;
+use self::snapshot::SnapshotSource;
 use self::state::{Found, Keeper, State};
 use self::tally::{Delta, Needs, Subject, Tallies};
 use crate::clock;
-use crate::metrics::{AlertTiers, Metrics};
+use crate::metrics::Metrics;
 use crate::worker::Worker;
-use crate::worker::thread::{Desk, SideThread, State as Running};
+use crate::worker::thread::{SharedState, State as Running, WorkerThread};
 
 pub mod board;
 pub mod engine;
@@ -38,11 +40,13 @@ pub mod histogram;
 pub mod identity;
 mod journal;
 mod late;
+pub mod metrics;
 pub mod notify;
 pub mod rules;
 pub mod runbook;
 pub mod signal;
 pub mod silence;
+pub mod snapshot;
 pub mod standing;
 pub mod state;
 pub mod tally;
@@ -145,6 +149,8 @@ impl Config {
 pub struct Sources {
     pub metrics: Arc<Metrics>,
     pub tallies: Arc<Tallies>,
+    /// What is evaluated beside requests.
+    pub snapshots: SnapshotSource,
     /// The way of transitions to their index.
     pub ship: Option<Arc<crate::ship::Ship>>,
     pub environment: String,
@@ -158,7 +164,7 @@ pub struct Alerts {
     board: Arc<Board>,
     notifiers: Arc<Vec<Notifier>>,
     journal: Arc<Journal>,
-    engine: SideThread<()>,
+    engine: WorkerThread<()>,
 }
 
 impl Alerts {
@@ -167,7 +173,8 @@ impl Alerts {
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(config: &Config, sources: Sources) -> anyhow::Result<Arc<Self>> {
-        let (state, keeper) = remembered(config, &sources.metrics)?;
+        let metrics = AlertMetrics::register(&sources.metrics)?;
+        let (state, keeper) = remembered(config, &sources.metrics, &metrics)?;
         let identity = Arc::new(Identity::new(&config.labels, &sources.instance));
         let subjects = sources.tallies.subjects();
         let is_there = |per: Per, value: &str| {
@@ -185,15 +192,15 @@ impl Alerts {
         let names = config.notifier_names();
         let board = Board::new(&state, engine.standings(), names, keeper, (identity, now));
         let board = Arc::new(board);
-        let notifiers = Arc::new(notifiers(config, &board, &sources.metrics)?);
-        let tiers = sources.metrics.alerting().tiers();
+        let notifiers = Arc::new(notifiers(config, &board, &sources.metrics, &metrics)?);
+        let tiers = AlertTiers::register(&sources.metrics)?;
         tiers.show(&board.standings());
         let events = sources.ship.map(|ship| Events {
             ship,
             environment: sources.environment,
         });
         let worker = sources.metrics.worker("alert-journal")?;
-        let writes = sources.metrics.alerting().writes("events")?;
+        let writes = metrics.writes("events")?;
         let journal = Journal::start(worker, events, writes).context("alerts: cannot start")?;
         let journal = Arc::new(journal);
         let worker = sources.metrics.worker("alert")?;
@@ -207,10 +214,10 @@ impl Alerts {
             notifiers: notifiers.clone(),
             tiers,
             journal: journal.clone(),
-            metrics: sources.metrics,
+            snapshots: sources.snapshots,
             tallies: sources.tallies,
         };
-        let engine = SideThread::start(worker, (), move |desk| watch.run(desk))
+        let engine = WorkerThread::start(worker, (), move |shared| watch.run(shared))
             .context("alerts: cannot start")?;
         Ok(Arc::new(Alerts {
             board,
@@ -249,16 +256,17 @@ impl Alerts {
 }
 
 /// What a former process left, and who keeps it from now on.
-fn remembered(config: &Config, metrics: &Metrics) -> anyhow::Result<(State, Option<Keeper>)> {
+fn remembered(
+    config: &Config,
+    metrics: &Metrics,
+    counts: &AlertMetrics<'_>,
+) -> anyhow::Result<(State, Option<Keeper>)> {
     let Some(path) = &config.state else {
         return Ok((State::default(), None));
     };
     match State::read(path) {
         Found::State(state) => {
-            let (worker, writes) = (
-                metrics.worker("alert-state")?,
-                metrics.alerting().writes("state")?,
-            );
+            let (worker, writes) = (metrics.worker("alert-state")?, counts.writes("state")?);
             let keeper = Keeper::start(path.clone(), worker, writes);
             let keeper = keeper.context("alerts: cannot start")?;
             Ok((state, Some(keeper)))
@@ -286,19 +294,19 @@ struct Watch {
     notifiers: Arc<Vec<Notifier>>,
     tiers: AlertTiers,
     journal: Arc<Journal>,
-    metrics: Arc<Metrics>,
+    snapshots: SnapshotSource,
     tallies: Arc<Tallies>,
 }
 
 impl Watch {
-    fn run(&mut self, desk: &Desk<()>) {
+    fn run(&mut self, shared: &SharedState<()>) {
         // A step of the wall clock moves no window.
         let first = || (clock::now(), clock::unix_now());
         let (begun, begun_at) = *self.begun.get_or_insert_with(first);
         let mut next = clock::now() + self.interval;
         loop {
-            let mut inner = desk.lock();
-            desk.wait_until(&mut inner, next, |()| false);
+            let mut inner = shared.lock();
+            shared.wait_until(&mut inner, next, |()| false);
             let running = inner.state;
             drop(inner);
             if running == Running::Stopping {
@@ -317,9 +325,9 @@ impl Watch {
     fn evaluate(&mut self, now: Now) {
         self.unevaluated.extend(self.tallies.take());
         self.worker.fault_point();
-        let look = self.metrics.look();
+        let snapshot = (self.snapshots)();
         let taken = std::mem::take(&mut self.unevaluated);
-        let transitions = self.engine.evaluate(now, taken, &look);
+        let transitions = self.engine.evaluate(now, taken, &snapshot);
         let standings = self.engine.standings();
         self.tiers.show(&standings);
         self.board.publish(standings, &transitions, now.wall);
@@ -345,8 +353,8 @@ fn notifiers(
     config: &Config,
     board: &Arc<Board>,
     metrics: &Metrics,
+    alerting: &AlertMetrics<'_>,
 ) -> anyhow::Result<Vec<Notifier>> {
-    let alerting = metrics.alerting();
     let cannot = |error: io::Error| anyhow::Error::from(error).context("alerts: cannot start");
     let mut notifiers = Vec::new();
     if let Some(alertmanager) = &config.alertmanager {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{alert, backend, content, record, route, trace};
+use crate::{alert, audit, backend, content, record, route, ship, trace};
 use decode::Decode;
 use mistake::Findings;
 
@@ -53,6 +53,12 @@ pub struct Config {
     /// In the order of the file: the first that matches wins.
     pub routes: Vec<Arc<route::Config>>,
     pub events: record::Config,
+    /// Where events are shipped to; `None`: nowhere.
+    pub ship: Option<ship::Config>,
+    /// `None`: no audit log.
+    pub audit: Option<audit::Config>,
+    /// Where spans are sent to; `None`: nowhere, and none are made.
+    pub spans: Option<record::otlp::Config>,
     pub alerts: alert::Config,
     /// What is kept of prompts and answers.
     pub content: content::Mode,

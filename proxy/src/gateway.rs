@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 use pingora::server::ShutdownWatch;
+use prometheus::IntGauge;
 
 use crate::answer::{Delivered, local};
 use crate::body::{self, Unread};
@@ -23,7 +24,7 @@ use crate::exchange::{ClientEnd, Exchange, Recorder, Stage};
 use crate::http::Connection;
 use crate::http::relay::Relay;
 use crate::http::session::Session;
-use crate::metrics::{Counted, Gauges, Held};
+use crate::metrics::InUse;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
 use crate::signature::PlatformAnswer;
@@ -31,6 +32,7 @@ use crate::signature::delivery::Delivery;
 
 pub(crate) mod guards;
 mod inbound;
+pub mod metrics;
 pub mod pipeline;
 mod question;
 mod reading;
@@ -39,6 +41,7 @@ mod tunnel;
 pub(crate) mod upstream;
 
 use guards::Known;
+use metrics::Occupancy;
 use pipeline::RoutePipelines;
 use upstream::Asking;
 
@@ -50,7 +53,7 @@ pub struct Gateway {
     pipelines: RoutePipelines,
     budget: Arc<body::Budget>,
     recorder: Arc<dyn Recorder>,
-    gauges: Gauges,
+    in_flight: IntGauge,
 }
 
 /// How the serving of a request ended, for whoever holds its connection.
@@ -94,13 +97,13 @@ impl Gateway {
         pipelines: RoutePipelines,
         budget: Arc<body::Budget>,
         recorder: Arc<dyn Recorder>,
-        gauges: Gauges,
+        in_flight: IntGauge,
     ) -> Self {
         Gateway {
             pipelines,
             budget,
             recorder,
-            gauges,
+            in_flight,
         }
     }
 
@@ -110,12 +113,12 @@ impl Gateway {
         &self.pipelines
     }
 
-    /// What is held for requests now, for the metrics.
+    /// What requests occupy now.
     #[must_use]
-    pub fn held(&self) -> Held {
-        Held {
+    pub fn occupancy(&self) -> Occupancy {
+        Occupancy {
             buffered_bytes: self.budget.held(),
-            ..self.pipelines.held()
+            ..self.pipelines.occupancy()
         }
     }
 
@@ -128,7 +131,7 @@ impl Gateway {
         started: Instant,
         stopping: &ShutdownWatch,
     ) -> Served {
-        let _in_flight = Counted::on(&self.gauges.in_flight);
+        let _in_flight = InUse::count(&self.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         let mut delivery = None;
         let way = self
@@ -272,7 +275,7 @@ impl Gateway {
     /// Lets whoever else is ready on this worker go first, when there is anybody: what is written
     /// together wakes its reader once, which under load saves an eighth of a request.
     async fn take_turns(&self) {
-        if self.gauges.in_flight.get() > ALONE_MAX {
+        if self.in_flight.get() > ALONE_MAX {
             tokio::task::yield_now().await;
         }
     }
@@ -303,7 +306,7 @@ impl Gateway {
         refusal: Refusal,
         started: Instant,
     ) {
-        let _in_flight = Counted::on(&self.gauges.in_flight);
+        let _in_flight = InUse::count(&self.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         exchange.scheme = connection.scheme;
         routing::sketch(&mut exchange, bytes, &self.pipelines.sampling);

@@ -33,6 +33,7 @@ pub mod clock;
 pub mod coding;
 pub mod content;
 pub mod demo;
+mod ecs;
 pub mod file_lock;
 pub mod http;
 pub mod log_throttle;

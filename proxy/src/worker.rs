@@ -5,6 +5,7 @@
 //! is its own affair: see each of them.
 
 use std::any::Any;
+use std::fmt::Display;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use prometheus::{IntCounter, IntGauge};
 
 use crate::clock;
 
+pub mod runtime;
 pub mod thread;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -63,9 +65,9 @@ impl Worker {
 
     /// Runs until `run` has ended well. `pause` waits before a new start, as long as it is told or until weir
     /// stops.
-    pub fn keep(
+    pub fn keep<E: Display>(
         &self,
-        mut run: impl FnMut() -> Result<(), String>,
+        mut run: impl FnMut() -> Result<(), E>,
         mut pause: impl FnMut(Duration) -> Pause,
     ) {
         let mut backoff = Backoff::default();
@@ -74,7 +76,7 @@ impl Worker {
             let begun = clock::now();
             let why = match catch_unwind(AssertUnwindSafe(&mut run)) {
                 Ok(Ok(())) => return,
-                Ok(Err(why)) => why,
+                Ok(Err(error)) => error.to_string(),
                 Err(panic) => reason(&*panic),
             };
             let ran_for = clock::now().saturating_duration_since(begun);

@@ -13,7 +13,7 @@ use super::standing::{Saved, Standing, Transition};
 use super::tally::{Delta, Subject};
 use super::tier::{Basis, Lines, Memory, Tier};
 use super::window::Window;
-use crate::metrics::look::Look;
+use crate::alert::snapshot::Snapshot;
 
 /// How long an alert that ended is told of: an Alertmanager that was down is to hear of it.
 pub const ENDED_IS_TOLD_FOR: Duration = Duration::from_secs(15 * 60);
@@ -136,9 +136,9 @@ impl Engine {
         &mut self,
         now: Now,
         taken: Vec<(Subject, Delta)>,
-        look: &Look,
+        snapshot: &Snapshot,
     ) -> Vec<Transition> {
-        self.slide(now.steady, taken, look);
+        self.slide(now.steady, taken, snapshot);
         let (steady, now) = (now.steady, now.wall);
         let identity = &self.settings.identity;
         let mut transitions = Vec::new();
@@ -152,7 +152,7 @@ impl Engine {
                     (Some(per), Some(value)) => self.parts.get(&(per, value.clone())),
                     _ => Some(&self.whole),
                 };
-                let (figure, about) = match rule.signal.of_moment(look) {
+                let (figure, about) = match rule.signal.of_moment(snapshot) {
                     Some((figure, about)) => (Some(figure), about),
                     None => {
                         let minimum = self.settings.requests_min;
@@ -193,7 +193,7 @@ impl Engine {
         known.chain(&self.orphans).cloned().collect()
     }
 
-    fn slide(&mut self, now: Duration, taken: Vec<(Subject, Delta)>, look: &Look) {
+    fn slide(&mut self, now: Duration, taken: Vec<(Subject, Delta)>, snapshot: &Snapshot) {
         let mut whole = Delta::default();
         let mut parts: HashMap<(Per, Arc<str>), Delta> = HashMap::new();
         for (subject, delta) in taken {
@@ -213,8 +213,8 @@ impl Engine {
                 Subject::Model(name) => add(Per::Model, name),
             }
         }
-        let dropped = look.events_dropped.saturating_sub(self.events_dropped);
-        self.events_dropped = look.events_dropped;
+        let dropped = snapshot.events_dropped.saturating_sub(self.events_dropped);
+        self.events_dropped = snapshot.events_dropped;
         whole.counts.events_dropped = dropped;
         self.whole.slide(now, whole);
         for (scope, window) in &mut self.parts {

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use super::board::{Board, Change};
 use super::runbook;
 use super::tier::Tier;
-use crate::log_throttle::{LogThrottle, Telling};
-use crate::metrics::NotifierCounts;
+use crate::alert::metrics::NotifierCounts;
+use crate::log_throttle::{LogDecision, LogThrottle};
 use crate::worker::Worker;
-use crate::worker::thread::{Desk, SideThread, State};
+use crate::worker::thread::{SharedState, State, WorkerThread};
 use crate::{clock, random};
 
 pub mod alertmanager;
@@ -38,7 +38,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the thread of a notifier shares: whether there may be news.
 pub type News = bool;
-pub type Notifier = SideThread<News>;
+pub type Notifier = WorkerThread<News>;
 
 /// Tells a notifier that there may be news.
 pub fn wake(notifier: &Notifier) {
@@ -103,13 +103,13 @@ pub fn start(
     counts: NotifierCounts,
 ) -> std::io::Result<Notifier> {
     let theirs = worker.clone();
-    SideThread::start(worker, true, move |desk| {
-        run(desk, &theirs, &mut channel, &board, &counts);
+    WorkerThread::start(worker, true, move |shared| {
+        run(shared, &theirs, &mut channel, &board, &counts);
     })
 }
 
 fn run(
-    desk: &Desk<News>,
+    shared: &SharedState<News>,
     worker: &Worker,
     channel: &mut dyn Channel,
     board: &Board,
@@ -122,7 +122,7 @@ fn run(
     let mut told_at: Option<Instant> = None;
     loop {
         let state = wait(
-            desk,
+            shared,
             due.unwrap_or_else(|| clock::now() + IDLE),
             due.is_none(),
         );
@@ -163,9 +163,9 @@ fn run(
 }
 
 /// Waits for a time, or for news where those matter before it.
-fn wait(desk: &Desk<News>, until: Instant, for_news: bool) -> State {
-    let mut inner = desk.lock();
-    desk.wait_until(&mut inner, until, |news| for_news && *news);
+fn wait(shared: &SharedState<News>, until: Instant, for_news: bool) -> State {
+    let mut inner = shared.lock();
+    shared.wait_until(&mut inner, until, |news| for_news && *news);
     inner.work = false;
     inner.state
 }
@@ -196,7 +196,7 @@ impl Health {
     fn nothing_left(&mut self, name: &str, counts: &NotifierCounts) {
         counts.up.set(1);
         self.failures = 0;
-        if self.complaint.over() {
+        if self.complaint.recovered() {
             log::info!(
                 "alerts: {name} has been told how things are, or there is nothing left to tell"
             );
@@ -208,7 +208,7 @@ impl Health {
         counts.failed.inc();
         counts.up.set(0);
         self.failures = self.failures.saturating_add(1);
-        if self.complaint.note(clock::now()) == Telling::Due {
+        if self.complaint.failed(clock::now()) == LogDecision::Log {
             log::error!(
                 "alerts: {name} is not told: {}; it is tried again",
                 failure.why()

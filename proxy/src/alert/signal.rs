@@ -1,7 +1,7 @@
 //! What a rule measures, and over which traffic.
 
 use super::window::Window;
-use crate::metrics::look::Look;
+use crate::alert::snapshot::Snapshot;
 
 /// What is measured. Shares are from 0 to 1, times are in seconds, the rest are counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -195,21 +195,21 @@ impl Signal {
     /// Its figure of this moment, and what it is about; `None` where it is not of a moment, or has no
     /// source.
     #[must_use]
-    pub fn of_moment(self, look: &Look) -> Option<(f64, Option<String>)> {
+    pub fn of_moment(self, snapshot: &Snapshot) -> Option<(f64, Option<String>)> {
         let plain = |figure: f64| (figure, None);
         match self {
-            Signal::CpuUsage => look.system.cpu_ratio.map(plain),
-            Signal::MemoryUsage => look.system.memory_ratio.map(plain),
+            Signal::CpuUsage => snapshot.system.cpu_ratio.map(plain),
+            Signal::MemoryUsage => snapshot.system.memory_ratio.map(plain),
             Signal::DiskUsage => {
-                let disks = look.system.disks.iter();
+                let disks = snapshot.system.disks.iter();
                 let fullest =
                     disks.max_by(|one, other| one.used_ratio.total_cmp(&other.used_ratio));
                 fullest.map(|disk| (disk.used_ratio, Some(disk.mount.clone())))
             }
-            Signal::SpoolOldest => look.spool_oldest.map(|age| plain(age.as_secs_f64())),
+            Signal::SpoolOldest => snapshot.spool_oldest.map(|age| plain(age.as_secs_f64())),
             Signal::DependencyDown => {
-                let down = look.dependencies_down.len();
-                let names = (down > 0).then(|| look.dependencies_down.join(", "));
+                let down = snapshot.dependencies_down.len();
+                let names = (down > 0).then(|| snapshot.dependencies_down.join(", "));
                 Some((down as f64, names))
             }
             _ => None,
@@ -238,15 +238,15 @@ mod tests {
             mount: mount.to_owned(),
             used_ratio,
         };
-        let look = Look {
+        let snapshot = Snapshot {
             system: Reading {
                 disks: vec![disk("/", 0.2), disk("/data", 0.9), disk("/b", 0.5)],
                 ..Reading::example()
             },
             dependencies_down: vec!["otlp".to_owned()],
-            ..Look::default()
+            ..Snapshot::default()
         };
-        let of = |signal: Signal| signal.of_moment(&look);
+        let of = |signal: Signal| signal.of_moment(&snapshot);
         assert_eq!(of(Signal::DiskUsage), Some((0.9, Some("/data".to_owned()))));
         let otlp = Some("otlp".to_owned());
         assert_eq!(of(Signal::DependencyDown), Some((1.0, otlp)));

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::metrics::ConnectionCounts;
+use metrics::ConnectionCounts;
+
+pub mod metrics;
 
 /// So many refused connections may be answered at once; the next ones are closed without a word.
 const REFUSED_MAX: usize = 64;
@@ -214,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_bound_holds_and_the_last_one_is_noticed() {
-        let counts = ConnectionCounts::unshown();
+        let counts = ConnectionCounts::unexposed();
         let connections = Connections::new(2, counts.clone());
         let first = open(&connections);
         let second = open(&connections);
@@ -233,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_without_its_client_is_waited_for_and_has_a_bound() {
-        let counts = ConnectionCounts::unshown();
+        let counts = ConnectionCounts::unexposed();
         let connections = Connections::new(1, counts.clone());
         let place = open(&connections).into_place();
         let orphaned = place.orphan().expect("there is room");
@@ -254,7 +256,7 @@ mod tests {
 
     #[test]
     fn refused_and_lingering_ones_are_bounded_and_counted() {
-        let counts = ConnectionCounts::unshown();
+        let counts = ConnectionCounts::unexposed();
         let connections = Connections::new(0, counts.clone());
         let told: Vec<_> = (0..REFUSED_MAX).map(|_| connections.enter()).collect();
         assert!(told.iter().all(|entry| matches!(entry, Entry::Refused(_))));

@@ -19,7 +19,7 @@ use super::descriptors::{Descriptors, Room, is_want};
 use crate::clock;
 use crate::http::connections::{Connections, Entry};
 use crate::http::head;
-use crate::log_throttle::{LogThrottle, Telling};
+use crate::log_throttle::{LogDecision, LogThrottle};
 
 /// How long nothing is accepted when there is no room, unless a connection is closed before.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -118,7 +118,7 @@ impl Accepting {
     }
 
     fn complain(&self) {
-        if self.complaint.lock().note(clock::now()) == Telling::Due {
+        if self.complaint.lock().failed(clock::now()) == LogDecision::Log {
             log::warn!(
                 "no connection is accepted until one is closed: {} are open, and the file \
                  descriptors that are left are kept for backends and the admin side",

@@ -16,6 +16,8 @@ use x509_parser::prelude::FromDer as _;
 
 use crate::config::Tls;
 
+pub(crate) mod expiry;
+
 /// Gives each handshake the certificate that was read last.
 #[derive(Debug)]
 pub(crate) struct Certificates {

@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use super::post::Target;
 use super::{Failure, Health, Links, News, Notifier, summary, wait};
 use crate::alert::board::{Board, Change, timestamp};
+use crate::alert::metrics::NotifierCounts;
 use crate::alert::standing::Standing;
 use crate::alert::tier::Tier;
 use crate::clock;
-use crate::metrics::NotifierCounts;
 use crate::worker::Worker;
-use crate::worker::thread::{Desk, SideThread, State};
+use crate::worker::thread::{SharedState, State, WorkerThread};
 
 /// How often what is in force is sent again.
 const RESEND: Duration = Duration::from_secs(30);
@@ -65,20 +65,26 @@ pub fn start(
     counts: NotifierCounts,
 ) -> std::io::Result<Notifier> {
     let theirs = worker.clone();
-    SideThread::start(worker, true, move |desk| {
-        alertmanager.run(desk, &theirs, &board, &counts);
+    WorkerThread::start(worker, true, move |shared| {
+        alertmanager.run(shared, &theirs, &board, &counts);
     })
 }
 
 impl Alertmanager {
-    fn run(&self, desk: &Desk<News>, worker: &Worker, board: &Board, counts: &NotifierCounts) {
+    fn run(
+        &self,
+        shared: &SharedState<News>,
+        worker: &Worker,
+        board: &Board,
+        counts: &NotifierCounts,
+    ) {
         let mut health = Health::default();
         let mut next = clock::now();
         let mut state = State::Running;
         while state == State::Running {
-            state = wait(desk, next, true);
+            state = wait(shared, next, true);
             worker.fault_point();
-            let pause = match self.push(desk, board) {
+            let pause = match self.push(shared, board) {
                 Ok(Pushed::Nothing) => {
                     health.nothing_left(&self.name, counts);
                     RESEND
@@ -93,7 +99,7 @@ impl Alertmanager {
         }
     }
 
-    fn push(&self, desk: &Desk<News>, board: &Board) -> Result<Pushed, Failure> {
+    fn push(&self, shared: &SharedState<News>, board: &Board) -> Result<Pushed, Failure> {
         let bodies = self.bodies(board, clock::unix_now());
         let told = bodies.told.iter().map(|(key, tier)| (key, *tier));
         if bodies.first.is_empty() && bodies.rest.is_empty() {
@@ -112,8 +118,8 @@ impl Alertmanager {
         if !bodies.first.is_empty() {
             send(&bodies.first)?;
             if bodies.has_news {
-                let mut inner = desk.lock();
-                desk.wait_until(&mut inner, clock::now() + MUTE_WAIT, |_| false);
+                let mut inner = shared.lock();
+                shared.wait_until(&mut inner, clock::now() + MUTE_WAIT, |_| false);
             }
         }
         let rest = self.bodies(board, clock::unix_now()).rest;
