@@ -23,6 +23,7 @@ mod alerts;
 mod door;
 mod pages;
 mod problem;
+mod router;
 mod serve;
 
 /// The longest that its end is waited for.
@@ -145,7 +146,7 @@ impl Admin {
         let address = listener.local_addr()?;
         let door = Door::new(config.token.as_deref(), address);
         let worker = state.metrics.worker("admin").map_err(io::Error::other)?;
-        let router = pages::router(state, door, clock::now());
+        let router = router::router(state, door, clock::now());
         let serving = worker.clone();
         let thread = RuntimeThread::start(worker, |stopping| {
             move || {

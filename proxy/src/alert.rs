@@ -15,23 +15,26 @@ use anyhow::Context as _;
 use http::HeaderValue;
 
 use self::board::Board;
-use self::engine::{Engine, Now, Rule, Settings};
+use self::counts::Delta;
+use self::engine::{Engine, Now, Settings};
 use self::event::Events;
 use self::identity::Identity;
 use self::journal::Journal;
 use self::metrics::{AlertMetrics, AlertTiers};
 use self::notify::post::Target;
 use self::notify::{Links, Notifier, alertmanager, feishu, webhook};
-use self::signal::Per;
+use self::per::Per;
+use self::rule::Rule;
 use self::snapshot::SnapshotSource;
 use self::state::{Found, Keeper, State};
-use self::tally::{Delta, Needs, Subject, Tallies};
+use self::tally::{Needs, Subject, Tallies};
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::worker::Worker;
 use crate::worker::thread::{SharedState, State as Running, WorkerThread};
 
 pub mod board;
+pub mod counts;
 pub mod engine;
 mod event;
 #[cfg(test)]
@@ -42,6 +45,8 @@ mod journal;
 mod late;
 pub mod metrics;
 pub mod notify;
+pub mod per;
+pub mod rule;
 pub mod rules;
 pub mod runbook;
 pub mod signal;

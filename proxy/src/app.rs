@@ -17,13 +17,13 @@ use crate::alert::tally::Tallies;
 use crate::alert::{self, Alerts};
 use crate::backend::Backend;
 use crate::backend::connector::Connect;
-use crate::body::Budget;
 use crate::clock;
 use crate::config::Config;
 use crate::exchange::Recorder;
 use crate::gateway;
 use crate::gateway::Gateway;
 use crate::gateway::pipeline::RoutePipelines;
+use crate::http::budget::Budget;
 use crate::http::connections::Connections;
 use crate::http::connections::metrics::ConnectionCounts;
 use crate::listener::Listener;
@@ -175,7 +175,7 @@ impl App {
                 "{} connections did not end in time and are cut, and so are {} requests whose clients \
                  have left",
                 self.connections.open(),
-                self.connections.orphaned()
+                self.connections.detached()
             );
         }
         let ended = tokio::task::spawn_blocking(move || {

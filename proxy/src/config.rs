@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{alert, audit, backend, content, record, route, ship, trace};
+use crate::{alert, audit, backend, content, http, record, route, ship, trace};
 use decode::Decode;
 use mistake::Findings;
 
@@ -43,7 +43,7 @@ mod tests;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: Vec<Listen>,
-    pub limits: Limits,
+    pub limits: http::Limits,
     /// What becomes of `%2F` in a path.
     pub encoded_slash: route::path::EncodedSlash,
     pub trusted_proxies: Vec<IpNet>,
@@ -80,20 +80,6 @@ pub struct Listen {
 pub struct Tls {
     pub certificate: PathBuf,
     pub key: PathBuf,
-}
-
-/// The bounds of every connection.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    pub header_bytes: usize,
-    /// For the whole request head, not per read.
-    pub header_timeout: Duration,
-    /// Of all bodies held at once.
-    pub buffered_bytes: u64,
-    pub connections: usize,
-    pub idle_timeout: Duration,
-    /// Of upgraded connections and streams of gRPC.
-    pub upgrade_idle_timeout: Duration,
 }
 
 /// The operator's side.

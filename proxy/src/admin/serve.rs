@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use crate::listener::descriptors::is_want;
+use crate::listener::descriptors::is_exhaustion;
 use crate::system::memory;
 use crate::worker::Worker;
 use crate::worker::runtime::StopSignal;
@@ -69,7 +69,7 @@ pub(super) async fn serve(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             // Whoever has taken every descriptor has not taken these.
-            Err(error) if is_want(&error) && !spare.is_empty() => {
+            Err(error) if is_exhaustion(&error) && !spare.is_empty() => {
                 spare.clear();
                 continue;
             }

@@ -315,7 +315,7 @@ fn a_summary_names_paths_as_the_file_does() {
         },
         encoded_slash: crate::route::path::EncodedSlash::Keep,
         listen: Vec::new(),
-        limits: config::Limits {
+        limits: crate::http::Limits {
             header_bytes: 0,
             header_timeout: Duration::ZERO,
             buffered_bytes: 0,

@@ -7,28 +7,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::counts::Delta;
 use super::identity::Identity;
-use super::signal::{Per, Signal};
+use super::per::Per;
+use super::rule::Rule;
 use super::standing::{Saved, Standing, Transition};
-use super::tally::{Delta, Subject};
-use super::tier::{Basis, Lines, Memory, Tier};
+use super::tally::Subject;
+use super::tier::{Basis, Memory, Tier};
 use super::window::Window;
 use crate::alert::snapshot::Snapshot;
-
-/// How long an alert that ended is told of: an Alertmanager that was down is to hear of it.
-pub const ENDED_IS_TOLD_FOR: Duration = Duration::from_secs(15 * 60);
-
-/// A checked rule.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
-    pub name: Arc<str>,
-    pub signal: Signal,
-    /// `None`: over all traffic.
-    pub per: Option<Per>,
-    pub lines: Lines,
-    /// A page of one's own for those who get the alert; `None`: the one that weir brings along.
-    pub runbook: Option<String>,
-}
 
 /// How the engine looks at requests.
 #[derive(Clone, Debug)]

@@ -1,6 +1,8 @@
+use super::super::counts::Counts;
 use super::super::fixture::{NOW, rule};
-use super::super::signal::Statistic;
-use super::super::tally::{Counts, Tally};
+use super::super::signal::{Signal, Statistic};
+use super::super::standing::ENDED_IS_TOLD_FOR;
+use super::super::tally::Tally;
 use super::*;
 use crate::exchange::Recorder as _;
 use crate::record::fixture::filled;

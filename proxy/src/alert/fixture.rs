@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::Rule;
-use super::signal::{Per, Signal};
+use super::per::Per;
+use super::rule::Rule;
+use super::signal::Signal;
 use super::standing::Standing;
 use super::tier::{Lines, Tier, Worse};
 

@@ -10,10 +10,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Config;
-use super::engine::Rule;
 use super::identity::INSTANCE;
+use super::per::Per;
+use super::rule::Rule;
 use super::runbook;
-use super::signal::{Per, Signal, Unit};
+use super::signal::{Signal, Unit};
 use super::tier::{FORGET_AFTER, Lines, Worse};
 use crate::metrics::catalog::{
     self, DURATION_EDGES_S, Definition, FAILED_REQUESTS, REQUEST_DURATION, TIME_TO_FIRST_TOKEN,

@@ -2,7 +2,7 @@
 //! `alerts/`, and for each signal. The admin side shows them under `/runbooks/NAME`, to anybody: nothing
 //! in them is a secret, and whoever gets an alert may have no token.
 
-use super::engine::Rule;
+use super::rule::Rule;
 use super::signal::Signal;
 
 macro_rules! pages {

@@ -1,5 +1,6 @@
 //! What a rule measures, and over which traffic.
 
+use super::per::Per;
 use super::window::Window;
 use crate::alert::snapshot::Snapshot;
 
@@ -39,35 +40,6 @@ impl Statistic {
             Statistic::P99 => Some(0.99),
             Statistic::Mean => None,
         }
-    }
-}
-
-/// What a rule tells apart: each value has a tier of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Per {
-    Route,
-    Platform,
-    Model,
-    Backend,
-}
-
-impl Per {
-    /// The label of metrics and alerts.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Per::Route => "route",
-            Per::Platform => "platform",
-            Per::Model => "model",
-            Per::Backend => "backend",
-        }
-    }
-
-    /// The other way round.
-    #[must_use]
-    pub fn of_label(label: &str) -> Option<Self> {
-        let all = [Per::Route, Per::Platform, Per::Model, Per::Backend];
-        all.into_iter().find(|per| per.label() == label)
     }
 }
 

@@ -12,7 +12,7 @@ use super::last::Framing;
 use crate::backend::client::{Ahead, AnswerBody, Piece};
 use crate::clock;
 use crate::exchange::{Exchange, Stage};
-use crate::http::relay::{Attended, Relay};
+use crate::http::relay::{Relay, RelayOutcome};
 use crate::http::session::Session;
 
 /// How long a body of JSON is waited for. One that takes longer may be kept alive by white space, and its
@@ -126,9 +126,9 @@ async fn come(
         biased;
         piece = body.frame(until) => piece.map_err(|_| Seen::Open),
         attended = relay.attend(session) => Err(match attended {
-            Attended::ClientLeft => Seen::ClientLeft,
+            RelayOutcome::ClientLeft => Seen::ClientLeft,
             // What else comes of the client is found again while the answer is passed on.
-            Attended::Sent | Attended::Refused(_) => Seen::Open,
+            RelayOutcome::BodySent | RelayOutcome::Refused(_) => Seen::Open,
         }),
     };
     exchange.timing.lap(Stage::Backend, clock::now());

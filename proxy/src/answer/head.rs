@@ -3,8 +3,8 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, StatusCode};
 
-use crate::backend::outgoing::{is_hop_by_hop, nominated};
 use crate::exchange::Exchange;
+use crate::http::hop_by_hop::{is_hop_by_hop, nominated};
 use crate::http::response_head::ResponseHead;
 use crate::record::server_timing;
 

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use super::waits::Waits;
 use crate::backend::client::{AnswerBody, Piece};
 use crate::clock;
-use crate::http::relay::{Attended, Relay};
+use crate::http::relay::{Relay, RelayOutcome};
 use crate::http::session::Session;
 use crate::refusal::ErrorCode;
 
@@ -60,9 +60,9 @@ async fn wait(
                 Err(_) => return Next::Failed(ErrorCode::UpstreamTimeout),
             },
             attended = relay.attend(session) => match attended {
-                Attended::Sent => {}
-                Attended::ClientLeft => return Next::ClientLeft,
-                Attended::Refused(refusal) => return Next::Failed(refusal.code),
+                RelayOutcome::BodySent => {}
+                RelayOutcome::ClientLeft => return Next::ClientLeft,
+                RelayOutcome::Refused(refusal) => return Next::Failed(refusal.code),
             },
         }
     }

@@ -57,7 +57,7 @@ enum Line {
     Begin,
     /// So many bytes of `data` have come.
     Name(usize),
-    /// Behind the colon, where a space may stand.
+    /// TrailingBytes the colon, where a space may stand.
     Colon,
     Data,
     /// A comment, or a field that does not matter.

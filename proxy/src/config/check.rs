@@ -16,7 +16,8 @@ use super::mistake::Findings;
 use super::raw;
 use super::tree::Place;
 use super::values::{HeaderText, Text};
-use super::{Admin, Config, Limits};
+use super::{Admin, Config};
+use crate::http::Limits;
 use crate::route::path::{BadPath, EncodedSlash, canonical};
 use crate::{audit, content, record};
 

@@ -14,7 +14,7 @@ const README: &str = include_str!("../../../README.md");
 
 /// The sections of the first hour, from the one after the build.
 const SECTIONS: [&str; 4] = [
-    "## Ten lines of configuration",
+    "## Configuration",
     "## Sign a request",
     "## Use it with an OpenAI client",
     "## Read events and metrics",
@@ -255,7 +255,7 @@ async fn what_the_demo_shows_can_be_pasted() {
 #[test]
 fn the_words_of_make_exist() {
     let makefile = include_str!("../../../Makefile");
-    let words: Vec<_> = blocks("## Try it")
+    let words: Vec<_> = blocks("## Quick start")
         .iter()
         .flat_map(|block| block.text.lines())
         .map(|line| {

@@ -2,7 +2,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::super::fixture::{NOW, rule, standing};
 use super::super::identity::Identity;
-use super::super::signal::Per;
+use super::super::per::Per;
 use super::super::standing::Standing;
 use super::super::state::State as Kept;
 use super::*;

@@ -8,6 +8,7 @@ use crate::alert::metrics::{AlertMetrics, AlertTiers};
 use crate::audit::{self, Audit};
 use crate::exchange::Recorder as _;
 use crate::gateway::Gateway;
+use crate::http::budget::Budget;
 use crate::http::connections::metrics::ConnectionCounts;
 use crate::listener::tls::expiry::CertificateExpiry;
 use crate::metrics::{Format, Metrics, catalog};
@@ -16,7 +17,7 @@ use crate::record::metrics::RequestMetrics;
 use crate::record::{EventRecorder, otlp, spans::SpanRecorder};
 use crate::ship::metrics::ShipMetrics;
 use crate::system::{self, Reading, lag};
-use crate::{alert, body, config, gateway};
+use crate::{alert, config, gateway};
 
 /// A series of every metric there is.
 fn all(folder: &std::path::Path) -> Metrics {
@@ -60,7 +61,7 @@ fn all(folder: &std::path::Path) -> Metrics {
     let in_flight = gateway::metrics::in_flight(&metrics).expect("a gauge");
     let gateway = Gateway::new(
         super::build_lanes(&config),
-        body::Budget::new(config.limits.buffered_bytes),
+        Budget::new(config.limits.buffered_bytes),
         events,
         in_flight,
     );

@@ -10,8 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
 use super::refuse_duplicates;
-use crate::alert::engine::Rule;
-use crate::alert::signal::{Per, Signal, Statistic, Unit};
+use crate::alert::per::Per;
+use crate::alert::rule::Rule;
+use crate::alert::signal::{Signal, Statistic, Unit};
 use crate::alert::tier::{Lines, Worse};
 use crate::alert::{Alertmanager, Config, FeishuBot, Webhook};
 use crate::config::declare::Word;

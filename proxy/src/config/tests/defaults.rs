@@ -123,7 +123,7 @@ fn the_contracts_routes_arrive() {
         chat.path,
         route::PathPattern::Exact("/v1/chat/completions".to_owned())
     );
-    assert_eq!(chat.methods, [http::Method::POST]);
+    assert_eq!(chat.methods, [::http::Method::POST]);
     assert_eq!((chat.backend, &*chat.platform), (0, "api"));
     assert_eq!(chat.body_bytes, 10 << 20);
     assert_eq!(chat.body_timeout, Duration::from_secs(30));

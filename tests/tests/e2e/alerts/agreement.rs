@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use weir::alert::engine::Rule;
+use weir::alert::rule::Rule;
 use weir::alert::rules;
 use weir::alert::tier::{Memory, Tier};
 use weir::config;

@@ -58,7 +58,7 @@ async fn clients_that_take_every_descriptor_do_not_take_admins() {
     assert!(
         proxy
             .stderr()
-            .contains("no connection is accepted until one is closed")
+            .contains("no further connection is accepted until one is closed")
     );
 }
 

@@ -1,24 +1,24 @@
-//! The question in a body: read while the body passes, within the budget of all bodies.
+//! Reads a request to a model while its body passes, within the budget of all bodies.
 
 use std::sync::Arc;
 
-use super::{Booking, Budget, STEP_BYTES};
+use super::budget::{Booking, Budget, STEP_BYTES};
 use crate::model::question::{Question, QuestionReader};
 use crate::refusal::Refusal;
 
-/// So much is read at once: what a coding can make of it is decoded within a few milliseconds.
+/// How much is read at once: a content coding expands it within a few milliseconds.
 pub(crate) const PIECE_BYTES: usize = 16 * 1024;
 
-/// The reader of a question, with what its codings hold booked.
+/// The reader of a request, with the memory of its codings booked.
 #[derive(Debug)]
-pub(crate) struct Questioned {
+pub(crate) struct BudgetedReader {
     reader: QuestionReader,
     booking: Booking,
 }
 
-impl Questioned {
+impl BudgetedReader {
     pub(crate) fn new(reader: QuestionReader, budget: &Arc<Budget>) -> Self {
-        Questioned {
+        BudgetedReader {
             reader,
             booking: Booking::none(budget),
         }
@@ -37,18 +37,18 @@ impl Questioned {
         Ok(())
     }
 
-    /// Nothing more comes of it.
+    /// The body has ended.
     pub(crate) fn end(&mut self) {
         self.reader.end();
         self.booking.give_back();
     }
 
-    /// What it said, at its end.
+    /// What it stated, at its end.
     pub(crate) fn finish(self) -> Question {
         self.reader.finish()
     }
 
-    /// What it has said so far.
+    /// What it has stated so far.
     pub(crate) fn question(&self) -> Question {
         self.reader.question()
     }
@@ -72,18 +72,18 @@ mod tests {
         zstd::encode_all(text.as_bytes(), 1).expect("encoded")
     }
 
-    fn questioned(budget: &Arc<Budget>, decoded_max: u64) -> Questioned {
+    fn reader(budget: &Arc<Budget>, decoded_max: u64) -> BudgetedReader {
         let coding = HeaderValue::from_static("zstd");
         let headers = HeaderMap::from_iter([(header::CONTENT_ENCODING, coding)]);
         let reader = QuestionReader::of(Operation::Chat, "/v1/chat/completions", &headers);
-        Questioned::new(reader.within(decoded_max), budget)
+        BudgetedReader::new(reader.within(decoded_max), budget)
     }
 
     #[test]
-    fn what_a_coding_holds_is_booked_and_given_back() {
+    fn the_memory_of_codings_is_booked_and_given_back() {
         let body = coded();
         let budget = Budget::new(64 << 20);
-        let mut asked = questioned(&budget, u64::MAX);
+        let mut asked = reader(&budget, u64::MAX);
         asked.feed(&body).expect("within the budget");
         assert!(budget.held() > 4 << 20, "{}", budget.held());
         asked.end();
@@ -91,12 +91,12 @@ mod tests {
         assert_eq!(asked.finish().model.as_deref(), Some("m"));
 
         let budget = Budget::new(1 << 20);
-        let refused = questioned(&budget, u64::MAX).feed(&body);
+        let refused = reader(&budget, u64::MAX).feed(&body);
         let refusal = refused.expect_err("past the budget");
         assert_eq!(refusal.code, ErrorCode::OverCapacity);
         assert_eq!(budget.held(), 0);
 
-        let mut asked = questioned(&budget, 500_000);
+        let mut asked = reader(&budget, 500_000);
         asked.feed(&body).expect("no more than a body may be");
         assert_eq!(asked.finish().model.as_deref(), Some("m"));
     }
