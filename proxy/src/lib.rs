@@ -29,6 +29,7 @@ pub mod admin;
 pub mod alert;
 pub mod assistant;
 pub mod audit;
+mod backoff;
 pub mod clock;
 pub mod coding;
 pub mod content;

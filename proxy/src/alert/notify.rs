@@ -12,6 +12,7 @@ use super::board::{Board, Change};
 use super::runbook;
 use super::tier::Tier;
 use crate::alert::metrics::NotifierCounts;
+use crate::backoff;
 use crate::log_throttle::{LogDecision, LogThrottle};
 use crate::worker::Worker;
 use crate::worker::thread::{SharedState, State, WorkerThread};
@@ -67,14 +68,10 @@ impl Failure {
     pub fn wait(&self, failures: u32) -> Duration {
         let usual = match self {
             Failure::NotNow(_, Some(after)) => (*after).min(BACKOFF_MAX),
-            Failure::NotNow(_, None) => {
-                let doubled = BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(6));
-                doubled.min(BACKOFF_MAX)
-            }
+            Failure::NotNow(_, None) => backoff::exponential(BACKOFF, BACKOFF_MAX, failures),
             Failure::Refused(_) => REFUSED_WAIT,
         };
-        let jitter = (random::bits() % 256) as u32;
-        usual + usual / 4 * jitter / 256
+        usual + backoff::jitter(usual / 4, random::bits() as u32)
     }
 }
 

@@ -10,17 +10,18 @@ use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderName, HeaderValue, StatusCode};
 use percent_encoding::percent_decode_str;
 use prometheus::{IntCounter, IntGauge};
 use reqwest::blocking::Client;
 
 use self::wire::{Message, Value};
+use crate::backoff::Backoff;
 use crate::clock;
 use crate::log_throttle::{LogDecision, LogThrottle};
 use crate::metrics::{Metrics, catalog};
-use crate::outbound::read_until;
+use crate::outbound::{self, read_until, retry_after, root_cause};
 use crate::worker::Worker;
 use crate::worker::thread::{SharedState, State, WorkerThread};
 
@@ -37,15 +38,12 @@ const BATCH_WAIT: Duration = Duration::from_secs(1);
 /// At the end of the process no collector is waited for longer.
 const STOP_MAX: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// A batch that was refused for now is sent so often in all.
 const ATTEMPTS_MAX: u32 = 3;
 const BACKOFF: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// A collector that goes on refusing is told of at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// More than a collector's answer to a batch can mean.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// The checked address of a collector.
 #[derive(Clone)]
@@ -236,14 +234,14 @@ impl Sender {
 
     /// Sends a batch until it is taken, or refused for good or too often.
     fn send(&self, shared: &SharedState<Waiting>, body: &[u8]) -> Result<(), String> {
-        let mut attempts = 1;
+        let (mut attempts, mut backoff) = (1, Backoff::new(BACKOFF, BACKOFF_MAX));
         loop {
             let (why, after) = match post(&self.client, &self.url, body) {
                 Answer::Taken => return Ok(()),
                 Answer::Refused(why) => return Err(why),
                 Answer::NotNow(why, after) => (why, after),
             };
-            let pause = after.unwrap_or(BACKOFF * attempts).min(BACKOFF_MAX);
+            let pause = after.unwrap_or_else(|| backoff.next()).min(BACKOFF_MAX);
             if attempts >= ATTEMPTS_MAX || pause_until_stop(shared, pause) == State::Stopping {
                 return Err(why);
             }
@@ -285,30 +283,24 @@ fn client(config: &Config) -> reqwest::Result<Client> {
     let mut headers: HeaderMap = config.headers.iter().cloned().collect();
     let kind = HeaderValue::from_static("application/x-protobuf");
     headers.insert(CONTENT_TYPE, kind);
-    Client::builder()
+    outbound::client(CONNECT_TIMEOUT)
         .default_headers(headers)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
         .build()
 }
 
 /// Sends one request. What may be sent again is said by the protocol's specification ("OTLP/HTTP
 /// Response", "All Other Responses").
 fn post(client: &Client, url: &str, body: &[u8]) -> Answer {
-    let deadline = clock::now() + TIMEOUT;
+    let deadline = clock::now() + outbound::TIMEOUT;
     let mut answer = match client.post(url).body(body.to_vec()).send() {
         Ok(answer) => answer,
         // An address may hold a credential: it is not told with the error.
-        Err(error) => return Answer::NotNow(told(&error.without_url()), None),
+        Err(error) => return Answer::NotNow(root_cause(&error.without_url()), None),
     };
     let status = answer.status();
-    let after = answer.headers().get(RETRY_AFTER);
-    let after = after.and_then(|value| value.to_str().ok()?.parse().ok());
-    let after = after.map(Duration::from_secs);
+    let after = retry_after(answer.headers());
     // Read, so that the connection can be used again.
-    let read = read_until(&mut answer, ANSWER_BYTES_MAX, deadline);
+    let read = read_until(&mut answer, outbound::RESPONSE_BYTES_MAX, deadline);
     match status {
         status if status.is_success() && read.is_ok() => Answer::Taken,
         StatusCode::TOO_MANY_REQUESTS
@@ -317,18 +309,6 @@ fn post(client: &Client, url: &str, body: &[u8]) -> Answer {
         | StatusCode::GATEWAY_TIMEOUT => Answer::NotNow(format!("it answers {status}"), after),
         status => Answer::Refused(format!("it answers {status}")),
     }
-}
-
-/// An error with what led to it.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// An `ExportTraceServiceRequest` of one resource and one scope.

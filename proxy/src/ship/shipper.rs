@@ -15,7 +15,7 @@ use super::ledger::{Ledger, Settled};
 use super::metrics::ShipperMetrics;
 use super::nodes::Nodes;
 use super::obstacle::Present;
-use super::pace::{Backoff, Window};
+use super::pace::{self, Window};
 use super::setup::{self, SetUp};
 use super::spool::{Next, Reader, Spool, Spooled};
 use super::{Batch, Config};
@@ -219,7 +219,7 @@ async fn standstill(shared: &Shared) {
 
 /// Sends the index its templates before the first event, so that no event makes an index without them.
 async fn set_up(shared: &Shared) -> Delivered {
-    let mut backoff = Backoff::default();
+    let mut backoff = pace::backoff();
     loop {
         let Some(node) = shared.nodes.pick(clock::now()) else {
             return Delivered::GaveUp;
@@ -238,7 +238,7 @@ async fn set_up(shared: &Shared) -> Delivered {
                 shared.pushed_back(&node.name, &wait, 0);
             }
         }
-        let wait = backoff.next(random::bits() as u32);
+        let wait = backoff.next_with_jitter(random::bits() as u32);
         if shared.wait_unless_stopping(wait).await == Delivered::GaveUp {
             return Delivered::GaveUp;
         }
