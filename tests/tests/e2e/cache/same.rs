@@ -11,7 +11,7 @@ use super::{CACHED, is_hit, start};
 
 /// A route of its own for each path, beside one for all others.
 const EXACT: &str = "
-- {name: request, path: /request, backend: assistant,
+- {name: ask, path: /ask, backend: assistant,
    cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}
 - {name: batches, path: /v1/batches, backend: assistant,
    cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}
