@@ -9,10 +9,10 @@ use weir_tests::setup::Setup;
 use weir_tests::sign::bearer;
 use weir_tests::wait;
 
-mod coded;
-mod kept;
-mod late;
-mod same;
+mod codings;
+mod key;
+mod stored;
+mod stream_end;
 
 const CACHED: &str = "- {name: chat, path: /v1/*, backend: assistant, \
                       cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}";

@@ -10,12 +10,12 @@ use weir_tests::setup::Setup;
 use weir_tests::sign::sha256_hex;
 use weir_tests::wait;
 
-mod bounds;
 mod descriptors;
+mod disconnects;
+mod early_responses;
 mod floods;
 mod http1;
-mod leaving;
-mod linger;
+mod limits;
 mod memory;
 mod smuggling;
 mod streams;

@@ -14,7 +14,7 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 mod formats;
-mod open;
+mod inferred_end;
 
 use formats::{CHAT, FORMATS, Format, Way};
 

@@ -8,7 +8,7 @@ use weir_tests::setup::Setup;
 use weir_tests::sign::sign_hmac_as;
 use weir_tests::wait;
 
-mod promise;
+mod completeness;
 mod secrets;
 
 const FULL: &str = "

@@ -7,7 +7,7 @@ use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 
-mod look_alikes;
+mod path_variants;
 mod trace;
 
 #[tokio::test]

@@ -11,9 +11,9 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-mod access;
-mod conditions;
-mod long;
+mod credentials;
+mod index_errors;
+mod soak;
 
 const EVENTS: &str = "weir_events_total";
 const SPOOL: &str = "spool: {path: data/spool, sync: 100ms}";

@@ -8,10 +8,10 @@ use weir_tests::sign::{
     Headers, bearer, fresh_id, sign_hmac, sign_hmac_as, sign_hmac_now, sign_simple_sha256, unix_now,
 };
 
+mod clientless;
 mod feishu;
 mod keys;
-mod orphaned;
-mod redelivered;
+mod redelivery;
 
 const BODY: &[u8] = br#"{"question":"what is a weir?"}"#;
 

@@ -11,7 +11,7 @@ use weir_tests::setup::{BUFFERED, Setup};
 use weir_tests::sign::sha256_hex;
 use weir_tests::wait;
 
-mod coded;
+mod codings;
 
 /// What is read whole where nobody looks into it.
 const HELD_BYTES: usize = 64 * 1024;

@@ -11,7 +11,7 @@ use weir_tests::sign::fresh_id;
 use weir_tests::wait;
 
 use super::feishu::{ROUTE, TOKEN, event, start};
-use super::redelivered::{Delivery, abandoned, assert_taken, gone, in_flight, took_it};
+use super::redelivery::{Delivery, abandoned, assert_taken, gone, in_flight, took_it};
 
 #[tokio::test]
 async fn a_request_continued_without_its_client_ends_at_the_timeout() {
