@@ -100,7 +100,7 @@ fn from_config(config: &Config) -> LoadedRoutes {
     let mut warnings = Vec::new();
     let mut routes = Vec::new();
     for route in &config.routes {
-        if !route.methods.is_empty() && !route.methods.contains(&Method::POST) {
+        if !route.matching.methods.is_empty() && !route.matching.methods.contains(&Method::POST) {
             continue;
         }
         let signers = signers(route, &mut warnings);
@@ -111,7 +111,7 @@ fn from_config(config: &Config) -> LoadedRoutes {
             name: route.name.clone(),
             platform: route.platform.clone(),
             method: Method::POST,
-            path: example_path(&route.path),
+            path: example_path(&route.matching.path),
             signers,
             body_bytes_max: route.body_bytes,
             rate_limits: route.rate_limits.iter().map(route_limit).collect(),
@@ -139,7 +139,7 @@ fn example_path(pattern: &PathPattern) -> String {
     }
 }
 
-fn signers(route: &weir::route::Config, warnings: &mut Vec<String>) -> Vec<Signer> {
+fn signers(route: &weir::config::Route, warnings: &mut Vec<String>) -> Vec<Signer> {
     let mut signers = Vec::new();
     for config in &route.signature {
         match Signer::of(config) {

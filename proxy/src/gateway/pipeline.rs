@@ -6,22 +6,21 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
+use super::metrics::{Occupancy, RouteOccupancy};
 use super::mode::{BodyMode, RequestKind};
 use crate::backend::Backend;
 use crate::backend::loops::LoopToken;
 use crate::cache::Answers;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::content;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, NO_PLATFORM};
 use crate::http::session::Session;
 use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
-use crate::metrics::{Held, HeldByRoute};
 use crate::random;
-use crate::record;
+use crate::route::Table;
 use crate::route::path::EncodedSlash;
-use crate::route::{self, Table};
 use crate::signature::Gate;
 use crate::signature::memory::Memory;
 use crate::trace::Sampling;
@@ -47,7 +46,7 @@ pub struct RoutePipelines {
 
 /// One route with its stages.
 pub struct RoutePipeline {
-    pub(crate) config: Arc<route::Config>,
+    pub(crate) config: Arc<config::Route>,
     pub(crate) gate: Option<Gate>,
     pub(crate) limits: Limits,
     pub(crate) concurrency: Option<Arc<Concurrency>>,
@@ -69,10 +68,10 @@ impl RoutePipelines {
             .iter()
             .map(|route| Arc::new(RoutePipeline::new(route, backends, &trusted, &memory)));
         RoutePipelines {
-            table: Table::new(config.routes.clone()),
+            table: table(&config.routes),
             pipelines: pipelines.collect(),
             trusted_proxies: trusted.clone(),
-            default_platform: Arc::from(record::NO_PLATFORM),
+            default_platform: Arc::from(NO_PLATFORM),
             header_bytes: config.limits.header_bytes,
             sampling: config.sampling,
             content: config.content,
@@ -100,28 +99,28 @@ impl RoutePipelines {
         }
     }
 
-    /// What the pipelines hold now.
+    /// What the pipelines occupy now.
     #[must_use]
-    pub fn held(&self) -> Held {
+    pub fn occupancy(&self) -> Occupancy {
         let answers = self
             .pipelines
             .iter()
             .filter_map(|pipeline| pipeline.answers.as_ref());
-        Held {
+        Occupancy {
             cache_bytes: answers.map(Answers::bytes).sum(),
             routes: self
                 .pipelines
                 .iter()
-                .map(|pipeline| pipeline.held())
+                .map(|pipeline| pipeline.occupancy())
                 .collect(),
-            ..Held::default()
+            ..Occupancy::default()
         }
     }
 }
 
 impl RoutePipeline {
     fn new(
-        route: &Arc<route::Config>,
+        route: &Arc<config::Route>,
         backends: &[Arc<Backend>],
         trusted_proxies: &Arc<[IpNet]>,
         memory: &Memory,
@@ -137,10 +136,10 @@ impl RoutePipeline {
         }
     }
 
-    fn held(&self) -> HeldByRoute {
+    fn occupancy(&self) -> RouteOccupancy {
         let limited = !self.config.rate_limits.is_empty();
         let in_use = self.concurrency.as_ref().map(|places| places.in_use());
-        HeldByRoute {
+        RouteOccupancy {
             route: self.config.name.clone(),
             limit_keys: limited.then(|| self.limits.keys() as u64),
             in_use: in_use.map(|in_use| in_use as u64),
@@ -191,6 +190,11 @@ impl RoutePipeline {
     fn verifies_body(&self) -> bool {
         self.gate.as_ref().is_some_and(Gate::covers_body)
     }
+}
+
+fn table(routes: &[Arc<config::Route>]) -> Table {
+    let matching = routes.iter().map(|route| route.matching.clone());
+    Table::new(matching.collect(), config::Route::requirements(routes))
 }
 
 /// Neither a length nor chunks: what is behind the head belongs to the upgraded protocol.
