@@ -75,6 +75,7 @@ build/setup.sh test
 step format cargo fmt --check
 step lints cargo clippy --workspace --all-targets --locked -- -D warnings
 step documentation documentation
+step dependencies with_tool cargo-deny build/check-dependencies.sh
 step tests tests
 step metrics with_tool promtool build/check-metrics.sh "$target/debug/weir"
 step alerts with_tool promtool build/check-alerts.sh
