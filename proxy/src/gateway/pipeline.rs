@@ -1,4 +1,4 @@
-//! A pipeline: one route with everything its requests meet, built once.
+//! Route pipelines: each is one route with the stages that its requests go through, built once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::trace::Sampling;
 /// A body up to this size is buffered also where no stage reads it: that is cheaper than passing it through.
 const ALWAYS_BUFFERED_BYTES: u64 = 64 * 1024;
 
-/// Every pipeline, and what is common to all.
+/// The pipelines of all routes, and what they have in common.
 pub struct RoutePipelines {
     pub table: Table,
     pub(crate) pipelines: Vec<Arc<RoutePipeline>>,
@@ -37,7 +37,7 @@ pub struct RoutePipelines {
     pub(crate) header_bytes: usize,
     pub(crate) sampling: Sampling,
     pub(crate) content: content::Mode,
-    /// How long an upgraded connection, or a stream of gRPC, may be silent.
+    /// How long an upgraded connection, or a gRPC stream, may be silent.
     pub(crate) upgrade_idle_timeout: Duration,
     pub(crate) encoded_slash: EncodedSlash,
     pub(crate) loop_token: LoopToken,
@@ -82,13 +82,13 @@ impl RoutePipelines {
         }
     }
 
-    /// How many requests were forgotten, as seen before, before their time.
+    /// How many entries of the replay store were evicted before they expired.
     #[must_use]
     pub fn replay_dropped(&self) -> u64 {
         self.memory.dropped()
     }
 
-    /// Forgets idle limit keys and expired answers; called on a timer.
+    /// Removes idle limit keys and expired responses; called on a timer.
     pub fn forget_idle(&self) {
         let now = clock::unix_now();
         for pipeline in &self.pipelines {
@@ -197,7 +197,7 @@ fn table(routes: &[Arc<config::Route>]) -> Table {
     Table::new(matching.collect(), config::Route::requirements(routes))
 }
 
-/// Neither a length nor chunks: what is behind the head belongs to the upgraded protocol.
+/// Whether the head announces no body: bytes after it belong to the upgraded protocol.
 fn has_no_body(session: &Session) -> bool {
     session.announced_bytes().unwrap_or(0) == 0 && !session.has_open_body()
 }
