@@ -11,7 +11,7 @@ use weir_tests::setup::{BUFFERED, Setup};
 use weir_tests::sign::sha256_hex;
 use weir_tests::wait;
 
-mod coded;
+mod codings;
 
 /// What is read whole where nobody looks into it.
 const HELD_BYTES: usize = 64 * 1024;
@@ -50,7 +50,7 @@ async fn call_of(proxy: &Proxy, reply: &ClientResponse) -> Value {
 }
 
 #[tokio::test]
-async fn a_call_is_seen_whatever_its_size_and_framing() {
+async fn model_calls_of_any_size_and_framing_are_recorded() {
     let backend = Backend::chat().await;
     let open = Setup::open(&backend)
         .limit("body_bytes: 32MiB")
@@ -94,7 +94,7 @@ async fn a_call_is_seen_whatever_its_size_and_framing() {
 }
 
 #[tokio::test]
-async fn a_stream_is_seen_behind_a_body_that_is_passed_through() {
+async fn a_stream_is_recorded_when_the_request_body_is_passed_through() {
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
     for client in &mut clients(&proxy).await {
@@ -110,7 +110,7 @@ async fn a_stream_is_seen_behind_a_body_that_is_passed_through() {
 }
 
 #[tokio::test]
-async fn a_call_is_seen_in_every_format() {
+async fn model_calls_of_every_format_are_recorded() {
     let backend = Backend::responding(|_| {
         BackendResponse::json(&json!({"model": "m", "object": "list", "data": [],
                              "usage": {"prompt_tokens": 5, "completion_tokens": 2}}))
@@ -174,7 +174,7 @@ async fn a_call_is_seen_in_every_format() {
 }
 
 #[tokio::test]
-async fn a_form_is_read_for_its_model() {
+async fn the_model_is_read_from_a_form() {
     let backend = Backend::responding(|_| {
         BackendResponse::json(
             &json!({"text": "hello", "usage": {"type": "tokens", "input_tokens": 14,
@@ -214,7 +214,7 @@ async fn a_form_is_read_for_its_model() {
 
 /// What was said before the answer began is known, also when the rest never comes.
 #[tokio::test]
-async fn an_early_answer_is_read_too() {
+async fn an_early_response_is_recorded() {
     let backend = Backend::raw(|mut stream| async move {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut held = Vec::new();
@@ -252,7 +252,7 @@ async fn an_early_answer_is_read_too() {
 
 /// `total_timeout` ends an answer that drips, whichever way its question came.
 #[tokio::test]
-async fn a_dripping_answer_ends_in_time() {
+async fn a_slow_response_ends_at_its_timeout() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend)
         .backend_options(&["idle_timeout: 10s", "total_timeout: 700ms"])

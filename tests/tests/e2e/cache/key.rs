@@ -11,7 +11,7 @@ use super::{CACHED, is_hit, start};
 
 /// A route of its own for each path, beside one for all others.
 const EXACT: &str = "
-- {name: request, path: /request, backend: assistant,
+- {name: ask, path: /ask, backend: assistant,
    cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}
 - {name: batches, path: /v1/batches, backend: assistant,
    cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}
@@ -32,7 +32,7 @@ async fn hits(proxy: &Proxy, asks: Vec<ClientRequest>) -> Vec<bool> {
 }
 
 #[tokio::test]
-async fn an_answer_fetched_with_one_key_is_given_to_no_other() {
+async fn a_response_fetched_with_one_key_is_not_served_to_another() {
     let backend = telling().await;
     let proxy = start(&backend).await;
     for name in [
@@ -70,7 +70,7 @@ async fn an_answer_fetched_with_one_key_is_given_to_no_other() {
 }
 
 #[tokio::test]
-async fn what_changes_no_answer_is_no_other_question() {
+async fn irrelevant_headers_do_not_change_the_key() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
     assert!(!is_hit(&proxy.send(ClientRequest::chat("hi")).await));
@@ -114,7 +114,7 @@ async fn what_changes_no_answer_is_no_other_question() {
 }
 
 #[tokio::test]
-async fn the_order_of_headers_is_no_difference() {
+async fn the_order_of_headers_does_not_change_the_key() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
     let request = |order: [(&str, &str); 3]| {
@@ -135,7 +135,7 @@ async fn the_order_of_headers_is_no_difference() {
 }
 
 #[tokio::test]
-async fn a_header_that_ends_at_weir_is_no_part_of_the_question_and_one_that_goes_on_is() {
+async fn only_forwarded_headers_are_part_of_the_key() {
     let backend = telling().await;
     let proxy = start(&backend).await;
     let request = |connection: Option<&str>| {
@@ -156,7 +156,7 @@ async fn a_header_that_ends_at_weir_is_no_part_of_the_question_and_one_that_goes
 }
 
 #[tokio::test]
-async fn a_header_that_the_backend_gets_from_the_configuration_is_no_part_of_the_question() {
+async fn configured_backend_headers_are_not_part_of_the_key() {
     let backend = telling().await;
     let own = ["request_headers: {Authorization: Bearer of-the-assistant}"];
     let proxy = Setup::new(&backend)
@@ -197,7 +197,7 @@ async fn headers_may_be_ignored_by_name() {
 }
 
 #[tokio::test]
-async fn a_signature_that_was_verified_is_no_part_of_the_question() {
+async fn verified_signatures_are_not_part_of_the_key() {
     let backend = Backend::chat().await;
     let question = chat_request("hi", false);
     let text = question.to_string();
@@ -305,7 +305,7 @@ fn stateful() -> Vec<(&'static str, Value)> {
 }
 
 #[tokio::test]
-async fn what_makes_or_changes_something_is_never_answered_from_the_cache() {
+async fn stateful_requests_are_never_answered_from_the_cache() {
     let backend = Backend::responding(|_| BackendResponse::chat("done")).await;
     let proxy = Setup::new(&backend)
         .routes(EXACT)
@@ -329,7 +329,7 @@ async fn what_makes_or_changes_something_is_never_answered_from_the_cache() {
 }
 
 #[tokio::test]
-async fn what_was_answered_for_one_host_is_not_told_another() {
+async fn responses_are_not_shared_between_hosts() {
     let backend = Backend::responding(|seen| {
         BackendResponse::chat(seen.header("x-forwarded-host").unwrap_or("nobody"))
     })

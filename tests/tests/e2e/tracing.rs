@@ -83,8 +83,8 @@ async fn a_collector_gets_a_server_span_and_a_client_span() {
 }
 
 #[tokio::test]
-async fn a_passed_request_has_its_spans_too() {
-    let Some(collector) = Collector::start("a_passed_request_has_its_spans_too").await else {
+async fn a_passed_through_request_has_spans() {
+    let Some(collector) = Collector::start("a_passed_through_request_has_spans").await else {
         return;
     };
     let backend = Backend::echo().await;
@@ -107,8 +107,8 @@ async fn a_passed_request_has_its_spans_too() {
 }
 
 #[tokio::test]
-async fn a_refused_request_has_a_server_span_alone() {
-    let Some(collector) = Collector::start("a_refused_request_has_a_server_span_alone").await
+async fn a_rejected_request_has_only_a_server_span() {
+    let Some(collector) = Collector::start("a_rejected_request_has_only_a_server_span").await
     else {
         return;
     };
@@ -133,8 +133,8 @@ async fn a_refused_request_has_a_server_span_alone() {
 }
 
 #[tokio::test]
-async fn an_exemplar_leads_from_a_duration_to_its_trace() {
-    let test = "an_exemplar_leads_from_a_duration_to_its_trace";
+async fn exemplars_link_durations_to_traces() {
+    let test = "exemplars_link_durations_to_traces";
     let backend = Backend::echo().await;
     let proxy = exporting(&backend, "http://127.0.0.1:9", "sample: 0%")
         .start()
@@ -187,7 +187,7 @@ async fn flags(proxy: &Proxy, backend: &Backend, requests: usize, given: Option<
 }
 
 #[tokio::test]
-async fn a_share_of_the_traces_that_begin_here_is_sampled() {
+async fn new_traces_are_sampled_at_the_configured_ratio() {
     let backend = Backend::echo().await;
     // Nobody listens there: what is decided does not depend on it.
     let proxy = exporting(&backend, "http://127.0.0.1:9", "sample: 50%")
@@ -210,7 +210,7 @@ async fn a_share_of_the_traces_that_begin_here_is_sampled() {
 }
 
 #[tokio::test]
-async fn an_untrusted_context_ends_here() {
+async fn an_untrusted_trace_context_is_not_continued() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .top("traces: {trust_incoming: false}")
@@ -229,7 +229,7 @@ async fn an_untrusted_context_ends_here() {
 }
 
 #[tokio::test]
-async fn a_collector_that_hangs_or_is_gone_costs_no_request() {
+async fn a_hanging_or_missing_collector_affects_no_requests() {
     let backend = Backend::echo().await;
     let hanging = Backend::raw(|stream| async move {
         std::future::pending::<()>().await;
@@ -259,8 +259,8 @@ async fn a_collector_that_hangs_or_is_gone_costs_no_request() {
 }
 
 #[tokio::test]
-async fn what_waits_is_sent_before_the_end() {
-    let Some(collector) = Collector::start("what_waits_is_sent_before_the_end").await else {
+async fn pending_spans_are_sent_at_shutdown() {
+    let Some(collector) = Collector::start("pending_spans_are_sent_at_shutdown").await else {
         return;
     };
     let backend = Backend::echo().await;

@@ -45,7 +45,7 @@ async fn refused_everywhere(chunks: &str) {
 }
 
 #[tokio::test]
-async fn a_flaw_in_a_chunk_is_found_wherever_it_stands() {
+async fn malformed_chunks_are_rejected_at_any_position() {
     for size in [
         "5;", "5;;a", "5;a=", "5;a\0b", "5;a=\"b", "5\u{c}", "5\u{b}", "5 5", "zz", "-5", "0x5",
     ] {
@@ -56,7 +56,7 @@ async fn a_flaw_in_a_chunk_is_found_wherever_it_stands() {
 }
 
 #[tokio::test]
-async fn who_asks_for_the_server_is_answered_here() {
+async fn options_asterisk_is_answered_by_weir() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -77,7 +77,7 @@ async fn who_asks_for_the_server_is_answered_here() {
 }
 
 #[tokio::test]
-async fn an_upgrade_is_one_only_where_connection_says_so() {
+async fn an_upgrade_requires_the_connection_field() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     for connection in ["", "Connection: keep-alive\r\n", "Connection: close\r\n"] {
@@ -95,7 +95,7 @@ async fn an_upgrade_is_one_only_where_connection_says_so() {
 }
 
 #[tokio::test]
-async fn no_underscore_shadows_what_weir_says() {
+async fn fields_with_underscores_cannot_shadow_weirs_own() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .backend_options(&["request_headers: {x-upstream-key: own}"])
@@ -133,7 +133,7 @@ async fn no_underscore_shadows_what_weir_says() {
 }
 
 #[tokio::test]
-async fn what_http2_cuts_or_names_otherwise_is_whole_for_the_backend() {
+async fn split_cookies_and_authority_are_restored_for_the_backend() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     for way in WAYS {
@@ -158,7 +158,7 @@ async fn what_http2_cuts_or_names_otherwise_is_whole_for_the_backend() {
 }
 
 #[tokio::test]
-async fn a_backend_that_answers_before_it_has_read_is_heard() {
+async fn a_response_before_the_end_of_the_request_is_forwarded() {
     // It refuses by the head, closes at once, and never reads the body.
     let backend = Backend::raw(|mut stream| async move {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -194,7 +194,7 @@ async fn a_backend_that_answers_before_it_has_read_is_heard() {
 }
 
 #[tokio::test]
-async fn malformed_fields_of_http2_are_refused() {
+async fn malformed_http2_fields_are_rejected() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     for way in [Way::Buffered, Way::PassedThrough] {

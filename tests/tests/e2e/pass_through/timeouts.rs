@@ -34,7 +34,7 @@ async fn released(backend: &Backend) {
 }
 
 #[tokio::test]
-async fn a_first_byte_that_does_not_come() {
+async fn first_byte_timeout_of_a_passed_through_request() {
     let backend = Backend::manual().await;
     let proxy = before(&backend, &["first_byte_timeout: 300ms"]).await;
     for mut client in clients(&proxy).await {
@@ -49,7 +49,7 @@ async fn a_first_byte_that_does_not_come() {
 }
 
 #[tokio::test]
-async fn a_first_byte_is_due_only_when_the_body_is_there() {
+async fn the_first_byte_timeout_starts_after_the_body() {
     let backend = Backend::echo().await;
     let proxy = before(
         &backend,
@@ -75,7 +75,7 @@ async fn a_first_byte_is_due_only_when_the_body_is_there() {
 }
 
 #[tokio::test]
-async fn an_answer_that_stands_still_or_never_ends() {
+async fn timeouts_of_a_stalled_or_endless_response() {
     for (options, silent) in [
         (["idle_timeout: 300ms", "total_timeout: 60s"], true),
         (["idle_timeout: 10s", "total_timeout: 700ms"], false),
@@ -115,7 +115,7 @@ async fn an_answer_that_stands_still_or_never_ends() {
 
 /// A backend that answers before it has all of the body has what it needs.
 #[tokio::test]
-async fn an_early_answer_that_never_ends() {
+async fn timeout_of_an_endless_early_response() {
     let backend = Backend::raw(|mut stream| async move {
         let mut room = vec![0; 4096];
         if stream.read(&mut room).await.is_err() {
@@ -160,7 +160,7 @@ async fn an_early_answer_that_never_ends() {
 }
 
 #[tokio::test]
-async fn a_body_that_stands_still() {
+async fn timeout_of_a_stalled_request_body() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .limit("body_timeout: 300ms")
@@ -185,7 +185,7 @@ async fn a_body_that_stands_still() {
 }
 
 #[tokio::test]
-async fn a_backend_that_takes_nothing_of_a_body() {
+async fn timeout_of_a_backend_that_does_not_read() {
     let backend = Backend::raw(|stream| async move {
         // Accepted, and never read from.
         let _stream = stream;
@@ -208,7 +208,7 @@ async fn a_backend_that_takes_nothing_of_a_body() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_of_its_body() {
+async fn a_client_disconnect_within_its_body() {
     let backend = Backend::manual().await;
     let proxy = before(&backend, &[]).await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -226,7 +226,7 @@ async fn a_client_that_leaves_in_the_middle_of_its_body() {
 
 /// Nothing but its own timeout ends an upgraded connection, and silence of both sides does.
 #[tokio::test]
-async fn an_upgrade_lives_as_long_as_it_is_used() {
+async fn an_upgraded_connection_lives_while_it_is_used() {
     let backend = Backend::manual().await;
     let proxy = Setup::new(&backend)
         .limit("upgrade_idle_timeout: 1s")

@@ -19,7 +19,7 @@ fn head_of(bytes: usize) -> String {
 const LATE: Duration = Duration::from_secs(8);
 
 #[tokio::test]
-async fn a_head_just_under_the_bound_passes_and_just_over_is_refused() {
+async fn a_head_below_the_limit_passes_and_above_is_rejected() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .limit("header_bytes: 4KiB")
@@ -45,7 +45,7 @@ async fn a_head_just_under_the_bound_passes_and_just_over_is_refused() {
 }
 
 #[tokio::test]
-async fn many_small_header_lines_are_no_way_around_the_bound() {
+async fn many_small_header_lines_do_not_bypass_the_limit() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut bomb = "GET /bomb HTTP/1.1\r\nHost: weir.test\r\n".to_owned();
@@ -60,7 +60,7 @@ async fn many_small_header_lines_are_no_way_around_the_bound() {
 }
 
 #[tokio::test]
-async fn the_bound_holds_over_http2() {
+async fn the_head_limit_applies_over_http2() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .limit("header_bytes: 4KiB")
@@ -78,7 +78,7 @@ async fn the_bound_holds_over_http2() {
 }
 
 #[tokio::test]
-async fn a_dripping_head_is_cut_when_its_whole_time_is_over() {
+async fn a_slow_head_is_cut_off_at_its_total_timeout() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .limit("header_timeout: 1s")
@@ -103,7 +103,7 @@ async fn a_dripping_head_is_cut_when_its_whole_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_dripping_second_head_is_cut_too() {
+async fn a_slow_second_head_is_cut_off() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .limit("header_timeout: 1s")
@@ -122,7 +122,7 @@ async fn a_dripping_second_head_is_cut_too() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_does_not_stay() {
+async fn an_idle_connection_is_closed() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .limit("header_timeout: 1s")
@@ -142,7 +142,7 @@ async fn a_silent_connection_does_not_stay() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_told_so() {
+async fn connections_over_the_limit_get_503() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).limit("connections: 2").start().await;
     let mut first = Client::h1(proxy.address()).await;

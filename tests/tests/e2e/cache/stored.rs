@@ -193,7 +193,7 @@ fn framings() -> [(&'static str, Framed); 3] {
 }
 
 #[tokio::test]
-async fn what_is_no_good_answer_is_never_kept() {
+async fn failed_and_incomplete_responses_are_never_stored() {
     for (path, name, make) in not_good() {
         for (framing, framed) in framings() {
             let answer = framed(make());
@@ -210,7 +210,7 @@ async fn what_is_no_good_answer_is_never_kept() {
 }
 
 #[tokio::test]
-async fn a_good_answer_is_kept_however_it_is_framed() {
+async fn a_complete_response_is_stored_with_any_framing() {
     for (path, name, make) in good() {
         for (framing, framed) in framings() {
             let answer = framed(make());
@@ -231,7 +231,7 @@ async fn a_good_answer_is_kept_however_it_is_framed() {
 }
 
 #[tokio::test]
-async fn what_breaks_off_is_not_kept() {
+async fn truncated_responses_are_not_stored() {
     let cases: [(&str, Make); 6] = [
         ("500", || BackendResponse::chat("no").with_status(500)),
         ("404", || BackendResponse::chat("no").with_status(404)),
@@ -263,7 +263,7 @@ async fn what_breaks_off_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_body_of_json_is_waited_for_and_a_stream_is_not() {
+async fn the_cache_waits_for_json_bodies_but_not_for_streams() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let whole = BackendResponse::chat("well then").body();
@@ -314,7 +314,7 @@ async fn a_body_of_json_is_waited_for_and_a_stream_is_not() {
 }
 
 #[tokio::test]
-async fn a_backend_bounds_the_time_of_its_answer() {
+async fn cache_control_of_the_backend_limits_the_lifetime() {
     let at = |seconds: i64| {
         let at_s = weir::clock::unix_now()
             .as_secs()

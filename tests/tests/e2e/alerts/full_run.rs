@@ -182,8 +182,8 @@ fn rules(proxy: &Proxy) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_that_come_and_go_are_told_once_by_both_ways() {
-    let test = "errors_that_come_and_go_are_told_once_by_both_ways";
+async fn errors_are_notified_once_by_the_engine_and_by_prometheus() {
+    let test = "errors_are_notified_once_by_the_engine_and_by_prometheus";
     let failing = Arc::new(Failing {
         per_mille: AtomicU64::new(2),
         count: AtomicU64::new(0),

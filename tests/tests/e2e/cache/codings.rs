@@ -32,7 +32,7 @@ fn assert_gzip(reply: &ClientResponse, text: &[u8]) {
 }
 
 #[tokio::test]
-async fn who_refuses_it_as_it_is_gets_it_compressed() {
+async fn clients_that_refuse_identity_get_a_compressed_response() {
     let backend = Backend::responding(|seen| {
         BackendResponse::chat_for(seen)
             .header("etag", "\"strong\"")
@@ -74,7 +74,7 @@ async fn who_refuses_it_as_it_is_gets_it_compressed() {
 }
 
 #[tokio::test]
-async fn a_large_answer_is_compressed_as_it_goes() {
+async fn a_large_response_is_compressed_incrementally() {
     let words = "what is a weir? ".repeat(20_000);
     let told = words.clone();
     let backend = Backend::responding(move |_| BackendResponse::chat(&told)).await;
@@ -88,7 +88,7 @@ async fn a_large_answer_is_compressed_as_it_goes() {
 }
 
 #[tokio::test]
-async fn what_a_backend_compressed_all_the_same_is_stored_as_it_is_meant() {
+async fn a_response_compressed_by_the_backend_is_stored_decoded() {
     let backend = Backend::responding(|_| {
         let body = serde_json::json!({
             "id": "chatcmpl-1", "object": "chat.completion", "model": "glm-4",
@@ -114,7 +114,7 @@ async fn what_a_backend_compressed_all_the_same_is_stored_as_it_is_meant() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_decoded_is_not_kept() {
+async fn responses_that_cannot_be_decoded_are_not_stored() {
     for coding in ["gzip", "x-unheard-of"] {
         let backend = Backend::responding(move |_| {
             BackendResponse::chat("hi").header("content-encoding", coding)

@@ -166,7 +166,7 @@ fn passed_on() -> Vec<(&'static str, &'static str, Expected)> {
 }
 
 #[tokio::test]
-async fn a_client_is_told_what_the_body_turned_out_to_be() {
+async fn responses_are_classified_by_their_framing() {
     for (name, bytes, expected) in answers() {
         let (_backend, proxy, answering) = saying(bytes).await;
         for way in WAYS {
@@ -209,7 +209,7 @@ async fn a_client_is_told_what_the_body_turned_out_to_be() {
 }
 
 #[tokio::test]
-async fn no_answer_is_framed_in_two_ways() {
+async fn no_response_has_ambiguous_framing() {
     for (name, bytes, _) in answers() {
         let (_backend, proxy, answering) = saying(bytes).await;
         for way in WAYS {
@@ -232,7 +232,7 @@ async fn no_answer_is_framed_in_two_ways() {
 }
 
 #[tokio::test]
-async fn fields_of_one_hop_end_here() {
+async fn hop_by_hop_fields_are_removed() {
     let bytes = "HTTP/1.1 200 OK\r\nConnection: x-secret-hop, keep-alive, content-type\r\nX-Secret-Hop: 1\r\n\
                  Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nProxy-Authenticate: Basic\r\n\
                  Upgrade: h2c\r\nTrailer: x-sum\r\nTE: trailers\r\nContent-Type: text/plain\r\nX-Kept: yes\r\n\
@@ -268,7 +268,7 @@ async fn fields_of_one_hop_end_here() {
 }
 
 #[tokio::test]
-async fn what_is_said_before_an_answer_reaches_who_can_read_it() {
+async fn interim_responses_reach_clients_that_understand_them() {
     let bytes = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x\r\n\r\n\
                  HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab";
     let (_backend, proxy, answering) = saying(bytes).await;
@@ -305,7 +305,7 @@ async fn what_is_said_before_an_answer_reaches_who_can_read_it() {
 }
 
 #[tokio::test]
-async fn many_fields_are_treated_alike() {
+async fn both_body_modes_treat_many_fields_equally() {
     for (count, status) in [(90, 200), (150, 502)] {
         let many: String = (0..count).map(|n| format!("x-{n}: {n}\r\n")).collect();
         let bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{many}\r\nab").leak();

@@ -27,7 +27,7 @@ async fn streaming(
 }
 
 #[tokio::test]
-async fn an_idle_proxy_is_gone_at_once() {
+async fn an_idle_proxy_exits_at_once() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     // Idle connections do not hold it either: one fresh, one that had its answer, one of HTTP/2.
@@ -50,7 +50,7 @@ async fn an_idle_proxy_is_gone_at_once() {
 }
 
 #[tokio::test]
-async fn a_running_stream_ends_whole() {
+async fn a_running_stream_finishes_at_shutdown() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut streams = Vec::new();
@@ -99,7 +99,7 @@ async fn a_running_stream_ends_whole() {
 }
 
 #[tokio::test]
-async fn a_client_with_a_connection_is_told_to_close_it() {
+async fn keep_alive_clients_are_asked_to_close() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -123,7 +123,7 @@ async fn a_client_with_a_connection_is_told_to_close_it() {
 }
 
 #[tokio::test]
-async fn a_connection_in_use_may_send_one_more_request() {
+async fn a_busy_connection_may_send_one_more_request() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let get = "GET /again HTTP/1.1\r\nHost: weir.test\r\n\r\n";
@@ -153,7 +153,7 @@ async fn a_connection_in_use_may_send_one_more_request() {
 }
 
 #[tokio::test]
-async fn who_has_connected_before_a_stop_is_answered() {
+async fn clients_connected_before_shutdown_are_answered() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let get = "GET /late HTTP/1.1\r\nHost: weir.test\r\n\r\n";
@@ -173,7 +173,7 @@ async fn who_has_connected_before_a_stop_is_answered() {
 }
 
 #[tokio::test]
-async fn what_outlasts_the_drain_is_cut_and_recorded() {
+async fn requests_that_outlast_the_drain_are_cut_and_recorded() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend)
         .top("shutdown: {drain: 1s}")
@@ -236,7 +236,7 @@ async fn a_missing_certificate_is_an_error_at_start() {
 
 /// What the end of a drain cuts is no success, and lasted as long as it lasted.
 #[tokio::test]
-async fn a_stream_that_the_end_cuts_is_recorded_as_cut() {
+async fn a_stream_cut_at_shutdown_is_recorded_as_cut() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend)
         .top("shutdown: {drain: 300ms}")

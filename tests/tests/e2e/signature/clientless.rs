@@ -11,10 +11,10 @@ use weir_tests::sign::fresh_id;
 use weir_tests::wait;
 
 use super::feishu::{ROUTE, TOKEN, event, start};
-use super::redelivered::{Delivery, abandoned, assert_taken, gone, in_flight, took_it};
+use super::redelivery::{Delivery, abandoned, assert_taken, gone, in_flight, took_it};
 
 #[tokio::test]
-async fn what_is_sent_after_its_client_left_ends_within_the_backends_time() {
+async fn a_request_continued_without_its_client_ends_at_the_timeout() {
     let backend = Backend::manual().await;
     let proxy = Setup::new(&backend)
         .backend_options(&["first_byte_timeout: 1s"])
@@ -33,7 +33,7 @@ async fn what_is_sent_after_its_client_left_ends_within_the_backends_time() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_its_backend_has_all_of_it_is_as_if_it_had_not_come() {
+async fn a_delivery_cut_short_by_its_client_can_be_repeated() {
     // Takes connections and reads nothing.
     let (taken, mut connections) = tokio::sync::mpsc::channel(8);
     let backend = Backend::raw(move |stream| {
@@ -64,7 +64,7 @@ async fn a_client_that_leaves_before_its_backend_has_all_of_it_is_as_if_it_had_n
 }
 
 #[tokio::test]
-async fn a_stop_waits_for_calls_without_clients() {
+async fn shutdown_waits_for_requests_without_clients() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for http2 in [false, true] {
@@ -103,7 +103,7 @@ async fn call_in_time(proxy: &Proxy, call: PendingRequest) {
 }
 
 #[tokio::test]
-async fn a_call_without_client_that_outlasts_the_drain_is_recorded() {
+async fn a_request_without_client_that_outlasts_the_drain_is_recorded() {
     let backend = Backend::manual().await;
     let proxy = Setup::new(&backend)
         .routes(ROUTE)
@@ -120,7 +120,7 @@ async fn a_call_without_client_that_outlasts_the_drain_is_recorded() {
 }
 
 #[tokio::test]
-async fn an_answer_that_has_begun_keeps_its_status_when_the_client_leaves() {
+async fn a_started_response_keeps_its_status_when_the_client_leaves() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let delivery = Delivery::new();

@@ -49,7 +49,7 @@ async fn load(proxy: &Proxy, requests: usize, answered: &Answered) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute; `cargo test -p weir-tests --test e2e -- --ignored a_hundred_thousand`"]
-async fn a_hundred_thousand_events_are_in_the_index_once() {
+async fn a_hundred_thousand_events_are_indexed_exactly_once() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     let setup = shipping(&backend, &[index.url()], "events: 500, wait: 200ms");
     let answered: Answered = Arc::default();

@@ -100,7 +100,7 @@ async fn assert_success(proxy: &Proxy, id: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn an_answer_is_whole_only_with_its_last_line_end() {
+async fn a_stream_is_complete_only_with_its_last_line_end() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for (number, stream) in streams().iter().enumerate() {
@@ -122,7 +122,7 @@ async fn an_answer_is_whole_only_with_its_last_line_end() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_the_last_line_end_had_a_whole_answer() {
+async fn a_client_that_leaves_before_the_last_line_end_had_a_complete_response() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for (number, stream) in streams().iter().enumerate() {
@@ -148,7 +148,7 @@ async fn a_client_that_leaves_before_the_last_line_end_had_a_whole_answer() {
 }
 
 #[tokio::test]
-async fn an_answer_without_its_last_line_end_is_a_success_and_not_kept() {
+async fn a_stream_without_its_last_line_end_is_a_success_and_not_stored() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for (number, stream) in streams().iter().enumerate() {
@@ -167,7 +167,7 @@ async fn an_answer_without_its_last_line_end_is_a_success_and_not_kept() {
 }
 
 #[tokio::test]
-async fn what_comes_behind_the_end_belongs_to_the_answer() {
+async fn data_after_the_end_is_part_of_the_stored_response() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let end = format!("{REASON}\n\ndata: [DONE]\n\n");

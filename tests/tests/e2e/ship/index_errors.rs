@@ -165,19 +165,19 @@ async fn is_waited_out(condition: (u16, &'static str, &'static str, &'static str
 }
 
 #[tokio::test]
-async fn a_condition_of_the_cluster_or_the_credential_costs_no_event() {
+async fn errors_of_the_cluster_or_the_credentials_lose_no_events() {
     let each = CONDITIONS.map(|condition| is_waited_out(condition, false));
     futures_util::future::join_all(each).await;
 }
 
 #[tokio::test]
-async fn the_same_condition_for_the_whole_request_is_waited_out_alike() {
+async fn the_same_errors_for_a_whole_request_lose_no_events() {
     let each = CONDITIONS.map(|condition| is_waited_out(condition, true));
     futures_util::future::join_all(each).await;
 }
 
 #[tokio::test]
-async fn what_concerns_one_event_holds_up_no_other() {
+async fn errors_of_single_events_do_not_delay_others() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     // Each of these has been taken for a condition by somebody: a client chooses what a value says.
     for (kind, said) in [
@@ -208,7 +208,7 @@ async fn what_concerns_one_event_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn what_the_index_puts_into_its_failure_store_is_an_outcome_of_its_own() {
+async fn events_in_the_failure_store_are_counted_separately() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(Fault::FailureStore(4)));
     let proxy = shipping(&backend, &[index.url()], "events: 8, wait: 10s")
@@ -291,7 +291,7 @@ const OF_THE_CLUSTER: [(&str, &str, &str, &str); 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_node_that_cannot_take_events_now_gets_all_of_them_later() {
+async fn a_real_node_receives_all_events_after_an_outage() {
     // Its settings hold for all streams: so it is no node that others use.
     let Some(node) = OwnNode::start().await else {
         return;

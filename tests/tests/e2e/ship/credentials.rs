@@ -10,7 +10,7 @@ use weir_tests::wait;
 use super::{SPOOL, arrived, send_requests, settled, shipping};
 
 #[tokio::test]
-async fn a_user_or_a_key_is_told_to_the_index_and_to_nobody_else() {
+async fn index_credentials_are_sent_only_to_the_index() {
     let backend = Backend::echo().await;
     for (keys, expected) in [
         // echo -n weir:sentinel-es-password | base64
@@ -50,7 +50,7 @@ async fn a_user_or_a_key_is_told_to_the_index_and_to_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_changed_retention_reaches_a_policy_that_is_there() {
+async fn a_changed_retention_updates_the_existing_policy() {
     let (backend, index) = (Backend::echo().await, Index::open_search().await);
     let path = "/_plugins/_ism/policies/weir.access";
     let url = index.url();
@@ -72,7 +72,7 @@ async fn a_changed_retention_reaches_a_policy_that_is_there() {
 }
 
 #[tokio::test]
-async fn an_index_behind_tls_is_believed_by_its_certificate_only() {
+async fn the_certificate_of_the_index_is_verified() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     let authority = Authority::new();
     let directory = TempDir::new().expect("a directory");

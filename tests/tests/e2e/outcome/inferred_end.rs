@@ -37,7 +37,7 @@ async fn says(
 }
 
 #[tokio::test]
-async fn what_no_model_was_asked_for_is_never_cut_or_judged() {
+async fn responses_that_are_no_model_calls_are_never_cut_or_classified() {
     const STEPS: &[&str] = &[
         "{\"step\":0,\"done\":false}\n{\"step\":1,\"done\":true}\n",
         "{\"step\":2,\"done\":false}\n",
@@ -73,7 +73,7 @@ const GEMINI: &str = "/kept/v1beta/models/g:streamGenerateContent?alt=sse";
 const FINISHED: &str = "data: {\"candidates\":[{\"index\":0,\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"STOP\"}]}\n\n";
 
 #[tokio::test]
-async fn what_comes_behind_a_finish_reason_of_geminis_goes_on() {
+async fn data_after_a_gemini_finish_reason_is_forwarded() {
     const USAGE: &str = "data: {\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":2,\"totalTokenCount\":5}}\n\n";
     const OTHER: &str = "data: {\"candidates\":[{\"index\":1,\"content\":{\"parts\":[{\"text\":\"b\"}]},\"finishReason\":\"STOP\"}]}\n\n";
     let backend = Backend::manual().await;
@@ -97,7 +97,7 @@ async fn what_comes_behind_a_finish_reason_of_geminis_goes_on() {
 }
 
 #[tokio::test]
-async fn what_only_a_guess_has_ended_is_not_kept() {
+async fn responses_with_an_inferred_end_are_not_stored() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for _ in 0..2 {
@@ -123,7 +123,7 @@ async fn what_only_a_guess_has_ended_is_not_kept() {
 }
 
 #[tokio::test]
-async fn an_answer_of_another_2xx_is_read_too() {
+async fn responses_with_another_2xx_are_read() {
     const USED: &str = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
     const FAILED: &str = r#"{"error":{"message":"no"}}"#;
     for (body, status, code, tokens) in [
@@ -152,7 +152,7 @@ async fn an_answer_of_another_2xx_is_read_too() {
 }
 
 #[tokio::test]
-async fn sound_is_no_answer_that_can_be_read() {
+async fn audio_responses_are_not_read() {
     const WORDS: &str = "data: we begin.\n\n";
     const CHUNKS: &[&str] = &[
         "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
@@ -171,7 +171,7 @@ async fn sound_is_no_answer_that_can_be_read() {
 }
 
 #[tokio::test]
-async fn an_answer_without_anything_is_incomplete() {
+async fn an_empty_response_is_incomplete() {
     const JSON: &str = "application/json";
     let backend = Backend::responding(|seen| {
         let kind = seen.header("x-kind").expect("a type");

@@ -96,7 +96,7 @@ fn recorded(events: &[Value]) -> HashMap<String, f64> {
 }
 
 #[tokio::test]
-async fn a_mixed_run_is_recorded_and_counted_to_the_last_request() {
+async fn every_request_of_a_mixed_run_is_recorded_and_counted_once() {
     let backend = Backend::responding(answer).await;
     let slow = Backend::manual().await;
     let proxy = Setup::new(&backend)
@@ -134,7 +134,7 @@ async fn a_mixed_run_is_recorded_and_counted_to_the_last_request() {
 }
 
 #[tokio::test]
-async fn a_proxy_told_to_stop_records_what_it_answers() {
+async fn requests_during_shutdown_are_recorded() {
     let backend = Backend::responding(answer).await;
     let proxy = Setup::new(&backend)
         .backend("slow", &[backend.url()], &[])

@@ -39,7 +39,7 @@ fn chat_stream() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn answers_are_read_through_their_codings() {
+async fn encoded_responses_are_read() {
     for (named, coding) in CODINGS {
         let pieces = encoded(coding, &chat_stream());
         let whole = encoded_whole(coding, CHAT_ANSWER);
@@ -92,7 +92,7 @@ async fn answers_are_read_through_their_codings() {
 }
 
 #[tokio::test]
-async fn an_event_is_read_when_it_comes() {
+async fn encoded_events_are_read_as_they_arrive() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     for coding in ["gzip", "deflate", "br", "zstd"] {
@@ -125,7 +125,7 @@ async fn an_event_is_read_when_it_comes() {
 }
 
 #[tokio::test]
-async fn questions_are_read_through_their_codings() {
+async fn encoded_requests_are_read() {
     let backend = Backend::responding(|_| BackendResponse::chat("well then.")).await;
     let proxy = Setup::open(&backend).start().await;
     let read = Setup::buffered(&backend).start().await;
@@ -153,7 +153,7 @@ async fn questions_are_read_through_their_codings() {
 }
 
 #[tokio::test]
-async fn bombs_and_nonsense_pass_unread() {
+async fn compression_bombs_and_invalid_data_pass_unread() {
     let zeros = vec![b' '; 32 << 20];
     let half = encoded_whole("gzip", CHAT_ANSWER);
     for (named, body) in [
@@ -188,7 +188,7 @@ async fn bombs_and_nonsense_pass_unread() {
 }
 
 #[tokio::test]
-async fn a_backend_is_asked_for_what_can_be_read() {
+async fn accept_encoding_is_limited_to_readable_codings() {
     let backend = Backend::echo().await;
     let open = Setup::open(&backend).start().await;
     let caching = Setup::buffered(&backend).start().await;
@@ -232,7 +232,7 @@ async fn a_backend_is_asked_for_what_can_be_read() {
 }
 
 #[tokio::test]
-async fn what_is_kept_of_texts_is_read_through_codings() {
+async fn recorded_content_is_decoded() {
     let sent = encoded_whole("br", CHAT_ANSWER);
     let backend = Backend::responding(move |_| {
         BackendResponse::bytes("application/json", sent.clone()).header("content-encoding", "br")

@@ -95,7 +95,7 @@ pub(super) fn assert_taken(reply: &ClientResponse) {
 }
 
 #[tokio::test]
-async fn a_slow_bot_is_asked_once_and_its_clients_connection_is_let_go() {
+async fn a_slow_bot_gets_a_delivery_once_and_its_connection_is_released() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for reset in [false, true] {
@@ -139,7 +139,7 @@ async fn a_slow_bot_is_asked_once_and_its_clients_connection_is_let_go() {
 }
 
 #[tokio::test]
-async fn over_http2_a_stream_or_its_connection_may_be_given_up() {
+async fn over_http2_the_stream_or_the_connection_may_be_closed() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for whole_connection in [false, true] {
@@ -172,7 +172,7 @@ async fn over_http2_a_stream_or_its_connection_may_be_given_up() {
 }
 
 #[tokio::test]
-async fn repeats_wait_for_the_answer_to_the_first() {
+async fn repeats_wait_for_the_response_to_the_first() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for first_stays in [true, false] {
@@ -206,7 +206,7 @@ async fn repeats_wait_for_the_answer_to_the_first() {
 }
 
 #[tokio::test]
-async fn a_repeat_hears_in_time_that_nothing_is_decided() {
+async fn a_repeat_gets_delivery_pending_in_time() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let delivery = Delivery::new();
@@ -234,7 +234,7 @@ async fn a_repeat_hears_in_time_that_nothing_is_decided() {
 }
 
 #[tokio::test]
-async fn of_repeats_that_wait_for_one_that_failed_one_at_a_time_is_forwarded() {
+async fn waiting_repeats_of_a_failed_delivery_are_forwarded_one_at_a_time() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let failures = [
@@ -282,7 +282,7 @@ async fn of_repeats_that_wait_for_one_that_failed_one_at_a_time_is_forwarded() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_failed_without_a_repeat_comes_again() {
+async fn a_failed_delivery_can_be_repeated() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let delivery = Delivery::new();
@@ -300,7 +300,7 @@ async fn a_delivery_that_failed_without_a_repeat_comes_again() {
 }
 
 #[tokio::test]
-async fn a_repeat_whose_client_leaves_is_nobodys_loss() {
+async fn a_repeat_whose_client_leaves_affects_no_others() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let delivery = Delivery::new();

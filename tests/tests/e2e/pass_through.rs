@@ -18,7 +18,7 @@ mod timeouts;
 const LARGE_BYTES: usize = 300_000;
 
 #[tokio::test]
-async fn a_large_upload_arrives_whole_and_is_recorded() {
+async fn a_large_upload_arrives_complete_and_is_recorded() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let body = vec![7; LARGE_BYTES];
@@ -48,7 +48,7 @@ async fn a_large_upload_arrives_whole_and_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_body_past_the_limit_is_refused_on_this_way_too() {
+async fn an_oversized_body_is_rejected_when_passed_through() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .limit("body_bytes: 200KiB")
@@ -73,7 +73,7 @@ async fn a_body_past_the_limit_is_refused_on_this_way_too() {
 }
 
 #[tokio::test]
-async fn an_expected_continue_is_not_the_answer() {
+async fn a_100_continue_is_not_the_response() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -92,7 +92,7 @@ async fn an_expected_continue_is_not_the_answer() {
 }
 
 #[tokio::test]
-async fn a_backend_that_is_gone_is_said_so() {
+async fn an_unreachable_backend_is_reported() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     backend.stop();
@@ -115,7 +115,7 @@ async fn a_backend_that_is_gone_is_said_so() {
 
 /// gRPC needs a backend that speaks HTTP/2 in clear text: the stand-in assistant does.
 #[tokio::test]
-async fn grpc_goes_over_http2_on_both_sides() {
+async fn grpc_uses_http2_on_both_sides() {
     let directory = TempDir::new().expect("a directory");
     let arguments = ["assistant", "--address", "127.0.0.1:0", "--latency", "1ms"];
     let assistant = Process::start(directory.path(), &arguments, &[], b"");
@@ -146,7 +146,7 @@ async fn grpc_goes_over_http2_on_both_sides() {
 }
 
 #[tokio::test]
-async fn a_malformed_chunk_is_the_clients_fault() {
+async fn a_malformed_chunk_is_a_client_error() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -166,7 +166,7 @@ async fn a_malformed_chunk_is_the_clients_fault() {
 }
 
 #[tokio::test]
-async fn bytes_before_an_upgrade_are_no_fault_of_the_backend() {
+async fn bytes_before_an_upgrade_are_no_backend_error() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -184,7 +184,7 @@ async fn bytes_before_an_upgrade_are_no_fault_of_the_backend() {
 }
 
 #[tokio::test]
-async fn a_refused_head_is_recorded_under_its_method_and_path() {
+async fn a_rejected_head_is_recorded_with_method_and_path() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     for rest in [

@@ -47,7 +47,7 @@ async fn check(directory: &Path, text: &str) -> Finished {
 }
 
 #[tokio::test]
-async fn ten_mistakes_are_told_at_once() {
+async fn all_errors_of_a_configuration_are_reported_at_once() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let ended = check(directory.path(), TEN).await;
     assert_eq!(ended.code, Some(1));
@@ -65,7 +65,7 @@ async fn ten_mistakes_are_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_right_file_is_right() {
+async fn a_valid_file_passes() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let text = "backends: [{name: a, endpoints: [http://127.0.0.1:8000]}]\n\
                 routes: [{name: a, path: /*, backend: a}]\n";
@@ -74,7 +74,7 @@ async fn a_right_file_is_right() {
 }
 
 #[tokio::test]
-async fn keys_that_are_not_built_yet_are_warned_of_by_name() {
+async fn unimplemented_keys_cause_a_warning_by_name() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let text = "backends: [{name: a, endpoints: [http://127.0.0.1:8000]}]\n\
                 routes: [{name: a, path: /*, backend: a, conversation: {rounds: 5}}]\n\
@@ -91,7 +91,7 @@ async fn keys_that_are_not_built_yet_are_warned_of_by_name() {
 }
 
 #[tokio::test]
-async fn a_missing_or_empty_file_and_an_unset_variable_are_mistakes() {
+async fn a_missing_or_empty_file_and_an_unset_variable_are_errors() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let missing = Process::run(directory.path(), &["check", "--config", "none.yaml"], b"").await;
     assert_eq!(missing.code, Some(1));
@@ -114,7 +114,7 @@ async fn a_missing_or_empty_file_and_an_unset_variable_are_mistakes() {
 }
 
 #[tokio::test]
-async fn the_schema_is_json_and_knows_the_keys() {
+async fn the_schema_is_json_and_contains_the_keys() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let ended = Process::run(directory.path(), &["schema"], b"").await;
     assert_eq!(ended.code, Some(0));
@@ -147,7 +147,7 @@ fn lowered(mut expected: Headers) -> Headers {
 }
 
 #[tokio::test]
-async fn sign_agrees_with_an_independent_signer() {
+async fn sign_matches_an_independent_signer() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let body = "{\"text\":\"挑战\"}\n".as_bytes();
     let at = 1_700_000_000;

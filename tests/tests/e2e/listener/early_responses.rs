@@ -55,7 +55,7 @@ async fn upload(proxy: &Proxy, path: &str, bytes: usize, chunked: bool) -> Strin
 }
 
 #[tokio::test]
-async fn an_early_answer_arrives_every_time() {
+async fn an_early_response_always_arrives() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(LIMITED).start().await;
     for _ in 0..8 {
@@ -80,7 +80,7 @@ async fn an_early_answer_arrives_every_time() {
 }
 
 #[tokio::test]
-async fn who_drips_behind_an_answer_is_cut() {
+async fn clients_that_send_slowly_after_the_response_are_cut_off() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(LIMITED).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -92,7 +92,7 @@ async fn who_drips_behind_an_answer_is_cut() {
 }
 
 #[tokio::test]
-async fn over_http2_the_answer_is_followed_by_a_reset_without_error() {
+async fn over_http2_an_early_response_ends_with_no_error() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(LIMITED).start().await;
     let mut client = Client::h2(proxy.address()).await;
@@ -134,7 +134,7 @@ next(30);
 "#;
 
 #[tokio::test]
-async fn real_clients_get_it_every_time() {
+async fn real_clients_always_receive_an_early_response() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(LIMITED).start().await;
     let directory = tempfile::TempDir::new().expect("a directory");

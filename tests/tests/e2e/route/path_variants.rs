@@ -141,7 +141,7 @@ async fn assert_guarded(frameworks: &Frameworks) {
 }
 
 #[tokio::test]
-async fn no_spelling_gets_past_a_signature_to_a_router_of_python() {
+async fn path_variants_do_not_bypass_signatures_in_front_of_python() {
     let test = "the look-alikes before FastAPI, Flask and Django";
     if let Some(frameworks) = Frameworks::of_python(test).await {
         assert_guarded(&frameworks).await;
@@ -149,7 +149,7 @@ async fn no_spelling_gets_past_a_signature_to_a_router_of_python() {
 }
 
 #[tokio::test]
-async fn no_spelling_gets_past_a_signature_to_a_router_of_node() {
+async fn path_variants_do_not_bypass_signatures_in_front_of_node() {
     let test = "the look-alikes before Express and Koa";
     if let Some(frameworks) = Frameworks::of_node(test).await {
         assert_guarded(&frameworks).await;
@@ -157,7 +157,7 @@ async fn no_spelling_gets_past_a_signature_to_a_router_of_node() {
 }
 
 #[tokio::test]
-async fn a_look_alike_that_is_signed_goes_on_as_it_came() {
+async fn a_signed_path_variant_is_forwarded_unchanged() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(OPEN_AROUND_SIGNED)
@@ -191,7 +191,7 @@ async fn a_look_alike_that_is_signed_goes_on_as_it_came() {
 }
 
 #[tokio::test]
-async fn what_is_open_by_name_stays_open_and_methods_count_as_in_the_table() {
+async fn explicitly_open_routes_stay_open_and_methods_are_respected() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -227,7 +227,7 @@ async fn what_is_open_by_name_stays_open_and_methods_count_as_in_the_table() {
 }
 
 #[tokio::test]
-async fn what_no_path_may_hold_is_refused_and_an_encoded_slash_where_that_is_asked_for() {
+async fn invalid_paths_and_configured_encoded_slashes_are_rejected() {
     let backend = Backend::echo().await;
     let keep = Setup::open(&backend).start().await;
     let reject = Setup::open(&backend)

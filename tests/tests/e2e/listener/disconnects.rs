@@ -8,7 +8,7 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 #[tokio::test]
-async fn empty_lines_keep_no_connection_open() {
+async fn empty_lines_do_not_keep_a_connection_open() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .limit("header_timeout: 1s")
@@ -37,7 +37,7 @@ async fn empty_lines_keep_no_connection_open() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_sent_much_ahead_is_missed_when_it_leaves() {
+async fn a_disconnect_behind_pipelined_data_is_noticed() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     for (ahead, reset) in [
@@ -99,7 +99,7 @@ async fn many_pipelined_requests_are_all_answered() {
 }
 
 #[tokio::test]
-async fn a_tls_handshake_has_the_time_of_a_head_and_is_counted() {
+async fn tls_handshakes_have_the_header_timeout_and_are_counted() {
     let backend = Backend::echo().await;
     let authority = weir_tests::certs::Authority::new();
     let files = tempfile::TempDir::new().expect("a directory");
