@@ -133,7 +133,7 @@ impl Backend {
         match asking {
             Ok(answer) => {
                 attempt.connect = answer.connect;
-                attempt.answered(answer.head.status.as_u16(), clock::now());
+                attempt.responded(answer.head.status.as_u16(), clock::now());
                 Ok(answer)
             }
             Err(failure) => {
