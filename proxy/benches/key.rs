@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use weir::backend::{self, outgoing::Sieve};
+use weir::backend::{self, request_head::Sieve};
 use weir::cache::copy::CopyBuffer;
 use weir::cache::{Answers, Config, Named, Question, Scope, Use};
 use weir::limit::{self, By, Limits, Subject};

@@ -13,7 +13,7 @@ use http_body::Body as _;
 use hyper::body::{Frame, Incoming};
 
 use super::connector::Connect;
-use super::early::Early;
+use super::informational::Early;
 use super::http1::Link;
 use super::http2::Shared;
 use super::pool::Pool;

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::Stop;
 use super::pipeline::RoutePipeline;
 use super::routing::{add_header, forwarded_host, query};
-use crate::backend::outgoing::Sieve;
+use crate::backend::request_head::Sieve;
 use crate::cache::status::Status;
 use crate::cache::{Named, Question, Stored, Use};
 use crate::clock;
