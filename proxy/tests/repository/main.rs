@@ -9,14 +9,14 @@
 )]
 
 mod alerts;
-mod circles;
+mod cycles;
 mod documents;
 mod examples;
 mod exceptions;
+mod files;
 mod imports;
 mod markdown;
 mod paths;
-mod repository;
 mod shippers;
 mod size;
 mod translation;

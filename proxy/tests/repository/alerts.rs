@@ -11,7 +11,7 @@ use weir::alert::unit::Unit;
 use weir::alert::{rules, runbook};
 use weir::config;
 
-use crate::repository::{expect_none, files, read};
+use crate::files::{expect_none, files, read};
 
 #[test]
 fn the_rules_of_the_defaults_are_those_that_weir_renders() {

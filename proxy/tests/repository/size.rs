@@ -1,7 +1,7 @@
 //! Files stay small enough to be proofread, and have names that say something.
 
 use crate::exceptions::{self, Exception};
-use crate::repository::{expect_none, files, read};
+use crate::files::{expect_none, files, read};
 
 const LINES_MAX: usize = 400;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::repository::read;
+use crate::files::read;
 
 const FILEBEAT: &str = "deploy/filebeat/filebeat.yml";
 const LOGSTASH: &str = "deploy/logstash/weir.conf";

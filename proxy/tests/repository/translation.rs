@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::files::read;
 use crate::markdown::Document;
-use crate::repository::read;
 
 const ENGLISH: &str = "README.md";
 const CHINESE: &str = "README.zh-CN.md";

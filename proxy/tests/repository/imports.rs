@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use weir::exchange::Stage;
 
 use crate::exceptions::{self, Exception};
+use crate::files::{expect_none, files, read};
 use crate::paths::{code_of, occurrences, without_imports};
-use crate::repository::{expect_none, files, read};
 
 /// Rooms that may name the gateway or the app.
 const ABOVE: [&str; 5] = ["main", "app", "demo", "gateway", "listener"];

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::files::{expect_none, files, read};
 use crate::markdown::Document;
-use crate::repository::{expect_none, files, read};
 
 /// Shows every key, also those whose feature is not built yet: warnings are to be expected.
 const EVERY_KEY: &str = "deploy/examples/full.yaml";

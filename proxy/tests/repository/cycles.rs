@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::files::{expect_none, files, read};
 use crate::paths::{code_of, occurrences};
-use crate::repository::{expect_none, files, read};
 
 /// `["ship", "spool", "reader"]`.
 type Module = Vec<String>;

@@ -6,8 +6,8 @@ use std::path::Path;
 use weir::exchange::Stage;
 use weir::refusal::ErrorCode;
 
+use crate::files::{expect_none, files, read, root};
 use crate::markdown::Document;
-use crate::repository::{expect_none, files, read, root};
 
 /// Folders whose paths a document may name in backquotes.
 const FOLDERS: [&str; 8] = [
