@@ -1,7 +1,7 @@
-//! Checks of the house: what the compiler and clippy cannot see.
+//! Repository checks: what the compiler and clippy cannot check.
 //!
-//! Files keep their size, rooms keep their walls, documents name what exists, examples work. They
-//! read the repository as it lies on the disk and change nothing.
+//! The size of files, imports between modules, what documents mention, examples. The checks read the
+//! working tree and change nothing.
 
 #![expect(
     clippy::expect_used,

@@ -1,7 +1,7 @@
-//! The paths that Rust sources name.
+//! The paths in Rust sources.
 
-/// The text without comments and without its tests: a block of them ends the file, what else is only
-/// for tests is one item.
+/// The source without comments and tests: a test module ends the source, any other `#[cfg(test)]` skips
+/// one item.
 pub(crate) fn code_of(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines().map(str::trim_start);
@@ -19,36 +19,21 @@ pub(crate) fn code_of(text: &str) -> String {
     code
 }
 
-/// The code without its `use` statements.
-pub(crate) fn without_imports(code: &str) -> String {
-    let mut importing = false;
-    let lines = code.lines().filter(|line| {
-        let line = line.trim_start();
-        let begins = ["use ", "pub use ", "pub(crate) use "]
-            .iter()
-            .any(|word| line.starts_with(word));
-        let import = importing || begins;
-        importing = import && !line.contains(';');
-        !import
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// The paths that follow `prefix` wherever it stands as a whole word; groups are taken apart.
+/// The paths that follow each `prefix` that is a whole word; groups are expanded.
 pub(crate) fn occurrences(code: &str, prefix: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for (position, _) in code.match_indices(prefix) {
         let before = code[..position].chars().next_back().unwrap_or(' ');
-        let part_of_a_path = before.is_alphanumeric() || matches!(before, '_' | ':' | '$');
-        if !part_of_a_path {
-            read_tree(&code[position + prefix.len()..], "", &mut paths);
+        let is_part_of_a_path = before.is_alphanumeric() || matches!(before, '_' | ':' | '$');
+        if !is_part_of_a_path {
+            parse_tree(&code[position + prefix.len()..], "", &mut paths);
         }
     }
     paths
 }
 
-/// Reads one tree of a path (`a::B`, `a::{self, B, c::D}`) into flat paths; gives what follows it.
-fn read_tree<'a>(text: &'a str, above: &str, paths: &mut Vec<String>) -> &'a str {
+/// Parses one use tree (`a::B`, `a::{self, B, c::D}`) into flat paths, and returns the rest of the text.
+fn parse_tree<'a>(text: &'a str, above: &str, paths: &mut Vec<String>) -> &'a str {
     let text = text.trim_start();
     if let Some(mut rest) = text.strip_prefix('{') {
         loop {
@@ -57,8 +42,8 @@ fn read_tree<'a>(text: &'a str, above: &str, paths: &mut Vec<String>) -> &'a str
                 return after;
             }
             let before = rest.len();
-            rest = read_tree(rest, above, paths);
-            // `as Name` and whatever else stands before the next part.
+            rest = parse_tree(rest, above, paths);
+            // Skips `as Name` and whatever else precedes the next tree.
             rest = rest.find([',', '}']).map_or("", |end| &rest[end..]);
             if rest.is_empty() || rest.len() == before {
                 return rest;
@@ -75,7 +60,7 @@ fn read_tree<'a>(text: &'a str, above: &str, paths: &mut Vec<String>) -> &'a str
         (above, name) => format!("{above}::{name}"),
     };
     match rest.strip_prefix("::") {
-        Some(below) if !below.starts_with('<') => read_tree(below, &path, paths),
+        Some(below) if !below.starts_with('<') => parse_tree(below, &path, paths),
         _ => {
             paths.push(path);
             rest
