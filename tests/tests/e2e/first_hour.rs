@@ -105,7 +105,7 @@ fn script(host: &str) -> String {
 /// recording larger than what a body may have by default. Without OpenAI's client the same is asked by hand.
 fn python(text: &str, host: &str) -> String {
     let more = "\
-print('retrieved', client.models.retrieve('stand-in').id)
+print('retrieved', client.models.retrieve('demo').id)
 print('embedded', len(client.embeddings.create(model='demo', input='hello').data))
 recording = ('speech.wav', b'RIFF' + bytes(12 * 1024 * 1024))
 print('heard', client.audio.transcriptions.create(model='demo', file=recording).text)
@@ -178,13 +178,10 @@ async fn the_first_hour_of_the_readme_works() {
             std::env::var("CI").as_deref() != Ok("true"),
             "build/setup.sh test installs openai"
         );
-        assert!(stdout.contains("stand-in-embedding"), "{said}");
+        assert!(stdout.contains("demo-embedding"), "{said}");
     } else {
-        assert!(
-            stdout.contains("['stand-in', 'stand-in-embedding']"),
-            "{said}"
-        );
-        assert!(stdout.contains("retrieved stand-in"), "{said}");
+        assert!(stdout.contains("['demo', 'demo-embedding']"), "{said}");
+        assert!(stdout.contains("retrieved demo"), "{said}");
         assert!(stdout.contains("embedded 1"), "{said}");
         assert!(stdout.contains("heard You said 12"), "{said}");
     }
@@ -243,10 +240,7 @@ async fn commands_printed_by_the_demo_work() {
         assert!(said.contains(part), "{part}: {said}");
     }
     if !said.contains("No module named 'openai'") {
-        assert!(
-            said.contains("['stand-in', 'stand-in-embedding']"),
-            "{said}"
-        );
+        assert!(said.contains("['demo', 'demo-embedding']"), "{said}");
         assert_eq!(ended.stderr, "", "{said}");
     }
 }

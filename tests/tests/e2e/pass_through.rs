@@ -113,7 +113,7 @@ async fn an_unreachable_backend_is_reported() {
     }
 }
 
-/// gRPC needs a backend that speaks HTTP/2 in clear text: the stand-in assistant does.
+/// gRPC needs a backend that speaks HTTP/2 in clear text: the demo assistant does.
 #[tokio::test]
 async fn grpc_uses_http2_on_both_sides() {
     let directory = TempDir::new().expect("a directory");
