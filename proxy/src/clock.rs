@@ -1,7 +1,7 @@
-//! The one place where the clock is read.
+//! The only place where the clock is read, timeouts, and the deadline timer of connections.
 //!
-//! State machines take the time as an argument; whoever drives them asks here. Everywhere else the
-//! standard library's `now` is forbidden by `clippy.toml`.
+//! State machines take the time as an argument, and their callers read it here. `clippy.toml` forbids the
+//! standard library's `now` everywhere else.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -26,38 +26,38 @@ pub fn unix_now() -> Duration {
         .unwrap_or_default()
 }
 
-/// The time was over before the future was.
+/// The time limit expired before the future was ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
 
-/// Waits for a future for at most `limit`. What is ready at once, as most reads and writes are, costs
-/// neither a timer nor a look at the clock.
+/// Waits for a future for at most `limit`. A future that is ready immediately, like most reads and writes,
+/// costs neither a timer nor a reading of the clock.
 ///
 /// # Errors
 /// [`Elapsed`].
 pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
-    let at_once = poll_fn(|context| match future.as_mut().poll(context) {
+    let immediate = poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),
     });
-    if let Some(output) = at_once.await {
+    if let Some(output) = immediate.await {
         return Ok(output);
     }
-    let waited = pingora::time::timeout(limit, future).await;
-    waited.map_err(|_| Elapsed)
+    let result = pingora::time::timeout(limit, future).await;
+    result.map_err(|_| Elapsed)
 }
 
-/// How long a connection is waited for, again and again. Its timer is made once and moved only when it
-/// goes off: a connection in use never comes to that, and a new timer for every wait costs more than
-/// what is waited for.
+/// A reusable timer for the successive deadlines of a connection. It is created once and reset only when it
+/// fires, which rarely happens on an active connection: a new timer for every read would cost more than the
+/// read.
 #[derive(Debug, Default)]
-pub struct Patience {
+pub struct DeadlineTimer {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
-    /// Ready when the deadline is over.
+impl DeadlineTimer {
+    /// Ready once the deadline has passed.
     pub fn poll_end(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
         let deadline = tokio::time::Instant::from(deadline);
         let timer = self
@@ -76,15 +76,15 @@ impl Patience {
     }
 }
 
-/// Waits for what another thread does: a test that reads it once reads it too early on a busy machine.
+/// Waits for an effect of another thread, which a busy machine may delay.
 ///
 /// # Panics
-/// When it does not come.
+/// When the condition is not met within a minute.
 #[cfg(test)]
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = now() + Duration::from_secs(60);
     while !condition() {
-        assert!(now() < deadline, "waited in vain for {what}");
+        assert!(now() < deadline, "timed out waiting for {what}");
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }
@@ -94,30 +94,30 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn patience_ends_at_each_deadline_whatever_the_order_of_them() {
-        let mut patience = Patience::default();
-        let begun = tokio::time::Instant::now();
-        for (wait_s, ended_s) in [(60, 60), (10, 70), (5, 75), (600, 675), (1, 676)] {
+    async fn a_deadline_timer_fires_at_each_deadline_in_any_order() {
+        let mut timer = DeadlineTimer::default();
+        let start = tokio::time::Instant::now();
+        for (wait_s, expected_s) in [(60, 60), (10, 70), (5, 75), (600, 675), (1, 676)] {
             let deadline = tokio::time::Instant::now() + Duration::from_secs(wait_s);
-            poll_fn(|context| patience.poll_end(deadline.into_std(), context)).await;
-            assert_eq!(begun.elapsed().as_secs(), ended_s);
+            poll_fn(|context| timer.poll_end(deadline.into_std(), context)).await;
+            assert_eq!(start.elapsed().as_secs(), expected_s);
         }
-        // A deadline that moves on while it is waited for: an earlier timer goes off in vain.
+        // A deadline that moves while it is awaited: the earlier timer fires without effect.
         let mut first = true;
         poll_fn(|context| {
             let wait_s = if std::mem::take(&mut first) { 5 } else { 20 };
-            let deadline = begun + Duration::from_secs(676 + wait_s);
-            patience.poll_end(deadline.into_std(), context)
+            let deadline = start + Duration::from_secs(676 + wait_s);
+            timer.poll_end(deadline.into_std(), context)
         })
         .await;
-        assert_eq!(begun.elapsed().as_secs(), 696);
+        assert_eq!(start.elapsed().as_secs(), 696);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timeout_ends_only_what_is_not_ready() {
+    async fn a_timeout_applies_only_to_pending_futures() {
         let second = Duration::from_secs(1);
         assert_eq!(timeout(Duration::ZERO, std::future::ready(1)).await, Ok(1));
-        let late = tokio::time::sleep(second * 2);
-        assert!(timeout(second * 3, late).await.is_ok());
+        let delayed = tokio::time::sleep(second * 2);
+        assert!(timeout(second * 3, delayed).await.is_ok());
     }
 }

@@ -24,7 +24,7 @@ use super::connector::{Connect, Protocol};
 use super::informational::Early;
 use super::request_body::RequestBody;
 use super::wire::Wire;
-use crate::clock::{self, Patience};
+use crate::clock::{self, DeadlineTimer};
 
 mod request_head;
 mod request_writer;
@@ -51,7 +51,7 @@ pub(super) struct Link {
     asked: Method,
     flow: Flow,
     persistence: Persistence,
-    patience: Patience,
+    timer: DeadlineTimer,
     /// When it was last given back.
     pub(super) idle_since: Instant,
 }
@@ -90,7 +90,7 @@ impl Link {
             asked: Method::GET,
             flow: Flow::Trickle,
             persistence: Persistence::Kept,
-            patience: Patience::default(),
+            timer: DeadlineTimer::default(),
             idle_since: clock::now(),
         })
     }
@@ -129,7 +129,7 @@ impl Link {
         poll_fn(|context| match self.poll_head(context, early, &mut heads) {
             Poll::Ready(head) => Poll::Ready(head.map_err(Failure::Broken)),
             Poll::Pending => {
-                let late = self.patience.poll_end(deadline, context);
+                let late = self.timer.poll_end(deadline, context);
                 late.map(|()| Err(Failure::TimedOut))
             }
         })
@@ -221,7 +221,7 @@ impl Link {
 
     /// Ready at the deadline.
     pub(super) fn poll_end(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
-        self.patience.poll_end(deadline, context)
+        self.timer.poll_end(deadline, context)
     }
 
     /// Whether the answer has come whole.
