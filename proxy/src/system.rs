@@ -1,9 +1,9 @@
-//! CPU, memory, disks and disk I/O as weir sees them from where it runs, and how late its runtimes are.
+//! Usage of CPU, memory, disks and disk I/O of the container or machine, and the scheduling lag of the
+//! runtimes.
 //!
-//! Where a control group limits the processor or the memory (a container, a systemd slice with a
-//! limit), use is measured against that limit; else against the machine. It is a side service: a thread
-//! reads every five seconds, and a scrape shows what was read last. Nothing on the way of a request waits
-//! for it, also when a file system hangs.
+//! If a control group limits the processor or the memory (a container, a systemd slice), usage is relative
+//! to that limit, otherwise to the machine. It is a side service: a thread takes a sample every five
+//! seconds, and a scrape shows the last one. Requests never wait for it, even when a file system hangs.
 
 use std::io;
 use std::sync::Arc;
@@ -25,31 +25,31 @@ pub mod memory;
 pub mod metrics;
 mod sampler;
 
-/// How often everything is read.
+/// The interval between samples.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Use of the processor is known from the second reading on: that one comes soon.
+/// Processor usage is known from the second sample on, so it follows soon after the first.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was read last. What could not be read is absent.
+/// One sample. Values that could not be read are absent.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Reading {
-    /// Share of the processor time that may be used: 1 is all of it.
+pub struct SystemSample {
+    /// The used share of the available processor time: 1 is all of it.
     pub cpu_ratio: Option<f64>,
-    /// Share of the memory that may be used, without what the kernel can take back at once.
+    /// The used share of the available memory, without what the kernel can reclaim immediately.
     pub memory_ratio: Option<f64>,
     pub disks: Vec<Disk>,
     pub devices: Vec<Device>,
 }
 
-/// A file system that can be written to.
+/// A writable file system.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Disk {
     pub mount: String,
-    /// `used / (used + available)`, as df(1) has it: what is kept for root alone is neither.
+    /// `used / (used + available)`, like df(1): blocks reserved for root count as neither.
     pub used_ratio: f64,
 }
 
-/// What has gone through a block device.
+/// The bytes read from and written to a block device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     pub name: String,
@@ -58,10 +58,10 @@ pub struct Device {
 }
 
 #[cfg(test)]
-impl Reading {
-    /// Everything there can be.
+impl SystemSample {
+    /// A sample with all values.
     pub(crate) fn example() -> Self {
-        Reading {
+        SystemSample {
             cpu_ratio: Some(0.25),
             memory_ratio: Some(0.5),
             disks: vec![Disk {
@@ -77,7 +77,7 @@ impl Reading {
     }
 }
 
-/// The thread that reads. It ends when this is dropped, which does not wait for it: it may hang in a
+/// The thread that takes samples. Dropping this stops it without waiting for it, because it may hang in a
 /// file system.
 #[derive(Debug)]
 pub struct System {
@@ -85,24 +85,25 @@ pub struct System {
 }
 
 impl System {
-    /// Starts the thread; its readings go to `last`.
+    /// Starts the thread, which writes its samples to `last`.
     ///
     /// # Errors
-    /// When the system has no thread to give.
-    pub fn start(last: Arc<Mutex<Reading>>, worker: Worker) -> io::Result<Self> {
-        let theirs = worker.clone();
-        let thread = WorkerThread::start(worker, (), move |shared| run(shared, &last, &theirs))?;
+    /// When the system cannot create a thread.
+    pub fn start(last: Arc<Mutex<SystemSample>>, worker: Worker) -> io::Result<Self> {
+        let own_worker = worker.clone();
+        let thread =
+            WorkerThread::start(worker, (), move |shared| run(shared, &last, &own_worker))?;
         Ok(System { _thread: thread })
     }
 }
 
-fn run(shared: &SharedState<()>, last: &Mutex<Reading>, worker: &Worker) {
+fn run(shared: &SharedState<()>, last: &Mutex<SystemSample>, worker: &Worker) {
     let mut sampler = Sampler::new(Cgroups::of_this_process(), Machine::new());
     let mut pause = FIRST_INTERVAL;
     loop {
         worker.fault_point();
-        let reading = sampler.read(clock::now());
-        *last.lock() = reading;
+        let sample = sampler.sample(clock::now());
+        *last.lock() = sample;
         let mut inner = shared.lock();
         shared.wait_until(&mut inner, clock::now() + pause, |()| false);
         if inner.state == State::Stopping {

@@ -14,7 +14,7 @@ use crate::listener::tls::Certificates;
 use crate::listener::tls::expiry::CertificateExpiry;
 use crate::metrics::Metrics;
 use crate::system::lag;
-use crate::system::memory::{self, Due, Level, Tide};
+use crate::system::memory::{self, LoadLevel, Release, ReleasePolicy};
 use crate::worker::Worker;
 
 /// How often idle limit keys are forgotten and certificate files looked at.
@@ -40,30 +40,30 @@ pub(super) struct Gauges {
 fn watch_lag(runtime: &Runtime, metrics: &Metrics) -> prometheus::Result<()> {
     let histogram = lag::register(metrics)?;
     for worker in each_worker(runtime) {
-        worker.spawn(lag::watch(histogram.clone()));
+        worker.spawn(lag::measure(histogram.clone()));
     }
     Ok(())
 }
 
-/// Gives memory back when a load has gone.
+/// Releases memory at the end of a load.
 fn watch_memory(runtime: &Runtime, gauges: Gauges) {
     let workers = each_worker(runtime);
     runtime.get_handle().spawn(async move {
-        let mut tide = Tide::default();
+        let mut policy = ReleasePolicy::default();
         loop {
             tokio::time::sleep(memory::INTERVAL).await;
             let in_flight = gauges.in_flight.get().unsigned_abs();
-            let level = Level {
+            let level = LoadLevel {
                 in_use: gauges.connections.get().unsigned_abs() + in_flight,
                 in_flight,
                 resident_bytes: memory::resident_bytes(),
             };
-            if tide.look(level) == Due::Now {
+            if policy.evaluate(level) == Release::Now {
                 for worker in &workers {
-                    // A worker that is gone has nothing left.
-                    let _ = worker.spawn(async { memory::give_back() }).await;
+                    // A worker that has stopped has nothing to release.
+                    let _ = worker.spawn(async { memory::release_freed() }).await;
                 }
-                tide.given_back(memory::resident_bytes());
+                policy.released(memory::resident_bytes());
             }
         }
     });

@@ -1,4 +1,4 @@
-//! The metrics of the system: its last reading, at each scrape.
+//! The metrics of the system: the last sample, at each scrape.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use super::Reading;
+use super::SystemSample;
 use crate::metrics::catalog::{self, Definition};
 use crate::metrics::{Metrics, snapshot};
 
@@ -17,52 +17,52 @@ const DEFINITIONS: [Definition; 4] = [
     catalog::DISK_IO,
 ];
 
-/// Registers the metrics of the reading that is returned: whoever reads the system writes to it.
+/// Registers the metrics of the returned sample, which the sampler overwrites.
 ///
 /// # Errors
 /// When they are registered already.
-pub fn register(metrics: &Metrics) -> prometheus::Result<Arc<Mutex<Reading>>> {
+pub fn register(metrics: &Metrics) -> prometheus::Result<Arc<Mutex<SystemSample>>> {
     let last = Arc::default();
-    metrics.collect(Readings::new(Arc::clone(&last))?)?;
+    metrics.collect(SampleCollector::new(Arc::clone(&last))?)?;
     Ok(last)
 }
 
-/// Exposes the last reading.
+/// Exposes the last sample.
 #[derive(Debug)]
-struct Readings {
+struct SampleCollector {
     descs: Vec<Desc>,
-    last: Arc<Mutex<Reading>>,
+    last: Arc<Mutex<SystemSample>>,
 }
 
-impl Readings {
-    fn new(last: Arc<Mutex<Reading>>) -> prometheus::Result<Self> {
-        Ok(Readings {
+impl SampleCollector {
+    fn new(last: Arc<Mutex<SystemSample>>) -> prometheus::Result<Self> {
+        Ok(SampleCollector {
             descs: snapshot::descs(&DEFINITIONS)?,
             last,
         })
     }
 }
 
-impl Collector for Readings {
+impl Collector for SampleCollector {
     fn desc(&self) -> Vec<&Desc> {
         self.descs.iter().collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let reading = self.last.lock().clone();
+        let sample = self.last.lock().clone();
         let mut families = Vec::new();
         for (definition, value) in [
-            (&catalog::CPU_USAGE, reading.cpu_ratio),
-            (&catalog::MEMORY_USAGE, reading.memory_ratio),
+            (&catalog::CPU_USAGE, sample.cpu_ratio),
+            (&catalog::MEMORY_USAGE, sample.memory_ratio),
         ] {
             families.extend(value.map(|value| snapshot::family(definition, &[(&[], value)])));
         }
-        let mounts: Vec<[&str; 1]> = reading.disks.iter().map(|disk| [&*disk.mount]).collect();
-        let disks = mounts.iter().zip(&reading.disks);
+        let mounts: Vec<[&str; 1]> = sample.disks.iter().map(|disk| [&*disk.mount]).collect();
+        let disks = mounts.iter().zip(&sample.disks);
         let disks: Vec<_> = disks
             .map(|(labels, disk)| (&labels[..], disk.used_ratio))
             .collect();
-        let ways: Vec<([&str; 2], f64)> = reading
+        let bytes: Vec<([&str; 2], f64)> = sample
             .devices
             .iter()
             .flat_map(|device| {
@@ -72,12 +72,12 @@ impl Collector for Readings {
                 ]
             })
             .collect();
-        let ways: Vec<_> = ways
+        let bytes: Vec<_> = bytes
             .iter()
-            .map(|(labels, bytes)| (&labels[..], *bytes))
+            .map(|(labels, count)| (&labels[..], *count))
             .collect();
-        for (definition, values) in [(&catalog::DISK_USAGE, disks), (&catalog::DISK_IO, ways)] {
-            // A family without series is none: promtool rejects it.
+        for (definition, values) in [(&catalog::DISK_USAGE, disks), (&catalog::DISK_IO, bytes)] {
+            // promtool rejects a family without series.
             if !values.is_empty() {
                 families.push(snapshot::family(definition, &values));
             }
@@ -91,15 +91,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_read_is_shown_and_nothing_else() {
-        let last = Arc::new(Mutex::new(Reading::default()));
-        let readings = Readings::new(last.clone()).expect("a collector");
-        assert!(readings.collect().is_empty());
-        *last.lock() = Reading {
+    fn only_values_of_the_last_sample_are_exposed() {
+        let last = Arc::new(Mutex::new(SystemSample::default()));
+        let collector = SampleCollector::new(last.clone()).expect("a collector");
+        assert!(collector.collect().is_empty());
+        *last.lock() = SystemSample {
             memory_ratio: None,
-            ..Reading::example()
+            ..SystemSample::example()
         };
-        let families = readings.collect();
+        let families = collector.collect();
         let names: Vec<_> = families.iter().map(MetricFamily::name).collect();
         let expected = [
             "weir_cpu_usage_ratio",
