@@ -1,4 +1,4 @@
-//! The operator's address: health, metrics, and its token.
+//! The admin address: health, metrics and its token.
 
 use weir_tests::backend::Backend;
 use weir_tests::client::{self, ClientRequest};
@@ -15,7 +15,7 @@ async fn a_ready_proxy_is_healthy_and_ready() {
         assert_eq!(proxy.admin_get(path).await.status, 200, "{path}");
     }
     assert_eq!(proxy.admin_get("/nothing").await.status, 404);
-    // The operator's paths are not on the listener, nor its requests in the events.
+    // Admin paths are not served by the listener, and admin requests have no events.
     assert_eq!(proxy.send(ClientRequest::get("/metrics")).await.status, 200);
     assert_eq!(backend.only_request().target, "/metrics");
     proxy.events_when(1).await;
@@ -94,7 +94,7 @@ async fn a_configured_token_is_required() {
         assert_eq!(request("/metrics", wrong).await.status, 401, "{wrong:?}");
     }
     assert_eq!(request("/metrics", "an-admin-token-0123").await.status, 200);
-    // Probes carry no token.
+    // Probes have no token.
     assert_eq!(proxy.admin_get("/healthz").await.status, 200);
     assert_eq!(proxy.admin_get("/readyz").await.status, 200);
 }
@@ -129,7 +129,7 @@ async fn all_metrics_exist_from_the_start() {
     proxy.send(ClientRequest::chat("hi")).await;
     proxy.send(ClientRequest::chat("hi")).await;
     proxy.send(ClientRequest::chat_stream("hi")).await;
-    // A route without a signature checks none.
+    // A route without a signature verifies none.
     assert_eq!(
         proxy
             .send(ClientRequest::post("/signed", "hi"))
@@ -174,7 +174,7 @@ async fn all_metrics_exist_from_the_start() {
         .collect();
     let promised = "0.005 0.01 0.025 0.05 0.1 0.2 0.3 0.5 0.8 1 1.5 2.5 5 10 30 60 120 +Inf";
     assert_eq!(edges.join(" "), promised);
-    // What was counted lies where it should: the sum of overheads is far below a second.
+    // The sum of overheads is far below a second.
     assert!(metrics.sum("weir_overhead_seconds_sum", &[("route", "chat")]) < 1.0);
     assert!((metrics.sum("weir_overhead_seconds_count", &[("route", "chat")]) - 3.0).abs() < 0.5);
 }

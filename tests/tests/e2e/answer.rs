@@ -1,4 +1,4 @@
-//! The answer on its way to the client: measured, unchanged, and ended with its client.
+//! The response on its way to the client: measured, unchanged, and cancelled with its client.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn token_usage_and_first_token_of_a_stream_are_recorded() {
         call.send_event_stream_head().await;
         call
     });
-    // The first word takes its time; the last events come in pieces that cut a line in two.
+    // The first token is delayed; the last events arrive in chunks that split a line.
     assert!(wait::still_waiting_after(Duration::from_millis(100), live.chunk()).await);
     call.token("one").await;
     live.until("one").await;
@@ -189,7 +189,7 @@ async fn a_slow_reader_applies_backpressure_without_buffering() {
     let mut call = backend.next_request().await;
     call.send_head("application/octet-stream").await;
     raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
-    // Nobody reads on: of 200 MiB only what fits into the buffers on the way may be taken.
+    // The client stops reading: of 200 MiB only as much as fits into the buffers may be read from the backend.
     let piece = vec![b'x'; 1 << 20];
     let mut taken = 0;
     while taken < 200

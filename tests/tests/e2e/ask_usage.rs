@@ -1,4 +1,4 @@
-//! `ask_usage`: the usage of a stream is asked for where its client does not, and kept from the client.
+//! `ask_usage`: the usage of a stream is requested where the client does not, and hidden from the client.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -16,7 +16,7 @@ const ASKED: &str =
 const USAGE: &str =
     r#"data: {"id":"chatcmpl-1","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2}}"#;
 
-/// The events of an answer, with the usage among them if it was asked for, under these line ends.
+/// The events of a response, with the usage if it was requested, and with these line ends.
 fn events(with_usage: bool, end: &str) -> String {
     let word = |word: &str| format!("data: {}", chat_event(word));
     let stop =
@@ -38,7 +38,7 @@ fn requests_usage(seen: &ReceivedRequest) -> bool {
     question["stream_options"]["include_usage"] == true
 }
 
-/// Answers as providers do; `x-cut` says how many bytes come together, `x-end` what ends a line.
+/// Responds like a provider; `x-cut` sets the size of chunks, `x-end` the line end.
 fn provider(seen: &ReceivedRequest) -> BackendResponse {
     let end = match seen.header("x-end") {
         Some("crlf") => "\r\n",
@@ -222,7 +222,7 @@ async fn the_signed_body_is_verified_and_the_delivered_stream_is_stored() {
     assert_eq!(backend.requests().len(), 2);
     assert_eq!(hit.header("cache-status"), Some("weir; hit; detail=memory"));
     assert_eq!((&miss.body, hit.text()), (&hit.body, events(false, "\n")));
-    // Who asks for the usage asks another question.
+    // A request for the usage has another cache key.
     let itself = r#"{"stream":true,"stream_options":{"include_usage":true}}"#;
     assert_eq!(
         proxy.send(request_with(itself)).await.text(),
@@ -261,7 +261,7 @@ async fn content_is_not_delayed() {
         call.send_event_stream_head().await;
         call
     });
-    // Each comes before the next is sent, whole or in part.
+    // Each event arrives before the next is sent, complete or in part.
     call.token("one").await;
     live.until("one").await;
     call.chunk(": still there\n").await;
@@ -273,7 +273,7 @@ async fn content_is_not_delayed() {
     live.until("o\"}}]}").await;
     call.chunk(format!("{}\n", USAGE.split_at(40).0)).await;
     assert!(wait::still_waiting_after(std::time::Duration::from_millis(50), live.chunk()).await);
-    // Nothing else comes: what was held is no chunk, and goes on.
+    // Nothing follows: what was held back is no chunk, and is forwarded.
     call.chunk("\n\ndata: [DONE]\n\n").await;
     let rest = live.until("[DONE]").await;
     assert!(rest.contains(USAGE.split_at(40).0), "{rest}");

@@ -1,4 +1,4 @@
-//! The audit log: who was refused, in a chain that shows what was changed.
+//! The audit log: rejections, in a hash chain that reveals changes.
 
 use std::path::Path;
 
@@ -72,7 +72,7 @@ async fn a_flood_of_rejections_is_one_line_with_a_count() {
         found.retain(|line| line["refused"]["scheme"] == scheme);
         found
     };
-    // A slow machine may take more than one window; together they count each refusal once.
+    // On a slow machine there may be more than one window; together they count each rejection once.
     let hmac = of_scheme("hmac");
     let sum = |of: &str| -> u64 {
         let counts = hmac
@@ -180,7 +180,7 @@ async fn the_hash_chain_continues_after_kills() {
     for round in 0..3 {
         proxy.send(ClientRequest::get("/signed")).await;
         let counted = "weir_audit_lines_total";
-        // The line of the refusal, ten seconds after it at the latest, in the last round.
+        // The line of the last rejection, within ten seconds.
         if round == 2 {
             let written = |metrics: &Metrics| metrics.sum(counted, &[("outcome", "written")]) > 1.5;
             proxy.metrics_when("a second line", written).await;
@@ -188,7 +188,7 @@ async fn the_hash_chain_continues_after_kills() {
         proxy.kill();
         proxy.process().wait_exit(wait::PATIENCE).await;
         let directory = proxy.into_directory();
-        // What a kill in the middle of a write would leave.
+        // As after a kill within a write.
         let path = directory.path().join("data/audit.ndjson");
         let text = std::fs::read_to_string(&path).expect("a log");
         std::fs::write(&path, text + "{\"sequence\":9").expect("written");

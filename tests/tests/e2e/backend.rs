@@ -1,4 +1,4 @@
-//! The exchange with a backend: which endpoint, what it is told, what comes back.
+//! The exchange with a backend: choice of endpoint, request, and response.
 
 use bytes::Bytes;
 use weir_tests::backend::{Backend, BackendResponse, Framing};
@@ -214,7 +214,7 @@ async fn a_large_response_uses_bounded_memory() {
 
 #[tokio::test]
 async fn a_stale_pooled_connection_does_not_fail_a_post() {
-    // Each connection carries one request, says keep-alive, and is closed by the backend when idle.
+    // Each connection carries one request, announces keep-alive, and is closed by the backend when idle.
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
@@ -226,7 +226,7 @@ async fn a_stale_pooled_connection_does_not_fail_a_post() {
             drop(call);
         });
         assert_eq!(reply.status, 200, "round {round}: {}", reply.text());
-        // The close has arrived at the proxy before the next request.
+        // The proxy has received the close before the next request.
         wait::eventually("the backend's connections to end", wait::PATIENCE, || {
             backend.connections_open() == 0
         })

@@ -1,5 +1,5 @@
-//! Promise 1: nothing reaches a backend before its signature is checked over the raw bytes, and the
-//! backend gets the same bytes. And the bounds of a body.
+//! Promise 1: nothing reaches a backend before its signature is verified over the raw bytes, and the backend receives the
+//! same bytes. And the limits of a body.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const SIGNED: &str = "- {name: signed, path: /*, backend: assistant, \
 
 const SIZES: [usize; 6] = [0, 1, 65_535, 65_536, 65_537, 10 << 20];
 
-/// Bytes in which no two places look alike, and which are no UTF-8.
+/// Bytes without repetition that are not UTF-8.
 fn bytes_of(size: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let mut next = || {
@@ -83,7 +83,7 @@ async fn nothing_arrives_with_an_invalid_signature() {
                 ClientRequest::post("/with-length", body.clone()),
                 ClientRequest::chunked("/chunked", &body, 30_011),
             ] {
-                // The signature is right, but for a body that differs in its last bit.
+                // The signature is valid for a body that differs in the last bit.
                 let reply = client
                     .send(request.headers(sign_hmac_now(SECRET, &other)))
                     .await;
@@ -113,7 +113,7 @@ async fn an_oversized_body_is_rejected_before_it_is_read() {
         .await;
     assert_eq!(reply.status, 200);
 
-    // Announced: not one byte of it has to be sent.
+    // Announced by its length: no byte of it has to be sent.
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write(format!(
         "POST /over HTTP/1.1\r\nHost: weir.test\r\nContent-Length: {}\r\n\r\n",
@@ -124,7 +124,7 @@ async fn an_oversized_body_is_rejected_before_it_is_read() {
     assert_eq!(answer.status, 413);
     assert!(answer.text().contains("body_too_large"));
 
-    // Not announced: found out while reading, without waiting for its end.
+    // Not announced: detected while reading, without waiting for the end.
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST /over HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n")
         .await;
@@ -134,7 +134,7 @@ async fn an_oversized_body_is_rejected_before_it_is_read() {
 
     let mut client = Client::h2(proxy.address()).await;
     let over = ClientRequest::post("/over", vec![b'x'; bound + 1]);
-    // Read to its end: a client that leaves an answer is another event.
+    // Read to the end: a client that aborts a response is another event.
     assert_eq!(client.send(over).await.status, 413);
 
     let events = proxy.events_when(5).await;
@@ -159,7 +159,7 @@ async fn a_slow_body_is_rejected() {
         ))
         .await;
         let started = weir::clock::now();
-        // One byte now and then keeps a timeout per read from ever striking.
+        // An occasional byte prevents a timeout for each read from firing.
         let said = raw
             .drip("1\r\nx\r\n", Duration::from_millis(200), wait::PATIENCE)
             .await;
@@ -203,7 +203,7 @@ async fn an_incomplete_body_is_recorded_and_released() {
             "POST {path} HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 1000\r\n\r\nhalf"
         ))
         .await;
-        // The proxy has begun to read before the client leaves.
+        // The proxy has started to read before the client leaves.
         let has_begun = |metrics: &Metrics| metrics.sum("weir_requests_in_flight", &[]) > 0.5;
         proxy.metrics_when("the request", has_begun).await;
         if goodbye {

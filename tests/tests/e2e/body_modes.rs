@@ -1,5 +1,5 @@
-//! What a backend answers and what a client asks mean the same whether a body was buffered or passed
-//! through, over every version of HTTP: one table of rules, asked by both ways.
+//! Responses and requests are handled the same whether a body was buffered or passed through, over every version of
+//! HTTP: one table of rules for both modes.
 
 use weir_tests::backend::Backend;
 use weir_tests::client::{Client, ClientRequest};
@@ -9,7 +9,7 @@ use weir_tests::setup::Setup;
 
 mod requests;
 
-/// The two ways that a body goes.
+/// The two body modes.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Buffered,
@@ -26,7 +26,7 @@ impl Way {
         }
     }
 
-    /// A request of HTTP/1.1, or of HTTP/1.0: which has no chunks, so that it announces much.
+    /// A request of HTTP/1.1 or of HTTP/1.0, which has no chunks and announces a length.
     fn raw(self, version: &str) -> Vec<u8> {
         let body = match (self, version) {
             (Way::Buffered, _) => "Content-Length: 2\r\n\r\nhi".to_owned(),
@@ -41,7 +41,7 @@ impl Way {
     }
 }
 
-/// A backend that says these bytes to everybody and closes, and a proxy before it.
+/// A backend that sends these bytes to every client and closes, and a proxy in front of it.
 async fn saying(bytes: &'static str) -> (Backend, Proxy, tokio::task::JoinHandle<()>) {
     let backend = std::sync::Arc::new(Backend::manual().await);
     let proxy = Setup::open(&backend).start().await;
@@ -55,25 +55,25 @@ async fn saying(bytes: &'static str) -> (Backend, Proxy, tokio::task::JoinHandle
     (Backend::echo().await, proxy, answering)
 }
 
-/// What a client is to make of an answer.
+/// What the client should receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
     /// This status and body, with this `Content-Length`.
     Whole(u16, &'static str, Option<&'static str>),
-    /// Refused: nothing of it may be seen.
+    /// An error response: nothing of the original is visible.
     Refused,
-    /// Begun, and not ended as if it were whole.
+    /// A response that started, and does not end as if it were complete.
     Truncated,
 }
 
-/// Each answer, and what it means.
+/// Responses, and what the client should receive.
 fn answers() -> Vec<(&'static str, &'static str, Expected)> {
     let refused = refused().into_iter();
     let refused = refused.map(|(name, bytes)| (name, bytes, Expected::Refused));
     refused.chain(passed_on()).collect()
 }
 
-/// Answers of which a client sees nothing.
+/// Responses that are replaced by an error.
 fn refused() -> Vec<(&'static str, &'static str)> {
     vec![
         (
@@ -113,7 +113,7 @@ fn refused() -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-/// Answers that go on, as far as they came.
+/// Responses that are forwarded as far as they arrived.
 fn passed_on() -> Vec<(&'static str, &'static str, Expected)> {
     use Expected::{Truncated, Whole};
     vec![

@@ -1,4 +1,4 @@
-//! Known answers: who gets them, who does not, and that they are the same bytes.
+//! Cached responses: which clients get them, and that they are byte-identical.
 
 use serde_json::json;
 use weir_tests::backend::{Backend, BackendResponse};
@@ -131,7 +131,7 @@ async fn a_stored_stream_is_replayed_as_a_stream() {
     assert!(is_hit(&hit));
     assert_eq!(hit.body, miss.body);
     assert!(hit.text().ends_with("data: [DONE]\n\n"));
-    // And over the other protocol.
+    // Over the other protocol as well.
     let mut client = Client::h2(proxy.address()).await;
     let hit = client.send(ClientRequest::chat_stream("hi")).await;
     assert!(is_hit(&hit));
@@ -178,7 +178,7 @@ async fn clients_share_cached_responses_only_if_configured() {
             .await;
         assert_eq!(is_hit(&reply), hit, "{path} {key}");
     }
-    // A hit is no way around the signature.
+    // A hit does not bypass the signature.
     let unsigned = proxy.send(ClientRequest::json("/shared", &question)).await;
     assert_eq!(unsigned.status, 401);
 }

@@ -1,4 +1,4 @@
-//! What the commands say and how they end: for people, for pipelines, and where nobody can hear them.
+//! The commands: output and exit codes, for people, for pipelines, and when the output cannot be written.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -107,7 +107,7 @@ async fn the_secret_of_sign_is_not_in_the_process_list() {
     }
     let of_variable = run(at, &sign, &[("WEIR_SECRET", "s3cret")]).await;
     assert_eq!(of_variable.stdout, signed.stdout, "{}", of_variable.stderr);
-    // What was asked for explicitly wins over the variable.
+    // An explicit argument overrides the variable.
     let both = [&sign[..], &["--secret-file", "secret"]].concat();
     let of_file = run(at, &both, &[("WEIR_SECRET", "other")]).await;
     assert_eq!(of_file.stdout, signed.stdout, "{}", of_file.stderr);
@@ -146,8 +146,7 @@ async fn completions_contain_the_commands() {
     assert_eq!(unknown.code, Some(2));
 }
 
-/// An address of this machine that no other test of this run has: ports cannot be read back from
-/// somebody who cannot speak.
+/// A loopback address that no other test of this run uses: a process without output cannot report its ports.
 fn own_address(last: u8) -> String {
     let [.., high, low] = std::process::id().to_be_bytes();
     format!("127.{high}.{low}.{last}")
@@ -223,7 +222,7 @@ async fn a_full_disk_for_the_output_does_not_end_the_demo() {
                 .status,
             200
         );
-        // A terminal that is closed takes along what was tried in it.
+        // SIGHUP of a closed terminal ends the commands that were started in it.
         process.sighup();
         assert_eq!(process.wait_exit(wait::PATIENCE).await.code(), Some(0));
     }
@@ -297,7 +296,7 @@ async fn a_fresh_weir_lists_alerts_and_dashboard_variables() {
         let mut series = metrics
             .lines()
             .filter(|line| line.starts_with(&format!("{name}{{")));
-        // Prometheus adds these itself, to any series.
+        // Prometheus adds these labels to any series.
         let found = match label {
             "job" | "instance" => series.next().is_some(),
             _ => ["route=\"chat\"", "platform=\"bot\""]
@@ -313,7 +312,7 @@ async fn a_fresh_weir_lists_alerts_and_dashboard_variables() {
     }
 }
 
-/// The queries behind the drop-downs of all dashboards.
+/// The queries of the drop-downs of all dashboards.
 fn variables() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards/grafana");
     let mut queries = Vec::new();

@@ -1,4 +1,4 @@
-//! What events keep of prompts and answers, and of how many requests there are events.
+//! Recorded content of prompts and responses, and sampling of events.
 
 use serde_json::{Value, json};
 use weir_tests::backend::{Backend, BackendResponse};
@@ -11,7 +11,7 @@ use weir_tests::sign::sha256_hex;
 const QUESTION: &str = "my phone is 13812345678, my key sk-abcdefghijklmnop1234";
 const REDACTED: &str = "my phone is [phone], my key [key]";
 
-/// An assistant that tells the number of whoever asks, in pieces when it streams.
+/// A backend that responds with the number of the caller, in chunks when streaming.
 async fn telling() -> Backend {
     Backend::responding(|seen| {
         if seen.target.ends_with("/completions") {
@@ -22,7 +22,7 @@ async fn telling() -> Backend {
     .await
 }
 
-/// Where an answer comes whole, and where it streams.
+/// Paths with complete and with streamed responses.
 const PATHS: [&str; 2] = ["/v1/chat/completions", "/v1/messages"];
 
 fn keeping(backend: &Backend, mode: &str) -> Setup {
@@ -42,7 +42,7 @@ async fn redacted_texts_contain_no_personal_numbers() {
     for path in PATHS {
         let is_stream = path != PATHS[0];
         let request = || ClientRequest::json(path, &chat_request(QUESTION, is_stream));
-        // Asked, then out of the cache.
+        // A request to the backend, then a cache hit.
         for outcome in ["miss", "hit"] {
             let event = event(&proxy, request()).await;
             assert_eq!(event["weir"]["cache"]["outcome"], outcome);
@@ -54,7 +54,7 @@ async fn redacted_texts_contain_no_personal_numbers() {
     for secret in ["13812345678", "13912345678", "sk-abc"] {
         assert!(!file.contains(secret), "{secret}");
     }
-    // A chat platform's message, its text in JSON in a string.
+    // A message of a chat platform: text in JSON in a string.
     let message =
         json!({"event": {"message": {"content": "{\"text\":\"\\u0031\\u0033812345678\"}"}}});
     let event = event(&proxy, ClientRequest::json("/hook", &message)).await;
@@ -103,7 +103,7 @@ async fn successes_are_sampled_and_failures_always_recorded() {
     };
     let all = |metrics: &Metrics| of(metrics, "recorded") + of(metrics, "sampled_out") >= 420.0;
     let metrics = proxy.metrics_when("420 events", all).await;
-    // Metrics count what left no event, too.
+    // Metrics also count requests without an event.
     assert_eq!(metrics.sum("weir_requests_total", &[]), 420.0);
     let recorded = of(&metrics, "recorded");
     let events = proxy.events_when(recorded as usize).await;

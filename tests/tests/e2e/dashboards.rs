@@ -1,5 +1,5 @@
-//! What the dashboards ask for is there: every query, on a real Prometheus that scrapes a weir under
-//! load. And their form, which nobody can look at here.
+//! Every query of the dashboards returns data on a real Prometheus that scrapes a weir under load. And the form of the
+//! dashboards, which cannot be viewed here.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ mod kibana;
 /// Panels without data, with the reason.
 const WAITING: &str = include_str!("dashboards/waiting.txt");
 
-/// How long the load runs at most. It ends when every query has data.
+/// The maximum duration of the load. It ends when every query has data.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 const SECRET: &str = "web-secret-0123456";
@@ -39,9 +39,9 @@ const ROUTES: &str = "
 - {name: rest, path: /*, backend: assistant}
 ";
 
-/// One query of one panel.
+/// A query of a panel.
 struct Query {
-    /// `FILE: TITLE`, as in the list of those that wait.
+    /// `FILE: TITLE`, as in the list of panels without data.
     panel: String,
     expression: String,
 }
@@ -99,7 +99,7 @@ fn waiting() -> BTreeSet<&'static str> {
         .collect()
 }
 
-/// What Grafana puts in place of its variables.
+/// The substitutions of Grafana's variables.
 fn substituted(expression: &str) -> String {
     let mut expression = expression.to_owned();
     for (variable, value) in [
@@ -127,7 +127,7 @@ fn answer(seen: &ReceivedRequest) -> BackendResponse {
     }
 }
 
-/// One round of everything that the dashboards show.
+/// One round of requests for everything that the dashboards show.
 async fn round(proxy: &Proxy, number: usize) {
     let mut client = Client::h1(proxy.address()).await;
     for (question, stream) in [("the same", false), (&*format!("another {number}"), true)] {
@@ -143,7 +143,7 @@ async fn round(proxy: &Proxy, number: usize) {
     }
 }
 
-/// Rounds without an end.
+/// Repeats rounds until cancelled.
 async fn load(proxy: &Proxy) -> Infallible {
     let mut number = 0;
     loop {
@@ -152,7 +152,7 @@ async fn load(proxy: &Proxy) -> Infallible {
     }
 }
 
-/// Asks until only those are left that are said to wait.
+/// Runs the queries until only those of the panels without data are left.
 async fn run_queries(prometheus: &Prometheus, left: &mut Vec<Query>, waiting: &BTreeSet<&str>) {
     while left.iter().any(|query| !waiting.contains(&*query.panel)) {
         let mut still = Vec::new();
@@ -184,7 +184,7 @@ async fn every_query_of_every_dashboard_has_data_under_load() {
     let setup = Setup::new(&backend)
         .routes(ROUTES)
         .tls(&files)
-        // Nobody listens there, nor where spans go: what is lost is shown all the same.
+        // Nothing listens there, nor at the address of the collector: losses are shown as well.
         .top("alerts: {evaluate_every: 200ms, window: 5s, alertmanager: {urls: ['http://127.0.0.1:9']}}")
         .events("spool: {path: data/spool, sync: 100ms}")
         .events(&shipping)

@@ -1,4 +1,4 @@
-//! Tokens that weir counts itself, because nobody reports them, and says so.
+//! Token counts that weir estimates, and marks, when the backend does not report them.
 
 use serde_json::{Value, json};
 use weir_tests::backend::{Backend, BackendResponse, ReceivedRequest, chat_event};
@@ -6,7 +6,7 @@ use weir_tests::client::{CHAT, Client, ClientRequest};
 use weir_tests::metrics::assert_metric;
 use weir_tests::setup::{BUFFERED, OPEN, Setup};
 
-/// A sentence of 18 tokens, give or take a few, in most vocabularies.
+/// A sentence of about 18 tokens in most vocabularies.
 const SENTENCE: &str =
     "The lock keeper opens the upper gate at seven, and closes it when the barge has passed.";
 
@@ -14,7 +14,7 @@ fn stop() -> String {
     json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}).to_string()
 }
 
-/// Streams a sentence word by word, and reports nothing.
+/// Streams a sentence word by word, without usage.
 fn silent(_: &ReceivedRequest) -> BackendResponse {
     let words = SENTENCE.split_inclusive(' ').map(chat_event);
     let events: Vec<String> = words.chain([stop(), "[DONE]".to_owned()]).collect();

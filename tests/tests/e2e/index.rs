@@ -1,4 +1,4 @@
-//! The real thing: events in a search node, and the question that they are kept for.
+//! Events in a real search node, and the query that they are stored for.
 
 use serde_json::{Value, json};
 use weir_tests::backend::Backend;
@@ -9,7 +9,7 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-/// How many slow answers of a platform there were, by their errors.
+/// The number of slow responses of a platform, by error code.
 fn slow_ones(platform: &str) -> Value {
     json!({
         "query": {"bool": {"must": [
@@ -31,7 +31,7 @@ fn found(answer: &Value) -> (u64, Vec<(&str, u64)>) {
     (hits.expect("a total"), buckets.collect())
 }
 
-/// A proxy that ships to a stream of this test's own; what asks for `slow` gets no answer in time.
+/// A proxy that ships to a stream of this test; requests to `slow` time out.
 async fn shipping(quick: &Backend, slow: &Backend, node: Node, stream: &str) -> Proxy {
     let url = node.url();
     Setup::new(quick)
@@ -96,7 +96,7 @@ async fn the_mapping_is_exact_and_stores_an_event_once() {
     };
     let stream = "logs-weir.fixture-default";
     let backend = Backend::echo().await;
-    // It sets the stream up, and its own event is one of those that count.
+    // It sets up the stream, and its own event counts as well.
     let proxy = shipping(&backend, &backend, node, stream).await;
     assert_eq!(
         proxy.send(ClientRequest::get("/feishu/a")).await.status,

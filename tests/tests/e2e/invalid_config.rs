@@ -1,11 +1,11 @@
-//! The commands that start nothing: `check`, `schema`, `sign`.
+//! The commands `check`, `schema` and `sign`.
 
 use std::path::Path;
 
 use weir_tests::process::{Finished, Process};
 use weir_tests::sign::{Headers, sign_feishu, sign_hmac, sign_simple_sha256};
 
-/// Ten mistakes, each on a line of its own, and what its report must name.
+/// Ten errors, each on its own line, and what the report must name.
 const TEN: &str = "\
 listen:
   - address: not-an-address
@@ -171,7 +171,7 @@ async fn sign_matches_an_independent_signer() {
         let expected = lowered(sign_hmac("s3cret", "id-1", at, body));
         assert_eq!(headers(&ended.stdout), expected);
     }
-    // Without a body: over nothing.
+    // Without a body: over an empty one.
     let ended = Process::run(directory.path(), &hmac, b"").await;
     let expected = lowered(sign_hmac("s3cret", "id-1", at, b""));
     assert_eq!(headers(&ended.stdout), expected);

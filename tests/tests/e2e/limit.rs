@@ -1,4 +1,4 @@
-//! Rates and requests at once: admitted or refused, never made to wait, and told where one stands.
+//! Rate and concurrency limits: requests are admitted or rejected, never queued, and the quota is reported.
 
 use weir_tests::backend::Backend;
 use weir_tests::client::{Client, ClientRequest, ClientResponse};
@@ -7,7 +7,7 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign::{bearer, sign_hmac_as, sign_hmac_now};
 
-/// `"name";a=1;b=2` as its name and one parameter.
+/// The name and a parameter of `"name";a=1;b=2`.
 fn parameter(value: &str, name: &str, key: &str) -> Option<u64> {
     value
         .split(',')
@@ -121,7 +121,7 @@ async fn clients_have_separate_limits() {
         assert_eq!(proxy.send(request()).await.status, 200, "{client}");
         assert_limited(&proxy.send(request()).await, "each");
     }
-    // What is not verified uses up nobody's limit.
+    // Unverified requests do not consume a limit.
     for _ in 0..5 {
         let forged = ClientRequest::post("/", "").headers(sign_hmac_as("one", "wrong", b""));
         assert_eq!(proxy.send(forged).await.status, 401);
@@ -151,7 +151,7 @@ async fn address_limits_apply_before_the_body_is_read() {
         .await;
     let answer = raw.response().await;
     assert_eq!(answer.status, 429, "{}", answer.text());
-    // Another address, as a trusted proxy reports it, has its own.
+    // Another address, as reported by a trusted proxy, has its own limit.
     let request = ClientRequest::post("/", "x")
         .headers(sign_hmac_now("secret-0123456789", b"x"))
         .header("x-forwarded-for", "203.0.113.7");
@@ -235,8 +235,8 @@ async fn requests_over_the_concurrency_limit_are_over_capacity() {
     assert!(reply.header("retry-after").is_some());
     assert_eq!(proxy.event_of(&reply).await["error_code"], "over_capacity");
 
-    // An answer gives its place back, and so does a client that leaves: each of these is admitted
-    // into the place of the one before, and leaves as soon as the backend has its question.
+    // A response releases its slot, and so does a client that leaves: each of these is admitted into the slot of the one
+    // before, and leaves as soon as the backend has its request.
     calls
         .remove(0)
         .respond(weir_tests::backend::BackendResponse::chat("done"))
@@ -263,7 +263,7 @@ async fn requests_over_the_concurrency_limit_are_over_capacity() {
     }
 }
 
-/// What `RateLimit` says: the limit and how many are left.
+/// The limit and the remaining quota in `RateLimit`.
 fn standing(reply: &ClientResponse) -> (String, Option<u64>) {
     let value = reply.header("ratelimit").expect("RateLimit");
     let name = value.split(['"', ';']).nth(1).unwrap_or_default();

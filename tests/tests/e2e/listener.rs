@@ -1,4 +1,4 @@
-//! Connections and request heads: protocols, sizes, times, and what a head must say.
+//! Connections and request heads: protocols, limits, timeouts and validation.
 
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ async fn certificates_are_reloaded_unless_invalid() {
         }
     })
     .await;
-    // A connection that was there before is not disturbed.
+    // Existing connections are not affected.
     assert_eq!(old.send(ClientRequest::get("/still")).await.status, 200);
 
     std::fs::write(&second.certificate, "no certificate").expect("written");
@@ -187,7 +187,7 @@ async fn connections_are_reused_on_both_sides() {
     for _ in 0..5 {
         assert_eq!(client.send(ClientRequest::post("/", "x")).await.status, 200);
     }
-    // A refusal does not cost the connection either.
+    // A rejection does not close the connection either.
     let proxy = Setup::new(&backend)
         .routes("- {name: one, path: /one, backend: assistant}")
         .start()
@@ -246,7 +246,7 @@ async fn expect_100_continue_is_answered_before_the_body() {
     let answer = raw.response().await;
     assert_eq!(answer.status, 200);
     assert!(answer.text().contains(&sha256_hex(b"hello")));
-    // A body that would be refused is not asked for.
+    // A body that would be rejected is not requested.
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write(head(2000)).await;
     assert_eq!(raw.response().await.status, 413);

@@ -1,4 +1,4 @@
-//! The load tester against a real weir: each scenario does what it is for, and both count the same.
+//! weir-load against a real weir: every scenario works, and both count the same requests.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use weir_tests::setup::Setup;
 mod gate;
 mod replay;
 
-/// One route with every scheme that weir signs, each under an address of its own.
+/// A route for every scheme that weir-load can sign, each with its own path.
 const PLATFORMS: &str = "\
 - {name: hmac, path: /v1/*, backend: assistant, body_bytes: 64KiB, signature: {scheme: hmac, clients: [{name: w, secrets: [s]}]}}
 - {name: bearer, path: /bearer, backend: assistant, signature: {scheme: bearer, secrets: [a-key]}}
@@ -20,7 +20,7 @@ const PLATFORMS: &str = "\
 - {name: simple_sha256, path: /simple, backend: assistant, signature: {scheme: simple_sha256, secrets: [s]}}
 ";
 
-/// What the load tester is told of a proxy.
+/// The URLs of a proxy for weir-load.
 struct Told {
     target: String,
     admin: String,
@@ -28,7 +28,7 @@ struct Told {
     _directory: TempDir,
 }
 
-/// The arguments of a test against a proxy that was made of `setup`.
+/// The arguments of a test against a proxy.
 fn told(setup: &Setup, proxy: &Proxy) -> Told {
     let directory = TempDir::new().expect("a directory");
     let config = directory.path().join("weir.yaml");
@@ -108,9 +108,9 @@ async fn abusive_requests_are_rejected_and_never_reach_the_backend() {
         assert!(load.number(&name) > 0.0, "{kind}: {}", load.output());
     }
     load.assert_counts_match();
-    // The one that is sent again and again has to be let in once.
+    // The request that is replayed must be accepted once.
     assert_eq!(backend.requests().len(), 1);
-    // And where everybody is let in, the test fails.
+    // If everything is accepted, the test fails.
     let open = Setup::open(&backend).start().await;
     let target = format!("http://{}", open.address());
     let arguments = [
@@ -150,7 +150,7 @@ async fn rate_limited_requests_are_counted_separately() {
     let took_s = weir::clock::now()
         .saturating_duration_since(begun)
         .as_secs_f64();
-    // The burst of one second, and twenty for each second that it took.
+    // The burst of one second, and twenty for each second of the test.
     let most = 20.0 + 20.0 * took_s;
     assert!((20.0..=most).contains(&let_in), "{let_in} in {took_s} s");
     assert!((limited + let_in - 300.0).abs() < 0.5, "{limited}");
@@ -193,12 +193,12 @@ async fn first_token_and_token_times_of_streams_are_measured() {
         "{}",
         load.output()
     );
-    // Never earlier than the assistant has it; how much later is the machine's.
+    // Never earlier than the demo assistant sends it; how much later depends on the machine.
     let first = load.number("/first_token_ms/p50");
     assert!(first >= 149.0, "{first}");
     let whole = load.number("/latency_ms/p50");
     assert!(whole >= 149.0 + 299.0, "{whole}");
-    // Eleven tokens, and two pieces that come with the first and the last of them: none takes longer than all.
+    // Eleven tokens, two of which may arrive together with the first and the last: none takes longer than all.
     let between = load.number("/token_time_ms/p50");
     assert!(
         between > 0.0 && between * 12.0 <= load.number("/latency_ms/max"),
@@ -234,14 +234,14 @@ async fn cache_hits_are_counted_by_both() {
     assert_eq!(load.finished.code, Some(0), "{}", load.output());
     load.assert_counts_match();
     assert_eq!(load.report["requests"], 400, "the warm-up is not counted");
-    // How many of those that were asked before had their answer by then is the machine's.
+    // How many repeated prompts were stored by then depends on the machine.
     let hits = load.number("/sidecar/cache_hits");
     let misses = load.number("/sidecar/cache_misses");
     assert!(
         hits > 0.0 && (hits + misses - 600.0).abs() < 0.5,
         "{hits} {misses}"
     );
-    // Another run asks other questions: what one has taught weir is no help to the next.
+    // Another run sends other prompts, so it does not benefit from the cache.
     let second = told
         .run(&["--rate", "100/s", "--duration", "1s", "--repeats", "0%"])
         .await;
@@ -281,7 +281,7 @@ async fn added_latency_is_measured_against_the_backend() {
             "3s",
             "--slo",
             "added_p50<1h",
-            // What the assistant takes by itself, so that it cannot hold.
+            // The latency of the demo assistant itself, which must fail.
             "--slo",
             "p50<20ms",
         ])
@@ -319,7 +319,7 @@ async fn the_mixed_scenario_runs_everything_at_once() {
         .run(&[
             "--scenario",
             "mixed",
-            // Each name comes at least once: which come is drawn.
+            // Each name occurs at least once; the mix is random.
             "--seed",
             "15",
             "--rate",
@@ -330,7 +330,7 @@ async fn the_mixed_scenario_runs_everything_at_once() {
             "chat:p99<1h",
         ])
         .await;
-    // The assistant of this test answers nothing but the chat.
+    // The demo assistant only serves chat here.
     let names = load.report["by_name"].as_object().expect("names");
     for name in ["chat", "stream", "api:hmac", "abuse:unsigned"] {
         assert_eq!(names[name]["errors"], 0, "{name}: {}", load.output());

@@ -1,4 +1,4 @@
-//! No model call goes unseen: whatever its size, its framing, its format, and the way of its body.
+//! Every model call is recorded, whatever its size, framing, format and body mode.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use weir_tests::wait;
 
 mod codings;
 
-/// What is read whole where nobody looks into it.
+/// The size up to which bodies are buffered if no stage reads them.
 const HELD_BYTES: usize = 64 * 1024;
 
-/// A chat question of so many bytes, whose model comes last.
+/// A chat request of this many bytes, with the model at its end.
 fn question(bytes: usize, stream: bool) -> Vec<u8> {
     let around = json!({"messages": [{"role": "user", "content": ""}], "stream": stream,
                         "tail": {"model": "not this"}, "zmodel": 1});
@@ -35,7 +35,7 @@ async fn clients(proxy: &Proxy) -> [Client; 2] {
     ]
 }
 
-/// What an event tells of its call: operation, model, stream, and tokens in and out.
+/// The call in an event: operation, model, stream, input and output tokens.
 async fn call_of(proxy: &Proxy, reply: &ClientResponse) -> Value {
     assert_eq!(reply.status, 200, "{}", reply.text());
     let event = proxy.event_of(reply).await;
@@ -212,7 +212,7 @@ async fn the_model_is_read_from_a_form() {
     }
 }
 
-/// What was said before the answer began is known, also when the rest never comes.
+/// The request is recorded even if the response never arrives.
 #[tokio::test]
 async fn an_early_response_is_recorded() {
     let backend = Backend::raw(|mut stream| async move {
@@ -250,7 +250,7 @@ async fn an_early_response_is_recorded() {
     }
 }
 
-/// `total_timeout` ends an answer that drips, whichever way its question came.
+/// `total_timeout` ends a slow response in either body mode.
 #[tokio::test]
 async fn a_slow_response_ends_at_its_timeout() {
     let backend = Backend::manual().await;

@@ -1,5 +1,5 @@
-//! The outcome of a request is what happened: an answer that is whole is no failure however its framing ends,
-//! a failure inside of one is, and a status that went out stands.
+//! The outcome of a request: a complete response is no failure however its framing ends, an error in its body is one, and
+//! the status that was sent is recorded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ mod inferred_end;
 
 use formats::{CHAT, FORMATS, Format, Way};
 
-/// One route whose bodies are read whole and whose answers are kept, and one whose are not.
+/// A route that buffers bodies and stores responses, and one that does neither.
 const ROUTES: &str = "- {name: kept, path: /kept/*, backend: assistant, \
                       cache: {answers: true, memory: 16MiB, ttl: 1h, scope: route}}\n\
                       - {name: open, path: /*, backend: assistant}";
@@ -38,7 +38,7 @@ async fn pause(time: Duration) {
     assert!(wait::still_waiting_after(time, std::future::pending::<()>()).await);
 }
 
-/// Answers one call with all of a format but its end.
+/// Answers a request with everything of a format but its end.
 async fn say(call: &mut PendingRequest, format: &Format) {
     call.send_head(format.content_type).await;
     for part in format.open() {
@@ -47,7 +47,7 @@ async fn say(call: &mut PendingRequest, format: &Format) {
     call.chunk(format.terminal).await;
 }
 
-/// A success with nothing to say against it.
+/// Asserts a success without an error.
 fn assert_success(event: &Value, what: &str) {
     assert_eq!(
         event["http"]["response"]["status_code"], 200,
@@ -65,8 +65,8 @@ async fn assert_attempts(proxy: &Proxy, outcome: &str, count: usize) {
     assert_metric(proxy.admin(), name, &labels, count as f64).await;
 }
 
-/// Clients that close once they have read the terminal event, as SDKs do, of a backend whose last chunk
-/// comes so much later. Each answer is kept, whole.
+/// Clients that close after the terminal event, as SDKs do, with a backend that sends its last chunk later. Each response
+/// is stored completely.
 async fn closing_clients(version: u8, late: Duration) {
     const CLIENTS: usize = 100;
     const AT_ONCE: usize = 20;
@@ -110,7 +110,7 @@ async fn closing_clients(version: u8, late: Duration) {
             if route.is_empty() {
                 return;
             }
-            // Right behind it.
+            // Directly after it.
             let again = proxy.send(request(number, route)).await;
             let status = again.header("cache-status").unwrap_or_default();
             assert!(status.contains("hit"), "{number}: {status}");
@@ -139,7 +139,7 @@ async fn a_client_that_closes_after_the_end_had_a_complete_response() {
     }
 }
 
-/// What a backend does after its terminal event in place of ending the framing.
+/// What a backend does after its terminal event, instead of ending the framing.
 #[derive(Clone, Copy, Debug)]
 enum After {
     Holds,
@@ -185,7 +185,7 @@ async fn failures_of_the_backend_after_the_end_are_no_error() {
     assert_metric(proxy.admin(), "weir_failed_requests_total", &[], 0.0).await;
 }
 
-/// A failure inside an answer of 200 is one everywhere.
+/// A failure in a response with status 200 is one in every format.
 async fn assert_failure(proxy: &Proxy, id: &str, code: &str, what: &str) {
     let event = proxy.event(id).await;
     assert_eq!(event["error_code"], code, "{what}: {event}");
@@ -371,7 +371,7 @@ async fn the_status_that_was_sent_is_recorded() {
         }
         assert_metric(proxy.admin(), "weir_failed_requests_total", &[], 2.0).await;
         assert_attempts(&proxy, "status_5xx", 2).await;
-        // Neither was at fault, and none was seen to its end.
+        // Neither was at fault, and the response is incomplete.
         assert_attempts(&proxy, "abandoned", 2).await;
     }
 }

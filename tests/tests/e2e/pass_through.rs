@@ -1,5 +1,5 @@
-//! Bodies that no stage looks into are passed through as they come, over both versions of HTTP, with the
-//! same limits, headers and records as those that are read whole.
+//! Bodies that no stage reads are passed through, over both versions of HTTP, with the same limits, headers and events as
+//! buffered ones.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use weir_tests::wait;
 
 mod timeouts;
 
-/// More than what is read whole where nobody looks into it.
+/// More than is buffered if no stage reads it.
 const LARGE_BYTES: usize = 300_000;
 
 #[tokio::test]
@@ -55,14 +55,14 @@ async fn an_oversized_body_is_rejected_when_passed_through() {
         .start()
         .await;
     let body = vec![7; LARGE_BYTES];
-    // Announced: before a byte of it is sent on.
+    // Announced: before a byte is forwarded.
     let reply = proxy
         .send(ClientRequest::post("/announced", body.clone()))
         .await;
     assert_eq!(reply.status, 413, "{}", reply.text());
     assert_eq!(reply.refusal(), "body_too_large");
     backend.assert_untouched();
-    // Not announced: when it becomes too much.
+    // Not announced: when it exceeds the limit.
     let reply = proxy
         .send(ClientRequest::chunked("/chunked", &body, 30_011))
         .await;
@@ -113,7 +113,7 @@ async fn an_unreachable_backend_is_reported() {
     }
 }
 
-/// gRPC needs a backend that speaks HTTP/2 in clear text: the stand-in assistant does.
+/// gRPC needs a backend with cleartext HTTP/2: the demo assistant.
 #[tokio::test]
 async fn grpc_uses_http2_on_both_sides() {
     let directory = TempDir::new().expect("a directory");
@@ -154,7 +154,7 @@ async fn a_malformed_chunk_is_a_client_error() {
         "POST /up HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
     )
     .await;
-    // The first chunk is on its way before the second is written.
+    // The first chunk is forwarded before the second is written.
     let call = wait::still_waiting_after(Duration::from_millis(100), raw.try_response());
     assert!(call.await);
     raw.write("zz\r\nhello\r\n0\r\n\r\n").await;

@@ -1,4 +1,4 @@
-//! One request, one event, one count: whatever became of it.
+//! Every request has exactly one event and is counted once.
 
 use serde_json::Value;
 use weir_tests::backend::{Backend, BackendResponse};
@@ -74,7 +74,7 @@ async fn an_event_contains_every_documented_field() {
     assert_measured(&event);
 }
 
-/// The parts of an event whose values nobody can know before.
+/// The fields of an event whose values are not known in advance.
 fn assert_measured(event: &Value) {
     let agent = event["user_agent"]["original"].as_str().expect("an agent");
     assert!(agent.starts_with("tests/1 \"quoted\""), "{agent}");
@@ -221,8 +221,8 @@ async fn event_files_are_rotated_without_loss() {
     for number in 0..100 {
         client.send(ClientRequest::get(&format!("/{number}"))).await;
     }
-    // A file that is renamed between the listing and the reading is looked for again; and one that is
-    // renamed in between may be met twice, or not at all.
+    // A file that is renamed between listing and reading is looked up again; a file that is renamed in between may be listed
+    // twice, or not at all.
     let read_all = || {
         let mut lines = Vec::new();
         let mut files = 0;
@@ -255,7 +255,7 @@ async fn an_event_is_written_soon_after_its_response() {
         proxy.event_of(&reply).await;
         waits.push(answered.elapsed());
     }
-    // 200 ms are promised; the rest is for the machine, and one that is busy holds up a few of them.
+    // weir guarantees 200 ms; on a busy machine some take longer.
     waits.sort_unstable();
     assert!(waits[10] < std::time::Duration::from_secs(1), "{waits:?}");
 }

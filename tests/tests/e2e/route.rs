@@ -1,4 +1,4 @@
-//! Which route, for whom, from where; and what the backend is told about it.
+//! Routing: which route, for which client and address, and what the backend is told about it.
 
 use serde_json::Value;
 use weir_tests::backend::Backend;
@@ -158,7 +158,7 @@ async fn path_variants_do_not_reach_other_routes() {
     );
 }
 
-/// Decodes once and resolves dots, slashes both ways: what an ordinary server makes of a target.
+/// Decodes once and resolves dots and slashes in both directions: how a typical server reads a target.
 fn read_as_a_careless_backend(target: &str) -> String {
     let mut decoded = Vec::new();
     let bytes = target.as_bytes();
@@ -175,7 +175,7 @@ fn read_as_a_careless_backend(target: &str) -> String {
         .iter()
         .map(|byte| char::from(*byte))
         .collect::<String>()
-        // Overlong UTF-8 for a dot, as old decoders took it.
+        // Overlong UTF-8 for a dot, as accepted by old decoders.
         .replace("\u{c0}\u{ae}", ".")
         .replace("\u{e0}\u{80}\u{ae}", ".")
         .replace('\\', "/");
@@ -284,7 +284,7 @@ async fn addresses_that_embed_ipv4_are_treated_as_ipv4() {
         ("[64:ff9b:1:77::a01:203]:443", 429, "10.1.2.3"),
         ("64:ff9b::6.6.6.6", 403, "6.6.6.6"),
         ("64:ff9b:2::10.1.2.3", 403, "64:ff9b:2::a01:203"),
-        // It is in an allowed network, and no trusted proxy for it.
+        // The address is in an allowed network, but there is no trusted proxy in front.
         ("6.6.6.6, 64:ff9b::10.9.0.1", 200, "10.9.0.1"),
         ("6.6.6.6, ::ffff:10.9.0.2", 200, "10.9.0.2"),
         ("6.6.6.6, 10.9.0.3", 403, "6.6.6.6"),

@@ -1,4 +1,4 @@
-//! Real clients, which leave a stream when they have what they want of it.
+//! Real client libraries, which close a stream as soon as they have read its last event.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use weir_tests::setup::Setup;
 const CACHED: &str = "- {name: models, path: /v1/*, backend: assistant, \
                       cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}";
 
-/// Streams of each client, as many for each of `ENDS`.
+/// Streams of each client, the same number for each of `ENDS`.
 const STREAMS: usize = 100 * ENDS.len();
 
-/// What every answer says.
+/// The text of every response.
 const WORDS: [&str; 3] = ["well ", "then", "."];
 
-/// When a backend ends the framing of its answer, after its terminal event.
+/// When the backend ends the framing of its response, after the terminal event.
 const ENDS: [Duration; 3] = [
     Duration::ZERO,
     Duration::from_millis(5),
@@ -87,7 +87,7 @@ fn response() -> BackendResponse {
     named_events(&events)
 }
 
-/// Whose framing ends at one of `ENDS`, by the number of the question.
+/// A response whose framing ends at one of `ENDS`, by the number of the prompt.
 fn answer(seen: &ReceivedRequest) -> BackendResponse {
     let question = seen.text();
     let (_, number) = question.split_once("question ").expect("a question");
@@ -105,8 +105,8 @@ fn said(count: usize) -> Vec<String> {
     vec![WORDS.concat(); count]
 }
 
-/// All of its streams are 200 and kept, however late the backend ends them and whatever the client does
-/// once it has read the terminal event.
+/// All streams have status 200 and are stored, however late the backend ends them and whatever the client does after the
+/// terminal event.
 async fn assert_kept(sdk: Sdk) {
     let backend = Backend::responding(answer).await;
     let proxy = Setup::new(&backend).routes(CACHED).start().await;
@@ -130,7 +130,7 @@ fn assert_all_well(events: &[Value]) {
     for event in events {
         assert_eq!(event["http"]["response"]["status_code"], 200, "{event}");
         assert!(event.get("error_code").is_none(), "{event}");
-        // What the cache answers has cost nothing.
+        // Cache hits cost no tokens.
         if event["weir"]["cache"]["outcome"] == "miss" {
             let tokens = &event["gen_ai"]["usage"]["output_tokens"];
             assert_eq!(*tokens, 3, "{event}");
@@ -172,7 +172,7 @@ async fn anthropic_streams_are_stored() {
     assert_kept(Sdk::Anthropic).await;
 }
 
-/// OpenAI's client for Node gives up the body of a 503 before it asks again.
+/// OpenAI's library for Node cancels the body of a 503 before it retries.
 #[tokio::test]
 async fn a_failure_with_an_unread_body_stays_a_failure() {
     const QUESTIONS: usize = 5;

@@ -1,4 +1,4 @@
-//! The way of events to the index: nothing lost, nothing twice, whatever the index does.
+//! Shipping of events to the index: none are lost or duplicated, whatever the index does.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ fn shipping(backend: &Backend, urls: &[String], batch: &str) -> Setup {
     ))
 }
 
-/// Asks so often, and gives the ids of the answers.
+/// Sends this many requests, and returns the ids of the responses.
 async fn send_requests(proxy: &Proxy, count: usize) -> BTreeSet<String> {
     let mut client = Client::h1(proxy.address()).await;
     let mut ids = BTreeSet::new();
@@ -116,7 +116,7 @@ async fn every_event_is_indexed_once_after_the_index_is_set_up() {
         assert!(of_dataset.eq(&expected), "{paths:?}");
     }
     assert_eq!(paths.len(), 8);
-    // The file has them as well.
+    // They are in the file as well.
     proxy.events_when(30).await;
 }
 
@@ -132,7 +132,7 @@ async fn each_event_of_a_bulk_request_is_handled_separately() {
         .start()
         .await;
     let ids = send_requests(&proxy, 12).await;
-    // 4 of 12 come again, then 2 of 4, and of those the first is refused for good.
+    // 4 of 12 are retried, then 2 of 4, the first of which is rejected permanently.
     let metrics = settled(&proxy, "dead_letter", 1.0).await;
     assert_eq!(outcome(&metrics, "indexed"), 11.0);
     assert_eq!(index.ids().len(), 11);
@@ -214,7 +214,7 @@ async fn a_kill_loses_no_spooled_events() {
     arrived(&index, &ids).await;
     proxy.sigterm();
     proxy.wait_exit(wait::PATIENCE).await;
-    // What was acknowledged does not come again.
+    // Acknowledged events are not sent again.
     let keep = proxy.into_directory();
     let proxy = Proxy::ready(setup.spawn(keep.path()), keep).await;
     assert_eq!(outcome(&proxy.metrics().await, "recovered"), 0.0);
@@ -309,7 +309,7 @@ async fn a_failing_spool_drops_counted_events_and_no_requests() {
         .start()
         .await;
     send_requests(&proxy, 40).await;
-    // A file stands where the folder was: nothing can be written or read there.
+    // A file in place of the directory: nothing can be written or read there.
     let spool = proxy.directory().join("data/spool");
     std::fs::remove_dir_all(&spool).expect("removed");
     std::fs::write(&spool, "").expect("a file");

@@ -1,4 +1,4 @@
-//! The end of a proxy, and a start that fails: whole answers, and an honest exit code.
+//! Shutdown, and a start that fails: complete responses, and meaningful exit codes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-/// A stream of which the client has the first word; neither side has ended it.
+/// A stream whose first token has arrived, and which neither side has ended.
 async fn streaming(
     proxy: &Proxy,
     backend: &Backend,
@@ -30,13 +30,13 @@ async fn streaming(
 async fn an_idle_proxy_exits_at_once() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
-    // Idle connections do not hold it either: one fresh, one that had its answer, one of HTTP/2.
+    // Idle connections do not delay it: a new one, one after a response, and one of HTTP/2.
     let _fresh = Raw::connect(proxy.address()).await;
     let mut used = Client::h1(proxy.address()).await;
     assert_eq!(used.send(ClientRequest::get("/")).await.status, 200);
     let mut two = Client::h2(proxy.address()).await;
     assert_eq!(two.send(ClientRequest::get("/")).await.status, 200);
-    // None of them has been used for a second: no request can be under way.
+    // None has been used for a second: no request can be in transit.
     assert!(
         wait::still_waiting_after(Duration::from_millis(1100), std::future::pending::<()>()).await
     );
@@ -139,13 +139,13 @@ async fn a_busy_connection_may_send_one_more_request() {
         std::net::TcpStream::connect(address).is_err()
     })
     .await;
-    // This request crosses the stop.
+    // This request arrives during shutdown.
     busy.write(get).await;
     let answer = busy.response().await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(busy.closes_within(wait::PATIENCE).await);
-    // Who has nothing to say is waited for, and not for long.
+    // Silent clients are waited for, but not long.
     let exit = proxy.wait_exit(Duration::from_secs(8)).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
     assert!(!proxy.stderr().contains("are cut"), "{}", proxy.stderr());
@@ -181,7 +181,7 @@ async fn requests_that_outlast_the_drain_are_cut_and_recorded() {
         .await;
     let (_client, live, _call) = streaming(&proxy, &backend, "first").await;
     let id = live.header("x-request-id").expect("an id").to_owned();
-    // Another has not even its head.
+    // Another has not even sent its head.
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /waits HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
@@ -234,7 +234,7 @@ async fn a_missing_certificate_is_an_error_at_start() {
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
 }
 
-/// What the end of a drain cuts is no success, and lasted as long as it lasted.
+/// A request cut off at the end of the drain is no success, and has its actual duration.
 #[tokio::test]
 async fn a_stream_cut_at_shutdown_is_recorded_as_cut() {
     let backend = Backend::manual().await;

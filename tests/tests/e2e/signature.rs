@@ -1,4 +1,4 @@
-//! Who may call: every refusal by its name, and what the backend is told of a verified client.
+//! Authentication: every rejection by name, and what the backend is told about a verified client.
 
 use weir_tests::backend::Backend;
 use weir_tests::client::ClientRequest;
@@ -43,7 +43,7 @@ async fn post(proxy: &Proxy, headers: Headers) -> (u16, Option<String>) {
     (reply.status, code)
 }
 
-/// A refusal, as `post` gives it.
+/// A rejection, as returned by `post`.
 fn no(code: &str) -> (u16, Option<String>) {
     (401, Some(code.to_owned()))
 }
@@ -99,7 +99,7 @@ async fn invalid_hmac_signatures_are_rejected_by_name() {
     ] {
         assert_eq!(post(&proxy, headers.clone()).await, no(code), "{headers:?}");
     }
-    // Which of several mistakes is named is weir's choice; that it is refused is not.
+    // Which of several errors is named is up to weir.
     for headers in [
         sign_at(u64::MAX),
         with("X-Weir-Timestamp", "soon"),
@@ -167,13 +167,13 @@ async fn a_signed_request_is_accepted_once() {
     let headers = sign_hmac_now("new-web-secret-0123", BODY);
     assert_eq!(post(&proxy, headers.clone()).await, YES);
     assert_eq!(post(&proxy, headers).await, no("signature_replayed"));
-    // A forger cannot use up an id that its owner still wants to use.
+    // A forger cannot use up an id that its owner still needs.
     let id = fresh_id();
     let forged = sign_hmac("wrong", &id, unix_now(), BODY);
     assert_eq!(post(&proxy, forged).await, no("signature_invalid"));
     let good = sign_hmac("new-web-secret-0123", &id, unix_now(), BODY);
     assert_eq!(post(&proxy, good).await, YES);
-    // The same at once, from many sides: one gets through.
+    // The same concurrently: one is accepted.
     let headers = sign_hmac_now("new-web-secret-0123", BODY);
     let racing = (0..16).map(|_| post(&proxy, headers.clone()));
     let outcomes = futures_util::future::join_all(racing).await;
@@ -223,7 +223,7 @@ async fn bearer_accepts_keys_like_openai_clients() {
         ("sk-hashed-0123456789", "hashed"),
     ] {
         assert_eq!(post(&proxy, bearer(key)).await, YES);
-        // A key is no nonce: it may come again.
+        // An API key is no nonce: it can be used again.
         assert_eq!(post(&proxy, bearer(key)).await, YES);
         let seen = backend.requests().pop().expect("a request");
         assert_eq!(seen.header("authorization"), None, "stays at the door");
@@ -276,7 +276,7 @@ async fn the_first_scheme_with_its_headers_present_is_used() {
     );
     assert_eq!(post(&proxy, bearer("sk-several-0123456")).await, YES);
     assert_eq!(post(&proxy, vec![]).await, no("signature_missing"));
-    // A wrong signature is not mended by a right key.
+    // A valid key does not compensate for an invalid signature.
     let mut both = sign_hmac_now("wrong", BODY);
     both.extend(bearer("sk-several-0123456"));
     assert_eq!(post(&proxy, both).await, no("signature_invalid"));

@@ -1,4 +1,4 @@
-//! Traces: what a real collector gets of requests, and what becomes of requests without one.
+//! Traces: what a real collector receives, and requests without a collector.
 
 use weir_tests::backend::{Backend, ReceivedRequest};
 use weir_tests::client::{Client, ClientRequest, chat_request};
@@ -68,7 +68,7 @@ async fn a_collector_gets_a_server_span_and_a_client_span() {
     assert!(client.attributes["gen_ai.usage.output_tokens"].starts_with("Int("));
     let id = format!("Str({})", reply.header("x-request-id").expect("an id"));
     assert_eq!(server.attributes["weir.request.id"], id);
-    // The backend's spans hang under the client span, and what the caller said goes on.
+    // The backend's spans are children of the client span, and the incoming context is continued.
     let seen = backend.requests().pop().expect("a request");
     assert_eq!(traceparent(&seen), ["00", TRACE, &client.id, "01"]);
     assert_eq!(seen.all("baggage"), ["userId=alice"]);
@@ -147,7 +147,7 @@ async fn exemplars_link_durations_to_traces() {
     let event = proxy.event_of(&proxy.send(request).await).await;
     let query = "weir_request_duration_seconds_bucket";
     let started = tokio::time::Instant::now();
-    // Prometheus asks for OpenMetrics by itself; that it takes them shows in what it has.
+    // Prometheus requests OpenMetrics by itself; its data shows that it accepted the exemplars.
     let exemplar = loop {
         if let Some(exemplar) = prometheus.exemplars(query).await.pop() {
             break exemplar;
@@ -167,7 +167,7 @@ async fn exemplars_link_durations_to_traces() {
     assert!((value * 1000.0 - told).abs() < 0.001, "{value} and {told}");
 }
 
-/// The flags that the backend saw of so many requests.
+/// The flags that the backend received for this many requests.
 async fn flags(proxy: &Proxy, backend: &Backend, requests: usize, given: Option<&str>) -> Vec<u8> {
     let mut client = Client::h1(proxy.address()).await;
     let before = backend.requests().len();
@@ -189,18 +189,18 @@ async fn flags(proxy: &Proxy, backend: &Backend, requests: usize, given: Option<
 #[tokio::test]
 async fn new_traces_are_sampled_at_the_configured_ratio() {
     let backend = Backend::echo().await;
-    // Nobody listens there: what is decided does not depend on it.
+    // Nothing listens there: the decision does not depend on it.
     let proxy = exporting(&backend, "http://127.0.0.1:9", "sample: 50%")
         .start()
         .await;
     let begun = flags(&proxy, &backend, 400, None).await;
     let sampled = begun.iter().filter(|flags| **flags & 1 == 1).count();
     assert!((140..=260).contains(&sampled), "{sampled} of 400");
-    // A caller's decision is kept, both ways.
+    // The decision of the caller is respected, either way.
     assert_eq!(flags(&proxy, &backend, 20, Some("00")).await, [0; 20]);
     assert_eq!(flags(&proxy, &backend, 20, Some("01")).await, [1; 20]);
     let expected = (sampled as f64 + 20.0) * 2.0;
-    // Each sampled request left two spans, and the others none.
+    // Each sampled request produced two spans, the others none.
     let look = |metrics: &Metrics| {
         let counted = metrics.sum(SPANS, &[]);
         assert!(counted <= expected, "{counted} of {expected}");
@@ -245,7 +245,7 @@ async fn a_hanging_or_missing_collector_affects_no_requests() {
         for _ in 0..3000 {
             assert_eq!(client.send(ClientRequest::get("/")).await.status, 200);
         }
-        // 6,000 spans, of which at most 2,048 wait: the others are counted, whichever way they went.
+        // 6,000 spans, of which at most 2,048 are queued: the others are counted as dropped, whatever the reason.
         let look = |metrics: &Metrics| {
             metrics.sum(SPANS, &[("outcome", "dropped")]) >= 1.0
                 && metrics.sum(SPANS, &[]) >= 6000.0 - 2048.0

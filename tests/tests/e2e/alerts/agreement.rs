@@ -1,5 +1,5 @@
-//! The engine and the rules of Prometheus come to the same tiers: the same recorded series go through
-//! both, the rules' way by promtool.
+//! The engine and the Prometheus rules reach the same tiers: the same recorded series are evaluated by both, the rules
+//! by promtool.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use weir::alert::tier::{Memory, Tier};
 use weir::config;
 use weir_tests::{node, process};
 
-/// Rules of every kind of hold and direction, and one that tells routes apart.
+/// Rules of every kind of hysteresis and direction, and one with labels by route.
 const CONFIG: &str = "
 backends: [{name: a, endpoints: ['http://127.0.0.1:1']}]
 routes: [{name: r, path: '/*', backend: a}]
@@ -32,13 +32,13 @@ alerts:
     - {name: Dropped, signal: events_dropped, warning: 0, critical: 10, recovery: 0, for: 30s}
 ";
 const INTERVAL: Duration = Duration::from_secs(15);
-/// More than two hours, so that series are forgotten and come back.
+/// More than two hours, so that series become stale and return.
 const STEPS: usize = 600;
 
-/// One figure a step; `None` where there is too little traffic.
+/// One value a step; `None` where there is too little traffic.
 type Series = Vec<Option<f64>>;
 
-/// Figures that linger near the lines, meet them exactly, and are gone now and then for short or long.
+/// Values that stay near the thresholds, hit them exactly, and are missing for short or long intervals.
 fn series(rule: &Rule, random: &mut SmallRng) -> Series {
     let lines = &rule.lines;
     let exact = [lines.warning, lines.critical, lines.recovery];
@@ -61,7 +61,7 @@ fn series(rule: &Rule, random: &mut SmallRng) -> Series {
         let figure = choices[random.random_range(0..choices.len())];
         let long = rule.lines.samples() + 2;
         match random.random_range(0..40) {
-            // Longer than what is remembered, and about as long.
+            // Longer than the lookback, and about as long.
             0 => series.extend(vec![None; random.random_range(200..300)]),
             1 => series.extend(vec![None; random.random_range(238..244)]),
             2..6 => series.extend(vec![None; random.random_range(1..8)]),
@@ -69,13 +69,13 @@ fn series(rule: &Rule, random: &mut SmallRng) -> Series {
         }
     }
     series.truncate(STEPS);
-    // A recorded figure is rounded before anything looks at it.
+    // Recorded values are rounded before they are evaluated.
     let rounded = |figure: f64| (figure * 1e6).round() / 1e6;
     let rounded = series.into_iter().map(|figure| figure.map(rounded));
     rounded.collect()
 }
 
-/// The tiers that the engine comes to, step by step.
+/// The tiers of the engine, step by step.
 fn tiers(rule: &Rule, series: &Series) -> Vec<Tier> {
     let mut memory = Memory::default();
     let steps = series.iter().zip(0_u32..);
@@ -87,7 +87,7 @@ fn tiers(rule: &Rule, series: &Series) -> Vec<Tier> {
         .collect()
 }
 
-/// As promtool writes the values of a series: what is gone is marked as Prometheus marks it.
+/// The values of a series in the syntax of promtool; missing values are marked as stale.
 fn values(series: &Series) -> String {
     let mut text = String::new();
     let mut before = None;
@@ -103,10 +103,10 @@ fn values(series: &Series) -> String {
     text.trim_end().to_owned()
 }
 
-/// What tells one series from the others: the replica, and a value of what the rule tells apart.
+/// The labels that identify a series: the replica, and a label of the rule.
 type Whose = (String, String);
 
-/// A test for promtool: all series of a rule, and its tiers at every step.
+/// A unit test for promtool: all series of a rule, and its tiers at every step.
 fn unit_test(rule: &Rule, all: &[(Whose, Series)]) -> String {
     let name = &rule.name;
     let labels = |(instance, value): &Whose| {
@@ -156,7 +156,7 @@ fn the_engine_and_prometheus_reach_the_same_tier_at_every_step() {
     };
     let loaded = config::parse(CONFIG, Path::new("weir.yaml"), &|_| None).expect("a configuration");
     let rendered = rules::render(&loaded.config.alerts).expect("rules");
-    // The instance of an alert is Prometheus' own: one for all replicas would make one alert of theirs.
+    // The instance of an alert is that of Prometheus: all replicas would share an alert.
     let labels = r#"labels: {severity: critical, team: "it's: 'x', \"y\" #"}"#;
     assert!(rendered.contains(labels), "{rendered}");
     assert!(!rendered.contains("mine"));
@@ -167,7 +167,7 @@ fn the_engine_and_prometheus_reach_the_same_tier_at_every_step() {
     for (rule, seed) in loaded.config.alerts.rules.iter().zip(1_u64..) {
         let mut random = SmallRng::seed_from_u64(seed);
         let values = if rule.per.is_some() { 3 } else { 1 };
-        // Two replicas, each of which has tiers of its own.
+        // Two replicas with independent tiers.
         let all: Vec<_> = ["a:8081", "b:8081"]
             .into_iter()
             .flat_map(|instance| (0..values).map(move |value| (instance, value)))

@@ -1,4 +1,4 @@
-//! Alertmanager: a real one that goes and comes again, and several.
+//! Alertmanager: a real one that goes down and comes back, and several.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -74,13 +74,13 @@ async fn an_alertmanager_gets_the_current_state_after_an_outage() {
         assert_eq!(alert["fingerprint"], fingerprint(&alert));
         assert!(alert["annotations"]["runbook_url"].is_string());
     }
-    // Down for longer than its own resolve_timeout of 2 s, and weir's alert goes on: it has forgotten.
+    // Down for longer than its resolve_timeout of 2 s while the alert stays active: it has forgotten the alert.
     let (directory, address) = alertmanager.stop();
     let longer = Duration::from_secs(4);
     assert!(wait::still_waiting_after(longer, std::future::pending::<()>()).await);
     let alertmanager = Alertmanager::restart(directory, address).await;
     shows(&alertmanager, &["critical", "warning"]).await;
-    // Down while the alert ends: afterwards nothing stale is there.
+    // Down while the alert ends: no stale alert remains afterwards.
     let (directory, address) = alertmanager.stop();
     fails.store(false, Ordering::SeqCst);
     reach(&proxy, "none").await;
@@ -140,7 +140,7 @@ async fn a_hanging_alertmanager_delays_neither_others_nor_the_shutdown() {
         "requests go on"
     );
     proxy.sigterm();
-    // The drain is 30 s; nobody who hangs is waited for so long.
+    // The drain is 30 s, but a hanging notifier is not waited for that long.
     let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert!(exit.success(), "{exit:?}");
 }

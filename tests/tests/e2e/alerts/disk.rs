@@ -1,4 +1,4 @@
-//! A disk that hangs keeps nobody from hearing of an alert.
+//! A hanging disk does not delay alert notifications.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use weir_tests::wait;
 use super::admin::QUICK;
 use super::notifiers::{bodies, failing, reach};
 
-/// A hanging write is called late after 5 s.
+/// A hanging write is reported after 5 s.
 const LATE: Duration = Duration::from_secs(30);
 
 fn writes(metrics: &Metrics, target: &str, outcome: &str) -> f64 {
@@ -25,7 +25,7 @@ fn writes(metrics: &Metrics, target: &str, outcome: &str) -> f64 {
     metrics.sum("weir_alert_writes_total", &labels)
 }
 
-/// What the last message says of the alert.
+/// The last message about the alert.
 fn last(backend: &Backend) -> Option<String> {
     let bodies = bodies(backend);
     let status = bodies.last()?["status"].as_str()?;
@@ -61,14 +61,14 @@ async fn a_hanging_disk_does_not_delay_alert_notifications() {
     let setup = setup(&backend, &index, &hook);
     let process = disk.under(setup).spawn(directory.path());
     let proxy = Proxy::ready(process, directory).await;
-    // All of it works.
+    // Everything works.
     proxy.send(ClientRequest::get("/")).await;
     wait::eventually("an event in the index", wait::PATIENCE, || {
         !index.ids().is_empty()
     })
     .await;
     disk.hang();
-    // Also a second time: nothing of the first stands in the way.
+    // A second time as well: the first leaves nothing behind that blocks.
     for (fail, tier, told) in [
         (true, "critical", "firing"),
         (false, "none", "resolved"),
@@ -95,7 +95,7 @@ async fn a_hanging_disk_does_not_delay_alert_notifications() {
     let before = std::fs::metadata(proxy.directory().join("data/alerts.json"));
     assert!(before.is_err(), "nothing is written while it hangs");
     disk.resume();
-    // What was to be written down is.
+    // Everything is written afterwards.
     let state = proxy.directory().join("data/alerts.json");
     wait::eventually("the state", wait::PATIENCE, || {
         let text = std::fs::read_to_string(&state).unwrap_or_default();

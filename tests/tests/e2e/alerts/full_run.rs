@@ -1,5 +1,5 @@
-//! A real run: errors come and go, weir's own engine and Prometheus' rules watch them, and a real
-//! Alertmanager and a stand-in for Feishu are told.
+//! A full run: errors come and go; weir's own engine and the Prometheus rules evaluate them, and notify a real
+//! Alertmanager and a fake Feishu.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,22 +14,22 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-/// Windows and intervals are short on both sides alike.
+/// Windows and intervals are short for both.
 const ALERTS: &str = "evaluate_every: 500ms, window: 4s, minimum_requests: 20, \
     rules: [{name: ErrorRate, signal: error_rate, warning: 1%, critical: 3%, recovery: 0.5%, for: 1s}]";
 const WINDOW_S: f64 = 4.0;
-/// A scrape, an evaluation, `for`, and what a busy machine and windows that end on a grid add.
+/// A scrape, an evaluation, `for`, plus the delay of a busy machine and of windows aligned to a grid.
 const DELAY_MAX_S: f64 = 0.5 + 0.5 + 1.0 + 1.5;
-/// The window, `for`, and two evaluations: longer than any change takes to be seen.
+/// The window, `for`, and two evaluations: longer than any change takes to be noticed.
 const SETTLED: Duration = Duration::from_secs(7);
-/// A busy machine may take its time.
+/// The deadline on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Fails so many of a thousand requests, evenly, and remembers each.
+/// Fails a share of requests evenly, in thousandths, and records each.
 struct Failing {
     per_mille: AtomicU64,
     count: AtomicU64,
-    /// When it was answered, in seconds since the Unix epoch, and whether it failed.
+    /// Unix time of the response in seconds, and whether it failed.
     answered: Mutex<Vec<(f64, bool)>>,
 }
 
@@ -43,7 +43,7 @@ impl Failing {
         BackendResponse::status(if fails { 500 } else { 200 })
     }
 
-    /// The share of errors within the window that ended then.
+    /// The share of errors within the window that ended at a time.
     fn share(&self, at: f64) -> f64 {
         let answered = self.answered.lock().expect("the list");
         let until = answered.partition_point(|(when, _)| *when <= at);
@@ -53,7 +53,7 @@ impl Failing {
         failed as f64 / window.len().max(1) as f64
     }
 
-    /// How long the windowed figure had been on the other side of a line when a tier changed.
+    /// How long the value in the window had crossed a threshold when the tier changed.
     fn delay(&self, changed_at: f64, is_beyond: impl Fn(f64) -> bool) -> f64 {
         let step = 0.05;
         let steps = (0..400).map(|steps| f64::from(steps) * step);
@@ -75,7 +75,7 @@ async fn load(proxy: &Proxy) {
     }
 }
 
-/// The tiers that weir's engine went through, from `/api/alerts`.
+/// The tiers of weir's engine, from `/api/alerts`.
 async fn transitions(proxy: &Proxy) -> Vec<String> {
     let page = proxy.admin_get("/api/alerts").await.json();
     let transitions = page["transitions"].as_array().expect("transitions").iter();
@@ -84,7 +84,7 @@ async fn transitions(proxy: &Proxy) -> Vec<String> {
         .collect()
 }
 
-/// What the rules say now.
+/// The current tier of the rules.
 async fn tier_in_prometheus(prometheus: &Prometheus, start: u64) -> Option<f64> {
     let tiers = prometheus.range("weir:tier", start).await;
     tiers.last().map(|(_, tier)| *tier)
@@ -98,7 +98,7 @@ struct Run {
 }
 
 impl Run {
-    /// Sets the share of errors and waits until both sides have come to this tier.
+    /// Sets the share of errors and waits until both reach this tier.
     async fn until(&self, per_mille: u64, tier: f64) {
         self.failing.set(per_mille);
         let both = async {
@@ -120,7 +120,7 @@ impl Run {
         .await;
     }
 
-    /// Sets the share of errors; for as long as any change would take, both stay at this tier.
+    /// Sets the share of errors, and checks that both stay at this tier for as long as a change would take.
     async fn held(&self, per_mille: u64, tier: f64) {
         self.failing.set(per_mille);
         let changes = transitions(&self.proxy).await;
@@ -138,13 +138,13 @@ impl Run {
     }
 }
 
-/// Messages of one source to Alertmanager's receivers: each as its status and severities.
+/// The messages of a source to Alertmanager's receivers: status and severities of each.
 fn messages(hook: &Backend, path: &str, of_prometheus: bool) -> Vec<String> {
     let requests = hook.requests();
     let bodies = requests
         .iter()
         .filter(|request| request.target == path)
-        // One that is still on its way is not whole yet.
+        // A message that is still arriving is incomplete.
         .filter_map(|request| serde_json::from_slice::<Value>(&request.body).ok());
     bodies
         .filter(|body| body["groupLabels"]["alertname"] == "ErrorRate")
@@ -153,10 +153,10 @@ fn messages(hook: &Backend, path: &str, of_prometheus: bool) -> Vec<String> {
         .collect()
 }
 
-/// The tiers that Feishu's group was told, in their order.
+/// The tiers that were sent to Feishu, in order.
 fn cards(feishu: &Backend) -> Vec<String> {
     let requests = feishu.requests();
-    // One that is still on its way is not whole yet.
+    // A message that is still arriving is incomplete.
     let whole = requests
         .iter()
         .filter_map(|request| serde_json::from_slice::<Value>(&request.body).ok());
@@ -171,7 +171,7 @@ fn cards(feishu: &Backend) -> Vec<String> {
         .collect()
 }
 
-/// What `weir rules` makes of a proxy's configuration.
+/// The output of `weir rules` for the configuration of a proxy.
 fn rules(proxy: &Proxy) -> String {
     let rules = std::process::Command::new(weir_tests::process::weir())
         .args(["rules", "--config"])
@@ -233,7 +233,7 @@ async fn errors_are_notified_once_by_the_engine_and_by_prometheus() {
         () = steps => {}
         () = async { futures_util::join!(load(&run.proxy), load(&run.proxy), load(&run.proxy)); } => {}
     }
-    // On its way up to 5 % the figure is above 1 % for a while: a warning may come before.
+    // While rising to 5 % the value is above 1 % for a while: a warning may precede.
     let up = ["warning", "none", "warning", "critical", "none"];
     let at_once = ["warning", "none", "critical", "none"];
     let own = transitions(&run.proxy).await;
@@ -253,7 +253,7 @@ async fn errors_are_notified_once_by_the_engine_and_by_prometheus() {
     check_alertmanager(&alertmanager, &hook).await;
 }
 
-/// The rules went through the same tiers, and came from figures to tiers as the engine does.
+/// The rules reached the same tiers, with the same thresholds as the engine.
 async fn check_prometheus(run: &Run) {
     let tiers = run.prometheus.range("weir:tier", run.start).await;
     let mut changes: Vec<f64> = tiers.iter().map(|(_, tier)| *tier).collect();
@@ -263,7 +263,7 @@ async fn check_prometheus(run: &Run) {
     assert!(changes == up || changes == at_once, "{changes:?}");
 }
 
-/// Each change came soon after the windowed figure had crossed its line.
+/// Each change came soon after the value in the window had crossed its threshold.
 async fn check_delays(run: &Run) {
     let page = run.proxy.admin_get("/api/alerts").await.json();
     let own = page["transitions"].as_array().expect("transitions").iter();
@@ -294,7 +294,7 @@ async fn check_delays(run: &Run) {
     }
 }
 
-/// Everything that was opened was closed, once, and nothing is left.
+/// Every alert that fired was resolved exactly once.
 async fn check_alertmanager(alertmanager: &Alertmanager, hook: &Backend) {
     wait::within("the end of all alerts", PATIENCE, async {
         while !alertmanager.alerts().await.is_empty() {

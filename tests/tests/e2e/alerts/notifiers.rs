@@ -1,4 +1,4 @@
-//! Those who are told: down, slow, wrong, silenced, and over a restart.
+//! Notifiers that are down, slow, failing or silenced, and over a restart.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,7 +25,7 @@ pub(super) async fn failing() -> (Backend, Arc<AtomicBool>) {
     (Backend::responding(answer).await, fails)
 }
 
-/// Asks now and then until the alert is at this tier.
+/// Sends requests until the alert reaches this tier.
 pub(super) async fn reach(proxy: &Proxy, tier: &str) {
     wait::within(tier, wait::PATIENCE, async {
         loop {
@@ -40,7 +40,7 @@ pub(super) async fn reach(proxy: &Proxy, tier: &str) {
     .await;
 }
 
-/// Those that have come whole.
+/// The complete messages.
 pub(super) fn bodies(backend: &Backend) -> Vec<Value> {
     let requests = backend.requests();
     let bodies = requests.iter().map(|request| &request.body);
@@ -49,7 +49,7 @@ pub(super) fn bodies(backend: &Backend) -> Vec<Value> {
         .collect()
 }
 
-/// Waits for so many messages, and for no more.
+/// Waits for exactly this many messages.
 async fn messages(backend: &Backend, count: usize) -> Vec<Value> {
     wait::eventually(&format!("{count} messages"), wait::PATIENCE, || {
         bodies(backend).len() >= count
@@ -75,7 +75,7 @@ async fn a_restart_neither_repeats_nor_loses_notifications() {
     assert_eq!(first[0]["alerts"][0]["labels"]["severity"], "critical");
     let asked = hook.only_request();
     assert_eq!(asked.header("authorization"), Some("Bearer t0ken"));
-    // What a message told is on the disk a moment later; then even SIGKILL loses nothing.
+    // A notified state is persisted a moment later; then even SIGKILL loses nothing.
     let state = proxy.directory().join("data/alerts.json");
     wait::eventually("the state", wait::PATIENCE, || {
         let text = std::fs::read_to_string(&state).unwrap_or_default();
@@ -111,7 +111,7 @@ async fn a_failing_notifier_gets_the_current_state_later() {
     let refused = Arc::new(AtomicU64::new(0));
     let count = refused.clone();
     let feishu = Backend::responding(move |_| {
-        // Feishu answers 200 on its errors, too.
+        // Feishu also reports errors with status 200.
         let code = match count.fetch_add(1, Ordering::SeqCst) {
             0 => json!({"code": 11232, "msg": "too many request"}),
             _ => json!({"code": 0, "msg": "success", "data": {}}),
@@ -136,7 +136,7 @@ async fn a_failing_notifier_gets_the_current_state_later() {
     };
     let has_failed = |metrics: &_| failed(metrics, "failed") == 1.0 && !is_up(metrics);
     proxy.metrics_when("a failure", has_failed).await;
-    // Neither the address nor the secret is in the log.
+    // Neither the URL nor the secret is logged.
     let said = wait::found("a word on it", wait::PATIENCE, || {
         let said = proxy.stderr();
         said.contains("feishu is not told: it answers code 11232")
@@ -144,7 +144,7 @@ async fn a_failing_notifier_gets_the_current_state_later() {
     })
     .await;
     assert!(!said.contains("s3cret"), "{said}");
-    // Before it is told again, all is well: there is nothing left to tell.
+    // The alert ends before the retry: there is nothing to notify.
     fails.store(false, Ordering::SeqCst);
     reach(&proxy, "none").await;
     fails.store(true, Ordering::SeqCst);
@@ -239,7 +239,7 @@ async fn every_alert_transition_is_in_the_data_stream() {
         buckets.as_array().is_some_and(|buckets| buckets.len() >= 2),
         "{buckets}"
     );
-    // They are no requests: promise 2 counts those.
+    // Notifications are not requests, and not part of promise 2.
     let are_as_many = |metrics: &weir_tests::metrics::Metrics| {
         let recorded = metrics.sum("weir_events_total", &[("outcome", "recorded")]);
         recorded == metrics.sum("weir_requests_total", &[])

@@ -1,4 +1,4 @@
-//! Replicas with the same rules, and one Alertmanager for all of them: none ends an alert of another's.
+//! Replicas with the same rules share an Alertmanager: none resolves an alert of another.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-/// Two rules, one of which tells routes apart; all of the window is of one kind soon.
+/// Two rules, one with labels by route; a window soon contains only one kind of requests.
 const ALERTS: &str = "evaluate_every: 100ms, window: 300ms, minimum_requests: 5, \
     rules: [{name: ErrorRate, signal: error_rate, warning: 1%, critical: 90%, recovery: 0.5%, for: 0s}, \
     {name: PerRoute, signal: error_rate, per: route, warning: 1%, critical: 90%, recovery: 0.5%, for: 0s}]";
 const CHANGES: usize = 50;
-/// A busy machine may take its time.
+/// The deadline on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// What an alert is, with its severity: the labels that Alertmanager tells alerts apart by.
+/// An alert with its severity: the labels by which Alertmanager identifies alerts.
 type Alert = Vec<(String, String)>;
 
-/// One weir with a backend of its own.
+/// One weir with its own backend.
 struct Replica {
     proxy: Proxy,
     instance: String,
-    /// Of a hundred requests so many fail.
+    /// How many of a hundred requests fail.
     failing: Arc<AtomicU64>,
     tier: &'static str,
 }
@@ -41,7 +41,7 @@ impl Replica {
         let (percent, count) = (failing.clone(), AtomicU64::new(0));
         let backend = Backend::responding(move |_| {
             let count = count.fetch_add(1, Ordering::SeqCst);
-            // Every second one of fifty in a hundred, so that any window has both kinds.
+            // Every second of fifty in a hundred, so that every window contains both kinds.
             let fails = match percent.load(Ordering::SeqCst) {
                 50 => count % 2 == 0,
                 percent => percent == 100,
@@ -77,7 +77,7 @@ impl Replica {
         }
     }
 
-    /// What its own engine has in force, as Alertmanager is to show it: what is critical is there as warning, too.
+    /// The active alerts of its own engine, as Alertmanager should show them: critical alerts also as warnings.
     async fn in_force(&self) -> BTreeSet<Alert> {
         let page = self.proxy.admin_get("/api/alerts").await.json();
         let alerts = page["alerts"].as_array().expect("alerts").iter();
@@ -98,11 +98,11 @@ impl Replica {
         alerts.collect()
     }
 
-    /// Whether both of its alerts are at its tier.
+    /// Whether both alerts have reached their tiers.
     async fn is_there(&self) -> bool {
         let page = self.proxy.admin_get("/api/alerts").await.json();
         let alerts = page["alerts"].as_array().expect("alerts").iter();
-        // What matches no route has no traffic here.
+        // There is no traffic without a route here.
         let alerts = alerts.filter(|alert| alert["labels"]["route"] != "none");
         let tiers: Vec<_> = alerts.map(|alert| &alert["tier"]).collect();
         tiers == [self.tier, self.tier]
@@ -120,7 +120,7 @@ fn labels(value: &serde_json::Value) -> Alert {
         .collect()
 }
 
-/// What Alertmanager shows of one replica.
+/// The alerts of a replica in Alertmanager.
 async fn shown(alertmanager: &Alertmanager, instance: &str) -> BTreeSet<Alert> {
     let alerts = alertmanager.alerts().await;
     let alerts = alerts
@@ -129,7 +129,7 @@ async fn shown(alertmanager: &Alertmanager, instance: &str) -> BTreeSet<Alert> {
     alerts.map(|alert| labels(&alert["labels"])).collect()
 }
 
-/// One change of one replica, and everything that Alertmanager shows until it shows it.
+/// One change of a replica, and everything that Alertmanager shows until it shows the change.
 async fn step(alertmanager: &Alertmanager, changing: &Replica, other: &Replica, what: &str) {
     let before = shown(alertmanager, &other.instance).await;
     assert_eq!(
@@ -187,7 +187,7 @@ async fn replicas_do_not_resolve_each_others_alerts() {
         let other_tiers = ["none", "warning", "critical"]
             .into_iter()
             .zip([0, 50, 100])
-            // A critical alert is no warning before it has ended.
+            // A critical alert does not become a warning before it has ended.
             .filter(|(tier, _)| {
                 *tier != replica.tier && (replica.tier, *tier) != ("critical", "warning")
             });

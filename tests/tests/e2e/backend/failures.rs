@@ -1,4 +1,4 @@
-//! Backends that fail, each in its way; and that the client is never told a cut answer is whole.
+//! Backends that fail in different ways; a truncated response never looks complete to the client.
 
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ async fn first_byte_timeout() {
         proxy.send(ClientRequest::chat("hi")),
         backend.next_request()
     );
-    // Its default is a minute.
+    // The default is a minute.
     assert!(started.elapsed() < wait::PATIENCE);
     assert_refused(&proxy, &reply, 504, "upstream_timeout").await;
     wait::within("the connection is given up", wait::PATIENCE, call.closed()).await;
@@ -116,7 +116,7 @@ async fn a_response_that_is_not_http() {
     assert_eq!(reply.refusal(), "upstream_reset");
 }
 
-/// The head and a first word have gone to the client when `end` strikes.
+/// The client has received the head and the first token when `end` happens.
 async fn cut_mid_stream(
     options: &[&str],
     end: impl AsyncFnOnce(weir_tests::backend::PendingRequest),
@@ -181,7 +181,7 @@ async fn a_stream_that_never_ends() {
         wait::within("the proxy gives up", wait::PATIENCE, talking).await;
     })
     .await;
-    // Its default is five minutes.
+    // The default is five minutes.
     assert!(started.elapsed() < wait::PATIENCE);
     assert_cut(&proxy, &id, "upstream_timeout").await;
 }
@@ -194,7 +194,7 @@ async fn a_truncated_response_with_a_length_is_detectable() {
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        // Weir may still say 502 when it has not begun; a clean 200 it may not.
+        // weir may still respond with 502 before the head; but never with a complete 200.
         if let Ok(live) = client.try_open(ClientRequest::chat("hi")).await {
             let status = live.status;
             let rest = live.rest().await;

@@ -1,4 +1,4 @@
-//! `CDN-Loop` (RFC 8586): what comes round is refused, what goes through several weirs is not.
+//! `CDN-Loop` (RFC 8586): loops are rejected, chains of several weirs are not.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -7,7 +7,7 @@ use weir_tests::client::{Client, ClientRequest, ClientResponse};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::{OPEN, Setup};
 
-/// An address that nobody listens on: weir has to know its own before it starts.
+/// A free address: weir must know its own before it starts.
 fn free() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
@@ -22,7 +22,7 @@ async fn weir_at(address: SocketAddr, backend: SocketAddr) -> Proxy {
         .await
 }
 
-/// One request of each kind: read, let pass, and over HTTP/2.
+/// One request of each kind: buffered, passed through, and over HTTP/2.
 async fn send_all(address: SocketAddr, headers: &[(&str, &str)]) -> Vec<ClientResponse> {
     let with = |request: ClientRequest| {
         let headers = headers.iter();
@@ -47,7 +47,7 @@ async fn send_all(address: SocketAddr, headers: &[(&str, &str)]) -> Vec<ClientRe
     replies
 }
 
-/// Of the refusal that came back through the loop; the id in it is that of the last round.
+/// The error code of the rejection that returned through the loop.
 fn code(reply: &ClientResponse) -> serde_json::Value {
     reply.json()["error"]["code"].clone()
 }
@@ -91,7 +91,7 @@ async fn chained_weirs_are_no_loop_and_each_adds_its_token() {
     let backend = Backend::echo().await;
     let inner = Setup::open(&backend).start().await;
     let outer = weir_at(free(), inner.address()).await;
-    // Who has the field named for one hop only does not take it away.
+    // Naming the field in `Connection` does not remove it.
     let sent = [
         ("cdn-loop", "a.example;x=1"),
         ("cdn-loop", "b"),
@@ -133,7 +133,7 @@ async fn chained_weirs_are_no_loop_and_each_adds_its_token() {
         "each has one for good"
     );
 
-    // The token of either, from outside, and however it is wrapped.
+    // The tokens of both, from outside, in different forms.
     let (first, second) = &tokens[0];
     for (header, status) in [
         (first.clone(), 508),

@@ -1,4 +1,4 @@
-//! A backend behind TLS: everything that goes over TCP goes over it.
+//! A backend with TLS.
 
 use tempfile::TempDir;
 use weir_tests::backend::{Backend, BackendResponse};

@@ -1,4 +1,4 @@
-//! Many large bodies at once: bounded in memory, and those in work finish.
+//! Many large bodies at once: memory is bounded, and requests in progress finish.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,15 +16,15 @@ const CLIENTS: usize = 200;
 const BODY_BYTES: usize = 10 << 20;
 const RESIDENT_BYTES_MAX: u64 = 600 << 20;
 
-/// How far the clients are.
+/// The progress of the clients.
 #[derive(Default)]
 struct Progress {
-    /// Everything sent but the last byte.
+    /// Everything is sent but the last byte.
     held: AtomicUsize,
     refused: AtomicUsize,
 }
 
-/// Sends all but the last byte, waits for `go`, sends that; gives the answer.
+/// Sends all but the last byte, waits for `go`, and sends the last byte; returns the response.
 async fn client(
     stream: TcpStream,
     body: Arc<Vec<u8>>,
@@ -42,7 +42,7 @@ async fn client(
         counted.held.fetch_add(1, Ordering::SeqCst);
         let _ = go.wait_for(|go| *go).await;
         write.write_all(&body[BODY_BYTES - 1..]).await?;
-        // Kept open until the answer is here.
+        // Kept open until the response arrives.
         std::future::pending::<std::io::Result<()>>().await
     });
     let mut answer = Vec::new();
@@ -85,7 +85,7 @@ async fn memory_for_many_large_bodies_is_bounded() {
     }
     wait::eventually("everybody held or refused", wait::PATIENCE * 3, || {
         let refused = progress.refused.load(Ordering::SeqCst);
-        // A client that was refused while it sent may count as held as well.
+        // A client that was rejected while sending may count as waiting.
         refused + progress.held.load(Ordering::SeqCst) >= CLIENTS
     })
     .await;
@@ -114,7 +114,7 @@ async fn memory_for_many_large_bodies_is_bounded() {
     );
     let event = proxy.event_with_code("over_capacity").await;
     assert_eq!(event["http"]["response"]["status_code"], 503);
-    // All of it is given back.
+    // All memory is released.
     let reply = proxy
         .send(ClientRequest::post("/after", body.to_vec()))
         .await;
@@ -122,7 +122,7 @@ async fn memory_for_many_large_bodies_is_bounded() {
     assert_eq!(backend.requests().len(), served + 1);
 }
 
-/// A head costs nothing to send: what it announces must not keep others out.
+/// A head is cheap to send: the announced length must not reserve memory.
 #[tokio::test]
 async fn announced_bodies_reserve_no_memory() {
     let backend = Backend::echo().await;

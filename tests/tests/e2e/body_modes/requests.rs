@@ -1,4 +1,4 @@
-//! What a client asks means the same by both ways.
+//! Requests are handled the same in both body modes.
 
 use weir_tests::backend::Backend;
 use weir_tests::client::{Client, ClientRequest};
@@ -7,7 +7,7 @@ use weir_tests::setup::Setup;
 
 use super::{WAYS, Way};
 
-/// A chunked request on each way: without a stage that reads it, and with one.
+/// A chunked request in each mode: without a stage that reads it, and with one.
 async fn refused_everywhere(chunks: &str) {
     for reading in [true, false] {
         let backend = Backend::echo().await;
@@ -24,7 +24,7 @@ async fn refused_everywhere(chunks: &str) {
             if apart {
                 raw.write(format!("{head}2\r\nhi\r\n")).await;
                 if !reading {
-                    // The first chunk has gone on before the next is written.
+                    // The first chunk is forwarded before the next is written.
                     weir_tests::wait::eventually(
                         "a connection",
                         weir_tests::wait::PATIENCE,
@@ -159,7 +159,7 @@ async fn split_cookies_and_authority_are_restored_for_the_backend() {
 
 #[tokio::test]
 async fn a_response_before_the_end_of_the_request_is_forwarded() {
-    // It refuses by the head, closes at once, and never reads the body.
+    // The backend rejects by the head, closes at once, and never reads the body.
     let backend = Backend::raw(|mut stream| async move {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut room = [0; 512];

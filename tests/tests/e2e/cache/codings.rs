@@ -1,4 +1,4 @@
-//! One representation is stored, and each client is served what it takes of it.
+//! One representation is stored, and served in a coding that each client accepts.
 
 use std::io::{Read as _, Write as _};
 

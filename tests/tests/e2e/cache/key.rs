@@ -1,4 +1,4 @@
-//! Which questions are the same, and which are answered out of the cache at all.
+//! The cache key: which requests are equal, and which are answered from the cache at all.
 
 use serde_json::{Value, json};
 use weir_tests::backend::{Backend, BackendResponse};
@@ -9,7 +9,7 @@ use weir_tests::sign::{bearer, sign_hmac_now, sign_simple_sha256, unix_now};
 
 use super::{CACHED, is_hit, start};
 
-/// A route of its own for each path, beside one for all others.
+/// A route for a single path, and one for all others.
 const EXACT: &str = "
 - {name: ask, path: /ask, backend: assistant,
    cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}
@@ -17,12 +17,12 @@ const EXACT: &str = "
    cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}
 ";
 
-/// Whatever was asked: a chat answer that tells what it was asked with.
+/// A chat response that contains the request headers.
 async fn telling() -> Backend {
     Backend::responding(|seen| BackendResponse::chat(&format!("{:?}", seen.headers))).await
 }
 
-/// Asks twice with the first headers and once with each of the others; which of them were hits.
+/// Sends the first headers twice and each of the others once; returns which were hits.
 async fn hits(proxy: &Proxy, asks: Vec<ClientRequest>) -> Vec<bool> {
     let mut hits = Vec::new();
     for request in asks {
@@ -145,7 +145,7 @@ async fn only_forwarded_headers_are_part_of_the_key() {
             None => request,
         }
     };
-    // Named by `Connection` it does not reach the backend, which then answers nobody in particular.
+    // Named in `Connection` it is not forwarded, and the response does not contain it.
     let asked = vec![
         request(Some("x-tenant")),
         request(None),
@@ -238,7 +238,7 @@ async fn verified_signatures_are_not_part_of_the_key() {
     }
 }
 
-/// Questions whose answers are of one call, or of what was before.
+/// Requests that create or change something, or depend on earlier ones.
 fn stateful() -> Vec<(&'static str, Value)> {
     vec![
         ("/v1/responses", json!({"model": "m", "input": "a"})),
@@ -357,7 +357,7 @@ async fn responses_are_not_shared_between_hosts() {
             "{host}"
         );
     }
-    // Over HTTP/2 the host stands in `:authority`.
+    // Over HTTP/2 the host is in `:authority`.
     let mut client = Client::h2(proxy.address()).await;
     for (host, hit) in [
         ("one.test", true),

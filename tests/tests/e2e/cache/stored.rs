@@ -1,4 +1,4 @@
-//! Only good answers are kept, no longer than their backend lets them, and `Cache-Status` says so.
+//! Only complete, successful responses are stored, no longer than the backend allows, and `Cache-Status` reports it.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use super::{is_hit, start};
 
 type Make = fn() -> BackendResponse;
 
-/// Where an answer is asked for, what it is called, and how it is made.
+/// The path of a request, the name of a case, and how its response is made.
 type Case = (&'static str, &'static str, Make);
 
 fn case(path: &'static str, name: &'static str, make: Make) -> Case {
@@ -183,7 +183,7 @@ fn good() -> Vec<Case> {
 
 type Framed = fn(BackendResponse) -> BackendResponse;
 
-/// The same answer in every framing that a backend may choose.
+/// The same response with every framing of a backend.
 fn framings() -> [(&'static str, Framed); 3] {
     [
         ("with a length", BackendResponse::with_length),
@@ -222,7 +222,7 @@ async fn a_complete_response_is_stored_with_any_framing() {
             assert_eq!(hit.body, miss.body, "{name}, {framing}");
             let said = miss.header("cache-status").unwrap_or_default();
             match name {
-                // Whether it would be was not known when its head went out, unless all of it was there.
+                // Whether it is stored was unknown when its head was sent, unless the response had arrived completely.
                 "stream" => assert!(said.starts_with("weir; fwd=miss"), "{said}"),
                 _ => assert_eq!(said, "weir; fwd=miss; stored", "{name}, {framing}"),
             }
@@ -268,7 +268,7 @@ async fn the_cache_waits_for_json_bodies_but_not_for_streams() {
     let proxy = start(&backend).await;
     let whole = BackendResponse::chat("well then").body();
     let (first, rest) = whole.split_at(20);
-    // In two pieces, the second right behind the first.
+    // In two chunks, the second directly after the first.
     let (reply, ()) = tokio::join!(proxy.send(ClientRequest::chat("hi")), async {
         let mut call = backend.next_request().await;
         call.send_head("application/json").await;
@@ -281,7 +281,7 @@ async fn the_cache_waits_for_json_bodies_but_not_for_streams() {
     assert_eq!(reply.body, whole);
     assert!(is_hit(&proxy.send(ClientRequest::chat("hi")).await));
 
-    // Kept alive by white space, which its client gets; kept, too, and not promised.
+    // Kept alive by white space, which the client receives; stored as well, but not announced.
     let mut client = Client::h1(proxy.address()).await;
     let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat("slow")), async {
         let mut call = backend.next_request().await;

@@ -1,5 +1,4 @@
-//! What comes behind the words that an answer is at its end: the line end of its last event, more data, or
-//! nothing.
+//! Data after the last event of a stream: its line end, more data, or nothing.
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ const SSE: &str = "text/event-stream";
 
 const REASON: &str = r#"data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}"#;
 
-/// A stream of one provider, up to what ends its last event, and that.
+/// A stream of a provider up to its last line end, and that line end.
 struct Stream {
     path: &'static str,
     content_type: &'static str,
@@ -75,7 +74,7 @@ async fn begin(backend: &Backend, content_type: &str, text: &str) -> PendingRequ
     call
 }
 
-/// Whether the answer is kept in the end, and then as `whole`.
+/// Whether the response is stored in the end, as `whole`.
 async fn is_kept(proxy: &Proxy, backend: &Backend, request: ClientRequest, whole: &str) -> bool {
     let asking = async {
         let reply = proxy.send(request).await;
@@ -187,7 +186,7 @@ async fn data_after_the_end_is_part_of_the_stored_response() {
         let opening = client.open(request_to(CHAT, late));
         let (mut live, mut call) = tokio::join!(opening, begin(&backend, SSE, &end));
         live.until("[DONE]\n\n").await;
-        // Until then it is what came.
+        // Until then it is what arrived.
         let hit = proxy.send(request_to(CHAT, late)).await;
         assert!(is_hit(&hit), "{late:?}");
         assert_eq!(hit.text(), end);

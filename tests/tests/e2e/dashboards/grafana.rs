@@ -1,4 +1,4 @@
-//! The form of Grafana's dashboards, and the names in their queries.
+//! The form of the Grafana dashboards, and the names in their queries.
 
 use std::collections::BTreeSet;
 
@@ -10,17 +10,17 @@ use super::{dashboards, panels, waiting};
 /// Columns of Grafana's grid.
 const COLUMNS: u64 = 24;
 
-/// Labels that Prometheus adds, and that of a histogram's buckets.
+/// Labels that Prometheus adds, and the label of histogram buckets.
 const LABELS_OF_ALL: [&str; 3] = ["job", "instance", "le"];
 
-/// The one metric here that is Prometheus' own.
+/// The only metric of Prometheus itself.
 const UP: Definition = Definition {
     name: "up",
     help: "",
     labels: &[],
 };
 
-/// One vector selector: a name and its label matchers.
+/// A vector selector: a name and its label matchers.
 struct Selector<'e> {
     name: &'e str,
     matchers: Vec<(&'e str, &'e str)>,
@@ -30,7 +30,7 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// What a query selects: every `name{...}`.
+/// The selectors of a query: every `name{...}`.
 fn selectors(expression: &str) -> Vec<Selector<'_>> {
     let mut found = Vec::new();
     let mut rest = expression;
@@ -39,7 +39,7 @@ fn selectors(expression: &str) -> Vec<Selector<'_>> {
             .bytes()
             .rposition(|byte| !is_word(byte))
             .map_or(0, |at| at + 1);
-        // No label value in the dashboards holds a brace or a comma.
+        // No label value in the dashboards contains a brace or a comma.
         let (inside, behind) = after.split_once('}').expect("a selector is closed");
         let matchers = inside.split(',').map(|matcher| {
             let at = matcher
@@ -57,7 +57,7 @@ fn selectors(expression: &str) -> Vec<Selector<'_>> {
     found
 }
 
-/// The words in the parentheses of each `by (...)`.
+/// The labels in each `by (...)`.
 fn grouped_by(expression: &str) -> Vec<&str> {
     let groups = expression.split(" by (").skip(1);
     groups
@@ -67,7 +67,7 @@ fn grouped_by(expression: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The metric that a name in a query belongs to.
+/// The metric of a name in a query.
 fn definition(name: &str) -> Option<Definition> {
     let base = ["_bucket", "_sum", "_count"]
         .iter()
@@ -78,7 +78,7 @@ fn definition(name: &str) -> Option<Definition> {
         .find(|metric| metric.name == name || metric.name == base)
 }
 
-/// What is wrong with a query that has data to show.
+/// Errors of a query that should have data.
 fn judge(expression: &str) -> Vec<String> {
     let mut findings = Vec::new();
     let mut labels: BTreeSet<&str> = LABELS_OF_ALL.into();
@@ -103,7 +103,7 @@ fn judge(expression: &str) -> Vec<String> {
     findings
 }
 
-/// What is wrong with any query, by the rules of Grafana's dashboard-linter.
+/// Errors of a query, by the rules of Grafana's dashboard-linter.
 fn judge_form(expression: &str) -> Vec<String> {
     let mut findings = Vec::new();
     for selector in selectors(expression) {
@@ -179,7 +179,7 @@ fn every_query_uses_metrics_and_labels_of_the_catalog() {
     assert!(unseen.is_empty(), "no dashboard shows {unseen:?}");
 }
 
-/// Whether a metric is only what a share is taken of.
+/// Whether a metric is only the denominator of a share.
 fn found_in_share(expression: &str, name: &str) -> bool {
     expression
         .split_once(" / ")

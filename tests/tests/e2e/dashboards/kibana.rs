@@ -1,4 +1,4 @@
-//! The objects for Kibana: their form and references, and each panel's aggregation on a real node.
+//! The Kibana objects: their form and references, and the aggregation of each panel on a real node.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use lens::{accessors, aggregation, lenses, query};
 
 const OBJECTS: &str = include_str!("../../../../dashboards/kibana/weir.ndjson");
 
-/// Columns of a Kibana dashboard's grid.
+/// Columns of the grid of a Kibana dashboard.
 const COLUMNS: u64 = 48;
 
-/// The name that a count has in place of a field's.
+/// The field name that stands for a count.
 const RECORDS: &str = "___records___";
 
 fn objects() -> Vec<Value> {
@@ -30,7 +30,7 @@ fn object(kind: &str) -> Value {
     all.find(|object| object["type"] == kind).expect(kind)
 }
 
-/// A text that holds JSON.
+/// A string that contains JSON.
 fn unpacked(text: &Value) -> Value {
     let text = text.as_str().expect("JSON as a text");
     serde_json::from_str(text).expect("a text that is JSON")
@@ -197,7 +197,7 @@ fn panels_do_not_overlap() {
     }
 }
 
-/// Every bucket list and number in an answer, by the way to it.
+/// Every list of buckets and every number in a response, by path.
 fn answered(path: &str, value: &Value, into: &mut Vec<(String, bool)>) {
     let Some(fields) = value.as_object() else {
         return;

@@ -1,4 +1,4 @@
-//! An answer that comes before its request is whole arrives all the same.
+//! A response that is sent before its request is complete arrives.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const LIMITED: &str = "\
   allow: [192.0.2.1/32]
 ";
 
-/// Sends a whole upload before it looks for the answer, as many clients do.
+/// Sends a whole upload before it reads the response, as many clients do.
 async fn upload(proxy: &Proxy, path: &str, bytes: usize, chunked: bool) -> String {
     let stream = Raw::connect(proxy.address()).await.into_stream();
     let (mut read, mut write) = stream.into_split();
@@ -71,7 +71,7 @@ async fn an_early_response_always_arrives() {
         let answer = upload(&proxy, "/rare", 12 << 20, false).await;
         assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
     }
-    // Nobody lingers for long who has nothing more to say.
+    // A client that has finished sending is not waited for.
     proxy
         .metrics_when("the lingering to end", |metrics| {
             metrics.sum("weir_connections_lingering", &[]) == 0.0
@@ -102,7 +102,7 @@ async fn over_http2_an_early_response_ends_with_no_error() {
             .await;
         assert_eq!(reply.status, 413);
     }
-    // The connection is as good as before.
+    // The connection can be used as before.
     assert_eq!(
         client.send(ClientRequest::post("/small", "x")).await.status,
         200

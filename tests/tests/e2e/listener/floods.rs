@@ -1,4 +1,4 @@
-//! Floods of HTTP/2 frames end early, and busy clients do not.
+//! Floods of HTTP/2 frames end early, and busy clients are not affected.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A connection that has said hello, and reads all that comes.
+/// A connection after its preface, which discards everything received.
 async fn attack(
     proxy: &Proxy,
     hello: Vec<u8>,
@@ -65,8 +65,7 @@ async fn attack(
         {
             return Some(number);
         }
-        // What was sent has to be looked at before more is: else the count says how much fits into
-        // sockets.
+        // What was sent must be processed before more is sent: otherwise the count is that of the socket buffers.
         let _ = wait::still_waiting_after(pause, std::future::pending::<()>()).await;
     }
     let ended = wait::still_waiting_after(Duration::from_secs(1), reading).await;
@@ -88,7 +87,7 @@ async fn a_rapid_reset_ends_within_500_pairs() {
     let metrics = proxy.metrics().await;
     let floods = metrics.sum("weir_http2_floods_total", &[]);
     assert!(floods >= 1.0, "{floods:?}");
-    // Nobody else notices.
+    // Other clients are not affected.
     assert_eq!(
         Client::h2(proxy.address())
             .await
@@ -131,7 +130,7 @@ async fn a_head_has_at_most_32_continuations() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let begin = frame(HEADERS, END_STREAM, 1, GET);
-    // A field of 2,500 bytes that is not kept in the table.
+    // A field of 2,500 bytes that is not added to the table.
     let mut field = b"\x00\x01x\x7f\xc5\x12".to_vec();
     field.extend([b'a'; 2500]);
     let more = frame(CONTINUATION, 0, 1, &field);
@@ -144,7 +143,7 @@ async fn a_head_has_at_most_32_continuations() {
 async fn clients_that_provoke_resets_are_stopped() {
     let backend = Backend::manual().await;
     let proxy = Setup::buffered(&backend).start().await;
-    // Each stream is reset by weir for what follows it (CVE-2025-8671).
+    // weir resets each stream because of what follows it (CVE-2025-8671).
     let broken: [(&str, Vec<u8>); 3] = [
         ("an update by nothing", frame(WINDOW_UPDATE, 0, 1, &[0; 4])),
         (
@@ -171,7 +170,7 @@ async fn clients_that_provoke_resets_are_stopped() {
     }
 }
 
-/// Asks on a stream of its own, and gives the answer up as soon as it has begun when it is not `wanted`.
+/// Sends a request on its own stream; if it is not `wanted`, cancels the response as soon as it has started.
 async fn send_requests(sender: SendRequest<Full<Bytes>>, wanted: bool) {
     let mut sender = sender;
     let request = http::Request::post("http://weir.test/").body(Full::from(vec![b'x'; 3000]));

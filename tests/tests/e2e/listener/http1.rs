@@ -1,5 +1,5 @@
-//! HTTP/1 as weir reads and writes it: bodies in any number of packets, what is kept open and what is
-//! not, and heads that leave before their bodies.
+//! HTTP/1 as weir reads and writes it: bodies in any number of packets, keep-alive, and heads that are sent before their
+//! bodies.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use weir_tests::wait;
 
 const CHUNKED: &str = "POST /a HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// Writes pieces so that each arrives by itself.
+/// Writes chunks so that each arrives separately.
 async fn write_apart(raw: &mut Raw, pieces: &[&str]) {
     for piece in pieces {
         raw.write(piece).await;
@@ -76,7 +76,7 @@ async fn a_response_head_is_sent_before_the_body() {
     call.finish().await;
     let end = raw.read_until(b"0\r\n\r\n", wait::PATIENCE).await;
     assert_eq!(end, b"0\r\n\r\n");
-    // The connection is whole.
+    // The connection is usable.
     raw.write("GET /next HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
     backend
@@ -107,7 +107,7 @@ async fn http_1_0_keep_alive_is_supported() {
     let answer = raw.response().await;
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(raw.closes_within(wait::PATIENCE).await);
-    // Without a length the end of the connection is the end of the answer.
+    // Without a length the end of the connection is the end of the response.
     let stream = Backend::responding(|_| BackendResponse::events(&["one"]).chunked()).await;
     let proxy = Setup::open(&stream).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -136,7 +136,7 @@ async fn a_response_has_one_date_and_head_has_no_body() {
         .await;
     let answer = raw.head_response().await;
     assert_eq!(answer.header("content-length"), Some("5"));
-    // Its own answers tell the time as well; the next one comes right behind the last head.
+    // weir's own responses have a date as well; the next follows directly after the last head.
     raw.write("GET /%00 HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
     let answer = raw.response().await;

@@ -1,4 +1,4 @@
-//! What one connection, and all of them, may cost.
+//! Limits of a connection, and of all connections.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-/// A head of exactly so many bytes.
+/// A head of exactly this many bytes.
 fn head_of(bytes: usize) -> String {
     let start = "GET /big HTTP/1.1\r\nHost: weir.test\r\nX-Filler: ";
     let filler = "f".repeat(bytes - start.len() - 4);
     format!("{start}{filler}\r\n\r\n")
 }
 
-/// Long enough for a busy machine, and shorter than the defaults of the timeouts that are tried here.
+/// Long enough for a busy machine, and shorter than the default timeouts.
 const LATE: Duration = Duration::from_secs(8);
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn a_head_below_the_limit_passes_and_above_is_rejected() {
 
     for bytes in [4096 + 16, 20_000, 400_000] {
         let mut raw = Raw::connect(proxy.address()).await;
-        // The proxy may have said no before all of it was sent.
+        // The proxy may have rejected it before all of it was sent.
         let _ = raw.try_write(head_of(bytes)).await;
         let answer = raw.response().await;
         assert_eq!(answer.status, 431, "{bytes} bytes: {}", answer.text());
@@ -70,7 +70,7 @@ async fn the_head_limit_applies_over_http2() {
     let under = ClientRequest::get("/under").header("x-filler", &"f".repeat(3000));
     assert_eq!(client.send(under).await.status, 200);
     let over = ClientRequest::get("/over").header("x-filler", &"f".repeat(12_000));
-    // A refusal, or the stream's reset: both keep it out.
+    // A rejection, or a reset of the stream: both are fine.
     if let Ok(live) = client.try_open(over).await {
         assert_eq!(live.status, 431);
     }
@@ -131,13 +131,13 @@ async fn an_idle_connection_is_closed() {
         .await;
     let mut raw = Raw::connect(proxy.address()).await;
     assert!(raw.closes_within(LATE).await);
-    // Nor one that has had its answer.
+    // Nor one that has received its response.
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
     assert_eq!(raw.response().await.status, 200);
     assert!(raw.closes_within(LATE).await);
-    // A connection without a request is no request.
+    // A connection without a request is not a request.
     proxy.events_when(1).await;
 }
 
@@ -160,7 +160,7 @@ async fn connections_over_the_limit_get_503() {
     proxy.event_with_code("too_many_connections").await;
     assert_eq!(first.send(ClientRequest::get("/4")).await.status, 200);
 
-    // A place that is given back is taken again.
+    // A released slot can be used again.
     drop(second);
     wait::within("a free place", wait::PATIENCE, async {
         loop {

@@ -1,4 +1,4 @@
-//! What connections cost, and that it is given back.
+//! Memory of connections, and that it is released.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use weir_tests::wait;
 const CONNECTIONS: usize = 1500;
 const KIB: u64 = 1024;
 
-/// Waits until so many connections are counted, and gives what is resident then.
+/// Waits until this many connections are counted, and returns the resident memory.
 async fn resident_with(proxy: &Proxy, connections: usize) -> u64 {
     proxy
         .metrics_when("the connections to be counted", |metrics| {
@@ -23,7 +23,7 @@ async fn resident_with(proxy: &Proxy, connections: usize) -> u64 {
     proxy.process().resident_bytes()
 }
 
-/// Waits until the memory is back within a fifth of `rest`, as it must be ten seconds after a load.
+/// Waits until the memory is within a fifth of `rest`, as guaranteed ten seconds after a load.
 async fn given_back(proxy: &Proxy, rest: u64) {
     resident_with(proxy, 0).await;
     let mut least = u64::MAX;
@@ -52,7 +52,7 @@ async fn an_idle_connection_uses_little_memory_and_releases_it() {
         .tls(&authority.issue(files.path()))
         .start()
         .await;
-    // What every code path needs once is no part of what a connection costs.
+    // Warm up: what every code path allocates once is not part of the cost.
     let mut client = Client::tls(proxy.tls_address(), &authority, &["http/1.1"]).await;
     assert_eq!(client.send(ClientRequest::get("/")).await.status, 200);
     drop(client);
@@ -69,7 +69,7 @@ async fn an_idle_connection_uses_little_memory_and_releases_it() {
     drop(silent);
     given_back(&proxy, rest).await;
 
-    // With a request behind them.
+    // After a request.
     let before = proxy.process().resident_bytes();
     let mut used = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -92,7 +92,7 @@ async fn an_idle_connection_uses_little_memory_and_releases_it() {
     }
     let resident = resident_with(&proxy, CONNECTIONS / 3).await;
     let each = resident.saturating_sub(before) / (CONNECTIONS as u64 / 3);
-    // A debug build's futures are larger than those of a release.
+    // The futures of a debug build are larger than those of a release build.
     assert!(each <= 10 * KIB, "TLS: {each} bytes");
     drop(tls);
     given_back(&proxy, rest).await;
@@ -115,7 +115,7 @@ async fn an_open_stream_uses_little_memory_and_releases_it() {
         call.token("one").await;
         raw.read_until(b"one", wait::PATIENCE).await;
         if number == 0 {
-            // The first shows every code path that is needed once.
+            // Warm up every code path.
             rest = proxy.process().resident_bytes();
         }
         streams.push((raw, call));
@@ -146,7 +146,7 @@ async fn rejected_connections_use_bounded_memory() {
         })
         .await;
     assert_eq!(metrics.sum("weir_connections", &[]), 100.0);
-    // A small number may be told so, the rest are closed at once.
+    // A few may get a response; the rest are closed at once.
     let open = metrics.sum("process_open_fds", &[]);
     assert!(open < 100.0 + 64.0 + 60.0, "{open}");
 }

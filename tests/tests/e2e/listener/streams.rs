@@ -1,4 +1,4 @@
-//! What flows while it comes: server-sent events, and WebSockets both ways.
+//! Streaming: server-sent events, and WebSockets in both directions.
 
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ async fn a_late_101_is_accepted() {
     let proxy = Setup::open(&backend).start().await;
     let (mut socket, server) = tokio::join!(connect(&proxy), async {
         let mut call = backend.next_request().await;
-        // Nothing may be made up while the backend thinks.
+        // weir must not respond by itself while the backend has not.
         assert!(wait::still_waiting_after(Duration::from_millis(300), call.closed()).await);
         call.write(switch_head(&call)).await;
         WebSocketStream::from_raw_socket(call.into_stream(), Role::Server, None).await
@@ -127,7 +127,7 @@ async fn a_first_frame_in_the_same_packet_as_the_101_is_not_lost() {
     let (mut socket, server) = tokio::join!(connect(&proxy), async {
         let mut call = backend.next_request().await;
         let mut bytes = switch_head(&call);
-        // One unmasked text frame: "early".
+        // An unmasked text frame: "early".
         bytes.extend_from_slice(b"\x81\x05early");
         call.write(bytes).await;
         WebSocketStream::from_raw_socket(call.into_stream(), Role::Server, None).await

@@ -1,4 +1,4 @@
-//! What was recorded is asked again: out of the event file, and out of a real search node.
+//! Replays of a recording: from the event file, and from a real search node.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -9,7 +9,7 @@ use weir_tests::setup::Setup;
 
 const STREAM: &str = "logs-weir.access-replayed";
 
-/// Events as weir writes them, every 10 ms, the last one first.
+/// Events as weir writes them, every 10 ms, in reverse order.
 fn recorded(count: u64) -> Vec<(String, Value)> {
     (0..count)
         .rev()
@@ -30,7 +30,7 @@ fn recorded(count: u64) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// From the first to the last time of a file of events.
+/// The time between the first and the last event of a file.
 fn length_s(file: &str) -> f64 {
     let text = std::fs::read_to_string(file).expect("a file");
     let times = text.lines().map(|line| -> jiff::Timestamp {
@@ -50,7 +50,7 @@ async fn an_event_file_is_replayed() {
     let proxy = Setup::open(&backend).start().await;
     let directory = TempDir::new().expect("a directory");
     let target = format!("http://{}", proxy.address());
-    // What weir itself has written of one test is what the next one asks again.
+    // The events of one test are replayed by the next.
     let common = ["--target", &target, "--slo", "error_rate<0.1%"];
     let first = [
         "--rate",
@@ -116,7 +116,7 @@ async fn the_result_of_a_query_on_a_data_stream_is_replayed() {
     let all = replay("*", &events).await;
     assert_eq!(all.finished.code, Some(0), "{}", all.output());
     assert_eq!(all.report["requests"], 200);
-    // From the first to the last of them, as they were.
+    // Between the first and the last event, as recorded.
     assert!((all.number("/duration_s") - 1.99).abs() < 0.001);
     let some = replay(
         "route:chat AND @timestamp:[2026-11-22T08:30:01Z TO *]",

@@ -1,4 +1,4 @@
-//! Questions and answers are read through their content codings, and pass as they are.
+//! Encoded requests and responses are read, and pass unchanged.
 
 use serde_json::json;
 use weir_tests::backend::{Backend, BackendResponse, chat_event};
@@ -9,7 +9,7 @@ use weir_tests::setup::Setup;
 
 use super::{HELD_BYTES, call_of, question};
 
-/// A `Content-Encoding`, and how it is encoded.
+/// A `Content-Encoding`, and its encoder.
 const CODINGS: [(&str, &str); 9] = [
     ("gzip", "gzip"),
     ("x-gzip", "gzip"),

@@ -1,14 +1,14 @@
-//! Answers that only look as if they were at their end: they go on to it.
+//! Responses that only seem to have ended: they are forwarded to their end.
 
 use super::*;
 
 const EVENTS: &str = "text/event-stream";
 const LINES: &str = "application/x-ndjson";
 
-/// Longer than the framing of an answer that has ended itself is waited for.
+/// Longer than the framing of a finished response is waited for.
 const LATER: Duration = Duration::from_millis(400);
 
-/// Has `parts` come one after the other, the last of them later, and gives the event.
+/// Sends `parts` in sequence, the last with a delay, and returns the event.
 async fn says(
     proxy: &Proxy,
     backend: &Backend,
@@ -90,7 +90,7 @@ async fn data_after_a_gemini_finish_reason_is_forwarded() {
             if number == 0 {
                 assert_eq!(event["gen_ai"]["usage"]["output_tokens"], 2, "{event}");
             }
-            // It ended by itself, and is kept.
+            // It ended by itself, and is stored.
             assert_eq!(proxy.send(request()).await.text(), parts.concat());
         }
     }

@@ -1,4 +1,4 @@
-//! Every wait of a request whose body is passed through has its end.
+//! Timeouts of requests whose body is passed through.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ async fn the_first_byte_timeout_starts_after_the_body() {
         let sending = tokio::spawn(async move {
             for _ in 0..20 {
                 pieces.send("piece".into()).await.expect("taken");
-                // Slower in all than the backend would be waited for.
+                // Slower in total than the backend timeout.
                 let pause = std::future::pending::<()>();
                 assert!(wait::still_waiting_after(Duration::from_millis(50), pause).await);
             }
@@ -113,7 +113,7 @@ async fn timeouts_of_a_stalled_or_endless_response() {
     }
 }
 
-/// A backend that answers before it has all of the body has what it needs.
+/// A backend that responds before the whole body was sent needs no more of it.
 #[tokio::test]
 async fn timeout_of_an_endless_early_response() {
     let backend = Backend::raw(|mut stream| async move {
@@ -224,7 +224,7 @@ async fn a_client_disconnect_within_its_body() {
     assert_eq!(event["http"]["response"]["status_code"], 499);
 }
 
-/// Nothing but its own timeout ends an upgraded connection, and silence of both sides does.
+/// An upgraded connection is ended only by its own timeout, when both sides are silent.
 #[tokio::test]
 async fn an_upgraded_connection_lives_while_it_is_used() {
     let backend = Backend::manual().await;

@@ -1,4 +1,4 @@
-//! Promise 2: over any run, requests answered or left = events recorded = requests counted.
+//! Promise 2: over any run, requests answered or aborted = events recorded = requests counted.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -35,8 +35,7 @@ const ROUTES: &str = "
 - {name: left, path: /left, backend: slow}
 ";
 
-/// One client's share: so many rounds of everything that can become of a request. Gives how many
-/// requests it made.
+/// The share of a client: this many rounds of every possible outcome of a request. Returns the number of requests.
 async fn client(proxy: &Proxy, rounds: usize) -> usize {
     let mut made = 0;
     for round in 0..rounds {
@@ -53,12 +52,12 @@ async fn client(proxy: &Proxy, rounds: usize) -> usize {
         one.send(ClientRequest::post("/ok", vec![b'x'; 100_000]))
             .await;
         made += 2;
-        // The cut may overtake the head.
+        // The cut may arrive before the head.
         if let Ok(live) = two.try_open(ClientRequest::get("/cut")).await {
             let _ = live.rest().await;
         }
         made += 1;
-        // A client that leaves in the middle of its body, and one that leaves its answer.
+        // A client that disconnects within its body, and one that aborts its response.
         let path = if round % 2 == 0 { "/ok" } else { "/left" };
         let length = if round % 2 == 0 { 10 } else { 2 };
         let mut raw = Raw::connect(proxy.address()).await;
@@ -75,7 +74,7 @@ async fn client(proxy: &Proxy, rounds: usize) -> usize {
     made
 }
 
-/// How many requests `/metrics` has counted, by status.
+/// The requests in `/metrics`, by status.
 async fn counted(proxy: &Proxy) -> HashMap<String, f64> {
     let mut by_code = HashMap::new();
     for sample in proxy.metrics().await.samples {
@@ -109,7 +108,7 @@ async fn every_request_of_a_mixed_run_is_recorded_and_counted_once() {
     assert!(made > 450, "{made}");
     let events = proxy.events_when(made).await;
     let codes = recorded(&events);
-    // A code as its number or as its class: the sums must be the same, and that is what counts.
+    // Statuses as numbers or as classes: only the sums must match.
     let total: f64 = wait::within("the counts", wait::PATIENCE, async {
         loop {
             let total: f64 = counted(&proxy).await.values().sum();
@@ -124,7 +123,7 @@ async fn every_request_of_a_mixed_run_is_recorded_and_counted_once() {
     for code in ["200", "401", "404", "405", "429", "499", "500", "502"] {
         assert!(codes.contains_key(code), "no {code} in {codes:?}");
     }
-    // A request is in flight until it is counted, and its event is counted once it is written.
+    // A request is in flight until it is counted, and its event is counted when it is written.
     let is_over = |metrics: &Metrics| {
         let written = metrics.sum("weir_events_total", &[("outcome", "recorded")]);
         assert!(written < made as f64 + 0.5, "{written} recorded");

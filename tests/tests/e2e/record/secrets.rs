@@ -1,5 +1,4 @@
-//! Promise 4: no secret, signature, authorization header or prompt text in any log, event, metric
-//! or error answer.
+//! Promise 4: no secret, signature, authorization header or prompt text in any log, event, metric or error response.
 
 use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::client::{Client, ClientRequest};

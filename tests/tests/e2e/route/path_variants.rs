@@ -1,5 +1,5 @@
-//! A protected route guards its look-alikes: real routers, each behind a weir of its own, are asked by
-//! hundreds of spellings of one path, unsigned.
+//! A protected route also protects the variants of its path: hundreds of variants are sent unsigned to real web
+//! frameworks, each behind its own weir.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,20 +14,20 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign;
 
-/// As shipped examples once had it: an open route around the signed one, to the same backend.
+/// As in an earlier example: an open route around the signed one, with the same backend.
 const OPEN_AROUND_SIGNED: &str = "
 - {name: chat, path: /v1/chat/completions, backend: assistant, signature: {scheme: hmac, secrets: [s3cret]}}
 - {name: rest, path: /*, backend: assistant}
 ";
 
-/// How a body is sent: weir reads one with a length, and lets one without it pass on an open route.
+/// How a body is sent: weir buffers one with a length, and passes through one without on an open route.
 #[derive(Clone, Copy, Debug)]
 enum Framing {
     Length,
     Chunks,
 }
 
-/// One unsigned question over HTTP/1.1, its target as it stands; the status and the body.
+/// Sends an unsigned request over HTTP/1.1 with the unmodified target; returns the status and the body.
 async fn send_raw(address: SocketAddr, target: &str, framing: Framing) -> (u16, String) {
     let body = match framing {
         Framing::Length => "Content-Length: 2\r\n\r\n{}",
@@ -45,7 +45,7 @@ async fn send_raw(address: SocketAddr, target: &str, framing: Framing) -> (u16, 
     }
 }
 
-/// Whether a client of HTTP/2 can send the target as it stands.
+/// Whether an HTTP/2 client can send the target unmodified.
 fn fits_http2(target: &str) -> bool {
     let uri = format!("http://weir.test{target}").parse::<http::Uri>();
     target.starts_with('/')
@@ -55,12 +55,12 @@ fn fits_http2(target: &str) -> bool {
         })
 }
 
-/// What came of all spellings before one server.
+/// The results of all variants for one server.
 #[derive(Debug, Default)]
 struct Tally {
-    /// How many of each status.
+    /// The number of responses by status.
     statuses: BTreeMap<u16, usize>,
-    /// What the protected handler answered.
+    /// The variants that the protected handler answered.
     answered: Vec<String>,
 }
 
@@ -97,7 +97,7 @@ async fn through_weir(proxy: &Proxy) -> Tally {
     tally
 }
 
-/// Every server by itself first: what its router takes for the path is what weir has to guard.
+/// Every server without weir first: the variants that its router accepts are those that weir must protect.
 async fn assert_guarded(frameworks: &Frameworks) {
     let each = frameworks.servers.iter().map(|(name, address)| async move {
         let mut bare = Tally::default();
@@ -132,7 +132,7 @@ async fn assert_guarded(frameworks: &Frameworks) {
             "{name}: {:?}",
             tally.statuses
         );
-        // Refused for the signature, malformed, and what is no look-alike and goes on.
+        // Rejected for the signature, malformed, or no variant and forwarded.
         for status in [400, 401, 404] {
             let seen = tally.statuses.get(&status).copied().unwrap_or_default();
             assert!(seen >= 10, "{name}: {status} {:?}", tally.statuses);
@@ -182,7 +182,7 @@ async fn a_signed_path_variant_is_forwarded_unchanged() {
         (&event["route"], &event["url"]["path"]),
         (&"chat".into(), &look_alike.into())
     );
-    // No look-alike of anything that is protected.
+    // Not a variant of a protected path.
     let other = proxy
         .send(ClientRequest::get("/v1/models/Qwen%2FQwen2.5-7B"))
         .await;

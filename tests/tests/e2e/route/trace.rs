@@ -1,5 +1,5 @@
-//! W3C trace context through the whole proxy: a sample of the specification's own cases (the rest
-//! are beside the parser).
+//! W3C trace context through the whole proxy: a selection of the cases of the specification (the others are next to the
+//! parser).
 
 use weir_tests::backend::{Backend, ReceivedRequest};
 use weir_tests::client::ClientRequest;
@@ -14,7 +14,7 @@ struct Parent {
     flags: String,
 }
 
-/// The one `traceparent` that the backend got, taken apart.
+/// The `traceparent` that the backend received, in its parts.
 fn parent(seen: &ReceivedRequest) -> Parent {
     let values = seen.all("traceparent");
     assert_eq!(values.len(), 1, "{values:?}");

@@ -1,4 +1,4 @@
-//! Who weir says it is to the index, and whom it believes to be the index.
+//! The credentials for the index, and the verification of its certificate.
 
 use tempfile::TempDir;
 use weir_tests::backend::Backend;

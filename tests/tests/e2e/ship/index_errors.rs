@@ -1,5 +1,5 @@
-//! What says something of the cluster or the credential is waited out; what says something of one event is a
-//! dead letter. On a scripted index, and for what it can show on a real search node.
+//! Errors of the cluster or the credentials are retried; errors of a single event make it a dead letter. With a scripted
+//! index, and with a real search node where it can reproduce them.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use weir_tests::wait;
 
 use super::{SPOOL, arrived, assert_balance, outcome, send_requests, settled, shipping};
 
-/// Status, type and reason as servers send them for one item, and what weir calls it.
+/// Status, type and reason of an item as servers send them, and weir's name for it.
 const CONDITIONS: [(u16, &str, &str, &str); 14] = [
     (
         401,
@@ -96,7 +96,7 @@ async fn status(proxy: &Proxy) -> Value {
     proxy.admin_get("/api/status").await.json()["shipping"]["events"].clone()
 }
 
-/// Waits until the status names this reason; nothing is lost or given up meanwhile.
+/// Waits until the status names this reason; no event is lost or dropped meanwhile.
 async fn waits_for(proxy: &Proxy, reason: &str, events: f64) -> Metrics {
     let begun = tokio::time::Instant::now();
     let status = loop {
@@ -135,7 +135,7 @@ async fn waits_for(proxy: &Proxy, reason: &str, events: f64) -> Metrics {
     metrics
 }
 
-/// An answer with a condition for a part of the events, or for the whole request, comes to the same.
+/// An error for some of the events and for the whole request have the same result.
 async fn is_waited_out(condition: (u16, &'static str, &'static str, &'static str), is_whole: bool) {
     let (code, kind, said, reason) = condition;
     let (backend, index) = (Backend::echo().await, Index::start().await);
@@ -179,7 +179,7 @@ async fn the_same_errors_for_a_whole_request_lose_no_events() {
 #[tokio::test]
 async fn errors_of_single_events_do_not_delay_others() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
-    // Each of these has been taken for a condition by somebody: a client chooses what a value says.
+    // Each of these could be mistaken for an error of the cluster: a client chooses the values.
     for (kind, said) in [
         (
             "document_parsing_exception",
@@ -222,7 +222,7 @@ async fn events_in_the_failure_store_are_counted_separately() {
     assert_eq!(status(&proxy).await["failure_store"], 4);
 }
 
-/// A proxy that ships to a stream of its own.
+/// A proxy that ships to its own stream.
 async fn ships_to(backend: &Backend, node: &OwnNode, stream: &str) -> Proxy {
     let url = node.url();
     Setup::open(backend)
@@ -249,7 +249,7 @@ async fn is_set_up(node: &OwnNode, dataset: &str) {
     .await;
 }
 
-/// What weir calls it, and the setting of a stream that brings it about.
+/// weir's name for the error, and the setting of a stream that causes it.
 const OF_THE_INDEX: [(&str, &str, &str); 5] = [
     (
         "pipeline_missing",
@@ -262,7 +262,7 @@ const OF_THE_INDEX: [(&str, &str, &str); 5] = [
     ("disk_full", "index.blocks.read_only_allow_delete", "true"),
 ];
 
-/// The same for settings of the cluster, each with a dataset whose stream is not there yet.
+/// The same for settings of the cluster, each with a dataset whose stream does not exist yet.
 const OF_THE_CLUSTER: [(&str, &str, &str, &str); 4] = [
     (
         "shard_limit",
@@ -292,7 +292,7 @@ const OF_THE_CLUSTER: [(&str, &str, &str, &str); 4] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_node_receives_all_events_after_an_outage() {
-    // Its settings hold for all streams: so it is no node that others use.
+    // The settings apply to all streams, so the node is not shared.
     let Some(node) = OwnNode::start().await else {
         return;
     };
@@ -314,7 +314,7 @@ async fn a_real_node_receives_all_events_after_an_outage() {
     }
     for (reason, dataset, setting, broken) in OF_THE_CLUSTER {
         let stream = format!("logs-{dataset}-default");
-        // Set up before: templates are no part of what is shown here.
+        // Set up in advance: templates are not part of this test.
         let proxy = ships_to(&backend, &node, &stream).await;
         is_set_up(&node, dataset).await;
         let settings = "/_cluster/settings";

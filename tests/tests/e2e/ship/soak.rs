@@ -1,4 +1,4 @@
-//! A hundred thousand requests through everything that can go wrong at once.
+//! A hundred thousand requests while everything fails at some point.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -18,10 +18,10 @@ const REQUESTS: usize = 100_000;
 const ROUNDS: usize = 4;
 const CONNECTIONS: usize = 8;
 const SYNC: Duration = Duration::from_millis(100);
-/// From an answer until its event must be in the spool: the buffer's time and what a busy machine adds.
+/// How long an event may take to be spooled: the time of the buffer, plus the delay of a busy machine.
 const SAFE: Duration = Duration::from_millis(500);
 
-/// Ids with the time of their answer.
+/// Ids with the time of their response.
 type Answered = Arc<Mutex<Vec<(String, Instant)>>>;
 
 async fn load(proxy: &Proxy, requests: usize, answered: &Answered) {
@@ -69,7 +69,7 @@ async fn a_hundred_thousand_events_are_indexed_exactly_once() {
         let begun = Instant::now();
         load(&proxy, REQUESTS / ROUNDS, &answered).await;
         if round == 0 {
-            // The node stays away for a minute.
+            // The node is down for a minute.
             while begun.elapsed() < Duration::from_secs(60) {
                 assert_balance(&proxy.metrics().await);
                 wait::tick().await;

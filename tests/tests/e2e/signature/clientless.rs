@@ -1,4 +1,4 @@
-//! Calls that go on after their clients have left.
+//! Requests that continue after their clients have disconnected.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn a_request_continued_without_its_client_ends_at_the_timeout() {
 
 #[tokio::test]
 async fn a_delivery_cut_short_by_its_client_can_be_repeated() {
-    // Takes connections and reads nothing.
+    // Accepts connections and reads nothing.
     let (taken, mut connections) = tokio::sync::mpsc::channel(8);
     let backend = Backend::raw(move |stream| {
         let taken = taken.clone();
@@ -51,11 +51,11 @@ async fn a_delivery_cut_short_by_its_client_can_be_repeated() {
         let sending = delivery.send(&proxy);
         let mut stream = connections.recv().await.expect("a connection");
         sending.abort();
-        // Nothing is read before: what the system takes must not be all of it.
+        // Nothing is read before: the socket buffers must not hold all of it.
         proxy
             .metrics_when("its end", |metrics| in_flight(metrics) == 0.0)
             .await;
-        // It is cut short, so that the backend cannot take it for whole.
+        // It is truncated, so that the backend cannot treat it as complete.
         let mut got = Vec::new();
         let reading = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut got);
         let _ = wait::within("the backend to be let go", wait::PATIENCE, reading).await;
@@ -88,7 +88,7 @@ async fn shutdown_waits_for_requests_without_clients() {
     }
 }
 
-/// The proxy stops when the call has been answered, and not before.
+/// The proxy exits when the request has been answered, and not before.
 async fn call_in_time(proxy: &Proxy, call: PendingRequest) {
     gone(proxy).await;
     proxy.sigterm();

@@ -1,4 +1,4 @@
-//! Feishu: its signature, its envelope, its handshake.
+//! Feishu: signature, envelope and handshake.
 
 use serde_json::{Value, json};
 use weir_tests::backend::Backend;
@@ -51,7 +51,7 @@ async fn a_signed_event_is_forwarded_unchanged() {
     assert_eq!(reply.status, 200, "{}", reply.text());
     let seen = backend.only_request();
     assert_eq!(seen.text(), body);
-    // The platform's own headers go on: its SDK behind weir may check them again.
+    // The headers of the platform are forwarded: its SDK behind weir may verify them again.
     assert!(seen.header("x-lark-signature").is_some());
     assert_eq!(seen.all("x-weir-platform"), ["feishu"]);
     let event = proxy.event_of(&reply).await;
@@ -87,7 +87,7 @@ async fn a_redelivered_event_is_answered_and_not_forwarded() {
     let id = fresh_id();
     let body = encrypt_feishu(KEY, event(&id, TOKEN).to_string().as_bytes());
     assert_eq!(post(&proxy, &body, signed(&body)).await.status, 200);
-    // Sent again by Feishu: signed anew, the envelope's start block another, the event the same.
+    // Redelivered by Feishu: with a new signature and IV, and the same event.
     let again = encrypt_feishu(KEY, event(&id, TOKEN).to_string().as_bytes());
     assert_ne!(again, body);
     let reply = post(&proxy, &again, signed(&again)).await;
@@ -115,7 +115,7 @@ async fn the_handshake_is_answered_by_weir() {
         let event = proxy.event_of(&reply).await;
         assert_eq!(event["weir"]["signature"]["outcome"], "handshake");
     }
-    // With a wrong token, or sealed under another key: no.
+    // With an invalid token, or encrypted with another key: rejected.
     let forged = json!({"challenge": "c", "token": "wrong", "type": "url_verification"});
     for body in [
         encrypt_feishu(KEY, forged.to_string().as_bytes()),

@@ -1,4 +1,4 @@
-//! API keys in three headers, what a 401 says of itself, and one memory for all routes of a secret.
+//! API keys in three headers, the challenge of a 401, and one replay memory for all routes with a secret.
 
 use weir_tests::backend::Backend;
 use weir_tests::client::{Client, ClientRequest, ClientResponse};
@@ -65,7 +65,7 @@ async fn api_keys_are_accepted_in_three_headers_and_not_forwarded() {
             assert_eq!(seen.header(name), None, "{name} stays at weir");
         }
     }
-    // What weir did not check is the backend's.
+    // Headers that weir does not verify are forwarded.
     let request = ClientRequest::post("/open/a", "x").header("x-api-key", "for-the-backend");
     assert_eq!(proxy.send(request).await.status, 200);
     let seen = backend.requests().pop().expect("a request");
@@ -117,7 +117,7 @@ async fn a_401_names_the_schemes_and_an_invalid_key_is_reported() {
             assert!(!message.contains("sk-wrong"), "{message}");
         }
     }
-    // Nothing but a 401 has a challenge.
+    // Only a 401 has a challenge.
     assert_eq!(
         challenge(&proxy.send(ClientRequest::get("/nowhere")).await),
         None
@@ -140,7 +140,7 @@ async fn a_signed_request_is_accepted_once_across_routes_with_its_secret() {
     assert_eq!(send("/signed/a", &signed).await, (200, None));
     assert_eq!(send("/also/a", &signed).await, replayed);
     assert_eq!(send("/signed/b", &signed).await, replayed);
-    // The other way round, and an id that another secret's client has used.
+    // In reverse order, and an id that a client with another secret has used.
     let other_way = sign::sign_hmac_now("s3cret", b"x");
     assert_eq!(send("/also/a", &other_way).await, (200, None));
     assert_eq!(send("/signed/a", &other_way).await, replayed);

@@ -1,4 +1,4 @@
-//! Deliveries that come again while their backend is still at work, or after it.
+//! Deliveries that are repeated while the backend is still processing them, or afterwards.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use weir_tests::sign::fresh_id;
 
 use super::feishu::{PATH, TOKEN, delivery_request, event, signed, start};
 
-/// Feishu gives up after so long.
+/// When Feishu gives up.
 const FEISHU_GIVES_UP: Duration = Duration::from_secs(3);
 
-/// A delivery, signed anew each time it is sent.
+/// A delivery, with a new signature each time it is sent.
 #[derive(Clone)]
 pub(super) struct Delivery(pub(super) String);
 
@@ -29,14 +29,14 @@ impl Delivery {
         delivery_request(&self.0, signed(&self.0))
     }
 
-    /// Sent by a client that waits for its answer for as long as it takes.
+    /// Sent by a client that waits for the response indefinitely.
     pub(super) fn send(&self, proxy: &Proxy) -> JoinHandle<ClientResponse> {
         let (address, request) = (proxy.address(), self.request());
         tokio::spawn(async move { weir_tests::client::send(address, request).await })
     }
 }
 
-/// A bot that took it.
+/// A bot that has accepted it.
 pub(super) fn took_it() -> BackendResponse {
     BackendResponse::json(&json!({"msg": "success"}))
 }
@@ -45,7 +45,7 @@ pub(super) fn in_flight(metrics: &Metrics) -> f64 {
     metrics.sum("weir_requests_in_flight", &[])
 }
 
-/// Sends a delivery whose client gives up once the backend has it.
+/// Sends a delivery whose client disconnects once the backend has it.
 pub(super) async fn abandoned(
     proxy: &Proxy,
     backend: &Backend,
@@ -58,7 +58,7 @@ pub(super) async fn abandoned(
     call
 }
 
-/// Sends a delivery whose client stays, or gives up once the backend has it.
+/// Sends a delivery whose client stays, or disconnects once the backend has it.
 async fn begun(
     proxy: &Proxy,
     backend: &Backend,
@@ -72,7 +72,7 @@ async fn begun(
     (None, abandoned(proxy, backend, delivery).await)
 }
 
-/// Waits until no client is there, and one request goes on all the same.
+/// Waits until no client is connected while one request continues.
 pub(super) async fn gone(proxy: &Proxy) {
     proxy
         .metrics_when("the client's connection to be let go", |metrics| {
@@ -81,7 +81,7 @@ pub(super) async fn gone(proxy: &Proxy) {
         .await;
 }
 
-/// So many of the same delivery wait, beside the first.
+/// Waits until this many repeats of a delivery are waiting.
 async fn waiting(proxy: &Proxy, count: u32) {
     let all = f64::from(count) + 1.0;
     proxy
@@ -125,7 +125,7 @@ async fn a_slow_bot_gets_a_delivery_once_and_its_connection_is_released() {
         assert_eq!(event["error_code"], "client_closed");
         assert_eq!(event["weir"]["signature"]["outcome"], "valid");
         assert_eq!(event["weir"]["upstream"]["attempts"], 1);
-        // Feishu's next try, 15 s later.
+        // The next attempt of Feishu, 15 s later.
         let reply = delivery.send(&proxy).await.expect("answered");
         assert_taken(&reply);
         let event = proxy.event_of(&reply).await;
@@ -180,7 +180,7 @@ async fn repeats_wait_for_the_response_to_the_first() {
         let (first, call) = begun(&proxy, &backend, &delivery, first_stays).await;
         let repeats: Vec<_> = (0..6).map(|_| delivery.send(&proxy)).collect();
         waiting(&proxy, 6).await;
-        // Another delivery is not held up.
+        // Another delivery is not delayed.
         let other = Delivery::new().send(&proxy);
         backend.next_request().await.respond(took_it()).await;
         assert_eq!(other.await.expect("answered").status, 200);
@@ -223,10 +223,10 @@ async fn a_repeat_gets_delivery_pending_in_time() {
     let event = proxy.event_of(&reply).await;
     assert_eq!(event["error_code"], "delivery_pending");
     assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
-    // It is the backend that was waited for.
+    // The backend was waited for.
     let waited = event["weir"]["timing"]["backend_ms"].as_f64();
     assert!(waited > Some(2_000.0), "{event}");
-    // The bot took it in the end: Feishu's next try need not go there.
+    // The bot has accepted it: the next attempt of Feishu is not forwarded.
     call.respond(took_it()).await;
     proxy.event_with_code("client_closed").await;
     assert_taken(&delivery.send(&proxy).await.expect("answered"));
@@ -265,7 +265,7 @@ async fn waiting_repeats_of_a_failed_delivery_are_forwarded_one_at_a_time() {
             "{told}"
         );
         call.respond(took_it()).await;
-        // Of three, one failed as the first did.
+        // Of three, one failed like the first.
         let mut taken = 0;
         for repeat in repeats {
             if let Ok(reply) = repeat.await {
@@ -290,7 +290,7 @@ async fn a_failed_delivery_can_be_repeated() {
     call.respond(BackendResponse::status(500)).await;
     let event = proxy.event_with_code("client_closed").await;
     assert_eq!(event["http"]["response"]["status_code"], 499);
-    // What the backend did is told of the backend.
+    // The event describes what the backend did.
     let attempts = [("outcome", "status_5xx")];
     let metrics = proxy.metrics().await;
     assert_eq!(metrics.sum("weir_upstream_attempts_total", &attempts), 1.0);
