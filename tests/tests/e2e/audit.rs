@@ -19,7 +19,7 @@ const ROUTES: &str = "
 ";
 const AUDIT: &str = "audit: {}";
 
-fn auditing(backend: &Backend) -> Setup {
+fn audited_setup(backend: &Backend) -> Setup {
     Setup::new(backend).routes(ROUTES).events(AUDIT)
 }
 
@@ -31,7 +31,7 @@ fn lines(directory: &Path) -> Vec<Value> {
         .collect()
 }
 
-fn refusals(lines: &[Value]) -> Vec<&Value> {
+fn rejections(lines: &[Value]) -> Vec<&Value> {
     let refused = lines.iter().filter(|line| line["refused"].is_object());
     refused.collect()
 }
@@ -40,7 +40,7 @@ async fn verify(directory: &Path) -> Finished {
     Process::run(directory, &["audit", "verify", "data/audit.ndjson"], b"").await
 }
 
-async fn stopped(proxy: &Proxy) {
+async fn stop(proxy: &Proxy) {
     proxy.sigterm();
     assert!(proxy.wait_exit(wait::PATIENCE).await.success());
 }
@@ -48,7 +48,7 @@ async fn stopped(proxy: &Proxy) {
 #[tokio::test]
 async fn a_flood_of_rejections_is_one_line_with_a_count() {
     let backend = Backend::echo().await;
-    let proxy = auditing(&backend).start().await;
+    let proxy = audited_setup(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
     let mut first = None;
     for _ in 0..200 {
@@ -65,10 +65,10 @@ async fn a_flood_of_rejections_is_one_line_with_a_count() {
         assert_eq!(client.send(request).await.status, 401);
         assert_eq!(client.send(ClientRequest::get("/open")).await.status, 200);
     }
-    stopped(&proxy).await;
+    stop(&proxy).await;
     let lines = lines(proxy.directory());
     let of_scheme = |scheme: &str| {
-        let mut found = refusals(&lines);
+        let mut found = rejections(&lines);
         found.retain(|line| line["refused"]["scheme"] == scheme);
         found
     };
@@ -103,16 +103,16 @@ async fn a_flood_of_rejections_is_one_line_with_a_count() {
 #[tokio::test]
 async fn rejected_admin_requests_are_audited() {
     let backend = Backend::echo().await;
-    let proxy = auditing(&backend).admin_token("right-token").start().await;
+    let proxy = audited_setup(&backend).admin_token("right-token").start().await;
     let mut admin = Client::h1(proxy.admin()).await;
     for token in ["sentinel-token", "right-token", "sentinel-token"] {
         admin
             .send(ClientRequest::get("/metrics").headers(bearer(token)))
             .await;
     }
-    stopped(&proxy).await;
+    stop(&proxy).await;
     let lines = lines(proxy.directory());
-    let refused = refusals(&lines);
+    let refused = rejections(&lines);
     let count: u64 = refused
         .iter()
         .map(|line| {
@@ -130,10 +130,10 @@ async fn rejected_admin_requests_are_audited() {
 #[tokio::test]
 async fn tampering_is_detected_and_located() {
     let backend = Backend::echo().await;
-    let proxy = auditing(&backend).start().await;
+    let proxy = audited_setup(&backend).start().await;
     proxy.send(ClientRequest::get("/signed")).await;
     proxy.send(ClientRequest::get("/keyed")).await;
-    stopped(&proxy).await;
+    stop(&proxy).await;
     let path = proxy.directory().join("data/audit.ndjson");
     let text = std::fs::read_to_string(&path).expect("a log");
     assert_eq!(text.lines().count(), 4);
@@ -175,7 +175,7 @@ async fn tampering_is_detected_and_located() {
 #[tokio::test]
 async fn the_hash_chain_continues_after_kills() {
     let backend = Backend::echo().await;
-    let setup = auditing(&backend);
+    let setup = audited_setup(&backend);
     let mut proxy = setup.start().await;
     for round in 0..3 {
         proxy.send(ClientRequest::get("/signed")).await;
@@ -194,11 +194,11 @@ async fn the_hash_chain_continues_after_kills() {
         std::fs::write(&path, text + "{\"sequence\":9").expect("written");
         proxy = Proxy::ready(setup.spawn(directory.path()), directory).await;
     }
-    stopped(&proxy).await;
+    stop(&proxy).await;
     let lines = lines(proxy.directory());
     let cut = lines.iter().filter(|line| line["cut_bytes"] == 13).count();
     assert_eq!(cut, 3);
-    assert_eq!(refusals(&lines).len(), 1);
+    assert_eq!(rejections(&lines).len(), 1);
     let verified = verify(proxy.directory()).await;
     assert_eq!(verified.code, Some(0), "{}", verified.stderr);
 }

@@ -11,29 +11,29 @@ mod requests;
 
 /// The two body modes.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+enum BodyMode {
     Buffered,
     PassedThrough,
 }
 
-const WAYS: [Way; 2] = [Way::Buffered, Way::PassedThrough];
+const BODY_MODES: [BodyMode; 2] = [BodyMode::Buffered, BodyMode::PassedThrough];
 
-impl Way {
+impl BodyMode {
     fn request(self) -> ClientRequest {
         match self {
-            Way::Buffered => ClientRequest::post("/alike", "hi"),
-            Way::PassedThrough => ClientRequest::chunked("/alike", b"hi", 1),
+            BodyMode::Buffered => ClientRequest::post("/alike", "hi"),
+            BodyMode::PassedThrough => ClientRequest::chunked("/alike", b"hi", 1),
         }
     }
 
     /// A request of HTTP/1.1 or of HTTP/1.0, which has no chunks and announces a length.
     fn raw(self, version: &str) -> Vec<u8> {
         let body = match (self, version) {
-            (Way::Buffered, _) => "Content-Length: 2\r\n\r\nhi".to_owned(),
-            (Way::PassedThrough, "1.1") => {
+            (BodyMode::Buffered, _) => "Content-Length: 2\r\n\r\nhi".to_owned(),
+            (BodyMode::PassedThrough, "1.1") => {
                 "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n".to_owned()
             }
-            (Way::PassedThrough, _) => {
+            (BodyMode::PassedThrough, _) => {
                 format!("Content-Length: 70000\r\n\r\n{}", "x".repeat(70_000))
             }
         };
@@ -42,7 +42,7 @@ impl Way {
 }
 
 /// A backend that sends these bytes to every client and closes, and a proxy in front of it.
-async fn saying(bytes: &'static str) -> (Backend, Proxy, tokio::task::JoinHandle<()>) {
+async fn backend_sending(bytes: &'static str) -> (Backend, Proxy, tokio::task::JoinHandle<()>) {
     let backend = std::sync::Arc::new(Backend::manual().await);
     let proxy = Setup::open(&backend).start().await;
     let hand = backend.clone();
@@ -67,14 +67,14 @@ enum Expected {
 }
 
 /// Responses, and what the client should receive.
-fn answers() -> Vec<(&'static str, &'static str, Expected)> {
-    let refused = refused().into_iter();
-    let refused = refused.map(|(name, bytes)| (name, bytes, Expected::Refused));
-    refused.chain(passed_on()).collect()
+fn response_cases() -> Vec<(&'static str, &'static str, Expected)> {
+    let replaced_cases = replaced_cases().into_iter();
+    let replaced_cases = replaced_cases.map(|(name, bytes)| (name, bytes, Expected::Refused));
+    replaced_cases.chain(forwarded_cases()).collect()
 }
 
 /// Responses that are replaced by an error.
-fn refused() -> Vec<(&'static str, &'static str)> {
+fn replaced_cases() -> Vec<(&'static str, &'static str)> {
     vec![
         (
             "two lengths",
@@ -114,7 +114,7 @@ fn refused() -> Vec<(&'static str, &'static str)> {
 }
 
 /// Responses that are forwarded as far as they arrived.
-fn passed_on() -> Vec<(&'static str, &'static str, Expected)> {
+fn forwarded_cases() -> Vec<(&'static str, &'static str, Expected)> {
     use Expected::{Truncated, Whole};
     vec![
         (
@@ -167,16 +167,16 @@ fn passed_on() -> Vec<(&'static str, &'static str, Expected)> {
 
 #[tokio::test]
 async fn responses_are_classified_by_their_framing() {
-    for (name, bytes, expected) in answers() {
-        let (_backend, proxy, answering) = saying(bytes).await;
-        for way in WAYS {
+    for (name, bytes, expected) in response_cases() {
+        let (_backend, proxy, answering) = backend_sending(bytes).await;
+        for mode in BODY_MODES {
             for version in ["1", "2"] {
                 let mut client = match version {
                     "1" => Client::h1(proxy.address()).await,
                     _ => Client::h2(proxy.address()).await,
                 };
-                let what = format!("{name}, {way:?}, HTTP/{version}");
-                let live = client.open(way.request()).await;
+                let what = format!("{name}, {mode:?}, HTTP/{version}");
+                let live = client.open(mode.request()).await;
                 let length = live.header("content-length").map(str::to_owned);
                 let code = live.header("x-request-id").expect("an id").to_owned();
                 let status = live.status;
@@ -210,19 +210,19 @@ async fn responses_are_classified_by_their_framing() {
 
 #[tokio::test]
 async fn no_response_has_ambiguous_framing() {
-    for (name, bytes, _) in answers() {
-        let (_backend, proxy, answering) = saying(bytes).await;
-        for way in WAYS {
+    for (name, bytes, _) in response_cases() {
+        let (_backend, proxy, answering) = backend_sending(bytes).await;
+        for mode in BODY_MODES {
             for version in ["1.1", "1.0"] {
                 let mut raw = Raw::connect(proxy.address()).await;
-                raw.write(way.raw(version)).await;
+                raw.write(mode.raw(version)).await;
                 let head = raw
                     .read_until(b"\r\n\r\n", weir_tests::wait::PATIENCE)
                     .await;
                 let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
                 let lengths = head.matches("\r\ncontent-length:").count();
                 let codings = head.matches("\r\ntransfer-encoding:").count();
-                let what = format!("{name}, {way:?}, HTTP/{version}: {head}");
+                let what = format!("{name}, {mode:?}, HTTP/{version}: {head}");
                 assert!(lengths + codings <= 1, "{what}");
                 assert!(version == "1.1" || codings == 0, "{what}");
             }
@@ -238,10 +238,10 @@ async fn hop_by_hop_fields_are_removed() {
                  Upgrade: h2c\r\nTrailer: x-sum\r\nTE: trailers\r\nContent-Type: text/plain\r\nX-Kept: yes\r\n\
                  Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nx-sum: 1\r\ncontent-length: 9\r\n\
                  set-cookie: a=b\r\nconnection: close\r\nx-request-id: forged\r\n\r\n";
-    let (_backend, proxy, answering) = saying(bytes).await;
-    for way in WAYS {
+    let (_backend, proxy, answering) = backend_sending(bytes).await;
+    for mode in BODY_MODES {
         let mut raw = Raw::connect(proxy.address()).await;
-        raw.write(way.raw("1.1")).await;
+        raw.write(mode.raw("1.1")).await;
         let told = raw
             .read_until(b"\r\n\r\n", weir_tests::wait::PATIENCE)
             .await;
@@ -255,14 +255,14 @@ async fn hop_by_hop_fields_are_removed() {
             "\r\nte:",
             "content-type",
         ] {
-            assert!(!head.contains(gone), "{way:?}: {gone} in {head}");
+            assert!(!head.contains(gone), "{mode:?}: {gone} in {head}");
         }
         assert!(head.contains("x-kept: yes"), "{head}");
         let rest = raw
             .read_until(b"\r\n\r\n", weir_tests::wait::PATIENCE)
             .await;
         let trailers = String::from_utf8_lossy(&rest).to_ascii_lowercase();
-        assert_eq!(trailers, "2\r\nab\r\n0\r\nx-sum: 1\r\n\r\n", "{way:?}");
+        assert_eq!(trailers, "2\r\nab\r\n0\r\nx-sum: 1\r\n\r\n", "{mode:?}");
     }
     answering.abort();
 }
@@ -271,35 +271,35 @@ async fn hop_by_hop_fields_are_removed() {
 async fn interim_responses_reach_clients_that_understand_them() {
     let bytes = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x\r\n\r\n\
                  HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab";
-    let (_backend, proxy, answering) = saying(bytes).await;
-    for way in WAYS {
+    let (_backend, proxy, answering) = backend_sending(bytes).await;
+    for mode in BODY_MODES {
         let mut raw = Raw::connect(proxy.address()).await;
-        raw.write(way.raw("1.1")).await;
-        let answers = [
+        raw.write(mode.raw("1.1")).await;
+        let response_cases = [
             raw.response().await,
             raw.response().await,
             raw.response().await,
         ];
         assert_eq!(
-            answers.each_ref().map(|answer| answer.status),
+            response_cases.each_ref().map(|answer| answer.status),
             [102, 103, 200],
-            "{way:?}"
+            "{mode:?}"
         );
         assert_eq!(
-            answers[1].headers,
+            response_cases[1].headers,
             [("link".to_owned(), "</a.css>".to_owned())]
         );
-        assert_eq!(answers[2].text(), "ab");
+        assert_eq!(response_cases[2].text(), "ab");
         let mut raw = Raw::connect(proxy.address()).await;
-        raw.write(way.raw("1.0")).await;
+        raw.write(mode.raw("1.0")).await;
         let answer = raw.response().await;
         assert_eq!(
             (answer.status, answer.text().as_str()),
             (200, "ab"),
-            "{way:?}"
+            "{mode:?}"
         );
         let mut client = Client::h2(proxy.address()).await;
-        assert_eq!(client.send(way.request()).await.text(), "ab", "{way:?}");
+        assert_eq!(client.send(mode.request()).await.text(), "ab", "{mode:?}");
     }
     answering.abort();
 }
@@ -309,14 +309,14 @@ async fn both_body_modes_treat_many_fields_equally() {
     for (count, status) in [(90, 200), (150, 502)] {
         let many: String = (0..count).map(|n| format!("x-{n}: {n}\r\n")).collect();
         let bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{many}\r\nab").leak();
-        let (_backend, proxy, answering) = saying(bytes).await;
-        for way in WAYS {
+        let (_backend, proxy, answering) = backend_sending(bytes).await;
+        for mode in BODY_MODES {
             for mut client in [
                 Client::h1(proxy.address()).await,
                 Client::h2(proxy.address()).await,
             ] {
-                let reply = client.send(way.request()).await;
-                assert_eq!(reply.status, status, "{way:?}, {count}: {}", reply.text());
+                let reply = client.send(mode.request()).await;
+                assert_eq!(reply.status, status, "{mode:?}, {count}: {}", reply.text());
             }
         }
         answering.abort();

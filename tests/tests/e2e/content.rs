@@ -12,7 +12,7 @@ const QUESTION: &str = "my phone is 13812345678, my key sk-abcdefghijklmnop1234"
 const REDACTED: &str = "my phone is [phone], my key [key]";
 
 /// A backend that responds with the number of the caller, in chunks when streaming.
-async fn telling() -> Backend {
+async fn backend_with_numbers() -> Backend {
     Backend::responding(|seen| {
         if seen.target.ends_with("/completions") {
             return BackendResponse::chat("call 13912345678");
@@ -25,7 +25,7 @@ async fn telling() -> Backend {
 /// Paths with complete and with streamed responses.
 const PATHS: [&str; 2] = ["/v1/chat/completions", "/v1/messages"];
 
-fn keeping(backend: &Backend, mode: &str) -> Setup {
+fn setup_recording(backend: &Backend, mode: &str) -> Setup {
     Setup::buffered(backend).events(&format!("content: {mode}"))
 }
 
@@ -37,8 +37,8 @@ async fn event(proxy: &Proxy, request: ClientRequest) -> Value {
 
 #[tokio::test]
 async fn redacted_texts_contain_no_personal_numbers() {
-    let backend = telling().await;
-    let proxy = keeping(&backend, "redacted").start().await;
+    let backend = backend_with_numbers().await;
+    let proxy = setup_recording(&backend, "redacted").start().await;
     for path in PATHS {
         let is_stream = path != PATHS[0];
         let request = || ClientRequest::json(path, &chat_request(QUESTION, is_stream));
@@ -63,8 +63,8 @@ async fn redacted_texts_contain_no_personal_numbers() {
 
 #[tokio::test]
 async fn hashes_match_the_texts() {
-    let backend = telling().await;
-    let proxy = keeping(&backend, "hash").start().await;
+    let backend = backend_with_numbers().await;
+    let proxy = setup_recording(&backend, "hash").start().await;
     let request = ClientRequest::json(PATHS[1], &chat_request(QUESTION, true));
     let event = event(&proxy, request).await;
     let content = &event["weir"]["content"];
@@ -75,7 +75,7 @@ async fn hashes_match_the_texts() {
 
 #[tokio::test]
 async fn content_is_recorded_only_if_configured() {
-    let backend = telling().await;
+    let backend = backend_with_numbers().await;
     let proxy = Setup::buffered(&backend).start().await;
     let request = ClientRequest::json("/v1/chat/completions", &chat_request(QUESTION, false));
     let event = event(&proxy, request).await;

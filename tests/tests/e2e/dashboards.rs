@@ -92,7 +92,7 @@ fn queries() -> Vec<Query> {
     found
 }
 
-fn waiting() -> BTreeSet<&'static str> {
+fn panels_without_data() -> BTreeSet<&'static str> {
     let lines = WAITING.lines().map(str::trim);
     lines
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -100,7 +100,7 @@ fn waiting() -> BTreeSet<&'static str> {
 }
 
 /// The substitutions of Grafana's variables.
-fn substituted(expression: &str) -> String {
+fn substitute_variables(expression: &str) -> String {
     let mut expression = expression.to_owned();
     for (variable, value) in [
         ("$__rate_interval", "5s"),
@@ -128,7 +128,7 @@ fn answer(seen: &ReceivedRequest) -> BackendResponse {
 }
 
 /// One round of requests for everything that the dashboards show.
-async fn round(proxy: &Proxy, number: usize) {
+async fn send_round(proxy: &Proxy, number: usize) {
     let mut client = Client::h1(proxy.address()).await;
     for (question, stream) in [("the same", false), (&*format!("another {number}"), true)] {
         let body = chat_request(question, stream);
@@ -147,17 +147,17 @@ async fn round(proxy: &Proxy, number: usize) {
 async fn load(proxy: &Proxy) -> Infallible {
     let mut number = 0;
     loop {
-        round(proxy, number).await;
+        send_round(proxy, number).await;
         number += 1;
     }
 }
 
 /// Runs the queries until only those of the panels without data are left.
-async fn run_queries(prometheus: &Prometheus, left: &mut Vec<Query>, waiting: &BTreeSet<&str>) {
-    while left.iter().any(|query| !waiting.contains(&*query.panel)) {
+async fn run_queries(prometheus: &Prometheus, left: &mut Vec<Query>, panels_without_data: &BTreeSet<&str>) {
+    while left.iter().any(|query| !panels_without_data.contains(&*query.panel)) {
         let mut still = Vec::new();
         for query in left.drain(..) {
-            match prometheus.query(&substituted(&query.expression)).await {
+            match prometheus.query(&substitute_variables(&query.expression)).await {
                 QueryResult::Numbers(_) => {}
                 QueryResult::Refused(why) => panic!("{}: {why}: {}", query.panel, query.expression),
                 QueryResult::Nothing | QueryResult::NotANumber => still.push(query),
@@ -194,21 +194,21 @@ async fn every_query_of_every_dashboard_has_data_under_load() {
     let Some(prometheus) = Prometheus::scraping(test, &[proxy.admin()]).await else {
         return;
     };
-    let waiting = waiting();
+    let panels_without_data = panels_without_data();
     let mut left = queries();
     assert!(left.len() > 40, "{} queries", left.len());
     tokio::select! {
         never = load(&proxy) => match never {},
-        done = tokio::time::timeout(DEADLINE, run_queries(&prometheus, &mut left, &waiting)) => drop(done),
+        done = tokio::time::timeout(DEADLINE, run_queries(&prometheus, &mut left, &panels_without_data)) => drop(done),
     }
     let without: BTreeSet<_> = left.iter().map(|query| &*query.panel).collect();
     let unexpected: Vec<_> = left
         .iter()
-        .filter(|query| !waiting.contains(&*query.panel))
+        .filter(|query| !panels_without_data.contains(&*query.panel))
         .map(|query| format!("{}: {}", query.panel, query.expression))
         .collect();
     assert!(unexpected.is_empty(), "no data for {unexpected:#?}");
-    let needless: Vec<_> = waiting.difference(&without).collect();
+    let needless: Vec<_> = panels_without_data.difference(&without).collect();
     assert!(
         needless.is_empty(),
         "has data, and is said to wait: {needless:#?}"

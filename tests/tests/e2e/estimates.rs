@@ -15,7 +15,7 @@ fn stop() -> String {
 }
 
 /// Streams a sentence word by word, without usage.
-fn silent(_: &ReceivedRequest) -> BackendResponse {
+fn stream_without_usage(_: &ReceivedRequest) -> BackendResponse {
     let words = SENTENCE.split_inclusive(' ').map(chat_event);
     let events: Vec<String> = words.chain([stop(), "[DONE]".to_owned()]).collect();
     let events: Vec<&str> = events.iter().map(String::as_str).collect();
@@ -45,7 +45,7 @@ fn is_estimated(event: &Value) -> bool {
 
 #[tokio::test]
 async fn tokens_of_a_stream_without_usage_are_estimated_and_marked() {
-    let backend = Backend::responding(silent).await;
+    let backend = Backend::responding(stream_without_usage).await;
     let proxy = Setup::new(&backend).routes(OPEN).start().await;
     let long = SENTENCE.repeat(1_000);
     let mut counted = [0, 0];
@@ -165,7 +165,7 @@ async fn each_kind_of_response_is_estimated_from_its_content() {
 
 #[tokio::test]
 async fn a_truncated_stream_is_estimated_and_a_cache_hit_is_not() {
-    let cut = Backend::responding(|seen| silent(seen).truncated()).await;
+    let cut = Backend::responding(|seen| stream_without_usage(seen).truncated()).await;
     let proxy = Setup::new(&cut).routes(OPEN).start().await;
     let mut client = Client::h1(proxy.address()).await;
     let live = client.open(question("hi")).await;
@@ -179,7 +179,7 @@ async fn a_truncated_stream_is_estimated_and_a_cache_hit_is_not() {
             .is_some_and(|written| (15..=25).contains(&written))
     );
 
-    let backend = Backend::responding(silent).await;
+    let backend = Backend::responding(stream_without_usage).await;
     let proxy = Setup::new(&backend).routes(BUFFERED).start().await;
     let miss = proxy.event_of(&proxy.send(question("hi")).await).await;
     let hit = proxy.event_of(&proxy.send(question("hi")).await).await;

@@ -28,7 +28,7 @@ routes:
     rate_limits: [{name: r, rate: fast}]
 ";
 
-const MISTAKES: [(usize, &str); 10] = [
+const ERRORS: [(usize, &str); 10] = [
     (2, "not-an-address"),
     (4, "32 apples"),
     (5, "soon"),
@@ -52,7 +52,7 @@ async fn all_errors_of_a_configuration_are_reported_at_once() {
     let ended = check(directory.path(), TEN).await;
     assert_eq!(ended.code, Some(1));
     let said = format!("{}{}", ended.stdout, ended.stderr);
-    for (line, named) in MISTAKES {
+    for (line, named) in ERRORS {
         assert!(
             said.contains(&format!("weir.yaml:{line}:")),
             "nothing of line {line} in:\n{said}"
@@ -138,7 +138,7 @@ fn headers(stdout: &str) -> Headers {
     headers
 }
 
-fn lowered(mut expected: Headers) -> Headers {
+fn headers_lowercase(mut expected: Headers) -> Headers {
     for (name, _) in &mut expected {
         *name = name.to_lowercase();
     }
@@ -168,12 +168,12 @@ async fn sign_matches_an_independent_signer() {
         arguments.extend(["--body", source]);
         let ended = Process::run(directory.path(), &arguments, input).await;
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        let expected = lowered(sign_hmac("s3cret", "id-1", at, body));
+        let expected = headers_lowercase(sign_hmac("s3cret", "id-1", at, body));
         assert_eq!(headers(&ended.stdout), expected);
     }
     // Without a body: over an empty one.
     let ended = Process::run(directory.path(), &hmac, b"").await;
-    let expected = lowered(sign_hmac("s3cret", "id-1", at, b""));
+    let expected = headers_lowercase(sign_hmac("s3cret", "id-1", at, b""));
     assert_eq!(headers(&ended.stdout), expected);
 
     let arguments = [
@@ -190,7 +190,7 @@ async fn sign_matches_an_independent_signer() {
         "-",
     ];
     let ended = Process::run(directory.path(), &arguments, body).await;
-    let expected = lowered(sign_feishu("key", "nonce", at, body));
+    let expected = headers_lowercase(sign_feishu("key", "nonce", at, body));
     assert_eq!(headers(&ended.stdout), expected, "{}", ended.stderr);
 
     let arguments = [
@@ -203,7 +203,7 @@ async fn sign_matches_an_independent_signer() {
         "1700000000",
     ];
     let ended = Process::run(directory.path(), &arguments, b"").await;
-    let expected = lowered(sign_simple_sha256("s3cret", at));
+    let expected = headers_lowercase(sign_simple_sha256("s3cret", at));
     assert_eq!(headers(&ended.stdout), expected, "{}", ended.stderr);
 
     let arguments = ["sign", "--scheme", "bearer", "--secret", "sk-1"];

@@ -29,8 +29,8 @@ fn assert_limited(reply: &ClientResponse, policy: &str) {
         .and_then(|value| value.parse().ok())
         .expect("a Retry-After in seconds");
     assert!((1..=3600).contains(&wait), "{wait}");
-    let standing = reply.header("ratelimit").expect("a RateLimit");
-    assert_eq!(parameter(standing, policy, "r"), Some(0), "{standing}");
+    let quota = reply.header("ratelimit").expect("a RateLimit");
+    assert_eq!(parameter(quota, policy, "r"), Some(0), "{quota}");
 }
 
 #[tokio::test]
@@ -50,13 +50,13 @@ async fn a_burst_is_admitted_and_the_next_request_is_not() {
         assert_eq!(parameter(policy, "everyone", "q"), Some(3), "{policy}");
         // Three at one a minute: a window of 180 seconds.
         assert_eq!(parameter(policy, "everyone", "w"), Some(180), "{policy}");
-        let standing = reply.header("ratelimit").expect("a standing");
+        let quota = reply.header("ratelimit").expect("a standing");
         assert_eq!(
-            parameter(standing, "everyone", "r"),
+            parameter(quota, "everyone", "r"),
             Some(left),
-            "{standing}"
+            "{quota}"
         );
-        assert!(parameter(standing, "everyone", "t").is_some(), "{standing}");
+        assert!(parameter(quota, "everyone", "t").is_some(), "{quota}");
         let event = proxy.event_of(&reply).await;
         let note = &event["weir"]["rate_limit"];
         assert_eq!(note["outcome"], "admitted");
@@ -264,7 +264,7 @@ async fn requests_over_the_concurrency_limit_are_over_capacity() {
 }
 
 /// The limit and the remaining quota in `RateLimit`.
-fn standing(reply: &ClientResponse) -> (String, Option<u64>) {
+fn quota(reply: &ClientResponse) -> (String, Option<u64>) {
     let value = reply.header("ratelimit").expect("RateLimit");
     let name = value.split(['"', ';']).nth(1).unwrap_or_default();
     (name.to_owned(), parameter(value, name, "r"))
@@ -300,10 +300,10 @@ async fn the_most_restrictive_limit_is_reported_from_any_stage() {
         ] {
             let reply = proxy.send(request).await;
             assert_eq!(reply.status, 200);
-            assert_eq!(standing(&reply), (name.to_owned(), Some(left)), "{path}");
+            assert_eq!(quota(&reply), (name.to_owned(), Some(left)), "{path}");
         }
         let reply = proxy.send(ClientRequest::get(path)).await;
         assert_eq!(reply.status, 429, "{path}");
-        assert_eq!(standing(&reply), (name.to_owned(), Some(0)), "{path}");
+        assert_eq!(quota(&reply), (name.to_owned(), Some(0)), "{path}");
     }
 }

@@ -21,7 +21,7 @@ const PLATFORMS: &str = "\
 ";
 
 /// The URLs of a proxy for weir-load.
-struct Told {
+struct TargetUrls {
     target: String,
     admin: String,
     config: String,
@@ -29,11 +29,11 @@ struct Told {
 }
 
 /// The arguments of a test against a proxy.
-fn told(setup: &Setup, proxy: &Proxy) -> Told {
+fn target_urls(setup: &Setup, proxy: &Proxy) -> TargetUrls {
     let directory = TempDir::new().expect("a directory");
     let config = directory.path().join("weir.yaml");
     std::fs::write(&config, setup.yaml(directory.path())).expect("a file");
-    Told {
+    TargetUrls {
         target: format!("http://{}", proxy.address()),
         admin: format!("http://{}", proxy.admin()),
         config: config.to_str().expect("a path").to_owned(),
@@ -41,7 +41,7 @@ fn told(setup: &Setup, proxy: &Proxy) -> Told {
     }
 }
 
-impl Told {
+impl TargetUrls {
     async fn run(&self, arguments: &[&str]) -> LoadTest {
         let directory = TempDir::new().expect("a directory");
         let common = [
@@ -63,8 +63,8 @@ async fn every_scheme_that_weir_load_signs_is_accepted() {
     let backend = Backend::chat().await;
     let setup = Setup::new(&backend).routes(PLATFORMS);
     let proxy = setup.start().await;
-    let told = told(&setup, &proxy);
-    let load = told
+    let target_urls = target_urls(&setup, &proxy);
+    let load = target_urls
         .run(&[
             "--scenario",
             "platforms",
@@ -98,8 +98,8 @@ async fn abusive_requests_are_rejected_and_never_reach_the_backend() {
     let backend = Backend::chat().await;
     let setup = Setup::new(&backend).routes(PLATFORMS);
     let proxy = setup.start().await;
-    let told = told(&setup, &proxy);
-    let load = told
+    let target_urls = target_urls(&setup, &proxy);
+    let load = target_urls
         .run(&["--scenario", "abuse", "--rate", "100/s", "--duration", "3s"])
         .await;
     assert_eq!(load.finished.code, Some(0), "{}", load.output());
@@ -124,7 +124,7 @@ async fn abusive_requests_are_rejected_and_never_reach_the_backend() {
         &target,
     ];
     let directory = TempDir::new().expect("a directory");
-    let slo = ["--config", &told.config, "--slo", "error_rate<0.1%"];
+    let slo = ["--config", &target_urls.config, "--slo", "error_rate<0.1%"];
     let load = LoadTest::run(directory.path(), &[&arguments[..], &slo].concat()).await;
     assert_eq!(load.finished.code, Some(1), "{}", load.output());
     assert!(
@@ -142,7 +142,7 @@ async fn rate_limited_requests_are_counted_separately() {
     );
     let proxy = setup.start().await;
     let begun = weir::clock::now();
-    let load = told(&setup, &proxy)
+    let load = target_urls(&setup, &proxy)
         .run(&["--scenario", "burst", "--rate", "100/s", "--duration", "3s"])
         .await;
     assert_eq!(load.finished.code, Some(0), "{}", load.output());
@@ -175,7 +175,7 @@ async fn first_token_and_token_times_of_streams_are_measured() {
         .backend("assistant", std::slice::from_ref(&assistant.url), &[])
         .routes("- {name: chat, path: /v1/*, backend: assistant}");
     let proxy = setup.start().await;
-    let load = told(&setup, &proxy)
+    let load = target_urls(&setup, &proxy)
         .run(&[
             "--scenario",
             "stream",
@@ -219,7 +219,7 @@ async fn cache_hits_are_counted_by_both() {
         "- {name: chat, path: /v1/*, backend: assistant, cache: {answers: true, memory: 1MiB, ttl: 1h, scope: route}}",
     );
     let proxy = setup.start().await;
-    let told = told(&setup, &proxy);
+    let target_urls = target_urls(&setup, &proxy);
     let arguments = [
         "--rate",
         "200/s",
@@ -230,7 +230,7 @@ async fn cache_hits_are_counted_by_both() {
         "--warm-up",
         "1s",
     ];
-    let load = told.run(&arguments).await;
+    let load = target_urls.run(&arguments).await;
     assert_eq!(load.finished.code, Some(0), "{}", load.output());
     load.assert_counts_match();
     assert_eq!(load.report["requests"], 400, "the warm-up is not counted");
@@ -242,7 +242,7 @@ async fn cache_hits_are_counted_by_both() {
         "{hits} {misses}"
     );
     // Another run sends other prompts, so it does not benefit from the cache.
-    let second = told
+    let second = target_urls
         .run(&["--rate", "100/s", "--duration", "1s", "--repeats", "0%"])
         .await;
     assert!(
@@ -252,7 +252,7 @@ async fn cache_hits_are_counted_by_both() {
     );
     assert_ne!(load.report["seed"], second.report["seed"]);
     let seed = load.report["seed"].to_string();
-    let same = told
+    let same = target_urls
         .run(&[&arguments[..], &["--seed", &seed]].concat())
         .await;
     let all_known = same.number("/sidecar/cache_hits");
@@ -271,7 +271,7 @@ async fn added_latency_is_measured_against_the_backend() {
         .backend("assistant", std::slice::from_ref(&assistant.url), &[])
         .routes("- {name: chat, path: /v1/*, backend: assistant}");
     let proxy = setup.start().await;
-    let load = told(&setup, &proxy)
+    let load = target_urls(&setup, &proxy)
         .run(&[
             "--direct",
             &assistant.url,
@@ -315,7 +315,7 @@ async fn the_mixed_scenario_runs_everything_at_once() {
         .backend("assistant", std::slice::from_ref(&assistant.url), &[])
         .routes(PLATFORMS);
     let proxy = setup.start().await;
-    let load = told(&setup, &proxy)
+    let load = target_urls(&setup, &proxy)
         .run(&[
             "--scenario",
             "mixed",

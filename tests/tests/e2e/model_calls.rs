@@ -14,7 +14,7 @@ use weir_tests::wait;
 mod codings;
 
 /// The size up to which bodies are buffered if no stage reads them.
-const HELD_BYTES: usize = 64 * 1024;
+const BUFFERED_BYTES: usize = 64 * 1024;
 
 /// A chat request of this many bytes, with the model at its end.
 fn question(bytes: usize, stream: bool) -> Vec<u8> {
@@ -36,7 +36,7 @@ async fn clients(proxy: &Proxy) -> [Client; 2] {
 }
 
 /// The call in an event: operation, model, stream, input and output tokens.
-async fn call_of(proxy: &Proxy, reply: &ClientResponse) -> Value {
+async fn recorded_call(proxy: &Proxy, reply: &ClientResponse) -> Value {
     assert_eq!(reply.status, 200, "{}", reply.text());
     let event = proxy.event_of(reply).await;
     let call = &event["gen_ai"];
@@ -63,7 +63,7 @@ async fn model_calls_of_any_size_and_framing_are_recorded() {
         .await;
     for proxy in [&open, &read] {
         let mut calls = 0.0;
-        for bytes in [200, HELD_BYTES - 1, HELD_BYTES, HELD_BYTES + 1, 10 << 20] {
+        for bytes in [200, BUFFERED_BYTES - 1, BUFFERED_BYTES, BUFFERED_BYTES + 1, 10 << 20] {
             let body = question(bytes, false);
             for client in &mut clients(proxy).await {
                 for request in [
@@ -73,7 +73,7 @@ async fn model_calls_of_any_size_and_framing_are_recorded() {
                     let reply = client
                         .send(request.header("cache-control", "no-store"))
                         .await;
-                    let call = call_of(proxy, &reply).await;
+                    let call = recorded_call(proxy, &reply).await;
                     assert_eq!(call, json!(["chat", "glm-4", false, 7, 3]), "{bytes} bytes");
                     calls += 1.0;
                     let seen = backend.requests().pop().expect("a request");
@@ -99,11 +99,11 @@ async fn a_stream_is_recorded_when_the_request_body_is_passed_through() {
     let proxy = Setup::open(&backend).start().await;
     for client in &mut clients(&proxy).await {
         for request in [
-            ClientRequest::post(CHAT, question(HELD_BYTES + 1, true)),
+            ClientRequest::post(CHAT, question(BUFFERED_BYTES + 1, true)),
             ClientRequest::chunked(CHAT, &question(300, true), 7),
         ] {
             let reply = client.send(request).await;
-            let call = call_of(&proxy, &reply).await;
+            let call = recorded_call(&proxy, &reply).await;
             assert_eq!(call, json!(["chat", "glm-4", true, 7, 3]));
         }
     }
@@ -117,7 +117,7 @@ async fn model_calls_of_every_format_are_recorded() {
     })
     .await;
     let proxy = Setup::open(&backend).start().await;
-    let padding = "x".repeat(HELD_BYTES);
+    let padding = "x".repeat(BUFFERED_BYTES);
     for (path, operation) in [
         ("/v1/embeddings", "embeddings"),
         ("/compatible-mode/v1/completions", "text_completion"),
@@ -259,7 +259,7 @@ async fn a_slow_response_ends_at_its_timeout() {
         .start()
         .await;
     for request in [
-        || ClientRequest::post(CHAT, question(HELD_BYTES + 1, true)),
+        || ClientRequest::post(CHAT, question(BUFFERED_BYTES + 1, true)),
         || ClientRequest::chunked(CHAT, &question(300, true), 100),
         || ClientRequest::post(CHAT, question(300, true)),
     ] {

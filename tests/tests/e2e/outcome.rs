@@ -16,7 +16,7 @@ use weir_tests::wait;
 mod formats;
 mod inferred_end;
 
-use formats::{CHAT, FORMATS, Format, Way};
+use formats::{CHAT, FORMATS, Format, BodyMode};
 
 /// A route that buffers bodies and stores responses, and one that does neither.
 const ROUTES: &str = "- {name: kept, path: /kept/*, backend: assistant, \
@@ -39,7 +39,7 @@ async fn pause(time: Duration) {
 }
 
 /// Answers a request with everything of a format but its end.
-async fn say(call: &mut PendingRequest, format: &Format) {
+async fn respond_without_end(call: &mut PendingRequest, format: &Format) {
     call.send_head(format.content_type).await;
     for part in format.open() {
         call.chunk(part).await;
@@ -67,7 +67,7 @@ async fn assert_attempts(proxy: &Proxy, outcome: &str, count: usize) {
 
 /// Clients that close after the terminal event, as SDKs do, with a backend that sends its last chunk later. Each response
 /// is stored completely.
-async fn closing_clients(version: u8, late: Duration) {
+async fn run_closing_clients(version: u8, late: Duration) {
     const CLIENTS: usize = 100;
     const AT_ONCE: usize = 20;
 
@@ -78,7 +78,7 @@ async fn closing_clients(version: u8, late: Duration) {
         async move {
             let calls = (0..2 * CLIENTS).map(|_| async {
                 let mut call = backend.next_request().await;
-                say(&mut call, &CHAT).await;
+                respond_without_end(&mut call, &CHAT).await;
                 pause(late).await;
                 call.finish().await;
             });
@@ -134,14 +134,14 @@ async fn closing_clients(version: u8, late: Duration) {
 async fn a_client_that_closes_after_the_end_had_a_complete_response() {
     for version in [1, 2] {
         for late_ms in [0, 5, 50] {
-            closing_clients(version, Duration::from_millis(late_ms)).await;
+            run_closing_clients(version, Duration::from_millis(late_ms)).await;
         }
     }
 }
 
 /// What a backend does after its terminal event, instead of ending the framing.
 #[derive(Clone, Copy, Debug)]
-enum After {
+enum Aftermath {
     Holds,
     Closes,
     Resets,
@@ -153,23 +153,23 @@ async fn failures_of_the_backend_after_the_end_are_no_error() {
     let proxy = start(&backend).await;
     let mut asked = 0;
     for format in FORMATS {
-        for after in [After::Holds, After::Closes, After::Resets] {
-            for (version, way) in [(1, Way::Buffered), (2, Way::PassedThrough)] {
-                let what = format!("{}: {after:?}, HTTP/{version}, {way:?}", format.name);
+        for after in [Aftermath::Holds, Aftermath::Closes, Aftermath::Resets] {
+            for (version, mode) in [(1, BodyMode::Buffered), (2, BodyMode::PassedThrough)] {
+                let what = format!("{}: {after:?}, HTTP/{version}, {mode:?}", format.name);
                 let answering = async {
                     let mut call = backend.next_request().await;
-                    say(&mut call, &format).await;
+                    respond_without_end(&mut call, &format).await;
                     match after {
-                        After::Holds => {
+                        Aftermath::Holds => {
                             wait::within(&what, Duration::from_secs(10), call.closed()).await;
                         }
-                        After::Closes => drop(call),
-                        After::Resets => call.reset(),
+                        Aftermath::Closes => drop(call),
+                        Aftermath::Resets => call.reset(),
                     }
                 };
                 let asking = async {
                     let mut client = client(&proxy, version).await;
-                    let live = client.open(format.request("hi", way)).await;
+                    let live = client.open(format.request("hi", mode)).await;
                     let id = live.header("x-request-id").expect("an id").to_owned();
                     let body = live.rest().await.expect("a clean end");
                     assert_eq!(String::from_utf8_lossy(&body), format.whole(), "{what}");
@@ -199,7 +199,7 @@ async fn an_error_in_a_response_body_is_a_failure() {
     let proxy = start(&backend).await;
     let mut asked = 0;
     for format in FORMATS {
-        for (version, way) in [(1, Way::Buffered), (2, Way::PassedThrough)] {
+        for (version, mode) in [(1, BodyMode::Buffered), (2, BodyMode::PassedThrough)] {
             let what = format!("{}, HTTP/{version}", format.name);
             let answering = async {
                 let mut call = backend.next_request().await;
@@ -212,7 +212,7 @@ async fn an_error_in_a_response_body_is_a_failure() {
             };
             let asking = async {
                 let mut client = client(&proxy, version).await;
-                client.send(format.request("hi", way)).await
+                client.send(format.request("hi", mode)).await
             };
             let (reply, ()) = tokio::join!(asking, answering);
             let id = reply.header("x-request-id").expect("an id");
@@ -285,7 +285,7 @@ async fn a_stream_without_its_end_is_incomplete() {
             };
             let asking = async {
                 let mut client = client(&proxy, version).await;
-                client.send(format.request("hi", Way::Buffered)).await
+                client.send(format.request("hi", BodyMode::Buffered)).await
             };
             let (reply, ()) = tokio::join!(asking, answering);
             let id = reply.header("x-request-id").expect("an id");
@@ -316,7 +316,7 @@ async fn a_finish_reason_is_an_end_and_truncation_is_not() {
             };
             let asking = async {
                 let mut client = client(&proxy, 1).await;
-                let live = client.open(format.request("hi", Way::Buffered)).await;
+                let live = client.open(format.request("hi", BodyMode::Buffered)).await;
                 let id = live.header("x-request-id").expect("an id").to_owned();
                 assert_eq!(live.rest().await.is_ok(), ends, "{}", format.name);
                 id
@@ -335,15 +335,15 @@ async fn the_status_that_was_sent_is_recorded() {
     for version in [1, 2] {
         let backend = Backend::manual().await;
         let proxy = start(&backend).await;
-        for (status, way, code) in [
-            (503, Way::Buffered, Some("upstream_status")),
-            (500, Way::PassedThrough, Some("upstream_status")),
-            (429, Way::Buffered, None),
-            (200, Way::PassedThrough, None),
+        for (status, mode, code) in [
+            (503, BodyMode::Buffered, Some("upstream_status")),
+            (500, BodyMode::PassedThrough, Some("upstream_status")),
+            (429, BodyMode::Buffered, None),
+            (200, BodyMode::PassedThrough, None),
         ] {
-            let what = format!("HTTP/{version}, {status}, {way:?}");
+            let what = format!("HTTP/{version}, {status}, {mode:?}");
             let mut client = client(&proxy, version).await;
-            let (live, mut call) = tokio::join!(client.open(CHAT.request("hi", way)), async {
+            let (live, mut call) = tokio::join!(client.open(CHAT.request("hi", mode)), async {
                 let mut call = backend.next_request().await;
                 let head = format!(
                     "HTTP/1.1 {status} Whatever\r\ncontent-type: text/event-stream\r\n\
@@ -382,7 +382,7 @@ async fn a_disconnect_after_an_error_stays_an_error() {
     let proxy = start(&backend).await;
     let mut client = client(&proxy, 1).await;
     let (mut live, mut call) =
-        tokio::join!(client.open(CHAT.request("hi", Way::Buffered)), async {
+        tokio::join!(client.open(CHAT.request("hi", BodyMode::Buffered)), async {
             let mut call = backend.next_request().await;
             call.send_event_stream_head().await;
             call.chunk(CHAT.error).await;

@@ -140,7 +140,7 @@ async fn path_variants_do_not_reach_other_routes() {
         );
     }
     for seen in backend.requests() {
-        let read = read_as_a_careless_backend(&seen.target);
+        let read = lenient_path(&seen.target);
         assert!(
             read.starts_with("/public/"),
             "{:?} would be read as {read:?}",
@@ -159,7 +159,7 @@ async fn path_variants_do_not_reach_other_routes() {
 }
 
 /// Decodes once and resolves dots and slashes in both directions: how a typical server reads a target.
-fn read_as_a_careless_backend(target: &str) -> String {
+fn lenient_path(target: &str) -> String {
     let mut decoded = Vec::new();
     let bytes = target.as_bytes();
     let mut at = 0;
@@ -192,7 +192,7 @@ fn read_as_a_careless_backend(target: &str) -> String {
     format!("/{}/", segments.join("/"))
 }
 
-const FOR_TEN: &str =
+const ROUTE_FOR_TEN: &str =
     "- {name: inner, path: /*, backend: assistant, allow: [\"10.0.0.0/8\", \"fd00::/8\"]}";
 
 async fn send_forwarded(proxy: &Proxy, forwarded: &[&str]) -> (u16, Value) {
@@ -208,7 +208,7 @@ async fn send_forwarded(proxy: &Proxy, forwarded: &[&str]) -> (u16, Value) {
 #[tokio::test]
 async fn forwarded_addresses_are_trusted_up_to_the_first_untrusted() {
     let backend = Backend::echo().await;
-    let proxy = Setup::new(&backend).routes(FOR_TEN).start().await;
+    let proxy = Setup::new(&backend).routes(ROUTE_FOR_TEN).start().await;
     for (forwarded, status, client) in [
         (&["10.1.2.3"][..], 200, "10.1.2.3"),
         (&["6.6.6.6, 10.1.2.3"], 200, "10.1.2.3"),
@@ -237,7 +237,7 @@ async fn untrusted_clients_cannot_forward_addresses() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes("- {name: local, path: /local, backend: assistant}")
-        .routes(FOR_TEN)
+        .routes(ROUTE_FOR_TEN)
         .top("trusted_proxies: []")
         .start()
         .await;

@@ -101,23 +101,23 @@ fn answer(seen: &ReceivedRequest) -> BackendResponse {
     answer.with_end_delay(ENDS[number % ENDS.len()])
 }
 
-fn said(count: usize) -> Vec<String> {
+fn response_texts(count: usize) -> Vec<String> {
     vec![WORDS.concat(); count]
 }
 
 /// All streams have status 200 and are stored, however late the backend ends them and whatever the client does after the
 /// terminal event.
-async fn assert_kept(sdk: Sdk) {
+async fn assert_stored(sdk: Sdk) {
     let backend = Backend::responding(answer).await;
     let proxy = Setup::new(&backend).routes(CACHED).start().await;
     for round in ["asked", "known"] {
         let Some(texts) = sdk.send(proxy.address(), STREAMS).await else {
             return;
         };
-        assert_eq!(texts, said(STREAMS), "{round}");
+        assert_eq!(texts, response_texts(STREAMS), "{round}");
     }
     assert_eq!(backend.requests().len(), STREAMS);
-    assert_all_well(&proxy.events_when(2 * STREAMS).await);
+    assert_successes(&proxy.events_when(2 * STREAMS).await);
     for outcome in ["miss", "hit"] {
         let labels = [("route", "models"), ("outcome", outcome)];
         let count = STREAMS as f64;
@@ -126,7 +126,7 @@ async fn assert_kept(sdk: Sdk) {
     assert_no_failures(&proxy).await;
 }
 
-fn assert_all_well(events: &[Value]) {
+fn assert_successes(events: &[Value]) {
     for event in events {
         assert_eq!(event["http"]["response"]["status_code"], 200, "{event}");
         assert!(event.get("error_code").is_none(), "{event}");
@@ -149,27 +149,27 @@ async fn assert_no_failures(proxy: &Proxy) {
 
 #[tokio::test]
 async fn openai_streams_are_stored() {
-    assert_kept(Sdk::OpenAi).await;
+    assert_stored(Sdk::OpenAi).await;
 }
 
 #[tokio::test]
 async fn concurrent_openai_streams_are_stored() {
-    assert_kept(Sdk::OpenAiAsync).await;
+    assert_stored(Sdk::OpenAiAsync).await;
 }
 
 #[tokio::test]
 async fn openai_responses_with_store_false_are_stored() {
-    assert_kept(Sdk::OpenAiResponses).await;
+    assert_stored(Sdk::OpenAiResponses).await;
 }
 
 #[tokio::test]
 async fn openai_streams_of_node_are_stored() {
-    assert_kept(Sdk::OpenAiNode).await;
+    assert_stored(Sdk::OpenAiNode).await;
 }
 
 #[tokio::test]
 async fn anthropic_streams_are_stored() {
-    assert_kept(Sdk::Anthropic).await;
+    assert_stored(Sdk::Anthropic).await;
 }
 
 /// OpenAI's library for Node cancels the body of a 503 before it retries.
@@ -193,7 +193,7 @@ async fn a_failure_with_an_unread_body_stays_a_failure() {
         let Some(texts) = texts.await else {
             return;
         };
-        assert_eq!(texts, said(QUESTIONS));
+        assert_eq!(texts, response_texts(QUESTIONS));
         let events = proxy.events_when(2 * QUESTIONS).await;
         let with = |status: u16, code: Value| {
             let events = events.iter().filter(|event| {

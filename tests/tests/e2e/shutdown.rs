@@ -10,7 +10,7 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 /// A stream whose first token has arrived, and which neither side has ended.
-async fn streaming(
+async fn open_stream(
     proxy: &Proxy,
     backend: &Backend,
     word: &str,
@@ -179,7 +179,7 @@ async fn requests_that_outlast_the_drain_are_cut_and_recorded() {
         .top("shutdown: {drain: 1s}")
         .start()
         .await;
-    let (_client, live, _call) = streaming(&proxy, &backend, "first").await;
+    let (_client, live, _call) = open_stream(&proxy, &backend, "first").await;
     let id = live.header("x-request-id").expect("an id").to_owned();
     // Another has not even sent its head.
     let mut raw = Raw::connect(proxy.address()).await;
@@ -242,7 +242,7 @@ async fn a_stream_cut_at_shutdown_is_recorded_as_cut() {
         .top("shutdown: {drain: 300ms}")
         .start()
         .await;
-    let (_client, live, _call) = streaming(&proxy, &backend, "before").await;
+    let (_client, live, _call) = open_stream(&proxy, &backend, "before").await;
     proxy.sigterm();
     let exit = proxy.wait_exit(Duration::from_secs(20)).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());

@@ -7,7 +7,7 @@ use weir_tests::metrics::Metrics;
 use weir_tests::setup::Setup;
 
 /// The used share of `/`, as reported by df(1).
-fn used_of_root() -> f64 {
+fn used_share_of_root() -> f64 {
     let df = Command::new("df")
         .args(["-B1", "--output=used,avail", "/"])
         .output()
@@ -38,7 +38,7 @@ async fn system_metrics_match_the_system() {
     let memory = metrics.sum("weir_memory_usage_ratio", &[]);
     assert!(memory > 0.0 && memory <= 1.0, "{memory}");
     let root = metrics.sum("weir_disk_usage_ratio", &[("mount", "/")]);
-    assert!((root - used_of_root()).abs() < 0.02, "{root}");
+    assert!((root - used_share_of_root()).abs() < 0.02, "{root}");
     assert!(metrics.sum("process_resident_memory_bytes", &[]) > 1e6);
     let lag = "weir_runtime_lag_seconds_count";
     let workers = std::thread::available_parallelism().expect("processors");

@@ -13,7 +13,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 const SPANS: &str = "weir_spans_total";
 
-fn exporting(backend: &Backend, to: &str, options: &str) -> Setup {
+fn exporting_setup(backend: &Backend, to: &str, options: &str) -> Setup {
     Setup::open(backend).top(&format!("traces: {{otlp: '{to}', {options}}}"))
 }
 
@@ -22,14 +22,14 @@ fn traceparent(seen: &ReceivedRequest) -> Vec<String> {
     value.split('-').map(str::to_owned).collect()
 }
 
-fn of_kind<'s>(spans: &'s [Span], kind: &str) -> &'s Span {
+fn spans_of_kind<'s>(spans: &'s [Span], kind: &str) -> &'s Span {
     let mut found = spans.iter().filter(|span| span.kind == kind);
     let first = found.next().expect("a span");
     assert!(found.next().is_none(), "more than one {kind}: {spans:?}");
     first
 }
 
-async fn counted(proxy: &Proxy, outcome: &str, least: f64) {
+async fn span_counts(proxy: &Proxy, outcome: &str, least: f64) {
     let what = format!("{least} spans {outcome}");
     let look = |metrics: &Metrics| metrics.sum(SPANS, &[("outcome", outcome)]) >= least;
     proxy.metrics_when(&what, look).await;
@@ -42,7 +42,7 @@ async fn a_collector_gets_a_server_span_and_a_client_span() {
         return;
     };
     let backend = Backend::chat().await;
-    let proxy = exporting(&backend, &collector.url(), "sample: 0%")
+    let proxy = exporting_setup(&backend, &collector.url(), "sample: 0%")
         .start()
         .await;
     let request = ClientRequest::json(
@@ -56,8 +56,8 @@ async fn a_collector_gets_a_server_span_and_a_client_span() {
     let reply = proxy.send(request).await;
     assert_eq!(reply.status, 200);
     let spans = collector.wait_for(TRACE, 2).await;
-    let server = of_kind(&spans, "SPAN_KIND_SERVER");
-    let client = of_kind(&spans, "SPAN_KIND_CLIENT");
+    let server = spans_of_kind(&spans, "SPAN_KIND_SERVER");
+    let client = spans_of_kind(&spans, "SPAN_KIND_CLIENT");
     assert_eq!(server.parent, PARENT);
     assert_eq!(client.parent, server.id);
     assert_eq!(server.name, "POST /*");
@@ -74,7 +74,7 @@ async fn a_collector_gets_a_server_span_and_a_client_span() {
     assert_eq!(seen.all("baggage"), ["userId=alice"]);
     let event = proxy.event_of(&reply).await;
     assert_eq!(event["span"]["id"], server.id);
-    counted(&proxy, "exported", 2.0).await;
+    span_counts(&proxy, "exported", 2.0).await;
     let metrics = proxy.metrics().await;
     assert_eq!(metrics.sum("weir_dependency_up", &[("name", "otlp")]), 1.0);
     for sentinel in ["sentinel-query", "sentinel-prompt", "sentinel-token"] {
@@ -88,7 +88,7 @@ async fn a_passed_through_request_has_spans() {
         return;
     };
     let backend = Backend::echo().await;
-    let proxy = exporting(&backend, &collector.url(), "sample: 100%")
+    let proxy = exporting_setup(&backend, &collector.url(), "sample: 100%")
         .start()
         .await;
     let reply = proxy
@@ -98,8 +98,8 @@ async fn a_passed_through_request_has_spans() {
     let event = proxy.event_of(&reply).await;
     let trace = event["trace"]["id"].as_str().expect("a trace");
     let spans = collector.wait_for(trace, 2).await;
-    let server = of_kind(&spans, "SPAN_KIND_SERVER");
-    let client = of_kind(&spans, "SPAN_KIND_CLIENT");
+    let server = spans_of_kind(&spans, "SPAN_KIND_SERVER");
+    let client = spans_of_kind(&spans, "SPAN_KIND_CLIENT");
     assert_eq!(server.parent.trim_matches('0'), "");
     assert_eq!(client.parent, server.id);
     let seen = backend.requests().pop().expect("a request");
@@ -136,7 +136,7 @@ async fn a_rejected_request_has_only_a_server_span() {
 async fn exemplars_link_durations_to_traces() {
     let test = "exemplars_link_durations_to_traces";
     let backend = Backend::echo().await;
-    let proxy = exporting(&backend, "http://127.0.0.1:9", "sample: 0%")
+    let proxy = exporting_setup(&backend, "http://127.0.0.1:9", "sample: 0%")
         .start()
         .await;
     let Some(prometheus) = Prometheus::scraping(test, &[proxy.admin()]).await else {
@@ -190,7 +190,7 @@ async fn flags(proxy: &Proxy, backend: &Backend, requests: usize, given: Option<
 async fn new_traces_are_sampled_at_the_configured_ratio() {
     let backend = Backend::echo().await;
     // Nothing listens there: the decision does not depend on it.
-    let proxy = exporting(&backend, "http://127.0.0.1:9", "sample: 50%")
+    let proxy = exporting_setup(&backend, "http://127.0.0.1:9", "sample: 50%")
         .start()
         .await;
     let begun = flags(&proxy, &backend, 400, None).await;
@@ -202,9 +202,9 @@ async fn new_traces_are_sampled_at_the_configured_ratio() {
     let expected = (sampled as f64 + 20.0) * 2.0;
     // Each sampled request produced two spans, the others none.
     let look = |metrics: &Metrics| {
-        let counted = metrics.sum(SPANS, &[]);
-        assert!(counted <= expected, "{counted} of {expected}");
-        counted == expected
+        let span_counts = metrics.sum(SPANS, &[]);
+        assert!(span_counts <= expected, "{span_counts} of {expected}");
+        span_counts == expected
     };
     proxy.metrics_when("two spans a request", look).await;
 }
@@ -237,7 +237,7 @@ async fn a_hanging_or_missing_collector_affects_no_requests() {
     })
     .await;
     for to in [hanging.url(), "http://127.0.0.1:9".to_owned()] {
-        let proxy = exporting(&backend, &to, "sample: 100%")
+        let proxy = exporting_setup(&backend, &to, "sample: 100%")
             .top("shutdown: {drain: 2s}")
             .start()
             .await;
@@ -264,7 +264,7 @@ async fn pending_spans_are_sent_at_shutdown() {
         return;
     };
     let backend = Backend::echo().await;
-    let proxy = exporting(&backend, &collector.url(), "sample: 100%")
+    let proxy = exporting_setup(&backend, &collector.url(), "sample: 100%")
         .start()
         .await;
     let request = ClientRequest::get("/").header("traceparent", &format!("00-{TRACE}-{PARENT}-01"));

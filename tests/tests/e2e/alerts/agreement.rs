@@ -104,12 +104,12 @@ fn values(series: &Series) -> String {
 }
 
 /// The labels that identify a series: the replica, and a label of the rule.
-type Whose = (String, String);
+type SeriesLabels = (String, String);
 
 /// A unit test for promtool: all series of a rule, and its tiers at every step.
-fn unit_test(rule: &Rule, all: &[(Whose, Series)]) -> String {
+fn unit_test(rule: &Rule, all: &[(SeriesLabels, Series)]) -> String {
     let name = &rule.name;
-    let labels = |(instance, value): &Whose| {
+    let labels = |(instance, value): &SeriesLabels| {
         let replica = format!("instance=\"{instance}\", job=\"weir\"");
         match rule.per {
             Some(per) => format!("{replica}, {}=\"{value}\", rule=\"{name}\"", per.label()),

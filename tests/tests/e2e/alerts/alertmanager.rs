@@ -11,7 +11,7 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 use super::admin::QUICK;
-use super::notifiers::{bodies, failing, reach};
+use super::notifiers::{complete_messages, failing_backend, wait_for_tier};
 
 /// As Prometheus computes it over all labels.
 fn fingerprint(alert: &Value) -> String {
@@ -27,7 +27,7 @@ fn fingerprint(alert: &Value) -> String {
 #[tokio::test]
 async fn an_alertmanager_gets_the_current_state_after_an_outage() {
     let test = "an_alertmanager_gets_the_current_state_after_an_outage";
-    let (backend, fails) = failing().await;
+    let (backend, fails) = failing_backend().await;
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let Some(alertmanager) = Alertmanager::start(test, &hook.url()).await else {
         return;
@@ -39,7 +39,7 @@ async fn an_alertmanager_gets_the_current_state_after_an_outage() {
         ))
         .start()
         .await;
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     let port = format!(":{}", proxy.address().port());
     let severities = async |alertmanager: &Alertmanager| {
         let alerts = alertmanager.alerts().await;
@@ -83,7 +83,7 @@ async fn an_alertmanager_gets_the_current_state_after_an_outage() {
     // Down while the alert ends: no stale alert remains afterwards.
     let (directory, address) = alertmanager.stop();
     fails.store(false, Ordering::SeqCst);
-    reach(&proxy, "none").await;
+    wait_for_tier(&proxy, "none").await;
     let alertmanager = Alertmanager::restart(directory, address).await;
     proxy
         .metrics_when("told again", |metrics| {
@@ -95,7 +95,7 @@ async fn an_alertmanager_gets_the_current_state_after_an_outage() {
 
 #[tokio::test]
 async fn a_hanging_alertmanager_delays_neither_others_nor_the_shutdown() {
-    let (backend, _fails) = failing().await;
+    let (backend, _fails) = failing_backend().await;
     let hung = Backend::raw(|stream| async move {
         let _stream = stream;
         std::future::pending::<()>().await;
@@ -111,9 +111,9 @@ async fn a_hanging_alertmanager_delays_neither_others_nor_the_shutdown() {
         ))
         .start()
         .await;
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     wait::eventually("both batches", wait::PATIENCE, || {
-        bodies(&second).len() >= 2
+        complete_messages(&second).len() >= 2
     })
     .await;
     let requests = second.requests();

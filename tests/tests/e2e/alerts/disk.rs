@@ -15,7 +15,7 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 use super::admin::QUICK;
-use super::notifiers::{bodies, failing, reach};
+use super::notifiers::{complete_messages, failing_backend, wait_for_tier};
 
 /// A hanging write is reported after 5 s.
 const LATE: Duration = Duration::from_secs(30);
@@ -26,9 +26,9 @@ fn writes(metrics: &Metrics, target: &str, outcome: &str) -> f64 {
 }
 
 /// The last message about the alert.
-fn last(backend: &Backend) -> Option<String> {
-    let bodies = bodies(backend);
-    let status = bodies.last()?["status"].as_str()?;
+fn last_message(backend: &Backend) -> Option<String> {
+    let complete_messages = complete_messages(backend);
+    let status = complete_messages.last()?["status"].as_str()?;
     Some(status.to_owned())
 }
 
@@ -52,7 +52,7 @@ async fn a_hanging_disk_does_not_delay_alert_notifications() {
     let Some(disk) = HangingDisk::below(test, directory.path()) else {
         return;
     };
-    let (backend, fails) = failing().await;
+    let (backend, fails) = failing_backend().await;
     fails.store(false, Ordering::SeqCst);
     let (hook, index) = (
         Backend::responding(|_| BackendResponse::status(200)).await,
@@ -75,9 +75,9 @@ async fn a_hanging_disk_does_not_delay_alert_notifications() {
         (true, "critical", "firing"),
     ] {
         fails.store(fail, Ordering::SeqCst);
-        reach(&proxy, tier).await;
+        wait_for_tier(&proxy, tier).await;
         wait::eventually(told, wait::PATIENCE, || {
-            last(&hook).as_deref() == Some(told)
+            last_message(&hook).as_deref() == Some(told)
         })
         .await;
     }

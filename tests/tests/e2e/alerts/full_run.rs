@@ -26,14 +26,14 @@ const SETTLED: Duration = Duration::from_secs(7);
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Fails a share of requests evenly, in thousandths, and records each.
-struct Failing {
+struct FailingBackend {
     per_mille: AtomicU64,
     count: AtomicU64,
     /// Unix time of the response in seconds, and whether it failed.
     answered: Mutex<Vec<(f64, bool)>>,
 }
 
-impl Failing {
+impl FailingBackend {
     fn response(&self) -> BackendResponse {
         let per_mille = self.per_mille.load(Ordering::SeqCst);
         let count = self.count.fetch_add(1, Ordering::SeqCst);
@@ -44,20 +44,20 @@ impl Failing {
     }
 
     /// The share of errors within the window that ended at a time.
-    fn share(&self, at: f64) -> f64 {
+    fn error_share(&self, at: f64) -> f64 {
         let answered = self.answered.lock().expect("the list");
-        let until = answered.partition_point(|(when, _)| *when <= at);
+        let wait_for_tier = answered.partition_point(|(when, _)| *when <= at);
         let from = answered.partition_point(|(when, _)| *when <= at - WINDOW_S);
-        let window = &answered[from..until];
+        let window = &answered[from..wait_for_tier];
         let failed = window.iter().filter(|(_, failed)| *failed).count();
         failed as f64 / window.len().max(1) as f64
     }
 
     /// How long the value in the window had crossed a threshold when the tier changed.
-    fn delay(&self, changed_at: f64, is_beyond: impl Fn(f64) -> bool) -> f64 {
+    fn crossing_delay(&self, changed_at: f64, is_beyond: impl Fn(f64) -> bool) -> f64 {
         let step = 0.05;
         let steps = (0..400).map(|steps| f64::from(steps) * step);
-        let beyond = steps.take_while(|back| is_beyond(self.share(changed_at - back)));
+        let beyond = steps.take_while(|back| is_beyond(self.error_share(changed_at - back)));
         beyond.last().unwrap_or(0.0)
     }
 
@@ -93,14 +93,14 @@ async fn tier_in_prometheus(prometheus: &Prometheus, start: u64) -> Option<f64> 
 struct Run {
     proxy: Proxy,
     prometheus: Prometheus,
-    failing: Arc<Failing>,
+    failing_backend: Arc<FailingBackend>,
     start: u64,
 }
 
 impl Run {
     /// Sets the share of errors and waits until both reach this tier.
-    async fn until(&self, per_mille: u64, tier: f64) {
-        self.failing.set(per_mille);
+    async fn wait_for_tier(&self, per_mille: u64, tier: f64) {
+        self.failing_backend.set(per_mille);
         let both = async {
             loop {
                 let metrics = self.proxy.metrics().await;
@@ -121,8 +121,8 @@ impl Run {
     }
 
     /// Sets the share of errors, and checks that both stay at this tier for as long as a change would take.
-    async fn held(&self, per_mille: u64, tier: f64) {
-        self.failing.set(per_mille);
+    async fn assert_tier_stays(&self, per_mille: u64, tier: f64) {
+        self.failing_backend.set(per_mille);
         let changes = transitions(&self.proxy).await;
         let changed = wait::still_waiting_after(SETTLED, async {
             loop {
@@ -139,14 +139,14 @@ impl Run {
 }
 
 /// The messages of a source to Alertmanager's receivers: status and severities of each.
-fn messages(hook: &Backend, path: &str, of_prometheus: bool) -> Vec<String> {
+fn wait_for_messages(hook: &Backend, path: &str, of_prometheus: bool) -> Vec<String> {
     let requests = hook.requests();
-    let bodies = requests
+    let complete_messages = requests
         .iter()
         .filter(|request| request.target == path)
         // A message that is still arriving is incomplete.
         .filter_map(|request| serde_json::from_slice::<Value>(&request.body).ok());
-    bodies
+    complete_messages
         .filter(|body| body["groupLabels"]["alertname"] == "ErrorRate")
         .filter(|body| body["groupLabels"]["job"].is_string() == of_prometheus)
         .map(|body| body["status"].as_str().expect("a status").to_owned())
@@ -184,12 +184,12 @@ fn rules(proxy: &Proxy) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_are_notified_once_by_the_engine_and_by_prometheus() {
     let test = "errors_are_notified_once_by_the_engine_and_by_prometheus";
-    let failing = Arc::new(Failing {
+    let failing_backend = Arc::new(FailingBackend {
         per_mille: AtomicU64::new(2),
         count: AtomicU64::new(0),
         answered: Mutex::default(),
     });
-    let answers = failing.clone();
+    let answers = failing_backend.clone();
     let backend = Backend::responding(move |_| answers.response()).await;
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let feishu = Backend::responding(|_| {
@@ -214,20 +214,20 @@ async fn errors_are_notified_once_by_the_engine_and_by_prometheus() {
     let run = Run {
         proxy,
         prometheus,
-        failing,
+        failing_backend,
         start: weir::clock::unix_now().as_secs(),
     };
     let steps = async {
-        run.until(2, 0.0).await;
-        run.held(2, 0.0).await;
-        run.until(20, 1.0).await;
-        run.held(20, 1.0).await;
-        run.held(8, 1.0).await;
-        run.until(4, 0.0).await;
-        run.until(50, 2.0).await;
-        run.held(20, 2.0).await;
-        run.held(8, 2.0).await;
-        run.until(4, 0.0).await;
+        run.wait_for_tier(2, 0.0).await;
+        run.assert_tier_stays(2, 0.0).await;
+        run.wait_for_tier(20, 1.0).await;
+        run.assert_tier_stays(20, 1.0).await;
+        run.assert_tier_stays(8, 1.0).await;
+        run.wait_for_tier(4, 0.0).await;
+        run.wait_for_tier(50, 2.0).await;
+        run.assert_tier_stays(20, 2.0).await;
+        run.assert_tier_stays(8, 2.0).await;
+        run.wait_for_tier(4, 0.0).await;
     };
     tokio::select! {
         () = steps => {}
@@ -284,12 +284,12 @@ async fn check_delays(run: &Run) {
         ("Prometheus", theirs.collect()),
     ] {
         for (at, tier) in changes {
-            let delay = run.failing.delay(at, |share| match tier {
-                2.0 => share > 0.03,
-                1.0 => share > 0.01,
-                _ => share <= 0.005,
+            let crossing_delay = run.failing_backend.crossing_delay(at, |error_share| match tier {
+                2.0 => error_share > 0.03,
+                1.0 => error_share > 0.01,
+                _ => error_share <= 0.005,
             });
-            assert!(delay <= DELAY_MAX_S, "{who}: tier {tier} after {delay} s");
+            assert!(crossing_delay <= DELAY_MAX_S, "{who}: tier {tier} after {crossing_delay} s");
         }
     }
 }
@@ -305,11 +305,11 @@ async fn check_alertmanager(alertmanager: &Alertmanager, hook: &Backend) {
     for of_prometheus in [false, true] {
         let source = if of_prometheus { "Prometheus" } else { "weir" };
         let closed = |path: &str| {
-            let messages = messages(hook, path, of_prometheus);
-            messages
+            let wait_for_messages = wait_for_messages(hook, path, of_prometheus);
+            wait_for_messages
                 .last()
                 .is_none_or(|status| status == "resolved")
-                .then_some(messages)
+                .then_some(wait_for_messages)
         };
         let team = wait::found("the team's last message", PATIENCE, || closed("/team")).await;
         let on_call = wait::found("on call's last message", PATIENCE, || closed("/on-call")).await;

@@ -15,7 +15,7 @@ use weir_tests::wait;
 use super::admin::{QUICK, alert_when, send};
 
 /// A backend that fails as long as it is told to.
-pub(super) async fn failing() -> (Backend, Arc<AtomicBool>) {
+pub(super) async fn failing_backend() -> (Backend, Arc<AtomicBool>) {
     let fails = Arc::new(AtomicBool::new(true));
     let asked = fails.clone();
     let answer = move |_: &_| {
@@ -26,7 +26,7 @@ pub(super) async fn failing() -> (Backend, Arc<AtomicBool>) {
 }
 
 /// Sends requests until the alert reaches this tier.
-pub(super) async fn reach(proxy: &Proxy, tier: &str) {
+pub(super) async fn wait_for_tier(proxy: &Proxy, tier: &str) {
     wait::within(tier, wait::PATIENCE, async {
         loop {
             proxy.send(ClientRequest::get("/")).await;
@@ -41,36 +41,36 @@ pub(super) async fn reach(proxy: &Proxy, tier: &str) {
 }
 
 /// The complete messages.
-pub(super) fn bodies(backend: &Backend) -> Vec<Value> {
+pub(super) fn complete_messages(backend: &Backend) -> Vec<Value> {
     let requests = backend.requests();
-    let bodies = requests.iter().map(|request| &request.body);
-    bodies
+    let complete_messages = requests.iter().map(|request| &request.body);
+    complete_messages
         .filter_map(|body| serde_json::from_slice(body).ok())
         .collect()
 }
 
 /// Waits for exactly this many messages.
-async fn messages(backend: &Backend, count: usize) -> Vec<Value> {
+async fn wait_for_messages(backend: &Backend, count: usize) -> Vec<Value> {
     wait::eventually(&format!("{count} messages"), wait::PATIENCE, || {
-        bodies(backend).len() >= count
+        complete_messages(backend).len() >= count
     })
     .await;
-    let bodies = bodies(backend);
-    assert_eq!(bodies.len(), count, "{bodies:#?}");
-    bodies
+    let complete_messages = complete_messages(backend);
+    assert_eq!(complete_messages.len(), count, "{complete_messages:#?}");
+    complete_messages
 }
 
 #[tokio::test]
 async fn a_restart_neither_repeats_nor_loses_notifications() {
-    let (backend, fails) = failing().await;
+    let (backend, fails) = failing_backend().await;
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let setup = Setup::open(&backend).top(&format!(
         "alerts: {{{QUICK}, webhook: {{url: '{}', token: t0ken}}}}",
         hook.url()
     ));
     let proxy = setup.start().await;
-    reach(&proxy, "critical").await;
-    let first = messages(&hook, 1).await;
+    wait_for_tier(&proxy, "critical").await;
+    let first = wait_for_messages(&hook, 1).await;
     assert_eq!(first[0]["status"], "firing");
     assert_eq!(first[0]["alerts"][0]["labels"]["severity"], "critical");
     let asked = hook.only_request();
@@ -90,10 +90,10 @@ async fn a_restart_neither_repeats_nor_loses_notifications() {
     let alert = alert_when(&proxy, "in force", |alert| alert["tier"] == "critical").await;
     assert_eq!(alert["basis"], "held");
     assert_eq!(proxy.metrics().await.sum("weir_alert_tier", &[]), 2.0);
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     fails.store(false, Ordering::SeqCst);
-    reach(&proxy, "none").await;
-    let all = messages(&hook, 2).await;
+    wait_for_tier(&proxy, "none").await;
+    let all = wait_for_messages(&hook, 2).await;
     assert_eq!(all[1]["status"], "resolved");
     assert_eq!(
         all[1]["alerts"][0]["fingerprint"],
@@ -107,7 +107,7 @@ async fn a_restart_neither_repeats_nor_loses_notifications() {
 
 #[tokio::test]
 async fn a_failing_notifier_gets_the_current_state_later() {
-    let (backend, fails) = failing().await;
+    let (backend, fails) = failing_backend().await;
     let refused = Arc::new(AtomicU64::new(0));
     let count = refused.clone();
     let feishu = Backend::responding(move |_| {
@@ -126,7 +126,7 @@ async fn a_failing_notifier_gets_the_current_state_later() {
         ))
         .start()
         .await;
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     let failed = |metrics: &weir_tests::metrics::Metrics, outcome: &str| {
         let labels = [("notifier", "feishu"), ("outcome", outcome)];
         metrics.sum("weir_alert_notifications_total", &labels)
@@ -146,23 +146,23 @@ async fn a_failing_notifier_gets_the_current_state_later() {
     assert!(!said.contains("s3cret"), "{said}");
     // The alert ends before the retry: there is nothing to notify.
     fails.store(false, Ordering::SeqCst);
-    reach(&proxy, "none").await;
+    wait_for_tier(&proxy, "none").await;
     fails.store(true, Ordering::SeqCst);
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     let deadline = Duration::from_secs(40);
     wait::eventually("the second message", deadline, || {
-        bodies(&feishu).len() == 2
+        complete_messages(&feishu).len() == 2
     })
     .await;
     let has_sent = |metrics: &_| failed(metrics, "sent") == 1.0 && is_up(metrics);
     proxy.metrics_when("sent", has_sent).await;
-    let body = &bodies(&feishu)[1];
+    let body = &complete_messages(&feishu)[1];
     assert_eq!(body["card"]["header"]["template"], "red");
 }
 
 #[tokio::test]
 async fn silenced_changes_are_notified_when_the_silence_ends() {
-    let (backend, _fails) = failing().await;
+    let (backend, _fails) = failing_backend().await;
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let proxy = Setup::open(&backend)
         .top(&format!(
@@ -177,7 +177,7 @@ async fn silenced_changes_are_notified_when_the_silence_ends() {
     });
     let made = send(&proxy, ClientRequest::json("/api/silences", &wish)).await;
     let id = made.json()["id"].as_str().expect("an id").to_owned();
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     let told = wait::still_waiting_after(Duration::from_secs(3), async {
         while hook.requests().is_empty() {
             wait::tick().await;
@@ -186,7 +186,7 @@ async fn silenced_changes_are_notified_when_the_silence_ends() {
     assert!(told.await, "it was told in spite of the silence");
     let end = ClientRequest::new("DELETE", &format!("/api/silences/{id}"));
     assert_eq!(send(&proxy, end).await.status, 204);
-    let told = messages(&hook, 1).await;
+    let told = wait_for_messages(&hook, 1).await;
     assert_eq!(told[0]["alerts"][0]["labels"]["alertname"], "ErrorRate");
 }
 
@@ -195,7 +195,7 @@ async fn every_alert_transition_is_in_the_data_stream() {
     let Some(node) = Node::get().await else {
         return;
     };
-    let (backend, fails) = failing().await;
+    let (backend, fails) = failing_backend().await;
     let proxy = Setup::open(&backend)
         .events("spool: {path: data/spool, sync: 100ms}")
         .events(&format!(
@@ -205,9 +205,9 @@ async fn every_alert_transition_is_in_the_data_stream() {
         .top(&format!("alerts: {{{QUICK}}}"))
         .start()
         .await;
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     fails.store(false, Ordering::SeqCst);
-    reach(&proxy, "none").await;
+    wait_for_tier(&proxy, "none").await;
     let query = json!({
         "query": {"term": {"rule.name": "ErrorRate"}},
         "sort": ["@timestamp"],

@@ -31,14 +31,14 @@ struct Replica {
     proxy: Proxy,
     instance: String,
     /// How many of a hundred requests fail.
-    failing: Arc<AtomicU64>,
+    failing_backend: Arc<AtomicU64>,
     tier: &'static str,
 }
 
 impl Replica {
     async fn start(alertmanager: &Alertmanager) -> Self {
-        let failing = Arc::new(AtomicU64::new(0));
-        let (percent, count) = (failing.clone(), AtomicU64::new(0));
+        let failing_backend = Arc::new(AtomicU64::new(0));
+        let (percent, count) = (failing_backend.clone(), AtomicU64::new(0));
         let backend = Backend::responding(move |_| {
             let count = count.fetch_add(1, Ordering::SeqCst);
             // Every second of fifty in a hundred, so that every window contains both kinds.
@@ -64,7 +64,7 @@ impl Replica {
         Replica {
             proxy,
             instance,
-            failing,
+            failing_backend,
             tier: "none",
         }
     }
@@ -78,7 +78,7 @@ impl Replica {
     }
 
     /// The active alerts of its own engine, as Alertmanager should show them: critical alerts also as warnings.
-    async fn in_force(&self) -> BTreeSet<Alert> {
+    async fn active_alerts(&self) -> BTreeSet<Alert> {
         let page = self.proxy.admin_get("/api/alerts").await.json();
         let alerts = page["alerts"].as_array().expect("alerts").iter();
         let alerts = alerts.flat_map(|alert| {
@@ -99,7 +99,7 @@ impl Replica {
     }
 
     /// Whether both alerts have reached their tiers.
-    async fn is_there(&self) -> bool {
+    async fn has_reached_tier(&self) -> bool {
         let page = self.proxy.admin_get("/api/alerts").await.json();
         let alerts = page["alerts"].as_array().expect("alerts").iter();
         // There is no traffic without a route here.
@@ -121,7 +121,7 @@ fn labels(value: &serde_json::Value) -> Alert {
 }
 
 /// The alerts of a replica in Alertmanager.
-async fn shown(alertmanager: &Alertmanager, instance: &str) -> BTreeSet<Alert> {
+async fn alerts_of(alertmanager: &Alertmanager, instance: &str) -> BTreeSet<Alert> {
     let alerts = alertmanager.alerts().await;
     let alerts = alerts
         .iter()
@@ -130,11 +130,11 @@ async fn shown(alertmanager: &Alertmanager, instance: &str) -> BTreeSet<Alert> {
 }
 
 /// One change of a replica, and everything that Alertmanager shows until it shows the change.
-async fn step(alertmanager: &Alertmanager, changing: &Replica, other: &Replica, what: &str) {
-    let before = shown(alertmanager, &other.instance).await;
+async fn change(alertmanager: &Alertmanager, changing: &Replica, other: &Replica, what: &str) {
+    let before = alerts_of(alertmanager, &other.instance).await;
     assert_eq!(
         before,
-        other.in_force().await,
+        other.active_alerts().await,
         "{what}: the other's, before"
     );
     let begun = tokio::time::Instant::now();
@@ -143,13 +143,13 @@ async fn step(alertmanager: &Alertmanager, changing: &Replica, other: &Replica, 
             assert!(
                 begun.elapsed() < PATIENCE,
                 "{what}: {:?} and {:?}",
-                shown(alertmanager, &changing.instance).await,
-                changing.in_force().await
+                alerts_of(alertmanager, &changing.instance).await,
+                changing.active_alerts().await
             );
-            let now = shown(alertmanager, &other.instance).await;
+            let now = alerts_of(alertmanager, &other.instance).await;
             assert_eq!(now, before, "{what}: the other's alerts have not changed");
-            if changing.is_there().await
-                && shown(alertmanager, &changing.instance).await == changing.in_force().await
+            if changing.has_reached_tier().await
+                && alerts_of(alertmanager, &changing.instance).await == changing.active_alerts().await
             {
                 return;
             }
@@ -198,15 +198,15 @@ async fn replicas_do_not_resolve_each_others_alerts() {
             replica.tier
         );
         replica.tier = tier;
-        replica.failing.store(percent, Ordering::SeqCst);
+        replica.failing_backend.store(percent, Ordering::SeqCst);
         let [one, two] = &replicas;
         let (changing, other) = if place == 0 { (one, two) } else { (two, one) };
         tokio::select! {
-            () = step(&alertmanager, changing, other, &what) => {}
+            () = change(&alertmanager, changing, other, &what) => {}
             () = one.load() => {}
             () = two.load() => {}
         }
     }
-    let messages = hook.requests();
-    assert!(!messages.is_empty(), "somebody is told");
+    let wait_for_messages = hook.requests();
+    assert!(!wait_for_messages.is_empty(), "somebody is told");
 }

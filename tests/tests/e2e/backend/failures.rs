@@ -12,7 +12,7 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
 
-async fn assert_refused(proxy: &Proxy, reply: &ClientResponse, status: u16, code: &str) {
+async fn assert_rejected(proxy: &Proxy, reply: &ClientResponse, status: u16, code: &str) {
     assert_eq!(reply.status, status, "{}", reply.text());
     assert_eq!(reply.refusal(), code);
     let event = proxy.event_of(reply).await;
@@ -36,7 +36,7 @@ async fn connection_refused() {
     .await;
     let proxy = Setup::open(&backend).start().await;
     let reply = proxy.send(ClientRequest::chat("hi")).await;
-    assert_refused(&proxy, &reply, 502, "upstream_connect").await;
+    assert_rejected(&proxy, &reply, 502, "upstream_connect").await;
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn an_untrusted_certificate() {
         .start()
         .await;
     let reply = proxy.send(ClientRequest::chat("hi")).await;
-    assert_refused(&proxy, &reply, 502, "upstream_connect").await;
+    assert_rejected(&proxy, &reply, 502, "upstream_connect").await;
     assert!(leaks.try_recv().is_err(), "a request went to a stranger");
 }
 
@@ -92,7 +92,7 @@ async fn first_byte_timeout() {
     );
     // The default is a minute.
     assert!(started.elapsed() < wait::PATIENCE);
-    assert_refused(&proxy, &reply, 504, "upstream_timeout").await;
+    assert_rejected(&proxy, &reply, 504, "upstream_timeout").await;
     wait::within("the connection is given up", wait::PATIENCE, call.closed()).await;
 }
 
@@ -101,7 +101,7 @@ async fn a_reset_before_the_response() {
     let backend = Backend::responding(|_| BackendResponse::reset_immediately()).await;
     let proxy = Setup::open(&backend).start().await;
     let reply = proxy.send(ClientRequest::chat("hi")).await;
-    assert_refused(&proxy, &reply, 502, "upstream_reset").await;
+    assert_rejected(&proxy, &reply, 502, "upstream_reset").await;
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_response_that_is_not_http() {
 }
 
 /// The client has received the head and the first token when `end` happens.
-async fn cut_mid_stream(
+async fn interrupted_stream(
     options: &[&str],
     end: impl AsyncFnOnce(weir_tests::backend::PendingRequest),
 ) -> (Proxy, String) {
@@ -138,7 +138,7 @@ async fn cut_mid_stream(
     (proxy, id)
 }
 
-async fn assert_cut(proxy: &Proxy, id: &str, code: &str) {
+async fn assert_truncated(proxy: &Proxy, id: &str, code: &str) {
     let event = proxy.event(id).await;
     assert_eq!(event["error_code"], code);
     assert_eq!(event["http"]["response"]["status_code"], 200);
@@ -149,30 +149,30 @@ async fn assert_cut(proxy: &Proxy, id: &str, code: &str) {
 
 #[tokio::test]
 async fn a_reset_in_the_middle_of_a_stream() {
-    let (proxy, id) = cut_mid_stream(&[], async |call| call.reset()).await;
-    assert_cut(&proxy, &id, "upstream_reset").await;
+    let (proxy, id) = interrupted_stream(&[], async |call| call.reset()).await;
+    assert_truncated(&proxy, &id, "upstream_reset").await;
 }
 
 #[tokio::test]
 async fn a_close_in_the_middle_of_a_stream() {
-    let (proxy, id) = cut_mid_stream(&[], async |call| drop(call)).await;
-    assert_cut(&proxy, &id, "upstream_reset").await;
+    let (proxy, id) = interrupted_stream(&[], async |call| drop(call)).await;
+    assert_truncated(&proxy, &id, "upstream_reset").await;
 }
 
 #[tokio::test]
 async fn a_stall_in_the_middle_of_a_stream() {
-    let (proxy, id) = cut_mid_stream(&["idle_timeout: 2s"], async |mut call| {
+    let (proxy, id) = interrupted_stream(&["idle_timeout: 2s"], async |mut call| {
         wait::within("the proxy gives up", wait::PATIENCE, call.closed()).await;
     })
     .await;
-    assert_cut(&proxy, &id, "upstream_timeout").await;
+    assert_truncated(&proxy, &id, "upstream_timeout").await;
 }
 
 #[tokio::test]
 async fn a_stream_that_never_ends() {
     let started = weir::clock::now();
     let options = ["idle_timeout: 10s", "total_timeout: 3s"];
-    let (proxy, id) = cut_mid_stream(&options, async |mut call| {
+    let (proxy, id) = interrupted_stream(&options, async |mut call| {
         let talking = async {
             while call.try_chunk(": still here\n\n").await.is_ok() {
                 wait::tick().await;
@@ -183,7 +183,7 @@ async fn a_stream_that_never_ends() {
     .await;
     // The default is five minutes.
     assert!(started.elapsed() < wait::PATIENCE);
-    assert_cut(&proxy, &id, "upstream_timeout").await;
+    assert_truncated(&proxy, &id, "upstream_timeout").await;
 }
 
 #[tokio::test]

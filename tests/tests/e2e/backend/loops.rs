@@ -8,12 +8,12 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::{OPEN, Setup};
 
 /// A free address: weir must know its own before it starts.
-fn free() -> SocketAddr {
+fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
 }
 
-async fn weir_at(address: SocketAddr, backend: SocketAddr) -> Proxy {
+async fn start_at(address: SocketAddr, backend: SocketAddr) -> Proxy {
     Setup::without_backend()
         .backend("next", &[format!("http://{backend}")], &[])
         .routes(&OPEN.replace("assistant", "next"))
@@ -48,23 +48,23 @@ async fn send_all(address: SocketAddr, headers: &[(&str, &str)]) -> Vec<ClientRe
 }
 
 /// The error code of the rejection that returned through the loop.
-fn code(reply: &ClientResponse) -> serde_json::Value {
+fn error_code(reply: &ClientResponse) -> serde_json::Value {
     reply.json()["error"]["code"].clone()
 }
 
 #[tokio::test]
 async fn a_weir_that_is_its_own_backend_detects_the_loop() {
-    let address = free();
-    let proxy = weir_at(address, address).await;
+    let address = free_address();
+    let proxy = start_at(address, address).await;
     let replies = send_all(address, &[]).await;
     for reply in &replies {
-        assert_eq!((reply.status, code(reply)), (508, "loop_detected".into()));
+        assert_eq!((reply.status, error_code(reply)), (508, "loop_detected".into()));
     }
     let events = proxy.events_when(2 * replies.len()).await;
-    let with = |code: &str| {
+    let with = |error_code: &str| {
         events
             .iter()
-            .filter(|event| event["error_code"] == code)
+            .filter(|event| event["error_code"] == error_code)
             .count()
     };
     assert_eq!(with("loop_detected"), replies.len());
@@ -73,11 +73,11 @@ async fn a_weir_that_is_its_own_backend_detects_the_loop() {
 
 #[tokio::test]
 async fn a_loop_through_two_weirs_is_detected() {
-    let (one, other) = (free(), free());
-    let (first, second) = (weir_at(one, other).await, weir_at(other, one).await);
+    let (one, other) = (free_address(), free_address());
+    let (first, second) = (start_at(one, other).await, start_at(other, one).await);
     let replies = send_all(one, &[("cdn-loop", "a.example;x=1")]).await;
     for reply in &replies {
-        assert_eq!((reply.status, code(reply)), (508, "loop_detected".into()));
+        assert_eq!((reply.status, error_code(reply)), (508, "loop_detected".into()));
     }
     assert_eq!(
         first.events_when(2 * replies.len()).await.len(),
@@ -90,7 +90,7 @@ async fn a_loop_through_two_weirs_is_detected() {
 async fn chained_weirs_are_no_loop_and_each_adds_its_token() {
     let backend = Backend::echo().await;
     let inner = Setup::open(&backend).start().await;
-    let outer = weir_at(free(), inner.address()).await;
+    let outer = start_at(free_address(), inner.address()).await;
     // Naming the field in `Connection` does not remove it.
     let sent = [
         ("cdn-loop", "a.example;x=1"),

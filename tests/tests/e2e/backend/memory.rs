@@ -14,7 +14,7 @@ const ASK: &str =
     "POST /v1/chat/completions HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 2\r\n\r\n{}";
 
 /// Waits until at most this many bytes are resident.
-async fn comes_down_to(proxy: &Proxy, bound: u64) {
+async fn wait_for_memory(proxy: &Proxy, bound: u64) {
     let mut least = u64::MAX;
     let waiting = async {
         loop {
@@ -64,7 +64,7 @@ async fn a_waiting_connection_holds_no_buffer() {
         assert_eq!(raw.response().await.status, 200);
     }
     // Including what the load leaves in the allocator.
-    comes_down_to(&proxy, rest + 12 * KIB * EXCHANGES as u64).await;
+    wait_for_memory(&proxy, rest + 12 * KIB * EXCHANGES as u64).await;
     // The connections are still open: each carries another request.
     let connections = backend.connections();
     let mut raw = Raw::connect(proxy.address()).await;

@@ -5,10 +5,10 @@ use weir_tests::client::{Client, ClientRequest};
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 
-use super::{WAYS, Way};
+use super::{BODY_MODES, BodyMode};
 
 /// A chunked request in each mode: without a stage that reads it, and with one.
-async fn refused_everywhere(chunks: &str) {
+async fn assert_rejected_in_both_modes(chunks: &str) {
     for reading in [true, false] {
         let backend = Backend::echo().await;
         let setup = match reading {
@@ -49,10 +49,10 @@ async fn malformed_chunks_are_rejected_at_any_position() {
     for size in [
         "5;", "5;;a", "5;a=", "5;a\0b", "5;a=\"b", "5\u{c}", "5\u{b}", "5 5", "zz", "-5", "0x5",
     ] {
-        refused_everywhere(&format!("{size}\r\nhello\r\n0\r\n\r\n")).await;
+        assert_rejected_in_both_modes(&format!("{size}\r\nhello\r\n0\r\n\r\n")).await;
     }
-    refused_everywhere("5\r\nhello0\r\n\r\n").await;
-    refused_everywhere("5\r\nhello\r\n0\r\nx: y\n\r\n").await;
+    assert_rejected_in_both_modes("5\r\nhello0\r\n\r\n").await;
+    assert_rejected_in_both_modes("5\r\nhello\r\n0\r\nx: y\n\r\n").await;
 }
 
 #[tokio::test]
@@ -102,12 +102,12 @@ async fn fields_with_underscores_cannot_shadow_weirs_own() {
         .routes(weir_tests::setup::OPEN)
         .start()
         .await;
-    for way in WAYS {
+    for mode in BODY_MODES {
         for mut client in [
             Client::h1(proxy.address()).await,
             Client::h2(proxy.address()).await,
         ] {
-            let mut request = way.request().header("x_kept", "1");
+            let mut request = mode.request().header("x_kept", "1");
             for shadow in [
                 "x_weir_client",
                 "X_Weir_Platform",
@@ -122,11 +122,11 @@ async fn fields_with_underscores_cannot_shadow_weirs_own() {
                 request = request.header(&shadow.to_ascii_lowercase(), "9");
             }
             let reply = client.send(request).await;
-            assert_eq!(reply.status, 200, "{way:?}: {}", reply.text());
+            assert_eq!(reply.status, 200, "{mode:?}: {}", reply.text());
             let seen = backend.requests().pop().expect("a request");
             let shadows = seen.headers.iter().filter(|(name, _)| name.contains('_'));
             let shadows: Vec<_> = shadows.map(|(name, _)| name.as_str()).collect();
-            assert_eq!(shadows, ["x_kept"], "{way:?}");
+            assert_eq!(shadows, ["x_kept"], "{mode:?}");
             assert_eq!(seen.header("x-upstream-key"), Some("own"));
         }
     }
@@ -136,17 +136,17 @@ async fn fields_with_underscores_cannot_shadow_weirs_own() {
 async fn split_cookies_and_authority_are_restored_for_the_backend() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
-    for way in WAYS {
+    for mode in BODY_MODES {
         let mut client = Client::h2(proxy.address()).await;
-        let request = way
+        let request = mode
             .request()
             .header("cookie", "a=1")
             .header("cookie", "b=2")
             .header("cookie", "c=3");
         let reply = client.send(request).await;
-        assert_eq!(reply.status, 200, "{way:?}");
+        assert_eq!(reply.status, 200, "{mode:?}");
         let seen = backend.requests().pop().expect("a request");
-        assert_eq!(seen.all("cookie"), ["a=1; b=2; c=3"], "{way:?}");
+        assert_eq!(seen.all("cookie"), ["a=1; b=2; c=3"], "{mode:?}");
         let host = seen
             .header("x-forwarded-host")
             .expect("the host that was asked for");
@@ -197,11 +197,11 @@ async fn a_response_before_the_end_of_the_request_is_forwarded() {
 async fn malformed_http2_fields_are_rejected() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
-    for way in [Way::Buffered, Way::PassedThrough] {
+    for mode in [BodyMode::Buffered, BodyMode::PassedThrough] {
         for value in [" a", "a ", "\ta", "a\t"] {
             let mut client = Client::h2(proxy.address()).await;
-            let reply = client.send(way.request().header("x-edge", value)).await;
-            assert_eq!(reply.status, 400, "{way:?}: {value:?}");
+            let reply = client.send(mode.request().header("x-edge", value)).await;
+            assert_eq!(reply.status, 400, "{mode:?}: {value:?}");
         }
     }
     backend.assert_untouched();

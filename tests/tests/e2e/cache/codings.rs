@@ -20,7 +20,7 @@ fn gunzip(coded: &[u8]) -> Vec<u8> {
     text
 }
 
-fn accepting(request: ClientRequest, codings: &str) -> ClientRequest {
+fn with_accept_encoding(request: ClientRequest, codings: &str) -> ClientRequest {
     request.header("accept-encoding", codings)
 }
 
@@ -53,20 +53,20 @@ async fn clients_that_refuse_identity_get_a_compressed_response() {
             "*;q=0",
             "br, identity;q=0",
         ] {
-            let hit = proxy.send(accepting(request("hi"), codings)).await;
+            let hit = proxy.send(with_accept_encoding(request("hi"), codings)).await;
             assert!(is_hit(&hit), "{codings}");
             assert_eq!(hit.header("content-encoding"), None, "{codings}");
             assert_eq!(hit.header("etag"), Some("\"strong\""), "{codings}");
             assert_eq!(hit.body, miss.body, "{codings}");
         }
         for codings in ["gzip, identity;q=0", "gzip;q=0.1, *;q=0"] {
-            let hit = proxy.send(accepting(request("hi"), codings)).await;
+            let hit = proxy.send(with_accept_encoding(request("hi"), codings)).await;
             assert_gzip(&hit, &miss.body);
             assert_eq!(hit.header("etag"), Some("W/\"strong\""));
             assert_eq!(hit.header("content-digest"), None);
             assert_eq!(hit.header("content-type"), miss.header("content-type"));
             let mut client = Client::h2(proxy.address()).await;
-            let hit = client.send(accepting(request("hi"), codings)).await;
+            let hit = client.send(with_accept_encoding(request("hi"), codings)).await;
             assert_gzip(&hit, &miss.body);
         }
     }
@@ -81,7 +81,7 @@ async fn a_large_response_is_compressed_incrementally() {
     let proxy = start(&backend).await;
     let miss = proxy.send(ClientRequest::chat("hi")).await;
     let hit = proxy
-        .send(accepting(ClientRequest::chat("hi"), "gzip, *;q=0"))
+        .send(with_accept_encoding(ClientRequest::chat("hi"), "gzip, *;q=0"))
         .await;
     assert_gzip(&hit, &miss.body);
     assert!(hit.text().len() < words.len() / 4);
@@ -101,7 +101,7 @@ async fn a_response_compressed_by_the_backend_is_stored_decoded() {
     .await;
     let proxy = start(&backend).await;
     let miss = proxy
-        .send(accepting(ClientRequest::chat("hi"), "gzip"))
+        .send(with_accept_encoding(ClientRequest::chat("hi"), "gzip"))
         .await;
     assert!(!is_hit(&miss));
     let text = gunzip(&miss.body);

@@ -18,22 +18,22 @@ const EXACT: &str = "
 ";
 
 /// A chat response that contains the request headers.
-async fn telling() -> Backend {
+async fn header_echo() -> Backend {
     Backend::responding(|seen| BackendResponse::chat(&format!("{:?}", seen.headers))).await
 }
 
 /// Sends the first headers twice and each of the others once; returns which were hits.
-async fn hits(proxy: &Proxy, asks: Vec<ClientRequest>) -> Vec<bool> {
-    let mut hits = Vec::new();
+async fn send_and_collect_hits(proxy: &Proxy, asks: Vec<ClientRequest>) -> Vec<bool> {
+    let mut send_and_collect_hits = Vec::new();
     for request in asks {
-        hits.push(is_hit(&proxy.send(request).await));
+        send_and_collect_hits.push(is_hit(&proxy.send(request).await));
     }
-    hits
+    send_and_collect_hits
 }
 
 #[tokio::test]
 async fn a_response_fetched_with_one_key_is_not_served_to_another() {
-    let backend = telling().await;
+    let backend = header_echo().await;
     let proxy = start(&backend).await;
     for name in [
         "x-litellm-api-key",
@@ -65,7 +65,7 @@ async fn a_response_fetched_with_one_key_is_not_served_to_another() {
             request(Some("B")),
         ];
         let expected = [false, false, false, true, false, false, true];
-        assert_eq!(hits(&proxy, asked).await, expected, "{name}");
+        assert_eq!(send_and_collect_hits(&proxy, asked).await, expected, "{name}");
     }
 }
 
@@ -109,7 +109,7 @@ async fn irrelevant_headers_do_not_change_the_key() {
         assert!(is_hit(&proxy.send(request).await), "{kind}");
     }
     let events = || ClientRequest::chat("hi").header("accept", "text/event-stream");
-    assert_eq!(hits(&proxy, vec![events(), events()]).await, [false, true]);
+    assert_eq!(send_and_collect_hits(&proxy, vec![events(), events()]).await, [false, true]);
     assert_eq!(backend.requests().len(), 2);
 }
 
@@ -131,12 +131,12 @@ async fn the_order_of_headers_does_not_change_the_key() {
         request([region, key, tenant]),
         request([("x-tenant", "b"), region, ("x-key", "a")]),
     ];
-    assert_eq!(hits(&proxy, asked).await, [false, true, true, false]);
+    assert_eq!(send_and_collect_hits(&proxy, asked).await, [false, true, true, false]);
 }
 
 #[tokio::test]
 async fn only_forwarded_headers_are_part_of_the_key() {
-    let backend = telling().await;
+    let backend = header_echo().await;
     let proxy = start(&backend).await;
     let request = |connection: Option<&str>| {
         let request = ClientRequest::chat("hi").header("x-tenant", "a");
@@ -152,12 +152,12 @@ async fn only_forwarded_headers_are_part_of_the_key() {
         ClientRequest::chat("hi"),
         request(None),
     ];
-    assert_eq!(hits(&proxy, asked).await, [false, false, true, true]);
+    assert_eq!(send_and_collect_hits(&proxy, asked).await, [false, false, true, true]);
 }
 
 #[tokio::test]
 async fn configured_backend_headers_are_not_part_of_the_key() {
-    let backend = telling().await;
+    let backend = header_echo().await;
     let own = ["request_headers: {Authorization: Bearer of-the-assistant}"];
     let proxy = Setup::new(&backend)
         .backend_options(&own)
@@ -170,7 +170,7 @@ async fn configured_backend_headers_are_not_part_of_the_key() {
         request("Bearer other"),
         ClientRequest::chat("hi"),
     ];
-    assert_eq!(hits(&proxy, asked).await, [false, true, true]);
+    assert_eq!(send_and_collect_hits(&proxy, asked).await, [false, true, true]);
     let seen = backend.only_request();
     assert_eq!(
         seen.header("authorization"),
@@ -193,7 +193,7 @@ async fn headers_may_be_ignored_by_name() {
         request("x-tenant", "1"),
         request("x-tenant", "2"),
     ];
-    assert_eq!(hits(&proxy, asked).await, [false, true, false, false]);
+    assert_eq!(send_and_collect_hits(&proxy, asked).await, [false, true, false, false]);
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn verified_signatures_are_not_part_of_the_key() {
 }
 
 /// Requests that create or change something, or depend on earlier ones.
-fn stateful() -> Vec<(&'static str, Value)> {
+fn stateful_requests() -> Vec<(&'static str, Value)> {
     vec![
         ("/v1/responses", json!({"model": "m", "input": "a"})),
         (
@@ -312,7 +312,7 @@ async fn stateful_requests_are_never_answered_from_the_cache() {
         .routes(CACHED)
         .start()
         .await;
-    for (path, body) in stateful() {
+    for (path, body) in stateful_requests() {
         for _ in 0..2 {
             let reply = proxy.send(ClientRequest::json(path, &body)).await;
             let status = reply.header("cache-status");
@@ -322,7 +322,7 @@ async fn stateful_requests_are_never_answered_from_the_cache() {
     let chat = ClientRequest::json("/ask", &json!({"question": "a"}));
     let again = ClientRequest::json("/ask", &json!({"question": "a"}));
     assert_eq!(
-        hits(&proxy, vec![chat, again]).await,
+        send_and_collect_hits(&proxy, vec![chat, again]).await,
         [false, true],
         "named by its path"
     );

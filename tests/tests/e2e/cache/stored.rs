@@ -9,12 +9,12 @@ use weir_tests::wait;
 
 use super::{is_hit, start};
 
-type Make = fn() -> BackendResponse;
+type BuildResponse = fn() -> BackendResponse;
 
 /// The path of a request, the name of a case, and how its response is made.
-type Case = (&'static str, &'static str, Make);
+type ResponseCase = (&'static str, &'static str, BuildResponse);
 
-fn case(path: &'static str, name: &'static str, make: Make) -> Case {
+fn response_case(path: &'static str, name: &'static str, make: BuildResponse) -> ResponseCase {
     (path, name, make)
 }
 
@@ -56,111 +56,111 @@ fn sse(text: &'static str) -> BackendResponse {
     BackendResponse::chunks("text/event-stream", vec![text.into()])
 }
 
-fn not_good() -> Vec<Case> {
-    [texts_not_good(), streams_not_good()].concat()
+fn failed_cases() -> Vec<ResponseCase> {
+    [failed_documents(), failed_streams()].concat()
 }
 
-fn texts_not_good() -> Vec<Case> {
+fn failed_documents() -> Vec<ResponseCase> {
     vec![
-        case(CHAT, "empty", || json_text("")),
-        case(CHAT, "white space", || json_text("  \n ")),
-        case(CHAT, "a page", html),
-        case(CHAT, "plain text", || {
+        response_case(CHAT, "empty", || json_text("")),
+        response_case(CHAT, "white space", || json_text("  \n ")),
+        response_case(CHAT, "a page", html),
+        response_case(CHAT, "plain text", || {
             BackendResponse::bytes("text/plain", "well")
         }),
-        case(CHAT, "no type", || {
+        response_case(CHAT, "no type", || {
             let answer = BackendResponse::chat("well");
             answer.without_header("content-type")
         }),
-        case(CHAT, "error object", || {
+        response_case(CHAT, "error object", || {
             BackendResponse::json(
                 &json!({"error": {"message": "overloaded", "type": "server_error"}}),
             )
         }),
-        case(CHAT, "error text", || {
+        response_case(CHAT, "error text", || {
             BackendResponse::json(&json!({"error": "overloaded"}))
         }),
-        case(CHAT, "error beside choices", || {
+        response_case(CHAT, "error beside choices", || {
             BackendResponse::json(&json!({"error": {"message": "x"}, "choices": [
                 {"index": 0, "finish_reason": "stop", "message": {"content": "a"}}]}))
         }),
-        case(CHAT, "finish reason error", || {
+        response_case(CHAT, "finish reason error", || {
             BackendResponse::json(&json!({"choices": [
                 {"index": 0, "finish_reason": "error", "message": {"content": "a"}}]}))
         }),
-        case(CHAT, "no choices", || {
+        response_case(CHAT, "no choices", || {
             BackendResponse::json(&json!({"choices": []}))
         }),
-        case(CHAT, "cut json", || {
+        response_case(CHAT, "cut json", || {
             json_text("{\"choices\": [{\"finish_reason\": \"stop\", ")
         }),
-        case(CHAT, "finish reason abort", || {
+        response_case(CHAT, "finish reason abort", || {
             BackendResponse::json(&json!({"choices": [
                 {"index": 0, "finish_reason": "abort", "message": {"content": "a"}}]}))
         }),
-        case(CHAT, "two texts", || {
+        response_case(CHAT, "two texts", || {
             let one = BackendResponse::chat("well").body();
             BackendResponse::bytes("application/json", [one.clone(), one].concat())
         }),
-        case(CHAT, "a part", || {
+        response_case(CHAT, "a part", || {
             BackendResponse::chat("well").header("content-range", "bytes 0-9/20")
         }),
-        case(CHAT, "two types", || {
+        response_case(CHAT, "two types", || {
             BackendResponse::chat("well").header("content-type", "text/html")
         }),
-        case(CHAT, "202", || {
+        response_case(CHAT, "202", || {
             BackendResponse::chat("well").with_status(202)
         }),
-        case(CHAT, "201", || {
+        response_case(CHAT, "201", || {
             BackendResponse::chat("well").with_status(201)
         }),
-        case(RESPONSES, "queued", || {
+        response_case(RESPONSES, "queued", || {
             BackendResponse::json(&response("queued"))
         }),
-        case(RESPONSES, "in progress", || {
+        response_case(RESPONSES, "in progress", || {
             BackendResponse::json(&response("in_progress"))
         }),
-        case(RESPONSES, "failed", || {
+        response_case(RESPONSES, "failed", || {
             BackendResponse::json(&response("failed"))
         }),
     ]
 }
 
-fn streams_not_good() -> Vec<Case> {
+fn failed_streams() -> Vec<ResponseCase> {
     vec![
-        case(CHAT, "stream: empty", || sse("")),
-        case(CHAT, "stream: keep-alives", || {
+        response_case(CHAT, "stream: empty", || sse("")),
+        response_case(CHAT, "stream: keep-alives", || {
             sse(": keep-alive\n\n: keep-alive\n\n")
         }),
-        case(CHAT, "stream: neither reason nor end", || {
+        response_case(CHAT, "stream: neither reason nor end", || {
             BackendResponse::events(&[&chat_event("well")])
         }),
-        case(CHAT, "stream: no end", || {
+        response_case(CHAT, "stream: no end", || {
             BackendResponse::events(&[&chat_event("a"), &finished("stop")])
         }),
-        case(CHAT, "stream: no reason", || {
+        response_case(CHAT, "stream: no reason", || {
             BackendResponse::events(&[&chat_event("a"), "[DONE]"])
         }),
-        case(CHAT, "stream: reason error", || {
+        response_case(CHAT, "stream: reason error", || {
             BackendResponse::events(&[&chat_event("a"), &finished("error"), "[DONE]"])
         }),
-        case(CHAT, "stream: error object", || {
+        response_case(CHAT, "stream: error object", || {
             BackendResponse::events(&[
                 &chat_event("a"),
                 "{\"error\": {\"message\": \"x\"}}",
                 "[DONE]",
             ])
         }),
-        case(CHAT, "stream: error event", || {
+        response_case(CHAT, "stream: error event", || {
             sse("event: error\ndata: {\"message\": \"x\"}\n\ndata: [DONE]\n\n")
         }),
-        case(RESPONSES, "stream: response.failed", || {
+        response_case(RESPONSES, "stream: response.failed", || {
             sse(
                 "event: response.failed\ndata: {\"type\": \"response.failed\", \"response\": \
                  {\"status\": \"failed\", \"error\": {\"message\": \"x\"}}}\n\n",
             )
         }),
-        case(MESSAGES, "stream: no message_stop", || {
+        response_case(MESSAGES, "stream: no message_stop", || {
             sse(
                 "event: message_delta\ndata: {\"type\": \"message_delta\", \"delta\": \
                  {\"stop_reason\": \"end_turn\"}}\n\n",
@@ -169,22 +169,22 @@ fn streams_not_good() -> Vec<Case> {
     ]
 }
 
-fn good() -> Vec<Case> {
+fn successful_cases() -> Vec<ResponseCase> {
     vec![
-        case(CHAT, "json", || BackendResponse::chat("well")),
-        case(RESPONSES, "response", || {
+        response_case(CHAT, "json", || BackendResponse::chat("well")),
+        response_case(RESPONSES, "response", || {
             BackendResponse::json(&response("completed"))
         }),
-        case(CHAT, "stream", || {
+        response_case(CHAT, "stream", || {
             BackendResponse::chat_stream(&["well", "then"])
         }),
     ]
 }
 
-type Framed = fn(BackendResponse) -> BackendResponse;
+type FramedResponse = fn(BackendResponse) -> BackendResponse;
 
 /// The same response with every framing of a backend.
-fn framings() -> [(&'static str, Framed); 3] {
+fn framings() -> [(&'static str, FramedResponse); 3] {
     [
         ("with a length", BackendResponse::with_length),
         ("chunked", BackendResponse::chunked),
@@ -194,7 +194,7 @@ fn framings() -> [(&'static str, Framed); 3] {
 
 #[tokio::test]
 async fn failed_and_incomplete_responses_are_never_stored() {
-    for (path, name, make) in not_good() {
+    for (path, name, make) in failed_cases() {
         for (framing, framed) in framings() {
             let answer = framed(make());
             let backend = Backend::responding(move |_| answer.clone()).await;
@@ -211,7 +211,7 @@ async fn failed_and_incomplete_responses_are_never_stored() {
 
 #[tokio::test]
 async fn a_complete_response_is_stored_with_any_framing() {
-    for (path, name, make) in good() {
+    for (path, name, make) in successful_cases() {
         for (framing, framed) in framings() {
             let answer = framed(make());
             let backend = Backend::responding(move |_| answer.clone()).await;
@@ -232,7 +232,7 @@ async fn a_complete_response_is_stored_with_any_framing() {
 
 #[tokio::test]
 async fn truncated_responses_are_not_stored() {
-    let cases: [(&str, Make); 6] = [
+    let cases: [(&str, BuildResponse); 6] = [
         ("500", || BackendResponse::chat("no").with_status(500)),
         ("404", || BackendResponse::chat("no").with_status(404)),
         ("cut stream", || {

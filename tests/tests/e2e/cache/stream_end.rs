@@ -19,7 +19,7 @@ const REASON: &str = r#"data: {"object":"chat.completion.chunk","choices":[{"ind
 struct Stream {
     path: &'static str,
     content_type: &'static str,
-    begin: String,
+    send_until_end: String,
     end: &'static str,
 }
 
@@ -27,13 +27,13 @@ fn streams() -> Vec<Stream> {
     let chat = |line_end: &str, end| Stream {
         path: CHAT,
         content_type: SSE,
-        begin: format!("{REASON}{line_end}{line_end}data: [DONE]"),
+        send_until_end: format!("{REASON}{line_end}{line_end}data: [DONE]"),
         end,
     };
     let mut second = chat("\n", "\n");
-    second.begin.push('\n');
+    second.send_until_end.push('\n');
     let mut third = chat("\r\n", "\n");
-    third.begin.push_str("\r\n\r");
+    third.send_until_end.push_str("\r\n\r");
     vec![
         chat("\n", "\n\n"),
         second,
@@ -43,7 +43,7 @@ fn streams() -> Vec<Stream> {
         Stream {
             path: "/v1/messages",
             content_type: SSE,
-            begin: "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n\
+            send_until_end: "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n\
                     event: message_stop\ndata: {\"type\":\"message_stop\"}\n"
                 .to_owned(),
             end: "\n",
@@ -51,7 +51,7 @@ fn streams() -> Vec<Stream> {
         Stream {
             path: "/v1/api/generate",
             content_type: "application/x-ndjson",
-            begin: "{\"response\":\"a\",\"done\":false}\n{\"response\":\"\",\"done\":true}".to_owned(),
+            send_until_end: "{\"response\":\"a\",\"done\":false}\n{\"response\":\"\",\"done\":true}".to_owned(),
             end: "\n",
         },
     ]
@@ -67,7 +67,7 @@ async fn pause(time: Duration) {
     assert!(wait::still_waiting_after(time, std::future::pending::<()>()).await);
 }
 
-async fn begin(backend: &Backend, content_type: &str, text: &str) -> PendingRequest {
+async fn send_until_end(backend: &Backend, content_type: &str, text: &str) -> PendingRequest {
     let mut call = backend.next_request().await;
     call.send_head(content_type).await;
     call.chunk(text).await;
@@ -75,7 +75,7 @@ async fn begin(backend: &Backend, content_type: &str, text: &str) -> PendingRequ
 }
 
 /// Whether the response is stored in the end, as `whole`.
-async fn is_kept(proxy: &Proxy, backend: &Backend, request: ClientRequest, whole: &str) -> bool {
+async fn is_stored(proxy: &Proxy, backend: &Backend, request: ClientRequest, whole: &str) -> bool {
     let asking = async {
         let reply = proxy.send(request).await;
         if is_hit(&reply) {
@@ -103,11 +103,11 @@ async fn a_stream_is_complete_only_with_its_last_line_end() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for (number, stream) in streams().iter().enumerate() {
-        let whole = [stream.begin.as_str(), stream.end].concat();
+        let whole = [stream.send_until_end.as_str(), stream.end].concat();
         for late_ms in [20, 300] {
             let what = format!("{number}, {late_ms} ms");
             let answering = async {
-                let mut call = begin(&backend, stream.content_type, &stream.begin).await;
+                let mut call = send_until_end(&backend, stream.content_type, &stream.send_until_end).await;
                 pause(Duration::from_millis(late_ms)).await;
                 call.chunk(stream.end).await;
                 call.finish().await;
@@ -115,7 +115,7 @@ async fn a_stream_is_complete_only_with_its_last_line_end() {
             let (reply, ()) = tokio::join!(proxy.send(request_to(stream.path, &what)), answering);
             assert_eq!(reply.text(), whole, "{what}");
             let again = request_to(stream.path, &what);
-            assert!(is_kept(&proxy, &backend, again, &whole).await, "{what}");
+            assert!(is_stored(&proxy, &backend, again, &whole).await, "{what}");
         }
     }
 }
@@ -125,15 +125,15 @@ async fn a_client_that_leaves_before_the_last_line_end_had_a_complete_response()
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for (number, stream) in streams().iter().enumerate() {
-        let whole = [stream.begin.as_str(), stream.end].concat();
+        let whole = [stream.send_until_end.as_str(), stream.end].concat();
         for late_ms in [150, 300] {
             let what = format!("{number}, {late_ms} ms");
             let mut client = Client::h1(proxy.address()).await;
             let opening = client.open(request_to(stream.path, &what));
-            let answering = begin(&backend, stream.content_type, &stream.begin);
+            let answering = send_until_end(&backend, stream.content_type, &stream.send_until_end);
             let (mut live, mut call) = tokio::join!(opening, answering);
             let id = live.header("x-request-id").expect("an id").to_owned();
-            live.until(stream.begin.trim_end()).await;
+            live.until(stream.send_until_end.trim_end()).await;
             drop(live);
             drop(client);
             pause(Duration::from_millis(late_ms)).await;
@@ -141,7 +141,7 @@ async fn a_client_that_leaves_before_the_last_line_end_had_a_complete_response()
             call.finish().await;
             assert_success(&proxy, &id, &what).await;
             let again = request_to(stream.path, &what);
-            assert!(is_kept(&proxy, &backend, again, &whole).await, "{what}");
+            assert!(is_stored(&proxy, &backend, again, &whole).await, "{what}");
         }
     }
 }
@@ -153,15 +153,15 @@ async fn a_stream_without_its_last_line_end_is_a_success_and_not_stored() {
     for (number, stream) in streams().iter().enumerate() {
         let what = number.to_string();
         let answering = async {
-            let mut call = begin(&backend, stream.content_type, &stream.begin).await;
+            let mut call = send_until_end(&backend, stream.content_type, &stream.send_until_end).await;
             wait::within("the end", wait::PATIENCE, call.closed()).await;
         };
         let (reply, ()) = tokio::join!(proxy.send(request_to(stream.path, &what)), answering);
-        assert_eq!(reply.text(), stream.begin, "{what}");
+        assert_eq!(reply.text(), stream.send_until_end, "{what}");
         let id = reply.header("x-request-id").expect("an id");
         assert_success(&proxy, id, &what).await;
         let again = request_to(stream.path, &what);
-        assert!(!is_kept(&proxy, &backend, again, "").await, "{what}");
+        assert!(!is_stored(&proxy, &backend, again, "").await, "{what}");
     }
 }
 
@@ -184,7 +184,7 @@ async fn data_after_the_end_is_part_of_the_stored_response() {
         let whole = format!("{end}{late}");
         let mut client = Client::h1(proxy.address()).await;
         let opening = client.open(request_to(CHAT, late));
-        let (mut live, mut call) = tokio::join!(opening, begin(&backend, SSE, &end));
+        let (mut live, mut call) = tokio::join!(opening, send_until_end(&backend, SSE, &end));
         live.until("[DONE]\n\n").await;
         // Until then it is what arrived.
         let hit = proxy.send(request_to(CHAT, late)).await;
@@ -201,7 +201,7 @@ async fn data_after_the_end_is_part_of_the_stored_response() {
         assert_eq!(rest.expect("a clean end"), late.as_bytes());
         let again = request_to(CHAT, late);
         assert_eq!(
-            is_kept(&proxy, &backend, again, &whole).await,
+            is_stored(&proxy, &backend, again, &whole).await,
             kept,
             "{late:?}"
         );

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use weir::metrics::catalog::{self, Definition};
 
-use super::{dashboards, panels, waiting};
+use super::{dashboards, panels, panels_without_data};
 
 /// Columns of Grafana's grid.
 const COLUMNS: u64 = 24;
@@ -79,7 +79,7 @@ fn definition(name: &str) -> Option<Definition> {
 }
 
 /// Errors of a query that should have data.
-fn judge(expression: &str) -> Vec<String> {
+fn data_errors(expression: &str) -> Vec<String> {
     let mut findings = Vec::new();
     let mut labels: BTreeSet<&str> = LABELS_OF_ALL.into();
     let selectors = selectors(expression);
@@ -104,7 +104,7 @@ fn judge(expression: &str) -> Vec<String> {
 }
 
 /// Errors of a query, by the rules of Grafana's dashboard-linter.
-fn judge_form(expression: &str) -> Vec<String> {
+fn form_errors(expression: &str) -> Vec<String> {
     let mut findings = Vec::new();
     for selector in selectors(expression) {
         for (label, matcher) in [("job", "=~\"$job\""), ("instance", "=~\"$instance\"")] {
@@ -147,9 +147,9 @@ fn every_query_uses_metrics_and_labels_of_the_catalog() {
             let description = panel["description"].as_str().expect("a description");
             for target in panel["targets"].as_array().expect("targets") {
                 let expression = target["expr"].as_str().expect("a query");
-                let mut found = judge_form(expression);
-                if !waiting().contains(&*place) {
-                    found.extend(judge(expression));
+                let mut found = form_errors(expression);
+                if !panels_without_data().contains(&*place) {
+                    found.extend(data_errors(expression));
                 }
                 for selector in selectors(expression) {
                     let name = definition(selector.name).map_or(selector.name, |one| one.name);
@@ -165,7 +165,7 @@ fn every_query_uses_metrics_and_labels_of_the_catalog() {
         }
     }
     assert!(findings.is_empty(), "{}", findings.join("\n"));
-    for panel in waiting() {
+    for panel in panels_without_data() {
         assert!(
             seen.contains(panel),
             "{panel} waits, and stands in no dashboard"
@@ -319,19 +319,19 @@ fn panels_do_not_overlap() {
 #[test]
 fn invalid_queries_are_detected() {
     let good = r#"sum by (code) (rate(weir_requests_total{job=~"$job",instance=~"$instance"}[$__rate_interval]))"#;
-    assert!(judge(good).is_empty() && judge_form(good).is_empty());
+    assert!(data_errors(good).is_empty() && form_errors(good).is_empty());
     for (from, to) in [
         ("weir_requests_total", "weir_request_total"),
         ("(code)", "(status)"),
         ("job=~", "model=~\"x\",job=~"),
     ] {
-        assert!(!judge(&good.replace(from, to)).is_empty(), "{to}");
+        assert!(!data_errors(&good.replace(from, to)).is_empty(), "{to}");
     }
     for (from, to) in [
         ("job=~\"$job\",", ""),
         ("$__rate_interval", "5m"),
         ("))", ")) / sum(weir_connections)"),
     ] {
-        assert!(!judge_form(&good.replace(from, to)).is_empty(), "{to}");
+        assert!(!form_errors(&good.replace(from, to)).is_empty(), "{to}");
     }
 }

@@ -198,7 +198,7 @@ fn panels_do_not_overlap() {
 }
 
 /// Every list of buckets and every number in a response, by path.
-fn answered(path: &str, value: &Value, into: &mut Vec<(String, bool)>) {
+fn collect_values(path: &str, value: &Value, into: &mut Vec<(String, bool)>) {
     let Some(fields) = value.as_object() else {
         return;
     };
@@ -207,7 +207,7 @@ fn answered(path: &str, value: &Value, into: &mut Vec<(String, bool)>) {
         if let Some(buckets) = value["buckets"].as_array() {
             into.push((path.clone(), !buckets.is_empty()));
             for bucket in buckets {
-                answered(&path, bucket, into);
+                collect_values(&path, bucket, into);
             }
         } else if let Some(count) = value["doc_count"].as_u64() {
             into.push((path, count > 0));
@@ -239,7 +239,7 @@ async fn every_panel_has_data_on_a_real_node() {
         let search = json!({"size": 0, "query": query(&lens.query), "aggs": aggregation(&lens)});
         let found = node.search(stream, &search).await;
         let mut parts = Vec::new();
-        answered("", &found["aggregations"], &mut parts);
+        collect_values("", &found["aggregations"], &mut parts);
         assert!(
             parts.len() >= lens.columns.len(),
             "{}: {found:#}",

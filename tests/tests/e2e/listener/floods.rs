@@ -39,7 +39,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A connection after its preface, which discards everything received.
-async fn attack(
+async fn open_connection(
     proxy: &Proxy,
     hello: Vec<u8>,
     rounds: usize,
@@ -82,7 +82,7 @@ async fn a_rapid_reset_ends_within_500_pairs() {
         bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
         bytes
     };
-    let sent = attack(&proxy, Vec::new(), 5000, Duration::from_millis(1), pairs).await;
+    let sent = open_connection(&proxy, Vec::new(), 5000, Duration::from_millis(1), pairs).await;
     assert!(sent.is_some_and(|sent| sent <= 500), "{sent:?}");
     let metrics = proxy.metrics().await;
     let floods = metrics.sum("weir_http2_floods_total", &[]);
@@ -118,7 +118,7 @@ async fn floods_of_other_frames_are_stopped_within_two_seconds() {
         let started = weir::clock::now();
         let twenty = bytes.repeat(20);
         let pause = Duration::from_millis(2);
-        let units = attack(&proxy, hello, 1000, pause, |_| twenty.clone()).await;
+        let units = open_connection(&proxy, hello, 1000, pause, |_| twenty.clone()).await;
         assert!(units.is_some_and(|units| units <= 100), "{name}: {units:?}");
         let lasted = started.elapsed();
         assert!(lasted < Duration::from_secs(2), "{name}: {lasted:?}");
@@ -135,7 +135,7 @@ async fn a_head_has_at_most_32_continuations() {
     field.extend([b'a'; 2500]);
     let more = frame(CONTINUATION, 0, 1, &field);
     let pause = Duration::from_millis(1);
-    let frames = attack(&proxy, begin, 500, pause, |_| more.clone()).await;
+    let frames = open_connection(&proxy, begin, 500, pause, |_| more.clone()).await;
     assert!(frames.is_some_and(|frames| frames <= 32), "{frames:?}");
 }
 
@@ -162,7 +162,7 @@ async fn clients_that_provoke_resets_are_stopped() {
             bytes
         };
         let pause = Duration::from_millis(5);
-        let streams = attack(&proxy, Vec::new(), 500, pause, round).await;
+        let streams = open_connection(&proxy, Vec::new(), 500, pause, round).await;
         assert!(
             streams.is_some_and(|streams| streams <= 20),
             "{name}: {streams:?}"

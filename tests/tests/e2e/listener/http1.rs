@@ -12,7 +12,7 @@ use weir_tests::wait;
 const CHUNKED: &str = "POST /a HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// Writes chunks so that each arrives separately.
-async fn write_apart(raw: &mut Raw, pieces: &[&str]) {
+async fn write_separately(raw: &mut Raw, pieces: &[&str]) {
     for piece in pieces {
         raw.write(piece).await;
         assert!(wait::still_waiting_after(Duration::from_millis(20), raw.try_response()).await);
@@ -33,7 +33,7 @@ async fn a_chunked_body_is_read_across_packet_boundaries() {
             "\n0\r\nX-Trailer: 1\r\n",
         ];
         raw.write(CHUNKED).await;
-        write_apart(&mut raw, &pieces).await;
+        write_separately(&mut raw, &pieces).await;
         raw.write("\r\n").await;
         let answer = raw.response().await;
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -50,7 +50,7 @@ async fn an_invalid_chunk_in_a_later_packet_is_rejected() {
     for size in ["", " ", ";x", "zz", "-1", "0x5", "5\n", "fffffffffffffffff"] {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(CHUNKED).await;
-        write_apart(&mut raw, &["2\r\nhi\r\n"]).await;
+        write_separately(&mut raw, &["2\r\nhi\r\n"]).await;
         raw.write(format!("{size}\r\nhello\r\n0\r\n\r\n")).await;
         let answer = raw.response().await;
         assert_eq!(answer.status, 400, "{size:?}: {}", answer.text());

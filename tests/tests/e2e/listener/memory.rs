@@ -14,7 +14,7 @@ const CONNECTIONS: usize = 1500;
 const KIB: u64 = 1024;
 
 /// Waits until this many connections are counted, and returns the resident memory.
-async fn resident_with(proxy: &Proxy, connections: usize) -> u64 {
+async fn resident_bytes_with(proxy: &Proxy, connections: usize) -> u64 {
     proxy
         .metrics_when("the connections to be counted", |metrics| {
             metrics.sum("weir_connections", &[]) == connections as f64
@@ -24,8 +24,8 @@ async fn resident_with(proxy: &Proxy, connections: usize) -> u64 {
 }
 
 /// Waits until the memory is within a fifth of `rest`, as guaranteed ten seconds after a load.
-async fn given_back(proxy: &Proxy, rest: u64) {
-    resident_with(proxy, 0).await;
+async fn wait_until_released(proxy: &Proxy, rest: u64) {
+    resident_bytes_with(proxy, 0).await;
     let mut least = u64::MAX;
     let waiting = async {
         loop {
@@ -57,17 +57,17 @@ async fn an_idle_connection_uses_little_memory_and_releases_it() {
     assert_eq!(client.send(ClientRequest::get("/")).await.status, 200);
     drop(client);
     assert_eq!(proxy.send(ClientRequest::get("/")).await.status, 200);
-    let rest = resident_with(&proxy, 0).await;
+    let rest = resident_bytes_with(&proxy, 0).await;
 
     let mut silent = Vec::new();
     for _ in 0..CONNECTIONS {
         silent.push(Raw::connect(proxy.address()).await);
     }
-    let resident = resident_with(&proxy, CONNECTIONS).await;
+    let resident = resident_bytes_with(&proxy, CONNECTIONS).await;
     let each = resident.saturating_sub(rest) / CONNECTIONS as u64;
     assert!(each <= 8 * KIB, "plain: {each} bytes");
     drop(silent);
-    given_back(&proxy, rest).await;
+    wait_until_released(&proxy, rest).await;
 
     // After a request.
     let before = proxy.process().resident_bytes();
@@ -79,23 +79,23 @@ async fn an_idle_connection_uses_little_memory_and_releases_it() {
         assert_eq!(raw.response().await.status, 200);
         used.push(raw);
     }
-    let resident = resident_with(&proxy, CONNECTIONS).await;
+    let resident = resident_bytes_with(&proxy, CONNECTIONS).await;
     let each = resident.saturating_sub(before) / CONNECTIONS as u64;
     assert!(each <= 8 * KIB, "used: {each} bytes");
     drop(used);
-    given_back(&proxy, rest).await;
+    wait_until_released(&proxy, rest).await;
 
     let before = proxy.process().resident_bytes();
     let mut tls = Vec::new();
     for _ in 0..CONNECTIONS / 3 {
         tls.push(Client::tls(proxy.tls_address(), &authority, &["http/1.1"]).await);
     }
-    let resident = resident_with(&proxy, CONNECTIONS / 3).await;
+    let resident = resident_bytes_with(&proxy, CONNECTIONS / 3).await;
     let each = resident.saturating_sub(before) / (CONNECTIONS as u64 / 3);
     // The futures of a debug build are larger than those of a release build.
     assert!(each <= 10 * KIB, "TLS: {each} bytes");
     drop(tls);
-    given_back(&proxy, rest).await;
+    wait_until_released(&proxy, rest).await;
 }
 
 #[tokio::test]
@@ -120,11 +120,11 @@ async fn an_open_stream_uses_little_memory_and_releases_it() {
         }
         streams.push((raw, call));
     }
-    let resident = resident_with(&proxy, STREAMS + 1).await;
+    let resident = resident_bytes_with(&proxy, STREAMS + 1).await;
     let each = resident.saturating_sub(rest) / STREAMS as u64;
     assert!(each <= 20 * KIB, "{each} bytes");
     drop(streams);
-    given_back(&proxy, rest).await;
+    wait_until_released(&proxy, rest).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use weir_tests::setup::Setup;
 const STREAM: &str = "logs-weir.access-replayed";
 
 /// Events as weir writes them, every 10 ms, in reverse order.
-fn recorded(count: u64) -> Vec<(String, Value)> {
+fn write_events(count: u64) -> Vec<(String, Value)> {
     (0..count)
         .rev()
         .map(|number| {
@@ -91,7 +91,7 @@ async fn the_result_of_a_query_on_a_data_stream_is_replayed() {
     let Some(node) = Node::get().await else {
         return;
     };
-    node.fill(STREAM, &recorded(200)).await;
+    node.fill(STREAM, &write_events(200)).await;
     node.holds(STREAM, 200).await;
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;

@@ -7,7 +7,7 @@ use weir_tests::codings::{encoded, encoded_whole};
 use weir_tests::metrics::assert_metric;
 use weir_tests::setup::Setup;
 
-use super::{HELD_BYTES, call_of, question};
+use super::{BUFFERED_BYTES, recorded_call, question};
 
 /// A `Content-Encoding`, and its encoder.
 const CODINGS: [(&str, &str); 9] = [
@@ -62,7 +62,7 @@ async fn encoded_responses_are_read() {
             (ClientRequest::chat("hi"), false),
             (ClientRequest::chat_stream("hi"), true),
             (
-                ClientRequest::post(CHAT, question(HELD_BYTES + 1, true)),
+                ClientRequest::post(CHAT, question(BUFFERED_BYTES + 1, true)),
                 true,
             ),
             (
@@ -75,7 +75,7 @@ async fn encoded_responses_are_read() {
             let reply = proxy
                 .send(request.header("accept-encoding", "gzip, br"))
                 .await;
-            let call = call_of(&proxy, &reply).await;
+            let call = recorded_call(&proxy, &reply).await;
             assert_eq!(call, json!(["chat", "glm-4", stream, 7, 3]), "{named}");
             assert_eq!(reply.header("content-encoding"), Some(named));
             let sent = if stream {
@@ -132,7 +132,7 @@ async fn encoded_requests_are_read() {
     for (named, coding) in CODINGS {
         for text in [
             chat_request("hi", false).to_string().into_bytes(),
-            question(3 * HELD_BYTES, false),
+            question(3 * BUFFERED_BYTES, false),
         ] {
             let body = encoded_whole(coding, &text);
             for proxy in [&proxy, &read] {
@@ -141,7 +141,7 @@ async fn encoded_requests_are_read() {
                     ClientRequest::chunked(CHAT, &body, 11).header("cache-control", "no-store"),
                 ] {
                     let reply = proxy.send(request.header("content-encoding", named)).await;
-                    let call = call_of(proxy, &reply).await;
+                    let call = recorded_call(proxy, &reply).await;
                     assert_eq!(call[1], "glm-4", "{named}: {call}");
                     let seen = backend.requests().pop().expect("a request");
                     assert_eq!(seen.header("content-encoding"), Some(named));

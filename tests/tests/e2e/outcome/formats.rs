@@ -131,11 +131,11 @@ pub(super) const FORMATS: [Format; 8] = [
 
 impl Format {
     /// Its request; the response does not depend on the prompt.
-    pub(super) fn request(&self, prompt: &str, way: Way) -> ClientRequest {
+    pub(super) fn request(&self, prompt: &str, mode: BodyMode) -> ClientRequest {
         let body = self.question.replace("QUESTION", prompt);
-        let request = match way {
-            Way::Buffered => ClientRequest::post(self.path, body),
-            Way::PassedThrough => ClientRequest::chunked(self.path, body.as_bytes(), 7),
+        let request = match mode {
+            BodyMode::Buffered => ClientRequest::post(self.path, body),
+            BodyMode::PassedThrough => ClientRequest::chunked(self.path, body.as_bytes(), 7),
         };
         request.header("content-type", "application/json")
     }
@@ -154,7 +154,7 @@ impl Format {
 
 /// The body mode of a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Way {
+pub(super) enum BodyMode {
     Buffered,
     PassedThrough,
 }

@@ -9,7 +9,7 @@ const LINES: &str = "application/x-ndjson";
 const LATER: Duration = Duration::from_millis(400);
 
 /// Sends `parts` in sequence, the last with a delay, and returns the event.
-async fn says(
+async fn send_parts(
     proxy: &Proxy,
     backend: &Backend,
     request: ClientRequest,
@@ -63,7 +63,7 @@ async fn responses_that_are_no_model_calls_are_never_cut_or_classified() {
             let what = format!("{path}: {parts:?}");
             let request = ClientRequest::post(path, format!("{{\"of\":{}}}", parts.len()))
                 .header("content-type", "application/json");
-            let event = says(&proxy, &backend, request, kind, parts).await;
+            let event = send_parts(&proxy, &backend, request, kind, parts).await;
             assert_success(&event, &what);
         }
     }
@@ -85,7 +85,7 @@ async fn data_after_a_gemini_finish_reason_is_forwarded() {
                 ClientRequest::post(path, question).header("content-type", "application/json")
             };
             let parts = [FINISHED, last];
-            let event = says(&proxy, &backend, request(), EVENTS, &parts).await;
+            let event = send_parts(&proxy, &backend, request(), EVENTS, &parts).await;
             assert_success(&event, path);
             if number == 0 {
                 assert_eq!(event["gen_ai"]["usage"]["output_tokens"], 2, "{event}");
@@ -164,7 +164,7 @@ async fn audio_responses_are_not_read() {
         for kind in ["text/plain", "application/octet-stream", "audio/mpeg"] {
             let request = ClientRequest::post(path, r#"{"model":"s","input":"hi"}"#);
             let request = request.header("content-type", "application/json");
-            let event = says(&proxy, &backend, request, kind, CHUNKS).await;
+            let event = send_parts(&proxy, &backend, request, kind, CHUNKS).await;
             assert_success(&event, kind);
         }
     }

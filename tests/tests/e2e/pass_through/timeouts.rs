@@ -11,7 +11,7 @@ use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
 
 /// A proxy whose backend has these timeouts.
-async fn before(backend: &Backend, options: &[&str]) -> Proxy {
+async fn proxy_with_timeouts(backend: &Backend, options: &[&str]) -> Proxy {
     Setup::new(backend)
         .backend_options(options)
         .routes(OPEN)
@@ -26,7 +26,7 @@ async fn clients(proxy: &Proxy) -> [Client; 2] {
     ]
 }
 
-async fn released(backend: &Backend) {
+async fn assert_released(backend: &Backend) {
     wait::eventually("the backend's connection to end", wait::PATIENCE, || {
         backend.connections_open() == 0
     })
@@ -36,7 +36,7 @@ async fn released(backend: &Backend) {
 #[tokio::test]
 async fn first_byte_timeout_of_a_passed_through_request() {
     let backend = Backend::manual().await;
-    let proxy = before(&backend, &["first_byte_timeout: 300ms"]).await;
+    let proxy = proxy_with_timeouts(&backend, &["first_byte_timeout: 300ms"]).await;
     for mut client in clients(&proxy).await {
         let reply = client
             .send(ClientRequest::chunked("/up", b"hello", 2))
@@ -44,14 +44,14 @@ async fn first_byte_timeout_of_a_passed_through_request() {
         assert_eq!(reply.status, 504, "{}", reply.text());
         assert_eq!(reply.refusal(), "upstream_timeout");
         drop(backend.next_request().await);
-        released(&backend).await;
+        assert_released(&backend).await;
     }
 }
 
 #[tokio::test]
 async fn the_first_byte_timeout_starts_after_the_body() {
     let backend = Backend::echo().await;
-    let proxy = before(
+    let proxy = proxy_with_timeouts(
         &backend,
         &["first_byte_timeout: 300ms", "total_timeout: 600ms"],
     )
@@ -81,7 +81,7 @@ async fn timeouts_of_a_stalled_or_endless_response() {
         (["idle_timeout: 10s", "total_timeout: 700ms"], false),
     ] {
         let backend = Backend::manual().await;
-        let proxy = before(&backend, &options).await;
+        let proxy = proxy_with_timeouts(&backend, &options).await;
         for mut client in clients(&proxy).await {
             let answering = async {
                 let mut call = backend.next_request().await;
@@ -134,7 +134,7 @@ async fn timeout_of_an_endless_early_response() {
         }
     })
     .await;
-    let proxy = before(&backend, &["idle_timeout: 10s", "total_timeout: 700ms"]).await;
+    let proxy = proxy_with_timeouts(&backend, &["idle_timeout: 10s", "total_timeout: 700ms"]).await;
     for mut client in clients(&proxy).await {
         let (request, pieces) = ClientRequest::streamed("/up");
         pieces.send("hello".into()).await.expect("taken");
@@ -180,7 +180,7 @@ async fn timeout_of_a_stalled_request_body() {
     assert_eq!(reply.status, 408, "{}", reply.text());
     assert_eq!(reply.refusal(), "body_timeout");
     drop(pieces);
-    released(&backend).await;
+    assert_released(&backend).await;
     assert!(backend.requests().iter().all(|seen| !seen.whole));
 }
 
@@ -210,7 +210,7 @@ async fn timeout_of_a_backend_that_does_not_read() {
 #[tokio::test]
 async fn a_client_disconnect_within_its_body() {
     let backend = Backend::manual().await;
-    let proxy = before(&backend, &[]).await;
+    let proxy = proxy_with_timeouts(&backend, &[]).await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST /up HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 100000\r\n\r\nhello")
         .await;
@@ -219,7 +219,7 @@ async fn a_client_disconnect_within_its_body() {
     })
     .await;
     raw.reset();
-    released(&backend).await;
+    assert_released(&backend).await;
     let event = proxy.event_with_code("client_closed").await;
     assert_eq!(event["http"]["response"]["status_code"], 499);
 }

@@ -75,7 +75,7 @@ async fn client(proxy: &Proxy, rounds: usize) -> usize {
 }
 
 /// The requests in `/metrics`, by status.
-async fn counted(proxy: &Proxy) -> HashMap<String, f64> {
+async fn counted_requests(proxy: &Proxy) -> HashMap<String, f64> {
     let mut by_code = HashMap::new();
     for sample in proxy.metrics().await.samples {
         if sample.name == "weir_requests_total" {
@@ -85,7 +85,7 @@ async fn counted(proxy: &Proxy) -> HashMap<String, f64> {
     by_code
 }
 
-fn recorded(events: &[Value]) -> HashMap<String, f64> {
+fn recorded_events(events: &[Value]) -> HashMap<String, f64> {
     let mut by_code = HashMap::new();
     for event in events {
         let code = event["http"]["response"]["status_code"].to_string();
@@ -107,11 +107,11 @@ async fn every_request_of_a_mixed_run_is_recorded_and_counted_once() {
     let made: usize = futures_util::future::join_all(clients).await.iter().sum();
     assert!(made > 450, "{made}");
     let events = proxy.events_when(made).await;
-    let codes = recorded(&events);
+    let codes = recorded_events(&events);
     // Statuses as numbers or as classes: only the sums must match.
     let total: f64 = wait::within("the counts", wait::PATIENCE, async {
         loop {
-            let total: f64 = counted(&proxy).await.values().sum();
+            let total: f64 = counted_requests(&proxy).await.values().sum();
             if (total - made as f64).abs() < 0.5 {
                 return total;
             }
@@ -167,14 +167,14 @@ async fn requests_during_shutdown_are_recorded() {
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
     let answered: Vec<String> = answered.into_iter().flatten().collect();
     let events = proxy.events();
-    let recorded: std::collections::HashSet<&str> = events
+    let recorded_events: std::collections::HashSet<&str> = events
         .iter()
         .filter_map(|event| event["http"]["request"]["id"].as_str())
         .collect();
-    assert_eq!(recorded.len(), events.len(), "two events of one request");
+    assert_eq!(recorded_events.len(), events.len(), "two events of one request");
     for id in &answered {
         assert!(
-            recorded.contains(id.as_str()),
+            recorded_events.contains(id.as_str()),
             "{id} was answered and not recorded"
         );
     }

@@ -57,14 +57,14 @@ fn fits_http2(target: &str) -> bool {
 
 /// The results of all variants for one server.
 #[derive(Debug, Default)]
-struct Tally {
+struct VariantCounts {
     /// The number of responses by status.
     statuses: BTreeMap<u16, usize>,
     /// The variants that the protected handler answered.
     answered: Vec<String>,
 }
 
-impl Tally {
+impl VariantCounts {
     fn add(&mut self, how: &str, target: &str, status: u16, body: &str) {
         *self.statuses.entry(status).or_default() += 1;
         if body.contains(RESPONSE) {
@@ -73,8 +73,8 @@ impl Tally {
     }
 }
 
-async fn through_weir(proxy: &Proxy) -> Tally {
-    let mut tally = Tally::default();
+async fn send_through_weir(proxy: &Proxy) -> VariantCounts {
+    let mut tally = VariantCounts::default();
     for target in path_variants::of(CHAT) {
         for framing in [Framing::Length, Framing::Chunks] {
             let (status, body) = send_raw(proxy.address(), &target, framing).await;
@@ -98,9 +98,9 @@ async fn through_weir(proxy: &Proxy) -> Tally {
 }
 
 /// Every server without weir first: the variants that its router accepts are those that weir must protect.
-async fn assert_guarded(frameworks: &Frameworks) {
+async fn assert_protected(frameworks: &Frameworks) {
     let each = frameworks.servers.iter().map(|(name, address)| async move {
-        let mut bare = Tally::default();
+        let mut bare = VariantCounts::default();
         for target in path_variants::of(CHAT) {
             let (status, body) = send_raw(*address, &target, Framing::Length).await;
             bare.add("bare", &target, status, &body);
@@ -118,7 +118,7 @@ async fn assert_guarded(frameworks: &Frameworks) {
             (200, RESPONSE),
             "{name}, signed"
         );
-        (name, bare, through_weir(&proxy).await)
+        (name, bare, send_through_weir(&proxy).await)
     });
     for (name, bare, tally) in join_all(each).await {
         assert!(
@@ -144,7 +144,7 @@ async fn assert_guarded(frameworks: &Frameworks) {
 async fn path_variants_do_not_bypass_signatures_in_front_of_python() {
     let test = "the look-alikes before FastAPI, Flask and Django";
     if let Some(frameworks) = Frameworks::of_python(test).await {
-        assert_guarded(&frameworks).await;
+        assert_protected(&frameworks).await;
     }
 }
 
@@ -152,7 +152,7 @@ async fn path_variants_do_not_bypass_signatures_in_front_of_python() {
 async fn path_variants_do_not_bypass_signatures_in_front_of_node() {
     let test = "the look-alikes before Express and Koa";
     if let Some(frameworks) = Frameworks::of_node(test).await {
-        assert_guarded(&frameworks).await;
+        assert_protected(&frameworks).await;
     }
 }
 

@@ -7,7 +7,7 @@ use weir_tests::index::{Fault, Index};
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-use super::{SPOOL, arrived, send_requests, settled, shipping};
+use super::{SPOOL, indexed_events, send_requests, wait_until_settled, shipping};
 
 #[tokio::test]
 async fn index_credentials_are_sent_only_to_the_index() {
@@ -35,7 +35,7 @@ async fn index_credentials_are_sent_only_to_the_index() {
             .start()
             .await;
         send_requests(&proxy, 1).await;
-        settled(&proxy, "indexed", 1.0).await;
+        wait_until_settled(&proxy, "indexed", 1.0).await;
         assert_eq!(index.authorization().as_deref(), Some(expected));
         let secrets = [
             "sentinel-es-password",
@@ -63,7 +63,7 @@ async fn a_changed_retention_updates_the_existing_policy() {
             .start()
             .await;
         send_requests(&proxy, 1).await;
-        settled(&proxy, "indexed", 1.0).await;
+        wait_until_settled(&proxy, "indexed", 1.0).await;
         let (times, policy) = index.policy(path).expect("a policy");
         assert_eq!(times, written, "{retention}");
         let conditions = &policy["policy"]["states"][0]["transitions"][0]["conditions"];
@@ -98,5 +98,5 @@ async fn the_certificate_of_the_index_is_verified() {
         .start()
         .await;
     let ids = send_requests(&friend, 3).await;
-    arrived(&index, &ids).await;
+    indexed_events(&index, &ids).await;
 }

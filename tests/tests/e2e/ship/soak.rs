@@ -12,7 +12,7 @@ use weir_tests::index::{Fault, Index};
 use weir_tests::proxy::Proxy;
 use weir_tests::wait;
 
-use super::{assert_balance, outcome, shipping};
+use super::{assert_accounting, outcome, shipping};
 
 const REQUESTS: usize = 100_000;
 const ROUNDS: usize = 4;
@@ -22,9 +22,9 @@ const SYNC: Duration = Duration::from_millis(100);
 const SAFE: Duration = Duration::from_millis(500);
 
 /// Ids with the time of their response.
-type Answered = Arc<Mutex<Vec<(String, Instant)>>>;
+type ResponseTimes = Arc<Mutex<Vec<(String, Instant)>>>;
 
-async fn load(proxy: &Proxy, requests: usize, answered: &Answered) {
+async fn load(proxy: &Proxy, requests: usize, answered: &ResponseTimes) {
     let address = proxy.address();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..CONNECTIONS {
@@ -42,7 +42,7 @@ async fn load(proxy: &Proxy, requests: usize, answered: &Answered) {
     while !tasks.is_empty() {
         tokio::select! {
             ended = tasks.join_next() => ended.expect("a task").expect("its requests"),
-            () = wait::tick() => assert_balance(&proxy.metrics().await),
+            () = wait::tick() => assert_accounting(&proxy.metrics().await),
         }
     }
 }
@@ -52,7 +52,7 @@ async fn load(proxy: &Proxy, requests: usize, answered: &Answered) {
 async fn a_hundred_thousand_events_are_indexed_exactly_once() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     let setup = shipping(&backend, &[index.url()], "events: 500, wait: 200ms");
-    let answered: Answered = Arc::default();
+    let answered: ResponseTimes = Arc::default();
     let mut sure: BTreeSet<String> = BTreeSet::new();
     let mut directory = TempDir::new().expect("a directory");
     let faults = [
@@ -71,7 +71,7 @@ async fn a_hundred_thousand_events_are_indexed_exactly_once() {
         if round == 0 {
             // The node is down for a minute.
             while begun.elapsed() < Duration::from_secs(60) {
-                assert_balance(&proxy.metrics().await);
+                assert_accounting(&proxy.metrics().await);
                 wait::tick().await;
             }
         }

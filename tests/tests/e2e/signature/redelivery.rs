@@ -37,7 +37,7 @@ impl Delivery {
 }
 
 /// A bot that has accepted it.
-pub(super) fn took_it() -> BackendResponse {
+pub(super) fn accepted_response() -> BackendResponse {
     BackendResponse::json(&json!({"msg": "success"}))
 }
 
@@ -46,7 +46,7 @@ pub(super) fn in_flight(metrics: &Metrics) -> f64 {
 }
 
 /// Sends a delivery whose client disconnects once the backend has it.
-pub(super) async fn abandoned(
+pub(super) async fn send_and_abandon(
     proxy: &Proxy,
     backend: &Backend,
     delivery: &Delivery,
@@ -54,12 +54,12 @@ pub(super) async fn abandoned(
     let sending = delivery.send(proxy);
     let call = backend.next_request().await;
     sending.abort();
-    gone(proxy).await;
+    wait_until_clientless(proxy).await;
     call
 }
 
 /// Sends a delivery whose client stays, or disconnects once the backend has it.
-async fn begun(
+async fn send_and_maybe_abandon(
     proxy: &Proxy,
     backend: &Backend,
     delivery: &Delivery,
@@ -69,11 +69,11 @@ async fn begun(
         let first = delivery.send(proxy);
         return (Some(first), backend.next_request().await);
     }
-    (None, abandoned(proxy, backend, delivery).await)
+    (None, send_and_abandon(proxy, backend, delivery).await)
 }
 
 /// Waits until no client is connected while one request continues.
-pub(super) async fn gone(proxy: &Proxy) {
+pub(super) async fn wait_until_clientless(proxy: &Proxy) {
     proxy
         .metrics_when("the client's connection to be let go", |metrics| {
             metrics.sum("weir_connections", &[]) == 0.0 && in_flight(metrics) == 1.0
@@ -82,14 +82,14 @@ pub(super) async fn gone(proxy: &Proxy) {
 }
 
 /// Waits until this many repeats of a delivery are waiting.
-async fn waiting(proxy: &Proxy, count: u32) {
+async fn wait_for_repeats(proxy: &Proxy, count: u32) {
     let all = f64::from(count) + 1.0;
     proxy
         .metrics_when("repeats to wait", |metrics| in_flight(metrics) == all)
         .await;
 }
 
-pub(super) fn assert_taken(reply: &ClientResponse) {
+pub(super) fn assert_accepted(reply: &ClientResponse) {
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(reply.json(), json!({"msg": "success"}));
 }
@@ -115,8 +115,8 @@ async fn a_slow_bot_gets_a_delivery_once_and_its_connection_is_released() {
             true => raw.reset(),
             false => drop(raw),
         }
-        gone(&proxy).await;
-        call.respond(took_it()).await;
+        wait_until_clientless(&proxy).await;
+        call.respond(accepted_response()).await;
         let event = proxy
             .event_where("the event of a client that left", |event| {
                 event["http"]["response"]["status_code"] == 499
@@ -127,7 +127,7 @@ async fn a_slow_bot_gets_a_delivery_once_and_its_connection_is_released() {
         assert_eq!(event["weir"]["upstream"]["attempts"], 1);
         // The next attempt of Feishu, 15 s later.
         let reply = delivery.send(&proxy).await.expect("answered");
-        assert_taken(&reply);
+        assert_accepted(&reply);
         let event = proxy.event_of(&reply).await;
         assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
     }
@@ -155,18 +155,18 @@ async fn over_http2_the_stream_or_the_connection_may_be_closed() {
         let other = Delivery::new();
         if whole_connection {
             drop(client);
-            gone(&proxy).await;
+            wait_until_clientless(&proxy).await;
         } else {
             // The connection serves another delivery meanwhile.
             let (reply, ()) = tokio::join!(client.send(other.request()), async {
-                backend.next_request().await.respond(took_it()).await;
+                backend.next_request().await.respond(accepted_response()).await;
             });
-            assert_taken(&reply);
+            assert_accepted(&reply);
         }
         let repeat = delivery.send(&proxy);
-        waiting(&proxy, 1).await;
-        call.respond(took_it()).await;
-        assert_taken(&repeat.await.expect("answered"));
+        wait_for_repeats(&proxy, 1).await;
+        call.respond(accepted_response()).await;
+        assert_accepted(&repeat.await.expect("answered"));
         assert!(backend.no_request_for(Duration::ZERO).await);
     }
 }
@@ -177,12 +177,12 @@ async fn repeats_wait_for_the_response_to_the_first() {
     let proxy = start(&backend).await;
     for first_stays in [true, false] {
         let delivery = Delivery::new();
-        let (first, call) = begun(&proxy, &backend, &delivery, first_stays).await;
+        let (first, call) = send_and_maybe_abandon(&proxy, &backend, &delivery, first_stays).await;
         let repeats: Vec<_> = (0..6).map(|_| delivery.send(&proxy)).collect();
-        waiting(&proxy, 6).await;
+        wait_for_repeats(&proxy, 6).await;
         // Another delivery is not delayed.
         let other = Delivery::new().send(&proxy);
-        backend.next_request().await.respond(took_it()).await;
+        backend.next_request().await.respond(accepted_response()).await;
         assert_eq!(other.await.expect("answered").status, 200);
         call.respond(BackendResponse::json(&json!({"from": "the bot"})).with_status(202))
             .await;
@@ -195,7 +195,7 @@ async fn repeats_wait_for_the_response_to_the_first() {
         }
         for repeat in repeats {
             let reply = repeat.await.expect("answered");
-            assert_taken(&reply);
+            assert_accepted(&reply);
             let event = proxy.event_of(&reply).await;
             assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
             assert!(event.get("error_code").is_none());
@@ -210,10 +210,10 @@ async fn a_repeat_gets_delivery_pending_in_time() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let delivery = Delivery::new();
-    let call = abandoned(&proxy, &backend, &delivery).await;
-    let begun = weir::clock::now();
+    let call = send_and_abandon(&proxy, &backend, &delivery).await;
+    let send_and_maybe_abandon = weir::clock::now();
     let reply = delivery.send(&proxy).await.expect("answered");
-    let lasted = begun.elapsed();
+    let lasted = send_and_maybe_abandon.elapsed();
     assert!(lasted < FEISHU_GIVES_UP, "{lasted:?}");
     assert_eq!(
         (reply.status, reply.refusal().as_str()),
@@ -227,9 +227,9 @@ async fn a_repeat_gets_delivery_pending_in_time() {
     let waited = event["weir"]["timing"]["backend_ms"].as_f64();
     assert!(waited > Some(2_000.0), "{event}");
     // The bot has accepted it: the next attempt of Feishu is not forwarded.
-    call.respond(took_it()).await;
+    call.respond(accepted_response()).await;
     proxy.event_with_code("client_closed").await;
-    assert_taken(&delivery.send(&proxy).await.expect("answered"));
+    assert_accepted(&delivery.send(&proxy).await.expect("answered"));
     assert!(backend.no_request_for(Duration::ZERO).await);
 }
 
@@ -238,18 +238,18 @@ async fn waiting_repeats_of_a_failed_delivery_are_forwarded_one_at_a_time() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let failures = [
-        took_it().with_status(500),
-        took_it().with_status(404),
-        took_it().with_status(302),
+        accepted_response().with_status(500),
+        accepted_response().with_status(404),
+        accepted_response().with_status(302),
         BackendResponse::reset_immediately(),
-        took_it().truncated(),
-        took_it().chunked().reset(),
+        accepted_response().truncated(),
+        accepted_response().chunked().reset(),
     ];
     for (failure, first_stays) in failures.into_iter().zip([true, false].into_iter().cycle()) {
         let delivery = Delivery::new();
-        let (first, call) = begun(&proxy, &backend, &delivery, first_stays).await;
+        let (first, call) = send_and_maybe_abandon(&proxy, &backend, &delivery, first_stays).await;
         let repeats: Vec<_> = (0..3).map(|_| delivery.send(&proxy)).collect();
-        waiting(&proxy, 3).await;
+        wait_for_repeats(&proxy, 3).await;
         let told = format!("{failure:?}");
         call.respond(failure.clone()).await;
         // One has taken over, and the others wait for it.
@@ -264,7 +264,7 @@ async fn waiting_repeats_of_a_failed_delivery_are_forwarded_one_at_a_time() {
             backend.no_request_for(Duration::from_millis(100)).await,
             "{told}"
         );
-        call.respond(took_it()).await;
+        call.respond(accepted_response()).await;
         // Of three, one failed like the first.
         let mut taken = 0;
         for repeat in repeats {
@@ -276,7 +276,7 @@ async fn waiting_repeats_of_a_failed_delivery_are_forwarded_one_at_a_time() {
         if let Some(first) = first {
             let _ = first.await;
         }
-        assert_taken(&delivery.send(&proxy).await.expect("answered"));
+        assert_accepted(&delivery.send(&proxy).await.expect("answered"));
         assert!(backend.no_request_for(Duration::ZERO).await, "{told}");
     }
 }
@@ -286,7 +286,7 @@ async fn a_failed_delivery_can_be_repeated() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let delivery = Delivery::new();
-    let call = abandoned(&proxy, &backend, &delivery).await;
+    let call = send_and_abandon(&proxy, &backend, &delivery).await;
     call.respond(BackendResponse::status(500)).await;
     let event = proxy.event_with_code("client_closed").await;
     assert_eq!(event["http"]["response"]["status_code"], 499);
@@ -295,8 +295,8 @@ async fn a_failed_delivery_can_be_repeated() {
     let metrics = proxy.metrics().await;
     assert_eq!(metrics.sum("weir_upstream_attempts_total", &attempts), 1.0);
     let again = delivery.send(&proxy);
-    backend.next_request().await.respond(took_it()).await;
-    assert_taken(&again.await.expect("answered"));
+    backend.next_request().await.respond(accepted_response()).await;
+    assert_accepted(&again.await.expect("answered"));
 }
 
 #[tokio::test]
@@ -304,14 +304,14 @@ async fn a_repeat_whose_client_leaves_affects_no_others() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let delivery = Delivery::new();
-    let call = abandoned(&proxy, &backend, &delivery).await;
+    let call = send_and_abandon(&proxy, &backend, &delivery).await;
     let (leaves, stays) = (delivery.send(&proxy), delivery.send(&proxy));
-    waiting(&proxy, 2).await;
+    wait_for_repeats(&proxy, 2).await;
     leaves.abort();
-    waiting(&proxy, 1).await;
+    wait_for_repeats(&proxy, 1).await;
     let event = proxy.event_with_code("client_closed").await;
     assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
-    call.respond(took_it()).await;
-    assert_taken(&stays.await.expect("answered"));
+    call.respond(accepted_response()).await;
+    assert_accepted(&stays.await.expect("answered"));
     assert!(backend.no_request_for(Duration::ZERO).await);
 }
