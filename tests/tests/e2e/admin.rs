@@ -26,7 +26,7 @@ async fn readiness_fails_when_draining_starts() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let address = proxy.address();
-    let asking = tokio::spawn(client::send(address, ClientRequest::chat("long")));
+    let sending = tokio::spawn(client::send(address, ClientRequest::chat("long")));
     let call = backend.next_request().await;
     proxy.sigterm();
     wait::within("readiness to end", wait::PATIENCE, async {
@@ -38,7 +38,7 @@ async fn readiness_fails_when_draining_starts() {
     assert_eq!(proxy.admin_get("/healthz").await.status, 200);
     call.respond(weir_tests::backend::BackendResponse::chat("done"))
         .await;
-    assert_eq!(asking.await.expect("an answer").status, 200);
+    assert_eq!(sending.await.expect("an answer").status, 200);
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
 }
 
@@ -90,8 +90,12 @@ async fn a_configured_token_is_required() {
         )
     };
     assert_eq!(proxy.admin_get("/metrics").await.status, 401);
-    for wrong in ["", "an-admin-token-012", "an-admin-token-01234"] {
-        assert_eq!(request("/metrics", wrong).await.status, 401, "{wrong:?}");
+    for invalid in ["", "an-admin-token-012", "an-admin-token-01234"] {
+        assert_eq!(
+            request("/metrics", invalid).await.status,
+            401,
+            "{invalid:?}"
+        );
     }
     assert_eq!(request("/metrics", "an-admin-token-0123").await.status, 200);
     // Probes have no token.
@@ -107,8 +111,8 @@ async fn a_public_admin_address_without_a_token_is_invalid() {
     std::fs::write(directory.path().join("weir.yaml"), text).expect("written");
     let ended = weir_tests::process::Process::run(directory.path(), &["check"], b"").await;
     assert_eq!(ended.code, Some(1));
-    let said = ended.stdout + &ended.stderr;
-    assert!(said.contains("token"), "{said}");
+    let output = ended.stdout + &ended.stderr;
+    assert!(output.contains("token"), "{output}");
 }
 
 #[tokio::test]
@@ -184,10 +188,10 @@ async fn labels_have_bounded_cardinality() {
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
     for number in 0..80 {
-        let mut question = client::chat_request("hi", false);
-        question["model"] = format!("model-{number}").into();
+        let mut prompt = client::chat_request("hi", false);
+        prompt["model"] = format!("model-{number}").into();
         proxy
-            .send(ClientRequest::json(&format!("/path-{number}"), &question))
+            .send(ClientRequest::json(&format!("/path-{number}"), &prompt))
             .await;
         proxy
             .send(ClientRequest::new(&format!("METHOD{number}"), "/x"))

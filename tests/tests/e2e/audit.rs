@@ -54,9 +54,9 @@ async fn a_flood_of_rejections_is_one_line_with_a_count() {
     for _ in 0..200 {
         let signed = sign_hmac_now("sentinel-wrong-secret", b"sentinel-body");
         let request = ClientRequest::post("/signed", "sentinel-body").headers(signed);
-        let reply = client.send(request).await;
-        assert_eq!(reply.status, 401);
-        let id = reply.header("x-request-id").expect("an id").to_owned();
+        let response = client.send(request).await;
+        assert_eq!(response.status, 401);
+        let id = response.header("x-request-id").expect("an id").to_owned();
         first.get_or_insert(id);
     }
     for _ in 0..3 {
@@ -103,7 +103,10 @@ async fn a_flood_of_rejections_is_one_line_with_a_count() {
 #[tokio::test]
 async fn rejected_admin_requests_are_audited() {
     let backend = Backend::echo().await;
-    let proxy = audited_setup(&backend).admin_token("right-token").start().await;
+    let proxy = audited_setup(&backend)
+        .admin_token("right-token")
+        .start()
+        .await;
     let mut admin = Client::h1(proxy.admin()).await;
     for token in ["sentinel-token", "right-token", "sentinel-token"] {
         admin
@@ -144,7 +147,7 @@ async fn tampering_is_detected_and_located() {
             .map(|(_, line)| line)
             .collect()
     };
-    for (changed, told) in [
+    for (changed, expected) in [
         (
             text.replacen("127.0.0.1", "127.0.0.2", 1),
             "audit.ndjson:2: this line was changed",
@@ -155,10 +158,10 @@ async fn tampering_is_detected_and_located() {
     ] {
         std::fs::write(&path, changed).expect("written");
         let verified = verify(proxy.directory()).await;
-        assert_eq!(verified.code, Some(1), "{told}");
+        assert_eq!(verified.code, Some(1), "{expected}");
         assert!(
-            verified.stderr.contains(told),
-            "{told}: {}",
+            verified.stderr.contains(expected),
+            "{expected}: {}",
             verified.stderr
         );
     }

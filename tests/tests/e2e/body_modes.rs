@@ -46,13 +46,13 @@ async fn backend_sending(bytes: &'static str) -> (Backend, Proxy, tokio::task::J
     let backend = std::sync::Arc::new(Backend::manual().await);
     let proxy = Setup::open(&backend).start().await;
     let hand = backend.clone();
-    let answering = tokio::spawn(async move {
+    let responding = tokio::spawn(async move {
         loop {
             let mut call = hand.next_request().await;
             call.write(bytes).await;
         }
     });
-    (Backend::echo().await, proxy, answering)
+    (Backend::echo().await, proxy, responding)
 }
 
 /// What the client should receive.
@@ -168,7 +168,7 @@ fn forwarded_cases() -> Vec<(&'static str, &'static str, Expected)> {
 #[tokio::test]
 async fn responses_are_classified_by_their_framing() {
     for (name, bytes, expected) in response_cases() {
-        let (_backend, proxy, answering) = backend_sending(bytes).await;
+        let (_backend, proxy, responding) = backend_sending(bytes).await;
         for mode in BODY_MODES {
             for version in ["1", "2"] {
                 let mut client = match version {
@@ -176,18 +176,18 @@ async fn responses_are_classified_by_their_framing() {
                     _ => Client::h2(proxy.address()).await,
                 };
                 let what = format!("{name}, {mode:?}, HTTP/{version}");
-                let live = client.open(mode.request()).await;
-                let length = live.header("content-length").map(str::to_owned);
-                let code = live.header("x-request-id").expect("an id").to_owned();
-                let status = live.status;
-                let body = live
+                let streaming = client.open(mode.request()).await;
+                let length = streaming.header("content-length").map(str::to_owned);
+                let code = streaming.header("x-request-id").expect("an id").to_owned();
+                let status = streaming.status;
+                let body = streaming
                     .rest()
                     .await
                     .map(|body| String::from_utf8_lossy(&body).into_owned());
                 let event = proxy.event(&code).await;
                 match expected {
-                    Expected::Whole(wanted, text, framed) => {
-                        assert_eq!(status, wanted, "{what}");
+                    Expected::Whole(required, text, framed) => {
+                        assert_eq!(status, required, "{what}");
                         assert_eq!(body.as_deref().ok(), Some(text), "{what}");
                         assert_eq!(length.as_deref(), framed, "{what}");
                         assert!(event.get("error_code").is_none(), "{what}: {event}");
@@ -204,14 +204,14 @@ async fn responses_are_classified_by_their_framing() {
                 }
             }
         }
-        answering.abort();
+        responding.abort();
     }
 }
 
 #[tokio::test]
 async fn no_response_has_ambiguous_framing() {
     for (name, bytes, _) in response_cases() {
-        let (_backend, proxy, answering) = backend_sending(bytes).await;
+        let (_backend, proxy, responding) = backend_sending(bytes).await;
         for mode in BODY_MODES {
             for version in ["1.1", "1.0"] {
                 let mut raw = Raw::connect(proxy.address()).await;
@@ -227,7 +227,7 @@ async fn no_response_has_ambiguous_framing() {
                 assert!(version == "1.1" || codings == 0, "{what}");
             }
         }
-        answering.abort();
+        responding.abort();
     }
 }
 
@@ -238,14 +238,14 @@ async fn hop_by_hop_fields_are_removed() {
                  Upgrade: h2c\r\nTrailer: x-sum\r\nTE: trailers\r\nContent-Type: text/plain\r\nX-Kept: yes\r\n\
                  Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nx-sum: 1\r\ncontent-length: 9\r\n\
                  set-cookie: a=b\r\nconnection: close\r\nx-request-id: forged\r\n\r\n";
-    let (_backend, proxy, answering) = backend_sending(bytes).await;
+    let (_backend, proxy, responding) = backend_sending(bytes).await;
     for mode in BODY_MODES {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(mode.raw("1.1")).await;
-        let told = raw
+        let reported = raw
             .read_until(b"\r\n\r\n", weir_tests::wait::PATIENCE)
             .await;
-        let head = String::from_utf8_lossy(&told).to_ascii_lowercase();
+        let head = String::from_utf8_lossy(&reported).to_ascii_lowercase();
         for gone in [
             "x-secret-hop",
             "keep-alive",
@@ -264,14 +264,14 @@ async fn hop_by_hop_fields_are_removed() {
         let trailers = String::from_utf8_lossy(&rest).to_ascii_lowercase();
         assert_eq!(trailers, "2\r\nab\r\n0\r\nx-sum: 1\r\n\r\n", "{mode:?}");
     }
-    answering.abort();
+    responding.abort();
 }
 
 #[tokio::test]
 async fn interim_responses_reach_clients_that_understand_them() {
     let bytes = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x\r\n\r\n\
                  HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab";
-    let (_backend, proxy, answering) = backend_sending(bytes).await;
+    let (_backend, proxy, responding) = backend_sending(bytes).await;
     for mode in BODY_MODES {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(mode.raw("1.1")).await;
@@ -281,7 +281,9 @@ async fn interim_responses_reach_clients_that_understand_them() {
             raw.response().await,
         ];
         assert_eq!(
-            response_cases.each_ref().map(|answer| answer.status),
+            response_cases
+                .each_ref()
+                .map(|backend_response| backend_response.status),
             [102, 103, 200],
             "{mode:?}"
         );
@@ -292,16 +294,16 @@ async fn interim_responses_reach_clients_that_understand_them() {
         assert_eq!(response_cases[2].text(), "ab");
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(mode.raw("1.0")).await;
-        let answer = raw.response().await;
+        let backend_response = raw.response().await;
         assert_eq!(
-            (answer.status, answer.text().as_str()),
+            (backend_response.status, backend_response.text().as_str()),
             (200, "ab"),
             "{mode:?}"
         );
         let mut client = Client::h2(proxy.address()).await;
         assert_eq!(client.send(mode.request()).await.text(), "ab", "{mode:?}");
     }
-    answering.abort();
+    responding.abort();
 }
 
 #[tokio::test]
@@ -309,16 +311,21 @@ async fn both_body_modes_treat_many_fields_equally() {
     for (count, status) in [(90, 200), (150, 502)] {
         let many: String = (0..count).map(|n| format!("x-{n}: {n}\r\n")).collect();
         let bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{many}\r\nab").leak();
-        let (_backend, proxy, answering) = backend_sending(bytes).await;
+        let (_backend, proxy, responding) = backend_sending(bytes).await;
         for mode in BODY_MODES {
             for mut client in [
                 Client::h1(proxy.address()).await,
                 Client::h2(proxy.address()).await,
             ] {
-                let reply = client.send(mode.request()).await;
-                assert_eq!(reply.status, status, "{mode:?}, {count}: {}", reply.text());
+                let client_response = client.send(mode.request()).await;
+                assert_eq!(
+                    client_response.status,
+                    status,
+                    "{mode:?}, {count}: {}",
+                    client_response.text()
+                );
             }
         }
-        answering.abort();
+        responding.abort();
     }
 }

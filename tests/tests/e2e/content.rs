@@ -13,8 +13,8 @@ const REDACTED: &str = "my phone is [phone], my key [key]";
 
 /// A backend that responds with the number of the caller, in chunks when streaming.
 async fn backend_with_numbers() -> Backend {
-    Backend::responding(|seen| {
-        if seen.target.ends_with("/completions") {
+    Backend::responding(|received| {
+        if received.target.ends_with("/completions") {
             return BackendResponse::chat("call 13912345678");
         }
         BackendResponse::chat_stream(&["call 139", "12345678"])
@@ -30,9 +30,9 @@ fn setup_recording(backend: &Backend, mode: &str) -> Setup {
 }
 
 async fn event(proxy: &Proxy, request: ClientRequest) -> Value {
-    let reply = proxy.send(request).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    proxy.event_of(&reply).await
+    let response = proxy.send(request).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    proxy.event_of(&response).await
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn content_is_recorded_only_if_configured() {
 
 #[tokio::test]
 async fn successes_are_sampled_and_failures_always_recorded() {
-    let backend = Backend::responding(|seen| match seen.target.as_str() {
+    let backend = Backend::responding(|received| match received.target.as_str() {
         "/error" => BackendResponse::status(500),
         _ => BackendResponse::chat("well"),
     })

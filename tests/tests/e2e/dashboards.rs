@@ -47,8 +47,8 @@ struct Query {
 }
 
 fn dashboards() -> Vec<(String, Value)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards/grafana");
-    let mut found: Vec<_> = std::fs::read_dir(folder)
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards/grafana");
+    let mut found: Vec<_> = std::fs::read_dir(directory)
         .expect("dashboards/grafana")
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| {
@@ -119,19 +119,19 @@ fn substitute_variables(expression: &str) -> String {
     expression
 }
 
-fn answer(seen: &ReceivedRequest) -> BackendResponse {
-    match seen.target.as_str() {
+fn answer(received: &ReceivedRequest) -> BackendResponse {
+    match received.target.as_str() {
         "/error" => BackendResponse::status(500),
         "/reset" => BackendResponse::reset_immediately(),
-        _ => BackendResponse::chat_for(seen),
+        _ => BackendResponse::chat_for(received),
     }
 }
 
 /// One round of requests for everything that the dashboards show.
 async fn send_round(proxy: &Proxy, number: usize) {
     let mut client = Client::h1(proxy.address()).await;
-    for (question, stream) in [("the same", false), (&*format!("another {number}"), true)] {
-        let body = chat_request(question, stream);
+    for (prompt, stream) in [("the same", false), (&*format!("another {number}"), true)] {
+        let body = chat_request(prompt, stream);
         let signed = sign_hmac_as("web", SECRET, body.to_string().as_bytes());
         client
             .send(ClientRequest::json("/v1/chat/completions", &body).headers(signed))
@@ -153,13 +153,25 @@ async fn load(proxy: &Proxy) -> Infallible {
 }
 
 /// Runs the queries until only those of the panels without data are left.
-async fn run_queries(prometheus: &Prometheus, left: &mut Vec<Query>, panels_without_data: &BTreeSet<&str>) {
-    while left.iter().any(|query| !panels_without_data.contains(&*query.panel)) {
+async fn run_queries(
+    prometheus: &Prometheus,
+    left: &mut Vec<Query>,
+    panels_without_data: &BTreeSet<&str>,
+) {
+    while left
+        .iter()
+        .any(|query| !panels_without_data.contains(&*query.panel))
+    {
         let mut still = Vec::new();
         for query in left.drain(..) {
-            match prometheus.query(&substitute_variables(&query.expression)).await {
+            match prometheus
+                .query(&substitute_variables(&query.expression))
+                .await
+            {
                 QueryResult::Numbers(_) => {}
-                QueryResult::Refused(why) => panic!("{}: {why}: {}", query.panel, query.expression),
+                QueryResult::Refused(reason) => {
+                    panic!("{}: {reason}: {}", query.panel, query.expression)
+                }
                 QueryResult::Nothing | QueryResult::NotANumber => still.push(query),
             }
         }
@@ -179,8 +191,8 @@ async fn every_query_of_every_dashboard_has_data_under_load() {
         "elasticsearch: {{urls: ['{}'], data_stream: logs-weir.dashboards-default, batch: {{wait: 200ms}}}}",
         node.url()
     );
-    let folder = tempfile::TempDir::new().expect("a temporary directory");
-    let files = Authority::new().issue(folder.path());
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let files = Authority::new().issue(directory.path());
     let setup = Setup::new(&backend)
         .routes(ROUTES)
         .tls(&files)

@@ -145,55 +145,55 @@ async fn the_first_hour_of_the_readme_works() {
     std::fs::write(work.join("paste.sh"), script(&host)).expect("written");
     let shell = Process::program(Path::new("sh"), &work, &["-c", &command]);
     let ended = shell.finished(PATIENCE).await;
-    let said = format!("{}\n-- stderr\n{}", ended.stdout, ended.stderr);
-    assert_eq!(ended.code, Some(0), "{said}");
+    let output = format!("{}\n-- stderr\n{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.code, Some(0), "{output}");
 
     let (stdout, stderr) = (&ended.stdout, &ended.stderr);
     assert!(
         stdout.contains("weir.yaml: valid; routes: 1, backends: 1"),
-        "{said}"
+        "{output}"
     );
     let ready = stdout.matches(r#"{"status":"ready"}"#).count();
-    assert_eq!(ready, 2, "weir was ready twice: {said}");
-    for wrong in [
+    assert_eq!(ready, 2, "weir was ready twice: {output}");
+    for invalid in [
         "command not found",
         "warning",
         "rror",
         "Connection refused",
         "No such file",
     ] {
-        assert!(!stderr.contains(wrong), "{wrong}: {said}");
+        assert!(!stderr.contains(invalid), "{invalid}: {output}");
     }
     assert!(
         stdout.matches("chat.completion").count() >= 1,
-        "a signed answer: {said}"
+        "a signed answer: {output}"
     );
     assert!(
         !stdout.contains("application/problem+json") && !stdout.contains("\"error_code\":"),
-        "{said}"
+        "{output}"
     );
     if stdout.contains("== no openai") {
         assert!(
             std::env::var("CI").as_deref() != Ok("true"),
             "build/setup.sh test installs openai"
         );
-        assert!(stdout.contains("stand-in-embedding"), "{said}");
+        assert!(stdout.contains("stand-in-embedding"), "{output}");
     } else {
         assert!(
             stdout.contains("['stand-in', 'stand-in-embedding']"),
-            "{said}"
+            "{output}"
         );
-        assert!(stdout.contains("retrieved stand-in"), "{said}");
-        assert!(stdout.contains("embedded 1"), "{said}");
-        assert!(stdout.contains("heard You said 12"), "{said}");
+        assert!(stdout.contains("retrieved stand-in"), "{output}");
+        assert!(stdout.contains("embedded 1"), "{output}");
+        assert!(stdout.contains("heard You said 12"), "{output}");
     }
     assert!(
         stdout.contains(r#""dataset":"weir.access""#),
-        "the last events: {said}"
+        "the last events: {output}"
     );
     assert!(
         stdout.contains("\nweir_requests_total{"),
-        "the metrics: {said}"
+        "the metrics: {output}"
     );
 }
 
@@ -213,8 +213,8 @@ async fn commands_printed_by_the_demo_work() {
     let demo = Process::start(directory.path(), &demo, &[], b"");
     let banner = wait::found("the banner", wait::PATIENCE, || {
         assert!(demo.exit().is_none(), "{}", demo.stderr());
-        let said = demo.stdout();
-        said.contains("Ctrl-C stops it.").then_some(said)
+        let output = demo.stdout();
+        output.contains("Ctrl-C stops it.").then_some(output)
     })
     .await;
     let (_, blocks) = banner.split_once("of this machine.\n").expect("blocks");
@@ -227,7 +227,7 @@ async fn commands_printed_by_the_demo_work() {
     let command = format!("PYTHONPATH={} exec bash paste.sh", modules.display());
     let shell = Process::program(Path::new("sh"), directory.path(), &["-c", &command]);
     let ended = shell.finished(PATIENCE).await;
-    let said = format!("{}\n-- stderr\n{}", ended.stdout, ended.stderr);
+    let output = format!("{}\n-- stderr\n{}", ended.stdout, ended.stderr);
     for part in [
         r#""rule":"ErrorRate""#,
         "HTTP/1.1 200",
@@ -239,14 +239,14 @@ async fn commands_printed_by_the_demo_work() {
         "weir_requests_total{",
         r#""dataset":"weir.access""#,
     ] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(output.contains(part), "{part}: {output}");
     }
-    if !said.contains("No module named 'openai'") {
+    if !output.contains("No module named 'openai'") {
         assert!(
-            said.contains("['stand-in', 'stand-in-embedding']"),
-            "{said}"
+            output.contains("['stand-in', 'stand-in-embedding']"),
+            "{output}"
         );
-        assert_eq!(ended.stderr, "", "{said}");
+        assert_eq!(ended.stderr, "", "{output}");
     }
 }
 

@@ -51,13 +51,13 @@ async fn all_errors_of_a_configuration_are_reported_at_once() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let ended = check(directory.path(), TEN).await;
     assert_eq!(ended.code, Some(1));
-    let said = format!("{}{}", ended.stdout, ended.stderr);
+    let output = format!("{}{}", ended.stdout, ended.stderr);
     for (line, named) in ERRORS {
         assert!(
-            said.contains(&format!("weir.yaml:{line}:")),
-            "nothing of line {line} in:\n{said}"
+            output.contains(&format!("weir.yaml:{line}:")),
+            "nothing of line {line} in:\n{output}"
         );
-        assert!(said.contains(named), "no {named:?} in:\n{said}");
+        assert!(output.contains(named), "no {named:?} in:\n{output}");
     }
     let run = Process::run(directory.path(), &["run"], b"").await;
     assert_eq!(run.code, Some(1), "{}", run.stderr);
@@ -81,12 +81,12 @@ async fn unimplemented_keys_cause_a_warning_by_name() {
                 redis: {url: \"redis://127.0.0.1:6379/0\"}\n";
     let ended = check(directory.path(), text).await;
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
-    let said = format!("{}{}", ended.stdout, ended.stderr);
+    let output = format!("{}{}", ended.stdout, ended.stderr);
     for key in ["redis", "conversation"] {
-        let warned = said
+        let warned = output
             .lines()
             .any(|line| line.contains(key) && line.contains("not in this version yet"));
-        assert!(warned, "no warning of {key} in:\n{said}");
+        assert!(warned, "no warning of {key} in:\n{output}");
     }
 }
 
@@ -95,8 +95,8 @@ async fn a_missing_or_empty_file_and_an_unset_variable_are_errors() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let missing = Process::run(directory.path(), &["check", "--config", "none.yaml"], b"").await;
     assert_eq!(missing.code, Some(1));
-    let said = missing.stdout + &missing.stderr;
-    assert!(said.contains("none.yaml"), "{said}");
+    let output = missing.stdout + &missing.stderr;
+    assert!(output.contains("none.yaml"), "{output}");
     for text in [
         "",
         "[]",
@@ -107,9 +107,9 @@ async fn a_missing_or_empty_file_and_an_unset_variable_are_errors() {
     ] {
         let ended = check(directory.path(), text).await;
         assert_eq!(ended.code, Some(1), "{text:?}");
-        let said = ended.stdout + &ended.stderr;
-        assert!(!said.contains("panicked"), "{text:?}: {said}");
-        assert!(!said.trim().is_empty(), "{text:?}: silence");
+        let output = ended.stdout + &ended.stderr;
+        assert!(!output.contains("panicked"), "{text:?}: {output}");
+        assert!(!output.trim().is_empty(), "{text:?}: silence");
     }
 }
 

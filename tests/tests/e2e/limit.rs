@@ -19,17 +19,17 @@ fn parameter(value: &str, name: &str, key: &str) -> Option<u64> {
         .ok()
 }
 
-fn assert_limited(reply: &ClientResponse, policy: &str) {
-    assert_eq!(reply.status, 429, "{}", reply.text());
-    assert_eq!(reply.refusal(), "rate_limited");
-    let problem = reply.json();
+fn assert_limited(client_response: &ClientResponse, policy: &str) {
+    assert_eq!(client_response.status, 429, "{}", client_response.text());
+    assert_eq!(client_response.refusal(), "rate_limited");
+    let problem = client_response.json();
     assert_eq!(problem["error"]["type"], "rate_limit_error");
-    let wait: u64 = reply
+    let wait: u64 = client_response
         .header("retry-after")
         .and_then(|value| value.parse().ok())
         .expect("a Retry-After in seconds");
     assert!((1..=3600).contains(&wait), "{wait}");
-    let quota = reply.header("ratelimit").expect("a RateLimit");
+    let quota = client_response.header("ratelimit").expect("a RateLimit");
     assert_eq!(parameter(quota, policy, "r"), Some(0), "{quota}");
 }
 
@@ -44,29 +44,27 @@ async fn a_burst_is_admitted_and_the_next_request_is_not() {
         .start()
         .await;
     for left in [2, 1, 0] {
-        let reply = proxy.send(ClientRequest::get("/")).await;
-        assert_eq!(reply.status, 200);
-        let policy = reply.header("ratelimit-policy").expect("a policy");
+        let client_response = proxy.send(ClientRequest::get("/")).await;
+        assert_eq!(client_response.status, 200);
+        let policy = client_response
+            .header("ratelimit-policy")
+            .expect("a policy");
         assert_eq!(parameter(policy, "everyone", "q"), Some(3), "{policy}");
         // Three at one a minute: a window of 180 seconds.
         assert_eq!(parameter(policy, "everyone", "w"), Some(180), "{policy}");
-        let quota = reply.header("ratelimit").expect("a standing");
-        assert_eq!(
-            parameter(quota, "everyone", "r"),
-            Some(left),
-            "{quota}"
-        );
+        let quota = client_response.header("ratelimit").expect("a standing");
+        assert_eq!(parameter(quota, "everyone", "r"), Some(left), "{quota}");
         assert!(parameter(quota, "everyone", "t").is_some(), "{quota}");
-        let event = proxy.event_of(&reply).await;
+        let event = proxy.event_of(&client_response).await;
         let note = &event["weir"]["rate_limit"];
         assert_eq!(note["outcome"], "admitted");
         assert_eq!(note["policy"], "everyone");
         assert_eq!(note["remaining"], left);
     }
     for _ in 0..2 {
-        let reply = proxy.send(ClientRequest::get("/")).await;
-        assert_limited(&reply, "everyone");
-        let event = proxy.event_of(&reply).await;
+        let client_response = proxy.send(ClientRequest::get("/")).await;
+        assert_limited(&client_response, "everyone");
+        let event = proxy.event_of(&client_response).await;
         assert_eq!(event["weir"]["rate_limit"]["outcome"], "limited");
         assert_eq!(event["error_code"], "rate_limited");
     }
@@ -149,8 +147,8 @@ async fn address_limits_apply_before_the_body_is_read() {
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 1000000\r\n\r\n")
         .await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 429, "{}", answer.text());
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 429, "{}", backend_response.text());
     // Another address, as reported by a trusted proxy, has its own limit.
     let request = ClientRequest::post("/", "x")
         .headers(sign_hmac_now("secret-0123456789", b"x"))
@@ -176,9 +174,11 @@ async fn the_first_exceeded_limit_answers() {
         .await;
     let request = |tenant: &str| ClientRequest::get("/").header("x-tenant", tenant);
     for tenant in ["a", "a"] {
-        let reply = proxy.send(request(tenant)).await;
-        assert_eq!(reply.status, 200);
-        let policy = reply.header("ratelimit-policy").expect("policies");
+        let client_response = proxy.send(request(tenant)).await;
+        assert_eq!(client_response.status, 200);
+        let policy = client_response
+            .header("ratelimit-policy")
+            .expect("policies");
         assert_eq!(parameter(policy, "tenant", "q"), Some(2));
         assert_eq!(parameter(policy, "total", "q"), Some(3));
     }
@@ -229,11 +229,14 @@ async fn requests_over_the_concurrency_limit_are_over_capacity() {
         })
         .collect();
     let mut calls = vec![backend.next_request().await, backend.next_request().await];
-    let reply = proxy.send(ClientRequest::chat("one more")).await;
-    assert_eq!(reply.status, 503);
-    assert_eq!(reply.refusal(), "over_capacity");
-    assert!(reply.header("retry-after").is_some());
-    assert_eq!(proxy.event_of(&reply).await["error_code"], "over_capacity");
+    let client_response = proxy.send(ClientRequest::chat("one more")).await;
+    assert_eq!(client_response.status, 503);
+    assert_eq!(client_response.refusal(), "over_capacity");
+    assert!(client_response.header("retry-after").is_some());
+    assert_eq!(
+        proxy.event_of(&client_response).await["error_code"],
+        "over_capacity"
+    );
 
     // A response releases its slot, and so does a client that leaves: each of these is admitted into the slot of the one
     // before, and leaves as soon as the backend has its request.
@@ -245,10 +248,10 @@ async fn requests_over_the_concurrency_limit_are_over_capacity() {
         let mut left = Vec::new();
         while left.len() < 3 {
             let mut client = Client::h1(address).await;
-            let asking = client.try_open(ClientRequest::chat("next"));
+            let sending = client.try_open(ClientRequest::chat("next"));
             tokio::select! {
                 call = backend.next_request() => left.push(call),
-                _ = asking => weir_tests::wait::tick().await,
+                _ = sending => weir_tests::wait::tick().await,
             }
         }
         left
@@ -264,8 +267,8 @@ async fn requests_over_the_concurrency_limit_are_over_capacity() {
 }
 
 /// The limit and the remaining quota in `RateLimit`.
-fn quota(reply: &ClientResponse) -> (String, Option<u64>) {
-    let value = reply.header("ratelimit").expect("RateLimit");
+fn quota(client_response: &ClientResponse) -> (String, Option<u64>) {
+    let value = client_response.header("ratelimit").expect("RateLimit");
     let name = value.split(['"', ';']).nth(1).unwrap_or_default();
     (name.to_owned(), parameter(value, name, "r"))
 }
@@ -298,12 +301,20 @@ async fn the_most_restrictive_limit_is_reported_from_any_stage() {
             (ClientRequest::chunked(path, b"xyz", 1), 1),
             (ClientRequest::get(path), 0),
         ] {
-            let reply = proxy.send(request).await;
-            assert_eq!(reply.status, 200);
-            assert_eq!(quota(&reply), (name.to_owned(), Some(left)), "{path}");
+            let client_response = proxy.send(request).await;
+            assert_eq!(client_response.status, 200);
+            assert_eq!(
+                quota(&client_response),
+                (name.to_owned(), Some(left)),
+                "{path}"
+            );
         }
-        let reply = proxy.send(ClientRequest::get(path)).await;
-        assert_eq!(reply.status, 429, "{path}");
-        assert_eq!(quota(&reply), (name.to_owned(), Some(0)), "{path}");
+        let client_response = proxy.send(ClientRequest::get(path)).await;
+        assert_eq!(client_response.status, 429, "{path}");
+        assert_eq!(
+            quota(&client_response),
+            (name.to_owned(), Some(0)),
+            "{path}"
+        );
     }
 }

@@ -141,14 +141,14 @@ async fn rate_limited_requests_are_counted_separately() {
         "- {name: chat, path: /v1/*, backend: assistant, signature: {scheme: bearer, secrets: [k]}, rate_limits: [{name: l, rate: 20/s, by: client}]}",
     );
     let proxy = setup.start().await;
-    let begun = weir::clock::now();
+    let started_at = weir::clock::now();
     let load = target_urls(&setup, &proxy)
         .run(&["--scenario", "burst", "--rate", "100/s", "--duration", "3s"])
         .await;
     assert_eq!(load.finished.code, Some(0), "{}", load.output());
     let (limited, let_in) = (load.number("/limited"), load.number("/by_status/200"));
     let took_s = weir::clock::now()
-        .saturating_duration_since(begun)
+        .saturating_duration_since(started_at)
         .as_secs_f64();
     // The burst of one second, and twenty for each second of the test.
     let most = 20.0 + 20.0 * took_s;

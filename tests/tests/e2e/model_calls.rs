@@ -36,9 +36,9 @@ async fn clients(proxy: &Proxy) -> [Client; 2] {
 }
 
 /// The call in an event: operation, model, stream, input and output tokens.
-async fn recorded_call(proxy: &Proxy, reply: &ClientResponse) -> Value {
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let event = proxy.event_of(reply).await;
+async fn recorded_call(proxy: &Proxy, response: &ClientResponse) -> Value {
+    assert_eq!(response.status, 200, "{}", response.text());
+    let event = proxy.event_of(response).await;
     let call = &event["gen_ai"];
     json!([
         call["operation"]["name"],
@@ -63,21 +63,27 @@ async fn model_calls_of_any_size_and_framing_are_recorded() {
         .await;
     for proxy in [&open, &read] {
         let mut calls = 0.0;
-        for bytes in [200, BUFFERED_BYTES - 1, BUFFERED_BYTES, BUFFERED_BYTES + 1, 10 << 20] {
+        for bytes in [
+            200,
+            BUFFERED_BYTES - 1,
+            BUFFERED_BYTES,
+            BUFFERED_BYTES + 1,
+            10 << 20,
+        ] {
             let body = question(bytes, false);
             for client in &mut clients(proxy).await {
                 for request in [
                     ClientRequest::post(CHAT, body.clone()),
                     ClientRequest::chunked(CHAT, &body, 16_001),
                 ] {
-                    let reply = client
+                    let response = client
                         .send(request.header("cache-control", "no-store"))
                         .await;
-                    let call = recorded_call(proxy, &reply).await;
+                    let call = recorded_call(proxy, &response).await;
                     assert_eq!(call, json!(["chat", "glm-4", false, 7, 3]), "{bytes} bytes");
                     calls += 1.0;
-                    let seen = backend.requests().pop().expect("a request");
-                    assert_eq!(seen.body_sha256, sha256_hex(&body), "{bytes} bytes");
+                    let received = backend.requests().pop().expect("a request");
+                    assert_eq!(received.body_sha256, sha256_hex(&body), "{bytes} bytes");
                 }
             }
         }
@@ -102,8 +108,8 @@ async fn a_stream_is_recorded_when_the_request_body_is_passed_through() {
             ClientRequest::post(CHAT, question(BUFFERED_BYTES + 1, true)),
             ClientRequest::chunked(CHAT, &question(300, true), 7),
         ] {
-            let reply = client.send(request).await;
-            let call = recorded_call(&proxy, &reply).await;
+            let response = client.send(request).await;
+            let call = recorded_call(&proxy, &response).await;
             assert_eq!(call, json!(["chat", "glm-4", true, 7, 3]));
         }
     }
@@ -138,8 +144,8 @@ async fn model_calls_of_every_format_are_recorded() {
     ] {
         for padding in ["", &padding] {
             let body = json!({"model": "m", "stream": false, "input": padding});
-            let reply = proxy.send(ClientRequest::json(path, &body)).await;
-            let event = proxy.event_of(&reply).await;
+            let response = proxy.send(ClientRequest::json(path, &body)).await;
+            let event = proxy.event_of(&response).await;
             let call = &event["gen_ai"];
             assert_eq!(call["operation"]["name"], operation, "{path}");
             assert_eq!(call["request"]["model"], "m", "{path}");
@@ -155,8 +161,8 @@ async fn model_calls_of_every_format_are_recorded() {
     ] {
         for padding in ["", &padding] {
             let body = json!({"contents": [{"parts": [{"text": padding}]}]});
-            let reply = proxy.send(ClientRequest::json(path, &body)).await;
-            let event = proxy.event_of(&reply).await;
+            let response = proxy.send(ClientRequest::json(path, &body)).await;
+            let event = proxy.event_of(&response).await;
             assert_eq!(event["gen_ai"]["request"]["model"], model, "{path}");
         }
     }
@@ -167,8 +173,8 @@ async fn model_calls_of_every_format_are_recorded() {
         ClientRequest::json("/v1/files", &json!({"model": "m"})),
         ClientRequest::new("POST", CHAT),
     ] {
-        let reply = proxy.send(request).await;
-        let event = proxy.event_of(&reply).await;
+        let response = proxy.send(request).await;
+        let event = proxy.event_of(&response).await;
         assert_eq!(event.get("gen_ai"), None, "{event}");
     }
 }
@@ -200,13 +206,13 @@ async fn the_model_is_read_from_a_form() {
                 ClientRequest::chunked(path, &body, 997),
             ] {
                 let request = request.header("content-type", "multipart/form-data; boundary=b");
-                let reply = client.send(request).await;
-                assert_eq!(reply.status, 200);
-                let event = proxy.event_of(&reply).await;
+                let response = client.send(request).await;
+                assert_eq!(response.status, 200);
+                let event = proxy.event_of(&response).await;
                 assert_eq!(event["gen_ai"]["operation"]["name"], "transcription");
                 assert_eq!(event["gen_ai"]["request"]["model"], "whisper-1");
-                let seen = backend.requests().pop().expect("a request");
-                assert_eq!(seen.body_sha256, sha256_hex(&body));
+                let received = backend.requests().pop().expect("a request");
+                assert_eq!(received.body_sha256, sha256_hex(&body));
             }
         }
     }
@@ -236,14 +242,14 @@ async fn an_early_response_is_recorded() {
     .await;
     let proxy = Setup::open(&backend).start().await;
     for client in &mut clients(&proxy).await {
-        let (request, pieces) = ClientRequest::streamed(CHAT);
+        let (request, chunks) = ClientRequest::streamed(CHAT);
         let first = r#"{"model":"glm-4","messages":[{"role":"user","content":"it goes on"#;
-        pieces.send(first.into()).await.expect("taken");
-        let live = client.open(request).await;
-        assert_eq!(live.status, 200);
-        let id = live.header("x-request-id").expect("an id").to_owned();
-        let _ = live.rest().await;
-        drop(pieces);
+        chunks.send(first.into()).await.expect("taken");
+        let streaming = client.open(request).await;
+        assert_eq!(streaming.status, 200);
+        let id = streaming.header("x-request-id").expect("an id").to_owned();
+        let _ = streaming.rest().await;
+        drop(chunks);
         let event = proxy.event(&id).await;
         assert_eq!(event["gen_ai"]["request"]["model"], "glm-4");
         assert_eq!(event["gen_ai"]["usage"]["output_tokens"], 3);
@@ -272,13 +278,13 @@ async fn a_slow_response_ends_at_its_timeout() {
                     && wait::still_waiting_after(pause, call.closed()).await
                 {}
             };
-            let asking = async {
-                let live = client.open(request()).await;
-                let id = live.header("x-request-id").expect("an id").to_owned();
-                live.rest().await.expect_err("an answer that is cut");
+            let sending = async {
+                let streaming = client.open(request()).await;
+                let id = streaming.header("x-request-id").expect("an id").to_owned();
+                streaming.rest().await.expect_err("an answer that is cut");
                 id
             };
-            let (id, ()) = tokio::join!(asking, dripping);
+            let (id, ()) = tokio::join!(sending, dripping);
             let event = proxy.event(&id).await;
             assert_eq!(event["error_code"], "upstream_timeout");
             assert_eq!(event["gen_ai"]["request"]["model"], "glm-4");

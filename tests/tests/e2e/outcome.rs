@@ -16,7 +16,7 @@ use weir_tests::wait;
 mod formats;
 mod inferred_end;
 
-use formats::{CHAT, FORMATS, Format, BodyMode};
+use formats::{BodyMode, CHAT, FORMATS, Format};
 
 /// A route that buffers bodies and stores responses, and one that does neither.
 const ROUTES: &str = "- {name: kept, path: /kept/*, backend: assistant, \
@@ -99,13 +99,13 @@ async fn run_closing_clients(version: u8, late: Duration) {
         async move {
             let route = if number < CLIENTS { "/kept" } else { "" };
             let mut client = client(proxy, version).await;
-            let mut live = client.open(request(number, route)).await;
-            if live.status != 200 {
-                let told = live.rest().await.expect("a refusal");
-                panic!("{number}: {}", String::from_utf8_lossy(&told));
+            let mut streaming = client.open(request(number, route)).await;
+            if streaming.status != 200 {
+                let reported = streaming.rest().await.expect("a refusal");
+                panic!("{number}: {}", String::from_utf8_lossy(&reported));
             }
-            live.until(CHAT.terminal).await;
-            drop(live);
+            streaming.until(CHAT.terminal).await;
+            drop(streaming);
             drop(client);
             if route.is_empty() {
                 return;
@@ -151,7 +151,7 @@ enum Aftermath {
 async fn failures_of_the_backend_after_the_end_are_no_error() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
-    let mut asked = 0;
+    let mut requested = 0;
     for format in FORMATS {
         for after in [Aftermath::Holds, Aftermath::Closes, Aftermath::Resets] {
             for (version, mode) in [(1, BodyMode::Buffered), (2, BodyMode::PassedThrough)] {
@@ -167,21 +167,21 @@ async fn failures_of_the_backend_after_the_end_are_no_error() {
                         Aftermath::Resets => call.reset(),
                     }
                 };
-                let asking = async {
+                let sending = async {
                     let mut client = client(&proxy, version).await;
-                    let live = client.open(format.request("hi", mode)).await;
-                    let id = live.header("x-request-id").expect("an id").to_owned();
-                    let body = live.rest().await.expect("a clean end");
+                    let streaming = client.open(format.request("hi", mode)).await;
+                    let id = streaming.header("x-request-id").expect("an id").to_owned();
+                    let body = streaming.rest().await.expect("a clean end");
                     assert_eq!(String::from_utf8_lossy(&body), format.whole(), "{what}");
                     id
                 };
-                let (id, ()) = tokio::join!(asking, answering);
+                let (id, ()) = tokio::join!(sending, answering);
                 assert_success(&proxy.event(&id).await, &what);
-                asked += 1;
+                requested += 1;
             }
         }
     }
-    assert_attempts(&proxy, "ok", asked).await;
+    assert_attempts(&proxy, "ok", requested).await;
     assert_metric(proxy.admin(), "weir_failed_requests_total", &[], 0.0).await;
 }
 
@@ -197,7 +197,7 @@ async fn assert_failure(proxy: &Proxy, id: &str, code: &str, what: &str) {
 async fn an_error_in_a_response_body_is_a_failure() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
-    let mut asked = 0;
+    let mut requested = 0;
     for format in FORMATS {
         for (version, mode) in [(1, BodyMode::Buffered), (2, BodyMode::PassedThrough)] {
             let what = format!("{}, HTTP/{version}", format.name);
@@ -210,18 +210,18 @@ async fn an_error_in_a_response_body_is_a_failure() {
                 call.chunk(format.error).await;
                 call.finish().await;
             };
-            let asking = async {
+            let sending = async {
                 let mut client = client(&proxy, version).await;
                 client.send(format.request("hi", mode)).await
             };
-            let (reply, ()) = tokio::join!(asking, answering);
-            let id = reply.header("x-request-id").expect("an id");
+            let (response, ()) = tokio::join!(sending, answering);
+            let id = response.header("x-request-id").expect("an id");
             assert_failure(&proxy, id, "upstream_error", &what).await;
-            asked += 1;
+            requested += 1;
         }
     }
-    assert_attempts(&proxy, "error", asked).await;
-    let failed = asked as f64;
+    assert_attempts(&proxy, "error", requested).await;
+    let failed = requested as f64;
     assert_metric(proxy.admin(), "weir_failed_requests_total", &[], failed).await;
     let labels = [("error_code", "upstream_error")];
     assert_metric(proxy.admin(), "weir_errors_total", &labels, failed).await;
@@ -237,12 +237,12 @@ async fn an_error_document_is_a_failure_unless_the_status_is_more_specific() {
         r#"{"error":{"code":500,"message":"internal","status":"INTERNAL"}}"#,
         r#"{"error":"model runner has unexpectedly stopped"}"#,
     ];
-    let backend = Backend::responding(|seen| {
-        let number = seen
+    let backend = Backend::responding(|received| {
+        let number = received
             .header("x-error")
             .and_then(|number| number.parse().ok());
         let error = ERRORS[number.unwrap_or(0_usize)];
-        let status = seen
+        let status = received
             .header("x-status")
             .and_then(|status| status.parse().ok());
         BackendResponse::bytes("application/json", error).with_status(status.unwrap_or(200))
@@ -259,8 +259,8 @@ async fn an_error_document_is_a_failure_unless_the_status_is_more_specific() {
                 .header("x-error", &number.to_string())
                 .header("x-status", status);
             let event = proxy.event_of(&proxy.send(request).await).await;
-            let told = event.get("error_code").and_then(Value::as_str);
-            assert_eq!(told, code, "{error} with {status}");
+            let reported = event.get("error_code").and_then(Value::as_str);
+            assert_eq!(reported, code, "{error} with {status}");
         }
     }
 }
@@ -269,7 +269,7 @@ async fn an_error_document_is_a_failure_unless_the_status_is_more_specific() {
 async fn a_stream_without_its_end_is_incomplete() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
-    let mut asked = 0;
+    let mut requested = 0;
     for format in FORMATS
         .iter()
         .filter(|format| format.name != "gemini's array")
@@ -283,18 +283,18 @@ async fn a_stream_without_its_end_is_incomplete() {
                 }
                 call.finish().await;
             };
-            let asking = async {
+            let sending = async {
                 let mut client = client(&proxy, version).await;
                 client.send(format.request("hi", BodyMode::Buffered)).await
             };
-            let (reply, ()) = tokio::join!(asking, answering);
-            let id = reply.header("x-request-id").expect("an id");
+            let (response, ()) = tokio::join!(sending, answering);
+            let id = response.header("x-request-id").expect("an id");
             assert_failure(&proxy, id, "upstream_incomplete", format.name).await;
-            asked += 1;
+            requested += 1;
         }
     }
-    assert_attempts(&proxy, "incomplete", asked).await;
-    let failed = asked as f64;
+    assert_attempts(&proxy, "incomplete", requested).await;
+    let failed = requested as f64;
     assert_metric(proxy.admin(), "weir_failed_requests_total", &[], failed).await;
 }
 
@@ -314,14 +314,14 @@ async fn a_finish_reason_is_an_end_and_truncation_is_not() {
                     call.finish().await;
                 }
             };
-            let asking = async {
+            let sending = async {
                 let mut client = client(&proxy, 1).await;
-                let live = client.open(format.request("hi", BodyMode::Buffered)).await;
-                let id = live.header("x-request-id").expect("an id").to_owned();
-                assert_eq!(live.rest().await.is_ok(), ends, "{}", format.name);
+                let streaming = client.open(format.request("hi", BodyMode::Buffered)).await;
+                let id = streaming.header("x-request-id").expect("an id").to_owned();
+                assert_eq!(streaming.rest().await.is_ok(), ends, "{}", format.name);
                 id
             };
-            let (id, ()) = tokio::join!(asking, answering);
+            let (id, ()) = tokio::join!(sending, answering);
             match ends {
                 true => assert_success(&proxy.event(&id).await, format.name),
                 false => assert_failure(&proxy, &id, "upstream_reset", format.name).await,
@@ -343,19 +343,20 @@ async fn the_status_that_was_sent_is_recorded() {
         ] {
             let what = format!("HTTP/{version}, {status}, {mode:?}");
             let mut client = client(&proxy, version).await;
-            let (live, mut call) = tokio::join!(client.open(CHAT.request("hi", mode)), async {
-                let mut call = backend.next_request().await;
-                let head = format!(
-                    "HTTP/1.1 {status} Whatever\r\ncontent-type: text/event-stream\r\n\
+            let (streaming, mut call) =
+                tokio::join!(client.open(CHAT.request("hi", mode)), async {
+                    let mut call = backend.next_request().await;
+                    let head = format!(
+                        "HTTP/1.1 {status} Whatever\r\ncontent-type: text/event-stream\r\n\
                      transfer-encoding: chunked\r\n\r\n"
-                );
-                call.write(head).await;
-                call.chunk(CHAT.begin[0]).await;
-                call
-            });
-            assert_eq!(live.status, status, "{what}");
-            let id = live.header("x-request-id").expect("an id").to_owned();
-            drop(live);
+                    );
+                    call.write(head).await;
+                    call.chunk(CHAT.begin[0]).await;
+                    call
+                });
+            assert_eq!(streaming.status, status, "{what}");
+            let id = streaming.header("x-request-id").expect("an id").to_owned();
+            drop(streaming);
             drop(client);
             wait::within("the backend is left", wait::PATIENCE, call.closed()).await;
             let event = proxy.event(&id).await;
@@ -381,16 +382,16 @@ async fn a_disconnect_after_an_error_stays_an_error() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut client = client(&proxy, 1).await;
-    let (mut live, mut call) =
+    let (mut streaming, mut call) =
         tokio::join!(client.open(CHAT.request("hi", BodyMode::Buffered)), async {
             let mut call = backend.next_request().await;
             call.send_event_stream_head().await;
             call.chunk(CHAT.error).await;
             call
         });
-    live.until(CHAT.error).await;
-    let id = live.header("x-request-id").expect("an id").to_owned();
-    drop(live);
+    streaming.until(CHAT.error).await;
+    let id = streaming.header("x-request-id").expect("an id").to_owned();
+    drop(streaming);
     drop(client);
     wait::within("the backend is left", wait::PATIENCE, call.closed()).await;
     assert_failure(&proxy, &id, "upstream_error", "left").await;

@@ -34,10 +34,10 @@ async fn an_event_contains_every_documented_field() {
         ))
         .header("host", "bot.example.com:8080")
         .header("user-agent", "tests/1 \"quoted\"");
-    let reply = proxy.send(request).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let event = proxy.event_of(&reply).await;
-    let id = reply.header("x-request-id").expect("an id");
+    let client_response = proxy.send(request).await;
+    assert_eq!(client_response.status, 200, "{}", client_response.text());
+    let event = proxy.event_of(&client_response).await;
+    let id = client_response.header("x-request-id").expect("an id");
     for (pointer, expected) in [
         ("/event/id", Value::from(id)),
         ("/event/dataset", "weir.access".into()),
@@ -54,7 +54,10 @@ async fn an_event_contains_every_documented_field() {
         ("/http/request/method", "POST".into()),
         ("/http/request/body/bytes", body.to_string().len().into()),
         ("/http/response/status_code", 200.into()),
-        ("/http/response/body/bytes", reply.body.len().into()),
+        (
+            "/http/response/body/bytes",
+            client_response.body.len().into(),
+        ),
         ("/url/path", "/v1/chat/completions".into()),
         ("/url/domain", "bot.example.com".into()),
         ("/service/name", "weir".into()),
@@ -118,10 +121,10 @@ async fn fields_that_do_not_apply_are_absent() {
         .routes("- {name: one, path: /one, backend: assistant}")
         .start()
         .await;
-    let reply = proxy
+    let client_response = proxy
         .send(ClientRequest::get("/two?token=of-somebody"))
         .await;
-    let event = proxy.event_of(&reply).await;
+    let event = proxy.event_of(&client_response).await;
     assert_eq!(event["route"], "none");
     assert_eq!(event["url"]["path"], "/two", "a query may hold secrets");
     assert_eq!(event["event"]["outcome"], "failure");
@@ -154,10 +157,10 @@ async fn hostile_bytes_do_not_break_event_lines() {
         head.extend_from_slice(agent);
         head.extend_from_slice(b"\r\n\r\n");
         raw.write(head).await;
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 200);
+        let backend_response = raw.response().await;
+        assert_eq!(backend_response.status, 200);
         let event = proxy
-            .event(answer.header("x-request-id").expect("an id"))
+            .event(backend_response.header("x-request-id").expect("an id"))
             .await;
         assert_eq!(event["route"], "all");
         assert!(event["user_agent"]["original"].is_string());
@@ -177,13 +180,13 @@ async fn every_response_has_an_id_and_server_timing() {
             Client::h1(proxy.address()).await,
             Client::h2(proxy.address()).await,
         ] {
-            let reply = client.send(ClientRequest::get(path)).await;
-            assert_eq!(reply.status, status);
-            let id = reply.header("x-request-id").expect("an id");
+            let client_response = client.send(ClientRequest::get(path)).await;
+            assert_eq!(client_response.status, status);
+            let id = client_response.header("x-request-id").expect("an id");
             assert_eq!(id.len(), 26);
             let letters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
             assert!(id.chars().all(|letter| letters.contains(letter)), "{id}");
-            let timing = reply.header("server-timing").expect("times");
+            let timing = client_response.header("server-timing").expect("times");
             assert!(timing.contains("route;dur="), "{timing}");
             assert_eq!(timing.contains("backend;dur="), status == 200, "{timing}");
         }
@@ -194,8 +197,8 @@ async fn every_response_has_an_id_and_server_timing() {
 async fn events_are_written_to_stdout() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).events("stdout: true").start().await;
-    let reply = proxy.send(ClientRequest::get("/")).await;
-    let event = proxy.event_of(&reply).await;
+    let client_response = proxy.send(ClientRequest::get("/")).await;
+    let event = proxy.event_of(&client_response).await;
     let line = wait::found("the event on stdout", wait::PATIENCE, || {
         let stdout = proxy.process().stdout();
         let line = stdout.lines().next()?;
@@ -250,9 +253,9 @@ async fn an_event_is_written_soon_after_its_response() {
     let mut client = Client::h1(proxy.address()).await;
     let mut waits = Vec::new();
     for _ in 0..20 {
-        let reply = client.send(ClientRequest::chat("hi")).await;
+        let client_response = client.send(ClientRequest::chat("hi")).await;
         let answered = weir::clock::now();
-        proxy.event_of(&reply).await;
+        proxy.event_of(&client_response).await;
         waits.push(answered.elapsed());
     }
     // weir guarantees 200 ms; on a busy machine some take longer.

@@ -35,19 +35,26 @@ async fn the_first_matching_route_is_used() {
         ("PATCH", "/v1/", "v1"),
         ("GET", "/v1/late", "v1"),
     ] {
-        let reply = proxy.send(ClientRequest::new(method, path)).await;
-        assert_eq!(reply.status, 200, "{method} {path}");
-        let event = proxy.event_of(&reply).await;
+        let client_response = proxy.send(ClientRequest::new(method, path)).await;
+        assert_eq!(client_response.status, 200, "{method} {path}");
+        let event = proxy.event_of(&client_response).await;
         assert_eq!(event["route"], route, "{method} {path}");
         assert_eq!(event["platform"], "api");
     }
     for path in ["/", "/v1", "/V1/models", "/other"] {
-        let reply = proxy.send(ClientRequest::get(path)).await;
-        assert_eq!((reply.status, reply.refusal().as_str()), (404, "no_route"));
-        assert_eq!(proxy.event_of(&reply).await["route"], "none", "{path}");
+        let client_response = proxy.send(ClientRequest::get(path)).await;
+        assert_eq!(
+            (client_response.status, client_response.refusal().as_str()),
+            (404, "no_route")
+        );
+        assert_eq!(
+            proxy.event_of(&client_response).await["route"],
+            "none",
+            "{path}"
+        );
     }
-    let said = proxy.stderr();
-    assert!(said.contains("never be reached"), "no warning: {said}");
+    let output = proxy.stderr();
+    assert!(output.contains("never be reached"), "no warning: {output}");
 }
 
 #[tokio::test]
@@ -69,14 +76,14 @@ async fn a_disallowed_method_does_not_fall_through_to_a_wider_route() {
         ("post", "/v1/chat/completions", vec!["POST"]),
         ("DELETE", "/v1/models", vec!["GET", "HEAD", "PUT"]),
     ] {
-        let reply = proxy.send(ClientRequest::new(method, path)).await;
-        assert_eq!(reply.status, 405, "{method} {path}");
-        assert_eq!(reply.refusal(), "method_not_allowed");
-        let allow = reply.header("allow").expect("an Allow");
+        let client_response = proxy.send(ClientRequest::new(method, path)).await;
+        assert_eq!(client_response.status, 405, "{method} {path}");
+        assert_eq!(client_response.refusal(), "method_not_allowed");
+        let allow = client_response.header("allow").expect("an Allow");
         let mut named: Vec<&str> = allow.split(',').map(str::trim).collect();
         named.sort_unstable();
         assert_eq!(named, allowed);
-        let event = proxy.event_of(&reply).await;
+        let event = proxy.event_of(&client_response).await;
         assert_eq!(event["error_code"], "method_not_allowed");
     }
     backend.assert_untouched();
@@ -139,12 +146,12 @@ async fn path_variants_do_not_reach_other_routes() {
             "{spelling}: {status}"
         );
     }
-    for seen in backend.requests() {
-        let read = lenient_path(&seen.target);
+    for received in backend.requests() {
+        let read = lenient_path(&received.target);
         assert!(
             read.starts_with("/public/"),
             "{:?} would be read as {read:?}",
-            seen.target
+            received.target
         );
     }
     backend.assert_faultless();
@@ -200,9 +207,9 @@ async fn send_forwarded(proxy: &Proxy, forwarded: &[&str]) -> (u16, Value) {
     for value in forwarded {
         request = request.header("x-forwarded-for", value);
     }
-    let reply = proxy.send(request).await;
-    let event = proxy.event_of(&reply).await;
-    (reply.status, event)
+    let client_response = proxy.send(request).await;
+    let event = proxy.event_of(&client_response).await;
+    (client_response.status, event)
 }
 
 #[tokio::test]
@@ -226,10 +233,10 @@ async fn forwarded_addresses_are_trusted_up_to_the_first_untrusted() {
             assert_eq!(event["error_code"], "address_denied");
         }
     }
-    let told = backend.requests();
-    assert_eq!(told.len(), 5);
-    let told = told[0].header("x-forwarded-for").expect("a chain");
-    assert!(told.starts_with("10.1.2.3"), "{told}");
+    let reported = backend.requests();
+    assert_eq!(reported.len(), 5);
+    let reported = reported[0].header("x-forwarded-for").expect("a chain");
+    assert!(reported.starts_with("10.1.2.3"), "{reported}");
 }
 
 #[tokio::test]
@@ -252,16 +259,16 @@ async fn untrusted_clients_cannot_forward_addresses() {
         .header("x-request-id", "forged")
         .header("x-weir-client", "admin")
         .header("x-weir-platform", "forged");
-    let reply = proxy.send(request).await;
-    let seen = backend.only_request();
-    assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1"]);
-    assert_eq!(seen.all("x-forwarded-proto"), ["http"]);
-    assert_eq!(seen.all("x-forwarded-host"), ["weir.test"]);
-    let id = reply.header("x-request-id").expect("an id");
+    let client_response = proxy.send(request).await;
+    let received = backend.only_request();
+    assert_eq!(received.all("x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(received.all("x-forwarded-proto"), ["http"]);
+    assert_eq!(received.all("x-forwarded-host"), ["weir.test"]);
+    let id = client_response.header("x-request-id").expect("an id");
     assert_eq!(id.len(), 26, "a ULID");
-    assert_eq!(seen.all("x-request-id"), [id]);
-    assert_eq!(seen.all("x-weir-platform"), ["api"]);
-    assert!(!seen.all("x-weir-client").contains(&"admin"));
+    assert_eq!(received.all("x-request-id"), [id]);
+    assert_eq!(received.all("x-weir-platform"), ["api"]);
+    assert!(!received.all("x-weir-client").contains(&"admin"));
 }
 
 #[tokio::test]

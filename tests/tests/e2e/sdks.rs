@@ -65,8 +65,8 @@ fn response() -> BackendResponse {
                "status": status, "output": output, "usage": usage, "parallel_tool_calls": true,
                "tool_choice": "auto", "tools": [], "error": null, "incomplete_details": null})
     };
-    let begun = whole("in_progress", json!([]), Value::Null);
-    let mut events = vec![json!({"type": "response.created", "response": begun})];
+    let started_at = whole("in_progress", json!([]), Value::Null);
+    let mut events = vec![json!({"type": "response.created", "response": started_at})];
     events.extend(WORDS.iter().map(|word| {
         json!({"type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0,
                "content_index": 0, "delta": word, "logprobs": []})
@@ -88,12 +88,12 @@ fn response() -> BackendResponse {
 }
 
 /// A response whose framing ends at one of `ENDS`, by the number of the prompt.
-fn answer(seen: &ReceivedRequest) -> BackendResponse {
-    let question = seen.text();
-    let (_, number) = question.split_once("question ").expect("a question");
+fn answer(received: &ReceivedRequest) -> BackendResponse {
+    let prompt = received.text();
+    let (_, number) = prompt.split_once("question ").expect("a question");
     let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
     let number: usize = digits.parse().expect("its number");
-    let answer = match seen.target.as_str() {
+    let answer = match received.target.as_str() {
         "/v1/messages" => message(),
         "/v1/responses" => response(),
         _ => BackendResponse::chat_stream(&WORDS),
@@ -177,14 +177,14 @@ async fn anthropic_streams_are_stored() {
 async fn a_failure_with_an_unread_body_stays_a_failure() {
     const QUESTIONS: usize = 5;
     for end in ENDS {
-        let asked = std::sync::atomic::AtomicUsize::new(0);
-        let backend = Backend::responding(move |seen| {
-            match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 {
+        let requested = std::sync::atomic::AtomicUsize::new(0);
+        let backend = Backend::responding(move |received| {
+            match requested.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 {
                 0 => BackendResponse::chunks("application/json", vec!["{\"error\":".into()])
                     .with_status(503)
                     .header("retry-after-ms", "1")
                     .with_end_delay(end),
-                _ => answer(seen),
+                _ => answer(received),
             }
         })
         .await;

@@ -30,9 +30,9 @@ async fn send_requests(proxy: &Proxy, count: usize) -> BTreeSet<String> {
     let mut client = Client::h1(proxy.address()).await;
     let mut ids = BTreeSet::new();
     for _ in 0..count {
-        let reply = client.send(ClientRequest::get("/a")).await;
-        assert_eq!(reply.status, 200);
-        ids.insert(reply.header("x-request-id").expect("an id").to_owned());
+        let response = client.send(ClientRequest::get("/a")).await;
+        assert_eq!(response.status, 200);
+        ids.insert(response.header("x-request-id").expect("an id").to_owned());
     }
     ids
 }
@@ -272,9 +272,9 @@ async fn a_full_spool_drops_counted_events_and_no_requests() {
     })
     .await;
     index.always(None);
-    let kept = 300.0 - outcome(&metrics, "dropped");
-    wait_until_settled(&proxy, "indexed", kept).await;
-    assert_eq!(index.ids().len() as f64, kept);
+    let stored = 300.0 - outcome(&metrics, "dropped");
+    wait_until_settled(&proxy, "indexed", stored).await;
+    assert_eq!(index.ids().len() as f64, stored);
 }
 
 #[tokio::test]

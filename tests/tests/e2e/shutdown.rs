@@ -16,14 +16,15 @@ async fn open_stream(
     word: &str,
 ) -> (Client, StreamingResponse, PendingRequest) {
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-        let mut call = backend.next_request().await;
-        call.send_event_stream_head().await;
-        call
-    });
+    let (mut streaming, mut call) =
+        tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+            let mut call = backend.next_request().await;
+            call.send_event_stream_head().await;
+            call
+        });
     call.token(word).await;
-    live.until(word).await;
-    (client, live, call)
+    streaming.until(word).await;
+    (client, streaming, call)
 }
 
 #[tokio::test]
@@ -60,15 +61,15 @@ async fn a_running_stream_finishes_at_shutdown() {
         } else {
             Client::h1(proxy.address()).await
         };
-        let (mut live, mut call) =
+        let (mut streaming, mut call) =
             tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
                 let mut call = backend.next_request().await;
                 call.send_event_stream_head().await;
                 call
             });
         call.token("before").await;
-        live.until("before").await;
-        streams.push((client, live, call));
+        streaming.until("before").await;
+        streams.push((client, streaming, call));
     }
     proxy.sigterm();
     let address = proxy.address();
@@ -81,12 +82,12 @@ async fn a_running_stream_finishes_at_shutdown() {
         "gone with streams running"
     );
     let mut ids = Vec::new();
-    for (_client, mut live, mut call) in streams {
+    for (_client, mut streaming, mut call) in streams {
         call.token("after").await;
-        live.until("after").await;
+        streaming.until("after").await;
         call.end_chat(2).await;
-        ids.push(live.header("x-request-id").expect("an id").to_owned());
-        let rest = live.rest().await.expect("a clean end");
+        ids.push(streaming.header("x-request-id").expect("an id").to_owned());
+        let rest = streaming.rest().await.expect("a clean end");
         assert!(rest.ends_with(b"data: [DONE]\n\n"));
     }
     let exit = proxy.wait_exit(wait::PATIENCE).await;
@@ -114,9 +115,9 @@ async fn keep_alive_clients_are_asked_to_close() {
     })
     .await;
     call.respond(BackendResponse::chat("the last")).await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 200);
-    let connection = answer.header("connection").unwrap_or_default();
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 200);
+    let connection = backend_response.header("connection").unwrap_or_default();
     assert!(connection.eq_ignore_ascii_case("close"), "{connection:?}");
     assert!(raw.closes_within(wait::PATIENCE).await);
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
@@ -141,9 +142,9 @@ async fn a_busy_connection_may_send_one_more_request() {
     .await;
     // This request arrives during shutdown.
     busy.write(get).await;
-    let answer = busy.response().await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("connection"), Some("close"));
+    let backend_response = busy.response().await;
+    assert_eq!(backend_response.status, 200);
+    assert_eq!(backend_response.header("connection"), Some("close"));
     assert!(busy.closes_within(wait::PATIENCE).await);
     // Silent clients are waited for, but not long.
     let exit = proxy.wait_exit(Duration::from_secs(8)).await;
@@ -166,8 +167,8 @@ async fn clients_connected_before_shutdown_are_answered() {
         raw.write(get).await;
     }
     for raw in &mut late {
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 200);
+        let backend_response = raw.response().await;
+        assert_eq!(backend_response.status, 200);
     }
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
 }
@@ -179,8 +180,8 @@ async fn requests_that_outlast_the_drain_are_cut_and_recorded() {
         .top("shutdown: {drain: 1s}")
         .start()
         .await;
-    let (_client, live, _call) = open_stream(&proxy, &backend, "first").await;
-    let id = live.header("x-request-id").expect("an id").to_owned();
+    let (_client, streaming, _call) = open_stream(&proxy, &backend, "first").await;
+    let id = streaming.header("x-request-id").expect("an id").to_owned();
     // Another has not even sent its head.
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /waits HTTP/1.1\r\nHost: weir.test\r\n\r\n")
@@ -195,7 +196,7 @@ async fn requests_that_outlast_the_drain_are_cut_and_recorded() {
         (Duration::from_millis(900)..Duration::from_secs(10)).contains(&lasted),
         "{lasted:?}"
     );
-    live.rest().await.expect_err("a cut");
+    streaming.rest().await.expect_err("a cut");
     proxy.event(&id).await;
     let events = proxy.events_when(2).await;
     assert!(events.iter().any(|event| event["url"]["path"] == "/waits"));
@@ -242,11 +243,14 @@ async fn a_stream_cut_at_shutdown_is_recorded_as_cut() {
         .top("shutdown: {drain: 300ms}")
         .start()
         .await;
-    let (_client, live, _call) = open_stream(&proxy, &backend, "before").await;
+    let (_client, streaming, _call) = open_stream(&proxy, &backend, "before").await;
     proxy.sigterm();
     let exit = proxy.wait_exit(Duration::from_secs(20)).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
-    assert!(live.rest().await.is_err(), "it ended as if it were whole");
+    assert!(
+        streaming.rest().await.is_err(),
+        "it ended as if it were whole"
+    );
     let events = proxy.events();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["http"]["response"]["status_code"], 200);

@@ -27,20 +27,20 @@ const HMAC: &str = "
 ";
 
 async fn post(proxy: &Proxy, headers: Headers) -> (u16, Option<String>) {
-    let reply = proxy
+    let response = proxy
         .send(ClientRequest::post("/v1/ask", BODY).headers(headers))
         .await;
-    let code = (reply.status != 200).then(|| reply.refusal());
+    let code = (response.status != 200).then(|| response.refusal());
     if let Some(code) = &code {
-        let event = proxy.event_of(&reply).await;
+        let event = proxy.event_of(&response).await;
         assert_eq!(event["error_code"], code.as_str());
-        assert_eq!(event["http"]["response"]["status_code"], reply.status);
-        let problem = reply.json();
-        if reply.status == 401 {
+        assert_eq!(event["http"]["response"]["status_code"], response.status);
+        let problem = response.json();
+        if response.status == 401 {
             assert_eq!(problem["error"]["type"], "authentication_error");
         }
     }
-    (reply.status, code)
+    (response.status, code)
 }
 
 /// A rejection, as returned by `post`.
@@ -97,7 +97,11 @@ async fn invalid_hmac_signatures_are_rejected_by_name() {
         (sign_at(now + 400), "signature_expired"),
         (sign_at(0), "signature_expired"),
     ] {
-        assert_eq!(post(&proxy, headers.clone()).await, rejection(code), "{headers:?}");
+        assert_eq!(
+            post(&proxy, headers.clone()).await,
+            rejection(code),
+            "{headers:?}"
+        );
     }
     // Which of several errors is named is up to weir.
     for headers in [
@@ -131,19 +135,19 @@ async fn hmac_accepts_every_secret_and_names_the_client() {
             .headers(headers)
             .header("X-Weir-Client", "forged")
             .header("X-Weir-Platform", "forged");
-        let reply = proxy.send(request).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        let seen = backend.requests().pop().expect("a request");
-        assert_eq!(seen.all("x-weir-client"), [client]);
-        assert_eq!(seen.all("x-weir-platform"), ["api"]);
+        let response = proxy.send(request).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        let received = backend.requests().pop().expect("a request");
+        assert_eq!(received.all("x-weir-client"), [client]);
+        assert_eq!(received.all("x-weir-platform"), ["api"]);
         for withheld in ["key", "timestamp", "id", "signature"] {
             assert_eq!(
-                seen.header(&format!("x-weir-{withheld}")),
+                received.header(&format!("x-weir-{withheld}")),
                 None,
                 "{withheld}"
             );
         }
-        let event = proxy.event_of(&reply).await;
+        let event = proxy.event_of(&response).await;
         assert_eq!(event["client"]["key"], client);
         let expected = serde_json::json!({"scheme": "hmac", "outcome": "valid", "key": key});
         assert_eq!(event["weir"]["signature"], expected);
@@ -177,7 +181,10 @@ async fn a_signed_request_is_accepted_once() {
     let headers = sign_hmac_now("new-web-secret-0123", BODY);
     let racing = (0..16).map(|_| post(&proxy, headers.clone()));
     let outcomes = futures_util::future::join_all(racing).await;
-    let admitted = outcomes.iter().filter(|outcome| **outcome == ACCEPTED).count();
+    let admitted = outcomes
+        .iter()
+        .filter(|outcome| **outcome == ACCEPTED)
+        .count();
     assert_eq!(admitted, 1);
     assert_eq!(backend.requests().len(), 3);
 }
@@ -195,8 +202,12 @@ async fn replay_protection_and_tolerance_are_configurable() {
     let hour_ago = sign_hmac("secret-0123456789", "same", unix_now() - 3600, BODY);
     assert_eq!(post(&proxy, hour_ago.clone()).await, ACCEPTED);
     assert_eq!(post(&proxy, hour_ago).await, ACCEPTED);
-    let seen = backend.requests().pop().expect("a request");
-    assert_eq!(seen.all("x-weir-client"), ["lax"], "named after the route");
+    let received = backend.requests().pop().expect("a request");
+    assert_eq!(
+        received.all("x-weir-client"),
+        ["lax"],
+        "named after the route"
+    );
 }
 
 #[tokio::test]
@@ -225,9 +236,9 @@ async fn bearer_accepts_keys_like_openai_clients() {
         assert_eq!(post(&proxy, bearer(key)).await, ACCEPTED);
         // An API key is no nonce: it can be used again.
         assert_eq!(post(&proxy, bearer(key)).await, ACCEPTED);
-        let seen = backend.requests().pop().expect("a request");
-        assert_eq!(seen.header("authorization"), None, "stays at the door");
-        assert_eq!(seen.all("x-weir-client"), [client]);
+        let received = backend.requests().pop().expect("a request");
+        assert_eq!(received.header("authorization"), None, "stays at the door");
+        assert_eq!(received.all("x-weir-client"), [client]);
     }
     let wrong_scheme = vec![("Authorization".to_owned(), "Basic c2s6".to_owned())];
     assert_eq!(post(&proxy, vec![]).await, rejection("signature_missing"));
@@ -250,8 +261,11 @@ async fn an_authorization_that_weir_does_not_verify_is_forwarded() {
     let mut headers = sign_hmac_now("new-web-secret-0123", BODY);
     headers.extend(bearer("for-the-backend"));
     assert_eq!(post(&proxy, headers).await, ACCEPTED);
-    let seen = backend.only_request();
-    assert_eq!(seen.header("authorization"), Some("Bearer for-the-backend"));
+    let received = backend.only_request();
+    assert_eq!(
+        received.header("authorization"),
+        Some("Bearer for-the-backend")
+    );
 }
 
 #[tokio::test]
@@ -283,7 +297,12 @@ async fn the_first_scheme_with_its_headers_present_is_used() {
     let clients: Vec<_> = backend
         .requests()
         .iter()
-        .map(|seen| seen.header("x-weir-client").unwrap_or_default().to_owned())
+        .map(|received| {
+            received
+                .header("x-weir-client")
+                .unwrap_or_default()
+                .to_owned()
+        })
         .collect();
     assert_eq!(clients, ["signer", "key"]);
 }
@@ -302,8 +321,8 @@ async fn simple_sha256_is_verified_with_a_warning() {
     let good = sign_simple_sha256("simple-secret-0123", now);
     assert_eq!(post(&proxy, good).await, ACCEPTED);
     assert_eq!(post(&proxy, vec![]).await, rejection("signature_missing"));
-    let wrong = sign_simple_sha256("wrong", now);
-    assert_eq!(post(&proxy, wrong).await, rejection("signature_invalid"));
+    let invalid = sign_simple_sha256("wrong", now);
+    assert_eq!(post(&proxy, invalid).await, rejection("signature_invalid"));
     let stale = sign_simple_sha256("simple-secret-0123", now - 1000);
     assert_eq!(post(&proxy, stale).await, rejection("signature_expired"));
     assert!(

@@ -17,8 +17,8 @@ fn exporting_setup(backend: &Backend, to: &str, options: &str) -> Setup {
     Setup::open(backend).top(&format!("traces: {{otlp: '{to}', {options}}}"))
 }
 
-fn traceparent(seen: &ReceivedRequest) -> Vec<String> {
-    let value = seen.header("traceparent").expect("a traceparent");
+fn traceparent(received: &ReceivedRequest) -> Vec<String> {
+    let value = received.header("traceparent").expect("a traceparent");
     value.split('-').map(str::to_owned).collect()
 }
 
@@ -53,8 +53,8 @@ async fn a_collector_gets_a_server_span_and_a_client_span() {
     .header("tracestate", "foo=1,bar=2")
     .header("baggage", "userId=alice")
     .header("authorization", "Bearer sentinel-token");
-    let reply = proxy.send(request).await;
-    assert_eq!(reply.status, 200);
+    let response = proxy.send(request).await;
+    assert_eq!(response.status, 200);
     let spans = collector.wait_for(TRACE, 2).await;
     let server = spans_of_kind(&spans, "SPAN_KIND_SERVER");
     let client = spans_of_kind(&spans, "SPAN_KIND_CLIENT");
@@ -66,13 +66,13 @@ async fn a_collector_gets_a_server_span_and_a_client_span() {
     assert_eq!(client.attributes["http.response.status_code"], "Int(200)");
     assert_eq!(client.attributes["gen_ai.request.stream"], "Bool(true)");
     assert!(client.attributes["gen_ai.usage.output_tokens"].starts_with("Int("));
-    let id = format!("Str({})", reply.header("x-request-id").expect("an id"));
+    let id = format!("Str({})", response.header("x-request-id").expect("an id"));
     assert_eq!(server.attributes["weir.request.id"], id);
     // The backend's spans are children of the client span, and the incoming context is continued.
-    let seen = backend.requests().pop().expect("a request");
-    assert_eq!(traceparent(&seen), ["00", TRACE, &client.id, "01"]);
-    assert_eq!(seen.all("baggage"), ["userId=alice"]);
-    let event = proxy.event_of(&reply).await;
+    let received = backend.requests().pop().expect("a request");
+    assert_eq!(traceparent(&received), ["00", TRACE, &client.id, "01"]);
+    assert_eq!(received.all("baggage"), ["userId=alice"]);
+    let event = proxy.event_of(&response).await;
     assert_eq!(event["span"]["id"], server.id);
     span_counts(&proxy, "exported", 2.0).await;
     let metrics = proxy.metrics().await;
@@ -91,19 +91,19 @@ async fn a_passed_through_request_has_spans() {
     let proxy = exporting_setup(&backend, &collector.url(), "sample: 100%")
         .start()
         .await;
-    let reply = proxy
+    let response = proxy
         .send(ClientRequest::post("/up", vec![7; 300_000]))
         .await;
-    assert_eq!(reply.status, 200);
-    let event = proxy.event_of(&reply).await;
+    assert_eq!(response.status, 200);
+    let event = proxy.event_of(&response).await;
     let trace = event["trace"]["id"].as_str().expect("a trace");
     let spans = collector.wait_for(trace, 2).await;
     let server = spans_of_kind(&spans, "SPAN_KIND_SERVER");
     let client = spans_of_kind(&spans, "SPAN_KIND_CLIENT");
     assert_eq!(server.parent.trim_matches('0'), "");
     assert_eq!(client.parent, server.id);
-    let seen = backend.requests().pop().expect("a request");
-    assert_eq!(traceparent(&seen), ["00", trace, &client.id, "03"]);
+    let received = backend.requests().pop().expect("a request");
+    assert_eq!(traceparent(&received), ["00", trace, &client.id, "03"]);
 }
 
 #[tokio::test]
@@ -121,9 +121,9 @@ async fn a_rejected_request_has_only_a_server_span() {
         ))
         .start()
         .await;
-    let reply = proxy.send(ClientRequest::get("/other")).await;
-    assert_eq!(reply.status, 404);
-    let event = proxy.event_of(&reply).await;
+    let response = proxy.send(ClientRequest::get("/other")).await;
+    assert_eq!(response.status, 404);
+    let event = proxy.event_of(&response).await;
     let trace = event["trace"]["id"].as_str().expect("a trace");
     let spans = collector.wait_for(trace, 1).await;
     assert_eq!(spans.len(), 1);
@@ -163,8 +163,11 @@ async fn exemplars_link_durations_to_traces() {
     assert_eq!(exemplar["labels"]["span_id"], event["span"]["id"]);
     let value = exemplar["value"].as_str().expect("a value");
     let value: f64 = value.parse().expect("a number");
-    let told = event["response_time"].as_f64().expect("a number");
-    assert!((value * 1000.0 - told).abs() < 0.001, "{value} and {told}");
+    let reported = event["response_time"].as_f64().expect("a number");
+    assert!(
+        (value * 1000.0 - reported).abs() < 0.001,
+        "{value} and {reported}"
+    );
 }
 
 /// The flags that the backend received for this many requests.
@@ -178,9 +181,9 @@ async fn flags(proxy: &Proxy, backend: &Backend, requests: usize, given: Option<
         }
         assert_eq!(client.send(request).await.status, 200);
     }
-    let seen = backend.requests().split_off(before);
-    let flags = seen.iter().map(|seen| {
-        let parts = traceparent(seen);
+    let received = backend.requests().split_off(before);
+    let flags = received.iter().map(|received| {
+        let parts = traceparent(received);
         u8::from_str_radix(&parts[3], 16).expect("flags")
     });
     flags.collect()
@@ -193,8 +196,8 @@ async fn new_traces_are_sampled_at_the_configured_ratio() {
     let proxy = exporting_setup(&backend, "http://127.0.0.1:9", "sample: 50%")
         .start()
         .await;
-    let begun = flags(&proxy, &backend, 400, None).await;
-    let sampled = begun.iter().filter(|flags| **flags & 1 == 1).count();
+    let started_at = flags(&proxy, &backend, 400, None).await;
+    let sampled = started_at.iter().filter(|flags| **flags & 1 == 1).count();
     assert!((140..=260).contains(&sampled), "{sampled} of 400");
     // The decision of the caller is respected, either way.
     assert_eq!(flags(&proxy, &backend, 20, Some("00")).await, [0; 20]);
@@ -221,11 +224,11 @@ async fn an_untrusted_trace_context_is_not_continued() {
         .header("tracestate", "foo=1")
         .header("baggage", "userId=alice");
     proxy.send(request).await;
-    let seen = backend.requests().pop().expect("a request");
-    let sent = traceparent(&seen);
+    let received = backend.requests().pop().expect("a request");
+    let sent = traceparent(&received);
     assert_ne!(sent[1], TRACE);
     assert_eq!(sent[3], "02");
-    assert!(seen.all("tracestate").is_empty() && seen.all("baggage").is_empty());
+    assert!(received.all("tracestate").is_empty() && received.all("baggage").is_empty());
 }
 
 #[tokio::test]

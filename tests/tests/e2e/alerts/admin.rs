@@ -116,7 +116,7 @@ async fn invalid_silences_are_rejected_with_the_reason() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let request = |body: &str| ClientRequest::post("/api/silences", body.to_owned());
-    for (body, status, told) in [
+    for (body, status, expected) in [
         ("", 400, "EOF"),
         ("[]", 400, "expected an object with matchers and duration"),
         ("{\"matchers\":[]}", 400, "matchers"),
@@ -128,13 +128,13 @@ async fn invalid_silences_are_rejected_with_the_reason() {
         ),
     ] {
         let json = request(body).header("content-type", "application/json; charset=utf-8");
-        let reply = send(&proxy, json).await;
-        assert_eq!(reply.status, status, "{body}");
-        let detail = reply.json()["detail"]
+        let response = send(&proxy, json).await;
+        assert_eq!(response.status, status, "{body}");
+        let detail = response.json()["detail"]
             .as_str()
             .expect("a detail")
             .to_owned();
-        assert!(detail.contains(told), "{body}: {detail}");
+        assert!(detail.contains(expected), "{body}: {detail}");
     }
     // Requests that a web page in a browser can send to this machine.
     let form = request("{}").header("content-type", "text/plain");

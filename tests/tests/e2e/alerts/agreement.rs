@@ -160,10 +160,10 @@ fn the_engine_and_prometheus_reach_the_same_tier_at_every_step() {
     let labels = r#"labels: {severity: critical, team: "it's: 'x', \"y\" #"}"#;
     assert!(rendered.contains(labels), "{rendered}");
     assert!(!rendered.contains("mine"));
-    let folder = tempfile::TempDir::new().expect("a temporary directory");
-    std::fs::write(folder.path().join("rules.yaml"), rendered).expect("rules are written");
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    std::fs::write(directory.path().join("rules.yaml"), rendered).expect("rules are written");
     let mut text = String::from("rule_files: [rules.yaml]\nevaluation_interval: 15s\ntests:\n");
-    let mut seen: BTreeMap<Tier, usize> = BTreeMap::new();
+    let mut received: BTreeMap<Tier, usize> = BTreeMap::new();
     for (rule, seed) in loaded.config.alerts.rules.iter().zip(1_u64..) {
         let mut random = SmallRng::seed_from_u64(seed);
         let values = if rule.per.is_some() { 3 } else { 1 };
@@ -178,19 +178,19 @@ fn the_engine_and_prometheus_reach_the_same_tier_at_every_step() {
             .collect();
         for (_, series) in &all {
             for tier in tiers(rule, series) {
-                *seen.entry(tier).or_default() += 1;
+                *received.entry(tier).or_default() += 1;
             }
         }
         text.push_str(&unit_test(rule, &all));
     }
     assert!(
-        seen.len() == 3 && seen.values().all(|count| *count > 500),
-        "{seen:?}"
+        received.len() == 3 && received.values().all(|count| *count > 500),
+        "{received:?}"
     );
-    std::fs::write(folder.path().join("test.yaml"), text).expect("a test is written");
+    std::fs::write(directory.path().join("test.yaml"), text).expect("a test is written");
     let output = Command::new(promtool)
         .args(["test", "rules", "test.yaml"])
-        .current_dir(folder.path())
+        .current_dir(directory.path())
         .output()
         .expect("promtool runs");
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
@@ -226,8 +226,8 @@ alerts:
 
 #[test]
 fn the_command_rejects_rules_that_prometheus_cannot_express() {
-    let folder = tempfile::TempDir::new().expect("a temporary directory");
-    let file = folder.path().join("weir.yaml");
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let file = directory.path().join("weir.yaml");
     let rules = |rule: &str| {
         let text = format!(
             "backends: [{{name: a, endpoints: ['http://127.0.0.1:1']}}]\n\

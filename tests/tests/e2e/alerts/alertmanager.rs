@@ -61,9 +61,9 @@ async fn an_alertmanager_gets_the_current_state_after_an_outage() {
         severities.sort();
         severities
     };
-    let shows = async |alertmanager: &Alertmanager, wanted: &[&str]| {
-        wait::within(&format!("{wanted:?}"), Duration::from_secs(60), async {
-            while severities(alertmanager).await != wanted {
+    let shows = async |alertmanager: &Alertmanager, expected: &[&str]| {
+        wait::within(&format!("{expected:?}"), Duration::from_secs(60), async {
+            while severities(alertmanager).await != expected {
                 wait::tick().await;
             }
         })

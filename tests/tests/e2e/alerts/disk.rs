@@ -69,15 +69,15 @@ async fn a_hanging_disk_does_not_delay_alert_notifications() {
     .await;
     disk.hang();
     // A second time as well: the first leaves nothing behind that blocks.
-    for (fail, tier, told) in [
+    for (fail, tier, reported) in [
         (true, "critical", "firing"),
         (false, "none", "resolved"),
         (true, "critical", "firing"),
     ] {
         fails.store(fail, Ordering::SeqCst);
         wait_for_tier(&proxy, tier).await;
-        wait::eventually(told, wait::PATIENCE, || {
-            last_message(&hook).as_deref() == Some(told)
+        wait::eventually(reported, wait::PATIENCE, || {
+            last_message(&hook).as_deref() == Some(reported)
         })
         .await;
     }

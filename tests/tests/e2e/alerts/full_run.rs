@@ -189,8 +189,8 @@ async fn errors_are_notified_once_by_the_engine_and_by_prometheus() {
         count: AtomicU64::new(0),
         answered: Mutex::default(),
     });
-    let answers = failing_backend.clone();
-    let backend = Backend::responding(move |_| answers.response()).await;
+    let responses = failing_backend.clone();
+    let backend = Backend::responding(move |_| responses.response()).await;
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let feishu = Backend::responding(|_| {
         BackendResponse::json(&serde_json::json!({"code": 0, "msg": "success"}))
@@ -207,8 +207,9 @@ async fn errors_are_notified_once_by_the_engine_and_by_prometheus() {
     ));
     let proxy = setup.start().await;
     let rules = rules(&proxy);
-    let told = (&*rules, &*alertmanager.url());
-    let Some(prometheus) = Prometheus::alerting(test, &[proxy.admin()], Some(told)).await else {
+    let reported = (&*rules, &*alertmanager.url());
+    let Some(prometheus) = Prometheus::alerting(test, &[proxy.admin()], Some(reported)).await
+    else {
         return;
     };
     let run = Run {
@@ -245,11 +246,11 @@ async fn errors_are_notified_once_by_the_engine_and_by_prometheus() {
         (cards.iter().filter(|card| *card == "Recovered").count() == 2).then_some(())
     })
     .await;
-    let told = cards(&feishu);
-    let told: Vec<_> = told.iter().map(String::as_str).collect();
+    let reported = cards(&feishu);
+    let reported: Vec<_> = reported.iter().map(String::as_str).collect();
     let up = ["Warning", "Recovered", "Warning", "Critical", "Recovered"];
     let at_once = ["Warning", "Recovered", "Critical", "Recovered"];
-    assert!(told == up || told == at_once, "{told:?}");
+    assert!(reported == up || reported == at_once, "{reported:?}");
     check_alertmanager(&alertmanager, &hook).await;
 }
 
@@ -284,12 +285,17 @@ async fn check_delays(run: &Run) {
         ("Prometheus", theirs.collect()),
     ] {
         for (at, tier) in changes {
-            let crossing_delay = run.failing_backend.crossing_delay(at, |error_share| match tier {
-                2.0 => error_share > 0.03,
-                1.0 => error_share > 0.01,
-                _ => error_share <= 0.005,
-            });
-            assert!(crossing_delay <= DELAY_MAX_S, "{who}: tier {tier} after {crossing_delay} s");
+            let crossing_delay = run
+                .failing_backend
+                .crossing_delay(at, |error_share| match tier {
+                    2.0 => error_share > 0.03,
+                    1.0 => error_share > 0.01,
+                    _ => error_share <= 0.005,
+                });
+            assert!(
+                crossing_delay <= DELAY_MAX_S,
+                "{who}: tier {tier} after {crossing_delay} s"
+            );
         }
     }
 }

@@ -17,12 +17,12 @@ use super::admin::{QUICK, alert_when, send};
 /// A backend that fails as long as it is told to.
 pub(super) async fn failing_backend() -> (Backend, Arc<AtomicBool>) {
     let fails = Arc::new(AtomicBool::new(true));
-    let asked = fails.clone();
-    let answer = move |_: &_| {
-        let fails = asked.load(Ordering::SeqCst);
+    let requested = fails.clone();
+    let response = move |_: &_| {
+        let fails = requested.load(Ordering::SeqCst);
         BackendResponse::status(if fails { 500 } else { 200 })
     };
-    (Backend::responding(answer).await, fails)
+    (Backend::responding(response).await, fails)
 }
 
 /// Sends requests until the alert reaches this tier.
@@ -73,8 +73,8 @@ async fn a_restart_neither_repeats_nor_loses_notifications() {
     let first = wait_for_messages(&hook, 1).await;
     assert_eq!(first[0]["status"], "firing");
     assert_eq!(first[0]["alerts"][0]["labels"]["severity"], "critical");
-    let asked = hook.only_request();
-    assert_eq!(asked.header("authorization"), Some("Bearer t0ken"));
+    let requested = hook.only_request();
+    assert_eq!(requested.header("authorization"), Some("Bearer t0ken"));
     // A notified state is persisted a moment later; then even SIGKILL loses nothing.
     let state = proxy.directory().join("data/alerts.json");
     wait::eventually("the state", wait::PATIENCE, || {
@@ -137,13 +137,14 @@ async fn a_failing_notifier_gets_the_current_state_later() {
     let has_failed = |metrics: &_| failed(metrics, "failed") == 1.0 && !is_up(metrics);
     proxy.metrics_when("a failure", has_failed).await;
     // Neither the URL nor the secret is logged.
-    let said = wait::found("a word on it", wait::PATIENCE, || {
-        let said = proxy.stderr();
-        said.contains("feishu is not told: it answers code 11232")
-            .then_some(said)
+    let output = wait::found("a word on it", wait::PATIENCE, || {
+        let output = proxy.stderr();
+        output
+            .contains("feishu is not told: it answers code 11232")
+            .then_some(output)
     })
     .await;
-    assert!(!said.contains("s3cret"), "{said}");
+    assert!(!output.contains("s3cret"), "{output}");
     // The alert ends before the retry: there is nothing to notify.
     fails.store(false, Ordering::SeqCst);
     wait_for_tier(&proxy, "none").await;
@@ -178,16 +179,16 @@ async fn silenced_changes_are_notified_when_the_silence_ends() {
     let made = send(&proxy, ClientRequest::json("/api/silences", &wish)).await;
     let id = made.json()["id"].as_str().expect("an id").to_owned();
     wait_for_tier(&proxy, "critical").await;
-    let told = wait::still_waiting_after(Duration::from_secs(3), async {
+    let reported = wait::still_waiting_after(Duration::from_secs(3), async {
         while hook.requests().is_empty() {
             wait::tick().await;
         }
     });
-    assert!(told.await, "it was told in spite of the silence");
+    assert!(reported.await, "it was told in spite of the silence");
     let end = ClientRequest::new("DELETE", &format!("/api/silences/{id}"));
     assert_eq!(send(&proxy, end).await.status, 204);
-    let told = wait_for_messages(&hook, 1).await;
-    assert_eq!(told[0]["alerts"][0]["labels"]["alertname"], "ErrorRate");
+    let reported = wait_for_messages(&hook, 1).await;
+    assert_eq!(reported[0]["alerts"][0]["labels"]["alertname"], "ErrorRate");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,13 +228,13 @@ async fn every_alert_transition_is_in_the_data_stream() {
     })
     .await;
     let hits = found["hits"]["hits"].as_array().expect("hits");
-    let told: Vec<_> = hits.iter().map(|hit| &hit["_source"]).collect();
-    let last = told.last().expect("a document");
+    let reported: Vec<_> = hits.iter().map(|hit| &hit["_source"]).collect();
+    let last = reported.last().expect("a document");
     assert_eq!(last["event"]["dataset"], "weir.alert");
     assert_eq!(last["event"]["type"], json!(["end"]));
     assert_eq!(last["weir"]["alert"]["tier_before"], "critical");
-    assert_eq!(hits[0]["_id"], told[0]["event"]["id"]);
-    assert_eq!(told[0]["event"]["type"], json!(["start"]));
+    assert_eq!(hits[0]["_id"], reported[0]["event"]["id"]);
+    assert_eq!(reported[0]["event"]["type"], json!(["start"]));
     let buckets = &found["aggregations"]["tiers"]["buckets"];
     assert!(
         buckets.as_array().is_some_and(|buckets| buckets.len() >= 2),

@@ -137,11 +137,11 @@ async fn change(alertmanager: &Alertmanager, changing: &Replica, other: &Replica
         other.active_alerts().await,
         "{what}: the other's, before"
     );
-    let begun = tokio::time::Instant::now();
+    let started_at = tokio::time::Instant::now();
     {
         loop {
             assert!(
-                begun.elapsed() < PATIENCE,
+                started_at.elapsed() < PATIENCE,
                 "{what}: {:?} and {:?}",
                 alerts_of(alertmanager, &changing.instance).await,
                 changing.active_alerts().await
@@ -149,7 +149,8 @@ async fn change(alertmanager: &Alertmanager, changing: &Replica, other: &Replica
             let now = alerts_of(alertmanager, &other.instance).await;
             assert_eq!(now, before, "{what}: the other's alerts have not changed");
             if changing.has_reached_tier().await
-                && alerts_of(alertmanager, &changing.instance).await == changing.active_alerts().await
+                && alerts_of(alertmanager, &changing.instance).await
+                    == changing.active_alerts().await
             {
                 return;
             }

@@ -30,60 +30,69 @@ async fn send_all(address: SocketAddr, headers: &[(&str, &str)]) -> Vec<ClientRe
             request.header(name, value)
         })
     };
-    let mut replies = Vec::new();
+    let mut responses = Vec::new();
     for request in [
         ClientRequest::get("/"),
         ClientRequest::post("/", "x"),
         ClientRequest::chunked("/", b"xyz", 1),
     ] {
-        replies.push(Client::h1(address).await.send(with(request)).await);
+        responses.push(Client::h1(address).await.send(with(request)).await);
     }
     for request in [
         ClientRequest::post("/", "x"),
         ClientRequest::chunked("/", b"xyz", 1),
     ] {
-        replies.push(Client::h2(address).await.send(with(request)).await);
+        responses.push(Client::h2(address).await.send(with(request)).await);
     }
-    replies
+    responses
 }
 
 /// The error code of the rejection that returned through the loop.
-fn error_code(reply: &ClientResponse) -> serde_json::Value {
-    reply.json()["error"]["code"].clone()
+fn error_code(response: &ClientResponse) -> serde_json::Value {
+    response.json()["error"]["code"].clone()
 }
 
 #[tokio::test]
 async fn a_weir_that_is_its_own_backend_detects_the_loop() {
     let address = free_address();
     let proxy = start_at(address, address).await;
-    let replies = send_all(address, &[]).await;
-    for reply in &replies {
-        assert_eq!((reply.status, error_code(reply)), (508, "loop_detected".into()));
+    let responses = send_all(address, &[]).await;
+    for response in &responses {
+        assert_eq!(
+            (response.status, error_code(response)),
+            (508, "loop_detected".into())
+        );
     }
-    let events = proxy.events_when(2 * replies.len()).await;
+    let events = proxy.events_when(2 * responses.len()).await;
     let with = |error_code: &str| {
         events
             .iter()
             .filter(|event| event["error_code"] == error_code)
             .count()
     };
-    assert_eq!(with("loop_detected"), replies.len());
-    assert_eq!(with("upstream_status"), replies.len());
+    assert_eq!(with("loop_detected"), responses.len());
+    assert_eq!(with("upstream_status"), responses.len());
 }
 
 #[tokio::test]
 async fn a_loop_through_two_weirs_is_detected() {
     let (one, other) = (free_address(), free_address());
     let (first, second) = (start_at(one, other).await, start_at(other, one).await);
-    let replies = send_all(one, &[("cdn-loop", "a.example;x=1")]).await;
-    for reply in &replies {
-        assert_eq!((reply.status, error_code(reply)), (508, "loop_detected".into()));
+    let responses = send_all(one, &[("cdn-loop", "a.example;x=1")]).await;
+    for response in &responses {
+        assert_eq!(
+            (response.status, error_code(response)),
+            (508, "loop_detected".into())
+        );
     }
     assert_eq!(
-        first.events_when(2 * replies.len()).await.len(),
-        2 * replies.len()
+        first.events_when(2 * responses.len()).await.len(),
+        2 * responses.len()
     );
-    assert_eq!(second.events_when(replies.len()).await.len(), replies.len());
+    assert_eq!(
+        second.events_when(responses.len()).await.len(),
+        responses.len()
+    );
 }
 
 #[tokio::test]
@@ -97,16 +106,16 @@ async fn chained_weirs_are_no_loop_and_each_adds_its_token() {
         ("cdn-loop", "b"),
         ("connection", "cdn-loop"),
     ];
-    for reply in send_all(outer.address(), &sent[..2]).await {
-        assert_eq!(reply.status, 200);
+    for response in send_all(outer.address(), &sent[..2]).await {
+        assert_eq!(response.status, 200);
     }
     let hop = ClientRequest::get("/")
         .header(sent[0].0, sent[0].1)
         .header(sent[2].0, sent[2].1);
     assert_eq!(outer.send(hop).await.status, 200);
-    let seen = backend.requests();
+    let received = backend.requests();
     let mut tokens = Vec::new();
-    for (position, request) in seen.iter().enumerate() {
+    for (position, request) in received.iter().enumerate() {
         let lines = request.all("cdn-loop");
         let [line] = lines[..] else {
             panic!("{lines:?}")
@@ -142,17 +151,17 @@ async fn chained_weirs_are_no_loop_and_each_adds_its_token() {
         (format!("{second}x"), 200),
         ("weir".to_owned(), 200),
     ] {
-        for reply in send_all(outer.address(), &[("cdn-loop", &header)]).await {
-            assert_eq!(reply.status, status, "{header}");
+        for response in send_all(outer.address(), &[("cdn-loop", &header)]).await {
+            assert_eq!(response.status, status, "{header}");
         }
     }
     let hidden = [("cdn-loop", first.as_str()), ("connection", "cdn-loop")];
-    let reply = outer.send(
+    let response = outer.send(
         hidden
             .iter()
             .fold(ClientRequest::get("/"), |request, (name, value)| {
                 request.header(name, value)
             }),
     );
-    assert_eq!(reply.await.status, 508);
+    assert_eq!(response.await.status, 508);
 }

@@ -45,19 +45,22 @@ async fn client(
         // Kept open until the response arrives.
         std::future::pending::<std::io::Result<()>>().await
     });
-    let mut answer = Vec::new();
-    while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
-        match read.read_buf(&mut answer).await {
+    let mut backend_response = Vec::new();
+    while !backend_response
+        .windows(4)
+        .any(|window| window == b"\r\n\r\n")
+    {
+        match read.read_buf(&mut backend_response).await {
             Ok(read) if read > 0 => {}
             _ => break,
         }
     }
     sending.abort();
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    if !answer.starts_with("HTTP/1.1 200") {
+    let backend_response = String::from_utf8_lossy(&backend_response).into_owned();
+    if !backend_response.starts_with("HTTP/1.1 200") {
         progress.refused.fetch_add(1, Ordering::SeqCst);
     }
-    answer
+    backend_response
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,12 +94,12 @@ async fn memory_for_many_large_bodies_is_bounded() {
     .await;
     let resident = proxy.process().resident_bytes_max();
     go.send(true).expect("clients that wait");
-    let answers = wait::within("every answer", wait::PATIENCE * 3, clients.join_all()).await;
+    let responses = wait::within("every answer", wait::PATIENCE * 3, clients.join_all()).await;
 
-    let served = answers
+    let served = responses
         .iter()
         .filter(|head| head.starts_with("HTTP/1.1 200"));
-    let refused: Vec<&String> = answers
+    let refused: Vec<&String> = responses
         .iter()
         .filter(|head| head.starts_with("HTTP/1.1 503"))
         .collect();
@@ -115,10 +118,10 @@ async fn memory_for_many_large_bodies_is_bounded() {
     let event = proxy.event_with_code("over_capacity").await;
     assert_eq!(event["http"]["response"]["status_code"], 503);
     // All memory is released.
-    let reply = proxy
+    let response = proxy
         .send(ClientRequest::post("/after", body.to_vec()))
         .await;
-    assert_eq!(reply.status, 200);
+    assert_eq!(response.status, 200);
     assert_eq!(backend.requests().len(), served + 1);
 }
 
@@ -142,6 +145,6 @@ async fn announced_bodies_reserve_no_memory() {
             metrics.sum("weir_requests_in_flight", &[]) >= 20.0
         })
         .await;
-    let reply = proxy.send(ClientRequest::post("/small", "hello")).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
+    let response = proxy.send(ClientRequest::post("/small", "hello")).await;
+    assert_eq!(response.status, 200, "{}", response.text());
 }

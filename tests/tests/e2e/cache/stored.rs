@@ -69,8 +69,8 @@ fn failed_documents() -> Vec<ResponseCase> {
             BackendResponse::bytes("text/plain", "well")
         }),
         response_case(CHAT, "no type", || {
-            let answer = BackendResponse::chat("well");
-            answer.without_header("content-type")
+            let backend_response = BackendResponse::chat("well");
+            backend_response.without_header("content-type")
         }),
         response_case(CHAT, "error object", || {
             BackendResponse::json(
@@ -196,12 +196,12 @@ fn framings() -> [(&'static str, FramedResponse); 3] {
 async fn failed_and_incomplete_responses_are_never_stored() {
     for (path, name, make) in failed_cases() {
         for (framing, framed) in framings() {
-            let answer = framed(make());
-            let backend = Backend::responding(move |_| answer.clone()).await;
+            let backend_response = framed(make());
+            let backend = Backend::responding(move |_| backend_response.clone()).await;
             let proxy = start(&backend).await;
             for _ in 0..2 {
-                let reply = proxy.send(ClientRequest::json(path, &question(path))).await;
-                let status = reply.header("cache-status");
+                let client_response = proxy.send(ClientRequest::json(path, &question(path))).await;
+                let status = client_response.header("cache-status");
                 assert_eq!(status, Some("weir; fwd=miss"), "{name}, {framing}");
             }
             assert_eq!(backend.requests().len(), 2, "{name}, {framing}");
@@ -213,18 +213,18 @@ async fn failed_and_incomplete_responses_are_never_stored() {
 async fn a_complete_response_is_stored_with_any_framing() {
     for (path, name, make) in successful_cases() {
         for (framing, framed) in framings() {
-            let answer = framed(make());
-            let backend = Backend::responding(move |_| answer.clone()).await;
+            let backend_response = framed(make());
+            let backend = Backend::responding(move |_| backend_response.clone()).await;
             let proxy = start(&backend).await;
             let miss = proxy.send(ClientRequest::json(path, &question(path))).await;
             let hit = proxy.send(ClientRequest::json(path, &question(path))).await;
             assert!(is_hit(&hit), "{name}, {framing}");
             assert_eq!(hit.body, miss.body, "{name}, {framing}");
-            let said = miss.header("cache-status").unwrap_or_default();
+            let output = miss.header("cache-status").unwrap_or_default();
             match name {
                 // Whether it is stored was unknown when its head was sent, unless the response had arrived completely.
-                "stream" => assert!(said.starts_with("weir; fwd=miss"), "{said}"),
-                _ => assert_eq!(said, "weir; fwd=miss; stored", "{name}, {framing}"),
+                "stream" => assert!(output.starts_with("weir; fwd=miss"), "{output}"),
+                _ => assert_eq!(output, "weir; fwd=miss; stored", "{name}, {framing}"),
             }
         }
     }
@@ -246,16 +246,19 @@ async fn truncated_responses_are_not_stored() {
             BackendResponse::chat(&"x".repeat(9 << 20))
         }),
     ];
-    for (name, answer) in cases {
-        let backend = Backend::responding(move |_| answer()).await;
+    for (name, backend_response) in cases {
+        let backend = Backend::responding(move |_| backend_response()).await;
         let proxy = start(&backend).await;
         for _ in 0..2 {
             let mut client = Client::h1(proxy.address()).await;
-            if let Ok(live) = client.try_open(ClientRequest::chat("hi")).await {
-                let status = live.header("cache-status").unwrap_or_default().to_owned();
+            if let Ok(streaming) = client.try_open(ClientRequest::chat("hi")).await {
+                let status = streaming
+                    .header("cache-status")
+                    .unwrap_or_default()
+                    .to_owned();
                 assert!(!status.contains("hit"), "{name}: {status}");
                 assert!(!status.contains("stored"), "{name}: {status}");
-                let _ = live.rest().await;
+                let _ = streaming.rest().await;
             }
         }
         assert_eq!(backend.requests().len(), 2, "{name} was kept");
@@ -269,7 +272,7 @@ async fn the_cache_waits_for_json_bodies_but_not_for_streams() {
     let whole = BackendResponse::chat("well then").body();
     let (first, rest) = whole.split_at(20);
     // In two chunks, the second directly after the first.
-    let (reply, ()) = tokio::join!(proxy.send(ClientRequest::chat("hi")), async {
+    let (client_response, ()) = tokio::join!(proxy.send(ClientRequest::chat("hi")), async {
         let mut call = backend.next_request().await;
         call.send_head("application/json").await;
         call.chunk(first).await;
@@ -277,36 +280,40 @@ async fn the_cache_waits_for_json_bodies_but_not_for_streams() {
         call.chunk(rest).await;
         call.finish().await;
     });
-    assert_eq!(reply.header("cache-status"), Some("weir; fwd=miss; stored"));
-    assert_eq!(reply.body, whole);
+    assert_eq!(
+        client_response.header("cache-status"),
+        Some("weir; fwd=miss; stored")
+    );
+    assert_eq!(client_response.body, whole);
     assert!(is_hit(&proxy.send(ClientRequest::chat("hi")).await));
 
     // Kept alive by white space, which the client receives; stored as well, but not announced.
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat("slow")), async {
+    let (mut streaming, mut call) = tokio::join!(client.open(ClientRequest::chat("slow")), async {
         let mut call = backend.next_request().await;
         call.send_head("application/json").await;
         call.chunk(" ").await;
         call
     });
-    assert_eq!(live.header("cache-status"), Some("weir; fwd=miss"));
-    live.until(" ").await;
+    assert_eq!(streaming.header("cache-status"), Some("weir; fwd=miss"));
+    streaming.until(" ").await;
     call.chunk(&whole).await;
     call.finish().await;
-    live.rest().await.expect("a whole answer");
+    streaming.rest().await.expect("a whole answer");
     assert!(is_hit(&proxy.send(ClientRequest::chat("slow")).await));
 
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-        let mut call = backend.next_request().await;
-        call.send_event_stream_head().await;
-        call.token("well").await;
-        call
-    });
-    assert_eq!(live.header("cache-status"), Some("weir; fwd=miss"));
-    live.until("well").await;
+    let (mut streaming, call) =
+        tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+            let mut call = backend.next_request().await;
+            call.send_event_stream_head().await;
+            call.token("well").await;
+            call
+        });
+    assert_eq!(streaming.header("cache-status"), Some("weir; fwd=miss"));
+    streaming.until("well").await;
     call.end_chat(1).await;
-    live.rest().await.expect("a whole stream");
+    streaming.rest().await.expect("a whole stream");
     wait::within("a hit", wait::PATIENCE, async {
         assert!(is_hit(&proxy.send(ClientRequest::chat_stream("hi")).await));
     })
@@ -336,8 +343,8 @@ async fn cache_control_of_the_backend_limits_the_lifetime() {
             Backend::responding(move |_| BackendResponse::chat("hi").header(name, &line)).await;
         let proxy = start(&backend).await;
         for _ in 0..2 {
-            let reply = proxy.send(ClientRequest::chat("hi")).await;
-            let status = reply.header("cache-status");
+            let client_response = proxy.send(ClientRequest::chat("hi")).await;
+            let status = client_response.header("cache-status");
             assert_eq!(status, Some("weir; fwd=miss"), "{name}: {value}");
         }
     }

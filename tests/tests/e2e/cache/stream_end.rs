@@ -58,9 +58,9 @@ fn streams() -> Vec<Stream> {
 }
 
 fn request_to(path: &str, text: &str) -> ClientRequest {
-    let question = json!({"model": "m", "stream": true, "prompt": text, "max_tokens": 9,
+    let prompt = json!({"model": "m", "stream": true, "prompt": text, "max_tokens": 9,
                           "messages": [{"role": "user", "content": text}]});
-    ClientRequest::json(path, &question)
+    ClientRequest::json(path, &prompt)
 }
 
 async fn pause(time: Duration) {
@@ -76,15 +76,15 @@ async fn send_until_end(backend: &Backend, content_type: &str, text: &str) -> Pe
 
 /// Whether the response is stored in the end, as `whole`.
 async fn is_stored(proxy: &Proxy, backend: &Backend, request: ClientRequest, whole: &str) -> bool {
-    let asking = async {
-        let reply = proxy.send(request).await;
-        if is_hit(&reply) {
-            assert_eq!(reply.text(), whole);
+    let sending = async {
+        let response = proxy.send(request).await;
+        if is_hit(&response) {
+            assert_eq!(response.text(), whole);
         }
-        is_hit(&reply)
+        is_hit(&response)
     };
     tokio::select! {
-        is_hit = asking => is_hit,
+        is_hit = sending => is_hit,
         call = backend.next_request() => {
             drop(call);
             false
@@ -106,14 +106,16 @@ async fn a_stream_is_complete_only_with_its_last_line_end() {
         let whole = [stream.send_until_end.as_str(), stream.end].concat();
         for late_ms in [20, 300] {
             let what = format!("{number}, {late_ms} ms");
-            let answering = async {
-                let mut call = send_until_end(&backend, stream.content_type, &stream.send_until_end).await;
+            let responding = async {
+                let mut call =
+                    send_until_end(&backend, stream.content_type, &stream.send_until_end).await;
                 pause(Duration::from_millis(late_ms)).await;
                 call.chunk(stream.end).await;
                 call.finish().await;
             };
-            let (reply, ()) = tokio::join!(proxy.send(request_to(stream.path, &what)), answering);
-            assert_eq!(reply.text(), whole, "{what}");
+            let (response, ()) =
+                tokio::join!(proxy.send(request_to(stream.path, &what)), responding);
+            assert_eq!(response.text(), whole, "{what}");
             let again = request_to(stream.path, &what);
             assert!(is_stored(&proxy, &backend, again, &whole).await, "{what}");
         }
@@ -130,11 +132,11 @@ async fn a_client_that_leaves_before_the_last_line_end_had_a_complete_response()
             let what = format!("{number}, {late_ms} ms");
             let mut client = Client::h1(proxy.address()).await;
             let opening = client.open(request_to(stream.path, &what));
-            let answering = send_until_end(&backend, stream.content_type, &stream.send_until_end);
-            let (mut live, mut call) = tokio::join!(opening, answering);
-            let id = live.header("x-request-id").expect("an id").to_owned();
-            live.until(stream.send_until_end.trim_end()).await;
-            drop(live);
+            let responding = send_until_end(&backend, stream.content_type, &stream.send_until_end);
+            let (mut streaming, mut call) = tokio::join!(opening, responding);
+            let id = streaming.header("x-request-id").expect("an id").to_owned();
+            streaming.until(stream.send_until_end.trim_end()).await;
+            drop(streaming);
             drop(client);
             pause(Duration::from_millis(late_ms)).await;
             call.chunk(stream.end).await;
@@ -152,13 +154,14 @@ async fn a_stream_without_its_last_line_end_is_a_success_and_not_stored() {
     let proxy = start(&backend).await;
     for (number, stream) in streams().iter().enumerate() {
         let what = number.to_string();
-        let answering = async {
-            let mut call = send_until_end(&backend, stream.content_type, &stream.send_until_end).await;
+        let responding = async {
+            let mut call =
+                send_until_end(&backend, stream.content_type, &stream.send_until_end).await;
             wait::within("the end", wait::PATIENCE, call.closed()).await;
         };
-        let (reply, ()) = tokio::join!(proxy.send(request_to(stream.path, &what)), answering);
-        assert_eq!(reply.text(), stream.send_until_end, "{what}");
-        let id = reply.header("x-request-id").expect("an id");
+        let (response, ()) = tokio::join!(proxy.send(request_to(stream.path, &what)), responding);
+        assert_eq!(response.text(), stream.send_until_end, "{what}");
+        let id = response.header("x-request-id").expect("an id");
         assert_success(&proxy, id, &what).await;
         let again = request_to(stream.path, &what);
         assert!(!is_stored(&proxy, &backend, again, "").await, "{what}");
@@ -170,7 +173,7 @@ async fn data_after_the_end_is_part_of_the_stored_response() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let end = format!("{REASON}\n\ndata: [DONE]\n\n");
-    for (late, kept) in [
+    for (late, stored) in [
         (": cost 1\n\n", true),
         (
             "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\n",
@@ -184,8 +187,8 @@ async fn data_after_the_end_is_part_of_the_stored_response() {
         let whole = format!("{end}{late}");
         let mut client = Client::h1(proxy.address()).await;
         let opening = client.open(request_to(CHAT, late));
-        let (mut live, mut call) = tokio::join!(opening, send_until_end(&backend, SSE, &end));
-        live.until("[DONE]\n\n").await;
+        let (mut streaming, mut call) = tokio::join!(opening, send_until_end(&backend, SSE, &end));
+        streaming.until("[DONE]\n\n").await;
         // Until then it is what arrived.
         let hit = proxy.send(request_to(CHAT, late)).await;
         assert!(is_hit(&hit), "{late:?}");
@@ -197,12 +200,12 @@ async fn data_after_the_end_is_part_of_the_stored_response() {
                 false => wait::within("the end", wait::PATIENCE, call.closed()).await,
             }
         };
-        let (rest, ()) = tokio::join!(live.rest(), ending);
+        let (rest, ()) = tokio::join!(streaming.rest(), ending);
         assert_eq!(rest.expect("a clean end"), late.as_bytes());
         let again = request_to(CHAT, late);
         assert_eq!(
             is_stored(&proxy, &backend, again, &whole).await,
-            kept,
+            stored,
             "{late:?}"
         );
     }

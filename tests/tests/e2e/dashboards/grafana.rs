@@ -139,7 +139,7 @@ fn form_errors(expression: &str) -> Vec<String> {
 #[test]
 fn every_query_uses_metrics_and_labels_of_the_catalog() {
     let mut findings = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut received = BTreeSet::new();
     for (file, dashboard) in dashboards() {
         for panel in panels(&dashboard) {
             let title = panel["title"].as_str().expect("a title");
@@ -157,24 +157,24 @@ fn every_query_uses_metrics_and_labels_of_the_catalog() {
                     if !description.contains(base) && !found_in_share(expression, base) {
                         found.push(format!("the description does not name {base}"));
                     }
-                    seen.insert(base.to_owned());
+                    received.insert(base.to_owned());
                 }
                 findings.extend(found.into_iter().map(|one| format!("{place}: {one}")));
             }
-            seen.insert(place);
+            received.insert(place);
         }
     }
     assert!(findings.is_empty(), "{}", findings.join("\n"));
     for panel in panels_without_data() {
         assert!(
-            seen.contains(panel),
+            received.contains(panel),
             "{panel} waits, and stands in no dashboard"
         );
     }
     let unseen: Vec<_> = catalog::ALL
         .iter()
         .map(|metric| metric.name)
-        .filter(|name| !seen.contains(*name) && *name != "process_virtual_memory_bytes")
+        .filter(|name| !received.contains(*name) && *name != "process_virtual_memory_bytes")
         .collect();
     assert!(unseen.is_empty(), "no dashboard shows {unseen:?}");
 }

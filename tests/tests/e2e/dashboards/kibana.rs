@@ -85,7 +85,7 @@ fn every_reference_resolves_within_the_file() {
             );
         }
     }
-    let wanted: BTreeMap<_, _> = [
+    let required: BTreeMap<_, _> = [
         ("index-pattern", "8.0.0"),
         ("search", "8.0.0"),
         ("dashboard", "8.9.0"),
@@ -95,7 +95,7 @@ fn every_reference_resolves_within_the_file() {
         let kind = text(&object["type"]);
         assert_eq!(
             object["typeMigrationVersion"],
-            wanted[kind.as_str()],
+            required[kind.as_str()],
             "{kind}"
         );
     }

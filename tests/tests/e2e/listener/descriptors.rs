@@ -16,10 +16,10 @@ const GET: &str = "GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n";
 async fn clients_cannot_exhaust_the_descriptors_of_admin() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
-    let said = proxy.stderr();
+    let output = proxy.stderr();
     assert!(
-        said.contains("limits.connections is 10000, but 128 open files"),
-        "{said}"
+        output.contains("limits.connections is 10000, but 128 open files"),
+        "{output}"
     );
     // More than the process may open: some are accepted, the others wait in the kernel's queue.
     let mut clients = Vec::new();

@@ -109,13 +109,13 @@ async fn tls_handshakes_have_the_header_timeout_and_are_counted() {
         .start()
         .await;
     let mut silent = Raw::connect(proxy.tls_address()).await;
-    let mut begun = Raw::connect(proxy.tls_address()).await;
-    begun.write(b"\x16\x03\x01").await;
+    let mut started_at = Raw::connect(proxy.tls_address()).await;
+    started_at.write(b"\x16\x03\x01").await;
     proxy
         .metrics_when("both to be counted", |metrics| {
             metrics.sum("weir_connections", &[]) == 2.0
         })
         .await;
     assert!(silent.closes_within(Duration::from_secs(5)).await);
-    assert!(begun.closes_within(Duration::from_secs(5)).await);
+    assert!(started_at.closes_within(Duration::from_secs(5)).await);
 }

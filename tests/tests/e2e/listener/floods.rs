@@ -156,9 +156,9 @@ async fn clients_that_provoke_resets_are_stopped() {
         let round = |number: usize| {
             let stream = 2 * number as u32 + 1;
             let mut bytes = frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
-            let mut wrong = broken.clone();
-            wrong[5..9].copy_from_slice(&stream.to_be_bytes());
-            bytes.extend(wrong);
+            let mut invalid = broken.clone();
+            invalid[5..9].copy_from_slice(&stream.to_be_bytes());
+            bytes.extend(invalid);
             bytes
         };
         let pause = Duration::from_millis(5);
@@ -171,15 +171,15 @@ async fn clients_that_provoke_resets_are_stopped() {
 }
 
 /// Sends a request on its own stream; if it is not `wanted`, cancels the response as soon as it has started.
-async fn send_requests(sender: SendRequest<Full<Bytes>>, wanted: bool) {
+async fn send_requests(sender: SendRequest<Full<Bytes>>, expected: bool) {
     let mut sender = sender;
     let request = http::Request::post("http://weir.test/").body(Full::from(vec![b'x'; 3000]));
     sender.ready().await.expect("an open connection");
-    let answer = sender.send_request(request.expect("a request")).await;
-    let answer = answer.expect("an answer");
-    assert_eq!(answer.status(), 200);
-    if wanted {
-        let mut body = answer.into_body();
+    let response = sender.send_request(request.expect("a request")).await;
+    let response = response.expect("an answer");
+    assert_eq!(response.status(), 200);
+    if expected {
+        let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             frame.expect("a whole body");
         }
@@ -200,11 +200,11 @@ async fn busy_clients_are_not_affected() {
         .expect("a connection");
     let driver = tokio::spawn(driver);
     for round in 0..12 {
-        let asking: Vec<_> = (0..100)
+        let sending: Vec<_> = (0..100)
             .map(|number| tokio::spawn(send_requests(sender.clone(), number % 2 == 0)))
             .collect();
-        for asked in asking {
-            wait::within("an answer", wait::PATIENCE, asked)
+        for requested in sending {
+            wait::within("an answer", wait::PATIENCE, requested)
                 .await
                 .expect("an answer");
         }

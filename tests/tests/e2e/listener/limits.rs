@@ -33,10 +33,18 @@ async fn a_head_below_the_limit_passes_and_above_is_rejected() {
         let mut raw = Raw::connect(proxy.address()).await;
         // The proxy may have rejected it before all of it was sent.
         let _ = raw.try_write(head_of(bytes)).await;
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 431, "{bytes} bytes: {}", answer.text());
-        assert!(answer.text().contains("header_too_large"));
-        let id = answer.header("x-request-id").expect("an id").to_owned();
+        let backend_response = raw.response().await;
+        assert_eq!(
+            backend_response.status,
+            431,
+            "{bytes} bytes: {}",
+            backend_response.text()
+        );
+        assert!(backend_response.text().contains("header_too_large"));
+        let id = backend_response
+            .header("x-request-id")
+            .expect("an id")
+            .to_owned();
         let event = proxy.event(&id).await;
         assert_eq!(event["error_code"], "header_too_large");
         assert!(raw.closes_within(wait::PATIENCE).await);
@@ -71,8 +79,8 @@ async fn the_head_limit_applies_over_http2() {
     assert_eq!(client.send(under).await.status, 200);
     let over = ClientRequest::get("/over").header("x-filler", &"f".repeat(12_000));
     // A rejection, or a reset of the stream: both are fine.
-    if let Ok(live) = client.try_open(over).await {
-        assert_eq!(live.status, 431);
+    if let Ok(streaming) = client.try_open(over).await {
+        assert_eq!(streaming.status, 431);
     }
     assert_eq!(backend.requests().len(), 1);
 }
@@ -87,7 +95,7 @@ async fn a_slow_head_is_cut_off_at_its_total_timeout() {
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /slow HTTP/1.1\r\nHost: weir.test\r\n").await;
     let started = weir::clock::now();
-    let said = raw
+    let output = raw
         .drip("X-Drop: y\r\n", Duration::from_millis(200), wait::PATIENCE)
         .await;
     let lasted = started.elapsed();
@@ -95,8 +103,8 @@ async fn a_slow_head_is_cut_off_at_its_total_timeout() {
         (Duration::from_millis(700)..LATE).contains(&lasted),
         "cut after {lasted:?}"
     );
-    let said = String::from_utf8_lossy(&said);
-    assert!(said.starts_with("HTTP/1.1 408"), "{said:?}");
+    let output = String::from_utf8_lossy(&output);
+    assert!(output.starts_with("HTTP/1.1 408"), "{output:?}");
     let event = proxy.event_with_code("header_timeout").await;
     assert_eq!(event["http"]["response"]["status_code"], 408);
     backend.assert_untouched();
@@ -154,9 +162,9 @@ async fn connections_over_the_limit_get_503() {
     let _ = third
         .try_write("GET /3 HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let answer = third.response().await;
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    assert!(answer.text().contains("too_many_connections"));
+    let backend_response = third.response().await;
+    assert_eq!(backend_response.status, 503, "{}", backend_response.text());
+    assert!(backend_response.text().contains("too_many_connections"));
     proxy.event_with_code("too_many_connections").await;
     assert_eq!(first.send(ClientRequest::get("/4")).await.status, 200);
 
@@ -175,5 +183,10 @@ async fn connections_over_the_limit_get_503() {
         }
     })
     .await;
-    assert!(backend.requests().iter().all(|seen| seen.target != "/3"));
+    assert!(
+        backend
+            .requests()
+            .iter()
+            .all(|received| received.target != "/3")
+    );
 }

@@ -142,7 +142,7 @@ async fn no_ambiguous_head_smuggles_a_second_request() {
         assert!(
             requests
                 .iter()
-                .all(|seen| !seen.target.contains("smuggled")),
+                .all(|received| !received.target.contains("smuggled")),
             "{name}: a second request came through: {requests:#?}"
         );
         assert!(requests.len() <= 1, "{name}: {requests:#?}");

@@ -22,21 +22,21 @@ async fn events_are_forwarded_as_they_arrive() {
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        let (mut live, mut call) =
+        let (mut streaming, mut call) =
             tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
                 let mut call = backend.next_request().await;
                 call.send_event_stream_head().await;
                 call
             });
-        assert_eq!(live.status, 200);
-        assert_eq!(live.header("content-type"), Some("text/event-stream"));
+        assert_eq!(streaming.status, 200);
+        assert_eq!(streaming.header("content-type"), Some("text/event-stream"));
         for word in ["one", "two", "three"] {
             call.token(word).await;
-            live.until(word).await;
-            assert!(wait::still_waiting_after(Duration::from_millis(20), live.chunk()).await);
+            streaming.until(word).await;
+            assert!(wait::still_waiting_after(Duration::from_millis(20), streaming.chunk()).await);
         }
         call.end_chat(3).await;
-        let rest = live.rest().await.expect("a clean end");
+        let rest = streaming.rest().await.expect("a clean end");
         assert!(rest.ends_with(b"data: [DONE]\n\n"));
     }
 }
@@ -46,10 +46,10 @@ async fn connect(proxy: &Proxy) -> WebSocketStream<TcpStream> {
         .await
         .expect("a connection");
     let upgrading = client_async("ws://weir.test/socket", stream);
-    let (socket, answer) = wait::within("101", wait::PATIENCE, upgrading)
+    let (socket, response) = wait::within("101", wait::PATIENCE, upgrading)
         .await
         .expect("an upgrade");
-    assert_eq!(answer.status(), 101);
+    assert_eq!(response.status(), 101);
     socket
 }
 

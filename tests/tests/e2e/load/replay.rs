@@ -77,9 +77,9 @@ async fn an_event_file_is_replayed() {
     );
     let all = backend.requests();
     let (mut before, mut after): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
-    for (place, seen) in all.iter().enumerate() {
+    for (place, received) in all.iter().enumerate() {
         let half = if place < 120 { &mut before } else { &mut after };
-        half.push(seen.body.len());
+        half.push(received.body.len());
     }
     before.sort_unstable();
     after.sort_unstable();
@@ -125,7 +125,7 @@ async fn the_result_of_a_query_on_a_data_stream_is_replayed() {
     .await;
     assert_eq!(some.report["requests"], 25, "{}", some.output());
     std::fs::remove_file(directory.path().join("load.json")).expect("a report");
-    for (query, events, why) in [
+    for (query, events, reason) in [
         ("route:nobody", events.as_str(), "contains no requests"),
         ("route:(", &events, "400 Bad Request"),
         ("*", &format!("{}/logs-none", node.url()), "404"),
@@ -134,6 +134,6 @@ async fn the_result_of_a_query_on_a_data_stream_is_replayed() {
     ] {
         let load = replay(query, events).await;
         assert_eq!(load.finished.code, Some(2), "{query}: {}", load.output());
-        assert!(load.output().contains(why), "{query}: {}", load.output());
+        assert!(load.output().contains(reason), "{query}: {}", load.output());
     }
 }

@@ -12,13 +12,13 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-fn answer(seen: &ReceivedRequest) -> BackendResponse {
-    match seen.target.as_str() {
+fn answer(received: &ReceivedRequest) -> BackendResponse {
+    match received.target.as_str() {
         "/cut" => BackendResponse::events(&["{}"]).truncated(),
         "/reset" => BackendResponse::reset_immediately(),
         "/error" => BackendResponse::status(500),
         "/stream" => BackendResponse::chat_stream(&["a", "b"]),
-        _ => BackendResponse::echo(seen),
+        _ => BackendResponse::echo(received),
     }
 }
 
@@ -53,8 +53,8 @@ async fn client(proxy: &Proxy, rounds: usize) -> usize {
             .await;
         made += 2;
         // The cut may arrive before the head.
-        if let Ok(live) = two.try_open(ClientRequest::get("/cut")).await {
-            let _ = live.rest().await;
+        if let Ok(streaming) = two.try_open(ClientRequest::get("/cut")).await {
+            let _ = streaming.rest().await;
         }
         made += 1;
         // A client that disconnects within its body, and one that aborts its response.
@@ -171,7 +171,11 @@ async fn requests_during_shutdown_are_recorded() {
         .iter()
         .filter_map(|event| event["http"]["request"]["id"].as_str())
         .collect();
-    assert_eq!(recorded_events.len(), events.len(), "two events of one request");
+    assert_eq!(
+        recorded_events.len(),
+        events.len(),
+        "two events of one request"
+    );
     for id in &answered {
         assert!(
             recorded_events.contains(id.as_str()),

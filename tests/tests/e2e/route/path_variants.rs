@@ -40,7 +40,7 @@ async fn send_raw(address: SocketAddr, target: &str, framing: Framing) -> (u16, 
     ));
     let _ = sent.await;
     match raw.try_response().await {
-        Some(answer) => (answer.status, answer.text()),
+        Some(backend_response) => (backend_response.status, backend_response.text()),
         None => (0, String::new()),
     }
 }
@@ -90,8 +90,8 @@ async fn send_through_weir(proxy: &Proxy) -> VariantCounts {
             ClientRequest::post(target, "{}"),
             ClientRequest::chunked(target, b"{}", 1),
         ] {
-            let reply = client.send(request).await;
-            tally.add("HTTP/2", target, reply.status, &reply.text());
+            let response = client.send(request).await;
+            tally.add("HTTP/2", target, response.status, &response.text());
         }
     }
     tally
@@ -112,9 +112,9 @@ async fn assert_protected(frameworks: &Frameworks) {
             .start()
             .await;
         let signed = ClientRequest::post(CHAT, "{}").headers(sign::sign_hmac_now("s3cret", b"{}"));
-        let reply = proxy.send(signed).await;
+        let response = proxy.send(signed).await;
         assert_eq!(
-            (reply.status, &*reply.text()),
+            (response.status, &*response.text()),
             (200, RESPONSE),
             "{name}, signed"
         );
@@ -134,8 +134,8 @@ async fn assert_protected(frameworks: &Frameworks) {
         );
         // Rejected for the signature, malformed, or no variant and forwarded.
         for status in [400, 401, 404] {
-            let seen = tally.statuses.get(&status).copied().unwrap_or_default();
-            assert!(seen >= 10, "{name}: {status} {:?}", tally.statuses);
+            let received = tally.statuses.get(&status).copied().unwrap_or_default();
+            assert!(received >= 10, "{name}: {status} {:?}", tally.statuses);
         }
     }
 }
@@ -219,9 +219,9 @@ async fn explicitly_open_routes_stay_open_and_methods_are_respected() {
         ("GET", "/shelf/%252e%252e/inside", 403, "inside"),
         ("GET", "/shelf/%252e%252e%252fitems", 200, "shelf"),
     ] {
-        let reply = proxy.send(ClientRequest::new(method, path)).await;
-        assert_eq!(reply.status, status, "{method} {path}");
-        let event = proxy.event_of(&reply).await;
+        let response = proxy.send(ClientRequest::new(method, path)).await;
+        assert_eq!(response.status, status, "{method} {path}");
+        let event = proxy.event_of(&response).await;
         assert_eq!(event["route"], route, "{method} {path}");
     }
 }
@@ -254,11 +254,11 @@ async fn invalid_paths_and_configured_encoded_slashes_are_rejected() {
             assert_eq!(status, 400, "{target:?}: {body}");
         }
         if fits_http2(target) {
-            let reply = Client::h2(keep.address())
+            let response = Client::h2(keep.address())
                 .await
                 .send(ClientRequest::get(target))
                 .await;
-            assert_eq!(reply.status, 400, "HTTP/2 {target:?}");
+            assert_eq!(response.status, 400, "HTTP/2 {target:?}");
         }
     }
     backend.assert_untouched();

@@ -7,7 +7,7 @@ use weir_tests::index::{Fault, Index};
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-use super::{SPOOL, indexed_events, send_requests, wait_until_settled, shipping};
+use super::{SPOOL, indexed_events, send_requests, shipping, wait_until_settled};
 
 #[tokio::test]
 async fn index_credentials_are_sent_only_to_the_index() {
@@ -42,9 +42,9 @@ async fn index_credentials_are_sent_only_to_the_index() {
             "d2VpcjpzZW50",
             "c2VudGluZWwtZXMta2V5",
         ];
-        let said = proxy.stderr() + &proxy.admin_get("/metrics").await.text();
+        let output = proxy.stderr() + &proxy.admin_get("/metrics").await.text();
         for secret in secrets {
-            assert!(!said.contains(secret), "{secret} is told");
+            assert!(!output.contains(secret), "{secret} is told");
         }
     }
 }

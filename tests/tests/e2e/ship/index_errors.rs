@@ -12,7 +12,9 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-use super::{SPOOL, indexed_events, assert_accounting, outcome, send_requests, wait_until_settled, shipping};
+use super::{
+    SPOOL, assert_accounting, indexed_events, outcome, send_requests, shipping, wait_until_settled,
+};
 
 /// Status, type and reason of an item as servers send them, and weir's name for it.
 const ERRORS: [(u16, &str, &str, &str); 14] = [
@@ -98,13 +100,13 @@ async fn status(proxy: &Proxy) -> Value {
 
 /// Waits until the status names this reason; no event is lost or dropped meanwhile.
 async fn wait_for_reason(proxy: &Proxy, reason: &str, events: f64) -> Metrics {
-    let begun = tokio::time::Instant::now();
+    let started_at = tokio::time::Instant::now();
     let status = loop {
         let status = status(proxy).await;
         if status["reason"] == reason {
             break status;
         }
-        let waited = begun.elapsed();
+        let waited = started_at.elapsed();
         assert!(
             waited < wait::PATIENCE,
             "{reason}: {status}\n{}",
@@ -136,12 +138,15 @@ async fn wait_for_reason(proxy: &Proxy, reason: &str, events: f64) -> Metrics {
 }
 
 /// An error for some of the events and for the whole request have the same result.
-async fn assert_retried(condition: (u16, &'static str, &'static str, &'static str), is_whole: bool) {
-    let (code, kind, said, reason) = condition;
+async fn assert_retried(
+    condition: (u16, &'static str, &'static str, &'static str),
+    is_whole: bool,
+) {
+    let (code, kind, output, reason) = condition;
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(match is_whole {
-        true => Fault::WholeError(code, kind, said),
-        false => Fault::Errors(code, kind, said, 3),
+        true => Fault::WholeError(code, kind, output),
+        false => Fault::Errors(code, kind, output, 3),
     }));
     let proxy = shipping(&backend, &[index.url()], "events: 9, wait: 10ms")
         .start()
@@ -150,7 +155,7 @@ async fn assert_retried(condition: (u16, &'static str, &'static str, &'static st
     wait_for_reason(&proxy, reason, 1.0).await;
     let stderr = proxy.stderr();
     assert!(stderr.contains(&format!("({reason})")), "{stderr}");
-    assert!(stderr.contains(said), "{stderr}");
+    assert!(stderr.contains(output), "{stderr}");
     index.always(None);
     wait_until_settled(&proxy, "indexed", 9.0).await;
     indexed_events(&index, &ids).await;
@@ -180,7 +185,7 @@ async fn the_same_errors_for_a_whole_request_lose_no_events() {
 async fn errors_of_single_events_do_not_delay_others() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     // Each of these could be mistaken for an error of the cluster: a client chooses the values.
-    for (kind, said) in [
+    for (kind, output) in [
         (
             "document_parsing_exception",
             "failed to parse field [a]. Preview: 'pipeline with id [x] does not exist'",
@@ -195,7 +200,7 @@ async fn errors_of_single_events_do_not_delay_others() {
         ),
         ("strict_dynamic_mapping_exception", "mapping set to strict"),
     ] {
-        index.script(&[Fault::Errors(400, kind, said, 4)]);
+        index.script(&[Fault::Errors(400, kind, output, 4)]);
     }
     let proxy = shipping(&backend, &[index.url()], "events: 8, wait: 10s")
         .start()
@@ -235,8 +240,8 @@ async fn proxy_shipping_to(backend: &Backend, node: &OwnNode, stream: &str) -> P
 }
 
 async fn set_setting(node: &OwnNode, path: &str, body: Value) {
-    let (status, answer) = node.send("PUT", path, &body).await;
-    assert_eq!(status, 200, "{path}: {answer}");
+    let (status, response) = node.send("PUT", path, &body).await;
+    assert_eq!(status, 200, "{path}: {response}");
 }
 
 async fn is_set_up(node: &OwnNode, dataset: &str) {

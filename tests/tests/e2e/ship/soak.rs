@@ -32,8 +32,8 @@ async fn load(proxy: &Proxy, requests: usize, answered: &ResponseTimes) {
         tasks.spawn(async move {
             let mut client = Client::h1(address).await;
             for _ in 0..requests / CONNECTIONS {
-                let reply = client.send(ClientRequest::get("/a")).await;
-                let id = reply.header("x-request-id").expect("an id").to_owned();
+                let response = client.send(ClientRequest::get("/a")).await;
+                let id = response.header("x-request-id").expect("an id").to_owned();
                 let mut answered = answered.lock().expect("the list");
                 answered.push((id, Instant::now()));
             }
@@ -66,11 +66,11 @@ async fn a_hundred_thousand_events_are_indexed_exactly_once() {
         index.always(fault);
         let proxy = Proxy::ready(setup.spawn(directory.path()), directory).await;
         recovered += outcome(&proxy.metrics().await, "recovered");
-        let begun = Instant::now();
+        let started_at = Instant::now();
         load(&proxy, REQUESTS / ROUNDS, &answered).await;
         if round == 0 {
             // The node is down for a minute.
-            while begun.elapsed() < Duration::from_secs(60) {
+            while started_at.elapsed() < Duration::from_secs(60) {
                 assert_accounting(&proxy.metrics().await);
                 wait::tick().await;
             }

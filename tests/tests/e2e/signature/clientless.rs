@@ -11,7 +11,10 @@ use weir_tests::sign::fresh_id;
 use weir_tests::wait;
 
 use super::feishu::{ROUTE, TOKEN, event, start};
-use super::redelivery::{Delivery, send_and_abandon, assert_accepted, wait_until_clientless, in_flight, accepted_response};
+use super::redelivery::{
+    Delivery, accepted_response, assert_accepted, in_flight, send_and_abandon,
+    wait_until_clientless,
+};
 
 #[tokio::test]
 async fn a_request_continued_without_its_client_ends_at_the_timeout() {
@@ -28,7 +31,11 @@ async fn a_request_continued_without_its_client_ends_at_the_timeout() {
         .metrics_when("its end", |metrics| in_flight(metrics) == 0.0)
         .await;
     let again = delivery.send(&proxy);
-    backend.next_request().await.respond(accepted_response()).await;
+    backend
+        .next_request()
+        .await
+        .respond(accepted_response())
+        .await;
     assert_accepted(&again.await.expect("answered"));
 }
 
@@ -125,15 +132,15 @@ async fn a_started_response_keeps_its_status_when_the_client_leaves() {
     let proxy = start(&backend).await;
     let delivery = Delivery::new();
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(delivery.request()), async {
+    let (mut streaming, mut call) = tokio::join!(client.open(delivery.request()), async {
         let mut call = backend.next_request().await;
         call.send_head("application/json").await;
         call.chunk(Bytes::from_static(b"{\"msg\":")).await;
         call
     });
-    live.until("msg").await;
-    let id = live.header("x-request-id").expect("an id").to_owned();
-    drop((live, client));
+    streaming.until("msg").await;
+    let id = streaming.header("x-request-id").expect("an id").to_owned();
+    drop((streaming, client));
     wait_until_clientless(&proxy).await;
     call.chunk("\"success\"}").await;
     call.finish().await;

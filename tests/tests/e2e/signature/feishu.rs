@@ -47,14 +47,14 @@ async fn a_signed_event_is_forwarded_unchanged() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     let body = encrypt_feishu(KEY, event(&fresh_id(), TOKEN).to_string().as_bytes());
-    let reply = post(&proxy, &body, signed(&body)).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let seen = backend.only_request();
-    assert_eq!(seen.text(), body);
+    let response = post(&proxy, &body, signed(&body)).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    let received = backend.only_request();
+    assert_eq!(received.text(), body);
     // The headers of the platform are forwarded: its SDK behind weir may verify them again.
-    assert!(seen.header("x-lark-signature").is_some());
-    assert_eq!(seen.all("x-weir-platform"), ["feishu"]);
-    let event = proxy.event_of(&reply).await;
+    assert!(received.header("x-lark-signature").is_some());
+    assert_eq!(received.all("x-weir-platform"), ["feishu"]);
+    let event = proxy.event_of(&response).await;
     assert_eq!(event["platform"], "feishu");
     assert_eq!(event["weir"]["signature"]["scheme"], "feishu");
 }
@@ -74,8 +74,8 @@ async fn an_invalid_or_missing_signature_is_rejected() {
         (stale, "signature_expired"),
         (vec![], "signature_missing"),
     ] {
-        let reply = post(&proxy, &body, headers).await;
-        assert_eq!((reply.status, reply.refusal().as_str()), (401, code));
+        let response = post(&proxy, &body, headers).await;
+        assert_eq!((response.status, response.refusal().as_str()), (401, code));
     }
     backend.assert_untouched();
 }
@@ -90,10 +90,10 @@ async fn a_redelivered_event_is_answered_and_not_forwarded() {
     // Redelivered by Feishu: with a new signature and IV, and the same event.
     let again = encrypt_feishu(KEY, event(&id, TOKEN).to_string().as_bytes());
     assert_ne!(again, body);
-    let reply = post(&proxy, &again, signed(&again)).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
+    let response = post(&proxy, &again, signed(&again)).await;
+    assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(backend.requests().len(), 1);
-    let event = proxy.event_of(&reply).await;
+    let event = proxy.event_of(&response).await;
     assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
     assert!(event.get("error_code").is_none());
 }
@@ -107,12 +107,12 @@ async fn the_handshake_is_answered_by_weir() {
     .to_string();
     let sealed = encrypt_feishu(KEY, challenge.as_bytes());
     for headers in [signed(&sealed), vec![]] {
-        let reply = post(&proxy, &sealed, headers).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        assert_eq!(reply.json(), json!({"challenge": "a \"quoted\" 挑战"}));
-        let kind = reply.header("content-type").expect("a content type");
+        let response = post(&proxy, &sealed, headers).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(response.json(), json!({"challenge": "a \"quoted\" 挑战"}));
+        let kind = response.header("content-type").expect("a content type");
         assert!(kind.starts_with("application/json"), "{kind}");
-        let event = proxy.event_of(&reply).await;
+        let event = proxy.event_of(&response).await;
         assert_eq!(event["weir"]["signature"]["outcome"], "handshake");
     }
     // With an invalid token, or encrypted with another key: rejected.
@@ -121,8 +121,8 @@ async fn the_handshake_is_answered_by_weir() {
         encrypt_feishu(KEY, forged.to_string().as_bytes()),
         encrypt_feishu("another-key", challenge.as_bytes()),
     ] {
-        let reply = post(&proxy, &body, vec![]).await;
-        assert_eq!(reply.status, 401, "{}", reply.text());
+        let response = post(&proxy, &body, vec![]).await;
+        assert_eq!(response.status, 401, "{}", response.text());
     }
     backend.assert_untouched();
 }
@@ -142,8 +142,8 @@ async fn invalid_envelopes_are_rejected() {
         r#"{"encrypt":7}"#,
         r#"{"encrypt":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#,
     ] {
-        let reply = post(&proxy, body, vec![]).await;
-        assert_eq!(reply.status, 401, "{body}: {}", reply.text());
+        let response = post(&proxy, body, vec![]).await;
+        assert_eq!(response.status, 401, "{body}: {}", response.text());
     }
     backend.assert_untouched();
 }

@@ -89,9 +89,9 @@ async fn wait_for_repeats(proxy: &Proxy, count: u32) {
         .await;
 }
 
-pub(super) fn assert_accepted(reply: &ClientResponse) {
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    assert_eq!(reply.json(), json!({"msg": "success"}));
+pub(super) fn assert_accepted(response: &ClientResponse) {
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.json(), json!({"msg": "success"}));
 }
 
 #[tokio::test]
@@ -126,9 +126,9 @@ async fn a_slow_bot_gets_a_delivery_once_and_its_connection_is_released() {
         assert_eq!(event["weir"]["signature"]["outcome"], "valid");
         assert_eq!(event["weir"]["upstream"]["attempts"], 1);
         // The next attempt of Feishu, 15 s later.
-        let reply = delivery.send(&proxy).await.expect("answered");
-        assert_accepted(&reply);
-        let event = proxy.event_of(&reply).await;
+        let response = delivery.send(&proxy).await.expect("answered");
+        assert_accepted(&response);
+        let event = proxy.event_of(&response).await;
         assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
     }
     assert_eq!(backend.requests().len(), 2);
@@ -148,7 +148,7 @@ async fn over_http2_the_stream_or_the_connection_may_be_closed() {
         let call = {
             let asking = client.try_open(delivery.request());
             tokio::select! {
-                answer = asking => panic!("answered: {:?}", answer.map(|live| live.status)),
+                backend_response = asking => panic!("answered: {:?}", backend_response.map(|streaming| streaming.status)),
                 call = backend.next_request() => call,
             }
         };
@@ -158,10 +158,14 @@ async fn over_http2_the_stream_or_the_connection_may_be_closed() {
             wait_until_clientless(&proxy).await;
         } else {
             // The connection serves another delivery meanwhile.
-            let (reply, ()) = tokio::join!(client.send(other.request()), async {
-                backend.next_request().await.respond(accepted_response()).await;
+            let (response, ()) = tokio::join!(client.send(other.request()), async {
+                backend
+                    .next_request()
+                    .await
+                    .respond(accepted_response())
+                    .await;
             });
-            assert_accepted(&reply);
+            assert_accepted(&response);
         }
         let repeat = delivery.send(&proxy);
         wait_for_repeats(&proxy, 1).await;
@@ -182,7 +186,11 @@ async fn repeats_wait_for_the_response_to_the_first() {
         wait_for_repeats(&proxy, 6).await;
         // Another delivery is not delayed.
         let other = Delivery::new().send(&proxy);
-        backend.next_request().await.respond(accepted_response()).await;
+        backend
+            .next_request()
+            .await
+            .respond(accepted_response())
+            .await;
         assert_eq!(other.await.expect("answered").status, 200);
         call.respond(BackendResponse::json(&json!({"from": "the bot"})).with_status(202))
             .await;
@@ -194,9 +202,9 @@ async fn repeats_wait_for_the_response_to_the_first() {
             );
         }
         for repeat in repeats {
-            let reply = repeat.await.expect("answered");
-            assert_accepted(&reply);
-            let event = proxy.event_of(&reply).await;
+            let response = repeat.await.expect("answered");
+            assert_accepted(&response);
+            let event = proxy.event_of(&response).await;
             assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
             assert!(event.get("error_code").is_none());
         }
@@ -212,15 +220,15 @@ async fn a_repeat_gets_delivery_pending_in_time() {
     let delivery = Delivery::new();
     let call = send_and_abandon(&proxy, &backend, &delivery).await;
     let send_and_maybe_abandon = weir::clock::now();
-    let reply = delivery.send(&proxy).await.expect("answered");
+    let response = delivery.send(&proxy).await.expect("answered");
     let lasted = send_and_maybe_abandon.elapsed();
     assert!(lasted < FEISHU_GIVES_UP, "{lasted:?}");
     assert_eq!(
-        (reply.status, reply.refusal().as_str()),
+        (response.status, response.refusal().as_str()),
         (503, "delivery_pending")
     );
-    assert_eq!(reply.header("retry-after"), Some("3"));
-    let event = proxy.event_of(&reply).await;
+    assert_eq!(response.header("retry-after"), Some("3"));
+    let event = proxy.event_of(&response).await;
     assert_eq!(event["error_code"], "delivery_pending");
     assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
     // The backend was waited for.
@@ -250,34 +258,34 @@ async fn waiting_repeats_of_a_failed_delivery_are_forwarded_one_at_a_time() {
         let (first, call) = send_and_maybe_abandon(&proxy, &backend, &delivery, first_stays).await;
         let repeats: Vec<_> = (0..3).map(|_| delivery.send(&proxy)).collect();
         wait_for_repeats(&proxy, 3).await;
-        let told = format!("{failure:?}");
+        let reported = format!("{failure:?}");
         call.respond(failure.clone()).await;
         // One has taken over, and the others wait for it.
         let call = backend.next_request().await;
         assert!(
             backend.no_request_for(Duration::from_millis(100)).await,
-            "{told}"
+            "{reported}"
         );
         call.respond(failure).await;
         let call = backend.next_request().await;
         assert!(
             backend.no_request_for(Duration::from_millis(100)).await,
-            "{told}"
+            "{reported}"
         );
         call.respond(accepted_response()).await;
         // Of three, one failed like the first.
         let mut taken = 0;
         for repeat in repeats {
-            if let Ok(reply) = repeat.await {
-                taken += usize::from(reply.status == 200);
+            if let Ok(response) = repeat.await {
+                taken += usize::from(response.status == 200);
             }
         }
-        assert_eq!(taken, 2, "{told}");
+        assert_eq!(taken, 2, "{reported}");
         if let Some(first) = first {
             let _ = first.await;
         }
         assert_accepted(&delivery.send(&proxy).await.expect("answered"));
-        assert!(backend.no_request_for(Duration::ZERO).await, "{told}");
+        assert!(backend.no_request_for(Duration::ZERO).await, "{reported}");
     }
 }
 
@@ -295,7 +303,11 @@ async fn a_failed_delivery_can_be_repeated() {
     let metrics = proxy.metrics().await;
     assert_eq!(metrics.sum("weir_upstream_attempts_total", &attempts), 1.0);
     let again = delivery.send(&proxy);
-    backend.next_request().await.respond(accepted_response()).await;
+    backend
+        .next_request()
+        .await
+        .respond(accepted_response())
+        .await;
     assert_accepted(&again.await.expect("answered"));
 }
 
