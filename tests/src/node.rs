@@ -116,7 +116,7 @@ impl Node {
             }
             assert!(
                 started.elapsed() < wait::PATIENCE,
-                "{stream} holds {held:?}, not {count}"
+                "{stream} contains {held:?} documents, not {count}"
             );
             wait::tick().await;
         }

@@ -38,7 +38,7 @@ async fn readiness_fails_when_draining_starts() {
     assert_eq!(proxy.admin_get("/healthz").await.status, 200);
     call.respond(weir_tests::backend::BackendResponse::chat("done"))
         .await;
-    assert_eq!(sending.await.expect("an answer").status, 200);
+    assert_eq!(sending.await.expect("a response").status, 200);
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
 }
 

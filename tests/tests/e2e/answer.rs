@@ -94,7 +94,7 @@ async fn token_usage_of_a_truncated_stream_is_recorded() {
     let mut client = Client::h1(proxy.address()).await;
     let streaming = client.open(ClientRequest::chat_stream("hi")).await;
     let id = streaming.header("x-request-id").expect("an id").to_owned();
-    streaming.rest().await.expect_err("a cut");
+    streaming.rest().await.expect_err("a truncated body");
     let event = proxy.event(&id).await;
     assert_eq!(event["gen_ai"]["usage"]["output_tokens"], 6);
     assert_eq!(event["error_code"], "upstream_reset");

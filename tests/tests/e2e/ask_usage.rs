@@ -307,6 +307,6 @@ async fn a_truncated_stream_ends_where_the_backend_ended_it() {
     let proxy = start(&backend).await;
     let mut client = Client::h1(proxy.address()).await;
     let streaming = client.open(request_with(BODY)).await;
-    let cut = streaming.rest().await.expect_err("it is cut");
+    let cut = streaming.rest().await.expect_err("it is truncated");
     assert_eq!(String::from_utf8_lossy(&cut.received), started_at);
 }

@@ -27,7 +27,7 @@ fn lines(directory: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(directory.join("data/audit.ndjson")).expect("an audit log");
     let lines = text.lines();
     lines
-        .map(|line| serde_json::from_str(line).expect("a whole line"))
+        .map(|line| serde_json::from_str(line).expect("a complete line"))
         .collect()
 }
 

@@ -93,7 +93,7 @@ async fn nothing_arrives_with_an_invalid_signature() {
                     .send(request.headers(sign_hmac_now(SECRET, &other)))
                     .await;
                 assert_eq!(client_response.status, 401, "{size}");
-                assert_eq!(client_response.refusal(), "signature_invalid");
+                assert_eq!(client_response.rejection(), "signature_invalid");
             }
         }
     }

@@ -11,7 +11,7 @@ mod requests;
 
 /// The two body modes.
 #[derive(Clone, Copy, Debug)]
-enum BodyMode {
+pub(super) enum BodyMode {
     Buffered,
     PassedThrough,
 }
@@ -102,11 +102,11 @@ fn replaced_cases() -> Vec<(&'static str, &'static str)> {
             "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         ),
         (
-            "an upgrade that nobody asked for",
+            "an unrequested upgrade",
             "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
         ),
         (
-            "a wrong first chunk",
+            "an invalid first chunk",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n",
         ),
         ("no answer at all", "nothing of HTTP\r\n\r\n"),
@@ -143,7 +143,7 @@ fn forwarded_cases() -> Vec<(&'static str, &'static str, Expected)> {
             Whole(200, "ab", Some("2")),
         ),
         (
-            "a wrong second chunk",
+            "an invalid second chunk",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\nabc\r\n0\r\n\r\n",
             Truncated,
         ),

@@ -210,7 +210,7 @@ async fn a_client_may_send_no_store_and_no_cache() {
     );
     assert!(
         !is_hit(&proxy.send(ClientRequest::chat("hi")).await),
-        "was not kept"
+        "was not stored"
     );
     assert!(is_hit(&proxy.send(ClientRequest::chat("hi")).await));
     assert!(!is_hit(&proxy.send(with("max-age=5, No-Cache")).await));

@@ -223,6 +223,6 @@ async fn every_query_of_every_dashboard_has_data_under_load() {
     let needless: Vec<_> = panels_without_data.difference(&without).collect();
     assert!(
         needless.is_empty(),
-        "has data, and is said to wait: {needless:#?}"
+        "have data, but are listed as having none: {needless:#?}"
     );
 }

@@ -21,7 +21,7 @@ fn parameter(value: &str, name: &str, key: &str) -> Option<u64> {
 
 fn assert_limited(client_response: &ClientResponse, policy: &str) {
     assert_eq!(client_response.status, 429, "{}", client_response.text());
-    assert_eq!(client_response.refusal(), "rate_limited");
+    assert_eq!(client_response.rejection(), "rate_limited");
     let problem = client_response.json();
     assert_eq!(problem["error"]["type"], "rate_limit_error");
     let wait: u64 = client_response
@@ -231,7 +231,7 @@ async fn requests_over_the_concurrency_limit_are_over_capacity() {
     let mut calls = vec![backend.next_request().await, backend.next_request().await];
     let client_response = proxy.send(ClientRequest::chat("one more")).await;
     assert_eq!(client_response.status, 503);
-    assert_eq!(client_response.refusal(), "over_capacity");
+    assert_eq!(client_response.rejection(), "over_capacity");
     assert!(client_response.header("retry-after").is_some());
     assert_eq!(
         proxy.event_of(&client_response).await["error_code"],
@@ -262,7 +262,7 @@ async fn requests_over_the_concurrency_limit_are_over_capacity() {
             .await;
     }
     for held in held {
-        assert_eq!(held.await.expect("an answer").status, 200);
+        assert_eq!(held.await.expect("a response").status, 200);
     }
 }
 

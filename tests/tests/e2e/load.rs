@@ -258,7 +258,7 @@ async fn cache_hits_are_counted_by_both() {
     let all_known = same.number("/sidecar/cache_hits");
     assert!(
         (all_known - 600.0).abs() < 0.5,
-        "{all_known}: the same seed asks the same"
+        "{all_known}: the same seed sends the same prompts"
     );
 }
 

@@ -243,7 +243,7 @@ async fn an_early_response_is_recorded() {
     let proxy = Setup::open(&backend).start().await;
     for client in &mut clients(&proxy).await {
         let (request, chunks) = ClientRequest::streamed(CHAT);
-        let first = r#"{"model":"glm-4","messages":[{"role":"user","content":"it goes on"#;
+        let first = r#"{"model":"glm-4","messages":[{"role":"user","content":"it continues"#;
         chunks.send(first.into()).await.expect("taken");
         let streaming = client.open(request).await;
         assert_eq!(streaming.status, 200);
@@ -281,7 +281,7 @@ async fn a_slow_response_ends_at_its_timeout() {
             let sending = async {
                 let streaming = client.open(request()).await;
                 let id = streaming.header("x-request-id").expect("an id").to_owned();
-                streaming.rest().await.expect_err("an answer that is cut");
+                streaming.rest().await.expect_err("a truncated response");
                 id
             };
             let (id, ()) = tokio::join!(sending, dripping);

@@ -16,7 +16,8 @@ use weir_tests::wait;
 mod formats;
 mod inferred_end;
 
-use formats::{BodyMode, CHAT, FORMATS, Format};
+use super::body_modes::BodyMode;
+use formats::{CHAT, FORMATS, Format};
 
 /// A route that buffers bodies and stores responses, and one that does neither.
 const ROUTES: &str = "- {name: kept, path: /kept/*, backend: assistant, \
@@ -101,7 +102,7 @@ async fn run_closing_clients(version: u8, late: Duration) {
             let mut client = client(proxy, version).await;
             let mut streaming = client.open(request(number, route)).await;
             if streaming.status != 200 {
-                let reported = streaming.rest().await.expect("a refusal");
+                let reported = streaming.rest().await.expect("a rejection");
                 panic!("{number}: {}", String::from_utf8_lossy(&reported));
             }
             streaming.until(CHAT.terminal).await;
@@ -120,7 +121,7 @@ async fn run_closing_clients(version: u8, late: Duration) {
     for first in (0..2 * CLIENTS).step_by(AT_ONCE) {
         join_all((first..first + AT_ONCE).map(one)).await;
     }
-    answering.await.expect("answered");
+    answering.await.expect("a response");
     let what = format!("HTTP/{version}, {late:?}");
     let events = proxy.events_when(3 * CLIENTS).await;
     for event in &events {

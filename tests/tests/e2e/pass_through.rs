@@ -60,7 +60,7 @@ async fn an_oversized_body_is_rejected_when_passed_through() {
         .send(ClientRequest::post("/announced", body.clone()))
         .await;
     assert_eq!(client_response.status, 413, "{}", client_response.text());
-    assert_eq!(client_response.refusal(), "body_too_large");
+    assert_eq!(client_response.rejection(), "body_too_large");
     backend.assert_untouched();
     // Not announced: when it exceeds the limit.
     let client_response = proxy

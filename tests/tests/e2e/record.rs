@@ -242,7 +242,7 @@ async fn event_files_are_rotated_without_loss() {
     let (files, lines) = wait::found("every event once", wait::PATIENCE, read_all).await;
     assert!(files >= 2, "{files} file");
     for line in lines {
-        serde_json::from_str::<Value>(&line).expect("a whole line");
+        serde_json::from_str::<Value>(&line).expect("a complete line");
     }
 }
 

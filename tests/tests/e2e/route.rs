@@ -44,7 +44,7 @@ async fn the_first_matching_route_is_used() {
     for path in ["/", "/v1", "/V1/models", "/other"] {
         let client_response = proxy.send(ClientRequest::get(path)).await;
         assert_eq!(
-            (client_response.status, client_response.refusal().as_str()),
+            (client_response.status, client_response.rejection().as_str()),
             (404, "no_route")
         );
         assert_eq!(
@@ -78,7 +78,7 @@ async fn a_disallowed_method_does_not_fall_through_to_a_wider_route() {
     ] {
         let client_response = proxy.send(ClientRequest::new(method, path)).await;
         assert_eq!(client_response.status, 405, "{method} {path}");
-        assert_eq!(client_response.refusal(), "method_not_allowed");
+        assert_eq!(client_response.rejection(), "method_not_allowed");
         let allow = client_response.header("allow").expect("an Allow");
         let mut named: Vec<&str> = allow.split(',').map(str::trim).collect();
         named.sort_unstable();

@@ -90,7 +90,7 @@ fn response() -> BackendResponse {
 /// A response whose framing ends at one of `ENDS`, by the number of the prompt.
 fn answer(received: &ReceivedRequest) -> BackendResponse {
     let prompt = received.text();
-    let (_, number) = prompt.split_once("question ").expect("a question");
+    let (_, number) = prompt.split_once("question ").expect("a prompt");
     let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
     let number: usize = digits.parse().expect("its number");
     let answer = match received.target.as_str() {

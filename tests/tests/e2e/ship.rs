@@ -158,7 +158,7 @@ async fn a_failed_bulk_request_is_retried() {
         .await;
     let ids = send_requests(&proxy, 10).await;
     let metrics = wait_until_settled(&proxy, "duplicate", 10.0).await;
-    assert_eq!(outcome(&metrics, "indexed"), 0.0, "its answer was lost");
+    assert_eq!(outcome(&metrics, "indexed"), 0.0, "its response was lost");
     indexed_events(&index, &ids).await;
     assert_eq!(index.bulks().0, 5);
 }

@@ -79,7 +79,7 @@ async fn a_running_stream_finishes_at_shutdown() {
     .await;
     assert!(
         proxy.process().exit().is_none(),
-        "gone with streams running"
+        "exited with running streams"
     );
     let mut ids = Vec::new();
     for (_client, mut streaming, mut call) in streams {
@@ -149,7 +149,11 @@ async fn a_busy_connection_may_send_one_more_request() {
     // Silent clients are waited for, but not long.
     let exit = proxy.wait_exit(Duration::from_secs(8)).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
-    assert!(!proxy.stderr().contains("are cut"), "{}", proxy.stderr());
+    assert!(
+        !proxy.stderr().contains("are cut off"),
+        "{}",
+        proxy.stderr()
+    );
     assert!(silent.closes_within(wait::PATIENCE).await);
 }
 
@@ -196,7 +200,7 @@ async fn requests_that_outlast_the_drain_are_cut_and_recorded() {
         (Duration::from_millis(900)..Duration::from_secs(10)).contains(&lasted),
         "{lasted:?}"
     );
-    streaming.rest().await.expect_err("a cut");
+    streaming.rest().await.expect_err("a truncated body");
     proxy.event(&id).await;
     let events = proxy.events_when(2).await;
     assert!(events.iter().any(|event| event["url"]["path"] == "/waits"));
@@ -249,7 +253,7 @@ async fn a_stream_cut_at_shutdown_is_recorded_as_cut() {
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
     assert!(
         streaming.rest().await.is_err(),
-        "it ended as if it were whole"
+        "it ended as if it were complete"
     );
     let events = proxy.events();
     assert_eq!(events.len(), 1);

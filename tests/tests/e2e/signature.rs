@@ -30,7 +30,7 @@ async fn post(proxy: &Proxy, headers: Headers) -> (u16, Option<String>) {
     let response = proxy
         .send(ClientRequest::post("/v1/ask", BODY).headers(headers))
         .await;
-    let code = (response.status != 200).then(|| response.refusal());
+    let code = (response.status != 200).then(|| response.rejection());
     if let Some(code) = &code {
         let event = proxy.event_of(&response).await;
         assert_eq!(event["error_code"], code.as_str());
@@ -237,7 +237,11 @@ async fn bearer_accepts_keys_like_openai_clients() {
         // An API key is no nonce: it can be used again.
         assert_eq!(post(&proxy, bearer(key)).await, ACCEPTED);
         let received = backend.requests().pop().expect("a request");
-        assert_eq!(received.header("authorization"), None, "stays at the door");
+        assert_eq!(
+            received.header("authorization"),
+            None,
+            "must not be forwarded"
+        );
         assert_eq!(received.all("x-weir-client"), [client]);
     }
     let wrong_scheme = vec![("Authorization".to_owned(), "Basic c2s6".to_owned())];

@@ -78,7 +78,10 @@ async fn a_collector_gets_a_server_span_and_a_client_span() {
     let metrics = proxy.metrics().await;
     assert_eq!(metrics.sum("weir_dependency_up", &[("name", "otlp")]), 1.0);
     for sentinel in ["sentinel-query", "sentinel-prompt", "sentinel-token"] {
-        assert!(!collector.output().contains(sentinel), "{sentinel} is told");
+        assert!(
+            !collector.output().contains(sentinel),
+            "{sentinel} was leaked"
+        );
     }
 }
 

@@ -212,7 +212,7 @@ alerts:
     - {name: PerBackend, signal: response_time_p50, per: backend, warning: 500ms, critical: 1s, recovery: 300ms}
 ";
     let loaded = config::parse(text, Path::new("weir.yaml"), &|_| None).expect("a configuration");
-    let refused = rules::render(&loaded.config.alerts).expect_err("some are refused");
+    let refused = rules::render(&loaded.config.alerts).expect_err("some are rejected");
     let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
     assert_eq!(
         refused,

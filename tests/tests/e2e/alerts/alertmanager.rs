@@ -86,7 +86,7 @@ async fn an_alertmanager_gets_the_current_state_after_an_outage() {
     wait_for_tier(&proxy, "none").await;
     let alertmanager = Alertmanager::restart(directory, address).await;
     proxy
-        .metrics_when("told again", |metrics| {
+        .metrics_when("notified again", |metrics| {
             metrics.sum("weir_dependency_up", &[("name", "alertmanager")]) == 1.0
         })
         .await;
@@ -132,7 +132,7 @@ async fn a_hanging_alertmanager_delays_neither_others_nor_the_shutdown() {
     assert_eq!(
         severities[..2],
         ["critical", "warning"],
-        "the muting one goes first"
+        "the muting alert is sent first"
     );
     assert_eq!(
         proxy.send(ClientRequest::get("/")).await.status,

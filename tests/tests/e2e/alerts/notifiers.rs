@@ -184,7 +184,7 @@ async fn silenced_changes_are_notified_when_the_silence_ends() {
             wait::tick().await;
         }
     });
-    assert!(reported.await, "it was told in spite of the silence");
+    assert!(reported.await, "it was notified despite the silence");
     let end = ClientRequest::new("DELETE", &format!("/api/silences/{id}"));
     assert_eq!(send(&proxy, end).await.status, 204);
     let reported = wait_for_messages(&hook, 1).await;

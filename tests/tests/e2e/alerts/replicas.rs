@@ -209,5 +209,5 @@ async fn replicas_do_not_resolve_each_others_alerts() {
         }
     }
     let wait_for_messages = hook.requests();
-    assert!(!wait_for_messages.is_empty(), "somebody is told");
+    assert!(!wait_for_messages.is_empty(), "a notification");
 }

@@ -14,7 +14,7 @@ use weir_tests::wait;
 
 async fn assert_rejected(proxy: &Proxy, response: &ClientResponse, status: u16, code: &str) {
     assert_eq!(response.status, status, "{}", response.text());
-    assert_eq!(response.refusal(), code);
+    assert_eq!(response.rejection(), code);
     let event = proxy.event_of(response).await;
     assert_eq!(event["error_code"], code);
     assert_eq!(event["event"]["outcome"], "failure");
@@ -113,7 +113,7 @@ async fn a_response_that_is_not_http() {
         call.write("what is this\r\n\r\n").await;
     });
     assert_eq!(response.status, 502, "{}", response.text());
-    assert_eq!(response.refusal(), "upstream_reset");
+    assert_eq!(response.rejection(), "upstream_reset");
 }
 
 /// The client has received the head and the first token when `end` happens.
@@ -135,7 +135,7 @@ async fn interrupted_stream(
     let id = streaming.header("x-request-id").expect("an id").to_owned();
     end(call).await;
     let cut = streaming.rest().await;
-    cut.expect_err("a transfer that is seen to be cut");
+    cut.expect_err("a truncated transfer");
     (proxy, id)
 }
 

@@ -139,7 +139,7 @@ async fn chained_weirs_are_no_loop_and_each_adds_its_token() {
     assert_eq!(tokens.len(), 6);
     assert!(
         tokens.iter().all(|pair| *pair == tokens[0]),
-        "each has one for good"
+        "each has its own token"
     );
 
     // The tokens of both, from outside, in different forms.

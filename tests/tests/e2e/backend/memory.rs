@@ -57,7 +57,7 @@ async fn a_waiting_connection_holds_no_buffer() {
     // Including the connection of the client.
     let resident = proxy.process().resident_bytes();
     let each = resident.saturating_sub(rest) / EXCHANGES as u64;
-    assert!(each <= 16 * KIB, "waiting for an answer: {each} bytes");
+    assert!(each <= 16 * KIB, "waiting for a response: {each} bytes");
 
     for (mut raw, call) in exchanges {
         call.respond(BackendResponse::chat("hi")).await;

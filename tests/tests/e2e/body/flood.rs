@@ -86,11 +86,15 @@ async fn memory_for_many_large_bodies_is_bounded() {
             going.clone(),
         ));
     }
-    wait::eventually("everybody held or refused", wait::PATIENCE * 3, || {
-        let refused = progress.refused.load(Ordering::SeqCst);
-        // A client that was rejected while sending may count as waiting.
-        refused + progress.held.load(Ordering::SeqCst) >= CLIENTS
-    })
+    wait::eventually(
+        "all clients waiting or rejected",
+        wait::PATIENCE * 3,
+        || {
+            let refused = progress.refused.load(Ordering::SeqCst);
+            // A client that was rejected while sending may count as waiting.
+            refused + progress.held.load(Ordering::SeqCst) >= CLIENTS
+        },
+    )
     .await;
     let resident = proxy.process().resident_bytes_max();
     go.send(true).expect("clients that wait");
@@ -105,7 +109,7 @@ async fn memory_for_many_large_bodies_is_bounded() {
         .collect();
     let served = served.count();
     assert!(served >= 20, "only {served} of those in work finished");
-    assert!(refused.len() >= 100, "only {} were refused", refused.len());
+    assert!(refused.len() >= 100, "only {} were rejected", refused.len());
     for head in refused {
         assert!(head.to_lowercase().contains("retry-after:"), "{head}");
     }

@@ -162,7 +162,7 @@ async fn split_cookies_and_authority_are_restored_for_the_backend() {
         assert_eq!(received.all("cookie"), ["a=1; b=2; c=3"], "{mode:?}");
         let host = received
             .header("x-forwarded-host")
-            .expect("the host that was asked for");
+            .expect("the requested host");
         assert!(
             host.starts_with("weir.test") || host.starts_with("127.0.0.1"),
             "{host}"

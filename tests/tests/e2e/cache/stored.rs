@@ -261,7 +261,7 @@ async fn truncated_responses_are_not_stored() {
                 let _ = streaming.rest().await;
             }
         }
-        assert_eq!(backend.requests().len(), 2, "{name} was kept");
+        assert_eq!(backend.requests().len(), 2, "{name} was stored");
     }
 }
 
@@ -299,7 +299,7 @@ async fn the_cache_waits_for_json_bodies_but_not_for_streams() {
     streaming.until(" ").await;
     call.chunk(&whole).await;
     call.finish().await;
-    streaming.rest().await.expect("a whole answer");
+    streaming.rest().await.expect("a complete response");
     assert!(is_hit(&proxy.send(ClientRequest::chat("slow")).await));
 
     let mut client = Client::h1(proxy.address()).await;
@@ -313,7 +313,7 @@ async fn the_cache_waits_for_json_bodies_but_not_for_streams() {
     assert_eq!(streaming.header("cache-status"), Some("weir; fwd=miss"));
     streaming.until("well").await;
     call.end_chat(1).await;
-    streaming.rest().await.expect("a whole stream");
+    streaming.rest().await.expect("a complete stream");
     wait::within("a hit", wait::PATIENCE, async {
         assert!(is_hit(&proxy.send(ClientRequest::chat_stream("hi")).await));
     })

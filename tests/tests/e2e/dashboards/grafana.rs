@@ -168,7 +168,7 @@ fn every_query_uses_metrics_and_labels_of_the_catalog() {
     for panel in panels_without_data() {
         assert!(
             received.contains(panel),
-            "{panel} waits, and stands in no dashboard"
+            "{panel} is listed as having no data, but is in no dashboard"
         );
     }
     let unseen: Vec<_> = catalog::ALL
@@ -252,7 +252,7 @@ fn every_panel_has_a_description_and_a_unit() {
             );
             assert!(
                 titles.insert((title, kind)),
-                "{file}: {title} stands there twice"
+                "{file}: duplicate title {title}"
             );
             assert_eq!(panel["datasource"], source, "{file}: {title}");
             assert!(

@@ -81,7 +81,7 @@ fn every_reference_resolves_within_the_file() {
             assert!(ids.contains(&to), "{to:?} is not in the file");
             assert!(
                 names.insert(text(&reference["name"])),
-                "{reference} stands there twice"
+                "duplicate reference {reference}"
             );
         }
     }

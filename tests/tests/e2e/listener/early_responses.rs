@@ -50,7 +50,7 @@ async fn upload(proxy: &Proxy, path: &str, bytes: usize, chunked: bool) -> Strin
     let reading = read.read(&mut backend_response);
     let length = wait::within("an answer", wait::PATIENCE, reading)
         .await
-        .expect("an answer");
+        .expect("a response");
     String::from_utf8_lossy(&backend_response[..length]).into_owned()
 }
 

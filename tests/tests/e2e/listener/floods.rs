@@ -176,12 +176,12 @@ async fn send_requests(sender: SendRequest<Full<Bytes>>, expected: bool) {
     let request = http::Request::post("http://weir.test/").body(Full::from(vec![b'x'; 3000]));
     sender.ready().await.expect("an open connection");
     let response = sender.send_request(request.expect("a request")).await;
-    let response = response.expect("an answer");
+    let response = response.expect("a response");
     assert_eq!(response.status(), 200);
     if expected {
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
-            frame.expect("a whole body");
+            frame.expect("a complete body");
         }
     }
 }
@@ -206,7 +206,7 @@ async fn busy_clients_are_not_affected() {
         for requested in sending {
             wait::within("an answer", wait::PATIENCE, requested)
                 .await
-                .expect("an answer");
+                .expect("a response");
         }
         assert!(!driver.is_finished(), "after {round} rounds");
     }

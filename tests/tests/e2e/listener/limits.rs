@@ -101,7 +101,7 @@ async fn a_slow_head_is_cut_off_at_its_total_timeout() {
     let lasted = started.elapsed();
     assert!(
         (Duration::from_millis(700)..LATE).contains(&lasted),
-        "cut after {lasted:?}"
+        "cut off after {lasted:?}"
     );
     let output = String::from_utf8_lossy(&output);
     assert!(output.starts_with("HTTP/1.1 408"), "{output:?}");

@@ -139,7 +139,7 @@ async fn rejected_connections_use_bounded_memory() {
         clients.push(Raw::connect(proxy.address()).await);
     }
     let metrics = proxy
-        .metrics_when("the others to be refused", |metrics| {
+        .metrics_when("the others to be rejected", |metrics| {
             let refused =
                 |outcome| metrics.sum("weir_connections_refused_total", &[("outcome", outcome)]);
             refused("answered") + refused("closed") >= 900.0

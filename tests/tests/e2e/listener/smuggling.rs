@@ -143,7 +143,7 @@ async fn no_ambiguous_head_smuggles_a_second_request() {
             requests
                 .iter()
                 .all(|received| !received.target.contains("smuggled")),
-            "{name}: a second request came through: {requests:#?}"
+            "{name}: a second request was smuggled: {requests:#?}"
         );
         assert!(requests.len() <= 1, "{name}: {requests:#?}");
         backend.assert_faultless();

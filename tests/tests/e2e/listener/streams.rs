@@ -58,7 +58,7 @@ async fn expect_echo(socket: &mut WebSocketStream<TcpStream>, text: &str) {
     let echoed = wait::within("an echo", wait::PATIENCE, socket.next())
         .await
         .expect("a message")
-        .expect("a whole one");
+        .expect("a complete one");
     assert_eq!(echoed.into_text().expect("text").as_str(), text);
 }
 
@@ -135,7 +135,7 @@ async fn a_first_frame_in_the_same_packet_as_the_101_is_not_lost() {
     let first = wait::within("the first frame", wait::PATIENCE, socket.next())
         .await
         .expect("a message")
-        .expect("a whole one");
+        .expect("a complete one");
     assert_eq!(first.into_text().expect("text").as_str(), "early");
     let _echoing = tokio::spawn(echo_all(server));
     expect_echo(&mut socket, "then this").await;
@@ -155,7 +155,7 @@ async fn upgrades_are_checked_like_other_requests() {
         .await
         .expect("a connection");
     let refused = client_async("ws://weir.test/socket", stream).await;
-    let error = refused.expect_err("a refusal").to_string();
+    let error = refused.expect_err("a rejection").to_string();
     assert!(error.contains("401"), "{error}");
     backend.assert_untouched();
 }

@@ -2,6 +2,8 @@
 
 use weir_tests::client::ClientRequest;
 
+use crate::request_path::body_modes::BodyMode;
+
 /// The stream of a provider.
 #[derive(Clone, Copy)]
 pub(super) struct Format {
@@ -150,11 +152,4 @@ impl Format {
     pub(super) fn whole(&self) -> String {
         self.open().concat() + self.terminal
     }
-}
-
-/// The body mode of a request.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum BodyMode {
-    Buffered,
-    PassedThrough,
 }

@@ -42,7 +42,7 @@ async fn first_byte_timeout_of_a_passed_through_request() {
             .send(ClientRequest::chunked("/up", b"hello", 2))
             .await;
         assert_eq!(client_response.status, 504, "{}", client_response.text());
-        assert_eq!(client_response.refusal(), "upstream_timeout");
+        assert_eq!(client_response.rejection(), "upstream_timeout");
         drop(backend.next_request().await);
         assert_released(&backend).await;
     }
@@ -102,7 +102,7 @@ async fn timeouts_of_a_stalled_or_endless_response() {
                 let id = streaming.header("x-request-id").expect("an id").to_owned();
                 assert!(
                     streaming.rest().await.is_err(),
-                    "{options:?}: it ended as if it were whole"
+                    "{options:?}: it ended as if it were complete"
                 );
                 id
             };
@@ -148,12 +148,12 @@ async fn timeout_of_an_endless_early_response() {
         };
         let rest = async {
             let rest =
-                wait::within("the end of the answer", wait::PATIENCE, streaming.rest()).await;
-            rest.expect_err("an answer that is cut");
+                wait::within("the end of the response", wait::PATIENCE, streaming.rest()).await;
+            rest.expect_err("a truncated response");
         };
         tokio::select! {
             () = rest => {}
-            () = sending => panic!("the body was refused"),
+            () = sending => panic!("the body was rejected"),
         }
         let event = proxy.event(&id).await;
         assert_eq!(event["error_code"], "upstream_timeout");
@@ -179,7 +179,7 @@ async fn timeout_of_a_stalled_request_body() {
     chunks.send("hello".into()).await.expect("taken");
     let client_response = client.send(request).await;
     assert_eq!(client_response.status, 408, "{}", client_response.text());
-    assert_eq!(client_response.refusal(), "body_timeout");
+    assert_eq!(client_response.rejection(), "body_timeout");
     drop(chunks);
     assert_released(&backend).await;
     assert!(backend.requests().iter().all(|received| !received.whole));
@@ -204,7 +204,7 @@ async fn timeout_of_a_backend_that_does_not_read() {
             .send(ClientRequest::post("/up", vec![7; 64 << 20]))
             .await;
         assert_eq!(client_response.status, 504, "{}", client_response.text());
-        assert_eq!(client_response.refusal(), "upstream_timeout");
+        assert_eq!(client_response.rejection(), "upstream_timeout");
     }
 }
 
@@ -215,7 +215,7 @@ async fn a_client_disconnect_within_its_body() {
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST /up HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 100000\r\n\r\nhello")
         .await;
-    wait::eventually("the backend to be asked", wait::PATIENCE, || {
+    wait::eventually("a request at the backend", wait::PATIENCE, || {
         backend.connections_open() == 1
     })
     .await;

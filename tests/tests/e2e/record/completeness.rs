@@ -179,7 +179,7 @@ async fn requests_during_shutdown_are_recorded() {
     for id in &answered {
         assert!(
             recorded_events.contains(id.as_str()),
-            "{id} was answered and not recorded"
+            "{id} was answered but not recorded"
         );
     }
     let unanswered = events.iter().filter(|event| {

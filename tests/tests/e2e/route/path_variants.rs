@@ -14,24 +14,20 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign;
 
+use crate::request_path::body_modes::BodyMode;
+
 /// As in an earlier example: an open route around the signed one, with the same backend.
 const OPEN_AROUND_SIGNED: &str = "
 - {name: chat, path: /v1/chat/completions, backend: assistant, signature: {scheme: hmac, secrets: [s3cret]}}
 - {name: rest, path: /*, backend: assistant}
 ";
 
-/// How a body is sent: weir buffers one with a length, and passes through one without on an open route.
-#[derive(Clone, Copy, Debug)]
-enum Framing {
-    Length,
-    Chunks,
-}
-
-/// Sends an unsigned request over HTTP/1.1 with the unmodified target; returns the status and the body.
-async fn send_raw(address: SocketAddr, target: &str, framing: Framing) -> (u16, String) {
-    let body = match framing {
-        Framing::Length => "Content-Length: 2\r\n\r\n{}",
-        Framing::Chunks => "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+/// Sends an unsigned request over HTTP/1.1 with the unmodified target; returns the status and the body. On an open
+/// route weir buffers a body with a length, and passes through one without.
+async fn send_raw(address: SocketAddr, target: &str, mode: BodyMode) -> (u16, String) {
+    let body = match mode {
+        BodyMode::Buffered => "Content-Length: 2\r\n\r\n{}",
+        BodyMode::PassedThrough => "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     };
     let mut raw = Raw::connect(address).await;
     let sent = raw.try_write(format!(
@@ -76,9 +72,9 @@ impl VariantCounts {
 async fn send_through_weir(proxy: &Proxy) -> VariantCounts {
     let mut tally = VariantCounts::default();
     for target in path_variants::of(CHAT) {
-        for framing in [Framing::Length, Framing::Chunks] {
-            let (status, body) = send_raw(proxy.address(), &target, framing).await;
-            tally.add(&format!("HTTP/1.1 {framing:?}"), &target, status, &body);
+        for mode in [BodyMode::Buffered, BodyMode::PassedThrough] {
+            let (status, body) = send_raw(proxy.address(), &target, mode).await;
+            tally.add(&format!("HTTP/1.1 {mode:?}"), &target, status, &body);
         }
     }
     let mut client = Client::h2(proxy.address()).await;
@@ -102,7 +98,7 @@ async fn assert_protected(frameworks: &Frameworks) {
     let each = frameworks.servers.iter().map(|(name, address)| async move {
         let mut bare = VariantCounts::default();
         for target in path_variants::of(CHAT) {
-            let (status, body) = send_raw(*address, &target, Framing::Length).await;
+            let (status, body) = send_raw(*address, &target, BodyMode::Buffered).await;
             bare.add("bare", &target, status, &body);
         }
         let endpoint = format!("http://{address}");
@@ -166,7 +162,7 @@ async fn a_signed_path_variant_is_forwarded_unchanged() {
     let look_alike = "/v1/chat%2Fcompletions";
     let unsigned = proxy.send(ClientRequest::post(look_alike, "{}")).await;
     assert_eq!(
-        (unsigned.status, unsigned.refusal()),
+        (unsigned.status, unsigned.rejection()),
         (401, "signature_missing".to_owned())
     );
     assert_eq!(proxy.event_of(&unsigned).await["route"], "chat");
@@ -249,8 +245,8 @@ async fn invalid_paths_and_configured_encoded_slashes_are_rejected() {
         "/a\tb",
     ];
     for target in bad {
-        for framing in [Framing::Length, Framing::Chunks] {
-            let (status, body) = send_raw(keep.address(), target, framing).await;
+        for mode in [BodyMode::Buffered, BodyMode::PassedThrough] {
+            let (status, body) = send_raw(keep.address(), target, mode).await;
             assert_eq!(status, 400, "{target:?}: {body}");
         }
         if fits_http2(target) {
@@ -268,14 +264,14 @@ async fn invalid_paths_and_configured_encoded_slashes_are_rejected() {
         ("/caf%C3%A9/a%20b", 200, 200),
         ("/a?x=%2F%5C%0a", 200, 200),
     ] {
-        for framing in [Framing::Length, Framing::Chunks] {
+        for mode in [BodyMode::Buffered, BodyMode::PassedThrough] {
             assert_eq!(
-                send_raw(keep.address(), target, framing).await.0,
+                send_raw(keep.address(), target, mode).await.0,
                 if_kept,
                 "{target}"
             );
             assert_eq!(
-                send_raw(reject.address(), target, framing).await.0,
+                send_raw(reject.address(), target, mode).await.0,
                 if_rejected,
                 "{target}"
             );

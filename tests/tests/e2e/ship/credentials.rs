@@ -44,7 +44,7 @@ async fn index_credentials_are_sent_only_to_the_index() {
         ];
         let output = proxy.stderr() + &proxy.admin_get("/metrics").await.text();
         for secret in secrets {
-            assert!(!output.contains(secret), "{secret} is told");
+            assert!(!output.contains(secret), "{secret} was leaked");
         }
     }
 }

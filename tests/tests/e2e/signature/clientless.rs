@@ -36,7 +36,7 @@ async fn a_request_continued_without_its_client_ends_at_the_timeout() {
         .await
         .respond(accepted_response())
         .await;
-    assert_accepted(&again.await.expect("answered"));
+    assert_accepted(&again.await.expect("a response"));
 }
 
 #[tokio::test]
@@ -106,7 +106,11 @@ async fn assert_exit_after_response(proxy: &Proxy, call: PendingRequest) {
     assert_eq!(stopping.await.code(), Some(0), "{}", proxy.stderr());
     let events = proxy.events_when(2).await;
     assert_eq!(events[1]["error_code"], "client_closed");
-    assert!(!proxy.stderr().contains("are cut"), "{}", proxy.stderr());
+    assert!(
+        !proxy.stderr().contains("are cut off"),
+        "{}",
+        proxy.stderr()
+    );
 }
 
 #[tokio::test]
@@ -148,6 +152,6 @@ async fn a_started_response_keeps_its_status_when_the_client_leaves() {
     assert_eq!(event["http"]["response"]["status_code"], 200, "{event}");
     assert!(event.get("error_code").is_none(), "{event}");
     assert_eq!(event["weir"]["client_aborted"], true);
-    assert_accepted(&delivery.send(&proxy).await.expect("answered"));
+    assert_accepted(&delivery.send(&proxy).await.expect("a response"));
     assert_eq!(backend.requests().len(), 1);
 }

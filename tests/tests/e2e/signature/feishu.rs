@@ -75,7 +75,10 @@ async fn an_invalid_or_missing_signature_is_rejected() {
         (vec![], "signature_missing"),
     ] {
         let response = post(&proxy, &body, headers).await;
-        assert_eq!((response.status, response.refusal().as_str()), (401, code));
+        assert_eq!(
+            (response.status, response.rejection().as_str()),
+            (401, code)
+        );
     }
     backend.assert_untouched();
 }

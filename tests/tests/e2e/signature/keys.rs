@@ -90,7 +90,7 @@ async fn a_401_names_the_schemes_and_an_invalid_key_is_reported() {
         ] {
             let response = proxy.send(request).await;
             assert_eq!(
-                (response.status, response.refusal()),
+                (response.status, response.rejection()),
                 (401, "signature_missing".to_owned())
             );
             assert_eq!(challenge(&response).as_deref(), Some(schemes), "{path}");
@@ -108,7 +108,7 @@ async fn a_401_names_the_schemes_and_an_invalid_key_is_reported() {
         ] {
             let response = proxy.send(request.headers(invalid.clone())).await;
             assert_eq!(
-                (response.status, response.refusal()),
+                (response.status, response.rejection()),
                 (401, "signature_invalid".to_owned())
             );
             let problem = response.json();
@@ -137,7 +137,7 @@ async fn a_signed_request_is_accepted_once_across_routes_with_its_secret() {
             .await;
         (
             response.status,
-            (response.status != 200).then(|| response.refusal()),
+            (response.status != 200).then(|| response.rejection()),
         )
     };
     let replayed = (401, Some("signature_replayed".to_owned()));

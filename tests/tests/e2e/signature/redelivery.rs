@@ -126,7 +126,7 @@ async fn a_slow_bot_gets_a_delivery_once_and_its_connection_is_released() {
         assert_eq!(event["weir"]["signature"]["outcome"], "valid");
         assert_eq!(event["weir"]["upstream"]["attempts"], 1);
         // The next attempt of Feishu, 15 s later.
-        let response = delivery.send(&proxy).await.expect("answered");
+        let response = delivery.send(&proxy).await.expect("a response");
         assert_accepted(&response);
         let event = proxy.event_of(&response).await;
         assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
@@ -170,7 +170,7 @@ async fn over_http2_the_stream_or_the_connection_may_be_closed() {
         let repeat = delivery.send(&proxy);
         wait_for_repeats(&proxy, 1).await;
         call.respond(accepted_response()).await;
-        assert_accepted(&repeat.await.expect("answered"));
+        assert_accepted(&repeat.await.expect("a response"));
         assert!(backend.no_request_for(Duration::ZERO).await);
     }
 }
@@ -191,18 +191,18 @@ async fn repeats_wait_for_the_response_to_the_first() {
             .await
             .respond(accepted_response())
             .await;
-        assert_eq!(other.await.expect("answered").status, 200);
+        assert_eq!(other.await.expect("a response").status, 200);
         call.respond(BackendResponse::json(&json!({"from": "the bot"})).with_status(202))
             .await;
         if let Some(first) = first {
-            let first = first.await.expect("answered");
+            let first = first.await.expect("a response");
             assert_eq!(
                 (first.status, first.json()),
                 (202, json!({"from": "the bot"}))
             );
         }
         for repeat in repeats {
-            let response = repeat.await.expect("answered");
+            let response = repeat.await.expect("a response");
             assert_accepted(&response);
             let event = proxy.event_of(&response).await;
             assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
@@ -220,11 +220,11 @@ async fn a_repeat_gets_delivery_pending_in_time() {
     let delivery = Delivery::new();
     let call = send_and_abandon(&proxy, &backend, &delivery).await;
     let send_and_maybe_abandon = weir::clock::now();
-    let response = delivery.send(&proxy).await.expect("answered");
+    let response = delivery.send(&proxy).await.expect("a response");
     let lasted = send_and_maybe_abandon.elapsed();
     assert!(lasted < FEISHU_GIVES_UP, "{lasted:?}");
     assert_eq!(
-        (response.status, response.refusal().as_str()),
+        (response.status, response.rejection().as_str()),
         (503, "delivery_pending")
     );
     assert_eq!(response.header("retry-after"), Some("3"));
@@ -237,7 +237,7 @@ async fn a_repeat_gets_delivery_pending_in_time() {
     // The bot has accepted it: the next attempt of Feishu is not forwarded.
     call.respond(accepted_response()).await;
     proxy.event_with_code("client_closed").await;
-    assert_accepted(&delivery.send(&proxy).await.expect("answered"));
+    assert_accepted(&delivery.send(&proxy).await.expect("a response"));
     assert!(backend.no_request_for(Duration::ZERO).await);
 }
 
@@ -284,7 +284,7 @@ async fn waiting_repeats_of_a_failed_delivery_are_forwarded_one_at_a_time() {
         if let Some(first) = first {
             let _ = first.await;
         }
-        assert_accepted(&delivery.send(&proxy).await.expect("answered"));
+        assert_accepted(&delivery.send(&proxy).await.expect("a response"));
         assert!(backend.no_request_for(Duration::ZERO).await, "{reported}");
     }
 }
@@ -308,7 +308,7 @@ async fn a_failed_delivery_can_be_repeated() {
         .await
         .respond(accepted_response())
         .await;
-    assert_accepted(&again.await.expect("answered"));
+    assert_accepted(&again.await.expect("a response"));
 }
 
 #[tokio::test]
@@ -324,6 +324,6 @@ async fn a_repeat_whose_client_leaves_affects_no_others() {
     let event = proxy.event_with_code("client_closed").await;
     assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
     call.respond(accepted_response()).await;
-    assert_accepted(&stays.await.expect("answered"));
+    assert_accepted(&stays.await.expect("a response"));
     assert!(backend.no_request_for(Duration::ZERO).await);
 }
