@@ -29,19 +29,26 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use pingora::server::ShutdownWatch;
+use prometheus::IntGauge;
 
 use crate::answer::Delivered;
 use crate::answer::local::{self, LocalResponse};
 use crate::answer::stored::{self, StoredResponse};
+use crate::backend::loops::LoopToken;
 use crate::cache::Stored;
 use crate::clock;
-use crate::exchange::{Exchange, Recorder, Stage};
+use crate::exchange::{Exchange, NO_PLATFORM, Recorder, Stage};
+use crate::generation::Generation;
+use crate::generation::occupancy::Occupancy;
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
 use crate::http::budget::Budget;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
-use crate::metrics::{Counted, Gauges, Held};
+use crate::metrics::InUse;
+use crate::random;
 use crate::refusal::Refusal;
 use crate::route::address;
 use crate::signature::PlatformAnswer;
@@ -52,11 +59,11 @@ mod cache_copy;
 mod downstream;
 mod guards;
 mod inbound;
+pub mod metrics;
 mod mode;
 mod model_request;
 mod model_response;
 mod outcome;
-pub mod pipeline;
 mod routing;
 #[cfg(test)]
 mod tests;
@@ -67,7 +74,6 @@ use guards::Lookup;
 use inbound::InboundBody;
 use mode::RequestKind;
 use outcome::{finish, is_taken, is_unread};
-use pipeline::{RoutePipeline, RoutePipelines};
 use upstream::{Call, Upstream};
 
 pub(crate) use outcome::{Served, Stop};
@@ -77,10 +83,13 @@ const UNCONTENDED_REQUESTS_MAX: i64 = 4;
 
 /// The request pipeline: built once from a checked configuration.
 pub struct Gateway {
-    pipelines: RoutePipelines,
+    /// The current one; a reload replaces it.
+    generation: ArcSwap<Generation>,
+    loop_token: LoopToken,
+    default_platform: Arc<str>,
     budget: Arc<Budget>,
     recorder: Arc<dyn Recorder>,
-    gauges: Gauges,
+    in_flight: IntGauge,
 }
 
 /// What a request has claimed until it is served.
@@ -114,31 +123,39 @@ enum Source {
 impl Gateway {
     #[must_use]
     pub fn new(
-        pipelines: RoutePipelines,
+        generation: Arc<Generation>,
         budget: Arc<Budget>,
         recorder: Arc<dyn Recorder>,
-        gauges: Gauges,
+        in_flight: IntGauge,
     ) -> Self {
         Gateway {
-            pipelines,
+            generation: ArcSwap::new(generation),
+            loop_token: LoopToken::new(random::bits() as u64),
+            default_platform: Arc::from(NO_PLATFORM),
             budget,
             recorder,
-            gauges,
+            in_flight,
         }
     }
 
-    /// The pipelines, for the maintenance that runs on a timer.
+    /// The generation that requests meet now.
     #[must_use]
-    pub fn pipelines(&self) -> &RoutePipelines {
-        &self.pipelines
+    pub fn generation(&self) -> Arc<Generation> {
+        self.generation.load_full()
     }
 
-    /// What requests hold now, for the metrics.
+    /// Replaces the generation: requests that arrive from now on meet `next`, those in flight are not
+    /// affected.
+    pub fn install(&self, next: Arc<Generation>) {
+        self.generation.store(next);
+    }
+
+    /// What requests occupy now.
     #[must_use]
-    pub fn held(&self) -> Held {
-        Held {
+    pub fn occupancy(&self) -> Occupancy {
+        Occupancy {
             buffered_bytes: self.budget.held(),
-            ..self.pipelines.held()
+            ..self.generation.load().occupancy()
         }
     }
 
@@ -151,7 +168,7 @@ impl Gateway {
         started: Instant,
         stopping: &ShutdownWatch,
     ) -> Served {
-        let _in_flight = Counted::on(&self.gauges.in_flight);
+        let _in_flight = InUse::count(&self.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         let mut claims = Claims::default();
 
@@ -201,7 +218,7 @@ impl Gateway {
         claims: &mut Claims,
     ) -> Result<Prepared, Stop> {
         // route
-        let pipeline = self.route(session, exchange, connection)?;
+        let pipeline = self.route(&self.generation.load(), session, exchange, connection)?;
         guards::admit_address(&pipeline, session, exchange)?;
 
         // body
@@ -246,7 +263,7 @@ impl Gateway {
         let reader =
             model_request::read(&pipeline, exchange, session, buffered, &self.budget).await?;
         let headers = &session.head().headers;
-        model_request::record_text(exchange, self.pipelines.content, headers, body.bytes());
+        model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
         let decision = match guards::look_up(&pipeline, session, exchange, body.buffered()) {
             Lookup::Hit(stored, age_s) => return Ok(Source::Stored(stored, age_s)),
             Lookup::Miss(decision) => decision,
@@ -263,7 +280,7 @@ impl Gateway {
             started_at,
             usage,
         };
-        let idle = self.pipelines.upgrade_idle_timeout;
+        let idle = pipeline.shared.upgrade_idle_timeout;
         let forwarded = inbound::forward(&pipeline, kind, body, reader, session, idle);
         let (body, mut relay) = forwarded.await?;
         let body = inbound::outlive_client(delivery, body, session, connection);
@@ -302,7 +319,7 @@ impl Gateway {
             Source::Upstream(upstream) => {
                 let now = clock::now();
                 exchange.timing.enter(Stage::Answer, now);
-                let idle = self.pipelines.upgrade_idle_timeout;
+                let idle = upstream.pipeline.shared.upgrade_idle_timeout;
                 downstream::deliver(session, exchange, upstream, idle, now).await
             }
             Source::Stored(stored, age_s) => {
@@ -354,7 +371,7 @@ impl Gateway {
     /// Lets the other requests of this worker run, when there are any: responses that are written together
     /// wake their reader once, which saves an eighth of a request's cost under load.
     async fn yield_to_batch_writes(&self) {
-        if self.gauges.in_flight.get() > UNCONTENDED_REQUESTS_MAX {
+        if self.in_flight.get() > UNCONTENDED_REQUESTS_MAX {
             tokio::task::yield_now().await;
         }
     }
@@ -363,7 +380,7 @@ impl Gateway {
         Exchange::begin(
             started,
             address::counted(peer),
-            self.pipelines.default_platform.clone(),
+            self.default_platform.clone(),
             self.recorder.clone(),
         )
     }
@@ -378,10 +395,10 @@ impl Gateway {
         refusal: Refusal,
         started: Instant,
     ) {
-        let _in_flight = Counted::on(&self.gauges.in_flight);
+        let _in_flight = InUse::count(&self.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         exchange.scheme = connection.scheme;
-        routing::parse_request_line(&mut exchange, bytes, &self.pipelines.sampling);
+        routing::parse_request_line(&mut exchange, bytes, &self.generation.load().sampling);
         session.close_after_answer();
         let mut response = LocalResponse::Refusal(refusal);
         let delivered = local::write(session, &mut exchange, &mut response).await;

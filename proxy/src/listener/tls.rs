@@ -16,6 +16,8 @@ use x509_parser::prelude::FromDer as _;
 
 use crate::config::Tls;
 
+pub(crate) mod expiry;
+
 /// Serves each handshake with the certificate that was loaded last.
 #[derive(Debug)]
 pub(crate) struct Certificates {
@@ -58,7 +60,9 @@ impl Certificates {
                 );
             }
             Err(error) => {
-                log::warn!("cannot reload the certificate, the current one stays in use: {error:#}")
+                log::warn!(
+                    "cannot reload the certificate, the current one stays in use: {error:#}"
+                );
             }
         }
     }

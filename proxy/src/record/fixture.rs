@@ -19,7 +19,7 @@ use crate::refusal::ErrorCode;
 struct Nobody;
 
 impl Recorder for Nobody {
-    fn record(&self, _exchange: &Exchange) {}
+    fn record(&self, _exchange: &Exchange, _duration: Duration) {}
 }
 
 /// An exchange of which only the head is known.
@@ -42,7 +42,7 @@ fn upstream(exchange: &Exchange) -> UpstreamNote {
         .fail(ErrorCode::UpstreamReset);
     let second = note.begin_attempt(Attempt::begin(endpoint, trace, started));
     second.connect = Some(Duration::from_micros(210));
-    second.answered(200, started + Duration::from_micros(602_400));
+    second.responded(200, started + Duration::from_micros(602_400));
     second.fail(ErrorCode::UpstreamTimeout);
     note
 }

@@ -21,7 +21,7 @@ use crate::alert::board::{Board, Change, timestamp};
 use crate::alert::standing::Standing;
 use crate::alert::tier::Tier;
 use crate::clock;
-use crate::worker::thread::{Desk, SideThread, State};
+use crate::worker::thread::{SharedState, State, WorkerThread};
 
 /// How often what is in force is sent again.
 const RESEND: Duration = Duration::from_secs(30);
@@ -91,8 +91,8 @@ fn start(endpoint: &Endpoint, links: Links, context: Context) -> std::io::Result
         target: Target::new(&url, endpoint.authorization.clone()),
         links,
     };
-    SideThread::start(context.worker.clone(), true, move |desk| {
-        alertmanager.run(desk, &context);
+    WorkerThread::start(context.worker.clone(), true, move |shared| {
+        alertmanager.run(shared, &context);
     })
 }
 
@@ -136,15 +136,15 @@ fn check(settings: &Settings) -> Result<Vec<Endpoint>, Invalid> {
 }
 
 impl Alertmanager {
-    fn run(&self, desk: &Desk<News>, context: &Context) {
+    fn run(&self, shared: &SharedState<News>, context: &Context) {
         let (board, counts) = (&context.board, &context.counts);
         let mut health = Health::new(context.retry_max);
         let mut next = clock::now();
         let mut state = State::Running;
         while state == State::Running {
-            state = wait(desk, next, true);
+            state = wait(shared, next, true);
             context.worker.fault_point();
-            let pause = match self.push(desk, board) {
+            let pause = match self.push(shared, board) {
                 Ok(Pushed::Nothing) => {
                     health.nothing_left(&self.name, counts);
                     RESEND
@@ -159,7 +159,7 @@ impl Alertmanager {
         }
     }
 
-    fn push(&self, desk: &Desk<News>, board: &Board) -> Result<Pushed, Failure> {
+    fn push(&self, shared: &SharedState<News>, board: &Board) -> Result<Pushed, Failure> {
         let bodies = self.bodies(board, clock::unix_now());
         let told = bodies.told.iter().map(|(key, tier)| (key, *tier));
         if bodies.first.is_empty() && bodies.rest.is_empty() {
@@ -178,8 +178,8 @@ impl Alertmanager {
         if !bodies.first.is_empty() {
             send(&bodies.first)?;
             if bodies.has_news {
-                let mut inner = desk.lock();
-                desk.wait_until(&mut inner, clock::now() + MUTE_WAIT, |_| false);
+                let mut inner = shared.lock();
+                shared.wait_until(&mut inner, clock::now() + MUTE_WAIT, |_| false);
             }
         }
         let rest = self.bodies(board, clock::unix_now()).rest;
@@ -228,7 +228,7 @@ impl Alertmanager {
     ) {
         let lives_until = now + LIFETIME;
         let is_silenced = !board.silenced_by(standing, told, now).is_empty();
-        // What it knows already is kept alive: let go, it would look recovered.
+        // What it knows already is kept alive: let go, it would snapshot recovered.
         let tier = match is_silenced {
             true => standing.tier.min(told),
             false => standing.tier,

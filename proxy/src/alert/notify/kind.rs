@@ -9,7 +9,7 @@ use http::HeaderValue;
 
 use super::{Links, Notifier};
 use crate::alert::board::Board;
-use crate::metrics::NotifierCounts;
+use crate::alert::metrics::NotifierCounts;
 use crate::worker::Worker;
 
 /// The descriptor of a kind of notifier.
