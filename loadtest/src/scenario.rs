@@ -336,7 +336,8 @@ fn headers(
     let mut headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
     if let Some(signer) = signer {
         let at_s = clock::unix_now().as_secs().saturating_sub(ago_s);
-        headers.extend(signer.headers(at_s, &fresh_id(), body)?);
+        let signed = signer.headers(at_s, &fresh_id(), body);
+        headers.extend(signed.map_err(|error| error.to_string())?);
     }
     Ok(headers)
 }

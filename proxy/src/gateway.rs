@@ -163,7 +163,7 @@ impl Gateway {
         if let Some(delivery) = delivery
             && is_well(delivered, exchange.status)
         {
-            delivery.taken(clock::unix_now());
+            delivery.taken(clock::unix_now()).await;
         }
         let served = match session.is_client_gone() {
             // What became of its call stands in the attempt.

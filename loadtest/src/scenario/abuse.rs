@@ -69,7 +69,7 @@ impl Scenario {
     /// under way, or where nothing is remembered.
     fn replayed(&self, body: Bytes) -> Result<Option<Wanted>, String> {
         let mut ways = self.ways();
-        let Some((door, signer)) = ways.find(|(_, signer)| signer.again == Again::Refused) else {
+        let Some((door, signer)) = ways.find(|(_, signer)| signer.again == Again::Rejected) else {
             return Ok(None);
         };
         if let Some(accepted) = &*self.before.accepted.lock() {

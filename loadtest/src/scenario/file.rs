@@ -189,7 +189,8 @@ pub(super) fn wanted(
     let door = door.and_then(|route| doors.iter().find(|door| *door.route == **route));
     if let Some(signer) = door.and_then(Door::signer) {
         let at_s = clock::unix_now().as_secs();
-        headers.extend(signer.headers(at_s, &Ulid::generate().to_string(), &body)?);
+        let signed = signer.headers(at_s, &Ulid::generate().to_string(), &body);
+        headers.extend(signed.map_err(|error| error.to_string())?);
     }
     Ok(Wanted {
         name: Arc::from(&*request.name),

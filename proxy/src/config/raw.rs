@@ -12,7 +12,6 @@ pub(super) mod alerts;
 pub(super) mod backend;
 pub(super) mod events;
 pub(super) mod route;
-pub(super) mod signature;
 
 settings! {
     /// The configuration of weir.

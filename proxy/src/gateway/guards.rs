@@ -121,11 +121,11 @@ pub(super) async fn verify(
     exchange: &mut Exchange,
     body: &[u8],
 ) -> Result<Option<Delivery>, Stop> {
-    let Some(gate) = &pipeline.gate else {
+    let Some(verifier) = &pipeline.verifier else {
         return Ok(None);
     };
     let head = session.head();
-    let verdict = gate.check(
+    let verified = verifier.verify(
         &Request {
             method: &head.method,
             path: &exchange.path,
@@ -135,6 +135,7 @@ pub(super) async fn verify(
         },
         exchange.received_at,
     );
+    let verdict = verified.check_and_insert(exchange.received_at).await;
     let note = |outcome| SignatureNote {
         scheme: verdict.scheme,
         outcome,
@@ -164,7 +165,7 @@ pub(super) async fn verify(
     };
     let mut refusal = Refusal::new(code, verdict.detail);
     refusal.title = verdict.title;
-    refusal.challenge = Some(Box::new(gate.challenge().clone()));
+    refusal.challenge = Some(Box::new(verifier.challenge().clone()));
     Err(refusal.into())
 }
 
@@ -189,9 +190,9 @@ async fn outcome_of_first(
         if fate == Fate::Taken {
             break None;
         }
-        match repeat.again(clock::unix_now()) {
+        match repeat.again(clock::unix_now()).await {
             Claim::First(delivery) => break Some(delivery),
-            Claim::Open(next) => repeat = next,
+            Claim::InProgress(next) => repeat = next,
             Claim::Taken => break None,
         }
     };

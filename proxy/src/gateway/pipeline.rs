@@ -22,7 +22,7 @@ use crate::random;
 use crate::record;
 use crate::route::Table;
 use crate::route::path::EncodedSlash;
-use crate::signature::Gate;
+use crate::signature::Verifier;
 use crate::signature::memory::Memory;
 use crate::trace::Sampling;
 
@@ -48,7 +48,7 @@ pub struct RoutePipelines {
 /// One route with its stages.
 pub struct RoutePipeline {
     pub(crate) config: Arc<config::Route>,
-    pub(crate) gate: Option<Gate>,
+    pub(crate) verifier: Option<Verifier>,
     pub(crate) limits: Limits,
     pub(crate) concurrency: Option<Arc<Concurrency>>,
     pub(crate) answers: Option<Answers>,
@@ -127,7 +127,7 @@ impl RoutePipeline {
         memory: &Memory,
     ) -> Self {
         RoutePipeline {
-            gate: Gate::sharing(&route.signature, &route.name, memory),
+            verifier: Verifier::new(&route.signature, memory),
             limits: Limits::new(&route.rate_limits, &route.name),
             concurrency: route.concurrency.map(|max| Arc::new(Concurrency::new(max))),
             answers: route.cache.as_ref().map(Answers::new),
@@ -172,10 +172,10 @@ impl RoutePipeline {
     /// What has become of the headers of a signature that has been checked: those that stay at the door,
     /// and those that go on and are no part of what is asked.
     pub(crate) fn settled_headers(&self, exchange: &Exchange) -> (&[HeaderName], &[HeaderName]) {
-        match (&self.gate, &exchange.signature) {
-            (Some(gate), Some(signature)) => (
-                gate.withheld_headers(signature.scheme),
-                gate.verified_headers(signature.scheme),
+        match (&self.verifier, &exchange.signature) {
+            (Some(verifier), Some(signature)) => (
+                verifier.stripped_headers(signature.scheme),
+                verifier.verified_headers(signature.scheme),
             ),
             _ => (&[], &[]),
         }
@@ -183,7 +183,7 @@ impl RoutePipeline {
 
     /// Whether no signature covers the body.
     fn is_unseen(&self) -> bool {
-        !self.gate.as_ref().is_some_and(Gate::covers_body)
+        !self.verifier.as_ref().is_some_and(Verifier::reads_body)
     }
 }
 

@@ -88,6 +88,7 @@ impl Mapping<'_> {
         self.definitions
     }
 
+    /// Adds a key, unless there is one of this name.
     pub(crate) fn key(
         &mut self,
         key: &'static str,
@@ -95,6 +96,9 @@ impl Mapping<'_> {
         presence: Presence,
         value: Value,
     ) {
+        if self.properties.contains_key(key) {
+            return;
+        }
         let mut property = match presence {
             // A key without a value is as if left out.
             Presence::Optional | Presence::Default(_) => {
