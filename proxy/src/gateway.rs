@@ -188,7 +188,7 @@ impl Gateway {
     ) -> Result<Delivered, Stop> {
         // route
         let pipeline = self.route(session, exchange, connection)?;
-        guards::admit_address(&pipeline, session, exchange)?;
+        guards::admit_address(&pipeline, session, exchange).await?;
 
         // body
         exchange.timing.enter(Stage::Body, clock::now());
@@ -202,7 +202,7 @@ impl Gateway {
 
         // limit
         exchange.timing.enter(Stage::Limit, clock::now());
-        guards::admit(&pipeline, session, exchange)?;
+        guards::admit(&pipeline, session, exchange).await?;
         let _permit = guards::enter(&pipeline)?;
 
         // cache

@@ -19,32 +19,36 @@ use crate::exchange::{
 };
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
-use crate::limit::{Decision, Standing, Subject, retry_after_s};
+use crate::limit::{self, Decision, QuotaStatus, Subject, retry_after_s};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::PathPattern;
 use crate::signature::Request;
 use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
 
-/// Asks the limits by address, before anything of the body has been read.
-pub(super) fn admit_address(
+/// Checks the limits by address, before anything of the body has been read.
+pub(super) async fn admit_address(
     pipeline: &RoutePipeline,
-    session: &Session,
+    session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
     if !pipeline.limits.any_by_address() {
         return Ok(());
     }
-    let decision = pipeline.limits.admit_address(&subject(session, exchange));
+    let deadline = exchange.timing.stage_started() + limit::WAIT_MAX;
+    let subject = subject(session, exchange);
+    let decision = pipeline.limits.admit_address(&subject, deadline).await;
     settle_limit(pipeline, exchange, decision)
 }
 
-/// Asks all other limits.
-pub(super) fn admit(
+/// Checks all other limits.
+pub(super) async fn admit(
     pipeline: &RoutePipeline,
-    session: &Session,
+    session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
-    let decision = pipeline.limits.admit(&subject(session, exchange));
+    let deadline = exchange.timing.stage_started() + limit::WAIT_MAX;
+    let subject = subject(session, exchange);
+    let decision = pipeline.limits.admit(&subject, deadline).await;
     settle_limit(pipeline, exchange, decision)
 }
 
@@ -57,28 +61,28 @@ fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
     }
 }
 
-/// What is said is the limit nearest to its end over all stages; where one has said no, it is that one.
+/// Reports the limit nearest to its end over all stages; where one has rejected, it is that one.
 fn settle_limit(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
     decision: Decision,
 ) -> Result<(), Refusal> {
-    let (standing, refusal) = match decision {
+    let (status, refusal) = match decision {
         Decision::Admitted(later) => {
-            let earlier = exchange.limit.as_ref().map(Standing::noted);
-            (Standing::nearer(earlier, later), None)
+            let earlier = exchange.limit.as_ref().map(QuotaStatus::noted);
+            (QuotaStatus::nearer(earlier, later), None)
         }
         Decision::Limited {
-            standing,
+            status,
             retry_after,
         } => {
-            let detail = format!("limit \"{}\" is used up", standing.policy);
+            let detail = format!("limit \"{}\" is used up", status.policy);
             let refusal = Refusal::new(ErrorCode::RateLimited, detail);
             let refusal = refusal.retry_after(retry_after_s(retry_after));
-            (Some(standing), Some(refusal))
+            (Some(status), Some(refusal))
         }
     };
-    let Some(standing) = standing else {
+    let Some(status) = status else {
         return Ok(());
     };
     let outcome = match refusal {
@@ -91,8 +95,8 @@ fn settle_limit(
     if let Some(policy) = pipeline.limits.policy_header() {
         tell(exchange, "ratelimit-policy", policy.clone());
     }
-    tell(exchange, "ratelimit", standing.header());
-    exchange.limit = Some(standing.note(outcome));
+    tell(exchange, "ratelimit", status.header());
+    exchange.limit = Some(status.note(outcome));
     refusal.map_or(Ok(()), Err)
 }
 

@@ -128,7 +128,7 @@ impl RoutePipeline {
     ) -> Self {
         RoutePipeline {
             verifier: Verifier::new(&route.signature, memory),
-            limits: Limits::new(&route.rate_limits, &route.name),
+            limits: Limits::new(&route.rate_limits),
             concurrency: route.concurrency.map(|max| Arc::new(Concurrency::new(max))),
             answers: route.cache.as_ref().map(Answers::new),
             backend: backends[route.backend].clone(),
