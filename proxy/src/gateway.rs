@@ -196,7 +196,7 @@ impl Gateway {
         if let Some(delivery) = claims.delivery
             && is_taken(delivered, exchange.status)
         {
-            delivery.taken(clock::unix_now());
+            delivery.taken(clock::unix_now()).await;
         }
         let served = match session.is_detached() {
             // The outcome of the call stands in its attempt.
@@ -219,7 +219,7 @@ impl Gateway {
     ) -> Result<Prepared, Stop> {
         // route
         let pipeline = self.route(&self.generation.load(), session, exchange, connection)?;
-        guards::admit_address(&pipeline, session, exchange)?;
+        guards::admit_address(&pipeline, session, exchange).await?;
 
         // body
         exchange.timing.enter(Stage::Body, clock::now());
@@ -232,7 +232,7 @@ impl Gateway {
 
         // limit
         exchange.timing.enter(Stage::Limit, clock::now());
-        guards::admit(&pipeline, session, exchange)?;
+        guards::admit(&pipeline, session, exchange).await?;
         claims.permit = guards::enter(&pipeline)?;
 
         Ok(Prepared {
@@ -259,12 +259,12 @@ impl Gateway {
 
         // cache
         exchange.timing.enter(Stage::Cache, clock::now());
-        let buffered = body.buffered();
-        let reader =
-            model_request::read(&pipeline, exchange, session, buffered, &self.budget).await?;
+        let (buffered, budget) = (body.buffered(), &self.budget);
+        let read = model_request::read(&pipeline, exchange, session, buffered, budget)?;
+        let reader = model_request::read_rest(exchange, read.reader, buffered).await?;
         let headers = &session.head().headers;
         model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
-        let decision = match guards::look_up(&pipeline, session, exchange, body.buffered()) {
+        let decision = match guards::look_up(&pipeline, exchange, read.decision) {
             Lookup::Hit(stored, age_s) => return Ok(Source::Stored(stored, age_s)),
             Lookup::Miss(decision) => decision,
         };

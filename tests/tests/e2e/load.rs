@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tempfile::TempDir;
-use weir::signature::sign::SCHEMES;
+use weir::signature::sign::schemes;
 use weir_tests::backend::Backend;
 use weir_tests::certs::Authority;
 use weir_tests::load::{DemoAssistant, LoadTest};
@@ -77,7 +77,7 @@ async fn every_scheme_that_weir_load_signs_is_accepted() {
     assert_eq!(load.finished.code, Some(0), "{}", load.output());
     load.assert_counts_match();
     let metrics = proxy.metrics().await;
-    for scheme in SCHEMES {
+    for scheme in schemes() {
         let labels = [("scheme", scheme), ("outcome", "valid")];
         let let_in = metrics.sum("weir_signature_checks_total", &labels);
         let names = load.report["by_name"].as_object().expect("names").iter();
