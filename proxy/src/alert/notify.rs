@@ -8,18 +8,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::board::{Board, Change};
+use self::kind::{Context, Kind};
+use super::board::Change;
 use super::tier::Tier;
 use crate::log_throttle::{LogThrottle, Telling};
 use crate::metrics::NotifierCounts;
-use crate::worker::Worker;
 use crate::worker::thread::{Desk, SideThread, State};
 use crate::{clock, random};
 
 pub mod alertmanager;
 pub mod feishu;
+pub mod kind;
 pub mod post;
 pub mod webhook;
+
+/// Every kind of notifier, each one file with one descriptor.
+pub const ALL: &[&Kind] = &[&alertmanager::KIND, &feishu::KIND, &webhook::KIND];
 
 /// At the end of the process no notifier is waited for longer.
 pub const STOP_MAX: Duration = Duration::from_secs(2);
@@ -31,6 +35,8 @@ const GAP: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(5);
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// The longest of the waits below, with their jitter.
+const RETRY_MAX: Duration = Duration::from_millis(37_500);
 /// For what will not get better by itself soon.
 const REFUSED_WAIT: Duration = Duration::from_secs(30);
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
@@ -95,27 +101,21 @@ pub trait Channel: Send + 'static {
 ///
 /// # Errors
 /// When the system has no thread to give.
-pub fn start(
-    worker: Worker,
-    mut channel: impl Channel,
-    board: Arc<Board>,
-    counts: NotifierCounts,
-) -> std::io::Result<Notifier> {
-    let theirs = worker.clone();
-    SideThread::start(worker, true, move |desk| {
-        run(desk, &theirs, &mut channel, &board, &counts);
+pub fn start(mut channel: impl Channel, context: Context) -> std::io::Result<Notifier> {
+    SideThread::start(context.worker.clone(), true, move |desk| {
+        run(desk, &mut channel, &context);
     })
 }
 
-fn run(
-    desk: &Desk<News>,
-    worker: &Worker,
-    channel: &mut dyn Channel,
-    board: &Board,
-    counts: &NotifierCounts,
-) {
+fn run(desk: &Desk<News>, channel: &mut dyn Channel, context: &Context) {
+    let Context {
+        worker,
+        board,
+        counts,
+        retry_max,
+    } = context;
     let name = worker.name();
-    let mut health = Health::default();
+    let mut health = Health::new(*retry_max);
     // When the changes that are there are told.
     let mut due: Option<Instant> = None;
     let mut told_at: Option<Instant> = None;
@@ -174,18 +174,18 @@ fn wait(desk: &Desk<News>, until: Instant, for_news: bool) -> State {
 struct Health {
     complaint: LogThrottle,
     failures: u32,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Health {
-            complaint: LogThrottle::every(COMPLAINT_INTERVAL),
-            failures: 0,
-        }
-    }
+    retry_max: Duration,
 }
 
 impl Health {
+    fn new(retry_max: Duration) -> Self {
+        Health {
+            complaint: LogThrottle::every(COMPLAINT_INTERVAL),
+            failures: 0,
+            retry_max,
+        }
+    }
+
     fn well(&mut self, name: &str, counts: &NotifierCounts) {
         counts.sent.inc();
         self.nothing_left(name, counts);
@@ -213,7 +213,7 @@ impl Health {
                 failure.why()
             );
         }
-        failure.wait(self.failures)
+        failure.wait(self.failures).min(self.retry_max)
     }
 }
 

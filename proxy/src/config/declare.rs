@@ -1,12 +1,26 @@
 //! The two declarations that raw settings are made of.
 
-use super::decode::{Wrong, nearest};
+use super::decode::{Block, Wrong, nearest};
+use super::mistake::Findings;
+use super::schema::Mapping;
 use super::tree::Place;
 
 /// What a mapping of the file holds.
 pub(super) trait Written {
     /// The keys that stand in it, with the places of their values.
     fn written(&self) -> Vec<(&'static str, Place)>;
+}
+
+/// Keys that a list gives, beside those that are declared: one for each of a family of descriptors.
+pub(super) trait Family: Sized {
+    fn keys() -> Vec<&'static str>;
+
+    fn decode(block: &Block<'_>, findings: &mut Findings) -> Self;
+
+    fn schema(mapping: &mut Mapping<'_>);
+
+    /// Adds the keys that stand in the file, with the places of their values.
+    fn written(&self, written: &mut Vec<(&'static str, Place)>);
 }
 
 /// One word of a closed set.
@@ -37,7 +51,7 @@ pub(super) fn unknown(text: &str, words: &[&'static str]) -> Wrong {
 }
 
 /// A mapping with known keys. Each key says what it means, its type, and in brackets what happens
-/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`.
+/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`. A [`Family`] may give more keys.
 macro_rules! settings {
     (
         $(#[doc = $about:literal])*
@@ -46,6 +60,7 @@ macro_rules! settings {
                 $(#[doc = $key_about:literal])*
                 $key:ident: $type:ty [$($presence:tt)+]
             ),+ $(,)?
+            $(..$family:ident: $family_type:ty)?
         }
     ) => {
         $(#[doc = $about])*
@@ -54,11 +69,16 @@ macro_rules! settings {
                 $(#[doc = $key_about])*
                 pub(in crate::config) $key: $crate::config::decode::Setting<$type>,
             )+
+            $(pub(in crate::config) $family: $family_type,)?
         }
 
         impl $name {
-            const KEYS: &'static [&'static str] =
-                &[$($crate::config::declare::key_name(stringify!($key))),+];
+            fn keys() -> Vec<&'static str> {
+                let declared = [$($crate::config::declare::key_name(stringify!($key))),+];
+                let keys = declared.into_iter();
+                $(let keys = keys.chain(<$family_type as $crate::config::declare::Family>::keys());)?
+                keys.collect()
+            }
         }
 
         impl $crate::config::declare::Written for $name {
@@ -70,6 +90,7 @@ macro_rules! settings {
                         written.push((key, self.$key.place));
                     }
                 )+
+                $($crate::config::declare::Family::written(&self.$family, &mut written);)?
                 written
             }
         }
@@ -79,7 +100,7 @@ macro_rules! settings {
                 node: &$crate::config::tree::Node,
                 findings: &mut $crate::config::mistake::Findings,
             ) -> Option<Self> {
-                let block = $crate::config::decode::Block::open(node, Self::KEYS, findings)?;
+                let block = $crate::config::decode::Block::open(node, &Self::keys(), findings)?;
                 Some($name {
                     $(
                         $key: block.setting(
@@ -88,6 +109,7 @@ macro_rules! settings {
                             findings,
                         ),
                     )+
+                    $($family: $crate::config::declare::Family::decode(&block, findings),)?
                 })
             }
 
@@ -102,6 +124,7 @@ macro_rules! settings {
                             $crate::config::declare::presence!($($presence)+),
                         );
                     )+
+                    $(<$family_type as $crate::config::declare::Family>::schema(mapping);)?
                 })
             }
         }

@@ -91,7 +91,17 @@ impl Mapping<'_> {
         about: &'static str,
         presence: Presence,
     ) {
-        let value = T::schema(self.definitions);
+        self.key_by(key, about, presence, T::schema);
+    }
+
+    pub(super) fn key_by(
+        &mut self,
+        key: &'static str,
+        about: &'static str,
+        presence: Presence,
+        schema: impl FnOnce(&mut Definitions) -> Value,
+    ) {
+        let value = schema(self.definitions);
         let mut property = match presence {
             // A key without a value is as if left out.
             Presence::Optional | Presence::Default(_) => {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use weir::alert::notify;
+use weir::alert::notify::kind::{Kind, ValueKind};
 use weir::alert::signal::{self, Signal, Source};
 use weir::alert::tier::Worse;
 use weir::alert::unit::Unit;
@@ -104,6 +106,50 @@ fn every_signal_has_a_runbook_documentation_a_schema_entry_and_rules() {
         let is_planned = matches!(signal.source, Source::Planned(_));
         if refused != is_planned || !why.contains(name) {
             findings.push(format!("{name}: {why}"));
+        }
+    }
+    expect_none(&findings);
+}
+
+/// A configuration with a notifier of this kind, at an example address.
+fn config_with(kind: &Kind) -> String {
+    let addresses = kind.settings.iter().filter_map(|setting| match setting.value {
+        ValueKind::Url => Some(format!("{}: 'http://127.0.0.1:1/x'", setting.key)),
+        ValueKind::Urls => Some(format!("{}: ['http://127.0.0.1:1']", setting.key)),
+        ValueKind::Text | ValueKind::Secret => None,
+    });
+    let settings = addresses.collect::<Vec<_>>().join(", ");
+    format!(
+        "backends: [{{name: a, endpoints: ['http://127.0.0.1:1']}}]\n\
+         routes: [{{name: r, path: '/*', backend: a}}]\n\
+         alerts: {{{}: {{{settings}}}}}\n",
+        kind.key
+    )
+}
+
+#[test]
+fn every_notifier_has_documentation_and_a_schema_entry_and_can_be_configured() {
+    let documentation = read("alerts/README.md");
+    let schema = config::schema();
+    let mut findings = Vec::new();
+    for kind in notify::ALL {
+        let key = kind.key;
+        if !documentation.contains(&format!("`{key}`")) {
+            findings.push(format!("{key}: not in alerts/README.md"));
+        }
+        let keys = &schema["$defs"]["Alerts"]["properties"];
+        let settings = &schema["$defs"][kind.definition]["properties"];
+        let missing = |setting: &&notify::kind::Setting| settings[setting.key].is_null();
+        if keys[key].is_null() || kind.settings.iter().any(|setting| missing(&setting)) {
+            findings.push(format!("{key}: not in the schema"));
+        }
+        match config::parse(&config_with(kind), Path::new("weir.yaml"), &|_| None) {
+            Ok(loaded) => {
+                let notifiers = loaded.config.alerts.notifiers;
+                let names: Vec<_> = notifiers.iter().map(|notifier| &notifier.name).collect();
+                assert_eq!(names, [key]);
+            }
+            Err(mistakes) => findings.push(format!("{key}: {mistakes}")),
         }
     }
     expect_none(&findings);

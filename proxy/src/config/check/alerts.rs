@@ -5,22 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
-
 use super::refuse_duplicates;
+use crate::alert::Config;
+use crate::alert::notify::kind::{Configured, Invalid};
 use crate::alert::rule::Rule;
 use crate::alert::signal::{Requirement, Signal, Source};
 use crate::alert::tier::{Lines, Worse};
 use crate::alert::unit::Unit;
-use crate::alert::{Alertmanager, Config, FeishuBot, Webhook};
 use crate::config::decode::Setting;
 use crate::config::mistake::Findings;
 use crate::config::raw;
 use crate::config::raw::alerts as written;
+use crate::config::raw::notifiers::Notifiers;
 use crate::config::url::ServiceUrl;
-use crate::config::values::{MaybeEmptyText, Secret, Threshold};
+use crate::config::values::{MaybeEmptyText, Threshold};
 
 /// More often nothing new is seen, and evaluating costs.
 const EVALUATE_EVERY_MIN: Duration = Duration::from_millis(100);
@@ -45,15 +43,7 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
     }
     let rules = rules(raw, evaluate_every, findings);
     warn_of_missing_sources(file, findings);
-    let alertmanager = match raw.alertmanager.value() {
-        Some(alertmanager) => Some(self::alertmanager(alertmanager, findings)?),
-        None => None,
-    };
-    let feishu = feishu(raw, findings)?;
-    let webhook = match raw.webhook.value() {
-        Some(hook) => webhook(hook, findings)?,
-        None => None,
-    };
+    let notifiers = notifiers(&raw.notifiers, findings)?;
     let state = state(&raw.state, findings)?;
     link(&raw.console_url, findings)?;
     let console_url = match raw.console_url.value() {
@@ -68,9 +58,7 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
         window,
         minimum_requests: raw.minimum_requests.get()?.0.into(),
         rules: rules?,
-        alertmanager,
-        feishu,
-        webhook,
+        notifiers,
         state,
         console_url: console_url.into(),
     })
@@ -257,108 +245,21 @@ fn warn_of_missing_sources(file: &raw::File, findings: &mut Findings) {
     }
 }
 
-fn alertmanager(raw: &written::Alertmanager, findings: &mut Findings) -> Option<Alertmanager> {
-    let user = raw.username.value().map(|text| text.0.as_str());
-    let user = user.filter(|user| !user.is_empty());
-    let password = raw.password.value();
-    let authorization = match (user, password) {
-        (Some(user), password) => {
-            let password = password.map_or("", |secret| secret.0.as_str());
-            let pair = STANDARD.encode(format!("{user}:{password}"));
-            HeaderValue::from_str(&format!("Basic {pair}")).ok()
-        }
-        (None, Some(_)) => {
-            findings.mistake(
-                raw.password.place,
-                "`username` is missing (or comes out empty): a password alone says nothing",
-            );
-            return None;
-        }
-        (None, None) => bearer(&raw.token, findings)?,
-    };
-    if user.is_some() && raw.token.value().is_some() {
-        let message = "there is a `username` as well: give one of them";
-        findings.mistake(raw.token.place, message);
-        return None;
-    }
-    Some(Alertmanager {
-        urls: urls(raw, findings)?,
-        authorization: authorization.map(secret),
-    })
-}
-
-fn urls(raw: &written::Alertmanager, findings: &mut Findings) -> Option<Vec<String>> {
-    let urls = &raw.urls.value()?.0;
-    let mut seen: Vec<String> = Vec::new();
-    for at in urls {
-        let url = at.value.0.trim_end_matches('/').to_owned();
-        let wrong = if url.contains(['?', '#']) {
-            "an address of Alertmanager has no query and no fragment"
-        } else if url.contains("/api/v") {
-            "weir adds /api/v2/alerts by itself: leave the path of the API out"
-        } else if seen.contains(&url) {
-            "this address stands here already; each is told once"
-        } else {
-            seen.push(url);
+/// Every kind of notifier checks its own settings.
+fn notifiers(raw: &Notifiers, findings: &mut Findings) -> Option<Vec<Configured>> {
+    let (mut all, mut are_valid) = (Vec::new(), true);
+    for (kind, setting) in &raw.0 {
+        let Some(written) = setting.value() else {
             continue;
         };
-        findings.mistake(at.place, wrong);
-        return None;
-    }
-    Some(seen)
-}
-
-fn webhook(raw: &written::Webhook, findings: &mut Findings) -> Option<Option<Webhook>> {
-    let authorization = bearer(&raw.token, findings)?;
-    let url = raw.url.value().map(|url| url.0.clone());
-    if url.is_none() && raw.token.value().is_some() {
-        findings.mistake(raw.token.place, "`token` is for `url`, which is missing");
-        return None;
-    }
-    Some(url.map(|url| Webhook {
-        url,
-        authorization: authorization.map(secret),
-    }))
-}
-
-fn secret(mut value: HeaderValue) -> HeaderValue {
-    value.set_sensitive(true);
-    value
-}
-
-/// `Some(None)` when there is no token.
-fn bearer(token: &Setting<Secret>, findings: &mut Findings) -> Option<Option<HeaderValue>> {
-    let Some(text) = token.value().map(|secret| secret.0.as_str()) else {
-        return Some(None);
-    };
-    let is_token = text.bytes().all(|byte| byte.is_ascii_graphic());
-    let value = HeaderValue::from_str(&format!("Bearer {text}"));
-    let Some(value) = value.ok().filter(|_| is_token) else {
-        findings.mistake(
-            token.place,
-            "a token is one line of printable ASCII without spaces",
-        );
-        return None;
-    };
-    Some(Some(value))
-}
-
-fn feishu(raw: &written::Alerts, findings: &mut Findings) -> Option<Option<FeishuBot>> {
-    let Some(bot) = raw.feishu.value() else {
-        return Some(None);
-    };
-    let Some(webhook) = bot.webhook.value() else {
-        if bot.secret.value().is_some() {
-            findings.mistake(
-                bot.secret.place,
-                "`secret` signs messages to `webhook`, which is missing",
-            );
-            return None;
+        match kind.configured(&written.settings()) {
+            Ok(configured) => all.extend(configured),
+            Err(Invalid { key, item, why }) => {
+                let place = written.place(key, item).unwrap_or(setting.place);
+                findings.mistake(place, why);
+                are_valid = false;
+            }
         }
-        return Some(None);
-    };
-    Some(Some(FeishuBot {
-        webhook: webhook.0.clone(),
-        secret: bot.secret.value().map(|secret| secret.0.clone()),
-    }))
+    }
+    are_valid.then_some(all)
 }

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
+use super::notifiers::Notifiers;
 use crate::alert::per::Per;
 use crate::alert::signal::{self, Signal};
 use crate::config::declare::{one_of, settings, unknown};
@@ -11,7 +12,7 @@ use crate::config::decode::{Scalar, Wrong};
 use crate::config::labels::{LabelName, LabelValue};
 use crate::config::lists::{Entries, List};
 use crate::config::url::ServiceUrl;
-use crate::config::values::{Count, MaybeEmptyText, RuleName, Secret, Text, Threshold, Time};
+use crate::config::values::{Count, MaybeEmptyText, RuleName, Threshold, Time};
 
 settings! {
     /// What is watched, and who is told.
@@ -26,16 +27,11 @@ settings! {
         minimum_requests: Count<0> [default "20"],
         /// Up above warning or critical, down at or below recovery.
         rules: List<Rule> [default DEFAULT_RULES.as_str()],
-        /// Left out: Alertmanager is not told.
-        alertmanager: Alertmanager [optional],
-        /// Left out: no Feishu group is told.
-        feishu: FeishuBot [optional],
-        /// Left out: no other service is told.
-        webhook: Webhook [optional],
         /// The file in which alerts in force and silences outlive a restart; "" for none.
         state: MaybeEmptyText [default "data/alerts.json"],
         /// Where the admin side is reached from outside, for links; its own address by default.
         console_url: ServiceUrl [optional],
+        ..notifiers: Notifiers
     }
 }
 
@@ -58,40 +54,6 @@ settings! {
         r#for: Time<0> [default "30s"],
         /// A page of your own for those who get the alert.
         runbook: ServiceUrl [optional],
-    }
-}
-
-settings! {
-    /// Prometheus Alertmanager.
-    struct Alertmanager {
-        /// Its replicas; each is told.
-        urls: List<ServiceUrl, 1> [required],
-        /// Left out: nobody has to say who they are.
-        username: Text [optional],
-        /// Of the user.
-        password: Secret [optional],
-        /// A bearer token, instead of a user.
-        token: Secret [optional],
-    }
-}
-
-settings! {
-    /// Any service that takes Alertmanager's webhooks, version 4.
-    struct Webhook {
-        /// Its address; without it nobody is told.
-        url: ServiceUrl [optional],
-        /// A bearer token.
-        token: Secret [optional],
-    }
-}
-
-settings! {
-    /// The bot of a Feishu group.
-    struct FeishuBot {
-        /// The address of the bot; without it nobody is told.
-        webhook: ServiceUrl [optional],
-        /// What messages to it are signed with.
-        secret: Secret [optional],
     }
 }
 

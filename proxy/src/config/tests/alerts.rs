@@ -125,7 +125,7 @@ fn the_defaults_are_the_three_of_the_contract() {
     ];
     assert_eq!(rules, expected);
     assert_eq!(alerts.minimum_requests, 20);
-    assert!(alerts.alertmanager.is_none() && alerts.feishu.is_none());
+    assert!(alerts.notifiers.is_empty());
     assert_eq!(&*alerts.console_url, "http://127.0.0.1:8081");
 }
 
@@ -176,5 +176,5 @@ fn who_is_told_needs_what_it_takes() {
     let alerts = right(&format!("{LEAST}alerts: {{{extra}}}\n"))
         .config
         .alerts;
-    assert!(alerts.feishu.is_none() && alerts.webhook.is_none() && alerts.state.is_none());
+    assert!(alerts.notifiers.is_empty() && alerts.state.is_none());
 }
