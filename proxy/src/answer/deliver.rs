@@ -262,18 +262,20 @@ impl Reading<'_> {
 pub(crate) async fn deliver(
     session: &mut Session,
     exchange: &mut Exchange,
-    answer: Answer,
+    answer: &mut Answer,
     reading: &mut Reading<'_>,
     relay: &mut Relay,
 ) -> Delivered {
-    let mut body = answer.body;
+    let Answer {
+        head: parts, body, ..
+    } = answer;
     if relay.is_unfinished() {
         // What is left of the request may never come, and must not be taken for another one.
         session.close_after_answer();
         body.close_connection_at_end();
     }
-    let status = answer.head.status;
-    let head = head::of_backend(status, &answer.head.headers, reading.length, exchange);
+    let status = parts.status;
+    let head = head::of_backend(status, &parts.headers, reading.length, exchange);
     exchange.status = status.as_u16();
     let now = clock::now();
     if body.is_at_end(now) {
@@ -287,9 +289,9 @@ pub(crate) async fn deliver(
         return Delivered::ClientLeft;
     }
     // Its fields hold on to the buffer that they arrived in, and the body may take hours.
-    drop(answer.head);
+    parts.headers = HeaderMap::new();
     exchange.timing.lap(Stage::Answer, now);
-    let delivered = pass_on(session, exchange, &mut body, reading, relay, now).await;
+    let delivered = pass_on(session, exchange, body, reading, relay, now).await;
     if let Some(attempt) = exchange.attempt()
         && attempt.is_open()
     {

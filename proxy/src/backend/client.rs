@@ -208,7 +208,7 @@ impl Answer {
     }
 
     /// The connection of an endpoint that has switched protocols; `None` where there is none to be had.
-    pub async fn into_tunnel(mut self) -> Option<Tunnel> {
+    pub async fn take_tunnel(&mut self) -> Option<Tunnel> {
         let Source::Link(link) = self.body.take_source() else {
             return None;
         };

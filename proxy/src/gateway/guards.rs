@@ -6,9 +6,8 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::Stop;
-use super::inbound::Inbound;
 use super::pipeline::RoutePipeline;
-use super::routing::{forwarded_host, query, tell};
+use super::routing::{add_header, forwarded_host, query};
 use crate::backend::outgoing::Sieve;
 use crate::cache::status::Status;
 use crate::cache::{Named, Question, Stored, Use};
@@ -35,7 +34,7 @@ pub(super) fn admit_address(
         return Ok(());
     }
     let decision = pipeline.limits.admit_address(&subject(session, exchange));
-    settle_limit(pipeline, exchange, decision)
+    apply_limit(pipeline, exchange, decision)
 }
 
 /// Asks all other limits.
@@ -45,7 +44,7 @@ pub(super) fn admit(
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
     let decision = pipeline.limits.admit(&subject(session, exchange));
-    settle_limit(pipeline, exchange, decision)
+    apply_limit(pipeline, exchange, decision)
 }
 
 fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
@@ -58,7 +57,7 @@ fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
 }
 
 /// What is said is the limit nearest to its end over all stages; where one has said no, it is that one.
-fn settle_limit(
+fn apply_limit(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
     decision: Decision,
@@ -89,9 +88,9 @@ fn settle_limit(
         .answer_headers
         .retain(|(name, _)| !name.as_str().starts_with("ratelimit"));
     if let Some(policy) = pipeline.limits.policy_header() {
-        tell(exchange, "ratelimit-policy", policy.clone());
+        add_header(exchange, "ratelimit-policy", policy.clone());
     }
-    tell(exchange, "ratelimit", standing.header());
+    add_header(exchange, "ratelimit", standing.header());
     exchange.limit = Some(standing.note(outcome));
     refusal.map_or(Ok(()), Err)
 }
@@ -206,22 +205,23 @@ fn undecided(within: Duration) -> Refusal {
     Refusal::new(ErrorCode::DeliveryPending, detail).retry_after(retry_after_s(within))
 }
 
-/// What the cache knows.
-pub(super) enum Known {
-    Answer(Arc<Stored>, u64),
-    /// Nothing; what may be done with the answer.
-    Ask(Use),
+/// What the cache has for a request.
+pub(super) enum Lookup {
+    /// A stored response, and its age in seconds.
+    Hit(Arc<Stored>, u64),
+    /// Nothing. What the backend's response may be stored as.
+    Miss(Use),
 }
 
-/// Looks the question up, if it has been read.
+/// Looks for a stored response, if the request is buffered.
 pub(super) fn look_up(
     pipeline: &RoutePipeline,
     session: &Session,
     exchange: &mut Exchange,
-    body: &Inbound,
-) -> Known {
-    let (Some(answers), Inbound::Buffered(body)) = (&pipeline.answers, body) else {
-        return Known::Ask(Use::Bypass);
+    body: Option<&[u8]>,
+) -> Lookup {
+    let (Some(answers), Some(body)) = (&pipeline.answers, body) else {
+        return Lookup::Miss(Use::Bypass);
     };
     let head = session.head();
     let address = exchange
@@ -233,7 +233,7 @@ pub(super) fn look_up(
         .as_deref()
         .or(address.as_deref())
         .unwrap_or_default();
-    let (withheld, verified) = pipeline.settled_headers(exchange);
+    let (withheld, verified) = pipeline.signature_headers(exchange);
     let sieve = Sieve::new(&head.headers, withheld, pipeline.backend.config());
     let named = match &pipeline.config.path {
         PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
@@ -246,7 +246,7 @@ pub(super) fn look_up(
         host: forwarded_host(head, exchange).map_or(&[], HeaderValue::as_bytes),
         headers: &head.headers,
         goes_on: &|name| !verified.contains(name) && sieve.lets_through(name),
-        body: &body.bytes,
+        body,
         client,
         operation: exchange.model.operation,
         named,
@@ -268,9 +268,9 @@ pub(super) fn look_up(
         tier,
         age_s,
     });
-    tell(exchange, "cache-status", status.header());
+    add_header(exchange, "cache-status", status.header());
     match found {
-        Some(stored) => Known::Answer(stored, age_s),
-        None => Known::Ask(using),
+        Some(stored) => Lookup::Hit(stored, age_s),
+        None => Lookup::Miss(using),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
-use super::upstream::Kind;
+use super::mode::{BodyMode, RequestKind};
 use crate::backend::Backend;
 use crate::backend::loops::LoopToken;
 use crate::cache::Answers;
@@ -26,8 +26,8 @@ use crate::signature::Gate;
 use crate::signature::memory::Memory;
 use crate::trace::Sampling;
 
-/// A body up to this size is read whole also where nobody looks into it: that is the cheap way.
-const HELD_BYTES: u64 = 64 * 1024;
+/// A body up to this size is buffered also where no stage reads it: that is cheaper than passing it through.
+const ALWAYS_BUFFERED_BYTES: u64 = 64 * 1024;
 
 /// Every pipeline, and what is common to all.
 pub struct RoutePipelines {
@@ -147,31 +147,32 @@ impl RoutePipeline {
         }
     }
 
-    /// What kind of exchange a request begins. A protocol that weir does not speak is for nobody's eyes:
-    /// where a stage has to look into the body, only a request without one can be upgraded.
-    pub(crate) fn kind(&self, session: &Session) -> Kind {
-        if session.upgrade().is_some() && (self.is_unseen() || has_no_body(session)) {
-            return Kind::Upgrade;
+    /// The kind of exchange that a request begins. weir cannot read the protocol of an upgraded connection:
+    /// where a stage has to read the body, only a request without one can be upgraded.
+    pub(crate) fn kind(&self, session: &Session) -> RequestKind {
+        if session.upgrade().is_some() && (!self.verifies_body() || has_no_body(session)) {
+            return RequestKind::Upgrade;
         }
         let grpc = session.is_http2() && is_grpc(&session.head().headers);
-        match grpc && self.is_unseen() && self.answers.is_none() {
-            true => Kind::Grpc,
-            false => Kind::Plain,
+        match grpc && !self.reads_body() {
+            true => RequestKind::Grpc,
+            false => RequestKind::Plain,
         }
     }
 
-    /// Whether the body of a request goes on as it comes: no stage of this pipeline looks into it, and it is
-    /// larger than what is as cheap to hold.
-    pub(crate) fn relays(&self, kind: Kind, session: &Session) -> bool {
+    /// A body is passed through where no stage of this pipeline reads it, unless it is small enough for
+    /// buffering to be cheaper.
+    pub(crate) fn body_mode(&self, kind: RequestKind, session: &Session) -> BodyMode {
         match kind {
-            Kind::Grpc | Kind::Upgrade => true,
-            Kind::Plain => self.is_unseen() && self.answers.is_none() && is_large(session),
+            RequestKind::Grpc | RequestKind::Upgrade => BodyMode::PassThrough,
+            RequestKind::Plain if !self.reads_body() && is_large(session) => BodyMode::PassThrough,
+            RequestKind::Plain => BodyMode::Buffered,
         }
     }
 
-    /// What has become of the headers of a signature that has been checked: those that stay at the door,
-    /// and those that go on and are no part of what is asked.
-    pub(crate) fn settled_headers(&self, exchange: &Exchange) -> (&[HeaderName], &[HeaderName]) {
+    /// The headers of the verified signature: those that are stripped from what the backend gets, and those
+    /// that are forwarded and no part of a cache key.
+    pub(crate) fn signature_headers(&self, exchange: &Exchange) -> (&[HeaderName], &[HeaderName]) {
         match (&self.gate, &exchange.signature) {
             (Some(gate), Some(signature)) => (
                 gate.withheld_headers(signature.scheme),
@@ -181,9 +182,14 @@ impl RoutePipeline {
         }
     }
 
-    /// Whether no signature covers the body.
-    fn is_unseen(&self) -> bool {
-        !self.gate.as_ref().is_some_and(Gate::covers_body)
+    /// Whether a stage reads the body: the signature stage or the cache.
+    fn reads_body(&self) -> bool {
+        self.verifies_body() || self.answers.is_some()
+    }
+
+    /// Whether the signature covers the body.
+    fn verifies_body(&self) -> bool {
+        self.gate.as_ref().is_some_and(Gate::covers_body)
     }
 }
 
@@ -200,7 +206,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 fn is_large(session: &Session) -> bool {
     match session.announced_bytes() {
-        Some(bytes) => bytes > HELD_BYTES,
+        Some(bytes) => bytes > ALWAYS_BUFFERED_BYTES,
         None => session.has_open_body(),
     }
 }

@@ -121,7 +121,7 @@ fn note_head(exchange: &mut Exchange, head: &Parts, connection: &Connection, sam
 }
 
 /// What can be said of a head that did not come whole: its method and path, when the first line did.
-pub(super) fn sketch(exchange: &mut Exchange, bytes: &[u8], sampling: &Sampling) {
+pub(super) fn parse_request_line(exchange: &mut Exchange, bytes: &[u8], sampling: &Sampling) {
     let line = bytes
         .split(|byte| *byte == b'\r')
         .next()
@@ -259,7 +259,7 @@ pub(super) fn query(uri: &Uri) -> &str {
 }
 
 /// Adds a field to the head of the answer.
-pub(super) fn tell(exchange: &mut Exchange, name: &'static str, value: HeaderValue) {
+pub(super) fn add_header(exchange: &mut Exchange, name: &'static str, value: HeaderValue) {
     exchange
         .answer_headers
         .push((HeaderName::from_static(name), value));

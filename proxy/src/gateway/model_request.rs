@@ -1,69 +1,75 @@
-//! What is read and kept of a question on its way: all of it at once, or piece by piece as it goes by.
+//! What is read of the request of a model call (model, stream, text), and what is recorded of its text:
+//! all at once from a buffered body, piece by piece from one that is passed through.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
-use super::inbound::Inbound;
 use super::pipeline::RoutePipeline;
 use crate::coding::Decoder;
 use crate::content::{self, Content, Mode};
 use crate::exchange::Exchange;
 use crate::http::budget::Budget;
 use crate::http::budgeted_reader::{BudgetedReader, PIECE_BYTES};
+use crate::http::relay::Relay;
 use crate::http::session::Session;
 use crate::model::operation::Operation;
 use crate::model::question::{Question, QuestionReader};
 use crate::refusal::Refusal;
 use crate::route::path::folded;
 
-/// Notes which model is asked for what, also for an answer that is known already. Of a body that is still
-/// to come, what is returned reads it while it goes by.
+/// Reads which model is asked to do what, also for a response that turns out to be stored. Where the body
+/// is passed through (`buffered` is `None`), the reader that is returned reads it on its way.
 pub(super) async fn read(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
     session: &mut Session,
-    body: &Inbound,
+    buffered: Option<&[u8]>,
     budget: &Arc<Budget>,
 ) -> Result<Option<Box<BudgetedReader>>, Refusal> {
-    let Some(operation) = operation(exchange).filter(|_| !is_empty(body, session)) else {
+    let is_empty = match buffered {
+        Some(body) => body.is_empty(),
+        None => session.is_body_empty(),
+    };
+    let Some(operation) = operation(exchange).filter(|_| !is_empty) else {
         return Ok(None);
     };
     exchange.model.operation = Some(operation);
     let headers = &session.head().headers;
     let reader = QuestionReader::of(operation, &exchange.path, headers);
-    // What a body is unpacked to may be no larger than a body may be.
+    // A decoded body is bounded as the body itself is.
     let reader = reader.within(pipeline.config.body_bytes);
-    let mut asked = BudgetedReader::new(reader, budget);
-    let Inbound::Buffered(body) = body else {
-        return Ok(Some(Box::new(asked)));
+    let mut reader = BudgetedReader::new(reader, budget);
+    let Some(body) = buffered else {
+        return Ok(Some(Box::new(reader)));
     };
-    let (first, rest) = body.bytes.split_at(body.bytes.len().min(PIECE_BYTES));
-    asked.feed(first)?;
+    let (first, rest) = body.split_at(body.len().min(PIECE_BYTES));
+    reader.feed(first)?;
     for piece in rest.chunks(PIECE_BYTES) {
-        // Others have their turn.
+        // A large body must not hold up the other requests of this worker.
         tokio::task::yield_now().await;
-        asked.feed(piece)?;
+        reader.feed(piece)?;
     }
-    note(exchange, asked.finish());
+    note(exchange, reader.finish());
     Ok(None)
 }
 
-fn is_empty(body: &Inbound, session: &mut Session) -> bool {
-    match body {
-        Inbound::Buffered(body) => body.bytes.is_empty(),
-        Inbound::PassedThrough => session.is_body_empty(),
+/// Notes how much of a passed-through body has been forwarded, and what has been read of it.
+pub(super) fn note_relayed(exchange: &mut Exchange, relay: &Relay) {
+    exchange.request_body_bytes = exchange.request_body_bytes.max(relay.bytes());
+    if let Some(question) = relay.question() {
+        note(exchange, question);
     }
 }
 
-/// Notes what a question has said, perhaps so far.
-pub(super) fn note(exchange: &mut Exchange, question: Question) {
-    exchange.model.request_model = question.model;
-    exchange.model.request_stream = question.stream;
-    exchange.model.request_text = question.text;
+fn note(exchange: &mut Exchange, read: Question) {
+    exchange.model.request_model = read.model;
+    exchange.model.request_stream = read.stream;
+    exchange.model.request_text = read.text;
 }
 
-/// What a request asks of a model, also where only a lenient backend would take its path for that.
+/// The model operation that a request asks for, also where only a lenient backend would take its path for
+/// one.
 pub(super) fn operation(exchange: &Exchange) -> Option<Operation> {
     if exchange.method != Method::POST {
         return None;
@@ -75,8 +81,13 @@ pub(super) fn operation(exchange: &Exchange) -> Option<Operation> {
     })
 }
 
-/// Keeps of a question what the mode says.
-pub(super) fn keep(exchange: &mut Exchange, mode: Mode, headers: &HeaderMap, body: &[u8]) {
+/// Records the text of a request as `events.content` asks.
+pub(super) fn record_content(
+    exchange: &mut Exchange,
+    mode: Mode,
+    headers: &HeaderMap,
+    body: &[u8],
+) {
     if mode != Mode::None {
         let input = mode.keep(&text(headers, body));
         exchange.content = Some(Box::new(Content {
@@ -87,7 +98,7 @@ pub(super) fn keep(exchange: &mut Exchange, mode: Mode, headers: &HeaderMap, bod
     }
 }
 
-/// The texts of a question, through its codings.
+/// The text of a request, decoded.
 fn text(headers: &HeaderMap, body: &[u8]) -> String {
     let Some(mut decoder) = Decoder::of(headers) else {
         return String::new();
@@ -95,7 +106,7 @@ fn text(headers: &HeaderMap, body: &[u8]) -> String {
     if decoder.is_plain() {
         return content::question(body);
     }
-    // What is longer is not read.
+    // Nothing beyond this is read.
     decoder.limit(content::BODY_BYTES_MAX as u64);
     let mut plain = Vec::new();
     decoder.feed(body, |decoded| plain.extend_from_slice(decoded));

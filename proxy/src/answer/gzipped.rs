@@ -1,16 +1,16 @@
-//! A stored answer for a client that refuses it as it lies here, and takes gzip (RFC 9110, section 12.5.3).
+//! A stored response for a client that does not accept it as it is stored, but accepts gzip (RFC 9110,
+//! section 12.5.3).
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 
-use super::{Delivered, local};
-use crate::cache::Stored;
+use super::{Delivered, whole};
 use crate::coding::{Gzip, is_of_coded_bytes};
 use crate::exchange::Exchange;
 use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
 
-/// So much is coded at a time, before others get their turn.
+/// How much is compressed at once, before the other requests of this worker may run.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
 
 /// Whether there is more to come.
@@ -20,32 +20,29 @@ enum More {
     No,
 }
 
-/// Answers from the cache: a stream as a stream, what is small in one piece.
-pub(super) async fn replay(
+/// Writes the response: a stream as a stream, a small body in one piece.
+pub(super) async fn write(
     session: &mut Session,
     exchange: &mut Exchange,
-    stored: &Stored,
-    mut answer: ResponseHead,
+    mut head: ResponseHead,
+    length: Option<usize>,
+    pieces: impl Iterator<Item = Bytes>,
 ) -> Delivered {
-    answer.field(&header::CONTENT_ENCODING, &HeaderValue::from_static("gzip"));
-    answer.field(&header::VARY, &HeaderValue::from_static("accept-encoding"));
-    let pieces = stored.pieces().flat_map(split);
-    if stored
-        .length()
-        .is_some_and(|bytes| bytes <= PIECE_BYTES_MAX)
-    {
-        let body = stored.pieces().collect::<Vec<_>>().concat();
+    head.field(&header::CONTENT_ENCODING, &HeaderValue::from_static("gzip"));
+    head.field(&header::VARY, &HeaderValue::from_static("accept-encoding"));
+    if length.is_some_and(|bytes| bytes <= PIECE_BYTES_MAX) {
+        let body = pieces.collect::<Vec<_>>().concat();
         return match Gzip::default().last(&body) {
-            Ok(coded) => local::whole(session, exchange, answer, coded).await,
+            Ok(coded) => whole::write(session, exchange, head, coded).await,
             Err(_) => Delivered::CutShort,
         };
     }
-    local::begin(exchange, &mut answer);
-    if session.write_head(answer).await.is_err() {
+    whole::begin(exchange, &mut head);
+    if session.write_head(head).await.is_err() {
         return Delivered::ClientLeft;
     }
     let mut gzip = Some(Gzip::default());
-    let mut pieces = pieces.peekable();
+    let mut pieces = pieces.flat_map(split).peekable();
     while let Some(piece) = pieces.next() {
         let more = match pieces.peek() {
             Some(_) => More::Yes,
@@ -81,8 +78,8 @@ fn split(piece: Bytes) -> impl Iterator<Item = Bytes> {
     })
 }
 
-/// The lines of a head without what is said of the bytes, its `ETag` weak: it is another representation
-/// (RFC 9110, section 8.8.3.3).
+/// The lines of a head without the fields about its bytes, the `ETag` weak: a compressed response is another
+/// representation (RFC 9110, section 8.8.3.3).
 pub(super) fn lines(stored: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(stored.len() + 2);
     for line in stored.split_inclusive(|byte| *byte == b'\n') {
@@ -107,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_of_the_bytes_is_left_out() {
+    fn fields_about_the_bytes_are_left_out() {
         let stored = b"content-type: a/b\r\netag: \"x: y\"\r\nrepr-digest: a\r\ncontent-md5: b\r\n\
                        etag: W/\"z\"\r\naccept-ranges: bytes\r\nx-empty: \r\n";
         assert_eq!(
@@ -118,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_is_split_where_it_is_too_large_to_be_coded_at_once() {
+    fn a_large_piece_is_split() {
         let lengths = |bytes: usize| {
             let pieces = split(Bytes::from(vec![0; bytes]));
             pieces.map(|piece| piece.len()).collect::<Vec<_>>()

@@ -1,0 +1,106 @@
+//! What is read of a response on its way: the tokens, timing and failure of a model call, and what is
+//! recorded of its text.
+
+use http::StatusCode;
+use http::header;
+use http::response::Parts;
+
+use crate::answer::Delivered;
+use crate::answer::deliver::Reading;
+use crate::cache::Stored;
+use crate::content::AnswerText;
+use crate::exchange::Exchange;
+use crate::model::answer::{Ending, Kind, Said, Shape};
+use crate::model::estimate;
+use crate::model::operation::{Operation, Yields};
+use crate::refusal::ErrorCode;
+
+/// The format of a response that can be read: one that is whole and successful. Audio and transcripts have
+/// other formats, unless their content type is that of a model's response.
+pub(super) fn kind(exchange: &Exchange, head: &Parts) -> Option<Kind> {
+    if !matches!(head.status.as_u16(), 200..=203) {
+        return None;
+    }
+    let content_type = head.headers.get(header::CONTENT_TYPE);
+    match exchange.model.operation.map(Operation::yields) {
+        Some(Yields::Other) => Kind::by_name(content_type?),
+        _ => Kind::of_answer(content_type),
+    }
+}
+
+/// The reader of the response's text, where some of it is recorded.
+pub(super) fn content_reader(exchange: &Exchange, head: &Parts) -> Option<AnswerText> {
+    exchange.content.as_ref()?;
+    let kind = Kind::of(head.headers.get(header::CONTENT_TYPE)?)?;
+    Some(AnswerText::new(kind))
+}
+
+/// Records the text of a backend's response as `events.content` asks.
+pub(super) fn record_content(exchange: &mut Exchange, reading: &mut Reading<'_>) {
+    let text = reading.content.take().map(AnswerText::finish);
+    if let (Some(content), Some(text)) = (&mut exchange.content, text) {
+        content.output = content.mode.keep(&text);
+    }
+}
+
+/// Records the text of a stored response as `events.content` asks.
+pub(super) fn record_stored_content(exchange: &mut Exchange, stored: &Stored) {
+    let kind = match exchange.model.request_stream {
+        true => Kind::Sse,
+        false => Kind::Json,
+    };
+    if let Some(content) = &mut exchange.content {
+        let mut text = AnswerText::new(kind);
+        stored.pieces().for_each(|piece| text.feed(&piece));
+        content.output = content.mode.keep(&text.finish());
+    }
+}
+
+/// Notes what the response reported of the model call, and whether it failed by its own words: an error
+/// inside a 200 (`upstream_error`), or a stream without its end (`upstream_incomplete`). A response that the
+/// client did not read to the end may have had one.
+pub(super) fn note(exchange: &mut Exchange, reading: &mut Reading<'_>, delivered: Delivered) {
+    let Some(reader) = reading.usage.take() else {
+        return;
+    };
+    let Some(operation) = exchange.model.operation else {
+        return;
+    };
+    let read = reader.finish();
+    if read.ending == Ending::Failed {
+        exchange.fail(ErrorCode::UpstreamError);
+    } else if delivered == Delivered::Whole && is_incomplete(operation, &read, exchange.status) {
+        exchange.fail(ErrorCode::UpstreamIncomplete);
+    }
+    let model = &mut exchange.model;
+    let is_estimable = read.is_estimable || operation.yields() != Yields::Text;
+    model.usage = match read.usage.is_empty() && is_estimable {
+        true => estimate::usage(operation, read.ending, &model.request_text, &read.text),
+        false => read.usage,
+    };
+    let started = exchange.timing.started();
+    model.response_model = read.model;
+    model.finish_reasons = read.finish_reasons;
+    model.time_to_first_chunk = read
+        .first_content_at
+        .map(|at| at.saturating_duration_since(started));
+    model.generation = match (read.first_content_at, read.last_content_at) {
+        (Some(first), Some(last)) => Some(last.saturating_duration_since(first)),
+        _ => None,
+    };
+}
+
+/// Whether a response whose framing is complete lacks its own end, or the content that it should have.
+fn is_incomplete(operation: Operation, read: &Said, status: u16) -> bool {
+    let lacks_end = read.ending == Ending::Open;
+    match operation.yields() {
+        Yields::Text if read.ending == Ending::Terminal => false,
+        Yields::Text => match read.shape {
+            Shape::Some => lacks_end,
+            Shape::Empty => status == StatusCode::OK.as_u16(),
+            Shape::NoEvents | Shape::Cut => true,
+        },
+        Yields::Other => lacks_end,
+        Yields::Results | Yields::Figures => false,
+    }
+}
