@@ -56,7 +56,7 @@ pub mod unit;
 pub mod window;
 
 /// The checked `alerts` block.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Config {
     /// Beside those that an alert has by itself.
     pub labels: BTreeMap<String, String>,
@@ -70,6 +70,18 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// Where the admin side is reached from outside, without a slash at its end.
     pub console_url: Arc<str>,
+}
+
+// Notifiers hold credentials.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("alert::Config")
+            .field("evaluate_every", &self.evaluate_every)
+            .field("window", &self.window)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Config {

@@ -113,11 +113,14 @@ fn every_signal_has_a_runbook_documentation_a_schema_entry_and_rules() {
 
 /// A configuration with a notifier of this kind, at an example address.
 fn config_with(kind: &Kind) -> String {
-    let addresses = kind.settings.iter().filter_map(|setting| match setting.value {
-        ValueKind::Url => Some(format!("{}: 'http://127.0.0.1:1/x'", setting.key)),
-        ValueKind::Urls => Some(format!("{}: ['http://127.0.0.1:1']", setting.key)),
-        ValueKind::Text | ValueKind::Secret => None,
-    });
+    let addresses = kind
+        .settings
+        .iter()
+        .filter_map(|setting| match setting.value {
+            ValueKind::Url => Some(format!("{}: 'http://127.0.0.1:1/x'", setting.key)),
+            ValueKind::Urls => Some(format!("{}: ['http://127.0.0.1:1']", setting.key)),
+            ValueKind::Text | ValueKind::Secret => None,
+        });
     let settings = addresses.collect::<Vec<_>>().join(", ");
     format!(
         "backends: [{{name: a, endpoints: ['http://127.0.0.1:1']}}]\n\
