@@ -41,6 +41,7 @@ pub mod model;
 mod outbound;
 pub mod random;
 pub(crate) mod rotated;
+mod settings;
 pub mod ship;
 pub mod system;
 pub mod trace;

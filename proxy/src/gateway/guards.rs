@@ -235,7 +235,7 @@ pub(super) fn look_up(
         .unwrap_or_default();
     let (withheld, verified) = pipeline.signature_headers(exchange);
     let sieve = Sieve::new(&head.headers, withheld, pipeline.backend.config());
-    let named = match &pipeline.config.path {
+    let named = match &pipeline.config.matching.path {
         PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
         PathPattern::Exact(_) | PathPattern::Prefix(_) => Named::ByWildcard,
     };

@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::backend::loops::LoopToken;
 use crate::cache::Answers;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::content;
 use crate::exchange::Exchange;
 use crate::http::session::Session;
@@ -20,8 +20,8 @@ use crate::limit::concurrency::Concurrency;
 use crate::metrics::{Held, HeldByRoute};
 use crate::random;
 use crate::record;
+use crate::route::Table;
 use crate::route::path::EncodedSlash;
-use crate::route::{self, Table};
 use crate::signature::Gate;
 use crate::signature::memory::Memory;
 use crate::trace::Sampling;
@@ -47,7 +47,7 @@ pub struct RoutePipelines {
 
 /// One route with its stages.
 pub struct RoutePipeline {
-    pub(crate) config: Arc<route::Config>,
+    pub(crate) config: Arc<config::Route>,
     pub(crate) gate: Option<Gate>,
     pub(crate) limits: Limits,
     pub(crate) concurrency: Option<Arc<Concurrency>>,
@@ -69,7 +69,7 @@ impl RoutePipelines {
             .iter()
             .map(|route| Arc::new(RoutePipeline::new(route, backends, &trusted, &memory)));
         RoutePipelines {
-            table: Table::new(config.routes.clone()),
+            table: table(&config.routes),
             pipelines: pipelines.collect(),
             trusted_proxies: trusted.clone(),
             default_platform: Arc::from(record::NO_PLATFORM),
@@ -121,7 +121,7 @@ impl RoutePipelines {
 
 impl RoutePipeline {
     fn new(
-        route: &Arc<route::Config>,
+        route: &Arc<config::Route>,
         backends: &[Arc<Backend>],
         trusted_proxies: &Arc<[IpNet]>,
         memory: &Memory,
@@ -191,6 +191,11 @@ impl RoutePipeline {
     fn verifies_body(&self) -> bool {
         self.gate.as_ref().is_some_and(Gate::covers_body)
     }
+}
+
+fn table(routes: &[Arc<config::Route>]) -> Table {
+    let matching = routes.iter().map(|route| route.matching.clone());
+    Table::new(matching.collect(), config::Route::requirements(routes))
 }
 
 /// Neither a length nor chunks: what is behind the head belongs to the upgraded protocol.

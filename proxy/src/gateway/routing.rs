@@ -95,7 +95,7 @@ impl Gateway {
         let pipeline = self.pipelines.pipelines[position].clone();
         exchange.route = Some(pipeline.config.name.clone());
         exchange.platform = pipeline.config.platform.clone();
-        if pipeline.config.admits(exchange.client_ip) {
+        if pipeline.config.matching.admits(exchange.client_ip) {
             return Ok(pipeline);
         }
         let name = &pipeline.config.name;

@@ -12,13 +12,13 @@ use crate::alert::rule::Rule;
 use crate::alert::signal::{Requirement, Signal, Source};
 use crate::alert::tier::{Lines, Worse};
 use crate::alert::unit::Unit;
-use crate::config::decode::Setting;
-use crate::config::mistake::Findings;
 use crate::config::raw;
 use crate::config::raw::alerts as written;
 use crate::config::raw::notifiers::Notifiers;
 use crate::config::url::ServiceUrl;
-use crate::config::values::{MaybeEmptyText, Threshold};
+use crate::settings::decode::Setting;
+use crate::settings::mistake::Findings;
+use crate::settings::values::{MaybeEmptyText, Threshold};
 
 /// More often nothing new is seen, and evaluating costs.
 const EVALUATE_EVERY_MIN: Duration = Duration::from_millis(100);

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::notifiers::Notifiers;
 use crate::alert::per::Per;
 use crate::alert::signal::{self, Signal};
-use crate::config::declare::{one_of, settings, unknown};
-use crate::config::decode::{Scalar, Wrong};
 use crate::config::labels::{LabelName, LabelValue};
-use crate::config::lists::{Entries, List};
 use crate::config::url::ServiceUrl;
-use crate::config::values::{Count, MaybeEmptyText, RuleName, Threshold, Time};
+use crate::settings::declare::{one_of, settings, unknown};
+use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::lists::{Entries, List};
+use crate::settings::values::{Count, MaybeEmptyText, RuleName, Threshold, Time};
 
 settings! {
     /// What is watched, and who is told.

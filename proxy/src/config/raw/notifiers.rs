@@ -4,14 +4,15 @@ use serde_json::Value;
 
 use crate::alert::notify;
 use crate::alert::notify::kind::{self, Kind, Settings, ValueKind};
-use crate::config::declare::Family;
-use crate::config::decode::{Block, Decode as _, Presence, Setting};
-use crate::config::lists::List;
-use crate::config::mistake::Findings;
-use crate::config::schema::{Definitions, Mapping};
-use crate::config::tree::{Node, Place};
 use crate::config::url::ServiceUrl;
-use crate::config::values::{Secret, Text};
+use crate::settings::declare::Family;
+use crate::settings::decode::{Block, Decode as _, Setting};
+use crate::settings::lists::List;
+use crate::settings::mistake::Findings;
+use crate::settings::node::{Node, Place};
+use crate::settings::presence::Presence;
+use crate::settings::schema::{Definitions, Mapping};
+use crate::settings::values::{Secret, Text};
 
 /// What the file has for each kind.
 pub(in crate::config) struct Notifiers(

@@ -126,10 +126,10 @@ async fn a_data_stream_is_asked_again_by_a_query() {
     assert_eq!(some.report["requests"], 25, "{}", some.said());
     std::fs::remove_file(directory.path().join("load.json")).expect("a report");
     for (query, events, why) in [
-        ("route:nobody", events.as_str(), "holds no request"),
+        ("route:nobody", events.as_str(), "contains no requests"),
         ("route:(", &events, "400 Bad Request"),
         ("*", &format!("{}/logs-none", node.url()), "404"),
-        ("*", &node.url(), "address of a data stream"),
+        ("*", &node.url(), "URL of a data stream"),
         ("*", "http://127.0.0.1:1/logs-none", "127.0.0.1:1/logs-none"),
     ] {
         let load = replay(query, events).await;
