@@ -14,13 +14,18 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use serde_json::{Value, json};
 
-use super::kind::{Context, Endpoint, Invalid, Kind, Presence, Setting, Settings, ValueKind};
+use super::kind::{Context, Declared, Endpoint, Kind, RawSettings, bearer};
 use super::post::Target;
 use super::{Failure, Health, Links, News, Notifier, summary, wait};
 use crate::alert::board::{Board, Change, timestamp};
 use crate::alert::standing::Standing;
 use crate::alert::tier::Tier;
 use crate::clock;
+use crate::settings::declare::settings;
+use crate::settings::lists::List;
+use crate::settings::mistake::Findings;
+use crate::settings::url::ServiceUrl;
+use crate::settings::values::{Secret, Text};
 use crate::worker::thread::{Desk, SideThread, State};
 
 /// How often what is in force is sent again.
@@ -39,34 +44,28 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 pub const KIND: Kind = Kind {
     key: "alertmanager",
     left_out: "Left out: Alertmanager is not told.",
-    definition: "Alertmanager",
-    about: "Prometheus Alertmanager.",
-    settings: &[
-        Setting {
-            key: "urls",
-            about: "Its replicas; each is told.",
-            value: ValueKind::Urls,
-            presence: Presence::Required,
-        },
-        Setting::optional(
-            "username",
-            ValueKind::Text,
-            "Left out: nobody has to say who they are.",
-        ),
-        Setting::optional("password", ValueKind::Secret, "Of the user."),
-        Setting::optional(
-            "token",
-            ValueKind::Secret,
-            "A bearer token, instead of a user.",
-        ),
-    ],
-    check,
+    example: "urls: ['http://127.0.0.1:9093']",
+    settings: Declared::of::<Alertmanager>(),
     retry_max: RETRY_MAX,
     start,
 };
 
+settings! {
+    /// Prometheus Alertmanager.
+    struct Alertmanager {
+        /// Its replicas; each is told.
+        urls: List<ServiceUrl, 1> [required],
+        /// Left out: nobody has to say who they are.
+        username: Text [optional],
+        /// Of the user.
+        password: Secret [optional],
+        /// A bearer token, instead of a user.
+        token: Secret [optional],
+    }
+}
+
 /// One Alertmanager.
-pub struct Alertmanager {
+pub struct Client {
     /// What metrics, logs and the state call it.
     pub name: String,
     pub target: Target,
@@ -86,7 +85,7 @@ struct Bodies {
 
 fn start(endpoint: &Endpoint, links: Links, context: Context) -> std::io::Result<Notifier> {
     let url = format!("{}/api/v2/alerts", endpoint.url);
-    let alertmanager = Alertmanager {
+    let alertmanager = Client {
         name: context.worker.name().to_owned(),
         target: Target::new(&url, endpoint.authorization.clone()),
         links,
@@ -96,46 +95,58 @@ fn start(endpoint: &Endpoint, links: Links, context: Context) -> std::io::Result
     })
 }
 
-/// Where it is, and how weir says who it is: as a user, or with a token.
-fn check(settings: &Settings) -> Result<Vec<Endpoint>, Invalid> {
-    let user = settings.text("username").filter(|user| !user.is_empty());
-    let authorization = match (user, settings.text("password")) {
-        (Some(user), password) => {
-            let pair = STANDARD.encode(format!("{user}:{}", password.unwrap_or_default()));
-            HeaderValue::from_str(&format!("Basic {pair}")).ok()
+impl RawSettings for Alertmanager {
+    fn check(&self, findings: &mut Findings) -> Option<Vec<Endpoint>> {
+        let authorization = self.authorization(findings)?;
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        for at in &self.urls.value()?.0 {
+            let url = at.value.0.trim_end_matches('/');
+            let wrong = if url.contains(['?', '#']) {
+                "an address of Alertmanager has no query and no fragment"
+            } else if url.contains("/api/v") {
+                "weir adds /api/v2/alerts by itself: leave the path of the API out"
+            } else if endpoints.iter().any(|endpoint| endpoint.url == url) {
+                "this address stands here already; each is told once"
+            } else {
+                endpoints.push(Endpoint::new(url, authorization.clone()));
+                continue;
+            };
+            findings.mistake(at.place, wrong);
+            return None;
         }
-        (None, Some(_)) => {
-            let why = "`username` is missing (or comes out empty): a password alone says nothing";
-            return Err(Invalid::key("password", why));
-        }
-        (None, None) => settings.bearer("token")?,
-    };
-    if user.is_some() && settings.text("token").is_some() {
-        let why = "there is a `username` as well: give one of them";
-        return Err(Invalid::key("token", why));
+        Some(endpoints)
     }
-    let mut endpoints: Vec<Endpoint> = Vec::new();
-    for (item, url) in settings.list("urls").iter().enumerate() {
-        let url = url.trim_end_matches('/');
-        let why = if url.contains(['?', '#']) {
-            "an address of Alertmanager has no query and no fragment"
-        } else if url.contains("/api/v") {
-            "weir adds /api/v2/alerts by itself: leave the path of the API out"
-        } else if endpoints.iter().any(|endpoint| endpoint.url == url) {
-            "this address stands here already; each is told once"
-        } else {
-            endpoints.push(Endpoint::new(url, authorization.clone()));
-            continue;
-        };
-        return Err(Invalid {
-            item: Some(item),
-            ..Invalid::key("urls", why)
-        });
-    }
-    Ok(endpoints)
 }
 
 impl Alertmanager {
+    /// How weir says who it is: as a user, or with a token. `Some(None)`: not at all.
+    fn authorization(&self, findings: &mut Findings) -> Option<Option<HeaderValue>> {
+        let user = self.username.value().map(|text| text.0.as_str());
+        let user = user.filter(|user| !user.is_empty());
+        let authorization = match (user, self.password.value()) {
+            (Some(user), password) => {
+                let password = password.map_or("", |secret| secret.0.as_str());
+                let pair = STANDARD.encode(format!("{user}:{password}"));
+                HeaderValue::from_str(&format!("Basic {pair}")).ok()
+            }
+            (None, Some(_)) => {
+                let wrong =
+                    "`username` is missing (or comes out empty): a password alone says nothing";
+                findings.mistake(self.password.place, wrong);
+                return None;
+            }
+            (None, None) => bearer(&self.token, findings)?,
+        };
+        if user.is_some() && self.token.value().is_some() {
+            let wrong = "there is a `username` as well: give one of them";
+            findings.mistake(self.token.place, wrong);
+            return None;
+        }
+        Some(authorization)
+    }
+}
+
+impl Client {
     fn run(&self, desk: &Desk<News>, context: &Context) {
         let (board, counts) = (&context.board, &context.counts);
         let mut health = Health::new(context.retry_max);

@@ -14,11 +14,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::kind::{Endpoint, Invalid, Kind, Setting, Settings, ValueKind};
+use super::kind::{Declared, Endpoint, Kind, RawSettings};
 use super::post::Target;
 use super::{Channel, Failure, Links, RETRY_MAX};
 use crate::alert::board::{Change, timestamp};
 use crate::alert::tier::{Tier, Worse};
+use crate::settings::declare::settings;
+use crate::settings::mistake::Findings;
+use crate::settings::url::ServiceUrl;
+use crate::settings::values::Secret;
 
 /// Past these many the rest is only counted: a message has a bound.
 const SHOWN_MAX: usize = 20;
@@ -31,24 +35,11 @@ const TOO_MANY_WAIT: Duration = Duration::from_secs(15);
 pub const KIND: Kind = Kind {
     key: "feishu",
     left_out: "Left out: no Feishu group is told.",
-    definition: "FeishuBot",
-    about: "The bot of a Feishu group.",
-    settings: &[
-        Setting::optional(
-            "webhook",
-            ValueKind::Url,
-            "The address of the bot; without it nobody is told.",
-        ),
-        Setting::optional(
-            "secret",
-            ValueKind::Secret,
-            "What messages to it are signed with.",
-        ),
-    ],
-    check,
+    example: "webhook: 'https://open.feishu.cn/open-apis/bot/v2/hook/ID', secret: change-me",
+    settings: Declared::of::<FeishuBot>(),
     retry_max: RETRY_MAX,
     start: |endpoint, links, context| {
-        let channel = Feishu {
+        let channel = Client {
             target: Target::new(&endpoint.url, None),
             secret: endpoint.secret.clone(),
             links,
@@ -57,28 +48,41 @@ pub const KIND: Kind = Kind {
     },
 };
 
-fn check(settings: &Settings) -> Result<Vec<Endpoint>, Invalid> {
-    let secret = settings.text("secret").map(str::to_owned);
-    match settings.text("webhook") {
-        Some(webhook) => Ok(vec![Endpoint {
-            secret,
-            ..Endpoint::new(webhook, None)
-        }]),
-        None if secret.is_some() => {
-            let why = "`secret` signs messages to `webhook`, which is missing";
-            Err(Invalid::key("secret", why))
-        }
-        None => Ok(Vec::new()),
+settings! {
+    /// The bot of a Feishu group.
+    struct FeishuBot {
+        /// The address of the bot; without it nobody is told.
+        webhook: ServiceUrl [optional],
+        /// What messages to it are signed with.
+        secret: Secret [optional],
     }
 }
 
-pub struct Feishu {
+impl RawSettings for FeishuBot {
+    fn check(&self, findings: &mut Findings) -> Option<Vec<Endpoint>> {
+        let secret = self.secret.value().map(|secret| secret.0.clone());
+        match self.webhook.value() {
+            Some(webhook) => Some(vec![Endpoint {
+                secret,
+                ..Endpoint::new(&webhook.0, None)
+            }]),
+            None if secret.is_some() => {
+                let wrong = "`secret` signs messages to `webhook`, which is missing";
+                findings.mistake(self.secret.place, wrong);
+                None
+            }
+            None => Some(Vec::new()),
+        }
+    }
+}
+
+pub struct Client {
     pub target: Target,
     pub secret: Option<String>,
     pub links: Links,
 }
 
-impl Channel for Feishu {
+impl Channel for Client {
     fn tell(&mut self, changes: &[Change], now: Duration) -> Result<(), Failure> {
         let message = self.message(changes, now);
         let body = serde_json::to_vec(&message);
@@ -88,7 +92,7 @@ impl Channel for Feishu {
     }
 }
 
-impl Feishu {
+impl Client {
     pub(super) fn message(&self, changes: &[Change], now: Duration) -> Value {
         let mut message = json!({"msg_type": "interactive", "card": card(changes, &self.links)});
         if let Some(secret) = &self.secret {

@@ -1,15 +1,20 @@
 //! What is known of one kind of notifier: its settings, what they are checked for, and how it starts.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use serde_json::Value;
 
 use super::{Links, Notifier};
 use crate::alert::board::Board;
 use crate::metrics::NotifierCounts;
+use crate::settings::decode::{Decode, Setting};
+use crate::settings::mistake::Findings;
+use crate::settings::node::Node;
+use crate::settings::schema::Definitions;
+use crate::settings::values::Secret;
 use crate::worker::Worker;
 
 /// The descriptor of a kind of notifier.
@@ -18,114 +23,56 @@ pub struct Kind {
     pub key: &'static str,
     /// What becomes of alerts where the key is left out, for the schema.
     pub left_out: &'static str,
-    /// The name of its settings in the schema.
-    pub definition: &'static str,
-    /// What it notifies, for the schema.
-    pub about: &'static str,
-    pub settings: &'static [Setting],
-    /// Where messages go; nowhere when the settings that say it came out empty.
-    pub check: fn(&Settings) -> Result<Vec<Endpoint>, Invalid>,
+    /// Its settings, as the file may have them.
+    pub example: &'static str,
+    pub(crate) settings: Declared,
     /// After a failure it tries again at least this often.
     pub retry_max: Duration,
     /// Starts the thread of one endpoint.
     pub start: fn(&Endpoint, Links, Context) -> std::io::Result<Notifier>,
 }
 
-/// One key of its settings.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    pub key: &'static str,
-    /// What it means, for the schema.
-    pub about: &'static str,
-    pub value: ValueKind,
-    pub presence: Presence,
+/// Settings as `settings!` declares them, behind one type for all kinds.
+pub(crate) struct Declared {
+    pub(crate) decode: fn(&Node, &mut Findings) -> Option<Box<dyn RawSettings>>,
+    pub(crate) schema: fn(&mut Definitions) -> Value,
 }
 
-/// What a setting looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueKind {
-    Url,
-    /// At least one.
-    Urls,
-    Text,
-    /// Never shown.
-    Secret,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
-    Required,
-    Optional,
-}
-
-impl Setting {
-    pub(super) const fn optional(key: &'static str, value: ValueKind, about: &'static str) -> Self {
-        let presence = Presence::Optional;
-        Setting {
-            key,
-            about,
-            value,
-            presence,
+impl Declared {
+    pub(super) const fn of<T: Decode + RawSettings + 'static>() -> Self {
+        Declared {
+            decode: |node, findings| {
+                let raw = T::decode(node, findings)?;
+                Some(Box::new(raw))
+            },
+            schema: T::schema,
         }
     }
 }
 
-/// The settings that are written and valid by themselves, by their keys.
-#[derive(Default)]
-pub struct Settings {
-    texts: BTreeMap<&'static str, String>,
-    lists: BTreeMap<&'static str, Vec<String>>,
+/// The settings of one notifier as the file has them.
+pub(crate) trait RawSettings {
+    /// Where messages go; nowhere when the settings that say it came out empty. `None` of settings that do not
+    /// go together.
+    fn check(&self, findings: &mut Findings) -> Option<Vec<Endpoint>>;
 }
 
-impl Settings {
-    pub fn set_text(&mut self, key: &'static str, text: &str) {
-        self.texts.insert(key, text.to_owned());
+/// The credential of a setting that holds a bearer token; `Some(None)` when it is left out.
+pub(super) fn bearer(
+    token: &Setting<Secret>,
+    findings: &mut Findings,
+) -> Option<Option<HeaderValue>> {
+    let Some(text) = token.value().map(|secret| secret.0.as_str()) else {
+        return Some(None);
+    };
+    let is_token = text.bytes().all(|byte| byte.is_ascii_graphic());
+    let value = HeaderValue::from_str(&format!("Bearer {text}"));
+    let value = value.ok().filter(|_| is_token);
+    if value.is_none() {
+        let why = "a token is one line of printable ASCII without spaces";
+        findings.mistake(token.place, why);
     }
-
-    pub fn set_list(&mut self, key: &'static str, list: Vec<String>) {
-        self.lists.insert(key, list);
-    }
-
-    pub(super) fn text(&self, key: &str) -> Option<&str> {
-        self.texts.get(key).map(String::as_str)
-    }
-
-    pub(super) fn list(&self, key: &str) -> &[String] {
-        self.lists.get(key).map_or(&[], Vec::as_slice)
-    }
-
-    /// The credential of a setting that holds a bearer token.
-    pub(super) fn bearer(&self, key: &'static str) -> Result<Option<HeaderValue>, Invalid> {
-        let Some(token) = self.text(key) else {
-            return Ok(None);
-        };
-        let is_token = token.bytes().all(|byte| byte.is_ascii_graphic());
-        let value = HeaderValue::from_str(&format!("Bearer {token}"));
-        match value.ok().filter(|_| is_token) {
-            Some(value) => Ok(Some(value)),
-            None => Err(Invalid::key(
-                key,
-                "a token is one line of printable ASCII without spaces",
-            )),
-        }
-    }
-}
-
-/// Settings that do not go together.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}`: {why}")]
-pub struct Invalid {
-    pub key: &'static str,
-    /// Which item of a list it is, from 0.
-    pub item: Option<usize>,
-    pub why: &'static str,
-}
-
-impl Invalid {
-    pub(super) const fn key(key: &'static str, why: &'static str) -> Self {
-        let item = None;
-        Invalid { key, item, why }
-    }
+    value.map(Some)
 }
 
 /// One address that messages go to, with the credentials for it.
@@ -188,20 +135,19 @@ impl fmt::Debug for Configured {
 }
 
 impl Kind {
-    /// Checks settings, and names what they configure.
-    ///
-    /// # Errors
-    /// They do not go together.
-    pub fn configured(&'static self, settings: &Settings) -> Result<Vec<Configured>, Invalid> {
-        let endpoints = (self.check)(settings)?.into_iter().enumerate();
-        let configured = endpoints.map(|(place, endpoint)| Configured {
+    /// Names the notifiers of these endpoints.
+    pub(crate) fn configured(
+        &'static self,
+        endpoints: Vec<Endpoint>,
+    ) -> impl Iterator<Item = Configured> {
+        let endpoints = endpoints.into_iter().enumerate();
+        endpoints.map(move |(place, endpoint)| Configured {
             kind: self,
             name: match place {
                 0 => self.key.to_owned(),
                 place => format!("{}-{}", self.key, place + 1),
             },
             endpoint,
-        });
-        Ok(configured.collect())
+        })
     }
 }

@@ -9,11 +9,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::kind::{Endpoint, Invalid, Kind, Setting, Settings, ValueKind};
+use super::kind::{Declared, Endpoint, Kind, RawSettings, bearer};
 use super::post::Target;
 use super::{Channel, Failure, Links, RETRY_MAX, summary};
 use crate::alert::board::{Change, timestamp};
 use crate::alert::tier::Tier;
+use crate::settings::declare::settings;
+use crate::settings::mistake::Findings;
+use crate::settings::url::ServiceUrl;
+use crate::settings::values::Secret;
 
 /// A message of more is larger than what services take.
 const CHANGES_MAX: usize = 200;
@@ -23,42 +27,46 @@ const NO_END: &str = "0001-01-01T00:00:00Z";
 pub const KIND: Kind = Kind {
     key: "webhook",
     left_out: "Left out: no other service is told.",
-    definition: "Webhook",
-    about: "Any service that takes Alertmanager's webhooks, version 4.",
-    settings: &[
-        Setting::optional(
-            "url",
-            ValueKind::Url,
-            "Its address; without it nobody is told.",
-        ),
-        Setting::optional("token", ValueKind::Secret, "A bearer token."),
-    ],
-    check,
+    example: "url: 'https://alerts.example.com/hook', token: change-me",
+    settings: Declared::of::<Webhook>(),
     retry_max: RETRY_MAX,
     start: |endpoint, links, context| {
         let target = Target::new(&endpoint.url, endpoint.authorization.clone());
-        super::start(Webhook { target, links }, context)
+        super::start(Client { target, links }, context)
     },
 };
 
-fn check(settings: &Settings) -> Result<Vec<Endpoint>, Invalid> {
-    let authorization = settings.bearer("token")?;
-    match settings.text("url") {
-        Some(url) => Ok(vec![Endpoint::new(url, authorization)]),
-        None if authorization.is_some() => {
-            let why = "`token` is for `url`, which is missing";
-            Err(Invalid::key("token", why))
-        }
-        None => Ok(Vec::new()),
+settings! {
+    /// Any service that takes Alertmanager's webhooks, version 4.
+    struct Webhook {
+        /// Its address; without it nobody is told.
+        url: ServiceUrl [optional],
+        /// A bearer token.
+        token: Secret [optional],
     }
 }
 
-pub struct Webhook {
+impl RawSettings for Webhook {
+    fn check(&self, findings: &mut Findings) -> Option<Vec<Endpoint>> {
+        let authorization = bearer(&self.token, findings)?;
+        match self.url.value() {
+            Some(url) => Some(vec![Endpoint::new(&url.0, authorization)]),
+            None if authorization.is_some() => {
+                let wrong = "`token` is for `url`, which is missing";
+                findings.mistake(self.token.place, wrong);
+                None
+            }
+            None => Some(Vec::new()),
+        }
+    }
+}
+
+pub struct Client {
     pub target: Target,
     pub links: Links,
 }
 
-impl Channel for Webhook {
+impl Channel for Client {
     fn tell(&mut self, changes: &[Change], now: Duration) -> Result<(), Failure> {
         let body = serde_json::to_vec(&body(changes, &self.links, now));
         let body = body.map_err(|error| Failure::Refused(error.to_string()))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::refuse_duplicates;
 use crate::alert::Config;
-use crate::alert::notify::kind::{Configured, Invalid};
+use crate::alert::notify::kind::Configured;
 use crate::alert::rule::Rule;
 use crate::alert::signal::{Requirement, Signal, Source};
 use crate::alert::tier::{Lines, Worse};
@@ -15,9 +15,9 @@ use crate::alert::unit::Unit;
 use crate::config::raw;
 use crate::config::raw::alerts as written;
 use crate::config::raw::notifiers::Notifiers;
-use crate::config::url::ServiceUrl;
 use crate::settings::decode::Setting;
 use crate::settings::mistake::Findings;
+use crate::settings::url::ServiceUrl;
 use crate::settings::values::{MaybeEmptyText, Threshold};
 
 /// More often nothing new is seen, and evaluating costs.
@@ -249,16 +249,12 @@ fn warn_of_missing_sources(file: &raw::File, findings: &mut Findings) {
 fn notifiers(raw: &Notifiers, findings: &mut Findings) -> Option<Vec<Configured>> {
     let (mut all, mut are_valid) = (Vec::new(), true);
     for (kind, setting) in &raw.0 {
-        let Some(written) = setting.value() else {
+        let Some(settings) = setting.value() else {
             continue;
         };
-        match kind.configured(&written.settings()) {
-            Ok(configured) => all.extend(configured),
-            Err(Invalid { key, item, why }) => {
-                let place = written.place(key, item).unwrap_or(setting.place);
-                findings.mistake(place, why);
-                are_valid = false;
-            }
+        match settings.check(findings) {
+            Some(endpoints) => all.extend(kind.configured(endpoints)),
+            None => are_valid = false,
         }
     }
     are_valid.then_some(all)
