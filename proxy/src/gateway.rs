@@ -34,37 +34,43 @@ use pingora::server::ShutdownWatch;
 use crate::answer::Delivered;
 use crate::answer::local::{self, LocalResponse};
 use crate::answer::stored::{self, StoredResponse};
-use crate::body::Unread;
 use crate::cache::Stored;
 use crate::clock;
-use crate::exchange::{ClientEnd, Exchange, Recorder, Stage};
+use crate::exchange::{Exchange, Recorder, Stage};
 use crate::http::Connection;
 use crate::http::budget::Budget;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::metrics::{Counted, Gauges, Held};
-use crate::refusal::{ErrorCode, Refusal};
+use crate::refusal::Refusal;
 use crate::route::address;
 use crate::signature::PlatformAnswer;
 use crate::signature::delivery::Delivery;
 
 mod ask_usage;
+mod cache_copy;
 mod downstream;
 mod guards;
 mod inbound;
 mod mode;
 mod model_request;
 mod model_response;
+mod outcome;
 pub mod pipeline;
 mod routing;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 mod upstream;
 
 use guards::Lookup;
 use inbound::InboundBody;
 use mode::RequestKind;
+use outcome::{finish, is_taken, is_unread};
 use pipeline::{RoutePipeline, RoutePipelines};
 use upstream::{Call, Upstream};
+
+pub(crate) use outcome::{Served, Stop};
 
 /// Up to this many requests in flight, none of them yields to the others.
 const UNCONTENDED_REQUESTS_MAX: i64 = 4;
@@ -75,27 +81,6 @@ pub struct Gateway {
     budget: Arc<Budget>,
     recorder: Arc<dyn Recorder>,
     gauges: Gauges,
-}
-
-/// How the serving of a request ended, for the owner of its connection.
-pub(crate) enum Served {
-    /// The response is complete: the connection can be used again.
-    Whole,
-    /// The response is complete, but the request has not been read to its end: the connection lingers, then
-    /// closes.
-    Refused,
-    /// The client left, or the response was cut short: the connection closes at once.
-    Broken,
-}
-
-/// Why a request did not come to the end of the pipeline.
-pub(crate) enum Stop {
-    Refused(Refusal),
-    /// A platform's own request, answered here.
-    Platform(PlatformAnswer),
-    /// `OPTIONS *`, for weir as a whole: the methods that it serves.
-    ServerOptions(String),
-    ClientLeft,
 }
 
 /// What a request has claimed until it is served.
@@ -115,26 +100,15 @@ struct Prepared {
 }
 
 /// Where a response comes from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request has one, and a box would be one more allocation for it"
+)]
 enum Source {
     Upstream(Upstream),
     /// The cache; with the age of the response in seconds.
     Stored(Arc<Stored>, u64),
     Local(LocalResponse),
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Stop::Refused(refusal)
-    }
-}
-
-impl From<Unread> for Stop {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Refused(refusal) => Stop::Refused(refusal),
-            Unread::ClientLeft => Stop::ClientLeft,
-        }
-    }
 }
 
 impl Gateway {
@@ -272,7 +246,7 @@ impl Gateway {
         let reader =
             model_request::read(&pipeline, exchange, session, buffered, &self.budget).await?;
         let headers = &session.head().headers;
-        model_request::record_content(exchange, self.pipelines.content, headers, body.bytes());
+        model_request::record_text(exchange, self.pipelines.content, headers, body.bytes());
         let decision = match guards::look_up(&pipeline, session, exchange, body.buffered()) {
             Lookup::Hit(stored, age_s) => return Ok(Source::Stored(stored, age_s)),
             Lookup::Miss(decision) => decision,
@@ -332,7 +306,7 @@ impl Gateway {
                 downstream::deliver(session, exchange, upstream, idle, now).await
             }
             Source::Stored(stored, age_s) => {
-                model_response::record_stored_content(exchange, stored);
+                model_response::record_stored_text(exchange, stored);
                 let response = StoredResponse {
                     status: stored.status,
                     head_lines: stored.head_lines(),
@@ -412,64 +386,5 @@ impl Gateway {
         let mut response = LocalResponse::Refusal(refusal);
         let delivered = local::write(session, &mut exchange, &mut response).await;
         finish(session, &mut exchange, delivered);
-    }
-}
-
-/// Whether the client may still send bytes of this request, which must not be taken for the next one. After
-/// some errors nobody knows where the request ends.
-fn is_unread(session: &mut Session, code: Option<ErrorCode>) -> bool {
-    !session.is_body_done()
-        || matches!(
-            code,
-            Some(ErrorCode::BadRequest | ErrorCode::BodyTooLarge | ErrorCode::BodyTimeout)
-        )
-}
-
-/// Whether a platform's delivery need not be repeated. Platforms read no more of a response than its status,
-/// so the content of its body does not count; that it was complete does.
-fn is_taken(delivered: Delivered, status: u16) -> bool {
-    let is_whole = match delivered {
-        Delivered::Whole | Delivered::LeftAtEnd => true,
-        Delivered::CutShort | Delivered::ClientLeft => false,
-    };
-    is_whole && (200..300).contains(&status)
-}
-
-/// Notes the end of the request and its outcome. Once the head of a response has been written, its status
-/// stands, whatever the client does then.
-fn finish(session: &Session, exchange: &mut Exchange, delivered: Delivered) -> Served {
-    exchange.finish(clock::now());
-    match delivered {
-        Delivered::Whole => Served::Whole,
-        Delivered::CutShort | Delivered::LeftAtEnd => Served::Broken,
-        Delivered::ClientLeft => {
-            match session.has_begun_answer() {
-                true => exchange.client = ClientEnd::Aborted,
-                false => {
-                    exchange.response_body_bytes = 0;
-                    exchange.error_code = Some(ErrorCode::ClientClosed);
-                    exchange.status = ErrorCode::ClientClosed.status().as_u16();
-                }
-            }
-            Served::Broken
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn future_bytes<'a, F>(
-        _: impl Fn(&'a Gateway, &'a mut Session, &'a Connection, Instant, &'a ShutdownWatch) -> F,
-    ) -> usize {
-        size_of::<F>()
-    }
-
-    #[test]
-    fn the_future_of_a_request_is_bounded() {
-        let bytes = future_bytes(Gateway::serve);
-        assert!(bytes <= 6100, "{bytes}");
-        eprintln!("SIZE {bytes}");
     }
 }

@@ -1,5 +1,5 @@
-//! A well-behaved HTTP client: HTTP/1.1 with keep-alive, h2c with prior knowledge, and TLS with
-//! ALPN. Each [`Client`] is one connection.
+//! A conforming HTTP client: HTTP/1.1 with keep-alive, h2c with prior knowledge, and TLS with ALPN. Each [`Client`] is one
+//! connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use tokio::task::JoinHandle;
 use crate::certs::Authority;
 use crate::wait::{PATIENCE, within};
 
-mod ask;
+mod request;
 
-use ask::Body;
-pub use ask::{Ask, CHAT, chat_question};
+use request::Body;
+pub use request::{CHAT, ClientRequest, chat_request};
 
-/// No answer in the tests is larger.
-const ANSWER_BYTES_MAX: usize = 128 << 20;
+/// The largest response in the tests.
+const RESPONSE_BYTES_MAX: usize = 128 << 20;
 
 /// One connection; closed when dropped.
 pub struct Client {
@@ -38,69 +38,69 @@ enum Sender {
     Two(http2::SendRequest<Body>),
 }
 
-/// What a TLS handshake agreed on.
+/// What a TLS handshake negotiated.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// The chosen protocol: `h2`, `http/1.1`.
+    /// The negotiated protocol: `h2`, `http/1.1`.
     pub alpn: Option<String>,
-    /// The server's own certificate.
+    /// The certificate of the server.
     pub leaf: CertificateDer<'static>,
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub struct ClientResponse {
     pub status: u16,
     pub version: Version,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-/// An answer whose head is here and whose body still comes.
-pub struct Live {
+/// A response whose head has arrived, and whose body is still arriving.
+pub struct StreamingResponse {
     pub status: u16,
     pub version: Version,
     pub headers: HeaderMap,
     incoming: Incoming,
 }
 
-/// How a body ended before its end.
+/// A body that ended prematurely.
 #[derive(Debug)]
-pub struct CutShort {
-    /// What had come by then.
+pub struct Truncated {
+    /// What had arrived by then.
     pub received: Vec<u8>,
     pub reason: String,
 }
 
-/// Asks once, over HTTP/1.1, on a connection of its own.
+/// Sends a request over HTTP/1.1 on a new connection.
 ///
 /// # Panics
-/// When there is no whole answer.
-pub async fn ask(address: SocketAddr, ask: Ask) -> Reply {
-    Client::h1(address).await.ask(ask).await
+/// There is no complete response.
+pub async fn send(address: SocketAddr, request: ClientRequest) -> ClientResponse {
+    Client::h1(address).await.send(request).await
 }
 
 impl Client {
     /// HTTP/1.1 without TLS.
     ///
     /// # Panics
-    /// When there is no connection.
+    /// The connection cannot be opened.
     pub async fn h1(address: SocketAddr) -> Self {
-        Self::one(connect(address).await, None).await
+        Self::http1(connect(address).await, None).await
     }
 
     /// HTTP/2 without TLS, with prior knowledge.
     ///
     /// # Panics
-    /// When there is no connection.
+    /// The connection cannot be opened.
     pub async fn h2(address: SocketAddr) -> Self {
-        Self::two(connect(address).await, None).await
+        Self::http2(connect(address).await, None).await
     }
 
-    /// TLS, trusting only `authority`; the protocol is the server's choice among `alpn`.
+    /// TLS, trusting only `authority`; the server chooses a protocol of `alpn`.
     ///
     /// # Panics
-    /// When the handshake fails.
+    /// The handshake fails.
     pub async fn tls(address: SocketAddr, authority: &Authority, alpn: &[&str]) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         roots
@@ -125,16 +125,16 @@ impl Client {
         let leaf = session.peer_certificates().expect("a certificate")[0]
             .clone()
             .into_owned();
-        let two = alpn.as_deref() == Some("h2");
+        let http2 = alpn.as_deref() == Some("h2");
         let tls = Some(Tls { alpn, leaf });
-        if two {
-            Self::two(stream, tls).await
+        if http2 {
+            Self::http2(stream, tls).await
         } else {
-            Self::one(stream, tls).await
+            Self::http1(stream, tls).await
         }
     }
 
-    async fn one<S>(stream: S, tls: Option<Tls>) -> Self
+    async fn http1<S>(stream: S, tls: Option<Tls>) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -151,7 +151,7 @@ impl Client {
         }
     }
 
-    async fn two<S>(stream: S, tls: Option<Tls>) -> Self
+    async fn http2<S>(stream: S, tls: Option<Tls>) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -169,37 +169,42 @@ impl Client {
     }
 
     /// # Panics
-    /// When the connection is not over TLS.
+    /// The connection does not use TLS.
     #[must_use]
     pub fn negotiated(&self) -> &Tls {
         self.tls.as_ref().expect("a connection over TLS")
     }
 
-    /// Sends, and waits for the head of the answer.
+    /// Sends a request, and waits for the head of the response.
     ///
     /// # Errors
-    /// When the connection ends first.
+    /// The connection ends first.
     ///
     /// # Panics
-    /// When neither happens in good time, or the request is no valid one.
-    pub async fn try_open(&mut self, ask: Ask) -> Result<Live, hyper::Error> {
-        let answering = async {
+    /// Neither happens in time, or the request is invalid.
+    pub async fn try_open(
+        &mut self,
+        request: ClientRequest,
+    ) -> Result<StreamingResponse, hyper::Error> {
+        let response = async {
             match &mut self.sender {
                 Sender::One(sender) => {
                     sender.ready().await?;
                     sender
-                        .send_request(ask.into_request(Version::HTTP_11))
+                        .send_request(request.into_request(Version::HTTP_11))
                         .await
                 }
                 Sender::Two(sender) => {
                     sender.ready().await?;
-                    sender.send_request(ask.into_request(Version::HTTP_2)).await
+                    sender
+                        .send_request(request.into_request(Version::HTTP_2))
+                        .await
                 }
             }
         };
-        let answer = within("the head of an answer", PATIENCE, answering).await?;
-        let (head, incoming) = answer.into_parts();
-        Ok(Live {
+        let response = within("the head of a response", PATIENCE, response).await?;
+        let (head, incoming) = response.into_parts();
+        Ok(StreamingResponse {
             status: head.status.as_u16(),
             version: head.version,
             headers: head.headers,
@@ -210,20 +215,22 @@ impl Client {
     /// As [`Client::try_open`].
     ///
     /// # Panics
-    /// Also when the connection ends first.
-    pub async fn open(&mut self, ask: Ask) -> Live {
-        self.try_open(ask).await.expect("the head of an answer")
+    /// Also if the connection ends first.
+    pub async fn open(&mut self, request: ClientRequest) -> StreamingResponse {
+        self.try_open(request)
+            .await
+            .expect("the head of a response")
     }
 
-    /// Sends, and reads the whole answer.
+    /// Sends a request, and reads the complete response.
     ///
     /// # Panics
-    /// When it does not come whole.
-    pub async fn ask(&mut self, ask: Ask) -> Reply {
-        self.open(ask).await.whole().await
+    /// The response is incomplete.
+    pub async fn send(&mut self, request: ClientRequest) -> ClientResponse {
+        self.open(request).await.whole().await
     }
 
-    /// Whether the other side closes the connection in good time.
+    /// Whether the server closes the connection in time.
     pub async fn closed(&mut self) -> bool {
         tokio::time::timeout(PATIENCE, &mut self.driver)
             .await
@@ -237,44 +244,44 @@ impl Drop for Client {
     }
 }
 
-impl Live {
+impl StreamingResponse {
     /// The first value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The next piece of the body as it comes; `None` at its clean end.
+    /// The next chunk of the body; `None` at its end.
     ///
     /// # Errors
-    /// When the body is cut short.
+    /// The body is truncated.
     ///
     /// # Panics
-    /// When nothing comes in good time.
+    /// Nothing arrives in time.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, hyper::Error>> {
         loop {
-            let frame = within("more of an answer", PATIENCE, self.incoming.frame()).await?;
+            let frame = within("more of a response", PATIENCE, self.incoming.frame()).await?;
             match frame.map(hyper::body::Frame::into_data) {
                 Ok(Ok(data)) => return Some(Ok(data)),
-                // Trailers are no part of the body.
+                // Trailers are not part of the body.
                 Ok(Err(_)) => {}
                 Err(error) => return Some(Err(error)),
             }
         }
     }
 
-    /// Reads on until the body holds `text`; gives all that came.
+    /// Reads until the body contains `text`; returns everything read.
     ///
     /// # Panics
-    /// When the body ends before.
+    /// The body ends before.
     pub async fn until(&mut self, text: &str) -> String {
         let mut received = String::new();
         while !received.contains(text) {
             let chunk = self
                 .chunk()
                 .await
-                .unwrap_or_else(|| panic!("the answer ended before {text:?}: {received:?}"))
-                .expect("more of the answer");
+                .unwrap_or_else(|| panic!("the response ended before {text:?}: {received:?}"))
+                .expect("more of the response");
             received.push_str(&String::from_utf8_lossy(&chunk));
         }
         received
@@ -283,35 +290,35 @@ impl Live {
     /// The rest of the body.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// The body is truncated.
     ///
     /// # Panics
-    /// When it is larger than any answer of the tests.
-    pub async fn rest(mut self) -> Result<Vec<u8>, CutShort> {
+    /// The body is larger than any response in the tests.
+    pub async fn rest(mut self) -> Result<Vec<u8>, Truncated> {
         let mut received = Vec::new();
         while let Some(chunk) = self.chunk().await {
             match chunk {
                 Ok(chunk) => received.extend_from_slice(&chunk),
                 Err(error) => {
-                    return Err(CutShort {
+                    return Err(Truncated {
                         received,
                         reason: error.to_string(),
                     });
                 }
             }
-            assert!(received.len() <= ANSWER_BYTES_MAX, "an endless answer");
+            assert!(received.len() <= RESPONSE_BYTES_MAX, "an endless response");
         }
         Ok(received)
     }
 
-    /// The whole answer.
+    /// The complete response.
     ///
     /// # Panics
-    /// When it is cut short.
-    pub async fn whole(self) -> Reply {
+    /// The body is truncated.
+    pub async fn whole(self) -> ClientResponse {
         let (status, version, headers) = (self.status, self.version, self.headers.clone());
-        let body = self.rest().await.expect("a whole body").into();
-        Reply {
+        let body = self.rest().await.expect("a complete body").into();
+        ClientResponse {
             status,
             version,
             headers,
@@ -320,7 +327,7 @@ impl Live {
     }
 }
 
-impl Reply {
+impl ClientResponse {
     /// The first value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -333,17 +340,17 @@ impl Reply {
     }
 
     /// # Panics
-    /// When the body is no JSON.
+    /// The body is not JSON.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
     }
 
-    /// The `error.code` of a refusal; also makes sure that it is one, in the form that is promised.
+    /// The `error.code` of an error response, whose documented format is checked.
     ///
     /// # Panics
-    /// When it is not.
+    /// The format differs.
     #[must_use]
     pub fn refusal(&self) -> String {
         assert_eq!(
@@ -388,7 +395,7 @@ impl std::fmt::Debug for Client {
     }
 }
 
-impl std::fmt::Debug for Live {
+impl std::fmt::Debug for StreamingResponse {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Live")

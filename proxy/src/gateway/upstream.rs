@@ -29,6 +29,7 @@ use crate::clock;
 use crate::exchange::{Attempt, Exchange, UpstreamNote};
 use crate::http::Connection;
 use crate::http::relay::{Relay, RelayOutcome};
+use crate::http::response_body::ResponseBody;
 use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;

@@ -1,7 +1,7 @@
 //! The operator's address: health, metrics, and its token.
 
 use weir_tests::backend::Backend;
-use weir_tests::client::{self, Ask};
+use weir_tests::client::{self, ClientRequest};
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign::bearer;
@@ -16,18 +16,18 @@ async fn a_ready_proxy_is_healthy_and_ready() {
     }
     assert_eq!(proxy.admin_get("/nothing").await.status, 404);
     // The operator's paths are not on the listener, nor its requests in the events.
-    assert_eq!(proxy.ask(Ask::get("/metrics")).await.status, 200);
+    assert_eq!(proxy.send(ClientRequest::get("/metrics")).await.status, 200);
     assert_eq!(backend.only_request().target, "/metrics");
     proxy.events_when(1).await;
 }
 
 #[tokio::test]
 async fn readiness_ends_when_draining_begins() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let address = proxy.address();
-    let asking = tokio::spawn(client::ask(address, Ask::chat("long")));
-    let call = backend.call().await;
+    let asking = tokio::spawn(client::send(address, ClientRequest::chat("long")));
+    let call = backend.next_request().await;
     proxy.sigterm();
     wait::within("readiness to end", wait::PATIENCE, async {
         while proxy.admin_get("/readyz").await.status != 503 {
@@ -36,7 +36,8 @@ async fn readiness_ends_when_draining_begins() {
     })
     .await;
     assert_eq!(proxy.admin_get("/healthz").await.status, 200);
-    call.answer(weir_tests::backend::Answer::chat("done")).await;
+    call.respond(weir_tests::backend::BackendResponse::chat("done"))
+        .await;
     assert_eq!(asking.await.expect("an answer").status, 200);
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
 }
@@ -71,7 +72,7 @@ async fn without_a_token_only_this_machine_is_asked_for() {
         let mut raw = Raw::connect(proxy.admin()).await;
         raw.write(request.replace("{port}", &port.to_string()))
             .await;
-        assert_eq!(raw.answer().await.status, status, "{target} {hosts}");
+        assert_eq!(raw.response().await.status, status, "{target} {hosts}");
     }
 }
 
@@ -82,13 +83,17 @@ async fn a_token_is_asked_for_where_one_is_set() {
         .admin_token("an-admin-token-0123")
         .start()
         .await;
-    let ask =
-        |path: &str, token: &str| client::ask(proxy.admin(), Ask::get(path).headers(bearer(token)));
+    let request = |path: &str, token: &str| {
+        client::send(
+            proxy.admin(),
+            ClientRequest::get(path).headers(bearer(token)),
+        )
+    };
     assert_eq!(proxy.admin_get("/metrics").await.status, 401);
     for wrong in ["", "an-admin-token-012", "an-admin-token-01234"] {
-        assert_eq!(ask("/metrics", wrong).await.status, 401, "{wrong:?}");
+        assert_eq!(request("/metrics", wrong).await.status, 401, "{wrong:?}");
     }
-    assert_eq!(ask("/metrics", "an-admin-token-0123").await.status, 200);
+    assert_eq!(request("/metrics", "an-admin-token-0123").await.status, 200);
     // Probes carry no token.
     assert_eq!(proxy.admin_get("/healthz").await.status, 200);
     assert_eq!(proxy.admin_get("/readyz").await.status, 200);
@@ -121,11 +126,17 @@ async fn metrics_are_there_from_the_start_under_their_names() {
         )
         .start()
         .await;
-    proxy.ask(Ask::chat("hi")).await;
-    proxy.ask(Ask::chat("hi")).await;
-    proxy.ask(Ask::chat_stream("hi")).await;
+    proxy.send(ClientRequest::chat("hi")).await;
+    proxy.send(ClientRequest::chat("hi")).await;
+    proxy.send(ClientRequest::chat_stream("hi")).await;
     // A route without a signature checks none.
-    assert_eq!(proxy.ask(Ask::post("/signed", "hi")).await.status, 401);
+    assert_eq!(
+        proxy
+            .send(ClientRequest::post("/signed", "hi"))
+            .await
+            .status,
+        401
+    );
     proxy.events_when(4).await;
     let metrics = proxy.metrics().await;
     for name in [
@@ -173,12 +184,14 @@ async fn labels_are_closed_sets() {
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
     for number in 0..80 {
-        let mut question = client::chat_question("hi", false);
+        let mut question = client::chat_request("hi", false);
         question["model"] = format!("model-{number}").into();
         proxy
-            .ask(Ask::json(&format!("/path-{number}"), &question))
+            .send(ClientRequest::json(&format!("/path-{number}"), &question))
             .await;
-        proxy.ask(Ask::new(&format!("METHOD{number}"), "/x")).await;
+        proxy
+            .send(ClientRequest::new(&format!("METHOD{number}"), "/x"))
+            .await;
     }
     let metrics = proxy.metrics().await;
     for name in [

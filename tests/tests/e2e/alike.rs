@@ -2,7 +2,7 @@
 //! through, over every version of HTTP: one table of rules, asked by both ways.
 
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
@@ -19,10 +19,10 @@ enum Way {
 const WAYS: [Way; 2] = [Way::Buffered, Way::PassedThrough];
 
 impl Way {
-    fn ask(self) -> Ask {
+    fn request(self) -> ClientRequest {
         match self {
-            Way::Buffered => Ask::post("/alike", "hi"),
-            Way::PassedThrough => Ask::chunked("/alike", b"hi", 1),
+            Way::Buffered => ClientRequest::post("/alike", "hi"),
+            Way::PassedThrough => ClientRequest::chunked("/alike", b"hi", 1),
         }
     }
 
@@ -43,12 +43,12 @@ impl Way {
 
 /// A backend that says these bytes to everybody and closes, and a proxy before it.
 async fn saying(bytes: &'static str) -> (Backend, Proxy, tokio::task::JoinHandle<()>) {
-    let backend = std::sync::Arc::new(Backend::by_hand().await);
+    let backend = std::sync::Arc::new(Backend::manual().await);
     let proxy = Setup::open(&backend).start().await;
     let hand = backend.clone();
     let answering = tokio::spawn(async move {
         loop {
-            let mut call = hand.call().await;
+            let mut call = hand.next_request().await;
             call.write(bytes).await;
         }
     });
@@ -63,7 +63,7 @@ enum Expected {
     /// Refused: nothing of it may be seen.
     Refused,
     /// Begun, and not ended as if it were whole.
-    CutShort,
+    Truncated,
 }
 
 /// Each answer, and what it means.
@@ -115,7 +115,7 @@ fn refused() -> Vec<(&'static str, &'static str)> {
 
 /// Answers that go on, as far as they came.
 fn passed_on() -> Vec<(&'static str, &'static str, Expected)> {
-    use Expected::{CutShort, Whole};
+    use Expected::{Truncated, Whole};
     vec![
         (
             "a length beside chunks",
@@ -135,7 +135,7 @@ fn passed_on() -> Vec<(&'static str, &'static str, Expected)> {
         (
             "fewer bytes than announced",
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab",
-            CutShort,
+            Truncated,
         ),
         (
             "more bytes than announced",
@@ -145,7 +145,7 @@ fn passed_on() -> Vec<(&'static str, &'static str, Expected)> {
         (
             "a wrong second chunk",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\nabc\r\n0\r\n\r\n",
-            CutShort,
+            Truncated,
         ),
         (
             "until the connection closes",
@@ -176,7 +176,7 @@ async fn a_client_is_told_what_the_body_turned_out_to_be() {
                     _ => Client::h2(proxy.address()).await,
                 };
                 let what = format!("{name}, {way:?}, HTTP/{version}");
-                let live = client.open(way.ask()).await;
+                let live = client.open(way.request()).await;
                 let length = live.header("content-length").map(str::to_owned);
                 let code = live.header("x-request-id").expect("an id").to_owned();
                 let status = live.status;
@@ -196,7 +196,7 @@ async fn a_client_is_told_what_the_body_turned_out_to_be() {
                         assert_eq!(status, 502, "{what}");
                         assert_eq!(event["error_code"], "upstream_reset", "{what}");
                     }
-                    Expected::CutShort => {
+                    Expected::Truncated => {
                         assert_eq!(status, 200, "{what}");
                         assert!(body.is_err(), "{what}: {body:?}");
                         assert_eq!(event["error_code"], "upstream_reset", "{what}");
@@ -275,7 +275,11 @@ async fn what_is_said_before_an_answer_reaches_who_can_read_it() {
     for way in WAYS {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(way.raw("1.1")).await;
-        let answers = [raw.answer().await, raw.answer().await, raw.answer().await];
+        let answers = [
+            raw.response().await,
+            raw.response().await,
+            raw.response().await,
+        ];
         assert_eq!(
             answers.each_ref().map(|answer| answer.status),
             [102, 103, 200],
@@ -288,14 +292,14 @@ async fn what_is_said_before_an_answer_reaches_who_can_read_it() {
         assert_eq!(answers[2].text(), "ab");
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(way.raw("1.0")).await;
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(
             (answer.status, answer.text().as_str()),
             (200, "ab"),
             "{way:?}"
         );
         let mut client = Client::h2(proxy.address()).await;
-        assert_eq!(client.ask(way.ask()).await.text(), "ab", "{way:?}");
+        assert_eq!(client.send(way.request()).await.text(), "ab", "{way:?}");
     }
     answering.abort();
 }
@@ -311,7 +315,7 @@ async fn many_fields_are_treated_alike() {
                 Client::h1(proxy.address()).await,
                 Client::h2(proxy.address()).await,
             ] {
-                let reply = client.ask(way.ask()).await;
+                let reply = client.send(way.request()).await;
                 assert_eq!(reply.status, status, "{way:?}, {count}: {}", reply.text());
             }
         }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{Ask, CHAT, Client, Reply};
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{CHAT, Client, ClientRequest, ClientResponse};
 use weir_tests::metrics::assert_metric;
 use weir_tests::proxy::Proxy;
-use weir_tests::setup::{READ, Setup};
+use weir_tests::setup::{BUFFERED, Setup};
 use weir_tests::sign::sha256_hex;
 use weir_tests::wait;
 
@@ -36,7 +36,7 @@ async fn clients(proxy: &Proxy) -> [Client; 2] {
 }
 
 /// What an event tells of its call: operation, model, stream, and tokens in and out.
-async fn call_of(proxy: &Proxy, reply: &Reply) -> Value {
+async fn call_of(proxy: &Proxy, reply: &ClientResponse) -> Value {
     assert_eq!(reply.status, 200, "{}", reply.text());
     let event = proxy.event_of(reply).await;
     let call = &event["gen_ai"];
@@ -58,7 +58,7 @@ async fn a_call_is_seen_whatever_its_size_and_framing() {
         .await;
     let read = Setup::new(&backend)
         .limit("body_bytes: 32MiB")
-        .routes(READ)
+        .routes(BUFFERED)
         .start()
         .await;
     for proxy in [&open, &read] {
@@ -66,11 +66,13 @@ async fn a_call_is_seen_whatever_its_size_and_framing() {
         for bytes in [200, HELD_BYTES - 1, HELD_BYTES, HELD_BYTES + 1, 10 << 20] {
             let body = question(bytes, false);
             for client in &mut clients(proxy).await {
-                for ask in [
-                    Ask::post(CHAT, body.clone()),
-                    Ask::chunked(CHAT, &body, 16_001),
+                for request in [
+                    ClientRequest::post(CHAT, body.clone()),
+                    ClientRequest::chunked(CHAT, &body, 16_001),
                 ] {
-                    let reply = client.ask(ask.header("cache-control", "no-store")).await;
+                    let reply = client
+                        .send(request.header("cache-control", "no-store"))
+                        .await;
                     let call = call_of(proxy, &reply).await;
                     assert_eq!(call, json!(["chat", "glm-4", false, 7, 3]), "{bytes} bytes");
                     calls += 1.0;
@@ -96,11 +98,11 @@ async fn a_stream_is_seen_behind_a_body_that_is_passed_through() {
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
     for client in &mut clients(&proxy).await {
-        for ask in [
-            Ask::post(CHAT, question(HELD_BYTES + 1, true)),
-            Ask::chunked(CHAT, &question(300, true), 7),
+        for request in [
+            ClientRequest::post(CHAT, question(HELD_BYTES + 1, true)),
+            ClientRequest::chunked(CHAT, &question(300, true), 7),
         ] {
-            let reply = client.ask(ask).await;
+            let reply = client.send(request).await;
             let call = call_of(&proxy, &reply).await;
             assert_eq!(call, json!(["chat", "glm-4", true, 7, 3]));
         }
@@ -109,8 +111,8 @@ async fn a_stream_is_seen_behind_a_body_that_is_passed_through() {
 
 #[tokio::test]
 async fn a_call_is_seen_in_every_format() {
-    let backend = Backend::answering(|_| {
-        Answer::json(&json!({"model": "m", "object": "list", "data": [],
+    let backend = Backend::responding(|_| {
+        BackendResponse::json(&json!({"model": "m", "object": "list", "data": [],
                              "usage": {"prompt_tokens": 5, "completion_tokens": 2}}))
     })
     .await;
@@ -136,7 +138,7 @@ async fn a_call_is_seen_in_every_format() {
     ] {
         for padding in ["", &padding] {
             let body = json!({"model": "m", "stream": false, "input": padding});
-            let reply = proxy.ask(Ask::json(path, &body)).await;
+            let reply = proxy.send(ClientRequest::json(path, &body)).await;
             let event = proxy.event_of(&reply).await;
             let call = &event["gen_ai"];
             assert_eq!(call["operation"]["name"], operation, "{path}");
@@ -153,19 +155,19 @@ async fn a_call_is_seen_in_every_format() {
     ] {
         for padding in ["", &padding] {
             let body = json!({"contents": [{"parts": [{"text": padding}]}]});
-            let reply = proxy.ask(Ask::json(path, &body)).await;
+            let reply = proxy.send(ClientRequest::json(path, &body)).await;
             let event = proxy.event_of(&reply).await;
             assert_eq!(event["gen_ai"]["request"]["model"], model, "{path}");
         }
     }
-    for ask in [
-        Ask::get("/v1/responses/resp_1"),
-        Ask::get(CHAT),
-        Ask::json("/v1/threads/t/messages", &json!({"model": "m"})),
-        Ask::json("/v1/files", &json!({"model": "m"})),
-        Ask::new("POST", CHAT),
+    for request in [
+        ClientRequest::get("/v1/responses/resp_1"),
+        ClientRequest::get(CHAT),
+        ClientRequest::json("/v1/threads/t/messages", &json!({"model": "m"})),
+        ClientRequest::json("/v1/files", &json!({"model": "m"})),
+        ClientRequest::new("POST", CHAT),
     ] {
-        let reply = proxy.ask(ask).await;
+        let reply = proxy.send(request).await;
         let event = proxy.event_of(&reply).await;
         assert_eq!(event.get("gen_ai"), None, "{event}");
     }
@@ -173,8 +175,8 @@ async fn a_call_is_seen_in_every_format() {
 
 #[tokio::test]
 async fn a_form_is_read_for_its_model() {
-    let backend = Backend::answering(|_| {
-        Answer::json(
+    let backend = Backend::responding(|_| {
+        BackendResponse::json(
             &json!({"text": "hello", "usage": {"type": "tokens", "input_tokens": 14,
                              "output_tokens": 4, "total_tokens": 18}}),
         )
@@ -193,12 +195,12 @@ async fn a_form_is_read_for_its_model() {
         .concat();
         let path = "/v1/audio/transcriptions";
         for client in &mut clients(&proxy).await {
-            for ask in [
-                Ask::post(path, body.clone()),
-                Ask::chunked(path, &body, 997),
+            for request in [
+                ClientRequest::post(path, body.clone()),
+                ClientRequest::chunked(path, &body, 997),
             ] {
-                let ask = ask.header("content-type", "multipart/form-data; boundary=b");
-                let reply = client.ask(ask).await;
+                let request = request.header("content-type", "multipart/form-data; boundary=b");
+                let reply = client.send(request).await;
                 assert_eq!(reply.status, 200);
                 let event = proxy.event_of(&reply).await;
                 assert_eq!(event["gen_ai"]["operation"]["name"], "transcription");
@@ -234,10 +236,10 @@ async fn an_early_answer_is_read_too() {
     .await;
     let proxy = Setup::open(&backend).start().await;
     for client in &mut clients(&proxy).await {
-        let (ask, pieces) = Ask::streamed(CHAT);
+        let (request, pieces) = ClientRequest::streamed(CHAT);
         let first = r#"{"model":"glm-4","messages":[{"role":"user","content":"it goes on"#;
         pieces.send(first.into()).await.expect("taken");
-        let live = client.open(ask).await;
+        let live = client.open(request).await;
         assert_eq!(live.status, 200);
         let id = live.header("x-request-id").expect("an id").to_owned();
         let _ = live.rest().await;
@@ -251,27 +253,27 @@ async fn an_early_answer_is_read_too() {
 /// `total_timeout` ends an answer that drips, whichever way its question came.
 #[tokio::test]
 async fn a_dripping_answer_ends_in_time() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend)
         .backend_options(&["idle_timeout: 10s", "total_timeout: 700ms"])
         .start()
         .await;
-    for ask in [
-        || Ask::post(CHAT, question(HELD_BYTES + 1, true)),
-        || Ask::chunked(CHAT, &question(300, true), 100),
-        || Ask::post(CHAT, question(300, true)),
+    for request in [
+        || ClientRequest::post(CHAT, question(HELD_BYTES + 1, true)),
+        || ClientRequest::chunked(CHAT, &question(300, true), 100),
+        || ClientRequest::post(CHAT, question(300, true)),
     ] {
         for client in &mut clients(&proxy).await {
             let dripping = async {
-                let mut call = backend.call().await;
-                call.begin_events().await;
+                let mut call = backend.next_request().await;
+                call.send_event_stream_head().await;
                 let pause = Duration::from_millis(50);
                 while call.try_chunk(": still there\n\n").await.is_ok()
                     && wait::still_waiting_after(pause, call.closed()).await
                 {}
             };
             let asking = async {
-                let live = client.open(ask()).await;
+                let live = client.open(request()).await;
                 let id = live.header("x-request-id").expect("an id").to_owned();
                 live.rest().await.expect_err("an answer that is cut");
                 id

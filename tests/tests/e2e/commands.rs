@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use weir_tests::backend::Backend;
-use weir_tests::client::{self, Ask};
+use weir_tests::client::{self, ClientRequest};
 use weir_tests::process::{self, Finished, Process};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
@@ -178,10 +178,16 @@ async fn a_full_disk_under_the_log_does_not_end_the_process() {
     })
     .await;
     for _ in 0..3 {
-        assert_eq!(client::ask(address, Ask::get("/")).await.status, 200);
+        assert_eq!(
+            client::send(address, ClientRequest::get("/")).await.status,
+            200
+        );
         process.sighup();
     }
-    assert_eq!(client::ask(address, Ask::get("/")).await.status, 200);
+    assert_eq!(
+        client::send(address, ClientRequest::get("/")).await.status,
+        200
+    );
     process.sigterm();
     let exit = process.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0));
@@ -192,7 +198,7 @@ async fn a_full_disk_under_the_demo_does_not_end_it_either() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let host = own_address(9);
     let weir = process::weir();
-    let base = weir_tests::ports::three_in_a_row();
+    let base = weir_tests::ports::three_consecutive();
     for (command, address) in [
         (
             format!("assistant --address {host}:8000"),
@@ -212,7 +218,9 @@ async fn a_full_disk_under_the_demo_does_not_end_it_either() {
         })
         .await;
         assert_eq!(
-            client::ask(address, Ask::get("/v1/models")).await.status,
+            client::send(address, ClientRequest::get("/v1/models"))
+                .await
+                .status,
             200
         );
         // A terminal that is closed takes along what was tried in it.
@@ -254,7 +262,7 @@ async fn a_hangup_is_told_and_ends_nothing() {
         proxy.stderr().contains("SIGHUP")
     })
     .await;
-    assert_eq!(proxy.ask(Ask::get("/")).await.status, 200);
+    assert_eq!(proxy.send(ClientRequest::get("/")).await.status, 200);
     proxy.sigterm();
     let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
@@ -340,7 +348,7 @@ async fn a_key_out_of_a_file_matches_whatever_an_editor_added() {
         );
         let proxy: Proxy = Setup::new(&backend).routes(&routes).start().await;
         let reply = proxy
-            .ask(Ask::get("/").headers(bearer("sk-first-hour")))
+            .send(ClientRequest::get("/").headers(bearer("sk-first-hour")))
             .await;
         assert_eq!(reply.status, 200, "{content:?}");
         assert!(!proxy.stderr().contains("warning"), "{}", proxy.stderr());

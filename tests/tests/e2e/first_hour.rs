@@ -201,7 +201,7 @@ async fn the_first_hour_works_as_it_is_pasted() {
 #[tokio::test]
 async fn what_the_demo_shows_can_be_pasted() {
     let directory = tempfile::TempDir::new().expect("a directory");
-    let base = ports::three_in_a_row().to_string();
+    let base = ports::three_consecutive().to_string();
     let demo = [
         "demo",
         "--port-base",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::process::Process;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
@@ -26,11 +26,11 @@ async fn a_large_upload_arrives_whole_and_is_recorded() {
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        for ask in [
-            Ask::post("/up?x=1", body.clone()),
-            Ask::chunked("/up?x=1", &body, 30_011),
+        for request in [
+            ClientRequest::post("/up?x=1", body.clone()),
+            ClientRequest::chunked("/up?x=1", &body, 30_011),
         ] {
-            let reply = client.ask(ask.header("x-weir-client", "forged")).await;
+            let reply = client.send(request.header("x-weir-client", "forged")).await;
             assert_eq!(reply.status, 200, "{}", reply.text());
             let seen = backend.requests().pop().expect("a request");
             assert_eq!(seen.body_sha256, sha256_hex(&body));
@@ -56,12 +56,16 @@ async fn a_body_past_the_limit_is_refused_on_this_way_too() {
         .await;
     let body = vec![7; LARGE_BYTES];
     // Announced: before a byte of it is sent on.
-    let reply = proxy.ask(Ask::post("/announced", body.clone())).await;
+    let reply = proxy
+        .send(ClientRequest::post("/announced", body.clone()))
+        .await;
     assert_eq!(reply.status, 413, "{}", reply.text());
     assert_eq!(reply.refusal(), "body_too_large");
     backend.assert_untouched();
     // Not announced: when it becomes too much.
-    let reply = proxy.ask(Ask::chunked("/chunked", &body, 30_011)).await;
+    let reply = proxy
+        .send(ClientRequest::chunked("/chunked", &body, 30_011))
+        .await;
     assert_eq!(reply.status, 413, "{}", reply.text());
     let event = proxy.event_of(&reply).await;
     assert_eq!(event["error_code"], "body_too_large");
@@ -81,7 +85,7 @@ async fn an_expected_continue_is_not_the_answer() {
     let told = raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
     assert!(told.starts_with(b"HTTP/1.1 100 "), "{told:?}");
     raw.write(vec![b'x'; LARGE_BYTES]).await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let events = proxy.events_when(1).await;
     assert_eq!(events[0]["http"]["response"]["status_code"], 200);
@@ -96,7 +100,9 @@ async fn a_backend_that_is_gone_is_said_so() {
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        let reply = client.ask(Ask::post("/up", vec![7; LARGE_BYTES])).await;
+        let reply = client
+            .send(ClientRequest::post("/up", vec![7; LARGE_BYTES]))
+            .await;
         assert_eq!(reply.status, 502, "{}", reply.text());
         let event = proxy.event_of(&reply).await;
         let code = event["error_code"].as_str().expect("a code");
@@ -127,10 +133,10 @@ async fn grpc_goes_over_http2_on_both_sides() {
         .start()
         .await;
     let mut client = Client::h2(proxy.address()).await;
-    let ask = Ask::post("/pkg.Service/Call", "\0\0\0\0\u{2}hi")
+    let request = ClientRequest::post("/pkg.Service/Call", "\0\0\0\0\u{2}hi")
         .header("content-type", "application/grpc")
         .header("te", "trailers");
-    let reply = client.ask(ask).await;
+    let reply = client.send(request).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(reply.json()["bytes"], 7);
     let event = proxy.event_of(&reply).await;
@@ -149,10 +155,10 @@ async fn a_malformed_chunk_is_the_clients_fault() {
     )
     .await;
     // The first chunk is on its way before the second is written.
-    let call = wait::still_waiting_after(Duration::from_millis(100), raw.try_answer());
+    let call = wait::still_waiting_after(Duration::from_millis(100), raw.try_response());
     assert!(call.await);
     raw.write("zz\r\nhello\r\n0\r\n\r\n").await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert_eq!(answer.status, 400, "{}", answer.text());
     let events = proxy.events_when(1).await;
     assert_eq!(events[0]["error_code"], "bad_request");
@@ -161,7 +167,7 @@ async fn a_malformed_chunk_is_the_clients_fault() {
 
 #[tokio::test]
 async fn bytes_before_an_upgrade_are_no_fault_of_the_backend() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write(
@@ -169,9 +175,9 @@ async fn bytes_before_an_upgrade_are_no_fault_of_the_backend() {
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     )
     .await;
-    let _call = backend.call().await;
+    let _call = backend.next_request().await;
     raw.write("more").await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert_eq!(answer.status, 400, "{}", answer.text());
     let events = proxy.events_when(1).await;
     assert_eq!(events[0]["error_code"], "bad_request");
@@ -187,7 +193,7 @@ async fn a_refused_head_is_recorded_under_its_method_and_path() {
     ] {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(format!("POST /up?x=1 HTTP/1.1\r\n{rest}")).await;
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(answer.status, 400, "{}", answer.text());
         let id = answer.header("x-request-id").expect("an id");
         let event = proxy.event(id).await;

@@ -1,8 +1,8 @@
 //! One request, one event, one count: whatever became of it.
 
 use serde_json::Value;
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign::sign_hmac_as;
@@ -25,8 +25,8 @@ const FULL: &str = "
 async fn an_event_says_all_that_the_contract_promises() {
     let backend = Backend::chat().await;
     let proxy = Setup::new(&backend).routes(FULL).start().await;
-    let body = weir_tests::client::chat_question("hi", false);
-    let ask = Ask::json("/v1/chat/completions", &body)
+    let body = weir_tests::client::chat_request("hi", false);
+    let request = ClientRequest::json("/v1/chat/completions", &body)
         .headers(sign_hmac_as(
             "web",
             "web-secret-0123456",
@@ -34,7 +34,7 @@ async fn an_event_says_all_that_the_contract_promises() {
         ))
         .header("host", "bot.example.com:8080")
         .header("user-agent", "tests/1 \"quoted\"");
-    let reply = proxy.ask(ask).await;
+    let reply = proxy.send(request).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let event = proxy.event_of(&reply).await;
     let id = reply.header("x-request-id").expect("an id");
@@ -118,7 +118,9 @@ async fn what_does_not_apply_is_absent() {
         .routes("- {name: one, path: /one, backend: assistant}")
         .start()
         .await;
-    let reply = proxy.ask(Ask::get("/two?token=of-somebody")).await;
+    let reply = proxy
+        .send(ClientRequest::get("/two?token=of-somebody"))
+        .await;
     let event = proxy.event_of(&reply).await;
     assert_eq!(event["route"], "none");
     assert_eq!(event["url"]["path"], "/two", "a query may hold secrets");
@@ -152,7 +154,7 @@ async fn hostile_bytes_leave_whole_lines() {
         head.extend_from_slice(agent);
         head.extend_from_slice(b"\r\n\r\n");
         raw.write(head).await;
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(answer.status, 200);
         let event = proxy
             .event(answer.header("x-request-id").expect("an id"))
@@ -175,7 +177,7 @@ async fn every_answer_has_an_id_and_its_times() {
             Client::h1(proxy.address()).await,
             Client::h2(proxy.address()).await,
         ] {
-            let reply = client.ask(Ask::get(path)).await;
+            let reply = client.send(ClientRequest::get(path)).await;
             assert_eq!(reply.status, status);
             let id = reply.header("x-request-id").expect("an id");
             assert_eq!(id.len(), 26);
@@ -192,7 +194,7 @@ async fn every_answer_has_an_id_and_its_times() {
 async fn events_go_to_stdout_too() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).events("stdout: true").start().await;
-    let reply = proxy.ask(Ask::get("/")).await;
+    let reply = proxy.send(ClientRequest::get("/")).await;
     let event = proxy.event_of(&reply).await;
     let line = wait::found("the event on stdout", wait::PATIENCE, || {
         let stdout = proxy.process().stdout();
@@ -217,7 +219,7 @@ async fn a_full_event_file_is_rotated_and_nothing_is_lost() {
         .await;
     let mut client = Client::h1(proxy.address()).await;
     for number in 0..100 {
-        client.ask(Ask::get(&format!("/{number}"))).await;
+        client.send(ClientRequest::get(&format!("/{number}"))).await;
     }
     // A file that is renamed between the listing and the reading is looked for again; and one that is
     // renamed in between may be met twice, or not at all.
@@ -243,12 +245,12 @@ async fn a_full_event_file_is_rotated_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn an_event_is_there_soon_after_its_answer() {
-    let backend = Backend::answering(|_| Answer::chat("quick")).await;
+    let backend = Backend::responding(|_| BackendResponse::chat("quick")).await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
     let mut waits = Vec::new();
     for _ in 0..20 {
-        let reply = client.ask(Ask::chat("hi")).await;
+        let reply = client.send(ClientRequest::chat("hi")).await;
         let answered = weir::clock::now();
         proxy.event_of(&reply).await;
         waits.push(answered.elapsed());

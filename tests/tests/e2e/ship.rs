@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tempfile::TempDir;
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::index::{Fault, Index};
 use weir_tests::metrics::Metrics;
 use weir_tests::proxy::Proxy;
@@ -26,11 +26,11 @@ fn shipping(backend: &Backend, urls: &[String], batch: &str) -> Setup {
 }
 
 /// Asks so often, and gives the ids of the answers.
-async fn ask(proxy: &Proxy, count: usize) -> BTreeSet<String> {
+async fn send_requests(proxy: &Proxy, count: usize) -> BTreeSet<String> {
     let mut client = Client::h1(proxy.address()).await;
     let mut ids = BTreeSet::new();
     for _ in 0..count {
-        let reply = client.ask(Ask::get("/a")).await;
+        let reply = client.send(ClientRequest::get("/a")).await;
         assert_eq!(reply.status, 200);
         ids.insert(reply.header("x-request-id").expect("an id").to_owned());
     }
@@ -85,7 +85,7 @@ async fn every_event_arrives_once_and_the_index_is_set_up_before() {
     let proxy = shipping(&backend, &[index.url()], "events: 7, wait: 50ms")
         .start()
         .await;
-    let ids = ask(&proxy, 30).await;
+    let ids = send_requests(&proxy, 30).await;
     arrived(&index, &ids).await;
     let metrics = settled(&proxy, "indexed", 30.0).await;
     assert_eq!(outcome(&metrics, "recorded"), 30.0);
@@ -131,7 +131,7 @@ async fn each_event_of_a_request_is_settled_by_itself() {
     let proxy = shipping(&backend, &[index.url()], "events: 12, wait: 10s")
         .start()
         .await;
-    let ids = ask(&proxy, 12).await;
+    let ids = send_requests(&proxy, 12).await;
     // 4 of 12 come again, then 2 of 4, and of those the first is refused for good.
     let metrics = settled(&proxy, "dead_letter", 1.0).await;
     assert_eq!(outcome(&metrics, "indexed"), 11.0);
@@ -156,7 +156,7 @@ async fn a_request_that_fails_whole_comes_again() {
     let proxy = shipping(&backend, &[index.url()], "events: 10, wait: 10s")
         .start()
         .await;
-    let ids = ask(&proxy, 10).await;
+    let ids = send_requests(&proxy, 10).await;
     let metrics = settled(&proxy, "duplicate", 10.0).await;
     assert_eq!(outcome(&metrics, "indexed"), 0.0, "its answer was lost");
     arrived(&index, &ids).await;
@@ -170,7 +170,7 @@ async fn a_request_that_is_too_large_is_halved() {
     let proxy = shipping(&backend, &[index.url()], "events: 16, wait: 10s")
         .start()
         .await;
-    let ids = ask(&proxy, 16).await;
+    let ids = send_requests(&proxy, 16).await;
     settled(&proxy, "indexed", 16.0).await;
     arrived(&index, &ids).await;
     assert_eq!(index.bulks(), (1 + 2 + 4 + 8, 16));
@@ -182,7 +182,7 @@ async fn one_node_that_is_down_holds_nothing_up() {
     let down = "http://127.0.0.1:1".to_owned();
     let proxy = shipping(&backend, &[down, index.url()], "events: 4, wait: 50ms");
     let proxy = proxy.start().await;
-    let ids = ask(&proxy, 40).await;
+    let ids = send_requests(&proxy, 40).await;
     arrived(&index, &ids).await;
     settled(&proxy, "indexed", 40.0).await;
 }
@@ -200,7 +200,7 @@ async fn a_kill_loses_nothing_that_is_in_the_spool() {
         let proxy = Proxy::ready(process, keep).await;
         let metrics = settled(&proxy, "recovered", f64::from(round) * 25.0).await;
         assert!(metrics.sum("weir_spool_bytes", &[]) > 0.0 || round == 0);
-        ids.extend(ask(&proxy, 25).await);
+        ids.extend(send_requests(&proxy, 25).await);
         out_of_the_channel(&proxy).await;
         proxy.kill();
         proxy.wait_exit(wait::PATIENCE).await;
@@ -226,7 +226,7 @@ async fn a_weir_that_stops_ships_what_it_can() {
     let proxy = shipping(&backend, &[index.url()], "events: 1000, wait: 60s")
         .start()
         .await;
-    let ids = ask(&proxy, 20).await;
+    let ids = send_requests(&proxy, 20).await;
     assert!(index.ids().is_empty());
     proxy.sigterm();
     assert!(proxy.wait_exit(wait::PATIENCE).await.success());
@@ -244,7 +244,7 @@ async fn an_index_that_hangs_holds_up_neither_requests_nor_the_stop() {
     let proxy = shipping(&backend, &[hung.url()], "events: 5, wait: 10ms")
         .start()
         .await;
-    ask(&proxy, 50).await;
+    send_requests(&proxy, 50).await;
     let metrics = settled(&proxy, "recorded", 50.0).await;
     assert_eq!(outcome(&metrics, "dropped"), 0.0);
     proxy.sigterm();
@@ -263,7 +263,7 @@ async fn a_full_spool_costs_events_that_are_counted_and_no_requests() {
         ))
         .start()
         .await;
-    ask(&proxy, 300).await;
+    send_requests(&proxy, 300).await;
     let metrics = out_of_the_channel(&proxy).await;
     assert!(outcome(&metrics, "dropped") > 50.0);
     assert!(metrics.sum("weir_spool_bytes", &[]) <= 102_400.0);
@@ -284,7 +284,7 @@ async fn who_is_not_let_in_says_so_and_keeps_the_events() {
     let proxy = shipping(&backend, &[index.url()], "events: 5, wait: 10ms")
         .start()
         .await;
-    ask(&proxy, 5).await;
+    send_requests(&proxy, 5).await;
     wait::eventually("a complaint", wait::PATIENCE, || {
         proxy
             .stderr()
@@ -308,12 +308,12 @@ async fn a_spool_that_fails_costs_events_that_are_counted_and_no_requests() {
     let proxy = shipping(&backend, &[index.url()], "events: 10, wait: 10ms")
         .start()
         .await;
-    ask(&proxy, 40).await;
+    send_requests(&proxy, 40).await;
     // A file stands where the folder was: nothing can be written or read there.
     let spool = proxy.directory().join("data/spool");
     std::fs::remove_dir_all(&spool).expect("removed");
     std::fs::write(&spool, "").expect("a file");
-    ask(&proxy, 40).await;
+    send_requests(&proxy, 40).await;
     index.always(None);
     let none_left = |metrics: &Metrics| {
         assert_balance(metrics);

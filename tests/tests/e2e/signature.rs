@@ -1,7 +1,7 @@
 //! Who may call: every refusal by its name, and what the backend is told of a verified client.
 
 use weir_tests::backend::Backend;
-use weir_tests::client::Ask;
+use weir_tests::client::ClientRequest;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::sign::{
@@ -27,7 +27,9 @@ const HMAC: &str = "
 ";
 
 async fn post(proxy: &Proxy, headers: Headers) -> (u16, Option<String>) {
-    let reply = proxy.ask(Ask::post("/v1/ask", BODY).headers(headers)).await;
+    let reply = proxy
+        .send(ClientRequest::post("/v1/ask", BODY).headers(headers))
+        .await;
     let code = (reply.status != 200).then(|| reply.refusal());
     if let Some(code) = &code {
         let event = proxy.event_of(&reply).await;
@@ -125,11 +127,11 @@ async fn hmac_admits_every_secret_and_tells_the_backend_who_it_is() {
             0,
         ),
     ] {
-        let ask = Ask::post("/", BODY)
+        let request = ClientRequest::post("/", BODY)
             .headers(headers)
             .header("X-Weir-Client", "forged")
             .header("X-Weir-Platform", "forged");
-        let reply = proxy.ask(ask).await;
+        let reply = proxy.send(request).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         let seen = backend.requests().pop().expect("a request");
         assert_eq!(seen.all("x-weir-client"), [client]);

@@ -1,7 +1,7 @@
 //! Traces: what a real collector gets of requests, and what becomes of requests without one.
 
-use weir_tests::backend::{Backend, Seen};
-use weir_tests::client::{Ask, Client, chat_question};
+use weir_tests::backend::{Backend, ReceivedRequest};
+use weir_tests::client::{Client, ClientRequest, chat_request};
 use weir_tests::collector::{Collector, Span};
 use weir_tests::metrics::Metrics;
 use weir_tests::prometheus::Prometheus;
@@ -17,7 +17,7 @@ fn exporting(backend: &Backend, to: &str, options: &str) -> Setup {
     Setup::open(backend).top(&format!("traces: {{otlp: '{to}', {options}}}"))
 }
 
-fn traceparent(seen: &Seen) -> Vec<String> {
+fn traceparent(seen: &ReceivedRequest) -> Vec<String> {
     let value = seen.header("traceparent").expect("a traceparent");
     value.split('-').map(str::to_owned).collect()
 }
@@ -45,15 +45,15 @@ async fn a_collector_gets_a_server_span_and_a_client_span() {
     let proxy = exporting(&backend, &collector.url(), "sample: 0%")
         .start()
         .await;
-    let ask = Ask::json(
+    let request = ClientRequest::json(
         "/v1/chat/completions?key=sentinel-query",
-        &chat_question("sentinel-prompt", true),
+        &chat_request("sentinel-prompt", true),
     )
     .header("traceparent", &format!("00-{TRACE}-{PARENT}-01"))
     .header("tracestate", "foo=1,bar=2")
     .header("baggage", "userId=alice")
     .header("authorization", "Bearer sentinel-token");
-    let reply = proxy.ask(ask).await;
+    let reply = proxy.send(request).await;
     assert_eq!(reply.status, 200);
     let spans = collector.wait_for(TRACE, 2).await;
     let server = of_kind(&spans, "SPAN_KIND_SERVER");
@@ -78,7 +78,7 @@ async fn a_collector_gets_a_server_span_and_a_client_span() {
     let metrics = proxy.metrics().await;
     assert_eq!(metrics.sum("weir_dependency_up", &[("name", "otlp")]), 1.0);
     for sentinel in ["sentinel-query", "sentinel-prompt", "sentinel-token"] {
-        assert!(!collector.told().contains(sentinel), "{sentinel} is told");
+        assert!(!collector.output().contains(sentinel), "{sentinel} is told");
     }
 }
 
@@ -91,7 +91,9 @@ async fn a_passed_request_has_its_spans_too() {
     let proxy = exporting(&backend, &collector.url(), "sample: 100%")
         .start()
         .await;
-    let reply = proxy.ask(Ask::post("/up", vec![7; 300_000])).await;
+    let reply = proxy
+        .send(ClientRequest::post("/up", vec![7; 300_000]))
+        .await;
     assert_eq!(reply.status, 200);
     let event = proxy.event_of(&reply).await;
     let trace = event["trace"]["id"].as_str().expect("a trace");
@@ -119,7 +121,7 @@ async fn a_refused_request_has_a_server_span_alone() {
         ))
         .start()
         .await;
-    let reply = proxy.ask(Ask::get("/other")).await;
+    let reply = proxy.send(ClientRequest::get("/other")).await;
     assert_eq!(reply.status, 404);
     let event = proxy.event_of(&reply).await;
     let trace = event["trace"]["id"].as_str().expect("a trace");
@@ -140,9 +142,9 @@ async fn an_exemplar_leads_from_a_duration_to_its_trace() {
     let Some(prometheus) = Prometheus::scraping(test, &[proxy.admin()]).await else {
         return;
     };
-    proxy.ask(Ask::get("/untraced")).await;
-    let ask = Ask::get("/").header("traceparent", &format!("00-{TRACE}-{PARENT}-01"));
-    let event = proxy.event_of(&proxy.ask(ask).await).await;
+    proxy.send(ClientRequest::get("/untraced")).await;
+    let request = ClientRequest::get("/").header("traceparent", &format!("00-{TRACE}-{PARENT}-01"));
+    let event = proxy.event_of(&proxy.send(request).await).await;
     let query = "weir_request_duration_seconds_bucket";
     let started = tokio::time::Instant::now();
     // Prometheus asks for OpenMetrics by itself; that it takes them shows in what it has.
@@ -170,11 +172,11 @@ async fn flags(proxy: &Proxy, backend: &Backend, requests: usize, given: Option<
     let mut client = Client::h1(proxy.address()).await;
     let before = backend.requests().len();
     for _ in 0..requests {
-        let mut ask = Ask::get("/");
+        let mut request = ClientRequest::get("/");
         if let Some(flags) = given {
-            ask = ask.header("traceparent", &format!("00-{TRACE}-{PARENT}-{flags}"));
+            request = request.header("traceparent", &format!("00-{TRACE}-{PARENT}-{flags}"));
         }
-        assert_eq!(client.ask(ask).await.status, 200);
+        assert_eq!(client.send(request).await.status, 200);
     }
     let seen = backend.requests().split_off(before);
     let flags = seen.iter().map(|seen| {
@@ -214,11 +216,11 @@ async fn an_untrusted_context_ends_here() {
         .top("traces: {trust_incoming: false}")
         .start()
         .await;
-    let ask = Ask::get("/")
+    let request = ClientRequest::get("/")
         .header("traceparent", &format!("00-{TRACE}-{PARENT}-01"))
         .header("tracestate", "foo=1")
         .header("baggage", "userId=alice");
-    proxy.ask(ask).await;
+    proxy.send(request).await;
     let seen = backend.requests().pop().expect("a request");
     let sent = traceparent(&seen);
     assert_ne!(sent[1], TRACE);
@@ -241,7 +243,7 @@ async fn a_collector_that_hangs_or_is_gone_costs_no_request() {
             .await;
         let mut client = Client::h1(proxy.address()).await;
         for _ in 0..3000 {
-            assert_eq!(client.ask(Ask::get("/")).await.status, 200);
+            assert_eq!(client.send(ClientRequest::get("/")).await.status, 200);
         }
         // 6,000 spans, of which at most 2,048 wait: the others are counted, whichever way they went.
         let look = |metrics: &Metrics| {
@@ -265,8 +267,8 @@ async fn what_waits_is_sent_before_the_end() {
     let proxy = exporting(&backend, &collector.url(), "sample: 100%")
         .start()
         .await;
-    let ask = Ask::get("/").header("traceparent", &format!("00-{TRACE}-{PARENT}-01"));
-    assert_eq!(proxy.ask(ask).await.status, 200);
+    let request = ClientRequest::get("/").header("traceparent", &format!("00-{TRACE}-{PARENT}-01"));
+    assert_eq!(proxy.send(request).await.status, 200);
     proxy.sigterm();
     assert!(proxy.wait_exit(wait::PATIENCE).await.success());
     collector.wait_for(TRACE, 2).await;

@@ -2,22 +2,26 @@
 
 use std::time::Duration;
 
-use weir_tests::backend::{Answer, Backend, Call};
-use weir_tests::client::{Ask, Client, Live};
+use weir_tests::backend::{Backend, BackendResponse, PendingRequest};
+use weir_tests::client::{Client, ClientRequest, StreamingResponse};
 use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 /// A stream of which the client has the first word; neither side has ended it.
-async fn streaming(proxy: &Proxy, backend: &Backend, word: &str) -> (Client, Live, Call) {
+async fn streaming(
+    proxy: &Proxy,
+    backend: &Backend,
+    word: &str,
+) -> (Client, StreamingResponse, PendingRequest) {
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
-        let mut call = backend.call().await;
-        call.begin_events().await;
+    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+        let mut call = backend.next_request().await;
+        call.send_event_stream_head().await;
         call
     });
-    call.word(word).await;
+    call.token(word).await;
     live.until(word).await;
     (client, live, call)
 }
@@ -29,9 +33,9 @@ async fn an_idle_proxy_is_gone_at_once() {
     // Idle connections do not hold it either: one fresh, one that had its answer, one of HTTP/2.
     let _fresh = Raw::connect(proxy.address()).await;
     let mut used = Client::h1(proxy.address()).await;
-    assert_eq!(used.ask(Ask::get("/")).await.status, 200);
+    assert_eq!(used.send(ClientRequest::get("/")).await.status, 200);
     let mut two = Client::h2(proxy.address()).await;
-    assert_eq!(two.ask(Ask::get("/")).await.status, 200);
+    assert_eq!(two.send(ClientRequest::get("/")).await.status, 200);
     // None of them has been used for a second: no request can be under way.
     assert!(
         wait::still_waiting_after(Duration::from_millis(1100), std::future::pending::<()>()).await
@@ -47,7 +51,7 @@ async fn an_idle_proxy_is_gone_at_once() {
 
 #[tokio::test]
 async fn a_running_stream_ends_whole() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut streams = Vec::new();
     for two in [false, true] {
@@ -56,12 +60,13 @@ async fn a_running_stream_ends_whole() {
         } else {
             Client::h1(proxy.address()).await
         };
-        let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
-            let mut call = backend.call().await;
-            call.begin_events().await;
-            call
-        });
-        call.word("before").await;
+        let (mut live, mut call) =
+            tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+                let mut call = backend.next_request().await;
+                call.send_event_stream_head().await;
+                call
+            });
+        call.token("before").await;
         live.until("before").await;
         streams.push((client, live, call));
     }
@@ -77,7 +82,7 @@ async fn a_running_stream_ends_whole() {
     );
     let mut ids = Vec::new();
     for (_client, mut live, mut call) in streams {
-        call.word("after").await;
+        call.token("after").await;
         live.until("after").await;
         call.end_chat(2).await;
         ids.push(live.header("x-request-id").expect("an id").to_owned());
@@ -95,12 +100,12 @@ async fn a_running_stream_ends_whole() {
 
 #[tokio::test]
 async fn a_client_with_a_connection_is_told_to_close_it() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /last HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let call = backend.call().await;
+    let call = backend.next_request().await;
     proxy.sigterm();
     wait::within("draining", wait::PATIENCE, async {
         while proxy.admin_get("/readyz").await.status != 503 {
@@ -108,8 +113,8 @@ async fn a_client_with_a_connection_is_told_to_close_it() {
         }
     })
     .await;
-    call.answer(Answer::chat("the last")).await;
-    let answer = raw.answer().await;
+    call.respond(BackendResponse::chat("the last")).await;
+    let answer = raw.response().await;
     assert_eq!(answer.status, 200);
     let connection = answer.header("connection").unwrap_or_default();
     assert!(connection.eq_ignore_ascii_case("close"), "{connection:?}");
@@ -126,7 +131,7 @@ async fn a_connection_in_use_may_send_one_more_request() {
     let mut silent = Raw::connect(proxy.address()).await;
     for raw in [&mut busy, &mut silent] {
         raw.write(get).await;
-        assert_eq!(raw.answer().await.status, 200);
+        assert_eq!(raw.response().await.status, 200);
     }
     proxy.sigterm();
     let address = proxy.address();
@@ -136,7 +141,7 @@ async fn a_connection_in_use_may_send_one_more_request() {
     .await;
     // This request crosses the stop.
     busy.write(get).await;
-    let answer = busy.answer().await;
+    let answer = busy.response().await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(busy.closes_within(wait::PATIENCE).await);
@@ -161,7 +166,7 @@ async fn who_has_connected_before_a_stop_is_answered() {
         raw.write(get).await;
     }
     for raw in &mut late {
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(answer.status, 200);
     }
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
@@ -169,7 +174,7 @@ async fn who_has_connected_before_a_stop_is_answered() {
 
 #[tokio::test]
 async fn what_outlasts_the_drain_is_cut_and_recorded() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend)
         .top("shutdown: {drain: 1s}")
         .start()
@@ -180,7 +185,7 @@ async fn what_outlasts_the_drain_is_cut_and_recorded() {
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /waits HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let _waits = backend.call().await;
+    let _waits = backend.next_request().await;
     let started = weir::clock::now();
     proxy.sigterm();
     let exit = proxy.wait_exit(Duration::from_secs(10)).await;
@@ -232,7 +237,7 @@ async fn a_missing_certificate_is_an_error_at_start() {
 /// What the end of a drain cuts is no success, and lasted as long as it lasted.
 #[tokio::test]
 async fn a_stream_that_the_end_cuts_is_recorded_as_cut() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend)
         .top("shutdown: {drain: 300ms}")
         .start()

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use weir_tests::alertmanager::Alertmanager;
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::prometheus::Prometheus;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
@@ -34,13 +34,13 @@ struct Failing {
 }
 
 impl Failing {
-    fn answer(&self) -> Answer {
+    fn response(&self) -> BackendResponse {
         let per_mille = self.per_mille.load(Ordering::SeqCst);
         let count = self.count.fetch_add(1, Ordering::SeqCst);
         let fails = (count + 1) * per_mille / 1000 > count * per_mille / 1000;
         let now = weir::clock::unix_now().as_secs_f64();
         self.answered.lock().expect("the list").push((now, fails));
-        Answer::status(if fails { 500 } else { 200 })
+        BackendResponse::status(if fails { 500 } else { 200 })
     }
 
     /// The share of errors within the window that ended then.
@@ -70,7 +70,7 @@ impl Failing {
 async fn load(proxy: &Proxy) {
     let mut client = Client::h1(proxy.address()).await;
     loop {
-        client.ask(Ask::get("/")).await;
+        client.send(ClientRequest::get("/")).await;
         wait::tick().await;
     }
 }
@@ -190,11 +190,12 @@ async fn errors_that_come_and_go_are_told_once_by_both_ways() {
         answered: Mutex::default(),
     });
     let answers = failing.clone();
-    let backend = Backend::answering(move |_| answers.answer()).await;
-    let hook = Backend::answering(|_| Answer::status(200)).await;
-    let feishu =
-        Backend::answering(|_| Answer::json(&serde_json::json!({"code": 0, "msg": "success"})))
-            .await;
+    let backend = Backend::responding(move |_| answers.response()).await;
+    let hook = Backend::responding(|_| BackendResponse::status(200)).await;
+    let feishu = Backend::responding(|_| {
+        BackendResponse::json(&serde_json::json!({"code": 0, "msg": "success"}))
+    })
+    .await;
     let Some(alertmanager) = Alertmanager::start(test, &hook.url()).await else {
         return;
     };

@@ -1,7 +1,7 @@
 //! What a client asks means the same by both ways.
 
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 
@@ -12,7 +12,7 @@ async fn refused_everywhere(chunks: &str) {
     for reading in [true, false] {
         let backend = Backend::echo().await;
         let setup = match reading {
-            true => Setup::reading(&backend),
+            true => Setup::buffered(&backend),
             false => Setup::open(&backend),
         };
         let proxy = setup.start().await;
@@ -36,7 +36,7 @@ async fn refused_everywhere(chunks: &str) {
             } else {
                 raw.write(format!("{head}{chunks}")).await;
             }
-            let answer = raw.answer().await;
+            let answer = raw.response().await;
             let what = format!("{chunks:?}, reading {reading}, apart {apart}");
             assert_eq!(answer.status, 400, "{what}: {}", answer.text());
         }
@@ -63,7 +63,7 @@ async fn who_asks_for_the_server_is_answered_here() {
     for _ in 0..2 {
         raw.write("OPTIONS * HTTP/1.1\r\nHost: weir.test\r\n\r\n")
             .await;
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(answer.status, 204, "{}", answer.text());
         let allow = answer.header("allow").expect("methods");
         assert!(allow.contains("POST"), "{allow}");
@@ -86,7 +86,7 @@ async fn an_upgrade_is_one_only_where_connection_says_so() {
             "GET /plain HTTP/1.1\r\nHost: weir.test\r\n{connection}Upgrade: websocket\r\n\r\n"
         ))
         .await;
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(answer.status, 200, "{connection:?}");
         let seen = backend.requests().pop().expect("a request");
         assert_eq!(seen.header("upgrade"), None, "{connection:?}");
@@ -107,7 +107,7 @@ async fn no_underscore_shadows_what_weir_says() {
             Client::h1(proxy.address()).await,
             Client::h2(proxy.address()).await,
         ] {
-            let mut ask = way.ask().header("x_kept", "1");
+            let mut request = way.request().header("x_kept", "1");
             for shadow in [
                 "x_weir_client",
                 "X_Weir_Platform",
@@ -119,9 +119,9 @@ async fn no_underscore_shadows_what_weir_says() {
                 "content_length",
                 "transfer_encoding",
             ] {
-                ask = ask.header(&shadow.to_ascii_lowercase(), "9");
+                request = request.header(&shadow.to_ascii_lowercase(), "9");
             }
-            let reply = client.ask(ask).await;
+            let reply = client.send(request).await;
             assert_eq!(reply.status, 200, "{way:?}: {}", reply.text());
             let seen = backend.requests().pop().expect("a request");
             let shadows = seen.headers.iter().filter(|(name, _)| name.contains('_'));
@@ -138,12 +138,12 @@ async fn what_http2_cuts_or_names_otherwise_is_whole_for_the_backend() {
     let proxy = Setup::open(&backend).start().await;
     for way in WAYS {
         let mut client = Client::h2(proxy.address()).await;
-        let ask = way
-            .ask()
+        let request = way
+            .request()
             .header("cookie", "a=1")
             .header("cookie", "b=2")
             .header("cookie", "c=3");
-        let reply = client.ask(ask).await;
+        let reply = client.send(request).await;
         assert_eq!(reply.status, 200, "{way:?}");
         let seen = backend.requests().pop().expect("a request");
         assert_eq!(seen.all("cookie"), ["a=1; b=2; c=3"], "{way:?}");
@@ -173,7 +173,7 @@ async fn a_backend_that_answers_before_it_has_read_is_heard() {
     .await;
     for reading in [true, false] {
         let setup = match reading {
-            true => Setup::reading(&backend),
+            true => Setup::buffered(&backend),
             false => Setup::open(&backend),
         };
         let proxy = setup.start().await;
@@ -182,7 +182,9 @@ async fn a_backend_that_answers_before_it_has_read_is_heard() {
                 Client::h1(proxy.address()).await,
                 Client::h2(proxy.address()).await,
             ] {
-                let reply = client.ask(Ask::post("/up", vec![7; 4 << 20])).await;
+                let reply = client
+                    .send(ClientRequest::post("/up", vec![7; 4 << 20]))
+                    .await;
                 let what = format!("reading {reading}, turn {turn}");
                 assert_eq!(reply.status, 413, "{what}: {}", reply.text());
                 assert_eq!(reply.text(), "enough!", "{what}");
@@ -198,7 +200,7 @@ async fn malformed_fields_of_http2_are_refused() {
     for way in [Way::Buffered, Way::PassedThrough] {
         for value in [" a", "a ", "\ta", "a\t"] {
             let mut client = Client::h2(proxy.address()).await;
-            let reply = client.ask(way.ask().header("x-edge", value)).await;
+            let reply = client.send(way.request().header("x-edge", value)).await;
             assert_eq!(reply.status, 400, "{way:?}: {value:?}");
         }
     }

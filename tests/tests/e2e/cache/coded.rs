@@ -2,8 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{Ask, Client, Reply};
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{Client, ClientRequest, ClientResponse};
 
 use super::{is_hit, start};
 
@@ -20,11 +20,11 @@ fn gunzip(coded: &[u8]) -> Vec<u8> {
     text
 }
 
-fn accepting(ask: Ask, codings: &str) -> Ask {
-    ask.header("accept-encoding", codings)
+fn accepting(request: ClientRequest, codings: &str) -> ClientRequest {
+    request.header("accept-encoding", codings)
 }
 
-fn assert_gzip(reply: &Reply, text: &[u8]) {
+fn assert_gzip(reply: &ClientResponse, text: &[u8]) {
     assert!(is_hit(reply));
     assert_eq!(reply.header("content-encoding"), Some("gzip"));
     assert_eq!(reply.header("vary"), Some("accept-encoding"));
@@ -33,15 +33,18 @@ fn assert_gzip(reply: &Reply, text: &[u8]) {
 
 #[tokio::test]
 async fn who_refuses_it_as_it_is_gets_it_compressed() {
-    let backend = Backend::answering(|seen| {
-        Answer::chat_for(seen)
+    let backend = Backend::responding(|seen| {
+        BackendResponse::chat_for(seen)
             .header("etag", "\"strong\"")
             .header("content-digest", "sha-256=:a:")
     })
     .await;
     let proxy = start(&backend).await;
-    for ask in [Ask::chat as fn(&str) -> Ask, Ask::chat_stream] {
-        let miss = proxy.ask(ask("hi")).await;
+    for request in [
+        ClientRequest::chat as fn(&str) -> ClientRequest,
+        ClientRequest::chat_stream,
+    ] {
+        let miss = proxy.send(request("hi")).await;
         for codings in [
             "gzip, deflate, br",
             "identity",
@@ -50,20 +53,20 @@ async fn who_refuses_it_as_it_is_gets_it_compressed() {
             "*;q=0",
             "br, identity;q=0",
         ] {
-            let hit = proxy.ask(accepting(ask("hi"), codings)).await;
+            let hit = proxy.send(accepting(request("hi"), codings)).await;
             assert!(is_hit(&hit), "{codings}");
             assert_eq!(hit.header("content-encoding"), None, "{codings}");
             assert_eq!(hit.header("etag"), Some("\"strong\""), "{codings}");
             assert_eq!(hit.body, miss.body, "{codings}");
         }
         for codings in ["gzip, identity;q=0", "gzip;q=0.1, *;q=0"] {
-            let hit = proxy.ask(accepting(ask("hi"), codings)).await;
+            let hit = proxy.send(accepting(request("hi"), codings)).await;
             assert_gzip(&hit, &miss.body);
             assert_eq!(hit.header("etag"), Some("W/\"strong\""));
             assert_eq!(hit.header("content-digest"), None);
             assert_eq!(hit.header("content-type"), miss.header("content-type"));
             let mut client = Client::h2(proxy.address()).await;
-            let hit = client.ask(accepting(ask("hi"), codings)).await;
+            let hit = client.send(accepting(request("hi"), codings)).await;
             assert_gzip(&hit, &miss.body);
         }
     }
@@ -74,31 +77,35 @@ async fn who_refuses_it_as_it_is_gets_it_compressed() {
 async fn a_large_answer_is_compressed_as_it_goes() {
     let words = "what is a weir? ".repeat(20_000);
     let told = words.clone();
-    let backend = Backend::answering(move |_| Answer::chat(&told)).await;
+    let backend = Backend::responding(move |_| BackendResponse::chat(&told)).await;
     let proxy = start(&backend).await;
-    let miss = proxy.ask(Ask::chat("hi")).await;
-    let hit = proxy.ask(accepting(Ask::chat("hi"), "gzip, *;q=0")).await;
+    let miss = proxy.send(ClientRequest::chat("hi")).await;
+    let hit = proxy
+        .send(accepting(ClientRequest::chat("hi"), "gzip, *;q=0"))
+        .await;
     assert_gzip(&hit, &miss.body);
     assert!(hit.text().len() < words.len() / 4);
 }
 
 #[tokio::test]
 async fn what_a_backend_compressed_all_the_same_is_stored_as_it_is_meant() {
-    let backend = Backend::answering(|_| {
+    let backend = Backend::responding(|_| {
         let body = serde_json::json!({
             "id": "chatcmpl-1", "object": "chat.completion", "model": "glm-4",
             "choices": [{"index": 0, "finish_reason": "stop",
                          "message": {"role": "assistant", "content": "coded"}}],
         });
-        Answer::bytes("application/json", gzip(body.to_string().as_bytes()))
+        BackendResponse::bytes("application/json", gzip(body.to_string().as_bytes()))
             .header("content-encoding", "gzip")
     })
     .await;
     let proxy = start(&backend).await;
-    let miss = proxy.ask(accepting(Ask::chat("hi"), "gzip")).await;
+    let miss = proxy
+        .send(accepting(ClientRequest::chat("hi"), "gzip"))
+        .await;
     assert!(!is_hit(&miss));
     let text = gunzip(&miss.body);
-    let hit = proxy.ask(Ask::chat("hi")).await;
+    let hit = proxy.send(ClientRequest::chat("hi")).await;
     assert!(is_hit(&hit));
     assert_eq!(hit.header("content-encoding"), None);
     assert_eq!(hit.header("content-length"), Some(&*text.len().to_string()));
@@ -109,12 +116,13 @@ async fn what_a_backend_compressed_all_the_same_is_stored_as_it_is_meant() {
 #[tokio::test]
 async fn what_cannot_be_decoded_is_not_kept() {
     for coding in ["gzip", "x-unheard-of"] {
-        let backend =
-            Backend::answering(move |_| Answer::chat("hi").header("content-encoding", coding))
-                .await;
+        let backend = Backend::responding(move |_| {
+            BackendResponse::chat("hi").header("content-encoding", coding)
+        })
+        .await;
         let proxy = start(&backend).await;
         for _ in 0..2 {
-            let reply = proxy.ask(Ask::chat("hi")).await;
+            let reply = proxy.send(ClientRequest::chat("hi")).await;
             assert_eq!(
                 reply.header("cache-status"),
                 Some("weir; fwd=miss"),

@@ -3,13 +3,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use weir_tests::backend::{Answer, Backend, chat_event};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Backend, BackendResponse, chat_event};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::wait;
 
 use super::{is_hit, start};
 
-type Make = fn() -> Answer;
+type Make = fn() -> BackendResponse;
 
 /// Where an answer is asked for, what it is called, and how it is made.
 type Case = (&'static str, &'static str, Make);
@@ -31,12 +31,12 @@ fn question(path: &str) -> Value {
     }
 }
 
-fn html() -> Answer {
-    Answer::bytes("text/html", "<html><body>Please log in</body></html>")
+fn html() -> BackendResponse {
+    BackendResponse::bytes("text/html", "<html><body>Please log in</body></html>")
 }
 
-fn json_text(text: &'static str) -> Answer {
-    Answer::bytes("application/json", text)
+fn json_text(text: &'static str) -> BackendResponse {
+    BackendResponse::bytes("application/json", text)
 }
 
 fn response(status: &str) -> Value {
@@ -52,8 +52,8 @@ fn finished(reason: &str) -> String {
     .to_string()
 }
 
-fn sse(text: &'static str) -> Answer {
-    Answer::pieces("text/event-stream", vec![text.into()])
+fn sse(text: &'static str) -> BackendResponse {
+    BackendResponse::chunks("text/event-stream", vec![text.into()])
 }
 
 fn not_good() -> Vec<Case> {
@@ -65,50 +65,64 @@ fn texts_not_good() -> Vec<Case> {
         case(CHAT, "empty", || json_text("")),
         case(CHAT, "white space", || json_text("  \n ")),
         case(CHAT, "a page", html),
-        case(CHAT, "plain text", || Answer::bytes("text/plain", "well")),
+        case(CHAT, "plain text", || {
+            BackendResponse::bytes("text/plain", "well")
+        }),
         case(CHAT, "no type", || {
-            let answer = Answer::chat("well");
+            let answer = BackendResponse::chat("well");
             answer.without_header("content-type")
         }),
         case(CHAT, "error object", || {
-            Answer::json(&json!({"error": {"message": "overloaded", "type": "server_error"}}))
+            BackendResponse::json(
+                &json!({"error": {"message": "overloaded", "type": "server_error"}}),
+            )
         }),
         case(CHAT, "error text", || {
-            Answer::json(&json!({"error": "overloaded"}))
+            BackendResponse::json(&json!({"error": "overloaded"}))
         }),
         case(CHAT, "error beside choices", || {
-            Answer::json(&json!({"error": {"message": "x"}, "choices": [
+            BackendResponse::json(&json!({"error": {"message": "x"}, "choices": [
                 {"index": 0, "finish_reason": "stop", "message": {"content": "a"}}]}))
         }),
         case(CHAT, "finish reason error", || {
-            Answer::json(&json!({"choices": [
+            BackendResponse::json(&json!({"choices": [
                 {"index": 0, "finish_reason": "error", "message": {"content": "a"}}]}))
         }),
-        case(CHAT, "no choices", || Answer::json(&json!({"choices": []}))),
+        case(CHAT, "no choices", || {
+            BackendResponse::json(&json!({"choices": []}))
+        }),
         case(CHAT, "cut json", || {
             json_text("{\"choices\": [{\"finish_reason\": \"stop\", ")
         }),
         case(CHAT, "finish reason abort", || {
-            Answer::json(&json!({"choices": [
+            BackendResponse::json(&json!({"choices": [
                 {"index": 0, "finish_reason": "abort", "message": {"content": "a"}}]}))
         }),
         case(CHAT, "two texts", || {
-            let one = Answer::chat("well").body();
-            Answer::bytes("application/json", [one.clone(), one].concat())
+            let one = BackendResponse::chat("well").body();
+            BackendResponse::bytes("application/json", [one.clone(), one].concat())
         }),
         case(CHAT, "a part", || {
-            Answer::chat("well").header("content-range", "bytes 0-9/20")
+            BackendResponse::chat("well").header("content-range", "bytes 0-9/20")
         }),
         case(CHAT, "two types", || {
-            Answer::chat("well").header("content-type", "text/html")
+            BackendResponse::chat("well").header("content-type", "text/html")
         }),
-        case(CHAT, "202", || Answer::chat("well").with_status(202)),
-        case(CHAT, "201", || Answer::chat("well").with_status(201)),
-        case(RESPONSES, "queued", || Answer::json(&response("queued"))),
+        case(CHAT, "202", || {
+            BackendResponse::chat("well").with_status(202)
+        }),
+        case(CHAT, "201", || {
+            BackendResponse::chat("well").with_status(201)
+        }),
+        case(RESPONSES, "queued", || {
+            BackendResponse::json(&response("queued"))
+        }),
         case(RESPONSES, "in progress", || {
-            Answer::json(&response("in_progress"))
+            BackendResponse::json(&response("in_progress"))
         }),
-        case(RESPONSES, "failed", || Answer::json(&response("failed"))),
+        case(RESPONSES, "failed", || {
+            BackendResponse::json(&response("failed"))
+        }),
     ]
 }
 
@@ -119,19 +133,19 @@ fn streams_not_good() -> Vec<Case> {
             sse(": keep-alive\n\n: keep-alive\n\n")
         }),
         case(CHAT, "stream: neither reason nor end", || {
-            Answer::events(&[&chat_event("well")])
+            BackendResponse::events(&[&chat_event("well")])
         }),
         case(CHAT, "stream: no end", || {
-            Answer::events(&[&chat_event("a"), &finished("stop")])
+            BackendResponse::events(&[&chat_event("a"), &finished("stop")])
         }),
         case(CHAT, "stream: no reason", || {
-            Answer::events(&[&chat_event("a"), "[DONE]"])
+            BackendResponse::events(&[&chat_event("a"), "[DONE]"])
         }),
         case(CHAT, "stream: reason error", || {
-            Answer::events(&[&chat_event("a"), &finished("error"), "[DONE]"])
+            BackendResponse::events(&[&chat_event("a"), &finished("error"), "[DONE]"])
         }),
         case(CHAT, "stream: error object", || {
-            Answer::events(&[
+            BackendResponse::events(&[
                 &chat_event("a"),
                 "{\"error\": {\"message\": \"x\"}}",
                 "[DONE]",
@@ -157,22 +171,24 @@ fn streams_not_good() -> Vec<Case> {
 
 fn good() -> Vec<Case> {
     vec![
-        case(CHAT, "json", || Answer::chat("well")),
+        case(CHAT, "json", || BackendResponse::chat("well")),
         case(RESPONSES, "response", || {
-            Answer::json(&response("completed"))
+            BackendResponse::json(&response("completed"))
         }),
-        case(CHAT, "stream", || Answer::chat_stream(&["well", "then"])),
+        case(CHAT, "stream", || {
+            BackendResponse::chat_stream(&["well", "then"])
+        }),
     ]
 }
 
-type Framed = fn(Answer) -> Answer;
+type Framed = fn(BackendResponse) -> BackendResponse;
 
 /// The same answer in every framing that a backend may choose.
 fn framings() -> [(&'static str, Framed); 3] {
     [
-        ("with a length", Answer::with_length),
-        ("chunked", Answer::chunked),
-        ("until the end of HTTP/1.0", Answer::of_http10),
+        ("with a length", BackendResponse::with_length),
+        ("chunked", BackendResponse::chunked),
+        ("until the end of HTTP/1.0", BackendResponse::http10),
     ]
 }
 
@@ -181,10 +197,10 @@ async fn what_is_no_good_answer_is_never_kept() {
     for (path, name, make) in not_good() {
         for (framing, framed) in framings() {
             let answer = framed(make());
-            let backend = Backend::answering(move |_| answer.clone()).await;
+            let backend = Backend::responding(move |_| answer.clone()).await;
             let proxy = start(&backend).await;
             for _ in 0..2 {
-                let reply = proxy.ask(Ask::json(path, &question(path))).await;
+                let reply = proxy.send(ClientRequest::json(path, &question(path))).await;
                 let status = reply.header("cache-status");
                 assert_eq!(status, Some("weir; fwd=miss"), "{name}, {framing}");
             }
@@ -198,10 +214,10 @@ async fn a_good_answer_is_kept_however_it_is_framed() {
     for (path, name, make) in good() {
         for (framing, framed) in framings() {
             let answer = framed(make());
-            let backend = Backend::answering(move |_| answer.clone()).await;
+            let backend = Backend::responding(move |_| answer.clone()).await;
             let proxy = start(&backend).await;
-            let miss = proxy.ask(Ask::json(path, &question(path))).await;
-            let hit = proxy.ask(Ask::json(path, &question(path))).await;
+            let miss = proxy.send(ClientRequest::json(path, &question(path))).await;
+            let hit = proxy.send(ClientRequest::json(path, &question(path))).await;
             assert!(is_hit(&hit), "{name}, {framing}");
             assert_eq!(hit.body, miss.body, "{name}, {framing}");
             let said = miss.header("cache-status").unwrap_or_default();
@@ -217,25 +233,25 @@ async fn a_good_answer_is_kept_however_it_is_framed() {
 #[tokio::test]
 async fn what_breaks_off_is_not_kept() {
     let cases: [(&str, Make); 6] = [
-        ("500", || Answer::chat("no").with_status(500)),
-        ("404", || Answer::chat("no").with_status(404)),
+        ("500", || BackendResponse::chat("no").with_status(500)),
+        ("404", || BackendResponse::chat("no").with_status(404)),
         ("cut stream", || {
-            Answer::events(&[&chat_event("half")]).cut()
+            BackendResponse::events(&[&chat_event("half")]).truncated()
         }),
         ("reset stream", || {
-            Answer::events(&[&chat_event("half")]).reset()
+            BackendResponse::events(&[&chat_event("half")]).reset()
         }),
-        ("cut answer", || Answer::chat("half").cut()),
+        ("cut answer", || BackendResponse::chat("half").truncated()),
         ("larger than the cache", || {
-            Answer::chat(&"x".repeat(9 << 20))
+            BackendResponse::chat(&"x".repeat(9 << 20))
         }),
     ];
     for (name, answer) in cases {
-        let backend = Backend::answering(move |_| answer()).await;
+        let backend = Backend::responding(move |_| answer()).await;
         let proxy = start(&backend).await;
         for _ in 0..2 {
             let mut client = Client::h1(proxy.address()).await;
-            if let Ok(live) = client.try_open(Ask::chat("hi")).await {
+            if let Ok(live) = client.try_open(ClientRequest::chat("hi")).await {
                 let status = live.header("cache-status").unwrap_or_default().to_owned();
                 assert!(!status.contains("hit"), "{name}: {status}");
                 assert!(!status.contains("stored"), "{name}: {status}");
@@ -248,14 +264,14 @@ async fn what_breaks_off_is_not_kept() {
 
 #[tokio::test]
 async fn a_body_of_json_is_waited_for_and_a_stream_is_not() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
-    let whole = Answer::chat("well then").body();
+    let whole = BackendResponse::chat("well then").body();
     let (first, rest) = whole.split_at(20);
     // In two pieces, the second right behind the first.
-    let (reply, ()) = tokio::join!(proxy.ask(Ask::chat("hi")), async {
-        let mut call = backend.call().await;
-        call.begin("application/json").await;
+    let (reply, ()) = tokio::join!(proxy.send(ClientRequest::chat("hi")), async {
+        let mut call = backend.next_request().await;
+        call.send_head("application/json").await;
         call.chunk(first).await;
         wait::tick().await;
         call.chunk(rest).await;
@@ -263,13 +279,13 @@ async fn a_body_of_json_is_waited_for_and_a_stream_is_not() {
     });
     assert_eq!(reply.header("cache-status"), Some("weir; fwd=miss; stored"));
     assert_eq!(reply.body, whole);
-    assert!(is_hit(&proxy.ask(Ask::chat("hi")).await));
+    assert!(is_hit(&proxy.send(ClientRequest::chat("hi")).await));
 
     // Kept alive by white space, which its client gets; kept, too, and not promised.
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(Ask::chat("slow")), async {
-        let mut call = backend.call().await;
-        call.begin("application/json").await;
+    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat("slow")), async {
+        let mut call = backend.next_request().await;
+        call.send_head("application/json").await;
         call.chunk(" ").await;
         call
     });
@@ -278,13 +294,13 @@ async fn a_body_of_json_is_waited_for_and_a_stream_is_not() {
     call.chunk(&whole).await;
     call.finish().await;
     live.rest().await.expect("a whole answer");
-    assert!(is_hit(&proxy.ask(Ask::chat("slow")).await));
+    assert!(is_hit(&proxy.send(ClientRequest::chat("slow")).await));
 
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
-        let mut call = backend.call().await;
-        call.begin_events().await;
-        call.word("well").await;
+    let (mut live, call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+        let mut call = backend.next_request().await;
+        call.send_event_stream_head().await;
+        call.token("well").await;
         call
     });
     assert_eq!(live.header("cache-status"), Some("weir; fwd=miss"));
@@ -292,7 +308,7 @@ async fn a_body_of_json_is_waited_for_and_a_stream_is_not() {
     call.end_chat(1).await;
     live.rest().await.expect("a whole stream");
     wait::within("a hit", wait::PATIENCE, async {
-        assert!(is_hit(&proxy.ask(Ask::chat_stream("hi")).await));
+        assert!(is_hit(&proxy.send(ClientRequest::chat_stream("hi")).await));
     })
     .await;
 }
@@ -316,10 +332,11 @@ async fn a_backend_bounds_the_time_of_its_answer() {
     ];
     for (name, value) in never {
         let line = value.clone();
-        let backend = Backend::answering(move |_| Answer::chat("hi").header(name, &line)).await;
+        let backend =
+            Backend::responding(move |_| BackendResponse::chat("hi").header(name, &line)).await;
         let proxy = start(&backend).await;
         for _ in 0..2 {
-            let reply = proxy.ask(Ask::chat("hi")).await;
+            let reply = proxy.send(ClientRequest::chat("hi")).await;
             let status = reply.header("cache-status");
             assert_eq!(status, Some("weir; fwd=miss"), "{name}: {value}");
         }
@@ -336,15 +353,16 @@ async fn a_backend_bounds_the_time_of_its_answer() {
             value => value.to_owned(),
         };
         let line = value.clone();
-        let backend = Backend::answering(move |_| Answer::chat("hi").header(name, &line)).await;
+        let backend =
+            Backend::responding(move |_| BackendResponse::chat("hi").header(name, &line)).await;
         let proxy = start(&backend).await;
-        proxy.ask(Ask::chat("hi")).await;
-        let hit = proxy.ask(Ask::chat("hi")).await;
+        proxy.send(ClientRequest::chat("hi")).await;
+        let hit = proxy.send(ClientRequest::chat("hi")).await;
         assert!(is_hit(&hit), "{name}: {value}");
         let age: u64 = hit.header("age").expect("an Age").parse().expect("seconds");
         assert_eq!(age >= 3597, name == "age", "{name}: {age}");
         wait::within("the end of its time", wait::PATIENCE, async {
-            while is_hit(&proxy.ask(Ask::chat("hi")).await) {
+            while is_hit(&proxy.send(ClientRequest::chat("hi")).await) {
                 wait::tick().await;
             }
         })

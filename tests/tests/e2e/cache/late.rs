@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use weir_tests::backend::{Backend, Call};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Backend, PendingRequest};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::proxy::Proxy;
 use weir_tests::wait;
 
@@ -58,27 +58,27 @@ fn streams() -> Vec<Stream> {
     ]
 }
 
-fn ask(path: &str, text: &str) -> Ask {
+fn request_to(path: &str, text: &str) -> ClientRequest {
     let question = json!({"model": "m", "stream": true, "prompt": text, "max_tokens": 9,
                           "messages": [{"role": "user", "content": text}]});
-    Ask::json(path, &question)
+    ClientRequest::json(path, &question)
 }
 
 async fn pause(time: Duration) {
     assert!(wait::still_waiting_after(time, std::future::pending::<()>()).await);
 }
 
-async fn begin(backend: &Backend, content_type: &str, text: &str) -> Call {
-    let mut call = backend.call().await;
-    call.begin(content_type).await;
+async fn begin(backend: &Backend, content_type: &str, text: &str) -> PendingRequest {
+    let mut call = backend.next_request().await;
+    call.send_head(content_type).await;
     call.chunk(text).await;
     call
 }
 
 /// Whether the answer is kept in the end, and then as `whole`.
-async fn is_kept(proxy: &Proxy, backend: &Backend, ask: Ask, whole: &str) -> bool {
+async fn is_kept(proxy: &Proxy, backend: &Backend, request: ClientRequest, whole: &str) -> bool {
     let asking = async {
-        let reply = proxy.ask(ask).await;
+        let reply = proxy.send(request).await;
         if is_hit(&reply) {
             assert_eq!(reply.text(), whole);
         }
@@ -86,7 +86,7 @@ async fn is_kept(proxy: &Proxy, backend: &Backend, ask: Ask, whole: &str) -> boo
     };
     tokio::select! {
         is_hit = asking => is_hit,
-        call = backend.call() => {
+        call = backend.next_request() => {
             drop(call);
             false
         }
@@ -101,7 +101,7 @@ async fn assert_success(proxy: &Proxy, id: &str, what: &str) {
 
 #[tokio::test]
 async fn an_answer_is_whole_only_with_its_last_line_end() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for (number, stream) in streams().iter().enumerate() {
         let whole = [stream.begin.as_str(), stream.end].concat();
@@ -113,9 +113,9 @@ async fn an_answer_is_whole_only_with_its_last_line_end() {
                 call.chunk(stream.end).await;
                 call.finish().await;
             };
-            let (reply, ()) = tokio::join!(proxy.ask(ask(stream.path, &what)), answering);
+            let (reply, ()) = tokio::join!(proxy.send(request_to(stream.path, &what)), answering);
             assert_eq!(reply.text(), whole, "{what}");
-            let again = ask(stream.path, &what);
+            let again = request_to(stream.path, &what);
             assert!(is_kept(&proxy, &backend, again, &whole).await, "{what}");
         }
     }
@@ -123,14 +123,14 @@ async fn an_answer_is_whole_only_with_its_last_line_end() {
 
 #[tokio::test]
 async fn a_client_that_leaves_before_the_last_line_end_had_a_whole_answer() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for (number, stream) in streams().iter().enumerate() {
         let whole = [stream.begin.as_str(), stream.end].concat();
         for late_ms in [150, 300] {
             let what = format!("{number}, {late_ms} ms");
             let mut client = Client::h1(proxy.address()).await;
-            let opening = client.open(ask(stream.path, &what));
+            let opening = client.open(request_to(stream.path, &what));
             let answering = begin(&backend, stream.content_type, &stream.begin);
             let (mut live, mut call) = tokio::join!(opening, answering);
             let id = live.header("x-request-id").expect("an id").to_owned();
@@ -141,7 +141,7 @@ async fn a_client_that_leaves_before_the_last_line_end_had_a_whole_answer() {
             call.chunk(stream.end).await;
             call.finish().await;
             assert_success(&proxy, &id, &what).await;
-            let again = ask(stream.path, &what);
+            let again = request_to(stream.path, &what);
             assert!(is_kept(&proxy, &backend, again, &whole).await, "{what}");
         }
     }
@@ -149,7 +149,7 @@ async fn a_client_that_leaves_before_the_last_line_end_had_a_whole_answer() {
 
 #[tokio::test]
 async fn an_answer_without_its_last_line_end_is_a_success_and_not_kept() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for (number, stream) in streams().iter().enumerate() {
         let what = number.to_string();
@@ -157,18 +157,18 @@ async fn an_answer_without_its_last_line_end_is_a_success_and_not_kept() {
             let mut call = begin(&backend, stream.content_type, &stream.begin).await;
             wait::within("the end", wait::PATIENCE, call.closed()).await;
         };
-        let (reply, ()) = tokio::join!(proxy.ask(ask(stream.path, &what)), answering);
+        let (reply, ()) = tokio::join!(proxy.send(request_to(stream.path, &what)), answering);
         assert_eq!(reply.text(), stream.begin, "{what}");
         let id = reply.header("x-request-id").expect("an id");
         assert_success(&proxy, id, &what).await;
-        let again = ask(stream.path, &what);
+        let again = request_to(stream.path, &what);
         assert!(!is_kept(&proxy, &backend, again, "").await, "{what}");
     }
 }
 
 #[tokio::test]
 async fn what_comes_behind_the_end_belongs_to_the_answer() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let end = format!("{REASON}\n\ndata: [DONE]\n\n");
     for (late, kept) in [
@@ -184,11 +184,11 @@ async fn what_comes_behind_the_end_belongs_to_the_answer() {
     ] {
         let whole = format!("{end}{late}");
         let mut client = Client::h1(proxy.address()).await;
-        let opening = client.open(ask(CHAT, late));
+        let opening = client.open(request_to(CHAT, late));
         let (mut live, mut call) = tokio::join!(opening, begin(&backend, SSE, &end));
         live.until("[DONE]\n\n").await;
         // Until then it is what came.
-        let hit = proxy.ask(ask(CHAT, late)).await;
+        let hit = proxy.send(request_to(CHAT, late)).await;
         assert!(is_hit(&hit), "{late:?}");
         assert_eq!(hit.text(), end);
         call.chunk(late).await;
@@ -200,7 +200,7 @@ async fn what_comes_behind_the_end_belongs_to_the_answer() {
         };
         let (rest, ()) = tokio::join!(live.rest(), ending);
         assert_eq!(rest.expect("a clean end"), late.as_bytes());
-        let again = ask(CHAT, late);
+        let again = request_to(CHAT, late);
         assert_eq!(
             is_kept(&proxy, &backend, again, &whole).await,
             kept,

@@ -1,8 +1,8 @@
 //! Which questions are the same, and which are answered out of the cache at all.
 
 use serde_json::{Value, json};
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{Ask, Client, chat_question};
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{Client, ClientRequest, chat_request};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::sign::{bearer, sign_hmac_now, sign_simple_sha256, unix_now};
@@ -11,7 +11,7 @@ use super::{CACHED, is_hit, start};
 
 /// A route of its own for each path, beside one for all others.
 const EXACT: &str = "
-- {name: ask, path: /ask, backend: assistant,
+- {name: request, path: /request, backend: assistant,
    cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}
 - {name: batches, path: /v1/batches, backend: assistant,
    cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}
@@ -19,14 +19,14 @@ const EXACT: &str = "
 
 /// Whatever was asked: a chat answer that tells what it was asked with.
 async fn telling() -> Backend {
-    Backend::answering(|seen| Answer::chat(&format!("{:?}", seen.headers))).await
+    Backend::responding(|seen| BackendResponse::chat(&format!("{:?}", seen.headers))).await
 }
 
 /// Asks twice with the first headers and once with each of the others; which of them were hits.
-async fn hits(proxy: &Proxy, asks: Vec<Ask>) -> Vec<bool> {
+async fn hits(proxy: &Proxy, asks: Vec<ClientRequest>) -> Vec<bool> {
     let mut hits = Vec::new();
-    for ask in asks {
-        hits.push(is_hit(&proxy.ask(ask).await));
+    for request in asks {
+        hits.push(is_hit(&proxy.send(request).await));
     }
     hits
 }
@@ -48,21 +48,21 @@ async fn an_answer_fetched_with_one_key_is_given_to_no_other() {
         "x-forwarded-user",
         "x-some-gateway-nobody-heard-of",
     ] {
-        let ask = |value: Option<&str>| {
-            let ask = Ask::chat(&format!("a question with {name}"));
+        let request = |value: Option<&str>| {
+            let request = ClientRequest::chat(&format!("a question with {name}"));
             match value {
-                Some(value) => ask.header(name, value),
-                None => ask,
+                Some(value) => request.header(name, value),
+                None => request,
             }
         };
         let asked = vec![
-            ask(Some("A")),
-            ask(Some("B")),
-            ask(None),
-            ask(Some("A")),
-            ask(Some("A, B")),
-            ask(Some("")),
-            ask(Some("B")),
+            request(Some("A")),
+            request(Some("B")),
+            request(None),
+            request(Some("A")),
+            request(Some("A, B")),
+            request(Some("")),
+            request(Some("B")),
         ];
         let expected = [false, false, false, true, false, false, true];
         assert_eq!(hits(&proxy, asked).await, expected, "{name}");
@@ -73,7 +73,7 @@ async fn an_answer_fetched_with_one_key_is_given_to_no_other() {
 async fn what_changes_no_answer_is_no_other_question() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
-    assert!(!is_hit(&proxy.ask(Ask::chat("hi")).await));
+    assert!(!is_hit(&proxy.send(ClientRequest::chat("hi")).await));
     for (name, value) in [
         ("accept", "*/*"),
         ("accept", "application/json"),
@@ -97,15 +97,18 @@ async fn what_changes_no_answer_is_no_other_question() {
         ("idempotency-key", "three"),
         ("connection", "keep-alive"),
     ] {
-        let reply = proxy.ask(Ask::chat("hi").header(name, value)).await;
+        let reply = proxy
+            .send(ClientRequest::chat("hi").header(name, value))
+            .await;
         assert!(is_hit(&reply), "{name}: {value}");
     }
-    let body = chat_question("hi", false).to_string();
+    let body = chat_request("hi", false).to_string();
     for kind in ["application/json; charset=utf-8", "Application/JSON"] {
-        let ask = Ask::post("/v1/chat/completions", body.clone()).header("content-type", kind);
-        assert!(is_hit(&proxy.ask(ask).await), "{kind}");
+        let request =
+            ClientRequest::post("/v1/chat/completions", body.clone()).header("content-type", kind);
+        assert!(is_hit(&proxy.send(request).await), "{kind}");
     }
-    let events = || Ask::chat("hi").header("accept", "text/event-stream");
+    let events = || ClientRequest::chat("hi").header("accept", "text/event-stream");
     assert_eq!(hits(&proxy, vec![events(), events()]).await, [false, true]);
     assert_eq!(backend.requests().len(), 2);
 }
@@ -114,17 +117,19 @@ async fn what_changes_no_answer_is_no_other_question() {
 async fn the_order_of_headers_is_no_difference() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
-    let ask = |order: [(&str, &str); 3]| {
-        order.iter().fold(Ask::chat("hi"), |ask, (name, value)| {
-            ask.header(name, value)
-        })
+    let request = |order: [(&str, &str); 3]| {
+        order
+            .iter()
+            .fold(ClientRequest::chat("hi"), |request, (name, value)| {
+                request.header(name, value)
+            })
     };
     let (tenant, region, key) = (("x-tenant", "a"), ("x-region", "b"), ("x-key", "c"));
     let asked = vec![
-        ask([tenant, region, key]),
-        ask([key, tenant, region]),
-        ask([region, key, tenant]),
-        ask([("x-tenant", "b"), region, ("x-key", "a")]),
+        request([tenant, region, key]),
+        request([key, tenant, region]),
+        request([region, key, tenant]),
+        request([("x-tenant", "b"), region, ("x-key", "a")]),
     ];
     assert_eq!(hits(&proxy, asked).await, [false, true, true, false]);
 }
@@ -133,15 +138,20 @@ async fn the_order_of_headers_is_no_difference() {
 async fn a_header_that_ends_at_weir_is_no_part_of_the_question_and_one_that_goes_on_is() {
     let backend = telling().await;
     let proxy = start(&backend).await;
-    let ask = |connection: Option<&str>| {
-        let ask = Ask::chat("hi").header("x-tenant", "a");
+    let request = |connection: Option<&str>| {
+        let request = ClientRequest::chat("hi").header("x-tenant", "a");
         match connection {
-            Some(options) => ask.header("connection", options),
-            None => ask,
+            Some(options) => request.header("connection", options),
+            None => request,
         }
     };
     // Named by `Connection` it does not reach the backend, which then answers nobody in particular.
-    let asked = vec![ask(Some("x-tenant")), ask(None), Ask::chat("hi"), ask(None)];
+    let asked = vec![
+        request(Some("x-tenant")),
+        request(None),
+        ClientRequest::chat("hi"),
+        request(None),
+    ];
     assert_eq!(hits(&proxy, asked).await, [false, false, true, true]);
 }
 
@@ -154,8 +164,12 @@ async fn a_header_that_the_backend_gets_from_the_configuration_is_no_part_of_the
         .routes(CACHED)
         .start()
         .await;
-    let ask = |key: &str| Ask::chat("hi").header("authorization", key);
-    let asked = vec![ask("Bearer one"), ask("Bearer other"), Ask::chat("hi")];
+    let request = |key: &str| ClientRequest::chat("hi").header("authorization", key);
+    let asked = vec![
+        request("Bearer one"),
+        request("Bearer other"),
+        ClientRequest::chat("hi"),
+    ];
     assert_eq!(hits(&proxy, asked).await, [false, true, true]);
     let seen = backend.only_request();
     assert_eq!(
@@ -172,12 +186,12 @@ async fn headers_may_be_ignored_by_name() {
         "scope: route, ignore_headers: [X-Session-Id]",
     );
     let proxy = Setup::new(&backend).routes(&route).start().await;
-    let ask = |name: &str, value: &str| Ask::chat("hi").header(name, value);
+    let request = |name: &str, value: &str| ClientRequest::chat("hi").header(name, value);
     let asked = vec![
-        ask("x-session-id", "1"),
-        ask("x-session-id", "2"),
-        ask("x-tenant", "1"),
-        ask("x-tenant", "2"),
+        request("x-session-id", "1"),
+        request("x-session-id", "2"),
+        request("x-tenant", "1"),
+        request("x-tenant", "2"),
     ];
     assert_eq!(hits(&proxy, asked).await, [false, true, false, false]);
 }
@@ -185,7 +199,7 @@ async fn headers_may_be_ignored_by_name() {
 #[tokio::test]
 async fn a_signature_that_was_verified_is_no_part_of_the_question() {
     let backend = Backend::chat().await;
-    let question = chat_question("hi", false);
+    let question = chat_request("hi", false);
     let text = question.to_string();
     let signed = |scheme: &str, before: u64| match scheme {
         "hmac" => sign_hmac_now("a-secret-of-web", text.as_bytes()),
@@ -207,8 +221,9 @@ async fn a_signature_that_was_verified_is_no_part_of_the_question() {
         );
         let proxy = Setup::new(&backend).routes(&route).start().await;
         for (before, hit) in [(10, false), (20, true)] {
-            let ask = Ask::json("/v1/chat/completions", &question).headers(signed(scheme, before));
-            assert_eq!(is_hit(&proxy.ask(ask).await), hit, "{scheme}");
+            let request = ClientRequest::json("/v1/chat/completions", &question)
+                .headers(signed(scheme, before));
+            assert_eq!(is_hit(&proxy.send(request).await), hit, "{scheme}");
         }
     }
     let route = CACHED.replace(
@@ -218,8 +233,8 @@ async fn a_signature_that_was_verified_is_no_part_of_the_question() {
     );
     let proxy = Setup::new(&backend).routes(&route).start().await;
     for (key, hit) in [("sk-a-0123456789", false), ("sk-b-0123456789", true)] {
-        let ask = Ask::json("/v1/chat/completions", &question).headers(bearer(key));
-        assert_eq!(is_hit(&proxy.ask(ask).await), hit, "{key}");
+        let request = ClientRequest::json("/v1/chat/completions", &question).headers(bearer(key));
+        assert_eq!(is_hit(&proxy.send(request).await), hit, "{key}");
     }
 }
 
@@ -291,7 +306,7 @@ fn stateful() -> Vec<(&'static str, Value)> {
 
 #[tokio::test]
 async fn what_makes_or_changes_something_is_never_answered_from_the_cache() {
-    let backend = Backend::answering(|_| Answer::chat("done")).await;
+    let backend = Backend::responding(|_| BackendResponse::chat("done")).await;
     let proxy = Setup::new(&backend)
         .routes(EXACT)
         .routes(CACHED)
@@ -299,13 +314,13 @@ async fn what_makes_or_changes_something_is_never_answered_from_the_cache() {
         .await;
     for (path, body) in stateful() {
         for _ in 0..2 {
-            let reply = proxy.ask(Ask::json(path, &body)).await;
+            let reply = proxy.send(ClientRequest::json(path, &body)).await;
             let status = reply.header("cache-status");
             assert_eq!(status, Some("weir; fwd=bypass"), "{path} {body}");
         }
     }
-    let chat = Ask::json("/ask", &json!({"question": "a"}));
-    let again = Ask::json("/ask", &json!({"question": "a"}));
+    let chat = ClientRequest::json("/ask", &json!({"question": "a"}));
+    let again = ClientRequest::json("/ask", &json!({"question": "a"}));
     assert_eq!(
         hits(&proxy, vec![chat, again]).await,
         [false, true],
@@ -315,15 +330,15 @@ async fn what_makes_or_changes_something_is_never_answered_from_the_cache() {
 
 #[tokio::test]
 async fn what_was_answered_for_one_host_is_not_told_another() {
-    let backend = Backend::answering(|seen| {
-        Answer::chat(seen.header("x-forwarded-host").unwrap_or("nobody"))
+    let backend = Backend::responding(|seen| {
+        BackendResponse::chat(seen.header("x-forwarded-host").unwrap_or("nobody"))
     })
     .await;
-    let proxy = Setup::reading(&backend).start().await;
-    let question = chat_question("who am I", false);
-    let ask = |host: &str, from: &str| {
-        let ask = Ask::json("/v1/chat/completions", &question).header("host", host);
-        ask.header("x-forwarded-for", from)
+    let proxy = Setup::buffered(&backend).start().await;
+    let question = chat_request("who am I", false);
+    let request = |host: &str, from: &str| {
+        let request = ClientRequest::json("/v1/chat/completions", &question).header("host", host);
+        request.header("x-forwarded-for", from)
     };
     for (host, from, hit) in [
         ("one.test", "192.0.2.1", false),
@@ -332,7 +347,7 @@ async fn what_was_answered_for_one_host_is_not_told_another() {
         ("one.test", "192.0.2.2", true),
         ("two.test", "192.0.2.3", true),
     ] {
-        let reply = proxy.ask(ask(host, from)).await;
+        let reply = proxy.send(request(host, from)).await;
         assert_eq!(
             (
                 is_hit(&reply),
@@ -349,7 +364,7 @@ async fn what_was_answered_for_one_host_is_not_told_another() {
         ("three.test", false),
         ("three.test", true),
     ] {
-        let reply = client.ask(ask(host, "192.0.2.9")).await;
+        let reply = client.send(request(host, "192.0.2.9")).await;
         assert_eq!(
             (
                 is_hit(&reply),

@@ -1,8 +1,8 @@
 //! Questions and answers are read through their content codings, and pass as they are.
 
 use serde_json::json;
-use weir_tests::backend::{Answer, Backend, chat_event};
-use weir_tests::client::{Ask, CHAT, Client, chat_question};
+use weir_tests::backend::{Backend, BackendResponse, chat_event};
+use weir_tests::client::{CHAT, Client, ClientRequest, chat_request};
 use weir_tests::codings::{encoded, encoded_whole};
 use weir_tests::metrics::assert_metric;
 use weir_tests::setup::Setup;
@@ -44,29 +44,37 @@ async fn answers_are_read_through_their_codings() {
         let pieces = encoded(coding, &chat_stream());
         let whole = encoded_whole(coding, CHAT_ANSWER);
         let (sent_pieces, sent_whole) = (pieces.clone(), whole.clone());
-        let backend = Backend::answering(move |seen| {
+        let backend = Backend::responding(move |seen| {
             let stream = String::from_utf8_lossy(&seen.body).contains(r#""stream":true"#);
             let answer = match stream {
                 true => {
                     let pieces = sent_pieces.iter().filter(|piece| !piece.is_empty());
                     let pieces = pieces.map(|piece| piece.clone().into());
-                    Answer::pieces("text/event-stream", pieces.collect())
+                    BackendResponse::chunks("text/event-stream", pieces.collect())
                 }
-                false => Answer::bytes("application/json", sent_whole.clone()),
+                false => BackendResponse::bytes("application/json", sent_whole.clone()),
             };
             answer.header("content-encoding", named)
         })
         .await;
         let proxy = Setup::open(&backend).start().await;
         let asks = [
-            (Ask::chat("hi"), false),
-            (Ask::chat_stream("hi"), true),
-            (Ask::post(CHAT, question(HELD_BYTES + 1, true)), true),
-            (Ask::chunked(CHAT, &question(300, false), 50), false),
+            (ClientRequest::chat("hi"), false),
+            (ClientRequest::chat_stream("hi"), true),
+            (
+                ClientRequest::post(CHAT, question(HELD_BYTES + 1, true)),
+                true,
+            ),
+            (
+                ClientRequest::chunked(CHAT, &question(300, false), 50),
+                false,
+            ),
         ];
         let calls = asks.len();
-        for (ask, stream) in asks {
-            let reply = proxy.ask(ask.header("accept-encoding", "gzip, br")).await;
+        for (request, stream) in asks {
+            let reply = proxy
+                .send(request.header("accept-encoding", "gzip, br"))
+                .await;
             let call = call_of(&proxy, &reply).await;
             assert_eq!(call, json!(["chat", "glm-4", stream, 7, 3]), "{named}");
             assert_eq!(reply.header("content-encoding"), Some(named));
@@ -85,20 +93,23 @@ async fn answers_are_read_through_their_codings() {
 
 #[tokio::test]
 async fn an_event_is_read_when_it_comes() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     for coding in ["gzip", "deflate", "br", "zstd"] {
         let mut client = Client::h1(proxy.address()).await;
         let pieces = encoded(coding, &chat_stream());
-        let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
-            let mut call = backend.call().await;
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: {coding}\r\n\
+        let (mut live, mut call) = tokio::join!(
+            client.open(ClientRequest::chat_stream("hi")),
+            async {
+                let mut call = backend.next_request().await;
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: {coding}\r\n\
                  Transfer-Encoding: chunked\r\n\r\n"
-            );
-            call.write(head).await;
-            call
-        });
+                );
+                call.write(head).await;
+                call
+            }
+        );
         let id = live.header("x-request-id").expect("an id").to_owned();
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
             call.chunk(piece).await;
@@ -115,21 +126,21 @@ async fn an_event_is_read_when_it_comes() {
 
 #[tokio::test]
 async fn questions_are_read_through_their_codings() {
-    let backend = Backend::answering(|_| Answer::chat("well then.")).await;
+    let backend = Backend::responding(|_| BackendResponse::chat("well then.")).await;
     let proxy = Setup::open(&backend).start().await;
-    let read = Setup::reading(&backend).start().await;
+    let read = Setup::buffered(&backend).start().await;
     for (named, coding) in CODINGS {
         for text in [
-            chat_question("hi", false).to_string().into_bytes(),
+            chat_request("hi", false).to_string().into_bytes(),
             question(3 * HELD_BYTES, false),
         ] {
             let body = encoded_whole(coding, &text);
             for proxy in [&proxy, &read] {
-                for ask in [
-                    Ask::post(CHAT, body.clone()),
-                    Ask::chunked(CHAT, &body, 11).header("cache-control", "no-store"),
+                for request in [
+                    ClientRequest::post(CHAT, body.clone()),
+                    ClientRequest::chunked(CHAT, &body, 11).header("cache-control", "no-store"),
                 ] {
-                    let reply = proxy.ask(ask.header("content-encoding", named)).await;
+                    let reply = proxy.send(request.header("content-encoding", named)).await;
                     let call = call_of(proxy, &reply).await;
                     assert_eq!(call[1], "glm-4", "{named}: {call}");
                     let seen = backend.requests().pop().expect("a request");
@@ -156,17 +167,18 @@ async fn bombs_and_nonsense_pass_unread() {
         ("dcb", b"{\"model\":\"glm-4\"}".to_vec()),
     ] {
         let sent = body.clone();
-        let backend = Backend::answering(move |_| {
-            Answer::bytes("application/json", sent.clone()).header("content-encoding", named)
+        let backend = Backend::responding(move |_| {
+            BackendResponse::bytes("application/json", sent.clone())
+                .header("content-encoding", named)
         })
         .await;
         let proxy = Setup::open(&backend).start().await;
-        for ask in [
-            Ask::chat("hi"),
-            Ask::post(CHAT, body.clone()).header("content-encoding", named),
-            Ask::chunked(CHAT, &body, 4093).header("content-encoding", named),
+        for request in [
+            ClientRequest::chat("hi"),
+            ClientRequest::post(CHAT, body.clone()).header("content-encoding", named),
+            ClientRequest::chunked(CHAT, &body, 4093).header("content-encoding", named),
         ] {
-            let reply = proxy.ask(ask).await;
+            let reply = proxy.send(request).await;
             assert_eq!(reply.status, 200);
             assert!(reply.body == body, "{named}: the bytes are others");
             let event = proxy.event_of(&reply).await;
@@ -179,39 +191,39 @@ async fn bombs_and_nonsense_pass_unread() {
 async fn a_backend_is_asked_for_what_can_be_read() {
     let backend = Backend::echo().await;
     let open = Setup::open(&backend).start().await;
-    let caching = Setup::reading(&backend).start().await;
+    let caching = Setup::buffered(&backend).start().await;
     let accepted = "gzip;q=0.5, dcb, br, *";
-    for (proxy, ask, expected) in [
+    for (proxy, request, expected) in [
         (
             &open,
-            Ask::chat("1").header("accept-encoding", accepted),
+            ClientRequest::chat("1").header("accept-encoding", accepted),
             Some("gzip;q=0.5, br"),
         ),
-        (&open, Ask::chat("2"), Some("identity")),
+        (&open, ClientRequest::chat("2"), Some("identity")),
         (
             &open,
-            Ask::chunked(CHAT, b"{}", 1).header("accept-encoding", accepted),
+            ClientRequest::chunked(CHAT, b"{}", 1).header("accept-encoding", accepted),
             Some("gzip;q=0.5, br"),
         ),
         (
             &open,
-            Ask::get("/").header("accept-encoding", accepted),
+            ClientRequest::get("/").header("accept-encoding", accepted),
             Some(accepted),
         ),
-        (&open, Ask::get("/"), None),
+        (&open, ClientRequest::get("/"), None),
         (
             &caching,
-            Ask::chat("3").header("accept-encoding", accepted),
+            ClientRequest::chat("3").header("accept-encoding", accepted),
             Some("identity"),
         ),
-        (&caching, Ask::chat("4"), Some("identity")),
+        (&caching, ClientRequest::chat("4"), Some("identity")),
         (
             &caching,
-            Ask::get("/x").header("accept-encoding", accepted),
+            ClientRequest::get("/x").header("accept-encoding", accepted),
             Some("identity"),
         ),
     ] {
-        let reply = proxy.ask(ask).await;
+        let reply = proxy.send(request).await;
         assert_eq!(reply.status, 200);
         let seen = backend.requests().pop().expect("a request");
         let asked = seen.all("accept-encoding");
@@ -222,17 +234,17 @@ async fn a_backend_is_asked_for_what_can_be_read() {
 #[tokio::test]
 async fn what_is_kept_of_texts_is_read_through_codings() {
     let sent = encoded_whole("br", CHAT_ANSWER);
-    let backend = Backend::answering(move |_| {
-        Answer::bytes("application/json", sent.clone()).header("content-encoding", "br")
+    let backend = Backend::responding(move |_| {
+        BackendResponse::bytes("application/json", sent.clone()).header("content-encoding", "br")
     })
     .await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .events("content: redacted")
         .start()
         .await;
-    let question = chat_question("is it so?", false).to_string();
-    let ask = Ask::post(CHAT, encoded_whole("zstd", question));
-    let reply = proxy.ask(ask.header("content-encoding", "zstd")).await;
+    let question = chat_request("is it so?", false).to_string();
+    let request = ClientRequest::post(CHAT, encoded_whole("zstd", question));
+    let reply = proxy.send(request.header("content-encoding", "zstd")).await;
     let event = proxy.event_of(&reply).await.to_string();
     assert!(event.contains("is it so?"), "{event}");
     assert!(event.contains("well then."), "{event}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
@@ -27,13 +27,13 @@ async fn a_head_just_under_the_bound_passes_and_just_over_is_refused() {
         .await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write(head_of(4096 - 16)).await;
-    assert_eq!(raw.answer().await.status, 200);
+    assert_eq!(raw.response().await.status, 200);
 
     for bytes in [4096 + 16, 20_000, 400_000] {
         let mut raw = Raw::connect(proxy.address()).await;
         // The proxy may have said no before all of it was sent.
         let _ = raw.try_write(head_of(bytes)).await;
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(answer.status, 431, "{bytes} bytes: {}", answer.text());
         assert!(answer.text().contains("header_too_large"));
         let id = answer.header("x-request-id").expect("an id").to_owned();
@@ -55,7 +55,7 @@ async fn many_small_header_lines_are_no_way_around_the_bound() {
     bomb.push_str("\r\n");
     let mut raw = Raw::connect(proxy.address()).await;
     let _ = raw.try_write(bomb).await;
-    assert_eq!(raw.answer().await.status, 431);
+    assert_eq!(raw.response().await.status, 431);
     backend.assert_untouched();
 }
 
@@ -67,9 +67,9 @@ async fn the_bound_holds_over_http2() {
         .start()
         .await;
     let mut client = Client::h2(proxy.address()).await;
-    let under = Ask::get("/under").header("x-filler", &"f".repeat(3000));
-    assert_eq!(client.ask(under).await.status, 200);
-    let over = Ask::get("/over").header("x-filler", &"f".repeat(12_000));
+    let under = ClientRequest::get("/under").header("x-filler", &"f".repeat(3000));
+    assert_eq!(client.send(under).await.status, 200);
+    let over = ClientRequest::get("/over").header("x-filler", &"f".repeat(12_000));
     // A refusal, or the stream's reset: both keep it out.
     if let Ok(live) = client.try_open(over).await {
         assert_eq!(live.status, 431);
@@ -112,7 +112,7 @@ async fn a_dripping_second_head_is_cut_too() {
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /first HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    assert_eq!(raw.answer().await.status, 200);
+    assert_eq!(raw.response().await.status, 200);
     raw.write("GET /second HTTP/1.1\r\n").await;
     let started = weir::clock::now();
     raw.drip("X-Drop: y\r\n", Duration::from_millis(200), wait::PATIENCE)
@@ -135,7 +135,7 @@ async fn a_silent_connection_does_not_stay() {
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    assert_eq!(raw.answer().await.status, 200);
+    assert_eq!(raw.response().await.status, 200);
     assert!(raw.closes_within(LATE).await);
     // A connection without a request is no request.
     proxy.events_when(1).await;
@@ -147,18 +147,18 @@ async fn one_connection_too_many_is_told_so() {
     let proxy = Setup::open(&backend).limit("connections: 2").start().await;
     let mut first = Client::h1(proxy.address()).await;
     let mut second = Client::h1(proxy.address()).await;
-    assert_eq!(first.ask(Ask::get("/1")).await.status, 200);
-    assert_eq!(second.ask(Ask::get("/2")).await.status, 200);
+    assert_eq!(first.send(ClientRequest::get("/1")).await.status, 200);
+    assert_eq!(second.send(ClientRequest::get("/2")).await.status, 200);
 
     let mut third = Raw::connect(proxy.address()).await;
     let _ = third
         .try_write("GET /3 HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let answer = third.answer().await;
+    let answer = third.response().await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.text().contains("too_many_connections"));
     proxy.event_with_code("too_many_connections").await;
-    assert_eq!(first.ask(Ask::get("/4")).await.status, 200);
+    assert_eq!(first.send(ClientRequest::get("/4")).await.status, 200);
 
     // A place that is given back is taken again.
     drop(second);
@@ -168,7 +168,7 @@ async fn one_connection_too_many_is_told_so() {
             let _ = raw
                 .try_write("GET /5 HTTP/1.1\r\nHost: weir.test\r\n\r\n")
                 .await;
-            if raw.answer().await.status == 200 {
+            if raw.response().await.status == 200 {
                 return;
             }
             wait::tick().await;

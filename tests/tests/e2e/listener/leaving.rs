@@ -23,7 +23,7 @@ async fn empty_lines_keep_no_connection_open() {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
             .await;
-        assert_eq!(raw.answer().await.status, 200);
+        assert_eq!(raw.response().await.status, 200);
         raw.drip(line, Duration::from_millis(400), Duration::from_secs(5))
             .await;
     }
@@ -32,13 +32,13 @@ async fn empty_lines_keep_no_connection_open() {
     let post = "POST /a HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 1\r\n\r\nx\r\n";
     for _ in 0..3 {
         raw.write(post).await;
-        assert_eq!(raw.answer().await.status, 200);
+        assert_eq!(raw.response().await.status, 200);
     }
 }
 
 #[tokio::test]
 async fn a_client_that_has_sent_much_ahead_is_missed_when_it_leaves() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     for (ahead, reset) in [
         (0, false),
@@ -49,7 +49,7 @@ async fn a_client_that_has_sent_much_ahead_is_missed_when_it_leaves() {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
             .await;
-        let mut call = backend.call().await;
+        let mut call = backend.next_request().await;
         let (read, mut write) = raw.into_stream().into_split();
         let next = vec![b'x'; ahead];
         let sending = tokio::spawn(async move {
@@ -94,7 +94,7 @@ async fn many_pipelined_requests_are_all_answered() {
     );
     raw.write(one.repeat(100)).await;
     for _ in 0..100 {
-        assert_eq!(raw.answer().await.status, 200);
+        assert_eq!(raw.response().await.status, 200);
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::process;
 use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
@@ -66,7 +66,7 @@ async fn an_early_answer_arrives_every_time() {
             assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
         }
     }
-    assert_eq!(proxy.ask(Ask::get("/rare")).await.status, 200);
+    assert_eq!(proxy.send(ClientRequest::get("/rare")).await.status, 200);
     for _ in 0..4 {
         let answer = upload(&proxy, "/rare", 12 << 20, false).await;
         assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
@@ -86,7 +86,7 @@ async fn who_drips_behind_an_answer_is_cut() {
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST /small HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 9999999\r\n\r\n")
         .await;
-    assert_eq!(raw.answer().await.status, 413);
+    assert_eq!(raw.response().await.status, 413);
     raw.drip("x", Duration::from_millis(300), Duration::from_secs(9))
         .await;
 }
@@ -97,11 +97,16 @@ async fn over_http2_the_answer_is_followed_by_a_reset_without_error() {
     let proxy = Setup::new(&backend).routes(LIMITED).start().await;
     let mut client = Client::h2(proxy.address()).await;
     for _ in 0..5 {
-        let reply = client.ask(Ask::post("/small", vec![b'x'; 4 << 20])).await;
+        let reply = client
+            .send(ClientRequest::post("/small", vec![b'x'; 4 << 20]))
+            .await;
         assert_eq!(reply.status, 413);
     }
     // The connection is as good as before.
-    assert_eq!(client.ask(Ask::post("/small", "x")).await.status, 200);
+    assert_eq!(
+        client.send(ClientRequest::post("/small", "x")).await.status,
+        200
+    );
 }
 
 const PYTHON: &str = r#"

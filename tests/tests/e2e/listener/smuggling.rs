@@ -162,7 +162,7 @@ async fn a_wrong_chunk_size_ends_the_connection() {
     let no_numbers = ["zz", "-1", "0x5", "5 5", "fffffffffffffffff", "5\u{b}"];
     let sizes = without_digits.into_iter().chain(no_numbers);
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     let address = proxy.address();
     // As the size of the first chunk, and behind a good one.
     let cases = sizes.flat_map(|size| ["", "2\r\nhi\r\n"].map(|before| (before, size)));

@@ -9,11 +9,17 @@ const LINES: &str = "application/x-ndjson";
 const LATER: Duration = Duration::from_millis(400);
 
 /// Has `parts` come one after the other, the last of them later, and gives the event.
-async fn says(proxy: &Proxy, backend: &Backend, ask: Ask, kind: &str, parts: &[&str]) -> Value {
+async fn says(
+    proxy: &Proxy,
+    backend: &Backend,
+    request: ClientRequest,
+    kind: &str,
+    parts: &[&str],
+) -> Value {
     let (last, first) = parts.split_last().expect("parts");
     let answering = async {
-        let mut call = backend.call().await;
-        call.begin(kind).await;
+        let mut call = backend.next_request().await;
+        call.send_head(kind).await;
         for part in first {
             call.chunk(part).await;
         }
@@ -23,7 +29,7 @@ async fn says(proxy: &Proxy, backend: &Backend, ask: Ask, kind: &str, parts: &[&
     };
     let asking = async {
         let mut client = client(proxy, 1).await;
-        client.ask(ask).await
+        client.send(request).await
     };
     let (reply, ()) = tokio::join!(asking, answering);
     assert_eq!(reply.text(), parts.concat());
@@ -46,7 +52,7 @@ async fn what_no_model_was_asked_for_is_never_cut_or_judged() {
         "event: error\ndata: {\"error\":\"row 7\"}\n\n",
         "data: {\"row\":8}\n\n",
     ];
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for (kind, parts) in [
         (LINES, STEPS),
@@ -55,9 +61,9 @@ async fn what_no_model_was_asked_for_is_never_cut_or_judged() {
     ] {
         for path in ["/kept/ask", "/ask"] {
             let what = format!("{path}: {parts:?}");
-            let ask = Ask::post(path, format!("{{\"of\":{}}}", parts.len()))
+            let request = ClientRequest::post(path, format!("{{\"of\":{}}}", parts.len()))
                 .header("content-type", "application/json");
-            let event = says(&proxy, &backend, ask, kind, parts).await;
+            let event = says(&proxy, &backend, request, kind, parts).await;
             assert_success(&event, &what);
         }
     }
@@ -70,42 +76,42 @@ const FINISHED: &str = "data: {\"candidates\":[{\"index\":0,\"content\":{\"parts
 async fn what_comes_behind_a_finish_reason_of_geminis_goes_on() {
     const USAGE: &str = "data: {\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":2,\"totalTokenCount\":5}}\n\n";
     const OTHER: &str = "data: {\"candidates\":[{\"index\":1,\"content\":{\"parts\":[{\"text\":\"b\"}]},\"finishReason\":\"STOP\"}]}\n\n";
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for path in [GEMINI, "/kept/v1/chat/completions"] {
         for (number, last) in [USAGE, OTHER].iter().enumerate() {
-            let ask = || {
+            let request = || {
                 let question = format!("{{\"model\":\"g\",\"contents\":[{number}]}}");
-                Ask::post(path, question).header("content-type", "application/json")
+                ClientRequest::post(path, question).header("content-type", "application/json")
             };
             let parts = [FINISHED, last];
-            let event = says(&proxy, &backend, ask(), EVENTS, &parts).await;
+            let event = says(&proxy, &backend, request(), EVENTS, &parts).await;
             assert_success(&event, path);
             if number == 0 {
                 assert_eq!(event["gen_ai"]["usage"]["output_tokens"], 2, "{event}");
             }
             // It ended by itself, and is kept.
-            assert_eq!(proxy.ask(ask()).await.text(), parts.concat());
+            assert_eq!(proxy.send(request()).await.text(), parts.concat());
         }
     }
 }
 
 #[tokio::test]
 async fn what_only_a_guess_has_ended_is_not_kept() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for _ in 0..2 {
         let answering = async {
-            let mut call = backend.call().await;
-            call.begin(EVENTS).await;
+            let mut call = backend.next_request().await;
+            call.send_head(EVENTS).await;
             call.chunk(FINISHED).await;
             wait::within("weir is content", wait::PATIENCE, call.closed()).await;
         };
         let asking = async {
-            let ask = Ask::post(GEMINI, "{\"contents\":[]}");
+            let request = ClientRequest::post(GEMINI, "{\"contents\":[]}");
             let mut client = client(&proxy, 1).await;
             let mut live = client
-                .open(ask.header("content-type", "application/json"))
+                .open(request.header("content-type", "application/json"))
                 .await;
             let id = live.header("x-request-id").expect("an id").to_owned();
             live.until(FINISHED).await;
@@ -129,13 +135,15 @@ async fn an_answer_of_another_2xx_is_read_too() {
         ("", 202, None, None),
         ("", 204, None, None),
     ] {
-        let backend = Backend::answering(move |_| match status {
-            204 => Answer::status(204),
-            _ => Answer::bytes("application/json", body).with_status(status),
+        let backend = Backend::responding(move |_| match status {
+            204 => BackendResponse::status(204),
+            _ => BackendResponse::bytes("application/json", body).with_status(status),
         })
         .await;
         let proxy = start(&backend).await;
-        let event = proxy.event_of(&proxy.ask(Ask::chat("hi")).await).await;
+        let event = proxy
+            .event_of(&proxy.send(ClientRequest::chat("hi")).await)
+            .await;
         let told = event.get("error_code").and_then(Value::as_str);
         assert_eq!(told, code, "{status}: {event}");
         let output = event["gen_ai"]["usage"]["output_tokens"].as_u64();
@@ -150,13 +158,13 @@ async fn sound_is_no_answer_that_can_be_read() {
         "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
         WORDS,
     ];
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for path in ["/v1/audio/speech", "/v1/audio/transcriptions"] {
         for kind in ["text/plain", "application/octet-stream", "audio/mpeg"] {
-            let ask = Ask::post(path, r#"{"model":"s","input":"hi"}"#);
-            let ask = ask.header("content-type", "application/json");
-            let event = says(&proxy, &backend, ask, kind, CHUNKS).await;
+            let request = ClientRequest::post(path, r#"{"model":"s","input":"hi"}"#);
+            let request = request.header("content-type", "application/json");
+            let event = says(&proxy, &backend, request, kind, CHUNKS).await;
             assert_success(&event, kind);
         }
     }
@@ -165,10 +173,10 @@ async fn sound_is_no_answer_that_can_be_read() {
 #[tokio::test]
 async fn an_answer_without_anything_is_incomplete() {
     const JSON: &str = "application/json";
-    let backend = Backend::answering(|seen| {
+    let backend = Backend::responding(|seen| {
         let kind = seen.header("x-kind").expect("a type");
         let text = seen.header("x-text").expect("a text");
-        Answer::bytes(kind, text.replace('|', "\n")).chunked()
+        BackendResponse::bytes(kind, text.replace('|', "\n")).chunked()
     })
     .await;
     let proxy = start(&backend).await;
@@ -216,11 +224,11 @@ async fn an_answer_without_anything_is_incomplete() {
         ("/ask", JSON, "", true),
     ] {
         let what = format!("{path}, {kind}: {text}");
-        let ask = Ask::post(path, r#"{"model":"m","text":"hi"}"#)
+        let request = ClientRequest::post(path, r#"{"model":"m","text":"hi"}"#)
             .header("content-type", JSON)
             .header("x-kind", kind)
             .header("x-text", text);
-        let reply = proxy.ask(ask).await;
+        let reply = proxy.send(request).await;
         let event = proxy.event_of(&reply).await;
         match is_whole {
             true => assert_success(&event, &what),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::{OPEN, Setup};
@@ -35,13 +35,15 @@ async fn released(backend: &Backend) {
 
 #[tokio::test]
 async fn a_first_byte_that_does_not_come() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = before(&backend, &["first_byte_timeout: 300ms"]).await;
     for mut client in clients(&proxy).await {
-        let reply = client.ask(Ask::chunked("/up", b"hello", 2)).await;
+        let reply = client
+            .send(ClientRequest::chunked("/up", b"hello", 2))
+            .await;
         assert_eq!(reply.status, 504, "{}", reply.text());
         assert_eq!(reply.refusal(), "upstream_timeout");
-        drop(backend.call().await);
+        drop(backend.next_request().await);
         released(&backend).await;
     }
 }
@@ -55,7 +57,7 @@ async fn a_first_byte_is_due_only_when_the_body_is_there() {
     )
     .await;
     for mut client in clients(&proxy).await {
-        let (ask, pieces) = Ask::streamed("/up");
+        let (request, pieces) = ClientRequest::streamed("/up");
         let sending = tokio::spawn(async move {
             for _ in 0..20 {
                 pieces.send("piece".into()).await.expect("taken");
@@ -64,7 +66,7 @@ async fn a_first_byte_is_due_only_when_the_body_is_there() {
                 assert!(wait::still_waiting_after(Duration::from_millis(50), pause).await);
             }
         });
-        let reply = client.ask(ask).await;
+        let reply = client.send(request).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         sending.await.expect("sent");
         let event = proxy.event_of(&reply).await;
@@ -78,12 +80,12 @@ async fn an_answer_that_stands_still_or_never_ends() {
         (["idle_timeout: 300ms", "total_timeout: 60s"], true),
         (["idle_timeout: 10s", "total_timeout: 700ms"], false),
     ] {
-        let backend = Backend::by_hand().await;
+        let backend = Backend::manual().await;
         let proxy = before(&backend, &options).await;
         for mut client in clients(&proxy).await {
             let answering = async {
-                let mut call = backend.call().await;
-                call.begin_events().await;
+                let mut call = backend.next_request().await;
+                call.send_event_stream_head().await;
                 call.event("first").await;
                 let pause = Duration::from_millis(50);
                 while silent || call.try_chunk("data: more\n\n").await.is_ok() {
@@ -94,7 +96,9 @@ async fn an_answer_that_stands_still_or_never_ends() {
                 }
             };
             let asking = async {
-                let live = client.open(Ask::chunked("/up", b"hello", 2)).await;
+                let live = client
+                    .open(ClientRequest::chunked("/up", b"hello", 2))
+                    .await;
                 let id = live.header("x-request-id").expect("an id").to_owned();
                 assert!(
                     live.rest().await.is_err(),
@@ -132,9 +136,9 @@ async fn an_early_answer_that_never_ends() {
     .await;
     let proxy = before(&backend, &["idle_timeout: 10s", "total_timeout: 700ms"]).await;
     for mut client in clients(&proxy).await {
-        let (ask, pieces) = Ask::streamed("/up");
+        let (request, pieces) = ClientRequest::streamed("/up");
         pieces.send("hello".into()).await.expect("taken");
-        let live = client.open(ask).await;
+        let live = client.open(request).await;
         let id = live.header("x-request-id").expect("an id").to_owned();
         let sending = async {
             let pause = || std::future::pending::<()>();
@@ -167,12 +171,12 @@ async fn a_body_that_stands_still() {
         "POST /up HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
     )
     .await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert_eq!(answer.status, 408, "{}", answer.text());
-    let (ask, pieces) = Ask::streamed("/up");
+    let (request, pieces) = ClientRequest::streamed("/up");
     let mut client = Client::h2(proxy.address()).await;
     pieces.send("hello".into()).await.expect("taken");
-    let reply = client.ask(ask).await;
+    let reply = client.send(request).await;
     assert_eq!(reply.status, 408, "{}", reply.text());
     assert_eq!(reply.refusal(), "body_timeout");
     drop(pieces);
@@ -195,7 +199,9 @@ async fn a_backend_that_takes_nothing_of_a_body() {
         .start()
         .await;
     for mut client in clients(&proxy).await {
-        let reply = client.ask(Ask::post("/up", vec![7; 64 << 20])).await;
+        let reply = client
+            .send(ClientRequest::post("/up", vec![7; 64 << 20]))
+            .await;
         assert_eq!(reply.status, 504, "{}", reply.text());
         assert_eq!(reply.refusal(), "upstream_timeout");
     }
@@ -203,7 +209,7 @@ async fn a_backend_that_takes_nothing_of_a_body() {
 
 #[tokio::test]
 async fn a_client_that_leaves_in_the_middle_of_its_body() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = before(&backend, &[]).await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST /up HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 100000\r\n\r\nhello")
@@ -221,7 +227,7 @@ async fn a_client_that_leaves_in_the_middle_of_its_body() {
 /// Nothing but its own timeout ends an upgraded connection, and silence of both sides does.
 #[tokio::test]
 async fn an_upgrade_lives_as_long_as_it_is_used() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::new(&backend)
         .limit("upgrade_idle_timeout: 1s")
         .backend_options(&["idle_timeout: 100ms", "total_timeout: 300ms"])
@@ -233,8 +239,8 @@ async fn an_upgrade_lives_as_long_as_it_is_used() {
         "GET /up HTTP/1.1\r\nHost: weir.test\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n",
     )
     .await;
-    let mut call = backend.call().await;
-    assert_eq!(call.seen().header("upgrade"), Some("lines"));
+    let mut call = backend.next_request().await;
+    assert_eq!(call.request().header("upgrade"), Some("lines"));
     call.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: lines\r\n\r\nhi\r\n\r\n")
         .await;
     let head = raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;

@@ -4,21 +4,21 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::Value;
-use weir_tests::backend::{Answer, Backend, Seen};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Backend, BackendResponse, ReceivedRequest};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::metrics::Metrics;
 use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-fn answer(seen: &Seen) -> Answer {
+fn answer(seen: &ReceivedRequest) -> BackendResponse {
     match seen.target.as_str() {
-        "/cut" => Answer::events(&["{}"]).cut(),
-        "/reset" => Answer::reset_at_once(),
-        "/error" => Answer::status(500),
-        "/stream" => Answer::chat_stream(&["a", "b"]),
-        _ => Answer::echo(seen),
+        "/cut" => BackendResponse::events(&["{}"]).truncated(),
+        "/reset" => BackendResponse::reset_immediately(),
+        "/error" => BackendResponse::status(500),
+        "/stream" => BackendResponse::chat_stream(&["a", "b"]),
+        _ => BackendResponse::echo(seen),
     }
 }
 
@@ -45,15 +45,16 @@ async fn client(proxy: &Proxy, rounds: usize) -> usize {
         for path in [
             "/ok", "/none", "/signed", "/limited", "/post", "/error", "/reset", "/stream",
         ] {
-            one.ask(Ask::get(path)).await;
-            two.ask(Ask::get(path)).await;
+            one.send(ClientRequest::get(path)).await;
+            two.send(ClientRequest::get(path)).await;
             made += 2;
         }
-        two.ask(Ask::post("/cached", "{\"a\":1}")).await;
-        one.ask(Ask::post("/ok", vec![b'x'; 100_000])).await;
+        two.send(ClientRequest::post("/cached", "{\"a\":1}")).await;
+        one.send(ClientRequest::post("/ok", vec![b'x'; 100_000]))
+            .await;
         made += 2;
         // The cut may overtake the head.
-        if let Ok(live) = two.try_open(Ask::get("/cut")).await {
+        if let Ok(live) = two.try_open(ClientRequest::get("/cut")).await {
             let _ = live.rest().await;
         }
         made += 1;
@@ -96,8 +97,8 @@ fn recorded(events: &[Value]) -> HashMap<String, f64> {
 
 #[tokio::test]
 async fn a_mixed_run_is_recorded_and_counted_to_the_last_request() {
-    let backend = Backend::answering(answer).await;
-    let slow = Backend::by_hand().await;
+    let backend = Backend::responding(answer).await;
+    let slow = Backend::manual().await;
     let proxy = Setup::new(&backend)
         .backend("slow", &[slow.url()], &[])
         .routes(ROUTES)
@@ -134,7 +135,7 @@ async fn a_mixed_run_is_recorded_and_counted_to_the_last_request() {
 
 #[tokio::test]
 async fn a_proxy_told_to_stop_records_what_it_answers() {
-    let backend = Backend::answering(answer).await;
+    let backend = Backend::responding(answer).await;
     let proxy = Setup::new(&backend)
         .backend("slow", &[backend.url()], &[])
         .routes(ROUTES)
@@ -144,9 +145,9 @@ async fn a_proxy_told_to_stop_records_what_it_answers() {
     let working = (0..8).map(|_| async move {
         let mut answered = Vec::new();
         while let Some(mut raw) = Raw::try_connect(address).await {
-            let ask = "GET /ok HTTP/1.1\r\nHost: weir.test\r\n\r\n";
-            while raw.try_write(ask).await.is_ok() {
-                let Some(answer) = raw.try_answer().await else {
+            let request = "GET /ok HTTP/1.1\r\nHost: weir.test\r\n\r\n";
+            while raw.try_write(request).await.is_ok() {
+                let Some(answer) = raw.try_response().await else {
                     break;
                 };
                 let id = answer.header("x-request-id").expect("an id");

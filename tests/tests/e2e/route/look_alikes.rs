@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 
 use futures_util::future::join_all;
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, CHAT, Client};
-use weir_tests::frameworks::{ANSWER, Frameworks};
+use weir_tests::client::{CHAT, Client, ClientRequest};
+use weir_tests::frameworks::{Frameworks, RESPONSE};
+use weir_tests::path_variants;
 use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign;
-use weir_tests::spellings;
 
 /// As shipped examples once had it: an open route around the signed one, to the same backend.
 const OPEN_AROUND_SIGNED: &str = "
@@ -28,7 +28,7 @@ enum Framing {
 }
 
 /// One unsigned question over HTTP/1.1, its target as it stands; the status and the body.
-async fn ask_raw(address: SocketAddr, target: &str, framing: Framing) -> (u16, String) {
+async fn send_raw(address: SocketAddr, target: &str, framing: Framing) -> (u16, String) {
     let body = match framing {
         Framing::Length => "Content-Length: 2\r\n\r\n{}",
         Framing::Chunks => "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
@@ -39,7 +39,7 @@ async fn ask_raw(address: SocketAddr, target: &str, framing: Framing) -> (u16, S
          Connection: close\r\n{body}"
     ));
     let _ = sent.await;
-    match raw.try_answer().await {
+    match raw.try_response().await {
         Some(answer) => (answer.status, answer.text()),
         None => (0, String::new()),
     }
@@ -67,7 +67,7 @@ struct Tally {
 impl Tally {
     fn add(&mut self, how: &str, target: &str, status: u16, body: &str) {
         *self.statuses.entry(status).or_default() += 1;
-        if body.contains(ANSWER) {
+        if body.contains(RESPONSE) {
             self.answered.push(format!("{how} {target:?}"));
         }
     }
@@ -75,19 +75,22 @@ impl Tally {
 
 async fn through_weir(proxy: &Proxy) -> Tally {
     let mut tally = Tally::default();
-    for target in spellings::of(CHAT) {
+    for target in path_variants::of(CHAT) {
         for framing in [Framing::Length, Framing::Chunks] {
-            let (status, body) = ask_raw(proxy.address(), &target, framing).await;
+            let (status, body) = send_raw(proxy.address(), &target, framing).await;
             tally.add(&format!("HTTP/1.1 {framing:?}"), &target, status, &body);
         }
     }
     let mut client = Client::h2(proxy.address()).await;
-    for target in spellings::of(CHAT)
+    for target in path_variants::of(CHAT)
         .iter()
         .filter(|target| fits_http2(target))
     {
-        for ask in [Ask::post(target, "{}"), Ask::chunked(target, b"{}", 1)] {
-            let reply = client.ask(ask).await;
+        for request in [
+            ClientRequest::post(target, "{}"),
+            ClientRequest::chunked(target, b"{}", 1),
+        ] {
+            let reply = client.send(request).await;
             tally.add("HTTP/2", target, reply.status, &reply.text());
         }
     }
@@ -98,8 +101,8 @@ async fn through_weir(proxy: &Proxy) -> Tally {
 async fn assert_guarded(frameworks: &Frameworks) {
     let each = frameworks.servers.iter().map(|(name, address)| async move {
         let mut bare = Tally::default();
-        for target in spellings::of(CHAT) {
-            let (status, body) = ask_raw(*address, &target, Framing::Length).await;
+        for target in path_variants::of(CHAT) {
+            let (status, body) = send_raw(*address, &target, Framing::Length).await;
             bare.add("bare", &target, status, &body);
         }
         let endpoint = format!("http://{address}");
@@ -108,11 +111,11 @@ async fn assert_guarded(frameworks: &Frameworks) {
             .routes(OPEN_AROUND_SIGNED)
             .start()
             .await;
-        let signed = Ask::post(CHAT, "{}").headers(sign::sign_hmac_now("s3cret", b"{}"));
-        let reply = proxy.ask(signed).await;
+        let signed = ClientRequest::post(CHAT, "{}").headers(sign::sign_hmac_now("s3cret", b"{}"));
+        let reply = proxy.send(signed).await;
         assert_eq!(
             (reply.status, &*reply.text()),
-            (200, ANSWER),
+            (200, RESPONSE),
             "{name}, signed"
         );
         (name, bare, through_weir(&proxy).await)
@@ -161,7 +164,7 @@ async fn a_look_alike_that_is_signed_goes_on_as_it_came() {
         .start()
         .await;
     let look_alike = "/v1/chat%2Fcompletions";
-    let unsigned = proxy.ask(Ask::post(look_alike, "{}")).await;
+    let unsigned = proxy.send(ClientRequest::post(look_alike, "{}")).await;
     assert_eq!(
         (unsigned.status, unsigned.refusal()),
         (401, "signature_missing".to_owned())
@@ -170,7 +173,7 @@ async fn a_look_alike_that_is_signed_goes_on_as_it_came() {
     backend.assert_untouched();
     let headers = sign::sign_hmac_now("s3cret", b"{}");
     let signed = proxy
-        .ask(Ask::post(look_alike, "{}").headers(headers))
+        .send(ClientRequest::post(look_alike, "{}").headers(headers))
         .await;
     assert_eq!(signed.status, 200);
     assert_eq!(backend.only_request().target, look_alike);
@@ -180,7 +183,9 @@ async fn a_look_alike_that_is_signed_goes_on_as_it_came() {
         (&"chat".into(), &look_alike.into())
     );
     // No look-alike of anything that is protected.
-    let other = proxy.ask(Ask::get("/v1/models/Qwen%2FQwen2.5-7B")).await;
+    let other = proxy
+        .send(ClientRequest::get("/v1/models/Qwen%2FQwen2.5-7B"))
+        .await;
     assert_eq!(other.status, 200);
     assert_eq!(backend.requests()[1].target, "/v1/models/Qwen%2FQwen2.5-7B");
 }
@@ -214,7 +219,7 @@ async fn what_is_open_by_name_stays_open_and_methods_count_as_in_the_table() {
         ("GET", "/shelf/%252e%252e/inside", 403, "inside"),
         ("GET", "/shelf/%252e%252e%252fitems", 200, "shelf"),
     ] {
-        let reply = proxy.ask(Ask::new(method, path)).await;
+        let reply = proxy.send(ClientRequest::new(method, path)).await;
         assert_eq!(reply.status, status, "{method} {path}");
         let event = proxy.event_of(&reply).await;
         assert_eq!(event["route"], route, "{method} {path}");
@@ -245,11 +250,14 @@ async fn what_no_path_may_hold_is_refused_and_an_encoded_slash_where_that_is_ask
     ];
     for target in bad {
         for framing in [Framing::Length, Framing::Chunks] {
-            let (status, body) = ask_raw(keep.address(), target, framing).await;
+            let (status, body) = send_raw(keep.address(), target, framing).await;
             assert_eq!(status, 400, "{target:?}: {body}");
         }
         if fits_http2(target) {
-            let reply = Client::h2(keep.address()).await.ask(Ask::get(target)).await;
+            let reply = Client::h2(keep.address())
+                .await
+                .send(ClientRequest::get(target))
+                .await;
             assert_eq!(reply.status, 400, "HTTP/2 {target:?}");
         }
     }
@@ -262,12 +270,12 @@ async fn what_no_path_may_hold_is_refused_and_an_encoded_slash_where_that_is_ask
     ] {
         for framing in [Framing::Length, Framing::Chunks] {
             assert_eq!(
-                ask_raw(keep.address(), target, framing).await.0,
+                send_raw(keep.address(), target, framing).await.0,
                 if_kept,
                 "{target}"
             );
             assert_eq!(
-                ask_raw(reject.address(), target, framing).await.0,
+                send_raw(reject.address(), target, framing).await.0,
                 if_rejected,
                 "{target}"
             );

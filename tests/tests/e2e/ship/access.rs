@@ -7,7 +7,7 @@ use weir_tests::index::{Fault, Index};
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-use super::{SPOOL, arrived, ask, settled, shipping};
+use super::{SPOOL, arrived, send_requests, settled, shipping};
 
 #[tokio::test]
 async fn a_user_or_a_key_is_told_to_the_index_and_to_nobody_else() {
@@ -34,7 +34,7 @@ async fn a_user_or_a_key_is_told_to_the_index_and_to_nobody_else() {
             .variable("RUST_LOG", "debug")
             .start()
             .await;
-        ask(&proxy, 1).await;
+        send_requests(&proxy, 1).await;
         settled(&proxy, "indexed", 1.0).await;
         assert_eq!(index.authorization().as_deref(), Some(expected));
         let secrets = [
@@ -62,7 +62,7 @@ async fn a_changed_retention_reaches_a_policy_that_is_there() {
             ))
             .start()
             .await;
-        ask(&proxy, 1).await;
+        send_requests(&proxy, 1).await;
         settled(&proxy, "indexed", 1.0).await;
         let (times, policy) = index.policy(path).expect("a policy");
         assert_eq!(times, written, "{retention}");
@@ -83,7 +83,7 @@ async fn an_index_behind_tls_is_believed_by_its_certificate_only() {
     let stranger = shipping(&backend, std::slice::from_ref(&url), "wait: 10ms")
         .start()
         .await;
-    ask(&stranger, 3).await;
+    send_requests(&stranger, 3).await;
     wait::eventually("a complaint", wait::PATIENCE, || {
         stranger.stderr().contains("does not take them")
     })
@@ -97,6 +97,6 @@ async fn an_index_behind_tls_is_believed_by_its_certificate_only() {
         ))
         .start()
         .await;
-    let ids = ask(&friend, 3).await;
+    let ids = send_requests(&friend, 3).await;
     arrived(&index, &ids).await;
 }

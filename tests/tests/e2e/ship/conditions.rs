@@ -12,7 +12,7 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-use super::{SPOOL, arrived, ask, assert_balance, outcome, settled, shipping};
+use super::{SPOOL, arrived, assert_balance, outcome, send_requests, settled, shipping};
 
 /// Status, type and reason as servers send them for one item, and what weir calls it.
 const CONDITIONS: [(u16, &str, &str, &str); 14] = [
@@ -146,7 +146,7 @@ async fn is_waited_out(condition: (u16, &'static str, &'static str, &'static str
     let proxy = shipping(&backend, &[index.url()], "events: 9, wait: 10ms")
         .start()
         .await;
-    let ids = ask(&proxy, 9).await;
+    let ids = send_requests(&proxy, 9).await;
     waits_for(&proxy, reason, 1.0).await;
     let stderr = proxy.stderr();
     assert!(stderr.contains(&format!("({reason})")), "{stderr}");
@@ -200,7 +200,7 @@ async fn what_concerns_one_event_holds_up_no_other() {
     let proxy = shipping(&backend, &[index.url()], "events: 8, wait: 10s")
         .start()
         .await;
-    ask(&proxy, 32).await;
+    send_requests(&proxy, 32).await;
     let metrics = settled(&proxy, "dead_letter", 8.0).await;
     assert_balance(&metrics);
     settled(&proxy, "indexed", 24.0).await;
@@ -214,7 +214,7 @@ async fn what_the_index_puts_into_its_failure_store_is_an_outcome_of_its_own() {
     let proxy = shipping(&backend, &[index.url()], "events: 8, wait: 10s")
         .start()
         .await;
-    ask(&proxy, 16).await;
+    send_requests(&proxy, 16).await;
     settled(&proxy, "failure_store", 4.0).await;
     let metrics = settled(&proxy, "indexed", 12.0).await;
     assert_eq!(outcome(&metrics, "dead_letter"), 0.0);
@@ -235,14 +235,14 @@ async fn ships_to(backend: &Backend, node: &OwnNode, stream: &str) -> Proxy {
 }
 
 async fn set(node: &OwnNode, path: &str, body: Value) {
-    let (status, answer) = node.ask("PUT", path, &body).await;
+    let (status, answer) = node.send("PUT", path, &body).await;
     assert_eq!(status, 200, "{path}: {answer}");
 }
 
 async fn is_set_up(node: &OwnNode, dataset: &str) {
     wait::within("the set-up", Duration::from_secs(60), async {
         let template = format!("/_index_template/{dataset}");
-        while node.ask("GET", &template, &Value::Null).await.0 != 200 {
+        while node.send("GET", &template, &Value::Null).await.0 != 200 {
             wait::tick().await;
         }
     })
@@ -299,14 +299,14 @@ async fn a_real_node_that_cannot_take_events_now_gets_all_of_them_later() {
     let backend = Backend::echo().await;
     let stream = "logs-weir.waits-default";
     let proxy = ships_to(&backend, &node, stream).await;
-    ask(&proxy, 1).await;
+    send_requests(&proxy, 1).await;
     settled(&proxy, "indexed", 1.0).await;
     let settings = format!("/{stream}/_settings");
     let mut indexed = 1.0;
     for (reason, setting, broken) in OF_THE_INDEX {
         let broken: Value = serde_json::from_str(broken).expect("JSON");
         set(&node, &settings, json!({setting: broken})).await;
-        ask(&proxy, 3).await;
+        send_requests(&proxy, 3).await;
         waits_for(&proxy, reason, 3.0).await;
         set(&node, &settings, json!({setting: null})).await;
         indexed += 3.0;
@@ -320,7 +320,7 @@ async fn a_real_node_that_cannot_take_events_now_gets_all_of_them_later() {
         let settings = "/_cluster/settings";
         let broken: Value = serde_json::from_str(broken).expect("JSON");
         set(&node, settings, json!({"persistent": {setting: broken}})).await;
-        ask(&proxy, 3).await;
+        send_requests(&proxy, 3).await;
         waits_for(&proxy, reason, 3.0).await;
         set(&node, settings, json!({"persistent": {setting: null}})).await;
         settled(&proxy, "indexed", 3.0).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::index::{Fault, Index};
 use weir_tests::proxy::Proxy;
 use weir_tests::wait;
@@ -32,7 +32,7 @@ async fn load(proxy: &Proxy, requests: usize, answered: &Answered) {
         tasks.spawn(async move {
             let mut client = Client::h1(address).await;
             for _ in 0..requests / CONNECTIONS {
-                let reply = client.ask(Ask::get("/a")).await;
+                let reply = client.send(ClientRequest::get("/a")).await;
                 let id = reply.header("x-request-id").expect("an id").to_owned();
                 let mut answered = answered.lock().expect("the list");
                 answered.push((id, Instant::now()));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Reply};
+use weir_tests::client::{ClientRequest, ClientResponse};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::sign::{Headers, encrypt_feishu, fresh_id, sign_feishu, unix_now};
@@ -18,14 +18,14 @@ pub(super) async fn start(backend: &Backend) -> Proxy {
     Setup::new(backend).routes(ROUTE).start().await
 }
 
-pub(super) fn ask(body: &str, headers: Headers) -> Ask {
-    Ask::post(PATH, body.to_owned())
+pub(super) fn delivery_request(body: &str, headers: Headers) -> ClientRequest {
+    ClientRequest::post(PATH, body.to_owned())
         .header("content-type", "application/json")
         .headers(headers)
 }
 
-async fn post(proxy: &Proxy, body: &str, headers: Headers) -> Reply {
-    proxy.ask(ask(body, headers)).await
+async fn post(proxy: &Proxy, body: &str, headers: Headers) -> ClientResponse {
+    proxy.send(delivery_request(body, headers)).await
 }
 
 pub(super) fn signed(body: &str) -> Headers {

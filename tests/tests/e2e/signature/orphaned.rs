@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_tests::backend::{Backend, Call};
+use weir_tests::backend::{Backend, PendingRequest};
 use weir_tests::client::Client;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
@@ -15,7 +15,7 @@ use super::redelivered::{Delivery, abandoned, assert_taken, gone, in_flight, too
 
 #[tokio::test]
 async fn what_is_sent_after_its_client_left_ends_within_the_backends_time() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::new(&backend)
         .backend_options(&["first_byte_timeout: 1s"])
         .routes(ROUTE)
@@ -28,7 +28,7 @@ async fn what_is_sent_after_its_client_left_ends_within_the_backends_time() {
         .metrics_when("its end", |metrics| in_flight(metrics) == 0.0)
         .await;
     let again = delivery.send(&proxy);
-    backend.call().await.answer(took_it()).await;
+    backend.next_request().await.respond(took_it()).await;
     assert_taken(&again.await.expect("answered"));
 }
 
@@ -65,7 +65,7 @@ async fn a_client_that_leaves_before_its_backend_has_all_of_it_is_as_if_it_had_n
 
 #[tokio::test]
 async fn a_stop_waits_for_calls_without_clients() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for http2 in [false, true] {
         let delivery = Delivery::new();
@@ -74,28 +74,28 @@ async fn a_stop_waits_for_calls_without_clients() {
             false => Client::h1(proxy.address()).await,
         };
         let call = tokio::select! {
-            _ = client.try_open(delivery.ask()) => panic!("answered"),
-            call = backend.call() => call,
+            _ = client.try_open(delivery.request()) => panic!("answered"),
+            call = backend.next_request() => call,
         };
         drop(client);
         if http2 {
             call_in_time(&proxy, call).await;
         } else {
             gone(&proxy).await;
-            call.answer(took_it()).await;
+            call.respond(took_it()).await;
             proxy.event_with_code("client_closed").await;
         }
     }
 }
 
 /// The proxy stops when the call has been answered, and not before.
-async fn call_in_time(proxy: &Proxy, call: Call) {
+async fn call_in_time(proxy: &Proxy, call: PendingRequest) {
     gone(proxy).await;
     proxy.sigterm();
     let stopping = proxy.wait_exit(wait::PATIENCE);
     tokio::pin!(stopping);
     assert!(wait::still_waiting_after(Duration::from_millis(300), &mut stopping).await);
-    call.answer(took_it()).await;
+    call.respond(took_it()).await;
     assert_eq!(stopping.await.code(), Some(0), "{}", proxy.stderr());
     let events = proxy.events_when(2).await;
     assert_eq!(events[1]["error_code"], "client_closed");
@@ -104,7 +104,7 @@ async fn call_in_time(proxy: &Proxy, call: Call) {
 
 #[tokio::test]
 async fn a_call_without_client_that_outlasts_the_drain_is_recorded() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::new(&backend)
         .routes(ROUTE)
         .top("shutdown: {drain: 1s}")
@@ -121,13 +121,13 @@ async fn a_call_without_client_that_outlasts_the_drain_is_recorded() {
 
 #[tokio::test]
 async fn an_answer_that_has_begun_keeps_its_status_when_the_client_leaves() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let delivery = Delivery::new();
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(delivery.ask()), async {
-        let mut call = backend.call().await;
-        call.begin("application/json").await;
+    let (mut live, mut call) = tokio::join!(client.open(delivery.request()), async {
+        let mut call = backend.next_request().await;
+        call.send_head("application/json").await;
         call.chunk(Bytes::from_static(b"{\"msg\":")).await;
         call
     });

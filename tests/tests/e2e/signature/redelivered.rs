@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinHandle;
-use weir_tests::backend::{Answer, Backend, Call};
-use weir_tests::client::{Ask, Client, Reply};
+use weir_tests::backend::{Backend, BackendResponse, PendingRequest};
+use weir_tests::client::{Client, ClientRequest, ClientResponse};
 use weir_tests::metrics::Metrics;
 use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::sign::fresh_id;
 
-use super::feishu::{PATH, TOKEN, ask, event, signed, start};
+use super::feishu::{PATH, TOKEN, delivery_request, event, signed, start};
 
 /// Feishu gives up after so long.
 const FEISHU_GIVES_UP: Duration = Duration::from_secs(3);
@@ -25,20 +25,20 @@ impl Delivery {
         Delivery(event(&fresh_id(), TOKEN).to_string())
     }
 
-    pub(super) fn ask(&self) -> Ask {
-        ask(&self.0, signed(&self.0))
+    pub(super) fn request(&self) -> ClientRequest {
+        delivery_request(&self.0, signed(&self.0))
     }
 
     /// Sent by a client that waits for its answer for as long as it takes.
-    pub(super) fn send(&self, proxy: &Proxy) -> JoinHandle<Reply> {
-        let (address, ask) = (proxy.address(), self.ask());
-        tokio::spawn(async move { weir_tests::client::ask(address, ask).await })
+    pub(super) fn send(&self, proxy: &Proxy) -> JoinHandle<ClientResponse> {
+        let (address, request) = (proxy.address(), self.request());
+        tokio::spawn(async move { weir_tests::client::send(address, request).await })
     }
 }
 
 /// A bot that took it.
-pub(super) fn took_it() -> Answer {
-    Answer::json(&json!({"msg": "success"}))
+pub(super) fn took_it() -> BackendResponse {
+    BackendResponse::json(&json!({"msg": "success"}))
 }
 
 pub(super) fn in_flight(metrics: &Metrics) -> f64 {
@@ -46,9 +46,13 @@ pub(super) fn in_flight(metrics: &Metrics) -> f64 {
 }
 
 /// Sends a delivery whose client gives up once the backend has it.
-pub(super) async fn abandoned(proxy: &Proxy, backend: &Backend, delivery: &Delivery) -> Call {
+pub(super) async fn abandoned(
+    proxy: &Proxy,
+    backend: &Backend,
+    delivery: &Delivery,
+) -> PendingRequest {
     let sending = delivery.send(proxy);
-    let call = backend.call().await;
+    let call = backend.next_request().await;
     sending.abort();
     gone(proxy).await;
     call
@@ -60,10 +64,10 @@ async fn begun(
     backend: &Backend,
     delivery: &Delivery,
     first_stays: bool,
-) -> (Option<JoinHandle<Reply>>, Call) {
+) -> (Option<JoinHandle<ClientResponse>>, PendingRequest) {
     if first_stays {
         let first = delivery.send(proxy);
-        return (Some(first), backend.call().await);
+        return (Some(first), backend.next_request().await);
     }
     (None, abandoned(proxy, backend, delivery).await)
 }
@@ -85,14 +89,14 @@ async fn waiting(proxy: &Proxy, count: u32) {
         .await;
 }
 
-pub(super) fn assert_taken(reply: &Reply) {
+pub(super) fn assert_taken(reply: &ClientResponse) {
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(reply.json(), json!({"msg": "success"}));
 }
 
 #[tokio::test]
 async fn a_slow_bot_is_asked_once_and_its_clients_connection_is_let_go() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for reset in [false, true] {
         let delivery = Delivery::new();
@@ -106,13 +110,13 @@ async fn a_slow_bot_is_asked_once_and_its_clients_connection_is_let_go() {
             format!("POST {PATH} HTTP/1.1\r\nHost: weir.test\r\nContent-Length: {length}\r\n");
         raw.write(format!("{head}{headers}\r\n{}", delivery.0))
             .await;
-        let call = backend.call().await;
+        let call = backend.next_request().await;
         match reset {
             true => raw.reset(),
             false => drop(raw),
         }
         gone(&proxy).await;
-        call.answer(took_it()).await;
+        call.respond(took_it()).await;
         let event = proxy
             .event_where("the event of a client that left", |event| {
                 event["http"]["response"]["status_code"] == 499
@@ -136,16 +140,16 @@ async fn a_slow_bot_is_asked_once_and_its_clients_connection_is_let_go() {
 
 #[tokio::test]
 async fn over_http2_a_stream_or_its_connection_may_be_given_up() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for whole_connection in [false, true] {
         let delivery = Delivery::new();
         let mut client = Client::h2(proxy.address()).await;
         let call = {
-            let asking = client.try_open(delivery.ask());
+            let asking = client.try_open(delivery.request());
             tokio::select! {
                 answer = asking => panic!("answered: {:?}", answer.map(|live| live.status)),
-                call = backend.call() => call,
+                call = backend.next_request() => call,
             }
         };
         let other = Delivery::new();
@@ -154,22 +158,22 @@ async fn over_http2_a_stream_or_its_connection_may_be_given_up() {
             gone(&proxy).await;
         } else {
             // The connection serves another delivery meanwhile.
-            let (reply, ()) = tokio::join!(client.ask(other.ask()), async {
-                backend.call().await.answer(took_it()).await;
+            let (reply, ()) = tokio::join!(client.send(other.request()), async {
+                backend.next_request().await.respond(took_it()).await;
             });
             assert_taken(&reply);
         }
         let repeat = delivery.send(&proxy);
         waiting(&proxy, 1).await;
-        call.answer(took_it()).await;
+        call.respond(took_it()).await;
         assert_taken(&repeat.await.expect("answered"));
-        assert!(backend.no_call_for(Duration::ZERO).await);
+        assert!(backend.no_request_for(Duration::ZERO).await);
     }
 }
 
 #[tokio::test]
 async fn repeats_wait_for_the_answer_to_the_first() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for first_stays in [true, false] {
         let delivery = Delivery::new();
@@ -178,9 +182,9 @@ async fn repeats_wait_for_the_answer_to_the_first() {
         waiting(&proxy, 6).await;
         // Another delivery is not held up.
         let other = Delivery::new().send(&proxy);
-        backend.call().await.answer(took_it()).await;
+        backend.next_request().await.respond(took_it()).await;
         assert_eq!(other.await.expect("answered").status, 200);
-        call.answer(Answer::json(&json!({"from": "the bot"})).with_status(202))
+        call.respond(BackendResponse::json(&json!({"from": "the bot"})).with_status(202))
             .await;
         if let Some(first) = first {
             let first = first.await.expect("answered");
@@ -197,13 +201,13 @@ async fn repeats_wait_for_the_answer_to_the_first() {
             assert!(event.get("error_code").is_none());
         }
     }
-    assert!(backend.no_call_for(Duration::ZERO).await);
+    assert!(backend.no_request_for(Duration::ZERO).await);
     assert_eq!(backend.requests().len(), 4);
 }
 
 #[tokio::test]
 async fn a_repeat_hears_in_time_that_nothing_is_decided() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let delivery = Delivery::new();
     let call = abandoned(&proxy, &backend, &delivery).await;
@@ -223,22 +227,22 @@ async fn a_repeat_hears_in_time_that_nothing_is_decided() {
     let waited = event["weir"]["timing"]["backend_ms"].as_f64();
     assert!(waited > Some(2_000.0), "{event}");
     // The bot took it in the end: Feishu's next try need not go there.
-    call.answer(took_it()).await;
+    call.respond(took_it()).await;
     proxy.event_with_code("client_closed").await;
     assert_taken(&delivery.send(&proxy).await.expect("answered"));
-    assert!(backend.no_call_for(Duration::ZERO).await);
+    assert!(backend.no_request_for(Duration::ZERO).await);
 }
 
 #[tokio::test]
 async fn of_repeats_that_wait_for_one_that_failed_one_at_a_time_is_forwarded() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let failures = [
         took_it().with_status(500),
         took_it().with_status(404),
         took_it().with_status(302),
-        Answer::reset_at_once(),
-        took_it().cut(),
+        BackendResponse::reset_immediately(),
+        took_it().truncated(),
         took_it().chunked().reset(),
     ];
     for (failure, first_stays) in failures.into_iter().zip([true, false].into_iter().cycle()) {
@@ -247,20 +251,20 @@ async fn of_repeats_that_wait_for_one_that_failed_one_at_a_time_is_forwarded() {
         let repeats: Vec<_> = (0..3).map(|_| delivery.send(&proxy)).collect();
         waiting(&proxy, 3).await;
         let told = format!("{failure:?}");
-        call.answer(failure.clone()).await;
+        call.respond(failure.clone()).await;
         // One has taken over, and the others wait for it.
-        let call = backend.call().await;
+        let call = backend.next_request().await;
         assert!(
-            backend.no_call_for(Duration::from_millis(100)).await,
+            backend.no_request_for(Duration::from_millis(100)).await,
             "{told}"
         );
-        call.answer(failure).await;
-        let call = backend.call().await;
+        call.respond(failure).await;
+        let call = backend.next_request().await;
         assert!(
-            backend.no_call_for(Duration::from_millis(100)).await,
+            backend.no_request_for(Duration::from_millis(100)).await,
             "{told}"
         );
-        call.answer(took_it()).await;
+        call.respond(took_it()).await;
         // Of three, one failed as the first did.
         let mut taken = 0;
         for repeat in repeats {
@@ -273,17 +277,17 @@ async fn of_repeats_that_wait_for_one_that_failed_one_at_a_time_is_forwarded() {
             let _ = first.await;
         }
         assert_taken(&delivery.send(&proxy).await.expect("answered"));
-        assert!(backend.no_call_for(Duration::ZERO).await, "{told}");
+        assert!(backend.no_request_for(Duration::ZERO).await, "{told}");
     }
 }
 
 #[tokio::test]
 async fn a_delivery_that_failed_without_a_repeat_comes_again() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let delivery = Delivery::new();
     let call = abandoned(&proxy, &backend, &delivery).await;
-    call.answer(Answer::status(500)).await;
+    call.respond(BackendResponse::status(500)).await;
     let event = proxy.event_with_code("client_closed").await;
     assert_eq!(event["http"]["response"]["status_code"], 499);
     // What the backend did is told of the backend.
@@ -291,13 +295,13 @@ async fn a_delivery_that_failed_without_a_repeat_comes_again() {
     let metrics = proxy.metrics().await;
     assert_eq!(metrics.sum("weir_upstream_attempts_total", &attempts), 1.0);
     let again = delivery.send(&proxy);
-    backend.call().await.answer(took_it()).await;
+    backend.next_request().await.respond(took_it()).await;
     assert_taken(&again.await.expect("answered"));
 }
 
 #[tokio::test]
 async fn a_repeat_whose_client_leaves_is_nobodys_loss() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let delivery = Delivery::new();
     let call = abandoned(&proxy, &backend, &delivery).await;
@@ -307,7 +311,7 @@ async fn a_repeat_whose_client_leaves_is_nobodys_loss() {
     waiting(&proxy, 1).await;
     let event = proxy.event_with_code("client_closed").await;
     assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
-    call.answer(took_it()).await;
+    call.respond(took_it()).await;
     assert_taken(&stays.await.expect("answered"));
-    assert!(backend.no_call_for(Duration::ZERO).await);
+    assert!(backend.no_request_for(Duration::ZERO).await);
 }

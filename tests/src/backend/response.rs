@@ -1,4 +1,4 @@
-//! What a fake backend answers by itself.
+//! Prepared responses of a fake backend.
 
 use std::io::Result;
 use std::time::Duration;
@@ -7,55 +7,55 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::wire::Seen;
+use super::wire::ReceivedRequest;
 use crate::wait;
 
-/// One canned answer.
+/// A prepared response.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct BackendResponse {
     version: &'static str,
     status: u16,
     headers: Vec<(String, String)>,
-    pieces: Vec<Bytes>,
+    chunks: Vec<Bytes>,
     framing: BodyFraming,
     end: End,
-    /// How long after the last piece its framing ends.
-    linger: Duration,
+    /// The delay between the last chunk and the end of the body.
+    end_delay: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BodyFraming {
     Length,
     Chunked,
-    /// Ends with the connection.
+    /// The body ends with the connection.
     UntilClose,
-    /// A head only, as to HEAD, or with 204 and 304.
+    /// Without a body: for HEAD, 204 and 304.
     HeadOnly,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Whole,
-    /// All pieces are sent, then the connection is closed without the body's end.
-    Cut,
-    /// As [`End::Cut`], with a reset.
+    /// Sends all chunks, and closes the connection without the end of the body.
+    Truncated,
+    /// As [`End::Truncated`], with a reset.
     Reset,
-    /// Not even a head.
-    ResetAtOnce,
+    /// Resets the connection without a head.
+    ResetImmediately,
 }
 
-impl Answer {
+impl BackendResponse {
     /// No body.
     #[must_use]
     pub fn status(status: u16) -> Self {
-        Answer {
+        BackendResponse {
             version: "HTTP/1.1",
             status,
             headers: Vec::new(),
-            pieces: Vec::new(),
+            chunks: Vec::new(),
             framing: BodyFraming::Length,
             end: End::Whole,
-            linger: Duration::ZERO,
+            end_delay: Duration::ZERO,
         }
     }
 
@@ -67,48 +67,48 @@ impl Answer {
     #[must_use]
     pub fn bytes(content_type: &str, body: impl Into<Bytes>) -> Self {
         let mut answer = Self::status(200).header("content-type", content_type);
-        answer.pieces = vec![body.into()];
+        answer.chunks = vec![body.into()];
         answer
     }
 
-    /// Chunked, one chunk a piece.
+    /// Chunked, with these chunks.
     #[must_use]
-    pub fn pieces(content_type: &str, pieces: Vec<Bytes>) -> Self {
+    pub fn chunks(content_type: &str, chunks: Vec<Bytes>) -> Self {
         let mut answer = Self::status(200)
             .header("content-type", content_type)
             .chunked();
-        answer.pieces = pieces;
+        answer.chunks = chunks;
         answer
     }
 
-    /// Chunked, `count` times the same piece, held in memory once.
+    /// Chunked, `count` times the same chunk, stored once.
     #[must_use]
-    pub fn repeated(piece: &[u8], count: usize) -> Self {
-        let piece = Bytes::copy_from_slice(piece);
-        Self::pieces("application/octet-stream", vec![piece; count])
+    pub fn repeated(chunk: &[u8], count: usize) -> Self {
+        let chunk = Bytes::copy_from_slice(chunk);
+        Self::chunks("application/octet-stream", vec![chunk; count])
     }
 
     /// Server-sent events, one chunk each.
     #[must_use]
     pub fn events(data: &[&str]) -> Self {
-        let pieces = data.iter().map(|data| event(data).into()).collect();
-        Self::pieces("text/event-stream", pieces)
+        let chunks = data.iter().map(|data| event(data).into()).collect();
+        Self::chunks("text/event-stream", chunks)
     }
 
-    /// What was received, as JSON: `method`, `target`, `headers` (a list of pairs), `bytes`,
+    /// The received request as JSON: `method`, `target`, `headers` (a list of pairs), `bytes`,
     /// `sha256`.
     #[must_use]
-    pub fn echo(seen: &Seen) -> Self {
+    pub fn echo(request: &ReceivedRequest) -> Self {
         Self::json(&json!({
-            "method": seen.method,
-            "target": seen.target,
-            "headers": seen.headers,
-            "bytes": seen.body_bytes,
-            "sha256": seen.body_sha256,
+            "method": request.method,
+            "target": request.target,
+            "headers": request.headers,
+            "bytes": request.body_bytes,
+            "sha256": request.body_sha256,
         }))
     }
 
-    /// A whole chat answer with usage: 7 tokens in, 3 out.
+    /// A complete chat response with usage: 7 input and 3 output tokens.
     #[must_use]
     pub fn chat(content: &str) -> Self {
         Self::json(&json!({
@@ -119,8 +119,8 @@ impl Answer {
         }))
     }
 
-    /// A streamed chat answer: one event a word, then the reason, the usage (7 in, as many out as
-    /// words), and `[DONE]`.
+    /// A streamed chat response: an event for each word, the finish reason, the usage (7 input tokens, an output token for
+    /// each word), and `[DONE]`.
     #[must_use]
     pub fn chat_stream(words: &[&str]) -> Self {
         let mut data: Vec<String> = words.iter().map(|word| chat_event(word)).collect();
@@ -129,10 +129,10 @@ impl Answer {
         Self::events(&data)
     }
 
-    /// As the question asks: a stream or a whole answer.
+    /// A stream or a complete response, as requested.
     #[must_use]
-    pub fn chat_for(seen: &Seen) -> Self {
-        let question: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+    pub fn chat_for(request: &ReceivedRequest) -> Self {
+        let question: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         if question["stream"] == true {
             Self::chat_stream(&["well ", "then", "."])
         } else {
@@ -158,10 +158,10 @@ impl Answer {
         self
     }
 
-    /// All of the body.
+    /// The whole body.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
-        self.pieces.concat()
+        self.chunks.concat()
     }
 
     #[must_use]
@@ -182,9 +182,9 @@ impl Answer {
         self
     }
 
-    /// As a server of HTTP/1.0 answers: the body ends with the connection, whole or not.
+    /// As a response of HTTP/1.0: the body ends with the connection, complete or not.
     #[must_use]
-    pub fn of_http10(mut self) -> Self {
+    pub fn http10(mut self) -> Self {
         self.version = "HTTP/1.0";
         self.until_close()
     }
@@ -195,58 +195,58 @@ impl Answer {
         self
     }
 
-    /// Closes after the pieces, without the end of the body.
+    /// Closes the connection after the chunks, without the end of the body.
     #[must_use]
-    pub fn cut(mut self) -> Self {
-        self.end = End::Cut;
+    pub fn truncated(mut self) -> Self {
+        self.end = End::Truncated;
         self
     }
 
-    /// Ends the body so long after its last piece.
+    /// Ends the body with this delay after the last chunk.
     #[must_use]
-    pub fn ending_after(mut self, linger: Duration) -> Self {
-        self.linger = linger;
+    pub fn with_end_delay(mut self, end_delay: Duration) -> Self {
+        self.end_delay = end_delay;
         self
     }
 
-    /// Resets the connection after the pieces, without the end of the body.
+    /// Resets the connection after the chunks, without the end of the body.
     #[must_use]
     pub fn reset(mut self) -> Self {
         self.end = End::Reset;
         self
     }
 
-    /// Resets the connection instead of any answer.
+    /// Resets the connection instead of responding.
     #[must_use]
-    pub fn reset_at_once() -> Self {
+    pub fn reset_immediately() -> Self {
         let mut answer = Self::status(200);
-        answer.end = End::ResetAtOnce;
+        answer.end = End::ResetImmediately;
         answer
     }
 
     pub(super) fn ends_with_reset(&self) -> bool {
-        matches!(self.end, End::Reset | End::ResetAtOnce)
+        matches!(self.end, End::Reset | End::ResetImmediately)
     }
 
-    /// Whether the connection can carry another request.
+    /// Sends the response; returns whether the connection can be reused.
     pub(super) async fn send(
         self,
         stream: &mut (impl AsyncWrite + Unpin),
-        seen: &Seen,
+        request: &ReceivedRequest,
     ) -> Result<bool> {
-        if self.end == End::ResetAtOnce {
+        if self.end == End::ResetImmediately {
             return Ok(false);
         }
         stream.write_all(&self.head_bytes()).await?;
-        if self.framing != BodyFraming::HeadOnly && seen.method != "HEAD" {
-            for piece in &self.pieces {
+        if self.framing != BodyFraming::HeadOnly && request.method != "HEAD" {
+            for chunk in &self.chunks {
                 match self.framing {
-                    BodyFraming::Chunked => stream.write_all(&chunk(piece)).await?,
-                    _ => stream.write_all(piece).await?,
+                    BodyFraming::Chunked => stream.write_all(&framed_chunk(chunk)).await?,
+                    _ => stream.write_all(chunk).await?,
                 }
             }
-            if !self.linger.is_zero() {
-                wait::pass(self.linger).await;
+            if !self.end_delay.is_zero() {
+                wait::sleep(self.end_delay).await;
             }
             if self.framing == BodyFraming::Chunked && self.end == End::Whole {
                 stream.write_all(b"0\r\n\r\n").await?;
@@ -257,8 +257,8 @@ impl Answer {
     }
 
     fn head_bytes(&self) -> Vec<u8> {
-        let sent: usize = self.pieces.iter().map(Bytes::len).sum();
-        // A cut answer promises one byte that never comes.
+        let sent: usize = self.chunks.iter().map(Bytes::len).sum();
+        // A truncated response announces one byte that is not sent.
         let promised = sent + usize::from(self.end != End::Whole);
         let mut headers = self.headers.clone();
         match self.framing {
@@ -279,7 +279,7 @@ pub(super) fn event(data: &str) -> String {
     format!("data: {data}\n\n")
 }
 
-/// The data of one event of a streamed chat answer.
+/// The data of an event of a streamed chat response.
 #[must_use]
 pub fn chat_event(word: &str) -> String {
     json!({
@@ -289,7 +289,7 @@ pub fn chat_event(word: &str) -> String {
     .to_string()
 }
 
-/// The data of the last events of a streamed chat answer.
+/// The data of the last events of a streamed chat response.
 #[must_use]
 pub(super) fn chat_end(tokens: usize) -> Vec<String> {
     let reason = json!({
@@ -303,9 +303,9 @@ pub(super) fn chat_end(tokens: usize) -> Vec<String> {
     vec![reason.to_string(), usage.to_string(), "[DONE]".to_owned()]
 }
 
-pub(super) fn chunk(piece: &[u8]) -> Vec<u8> {
-    let mut framed = format!("{:x}\r\n", piece.len()).into_bytes();
-    framed.extend_from_slice(piece);
+pub(super) fn framed_chunk(chunk: &[u8]) -> Vec<u8> {
+    let mut framed = format!("{:x}\r\n", chunk.len()).into_bytes();
+    framed.extend_from_slice(chunk);
     framed.extend_from_slice(b"\r\n");
     framed
 }

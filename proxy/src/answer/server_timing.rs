@@ -1,15 +1,14 @@
-//! The `Server-Timing` header (W3C Server Timing): one entry a stage, in the order of the way.
+//! The `Server-Timing` header (W3C Server Timing): one entry a stage, in the order of the pipeline.
 
 use http::HeaderValue;
 
-use super::millis;
-use crate::exchange::{Stage, Timing};
+use crate::exchange::{Stage, Timing, millis};
 
 /// Seven entries of the longest stage name, `;dur=`, a number of at most 24 bytes and a separator.
 const BYTES_MAX: usize = Stage::ALL.len() * 48;
 
-/// `route;dur=0.01, body;dur=0.08`: milliseconds of the stages that the request has come to.
-/// `None` when it has come to none.
+/// `route;dur=0.01, body;dur=0.08`: milliseconds of the stages that the request has
+/// entered; `None` when there are none.
 #[must_use]
 pub fn header(timing: &Timing) -> Option<HeaderValue> {
     let mut buffer = [0; BYTES_MAX];
@@ -44,7 +43,7 @@ mod tests {
     use crate::clock;
 
     #[test]
-    fn stages_stand_in_the_order_of_the_way() {
+    fn stages_are_listed_in_the_order_of_the_pipeline() {
         let start = clock::now();
         let mut timing = Timing::start(start);
         assert_eq!(header(&timing), None);

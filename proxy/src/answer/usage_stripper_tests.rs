@@ -2,7 +2,7 @@ use super::*;
 
 /// What the client sees of a stream in these pieces: while it comes, and with what its end lets go.
 fn shown(pieces: &[&[u8]]) -> Vec<u8> {
-    let mut withheld = UsageWithheld::new();
+    let mut withheld = UsageStripper::new();
     let mut shown = Vec::new();
     for piece in pieces {
         shown.extend_from_slice(&withheld.feed(&Bytes::copy_from_slice(piece)));
@@ -158,7 +158,7 @@ fn content_goes_on_before_its_event_is_whole() {
         ("data: {\"usage\":{\"prompt_tokens\":3", false),
         ("event: chunk\n", false),
     ] {
-        let mut withheld = UsageWithheld::new();
+        let mut withheld = UsageStripper::new();
         let piece = Bytes::copy_from_slice(piece.as_bytes());
         let shown = withheld.feed(&piece);
         assert_eq!(shown.is_empty(), !at_once, "{piece:?}");
@@ -168,7 +168,7 @@ fn content_goes_on_before_its_event_is_whole() {
         }
     }
     // And so does the rest of it, piece by piece.
-    let mut withheld = UsageWithheld::new();
+    let mut withheld = UsageStripper::new();
     let pieces = [
         "data: {\"cho",
         "ices\":[{\"delta\":",
@@ -189,10 +189,10 @@ fn what_is_held_is_bounded() {
         "event: ",
         "data: {\"choices\":[],\"usage\":{\"a\":\"",
     ] {
-        let mut withheld = UsageWithheld::new();
+        let mut withheld = UsageStripper::new();
         let mut sent = Vec::new();
         let mut shown = Vec::new();
-        let mut feed = |withheld: &mut UsageWithheld, piece: &[u8]| {
+        let mut feed = |withheld: &mut UsageStripper, piece: &[u8]| {
             sent.extend_from_slice(piece);
             shown.extend_from_slice(&withheld.feed(&Bytes::copy_from_slice(piece)));
             sent.len() - shown.len()

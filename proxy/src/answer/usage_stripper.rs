@@ -1,8 +1,8 @@
-//! Takes out of a stream of chat completions what only weir asked for: the chunk that tells the usage, as a
-//! whole event. Every other byte goes on as it came.
+//! Strips from a stream of chat completions the chunk that only weir asked for, the one that reports the
+//! usage, as a whole event. Every other byte is forwarded unchanged.
 //!
-//! Events are those of the HTML standard, section 9.2.6. One is held only until it is known not to be that
-//! chunk, which is before its content begins; comments, which keep connections open, are never held up.
+//! Events are those of the HTML standard, section 9.2.6. An event is held only until it is known not to be
+//! that chunk, which is before its content begins; comments, which keep connections open, are never held.
 
 use std::ops::Range;
 
@@ -17,29 +17,29 @@ const HELD_BYTES_MAX: usize = 64 * 1024;
 
 const BYTE_ORDER_MARK: [u8; 3] = *b"\xef\xbb\xbf";
 
-/// Takes the chunk out of the pieces of one stream.
+/// Strips the chunk from the pieces of one stream.
 #[derive(Debug, Default)]
-pub(crate) struct UsageWithheld {
+pub(crate) struct UsageStripper {
     event: Event,
     line: Line,
-    /// What the data of the event looks like, while that is held.
+    /// What the data of the event looks like, while it is held.
     look: UsageChunk,
     data: Data,
-    /// What came of the held event before the current piece.
+    /// What arrived of the held event before the current piece.
     held: Vec<u8>,
     cr: Cr,
-    /// So much of a byte order mark may still stand at the begin of the stream.
+    /// What of a byte order mark may still follow at the beginning of the stream.
     mark: Range<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Event {
-    /// None has begun; comments may have come.
+    /// None has begun; comments may have arrived.
     #[default]
     None,
     /// It may be the chunk.
     Held,
-    /// It is not the chunk, and goes on.
+    /// It is not the chunk, and is forwarded.
     Passing,
 }
 
@@ -55,37 +55,37 @@ enum Data {
 enum Line {
     #[default]
     Begin,
-    /// So many bytes of `data` have come.
+    /// How many bytes of `data` have arrived.
     Name(usize),
-    /// TrailingBytes the colon, where a space may stand.
+    /// After the colon, where a space may follow.
     Colon,
     Data,
     /// A comment, or a field that does not matter.
     Other,
 }
 
-/// Whether the byte before was a CR: an LF behind it is of the same line end.
+/// Whether the byte before was a CR: an LF after it belongs to the same line end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Cr {
     #[default]
     None,
-    Kept,
-    /// It was the last of an event that was taken out.
-    TakenOut,
+    Forwarded,
+    /// It was the last byte of the stripped event.
+    Stripped,
 }
 
-impl UsageWithheld {
+impl UsageStripper {
     pub(crate) fn new() -> Self {
-        UsageWithheld {
+        UsageStripper {
             mark: 0..BYTE_ORDER_MARK.len(),
-            ..UsageWithheld::default()
+            ..UsageStripper::default()
         }
     }
 
-    /// What goes on to the client: of this piece, and of what was held of those before.
+    /// What is forwarded to the client: of this piece, and of what was held of earlier ones.
     pub(crate) fn feed(&mut self, piece: &Bytes) -> Bytes {
-        let mut kept = Kept::of(piece);
-        // Where what has not been dealt with begins: the held event, if there is one.
+        let mut forwarded = Forwarded::of(piece);
+        // Where the bytes begin that are not handled yet: the held event, if there is one.
         let mut from = 0;
         let mut at = 0;
         while let Some(&byte) = piece.get(at) {
@@ -101,7 +101,7 @@ impl UsageWithheld {
             let cr = std::mem::take(&mut self.cr);
             if cr != Cr::None && byte == b'\n' {
                 at += 1;
-                if cr == Cr::TakenOut {
+                if cr == Cr::Stripped {
                     from = at;
                 }
                 continue;
@@ -111,36 +111,37 @@ impl UsageWithheld {
                 let is_chunk = self.is_chunk();
                 if is_chunk {
                     self.held.extend_from_slice(&piece[from..at]);
-                    kept.copy(&comments(&std::mem::take(&mut self.held)));
+                    forwarded.copy(&comments(&std::mem::take(&mut self.held)));
                     from = at;
                 }
-                self.release(&mut kept);
+                self.release(&mut forwarded);
                 self.event = Event::None;
                 self.cr = match byte {
-                    b'\r' if is_chunk => Cr::TakenOut,
-                    b'\r' => Cr::Kept,
+                    b'\r' if is_chunk => Cr::Stripped,
+                    b'\r' => Cr::Forwarded,
                     _ => Cr::None,
                 };
                 continue;
             }
             if self.line == Line::Begin && self.begins_event(byte) {
-                kept.keep(from..at);
+                forwarded.push(from..at);
                 from = at;
             }
             let (read, looks) = self.read_line(&piece[at..]);
             at += read;
             if looks == Looks::Otherwise || self.held.len() + at - from > HELD_BYTES_MAX {
-                self.release(&mut kept);
+                self.release(&mut forwarded);
             }
         }
         match self.event {
             Event::Held => self.held.extend_from_slice(&piece[from..]),
-            Event::None | Event::Passing => kept.keep(from..piece.len()),
+            Event::None | Event::Passing => forwarded.push(from..piece.len()),
         }
-        kept.into_bytes()
+        forwarded.into_bytes()
     }
 
-    /// What goes on of what was held when the stream ended: all, unless it is the chunk without its last line end.
+    /// What is forwarded of the held bytes at the end of the stream: all, unless they are the chunk without its
+    /// last line end.
     pub(crate) fn finish(self) -> Bytes {
         match self.is_chunk() {
             true => comments(&self.held).into(),
@@ -148,7 +149,7 @@ impl UsageWithheld {
         }
     }
 
-    /// Whether all that came has gone on, or never will.
+    /// Whether nothing is held.
     pub(crate) fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
@@ -158,15 +159,15 @@ impl UsageWithheld {
     }
 
     /// The event is not the chunk, if one is held.
-    fn release(&mut self, kept: &mut Kept<'_>) {
+    fn release(&mut self, forwarded: &mut Forwarded<'_>) {
         if self.event == Event::Held {
             self.event = Event::Passing;
-            kept.copy(&self.held);
+            forwarded.copy(&self.held);
             self.held.clear();
         }
     }
 
-    /// Begins a line that is not empty. Whether an event begins with it.
+    /// Begins a line that is not empty. Returns whether an event begins with it.
     fn begins_event(&mut self, byte: u8) -> bool {
         self.line = match (self.event, byte) {
             (Event::Passing, _) | (_, b':') => Line::Other,
@@ -181,7 +182,7 @@ impl UsageWithheld {
         begins
     }
 
-    /// Reads on in a line; how many bytes, and what the event looks like then.
+    /// Reads on in a line. Returns how many bytes were read, and what the event looks like then.
     fn read_line(&mut self, rest: &[u8]) -> (usize, Looks) {
         let first = rest.first().copied().unwrap_or(b'\n');
         let mut looks = Looks::LikeUsage;
@@ -206,7 +207,7 @@ impl UsageWithheld {
                 }
                 match end {
                     Some(end) if rest[end] == b'\r' => {
-                        self.cr = Cr::Kept;
+                        self.cr = Cr::Forwarded;
                         (Line::Begin, end + 1)
                     }
                     Some(end) => (Line::Begin, end + 1),
@@ -219,23 +220,23 @@ impl UsageWithheld {
     }
 }
 
-/// What goes on of one piece, without a copy where it lies together.
-struct Kept<'a> {
+/// What is forwarded of one piece, without a copy where it is contiguous.
+struct Forwarded<'a> {
     piece: &'a Bytes,
     copied: Vec<u8>,
     last: Range<usize>,
 }
 
-impl<'a> Kept<'a> {
+impl<'a> Forwarded<'a> {
     fn of(piece: &'a Bytes) -> Self {
-        Kept {
+        Forwarded {
             piece,
             copied: Vec::new(),
             last: 0..0,
         }
     }
 
-    fn keep(&mut self, range: Range<usize>) {
+    fn push(&mut self, range: Range<usize>) {
         if self.last.end == range.start {
             self.last.end = range.end;
         } else if !range.is_empty() {
@@ -244,7 +245,7 @@ impl<'a> Kept<'a> {
         }
     }
 
-    /// Keeps bytes that do not lie in the piece, behind those that do.
+    /// Appends bytes that are not part of the piece.
     fn copy(&mut self, bytes: &[u8]) {
         self.copied
             .extend_from_slice(&self.piece[self.last.clone()]);
@@ -261,8 +262,8 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// Takes out of the fields of an answer those that were made of all its bytes.
-pub(crate) fn forget_digests(fields: &mut HeaderMap) {
+/// Removes the fields that were computed over all bytes of a response.
+pub(crate) fn remove_digests(fields: &mut HeaderMap) {
     for name in [
         "content-digest",
         "repr-digest",
@@ -297,5 +298,5 @@ fn is_line_end(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-#[path = "withheld_tests.rs"]
+#[path = "usage_stripper_tests.rs"]
 mod tests;

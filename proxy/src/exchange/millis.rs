@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Appends the milliseconds of a duration, rounded to the microsecond, without trailing zeros but
 /// with at least one decimal: `0.0`, `0.24`, `1204.338`.
-pub(super) fn append(duration: Duration, mut push: impl FnMut(&[u8])) {
+pub(crate) fn append(duration: Duration, mut push: impl FnMut(&[u8])) {
     let total_us = duration
         .as_secs()
         .saturating_mul(1_000_000)

@@ -1,8 +1,8 @@
-//! Some hundreds of other ways to spell a path: what a router, or something before it, may take for it.
+//! Generates variants of a path that a router, or a proxy in front of it, may treat as the same path.
 
 use std::collections::BTreeSet;
 
-/// What may stand for a slash, or be merged into one.
+/// Sequences that may be treated as a slash, or merged into one.
 const SLASHES: [&str; 40] = [
     "%2F",
     "%2f",
@@ -46,7 +46,7 @@ const SLASHES: [&str; 40] = [
     "%0a/",
 ];
 
-/// What may be cut off, trimmed or passed over behind a path.
+/// Suffixes that may be removed or ignored.
 const SUFFIXES: [&str; 96] = [
     "/",
     "//",
@@ -146,7 +146,7 @@ const SUFFIXES: [&str; 96] = [
     "%E9",
 ];
 
-/// What may be passed over before a path, with the slash that begins it.
+/// Prefixes that may be ignored, including the leading slash.
 const PREFIXES: [&str; 36] = [
     "//",
     "///",
@@ -186,7 +186,7 @@ const PREFIXES: [&str; 36] = [
     "",
 ];
 
-/// Other forms of a request target (RFC 9112, section 3.2), before a path.
+/// Other forms of a request target (RFC 9112, section 3.2), in front of a path.
 const ORIGINS: [&str; 8] = [
     "http://weir.test",
     "HTTP://weir.test",
@@ -198,7 +198,7 @@ const ORIGINS: [&str; 8] = [
     "http:",
 ];
 
-/// Other spellings of `path`, which is canonical and of plain characters; each once.
+/// The distinct variants of `path`, which must be canonical and of unreserved characters.
 #[must_use]
 pub fn of(path: &str) -> Vec<String> {
     let mut all = BTreeSet::new();
@@ -216,7 +216,7 @@ pub fn of(path: &str) -> Vec<String> {
     all.extend(SUFFIXES.iter().map(|suffix| format!("{path}{suffix}")));
     all.extend(PREFIXES.iter().map(|prefix| format!("{prefix}{inner}")));
     all.extend(ORIGINS.iter().map(|origin| format!("{origin}{path}")));
-    // Two at once: what folds one of them away may leave the other.
+    // Combinations of two: a normalisation of one may leave the other.
     let last = path.rfind('/').unwrap_or_default();
     let (before, after) = (&path[..last], &path[last + 1..]);
     for slash in ["%2F", "%252F", "//", "/%252e/", ";x/"] {
@@ -229,7 +229,7 @@ pub fn of(path: &str) -> Vec<String> {
     all.into_iter().collect()
 }
 
-/// Once and twice; in capitals where the escape has letters.
+/// Encodes once and twice, in both cases where the escape contains letters.
 fn encode_each_character(path: &str, all: &mut BTreeSet<String>) {
     for (at, character) in path.char_indices().skip(1) {
         let code = u32::from(character);
@@ -264,7 +264,7 @@ fn change_letters(path: &str, all: &mut BTreeSet<String>) {
         ));
     }
     all.insert(path.to_uppercase());
-    // Letters that are others when their case is folded, and such as look wide.
+    // Letters that change with case folding, and full-width letters.
     all.insert(path.replace('s', "%C5%BF"));
     all.insert(path.replace('c', "%EF%BD%83"));
     all.insert(path.replace('i', "%C4%B1"));
@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_some_hundreds_and_none_is_the_path_itself() {
+    fn there_are_hundreds_of_variants_and_none_is_the_path_itself() {
         let all = of(crate::client::CHAT);
         assert!(all.len() >= 250, "{}", all.len());
         assert!(!all.iter().any(|spelling| spelling == crate::client::CHAT));

@@ -1,58 +1,58 @@
-//! The text of an answer, read while it passes.
+//! The text of a response, read on its way to the client.
 
 use serde_json::Value;
 
-use super::TEXT_BYTES_MAX;
-use super::texts::{BODY_BYTES_MAX, Named, Texts};
+use crate::content::texts::{BODY_BYTES_MAX, Named, TEXT_BYTES_MAX, Texts};
 use crate::model::answer::Kind;
 use crate::model::sse::Scanner;
 
-/// Of an answer that is one JSON text so much is held; a longer one is not read.
+/// How much is held of a response that is one JSON text; a longer one is not read.
 const JSON_BYTES_MAX: usize = BODY_BYTES_MAX / 4;
 
-/// The reader of one answer.
+/// The reader of one response.
 #[derive(Debug)]
-pub enum AnswerText {
+pub(crate) enum ResponseText {
     Json(Vec<u8>),
-    Stream { scanner: Scanner, texts: Box<Text> },
+    Stream {
+        scanner: Scanner,
+        texts: Box<StreamText>,
+    },
 }
 
-/// The text so far.
+/// The text of a stream so far.
 #[derive(Debug)]
-pub struct Text(Texts);
+pub(crate) struct StreamText(Texts);
 
-impl AnswerText {
-    #[must_use]
-    pub fn new(kind: Kind) -> Self {
+impl ResponseText {
+    pub(crate) fn new(kind: Kind) -> Self {
         match kind {
-            Kind::Json => AnswerText::Json(Vec::new()),
-            Kind::Sse => AnswerText::Stream {
+            Kind::Json => ResponseText::Json(Vec::new()),
+            Kind::Sse => ResponseText::Stream {
                 scanner: Scanner::new(),
-                texts: Box::new(Text(Texts::joined_by(""))),
+                texts: Box::new(StreamText(Texts::joined_by(""))),
             },
         }
     }
 
     /// Reads the next chunk.
-    pub fn feed(&mut self, chunk: &[u8]) {
+    pub(crate) fn feed(&mut self, chunk: &[u8]) {
         match self {
-            AnswerText::Json(body) => {
-                // One byte more than is read says that it is too long.
+            ResponseText::Json(body) => {
+                // One byte more than is read shows that it is too long.
                 let room = (JSON_BYTES_MAX + 1).saturating_sub(body.len());
                 body.extend_from_slice(&chunk[..room.min(chunk.len())]);
             }
-            AnswerText::Stream { scanner, texts } if !texts.0.is_full() => {
+            ResponseText::Stream { scanner, texts } if !texts.0.is_full() => {
                 scanner.feed(chunk, |data| texts.event(data));
             }
-            AnswerText::Stream { .. } => {}
+            ResponseText::Stream { .. } => {}
         }
     }
 
-    /// The text, also of an answer that was cut short; empty where there is none.
-    #[must_use]
-    pub fn finish(self) -> String {
+    /// The text, also of a response that was cut short; empty where there is none.
+    pub(crate) fn finish(self) -> String {
         match self {
-            AnswerText::Json(body) => {
+            ResponseText::Json(body) => {
                 let mut texts = Texts::joined_by("\n");
                 if body.len() <= JSON_BYTES_MAX
                     && let Ok(value) = serde_json::from_slice(&body)
@@ -61,7 +61,7 @@ impl AnswerText {
                 }
                 texts.text
             }
-            AnswerText::Stream { scanner, mut texts } => {
+            ResponseText::Stream { scanner, mut texts } => {
                 scanner.finish(|data| texts.event(data));
                 let mut text = texts.0.text;
                 text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
@@ -71,8 +71,8 @@ impl AnswerText {
     }
 }
 
-impl Text {
-    /// Adds what an event brings: OpenAI's chat and completions, its responses, Anthropic's messages.
+impl StreamText {
+    /// Adds the text of an event: OpenAI's chat and completions, its responses, Anthropic's messages.
     fn event(&mut self, data: &[u8]) {
         let Ok(event) = serde_json::from_slice::<Value>(data) else {
             return;
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     fn read(kind: Kind, chunks: &[&str]) -> String {
-        let mut reader = AnswerText::new(kind);
+        let mut reader = ResponseText::new(kind);
         chunks
             .iter()
             .for_each(|chunk| reader.feed(chunk.as_bytes()));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_in_all_formats() {
+    fn a_response_is_read_in_all_formats() {
         for (body, expected) in [
             (
                 r#"{"id":"x","choices":[{"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}"#,
@@ -169,18 +169,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_bounded() {
+    fn memory_is_bounded() {
         let event = format!(
             r#"data: {{"choices":[{{"text":"{}"}}]}}{}"#,
             "é".repeat(1000),
             "\n\n"
         );
-        let mut stream = AnswerText::new(Kind::Sse);
+        let mut stream = ResponseText::new(Kind::Sse);
         (0..1000).for_each(|_| stream.feed(event.as_bytes()));
         assert_eq!(stream.finish().len(), TEXT_BYTES_MAX);
-        let mut json = AnswerText::new(Kind::Json);
+        let mut json = ResponseText::new(Kind::Json);
         (0..1000).for_each(|_| json.feed(&[b' '; 1000]));
-        assert!(matches!(&json, AnswerText::Json(body) if body.len() == JSON_BYTES_MAX + 1));
+        assert!(matches!(&json, ResponseText::Json(body) if body.len() == JSON_BYTES_MAX + 1));
         assert_eq!(json.finish(), "");
     }
 }

@@ -1,4 +1,4 @@
-//! One request in the making.
+//! Builds requests.
 
 use std::convert::Infallible;
 
@@ -14,16 +14,16 @@ use crate::sign::Headers;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// The host that requests ask for unless they name another.
+/// The default host of requests.
 const HOST: &str = "weir.test";
 
-/// Where chat questions go.
+/// The path of chat requests.
 pub const CHAT: &str = "/v1/chat/completions";
 
-/// The body of a chat question.
+/// The body of a chat request.
 #[must_use]
-pub fn chat_question(question: &str, stream: bool) -> serde_json::Value {
-    let messages = serde_json::json!([{"role": "user", "content": question}]);
+pub fn chat_request(prompt: &str, stream: bool) -> serde_json::Value {
+    let messages = serde_json::json!([{"role": "user", "content": prompt}]);
     if stream {
         serde_json::json!({"model": "glm-4", "messages": messages, "stream": true,
                            "stream_options": {"include_usage": true}})
@@ -32,9 +32,9 @@ pub fn chat_question(question: &str, stream: bool) -> serde_json::Value {
     }
 }
 
-/// What to ask for.
+/// A request to send.
 #[derive(Debug)]
-pub struct Ask {
+pub struct ClientRequest {
     method: String,
     path: String,
     headers: Headers,
@@ -46,16 +46,16 @@ enum Payload {
     None,
     /// With a Content-Length.
     Whole(Bytes),
-    /// Without one: chunked over HTTP/1.1.
-    Pieces(Vec<Bytes>),
-    /// As [`Payload::Pieces`], when the test sends them.
-    Live(mpsc::Receiver<Bytes>),
+    /// Without a Content-Length: chunked over HTTP/1.1.
+    Chunks(Vec<Bytes>),
+    /// As [`Payload::Chunks`], sent by the test.
+    StreamingResponse(mpsc::Receiver<Bytes>),
 }
 
-impl Ask {
+impl ClientRequest {
     #[must_use]
     pub fn new(method: &str, path: &str) -> Self {
-        Ask {
+        ClientRequest {
             method: method.to_owned(),
             path: path.to_owned(),
             headers: Vec::new(),
@@ -71,9 +71,9 @@ impl Ask {
     /// With a Content-Length.
     #[must_use]
     pub fn post(path: &str, body: impl Into<Bytes>) -> Self {
-        let mut ask = Self::new("POST", path);
-        ask.payload = Payload::Whole(body.into());
-        ask
+        let mut request = Self::new("POST", path);
+        request.payload = Payload::Whole(body.into());
+        request
     }
 
     #[must_use]
@@ -88,35 +88,34 @@ impl Ask {
         Self::post(path, body.to_string()).header("content-type", "application/json")
     }
 
-    /// A chat question.
+    /// A chat request.
     #[must_use]
-    pub fn chat(question: &str) -> Self {
-        Self::json(CHAT, &chat_question(question, false))
+    pub fn chat(prompt: &str) -> Self {
+        Self::json(CHAT, &chat_request(prompt, false))
     }
 
-    /// A chat question that wants a stream.
+    /// A chat request for a stream.
     #[must_use]
-    pub fn chat_stream(question: &str) -> Self {
-        Self::json(CHAT, &chat_question(question, true))
+    pub fn chat_stream(prompt: &str) -> Self {
+        Self::json(CHAT, &chat_request(prompt, true))
     }
 
-    /// Without a Content-Length, in pieces of at most `piece_bytes`.
+    /// Without a Content-Length, in chunks of at most `chunk_bytes`.
     #[must_use]
-    pub fn chunked(path: &str, body: &[u8], piece_bytes: usize) -> Self {
-        let pieces = body.chunks(piece_bytes).map(Bytes::copy_from_slice);
-        let mut ask = Self::new("POST", path);
-        ask.payload = Payload::Pieces(pieces.collect());
-        ask
+    pub fn chunked(path: &str, body: &[u8], chunk_bytes: usize) -> Self {
+        let pieces = body.chunks(chunk_bytes).map(Bytes::copy_from_slice);
+        let mut request = Self::new("POST", path);
+        request.payload = Payload::Chunks(pieces.collect());
+        request
     }
 
-    /// Without a Content-Length; the body is what the returned channel is given, and ends when it
-    /// is dropped.
+    /// Without a Content-Length; the body is sent through the returned channel, and ends when that is dropped.
     #[must_use]
     pub fn streamed(path: &str) -> (Self, mpsc::Sender<Bytes>) {
         let (sender, receiver) = mpsc::channel(8);
-        let mut ask = Self::new("POST", path);
-        ask.payload = Payload::Live(receiver);
-        (ask, sender)
+        let mut request = Self::new("POST", path);
+        request.payload = Payload::StreamingResponse(receiver);
+        (request, sender)
     }
 
     #[must_use]
@@ -149,11 +148,11 @@ impl Ask {
         let body = match self.payload {
             Payload::None => Empty::new().boxed_unsync(),
             Payload::Whole(bytes) => Full::new(bytes).boxed_unsync(),
-            Payload::Pieces(pieces) => {
+            Payload::Chunks(pieces) => {
                 let frames = stream::iter(pieces).map(|piece| Ok(Frame::data(piece)));
                 StreamBody::new(frames).boxed_unsync()
             }
-            Payload::Live(receiver) => {
+            Payload::StreamingResponse(receiver) => {
                 let frames = stream::unfold(receiver, |mut receiver| async {
                     let piece = receiver.recv().await?;
                     Some((Ok(Frame::data(piece)), receiver))

@@ -1,4 +1,4 @@
-//! One request that the test itself answers, byte by byte where it wants to.
+//! A request that the test answers itself, byte by byte if needed.
 
 use std::io::Result;
 
@@ -6,28 +6,28 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::answer::{self, Answer};
-use super::wire::{Reader, Seen};
+use super::response::{self, BackendResponse};
+use super::wire::{Reader, ReceivedRequest};
 use crate::wait;
 
-/// A request that waits for its answer. Dropped, it closes the connection.
+/// A request that waits for its response. Closes the connection when dropped.
 #[derive(Debug)]
-pub struct Call {
-    seen: Seen,
+pub struct PendingRequest {
+    received: ReceivedRequest,
     stream: TcpStream,
     reader: Reader,
     back: oneshot::Sender<(TcpStream, Reader)>,
 }
 
-impl Call {
+impl PendingRequest {
     pub(super) fn new(
-        seen: Seen,
+        received: ReceivedRequest,
         stream: TcpStream,
         reader: Reader,
     ) -> (Self, oneshot::Receiver<(TcpStream, Reader)>) {
         let (back, returned) = oneshot::channel();
-        let call = Call {
-            seen,
+        let call = PendingRequest {
+            received,
             stream,
             reader,
             back,
@@ -35,22 +35,22 @@ impl Call {
         (call, returned)
     }
 
-    /// What was asked.
+    /// The request.
     #[must_use]
-    pub fn seen(&self) -> &Seen {
-        &self.seen
+    pub fn request(&self) -> &ReceivedRequest {
+        &self.received
     }
 
-    /// Answers as a function would.
+    /// Sends a prepared response.
     ///
     /// # Panics
-    /// When the proxy does not take the answer.
-    pub async fn answer(mut self, answer: Answer) {
-        let reset = answer.ends_with_reset();
-        let whole = answer
-            .send(&mut self.stream, &self.seen)
+    /// The proxy does not accept it.
+    pub async fn respond(mut self, response: BackendResponse) {
+        let reset = response.ends_with_reset();
+        let whole = response
+            .send(&mut self.stream, &self.received)
             .await
-            .expect("the proxy takes the answer");
+            .expect("the proxy accepts the response");
         if reset {
             self.reset();
         } else if whole {
@@ -58,74 +58,74 @@ impl Call {
         }
     }
 
-    /// Sends the head of a chunked answer.
+    /// Sends the head of a chunked response.
     ///
     /// # Panics
-    /// When the proxy does not take it.
-    pub async fn begin(&mut self, content_type: &str) {
+    /// The proxy does not accept it.
+    pub async fn send_head(&mut self, content_type: &str) {
         let headers = [
             ("content-type".to_owned(), content_type.to_owned()),
             ("transfer-encoding".to_owned(), "chunked".to_owned()),
         ];
-        self.write(answer::head(200, &headers)).await;
+        self.write(response::head(200, &headers)).await;
     }
 
     /// Sends the head of a stream of events.
     ///
     /// # Panics
-    /// When the proxy does not take it.
-    pub async fn begin_events(&mut self) {
-        self.begin("text/event-stream").await;
+    /// The proxy does not accept it.
+    pub async fn send_event_stream_head(&mut self) {
+        self.send_head("text/event-stream").await;
     }
 
     /// Sends one chunk.
     ///
     /// # Panics
-    /// When the proxy does not take it.
-    pub async fn chunk(&mut self, piece: impl AsRef<[u8]>) {
-        self.write(answer::chunk(piece.as_ref())).await;
+    /// The proxy does not accept it.
+    pub async fn chunk(&mut self, chunk: impl AsRef<[u8]>) {
+        self.write(response::framed_chunk(chunk.as_ref())).await;
     }
 
-    /// As [`Call::chunk`], where the proxy may have gone.
+    /// As [`PendingRequest::chunk`], when the proxy may have disconnected.
     ///
     /// # Errors
-    /// What the socket says.
-    pub async fn try_chunk(&mut self, piece: impl AsRef<[u8]>) -> Result<()> {
-        let framed = answer::chunk(piece.as_ref());
+    /// The error of the socket.
+    pub async fn try_chunk(&mut self, chunk: impl AsRef<[u8]>) -> Result<()> {
+        let framed = response::framed_chunk(chunk.as_ref());
         self.stream.write_all(&framed).await
     }
 
     /// Sends one server-sent event as one chunk.
     ///
     /// # Panics
-    /// When the proxy does not take it.
+    /// The proxy does not accept it.
     pub async fn event(&mut self, data: &str) {
-        self.chunk(answer::event(data)).await;
+        self.chunk(response::event(data)).await;
     }
 
     /// Sends one event of a chat stream.
     ///
     /// # Panics
-    /// When the proxy does not take it.
-    pub async fn word(&mut self, word: &str) {
-        self.event(&answer::chat_event(word)).await;
+    /// The proxy does not accept it.
+    pub async fn token(&mut self, word: &str) {
+        self.event(&response::chat_event(word)).await;
     }
 
     /// Sends the last events of a chat stream, and its end.
     ///
     /// # Panics
-    /// When the proxy does not take them.
+    /// The proxy does not accept them.
     pub async fn end_chat(mut self, tokens: usize) {
-        for data in answer::chat_end(tokens) {
+        for data in response::chat_end(tokens) {
             self.event(&data).await;
         }
         self.finish().await;
     }
 
-    /// Ends a chunked answer; the connection may carry another request.
+    /// Ends a chunked response; the connection can be reused.
     ///
     /// # Panics
-    /// When the proxy does not take the end.
+    /// The proxy does not accept it.
     pub async fn finish(mut self) {
         self.write("0\r\n\r\n").await;
         let _ = self.back.send((self.stream, self.reader));
@@ -134,32 +134,32 @@ impl Call {
     /// Sends exactly these bytes.
     ///
     /// # Panics
-    /// When the proxy does not take them.
+    /// The proxy does not accept them.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         wait::within(
-            "the proxy to take bytes",
+            "the proxy to accept bytes",
             wait::PATIENCE,
             self.stream.write_all(bytes.as_ref()),
         )
         .await
-        .expect("the proxy takes the bytes");
+        .expect("the proxy accepts the bytes");
     }
 
-    /// Takes the connection over, as after an upgrade.
+    /// Takes over the connection, as after an upgrade.
     #[must_use]
     pub fn into_stream(self) -> TcpStream {
         self.stream
     }
 
-    /// Closes with a reset.
+    /// Closes the connection with a reset.
     ///
     /// # Panics
-    /// When the socket is gone.
+    /// The socket is closed.
     pub fn reset(self) {
         self.stream.set_zero_linger().expect("SO_LINGER");
     }
 
-    /// Waits until the proxy closes this connection; whatever it still sends is dropped.
+    /// Waits until the proxy closes the connection; discards what it still sends.
     pub async fn closed(&mut self) {
         let mut rest = [0; 1024];
         while self.stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
