@@ -18,16 +18,18 @@ use self::engine::{Engine, Now, Settings};
 use self::event::Events;
 use self::identity::Identity;
 use self::journal::Journal;
+use self::metrics::{AlertMetrics, AlertTiers};
 use self::notify::kind::Configured;
 use self::notify::{Links, Notifier};
 use self::per::Per;
 use self::rule::Rule;
+use self::snapshot::SnapshotSource;
 use self::state::{Found, Keeper, State};
 use self::tally::{Needs, Subject, Tallies};
 use crate::clock;
-use crate::metrics::{AlertTiers, Metrics};
+use crate::metrics::Metrics;
 use crate::worker::Worker;
-use crate::worker::thread::{Desk, SideThread, State as Running};
+use crate::worker::thread::{SharedState, State as Running, WorkerThread};
 
 pub mod board;
 pub mod counts;
@@ -39,6 +41,7 @@ pub mod histogram;
 pub mod identity;
 mod journal;
 mod late;
+pub mod metrics;
 pub mod notify;
 pub mod page;
 pub mod per;
@@ -48,6 +51,7 @@ pub mod rules;
 pub mod runbook;
 pub mod signal;
 pub mod silence;
+pub mod snapshot;
 pub mod standing;
 pub mod state;
 pub mod tally;
@@ -123,6 +127,8 @@ impl Config {
 pub struct Sources {
     pub metrics: Arc<Metrics>,
     pub tallies: Arc<Tallies>,
+    /// What is evaluated beside requests.
+    pub snapshots: SnapshotSource,
     /// The way of transitions to their index.
     pub ship: Option<Arc<crate::ship::Ship>>,
     pub environment: String,
@@ -136,7 +142,7 @@ pub struct Alerts {
     board: Arc<Board>,
     notifiers: Arc<Vec<Notifier>>,
     journal: Arc<Journal>,
-    engine: SideThread<()>,
+    engine: WorkerThread<()>,
 }
 
 impl Alerts {
@@ -145,7 +151,8 @@ impl Alerts {
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(config: &Config, sources: Sources) -> anyhow::Result<Arc<Self>> {
-        let (state, keeper) = remembered(config, &sources.metrics)?;
+        let metrics = AlertMetrics::register(&sources.metrics)?;
+        let (state, keeper) = remembered(config, &sources.metrics, &metrics)?;
         let identity = Arc::new(Identity::new(&config.labels, &sources.instance));
         let subjects = sources.tallies.subjects();
         let is_there = |per: Per, value: &str| {
@@ -163,15 +170,15 @@ impl Alerts {
         let names = config.notifier_names();
         let board = Board::new(&state, engine.standings(), names, keeper, (identity, now));
         let board = Arc::new(board);
-        let notifiers = Arc::new(notifiers(config, &board, &sources.metrics)?);
-        let tiers = sources.metrics.alerting().tiers();
+        let notifiers = Arc::new(notifiers(config, &board, &sources.metrics, &metrics)?);
+        let tiers = AlertTiers::register(&sources.metrics)?;
         tiers.show(&board.standings());
         let events = sources.ship.map(|ship| Events {
             ship,
             environment: sources.environment,
         });
         let worker = sources.metrics.worker("alert-journal")?;
-        let writes = sources.metrics.alerting().writes("events")?;
+        let writes = metrics.writes("events")?;
         let journal = Journal::start(worker, events, writes).context("alerts: cannot start")?;
         let journal = Arc::new(journal);
         let worker = sources.metrics.worker("alert")?;
@@ -185,10 +192,10 @@ impl Alerts {
             notifiers: notifiers.clone(),
             tiers,
             journal: journal.clone(),
-            metrics: sources.metrics,
+            snapshots: sources.snapshots,
             tallies: sources.tallies,
         };
-        let engine = SideThread::start(worker, (), move |desk| watch.run(desk))
+        let engine = WorkerThread::start(worker, (), move |shared| watch.run(shared))
             .context("alerts: cannot start")?;
         Ok(Arc::new(Alerts {
             board,
@@ -227,16 +234,17 @@ impl Alerts {
 }
 
 /// What a former process left, and who keeps it from now on.
-fn remembered(config: &Config, metrics: &Metrics) -> anyhow::Result<(State, Option<Keeper>)> {
+fn remembered(
+    config: &Config,
+    metrics: &Metrics,
+    counts: &AlertMetrics<'_>,
+) -> anyhow::Result<(State, Option<Keeper>)> {
     let Some(path) = &config.state else {
         return Ok((State::default(), None));
     };
     match State::read(path) {
         Found::State(state) => {
-            let (worker, writes) = (
-                metrics.worker("alert-state")?,
-                metrics.alerting().writes("state")?,
-            );
+            let (worker, writes) = (metrics.worker("alert-state")?, counts.writes("state")?);
             let keeper = Keeper::start(path.clone(), worker, writes);
             let keeper = keeper.context("alerts: cannot start")?;
             Ok((state, Some(keeper)))
@@ -254,7 +262,7 @@ fn remembered(config: &Config, metrics: &Metrics) -> anyhow::Result<(State, Opti
 /// What the thread of the engine holds.
 struct Watch {
     worker: Worker,
-    /// The first look, by both clocks: a new start goes on from there, so that no time goes back.
+    /// The first snapshot, by both clocks: a new start goes on from there, so that no time goes back.
     begun: Option<(Instant, Duration)>,
     /// Taken from the tallies, and not looked at yet.
     unevaluated: Vec<(Subject, Delta)>,
@@ -264,19 +272,19 @@ struct Watch {
     notifiers: Arc<Vec<Notifier>>,
     tiers: AlertTiers,
     journal: Arc<Journal>,
-    metrics: Arc<Metrics>,
+    snapshots: SnapshotSource,
     tallies: Arc<Tallies>,
 }
 
 impl Watch {
-    fn run(&mut self, desk: &Desk<()>) {
+    fn run(&mut self, shared: &SharedState<()>) {
         // A step of the wall clock moves no window.
         let first = || (clock::now(), clock::unix_now());
         let (begun, begun_at) = *self.begun.get_or_insert_with(first);
         let mut next = clock::now() + self.interval;
         loop {
-            let mut inner = desk.lock();
-            desk.wait_until(&mut inner, next, |()| false);
+            let mut inner = shared.lock();
+            shared.wait_until(&mut inner, next, |()| false);
             let running = inner.state;
             drop(inner);
             if running == Running::Stopping {
@@ -295,9 +303,9 @@ impl Watch {
     fn evaluate(&mut self, now: Now) {
         self.unevaluated.extend(self.tallies.take());
         self.worker.fault_point();
-        let look = self.metrics.look();
+        let snapshot = (self.snapshots)();
         let taken = std::mem::take(&mut self.unevaluated);
-        let transitions = self.engine.evaluate(now, taken, &look);
+        let transitions = self.engine.evaluate(now, taken, &snapshot);
         let standings = self.engine.standings();
         self.tiers.show(&standings);
         self.board.publish(standings, &transitions, now.wall);
@@ -307,8 +315,8 @@ impl Watch {
             self.journal.note(transitions);
         }
         let now = clock::now();
-        self.journal.look(now);
-        self.board.look(now);
+        self.journal.snapshot(now);
+        self.board.snapshot(now);
     }
 }
 
@@ -316,6 +324,7 @@ fn notifiers(
     config: &Config,
     board: &Arc<Board>,
     metrics: &Metrics,
+    alerting: &AlertMetrics<'_>,
 ) -> anyhow::Result<Vec<Notifier>> {
     let notifiers = config.notifiers.iter().map(|configured| {
         let Configured {
@@ -326,7 +335,7 @@ fn notifiers(
         let context = notify::kind::Context {
             worker: metrics.worker(name)?,
             board: board.clone(),
-            counts: metrics.alerting().notifier(name)?,
+            counts: alerting.notifier(name)?,
             retry_max: kind.retry_max,
         };
         let started = (kind.start)(endpoint, config.links(), context);

@@ -18,7 +18,7 @@ use crate::route::path::EncodedSlash;
 use crate::settings::decode::{Decode, schema_of};
 use crate::settings::mistake::Findings;
 use crate::settings::{interpolate, node, tree};
-use crate::{alert, backend, content, http, record, trace};
+use crate::{alert, audit, backend, content, http, record, ship, trace};
 
 mod check;
 mod labels;
@@ -46,6 +46,12 @@ pub struct Config {
     /// In the order of the file: the first that matches wins.
     pub routes: Vec<Arc<Route>>,
     pub events: record::Config,
+    /// Where events are shipped to; `None`: nowhere.
+    pub ship: Option<ship::Config>,
+    /// `None`: no audit log.
+    pub audit: Option<audit::Config>,
+    /// Where spans are sent to; `None`: nowhere, and none are made.
+    pub spans: Option<record::otlp::Config>,
     pub alerts: alert::Config,
     /// What is kept of prompts and answers.
     pub content: content::Mode,

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pingora::server::ShutdownWatch;
+use prometheus::IntGauge;
 
 use crate::answer::Delivered;
 use crate::answer::local::{self, LocalResponse};
@@ -41,7 +42,7 @@ use crate::http::Connection;
 use crate::http::budget::Budget;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
-use crate::metrics::{Counted, Gauges, Held};
+use crate::metrics::InUse;
 use crate::refusal::Refusal;
 use crate::route::address;
 use crate::signature::PlatformAnswer;
@@ -52,6 +53,7 @@ mod cache_copy;
 mod downstream;
 mod guards;
 mod inbound;
+pub mod metrics;
 mod mode;
 mod model_request;
 mod model_response;
@@ -65,6 +67,7 @@ mod upstream;
 
 use guards::Lookup;
 use inbound::InboundBody;
+use metrics::Occupancy;
 use mode::RequestKind;
 use outcome::{finish, is_taken, is_unread};
 use pipeline::{RoutePipeline, RoutePipelines};
@@ -80,7 +83,7 @@ pub struct Gateway {
     pipelines: RoutePipelines,
     budget: Arc<Budget>,
     recorder: Arc<dyn Recorder>,
-    gauges: Gauges,
+    in_flight: IntGauge,
 }
 
 /// What a request has claimed until it is served.
@@ -117,13 +120,13 @@ impl Gateway {
         pipelines: RoutePipelines,
         budget: Arc<Budget>,
         recorder: Arc<dyn Recorder>,
-        gauges: Gauges,
+        in_flight: IntGauge,
     ) -> Self {
         Gateway {
             pipelines,
             budget,
             recorder,
-            gauges,
+            in_flight,
         }
     }
 
@@ -133,12 +136,12 @@ impl Gateway {
         &self.pipelines
     }
 
-    /// What requests hold now, for the metrics.
+    /// What requests occupy now.
     #[must_use]
-    pub fn held(&self) -> Held {
-        Held {
+    pub fn occupancy(&self) -> Occupancy {
+        Occupancy {
             buffered_bytes: self.budget.held(),
-            ..self.pipelines.held()
+            ..self.pipelines.occupancy()
         }
     }
 
@@ -151,7 +154,7 @@ impl Gateway {
         started: Instant,
         stopping: &ShutdownWatch,
     ) -> Served {
-        let _in_flight = Counted::on(&self.gauges.in_flight);
+        let _in_flight = InUse::count(&self.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         let mut claims = Claims::default();
 
@@ -354,7 +357,7 @@ impl Gateway {
     /// Lets the other requests of this worker run, when there are any: responses that are written together
     /// wake their reader once, which saves an eighth of a request's cost under load.
     async fn yield_to_batch_writes(&self) {
-        if self.gauges.in_flight.get() > UNCONTENDED_REQUESTS_MAX {
+        if self.in_flight.get() > UNCONTENDED_REQUESTS_MAX {
             tokio::task::yield_now().await;
         }
     }
@@ -378,7 +381,7 @@ impl Gateway {
         refusal: Refusal,
         started: Instant,
     ) {
-        let _in_flight = Counted::on(&self.gauges.in_flight);
+        let _in_flight = InUse::count(&self.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         exchange.scheme = connection.scheme;
         routing::parse_request_line(&mut exchange, bytes, &self.pipelines.sampling);

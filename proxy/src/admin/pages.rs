@@ -73,7 +73,7 @@ pub(super) async fn events(
     let Query(query) = query.map_err(|_| Problem::WrongLimit)?;
     let limit = query.limit.unwrap_or(EVENTS_MAX).min(EVENTS_MAX);
     // Each event is a JSON object already.
-    let events = pages.state.record.recent(limit).join(",\n");
+    let events = pages.state.events.recent(limit).join(",\n");
     Ok(typed("application/json", format!("[{events}]\n")))
 }
 
@@ -91,8 +91,8 @@ pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "status": state.readiness.get().as_str(),
         "uptime_s": clock::now().saturating_duration_since(pages.started).as_secs(),
-        "requests_in_flight": state.metrics.gauges().in_flight.get(),
-        "connections": state.metrics.connections().open.get(),
+        "requests_in_flight": state.in_flight.get(),
+        "connections": state.connections.get(),
         "routes": routes.collect::<Vec<_>>(),
         "shipping": shipping(state),
     });

@@ -15,7 +15,7 @@ use super::standing::{Saved, Standing, Transition};
 use super::tally::Subject;
 use super::tier::{Basis, Memory, Tier};
 use super::window::Window;
-use crate::metrics::look::Look;
+use crate::alert::snapshot::Snapshot;
 
 /// How the engine looks at requests.
 #[derive(Clone, Debug)]
@@ -123,9 +123,9 @@ impl Engine {
         &mut self,
         now: Now,
         taken: Vec<(Subject, Delta)>,
-        look: &Look,
+        snapshot: &Snapshot,
     ) -> Vec<Transition> {
-        self.slide(now.steady, taken, look);
+        self.slide(now.steady, taken, snapshot);
         let (steady, now) = (now.steady, now.wall);
         let identity = &self.settings.identity;
         let mut transitions = Vec::new();
@@ -140,7 +140,7 @@ impl Engine {
                     _ => Some(&self.whole),
                 };
                 let minimum = self.settings.requests_min;
-                let measured = rule.signal.measure(window, minimum, look);
+                let measured = rule.signal.measure(window, minimum, snapshot);
                 let figure = measured.as_ref().map(|measured| measured.value);
                 let about = measured.and_then(|measured| measured.about);
                 if rule.per == Some(Per::Model) && is_gone(&value, window) {
@@ -176,7 +176,7 @@ impl Engine {
         known.chain(&self.orphans).cloned().collect()
     }
 
-    fn slide(&mut self, now: Duration, taken: Vec<(Subject, Delta)>, look: &Look) {
+    fn slide(&mut self, now: Duration, taken: Vec<(Subject, Delta)>, snapshot: &Snapshot) {
         let mut whole = Delta::default();
         let mut parts: HashMap<(Per, Arc<str>), Delta> = HashMap::new();
         for (subject, delta) in taken {
@@ -196,8 +196,8 @@ impl Engine {
                 Subject::Model(name) => add(Per::Model, name),
             }
         }
-        let dropped = look.events_dropped.saturating_sub(self.events_dropped);
-        self.events_dropped = look.events_dropped;
+        let dropped = snapshot.events_dropped.saturating_sub(self.events_dropped);
+        self.events_dropped = snapshot.events_dropped;
         whole.counts.events_dropped = dropped;
         self.whole.slide(now, whole);
         for (scope, window) in &mut self.parts {

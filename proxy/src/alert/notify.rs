@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use self::kind::{Context, Kind};
 use super::board::Change;
 use super::tier::Tier;
-use crate::log_throttle::{LogThrottle, Telling};
-use crate::metrics::NotifierCounts;
-use crate::worker::thread::{Desk, SideThread, State};
+use crate::alert::metrics::NotifierCounts;
+use crate::backoff;
+use crate::log_throttle::{LogDecision, LogThrottle};
+use crate::worker::thread::{SharedState, State, WorkerThread};
 use crate::{clock, random};
 
 pub mod alertmanager;
@@ -43,7 +44,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the thread of a notifier shares: whether there may be news.
 pub type News = bool;
-pub type Notifier = SideThread<News>;
+pub type Notifier = WorkerThread<News>;
 
 /// Tells a notifier that there may be news.
 pub fn wake(notifier: &Notifier) {
@@ -72,14 +73,10 @@ impl Failure {
     pub fn wait(&self, failures: u32) -> Duration {
         let usual = match self {
             Failure::NotNow(_, Some(after)) => (*after).min(BACKOFF_MAX),
-            Failure::NotNow(_, None) => {
-                let doubled = BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(6));
-                doubled.min(BACKOFF_MAX)
-            }
+            Failure::NotNow(_, None) => backoff::exponential(BACKOFF, BACKOFF_MAX, failures),
             Failure::Refused(_) => REFUSED_WAIT,
         };
-        let jitter = (random::bits() % 256) as u32;
-        usual + usual / 4 * jitter / 256
+        usual + backoff::jitter(usual / 4, random::bits() as u32)
     }
 }
 
@@ -102,12 +99,12 @@ pub trait Channel: Send + 'static {
 /// # Errors
 /// When the system has no thread to give.
 pub fn start(mut channel: impl Channel, context: Context) -> std::io::Result<Notifier> {
-    SideThread::start(context.worker.clone(), true, move |desk| {
-        run(desk, &mut channel, &context);
+    WorkerThread::start(context.worker.clone(), true, move |shared| {
+        run(shared, &mut channel, &context);
     })
 }
 
-fn run(desk: &Desk<News>, channel: &mut dyn Channel, context: &Context) {
+fn run(shared: &SharedState<News>, channel: &mut dyn Channel, context: &Context) {
     let Context {
         worker,
         board,
@@ -121,7 +118,7 @@ fn run(desk: &Desk<News>, channel: &mut dyn Channel, context: &Context) {
     let mut told_at: Option<Instant> = None;
     loop {
         let state = wait(
-            desk,
+            shared,
             due.unwrap_or_else(|| clock::now() + IDLE),
             due.is_none(),
         );
@@ -162,9 +159,9 @@ fn run(desk: &Desk<News>, channel: &mut dyn Channel, context: &Context) {
 }
 
 /// Waits for a time, or for news where those matter before it.
-fn wait(desk: &Desk<News>, until: Instant, for_news: bool) -> State {
-    let mut inner = desk.lock();
-    desk.wait_until(&mut inner, until, |news| for_news && *news);
+fn wait(shared: &SharedState<News>, until: Instant, for_news: bool) -> State {
+    let mut inner = shared.lock();
+    shared.wait_until(&mut inner, until, |news| for_news && *news);
     inner.work = false;
     inner.state
 }
@@ -195,7 +192,7 @@ impl Health {
     fn nothing_left(&mut self, name: &str, counts: &NotifierCounts) {
         counts.up.set(1);
         self.failures = 0;
-        if self.complaint.over() {
+        if self.complaint.recovered() {
             log::info!(
                 "alerts: {name} has been told how things are, or there is nothing left to tell"
             );
@@ -207,7 +204,7 @@ impl Health {
         counts.failed.inc();
         counts.up.set(0);
         self.failures = self.failures.saturating_add(1);
-        if self.complaint.note(clock::now()) == Telling::Due {
+        if self.complaint.failed(clock::now()) == LogDecision::Log {
             log::error!(
                 "alerts: {name} is not told: {}; it is tried again",
                 failure.why()

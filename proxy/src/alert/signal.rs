@@ -10,7 +10,7 @@ use super::promql::{Inexpressible, Promql};
 use super::tier::Worse;
 use super::unit::Unit;
 use super::window::Window;
-use crate::metrics::look::Look;
+use crate::alert::snapshot::Snapshot;
 
 pub mod cache_hit_ratio;
 pub mod circuit_open;
@@ -72,7 +72,7 @@ pub enum Source {
     /// What the process itself counted within the window.
     Process(fn(&Counts) -> f64),
     /// The moment of the evaluation; `None` while there is nothing to read.
-    Snapshot(fn(&Look) -> Option<Measurement>),
+    Snapshot(fn(&Snapshot) -> Option<Measurement>),
     /// It is not built yet: what measures it in a later version.
     Planned(&'static str),
 }
@@ -125,7 +125,7 @@ impl Signal {
         &self,
         window: Option<&Window>,
         minimum_requests: u64,
-        snapshot: &Look,
+        snapshot: &Snapshot,
     ) -> Option<Measurement> {
         match self.source {
             Source::Requests(value) => value(window?, minimum_requests).map(Measurement::from),
@@ -166,13 +166,13 @@ mod tests {
             mount: mount.to_owned(),
             used_ratio,
         };
-        let snapshot = Look {
+        let snapshot = Snapshot {
             system: Reading {
                 disks: vec![disk("/", 0.2), disk("/data", 0.9), disk("/b", 0.5)],
                 ..Reading::example()
             },
             dependencies_down: vec!["otlp".to_owned()],
-            ..Look::default()
+            ..Snapshot::default()
         };
         let of = |signal: &Signal| {
             let measured = signal.measure(None, 0, &snapshot);

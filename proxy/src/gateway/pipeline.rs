@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
+use super::metrics::{Occupancy, RouteOccupancy};
 use super::mode::{BodyMode, RequestKind};
 use crate::backend::Backend;
 use crate::backend::loops::LoopToken;
@@ -13,13 +14,11 @@ use crate::cache::Answers;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::content;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, NO_PLATFORM};
 use crate::http::session::Session;
 use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
-use crate::metrics::{Held, HeldByRoute};
 use crate::random;
-use crate::record;
 use crate::route::Table;
 use crate::route::path::EncodedSlash;
 use crate::signature::Gate;
@@ -72,7 +71,7 @@ impl RoutePipelines {
             table: table(&config.routes),
             pipelines: pipelines.collect(),
             trusted_proxies: trusted.clone(),
-            default_platform: Arc::from(record::NO_PLATFORM),
+            default_platform: Arc::from(NO_PLATFORM),
             header_bytes: config.limits.header_bytes,
             sampling: config.sampling,
             content: config.content,
@@ -100,21 +99,21 @@ impl RoutePipelines {
         }
     }
 
-    /// What the pipelines hold now.
+    /// What the pipelines occupy now.
     #[must_use]
-    pub fn held(&self) -> Held {
+    pub fn occupancy(&self) -> Occupancy {
         let answers = self
             .pipelines
             .iter()
             .filter_map(|pipeline| pipeline.answers.as_ref());
-        Held {
+        Occupancy {
             cache_bytes: answers.map(Answers::bytes).sum(),
             routes: self
                 .pipelines
                 .iter()
-                .map(|pipeline| pipeline.held())
+                .map(|pipeline| pipeline.occupancy())
                 .collect(),
-            ..Held::default()
+            ..Occupancy::default()
         }
     }
 }
@@ -137,10 +136,10 @@ impl RoutePipeline {
         }
     }
 
-    fn held(&self) -> HeldByRoute {
+    fn occupancy(&self) -> RouteOccupancy {
         let limited = !self.config.rate_limits.is_empty();
         let in_use = self.concurrency.as_ref().map(|places| places.in_use());
-        HeldByRoute {
+        RouteOccupancy {
             route: self.config.name.clone(),
             limit_keys: limited.then(|| self.limits.keys() as u64),
             in_use: in_use.map(|in_use| in_use as u64),

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::metrics::ConnectionCounts;
+use metrics::ConnectionCounts;
+
+pub mod metrics;
 
 /// How many refused connections may be answered at once; further ones are closed without a response.
 const REFUSED_MAX: usize = 64;
@@ -214,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_limit_holds_and_the_last_close_is_signalled() {
-        let counts = ConnectionCounts::unshown();
+        let counts = ConnectionCounts::unexposed();
         let connections = Connections::new(2, counts.clone());
         let first = open(&connections);
         let second = open(&connections);
@@ -233,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn detached_requests_are_bounded_and_a_drain_waits_for_them() {
-        let counts = ConnectionCounts::unshown();
+        let counts = ConnectionCounts::unexposed();
         let connections = Connections::new(1, counts.clone());
         let place = open(&connections).into_slot();
         let detached = place.detach().expect("there is room");
@@ -254,7 +256,7 @@ mod tests {
 
     #[test]
     fn refused_and_lingering_connections_are_bounded_and_counted() {
-        let counts = ConnectionCounts::unshown();
+        let counts = ConnectionCounts::unexposed();
         let connections = Connections::new(0, counts.clone());
         let answered: Vec<_> = (0..REFUSED_MAX).map(|_| connections.enter()).collect();
         assert!(

@@ -20,7 +20,7 @@ use super::descriptors::{Capacity, Descriptors, is_exhaustion};
 use crate::clock;
 use crate::http::connections::{Connections, Entry};
 use crate::http::head;
-use crate::log_throttle::{LogThrottle, Telling};
+use crate::log_throttle::{LogDecision, LogThrottle};
 
 /// How long accepting pauses when there is no capacity, unless a connection is closed before.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -119,7 +119,7 @@ impl Accepting {
     }
 
     fn log_exhaustion(&self) {
-        if self.log_throttle.lock().note(clock::now()) == Telling::Due {
+        if self.log_throttle.lock().failed(clock::now()) == LogDecision::Log {
             log::warn!(
                 "no further connection is accepted until one is closed: {} are open, and the \
                  remaining file descriptors are reserved for backends and the admin listener",

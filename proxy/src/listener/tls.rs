@@ -16,6 +16,8 @@ use x509_parser::prelude::FromDer as _;
 
 use crate::config::Tls;
 
+pub(crate) mod expiry;
+
 /// Serves each handshake with the certificate that was loaded last.
 #[derive(Debug)]
 pub(crate) struct Certificates {

@@ -26,7 +26,7 @@ use crate::settings::lists::List;
 use crate::settings::mistake::Findings;
 use crate::settings::url::ServiceUrl;
 use crate::settings::values::{Secret, Text};
-use crate::worker::thread::{Desk, SideThread, State};
+use crate::worker::thread::{SharedState, State, WorkerThread};
 
 /// How often what is in force is sent again.
 const RESEND: Duration = Duration::from_secs(30);
@@ -90,8 +90,8 @@ fn start(endpoint: &Endpoint, links: Links, context: Context) -> std::io::Result
         target: Target::new(&url, endpoint.authorization.clone()),
         links,
     };
-    SideThread::start(context.worker.clone(), true, move |desk| {
-        alertmanager.run(desk, &context);
+    WorkerThread::start(context.worker.clone(), true, move |shared| {
+        alertmanager.run(shared, &context);
     })
 }
 
@@ -147,15 +147,15 @@ impl Alertmanager {
 }
 
 impl Client {
-    fn run(&self, desk: &Desk<News>, context: &Context) {
+    fn run(&self, shared: &SharedState<News>, context: &Context) {
         let (board, counts) = (&context.board, &context.counts);
         let mut health = Health::new(context.retry_max);
         let mut next = clock::now();
         let mut state = State::Running;
         while state == State::Running {
-            state = wait(desk, next, true);
+            state = wait(shared, next, true);
             context.worker.fault_point();
-            let pause = match self.push(desk, board) {
+            let pause = match self.push(shared, board) {
                 Ok(Pushed::Nothing) => {
                     health.nothing_left(&self.name, counts);
                     RESEND
@@ -170,7 +170,7 @@ impl Client {
         }
     }
 
-    fn push(&self, desk: &Desk<News>, board: &Board) -> Result<Pushed, Failure> {
+    fn push(&self, shared: &SharedState<News>, board: &Board) -> Result<Pushed, Failure> {
         let bodies = self.bodies(board, clock::unix_now());
         let told = bodies.told.iter().map(|(key, tier)| (key, *tier));
         if bodies.first.is_empty() && bodies.rest.is_empty() {
@@ -189,8 +189,8 @@ impl Client {
         if !bodies.first.is_empty() {
             send(&bodies.first)?;
             if bodies.has_news {
-                let mut inner = desk.lock();
-                desk.wait_until(&mut inner, clock::now() + MUTE_WAIT, |_| false);
+                let mut inner = shared.lock();
+                shared.wait_until(&mut inner, clock::now() + MUTE_WAIT, |_| false);
             }
         }
         let rest = self.bodies(board, clock::unix_now()).rest;
@@ -239,7 +239,7 @@ impl Client {
     ) {
         let lives_until = now + LIFETIME;
         let is_silenced = !board.silenced_by(standing, told, now).is_empty();
-        // What it knows already is kept alive: let go, it would look recovered.
+        // What it knows already is kept alive: let go, it would snapshot recovered.
         let tier = match is_silenced {
             true => standing.tier.min(told),
             false => standing.tier,

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Links, Notifier};
 use crate::alert::board::Board;
-use crate::metrics::NotifierCounts;
+use crate::alert::metrics::NotifierCounts;
 use crate::settings::decode::{Decode, Setting};
 use crate::settings::mistake::Findings;
 use crate::settings::node::Node;

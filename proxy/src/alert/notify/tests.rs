@@ -7,6 +7,7 @@ use super::super::per::Per;
 use super::super::standing::Standing;
 use super::super::state::State as Kept;
 use super::*;
+use crate::alert::metrics::AlertMetrics;
 use crate::metrics::Metrics;
 use crate::worker::Worker;
 
@@ -310,8 +311,10 @@ impl Channel for Scripted {
 #[test]
 fn what_is_told_is_how_things_are_and_once() {
     let board = Arc::new(board(&Kept::default(), Vec::new()));
-    let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
-    let counts = metrics.alerting().notifier("test").expect("counts");
+    let metrics = Metrics::new().expect("metrics");
+    let counts = AlertMetrics::register(&metrics)
+        .and_then(|alerts| alerts.notifier("test"))
+        .expect("counts");
     let ((refused, refuse), (told, listen)) = (sync_channel(9), sync_channel(9));
     let scripted = Scripted { refuse, told };
     refused.send(()).expect("a channel");
@@ -355,8 +358,10 @@ impl Channel for Timed {
 #[test]
 fn a_storm_of_changes_is_few_messages() {
     let board = Arc::new(board(&Kept::default(), Vec::new()));
-    let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
-    let counts = metrics.alerting().notifier("test").expect("counts");
+    let metrics = Metrics::new().expect("metrics");
+    let counts = AlertMetrics::register(&metrics)
+        .and_then(|alerts| alerts.notifier("test"))
+        .expect("counts");
     let (told, listen) = sync_channel(1000);
     let notifier = start(Timed(told), context(&board, &counts)).expect("a thread");
     let mut standings = Vec::new();

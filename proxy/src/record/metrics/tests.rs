@@ -1,46 +1,47 @@
-use std::collections::BTreeSet;
-
 use http::Method;
 
 use super::*;
 use crate::exchange::AttemptOutcome;
+use crate::metrics::Format;
 use crate::record::fixture::{filled, plain};
 use crate::refusal::ErrorCode;
 
-#[path = "tests/models.rs"]
 mod models;
-#[path = "tests/promtool.rs"]
 mod promtool;
 
-fn metrics() -> Metrics {
-    Metrics::new(
-        &[("feishu", "feishu"), ("chat", "api")],
-        &["assistant"],
-        Arc::default(),
-    )
-    .expect("metrics")
+/// A registry with the metrics of requests.
+struct Counted {
+    all: Metrics,
+    requests: RequestMetrics,
 }
 
-fn text(metrics: &Metrics) -> String {
-    String::from_utf8(metrics.render(Format::Text)).expect("UTF-8")
+impl Counted {
+    fn count(&self, exchange: &Exchange, duration: Duration) {
+        self.requests.record(exchange, duration);
+    }
+}
+
+fn of_routes(routes: &[(&str, &str)], backends: &[&str]) -> Counted {
+    let all = Metrics::new().expect("metrics");
+    let requests = RequestMetrics::register(&all, routes, backends, Arc::new(()));
+    Counted {
+        requests: requests.expect("metrics"),
+        all,
+    }
+}
+
+fn metrics() -> Counted {
+    of_routes(&[("feishu", "feishu"), ("chat", "api")], &["assistant"])
+}
+
+fn text(metrics: &Counted) -> String {
+    String::from_utf8(metrics.all.render(Format::Text)).expect("UTF-8")
 }
 
 /// The value of a series, as it stands in the text.
 fn value<'t>(text: &'t str, series: &str) -> Option<&'t str> {
     text.lines()
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
-}
-
-fn held() -> Held {
-    Held {
-        cache_bytes: 4096,
-        buffered_bytes: 70_000,
-        routes: vec![HeldByRoute {
-            route: "chat".into(),
-            limit_keys: Some(3),
-            in_use: Some(2),
-        }],
-    }
 }
 
 /// What the contract's event adds.
@@ -157,14 +158,6 @@ fn errors_are_there_at_zero_for_every_route() {
             format!(r#"weir_failed_requests_total{{platform="{platform}",route="{route}"}}"#);
         assert_eq!(value(&text, &series), Some("0"), "{series}");
     }
-    assert_eq!(
-        value(&text, r#"weir_events_total{outcome="dropped"}"#),
-        Some("0")
-    );
-    assert_eq!(
-        value(&text, r#"weir_cache_bytes{tier="memory"}"#),
-        Some("0")
-    );
 }
 
 #[test]
@@ -178,46 +171,6 @@ fn errors_stand_in_the_order_of_their_codes() {
     }
     for (position, outcome) in AttemptOutcome::ALL.into_iter().enumerate() {
         assert_eq!(outcome as usize, position, "{}", outcome.as_str());
-    }
-}
-
-#[test]
-fn the_catalog_is_what_is_shown() {
-    let metrics = metrics();
-    metrics.shipping().expect("a shipper's metrics");
-    metrics.spans().expect("an exporter's metrics");
-    metrics.audit().expect("an audit log's metrics");
-    metrics.worker("audit").expect("a worker's metrics");
-    metrics.alerting().writes("state").expect("counters");
-    metrics.set_held_source(Box::new(held));
-    let mut exchange = filled();
-    exchange.error_code = None;
-    exchange.status = 200;
-    metrics.count(&exchange, Duration::ZERO);
-    *metrics.reading().lock() = crate::system::Reading::example();
-    let standing = crate::alert::fixture::standing("ErrorRate", crate::alert::tier::Tier::Warning);
-    metrics.alerting().tiers().show(&[standing]);
-    metrics.alerting().notifier("feishu").expect("counts");
-    metrics
-        .certificates()
-        .show(&[("127.0.0.1:8443".to_owned(), 1_795_334_400)]);
-    let text = text(&metrics);
-    let mut shown = BTreeSet::new();
-    for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
-        let (name, help) = line.split_once(' ').expect("a help text");
-        assert!(help.ends_with('.'), "{line}");
-        shown.insert(name);
-    }
-    let listed: BTreeSet<_> = catalog::ALL.iter().map(|metric| metric.name).collect();
-    assert_eq!(shown, listed);
-    for metric in catalog::ALL {
-        let is_counter = text.contains(&format!("# TYPE {} counter", metric.name));
-        assert_eq!(
-            is_counter,
-            metric.name.ends_with("_total"),
-            "{}",
-            metric.name
-        );
     }
 }
 
@@ -239,52 +192,8 @@ fn a_client_cannot_make_labels() {
 }
 
 #[test]
-fn gauges_go_up_and_down() {
-    let metrics = metrics();
-    let counted = Counted::on(&metrics.gauges().in_flight);
-    let connection = Counted::on(&metrics.connections().open);
-    metrics.set_held_source(Box::new(held));
-    assert_eq!(value(&text(&metrics), "weir_requests_in_flight"), Some("1"));
-    assert_eq!(value(&text(&metrics), "weir_connections"), Some("1"));
-    assert_eq!(
-        value(&text(&metrics), r#"weir_cache_bytes{tier="memory"}"#),
-        Some("4096")
-    );
-    for (series, held) in [
-        ("weir_buffered_bytes", "70000"),
-        (r#"weir_rate_limit_keys{route="chat"}"#, "3"),
-        (r#"weir_concurrency_in_use{route="chat"}"#, "2"),
-    ] {
-        assert_eq!(value(&text(&metrics), series), Some(held), "{series}");
-    }
-    drop((counted, connection));
-    assert_eq!(value(&text(&metrics), "weir_requests_in_flight"), Some("0"));
-}
-
-#[test]
-fn what_was_forgotten_too_early_is_counted_once_however_often_it_is_asked_for() {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    let metrics = metrics();
-    let dropped = || value(&text(&metrics), "weir_replay_dropped_total").map(str::to_owned);
-    assert_eq!(
-        dropped().as_deref(),
-        Some("0"),
-        "there before anybody counts"
-    );
-    let forgotten = Arc::new(AtomicU64::new(3));
-    let counting = forgotten.clone();
-    let source = move || counting.load(Ordering::Relaxed);
-    metrics.replay_dropped().set_source(Box::new(source));
-    assert_eq!(dropped().as_deref(), Some("3"));
-    assert_eq!(dropped().as_deref(), Some("3"));
-    forgotten.store(10, Ordering::Relaxed);
-    assert_eq!(dropped().as_deref(), Some("10"));
-}
-
-#[test]
 fn names_of_the_configuration_are_escaped() {
-    let metrics = Metrics::new(&[("a\"b\\c\nd", "api")], &[], Arc::default()).expect("metrics");
+    let metrics = of_routes(&[("a\"b\\c\nd", "api")], &[]);
     let text = text(&metrics);
     assert!(text.contains(r#"route="a\"b\\c\nd""#));
 }
@@ -298,7 +207,7 @@ fn open_metrics_tell_exemplars_of_traced_requests() {
     exchange.trace.recording = crate::trace::Recording::On;
     metrics.count(&exchange, Duration::from_millis(1204));
     metrics.count(&exchange, Duration::from_secs(3600));
-    let text = String::from_utf8(metrics.render(Format::OpenMetrics)).expect("UTF-8");
+    let text = String::from_utf8(metrics.all.render(Format::OpenMetrics)).expect("UTF-8");
     assert!(text.ends_with("\n# EOF\n"));
     let lines = |start: &str| -> Vec<&str> {
         text.lines()
@@ -307,10 +216,11 @@ fn open_metrics_tell_exemplars_of_traced_requests() {
     };
     assert_eq!(
         lines("# TYPE weir_requests"),
-        [
-            "# TYPE weir_requests_in_flight gauge",
-            "# TYPE weir_requests counter"
-        ]
+        ["# TYPE weir_requests counter"]
+    );
+    assert_eq!(
+        lines("# TYPE weir_build_info"),
+        ["# TYPE weir_build_info gauge"]
     );
     let counted = lines("weir_requests_total{");
     assert!(

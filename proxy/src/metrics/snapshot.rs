@@ -8,7 +8,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 use super::catalog::Definition;
 
 /// What a collector tells a registry of its metrics.
-pub(super) fn descs(definitions: &[Definition]) -> prometheus::Result<Vec<Desc>> {
+pub(crate) fn descs(definitions: &[Definition]) -> prometheus::Result<Vec<Desc>> {
     let desc = |definition: &Definition| {
         let labels = definition.labels.iter().map(|label| (*label).to_owned());
         Desc::new(
@@ -22,7 +22,7 @@ pub(super) fn descs(definitions: &[Definition]) -> prometheus::Result<Vec<Desc>>
 }
 
 /// A metric with its values, each with its labels' values.
-pub(super) fn family(definition: &Definition, values: &[(&[&str], f64)]) -> MetricFamily {
+pub(crate) fn family(definition: &Definition, values: &[(&[&str], f64)]) -> MetricFamily {
     let is_counter = definition.name.ends_with("_total");
     let metrics = values.iter().map(|(labels, value)| {
         let mut metric = Metric::default();

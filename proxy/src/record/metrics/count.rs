@@ -3,22 +3,21 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::Metrics;
-use super::exemplar::Sighting;
+use super::RequestMetrics;
 use super::series::{CallOutcome, LimitSeries, ModelSeries, SignatureSeries};
-use crate::exchange::{Exchange, SignatureOutcome, Stage, UpstreamNote};
+use crate::exchange::{Exchange, NO_PLATFORM, NO_ROUTE, SignatureOutcome, Stage, UpstreamNote};
+use crate::metrics::exemplar::Exemplar;
 use crate::record::event::method_name;
-use crate::record::{NO_PLATFORM, NO_ROUTE};
 
 /// Of the name of a model as a label.
 const MODEL_LABEL_CHARACTERS_MAX: usize = 64;
 
-impl Metrics {
+impl RequestMetrics {
     pub(super) fn count_route(
         &self,
         exchange: &Exchange,
         duration: Duration,
-        sighting: Option<Sighting>,
+        exemplar: Option<Exemplar>,
     ) {
         let (route, platform) = match &exchange.route {
             Some(route) => (&**route, &*exchange.platform),
@@ -30,9 +29,9 @@ impl Metrics {
             |series| {
                 let method = method_name(&exchange.method);
                 series.count_request(&self.families, method, exchange.status);
-                series.duration.observe(duration.as_secs_f64(), sighting);
+                series.duration.observe(duration.as_secs_f64(), exemplar);
                 let overhead = exchange.timing.overhead().as_secs_f64();
-                series.overhead.observe(overhead, sighting);
+                series.overhead.observe(overhead, exemplar);
                 if exchange.failed() {
                     series.failed.inc();
                 }
@@ -40,8 +39,8 @@ impl Metrics {
                 if let Some(counter) = error.and_then(|code| series.errors.get(code)) {
                     counter.inc();
                 }
-                if let Some(tally) = &series.tally {
-                    tally.count(exchange, duration);
+                if let Some(subject) = &series.subject {
+                    subject.record(exchange, duration);
                 }
                 if let Some(cache) = &exchange.cache {
                     series.count_lookup(&self.families, cache.tier, cache.outcome);
@@ -54,7 +53,7 @@ impl Metrics {
         &self,
         exchange: &Exchange,
         duration: Duration,
-        sighting: Option<Sighting>,
+        exemplar: Option<Exemplar>,
     ) {
         if let Some(signature) = &exchange.signature {
             self.signatures.with_or_learn(
@@ -79,14 +78,14 @@ impl Metrics {
                 &upstream.backend,
                 || self.backend_series(&upstream.backend),
                 |series| {
-                    if let Some(tally) = &series.tally {
-                        tally.count(exchange, duration);
+                    if let Some(subject) = &series.subject {
+                        subject.record(exchange, duration);
                     }
                     for attempt in upstream.attempts() {
                         series.count_attempt(attempt.outcome());
                     }
                     if let Some(spent) = exchange.timing.spent(Stage::Backend) {
-                        series.duration.observe(spent.as_secs_f64(), sighting);
+                        series.duration.observe(spent.as_secs_f64(), exemplar);
                     }
                 },
             );
@@ -98,7 +97,7 @@ impl Metrics {
         &self,
         exchange: &Exchange,
         duration: Duration,
-        sighting: Option<Sighting>,
+        exemplar: Option<Exemplar>,
     ) {
         let model = &exchange.model;
         let Some(upstream) = asked(exchange) else {
@@ -119,17 +118,17 @@ impl Metrics {
         let label = model_label(name);
         let count = |series: &ModelSeries| {
             series.count_call(&self.families, &upstream.backend, outcome);
-            if let Some(tally) = &series.tally {
-                tally.count(exchange, duration);
+            if let Some(subject) = &series.subject {
+                subject.record(exchange, duration);
             }
             series.count_tokens(&model.usage);
             if let Some(time) = model.time_to_first_chunk {
                 let first = time.as_secs_f64();
-                series.time_to_first_token.observe(first, sighting);
+                series.time_to_first_token.observe(first, exemplar);
             }
             if let Some(time) = time_per_output_token(exchange) {
                 let each = time.as_secs_f64();
-                series.time_per_output_token.observe(each, sighting);
+                series.time_per_output_token.observe(each, exemplar);
             }
         };
         if self.models.with(&label, count).is_some() {

@@ -1,24 +1,22 @@
-//! What is told of alerts: their tiers, and who was told.
+//! The metrics of alerts: their tiers, notifications, and what is written of them.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{IntCounter, IntGauge, Registry, Result};
+use prometheus::{IntCounter, IntGauge, Result};
 
-use super::catalog;
-use super::family::Family;
-use super::read;
-use crate::alert::standing::Standing;
+use super::standing::Standing;
+use crate::metrics::family::Family;
+use crate::metrics::{Metrics, catalog, snapshot};
 
 /// The families of alerts.
-#[derive(Clone, Debug)]
-pub struct Alerting {
+#[derive(Debug)]
+pub struct AlertMetrics<'m> {
+    metrics: &'m Metrics,
     notifications: Family<IntCounter>,
     writes: Family<IntCounter>,
-    dependency_up: Family<IntGauge>,
-    tiers: AlertTiers,
 }
 
 /// How it goes with one notifier; a clone is the same.
@@ -41,18 +39,16 @@ pub struct AlertWrites {
     pub dropped: IntCounter,
 }
 
-impl Alerting {
-    pub(super) fn register(registry: &Registry, dependency_up: &Family<IntGauge>) -> Result<Self> {
-        let tiers = AlertTiers::default();
-        registry.register(Box::new(Tiers {
-            descs: read::descs(&[catalog::ALERT_TIER])?,
-            tiers: tiers.clone(),
-        }))?;
-        Ok(Alerting {
-            notifications: Family::register(registry, catalog::ALERT_NOTIFICATIONS, &[])?,
-            writes: Family::register(registry, catalog::ALERT_WRITES, &[])?,
-            dependency_up: dependency_up.clone(),
-            tiers,
+impl<'m> AlertMetrics<'m> {
+    /// Registers all of them but the tiers.
+    ///
+    /// # Errors
+    /// Only when the catalog has an invalid or a duplicate name.
+    pub fn register(metrics: &'m Metrics) -> Result<Self> {
+        Ok(AlertMetrics {
+            metrics,
+            notifications: metrics.counter(catalog::ALERT_NOTIFICATIONS)?,
+            writes: metrics.counter(catalog::ALERT_WRITES)?,
         })
     }
 
@@ -61,9 +57,7 @@ impl Alerting {
     /// # Errors
     /// Only when the catalog names a metric wrongly.
     pub fn notifier(&self, name: &str) -> Result<NotifierCounts> {
-        let up = self.dependency_up.series(&[name])?;
-        // Nothing went wrong as long as nothing was sent.
-        up.set(1);
+        let up = self.metrics.dependency(name)?;
         Ok(NotifierCounts {
             sent: self.notifications.series(&[name, "sent"])?,
             failed: self.notifications.series(&[name, "failed"])?,
@@ -84,12 +78,6 @@ impl Alerting {
             dropped: series("dropped")?,
         })
     }
-
-    /// Where the tiers are shown.
-    #[must_use]
-    pub fn tiers(&self) -> AlertTiers {
-        self.tiers.clone()
-    }
 }
 
 /// The tiers as they are shown; a clone is the same.
@@ -103,6 +91,19 @@ struct Shown {
 }
 
 impl AlertTiers {
+    /// Registers their metric.
+    ///
+    /// # Errors
+    /// When it is registered already.
+    pub fn register(metrics: &Metrics) -> Result<Self> {
+        let tiers = AlertTiers::default();
+        metrics.collect(Tiers {
+            descs: snapshot::descs(&[catalog::ALERT_TIER])?,
+            tiers: tiers.clone(),
+        })?;
+        Ok(tiers)
+    }
+
     /// Shows these instead of those before.
     pub fn show(&self, standings: &[Standing]) {
         let configured = standings.iter().filter(|standing| standing.rule.is_some());
@@ -131,10 +132,6 @@ impl Collector for Tiers {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let shown = self.tiers.0.lock().clone();
-        // A family without series is not told: promtool takes it for a mistake.
-        if shown.is_empty() {
-            return Vec::new();
-        }
         let metrics = shown.into_iter().map(|shown| {
             let labels = shown.labels.into_iter().map(|(name, value)| {
                 let mut label = LabelPair::default();

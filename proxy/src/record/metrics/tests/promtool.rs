@@ -25,7 +25,8 @@ fn promtool_finds_no_fault() {
     exchange.error_code = None;
     metrics.count(&exchange, Duration::from_millis(7));
     let mut stdin = child.stdin.take().expect("its input");
-    std::io::Write::write_all(&mut stdin, &metrics.render(Format::Text)).expect("all of it read");
+    std::io::Write::write_all(&mut stdin, &metrics.all.render(Format::Text))
+        .expect("all of it read");
     drop(stdin);
     let output = child.wait_with_output().expect("an end");
     let said = [output.stdout, output.stderr].concat();

@@ -1,4 +1,4 @@
-//! What the system readings say, as they are at a scrape.
+//! The metrics of the system: its last reading, at each scrape.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use super::catalog::{self, Definition};
-use super::read;
-use crate::system::Reading;
+use super::Reading;
+use crate::metrics::catalog::{self, Definition};
+use crate::metrics::{Metrics, snapshot};
 
 const DEFINITIONS: [Definition; 4] = [
     catalog::CPU_USAGE,
@@ -17,17 +17,27 @@ const DEFINITIONS: [Definition; 4] = [
     catalog::DISK_IO,
 ];
 
-/// Shows the last reading to a registry.
+/// Registers the metrics of the reading that is returned: whoever reads the system writes to it.
+///
+/// # Errors
+/// When they are registered already.
+pub fn register(metrics: &Metrics) -> prometheus::Result<Arc<Mutex<Reading>>> {
+    let last = Arc::default();
+    metrics.collect(Readings::new(Arc::clone(&last))?)?;
+    Ok(last)
+}
+
+/// Exposes the last reading.
 #[derive(Debug)]
-pub(super) struct Readings {
+struct Readings {
     descs: Vec<Desc>,
     last: Arc<Mutex<Reading>>,
 }
 
 impl Readings {
-    pub(super) fn new(last: Arc<Mutex<Reading>>) -> prometheus::Result<Self> {
+    fn new(last: Arc<Mutex<Reading>>) -> prometheus::Result<Self> {
         Ok(Readings {
-            descs: read::descs(&DEFINITIONS)?,
+            descs: snapshot::descs(&DEFINITIONS)?,
             last,
         })
     }
@@ -45,7 +55,7 @@ impl Collector for Readings {
             (&catalog::CPU_USAGE, reading.cpu_ratio),
             (&catalog::MEMORY_USAGE, reading.memory_ratio),
         ] {
-            families.extend(value.map(|value| read::family(definition, &[(&[], value)])));
+            families.extend(value.map(|value| snapshot::family(definition, &[(&[], value)])));
         }
         let mounts: Vec<[&str; 1]> = reading.disks.iter().map(|disk| [&*disk.mount]).collect();
         let disks = mounts.iter().zip(&reading.disks);
@@ -67,9 +77,9 @@ impl Collector for Readings {
             .map(|(labels, bytes)| (&labels[..], *bytes))
             .collect();
         for (definition, values) in [(&catalog::DISK_USAGE, disks), (&catalog::DISK_IO, ways)] {
-            // A family without series is not told: promtool takes it for a mistake.
+            // A family without series is none: promtool rejects it.
             if !values.is_empty() {
-                families.push(read::family(definition, &values));
+                families.push(snapshot::family(definition, &values));
             }
         }
         families

@@ -6,26 +6,27 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use prometheus::{IntCounter, Result};
 
-use super::exemplar::Traced;
-use super::family::Family;
 use super::known::Known;
 use super::{Families, NAMES_MAX};
-use crate::alert::tally::Tally;
-use crate::exchange::{AttemptOutcome, CacheOutcome, CacheTier, LimitOutcome, SignatureOutcome};
+use crate::exchange::{
+    AttemptOutcome, CacheOutcome, CacheTier, LimitOutcome, Recorder, SignatureOutcome,
+};
+use crate::metrics::exemplar::ExemplarHistogram;
+use crate::metrics::family::Family;
 use crate::model::usage::{Origin, Usage};
 use crate::refusal::ErrorCode;
 
 /// Everything that is counted by route.
 pub(super) struct RouteSeries {
-    pub(super) duration: Traced,
-    pub(super) overhead: Traced,
+    pub(super) duration: ExemplarHistogram,
+    pub(super) overhead: ExemplarHistogram,
     pub(super) failed: IntCounter,
     /// In the order of [`ErrorCode::ALL`].
     pub(super) errors: Vec<IntCounter>,
     requests: RwLock<HashMap<(&'static str, u16), IntCounter>>,
     cache_lookups: RwLock<Vec<((CacheTier, CacheOutcome), IntCounter)>>,
-    /// Where a rule looks at routes.
-    pub(super) tally: Option<Arc<Tally>>,
+    /// What else records the requests of this subject.
+    pub(super) subject: Option<Arc<dyn Recorder>>,
     name: String,
     platform: String,
 }
@@ -38,7 +39,7 @@ impl RouteSeries {
         families: &Families,
         name: &str,
         platform: &str,
-        tally: Option<Arc<Tally>>,
+        subject: Option<Arc<dyn Recorder>>,
     ) -> Result<Self> {
         let errors = ErrorCode::ALL
             .iter()
@@ -54,7 +55,7 @@ impl RouteSeries {
             errors: errors.collect::<Result<_>>()?,
             requests: RwLock::new(HashMap::from([(FIRST_SERIES, first)])),
             cache_lookups: RwLock::default(),
-            tally,
+            subject,
             name: name.to_owned(),
             platform: platform.to_owned(),
         })
@@ -108,20 +109,24 @@ impl RouteSeries {
 pub(super) struct BackendSeries {
     /// In the order of [`AttemptOutcome::ALL`].
     attempts: Vec<IntCounter>,
-    pub(super) duration: Traced,
-    /// Where a rule looks at backends.
-    pub(super) tally: Option<Arc<Tally>>,
+    pub(super) duration: ExemplarHistogram,
+    /// What else records the requests of this subject.
+    pub(super) subject: Option<Arc<dyn Recorder>>,
 }
 
 impl BackendSeries {
-    pub(super) fn new(families: &Families, name: &str, tally: Option<Arc<Tally>>) -> Result<Self> {
+    pub(super) fn new(
+        families: &Families,
+        name: &str,
+        subject: Option<Arc<dyn Recorder>>,
+    ) -> Result<Self> {
         let attempts = AttemptOutcome::ALL
             .iter()
             .map(|outcome| families.upstream_attempts.series(&[name, outcome.as_str()]));
         Ok(BackendSeries {
             attempts: attempts.collect::<Result<_>>()?,
             duration: families.upstream_duration.series(&[name])?,
-            tally,
+            subject,
         })
     }
 
@@ -176,21 +181,25 @@ impl LimitSeries {
 /// Everything that is counted by model.
 pub(super) struct ModelSeries {
     tokens: Tokens,
-    pub(super) time_to_first_token: Traced,
-    pub(super) time_per_output_token: Traced,
-    /// Where a rule looks at models.
-    pub(super) tally: Option<Arc<Tally>>,
+    pub(super) time_to_first_token: ExemplarHistogram,
+    pub(super) time_per_output_token: ExemplarHistogram,
+    /// What else records the requests of this subject.
+    pub(super) subject: Option<Arc<dyn Recorder>>,
     calls: Known<CallSeries>,
     label: String,
 }
 
 impl ModelSeries {
-    pub(super) fn new(families: &Families, label: &str, tally: Option<Arc<Tally>>) -> Result<Self> {
+    pub(super) fn new(
+        families: &Families,
+        label: &str,
+        subject: Option<Arc<dyn Recorder>>,
+    ) -> Result<Self> {
         Ok(ModelSeries {
             tokens: Tokens::new(families, label)?,
             time_to_first_token: families.time_to_first_token.series(&[label])?,
             time_per_output_token: families.time_per_output_token.series(&[label])?,
-            tally,
+            subject,
             calls: Known::new(NAMES_MAX),
             label: label.to_owned(),
         })
@@ -286,13 +295,12 @@ impl CallSeries {
 
 #[cfg(test)]
 mod tests {
-    use prometheus::Registry;
-
     use super::*;
+    use crate::metrics::Metrics;
 
     #[test]
     fn counters_of_tokens_do_not_begin_again() {
-        let families = Families::register(&Registry::new()).expect("families");
+        let families = Families::register(&Metrics::new().expect("metrics")).expect("families");
         let tokens = Tokens::new(&families, "m").expect("series");
         let usage = Usage {
             input_tokens: Some(u64::MAX - 1),
