@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use weir::alert::counters::{Subject, SubjectRecorders as _, Tallies};
 use weir::alert::engine::{Engine, Now, Settings};
 use weir::alert::snapshot::Snapshot;
-use weir::alert::tally::{Subject, SubjectRecorders as _, Tallies};
 use weir::clock;
 use weir::config;
 use weir::exchange::{Exchange, Recorder};

@@ -1,9 +1,9 @@
 //! Alerts in three tiers: warning, critical and recovery.
 //!
-//! A side service: requests add to counters ([`tally`]) and wait for nothing; a thread of its own makes
+//! A side service: requests add to counters ([`counters`]) and wait for nothing; a thread of its own makes
 //! figures of them over sliding windows ([`window`], [`signal`]) and tiers of the figures ([`tier`]), and
 //! notifiers tell Alertmanager, a Feishu group or any webhook. What is in force outlives the process
-//! ([`state`]). The same rules for Prometheus are made by [`rules`].
+//! ([`persistence`]). The same rules for Prometheus are made by [`rules`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use self::board::Board;
+use self::counters::{Needs, Subject, Tallies};
 use self::counts::Delta;
 use self::engine::{Engine, Now, Settings};
 use self::event::Events;
@@ -22,16 +22,16 @@ use self::metrics::{AlertMetrics, AlertTiers};
 use self::notify::kind::Configured;
 use self::notify::{Links, Notifier};
 use self::per::Per;
+use self::persistence::{Found, Keeper, State};
 use self::rule::Rule;
 use self::snapshot::SnapshotSource;
-use self::state::{Found, Keeper, State};
-use self::tally::{Needs, Subject, Tallies};
+use self::store::Board;
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::worker::Worker;
 use crate::worker::thread::{SharedState, State as Running, WorkerThread};
 
-pub mod board;
+pub mod counters;
 pub mod counts;
 pub mod engine;
 mod event;
@@ -40,21 +40,21 @@ pub(crate) mod fixture;
 pub mod histogram;
 pub mod identity;
 mod journal;
-mod late;
 pub mod metrics;
 pub mod notify;
 pub mod page;
 pub mod per;
+pub mod persistence;
 pub mod promql;
 pub mod rule;
 pub mod rules;
 pub mod runbook;
 pub mod signal;
 pub mod silence;
+mod slow_write;
 pub mod snapshot;
-pub mod standing;
 pub mod state;
-pub mod tally;
+pub mod store;
 pub mod tier;
 pub mod unit;
 pub mod window;

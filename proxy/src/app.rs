@@ -12,8 +12,8 @@ use pingora_runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
+use crate::alert::counters::Tallies;
 use crate::alert::snapshot::SnapshotSource;
-use crate::alert::tally::Tallies;
 use crate::alert::{self, Alerts};
 use crate::backend::Backend;
 use crate::backend::connector::Connect;

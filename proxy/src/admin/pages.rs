@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::accept;
 use super::problem::Problem;
 use super::{AdminState, Readiness};
-use crate::alert::board::timestamp;
+use crate::alert::store::timestamp;
 use crate::clock;
 
 /// How many events `/api/events` gives when it is not told, and at most.

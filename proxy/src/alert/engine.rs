@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::counters::Subject;
 use super::counts::Delta;
 use super::identity::Identity;
 use super::per::Per;
 use super::rule::Rule;
-use super::standing::{Saved, Standing, Transition};
-use super::tally::Subject;
+use super::state::{Saved, Standing, Transition};
 use super::tier::{Basis, Memory, Tier};
 use super::window::Window;
 use crate::alert::snapshot::Snapshot;

@@ -1,11 +1,11 @@
+use super::super::counters::Tally;
 use super::super::counts::Counts;
 use super::super::fixture::{NOW, rule};
 use super::super::signal::{
     Signal, error_rate, events_dropped, first_token, rate_limited_share, response_time,
     signature_failure_share,
 };
-use super::super::standing::ENDED_IS_TOLD_FOR;
-use super::super::tally::Tally;
+use super::super::state::ENDED_IS_TOLD_FOR;
 use super::*;
 use crate::exchange::Recorder as _;
 use crate::record::fixture::filled;

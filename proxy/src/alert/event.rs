@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use ulid::Ulid;
 
-use super::board::{Change, timestamp};
 use super::notify::summary;
-use super::standing::Transition;
+use super::state::Transition;
+use super::store::{Change, timestamp};
 use super::tier::Tier;
 use crate::ecs;
 use crate::ship::Ship;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::per::Per;
 use super::rule::Rule;
 use super::signal::error_rate;
-use super::standing::Standing;
+use super::state::Standing;
 use super::tier::{Lines, Tier, Worse};
 
 /// 08:00 on 2026-11-22.

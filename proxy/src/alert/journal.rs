@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
-use super::board::Change;
 use super::event::Events;
-use super::late::Writing;
 use super::notify;
-use super::standing::Transition;
+use super::slow_write::Writing;
+use super::state::Transition;
+use super::store::Change;
 use crate::alert::metrics::AlertWrites;
 use crate::clock;
 use crate::worker::Worker;

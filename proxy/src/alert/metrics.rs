@@ -7,7 +7,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounter, IntGauge, Result};
 
-use super::standing::Standing;
+use super::state::Standing;
 use crate::metrics::family::Family;
 use crate::metrics::{Metrics, catalog, snapshot};
 

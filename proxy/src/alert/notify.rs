@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::kind::{Context, Kind};
-use super::board::Change;
+use super::store::Change;
 use super::tier::Tier;
 use crate::alert::metrics::NotifierCounts;
 use crate::backoff;

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::standing::Standing;
+use super::state::Standing;
 use super::tier::Tier;
 
 /// So many at once.

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use parking_lot::Mutex;
 
 use crate::admin::RouteSummary;
+use crate::alert::counters::Tallies;
 use crate::alert::snapshot::{Snapshot, SnapshotSource};
-use crate::alert::tally::Tallies;
 use crate::audit::Audit;
 use crate::clock::{self, Elapsed};
 use crate::config::Config;

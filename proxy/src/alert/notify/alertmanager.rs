@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use super::kind::{Context, Declared, Endpoint, Kind, RawSettings, bearer};
 use super::post::Target;
 use super::{Failure, Health, Links, News, Notifier, summary, wait};
-use crate::alert::board::{Board, Change, timestamp};
-use crate::alert::standing::Standing;
+use crate::alert::state::Standing;
+use crate::alert::store::{Board, Change, timestamp};
 use crate::alert::tier::Tier;
 use crate::clock;
 use crate::settings::declare::settings;
@@ -80,7 +80,7 @@ struct Bodies {
     rest: Vec<Value>,
     /// Whether one of the critical ones is new to it.
     has_news: bool,
-    told: Vec<(crate::alert::standing::Key, Tier)>,
+    told: Vec<(crate::alert::state::Key, Tier)>,
 }
 
 fn start(endpoint: &Endpoint, links: Links, context: Context) -> std::io::Result<Notifier> {

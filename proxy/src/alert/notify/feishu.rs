@@ -17,7 +17,7 @@ use sha2::Sha256;
 use super::kind::{Declared, Endpoint, Kind, RawSettings};
 use super::post::Target;
 use super::{Channel, Failure, Links, RETRY_MAX};
-use crate::alert::board::{Change, timestamp};
+use crate::alert::store::{Change, timestamp};
 use crate::alert::tier::{Tier, Worse};
 use crate::settings::declare::settings;
 use crate::settings::mistake::Findings;

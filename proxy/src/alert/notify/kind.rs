@@ -8,8 +8,8 @@ use http::HeaderValue;
 use serde_json::Value;
 
 use super::{Links, Notifier};
-use crate::alert::board::Board;
 use crate::alert::metrics::NotifierCounts;
+use crate::alert::store::Board;
 use crate::settings::decode::{Decode, Setting};
 use crate::settings::mistake::Findings;
 use crate::settings::node::Node;

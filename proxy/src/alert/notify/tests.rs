@@ -1,11 +1,11 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::super::board::Board;
 use super::super::fixture::{NOW, rule, standing};
 use super::super::identity::Identity;
 use super::super::per::Per;
-use super::super::standing::Standing;
-use super::super::state::State as Kept;
+use super::super::persistence::State as Kept;
+use super::super::state::Standing;
+use super::super::store::Board;
 use super::*;
 use crate::alert::metrics::AlertMetrics;
 use crate::metrics::Metrics;
@@ -215,7 +215,7 @@ fn a_silence_on_a_severity_holds_until_the_end_is_told() {
     board.note_told("test", std::iter::once((&over.key, Tier::Critical)));
     let wish = r#"{"matchers":[{"name":"severity","value":"critical"}],"duration":"2h"}"#;
     let wish: super::super::silence::Wish = serde_json::from_str(wish).expect("a wish");
-    let silence = wish.check("1".to_owned(), super::super::board::timestamp(NOW + LONG));
+    let silence = wish.check("1".to_owned(), super::super::store::timestamp(NOW + LONG));
     board.silence(silence.expect("a silence"));
     assert!(board.changes("test", NOW + LONG * 61).is_empty());
     assert_eq!(board.changes("test", NOW + LONG * 130).len(), 1);

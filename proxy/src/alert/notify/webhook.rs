@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::kind::{Declared, Endpoint, Kind, RawSettings, bearer};
 use super::post::Target;
 use super::{Channel, Failure, Links, RETRY_MAX, summary};
-use crate::alert::board::{Change, timestamp};
+use crate::alert::store::{Change, timestamp};
 use crate::alert::tier::Tier;
 use crate::settings::declare::settings;
 use crate::settings::mistake::Findings;

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::identity::Identity;
+use super::persistence::{Keeper, State, Told};
 use super::silence::{Added, Silence, Silences};
-use super::standing::{Key, Standing, Transition};
-use super::state::{Keeper, State, Told};
+use super::state::{Key, Standing, Transition};
 use super::tier::Tier;
 
 /// Transitions that pages show.
