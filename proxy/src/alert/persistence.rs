@@ -1,5 +1,5 @@
-//! What outlives the process: alerts in force, silences, and what was told to whom. One small file of
-//! JSON, written anew at each change by a thread of its own, and put in the place of the old one whole.
+//! What survives a restart: firing alerts, silences, and what each notifier has sent. One small JSON file,
+//! rewritten after each change by a thread of its own, and replaced atomically.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::silence::Silence;
-use super::slow_write::Writing;
+use super::slow_write::WriteWatch;
 use super::state::{Key, Saved};
 use super::tier::Tier;
 use crate::alert::metrics::AlertWrites;
@@ -20,80 +20,96 @@ use crate::worker::Worker;
 use crate::worker::thread::{SharedState, State as Running, WorkerThread};
 
 const VERSION: u32 = 1;
-/// Far more than what can be in force.
+/// Far more than all alerts that can fire.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
-/// A disk that was full may have room again.
+/// After a write that failed: the disk may have room again.
 const RETRY: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// The content of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct PersistedState {
     pub(super) version: u32,
     pub alerts: Vec<Saved>,
     pub silences: Vec<Silence>,
-    /// By the name of a notifier.
-    pub told: BTreeMap<String, Vec<Told>>,
+    /// By the name of the notifier.
+    #[serde(rename = "told")]
+    pub notified: BTreeMap<String, Vec<Notified>>,
 }
 
-impl Default for State {
+impl Default for PersistedState {
     fn default() -> Self {
-        State {
+        PersistedState {
             version: VERSION,
             alerts: Vec::new(),
             silences: Vec::new(),
-            told: BTreeMap::new(),
+            notified: BTreeMap::new(),
         }
     }
 }
 
-/// What a notifier told last of an alert.
+/// The tier of an alert that a notifier sent last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub struct Notified {
     #[serde(flatten, with = "super::state::saved_key")]
     pub key: Key,
     pub tier: Tier,
 }
 
-/// What lay where the state is kept.
-#[derive(Debug, PartialEq)]
-pub enum Found {
-    /// The state; empty where there was nothing.
-    State(State),
-    /// Something of somebody else's, which is left as it is: nothing is kept.
-    Foreign(String),
+/// Why a state file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("it is not a file")]
+    NotAFile,
+    #[error("it is not a state file of alerts")]
+    NotAState,
+    #[error(transparent)]
+    Malformed(#[from] serde_json::Error),
+    #[error("it has version {0}, but this weir reads version {VERSION}")]
+    Version(u32),
 }
 
-/// How every state begins.
+/// What is at the path of the state file.
+#[derive(Debug)]
+pub enum Loaded {
+    /// The state; empty when there is no file.
+    State(PersistedState),
+    /// Not a state file. It is left alone, and nothing is saved.
+    Foreign(LoadError),
+}
+
+/// The first bytes of every state file.
 const BEGINNING: &str = "{\"version\":";
 
-impl State {
-    /// Reads the file. A state that is damaged is put aside with `.bad` at the end of its name, and told
-    /// of: alerts work without a memory, too. What never was a state is not touched.
+impl PersistedState {
+    /// Reads the file. A damaged state file is renamed to `.bad` and logged, and alerts start without it. A file
+    /// that is something else is not touched.
     #[must_use]
-    pub fn read(path: &Path) -> Found {
+    pub fn read(path: &Path) -> Loaded {
         match std::fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Found::State(State::default());
+                return Loaded::State(PersistedState::default());
             }
-            Err(error) => return Found::Foreign(error.to_string()),
-            Ok(meta) if !meta.is_file() => return Found::Foreign("it is no file".to_owned()),
-            Ok(meta) if meta.len() == 0 => return Found::State(State::default()),
+            Err(error) => return Loaded::Foreign(error.into()),
+            Ok(meta) if !meta.is_file() => return Loaded::Foreign(LoadError::NotAFile),
+            Ok(meta) if meta.len() == 0 => return Loaded::State(PersistedState::default()),
             Ok(_) => {}
         }
         let text = match text(path) {
             Ok(text) => text,
-            Err(error) => return Found::Foreign(error.to_string()),
+            Err(error) => return Loaded::Foreign(error.into()),
         };
         if !text.starts_with(BEGINNING.as_bytes()) {
-            return Found::Foreign("it is something else than a state of alerts".to_owned());
+            return Loaded::Foreign(LoadError::NotAState);
         }
-        let state = parse(&text).unwrap_or_else(|why| {
-            put_aside(path, &why);
-            State::default()
+        let state = parse(&text).unwrap_or_else(|error| {
+            put_aside(path, &error);
+            PersistedState::default()
         });
-        Found::State(state)
+        Loaded::State(state)
     }
 }
 
@@ -104,68 +120,68 @@ fn text(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn parse(text: &[u8]) -> Result<State, String> {
-    let state: State = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+fn parse(text: &[u8]) -> Result<PersistedState, LoadError> {
+    let state: PersistedState = serde_json::from_slice(text)?;
     match state.version {
         VERSION => Ok(state),
-        other => Err(format!(
-            "it is of version {other}, and this weir reads version {VERSION}"
-        )),
+        other => Err(LoadError::Version(other)),
     }
 }
 
-fn put_aside(path: &Path, why: &str) {
+fn put_aside(path: &Path, error: &LoadError) {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".bad");
-    let kept = match std::fs::rename(path, &aside) {
-        Ok(()) => format!("it is kept as {}", PathBuf::from(aside).display()),
-        Err(_) => "it is written over at the next change".to_owned(),
+    let outcome = match std::fs::rename(path, &aside) {
+        Ok(()) => format!("it is renamed to {}", PathBuf::from(aside).display()),
+        Err(_) => "it is overwritten at the next change".to_owned(),
     };
     let path = path.display();
-    log::error!("alerts.state: {path} cannot be read: {why}; {kept}; alerts begin anew");
+    log::error!(
+        "alerts.state: cannot read {path}: {error}; {outcome}; firing alerts and silences are forgotten"
+    );
 }
 
-/// Writes the file.
+/// Writes the state file on a thread of its own.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct StateWriter {
     thread: WorkerThread<Option<Vec<u8>>>,
-    writing: Writing,
+    watch: WriteWatch,
 }
 
-impl Keeper {
-    /// Starts the thread. The folder is made when there is something to write.
+impl StateWriter {
+    /// Starts the thread. The directory is created with the first write.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub(super) fn start(path: PathBuf, worker: Worker, writes: AlertWrites) -> io::Result<Self> {
-        let (on, writing) = (worker.clone(), Writing::new(writes));
-        let theirs = writing.clone();
-        // Not in `run`: it outlives a panic.
+        let (on, watch) = (worker.clone(), WriteWatch::new(writes));
+        let theirs = watch.clone();
+        // Not in `run`: it must survive a panic.
         let mut unwritten = None;
         let run = move |shared: &SharedState<Option<Vec<u8>>>| {
             run(shared, &path, &mut unwritten, (&theirs, &on));
         };
         let thread = WorkerThread::start(worker, None, run)?;
-        Ok(Keeper { thread, writing })
+        Ok(StateWriter { thread, watch })
     }
 
     /// Counts a write that takes too long.
-    pub(super) fn snapshot(&self, now: Instant) {
-        self.writing.snapshot(now);
+    pub(super) fn check(&self, now: Instant) {
+        self.watch.check(now);
     }
 
-    /// The newest state takes the place of one that is not written yet.
-    pub fn keep(&self, state: &State) {
+    /// Writes this state soon. It replaces one that is not written yet.
+    pub fn write(&self, state: &PersistedState) {
         if let Ok(text) = serde_json::to_vec(state) {
             self.thread.lock().work = Some(text);
             self.thread.wake();
         }
     }
 
-    /// Writes what is left.
+    /// Writes what is not written yet, and stops.
     pub fn stop(&self, deadline: Instant) {
         if self.thread.stop(deadline).is_err() {
-            log::warn!("alerts: their state could not be written in time");
+            log::warn!("alerts: the state was not written before the stop");
         }
     }
 }
@@ -174,7 +190,7 @@ fn run(
     shared: &SharedState<Option<Vec<u8>>>,
     path: &Path,
     unwritten: &mut Option<Vec<u8>>,
-    (writing, worker): (&Writing, &Worker),
+    (watch, worker): (&WriteWatch, &Worker),
 ) {
     let mut complaint = LogThrottle::every(COMPLAINT_INTERVAL);
     loop {
@@ -189,7 +205,7 @@ fn run(
         *unwritten = newer.or(unwritten.take());
         if let Some(text) = &*unwritten {
             worker.fault_point();
-            match writing.time(|| replace(path, text)) {
+            match watch.time(|| replace(path, text)) {
                 Ok(()) => {
                     complaint.recovered();
                     *unwritten = None;
@@ -197,7 +213,7 @@ fn run(
                 Err(error) if complaint.failed(clock::now()) == LogDecision::Log => {
                     let path = path.display();
                     log::error!(
-                        "alerts.state: {path} cannot be written: {error}; a restart forgets what is in force"
+                        "alerts.state: cannot write {path}: {error}; a restart would forget firing alerts and silences"
                     );
                 }
                 Err(_) => {}
@@ -209,7 +225,7 @@ fn run(
     }
 }
 
-/// Puts a whole file in the place of the old one.
+/// Replaces the file atomically.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     std::fs::create_dir_all(directory(path))?;
     let mut new = path.as_os_str().to_owned();
@@ -229,39 +245,46 @@ mod tests {
     use crate::alert::metrics::AlertMetrics;
     use crate::metrics::Metrics;
 
+    fn read(path: &Path) -> Option<PersistedState> {
+        match PersistedState::read(path) {
+            Loaded::State(state) => Some(state),
+            Loaded::Foreign(_) => None,
+        }
+    }
+
     #[test]
-    fn what_was_kept_is_read_again() {
+    fn a_saved_state_is_read_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep/alerts.json");
-        assert_eq!(State::read(&path), Found::State(State::default()));
-        let standing = fixture::standing("ErrorRate", Tier::Critical);
-        let state = State {
+        assert_eq!(read(&path), Some(PersistedState::default()));
+        let standing = fixture::alert("ErrorRate", Tier::Critical);
+        let state = PersistedState {
             alerts: vec![standing.to_save().expect("in force")],
-            told: BTreeMap::from([(
+            notified: BTreeMap::from([(
                 "feishu".to_owned(),
-                vec![Told {
+                vec![Notified {
                     key: standing.key.clone(),
                     tier: Tier::Warning,
                 }],
             )]),
-            ..State::default()
+            ..PersistedState::default()
         };
         let metrics = Metrics::new().expect("metrics");
         let alerts = AlertMetrics::register(&metrics).expect("metrics");
         let writes = alerts.writes("state").expect("counters");
         let worker = Worker::unseen("alert-state");
-        // It panics with the state in hand, and writes it all the same.
+        // It panics before the write, and writes it after the restart.
         worker.fail(1);
-        let keeper = Keeper::start(path.clone(), worker.clone(), writes).expect("a thread");
-        keeper.keep(&State::default());
-        keeper.keep(&state);
-        keeper.stop(clock::now() + Duration::from_secs(60));
-        assert_eq!(State::read(&path), Found::State(state));
+        let writer = StateWriter::start(path.clone(), worker.clone(), writes).expect("a thread");
+        writer.write(&PersistedState::default());
+        writer.write(&state);
+        writer.stop(clock::now() + Duration::from_secs(60));
+        assert_eq!(read(&path), Some(state));
         assert!(worker.seen().0 > 0);
     }
 
     #[test]
-    fn a_state_from_before_alerts_said_who_raised_them_is_read() {
+    fn a_state_without_identities_from_an_older_version_is_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("alerts.json");
         let text = r#"{"version":1,"alerts":[{"rule":"ErrorRate","labels":{"route":"chat"},"tier":"critical",
@@ -269,15 +292,15 @@ mod tests {
             "raised_at":{"secs":3,"nanos":0},"critical_at":{"secs":4,"nanos":0},"ended_at":null}],
             "silences":[],"told":{"webhook":[{"rule":"ErrorRate","labels":{"route":"chat"},"tier":"critical"}]}}"#;
         std::fs::write(&path, text).expect("a file");
-        let Found::State(state) = State::read(&path) else {
+        let Loaded::State(state) = PersistedState::read(&path) else {
             panic!("a state");
         };
         assert_eq!(state.alerts[0].identity, None);
-        assert_eq!(state.told["webhook"][0].tier, Tier::Critical);
+        assert_eq!(state.notified["webhook"][0].tier, Tier::Critical);
     }
 
     #[test]
-    fn a_damaged_state_is_put_aside_and_what_is_none_is_left_alone() {
+    fn a_damaged_state_is_renamed_and_a_foreign_file_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("alerts.json");
         for text in [
@@ -286,13 +309,13 @@ mod tests {
             r#"{"version":1,"alerts":[{"rule":"A","labels":{"x":"y"}}],"silences":[],"told":{}}"#,
         ] {
             std::fs::write(&path, text).expect("a file");
-            assert_eq!(State::read(&path), Found::State(State::default()), "{text}");
+            assert_eq!(read(&path), Some(PersistedState::default()), "{text}");
             let aside = folder.path().join("alerts.json.bad");
             assert_eq!(std::fs::read_to_string(aside).expect("kept"), text);
         }
         std::fs::write(&path, "").expect("a file");
-        assert_eq!(State::read(&path), Found::State(State::default()));
-        let foreign = |path: &Path| matches!(State::read(path), Found::Foreign(_));
+        assert_eq!(read(&path), Some(PersistedState::default()));
+        let foreign = |path: &Path| matches!(PersistedState::read(path), Loaded::Foreign(_));
         std::fs::write(&path, "{\"@timestamp\":1}\n").expect("a file");
         assert!(foreign(&path) && foreign(folder.path()) && foreign(Path::new("/dev/null")));
         let text = std::fs::read_to_string(&path).expect("untouched");

@@ -1,4 +1,4 @@
-//! How one alert stands, and what changed: what pages show and notifiers tell.
+//! The state of one alert, and its transitions: what pages show and notifiers send.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::identity::Identity;
 use super::per::Per;
 use super::rule::Rule;
-use super::tier::{Basis, Tier};
+use super::tier::{SampleState, Tier};
 
-/// How long an alert that ended is told of: an Alertmanager that was down is to hear of it.
-pub const ENDED_IS_TOLD_FOR: Duration = Duration::from_secs(15 * 60);
+/// How long a resolved alert is kept and sent again, for an Alertmanager that was down when it was resolved.
+pub const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
 
-/// What tells one alert from all others.
+/// The identity of one alert.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub rule: Arc<str>,
-    /// What the rule tells apart, and its value here: the label's name and the label's value.
+    /// Name and value of the rule's label; `None` of a rule over all traffic.
     pub label: Option<(&'static str, Arc<str>)>,
 }
 
@@ -39,63 +39,63 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// How an alert stands. Times are since the Unix epoch.
+/// The state of one alert. Times are since the Unix epoch.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
+pub struct AlertState {
     pub key: Key,
-    /// Who raised it. An alert in force keeps it, also when that changes with a restart: under other labels
-    /// nobody would be told of its end.
+    /// The labels of the process that raised it. A firing alert keeps them when they change with a restart: under
+    /// other labels its receivers would never see it resolved.
     pub identity: Arc<Identity>,
     /// `None` when it is no longer configured.
     pub rule: Option<Arc<Rule>>,
     pub tier: Tier,
-    pub basis: Basis,
+    pub sample: SampleState,
     /// The last one.
-    pub figure: Option<f64>,
-    /// What the figure is about: a mount, names of services.
+    pub value: Option<f64>,
+    /// What the value is about: a mount, names of services.
     pub about: Option<String>,
-    /// When there was a figure last.
+    /// When there was a value last.
     pub last_at: Duration,
-    /// When this tier began.
+    /// When this tier started.
     pub since: Duration,
-    /// When it went up from none; kept for a while after its end.
+    /// When it started to fire; kept for a while after it is resolved.
     pub raised_at: Option<Duration>,
-    /// When it became critical; kept for a while after its end.
+    /// When it became critical; kept for a while after it is resolved.
     pub critical_at: Option<Duration>,
-    /// When it ended; `None` while it is in force, and a while after.
+    /// When it was resolved; kept for a while. `None` while it fires.
     pub ended_at: Option<Duration>,
-    /// When it was critical before it went up anew from none; kept for a while.
+    /// When it was critical before it was resolved and fired again; kept for a while.
     pub past_critical: Option<Past>,
 }
 
-/// From when to when something was so.
+/// A period that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
     pub began_at: Duration,
     pub ended_at: Duration,
 }
 
-/// A tier became another.
+/// A change of tier.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transition {
     pub from: Tier,
     pub at: Duration,
-    /// How long the tier before had lasted.
+    /// How long the tier before it lasted.
     pub after: Duration,
-    /// As it stands now.
-    pub standing: Standing,
+    /// After the change.
+    pub state: AlertState,
 }
 
-impl Standing {
+impl AlertState {
     #[must_use]
     pub fn new(
         rule: Arc<Rule>,
-        value: Option<Arc<str>>,
+        label: Option<Arc<str>>,
         identity: Arc<Identity>,
         now: Duration,
     ) -> Self {
-        let label = rule.per.map(Per::label).zip(value);
-        Standing {
+        let label = rule.per.map(Per::label).zip(label);
+        AlertState {
             key: Key {
                 rule: rule.name.clone(),
                 label,
@@ -103,8 +103,8 @@ impl Standing {
             identity,
             rule: Some(rule),
             tier: Tier::None,
-            basis: Basis::Forgotten,
-            figure: None,
+            sample: SampleState::Missing,
+            value: None,
             about: None,
             last_at: now,
             since: now,
@@ -115,17 +115,17 @@ impl Standing {
         }
     }
 
-    /// As it was when a former process ended. What does not say who raised it was kept by an older version.
+    /// As it was when the last process ended. Without an identity it was saved by an older version.
     #[must_use]
     pub fn of_saved(saved: &Saved, rule: Option<Arc<Rule>>, identity: &Arc<Identity>) -> Self {
         let raised_by = saved.identity.clone().map(Arc::new);
-        Standing {
+        AlertState {
             key: saved.key.clone(),
             identity: raised_by.unwrap_or_else(|| identity.clone()),
             rule,
             tier: saved.tier,
-            basis: Basis::Held,
-            figure: saved.figure,
+            sample: SampleState::Held,
+            value: saved.value,
             about: None,
             last_at: saved.last_at,
             since: saved.since,
@@ -136,16 +136,16 @@ impl Standing {
         }
     }
 
-    /// What is left of an alert that nobody watches any more, and that somebody was told of.
+    /// A stale alert: no rule evaluates it any more, but a notifier has sent it as firing. It is resolved.
     #[must_use]
-    pub fn ghost(key: Key, identity: Arc<Identity>, now: Duration) -> Self {
-        Standing {
+    pub fn stale(key: Key, identity: Arc<Identity>, now: Duration) -> Self {
+        AlertState {
             key,
             identity,
             rule: None,
             tier: Tier::None,
-            basis: Basis::Forgotten,
-            figure: None,
+            sample: SampleState::Missing,
+            value: None,
             about: None,
             last_at: now,
             since: now,
@@ -156,7 +156,7 @@ impl Standing {
         }
     }
 
-    /// All labels but the severity, in no order.
+    /// All labels but the severity, unordered.
     #[must_use]
     pub fn labels(&self) -> Vec<(&str, &str)> {
         let label = self.key.label.iter().map(|(name, value)| (*name, &**value));
@@ -166,7 +166,7 @@ impl Standing {
             .collect()
     }
 
-    /// Takes a new tier.
+    /// Changes the tier.
     pub fn change(&mut self, from: Tier, to: Tier, now: Duration) -> Transition {
         let after = now.saturating_sub(self.since);
         (self.tier, self.since) = (to, now);
@@ -188,13 +188,13 @@ impl Standing {
             from,
             at: now,
             after,
-            standing: self.clone(),
+            state: self.clone(),
         }
     }
 
-    /// An end is told for a while only.
-    pub fn forget_end(&mut self, now: Duration) {
-        let is_over = |ended: Duration| now.saturating_sub(ended) > ENDED_IS_TOLD_FOR;
+    /// Forgets a resolved alert after [`RESOLVED_RETENTION`].
+    pub fn expire_resolved(&mut self, now: Duration) {
+        let is_over = |ended: Duration| now.saturating_sub(ended) > RESOLVED_RETENTION;
         if self.ended_at.is_some_and(is_over) {
             (self.raised_at, self.critical_at, self.ended_at) = (None, None, None);
         }
@@ -206,15 +206,15 @@ impl Standing {
         }
     }
 
-    /// What is to be remembered over a restart; `None` when nothing is.
+    /// What a restart must restore; `None` when there is nothing.
     #[must_use]
     pub fn to_save(&self) -> Option<Saved> {
-        let is_told = self.tier != Tier::None || self.ended_at.is_some();
-        is_told.then(|| Saved {
+        let is_relevant = self.tier != Tier::None || self.ended_at.is_some();
+        is_relevant.then(|| Saved {
             key: self.key.clone(),
             identity: Some((*self.identity).clone()),
             tier: self.tier,
-            figure: self.figure,
+            value: self.value,
             last_at: self.last_at,
             since: self.since,
             raised_at: self.raised_at,
@@ -224,23 +224,23 @@ impl Standing {
         })
     }
 
-    /// The line that its tier stands for, as people write it.
+    /// The threshold of a tier, as people write it.
     #[must_use]
     pub fn threshold(&self, tier: Tier) -> Option<String> {
         let rule = self.rule.as_ref()?;
-        let line = match tier {
-            Tier::None => rule.lines.recovery,
-            Tier::Warning => rule.lines.warning,
-            Tier::Critical => rule.lines.critical,
+        let threshold = match tier {
+            Tier::None => rule.thresholds.recovery,
+            Tier::Warning => rule.thresholds.warning,
+            Tier::Critical => rule.thresholds.critical,
         };
-        Some(rule.signal.unit.show(line))
+        Some(rule.signal.unit.show(threshold))
     }
 
-    /// The figure as people write it, with what it is about.
+    /// The value as people write it, with what it is about.
     #[must_use]
-    pub fn shown_figure(&self) -> String {
-        let shown = match (&self.rule, self.figure) {
-            (Some(rule), Some(figure)) => rule.signal.unit.show(figure),
+    pub fn shown_value(&self) -> String {
+        let shown = match (&self.rule, self.value) {
+            (Some(rule), Some(value)) => rule.signal.unit.show(value),
             _ => "unknown".to_owned(),
         };
         match &self.about {
@@ -250,16 +250,17 @@ impl Standing {
     }
 }
 
-/// What outlives the process.
+/// What is saved of an alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     #[serde(flatten, with = "saved_key")]
     pub key: Key,
-    /// `None` in what a version before 0.2 kept.
+    /// `None` when saved by a version before 0.2.
     #[serde(default)]
     pub identity: Option<Identity>,
     pub tier: Tier,
-    pub figure: Option<f64>,
+    #[serde(rename = "figure")]
+    pub value: Option<f64>,
     pub last_at: Duration,
     pub since: Duration,
     pub raised_at: Option<Duration>,
@@ -269,7 +270,7 @@ pub struct Saved {
     pub past_critical: Option<Past>,
 }
 
-/// A key in a file: a label that this version does not know makes no key.
+/// A key in the file. A label that this version does not know is an error.
 pub(super) mod saved_key {
     use std::collections::BTreeMap;
     use std::sync::Arc;
@@ -308,7 +309,7 @@ pub(super) mod saved_key {
             Some((name, value)) => {
                 let per = Per::of_label(&name);
                 let name = per.map(Per::label);
-                let name = name.ok_or_else(|| D::Error::custom("a label that is unknown here"))?;
+                let name = name.ok_or_else(|| D::Error::custom("unknown label"))?;
                 Some((name, Arc::from(value)))
             }
         };

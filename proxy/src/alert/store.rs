@@ -1,4 +1,7 @@
-//! What pages and notifiers see of the alerts, and what of it outlives the process.
+//! The alert store: the states of all alerts, silences, and what each notifier has sent.
+//!
+//! Notifications are deduplicated here: a notifier sends an alert only when its tier differs from the one that
+//! the notifier sent last, and no silence matches it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -9,107 +12,106 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::identity::Identity;
-use super::persistence::{Keeper, State, Told};
+use super::persistence::{Notified, PersistedState, StateWriter};
 use super::silence::{Added, Silence, Silences};
-use super::state::{Key, Standing, Transition};
+use super::state::{AlertState, Key, Transition};
 use super::tier::Tier;
 
-/// Transitions that pages show.
+/// How many transitions pages show.
 const RECENT_MAX: usize = 100;
 
 /// Shared by the engine, the notifiers and the admin side.
 #[derive(Debug)]
-pub struct Board {
-    standings: ArcSwap<Vec<Standing>>,
+pub struct AlertStore {
+    alerts: ArcSwap<Vec<AlertState>>,
     silences: Mutex<Silences>,
-    /// The tier that each notifier has told last, where that is not none.
-    told: Mutex<BTreeMap<String, HashMap<Key, Tier>>>,
+    /// The tier that each notifier has sent last, unless that is none.
+    notified: Mutex<BTreeMap<String, HashMap<Key, Tier>>>,
     recent: Mutex<VecDeque<Transition>>,
-    /// The names of those who are told.
+    /// The names of all notifiers.
     notifiers: Vec<String>,
-    keeper: Option<Keeper>,
+    writer: Option<StateWriter>,
     identity: Arc<Identity>,
 }
 
-/// What a notifier is to tell.
+/// A change that a notifier has not sent yet.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// What it told last.
-    pub told: Tier,
-    pub standing: Standing,
+    /// The tier that it sent last.
+    pub notified: Tier,
+    pub state: AlertState,
 }
 
-/// What became of a wish for a silence.
+/// The outcome of a request for a silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silenced {
-    Now,
+    Created,
     TooMany,
 }
 
-impl Board {
-    /// Begins with what a former process left.
+impl AlertStore {
+    /// Starts with what the last process saved.
     #[must_use]
     pub fn new(
-        state: &State,
-        standings: Vec<Standing>,
+        state: &PersistedState,
+        alerts: Vec<AlertState>,
         notifiers: Vec<String>,
-        keeper: Option<Keeper>,
+        writer: Option<StateWriter>,
         (identity, now): (Arc<Identity>, Duration),
     ) -> Self {
         let mut silences = Silences::default();
         for silence in &state.silences {
             silences.add(silence.clone());
         }
-        let told = state.told.iter().map(|(name, told)| {
-            let told = told.iter().map(|told| (told.key.clone(), told.tier));
-            (name.clone(), told.collect())
+        let notified = state.notified.iter().map(|(name, notified)| {
+            let notified = notified
+                .iter()
+                .map(|notified| (notified.key.clone(), notified.tier));
+            (name.clone(), notified.collect())
         });
-        let board = Board {
-            standings: ArcSwap::default(),
+        let store = AlertStore {
+            alerts: ArcSwap::default(),
             silences: Mutex::new(silences),
-            told: Mutex::new(told.collect()),
+            notified: Mutex::new(notified.collect()),
             recent: Mutex::default(),
             notifiers,
-            keeper,
+            writer,
             identity,
         };
-        let standings = board.with_ghosts(standings, now);
-        board.standings.store(Arc::new(standings));
-        board
+        let alerts = store.with_stale(alerts, now);
+        store.alerts.store(Arc::new(alerts));
+        store
     }
 
-    /// Adds what nobody watches any more as long as somebody was told of it and not of its end.
-    fn with_ghosts(&self, mut standings: Vec<Standing>, now: Duration) -> Vec<Standing> {
-        let known: HashSet<Key> = standings
-            .iter()
-            .map(|standing| standing.key.clone())
-            .collect();
-        let before = self.standings();
-        let told = self.told.lock();
-        let told = self.notifiers.iter().filter_map(|name| told.get(name));
-        let keys: BTreeSet<&Key> = told.flat_map(HashMap::keys).collect();
+    /// Adds stale alerts: those that no rule evaluates any more, until every notifier has sent them as resolved.
+    fn with_stale(&self, mut alerts: Vec<AlertState>, now: Duration) -> Vec<AlertState> {
+        let known: HashSet<Key> = alerts.iter().map(|state| state.key.clone()).collect();
+        let before = self.alerts();
+        let notified = self.notified.lock();
+        let notified = self.notifiers.iter().filter_map(|name| notified.get(name));
+        let keys: BTreeSet<&Key> = notified.flat_map(HashMap::keys).collect();
         let unknown = keys.into_iter().filter(|key| !known.contains(*key));
-        let ghosts = unknown.map(|key| {
-            let last = before.iter().find(|standing| standing.key == *key);
-            let ended = last.filter(|standing| standing.tier == Tier::None);
+        let stale = unknown.map(|key| {
+            let last = before.iter().find(|state| state.key == *key);
+            let ended = last.filter(|state| state.tier == Tier::None);
             ended
                 .cloned()
-                .unwrap_or_else(|| Standing::ghost(key.clone(), self.identity.clone(), now))
+                .unwrap_or_else(|| AlertState::stale(key.clone(), self.identity.clone(), now))
         });
-        standings.extend(ghosts);
-        standings
+        alerts.extend(stale);
+        alerts
     }
 
-    /// Who raises what is raised from now on.
+    /// The labels of alerts raised from now on.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// How every alert stands.
+    /// The states of all alerts.
     #[must_use]
-    pub fn standings(&self) -> Arc<Vec<Standing>> {
-        self.standings.load_full()
+    pub fn alerts(&self) -> Arc<Vec<AlertState>> {
+        self.alerts.load_full()
     }
 
     /// The last transitions, newest last.
@@ -123,11 +125,13 @@ impl Board {
         self.silences.lock().list()
     }
 
-    /// The ids of the silences that hold for an alert now.
+    /// The ids of the active silences that match an alert.
     #[must_use]
-    pub fn silenced_by(&self, standing: &Standing, told: Tier, now: Duration) -> Vec<String> {
+    pub fn silenced_by(&self, state: &AlertState, notified: Tier, now: Duration) -> Vec<String> {
         let silences = self.silences.lock();
-        let over = silences.over(standing, told, timestamp(now)).into_iter();
+        let over = silences
+            .matching(state, notified, timestamp(now))
+            .into_iter();
         over.map(str::to_owned).collect()
     }
 
@@ -135,29 +139,29 @@ impl Board {
         let added = self.silences.lock().add(silence);
         self.save();
         match added {
-            Added::Kept => Silenced::Now,
+            Added::Stored => Silenced::Created,
             Added::Full => Silenced::TooMany,
         }
     }
 
-    /// Ends a silence before its time; `None` when there is none with this id.
+    /// Expires a silence; `None` when there is none with this id.
     #[must_use]
-    pub fn end_silence(&self, id: &str) -> Option<Silence> {
+    pub fn expire_silence(&self, id: &str) -> Option<Silence> {
         let ended = self.silences.lock().remove(id);
         self.save();
         ended
     }
 
-    /// Shows a new evaluation.
+    /// Publishes the result of an evaluation.
     pub(super) fn publish(
         &self,
-        standings: Vec<Standing>,
+        alerts: Vec<AlertState>,
         transitions: &[Transition],
         now: Duration,
     ) {
-        let standings = self.with_ghosts(standings, now);
-        self.standings.store(Arc::new(standings));
-        let ended = self.silences.lock().forget_over(timestamp(now));
+        let alerts = self.with_stale(alerts, now);
+        self.alerts.store(Arc::new(alerts));
+        let ended = self.silences.lock().expire(timestamp(now));
         if !transitions.is_empty() {
             let mut recent = self.recent.lock();
             recent.extend(transitions.iter().cloned());
@@ -169,41 +173,52 @@ impl Board {
         }
     }
 
-    /// What a notifier has not told yet: where the tier is another than it told last, and no silence
-    /// holds.
+    /// What a notifier has to send: alerts whose tier differs from the one that it sent last, and that no silence
+    /// matches.
     #[must_use]
     pub fn changes(&self, notifier: &str, now: Duration) -> Vec<Change> {
-        let standings = self.standings();
-        let told = self.told.lock();
-        let told = told.get(notifier);
+        let alerts = self.alerts();
+        let notified = self.notified.lock();
+        let notified = notified.get(notifier);
         let silences = self.silences.lock();
-        let changes = standings.iter().filter_map(|standing| {
-            let told = told.and_then(|told| told.get(&standing.key)).copied();
-            let told = told.unwrap_or(Tier::None);
-            let is_due =
-                told != standing.tier && silences.over(standing, told, timestamp(now)).is_empty();
+        let changes = alerts.iter().filter_map(|state| {
+            let notified = notified
+                .and_then(|notified| notified.get(&state.key))
+                .copied();
+            let notified = notified.unwrap_or(Tier::None);
+            let is_due = notified != state.tier
+                && silences
+                    .matching(state, notified, timestamp(now))
+                    .is_empty();
             is_due.then(|| Change {
-                told,
-                standing: standing.clone(),
+                notified,
+                state: state.clone(),
             })
         });
         changes.collect()
     }
 
-    /// The tier that a notifier told last of an alert.
+    /// The tier of an alert that a notifier sent last.
     #[must_use]
-    pub fn told(&self, notifier: &str, key: &Key) -> Tier {
-        let told = self.told.lock();
-        let tier = told.get(notifier).and_then(|told| told.get(key)).copied();
+    pub fn notified(&self, notifier: &str, key: &Key) -> Tier {
+        let notified = self.notified.lock();
+        let tier = notified
+            .get(notifier)
+            .and_then(|notified| notified.get(key))
+            .copied();
         tier.unwrap_or(Tier::None)
     }
 
-    /// Notes what a notifier has told.
-    pub fn note_told<'k>(&self, notifier: &str, told: impl Iterator<Item = (&'k Key, Tier)>) {
+    /// Records what a notifier has sent.
+    pub fn set_notified<'k>(
+        &self,
+        notifier: &str,
+        notified: impl Iterator<Item = (&'k Key, Tier)>,
+    ) {
         let mut has_changed = false;
-        let mut all = self.told.lock();
+        let mut all = self.notified.lock();
         let of_notifier = all.entry(notifier.to_owned()).or_default();
-        for (key, tier) in told {
+        for (key, tier) in notified {
             let before = match tier {
                 Tier::None => of_notifier.remove(key),
                 tier => of_notifier.insert(key.clone(), tier),
@@ -216,46 +231,46 @@ impl Board {
         }
     }
 
-    /// Hands what is to outlive the process to the thread that writes it.
+    /// Hands the state to the thread that writes it.
     pub(super) fn save(&self) {
-        let Some(keeper) = &self.keeper else {
+        let Some(writer) = &self.writer else {
             return;
         };
-        let standings = self.standings();
-        let all = self.told.lock().clone();
-        let told = all.iter().map(|(name, told)| {
-            let told = told.iter().map(|(key, tier)| Told {
+        let alerts = self.alerts();
+        let all = self.notified.lock().clone();
+        let notified = all.iter().map(|(name, notified)| {
+            let notified = notified.iter().map(|(key, tier)| Notified {
                 key: key.clone(),
                 tier: *tier,
             });
-            (name.clone(), told.collect())
+            (name.clone(), notified.collect())
         });
-        let state = State {
-            alerts: standings.iter().filter_map(Standing::to_save).collect(),
+        let state = PersistedState {
+            alerts: alerts.iter().filter_map(AlertState::to_save).collect(),
             silences: self.silences(),
-            told: told.collect(),
-            ..State::default()
+            notified: notified.collect(),
+            ..PersistedState::default()
         };
-        keeper.keep(&state);
+        writer.write(&state);
     }
 
     /// Counts a write of the state that takes too long.
-    pub(super) fn snapshot(&self, now: Instant) {
-        if let Some(keeper) = &self.keeper {
-            keeper.snapshot(now);
+    pub(super) fn check(&self, now: Instant) {
+        if let Some(writer) = &self.writer {
+            writer.check(now);
         }
     }
 
-    /// Writes what is left to be written.
+    /// Writes what is not written yet.
     pub(super) fn close(&self, deadline: Instant) {
-        if let Some(keeper) = &self.keeper {
+        if let Some(writer) = &self.writer {
             self.save();
-            keeper.stop(deadline);
+            writer.stop(deadline);
         }
     }
 }
 
-/// A time as silences have it.
+/// A time since the Unix epoch as a timestamp.
 #[must_use]
 pub fn timestamp(now: Duration) -> Timestamp {
     let nanoseconds = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX);

@@ -1,4 +1,4 @@
-//! What is known of one kind of notifier: its settings, what they are checked for, and how it starts.
+//! The descriptor of a kind of notifier: its settings, their check, and how it starts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use http::HeaderValue;
 use serde_json::Value;
 
-use super::{Links, Notifier};
+use super::{ConsoleLinks, Notifier};
 use crate::alert::metrics::NotifierCounts;
-use crate::alert::store::Board;
+use crate::alert::store::AlertStore;
 use crate::settings::decode::{Decode, Setting};
 use crate::settings::mistake::Findings;
 use crate::settings::node::Node;
@@ -18,29 +18,29 @@ use crate::settings::values::Secret;
 use crate::worker::Worker;
 
 /// The descriptor of a kind of notifier.
-pub struct Kind {
-    /// Its key in `alerts`. Metrics, the state and the log call it by this name.
+pub struct NotifierKind {
+    /// Its key in `alerts`, and its name in metrics, the state file and the log.
     pub key: &'static str,
-    /// What becomes of alerts where the key is left out, for the schema.
+    /// What the schema says of a missing key.
     pub left_out: &'static str,
-    /// Its settings, as the file may have them.
+    /// An example of its settings.
     pub example: &'static str,
-    pub(crate) settings: Declared,
-    /// After a failure it tries again at least this often.
+    pub(crate) settings: DeclaredSettings,
+    /// The longest wait before a retry.
     pub retry_max: Duration,
-    /// Starts the thread of one endpoint.
-    pub start: fn(&Endpoint, Links, Context) -> std::io::Result<Notifier>,
+    /// Starts the thread of one destination.
+    pub start: fn(&Destination, ConsoleLinks, NotifierContext) -> std::io::Result<Notifier>,
 }
 
 /// Settings as `settings!` declares them, behind one type for all kinds.
-pub(crate) struct Declared {
+pub(crate) struct DeclaredSettings {
     pub(crate) decode: fn(&Node, &mut Findings) -> Option<Box<dyn RawSettings>>,
     pub(crate) schema: fn(&mut Definitions) -> Value,
 }
 
-impl Declared {
+impl DeclaredSettings {
     pub(super) const fn of<T: Decode + RawSettings + 'static>() -> Self {
-        Declared {
+        DeclaredSettings {
             decode: |node, findings| {
                 let raw = T::decode(node, findings)?;
                 Some(Box::new(raw))
@@ -50,11 +50,10 @@ impl Declared {
     }
 }
 
-/// The settings of one notifier as the file has them.
+/// The settings of one notifier as they are written.
 pub(crate) trait RawSettings {
-    /// Where messages go; nowhere when the settings that say it came out empty. `None` of settings that do not
-    /// go together.
-    fn check(&self, findings: &mut Findings) -> Option<Vec<Endpoint>>;
+    /// Where messages go; nowhere when the address came out empty. `None` when settings contradict each other.
+    fn check(&self, findings: &mut Findings) -> Option<Vec<Destination>>;
 }
 
 /// The credential of a setting that holds a bearer token; `Some(None)` when it is left out.
@@ -75,22 +74,22 @@ pub(super) fn bearer(
     value.map(Some)
 }
 
-/// One address that messages go to, with the credentials for it.
+/// An address that messages go to, with its credentials.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct Destination {
     pub url: String,
     pub authorization: Option<HeaderValue>,
-    /// What messages are signed with.
+    /// Signs messages.
     pub secret: Option<String>,
 }
 
-impl Endpoint {
+impl Destination {
     pub(super) fn new(url: &str, authorization: Option<HeaderValue>) -> Self {
         let authorization = authorization.map(|mut value| {
             value.set_sensitive(true);
             value
         });
-        Endpoint {
+        Destination {
             url: url.to_owned(),
             authorization,
             secret: None,
@@ -98,56 +97,56 @@ impl Endpoint {
     }
 }
 
-// The address of a webhook and a token are credentials.
-impl fmt::Debug for Endpoint {
+// The address of a webhook is a credential, as a token is.
+impl fmt::Debug for Destination {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Endpoint")
+        formatter.write_str("Destination")
     }
 }
 
 /// What the thread of a notifier works with.
-pub struct Context {
+pub struct NotifierContext {
     pub worker: Worker,
-    pub board: Arc<Board>,
+    pub store: Arc<AlertStore>,
     pub counts: NotifierCounts,
     pub retry_max: Duration,
 }
 
 /// One notifier of a configuration.
 #[derive(Clone)]
-pub struct Configured {
-    pub kind: &'static Kind,
-    /// The key of its kind; from the second endpoint on with a number.
+pub struct NotifierConfig {
+    pub kind: &'static NotifierKind,
+    /// The key of its kind; from the second destination on with a number.
     pub name: String,
-    pub endpoint: Endpoint,
+    pub destination: Destination,
 }
 
-impl PartialEq for Configured {
+impl PartialEq for NotifierConfig {
     fn eq(&self, other: &Self) -> bool {
-        (&self.name, &self.endpoint) == (&other.name, &other.endpoint)
+        (&self.name, &self.destination) == (&other.name, &other.destination)
     }
 }
 
-impl fmt::Debug for Configured {
+impl fmt::Debug for NotifierConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.name)
     }
 }
 
-impl Kind {
-    /// Names the notifiers of these endpoints.
+impl NotifierKind {
+    /// One notifier for each destination.
     pub(crate) fn configured(
         &'static self,
-        endpoints: Vec<Endpoint>,
-    ) -> impl Iterator<Item = Configured> {
-        let endpoints = endpoints.into_iter().enumerate();
-        endpoints.map(move |(place, endpoint)| Configured {
+        destinations: Vec<Destination>,
+    ) -> impl Iterator<Item = NotifierConfig> {
+        let destinations = destinations.into_iter().enumerate();
+        destinations.map(move |(place, destination)| NotifierConfig {
             kind: self,
             name: match place {
                 0 => self.key.to_owned(),
                 place => format!("{}-{}", self.key, place + 1),
             },
-            endpoint,
+            destination,
         })
     }
 }

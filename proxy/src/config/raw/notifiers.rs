@@ -1,7 +1,7 @@
 //! The notifiers of `alerts`: one key for each kind that `alert::notify` lists.
 
 use crate::alert::notify;
-use crate::alert::notify::kind::{Kind, RawSettings};
+use crate::alert::notify::kind::{NotifierKind, RawSettings};
 use crate::settings::declare::Family;
 use crate::settings::decode::{Block, Setting};
 use crate::settings::mistake::Findings;
@@ -11,7 +11,7 @@ use crate::settings::schema::Mapping;
 
 /// What the file has for each kind.
 pub(in crate::config) struct Notifiers(
-    pub(in crate::config) Vec<(&'static Kind, Setting<Box<dyn RawSettings>>)>,
+    pub(in crate::config) Vec<(&'static NotifierKind, Setting<Box<dyn RawSettings>>)>,
 );
 
 impl Family for Notifiers {

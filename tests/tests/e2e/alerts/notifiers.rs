@@ -139,7 +139,7 @@ async fn a_notifier_that_refuses_is_told_later_and_then_how_things_are() {
     // Neither the address nor the secret is in the log.
     let said = wait::found("a word on it", wait::PATIENCE, || {
         let said = proxy.stderr();
-        said.contains("feishu is not told: it answers code 11232")
+        said.contains("feishu could not be notified: it responds with code 11232")
             .then_some(said)
     })
     .await;
