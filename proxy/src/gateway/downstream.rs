@@ -8,11 +8,12 @@ use http::{StatusCode, header};
 use super::ask_usage::UsageAsked;
 use super::cache_copy::CacheCopy;
 use super::mode::RequestKind;
+use super::model_response::Readable;
 use super::upstream::Upstream;
 use super::{model_request, model_response, routing, tunnel};
 use crate::answer::Delivered;
 use crate::answer::ahead::{self, ClientLeft, ReadAhead};
-use crate::answer::copying::{CopyStored, Copying, ResponseCopy};
+use crate::answer::copying::{CopyStored, Copying};
 use crate::answer::deliver as response;
 use crate::answer::filter::BodyFilter;
 use crate::answer::timeouts::ResponseTimeouts;
@@ -43,39 +44,57 @@ pub(super) async fn deliver(
     let stripper = usage_stripper(upstream);
     let timeouts = timeouts(upstream, messages_idle, now);
     let head = &upstream.response.head;
-    let decoder = Decoder::of(&head.headers);
-    let kind = model_response::kind(exchange, head).filter(|_| decoder.is_some());
+    let readable = Readable::of(exchange, head);
     let (pipeline, decision) = (&upstream.pipeline, upstream.decision);
     let copy = |_| CacheCopy::of(pipeline, exchange, decision, head, exchange.at(now));
-    let mut copy = kind.and_then(copy);
-    // A response that is stored has to be read, whatever the request was.
-    let is_read = exchange.model.operation.is_some() || copy.is_some();
-    let operation = exchange.model.operation;
-    let usage = kind
-        .filter(|_| is_read)
-        .map(|kind| Box::new(AnswerReader::new(kind, operation)));
-    let text = decoder
-        .as_ref()
-        .and_then(|_| model_response::text_reader(exchange, head));
-    let mut filter = BodyFilter {
-        decoder: decoder.filter(|_| usage.is_some() || text.is_some()),
-        usage,
-        text,
-        // A stripped chunk shortens the body.
-        length: upstream.framing.length.filter(|_| stripper.is_none()),
-        stripper,
-        copying: copy
-            .as_mut()
-            .map(|copy| Copying::new(copy as &mut dyn ResponseCopy)),
-        read_ahead: 0,
+    let mut copy = readable.kind.and_then(copy);
+    let mut filter = filter(
+        exchange,
+        upstream,
         timeouts,
-    };
+        stripper,
+        readable,
+        copy.as_mut(),
+    );
     let (response, relay) = (&mut upstream.response, &mut upstream.relay);
     let delivered = forward(session, exchange, response, relay, &mut filter, decision).await;
     model_request::note_relayed(exchange, &upstream.relay);
     model_response::note(exchange, &mut filter, delivered);
     model_response::record_text(exchange, &mut filter);
     delivered
+}
+
+/// What happens to each piece of the body.
+fn filter<'a>(
+    exchange: &Exchange,
+    upstream: &Upstream,
+    timeouts: ResponseTimeouts,
+    stripper: Option<UsageStripper>,
+    readable: Readable,
+    copy: Option<&'a mut CacheCopy<'_>>,
+) -> BodyFilter<'a> {
+    let head = &upstream.response.head;
+    let Readable { decoder, kind } = readable;
+    let operation = exchange.model.operation;
+    // A response that is stored has to be read, whatever the request was.
+    let is_read = operation.is_some() || copy.is_some();
+    let usage = kind
+        .filter(|_| is_read)
+        .map(|kind| Box::new(AnswerReader::new(kind, operation)));
+    let text = decoder
+        .as_ref()
+        .and_then(|_| model_response::text_reader(exchange, head));
+    BodyFilter {
+        decoder: decoder.filter(|_| usage.is_some() || text.is_some()),
+        usage,
+        text,
+        // A stripped chunk shortens the body.
+        length: upstream.framing.length.filter(|_| stripper.is_none()),
+        stripper,
+        copying: copy.map(|copy| Copying::new(copy)),
+        read_ahead: 0,
+        timeouts,
+    }
 }
 
 /// How long the rest of the response is waited for.
@@ -150,7 +169,7 @@ fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: Use) {
         (CopyStored::Yes, Use::Refresh(_)) => Status::RefreshStored,
         (CopyStored::No, _) | (_, Use::Bypass) => return,
     };
-    let headers = &mut exchange.answer_headers;
+    let headers = &mut exchange.response_headers;
     headers.retain(|(name, _)| name != "cache-status");
     routing::add_header(exchange, "cache-status", status.header());
 }

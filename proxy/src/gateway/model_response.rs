@@ -9,15 +9,32 @@ use crate::answer::Delivered;
 use crate::answer::filter::BodyFilter;
 use crate::answer::text::ResponseText;
 use crate::cache::Stored;
+use crate::coding::Decoder;
 use crate::exchange::Exchange;
 use crate::model::answer::{Ending, Kind, Said, Shape};
 use crate::model::estimate;
 use crate::model::operation::{Operation, Yields};
 use crate::refusal::ErrorCode;
 
-/// The format of a response that can be read: one that is whole and successful. Audio and transcripts have
-/// other formats, unless their content type is that of a model's response.
-pub(super) fn kind(exchange: &Exchange, head: &Parts) -> Option<Kind> {
+/// How a response can be read.
+pub(super) struct Readable {
+    /// `None` where it has a content coding that weir cannot decode.
+    pub(super) decoder: Option<Decoder>,
+    /// Its format, if it is one of a model's response.
+    pub(super) kind: Option<Kind>,
+}
+
+impl Readable {
+    pub(super) fn of(exchange: &Exchange, head: &Parts) -> Self {
+        let decoder = Decoder::of(&head.headers);
+        let kind = kind(exchange, head).filter(|_| decoder.is_some());
+        Readable { decoder, kind }
+    }
+}
+
+/// The format of a complete, successful response. Audio and transcripts have other formats, unless their
+/// content type is that of a model's response.
+fn kind(exchange: &Exchange, head: &Parts) -> Option<Kind> {
     if !matches!(head.status.as_u16(), 200..=203) {
         return None;
     }

@@ -22,7 +22,7 @@ async fn a_ready_proxy_is_healthy_and_ready() {
 }
 
 #[tokio::test]
-async fn readiness_ends_when_draining_begins() {
+async fn readiness_fails_when_draining_starts() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let address = proxy.address();
@@ -43,7 +43,7 @@ async fn readiness_ends_when_draining_begins() {
 }
 
 #[tokio::test]
-async fn without_a_token_only_this_machine_is_asked_for() {
+async fn without_a_token_only_loopback_hosts_are_accepted() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let port = proxy.admin().port();
@@ -77,7 +77,7 @@ async fn without_a_token_only_this_machine_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_where_one_is_set() {
+async fn a_configured_token_is_required() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .admin_token("an-admin-token-0123")
@@ -100,7 +100,7 @@ async fn a_token_is_asked_for_where_one_is_set() {
 }
 
 #[tokio::test]
-async fn an_open_address_without_a_token_is_a_mistake() {
+async fn a_public_admin_address_without_a_token_is_invalid() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let text = "admin: {address: 0.0.0.0:0}\nbackends: [{name: a, endpoints: [http://127.0.0.1:9]}]\n\
                 routes: [{name: a, path: /*, backend: a}]\n";
@@ -112,7 +112,7 @@ async fn an_open_address_without_a_token_is_a_mistake() {
 }
 
 #[tokio::test]
-async fn metrics_are_there_from_the_start_under_their_names() {
+async fn all_metrics_exist_from_the_start() {
     let backend = Backend::chat().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -180,7 +180,7 @@ async fn metrics_are_there_from_the_start_under_their_names() {
 }
 
 #[tokio::test]
-async fn labels_are_closed_sets() {
+async fn labels_have_bounded_cardinality() {
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
     for number in 0..80 {

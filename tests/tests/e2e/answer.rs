@@ -10,7 +10,7 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 #[tokio::test]
-async fn a_whole_answer_is_read_for_its_tokens() {
+async fn token_usage_of_a_complete_response_is_recorded() {
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
     let reply = proxy.send(ClientRequest::chat("hi")).await;
@@ -33,7 +33,7 @@ async fn a_whole_answer_is_read_for_its_tokens() {
 }
 
 #[tokio::test]
-async fn a_stream_is_read_for_its_tokens_and_first_word() {
+async fn token_usage_and_first_token_of_a_stream_are_recorded() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
@@ -78,7 +78,7 @@ async fn a_stream_is_read_for_its_tokens_and_first_word() {
 }
 
 #[tokio::test]
-async fn a_cut_stream_keeps_what_was_read() {
+async fn token_usage_of_a_truncated_stream_is_recorded() {
     let backend = Backend::responding(|_| {
         let usage =
             r#"{"model":"glm-4","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":6}}"#;
@@ -100,7 +100,7 @@ async fn a_cut_stream_keeps_what_was_read() {
 }
 
 #[tokio::test]
-async fn strange_answers_pass_unchanged() {
+async fn unusual_responses_pass_unchanged() {
     let strange: [(&str, Vec<u8>); 5] = [
         (
             "text/event-stream",
@@ -133,7 +133,7 @@ async fn strange_answers_pass_unchanged() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_takes_its_question_along() {
+async fn a_client_disconnect_cancels_the_backend_request() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     for two in [false, true] {
@@ -163,7 +163,7 @@ async fn a_client_that_leaves_takes_its_question_along() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_the_head_does_too() {
+async fn a_client_disconnect_before_the_response_head_cancels_too() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -178,7 +178,7 @@ async fn a_client_that_leaves_before_the_head_does_too() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_holds_the_backend_back_and_no_memory() {
+async fn a_slow_reader_applies_backpressure_without_buffering() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     proxy.admin_get("/healthz").await;
@@ -206,7 +206,7 @@ async fn a_slow_reader_holds_the_backend_back_and_no_memory() {
 }
 
 #[tokio::test]
-async fn the_backends_own_request_id_goes_on_under_another_name() {
+async fn the_request_id_of_the_backend_is_renamed() {
     let backend = Backend::responding(|seen| {
         let answer =
             BackendResponse::json(&serde_json::json!({})).header("x-upstream-request-id", "older");

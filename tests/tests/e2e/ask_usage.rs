@@ -76,7 +76,7 @@ async fn assert_usage(proxy: &Proxy, reply: &ClientResponse) {
 }
 
 #[tokio::test]
-async fn usage_is_asked_for_and_kept_from_the_client_over_both_versions() {
+async fn usage_is_requested_and_hidden_from_the_client_over_both_versions() {
     let backend = Backend::responding(provider).await;
     let proxy = start(&backend).await;
     let text = "all work and no play ".repeat(10_000);
@@ -122,7 +122,7 @@ async fn usage_is_asked_for_and_kept_from_the_client_over_both_versions() {
 }
 
 #[tokio::test]
-async fn the_chunk_is_taken_out_however_the_stream_is_cut_and_framed() {
+async fn the_usage_chunk_is_removed_for_any_chunking_and_framing() {
     let backend = Backend::responding(|seen| {
         let answer = provider(seen);
         match seen.header("x-framing") {
@@ -160,7 +160,7 @@ async fn the_chunk_is_taken_out_however_the_stream_is_cut_and_framed() {
 }
 
 #[tokio::test]
-async fn who_asks_for_usage_gets_it_and_else_nothing_is_changed() {
+async fn clients_that_request_usage_get_it_unchanged() {
     let backend = Backend::responding(provider).await;
     let proxy = start(&backend).await;
     let itself = r#"{"stream":true,"stream_options":{"include_usage":true}}"#;
@@ -200,7 +200,7 @@ async fn who_asks_for_usage_gets_it_and_else_nothing_is_changed() {
 }
 
 #[tokio::test]
-async fn what_the_client_signed_is_checked_and_what_it_saw_is_kept() {
+async fn the_signed_body_is_verified_and_the_delivered_stream_is_stored() {
     let backend = Backend::responding(provider).await;
     let proxy = setup_for(&backend)
         .routes(
@@ -231,7 +231,7 @@ async fn what_the_client_signed_is_checked_and_what_it_saw_is_kept() {
 }
 
 #[tokio::test]
-async fn an_answer_in_a_coding_is_neither_asked_for_nor_changed() {
+async fn encoded_responses_are_neither_requested_nor_changed() {
     let backend = Backend::responding(|seen| {
         let answer =
             BackendResponse::bytes("text/event-stream", events(requests_usage(seen), "\n"));
@@ -252,7 +252,7 @@ async fn an_answer_in_a_coding_is_neither_asked_for_nor_changed() {
 }
 
 #[tokio::test]
-async fn content_is_not_held_up() {
+async fn content_is_not_delayed() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut client = Client::h1(proxy.address()).await;
@@ -282,7 +282,7 @@ async fn content_is_not_held_up() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_off_ends_where_the_backend_ended() {
+async fn a_truncated_stream_ends_where_the_backend_ended_it() {
     let begun = format!("data: {}\n\n{}", chat_event("one"), USAGE.split_at(50).0);
     let body = begun.clone();
     let backend = Backend::responding(move |_| {

@@ -46,7 +46,7 @@ async fn stopped(proxy: &Proxy) {
 }
 
 #[tokio::test]
-async fn a_flood_of_refusals_is_one_line_with_its_count() {
+async fn a_flood_of_rejections_is_one_line_with_a_count() {
     let backend = Backend::echo().await;
     let proxy = auditing(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
@@ -101,7 +101,7 @@ async fn a_flood_of_refusals_is_one_line_with_its_count() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_at_the_admin_side_stands_in_it() {
+async fn rejected_admin_requests_are_audited() {
     let backend = Backend::echo().await;
     let proxy = auditing(&backend).admin_token("right-token").start().await;
     let mut admin = Client::h1(proxy.admin()).await;
@@ -128,7 +128,7 @@ async fn who_is_not_let_in_at_the_admin_side_stands_in_it() {
 }
 
 #[tokio::test]
-async fn what_was_changed_is_found_and_said_where() {
+async fn tampering_is_detected_and_located() {
     let backend = Backend::echo().await;
     let proxy = auditing(&backend).start().await;
     proxy.send(ClientRequest::get("/signed")).await;
@@ -173,7 +173,7 @@ async fn what_was_changed_is_found_and_said_where() {
 }
 
 #[tokio::test]
-async fn the_chain_goes_on_over_kills() {
+async fn the_hash_chain_continues_after_kills() {
     let backend = Backend::echo().await;
     let setup = auditing(&backend);
     let mut proxy = setup.start().await;

@@ -13,7 +13,7 @@ mod memory;
 mod tls;
 
 #[tokio::test]
-async fn endpoints_take_turns() {
+async fn endpoints_are_used_round_robin() {
     let (one, two) = (Backend::echo().await, Backend::echo().await);
     let proxy = Setup::without_backend()
         .backend("assistant", &[one.url(), two.url()], &[])
@@ -33,7 +33,7 @@ async fn endpoints_take_turns() {
 }
 
 #[tokio::test]
-async fn hop_by_hop_headers_go_neither_way() {
+async fn hop_by_hop_headers_are_not_forwarded() {
     let backend = Backend::responding(|_| {
         BackendResponse::json(&serde_json::json!({}))
             .header("connection", "x-secret-hop, keep-alive")
@@ -80,7 +80,7 @@ async fn hop_by_hop_headers_go_neither_way() {
 }
 
 #[tokio::test]
-async fn a_client_cannot_have_weirs_own_headers_dropped() {
+async fn a_client_cannot_remove_weirs_own_headers() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -99,7 +99,7 @@ async fn a_client_cannot_have_weirs_own_headers_dropped() {
 }
 
 #[tokio::test]
-async fn a_backends_own_headers_and_prefix_are_set() {
+async fn configured_backend_headers_and_prefix_are_applied() {
     let backend = Backend::echo().await;
     let proxy = Setup::without_backend()
         .backend(
@@ -127,7 +127,7 @@ async fn a_backends_own_headers_and_prefix_are_set() {
 }
 
 #[tokio::test]
-async fn answers_pass_however_they_are_framed() {
+async fn responses_pass_with_any_framing() {
     let backend = Backend::responding(|seen| {
         let body = BackendResponse::bytes("text/plain", "a body");
         match seen.target.as_str() {
@@ -179,7 +179,7 @@ async fn answers_pass_however_they_are_framed() {
 }
 
 #[tokio::test]
-async fn interim_answers_are_not_taken_for_the_answer() {
+async fn interim_responses_are_not_treated_as_final() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let (reply, ()) = tokio::join!(proxy.send(ClientRequest::get("/")), async {
@@ -194,7 +194,7 @@ async fn interim_answers_are_not_taken_for_the_answer() {
 }
 
 #[tokio::test]
-async fn a_large_answer_flows_through_bounded_memory() {
+async fn a_large_response_uses_bounded_memory() {
     let backend = Backend::responding(|_| BackendResponse::repeated(&[b'x'; 65_536], 800)).await;
     let proxy = Setup::open(&backend).start().await;
     proxy.send(ClientRequest::get("/warm-up")).await;
@@ -213,7 +213,7 @@ async fn a_large_answer_flows_through_bounded_memory() {
 }
 
 #[tokio::test]
-async fn a_pooled_connection_that_went_stale_does_not_fail_a_post() {
+async fn a_stale_pooled_connection_does_not_fail_a_post() {
     // Each connection carries one request, says keep-alive, and is closed by the backend when idle.
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
@@ -239,7 +239,7 @@ async fn a_pooled_connection_that_went_stale_does_not_fail_a_post() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_body_stays_without() {
+async fn a_request_without_a_body_gets_none() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     for mut client in [

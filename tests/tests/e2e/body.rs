@@ -33,7 +33,7 @@ fn bytes_of(size: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn the_backend_gets_the_bytes_that_were_signed() {
+async fn the_backend_receives_exactly_the_signed_bytes() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(SIGNED).start().await;
     for size in SIZES {
@@ -65,7 +65,7 @@ async fn the_backend_gets_the_bytes_that_were_signed() {
 }
 
 #[tokio::test]
-async fn nothing_arrives_under_a_wrong_signature() {
+async fn nothing_arrives_with_an_invalid_signature() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(SIGNED).start().await;
     for size in SIZES {
@@ -97,7 +97,7 @@ async fn nothing_arrives_under_a_wrong_signature() {
 }
 
 #[tokio::test]
-async fn a_body_past_its_bound_is_refused_before_it_is_read() {
+async fn an_oversized_body_is_rejected_before_it_is_read() {
     let backend = Backend::echo().await;
     let proxy = Setup::buffered(&backend)
         .limit("body_bytes: 64KiB")
@@ -146,7 +146,7 @@ async fn a_body_past_its_bound_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_in_time_is_refused() {
+async fn a_slow_body_is_rejected() {
     let backend = Backend::echo().await;
     let proxy = Setup::buffered(&backend)
         .limit("body_timeout: 1s")
@@ -177,7 +177,7 @@ async fn a_body_that_does_not_come_in_time_is_refused() {
 }
 
 #[tokio::test]
-async fn a_slow_body_over_http2_is_refused_too() {
+async fn a_slow_body_over_http2_is_rejected() {
     let backend = Backend::echo().await;
     let proxy = Setup::buffered(&backend)
         .limit("body_timeout: 1s")
@@ -192,7 +192,7 @@ async fn a_slow_body_over_http2_is_refused_too() {
 }
 
 #[tokio::test]
-async fn a_half_sent_body_is_recorded_and_forgotten() {
+async fn an_incomplete_body_is_recorded_and_released() {
     let backend = Backend::echo().await;
     let proxy = Setup::buffered(&backend).start().await;
     for (path, goodbye) in [("/closed", false), ("/reset", true)] {

@@ -9,10 +9,10 @@ use weir_tests::setup::Setup;
 use weir_tests::sign::bearer;
 use weir_tests::wait;
 
-mod coded;
-mod kept;
-mod late;
-mod same;
+mod codings;
+mod key;
+mod stored;
+mod stream_end;
 
 const CACHED: &str = "- {name: chat, path: /v1/*, backend: assistant, \
                       cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}";
@@ -28,7 +28,7 @@ fn is_hit(reply: &ClientResponse) -> bool {
 }
 
 #[tokio::test]
-async fn the_same_question_gets_the_same_answer() {
+async fn equal_requests_get_the_cached_response() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
     let miss = proxy.send(ClientRequest::chat("what is a weir?")).await;
@@ -62,7 +62,7 @@ async fn the_same_question_gets_the_same_answer() {
 }
 
 #[tokio::test]
-async fn order_of_keys_and_white_space_are_no_difference() {
+async fn key_order_and_white_space_do_not_change_the_key() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
     let request = |body: &str| {
@@ -82,7 +82,7 @@ async fn order_of_keys_and_white_space_are_no_difference() {
 }
 
 #[tokio::test]
-async fn whatever_changes_an_answer_is_another_question() {
+async fn everything_that_changes_a_response_changes_the_key() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
     let mut others = vec![
@@ -119,7 +119,7 @@ async fn whatever_changes_an_answer_is_another_question() {
 }
 
 #[tokio::test]
-async fn a_streamed_answer_is_replayed_as_a_stream() {
+async fn a_stored_stream_is_replayed_as_a_stream() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
     let miss = proxy.send(ClientRequest::chat_stream("hi")).await;
@@ -142,7 +142,7 @@ async fn a_streamed_answer_is_replayed_as_a_stream() {
 }
 
 #[tokio::test]
-async fn clients_do_not_share_answers_unless_told_to() {
+async fn clients_share_cached_responses_only_if_configured() {
     let backend = Backend::chat().await;
     let route = |name: &str, path: &str, scope: &str| {
         format!(
@@ -184,7 +184,7 @@ async fn clients_do_not_share_answers_unless_told_to() {
 }
 
 #[tokio::test]
-async fn a_hit_counts_against_the_limits() {
+async fn cache_hits_count_against_the_limits() {
     let backend = Backend::chat().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -200,7 +200,7 @@ async fn a_hit_counts_against_the_limits() {
 }
 
 #[tokio::test]
-async fn a_client_may_say_no_store_and_no_cache() {
+async fn a_client_may_send_no_store_and_no_cache() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
     let with = |value: &str| ClientRequest::chat("hi").header("cache-control", value);
@@ -220,7 +220,7 @@ async fn a_client_may_say_no_store_and_no_cache() {
 }
 
 #[tokio::test]
-async fn an_answer_that_its_client_left_is_not_kept_by_halves() {
+async fn a_response_aborted_by_its_client_is_not_stored() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut client = Client::h1(proxy.address()).await;
@@ -246,7 +246,7 @@ async fn an_answer_that_its_client_left_is_not_kept_by_halves() {
 }
 
 #[tokio::test]
-async fn an_answer_expires() {
+async fn stored_responses_expire() {
     let backend = Backend::chat().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -267,7 +267,7 @@ async fn an_answer_expires() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_passes_unchanged_and_is_not_cached() {
+async fn requests_that_are_not_json_pass_unchanged_and_are_not_cached() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     let bodies: [&[u8]; 6] = [

@@ -36,7 +36,7 @@ async fn event(proxy: &Proxy, request: ClientRequest) -> Value {
 }
 
 #[tokio::test]
-async fn redacted_texts_hold_nobodys_numbers() {
+async fn redacted_texts_contain_no_personal_numbers() {
     let backend = telling().await;
     let proxy = keeping(&backend, "redacted").start().await;
     for path in PATHS {
@@ -62,7 +62,7 @@ async fn redacted_texts_hold_nobodys_numbers() {
 }
 
 #[tokio::test]
-async fn hashes_are_those_of_the_texts() {
+async fn hashes_match_the_texts() {
     let backend = telling().await;
     let proxy = keeping(&backend, "hash").start().await;
     let request = ClientRequest::json(PATHS[1], &chat_request(QUESTION, true));
@@ -74,7 +74,7 @@ async fn hashes_are_those_of_the_texts() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_unless_it_is_asked_for() {
+async fn content_is_recorded_only_if_configured() {
     let backend = telling().await;
     let proxy = Setup::buffered(&backend).start().await;
     let request = ClientRequest::json("/v1/chat/completions", &chat_request(QUESTION, false));
@@ -84,7 +84,7 @@ async fn nothing_is_kept_unless_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_share_of_what_went_well_and_all_that_did_not_leave_an_event() {
+async fn successes_are_sampled_and_failures_always_recorded() {
     let backend = Backend::responding(|seen| match seen.target.as_str() {
         "/error" => BackendResponse::status(500),
         _ => BackendResponse::chat("well"),

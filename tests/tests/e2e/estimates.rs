@@ -44,7 +44,7 @@ fn is_estimated(event: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn a_silent_stream_is_counted_by_its_text_and_marked() {
+async fn tokens_of_a_stream_without_usage_are_estimated_and_marked() {
     let backend = Backend::responding(silent).await;
     let proxy = Setup::new(&backend).routes(OPEN).start().await;
     let long = SENTENCE.repeat(1_000);
@@ -71,7 +71,7 @@ async fn a_silent_stream_is_counted_by_its_text_and_marked() {
 }
 
 #[tokio::test]
-async fn what_is_reported_is_not_estimated_and_what_is_no_text_has_no_figure() {
+async fn reported_usage_is_not_estimated_and_non_text_has_no_estimate() {
     let choice = json!([{"index": 0, "finish_reason": "stop", "message": {"content": SENTENCE}}]);
     let none = (None, None);
     for (path, status, answer, expected) in [
@@ -116,7 +116,7 @@ async fn what_is_reported_is_not_estimated_and_what_is_no_text_has_no_figure() {
 }
 
 #[tokio::test]
-async fn each_kind_of_answer_is_counted_by_what_it_has() {
+async fn each_kind_of_response_is_estimated_from_its_content() {
     let call = json!([{"index": 0, "finish_reason": "tool_calls", "message": {"tool_calls": [
         {"id": "1", "type": "function", "function": {"name": "get_tide", "arguments": "{\"port\":\"Brest\"}"}}]}}]);
     let embedded = json!({"data": [{"index": 0, "embedding": [0.1, 0.2]}]});
@@ -164,7 +164,7 @@ async fn each_kind_of_answer_is_counted_by_what_it_has() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_is_counted_as_far_as_it_came_and_a_known_answer_not_at_all() {
+async fn a_truncated_stream_is_estimated_and_a_cache_hit_is_not() {
     let cut = Backend::responding(|seen| silent(seen).truncated()).await;
     let proxy = Setup::new(&cut).routes(OPEN).start().await;
     let mut client = Client::h1(proxy.address()).await;

@@ -50,7 +50,7 @@ async fn shipping(quick: &Backend, slow: &Backend, node: Node, stream: &str) -> 
 }
 
 #[tokio::test]
-async fn real_traffic_is_found_by_the_question_it_is_kept_for() {
+async fn real_traffic_is_found_by_the_documented_query() {
     let Some(node) = Node::get().await else {
         return;
     };
@@ -90,7 +90,7 @@ async fn real_traffic_is_found_by_the_question_it_is_kept_for() {
 }
 
 #[tokio::test]
-async fn the_mapping_answers_exactly_and_takes_an_event_once() {
+async fn the_mapping_is_exact_and_stores_an_event_once() {
     let Some(node) = Node::get().await else {
         return;
     };

@@ -34,7 +34,7 @@ fn assert_limited(reply: &ClientResponse, policy: &str) {
 }
 
 #[tokio::test]
-async fn a_burst_is_admitted_and_one_more_is_not() {
+async fn a_burst_is_admitted_and_the_next_request_is_not() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -79,7 +79,7 @@ async fn a_burst_is_admitted_and_one_more_is_not() {
 }
 
 #[tokio::test]
-async fn a_limit_is_whole_again_after_its_time() {
+async fn the_quota_is_restored_after_its_period() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -98,7 +98,7 @@ async fn a_limit_is_whole_again_after_its_time() {
 }
 
 #[tokio::test]
-async fn clients_have_limits_of_their_own() {
+async fn clients_have_separate_limits() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -130,7 +130,7 @@ async fn clients_have_limits_of_their_own() {
 }
 
 #[tokio::test]
-async fn an_address_limit_costs_no_body() {
+async fn address_limits_apply_before_the_body_is_read() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -159,7 +159,7 @@ async fn an_address_limit_costs_no_body() {
 }
 
 #[tokio::test]
-async fn of_several_limits_the_first_that_says_no_answers() {
+async fn the_first_exceeded_limit_answers() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -189,7 +189,7 @@ async fn of_several_limits_the_first_that_says_no_answers() {
 }
 
 #[tokio::test]
-async fn a_platform_has_one_limit_over_its_routes_clients() {
+async fn a_platform_limit_covers_all_its_clients() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -213,7 +213,7 @@ async fn a_platform_has_one_limit_over_its_routes_clients() {
 }
 
 #[tokio::test]
-async fn one_request_too_many_at_once_is_over_capacity() {
+async fn requests_over_the_concurrency_limit_are_over_capacity() {
     let backend = Backend::manual().await;
     let proxy = Setup::new(&backend)
         .routes("- {name: all, path: /*, backend: assistant, concurrency: 2}")
@@ -271,7 +271,7 @@ fn standing(reply: &ClientResponse) -> (String, Option<u64>) {
 }
 
 #[tokio::test]
-async fn the_limit_nearest_to_its_end_is_told_whatever_stage_asks_it() {
+async fn the_most_restrictive_limit_is_reported_from_any_stage() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(

@@ -10,18 +10,18 @@ use weir_tests::setup::Setup;
 use weir_tests::sign::sha256_hex;
 use weir_tests::wait;
 
-mod bounds;
 mod descriptors;
+mod disconnects;
+mod early_responses;
 mod floods;
 mod http1;
-mod leaving;
-mod linger;
+mod limits;
 mod memory;
 mod smuggling;
 mod streams;
 
 #[tokio::test]
-async fn every_protocol_arrives() {
+async fn every_protocol_is_accepted() {
     let backend = Backend::echo().await;
     let authority = Authority::new();
     let files = tempfile::TempDir::new().expect("a directory");
@@ -58,7 +58,7 @@ async fn every_protocol_arrives() {
 }
 
 #[tokio::test]
-async fn tls_chooses_http2_where_both_are_offered() {
+async fn alpn_prefers_http2() {
     let backend = Backend::echo().await;
     let authority = Authority::new();
     let files = tempfile::TempDir::new().expect("a directory");
@@ -76,7 +76,7 @@ async fn tls_chooses_http2_where_both_are_offered() {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_served_and_a_broken_one_is_not() {
+async fn certificates_are_reloaded_unless_invalid() {
     let backend = Backend::echo().await;
     let authority = Authority::new();
     let directory = tempfile::TempDir::new().expect("a directory");
@@ -112,7 +112,7 @@ async fn a_new_certificate_is_served_and_a_broken_one_is_not() {
 }
 
 #[tokio::test]
-async fn exactly_one_valid_host() {
+async fn exactly_one_valid_host_is_required() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let bad = [
@@ -180,7 +180,7 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn connections_are_kept_on_both_sides() {
+async fn connections_are_reused_on_both_sides() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
@@ -213,7 +213,7 @@ async fn connections_are_kept_on_both_sides() {
 }
 
 #[tokio::test]
-async fn http_1_0_is_answered_and_closed() {
+async fn http_1_0_connections_are_closed_after_the_response() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -226,7 +226,7 @@ async fn http_1_0_is_answered_and_closed() {
 }
 
 #[tokio::test]
-async fn a_client_that_expects_100_gets_it_before_its_body() {
+async fn expect_100_continue_is_answered_before_the_body() {
     let backend = Backend::echo().await;
     let proxy = Setup::buffered(&backend)
         .limit("body_bytes: 1KiB")

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tempfile::TempDir;
-use weir::signature::sign::SCHEMES;
+use weir::signature::sign::schemes;
 use weir_tests::backend::Backend;
 use weir_tests::certs::Authority;
 use weir_tests::load::{DemoAssistant, LoadTest};
@@ -59,7 +59,7 @@ impl Told {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_scheme_that_weir_signs_is_let_in_by_weir() {
+async fn every_scheme_that_weir_load_signs_is_accepted() {
     let backend = Backend::chat().await;
     let setup = Setup::new(&backend).routes(PLATFORMS);
     let proxy = setup.start().await;
@@ -77,7 +77,7 @@ async fn every_scheme_that_weir_signs_is_let_in_by_weir() {
     assert_eq!(load.finished.code, Some(0), "{}", load.output());
     load.assert_counts_match();
     let metrics = proxy.metrics().await;
-    for scheme in SCHEMES {
+    for scheme in schemes() {
         let labels = [("scheme", scheme), ("outcome", "valid")];
         let let_in = metrics.sum("weir_signature_checks_total", &labels);
         let names = load.report["by_name"].as_object().expect("names").iter();
@@ -94,7 +94,7 @@ async fn every_scheme_that_weir_signs_is_let_in_by_weir() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_must_be_refused_is_refused_and_never_reaches_the_backend() {
+async fn abusive_requests_are_rejected_and_never_reach_the_backend() {
     let backend = Backend::chat().await;
     let setup = Setup::new(&backend).routes(PLATFORMS);
     let proxy = setup.start().await;
@@ -135,7 +135,7 @@ async fn what_must_be_refused_is_refused_and_never_reaches_the_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_over_a_limit_is_counted_apart() {
+async fn rate_limited_requests_are_counted_separately() {
     let backend = Backend::chat().await;
     let setup = Setup::new(&backend).routes(
         "- {name: chat, path: /v1/*, backend: assistant, signature: {scheme: bearer, secrets: [k]}, rate_limits: [{name: l, rate: 20/s, by: client}]}",
@@ -158,7 +158,7 @@ async fn what_is_over_a_limit_is_counted_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_is_measured_to_its_first_token_and_between_them() {
+async fn first_token_and_token_times_of_streams_are_measured() {
     let directory = TempDir::new().expect("a directory");
     let arguments = [
         "--latency",
@@ -213,7 +213,7 @@ async fn a_stream_is_measured_to_its_first_token_and_between_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_weir_knows_are_counted_by_both() {
+async fn cache_hits_are_counted_by_both() {
     let backend = Backend::chat().await;
     let setup = Setup::new(&backend).routes(
         "- {name: chat, path: /v1/*, backend: assistant, cache: {answers: true, memory: 1MiB, ttl: 1h, scope: route}}",
@@ -263,7 +263,7 @@ async fn answers_that_weir_knows_are_counted_by_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_weir_adds_is_measured_against_the_backend_itself() {
+async fn added_latency_is_measured_against_the_backend() {
     let directory = TempDir::new().expect("a directory");
     let assistant =
         DemoAssistant::start(directory.path(), &["--latency", "20ms", "--jitter", "0ms"]).await;
@@ -304,7 +304,7 @@ async fn what_weir_adds_is_measured_against_the_backend_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mix_runs_through_everything_at_once() {
+async fn the_mixed_scenario_runs_everything_at_once() {
     let directory = TempDir::new().expect("a directory");
     let assistant = DemoAssistant::start(
         directory.path(),
@@ -339,7 +339,7 @@ async fn a_mix_runs_through_everything_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_target_behind_tls_or_with_http2_is_asked_as_it_is() {
+async fn targets_with_tls_or_http2_are_supported() {
     let directory = TempDir::new().expect("a directory");
     let authority = Authority::new();
     let files = authority.issue(directory.path());

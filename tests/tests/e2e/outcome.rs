@@ -14,7 +14,7 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 mod formats;
-mod open;
+mod inferred_end;
 
 use formats::{CHAT, FORMATS, Format, Way};
 
@@ -131,7 +131,7 @@ async fn closing_clients(version: u8, late: Duration) {
 }
 
 #[tokio::test]
-async fn a_client_that_closes_after_the_end_had_a_whole_answer() {
+async fn a_client_that_closes_after_the_end_had_a_complete_response() {
     for version in [1, 2] {
         for late_ms in [0, 5, 50] {
             closing_clients(version, Duration::from_millis(late_ms)).await;
@@ -148,7 +148,7 @@ enum After {
 }
 
 #[tokio::test]
-async fn what_a_backend_does_after_the_end_is_no_error() {
+async fn failures_of_the_backend_after_the_end_are_no_error() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut asked = 0;
@@ -194,7 +194,7 @@ async fn assert_failure(proxy: &Proxy, id: &str, code: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn an_error_inside_an_answer_is_a_failure() {
+async fn an_error_in_a_response_body_is_a_failure() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut asked = 0;
@@ -230,7 +230,7 @@ async fn an_error_inside_an_answer_is_a_failure() {
 }
 
 #[tokio::test]
-async fn an_error_as_the_whole_answer_is_a_failure_unless_the_status_says_more() {
+async fn an_error_document_is_a_failure_unless_the_status_is_more_specific() {
     const ERRORS: [&str; 4] = [
         r#"{"error":{"message":"no such model","type":"invalid_request_error"}}"#,
         r#"{"type":"error","error":{"type":"api_error","message":"internal"}}"#,
@@ -299,7 +299,7 @@ async fn a_stream_without_its_end_is_incomplete() {
 }
 
 #[tokio::test]
-async fn a_finish_reason_is_an_end_and_a_cut_is_none() {
+async fn a_finish_reason_is_an_end_and_truncation_is_not() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for format in FORMATS.iter().filter(|format| format.reason.is_some()) {
@@ -331,7 +331,7 @@ async fn a_finish_reason_is_an_end_and_a_cut_is_none() {
 }
 
 #[tokio::test]
-async fn the_status_that_went_out_stands() {
+async fn the_status_that_was_sent_is_recorded() {
     for version in [1, 2] {
         let backend = Backend::manual().await;
         let proxy = start(&backend).await;
@@ -377,7 +377,7 @@ async fn the_status_that_went_out_stands() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_an_error_leaves_an_error() {
+async fn a_disconnect_after_an_error_stays_an_error() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut client = client(&proxy, 1).await;

@@ -8,7 +8,7 @@ use weir_tests::setup::Setup;
 use weir_tests::sign::sign_hmac_as;
 use weir_tests::wait;
 
-mod promise;
+mod completeness;
 mod secrets;
 
 const FULL: &str = "
@@ -22,7 +22,7 @@ const FULL: &str = "
 ";
 
 #[tokio::test]
-async fn an_event_says_all_that_the_contract_promises() {
+async fn an_event_contains_every_documented_field() {
     let backend = Backend::chat().await;
     let proxy = Setup::new(&backend).routes(FULL).start().await;
     let body = weir_tests::client::chat_request("hi", false);
@@ -112,7 +112,7 @@ fn assert_measured(event: &Value) {
 }
 
 #[tokio::test]
-async fn what_does_not_apply_is_absent() {
+async fn fields_that_do_not_apply_are_absent() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes("- {name: one, path: /one, backend: assistant}")
@@ -138,7 +138,7 @@ async fn what_does_not_apply_is_absent() {
 }
 
 #[tokio::test]
-async fn hostile_bytes_leave_whole_lines() {
+async fn hostile_bytes_do_not_break_event_lines() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let agents: [&[u8]; 5] = [
@@ -166,7 +166,7 @@ async fn hostile_bytes_leave_whole_lines() {
 }
 
 #[tokio::test]
-async fn every_answer_has_an_id_and_its_times() {
+async fn every_response_has_an_id_and_server_timing() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes("- {name: one, path: /one, backend: assistant}")
@@ -191,7 +191,7 @@ async fn every_answer_has_an_id_and_its_times() {
 }
 
 #[tokio::test]
-async fn events_go_to_stdout_too() {
+async fn events_are_written_to_stdout() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).events("stdout: true").start().await;
     let reply = proxy.send(ClientRequest::get("/")).await;
@@ -206,7 +206,7 @@ async fn events_go_to_stdout_too() {
 }
 
 #[tokio::test]
-async fn a_full_event_file_is_rotated_and_nothing_is_lost() {
+async fn event_files_are_rotated_without_loss() {
     let backend = Backend::echo().await;
     let directory = tempfile::TempDir::new().expect("a directory");
     let file = directory.path().join("events.ndjson");
@@ -244,7 +244,7 @@ async fn a_full_event_file_is_rotated_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn an_event_is_there_soon_after_its_answer() {
+async fn an_event_is_written_soon_after_its_response() {
     let backend = Backend::responding(|_| BackendResponse::chat("quick")).await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;

@@ -7,11 +7,11 @@ use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 
-mod look_alikes;
+mod path_variants;
 mod trace;
 
 #[tokio::test]
-async fn the_first_route_that_matches_decides() {
+async fn the_first_matching_route_is_used() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -51,7 +51,7 @@ async fn the_first_route_that_matches_decides() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_never_passed_on_to_a_wider_route() {
+async fn a_disallowed_method_does_not_fall_through_to_a_wider_route() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -83,7 +83,7 @@ async fn a_wrong_method_is_never_passed_on_to_a_wider_route() {
 }
 
 #[tokio::test]
-async fn no_spelling_of_a_path_reaches_a_route_it_is_not_on() {
+async fn path_variants_do_not_reach_other_routes() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -206,7 +206,7 @@ async fn send_forwarded(proxy: &Proxy, forwarded: &[&str]) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_is_believed_up_to_the_first_stranger() {
+async fn forwarded_addresses_are_trusted_up_to_the_first_untrusted() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(FOR_TEN).start().await;
     for (forwarded, status, client) in [
@@ -233,7 +233,7 @@ async fn a_trusted_proxy_is_believed_up_to_the_first_stranger() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_not_believed() {
+async fn untrusted_clients_cannot_forward_addresses() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes("- {name: local, path: /local, backend: assistant}")
@@ -265,7 +265,7 @@ async fn a_stranger_is_not_believed() {
 }
 
 #[tokio::test]
-async fn an_address_that_carries_an_ipv4_one_counts_as_that() {
+async fn addresses_that_embed_ipv4_are_treated_as_ipv4() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(

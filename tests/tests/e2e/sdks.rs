@@ -148,33 +148,33 @@ async fn assert_no_failures(proxy: &Proxy) {
 }
 
 #[tokio::test]
-async fn streams_of_openai_are_kept() {
+async fn openai_streams_are_stored() {
     assert_kept(Sdk::OpenAi).await;
 }
 
 #[tokio::test]
-async fn streams_of_openai_at_once_are_kept() {
+async fn concurrent_openai_streams_are_stored() {
     assert_kept(Sdk::OpenAiAsync).await;
 }
 
 #[tokio::test]
-async fn responses_of_openai_that_are_not_stored_there_are_kept() {
+async fn openai_responses_with_store_false_are_stored() {
     assert_kept(Sdk::OpenAiResponses).await;
 }
 
 #[tokio::test]
-async fn streams_of_openai_for_node_are_kept() {
+async fn openai_streams_of_node_are_stored() {
     assert_kept(Sdk::OpenAiNode).await;
 }
 
 #[tokio::test]
-async fn streams_of_anthropic_are_kept() {
+async fn anthropic_streams_are_stored() {
     assert_kept(Sdk::Anthropic).await;
 }
 
 /// OpenAI's client for Node gives up the body of a 503 before it asks again.
 #[tokio::test]
-async fn a_failure_whose_body_nobody_reads_stays_one() {
+async fn a_failure_with_an_unread_body_stays_a_failure() {
     const QUESTIONS: usize = 5;
     for end in ENDS {
         let asked = std::sync::atomic::AtomicUsize::new(0);

@@ -11,9 +11,9 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-mod access;
-mod conditions;
-mod long;
+mod credentials;
+mod index_errors;
+mod soak;
 
 const EVENTS: &str = "weir_events_total";
 const SPOOL: &str = "spool: {path: data/spool, sync: 100ms}";
@@ -80,7 +80,7 @@ async fn out_of_the_channel(proxy: &Proxy) -> Metrics {
 }
 
 #[tokio::test]
-async fn every_event_arrives_once_and_the_index_is_set_up_before() {
+async fn every_event_is_indexed_once_after_the_index_is_set_up() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     let proxy = shipping(&backend, &[index.url()], "events: 7, wait: 50ms")
         .start()
@@ -121,7 +121,7 @@ async fn every_event_arrives_once_and_the_index_is_set_up_before() {
 }
 
 #[tokio::test]
-async fn each_event_of_a_request_is_settled_by_itself() {
+async fn each_event_of_a_bulk_request_is_handled_separately() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.script(&[
         Fault::Items(429, 3),
@@ -145,7 +145,7 @@ async fn each_event_of_a_request_is_settled_by_itself() {
 }
 
 #[tokio::test]
-async fn a_request_that_fails_whole_comes_again() {
+async fn a_failed_bulk_request_is_retried() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.script(&[
         Fault::Whole(503),
@@ -164,7 +164,7 @@ async fn a_request_that_fails_whole_comes_again() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_too_large_is_halved() {
+async fn an_oversized_bulk_request_is_split() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(Fault::MoreThan(413, 3)));
     let proxy = shipping(&backend, &[index.url()], "events: 16, wait: 10s")
@@ -177,7 +177,7 @@ async fn a_request_that_is_too_large_is_halved() {
 }
 
 #[tokio::test]
-async fn one_node_that_is_down_holds_nothing_up() {
+async fn one_node_that_is_down_delays_nothing() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     let down = "http://127.0.0.1:1".to_owned();
     let proxy = shipping(&backend, &[down, index.url()], "events: 4, wait: 50ms");
@@ -188,7 +188,7 @@ async fn one_node_that_is_down_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn a_kill_loses_nothing_that_is_in_the_spool() {
+async fn a_kill_loses_no_spooled_events() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(Fault::Whole(429)));
     let directory = TempDir::new().expect("a directory");
@@ -221,7 +221,7 @@ async fn a_kill_loses_nothing_that_is_in_the_spool() {
 }
 
 #[tokio::test]
-async fn a_weir_that_stops_ships_what_it_can() {
+async fn pending_events_are_shipped_at_shutdown() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     let proxy = shipping(&backend, &[index.url()], "events: 1000, wait: 60s")
         .start()
@@ -234,7 +234,7 @@ async fn a_weir_that_stops_ships_what_it_can() {
 }
 
 #[tokio::test]
-async fn an_index_that_hangs_holds_up_neither_requests_nor_the_stop() {
+async fn a_hanging_index_delays_neither_requests_nor_the_shutdown() {
     let backend = Backend::echo().await;
     let hung = Backend::raw(|stream| async move {
         std::future::pending::<()>().await;
@@ -252,7 +252,7 @@ async fn an_index_that_hangs_holds_up_neither_requests_nor_the_stop() {
 }
 
 #[tokio::test]
-async fn a_full_spool_costs_events_that_are_counted_and_no_requests() {
+async fn a_full_spool_drops_counted_events_and_no_requests() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(Fault::Whole(429)));
     let url = index.url();
@@ -278,7 +278,7 @@ async fn a_full_spool_costs_events_that_are_counted_and_no_requests() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_says_so_and_keeps_the_events() {
+async fn rejected_credentials_are_reported_and_lose_no_events() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(Fault::Whole(401)));
     let proxy = shipping(&backend, &[index.url()], "events: 5, wait: 10ms")
@@ -302,7 +302,7 @@ async fn who_is_not_let_in_says_so_and_keeps_the_events() {
 }
 
 #[tokio::test]
-async fn a_spool_that_fails_costs_events_that_are_counted_and_no_requests() {
+async fn a_failing_spool_drops_counted_events_and_no_requests() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(Fault::Whole(503)));
     let proxy = shipping(&backend, &[index.url()], "events: 10, wait: 10ms")

@@ -32,7 +32,7 @@ pub(super) async fn alert_when(proxy: &Proxy, what: &str, fits: impl Fn(&Value) 
 }
 
 #[tokio::test]
-async fn alerts_are_shown_with_what_they_rest_on() {
+async fn alerts_are_shown_with_their_values_and_samples() {
     let backend = Backend::responding(|_| BackendResponse::status(500)).await;
     let proxy = Setup::open(&backend)
         .top(&format!("alerts: {{{QUICK}}}"))
@@ -63,7 +63,7 @@ async fn alerts_are_shown_with_what_they_rest_on() {
 }
 
 #[tokio::test]
-async fn a_silence_is_made_ended_and_written_down() {
+async fn silences_are_created_ended_and_logged() {
     let backend = Backend::echo().await;
     let setup = Setup::open(&backend)
         .events("audit: {path: data/audit.ndjson}")
@@ -112,7 +112,7 @@ async fn a_silence_is_made_ended_and_written_down() {
 }
 
 #[tokio::test]
-async fn a_silence_that_is_none_is_refused_with_the_reason() {
+async fn invalid_silences_are_rejected_with_the_reason() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let request = |body: &str| ClientRequest::post("/api/silences", body.to_owned());

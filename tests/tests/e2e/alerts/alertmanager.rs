@@ -25,8 +25,8 @@ fn fingerprint(alert: &Value) -> String {
 }
 
 #[tokio::test]
-async fn an_alertmanager_that_was_down_shows_how_things_are() {
-    let test = "an_alertmanager_that_was_down_shows_how_things_are";
+async fn an_alertmanager_gets_the_current_state_after_an_outage() {
+    let test = "an_alertmanager_gets_the_current_state_after_an_outage";
     let (backend, fails) = failing().await;
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let Some(alertmanager) = Alertmanager::start(test, &hook.url()).await else {
@@ -94,7 +94,7 @@ async fn an_alertmanager_that_was_down_shows_how_things_are() {
 }
 
 #[tokio::test]
-async fn one_that_hangs_holds_up_nobody_and_not_the_end() {
+async fn a_hanging_alertmanager_delays_neither_others_nor_the_shutdown() {
     let (backend, _fails) = failing().await;
     let hung = Backend::raw(|stream| async move {
         let _stream = stream;

@@ -46,8 +46,8 @@ fn setup(backend: &Backend, index: &Index, hook: &Backend) -> Setup {
 }
 
 #[tokio::test]
-async fn a_disk_that_hangs_keeps_nobody_from_hearing_of_an_alert() {
-    let test = "a_disk_that_hangs_keeps_nobody_from_hearing_of_an_alert";
+async fn a_hanging_disk_does_not_delay_alert_notifications() {
+    let test = "a_hanging_disk_does_not_delay_alert_notifications";
     let directory = TempDir::new().expect("a temporary directory");
     let Some(disk) = HangingDisk::below(test, directory.path()) else {
         return;

@@ -61,7 +61,7 @@ async fn messages(backend: &Backend, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_restart_tells_nothing_twice_and_forgets_nothing() {
+async fn a_restart_neither_repeats_nor_loses_notifications() {
     let (backend, fails) = failing().await;
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let setup = Setup::open(&backend).top(&format!(
@@ -106,7 +106,7 @@ async fn a_restart_tells_nothing_twice_and_forgets_nothing() {
 }
 
 #[tokio::test]
-async fn a_notifier_that_refuses_is_told_later_and_then_how_things_are() {
+async fn a_failing_notifier_gets_the_current_state_later() {
     let (backend, fails) = failing().await;
     let refused = Arc::new(AtomicU64::new(0));
     let count = refused.clone();
@@ -161,7 +161,7 @@ async fn a_notifier_that_refuses_is_told_later_and_then_how_things_are() {
 }
 
 #[tokio::test]
-async fn what_is_silenced_is_told_when_the_silence_ends() {
+async fn silenced_changes_are_notified_when_the_silence_ends() {
     let (backend, _fails) = failing().await;
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let proxy = Setup::open(&backend)
@@ -191,7 +191,7 @@ async fn what_is_silenced_is_told_when_the_silence_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_transition_is_in_the_data_stream_of_alerts() {
+async fn every_alert_transition_is_in_the_data_stream() {
     let Some(node) = Node::get().await else {
         return;
     };

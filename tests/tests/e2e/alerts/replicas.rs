@@ -159,8 +159,8 @@ async fn step(alertmanager: &Alertmanager, changing: &Replica, other: &Replica, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_replica_ends_an_alert_of_the_others() {
-    let test = "no_replica_ends_an_alert_of_the_others";
+async fn replicas_do_not_resolve_each_others_alerts() {
+    let test = "replicas_do_not_resolve_each_others_alerts";
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let Some(alertmanager) = Alertmanager::start(test, &hook.url()).await else {
         return;

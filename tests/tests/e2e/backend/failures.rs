@@ -26,7 +26,7 @@ async fn assert_refused(proxy: &Proxy, reply: &ClientResponse, status: u16, code
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn connection_refused() {
     let backend = Backend::echo().await;
     backend.stop();
     let address = backend.address();
@@ -40,7 +40,7 @@ async fn nobody_listens() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for() {
+async fn an_untrusted_certificate() {
     let authority = Authority::new();
     let (leaf, key) = authority.leaf();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -79,7 +79,7 @@ async fn a_certificate_that_nobody_vouches_for() {
 }
 
 #[tokio::test]
-async fn no_first_byte_in_time() {
+async fn first_byte_timeout() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend)
         .backend_options(&["first_byte_timeout: 500ms"])
@@ -97,7 +97,7 @@ async fn no_first_byte_in_time() {
 }
 
 #[tokio::test]
-async fn a_reset_before_the_answer() {
+async fn a_reset_before_the_response() {
     let backend = Backend::responding(|_| BackendResponse::reset_immediately()).await;
     let proxy = Setup::open(&backend).start().await;
     let reply = proxy.send(ClientRequest::chat("hi")).await;
@@ -105,7 +105,7 @@ async fn a_reset_before_the_answer() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_http() {
+async fn a_response_that_is_not_http() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let (reply, ()) = tokio::join!(proxy.send(ClientRequest::chat("hi")), async {
@@ -160,7 +160,7 @@ async fn a_close_in_the_middle_of_a_stream() {
 }
 
 #[tokio::test]
-async fn silence_in_the_middle_of_a_stream() {
+async fn a_stall_in_the_middle_of_a_stream() {
     let (proxy, id) = cut_mid_stream(&["idle_timeout: 2s"], async |mut call| {
         wait::within("the proxy gives up", wait::PATIENCE, call.closed()).await;
     })
@@ -187,7 +187,7 @@ async fn a_stream_that_never_ends() {
 }
 
 #[tokio::test]
-async fn a_cut_answer_with_a_length_is_seen_to_be_cut() {
+async fn a_truncated_response_with_a_length_is_detectable() {
     let backend = Backend::responding(|_| BackendResponse::chat("half").truncated()).await;
     let proxy = Setup::open(&backend).start().await;
     for mut client in [
@@ -206,7 +206,7 @@ async fn a_cut_answer_with_a_length_is_seen_to_be_cut() {
 }
 
 #[tokio::test]
-async fn a_backends_own_error_is_passed_on_and_counted() {
+async fn an_error_of_the_backend_is_forwarded_and_counted() {
     let backend = Backend::responding(|_| {
         BackendResponse::json(&json!({"error": {"message": "overloaded"}}))
             .with_status(529)
@@ -226,7 +226,7 @@ async fn a_backends_own_error_is_passed_on_and_counted() {
 }
 
 #[tokio::test]
-async fn a_backends_4xx_is_no_failure() {
+async fn a_4xx_of_the_backend_is_no_failure() {
     let backend = Backend::responding(|_| BackendResponse::chat("no").with_status(422)).await;
     let proxy = Setup::open(&backend).start().await;
     let reply = proxy.send(ClientRequest::chat("hi")).await;

@@ -53,7 +53,7 @@ fn code(reply: &ClientResponse) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_weir_that_is_its_own_backend_is_asked_twice_and_no_more() {
+async fn a_weir_that_is_its_own_backend_detects_the_loop() {
     let address = free();
     let proxy = weir_at(address, address).await;
     let replies = send_all(address, &[]).await;
@@ -72,7 +72,7 @@ async fn a_weir_that_is_its_own_backend_is_asked_twice_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_loop_through_two_ends_where_it_comes_round() {
+async fn a_loop_through_two_weirs_is_detected() {
     let (one, other) = (free(), free());
     let (first, second) = (weir_at(one, other).await, weir_at(other, one).await);
     let replies = send_all(one, &[("cdn-loop", "a.example;x=1")]).await;
@@ -87,7 +87,7 @@ async fn a_loop_through_two_ends_where_it_comes_round() {
 }
 
 #[tokio::test]
-async fn one_weir_before_another_is_no_loop_and_each_adds_its_token() {
+async fn chained_weirs_are_no_loop_and_each_adds_its_token() {
     let backend = Backend::echo().await;
     let inner = Setup::open(&backend).start().await;
     let outer = weir_at(free(), inner.address()).await;

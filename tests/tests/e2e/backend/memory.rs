@@ -30,7 +30,7 @@ async fn comes_down_to(proxy: &Proxy, bound: u64) {
 }
 
 #[tokio::test]
-async fn a_connection_that_waits_holds_no_buffer() {
+async fn a_waiting_connection_holds_no_buffer() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend)
         .backend_options(&["pool: {idle_connections: 1000}"])

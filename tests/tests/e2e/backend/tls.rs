@@ -7,7 +7,7 @@ use weir_tests::client::{Client, ClientRequest};
 use weir_tests::setup::{BUFFERED, OPEN, Setup};
 
 #[tokio::test]
-async fn bodies_of_all_sizes_go_over_tls_both_ways() {
+async fn bodies_of_all_sizes_pass_over_tls_in_both_directions() {
     let service = Backend::responding(|seen| match seen.target.as_str() {
         "/large" => BackendResponse::repeated(&[b'x'; 65_536], 80),
         "/chunks" => BackendResponse::repeated(&[b'x'; 65_536], 80).chunked(),

@@ -61,7 +61,7 @@ async fn client(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_large_bodies_do_not_take_two_gibibytes() {
+async fn memory_for_many_large_bodies_is_bounded() {
     let backend = Backend::echo().await;
     let proxy = Setup::buffered(&backend)
         .limit("buffered_bytes: 256MiB")
@@ -124,7 +124,7 @@ async fn two_hundred_large_bodies_do_not_take_two_gibibytes() {
 
 /// A head costs nothing to send: what it announces must not keep others out.
 #[tokio::test]
-async fn bodies_that_are_only_announced_take_no_room() {
+async fn announced_bodies_reserve_no_memory() {
     let backend = Backend::echo().await;
     let proxy = Setup::buffered(&backend)
         .limit("buffered_bytes: 2MiB")

@@ -13,7 +13,7 @@ const OPEN_FILES: u32 = 128;
 const GET: &str = "GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n";
 
 #[tokio::test]
-async fn clients_that_take_every_descriptor_do_not_take_admins() {
+async fn clients_cannot_exhaust_the_descriptors_of_admin() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
     let said = proxy.stderr();
@@ -63,7 +63,7 @@ async fn clients_that_take_every_descriptor_do_not_take_admins() {
 }
 
 #[tokio::test]
-async fn requests_that_take_every_descriptor_do_not_take_admins() {
+async fn requests_cannot_exhaust_the_descriptors_of_admin() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
     let mut clients = Vec::new();
@@ -91,7 +91,7 @@ async fn requests_that_take_every_descriptor_do_not_take_admins() {
 }
 
 #[tokio::test]
-async fn streams_that_take_every_descriptor_do_not_take_admins() {
+async fn streams_cannot_exhaust_the_descriptors_of_admin() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
     // One connection of a client, and a hundred to the backend.

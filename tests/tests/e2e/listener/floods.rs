@@ -100,7 +100,7 @@ async fn a_rapid_reset_ends_within_500_pairs() {
 }
 
 #[tokio::test]
-async fn floods_of_other_frames_end_within_two_seconds() {
+async fn floods_of_other_frames_are_stopped_within_two_seconds() {
     let backend = Backend::manual().await;
     let proxy = Setup::buffered(&backend).start().await;
     let post = frame(HEADERS, END_HEADERS, 1, POST);
@@ -141,7 +141,7 @@ async fn a_head_has_at_most_32_continuations() {
 }
 
 #[tokio::test]
-async fn who_makes_weir_reset_streams_is_stopped() {
+async fn clients_that_provoke_resets_are_stopped() {
     let backend = Backend::manual().await;
     let proxy = Setup::buffered(&backend).start().await;
     // Each stream is reset by weir for what follows it (CVE-2025-8671).
@@ -188,7 +188,7 @@ async fn send_requests(sender: SendRequest<Full<Bytes>>, wanted: bool) {
 }
 
 #[tokio::test]
-async fn busy_clients_are_left_alone() {
+async fn busy_clients_are_not_affected() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let stream = Raw::connect(proxy.address()).await.into_stream();

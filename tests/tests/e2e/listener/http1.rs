@@ -20,7 +20,7 @@ async fn write_apart(raw: &mut Raw, pieces: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_chunked_body_is_read_however_it_is_sent() {
+async fn a_chunked_body_is_read_across_packet_boundaries() {
     let backend = Backend::echo().await;
     let proxy = Setup::buffered(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -44,7 +44,7 @@ async fn a_chunked_body_is_read_however_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_wrong_chunk_in_a_later_packet_is_refused() {
+async fn an_invalid_chunk_in_a_later_packet_is_rejected() {
     let backend = Backend::echo().await;
     let proxy = Setup::buffered(&backend).start().await;
     for size in ["", " ", ";x", "zz", "-1", "0x5", "5\n", "fffffffffffffffff"] {
@@ -60,7 +60,7 @@ async fn a_wrong_chunk_in_a_later_packet_is_refused() {
 }
 
 #[tokio::test]
-async fn a_head_leaves_before_the_first_of_its_body() {
+async fn a_response_head_is_sent_before_the_body() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -88,7 +88,7 @@ async fn a_head_leaves_before_the_first_of_its_body() {
 }
 
 #[tokio::test]
-async fn http_1_0_may_keep_its_connection() {
+async fn http_1_0_keep_alive_is_supported() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -120,7 +120,7 @@ async fn http_1_0_may_keep_its_connection() {
 }
 
 #[tokio::test]
-async fn an_answer_has_one_date_and_a_head_no_body() {
+async fn a_response_has_one_date_and_head_has_no_body() {
     let dated = Backend::responding(|_| {
         BackendResponse::bytes("text/plain", "12345")
             .header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
@@ -149,7 +149,7 @@ async fn an_answer_has_one_date_and_a_head_no_body() {
 }
 
 #[tokio::test]
-async fn waiting_for_a_body_is_no_overhead_of_weirs() {
+async fn waiting_for_a_body_is_not_counted_as_overhead() {
     let backend = Backend::echo().await;
     let proxy = Setup::buffered(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -166,7 +166,7 @@ async fn waiting_for_a_body_is_no_overhead_of_weirs() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_body_has_no_length() {
+async fn a_response_without_a_body_has_no_length() {
     let backend = Backend::responding(|_| {
         BackendResponse::status(204)
             .header("content-length", "5")

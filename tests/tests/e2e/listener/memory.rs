@@ -44,7 +44,7 @@ async fn given_back(proxy: &Proxy, rest: u64) {
 }
 
 #[tokio::test]
-async fn a_silent_connection_costs_little_and_gives_it_back() {
+async fn an_idle_connection_uses_little_memory_and_releases_it() {
     let backend = Backend::responding(|_| BackendResponse::bytes("text/plain", "x")).await;
     let authority = Authority::new();
     let files = tempfile::TempDir::new().expect("a directory");
@@ -99,7 +99,7 @@ async fn a_silent_connection_costs_little_and_gives_it_back() {
 }
 
 #[tokio::test]
-async fn an_open_stream_costs_little_and_gives_it_back() {
+async fn an_open_stream_uses_little_memory_and_releases_it() {
     const STREAMS: usize = 400;
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
@@ -128,7 +128,7 @@ async fn an_open_stream_costs_little_and_gives_it_back() {
 }
 
 #[tokio::test]
-async fn refused_connections_are_bounded() {
+async fn rejected_connections_use_bounded_memory() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .limit("connections: 100")

@@ -15,7 +15,7 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 #[tokio::test]
-async fn an_event_arrives_before_the_next_is_sent() {
+async fn events_are_forwarded_as_they_arrive() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     for mut client in [
@@ -82,7 +82,7 @@ fn switch_head(call: &PendingRequest) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_websocket_passes_both_ways() {
+async fn a_websocket_passes_in_both_directions() {
     let backend = Backend::raw(|stream| async {
         if let Ok(socket) = accept_async(stream).await {
             echo_all(socket).await;
@@ -102,7 +102,7 @@ async fn a_websocket_passes_both_ways() {
 }
 
 #[tokio::test]
-async fn a_late_101_is_waited_for() {
+async fn a_late_101_is_accepted() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let (mut socket, server) = tokio::join!(connect(&proxy), async {
@@ -142,7 +142,7 @@ async fn a_first_frame_in_the_same_packet_as_the_101_is_not_lost() {
 }
 
 #[tokio::test]
-async fn an_upgrade_is_checked_like_any_request() {
+async fn upgrades_are_checked_like_other_requests() {
     let backend = Backend::manual().await;
     let proxy = Setup::new(&backend)
         .routes(

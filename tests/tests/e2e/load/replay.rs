@@ -45,7 +45,7 @@ fn length_s(file: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_file_is_asked_again_as_it_was() {
+async fn an_event_file_is_replayed() {
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
     let directory = TempDir::new().expect("a directory");
@@ -87,7 +87,7 @@ async fn an_event_file_is_asked_again_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_data_stream_is_asked_again_by_a_query() {
+async fn the_result_of_a_query_on_a_data_stream_is_replayed() {
     let Some(node) = Node::get().await else {
         return;
     };

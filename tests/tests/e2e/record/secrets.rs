@@ -40,7 +40,7 @@ fn request_to(path: &str, headers: Headers) -> ClientRequest {
 }
 
 #[tokio::test]
-async fn sentinels_are_found_nowhere() {
+async fn secrets_and_prompts_appear_nowhere() {
     let backend = Backend::responding(|_| BackendResponse::chat("sentinel answer text")).await;
     let cut =
         Backend::responding(|_| BackendResponse::events(&["sentinel answer text"]).truncated())
@@ -110,7 +110,7 @@ async fn sentinels_are_found_nowhere() {
 }
 
 #[tokio::test]
-async fn a_mistake_in_a_config_does_not_print_a_secret() {
+async fn configuration_errors_do_not_print_secrets() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let backend = Backend::echo().await;
     let setup = Setup::new(&backend)

@@ -35,7 +35,7 @@ fn parent(seen: &ReceivedRequest) -> Parent {
 }
 
 #[tokio::test]
-async fn a_valid_parent_is_kept_and_handed_on_with_a_new_span() {
+async fn a_valid_traceparent_is_continued_with_a_new_span() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     for (given, flags) in [
@@ -68,7 +68,7 @@ async fn a_valid_parent_is_kept_and_handed_on_with_a_new_span() {
 }
 
 #[tokio::test]
-async fn an_invalid_parent_begins_a_new_trace() {
+async fn an_invalid_traceparent_starts_a_new_trace() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     for given in [

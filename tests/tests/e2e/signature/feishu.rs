@@ -43,7 +43,7 @@ pub(super) fn event(id: &str, token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_signed_event_goes_on_with_the_same_bytes() {
+async fn a_signed_event_is_forwarded_unchanged() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     let body = encrypt_feishu(KEY, event(&fresh_id(), TOKEN).to_string().as_bytes());
@@ -60,7 +60,7 @@ async fn a_signed_event_goes_on_with_the_same_bytes() {
 }
 
 #[tokio::test]
-async fn a_wrong_or_missing_signature_is_refused() {
+async fn an_invalid_or_missing_signature_is_rejected() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     let body = encrypt_feishu(KEY, event(&fresh_id(), TOKEN).to_string().as_bytes());
@@ -81,7 +81,7 @@ async fn a_wrong_or_missing_signature_is_refused() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_comes_again_is_answered_and_not_forwarded() {
+async fn a_redelivered_event_is_answered_and_not_forwarded() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     let id = fresh_id();
@@ -99,7 +99,7 @@ async fn a_delivery_that_comes_again_is_answered_and_not_forwarded() {
 }
 
 #[tokio::test]
-async fn the_handshake_is_answered_at_the_door() {
+async fn the_handshake_is_answered_by_weir() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     let challenge = json!({"challenge": "a \"quoted\" 挑战", "token": TOKEN,
@@ -128,7 +128,7 @@ async fn the_handshake_is_answered_at_the_door() {
 }
 
 #[tokio::test]
-async fn broken_envelopes_are_refused() {
+async fn invalid_envelopes_are_rejected() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     for body in [

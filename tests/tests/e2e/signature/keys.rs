@@ -33,7 +33,7 @@ fn headers(pairs: &[(&str, &str)]) -> Headers {
 }
 
 #[tokio::test]
-async fn a_key_comes_in_any_of_three_headers_and_all_stay_at_the_door() {
+async fn api_keys_are_accepted_in_three_headers_and_not_forwarded() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(ROUTES).start().await;
     for (sent, client) in [
@@ -73,7 +73,7 @@ async fn a_key_comes_in_any_of_three_headers_and_all_stay_at_the_door() {
 }
 
 #[tokio::test]
-async fn a_401_names_the_schemes_of_its_route_and_a_wrong_key_is_called_one() {
+async fn a_401_names_the_schemes_and_an_invalid_key_is_reported() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(ROUTES).start().await;
     let wrong = headers(&[("x-api-key", "sk-wrong")]);
@@ -126,7 +126,7 @@ async fn a_401_names_the_schemes_of_its_route_and_a_wrong_key_is_called_one() {
 }
 
 #[tokio::test]
-async fn a_request_is_good_once_for_all_routes_that_know_its_secret() {
+async fn a_signed_request_is_accepted_once_across_routes_with_its_secret() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(ROUTES).start().await;
     let signed = sign::sign_hmac_now("s3cret", b"x");

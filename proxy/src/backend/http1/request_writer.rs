@@ -1,0 +1,278 @@
+//! A request on its way: its head, then its body by length or in chunks (RFC 9112, sections 6 and 7).
+//!
+//! An endpoint that has answered may close its side while a body is still on its way to it: it refused the
+//! body, and its answer lies in the receive buffer (RFC 9112, section 9.6). So a write that fails ends no
+//! exchange: what is left goes nowhere, and what has become of the connection is for its reading side to
+//! say: the answer, or its end.
+
+use std::io::{IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::request::Parts;
+use http_body::Body as _;
+use tokio::io::AsyncWrite;
+use tokio::sync::oneshot;
+
+use super::request_head::write_head;
+use crate::backend::request_body::{CutShort, RequestBody};
+
+/// Room for the head of most requests.
+const HEAD_BYTES: usize = 1024;
+
+/// A request on its way.
+#[derive(Debug)]
+pub(super) struct Sending {
+    /// The head, or the line with a chunk's size; then a piece of the body, then what ends its chunk.
+    before: Vec<u8>,
+    /// So many bytes of it have been written.
+    begun: usize,
+    piece: Bytes,
+    behind: &'static [u8],
+    /// `None` once all of it has been taken.
+    body: Option<RequestBody>,
+    /// Who is told when the endpoint has been sent all of it.
+    sent: Option<oneshot::Sender<()>>,
+    framing: Framing,
+    hearing: Hearing,
+    progress: Progress,
+}
+
+/// How the endpoint knows the end of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// By the length, of which so many bytes have not been taken yet.
+    Length(u64),
+    Chunked,
+}
+
+/// Whether the endpoint takes what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    Open,
+    /// It does not: the rest of the request goes nowhere.
+    Deaf,
+}
+
+/// How much has been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Nothing,
+    /// Something, and not all that was written has been flushed.
+    Unflushed,
+    Flushed,
+}
+
+impl Sending {
+    /// Nothing is to be sent.
+    pub(super) fn nothing() -> Self {
+        Sending {
+            before: Vec::new(),
+            begun: 0,
+            piece: Bytes::new(),
+            behind: b"",
+            body: None,
+            sent: None,
+            framing: Framing::Length(0),
+            hearing: Hearing::Open,
+            progress: Progress::Flushed,
+        }
+    }
+
+    /// A request of which nothing has been written.
+    pub(super) fn new(head: &Parts, mut body: RequestBody) -> Self {
+        let length = body.size_hint().exact();
+        let mut before = Vec::with_capacity(HEAD_BYTES);
+        write_head(&mut before, head, length);
+        Sending {
+            before,
+            sent: body.take_sent(),
+            body: Some(body),
+            framing: length.map_or(Framing::Chunked, Framing::Length),
+            progress: Progress::Nothing,
+            ..Sending::nothing()
+        }
+    }
+
+    /// Whether the endpoint has been sent all of it.
+    pub(super) fn is_done(&self) -> bool {
+        self.hearing == Hearing::Open && self.body.is_none() && !self.has_left()
+    }
+
+    /// The body of a request of which nothing was written, and nothing can be.
+    pub(super) fn take_unsent(&mut self) -> Option<RequestBody> {
+        let unsent = self.progress == Progress::Nothing;
+        let body = match (self.body.take(), std::mem::take(&mut self.piece)) {
+            (Some(body), piece) if unsent && piece.is_empty() => body,
+            // A body that was whole has been taken at once.
+            (None, piece) if unsent => RequestBody::whole(piece),
+            _ => return None,
+        };
+        Some(match self.sent.take() {
+            Some(sent) => body.telling(sent),
+            None => body,
+        })
+    }
+
+    /// Sends on what there is. Ready when the endpoint has all of it, or does not want it.
+    ///
+    /// # Errors
+    /// Whoever reads the body went away before its end: the connection must be closed.
+    pub(super) fn poll(
+        &mut self,
+        wire: &mut (impl AsyncWrite + Unpin),
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), CutShort>> {
+        loop {
+            if self.hearing == Hearing::Deaf {
+                return self.poll_nowhere(context);
+            }
+            // A piece that is there leaves with the head.
+            let waiting = match self.poll_take(context) {
+                Ok(waiting) => waiting,
+                Err(cut_short) => {
+                    // Nothing more may make it look like a whole one, here or over another connection.
+                    self.hearing = Hearing::Deaf;
+                    self.progress = Progress::Unflushed;
+                    return Poll::Ready(Err(cut_short));
+                }
+            };
+            if self.has_left() {
+                ready!(self.poll_write(wire, context));
+                continue;
+            }
+            if self.progress == Progress::Unflushed {
+                match ready!(Pin::new(&mut *wire).poll_flush(context)) {
+                    Ok(()) => self.progress = Progress::Flushed,
+                    Err(_) => self.hearing = Hearing::Deaf,
+                }
+                continue;
+            }
+            return match waiting {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(()) if self.body.is_none() => {
+                    if let Some(sent) = self.sent.take() {
+                        // Nobody may care any more.
+                        let _ = sent.send(());
+                    }
+                    Poll::Ready(Ok(()))
+                }
+                Poll::Ready(()) => continue,
+            };
+        }
+    }
+
+    fn has_left(&self) -> bool {
+        !(self.before.is_empty() && self.piece.is_empty() && self.behind.is_empty())
+    }
+
+    /// Takes the next piece of the body, if there is room for it.
+    fn poll_take(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, CutShort> {
+        let has_room = self.piece.is_empty() && self.behind.is_empty();
+        let Some(body) = self.body.as_mut().filter(|_| has_room) else {
+            return Ok(Poll::Ready(()));
+        };
+        let taken = match Pin::new(&mut *body).poll_frame(context) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(taken) => taken.transpose()?,
+        };
+        let is_at_end = body.is_end_stream();
+        if let Some(data) = taken.and_then(|frame| frame.into_data().ok()) {
+            self.frame(data)?;
+        }
+        if is_at_end {
+            self.body = None;
+            self.end()?;
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    fn frame(&mut self, data: Bytes) -> Result<(), CutShort> {
+        match &mut self.framing {
+            Framing::Length(left) => {
+                *left = left.checked_sub(data.len() as u64).ok_or(CutShort)?;
+            }
+            // A chunk without data would end the body.
+            Framing::Chunked if data.is_empty() => {}
+            Framing::Chunked => {
+                // Writing to memory does not fail.
+                let _ = write!(self.before, "{:x}\r\n", data.len());
+                self.behind = b"\r\n";
+            }
+        }
+        self.piece = data;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), CutShort> {
+        match self.framing {
+            Framing::Length(0) => Ok(()),
+            Framing::Length(_) => Err(CutShort),
+            Framing::Chunked => {
+                self.behind = match self.behind {
+                    b"" => b"0\r\n\r\n",
+                    _ => b"\r\n0\r\n\r\n",
+                };
+                Ok(())
+            }
+        }
+    }
+
+    fn poll_write(
+        &mut self,
+        wire: &mut (impl AsyncWrite + Unpin),
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        let wire = Pin::new(wire);
+        let written = match self.piece.is_empty() && self.behind.is_empty() {
+            true => wire.poll_write(context, &self.before[self.begun..]),
+            false => {
+                let parts = [&self.before[self.begun..], &self.piece, self.behind];
+                wire.poll_write_vectored(context, &parts.map(IoSlice::new))
+            }
+        };
+        match ready!(written) {
+            Ok(bytes) if bytes > 0 => {
+                self.progress = Progress::Unflushed;
+                self.advance(bytes);
+            }
+            Ok(_) | Err(_) => self.hearing = Hearing::Deaf,
+        }
+        Poll::Ready(())
+    }
+
+    /// So many bytes have been written. Nothing is kept of them.
+    fn advance(&mut self, mut bytes: usize) {
+        let of_before = bytes.min(self.before.len() - self.begun);
+        self.begun += of_before;
+        bytes -= of_before;
+        if self.begun == self.before.len() {
+            (self.before, self.begun) = (Vec::new(), 0);
+        }
+        let of_piece = bytes.min(self.piece.len());
+        bytes -= of_piece;
+        match of_piece == self.piece.len() {
+            true => self.piece = Bytes::new(),
+            false => self.piece.advance(of_piece),
+        }
+        self.behind = self.behind.get(bytes..).unwrap_or_default();
+    }
+
+    /// Takes the body, for nobody. What was never begun is kept: another connection may have it.
+    fn poll_nowhere(&mut self, context: &mut Context<'_>) -> Poll<Result<(), CutShort>> {
+        while self.progress != Progress::Nothing
+            && let Some(body) = &mut self.body
+        {
+            match ready!(Pin::new(&mut *body).poll_frame(context)) {
+                Some(Ok(_)) => {}
+                Some(Err(cut_short)) => return Poll::Ready(Err(cut_short)),
+                None => self.body = None,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

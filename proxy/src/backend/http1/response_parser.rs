@@ -1,0 +1,327 @@
+//! An answer as it arrives: heads that come before it, its own head, its body, cut out of what was read.
+//! Nothing here reads or waits.
+
+use bytes::{Bytes, BytesMut};
+use http::Method;
+
+use super::response_head::{self, Framing, Head};
+use crate::backend::client::Piece;
+use crate::http::framing::chunked::{Chunked, Step};
+
+/// What has been read of a connection, and how far it is understood.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    bytes: BytesMut,
+    state: State,
+    /// The lines of the trailers, as far as they have come.
+    trailers: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// In the head, which does not end in the first so many bytes.
+    Head(usize),
+    /// In a body of which so many bytes are still to come.
+    Length(u64),
+    Chunked(Chunked),
+    UntilClose,
+    Done,
+}
+
+/// What is next of a body.
+#[derive(Debug)]
+pub(super) enum Next {
+    Piece(Piece),
+    /// What has arrived ends before it.
+    More,
+    End,
+}
+
+impl Arriving {
+    pub(super) fn new() -> Self {
+        Arriving {
+            bytes: BytesMut::new(),
+            state: State::Done,
+            trailers: Vec::new(),
+        }
+    }
+
+    /// The answer to a new request is to come.
+    pub(super) fn begin(&mut self) {
+        self.state = State::Head(0);
+        self.trailers = Vec::new();
+    }
+
+    /// What is read next goes behind these. Without bytes that wait there is no buffer.
+    pub(super) fn bytes(&mut self) -> &mut BytesMut {
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+        }
+        &mut self.bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Whether the answer has come whole.
+    pub(super) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// The length of what has not been taken of the body, where that is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        match self.state {
+            State::Length(bytes) => Some(bytes),
+            State::Done => Some(0),
+            State::Head(_) | State::Chunked(_) | State::UntilClose => None,
+        }
+    }
+
+    /// The next head, once it has come whole. Behind one that comes before the answer, another is to come.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn head(&mut self, asked: &Method) -> Result<Option<Head>, &'static str> {
+        let State::Head(scanned) = self.state else {
+            return Ok(None);
+        };
+        let Some(end) = response_head::end(&self.bytes, scanned)? else {
+            self.state = State::Head(self.bytes.len());
+            return Ok(None);
+        };
+        let head = response_head::parse(&self.take(end), asked)?;
+        self.state = match head.framing {
+            Framing::Bodiless if is_before_the_answer(&head) => State::Head(0),
+            Framing::Bodiless | Framing::Length(0) => State::Done,
+            Framing::Length(bytes) => State::Length(bytes),
+            Framing::Chunked => State::Chunked(Chunked::Size),
+            Framing::UntilClose => State::UntilClose,
+        };
+        Ok(Some(head))
+    }
+
+    /// The next piece of the body.
+    ///
+    /// # Errors
+    /// What is wrong with the framing.
+    pub(super) fn next(&mut self) -> Result<Next, &'static str> {
+        let piece = match self.state {
+            State::Done => return Ok(Next::End),
+            State::Chunked(chunked) => return self.next_of_chunks(chunked),
+            State::Head(_) => return Ok(Next::More),
+            _ if self.bytes.is_empty() => return Ok(Next::More),
+            State::UntilClose => self.take(usize::MAX),
+            State::Length(left) => {
+                let piece = self.take(usize::try_from(left).unwrap_or(usize::MAX));
+                self.state = match left - piece.len() as u64 {
+                    0 => State::Done,
+                    left => State::Length(left),
+                };
+                piece
+            }
+        };
+        Ok(Next::Piece(Piece::Data(piece)))
+    }
+
+    fn next_of_chunks(&mut self, mut chunked: Chunked) -> Result<Next, &'static str> {
+        loop {
+            let step = chunked.step(&mut self.bytes)?;
+            if let Step::Data(_) = step {
+                chunked.finish(&mut self.bytes);
+            }
+            self.state = match chunked {
+                Chunked::Done => State::Done,
+                chunked => State::Chunked(chunked),
+            };
+            match step {
+                Step::Data(data) => return Ok(Next::Piece(Piece::Data(data))),
+                Step::More => return Ok(Next::More),
+                Step::Trailer(line) => {
+                    self.trailers.extend_from_slice(&line);
+                    self.trailers.extend_from_slice(b"\r\n");
+                }
+                Step::End if self.trailers.is_empty() => return Ok(Next::End),
+                Step::End => {
+                    self.trailers.extend_from_slice(b"\r\n");
+                    let lines = Bytes::from(std::mem::take(&mut self.trailers));
+                    let fields = response_head::parse_trailers(&lines)?;
+                    return Ok(Next::Piece(Piece::Trailers(fields)));
+                }
+            }
+        }
+    }
+
+    /// The endpoint has closed the connection.
+    ///
+    /// # Errors
+    /// The answer had not come whole.
+    pub(super) fn closed(&mut self) -> Result<(), ClosedEarly> {
+        match self.state {
+            State::UntilClose | State::Done => {
+                self.state = State::Done;
+                Ok(())
+            }
+            State::Head(_) | State::Length(_) | State::Chunked(_) => Err(ClosedEarly),
+        }
+    }
+
+    /// Takes what has been read out of it, for who speaks another protocol now.
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.bytes.freeze()
+    }
+
+    /// The next so many bytes, or all that there are.
+    fn take(&mut self, bytes: usize) -> Bytes {
+        match bytes >= self.bytes.len() {
+            true => std::mem::take(&mut self.bytes).freeze(),
+            false => self.bytes.split_to(bytes).freeze(),
+        }
+    }
+}
+
+/// The connection was closed too early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ClosedEarly;
+
+/// Whether it is one of the heads that come before an answer; the one that switches protocols is an answer.
+pub(super) fn is_before_the_answer(head: &Head) -> bool {
+    let status = head.parts.status;
+    status.is_informational() && status != http::StatusCode::SWITCHING_PROTOCOLS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What came of bytes that arrive in pieces, and then of the end of the connection.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Read {
+        statuses: Vec<u16>,
+        data: Vec<u8>,
+        trailers: Vec<String>,
+        behind: Vec<u8>,
+    }
+
+    fn read(pieces: &[&[u8]]) -> Result<Read, &'static str> {
+        let mut arriving = Arriving::new();
+        arriving.begin();
+        let mut read = Read {
+            statuses: Vec::new(),
+            data: Vec::new(),
+            trailers: Vec::new(),
+            behind: Vec::new(),
+        };
+        for piece in pieces {
+            arriving.bytes().extend_from_slice(piece);
+            while let Some(head) = arriving.head(&Method::GET)? {
+                read.statuses.push(head.parts.status.as_u16());
+            }
+            while let Next::Piece(piece) = arriving.next()? {
+                match piece {
+                    Piece::Data(data) => read.data.extend_from_slice(&data),
+                    Piece::Trailers(fields) => {
+                        let fields = fields.iter();
+                        let text = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+                            format!("{name}={}", value.to_str().expect("text"))
+                        };
+                        read.trailers.extend(fields.map(text));
+                    }
+                }
+            }
+        }
+        arriving.closed().map_err(|ClosedEarly| "closed early")?;
+        read.behind = arriving.bytes.to_vec();
+        Ok(read)
+    }
+
+    #[test]
+    fn an_answer_is_read_however_it_is_split() {
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+        let chunks = "5;x=y\r\nhello\r\n6\r\n world\r\n0\r\n";
+        for (whole, statuses, trailers, behind) in [
+            (
+                format!("{hints}HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello worldHTTP"),
+                vec![103, 200],
+                vec![],
+                "HTTP",
+            ),
+            (
+                format!(
+                    "{hints}{hints}HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}X-Sum: 1\r\ny: 2\r\n\r\nHTTP"
+                ),
+                vec![103, 103, 200],
+                vec!["x-sum=1".to_owned(), "y=2".to_owned()],
+                "HTTP",
+            ),
+            (
+                format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}\r\nHTTP"),
+                vec![200],
+                vec![],
+                "HTTP",
+            ),
+            (
+                "HTTP/1.0 200 OK\r\n\r\nhello world".to_owned(),
+                vec![200],
+                vec![],
+                "",
+            ),
+        ] {
+            let whole = whole.as_bytes();
+            let expected = Read {
+                statuses,
+                data: b"hello world".to_vec(),
+                trailers,
+                behind: behind.as_bytes().to_vec(),
+            };
+            for split in 0..whole.len() {
+                let read = read(&[&whole[..split], &whole[split..]]);
+                assert_eq!(read.as_ref(), Ok(&expected), "split at {split}");
+            }
+            let bytes: Vec<&[u8]> = whole.chunks(1).collect();
+            assert_eq!(read(&bytes).as_ref(), Ok(&expected));
+            // Cut anywhere before its end it is no whole one, where it says its end.
+            if !behind.is_empty() {
+                for cut in 0..whole.len() - behind.len() {
+                    assert_eq!(read(&[&whole[..cut]]), Err("closed early"), "cut at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_of_chunks_is_known_with_the_last_of_them() {
+        let mut arriving = Arriving::new();
+        arriving.begin();
+        let whole = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        arriving.bytes().extend_from_slice(whole);
+        assert!(arriving.head(&Method::GET).expect("valid").is_some());
+        assert!(matches!(arriving.next(), Ok(Next::Piece(Piece::Data(_)))));
+        assert!(arriving.is_done());
+        assert!(arriving.is_empty());
+    }
+
+    #[test]
+    fn a_wrong_chunk_is_found_in_any_packet() {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for chunks in [
+            "zz\r\n",
+            "3\r\nabcd\r\n",
+            "3\r\nabc\r\n-1\r\n",
+            "0\r\nbad\r\n\r\n",
+            "0\r\n b: c\r\n\r\n",
+        ] {
+            let whole = format!("{head}{chunks}");
+            for split in 0..whole.len() {
+                let (first, second) = whole.as_bytes().split_at(split);
+                let flaw = read(&[first, second]).expect_err(chunks);
+                assert_ne!(flaw, "closed early", "{chunks:?}");
+            }
+        }
+        let many = format!(
+            "{head}0\r\n{}\r\n",
+            "a: b\r\n".repeat(response_head::FIELDS_MAX + 1)
+        );
+        assert!(read(&[many.as_bytes()]).is_err());
+    }
+}
