@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use weir::alert::rule::Rule;
 use weir::alert::rules;
-use weir::alert::tier::{Memory, Tier};
+use weir::alert::tier::{Hysteresis, Tier};
 use weir::config;
 use weir_tests::{node, process};
 
@@ -40,49 +40,49 @@ type Series = Vec<Option<f64>>;
 
 /// Values that stay near the thresholds, hit them exactly, and are missing for short or long intervals.
 fn series(rule: &Rule, random: &mut SmallRng) -> Series {
-    let lines = &rule.lines;
-    let exact = [lines.warning, lines.critical, lines.recovery];
+    let thresholds = &rule.thresholds;
+    let exact = [thresholds.warning, thresholds.critical, thresholds.recovery];
     let noise = 1e-9;
     let between = [
-        (lines.warning + lines.critical) / 2.0,
-        (lines.warning + lines.recovery) / 2.0,
-        lines.critical * 1.5,
-        lines.recovery * 0.5,
-        lines.warning + 1e-6,
-        lines.critical - 1e-6,
-        lines.recovery + 1e-6,
-        lines.warning + noise,
-        lines.recovery + noise,
+        (thresholds.warning + thresholds.critical) / 2.0,
+        (thresholds.warning + thresholds.recovery) / 2.0,
+        thresholds.critical * 1.5,
+        thresholds.recovery * 0.5,
+        thresholds.warning + 1e-6,
+        thresholds.critical - 1e-6,
+        thresholds.recovery + 1e-6,
+        thresholds.warning + noise,
+        thresholds.recovery + noise,
         0.0,
     ];
     let choices: Vec<f64> = exact.into_iter().chain(between).collect();
     let mut series = Vec::new();
     while series.len() < STEPS {
-        let figure = choices[random.random_range(0..choices.len())];
-        let long = rule.lines.samples() + 2;
+        let value = choices[random.random_range(0..choices.len())];
+        let long = rule.thresholds.samples() + 2;
         match random.random_range(0..40) {
             // Longer than the lookback, and about as long.
             0 => series.extend(vec![None; random.random_range(200..300)]),
             1 => series.extend(vec![None; random.random_range(238..244)]),
             2..6 => series.extend(vec![None; random.random_range(1..8)]),
-            _ => series.extend(vec![Some(figure); random.random_range(1..=long)]),
+            _ => series.extend(vec![Some(value); random.random_range(1..=long)]),
         }
     }
     series.truncate(STEPS);
-    // Recorded values are rounded before they are evaluated.
-    let rounded = |figure: f64| (figure * 1e6).round() / 1e6;
-    let rounded = series.into_iter().map(|figure| figure.map(rounded));
+    // A recorded value is rounded before anything looks at it.
+    let rounded = |value: f64| (value * 1e6).round() / 1e6;
+    let rounded = series.into_iter().map(|value| value.map(rounded));
     rounded.collect()
 }
 
 /// The tiers of the engine, step by step.
 fn tiers(rule: &Rule, series: &Series) -> Vec<Tier> {
-    let mut memory = Memory::default();
+    let mut hysteresis = Hysteresis::default();
     let steps = series.iter().zip(0_u32..);
     steps
-        .map(|(figure, step)| {
+        .map(|(value, step)| {
             let now = Duration::from_secs(1_000_000) + INTERVAL * step;
-            memory.step(&rule.lines, now, *figure).tier
+            hysteresis.step(&rule.thresholds, now, *value).tier
         })
         .collect()
 }
@@ -91,14 +91,14 @@ fn tiers(rule: &Rule, series: &Series) -> Vec<Tier> {
 fn values(series: &Series) -> String {
     let mut text = String::new();
     let mut before = None;
-    for figure in series {
-        let value = match (figure, before) {
-            (Some(figure), _) => format!("{figure:.6}"),
+    for sample in series {
+        let value = match (sample, before) {
+            (Some(value), _) => format!("{value:.6}"),
             (None, Some(Some(_))) => "stale".to_owned(),
             (None, _) => "_".to_owned(),
         };
         let _ = write!(text, "{value} ");
-        before = Some(*figure);
+        before = Some(*sample);
     }
     text.trim_end().to_owned()
 }

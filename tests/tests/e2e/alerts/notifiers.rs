@@ -140,7 +140,7 @@ async fn a_failing_notifier_gets_the_current_state_later() {
     let output = wait::found("a word on it", wait::PATIENCE, || {
         let output = proxy.stderr();
         output
-            .contains("feishu is not told: it answers code 11232")
+            .contains("feishu could not be notified: it responds with code 11232")
             .then_some(output)
     })
     .await;

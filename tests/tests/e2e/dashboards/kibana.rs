@@ -272,7 +272,7 @@ async fn the_panel_of_slow_responses_runs_the_documented_query() {
 
     let mut all = lenses().into_iter();
     let lens = all
-        .find(|lens| lens.title == "Slow answers by error")
+        .find(|lens| lens.title == "Slow responses by error")
         .expect("the panel");
     // The control above the panels, set to one platform.
     let platform = json!({"term": {"platform": "feishu"}});
