@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
-use super::pipeline::RoutePipeline;
 use crate::coding::Decoder;
 use crate::content::{self, Content, Mode};
 use crate::exchange::Exchange;
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::budget::Budget;
 use crate::http::budgeted_reader::{BudgetedReader, PIECE_BYTES};
 use crate::http::relay::Relay;
