@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use weir::backend::{self, outgoing::Sieve};
+use weir::backend::{self, request_head::Sieve};
 use weir::cache::copy::CopyBuffer;
 use weir::cache::{Answers, Config, Named, Question, Scope, Use};
 use weir::limit::{self, By, Limits, Subject};
+use weir::model::json::Unseen;
 use weir::model::operation::Operation;
+use weir::model::question::QuestionReader;
 
 /// A chat question of exactly `bytes` bytes, its members in the order that SDKs send them or sorted.
 fn question_body(bytes: usize, first: &str, last: &str) -> Vec<u8> {
@@ -109,9 +111,17 @@ fn keys(criterion: &mut Criterion) {
             named: Named::Exactly,
         };
         group.bench_function(name, |bencher| {
-            bencher.iter(|| answers.consider(black_box(&question)));
+            bencher.iter(|| answers.consider(black_box(&question), &mut Unseen));
         });
-        if let Use::Full(key) = answers.consider(&question) {
+        group.bench_function(format!("{name}_with_model"), |bencher| {
+            bencher.iter(|| {
+                let path = black_box(question.path);
+                let mut reader = QuestionReader::of(Operation::Chat, path, &headers);
+                let decision = reader.read_by(|shown| answers.consider(&question, shown));
+                (decision, reader.finish())
+            });
+        });
+        if let Use::Full(key) = answers.consider(&question, &mut Unseen) {
             let mut copy = CopyBuffer::new(200, &HeaderMap::new(), 1_000);
             copy.push([b'x'; 600]);
             if let Some(stored) = copy.finish(Duration::ZERO) {

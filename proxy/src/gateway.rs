@@ -259,12 +259,12 @@ impl Gateway {
 
         // cache
         exchange.timing.enter(Stage::Cache, clock::now());
-        let buffered = body.buffered();
-        let reader =
-            model_request::read(&pipeline, exchange, session, buffered, &self.budget).await?;
+        let (buffered, budget) = (body.buffered(), &self.budget);
+        let read = model_request::read(&pipeline, exchange, session, buffered, budget)?;
+        let reader = model_request::read_rest(exchange, read.reader, buffered).await?;
         let headers = &session.head().headers;
         model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
-        let decision = match guards::look_up(&pipeline, session, exchange, body.buffered()) {
+        let decision = match guards::look_up(&pipeline, exchange, read.decision) {
             Lookup::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
             Lookup::Miss(decision) => decision,
         };

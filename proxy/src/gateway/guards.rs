@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::Stop;
 use super::routing::{add_header, forwarded_host, query};
-use crate::backend::outgoing::Sieve;
+use crate::backend::request_head::Sieve;
 use crate::cache::status::Status;
 use crate::cache::{Named, Question, Stored, Use};
 use crate::clock;
@@ -16,9 +16,11 @@ use crate::exchange::{
     Stage,
 };
 use crate::generation::pipeline::RoutePipeline;
+use crate::http::budgeted_reader::BudgetedReader;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::limit::{Decision, Standing, Subject, retry_after_s};
+use crate::model::json::Unseen;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::PathPattern;
 use crate::signature::Request;
@@ -211,16 +213,16 @@ pub(super) enum Lookup {
     Miss(Use),
 }
 
-/// Looks for a stored response, if the request is buffered.
-pub(super) fn look_up(
+/// Decides what the cache may do for a buffered request, by its head and its body; `reader` reads the body on
+/// the way, if it can. `None` where the cache has no part in it.
+pub(super) fn decide(
     pipeline: &RoutePipeline,
     session: &Session,
-    exchange: &mut Exchange,
+    exchange: &Exchange,
     body: Option<&[u8]>,
-) -> Lookup {
-    let (Some(answers), Some(body)) = (&pipeline.answers, body) else {
-        return Lookup::Miss(Use::Bypass);
-    };
+    reader: Option<&mut BudgetedReader>,
+) -> Option<Use> {
+    let (answers, body) = (pipeline.answers.as_ref()?, body?);
     let head = session.head();
     let address = exchange
         .client_key
@@ -237,7 +239,7 @@ pub(super) fn look_up(
         PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
         PathPattern::Exact(_) | PathPattern::Prefix(_) => Named::ByWildcard,
     };
-    let using = answers.consider(&Question {
+    let question = Question {
         method: &head.method,
         path: &exchange.path,
         query: query(&head.uri),
@@ -248,7 +250,22 @@ pub(super) fn look_up(
         client,
         operation: exchange.model.operation,
         named,
-    });
+    };
+    Some(match reader {
+        Some(reader) => reader.read_by(|shown| answers.consider(&question, shown)),
+        None => answers.consider(&question, &mut Unseen),
+    })
+}
+
+/// Looks for a stored response, and records what became of it.
+pub(super) fn look_up(
+    pipeline: &RoutePipeline,
+    exchange: &mut Exchange,
+    decision: Option<Use>,
+) -> Lookup {
+    let (Some(answers), Some(using)) = (&pipeline.answers, decision) else {
+        return Lookup::Miss(Use::Bypass);
+    };
     let now = exchange.received_at;
     let found = match &using {
         Use::Full(key) => answers.lookup(key, now),

@@ -20,9 +20,9 @@ use crate::answer::head;
 use crate::backend::Endpoint;
 use crate::backend::client::{Answer, Wait};
 use crate::backend::connector::Protocol;
-use crate::backend::early::Early;
-use crate::backend::outgoing::{self, Encodings, Said};
+use crate::backend::informational::Early;
 use crate::backend::request_body::RequestBody;
+use crate::backend::request_head::{self, Encodings, Said};
 use crate::cache::Use;
 use crate::clock;
 use crate::exchange::{Attempt, Exchange, UpstreamNote};
@@ -197,14 +197,14 @@ fn request(
         false => Encodings::Any,
     };
     let config = pipeline.backend.config();
-    let mut headers = outgoing::carried_over(&head.headers, stripped, encodings, config);
+    let mut headers = request_head::carried_over(&head.headers, stripped, encodings, config);
     if session.is_http2() {
-        outgoing::join_cookies(&mut headers);
+        request_head::join_cookies(&mut headers);
     }
     if call.kind == RequestKind::Upgrade
         && let Some(protocol) = session.upgrade()
     {
-        outgoing::ask_for_upgrade(&mut headers, protocol.clone());
+        request_head::ask_for_upgrade(&mut headers, protocol.clone());
     }
     let forwarded_for = address::forwarded_for(
         call.connection.peer,
@@ -226,7 +226,7 @@ fn request(
     };
     let target = target(exchange, head.uri.query());
     let to = (&**config, endpoint, protocol(call.kind));
-    outgoing::request(head.method.clone(), &target, headers, &said, to, body)
+    request_head::request(head.method.clone(), &target, headers, &said, to, body)
 }
 
 fn protocol(kind: RequestKind) -> Protocol {
