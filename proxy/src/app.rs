@@ -12,8 +12,8 @@ use pingora_runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
+use crate::alert::counters::CounterRegistry;
 use crate::alert::snapshot::SnapshotSource;
-use crate::alert::tally::Tallies;
 use crate::alert::{self, Alerts};
 use crate::clock;
 use crate::config::Config;
@@ -90,10 +90,10 @@ impl App {
         // process has chosen already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sockets = Sockets::bind(&config.listen)?;
-        let tallies = Arc::new(Tallies::new(config.alerts.needs()));
+        let counters = Arc::new(CounterRegistry::new(config.alerts.needs()));
         let metrics = Arc::new(Metrics::new()?);
         let reading = system::metrics::register(&metrics)?;
-        let recording = Recording::start(config, &metrics, tallies.clone())?;
+        let recording = Recording::start(config, &metrics, counters.clone())?;
         let counts = ConnectionCounts::register(&metrics)?;
         let gauges = Gauges {
             in_flight: gateway::metrics::in_flight(&metrics)?,
@@ -103,7 +103,7 @@ impl App {
         let gateway = gateway(config, recording.recorder.clone(), &metrics)?;
         let snapshots = recording.snapshots(&metrics, reading.clone());
         let (alerts, alert_ship) =
-            alerts(config, &metrics, (tallies, snapshots), sockets.instance())?;
+            alerts(config, &metrics, (counters, snapshots), sockets.instance())?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
             metrics: metrics.clone(),
@@ -239,7 +239,7 @@ fn workers() -> usize {
 fn alerts(
     config: &Config,
     metrics: &Arc<Metrics>,
-    (tallies, snapshots): (Arc<Tallies>, SnapshotSource),
+    (counters, snapshots): (Arc<CounterRegistry>, SnapshotSource),
     instance: String,
 ) -> anyhow::Result<(Arc<Alerts>, Option<Arc<Ship>>)> {
     let ship = match &config.ship {
@@ -252,7 +252,7 @@ fn alerts(
     };
     let sources = alert::Sources {
         metrics: metrics.clone(),
-        tallies,
+        counters,
         snapshots,
         ship: ship.clone(),
         environment: config.events.environment.clone(),

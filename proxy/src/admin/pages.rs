@@ -1,4 +1,4 @@
-//! The pages: each reads a snapshot and answers at once.
+//! The pages: each reads a snapshot and responds at once.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use super::accept;
 use super::problem::Problem;
 use super::{AdminState, Readiness};
-use crate::alert::board::timestamp;
+use crate::alert::store::timestamp;
 use crate::clock;
 
-/// How many events `/api/events` gives when it is not told, and at most.
+/// How many events `/api/events` returns by default, and at most.
 const EVENTS_MAX: usize = 100;
 
 const INDEX: &str = include_str!("index.html");
@@ -99,7 +99,7 @@ pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response {
     typed("application/json", body.to_string())
 }
 
-/// How it goes with each way to the index, by what goes there; empty where nothing is shipped.
+/// The status of each shipper, by what it ships; empty when nothing is shipped.
 fn shipping(state: &AdminState) -> Value {
     let ships = state.ships.iter().map(|(what, ship)| {
         let counts = ship.ledger.counts();

@@ -15,7 +15,7 @@ use http::{Request, StatusCode, Version, header};
 use super::Stop;
 use super::ask_usage::UsageAsked;
 use super::mode::RequestKind;
-use crate::answer::framing::{self, Framing, Upgrade};
+use crate::answer::framing::{self, ResponseFraming, Upgrade};
 use crate::answer::head;
 use crate::backend::Endpoint;
 use crate::backend::client::{Answer, Wait};
@@ -54,7 +54,7 @@ pub(super) struct Upstream {
     /// How the response may be stored.
     pub(super) decision: Use,
     pub(super) response: Answer,
-    pub(super) framing: Framing,
+    pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn ask(
     call: &Call<'_>,
     body: RequestBody,
     relay: &mut Relay,
-) -> Result<(Answer, Framing), Stop> {
+) -> Result<(Answer, ResponseFraming), Stop> {
     exchange.upstream = Some(UpstreamNote::begin(pipeline.backend.config().name.clone()));
     let result = match attempt(pipeline, session, exchange, call, body, relay).await {
         Ok(response) => check(pipeline, exchange, call.kind, response).await,
@@ -90,7 +90,7 @@ async fn check(
     exchange: &Exchange,
     kind: RequestKind,
     mut response: Answer,
-) -> Result<(Answer, Framing), Stop> {
+) -> Result<(Answer, ResponseFraming), Stop> {
     let upgrade = match kind {
         RequestKind::Upgrade => Upgrade::Asked,
         RequestKind::Plain | RequestKind::Grpc => Upgrade::NotAsked,
