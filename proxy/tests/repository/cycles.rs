@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::files::{expect_none, files, read};
+use crate::files::{expect_none, files, is_test_only, read};
 use crate::paths::{code_of, occurrences};
 
 /// `["ship", "spool", "reader"]`.
@@ -11,11 +11,6 @@ type Module = Vec<String>;
 
 /// Which sibling depends on which, by their parent module.
 type Edges = BTreeMap<Module, BTreeSet<(String, String)>>;
-
-/// Whether a file contains tests, or what only tests use.
-fn is_test_only(path: &str) -> bool {
-    path.ends_with("tests.rs") || path.ends_with("fixture.rs") || path.contains("/tests/")
-}
 
 /// The modules below a folder, with their code without tests.
 fn modules(folder: &str) -> BTreeMap<Module, String> {

@@ -45,6 +45,11 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// Whether a source contains tests, or what only tests use.
+pub(crate) fn is_test_only(path: &str) -> bool {
+    path.ends_with("tests.rs") || path.ends_with("fixture.rs") || path.contains("/tests/")
+}
+
 /// Fails with all findings at once.
 pub(crate) fn expect_none(findings: &[String]) {
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));

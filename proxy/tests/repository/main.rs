@@ -20,3 +20,4 @@ mod paths;
 mod shippers;
 mod size;
 mod translation;
+mod type_names;

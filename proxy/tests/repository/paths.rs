@@ -1,17 +1,18 @@
 //! The paths in Rust sources.
 
-/// The source without comments and tests: a test module ends the source, any other `#[cfg(test)]` skips
-/// one item.
+/// The source without comments and without items that are `#[cfg(test)]`.
 pub(crate) fn code_of(text: &str) -> String {
     let mut code = String::new();
-    let mut lines = text.lines().map(str::trim_start);
+    let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        if line == "#[cfg(test)]" {
-            let item = lines.find(|line| !line.starts_with("#["));
+        let trimmed = line.trim_start();
+        if trimmed == "#[cfg(test)]" {
+            let indent = &line[..line.len() - trimmed.len()];
+            let item = lines.find(|line| !line.trim_start().starts_with("#["));
             if item.is_some_and(|item| item.ends_with('{')) {
-                break;
+                lines.find(|line| line.strip_prefix(indent) == Some("}"));
             }
-        } else if !line.starts_with("//") {
+        } else if !trimmed.starts_with("//") {
             code.push_str(line);
             code.push('\n');
         }
