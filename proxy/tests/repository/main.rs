@@ -21,3 +21,4 @@ mod shippers;
 mod size;
 mod translation;
 mod type_names;
+mod vocabulary;
