@@ -7,3 +7,4 @@ mod disk;
 mod notifiers;
 mod replicas;
 mod run;
+mod shipping;

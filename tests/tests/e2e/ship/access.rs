@@ -85,7 +85,7 @@ async fn an_index_behind_tls_is_believed_by_its_certificate_only() {
         .await;
     ask(&stranger, 3).await;
     wait::eventually("a complaint", wait::PATIENCE, || {
-        stranger.stderr().contains("does not take them")
+        stranger.stderr().contains("does not accept them")
     })
     .await;
     assert!(index.ids().is_empty() && index.set_up().is_empty());
