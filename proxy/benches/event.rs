@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderValue, Method};
+use weir::answer::server_timing;
 use weir::clock;
 use weir::exchange::{
     Attempt, CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall,
@@ -22,7 +23,7 @@ use weir::model::usage::Usage;
 use weir::record::event::Format;
 use weir::record::metrics::RequestMetrics;
 use weir::record::sampling::Sampling;
-use weir::record::{Config, EventRecorder, FileConfig, Recorders, server_timing};
+use weir::record::{Config, EventRecorder, FileConfig, Recorders};
 
 #[derive(Debug)]
 struct Nobody;

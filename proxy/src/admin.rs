@@ -60,9 +60,9 @@ impl RouteSummary {
     /// The routes of a configuration, in its order.
     #[must_use]
     pub fn all(config: &config::Config) -> Vec<Self> {
-        let summary = |route: &Arc<route::Config>| RouteSummary {
+        let summary = |route: &Arc<config::Route>| RouteSummary {
             name: route.name.clone(),
-            path: match &route.path {
+            path: match &route.matching.path {
                 route::PathPattern::Exact(path) => path.clone(),
                 route::PathPattern::Prefix(path) => format!("{path}*"),
             },

@@ -6,13 +6,11 @@
 //! ([`state`]). The same rules for Prometheus are made by [`rules`].
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use http::HeaderValue;
 
 use self::board::Board;
 use self::counts::Delta;
@@ -21,8 +19,8 @@ use self::event::Events;
 use self::identity::Identity;
 use self::journal::Journal;
 use self::metrics::{AlertMetrics, AlertTiers};
-use self::notify::post::Target;
-use self::notify::{Links, Notifier, alertmanager, feishu, webhook};
+use self::notify::kind::Configured;
+use self::notify::{Links, Notifier};
 use self::per::Per;
 use self::rule::Rule;
 use self::snapshot::SnapshotSource;
@@ -45,7 +43,9 @@ mod journal;
 mod late;
 pub mod metrics;
 pub mod notify;
+pub mod page;
 pub mod per;
+pub mod promql;
 pub mod rule;
 pub mod rules;
 pub mod runbook;
@@ -56,10 +56,11 @@ pub mod standing;
 pub mod state;
 pub mod tally;
 pub mod tier;
+pub mod unit;
 pub mod window;
 
 /// The checked `alerts` block.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Beside those that an alert has by itself.
     pub labels: BTreeMap<String, String>,
@@ -68,46 +69,11 @@ pub struct Config {
     /// In the window; below it a tier stays as it is.
     pub minimum_requests: u64,
     pub rules: Vec<Arc<Rule>>,
-    pub alertmanager: Option<Alertmanager>,
-    pub feishu: Option<FeishuBot>,
-    pub webhook: Option<Webhook>,
+    pub notifiers: Vec<Configured>,
     /// Where what outlives the process is kept; `None`: nowhere.
     pub state: Option<PathBuf>,
     /// Where the admin side is reached from outside, without a slash at its end.
     pub console_url: Arc<str>,
-}
-
-/// Alertmanager: each address is told.
-#[derive(Clone)]
-pub struct Alertmanager {
-    pub urls: Vec<String>,
-    pub authorization: Option<HeaderValue>,
-}
-
-/// The bot of a Feishu group.
-#[derive(Clone)]
-pub struct FeishuBot {
-    pub webhook: String,
-    pub secret: Option<String>,
-}
-
-/// Any service that takes Alertmanager's webhooks.
-#[derive(Clone)]
-pub struct Webhook {
-    pub url: String,
-    pub authorization: Option<HeaderValue>,
-}
-
-// Addresses of webhooks and tokens are credentials.
-impl std::fmt::Debug for Config {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("alert::Config")
-            .field("evaluate_every", &self.evaluate_every)
-            .field("window", &self.window)
-            .field("rules", &self.rules)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Config {
@@ -125,13 +91,8 @@ impl Config {
 
     /// The names of those who are told, as metrics and the state have them.
     fn notifier_names(&self) -> Vec<String> {
-        let alertmanagers = self.alertmanager.iter().flat_map(|all| &all.urls);
-        let alertmanagers = alertmanagers
-            .enumerate()
-            .map(|(place, _)| alertmanager_name(place));
-        let feishu = self.feishu.iter().map(|_| "feishu".to_owned());
-        let webhook = self.webhook.iter().map(|_| "webhook".to_owned());
-        alertmanagers.chain(feishu).chain(webhook).collect()
+        let notifiers = self.notifiers.iter();
+        notifiers.map(|notifier| notifier.name.clone()).collect()
     }
 
     fn settings(&self, identity: Arc<Identity>) -> Settings {
@@ -289,7 +250,7 @@ fn remembered(
 /// What the thread of the engine holds.
 struct Watch {
     worker: Worker,
-    /// The first look, by both clocks: a new start goes on from there, so that no time goes back.
+    /// The first snapshot, by both clocks: a new start goes on from there, so that no time goes back.
     begun: Option<(Instant, Duration)>,
     /// Taken from the tallies, and not looked at yet.
     unevaluated: Vec<(Subject, Delta)>,
@@ -342,15 +303,8 @@ impl Watch {
             self.journal.note(transitions);
         }
         let now = clock::now();
-        self.journal.look(now);
-        self.board.look(now);
-    }
-}
-
-fn alertmanager_name(place: usize) -> String {
-    match place {
-        0 => "alertmanager".to_owned(),
-        place => format!("alertmanager-{}", place + 1),
+        self.journal.snapshot(now);
+        self.board.snapshot(now);
     }
 }
 
@@ -360,41 +314,20 @@ fn notifiers(
     metrics: &Metrics,
     alerting: &AlertMetrics<'_>,
 ) -> anyhow::Result<Vec<Notifier>> {
-    let cannot = |error: io::Error| anyhow::Error::from(error).context("alerts: cannot start");
-    let mut notifiers = Vec::new();
-    if let Some(alertmanager) = &config.alertmanager {
-        for (place, url) in alertmanager.urls.iter().enumerate() {
-            let name = alertmanager_name(place);
-            let url = format!("{}/api/v2/alerts", url.trim_end_matches('/'));
-            let counts = alerting.notifier(&name)?;
-            let one = alertmanager::Alertmanager {
-                name,
-                target: Target::new(&url, alertmanager.authorization.clone()),
-                links: config.links(),
-            };
-            let worker = metrics.worker(&one.name)?;
-            notifiers
-                .push(alertmanager::start(worker, one, board.clone(), counts).map_err(cannot)?);
-        }
-    }
-    if let Some(bot) = &config.feishu {
-        let channel = feishu::Feishu {
-            target: Target::new(&bot.webhook, None),
-            secret: bot.secret.clone(),
-            links: config.links(),
+    let notifiers = config.notifiers.iter().map(|configured| {
+        let Configured {
+            kind,
+            name,
+            endpoint,
+        } = configured;
+        let context = notify::kind::Context {
+            worker: metrics.worker(name)?,
+            board: board.clone(),
+            counts: alerting.notifier(name)?,
+            retry_max: kind.retry_max,
         };
-        let counts = alerting.notifier("feishu")?;
-        let worker = metrics.worker("feishu")?;
-        notifiers.push(notify::start(worker, channel, board.clone(), counts).map_err(cannot)?);
-    }
-    if let Some(hook) = &config.webhook {
-        let channel = webhook::Webhook {
-            target: Target::new(&hook.url, hook.authorization.clone()),
-            links: config.links(),
-        };
-        let counts = alerting.notifier("webhook")?;
-        let worker = metrics.worker("webhook")?;
-        notifiers.push(notify::start(worker, channel, board.clone(), counts).map_err(cannot)?);
-    }
-    Ok(notifiers)
+        let started = (kind.start)(endpoint, config.links(), context);
+        started.context("alerts: cannot start")
+    });
+    notifiers.collect()
 }

@@ -7,16 +7,19 @@
 pub(crate) mod ahead;
 pub(crate) mod copying;
 pub(crate) mod deliver;
+pub(crate) mod filter;
 pub(crate) mod framing;
 mod gzipped;
 pub(crate) mod head;
-mod last;
 pub(crate) mod local;
 mod next;
+pub mod server_timing;
 pub(crate) mod stored;
-pub(crate) mod waits;
+mod tail;
+pub(crate) mod text;
+pub(crate) mod timeouts;
+pub(crate) mod usage_stripper;
 mod whole;
-pub(crate) mod withheld;
 
 /// How a response reached the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,14 +14,12 @@ use tokio::sync::watch;
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
 use crate::alert::tally::Tallies;
 use crate::alert::{self, Alerts};
-use crate::backend::Backend;
-use crate::backend::connector::Connect;
 use crate::clock;
 use crate::config::Config;
 use crate::exchange::Recorder;
 use crate::gateway;
 use crate::gateway::Gateway;
-use crate::gateway::pipeline::RoutePipelines;
+use crate::generation::Generation;
 use crate::http::budget::Budget;
 use crate::http::connections::Connections;
 use crate::http::connections::metrics::ConnectionCounts;
@@ -221,7 +219,7 @@ fn gateway(
     metrics: &Metrics,
 ) -> anyhow::Result<Arc<Gateway>> {
     let gateway = Arc::new(Gateway::new(
-        build_lanes(config),
+        Generation::first(config),
         Budget::new(config.limits.buffered_bytes),
         recorder,
         gateway::metrics::in_flight(metrics)?,
@@ -236,16 +234,6 @@ fn remaining(deadline: Instant) -> Duration {
 
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-fn build_lanes(config: &Config) -> RoutePipelines {
-    let connect = Connect::with_system_roots();
-    let backends: Vec<_> = config
-        .backends
-        .iter()
-        .map(|backend| Arc::new(Backend::new(backend.clone(), connect.clone())))
-        .collect();
-    RoutePipelines::new(config, &backends)
 }
 
 fn listener(config: &Config, gateway: &Arc<Gateway>, connections: &Arc<Connections>) -> Listener {

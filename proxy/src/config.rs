@@ -5,6 +5,7 @@
 //! Nothing here opens a port or a connection. All mistakes of a file are reported at once, each with
 //! its line, column and what to write instead; a configuration with a mistake is never used.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,28 +14,21 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{alert, audit, backend, content, http, record, route, ship, trace};
-use decode::Decode;
-use mistake::Findings;
+use crate::route::path::EncodedSlash;
+use crate::settings::decode::{Decode, schema_of};
+use crate::settings::mistake::Findings;
+use crate::settings::url;
+use crate::settings::{interpolate, node, tree};
+use crate::{alert, audit, backend, content, http, record, ship, trace};
 
 mod check;
-mod declare;
-mod decode;
-mod interpolate;
 mod labels;
-mod lists;
-mod mistake;
-mod quote;
 mod raw;
-mod schema;
-mod secret;
-mod syntax;
-mod tree;
-mod url;
-mod values;
+mod route;
 
-pub use interpolate::as_it_was_meant;
-pub use mistake::{Mistake, Mistakes, Warning};
+pub use crate::settings::interpolate::as_it_was_meant;
+pub use crate::settings::mistake::{Mistake, Mistakes, Warning};
+pub use route::Route;
 
 #[cfg(test)]
 mod tests;
@@ -45,13 +39,13 @@ pub struct Config {
     pub listen: Vec<Listen>,
     pub limits: http::Limits,
     /// What becomes of `%2F` in a path.
-    pub encoded_slash: route::path::EncodedSlash,
+    pub encoded_slash: EncodedSlash,
     pub trusted_proxies: Vec<IpNet>,
     pub admin: Admin,
     /// A route names its backend by the position in this list.
     pub backends: Vec<Arc<backend::Config>>,
     /// In the order of the file: the first that matches wins.
-    pub routes: Vec<Arc<route::Config>>,
+    pub routes: Vec<Arc<Route>>,
     pub events: record::Config,
     /// Where events are shipped to; `None`: nowhere.
     pub ship: Option<ship::Config>,
@@ -196,11 +190,11 @@ pub fn parse(
         _ => {
             if findings.mistakes() == 0 {
                 findings.mistake(
-                    tree::Place::START,
+                    node::Place::START,
                     "the file was not understood; this is a mistake of weir: please report it",
                 );
             }
-            Err(findings.into_mistakes(file, text))
+            Err(findings.into_mistakes(file, text, known_keys))
         }
     }
 }
@@ -218,5 +212,17 @@ pub fn defaults() -> Result<Loaded, Mistakes> {
 /// The JSON Schema (2020-12) of the file, for editors.
 #[must_use]
 pub fn schema() -> serde_json::Value {
-    schema::schema_of::<raw::File>()
+    schema_of::<raw::File>()
+}
+
+/// The names of all settings, out of the schema.
+fn known_keys() -> BTreeSet<String> {
+    let schema = schema();
+    let definitions = schema["$defs"].as_object();
+    let all = definitions.into_iter().flat_map(serde_json::Map::values);
+    all.chain([&schema])
+        .filter_map(|mapping| mapping["properties"].as_object())
+        .flat_map(serde_json::Map::keys)
+        .cloned()
+        .collect()
 }

@@ -18,6 +18,7 @@ use crate::refusal::{Blame, ErrorCode};
 use crate::trace::{Recording, TraceContext};
 
 mod attempt;
+pub(crate) mod millis;
 mod request_id;
 mod timing;
 

@@ -29,27 +29,33 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use pingora::server::ShutdownWatch;
 use prometheus::IntGauge;
 
 use crate::answer::Delivered;
 use crate::answer::local::{self, LocalResponse};
 use crate::answer::stored::{self, StoredResponse};
-use crate::body::Unread;
+use crate::backend::loops::LoopToken;
 use crate::cache::Stored;
 use crate::clock;
-use crate::exchange::{ClientEnd, Exchange, Recorder, Stage};
+use crate::exchange::{Exchange, NO_PLATFORM, Recorder, Stage};
+use crate::generation::Generation;
+use crate::generation::occupancy::Occupancy;
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
 use crate::http::budget::Budget;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::metrics::InUse;
-use crate::refusal::{ErrorCode, Refusal};
+use crate::random;
+use crate::refusal::Refusal;
 use crate::route::address;
 use crate::signature::PlatformAnswer;
 use crate::signature::delivery::Delivery;
 
 mod ask_usage;
+mod cache_copy;
 mod downstream;
 mod guards;
 mod inbound;
@@ -57,48 +63,33 @@ pub mod metrics;
 mod mode;
 mod model_request;
 mod model_response;
-pub mod pipeline;
+mod outcome;
 mod routing;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 mod upstream;
 
 use guards::Lookup;
 use inbound::InboundBody;
-use metrics::Occupancy;
 use mode::RequestKind;
-use pipeline::{RoutePipeline, RoutePipelines};
+use outcome::{finish, is_taken, is_unread};
 use upstream::{Call, Upstream};
+
+pub(crate) use outcome::{Served, Stop};
 
 /// Up to this many requests in flight, none of them yields to the others.
 const UNCONTENDED_REQUESTS_MAX: i64 = 4;
 
 /// The request pipeline: built once from a checked configuration.
 pub struct Gateway {
-    pipelines: RoutePipelines,
+    /// The current one; a reload replaces it.
+    generation: ArcSwap<Generation>,
+    loop_token: LoopToken,
+    default_platform: Arc<str>,
     budget: Arc<Budget>,
     recorder: Arc<dyn Recorder>,
     in_flight: IntGauge,
-}
-
-/// How the serving of a request ended, for the owner of its connection.
-pub(crate) enum Served {
-    /// The response is complete: the connection can be used again.
-    Whole,
-    /// The response is complete, but the request has not been read to its end: the connection lingers, then
-    /// closes.
-    Refused,
-    /// The client left, or the response was cut short: the connection closes at once.
-    Broken,
-}
-
-/// Why a request did not come to the end of the pipeline.
-pub(crate) enum Stop {
-    Refused(Refusal),
-    /// A platform's own request, answered here.
-    Platform(PlatformAnswer),
-    /// `OPTIONS *`, for weir as a whole: the methods that it serves.
-    ServerOptions(String),
-    ClientLeft,
 }
 
 /// What a request has claimed until it is served.
@@ -118,6 +109,10 @@ struct Prepared {
 }
 
 /// Where a response comes from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request has one, and a box would be one more allocation for it"
+)]
 enum Source {
     Upstream(Upstream),
     /// The cache; with the age of the response in seconds.
@@ -125,41 +120,34 @@ enum Source {
     Local(LocalResponse),
 }
 
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Stop::Refused(refusal)
-    }
-}
-
-impl From<Unread> for Stop {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Refused(refusal) => Stop::Refused(refusal),
-            Unread::ClientLeft => Stop::ClientLeft,
-        }
-    }
-}
-
 impl Gateway {
     #[must_use]
     pub fn new(
-        pipelines: RoutePipelines,
+        generation: Arc<Generation>,
         budget: Arc<Budget>,
         recorder: Arc<dyn Recorder>,
         in_flight: IntGauge,
     ) -> Self {
         Gateway {
-            pipelines,
+            generation: ArcSwap::new(generation),
+            loop_token: LoopToken::new(random::bits() as u64),
+            default_platform: Arc::from(NO_PLATFORM),
             budget,
             recorder,
             in_flight,
         }
     }
 
-    /// The pipelines, for the maintenance that runs on a timer.
+    /// The generation that requests meet now.
     #[must_use]
-    pub fn pipelines(&self) -> &RoutePipelines {
-        &self.pipelines
+    pub fn generation(&self) -> Arc<Generation> {
+        self.generation.load_full()
+    }
+
+    /// Replaces the generation: requests that arrive from now on meet `next`, those in flight are not
+    /// affected.
+    pub fn install(&self, next: Arc<Generation>) {
+        self.generation.store(next);
     }
 
     /// What requests occupy now.
@@ -167,7 +155,7 @@ impl Gateway {
     pub fn occupancy(&self) -> Occupancy {
         Occupancy {
             buffered_bytes: self.budget.held(),
-            ..self.pipelines.occupancy()
+            ..self.generation.load().occupancy()
         }
     }
 
@@ -230,7 +218,7 @@ impl Gateway {
         claims: &mut Claims,
     ) -> Result<Prepared, Stop> {
         // route
-        let pipeline = self.route(session, exchange, connection)?;
+        let pipeline = self.route(&self.generation.load(), session, exchange, connection)?;
         guards::admit_address(&pipeline, session, exchange)?;
 
         // body
@@ -275,7 +263,7 @@ impl Gateway {
         let reader =
             model_request::read(&pipeline, exchange, session, buffered, &self.budget).await?;
         let headers = &session.head().headers;
-        model_request::record_content(exchange, self.pipelines.content, headers, body.bytes());
+        model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
         let decision = match guards::look_up(&pipeline, session, exchange, body.buffered()) {
             Lookup::Hit(stored, age_s) => return Ok(Source::Stored(stored, age_s)),
             Lookup::Miss(decision) => decision,
@@ -292,7 +280,7 @@ impl Gateway {
             started_at,
             usage,
         };
-        let idle = self.pipelines.upgrade_idle_timeout;
+        let idle = pipeline.shared.upgrade_idle_timeout;
         let forwarded = inbound::forward(&pipeline, kind, body, reader, session, idle);
         let (body, mut relay) = forwarded.await?;
         let body = inbound::outlive_client(delivery, body, session, connection);
@@ -331,11 +319,11 @@ impl Gateway {
             Source::Upstream(upstream) => {
                 let now = clock::now();
                 exchange.timing.enter(Stage::Answer, now);
-                let idle = self.pipelines.upgrade_idle_timeout;
+                let idle = upstream.pipeline.shared.upgrade_idle_timeout;
                 downstream::deliver(session, exchange, upstream, idle, now).await
             }
             Source::Stored(stored, age_s) => {
-                model_response::record_stored_content(exchange, stored);
+                model_response::record_stored_text(exchange, stored);
                 let response = StoredResponse {
                     status: stored.status,
                     head_lines: stored.head_lines(),
@@ -392,7 +380,7 @@ impl Gateway {
         Exchange::begin(
             started,
             address::counted(peer),
-            self.pipelines.default_platform.clone(),
+            self.default_platform.clone(),
             self.recorder.clone(),
         )
     }
@@ -410,69 +398,10 @@ impl Gateway {
         let _in_flight = InUse::count(&self.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         exchange.scheme = connection.scheme;
-        routing::parse_request_line(&mut exchange, bytes, &self.pipelines.sampling);
+        routing::parse_request_line(&mut exchange, bytes, &self.generation.load().sampling);
         session.close_after_answer();
         let mut response = LocalResponse::Refusal(refusal);
         let delivered = local::write(session, &mut exchange, &mut response).await;
         finish(session, &mut exchange, delivered);
-    }
-}
-
-/// Whether the client may still send bytes of this request, which must not be taken for the next one. After
-/// some errors nobody knows where the request ends.
-fn is_unread(session: &mut Session, code: Option<ErrorCode>) -> bool {
-    !session.is_body_done()
-        || matches!(
-            code,
-            Some(ErrorCode::BadRequest | ErrorCode::BodyTooLarge | ErrorCode::BodyTimeout)
-        )
-}
-
-/// Whether a platform's delivery need not be repeated. Platforms read no more of a response than its status,
-/// so the content of its body does not count; that it was complete does.
-fn is_taken(delivered: Delivered, status: u16) -> bool {
-    let is_whole = match delivered {
-        Delivered::Whole | Delivered::LeftAtEnd => true,
-        Delivered::CutShort | Delivered::ClientLeft => false,
-    };
-    is_whole && (200..300).contains(&status)
-}
-
-/// Notes the end of the request and its outcome. Once the head of a response has been written, its status
-/// stands, whatever the client does then.
-fn finish(session: &Session, exchange: &mut Exchange, delivered: Delivered) -> Served {
-    exchange.finish(clock::now());
-    match delivered {
-        Delivered::Whole => Served::Whole,
-        Delivered::CutShort | Delivered::LeftAtEnd => Served::Broken,
-        Delivered::ClientLeft => {
-            match session.has_begun_answer() {
-                true => exchange.client = ClientEnd::Aborted,
-                false => {
-                    exchange.response_body_bytes = 0;
-                    exchange.error_code = Some(ErrorCode::ClientClosed);
-                    exchange.status = ErrorCode::ClientClosed.status().as_u16();
-                }
-            }
-            Served::Broken
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn future_bytes<'a, F>(
-        _: impl Fn(&'a Gateway, &'a mut Session, &'a Connection, Instant, &'a ShutdownWatch) -> F,
-    ) -> usize {
-        size_of::<F>()
-    }
-
-    #[test]
-    fn the_future_of_a_request_is_bounded() {
-        let bytes = future_bytes(Gateway::serve);
-        assert!(bytes <= 6100, "{bytes}");
-        eprintln!("SIZE {bytes}");
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod http1;
 pub(crate) mod io;
 pub(crate) mod refused;
 pub(crate) mod relay;
+pub mod response_body;
 pub(crate) mod response_head;
 pub(crate) mod session;
 pub(crate) mod socket;

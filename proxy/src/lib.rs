@@ -13,6 +13,7 @@ pub mod config;
 
 pub mod exchange;
 pub mod gateway;
+pub mod generation;
 pub mod refusal;
 
 pub mod answer;
@@ -43,6 +44,7 @@ pub mod model;
 mod outbound;
 pub mod random;
 pub(crate) mod rotated;
+mod settings;
 pub mod ship;
 pub mod system;
 pub mod trace;

@@ -8,42 +8,27 @@
 //! protected route guards its look-alikes (see [`guard`]).
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use http::Method;
 use ipnet::IpNet;
-
-use crate::{cache, limit, signature};
 
 pub mod address;
 pub mod guard;
 pub mod path;
 
+use guard::Requirements;
+
 #[cfg(test)]
 mod tests;
 
-/// One checked route.
-#[derive(Clone, Debug)]
+/// Which requests a route takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    pub name: Arc<str>,
     pub path: PathPattern,
     /// Empty: every method.
     pub methods: Vec<Method>,
-    /// Position in `Config::backends`.
-    pub backend: usize,
-    /// The label; `api` unless the file or a platform's scheme says otherwise.
-    pub platform: Arc<str>,
     /// Source networks; empty: every address.
     pub allow: Vec<IpNet>,
-    /// Empty: nobody has to sign. Else the first scheme whose headers are there decides.
-    pub signature: Vec<signature::Config>,
-    pub rate_limits: Vec<limit::Config>,
-    /// Requests at once.
-    pub concurrency: Option<usize>,
-    pub cache: Option<cache::Config>,
-    pub body_bytes: u64,
-    pub body_timeout: Duration,
 }
 
 impl Config {
@@ -61,54 +46,7 @@ pub enum PathPattern {
     Prefix(String),
 }
 
-/// Why a route's path in the configuration is no pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadPattern {
-    /// It has no canonical form.
-    Path(path::BadPath),
-    /// A `*` that is not the last character.
-    StarInside,
-}
-
-impl std::fmt::Display for BadPattern {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            BadPattern::Path(bad) => bad.fmt(formatter),
-            BadPattern::StarInside => {
-                formatter.write_str("a * may only stand at the end of a path")
-            }
-        }
-    }
-}
-
-impl std::error::Error for BadPattern {}
-
 impl PathPattern {
-    /// Reads a route's path as the configuration spells it: exact, or a prefix with a trailing `*`.
-    /// It becomes canonical, since only canonical paths are compared with it.
-    ///
-    /// # Errors
-    /// A path that has no canonical form, or a `*` before its end.
-    pub fn parse(text: &str) -> Result<Self, BadPattern> {
-        let stem = text.strip_suffix('*').unwrap_or(text);
-        if stem.contains('*') {
-            return Err(BadPattern::StarInside);
-        }
-        if stem.len() == text.len() {
-            let exact =
-                path::canonical(stem, path::EncodedSlash::Keep).map_err(BadPattern::Path)?;
-            return Ok(PathPattern::Exact(exact.into_owned()));
-        }
-        // A prefix may end inside a segment: `/a/.*` stands for `/a/.env`, not for all of `/a/`. So
-        // it is made canonical with one more character behind it.
-        let longer = format!("{stem}x");
-        let mut prefix = path::canonical(&longer, path::EncodedSlash::Keep)
-            .map_err(BadPattern::Path)?
-            .into_owned();
-        prefix.pop();
-        Ok(PathPattern::Prefix(prefix))
-    }
-
     /// Whether a canonical path is one of this pattern's.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
@@ -146,10 +84,10 @@ const COMMON_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", 
 /// All routes, ready to be asked.
 #[derive(Debug)]
 pub struct Table {
-    routes: Vec<Arc<Config>>,
+    routes: Vec<Config>,
     /// In the order of each pattern's first route.
     groups: Vec<Group>,
-    demands: guard::Demands,
+    strictness: guard::Strictness,
 }
 
 /// The routes that share one pattern, in the order of the file; told apart by method.
@@ -174,11 +112,12 @@ pub enum Match {
 }
 
 impl Table {
+    /// `requirements` states what each of `routes` requires beside its address, in the same order.
     #[must_use]
-    pub fn new(routes: Vec<Arc<Config>>) -> Self {
+    pub fn new(routes: Vec<Config>, requirements: Requirements) -> Self {
         Table {
             groups: group(&routes),
-            demands: guard::Demands::new(&routes),
+            strictness: guard::Strictness::new(&routes, requirements),
             routes,
         }
     }
@@ -222,21 +161,9 @@ impl Table {
         methods.dedup();
         methods.join(", ")
     }
-
-    /// The route at a position that [`Table::find`] gave.
-    #[must_use]
-    pub fn get(&self, position: usize) -> Option<&Arc<Config>> {
-        self.routes.get(position)
-    }
-
-    /// In the order of the file.
-    #[must_use]
-    pub fn routes(&self) -> &[Arc<Config>] {
-        &self.routes
-    }
 }
 
-fn group(routes: &[Arc<Config>]) -> Vec<Group> {
+fn group(routes: &[Config]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (position, route) in routes.iter().enumerate() {
         match groups.iter_mut().find(|group| group.pattern == route.path) {
@@ -260,35 +187,4 @@ fn group(routes: &[Arc<Config>]) -> Vec<Group> {
         group.allow = methods.join(", ");
     }
     groups
-}
-
-/// The positions of the routes that no request can reach, in rising order: an earlier pattern takes
-/// all their paths, or earlier routes with the same pattern take all their methods.
-#[must_use]
-pub fn unreachable(routes: &[Arc<Config>]) -> Vec<usize> {
-    let groups = group(routes);
-    let mut positions = Vec::new();
-    for (index, group) in groups.iter().enumerate() {
-        if groups[..index]
-            .iter()
-            .any(|earlier| earlier.pattern.covers(&group.pattern))
-        {
-            positions.extend_from_slice(&group.routes);
-            continue;
-        }
-        let mut taken: Vec<&Method> = Vec::new();
-        let mut takes_every_method = false;
-        for &position in &group.routes {
-            let methods = &routes[position].methods;
-            let none_left =
-                !methods.is_empty() && methods.iter().all(|method| taken.contains(&method));
-            if takes_every_method || none_left {
-                positions.push(position);
-            }
-            takes_every_method |= methods.is_empty();
-            taken.extend(methods);
-        }
-    }
-    positions.sort_unstable();
-    positions
 }

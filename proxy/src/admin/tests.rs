@@ -292,13 +292,15 @@ fn a_stop_closes_idle_connections_and_frees_the_address() {
 
 #[test]
 fn a_summary_names_paths_as_the_file_does() {
-    let route = |path| route::Config {
+    let route = |path| config::Route {
         name: Arc::from("chat"),
-        path,
-        methods: Vec::new(),
+        matching: route::Config {
+            path,
+            methods: Vec::new(),
+            allow: Vec::new(),
+        },
         backend: 0,
         platform: Arc::from("api"),
-        allow: Vec::new(),
         signature: Vec::new(),
         rate_limits: Vec::new(),
         concurrency: None,

@@ -139,14 +139,10 @@ impl Engine {
                     (Some(per), Some(value)) => self.parts.get(&(per, value.clone())),
                     _ => Some(&self.whole),
                 };
-                let (figure, about) = match rule.signal.of_moment(snapshot) {
-                    Some((figure, about)) => (Some(figure), about),
-                    None => {
-                        let minimum = self.settings.requests_min;
-                        let of = |window| rule.signal.of_window(window, minimum);
-                        (window.and_then(of), None)
-                    }
-                };
+                let minimum = self.settings.requests_min;
+                let measured = rule.signal.measure(window, minimum, snapshot);
+                let figure = measured.as_ref().map(|measured| measured.value);
+                let about = measured.and_then(|measured| measured.about);
                 if rule.per == Some(Per::Model) && is_gone(&value, window) {
                     series.memory.forget();
                 }

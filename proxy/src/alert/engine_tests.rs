@@ -1,6 +1,9 @@
 use super::super::counts::Counts;
 use super::super::fixture::{NOW, rule};
-use super::super::signal::{Signal, Statistic};
+use super::super::signal::{
+    Signal, error_rate, events_dropped, first_token, rate_limited_share, response_time,
+    signature_failure_share,
+};
 use super::super::standing::ENDED_IS_TOLD_FOR;
 use super::super::tally::Tally;
 use super::*;
@@ -218,33 +221,35 @@ fn every_signal_of_requests_comes_out_of_what_requests_were() {
     }
     let mut window = Window::new(STEP, STEP);
     window.slide(NOW, tally.take());
-    let near = |signal: Signal, truth: f64| {
-        let figure = signal.of_window(&window, 100).expect("a figure");
+    let near = |signal: &Signal, truth: f64| {
+        let of = |minimum| signal.measure(Some(&window), minimum, &Snapshot::default());
+        let figure = of(100).expect("a figure").value;
         assert!(
             (figure - truth).abs() <= truth * 0.02,
             "{signal:?}: {figure}"
         );
-        assert_eq!(signal.of_window(&window, 101), None, "{signal:?}");
+        assert_eq!(of(101), None, "{signal:?}");
     };
-    near(Signal::ErrorRate, 0.25);
-    near(Signal::RateLimitedShare, 0.25);
-    near(Signal::SignatureFailureShare, 0.25);
-    for statistic in [
-        Statistic::P50,
-        Statistic::P95,
-        Statistic::P99,
-        Statistic::Mean,
+    near(&error_rate::SIGNAL, 0.25);
+    near(&rate_limited_share::SIGNAL, 0.25);
+    near(&signature_failure_share::SIGNAL, 0.25);
+    for signal in [
+        &response_time::P50,
+        &response_time::P95,
+        &response_time::P99,
+        &response_time::MEAN,
     ] {
-        near(Signal::ResponseTime(statistic), 0.1);
+        near(signal, 0.1);
     }
-    near(Signal::FirstTokenP99, 0.2);
-    assert_eq!(Signal::EventsDropped.of_window(&window, 100), Some(0.0));
+    near(&first_token::P99, 0.2);
+    let dropped = events_dropped::SIGNAL.measure(Some(&window), 100, &Snapshot::default());
+    assert_eq!(dropped, Some(0.0.into()));
 }
 
 #[test]
 fn dropped_events_are_those_of_the_window() {
     let mut dropped = Rule::clone(&rule("EventsDropped", None));
-    dropped.signal = Signal::EventsDropped;
+    dropped.signal = &events_dropped::SIGNAL;
     (
         dropped.lines.warning,
         dropped.lines.critical,

@@ -68,7 +68,7 @@ pub(super) fn line(transition: &Transition, id: &str, environment: &str) -> Valu
     });
     if let Some(rule) = &standing.rule {
         let lines = &rule.lines;
-        alert["signal"] = json!(rule.signal.word());
+        alert["signal"] = json!(rule.signal.name);
         alert["warning"] = json!(lines.warning);
         alert["critical"] = json!(lines.critical);
         alert["recovery"] = json!(lines.recovery);

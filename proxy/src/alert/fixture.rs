@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::per::Per;
 use super::rule::Rule;
-use super::signal::Signal;
+use super::signal::error_rate;
 use super::standing::Standing;
 use super::tier::{Lines, Tier, Worse};
 
@@ -16,7 +16,7 @@ pub(crate) const NOW: Duration = Duration::from_secs(1_795_334_400);
 pub(crate) fn rule(name: &str, per: Option<Per>) -> Arc<Rule> {
     Arc::new(Rule {
         name: name.into(),
-        signal: Signal::ErrorRate,
+        signal: &error_rate::SIGNAL,
         per,
         lines: Lines {
             worse: Worse::Up,

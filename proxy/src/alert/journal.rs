@@ -77,8 +77,8 @@ impl Journal {
     }
 
     /// Counts a write that takes too long.
-    pub(super) fn look(&self, now: Instant) {
-        self.writing.look(now);
+    pub(super) fn snapshot(&self, now: Instant) {
+        self.writing.snapshot(now);
     }
 
     /// Writes down what is left.

@@ -54,7 +54,7 @@ impl Writing {
     }
 
     /// Counts the write that is under way when it is late. Waits for nothing.
-    pub(super) fn look(&self, now: Instant) {
+    pub(super) fn snapshot(&self, now: Instant) {
         let mut begun = self.begun.lock();
         if let Begun::At(at) = *begun
             && now.saturating_duration_since(at) >= WRITE_MAX
@@ -77,12 +77,12 @@ mod tests {
         let alerts = AlertMetrics::register(&metrics).expect("metrics");
         let writes = alerts.writes("state").expect("counters");
         let writing = Writing::new(writes.clone());
-        writing.look(clock::now() + WRITE_MAX);
+        writing.snapshot(clock::now() + WRITE_MAX);
         let written = writing.time(|| {
-            writing.look(clock::now());
+            writing.snapshot(clock::now());
             assert_eq!(writes.late.get(), 0);
             for _ in 0..3 {
-                writing.look(clock::now() + WRITE_MAX);
+                writing.snapshot(clock::now() + WRITE_MAX);
             }
             assert_eq!(writes.late.get(), 1);
             Ok(())

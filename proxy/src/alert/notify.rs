@@ -8,20 +8,23 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::board::{Board, Change};
-use super::runbook;
+use self::kind::{Context, Kind};
+use super::board::Change;
 use super::tier::Tier;
 use crate::alert::metrics::NotifierCounts;
 use crate::backoff;
 use crate::log_throttle::{LogDecision, LogThrottle};
-use crate::worker::Worker;
 use crate::worker::thread::{SharedState, State, WorkerThread};
 use crate::{clock, random};
 
 pub mod alertmanager;
 pub mod feishu;
+pub mod kind;
 pub mod post;
 pub mod webhook;
+
+/// Every kind of notifier, each one file with one descriptor.
+pub const ALL: &[&Kind] = &[&alertmanager::KIND, &feishu::KIND, &webhook::KIND];
 
 /// At the end of the process no notifier is waited for longer.
 pub const STOP_MAX: Duration = Duration::from_secs(2);
@@ -33,6 +36,8 @@ const GAP: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(5);
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// The longest of the waits below, with their jitter.
+const RETRY_MAX: Duration = Duration::from_millis(37_500);
 /// For what will not get better by itself soon.
 const REFUSED_WAIT: Duration = Duration::from_secs(30);
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
@@ -93,27 +98,21 @@ pub trait Channel: Send + 'static {
 ///
 /// # Errors
 /// When the system has no thread to give.
-pub fn start(
-    worker: Worker,
-    mut channel: impl Channel,
-    board: Arc<Board>,
-    counts: NotifierCounts,
-) -> std::io::Result<Notifier> {
-    let theirs = worker.clone();
-    WorkerThread::start(worker, true, move |shared| {
-        run(shared, &theirs, &mut channel, &board, &counts);
+pub fn start(mut channel: impl Channel, context: Context) -> std::io::Result<Notifier> {
+    WorkerThread::start(context.worker.clone(), true, move |shared| {
+        run(shared, &mut channel, &context);
     })
 }
 
-fn run(
-    shared: &SharedState<News>,
-    worker: &Worker,
-    channel: &mut dyn Channel,
-    board: &Board,
-    counts: &NotifierCounts,
-) {
+fn run(shared: &SharedState<News>, channel: &mut dyn Channel, context: &Context) {
+    let Context {
+        worker,
+        board,
+        counts,
+        retry_max,
+    } = context;
     let name = worker.name();
-    let mut health = Health::default();
+    let mut health = Health::new(*retry_max);
     // When the changes that are there are told.
     let mut due: Option<Instant> = None;
     let mut told_at: Option<Instant> = None;
@@ -172,18 +171,18 @@ fn wait(shared: &SharedState<News>, until: Instant, for_news: bool) -> State {
 struct Health {
     complaint: LogThrottle,
     failures: u32,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Health {
-            complaint: LogThrottle::every(COMPLAINT_INTERVAL),
-            failures: 0,
-        }
-    }
+    retry_max: Duration,
 }
 
 impl Health {
+    fn new(retry_max: Duration) -> Self {
+        Health {
+            complaint: LogThrottle::every(COMPLAINT_INTERVAL),
+            failures: 0,
+            retry_max,
+        }
+    }
+
     fn well(&mut self, name: &str, counts: &NotifierCounts) {
         counts.sent.inc();
         self.nothing_left(name, counts);
@@ -211,7 +210,7 @@ impl Health {
                 failure.why()
             );
         }
-        failure.wait(self.failures)
+        failure.wait(self.failures).min(self.retry_max)
     }
 }
 
@@ -223,7 +222,7 @@ pub fn summary(change: &Change) -> String {
     let signal = standing
         .rule
         .as_ref()
-        .map_or("the figure", |rule| rule.signal.word());
+        .map_or("the figure", |rule| rule.signal.name);
     match standing.tier {
         Tier::None if standing.rule.is_none() => {
             format!("{}: over, it is no longer watched", standing.key)
@@ -255,7 +254,7 @@ impl Links {
     #[must_use]
     pub fn runbook(&self, change: &Change) -> String {
         match &change.standing.rule {
-            Some(rule) => runbook::url(rule, &self.console),
+            Some(rule) => rule.runbook_url(&self.console),
             None => format!("{}/api/alerts", self.console),
         }
     }

@@ -10,6 +10,10 @@ pub enum Per {
 }
 
 impl Per {
+    pub const ALL: &'static [Per] = &[Per::Route, Per::Platform, Per::Model, Per::Backend];
+    /// What a request has before a backend is asked: neither that nor a model.
+    pub const OF_ROUTES: &'static [Per] = &[Per::Route, Per::Platform];
+
     /// The label of metrics and alerts.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -24,7 +28,6 @@ impl Per {
     /// The other way round.
     #[must_use]
     pub fn of_label(label: &str) -> Option<Self> {
-        let all = [Per::Route, Per::Platform, Per::Model, Per::Backend];
-        all.into_iter().find(|per| per.label() == label)
+        Per::ALL.iter().copied().find(|per| per.label() == label)
     }
 }

@@ -233,14 +233,14 @@ impl Standing {
             Tier::Warning => rule.lines.warning,
             Tier::Critical => rule.lines.critical,
         };
-        Some(rule.signal.unit().show(line))
+        Some(rule.signal.unit.show(line))
     }
 
     /// The figure as people write it, with what it is about.
     #[must_use]
     pub fn shown_figure(&self) -> String {
         let shown = match (&self.rule, self.figure) {
-            (Some(rule), Some(figure)) => rule.signal.unit().show(figure),
+            (Some(rule), Some(figure)) => rule.signal.unit.show(figure),
             _ => "unknown".to_owned(),
         };
         match &self.about {

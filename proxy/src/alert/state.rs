@@ -150,8 +150,8 @@ impl Keeper {
     }
 
     /// Counts a write that takes too long.
-    pub(super) fn look(&self, now: Instant) {
-        self.writing.look(now);
+    pub(super) fn snapshot(&self, now: Instant) {
+        self.writing.snapshot(now);
     }
 
     /// The newest state takes the place of one that is not written yet.

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use http::HeaderName;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
-use super::decode::Setting;
-use super::lists::Entries;
-use super::mistake::Findings;
 use super::raw;
-use super::tree::Place;
-use super::values::{HeaderText, Text};
 use super::{Admin, Config};
 use crate::http::Limits;
 use crate::route::path::{BadPath, EncodedSlash, canonical};
+use crate::settings::decode::Setting;
+use crate::settings::lists::Entries;
+use crate::settings::mistake::Findings;
+use crate::settings::node::Place;
+use crate::settings::values::{HeaderText, Text};
 use crate::{audit, content, record};
 
 mod alerts;

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::decode::{Scalar, Wrong};
-use super::values::{pattern, plain_text};
 use crate::alert::identity::RESERVED;
+use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::values::{pattern, plain_text};
 
 /// The name of a label, as Prometheus and Alertmanager have them, that no alert has by itself.
 #[derive(Clone, Debug)]

@@ -3,14 +3,15 @@
 
 use std::net::SocketAddr;
 
-use super::declare::{choice, settings};
-use super::lists::List;
-use super::url::RedisUrl;
-use super::values::{Count, Network, Secret, Size, Text, Time};
+use crate::settings::declare::{choice, settings};
+use crate::settings::lists::List;
+use crate::settings::url::RedisUrl;
+use crate::settings::values::{Count, Network, Secret, Size, Text, Time};
 
 pub(super) mod alerts;
 pub(super) mod backend;
 pub(super) mod events;
+pub(super) mod notifiers;
 pub(super) mod route;
 pub(super) mod signature;
 

@@ -160,15 +160,15 @@ fn the_schema_knows_every_key_of_the_contract() {
     assert_eq!(needed, &["backends", "routes"]);
 }
 
-fn keys_of(node: &tree::Node, keys: &mut Vec<String>) {
+fn keys_of(node: &node::Node, keys: &mut Vec<String>) {
     match &node.kind {
-        tree::Kind::Mapping(entries) => {
+        node::Kind::Mapping(entries) => {
             for (key, value) in entries {
                 keys.push(key.text.clone());
                 keys_of(value, keys);
             }
         }
-        tree::Kind::Sequence(items) => items.iter().for_each(|item| keys_of(item, keys)),
+        node::Kind::Sequence(items) => items.iter().for_each(|item| keys_of(item, keys)),
         _ => {}
     }
 }

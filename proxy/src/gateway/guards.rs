@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::Stop;
-use super::pipeline::RoutePipeline;
 use super::routing::{add_header, forwarded_host, query};
 use crate::backend::outgoing::Sieve;
 use crate::cache::status::Status;
@@ -16,6 +15,7 @@ use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
     Stage,
 };
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::limit::{Decision, Standing, Subject, retry_after_s};
@@ -235,7 +235,7 @@ pub(super) fn look_up(
         .unwrap_or_default();
     let (withheld, verified) = pipeline.signature_headers(exchange);
     let sieve = Sieve::new(&head.headers, withheld, pipeline.backend.config());
-    let named = match &pipeline.config.path {
+    let named = match &pipeline.config.matching.path {
         PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
         PathPattern::Exact(_) | PathPattern::Prefix(_) => Named::ByWildcard,
     };

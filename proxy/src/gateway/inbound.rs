@@ -7,12 +7,12 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::mode::{BodyMode, RequestKind};
-use super::pipeline::RoutePipeline;
 use super::{Stop, ask_usage};
 use crate::backend::request_body::RequestBody;
 use crate::body::{self, Body};
 use crate::clock;
 use crate::exchange::Exchange;
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
 use crate::http::budget::Budget;
 use crate::http::budgeted_reader::BudgetedReader;
@@ -87,7 +87,7 @@ pub(super) async fn forward(
     session: &mut Session,
     messages_idle: Duration,
 ) -> Result<(RequestBody, Relay), Stop> {
-    let behind = match kind {
+    let trailing = match kind {
         RequestKind::Upgrade => TrailingBytes::Forbidden,
         RequestKind::Plain | RequestKind::Grpc => TrailingBytes::Pipelined,
     };
@@ -101,10 +101,10 @@ pub(super) async fn forward(
             }
             let (pieces, body) = RequestBody::relayed(session.announced_bytes());
             let bounds = bounds(pipeline, kind, messages_idle);
-            return Ok((body, Relay::open(pieces, bounds, behind, reader, now)));
+            return Ok((body, Relay::open(pieces, bounds, trailing, reader, now)));
         }
     };
-    Ok((RequestBody::whole(bytes), Relay::whole(behind, now)))
+    Ok((RequestBody::whole(bytes), Relay::whole(trailing, now)))
 }
 
 /// Lets a platform's delivery outlive its client: once the backend has been sent all of it, the request is

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
-use super::pipeline::RoutePipeline;
 use crate::coding::Decoder;
 use crate::content::{self, Content, Mode};
 use crate::exchange::Exchange;
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::budget::Budget;
 use crate::http::budgeted_reader::{BudgetedReader, PIECE_BYTES};
 use crate::http::relay::Relay;
@@ -82,12 +82,7 @@ pub(super) fn operation(exchange: &Exchange) -> Option<Operation> {
 }
 
 /// Records the text of a request as `events.content` asks.
-pub(super) fn record_content(
-    exchange: &mut Exchange,
-    mode: Mode,
-    headers: &HeaderMap,
-    body: &[u8],
-) {
+pub(super) fn record_text(exchange: &mut Exchange, mode: Mode, headers: &HeaderMap, body: &[u8]) {
     if mode != Mode::None {
         let input = mode.keep(&text(headers, body));
         exchange.content = Some(Box::new(Content {

@@ -6,18 +6,35 @@ use http::header;
 use http::response::Parts;
 
 use crate::answer::Delivered;
-use crate::answer::deliver::Reading;
+use crate::answer::filter::BodyFilter;
+use crate::answer::text::ResponseText;
 use crate::cache::Stored;
-use crate::content::AnswerText;
+use crate::coding::Decoder;
 use crate::exchange::Exchange;
 use crate::model::answer::{Ending, Kind, Said, Shape};
 use crate::model::estimate;
 use crate::model::operation::{Operation, Yields};
 use crate::refusal::ErrorCode;
 
-/// The format of a response that can be read: one that is whole and successful. Audio and transcripts have
-/// other formats, unless their content type is that of a model's response.
-pub(super) fn kind(exchange: &Exchange, head: &Parts) -> Option<Kind> {
+/// How a response can be read.
+pub(super) struct Readable {
+    /// `None` where it has a content coding that weir cannot decode.
+    pub(super) decoder: Option<Decoder>,
+    /// Its format, if it is one of a model's response.
+    pub(super) kind: Option<Kind>,
+}
+
+impl Readable {
+    pub(super) fn of(exchange: &Exchange, head: &Parts) -> Self {
+        let decoder = Decoder::of(&head.headers);
+        let kind = kind(exchange, head).filter(|_| decoder.is_some());
+        Readable { decoder, kind }
+    }
+}
+
+/// The format of a complete, successful response. Audio and transcripts have other formats, unless their
+/// content type is that of a model's response.
+fn kind(exchange: &Exchange, head: &Parts) -> Option<Kind> {
     if !matches!(head.status.as_u16(), 200..=203) {
         return None;
     }
@@ -29,28 +46,28 @@ pub(super) fn kind(exchange: &Exchange, head: &Parts) -> Option<Kind> {
 }
 
 /// The reader of the response's text, where some of it is recorded.
-pub(super) fn content_reader(exchange: &Exchange, head: &Parts) -> Option<AnswerText> {
+pub(super) fn text_reader(exchange: &Exchange, head: &Parts) -> Option<ResponseText> {
     exchange.content.as_ref()?;
     let kind = Kind::of(head.headers.get(header::CONTENT_TYPE)?)?;
-    Some(AnswerText::new(kind))
+    Some(ResponseText::new(kind))
 }
 
 /// Records the text of a backend's response as `events.content` asks.
-pub(super) fn record_content(exchange: &mut Exchange, reading: &mut Reading<'_>) {
-    let text = reading.content.take().map(AnswerText::finish);
+pub(super) fn record_text(exchange: &mut Exchange, filter: &mut BodyFilter<'_>) {
+    let text = filter.text.take().map(ResponseText::finish);
     if let (Some(content), Some(text)) = (&mut exchange.content, text) {
         content.output = content.mode.keep(&text);
     }
 }
 
 /// Records the text of a stored response as `events.content` asks.
-pub(super) fn record_stored_content(exchange: &mut Exchange, stored: &Stored) {
+pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &Stored) {
     let kind = match exchange.model.request_stream {
         true => Kind::Sse,
         false => Kind::Json,
     };
     if let Some(content) = &mut exchange.content {
-        let mut text = AnswerText::new(kind);
+        let mut text = ResponseText::new(kind);
         stored.pieces().for_each(|piece| text.feed(&piece));
         content.output = content.mode.keep(&text.finish());
     }
@@ -59,8 +76,8 @@ pub(super) fn record_stored_content(exchange: &mut Exchange, stored: &Stored) {
 /// Notes what the response reported of the model call, and whether it failed by its own words: an error
 /// inside a 200 (`upstream_error`), or a stream without its end (`upstream_incomplete`). A response that the
 /// client did not read to the end may have had one.
-pub(super) fn note(exchange: &mut Exchange, reading: &mut Reading<'_>, delivered: Delivered) {
-    let Some(reader) = reading.usage.take() else {
+pub(super) fn note(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, delivered: Delivered) {
+    let Some(reader) = filter.usage.take() else {
         return;
     };
     let Some(operation) = exchange.model.operation else {

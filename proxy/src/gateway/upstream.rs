@@ -15,7 +15,6 @@ use http::{Request, StatusCode, Version, header};
 use super::Stop;
 use super::ask_usage::UsageAsked;
 use super::mode::RequestKind;
-use super::pipeline::RoutePipeline;
 use crate::answer::framing::{self, Framing, Upgrade};
 use crate::answer::head;
 use crate::backend::Endpoint;
@@ -27,8 +26,10 @@ use crate::backend::request_body::RequestBody;
 use crate::cache::Use;
 use crate::clock;
 use crate::exchange::{Attempt, Exchange, UpstreamNote};
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
 use crate::http::relay::{Relay, RelayOutcome};
+use crate::http::response_body::ResponseBody;
 use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
@@ -208,7 +209,7 @@ fn request(
     let forwarded_for = address::forwarded_for(
         call.connection.peer,
         &head.headers,
-        &pipeline.trusted_proxies,
+        &pipeline.shared.trusted_proxies,
     )
     .unwrap_or_else(|| call.connection.peer_text.clone());
     let host = head.headers.get(header::HOST);

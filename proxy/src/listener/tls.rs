@@ -60,7 +60,9 @@ impl Certificates {
                 );
             }
             Err(error) => {
-                log::warn!("cannot reload the certificate, the current one stays in use: {error:#}")
+                log::warn!(
+                    "cannot reload the certificate, the current one stays in use: {error:#}"
+                );
             }
         }
     }

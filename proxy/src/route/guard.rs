@@ -9,21 +9,19 @@
 //! 1. its `allow` refuses the address of this request, and the other's does not;
 //! 2. it asks for a signature and the other for none; its schemes cover the body and the other's do
 //!    not all; or the other takes a key that it does not take
-//!    ([`signature::Config::is_stricter`]);
+//!    (compared by the signature stage, and passed in as [`Requirements`]);
 //! 3. both ask for the same, and it has limits and the other has none.
 //!
 //! The route of the path itself keeps its say in `allow`: a look-alike is never a way around it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use http::Method;
 
 use super::path::folded;
 use super::{Config, Group, Match, PathPattern, Table};
-use crate::signature;
 
-/// What the guard says to a request that a route has matched.
+/// What the guard decides for a request that a route has matched.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Guarded {
     /// The route that matched decides.
@@ -34,70 +32,83 @@ pub enum Guarded {
     MethodNotAllowed(String),
 }
 
-/// What the routes ask for, compared once.
-#[derive(Debug)]
-pub(super) struct Demands {
-    /// For each route the place of its signatures among those that differ.
-    kinds: Vec<usize>,
-    /// Whether the signatures at the first place are stricter than those at the second.
-    stricter: Vec<Vec<bool>>,
-    /// Whether any route could be stricter than this one: else its paths need not be folded.
-    outdone: Vec<bool>,
+/// What routes require of a request beside its address, compared by whoever knows their signatures and
+/// limits.
+#[derive(Clone, Debug, Default)]
+pub struct Requirements {
+    /// For each route the kind of its signatures: routes of one kind have equal ones.
+    pub kinds: Vec<usize>,
+    /// `stricter[ours][theirs]`: whether signatures of the first kind are stricter than those of the second.
+    pub stricter: Vec<Vec<bool>>,
+    /// For each route whether it has any limit.
+    pub limited: Vec<bool>,
 }
 
-impl Demands {
-    pub(super) fn new(routes: &[Arc<Config>]) -> Self {
-        let mut distinct: Vec<&[signature::Config]> = Vec::new();
-        let mut kinds = Vec::with_capacity(routes.len());
-        for route in routes {
-            let known = distinct.iter().position(|kind| *kind == route.signature);
+impl Requirements {
+    /// Compares the signatures of all routes; `limited` states of each route whether it has any limit.
+    pub fn compare<S: PartialEq + ?Sized>(
+        signatures: &[&S],
+        limited: Vec<bool>,
+        is_stricter: impl Fn(&S, &S) -> bool,
+    ) -> Self {
+        let mut distinct: Vec<&S> = Vec::new();
+        let mut kinds = Vec::with_capacity(signatures.len());
+        for signature in signatures {
+            let known = distinct.iter().position(|kind| kind == signature);
             kinds.push(known.unwrap_or(distinct.len()));
             if known.is_none() {
-                distinct.push(&route.signature);
+                distinct.push(signature);
             }
         }
-        let stricter: Vec<Vec<bool>> = distinct
-            .iter()
-            .map(|ours| {
-                let than = distinct.iter();
-                than.map(|theirs| signature::Config::is_stricter(ours, theirs))
-                    .collect()
-            })
-            .collect();
-        let any_allow = routes.iter().any(|route| !route.allow.is_empty());
-        let any_limit = routes.iter().any(|route| is_limited(route));
-        let outdone = routes.iter().zip(&kinds).map(|(route, kind)| {
-            let by_signature = stricter.iter().any(|than| than[*kind]);
-            any_allow || by_signature || (any_limit && !is_limited(route))
-        });
-        Demands {
-            outdone: outdone.collect(),
+        let row = |ours: &&S| -> Vec<bool> {
+            let theirs = distinct.iter();
+            theirs.map(|theirs| is_stricter(ours, theirs)).collect()
+        };
+        Requirements {
+            stricter: distinct.iter().map(row).collect(),
             kinds,
-            stricter,
+            limited,
         }
     }
 
-    fn is_stricter(
-        &self,
-        routes: &[Arc<Config>],
-        ours: usize,
-        theirs: usize,
-        from: IpAddr,
-    ) -> bool {
-        let (our, their) = (&routes[ours], &routes[theirs]);
-        if !our.admits(from) && their.admits(from) {
-            return true;
-        }
+    /// Whether the route at `ours` is stricter than that at `theirs`, for an address that both admit.
+    fn is_stricter(&self, ours: usize, theirs: usize) -> bool {
         let (our_kind, their_kind) = (self.kinds[ours], self.kinds[theirs]);
         if our_kind != their_kind {
             return self.stricter[our_kind][their_kind];
         }
-        is_limited(our) && !is_limited(their)
+        self.limited[ours] && !self.limited[theirs]
     }
 }
 
-fn is_limited(route: &Config) -> bool {
-    !route.rate_limits.is_empty() || route.concurrency.is_some()
+/// Which of two routes is stricter.
+#[derive(Debug)]
+pub(super) struct Strictness {
+    requirements: Requirements,
+    /// Whether any route could be stricter than this one: else its paths need not be folded.
+    outdone: Vec<bool>,
+}
+
+impl Strictness {
+    pub(super) fn new(routes: &[Config], requirements: Requirements) -> Self {
+        let any_allow = routes.iter().any(|route| !route.allow.is_empty());
+        let others = 0..routes.len();
+        let is_outdone = |theirs: usize| {
+            any_allow
+                || others
+                    .clone()
+                    .any(|ours| requirements.is_stricter(ours, theirs))
+        };
+        Strictness {
+            outdone: (0..routes.len()).map(is_outdone).collect(),
+            requirements,
+        }
+    }
+
+    fn is_stricter(&self, routes: &[Config], ours: usize, theirs: usize, from: IpAddr) -> bool {
+        let refuses_only = !routes[ours].admits(from) && routes[theirs].admits(from);
+        refuses_only || self.requirements.is_stricter(ours, theirs)
+    }
 }
 
 impl Table {
@@ -108,7 +119,7 @@ impl Table {
     /// one that has it only when the pattern is folded as well (`/Admin`, `/admin/`) does not.
     #[must_use]
     pub fn guard(&self, method: &Method, path: &str, found: usize, address: IpAddr) -> Guarded {
-        let is_outdone = self.demands.outdone.get(found).copied();
+        let is_outdone = self.strictness.outdone.get(found).copied();
         if !is_outdone.unwrap_or_default() || !folded::may_differ(path) {
             return Guarded::Not;
         }
@@ -123,7 +134,10 @@ impl Table {
     }
 
     fn guard_form(&self, method: &Method, form: &str, found: usize, address: IpAddr) -> Guarded {
-        let is_stricter = |ours| self.demands.is_stricter(&self.routes, ours, found, address);
+        let is_stricter = |ours| {
+            self.strictness
+                .is_stricter(&self.routes, ours, found, address)
+        };
         let own = self
             .group_of(found)
             .filter(|own| own.folded.matches_form(form));
@@ -165,7 +179,7 @@ impl PathPattern {
     pub(super) fn folded(&self) -> PathPattern {
         match self {
             PathPattern::Exact(path) => PathPattern::Exact(folded::form(path)),
-            // As in [`PathPattern::parse`]: a prefix may end inside a segment.
+            // A prefix may end inside a segment: `/a/.*` stands for `/a/.env`.
             PathPattern::Prefix(prefix) => {
                 let mut form = folded::form(&format!("{prefix}x"));
                 form.truncate(form.strip_suffix('x').unwrap_or(&form).len());

@@ -1,68 +1,50 @@
-use std::time::Duration;
-
 use super::*;
-use crate::limit;
-use crate::signature::{Client, HmacConfig, SchemeConfig};
+use crate::route::tests::pattern;
 
 const OUTSIDE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const INSIDE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
 /// `"PATH [METHOD] [open | signed | keyed | inside | limited]"`
-fn route(text: &str) -> Arc<Config> {
+fn route(text: &str) -> Config {
     let mut words = text.split(' ');
-    let path = words.next().expect("a path");
     let mut config = Config {
-        name: Arc::from(text),
-        path: PathPattern::parse(path).expect("a pattern"),
+        path: pattern(words.next().expect("a path")),
         methods: Vec::new(),
-        backend: 0,
-        platform: Arc::from("api"),
         allow: Vec::new(),
-        signature: Vec::new(),
-        rate_limits: Vec::new(),
-        concurrency: None,
-        cache: None,
-        body_bytes: 1,
-        body_timeout: Duration::from_secs(1),
-    };
-    let clients = vec![Client {
-        name: Arc::from("web"),
-        secrets: vec!["s".to_owned()],
-    }];
-    let signed = |scheme| signature::Config {
-        scheme,
-        tolerance: Duration::from_secs(300),
-        replay: Duration::from_secs(600),
     };
     for word in words {
         match word {
-            "open" => {}
-            "signed" => config
-                .signature
-                .push(signed(SchemeConfig::Hmac(HmacConfig::weir(
-                    clients.clone(),
-                )))),
-            "keyed" => config.signature.push(signed(SchemeConfig::Bearer {
-                clients: clients.clone(),
-            })),
+            "open" | "signed" | "keyed" | "limited" => {}
             "inside" => config.allow.push("10.0.0.0/8".parse().expect("a network")),
-            "limited" => config.rate_limits.push(limit::Config {
-                name: Arc::from("l"),
-                rate: 1,
-                period: Duration::from_secs(1),
-                burst: 1,
-                by: limit::By::Route,
-                clients: Vec::new(),
-            }),
             method => config.methods.push(method.parse().expect("a method")),
         }
     }
-    Arc::new(config)
+    config
+}
+
+/// A signature over the body is stricter than an API key, and a key than nothing.
+fn signature(route: &str) -> u8 {
+    match (route.contains("keyed"), route.contains("signed")) {
+        (true, _) => 1,
+        (false, true) => 2,
+        (false, false) => 0,
+    }
+}
+
+fn table(routes: &[&str]) -> Table {
+    let signatures: Vec<u8> = routes.iter().map(|route| signature(route)).collect();
+    let signatures: Vec<&u8> = signatures.iter().collect();
+    let limited = routes.iter().map(|route| route.contains("limited"));
+    let requirements = Requirements::compare(&signatures, limited.collect(), |a, b| a > b);
+    Table::new(
+        routes.iter().map(|text| route(text)).collect(),
+        requirements,
+    )
 }
 
 /// Which route decides: `=` the one that the path itself matches, else its text, or `405`.
 fn decides(routes: &[&str], method: &str, path: &str, from: IpAddr) -> String {
-    let table = Table::new(routes.iter().map(|text| route(text)).collect());
+    let table = table(routes);
     let method = method.parse().expect("a method");
     let Match::Route(found) = table.find(&method, path) else {
         panic!("{path} has a route of its own");

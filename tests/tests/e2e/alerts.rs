@@ -4,7 +4,7 @@ mod admin;
 mod agreement;
 mod alertmanager;
 mod disk;
+mod full_run;
 mod notifiers;
 mod replicas;
-mod run;
 mod shipping;

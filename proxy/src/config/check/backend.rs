@@ -7,11 +7,11 @@ use http::HeaderName;
 
 use super::{form_of, pairs, refuse_duplicates, refuse_form};
 use crate::backend::{Config, Endpoint};
-use crate::config::decode::{Setting, nearest};
-use crate::config::mistake::Findings;
 use crate::config::raw::File;
 use crate::config::raw::backend::Backend;
-use crate::config::values::Name;
+use crate::settings::decode::{Setting, nearest};
+use crate::settings::mistake::Findings;
+use crate::settings::values::Name;
 
 /// Headers that frame a message: weir writes them for every request itself.
 static OWN_HEADERS: [HeaderName; 7] = [

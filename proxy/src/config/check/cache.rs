@@ -6,9 +6,9 @@ use http::HeaderName;
 
 use super::refuse_duplicates;
 use crate::cache;
-use crate::config::lists::At;
-use crate::config::mistake::Findings;
 use crate::config::raw::route::{Cache, Scope};
+use crate::settings::lists::At;
+use crate::settings::mistake::Findings;
 
 /// `None` when wrong; `Some(None)` when no answers are kept.
 pub(super) fn check(raw: &Cache, findings: &mut Findings) -> Option<Option<cache::Config>> {

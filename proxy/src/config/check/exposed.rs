@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::mistake::Findings;
+use crate::config::Route;
 use crate::config::raw::backend::Backend;
-use crate::config::raw::route::Route;
-use crate::route::{Config, PathPattern};
+use crate::config::raw::route::Route as RawRoute;
+use crate::route::PathPattern;
+use crate::settings::mistake::Findings;
 
 pub(super) fn warn(
-    routes: &[(Arc<Config>, &Route)],
+    routes: &[(Arc<Route>, &RawRoute)],
     backends: &[&Backend],
     findings: &mut Findings,
 ) {
@@ -30,10 +31,12 @@ pub(super) fn warn(
                     // is told already, and equal paths are told apart by method.
                     (ours, theirs) if ours == theirs => {
                         *other < position
-                            && open.path != route.path
-                            && open.path.covers(&route.path)
+                            && open.matching.path != route.matching.path
+                            && open.matching.path.covers(&route.matching.path)
                     }
-                    (ours, theirs) => ours.leads_into(&open.path, &theirs, &route.path),
+                    (ours, theirs) => {
+                        ours.leads_into(&open.matching.path, &theirs, &route.matching.path)
+                    }
                 }
         });
         if let Some((_, (exposed, place))) = exposed {
@@ -51,16 +54,16 @@ pub(super) fn warn(
 }
 
 /// Whether anybody may send anything.
-fn is_open(route: &Config) -> bool {
+fn is_open(route: &Route) -> bool {
     let is_everybody = |net: &ipnet::IpNet| net.prefix_len() == 0;
-    route.signature.is_empty() && (route.allow.is_empty() || route.allow.iter().any(is_everybody))
+    let allow = &route.matching.allow;
+    route.signature.is_empty() && (allow.is_empty() || allow.iter().any(is_everybody))
 }
 
-fn share_a_method(one: &Config, other: &Config) -> bool {
-    let takes = |route: &Config, method: &Method| {
-        route.methods.is_empty() || route.methods.contains(method)
-    };
-    one.methods.is_empty() || one.methods.iter().any(|method| takes(other, method))
+fn share_a_method(one: &Route, other: &Route) -> bool {
+    let (ours, theirs) = (&one.matching.methods, &other.matching.methods);
+    let takes = |method: &Method| theirs.is_empty() || theirs.contains(method);
+    ours.is_empty() || ours.iter().any(takes)
 }
 
 /// Where a route's requests end up: two names may stand for one service.
@@ -70,7 +73,7 @@ struct Service {
     path_prefix: String,
 }
 
-fn service(backends: &[&Backend], route: &Config) -> Service {
+fn service(backends: &[&Backend], route: &Route) -> Service {
     let backend = backends.get(route.backend);
     let endpoints = backend.and_then(|backend| backend.endpoints.value());
     let endpoints = endpoints.map_or(&[][..], |list| &list.0).iter();

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::decode::Setting;
-use crate::config::lists::At;
-use crate::config::mistake::Findings;
 use crate::config::raw::{File, Tls as RawTls};
-use crate::config::values::Text;
 use crate::config::{Listen, Tls};
+use crate::settings::decode::Setting;
+use crate::settings::lists::At;
+use crate::settings::mistake::Findings;
+use crate::settings::values::Text;
 
 /// A chain of certificates is far smaller.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;

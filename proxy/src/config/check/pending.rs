@@ -1,11 +1,11 @@
 //! Keys that are read and checked, but whose feature is not built in this version: each that stands
 //! in the file is warned of by name. A feature that is switched off is none.
 
-use crate::config::decode::Setting;
-use crate::config::mistake::Findings;
 use crate::config::raw::File;
 use crate::config::raw::backend::{Backend, LoadBalancing};
 use crate::config::raw::route::Route;
+use crate::settings::decode::Setting;
+use crate::settings::mistake::Findings;
 
 pub(super) fn warn(file: &File, findings: &mut Findings) {
     let mut pending = Pending { findings };

@@ -7,14 +7,17 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::mistake::Findings;
-use crate::config::raw::route::Route;
+use crate::config::Route;
+use crate::config::raw::route::Route as RawRoute;
 use crate::route::Config;
+use crate::settings::mistake::Findings;
 
-pub(super) fn warn(routes: &[(Arc<Config>, &Route)], findings: &mut Findings) {
+pub(super) fn warn(routes: &[(Arc<Route>, &RawRoute)], findings: &mut Findings) {
     for (position, (route, raw)) in routes.iter().enumerate() {
-        let earlier = routes[..position].iter().map(|(config, _)| &**config);
-        if let Some(hiding) = hidden_by(route, earlier).and_then(|hiding| routes.get(hiding)) {
+        let earlier = routes[..position].iter().map(|(route, _)| &route.matching);
+        if let Some(hiding) =
+            hidden_by(&route.matching, earlier).and_then(|hiding| routes.get(hiding))
+        {
             let line = hiding.1.name.place.line;
             let does =
                 format!("can never be reached: the route on line {line} takes all its requests");
@@ -25,9 +28,9 @@ pub(super) fn warn(routes: &[(Arc<Config>, &Route)], findings: &mut Findings) {
 }
 
 /// Where encoded slashes are rejected, a path with one is nobody's.
-pub(super) fn warn_of_slashes(routes: &[(Arc<Config>, &Route)], findings: &mut Findings) {
+pub(super) fn warn_of_slashes(routes: &[(Arc<Route>, &RawRoute)], findings: &mut Findings) {
     for (config, raw) in routes {
-        if config.path.to_string().contains("%2F") {
+        if config.matching.path.to_string().contains("%2F") {
             let does = "can never be reached: `paths.encoded_slash` rejects what has a %2F";
             findings.warn(&raw.path.path, raw.path.place, does);
         }

@@ -7,23 +7,24 @@ use http::Method;
 use super::{
     Form, backend, cache, exposed, form_of, reach, refuse_duplicates, refuse_form, signature,
 };
-use crate::config::declare::Word;
-use crate::config::decode::Setting;
-use crate::config::lists::At;
-use crate::config::mistake::Findings;
+use crate::config::Route;
 use crate::config::raw::backend::Backend;
-use crate::config::raw::route::{RateLimit, Route};
+use crate::config::raw::route::{RateLimit, Route as RawRoute};
 use crate::config::raw::signature::Scheme;
 use crate::config::raw::{EncodedSlash, File, Limits};
-use crate::config::values::Text;
-use crate::route::{Config, PathPattern};
+use crate::route::{self, PathPattern};
+use crate::settings::declare::Word;
+use crate::settings::decode::Setting;
+use crate::settings::lists::At;
+use crate::settings::mistake::Findings;
+use crate::settings::values::Text;
 use crate::{limit, signature as stage};
 
 /// What events say where no route matched.
 const RESERVED_NAME: &str = "none";
 
-pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Arc<Config>>> {
-    let routes: Vec<&Route> = file.routes.value()?.0.iter().map(|at| &at.value).collect();
+pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Arc<Route>>> {
+    let routes: Vec<&RawRoute> = file.routes.value()?.0.iter().map(|at| &at.value).collect();
     let named = routes
         .iter()
         .filter_map(|route| Some((route.name.value()?.0.as_str(), route.name.place)));
@@ -53,11 +54,11 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Arc<Conf
 }
 
 fn one(
-    raw: &Route,
+    raw: &RawRoute,
     backends: Option<&[&Backend]>,
     limits: Option<&Limits>,
     findings: &mut Findings,
-) -> Option<Config> {
+) -> Option<Route> {
     let name = raw.name.value().map(|name| name.0.as_str());
     if name == Some(RESERVED_NAME) {
         let message = "`none` is what events say where no route matched; call it something else";
@@ -75,17 +76,16 @@ fn one(
         Some(cache) => cache::check(cache, findings)?,
     };
     let limits = limits?;
-    Some(Config {
+    let allow = raw.allow.value().map_or(&[][..], |allow| &allow.0);
+    Some(Route {
         name: Arc::from(name?),
-        path: path?,
-        methods: methods(raw),
+        matching: route::Config {
+            path: path?,
+            methods: methods(raw),
+            allow: allow.iter().map(|network| network.value.0).collect(),
+        },
         backend: backend?,
         platform: Arc::from(platform(raw)),
-        allow: raw
-            .allow
-            .value()
-            .map(|allow| allow.0.iter().map(|network| network.value.0).collect())
-            .unwrap_or_default(),
         signature: signature?,
         rate_limits,
         concurrency: raw
@@ -100,7 +100,7 @@ fn one(
 
 /// A limit for a client that no scheme of the route knows would hold for nobody.
 fn refuse_unknown_clients(
-    raw: &Route,
+    raw: &RawRoute,
     route: &str,
     schemes: &[stage::Config],
     findings: &mut Findings,
@@ -153,7 +153,7 @@ fn path(raw: &Setting<Text>, findings: &mut Findings) -> Option<PathPattern> {
     })
 }
 
-fn methods(raw: &Route) -> Vec<Method> {
+fn methods(raw: &RawRoute) -> Vec<Method> {
     let mut methods: Vec<Method> = Vec::new();
     for At { value, .. } in raw.methods.value().map_or(&[][..], |methods| &methods.0) {
         if let Ok(method) = Method::from_bytes(value.word().as_bytes())
@@ -166,7 +166,7 @@ fn methods(raw: &Route) -> Vec<Method> {
 }
 
 /// What the file says, else the platform of the first scheme that has one.
-fn platform(raw: &Route) -> &str {
+fn platform(raw: &RawRoute) -> &str {
     if let Some(platform) = raw.platform.value() {
         return &platform.0;
     }
@@ -199,7 +199,7 @@ fn platform_of(scheme: Scheme) -> Option<&'static str> {
 }
 
 /// Limits on tokens are left out: they are not in this version yet, and have been warned of.
-fn rate_limits(raw: &Route, findings: &mut Findings) -> Vec<limit::Config> {
+fn rate_limits(raw: &RawRoute, findings: &mut Findings) -> Vec<limit::Config> {
     let limits = raw.rate_limits.value().map_or(&[][..], |list| &list.0);
     let named = limits
         .iter()

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::config::decode::Setting;
-use crate::config::mistake::Findings;
 use crate::config::raw::events::Events;
-use crate::config::values::Secret;
+use crate::settings::decode::Setting;
+use crate::settings::mistake::Findings;
+use crate::settings::values::Secret;
 use crate::ship::{Batch, Config, spool};
 
 /// What is shipped where; `Some(None)` when nothing is. A spool alone is warned of.

@@ -7,14 +7,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::refuse_duplicates;
-use crate::config::declare::{Word, Written};
-use crate::config::decode::{Setting, nearest};
-use crate::config::lists::{At, List};
-use crate::config::mistake::Findings;
 use crate::config::raw::route::Route;
 use crate::config::raw::signature::{Algorithm, KeyEncoding, Scheme, Signature, SignatureEncoding};
-use crate::config::secret;
-use crate::config::values::Secret;
+use crate::settings::declare::{Word, Written};
+use crate::settings::decode::{Setting, nearest};
+use crate::settings::lists::{At, List};
+use crate::settings::mistake::Findings;
+use crate::settings::secret;
+use crate::settings::values::Secret;
 use crate::signature::{Client, Config, Encoding, HmacAlgorithm, HmacConfig, SchemeConfig};
 
 const FIVE_MINUTES: Duration = Duration::from_secs(300);

@@ -1,9 +1,9 @@
 //! `traces`.
 
 use super::{pairs, refuse_duplicates};
-use crate::config::mistake::Findings;
 use crate::config::raw::events::Traces;
 use crate::record::otlp::Config;
+use crate::settings::mistake::Findings;
 use crate::trace::{Incoming, Sampling};
 
 /// Which traces are recorded, and where their spans go.

@@ -3,11 +3,11 @@
 use http::HeaderName;
 use serde_json::{Value, json};
 
-use crate::config::declare::{choice, settings};
-use crate::config::decode::{Scalar, Wrong};
-use crate::config::lists::{Entries, List};
-use crate::config::url::Endpoint;
-use crate::config::values::{Count, HeaderText, Name, Share, Text, Time};
+use crate::settings::declare::{choice, settings};
+use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::lists::{Entries, List};
+use crate::settings::url::Endpoint;
+use crate::settings::values::{Count, HeaderText, Name, Share, Text, Time};
 
 settings! {
     /// A service that requests go on to.
@@ -110,7 +110,7 @@ choice! {
 }
 
 /// `connect`, `reset_before_response`, or a status of 500 or more.
-pub(in crate::config) struct RetryCause;
+pub(crate) struct RetryCause;
 
 impl Scalar for RetryCause {
     fn expected() -> String {
@@ -126,7 +126,7 @@ impl Scalar for RetryCause {
         if is_status || WORDS.contains(&text) {
             return Ok(RetryCause);
         }
-        Err(match crate::config::decode::nearest(text, WORDS) {
+        Err(match crate::settings::decode::nearest(text, WORDS) {
             Some(near) => Wrong::Near(near),
             None => Wrong::Unexpected,
         })

@@ -3,11 +3,11 @@
 use http::HeaderName;
 use serde_json::{Value, json};
 
-use crate::config::declare::{choice, settings};
-use crate::config::decode::{Scalar, Wrong};
-use crate::config::lists::{Entries, List};
-use crate::config::url::ServiceUrl;
-use crate::config::values::{Count, HeaderText, Secret, Share, Size, Text, Time};
+use crate::settings::declare::{choice, settings};
+use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::lists::{Entries, List};
+use crate::settings::url::ServiceUrl;
+use crate::settings::values::{Count, HeaderText, Secret, Share, Size, Text, Time};
 
 settings! {
     /// One structured event a request.
@@ -127,7 +127,7 @@ choice! {
 }
 
 /// `type-dataset-namespace`, as Elasticsearch names data streams.
-pub(in crate::config) struct DataStream(pub(in crate::config) String);
+pub(crate) struct DataStream(pub(crate) String);
 
 impl Scalar for DataStream {
     fn expected() -> String {

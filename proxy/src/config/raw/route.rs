@@ -4,11 +4,11 @@ use http::HeaderName;
 use serde_json::{Value, json};
 
 use super::signature::Signature;
-use crate::config::declare::{choice, settings};
-use crate::config::decode::{Scalar, Wrong};
-use crate::config::lists::{List, OneOrMany};
-use crate::config::values::{Count, Name, Network, Size, Text, Time};
 use crate::limit;
+use crate::settings::declare::{choice, settings};
+use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::lists::{List, OneOrMany};
+use crate::settings::values::{Count, Name, Network, Size, Text, Time};
 use crate::units::Rate;
 
 settings! {
@@ -116,7 +116,7 @@ choice! {
 }
 
 /// What a limit counts by.
-pub(in crate::config) struct LimitBy(pub(in crate::config) limit::By);
+pub(crate) struct LimitBy(pub(crate) limit::By);
 
 impl Scalar for LimitBy {
     fn expected() -> String {
@@ -136,7 +136,7 @@ impl Scalar for LimitBy {
             "platform" => limit::By::Platform,
             "route" => limit::By::Route,
             other => {
-                return Err(match crate::config::decode::nearest(other, WORDS) {
+                return Err(match crate::settings::decode::nearest(other, WORDS) {
                     Some(near) => Wrong::Near(near),
                     None => Wrong::Unexpected,
                 });

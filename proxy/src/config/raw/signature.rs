@@ -4,10 +4,10 @@
 use http::HeaderName;
 use serde_json::{Value, json};
 
-use crate::config::declare::{choice, settings};
-use crate::config::decode::{Scalar, Wrong};
-use crate::config::lists::List;
-use crate::config::values::{MaybeEmptyText, Name, Secret, Text, Time};
+use crate::settings::declare::{choice, settings};
+use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::lists::List;
+use crate::settings::values::{MaybeEmptyText, Name, Secret, Text, Time};
 
 settings! {
     /// How a request proves whom it is from.
@@ -135,7 +135,7 @@ choice! {
 }
 
 /// 32 bytes in base64 without its padding.
-pub(in crate::config) struct AesKey;
+pub(crate) struct AesKey;
 
 impl Scalar for AesKey {
     const SECRET: bool = true;
@@ -158,7 +158,7 @@ impl Scalar for AesKey {
 }
 
 /// An Ed25519 public key.
-pub(in crate::config) struct PublicKey;
+pub(crate) struct PublicKey;
 
 impl Scalar for PublicKey {
     fn expected() -> String {

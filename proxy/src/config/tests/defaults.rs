@@ -120,15 +120,15 @@ fn the_contracts_routes_arrive() {
     let config = right(FULL).config;
     let chat = &config.routes[0];
     assert_eq!(
-        chat.path,
-        route::PathPattern::Exact("/v1/chat/completions".to_owned())
+        chat.matching.path,
+        crate::route::PathPattern::Exact("/v1/chat/completions".to_owned())
     );
-    assert_eq!(chat.methods, [::http::Method::POST]);
+    assert_eq!(chat.matching.methods, [::http::Method::POST]);
     assert_eq!((chat.backend, &*chat.platform), (0, "api"));
     assert_eq!(chat.body_bytes, 10 << 20);
     assert_eq!(chat.body_timeout, Duration::from_secs(30));
     assert_eq!(chat.concurrency, Some(256));
-    assert_eq!(chat.allow.len(), 2);
+    assert_eq!(chat.matching.allow.len(), 2);
     let cache = chat.cache.as_ref().unwrap();
     assert_eq!(
         (cache.memory_bytes, cache.ttl),
@@ -170,16 +170,16 @@ fn the_contracts_routes_arrive() {
     assert_eq!(feishu.signature[0].tolerance.as_secs(), 8 * 3600);
     assert_eq!(feishu.signature[0].replay.as_secs(), 8 * 3600);
     assert_eq!(
-        config.routes[2].path,
-        route::PathPattern::Prefix("/static/".to_owned())
+        config.routes[2].matching.path,
+        crate::route::PathPattern::Prefix("/static/".to_owned())
     );
     assert!(
         config.routes[2].cache.is_none(),
         "the cache of RFC 9111 is not built yet"
     );
     assert_eq!(
-        config.routes[3].path,
-        route::PathPattern::Prefix("/".to_owned())
+        config.routes[3].matching.path,
+        crate::route::PathPattern::Prefix("/".to_owned())
     );
 }
 
@@ -246,6 +246,9 @@ routes:
     assert_eq!(described(&own.signature[3].scheme), "feishu  Some(\"t\")");
     let rest = &config.routes[1];
     assert_eq!((rest.body_bytes, rest.body_timeout.as_secs()), (1 << 20, 5));
-    assert_eq!(rest.path, route::PathPattern::Prefix("/rest".to_owned()));
+    assert_eq!(
+        rest.matching.path,
+        crate::route::PathPattern::Prefix("/rest".to_owned())
+    );
     assert_eq!(&*rest.platform, "custom");
 }

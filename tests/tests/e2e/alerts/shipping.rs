@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use weir_tests::client::Ask;
+use weir_tests::client::ClientRequest;
 use weir_tests::index::Index;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
@@ -39,7 +39,7 @@ async fn a_data_stream_that_rejects_transitions_holds_up_no_event() {
     })
     .await;
     for _ in 0..10 {
-        assert_eq!(proxy.ask(Ask::get("/")).await.status, 200);
+        assert_eq!(proxy.send(ClientRequest::get("/")).await.status, 200);
     }
     let all_indexed = |metrics: &weir_tests::metrics::Metrics| {
         let of = |outcome: &str| metrics.sum("weir_events_total", &[("outcome", outcome)]);

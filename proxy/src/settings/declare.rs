@@ -1,0 +1,198 @@
+//! The two declarations that raw settings are made of.
+
+use super::decode::{Block, Wrong, nearest};
+use super::mistake::Findings;
+use super::node::Place;
+use super::schema::Mapping;
+
+/// What a mapping of the file holds.
+pub(crate) trait Written {
+    /// The keys that stand in it, with the places of their values.
+    fn written(&self) -> Vec<(&'static str, Place)>;
+}
+
+/// Keys that a list gives, beside those that are declared: one for each of a family of descriptors.
+pub(crate) trait Family: Sized {
+    fn keys() -> Vec<&'static str>;
+
+    fn decode(block: &Block<'_>, findings: &mut Findings) -> Self;
+
+    fn schema(mapping: &mut Mapping<'_>);
+
+    /// Adds the keys that stand in the file, with the places of their values.
+    fn written(&self, written: &mut Vec<(&'static str, Place)>);
+}
+
+/// One word of a closed set.
+pub(crate) trait Word {
+    /// As the file writes it.
+    fn word(self) -> &'static str;
+}
+
+/// `r#for` is the key `for`.
+pub(crate) const fn key_name(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}
+
+/// What should stand where a word of a closed set does.
+pub(crate) fn one_of(words: &[&str]) -> String {
+    match words {
+        [one] => format!("`{one}`"),
+        words => format!("one of `{}`", words.join("`, `")),
+    }
+}
+
+/// Why a text is none of these words.
+pub(crate) fn unknown(text: &str, words: &[&'static str]) -> Wrong {
+    nearest(text, words).map_or(Wrong::Unexpected, Wrong::Near)
+}
+
+/// A mapping with known keys. Each key says what it means, its type, and in brackets what happens
+/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`. A [`Family`] may give more keys.
+macro_rules! settings {
+    (
+        $(#[doc = $about:literal])*
+        struct $name:ident {
+            $(
+                $(#[doc = $key_about:literal])*
+                $key:ident: $type:ty [$($presence:tt)+]
+            ),+ $(,)?
+            $(..$family:ident: $family_type:ty)?
+        }
+    ) => {
+        $(#[doc = $about])*
+        pub(crate) struct $name {
+            $(
+                $(#[doc = $key_about])*
+                pub(crate) $key: $crate::settings::decode::Setting<$type>,
+            )+
+            $(pub(crate) $family: $family_type,)?
+        }
+
+        impl $name {
+            fn keys() -> Vec<&'static str> {
+                let declared = [$($crate::settings::declare::key_name(stringify!($key))),+];
+                let keys = declared.into_iter();
+                $(let keys = keys.chain(<$family_type as $crate::settings::declare::Family>::keys());)?
+                keys.collect()
+            }
+        }
+
+        impl $crate::settings::declare::Written for $name {
+            fn written(&self) -> Vec<(&'static str, $crate::settings::node::Place)> {
+                let mut written = Vec::new();
+                $(
+                    if self.$key.is_written() {
+                        let key = $crate::settings::declare::key_name(stringify!($key));
+                        written.push((key, self.$key.place));
+                    }
+                )+
+                $($crate::settings::declare::Family::written(&self.$family, &mut written);)?
+                written
+            }
+        }
+
+        impl $crate::settings::decode::Decode for $name {
+            fn decode(
+                node: &$crate::settings::node::Node,
+                findings: &mut $crate::settings::mistake::Findings,
+            ) -> Option<Self> {
+                let block = $crate::settings::decode::Block::open(node, &Self::keys(), findings)?;
+                Some($name {
+                    $(
+                        $key: block.setting(
+                            $crate::settings::declare::key_name(stringify!($key)),
+                            $crate::settings::declare::presence!($($presence)+),
+                            findings,
+                        ),
+                    )+
+                    $($family: $crate::settings::declare::Family::decode(&block, findings),)?
+                })
+            }
+
+            fn schema(
+                definitions: &mut $crate::settings::schema::Definitions,
+            ) -> serde_json::Value {
+                definitions.mapping(stringify!($name), concat!($($about),*), |mapping| {
+                    $(
+                        let value = <$type as $crate::settings::decode::Decode>::schema(
+                            mapping.definitions(),
+                        );
+                        mapping.key(
+                            $crate::settings::declare::key_name(stringify!($key)),
+                            concat!($($key_about),*),
+                            $crate::settings::declare::presence!($($presence)+),
+                            value,
+                        );
+                    )+
+                    $(<$family_type as $crate::settings::declare::Family>::schema(mapping);)?
+                })
+            }
+        }
+    };
+}
+
+macro_rules! presence {
+    (required) => {
+        $crate::settings::presence::Presence::Required
+    };
+    (optional) => {
+        $crate::settings::presence::Presence::Optional
+    };
+    (guard) => {
+        $crate::settings::presence::Presence::Guard
+    };
+    (default $text:expr) => {
+        $crate::settings::presence::Presence::Default($text)
+    };
+}
+
+/// One word of a closed set.
+macro_rules! choice {
+    (
+        $(#[doc = $about:literal])*
+        enum $name:ident {
+            $($variant:ident = $word:literal),+ $(,)?
+        }
+    ) => {
+        $(#[doc = $about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum $name {
+            $($variant),+
+        }
+
+        impl $name {
+            const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+
+        impl $crate::settings::declare::Word for $name {
+            fn word(self) -> &'static str {
+                match self {
+                    $($name::$variant => $word),+
+                }
+            }
+        }
+
+        impl $crate::settings::decode::Scalar for $name {
+            fn expected() -> String {
+                $crate::settings::declare::one_of(Self::WORDS)
+            }
+
+            fn read(text: &str) -> Result<Self, $crate::settings::decode::Wrong> {
+                match text {
+                    $($word => Ok($name::$variant),)+
+                    _ => Err($crate::settings::declare::unknown(text, Self::WORDS)),
+                }
+            }
+
+            fn schema() -> serde_json::Value {
+                serde_json::json!({"type": "string", "enum": Self::WORDS})
+            }
+        }
+    };
+}
+
+pub(crate) use {choice, presence, settings};

@@ -1,0 +1,364 @@
+//! From the tree to raw settings. One declaration (`settings!`, `choice!`, or a [`Scalar`]) gives the
+//! type, its keys, its defaults, how it is read and its JSON Schema: nothing can drift apart.
+//!
+//! Reading never stops at a mistake: a wrong value is told and left out, and the rest goes on.
+
+use serde_json::Value;
+
+use super::mistake::Findings;
+use super::node::{Key, Kind, Node, Place, Substitution};
+use super::presence::{Presence, default_node};
+use super::quote::{is_harmless, is_key_like};
+use super::schema::Definitions;
+
+/// What can be read from a node.
+pub(crate) trait Decode: Sized {
+    /// `None` when it is wrong; then the mistake has been told.
+    fn decode(node: &Node, findings: &mut Findings) -> Option<Self>;
+
+    fn schema(definitions: &mut Definitions) -> Value;
+
+    /// Whether an empty text is a value like any other.
+    fn takes_empty() -> bool {
+        false
+    }
+}
+
+/// What is written as one word or text.
+pub(crate) trait Scalar: Sized {
+    /// A secret is never shown in a message or a quoted line.
+    const SECRET: bool = false;
+    const TAKES_EMPTY: bool = false;
+
+    /// What should stand there: `a duration such as 30s`.
+    fn expected() -> String;
+
+    /// # Errors
+    /// What is wrong with the text, without repeating it.
+    fn read(text: &str) -> Result<Self, Wrong>;
+
+    /// An address says by itself whether there is a secret in it.
+    const IS_ADDRESS: bool = false;
+
+    /// Whether this text, as it is written, is a secret: of an address a part may be.
+    fn is_secret(written: &str) -> bool {
+        let _ = written;
+        Self::SECRET
+    }
+
+    /// What it looks like in the schema; `${...}` is allowed everywhere and not part of it.
+    fn schema() -> Value;
+
+    /// Looks at a value that is right.
+    fn notice(text: &str, place: Place, findings: &mut Findings) {
+        let _ = (text, place, findings);
+    }
+}
+
+/// Why a text is no value.
+pub(crate) enum Wrong {
+    /// It is not what was expected.
+    Unexpected,
+    /// The same, with the known word that is nearest.
+    Near(&'static str),
+    /// Something that needs its own sentence.
+    Because(String),
+}
+
+impl<T: Scalar> Decode for T {
+    fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
+        let scalar = match &node.kind {
+            Kind::Wrong => return None,
+            Kind::Scalar(scalar) => scalar,
+            _ => {
+                let message = format!("expected {}, found {}", T::expected(), node.described());
+                findings.mistake(node.place, message);
+                return None;
+            }
+        };
+        if node.is_empty() && !T::TAKES_EMPTY {
+            let message = if T::SECRET {
+                "the secret is empty; anybody could know it".to_owned()
+            } else {
+                format!("expected {}, found an empty value", T::expected())
+            };
+            findings.mistake(node.place, message);
+            return None;
+        }
+        let is_secret = T::is_secret(&scalar.written);
+        if is_secret {
+            findings.spans.hide(&scalar.bytes);
+        }
+        let wrong = match T::read(&scalar.text) {
+            Ok(value) => {
+                if !is_secret && scalar.stands_here {
+                    findings.spans.show(&scalar.bytes);
+                }
+                T::notice(&scalar.text, node.place, findings);
+                return Some(value);
+            }
+            Err(wrong) => wrong,
+        };
+        let is_shown = !is_secret
+            && !findings.spans.is_secret(&scalar.bytes)
+            && (T::IS_ADDRESS && scalar.stands_here || is_harmless(scalar));
+        let mut found = String::new();
+        if is_shown {
+            findings.spans.show(&scalar.bytes);
+            found = format!(", found `{}`", shortened(&scalar.written));
+        }
+        let message = match wrong {
+            Wrong::Because(message) => message,
+            Wrong::Unexpected => format!("expected {}{found}", T::expected()),
+            Wrong::Near(known) => {
+                format!("expected {}{found}; did you mean `{known}`?", T::expected())
+            }
+        };
+        findings.mistake(node.place, message);
+        None
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        definitions.or_placeholder(T::schema())
+    }
+
+    fn takes_empty() -> bool {
+        T::TAKES_EMPTY
+    }
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= 60 {
+        return text.to_owned();
+    }
+    text.chars().take(57).chain("...".chars()).collect()
+}
+
+/// The value of one key, and where it comes from.
+pub(crate) struct Setting<T> {
+    /// Of the value; of the mapping when the key is left out.
+    pub(crate) place: Place,
+    /// Of the key.
+    pub(crate) key_place: Place,
+    /// `routes[0].cache.ttl`.
+    pub(crate) path: String,
+    /// Whether a message may repeat the value: it stands here, and nothing in it came from elsewhere.
+    may_be_shown: bool,
+    source: Source,
+    value: Option<T>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Written,
+    LeftOut,
+    /// Left out although it is needed: a mistake.
+    Missing,
+}
+
+impl<T> Setting<T> {
+    /// `None` when it is left out without a default, or wrong.
+    pub(crate) fn value(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
+    pub(crate) fn may_be_shown(&self) -> bool {
+        self.may_be_shown
+    }
+
+    pub(crate) fn is_written(&self) -> bool {
+        self.source == Source::Written
+    }
+
+    /// Left out without a default: neither wrong nor there.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.source == Source::LeftOut && self.value.is_none()
+    }
+}
+
+impl<T: Copy> Setting<T> {
+    pub(crate) fn get(&self) -> Option<T> {
+        self.value
+    }
+}
+
+pub(crate) fn mapping_of<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n [(Key, Node)]> {
+    match &node.kind {
+        Kind::Mapping(entries) => Some(entries),
+        Kind::Wrong => None,
+        _ => {
+            let message = format!("expected a mapping of keys, found {}", node.described());
+            findings.mistake(node.place, message);
+            None
+        }
+    }
+}
+
+/// A mapping whose keys are known, while it is read.
+pub(crate) struct Block<'n> {
+    place: Place,
+    entries: &'n [(Key, Node)],
+    /// Keys that an unknown one was probably meant to be: that they are missing is told by that.
+    meant: Vec<&'static str>,
+}
+
+impl<'n> Block<'n> {
+    /// Tells of every key that is not in `known`.
+    pub(crate) fn open(
+        node: &'n Node,
+        known: &[&'static str],
+        findings: &mut Findings,
+    ) -> Option<Self> {
+        let entries = mapping_of(node, findings)?;
+        let mut meant = Vec::new();
+        for (key, _) in entries {
+            if known.contains(&key.text.as_str()) {
+                findings.spans.show(&key.bytes);
+                continue;
+            }
+            let near = nearest(&key.text, known);
+            let message = match near {
+                Some(near) => format!("; did you mean `{near}`?"),
+                None => format!("; known here: {}", known.join(", ")),
+            };
+            meant.extend(near);
+            let named = key_named(key, near, findings);
+            findings.mistake(key.place, format!("unknown key{named}{message}"));
+        }
+        let place = node.place;
+        Some(Block {
+            place,
+            entries,
+            meant,
+        })
+    }
+
+    /// The value of one key.
+    pub(crate) fn setting<T: Decode>(
+        &self,
+        key: &'static str,
+        presence: Presence,
+        findings: &mut Findings,
+    ) -> Setting<T> {
+        findings.within(key, |findings| {
+            self.read((key, presence), is_empty_text::<T>, T::decode, findings)
+        })
+    }
+
+    /// The same, of a type that is known only by how it is read. An empty text is no value of it.
+    pub(crate) fn setting_by<T>(
+        &self,
+        key: &'static str,
+        presence: Presence,
+        decode: impl Fn(&Node, &mut Findings) -> Option<T>,
+        findings: &mut Findings,
+    ) -> Setting<T> {
+        findings.within(key, |findings| {
+            self.read((key, presence), |_| false, decode, findings)
+        })
+    }
+
+    fn read<T>(
+        &self,
+        (key, presence): (&'static str, Presence),
+        is_empty_text: impl Fn(&Node) -> bool,
+        decode: impl Fn(&Node, &mut Findings) -> Option<T>,
+        findings: &mut Findings,
+    ) -> Setting<T> {
+        let entry = self.entries.iter().find(|(name, _)| name.text == key);
+        let key_place = entry.map_or(self.place, |(name, _)| name.place);
+        let mut setting = Setting {
+            place: key_place,
+            key_place,
+            path: findings.path().to_owned(),
+            may_be_shown: true,
+            source: Source::LeftOut,
+            value: None,
+        };
+        match entry {
+            Some((_, node)) if !node.is_empty() || is_empty_text(node) => {
+                setting.place = node.place;
+                setting.source = Source::Written;
+                setting.may_be_shown = may_be_shown(node, findings);
+                setting.value = decode(node, findings);
+            }
+            Some(_) if matches!(presence, Presence::Guard) => {
+                let remedy = "which would leave it open; give it a value or remove the key";
+                findings.mistake(key_place, format!("`{key}` is empty, {remedy}"));
+                setting.source = Source::Written;
+            }
+            _ => match presence {
+                Presence::Optional | Presence::Guard => {}
+                Presence::Default(text) => {
+                    let node = default_node(text, key_place);
+                    setting.value = node.and_then(|node| decode(&node, findings));
+                }
+                Presence::Required => {
+                    setting.source = Source::Missing;
+                    self.tell_missing(key, entry.is_some(), key_place, findings);
+                }
+            },
+        }
+        setting
+    }
+
+    fn tell_missing(&self, key: &str, has_key: bool, place: Place, findings: &mut Findings) {
+        if has_key {
+            findings.mistake(place, format!("`{key}` is empty, and it is needed"));
+        } else if !self.meant.contains(&key) {
+            findings.mistake(place, format!("the key `{key}` is missing here"));
+        }
+    }
+}
+
+/// The name of an unknown key, for a message. A value may stand there that has lost its key.
+fn key_named(key: &Key, near: Option<&str>, findings: &mut Findings) -> String {
+    if !key.has_colon || (near.is_none() && !is_key_like(&key.text)) {
+        return String::new();
+    }
+    findings.spans.show(&key.bytes);
+    format!(" `{}`", shortened(&key.text))
+}
+
+fn may_be_shown(node: &Node, findings: &Findings) -> bool {
+    match &node.kind {
+        Kind::Scalar(scalar) => {
+            scalar.substitution == Substitution::None
+                && scalar.stands_here
+                && !findings.spans.is_secret(&scalar.bytes)
+        }
+        _ => true,
+    }
+}
+
+/// Written as `""` where that is a value. One whose variables came out empty is as if left out.
+fn is_empty_text<T: Decode>(node: &Node) -> bool {
+    let is_text = matches!(node.kind, Kind::Scalar(_));
+    T::takes_empty() && is_text && node.substitution() == Substitution::None
+}
+
+/// The known word that was probably meant.
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let word = word.to_lowercase();
+    known
+        .iter()
+        .map(|known| {
+            (
+                strsim::damerau_levenshtein(&word, &known.to_lowercase()),
+                *known,
+            )
+        })
+        .filter(|(distance, known)| *distance <= 1.max(known.len().max(word.len()) / 3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// The whole JSON Schema of `T`.
+pub(crate) fn schema_of<T: Decode>() -> Value {
+    let mut definitions = Definitions::default();
+    let root = T::schema(&mut definitions);
+    definitions.into_schema(root)
+}

@@ -1,0 +1,128 @@
+//! Values that the file may have many of.
+
+use serde_json::{Value, json};
+
+use super::decode::{Decode, Scalar, Wrong, mapping_of};
+use super::mistake::Findings;
+use super::node::{Kind, Node, Place, Substitution};
+use super::schema::Definitions;
+
+/// A value of a list, and where it stands.
+pub(crate) struct At<T> {
+    pub(crate) place: Place,
+    pub(crate) value: T,
+}
+
+/// A list of at least `MIN` values. Values that are wrong have been told and are not in it.
+pub(crate) struct List<T, const MIN: usize = 0>(pub(crate) Vec<At<T>>);
+
+impl<T: Decode, const MIN: usize> Decode for List<T, MIN> {
+    fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
+        let items = match &node.kind {
+            Kind::Sequence(items) => items,
+            Kind::Wrong => return None,
+            _ => {
+                let message = format!("expected a list, found {}", node.described());
+                findings.mistake(node.place, message);
+                return None;
+            }
+        };
+        if items.len() < MIN {
+            findings.mistake(node.place, "the list is empty; at least one is needed");
+            return None;
+        }
+        let values = decode_items(items, findings);
+        // With too few that are right the list means something else than was written.
+        (values.len() >= MIN).then_some(List(values))
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        json!({"type": "array", "items": T::schema(definitions), "minItems": MIN})
+    }
+}
+
+fn decode_items<T: Decode>(items: &[Node], findings: &mut Findings) -> Vec<At<T>> {
+    let mut values = Vec::with_capacity(items.len());
+    for (position, item) in items.iter().enumerate() {
+        let place = item.place;
+        let value = findings.within(&format!("[{position}]"), |findings| {
+            T::decode(item, findings)
+        });
+        values.extend(value.map(|value| At { place, value }));
+    }
+    values
+}
+
+/// One value, or a list of them.
+pub(crate) struct OneOrMany<T>(pub(crate) Vec<At<T>>);
+
+impl<T: Decode> Decode for OneOrMany<T> {
+    fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
+        if matches!(node.kind, Kind::Sequence(_)) {
+            return List::<T, 1>::decode(node, findings).map(|list| OneOrMany(list.0));
+        }
+        let place = node.place;
+        T::decode(node, findings).map(|value| OneOrMany(vec![At { place, value }]))
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        let one = T::schema(definitions);
+        json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+    }
+}
+
+/// Names the file gives, each with a value. A value with a variable that came out empty is left out
+/// as a whole: `Bearer ` without its key helps nobody.
+pub(crate) struct Entries<K, V>(pub(crate) Vec<(At<K>, At<V>)>);
+
+impl<K: Scalar, V: Scalar> Decode for Entries<K, V> {
+    fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
+        let entries = mapping_of(node, findings)?;
+        let mut read = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let is_named = key.has_colon && is_name_like(&key.text);
+            if is_named {
+                findings.spans.show(&key.bytes);
+            }
+            let name = match K::read(&key.text) {
+                Ok(name) => Some(name),
+                Err(Wrong::Because(message)) => {
+                    findings.mistake(key.place, message);
+                    None
+                }
+                Err(_) => {
+                    findings.mistake(key.place, format!("expected {}", K::expected()));
+                    None
+                }
+            };
+            if value.is_empty() || value.substitution() == Substitution::Empty {
+                continue;
+            }
+            let path = if is_named { &*key.text } else { "*" };
+            let text = findings.within(path, |findings| V::decode(value, findings));
+            if let (Some(name), Some(text)) = (name, text) {
+                let (key_place, place) = (key.place, value.place);
+                let name = At {
+                    place: key_place,
+                    value: name,
+                };
+                read.push((name, At { place, value: text }));
+            }
+        }
+        Some(Entries(read))
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        json!({"type": "object", "additionalProperties": <V as Decode>::schema(definitions)})
+    }
+}
+
+/// Whether it looks like the name of a header, and not like a value that lost its name.
+fn is_name_like(text: &str) -> bool {
+    let is_part = |part: &str| {
+        let has_letter = part.bytes().any(|byte| byte.is_ascii_alphabetic());
+        let has_digit = part.bytes().any(|byte| byte.is_ascii_digit());
+        has_letter != has_digit && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    text.len() <= 40 && text.split(['-', '_']).all(is_part)
+}

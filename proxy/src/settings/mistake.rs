@@ -1,0 +1,202 @@
+//! What is wrong with a file, and how it is told.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::node::Place;
+use super::quote::Spans;
+
+/// More of a line than this is never shown.
+const LINE_CHARACTERS_MAX: usize = 200;
+/// More mistakes than this are counted, not shown.
+const SHOWN_MAX: usize = 100;
+
+/// Everything that is wrong with one file, in the order of its lines. `Display` is what `weir check`
+/// prints: place, what is wrong, the line itself, what is expected.
+#[derive(Debug)]
+pub struct Mistakes {
+    pub file: PathBuf,
+    pub list: Vec<Mistake>,
+}
+
+/// One mistake; line and column count from 1 (0, 0 for the file as a whole).
+#[derive(Clone, Debug)]
+pub struct Mistake {
+    pub line: usize,
+    /// In characters.
+    pub column: usize,
+    pub message: String,
+    /// The text of the line, with stars where secrets stand.
+    pub source_line: String,
+}
+
+/// What the author of a valid file should know all the same. `Display` is a whole sentence.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning {
+    /// From 1.
+    pub line: usize,
+    /// `routes[0].cache.ttl`.
+    pub key: String,
+    sentence: String,
+}
+
+impl std::ops::Deref for Warning {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.sentence
+    }
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.sentence)
+    }
+}
+
+impl Mistakes {
+    /// A mistake of the file as a whole.
+    pub(crate) fn of_file(file: &Path, message: String) -> Self {
+        Mistakes {
+            file: file.to_owned(),
+            list: vec![Mistake {
+                line: 0,
+                column: 0,
+                message,
+                source_line: String::new(),
+            }],
+        }
+    }
+}
+
+impl std::fmt::Display for Mistakes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let file = self.file.display();
+        for mistake in self.list.iter().take(SHOWN_MAX) {
+            let Mistake {
+                line,
+                column,
+                message,
+                source_line,
+            } = mistake;
+            if *line == 0 {
+                writeln!(formatter, "{file}: {message}")?;
+                continue;
+            }
+            writeln!(formatter, "{file}:{line}:{column}: {message}")?;
+            if !source_line.is_empty() {
+                writeln!(formatter, "{line:>5} | {source_line}")?;
+            }
+            if !source_line.is_empty() && (1..=source_line.chars().count() + 1).contains(column) {
+                writeln!(formatter, "      | {:>column$}", "^")?;
+            }
+        }
+        let count = self.list.len();
+        if count > SHOWN_MAX {
+            writeln!(formatter, "... and {} more", count - SHOWN_MAX)?;
+        }
+        let noun = if count == 1 { "mistake" } else { "mistakes" };
+        write!(formatter, "{count} {noun} in {file}")
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// What reading and checking gather on their way.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    mistakes: Vec<(Place, String)>,
+    warnings: Vec<(Place, Warning)>,
+    /// What of the file may be quoted.
+    pub(crate) spans: Spans,
+    /// Where reading stands: `routes[0].cache.ttl`.
+    path: String,
+}
+
+impl Findings {
+    pub(crate) fn mistake(&mut self, place: Place, message: impl Into<String>) {
+        self.mistakes.push((place, message.into()));
+    }
+
+    /// A warning about the key at `path`: `does` goes on after it, without a full stop.
+    pub(crate) fn warn(&mut self, path: &str, place: Place, does: &str) {
+        let warning = Warning {
+            line: place.line,
+            key: path.to_owned(),
+            sentence: format!("`{path}` (line {}) {does}.", place.line),
+        };
+        self.warnings.push((place, warning));
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Goes down into `key` for as long as `read` takes.
+    pub(crate) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path.len();
+        if !self.path.is_empty() && !key.starts_with('[') {
+            self.path.push('.');
+        }
+        self.path.push_str(key);
+        let value = read(self);
+        self.path.truncate(length);
+        value
+    }
+
+    /// How many mistakes have been told so far.
+    pub(crate) fn mistakes(&self) -> usize {
+        self.mistakes.len()
+    }
+
+    /// The warnings in the order of the file.
+    pub(crate) fn into_warnings(mut self) -> Vec<Warning> {
+        self.warnings.sort();
+        self.warnings.dedup();
+        self.warnings
+            .into_iter()
+            .map(|(_, warning)| warning)
+            .collect()
+    }
+
+    /// The mistakes in the order of the file; what an alias repeats is told once.
+    pub(crate) fn into_mistakes(
+        mut self,
+        file: &Path,
+        source: &str,
+        known_keys: impl FnOnce() -> BTreeSet<String>,
+    ) -> Mistakes {
+        self.mistakes.sort();
+        self.mistakes.dedup();
+        let lines = self.spans.lines(source, known_keys);
+        let list = self
+            .mistakes
+            .into_iter()
+            .map(|(place, message)| Mistake {
+                line: place.line,
+                column: place.column,
+                message: printable(&message, usize::MAX),
+                source_line: lines
+                    .get(place.line)
+                    .map(|line| printable(&line, LINE_CHARACTERS_MAX))
+                    .unwrap_or_default(),
+            })
+            .collect();
+        Mistakes {
+            file: file.to_owned(),
+            list,
+        }
+    }
+}
+
+/// A line of a file must not steer the terminal it is printed on; each character keeps its column.
+fn printable(text: &str, characters_max: usize) -> String {
+    text.chars()
+        .take(characters_max)
+        .map(|character| match character {
+            '\t' => ' ',
+            other if other.is_control() => '\u{fffd}',
+            other => other,
+        })
+        .collect()
+}

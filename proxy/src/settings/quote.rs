@@ -1,0 +1,206 @@
+//! Lines of a file as they may be quoted: secrets are stars, column by column.
+//!
+//! Nothing is guessed by the names of keys. A value is shown only where a setting that is no secret has
+//! read it; everything else is hidden: secrets wherever they stand, values of unknown keys and of
+//! wrong types, comments, and all of a file that is no YAML.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use super::node::Scalar;
+
+/// What has been read of the file, by bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Spans {
+    /// Every key and value.
+    scalars: Vec<Range<usize>>,
+    shown: Vec<Range<usize>>,
+    /// Wins over `shown`: an anchor may stand for both.
+    secret: BTreeSet<(usize, usize)>,
+    /// The structure is broken: nothing can be told apart.
+    is_broken: bool,
+}
+
+impl Spans {
+    pub(crate) fn note_scalar(&mut self, bytes: Range<usize>) {
+        self.scalars.push(bytes);
+    }
+
+    pub(crate) fn show(&mut self, bytes: &Range<usize>) {
+        self.shown.push(bytes.clone());
+    }
+
+    pub(crate) fn hide(&mut self, bytes: &Range<usize>) {
+        if !bytes.is_empty() {
+            self.secret.insert((bytes.start, bytes.end));
+        }
+    }
+
+    pub(crate) fn is_secret(&self, bytes: &Range<usize>) -> bool {
+        self.secret.contains(&(bytes.start, bytes.end))
+    }
+
+    pub(crate) fn note_broken(&mut self) {
+        self.is_broken = true;
+    }
+
+    /// Takes over what another reading of the same file has found to be secret.
+    pub(crate) fn hide_as(&mut self, other: Spans) {
+        self.secret = other.secret;
+    }
+
+    /// The file's lines with as many characters as they have, but for comments.
+    /// `known_keys` gives the names of all settings: they are needed only of a file that is no YAML.
+    pub(crate) fn lines<'s>(
+        mut self,
+        source: &'s str,
+        known_keys: impl FnOnce() -> BTreeSet<String>,
+    ) -> Lines<'s> {
+        let mut visible = vec![Visibility::Structure; source.len()];
+        let mut fill = |ranges: Vec<Range<usize>>, as_what: Visibility| {
+            for range in ranges {
+                if let Some(part) = visible.get_mut(range) {
+                    part.fill(as_what);
+                }
+            }
+        };
+        for ranges in [&mut self.scalars, &mut self.shown] {
+            // What aliases repeat is filled once.
+            ranges.sort_unstable_by_key(|range| (range.start, range.end));
+            ranges.dedup();
+        }
+        fill(self.scalars, Visibility::Hidden);
+        fill(self.shown, Visibility::Shown);
+        let secret = self.secret.into_iter();
+        fill(
+            secret.map(|(start, end)| start..end).collect(),
+            Visibility::Hidden,
+        );
+        let mut starts = vec![0];
+        starts.extend(source.match_indices('\n').map(|(at, _)| at + 1));
+        Lines {
+            source,
+            starts,
+            visible,
+            known_keys: self.is_broken.then(known_keys),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Visibility {
+    /// Between values: brackets, colons, dashes.
+    Structure,
+    Hidden,
+    Shown,
+}
+
+/// The lines of one file.
+pub(crate) struct Lines<'s> {
+    source: &'s str,
+    starts: Vec<usize>,
+    visible: Vec<Visibility>,
+    /// Only of a file that is no YAML: what may be shown of a line.
+    known_keys: Option<BTreeSet<String>>,
+}
+
+impl Lines<'_> {
+    /// A line, counted from 1.
+    pub(crate) fn get(&self, line: usize) -> Option<String> {
+        let start = *self.starts.get(line.checked_sub(1)?)?;
+        let text = self.source.get(start..)?.lines().next()?;
+        Some(match &self.known_keys {
+            Some(known) => key_alone(text, known),
+            None => self.masked(start, text),
+        })
+    }
+
+    fn masked(&self, start: usize, text: &str) -> String {
+        let references = references(text);
+        let mut shown = String::with_capacity(text.len());
+        for (at, character) in text.char_indices() {
+            let is_shown = match self.visible.get(start + at) {
+                Some(Visibility::Shown) => true,
+                Some(Visibility::Hidden) => {
+                    // Quotes show whether anything stands between them.
+                    matches!(character, ' ' | '\t' | '"' | '\'')
+                        || references.iter().any(|range| range.contains(&at))
+                }
+                _ => {
+                    let begins = shown.is_empty() || shown.ends_with([' ', '\t']);
+                    if character == '#' && begins {
+                        break;
+                    }
+                    " \t{}[],:-?|>&*!\"'".contains(character)
+                }
+            };
+            shown.push(if is_shown { character } else { '*' });
+        }
+        shown.truncate(shown.trim_end().len());
+        shown
+    }
+}
+
+/// The key that a line begins with, when it is one of weir's.
+fn key_alone(line: &str, known: &BTreeSet<String>) -> String {
+    let before = line.len() - line.trim_start_matches([' ', '-']).len();
+    match line[before..].split_once(':') {
+        Some((key, _)) if known.contains(key) => format!("{}: ...", &line[..before + key.len()]),
+        _ => String::new(),
+    }
+}
+
+/// Where `${NAME}` and `${file:PATH}` stand: they name a secret and are none. One with a fallback is
+/// not among them.
+fn references(text: &str) -> Vec<Range<usize>> {
+    let starts = text.match_indices("${").map(|(at, _)| at);
+    let ranges = starts.filter_map(|at| {
+        let inside = text.get(at + 2..)?.split('}').next()?;
+        let end = at + 2 + inside.len() + 1;
+        (end <= text.len() && names_a_source(inside)).then_some(at..end)
+    });
+    ranges.collect()
+}
+
+/// Whether what stands in `${...}` is surely the name of a variable or a file, and no secret that was
+/// put there by mistake.
+pub(crate) fn names_a_source(inside: &str) -> bool {
+    match inside.strip_prefix("file:") {
+        Some(path) => path.contains(['/', '.']),
+        None => {
+            let is_upper =
+                |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+            inside.len() <= 64 && !inside.is_empty() && inside.bytes().all(is_upper)
+        }
+    }
+}
+
+/// Whether a wrong text looks like what somebody meant for a setting that is no secret: a word, a
+/// number with its unit, an address. Where a line was lost, half a file may stand in one value.
+pub(crate) fn is_harmless(scalar: &Scalar) -> bool {
+    let mut text = scalar.written.clone();
+    while let Some(range) = references(&text).first().cloned() {
+        text.replace_range(range, "");
+    }
+    let is_word =
+        |character: char| character.is_ascii_alphabetic() || " _-./*:".contains(character);
+    let begins_as_number =
+        text.starts_with(|first: char| first.is_ascii_digit() || "+-.:[%/".contains(first));
+    let has_few = text.chars().count() <= if begins_as_number { 24 } else { 32 };
+    let is_address = text.rsplit_once(':').is_some_and(|(name, port)| {
+        name.chars().all(is_word) && port.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    scalar.stands_here
+        && has_few
+        && !text.contains(['@', '$'])
+        && (begins_as_number || is_address || text.chars().all(is_word))
+}
+
+/// Whether a key that weir does not know may be repeated: one that is written as keys are.
+pub(crate) fn is_key_like(text: &str) -> bool {
+    text.len() <= 40
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text
+            .chars()
+            .all(|character| character.is_ascii_alphabetic() || "_-.".contains(character))
+}

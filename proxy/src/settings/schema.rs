@@ -1,0 +1,148 @@
+//! The JSON Schema (2020-12) of the file, from the same declarations that read it.
+
+use serde_json::{Map, Value, json};
+
+use super::node::{Kind, Node, Place};
+use super::presence::{Presence, default_node};
+
+/// The parts that the schema refers to by name.
+#[derive(Default)]
+pub(crate) struct Definitions {
+    named: Map<String, Value>,
+}
+
+/// The keys of one mapping, while they are gathered.
+pub(crate) struct Mapping<'d> {
+    definitions: &'d mut Definitions,
+    properties: Map<String, Value>,
+    required: Vec<&'static str>,
+}
+
+impl Definitions {
+    /// The schema of a file whose root is `root`.
+    pub(crate) fn into_schema(mut self, root: Value) -> Value {
+        // The root's keys stand at the top, where editors and people look for them.
+        let name = root["$ref"]
+            .as_str()
+            .and_then(|path| path.rsplit('/').next());
+        let mut whole = name
+            .and_then(|name| self.named.remove(name))
+            .unwrap_or(root);
+        whole["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+        whole["title"] = json!("weir.yaml");
+        whole["$defs"] = Value::Object(self.named);
+        whole
+    }
+
+    /// A mapping with known keys, and a reference to it.
+    pub(crate) fn mapping(
+        &mut self,
+        name: &str,
+        about: &str,
+        gather: impl FnOnce(&mut Mapping<'_>),
+    ) -> Value {
+        let reference = json!({"$ref": format!("#/$defs/{name}")});
+        if self.named.contains_key(name) {
+            return reference;
+        }
+        let mut mapping = Mapping {
+            definitions: self,
+            properties: Map::new(),
+            required: Vec::new(),
+        };
+        gather(&mut mapping);
+        let Mapping {
+            properties,
+            required,
+            ..
+        } = mapping;
+        let whole = json!({
+            "type": "object",
+            "description": about.trim(),
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
+        });
+        self.named.insert(name.to_owned(), whole);
+        reference
+    }
+
+    /// `value`, or a text with a `${...}` in it.
+    pub(crate) fn or_placeholder(&mut self, value: Value) -> Value {
+        self.named
+            .entry("Placeholder")
+            .or_insert_with(|| {
+                json!({
+                    "type": "string",
+                    "description": "Replaced from the environment or a file: ${NAME}, ${NAME:-fallback}, ${file:PATH}.",
+                    "pattern": "\\$\\{[^}]+\\}",
+                })
+            });
+        json!({"anyOf": [value, {"$ref": "#/$defs/Placeholder"}]})
+    }
+}
+
+impl Mapping<'_> {
+    /// Where the definitions go that the values of the keys refer to.
+    pub(crate) fn definitions(&mut self) -> &mut Definitions {
+        self.definitions
+    }
+
+    pub(crate) fn key(
+        &mut self,
+        key: &'static str,
+        about: &'static str,
+        presence: Presence,
+        value: Value,
+    ) {
+        self.key_by(key, about, presence, |_| value);
+    }
+
+    pub(crate) fn key_by(
+        &mut self,
+        key: &'static str,
+        about: &'static str,
+        presence: Presence,
+        schema: impl FnOnce(&mut Definitions) -> Value,
+    ) {
+        let value = schema(self.definitions);
+        let mut property = match presence {
+            // A key without a value is as if left out.
+            Presence::Optional | Presence::Default(_) => {
+                json!({"anyOf": [value, {"type": "null"}]})
+            }
+            Presence::Required | Presence::Guard => value,
+        };
+        if let Some(property) = property.as_object_mut() {
+            property.insert("description".to_owned(), json!(about.trim()));
+            if let Presence::Default(text) = presence
+                && let Some(node) = default_node(text, Place::START)
+            {
+                property.insert("default".to_owned(), to_json(&node));
+            }
+        }
+        if matches!(presence, Presence::Required) {
+            self.required.push(key);
+        }
+        self.properties.insert(key.to_owned(), property);
+    }
+}
+
+fn to_json(node: &Node) -> Value {
+    match &node.kind {
+        Kind::Null | Kind::Wrong => Value::Null,
+        Kind::Scalar(scalar) => match scalar.text.as_str() {
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            text => text
+                .parse::<u64>()
+                .map_or_else(|_| json!(text), |number| json!(number)),
+        },
+        Kind::Sequence(items) => items.iter().map(to_json).collect(),
+        Kind::Mapping(entries) => entries
+            .iter()
+            .map(|(key, value)| (key.text.clone(), to_json(value)))
+            .collect::<Map<_, _>>()
+            .into(),
+    }
+}

@@ -1,0 +1,274 @@
+//! YAML as a tree in which every value knows its place.
+//!
+//! It is built from the parser's events, so that a wrong value spoils nothing but itself. Aliases are
+//! copied, within bounds: a file cannot grow beyond [`NODES_MAX`] values however it is written.
+
+use std::collections::HashMap;
+
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
+
+use super::mistake::Findings;
+use super::node::{Key, Kind, Node, Place, Scalar, Substitution};
+use super::quote::is_key_like;
+use super::syntax;
+
+/// Far more than any real configuration has.
+const NODES_MAX: usize = 50_000;
+const DEPTH_MAX: usize = 40;
+
+/// Reads the one document of `source`. `None` when its syntax is broken: that mistake hides all
+/// others, because nothing after it can be trusted.
+pub(crate) fn parse(source: &str, findings: &mut Findings) -> Option<Node> {
+    let settings = options! {
+        emit_comments: false,
+        emit_unresolved_aliases: true,
+        flow_nesting_limit: DEPTH_MAX,
+        block_nesting_limit: DEPTH_MAX
+    };
+    let mut builder = Builder {
+        source,
+        findings,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        nodes: 0,
+        root: None,
+    };
+    for event in Parser::new_from_str_with_options(source, settings) {
+        match event {
+            Ok((event, span)) => builder.take(event, span)?,
+            Err(error) => {
+                let place = place_of(error.marker().line(), error.marker().col());
+                let message = syntax::message(source, place.line, error.kind());
+                builder.findings.spans.note_broken();
+                builder.findings.mistake(place, message);
+                return None;
+            }
+        }
+    }
+    let empty = Node {
+        place: Place::START,
+        kind: Kind::Mapping(Vec::new()),
+    };
+    Some(match builder.root.take() {
+        None => empty,
+        Some(root) if matches!(root.kind, Kind::Null) => empty,
+        Some(root) => root,
+    })
+}
+
+fn place_of(line: usize, column_from_zero: usize) -> Place {
+    Place {
+        line: line.max(1),
+        column: column_from_zero + 1,
+    }
+}
+
+/// A sequence or mapping whose end has not come yet.
+struct Open {
+    node: Node,
+    anchor: usize,
+    /// The key whose value comes next.
+    key: Option<PendingKey>,
+    /// The lines of the keys that have come.
+    keys: HashMap<String, usize>,
+}
+
+enum PendingKey {
+    Good(Key),
+    /// Its value is read and forgotten.
+    Wrong,
+}
+
+struct Builder<'a> {
+    source: &'a str,
+    findings: &'a mut Findings,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+    root: Option<Node>,
+}
+
+impl Builder<'_> {
+    /// `None`: a bound was passed, and reading ends here.
+    fn take(&mut self, event: Event<'_>, span: Span) -> Option<()> {
+        let place = place_of(span.start.line(), span.start.col());
+        match event {
+            Event::DocumentStart(..) if self.root.is_some() => {
+                self.findings
+                    .mistake(place, "a second document begins here; one file holds one");
+                return None;
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), place);
+                let node = scalar_node(&text, style, place, &span);
+                if let Some(bytes) = span.byte_range() {
+                    self.findings.spans.note_scalar(bytes);
+                }
+                self.count(place, 1)?;
+                self.finish(node, anchor);
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), place);
+                self.start(Kind::Sequence(Vec::new()), place, anchor)?;
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), place);
+                self.start(Kind::Mapping(Vec::new()), place, anchor)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(open) = self.open.pop() {
+                    self.finish(open.node, open.anchor);
+                }
+            }
+            Event::Alias(anchor) => {
+                let node = self.aliased(anchor, place)?;
+                self.finish(node, 0);
+            }
+            Event::UnresolvedAlias(_) => {
+                self.findings.mistake(
+                    place,
+                    "no anchor (`&name`) stands above this alias; a text that begins with `*` stands in quotes",
+                );
+                self.finish(wrong(place), 0);
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// A copy of what the alias names.
+    fn aliased(&mut self, anchor: usize, place: Place) -> Option<Node> {
+        let Some(node) = self.anchors.get(&anchor) else {
+            self.findings
+                .mistake(place, "this alias stands inside of what it names");
+            return Some(wrong(place));
+        };
+        let (count, depth) = (node.count(), node.depth());
+        if self.open.len() + depth > DEPTH_MAX {
+            let message = format!("aliases nest deeper than {DEPTH_MAX}; write it flatter");
+            self.findings.mistake(place, message);
+            return None;
+        }
+        self.count(place, count)?;
+        let mut node = self.anchors.get(&anchor).cloned()?;
+        node.note_alias();
+        Some(node)
+    }
+
+    fn count(&mut self, place: Place, more: usize) -> Option<()> {
+        self.nodes = self.nodes.saturating_add(more);
+        if self.nodes > NODES_MAX {
+            let message = format!("the file has more than {NODES_MAX} values, aliases counted");
+            self.findings.mistake(place, message);
+            return None;
+        }
+        Some(())
+    }
+
+    fn start(&mut self, kind: Kind, place: Place, anchor: usize) -> Option<()> {
+        self.count(place, 1)?;
+        self.open.push(Open {
+            node: Node { place, kind },
+            anchor,
+            key: None,
+            keys: HashMap::new(),
+        });
+        Some(())
+    }
+
+    /// Puts a whole node where it belongs.
+    fn finish(&mut self, node: Node, anchor: usize) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        let Some(parent) = self.open.last_mut() else {
+            self.root = Some(node);
+            return;
+        };
+        match &mut parent.node.kind {
+            Kind::Sequence(items) => items.push(node),
+            Kind::Mapping(entries) => match parent.key.take() {
+                None => {
+                    let key = pending_key(node, self.source, &mut parent.keys, self.findings);
+                    parent.key = Some(key);
+                }
+                Some(PendingKey::Good(key)) => entries.push((key, node)),
+                Some(PendingKey::Wrong) => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn refuse_tag(&mut self, tag: Option<&Tag>, place: Place) {
+        if tag.is_some_and(|tag| tag.core_suffix().is_none()) {
+            self.findings
+                .mistake(place, "tags (`!name`) mean nothing here; leave it out");
+        }
+    }
+}
+
+fn pending_key(
+    node: Node,
+    source: &str,
+    keys: &mut HashMap<String, usize>,
+    findings: &mut Findings,
+) -> PendingKey {
+    let place = node.place;
+    let Kind::Scalar(scalar) = node.kind else {
+        findings.mistake(place, "a key must be a plain word");
+        return PendingKey::Wrong;
+    };
+    let text = scalar.written;
+    if text == "<<" {
+        findings.mistake(
+            place,
+            "merge keys (`<<`) are not read; an alias (`*name`) may stand for a whole value",
+        );
+        return PendingKey::Wrong;
+    }
+    let after = source.get(scalar.bytes.end..).unwrap_or_default();
+    let has_colon = after.trim_start_matches([' ', '\t']).starts_with(':');
+    if let Some(line) = keys.get(&text) {
+        let mut named = "this key".to_owned();
+        if has_colon && is_key_like(&text) {
+            findings.spans.show(&scalar.bytes);
+            named = format!("`{text}`");
+        }
+        findings.mistake(
+            place,
+            format!("{named} stands twice in one mapping, first on line {line}; keep one"),
+        );
+        return PendingKey::Wrong;
+    }
+    keys.insert(text.clone(), place.line);
+    PendingKey::Good(Key {
+        text,
+        place,
+        bytes: scalar.bytes,
+        has_colon,
+    })
+}
+
+fn scalar_node(text: &str, style: ScalarStyle, place: Place, span: &Span) -> Node {
+    let is_null =
+        style == ScalarStyle::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL");
+    let kind = if is_null {
+        Kind::Null
+    } else {
+        Kind::Scalar(Scalar {
+            written: text.to_owned(),
+            text: text.to_owned(),
+            substitution: Substitution::None,
+            bytes: span.byte_range().unwrap_or_default(),
+            stands_here: span.start.line() == span.end.line(),
+        })
+    };
+    Node { place, kind }
+}
+
+fn wrong(place: Place) -> Node {
+    Node {
+        place,
+        kind: Kind::Wrong,
+    }
+}

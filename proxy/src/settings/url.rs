@@ -1,0 +1,212 @@
+//! The addresses of other services, as the file writes them.
+
+use http::Uri;
+use serde_json::{Value, json};
+
+use super::decode::{Scalar, Wrong};
+use super::quote::names_a_source;
+
+/// `http://host:port` or `https://host:port`, and nothing after it.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) uri: Uri,
+    pub(crate) text: String,
+}
+
+/// The address of an outside service: a path may follow.
+pub(crate) struct ServiceUrl(pub(crate) String);
+
+/// The address of a Redis.
+pub(crate) struct RedisUrl;
+
+impl Scalar for Endpoint {
+    const IS_ADDRESS: bool = true;
+
+    fn expected() -> String {
+        "an address such as http://127.0.0.1:8000".to_owned()
+    }
+
+    fn is_secret(written: &str) -> bool {
+        !is_bare(written, MayFollow::AnyPath)
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let (scheme, rest) = scheme_and_rest(text, &["http", "https"])?;
+        let (authority, after) = split_authority(rest);
+        check_authority(authority, "; they go into `request_headers`")?;
+        match after {
+            "" | "/" => {}
+            after if after.starts_with('/') && !after.contains(['?', '#']) => {
+                return Err(Wrong::Because(
+                    "an endpoint has no path; write it as `path_prefix` of the backend".to_owned(),
+                ));
+            }
+            _ => {
+                return Err(Wrong::Because(
+                    "an endpoint ends with its host and port; no path, query or fragment"
+                        .to_owned(),
+                ));
+            }
+        }
+        let text = format!("{scheme}://{}", authority.to_ascii_lowercase());
+        let uri = text.parse().map_err(|_| Wrong::Unexpected)?;
+        Ok(Endpoint { uri, text })
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^https?://[^/?#@]+/?$"})
+    }
+}
+
+impl Scalar for ServiceUrl {
+    // A webhook's address is its credential.
+    const SECRET: bool = true;
+    const IS_ADDRESS: bool = true;
+
+    fn expected() -> String {
+        "an address such as http://127.0.0.1:9200".to_owned()
+    }
+
+    fn is_secret(written: &str) -> bool {
+        !is_bare(written, MayFollow::Nothing)
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let (_, rest) = scheme_and_rest(text, &["http", "https"])?;
+        check_authority(split_authority(rest).0, "")?;
+        text.parse::<Uri>()
+            .map(|_| ServiceUrl(text.to_owned()))
+            .map_err(|_| Wrong::Unexpected)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^https?://[^@]+$"})
+    }
+}
+
+impl Scalar for RedisUrl {
+    const SECRET: bool = true;
+    const IS_ADDRESS: bool = true;
+
+    fn expected() -> String {
+        "an address such as redis://127.0.0.1:6379/0".to_owned()
+    }
+
+    fn is_secret(written: &str) -> bool {
+        !is_bare(written, MayFollow::Number)
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let (_, rest) = scheme_and_rest(text, &["redis", "rediss", "unix"])?;
+        if split_authority(rest).0.is_empty() && !text.starts_with("unix:") {
+            return Err(Wrong::Because(NO_HOST.to_owned()));
+        }
+        Ok(RedisUrl)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^(rediss?|unix)://.+$"})
+    }
+}
+
+/// What may come after host and port in an address that holds no secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MayFollow {
+    Nothing,
+    Number,
+    AnyPath,
+}
+
+/// Whether an address is scheme, host and port alone, where no credential can hide. One without a scheme
+/// has to be an IP address or `localhost`: a user and a password look like a host and a port.
+fn is_bare(written: &str, may_follow: MayFollow) -> bool {
+    // Anything may be put in for a variable; a fallback is part of the text.
+    let mut text = written.to_owned();
+    while let Some((before, rest)) = text.split_once("${") {
+        match rest.split_once('}') {
+            Some((inside, after)) if names_a_source(inside) => text = format!("{before}1{after}"),
+            _ => return false,
+        }
+    }
+    if text.contains(['@', '?', '#', '\\', '%']) {
+        return false;
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let is_local = text
+            .strip_prefix("localhost:")
+            .is_some_and(|port| port.parse::<u16>().is_ok());
+        return is_local || text.parse::<std::net::SocketAddr>().is_ok();
+    };
+    let (authority, after) = split_authority(rest);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (authority, ""),
+    };
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-[]:_".contains(&byte);
+    scheme.bytes().all(|byte| byte.is_ascii_lowercase())
+        && host.bytes().all(is_host)
+        && (host.starts_with('[') || !host.contains(':'))
+        && port.len() <= 5
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && match may_follow {
+            MayFollow::Nothing => matches!(after, "" | "/"),
+            MayFollow::Number => {
+                after.len() <= 4 && after.bytes().skip(1).all(|byte| byte.is_ascii_digit())
+            }
+            MayFollow::AnyPath => true,
+        }
+}
+
+const NO_HOST: &str = "the address names no host";
+
+fn scheme_and_rest<'t>(text: &'t str, schemes: &[&str]) -> Result<(String, &'t str), Wrong> {
+    let schemes_text = || {
+        schemes
+            .iter()
+            .map(|scheme| format!("{scheme}://"))
+            .collect::<Vec<_>>()
+    };
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| {
+        Wrong::Because(format!(
+            "the address has no scheme; it begins with {}",
+            schemes_text().join(" or ")
+        ))
+    })?;
+    let scheme = scheme.to_ascii_lowercase();
+    if !schemes.contains(&scheme.as_str()) {
+        return Err(Wrong::Because(format!(
+            "the scheme of the address is not known here; it begins with {}",
+            schemes_text().join(" or ")
+        )));
+    }
+    Ok((scheme, rest))
+}
+
+fn split_authority(rest: &str) -> (&str, &str) {
+    rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
+}
+
+/// Host and an optional port. The message never repeats what may be a password.
+fn check_authority(authority: &str, credentials_go: &str) -> Result<(), Wrong> {
+    if authority.contains('@') {
+        return Err(Wrong::Because(format!(
+            "an address holds no user and password{credentials_go}"
+        )));
+    }
+    let parsed: http::uri::Authority = match authority.parse() {
+        Ok(parsed) => parsed,
+        Err(_) if authority.is_empty() => return Err(Wrong::Because(NO_HOST.to_owned())),
+        Err(_) => return Err(Wrong::Unexpected),
+    };
+    if parsed.host().is_empty() {
+        return Err(Wrong::Because(NO_HOST.to_owned()));
+    }
+    let written_port = authority.strip_prefix(parsed.host());
+    match (written_port, parsed.port_u16()) {
+        (Some(""), None) => Ok(()),
+        (Some(_), Some(port)) if port > 0 => Ok(()),
+        _ => Err(Wrong::Because(
+            "the port of the address is a number from 1 to 65535".to_owned(),
+        )),
+    }
+}
