@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use weir::backend::{self, request_head::Sieve};
+use weir::backend::{self, request_head::HeaderFilter};
 use weir::cache::copy::CopyBuffer;
 use weir::cache::{Answers, Config, Named, Question, Scope, Use};
 use weir::limit::{self, By, Limits, Subject};
@@ -97,7 +97,7 @@ fn keys(criterion: &mut Criterion) {
         ("as_sent_100k", 100_000, as_sent),
     ] {
         let body = question_body(bytes, first, last);
-        let sieve = Sieve::new(&headers, &withheld, &backend);
+        let filter = HeaderFilter::new(&headers, &withheld, &backend);
         let question = Question {
             method: &Method::POST,
             path: "/v1/chat/completions",
@@ -106,7 +106,7 @@ fn keys(criterion: &mut Criterion) {
             headers: &headers,
             body: &body,
             client: "web",
-            goes_on: &|name| sieve.lets_through(name),
+            goes_on: &|name| filter.forwards(name),
             operation: Some(Operation::Chat),
             named: Named::Exactly,
         };

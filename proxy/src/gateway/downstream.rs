@@ -18,7 +18,7 @@ use crate::answer::deliver as response;
 use crate::answer::filter::BodyFilter;
 use crate::answer::timeouts::ResponseTimeouts;
 use crate::answer::usage_stripper::{self, UsageStripper};
-use crate::backend::client::Answer;
+use crate::backend::response::UpstreamResponse;
 use crate::cache::Use;
 use crate::cache::status::Status;
 use crate::clock;
@@ -136,12 +136,12 @@ fn usage_stripper(upstream: &mut Upstream) -> Option<UsageStripper> {
 async fn forward(
     session: &mut Session,
     exchange: &mut Exchange,
-    response: &mut Answer,
+    response: &mut UpstreamResponse,
     relay: &mut Relay,
     filter: &mut BodyFilter<'_>,
     decision: Use,
 ) -> Delivered {
-    let Answer { head, body, .. } = response;
+    let UpstreamResponse { head, body, .. } = response;
     // A chunk that may have to be stripped is no part of the copy before the end of the stream.
     if filter.copying.is_some() && filter.stripper.is_none() {
         let kind = filter.usage.as_ref().map(|usage| usage.kind());

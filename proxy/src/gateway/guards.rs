@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::Stop;
 use super::pipeline::RoutePipeline;
 use super::routing::{add_header, forwarded_host, query};
-use crate::backend::request_head::Sieve;
+use crate::backend::request_head::HeaderFilter;
 use crate::cache::status::Status;
 use crate::cache::{Named, Question, Stored, Use};
 use crate::clock;
@@ -236,7 +236,7 @@ pub(super) fn decide(
         .or(address.as_deref())
         .unwrap_or_default();
     let (withheld, verified) = pipeline.signature_headers(exchange);
-    let sieve = Sieve::new(&head.headers, withheld, pipeline.backend.config());
+    let filter = HeaderFilter::new(&head.headers, withheld, pipeline.backend.config());
     let named = match &pipeline.config.matching.path {
         PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
         PathPattern::Exact(_) | PathPattern::Prefix(_) => Named::ByWildcard,
@@ -247,7 +247,7 @@ pub(super) fn decide(
         query: query(&head.uri),
         host: forwarded_host(head, exchange).map_or(&[], HeaderValue::as_bytes),
         headers: &head.headers,
-        goes_on: &|name| !verified.contains(name) && sieve.lets_through(name),
+        goes_on: &|name| !verified.contains(name) && filter.forwards(name),
         body,
         client,
         operation: exchange.model.operation,

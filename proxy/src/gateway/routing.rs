@@ -34,7 +34,7 @@ impl Gateway {
             &head.headers,
             &self.pipelines.trusted_proxies,
         );
-        if self.pipelines.loop_token.stands_in(&head.headers) {
+        if self.pipelines.loop_token.is_in(&head.headers) {
             let detail = "a backend leads back to this weir (CDN-Loop); check its endpoints";
             return Err(Refusal::new(ErrorCode::LoopDetected, detail).into());
         }
