@@ -15,14 +15,12 @@ use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
 use crate::alert::snapshot::SnapshotSource;
 use crate::alert::tally::Tallies;
 use crate::alert::{self, Alerts};
-use crate::backend::Backend;
-use crate::backend::connector::Connect;
 use crate::clock;
 use crate::config::Config;
 use crate::exchange::Recorder;
 use crate::gateway;
 use crate::gateway::Gateway;
-use crate::gateway::pipeline::RoutePipelines;
+use crate::generation::Generation;
 use crate::http::budget::Budget;
 use crate::http::connections::Connections;
 use crate::http::connections::metrics::ConnectionCounts;
@@ -220,7 +218,7 @@ fn gateway(
     metrics: &Metrics,
 ) -> anyhow::Result<Arc<Gateway>> {
     let gateway = Arc::new(Gateway::new(
-        build_lanes(config),
+        Generation::first(config),
         Budget::new(config.limits.buffered_bytes),
         recorder,
         gateway::metrics::in_flight(metrics)?,
@@ -269,16 +267,6 @@ fn ships(events: &Option<Arc<Ship>>, alerts: &Option<Arc<Ship>>) -> Vec<(&'stati
     both.into_iter()
         .filter_map(|(name, ship)| Some((name, ship.clone()?)))
         .collect()
-}
-
-fn build_lanes(config: &Config) -> RoutePipelines {
-    let connect = Connect::with_system_roots();
-    let backends: Vec<_> = config
-        .backends
-        .iter()
-        .map(|backend| Arc::new(Backend::new(backend.clone(), connect.clone())))
-        .collect();
-    RoutePipelines::new(config, &backends)
 }
 
 fn listener(config: &Config, gateway: &Arc<Gateway>, connections: &Arc<Connections>) -> Listener {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 
 /// One checked backend.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub name: Arc<str>,
     pub endpoints: Vec<Endpoint>,
@@ -135,7 +135,7 @@ impl Backend {
         match client::send(to, &self.connect, request, call, informational).await {
             Ok(response) => {
                 attempt.connect = response.connect;
-                attempt.answered(response.head.status.as_u16(), clock::now());
+                attempt.responded(response.head.status.as_u16(), clock::now());
                 Ok(response)
             }
             Err(failure) => {

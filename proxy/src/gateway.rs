@@ -29,20 +29,26 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use pingora::server::ShutdownWatch;
 use prometheus::IntGauge;
 
 use crate::answer::Delivered;
 use crate::answer::local::{self, LocalResponse};
 use crate::answer::stored::{self, StoredResponse};
+use crate::backend::loops::LoopToken;
 use crate::cache::Stored;
 use crate::clock;
-use crate::exchange::{Exchange, Recorder, Stage};
+use crate::exchange::{Exchange, NO_PLATFORM, Recorder, Stage};
+use crate::generation::Generation;
+use crate::generation::occupancy::Occupancy;
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
 use crate::http::budget::Budget;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::metrics::InUse;
+use crate::random;
 use crate::refusal::Refusal;
 use crate::route::address;
 use crate::signature::PlatformAnswer;
@@ -58,7 +64,6 @@ mod mode;
 mod model_request;
 mod model_response;
 mod outcome;
-pub mod pipeline;
 mod routing;
 #[cfg(test)]
 mod tests;
@@ -67,10 +72,8 @@ mod upstream;
 
 use guards::Lookup;
 use inbound::InboundBody;
-use metrics::Occupancy;
 use mode::RequestKind;
 use outcome::{finish, is_taken, is_unread};
-use pipeline::{RoutePipeline, RoutePipelines};
 use upstream::{Call, Upstream};
 
 pub(crate) use outcome::{Served, Stop};
@@ -80,7 +83,10 @@ const UNCONTENDED_REQUESTS_MAX: i64 = 4;
 
 /// The request pipeline: built once from a checked configuration.
 pub struct Gateway {
-    pipelines: RoutePipelines,
+    /// The current one; a reload replaces it.
+    generation: ArcSwap<Generation>,
+    loop_token: LoopToken,
+    default_platform: Arc<str>,
     budget: Arc<Budget>,
     recorder: Arc<dyn Recorder>,
     in_flight: IntGauge,
@@ -117,23 +123,31 @@ enum Source {
 impl Gateway {
     #[must_use]
     pub fn new(
-        pipelines: RoutePipelines,
+        generation: Arc<Generation>,
         budget: Arc<Budget>,
         recorder: Arc<dyn Recorder>,
         in_flight: IntGauge,
     ) -> Self {
         Gateway {
-            pipelines,
+            generation: ArcSwap::new(generation),
+            loop_token: LoopToken::new(random::bits() as u64),
+            default_platform: Arc::from(NO_PLATFORM),
             budget,
             recorder,
             in_flight,
         }
     }
 
-    /// The pipelines, for the maintenance that runs on a timer.
+    /// The generation that requests meet now.
     #[must_use]
-    pub fn pipelines(&self) -> &RoutePipelines {
-        &self.pipelines
+    pub fn generation(&self) -> Arc<Generation> {
+        self.generation.load_full()
+    }
+
+    /// Replaces the generation: requests that arrive from now on meet `next`, those in flight are not
+    /// affected.
+    pub fn install(&self, next: Arc<Generation>) {
+        self.generation.store(next);
     }
 
     /// What requests occupy now.
@@ -141,7 +155,7 @@ impl Gateway {
     pub fn occupancy(&self) -> Occupancy {
         Occupancy {
             buffered_bytes: self.budget.held(),
-            ..self.pipelines.occupancy()
+            ..self.generation.load().occupancy()
         }
     }
 
@@ -204,7 +218,7 @@ impl Gateway {
         claims: &mut Claims,
     ) -> Result<Prepared, Stop> {
         // route
-        let pipeline = self.route(session, exchange, connection)?;
+        let pipeline = self.route(&self.generation.load(), session, exchange, connection)?;
         guards::admit_address(&pipeline, session, exchange)?;
 
         // body
@@ -249,7 +263,7 @@ impl Gateway {
         let read = model_request::read(&pipeline, exchange, session, buffered, budget)?;
         let reader = model_request::read_rest(exchange, read.reader, buffered).await?;
         let headers = &session.head().headers;
-        model_request::record_text(exchange, self.pipelines.content, headers, body.bytes());
+        model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
         let decision = match guards::look_up(&pipeline, exchange, read.decision) {
             Lookup::Hit(stored, age_s) => return Ok(Source::Stored(stored, age_s)),
             Lookup::Miss(decision) => decision,
@@ -266,7 +280,7 @@ impl Gateway {
             started_at,
             usage,
         };
-        let idle = self.pipelines.upgrade_idle_timeout;
+        let idle = pipeline.shared.upgrade_idle_timeout;
         let forwarded = inbound::forward(&pipeline, kind, body, reader, session, idle);
         let (body, mut relay) = forwarded.await?;
         let body = inbound::outlive_client(delivery, body, session, connection);
@@ -305,7 +319,7 @@ impl Gateway {
             Source::Upstream(upstream) => {
                 let now = clock::now();
                 exchange.timing.enter(Stage::Answer, now);
-                let idle = self.pipelines.upgrade_idle_timeout;
+                let idle = upstream.pipeline.shared.upgrade_idle_timeout;
                 downstream::deliver(session, exchange, upstream, idle, now).await
             }
             Source::Stored(stored, age_s) => {
@@ -366,7 +380,7 @@ impl Gateway {
         Exchange::begin(
             started,
             address::counted(peer),
-            self.pipelines.default_platform.clone(),
+            self.default_platform.clone(),
             self.recorder.clone(),
         )
     }
@@ -384,7 +398,7 @@ impl Gateway {
         let _in_flight = InUse::count(&self.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         exchange.scheme = connection.scheme;
-        routing::parse_request_line(&mut exchange, bytes, &self.pipelines.sampling);
+        routing::parse_request_line(&mut exchange, bytes, &self.generation.load().sampling);
         session.close_after_answer();
         let mut response = LocalResponse::Refusal(refusal);
         let delivered = local::write(session, &mut exchange, &mut response).await;

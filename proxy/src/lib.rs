@@ -13,6 +13,7 @@ pub mod config;
 
 pub mod exchange;
 pub mod gateway;
+pub mod generation;
 pub mod refusal;
 
 pub mod answer;

@@ -35,7 +35,7 @@ use local::{Limiter, Verdict};
 const KEYS_MAX: usize = 200_000;
 
 /// One checked rate limit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub name: Arc<str>,
     /// Requests each `period`.

@@ -117,7 +117,7 @@ impl Housekeeping {
 
     fn tidy(&self) {
         self.worker.fault_point();
-        self.gateway.pipelines().forget_idle();
+        self.gateway.generation().forget_idle();
         self.certificates
             .iter()
             .for_each(|(_, pair)| pair.refresh());

@@ -2,10 +2,10 @@
 //! (`ask_usage`).
 
 use super::model_request::operation;
-use super::pipeline::RoutePipeline;
 use crate::backend::ask_usage;
 use crate::body::Body;
 use crate::exchange::Exchange;
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
 use crate::model::operation::Operation;
 

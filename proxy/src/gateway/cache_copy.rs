@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::response::Parts;
 
-use super::pipeline::RoutePipeline;
 use crate::answer::copying::{CopyStored, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
 use crate::cache::{Answers, Key, Use};
 use crate::exchange::Exchange;
+use crate::generation::pipeline::RoutePipeline;
 
 /// A copy, and the key under which it is stored.
 pub(super) struct CacheCopy<'a> {

@@ -1,4 +1,4 @@
-//! The stages that may say no, on a real request: signature, limits, cache.
+//! The signature, limit and cache stages of the gateway.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::Stop;
-use super::pipeline::RoutePipeline;
 use super::routing::{add_header, forwarded_host, query};
 use crate::backend::request_head::HeaderFilter;
 use crate::cache::status::Status;
@@ -16,6 +15,7 @@ use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
     Stage,
 };
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::budgeted_reader::BudgetedReader;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
@@ -26,7 +26,7 @@ use crate::route::PathPattern;
 use crate::signature::Request;
 use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
 
-/// Asks the limits by address, before anything of the body has been read.
+/// Checks the limits by address, before anything of the body has been read.
 pub(super) fn admit_address(
     pipeline: &RoutePipeline,
     session: &Session,
@@ -39,7 +39,7 @@ pub(super) fn admit_address(
     apply_limit(pipeline, exchange, decision)
 }
 
-/// Asks all other limits.
+/// Checks all other limits.
 pub(super) fn admit(
     pipeline: &RoutePipeline,
     session: &Session,
@@ -58,7 +58,8 @@ fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
     }
 }
 
-/// What is said is the limit nearest to its end over all stages; where one has said no, it is that one.
+/// Reports the decision in the response headers and the exchange. Of several limits the one that is closest
+/// to its quota is reported, or the one that rejected the request.
 fn apply_limit(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
@@ -73,7 +74,7 @@ fn apply_limit(
             standing,
             retry_after,
         } => {
-            let detail = format!("limit \"{}\" is used up", standing.policy);
+            let detail = format!("rate limit \"{}\" is exceeded", standing.policy);
             let refusal = Refusal::new(ErrorCode::RateLimited, detail);
             let refusal = refusal.retry_after(retry_after_s(retry_after));
             (Some(standing), Some(refusal))
@@ -87,7 +88,7 @@ fn apply_limit(
         Some(_) => LimitOutcome::Limited,
     };
     exchange
-        .answer_headers
+        .response_headers
         .retain(|(name, _)| !name.as_str().starts_with("ratelimit"));
     if let Some(policy) = pipeline.limits.policy_header() {
         add_header(exchange, "ratelimit-policy", policy.clone());
@@ -97,7 +98,7 @@ fn apply_limit(
     refusal.map_or(Ok(()), Err)
 }
 
-/// A place among the requests at once.
+/// A place among the concurrent requests of the route.
 pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal> {
     let Some(concurrency) = &pipeline.concurrency else {
         return Ok(None);
@@ -105,10 +106,7 @@ pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal>
     match concurrency.try_enter() {
         Some(permit) => Ok(Some(permit)),
         None => {
-            let detail = format!(
-                "route {} has as many requests as it may",
-                pipeline.config.name
-            );
+            let detail = format!("route {} is at its concurrency limit", pipeline.config.name);
             Err(Refusal::new(ErrorCode::OverCapacity, detail).retry_after(1))
         }
     }

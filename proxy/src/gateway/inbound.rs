@@ -7,12 +7,12 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::mode::{BodyMode, RequestKind};
-use super::pipeline::RoutePipeline;
 use super::{Stop, ask_usage};
 use crate::backend::request_body::RequestBody;
 use crate::body::{self, Body};
 use crate::clock;
 use crate::exchange::Exchange;
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
 use crate::http::budget::Budget;
 use crate::http::budgeted_reader::BudgetedReader;

@@ -6,27 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus::{IntGauge, Result};
 
 use super::Gateway;
+use crate::generation::occupancy::Occupancy;
 use crate::metrics::{Metrics, catalog};
-
-/// What requests occupy at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Occupancy {
-    /// Of responses in the cache.
-    pub cache_bytes: u64,
-    /// Of bodies that are buffered or being read, with what is reserved for them.
-    pub buffered_bytes: u64,
-    pub routes: Vec<RouteOccupancy>,
-}
-
-/// What one route occupies.
-#[derive(Clone, Debug)]
-pub struct RouteOccupancy {
-    pub route: Arc<str>,
-    /// Keys of its rate limits; `None` of a route without rate limits.
-    pub limit_keys: Option<u64>,
-    /// Slots of its `concurrency`; `None` of a route without a bound.
-    pub in_use: Option<u64>,
-}
 
 /// Registers the gauge of requests in flight.
 ///
@@ -44,7 +25,7 @@ pub fn expose(gateway: &Arc<Gateway>, metrics: &Metrics) -> Result<()> {
     let occupied = gateway.clone();
     expose_occupancy(metrics, move || occupied.occupancy())?;
     let dropping = gateway.clone();
-    expose_replay_dropped(metrics, move || dropping.pipelines().replay_dropped())
+    expose_replay_dropped(metrics, move || dropping.generation().replay_dropped())
 }
 
 fn expose_occupancy(
@@ -93,6 +74,7 @@ fn set(gauge: &IntGauge, value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generation::occupancy::RouteOccupancy;
     use crate::metrics::{Format, InUse};
 
     fn text(metrics: &Metrics) -> String {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 
 use super::guards;
-use super::pipeline::RoutePipeline;
 use crate::cache::Use;
 use crate::coding::Decoder;
 use crate::content::{self, Content, Mode};
 use crate::exchange::Exchange;
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::budget::Budget;
 use crate::http::budgeted_reader::{BudgetedReader, PIECE_BYTES};
 use crate::http::relay::Relay;

@@ -15,7 +15,6 @@ use http::{Request, StatusCode, Version, header};
 use super::Stop;
 use super::ask_usage::UsageAsked;
 use super::mode::RequestKind;
-use super::pipeline::RoutePipeline;
 use crate::answer::framing::{self, Framing, Upgrade};
 use crate::answer::head;
 use crate::backend::Endpoint;
@@ -28,6 +27,7 @@ use crate::backend::response::UpstreamResponse;
 use crate::cache::Use;
 use crate::clock;
 use crate::exchange::{Attempt, Exchange, UpstreamNote};
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
 use crate::http::relay::{Relay, RelayOutcome};
 use crate::http::response_body::ResponseBody;
@@ -210,7 +210,7 @@ fn request(
     let forwarded_for = address::forwarded_for(
         call.connection.peer,
         &head.headers,
-        &pipeline.trusted_proxies,
+        &pipeline.shared.trusted_proxies,
     )
     .unwrap_or_else(|| call.connection.peer_text.clone());
     let host = head.headers.get(header::HOST);

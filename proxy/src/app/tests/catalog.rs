@@ -60,7 +60,7 @@ fn all(folder: &std::path::Path) -> Metrics {
     Audit::start(&audit, &metrics).expect("an audit log");
     let in_flight = gateway::metrics::in_flight(&metrics).expect("a gauge");
     let gateway = Gateway::new(
-        super::build_lanes(&config),
+        crate::generation::Generation::first(&config),
         Budget::new(config.limits.buffered_bytes),
         events,
         in_flight,

@@ -268,9 +268,7 @@ async fn a_truncated_response_is_an_error() {
         };
         let reading = async {
             match response_head(&mut connection).await {
-                Ok(_) => body(&mut connection)
-                    .await
-                    .map_err(Failure::Connection),
+                Ok(_) => body(&mut connection).await.map_err(Failure::Connection),
                 Err(failure) => Err(failure),
             }
         };
