@@ -11,32 +11,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
 
+mod accept;
+mod cache_control;
+mod cacheable;
 mod canonical;
-mod control;
 pub mod copy;
 mod freshness;
-mod harmless;
-mod keepable;
 mod key;
-mod media;
 mod memory;
-mod reach;
 mod request_head;
-mod stateful;
+mod statefulness;
 pub mod status;
+mod storable;
 #[cfg(test)]
 mod tests;
+mod unkeyed;
 
-pub use keepable::Unkept;
-pub use stateful::Named;
+pub use cacheable::Named;
+pub use storable::Unkept;
 
 use crate::model::json::Visitor;
 use crate::model::operation::Operation;
 use copy::{CopyBuffer, Time};
 use freshness::Freshness;
 use memory::Memory;
-use reach::Reach;
 use request_head::{Directive, RequestHead};
+use statefulness::Reach;
 
 /// What an entry costs beside its texts: the key, the node of the list and its place in the table, the
 /// answer itself, and the allocations' own rounding.
@@ -197,7 +197,7 @@ impl Answers {
     #[must_use]
     pub fn consider<V: Visitor>(&self, question: &Question<'_>, visitor: &mut V) -> Use {
         if question.method != Method::POST
-            || !stateful::is_question(question.path, question.operation, question.named)
+            || !cacheable::is_question(question.path, question.operation, question.named)
         {
             return Use::Bypass;
         }
@@ -238,13 +238,13 @@ impl Answers {
         verified: &[HeaderName],
         received_at: Duration,
     ) -> Result<CopyBuffer, Unkept> {
-        let asked = keepable::Asked {
+        let asked = storable::Asked {
             scope: self.scope,
             body_bytes_max: self.answer_bytes_max(),
             ignored: &self.ignored,
             verified,
         };
-        if let Some(unkept) = keepable::forbids(status, headers, &asked) {
+        if let Some(unkept) = storable::forbids(status, headers, &asked) {
             return Err(unkept);
         }
         // With its body, which is bounded alike, it fits into the memory.

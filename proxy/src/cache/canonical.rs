@@ -11,7 +11,7 @@
 
 use std::cell::Cell;
 
-use super::reach::Reach;
+use super::statefulness::Reach;
 use crate::model::json::{Container, End, Value, Visitor};
 use shown::Places;
 

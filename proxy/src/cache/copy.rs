@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 
 use super::freshness::Freshness;
-use super::{Length, Stored, keepable};
+use super::{Length, Stored, storable};
 use crate::coding::{Decoder, Progress, is_of_coded_bytes};
 
 /// What a piece costs beside its bytes.
@@ -67,7 +67,7 @@ impl CopyBuffer {
         let mut text = Vec::with_capacity(head_room + announced.unwrap_or(0).min(max_bytes));
         let decoder = Decoder::of(headers);
         let is_recoded = decoder.as_ref().is_some_and(|decoder| !decoder.is_plain());
-        for (name, value) in keepable::lasting(headers) {
+        for (name, value) in storable::lasting(headers) {
             if is_recoded && is_of_coded_bytes(name.as_str().as_bytes()) {
                 continue;
             }

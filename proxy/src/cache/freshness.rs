@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 
 use super::Scope;
-use super::control::for_each_directive;
+use super::cache_control::for_each_directive;
 
 /// What the head of an answer says of its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

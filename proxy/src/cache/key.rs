@@ -10,8 +10,8 @@
 use http::HeaderName;
 use sha2::{Digest, Sha256};
 
-use super::harmless::is_harmless;
 use super::request_head::Keyed;
+use super::unkeyed::is_harmless;
 use super::{Key, Question, Scope};
 
 /// Changes whenever the layout below does; a shared tier may hold keys of another version.

@@ -4,9 +4,9 @@
 use http::{HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
-use super::harmless::is_harmless;
-use super::media::{self, Wanted};
-use super::{Question, control};
+use super::accept::{self, Wanted};
+use super::unkeyed::is_harmless;
+use super::{Question, cache_control};
 
 /// So many headers in a key cost no allocation.
 const HEADERS_USUAL: usize = 16;
@@ -72,7 +72,7 @@ impl<'a> RequestHead<'a> {
                 _ if is_harmless(name.as_str()) => {}
                 _ if ignored.contains(name) || !(request.goes_on)(name) => {}
                 header::ACCEPT => head.keyed.extend(accepted(request, value)),
-                header::CONTENT_TYPE if media::is_json(value) => head.keyed.push(Keyed::JsonType),
+                header::CONTENT_TYPE if accept::is_json(value) => head.keyed.push(Keyed::JsonType),
                 _ => head
                     .keyed
                     .push(Keyed::Field(name.as_str(), value.as_bytes())),
@@ -102,12 +102,12 @@ fn accepted<'a>(request: &Question<'a>, value: &'a HeaderValue) -> Option<Keyed<
 
 impl Directive {
     fn read(&mut self, value: &HeaderValue) {
-        for (name, argument) in control::directives(value) {
+        for (name, argument) in cache_control::directives(value) {
             let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
             if is("no-store") {
                 *self = Directive::NoStore;
             } else if *self == Directive::None
-                && (is("no-cache") || (is("max-age") && control::is_zero(argument)))
+                && (is("no-cache") || (is("max-age") && cache_control::is_zero(argument)))
             {
                 *self = Directive::Refresh;
             }

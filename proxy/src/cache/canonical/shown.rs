@@ -2,20 +2,20 @@
 //! again: the same as [`json::Scanner`](crate::model::json::Scanner) shows of it.
 
 use super::Reader;
-use crate::cache::reach;
+use crate::cache::statefulness;
 use crate::model::json::{Container, DEPTH_MAX, Place, SHORT_BYTES_MAX, Value, Visitor, Wants};
 
 /// Where a value is, for the visitor and for the cache itself.
 #[derive(Clone, Copy)]
 pub(super) struct Places<P> {
     pub(super) visitor: P,
-    pub(super) reach: reach::At,
+    pub(super) reach: statefulness::At,
 }
 
 impl<P: Place> Places<P> {
     pub(super) const ROOT: Self = Places {
         visitor: P::ROOT,
-        reach: reach::At::ROOT,
+        reach: statefulness::At::ROOT,
     };
 
     /// Where a container is that begins at this depth.
@@ -25,7 +25,7 @@ impl<P: Place> Places<P> {
             true => self,
             false => Places {
                 visitor: P::NOWHERE,
-                reach: reach::At::NOWHERE,
+                reach: statefulness::At::NOWHERE,
             },
         }
     }
@@ -75,7 +75,7 @@ impl<V: Visitor> Reader<'_, V> {
         if at.visitor != V::Place::NOWHERE {
             self.visitor.open(at.visitor, container);
         }
-        if at.reach != reach::At::NOWHERE {
+        if at.reach != statefulness::At::NOWHERE {
             self.reach.open(at.reach, container);
         }
     }
@@ -85,7 +85,7 @@ impl<V: Visitor> Reader<'_, V> {
         if at.visitor != V::Place::NOWHERE {
             self.visitor.close(at.visitor, container);
         }
-        if at.reach != reach::At::NOWHERE {
+        if at.reach != statefulness::At::NOWHERE {
             self.reach.close(at.reach, container);
         }
     }

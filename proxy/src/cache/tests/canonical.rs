@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::cache::canonical::{self, Unfit};
-use crate::cache::reach::Reach;
+use crate::cache::statefulness::Reach;
 use crate::model::json::Unseen;
 
 fn canonical(source: &[u8]) -> Result<Vec<u8>, Unfit> {

@@ -2,7 +2,7 @@
 
 use super::canonical::documents;
 use crate::cache::canonical;
-use crate::cache::reach::Reach;
+use crate::cache::statefulness::Reach;
 use crate::model::json::{
     Container, DEPTH_MAX, End, Place, SHORT_BYTES_MAX, Scanner, Value, Visitor, Wants,
 };

@@ -162,5 +162,5 @@ impl Visitor for Reach {
 }
 
 #[cfg(test)]
-#[path = "reach_tests.rs"]
+#[path = "statefulness_tests.rs"]
 mod tests;

@@ -138,5 +138,5 @@ fn is_name(name: &[u8], known: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "stateful_tests.rs"]
+#[path = "cacheable_tests.rs"]
 mod tests;

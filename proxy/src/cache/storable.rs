@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::control::for_each_directive;
+use super::cache_control::for_each_directive;
 use super::{Scope, key};
 
 /// Why an answer is not kept.
