@@ -24,7 +24,7 @@ use crate::backend::informational::InformationalResponses;
 use crate::backend::request_body::RequestBody;
 use crate::backend::request_head::{self, AddedHeaders, Encodings};
 use crate::backend::response::UpstreamResponse;
-use crate::cache::Use;
+use crate::cache::CacheDecision;
 use crate::clock;
 use crate::exchange::{Attempt, Exchange, UpstreamNote};
 use crate::generation::pipeline::RoutePipeline;
@@ -53,7 +53,7 @@ pub(super) struct Upstream {
     pub(super) started_at: Instant,
     pub(super) usage: UsageAsked,
     /// How the response may be stored.
-    pub(super) decision: Use,
+    pub(super) decision: CacheDecision,
     pub(super) response: UpstreamResponse,
     pub(super) framing: Framing,
     pub(super) relay: Relay,
@@ -193,7 +193,7 @@ fn request(
     let (stripped, _) = pipeline.signature_headers(exchange);
     let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
     let encodings = match is_read {
-        _ if pipeline.answers.is_some() || call.usage == UsageAsked::Yes => Encodings::Identity,
+        _ if pipeline.cache.is_some() || call.usage == UsageAsked::Yes => Encodings::Identity,
         true => Encodings::Readable,
         false => Encodings::Any,
     };
