@@ -40,7 +40,7 @@ pub struct AdminState {
     pub readiness: Arc<ReadinessFlag>,
     pub routes: Vec<RouteSummary>,
     pub alerts: Arc<Alerts>,
-    /// The ways of events to the index, by what goes there.
+    /// The shippers, by what they ship.
     pub ships: Vec<(&'static str, Arc<Ship>)>,
     /// Records rejected requests.
     pub audit: Option<Arc<Audit>>,
