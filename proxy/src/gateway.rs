@@ -194,7 +194,7 @@ impl Gateway {
         if let Some(delivery) = claims.delivery
             && is_taken(delivered, exchange.status)
         {
-            delivery.taken(clock::unix_now());
+            delivery.taken(clock::unix_now()).await;
         }
         let served = match session.is_detached() {
             // The outcome of the call stands in its attempt.
@@ -217,7 +217,7 @@ impl Gateway {
     ) -> Result<Prepared, Stop> {
         // route
         let pipeline = self.route(&self.generation.load(), session, exchange, connection)?;
-        guards::admit_address(&pipeline, session, exchange)?;
+        guards::admit_address(&pipeline, session, exchange).await?;
 
         // body
         exchange.timing.enter(Stage::Body, clock::now());
@@ -230,7 +230,7 @@ impl Gateway {
 
         // limit
         exchange.timing.enter(Stage::Limit, clock::now());
-        guards::admit(&pipeline, session, exchange)?;
+        guards::admit(&pipeline, session, exchange).await?;
         claims.permit = guards::enter(&pipeline)?;
 
         Ok(Prepared {
