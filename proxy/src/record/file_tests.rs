@@ -240,7 +240,7 @@ fn what_is_left_of_an_unfinished_line_is_taken_back() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("events");
     fs::write(&path, "one\ntw").expect("a file");
-    take_back(&open_to_append(&path), 2).expect("a shorter file");
+    truncate_by(&open_to_append(&path), 2).expect("a shorter file");
     assert_eq!(text(&path), "one\n");
 }
 

@@ -111,7 +111,7 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(json);
     }
 
-    /// A value that `write` appends as it stands.
+    /// A value that `write` appends unchanged.
     #[inline(always)]
     pub(super) fn raw_with(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         self.key(key);
@@ -145,7 +145,7 @@ impl<'a> Object<'a> {
 const HEX: [u8; 16] = *b"0123456789abcdef";
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// For each byte what follows the backslash; 0 for a byte that stands as it is. DEL is escaped too,
+/// For each byte what follows the backslash; 0 for a byte that is not escaped. DEL is escaped too,
 /// because lines are also read on terminals.
 const ESCAPES: [u8; 256] = {
     let mut table = [0; 256];

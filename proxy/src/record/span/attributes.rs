@@ -1,4 +1,4 @@
-//! What a span says beside its times.
+//! The attributes of spans.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ pub(super) fn endpoint(all: &mut Attributes<'_, '_>, attempt: &Attempt, exchange
     all.add("server.port", Value::Integer(port.unwrap_or(default_port)));
 }
 
-/// OpenTelemetry's attributes of a model call; nothing when the request was none.
+/// OpenTelemetry attributes of a model call; nothing for other requests.
 pub(super) fn model(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
     let model = &exchange.model;
     let Some(operation) = model.operation else {
