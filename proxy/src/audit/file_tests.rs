@@ -106,13 +106,13 @@ fn a_line_that_was_changed_or_taken_is_found_wherever_it_stood() {
 }
 
 #[test]
-fn a_chain_that_was_forged_anew_does_not_end_in_its_head() {
+fn a_rewritten_chain_does_not_match_the_head() {
     let (place, other) = (Place::filled(4), Place::filled(2));
     let mut log = other.open(NOW);
     log.append(&[Entry::started(), Entry::started()], NOW)
         .expect("written");
     fs::copy(other.path(), place.path()).expect("copied");
-    assert!(place.faults()[0].contains("is not in the log like that"));
+    assert!(place.faults()[0].contains("but is not in the log"));
     fs::remove_file(head_path(&place.path())).expect("removed");
     assert!(place.faults()[0].contains("the head is missing"));
 }
@@ -138,7 +138,7 @@ fn missing_lines_stay_missing_after_the_next_start() {
 }
 
 #[test]
-fn half_a_line_of_a_crash_is_cut_off_and_told() {
+fn an_incomplete_line_after_a_crash_is_removed_and_logged() {
     for head_is_behind in [false, true] {
         let place = Place::filled(2);
         let head = fs::read(head_path(&place.path())).expect("a head");
@@ -159,14 +159,14 @@ fn half_a_line_of_a_crash_is_cut_off_and_told() {
 }
 
 #[test]
-fn a_line_without_its_end_is_found_and_not_lost() {
+fn a_line_without_its_newline_is_detected_and_kept() {
     let place = Place::filled(3);
     let text = place.text();
     place.write(text.trim_end());
     let faults = place.faults();
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert!(
-        faults[0].contains(":3: this line does not end"),
+        faults[0].contains(":3: this line has no newline"),
         "{faults:?}"
     );
     drop(place.open(NOW));
@@ -175,7 +175,7 @@ fn a_line_without_its_end_is_found_and_not_lost() {
 }
 
 #[test]
-fn a_head_that_was_gone_at_a_start_is_told_in_the_log() {
+fn a_head_missing_at_a_start_is_logged_in_the_log() {
     let place = Place::filled(3);
     let text = place.text();
     let lines: Vec<&str> = text.lines().take(2).collect();
@@ -191,7 +191,7 @@ fn a_head_that_was_gone_at_a_start_is_told_in_the_log() {
 }
 
 #[test]
-fn every_day_has_its_file_and_old_ones_leave_with_a_word() {
+fn files_are_rotated_every_day_and_expired_ones_are_removed_and_logged() {
     let place = Place::new();
     for day in 0..35 {
         let now = NOW + DAY * day;
@@ -207,7 +207,7 @@ fn every_day_has_its_file_and_old_ones_leave_with_a_word() {
     // A file that somebody else removed is missing.
     let oldest = &files(&place.path()).expect("files")[0];
     fs::remove_file(oldest).expect("removed");
-    assert!(place.faults()[0].contains("no file that expired ended before it"));
+    assert!(place.faults()[0].contains("no expired file ended before it"));
 }
 
 #[test]
