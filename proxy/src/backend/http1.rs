@@ -24,7 +24,7 @@ use super::connector::{Connect, Protocol};
 use super::early::Early;
 use super::request_body::RequestBody;
 use super::wire::Wire;
-use crate::clock::{self, Patience};
+use crate::clock::{self, DeadlineTimer};
 
 mod answer;
 mod request;
@@ -51,7 +51,7 @@ pub(super) struct Link {
     asked: Method,
     flow: Flow,
     persistence: Persistence,
-    patience: Patience,
+    patience: DeadlineTimer,
     /// When it was last given back.
     pub(super) idle_since: Instant,
 }
@@ -90,7 +90,7 @@ impl Link {
             asked: Method::GET,
             flow: Flow::Trickle,
             persistence: Persistence::Kept,
-            patience: Patience::default(),
+            patience: DeadlineTimer::default(),
             idle_since: clock::now(),
         })
     }
