@@ -20,7 +20,7 @@ use super::pool::Pool;
 use super::request_body::{CutShort, RequestBody};
 use super::wire::Wire;
 use super::{Config, pool};
-use crate::clock::{self, Elapsed, Patience};
+use crate::clock::{self, DeadlineTimer, Elapsed};
 use crate::http::response_body::{NextPiece, PiecesAhead, ResponseBody};
 
 pub use crate::http::response_body::Piece;
@@ -51,7 +51,7 @@ enum Source {
     Stream {
         incoming: Incoming,
         _place: Shared,
-        patience: Patience,
+        patience: DeadlineTimer,
     },
     Nothing,
 }
@@ -186,7 +186,7 @@ impl Answer {
             source: Source::Stream {
                 incoming,
                 _place: place,
-                patience: Patience::default(),
+                patience: DeadlineTimer::default(),
             },
             ahead: PiecesAhead::new(),
             home,
