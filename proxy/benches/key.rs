@@ -9,12 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use weir::backend::{self, outgoing::Sieve};
+use weir::backend::{self, request_head::Sieve};
 use weir::cache::copy::CopyBuffer;
 use weir::cache::{Answers, Config, Named, Question, Scope, Use};
 use weir::limit::{self, By, Limits, Subject};
+use weir::model::json::Unseen;
 use weir::model::operation::Operation;
+use weir::model::question::QuestionReader;
 
 /// A chat question of exactly `bytes` bytes, its members in the order that SDKs send them or sorted.
 fn question_body(bytes: usize, first: &str, last: &str) -> Vec<u8> {
@@ -109,9 +112,17 @@ fn keys(criterion: &mut Criterion) {
             named: Named::Exactly,
         };
         group.bench_function(name, |bencher| {
-            bencher.iter(|| answers.consider(black_box(&question)));
+            bencher.iter(|| answers.consider(black_box(&question), &mut Unseen));
         });
-        if let Use::Full(key) = answers.consider(&question) {
+        group.bench_function(format!("{name}_with_model"), |bencher| {
+            bencher.iter(|| {
+                let path = black_box(question.path);
+                let mut reader = QuestionReader::of(Operation::Chat, path, &headers);
+                let decision = reader.read_by(|shown| answers.consider(&question, shown));
+                (decision, reader.finish())
+            });
+        });
+        if let Use::Full(key) = answers.consider(&question, &mut Unseen) {
             let mut copy = CopyBuffer::new(200, &HeaderMap::new(), 1_000);
             copy.push([b'x'; 600]);
             if let Some(stored) = copy.finish(Duration::ZERO) {
@@ -134,14 +145,13 @@ fn limits(criterion: &mut Criterion) {
         clients: Vec::new(),
         by,
     };
-    let route = Arc::from("chat");
-    let one = Limits::new(&[limit("per-client", By::Client)], &route);
+    let one = Limits::new(&[limit("per-client", By::Client)]);
     let all = [
         limit("flood", By::Address),
         limit("per-client", By::Client),
         limit("everyone", By::Route),
     ];
-    let all = Limits::new(&all, &route);
+    let all = Limits::new(&all);
     let headers = headers();
     let mut subject = Subject {
         address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)),
@@ -149,14 +159,20 @@ fn limits(criterion: &mut Criterion) {
         platform: "api",
         headers: &headers,
     };
+    let deadline = weir::clock::now() + limit::WAIT_MAX;
     let mut group = criterion.benchmark_group("limit");
     group.bench_function("one", |bencher| {
-        bencher.iter(|| one.admit(black_box(&subject)));
+        bencher.iter(|| one.admit(black_box(&subject), deadline).now_or_never());
     });
     group.bench_function("three", |bencher| {
         bencher.iter(|| {
-            let early = all.admit_address(black_box(&subject));
-            (early, all.admit(black_box(&subject)))
+            let early = all
+                .admit_address(black_box(&subject), deadline)
+                .now_or_never();
+            (
+                early,
+                all.admit(black_box(&subject), deadline).now_or_never(),
+            )
         });
     });
     let mut number = 0u32;
@@ -164,7 +180,8 @@ fn limits(criterion: &mut Criterion) {
         bencher.iter(|| {
             number = number.wrapping_add(1);
             subject.address = IpAddr::V4(Ipv4Addr::from_bits(number));
-            all.admit_address(black_box(&subject))
+            all.admit_address(black_box(&subject), deadline)
+                .now_or_never()
         });
     });
     group.finish();

@@ -12,7 +12,7 @@ use pingora_runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
-use crate::alert::tally::Tallies;
+use crate::alert::counters::CounterRegistry;
 use crate::alert::{self, Alerts};
 use crate::clock;
 use crate::config::Config;
@@ -86,10 +86,10 @@ impl App {
         // process has chosen already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sockets = Sockets::bind(&config.listen)?;
-        let tallies = Arc::new(Tallies::new(config.alerts.needs()));
+        let counters = Arc::new(CounterRegistry::new(config.alerts.needs()));
         let metrics = Arc::new(Metrics::new()?);
         let reading = system::metrics::register(&metrics)?;
-        let recording = Recording::start(config, &metrics, tallies.clone())?;
+        let recording = Recording::start(config, &metrics, counters.clone())?;
         let counts = ConnectionCounts::register(&metrics)?;
         let gauges = Gauges {
             in_flight: gateway::metrics::in_flight(&metrics)?,
@@ -99,7 +99,7 @@ impl App {
         let gateway = gateway(config, recording.recorder.clone(), &metrics)?;
         let sources = alert::Sources {
             metrics: metrics.clone(),
-            tallies,
+            counters,
             snapshots: recording.snapshots(&metrics, reading.clone()),
             ship: recording.ship.clone(),
             environment: config.events.environment.clone(),

@@ -36,13 +36,13 @@ pub struct Endpoint {
 pub mod ask_usage;
 pub mod client;
 pub mod connector;
-pub mod early;
 mod http1;
 mod http2;
+pub mod informational;
 pub mod loops;
-pub mod outgoing;
 pub mod pool;
 pub mod request_body;
+pub mod request_head;
 pub mod wire;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,7 +54,7 @@ use crate::exchange::Attempt;
 use crate::refusal::{ErrorCode, Refusal};
 use client::{Answer, Broken, Failure, Wait};
 use connector::{Connect, Protocol};
-use early::Early;
+use informational::Early;
 use pool::Home;
 use request_body::RequestBody;
 
@@ -133,7 +133,7 @@ impl Backend {
         match asking {
             Ok(answer) => {
                 attempt.connect = answer.connect;
-                attempt.answered(answer.head.status.as_u16(), clock::now());
+                attempt.responded(answer.head.status.as_u16(), clock::now());
                 Ok(answer)
             }
             Err(failure) => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, Method};
 
 mod canonical;
 mod control;
@@ -20,7 +20,8 @@ mod keepable;
 mod key;
 mod media;
 mod memory;
-mod response;
+mod reach;
+mod request_head;
 mod stateful;
 pub mod status;
 #[cfg(test)]
@@ -29,10 +30,13 @@ mod tests;
 pub use keepable::Unkept;
 pub use stateful::Named;
 
+use crate::model::json::Visitor;
 use crate::model::operation::Operation;
 use copy::{CopyBuffer, Time};
 use freshness::Freshness;
 use memory::Memory;
+use reach::Reach;
+use request_head::{Directive, RequestHead};
 
 /// What an entry costs beside its texts: the key, the node of the list and its place in the table, the
 /// answer itself, and the allocations' own rounding.
@@ -188,34 +192,30 @@ impl Answers {
         }
     }
 
-    /// What may be done with this question.
+    /// What may be done with this question. Its body is shown to `visitor` where it is read, and the end only of
+    /// one that is a JSON object and whole.
     #[must_use]
-    pub fn consider(&self, question: &Question<'_>) -> Use {
-        let headers = question.headers;
+    pub fn consider<V: Visitor>(&self, question: &Question<'_>, visitor: &mut V) -> Use {
         if question.method != Method::POST
-            || headers.contains_key(header::RANGE)
-            || is_encoded(headers)
             || !stateful::is_question(question.path, question.operation, question.named)
         {
             return Use::Bypass;
         }
-        let wish = Wish::of(headers);
-        if wish == Wish::NoStore {
+        let head = RequestHead::read(question, &self.ignored);
+        if head.asks_part || head.is_encoded || head.directive == Directive::NoStore {
             return Use::Bypass;
         }
-        let key = |body: &[u8], state: stateful::State| {
-            let operation = question.operation;
-            let alone = state.is_none(operation)
-                && (operation != Some(Operation::Responses)
-                    || response::is_self_contained(question.body));
-            alone.then(|| key::of(question, self.scope, &self.ignored, body))
+        let key = |body: &[u8], reach: Reach| {
+            let alone = reach.is_none();
+            alone.then(|| key::of(question, self.scope, &head.keyed, body))
         };
-        let Ok(Some(key)) = canonical::canonical(question.body, key) else {
+        let reach = Reach::new(question.operation);
+        let Ok(Some(key)) = canonical::canonical(question.body, reach, visitor, key) else {
             return Use::Bypass;
         };
-        match wish {
-            Wish::Refresh => Use::Refresh(key),
-            Wish::None | Wish::NoStore => Use::Full(key),
+        match head.directive {
+            Directive::Refresh => Use::Refresh(key),
+            Directive::None | Directive::NoStore => Use::Full(key),
         }
     }
 
@@ -305,43 +305,4 @@ impl std::fmt::Debug for Answers {
             .field("scope", &self.scope)
             .finish_non_exhaustive()
     }
-}
-
-/// What the client asks of caches (RFC 9111 sections 5.2.1 and 5.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
-    None,
-    Refresh,
-    NoStore,
-}
-
-impl Wish {
-    fn of(headers: &HeaderMap) -> Self {
-        let mut wish = Wish::None;
-        control::for_each_directive(headers, |name, argument| {
-            let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
-            if is("no-store") {
-                wish = Wish::NoStore;
-            } else if wish == Wish::None
-                && (is("no-cache") || (is("max-age") && control::is_zero(argument)))
-            {
-                wish = Wish::Refresh;
-            }
-        });
-        // Pragma is what clients said before there was a Cache-Control, and counts only without it.
-        if !headers.contains_key(header::CACHE_CONTROL)
-            && headers
-                .get(header::PRAGMA)
-                .is_some_and(|pragma| pragma.as_bytes().eq_ignore_ascii_case(b"no-cache"))
-        {
-            wish = Wish::Refresh;
-        }
-        wish
-    }
-}
-
-/// Whether the body is something else than the text that it stands for.
-fn is_encoded(headers: &HeaderMap) -> bool {
-    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }

@@ -101,13 +101,13 @@ impl Generation {
             .find(|pipeline| *pipeline.config.name == *name)
     }
 
-    /// How many ids of requests were forgotten before their time because the replay memory was full.
+    /// How many entries of the replay store were evicted before they expired.
     #[must_use]
     pub fn replay_dropped(&self) -> u64 {
         self.memory.dropped()
     }
 
-    /// Forgets idle limit keys and expired responses; called on a timer.
+    /// Removes idle limit keys and expired responses; called on a timer.
     pub fn forget_idle(&self) {
         let now = clock::unix_now();
         for pipeline in &self.pipelines {

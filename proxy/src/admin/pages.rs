@@ -1,4 +1,4 @@
-//! The pages: each reads a snapshot and answers at once.
+//! The pages: each reads a snapshot and responds at once.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,11 +14,11 @@ use serde_json::{Map, Value, json};
 use super::accept;
 use super::problem::Problem;
 use super::{AdminState, Readiness};
-use crate::alert::board::timestamp;
+use crate::alert::store::timestamp;
 use crate::clock;
 use crate::ship::dataset::Dataset;
 
-/// How many events `/api/events` gives when it is not told, and at most.
+/// How many events `/api/events` returns by default, and at most.
 const EVENTS_MAX: usize = 100;
 
 const INDEX: &str = include_str!("index.html");

@@ -13,9 +13,9 @@ use http_body::Body as _;
 use hyper::body::{Frame, Incoming};
 
 use super::connector::Connect;
-use super::early::Early;
 use super::http1::Link;
 use super::http2::Shared;
+use super::informational::Early;
 use super::pool::Pool;
 use super::request_body::{CutShort, RequestBody};
 use super::wire::Wire;

@@ -16,20 +16,20 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, Uri};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use self::answer::{Arriving, Next, is_before_the_answer};
-use self::response::Persistence;
-use self::sending::Sending;
+use self::request_writer::Sending;
+use self::response_head::Persistence;
+use self::response_parser::{Arriving, Next, is_before_the_answer};
 use super::client::{Broken, Failure, Piece};
 use super::connector::{Connect, Protocol};
-use super::early::Early;
+use super::informational::Early;
 use super::request_body::RequestBody;
 use super::wire::Wire;
 use crate::clock::{self, DeadlineTimer};
 
-mod answer;
-mod request;
-mod response;
-mod sending;
+mod request_head;
+mod request_writer;
+mod response_head;
+mod response_parser;
 
 /// How much is read at once into the room that is shared.
 const SHARED_BYTES: usize = 16 * 1024;

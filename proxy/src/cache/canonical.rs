@@ -11,10 +11,13 @@
 
 use std::cell::Cell;
 
-use super::stateful::State;
+use super::reach::Reach;
+use crate::model::json::{Container, End, Value, Visitor};
+use shown::Places;
 
 mod plain;
 mod scalar;
+mod shown;
 
 /// Arrays and objects inside each other; deeper is no question anybody asks.
 const DEPTH_MAX: u32 = 64;
@@ -53,11 +56,14 @@ struct Room {
     objects: Vec<Unsorted>,
 }
 
-/// Hands the canonical text of a JSON object, never longer than `source`, to `read`, and what its members
-/// say of state.
-pub(super) fn canonical<T>(
+/// Hands the canonical text of a JSON object, never longer than `source`, to `read`, and what `reach` has seen
+/// of it. What `visitor` names is shown to it on the way, and the end only of an object that is whole and
+/// has a canonical text.
+pub(super) fn canonical<V: Visitor, T>(
     source: &[u8],
-    read: impl FnOnce(&[u8], State) -> T,
+    reach: Reach,
+    visitor: &mut V,
+    read: impl FnOnce(&[u8], Reach) -> T,
 ) -> Result<T, Unfit> {
     if u32::try_from(source.len()).is_err() {
         return Err(Unfit::TooLarge);
@@ -73,11 +79,12 @@ pub(super) fn canonical<T>(
         open_members: room.open_members,
         sorted_members: room.sorted_members,
         objects: room.objects,
-        state: State::default(),
+        reach,
+        visitor,
     };
     let whole = reader.whole_object();
-    let state = reader.state;
-    let outcome = whole.map(|()| read(reader.in_order(&mut room.sorted), state));
+    let reach = reader.reach;
+    let outcome = whole.map(|()| read(reader.in_order(&mut room.sorted), reach));
     if reader.text.capacity() <= KEPT_BYTES_MAX {
         ROOM.set(Room {
             text: reader.text,
@@ -100,7 +107,7 @@ impl Room {
     }
 }
 
-struct Reader<'a> {
+struct Reader<'a, V: Visitor> {
     source: &'a [u8],
     at: usize,
     /// The canonical text, but with members in the order of the source.
@@ -111,7 +118,8 @@ struct Reader<'a> {
     sorted_members: Vec<Member>,
     /// Objects whose members are not in order in `text`.
     objects: Vec<Unsorted>,
-    state: State,
+    reach: Reach,
+    visitor: &'a mut V,
 }
 
 /// A member's place in the text: its name from `start` to `name_end`, all of it to `end`.
@@ -130,15 +138,18 @@ struct Unsorted {
     last_member: u32,
 }
 
-impl Reader<'_> {
+impl<V: Visitor> Reader<'_, V> {
     fn whole_object(&mut self) -> Result<(), Unfit> {
         let first = self.next_significant();
-        self.value(0)?;
+        self.value(0, Places::ROOT)?;
         if self.next_significant().is_some() {
             return Err(Unfit::NotJson);
         }
         match first {
-            Some(b'{') => Ok(()),
+            Some(b'{') => {
+                self.visitor.end(End::Closed);
+                Ok(())
+            }
             _ => Err(Unfit::NotAnObject),
         }
     }
@@ -168,43 +179,63 @@ impl Reader<'_> {
         self.text.len() as u32
     }
 
-    fn value(&mut self, depth: u32) -> Result<(), Unfit> {
+    fn value(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), Unfit> {
         match self.next_significant() {
-            Some(b'"') => self.string(),
-            Some(b'{') => self.object(depth),
-            Some(b'[') => self.array(depth),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.literal(b"true"),
-            Some(b'f') => self.literal(b"false"),
-            Some(b'n') => self.literal(b"null"),
+            Some(b'"') => {
+                let start = self.text.len();
+                let escapes = self.string()?;
+                self.show_string(at, start, escapes);
+                Ok(())
+            }
+            Some(b'{') => self.object(depth, at.within_depth(depth)),
+            Some(b'[') => self.array(depth, at.within_depth(depth)),
+            Some(b'-' | b'0'..=b'9') => {
+                let start = self.at;
+                self.number()?;
+                self.show_number(at, start);
+                Ok(())
+            }
+            Some(b't') => self.literal(b"true", Value::True, at),
+            Some(b'f') => self.literal(b"false", Value::False, at),
+            Some(b'n') => self.literal(b"null", Value::Null, at),
             _ => Err(Unfit::NotJson),
         }
     }
 
-    fn literal(&mut self, literal: &[u8]) -> Result<(), Unfit> {
+    fn literal(
+        &mut self,
+        literal: &[u8],
+        value: Value<'_>,
+        at: Places<V::Place>,
+    ) -> Result<(), Unfit> {
         if !self.source[self.at..].starts_with(literal) {
             return Err(Unfit::NotJson);
         }
         self.at += literal.len();
         self.text.extend_from_slice(literal);
+        self.show_value(at, value);
         Ok(())
     }
 
-    fn array(&mut self, depth: u32) -> Result<(), Unfit> {
+    fn array(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), Unfit> {
         if depth == DEPTH_MAX {
             return Err(Unfit::TooDeep);
         }
+        self.show_open(at, Container::Array);
         self.pass(b'[');
         if self.next_significant() == Some(b']') {
             self.pass(b']');
+            self.show_close(at, Container::Array);
             return Ok(());
         }
         loop {
-            self.value(depth + 1)?;
+            let element = self.element_places(at);
+            self.value(depth + 1, element)?;
             match self.next_significant() {
                 Some(b',') => self.pass(b','),
                 Some(b']') => {
                     self.pass(b']');
+                    self.show_close(at, Container::Array);
                     return Ok(());
                 }
                 _ => return Err(Unfit::NotJson),
@@ -212,20 +243,22 @@ impl Reader<'_> {
         }
     }
 
-    fn object(&mut self, depth: u32) -> Result<(), Unfit> {
+    fn object(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), Unfit> {
         if depth == DEPTH_MAX {
             return Err(Unfit::TooDeep);
         }
+        self.show_open(at, Container::Object);
         let start = self.text_end();
         let first = self.open_members.len();
         let mut in_order = true;
         self.pass(b'{');
         if self.next_significant() == Some(b'}') {
             self.pass(b'}');
+            self.show_close(at, Container::Object);
             return Ok(());
         }
         loop {
-            let member = self.member(depth)?;
+            let member = self.member(depth, at)?;
             if let Some(previous) = self.open_members[first..].last() {
                 match name(&self.text, previous).cmp(name(&self.text, &member)) {
                     std::cmp::Ordering::Less => {}
@@ -236,10 +269,6 @@ impl Reader<'_> {
             if self.open_members.len() + self.sorted_members.len() == MEMBERS_MAX {
                 return Err(Unfit::TooLarge);
             }
-            if depth == 0 {
-                let value = &self.text[member.name_end as usize + 1..member.end as usize];
-                self.state.note(name(&self.text, &member), value);
-            }
             self.open_members.push(member);
             match self.next_significant() {
                 Some(b',') => self.pass(b','),
@@ -248,6 +277,7 @@ impl Reader<'_> {
             }
         }
         self.pass(b'}');
+        self.show_close(at, Container::Object);
         if in_order {
             self.open_members.truncate(first);
             return Ok(());
@@ -255,18 +285,19 @@ impl Reader<'_> {
         self.note_unsorted(start, first)
     }
 
-    fn member(&mut self, depth: u32) -> Result<Member, Unfit> {
+    fn member(&mut self, depth: u32, of: Places<V::Place>) -> Result<Member, Unfit> {
         if self.next_significant() != Some(b'"') {
             return Err(Unfit::NotJson);
         }
         let start = self.text_end();
-        self.string()?;
+        let escapes = self.string()?;
         let name_end = self.text_end();
+        let at = self.member_places(of, start as usize, escapes);
         if self.next_significant() != Some(b':') {
             return Err(Unfit::NotJson);
         }
         self.pass(b':');
-        self.value(depth + 1)?;
+        self.value(depth + 1, at)?;
         Ok(Member {
             start,
             name_end,

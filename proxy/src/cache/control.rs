@@ -1,19 +1,27 @@
 //! The directives of `Cache-Control` (RFC 9111 section 5.2).
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 /// Calls `found` with every directive's name and argument, both as they stand there.
+pub(super) fn for_each_directive(headers: &HeaderMap, mut found: impl FnMut(&[u8], Option<&[u8]>)) {
+    for value in headers.get_all(header::CACHE_CONTROL) {
+        directives(value).for_each(|(name, argument)| found(name, argument));
+    }
+}
+
+/// The names and arguments of the directives in one value.
 ///
 /// A quoted argument with commas in it falls apart into pieces, of which the first has the name:
 /// enough for directives whose presence alone matters.
-pub(super) fn for_each_directive(headers: &HeaderMap, mut found: impl FnMut(&[u8], Option<&[u8]>)) {
-    for value in headers.get_all(header::CACHE_CONTROL) {
-        for directive in value.as_bytes().split(|byte| *byte == b',') {
+pub(super) fn directives(value: &HeaderValue) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    value
+        .as_bytes()
+        .split(|byte| *byte == b',')
+        .map(|directive| {
             let mut halves = directive.splitn(2, |byte| *byte == b'=');
             let name = halves.next().unwrap_or_default().trim_ascii();
-            found(name, halves.next().map(<[u8]>::trim_ascii));
-        }
-    }
+            (name, halves.next().map(<[u8]>::trim_ascii))
+        })
 }
 
 /// Whether an argument in seconds is zero; `max-age="0"` is, though nobody should write it.

@@ -1,82 +1,65 @@
 //! The key of an answer: everything that can change it, hashed.
 //!
-//! Every part goes in with its length before it, so that no two questions run together. Of the headers go
+//! Every part but the body, which is the last, goes in with its length before it, so that no two questions run
+//! together. Of the headers go
 //! in all that reach the backend under the client's own words, but those that are known to change nothing
 //! (`harmless.rs`) or that the configuration says so of. They are in the order of their names; the values of
 //! one name are in their own. The host goes in: it goes on as `X-Forwarded-Host`, and a backend may answer
 //! by it.
 
-use http::{HeaderName, header};
+use http::HeaderName;
 use sha2::{Digest, Sha256};
-use smallvec::SmallVec;
 
 use super::harmless::is_harmless;
-use super::media::{self, Wanted};
+use super::request_head::Keyed;
 use super::{Key, Question, Scope};
 
 /// Changes whenever the layout below does; a shared tier may hold keys of another version.
-const DOMAIN: &[u8] = b"weir answer key, layout 3";
+const DOMAIN: &[u8] = b"weir key 4";
 
-/// So many headers that count cost no allocation.
-const HEADERS_USUAL: usize = 16;
+/// A head up to this size costs one allocation.
+const HEAD_BYTES_USUAL: usize = 256;
 
-/// Headers that count, each a name and a value.
-type Headers<'a> = SmallVec<[(&'a str, &'a [u8]); HEADERS_USUAL]>;
-
-/// The key of a question whose body has the canonical text `body`.
-pub(super) fn of(
-    question: &Question<'_>,
-    scope: Scope,
-    ignored: &[HeaderName],
-    body: &[u8],
-) -> Key {
-    let mut hasher = Sha256::new();
-    part(&mut hasher, DOMAIN);
+/// The key of a question whose body has the canonical text `body`. All of them are asked with `POST`.
+pub(super) fn of(question: &Question<'_>, scope: Scope, headers: &[Keyed<'_>], body: &[u8]) -> Key {
+    let mut head = Head(Vec::with_capacity(HEAD_BYTES_USUAL));
+    head.0.extend_from_slice(DOMAIN);
     match scope {
-        Scope::Route => hasher.update([0]),
+        Scope::Route => head.0.push(0),
         Scope::Client => {
-            hasher.update([1]);
-            part(&mut hasher, question.client.as_bytes());
+            head.0.push(1);
+            head.add(question.client.as_bytes());
         }
     }
-    part(&mut hasher, question.method.as_str().as_bytes());
-    part(&mut hasher, question.path.as_bytes());
-    part(&mut hasher, question.query.as_bytes());
-    part(&mut hasher, question.host);
-    for (name, value) in counted(question, ignored) {
+    head.add(question.path.as_bytes());
+    head.add(question.query.as_bytes());
+    head.add(question.host);
+    for header in headers {
         // One part a value: absent, empty and several are all different.
-        hasher.update([1]);
-        part(&mut hasher, name.as_bytes());
-        part(&mut hasher, value);
+        match header {
+            Keyed::JsonType => head.0.push(2),
+            Keyed::Field(name, value) => {
+                head.0.push(1);
+                head.add(name.as_bytes());
+                head.add(value);
+            }
+        }
     }
-    hasher.update([0]);
-    part(&mut hasher, body);
-    Key(hasher.finalize().into())
+    head.0.push(0);
+    let hash = Sha256::new().chain_update(&head.0).chain_update(body);
+    Key(hash.finalize().into())
 }
 
-fn counted<'a>(question: &Question<'a>, ignored: &[HeaderName]) -> Headers<'a> {
-    let headers = question.headers;
-    let mut counted = Headers::new();
-    for (name, value) in headers {
-        let text = name.as_str();
-        if is_harmless(text) || ignored.contains(name) || !(question.goes_on)(name) {
-            continue;
-        }
-        let value = match *name {
-            header::ACCEPT => match Wanted::of(headers.get_all(name)).text() {
-                // As if nothing had been said.
-                Some(b"") => continue,
-                Some(text) => text,
-                None => value.as_bytes(),
-            },
-            header::CONTENT_TYPE if media::is_json(value) => media::JSON_TEXT,
-            _ => value.as_bytes(),
-        };
-        counted.push((text, value));
+/// What goes into the hash before the body, put together first: hashing it piece by piece takes longer.
+struct Head(Vec<u8>);
+
+impl Head {
+    /// Adds a part, with its length before it. Nothing in the head of a request is 4 GiB long.
+    #[inline]
+    fn add(&mut self, part: &[u8]) {
+        self.0.extend_from_slice(&(part.len() as u32).to_le_bytes());
+        self.0.extend_from_slice(part);
     }
-    // Values of one name stay in their order.
-    counted.sort_by_key(|(name, _)| *name);
-    counted
 }
 
 /// Whether a header named by `Vary` is in the key, where it stands in a request.
@@ -89,9 +72,4 @@ pub(super) fn is_counted(name: &HeaderName, scope: Scope, ignored: &[HeaderName]
             "x-weir-client" => scope == Scope::Client,
             other => !is_harmless(other),
         }
-}
-
-fn part(hasher: &mut Sha256, bytes: &[u8]) {
-    hasher.update((bytes.len() as u64).to_le_bytes());
-    hasher.update(bytes);
 }

@@ -151,9 +151,6 @@ pub(super) fn is_json(value: &HeaderValue) -> bool {
         })
 }
 
-/// The text of any of them.
-pub(super) const JSON_TEXT: &[u8] = JSON;
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -104,21 +104,29 @@ fn is_version(segment: &str) -> bool {
 /// Whether a segment of the path is one of these names, however it writes what joins words. A slash may be
 /// encoded, and a segment have more behind its name: there are backends that take `files;a=1` for `files`.
 fn leads_into(names: &[&str], path: &str) -> bool {
-    let path = path.as_bytes();
-    let mut begin = 0;
-    (0..=path.len()).any(|at| {
-        let ends = match path.get(at..) {
-            Some([] | [b'/', ..]) => 1,
-            Some([b'%', b'2', b'f' | b'F', ..]) => 3,
-            _ => return false,
-        };
-        let segment = &path[begin.min(at)..at];
-        begin = at + ends;
-        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let mut segment = path.as_bytes();
+    loop {
         let word = segment.iter().position(|byte| !is_word(byte));
-        let name = &segment[..word.unwrap_or(segment.len())];
-        names.iter().any(|known| is_name(name, known.as_bytes()))
-    })
+        let (name, rest) = segment.split_at(word.unwrap_or(segment.len()));
+        if names.iter().any(|known| is_name(name, known.as_bytes())) {
+            return true;
+        }
+        match behind_slash(rest) {
+            Some(next) => segment = next,
+            None => return false,
+        }
+    }
+}
+
+fn behind_slash(mut path: &[u8]) -> Option<&[u8]> {
+    loop {
+        path = match path {
+            [] => return None,
+            [b'/', next @ ..] | [b'%', b'2', b'f' | b'F', next @ ..] => return Some(next),
+            [_, rest @ ..] => rest,
+        };
+    }
 }
 
 fn is_name(name: &[u8], known: &[u8]) -> bool {
@@ -127,84 +135,6 @@ fn is_name(name: &[u8], known: &[u8]) -> bool {
         byte => byte.to_ascii_lowercase(),
     };
     name.len() == known.len() && name.iter().map(plain).eq(known.iter().copied())
-}
-
-/// What the members of a question say of state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct State {
-    store: Store,
-    reach: Reach,
-}
-
-/// Whether the backend is to keep the answer as an object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Store {
-    #[default]
-    Unsaid,
-    No,
-    Yes,
-}
-
-/// What an answer depends on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reach {
-    #[default]
-    Question,
-    /// Also on what the backend remembers, or it is the number of something that it will do.
-    Beyond,
-}
-
-impl State {
-    /// Reads one member of the question itself, as its canonical text has it: the name with its quotes.
-    #[inline]
-    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) {
-        match name {
-            b"\"store\"" => {
-                self.store = match value {
-                    b"null" => Store::Unsaid,
-                    b"false" => Store::No,
-                    _ => Store::Yes,
-                }
-            }
-            b"\"previous_response_id\""
-            | b"\"previousResponseId\""
-            | b"\"previous_interaction_id\""
-            | b"\"conversation\""
-            | b"\"conversation_id\""
-            | b"\"conversationId\""
-            | b"\"thread\""
-            | b"\"thread_id\""
-            | b"\"threadId\""
-            | b"\"session\""
-            | b"\"session_id\""
-            | b"\"sessionId\""
-            | b"\"chat_id\""
-            | b"\"chatId\""
-            | b"\"parent_id\""
-            | b"\"parent_message_id\""
-            | b"\"assistant_id\""
-            | b"\"container\""
-                if !matches!(value, b"null" | b"\"\"") =>
-            {
-                self.reach = Reach::Beyond;
-            }
-            b"\"background\"" | b"\"deferred\"" if !matches!(value, b"null" | b"false") => {
-                self.reach = Reach::Beyond;
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether the answer comes from the question alone. Who asks for a response and does not say
-    /// otherwise has it stored.
-    pub(super) fn is_none(self, operation: Option<Operation>) -> bool {
-        let stored = match self.store {
-            Store::Yes => true,
-            Store::No => false,
-            Store::Unsaid => operation == Some(Operation::Responses),
-        };
-        self.reach == Reach::Question && !stored
-    }
 }
 
 #[cfg(test)]

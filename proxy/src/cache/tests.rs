@@ -1,9 +1,13 @@
 use http::{HeaderMap, HeaderValue};
 
+use http::header;
+
 use super::*;
+use crate::model::json::Unseen;
 
 mod canonical;
 mod key;
+mod shown;
 
 const NOW: Duration = Duration::from_secs(1_790_000_000);
 const SECOND: Duration = Duration::from_secs(1);
@@ -54,7 +58,7 @@ impl Asked {
     }
 
     fn considered(&self, scope: Scope) -> Use {
-        answers(1 << 20, scope).consider(&Question {
+        let question = Question {
             method: &self.method,
             path: self.path,
             query: self.query,
@@ -65,7 +69,8 @@ impl Asked {
             goes_on: &|name| !self.withheld.contains(name),
             operation: Operation::of(self.path),
             named: self.named,
-        })
+        };
+        answers(1 << 20, scope).consider(&question, &mut Unseen)
     }
 
     fn key(&self, scope: Scope) -> Key {

@@ -13,7 +13,6 @@ pub(super) mod backend;
 pub(super) mod events;
 pub(super) mod notifiers;
 pub(super) mod route;
-pub(super) mod signature;
 
 settings! {
     /// The configuration of weir.

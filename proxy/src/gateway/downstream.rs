@@ -169,7 +169,7 @@ fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: Use) {
         (CopyStored::Yes, Use::Refresh(_)) => Status::RefreshStored,
         (CopyStored::No, _) | (_, Use::Bypass) => return,
     };
-    let headers = &mut exchange.answer_headers;
+    let headers = &mut exchange.response_headers;
     headers.retain(|(name, _)| name != "cache-status");
     routing::add_header(exchange, "cache-status", status.header());
 }

@@ -1,4 +1,4 @@
-//! The stages that may say no, on a real request: signature, limits, cache.
+//! The signature, limit and cache stages of the gateway.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::Stop;
 use super::routing::{add_header, forwarded_host, query};
-use crate::backend::outgoing::Sieve;
+use crate::backend::request_head::Sieve;
 use crate::cache::status::Status;
 use crate::cache::{Named, Question, Stored, Use};
 use crate::clock;
@@ -16,34 +16,40 @@ use crate::exchange::{
     Stage,
 };
 use crate::generation::pipeline::RoutePipeline;
+use crate::http::budgeted_reader::BudgetedReader;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
-use crate::limit::{Decision, Standing, Subject, retry_after_s};
+use crate::limit::{self, Decision, QuotaStatus, Subject, retry_after_s};
+use crate::model::json::Unseen;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::PathPattern;
 use crate::signature::Request;
 use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
 
-/// Asks the limits by address, before anything of the body has been read.
-pub(super) fn admit_address(
+/// Checks the limits by address, before anything of the body has been read.
+pub(super) async fn admit_address(
     pipeline: &RoutePipeline,
-    session: &Session,
+    session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
     if !pipeline.limits.any_by_address() {
         return Ok(());
     }
-    let decision = pipeline.limits.admit_address(&subject(session, exchange));
+    let deadline = exchange.timing.stage_started() + limit::WAIT_MAX;
+    let subject = subject(session, exchange);
+    let decision = pipeline.limits.admit_address(&subject, deadline).await;
     apply_limit(pipeline, exchange, decision)
 }
 
-/// Asks all other limits.
-pub(super) fn admit(
+/// Checks all other limits.
+pub(super) async fn admit(
     pipeline: &RoutePipeline,
-    session: &Session,
+    session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
-    let decision = pipeline.limits.admit(&subject(session, exchange));
+    let deadline = exchange.timing.stage_started() + limit::WAIT_MAX;
+    let subject = subject(session, exchange);
+    let decision = pipeline.limits.admit(&subject, deadline).await;
     apply_limit(pipeline, exchange, decision)
 }
 
@@ -56,28 +62,29 @@ fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
     }
 }
 
-/// What is said is the limit nearest to its end over all stages; where one has said no, it is that one.
+/// Reports the decision in the response headers and the exchange. Of several limits the one that is closest
+/// to its quota is reported, or the one that rejected the request.
 fn apply_limit(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
     decision: Decision,
 ) -> Result<(), Refusal> {
-    let (standing, refusal) = match decision {
+    let (status, refusal) = match decision {
         Decision::Admitted(later) => {
-            let earlier = exchange.limit.as_ref().map(Standing::noted);
-            (Standing::nearer(earlier, later), None)
+            let earlier = exchange.limit.as_ref().map(QuotaStatus::noted);
+            (QuotaStatus::nearer(earlier, later), None)
         }
         Decision::Limited {
-            standing,
+            status,
             retry_after,
         } => {
-            let detail = format!("limit \"{}\" is used up", standing.policy);
+            let detail = format!("rate limit \"{}\" is exceeded", status.policy);
             let refusal = Refusal::new(ErrorCode::RateLimited, detail);
             let refusal = refusal.retry_after(retry_after_s(retry_after));
-            (Some(standing), Some(refusal))
+            (Some(status), Some(refusal))
         }
     };
-    let Some(standing) = standing else {
+    let Some(status) = status else {
         return Ok(());
     };
     let outcome = match refusal {
@@ -85,17 +92,17 @@ fn apply_limit(
         Some(_) => LimitOutcome::Limited,
     };
     exchange
-        .answer_headers
+        .response_headers
         .retain(|(name, _)| !name.as_str().starts_with("ratelimit"));
     if let Some(policy) = pipeline.limits.policy_header() {
         add_header(exchange, "ratelimit-policy", policy.clone());
     }
-    add_header(exchange, "ratelimit", standing.header());
-    exchange.limit = Some(standing.note(outcome));
+    add_header(exchange, "ratelimit", status.header());
+    exchange.limit = Some(status.note(outcome));
     refusal.map_or(Ok(()), Err)
 }
 
-/// A place among the requests at once.
+/// A place among the concurrent requests of the route.
 pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal> {
     let Some(concurrency) = &pipeline.concurrency else {
         return Ok(None);
@@ -103,10 +110,7 @@ pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal>
     match concurrency.try_enter() {
         Some(permit) => Ok(Some(permit)),
         None => {
-            let detail = format!(
-                "route {} has as many requests as it may",
-                pipeline.config.name
-            );
+            let detail = format!("route {} is at its concurrency limit", pipeline.config.name);
             Err(Refusal::new(ErrorCode::OverCapacity, detail).retry_after(1))
         }
     }
@@ -120,11 +124,11 @@ pub(super) async fn verify(
     exchange: &mut Exchange,
     body: &[u8],
 ) -> Result<Option<Delivery>, Stop> {
-    let Some(gate) = &pipeline.gate else {
+    let Some(verifier) = &pipeline.verifier else {
         return Ok(None);
     };
     let head = session.head();
-    let verdict = gate.check(
+    let verified = verifier.verify(
         &Request {
             method: &head.method,
             path: &exchange.path,
@@ -134,6 +138,7 @@ pub(super) async fn verify(
         },
         exchange.received_at,
     );
+    let verdict = verified.check_and_insert(exchange.received_at).await;
     let note = |outcome| SignatureNote {
         scheme: verdict.scheme,
         outcome,
@@ -163,7 +168,7 @@ pub(super) async fn verify(
     };
     let mut refusal = Refusal::new(code, verdict.detail);
     refusal.title = verdict.title;
-    refusal.challenge = Some(Box::new(gate.challenge().clone()));
+    refusal.challenge = Some(Box::new(verifier.challenge().clone()));
     Err(refusal.into())
 }
 
@@ -188,9 +193,9 @@ async fn outcome_of_first(
         if fate == Fate::Taken {
             break None;
         }
-        match repeat.again(clock::unix_now()) {
+        match repeat.again(clock::unix_now()).await {
             Claim::First(delivery) => break Some(delivery),
-            Claim::Open(next) => repeat = next,
+            Claim::InProgress(next) => repeat = next,
             Claim::Taken => break None,
         }
     };
@@ -213,16 +218,16 @@ pub(super) enum Lookup {
     Miss(Use),
 }
 
-/// Looks for a stored response, if the request is buffered.
-pub(super) fn look_up(
+/// Decides what the cache may do for a buffered request, by its head and its body; `reader` reads the body on
+/// the way, if it can. `None` where the cache has no part in it.
+pub(super) fn decide(
     pipeline: &RoutePipeline,
     session: &Session,
-    exchange: &mut Exchange,
+    exchange: &Exchange,
     body: Option<&[u8]>,
-) -> Lookup {
-    let (Some(answers), Some(body)) = (&pipeline.answers, body) else {
-        return Lookup::Miss(Use::Bypass);
-    };
+    reader: Option<&mut BudgetedReader>,
+) -> Option<Use> {
+    let (answers, body) = (pipeline.answers.as_ref()?, body?);
     let head = session.head();
     let address = exchange
         .client_key
@@ -239,7 +244,7 @@ pub(super) fn look_up(
         PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
         PathPattern::Exact(_) | PathPattern::Prefix(_) => Named::ByWildcard,
     };
-    let using = answers.consider(&Question {
+    let question = Question {
         method: &head.method,
         path: &exchange.path,
         query: query(&head.uri),
@@ -250,7 +255,22 @@ pub(super) fn look_up(
         client,
         operation: exchange.model.operation,
         named,
-    });
+    };
+    Some(match reader {
+        Some(reader) => reader.read_by(|shown| answers.consider(&question, shown)),
+        None => answers.consider(&question, &mut Unseen),
+    })
+}
+
+/// Looks for a stored response, and records what became of it.
+pub(super) fn look_up(
+    pipeline: &RoutePipeline,
+    exchange: &mut Exchange,
+    decision: Option<Use>,
+) -> Lookup {
+    let (Some(answers), Some(using)) = (&pipeline.answers, decision) else {
+        return Lookup::Miss(Use::Bypass);
+    };
     let now = exchange.received_at;
     let found = match &using {
         Use::Full(key) => answers.lookup(key, now),

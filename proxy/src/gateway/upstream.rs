@@ -15,14 +15,14 @@ use http::{Request, StatusCode, Version, header};
 use super::Stop;
 use super::ask_usage::UsageAsked;
 use super::mode::RequestKind;
-use crate::answer::framing::{self, Framing, Upgrade};
+use crate::answer::framing::{self, ResponseFraming, Upgrade};
 use crate::answer::head;
 use crate::backend::Endpoint;
 use crate::backend::client::{Answer, Wait};
 use crate::backend::connector::Protocol;
-use crate::backend::early::Early;
-use crate::backend::outgoing::{self, Encodings, Said};
+use crate::backend::informational::Early;
 use crate::backend::request_body::RequestBody;
+use crate::backend::request_head::{self, Encodings, Said};
 use crate::cache::Use;
 use crate::clock;
 use crate::exchange::{Attempt, Exchange, UpstreamNote};
@@ -54,7 +54,7 @@ pub(super) struct Upstream {
     /// How the response may be stored.
     pub(super) decision: Use,
     pub(super) response: Answer,
-    pub(super) framing: Framing,
+    pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn ask(
     call: &Call<'_>,
     body: RequestBody,
     relay: &mut Relay,
-) -> Result<(Answer, Framing), Stop> {
+) -> Result<(Answer, ResponseFraming), Stop> {
     exchange.upstream = Some(UpstreamNote::begin(pipeline.backend.config().name.clone()));
     let result = match attempt(pipeline, session, exchange, call, body, relay).await {
         Ok(response) => check(pipeline, exchange, call.kind, response).await,
@@ -90,7 +90,7 @@ async fn check(
     exchange: &Exchange,
     kind: RequestKind,
     mut response: Answer,
-) -> Result<(Answer, Framing), Stop> {
+) -> Result<(Answer, ResponseFraming), Stop> {
     let upgrade = match kind {
         RequestKind::Upgrade => Upgrade::Asked,
         RequestKind::Plain | RequestKind::Grpc => Upgrade::NotAsked,
@@ -197,14 +197,14 @@ fn request(
         false => Encodings::Any,
     };
     let config = pipeline.backend.config();
-    let mut headers = outgoing::carried_over(&head.headers, stripped, encodings, config);
+    let mut headers = request_head::carried_over(&head.headers, stripped, encodings, config);
     if session.is_http2() {
-        outgoing::join_cookies(&mut headers);
+        request_head::join_cookies(&mut headers);
     }
     if call.kind == RequestKind::Upgrade
         && let Some(protocol) = session.upgrade()
     {
-        outgoing::ask_for_upgrade(&mut headers, protocol.clone());
+        request_head::ask_for_upgrade(&mut headers, protocol.clone());
     }
     let forwarded_for = address::forwarded_for(
         call.connection.peer,
@@ -226,7 +226,7 @@ fn request(
     };
     let target = target(exchange, head.uri.query());
     let to = (&**config, endpoint, protocol(call.kind));
-    outgoing::request(head.method.clone(), &target, headers, &said, to, body)
+    request_head::request(head.method.clone(), &target, headers, &said, to, body)
 }
 
 fn protocol(kind: RequestKind) -> Protocol {

@@ -1,29 +1,52 @@
 //! Strings and numbers of a JSON text (RFC 8259, sections 6 and 7).
 
 use super::plain::plain_length;
+use super::shown::Escapes;
 use super::{Reader, Unfit};
+use crate::model::json::Visitor;
 
-impl Reader<'_> {
-    pub(super) fn string(&mut self) -> Result<(), Unfit> {
-        self.pass(b'"');
+impl<V: Visitor> Reader<'_, V> {
+    /// Reads a string that begins with a quote.
+    #[inline]
+    pub(super) fn string(&mut self) -> Result<Escapes, Unfit> {
+        let plain = plain_length(&self.source[self.at + 1..]);
+        let end = self.at + 1 + plain;
+        if self.source.get(end) == Some(&b'"') {
+            self.text.extend_from_slice(&self.source[self.at..=end]);
+            self.at = end + 1;
+            return Ok(Escapes::None);
+        }
+        self.text.extend_from_slice(&self.source[self.at..end]);
+        self.at = end;
+        self.string_on()
+    }
+
+    /// Reads a string on from a byte that does not stand for itself.
+    fn string_on(&mut self) -> Result<Escapes, Unfit> {
+        let mut escapes = Escapes::None;
         loop {
+            match self.source.get(self.at) {
+                Some(b'"') => {
+                    self.pass(b'"');
+                    return Ok(escapes);
+                }
+                Some(b'\\') => {
+                    if self.escape()? == Escapes::Some {
+                        escapes = Escapes::Some;
+                    }
+                }
+                // The end, or a control character that may only stand there escaped.
+                _ => return Err(Unfit::NotJson),
+            }
             let plain = plain_length(&self.source[self.at..]);
             let run = &self.source[self.at..self.at + plain];
             self.text.extend_from_slice(run);
             self.at += plain;
-            match self.source.get(self.at) {
-                Some(b'"') => {
-                    self.pass(b'"');
-                    return Ok(());
-                }
-                Some(b'\\') => self.escape()?,
-                // The end, or a control character that may only stand there escaped.
-                _ => return Err(Unfit::NotJson),
-            }
         }
     }
 
-    fn escape(&mut self) -> Result<(), Unfit> {
+    /// Whether what the escape stands for is one in the canonical text, too.
+    fn escape(&mut self) -> Result<Escapes, Unfit> {
         let escaped = *self.source.get(self.at + 1).ok_or(Unfit::NotJson)?;
         self.at += 2;
         let character = match escaped {
@@ -36,13 +59,17 @@ impl Reader<'_> {
             b'u' => self.unicode_escape()?,
             _ => return Err(Unfit::NotJson),
         };
-        if matches!(character, '"' | '\\') {
+        let escapes = match character {
+            '"' | '\\' => Escapes::Some,
+            _ => Escapes::None,
+        };
+        if escapes == Escapes::Some {
             self.text.push(b'\\');
         }
         let mut utf8 = [0; 4];
         let bytes = character.encode_utf8(&mut utf8).as_bytes();
         self.text.extend_from_slice(bytes);
-        Ok(())
+        Ok(escapes)
     }
 
     /// What follows `\u`: one code unit, or two that are a surrogate pair.

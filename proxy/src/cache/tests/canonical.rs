@@ -3,9 +3,12 @@
 use std::fmt::Write;
 
 use crate::cache::canonical::{self, Unfit};
+use crate::cache::reach::Reach;
+use crate::model::json::Unseen;
 
 fn canonical(source: &[u8]) -> Result<Vec<u8>, Unfit> {
-    canonical::canonical(source, |text, _| text.to_vec())
+    let reach = Reach::new(None);
+    canonical::canonical(source, reach, &mut Unseen, |text, _| text.to_vec())
 }
 
 /// xorshift64: the same documents in every run.
@@ -135,6 +138,15 @@ fn written(document: &Document, dice: &mut Dice) -> String {
     let mut out = String::new();
     write(document, dice, &mut out);
     out
+}
+
+/// So many made-up objects, each written in one of many ways.
+pub(super) fn documents(count: usize) -> impl Iterator<Item = String> {
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    (0..count).map(move |_| {
+        let document = object(&mut dice, 4);
+        written(&document, &mut dice)
+    })
 }
 
 /// Replaces one scalar or text, or adds a member or item.

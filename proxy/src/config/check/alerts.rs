@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use super::refuse_duplicates;
 use crate::alert::Config;
-use crate::alert::notify::kind::{Configured, Invalid};
+use crate::alert::notify::kind::NotifierConfig;
 use crate::alert::rule::Rule;
 use crate::alert::signal::{Requirement, Signal, Source};
-use crate::alert::tier::{Lines, Worse};
+use crate::alert::tier::{Thresholds, Worse};
 use crate::alert::unit::Unit;
 use crate::config::raw;
 use crate::config::raw::alerts as written;
 use crate::config::raw::notifiers::Notifiers;
-use crate::config::url::ServiceUrl;
 use crate::settings::decode::Setting;
 use crate::settings::mistake::Findings;
+use crate::settings::url::ServiceUrl;
 use crate::settings::values::{MaybeEmptyText, Threshold};
 
 /// More often nothing new is seen, and evaluating costs.
@@ -149,8 +149,8 @@ fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Opt
         return None;
     }
     link(&raw.runbook, findings)?;
-    let lines = lines(raw, signal, interval, findings)?;
-    if lines.samples() > SAMPLES_MAX {
+    let thresholds = thresholds(raw, signal, interval, findings)?;
+    if thresholds.samples() > SAMPLES_MAX {
         let message = format!(
             "`for` is longer than {SAMPLES_MAX} times `evaluate_every`: shorten it, or evaluate less often"
         );
@@ -161,23 +161,23 @@ fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Opt
         name: raw.name.value()?.0.as_str().into(),
         signal,
         per,
-        lines,
+        thresholds,
         runbook: raw.runbook.value().map(|url| url.0.clone()),
     }))
 }
 
-fn lines(
+fn thresholds(
     raw: &written::Rule,
     signal: &Signal,
     interval: Duration,
     findings: &mut Findings,
-) -> Option<Lines> {
-    let mut figures = Vec::new();
+) -> Option<Thresholds> {
+    let mut values = Vec::new();
     for setting in [&raw.warning, &raw.critical, &raw.recovery] {
-        figures.push(figure(signal, setting, findings));
+        values.push(threshold(signal, setting, findings));
     }
-    let figures: Option<Vec<f64>> = figures.into_iter().collect();
-    let &[warning, critical, recovery] = figures?.as_slice() else {
+    let values: Option<Vec<f64>> = values.into_iter().collect();
+    let &[warning, critical, recovery] = values?.as_slice() else {
         return None;
     };
     let worse = signal.worse;
@@ -204,7 +204,7 @@ fn lines(
         findings.mistake(raw.recovery.place, message);
         is_right = false;
     }
-    is_right.then_some(Lines {
+    is_right.then_some(Thresholds {
         worse,
         warning,
         critical,
@@ -215,7 +215,11 @@ fn lines(
 }
 
 /// A share for a share, a duration for a duration, a number for a count.
-fn figure(signal: &Signal, setting: &Setting<Threshold>, findings: &mut Findings) -> Option<f64> {
+fn threshold(
+    signal: &Signal,
+    setting: &Setting<Threshold>,
+    findings: &mut Findings,
+) -> Option<f64> {
     match (signal.unit, setting.get()?) {
         (Unit::Share, Threshold::Share(share)) => return Some(share),
         (Unit::Seconds, Threshold::Time(time)) => return Some(time.as_secs_f64()),
@@ -246,19 +250,15 @@ fn warn_of_missing_sources(file: &raw::File, findings: &mut Findings) {
 }
 
 /// Every kind of notifier checks its own settings.
-fn notifiers(raw: &Notifiers, findings: &mut Findings) -> Option<Vec<Configured>> {
+fn notifiers(raw: &Notifiers, findings: &mut Findings) -> Option<Vec<NotifierConfig>> {
     let (mut all, mut are_valid) = (Vec::new(), true);
     for (kind, setting) in &raw.0 {
-        let Some(written) = setting.value() else {
+        let Some(settings) = setting.value() else {
             continue;
         };
-        match kind.configured(&written.settings()) {
-            Ok(configured) => all.extend(configured),
-            Err(Invalid { key, item, why }) => {
-                let place = written.place(key, item).unwrap_or(setting.place);
-                findings.mistake(place, why);
-                are_valid = false;
-            }
+        match settings.check(findings) {
+            Some(destinations) => all.extend(kind.configured(destinations)),
+            None => are_valid = false,
         }
     }
     are_valid.then_some(all)

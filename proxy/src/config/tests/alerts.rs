@@ -112,10 +112,10 @@ fn the_defaults_are_the_three_of_the_contract() {
         .rules
         .iter()
         .map(|rule| {
-            let lines = &rule.lines;
-            assert_eq!(lines.hold, std::time::Duration::from_secs(30));
-            let figures = (lines.warning, lines.critical, lines.recovery);
-            (&*rule.name, rule.signal.name, figures)
+            let thresholds = &rule.thresholds;
+            assert_eq!(thresholds.hold, std::time::Duration::from_secs(30));
+            let values = (thresholds.warning, thresholds.critical, thresholds.recovery);
+            (&*rule.name, rule.signal.name, values)
         })
         .collect();
     let expected = [

@@ -8,11 +8,11 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 use super::admin::QUICK;
-use super::notifiers::{failing, reach};
+use super::notifiers::{failing_backend, wait_for_tier};
 
 #[tokio::test]
 async fn a_data_stream_that_rejects_transitions_holds_up_no_event() {
-    let ((backend, fails), index) = (failing().await, Index::start().await);
+    let ((backend, fails), index) = (failing_backend().await, Index::start().await);
     index.always_for_alerts(Some(403));
     let proxy = Setup::open(&backend)
         .events("spool: {path: data/spool, sync: 100ms}")
@@ -23,9 +23,9 @@ async fn a_data_stream_that_rejects_transitions_holds_up_no_event() {
         .top(&format!("alerts: {{{QUICK}}}"))
         .start()
         .await;
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     fails.store(false, Ordering::SeqCst);
-    reach(&proxy, "none").await;
+    wait_for_tier(&proxy, "none").await;
     wait::within("transitions that wait", wait::PATIENCE, async {
         loop {
             let status = proxy.admin_get("/api/status").await.json();

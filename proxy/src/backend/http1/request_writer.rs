@@ -15,7 +15,7 @@ use http_body::Body as _;
 use tokio::io::AsyncWrite;
 use tokio::sync::oneshot;
 
-use super::request::write_head;
+use super::request_head::write_head;
 use crate::backend::request_body::{CutShort, RequestBody};
 
 /// Room for the head of most requests.

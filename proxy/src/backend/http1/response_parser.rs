@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use http::Method;
 
-use super::response::{self, Framing, Head};
+use super::response_head::{self, Framing, Head};
 use crate::backend::client::Piece;
 use crate::http::framing::chunked::{Chunked, Step};
 
@@ -86,11 +86,11 @@ impl Arriving {
         let State::Head(scanned) = self.state else {
             return Ok(None);
         };
-        let Some(end) = response::end(&self.bytes, scanned)? else {
+        let Some(end) = response_head::end(&self.bytes, scanned)? else {
             self.state = State::Head(self.bytes.len());
             return Ok(None);
         };
-        let head = response::parse(&self.take(end), asked)?;
+        let head = response_head::parse(&self.take(end), asked)?;
         self.state = match head.framing {
             Framing::Bodiless if is_before_the_answer(&head) => State::Head(0),
             Framing::Bodiless | Framing::Length(0) => State::Done,
@@ -145,7 +145,7 @@ impl Arriving {
                 Step::End => {
                     self.trailers.extend_from_slice(b"\r\n");
                     let lines = Bytes::from(std::mem::take(&mut self.trailers));
-                    let fields = response::parse_trailers(&lines)?;
+                    let fields = response_head::parse_trailers(&lines)?;
                     return Ok(Next::Piece(Piece::Trailers(fields)));
                 }
             }
@@ -320,7 +320,7 @@ mod tests {
         }
         let many = format!(
             "{head}0\r\n{}\r\n",
-            "a: b\r\n".repeat(response::FIELDS_MAX + 1)
+            "a: b\r\n".repeat(response_head::FIELDS_MAX + 1)
         );
         assert!(read(&[many.as_bytes()]).is_err());
     }
