@@ -63,7 +63,7 @@ fn without(text: &str, line: usize) -> String {
 }
 
 #[test]
-fn a_whole_log_is_found_whole_over_many_starts() {
+fn an_intact_log_verifies_over_many_starts() {
     let place = Place::filled(5);
     for start in 1..4 {
         let mut log = place.open(NOW + Duration::from_secs(start));
@@ -77,7 +77,7 @@ fn a_whole_log_is_found_whole_over_many_starts() {
 }
 
 #[test]
-fn a_line_that_was_changed_or_taken_is_found_wherever_it_stood() {
+fn a_changed_or_removed_line_is_detected_anywhere() {
     let place = Place::filled(4);
     let text = place.text();
     for line in 0..4 {
@@ -211,7 +211,7 @@ fn files_are_rotated_every_day_and_expired_ones_are_removed_and_logged() {
 }
 
 #[test]
-fn a_disk_that_fails_breaks_no_chain() {
+fn a_failing_disk_does_not_break_the_chain() {
     let place = Place::filled(1);
     let mut log = place.open(NOW);
     let text = place.text();
@@ -226,7 +226,7 @@ fn a_disk_that_fails_breaks_no_chain() {
 }
 
 #[test]
-fn nobody_else_may_read_it() {
+fn the_files_are_readable_by_their_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = Place::filled(1);
     for path in [place.path(), head_path(&place.path())] {
@@ -236,7 +236,7 @@ fn nobody_else_may_read_it() {
 }
 
 #[test]
-fn no_log_is_an_error_and_garbage_a_fault() {
+fn a_missing_log_is_an_error_and_garbage_a_fault() {
     let place = Place::new();
     assert!(verify(&place.path()).is_err());
     place.write("\u{0}\u{1}\n{}\n[\n\n\"hash\":\"\"}");
@@ -246,7 +246,7 @@ fn no_log_is_an_error_and_garbage_a_fault() {
 }
 
 #[test]
-fn a_log_that_somebody_writes_to_is_not_opened_again() {
+fn a_log_is_opened_by_one_process() {
     let place = Place::new();
     let log = place.open(NOW);
     let second = Log::open(&place.path(), KEEP, NOW).expect_err("it is held");

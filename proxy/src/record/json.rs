@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::exchange::millis;
 
-/// An object that is being written. It is closed by whoever opened it, so braces always balance.
+/// An object that is being written. The function that opened it closes it, so braces always balance.
 ///
 /// Its methods are written in line because keys are literals: then each is a few plain stores, where
 /// a call that copies any number of bytes would cost as much as the rest of an event.
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn every_character_comes_back_as_it_was() {
+    fn every_character_survives_a_round_trip() {
         let all: String = (0..=0x10ffff_u32)
             .filter(|code| *code < 0x3000 || *code > 0x10_fff0)
             .filter_map(char::from_u32)
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_is_at_the_end_of_a_character() {
+    fn texts_are_truncated_at_the_end_of_a_character() {
         let value = read(|object| {
             object.text("text", "aé€𐍈", 3);
             object.text("short", "aé€𐍈", 5);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_replaced_and_still_bounded() {
+    fn invalid_utf8_is_replaced_within_the_bound() {
         let value = read(|object| {
             object.lossy("mixed", b"a\xff\xfe\"b\xc3", 512);
             object.lossy("flood", &[0xff; 2000], 512);

@@ -39,7 +39,7 @@ pub(super) fn request(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
     }
 }
 
-/// What weir settled on the way of the request, in the words of the event.
+/// The decisions of weir's stages, named as in the event.
 pub(super) fn own(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
     all.add("weir.request.id", Value::Text(exchange.id.as_str()));
     all.text("weir.platform", &exchange.platform, NAME_BYTES_MAX);
