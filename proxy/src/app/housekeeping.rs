@@ -13,7 +13,7 @@ use crate::listener::tls::Certificates;
 use crate::listener::tls::expiry::CertificateExpiry;
 use crate::metrics::Metrics;
 use crate::system::lag;
-use crate::system::memory::{self, Due, Level, Tide};
+use crate::system::memory::{self, Due, Level, LoadDetector};
 use crate::worker::Worker;
 
 /// How often idle limit keys are forgotten and certificate files looked at.
@@ -38,7 +38,7 @@ fn watch_lag(runtime: &Runtime, metrics: &Metrics) -> prometheus::Result<()> {
 fn watch_memory(runtime: &Runtime, gauges: Gauges) {
     let workers = each_worker(runtime);
     runtime.get_handle().spawn(async move {
-        let mut tide = Tide::default();
+        let mut detector = LoadDetector::default();
         loop {
             tokio::time::sleep(memory::INTERVAL).await;
             let in_flight = gauges.in_flight.get().unsigned_abs();
@@ -47,12 +47,12 @@ fn watch_memory(runtime: &Runtime, gauges: Gauges) {
                 in_flight,
                 resident_bytes: memory::resident_bytes(),
             };
-            if tide.look(level) == Due::Now {
+            if detector.check(level) == Due::Now {
                 for worker in &workers {
                     // A worker that is gone has nothing left.
-                    let _ = worker.spawn(async { memory::give_back() }).await;
+                    let _ = worker.spawn(async { memory::return_unused() }).await;
                 }
-                tide.given_back(memory::resident_bytes());
+                detector.returned(memory::resident_bytes());
             }
         }
     });
