@@ -16,7 +16,7 @@ use weir::cache::{CacheDecision, CacheRequest, Config, PathMatch, ResponseCache,
 use weir::limit::{self, By, Limits, Subject};
 use weir::model::json::Unseen;
 use weir::model::operation::Operation;
-use weir::model::question::QuestionReader;
+use weir::model::request::QuestionReader;
 
 /// A chat question of exactly `bytes` bytes, its members in the order that SDKs send them or sorted.
 fn question_body(bytes: usize, first: &str, last: &str) -> Vec<u8> {

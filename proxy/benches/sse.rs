@@ -4,9 +4,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use weir::model::answer::{AnswerReader, Kind};
+use weir::model::response::{AnswerReader, Kind};
 use weir::model::operation::Operation;
-use weir::model::question::QuestionReader;
+use weir::model::request::QuestionReader;
 use weir::model::sse::Scanner;
 
 const EVENTS: usize = 20;

@@ -4,11 +4,11 @@
 //! A leaf: it knows neither HTTP messages nor stages. It sees every piece, changes none, holds a bounded
 //! part whatever comes, and takes nothing worse than nothing from text that is not what it should be.
 
-pub mod answer;
 pub mod estimate;
 pub mod json;
 pub mod operation;
-pub mod question;
+pub mod request;
+pub mod response;
 pub mod sse;
 pub mod usage;
 pub mod usage_chunk;

@@ -12,7 +12,7 @@ use super::timeouts::ResponseTimeouts;
 use super::usage_stripper::UsageStripper;
 use crate::coding::{Decoder, Progress, Why};
 use crate::exchange::Exchange;
-use crate::model::answer::{AnswerReader, Ending, Form};
+use crate::model::response::{AnswerReader, Ending, Form};
 use crate::refusal::ErrorCode;
 
 /// Reads, changes and copies the body of one response.

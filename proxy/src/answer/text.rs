@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::content::texts::{BODY_BYTES_MAX, Named, TEXT_BYTES_MAX, Texts};
-use crate::model::answer::Kind;
+use crate::model::response::Kind;
 use crate::model::sse::Scanner;
 
 /// How much is held of a response that is one JSON text; a longer one is not read.

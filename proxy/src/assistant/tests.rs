@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::model::answer::{AnswerReader, Kind};
+use crate::model::response::{AnswerReader, Kind};
 use crate::model::usage::Origin;
 
 mod behaviour;

@@ -26,7 +26,7 @@ use crate::coding::Decoder;
 use crate::exchange::Exchange;
 use crate::http::relay::Relay;
 use crate::http::session::Session;
-use crate::model::answer::{AnswerReader, Kind};
+use crate::model::response::{AnswerReader, Kind};
 
 /// Delivers the response, whose head had arrived at `now`. Connections that are upgraded, and messages of
 /// gRPC, may be silent for `messages_idle`.

@@ -16,7 +16,7 @@ use crate::http::budgeted_reader::{BudgetedReader, PIECE_BYTES};
 use crate::http::relay::Relay;
 use crate::http::session::Session;
 use crate::model::operation::Operation;
-use crate::model::question::{Question, QuestionReader};
+use crate::model::request::{Question, QuestionReader};
 use crate::refusal::Refusal;
 use crate::route::path::folded;
 

@@ -11,7 +11,7 @@ use crate::answer::text::ResponseText;
 use crate::cache::Stored;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
-use crate::model::answer::{Ending, Kind, Said, Shape};
+use crate::model::response::{Ending, Kind, Said, Shape};
 use crate::model::estimate;
 use crate::model::operation::{Operation, Yields};
 use crate::refusal::ErrorCode;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::budget::{Booking, Budget, STEP_BYTES};
-use crate::model::question::{Question, QuestionReader, Shown};
+use crate::model::request::{Question, QuestionReader, Shown};
 use crate::refusal::Refusal;
 
 /// How much is read at once: a content coding expands it within a few milliseconds.

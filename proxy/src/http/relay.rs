@@ -14,7 +14,7 @@ use super::budgeted_reader::BudgetedReader;
 use super::io::{AfterRequest, BodyReadError};
 use super::session::Session;
 use crate::clock;
-use crate::model::question::Question;
+use crate::model::request::Question;
 use crate::refusal::{ErrorCode, Refusal};
 use pace::Pace;
 

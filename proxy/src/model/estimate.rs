@@ -5,7 +5,7 @@
 //! V3, with a little more for those that cut finer (Claude, Mistral): fitted to 1,800 pieces of prose in some
 //! twenty languages, of code and of JSON, four fifths of which it meets within a quarter.
 
-use super::answer::Ending;
+use super::response::Ending;
 use super::operation::{Operation, Yields};
 use super::usage::{Origin, Usage};
 use script::Script;

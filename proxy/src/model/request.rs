@@ -8,11 +8,11 @@ use super::cut;
 use super::estimate::TextCount;
 use super::operation::{InPath, Operation};
 use crate::coding::Decoder;
-use form::Form;
+use multipart::Form;
 use object::Object;
 pub use object::Shown;
 
-mod form;
+mod multipart;
 mod object;
 
 /// What a question says of itself.
@@ -182,5 +182,5 @@ fn named(encoded: &str) -> Box<str> {
 }
 
 #[cfg(test)]
-#[path = "question_tests.rs"]
+#[path = "request_tests.rs"]
 mod tests;

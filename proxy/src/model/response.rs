@@ -15,14 +15,14 @@ use super::sse::{Events, Sink};
 use super::usage::Usage;
 use facts::Facts;
 use place::Place;
-use verdict::Verdict;
+use success::Verdict;
 
 mod facts;
 mod figures;
 mod kinds;
 mod place;
 mod text;
-mod verdict;
+mod success;
 
 const FINISH_REASONS_MAX: usize = 16;
 

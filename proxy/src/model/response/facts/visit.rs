@@ -1,9 +1,9 @@
 //! What is noted of a document while its values are shown.
 
 use super::{Document, Facts, IsLast};
-use crate::model::answer::Form;
-use crate::model::answer::kinds::{Status, Type, is_reason};
-use crate::model::answer::place::{Place, element, member};
+use crate::model::response::Form;
+use crate::model::response::kinds::{Status, Type, is_reason};
+use crate::model::response::place::{Place, element, member};
 use crate::model::cut;
 use crate::model::estimate::Part;
 use crate::model::json::{Container, End, Value, Visitor};
