@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use weir::backend::{self, request_head::HeaderFilter};
 use weir::cache::copy::CopyBuffer;
@@ -144,14 +145,13 @@ fn limits(criterion: &mut Criterion) {
         clients: Vec::new(),
         by,
     };
-    let route = Arc::from("chat");
-    let one = Limits::new(&[limit("per-client", By::Client)], &route);
+    let one = Limits::new(&[limit("per-client", By::Client)]);
     let all = [
         limit("flood", By::Address),
         limit("per-client", By::Client),
         limit("everyone", By::Route),
     ];
-    let all = Limits::new(&all, &route);
+    let all = Limits::new(&all);
     let headers = headers();
     let mut subject = Subject {
         address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)),
@@ -159,14 +159,20 @@ fn limits(criterion: &mut Criterion) {
         platform: "api",
         headers: &headers,
     };
+    let deadline = weir::clock::now() + limit::WAIT_MAX;
     let mut group = criterion.benchmark_group("limit");
     group.bench_function("one", |bencher| {
-        bencher.iter(|| one.admit(black_box(&subject)));
+        bencher.iter(|| one.admit(black_box(&subject), deadline).now_or_never());
     });
     group.bench_function("three", |bencher| {
         bencher.iter(|| {
-            let early = all.admit_address(black_box(&subject));
-            (early, all.admit(black_box(&subject)))
+            let early = all
+                .admit_address(black_box(&subject), deadline)
+                .now_or_never();
+            (
+                early,
+                all.admit(black_box(&subject), deadline).now_or_never(),
+            )
         });
     });
     let mut number = 0u32;
@@ -174,7 +180,8 @@ fn limits(criterion: &mut Criterion) {
         bencher.iter(|| {
             number = number.wrapping_add(1);
             subject.address = IpAddr::V4(Ipv4Addr::from_bits(number));
-            all.admit_address(black_box(&subject))
+            all.admit_address(black_box(&subject), deadline)
+                .now_or_never()
         });
     });
     group.finish();

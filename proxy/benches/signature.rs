@@ -4,36 +4,37 @@
 //! on a real route.
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use weir::config;
 use weir::exchange::SignatureOutcome;
-use weir::signature::{Client, Config, Gate, HmacConfig, Request, SchemeConfig, sign};
+use weir::signature::memory::Memory;
+use weir::signature::{Request, Verifier, sign};
 
 const AT_S: u64 = 1_700_000_000;
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 const SECRET: &str = "a-secret-of-the-usual-length-0123";
 
-fn gate(scheme: SchemeConfig) -> Gate {
-    let config = Config {
-        scheme,
-        tolerance: Duration::from_secs(300),
-        replay: Duration::from_secs(600),
+/// The verifier of a route with one entry of `signature`, as the configuration has it.
+fn verifier(signature: &str) -> Verifier {
+    let text = format!(
+        "backends: [{{name: a, endpoints: ['http://127.0.0.1:1']}}]\n\
+         routes: [{{name: chat, path: /, backend: a, signature: {signature}}}]\n"
+    );
+    let loaded = match config::parse(&text, Path::new("bench.yaml"), &|_| None) {
+        Ok(loaded) => loaded,
+        Err(errors) => unreachable!("{errors}"),
     };
-    match Gate::new(&[config], &Arc::from("chat")) {
-        Some(gate) => gate,
-        None => unreachable!("one scheme makes a gate"),
+    let entries = &loaded.config.routes[0].signature;
+    match Verifier::new(entries, &Memory::new(entries)) {
+        Some(verifier) => verifier,
+        None => unreachable!("one entry makes a verifier"),
     }
-}
-
-fn clients() -> Vec<Client> {
-    vec![Client {
-        name: Arc::from("web"),
-        secrets: vec![SECRET.to_owned()],
-    }]
 }
 
 fn signed(scheme: &str, secret: &str, body: &[u8]) -> HeaderMap {
@@ -48,7 +49,7 @@ fn signed(scheme: &str, secret: &str, body: &[u8]) -> HeaderMap {
         .collect()
 }
 
-fn check(gate: &Gate, headers: &HeaderMap, body: &[u8]) -> SignatureOutcome {
+fn check(verifier: &Verifier, headers: &HeaderMap, body: &[u8]) -> SignatureOutcome {
     let request = Request {
         method: &Method::POST,
         path: "/v1/chat/completions",
@@ -56,7 +57,12 @@ fn check(gate: &Gate, headers: &HeaderMap, body: &[u8]) -> SignatureOutcome {
         headers,
         body,
     };
-    gate.check(&request, Duration::from_secs(AT_S)).outcome
+    let now = Duration::from_secs(AT_S);
+    let verdict = verifier.verify(&request, now).check_and_insert(now);
+    // In this process it never waits.
+    verdict
+        .now_or_never()
+        .map_or(SignatureOutcome::Missing, |verdict| verdict.outcome)
 }
 
 fn body(bytes: usize) -> Vec<u8> {
@@ -68,7 +74,7 @@ fn body(bytes: usize) -> Vec<u8> {
 fn measure(
     criterion: &mut Criterion,
     name: &str,
-    gate: &Gate,
+    verifier: &Verifier,
     (scheme, secret): (&str, &str),
     (body_bytes, expected): (usize, SignatureOutcome),
 ) {
@@ -79,7 +85,7 @@ fn measure(
         bencher.iter_batched_ref(
             || signed(scheme, secret, &body),
             |headers| {
-                let outcome = check(gate, black_box(headers), black_box(&body));
+                let outcome = check(verifier, black_box(headers), black_box(&body));
                 assert_eq!(outcome, expected);
             },
             BatchSize::SmallInput,
@@ -90,13 +96,15 @@ fn measure(
 
 fn schemes(criterion: &mut Criterion) {
     use SignatureOutcome::{Invalid, Valid};
-    let hmac = gate(SchemeConfig::Hmac(HmacConfig::weir(clients())));
-    let bearer = gate(SchemeConfig::Bearer { clients: clients() });
-    let feishu = gate(SchemeConfig::Feishu {
-        encrypt_keys: vec![SECRET.to_owned()],
-        verification_token: None,
-    });
-    let mut run = |name: &str, gate: &Gate, by, what| measure(criterion, name, gate, by, what);
+    let hmac = verifier(&format!(
+        "{{scheme: hmac, clients: [{{name: web, secrets: [{SECRET}]}}]}}"
+    ));
+    let bearer = verifier(&format!(
+        "{{scheme: bearer, clients: [{{name: web, secrets: [{SECRET}]}}]}}"
+    ));
+    let feishu = verifier(&format!("{{scheme: feishu, secrets: [{SECRET}]}}"));
+    let mut run =
+        |name: &str, verifier: &Verifier, by, what| measure(criterion, name, verifier, by, what);
     run("hmac 500 B", &hmac, ("hmac", SECRET), (500, Valid));
     run(
         "hmac 500 B, wrong",

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pingora_runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
-use crate::alert::snapshot::SnapshotSource;
-use crate::alert::tally::Tallies;
+use crate::alert::counters::CounterRegistry;
 use crate::alert::{self, Alerts};
 use crate::clock;
 use crate::config::Config;
@@ -29,8 +29,6 @@ use crate::listener::accept::Accepting;
 use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::Certificates;
 use crate::metrics::Metrics;
-use crate::ship::Ship;
-use crate::ship::metrics::ShipMetrics;
 use crate::system::{self, System};
 
 mod housekeeping;
@@ -51,11 +49,11 @@ pub struct App {
     pub admin: SocketAddr,
     runtime: Runtime,
     stop: watch::Sender<bool>,
+    gateway: Arc<Gateway>,
     connections: Arc<Connections>,
     readiness: Arc<ReadinessFlag>,
     recording: Recording,
     alerts: Arc<Alerts>,
-    alert_ship: Option<Arc<Ship>>,
     admin_server: Admin,
     _system: System,
     drain: Duration,
@@ -90,10 +88,10 @@ impl App {
         // process has chosen already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sockets = Sockets::bind(&config.listen)?;
-        let tallies = Arc::new(Tallies::new(config.alerts.needs()));
+        let counters = Arc::new(CounterRegistry::new(config.alerts.needs()));
         let metrics = Arc::new(Metrics::new()?);
         let reading = system::metrics::register(&metrics)?;
-        let recording = Recording::start(config, &metrics, tallies.clone())?;
+        let recording = Recording::start(config, &metrics, counters.clone())?;
         let counts = ConnectionCounts::register(&metrics)?;
         let gauges = Gauges {
             in_flight: gateway::metrics::in_flight(&metrics)?,
@@ -101,9 +99,15 @@ impl App {
         };
         let connections = Connections::new(config.limits.connections, counts);
         let gateway = gateway(config, recording.recorder.clone(), &metrics)?;
-        let snapshots = recording.snapshots(&metrics, reading.clone());
-        let (alerts, alert_ship) =
-            alerts(config, &metrics, (tallies, snapshots), sockets.instance())?;
+        let sources = alert::Sources {
+            metrics: metrics.clone(),
+            counters,
+            snapshots: recording.snapshots(&metrics, reading.clone()),
+            ship: recording.ship.clone(),
+            environment: config.events.environment.clone(),
+            instance: sockets.instance(),
+        };
+        let alerts = Alerts::start(&config.alerts, sources)?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
             metrics: metrics.clone(),
@@ -113,7 +117,7 @@ impl App {
             readiness: readiness.clone(),
             routes: RouteSummary::all(config),
             alerts: alerts.clone(),
-            ships: ships(&recording.ship, &alert_ship),
+            ship: recording.ship.clone(),
             audit: recording.audit.clone(),
         };
         let admin_server = Admin::start(&config.admin, state)?;
@@ -133,7 +137,7 @@ impl App {
         let addresses = sockets.addresses();
         listening.serve(&runtime, sockets, &certificates);
         let certificates = named(&addresses, certificates);
-        let looked_after = (gateway, certificates, gauges);
+        let looked_after = (gateway.clone(), certificates, gauges);
         housekeeping::start(&runtime, looked_after, &metrics, stopping)?;
         let system = System::start(reading, metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
@@ -142,17 +146,24 @@ impl App {
             admin: admin_server.address,
             runtime,
             stop,
+            gateway,
             connections,
             readiness,
             recording,
             alerts,
-            alert_ship,
             admin_server,
             _system: system,
             drain: config.drain,
             #[cfg(test)]
             metrics,
         })
+    }
+
+    /// Replaces the generation that requests meet by that of `config`, which has been checked. Keys that
+    /// live as long as the process are not read.
+    pub fn install(&self, config: &Config) {
+        let next = self.gateway.generation().next(config);
+        self.gateway.install(next);
     }
 
     /// Stops: no new connection is taken, idle ones are closed, what runs may end within the drain
@@ -185,7 +196,7 @@ impl App {
                 log::warn!("some events could not be written down in time");
             }
             self.alerts.stop(deadline);
-            for ship in [recording.ship, self.alert_ship].into_iter().flatten() {
+            if let Some(ship) = recording.ship {
                 if ship.stop(deadline).is_err() {
                     log::warn!("shipping could not be ended in time; events wait in the spool");
                 }
@@ -231,42 +242,18 @@ fn remaining(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(clock::now())
 }
 
+/// The runtime of each worker.
+fn each_worker(runtime: &Runtime) -> Vec<Handle> {
+    match runtime {
+        Runtime::NoSteal(each) => (0..workers())
+            .map(|worker| each.get_runtime_at(worker).clone())
+            .collect(),
+        Runtime::Steal { runtime, .. } => vec![runtime.handle().clone()],
+    }
+}
+
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// Starts alerts, and where events are shipped the shipping of their changes.
-fn alerts(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-    (tallies, snapshots): (Arc<Tallies>, SnapshotSource),
-    instance: String,
-) -> anyhow::Result<(Arc<Alerts>, Option<Arc<Ship>>)> {
-    let ship = match &config.ship {
-        None => None,
-        Some(ship) => Some(Ship::start(
-            &ship.of_alerts(),
-            ShipMetrics::unexposed_shipper()?,
-            metrics.worker("ship-alerts")?,
-        )?),
-    };
-    let sources = alert::Sources {
-        metrics: metrics.clone(),
-        tallies,
-        snapshots,
-        ship: ship.clone(),
-        environment: config.events.environment.clone(),
-        instance,
-    };
-    Ok((Alerts::start(&config.alerts, sources)?, ship))
-}
-
-/// What the admin side shows of shipping.
-fn ships(events: &Option<Arc<Ship>>, alerts: &Option<Arc<Ship>>) -> Vec<(&'static str, Arc<Ship>)> {
-    let both = [("events", events), ("alerts", alerts)];
-    both.into_iter()
-        .filter_map(|(name, ship)| Some((name, ship.clone()?)))
-        .collect()
 }
 
 fn listener(config: &Config, gateway: &Arc<Gateway>, connections: &Arc<Connections>) -> Listener {
@@ -293,6 +280,7 @@ impl Listening {
         sockets: Sockets,
         certificates: &[Option<Arc<Certificates>>],
     ) {
+        let workers: Arc<[Handle]> = each_worker(runtime).into();
         for (socket, certificates) in sockets.into_listeners().zip(certificates) {
             let accepting = Accepting::new(
                 socket,
@@ -300,6 +288,7 @@ impl Listening {
                 self.listener.clone(),
                 self.descriptors,
                 self.stopping.clone(),
+                workers.clone(),
             );
             runtime.get_handle().spawn(accepting.run());
         }

@@ -17,7 +17,6 @@ use ipnet::IpNet;
 use crate::route::path::EncodedSlash;
 use crate::settings::decode::{Decode, schema_of};
 use crate::settings::mistake::Findings;
-use crate::settings::url;
 use crate::settings::{interpolate, node, tree};
 use crate::{alert, audit, backend, content, http, record, ship, trace};
 

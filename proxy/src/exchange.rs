@@ -185,7 +185,7 @@ pub enum ClientEnd {
 
 /// Whether a request has been served to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+enum Phase {
     Open,
     Finished,
 }
@@ -234,7 +234,7 @@ pub struct Exchange {
     pub content: Option<Box<Content>>,
     /// Header fields that the stages add to the response.
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
-    progress: Progress,
+    phase: Phase,
     /// Records the exchange when it is dropped.
     recorder: Option<Arc<dyn Recorder>>,
 }
@@ -289,7 +289,7 @@ impl Exchange {
             model: ModelCall::default(),
             content: None,
             response_headers: Vec::new(),
-            progress: Progress::Open,
+            phase: Phase::Open,
             recorder: Some(recorder),
         }
     }
@@ -297,7 +297,7 @@ impl Exchange {
     /// The request has been served to its end, whatever its outcome.
     pub fn finish(&mut self, now: Instant) {
         self.timing.finish(now);
-        self.progress = Progress::Finished;
+        self.phase = Phase::Finished;
     }
 
     /// The wall-clock time at `now`, since the Unix epoch.
@@ -338,7 +338,7 @@ impl Exchange {
             .begin_attempt(attempt)
     }
 
-    /// The attempt that is in progress, or was the last.
+    /// The attempt that is in phase, or was the last.
     pub fn attempt(&mut self) -> Option<&mut Attempt> {
         self.upstream.as_mut().and_then(UpstreamNote::current)
     }
@@ -370,7 +370,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(recorder) = self.recorder.take() {
-            if self.progress == Progress::Open {
+            if self.phase == Phase::Open {
                 self.break_off();
             }
             recorder.record(self, self.duration(clock::now));

@@ -8,7 +8,7 @@
 //!
 //! - **admit**: route, body, signature, limit. Finds the route, reads the body, verifies the signature and
 //!   checks the limits. Each of these stages can reject the request; no backend has seen any of it yet.
-//! - **forward**: cache, backend. Finds out where the response comes from ([`Source`]): from the cache, or
+//! - **forward**: cache, backend. Finds out where the response comes from ([`ResponseSource`]): from the cache, or
 //!   from a backend whose response head has arrived. Until then nothing final has been written to the
 //!   client, so this is the step in which a failed attempt can be followed by another.
 //! - **deliver**: answer. Writes the response to the client, and copies it for the cache. Only this step
@@ -35,7 +35,6 @@ use prometheus::IntGauge;
 
 use crate::answer::Delivered;
 use crate::answer::local::{self, LocalResponse};
-use crate::answer::stored::{self, StoredResponse};
 use crate::backend::loops::LoopToken;
 use crate::cache::Stored;
 use crate::clock;
@@ -51,7 +50,6 @@ use crate::metrics::InUse;
 use crate::random;
 use crate::refusal::Refusal;
 use crate::route::address;
-use crate::signature::PlatformAnswer;
 use crate::signature::delivery::Delivery;
 
 mod ask_usage;
@@ -113,7 +111,7 @@ struct Prepared {
     clippy::large_enum_variant,
     reason = "a request has one, and a box would be one more allocation for it"
 )]
-enum Source {
+enum ResponseSource {
     Upstream(Upstream),
     /// The cache; with the age of the response in seconds.
     Stored(Arc<Stored>, u64),
@@ -196,7 +194,7 @@ impl Gateway {
         if let Some(delivery) = claims.delivery
             && is_taken(delivered, exchange.status)
         {
-            delivery.taken(clock::unix_now());
+            delivery.taken(clock::unix_now()).await;
         }
         let served = match session.is_detached() {
             // The outcome of the call stands in its attempt.
@@ -219,7 +217,7 @@ impl Gateway {
     ) -> Result<Prepared, Stop> {
         // route
         let pipeline = self.route(&self.generation.load(), session, exchange, connection)?;
-        guards::admit_address(&pipeline, session, exchange)?;
+        guards::admit_address(&pipeline, session, exchange).await?;
 
         // body
         exchange.timing.enter(Stage::Body, clock::now());
@@ -232,7 +230,7 @@ impl Gateway {
 
         // limit
         exchange.timing.enter(Stage::Limit, clock::now());
-        guards::admit(&pipeline, session, exchange)?;
+        guards::admit(&pipeline, session, exchange).await?;
         claims.permit = guards::enter(&pipeline)?;
 
         Ok(Prepared {
@@ -250,7 +248,7 @@ impl Gateway {
         connection: &Connection,
         prepared: Prepared,
         delivery: Option<&Delivery>,
-    ) -> Result<Source, Stop> {
+    ) -> Result<ResponseSource, Stop> {
         let Prepared {
             pipeline,
             kind,
@@ -265,7 +263,7 @@ impl Gateway {
         let headers = &session.head().headers;
         model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
         let decision = match guards::look_up(&pipeline, exchange, read.decision) {
-            Lookup::Hit(stored, age_s) => return Ok(Source::Stored(stored, age_s)),
+            Lookup::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
             Lookup::Miss(decision) => decision,
         };
 
@@ -290,7 +288,7 @@ impl Gateway {
         model_request::note_relayed(exchange, &relay);
         let (response, framing) = asked?;
         self.yield_to_batch_writes().await;
-        Ok(Source::Upstream(Upstream {
+        Ok(ResponseSource::Upstream(Upstream {
             pipeline,
             kind,
             started_at,
@@ -307,7 +305,7 @@ impl Gateway {
         &self,
         session: &mut Session,
         exchange: &mut Exchange,
-        source: &mut Source,
+        source: &mut ResponseSource,
         stopping: &ShutdownWatch,
     ) -> Delivered {
         if *stopping.borrow() {
@@ -316,24 +314,16 @@ impl Gateway {
         }
         match source {
             // answer
-            Source::Upstream(upstream) => {
+            ResponseSource::Upstream(upstream) => {
                 let now = clock::now();
                 exchange.timing.enter(Stage::Answer, now);
                 let idle = upstream.pipeline.shared.upgrade_idle_timeout;
                 downstream::deliver(session, exchange, upstream, idle, now).await
             }
-            Source::Stored(stored, age_s) => {
-                model_response::record_stored_text(exchange, stored);
-                let response = StoredResponse {
-                    status: stored.status,
-                    head_lines: stored.head_lines(),
-                    age_s: *age_s,
-                    length: stored.length(),
-                    pieces: stored.pieces(),
-                };
-                stored::write(session, exchange, response).await
+            ResponseSource::Stored(stored, age_s) => {
+                downstream::deliver_stored(session, exchange, stored, *age_s).await
             }
-            Source::Local(response) => local::write(session, exchange, response).await,
+            ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }
     }
 
@@ -345,26 +335,15 @@ impl Gateway {
         stop: Stop,
         stopping: &ShutdownWatch,
     ) -> Delivered {
-        let response = match stop {
-            Stop::Refused(refusal) => {
-                if is_unread(session, Some(refusal.code)) {
-                    session.close_after_answer();
-                }
-                LocalResponse::Refusal(refusal)
-            }
-            Stop::Platform(PlatformAnswer {
-                status,
-                content_type,
-                body,
-            }) => LocalResponse::Platform {
-                status,
-                content_type,
-                body,
-            },
-            Stop::ServerOptions(methods) => LocalResponse::Options(methods),
-            Stop::ClientLeft => return Delivered::ClientLeft,
+        if let Stop::Refused(refusal) = &stop
+            && is_unread(session, Some(refusal.code))
+        {
+            session.close_after_answer();
+        }
+        let Some(response) = stop.into_response() else {
+            return Delivered::ClientLeft;
         };
-        let mut source = Source::Local(response);
+        let mut source = ResponseSource::Local(response);
         self.deliver(session, exchange, &mut source, stopping).await
     }
 

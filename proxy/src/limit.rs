@@ -1,19 +1,19 @@
 //! Stage four: rates, and requests at once.
 //!
-//! Limits by address are asked before the body is read, the others when the client is known. It
-//! never waits: a request is admitted or refused at once. The limits of one step are asked in the
-//! order of the file; when one says no, those asked before it get back what they had counted, so
-//! that a refused request costs nothing there. A limit by address keeps its count also when a later
-//! stage refuses: that is what it is for.
+//! Rates are counted by GCRA, the generic cell rate algorithm (a token bucket). Limits by address are checked
+//! before the body is read, the others when the client is known. It never queues: a request is admitted or
+//! rejected. The limits of one step are checked in the order of the file; when one rejects, those checked
+//! before it get back what they had counted, so that a rejected request costs nothing there. A limit by
+//! address keeps its count also when a later stage rejects: that is what it is for.
 //!
-//! Keys are 64-bit hashes under a random key of this process: no name or address is kept, and nobody
-//! outside can choose two that collide. IPv6 addresses count by their /64, because one client
-//! commands all of it. Requests without the header of a limit by header count as one.
+//! Keys are bytes that are the same in every replica ([`key`]); a counter in this process keeps no more than a
+//! keyed hash of them. Checks are asynchronous and have a deadline, for a counter that replicas share; in this
+//! process they never wait. IPv6 addresses count by their /64, because one client commands all of it. Requests
+//! without the header of a limit by header count as one.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, MonotonicClock};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -22,13 +22,21 @@ use crate::exchange::LimitNote;
 
 pub mod concurrency;
 mod headers;
+mod key;
 mod keys;
+mod limiter;
 mod local;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 pub use headers::retry_after_s;
-use local::{Limiter, Verdict};
+use key::LimitKey;
+use limiter::Limiter;
+use verdict::Verdict;
+
+/// How long a request waits at most for a counter that is not in this process.
+pub const WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// Keys that one limit counts apart. Past it, keys that are new share 65,536 slots until others
 /// have been idle long enough to be forgotten; about 8 MiB at most.
@@ -74,30 +82,29 @@ pub struct Limits<C: Clock = MonotonicClock> {
     by_address: Vec<Limiter<C>>,
     others: Vec<Limiter<C>>,
     policy_header: Option<HeaderValue>,
-    hasher: RandomState,
 }
 
-/// Whether a request may go on.
+/// Whether a request is admitted.
 #[derive(Debug)]
 pub enum Decision {
-    Admitted(Option<Standing>),
+    Admitted(Option<QuotaStatus>),
     Limited {
-        standing: Standing,
+        status: QuotaStatus,
         retry_after: Duration,
     },
 }
 
-/// Where a request stands in the limit that is nearest to its end (or that said no): what the
-/// `RateLimit` headers tell.
+/// The quota of the limit that is nearest to its end (or that rejected): what the `RateLimit` headers
+/// report.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct QuotaStatus {
     pub policy: Arc<str>,
     pub remaining: u64,
-    /// Until the quota is whole again, in whole seconds, rounded up.
+    /// Until the quota is restored, in whole seconds, rounded up.
     pub reset_s: u64,
 }
 
-impl Standing {
+impl QuotaStatus {
     /// The note for the exchange.
     #[must_use]
     pub fn note(&self, outcome: crate::exchange::LimitOutcome) -> LimitNote {
@@ -112,7 +119,7 @@ impl Standing {
     /// What an earlier stage noted.
     #[must_use]
     pub fn noted(note: &LimitNote) -> Self {
-        Standing {
+        QuotaStatus {
             policy: note.policy.clone(),
             remaining: note.remaining,
             reset_s: note.reset_s,
@@ -122,13 +129,13 @@ impl Standing {
     /// The value of `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
     #[must_use]
     pub fn header(&self) -> HeaderValue {
-        headers::standing(&self.policy, self.remaining, self.reset_s)
+        headers::rate_limit(&self.policy, self.remaining, self.reset_s)
     }
 
-    /// Of two standings, such as one from before the body and one from after the signature, the one
+    /// Of two statuses, such as one from before the body and one from after the signature, the one
     /// nearer to its end: fewer requests left, or at the same number a longer way back.
     #[must_use]
-    pub fn nearer(one: Option<Standing>, other: Option<Standing>) -> Option<Standing> {
+    pub fn nearer(one: Option<QuotaStatus>, other: Option<QuotaStatus>) -> Option<QuotaStatus> {
         match (one, other) {
             (Some(one), Some(other)) if one.distance() <= other.distance() => Some(one),
             (one, None) => one,
@@ -142,11 +149,9 @@ impl Standing {
 }
 
 impl Limits {
-    /// The limits of `route`, all of them whole.
+    /// The limits of one route, all quotas unused.
     #[must_use]
-    pub fn new(limits: &[Config], route: &Arc<str>) -> Self {
-        // A set of limits belongs to one route, so its name need not be part of any key.
-        let _ = route;
+    pub fn new(limits: &[Config]) -> Self {
         Limits::with_clock(limits, KEYS_MAX, &MonotonicClock)
     }
 }
@@ -169,28 +174,25 @@ impl<C: Clock + Clone> Limits<C> {
             by_address,
             others,
             policy_header: (!policies.is_empty()).then(|| headers::field(policies)),
-            hasher: RandomState::new(),
         }
     }
 }
 
 impl<C: Clock> Limits<C> {
-    /// Whether any limit can be asked before the body has been read.
+    /// Whether any limit can be checked before the body has been read.
     #[must_use]
     pub fn any_by_address(&self) -> bool {
         !self.by_address.is_empty()
     }
 
-    /// Asks the limits by address. A request asked here is not asked again by [`Limits::admit`].
-    #[must_use]
-    pub fn admit_address(&self, subject: &Subject<'_>) -> Decision {
-        self.ask_all(&self.by_address, subject)
+    /// Checks the limits by address. A request checked here is not checked again by [`Limits::admit`].
+    pub async fn admit_address(&self, subject: &Subject<'_>, deadline: Instant) -> Decision {
+        check_all(&self.by_address, subject, deadline).await
     }
 
-    /// Asks all other limits; the first that says no answers.
-    #[must_use]
-    pub fn admit(&self, subject: &Subject<'_>) -> Decision {
-        self.ask_all(&self.others, subject)
+    /// Checks all other limits; the first that rejects decides. What counts elsewhere has until `deadline`.
+    pub async fn admit(&self, subject: &Subject<'_>, deadline: Instant) -> Decision {
+        check_all(&self.others, subject, deadline).await
     }
 
     /// The value of `RateLimit-Policy`: all limits of the route. `None` when there are none.
@@ -215,77 +217,46 @@ impl<C: Clock> Limits<C> {
     fn all(&self) -> impl Iterator<Item = &Limiter<C>> {
         self.by_address.iter().chain(&self.others)
     }
+}
 
-    fn ask_all(&self, limiters: &[Limiter<C>], subject: &Subject<'_>) -> Decision {
-        let mut nearest: Option<(&Limiter<C>, u32, Duration)> = None;
-        for (position, limiter) in limiters.iter().enumerate() {
-            if !limiter.holds_for(subject.client) {
-                continue;
-            }
-            match limiter.ask(self.key(&limiter.by, subject)) {
-                Verdict::Admitted {
-                    remaining,
-                    until_whole,
-                } => {
-                    let nearer = nearest.is_none_or(|(_, least, longest)| {
-                        remaining < least || (remaining == least && until_whole > longest)
-                    });
-                    if nearer {
-                        nearest = Some((limiter, remaining, until_whole));
-                    }
+async fn check_all<C: Clock>(
+    limiters: &[Limiter<C>],
+    subject: &Subject<'_>,
+    deadline: Instant,
+) -> Decision {
+    let mut nearest: Option<(&Limiter<C>, u32, Duration)> = None;
+    for (position, limiter) in limiters.iter().enumerate() {
+        if !limiter.holds_for(subject.client) {
+            continue;
+        }
+        let key = LimitKey::of(&limiter.by, subject);
+        match limiter.check(&key, deadline).await {
+            Verdict::Admitted { remaining, reset } => {
+                let nearer = nearest.is_none_or(|(_, least, longest)| {
+                    remaining < least || (remaining == least && reset > longest)
+                });
+                if nearer {
+                    nearest = Some((limiter, remaining, reset));
                 }
-                Verdict::Limited {
+            }
+            Verdict::Limited { retry_after, reset } => {
+                give_back(&limiters[..position], subject, deadline).await;
+                return Decision::Limited {
+                    status: status(limiter, 0, reset),
                     retry_after,
-                    until_whole,
-                } => {
-                    let asked = limiters[..position].iter();
-                    for asked in asked.filter(|asked| asked.holds_for(subject.client)) {
-                        asked.give_back(self.key(&asked.by, subject));
-                    }
-                    return Decision::Limited {
-                        standing: standing(limiter, 0, until_whole),
-                        retry_after,
-                    };
-                }
+                };
             }
         }
-        Decision::Admitted(
-            nearest
-                .map(|(limiter, remaining, until_whole)| standing(limiter, remaining, until_whole)),
-        )
     }
+    Decision::Admitted(nearest.map(|(limiter, remaining, reset)| status(limiter, remaining, reset)))
+}
 
-    /// Every kind of key begins with a number of its own, so that a client who is named like an
-    /// address is not that address.
-    fn key(&self, by: &By, subject: &Subject<'_>) -> u64 {
-        match by {
-            By::Client => match subject.client {
-                Some(client) => self.hash(0, client.as_bytes()),
-                None => self.address_key(subject.address),
-            },
-            By::Address => self.address_key(subject.address),
-            By::Platform => self.hash(3, subject.platform.as_bytes()),
-            By::Route => 0,
-            By::Header(name) => match subject.headers.get(name) {
-                Some(value) => self.hash(4, value.as_bytes()),
-                None => self.hash(5, b"absent"),
-            },
+async fn give_back<C: Clock>(limiters: &[Limiter<C>], subject: &Subject<'_>, deadline: Instant) {
+    for limiter in limiters {
+        if limiter.holds_for(subject.client) {
+            let key = LimitKey::of(&limiter.by, subject);
+            limiter.give_back(&key, deadline).await;
         }
-    }
-
-    fn address_key(&self, address: IpAddr) -> u64 {
-        // An IPv4 client on a dual-stack socket is still that IPv4 client.
-        match address.to_canonical() {
-            IpAddr::V4(address) => self.hash(1, &address.octets()),
-            IpAddr::V6(address) => self.hash(2, &address.octets()[..8]),
-        }
-    }
-
-    fn hash(&self, kind: u8, bytes: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write_u8(kind);
-        hasher.write(bytes);
-        hasher.finish()
     }
 }
 
@@ -296,10 +267,10 @@ impl<C: Clock> std::fmt::Debug for Limits<C> {
     }
 }
 
-fn standing<C: Clock>(limiter: &Limiter<C>, remaining: u32, until_whole: Duration) -> Standing {
-    Standing {
+fn status<C: Clock>(limiter: &Limiter<C>, remaining: u32, reset: Duration) -> QuotaStatus {
+    QuotaStatus {
         policy: limiter.name.clone(),
         remaining: u64::from(remaining),
-        reset_s: headers::seconds_up(until_whole),
+        reset_s: headers::seconds_up(reset),
     }
 }

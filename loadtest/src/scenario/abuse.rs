@@ -74,7 +74,7 @@ impl Abuse {
         body: Bytes,
     ) -> Result<Option<RequestSpec>, RequestError> {
         let mut signers = signers(routes);
-        let Some((route, signer)) = signers.find(|(_, signer)| signer.again == Again::Refused)
+        let Some((route, signer)) = signers.find(|(_, signer)| signer.again == Again::Rejected)
         else {
             return Ok(None);
         };

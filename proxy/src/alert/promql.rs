@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::identity::INSTANCE;
 use super::per::Per;
-use super::tier::Lines;
+use super::tier::Thresholds;
 use super::unit::Unit;
 use crate::metrics::catalog::{DURATION_EDGES_S, Definition};
 
@@ -40,20 +40,20 @@ pub enum Inexpressible {
 /// Makes the query of one rule's signal.
 #[derive(Clone, Debug)]
 pub struct Promql<'r> {
-    /// The labels that series are told apart by.
+    /// The labels of the series.
     by: String,
     /// The range of `increase` and `rate`.
     window: String,
     minimum_requests: u64,
     per: Option<Per>,
-    lines: &'r Lines,
+    thresholds: &'r Thresholds,
 }
 
 impl<'r> Promql<'r> {
     #[must_use]
     pub fn new(
         per: Option<Per>,
-        lines: &'r Lines,
+        thresholds: &'r Thresholds,
         (window, minimum_requests): (Duration, u64),
     ) -> Self {
         Promql {
@@ -61,11 +61,11 @@ impl<'r> Promql<'r> {
             window: duration(window),
             minimum_requests,
             per,
-            lines,
+            thresholds,
         }
     }
 
-    /// The labels that series are told apart by.
+    /// The labels of the series.
     #[must_use]
     pub fn by(&self) -> &str {
         &self.by
@@ -124,7 +124,7 @@ impl<'r> Promql<'r> {
         ))
     }
 
-    /// Whether a metric tells apart what the rule does.
+    /// Whether a metric has the label of the rule.
     ///
     /// # Errors
     /// It does not.
@@ -142,9 +142,9 @@ impl<'r> Promql<'r> {
     /// Between two edges a bucket cannot tell on which side of a threshold a quantile is.
     fn check_edges(&self) -> Result<(), Inexpressible> {
         let thresholds = [
-            ("warning", self.lines.warning),
-            ("critical", self.lines.critical),
-            ("recovery", self.lines.recovery),
+            ("warning", self.thresholds.warning),
+            ("critical", self.thresholds.critical),
+            ("recovery", self.thresholds.recovery),
         ];
         for (threshold, value) in thresholds {
             if DURATION_EDGES_S.contains(&value) {
@@ -163,7 +163,7 @@ impl<'r> Promql<'r> {
     }
 }
 
-/// The labels that series are told apart by.
+/// The labels of the series.
 pub(super) fn by(per: Option<Per>) -> String {
     let replica = format!("job, {INSTANCE}");
     match per {
@@ -182,7 +182,7 @@ pub(super) fn duration(duration: Duration) -> String {
             return format!("{}{unit}", seconds / size);
         }
     }
-    // Writing to a string cannot fail.
+    // WriteWatch to a string cannot fail.
     if seconds > 0 {
         let _ = write!(text, "{seconds}s");
     }

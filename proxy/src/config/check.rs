@@ -3,7 +3,6 @@
 //! A part that is wrong gives `None`, and its mistake has been told; all other parts are still looked
 //! at.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,9 +14,8 @@ use super::{Admin, Config};
 use crate::http::Limits;
 use crate::route::path::{BadPath, EncodedSlash, canonical};
 use crate::settings::decode::Setting;
-use crate::settings::lists::Entries;
+use crate::settings::lists::{Entries, refuse_duplicates};
 use crate::settings::mistake::Findings;
-use crate::settings::node::Place;
 use crate::settings::values::{HeaderText, Text};
 use crate::{audit, content, record};
 
@@ -154,24 +152,6 @@ fn pairs(headers: &Entries<HeaderName, HeaderText>) -> Vec<(HeaderName, http::He
     pairs
         .map(|(name, value)| (name.value.clone(), value.value.0.clone()))
         .collect()
-}
-
-/// Tells of every name that stands before it in the same list.
-fn refuse_duplicates<'s>(
-    what: &str,
-    names: impl Iterator<Item = (&'s str, Place)>,
-    findings: &mut Findings,
-) {
-    let mut seen: HashMap<&str, Place> = HashMap::new();
-    for (name, place) in names {
-        if let Some(first) = seen.insert(name, place) {
-            let line = first.line;
-            findings.mistake(
-                place,
-                format!("a {what} before it, on line {line}, has this name; names stand once"),
-            );
-        }
-    }
 }
 
 /// Whether a path of the file stands in its canonical form, as [`crate::route::path`] defines it.

@@ -13,7 +13,6 @@ pub(super) mod backend;
 pub(super) mod events;
 pub(super) mod notifiers;
 pub(super) mod route;
-pub(super) mod signature;
 
 settings! {
     /// The configuration of weir.
@@ -38,7 +37,7 @@ settings! {
         events: events::Events [default "{}"],
         /// Trace context is checked and handed on in any case.
         traces: events::Traces [default "{}"],
-        /// What is watched, and who is told.
+        /// Alert rules and notifiers.
         alerts: alerts::Alerts [default "{}"],
         /// How the process ends.
         shutdown: Shutdown [default "{}"],

@@ -92,6 +92,12 @@ impl Timing {
         self.spent[stage as usize]
     }
 
+    /// When the request came to the stage that it is in.
+    #[must_use]
+    pub fn stage_started(&self) -> Instant {
+        self.lap_started
+    }
+
     #[must_use]
     pub fn started(&self) -> Instant {
         self.started

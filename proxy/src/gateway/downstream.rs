@@ -1,5 +1,5 @@
-//! The answer stage of the gateway: delivers a backend's response to the client, and copies it for the
-//! cache.
+//! The answer stage of the gateway: delivers a backend's response to the client and copies it for the cache,
+//! or delivers a stored one.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,12 @@ use crate::answer::ahead::{self, ClientLeft, ReadAhead};
 use crate::answer::copying::{CopyStored, Copying};
 use crate::answer::deliver as response;
 use crate::answer::filter::BodyFilter;
+use crate::answer::stored::{self, StoredResponse};
 use crate::answer::timeouts::ResponseTimeouts;
 use crate::answer::usage_stripper::{self, UsageStripper};
 use crate::backend::response::UpstreamResponse;
-use crate::cache::CacheDecision;
 use crate::cache::status::Status;
+use crate::cache::{CacheDecision, Stored};
 use crate::clock;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
@@ -62,6 +63,24 @@ pub(super) async fn deliver(
     model_response::note(exchange, &mut filter, delivered);
     model_response::record_text(exchange, &mut filter);
     delivered
+}
+
+/// Delivers a stored response, which is `age_s` seconds old.
+pub(super) async fn deliver_stored(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    stored: &Stored,
+    age_s: u64,
+) -> Delivered {
+    model_response::record_stored_text(exchange, stored);
+    let response = StoredResponse {
+        status: stored.status,
+        head_lines: stored.head_lines(),
+        age_s,
+        length: stored.length(),
+        pieces: stored.pieces(),
+    };
+    stored::write(session, exchange, response).await
 }
 
 /// What happens to each piece of the body.

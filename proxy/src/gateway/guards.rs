@@ -19,7 +19,7 @@ use crate::generation::pipeline::RoutePipeline;
 use crate::http::budgeted_reader::BudgetedReader;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
-use crate::limit::{Decision, Standing, Subject, retry_after_s};
+use crate::limit::{self, Decision, QuotaStatus, Subject, retry_after_s};
 use crate::model::json::Unseen;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::PathPattern;
@@ -27,25 +27,29 @@ use crate::signature::Request;
 use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
 
 /// Checks the limits by address, before anything of the body has been read.
-pub(super) fn admit_address(
+pub(super) async fn admit_address(
     pipeline: &RoutePipeline,
-    session: &Session,
+    session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
     if !pipeline.limits.any_by_address() {
         return Ok(());
     }
-    let decision = pipeline.limits.admit_address(&subject(session, exchange));
+    let deadline = exchange.timing.stage_started() + limit::WAIT_MAX;
+    let subject = subject(session, exchange);
+    let decision = pipeline.limits.admit_address(&subject, deadline).await;
     apply_limit(pipeline, exchange, decision)
 }
 
 /// Checks all other limits.
-pub(super) fn admit(
+pub(super) async fn admit(
     pipeline: &RoutePipeline,
-    session: &Session,
+    session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
-    let decision = pipeline.limits.admit(&subject(session, exchange));
+    let deadline = exchange.timing.stage_started() + limit::WAIT_MAX;
+    let subject = subject(session, exchange);
+    let decision = pipeline.limits.admit(&subject, deadline).await;
     apply_limit(pipeline, exchange, decision)
 }
 
@@ -65,22 +69,22 @@ fn apply_limit(
     exchange: &mut Exchange,
     decision: Decision,
 ) -> Result<(), Refusal> {
-    let (standing, refusal) = match decision {
+    let (status, refusal) = match decision {
         Decision::Admitted(later) => {
-            let earlier = exchange.limit.as_ref().map(Standing::noted);
-            (Standing::nearer(earlier, later), None)
+            let earlier = exchange.limit.as_ref().map(QuotaStatus::noted);
+            (QuotaStatus::nearer(earlier, later), None)
         }
         Decision::Limited {
-            standing,
+            status,
             retry_after,
         } => {
-            let detail = format!("rate limit \"{}\" is exceeded", standing.policy);
+            let detail = format!("rate limit \"{}\" is exceeded", status.policy);
             let refusal = Refusal::new(ErrorCode::RateLimited, detail);
             let refusal = refusal.retry_after(retry_after_s(retry_after));
-            (Some(standing), Some(refusal))
+            (Some(status), Some(refusal))
         }
     };
-    let Some(standing) = standing else {
+    let Some(status) = status else {
         return Ok(());
     };
     let outcome = match refusal {
@@ -93,8 +97,8 @@ fn apply_limit(
     if let Some(policy) = pipeline.limits.policy_header() {
         add_header(exchange, "ratelimit-policy", policy.clone());
     }
-    add_header(exchange, "ratelimit", standing.header());
-    exchange.limit = Some(standing.note(outcome));
+    add_header(exchange, "ratelimit", status.header());
+    exchange.limit = Some(status.note(outcome));
     refusal.map_or(Ok(()), Err)
 }
 
@@ -112,19 +116,19 @@ pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal>
     }
 }
 
-/// Checks the signature over the raw bytes. A delivery of a platform that sends again what was not taken is
-/// in the hands of whoever gets it here.
+/// Verifies the signature over the raw bytes. Of a platform that repeats deliveries until they are acknowledged,
+/// the delivery is returned: this request then decides its outcome.
 pub(super) async fn verify(
     pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
     body: &[u8],
 ) -> Result<Option<Delivery>, Stop> {
-    let Some(gate) = &pipeline.gate else {
+    let Some(verifier) = &pipeline.verifier else {
         return Ok(None);
     };
     let head = session.head();
-    let verdict = gate.check(
+    let verified = verifier.verify(
         &Request {
             method: &head.method,
             path: &exchange.path,
@@ -134,6 +138,7 @@ pub(super) async fn verify(
         },
         exchange.received_at,
     );
+    let verdict = verified.check_and_insert(exchange.received_at).await;
     let note = |outcome| SignatureNote {
         scheme: verdict.scheme,
         outcome,
@@ -153,7 +158,11 @@ pub(super) async fn verify(
             }
             return Err(match verdict.answer {
                 Some(answer) => Stop::Platform(answer),
-                None => Refusal::new(ErrorCode::Internal, "a platform's answer is missing").into(),
+                None => Refusal::new(
+                    ErrorCode::Internal,
+                    "the response to the platform is missing",
+                )
+                .into(),
             });
         }
         SignatureOutcome::Missing => ErrorCode::SignatureMissing,
@@ -163,12 +172,13 @@ pub(super) async fn verify(
     };
     let mut refusal = Refusal::new(code, verdict.detail);
     refusal.title = verdict.title;
-    refusal.challenge = Some(Box::new(gate.challenge().clone()));
+    refusal.challenge = Some(Box::new(verifier.challenge().clone()));
     Err(refusal.into())
 }
 
-/// Waits for what becomes of a delivery that another request has in hand; its platform hears that it is
-/// undecided before it gives this one up. Where it failed, one of those that wait gets it; `None`: it was taken.
+/// Waits for the outcome of a delivery that another request is processing. If there is none before the platform
+/// would give up on this repeat, it is rejected with `delivery_pending`. If the delivery failed, one of the
+/// requests that wait takes it over; `None`: it was acknowledged.
 async fn outcome_of_first(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -176,21 +186,21 @@ async fn outcome_of_first(
 ) -> Result<Option<Delivery>, Stop> {
     let within = repeat.answer_within();
     let until = exchange.timing.started() + within;
-    // It is the backend that is waited for.
+    // The wait is for the backend, and counts as its time.
     exchange.timing.enter(Stage::Backend, clock::now());
     let delivery = loop {
         let fate = tokio::select! {
             biased;
             fate = repeat.decided() => fate,
             () = session.left() => return Err(Stop::ClientLeft),
-            () = tokio::time::sleep_until(until.into()) => return Err(undecided(within).into()),
+            () = tokio::time::sleep_until(until.into()) => return Err(pending(within).into()),
         };
         if fate == Fate::Taken {
             break None;
         }
-        match repeat.again(clock::unix_now()) {
+        match repeat.again(clock::unix_now()).await {
             Claim::First(delivery) => break Some(delivery),
-            Claim::Open(next) => repeat = next,
+            Claim::InProgress(next) => repeat = next,
             Claim::Taken => break None,
         }
     };
@@ -198,10 +208,9 @@ async fn outcome_of_first(
     Ok(delivery)
 }
 
-fn undecided(within: Duration) -> Refusal {
+fn pending(within: Duration) -> Refusal {
     let ms = within.as_millis();
-    let detail =
-        format!("the same delivery came before, and its backend has not answered in {ms} ms");
+    let detail = format!("the same delivery is still being processed after {ms} ms");
     Refusal::new(ErrorCode::DeliveryPending, detail).retry_after(retry_after_s(within))
 }
 

@@ -29,7 +29,7 @@ struct Traffic {
 }
 
 /// Why a tunnel ended.
-enum End {
+enum TunnelEnd {
     /// The backend closed, or the client and the backend after it.
     Closed,
     /// The connection of one side broke.
@@ -112,8 +112,8 @@ pub(super) async fn run(
     exchange.request_body_bytes += traffic.to_backend_bytes.into_inner();
     exchange.response_body_bytes += traffic.to_client_bytes.into_inner();
     match end {
-        End::Closed => Delivered::Whole,
-        End::Broken | End::Silent => Delivered::CutShort,
+        TunnelEnd::Closed => Delivered::Whole,
+        TunnelEnd::Broken | TunnelEnd::Silent => Delivered::CutShort,
     }
 }
 
@@ -124,7 +124,7 @@ async fn copy_both_ways(
     arrived: (&[u8], &[u8]),
     traffic: &Traffic,
     idle: Duration,
-) -> End {
+) -> TunnelEnd {
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_backend, mut to_backend) = tokio::io::split(backend);
     let up = &traffic.to_backend_bytes;
@@ -144,26 +144,26 @@ async fn copy_both_ways(
         down
     ));
     let first = tokio::select! {
-        ended = &mut down => ended.map(|()| Side::Backend),
-        ended = &mut up => ended.map(|()| Side::Client),
-        () = traffic.silent(idle) => return End::Silent,
+        ended = &mut down => ended.map(|()| ClosedBy::Backend),
+        ended = &mut up => ended.map(|()| ClosedBy::Client),
+        () = traffic.silent(idle) => return TunnelEnd::Silent,
     };
     match first {
         // Nobody would read what the client still sends.
-        Ok(Side::Backend) => End::Closed,
-        Ok(Side::Client) => tokio::select! {
+        Ok(ClosedBy::Backend) => TunnelEnd::Closed,
+        Ok(ClosedBy::Client) => tokio::select! {
             ended = down => match ended {
-                Ok(()) => End::Closed,
-                Err(_) => End::Broken,
+                Ok(()) => TunnelEnd::Closed,
+                Err(_) => TunnelEnd::Broken,
             },
-            () = traffic.silent(AFTER_CLIENT_CLOSED.min(idle)) => End::Closed,
+            () = traffic.silent(AFTER_CLIENT_CLOSED.min(idle)) => TunnelEnd::Closed,
         },
-        Err(_) => End::Broken,
+        Err(_) => TunnelEnd::Broken,
     }
 }
 
 /// The side that closed.
-enum Side {
+enum ClosedBy {
     Client,
     Backend,
 }
@@ -209,7 +209,7 @@ mod tests {
         let tunnel = tokio::spawn(async move {
             let traffic = Traffic::begin(clock::now());
             let end = copy_both_ways(&mut near, &mut far, (b"he", b"w"), &traffic, IDLE).await;
-            (matches!(end, End::Closed), traffic)
+            (matches!(end, TunnelEnd::Closed), traffic)
         });
         client.write_all(b"llo").await.expect("written");
         client.shutdown().await.expect("shut down");
@@ -234,7 +234,7 @@ mod tests {
         let traffic = Traffic::begin(clock::now());
         let soon = Duration::from_millis(20);
         let end = copy_both_ways(&mut near, &mut far, (b"", b""), &traffic, soon).await;
-        assert!(matches!(end, End::Silent));
+        assert!(matches!(end, TunnelEnd::Silent));
     }
 
     #[test]

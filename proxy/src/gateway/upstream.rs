@@ -15,7 +15,7 @@ use http::{Request, StatusCode, Version, header};
 use super::Stop;
 use super::ask_usage::UsageAsked;
 use super::mode::RequestKind;
-use crate::answer::framing::{self, Framing, Upgrade};
+use crate::answer::framing::{self, ResponseFraming, Upgrade};
 use crate::answer::head;
 use crate::backend::Endpoint;
 use crate::backend::client::CallDeadline;
@@ -55,7 +55,7 @@ pub(super) struct Upstream {
     /// How the response may be stored.
     pub(super) decision: CacheDecision,
     pub(super) response: UpstreamResponse,
-    pub(super) framing: Framing,
+    pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn ask(
     call: &Call<'_>,
     body: RequestBody,
     relay: &mut Relay,
-) -> Result<(UpstreamResponse, Framing), Stop> {
+) -> Result<(UpstreamResponse, ResponseFraming), Stop> {
     exchange.upstream = Some(UpstreamNote::begin(pipeline.backend.config().name.clone()));
     let result = match attempt(pipeline, session, exchange, call, body, relay).await {
         Ok(response) => check(pipeline, exchange, call.kind, response).await,
@@ -91,7 +91,7 @@ async fn check(
     exchange: &Exchange,
     kind: RequestKind,
     mut response: UpstreamResponse,
-) -> Result<(UpstreamResponse, Framing), Stop> {
+) -> Result<(UpstreamResponse, ResponseFraming), Stop> {
     let upgrade = match kind {
         RequestKind::Upgrade => Upgrade::Asked,
         RequestKind::Plain | RequestKind::Grpc => Upgrade::NotAsked,

@@ -14,13 +14,13 @@ use crate::content;
 use crate::exchange::Exchange;
 use crate::limit::Limits;
 use crate::limit::concurrency::Concurrency;
-use crate::signature::Gate;
+use crate::signature::Verifier;
 use crate::signature::memory::Memory;
 
 /// One route with its stages.
 pub(crate) struct RoutePipeline {
     pub(crate) config: Arc<config::Route>,
-    pub(crate) gate: Option<Gate>,
+    pub(crate) verifier: Option<Verifier>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) concurrency: Option<Arc<Concurrency>>,
     pub(crate) cache: Option<Arc<ResponseCache>>,
@@ -74,10 +74,10 @@ impl RoutePipeline {
         let cache_owner =
             cache_owner.filter(|previous| previous.backend.config() == parts.backend.config());
         RoutePipeline {
-            gate: Gate::sharing(&route.signature, &route.name, parts.memory),
+            verifier: Verifier::new(&route.signature, parts.memory),
             limits: match limits {
                 Some(previous) => previous.limits.clone(),
-                None => Arc::new(Limits::new(&route.rate_limits, &route.name)),
+                None => Arc::new(Limits::new(&route.rate_limits)),
             },
             concurrency: match concurrency {
                 Some(previous) => previous.concurrency.clone(),
@@ -109,10 +109,10 @@ impl RoutePipeline {
     /// The headers of the verified signature: those that are stripped from what the backend gets, and those
     /// that are forwarded and no part of a cache key.
     pub(crate) fn signature_headers(&self, exchange: &Exchange) -> (&[HeaderName], &[HeaderName]) {
-        match (&self.gate, &exchange.signature) {
-            (Some(gate), Some(signature)) => (
-                gate.withheld_headers(signature.scheme),
-                gate.verified_headers(signature.scheme),
+        match (&self.verifier, &exchange.signature) {
+            (Some(verifier), Some(signature)) => (
+                verifier.stripped_headers(signature.scheme),
+                verifier.verified_headers(signature.scheme),
             ),
             _ => (&[], &[]),
         }
@@ -125,6 +125,6 @@ impl RoutePipeline {
 
     /// Whether the signature covers the body.
     pub(crate) fn verifies_body(&self) -> bool {
-        self.gate.as_ref().is_some_and(Gate::covers_body)
+        self.verifier.as_ref().is_some_and(Verifier::reads_body)
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 /// Appends one item of `RateLimit-Policy`: `q` requests may come at once, and a quota that is used
-/// up is whole again after `w` seconds.
+/// up is restored after `w` seconds.
 pub(super) fn push_policy(list: &mut Vec<u8>, name: &str, quota: u32, window_s: u64) {
     if !list.is_empty() {
         list.extend_from_slice(b", ");
@@ -17,8 +17,8 @@ pub(super) fn push_policy(list: &mut Vec<u8>, name: &str, quota: u32, window_s: 
     push_parameter(list, b'w', window_s);
 }
 
-/// The value of `RateLimit`: `remaining` requests are left, the quota is whole in `reset_s` seconds.
-pub(super) fn standing(name: &str, remaining: u64, reset_s: u64) -> HeaderValue {
+/// The value of `RateLimit`: `remaining` requests are left, the quota is restored in `reset_s` seconds.
+pub(super) fn rate_limit(name: &str, remaining: u64, reset_s: u64) -> HeaderValue {
     let mut value = Vec::with_capacity(name.len() + 32);
     push_string(&mut value, name);
     push_parameter(&mut value, b'r', remaining);
@@ -31,8 +31,8 @@ pub(super) fn seconds_up(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-/// The value of `Retry-After`: whole seconds, rounded up and at least 1, because a client told 0
-/// comes back at once and is refused again.
+/// The value of `Retry-After`: whole seconds, rounded up and at least 1, because a client that reads 0
+/// comes back at once and is rejected again.
 #[must_use]
 pub fn retry_after_s(wait: Duration) -> u64 {
     seconds_up(wait).max(1)
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn fields_are_as_the_draft_writes_them() {
-        assert_eq!(standing("per-client", 37, 1), "\"per-client\";r=37;t=1");
+        assert_eq!(rate_limit("per-client", 37, 1), "\"per-client\";r=37;t=1");
         let mut list = Vec::new();
         push_policy(&mut list, "per-client", 40, 2);
         push_policy(&mut list, "everyone", 100, 2);
@@ -80,8 +80,8 @@ mod tests {
 
     #[test]
     fn a_name_cannot_break_out_of_its_quotes() {
-        assert_eq!(standing(r#"a"b\c"#, 0, 0), r#""a\"b\\c";r=0;t=0"#);
-        assert_eq!(standing("a\r\nb\u{e9}", 0, 0), "\"a__b_\";r=0;t=0");
+        assert_eq!(rate_limit(r#"a"b\c"#, 0, 0), r#""a\"b\\c";r=0;t=0"#);
+        assert_eq!(rate_limit("a\r\nb\u{e9}", 0, 0), "\"a__b_\";r=0;t=0");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Where governor keeps what it knows of each key, in bounded memory.
+//! The state of each key (GCRA), in bounded memory.
 //!
-//! governor decides; this store only remembers, for each key, the time at which its quota is whole
-//! again. Governor's own stores grow with every key that was ever seen between two cleanings, which
+//! governor decides; this store only remembers, for each key, the time at which its quota is restored (the
+//! theoretical arrival time of GCRA). Governor's own stores grow with every key that was ever seen between two cleanings, which
 //! a flood of made-up addresses turns into a leak. Here a shard that is full first forgets the keys
-//! whose quota is whole; when that frees no room, keys it does not know yet share a fixed table of
+//! whose quota is restored; when that frees no room, keys it does not know yet share a fixed table of
 //! slots until it does. Keys that are known already keep their own count all through the flood.
 
 use std::cell::Cell;
@@ -22,12 +22,12 @@ const SHARDS: usize = 64;
 /// Shared slots of one shard: 65,536 in all.
 const SLOTS: usize = 1024;
 
-/// One question about a key. The store answers beside governor, which keeps the time at which a
-/// quota is whole to itself.
+/// One check of a key. The store fills in beside governor when the quota is restored, which governor keeps
+/// to itself.
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
     key: u64,
-    until_whole: Cell<Duration>,
+    reset: Cell<Duration>,
 }
 
 /// The states of one limit. A clone is another handle to the same states.
@@ -45,8 +45,8 @@ struct Inner {
 
 #[derive(Default)]
 struct Shard {
-    /// For each key, when its quota is whole again, in nanoseconds of the limiter's clock.
-    whole_at_ns: HashMap<u64, u64, BuildHasherDefault<Unhashed>>,
+    /// For each key, when its quota is restored, in nanoseconds of the limiter's clock.
+    restored_at_ns: HashMap<u64, u64, BuildHasherDefault<Unhashed>>,
     /// The same for keys that found no room; there from the first of them on.
     shared_ns: Option<Box<[u64]>>,
     /// Keys that found no room since idle ones were last forgotten.
@@ -58,13 +58,13 @@ impl Ask {
     pub(super) fn new(key: u64) -> Self {
         Ask {
             key,
-            until_whole: Cell::new(Duration::ZERO),
+            reset: Cell::new(Duration::ZERO),
         }
     }
 
-    /// After it was asked: how long until the quota is whole if nothing else comes.
-    pub(super) fn until_whole(&self) -> Duration {
-        self.until_whole.get()
+    /// After the check: how long until the quota is restored if nothing else comes.
+    pub(super) fn reset(&self) -> Duration {
+        self.reset.get()
     }
 }
 
@@ -98,12 +98,12 @@ impl Keys {
     pub(super) fn give_back(&self, key: u64) {
         let mut shard = self.shard(key).lock();
         let shard = &mut *shard;
-        let whole_at = match shard.whole_at_ns.get_mut(&key) {
-            Some(whole_at) => Some(whole_at),
+        let restored_at = match shard.restored_at_ns.get_mut(&key) {
+            Some(restored_at) => Some(restored_at),
             None => shard.shared_ns.as_mut().map(|slots| &mut slots[slot(key)]),
         };
-        if let Some(whole_at) = whole_at {
-            *whole_at = whole_at.saturating_sub(self.inner.interval_ns);
+        if let Some(restored_at) = restored_at {
+            *restored_at = restored_at.saturating_sub(self.inner.interval_ns);
         }
     }
 
@@ -120,27 +120,27 @@ impl StateStore for Keys {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        // A key without a past is admitted, and whole again one interval from now: that is the only
+        // A key without a past is admitted, and restored one interval from now: that is the only
         // way governor tells a store what time it is.
         let (_, fresh) = decide(None)?;
         let now_ns = fresh.as_u64().saturating_sub(self.inner.interval_ns);
         let mut shard = self.shard(ask.key).lock();
-        let whole_at = shard.state(ask.key, now_ns, self.inner.shard_keys_max);
-        let decision = decide(Some(Nanos::new(*whole_at))).map(|(outcome, next)| {
-            *whole_at = next.as_u64();
+        let restored_at = shard.state(ask.key, now_ns, self.inner.shard_keys_max);
+        let decision = decide(Some(Nanos::new(*restored_at))).map(|(outcome, next)| {
+            *restored_at = next.as_u64();
             outcome
         });
-        ask.until_whole
-            .set(Duration::from_nanos(whole_at.saturating_sub(now_ns)));
+        ask.reset
+            .set(Duration::from_nanos(restored_at.saturating_sub(now_ns)));
         decision
     }
 }
 
 impl ShrinkableKeyedStateStore<Ask> for Keys {
-    /// `drop_below` is one interval ago; a state is as good as none already when it is whole now.
+    /// `drop_below` is one interval ago; a state is as good as none when its quota is restored now.
     fn retain_recent(&self, drop_below: Nanos) {
         if drop_below.as_u64() == 0 {
-            // The limiter is younger than one interval: nothing can be whole yet.
+            // The limiter is younger than one interval: nothing can be restored yet.
             return;
         }
         let now_ns = drop_below.as_u64().saturating_add(self.inner.interval_ns);
@@ -153,15 +153,15 @@ impl ShrinkableKeyedStateStore<Ask> for Keys {
         for shard in &self.inner.shards {
             let mut shard = shard.lock();
             // A steady crowd would otherwise be moved to a new table at every tick.
-            if shard.whole_at_ns.capacity() > 2 * shard.whole_at_ns.len() {
-                shard.whole_at_ns.shrink_to_fit();
+            if shard.restored_at_ns.capacity() > 2 * shard.restored_at_ns.len() {
+                shard.restored_at_ns.shrink_to_fit();
             }
         }
     }
 
     fn len(&self) -> usize {
         let shards = self.inner.shards.iter();
-        shards.map(|shard| shard.lock().whole_at_ns.len()).sum()
+        shards.map(|shard| shard.lock().restored_at_ns.len()).sum()
     }
 
     fn is_empty(&self) -> bool {
@@ -172,17 +172,17 @@ impl ShrinkableKeyedStateStore<Ask> for Keys {
 impl Shard {
     /// The state of `key`: its own, or past the bound the slot that it shares.
     fn state(&mut self, key: u64, now_ns: u64, keys_max: usize) -> &mut u64 {
-        if self.whole_at_ns.len() >= keys_max && !self.whole_at_ns.contains_key(&key) {
+        if self.restored_at_ns.len() >= keys_max && !self.restored_at_ns.contains_key(&key) {
             self.make_room(now_ns, keys_max);
         }
-        let full = self.whole_at_ns.len() >= keys_max;
-        match self.whole_at_ns.entry(key) {
+        let full = self.restored_at_ns.len() >= keys_max;
+        match self.restored_at_ns.entry(key) {
             Entry::Occupied(state) => state.into_mut(),
             Entry::Vacant(_) if full => {
                 let slots = self.shared_ns.get_or_insert_with(|| vec![0; SLOTS].into());
                 &mut slots[slot(key)]
             }
-            // Zero is long past, which is the same as a quota that is whole.
+            // Zero is long past, which is the same as a restored quota.
             Entry::Vacant(state) => state.insert(0),
         }
     }
@@ -193,7 +193,7 @@ impl Shard {
         let pause = (keys_max / 8).max(1);
         if self.turned_away.is_multiple_of(pause) {
             self.forget_idle(now_ns);
-            if self.whole_at_ns.len() + pause <= keys_max {
+            if self.restored_at_ns.len() + pause <= keys_max {
                 return;
             }
         }
@@ -202,9 +202,10 @@ impl Shard {
 
     fn forget_idle(&mut self, now_ns: u64) {
         self.turned_away = 0;
-        self.whole_at_ns.retain(|_, whole_at| *whole_at > now_ns);
+        self.restored_at_ns
+            .retain(|_, restored_at| *restored_at > now_ns);
         if let Some(slots) = &self.shared_ns
-            && slots.iter().all(|whole_at| *whole_at <= now_ns)
+            && slots.iter().all(|restored_at| *restored_at <= now_ns)
         {
             self.shared_ns = None;
         }

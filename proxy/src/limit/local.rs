@@ -1,7 +1,8 @@
-//! One limit, counted in this process by governor.
+//! One limit, counted in this process by governor: GCRA, the generic cell rate algorithm, a token bucket that
+//! remembers one time a key.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -9,39 +10,27 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
+use super::Config;
+use super::key::LimitKey;
 use super::keys::{Ask, Keys};
-use super::{By, Config};
+use super::verdict::Verdict;
 
 /// Governor multiplies interval and burst in 64 bits of nanoseconds and adds the time since its
-/// start: a quota that takes longer than this (73 years) to come back would overflow.
+/// start: a quota that takes longer than this (73 years) to be restored would overflow.
 const WINDOW_NS_MAX: u64 = 1 << 61;
 
-pub(super) struct Limiter<C: Clock> {
-    pub(super) name: Arc<str>,
-    pub(super) by: By,
+pub(super) struct Local<C: Clock> {
     /// How many may come at once.
     pub(super) burst: u32,
-    clients: Vec<Arc<str>>,
-    /// How long a quota that is used up takes to be whole again.
+    /// How long a quota that is used up takes to be restored.
     pub(super) window: Duration,
     limiter: RateLimiter<Ask, Keys, C, StateInformationMiddleware>,
     keys: Keys,
+    /// Its seed is this process's own, so that nobody outside can choose two keys that collide.
+    hasher: RandomState,
 }
 
-/// What a limit says to one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Admitted {
-        remaining: u32,
-        until_whole: Duration,
-    },
-    Limited {
-        retry_after: Duration,
-        until_whole: Duration,
-    },
-}
-
-impl<C: Clock> Limiter<C> {
+impl<C: Clock> Local<C> {
     pub(super) fn new(config: &Config, keys_max: usize, clock: C) -> Self {
         let rate = u64::from(config.rate.max(1));
         let period_ns = u64::try_from(config.period.as_nanos())
@@ -57,41 +46,42 @@ impl<C: Clock> Limiter<C> {
         let keys = Keys::new(interval, keys_max);
         // From the rate itself, not from the interval that was rounded down.
         let window_ns = (u128::from(period_ns) * u128::from(burst.get())).div_ceil(rate.into());
-        Limiter {
-            name: config.name.clone(),
-            by: config.by.clone(),
+        Local {
             burst: burst.get(),
-            clients: config.clients.clone(),
             window: Duration::from_nanos(u64::try_from(window_ns).unwrap_or(u64::MAX)),
             limiter: RateLimiter::new(quota, keys.clone(), clock),
             keys,
+            hasher: RandomState::new(),
         }
     }
 
-    /// Whether requests of this client are counted here.
-    pub(super) fn holds_for(&self, client: Option<&str>) -> bool {
-        self.clients.is_empty()
-            || client.is_some_and(|client| self.clients.iter().any(|named| **named == *client))
-    }
-
-    /// Counts one request against `key`, if there is room for it.
-    pub(super) fn ask(&self, key: u64) -> Verdict {
-        let ask = Ask::new(key);
+    /// Counts one request against `key`, if there is quota for it.
+    pub(super) fn check(&self, key: &LimitKey<'_>) -> Verdict {
+        let ask = Ask::new(self.hash(key));
         match self.limiter.check_key(&ask) {
             Ok(state) => Verdict::Admitted {
                 remaining: state.remaining_burst_capacity(),
-                until_whole: ask.until_whole(),
+                reset: ask.reset(),
             },
             Err(not_until) => Verdict::Limited {
                 retry_after: not_until.wait_time_from(self.limiter.clock().now()),
-                until_whole: ask.until_whole(),
+                reset: ask.reset(),
             },
         }
     }
 
-    /// Takes back what [`Limiter::ask`] has just counted.
-    pub(super) fn give_back(&self, key: u64) {
-        self.keys.give_back(key);
+    /// Takes back what [`Local::check`] has just counted.
+    pub(super) fn give_back(&self, key: &LimitKey<'_>) {
+        self.keys.give_back(self.hash(key));
+    }
+
+    /// No name or address is kept, only 64 bits of a keyed hash.
+    fn hash(&self, key: &LimitKey<'_>) -> u64 {
+        let (kind, bytes) = key.parts();
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u8(kind);
+        hasher.write(bytes);
+        hasher.finish()
     }
 
     pub(super) fn forget_idle(&self) {

@@ -1,3 +1,6 @@
+use std::sync::LazyLock;
+
+use futures_util::FutureExt;
 use governor::clock::FakeRelativeClock;
 
 use super::*;
@@ -63,22 +66,37 @@ impl Caller {
     }
 }
 
+static DEADLINE: LazyLock<Instant> = LazyLock::new(crate::clock::now);
+
+/// In this process nothing waits.
+fn admit<C: Clock>(limits: &Limits<C>, caller: &Caller) -> Decision {
+    let decision = limits.admit(&caller.subject(), *DEADLINE).now_or_never();
+    decision.expect("nothing waits in this process")
+}
+
+fn admit_address<C: Clock>(limits: &Limits<C>, caller: &Caller) -> Decision {
+    let decision = limits
+        .admit_address(&caller.subject(), *DEADLINE)
+        .now_or_never();
+    decision.expect("nothing waits in this process")
+}
+
 #[track_caller]
-fn admitted(decision: Decision) -> Standing {
+fn admitted(decision: Decision) -> QuotaStatus {
     match decision {
-        Decision::Admitted(Some(standing)) => standing,
+        Decision::Admitted(Some(status)) => status,
         other => panic!("{other:?}"),
     }
 }
 
 #[track_caller]
-fn limited(decision: Decision) -> (Standing, Duration) {
+fn limited(decision: Decision) -> (QuotaStatus, Duration) {
     match decision {
         Decision::Limited {
-            standing,
+            status,
             retry_after,
-        } => (standing, retry_after),
-        Decision::Admitted(standing) => panic!("admitted: {standing:?}"),
+        } => (status, retry_after),
+        Decision::Admitted(status) => panic!("admitted: {status:?}"),
     }
 }
 
@@ -91,25 +109,25 @@ fn a_burst_is_admitted_then_the_rate() {
         "\"per-client\";q=40;w=2"
     );
     for left in (37..40).rev() {
-        assert_eq!(admitted(limits.admit(&web.subject())).remaining, left);
+        assert_eq!(admitted(admit(&limits, &web)).remaining, left);
     }
-    let standing = admitted(limits.admit(&web.subject()));
-    assert_eq!(standing.header(), "\"per-client\";r=36;t=1");
+    let status = admitted(admit(&limits, &web));
+    assert_eq!(status.header(), "\"per-client\";r=36;t=1");
     for _ in 0..36 {
-        admitted(limits.admit(&web.subject()));
+        admitted(admit(&limits, &web));
     }
-    let (standing, retry_after) = limited(limits.admit(&web.subject()));
-    assert_eq!(standing.header(), "\"per-client\";r=0;t=2");
+    let (status, retry_after) = limited(admit(&limits, &web));
+    assert_eq!(status.header(), "\"per-client\";r=0;t=2");
     assert_eq!(retry_after, Duration::from_millis(50));
     assert_eq!(retry_after_s(retry_after), 1);
     clock.advance(Duration::from_millis(49));
-    limited(limits.admit(&web.subject()));
+    limited(admit(&limits, &web));
     clock.advance(Duration::from_millis(1));
-    assert_eq!(admitted(limits.admit(&web.subject())).remaining, 0);
-    limited(limits.admit(&web.subject()));
+    assert_eq!(admitted(admit(&limits, &web)).remaining, 0);
+    limited(admit(&limits, &web));
     clock.advance(10 * SECOND);
-    let standing = admitted(limits.admit(&web.subject()));
-    assert_eq!((standing.remaining, standing.reset_s), (39, 1));
+    let status = admitted(admit(&limits, &web));
+    assert_eq!((status.remaining, status.reset_s), (39, 1));
 }
 
 #[test]
@@ -118,12 +136,9 @@ fn a_route_without_limits_says_nothing() {
     let web = Caller::named("web");
     assert!(limits.policy_header().is_none());
     assert!(!limits.any_by_address());
+    assert!(matches!(admit(&limits, &web), Decision::Admitted(None)));
     assert!(matches!(
-        limits.admit(&web.subject()),
-        Decision::Admitted(None)
-    ));
-    assert!(matches!(
-        limits.admit_address(&web.subject()),
+        admit_address(&limits, &web),
         Decision::Admitted(None)
     ));
 }
@@ -136,12 +151,12 @@ fn one_an_hour_counts_down_exactly() {
         "\"rare\";q=2;w=7200"
     );
     let web = Caller::named("web");
-    assert_eq!(admitted(limits.admit(&web.subject())).reset_s, 3600);
+    assert_eq!(admitted(admit(&limits, &web)).reset_s, 3600);
     clock.advance(HOUR / 2);
-    let standing = admitted(limits.admit(&web.subject()));
-    assert_eq!((standing.remaining, standing.reset_s), (0, 5400));
-    let (standing, retry_after) = limited(limits.admit(&web.subject()));
-    assert_eq!(standing.reset_s, 5400);
+    let status = admitted(admit(&limits, &web));
+    assert_eq!((status.remaining, status.reset_s), (0, 5400));
+    let (status, retry_after) = limited(admit(&limits, &web));
+    assert_eq!(status.reset_s, 5400);
     assert_eq!(retry_after_s(retry_after), 1800);
 }
 
@@ -151,11 +166,11 @@ fn a_million_a_second_and_impossible_numbers_work() {
     assert_eq!(limits.policy_header().expect("policy"), "\"fast\";q=3;w=1");
     let web = Caller::named("web");
     for _ in 0..3 {
-        admitted(limits.admit(&web.subject()));
+        admitted(admit(&limits, &web));
     }
-    limited(limits.admit(&web.subject()));
+    limited(admit(&limits, &web));
     clock.advance(Duration::from_micros(1));
-    admitted(limits.admit(&web.subject()));
+    admitted(admit(&limits, &web));
 
     for (rate, period, burst) in [
         (0, Duration::ZERO, 0),
@@ -166,10 +181,7 @@ fn a_million_a_second_and_impossible_numbers_work() {
     ] {
         let (limits, clock) = self::limits(&[limit("odd", rate, period, burst, By::Route)]);
         clock.advance(1_000 * HOUR);
-        assert_eq!(
-            admitted(limits.admit(&web.subject())).policy.as_ref(),
-            "odd"
-        );
+        assert_eq!(admitted(admit(&limits, &web)).policy.as_ref(), "odd");
     }
 }
 
@@ -213,8 +225,8 @@ fn keys_are_apart_by_what_the_limit_names() {
     for (by, one, other) in cases {
         let (limits, _clock) = limits(&[limit("l", 1, HOUR, 1, by.clone())]);
         let ask = |caller: &Caller| match by {
-            By::Address => limits.admit_address(&caller.subject()),
-            _ => limits.admit(&caller.subject()),
+            By::Address => admit_address(&limits, &caller),
+            _ => admit(&limits, &caller),
         };
         admitted(ask(&one));
         limited(ask(&one));
@@ -264,8 +276,8 @@ fn keys_are_the_same_where_a_client_could_change_them_for_nothing() {
     for (by, one, other) in cases {
         let (limits, _clock) = limits(&[limit("l", 1, HOUR, 1, by.clone())]);
         let ask = |caller: &Caller| match by {
-            By::Address => limits.admit_address(&caller.subject()),
-            _ => limits.admit(&caller.subject()),
+            By::Address => admit_address(&limits, &caller),
+            _ => admit(&limits, &caller),
         };
         admitted(ask(&one));
         limited(ask(&other));
@@ -280,12 +292,12 @@ fn limits_by_address_are_asked_before_and_not_again() {
     ]);
     let web = Caller::named("web");
     assert!(limits.any_by_address());
-    let early = admitted(limits.admit_address(&web.subject()));
-    let late = admitted(limits.admit(&web.subject()));
-    admitted(limits.admit(&web.subject()));
-    let (standing, _) = limited(limits.admit_address(&web.subject()));
-    assert_eq!(standing.policy.as_ref(), "flood");
-    let nearest = Standing::nearer(Some(late), Some(early)).expect("a standing");
+    let early = admitted(admit_address(&limits, &web));
+    let late = admitted(admit(&limits, &web));
+    admitted(admit(&limits, &web));
+    let (status, _) = limited(admit_address(&limits, &web));
+    assert_eq!(status.policy.as_ref(), "flood");
+    let nearest = QuotaStatus::nearer(Some(late), Some(early)).expect("a status");
     assert_eq!(nearest.policy.as_ref(), "flood");
     assert_eq!(
         limits.policy_header().expect("policy"),
@@ -300,24 +312,21 @@ fn the_nearest_limit_is_told_and_a_refusal_costs_nothing_elsewhere() {
         limit("everyone", 1, SECOND, 2, By::Route),
     ]);
     let (one, other) = (Caller::named("one"), Caller::named("other"));
-    assert_eq!(
-        admitted(limits.admit(&one.subject())).policy.as_ref(),
-        "everyone"
-    );
-    admitted(limits.admit(&other.subject()));
+    assert_eq!(admitted(admit(&limits, &one)).policy.as_ref(), "everyone");
+    admitted(admit(&limits, &other));
     for _ in 0..100 {
-        let (standing, _) = limited(limits.admit(&one.subject()));
-        assert_eq!(standing.policy.as_ref(), "everyone");
+        let (status, _) = limited(admit(&limits, &one));
+        assert_eq!(status.policy.as_ref(), "everyone");
     }
     for _ in 0..9 {
         clock.advance(SECOND);
-        admitted(limits.admit(&one.subject()));
+        admitted(admit(&limits, &one));
     }
     clock.advance(SECOND);
-    let (standing, _) = limited(limits.admit(&one.subject()));
-    assert_eq!(standing.policy.as_ref(), "per-client");
+    let (status, _) = limited(admit(&limits, &one));
+    assert_eq!(status.policy.as_ref(), "per-client");
     // And the one that said no itself has not kept it either.
-    admitted(limits.admit(&other.subject()));
+    admitted(admit(&limits, &other));
 }
 
 #[test]
@@ -329,7 +338,7 @@ fn threads_together_get_exactly_the_burst() {
             scope.spawn(|| {
                 let web = Caller::named("web");
                 for _ in 0..500 {
-                    if matches!(limits.admit(&web.subject()), Decision::Admitted(_)) {
+                    if matches!(admit(&limits, &web), Decision::Admitted(_)) {
                         admitted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     }
                 }
@@ -342,10 +351,10 @@ fn threads_together_get_exactly_the_burst() {
 #[test]
 fn the_real_clock_admits_too() {
     let config = [limit("per-client", 1, HOUR, 1, By::Client)];
-    let limits = Limits::new(&config, &Arc::from("chat"));
+    let limits = Limits::new(&config);
     let web = Caller::named("web");
-    admitted(limits.admit(&web.subject()));
-    limited(limits.admit(&web.subject()));
+    admitted(admit(&limits, &web));
+    limited(admit(&limits, &web));
     assert_eq!(format!("{limits:?}"), "Limits([\"per-client\"])");
 }
 
@@ -356,18 +365,15 @@ fn a_limit_for_some_clients_leaves_the_others_alone() {
     let (limits, _clock) = limits(&[config, limit("all", 100, SECOND, 100, By::Route)]);
     let guest = Caller::named("guest");
     let demo = Caller::named("demo");
-    assert!(matches!(
-        limits.admit(&guest.subject()),
-        Decision::Admitted(_)
-    ));
-    let Decision::Limited { standing, .. } = limits.admit(&guest.subject()) else {
+    assert!(matches!(admit(&limits, &guest), Decision::Admitted(_)));
+    let Decision::Limited { status, .. } = admit(&limits, &guest) else {
         panic!("a second request of the guest");
     };
-    assert_eq!(&*standing.policy, "guests");
+    assert_eq!(&*status.policy, "guests");
     for _ in 0..10 {
-        let Decision::Admitted(Some(standing)) = limits.admit(&demo.subject()) else {
+        let Decision::Admitted(Some(status)) = admit(&limits, &demo) else {
             panic!("demo is not a guest");
         };
-        assert_eq!(&*standing.policy, "all");
+        assert_eq!(&*status.policy, "all");
     }
 }

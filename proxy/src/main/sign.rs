@@ -32,8 +32,7 @@ pub(crate) fn sign(arguments: SignArguments) -> anyhow::Result<ExitCode> {
     let id = arguments
         .id
         .unwrap_or_else(|| ulid::Ulid::generate().to_string());
-    let headers = signature::sign::sign(&arguments.scheme, &secret, at, &id, &body)
-        .map_err(|what| anyhow::anyhow!("{what}"))?;
+    let headers = signature::sign::sign(&arguments.scheme, &secret, at, &id, &body)?;
     for (name, value) in headers {
         say(&format!("{name}: {value}"))?;
     }

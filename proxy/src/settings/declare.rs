@@ -5,9 +5,20 @@ use super::mistake::Findings;
 use super::node::Place;
 use super::schema::Mapping;
 
-/// What a mapping of the file holds.
-pub(crate) trait Written {
-    /// The keys that stand in it, with the places of their values.
+/// A mapping with known keys, as [`settings!`] declares it.
+pub(crate) trait Settings: Sized {
+    const KEYS: &'static [&'static str];
+
+    /// The same, and those that a family gives.
+    fn keys() -> Vec<&'static str>;
+
+    /// Reads these keys of a mapping, which may have others beside them.
+    fn read(block: &Block<'_>, findings: &mut Findings) -> Self;
+
+    /// Adds these keys to a schema.
+    fn describe(mapping: &mut Mapping<'_>);
+
+    /// The keys that stand in the file, with the places of their values.
     fn written(&self) -> Vec<(&'static str, Place)>;
 }
 
@@ -72,16 +83,47 @@ macro_rules! settings {
             $(pub(crate) $family: $family_type,)?
         }
 
-        impl $name {
+        impl $crate::settings::declare::Settings for $name {
+            const KEYS: &'static [&'static str] =
+                &[$($crate::settings::declare::key_name(stringify!($key))),+];
+
             fn keys() -> Vec<&'static str> {
-                let declared = [$($crate::settings::declare::key_name(stringify!($key))),+];
-                let keys = declared.into_iter();
+                let keys = Self::KEYS.iter().copied();
                 $(let keys = keys.chain(<$family_type as $crate::settings::declare::Family>::keys());)?
                 keys.collect()
             }
-        }
 
-        impl $crate::settings::declare::Written for $name {
+            fn read(
+                block: &$crate::settings::decode::Block<'_>,
+                findings: &mut $crate::settings::mistake::Findings,
+            ) -> Self {
+                $name {
+                    $(
+                        $key: block.setting(
+                            $crate::settings::declare::key_name(stringify!($key)),
+                            $crate::settings::declare::presence!($($presence)+),
+                            findings,
+                        ),
+                    )+
+                    $($family: $crate::settings::declare::Family::decode(block, findings),)?
+                }
+            }
+
+            fn describe(mapping: &mut $crate::settings::schema::Mapping<'_>) {
+                $(
+                    let value = <$type as $crate::settings::decode::Decode>::schema(
+                        mapping.definitions(),
+                    );
+                    mapping.key(
+                        $crate::settings::declare::key_name(stringify!($key)),
+                        concat!($($key_about),*),
+                        $crate::settings::declare::presence!($($presence)+),
+                        value,
+                    );
+                )+
+                $(<$family_type as $crate::settings::declare::Family>::schema(mapping);)?
+            }
+
             fn written(&self) -> Vec<(&'static str, $crate::settings::node::Place)> {
                 let mut written = Vec::new();
                 $(
@@ -100,36 +142,17 @@ macro_rules! settings {
                 node: &$crate::settings::node::Node,
                 findings: &mut $crate::settings::mistake::Findings,
             ) -> Option<Self> {
+                use $crate::settings::declare::Settings as _;
                 let block = $crate::settings::decode::Block::open(node, &Self::keys(), findings)?;
-                Some($name {
-                    $(
-                        $key: block.setting(
-                            $crate::settings::declare::key_name(stringify!($key)),
-                            $crate::settings::declare::presence!($($presence)+),
-                            findings,
-                        ),
-                    )+
-                    $($family: $crate::settings::declare::Family::decode(&block, findings),)?
-                })
+                Some(Self::read(&block, findings))
             }
 
             fn schema(
                 definitions: &mut $crate::settings::schema::Definitions,
             ) -> serde_json::Value {
-                definitions.mapping(stringify!($name), concat!($($about),*), |mapping| {
-                    $(
-                        let value = <$type as $crate::settings::decode::Decode>::schema(
-                            mapping.definitions(),
-                        );
-                        mapping.key(
-                            $crate::settings::declare::key_name(stringify!($key)),
-                            concat!($($key_about),*),
-                            $crate::settings::declare::presence!($($presence)+),
-                            value,
-                        );
-                    )+
-                    $(<$family_type as $crate::settings::declare::Family>::schema(mapping);)?
-                })
+                let about = concat!($($about),*);
+                let describe = <$name as $crate::settings::declare::Settings>::describe;
+                definitions.mapping(stringify!($name), about, describe)
             }
         }
     };

@@ -233,6 +233,11 @@ impl<'n> Block<'n> {
         })
     }
 
+    /// Whether the key stands in the file.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, _)| name.text == key)
+    }
+
     /// The value of one key.
     pub(crate) fn setting<T: Decode>(
         &self,

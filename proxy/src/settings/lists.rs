@@ -1,5 +1,7 @@
 //! Values that the file may have many of.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::decode::{Decode, Scalar, Wrong, mapping_of};
@@ -125,4 +127,22 @@ fn is_name_like(text: &str) -> bool {
         has_letter != has_digit && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
     };
     text.len() <= 40 && text.split(['-', '_']).all(is_part)
+}
+
+/// Tells of every name that stands before it in the same list.
+pub(crate) fn refuse_duplicates<'s>(
+    what: &str,
+    names: impl Iterator<Item = (&'s str, Place)>,
+    findings: &mut Findings,
+) {
+    let mut seen: HashMap<&str, Place> = HashMap::new();
+    for (name, place) in names {
+        if let Some(first) = seen.insert(name, place) {
+            let line = first.line;
+            findings.mistake(
+                place,
+                format!("a {what} before it, on line {line}, has this name; names stand once"),
+            );
+        }
+    }
 }

@@ -88,6 +88,7 @@ impl Mapping<'_> {
         self.definitions
     }
 
+    /// Adds a key, unless there is one of this name.
     pub(crate) fn key(
         &mut self,
         key: &'static str,
@@ -98,6 +99,7 @@ impl Mapping<'_> {
         self.key_by(key, about, presence, |_| value);
     }
 
+    /// The same, with what describes the value.
     pub(crate) fn key_by(
         &mut self,
         key: &'static str,
@@ -105,6 +107,9 @@ impl Mapping<'_> {
         presence: Presence,
         schema: impl FnOnce(&mut Definitions) -> Value,
     ) {
+        if self.properties.contains_key(key) {
+            return;
+        }
         let value = schema(self.definitions);
         let mut property = match presence {
             // A key without a value is as if left out.

@@ -1,5 +1,6 @@
 //! `bearer`: API keys in `Authorization: Bearer`, as OpenAI's clients send them (RFC 6750, section 2.1),
-//! in `x-api-key`, as Anthropic's do, or in `api-key`, as Azure's do. All three stay at the door.
+//! in `x-api-key`, as Anthropic's do, or in `api-key`, as Azure's do. All three are stripped from what
+//! the backend gets.
 //!
 //! A client that sends several is let in by any of them: some libraries always write an
 //! `Authorization`, whatever else they are given.
@@ -11,13 +12,47 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
+use secrecy::SecretString;
 
+use super::Request;
+use super::demand::{ClientKeys, Coverage};
+use super::error::{SchemeError, SignError};
 use super::headers;
-use super::scheme::{Accepted, Rejection, Scheme, Sealed, SignedBy, usable};
-use super::{Client, Request};
+use super::keys::{Client, ClientSettings, NamedClient};
+use super::rejection::Rejection;
+use super::scheme::{
+    Accepted, Built, Context, Descriptor, Entry, RawScheme, Scheme, SchemeSettings, SignedBy,
+};
+use super::secret::{HashedSecret, non_empty};
+use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible};
+use crate::settings::declare::settings;
+use crate::settings::lists::{At, List};
+use crate::settings::mistake::Findings;
+use crate::settings::node::Place;
+use crate::settings::secret::never_matches;
+use crate::settings::values::Secret;
 
-pub(super) const NAME: &str = "bearer";
+const NAME: &str = "bearer";
+
+pub(super) static SCHEME: Descriptor = Descriptor {
+    name: NAME,
+    platform: None,
+    settings: SchemeSettings::of::<Settings>(),
+    windows: None,
+    challenge: "Bearer",
+    invalid_title: Some("Invalid API key"),
+    redelivery: None,
+    sign,
+    #[cfg(test)]
+    cases: super::scheme_tests::Cases {
+        credential: "authorization",
+        stale: crate::exchange::SignatureOutcome::Valid,
+        other_body: crate::exchange::SignatureOutcome::Valid,
+        empty_body: crate::exchange::SignatureOutcome::Valid,
+        again: crate::exchange::SignatureOutcome::Valid,
+    },
+};
 
 /// Before the hex of a stored key's SHA-256.
 const STORED_PREFIX: &str = "sha256:";
@@ -31,75 +66,127 @@ static CARRIERS: [HeaderName; 3] = [
     HeaderName::from_static("api-key"),
 ];
 
-pub(super) struct Bearer {
+settings! {
+    /// API keys.
+    struct Settings {
+        /// API keys as they are, or sha256:HEX of them.
+        secrets: List<Secret, 1> [guard],
+        /// Who may call.
+        clients: List<Client, 1> [guard],
+    }
+}
+
+impl RawScheme for Settings {
+    fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built> {
+        let settings = ClientSettings {
+            clients: &self.clients,
+            secrets: &self.secrets,
+        };
+        refuse_bad_hashes(&settings, findings);
+        warn_of_spaces(&settings, findings);
+        let clients = settings.check(entry, findings)?;
+        entry.built(build(&clients), findings)
+    }
+
+    fn written(&self) -> Vec<(&'static str, Place)> {
+        crate::settings::declare::Settings::written(self)
+    }
+}
+
+fn refuse_bad_hashes(settings: &ClientSettings<'_>, findings: &mut Findings) {
+    for secret in settings.all() {
+        if secret.value.0.starts_with(STORED_PREFIX) && stored_key(&secret.value.0).is_none() {
+            let message = "expected 64 hex digits after `sha256:`, the SHA-256 of the key";
+            findings.mistake(secret.place, message);
+        }
+    }
+}
+
+/// White space in the middle; of that at the ends every secret is warned.
+fn warn_of_spaces(settings: &ClientSettings<'_>, findings: &mut Findings) {
+    for setting in settings.lists() {
+        let secrets = setting.value().map_or(&[][..], |list| &list.0);
+        for (position, At { place, value }) in secrets.iter().enumerate() {
+            let text = value.0.trim();
+            let is_reported = never_matches(text).is_some();
+            if !is_reported && text.contains(char::is_whitespace) {
+                let path = format!("{}[{position}]", setting.path);
+                let does = "has white space in it, which an API key has not (RFC 6750, section 2.1); leave it out";
+                findings.warn(&path, *place, does);
+            }
+        }
+    }
+}
+
+fn build(clients: &[NamedClient]) -> Result<Built, SchemeError> {
+    if clients.is_empty() {
+        return Err(SchemeError::NoClients(NAME));
+    }
+    let mut keys = Vec::new();
+    let mut all = Vec::with_capacity(clients.len());
+    for client in clients {
+        let mut hashed = Vec::new();
+        for (position, secret) in non_empty(&client.secrets, &client.described())? {
+            let is_stored = secret.starts_with(STORED_PREFIX);
+            let hash = match is_stored {
+                false => HashedSecret::of(secret.as_bytes()),
+                true => stored_key(secret).ok_or_else(|| SchemeError::InvalidHash {
+                    position,
+                    client: client.name.to_string(),
+                })?,
+            };
+            hashed.push((position, hash));
+            keys.push(StoredKey {
+                client: client.name.clone(),
+                position,
+                hash,
+                secret: (!is_stored).then(|| SecretString::from(secret)),
+            });
+        }
+        all.push(ClientKeys {
+            name: client.name.clone(),
+            keys: hashed,
+        });
+    }
+    Ok(Built {
+        scheme: Arc::new(Bearer { keys }),
+        coverage: Coverage::KeyAlone,
+        settings: String::new(),
+        token: None,
+        clients: all,
+    })
+}
+
+struct Bearer {
     keys: Vec<StoredKey>,
 }
 
 struct StoredKey {
     client: Arc<str>,
-    place: usize,
-    sealed: Sealed,
-}
-
-impl Bearer {
-    pub(super) fn new(clients: &[Client]) -> Result<Self, String> {
-        let mut keys = Vec::new();
-        for client in clients {
-            for (place, secret) in usable(&client.secrets, &format!("client {:?}", client.name))? {
-                let sealed = match secret.strip_prefix(STORED_PREFIX) {
-                    None => Sealed::new(secret.as_bytes()),
-                    Some(text) => Sealed::from_digest(stored_digest(text).ok_or_else(|| {
-                        format!(
-                            "secret {place} of client {:?} begins with sha256: but is not \
-                             followed by 64 hex digits",
-                            client.name
-                        )
-                    })?),
-                };
-                keys.push(StoredKey {
-                    client: client.name.clone(),
-                    place,
-                    sealed,
-                });
-            }
-        }
-        if keys.is_empty() {
-            return Err("bearer has no clients; give secrets or clients".to_owned());
-        }
-        Ok(Bearer { keys })
-    }
+    position: usize,
+    hash: HashedSecret,
+    /// The key itself, where the file holds more than its hash.
+    secret: Option<SecretString>,
 }
 
 impl Scheme for Bearer {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn is_addressed(&self, headers: &HeaderMap) -> bool {
         CARRIERS.iter().any(|name| headers.contains_key(name))
     }
 
-    fn wanted(&self) -> &str {
-        "authorization: Bearer KEY, x-api-key: KEY or api-key: KEY"
-    }
-
-    fn covers_body(&self) -> bool {
+    fn reads_body(&self) -> bool {
         false
     }
 
-    fn withheld_headers(&self) -> &[HeaderName] {
+    fn required_credentials(&self) -> &str {
+        "authorization: Bearer KEY, x-api-key: KEY or api-key: KEY"
+    }
+
+    fn stripped_headers(&self) -> &[HeaderName] {
         &CARRIERS
     }
 
-    fn challenge(&self) -> HeaderValue {
-        HeaderValue::from_static("Bearer")
-    }
-
-    fn invalid_title(&self) -> Option<&'static str> {
-        Some("Invalid API key")
-    }
-
-    fn check(&self, request: &Request<'_>, _now: Duration) -> Result<Accepted, Rejection> {
+    fn verify(&self, request: &Request<'_>, _: &Context<'_>) -> Result<Accepted, Rejection> {
         let mut flaw = None;
         let mut was_key = false;
         for name in CARRIERS
@@ -111,9 +198,9 @@ impl Scheme for Bearer {
                     Some(key) => {
                         let by = SignedBy {
                             client: key.client.clone(),
-                            key: Some(key.place),
+                            key: Some(key.position),
                         };
-                        return Ok(Accepted::Valid { by, delivery: None });
+                        return Ok(Accepted::Valid { by, identity: None });
                     }
                     None => was_key = true,
                 },
@@ -123,15 +210,35 @@ impl Scheme for Bearer {
         let unknown = || Rejection::invalid("no client of this route has this API key");
         Err(flaw.filter(|_| !was_key).unwrap_or_else(unknown))
     }
+
+    fn credentials(&self) -> Result<Vec<Credentials>, SignError> {
+        let mut credentials: Vec<Credentials> = Vec::new();
+        for key in &self.keys {
+            let client = Some(&key.client);
+            let is_known = credentials
+                .iter()
+                .any(|known| known.client.as_ref() == client);
+            if let (Some(secret), false) = (&key.secret, is_known) {
+                credentials.push(Credentials {
+                    client: client.cloned(),
+                    credential: Credential::Secret(secret.clone()),
+                    age_max: None::<Duration>,
+                    again: Again::Admitted,
+                    distinct: Distinct::Always,
+                });
+            }
+        }
+        Ok(credentials)
+    }
 }
 
 impl Bearer {
     /// Whose key it is. All are compared, each in constant time.
     fn holder(&self, presented: &[u8]) -> Option<&StoredKey> {
-        let presented = Sealed::new(presented);
+        let presented = HashedSecret::of(presented);
         let mut matched = None;
         for key in &self.keys {
-            if key.sealed.matches(&presented) && matched.is_none() {
+            if key.hash.matches(&presented) && matched.is_none() {
                 matched = Some(key);
             }
         }
@@ -154,14 +261,12 @@ fn presented<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], 
 }
 
 /// What a client sends.
-pub(super) fn sign(secret: &str) -> Result<Vec<(String, String)>, String> {
-    if secret.starts_with(STORED_PREFIX) {
-        return Err("sha256:HEX is how a key is stored; sign with the key itself".to_owned());
+fn sign(request: &ToSign<'_>) -> Result<SignedHeaders, SignError> {
+    let key = visible(request.secret)?;
+    if key.starts_with(STORED_PREFIX) {
+        return Err(SignError::HashOfKey);
     }
-    Ok(vec![(
-        "Authorization".to_owned(),
-        format!("Bearer {secret}"),
-    )])
+    Ok(vec![("Authorization".to_owned(), format!("Bearer {key}"))])
 }
 
 fn token(value: &[u8]) -> Option<&[u8]> {
@@ -173,139 +278,15 @@ fn token(value: &[u8]) -> Option<&[u8]> {
     (!token.is_empty()).then_some(token)
 }
 
-/// The SHA-256 that a configured key is stored as, where it is.
-pub(super) fn stored_key(secret: &str) -> Option<[u8; 32]> {
-    stored_digest(secret.strip_prefix(STORED_PREFIX)?)
-}
-
-fn stored_digest(text: &str) -> Option<[u8; 32]> {
+/// The hash of a key that is configured as `sha256:HEX`. `None` for anything else.
+fn stored_key(secret: &str) -> Option<HashedSecret> {
     let mut digest = [0; 32];
+    let text = secret.strip_prefix(STORED_PREFIX)?;
     let decoded = base16ct::mixed::decode(text, &mut digest).ok()?;
     // A shorter text is no digest.
-    (decoded.len() == 32).then_some(digest)
+    (decoded.len() == 32).then(|| HashedSecret::from_digest(digest))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use http::Method;
-
-    // echo -n sk-weir-1 | sha256sum
-    const STORED: &str = "sha256:18baa037e0628f8c0919afb914c9c771ee1718e22e9824d9102d4d4404a1d1c1";
-
-    fn client(name: &str, secrets: &[&str]) -> Client {
-        Client {
-            name: Arc::from(name),
-            secrets: secrets.iter().map(|secret| (*secret).to_owned()).collect(),
-        }
-    }
-
-    fn check(bearer: &Bearer, value: &[u8]) -> Result<(String, Option<usize>), String> {
-        check_all(bearer, &[("authorization", value)])
-    }
-
-    fn check_all(
-        bearer: &Bearer,
-        lines: &[(&'static str, &[u8])],
-    ) -> Result<(String, Option<usize>), String> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            let value = HeaderValue::from_bytes(value).expect("a header value");
-            headers.append(*name, value);
-        }
-        assert!(bearer.is_addressed(&headers));
-        let request = Request {
-            method: &Method::POST,
-            path: "/v1/chat/completions",
-            query: "",
-            headers: &headers,
-            body: b"",
-        };
-        match bearer.check(&request, Duration::ZERO) {
-            Ok(Accepted::Valid { by, .. }) => Ok((by.client.to_string(), by.key)),
-            Ok(other) => panic!("{other:?}"),
-            Err(rejection) => Err(rejection.detail.into_owned()),
-        }
-    }
-
-    #[test]
-    fn a_key_names_its_client_also_when_only_its_hash_is_stored() {
-        let clients = [
-            client("web", &["sk-other", "sk-\u{00fc}"]),
-            client("demo", &["", &STORED.to_uppercase().replace("SHA", "sha")]),
-        ];
-        let bearer = Bearer::new(&clients).expect("right settings");
-        let is = |client: &str, key| Ok((client.to_owned(), Some(key)));
-        assert_eq!(check(&bearer, b"Bearer sk-weir-1"), is("demo", 1));
-        assert_eq!(check(&bearer, b"bearer  sk-other "), is("web", 0));
-        assert_eq!(
-            check(&bearer, "Bearer sk-\u{00fc}".as_bytes()),
-            is("web", 1)
-        );
-        let stored = format!("Bearer {STORED}");
-        for value in [
-            "Basic c2std2Vpci0x",
-            "Bearer",
-            "Bearer ",
-            "Bearersk-weir-1",
-            "Bearer sk-weir-",
-            "Bearer sk-weir-11",
-            "Bearer sk-weir-1, Bearer sk-weir-1",
-            "sk-weir-1",
-            stored.as_str(),
-        ] {
-            assert!(check(&bearer, value.as_bytes()).is_err(), "{value:?}");
-        }
-    }
-
-    #[test]
-    fn a_key_may_come_in_any_of_three_headers() {
-        let bearer = Bearer::new(&[client("web", &["k1"]), client("bot", &["k2"])]);
-        let bearer = bearer.expect("valid settings");
-        let is = |client: &str| Ok((client.to_owned(), Some(0)));
-        let unknown = Err("no client of this route has this API key".to_owned());
-        for (lines, expected) in [
-            (&[("x-api-key", &b"k1"[..])][..], is("web")),
-            (&[("api-key", b" k2 ")], is("bot")),
-            (&[("x-api-key", b"Bearer k1")], unknown.clone()),
-            (&[("api-key", b"k3")], unknown.clone()),
-            // The first that is somebody's decides.
-            (
-                &[("authorization", b"Bearer k1"), ("x-api-key", b"k2")],
-                is("web"),
-            ),
-            (
-                &[("authorization", b"Bearer dummy"), ("x-api-key", b"k2")],
-                is("bot"),
-            ),
-            (
-                &[("authorization", b"Basic YTpi"), ("api-key", b"k1")],
-                is("web"),
-            ),
-            (
-                &[("authorization", b"Basic YTpi"), ("api-key", b"k3")],
-                unknown,
-            ),
-            (
-                &[("x-api-key", b"k1"), ("x-api-key", b"k1")],
-                Err("x-api-key has more than one value; send one".to_owned()),
-            ),
-            (&[("x-api-key", b" ")], Err("x-api-key is empty".to_owned())),
-        ] {
-            assert_eq!(check_all(&bearer, lines), expected, "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn settings_that_would_let_anybody_in_are_refused() {
-        for clients in [
-            vec![],
-            vec![client("web", &[])],
-            vec![client("web", &["", ""])],
-            vec![client("web", &["sha256:abcd"])],
-        ] {
-            assert!(Bearer::new(&clients).is_err());
-        }
-        assert!(sign(STORED).is_err());
-    }
-}
+#[path = "bearer_tests.rs"]
+mod tests;

@@ -13,19 +13,54 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use self::envelope::{Envelope, Handshake};
-use super::delivery::{Claim, Repeat};
-use super::headers::{self, Decoded};
-use super::replay::{Key, Sighting, Store};
-use super::scheme::{Accepted, Rejection, Scheme, Sealed, SignedBy, usable};
-use super::{Encoding, PlatformAnswer, Request};
+use super::Request;
+use super::error::SignError;
+use super::headers::{self, Decoded, SignatureEncoding};
+use super::rejection::Rejection;
+use super::replay::Key;
+use super::scheme::{
+    Accepted, Context, Descriptor, Identity, Message, PlatformAnswer, Redelivery, Scheme,
+    SchemeSettings, SignedBy, Windows,
+};
+use super::secret::HashedSecret;
+use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible};
 
 mod envelope;
+mod settings;
 
-pub(super) const NAME: &str = "feishu";
+const NAME: &str = "feishu";
+
+/// Feishu sends again up to six hours later, perhaps with the first timestamp.
+const EIGHT_HOURS: Duration = Duration::from_secs(8 * 3600);
+
+pub(super) static SCHEME: Descriptor = Descriptor {
+    name: NAME,
+    platform: Some(NAME),
+    settings: SchemeSettings::of::<settings::Settings>(),
+    windows: Some(Windows {
+        tolerance: EIGHT_HOURS,
+        replay: EIGHT_HOURS,
+    }),
+    challenge: NAME,
+    invalid_title: None,
+    redelivery: Some(Redelivery {
+        answer_within: ANSWER_WITHIN,
+        acknowledgement: || answer(br#"{"msg":"success"}"#.to_vec()),
+        message,
+    }),
+    sign,
+    #[cfg(test)]
+    cases: super::scheme_tests::Cases {
+        // Feishu never sends a body that is not JSON.
+        empty_body: crate::exchange::SignatureOutcome::Invalid,
+        ..super::scheme_tests::Cases::of_body("x-lark-signature")
+    },
+};
 
 const JSON: &str = "application/json; charset=utf-8";
 
@@ -42,58 +77,39 @@ const TIMESTAMP_DIGITS: usize = 10;
 static TIMESTAMP: HeaderName = HeaderName::from_static("x-lark-request-timestamp");
 static NONCE: HeaderName = HeaderName::from_static("x-lark-request-nonce");
 static SIGNATURE: HeaderName = HeaderName::from_static("x-lark-signature");
-static NEEDED: [HeaderName; 3] = [
+static REQUIRED: [HeaderName; 3] = [
     HeaderName::from_static("x-lark-request-timestamp"),
     HeaderName::from_static("x-lark-request-nonce"),
     HeaderName::from_static("x-lark-signature"),
 ];
 
-pub(super) struct Feishu {
+struct Feishu {
     keys: Vec<EncryptKey>,
-    token: Option<Sealed>,
+    token: Option<Token>,
     client: Arc<str>,
     tolerance: Duration,
-    replay: Option<Store>,
+    replay: Duration,
 }
 
 struct EncryptKey {
-    place: usize,
-    text: Box<str>,
+    position: usize,
+    text: SecretString,
     decryption: [u8; 32],
 }
 
-impl Feishu {
-    pub(super) fn new(
-        encrypt_keys: &[String],
-        verification_token: Option<&str>,
-        client: Arc<str>,
-        tolerance: Duration,
-        replay: Option<Store>,
-    ) -> Result<Self, String> {
-        let token = verification_token.filter(|token| !token.is_empty());
-        let keys = match encrypt_keys {
-            [] if token.is_none() => {
-                return Err("feishu has neither secrets nor a verification_token".to_owned());
-            }
-            [] => Vec::new(),
-            keys => usable(keys, NAME)?,
-        };
-        Ok(Feishu {
-            keys: keys
-                .into_iter()
-                .map(|(place, text)| EncryptKey {
-                    place,
-                    text: Box::from(text),
-                    decryption: envelope::decryption_key(text),
-                })
-                .collect(),
-            token: token.map(|token| Sealed::new(token.as_bytes())),
-            client,
-            tolerance,
-            replay,
-        })
-    }
+/// The verification token.
+struct Token {
+    hashed: HashedSecret,
+    text: SecretString,
+}
 
+impl Token {
+    fn matches(&self, presented: &str) -> bool {
+        self.hashed.matches(&HashedSecret::of(presented.as_bytes()))
+    }
+}
+
+impl Feishu {
     fn by(&self, key: Option<usize>) -> SignedBy {
         SignedBy {
             client: self.client.clone(),
@@ -109,7 +125,7 @@ impl Feishu {
     ) -> Option<&EncryptKey> {
         let mut matched = None;
         for key in &self.keys {
-            let digest = digest(parts, &key.text, body);
+            let digest = digest(parts, key.text.expose_secret(), body);
             let equal = bool::from(digest.as_slice().ct_eq(signature.as_bytes()));
             if equal && matched.is_none() {
                 matched = Some(key);
@@ -118,41 +134,21 @@ impl Feishu {
         matched
     }
 
-    /// What a request is whose sender is known. `fallback` is what is remembered of one that has no
-    /// delivery id.
-    fn settle(
+    /// A request whose sender is known: identified by the id of its delivery, else by `fallback`.
+    fn valid(
         &self,
         content: &Envelope<'_>,
         key: Option<usize>,
         fallback: Option<&[u8]>,
-        now: Duration,
-    ) -> Result<Accepted, Rejection> {
-        let mut delivery = None;
-        if let Some(store) = &self.replay {
-            if let Some(id) = content.delivery_id() {
-                let id = Key::of(&[b"delivery", id.as_bytes()]);
-                match store.claim(id, now, ANSWER_WITHIN) {
-                    Claim::First(first) => delivery = Some(first),
-                    Claim::Open(repeat) => return Ok(self.duplicate(key, Some(repeat))),
-                    Claim::Taken => return Ok(self.duplicate(key, None)),
-                }
-            } else if let Some(signature) = fallback
-                && store.witness(Key::of(&[b"signature", signature]), now) == Sighting::Again
-            {
-                return Err(Rejection::replayed("this signature was used before"));
-            }
-        }
-        Ok(Accepted::Valid {
+        context: &Context<'_>,
+    ) -> Accepted {
+        let identity = || match content.delivery_id() {
+            Some(id) => Some(Identity::Delivery(Key::of(&[b"delivery", id.as_bytes()]))),
+            None => Some(Identity::Nonce(Key::of(&[b"signature", fallback?]))),
+        };
+        Accepted::Valid {
             by: self.by(key),
-            delivery,
-        })
-    }
-
-    fn duplicate(&self, key: Option<usize>, repeat: Option<Repeat>) -> Accepted {
-        Accepted::Duplicate {
-            by: self.by(key),
-            repeat,
-            answer: answer(br#"{"msg":"success"}"#.to_vec()),
+            identity: context.namespaces.and_then(|_| identity()),
         }
     }
 
@@ -160,7 +156,7 @@ impl Feishu {
     fn check_token(
         &self,
         request: &Request<'_>,
-        now: Duration,
+        context: &Context<'_>,
     ) -> Option<Result<Accepted, Rejection>> {
         let content = Envelope::read(request.body)?;
         let handshake = content.handshake();
@@ -168,15 +164,14 @@ impl Feishu {
             Some(handshake) => handshake.token,
             None => content.token(),
         };
-        let presented = Sealed::new(presented?.as_bytes());
-        if !self.token.as_ref()?.matches(&presented) {
+        if !self.token.as_ref()?.matches(presented?) {
             return Some(Err(Rejection::invalid(
                 "the verification token in the body is not that of this route",
             )));
         }
         Some(match handshake {
             Some(handshake) => Ok(accept(&handshake, None)),
-            None => self.settle(&content, None, None, now),
+            None => Ok(self.valid(&content, None, None, context)),
         })
     }
 
@@ -191,15 +186,15 @@ impl Feishu {
         let outer = Envelope::read(body)?;
         let answered = |content: &Envelope<'_>, key| {
             let handshake = content.handshake()?;
-            let presented = Sealed::new(handshake.token?.as_bytes());
-            token.matches(&presented).then(|| accept(&handshake, key))
+            let is_ours = token.matches(handshake.token?);
+            is_ours.then(|| accept(&handshake, key))
         };
         let Some(encrypt) = outer.encrypt.get() else {
             return answered(&outer, None);
         };
         self.keys.iter().find_map(|key| {
             let plaintext = envelope::decrypt(encrypt, &key.decryption)?;
-            answered(&Envelope::read(&plaintext)?, Some(key.place))
+            answered(&Envelope::read(&plaintext)?, Some(key.position))
         })
     }
 
@@ -220,10 +215,6 @@ impl Feishu {
 }
 
 impl Scheme for Feishu {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn is_addressed(&self, headers: &HeaderMap) -> bool {
         !self.keys.is_empty() && headers.contains_key(&SIGNATURE)
     }
@@ -232,11 +223,15 @@ impl Scheme for Feishu {
         match self.keys.is_empty() {
             // Without a key nobody has looked at them.
             true => &[],
-            false => &NEEDED,
+            false => &REQUIRED,
         }
     }
 
-    fn wanted(&self) -> &str {
+    fn reads_body(&self) -> bool {
+        true
+    }
+
+    fn required_credentials(&self) -> &str {
         if self.keys.is_empty() {
             "a JSON body with the verification token"
         } else {
@@ -244,21 +239,17 @@ impl Scheme for Feishu {
         }
     }
 
-    fn covers_body(&self) -> bool {
-        true
-    }
-
-    fn check(&self, request: &Request<'_>, now: Duration) -> Result<Accepted, Rejection> {
-        headers::all_there(request.headers, &NEEDED)?;
+    fn verify(&self, request: &Request<'_>, context: &Context<'_>) -> Result<Accepted, Rejection> {
+        headers::all_there(request.headers, &REQUIRED)?;
         let timestamp = headers::single(request.headers, &TIMESTAMP)?;
         let nonce = headers::single(request.headers, &NONCE)?;
         let text = headers::single(request.headers, &SIGNATURE)?;
-        let signature = Decoded::read(text, Encoding::Hex)
+        let signature = Decoded::read(text, SignatureEncoding::Hex)
             .ok_or_else(|| Rejection::invalid("x-lark-signature is not hex"))?;
         let key = self
             .matching(&signature, &[timestamp, nonce], request.body)
-            .ok_or_else(Rejection::wrong_signature)?;
-        self.fresh(timestamp, now)?;
+            .ok_or_else(Rejection::invalid_signature)?;
+        self.fresh(timestamp, context.now)?;
 
         let outer = Envelope::read(request.body)
             .ok_or_else(|| Rejection::invalid("the body is not a JSON object"))?;
@@ -273,41 +264,74 @@ impl Scheme for Feishu {
             }
         };
         if let Some(handshake) = content.handshake() {
-            return Ok(accept(&handshake, Some(key.place)));
+            return Ok(accept(&handshake, Some(key.position)));
         }
-        self.settle(&content, Some(key.place), Some(signature.as_bytes()), now)
+        let fallback = Some(signature.as_bytes());
+        Ok(self.valid(&content, Some(key.position), fallback, context))
     }
 
-    fn check_unsigned(
+    fn verify_unsigned(
         &self,
         request: &Request<'_>,
-        now: Duration,
+        context: &Context<'_>,
     ) -> Option<Result<Accepted, Rejection>> {
         if self.keys.is_empty() {
-            self.check_token(request, now)
+            self.check_token(request, context)
         } else {
             self.check_handshake(request.body).map(Ok)
         }
     }
+
+    fn credentials(&self) -> Result<Vec<Credentials>, SignError> {
+        let key = self.keys.first();
+        let token = self.token.as_ref();
+        let token = token.map(|token| Credential::Token(token.text.clone()));
+        let credential = match key {
+            Some(key) => Some(Credential::Secret(key.text.clone())),
+            None => token,
+        };
+        let again = match self.replay.is_zero() {
+            true => Again::Admitted,
+            false => Again::Acknowledged,
+        };
+        let credentials = credential.map(|credential| Credentials {
+            client: None,
+            credential,
+            age_max: key.map(|_| self.tolerance),
+            again,
+            distinct: Distinct::Always,
+        });
+        Ok(credentials.into_iter().collect())
+    }
 }
 
-/// What Feishu sends with an event; `id` is the nonce.
-pub(super) fn sign(
-    encrypt_key: &str,
-    at_unix_s: u64,
-    id: &str,
-    body: &[u8],
-) -> Vec<(String, String)> {
-    let timestamp = at_unix_s.to_string();
-    let digest = digest(&[timestamp.as_bytes(), id.as_bytes()], encrypt_key, body);
-    vec![
+/// What Feishu sends with an event; the id is the nonce.
+fn sign(request: &ToSign<'_>) -> Result<SignedHeaders, SignError> {
+    let id = visible(request.id)?;
+    let timestamp = request.at_unix_s.to_string();
+    let parts = [timestamp.as_bytes(), id.as_bytes()];
+    let digest = digest(&parts, request.secret, request.body);
+    let signature = base16ct::lower::encode_string(&digest);
+    Ok(vec![
         ("X-Lark-Request-Timestamp".to_owned(), timestamp),
         ("X-Lark-Request-Nonce".to_owned(), id.to_owned()),
-        (
-            "X-Lark-Signature".to_owned(),
-            base16ct::lower::encode_string(&digest),
-        ),
-    ]
+        ("X-Lark-Signature".to_owned(), signature),
+    ])
+}
+
+/// The body of an event of version 2 with a text.
+fn message(message: &Message<'_>) -> Vec<u8> {
+    let content = serde_json::json!({"text": message.text}).to_string();
+    let event = serde_json::json!({
+        "schema": "2.0",
+        "header": {
+            "event_id": message.id,
+            "event_type": "im.message.receive_v1",
+            "token": message.token,
+        },
+        "event": {"message": {"content": content}},
+    });
+    event.to_string().into_bytes()
 }
 
 fn digest(timestamp_and_nonce: &[&[u8]; 2], encrypt_key: &str, body: &[u8]) -> [u8; 32] {

@@ -8,8 +8,16 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use http::{HeaderMap, HeaderName};
 
-use super::Encoding;
-use super::scheme::Rejection;
+use super::rejection::Rejection;
+use crate::settings::declare::choice;
+
+choice! {
+    /// How a signature is written.
+    enum SignatureEncoding {
+        Hex = "hex",
+        Base64 = "base64",
+    }
+}
 
 /// Digits of `u64::MAX`; a longer text is no timestamp.
 const TIMESTAMP_DIGITS_MAX: usize = 20;
@@ -85,16 +93,15 @@ pub(super) struct Decoded {
 impl Decoded {
     /// Hex in either case; base64 with padding, in the standard or the URL-safe alphabet. `None`
     /// for everything else.
-    pub(super) fn read(text: &[u8], encoding: Encoding) -> Option<Self> {
+    pub(super) fn read(text: &[u8], encoding: SignatureEncoding) -> Option<Self> {
         let mut bytes = [0; SIGNATURE_BYTES_MAX];
         let length = match encoding {
-            Encoding::Raw => return None,
-            Encoding::Hex => {
+            SignatureEncoding::Hex => {
                 let length = text.len() / 2;
                 base16ct::mixed::decode(text, bytes.get_mut(..length)?).ok()?;
                 length
             }
-            Encoding::Base64 => STANDARD
+            SignatureEncoding::Base64 => STANDARD
                 .decode_slice(text, &mut bytes)
                 .or_else(|_| URL_SAFE.decode_slice(text, &mut bytes))
                 .ok()?,
@@ -152,19 +159,25 @@ mod tests {
         let read = |text: &str, encoding| {
             Decoded::read(text.as_bytes(), encoding).map(|decoded| decoded.as_bytes().to_vec())
         };
-        assert_eq!(read("fbEF", Encoding::Hex), Some(vec![0xfb, 0xef]));
-        assert_eq!(read("++8=", Encoding::Base64), Some(vec![0xfb, 0xef]));
-        assert_eq!(read("--8=", Encoding::Base64), Some(vec![0xfb, 0xef]));
+        assert_eq!(read("fbEF", SignatureEncoding::Hex), Some(vec![0xfb, 0xef]));
+        assert_eq!(
+            read("++8=", SignatureEncoding::Base64),
+            Some(vec![0xfb, 0xef])
+        );
+        assert_eq!(
+            read("--8=", SignatureEncoding::Base64),
+            Some(vec![0xfb, 0xef])
+        );
         for text in ["f", "fg", "0xff", " ff", "\u{00e9}"] {
-            assert_eq!(read(text, Encoding::Hex), None, "{text:?}");
+            assert_eq!(read(text, SignatureEncoding::Hex), None, "{text:?}");
         }
-        assert_eq!(read(&"a".repeat(10_000), Encoding::Hex), None);
+        assert_eq!(read(&"a".repeat(10_000), SignatureEncoding::Hex), None);
         for text in ["++8", "++9=", "+ 8=", "===="] {
-            assert_eq!(read(text, Encoding::Base64), None, "{text:?}");
+            assert_eq!(read(text, SignatureEncoding::Base64), None, "{text:?}");
         }
-        assert_eq!(read(&"a".repeat(10_000), Encoding::Base64), None);
+        assert_eq!(read(&"a".repeat(10_000), SignatureEncoding::Base64), None);
         // The longest signature there is.
         let sha512 = STANDARD.encode([7; 64]);
-        assert_eq!(read(&sha512, Encoding::Base64), Some(vec![7; 64]));
+        assert_eq!(read(&sha512, SignatureEncoding::Base64), Some(vec![7; 64]));
     }
 }

@@ -5,27 +5,56 @@
 //! signed, algorithm and encodings can all be configured. Only what is signed is looked at: without
 //! `{timestamp}` nothing expires, without `{id}` it is the signature that is remembered.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
+use secrecy::SecretString;
 
-use self::mac::{Keyed, Tag};
+use self::mac::{Algorithm, Keyed, Tag};
+use self::settings::Settings;
 use self::template::{Part, Template, Values};
-use super::demand::key_bytes;
-use super::headers::{self, Decoded};
-use super::memory::Memory;
-use super::replay::{Key, Sighting, Store};
-use super::scheme::{Accepted, Rejection, Scheme, SignedBy, usable};
-use super::{Client, Encoding, HmacConfig, Request};
+use super::Request;
+use super::error::SignError;
+use super::headers::{self, Decoded, SignatureEncoding};
+use super::rejection::Rejection;
+use super::replay::Key;
+use super::scheme::{
+    Accepted, Context, Descriptor, Identity, Scheme, SchemeSettings, SignedBy, Windows,
+};
+use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible};
 
 mod mac;
+mod settings;
 mod template;
 
-pub(super) const NAME: &str = "hmac";
+const NAME: &str = "hmac";
 
-pub(super) struct Hmac {
+pub(super) static SCHEME: Descriptor = Descriptor {
+    name: NAME,
+    platform: None,
+    settings: SchemeSettings::of::<Settings>(),
+    windows: Some(Windows::USUAL),
+    challenge: NAME,
+    invalid_title: None,
+    redelivery: None,
+    sign,
+    #[cfg(test)]
+    cases: super::scheme_tests::Cases::of_body("x-weir-signature"),
+};
+
+// weir's own form: the defaults of the settings.
+const KEY_HEADER: &str = "X-Weir-Key";
+const TIMESTAMP_HEADER: &str = "X-Weir-Timestamp";
+const ID_HEADER: &str = "X-Weir-Id";
+const SIGNATURE_HEADER: &str = "X-Weir-Signature";
+const PREFIX: &str = "v1=";
+const SIGNED: &str = "{timestamp}.{id}.{body}";
+
+struct Hmac {
     callers: Vec<Caller>,
+    form: Form,
     /// Does the work for a client that is not known.
     decoy: Keyed,
     template: Template,
@@ -35,21 +64,30 @@ pub(super) struct Hmac {
     timestamp_header: Option<HeaderName>,
     id_header: Option<HeaderName>,
     prefix: Box<[u8]>,
-    signature_encoding: Encoding,
+    signature_encoding: SignatureEncoding,
     tolerance: Duration,
-    replay: Option<Store>,
+    replay: Duration,
     /// All that a signed request carries.
-    needed: Vec<HeaderName>,
-    wanted: String,
-    withheld: Vec<HeaderName>,
+    required: Vec<HeaderName>,
+    required_credentials: String,
+    stripped: Vec<HeaderName>,
+}
+
+/// Whether [`sign`] makes what this entry verifies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Weir,
+    /// The header that names the client has another name.
+    WeirWithoutClient,
+    Custom,
 }
 
 /// A client, its keys worked in.
 struct Caller {
     name: Arc<str>,
-    /// Whose ids are one: see [`Memory::identity`].
-    identity: usize,
     keys: Vec<(usize, Keyed)>,
+    /// The first of its secrets, to sign with.
+    secret: SecretString,
 }
 
 /// What a request brought, read but not believed.
@@ -60,60 +98,10 @@ struct Presented<'a> {
 }
 
 impl Hmac {
-    pub(super) fn new(
-        config: &HmacConfig,
-        tolerance: Duration,
-        replay: Option<Store>,
-        memory: &Memory,
-    ) -> Result<Self, String> {
-        if config.signature_encoding == Encoding::Raw {
-            return Err("signature_encoding: is raw; write hex or base64".to_owned());
-        }
-        let template = Template::parse(&config.signed)?;
-        let timestamp = header("timestamp_header", &config.timestamp_header)?;
-        let id = header("id_header", &config.id_header)?;
-        let key_header = header("key_header", &config.key_header)?;
-        let signature_header = header("signature_header", &config.signature_header)?;
-        let withheld = vec![
-            key_header.clone(),
-            timestamp.clone(),
-            id.clone(),
-            signature_header.clone(),
-        ];
-        let timestamp_header = template.names(Part::Timestamp).then_some(timestamp);
-        let id_header = template.names(Part::Id).then_some(id);
-        let needed: Vec<HeaderName> = [
-            timestamp_header.as_ref(),
-            id_header.as_ref(),
-            Some(&signature_header),
-        ]
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
-        let wanted: Vec<&str> = needed.iter().map(HeaderName::as_str).collect();
-        Ok(Hmac {
-            callers: callers(config, memory)?,
-            decoy: Keyed::new(config.algorithm, b"nobody's key").ok_or("no decoy key")?,
-            wanted: wanted.join(", "),
-            needed,
-            template,
-            key_header,
-            signature_header,
-            timestamp_header,
-            id_header,
-            prefix: Box::from(config.prefix.as_bytes()),
-            signature_encoding: config.signature_encoding,
-            tolerance,
-            replay,
-            withheld,
-        })
-    }
-
     /// What is absent is told of all at once.
     fn present<'a>(&self, request: &Request<'a>) -> Result<Presented<'a>, Rejection> {
         self.read(request).map_err(|rejection| {
-            let all_there = headers::all_there(request.headers, &self.needed);
+            let all_there = headers::all_there(request.headers, &self.required);
             all_there.err().unwrap_or(rejection)
         })
     }
@@ -161,18 +149,19 @@ impl Hmac {
     fn matching(&self, name: Option<&[u8]>, presented: &Presented<'_>) -> Option<Match<'_>> {
         let mut matched: Option<Match<'_>> = None;
         let mut tried = false;
-        let candidates = self
-            .callers
-            .iter()
-            .filter(|caller| name.is_none_or(|name| caller.name.as_bytes() == name));
-        for caller in candidates {
-            for (place, keyed) in &caller.keys {
+        let is_named = |caller: &Caller| name.is_none_or(|name| caller.name.as_bytes() == name);
+        for (number, caller) in self.callers.iter().enumerate() {
+            if !is_named(caller) {
+                continue;
+            }
+            for (position, keyed) in &caller.keys {
                 tried = true;
                 let tag = keyed.tag(&self.template, &presented.values);
                 if tag.equals(presented.signature.as_bytes()) && matched.is_none() {
                     matched = Some(Match {
+                        number,
                         caller,
-                        place: *place,
+                        position: *position,
                         tag,
                     });
                 }
@@ -180,65 +169,56 @@ impl Hmac {
         }
         if !tried {
             let tag = self.decoy.tag(&self.template, &presented.values);
-            // The comparison is part of the work; its result is not wanted.
+            // The comparison is part of the work; its result is not used.
             std::hint::black_box(tag.equals(presented.signature.as_bytes()));
         }
         matched
     }
 
-    fn remember(
+    /// What identifies a request: its signed id, which no other request of the client has, else its
+    /// signature.
+    fn identity(
         &self,
         matched: &Match<'_>,
         values: &Values<'_>,
-        now: Duration,
-    ) -> Result<(), Rejection> {
-        let Some(store) = &self.replay else {
-            return Ok(());
-        };
-        // A signed id stands for the signature too: the same signature has the same id.
-        let key = if self.id_header.is_some() {
-            Key::of(&[b"id", &matched.caller.identity.to_be_bytes(), values.id])
+        context: &Context<'_>,
+    ) -> Option<Identity> {
+        let namespaces = context.namespaces?;
+        Some(Identity::Nonce(if self.id_header.is_some() {
+            let namespace = namespaces.get(matched.number).copied().unwrap_or_default();
+            Key::of(&[b"id", &namespace, values.id])
         } else {
             Key::of(&[b"signature", matched.tag.as_bytes()])
-        };
-        match store.witness(key, now) {
-            Sighting::First => Ok(()),
-            Sighting::Again => Err(match &self.id_header {
-                Some(name) => Rejection::replayed(format!("this {name} was used before")),
-                None => Rejection::replayed("this signature was used before"),
-            }),
-        }
+        }))
     }
 }
 
 struct Match<'a> {
+    /// Of the caller, in their order.
+    number: usize,
     caller: &'a Caller,
-    place: usize,
+    position: usize,
     tag: Tag,
 }
 
 impl Scheme for Hmac {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn is_addressed(&self, headers: &HeaderMap) -> bool {
         headers.contains_key(&self.signature_header)
     }
 
-    fn wanted(&self) -> &str {
-        &self.wanted
-    }
-
-    fn covers_body(&self) -> bool {
+    fn reads_body(&self) -> bool {
         self.template.names(Part::Body)
     }
 
-    fn withheld_headers(&self) -> &[HeaderName] {
-        &self.withheld
+    fn required_credentials(&self) -> &str {
+        &self.required_credentials
     }
 
-    fn check(&self, request: &Request<'_>, now: Duration) -> Result<Accepted, Rejection> {
+    fn stripped_headers(&self) -> &[HeaderName] {
+        &self.stripped
+    }
+
+    fn verify(&self, request: &Request<'_>, context: &Context<'_>) -> Result<Accepted, Rejection> {
         let presented = self.present(request)?;
         let name = if request.headers.contains_key(&self.key_header) {
             Some(headers::single(request.headers, &self.key_header)?)
@@ -247,94 +227,75 @@ impl Scheme for Hmac {
         };
         let matched = self
             .matching(name, &presented)
-            .ok_or_else(Rejection::wrong_signature)?;
+            .ok_or_else(Rejection::invalid_signature)?;
         if let Some(timestamp_s) = presented.timestamp_s {
-            headers::fresh(timestamp_s, now, self.tolerance)?;
+            headers::fresh(timestamp_s, context.now, self.tolerance)?;
         }
-        self.remember(&matched, &presented.values, now)?;
         Ok(Accepted::Valid {
+            identity: self.identity(&matched, &presented.values, context),
             by: SignedBy {
                 client: matched.caller.name.clone(),
-                key: Some(matched.place),
+                key: Some(matched.position),
             },
-            delivery: None,
         })
+    }
+
+    fn replayed_detail(&self) -> Cow<'static, str> {
+        match &self.id_header {
+            Some(name) => Cow::Owned(format!("this {name} was used before")),
+            None => Cow::Borrowed("this signature was used before"),
+        }
+    }
+
+    fn credentials(&self) -> Result<Vec<Credentials>, SignError> {
+        if self.form == Form::Custom {
+            return Err(SignError::CustomHmac);
+        }
+        let again = match self.replay.is_zero() {
+            true => Again::Admitted,
+            false => Again::Rejected,
+        };
+        let credentials = self.callers.iter().map(|caller| Credentials {
+            client: Some(caller.name.clone()),
+            credential: Credential::Secret(caller.secret.clone()),
+            age_max: Some(self.tolerance),
+            again,
+            distinct: Distinct::Always,
+        });
+        Ok(credentials.collect())
     }
 }
 
 /// What a client of weir's own form of the scheme sends.
-pub(super) fn sign(
-    secret: &str,
-    at_unix_s: u64,
-    id: &str,
-    body: &[u8],
-) -> Result<Vec<(String, String)>, String> {
-    let config = HmacConfig::weir(Vec::new());
-    let template = Template::parse(&config.signed)?;
-    let keyed = Keyed::new(config.algorithm, secret.as_bytes()).ok_or("no key")?;
-    let timestamp = at_unix_s.to_string();
+fn sign(request: &ToSign<'_>) -> Result<SignedHeaders, SignError> {
+    let id = visible(request.id)?;
+    // The template of the defaults: a test verifies what is signed here.
+    let template = Template::parse(SIGNED).map_err(|_| SignError::CustomHmac)?;
+    let keyed = Keyed::new(Algorithm::Sha256, request.secret.as_bytes());
+    let keyed = keyed.ok_or(SignError::KeyLength)?;
+    let timestamp = request.at_unix_s.to_string();
     let values = Values {
         timestamp: timestamp.as_bytes(),
         id: id.as_bytes(),
-        body,
+        body: request.body,
         ..Values::default()
     };
     if template.blurred(&values).is_some() {
-        return Err(format!("the id {id:?} must not contain \".\""));
+        return Err(SignError::SeparatorInId(id.to_owned()));
     }
     let tag = keyed.tag(&template, &values);
-    let signature = format!(
-        "{}{}",
-        config.prefix,
-        base16ct::lower::encode_string(tag.as_bytes())
+    let signature = base16ct::lower::encode_string(tag.as_bytes());
+    let mut headers = vec![
+        (TIMESTAMP_HEADER.to_owned(), timestamp),
+        (ID_HEADER.to_owned(), id.to_owned()),
+        (SIGNATURE_HEADER.to_owned(), format!("{PREFIX}{signature}")),
+    ];
+    headers.extend(
+        request
+            .client
+            .map(|name| (KEY_HEADER.to_owned(), name.to_owned())),
     );
-    Ok(vec![
-        (config.timestamp_header, timestamp),
-        (config.id_header, id.to_owned()),
-        (config.signature_header, signature),
-    ])
-}
-
-fn callers(config: &HmacConfig, memory: &Memory) -> Result<Vec<Caller>, String> {
-    let clients = &config.clients;
-    if clients.is_empty() {
-        return Err("hmac has no clients; give secrets or clients".to_owned());
-    }
-    let mut callers = Vec::with_capacity(clients.len());
-    for client in clients {
-        let mut keys = Vec::new();
-        let mut identity = usize::MAX;
-        for (place, secret) in usable(&client.secrets, &format!("client {:?}", client.name))? {
-            let key = key_bytes(secret, config.key_encoding);
-            let key = key.ok_or_else(|| undecodable(place, client))?;
-            identity = memory.identity(NAME, &key);
-            let keyed = Keyed::new(config.algorithm, &key);
-            keys.push((place, keyed.ok_or_else(|| undecodable(place, client))?));
-        }
-        callers.push(Caller {
-            name: client.name.clone(),
-            identity,
-            keys,
-        });
-    }
-    Ok(callers)
-}
-
-fn undecodable(place: usize, client: &Client) -> String {
-    format!(
-        "secret {place} of client {:?} is not in the key_encoding of this entry",
-        client.name
-    )
-}
-
-/// Whether a signature covers the body.
-pub(super) fn signs_body(config: &HmacConfig) -> bool {
-    Template::parse(&config.signed).is_ok_and(|template| template.names(Part::Body))
-}
-
-fn header(setting: &str, name: &str) -> Result<HeaderName, String> {
-    HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| format!("{setting}: {name:?} is no name of a header"))
+    Ok(headers)
 }
 
 #[cfg(test)]

@@ -1,25 +1,28 @@
-//! Who remembers together: one memory against replay for all schemes, on whatever routes, that take one
+//! Replay protection across routes: one memory for all schemes, on whatever routes, that take one
 //! of each other's secrets.
 //!
 //! A signature seldom covers the path, so a request that was signed for one route is good on every other
 //! that knows its secret. Were each route to remember for itself, it could be sent once to each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::Config;
-use super::replay::{Shared, Store};
+use super::demand::Demand;
+use super::replay::{Namespace, SeenRequests};
+use super::secret::HashedSecret;
+use super::store::{InProcess, ReplayStore};
 
 /// The memory of all routes of a configuration.
 pub struct Memory {
-    shared: Vec<Arc<Shared>>,
-    /// By secret, the place of the memory.
-    places: HashMap<Secret, usize>,
+    shared: Vec<Arc<InProcess>>,
+    /// By secret, the position of the memory.
+    positions: HashMap<Secret, usize>,
     /// By secret, whose ids are one.
-    identities: HashMap<Secret, usize>,
+    namespaces: HashMap<Secret, Namespace>,
 }
 
 /// Stands for a secret of a scheme.
@@ -29,52 +32,88 @@ impl Memory {
     /// For all schemes of all routes.
     #[must_use]
     pub fn new<'c>(configs: impl IntoIterator<Item = &'c Config>) -> Self {
-        let configs: Vec<&Config> = configs.into_iter().collect();
-        let clients: Vec<Vec<Vec<Secret>>> = configs.iter().map(|config| secrets(config)).collect();
+        Memory::following(configs, None)
+    }
+
+    /// For all schemes of all routes, with what the memory of the previous generation knows of the secrets
+    /// that are still in use: a request that it has seen is a replay.
+    #[must_use]
+    pub fn following<'c>(
+        configs: impl IntoIterator<Item = &'c Config>,
+        previous: Option<&Memory>,
+    ) -> Self {
+        let demands: Vec<&Demand> = configs.into_iter().map(|config| &config.demand).collect();
+        let clients: Vec<Vec<Vec<Secret>>> = demands.iter().map(|demand| secrets(demand)).collect();
         let schemes: Vec<Vec<Secret>> = clients.iter().map(|clients| clients.concat()).collect();
         let joined = joined(&schemes);
         let mut windows: HashMap<usize, (Duration, usize)> = HashMap::new();
-        for (config, group) in configs.iter().zip(&joined) {
+        for (demand, group) in demands.iter().zip(&joined) {
             let (window, members) = windows.entry(*group).or_default();
-            *window = config.replay.max(*window);
-            *members += usize::from(!config.replay.is_zero());
+            *window = demand.replay.max(*window);
+            *members += usize::from(!demand.replay.is_zero());
         }
         let mut shared = Vec::with_capacity(windows.len());
-        let mut place_of: HashMap<usize, usize> = HashMap::new();
+        let mut position_of: HashMap<usize, usize> = HashMap::new();
         for (group, (window, members)) in windows {
-            place_of.insert(group, shared.len());
-            shared.push(Arc::new(Shared::new(window, members)));
+            position_of.insert(group, shared.len());
+            let secrets = schemes.iter().zip(&joined);
+            let secrets = secrets.filter(|(_, of)| **of == group);
+            let known = previous.map_or_else(Vec::new, |previous| {
+                previous.stores_of(secrets.flat_map(|(secrets, _)| secrets))
+            });
+            shared.push(match known.split_first() {
+                Some((first, others)) => first.following(others, window, members),
+                None => InProcess::new(SeenRequests::new(window, members)),
+            });
         }
         let each = schemes.iter().zip(&joined);
-        let places = each.flat_map(|(secrets, group)| {
-            let place = place_of.get(group).copied().unwrap_or_default();
-            secrets.iter().map(move |secret| (*secret, place))
+        let positions = each.flat_map(|(secrets, group)| {
+            let position = position_of.get(group).copied().unwrap_or_default();
+            secrets.iter().map(move |secret| (*secret, position))
         });
         Memory {
-            places: places.collect(),
-            identities: identities(&clients.concat()),
+            positions: positions.collect(),
+            namespaces: namespaces(&clients.concat()),
             shared,
         }
     }
 
-    /// What the scheme of `config` remembers; `None` when it remembers nothing.
-    pub(super) fn store(&self, config: &Config) -> Option<Store> {
-        let first = secrets(config).into_iter().flatten().next()?;
-        let shared = self.shared.get(*self.places.get(&first)?)?;
-        Store::sharing(shared, config.replay)
+    /// The stores of these secrets, each once.
+    fn stores_of<'s>(&self, secrets: impl Iterator<Item = &'s Secret>) -> Vec<Arc<InProcess>> {
+        let positions = secrets.filter_map(|secret| self.positions.get(secret));
+        let positions: BTreeSet<usize> = positions.copied().collect();
+        let stores = positions
+            .into_iter()
+            .filter_map(|position| self.shared.get(position));
+        stores.cloned().collect()
     }
 
-    /// One number for all clients that are joined by shared secrets, also over several steps and routes:
-    /// the client's name is not signed, so each of them could send the other's request again.
-    pub(super) fn identity(&self, scheme: &str, key: &[u8]) -> usize {
-        let identity = self.identities.get(&secret(scheme, key));
-        identity.copied().unwrap_or(usize::MAX)
+    /// Where requests of the scheme of `demand` are remembered; `None` when they are not.
+    pub(super) fn store(&self, demand: &Demand) -> Option<ReplayStore> {
+        let first = secrets(demand).into_iter().flatten().next()?;
+        let shared = self.shared.get(*self.positions.get(&first)?)?;
+        ReplayStore::in_process(shared, demand.replay)
+    }
+
+    /// For each client of `demand` the namespace of its ids: one for all clients that are joined by shared
+    /// secrets, also over several steps and routes. The client's name is not signed, so each of them could
+    /// send the other's request again.
+    pub(super) fn namespaces(&self, demand: &Demand) -> Box<[Namespace]> {
+        let of_client = |secrets: Vec<Secret>| {
+            let namespace = secrets.first().and_then(|first| self.namespaces.get(first));
+            namespace.copied().unwrap_or_default()
+        };
+        secrets(demand).into_iter().map(of_client).collect()
     }
 
     /// How many ids were forgotten before their time because a memory was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.shared.iter().map(|shared| shared.dropped()).sum()
+        // After a swap of generations two groups may have one store.
+        let mut each: Vec<&Arc<InProcess>> = self.shared.iter().collect();
+        each.sort_by_key(|shared| Arc::as_ptr(shared));
+        each.dedup_by_key(|shared| Arc::as_ptr(shared));
+        each.into_iter().map(|shared| shared.dropped()).sum()
     }
 }
 
@@ -89,22 +128,40 @@ impl std::fmt::Debug for Memory {
 }
 
 /// A list for each client.
-fn secrets(config: &Config) -> Vec<Vec<Secret>> {
-    let name = config.scheme.name();
-    let keys = config.keys().into_iter();
-    keys.map(|keys| keys.iter().map(|key| secret(name, key)).collect())
+fn secrets(demand: &Demand) -> Vec<Vec<Secret>> {
+    let clients = demand.clients.iter();
+    clients
+        .map(|client| {
+            let keys = client.keys.iter();
+            keys.map(|(_, key)| secret(demand.scheme, key)).collect()
+        })
         .collect()
 }
 
-fn secret(scheme: &str, key: &[u8]) -> Secret {
+fn secret(scheme: &str, key: &HashedSecret) -> Secret {
     let digest = Sha256::new().chain_update(scheme).chain_update([0]);
-    digest.chain_update(key).finalize().into()
+    digest.chain_update(key.as_bytes()).finalize().into()
 }
 
-fn identities(clients: &[Vec<Secret>]) -> HashMap<Secret, usize> {
-    let each = clients.iter().zip(joined(clients));
-    each.flat_map(|(secrets, identity)| secrets.iter().map(move |secret| (*secret, identity)))
-        .collect()
+/// Made of the secrets themselves, so that replicas with one configuration have the same.
+fn namespaces(clients: &[Vec<Secret>]) -> HashMap<Secret, Namespace> {
+    let groups = joined(clients);
+    let mut least: HashMap<usize, Secret> = HashMap::new();
+    for (secrets, group) in clients.iter().zip(&groups) {
+        for secret in secrets {
+            let known = least.entry(*group).or_insert(*secret);
+            *known = (*secret).min(*known);
+        }
+    }
+    let each = clients.iter().zip(groups);
+    each.flat_map(|(secrets, group)| {
+        let mut namespace = Namespace::default();
+        if let Some(least) = least.get(&group) {
+            namespace.copy_from_slice(&least[..size_of::<Namespace>()]);
+        }
+        secrets.iter().map(move |secret| (*secret, namespace))
+    })
+    .collect()
 }
 
 /// For each set the number of the first of those that it is joined with by shared members.

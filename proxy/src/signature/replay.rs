@@ -1,21 +1,17 @@
-//! What was seen before: ids and signatures of requests that were found valid.
+//! Replay protection: ids (nonces) and signatures of requests that were found valid, in this process.
 //!
 //! Bounded by time and by number. Keys are cut from SHA-256, so that nobody can make two requests
-//! collide, and are spread over shards, so that workers seldom meet at a lock. It is never told of
-//! a request that has not been verified, or anybody could fill it.
+//! collide, and are spread over shards, so that workers seldom meet at a lock. It never holds a request
+//! that has not been verified, or anybody could fill it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-
-use super::delivery::{Claim, Delivery, Repeat, Watched};
 
 /// Past this many for each scheme that shares a memory the oldest are dropped and counted.
 const ENTRIES_MAX: usize = 200_000;
@@ -26,13 +22,16 @@ const SHARDS: usize = 16;
 /// shrinks, and few, so that no request pays for a quiet night.
 const CLEARED_AT_ONCE: usize = 4;
 
-/// What is remembered of a request.
+/// What is remembered of a request: the same in every replica, since nothing of a process is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Key([u8; 16]);
+pub(crate) struct Key([u8; 16]);
+
+/// Whose ids are one: every client has a namespace for its ids. The same in every replica.
+pub(crate) type Namespace = [u8; 16];
 
 impl Key {
     /// Of all `parts`, each with its length, so that no two lists make the same text.
-    pub(super) fn of(parts: &[&[u8]]) -> Self {
+    pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
             hash.update((part.len() as u64).to_be_bytes());
@@ -45,30 +44,19 @@ impl Key {
     }
 }
 
-/// Whether a key had been seen.
+/// What [`SeenRequests::check_and_insert`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sighting {
+pub(crate) enum Seen {
     First,
-    Again,
-}
-
-/// What one scheme of one route remembers, in the memory that it shares with all that take one of its
-/// secrets.
-pub(super) struct Store {
-    /// How long it remembers; others may do so for longer.
-    window_s: u64,
-    shared: Arc<Shared>,
+    Before,
 }
 
 /// The keys of all schemes that are joined by shared secrets.
-pub(super) struct Shared {
+pub(super) struct SeenRequests {
     /// The longest window of those that share it.
-    window_s: u64,
-    shard_entries_max: usize,
+    window_s: AtomicU64,
+    shard_entries_max: AtomicUsize,
     shards: [Mutex<Shard>; SHARDS],
-    /// Deliveries in hand. They are remembered once they are taken. Whoever holds both locks takes this one
-    /// first.
-    in_hand: Mutex<HashMap<Key, Watched>>,
     /// Its seed is nobody's to know: else keys could be chosen that all lie in one place.
     hasher: RandomState,
     dropped: AtomicU64,
@@ -88,135 +76,102 @@ struct Shard {
     now_s: u64,
 }
 
-impl Store {
-    /// Remembers for `window` what `shared` is told; `None` when the window is zero.
-    pub(super) fn sharing(shared: &Arc<Shared>, window: Duration) -> Option<Self> {
-        (!window.is_zero()).then(|| Store {
-            window_s: whole_seconds(window),
-            shared: shared.clone(),
-        })
-    }
-
-    /// Looks and remembers in one step: of equal keys at the same time one is the first.
-    pub(super) fn witness(&self, key: Key, now: Duration) -> Sighting {
-        self.shared.witness(key, now, self.window_s)
-    }
-
-    /// The same for a delivery of a platform, which has to be answered within `answer_within` also while it
-    /// is in hand.
-    pub(super) fn claim(&self, key: Key, now: Duration, answer_within: Duration) -> Claim {
-        self.shared.claim(key, now, self.window_s, answer_within)
-    }
-}
-
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for SeenRequests {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Shared").finish_non_exhaustive()
+        formatter
+            .debug_struct("SeenRequests")
+            .finish_non_exhaustive()
     }
 }
 
-#[cfg(test)]
-impl Store {
-    /// One with a memory of its own.
-    pub(super) fn new(window: Duration) -> Option<Self> {
-        Store::sharing(&Arc::new(Shared::new(window, 1)), window)
-    }
-
-    pub(super) fn with_entries_max(window: Duration, entries_max: usize) -> Option<Self> {
-        let shared = Shared::with_entries_max(window, entries_max);
-        Store::sharing(&Arc::new(shared), window)
-    }
-}
-
-impl Deref for Store {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        &self.shared
-    }
-}
-
-fn whole_seconds(window: Duration) -> u64 {
+/// Rounded up: a part of a second counts as one.
+pub(super) fn whole_seconds(window: Duration) -> u64 {
     window.as_secs() + u64::from(window.subsec_nanos() > 0)
 }
 
-impl Shared {
+impl SeenRequests {
     /// For `schemes` that remember for up to `window`.
     pub(super) fn new(window: Duration, schemes: usize) -> Self {
-        Shared::with_entries_max(window, ENTRIES_MAX.saturating_mul(schemes.max(1)))
+        SeenRequests::with_entries_max(window, ENTRIES_MAX.saturating_mul(schemes.max(1)))
     }
 
-    fn with_entries_max(window: Duration, entries_max: usize) -> Self {
-        Shared {
-            window_s: whole_seconds(window),
-            shard_entries_max: (entries_max / SHARDS).max(1),
+    pub(super) fn with_entries_max(window: Duration, entries_max: usize) -> Self {
+        SeenRequests {
+            window_s: AtomicU64::new(whole_seconds(window)),
+            shard_entries_max: AtomicUsize::new((entries_max / SHARDS).max(1)),
             shards: std::array::from_fn(|_| Mutex::default()),
-            in_hand: Mutex::default(),
             hasher: RandomState::new(),
             dropped: AtomicU64::new(0),
         }
     }
 
-    fn witness(&self, key: Key, now: Duration, window_s: u64) -> Sighting {
+    /// Checks and inserts in one step: of equal keys at the same time one is the first.
+    pub(super) fn check_and_insert(&self, key: Key, now: Duration, window_s: u64) -> Seen {
         let hash = self.hasher.hash_one(key);
         let shard = &mut *self.shard(&key).lock();
-        if shard.knows(hash, &key, now, window_s) {
-            return Sighting::Again;
+        if shard.contains(hash, &key, now, window_s) {
+            return Seen::Before;
         }
-        self.remember(shard, hash, key);
-        Sighting::First
+        let now_s = shard.now_s;
+        self.insert_into(shard, hash, key, now_s);
+        Seen::First
     }
 
-    pub(super) fn claim(
-        self: &Arc<Self>,
-        key: Key,
-        now: Duration,
-        window_s: u64,
-        answer_within: Duration,
-    ) -> Claim {
+    pub(super) fn contains(&self, key: &Key, now: Duration, window_s: u64) -> bool {
         let hash = self.hasher.hash_one(key);
-        let mut in_hand = self.in_hand.lock();
-        if let Some(fate) = in_hand.get(&key) {
-            let repeat = Repeat::of(self, key, window_s, answer_within, fate.clone());
-            return Claim::Open(repeat);
-        }
-        if self.shard(&key).lock().knows(hash, &key, now, window_s) {
-            return Claim::Taken;
-        }
-        let (delivery, fate) = Delivery::open(self, key);
-        in_hand.insert(key, fate);
-        Claim::First(delivery)
+        self.shard(key).lock().contains(hash, key, now, window_s)
     }
 
-    /// A delivery was taken, at `now`: from here on it is remembered.
-    pub(super) fn taken(&self, key: Key, now: Duration) {
+    pub(super) fn insert(&self, key: Key, now: Duration) {
         let hash = self.hasher.hash_one(key);
-        let mut in_hand = self.in_hand.lock();
-        in_hand.remove(&key);
         let shard = &mut *self.shard(&key).lock();
         shard.now_s = shard.now_s.max(now.as_secs());
-        self.remember(shard, hash, key);
+        let now_s = shard.now_s;
+        self.insert_into(shard, hash, key, now_s);
     }
 
-    /// A delivery came to nothing.
-    pub(super) fn failed(&self, key: &Key) {
-        self.in_hand.lock().remove(key);
+    /// Takes over the role of a store of this window and number of schemes as well: neither bound shrinks.
+    pub(super) fn widen(&self, window: Duration, schemes: usize) {
+        let entries_max = ENTRIES_MAX.saturating_mul(schemes.max(1));
+        self.window_s
+            .fetch_max(whole_seconds(window), Ordering::Relaxed);
+        self.shard_entries_max
+            .fetch_max((entries_max / SHARDS).max(1), Ordering::Relaxed);
     }
 
-    fn remember(&self, shard: &mut Shard, hash: u64, key: Key) {
+    /// Inserts what `other` has seen, with the times at which it was seen.
+    pub(super) fn absorb(&self, other: &SeenRequests) {
+        for shard in &other.shards {
+            let seen: Vec<(u64, Key)> = shard.lock().order.iter().copied().collect();
+            for (seen_s, key) in seen {
+                let hash = self.hasher.hash_one(key);
+                let shard = &mut *self.shard(&key).lock();
+                shard.now_s = shard.now_s.max(seen_s);
+                if shard
+                    .seen_s(hash, &key)
+                    .is_none_or(|known_s| known_s < seen_s)
+                {
+                    self.insert_into(shard, hash, key, seen_s);
+                }
+            }
+        }
+    }
+
+    fn insert_into(&self, shard: &mut Shard, hash: u64, key: Key, seen_s: u64) {
+        let window_s = self.window_s.load(Ordering::Relaxed);
         for _ in 0..CLEARED_AT_ONCE {
             match shard.order.front() {
-                Some((seen_s, _)) if shard.now_s - seen_s > self.window_s => {
+                Some((seen_s, _)) if shard.now_s - seen_s > window_s => {
                     shard.drop_oldest(&self.hasher);
                 }
                 _ => break,
             }
         }
-        if shard.order.len() >= self.shard_entries_max {
+        if shard.order.len() >= self.shard_entries_max.load(Ordering::Relaxed) {
             shard.drop_oldest(&self.hasher);
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        shard.remember(hash, key, &self.hasher);
+        shard.insert(hash, key, seen_s, &self.hasher);
     }
 
     /// How many were dropped before their time.
@@ -231,7 +186,7 @@ impl Shared {
 
 impl Shard {
     /// Whether the key was seen within the window before `now`.
-    fn knows(&mut self, hash: u64, key: &Key, now: Duration, window_s: u64) -> bool {
+    fn contains(&mut self, hash: u64, key: &Key, now: Duration, window_s: u64) -> bool {
         self.now_s = self.now_s.max(now.as_secs());
         let seen_s = self.seen_s(hash, key);
         seen_s.is_some_and(|seen_s| self.now_s - seen_s <= window_s)
@@ -244,9 +199,9 @@ impl Shard {
         self.order.get(place).map(|(seen_s, _)| *seen_s)
     }
 
-    fn remember(&mut self, hash: u64, key: Key, hasher: &RandomState) {
+    fn insert(&mut self, hash: u64, key: Key, seen_s: u64, hasher: &RandomState) {
         let number = self.first.wrapping_add(self.order.len() as u32);
-        self.order.push_back((self.now_s, key));
+        self.order.push_back((seen_s, key));
         let (order, first) = (&self.order, self.first);
         let is_it = |number: &u32| at(order, first, *number) == key;
         // One that is past its time, and not cleared away yet, gets its new place.

@@ -1,266 +1,251 @@
-//! What every scheme is, and the list of them.
+//! What every signature scheme is: a descriptor, settings that build it, and a check of requests.
+//!
+//! A scheme only verifies: it returns what identifies the request, and the gateway keeps that for replay
+//! protection ([`super::verifier`]).
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use http::{HeaderMap, HeaderName};
 
-use super::delivery::{Delivery, Repeat};
-use super::memory::Memory;
-use super::{Config, PlatformAnswer, Request, SchemeConfig};
-use super::{bearer, feishu, hmac, simple_sha256};
-use crate::exchange::SignatureOutcome;
+use super::Request;
+use super::demand::{ClientKeys, Coverage};
+use super::error::{SchemeError, SignError};
+use super::rejection::Rejection;
+use super::replay::{Key, Namespace};
+use super::secret::HashedSecret;
+use super::signing::{Credentials, SignedHeaders, ToSign};
+use crate::settings::declare::Settings;
+use crate::settings::decode::Block;
+use crate::settings::mistake::Findings;
+use crate::settings::node::Place;
+use crate::settings::schema::Mapping;
+
+/// All that the rest of weir knows of a scheme: one in each scheme's file, listed in [`super::schemes`].
+pub(crate) struct Descriptor {
+    /// In configurations, events, metrics and `weir sign`.
+    pub(crate) name: &'static str,
+    /// The default platform label of its routes.
+    pub(crate) platform: Option<&'static str>,
+    /// Its keys in `weir.yaml` beside `scheme`, `tolerance` and `replay`.
+    pub(crate) settings: SchemeSettings,
+    /// `None`: it has neither a timestamp nor an id.
+    pub(crate) windows: Option<Windows>,
+    /// What a 401 names it by (RFC 9110, section 11.6.1).
+    pub(crate) challenge: &'static str,
+    /// The title of a rejection, where its credential is no signature.
+    pub(crate) invalid_title: Option<&'static str>,
+    /// Of a platform that sends again what was not acknowledged.
+    pub(crate) redelivery: Option<Redelivery>,
+    /// The headers that a client sends.
+    pub(crate) sign: fn(&ToSign<'_>) -> Result<SignedHeaders, SignError>,
+    #[cfg(test)]
+    pub(crate) cases: super::scheme_tests::Cases,
+}
+
+/// The defaults of `tolerance` and `replay`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Windows {
+    pub(crate) tolerance: Duration,
+    pub(crate) replay: Duration,
+}
+
+impl Windows {
+    /// Of a request that is signed once and sent once.
+    pub(crate) const USUAL: Windows = Windows {
+        tolerance: Duration::from_secs(300),
+        replay: Duration::from_secs(600),
+    };
+}
+
+/// How the deliveries of a platform are acknowledged.
+#[derive(Clone, Copy)]
+pub(crate) struct Redelivery {
+    /// A delivery has to be answered within this time of its arrival.
+    pub(crate) answer_within: Duration,
+    /// The platform's success answer, for a delivery that was taken before.
+    pub(crate) acknowledgement: fn() -> PlatformAnswer,
+    /// The body in which the platform delivers a text; for the load tester.
+    pub(crate) message: fn(&Message<'_>) -> Vec<u8>,
+}
+
+/// A message that a platform delivers.
+pub(crate) struct Message<'a> {
+    pub(crate) text: &'a str,
+    /// The id of the delivery.
+    pub(crate) id: &'a str,
+    /// The verification token; empty where the headers are signed.
+    pub(crate) token: &'a str,
+}
+
+/// How the settings of a scheme are read and described.
+#[derive(Clone, Copy)]
+pub(crate) struct SchemeSettings {
+    pub(crate) keys: &'static [&'static str],
+    pub(crate) read: fn(&Block<'_>, &mut Findings) -> Box<dyn RawScheme>,
+    pub(crate) describe: fn(&mut Mapping<'_>),
+}
+
+impl SchemeSettings {
+    pub(crate) const fn of<T: Settings + RawScheme + 'static>() -> Self {
+        SchemeSettings {
+            keys: T::KEYS,
+            read: |block, findings| Box::new(T::read(block, findings)),
+            describe: T::describe,
+        }
+    }
+}
+
+/// The settings of one entry as they were read.
+pub(crate) trait RawScheme {
+    /// Checks them and builds the scheme. `None`: what is wrong has been reported.
+    fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built>;
+
+    /// The keys that stand in the file, with the places of their values.
+    fn written(&self) -> Vec<(&'static str, Place)>;
+}
+
+/// What an entry of `signature` is beside the settings of its scheme.
+pub(crate) struct Entry<'a> {
+    pub(crate) scheme: &'static str,
+    /// Of the key `scheme`.
+    pub(crate) path: &'a str,
+    pub(crate) place: Place,
+    /// Names the client where none is named.
+    pub(crate) route: &'a str,
+    pub(crate) tolerance: Duration,
+    pub(crate) replay: Duration,
+    /// How many errors there were before this entry.
+    pub(crate) errors_before: usize,
+}
+
+impl Entry<'_> {
+    /// Reports that the scheme needs `what`, unless it is present.
+    pub(crate) fn need(&self, is_present: bool, what: &str, findings: &mut Findings) {
+        if !is_present {
+            let message = format!("the scheme `{}` needs {what}", self.scheme);
+            findings.mistake(self.place, message);
+        }
+    }
+
+    /// Reports why a scheme could not be built, unless that follows from an error reported before.
+    pub(crate) fn built(
+        &self,
+        built: Result<Built, SchemeError>,
+        findings: &mut Findings,
+    ) -> Option<Built> {
+        if let Err(error) = &built
+            && findings.mistakes() == self.errors_before
+        {
+            findings.mistake(self.place, error.to_string());
+        }
+        built.ok()
+    }
+
+    pub(crate) fn client(&self) -> Arc<str> {
+        Arc::from(self.route)
+    }
+}
+
+/// A scheme that was built from its settings.
+pub(crate) struct Built {
+    pub(crate) scheme: Arc<dyn Scheme>,
+    pub(crate) coverage: Coverage,
+    pub(crate) settings: String,
+    pub(crate) token: Option<HashedSecret>,
+    pub(crate) clients: Vec<ClientKeys>,
+}
 
 /// One way to sign. All checks are over the raw request; nothing is changed.
-pub(super) trait Scheme: Send + Sync {
-    fn name(&self) -> &'static str;
-
-    /// Whether the header that carries this scheme's credential is there, good or bad: then this
+pub(crate) trait Scheme: Send + Sync {
+    /// Whether the header that carries this scheme's credential is present, valid or not: then this
     /// scheme decides.
     fn is_addressed(&self, headers: &HeaderMap) -> bool;
 
-    /// What a signed request carries, for the person who sent an unsigned one.
-    fn wanted(&self) -> &str;
+    /// The required credentials, for whoever sent an unsigned request.
+    fn required_credentials(&self) -> &str;
 
-    fn covers_body(&self) -> bool;
+    /// Whether a verdict depends on the body.
+    fn reads_body(&self) -> bool;
 
-    /// Headers whose credential was for weir itself.
-    fn withheld_headers(&self) -> &[HeaderName] {
+    /// Headers whose credential was for weir itself: the backend does not get them.
+    fn stripped_headers(&self) -> &[HeaderName] {
         &[]
     }
 
-    /// Headers that only show that a request is what it says, and that go on: once they have been checked,
-    /// they are no part of what is asked.
+    /// Headers that are forwarded and only prove that a request is authentic: once verified, they are no
+    /// part of what is asked.
     fn verified_headers(&self) -> &[HeaderName] {
         &[]
     }
 
-    /// What a 401 names it by (RFC 9110, section 11.6.1).
-    fn challenge(&self) -> HeaderValue {
-        HeaderValue::from_static(self.name())
-    }
+    /// In this order: what is missing, what is malformed, the signature, its age.
+    fn verify(&self, request: &Request<'_>, context: &Context<'_>) -> Result<Accepted, Rejection>;
 
-    /// What a wrong credential is called, where that is no signature.
-    fn invalid_title(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// In this order: what is missing, what is malformed, the signature, its age, replay.
-    fn check(&self, request: &Request<'_>, now: Duration) -> Result<Accepted, Rejection>;
-
-    /// For platforms that send some requests without any header of theirs. `None`: it is not for
-    /// this scheme.
-    fn check_unsigned(
+    /// For platforms that send some requests without any header of theirs. `None`: it is not for this
+    /// scheme.
+    fn verify_unsigned(
         &self,
         _request: &Request<'_>,
-        _now: Duration,
+        _context: &Context<'_>,
     ) -> Option<Result<Accepted, Rejection>> {
         None
     }
+
+    /// The detail of a rejection by replay protection.
+    fn replayed_detail(&self) -> Cow<'static, str> {
+        Cow::Borrowed("this signature was used before")
+    }
+
+    /// The ways in which a client of this scheme can be played.
+    fn credentials(&self) -> Result<Vec<Credentials>, SignError>;
+}
+
+/// What a scheme needs to know beside the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    /// Since the Unix epoch.
+    pub(crate) now: Duration,
+    /// For each client, in the order of its [`Built::clients`], whose ids are one. `None` where replay
+    /// protection is off.
+    pub(crate) namespaces: Option<&'a [Namespace]>,
 }
 
 /// Who signed: a client, and which of its secrets, counted from 0.
 #[derive(Debug)]
-pub(super) struct SignedBy {
-    pub(super) client: Arc<str>,
-    pub(super) key: Option<usize>,
+pub(crate) struct SignedBy {
+    pub(crate) client: Arc<str>,
+    pub(crate) key: Option<usize>,
 }
 
-/// A request that is what it says.
+/// A request that is authentic.
 #[derive(Debug)]
-pub(super) enum Accepted {
+pub(crate) enum Accepted {
     Valid {
         by: SignedBy,
-        /// Where the platform sends again what was not taken.
-        delivery: Option<Delivery>,
+        /// `None` where nothing identifies the request, or nothing is remembered.
+        identity: Option<Identity>,
     },
     Handshake {
         key: Option<usize>,
         answer: PlatformAnswer,
     },
-    Duplicate {
-        by: SignedBy,
-        /// While the first one is in hand.
-        repeat: Option<Repeat>,
-        answer: PlatformAnswer,
-    },
 }
 
-/// A request that is not.
+/// What identifies a request for replay protection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// A nonce or signature: a second request with it is rejected.
+    Nonce(Key),
+    /// The id of a platform's delivery: it is sent again until it is acknowledged (idempotency).
+    Delivery(Key),
+}
+
+/// An answer that a platform expects from weir itself.
 #[derive(Debug)]
-pub(super) struct Rejection {
-    pub(super) outcome: SignatureOutcome,
-    pub(super) detail: Cow<'static, str>,
-}
-
-impl Rejection {
-    pub(super) fn missing(detail: impl Into<Cow<'static, str>>) -> Self {
-        Rejection {
-            outcome: SignatureOutcome::Missing,
-            detail: detail.into(),
-        }
-    }
-
-    pub(super) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
-        Rejection {
-            outcome: SignatureOutcome::Invalid,
-            detail: detail.into(),
-        }
-    }
-
-    pub(super) fn expired(detail: impl Into<Cow<'static, str>>) -> Self {
-        Rejection {
-            outcome: SignatureOutcome::Expired,
-            detail: detail.into(),
-        }
-    }
-
-    pub(super) fn replayed(detail: impl Into<Cow<'static, str>>) -> Self {
-        Rejection {
-            outcome: SignatureOutcome::Replayed,
-            detail: detail.into(),
-        }
-    }
-
-    /// The one text for a wrong signature, a wrong secret and an unknown client.
-    pub(super) fn wrong_signature() -> Self {
-        Rejection::invalid("no secret of this route makes this signature of this request")
-    }
-}
-
-/// The scheme of one entry, ready to check. `route` names the client where none is named.
-pub(super) fn build(
-    config: &Config,
-    route: &Arc<str>,
-    memory: &Memory,
-) -> Result<Box<dyn Scheme>, String> {
-    let replay = memory.store(config);
-    let tolerance = config.tolerance;
-    Ok(match &config.scheme {
-        SchemeConfig::Hmac(hmac) => Box::new(hmac::Hmac::new(hmac, tolerance, replay, memory)?),
-        SchemeConfig::Bearer { clients } => Box::new(bearer::Bearer::new(clients)?),
-        SchemeConfig::Feishu {
-            encrypt_keys,
-            verification_token,
-        } => Box::new(feishu::Feishu::new(
-            encrypt_keys,
-            verification_token.as_deref(),
-            route.clone(),
-            tolerance,
-            replay,
-        )?),
-        SchemeConfig::SimpleSha256 { secrets } => Box::new(simple_sha256::SimpleSha256::new(
-            secrets,
-            route.clone(),
-            tolerance,
-            replay,
-        )?),
-    })
-}
-
-/// Names of headers by the scheme's name, each name once.
-pub(super) struct ByScheme(Vec<(&'static str, Vec<HeaderName>)>);
-
-impl ByScheme {
-    pub(super) fn of(
-        schemes: &[Box<dyn Scheme>],
-        names: impl Fn(&dyn Scheme) -> &[HeaderName],
-    ) -> Self {
-        let mut all: Vec<(&'static str, Vec<HeaderName>)> = Vec::new();
-        for scheme in schemes {
-            let names = names(scheme.as_ref());
-            match all.iter_mut().find(|(name, _)| *name == scheme.name()) {
-                Some((_, known)) => {
-                    known.extend(names.iter().cloned());
-                    known.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-                    known.dedup();
-                }
-                None => all.push((scheme.name(), names.to_vec())),
-            }
-        }
-        ByScheme(all)
-    }
-
-    pub(super) fn names(&self, scheme: &str) -> &[HeaderName] {
-        let found = self.0.iter().find(|(name, _)| *name == scheme);
-        found.map_or(&[], |(_, names)| names)
-    }
-}
-
-/// The secrets that can be matched, each with its place in the file. An empty one (an environment
-/// variable that is not set, during a rotation) is never matched: anybody could sign with it.
-pub(super) fn usable<'a>(
-    secrets: &'a [String],
-    whose: &str,
-) -> Result<Vec<(usize, &'a str)>, String> {
-    let usable: Vec<(usize, &str)> = secrets
-        .iter()
-        .map(String::as_str)
-        .enumerate()
-        .filter(|(_, secret)| !secret.is_empty())
-        .collect();
-    if usable.is_empty() {
-        return Err(format!(
-            "{whose} has no secret, or only empty ones; give at least one"
-        ));
-    }
-    Ok(usable)
-}
-
-/// A text that others are compared with in constant time, whatever their lengths.
-pub(super) struct Sealed([u8; 32]);
-
-impl Sealed {
-    pub(super) fn new(text: &[u8]) -> Self {
-        Sealed(Sha256::digest(text).into())
-    }
-
-    /// From the SHA-256 of the text.
-    pub(super) fn from_digest(digest: [u8; 32]) -> Self {
-        Sealed(digest)
-    }
-
-    pub(super) fn matches(&self, other: &Sealed) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-/// Stands in for an entry that cannot be used, and lets nobody in.
-pub(super) struct Closed {
-    name: &'static str,
-}
-
-impl Closed {
-    pub(super) fn new(config: &Config) -> Self {
-        Closed {
-            name: config.scheme.name(),
-        }
-    }
-}
-
-impl Scheme for Closed {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn is_addressed(&self, _headers: &HeaderMap) -> bool {
-        true
-    }
-
-    fn wanted(&self) -> &str {
-        "nothing"
-    }
-
-    fn covers_body(&self) -> bool {
-        false
-    }
-
-    fn check(&self, _request: &Request<'_>, _now: Duration) -> Result<Accepted, Rejection> {
-        Err(Rejection::invalid(
-            "the signature settings of this route cannot be used; its log says why",
-        ))
-    }
+pub struct PlatformAnswer {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
 }

@@ -11,113 +11,180 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::headers::{self, Decoded};
-use super::replay::{Key, Sighting, Store};
-use super::scheme::{Accepted, Rejection, Scheme, SignedBy, usable};
-use super::{Encoding, Request};
+use super::Request;
+use super::demand::Coverage;
+use super::error::{SchemeError, SignError};
+use super::headers::{self, Decoded, SignatureEncoding};
+use super::keys::{self, Secrets, client_keys};
+use super::rejection::Rejection;
+use super::replay::Key;
+use super::scheme::{
+    Accepted, Built, Context, Descriptor, Entry, Identity, RawScheme, Scheme, SchemeSettings,
+    SignedBy, Windows,
+};
+use super::secret::non_empty;
+use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign};
+use crate::settings::declare::settings;
+use crate::settings::lists::List;
+use crate::settings::mistake::Findings;
+use crate::settings::node::Place;
+use crate::settings::values::Secret;
 
-pub(super) const NAME: &str = "simple_sha256";
+const NAME: &str = "simple_sha256";
+
+pub(super) static SCHEME: Descriptor = Descriptor {
+    name: NAME,
+    platform: None,
+    settings: SchemeSettings::of::<Settings>(),
+    windows: Some(Windows::USUAL),
+    challenge: NAME,
+    invalid_title: None,
+    redelivery: None,
+    sign,
+    #[cfg(test)]
+    cases: super::scheme_tests::Cases {
+        other_body: crate::exchange::SignatureOutcome::Valid,
+        ..super::scheme_tests::Cases::of_body("x-signature")
+    },
+};
 
 static TIMESTAMP: HeaderName = HeaderName::from_static("x-timestamp");
 static SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
-static NEEDED: [HeaderName; 2] = [
+static REQUIRED: [HeaderName; 2] = [
     HeaderName::from_static("x-timestamp"),
     HeaderName::from_static("x-signature"),
 ];
 
-pub(super) struct SimpleSha256 {
-    secrets: Vec<(usize, Box<str>)>,
-    client: Arc<str>,
-    tolerance: Duration,
-    replay: Option<Store>,
+settings! {
+    /// SHA-256 over a timestamp and a secret.
+    struct Settings {
+        /// Any of them is good, for rotation.
+        secrets: List<Secret, 1> [guard],
+    }
 }
 
-impl SimpleSha256 {
-    pub(super) fn new(
-        secrets: &[String],
-        client: Arc<str>,
-        tolerance: Duration,
-        replay: Option<Store>,
-    ) -> Result<Self, String> {
-        let secrets = usable(secrets, NAME)?;
-        Ok(SimpleSha256 {
-            secrets: secrets
-                .into_iter()
-                .map(|(place, secret)| (place, Box::from(secret)))
-                .collect(),
-            client,
-            tolerance,
-            replay,
-        })
+impl RawScheme for Settings {
+    fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built> {
+        entry.need(!self.secrets.is_absent(), "`secrets`", findings);
+        findings.warn(
+            entry.path,
+            entry.place,
+            "is simple_sha256, which covers no body: whoever sees one request can send another in its name",
+        );
+        entry.built(build(&self.secrets, entry), findings)
     }
+
+    fn written(&self) -> Vec<(&'static str, Place)> {
+        crate::settings::declare::Settings::written(self)
+    }
+}
+
+fn build(secrets: &Secrets, entry: &Entry<'_>) -> Result<Built, SchemeError> {
+    let secrets = keys::secrets(secrets);
+    let secrets = non_empty(&secrets, NAME)?;
+    let client = entry.client();
+    let clients = vec![client_keys(&client, &secrets)];
+    let secrets = secrets.into_iter();
+    let scheme = SimpleSha256 {
+        secrets: secrets
+            .map(|(position, secret)| (position, SecretString::from(secret)))
+            .collect(),
+        client,
+        tolerance: entry.tolerance,
+        replay: entry.replay,
+    };
+    Ok(Built {
+        scheme: Arc::new(scheme),
+        coverage: Coverage::KeyAlone,
+        settings: String::new(),
+        token: None,
+        clients,
+    })
+}
+
+struct SimpleSha256 {
+    secrets: Vec<(usize, SecretString)>,
+    client: Arc<str>,
+    tolerance: Duration,
+    replay: Duration,
 }
 
 impl Scheme for SimpleSha256 {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn is_addressed(&self, headers: &HeaderMap) -> bool {
         headers.contains_key(&SIGNATURE)
     }
 
     fn verified_headers(&self) -> &[HeaderName] {
-        &NEEDED
+        &REQUIRED
     }
 
-    fn wanted(&self) -> &str {
-        "x-timestamp and x-signature"
-    }
-
-    fn covers_body(&self) -> bool {
+    fn reads_body(&self) -> bool {
         false
     }
 
-    fn check(&self, request: &Request<'_>, now: Duration) -> Result<Accepted, Rejection> {
-        headers::all_there(request.headers, &NEEDED)?;
+    fn required_credentials(&self) -> &str {
+        "x-timestamp and x-signature"
+    }
+
+    fn verify(&self, request: &Request<'_>, context: &Context<'_>) -> Result<Accepted, Rejection> {
+        headers::all_there(request.headers, &REQUIRED)?;
         let timestamp = headers::single(request.headers, &TIMESTAMP)?;
         let timestamp_s = headers::unix_seconds(timestamp)
             .ok_or_else(|| Rejection::invalid("x-timestamp is not in whole unix seconds"))?;
         let signature = headers::single(request.headers, &SIGNATURE)?;
-        let presented = Decoded::read(signature, Encoding::Base64)
+        let presented = Decoded::read(signature, SignatureEncoding::Base64)
             .ok_or_else(|| Rejection::invalid("x-signature is not base64"))?;
         let mut matched = None;
-        for (place, secret) in &self.secrets {
-            let digest = digest(timestamp, secret);
+        for (position, secret) in &self.secrets {
+            let digest = digest(timestamp, secret.expose_secret());
             if bool::from(digest.as_slice().ct_eq(presented.as_bytes())) && matched.is_none() {
-                matched = Some(*place);
+                matched = Some(*position);
             }
         }
-        let key = matched.ok_or_else(Rejection::wrong_signature)?;
-        headers::fresh(timestamp_s, now, self.tolerance)?;
-        if let Some(store) = &self.replay
-            && store.witness(Key::of(&[timestamp, presented.as_bytes()]), now) == Sighting::Again
-        {
-            return Err(Rejection::replayed(
-                "this signature was used before; it covers no body, so it is good for one request",
-            ));
-        }
+        let key = matched.ok_or_else(Rejection::invalid_signature)?;
+        headers::fresh(timestamp_s, context.now, self.tolerance)?;
+        let nonce = || Identity::Nonce(Key::of(&[timestamp, presented.as_bytes()]));
         Ok(Accepted::Valid {
             by: SignedBy {
                 client: self.client.clone(),
                 key: Some(key),
             },
-            delivery: None,
+            identity: context.namespaces.map(|_| nonce()),
         })
+    }
+
+    fn replayed_detail(&self) -> std::borrow::Cow<'static, str> {
+        "this signature was used before; it covers no body, so it is good for one request".into()
+    }
+
+    fn credentials(&self) -> Result<Vec<Credentials>, SignError> {
+        let (again, distinct) = match self.replay.is_zero() {
+            true => (Again::Admitted, Distinct::Always),
+            false => (Again::Rejected, Distinct::BySecond),
+        };
+        let first = self.secrets.first().map(|(_, secret)| Credentials {
+            client: None,
+            credential: Credential::Secret(secret.clone()),
+            age_max: Some(self.tolerance),
+            again,
+            distinct,
+        });
+        Ok(first.into_iter().collect())
     }
 }
 
 /// What a client sends.
-pub(super) fn sign(secret: &str, at_unix_s: u64) -> Vec<(String, String)> {
-    let timestamp = at_unix_s.to_string();
-    let signature = STANDARD.encode(digest(timestamp.as_bytes(), secret));
-    vec![
+fn sign(request: &ToSign<'_>) -> Result<SignedHeaders, SignError> {
+    let timestamp = request.at_unix_s.to_string();
+    let signature = STANDARD.encode(digest(timestamp.as_bytes(), request.secret));
+    Ok(vec![
         ("X-Timestamp".to_owned(), timestamp),
         ("X-Signature".to_owned(), signature),
-    ]
+    ])
 }
 
 fn digest(timestamp: &[u8], secret: &str) -> [u8; 32] {

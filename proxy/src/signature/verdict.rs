@@ -1,9 +1,10 @@
-//! What a gate says of a request.
+//! What has been decided on a request.
 
 use std::sync::Arc;
 
 use super::delivery::{Delivery, Repeat};
-use super::scheme::{Accepted, Rejection, Scheme};
+use super::rejection::Rejection;
+use super::scheme::{Descriptor, PlatformAnswer, SignedBy};
 use crate::exchange::SignatureOutcome;
 
 /// What becomes of a request after the check.
@@ -15,26 +16,17 @@ pub struct Verdict {
     pub client: Option<Arc<str>>,
     /// Which of the client's secrets matched.
     pub key: Option<usize>,
-    /// With `Handshake` and `Duplicate`: what the platform is told.
+    /// With `Handshake` and `Duplicate`: the platform's answer.
     pub answer: Option<PlatformAnswer>,
-    /// For the person who has to mend a refusal: names headers and windows, never secrets.
+    /// For whoever has to fix a rejected request: names headers and windows, never secrets.
     pub detail: String,
-    /// What a refusal is called, where its code's own title says something else.
+    /// The title of a rejection, where its code's own title does not fit.
     pub title: Option<&'static str>,
-    /// With `Valid` of a platform that sends again what was not taken: without a word of its end it counts
-    /// as that.
+    /// With `Valid` of a platform that redelivers: dropped without a word of its end, it counts as failed.
     pub delivery: Option<Delivery>,
-    /// With `Duplicate` of a delivery that another request has in hand: `answer` holds once that has ended
-    /// well.
+    /// With `Duplicate` of a delivery that another request has in progress: `answer` holds once that has
+    /// succeeded.
     pub repeat: Option<Repeat>,
-}
-
-/// An answer that a platform expects from the address itself.
-#[derive(Debug)]
-pub struct PlatformAnswer {
-    pub status: u16,
-    pub content_type: &'static str,
-    pub body: Vec<u8>,
 }
 
 impl Verdict {
@@ -52,34 +44,33 @@ impl Verdict {
         }
     }
 
-    pub(super) fn of(scheme: &dyn Scheme, result: Result<Accepted, Rejection>) -> Self {
-        let mut verdict = Verdict::new(scheme.name(), SignatureOutcome::Valid);
-        match result {
-            Ok(Accepted::Valid { by, delivery }) => {
-                verdict.client = Some(by.client);
-                verdict.key = by.key;
-                verdict.delivery = delivery;
-            }
-            Ok(Accepted::Handshake { key, answer }) => {
-                verdict.outcome = SignatureOutcome::Handshake;
-                verdict.key = key;
-                verdict.answer = Some(answer);
-            }
-            Ok(Accepted::Duplicate { by, repeat, answer }) => {
-                verdict.outcome = SignatureOutcome::Duplicate;
-                verdict.repeat = repeat;
-                verdict.client = Some(by.client);
-                verdict.key = by.key;
-                verdict.answer = Some(answer);
-            }
-            Err(rejection) => {
-                verdict.outcome = rejection.outcome;
-                if rejection.outcome == SignatureOutcome::Invalid {
-                    verdict.title = scheme.invalid_title();
-                }
-                verdict.detail = rejection.detail.into_owned();
-            }
+    pub(super) fn rejected(scheme: &'static Descriptor, rejection: Rejection) -> Self {
+        let title = match rejection.outcome {
+            SignatureOutcome::Invalid => scheme.invalid_title,
+            _ => None,
+        };
+        Verdict {
+            title,
+            detail: rejection.detail.into_owned(),
+            ..Verdict::new(scheme.name, rejection.outcome)
         }
-        verdict
+    }
+
+    pub(super) fn valid(scheme: &'static Descriptor, by: SignedBy) -> Self {
+        Verdict {
+            client: Some(by.client),
+            key: by.key,
+            ..Verdict::new(scheme.name, SignatureOutcome::Valid)
+        }
+    }
+
+    /// Of a delivery that another request brought before.
+    pub(super) fn duplicate(self, answer: PlatformAnswer, repeat: Option<Repeat>) -> Self {
+        Verdict {
+            outcome: SignatureOutcome::Duplicate,
+            answer: Some(answer),
+            repeat,
+            ..self
+        }
     }
 }

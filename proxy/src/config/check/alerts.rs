@@ -7,25 +7,25 @@ use std::time::Duration;
 
 use super::refuse_duplicates;
 use crate::alert::Config;
-use crate::alert::notify::kind::{Configured, Invalid};
+use crate::alert::notify::kind::NotifierConfig;
 use crate::alert::rule::Rule;
 use crate::alert::signal::{Requirement, Signal, Source};
-use crate::alert::tier::{Lines, Worse};
+use crate::alert::tier::{Thresholds, Worse};
 use crate::alert::unit::Unit;
 use crate::config::raw;
 use crate::config::raw::alerts as written;
 use crate::config::raw::notifiers::Notifiers;
-use crate::config::url::ServiceUrl;
 use crate::settings::decode::Setting;
 use crate::settings::mistake::Findings;
+use crate::settings::url::ServiceUrl;
 use crate::settings::values::{MaybeEmptyText, Threshold};
 
-/// More often nothing new is seen, and evaluating costs.
+/// Evaluating more often costs CPU and shows nothing new.
 const EVALUATE_EVERY_MIN: Duration = Duration::from_millis(100);
-/// Figures that are remembered of each series.
+/// The most samples that a series may hold.
 const SAMPLES_MAX: usize = 1000;
 
-/// `None` when anything is wrong.
+/// `None` when anything is invalid.
 pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config> {
     let raw = file.alerts.value()?;
     let evaluate_every = raw.evaluate_every.get()?.0;
@@ -37,7 +37,7 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
     if window < evaluate_every {
         findings.mistake(
             raw.window.place,
-            "`window` is shorter than `evaluate_every`: part of the traffic would never be looked at",
+            "`window` is shorter than `evaluate_every`: part of the traffic would never be evaluated",
         );
         return None;
     }
@@ -64,7 +64,7 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
     })
 }
 
-/// `Some(None)` when nothing is kept. What lies there and is no file would not be written to.
+/// `Some(None)` when no state is saved. The path may not be anything but a file.
 fn state(setting: &Setting<MaybeEmptyText>, findings: &mut Findings) -> Option<Option<PathBuf>> {
     let path = setting.value()?.0.as_str();
     if path.is_empty() {
@@ -74,14 +74,14 @@ fn state(setting: &Setting<MaybeEmptyText>, findings: &mut Findings) -> Option<O
     if path.metadata().is_ok_and(|meta| !meta.is_file()) {
         findings.mistake(
             setting.place,
-            "there is something that is no file: name a file, such as data/alerts.json, or \"\" to keep nothing",
+            "the path exists and is no file: name a file, such as data/alerts.json, or \"\" to save no state",
         );
         return None;
     }
     Some(Some(path))
 }
 
-/// An address that people go to stands in templates of Prometheus, and a path is put behind one.
+/// A link is part of Prometheus templates, and a path may be appended to it.
 fn link(setting: &Setting<ServiceUrl>, findings: &mut Findings) -> Option<()> {
     let Some(url) = setting.value() else {
         return Some(());
@@ -96,7 +96,7 @@ fn link(setting: &Setting<ServiceUrl>, findings: &mut Findings) -> Option<()> {
     Some(())
 }
 
-/// Nobody can go to an address that stands for all of them.
+/// An unspecified address is not reachable: links use the loopback one.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -129,7 +129,7 @@ fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Opt
     let name = signal.name;
     if let Source::Planned(what) = signal.source {
         let message = format!(
-            "the signal `{name}` is not in this version yet: its source, {what}, is not built"
+            "the signal `{name}` is not in this version yet: it needs {what}, which is not implemented"
         );
         findings.mistake(raw.signal.place, message);
         return None;
@@ -149,8 +149,8 @@ fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Opt
         return None;
     }
     link(&raw.runbook, findings)?;
-    let lines = lines(raw, signal, interval, findings)?;
-    if lines.samples() > SAMPLES_MAX {
+    let thresholds = thresholds(raw, signal, interval, findings)?;
+    if thresholds.samples() > SAMPLES_MAX {
         let message = format!(
             "`for` is longer than {SAMPLES_MAX} times `evaluate_every`: shorten it, or evaluate less often"
         );
@@ -161,23 +161,23 @@ fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Opt
         name: raw.name.value()?.0.as_str().into(),
         signal,
         per,
-        lines,
+        thresholds,
         runbook: raw.runbook.value().map(|url| url.0.clone()),
     }))
 }
 
-fn lines(
+fn thresholds(
     raw: &written::Rule,
     signal: &Signal,
     interval: Duration,
     findings: &mut Findings,
-) -> Option<Lines> {
-    let mut figures = Vec::new();
+) -> Option<Thresholds> {
+    let mut values = Vec::new();
     for setting in [&raw.warning, &raw.critical, &raw.recovery] {
-        figures.push(figure(signal, setting, findings));
+        values.push(threshold(signal, setting, findings));
     }
-    let figures: Option<Vec<f64>> = figures.into_iter().collect();
-    let &[warning, critical, recovery] = figures?.as_slice() else {
+    let values: Option<Vec<f64>> = values.into_iter().collect();
+    let &[warning, critical, recovery] = values?.as_slice() else {
         return None;
     };
     let worse = signal.worse;
@@ -193,18 +193,18 @@ fn lines(
         Worse::Up => ("above", "above"),
         Worse::Down => ("below", "below"),
     };
-    let mut is_right = true;
+    let mut is_valid = true;
     if is_worse(warning, critical) {
-        let message = format!("`warning` lies {above} `critical`; the order is {order}");
+        let message = format!("`warning` is {above} `critical`; the order is {order}");
         findings.mistake(raw.warning.place, message);
-        is_right = false;
+        is_valid = false;
     }
     if is_worse(recovery, warning) {
-        let message = format!("`recovery` lies {below} `warning`; the order is {order}");
+        let message = format!("`recovery` is {below} `warning`; the order is {order}");
         findings.mistake(raw.recovery.place, message);
-        is_right = false;
+        is_valid = false;
     }
-    is_right.then_some(Lines {
+    is_valid.then_some(Thresholds {
         worse,
         warning,
         critical,
@@ -215,7 +215,11 @@ fn lines(
 }
 
 /// A share for a share, a duration for a duration, a number for a count.
-fn figure(signal: &Signal, setting: &Setting<Threshold>, findings: &mut Findings) -> Option<f64> {
+fn threshold(
+    signal: &Signal,
+    setting: &Setting<Threshold>,
+    findings: &mut Findings,
+) -> Option<f64> {
     match (signal.unit, setting.get()?) {
         (Unit::Share, Threshold::Share(share)) => return Some(share),
         (Unit::Seconds, Threshold::Time(time)) => return Some(time.as_secs_f64()),
@@ -228,7 +232,7 @@ fn figure(signal: &Signal, setting: &Setting<Threshold>, findings: &mut Findings
     None
 }
 
-/// A rule over what this configuration does not have is right and never raises anything.
+/// A rule over something that is not configured is valid, but never fires.
 fn warn_of_missing_sources(file: &raw::File, findings: &mut Findings) {
     let ships = file
         .events
@@ -239,26 +243,22 @@ fn warn_of_missing_sources(file: &raw::File, findings: &mut Findings) {
         let signal = &rule.value.signal;
         let requires = signal.get().and_then(|signal| signal.requires);
         if !ships && requires == Some(Requirement::Shipping) {
-            let does = "is never raised: without `events.elasticsearch` there is no spool";
+            let does = "never fires: without `events.elasticsearch` there is no spool";
             findings.warn(&signal.path, signal.place, does);
         }
     }
 }
 
 /// Every kind of notifier checks its own settings.
-fn notifiers(raw: &Notifiers, findings: &mut Findings) -> Option<Vec<Configured>> {
+fn notifiers(raw: &Notifiers, findings: &mut Findings) -> Option<Vec<NotifierConfig>> {
     let (mut all, mut are_valid) = (Vec::new(), true);
     for (kind, setting) in &raw.0 {
-        let Some(written) = setting.value() else {
+        let Some(settings) = setting.value() else {
             continue;
         };
-        match kind.configured(&written.settings()) {
-            Ok(configured) => all.extend(configured),
-            Err(Invalid { key, item, why }) => {
-                let place = written.place(key, item).unwrap_or(setting.place);
-                findings.mistake(place, why);
-                are_valid = false;
-            }
+        match settings.check(findings) {
+            Some(destinations) => all.extend(kind.configured(destinations)),
+            None => are_valid = false,
         }
     }
     are_valid.then_some(all)

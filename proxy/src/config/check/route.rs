@@ -10,7 +10,6 @@ use super::{
 use crate::config::Route;
 use crate::config::raw::backend::Backend;
 use crate::config::raw::route::{RateLimit, Route as RawRoute};
-use crate::config::raw::signature::Scheme;
 use crate::config::raw::{EncodedSlash, File, Limits};
 use crate::route::{self, PathPattern};
 use crate::settings::declare::Word;
@@ -68,8 +67,8 @@ fn one(
     let backend = backends.and_then(|backends| backend::position(&raw.backend, backends, findings));
     let signature = signature::check(raw, findings);
     let rate_limits = rate_limits(raw, findings);
-    if let (Some(name), Some(signature)) = (name, &signature) {
-        refuse_unknown_clients(raw, name, signature, findings);
+    if let Some(signature) = &signature {
+        refuse_unknown_clients(raw, signature, findings);
     }
     let cache = match raw.cache.value() {
         None => None,
@@ -99,15 +98,10 @@ fn one(
 }
 
 /// A limit for a client that no scheme of the route knows would hold for nobody.
-fn refuse_unknown_clients(
-    raw: &RawRoute,
-    route: &str,
-    schemes: &[stage::Config],
-    findings: &mut Findings,
-) {
+fn refuse_unknown_clients(raw: &RawRoute, schemes: &[stage::Config], findings: &mut Findings) {
     let known: Vec<&str> = schemes
         .iter()
-        .flat_map(|scheme| scheme.scheme.client_names(route))
+        .flat_map(stage::Config::client_names)
         .collect();
     let limits = raw.rate_limits.value().map_or(&[][..], |list| &list.0);
     let named = limits
@@ -173,29 +167,9 @@ fn platform(raw: &RawRoute) -> &str {
     let signatures = raw.signature.value().map_or(&[][..], |list| &list.0);
     signatures
         .iter()
-        .filter_map(|at| platform_of(at.value.scheme.get()?))
+        .filter_map(|at| at.value.platform())
         .next()
         .unwrap_or("api")
-}
-
-fn platform_of(scheme: Scheme) -> Option<&'static str> {
-    match scheme {
-        Scheme::Feishu | Scheme::FeishuCard => Some("feishu"),
-        Scheme::Dingtalk | Scheme::DingtalkEvent => Some("dingtalk"),
-        Scheme::Meta => Some("whatsapp"),
-        Scheme::Wecom
-        | Scheme::Slack
-        | Scheme::Telegram
-        | Scheme::Discord
-        | Scheme::Github
-        | Scheme::Stripe
-        | Scheme::Line => Some(scheme.word()),
-        Scheme::Hmac
-        | Scheme::Bearer
-        | Scheme::StandardWebhooks
-        | Scheme::SimpleSha256
-        | Scheme::HttpMessageSignatures => None,
-    }
 }
 
 /// Limits on tokens are left out: they are not in this version yet, and have been warned of.

@@ -3,12 +3,12 @@
 use http::HeaderName;
 use serde_json::{Value, json};
 
-use super::signature::Signature;
 use crate::limit;
 use crate::settings::declare::{choice, settings};
 use crate::settings::decode::{Scalar, Wrong};
 use crate::settings::lists::{List, OneOrMany};
 use crate::settings::values::{Count, Name, Network, Size, Text, Time};
+use crate::signature::entry::Signature;
 use crate::units::Rate;
 
 settings! {

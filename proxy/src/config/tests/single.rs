@@ -248,8 +248,8 @@ scheme: hmac, secrets: [x], signed: '{timestamp}.{body' => 3:53 plain text
 scheme: hmac, secrets: [x], signed: '{id}{body}' => 3:25 separator
 scheme: hmac, secrets: [x], id_header: 'a b' => 3:56 a header name
 scheme: hmac, secrets: [x], id_header: X-Weir-Key => 3:56 another part already
-scheme: hmac, secrets: [xyz], key_encoding: hex => 3:41 not hex
-scheme: hmac, secrets: ['*'], key_encoding: base64 => 3:41 not base64
+scheme: hmac, secrets: [xyz], key_encoding: hex => 3:41 not valid hex
+scheme: hmac, secrets: ['*'], key_encoding: base64 => 3:41 not valid base64
 scheme: hmac, secrets: [x], algorithm: md5 => 3:56 one of `sha1`
 scheme: hmac, secrets: [x], tolerance: 0s => 3:56 above 0
 scheme: bearer, secrets: ['sha256:abc'] => 3:43 64 hex digits
@@ -290,13 +290,13 @@ fn alert_rules_are_ordered_and_measured_as_their_signal_is() {
         &rule("warning: 3%, critical: 1%, recovery: 1%"),
         3,
         57,
-        &["`warning` lies above `critical`"],
+        &["`warning` is above `critical`"],
     );
     assert_told(
         &rule("warning: 1%, critical: 3%, recovery: 2%"),
         3,
         85,
-        &["`recovery` lies above `warning`"],
+        &["`recovery` is above `warning`"],
     );
     assert_told(
         &rule("warning: 1s, critical: 3%, recovery: 1%"),

@@ -2,23 +2,27 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use super::super::replay::Store;
 use super::*;
 
 const WINDOW: Duration = Duration::from_secs(600);
+const WINDOW_S: u64 = 600;
 const NOW: Duration = Duration::from_secs(1_700_000_000);
 const WITHIN: Duration = Duration::from_millis(2_500);
 
-fn store() -> Store {
-    Store::new(WINDOW).expect("a window that is not zero")
+fn deliveries(seen: SeenRequests) -> Arc<Deliveries> {
+    Arc::new(Deliveries::new(Arc::new(seen)))
+}
+
+fn store() -> Arc<Deliveries> {
+    deliveries(SeenRequests::new(WINDOW, 1))
 }
 
 fn key(number: u8) -> Key {
     Key::of(&[&[number]])
 }
 
-fn claim(store: &Store, number: u8) -> Claim {
-    store.claim(key(number), NOW, WITHIN)
+fn claim(store: &Arc<Deliveries>, number: u8) -> Claim {
+    store.claim(key(number), NOW, WINDOW_S, WITHIN)
 }
 
 fn first(claim: Claim) -> Delivery {
@@ -30,7 +34,7 @@ fn first(claim: Claim) -> Delivery {
 
 fn repeat(claim: Claim) -> Repeat {
     match claim {
-        Claim::Open(repeat) => repeat,
+        Claim::InProgress(repeat) => repeat,
         claim => panic!("{claim:?}"),
     }
 }
@@ -55,19 +59,24 @@ async fn a_repeat_hears_what_became_of_the_first() {
         assert_eq!(fate(repeat).await, None);
     }
     // Another one is not held up.
-    first(claim(&store, 2)).taken(NOW);
-    delivery.taken(NOW);
+    first(claim(&store, 2)).taken(NOW).await;
+    delivery.taken(NOW).await;
     for mut repeat in waiting {
         assert_eq!(fate(&mut repeat).await, Some(Fate::Taken));
-        assert!(matches!(repeat.again(NOW), Claim::Taken));
+        assert!(matches!(repeat.again(NOW).await, Claim::Taken));
     }
     assert!(matches!(claim(&store, 1), Claim::Taken));
     assert!(matches!(
-        store.claim(key(1), NOW + WINDOW, WITHIN),
+        store.claim(key(1), NOW + WINDOW, WINDOW_S, WITHIN),
         Claim::Taken
     ));
-    let later = store.claim(key(1), NOW + WINDOW + Duration::from_secs(1), WITHIN);
-    first(later).taken(NOW);
+    let later = store.claim(
+        key(1),
+        NOW + WINDOW + Duration::from_secs(1),
+        WINDOW_S,
+        WITHIN,
+    );
+    first(later).taken(NOW).await;
 }
 
 #[tokio::test]
@@ -81,9 +90,9 @@ async fn of_those_that_wait_for_one_that_failed_one_is_the_first_at_a_time() {
         let mut still_waiting = Vec::new();
         for mut repeat in waiting {
             assert_eq!(fate(&mut repeat).await, Some(Fate::Failed));
-            match repeat.again(NOW) {
+            match repeat.again(NOW).await {
                 Claim::First(delivery) => assert!(taken_over.replace(delivery).is_none()),
-                Claim::Open(repeat) => still_waiting.push(repeat),
+                Claim::InProgress(repeat) => still_waiting.push(repeat),
                 Claim::Taken => panic!("nobody took it"),
             }
         }
@@ -92,7 +101,7 @@ async fn of_those_that_wait_for_one_that_failed_one_is_the_first_at_a_time() {
     }
     drop(delivery);
     // Nobody waits: it comes again.
-    first(claim(&store, 1)).taken(NOW);
+    first(claim(&store, 1)).taken(NOW).await;
     assert!(matches!(claim(&store, 1), Claim::Taken));
 }
 
@@ -121,29 +130,34 @@ async fn a_panic_of_the_first_is_a_failure() {
     });
     assert!(panicked.await.is_err());
     assert_eq!(fate(&mut waits).await, Some(Fate::Failed));
-    first(waits.again(NOW)).taken(NOW);
+    first(waits.again(NOW).await).taken(NOW).await;
 }
 
 /// However long the call takes, and whatever the memory forgets meanwhile.
 #[tokio::test]
 async fn one_in_hand_is_known_past_its_window_and_in_a_full_memory() {
-    let store = Store::with_entries_max(WINDOW, 16).expect("a window");
-    let delivery = first(store.claim(key(0), NOW, WITHIN));
+    let store = deliveries(SeenRequests::with_entries_max(WINDOW, 16));
+    let delivery = first(store.claim(key(0), NOW, WINDOW_S, WITHIN));
     for number in 1..=255 {
-        first(store.claim(key(number), NOW, WITHIN)).taken(NOW);
+        first(store.claim(key(number), NOW, WINDOW_S, WITHIN))
+            .taken(NOW)
+            .await;
     }
     let later = NOW + 2 * WINDOW;
-    let mut waits = repeat(store.claim(key(0), later, WITHIN));
-    delivery.taken(later);
+    let mut waits = repeat(store.claim(key(0), later, WINDOW_S, WITHIN));
+    delivery.taken(later).await;
     assert_eq!(fate(&mut waits).await, Some(Fate::Taken));
-    assert!(matches!(store.claim(key(0), later, WITHIN), Claim::Taken));
+    assert!(matches!(
+        store.claim(key(0), later, WINDOW_S, WITHIN),
+        Claim::Taken
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_a_crowd_nobody_is_asked_twice_at_once_and_one_takes_it() {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    let store = Arc::new(store());
+    let store = store();
     let (at_once, tries) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let crowd = (0..64).map(|_| {
         let (store, at_once, tries) = (store.clone(), at_once.clone(), tries.clone());
@@ -157,13 +171,13 @@ async fn in_a_crowd_nobody_is_asked_twice_at_once_and_one_takes_it() {
                         at_once.fetch_sub(1, Ordering::SeqCst);
                         // Every try but the tenth fails.
                         if tries.fetch_add(1, Ordering::SeqCst) == 9 {
-                            delivery.taken(NOW);
+                            delivery.taken(NOW).await;
                         }
                         return;
                     }
-                    Claim::Open(mut repeat) => match repeat.decided().await {
+                    Claim::InProgress(mut repeat) => match repeat.decided().await {
                         Fate::Taken => return,
-                        Fate::Failed => claim = repeat.again(NOW),
+                        Fate::Failed => claim = repeat.again(NOW).await,
                     },
                     Claim::Taken => return,
                 }

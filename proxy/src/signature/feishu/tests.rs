@@ -1,12 +1,14 @@
 use super::*;
 use crate::exchange::SignatureOutcome::{self, Expired, Invalid, Missing, Replayed, Valid};
-use crate::signature::{Config, Gate, SchemeConfig, Verdict};
+use crate::signature::testing::{self, request, try_entry, verifier};
+use crate::signature::{Verdict, Verifier};
 use aes::Aes256;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{BlockModeEncrypt, KeyIvInit};
-use http::{HeaderValue, Method};
+use futures_util::FutureExt;
+use http::HeaderValue;
 
 const KEY: &str = "kudryavka";
 const TOKEN: &str = "rvaYgkND1GOiu5MM0E1rncYC6PLtF7JV";
@@ -15,28 +17,22 @@ const HOURS_8: u64 = 8 * 3600;
 const EVENT: &str =
     r#"{"schema":"2.0","header":{"event_id":"e-1","token":"t"},"event":{"uuid":"no"}}"#;
 
-fn gate(keys: &[&str], token: Option<&str>) -> Gate {
-    let config = Config {
-        scheme: SchemeConfig::Feishu {
-            encrypt_keys: keys.iter().map(|key| (*key).to_owned()).collect(),
-            verification_token: token.map(str::to_owned),
-        },
-        tolerance: Duration::from_secs(HOURS_8),
-        replay: Duration::from_secs(HOURS_8),
+fn feishu(keys: &[&str], token: Option<&str>) -> Verifier {
+    let keys = match keys {
+        [] => String::new(),
+        keys => format!(", secrets: [{}]", keys.join(", ")),
     };
-    config.validate().expect("right settings");
-    Gate::new(&[config], &Arc::from("feishu")).expect("a gate")
+    let token = token.map(|token| format!(", verification_token: '{token}'"));
+    let yaml = format!("{{scheme: feishu{keys}{}}}", token.unwrap_or_default());
+    verifier(&[try_entry(&yaml, "feishu").expect("valid settings")])
 }
 
-fn check(gate: &Gate, headers: &HeaderMap, body: &[u8], now_s: u64) -> Verdict {
-    let request = Request {
-        method: &Method::POST,
-        path: "/hooks/feishu",
-        query: "",
-        headers,
-        body,
-    };
-    gate.check(&request, Duration::from_secs(now_s))
+fn check(verifier: &Verifier, headers: &HeaderMap, body: &[u8], now_s: u64) -> Verdict {
+    testing::check(
+        verifier,
+        &request(headers, body),
+        Duration::from_secs(now_s),
+    )
 }
 
 fn headers(timestamp: &str, nonce: &str, key: &str, body: &[u8]) -> HeaderMap {
@@ -51,17 +47,24 @@ fn headers(timestamp: &str, nonce: &str, key: &str, body: &[u8]) -> HeaderMap {
     headers
 }
 
-fn signed(gate: &Gate, timestamp: &str, nonce: &str, body: &str, now_s: u64) -> SignatureOutcome {
+fn signed(
+    verifier: &Verifier,
+    timestamp: &str,
+    nonce: &str,
+    body: &str,
+    now_s: u64,
+) -> SignatureOutcome {
     let headers = headers(timestamp, nonce, KEY, body.as_bytes());
-    let verdict = check(gate, &headers, body.as_bytes(), now_s);
+    let verdict = check(verifier, &headers, body.as_bytes(), now_s);
     if let Some(delivery) = verdict.delivery {
-        delivery.taken(Duration::from_secs(now_s));
+        let taken = delivery.taken(Duration::from_secs(now_s)).now_or_never();
+        taken.expect("nothing waits in this process");
     }
     verdict.outcome
 }
 
-fn unsigned(gate: &Gate, body: &str) -> Verdict {
-    check(gate, &HeaderMap::new(), body.as_bytes(), AT_S)
+fn unsigned(verifier: &Verifier, body: &str) -> Verdict {
+    check(verifier, &HeaderMap::new(), body.as_bytes(), AT_S)
 }
 
 fn encrypted(key: &str, plaintext: &str) -> String {
@@ -101,12 +104,12 @@ fn the_official_ciphertext_is_read() {
 
 #[test]
 fn an_event_sent_again_is_a_duplicate_also_when_signed_anew() {
-    let gate = gate(&[KEY], None);
-    assert_eq!(signed(&gate, "1700000000", "n1", EVENT, AT_S), Valid);
+    let verifier = feishu(&[KEY], None);
+    assert_eq!(signed(&verifier, "1700000000", "n1", EVENT, AT_S), Valid);
     let body = encrypted(KEY, EVENT);
     for (timestamp, nonce, body) in [("1700000000", "n1", EVENT), ("1700021600", "n2", &body)] {
         let headers = headers(timestamp, nonce, KEY, body.as_bytes());
-        let verdict = check(&gate, &headers, body.as_bytes(), AT_S + 21_600);
+        let verdict = check(&verifier, &headers, body.as_bytes(), AT_S + 21_600);
         assert_eq!(verdict.outcome, SignatureOutcome::Duplicate);
         assert_eq!(verdict.client.as_deref(), Some("feishu"));
         let answer = verdict.answer.expect("the platform's normal 2xx");
@@ -116,38 +119,38 @@ fn an_event_sent_again_is_a_duplicate_also_when_signed_anew() {
     let first_version = r#"{"uuid":"u-1","token":"t","type":"event_callback"}"#;
     let later = AT_S + HOURS_8 + 1;
     assert_eq!(
-        signed(&gate, "1700028801", "n3", first_version, later),
+        signed(&verifier, "1700028801", "n3", first_version, later),
         Valid
     );
-    assert_eq!(signed(&gate, "1700028801", "n4", EVENT, later), Valid);
+    assert_eq!(signed(&verifier, "1700028801", "n4", EVENT, later), Valid);
 }
 
 #[test]
 fn a_delivery_that_came_to_nothing_may_come_again() {
-    let gate = gate(&[KEY], None);
+    let verifier = feishu(&[KEY], None);
     let headers = headers("1700000000", "n1", KEY, EVENT.as_bytes());
-    let verdict = check(&gate, &headers, EVENT.as_bytes(), AT_S);
+    let verdict = check(&verifier, &headers, EVENT.as_bytes(), AT_S);
     let delivery = verdict.delivery.expect("a delivery with an id");
-    let verdict = check(&gate, &headers, EVENT.as_bytes(), AT_S);
+    let verdict = check(&verifier, &headers, EVENT.as_bytes(), AT_S);
     assert_eq!(verdict.outcome, SignatureOutcome::Duplicate);
     let repeat = verdict.repeat.expect("the first is in hand");
     // Feishu gives up after 3 s.
     assert!(repeat.answer_within() < Duration::from_secs(3));
     drop(delivery);
-    assert_eq!(signed(&gate, "1700000000", "n1", EVENT, AT_S), Valid);
+    assert_eq!(signed(&verifier, "1700000000", "n1", EVENT, AT_S), Valid);
     assert_eq!(
-        signed(&gate, "1700000000", "n1", EVENT, AT_S),
+        signed(&verifier, "1700000000", "n1", EVENT, AT_S),
         SignatureOutcome::Duplicate
     );
 }
 
 #[test]
 fn without_an_event_id_it_is_the_signature_that_is_remembered() {
-    let gate = gate(&[KEY], None);
+    let verifier = feishu(&[KEY], None);
     let body = r#"{"schema":"2.0","header":{"event_id":""}}"#;
-    assert_eq!(signed(&gate, "1700000000", "n1", body, AT_S), Valid);
-    assert_eq!(signed(&gate, "1700000000", "n1", body, AT_S), Replayed);
-    assert_eq!(signed(&gate, "1700000000", "n2", body, AT_S), Valid);
+    assert_eq!(signed(&verifier, "1700000000", "n1", body, AT_S), Valid);
+    assert_eq!(signed(&verifier, "1700000000", "n1", body, AT_S), Replayed);
+    assert_eq!(signed(&verifier, "1700000000", "n2", body, AT_S), Valid);
 }
 
 #[test]
@@ -162,7 +165,7 @@ fn the_nonce_cannot_lend_its_characters_to_a_stale_timestamp() {
         let moved = headers(timestamp, nonce, KEY, EVENT.as_bytes());
         let honest = headers("1700000000", "5af", KEY, EVENT.as_bytes());
         assert_eq!(moved.get(&SIGNATURE), honest.get(&SIGNATURE));
-        let verdict = check(&gate(&[KEY], None), &moved, EVENT.as_bytes(), late);
+        let verdict = check(&feishu(&[KEY], None), &moved, EVENT.as_bytes(), late);
         assert_eq!(verdict.outcome, Expired, "{timestamp}");
     }
     // What is no number at all is opaque, as the vendor's own tests send it.
@@ -172,7 +175,7 @@ fn the_nonce_cannot_lend_its_characters_to_a_stale_timestamp() {
         "2022-11-14 15:53:37",
     ] {
         assert_eq!(
-            signed(&gate(&[KEY], None), timestamp, "n", EVENT, late),
+            signed(&feishu(&[KEY], None), timestamp, "n", EVENT, late),
             Valid
         );
     }
@@ -185,7 +188,7 @@ fn a_binary_tail_is_refused_even_with_a_right_hash() {
     let mut body = EVENT.as_bytes().to_vec();
     body.extend_from_slice(b"\x80\0\0\0\0\0\0\x04\xd0{}");
     let headers = headers("1700000000", "n", KEY, &body);
-    let verdict = check(&gate(&[KEY], None), &headers, &body, AT_S);
+    let verdict = check(&feishu(&[KEY], None), &headers, &body, AT_S);
     assert_eq!(verdict.outcome, Invalid);
 }
 
@@ -201,7 +204,7 @@ fn a_signed_body_that_cannot_be_decrypted_is_invalid() {
         "hello world".to_owned(),
     ] {
         assert_eq!(
-            signed(&gate(&[KEY], None), "1700000000", "n", &body, AT_S),
+            signed(&feishu(&[KEY], None), "1700000000", "n", &body, AT_S),
             Invalid,
             "{body}"
         );
@@ -216,8 +219,8 @@ fn the_address_check_is_answered_encrypted_plain_signed_and_unsigned() {
         encrypted("previous", &plain),
         encrypted(KEY, &plain),
     ] {
-        let gate = gate(&[KEY, "previous"], Some(TOKEN));
-        let verdict = unsigned(&gate, &body);
+        let verifier = feishu(&[KEY, "previous"], Some(TOKEN));
+        let verdict = unsigned(&verifier, &body);
         assert_eq!(verdict.outcome, SignatureOutcome::Handshake, "{body}");
         let answer = verdict.answer.expect("an answer");
         assert_eq!((answer.status, answer.content_type), (200, JSON));
@@ -227,16 +230,16 @@ fn the_address_check_is_answered_encrypted_plain_signed_and_unsigned() {
         );
     }
     let body = encrypted(KEY, &plain);
-    let gate = gate(&[KEY], Some(TOKEN));
+    let verifier = feishu(&[KEY], Some(TOKEN));
     assert_eq!(
-        signed(&gate, "1700000000", "n", &body, AT_S),
+        signed(&verifier, "1700000000", "n", &body, AT_S),
         SignatureOutcome::Handshake
     );
 }
 
 #[test]
 fn an_unsigned_request_gets_nothing_but_its_challenge_and_no_hint() {
-    let gate = gate(&[KEY], Some(TOKEN));
+    let verifier = feishu(&[KEY], Some(TOKEN));
     let with_token = format!(r#"{{"token":"{TOKEN}","type":"event_callback","uuid":"u"}}"#);
     let mut broken_padding = encrypted(KEY, &challenge(TOKEN));
     broken_padding.replace_range(60..64, "AAAA");
@@ -260,7 +263,7 @@ fn an_unsigned_request_gets_nothing_but_its_challenge_and_no_hint() {
         String::new(),
         "[".repeat(4_000),
     ] {
-        let verdict = unsigned(&gate, &body);
+        let verdict = unsigned(&verifier, &body);
         assert_eq!(verdict.outcome, Missing, "{body}");
         assert!(verdict.answer.is_none());
         details.push(verdict.detail);
@@ -272,10 +275,10 @@ fn an_unsigned_request_gets_nothing_but_its_challenge_and_no_hint() {
 #[test]
 fn without_a_token_of_its_own_a_route_answers_no_unsigned_challenge() {
     for token in [None, Some("")] {
-        let gate = gate(&[KEY], token);
-        assert_eq!(unsigned(&gate, &challenge("")).outcome, Missing);
+        let verifier = feishu(&[KEY], token);
+        assert_eq!(unsigned(&verifier, &challenge("")).outcome, Missing);
         assert_eq!(
-            unsigned(&gate, &encrypted(KEY, &challenge(TOKEN))).outcome,
+            unsigned(&verifier, &encrypted(KEY, &challenge(TOKEN))).outcome,
             Missing
         );
     }
@@ -283,25 +286,25 @@ fn without_a_token_of_its_own_a_route_answers_no_unsigned_challenge() {
 
 #[test]
 fn without_an_encrypt_key_the_token_decides() {
-    let gate = gate(&[], Some(TOKEN));
+    let verifier = feishu(&[], Some(TOKEN));
     let second = |token: &str| {
         format!(
             r#"{{"schema":"2.0","header":{{"event_id":"e","token":"{token}"}},"token":"{TOKEN}"}}"#
         )
     };
-    assert_eq!(unsigned(&gate, &second("wrong")).outcome, Invalid);
-    let verdict = unsigned(&gate, &second(TOKEN));
+    assert_eq!(unsigned(&verifier, &second("wrong")).outcome, Invalid);
+    let verdict = unsigned(&verifier, &second(TOKEN));
     assert_eq!((verdict.outcome, verdict.key), (Valid, None));
     assert_eq!(
-        unsigned(&gate, &second(TOKEN)).outcome,
+        unsigned(&verifier, &second(TOKEN)).outcome,
         SignatureOutcome::Duplicate
     );
     assert_eq!(
-        unsigned(&gate, &challenge(TOKEN)).outcome,
+        unsigned(&verifier, &challenge(TOKEN)).outcome,
         SignatureOutcome::Handshake
     );
-    assert_eq!(unsigned(&gate, &challenge("wrong")).outcome, Invalid);
+    assert_eq!(unsigned(&verifier, &challenge("wrong")).outcome, Invalid);
     for body in ["", "{}", r#"{"encrypt":"AAAA"}"#, r#"{"token":1}"#, "hello"] {
-        assert_eq!(unsigned(&gate, body).outcome, Missing, "{body}");
+        assert_eq!(unsigned(&verifier, body).outcome, Missing, "{body}");
     }
 }

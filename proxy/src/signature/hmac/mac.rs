@@ -6,7 +6,16 @@ use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
 use super::template::{Template, Values};
-use crate::signature::HmacAlgorithm;
+use crate::settings::declare::choice;
+
+choice! {
+    /// The hash below an HMAC.
+    enum Algorithm {
+        Sha1 = "sha1",
+        Sha256 = "sha256",
+        Sha512 = "sha512",
+    }
+}
 
 /// A key, ready to be used. It cannot be read back and has no `Debug`.
 pub(super) enum Keyed {
@@ -17,11 +26,11 @@ pub(super) enum Keyed {
 
 impl Keyed {
     /// `None` never happens: HMAC takes keys of every length.
-    pub(super) fn new(algorithm: HmacAlgorithm, key: &[u8]) -> Option<Self> {
+    pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
         Some(match algorithm {
-            HmacAlgorithm::Sha1 => Keyed::Sha1(Hmac::new_from_slice(key).ok()?),
-            HmacAlgorithm::Sha256 => Keyed::Sha256(Hmac::new_from_slice(key).ok()?),
-            HmacAlgorithm::Sha512 => Keyed::Sha512(Box::new(Hmac::new_from_slice(key).ok()?)),
+            Algorithm::Sha1 => Keyed::Sha1(Hmac::new_from_slice(key).ok()?),
+            Algorithm::Sha256 => Keyed::Sha256(Hmac::new_from_slice(key).ok()?),
+            Algorithm::Sha512 => Keyed::Sha512(Box::new(Hmac::new_from_slice(key).ok()?)),
         })
     }
 

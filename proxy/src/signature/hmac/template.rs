@@ -4,6 +4,8 @@
 //! the other: with `{id}.{body}` an id `a.b` before a body `c` reads like an id `a` before a body
 //! `b.c`. So each part is held apart from the body by a separator, and must not contain it.
 
+use crate::signature::error::TemplateError;
+
 /// A part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -16,7 +18,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    const ALL: [Part; 6] = [
+    pub(super) const ALL: [Part; 6] = [
         Part::Timestamp,
         Part::Id,
         Part::Body,
@@ -24,6 +26,11 @@ impl Part {
         Part::Path,
         Part::Query,
     ];
+
+    /// As it is written between braces.
+    pub(super) fn word(self) -> &'static str {
+        self.placeholder().trim_matches(['{', '}'])
+    }
 
     pub(super) const fn placeholder(self) -> &'static str {
         match self {
@@ -78,7 +85,7 @@ pub(super) struct Template {
 impl Template {
     /// # Errors
     /// What is wrong with `text` and what to write instead.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut pieces = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
@@ -92,9 +99,9 @@ impl Template {
             let part = Part::ALL
                 .into_iter()
                 .find(|part| rest.starts_with(part.placeholder()))
-                .ok_or_else(|| {
-                    let all = Part::ALL.map(Part::placeholder).join(" ");
-                    format!("signed: {rest:?} does not begin with any of {all}")
+                .ok_or_else(|| TemplateError::UnknownPlaceholder {
+                    rest: rest.to_owned(),
+                    known: Part::ALL.map(Part::placeholder).join(" "),
                 })?;
             pieces.push(Piece::Part(part));
             rest = &rest[part.placeholder().len()..];
@@ -131,7 +138,7 @@ impl Template {
 /// Towards the body, or to the end where there is none, each part needs a separator. A timestamp
 /// needs none: moving a digit makes it ten times younger or older. Nor does a method before a path,
 /// which begins with a slash.
-fn separators(pieces: &[Piece]) -> Result<Vec<(Part, Box<str>)>, String> {
+fn separators(pieces: &[Piece]) -> Result<Vec<(Part, Box<str>)>, TemplateError> {
     let parts = || {
         pieces
             .iter()
@@ -142,7 +149,7 @@ fn separators(pieces: &[Piece]) -> Result<Vec<(Part, Box<str>)>, String> {
             })
     };
     if parts().next().is_none() {
-        return Err("signed: names no part of the request; write {timestamp}.{id}.{body}".into());
+        return Err(TemplateError::NoPart);
     }
     let body_at = parts()
         .find(|(_, part)| *part == Part::Body)
@@ -151,7 +158,7 @@ fn separators(pieces: &[Piece]) -> Result<Vec<(Part, Box<str>)>, String> {
     for (at, part) in parts() {
         let placeholder = part.placeholder();
         if parts().any(|(other, same)| same == part && other != at) {
-            return Err(format!("signed: {placeholder} stands there twice"));
+            return Err(TemplateError::Twice(placeholder));
         }
         if matches!(part, Part::Body | Part::Timestamp) {
             continue;
@@ -167,18 +174,16 @@ fn separators(pieces: &[Piece]) -> Result<Vec<(Part, Box<str>)>, String> {
             Some(Piece::Literal(separator)) => separators.push((part, separator.clone())),
             Some(Piece::Part(Part::Path)) if part == Part::Method && !after_body => {}
             Some(Piece::Part(other)) => {
-                return Err(format!(
-                    "signed: put a separator between {placeholder} and {}",
-                    other.placeholder()
-                ));
+                let other = other.placeholder();
+                return Err(TemplateError::NoSeparator(placeholder, other));
             }
         }
     }
     Ok(separators)
 }
 
-fn contains(text: &[u8], wanted: &[u8]) -> bool {
-    text.windows(wanted.len()).any(|window| window == wanted)
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 #[cfg(test)]

@@ -6,8 +6,35 @@ fn key(number: u64) -> Key {
     Key::of(&[&number.to_be_bytes()])
 }
 
+/// What is seen, for one window.
+struct Store {
+    seen: SeenRequests,
+    window_s: u64,
+}
+
+impl std::ops::Deref for Store {
+    type Target = SeenRequests;
+
+    fn deref(&self) -> &SeenRequests {
+        &self.seen
+    }
+}
+
+impl Store {
+    fn with_entries_max(entries_max: usize) -> Self {
+        Store {
+            seen: SeenRequests::with_entries_max(WINDOW, entries_max),
+            window_s: 600,
+        }
+    }
+
+    fn check_and_insert(&self, key: Key, now: Duration) -> Seen {
+        self.seen.check_and_insert(key, now, self.window_s)
+    }
+}
+
 fn store() -> Store {
-    Store::new(WINDOW).expect("a window that is not zero")
+    Store::with_entries_max(ENTRIES_MAX)
 }
 
 fn entries(store: &Store) -> usize {
@@ -19,42 +46,42 @@ fn entries(store: &Store) -> usize {
 fn a_key_is_known_for_the_window_and_no_longer() {
     let store = store();
     let at = Duration::from_secs;
-    assert_eq!(store.witness(key(1), at(1_000)), Sighting::First);
-    assert_eq!(store.witness(key(1), at(1_000)), Sighting::Again);
-    assert_eq!(store.witness(key(1), at(1_600)), Sighting::Again);
-    assert_eq!(store.witness(key(1), at(1_601)), Sighting::First);
-    assert_eq!(store.witness(key(1), at(2_201)), Sighting::Again);
+    assert_eq!(store.check_and_insert(key(1), at(1_000)), Seen::First);
+    assert_eq!(store.check_and_insert(key(1), at(1_000)), Seen::Before);
+    assert_eq!(store.check_and_insert(key(1), at(1_600)), Seen::Before);
+    assert_eq!(store.check_and_insert(key(1), at(1_601)), Seen::First);
+    assert_eq!(store.check_and_insert(key(1), at(2_201)), Seen::Before);
 }
 
 #[test]
 fn a_clock_set_back_forgets_nothing() {
     let store = store();
-    assert_eq!(store.witness(key(1), WINDOW * 9), Sighting::First);
-    assert_eq!(store.witness(key(1), Duration::ZERO), Sighting::Again);
-    assert_eq!(store.witness(key(1), WINDOW * 10), Sighting::Again);
+    assert_eq!(store.check_and_insert(key(1), WINDOW * 9), Seen::First);
+    assert_eq!(store.check_and_insert(key(1), Duration::ZERO), Seen::Before);
+    assert_eq!(store.check_and_insert(key(1), WINDOW * 10), Seen::Before);
 }
 
 #[test]
 fn a_full_store_drops_the_oldest_and_counts_it() {
-    let store = Store::with_entries_max(WINDOW, 160).expect("a window");
+    let store = Store::with_entries_max(160);
     for number in 0..10_000 {
-        assert_eq!(store.witness(key(number), WINDOW), Sighting::First);
+        assert_eq!(store.check_and_insert(key(number), WINDOW), Seen::First);
     }
     assert_eq!(entries(&store), 160);
     assert_eq!(store.dropped(), 10_000 - 160);
-    assert_eq!(store.witness(key(9_999), WINDOW), Sighting::Again);
-    assert_eq!(store.witness(key(0), WINDOW), Sighting::First);
+    assert_eq!(store.check_and_insert(key(9_999), WINDOW), Seen::Before);
+    assert_eq!(store.check_and_insert(key(0), WINDOW), Seen::First);
 }
 
 #[test]
 fn what_is_past_its_time_is_cleared_away_without_being_counted() {
     let store = store();
     for number in 0..1_000 {
-        let _ = store.witness(key(number), WINDOW);
+        let _ = store.check_and_insert(key(number), WINDOW);
     }
     assert_eq!(entries(&store), 1_000);
     for number in 1_000..2_000 {
-        let _ = store.witness(key(number), WINDOW * 3);
+        let _ = store.check_and_insert(key(number), WINDOW * 3);
     }
     assert_eq!(entries(&store), 1_000);
     assert_eq!(store.dropped(), 0);
@@ -64,23 +91,23 @@ fn what_is_past_its_time_is_cleared_away_without_being_counted() {
 fn a_key_that_is_seen_anew_keeps_its_new_place() {
     let store = store();
     let at = Duration::from_secs;
-    assert_eq!(store.witness(key(1), at(0)), Sighting::First);
-    assert_eq!(store.witness(key(1), at(700)), Sighting::First);
+    assert_eq!(store.check_and_insert(key(1), at(0)), Seen::First);
+    assert_eq!(store.check_and_insert(key(1), at(700)), Seen::First);
     for number in 2..200 {
-        let _ = store.witness(key(number), at(1_200));
+        let _ = store.check_and_insert(key(number), at(1_200));
     }
-    assert_eq!(store.witness(key(1), at(1_200)), Sighting::Again);
+    assert_eq!(store.check_and_insert(key(1), at(1_200)), Seen::Before);
 }
 
 #[test]
 fn the_table_holds_what_the_order_holds_also_when_numbers_wrap() {
-    let store = Store::with_entries_max(WINDOW, 160).expect("a window");
+    let store = Store::with_entries_max(160);
     for shard in &store.shards {
         shard.lock().first = u32::MAX - 3;
     }
     for number in 0..1_000_u64 {
-        assert_eq!(store.witness(key(number), WINDOW), Sighting::First);
-        assert_eq!(store.witness(key(number), WINDOW), Sighting::Again);
+        assert_eq!(store.check_and_insert(key(number), WINDOW), Seen::First);
+        assert_eq!(store.check_and_insert(key(number), WINDOW), Seen::Before);
     }
     for shard in &store.shards {
         let shard = shard.lock();
@@ -99,7 +126,7 @@ fn of_equal_keys_at_once_one_is_the_first() {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    if store.witness(key(round), WINDOW) == Sighting::First {
+                    if store.check_and_insert(key(round), WINDOW) == Seen::First {
                         firsts.fetch_add(1, Ordering::Relaxed);
                     }
                 });
@@ -111,20 +138,19 @@ fn of_equal_keys_at_once_one_is_the_first() {
 
 #[test]
 fn what_one_has_seen_all_who_share_have_seen_each_for_its_own_window() {
-    let shared = Arc::new(Shared::new(WINDOW, 2));
-    let long = Store::sharing(&shared, WINDOW).expect("a window");
-    let short = Store::sharing(&shared, Duration::from_secs(60)).expect("a window");
-    assert!(Store::sharing(&shared, Duration::ZERO).is_none());
+    let shared = SeenRequests::new(WINDOW, 2);
     let at = Duration::from_secs;
-    assert_eq!(short.witness(key(1), at(1_000)), Sighting::First);
-    assert_eq!(long.witness(key(1), at(1_001)), Sighting::Again);
-    assert_eq!(long.witness(key(1), at(1_500)), Sighting::Again);
+    let long = |number, now_s| shared.check_and_insert(key(number), at(now_s), 600);
+    let short = |number, now_s| shared.check_and_insert(key(number), at(now_s), 60);
+    assert_eq!(short(1, 1_000), Seen::First);
+    assert_eq!(long(1, 1_001), Seen::Before);
+    assert_eq!(long(1, 1_500), Seen::Before);
     // What is past the short window has not been cleared away.
     for number in 2..200 {
-        let _ = short.witness(key(number), at(1_500));
+        let _ = short(number, 1_500);
     }
-    assert_eq!(long.witness(key(1), at(1_500)), Sighting::Again);
-    assert_eq!(short.witness(key(1), at(1_500)), Sighting::First);
+    assert_eq!(long(1, 1_500), Seen::Before);
+    assert_eq!(short(1, 1_500), Seen::First);
 }
 
 #[test]
@@ -134,8 +160,7 @@ fn parts_do_not_run_into_each_other() {
 }
 
 #[test]
-fn a_window_of_zero_remembers_nothing_and_a_part_of_a_second_counts_as_one() {
-    assert!(Store::new(Duration::ZERO).is_none());
-    let store = Store::new(Duration::from_millis(1)).expect("a window");
-    assert_eq!(store.window_s, 1);
+fn a_part_of_a_second_counts_as_one() {
+    assert_eq!(whole_seconds(Duration::from_millis(1)), 1);
+    assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
 }

@@ -1,0 +1,217 @@
+//! One entry of `signature`: its scheme, the keys that all schemes share, and the settings of its scheme.
+
+use serde_json::{Value, json};
+
+use super::Config;
+use super::demand::Demand;
+use super::scheme::{Descriptor, Entry, RawScheme, Windows};
+use super::schemes::{Listed, SCHEMES, named};
+use crate::settings::declare::{Settings, settings};
+use crate::settings::decode::{Block, Decode, Scalar, Setting, Wrong, nearest};
+use crate::settings::mistake::Findings;
+use crate::settings::node::{Node, Place};
+use crate::settings::schema::Definitions;
+use crate::settings::values::Time;
+
+settings! {
+    /// The keys of every scheme.
+    struct Common {
+        /// Which rules it follows.
+        scheme: SchemeName [required],
+        /// How old, or how far ahead, a timestamp may be; 300s by default, 8h with feishu.
+        tolerance: Time [optional],
+        /// How long an id or signature is refused once seen; 10m by default, 8h with feishu; 0s: off.
+        replay: Time<0> [optional],
+    }
+}
+
+/// The name of a scheme.
+#[derive(Clone, Copy)]
+pub(crate) struct SchemeName(&'static Listed);
+
+impl SchemeName {
+    fn words() -> Vec<&'static str> {
+        SCHEMES.iter().map(Listed::name).collect()
+    }
+}
+
+impl Scalar for SchemeName {
+    fn expected() -> String {
+        format!("one of `{}`", SchemeName::words().join("`, `"))
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        if let Some(listed) = named(text) {
+            return Ok(SchemeName(listed));
+        }
+        Err(match nearest(text, &SchemeName::words()) {
+            Some(near) => Wrong::Near(near),
+            None => Wrong::Unexpected,
+        })
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "enum": SchemeName::words()})
+    }
+}
+
+/// An entry as it was read.
+pub(crate) struct Signature {
+    common: Common,
+    /// `None` when the scheme is missing or unknown.
+    settings: Option<Box<dyn RawScheme>>,
+    /// Keys that other schemes have and this one has not.
+    foreign: Vec<(&'static str, Place)>,
+}
+
+/// The keys of all schemes.
+fn all_keys() -> Vec<&'static str> {
+    let mut keys = Common::KEYS.to_vec();
+    for listed in &SCHEMES {
+        for key in listed.settings().keys {
+            if !keys.contains(key) {
+                keys.push(key);
+            }
+        }
+    }
+    keys
+}
+
+impl Decode for Signature {
+    fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
+        let block = Block::open(node, &all_keys(), findings)?;
+        let common = Common::read(&block, findings);
+        let own = common.scheme.get().map(|name| name.0.settings());
+        let settings = own.map(|own| (own.read)(&block, findings));
+        let own_keys = own.map_or(&[][..], |own| own.keys);
+        Some(Signature {
+            foreign: foreign(&block, own_keys, findings),
+            common,
+            settings,
+        })
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        let about = "How a request proves whom it is from.";
+        definitions.mapping("Signature", about, |mapping| {
+            Common::describe(mapping);
+            for listed in &SCHEMES {
+                (listed.settings().describe)(mapping);
+            }
+        })
+    }
+}
+
+/// Reads the keys that only other schemes have, so that nothing in them is taken for less than it is: a
+/// secret stays hidden wherever it stands.
+fn foreign(block: &Block<'_>, own: &[&str], findings: &mut Findings) -> Vec<(&'static str, Place)> {
+    let mut foreign: Vec<(&'static str, Place)> = Vec::new();
+    let is_own = |key: &str| own.contains(&key) || Common::KEYS.contains(&key);
+    let mut read: Vec<&'static str> = Vec::new();
+    for listed in &SCHEMES {
+        let keys = listed.settings().keys;
+        let is_new = |key: &&&str| !is_own(key) && block.has(key) && !read.contains(*key);
+        if keys.iter().any(|key| is_new(&key)) {
+            let written = (listed.settings().read)(block, findings).written();
+            foreign.extend(written.into_iter().filter(|(key, _)| is_new(&key)));
+            read.extend(keys);
+        }
+    }
+    foreign
+}
+
+impl Signature {
+    /// The name of the scheme; `None` when it is missing or unknown.
+    pub(crate) fn scheme(&self) -> Option<&'static str> {
+        Some(self.common.scheme.get()?.0.name())
+    }
+
+    /// The default platform label of a route with this entry.
+    pub(crate) fn platform(&self) -> Option<&'static str> {
+        self.common.scheme.get()?.0.platform()
+    }
+
+    /// Checks the entry and builds its scheme. `route` names the client where none is named. `None` when
+    /// anything is wrong: then it has been reported.
+    pub(crate) fn check(&self, route: &str, findings: &mut Findings) -> Option<Config> {
+        let SchemeName(listed) = self.common.scheme.get()?;
+        let errors_before = findings.mistakes();
+        self.refuse_foreign(listed, findings);
+        let windows = self.windows(listed.descriptor(), findings);
+        let entry = Entry {
+            scheme: listed.name(),
+            path: &self.common.scheme.path,
+            place: self.common.scheme.place,
+            route,
+            tolerance: windows.tolerance,
+            replay: windows.replay,
+            errors_before,
+        };
+        let built = self.settings.as_ref()?.check(&entry, findings)?;
+        Some(Config {
+            descriptor: listed.descriptor()?,
+            scheme: built.scheme,
+            demand: Demand {
+                scheme: listed.name(),
+                tolerance: windows.tolerance,
+                replay: windows.replay,
+                coverage: built.coverage,
+                settings: built.settings,
+                token: built.token,
+                clients: built.clients,
+            },
+        })
+    }
+
+    fn refuse_foreign(&self, listed: &Listed, findings: &mut Findings) {
+        for (key, place) in &self.foreign {
+            let message = format!(
+                "`{key}` is no key of the scheme `{}`, which takes: {}",
+                listed.name(),
+                listed.settings().keys.join(", ")
+            );
+            findings.mistake(*place, message);
+        }
+    }
+
+    /// How old a request may be, and how long it is remembered.
+    fn windows(&self, scheme: Option<&Descriptor>, findings: &mut Findings) -> Windows {
+        let (tolerance, replay) = (&self.common.tolerance, &self.common.replay);
+        let defaults = scheme.map_or(Some(Windows::USUAL), |scheme| scheme.windows);
+        let Some(defaults) = defaults else {
+            let name = self.scheme().unwrap_or_default();
+            warn_useless(tolerance, name, findings);
+            warn_useless(replay, name, findings);
+            return Windows {
+                tolerance: std::time::Duration::ZERO,
+                replay: std::time::Duration::ZERO,
+            };
+        };
+        let windows = Windows {
+            tolerance: tolerance.get().map_or(defaults.tolerance, |time| time.0),
+            replay: replay.get().map_or(defaults.replay, |time| time.0),
+        };
+        // A timestamp may lie ahead by the tolerance and is then good for twice as long. A platform that
+        // sends again may do so with its first timestamp: there the tolerance is for that.
+        let is_sent_once = scheme.is_some_and(|scheme| scheme.redelivery.is_none());
+        if is_sent_once && !windows.replay.is_zero() && windows.replay < windows.tolerance * 2 {
+            let (path, place) = match replay.is_written() {
+                true => (&replay.path, replay.place),
+                false => (&tolerance.path, tolerance.place),
+            };
+            findings.warn(
+                path,
+                place,
+                "leaves a gap: a request stays good for twice the tolerance, but is remembered for less; make `replay` at least that long",
+            );
+        }
+        windows
+    }
+}
+
+fn warn_useless<T>(setting: &Setting<T>, scheme: &str, findings: &mut Findings) {
+    if setting.is_written() {
+        let does = format!("does nothing: {scheme} has neither a time nor an id");
+        findings.warn(&setting.path, setting.place, &does);
+    }
+}

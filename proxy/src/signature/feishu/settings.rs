@@ -1,0 +1,88 @@
+//! The settings of `feishu`, and their check.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::{EncryptKey, Feishu, Token, envelope};
+use crate::settings::declare::settings;
+use crate::settings::lists::List;
+use crate::settings::mistake::Findings;
+use crate::settings::node::Place;
+use crate::settings::values::Secret;
+use crate::signature::demand::Coverage;
+use crate::signature::error::SchemeError;
+use crate::signature::keys::{client_keys, secrets};
+use crate::signature::scheme::{Built, Entry, RawScheme};
+use crate::signature::secret::{HashedSecret, non_empty};
+
+settings! {
+    /// Event subscriptions of Feishu and Lark.
+    struct Settings {
+        /// Encrypt keys; any of them is good, for rotation.
+        secrets: List<Secret, 1> [guard],
+        /// feishu, feishu_card, meta: the token of the platform's console.
+        verification_token: Secret [optional],
+    }
+}
+
+impl RawScheme for Settings {
+    fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built> {
+        let is_present = !self.secrets.is_absent() || !self.verification_token.is_absent();
+        let what = "`secrets` (encrypt keys) or a `verification_token`";
+        entry.need(is_present, what, findings);
+        entry.built(self.build(entry), findings)
+    }
+
+    fn written(&self) -> Vec<(&'static str, Place)> {
+        crate::settings::declare::Settings::written(self)
+    }
+}
+
+impl Settings {
+    fn build(&self, entry: &Entry<'_>) -> Result<Built, SchemeError> {
+        let token = self.verification_token.value();
+        let token = token.map(|token| token.0.as_str());
+        let token = token.filter(|token| !token.is_empty());
+        let encrypt_keys = secrets(&self.secrets);
+        let keys = match &encrypt_keys[..] {
+            [] if token.is_none() => return Err(SchemeError::NoToken),
+            [] => Vec::new(),
+            keys => non_empty(keys, super::NAME)?,
+        };
+        let client = entry.client();
+        let proved = match (&keys[..], token) {
+            ([], Some(token)) => client_keys(&client, &[(0, token)]),
+            (keys, _) => client_keys(&client, keys),
+        };
+        // Without an encrypt key a token in the body is all there is.
+        let (coverage, settings) = match keys.is_empty() {
+            true => (Coverage::KeyAlone, "verification token"),
+            false => (Coverage::Body, "encrypt keys"),
+        };
+        let token = token.map(|token| Token {
+            hashed: HashedSecret::of(token.as_bytes()),
+            text: SecretString::from(token),
+        });
+        let keys = keys.into_iter().map(|(position, text)| EncryptKey {
+            position,
+            text: SecretString::from(text),
+            decryption: envelope::decryption_key(text),
+        });
+        let hashed = token.as_ref().map(|token| token.hashed);
+        let scheme = Feishu {
+            keys: keys.collect(),
+            token,
+            client,
+            tolerance: entry.tolerance,
+            replay: entry.replay,
+        };
+        Ok(Built {
+            scheme: Arc::new(scheme),
+            coverage,
+            settings: settings.to_owned(),
+            token: hashed,
+            clients: vec![proved],
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! Settings that several schemes share: secrets, and named clients with secrets of their own.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::demand::ClientKeys;
+use super::scheme::Entry;
+use super::secret::HashedSecret;
+use crate::settings::declare::settings;
+use crate::settings::decode::Setting;
+use crate::settings::lists::{At, List, refuse_duplicates};
+use crate::settings::mistake::Findings;
+use crate::settings::values::{Name, Secret};
+
+settings! {
+    /// A caller, and its secrets.
+    struct Client {
+        /// The client of limits, cache scope and events.
+        name: Name [required],
+        /// Any of them is good, for rotation.
+        secrets: List<Secret, 1> [required],
+    }
+}
+
+pub(super) type Secrets = Setting<List<Secret, 1>>;
+pub(super) type Clients = Setting<List<Client, 1>>;
+
+/// A named caller and its secrets: any of them is valid, for rotation.
+pub(super) struct NamedClient {
+    pub(super) name: Arc<str>,
+    pub(super) secrets: Vec<SecretString>,
+}
+
+impl NamedClient {
+    /// For messages.
+    pub(super) fn described(&self) -> String {
+        format!("client {:?}", self.name)
+    }
+}
+
+/// A list of secrets, in the order of the file.
+pub(super) fn secrets(setting: &Secrets) -> Vec<SecretString> {
+    list(setting.value())
+}
+
+fn list(list: Option<&List<Secret, 1>>) -> Vec<SecretString> {
+    let secrets = list.map_or(&[][..], |list| &list.0).iter();
+    secrets
+        .map(|secret| SecretString::from(secret.value.0.as_str()))
+        .collect()
+}
+
+/// A client called `name`, with hashes of its keys.
+pub(super) fn client_keys<'a>(
+    name: &Arc<str>,
+    keys: impl IntoIterator<Item = &'a (usize, &'a str)>,
+) -> ClientKeys {
+    let keys = keys.into_iter();
+    ClientKeys {
+        name: name.clone(),
+        keys: keys
+            .map(|(position, key)| (*position, HashedSecret::of(key.as_bytes())))
+            .collect(),
+    }
+}
+
+/// The keys `clients` and `secrets` of a scheme that takes either.
+pub(super) struct ClientSettings<'s> {
+    pub(super) clients: &'s Clients,
+    pub(super) secrets: &'s Secrets,
+}
+
+impl<'s> ClientSettings<'s> {
+    /// The named clients, or one that is called like the route.
+    pub(super) fn check(
+        &self,
+        entry: &Entry<'_>,
+        findings: &mut Findings,
+    ) -> Option<Vec<NamedClient>> {
+        let has_secrets = !self.secrets.is_absent();
+        let has_clients = !self.clients.is_absent();
+        entry.need(
+            has_secrets || has_clients,
+            "`clients` or `secrets`",
+            findings,
+        );
+        if has_secrets && has_clients {
+            let message = "`secrets` is short for one client; with `clients` it has no effect";
+            findings.mistake(self.secrets.place, message);
+        }
+        let Some(clients) = self.clients.value() else {
+            return self.secrets.value().map(|secrets| {
+                vec![NamedClient {
+                    name: entry.client(),
+                    secrets: list(Some(secrets)),
+                }]
+            });
+        };
+        let named = clients
+            .0
+            .iter()
+            .filter_map(|at| Some((at.value.name.value()?.0.as_str(), at.value.name.place)));
+        refuse_duplicates("client of this scheme", named, findings);
+        let client = |at: &At<Client>| {
+            Some(NamedClient {
+                name: Arc::from(at.value.name.value()?.0.as_str()),
+                secrets: list(Some(at.value.secrets.value()?)),
+            })
+        };
+        clients.0.iter().map(client).collect()
+    }
+
+    /// Every list of secrets.
+    pub(super) fn lists(&self) -> impl Iterator<Item = &'s Secrets> {
+        let of_clients = self.clients.value().map_or(&[][..], |clients| &clients.0);
+        let lists = of_clients.iter().map(|at| &at.value.secrets);
+        lists.chain(std::iter::once(self.secrets))
+    }
+
+    /// Every secret.
+    pub(super) fn all(&self) -> impl Iterator<Item = &'s At<Secret>> {
+        let lists = self.lists().filter_map(Setting::value);
+        lists.flat_map(|list| &list.0)
+    }
+}

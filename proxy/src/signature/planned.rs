@@ -1,0 +1,220 @@
+//! Schemes whose names and keys are known and that are not in this version yet: a route with one of them is
+//! an error, since it would be open. Building one gives it a file, and takes its line away in
+//! [`super::schemes`].
+
+use serde_json::{Value, json};
+
+use super::scheme::{Built, Entry, RawScheme, SchemeSettings};
+use crate::settings::declare::{choice, settings};
+use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::lists::List;
+use crate::settings::mistake::Findings;
+use crate::settings::node::Place;
+use crate::settings::values::{MaybeEmptyText, Secret, Text, pattern};
+
+/// A scheme that is not in this version.
+pub(crate) struct Planned {
+    pub(crate) name: &'static str,
+    pub(crate) platform: Option<&'static str>,
+    pub(crate) settings: SchemeSettings,
+}
+
+impl Planned {
+    const fn of<T: crate::settings::declare::Settings + RawScheme + 'static>(
+        name: &'static str,
+        platform: Option<&'static str>,
+    ) -> Self {
+        Planned {
+            name,
+            platform,
+            settings: SchemeSettings::of::<T>(),
+        }
+    }
+
+    /// One that takes secrets and nothing else.
+    pub(super) const fn secrets(name: &'static str, platform: Option<&'static str>) -> Self {
+        Planned::of::<SecretsAlone>(name, platform)
+    }
+}
+
+pub(super) static FEISHU_CARD: Planned =
+    Planned::of::<SecretsOrToken>("feishu_card", Some("feishu"));
+pub(super) static DINGTALK_EVENT: Planned =
+    Planned::of::<Encrypted>("dingtalk_event", Some("dingtalk"));
+pub(super) static WECOM: Planned = Planned::of::<Encrypted>("wecom", Some("wecom"));
+pub(super) static DISCORD: Planned = Planned::of::<PublicKeys>("discord", Some("discord"));
+pub(super) static META: Planned = Planned::of::<SecretsAndToken>("meta", Some("whatsapp"));
+pub(super) static HTTP_MESSAGE_SIGNATURES: Planned =
+    Planned::of::<MessageKeys>("http_message_signatures", None);
+
+settings! {
+    /// Secrets.
+    struct SecretsAlone {
+        /// Any of them is good, for rotation.
+        secrets: List<Secret, 1> [guard],
+    }
+}
+
+settings! {
+    /// Secrets or a token.
+    struct SecretsOrToken {
+        /// Encrypt keys; any of them is good, for rotation.
+        secrets: List<Secret, 1> [guard],
+        /// The token of the platform's console.
+        verification_token: Secret [optional],
+    }
+}
+
+settings! {
+    /// Secrets and a token.
+    struct SecretsAndToken {
+        /// App secrets; any of them is good, for rotation.
+        secrets: List<Secret, 1> [guard],
+        /// The token of the platform's console.
+        verification_token: Secret [optional],
+    }
+}
+
+settings! {
+    /// Tokens, and the key of what is encrypted.
+    struct Encrypted {
+        /// Tokens; any of them is good, for rotation.
+        secrets: List<Secret, 1> [guard],
+        /// dingtalk_event, wecom: 43 characters.
+        aes_key: AesKey [guard],
+        /// dingtalk_event, wecom: app key, corp id or suite id; may be empty.
+        owner: MaybeEmptyText [optional],
+    }
+}
+
+settings! {
+    /// Public keys.
+    struct PublicKeys {
+        /// discord: the application's public keys.
+        public_keys: List<PublicKey, 1> [guard],
+    }
+}
+
+settings! {
+    /// HTTP message signatures (RFC 9421).
+    struct MessageKeys {
+        /// http_message_signatures: who may sign.
+        keys: List<MessageKey, 1> [guard],
+        /// http_message_signatures: what must be covered.
+        components: List<Text, 1> [guard],
+    }
+}
+
+settings! {
+    /// A key of HTTP message signatures (RFC 9421).
+    struct MessageKey {
+        /// The keyid.
+        id: Text [required],
+        /// What it is used with.
+        algorithm: MessageAlgorithm [required],
+        /// The secret or public key.
+        key: Secret [required],
+    }
+}
+
+choice! {
+    /// RFC 9421, section 3.3.
+    enum MessageAlgorithm {
+        HmacSha256 = "hmac-sha256",
+        Ed25519 = "ed25519",
+    }
+}
+
+/// Reports what each of them needs, and that it is not there yet.
+macro_rules! not_yet {
+    ($($settings:ident: |$raw:ident, $need:ident| $needs:block)+) => {
+        $(
+            impl RawScheme for $settings {
+                fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built> {
+                    let $raw = self;
+                    let mut $need = |is_absent: bool, what: &str| {
+                        entry.need(!is_absent, what, findings);
+                    };
+                    $needs
+                    let message = format!(
+                        "the scheme `{}` is not in this version yet; the route would be open",
+                        entry.scheme
+                    );
+                    findings.mistake(entry.place, message);
+                    None
+                }
+
+                fn written(&self) -> Vec<(&'static str, Place)> {
+                    crate::settings::declare::Settings::written(self)
+                }
+            }
+        )+
+    };
+}
+
+not_yet! {
+    SecretsAlone: |raw, need| {
+        need(raw.secrets.is_absent(), "`secrets`");
+    }
+    SecretsOrToken: |raw, need| {
+        let is_absent = raw.secrets.is_absent() && raw.verification_token.is_absent();
+        need(is_absent, "`secrets` (encrypt keys) or a `verification_token`");
+    }
+    SecretsAndToken: |raw, need| {
+        need(raw.secrets.is_absent(), "`secrets`");
+        need(raw.verification_token.is_absent(), "a `verification_token`");
+    }
+    Encrypted: |raw, need| {
+        need(raw.secrets.is_absent(), "`secrets`");
+        need(raw.aes_key.is_absent(), "an `aes_key`");
+    }
+    PublicKeys: |raw, need| {
+        need(raw.public_keys.is_absent(), "`public_keys`");
+    }
+    MessageKeys: |raw, need| {
+        need(raw.keys.is_absent(), "`keys`");
+    }
+}
+
+/// 32 bytes in base64 without its padding.
+pub(crate) struct AesKey;
+
+impl Scalar for AesKey {
+    const SECRET: bool = true;
+
+    fn expected() -> String {
+        "an AES key of 43 letters and digits, as the platform's console shows it".to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+        if text.len() == 43 && text.bytes().all(is_base64) {
+            return Ok(AesKey);
+        }
+        Err(Wrong::Unexpected)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "minLength": 43, "maxLength": 43})
+    }
+}
+
+/// An Ed25519 public key.
+pub(crate) struct PublicKey;
+
+impl Scalar for PublicKey {
+    fn expected() -> String {
+        "a public key of 64 hex digits".to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(PublicKey);
+        }
+        Err(Wrong::Unexpected)
+    }
+
+    fn schema() -> Value {
+        pattern("^[0-9a-fA-F]{64}$")
+    }
+}

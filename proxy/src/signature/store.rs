@@ -1,0 +1,86 @@
+//! Where the gateway keeps what identifies a request, for replay protection and idempotency.
+//!
+//! Both operations are asynchronous, for a store that replicas share; in this process they never wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::delivery::{Claim, Deliveries};
+use super::replay::{Key, Seen, SeenRequests, whole_seconds};
+
+/// The store of one scheme of one route.
+#[derive(Clone, Debug)]
+pub(super) struct ReplayStore {
+    /// How long it remembers, in seconds; others that share it may do so for longer.
+    window_s: u64,
+    backing: Backing,
+}
+
+#[derive(Clone, Debug)]
+enum Backing {
+    InProcess(Arc<InProcess>),
+}
+
+/// What all schemes share that are joined by shared secrets.
+#[derive(Debug)]
+pub(super) struct InProcess {
+    seen: Arc<SeenRequests>,
+    deliveries: Arc<Deliveries>,
+}
+
+impl InProcess {
+    pub(super) fn new(seen: SeenRequests) -> Arc<Self> {
+        let seen = Arc::new(seen);
+        Arc::new(InProcess {
+            deliveries: Arc::new(Deliveries::new(seen.clone())),
+            seen,
+        })
+    }
+
+    /// The same store for another configuration, and with what `others` have seen. Deliveries in progress go on.
+    pub(super) fn following(
+        self: &Arc<Self>,
+        others: &[Arc<InProcess>],
+        window: Duration,
+        schemes: usize,
+    ) -> Arc<Self> {
+        self.seen.widen(window, schemes);
+        for other in others {
+            self.seen.absorb(&other.seen);
+        }
+        self.clone()
+    }
+
+    /// How many were dropped before their time.
+    pub(super) fn dropped(&self) -> u64 {
+        self.seen.dropped()
+    }
+}
+
+impl ReplayStore {
+    /// Remembers for `window`; `None` when the window is zero.
+    pub(super) fn in_process(shared: &Arc<InProcess>, window: Duration) -> Option<Self> {
+        (!window.is_zero()).then(|| ReplayStore {
+            window_s: whole_seconds(window),
+            backing: Backing::InProcess(shared.clone()),
+        })
+    }
+
+    /// Checks and inserts in one step: of equal keys at the same time one is the first.
+    pub(super) async fn check_and_insert(&self, key: Key, now: Duration) -> Seen {
+        match &self.backing {
+            Backing::InProcess(shared) => shared.seen.check_and_insert(key, now, self.window_s),
+        }
+    }
+
+    /// The same for the delivery of a platform, which has to be answered within `answer_within` also while
+    /// another request that brought it is in progress.
+    pub(super) async fn claim(&self, key: Key, now: Duration, answer_within: Duration) -> Claim {
+        match &self.backing {
+            Backing::InProcess(shared) => {
+                let deliveries = &shared.deliveries;
+                deliveries.claim(key, now, self.window_s, answer_within)
+            }
+        }
+    }
+}
