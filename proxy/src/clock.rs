@@ -1,7 +1,7 @@
-//! The only place where the clock is read, timeouts, and the deadline timer of connections.
+//! The only place where the clock is read.
 //!
-//! State machines take the time as an argument, and their callers read it here. `clippy.toml` forbids the
-//! standard library's `now` everywhere else.
+//! State machines take the time as an argument; their callers read it here. Everywhere else, `clippy.toml`
+//! forbids the `now` of the standard library.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -26,38 +26,37 @@ pub fn unix_now() -> Duration {
         .unwrap_or_default()
 }
 
-/// The time limit expired before the future was ready.
+/// The time limit passed before the future completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
 
-/// Waits for a future for at most `limit`. A future that is ready immediately, like most reads and writes,
-/// costs neither a timer nor a reading of the clock.
+/// Waits for a future for at most `limit`. A future that is ready at once, as most reads and writes are, needs
+/// neither a timer nor the clock.
 ///
 /// # Errors
 /// [`Elapsed`].
 pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
-    let immediate = poll_fn(|context| match future.as_mut().poll(context) {
+    let at_once = poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),
     });
-    if let Some(output) = immediate.await {
+    if let Some(output) = at_once.await {
         return Ok(output);
     }
-    let result = pingora::time::timeout(limit, future).await;
-    result.map_err(|_| Elapsed)
+    let waited = pingora::time::timeout(limit, future).await;
+    waited.map_err(|_| Elapsed)
 }
 
-/// A reusable timer for the successive deadlines of a connection. It is created once and reset only when it
-/// fires, which rarely happens on an active connection: a new timer for every read would cost more than the
-/// read.
+/// A timer for the many deadlines of one connection. It is created once and reset only when it fires: on a busy
+/// connection it never does, and a new timer for every wait would cost more than the wait itself.
 #[derive(Debug, Default)]
 pub struct DeadlineTimer {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl DeadlineTimer {
-    /// Ready once the deadline has passed.
+    /// Ready when the deadline has passed.
     pub fn poll_end(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
         let deadline = tokio::time::Instant::from(deadline);
         let timer = self
@@ -76,10 +75,10 @@ impl DeadlineTimer {
     }
 }
 
-/// Waits for an effect of another thread, which a busy machine may delay.
+/// Waits for what another thread does: a test that checks it only once is too early on a busy machine.
 ///
 /// # Panics
-/// When the condition is not met within a minute.
+/// When it does not happen.
 #[cfg(test)]
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = now() + Duration::from_secs(60);
@@ -94,30 +93,30 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_timer_fires_at_each_deadline_in_any_order() {
+    async fn the_timer_fires_at_each_deadline_in_any_order() {
         let mut timer = DeadlineTimer::default();
-        let start = tokio::time::Instant::now();
-        for (wait_s, expected_s) in [(60, 60), (10, 70), (5, 75), (600, 675), (1, 676)] {
+        let begun = tokio::time::Instant::now();
+        for (wait_s, ended_s) in [(60, 60), (10, 70), (5, 75), (600, 675), (1, 676)] {
             let deadline = tokio::time::Instant::now() + Duration::from_secs(wait_s);
             poll_fn(|context| timer.poll_end(deadline.into_std(), context)).await;
-            assert_eq!(start.elapsed().as_secs(), expected_s);
+            assert_eq!(begun.elapsed().as_secs(), ended_s);
         }
-        // A deadline that moves while it is awaited: the earlier timer fires without effect.
+        // A deadline that moves while it is waited for: the timer fires too early once.
         let mut first = true;
         poll_fn(|context| {
             let wait_s = if std::mem::take(&mut first) { 5 } else { 20 };
-            let deadline = start + Duration::from_secs(676 + wait_s);
+            let deadline = begun + Duration::from_secs(676 + wait_s);
             timer.poll_end(deadline.into_std(), context)
         })
         .await;
-        assert_eq!(start.elapsed().as_secs(), 696);
+        assert_eq!(begun.elapsed().as_secs(), 696);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timeout_applies_only_to_pending_futures() {
+    async fn a_timeout_ends_only_futures_that_are_not_ready() {
         let second = Duration::from_secs(1);
         assert_eq!(timeout(Duration::ZERO, std::future::ready(1)).await, Ok(1));
-        let delayed = tokio::time::sleep(second * 2);
-        assert!(timeout(second * 3, delayed).await.is_ok());
+        let late = tokio::time::sleep(second * 2);
+        assert!(timeout(second * 3, late).await.is_ok());
     }
 }

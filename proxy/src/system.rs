@@ -1,9 +1,8 @@
-//! Usage of CPU, memory, disks and disk I/O of the container or machine, and the scheduling lag of the
-//! runtimes.
+//! CPU, memory, disks and disk I/O of the container or machine, and the scheduling lag of the runtimes.
 //!
-//! If a control group limits the processor or the memory (a container, a systemd slice), usage is relative
-//! to that limit, otherwise to the machine. It is a side service: a thread takes a sample every five
-//! seconds, and a scrape shows the last one. Requests never wait for it, even when a file system hangs.
+//! If a control group limits processor or memory (a container, a systemd slice), usage is measured against that
+//! limit, otherwise against the machine. A side service: a worker reads every five seconds, and a scrape exposes
+//! the last reading. No request waits for it, even if a file system hangs.
 
 use std::io;
 use std::sync::Arc;
@@ -25,17 +24,17 @@ pub mod memory;
 pub mod metrics;
 mod sampler;
 
-/// The interval between samples.
+/// How often everything is read.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Processor usage is known from the second sample on, so it follows soon after the first.
+/// Processor usage is known from the second reading on: that one follows soon.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One sample. Values that could not be read are absent.
+/// The last reading. What could not be read is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SystemSample {
-    /// The used share of the available processor time: 1 is all of it.
+    /// Usage as a share of the processor time that may be used.
     pub cpu_ratio: Option<f64>,
-    /// The used share of the available memory, without what the kernel can reclaim immediately.
+    /// Usage as a share of the memory that may be used, without what the kernel can reclaim at once.
     pub memory_ratio: Option<f64>,
     pub disks: Vec<Disk>,
     pub devices: Vec<Device>,
@@ -45,11 +44,11 @@ pub struct SystemSample {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Disk {
     pub mount: String,
-    /// `used / (used + available)`, like df(1): blocks reserved for root count as neither.
+    /// `used / (used + available)`, as in df(1): what is reserved for root is neither.
     pub used_ratio: f64,
 }
 
-/// The bytes read from and written to a block device.
+/// The I/O of a block device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     pub name: String,
@@ -59,7 +58,7 @@ pub struct Device {
 
 #[cfg(test)]
 impl SystemSample {
-    /// A sample with all values.
+    /// A reading with every value.
     pub(crate) fn example() -> Self {
         SystemSample {
             cpu_ratio: Some(0.25),
@@ -77,22 +76,20 @@ impl SystemSample {
     }
 }
 
-/// The thread that takes samples. Dropping this stops it without waiting for it, because it may hang in a
-/// file system.
+/// The worker that reads. Dropping it stops the worker without waiting: it may hang in a file system.
 #[derive(Debug)]
 pub struct System {
     _thread: WorkerThread<()>,
 }
 
 impl System {
-    /// Starts the thread, which writes its samples to `last`.
+    /// Starts the thread; its readings go to `last`.
     ///
     /// # Errors
-    /// When the system cannot create a thread.
+    /// When the system has no thread to give.
     pub fn start(last: Arc<Mutex<SystemSample>>, worker: Worker) -> io::Result<Self> {
-        let own_worker = worker.clone();
-        let thread =
-            WorkerThread::start(worker, (), move |shared| run(shared, &last, &own_worker))?;
+        let theirs = worker.clone();
+        let thread = WorkerThread::start(worker, (), move |shared| run(shared, &last, &theirs))?;
         Ok(System { _thread: thread })
     }
 }
@@ -102,8 +99,8 @@ fn run(shared: &SharedState<()>, last: &Mutex<SystemSample>, worker: &Worker) {
     let mut pause = FIRST_INTERVAL;
     loop {
         worker.fault_point();
-        let sample = sampler.sample(clock::now());
-        *last.lock() = sample;
+        let reading = sampler.read(clock::now());
+        *last.lock() = reading;
         let mut inner = shared.lock();
         shared.wait_until(&mut inner, clock::now() + pause, |()| false);
         if inner.state == State::Stopping {

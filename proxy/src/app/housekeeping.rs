@@ -5,30 +5,19 @@ use std::time::Duration;
 
 use pingora_runtime::Runtime;
 use prometheus::IntGauge;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::workers;
+use super::each_worker;
 use crate::gateway::Gateway;
 use crate::listener::tls::Certificates;
 use crate::listener::tls::expiry::CertificateExpiry;
 use crate::metrics::Metrics;
 use crate::system::lag;
-use crate::system::memory::{self, LoadLevel, Release, ReleasePolicy};
+use crate::system::memory::{self, Due, Level, LoadDetector};
 use crate::worker::Worker;
 
 /// How often idle limit keys are forgotten and certificate files looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
-
-/// A handle of each worker.
-fn each_worker(runtime: &Runtime) -> Vec<Handle> {
-    match runtime {
-        Runtime::NoSteal(each) => (0..workers())
-            .map(|worker| each.get_runtime_at(worker).clone())
-            .collect(),
-        Runtime::Steal { runtime, .. } => vec![runtime.handle().clone()],
-    }
-}
 
 /// What a load is seen by.
 pub(super) struct Gauges {
@@ -40,30 +29,30 @@ pub(super) struct Gauges {
 fn watch_lag(runtime: &Runtime, metrics: &Metrics) -> prometheus::Result<()> {
     let histogram = lag::register(metrics)?;
     for worker in each_worker(runtime) {
-        worker.spawn(lag::measure(histogram.clone()));
+        worker.spawn(lag::watch(histogram.clone()));
     }
     Ok(())
 }
 
-/// Releases memory at the end of a load.
+/// Gives memory back when a load has gone.
 fn watch_memory(runtime: &Runtime, gauges: Gauges) {
     let workers = each_worker(runtime);
     runtime.get_handle().spawn(async move {
-        let mut policy = ReleasePolicy::default();
+        let mut detector = LoadDetector::default();
         loop {
             tokio::time::sleep(memory::INTERVAL).await;
             let in_flight = gauges.in_flight.get().unsigned_abs();
-            let level = LoadLevel {
+            let level = Level {
                 in_use: gauges.connections.get().unsigned_abs() + in_flight,
                 in_flight,
                 resident_bytes: memory::resident_bytes(),
             };
-            if policy.evaluate(level) == Release::Now {
+            if detector.check(level) == Due::Now {
                 for worker in &workers {
-                    // A worker that has stopped has nothing to release.
-                    let _ = worker.spawn(async { memory::release_freed() }).await;
+                    // A worker that is gone has nothing left.
+                    let _ = worker.spawn(async { memory::return_unused() }).await;
                 }
-                policy.released(memory::resident_bytes());
+                detector.returned(memory::resident_bytes());
             }
         }
     });

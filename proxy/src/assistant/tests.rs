@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::model::answer::{AnswerReader, Kind};
+use crate::model::response::{ResponseFormat, ResponseReader};
 use crate::model::usage::Origin;
 
 mod behaviour;
@@ -197,8 +197,11 @@ async fn responses_are_read_by_the_response_reader() {
     request["stream"] = json!(true);
     request["stream_options"] = json!({"include_usage": true});
     let stream = running.chat(request).await;
-    for (kind, reply, contents) in [(Kind::Json, whole, 0), (Kind::Sse, stream, 5)] {
-        let mut reader = AnswerReader::new(kind, None);
+    for (format, reply, contents) in [
+        (ResponseFormat::Json, whole, 0),
+        (ResponseFormat::Sse, stream, 5),
+    ] {
+        let mut reader = ResponseReader::new(format, None);
         reader.feed(&reply.body, crate::clock::now());
         let usage = reader.finish();
         assert_eq!(

@@ -1,5 +1,5 @@
-//! The limits and the usage of the control groups of this process (kernel documentation,
-//! admin-guide/cgroup-v2 and cgroup-v1). Both versions may be mounted at once, with each controller in one.
+//! Limits and usage of the control group of this process (kernel documentation,
+//! admin-guide/cgroup-v2 and cgroup-v1). Both versions may be mounted at once, a controller in either.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Device;
 use super::machine::read;
 
-/// The control groups of one process.
+/// The groups of one process.
 #[derive(Debug, Default)]
 pub(super) struct Cgroups {
     unified: Option<Cgroup>,
@@ -17,51 +17,51 @@ pub(super) struct Cgroups {
     blkio: Option<Cgroup>,
 }
 
-/// The directories of a group and its ancestors.
+/// The directories of a group and its parents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Cgroup {
-    /// The mount point of the hierarchy.
-    mount: PathBuf,
-    /// The path below it; empty for the root group.
-    path: PathBuf,
+    /// Where the hierarchy is mounted.
+    top: PathBuf,
+    /// Below it; empty for the top itself.
+    below: PathBuf,
 }
 
 /// Processor time.
 #[derive(Debug, PartialEq)]
 pub(super) struct CpuUsage {
-    /// The limit.
+    /// How many may be used.
     pub(super) processors: f64,
-    /// By all processes of the group, since it was created.
+    /// By all processes of the group, since it was made.
     pub(super) used: Duration,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MemoryUsage {
     pub(super) limit_bytes: u64,
-    /// Without cached files that the kernel can drop immediately: the working set of Kubernetes.
+    /// Without files that the kernel can drop at once: the working set in Kubernetes.
     pub(super) used_bytes: u64,
 }
 
 impl Cgroup {
-    /// The group and its ancestors, nearest first.
+    /// The group and all above it, nearest first.
     fn levels(&self) -> impl Iterator<Item = PathBuf> {
-        let paths: Vec<_> = self.path.ancestors().map(Path::to_owned).collect();
-        paths
+        let below: Vec<_> = self.below.ancestors().map(Path::to_owned).collect();
+        below
             .into_iter()
-            .map(|path| match path.as_os_str().is_empty() {
-                true => self.mount.clone(),
-                false => self.mount.join(path),
+            .map(|below| match below.as_os_str().is_empty() {
+                true => self.top.clone(),
+                false => self.top.join(below),
             })
     }
 
     /// The same group in another hierarchy.
     fn level_in(&self, level: &Path, other: &Cgroup) -> PathBuf {
-        let path = level.strip_prefix(&self.mount).unwrap_or(Path::new(""));
-        let same = other.mount.join(path);
-        if same.is_dir() {
-            return same;
+        let below = level.strip_prefix(&self.top).unwrap_or(Path::new(""));
+        let there = other.top.join(below);
+        if there.is_dir() {
+            return there;
         }
-        other.levels().next().unwrap_or_else(|| other.mount.clone())
+        other.levels().next().unwrap_or_else(|| other.top.clone())
     }
 }
 
@@ -70,9 +70,9 @@ impl Cgroups {
         Self::find(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))
     }
 
-    /// `groups` and `mounts` have the format of `/proc/self/cgroup` and `/proc/self/mountinfo` (proc(5)).
+    /// `groups` and `mounts` are as proc(5) has `/proc/self/cgroup` and `/proc/self/mountinfo`.
     fn find(groups: &str, mounts: &str) -> Self {
-        let mut cgroups = Cgroups::default();
+        let mut found = Cgroups::default();
         for line in groups.lines() {
             let mut fields = line.splitn(3, ':');
             let (Some(_), Some(controllers), Some(path)) =
@@ -81,23 +81,23 @@ impl Cgroups {
                 continue;
             };
             if controllers.is_empty() {
-                cgroups.unified = group(mounts, None, path);
+                found.unified = group(mounts, None, path);
             }
             for controller in controllers.split(',') {
-                let cgroup = match controller {
-                    "cpu" => &mut cgroups.cpu,
-                    "cpuacct" => &mut cgroups.cpuacct,
-                    "memory" => &mut cgroups.memory,
-                    "blkio" => &mut cgroups.blkio,
+                let place = match controller {
+                    "cpu" => &mut found.cpu,
+                    "cpuacct" => &mut found.cpuacct,
+                    "memory" => &mut found.memory,
+                    "blkio" => &mut found.blkio,
                     _ => continue,
                 };
-                *cgroup = group(mounts, Some(controller), path);
+                *place = group(mounts, Some(controller), path);
             }
         }
-        cgroups
+        found
     }
 
-    /// The tightest limit of processor time below `processors`, and the usage at that level.
+    /// The lowest limit of processor time below `processors`, and the usage at that level.
     pub(super) fn cpu(&self, processors: usize) -> Option<CpuUsage> {
         let v2 = self.unified.iter().flat_map(Cgroup::levels);
         let v2 = v2.filter_map(|level| {
@@ -123,7 +123,7 @@ impl Cgroups {
             .min_by(|one, other| one.processors.total_cmp(&other.processors))
     }
 
-    /// The tightest memory limit below the machine's, and the usage at that level.
+    /// The lowest limit of memory below that of the machine, and the usage at that level.
     pub(super) fn memory(&self, machine_bytes: u64) -> Option<MemoryUsage> {
         let v2 = self.unified.iter().flat_map(Cgroup::levels);
         let v2 =
@@ -138,7 +138,7 @@ impl Cgroups {
             .min_by_key(|memory| memory.limit_bytes)
     }
 
-    /// The bytes this group has read from and written to block devices.
+    /// What this group has read from and written to block devices.
     pub(super) fn devices(&self) -> Vec<Device> {
         let own = |group: &Option<Cgroup>, file: &str| {
             let level = group.as_ref().and_then(|group| group.levels().next());
@@ -160,29 +160,29 @@ impl Cgroups {
     }
 }
 
-/// The group `path` of a hierarchy: of version 1 with this controller, otherwise of version 2.
+/// Where the group `path` of a hierarchy is mounted: version 1 with this controller, else version 2.
 fn group(mounts: &str, controller: Option<&str>, path: &str) -> Option<Cgroup> {
     mounts.lines().find_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
+        let (mount, kind) = line.split_once(" - ")?;
         let mut mount = mount.split(' ').skip(3);
-        let (root, mount) = (mount.next()?, mount.next()?);
-        let mut file_system = file_system.split(' ');
-        let (name, options) = (file_system.next()?, file_system.nth(1)?);
-        let is_match = match controller {
+        let (root, top) = (mount.next()?, mount.next()?);
+        let mut kind = kind.split(' ');
+        let (name, options) = (kind.next()?, kind.nth(1)?);
+        let is_it = match controller {
             None => name == "cgroup2",
             Some(controller) => {
                 name == "cgroup" && options.split(',').any(|option| option == controller)
             }
         };
-        // In a container, the root of the mount is the container's own group. For a path outside of it
-        // (`/../x` in a namespace), the root is the nearest group that is visible.
-        let path = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
-        let mount = PathBuf::from(mount);
-        let is_visible = mount.join(path).is_dir();
-        let path = if is_visible { path } else { Path::new("") };
-        is_match.then(|| Cgroup {
-            path: path.to_owned(),
-            mount,
+        // In a container the mount shows the container's own group as its root. A path that is not
+        // below it (`/../x` in a namespace) leads nowhere: then the root is the nearest there is.
+        let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
+        let top = PathBuf::from(top);
+        let is_there = top.join(below).is_dir();
+        let below = if is_there { below } else { Path::new("") };
+        is_it.then(|| Cgroup {
+            below: below.to_owned(),
+            top,
         })
     })
 }
@@ -194,14 +194,14 @@ fn quota(text: &str) -> Option<f64> {
     (period > 0).then(|| quota as f64 / period as f64)
 }
 
-fn memory(level: &Path, limit: &str, usage: &str, reclaimable: &str) -> Option<MemoryUsage> {
-    // `max` is not a number: no limit.
+fn memory(level: &Path, limit: &str, usage: &str, droppable: &str) -> Option<MemoryUsage> {
+    // `max` is no number, and no limit.
     let limit_bytes = number(level.join(limit))?;
     let usage = number(level.join(usage))?;
-    let reclaimable = field(&read(level.join("memory.stat")), reclaimable).unwrap_or(0);
+    let droppable = field(&read(level.join("memory.stat")), droppable).unwrap_or(0);
     Some(MemoryUsage {
         limit_bytes,
-        used_bytes: usage.saturating_sub(reclaimable),
+        used_bytes: usage.saturating_sub(droppable),
     })
 }
 
@@ -212,7 +212,12 @@ fn number(path: PathBuf) -> Option<u64> {
 /// The number after `name` in lines of `name number`.
 fn field(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
-    lines.find(|(key, _)| *key == name)?.1.trim().parse().ok()
+    lines
+        .find(|(found, _)| *found == name)?
+        .1
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// `io.stat` of version 2: `8:0 rbytes=1 wbytes=2 rios=3 ...`. Devices are named by their numbers.
@@ -220,27 +225,27 @@ fn io_stat(text: &str) -> Vec<Device> {
     let device = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let name = words.next()?.to_owned();
-        let value = |key: &str| {
+        let of = |key: &str| {
             let mut pairs = line
                 .split_ascii_whitespace()
                 .filter_map(|word| word.split_once('='));
-            pairs.find(|(name, _)| *name == key)?.1.parse().ok()
+            pairs.find(|(found, _)| *found == key)?.1.parse().ok()
         };
         Some(Device {
             name,
-            read_bytes: value("rbytes")?,
-            written_bytes: value("wbytes")?,
+            read_bytes: of("rbytes")?,
+            written_bytes: of("wbytes")?,
         })
     };
     text.lines().filter_map(device).collect()
 }
 
-/// `blkio.throttle.io_service_bytes` of version 1: `8:0 Read 1` and `8:0 Write 2`, one per line.
+/// `blkio.throttle.io_service_bytes` of version 1: `8:0 Read 1` and `8:0 Write 2`, each a line.
 fn io_service_bytes(text: &str) -> Vec<Device> {
     let mut devices: Vec<Device> = Vec::new();
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
-        let (Some(name), Some(operation), Some(bytes)) = (words.next(), words.next(), words.next())
+        let (Some(name), Some(direction), Some(bytes)) = (words.next(), words.next(), words.next())
         else {
             continue;
         };
@@ -255,7 +260,7 @@ fn io_service_bytes(text: &str) -> Vec<Device> {
             });
         }
         if let Some(device) = devices.last_mut() {
-            match operation {
+            match direction {
                 "Read" => device.read_bytes = bytes,
                 "Write" => device.written_bytes = bytes,
                 _ => {}
@@ -270,8 +275,8 @@ fn device_name(diskstats: &str, numbers: &str) -> Option<String> {
     let (major, minor) = numbers.split_once(':')?;
     diskstats.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace();
-        let is_match = fields.next()? == major && fields.next()? == minor;
-        is_match.then(|| fields.next().map(str::to_owned))?
+        let is_it = fields.next()? == major && fields.next()? == minor;
+        is_it.then(|| fields.next().map(str::to_owned))?
     })
 }
 

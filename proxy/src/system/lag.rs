@@ -1,4 +1,4 @@
-//! The scheduling lag of a runtime: the first sign of code that blocks it, or of too few processors.
+//! The scheduling lag of a runtime: the first sign of something that blocks it, or of too few processors.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::clock;
 use crate::metrics::Metrics;
 use crate::metrics::catalog::{LAG_EDGES_S, RUNTIME_LAG};
 
-/// The interval between measurements.
+/// How often the lag is measured.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Registers the histogram of the lag.
@@ -19,13 +19,13 @@ pub fn register(metrics: &Metrics) -> Result<Histogram> {
     metrics.histogram(RUNTIME_LAG, &LAG_EDGES_S)?.series(&[])
 }
 
-/// Observes the delay with which a timer of this runtime fires, until it is cancelled. Timers have a
-/// resolution of one millisecond: a smaller delay is no lag.
-pub async fn measure(lag: Histogram) {
+/// Observes how late a timer of this runtime fires, for ever. Timers have a resolution of one millisecond: up to
+/// that is not lag.
+pub async fn watch(lag: Histogram) {
     loop {
         let due = clock::now() + INTERVAL;
         tokio::time::sleep_until(due.into()).await;
-        let delay = clock::now().saturating_duration_since(due);
-        lag.observe(delay.as_secs_f64());
+        let late = clock::now().saturating_duration_since(due);
+        lag.observe(late.as_secs_f64());
     }
 }

@@ -7,14 +7,14 @@ use sysinfo::{CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshKind, Refresh
 
 use super::{Device, Disk};
 
-/// Bytes of a sector in `/proc/diskstats`, independent of the device (kernel documentation,
+/// Bytes of a sector in `/proc/diskstats`, whatever the device's own are (kernel documentation,
 /// admin-guide/iostats).
 const SECTOR_BYTES: u64 = 512;
-/// A bound on the label values of the metrics.
+/// More file systems than anyone can keep apart.
 const DISKS_MAX: usize = 64;
 const DEVICES_MAX: usize = 64;
 
-/// Reads the state of the machine.
+/// The readings of the whole machine.
 pub(super) struct Machine {
     /// `None` on a system that the library does not support.
     system: Option<sysinfo::System>,
@@ -33,11 +33,11 @@ impl Machine {
     }
 
     pub(super) fn refresh(&mut self) {
-        let kind = RefreshKind::nothing()
+        let what = RefreshKind::nothing()
             .with_cpu(CpuRefreshKind::nothing().with_usage())
             .with_memory(MemoryRefreshKind::nothing().with_ram());
         if let Some(system) = &mut self.system {
-            system.refresh_specifics(kind);
+            system.refresh_specifics(what);
         }
         if let Some(disks) = &mut self.disks {
             disks.refresh_specifics(true, DiskRefreshKind::nothing().with_storage());
@@ -65,11 +65,11 @@ impl Machine {
         used_ratio(system.total_memory(), system.available_memory())
     }
 
-    /// The writable file systems. One with several mount points (a container has some files of its host)
-    /// is listed once, with its shortest path.
+    /// The writable file systems. One that is mounted several times (such as files of the host in a container) is
+    /// reported once, by its shortest path.
     pub(super) fn disks(&self) -> Vec<Disk> {
         let mut shortest: BTreeMap<(u64, u64), Disk> = BTreeMap::new();
-        for (index, disk) in self.disks.iter().flatten().enumerate() {
+        for (place, disk) in self.disks.iter().flatten().enumerate() {
             let mount = disk.mount_point();
             let ratio = space_ratio(mount);
             let (false, true, Some(used_ratio)) = (disk.is_read_only(), mount.is_dir(), ratio)
@@ -79,10 +79,10 @@ impl Machine {
             let mount = mount.to_string_lossy().into_owned();
             let key = match disk.id() {
                 Some(id) => (0, id),
-                None => (1, index as u64),
+                None => (1, place as u64),
             };
-            let other = shortest.get(&key);
-            if other.is_none_or(|other| mount.len() < other.mount.len()) {
+            let found = shortest.get(&key);
+            if found.is_none_or(|found| mount.len() < found.mount.len()) {
                 shortest.insert(key, Disk { mount, used_ratio });
             }
         }
@@ -90,7 +90,7 @@ impl Machine {
     }
 }
 
-/// The used share of the space available to unprivileged users (statvfs(3)).
+/// The share of a file system in use, without what is reserved for root (statvfs(3)).
 fn space_ratio(mount: &Path) -> Option<f64> {
     let space = rustix::fs::statvfs(mount).ok()?;
     let used = space.f_blocks.saturating_sub(space.f_bfree);
@@ -101,13 +101,13 @@ fn used_ratio(total: u64, available: u64) -> Option<f64> {
     (total > 0).then(|| 1.0 - available.min(total) as f64 / total as f64)
 }
 
-/// The text of a system file, empty if it cannot be read.
+/// The content of a file of the system; empty if there is none.
 pub(super) fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The used devices of `/proc/diskstats`: without partitions (their bytes are counted for their device) and
-/// memory-backed devices.
+/// The whole devices in `/proc/diskstats`: no partitions (their bytes are counted for their device), no devices in
+/// memory, and none that was never used.
 pub(super) fn devices(diskstats: &str) -> Vec<Device> {
     let all = diskstats.lines().filter_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(2);
@@ -127,9 +127,7 @@ pub(super) fn devices(diskstats: &str) -> Vec<Device> {
             .iter()
             .any(|kind| is_numbered(&device.name, kind));
         // A partition follows its device.
-        let is_part = whole
-            .iter()
-            .any(|disk| is_partition(&device.name, &disk.name));
+        let is_part = whole.iter().any(|of| is_partition(&device.name, &of.name));
         if !in_memory && !is_part {
             whole.push(device);
         }
@@ -144,7 +142,7 @@ fn is_numbered(name: &str, kind: &str) -> bool {
     })
 }
 
-/// `sda1` of `sda`, `nvme0n1p2` of `nvme0n1`: after a device name that ends in a digit, a `p` is inserted.
+/// `sda1` of `sda`, `nvme0n1p2` of `nvme0n1`: a device whose own name ends in a digit has a `p` between.
 fn is_partition(name: &str, device: &str) -> bool {
     if device.ends_with(|last: char| last.is_ascii_digit()) {
         is_numbered(name, &format!("{device}p"))
@@ -170,7 +168,7 @@ mod tests {
 ";
 
     #[test]
-    fn used_devices_are_listed_without_partitions() {
+    fn whole_devices_that_were_used_are_listed() {
         let device = |name: &str, read: u64, written: u64| Device {
             name: name.to_owned(),
             read_bytes: read * 512,
@@ -188,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn used_ratio_is_absent_without_a_total() {
+    fn a_share_of_nothing_is_none() {
         assert_eq!(used_ratio(0, 0), None);
         assert_eq!(used_ratio(100, 40), Some(0.6));
         assert_eq!(used_ratio(100, 400), Some(0.0));

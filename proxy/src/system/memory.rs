@@ -1,56 +1,54 @@
-//! Returns freed memory to the system, and disables transparent huge pages.
+//! Returns memory that is no longer used to the system.
 //!
-//! mimalloc retains freed memory per thread, until the thread allocates much again. An idle process never
-//! does, and would keep its peak forever.
+//! mimalloc keeps freed memory for the next load, in each thread until that thread allocates much again. An idle
+//! process never does, and would keep its peak for ever.
 
 use std::time::Duration;
 
-/// How often the release policy is evaluated.
+/// How often it is checked whether memory can be returned.
 pub const INTERVAL: Duration = Duration::from_secs(2);
-/// A smaller decrease of connections and requests is not the end of a load.
-const DECREASE_MIN: u64 = 32;
-/// How often memory is released after a load: other threads free theirs a moment later.
+/// The least drop in usage after which memory is returned.
+const LEVEL_MIN: u64 = 32;
+/// How often memory is returned after a load: other threads free theirs a moment later.
 const ROUNDS: u32 = 2;
-/// Smaller growth is ignored, as is growth by less than a twentieth.
+/// The least growth that counts, in addition to a twentieth of what there was.
 const GROWTH_MIN_BYTES: u64 = 1 << 20;
 
-/// The load at one moment.
+/// The usage at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoadLevel {
+pub struct Level {
     /// Connections and requests together.
     pub in_use: u64,
-    /// Active requests.
+    /// Requests in flight.
     pub in_flight: u64,
     pub resident_bytes: u64,
 }
 
-/// Whether memory is to be released now.
+/// Whether memory has to be returned now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Release {
+pub enum Due {
     Now,
     No,
 }
 
-/// Decides when to release memory: after the end of a load. Pure: the load is passed in.
+/// Detects the end of a load. Pure: the usage is passed in.
 #[derive(Debug, Default)]
-pub struct ReleasePolicy {
-    /// The highest load since the last release.
+pub struct LoadDetector {
+    /// The peak usage since memory was returned.
     peak: u64,
-    /// Resident bytes after the last release; 0 before the first evaluation.
+    /// What was resident after that; 0 before the first check.
     resident_bytes: u64,
     rounds_left: u32,
 }
 
-impl ReleasePolicy {
-    /// Evaluates the current load. Under a steady load nothing is released: every page that is used again
-    /// would cost a page fault.
-    pub fn evaluate(&mut self, level: LoadLevel) -> Release {
-        let decrease = self.peak.saturating_sub(level.in_use);
-        let growth_limit = self.resident_bytes + self.resident_bytes / 20 + GROWTH_MIN_BYTES;
-        let is_idle = level.in_flight == 0 && self.resident_bytes > 0;
-        if decrease >= DECREASE_MIN.max(self.peak / 4)
-            || (is_idle && level.resident_bytes > growth_limit)
-        {
+impl LoadDetector {
+    /// Checks the usage now. A steady load keeps its memory: returning it would cost a page fault for each page
+    /// that is used again.
+    pub fn check(&mut self, level: Level) -> Due {
+        let fallen = self.peak.saturating_sub(level.in_use);
+        let grown_to = self.resident_bytes + self.resident_bytes / 20 + GROWTH_MIN_BYTES;
+        let quiet = level.in_flight == 0 && self.resident_bytes > 0;
+        if fallen >= LEVEL_MIN.max(self.peak / 4) || (quiet && level.resident_bytes > grown_to) {
             self.rounds_left = ROUNDS;
         }
         self.peak = self.peak.max(level.in_use);
@@ -58,39 +56,39 @@ impl ReleasePolicy {
             self.resident_bytes = level.resident_bytes;
         }
         if self.rounds_left == 0 {
-            return Release::No;
+            return Due::No;
         }
         self.rounds_left -= 1;
         self.peak = level.in_use;
-        Release::Now
+        Due::Now
     }
 
-    /// Notes the resident bytes after a release.
-    pub fn released(&mut self, resident_bytes: u64) {
+    /// Notes what is resident after memory was returned.
+    pub fn returned(&mut self, resident_bytes: u64) {
         self.resident_bytes = resident_bytes;
     }
 }
 
-/// Releases what this thread has freed, and what is freed and shared by all threads.
+/// Returns what this thread has freed, and what all threads have freed to the shared heap.
 ///
-/// mimalloc has no safe function for this, but it collects freed memory before an allocation fails, and the
-/// allocation here is larger than the address space.
-pub fn release_freed() {
-    let mut impossible: Vec<u8> = Vec::new();
-    let _ = impossible.try_reserve_exact(isize::MAX as usize / 2);
-    std::hint::black_box(&impossible);
+/// mimalloc has no safe call for it, but does so by itself before it reports that memory is exhausted; and no
+/// system has as much memory as is requested here.
+pub fn return_unused() {
+    let mut nothing: Vec<u8> = Vec::new();
+    let _ = nothing.try_reserve_exact(isize::MAX as usize / 2);
+    std::hint::black_box(&nothing);
 }
 
-/// Disables transparent huge pages. mimalloc requests them where the system offers them on request; the
-/// first kilobyte of a connection can then cost two megabytes, on some machines and not on others.
+/// Disables huge pages. mimalloc requests them if the system offers them: then the first kilobyte of a
+/// connection can cost two megabytes, on one machine and not on another.
 pub fn disable_huge_pages() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        log::debug!("cannot disable transparent huge pages: {error}");
+        log::debug!("cannot disable huge pages: {error}");
     }
 }
 
-/// Resident bytes of this process; 0 if the system does not report them (proc(5), `statm`).
+/// Bytes of this process that are resident; 0 where the system does not say (proc(5), `statm`).
 #[must_use]
 pub fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -104,8 +102,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn level(in_use: u64, in_flight: u64, resident_mib: u64) -> LoadLevel {
-        LoadLevel {
+    fn level(in_use: u64, in_flight: u64, resident_mib: u64) -> Level {
+        Level {
             in_use,
             in_flight,
             resident_bytes: resident_mib * MIB,
@@ -113,45 +111,45 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_released_at_the_end_of_a_steady_load() {
-        let mut policy = ReleasePolicy::default();
-        assert_eq!(policy.evaluate(level(0, 0, 30)), Release::No);
+    fn a_steady_load_is_left_alone_and_its_end_is_detected() {
+        let mut detector = LoadDetector::default();
+        assert_eq!(detector.check(level(0, 0, 30)), Due::No);
         for connections in [5_000, 10_000, 9_990, 10_000, 8_000] {
-            assert_eq!(policy.evaluate(level(connections, 5000, 180)), Release::No);
+            assert_eq!(detector.check(level(connections, 5000, 180)), Due::No);
         }
         for connections in [4_000, 2_000, 0] {
-            assert_eq!(policy.evaluate(level(connections, 10, 180)), Release::Now);
-            policy.released(100 * MIB);
+            assert_eq!(detector.check(level(connections, 10, 180)), Due::Now);
+            detector.returned(100 * MIB);
         }
-        // Twice after the last decrease, and then no more.
-        assert_eq!(policy.evaluate(level(0, 0, 60)), Release::Now);
-        policy.released(31 * MIB);
+        // Twice after the last drop, and then no more.
+        assert_eq!(detector.check(level(0, 0, 60)), Due::Now);
+        detector.returned(31 * MIB);
         for _ in 0..10 {
-            assert_eq!(policy.evaluate(level(0, 0, 31)), Release::No);
+            assert_eq!(detector.check(level(0, 0, 31)), Due::No);
         }
     }
 
     #[test]
-    fn memory_of_few_connections_is_released_when_they_are_idle() {
-        let mut policy = ReleasePolicy::default();
-        assert_eq!(policy.evaluate(level(3, 0, 30)), Release::No);
-        assert_eq!(policy.evaluate(level(3, 3, 280)), Release::No);
-        assert_eq!(policy.evaluate(level(3, 0, 280)), Release::Now);
-        policy.released(31 * MIB);
-        assert_eq!(policy.evaluate(level(3, 0, 31)), Release::Now);
-        policy.released(31 * MIB);
-        assert_eq!(policy.evaluate(level(3, 0, 31)), Release::No);
-        // What remains is in use: growth is measured from there.
-        assert_eq!(policy.evaluate(level(3, 0, 50)), Release::Now);
-        policy.released(50 * MIB);
-        assert_eq!(policy.evaluate(level(3, 0, 50)), Release::Now);
-        policy.released(50 * MIB);
-        assert_eq!(policy.evaluate(level(3, 0, 50)), Release::No);
+    fn memory_of_few_connections_is_returned_when_they_are_idle() {
+        let mut detector = LoadDetector::default();
+        assert_eq!(detector.check(level(3, 0, 30)), Due::No);
+        assert_eq!(detector.check(level(3, 3, 280)), Due::No);
+        assert_eq!(detector.check(level(3, 0, 280)), Due::Now);
+        detector.returned(31 * MIB);
+        assert_eq!(detector.check(level(3, 0, 31)), Due::Now);
+        detector.returned(31 * MIB);
+        assert_eq!(detector.check(level(3, 0, 31)), Due::No);
+        // What remains is in use: it is not returned again.
+        assert_eq!(detector.check(level(3, 0, 50)), Due::Now);
+        detector.returned(50 * MIB);
+        assert_eq!(detector.check(level(3, 0, 50)), Due::Now);
+        detector.returned(50 * MIB);
+        assert_eq!(detector.check(level(3, 0, 50)), Due::No);
     }
 
     #[test]
-    fn a_release_succeeds_and_resident_bytes_are_read() {
-        release_freed();
+    fn returning_memory_is_harmless_and_memory_is_measured() {
+        return_unused();
         assert!(resident_bytes() > MIB);
     }
 }

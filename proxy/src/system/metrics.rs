@@ -1,4 +1,4 @@
-//! The metrics of the system: the last sample, at each scrape.
+//! The metrics of the system: its last reading, at each scrape.
 
 use std::sync::Arc;
 
@@ -17,52 +17,52 @@ const DEFINITIONS: [Definition; 4] = [
     catalog::DISK_IO,
 ];
 
-/// Registers the metrics of the returned sample, which the sampler overwrites.
+/// Registers the metrics of the reading that is returned: the worker that reads the system writes to it.
 ///
 /// # Errors
 /// When they are registered already.
 pub fn register(metrics: &Metrics) -> prometheus::Result<Arc<Mutex<SystemSample>>> {
     let last = Arc::default();
-    metrics.collect(SampleCollector::new(Arc::clone(&last))?)?;
+    metrics.collect(Readings::new(Arc::clone(&last))?)?;
     Ok(last)
 }
 
-/// Exposes the last sample.
+/// Exposes the last reading.
 #[derive(Debug)]
-struct SampleCollector {
+struct Readings {
     descs: Vec<Desc>,
     last: Arc<Mutex<SystemSample>>,
 }
 
-impl SampleCollector {
+impl Readings {
     fn new(last: Arc<Mutex<SystemSample>>) -> prometheus::Result<Self> {
-        Ok(SampleCollector {
+        Ok(Readings {
             descs: snapshot::descs(&DEFINITIONS)?,
             last,
         })
     }
 }
 
-impl Collector for SampleCollector {
+impl Collector for Readings {
     fn desc(&self) -> Vec<&Desc> {
         self.descs.iter().collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let sample = self.last.lock().clone();
+        let reading = self.last.lock().clone();
         let mut families = Vec::new();
         for (definition, value) in [
-            (&catalog::CPU_USAGE, sample.cpu_ratio),
-            (&catalog::MEMORY_USAGE, sample.memory_ratio),
+            (&catalog::CPU_USAGE, reading.cpu_ratio),
+            (&catalog::MEMORY_USAGE, reading.memory_ratio),
         ] {
             families.extend(value.map(|value| snapshot::family(definition, &[(&[], value)])));
         }
-        let mounts: Vec<[&str; 1]> = sample.disks.iter().map(|disk| [&*disk.mount]).collect();
-        let disks = mounts.iter().zip(&sample.disks);
+        let mounts: Vec<[&str; 1]> = reading.disks.iter().map(|disk| [&*disk.mount]).collect();
+        let disks = mounts.iter().zip(&reading.disks);
         let disks: Vec<_> = disks
             .map(|(labels, disk)| (&labels[..], disk.used_ratio))
             .collect();
-        let bytes: Vec<([&str; 2], f64)> = sample
+        let ways: Vec<([&str; 2], f64)> = reading
             .devices
             .iter()
             .flat_map(|device| {
@@ -72,12 +72,12 @@ impl Collector for SampleCollector {
                 ]
             })
             .collect();
-        let bytes: Vec<_> = bytes
+        let ways: Vec<_> = ways
             .iter()
-            .map(|(labels, count)| (&labels[..], *count))
+            .map(|(labels, bytes)| (&labels[..], *bytes))
             .collect();
-        for (definition, values) in [(&catalog::DISK_USAGE, disks), (&catalog::DISK_IO, bytes)] {
-            // promtool rejects a family without series.
+        for (definition, values) in [(&catalog::DISK_USAGE, disks), (&catalog::DISK_IO, ways)] {
+            // A family without series is none: promtool rejects it.
             if !values.is_empty() {
                 families.push(snapshot::family(definition, &values));
             }
@@ -91,15 +91,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_values_of_the_last_sample_are_exposed() {
+    fn what_was_read_is_shown_and_nothing_else() {
         let last = Arc::new(Mutex::new(SystemSample::default()));
-        let collector = SampleCollector::new(last.clone()).expect("a collector");
-        assert!(collector.collect().is_empty());
+        let readings = Readings::new(last.clone()).expect("a collector");
+        assert!(readings.collect().is_empty());
         *last.lock() = SystemSample {
             memory_ratio: None,
             ..SystemSample::example()
         };
-        let families = collector.collect();
+        let families = readings.collect();
         let names: Vec<_> = families.iter().map(MetricFamily::name).collect();
         let expected = [
             "weir_cpu_usage_ratio",

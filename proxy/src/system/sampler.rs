@@ -1,4 +1,4 @@
-//! Takes samples; a share of time is computed from two successive ones.
+//! Takes readings: a share of time needs the reading before it.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use super::SystemSample;
 use super::cgroup::Cgroups;
 use super::machine::Machine;
 
-/// Takes one sample after another.
+/// Takes readings.
 pub(super) struct Sampler {
     cgroups: Cgroups,
     machine: Machine,
-    /// The processor time of the control group at the last sample, and when that was.
-    last_cpu: Option<(Instant, Duration)>,
+    /// When the control group's processor time was read last, and what it was.
+    cpu_before: Option<(Instant, Duration)>,
 }
 
 impl Sampler {
@@ -19,19 +19,19 @@ impl Sampler {
         Sampler {
             cgroups,
             machine,
-            last_cpu: None,
+            cpu_before: None,
         }
     }
 
-    pub(super) fn sample(&mut self, now: Instant) -> SystemSample {
+    pub(super) fn read(&mut self, now: Instant) -> SystemSample {
         self.machine.refresh();
         let processors = self.machine.processors();
         let cpu = self.cgroups.cpu(processors);
         let memory = self.cgroups.memory(self.machine.memory_bytes());
         let cpu_ratio = match &cpu {
             Some(cpu) => {
-                let last = self.last_cpu.replace((now, cpu.used));
-                last.and_then(|last| share(last, (now, cpu.used), cpu.processors))
+                let before = self.cpu_before.replace((now, cpu.used));
+                before.and_then(|before| share(before, (now, cpu.used), cpu.processors))
             }
             None => self.machine.cpu_ratio(),
         };
@@ -55,11 +55,11 @@ fn machine_devices() -> Vec<super::Device> {
     super::machine::devices(&super::machine::read("/proc/diskstats"))
 }
 
-/// The share of the time of `processors` that was used between two samples.
-fn share(last: (Instant, Duration), now: (Instant, Duration), processors: f64) -> Option<f64> {
-    let elapsed = now.0.saturating_duration_since(last.0).as_secs_f64();
-    let used = now.1.saturating_sub(last.1).as_secs_f64();
-    (elapsed > 0.0 && processors > 0.0).then(|| used / (elapsed * processors))
+/// The usage of so many processors between two readings, as a share.
+fn share(before: (Instant, Duration), now: (Instant, Duration), processors: f64) -> Option<f64> {
+    let passed = now.0.saturating_duration_since(before.0).as_secs_f64();
+    let used = now.1.saturating_sub(before.1).as_secs_f64();
+    (passed > 0.0 && processors > 0.0).then(|| used / (passed * processors))
 }
 
 #[cfg(test)]
@@ -68,32 +68,35 @@ mod tests {
     use crate::clock;
 
     #[test]
-    fn cpu_usage_is_relative_to_elapsed_time_and_processors() {
-        let start = clock::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
+    fn a_share_is_that_of_the_time_that_passed() {
+        let begun = clock::now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
         let used = Duration::from_secs;
-        assert_eq!(share((start, used(1)), (after(4), used(3)), 0.5), Some(1.0));
+        assert_eq!(share((begun, used(1)), (after(4), used(3)), 0.5), Some(1.0));
         assert_eq!(
-            share((start, used(1)), (after(4), used(2)), 2.0),
+            share((begun, used(1)), (after(4), used(2)), 2.0),
             Some(0.125)
         );
-        assert_eq!(share((start, used(3)), (after(4), used(1)), 1.0), Some(0.0));
-        assert_eq!(share((start, used(1)), (start, used(3)), 1.0), None);
+        assert_eq!(share((begun, used(3)), (after(4), used(1)), 1.0), Some(0.0));
+        assert_eq!(share((begun, used(1)), (begun, used(3)), 1.0), None);
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_sample_of_this_machine_is_plausible() {
+    fn this_machine_is_measured() {
         let mut sampler = Sampler::new(Cgroups::of_this_process(), Machine::new());
-        sampler.sample(clock::now());
-        let sample = sampler.sample(clock::now() + Duration::from_secs(1));
+        sampler.read(clock::now());
+        let reading = sampler.read(clock::now() + Duration::from_secs(1));
         let is_share = |ratio: f64| (0.0..=1.0).contains(&ratio);
-        let memory = sample.memory_ratio.expect("memory");
-        assert!(memory > 0.0 && is_share(memory), "{sample:?}");
-        assert!(sample.cpu_ratio.is_some_and(|cpu| cpu >= 0.0), "{sample:?}");
+        let memory = reading.memory_ratio.expect("memory");
+        assert!(memory > 0.0 && is_share(memory), "{reading:?}");
         assert!(
-            sample.disks.iter().all(|disk| is_share(disk.used_ratio)),
-            "{sample:?}"
+            reading.cpu_ratio.is_some_and(|cpu| cpu >= 0.0),
+            "{reading:?}"
+        );
+        assert!(
+            reading.disks.iter().all(|disk| is_share(disk.used_ratio)),
+            "{reading:?}"
         );
     }
 }
