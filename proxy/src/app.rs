@@ -36,7 +36,7 @@ mod recording;
 mod sockets;
 
 use housekeeping::Gauges;
-use recording::Recording;
+use recording::RunningRecorders;
 use sockets::Sockets;
 
 /// Of the drain time, what is left for writing down what was recorded.
@@ -45,14 +45,14 @@ const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// A running proxy.
 pub struct App {
     /// The addresses that requests are taken on, in the order of the file.
-    pub addresses: Vec<(SocketAddr, Scheme)>,
+    pub addresses: Vec<(SocketAddr, ListenScheme)>,
     pub admin: SocketAddr,
     runtime: Runtime,
     stop: watch::Sender<bool>,
     gateway: Arc<Gateway>,
     connections: Arc<Connections>,
     readiness: Arc<ReadinessFlag>,
-    recording: Recording,
+    recording: RunningRecorders,
     alerts: Arc<Alerts>,
     admin_server: Admin,
     _system: System,
@@ -61,19 +61,19 @@ pub struct App {
     metrics: Arc<Metrics>,
 }
 
-/// What a listener speaks.
+/// The protocol of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
+pub enum ListenScheme {
     Http,
     Https,
 }
 
-impl Scheme {
+impl ListenScheme {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
+            ListenScheme::Http => "http",
+            ListenScheme::Https => "https",
         }
     }
 }
@@ -91,7 +91,7 @@ impl App {
         let counters = Arc::new(CounterRegistry::new(config.alerts.needs()));
         let metrics = Arc::new(Metrics::new()?);
         let reading = system::metrics::register(&metrics)?;
-        let recording = Recording::start(config, &metrics, counters.clone())?;
+        let recording = RunningRecorders::start(config, &metrics, counters.clone())?;
         let counts = ConnectionCounts::register(&metrics)?;
         let gauges = Gauges {
             in_flight: gateway::metrics::in_flight(&metrics)?,
@@ -297,7 +297,7 @@ impl Listening {
 
 /// Each certificate with the address that shows it.
 fn named(
-    addresses: &[(SocketAddr, Scheme)],
+    addresses: &[(SocketAddr, ListenScheme)],
     certificates: Vec<Option<Arc<Certificates>>>,
 ) -> Vec<(String, Arc<Certificates>)> {
     let each = addresses.iter().zip(certificates);

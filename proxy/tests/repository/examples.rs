@@ -1,4 +1,4 @@
-//! What a person copies out of the repository works: configurations, commands, deployments.
+//! Whatever users copy from the repository works: configurations, commands, deployments.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::files::{expect_none, files, read};
 use crate::markdown::Document;
-use crate::repository::{expect_none, files, read};
 
-/// Shows every key, also those whose feature is not built yet: warnings are to be expected.
+/// Contains every key, including those of planned features, which cause warnings.
 const EVERY_KEY: &str = "deploy/examples/full.yaml";
 const SIDECAR: &str = "deploy/kubernetes/sidecar.yaml";
 const COMPOSE: &str = "deploy/compose.yaml";
 const UNIT: &str = "deploy/systemd/weir.service";
 
-/// The secrets of an example, and where a secret needs one to be sent to; what has a fallback is
-/// left to it.
+/// Values for the secrets and webhook addresses of an example; other variables are unset, so that their
+/// defaults are used.
 fn environment(name: &str) -> Option<String> {
     if name.ends_with("_WEBHOOK") {
         return Some("https://example.com/hook".to_owned());
     }
     let secret = ["_KEY", "_SECRET", "_TOKEN"];
     let is_secret = secret.iter().any(|ending| name.ends_with(ending));
-    is_secret.then(|| format!("a-value-of-{name}-that-nobody-else-has"))
+    is_secret.then(|| format!("a-unique-value-of-{name}"))
 }
 
 /// The documents of a YAML file.
@@ -39,22 +39,22 @@ fn yaml(path: &str) -> Vec<Value> {
 fn sidecar_configuration() -> String {
     let documents = yaml(SIDECAR);
     let text = documents[0]["data"]["weir.yaml"].as_str();
-    text.expect("the ConfigMap holds weir.yaml").to_owned()
+    text.expect("the ConfigMap contains weir.yaml").to_owned()
 }
 
 fn drain_of(text: &str, name: &str) -> Duration {
     let loaded = weir::config::parse(text, Path::new(name), &environment);
     loaded
-        .unwrap_or_else(|mistakes| panic!("{name}:\n{mistakes}"))
+        .unwrap_or_else(|diagnostics| panic!("{name}:\n{diagnostics}"))
         .config
         .drain
 }
 
-/// Its YAML is a scenario of the load tester, whose own tests run it.
+/// Its YAML is a scenario of the load tester, and covered by the load tester's own tests.
 const LOAD_TESTING: &str = "docs/load-testing.md";
 
 #[test]
-fn configurations_pass_without_a_warning() {
+fn configurations_are_valid_without_warnings() {
     let mut examples: Vec<_> = files("deploy/examples", &["yaml"])
         .into_iter()
         .map(|path| (path.clone(), read(&path)))
@@ -63,11 +63,15 @@ fn configurations_pass_without_a_warning() {
     let documents = files("", &["md"]).into_iter();
     for path in documents.filter(|path| path != LOAD_TESTING) {
         let text = read(&path);
-        let blocks = Document::read(&text).blocks.into_iter();
+        let blocks = Document::parse(&text).blocks.into_iter();
         let yaml = blocks.filter(|block| block.language == "yaml");
         examples.extend(yaml.map(|block| (path.clone(), block.text)));
     }
-    assert!(examples.len() >= 4, "found {} examples", examples.len());
+    assert!(
+        examples.len() >= 4,
+        "found only {} examples",
+        examples.len()
+    );
 
     let mut findings = Vec::new();
     for (path, text) in examples {
@@ -85,17 +89,17 @@ fn configurations_pass_without_a_warning() {
                     .iter()
                     .map(|warning| format!("{path}: {warning}")),
             ),
-            Err(mistakes) => findings.push(mistakes.to_string()),
+            Err(diagnostics) => findings.push(diagnostics.to_string()),
         }
     }
     expect_none(&findings);
 }
 
 #[test]
-fn the_short_configuration_has_ten_lines() {
+fn the_quickstart_configuration_has_ten_lines() {
     for path in ["README.md", "README.zh-CN.md"] {
         let text = read(path);
-        let blocks = Document::read(&text).blocks.into_iter();
+        let blocks = Document::parse(&text).blocks.into_iter();
         let lengths: Vec<_> = blocks
             .filter(|block| block.language == "yaml")
             .map(|block| block.text.lines().count())
@@ -105,14 +109,14 @@ fn the_short_configuration_has_ten_lines() {
 }
 
 #[test]
-fn whoever_stops_weir_waits_longer_than_it_drains() {
+fn stop_timeouts_exceed_the_drain_period() {
     let drain = drain_of(&sidecar_configuration(), SIDECAR);
     let pod = &yaml(SIDECAR)[1]["spec"]["template"]["spec"];
     let grace_s = pod["terminationGracePeriodSeconds"].as_u64();
     let wait_s: u64 = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1]
         .as_str()
         .and_then(|seconds| seconds.parse().ok())
-        .expect("weir waits before it is told to stop");
+        .expect("a preStop hook that sleeps");
     assert!(Duration::from_secs(grace_s.expect("a grace period") - wait_s) > drain);
 
     // Compose and systemd use the default, as the example does.
@@ -133,7 +137,7 @@ fn whoever_stops_weir_waits_longer_than_it_drains() {
     assert!(Duration::from_secs(timeout_s) > drain);
 }
 
-/// What `weir` prints when asked for help.
+/// The output of `weir ... --help`.
 fn help(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_weir"))
         .args(arguments)
@@ -143,16 +147,16 @@ fn help(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The words of each call of `weir` in a document: after its name, up to a comment or a pipe.
+/// The arguments of each call of `weir` in a document, up to a comment or a pipe.
 fn calls(document: &Document<'_>) -> Vec<Vec<String>> {
     let spans = document.code_spans().into_iter().map(str::to_owned);
     let lines = document.commands().into_iter().chain(spans);
     lines
         .filter_map(|line| {
             let mut words = line.split_whitespace();
-            let called = words.next()?.rsplit('/').next()? == "weir";
+            let is_weir = words.next()?.rsplit('/').next()? == "weir";
             let ends = |word: &&str| !matches!(*word, "#" | "|" | ">" | "&&");
-            called.then(|| words.take_while(ends).map(str::to_owned).collect())
+            is_weir.then(|| words.take_while(ends).map(str::to_owned).collect())
         })
         .filter(|words: &Vec<_>| !words.is_empty())
         .collect()
@@ -165,29 +169,30 @@ fn commands_and_their_flags_exist() {
     let mut findings = Vec::new();
     for path in files("", &["md"]) {
         let text = read(&path);
-        for call in calls(&Document::read(&text)) {
+        for call in calls(&Document::parse(&text)) {
             seen += 1;
             let command = call[0].as_str();
             let listed = known
                 .lines()
                 .any(|line| line.split_whitespace().next() == Some(command));
             if !listed {
-                findings.push(format!("{path}: there is no command weir {command}"));
+                findings.push(format!("{path}: command weir {command} does not exist"));
                 continue;
             }
             let flags = help(&[command]);
             let unknown = call
                 .iter()
                 .filter(|word| word.starts_with("--") && !flags.contains(word.as_str()));
-            findings.extend(unknown.map(|flag| format!("{path}: weir {command} has no {flag}")));
+            findings
+                .extend(unknown.map(|flag| format!("{path}: weir {command} has no flag {flag}")));
         }
     }
-    assert!(seen > 4, "the documents call weir {seen} times");
+    assert!(seen > 4, "found only {seen} calls of weir");
     expect_none(&findings);
 }
 
 #[test]
-fn deployments_start_what_exists() {
+fn deployments_use_existing_commands_and_flags() {
     let listed = help(&[]);
     let pod = &yaml(SIDECAR)[1]["spec"]["template"]["spec"]["containers"];
     let compose = &yaml(COMPOSE)[0]["services"]["assistant"]["command"];

@@ -1,20 +1,20 @@
-//! Other ways of the event file into Elasticsearch have the ids and the data stream of weir's own.
+//! Filebeat and Logstash ship the event file with the same ids and to the same data stream as weir.
 
 use serde_json::{Value, json};
 
-use crate::repository::read;
+use crate::files::read;
 
 const FILEBEAT: &str = "deploy/filebeat/filebeat.yml";
 const LOGSTASH: &str = "deploy/logstash/weir.conf";
 
-/// Where weir ships to unless it is told otherwise.
+/// The default data stream of weir.
 const DATA_STREAM: &str = "logs-weir.access-default";
 
 fn filebeat() -> Value {
     serde_saphyr::from_str(&read(FILEBEAT)).unwrap_or_else(|error| panic!("{FILEBEAT}: {error}"))
 }
 
-/// The lines of the pipeline without comments, outer spaces and empty lines.
+/// The lines of the pipeline, trimmed, without comments and empty lines.
 fn logstash() -> Vec<String> {
     read(LOGSTASH)
         .lines()
@@ -25,7 +25,7 @@ fn logstash() -> Vec<String> {
 }
 
 #[test]
-fn filebeat_ships_under_the_id_of_the_event() {
+fn filebeat_uses_the_event_id_as_document_id() {
     let settings = filebeat();
     let inputs = settings["filebeat.inputs"].as_array().expect("inputs");
     assert_eq!(inputs.len(), 1);
@@ -36,9 +36,12 @@ fn filebeat_ships_under_the_id_of_the_event() {
     assert_eq!(ndjson["document_id"], "event.id");
     assert_eq!(ndjson["target"], "");
     assert_eq!(ndjson["overwrite_keys"], true);
-    // The parser takes the id out of the event; it is put back from where it stands a second time.
-    let back = &settings["processors"][0]["copy_fields"]["fields"][0];
-    assert_eq!(back, &json!({"from": "http.request.id", "to": "event.id"}));
+    // The parser removes the id from the event; it is restored from its copy.
+    let restored = &settings["processors"][0]["copy_fields"]["fields"][0];
+    assert_eq!(
+        restored,
+        &json!({"from": "http.request.id", "to": "event.id"})
+    );
     let dropped = settings["processors"][1]["drop_fields"]["fields"].clone();
     assert_eq!(dropped, json!(["agent", "host", "input", "log"]));
 
@@ -49,29 +52,26 @@ fn filebeat_ships_under_the_id_of_the_event() {
 }
 
 #[test]
-fn what_filebeat_drops_or_puts_back_is_so_in_an_event() {
+fn fields_dropped_or_restored_by_filebeat_match_the_event() {
     let text = read("proxy/tests/vectors/event.json");
     let example: Value = serde_json::from_str(&text).expect("the example of an event");
     assert_eq!(example["event"]["id"], example["http"]["request"]["id"]);
     for name in ["agent", "host", "input", "log"] {
-        assert!(
-            example.get(name).is_none(),
-            "an event has {name} of its own"
-        );
+        assert!(example.get(name).is_none(), "an event has a field {name}");
     }
     let line = event_line_bytes(&example);
-    let told = &filebeat()["filebeat.inputs"][0]["prospector.scanner.fingerprint"]["length"];
-    let told = told.as_u64().expect("a length in bytes");
-    // Of the first event only: a fingerprint that is longer would leave a young file unread.
+    let length = &filebeat()["filebeat.inputs"][0]["prospector.scanner.fingerprint"]["length"];
+    let length = length.as_u64().expect("a length in bytes");
+    // A file that is shorter than the fingerprint is not read, so one event must be enough.
     assert!(
-        told < line,
-        "{told} bytes are asked for, an event has {line}"
+        length < line,
+        "the fingerprint has {length} bytes, an event {line}"
     );
 }
 
-/// The bytes of the shortest event: without all that may be absent.
+/// The length of the shortest event: without optional fields.
 fn event_line_bytes(example: &Value) -> u64 {
-    let kept = [
+    let required = [
         "@timestamp",
         "ecs",
         "event",
@@ -85,16 +85,16 @@ fn event_line_bytes(example: &Value) -> u64 {
     ];
     let fields = example.as_object().expect("an object").iter();
     let shortest: serde_json::Map<_, _> = fields
-        .filter(|(name, _)| kept.contains(&name.as_str()))
+        .filter(|(name, _)| required.contains(&name.as_str()))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     Value::Object(shortest).to_string().len() as u64
 }
 
 #[test]
-fn logstash_creates_under_the_id_of_the_event() {
+fn logstash_creates_documents_with_the_event_id() {
     let lines = logstash();
-    for wanted in [
+    for expected in [
         format!("index => \"{DATA_STREAM}\""),
         "action => \"create\"".to_owned(),
         "document_id => \"%{[event][id]}\"".to_owned(),
@@ -102,8 +102,8 @@ fn logstash_creates_under_the_id_of_the_event() {
         "manage_template => false".to_owned(),
         "if ![event][id] {".to_owned(),
     ] {
-        let times = lines.iter().filter(|line| **line == wanted).count();
-        assert_eq!(times, 1, "{LOGSTASH}: {wanted}");
+        let times = lines.iter().filter(|line| **line == expected).count();
+        assert_eq!(times, 1, "{LOGSTASH}: {expected}");
     }
     let sections: Vec<_> = lines
         .iter()
@@ -113,17 +113,14 @@ fn logstash_creates_under_the_id_of_the_event() {
 }
 
 #[test]
-fn the_braces_of_the_pipeline_match() {
+fn the_braces_of_the_logstash_pipeline_match() {
     let mut open = 0_i32;
     for line in logstash() {
-        // What stands in quotes has braces of its own: ${NAME} and %{[field]}.
+        // Quoted strings contain braces of their own: ${NAME} and %{[field]}.
         let code: String = line.split('"').step_by(2).collect();
         open += code.matches('{').count() as i32 - code.matches('}').count() as i32;
-        assert!(
-            open >= 0,
-            "{LOGSTASH}: one brace too many is closed at {line:?}"
-        );
+        assert!(open >= 0, "{LOGSTASH}: unmatched closing brace in {line:?}");
         assert_eq!(line.matches('"').count() % 2, 0, "{LOGSTASH}: {line:?}");
     }
-    assert_eq!(open, 0, "{LOGSTASH}: a brace stays open");
+    assert_eq!(open, 0, "{LOGSTASH}: unmatched opening brace");
 }

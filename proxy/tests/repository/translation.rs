@@ -1,14 +1,14 @@
-//! README.zh-CN.md says the same as README.md, as far as a machine can see.
+//! README.zh-CN.md has the structure, the commands and the names of README.md.
 
 use std::collections::BTreeSet;
 
+use crate::files::read;
 use crate::markdown::Document;
-use crate::repository::read;
 
 const ENGLISH: &str = "README.md";
 const CHINESE: &str = "README.zh-CN.md";
 
-/// A block without its comments, which are translated.
+/// The lines of a block without their comments, which are translated.
 fn without_comments(text: &str) -> Vec<&str> {
     text.lines()
         .map(|line| line.split(" # ").next().unwrap_or_default().trim_end())
@@ -18,7 +18,7 @@ fn without_comments(text: &str) -> Vec<&str> {
 #[test]
 fn both_have_the_same_headings_and_tables() {
     let (english, chinese) = (read(ENGLISH), read(CHINESE));
-    let (english, chinese) = (Document::read(&english), Document::read(&chinese));
+    let (english, chinese) = (Document::parse(&english), Document::parse(&chinese));
     assert_eq!(english.headings(), chinese.headings());
     let shape =
         |document: &Document<'_>| -> Vec<usize> { document.rows().iter().map(Vec::len).collect() };
@@ -28,7 +28,7 @@ fn both_have_the_same_headings_and_tables() {
 #[test]
 fn both_have_the_same_blocks() {
     let (english, chinese) = (read(ENGLISH), read(CHINESE));
-    let (english, chinese) = (Document::read(&english), Document::read(&chinese));
+    let (english, chinese) = (Document::parse(&english), Document::parse(&chinese));
     assert_eq!(english.blocks.len(), chinese.blocks.len());
     for (english, chinese) in english.blocks.iter().zip(&chinese.blocks) {
         assert_eq!(english.language, chinese.language);
@@ -40,9 +40,9 @@ fn both_have_the_same_blocks() {
 }
 
 #[test]
-fn both_name_the_same_things() {
+fn both_have_the_same_names_and_links() {
     let (english, chinese) = (read(ENGLISH), read(CHINESE));
-    let (english, chinese) = (Document::read(&english), Document::read(&chinese));
+    let (english, chinese) = (Document::parse(&english), Document::parse(&chinese));
     let spans = |document: &Document<'_>| -> BTreeSet<String> {
         let spans = document.code_spans().into_iter();
         spans.map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! What a document is made of, as far as the checks need it.
+//! The parts of a Markdown document that the checks need.
 
 /// A fenced block.
 #[derive(Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub(crate) struct Block<'a> {
     pub(crate) text: String,
 }
 
-/// A document taken apart.
+/// A parsed document.
 #[derive(Debug, Default)]
 pub(crate) struct Document<'a> {
     pub(crate) blocks: Vec<Block<'a>>,
@@ -16,7 +16,7 @@ pub(crate) struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    pub(crate) fn read(text: &'a str) -> Self {
+    pub(crate) fn parse(text: &'a str) -> Self {
         let mut document = Document::default();
         let mut open: Option<Block<'a>> = None;
         for line in text.lines() {
@@ -35,11 +35,11 @@ impl<'a> Document<'a> {
                 }
             }
         }
-        assert!(open.is_none(), "a block that never ends");
+        assert!(open.is_none(), "a block has no end");
         document
     }
 
-    /// How deep each heading is, in order.
+    /// The level of each heading, in order.
     pub(crate) fn headings(&self) -> Vec<usize> {
         let depths = self.prose.iter().map(|line| {
             let depth = line.chars().take_while(|mark| *mark == '#').count();
@@ -52,7 +52,7 @@ impl<'a> Document<'a> {
         depths.filter(|depth| *depth > 0).collect()
     }
 
-    /// What stands between backquotes, line by line.
+    /// The text in backquotes, line by line.
     pub(crate) fn code_spans(&self) -> Vec<&'a str> {
         let spans = self.prose.iter();
         spans
@@ -75,7 +75,7 @@ impl<'a> Document<'a> {
         rows.collect()
     }
 
-    /// Commands in blocks of shell, continued lines joined.
+    /// The lines of shell blocks, with continued lines joined.
     pub(crate) fn commands(&self) -> Vec<String> {
         let shell = self.blocks.iter().filter(|block| block.language == "sh");
         let joined = shell.map(|block| block.text.replace("\\\n", " "));
@@ -86,10 +86,10 @@ impl<'a> Document<'a> {
 }
 
 #[test]
-fn a_document_is_taken_apart() {
+fn a_document_is_parsed() {
     let text = "# One\nsee [it](a/b.md#c) and `x` or `y z`\n\
                 ```sh\n# no heading\nweir run \\\n  --config a\n```\n## Two\n| a | `b` |\n";
-    let document = Document::read(text);
+    let document = Document::parse(text);
     assert_eq!(document.headings(), [1, 2]);
     assert_eq!(document.code_spans(), ["x", "y z", "b"]);
     assert_eq!(document.links(), ["a/b.md#c"]);

@@ -1,4 +1,4 @@
-//! The rules, the pages of advice and what is built into weir say the same.
+//! Alert rules, runbooks and documentation match what is built into weir.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,21 +10,21 @@ use weir::alert::unit::Unit;
 use weir::alert::{rules, runbook};
 use weir::config;
 
-use crate::repository::{expect_none, files, read};
+use crate::files::{expect_none, files, read};
 
 #[test]
-fn the_rules_of_the_defaults_are_those_that_weir_renders() {
-    let defaults = config::defaults().expect("the defaults are right");
+fn the_rules_file_is_what_weir_renders_from_the_defaults() {
+    let defaults = config::defaults().expect("the defaults are valid");
     let rendered = rules::render(&defaults.config.alerts).expect("Prometheus can express them");
     assert_eq!(
         read("alerts/rules/weir.yaml"),
         rendered,
-        "make it anew: weir rules > alerts/rules/weir.yaml"
+        "regenerate it: weir rules > alerts/rules/weir.yaml"
     );
 }
 
 #[test]
-fn every_alert_has_a_page_and_every_page_an_alert() {
+fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
     let mut findings = Vec::new();
     let mut alerts = BTreeSet::new();
     for path in files("alerts/rules", &["yaml"]) {
@@ -37,7 +37,7 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
             if let Some((_, url)) = line.split_once("runbook_url: ") {
                 let url = url.trim_matches(['\'', '"', ' ', '}', ',']);
                 if !url.ends_with(&format!("/runbooks/{alert}")) {
-                    findings.push(format!("{path}: {alert} leads to {url}"));
+                    findings.push(format!("{path}: {alert} links to {url}"));
                 }
             }
         }
@@ -51,9 +51,9 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
     }
     let built_in: BTreeSet<String> = runbook::pages().map(|page| page.name.to_owned()).collect();
     for (what, one, other) in [
-        ("an alert without a page", &alerts, &pages),
-        ("a page without an alert", &pages, &alerts),
-        ("a page that weir does not show", &pages, &built_in),
+        ("an alert without a runbook", &alerts, &pages),
+        ("a runbook without an alert", &pages, &alerts),
+        ("a runbook that is not built into weir", &pages, &built_in),
     ] {
         let missing = one.difference(other);
         findings.extend(missing.map(|name| format!("{what}: {name}")));
@@ -94,17 +94,17 @@ fn every_signal_has_a_runbook_documentation_a_schema_entry_and_rules() {
             findings.push(format!("{name}: not in the schema"));
         }
         let loaded = config::parse(&config_over(signal), Path::new("weir.yaml"), &|_| None);
-        let (refused, why) = match loaded {
+        let (is_rejected, output) = match loaded {
             Ok(loaded) => match rules::render(&loaded.config.alerts) {
                 Ok(rules) => (false, rules),
-                Err(refused) => (true, format!("{refused:?}")),
+                Err(error) => (true, format!("{error:?}")),
             },
-            Err(mistakes) => (true, mistakes.to_string()),
+            Err(diagnostics) => (true, diagnostics.to_string()),
         };
-        // A signal that cannot be had is refused by its name.
+        // A planned signal is rejected with a message that contains its name.
         let is_planned = matches!(signal.source, Source::Planned(_));
-        if refused != is_planned || !why.contains(name) {
-            findings.push(format!("{name}: {why}"));
+        if is_rejected != is_planned || !output.contains(name) {
+            findings.push(format!("{name}: {output}"));
         }
     }
     expect_none(&findings);
@@ -136,7 +136,7 @@ fn every_notifier_has_documentation_and_a_schema_entry_and_can_be_configured() {
                 let names: Vec<_> = notifiers.iter().map(|notifier| &notifier.name).collect();
                 assert_eq!(names, [key]);
             }
-            Err(mistakes) => findings.push(format!("{key}: {mistakes}")),
+            Err(diagnostics) => findings.push(format!("{key}: {diagnostics}")),
         }
     }
     expect_none(&findings);

@@ -1,26 +1,21 @@
-//! Dependencies point one way: no circle between the modules of the proxy, nor between the files of one
-//! of them.
+//! Dependencies point one way: there is no cycle between the modules of a crate, nor between the files
+//! of a module.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::files::{expect_none, files, is_test_only, read};
 use crate::paths::{code_of, occurrences};
-use crate::repository::{expect_none, files, read};
 
 /// `["ship", "spool", "reader"]`.
 type Module = Vec<String>;
 
-/// Which siblings name which, by the module that they belong to.
+/// Which sibling depends on which, by their parent module.
 type Edges = BTreeMap<Module, BTreeSet<(String, String)>>;
 
-/// Whether a file holds tests, or what only tests use.
-fn is_of_tests(path: &str) -> bool {
-    path.ends_with("tests.rs") || path.ends_with("fixture.rs") || path.contains("/tests/")
-}
-
-/// The modules below a folder with their code, without their tests.
+/// The modules below a folder, with their code without tests.
 fn modules(folder: &str) -> BTreeMap<Module, String> {
     let sources = files(folder, &["rs"]).into_iter();
-    let sources = sources.filter(|path| !is_of_tests(path));
+    let sources = sources.filter(|path| !is_test_only(path));
     sources
         .filter_map(|path| {
             let below = path.strip_prefix(folder)?.strip_prefix('/')?;
@@ -35,8 +30,8 @@ fn modules(folder: &str) -> BTreeMap<Module, String> {
         .collect()
 }
 
-/// Every path that a module names, from the root of the crate.
-fn named_by(module: &Module, code: &str) -> Vec<Module> {
+/// Every path in the code of a module, from the root of the crate.
+fn paths_in(module: &Module, code: &str) -> Vec<Module> {
     let absolute = occurrences(code, "crate::")
         .into_iter()
         .map(|path| (0, path));
@@ -48,19 +43,19 @@ fn named_by(module: &Module, code: &str) -> Vec<Module> {
     each.map(|(depth, path)| {
         let mut parts: Vec<_> = path.split("::").map(str::to_owned).collect();
         let ups = parts.iter().take_while(|part| *part == "super").count();
-        let mut whole = module[..depth.saturating_sub(ups)].to_vec();
-        whole.extend(parts.drain(ups..));
-        whole
+        let mut resolved = module[..depth.saturating_sub(ups)].to_vec();
+        resolved.extend(parts.drain(ups..));
+        resolved
     })
     .collect()
 }
 
-/// Who names whom, at the level where two modules part. What a module names above or below itself is
-/// no edge: `x.rs` is the contract of what lies in `x/`.
+/// Which module depends on which, at the level of their common parent. A path to a parent or a child is
+/// no edge: `x.rs` and the files in `x/` are one module.
 fn edges(modules: &BTreeMap<Module, String>) -> Edges {
     let mut edges = Edges::new();
     for (from, code) in modules {
-        for path in named_by(from, code) {
+        for path in paths_in(from, code) {
             let length =
                 (1..=path.len()).take_while(|length| modules.contains_key(&path[..*length]));
             let to = &path[..length.count()];
@@ -81,23 +76,23 @@ fn edges(modules: &BTreeMap<Module, String>) -> Edges {
     edges
 }
 
-/// All that can be reached from `start`.
+/// All modules that can be reached from `start`.
 fn reachable<'a>(start: &str, pairs: &'a BTreeSet<(String, String)>) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
-    let mut next = vec![start.to_owned()];
-    while let Some(from) = next.pop() {
-        let ahead = pairs.iter().filter(|(one, _)| *one == from);
-        for (_, to) in ahead {
+    let mut pending = vec![start.to_owned()];
+    while let Some(from) = pending.pop() {
+        let dependencies = pairs.iter().filter(|(one, _)| *one == from);
+        for (_, to) in dependencies {
             if reached.insert(to.as_str()) {
-                next.push(to.clone());
+                pending.push(to.clone());
             }
         }
     }
     reached
 }
 
-/// The pairs of siblings that lie on a circle: the strongly connected components of each level.
-fn circles(edges: &Edges) -> Vec<String> {
+/// The dependencies between siblings that are part of a cycle, at each level.
+fn cycles(edges: &Edges) -> Vec<String> {
     let mut found = Vec::new();
     for (parent, pairs) in edges {
         for (from, to) in pairs {
@@ -114,35 +109,35 @@ fn circles(edges: &Edges) -> Vec<String> {
 }
 
 #[test]
-fn no_circle_between_modules() {
+fn the_proxy_has_no_import_cycles() {
     let modules = modules("proxy/src");
     let edges = edges(&modules);
     let count: usize = edges.values().map(BTreeSet::len).sum();
-    assert!(count > 100, "the reader found {edges:?}");
-    expect_none(&circles(&edges));
+    assert!(count > 100, "found only {edges:?}");
+    expect_none(&cycles(&edges));
 }
 
 #[test]
-fn no_circle_between_modules_of_the_load_tester() {
-    expect_none(&circles(&edges(&modules("loadtest/src"))));
+fn the_load_tester_has_no_import_cycles() {
+    expect_none(&cycles(&edges(&modules("loadtest/src"))));
 }
 
 #[test]
-fn circles_of_every_length_and_level_are_found() {
+fn cycles_of_every_length_and_level_are_found() {
     let module = |path: &str| path.split('/').map(str::to_owned).collect::<Module>();
-    let crate_of = |sources: &[(&str, &str)]| {
+    let cycles_of = |sources: &[(&str, &str)]| {
         let each = sources.iter();
         let modules = each.map(|(path, code)| (module(path), (*code).to_owned()));
-        circles(&edges(&modules.collect()))
+        cycles(&edges(&modules.collect()))
     };
-    let none = crate_of(&[
+    let none = cycles_of(&[
         ("a", "use crate::b::B; use self::x::X;"),
         ("a/x", "use super::A; use crate::b;"),
         ("b", "use crate::c::{self, C};"),
         ("c", "fn nothing() {}"),
     ]);
     assert_eq!(none, Vec::<String>::new());
-    let three = crate_of(&[
+    let three = cycles_of(&[
         ("a", "use crate::{d, b::B};"),
         ("b/y", "let c = crate::c::d::<u8>();"),
         ("b", ""),
@@ -150,7 +145,7 @@ fn circles_of_every_length_and_level_are_found() {
         ("d", ""),
     ]);
     assert_eq!(three.len(), 3, "{three:?}");
-    let siblings = crate_of(&[
+    let siblings = cycles_of(&[
         ("a", "mod x; mod y;"),
         ("a/x", "use super::y::{Y, Z};"),
         ("a/y", "use crate::a::x::deep::Deep;"),

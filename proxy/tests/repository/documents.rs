@@ -1,4 +1,4 @@
-//! Documents name only what exists, and the order of the stages is the one of the code.
+//! Documents refer only to what exists, and list the stages in the order of the code.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use weir::exchange::Stage;
 use weir::refusal::ErrorCode;
 
+use crate::files::{expect_none, files, read, root};
 use crate::markdown::Document;
-use crate::repository::{expect_none, files, read, root};
 
-/// Folders whose paths a document may name in backquotes.
+/// The folders whose files documents refer to in backquotes.
 const FOLDERS: [&str; 8] = [
     "proxy/",
     "loadtest/",
@@ -21,8 +21,8 @@ const FOLDERS: [&str; 8] = [
     "docs/",
 ];
 
-/// The way, from the code.
-fn way() -> Vec<&'static str> {
+/// The request pipeline, from the code.
+fn pipeline() -> Vec<&'static str> {
     let stages = Stage::ALL.iter().map(|stage| stage.as_str());
     ["listener"]
         .into_iter()
@@ -31,26 +31,26 @@ fn way() -> Vec<&'static str> {
         .collect()
 }
 
-/// The names of the way in the order in which a line says them.
-fn named_in_order(line: &str) -> Vec<&str> {
-    let way = way();
+/// The stages that a line mentions, in its order.
+fn stages_in(line: &str) -> Vec<&str> {
+    let pipeline = pipeline();
     line.split(|other: char| !other.is_ascii_alphabetic())
-        .filter(|word| way.contains(word))
+        .filter(|word| pipeline.contains(word))
         .collect()
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn links_have_a_target() {
     let mut findings = Vec::new();
     for path in files("", &["md"]) {
         let text = read(&path);
-        for link in Document::read(&text).links() {
+        for link in Document::parse(&text).links() {
             let target = link.split('#').next().unwrap_or_default();
-            let elsewhere = target.contains("://") || target.is_empty();
+            let is_external_or_anchor = target.contains("://") || target.is_empty();
             let folder = root().join(&path);
             let folder = folder.parent().unwrap_or(Path::new("/"));
-            if !elsewhere && !folder.join(target).exists() {
-                findings.push(format!("{path}: the link {link} leads nowhere"));
+            if !is_external_or_anchor && !folder.join(target).exists() {
+                findings.push(format!("{path}: the link {link} has no target"));
             }
         }
     }
@@ -62,10 +62,10 @@ fn paths_in_documents_exist() {
     let mut findings = Vec::new();
     for path in files("", &["md"]) {
         let text = read(&path);
-        for span in Document::read(&text).code_spans() {
-            let ours = FOLDERS.iter().any(|folder| span.starts_with(folder));
-            if ours && !span.contains(' ') && !root().join(span).exists() {
-                findings.push(format!("{path}: there is no {span}"));
+        for span in Document::parse(&text).code_spans() {
+            let is_path = FOLDERS.iter().any(|folder| span.starts_with(folder));
+            if is_path && !span.contains(' ') && !root().join(span).exists() {
+                findings.push(format!("{path}: {span} does not exist"));
             }
         }
     }
@@ -73,64 +73,65 @@ fn paths_in_documents_exist() {
 }
 
 #[test]
-fn every_room_is_in_the_architecture() {
+fn every_module_is_in_the_architecture() {
     let text = read("ARCHITECTURE.md");
-    let named: BTreeSet<_> = Document::read(&text).code_spans().into_iter().collect();
+    let named: BTreeSet<_> = Document::parse(&text).code_spans().into_iter().collect();
     let findings: Vec<_> = files("proxy/src", &["rs"])
         .into_iter()
         .filter(|path| path.matches('/').count() == 2 && !named.contains(path.as_str()))
-        .map(|path| format!("ARCHITECTURE.md does not say what {path} is"))
+        .map(|path| format!("ARCHITECTURE.md does not list {path}"))
         .collect();
     expect_none(&findings);
 }
 
 #[test]
-fn the_way_is_told_in_its_order() {
-    // The crate's own documentation first; a document may have more on the line, or end earlier
-    // (a picture), but never another order.
+fn documents_list_the_stages_in_order() {
+    // The crate's documentation and ARCHITECTURE.md list the whole pipeline; a diagram may end earlier.
     for path in ["proxy/src/lib.rs", "ARCHITECTURE.md"] {
         let text = read(path);
-        let told = text.lines().any(|line| named_in_order(line) == way());
-        assert!(told, "{path} does not tell the way: {}", way().join(" -> "));
+        let is_listed = text.lines().any(|line| stages_in(line) == pipeline());
+        assert!(
+            is_listed,
+            "{path} does not list {}",
+            pipeline().join(" -> ")
+        );
     }
     for path in ["README.md", "README.zh-CN.md"] {
         let text = read(path);
-        let picture = text
-            .lines()
-            .map(named_in_order)
-            .find(|names| names.len() > 5);
-        let picture = picture.unwrap_or_else(|| panic!("{path} has no picture of the way"));
+        let diagram = text.lines().map(stages_in).find(|names| names.len() > 5);
+        let diagram =
+            diagram.unwrap_or_else(|| panic!("{path} has no diagram of the request pipeline"));
         assert!(
-            way().starts_with(&picture),
-            "{path} tells the way as {picture:?}"
+            pipeline().starts_with(&diagram),
+            "{path} has the stages in the order {diagram:?}"
         );
     }
 }
 
 #[test]
-fn the_table_of_stages_has_the_order_and_the_codes_of_the_source() {
+fn the_table_of_stages_has_the_order_and_the_error_codes_of_the_code() {
     let text = read("ARCHITECTURE.md");
-    let document = Document::read(&text);
-    let way = way();
+    let document = Document::parse(&text);
+    let pipeline = pipeline();
     let rows: Vec<_> = document
         .rows()
         .into_iter()
-        .filter(|cells| cells.len() == 3 && way.contains(&cells[0]))
+        .filter(|cells| cells.len() == 3 && pipeline.contains(&cells[0]))
         .collect();
     let order: Vec<_> = rows.iter().map(|cells| cells[0]).collect();
-    assert_eq!(order, way);
+    assert_eq!(order, pipeline);
 
-    let told: BTreeSet<String> = rows
+    let documented: BTreeSet<String> = rows
         .iter()
         .flat_map(|cells| cells[2].split(','))
         .map(|code| code.trim().replace('`', ""))
         .filter(|code| !code.is_empty())
         .collect();
-    let real: BTreeSet<String> = ErrorCode::ALL
+    let defined: BTreeSet<String> = ErrorCode::ALL
         .iter()
         .map(|code| format!("{} {}", code.as_str(), code.status().as_u16()))
         .collect();
-    assert_eq!(told, real);
+    assert_eq!(documented, defined);
 }
 
 #[test]
@@ -141,7 +142,7 @@ fn every_claim_names_tests_that_exist() {
         .map(|path| read(&path))
         .collect();
     let text = read("README.md");
-    let document = Document::read(&text);
+    let document = Document::parse(&text);
     let rows = document.rows();
     let claims = rows
         .iter()
@@ -154,20 +155,20 @@ fn every_claim_names_tests_that_exist() {
         let names: Vec<_> = cells[2].split_whitespace().collect();
         seen += 1;
         if names.is_empty() {
-            findings.push(format!("README.md: no test shows that {}", cells[0]));
+            findings.push(format!("README.md: no test for the claim {}", cells[0]));
         }
         let unknown = names
             .iter()
             .map(|name| name.trim_matches('`'))
             .filter(|name| !source.contains(&format!("fn {name}(")));
-        findings.extend(unknown.map(|name| format!("README.md: there is no test {name}")));
+        findings.extend(unknown.map(|name| format!("README.md: test {name} does not exist")));
     }
     assert!(seen > 5, "the table of claims has {seen} rows");
     expect_none(&findings);
 }
 
-/// Metrics whose names are settled and whose feature is not built yet: rules for them wait.
-const TO_COME: [&str; 2] = ["weir_circuit_open", "weir_config_reloads_total"];
+/// Metrics with a final name whose feature is not implemented yet; alert rules may refer to them.
+const PLANNED: [&str; 2] = ["weir_circuit_open", "weir_config_reloads_total"];
 
 #[test]
 fn metrics_in_documents_exist() {
@@ -176,11 +177,9 @@ fn metrics_in_documents_exist() {
         .map(|path| read(path))
         .collect();
     let mut findings = Vec::new();
-    for name in TO_COME {
+    for name in PLANNED {
         if source.contains(&format!("\"{name}\"")) {
-            findings.push(format!(
-                "{name} is there: take it off the list of those to come"
-            ));
+            findings.push(format!("{name} exists: remove it from the planned ones"));
         }
     }
     for path in files("", &["md", "yaml", "sh"]) {
@@ -190,11 +189,11 @@ fn metrics_in_documents_exist() {
                 .iter()
                 .find_map(|suffix| word.strip_suffix(suffix))
                 .unwrap_or(word);
-            if TO_COME.contains(&name) && path.starts_with("alerts/") {
+            if PLANNED.contains(&name) && path.starts_with("alerts/") {
                 continue;
             }
             if name.starts_with("weir_") && !source.contains(&format!("\"{name}\"")) {
-                findings.push(format!("{path}: there is no metric {word}"));
+                findings.push(format!("{path}: metric {word} does not exist"));
             }
         }
     }
