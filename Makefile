@@ -9,6 +9,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # rustup puts cargo here; a shell that has not read its profile since does not know it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
+# Naming both packages makes cargo resolve one set of features, so `make loadtest` reuses what `make run` built.
+UNIFIED := -p weir -p weir-load
+
 .DEFAULT_GOAL := help
 .PHONY: help run install test loadtest check fmt bench clean
 
@@ -17,7 +20,7 @@ help: ## this list
 
 run: ## build weir (installing a C compiler and cmake if they lack) and start its demo
 	@build/setup.sh build
-	@cargo build --release --locked -p weir
+	@cargo build --release --locked $(UNIFIED) --bin weir
 	@exec "$(TARGET)/release/weir" demo $(ARGS)
 
 install: ## put weir and weir-load where cargo puts programs, most often ~/.cargo/bin

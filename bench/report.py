@@ -173,15 +173,15 @@ def case_lines(cases: dict) -> list[str]:
     return lines
 
 
-def difference_lines(cases: dict) -> list[str]:
-    """What this build costs beside the one given by --against; none where there is none."""
+def difference_lines(cases: dict, other: str) -> list[str]:
+    """The cost of this build and of the other one, where two were measured."""
     lines = []
     for case in cases.values():
         if (more := case["more_than_against"]) is not None:
             ours, theirs = case["ratio_weir_to_bare"]["median"], case["ratio_against_to_bare"]["median"]
             lines.append(f"  {case['title']:<28} {theirs:.3f} -> {ours:.3f}, {more['mean']:+.3f} a round "
                          f"({more['from']:+.3f} to {more['to']:+.3f}, 95 % of {more['rounds']} rounds)")
-    return ["this build beside the other, as ratios to bare pingora", *lines] if lines else []
+    return [f"{other} -> this build, as ratios to bare pingora", *lines] if lines else []
 
 
 def latency_lines(latency: dict) -> list[str]:
@@ -197,7 +197,7 @@ def tables(report: dict) -> list[str]:
     found = []
     if report["cases"]:
         found.append("\n".join(case_lines(report["cases"])))
-        if lines := difference_lines(report["cases"]):
+        if lines := difference_lines(report["cases"], report["against"]):
             found.append("\n".join(lines))
     if memory := report["memory"]:
         found.append(

@@ -34,15 +34,15 @@ def cargo(*command: str) -> None:
         raise CouldNotRun(f"`cargo {' '.join(command)}` failed")
 
 
-def binaries() -> Path:
-    """Where cargo puts what it builds for release."""
-    folder = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+def binaries(profile: str = "dist") -> Path:
+    """Where cargo puts what it builds with a profile; `dist` is the one of images and releases."""
+    folder = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / profile
     return folder if folder.is_absolute() else ROOT / folder
 
 
 def build_senders() -> None:
-    cargo("build", "--release", "-p", "weir", "--example", "bench_backend")
-    cargo("build", "--release", "-p", "weir-load", "--bin", "weir-load", "--example", "plain_goose")
+    cargo("build", "--profile", "dist", "-p", "weir", "--example", "bench_backend")
+    cargo("build", "--profile", "dist", "-p", "weir-load", "--bin", "weir-load", "--example", "plain_goose")
 
 
 def oha(may_build: bool) -> tuple[str | None, str]:

@@ -1,8 +1,8 @@
 #!/bin/sh
-# The CI files of deploy/ci, that people copy: check-ci.sh [WEIR-LOAD]
+# Checks the CI templates in deploy/ci and this repository's own .github: check-ci.sh [WEIR-LOAD]
 #
-# Each flag that they give the load tester must be one that it has, what they change in the example
-# configuration must be there to be changed, and both files must be what GitHub and GitLab read.
+# Every flag that the templates pass to the load tester must exist, what they change in the example
+# configuration must be in it, and every file must match the schema of the service that reads it.
 set -eu
 cd "$(dirname "$0")/.."
 load_tester=${1:-target/debug/weir-load}
@@ -47,5 +47,9 @@ if ! python3 -c 'import check_jsonschema' 2>/dev/null; then
     printf 'check-jsonschema is missing\n'
     exit 77
 fi
-python3 -m check_jsonschema --builtin-schema vendor.github-workflows "$github"
+python3 -m check_jsonschema --builtin-schema vendor.github-workflows "$github" .github/workflows/*.yml
+python3 -m check_jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+python3 -m check_jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+python3 -m check_jsonschema --builtin-schema vendor.github-issue-forms \
+    .github/ISSUE_TEMPLATE/bug_report.yml .github/ISSUE_TEMPLATE/feature_request.yml
 python3 -m check_jsonschema --builtin-schema vendor.gitlab-ci "$gitlab"

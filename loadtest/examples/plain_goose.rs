@@ -1,12 +1,12 @@
-//! The yardstick of `bench/sender`: goose as its own documentation uses it, asking what weir-load asks.
+//! The baseline of `bench/sender`: goose as in its own documentation, sending the requests of weir-load.
 //!
-//! A closed loop: each user asks, waits for the answer, and asks again. Users have goose's own client, send
-//! with goose's own methods, and are counted by goose's own metrics. What is not goose's is the questions,
-//! which are those of weir-load's scenario `chat`, so that the work of making them is the same; the
-//! numbers, because goose throws away what was counted while its users came; and the silence.
+//! A closed model: each user sends a request, waits for the response, and sends the next one. Users have goose's own
+//! client, methods and metrics. Not from goose are the prompts, which are those of weir-load's scenario `chat` so that
+//! generating them costs the same; the results, because goose discards what it counted while its users started; and the
+//! suppressed output.
 //!
-//! `plain_goose URL USERS SECONDS SEED` prints `{"requests":N,"seconds":S}` and nothing else: answers with a
-//! status of success, and the time from the first request to the last answer.
+//! `plain_goose URL USERS SECONDS SEED` prints only `{"requests":N,"seconds":S}`: successful responses, and the time
+//! from the first request to the last response.
 
 #![expect(
     clippy::print_stdout,
@@ -20,45 +20,45 @@ use std::time::Instant;
 use anyhow::Context as _;
 use goose::config::GooseConfiguration;
 use goose::prelude::*;
-use weir_load::door;
-use weir_load::scenario::{Questions, Scenario as Asked};
+use weir_load::routes;
+use weir_load::scenario::{Prompts, Scenario as LoadScenario, ScenarioError};
 
 const USAGE: &str = "usage: plain_goose URL USERS SECONDS SEED";
-/// Of a question, as weir-load has it when nothing else is said.
-const QUESTION_BYTES: usize = 500;
+/// The default length of a prompt of weir-load.
+const PROMPT_BYTES: usize = 500;
 
-/// What all users share.
+/// The state that all users share.
 struct Shared {
-    asked: Asked,
+    scenario: LoadScenario,
     next: AtomicU64,
-    answered: AtomicU64,
-    begun: OnceLock<Instant>,
-    /// Nanoseconds from the first request to the latest answer.
-    lasted_ns: AtomicU64,
+    responses: AtomicU64,
+    started_at: OnceLock<Instant>,
+    /// Nanoseconds from the first request to the latest response.
+    duration_ns: AtomicU64,
 }
 
 impl Shared {
-    fn new(seed: u64) -> Result<Self, String> {
-        let questions = Questions {
+    fn new(seed: u64) -> Result<Self, ScenarioError> {
+        let prompts = Prompts {
             repeats: 0.0,
-            bytes: (QUESTION_BYTES, QUESTION_BYTES),
+            bytes: (PROMPT_BYTES, PROMPT_BYTES),
             seed,
         };
         Ok(Shared {
-            asked: Asked::built_in("chat", door::open(), questions)?,
+            scenario: LoadScenario::built_in("chat", routes::default_routes(), prompts)?,
             next: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
-            begun: OnceLock::new(),
-            lasted_ns: AtomicU64::new(0),
+            responses: AtomicU64::new(0),
+            started_at: OnceLock::new(),
+            duration_ns: AtomicU64::new(0),
         })
     }
 
-    fn answered(&self) {
-        let begun = *self.begun.get_or_init(weir::clock::now);
-        let lasted = weir::clock::now().saturating_duration_since(begun);
-        let lasted_ns = u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX);
-        self.lasted_ns.fetch_max(lasted_ns, Ordering::Relaxed);
-        self.answered.fetch_add(1, Ordering::Relaxed);
+    fn count_response(&self) {
+        let started_at = *self.started_at.get_or_init(weir::clock::now);
+        let duration = weir::clock::now().saturating_duration_since(started_at);
+        let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.duration_ns.fetch_max(duration_ns, Ordering::Relaxed);
+        self.responses.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -69,15 +69,15 @@ async fn main() -> anyhow::Result<()> {
         anyhow::bail!(USAGE);
     };
     let shared = Shared::new(seed.parse().context(USAGE)?);
-    let shared = Arc::new(shared.map_err(anyhow::Error::msg)?);
+    let shared = Arc::new(shared?);
     let configuration = configuration(url, users.parse().context(USAGE)?, seconds);
     GooseAttack::initialize_with_config(configuration)?
-        .register_scenario(scenario!("chat").register_transaction(asking(&shared)))
+        .register_scenario(scenario!("chat").register_transaction(transaction(&shared)))
         .execute()
         .await?;
-    let lasted_s = shared.lasted_ns.load(Ordering::Relaxed) as f64 / 1e9;
-    let requests = shared.answered.load(Ordering::Relaxed);
-    println!("{{\"requests\":{requests},\"seconds\":{lasted_s:.6}}}");
+    let duration_s = shared.duration_ns.load(Ordering::Relaxed) as f64 / 1e9;
+    let requests = shared.responses.load(Ordering::Relaxed);
+    println!("{{\"requests\":{requests},\"seconds\":{duration_s:.6}}}");
     Ok(())
 }
 
@@ -85,7 +85,7 @@ fn configuration(url: &str, users: usize, seconds: &str) -> GooseConfiguration {
     let mut configuration = GooseConfiguration::default();
     configuration.host = Some(url.to_owned());
     configuration.users = Some(users);
-    // Otherwise one user comes a second.
+    // The default is one user per second.
     configuration.increase_rate = Some("100000".to_owned());
     configuration.run_time = Some(format!("{seconds}s"));
     configuration.no_print_metrics = true;
@@ -94,33 +94,34 @@ fn configuration(url: &str, users: usize, seconds: &str) -> GooseConfiguration {
     configuration
 }
 
-fn asking(shared: &Arc<Shared>) -> Transaction {
+fn transaction(shared: &Arc<Shared>) -> Transaction {
     let shared = shared.clone();
     let function: TransactionFunction = Arc::new(move |user| {
         let shared = shared.clone();
-        Box::pin(async move { ask(user, &shared).await })
+        Box::pin(async move { send(user, &shared).await })
     });
     Transaction::new(function)
 }
 
-/// One request. Its answer is not read past the headers, as in goose's documentation: goose times no more.
-async fn ask(user: &mut GooseUser, shared: &Shared) -> TransactionResult {
-    shared.begun.get_or_init(weir::clock::now);
-    let wanted = shared
-        .asked
-        .wanted(shared.next.fetch_add(1, Ordering::Relaxed))?;
-    let mut builder = user.get_request_builder(&GooseMethod::Post, &wanted.path)?;
-    for (name, value) in &wanted.headers {
+/// Sends one request. Its body is not read, as in goose's documentation: goose measures until the headers.
+async fn send(user: &mut GooseUser, shared: &Shared) -> TransactionResult {
+    shared.started_at.get_or_init(weir::clock::now);
+    let request_spec = shared
+        .scenario
+        .request(shared.next.fetch_add(1, Ordering::Relaxed))
+        .map_err(|error| error.to_string())?;
+    let mut builder = user.get_request_builder(&GooseMethod::Post, &request_spec.path)?;
+    for (name, value) in &request_spec.headers {
         builder = builder.header(name.as_str(), value.as_str());
     }
     let request = GooseRequest::builder()
         .method(GooseMethod::Post)
-        .path(wanted.path.as_str())
-        .set_request_builder(builder.body(wanted.body))
+        .path(request_spec.path.as_str())
+        .set_request_builder(builder.body(request_spec.body))
         .build();
-    let answer = user.request(request).await?;
-    if answer.response?.status().is_success() {
-        shared.answered();
+    let response = user.request(request).await?;
+    if response.response?.status().is_success() {
+        shared.count_response();
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
-//! `weir-load capacity`: the highest rate at which the objectives hold, and how many replicas a rate wants.
+//! `weir-load capacity`: finds the highest rate at which the thresholds pass, and how many replicas a rate needs.
 //!
-//! goose ends by a switch of its whole process, so that every run is a process of its own: this program
-//! with `run`.
+//! goose stops through a switch that is global to the process, so every run is a child process: `weir-load run`.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -10,36 +9,34 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::RngExt as _;
-use serde::Serialize;
 use weir::{clock, units};
 
+use crate::exit_code::{FAILED, PASSED};
 use crate::output::{self, write};
-use crate::report::{Report, Verdict, Versions, capacity, timestamp};
-use crate::run::{FAILED, PASSED};
+use crate::report::capacity::{self, CapacityReport, LimitedBy, RatePoint, Replicas};
+use crate::report::{Report, Verdict, Versions, timestamp};
 use crate::schedule;
 use crate::slo::Slo;
-use crate::target::{Target, answers, base, positive};
+use crate::target::{TargetArgs, base_url, check_reachable, positive_duration};
 
 mod curve;
 mod runs;
 pub mod search;
 
-use curve::Pace;
-pub use curve::Point;
-use runs::Runs;
+use curve::Throughput;
+use runs::RunLauncher;
 
-use search::{Bounds, Next, Outcome, Search};
+use search::{RunResult, Search, SearchOptions, Step};
 
-/// The arguments.
+/// The arguments of `weir-load capacity`.
 #[derive(clap::Args)]
-// Of a flag that is given twice the last one counts, so that scripts can have defaults.
+// The last occurrence of a flag wins, so that scripts can have defaults.
 #[command(args_override_self = true)]
-pub struct Capacity {
+pub struct CapacityArgs {
     #[command(flatten)]
-    target: Target,
-    /// Threshold that must hold at a rate, repeatable: 'p99<800ms', 'error_rate<0.5%', 'rps>=45',
-    /// 'first_token_p95<1s', 'chat:p99<1s' (only requests named chat). Always applied unless given: error_rate<1%,
-    /// unsent<1%
+    target: TargetArgs,
+    /// Threshold (SLO) that must pass at a rate, repeatable: 'p99<800ms', 'error_rate<0.5%', 'rps>=45',
+    /// 'first_token_p95<1s', 'chat:p99<1s' (only requests named chat). Applied by default: error_rate<1%, unsent<1%
     #[arg(long, value_name = "THRESHOLD", value_parser = Slo::parse, required = true, help_heading = SEARCH)]
     slo: Vec<Slo>,
     /// Rate to start with
@@ -49,7 +46,7 @@ pub struct Capacity {
     #[arg(long, value_name = "RATE", default_value = "5000/s", value_parser = one_rate, help_heading = SEARCH)]
     to: f64,
     /// Duration of each run, after its warm-up
-    #[arg(short, long, value_name = "DURATION", default_value = "15s", value_parser = positive, help_heading = SEARCH)]
+    #[arg(short, long, value_name = "DURATION", default_value = "15s", value_parser = positive_duration, help_heading = SEARCH)]
     duration: Duration,
     /// Warm-up before each run; not measured
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = units::duration, help_heading = SEARCH)]
@@ -57,7 +54,7 @@ pub struct Capacity {
     /// Stop when the result is this close to a rate that fails
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = units::ratio, help_heading = SEARCH)]
     precision: f64,
-    /// How often the result must hold again
+    /// How often the result must be confirmed
     #[arg(long, value_name = "NUMBER", default_value_t = 2, help_heading = SEARCH)]
     confirmations: usize,
     /// Print how many replicas this rate needs, repeatable
@@ -77,94 +74,42 @@ pub struct Capacity {
 const SEARCH: &str = "Search";
 const OUTPUT: &str = "Output";
 
-/// What was found; `--json` writes it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Found {
-    pub verdict: Verdict,
-    pub scenario: String,
-    pub target: String,
-    /// When the search began: RFC 3339, in UTC.
-    pub started_at: String,
-    pub versions: Versions,
-    /// Seconds of each run, without its warm-up.
-    pub run_s: f64,
-    pub slos: Vec<String>,
-    /// Requests a second; `None`: the objectives hold at no rate that was tried.
-    pub capacity_rps: Option<f64>,
-    /// The target may well do more than `capacity_rps`: nothing above it failed because of the target.
-    pub is_lower_bound: bool,
-    pub limited_by: LimitedBy,
-    /// Every rate that was tried, once, in order.
-    pub curve: Vec<Point>,
-    pub replicas: Vec<Replicas>,
+/// Why an argument is invalid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum ArgumentError {
+    #[error(transparent)]
+    Rate(#[from] schedule::RateError),
+    #[error("expected a single rate such as 50/s, found {0:?}")]
+    NotConstant(String),
+    #[error("{0}")]
+    Ratio(String),
+    #[error("expected at most 90%")]
+    Headroom,
 }
 
-/// What kept the result from being higher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LimitedBy {
-    Objectives,
-    /// The sender came to its end first: the target can do more.
-    Sender,
-    /// It held at the highest rate that was asked for.
-    Ceiling,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Replicas {
-    pub rate: f64,
-    pub count: u64,
-    /// Fewer may do, since the target may well do more than was found.
-    pub is_upper_bound: bool,
-    /// The share of each that is kept free.
-    pub headroom: f64,
-}
-
-fn one_rate(text: &str) -> Result<f64, String> {
+fn one_rate(text: &str) -> Result<f64, ArgumentError> {
     match schedule::rates(text)?.as_slice() {
         [(from, to)] if from == to && *from > 0.0 => Ok(*from),
-        _ => Err(format!("expected one rate such as 50/s, found {text:?}")),
+        _ => Err(ArgumentError::NotConstant(text.to_owned())),
     }
 }
 
-fn headroom(text: &str) -> Result<f64, String> {
-    let share = units::ratio(text).map_err(|error| error.to_string())?;
+fn headroom(text: &str) -> Result<f64, ArgumentError> {
+    let share = units::ratio(text).map_err(|error| ArgumentError::Ratio(error.to_string()))?;
     match share <= 0.9 {
         true => Ok(share),
-        false => Err("more than 90% kept free leaves hardly anything to use".to_owned()),
+        false => Err(ArgumentError::Headroom),
     }
 }
 
-impl Capacity {
-    /// Searches; the exit code.
+impl CapacityArgs {
+    /// Runs the search and returns the exit code.
     ///
     /// # Errors
-    /// Why it could not run.
+    /// Why the search could not run.
     pub fn execute(mut self) -> anyhow::Result<u8> {
-        anyhow::ensure!(
-            self.target.scenario != "replay",
-            "--scenario replay: a recording has its own rate"
-        );
-        anyhow::ensure!(
-            self.from <= self.to,
-            "--from {}/s is more than --to {}/s",
-            self.from,
-            self.to
-        );
-        if let Some(slo) = self.slo.iter().find(|slo| slo.needs_direct()) {
-            anyhow::bail!("--slo {}: what is added is known only to run", slo.text);
-        }
-        self.target.target = base("--target", &self.target.target)?;
-        self.target.check(None)?;
-        output::prepare(&[
-            ("--report", self.report.as_ref()),
-            ("--json", self.json.as_ref()),
-        ])?;
-        // Every mistake now, and not as the last words of a run.
-        self.target.connecting()?;
-        self.target.scenario(0)?;
-        answers(&self.target.target)?;
-        let runs = Runs::new()?;
+        self.check()?;
+        let runs = RunLauncher::new()?;
         let started_at = clock::unix_now();
         let implied = Slo::implied(&self.slo);
         let slos: Vec<String> = self
@@ -173,55 +118,88 @@ impl Capacity {
             .chain(&implied)
             .map(|slo| slo.text.clone())
             .collect();
-        let mut search = Search::new(Bounds {
+        let mut search = Search::new(SearchOptions {
             from: self.from,
             to: self.to,
             precision: self.precision,
             confirmations: self.confirmations,
         });
-        let mut curve: Vec<Point> = Vec::new();
+        let mut curve: Vec<RatePoint> = Vec::new();
         let outcome = loop {
             let rate = match search.next() {
-                Next::Done(found) => break Ok(found),
-                Next::Try(rate) => rate,
+                Step::Done(capacity_rps) => break Ok(capacity_rps),
+                Step::Try(rate) => rate,
             };
             let point = match self.try_rate(rate, &slos, &runs) {
                 Ok(point) => point,
                 Err(error) => break Err(error),
             };
-            tell(&point, search.is_confirming());
-            search.observe(match point.held {
-                true => Outcome::Held,
-                false => Outcome::Failed,
+            log_point(&point, search.is_confirming());
+            search.observe(match point.passed {
+                true => RunResult::Passed,
+                false => RunResult::Failed,
             });
             curve.push(point);
         };
-        // What was found until it broke off is reported, and is no capacity.
-        let (found, broken) = match outcome {
-            Ok(found) => (self.found(found, slos, &curve, started_at), None),
-            Err(error) => (self.found(None, slos, &curve, started_at), Some(error)),
+        // An interrupted search reports its curve, but no capacity.
+        let (report, error) = match outcome {
+            Ok(capacity_rps) => (self.report(capacity_rps, slos, &curve, started_at), None),
+            Err(error) => (self.report(None, slos, &curve, started_at), Some(error)),
         };
-        // Whoever closed the pipe has read enough.
-        let _ = writeln!(std::io::stdout(), "{}", capacity::summary(&found));
-        write(&self.json, || Ok(serde_json::to_string_pretty(&found)?))?;
-        write(&self.report, || Ok(capacity::document(&found)))?;
-        match (broken, found.verdict) {
+        // A closed pipe is not an error.
+        let _ = writeln!(
+            std::io::stdout(),
+            "{}",
+            capacity::terminal::summary(&report)
+        );
+        write(&self.json, || Ok(serde_json::to_string_pretty(&report)?))?;
+        write(&self.report, || Ok(capacity::html::document(&report)))?;
+        match (error, report.verdict) {
             (Some(error), _) => Err(error),
             (None, Verdict::Pass) => Ok(PASSED),
             (None, Verdict::Fail) => Ok(FAILED),
         }
     }
 
-    fn found(
+    /// Checks the arguments, so that invalid ones are found before the first run.
+    fn check(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.target.scenario != "replay",
+            "--scenario replay cannot be used: a recording has its own rate"
+        );
+        anyhow::ensure!(
+            self.from <= self.to,
+            "--from {}/s is more than --to {}/s",
+            self.from,
+            self.to
+        );
+        if let Some(slo) = self.slo.iter().find(|slo| slo.needs_direct()) {
+            anyhow::bail!(
+                "--slo {}: the added latency is only measured by weir-load run",
+                slo.text
+            );
+        }
+        self.target.target = base_url("--target", &self.target.target)?;
+        self.target.check(None)?;
+        output::prepare(&[
+            ("--report", self.report.as_ref()),
+            ("--json", self.json.as_ref()),
+        ])?;
+        self.target.client_options()?;
+        self.target.scenario(0)?;
+        check_reachable(&self.target.target)
+    }
+
+    fn report(
         &self,
         capacity_rps: Option<f64>,
         slos: Vec<String>,
-        runs: &[Point],
+        runs: &[RatePoint],
         started_at: Duration,
-    ) -> Found {
+    ) -> CapacityReport {
         let curve = curve::merged(runs, capacity_rps);
         let limited_by = curve::limited_by(&curve, capacity_rps);
-        let is_lower_bound = limited_by != LimitedBy::Objectives;
+        let is_lower_bound = limited_by != LimitedBy::Thresholds;
         let usable = capacity_rps.map(|rate| rate * (1.0 - self.headroom));
         let replicas = usable.map_or_else(Vec::new, |usable| {
             let rates = self.replicas_for.iter();
@@ -234,7 +212,7 @@ impl Capacity {
                 })
                 .collect()
         });
-        Found {
+        CapacityReport {
             verdict: match capacity_rps {
                 Some(_) => Verdict::Pass,
                 None => Verdict::Fail,
@@ -253,17 +231,22 @@ impl Capacity {
         }
     }
 
-    fn try_rate(&self, rate: f64, slos: &[String], runs: &Runs) -> anyhow::Result<Point> {
+    fn try_rate(
+        &self,
+        rate: f64,
+        slos: &[String],
+        runs: &RunLauncher,
+    ) -> anyhow::Result<RatePoint> {
         let report = runs.run(|json| self.run_arguments(rate, slos, json));
         let report = report.with_context(|| format!("the run at {rate}/s"))?;
         Ok(point(rate, &report))
     }
 
     fn run_arguments(&self, rate: f64, slos: &[String], json: &Path) -> Vec<OsString> {
-        let mut arguments = self.target.arguments();
-        // Of an hour, since a rate is a whole number of requests.
+        let mut arguments = self.target.to_arguments();
+        // Per hour, since a rate is an integer number of requests.
         let hourly = format!("{:.0}/h", rate * 3600.0);
-        // The questions of one run must not be known from the one before.
+        // A new seed for each run, so that no prompts of the run before are cached.
         let seed: u32 = rand::rng().random();
         let ms = |duration: Duration| format!("{}ms", duration.as_millis());
         for (flag, value) in [
@@ -282,21 +265,25 @@ impl Capacity {
     }
 }
 
-fn point(rate: f64, report: &Report) -> Point {
+fn point(rate: f64, report: &Report) -> RatePoint {
     let failed = report.slos.iter().filter(|slo| !slo.ok);
-    let mut why: Vec<String> = failed
+    let mut reasons: Vec<String> = failed
         .map(|slo| format!("{} is {}", slo.slo, slo.shown))
         .collect();
-    if let Pace::Lags { due, done } = curve::pace(&report.timeline, report.duration_s) {
-        why.push(format!("of {due} in its second half {done} were done"));
+    if let Throughput::FallsBehind { due, done } =
+        curve::throughput(&report.timeline, report.duration_s)
+    {
+        reasons.push(format!(
+            "only {done} of {due} requests were done in its second half"
+        ));
     }
     if report.sender.is_bottleneck {
-        why.push("the sender was the bottleneck".to_owned());
+        reasons.push("the load generator was the bottleneck".to_owned());
     }
-    Point {
+    RatePoint {
         rate,
         runs: 1,
-        runs_held: usize::from(why.is_empty()),
+        runs_passed: usize::from(reasons.is_empty()),
         achieved_rps: report.achieved_rps,
         requests: report.requests,
         errors: report.errors,
@@ -305,20 +292,20 @@ fn point(rate: f64, report: &Report) -> Point {
         p95_ms: report.latency_ms.p95,
         p99_ms: report.latency_ms.p99,
         error_rate: report.error_rate,
-        held: why.is_empty(),
+        passed: reasons.is_empty(),
         is_sender_bottleneck: report.sender.is_bottleneck,
-        why,
+        reasons,
     }
 }
 
-/// As it goes.
-fn tell(point: &Point, is_confirming: bool) {
-    let word = match (point.held, is_confirming) {
-        (true, true) => "held again".to_owned(),
-        (true, false) => "held".to_owned(),
-        (false, _) => point.why.join(", "),
+/// Reports the progress of the search.
+fn log_point(point: &RatePoint, is_confirming: bool) {
+    let word = match (point.passed, is_confirming) {
+        (true, true) => "confirmed".to_owned(),
+        (true, false) => "passed".to_owned(),
+        (false, _) => point.reasons.join(", "),
     };
-    // Whoever closed the pipe has read enough.
+    // A closed pipe is not an error.
     let _ = writeln!(
         std::io::stderr(),
         "{:.1}/s: p99 {:.1} ms: {word}",

@@ -1,5 +1,4 @@
-//! The files that a run writes. Whether they can be written is known before the first request: a report that is
-//! lost after an hour is a lost hour.
+//! The output files. They are checked before the first request, so that an unwritable report does not waste a test.
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -7,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// Looks whether every file can be written, and removes what an earlier run has left there: that is not this
-/// run's, should this one not come to its end. Each with its flag.
+/// Checks that every file can be written, and removes the files of an earlier run, which must not be mistaken for the
+/// results of this one. Each path comes with its flag.
 ///
 /// # Errors
-/// Which file cannot be written, and why; two flags with the same file.
+/// A file that cannot be written, or two flags with the same file.
 pub(crate) fn prepare(outputs: &[(&'static str, Option<&PathBuf>)]) -> anyhow::Result<()> {
     let given = outputs
         .iter()
@@ -21,43 +20,42 @@ pub(crate) fn prepare(outputs: &[(&'static str, Option<&PathBuf>)]) -> anyhow::R
         let mut before = given.iter().take(place);
         if let Some((other, _)) = before.find(|(_, other)| other == path) {
             anyhow::bail!(
-                "{other} and {flag} are both {}: give each its own file",
+                "{other} and {flag} are both {}: use different files",
                 path.display()
             );
         }
     }
-    // All of them before any is removed.
+    // Check all of them before removing any.
     for (flag, path) in &given {
-        check(path).with_context(|| format!("{flag} {}: it cannot be written", path.display()))?;
+        check(path).with_context(|| format!("{flag} {}: cannot be written", path.display()))?;
     }
     for (flag, path) in &given {
-        remove(path)
-            .with_context(|| format!("{flag} {}: it cannot be replaced", path.display()))?;
+        remove(path).with_context(|| format!("{flag} {}: cannot be replaced", path.display()))?;
     }
     Ok(())
 }
 
 fn check(path: &Path) -> anyhow::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
         _ => Path::new("."),
     };
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => {
-            anyhow::bail!("it is a folder: give the name of a file in it")
+            anyhow::bail!("is a directory: append a file name")
         }
         Ok(found) if found.is_file() => {
             OpenOptions::new().append(true).open(path)?;
         }
-        // A pipe or a terminal: opening it could wait for somebody who reads.
+        // A pipe or a terminal: opening it could block until there is a reader.
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
             anyhow::ensure!(
-                folder.is_dir(),
-                "there is no folder {}: create it first",
-                folder.display()
+                directory.is_dir(),
+                "the directory {} does not exist",
+                directory.display()
             );
-            // A link that leads nowhere is made a file by this, and goes with it.
+            // This turns a dangling symbolic link into a file, and removes both.
             File::create(path)?;
             std::fs::remove_file(path)?;
         }
@@ -69,16 +67,16 @@ fn check(path: &Path) -> anyhow::Result<()> {
 fn remove(path: &Path) -> std::io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => std::fs::remove_file(path),
-        // What a link leads to stays where it is, and loses its text.
+        // The target of a symbolic link is kept and truncated.
         Ok(found) if found.is_symlink() && path.is_file() => File::create(path).map(drop),
         _ => Ok(()),
     }
 }
 
-/// Writes one of them, where it was asked for.
+/// Writes an output file, if its flag was given.
 ///
 /// # Errors
-/// That it cannot be written.
+/// The file cannot be written.
 pub(crate) fn write(
     path: &Option<PathBuf>,
     text: impl Fn() -> anyhow::Result<String>,
@@ -94,21 +92,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_written_is_known_and_nothing_is_removed_for_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let at = |name: &str| folder.path().join(name);
-        std::fs::write(at("old.json"), "an earlier one").expect("a file");
+    fn unwritable_files_are_reported_before_any_is_removed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("old.json"), "an earlier report").expect("a file");
         std::fs::write(at("file"), "").expect("a file");
         let old = at("old.json");
-        for (wrong, why) in [
-            (at("none/out.html"), "there is no folder"),
-            (folder.path().to_owned(), "it is a folder"),
-            (at("file/out.html"), "it cannot be written"),
+        for (invalid, reason) in [
+            (at("none/out.html"), "does not exist"),
+            (directory.path().to_owned(), "is a directory"),
+            (at("file/out.html"), "cannot be written"),
             (at("old.json"), "both"),
         ] {
-            let outputs = [("--json", Some(&old)), ("--report", Some(&wrong))];
-            let error = format!("{:#}", prepare(&outputs).expect_err("a mistake"));
-            assert!(error.contains(why) && error.contains("--report"), "{error}");
+            let outputs = [("--json", Some(&old)), ("--report", Some(&invalid))];
+            let error = format!("{:#}", prepare(&outputs).expect_err("an error"));
+            assert!(
+                error.contains(reason) && error.contains("--report"),
+                "{error}"
+            );
             assert!(old.exists(), "{error}");
         }
         let new = at("new.html");
@@ -122,10 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_of_ours_stays() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
-        std::fs::write(&real, "an earlier one").expect("a file");
+    fn links_and_devices_are_not_removed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (real, link) = (directory.path().join("real"), directory.path().join("link"));
+        std::fs::write(&real, "an earlier report").expect("a file");
         std::os::unix::fs::symlink(&real, &link).expect("a link");
         let null = PathBuf::from("/dev/null");
         prepare(&[("--json", Some(&link)), ("--report", Some(&null))]).expect("fine");

@@ -1,7 +1,9 @@
-//! Gives the word for each request when it is due, whatever became of those before.
+//! Releases each request when it is due, whether or not earlier ones have been answered: an open model. In a closed
+//! model, senders wait for responses before they send again, and a stall of the target hides itself (coordinated
+//! omission).
 //!
-//! A thread sleeps to each due time: a timer of the runtime would be a millisecond late, and would wait
-//! for what else the runtime has to do.
+//! A dedicated thread sleeps until each due time: a timer of the runtime would be a millisecond late, and would wait
+//! for other tasks of the runtime.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,62 +14,62 @@ use weir::clock;
 
 use crate::schedule::Schedule;
 
-/// The longest that the thread sleeps without a look whether it is to stop.
+/// The longest sleep between two checks for an interrupt.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
-/// The shortest: at high rates a few requests leave together, and waking for each would cost more than it
-/// tells.
+/// The shortest sleep: at high rates a few requests are released together, since waking up for each would cost more
+/// than the precision is worth.
 const SLEEP_MIN: Duration = Duration::from_micros(100);
-/// While more is due than all senders can take, a look is as good as a sharp eye.
+/// The sleep while more requests are due than there are idle senders, when precision does not matter.
 const BACKLOG_SLEEP: Duration = Duration::from_millis(1);
 
-/// What the pacer and the senders share.
+/// The state that the pacer thread and the senders share.
 #[derive(Debug)]
-pub struct Pace {
+pub struct Pacer {
     schedule: Schedule,
     users: u64,
-    /// A permit for each request that is due and has no sender yet.
+    /// A permit for each request that is due and not yet taken by a sender.
     due: Semaphore,
-    /// How many have come due.
-    released: AtomicU64,
-    /// Of those, the ones that came due while every sender was waiting for an answer.
-    found_all_busy: AtomicU64,
-    /// The next request that a sender takes.
+    /// How many requests have come due.
+    due_count: AtomicU64,
+    /// How many of them came due while every sender was waiting for a response.
+    due_while_saturated: AtomicU64,
+    /// The number of the next request that a sender takes.
     next: AtomicU64,
-    finished: AtomicU64,
-    /// When the test began; unknown until all senders are there.
-    begun: watch::Sender<Option<Instant>>,
+    completed: AtomicU64,
+    /// When the test started; `None` until all senders are ready.
+    started_at: watch::Sender<Option<Instant>>,
     interrupted: OnceLock<Instant>,
 }
 
 /// One request that is due.
 #[derive(Clone, Copy, Debug)]
-pub struct Slot {
+pub struct Arrival {
     pub number: u64,
     pub due_at: Instant,
-    pub counts: Counts,
+    pub phase: TestPhase,
 }
 
-/// Whether a request is of the test.
+/// Whether a request is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counts {
-    InTheTest,
-    /// It is sent and in no figure.
+pub enum TestPhase {
+    Measured,
+    /// Sent before the test, and not measured.
     WarmUp,
 }
 
-impl Pace {
+impl Pacer {
     #[must_use]
     pub fn new(schedule: Schedule, users: usize) -> Arc<Self> {
-        Arc::new(Pace {
+        Arc::new(Pacer {
             schedule,
             users: users as u64,
             due: Semaphore::new(0),
-            released: AtomicU64::new(0),
-            found_all_busy: AtomicU64::new(0),
+            due_count: AtomicU64::new(0),
+            due_while_saturated: AtomicU64::new(0),
             next: AtomicU64::new(0),
-            finished: AtomicU64::new(0),
-            begun: watch::channel(None).0,
+            completed: AtomicU64::new(0),
+            started_at: watch::channel(None).0,
             interrupted: OnceLock::new(),
         })
     }
@@ -79,15 +81,15 @@ impl Pace {
 
     /// Runs the schedule; returns when the last request is due, or when it is interrupted.
     pub fn run(&self) {
-        let begun = clock::now();
-        self.begun.send_replace(Some(begun));
+        let started_at = clock::now();
+        self.started_at.send_replace(Some(started_at));
         let mut number = 0;
         while let Some(due) = self.schedule.due(number) {
-            if !self.sleep_until(begun + due) {
+            if !self.sleep_until(started_at + due) {
                 return;
             }
-            // Everything that is due by now, at once: a sender that lags behind is not woken for each.
-            let now = clock::now().saturating_duration_since(begun);
+            // Release everything that is due by now together, instead of waking up for each request.
+            let now = clock::now().saturating_duration_since(started_at);
             let mut count = 1;
             while self
                 .schedule
@@ -97,20 +99,20 @@ impl Pace {
                 count += 1;
             }
             if self.in_flight() >= self.users {
-                self.found_all_busy.fetch_add(count, Ordering::Relaxed);
+                self.due_while_saturated.fetch_add(count, Ordering::Relaxed);
             }
             number += count;
-            self.released.store(number, Ordering::Relaxed);
+            self.due_count.store(number, Ordering::Relaxed);
             self.due
                 .add_permits(usize::try_from(count).unwrap_or(usize::MAX));
             if self.due.available_permits() as u64 > self.users {
-                // Nobody waits for the next one: there is more than all senders can take.
+                // No sender is waiting: more requests are due than all senders can take.
                 std::thread::sleep(BACKLOG_SLEEP);
             }
         }
     }
 
-    /// `false`: it was interrupted.
+    /// Returns `false` when interrupted.
     fn sleep_until(&self, due_at: Instant) -> bool {
         loop {
             if self.is_interrupted() {
@@ -124,7 +126,7 @@ impl Pace {
         }
     }
 
-    /// Ends the schedule early: nothing more comes due, and what waits is not sent.
+    /// Ends the schedule early: no more requests come due, and those that are waiting are not sent.
     pub fn interrupt(&self) {
         self.interrupted.get_or_init(clock::now);
         self.due.close();
@@ -135,79 +137,79 @@ impl Pace {
         self.interrupted.get().is_some()
     }
 
-    /// Those that no sender took are not sent any more.
+    /// Ends the drain: requests that no sender has taken are not sent.
     pub fn close(&self) {
         self.due.close();
     }
 
     /// The next request, when it is due; `None` when there are no more.
-    pub async fn next(&self) -> Option<Slot> {
-        // Closed: it is over.
+    pub async fn next(&self) -> Option<Arrival> {
+        // A closed semaphore means that the test is over.
         self.due.acquire().await.ok()?.forget();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let due = self.schedule.due(number)?;
-        let begun = (*self.begun.borrow())?;
-        Some(Slot {
+        let started_at = (*self.started_at.borrow())?;
+        Some(Arrival {
             number,
-            due_at: begun + due,
-            counts: match number < self.schedule.warm_up_count() {
-                true => Counts::WarmUp,
-                false => Counts::InTheTest,
+            due_at: started_at + due,
+            phase: match number < self.schedule.warm_up_count() {
+                true => TestPhase::WarmUp,
+                false => TestPhase::Measured,
             },
         })
     }
 
-    /// Is told that a request has come to its end.
-    pub fn finish(&self) {
-        self.finished.fetch_add(1, Ordering::Relaxed);
+    /// Counts a request as completed.
+    pub fn complete(&self) {
+        self.completed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests that wait for their answers.
+    /// Requests that wait for their responses.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        let finished = self.finished.load(Ordering::Relaxed);
-        self.next.load(Ordering::Relaxed).saturating_sub(finished)
+        let completed = self.completed.load(Ordering::Relaxed);
+        self.next.load(Ordering::Relaxed).saturating_sub(completed)
     }
 
-    /// Whether everything that came due has been taken.
+    /// Whether every request that came due has been taken by a sender.
     #[must_use]
-    pub fn is_all_taken(&self) -> bool {
-        self.next.load(Ordering::Relaxed) >= self.released.load(Ordering::Relaxed)
+    pub fn is_drained(&self) -> bool {
+        self.next.load(Ordering::Relaxed) >= self.due_count.load(Ordering::Relaxed)
     }
 
-    /// How many requests of the test have come due.
+    /// How many requests have come due, the warm-up excluded.
     #[must_use]
-    pub fn released(&self) -> u64 {
-        let released = self.released.load(Ordering::Relaxed);
-        released.saturating_sub(self.schedule.warm_up_count())
+    pub fn due_count(&self) -> u64 {
+        let due_count = self.due_count.load(Ordering::Relaxed);
+        due_count.saturating_sub(self.schedule.warm_up_count())
     }
 
     /// The share of requests that came due while every sender was busy, from 0 to 1.
     #[must_use]
     pub fn busy_share(&self) -> f64 {
-        let released = self.released.load(Ordering::Relaxed).max(1);
-        self.found_all_busy.load(Ordering::Relaxed) as f64 / released as f64
+        let due_count = self.due_count.load(Ordering::Relaxed).max(1);
+        self.due_while_saturated.load(Ordering::Relaxed) as f64 / due_count as f64
     }
 
-    /// How long the test has been running, its warm-up not counted; at most until it was interrupted.
+    /// How long the test has run, the warm-up excluded; stops at an interrupt.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        let begun = *self.begun.borrow();
-        begun.map_or(Duration::ZERO, |begun| {
+        let started_at = *self.started_at.borrow();
+        started_at.map_or(Duration::ZERO, |started_at| {
             let until = self.interrupted.get().copied();
             let all = until
                 .unwrap_or_else(clock::now)
-                .saturating_duration_since(begun);
+                .saturating_duration_since(started_at);
             all.saturating_sub(self.schedule.warm_up())
         })
     }
 
-    /// When the test began, its warm-up not counted, in the clock of the senders.
+    /// When the test started, after its warm-up, in the clock of the senders.
     #[must_use]
-    pub fn begun(&self) -> Option<Instant> {
-        self.begun
+    pub fn started_at(&self) -> Option<Instant> {
+        self.started_at
             .borrow()
-            .map(|begun| begun + self.schedule.warm_up())
+            .map(|started_at| started_at + self.schedule.warm_up())
     }
 }
 
@@ -216,23 +218,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interrupted_test_is_as_long_as_it_ran() {
+    fn the_elapsed_time_stops_at_an_interrupt() {
         let schedule = Schedule::new(&[(1000.0, 1000.0)], Duration::from_secs(3600), None);
-        let pace = Pace::new(schedule.expect("a schedule"), 1);
-        let theirs = pace.clone();
-        let running = std::thread::spawn(move || theirs.run());
+        let pacer = Pacer::new(schedule.expect("a schedule"), 1);
+        let shared = pacer.clone();
+        let running = std::thread::spawn(move || shared.run());
         let deadline = clock::now() + Duration::from_secs(20);
-        while pace.released() < 10 {
-            assert!(clock::now() < deadline, "nothing comes due");
+        while pacer.due_count() < 10 {
+            assert!(clock::now() < deadline, "no request comes due");
             std::thread::yield_now();
         }
-        pace.interrupt();
+        pacer.interrupt();
         running.join().expect("the schedule ends");
-        // What waits for its answers after that is no part of it.
-        let (ran, later) = (pace.elapsed(), clock::now() + Duration::from_millis(2));
+        // Time spent waiting for responses after that does not count.
+        let (ran, later) = (pacer.elapsed(), clock::now() + Duration::from_millis(2));
         while clock::now() < later {
             std::thread::yield_now();
         }
-        assert_eq!(pace.elapsed(), ran);
+        assert_eq!(pacer.elapsed(), ran);
     }
 }

@@ -1,4 +1,4 @@
-//! What is seen while a test runs: a bar where there is a terminal, else a line now and then.
+//! Progress output: a bar on a terminal, else a log line every few seconds.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::pacer::Pace;
-use crate::tally::Tallies;
+use crate::pacer::Pacer;
+use crate::stats::StatsRecorder;
 
-const REDRAWN: Duration = Duration::from_secs(1);
-const TOLD: Duration = Duration::from_secs(5);
+const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 const BAR: &str = "{bar:24} {msg}";
 
-/// Runs until it is stopped or dropped.
+/// Shows progress until dropped.
 #[derive(Debug)]
 pub struct Progress {
     done: Arc<AtomicBool>,
@@ -27,21 +27,23 @@ impl Drop for Progress {
         self.done.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // It only prints.
+            // A panic of the output is not an error of the test.
             drop(thread.join());
         }
     }
 }
 
 impl Progress {
+    /// Starts the output.
+    ///
     /// # Errors
-    /// When there can be no other thread.
-    pub fn show(pace: &Arc<Pace>, tallies: &Arc<Tallies>) -> anyhow::Result<Self> {
+    /// The thread cannot be started.
+    pub fn show(pacer: &Arc<Pacer>, recorder: &Arc<StatsRecorder>) -> anyhow::Result<Self> {
         let done = Arc::new(AtomicBool::new(false));
-        let (theirs, pace, tallies) = (done.clone(), pace.clone(), tallies.clone());
+        let (is_done, pacer, recorder) = (done.clone(), pacer.clone(), recorder.clone());
         let thread = std::thread::Builder::new()
             .name("progress".to_owned())
-            .spawn(move || draw(&theirs, &pace, &tallies))?;
+            .spawn(move || draw(&is_done, &pacer, &recorder))?;
         Ok(Progress {
             done,
             thread: Some(thread),
@@ -49,10 +51,14 @@ impl Progress {
     }
 }
 
-fn draw(done: &AtomicBool, pace: &Pace, tallies: &Tallies) {
+fn draw(done: &AtomicBool, pacer: &Pacer, recorder: &StatsRecorder) {
     let is_terminal = std::io::stderr().is_terminal();
-    let every = if is_terminal { REDRAWN } else { TOLD };
-    let total_ms = pace.schedule().duration().as_millis() as u64;
+    let every = if is_terminal {
+        REDRAW_INTERVAL
+    } else {
+        LOG_INTERVAL
+    };
+    let total_ms = pacer.schedule().duration().as_millis() as u64;
     let bar = ProgressBar::with_draw_target(
         Some(total_ms),
         match is_terminal {
@@ -69,28 +75,31 @@ fn draw(done: &AtomicBool, pace: &Pace, tallies: &Tallies) {
         if done.load(Ordering::Relaxed) {
             break;
         }
-        let live = tallies.look();
+        let live = recorder.take_live();
         errors += live.errors;
         let line = format!(
-            "{:.0} of {:.0} s, {:.1}/s done, {} under way, p50 {:.1} ms, p99 {:.1} ms, errors {errors}",
-            pace.elapsed().min(pace.schedule().duration()).as_secs_f64(),
-            pace.schedule().duration().as_secs_f64(),
+            "{:.0} of {:.0} s, {:.1}/s done, {} in flight, p50 {:.1} ms, p99 {:.1} ms, errors {errors}",
+            pacer
+                .elapsed()
+                .min(pacer.schedule().duration())
+                .as_secs_f64(),
+            pacer.schedule().duration().as_secs_f64(),
             live.requests as f64 / every.as_secs_f64(),
-            pace.in_flight(),
+            pacer.in_flight(),
             live.latency.quantile_ms(0.5),
             live.latency.quantile_ms(0.99),
         );
         if is_terminal {
-            bar.set_position(total_ms.min(pace.elapsed().as_millis() as u64));
+            bar.set_position(total_ms.min(pacer.elapsed().as_millis() as u64));
             bar.set_message(line);
         } else {
-            tell(&line);
+            log_line(&line);
         }
     }
     bar.finish_and_clear();
 }
 
-fn tell(line: &str) {
-    // A log that cannot be written ends no test.
+fn log_line(line: &str) {
+    // A line that cannot be written is not an error of the test.
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! What is asked: each scenario makes the request with a number, the same at every run with its seed.
+//! Scenarios: which request to send for each number, reproducible from a seed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,344 +6,318 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::Method;
 use rand::RngExt as _;
-use ulid::Ulid;
 use weir::clock;
 use weir::signature::signer::{Distinct, Signer};
 
-use crate::door::Door;
+use crate::request::{Expectation, Outcome, RequestSpec, ResponseMode};
+use crate::routes::TargetRoute;
 use crate::schedule;
-use crate::wanted::{Expect, Judged, Wanted};
 
 mod abuse;
 mod file;
-mod question;
+mod prompt;
 mod replay;
+mod signed;
 
-pub use file::{read, schema};
-pub use question::{Questions, Wants, lengths};
-pub use replay::{Recording, Source, recorded};
+pub use file::{FileError, read, schema};
+pub use prompt::{LengthError, Prompts, lengths};
+pub use replay::{EventSource, Recording, load_recording};
+pub use signed::RequestError;
 
-/// The names of those that are built in.
+use signed::{SendOptions, build, fresh_id, headers, signers};
+
+/// The names of the built-in scenarios.
 pub const BUILT_IN: [&str; 6] = ["chat", "stream", "platforms", "abuse", "burst", "mixed"];
 
 /// A scenario.
 #[derive(Debug)]
 pub struct Scenario {
-    kind: Kind,
-    doors: Vec<Door>,
-    questions: Questions,
-    before: abuse::Before,
-    /// Of each way in, the last second in which its signature was used that is good for one request a
-    /// second.
-    seconds: Vec<AtomicU64>,
+    kind: ScenarioKind,
+    routes: Vec<TargetRoute>,
+    prompts: Prompts,
+    abuse: abuse::Abuse,
+    /// For each signer, the last second in which it was used; for schemes that sign one request per second.
+    last_used_s: Vec<AtomicU64>,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum ScenarioKind {
     Chat,
     Stream,
     Platforms,
     Abuse,
     Burst,
-    /// Shares of the others, that add up to one.
+    /// A weighted mix of the above.
     Mixed,
-    File(Vec<file::Request>),
-    Recording(Vec<replay::Recorded>),
+    File(Vec<file::FileRequest>),
+    Recording(Vec<replay::RecordedRequest>),
+}
+
+/// Why a built-in scenario cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScenarioError {
+    #[error("unknown scenario {0:?}: expected one of {all}, replay, or a file that ends with .yaml", all = BUILT_IN.join(", "))]
+    Unknown(String),
+    #[error("the scenario {0} needs --config: a weir.yaml whose routes require signatures")]
+    NeedsSignatures(String),
+    #[error("the scenario burst needs --config: a weir.yaml with a rate-limited route")]
+    NeedsRateLimit,
 }
 
 impl Scenario {
-    /// A built-in one.
+    /// A built-in scenario.
     ///
     /// # Errors
-    /// When there is none of this name, or the target has nothing that it could ask.
-    pub fn built_in(name: &str, doors: Vec<Door>, questions: Questions) -> Result<Self, String> {
+    /// An unknown name, or a scenario that needs routes which the target does not have.
+    pub fn built_in(
+        name: &str,
+        routes: Vec<TargetRoute>,
+        prompts: Prompts,
+    ) -> Result<Self, ScenarioError> {
         let kind = match name {
-            "chat" => Kind::Chat,
-            "stream" => Kind::Stream,
-            "platforms" => Kind::Platforms,
-            "abuse" => Kind::Abuse,
-            "burst" => Kind::Burst,
-            "mixed" => Kind::Mixed,
-            _ => {
-                return Err(format!(
-                    "there is no scenario {name:?}: one of {}, replay, or a file that ends with .yaml",
-                    BUILT_IN.join(", ")
-                ));
-            }
+            "chat" => ScenarioKind::Chat,
+            "stream" => ScenarioKind::Stream,
+            "platforms" => ScenarioKind::Platforms,
+            "abuse" => ScenarioKind::Abuse,
+            "burst" => ScenarioKind::Burst,
+            "mixed" => ScenarioKind::Mixed,
+            _ => return Err(ScenarioError::Unknown(name.to_owned())),
         };
-        let is_signed = doors.iter().any(|door| !door.signers.is_empty());
-        if matches!(kind, Kind::Platforms | Kind::Abuse) && !is_signed {
-            return Err(format!(
-                "the scenario {name} needs --config: a weir.yaml whose routes want signatures"
-            ));
+        let needs_signatures = matches!(kind, ScenarioKind::Platforms | ScenarioKind::Abuse);
+        if needs_signatures && signers(&routes).next().is_none() {
+            return Err(ScenarioError::NeedsSignatures(name.to_owned()));
         }
-        if matches!(kind, Kind::Burst) && !doors.iter().any(|door| !door.limits.is_empty()) {
-            return Err(
-                "the scenario burst needs --config: a weir.yaml with a route that is limited"
-                    .to_owned(),
-            );
+        let is_rate_limited = routes.iter().any(|route| !route.rate_limits.is_empty());
+        if matches!(kind, ScenarioKind::Burst) && !is_rate_limited {
+            return Err(ScenarioError::NeedsRateLimit);
         }
-        Ok(Self::new(kind, doors, questions))
+        Ok(Self::new(kind, routes, prompts))
     }
 
-    fn new(kind: Kind, doors: Vec<Door>, questions: Questions) -> Self {
-        let ways: usize = doors.iter().map(|door| door.signers.len()).sum();
+    fn new(kind: ScenarioKind, routes: Vec<TargetRoute>, prompts: Prompts) -> Self {
+        let signers = signers(&routes).count();
         Scenario {
             kind,
-            doors,
-            questions,
-            before: abuse::Before::default(),
-            seconds: (0..ways).map(|_| AtomicU64::new(0)).collect(),
+            routes,
+            prompts,
+            abuse: abuse::Abuse::default(),
+            last_used_s: (0..signers).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    /// One of somebody's own.
+    /// The scenario of a file.
     #[must_use]
-    pub fn of_file(requests: Vec<file::Request>, doors: Vec<Door>, questions: Questions) -> Self {
-        Self::new(Kind::File(requests), doors, questions)
+    pub fn from_file(
+        requests: Vec<file::FileRequest>,
+        routes: Vec<TargetRoute>,
+        prompts: Prompts,
+    ) -> Self {
+        Self::new(ScenarioKind::File(requests), routes, prompts)
     }
 
-    /// One that was recorded.
+    /// The scenario of a recording.
     #[must_use]
-    pub fn of_recording(
-        requests: Vec<replay::Recorded>,
-        doors: Vec<Door>,
-        questions: Questions,
+    pub fn from_recording(
+        requests: Vec<replay::RecordedRequest>,
+        routes: Vec<TargetRoute>,
+        prompts: Prompts,
     ) -> Self {
-        Self::new(Kind::Recording(requests), doors, questions)
+        Self::new(ScenarioKind::Recording(requests), routes, prompts)
     }
 
     /// The request with this number.
     ///
     /// # Errors
-    /// When it cannot be signed.
-    pub fn wanted(&self, number: u64) -> Result<Wanted, String> {
-        let may_limit = Expect::SuccessOrLimited;
+    /// A request that cannot be built or signed.
+    pub fn request(&self, number: u64) -> Result<RequestSpec, RequestError> {
+        let (whole, stream) = (ResponseMode::Whole, ResponseMode::Stream);
+        let may_limit = Expectation::SuccessOrRateLimited;
         match &self.kind {
-            Kind::Chat => self.chat("chat", number, Wants::Whole, Expect::Success),
-            Kind::Stream => self.chat("stream", number, Wants::Stream, Expect::Success),
-            Kind::Burst => self.burst(number),
-            Kind::Platforms => self.platform(number),
-            Kind::Abuse => self.abuse(number),
-            Kind::Mixed => match self.questions.random(!number).random_range(0..100) {
-                0..55 => self.chat("chat", number, Wants::Whole, may_limit),
-                55..75 => self.chat("stream", number, Wants::Stream, may_limit),
+            ScenarioKind::Chat => self.chat("chat", number, whole, Expectation::Success),
+            ScenarioKind::Stream => self.chat("stream", number, stream, Expectation::Success),
+            ScenarioKind::Burst => self.burst(number),
+            ScenarioKind::Platforms => self.platform(number),
+            ScenarioKind::Abuse => self.abuse(number),
+            ScenarioKind::Mixed => match self.prompts.random(!number).random_range(0..100) {
+                0..55 => self.chat("chat", number, whole, may_limit),
+                55..75 => self.chat("stream", number, stream, may_limit),
                 75..95 if self.is_signed() => self.platform(number),
                 95..100 if self.is_signed() => self.abuse(number),
-                _ => self.chat("chat", number, Wants::Whole, may_limit),
+                _ => self.chat("chat", number, whole, may_limit),
             },
-            Kind::File(requests) => {
-                file::wanted(requests, &self.doors, &mut self.questions.random(number))
+            ScenarioKind::File(requests) => {
+                file::draw(requests, &self.routes, &mut self.prompts.random(number))
             }
-            Kind::Recording(requests) => self.recorded(requests, number),
+            ScenarioKind::Recording(requests) => self.recorded(requests, number),
         }
     }
 
-    /// The names that its requests have, where they are known before it runs.
+    /// The names of its requests, where they are known before the test.
     #[must_use]
     pub fn names(&self) -> Option<Vec<Arc<str>>> {
         let mut names: Vec<Arc<str>> = match &self.kind {
-            Kind::Chat => vec!["chat".into()],
-            Kind::Stream => vec!["stream".into()],
-            Kind::Burst => vec!["burst".into()],
-            Kind::File(requests) => file::names(requests).collect(),
-            Kind::Recording(requests) => requests.iter().map(|one| (&*one.route).into()).collect(),
-            Kind::Platforms | Kind::Abuse | Kind::Mixed => return None,
+            ScenarioKind::Chat => vec!["chat".into()],
+            ScenarioKind::Stream => vec!["stream".into()],
+            ScenarioKind::Burst => vec!["burst".into()],
+            ScenarioKind::File(requests) => file::names(requests).collect(),
+            ScenarioKind::Recording(requests) => {
+                requests.iter().map(|one| (&*one.route).into()).collect()
+            }
+            ScenarioKind::Platforms | ScenarioKind::Abuse | ScenarioKind::Mixed => return None,
         };
         names.sort();
         names.dedup();
         Some(names)
     }
 
-    /// What is to be known where more is sent than the route takes: an answer of 429 is an error here.
+    /// A warning where the arrival rate exceeds the rate limit of the route, in scenarios that count 429 as an error.
     #[must_use]
-    pub fn over_the_limit(&self, rate: f64) -> Option<String> {
-        if !matches!(self.kind, Kind::Chat | Kind::Stream) {
+    pub fn rate_limit_warning(&self, rate: f64) -> Option<String> {
+        if !matches!(self.kind, ScenarioKind::Chat | ScenarioKind::Stream) {
             return None;
         }
-        let door = self.chat_door().ok()?;
-        let limit = door.limit().filter(|limit| limit.rate < rate)?;
+        let route = self.chat_route().ok()?;
+        let limit = route.rate_limit().filter(|limit| limit.rate < rate)?;
         let shown = |rate: f64| schedule::shown(&[(rate, rate)]);
         Some(format!(
-            "the route {} takes {} from this client (its rate limit {}), and up to {} are sent: what is over the \
-             limit is answered with 429, which is an error here; send less, raise the limit for the test, or count \
-             them apart with --scenario burst",
-            door.route,
+            "the route {} allows {} from this client (rate limit {}), and up to {} will be sent: requests over the \
+             limit are answered with 429, which this scenario counts as an error; lower --rate, raise the limit for \
+             the test, or use --scenario burst, which counts them separately",
+            route.name,
             shown(limit.rate),
             limit.name,
             shown(rate)
         ))
     }
 
-    /// Is told what became of a request.
-    pub fn answered(&self, wanted: &Wanted, judged: Judged) {
-        if &*wanted.name == abuse::FIRST {
-            self.before.answered(wanted, judged);
+    /// Takes the outcome of a request: replays depend on it.
+    pub fn observe(&self, request: &RequestSpec, outcome: Outcome) {
+        if &*request.name == abuse::FIRST {
+            self.abuse.observe(request, outcome);
         }
     }
 
-    fn recorded(&self, requests: &[replay::Recorded], number: u64) -> Result<Wanted, String> {
-        let recorded = nth(requests, number).ok_or("the recording is empty")?;
+    fn recorded(
+        &self,
+        requests: &[replay::RecordedRequest],
+        number: u64,
+    ) -> Result<RequestSpec, RequestError> {
+        let recorded = nth(requests, number).ok_or(RequestError::Empty)?;
         let method = Method::from_bytes(recorded.method.as_bytes());
-        let method = method.map_err(|error| error.to_string())?;
-        let mut doors = self.doors.iter();
-        let door = doors.find(|door| *door.route == *recorded.route);
-        let signer = door.and_then(Door::signer);
-        let body = match (recorded.body_bytes, signer) {
-            (0, _) => Bytes::new(),
-            (bytes, signer) => {
-                let question = question::sized(self.questions.seed, number, bytes, recorded.wants);
-                let delivered = signer.and_then(|signer| {
+        let method = method.map_err(|_| RequestError::Method(recorded.method.clone()))?;
+        let mut routes = self.routes.iter();
+        let route = routes.find(|route| *route.name == *recorded.route);
+        let signer = route.and_then(TargetRoute::signer);
+        let body = match recorded.body_bytes {
+            0 => Bytes::new(),
+            bytes => {
+                let delivery = signer.and_then(|signer| {
                     signer.delivery(&"x".repeat(bytes.saturating_sub(200)), &fresh_id())
                 });
-                delivered.map_or(question, Bytes::from)
+                delivery.map_or_else(
+                    || prompt::sized(self.prompts.seed, number, bytes, recorded.mode),
+                    Bytes::from,
+                )
             }
         };
-        Ok(Wanted {
+        Ok(RequestSpec {
             name: Arc::from(&*recorded.route),
             method,
             path: recorded.path.clone(),
             headers: headers(signer, &body, 0)?,
             body,
-            wants: match recorded.status {
-                200..300 => recorded.wants,
-                // It may have been refused, and be refused again.
-                _ => Wants::Whole,
+            mode: match recorded.status {
+                200..300 => recorded.mode,
+                // It may have been rejected, and be rejected again.
+                _ => ResponseMode::Whole,
             },
-            expect: Expect::SuccessOr(recorded.status),
+            expected: Expectation::SuccessOr(recorded.status),
         })
     }
 
     fn is_signed(&self) -> bool {
-        self.doors.iter().any(|door| !door.signers.is_empty())
+        signers(&self.routes).next().is_some()
     }
 
-    /// The first door that takes the chat format, else the first.
-    fn chat_door(&self) -> Result<&Door, String> {
-        let mut doors = self.doors.iter();
-        let chat = doors.find(|door| door.path.ends_with("/chat/completions"));
-        chat.or(self.doors.first())
-            .ok_or_else(|| "the target has no route".to_owned())
+    /// The first route that accepts the chat format, else the first route.
+    fn chat_route(&self) -> Result<&TargetRoute, RequestError> {
+        let mut routes = self.routes.iter();
+        let chat = routes.find(|route| route.path.ends_with("/chat/completions"));
+        chat.or(self.routes.first()).ok_or(RequestError::NoRoute)
+    }
+
+    fn prompt(&self, number: u64, mode: ResponseMode) -> Bytes {
+        let mut random = self.prompts.random(number);
+        self.prompts.body(number, mode, &mut random)
     }
 
     fn chat(
         &self,
         name: &str,
         number: u64,
-        wants: Wants,
-        expect: Expect,
-    ) -> Result<Wanted, String> {
-        let door = self.chat_door()?;
-        let mut random = self.questions.random(number);
-        let body = self.questions.body(number, wants, &mut random);
-        let wanted = request(Sent::now(name, expect), door, door.signer(), body)?;
-        Ok(Wanted { wants, ..wanted })
+        mode: ResponseMode,
+        expected: Expectation,
+    ) -> Result<RequestSpec, RequestError> {
+        let route = self.chat_route()?;
+        let body = self.prompt(number, mode);
+        let request = build(
+            SendOptions::new(name, expected),
+            route,
+            route.signer(),
+            body,
+        )?;
+        Ok(RequestSpec { mode, ..request })
     }
 
-    /// One client asks as much as comes: what is over its limit is 429, and counted apart.
-    fn burst(&self, number: u64) -> Result<Wanted, String> {
-        let limited = self.doors.iter().find(|door| !door.limits.is_empty());
-        let door = limited.ok_or_else(|| "no route is limited".to_owned())?;
-        let mut random = self.questions.random(number);
-        let body = self.questions.body(number, Wants::Whole, &mut random);
-        let sent = Sent::now("burst", Expect::SuccessOrLimited);
-        request(sent, door, door.signer(), body)
+    /// One client sends at the full rate: 429 is counted separately.
+    fn burst(&self, number: u64) -> Result<RequestSpec, RequestError> {
+        let mut routes = self.routes.iter();
+        let limited = routes.find(|route| !route.rate_limits.is_empty());
+        let route = limited.ok_or(RequestError::NoRateLimit)?;
+        let body = self.prompt(number, ResponseMode::Whole);
+        let options = SendOptions::new("burst", Expectation::SuccessOrRateLimited);
+        build(options, route, route.signer(), body)
     }
 
-    /// Every scheme of every route in turn. One whose signature is good for one request a second takes
-    /// its turn once a second; where there is no other, what comes sooner has to be refused.
-    fn platform(&self, number: u64) -> Result<Wanted, String> {
-        let ways: Vec<(&Door, &Signer)> = self.ways().collect();
-        let first = nth(&ways, number).ok_or("no route wants a signature")?;
+    fn abuse(&self, number: u64) -> Result<RequestSpec, RequestError> {
+        let body = self.prompt(number, ResponseMode::Whole);
+        self.abuse.request(&self.routes, number, body)
+    }
+
+    /// Every scheme of every route in turn. A scheme whose signatures are valid for one request per second is used
+    /// once a second; if there is no other scheme, its further requests must be rejected.
+    fn platform(&self, number: u64) -> Result<RequestSpec, RequestError> {
+        let all: Vec<(&TargetRoute, &Signer)> = signers(&self.routes).collect();
+        let first = nth(&all, number).ok_or(RequestError::NoSigner)?;
         let is_free = first.1.distinct == Distinct::Always || self.is_new_second(number);
-        let always = |way: &&(&Door, &Signer)| way.1.distinct == Distinct::Always;
-        let instead: Vec<_> = ways.iter().filter(always).collect();
-        let (way, expect) = match nth(&instead, number) {
-            _ if is_free => (first, Expect::SuccessOrLimited),
-            Some(way) => (*way, Expect::SuccessOrLimited),
-            None => (first, Expect::Status(vec![401])),
+        let unlimited = |one: &&(&TargetRoute, &Signer)| one.1.distinct == Distinct::Always;
+        let alternatives: Vec<_> = all.iter().filter(unlimited).collect();
+        let (chosen, expected) = match nth(&alternatives, number) {
+            _ if is_free => (first, Expectation::SuccessOrRateLimited),
+            Some(other) => (*other, Expectation::SuccessOrRateLimited),
+            None => (first, Expectation::Status(vec![401])),
         };
-        let (door, signer) = way;
-        let random = &mut self.questions.random(number);
+        let (route, signer) = chosen;
         let body = match signer.delivery(&format!("hello {number}"), &fresh_id()) {
             Some(delivery) => Bytes::from(delivery),
-            None => self.questions.body(number, Wants::Whole, random),
+            None => self.prompt(number, ResponseMode::Whole),
         };
-        let name = format!("{}:{}", door.platform, signer.scheme());
-        request(Sent::now(&name, expect), door, Some(signer), body)
+        let name = format!("{}:{}", route.platform, signer.scheme());
+        build(SendOptions::new(&name, expected), route, Some(signer), body)
     }
 
-    /// Whether the way whose turn it is has not been used in this second.
+    /// Whether the signer of this number has not been used in the current second.
     fn is_new_second(&self, number: u64) -> bool {
         let now_s = clock::unix_now().as_secs();
-        let last = nth(&self.seconds, number);
+        let last = nth(&self.last_used_s, number);
         last.is_some_and(|last| last.fetch_max(now_s, Ordering::Relaxed) < now_s)
     }
-
-    fn ways(&self) -> impl Iterator<Item = (&Door, &Signer)> {
-        self.doors
-            .iter()
-            .flat_map(|door| door.signers.iter().map(move |signer| (door, signer)))
-    }
 }
 
-/// One after the other.
+/// Round robin.
 fn nth<T>(all: &[T], number: u64) -> Option<&T> {
-    let place = number.checked_rem(all.len() as u64)?;
-    all.get(usize::try_from(place).ok()?)
-}
-
-/// How a request is sent.
-struct Sent<'a> {
-    name: &'a str,
-    expect: Expect,
-    /// Signed so long ago.
-    ago_s: u64,
-}
-
-impl<'a> Sent<'a> {
-    fn now(name: &'a str, expect: Expect) -> Self {
-        Sent {
-            name,
-            expect,
-            ago_s: 0,
-        }
-    }
-}
-
-fn request(
-    sent: Sent<'_>,
-    door: &Door,
-    signer: Option<&Signer>,
-    body: Bytes,
-) -> Result<Wanted, String> {
-    Ok(Wanted {
-        name: Arc::from(sent.name),
-        method: Method::clone(&door.method),
-        path: door.path.clone(),
-        headers: headers(signer, &body, sent.ago_s)?,
-        body,
-        wants: Wants::Whole,
-        expect: sent.expect,
-    })
-}
-
-fn headers(
-    signer: Option<&Signer>,
-    body: &[u8],
-    ago_s: u64,
-) -> Result<Vec<(String, String)>, String> {
-    let mut headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-    if let Some(signer) = signer {
-        let at_s = clock::unix_now().as_secs().saturating_sub(ago_s);
-        let signed = signer.headers(at_s, &fresh_id(), body);
-        headers.extend(signed.map_err(|error| error.to_string())?);
-    }
-    Ok(headers)
-}
-
-fn fresh_id() -> String {
-    Ulid::generate().to_string()
+    let index = number.checked_rem(all.len() as u64)?;
+    all.get(usize::try_from(index).ok()?)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! When each request is due: a schedule that does not care for answers.
+//! When each request is due: an open-model schedule. The arrival rate does not depend on responses, which is what
+//! avoids coordinated omission.
 //!
 //! Pure: times are durations since the start of the test.
 
@@ -6,25 +7,25 @@ use std::time::Duration;
 
 mod text;
 
-pub use text::{rates, shown, spikes};
+pub use text::{RateError, Spikes, rates, shown, spikes};
 
-/// In one schedule.
+/// The most spikes in one schedule.
 const SPIKES_MAX: f64 = 100_000.0;
 
-/// A part of a schedule, in which the rate goes evenly from one value to another.
+/// A segment of a schedule, in which the arrival rate changes linearly.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Piece {
-    begin_s: f64,
+struct Segment {
+    start_s: f64,
     length_s: f64,
-    /// Requests a second.
+    /// Requests per second, at its start and its end.
     from: f64,
     to: f64,
-    /// Requests that are due before it.
+    /// Requests that are due before this segment.
     before: f64,
 }
 
-impl Piece {
-    /// Requests that are due in its first `seconds`.
+impl Segment {
+    /// Requests that are due in the first `seconds` of the segment.
     fn due_within(&self, seconds: f64) -> f64 {
         self.from * seconds + (self.to - self.from) * seconds * seconds / (2.0 * self.length_s)
     }
@@ -33,7 +34,7 @@ impl Piece {
         self.due_within(self.length_s)
     }
 
-    /// When the request with this number, counted within the piece, is due.
+    /// When the request with this number, counted within the segment, is due.
     fn due_s(&self, number: f64) -> f64 {
         let slope = (self.to - self.from) / self.length_s;
         if slope.abs() < 1e-12 {
@@ -56,7 +57,7 @@ pub struct Schedule {
     warm_up: WarmUp,
 }
 
-/// What is sent before anything is measured.
+/// Requests that are sent before the measured part of the test.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct WarmUp {
     duration: Duration,
@@ -65,83 +66,81 @@ struct WarmUp {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Shape {
-    Pieces(Vec<Piece>),
-    /// Of a recorded run.
+    Segments(Vec<Segment>),
+    /// The arrival times of a recording.
     Recorded(Vec<Duration>),
 }
 
-/// A burst on top of everything else.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spikes {
-    /// Requests a second, while it lasts.
-    pub rate: f64,
-    pub length: Duration,
-    /// From the beginning of one to that of the next.
-    pub every: Duration,
+/// Why there is nothing to schedule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    #[error("more than {SPIKES_MAX} --spikes within --duration")]
+    TooManySpikes,
+    #[error("no request is due: use a higher --rate or a longer --duration")]
+    NothingDue,
+    #[error("the recording contains no requests")]
+    EmptyRecording,
 }
 
 impl Schedule {
-    /// Rates in requests a second, each for an equal part of `duration`; a pair goes evenly from one to
-    /// the other.
+    /// A schedule of stages of equal length. Each stage is a pair of rates in requests per second: a ramp from the
+    /// first to the second, or a constant rate where both are equal.
     ///
     /// # Errors
-    /// When nothing would ever be due.
+    /// A schedule without any request, or with too many spikes.
     pub fn new(
         rates: &[(f64, f64)],
         duration: Duration,
         spikes: Option<Spikes>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ScheduleError> {
         if spikes
             .is_some_and(|spikes| duration.as_secs_f64() / spikes.every.as_secs_f64() > SPIKES_MAX)
         {
-            return Err(format!("more than {SPIKES_MAX} --spikes in the --duration"));
+            return Err(ScheduleError::TooManySpikes);
         }
         let length_s = duration.as_secs_f64() / rates.len().max(1) as f64;
         let plain: Vec<(f64, f64, f64)> = rates
             .iter()
             .map(|(from, to)| (length_s, *from, *to))
             .collect();
-        let cut = match spikes {
+        let split = match spikes {
             Some(spikes) => with_spikes(&plain, spikes),
             None => plain,
         };
-        let mut pieces = Vec::new();
-        let (mut begin_s, mut before) = (0.0, 0.0);
-        for (length_s, from, to) in cut {
-            let piece = Piece {
-                begin_s,
+        let mut segments = Vec::new();
+        let (mut start_s, mut before) = (0.0, 0.0);
+        for (length_s, from, to) in split {
+            let segment = Segment {
+                start_s,
                 length_s,
                 from,
                 to,
                 before,
             };
-            begin_s += length_s;
-            before += piece.count();
-            pieces.push(piece);
+            start_s += length_s;
+            before += segment.count();
+            segments.push(segment);
         }
         let total = (before + 1e-9).floor() as u64;
         if total == 0 {
-            return Err(
-                "nothing is due in this time: give a higher --rate or a longer --duration"
-                    .to_owned(),
-            );
+            return Err(ScheduleError::NothingDue);
         }
         Ok(Schedule {
-            shape: Shape::Pieces(pieces),
+            shape: Shape::Segments(segments),
             total,
             duration,
             warm_up: WarmUp::default(),
         })
     }
 
-    /// The due times of something that was recorded, in any order; the first is the start.
+    /// The schedule of a recording, from its arrival times in any order; the test starts with the earliest.
     ///
     /// # Errors
-    /// When there is none.
-    pub fn recorded(mut times: Vec<Duration>) -> Result<Self, String> {
+    /// An empty recording.
+    pub fn recorded(mut times: Vec<Duration>) -> Result<Self, ScheduleError> {
         times.sort_unstable();
         let Some(first) = times.first().copied() else {
-            return Err("the recording holds no request".to_owned());
+            return Err(ScheduleError::EmptyRecording);
         };
         for time in &mut times {
             *time -= first;
@@ -155,12 +154,12 @@ impl Schedule {
         })
     }
 
-    /// Puts a time before it, at the rate that it begins with, whose requests are in no figure. A recording
-    /// or a ramp from nothing has none.
+    /// Adds a warm-up at the initial rate, whose requests are not measured. A recording, or a ramp from 0, has no
+    /// warm-up.
     #[must_use]
     pub fn with_warm_up(mut self, duration: Duration) -> Self {
         let rate = match &self.shape {
-            Shape::Pieces(pieces) => pieces.first().map_or(0.0, |piece| piece.from),
+            Shape::Segments(segments) => segments.first().map_or(0.0, |segment| segment.from),
             Shape::Recorded(_) => 0.0,
         };
         let count = (rate * duration.as_secs_f64() + 1e-9).floor() as u64;
@@ -170,50 +169,49 @@ impl Schedule {
         self
     }
 
-    /// How many requests are due in all, without those of the warm-up.
+    /// How many requests are due, the warm-up excluded.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Requests of the warm-up: the first ones of [`Schedule::due`].
+    /// How many requests the warm-up has: the first ones of [`Schedule::due`].
     #[must_use]
     pub fn warm_up_count(&self) -> u64 {
         self.warm_up.count
     }
 
-    /// How long it is, without its warm-up.
+    /// The duration, without the warm-up.
     #[must_use]
     pub fn duration(&self) -> Duration {
         self.duration
     }
 
-    /// How long the warm-up is.
+    /// The duration of the warm-up.
     #[must_use]
     pub fn warm_up(&self) -> Duration {
         self.warm_up.duration
     }
 
-    /// Requests a second, over all of it.
+    /// The mean arrival rate, in requests per second.
     #[must_use]
     pub fn mean_rate(&self) -> f64 {
         self.total as f64 / self.duration.as_secs_f64()
     }
 
-    /// The highest rate that it comes to, in requests a second; of a recording the mean.
+    /// The highest arrival rate, in requests per second; the mean for a recording.
     #[must_use]
     pub fn peak_rate(&self) -> f64 {
         match &self.shape {
             Shape::Recorded(_) => self.mean_rate(),
-            Shape::Pieces(pieces) => {
-                let rates = pieces.iter().map(|piece| piece.from.max(piece.to));
+            Shape::Segments(segments) => {
+                let rates = segments.iter().map(|segment| segment.from.max(segment.to));
                 rates.fold(0.0, f64::max)
             }
         }
     }
 
-    /// When the request with this number, from 0 and those of the warm-up first, is due; `None` past the
-    /// last.
+    /// When the request with this number is due; numbers start at 0, with the warm-up. `None` past the last request.
     #[must_use]
     pub fn due(&self, number: u64) -> Option<Duration> {
         let Some(number) = number.checked_sub(self.warm_up.count) else {
@@ -229,42 +227,42 @@ impl Schedule {
         }
         match &self.shape {
             Shape::Recorded(times) => times.get(usize::try_from(number).ok()?).copied(),
-            Shape::Pieces(pieces) => {
+            Shape::Segments(segments) => {
                 let number = number as f64;
-                let after = pieces.partition_point(|piece| piece.before <= number);
-                let piece = pieces.get(after.checked_sub(1)?)?;
-                let due_s = piece.begin_s + piece.due_s(number - piece.before);
+                let after = segments.partition_point(|segment| segment.before <= number);
+                let segment = segments.get(after.checked_sub(1)?)?;
+                let due_s = segment.start_s + segment.due_s(number - segment.before);
                 Some(Duration::from_secs_f64(due_s.max(0.0)))
             }
         }
     }
 }
 
-/// Cuts pieces of (seconds, from, to) where a spike begins or ends, and raises what lies within one.
-fn with_spikes(pieces: &[(f64, f64, f64)], spikes: Spikes) -> Vec<(f64, f64, f64)> {
+/// Splits segments of (seconds, from, to) at the start and end of each spike, and sets the rate within spikes.
+fn with_spikes(segments: &[(f64, f64, f64)], spikes: Spikes) -> Vec<(f64, f64, f64)> {
     let (every_s, spike_s) = (spikes.every.as_secs_f64(), spikes.length.as_secs_f64());
-    let mut cut = Vec::new();
+    let mut split = Vec::new();
     let mut now = 0.0;
-    for (length_s, from, to) in pieces {
-        let (begin, end) = (now, now + length_s);
-        let rate = |at: f64| from + (to - from) * (at - begin) / length_s;
+    for (length_s, from, to) in segments {
+        let (start, end) = (now, now + length_s);
+        let rate = |at: f64| from + (to - from) * (at - start) / length_s;
         while end - now > 1e-9 {
             let since = now % every_s;
-            // The first begins after a whole pause, so that there is something to compare with.
+            // The first spike starts after a full interval, so that there is a baseline to compare with.
             let is_spike = now >= every_s - 1e-9 && since < spike_s - 1e-9;
             let next = match is_spike {
                 true => now - since + spike_s,
                 false => now - since + every_s,
             };
             let until = next.min(end).max(now + 1e-6);
-            cut.push(match is_spike {
+            split.push(match is_spike {
                 true => (until - now, spikes.rate, spikes.rate),
                 false => (until - now, rate(now), rate(until)),
             });
             now = until;
         }
     }
-    cut
+    split
 }
 
 #[cfg(test)]
@@ -277,7 +275,7 @@ mod tests {
         Schedule::new(&rates(text).expect("rates"), SECOND * seconds, None).expect("a schedule")
     }
 
-    /// Requests that are due in each whole second.
+    /// Requests that are due in each second.
     fn by_second(schedule: &Schedule) -> Vec<u64> {
         let mut counts = vec![0; schedule.duration().as_secs() as usize];
         for number in 0..schedule.total() {
@@ -288,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_rate_is_even() {
+    fn a_constant_rate_is_evenly_spaced() {
         let schedule = schedule("50/s", 3);
         assert_eq!(by_second(&schedule), [50, 50, 50]);
         assert_eq!(schedule.due(0), Some(Duration::ZERO));
@@ -298,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ramp_rises_evenly_and_steps_are_steps() {
+    fn a_ramp_is_linear_and_stages_are_constant() {
         let ramp = schedule("0/s..100/s", 10);
         assert_eq!(ramp.total(), 500);
         let counts = by_second(&ramp);
@@ -315,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn due_times_never_go_back() {
+    fn due_times_are_monotonic() {
         let spikes = spikes("400/s:2s/5s").expect("spikes");
         for (text, spikes) in [
             ("7/s", None),
@@ -333,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn spikes_come_on_top_at_their_times() {
+    fn spikes_replace_the_rate_at_intervals() {
         let spikes = spikes("100/s:1s/4s").expect("spikes");
         let schedule = Schedule::new(&[(10.0, 10.0)], SECOND * 10, Some(spikes)).expect("one");
         let counts = by_second(&schedule);
@@ -341,16 +339,17 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_begins_with_its_first() {
+    fn a_recording_starts_with_its_earliest_request() {
         let ms = Duration::from_millis;
         let schedule = Schedule::recorded(vec![ms(5200), ms(5000), ms(5700)]).expect("one");
         let due: Vec<_> = (0..4).map(|number| schedule.due(number)).collect();
         assert_eq!(due, [Some(ms(0)), Some(ms(200)), Some(ms(700)), None]);
         assert!(Schedule::recorded(Vec::new()).is_err());
+        assert!(Schedule::new(&[(0.0, 0.0)], SECOND, None).is_err());
     }
 
     #[test]
-    fn a_warm_up_comes_before_and_is_not_counted() {
+    fn a_warm_up_precedes_the_test_and_is_not_counted() {
         let schedule = schedule("50/s", 3).with_warm_up(SECOND * 2);
         assert_eq!((schedule.total(), schedule.warm_up_count()), (150, 100));
         let due = |number| schedule.due(number).expect("due");

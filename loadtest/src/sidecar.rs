@@ -1,4 +1,4 @@
-//! weir's own figures for the time of the test, out of its metrics: what it saw, beside what was sent.
+//! Compares the requests that were sent with what weir counted in its own metrics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,90 +6,94 @@ use std::time::Duration;
 use goose_reqwest::Client;
 use serde::{Deserialize, Serialize};
 
-use crate::tally::Named;
+use crate::stats::RequestStats;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-const TRIES: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(100);
+const ATTEMPTS_MAX: u32 = 10;
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// One reading of `/metrics`: sums over all labels but those that are told apart.
+/// A snapshot of `/metrics`: each family summed over its labels, except `error_code` and `outcome`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Reading {
+pub struct MetricsSnapshot {
     sums: BTreeMap<String, f64>,
     version: Option<String>,
 }
 
 /// What weir counted during the test.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Seen {
+pub struct SidecarMetrics {
     pub requests: u64,
-    /// As `error_rate` of weir's alerts counts them.
+    /// Failed requests, as in the `error_rate` of weir's alerts.
     pub failed: u64,
     pub rate_limited: u64,
     pub signature_refused: u64,
     pub cache_hits: u64,
     pub cache_misses: u64,
-    /// From a request's first byte to the end of its answer, in the mean.
+    /// The mean time from the first byte of a request to the end of its response.
     pub request_ms_mean: f64,
-    /// Time that weir itself added, in the mean.
+    /// The mean time that weir itself added.
     pub overhead_ms_mean: f64,
 }
 
-/// One figure of both, and by how much they may differ.
+/// One value as counted by the client and by weir, and how far the two may differ.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Beside {
-    pub figure: String,
+pub struct Comparison {
+    #[serde(rename = "figure")]
+    pub name: String,
     pub client: f64,
     pub weir: f64,
     pub allowed: f64,
     pub ok: bool,
 }
 
-/// Requests under way at either reading: two, or one in a hundred.
+/// Allowed difference of counts, for requests in flight at either snapshot: an absolute minimum and a share.
 const COUNT_DIFFERENCE: (f64, f64) = (2.0, 0.01);
-/// The network and the client's own work: two milliseconds, or two in a hundred.
+/// Allowed difference of times, for the network and the client itself: an absolute minimum and a share.
 const TIME_DIFFERENCE_MS: (f64, f64) = (2.0, 0.02);
 
-impl Seen {
-    /// The client's figures beside weir's own. `client` is everything that was sent to weir, the warm-up
-    /// included, since weir cannot tell it apart.
+impl SidecarMetrics {
+    /// Compares the counts of the client with these. `client` includes the warm-up, which weir cannot distinguish.
     #[must_use]
-    pub fn beside(&self, client: &Named) -> Vec<Beside> {
-        let status = |wanted: &dyn Fn(u16) -> bool| -> f64 {
+    pub fn compare(&self, client: &RequestStats) -> Vec<Comparison> {
+        let with_status = |matches: &dyn Fn(u16) -> bool| -> f64 {
             let statuses = client
                 .statuses
                 .iter()
-                .filter(|(status, _)| wanted(**status));
+                .filter(|(status, _)| matches(**status));
             statuses.map(|(_, count)| *count).sum::<u64>() as f64
         };
-        let behind_a_200 = ["answer cut short", "upstream_error", "upstream_incomplete"]
-            .iter()
-            .filter_map(|kind| client.errors.get(*kind))
-            .sum::<u64>() as f64;
+        let failed_after_200 = [
+            "response cut short",
+            "upstream_error",
+            "upstream_incomplete",
+        ]
+        .iter()
+        .filter_map(|kind| client.errors.get(*kind))
+        .sum::<u64>() as f64;
         let counts = [
             ("requests", client.requests as f64, self.requests),
             (
                 "failed",
-                status(&|status| status >= 500) + behind_a_200,
+                with_status(&|status| status >= 500) + failed_after_200,
                 self.failed,
             ),
             (
                 "limited (429)",
-                status(&|status| status == 429),
+                with_status(&|status| status == 429),
                 self.rate_limited,
             ),
             (
                 "signature refused (401)",
-                status(&|status| status == 401),
+                with_status(&|status| status == 401),
                 self.signature_refused,
             ),
             ("cache hits", client.cache_hits as f64, self.cache_hits),
         ];
         let counts = counts
             .into_iter()
-            .map(|(figure, client, weir)| beside(figure, client, weir as f64, COUNT_DIFFERENCE));
-        let mean = client.service.mean_ms();
-        let time = beside(
+            .map(|(name, client, weir)| compare(name, client, weir as f64, COUNT_DIFFERENCE));
+        let mean = client.service_time.mean_ms();
+        let time = compare(
             "mean time, ms",
             mean,
             self.request_ms_mean,
@@ -99,10 +103,10 @@ impl Seen {
     }
 }
 
-fn beside(figure: &str, client: f64, weir: f64, (at_least, share): (f64, f64)) -> Beside {
+fn compare(name: &str, client: f64, weir: f64, (at_least, share): (f64, f64)) -> Comparison {
     let allowed = at_least.max(client * share);
-    Beside {
-        figure: figure.to_owned(),
+    Comparison {
+        name: name.to_owned(),
         client,
         weir,
         allowed,
@@ -110,52 +114,52 @@ fn beside(figure: &str, client: f64, weir: f64, (at_least, share): (f64, f64)) -
     }
 }
 
-/// Asks the admin side, until it has counted what was sent: it counts a request when its answer is over.
+/// Fetches the metrics until all requests sent are counted: weir counts a request when its response has ended.
 ///
 /// # Errors
-/// When it does not answer with metrics.
-pub async fn read_after(
+/// The admin address does not serve metrics, or weir was restarted.
+pub async fn fetch_delta(
     admin: &str,
     token: Option<&str>,
-    before: &Reading,
+    before: &MetricsSnapshot,
     sent: u64,
-) -> anyhow::Result<Seen> {
-    let mut tries = 0;
+) -> anyhow::Result<SidecarMetrics> {
+    let mut attempts = 0;
     loop {
-        let after = read(admin, token).await?;
+        let after = fetch(admin, token).await?;
         anyhow::ensure!(
-            !after.is_of_another_process(before),
-            "weir was started again while the test ran"
+            !after.is_after_restart(before),
+            "weir was restarted during the test"
         );
-        let seen = after.since(before);
-        tries += 1;
-        if seen.requests >= sent || tries == TRIES {
-            return Ok(seen);
+        let delta = after.delta(before);
+        attempts += 1;
+        if delta.requests >= sent || attempts == ATTEMPTS_MAX {
+            return Ok(delta);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 
-/// Asks the admin side.
+/// Fetches the metrics.
 ///
 /// # Errors
-/// When it does not answer with metrics.
-pub async fn read(admin: &str, token: Option<&str>) -> anyhow::Result<Reading> {
+/// The admin address does not serve metrics.
+pub async fn fetch(admin: &str, token: Option<&str>) -> anyhow::Result<MetricsSnapshot> {
     let client = Client::builder().timeout(TIMEOUT).no_proxy().build()?;
     let mut request = client.get(format!("{admin}/metrics"));
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }
-    let answer = request.send().await?.error_for_status()?;
-    let reading = parse(&answer.text().await?);
+    let response = request.send().await?.error_for_status()?;
+    let snapshot = parse(&response.text().await?);
     anyhow::ensure!(
-        reading.sums.contains_key("weir_build_info"),
-        "there are no metrics of weir's at /metrics"
+        snapshot.sums.contains_key("weir_build_info"),
+        "/metrics does not contain weir's metrics"
     );
-    Ok(reading)
+    Ok(snapshot)
 }
 
-fn parse(text: &str) -> Reading {
+fn parse(text: &str) -> MetricsSnapshot {
     let mut sums = BTreeMap::new();
     let mut version = None;
     for line in text.lines().filter(|line| line.starts_with("weir_")) {
@@ -180,45 +184,45 @@ fn parse(text: &str) -> Reading {
         };
         *sums.entry(key).or_insert(0.0) += value;
     }
-    Reading { sums, version }
+    MetricsSnapshot { sums, version }
 }
 
-impl Reading {
-    /// weir's own.
+impl MetricsSnapshot {
+    /// The version of weir.
     #[must_use]
     pub fn version(&self) -> Option<String> {
         self.version.clone()
     }
 
-    /// Whether a counter has gone back, which it does only when its process begins anew.
-    fn is_of_another_process(&self, before: &Reading) -> bool {
+    /// Whether a counter has decreased, which only happens when the process restarts.
+    fn is_after_restart(&self, before: &MetricsSnapshot) -> bool {
         let requests = "weir_request_duration_seconds_count";
-        let of = |reading: &Reading| reading.sums.get(requests).copied().unwrap_or(0.0);
+        let of = |snapshot: &MetricsSnapshot| snapshot.sums.get(requests).copied().unwrap_or(0.0);
         of(self) < of(before)
     }
 
-    /// What came since an earlier one.
+    /// What was counted since an earlier snapshot.
     #[must_use]
-    pub fn since(&self, before: &Reading) -> Seen {
-        let grown = |key: &str| {
-            let of = |reading: &Reading| reading.sums.get(key).copied().unwrap_or(0.0);
+    pub fn delta(&self, before: &MetricsSnapshot) -> SidecarMetrics {
+        let increase = |key: &str| {
+            let of = |snapshot: &MetricsSnapshot| snapshot.sums.get(key).copied().unwrap_or(0.0);
             (of(self) - of(before)).max(0.0)
         };
         let signature: f64 = ["missing", "invalid", "expired", "replayed"]
             .iter()
-            .map(|why| grown(&format!("weir_errors_total:signature_{why}")))
+            .map(|reason| increase(&format!("weir_errors_total:signature_{reason}")))
             .sum();
         let mean_ms = |name: &str| {
-            let count = grown(&format!("{name}_count"));
-            grown(&format!("{name}_sum")) / count.max(1.0) * 1000.0
+            let count = increase(&format!("{name}_count"));
+            increase(&format!("{name}_sum")) / count.max(1.0) * 1000.0
         };
-        Seen {
-            requests: grown("weir_request_duration_seconds_count") as u64,
-            failed: grown("weir_failed_requests_total") as u64,
-            rate_limited: grown("weir_errors_total:rate_limited") as u64,
+        SidecarMetrics {
+            requests: increase("weir_request_duration_seconds_count") as u64,
+            failed: increase("weir_failed_requests_total") as u64,
+            rate_limited: increase("weir_errors_total:rate_limited") as u64,
             signature_refused: signature as u64,
-            cache_hits: grown("weir_cache_lookups_total:hit") as u64,
-            cache_misses: grown("weir_cache_lookups_total:miss") as u64,
+            cache_hits: increase("weir_cache_lookups_total:hit") as u64,
+            cache_misses: increase("weir_cache_lookups_total:miss") as u64,
             request_ms_mean: mean_ms("weir_request_duration_seconds"),
             overhead_ms_mean: mean_ms("weir_overhead_seconds"),
         }
@@ -230,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_grew_between_two_readings_is_told() {
+    fn metrics_are_compared_by_their_increase() {
         let before = parse("weir_request_duration_seconds_count{route=\"a\"} 5\n# HELP x\n");
         let after = parse(
             "weir_build_info{commit=\"c\",version=\"0.1.0\"} 1\n\
@@ -242,29 +246,29 @@ mod tests {
              weir_overhead_seconds_sum{route=\"a\"} 0.002\nweir_overhead_seconds_count{route=\"a\"} 10\n",
         );
         assert_eq!(after.version().as_deref(), Some("0.1.0"));
-        let seen = after.since(&before);
+        let delta = after.delta(&before);
         assert_eq!(
-            (seen.requests, seen.rate_limited, seen.signature_refused),
+            (delta.requests, delta.rate_limited, delta.signature_refused),
             (10, 3, 2)
         );
-        assert_eq!(seen.cache_hits, 4);
-        assert!((seen.overhead_ms_mean - 0.2).abs() < 1e-9);
-        let mut client = Named {
+        assert_eq!(delta.cache_hits, 4);
+        assert!((delta.overhead_ms_mean - 0.2).abs() < 1e-9);
+        let mut client = RequestStats {
             requests: 1000,
             cache_hits: 4,
-            ..Named::default()
+            ..RequestStats::default()
         };
         client.statuses = [(200, 995), (401, 2), (429, 3)].into();
-        let beside = |requests| {
-            let seen = Seen {
+        let differing = |requests| {
+            let delta = SidecarMetrics {
                 requests,
-                ..seen.clone()
+                ..delta.clone()
             };
-            let all = seen.beside(&client);
+            let all = delta.compare(&client);
             let differ = all.into_iter().filter(|one| !one.ok);
-            differ.map(|one| one.figure).collect::<Vec<_>>()
+            differ.map(|one| one.name).collect::<Vec<_>>()
         };
-        assert!(beside(990).is_empty(), "{:?}", beside(990));
-        assert_eq!(beside(989), ["requests"]);
+        assert!(differing(990).is_empty(), "{:?}", differing(990));
+        assert_eq!(differing(989), ["requests"]);
     }
 }

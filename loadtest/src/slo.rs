@@ -1,41 +1,42 @@
-//! Service level objectives: `p99<800ms`, `error_rate<0.5%`, `chat:first_token_p95<=1s`, `rps>=45`.
+//! Service level objectives (SLOs), which are the thresholds of a test: `p99<800ms`,
+//! `error_rate<0.5%`, `chat:first_token_p95<=1s`, `rps>=45`.
 
 use serde::{Deserialize, Serialize};
 use weir::units;
 
-use crate::tally::{Named, Tally};
+use crate::stats::{LatencyHistogram, RequestStats, RunStats};
 
-/// What requests past the sidecar are called in an objective.
+/// The name of requests to `--direct` in a threshold.
 pub const DIRECT: &str = "direct";
-/// With this share of errors the backend itself is no yardstick of what the sidecar adds.
+/// With a higher error rate the backend is no baseline for what the sidecar adds.
 const DIRECT_ERRORS_MAX: f64 = 0.01;
-/// With fewer requests a 99th percentile says little.
+/// With fewer requests a 99th percentile is not meaningful.
 const ENOUGH_FOR_P99: u64 = 1000;
 
-/// One objective.
+/// One threshold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slo {
-    /// As it was written.
+    /// As given on the command line.
     pub text: String,
-    /// Of requests with this name only.
+    /// Applies only to requests with this name.
     name: Option<String>,
-    measure: Measure,
-    comparison: Comparison,
+    metric: Metric,
+    operator: Operator,
     /// Milliseconds, a share, or a rate.
     bound: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Measure {
+enum Metric {
     Latency(Statistic),
     FirstToken(Statistic),
     TokenTime(Statistic),
-    /// What the sidecar adds to the backend alone.
+    /// The latency that the sidecar adds to that of the backend.
     Added(Statistic),
     ErrorRate,
     Rps,
     Unsent,
-    /// Of those that were due.
+    /// As a share of the requests that were due.
     UnsentShare,
 }
 
@@ -47,249 +48,264 @@ enum Statistic {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Comparison {
+enum Operator {
     Below,
     AtMost,
     Above,
     AtLeast,
 }
 
-/// An objective as a line across a chart.
+/// A threshold as a line in a chart.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Line {
-    pub figure: Figure,
-    /// Milliseconds, a share, or requests a second.
+pub struct ChartThreshold {
+    pub metric: ChartMetric,
+    /// Milliseconds, a share, or requests per second.
     pub bound: f64,
 }
 
-/// What a chart is of.
+/// The metric of a chart.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Figure {
-    /// With the quantile that is meant, where one is.
+pub enum ChartMetric {
+    /// With the quantile of the threshold, if it has one.
     Latency(Option<f64>),
     FirstToken,
     ErrorRate,
     Rps,
 }
 
-/// What became of an objective.
+/// The result of a threshold.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Held {
+pub struct SloResult {
     pub slo: String,
     pub actual: f64,
-    /// As people read it.
+    /// `actual` with its unit.
     pub shown: String,
     pub ok: bool,
-    /// Requests behind it.
+    /// How many requests were measured for it.
     pub count: u64,
-    /// What is to be thought of it.
+    /// A remark on its significance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// What was achieved beside the times.
+/// Totals of a run that are not part of its statistics.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Achieved {
-    /// From the start to the last answer.
+pub struct RunTotals {
+    /// From the start to the end of the last response.
     pub seconds: f64,
     pub unsent: u64,
 }
 
+/// An invalid threshold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "--slo {text:?}: {problem}; examples: p99<800ms, error_rate<0.5%, rps>=45, first_token_p95<1s, added_p99<5ms, chat:p99<1s"
+)]
+pub struct SloError {
+    text: String,
+    problem: &'static str,
+}
+
 impl Slo {
+    /// Parses a threshold.
+    ///
     /// # Errors
-    /// What was wrong, and what to write instead.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| {
-            format!(
-                "--slo {text:?}: {why}; such as p99<800ms, error_rate<0.5%, rps>=45, first_token_p95<1s, added_p99<5ms, chat:p99<1s"
-            )
+    /// What is invalid, with examples.
+    pub fn parse(text: &str) -> Result<Self, SloError> {
+        let invalid = |problem| SloError {
+            text: text.to_owned(),
+            problem,
         };
         if text.chars().any(char::is_control) {
-            return Err(wrong("there is a character in it that cannot be seen"));
+            return Err(invalid("it contains a control character"));
         }
         let at = text
             .find(['<', '>'])
-            .ok_or_else(|| wrong("no < or > in it"))?;
+            .ok_or_else(|| invalid("expected < or >"))?;
         let (left, right) = text.split_at(at);
-        let (comparison, right) = if let Some(right) = right.strip_prefix("<=") {
-            (Comparison::AtMost, right)
+        let (operator, right) = if let Some(right) = right.strip_prefix("<=") {
+            (Operator::AtMost, right)
         } else if let Some(right) = right.strip_prefix(">=") {
-            (Comparison::AtLeast, right)
+            (Operator::AtLeast, right)
         } else if let Some(right) = right.strip_prefix('<') {
-            (Comparison::Below, right)
+            (Operator::Below, right)
         } else {
-            (Comparison::Above, right.get(1..).unwrap_or_default())
+            (Operator::Above, right.get(1..).unwrap_or_default())
         };
-        let (name, measure) = match left.trim().split_once(':') {
-            Some((name, measure)) => (Some(name.to_owned()), measure),
+        let (name, metric) = match left.trim().split_once(':') {
+            Some((name, metric)) => (Some(name.to_owned()), metric),
             None => (None, left.trim()),
         };
-        let mut measure = measure_of(measure).ok_or_else(|| wrong("unknown figure"))?;
-        if measure == Measure::Unsent && right.trim().ends_with('%') {
-            measure = Measure::UnsentShare;
+        let mut metric = metric_of(metric).ok_or_else(|| invalid("unknown metric"))?;
+        if metric == Metric::Unsent && right.trim().ends_with('%') {
+            metric = Metric::UnsentShare;
         }
-        let bound =
-            bound_of(measure, right.trim()).ok_or_else(|| wrong("the bound is of another unit"))?;
-        if matches!(measure, Measure::Unsent | Measure::UnsentShare) && name.is_some() {
-            return Err(wrong("what was not sent has no name"));
+        let bound = bound_of(metric, right.trim())
+            .ok_or_else(|| invalid("the bound has the wrong unit"))?;
+        if matches!(metric, Metric::Unsent | Metric::UnsentShare) && name.is_some() {
+            return Err(invalid("unsent requests have no name"));
         }
         Ok(Slo {
             text: text.to_owned(),
             name,
-            measure,
-            comparison,
+            metric,
+            operator,
             bound,
         })
     }
 
-    /// The name of the requests that it is of; `None`: of all.
+    /// The name of the requests that it applies to; `None`: all requests.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// Where it is drawn; `None` where no chart has such a figure.
+    /// Its line in a chart; `None` if no chart has this metric.
     #[must_use]
-    pub fn line(&self) -> Option<Line> {
+    pub fn chart_threshold(&self) -> Option<ChartThreshold> {
         let quantile = |statistic| match statistic {
             Statistic::Quantile(q) => Some(q),
             Statistic::Mean | Statistic::Max => None,
         };
-        let figure = match self.measure {
-            Measure::Latency(statistic) => Figure::Latency(quantile(statistic)),
-            Measure::FirstToken(_) => Figure::FirstToken,
-            Measure::ErrorRate => Figure::ErrorRate,
-            Measure::Rps => Figure::Rps,
-            Measure::TokenTime(_) | Measure::Added(_) | Measure::Unsent | Measure::UnsentShare => {
+        let metric = match self.metric {
+            Metric::Latency(statistic) => ChartMetric::Latency(quantile(statistic)),
+            Metric::FirstToken(_) => ChartMetric::FirstToken,
+            Metric::ErrorRate => ChartMetric::ErrorRate,
+            Metric::Rps => ChartMetric::Rps,
+            Metric::TokenTime(_) | Metric::Added(_) | Metric::Unsent | Metric::UnsentShare => {
                 return None;
             }
         };
-        Some(Line {
-            figure,
+        Some(ChartThreshold {
+            metric,
             bound: self.bound,
         })
     }
 
     #[must_use]
     pub fn needs_direct(&self) -> bool {
-        matches!(self.measure, Measure::Added(_))
+        matches!(self.metric, Metric::Added(_))
     }
 
-    /// What has to hold beside what was asked for: a test in which nothing but errors came, or of which most
-    /// was never sent, is no pass only because nobody asked for that. Where somebody did, that counts.
+    /// The default thresholds for errors and unsent requests, unless there is one for them: a test with nothing but
+    /// errors, or with most requests unsent, must not pass.
     #[must_use]
     pub fn implied(given: &[Slo]) -> Vec<Slo> {
-        let is_given = |measures: &[Measure]| {
-            let mut measured = given.iter().map(|slo| slo.measure);
-            measured.any(|measure| measures.contains(&measure))
+        let is_given = |metrics: &[Metric]| {
+            let mut all = given.iter().map(|slo| slo.metric);
+            all.any(|metric| metrics.contains(&metric))
         };
         let mut implied = Vec::new();
-        if !is_given(&[Measure::ErrorRate]) {
+        if !is_given(&[Metric::ErrorRate]) {
             implied.push("error_rate<1%");
         }
-        if !is_given(&[Measure::Unsent, Measure::UnsentShare]) {
+        if !is_given(&[Metric::Unsent, Metric::UnsentShare]) {
             implied.push("unsent<1%");
         }
         let implied = implied.into_iter().map(Slo::parse);
         implied.filter_map(Result::ok).collect()
     }
 
-    /// Looks at what was measured.
+    /// Evaluates the threshold.
     #[must_use]
-    pub fn judge(&self, tally: &Tally, achieved: &Achieved) -> Held {
-        let named = match &self.name {
-            None => tally.all(),
-            Some(name) => match tally.by_name.get(&**name) {
-                Some(named) => named.clone(),
-                None if name == DIRECT => tally.direct.clone(),
-                None => Named::default(),
+    pub fn evaluate(&self, run: &RunStats, totals: &RunTotals) -> SloResult {
+        let stats = match &self.name {
+            None => run.all(),
+            Some(name) => match run.by_name.get(&**name) {
+                Some(stats) => stats.clone(),
+                None if name == DIRECT => run.direct.clone(),
+                None => RequestStats::default(),
             },
         };
-        let direct = &tally.direct;
-        let unsent = achieved.unsent as f64;
-        let (actual, count) = match self.measure {
-            Measure::Latency(statistic) => (of(statistic, &named.latency), named.latency.count()),
-            Measure::FirstToken(statistic) => (of(statistic, &named.first), named.first.count()),
-            Measure::TokenTime(statistic) => (of(statistic, &named.piece), named.piece.count()),
-            Measure::Added(statistic) => (
-                of(statistic, &named.latency) - of(statistic, &direct.latency),
-                named.latency.count().min(direct.latency.count()),
+        let direct = &run.direct;
+        let unsent = totals.unsent as f64;
+        let (actual, count) = match self.metric {
+            Metric::Latency(statistic) => {
+                (value_of(statistic, &stats.latency), stats.latency.count())
+            }
+            Metric::FirstToken(statistic) => (
+                value_of(statistic, &stats.first_token),
+                stats.first_token.count(),
             ),
-            Measure::ErrorRate => (error_rate(&named), named.requests),
-            Measure::Rps => (
-                named.requests as f64 / achieved.seconds.max(0.001),
-                named.requests,
+            Metric::TokenTime(statistic) => (
+                value_of(statistic, &stats.token_time),
+                stats.token_time.count(),
             ),
-            Measure::Unsent => (unsent, named.requests),
-            Measure::UnsentShare => (
-                unsent / (named.requests as f64 + unsent).max(1.0),
-                named.requests,
+            Metric::Added(statistic) => (
+                value_of(statistic, &stats.latency) - value_of(statistic, &direct.latency),
+                stats.latency.count().min(direct.latency.count()),
+            ),
+            Metric::ErrorRate => (stats.error_rate(), stats.requests),
+            Metric::Rps => (
+                stats.requests as f64 / totals.seconds.max(0.001),
+                stats.requests,
+            ),
+            Metric::Unsent => (unsent, stats.requests),
+            Metric::UnsentShare => (
+                unsent / (stats.requests as f64 + unsent).max(1.0),
+                stats.requests,
             ),
         };
-        let holds = match self.comparison {
-            Comparison::Below => actual < self.bound,
-            Comparison::AtMost => actual <= self.bound,
-            Comparison::Above => actual > self.bound,
-            Comparison::AtLeast => actual >= self.bound,
+        let is_met = match self.operator {
+            Operator::Below => actual < self.bound,
+            Operator::AtMost => actual <= self.bound,
+            Operator::Above => actual > self.bound,
+            Operator::AtLeast => actual >= self.bound,
         };
-        // Errors come fast or late, and are no yardstick.
-        let failed = self.needs_direct() && error_rate(direct) >= DIRECT_ERRORS_MAX;
+        // The latency of errors is no baseline.
+        let failed = self.needs_direct() && direct.error_rate() >= DIRECT_ERRORS_MAX;
         let note = match failed {
             true => Some(format!(
-                "of the requests to --direct {:.1} % failed",
-                error_rate(direct) * 100.0
+                "{:.1} % of the requests to --direct failed",
+                direct.error_rate() * 100.0
             )),
             false => self.note(count),
         };
-        Held {
+        SloResult {
             slo: self.text.clone(),
             actual,
             shown: self.show(actual),
-            // Nothing measured is nothing held.
-            ok: holds && count > 0 && !failed,
+            // A threshold without measurements fails.
+            ok: is_met && count > 0 && !failed,
             count,
             note,
         }
     }
 
     fn show(&self, actual: f64) -> String {
-        match self.measure {
-            Measure::ErrorRate | Measure::UnsentShare => format!("{:.3} %", actual * 100.0),
-            Measure::Rps => format!("{actual:.1}/s"),
-            Measure::Unsent => format!("{actual:.0}"),
+        match self.metric {
+            Metric::ErrorRate | Metric::UnsentShare => format!("{:.3} %", actual * 100.0),
+            Metric::Rps => format!("{actual:.1}/s"),
+            Metric::Unsent => format!("{actual:.0}"),
             _ => format!("{actual:.1} ms"),
         }
     }
 
     fn note(&self, count: u64) -> Option<String> {
         if count == 0 {
-            return Some("no request was measured for it".to_owned());
+            return Some("no requests were measured".to_owned());
         }
-        let (Measure::Latency(statistic)
-        | Measure::FirstToken(statistic)
-        | Measure::TokenTime(statistic)
-        | Measure::Added(statistic)) = self.measure
+        let (Metric::Latency(statistic)
+        | Metric::FirstToken(statistic)
+        | Metric::TokenTime(statistic)
+        | Metric::Added(statistic)) = self.metric
         else {
             return None;
         };
         let Statistic::Quantile(q) = statistic else {
             return None;
         };
-        // As many as leave ten beyond the quantile.
+        // Enough requests to have ten above the quantile.
         let enough = ((10.0 / (1.0 - q)).round() as u64).min(ENOUGH_FOR_P99 * 10);
         (count < enough).then(|| {
-            format!("on {count} requests; fewer than {enough} say little about this percentile")
+            format!(
+                "only {count} requests: this percentile is not meaningful with fewer than {enough}"
+            )
         })
     }
 }
 
-/// The share of requests that failed.
-#[must_use]
-pub fn error_rate(named: &Named) -> f64 {
-    named.error_count() as f64 / named.requests.max(1) as f64
-}
-
-fn of(statistic: Statistic, times: &crate::tally::Times) -> f64 {
+fn value_of(statistic: Statistic, times: &LatencyHistogram) -> f64 {
     match statistic {
         Statistic::Quantile(q) => times.quantile_ms(q),
         Statistic::Mean => times.mean_ms(),
@@ -297,24 +313,24 @@ fn of(statistic: Statistic, times: &crate::tally::Times) -> f64 {
     }
 }
 
-fn measure_of(text: &str) -> Option<Measure> {
+fn metric_of(text: &str) -> Option<Metric> {
     if let Some(statistic) = statistic_of(text) {
-        return Some(Measure::Latency(statistic));
+        return Some(Metric::Latency(statistic));
     }
-    for (prefix, measure) in [
-        ("latency_", Measure::Latency as fn(Statistic) -> Measure),
-        ("first_token_", Measure::FirstToken),
-        ("token_time_", Measure::TokenTime),
-        ("added_", Measure::Added),
+    for (prefix, metric) in [
+        ("latency_", Metric::Latency as fn(Statistic) -> Metric),
+        ("first_token_", Metric::FirstToken),
+        ("token_time_", Metric::TokenTime),
+        ("added_", Metric::Added),
     ] {
         if let Some(rest) = text.strip_prefix(prefix) {
-            return statistic_of(rest).map(measure);
+            return statistic_of(rest).map(metric);
         }
     }
     match text {
-        "error_rate" => Some(Measure::ErrorRate),
-        "rps" => Some(Measure::Rps),
-        "unsent" => Some(Measure::Unsent),
+        "error_rate" => Some(Metric::ErrorRate),
+        "rps" => Some(Metric::Rps),
+        "unsent" => Some(Metric::Unsent),
         _ => None,
     }
 }
@@ -339,11 +355,11 @@ fn number(text: &str) -> Option<f64> {
     (number.is_finite() && number >= 0.0).then_some(number)
 }
 
-fn bound_of(measure: Measure, text: &str) -> Option<f64> {
-    match measure {
-        Measure::ErrorRate | Measure::UnsentShare => units::ratio(text).ok(),
-        Measure::Rps => number(text.trim_end_matches("/s")),
-        Measure::Unsent => number(text),
+fn bound_of(metric: Metric, text: &str) -> Option<f64> {
+    match metric {
+        Metric::ErrorRate | Metric::UnsentShare => units::ratio(text).ok(),
+        Metric::Rps => number(text.trim_end_matches("/s")),
+        Metric::Unsent => number(text),
         _ => units::duration(text)
             .ok()
             .map(|duration| duration.as_secs_f64() * 1000.0),

@@ -1,9 +1,6 @@
-//! The command as a pipeline sees it: exit codes, figures, and what is said.
+//! The command as CI sees it: exit codes, results and messages.
 
-#![expect(
-    clippy::expect_used,
-    reason = "these are tests: what is missing ends them with a message"
-)]
+#![expect(clippy::expect_used, reason = "a test fails with the message")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -11,47 +8,47 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-#[path = "command/assistant.rs"]
-mod assistant;
 #[path = "command/capacity.rs"]
 mod capacity;
 #[path = "command/documents.rs"]
 mod documents;
-#[path = "command/mistakes.rs"]
-mod mistakes;
-#[path = "command/no_pass.rs"]
-mod no_pass;
+#[path = "command/invalid_input.rs"]
+mod invalid_input;
+#[path = "command/must_fail.rs"]
+mod must_fail;
+#[path = "command/server.rs"]
+mod server;
 #[path = "command/stall.rs"]
 mod stall;
 
-use assistant::{Assistant, Manner};
+use server::{Behaviour, TestServer};
 
-fn weir_load(arguments: &[&str], folder: &Path) -> Output {
+fn weir_load(arguments: &[&str], directory: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_weir-load"))
         .args(arguments)
-        .current_dir(folder)
+        .current_dir(directory)
         .output()
         .expect("weir-load starts")
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-fn json(folder: &Path) -> Value {
-    let text = std::fs::read_to_string(folder.join("out.json")).expect("a report");
+fn json(directory: &Path) -> Value {
+    let text = std::fs::read_to_string(directory.join("out.json")).expect("a report");
     serde_json::from_str(&text).expect("JSON")
 }
 
 #[test]
-fn an_interrupted_test_tells_what_it_measured_and_is_no_pass() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let assistant = Assistant::start(Manner::AtOnce);
+fn an_interrupted_test_reports_its_results_and_does_not_pass() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = TestServer::start(Behaviour::Immediate);
     let mut child = Command::new(env!("CARGO_BIN_EXE_weir-load"))
         .args([
             "run",
             "--target",
-            &assistant.url,
+            &server.url,
             "--rate",
             "100/s",
             "--duration",
@@ -60,12 +57,12 @@ fn an_interrupted_test_tells_what_it_measured_and_is_no_pass() {
         .args([
             "--slo", "p99<1h", "--json", "out.json", "--junit", "out.xml",
         ])
-        .current_dir(folder.path())
+        .current_dir(directory.path())
         .stderr(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("weir-load starts");
-    // The first line of progress says that it runs.
+    // The first line of progress shows that the test is running.
     let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
     let mut line = String::new();
     stderr.read_line(&mut line).expect("a line");
@@ -75,31 +72,34 @@ fn an_interrupted_test_tells_what_it_measured_and_is_no_pass() {
     assert!(signal.expect("kill").success());
     let output = child.wait_with_output().expect("its end");
     assert_eq!(output.status.code(), Some(2));
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(told.contains("warning: it was interrupted after"), "{told}");
-    let report = json(folder.path());
-    let figure = |name: &str| report[name].as_f64().expect("a figure");
-    assert!(figure("requests") > 0.0);
-    // Each was sent or is told to be unsent; none was due before its time.
-    assert!((figure("requests") + figure("unsent") - figure("due")).abs() < 0.5);
-    assert!(figure("due") <= 100.0 * figure("interrupted_after_s") + 1.0);
-    assert_eq!(report["verdict"], "fail");
-    let junit = std::fs::read_to_string(folder.path().join("out.xml")).expect("a report");
+    let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(
-        junit.contains("name=\"it runs to its end\"") && junit.contains("failures=\"1\""),
+        stdout.contains("warning: the test was interrupted after"),
+        "{stdout}"
+    );
+    let report = json(directory.path());
+    let value = |name: &str| report[name].as_f64().expect("a figure");
+    assert!(value("requests") > 0.0);
+    // Each request was sent or is reported as unsent; none was due early.
+    assert!((value("requests") + value("unsent") - value("due")).abs() < 0.5);
+    assert!(value("due") <= 100.0 * value("interrupted_after_s") + 1.0);
+    assert_eq!(report["verdict"], "fail");
+    let junit = std::fs::read_to_string(directory.path().join("out.xml")).expect("a report");
+    assert!(
+        junit.contains("name=\"the test completes\"") && junit.contains("failures=\"1\""),
         "{junit}"
     );
 }
 
 #[test]
-fn the_exit_code_says_what_came_of_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let well = Assistant::start(Manner::AtOnce);
-    let failing = Assistant::start(Manner::Refusing);
+fn the_exit_code_and_the_reports_show_the_verdict() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let healthy = TestServer::start(Behaviour::Immediate);
+    let failing = TestServer::start(Behaviour::Unavailable);
     let common = ["--rate", "100/s", "--duration", "1s", "--json", "out.json"];
     let run = |target: &str, more: &[&str]| {
         let arguments = [&["run", "--target", target][..], &common[..], more].concat();
-        weir_load(&arguments, folder.path())
+        weir_load(&arguments, directory.path())
     };
     let slos = [
         "--slo",
@@ -110,9 +110,9 @@ fn the_exit_code_says_what_came_of_it() {
         "rps>=0.01",
     ];
     let files = ["--report", "out.html", "--junit", "out.xml"];
-    let output = run(&well.url, &[&slos[..], &files[..]].concat());
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    let report = json(folder.path());
+    let output = run(&healthy.url, &[&slos[..], &files[..]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
+    let report = json(directory.path());
     assert_eq!(report["verdict"], "pass");
     assert_eq!(
         (&report["requests"], &report["errors"]),
@@ -120,35 +120,35 @@ fn the_exit_code_says_what_came_of_it() {
     );
     assert_eq!(report["by_name"]["chat"]["requests"], 100);
     assert_eq!(report["slos"].as_array().map(Vec::len), Some(3));
-    assert!(said(&output).contains("say little about this percentile"));
-    let html = std::fs::read_to_string(folder.path().join("out.html")).expect("a report");
+    assert!(output_text(&output).contains("this percentile is not meaningful"));
+    let html = std::fs::read_to_string(directory.path().join("out.html")).expect("a report");
     assert!(html.contains("<dt>Target</dt>") && html.contains("error_rate&lt;0.5%"));
-    let junit = std::fs::read_to_string(folder.path().join("out.xml")).expect("a report");
+    let junit = std::fs::read_to_string(directory.path().join("out.xml")).expect("a report");
     assert!(junit.contains("tests=\"3\" failures=\"0\""), "{junit}");
     std::fs::rename(
-        folder.path().join("out.json"),
-        folder.path().join("old.json"),
+        directory.path().join("out.json"),
+        directory.path().join("old.json"),
     )
     .expect("kept");
     let output = run(&failing.url, &slos);
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("FAIL error_rate<0.5% is 100.000 %"));
-    assert!(said(&output).contains("error: status 503: 100"));
+    assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
+    assert!(output_text(&output).contains("FAIL error_rate<0.5% is 100.000 %"));
+    assert!(output_text(&output).contains("error: status 503: 100"));
     let output = run(
         &failing.url,
         &["--baseline", "old.json", "--junit", "out.xml"],
     );
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("worse than the baseline: error rate was 0.000"));
-    // Whoever reads the files and not the exit code is told the same. Times may be worse as well, on a busy machine.
-    let report = json(folder.path());
+    assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
+    assert!(output_text(&output).contains("worse than the baseline: error rate was 0.000"));
+    // The files show the same verdict as the exit code. Latencies may be worse as well, on a busy machine.
+    let report = json(directory.path());
     assert_eq!(report["verdict"], "fail");
-    let mut worse = report["worse"].as_array().expect("figures").iter();
+    let mut regressions = report["worse"].as_array().expect("figures").iter();
     assert!(
-        worse.any(|worse| worse["figure"] == "error rate"),
+        regressions.any(|regression| regression["figure"] == "error rate"),
         "{report:#}"
     );
-    let junit = std::fs::read_to_string(folder.path().join("out.xml")).expect("a report");
+    let junit = std::fs::read_to_string(directory.path().join("out.xml")).expect("a report");
     assert!(
         junit.contains("name=\"baseline: error rate\"") && !junit.contains("failures=\"0\""),
         "{junit}"

@@ -12,17 +12,17 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use weir::alert::engine::{Engine, Now, Settings};
-use weir::alert::tally::{Subject, Tallies};
+use weir::alert::snapshot::Snapshot;
+use weir::alert::tally::{Subject, SubjectRecorders as _, Tallies};
 use weir::clock;
 use weir::config;
 use weir::exchange::{Exchange, Recorder};
-use weir::metrics::look::Look;
 
 #[derive(Debug)]
 struct Nobody;
 
 impl Recorder for Nobody {
-    fn record(&self, _exchange: &Exchange) {}
+    fn record(&self, _exchange: &Exchange, _duration: Duration) {}
 }
 
 /// Fifty rules, each of which tells routes apart.
@@ -78,7 +78,7 @@ fn bench(criterion: &mut Criterion) {
         Duration::from_micros(us)
     };
     criterion.bench_function("alert/a request", |bencher| {
-        bencher.iter(|| routes[0].count(black_box(&exchange), next()));
+        bencher.iter(|| routes[0].record(black_box(&exchange), next()));
     });
     let settings = Settings {
         window: alerts.window,
@@ -97,7 +97,7 @@ fn bench(criterion: &mut Criterion) {
         bencher.iter(|| {
             for route in &routes {
                 for _ in 0..50 {
-                    route.count(&exchange, next());
+                    route.record(&exchange, next());
                 }
             }
             now += settings.interval;
@@ -105,7 +105,7 @@ fn bench(criterion: &mut Criterion) {
                 steady: now,
                 wall: now,
             };
-            let changes = engine.evaluate(at, tallies.take(), &Look::default());
+            let changes = engine.evaluate(at, tallies.take(), &Snapshot::default());
             black_box((changes, engine.standings()));
         });
     });

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderValue, Method};
+use weir::answer::server_timing;
 use weir::clock;
 use weir::exchange::{
     Attempt, CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall,
@@ -20,14 +21,15 @@ use weir::metrics::Metrics;
 use weir::model::operation::Operation;
 use weir::model::usage::Usage;
 use weir::record::event::Format;
+use weir::record::metrics::RequestMetrics;
 use weir::record::sampling::Sampling;
-use weir::record::{Config, FileConfig, Links, Record, server_timing};
+use weir::record::{Config, EventRecorder, FileConfig, Recorders};
 
 #[derive(Debug)]
 struct Nobody;
 
 impl Recorder for Nobody {
-    fn record(&self, _exchange: &Exchange) {}
+    fn record(&self, _exchange: &Exchange, _duration: Duration) {}
 }
 
 /// A chat request as most are: signed, limited, missed, answered.
@@ -92,8 +94,9 @@ fn exchange() -> Exchange {
     exchange
 }
 
-fn metrics() -> Metrics {
-    Metrics::new(&[("chat", "api")], &["assistant"], Arc::default()).expect("metrics")
+fn metrics(registry: &Metrics) -> RequestMetrics {
+    RequestMetrics::register(registry, &[("chat", "api")], &["assistant"], Arc::new(()))
+        .expect("metrics")
 }
 
 fn event(criterion: &mut Criterion) {
@@ -108,9 +111,10 @@ fn event(criterion: &mut Criterion) {
         });
     });
 
-    let metrics = metrics();
+    let registry = Metrics::new().expect("metrics");
+    let metrics = metrics(&registry);
     criterion.bench_function("event/metrics", |bencher| {
-        bencher.iter(|| metrics.count(black_box(&exchange), Duration::from_millis(5)));
+        bencher.iter(|| metrics.record(black_box(&exchange), Duration::from_millis(5)));
     });
 
     criterion.bench_function("event/server_timing", |bencher| {
@@ -122,8 +126,6 @@ fn record(criterion: &mut Criterion) {
     let exchange = exchange();
     let directory = std::env::temp_dir().join(format!("weir-bench-{}", std::process::id()));
     let config = Config {
-        spans: None,
-        audit: None,
         sampling: Sampling::ALL,
         stdout: false,
         file: Some(FileConfig {
@@ -131,15 +133,15 @@ fn record(criterion: &mut Criterion) {
             rotate_at_bytes: 64 << 20,
             keep: Duration::ZERO,
         }),
-        ship: None,
         environment: "production".to_owned(),
     };
-    let record =
-        Record::start(&config, Arc::new(metrics()), Links::default()).expect("an event file");
+    let registry = Metrics::new().expect("metrics");
+    let events = EventRecorder::start(&config, None, &registry).expect("an event file");
+    let recorders = Recorders::new(vec![Arc::new(metrics(&registry)), events]);
     criterion.bench_function("event/record", |bencher| {
-        bencher.iter(|| record.record(black_box(&exchange)));
+        bencher.iter(|| recorders.record(black_box(&exchange), Duration::from_millis(5)));
     });
-    drop(record);
+    drop(recorders);
     std::fs::remove_dir_all(directory).expect("the directory of the bench");
 }
 

@@ -5,18 +5,17 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use prometheus::IntGauge;
 
 use self::door::Door;
 use crate::alert::Alerts;
 use crate::audit::Audit;
 use crate::metrics::Metrics;
-use crate::record::Record;
+use crate::record::EventRecorder;
 use crate::ship::Ship;
-use crate::worker::Pause;
+use crate::worker::runtime::RuntimeThread;
 use crate::{clock, config, route};
 
 mod accept;
@@ -24,16 +23,20 @@ mod alerts;
 mod door;
 mod pages;
 mod problem;
+mod router;
 mod serve;
 
-/// How often a pause looks for the stop.
-const STOP_LOOK: Duration = Duration::from_millis(50);
+/// The longest that its end is waited for.
+const STOP_MAX: Duration = Duration::from_secs(2);
 
 /// What the pages show.
 #[derive(Clone, Debug)]
 pub struct AdminState {
     pub metrics: Arc<Metrics>,
-    pub record: Arc<Record>,
+    pub in_flight: IntGauge,
+    /// Open connections of clients.
+    pub connections: IntGauge,
+    pub events: Arc<EventRecorder>,
     pub readiness: Arc<ReadinessFlag>,
     pub routes: Vec<RouteSummary>,
     pub alerts: Arc<Alerts>,
@@ -123,14 +126,7 @@ impl ReadinessFlag {
 pub struct Admin {
     /// With the port that the system chose for port 0.
     pub address: SocketAddr,
-    stop: watch::Sender<Stop>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
-    NotYet,
-    Now,
+    thread: RuntimeThread,
 }
 
 impl Admin {
@@ -150,72 +146,30 @@ impl Admin {
         let address = listener.local_addr()?;
         let door = Door::new(config.token.as_deref(), address);
         let worker = state.metrics.worker("admin").map_err(io::Error::other)?;
-        let router = pages::router(state, door, clock::now());
-        // What cannot be had is an error at the start, not only a failing worker.
-        let mut first = Some(runtime()?);
-        let (stop, stopped) = watch::channel(Stop::NotYet);
-        let thread = std::thread::Builder::new()
-            .name(worker.name().to_owned())
-            .spawn(move || {
-                let run = || {
-                    let runtime = match first.take() {
-                        Some(runtime) => runtime,
-                        None => runtime().map_err(told)?,
-                    };
-                    // The socket itself stays open: who connects meanwhile waits.
-                    let listener = listener.try_clone().map_err(told)?;
-                    let serving = serve::serve(listener, router.clone(), stopped.clone(), &worker);
-                    runtime.block_on(serving).map_err(told)
-                };
-                worker.keep(run, |wait| pause(wait, &stopped));
-            })?;
-        Ok(Admin {
-            address,
-            stop,
-            thread: Some(thread),
-        })
+        let router = router::router(state, door, clock::now());
+        let serving = worker.clone();
+        let thread = RuntimeThread::start(worker, |stopping| {
+            move || {
+                // The socket itself stays open: who connects meanwhile waits.
+                let listener = listener.try_clone();
+                let (router, stopping) = (router.clone(), stopping.clone());
+                let worker = serving.clone();
+                async move {
+                    let served = serve::serve(listener?, router, stopping, &worker).await;
+                    served.map_err(|error| {
+                        io::Error::new(error.kind(), format!("its listener has ended: {error}"))
+                    })
+                }
+            }
+        })?;
+        Ok(Admin { address, thread })
     }
 
     /// Ends the listener; an answer that is on its way has a second to get there.
-    pub fn stop(mut self) {
-        self.tell_stop();
-        if let Some(thread) = self.thread.take() {
-            // A panic in it has been reported by itself.
-            drop(thread.join());
+    pub fn stop(self) {
+        if self.thread.stop(clock::now(), STOP_MAX).is_err() {
+            log::warn!("the admin side did not stop in time");
         }
-    }
-
-    fn tell_stop(&self) {
-        self.stop.send_replace(Stop::Now);
-    }
-}
-
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-}
-
-fn told(error: io::Error) -> String {
-    format!("its listener has ended: {error}")
-}
-
-/// Waits before a new start, until the stop at most.
-fn pause(wait: Duration, stopped: &watch::Receiver<Stop>) -> Pause {
-    let until = clock::now() + wait;
-    while *stopped.borrow() == Stop::NotYet {
-        let left = until.saturating_duration_since(clock::now());
-        if left.is_zero() {
-            return Pause::Over;
-        }
-        std::thread::park_timeout(left.min(STOP_LOOK));
-    }
-    Pause::Stopping
-}
-
-impl Drop for Admin {
-    fn drop(&mut self) {
-        self.tell_stop();
     }
 }
 

@@ -6,30 +6,33 @@
 //! ([`state`]). The same rules for Prometheus are made by [`rules`].
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use http::HeaderValue;
 
 use self::board::Board;
-use self::engine::{Engine, Now, Rule, Settings};
+use self::counts::Delta;
+use self::engine::{Engine, Now, Settings};
 use self::event::Events;
 use self::identity::Identity;
 use self::journal::Journal;
-use self::notify::post::Target;
-use self::notify::{Links, Notifier, alertmanager, feishu, webhook};
-use self::signal::Per;
+use self::metrics::{AlertMetrics, AlertTiers};
+use self::notify::kind::Configured;
+use self::notify::{Links, Notifier};
+use self::per::Per;
+use self::rule::Rule;
+use self::snapshot::SnapshotSource;
 use self::state::{Found, Keeper, State};
-use self::tally::{Delta, Needs, Subject, Tallies};
+use self::tally::{Needs, Subject, Tallies};
 use crate::clock;
-use crate::metrics::{AlertTiers, Metrics};
+use crate::metrics::Metrics;
 use crate::worker::Worker;
-use crate::worker::thread::{Desk, SideThread, State as Running};
+use crate::worker::thread::{SharedState, State as Running, WorkerThread};
 
 pub mod board;
+pub mod counts;
 pub mod engine;
 mod event;
 #[cfg(test)]
@@ -38,19 +41,26 @@ pub mod histogram;
 pub mod identity;
 mod journal;
 mod late;
+pub mod metrics;
 pub mod notify;
+pub mod page;
+pub mod per;
+pub mod promql;
+pub mod rule;
 pub mod rules;
 pub mod runbook;
 pub mod signal;
 pub mod silence;
+pub mod snapshot;
 pub mod standing;
 pub mod state;
 pub mod tally;
 pub mod tier;
+pub mod unit;
 pub mod window;
 
 /// The checked `alerts` block.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Beside those that an alert has by itself.
     pub labels: BTreeMap<String, String>,
@@ -59,46 +69,11 @@ pub struct Config {
     /// In the window; below it a tier stays as it is.
     pub minimum_requests: u64,
     pub rules: Vec<Arc<Rule>>,
-    pub alertmanager: Option<Alertmanager>,
-    pub feishu: Option<FeishuBot>,
-    pub webhook: Option<Webhook>,
+    pub notifiers: Vec<Configured>,
     /// Where what outlives the process is kept; `None`: nowhere.
     pub state: Option<PathBuf>,
     /// Where the admin side is reached from outside, without a slash at its end.
     pub console_url: Arc<str>,
-}
-
-/// Alertmanager: each address is told.
-#[derive(Clone)]
-pub struct Alertmanager {
-    pub urls: Vec<String>,
-    pub authorization: Option<HeaderValue>,
-}
-
-/// The bot of a Feishu group.
-#[derive(Clone)]
-pub struct FeishuBot {
-    pub webhook: String,
-    pub secret: Option<String>,
-}
-
-/// Any service that takes Alertmanager's webhooks.
-#[derive(Clone)]
-pub struct Webhook {
-    pub url: String,
-    pub authorization: Option<HeaderValue>,
-}
-
-// Addresses of webhooks and tokens are credentials.
-impl std::fmt::Debug for Config {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("alert::Config")
-            .field("evaluate_every", &self.evaluate_every)
-            .field("window", &self.window)
-            .field("rules", &self.rules)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Config {
@@ -116,13 +91,8 @@ impl Config {
 
     /// The names of those who are told, as metrics and the state have them.
     fn notifier_names(&self) -> Vec<String> {
-        let alertmanagers = self.alertmanager.iter().flat_map(|all| &all.urls);
-        let alertmanagers = alertmanagers
-            .enumerate()
-            .map(|(place, _)| alertmanager_name(place));
-        let feishu = self.feishu.iter().map(|_| "feishu".to_owned());
-        let webhook = self.webhook.iter().map(|_| "webhook".to_owned());
-        alertmanagers.chain(feishu).chain(webhook).collect()
+        let notifiers = self.notifiers.iter();
+        notifiers.map(|notifier| notifier.name.clone()).collect()
     }
 
     fn settings(&self, identity: Arc<Identity>) -> Settings {
@@ -145,6 +115,8 @@ impl Config {
 pub struct Sources {
     pub metrics: Arc<Metrics>,
     pub tallies: Arc<Tallies>,
+    /// What is evaluated beside requests.
+    pub snapshots: SnapshotSource,
     /// The way of transitions to their index.
     pub ship: Option<Arc<crate::ship::Ship>>,
     pub environment: String,
@@ -158,7 +130,7 @@ pub struct Alerts {
     board: Arc<Board>,
     notifiers: Arc<Vec<Notifier>>,
     journal: Arc<Journal>,
-    engine: SideThread<()>,
+    engine: WorkerThread<()>,
 }
 
 impl Alerts {
@@ -167,7 +139,8 @@ impl Alerts {
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(config: &Config, sources: Sources) -> anyhow::Result<Arc<Self>> {
-        let (state, keeper) = remembered(config, &sources.metrics)?;
+        let metrics = AlertMetrics::register(&sources.metrics)?;
+        let (state, keeper) = remembered(config, &sources.metrics, &metrics)?;
         let identity = Arc::new(Identity::new(&config.labels, &sources.instance));
         let subjects = sources.tallies.subjects();
         let is_there = |per: Per, value: &str| {
@@ -185,15 +158,15 @@ impl Alerts {
         let names = config.notifier_names();
         let board = Board::new(&state, engine.standings(), names, keeper, (identity, now));
         let board = Arc::new(board);
-        let notifiers = Arc::new(notifiers(config, &board, &sources.metrics)?);
-        let tiers = sources.metrics.alerting().tiers();
+        let notifiers = Arc::new(notifiers(config, &board, &sources.metrics, &metrics)?);
+        let tiers = AlertTiers::register(&sources.metrics)?;
         tiers.show(&board.standings());
         let events = sources.ship.map(|ship| Events {
             ship,
             environment: sources.environment,
         });
         let worker = sources.metrics.worker("alert-journal")?;
-        let writes = sources.metrics.alerting().writes("events")?;
+        let writes = metrics.writes("events")?;
         let journal = Journal::start(worker, events, writes).context("alerts: cannot start")?;
         let journal = Arc::new(journal);
         let worker = sources.metrics.worker("alert")?;
@@ -207,10 +180,10 @@ impl Alerts {
             notifiers: notifiers.clone(),
             tiers,
             journal: journal.clone(),
-            metrics: sources.metrics,
+            snapshots: sources.snapshots,
             tallies: sources.tallies,
         };
-        let engine = SideThread::start(worker, (), move |desk| watch.run(desk))
+        let engine = WorkerThread::start(worker, (), move |shared| watch.run(shared))
             .context("alerts: cannot start")?;
         Ok(Arc::new(Alerts {
             board,
@@ -249,16 +222,17 @@ impl Alerts {
 }
 
 /// What a former process left, and who keeps it from now on.
-fn remembered(config: &Config, metrics: &Metrics) -> anyhow::Result<(State, Option<Keeper>)> {
+fn remembered(
+    config: &Config,
+    metrics: &Metrics,
+    counts: &AlertMetrics<'_>,
+) -> anyhow::Result<(State, Option<Keeper>)> {
     let Some(path) = &config.state else {
         return Ok((State::default(), None));
     };
     match State::read(path) {
         Found::State(state) => {
-            let (worker, writes) = (
-                metrics.worker("alert-state")?,
-                metrics.alerting().writes("state")?,
-            );
+            let (worker, writes) = (metrics.worker("alert-state")?, counts.writes("state")?);
             let keeper = Keeper::start(path.clone(), worker, writes);
             let keeper = keeper.context("alerts: cannot start")?;
             Ok((state, Some(keeper)))
@@ -276,7 +250,7 @@ fn remembered(config: &Config, metrics: &Metrics) -> anyhow::Result<(State, Opti
 /// What the thread of the engine holds.
 struct Watch {
     worker: Worker,
-    /// The first look, by both clocks: a new start goes on from there, so that no time goes back.
+    /// The first snapshot, by both clocks: a new start goes on from there, so that no time goes back.
     begun: Option<(Instant, Duration)>,
     /// Taken from the tallies, and not looked at yet.
     unevaluated: Vec<(Subject, Delta)>,
@@ -286,19 +260,19 @@ struct Watch {
     notifiers: Arc<Vec<Notifier>>,
     tiers: AlertTiers,
     journal: Arc<Journal>,
-    metrics: Arc<Metrics>,
+    snapshots: SnapshotSource,
     tallies: Arc<Tallies>,
 }
 
 impl Watch {
-    fn run(&mut self, desk: &Desk<()>) {
+    fn run(&mut self, shared: &SharedState<()>) {
         // A step of the wall clock moves no window.
         let first = || (clock::now(), clock::unix_now());
         let (begun, begun_at) = *self.begun.get_or_insert_with(first);
         let mut next = clock::now() + self.interval;
         loop {
-            let mut inner = desk.lock();
-            desk.wait_until(&mut inner, next, |()| false);
+            let mut inner = shared.lock();
+            shared.wait_until(&mut inner, next, |()| false);
             let running = inner.state;
             drop(inner);
             if running == Running::Stopping {
@@ -317,9 +291,9 @@ impl Watch {
     fn evaluate(&mut self, now: Now) {
         self.unevaluated.extend(self.tallies.take());
         self.worker.fault_point();
-        let look = self.metrics.look();
+        let snapshot = (self.snapshots)();
         let taken = std::mem::take(&mut self.unevaluated);
-        let transitions = self.engine.evaluate(now, taken, &look);
+        let transitions = self.engine.evaluate(now, taken, &snapshot);
         let standings = self.engine.standings();
         self.tiers.show(&standings);
         self.board.publish(standings, &transitions, now.wall);
@@ -329,15 +303,8 @@ impl Watch {
             self.journal.note(transitions);
         }
         let now = clock::now();
-        self.journal.look(now);
-        self.board.look(now);
-    }
-}
-
-fn alertmanager_name(place: usize) -> String {
-    match place {
-        0 => "alertmanager".to_owned(),
-        place => format!("alertmanager-{}", place + 1),
+        self.journal.snapshot(now);
+        self.board.snapshot(now);
     }
 }
 
@@ -345,43 +312,22 @@ fn notifiers(
     config: &Config,
     board: &Arc<Board>,
     metrics: &Metrics,
+    alerting: &AlertMetrics<'_>,
 ) -> anyhow::Result<Vec<Notifier>> {
-    let alerting = metrics.alerting();
-    let cannot = |error: io::Error| anyhow::Error::from(error).context("alerts: cannot start");
-    let mut notifiers = Vec::new();
-    if let Some(alertmanager) = &config.alertmanager {
-        for (place, url) in alertmanager.urls.iter().enumerate() {
-            let name = alertmanager_name(place);
-            let url = format!("{}/api/v2/alerts", url.trim_end_matches('/'));
-            let counts = alerting.notifier(&name)?;
-            let one = alertmanager::Alertmanager {
-                name,
-                target: Target::new(&url, alertmanager.authorization.clone()),
-                links: config.links(),
-            };
-            let worker = metrics.worker(&one.name)?;
-            notifiers
-                .push(alertmanager::start(worker, one, board.clone(), counts).map_err(cannot)?);
-        }
-    }
-    if let Some(bot) = &config.feishu {
-        let channel = feishu::Feishu {
-            target: Target::new(&bot.webhook, None),
-            secret: bot.secret.clone(),
-            links: config.links(),
+    let notifiers = config.notifiers.iter().map(|configured| {
+        let Configured {
+            kind,
+            name,
+            endpoint,
+        } = configured;
+        let context = notify::kind::Context {
+            worker: metrics.worker(name)?,
+            board: board.clone(),
+            counts: alerting.notifier(name)?,
+            retry_max: kind.retry_max,
         };
-        let counts = alerting.notifier("feishu")?;
-        let worker = metrics.worker("feishu")?;
-        notifiers.push(notify::start(worker, channel, board.clone(), counts).map_err(cannot)?);
-    }
-    if let Some(hook) = &config.webhook {
-        let channel = webhook::Webhook {
-            target: Target::new(&hook.url, hook.authorization.clone()),
-            links: config.links(),
-        };
-        let counts = alerting.notifier("webhook")?;
-        let worker = metrics.worker("webhook")?;
-        notifiers.push(notify::start(worker, channel, board.clone(), counts).map_err(cannot)?);
-    }
-    Ok(notifiers)
+        let started = (kind.start)(endpoint, config.links(), context);
+        started.context("alerts: cannot start")
+    });
+    notifiers.collect()
 }

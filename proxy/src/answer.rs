@@ -1,27 +1,33 @@
-//! Stage seven: passes the answer on as it comes, byte for byte.
+//! Stage seven: writes responses to clients.
 //!
-//! What it reads on the way (first token, tokens used) and keeps (a copy for the cache) is bounded
-//! whatever the answer's size. A stream that the backend cuts is never ended as if it were whole.
+//! A backend's response is forwarded as it arrives, byte for byte. What is read of it on the way (first
+//! token, tokens used) and copied (for the cache) is bounded whatever its size. A stream that the backend
+//! cuts is never ended as if it were complete.
 
 pub(crate) mod ahead;
 pub(crate) mod copying;
 pub(crate) mod deliver;
+pub(crate) mod filter;
 pub(crate) mod framing;
+mod gzipped;
 pub(crate) mod head;
-mod last;
 pub(crate) mod local;
 mod next;
-mod recoded;
-pub(crate) mod waits;
-pub(crate) mod withheld;
+pub mod server_timing;
+pub(crate) mod stored;
+mod tail;
+pub(crate) mod text;
+pub(crate) mod timeouts;
+pub(crate) mod usage_stripper;
+mod whole;
 
-/// How a backend's answer reached the client.
+/// How a response reached the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delivered {
     Whole,
-    /// The backend broke off, or stood still for too long, after the head had gone out.
+    /// The backend broke off, or stalled for too long, after the head had been written.
     CutShort,
     ClientLeft,
-    /// The client left when it had all but the end of the framing.
+    /// The client left when only the end of the framing was missing.
     LeftAtEnd,
 }

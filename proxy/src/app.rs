@@ -4,39 +4,41 @@
 //! and accepts itself, so that an address in use is an error at start, and ends the process itself, so
 //! that an idle one is gone at once.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use pingora_runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
+use crate::alert::snapshot::SnapshotSource;
 use crate::alert::tally::Tallies;
 use crate::alert::{self, Alerts};
-use crate::audit::Audit;
-use crate::backend::Backend;
-use crate::backend::connector::Connect;
-use crate::body::Budget;
 use crate::clock;
 use crate::config::Config;
+use crate::exchange::Recorder;
+use crate::gateway;
 use crate::gateway::Gateway;
-use crate::gateway::pipeline::RoutePipelines;
+use crate::generation::Generation;
+use crate::http::budget::Budget;
 use crate::http::connections::Connections;
+use crate::http::connections::metrics::ConnectionCounts;
 use crate::listener::Listener;
 use crate::listener::accept::Accepting;
 use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::Certificates;
 use crate::metrics::Metrics;
-use crate::record::{FlushOutcome, Links, Record};
 use crate::ship::Ship;
-use crate::system::System;
+use crate::ship::metrics::ShipMetrics;
+use crate::system::{self, System};
 
 mod housekeeping;
+mod recording;
 mod sockets;
 
+use housekeeping::Gauges;
+use recording::Recording;
 use sockets::Sockets;
 
 /// Of the drain time, what is left for writing down what was recorded.
@@ -51,11 +53,9 @@ pub struct App {
     stop: watch::Sender<bool>,
     connections: Arc<Connections>,
     readiness: Arc<ReadinessFlag>,
-    record: Arc<Record>,
-    ship: Option<Arc<Ship>>,
+    recording: Recording,
     alerts: Arc<Alerts>,
     alert_ship: Option<Arc<Ship>>,
-    audit: Option<Arc<Audit>>,
     admin_server: Admin,
     _system: System,
     drain: Duration,
@@ -91,29 +91,30 @@ impl App {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sockets = Sockets::bind(&config.listen)?;
         let tallies = Arc::new(Tallies::new(config.alerts.needs()));
-        let metrics = Arc::new(all_metrics(config, tallies.clone())?);
-        let ship = ship(config, &metrics)?;
-        let audit = audit(config, &metrics)?;
-        let links = Links {
-            ship: ship.as_deref(),
-            audit: audit.clone(),
-            paths: paths(config),
+        let metrics = Arc::new(Metrics::new()?);
+        let reading = system::metrics::register(&metrics)?;
+        let recording = Recording::start(config, &metrics, tallies.clone())?;
+        let counts = ConnectionCounts::register(&metrics)?;
+        let gauges = Gauges {
+            in_flight: gateway::metrics::in_flight(&metrics)?,
+            connections: counts.open.clone(),
         };
-        let record =
-            Record::start(&config.events, metrics.clone(), links).context("cannot record")?;
-        let connections =
-            Connections::new(config.limits.connections, metrics.connections().clone());
-        let gateway = gateway(config, &record, &metrics);
-        let (alerts, alert_ship) = alerts(config, &metrics, tallies, sockets.instance())?;
+        let connections = Connections::new(config.limits.connections, counts);
+        let gateway = gateway(config, recording.recorder.clone(), &metrics)?;
+        let snapshots = recording.snapshots(&metrics, reading.clone());
+        let (alerts, alert_ship) =
+            alerts(config, &metrics, (tallies, snapshots), sockets.instance())?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
             metrics: metrics.clone(),
-            record: record.clone(),
+            in_flight: gauges.in_flight.clone(),
+            connections: gauges.connections.clone(),
+            events: recording.events.clone(),
             readiness: readiness.clone(),
             routes: RouteSummary::all(config),
             alerts: alerts.clone(),
-            ships: ships(&ship, &alert_ship),
-            audit: audit.clone(),
+            ships: ships(&recording.ship, &alert_ship),
+            audit: recording.audit.clone(),
         };
         let admin_server = Admin::start(&config.admin, state)?;
         let (stop, stopping) = watch::channel(false);
@@ -132,8 +133,9 @@ impl App {
         let addresses = sockets.addresses();
         listening.serve(&runtime, sockets, &certificates);
         let certificates = named(&addresses, certificates);
-        housekeeping::start(&runtime, gateway, certificates, &metrics, stopping)?;
-        let system = System::start(metrics.reading(), metrics.worker("system")?)?;
+        let looked_after = (gateway, certificates, gauges);
+        housekeeping::start(&runtime, looked_after, &metrics, stopping)?;
+        let system = System::start(reading, metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
         Ok(App {
             addresses,
@@ -142,11 +144,9 @@ impl App {
             stop,
             connections,
             readiness,
-            record,
-            ship,
+            recording,
             alerts,
             alert_ship,
-            audit,
             admin_server,
             _system: system,
             drain: config.drain,
@@ -173,26 +173,26 @@ impl App {
                 "{} connections did not end in time and are cut, and so are {} requests whose clients \
                  have left",
                 self.connections.open(),
-                self.connections.orphaned()
+                self.connections.detached()
             );
         }
-        let record = self.record;
         let ended = tokio::task::spawn_blocking(move || {
             // Cut requests are recorded when their tasks are dropped.
             self.runtime.shutdown_timeout(Duration::from_millis(200));
-            let flushed = record.stop(deadline.max(clock::now() + Duration::from_millis(100)));
-            if flushed == FlushOutcome::TimedOut {
+            let recording = self.recording;
+            let soon = || deadline.max(clock::now() + Duration::from_millis(100));
+            if recording.stop(soon()).is_err() {
                 log::warn!("some events could not be written down in time");
             }
             self.alerts.stop(deadline);
-            for ship in [self.ship, self.alert_ship].into_iter().flatten() {
-                if ship.stop(deadline) == FlushOutcome::TimedOut {
+            for ship in [recording.ship, self.alert_ship].into_iter().flatten() {
+                if ship.stop(deadline).is_err() {
                     log::warn!("shipping could not be ended in time; events wait in the spool");
                 }
             }
             self.admin_server.stop();
-            if let Some(audit) = self.audit {
-                audit.stop(deadline.max(clock::now() + Duration::from_millis(100)));
+            if let Some(audit) = recording.audit {
+                audit.stop(soon());
             }
         });
         let left = remaining(deadline) + Duration::from_millis(500);
@@ -211,23 +211,20 @@ fn descriptors(config: &Config) -> Descriptors {
     descriptors
 }
 
-/// The way of requests; what it holds is shown.
-fn gateway(config: &Config, record: &Arc<Record>, metrics: &Metrics) -> Arc<Gateway> {
+/// The gateway, with its metrics.
+fn gateway(
+    config: &Config,
+    recorder: Arc<dyn Recorder>,
+    metrics: &Metrics,
+) -> anyhow::Result<Arc<Gateway>> {
     let gateway = Arc::new(Gateway::new(
-        build_lanes(config),
+        Generation::first(config),
         Budget::new(config.limits.buffered_bytes),
-        record.clone(),
-        metrics.gauges().clone(),
+        recorder,
+        gateway::metrics::in_flight(metrics)?,
     ));
-    metrics.set_held_source({
-        let gateway = gateway.clone();
-        Box::new(move || gateway.held())
-    });
-    metrics.replay_dropped().set_source({
-        let gateway = gateway.clone();
-        Box::new(move || gateway.pipelines().replay_dropped())
-    });
-    gateway
+    gateway::metrics::expose(&gateway, metrics)?;
+    Ok(gateway)
 }
 
 fn remaining(deadline: Instant) -> Duration {
@@ -238,65 +235,25 @@ fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn all_metrics(config: &Config, tallies: Arc<Tallies>) -> prometheus::Result<Metrics> {
-    let routes: Vec<_> = config
-        .routes
-        .iter()
-        .map(|route| (&*route.name, &*route.platform))
-        .collect();
-    let backends: Vec<_> = config
-        .backends
-        .iter()
-        .map(|backend| &*backend.name)
-        .collect();
-    Metrics::new(&routes, &backends, tallies)
-}
-
-/// The path of each route as the file has it, by name.
-fn paths(config: &Config) -> HashMap<Arc<str>, Arc<str>> {
-    let paths = RouteSummary::all(config).into_iter();
-    paths
-        .map(|route| (route.name, Arc::from(route.path)))
-        .collect()
-}
-
-/// Starts shipping, where the configuration says where to.
-fn ship(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Ship>>> {
-    let Some(config) = &config.events.ship else {
-        return Ok(None);
-    };
-    let ship = Ship::start(config, metrics.shipping()?, metrics.worker("ship")?)?;
-    metrics.watch(&ship);
-    Ok(Some(ship))
-}
-
-/// Starts the audit log, where there is to be one.
-fn audit(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Audit>>> {
-    let Some(config) = &config.events.audit else {
-        return Ok(None);
-    };
-    let audit = Audit::start(config, metrics.audit()?, metrics.worker("audit")?)?;
-    Ok(Some(audit))
-}
-
 /// Starts alerts, and where events are shipped the shipping of their changes.
 fn alerts(
     config: &Config,
     metrics: &Arc<Metrics>,
-    tallies: Arc<Tallies>,
+    (tallies, snapshots): (Arc<Tallies>, SnapshotSource),
     instance: String,
 ) -> anyhow::Result<(Arc<Alerts>, Option<Arc<Ship>>)> {
-    let ship = match &config.events.ship {
+    let ship = match &config.ship {
         None => None,
         Some(ship) => Some(Ship::start(
             &ship.of_alerts(),
-            metrics.shipping_of_alerts()?,
+            ShipMetrics::unexposed_shipper()?,
             metrics.worker("ship-alerts")?,
         )?),
     };
     let sources = alert::Sources {
         metrics: metrics.clone(),
         tallies,
+        snapshots,
         ship: ship.clone(),
         environment: config.events.environment.clone(),
         instance,
@@ -310,16 +267,6 @@ fn ships(events: &Option<Arc<Ship>>, alerts: &Option<Arc<Ship>>) -> Vec<(&'stati
     both.into_iter()
         .filter_map(|(name, ship)| Some((name, ship.clone()?)))
         .collect()
-}
-
-fn build_lanes(config: &Config) -> RoutePipelines {
-    let connect = Connect::with_system_roots();
-    let backends: Vec<_> = config
-        .backends
-        .iter()
-        .map(|backend| Arc::new(Backend::new(backend.clone(), connect.clone())))
-        .collect();
-    RoutePipelines::new(config, &backends)
 }
 
 fn listener(config: &Config, gateway: &Arc<Gateway>, connections: &Arc<Connections>) -> Listener {

@@ -18,9 +18,11 @@ use self::chain::Entry;
 use self::file::Log;
 use self::flood::Floods;
 use crate::clock;
-use crate::log_throttle::{LogThrottle, Telling};
+use crate::exchange::{Exchange, Recorder};
+use crate::log_throttle::{LogDecision, LogThrottle};
+use crate::metrics::{Metrics, catalog};
 use crate::worker::Worker;
-use crate::worker::thread::{Desk, SideThread, State};
+use crate::worker::thread::{SharedState, State, WorkerThread};
 
 mod chain;
 mod file;
@@ -34,7 +36,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Lines that cannot be written are kept up to so many; then the oldest are lost, and counted.
 const WAITING_MAX: usize = 1000;
 /// A disk that goes on failing is told of at most this often.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The checked `events.audit`.
 #[derive(Clone, Debug)]
@@ -44,17 +46,27 @@ pub struct Config {
     pub keep: Duration,
 }
 
-/// What became of lines; a clone is the same.
+/// Counters of lines. Clones share their state.
 #[derive(Clone, Debug)]
-pub struct Counts {
-    pub written: IntCounter,
-    pub dropped: IntCounter,
+struct Counts {
+    written: IntCounter,
+    dropped: IntCounter,
+}
+
+impl Counts {
+    fn register(metrics: &Metrics) -> prometheus::Result<Self> {
+        let lines = metrics.counter(catalog::AUDIT_LINES)?;
+        Ok(Counts {
+            written: lines.series(&["written"])?,
+            dropped: lines.series(&["dropped"])?,
+        })
+    }
 }
 
 /// The running log. It ends when this is dropped; [`Audit::stop`] waits for that.
 #[derive(Debug)]
 pub struct Audit {
-    thread: SideThread<Floods>,
+    thread: WorkerThread<Floods>,
 }
 
 impl Audit {
@@ -62,7 +74,9 @@ impl Audit {
     ///
     /// # Errors
     /// When the file cannot be opened or written to; the message names it.
-    pub fn start(config: &Config, counts: Counts, worker: Worker) -> io::Result<Arc<Self>> {
+    pub fn start(config: &Config, metrics: &Metrics) -> io::Result<Arc<Self>> {
+        let counts = Counts::register(metrics).map_err(io::Error::other)?;
+        let worker = metrics.worker("audit").map_err(io::Error::other)?;
         let told = |error: io::Error| {
             let path = config.path.display();
             io::Error::new(error.kind(), format!("events.audit.path: {path}: {error}"))
@@ -73,12 +87,12 @@ impl Audit {
         counts.written.inc();
         let (on, config) = (worker.clone(), config.clone());
         let (mut open, mut waiting) = (Some(log), Vec::new());
-        let run = move |desk: &Desk<Floods>| {
+        let run = move |shared: &SharedState<Floods>| {
             // After a panic it is opened anew: only the file says how far it was written.
             let log = open.take();
-            run(desk, (&config, log), &mut waiting, (&counts, &on));
+            run(shared, (&config, log), &mut waiting, (&counts, &on));
         };
-        let thread = SideThread::start(worker, Floods::default(), run)?;
+        let thread = WorkerThread::start(worker, Floods::default(), run)?;
         Ok(Arc::new(Audit { thread }))
     }
 
@@ -101,16 +115,35 @@ impl Audit {
     }
 }
 
+/// Requests that were rejected for their signature are refusals.
+impl Recorder for Audit {
+    fn record(&self, exchange: &Exchange, _duration: Duration) {
+        let Some(signature) = &exchange.signature else {
+            return;
+        };
+        if signature.outcome.is_refusal() {
+            let refused = Refused {
+                action: Action::Signature,
+                scheme: signature.scheme,
+                outcome: signature.outcome.as_str(),
+                route: exchange.route.as_deref(),
+                request_id: Some(exchange.id.as_str()),
+            };
+            self.refused(&refused, exchange.client_ip);
+        }
+    }
+}
+
 /// What waits to be written outlives a panic.
 fn run(
-    desk: &Desk<Floods>,
+    shared: &SharedState<Floods>,
     (config, mut log): (&Config, Option<Log>),
     waiting: &mut Vec<Entry>,
     (counts, worker): (&Counts, &Worker),
 ) {
-    let mut complaint = LogThrottle::every(COMPLAINT_INTERVAL);
+    let mut throttle = LogThrottle::every(LOG_INTERVAL);
     loop {
-        let state = take(desk, waiting);
+        let state = take(shared, waiting);
         if state == State::Stopping {
             waiting.push(Entry::stopped());
         }
@@ -123,7 +156,7 @@ fn run(
                 waiting.clear();
             }
             Err(error) => {
-                if complaint.note(clock::now()) == Telling::Due {
+                if throttle.failed(clock::now()) == LogDecision::Log {
                     log::error!("audit: {} lines wait: {error}", waiting.len());
                 }
             }
@@ -152,9 +185,9 @@ fn append(config: &Config, log: &mut Option<Log>, entries: &[Entry]) -> io::Resu
 }
 
 /// Waits for a tick or the end, and takes what is to be written.
-fn take(desk: &Desk<Floods>, waiting: &mut Vec<Entry>) -> State {
-    let mut inner = desk.lock();
-    desk.wait_until(&mut inner, clock::now() + TICK, |_| false);
+fn take(shared: &SharedState<Floods>, waiting: &mut Vec<Entry>) -> State {
+    let mut inner = shared.lock();
+    shared.wait_until(&mut inner, clock::now() + TICK, |_| false);
     let over = match inner.state {
         State::Running => inner.work.over(clock::unix_now()),
         State::Stopping | State::Ended => inner.work.all(),

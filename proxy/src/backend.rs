@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 
 /// One checked backend.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub name: Arc<str>,
     pub endpoints: Vec<Endpoint>,
@@ -26,7 +26,7 @@ pub struct Config {
 }
 
 /// `http://host:port` or `https://host:port`: no path, no query.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub uri: Uri,
     /// As the event shows it.

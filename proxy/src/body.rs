@@ -1,94 +1,23 @@
-//! Stage two: reads the whole body once, within its bounds, before anything goes on.
+//! The body stage: reads the whole body once, within its limits, before anything is forwarded.
 //!
-//! The bytes that are checked are the bytes that go on. What all requests hold together is bounded:
-//! past the budget a request is refused at once, and those in work finish.
+//! The bytes that are verified are the bytes that are forwarded. The memory of all bodies together is
+//! bounded: past the budget a request is rejected at once, and those in flight finish.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::clock;
-use crate::http::session::{Session, Unreadable};
+use crate::http::budget::{Booking, Budget, STEP_BYTES};
+use crate::http::io::BodyReadError;
+use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 
-mod question;
-
-pub(crate) use question::{PIECE_BYTES, Questioned};
-
-/// Bodies are booked as they come, in steps of this size.
-const STEP_BYTES: u64 = 64 * 1024;
-/// So much room is made at once for a body whose head announces it, or more.
+/// The most that is reserved at once for a body whose head announces that much or more.
 const ROOM_BYTES_MAX: usize = 1 << 20;
 
-/// The bytes of all bodies held at once.
-#[derive(Debug)]
-pub struct Budget {
-    held: AtomicU64,
-    max: u64,
-}
-
-/// What one request has booked of the budget; given back when it ends.
-#[derive(Debug)]
-pub struct Booking {
-    budget: Arc<Budget>,
-    bytes: u64,
-}
-
-impl Budget {
-    #[must_use]
-    pub fn new(bytes_max: u64) -> Arc<Self> {
-        Arc::new(Budget {
-            held: AtomicU64::new(0),
-            max: bytes_max,
-        })
-    }
-
-    /// Bytes held now.
-    #[must_use]
-    pub fn held(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
-    }
-}
-
-impl Booking {
-    fn none(budget: &Arc<Budget>) -> Self {
-        Booking {
-            budget: budget.clone(),
-            bytes: 0,
-        }
-    }
-
-    /// Books so much in all, unless the budget is used up.
-    fn grow_to(&mut self, bytes: u64) -> Result<(), Refusal> {
-        let more = bytes.saturating_sub(self.bytes);
-        if more == 0 {
-            return Ok(());
-        }
-        let before = self.budget.held.fetch_add(more, Ordering::Relaxed);
-        self.bytes += more;
-        if before.saturating_add(more) > self.budget.max {
-            return Err(over_budget());
-        }
-        Ok(())
-    }
-}
-
-impl Booking {
-    fn give_back(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.budget.held.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Booking {
-    fn drop(&mut self) {
-        self.give_back();
-    }
-}
-
-/// A body, whole, with its place in the budget and what waiting for it took.
+/// A whole body with its booking in the budget, and how long the client was waited for.
 #[derive(Debug)]
 pub struct Body {
     pub bytes: Bytes,
@@ -96,7 +25,7 @@ pub struct Body {
     _booking: Booking,
 }
 
-/// Why there is no body.
+/// Why a body could not be read.
 #[derive(Debug)]
 pub enum Unread {
     Refused(Refusal),
@@ -109,7 +38,7 @@ impl From<Refusal> for Unread {
     }
 }
 
-/// Refuses a body whose head announces too much, before a byte of it is read.
+/// Rejects a body whose head announces too much, before a byte of it is read.
 ///
 /// # Errors
 /// `body_too_large`.
@@ -142,12 +71,12 @@ pub(crate) async fn read(
     }
     check_announced(session, bytes_max)?;
     let announced = session.announced_bytes();
-    // What is only announced is not booked: a few heads could use up the budget.
+    // Announced bytes are not booked: a few heads could use up the budget.
     booking.grow_to(announced.unwrap_or(STEP_BYTES).min(STEP_BYTES))?;
     if session.expects_continue() && session.write_continue().await.is_err() {
         return Err(Unread::ClientLeft);
     }
-    // What came with the head does not have to be waited for.
+    // A body that arrived with its head is not waited for.
     let waits_since = (!session.has_body_arrived()).then(clock::now);
     let reading = gather(session, bytes_max, announced, &mut booking);
     match clock::timeout(timeout, reading).await {
@@ -203,37 +132,8 @@ async fn gather(
 
 async fn next(session: &mut Session) -> Result<Option<Bytes>, Unread> {
     session.read_body().await.map_err(|why| match why {
-        Unreadable::Malformed(flaw) => Refusal::malformed_body(flaw).into(),
-        Unreadable::StoodStill => {
-            Refusal::new(ErrorCode::BodyTimeout, "the body stood still").into()
-        }
-        Unreadable::ClientLeft => Unread::ClientLeft,
+        BodyReadError::Malformed(flaw) => Refusal::malformed_body(flaw).into(),
+        BodyReadError::Stalled => Refusal::new(ErrorCode::BodyTimeout, "the body stalled").into(),
+        BodyReadError::ClientLeft => Unread::ClientLeft,
     })
-}
-
-fn over_budget() -> Refusal {
-    let detail = "the bodies of all requests together exceed limits.buffered_bytes";
-    Refusal::new(ErrorCode::OverCapacity, detail).retry_after(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_is_given_back_and_never_exceeded_for_long() {
-        let budget = Budget::new(100);
-        let mut first = Booking::none(&budget);
-        first.grow_to(60).expect("fits");
-        first.grow_to(60).expect("booked already");
-        let mut second = Booking::none(&budget);
-        let refusal = second.grow_to(41).expect_err("does not fit");
-        assert_eq!(refusal.code, ErrorCode::OverCapacity);
-        assert!(refusal.retry_after_s.is_some());
-        drop(second);
-        assert_eq!(budget.held(), 60);
-        first.grow_to(100).expect("fits now");
-        drop(first);
-        assert_eq!(budget.held(), 0);
-    }
 }

@@ -39,7 +39,7 @@ use memory::Memory;
 const ENTRY_OVERHEAD: usize = 320;
 
 /// The checked `cache` block of a route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Bytes of answers in memory.
     pub memory_bytes: u64,

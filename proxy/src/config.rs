@@ -17,10 +17,9 @@ use ipnet::IpNet;
 use crate::route::path::EncodedSlash;
 use crate::settings::decode::{Decode, schema_of};
 use crate::settings::mistake::Findings;
+use crate::settings::url;
 use crate::settings::{interpolate, node, tree};
-// What this module's own files read settings with.
-use crate::settings::{declare, decode, lists, mistake, url, values};
-use crate::{alert, backend, content, record, trace};
+use crate::{alert, audit, backend, content, http, record, ship, trace};
 
 mod check;
 mod labels;
@@ -38,7 +37,7 @@ mod tests;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: Vec<Listen>,
-    pub limits: Limits,
+    pub limits: http::Limits,
     /// What becomes of `%2F` in a path.
     pub encoded_slash: EncodedSlash,
     pub trusted_proxies: Vec<IpNet>,
@@ -48,6 +47,12 @@ pub struct Config {
     /// In the order of the file: the first that matches wins.
     pub routes: Vec<Arc<Route>>,
     pub events: record::Config,
+    /// Where events are shipped to; `None`: nowhere.
+    pub ship: Option<ship::Config>,
+    /// `None`: no audit log.
+    pub audit: Option<audit::Config>,
+    /// Where spans are sent to; `None`: nowhere, and none are made.
+    pub spans: Option<record::otlp::Config>,
     pub alerts: alert::Config,
     /// What is kept of prompts and answers.
     pub content: content::Mode,
@@ -69,20 +74,6 @@ pub struct Listen {
 pub struct Tls {
     pub certificate: PathBuf,
     pub key: PathBuf,
-}
-
-/// The bounds of every connection.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    pub header_bytes: usize,
-    /// For the whole request head, not per read.
-    pub header_timeout: Duration,
-    /// Of all bodies held at once.
-    pub buffered_bytes: u64,
-    pub connections: usize,
-    pub idle_timeout: Duration,
-    /// Of upgraded connections and streams of gRPC.
-    pub upgrade_idle_timeout: Duration,
 }
 
 /// The operator's side.

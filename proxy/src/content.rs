@@ -7,15 +7,12 @@
 
 use sha2::{Digest as _, Sha256};
 
-mod answer;
 pub mod redact;
-mod texts;
+pub(crate) mod texts;
 
-pub use answer::AnswerText;
+use texts::TEXT_BYTES_MAX;
 pub use texts::{BODY_BYTES_MAX, question};
 
-/// Of a question or an answer, so much is read.
-const TEXT_BYTES_MAX: usize = 16 * 1024;
 /// And so much is kept of it.
 pub const KEPT_BYTES_MAX: usize = 8 * 1024;
 /// A number or a key that lies across the end of what was read may have lost what it is known by.

@@ -163,7 +163,7 @@ mod tests {
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         let shipping = |index| config(&Ports::new(None), Some(index));
         let shipped = shipping("http://127.0.0.1:9200").expect("a right configuration");
-        assert!(shipped.config.events.ship.is_some());
+        assert!(shipped.config.ship.is_some());
         let told = shipping("here").expect_err("no address").to_string();
         assert!(told.contains("urls"), "{told}");
     }

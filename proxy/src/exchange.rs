@@ -18,6 +18,7 @@ use crate::refusal::{Blame, ErrorCode};
 use crate::trace::{Recording, TraceContext};
 
 mod attempt;
+pub(crate) mod millis;
 mod request_id;
 mod timing;
 
@@ -237,9 +238,15 @@ pub struct Exchange {
     recorder: Option<Arc<dyn Recorder>>,
 }
 
-/// Takes a finished exchange: counts it and writes its event. Must not block.
+/// The `route` of requests that match none.
+pub const NO_ROUTE: &str = "none";
+/// The `platform` of requests that match no route.
+pub const NO_PLATFORM: &str = "none";
+
+/// Records finished exchanges: counts them, say, or writes their events. Must not block.
 pub trait Recorder: Send + Sync + std::fmt::Debug {
-    fn record(&self, exchange: &Exchange);
+    /// Records an exchange that took `duration` in all.
+    fn record(&self, exchange: &Exchange, duration: Duration);
 }
 
 impl Exchange {
@@ -296,6 +303,15 @@ impl Exchange {
     #[must_use]
     pub fn at(&self, now: Instant) -> Duration {
         self.received_at + now.saturating_duration_since(self.timing.started())
+    }
+
+    /// From the head of the request to its end. A request that ended by itself has all of its time in
+    /// stages; one whose client left is dropped within a stage, so that its end is read from the clock.
+    pub(crate) fn duration(&self, now: impl FnOnce() -> Instant) -> Duration {
+        match self.error_code {
+            Some(ErrorCode::ClientClosed) => now().saturating_duration_since(self.timing.started()),
+            _ => self.timing.total(),
+        }
     }
 
     /// The task of the request was ended, as at the end of a drain: its client saw the connection close.
@@ -356,7 +372,7 @@ impl Drop for Exchange {
             if self.ending == Ending::Open {
                 self.break_off();
             }
-            recorder.record(self);
+            recorder.record(self, self.duration(clock::now));
         }
     }
 }

@@ -5,21 +5,41 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 
+pub mod budget;
+pub(crate) mod budgeted_reader;
 pub mod connections;
 pub mod framing;
 mod h2_flood;
 pub(crate) mod head;
+pub(crate) mod hop_by_hop;
 pub(crate) mod http1;
+pub(crate) mod io;
 pub(crate) mod refused;
 pub(crate) mod relay;
+pub mod response_body;
 pub(crate) mod response_head;
 pub(crate) mod session;
 pub(crate) mod socket;
 
-use connections::Place;
+use connections::ConnectionSlot;
+
+/// The bounds of every connection.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub header_bytes: usize,
+    /// For the whole request head, not per read.
+    pub header_timeout: Duration,
+    /// Of all bodies held at once.
+    pub buffered_bytes: u64,
+    pub connections: usize,
+    pub idle_timeout: Duration,
+    /// Of upgraded connections and streams of gRPC.
+    pub upgrade_idle_timeout: Duration,
+}
 
 /// What is known of a connection before its first request.
 #[derive(Clone, Debug)]
@@ -29,7 +49,7 @@ pub(crate) struct Connection {
     pub(crate) peer_text: HeaderValue,
     pub(crate) scheme: &'static str,
     /// `None` of one that is refused.
-    pub(crate) place: Option<Arc<Place>>,
+    pub(crate) place: Option<Arc<ConnectionSlot>>,
 }
 
 impl Connection {

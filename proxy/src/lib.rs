@@ -13,6 +13,7 @@ pub mod config;
 
 pub mod exchange;
 pub mod gateway;
+pub mod generation;
 pub mod refusal;
 
 pub mod answer;
@@ -29,10 +30,12 @@ pub mod admin;
 pub mod alert;
 pub mod assistant;
 pub mod audit;
+mod backoff;
 pub mod clock;
 pub mod coding;
 pub mod content;
 pub mod demo;
+mod ecs;
 pub mod file_lock;
 pub mod http;
 pub mod log_throttle;

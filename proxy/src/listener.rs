@@ -1,9 +1,9 @@
-//! Stage zero: connections and the heads of requests.
+//! The listener stage: connections and request heads.
 //!
-//! weir accepts connections, does TLS with rustls and speaks HTTP/1 itself; pingora speaks HTTP/2, and its
-//! runtimes serve them all. This room bounds how many connections there are, how large and how slow a
-//! head may be, and hands each request to the gateway as a `session::Session`. It never looks at what a
-//! request asks for.
+//! weir accepts connections, terminates TLS with rustls and speaks HTTP/1 itself; pingora speaks HTTP/2, and
+//! its runtimes serve both. This module limits the number of connections and the size and duration of a
+//! request head, and hands each request to the gateway as a `Session`. It never looks at what a request
+//! asks for.
 
 use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
@@ -16,15 +16,15 @@ use pingora::server::ShutdownWatch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::{self, Patience};
-use crate::config::Limits;
 use crate::gateway::{Gateway, Served};
 use crate::http::Connection;
+use crate::http::Limits;
 use crate::http::connections::{Connections, Entry};
-use crate::http::head::{self, Expect, Farewell, Head};
+use crate::http::head::{self, Expect, Head, IdleDrain};
 use crate::http::http1::Http1;
 use crate::http::refused::refusal_of;
 use crate::http::session::Session;
-use crate::http::socket::{Chosen, ClientStream};
+use crate::http::socket::{ClientStream, Protocol};
 use crate::refusal::{ErrorCode, Refusal};
 
 pub(crate) mod accept;
@@ -35,12 +35,12 @@ pub(crate) mod tls;
 
 use linger::{Length, linger};
 
-/// What serves every connection.
+/// Serves every connection.
 pub struct Listener {
     http: Arc<Http>,
     connections: Arc<Connections>,
     limits: Limits,
-    /// How long a stop may take.
+    /// How long a drain may take.
     drain: Duration,
 }
 
@@ -50,7 +50,7 @@ struct Http {
     options: HttpServerOptions,
     connections: Arc<Connections>,
     header_bytes: usize,
-    /// How long a client may leave its answer unread.
+    /// How long a client may leave its response unread.
     write_timeout: Duration,
 }
 
@@ -77,8 +77,8 @@ impl Listener {
         }
     }
 
-    /// One connection, from its first byte to its end. What is large and not always needed is boxed: most
-    /// connections are silent most of the time.
+    /// Serves one connection from its first byte to its end. Large futures that are not always needed are
+    /// boxed: most connections are idle most of the time.
     async fn connection(
         self: Arc<Self>,
         client: TcpStream,
@@ -99,29 +99,29 @@ impl Listener {
             }
             Entry::Full => return,
         };
-        let place = open.into_place();
+        let place = open.into_slot();
         connection.place = Some(place.clone());
-        match stream.chosen() {
-            Chosen::Http2 => {
+        match stream.protocol() {
+            Protocol::Http2 => {
                 self.http2(stream, Bytes::new(), connection, &stopping)
                     .await;
             }
-            Chosen::Http1 => self.http1(stream, connection, &stopping).await,
+            Protocol::Http1 => self.http1(stream, connection, &stopping).await,
         }
-        // Requests that go on without their client may still share it.
-        place.vacate();
+        // Detached requests may still share it.
+        place.release();
     }
 
-    /// The connection under HTTP. A TLS handshake has the time of a request head.
+    /// Opens the connection below HTTP. A TLS handshake has the deadline of a request head.
     async fn open(&self, client: TcpStream, tls: Option<TlsAcceptor>) -> Option<ClientStream> {
-        // Without it only latency suffers.
+        // A failure costs latency, nothing else.
         let _ = client.set_nodelay(true);
         let tcp = tokio::net::TcpStream::from_std(client).ok()?;
         let Some(tls) = tls else {
             return Some(ClientStream::tcp(tcp));
         };
         let handshake = async {
-            // The handshake has buffers, which a client that says nothing does not need.
+            // The handshake allocates buffers, which a silent client does not need.
             tcp.readable().await?;
             Box::pin(tls.accept(tcp)).await
         };
@@ -135,10 +135,10 @@ impl Listener {
         }
     }
 
-    /// One HTTP/1 connection: requests one after another.
+    /// Serves one HTTP/1 connection, request after request.
     async fn http1(&self, stream: ClientStream, connection: Connection, shutdown: &ShutdownWatch) {
         let mut stopping = pin!(head::stop(shutdown.clone()));
-        let mut farewell = Farewell::new(stopping.as_mut(), self.drain, clock::now());
+        let mut idle_drain = IdleDrain::new(stopping.as_mut(), self.drain, clock::now());
         let mut patience = Patience::default();
         let mut http1 = Http1::new(stream, self.http.write_timeout);
         let mut expect = match connection.scheme {
@@ -146,7 +146,7 @@ impl Listener {
             _ => Expect::Http1,
         };
         loop {
-            // Requests that have arrived together must not keep the worker to themselves.
+            // Pipelined requests must not monopolise the worker.
             tokio::task::consume_budget().await;
             let (stream, arrived) = http1.parts_to_read();
             let head = head::read(
@@ -155,7 +155,7 @@ impl Listener {
                 expect,
                 &self.limits,
                 &mut patience,
-                &mut farewell,
+                &mut idle_drain,
             )
             .await;
             expect = Expect::Http1;
@@ -168,8 +168,8 @@ impl Listener {
                     let stream = http1.into_stream();
                     return self.http2(stream, preface, connection, shutdown).await;
                 }
-                Head::Flawed(flaw) => {
-                    let refusal = refusal_of(&flaw, &self.limits);
+                Head::Invalid(error) => {
+                    let refusal = refusal_of(&error, &self.limits);
                     let refusing = self.http.refuse_head(http1, &connection, refusal, shutdown);
                     return Box::pin(refusing).await;
                 }
@@ -179,11 +179,11 @@ impl Listener {
                 Some(next) => http1 = next,
                 None => return,
             }
-            farewell.answered(clock::now());
+            idle_drain.answered(clock::now());
         }
     }
 
-    /// One HTTP/2 connection, of which `read` has been read already.
+    /// Serves one HTTP/2 connection; its first bytes were `read` already.
     async fn http2(
         &self,
         stream: ClientStream,
@@ -195,7 +195,7 @@ impl Listener {
         Box::pin(http2::serve(&self.http, connection, stream, shutdown)).await;
     }
 
-    /// Tells one connection too many that it is.
+    /// Answers a connection past the limit.
     async fn refuse(&self, stream: ClientStream, connection: &Connection, stop: &ShutdownWatch) {
         let refusal = Refusal::new(
             ErrorCode::TooManyConnections,
@@ -211,8 +211,7 @@ impl Listener {
 }
 
 impl Http {
-    /// One HTTP/1 request whose head has arrived. Gives the connection back when it can be used
-    /// again.
+    /// Serves one HTTP/1 request whose head has arrived. Returns the connection when it can be reused.
     async fn http1_request(
         self: &Arc<Self>,
         mut http1: Box<Http1>,
@@ -246,7 +245,7 @@ impl Http {
         }
     }
 
-    /// Refuses a request whose head did not come whole, or says what cannot be.
+    /// Rejects a request whose head is incomplete or invalid.
     async fn refuse_head(
         &self,
         http1: Box<Http1>,
@@ -260,7 +259,7 @@ impl Http {
         }
     }
 
-    /// The same; how the connection ends is left.
+    /// The same, without ending the connection.
     async fn refuse_unread(
         &self,
         http1: Box<Http1>,
@@ -268,7 +267,7 @@ impl Http {
         refusal: Refusal,
     ) -> Option<ClientStream> {
         let started = clock::now();
-        // All that an event can say of a request that was not parsed.
+        // All that an event can report of a request that was not parsed.
         let first_line = head::first_line(http1.raw_head());
         let mut session = Session::of_http1(http1);
         self.gateway

@@ -1,21 +1,21 @@
-//! Keeps a failure that goes on from filling the log.
+//! Rate-limits log lines: a failure that lasts is logged once per interval.
 //!
 //! Pure: the time is passed in.
 
 use std::time::{Duration, Instant};
 
-/// A failure that is told at most once an interval.
+/// Limits the log lines of one kind of failure.
 #[derive(Debug)]
 pub struct LogThrottle {
     interval: Duration,
-    told_at: Option<Instant>,
+    logged_at: Option<Instant>,
 }
 
-/// Whether a failure is to be told now.
+/// Whether a failure is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Telling {
-    Due,
-    TooSoon,
+pub enum LogDecision {
+    Log,
+    Suppress,
 }
 
 impl LogThrottle {
@@ -23,26 +23,26 @@ impl LogThrottle {
     pub const fn every(interval: Duration) -> Self {
         LogThrottle {
             interval,
-            told_at: None,
+            logged_at: None,
         }
     }
 
-    /// Notes a failure. When it is due it counts as told.
-    pub fn note(&mut self, now: Instant) -> Telling {
+    /// Notes a failure, and decides whether it is logged.
+    pub fn failed(&mut self, now: Instant) -> LogDecision {
         let is_due = self
-            .told_at
+            .logged_at
             .is_none_or(|last| now.saturating_duration_since(last) >= self.interval);
         if !is_due {
-            return Telling::TooSoon;
+            return LogDecision::Suppress;
         }
-        self.told_at = Some(now);
-        Telling::Due
+        self.logged_at = Some(now);
+        LogDecision::Log
     }
 
-    /// Notes that it works. The next failure is told at once; whether one had been told is returned, so
-    /// that its end can be told as well.
-    pub fn over(&mut self) -> bool {
-        self.told_at.take().is_some()
+    /// Notes a success: the next failure is logged at once. Returns whether a failure had been logged, so
+    /// that the recovery can be logged too.
+    pub fn recovered(&mut self) -> bool {
+        self.logged_at.take().is_some()
     }
 }
 
@@ -52,15 +52,15 @@ mod tests {
     use crate::clock;
 
     #[test]
-    fn a_failure_is_told_once_an_interval_and_anew_after_its_end() {
+    fn a_failure_is_logged_once_per_interval_and_again_after_a_recovery() {
         let second = Duration::from_secs(1);
-        let (mut complaint, start) = (LogThrottle::every(second * 60), clock::now());
-        assert!(!complaint.over());
-        assert_eq!(complaint.note(start), Telling::Due);
-        assert_eq!(complaint.note(start + second * 59), Telling::TooSoon);
-        assert_eq!(complaint.note(start + second * 60), Telling::Due);
-        assert_eq!(complaint.note(start + second * 61), Telling::TooSoon);
-        assert!(complaint.over());
-        assert_eq!(complaint.note(start + second * 62), Telling::Due);
+        let (mut throttle, start) = (LogThrottle::every(second * 60), clock::now());
+        assert!(!throttle.recovered());
+        assert_eq!(throttle.failed(start), LogDecision::Log);
+        assert_eq!(throttle.failed(start + second * 59), LogDecision::Suppress);
+        assert_eq!(throttle.failed(start + second * 60), LogDecision::Log);
+        assert_eq!(throttle.failed(start + second * 61), LogDecision::Suppress);
+        assert!(throttle.recovered());
+        assert_eq!(throttle.failed(start + second * 62), LogDecision::Log);
     }
 }

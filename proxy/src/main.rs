@@ -122,7 +122,7 @@ fn verify_audit(config: Option<&Path>, file: Option<PathBuf>) -> anyhow::Result<
         Some(file) => file,
         None => {
             let loaded = load(config)?;
-            let audit = loaded.config.events.audit;
+            let audit = loaded.config.audit;
             let path = audit.map(|audit| audit.path);
             path.context("the configuration has no `events.audit`; name the log itself")?
         }

@@ -1,60 +1,35 @@
-//! Every metric of weir. The closed list of names, labels and help texts is [`catalog`].
+//! Prometheus metrics: families and their series, their catalog, and how they are exposed.
 //!
-//! A request is counted through handles that were resolved when its route, backend or model was
-//! first seen; labels come from the configuration or from closed sets, never from a client.
+//! This is a leaf: it knows no part of weir. Each module registers its own series here, under a name of
+//! the [`catalog`], and keeps the handles; counting a request looks nothing up here. Labels come from the
+//! configuration or from closed sets, never from a client.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
+use prometheus::core::Collector;
 use prometheus::proto::LabelPair;
 use prometheus::{Encoder as _, Histogram, IntCounter, IntGauge, Registry, Result, TextEncoder};
 
-use self::catalog::{DURATION_EDGES_S, LAG_EDGES_S, OVERHEAD_EDGES_S};
-use self::exemplar::{Exemplar, Sighting, Traced};
-use self::family::Family;
-use self::held::HeldGauges;
-use self::known::Known;
+use self::catalog::Definition;
+use self::exemplar::{ExemplarHistogram, Observation};
+use self::family::{Family, Series};
 use self::process::Process;
-use self::series::{BackendSeries, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
-use self::shipping::ShipSeries;
-use self::system::Readings;
 use self::workers::Workers;
-use crate::alert::tally::{Subject, Tallies};
-use crate::audit;
-use crate::exchange::Exchange;
-use crate::ship::Ship;
-use crate::system::Reading;
+use crate::worker::Worker;
 
-mod alerting;
 pub mod catalog;
-mod certificates;
-mod connections;
-mod count;
-mod exemplar;
-mod family;
-mod gauges;
-mod held;
-mod known;
-pub mod look;
+pub(crate) mod exemplar;
+pub(crate) mod family;
+mod guard;
 mod open_metrics;
 mod process;
-mod read;
-mod replay;
-mod series;
-mod shipping;
-mod system;
+pub(crate) mod snapshot;
 mod workers;
 
-pub use alerting::{AlertTiers, AlertWrites, Alerting, NotifierCounts};
-pub use certificates::Certificates;
-pub use connections::ConnectionCounts;
-pub use gauges::{Counted, Gauges};
-pub use held::{Held, HeldByRoute, HeldSource};
-pub use replay::{CountSource, ReplayDropped};
-pub use shipping::{Obstacles, Shipping, SpanCounts};
+pub(crate) use guard::InUse;
 
-/// A format that metrics are shown in.
+/// An exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Prometheus' text format 0.0.4.
@@ -73,45 +48,28 @@ impl Format {
     }
 }
 
-/// Past these many, names of one kind are no longer told apart. Only models come from outside; the
-/// others are a guard against a mistake.
-const NAMES_MAX: usize = 1024;
-/// How many models are told apart; the next ones are `other`.
-const MODELS_MAX: usize = 50;
+/// Runs before each scrape, to update what is read instead of counted.
+type ScrapeHook = Box<dyn Fn() + Send + Sync>;
 
 /// All metrics of one process.
 pub struct Metrics {
     registry: Registry,
-    families: Families,
-    routes: Known<RouteSeries>,
-    backends: Known<BackendSeries>,
-    models: Known<ModelSeries>,
-    /// Holds `other`, once it is needed.
-    other_models: Known<ModelSeries>,
-    signatures: Known<SignatureSeries>,
-    limits: Known<LimitSeries>,
-    gauges: Gauges,
-    connections: ConnectionCounts,
-    events: Events,
-    held: HeldGauges,
-    replay_dropped: ReplayDropped,
-    shipping: ShipSeries,
-    ship: OnceLock<Arc<Ship>>,
-    alerting: Alerting,
-    certificates: Certificates,
+    families: Mutex<Families>,
+    scrape_hooks: Mutex<Vec<ScrapeHook>>,
+    dependency_up: Family<IntGauge>,
     workers: Workers,
-    tallies: Arc<Tallies>,
-    runtime_lag: Histogram,
-    reading: Arc<Mutex<Reading>>,
 }
 
-/// Events by what became of them.
-#[derive(Clone, Debug)]
-pub(super) struct Events {
-    pub(super) recorded: IntCounter,
-    pub(super) dropped: IntCounter,
-    /// Left none, as `events.sample` wants.
-    pub(super) sampled_out: IntCounter,
+/// Families of one type by their names.
+type ByName<S> = BTreeMap<&'static str, Family<S>>;
+
+/// The registered families.
+#[derive(Debug, Default)]
+pub(crate) struct Families {
+    counters: ByName<IntCounter>,
+    gauges: ByName<IntGauge>,
+    histograms: ByName<Histogram>,
+    with_exemplars: ByName<ExemplarHistogram>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -120,238 +78,114 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-/// The families whose series are made as routes, backends and models become known.
-#[derive(Debug)]
-struct Families {
-    requests: Family<IntCounter>,
-    request_duration: Family<Traced>,
-    overhead: Family<Traced>,
-    errors: Family<IntCounter>,
-    failed_requests: Family<IntCounter>,
-    signature_checks: Family<IntCounter>,
-    rate_limit_decisions: Family<IntCounter>,
-    cache_lookups: Family<IntCounter>,
-    upstream_attempts: Family<IntCounter>,
-    upstream_duration: Family<Traced>,
-    model_calls: Family<IntCounter>,
-    tokens: Family<IntCounter>,
-    estimated_tokens: Family<IntCounter>,
-    cached_tokens: Family<IntCounter>,
-    reasoning_tokens: Family<IntCounter>,
-    time_to_first_token: Family<Traced>,
-    time_per_output_token: Family<Traced>,
-}
-
-impl Families {
-    fn register(registry: &Registry) -> Result<Self> {
-        let counter = |definition| Family::register(registry, definition, &[]);
-        let histogram =
-            |definition| Family::<Traced>::register(registry, definition, &DURATION_EDGES_S);
-        Ok(Families {
-            requests: counter(catalog::REQUESTS)?,
-            request_duration: histogram(catalog::REQUEST_DURATION)?,
-            overhead: Family::register(registry, catalog::OVERHEAD, &OVERHEAD_EDGES_S)?,
-            errors: counter(catalog::ERRORS)?,
-            failed_requests: counter(catalog::FAILED_REQUESTS)?,
-            signature_checks: counter(catalog::SIGNATURE_CHECKS)?,
-            rate_limit_decisions: counter(catalog::RATE_LIMIT_DECISIONS)?,
-            cache_lookups: counter(catalog::CACHE_LOOKUPS)?,
-            upstream_attempts: counter(catalog::UPSTREAM_ATTEMPTS)?,
-            upstream_duration: histogram(catalog::UPSTREAM_DURATION)?,
-            model_calls: counter(catalog::MODEL_CALLS)?,
-            tokens: counter(catalog::TOKENS)?,
-            estimated_tokens: counter(catalog::ESTIMATED_TOKENS)?,
-            cached_tokens: counter(catalog::CACHED_TOKENS)?,
-            reasoning_tokens: counter(catalog::REASONING_TOKENS)?,
-            time_to_first_token: histogram(catalog::TIME_TO_FIRST_TOKEN)?,
-            time_per_output_token: histogram(catalog::TIME_PER_OUTPUT_TOKEN)?,
+impl Metrics {
+    /// The registry of a process, with what belongs to no module: the build, the process, workers and
+    /// dependencies.
+    ///
+    /// # Errors
+    /// Only when the catalog has an invalid or a duplicate name.
+    pub fn new() -> Result<Self> {
+        let registry = Registry::new();
+        registry.register(Box::new(Process::new()?))?;
+        let mut families = Families::default();
+        let mut gauge = |definition| families.register(&registry, definition, &[]);
+        let build: Family<IntGauge> = gauge(catalog::BUILD_INFO)?;
+        build.series(&[env!("CARGO_PKG_VERSION")])?.set(1);
+        Ok(Metrics {
+            dependency_up: gauge(catalog::DEPENDENCY_UP)?,
+            workers: Workers::register(&registry)?,
+            families: Mutex::new(families),
+            scrape_hooks: Mutex::default(),
+            registry,
         })
     }
-}
 
-impl Families {
-    /// The exemplars of one series, where its histogram has some.
-    fn exemplars(&self, name: &str, labels: &[LabelPair]) -> Vec<Option<Exemplar>> {
-        let traced = [
-            &self.request_duration,
-            &self.overhead,
-            &self.upstream_duration,
-            &self.time_to_first_token,
-            &self.time_per_output_token,
-        ];
-        let family = traced.into_iter().find(|family| family.name() == name);
-        let series = family.and_then(|family| family.shown_with(labels));
-        series.map(|series| series.exemplars()).unwrap_or_default()
-    }
-}
-
-impl Metrics {
-    /// Metrics of these routes (name, platform) and backends (name). Their error series are there
-    /// from the start, at zero, also for requests that match no route. What alerts look at is counted
-    /// into `tallies`.
+    /// A family of counters, registered when it is new.
     ///
     /// # Errors
-    /// Only when the catalog names a metric wrongly or twice.
-    pub fn new(routes: &[(&str, &str)], backends: &[&str], tallies: Arc<Tallies>) -> Result<Self> {
-        let registry = Registry::new();
-        let families = Families::register(&registry)?;
-        let gauge = |definition, values: &[&str]| -> Result<IntGauge> {
-            Family::register(&registry, definition, &[])?.series(values)
-        };
-        gauge(catalog::BUILD_INFO, &[env!("CARGO_PKG_VERSION")])?.set(1);
-        let events: Family<IntCounter> = Family::register(&registry, catalog::EVENTS, &[])?;
-        registry.register(Box::new(Process::new()?))?;
-        let reading = Arc::default();
-        registry.register(Box::new(Readings::new(Arc::clone(&reading))?))?;
-        let lag: Family<Histogram> =
-            Family::register(&registry, catalog::RUNTIME_LAG, &LAG_EDGES_S)?;
-        let shipping = ShipSeries::register(&registry, &events)?;
-        let metrics = Metrics {
-            alerting: Alerting::register(&registry, shipping.dependency_up())?,
-            certificates: Certificates::register(&registry)?,
-            workers: Workers::register(&registry)?,
-            tallies,
-            connections: ConnectionCounts::register(&registry)?,
-            gauges: Gauges {
-                in_flight: gauge(catalog::IN_FLIGHT, &[])?,
-            },
-            events: Events {
-                recorded: events.series(&["recorded"])?,
-                dropped: events.series(&["dropped"])?,
-                sampled_out: events.series(&["sampled_out"])?,
-            },
-            held: HeldGauges::register(&registry)?,
-            replay_dropped: ReplayDropped::register(&registry)?,
-            shipping,
-            ship: OnceLock::new(),
-            runtime_lag: lag.series(&[])?,
-            reading,
-            routes: Known::new(NAMES_MAX),
-            backends: Known::new(NAMES_MAX),
-            models: Known::new(MODELS_MAX),
-            other_models: Known::new(1),
-            signatures: Known::new(NAMES_MAX),
-            limits: Known::new(NAMES_MAX),
-            families,
-            registry,
-        };
-        let unmatched = (crate::record::NO_ROUTE, crate::record::NO_PLATFORM);
-        for (route, platform) in routes.iter().chain([&unmatched]) {
-            metrics.know_route(route, platform)?;
-        }
-        for backend in backends {
-            metrics
-                .backends
-                .learn(backend, || metrics.backend_series(backend))?;
-        }
-        Ok(metrics)
+    /// Only when the catalog has an invalid or a duplicate name; so for all that register.
+    pub(crate) fn counter(&self, definition: Definition) -> Result<Family<IntCounter>> {
+        self.family(definition, &[])
     }
 
-    /// What goes up and down while requests are worked on.
+    /// A family of gauges, registered when it is new.
+    pub(crate) fn gauge(&self, definition: Definition) -> Result<Family<IntGauge>> {
+        self.family(definition, &[])
+    }
+
+    /// A family of histograms, registered when it is new.
+    pub(crate) fn histogram(
+        &self,
+        definition: Definition,
+        edges: &'static [f64],
+    ) -> Result<Family<Histogram>> {
+        self.family(definition, edges)
+    }
+
+    /// A family of histograms that keep exemplars, registered when it is new.
+    pub(crate) fn exemplar_histogram(
+        &self,
+        definition: Definition,
+        edges: &'static [f64],
+    ) -> Result<Family<ExemplarHistogram>> {
+        self.family(definition, edges)
+    }
+
+    fn family<S: Series>(
+        &self,
+        definition: Definition,
+        edges: &'static [f64],
+    ) -> Result<Family<S>> {
+        let mut families = self.families.lock();
+        families.register(&self.registry, definition, edges)
+    }
+
+    /// Registers a collector that makes its families at each scrape.
+    pub(crate) fn collect(&self, collector: impl Collector + 'static) -> Result<()> {
+        self.registry.register(Box::new(collector))
+    }
+
+    /// Runs `hook` before each scrape.
+    pub(crate) fn on_scrape(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.scrape_hooks.lock().push(Box::new(hook));
+    }
+
+    /// Whether the last call of this service succeeded: 1 until one fails.
+    pub(crate) fn dependency(&self, name: &str) -> Result<IntGauge> {
+        let up = self.dependency_up.series(&[name])?;
+        up.set(1);
+        Ok(up)
+    }
+
+    /// The services whose last call failed, sorted by name.
     #[must_use]
-    pub fn gauges(&self) -> &Gauges {
-        &self.gauges
+    pub fn dependencies_down(&self) -> Vec<String> {
+        let all = self.dependency_up.all().into_iter();
+        let down = all.filter(|(_, up)| up.get() == 0);
+        down.flat_map(|(names, _)| names).collect()
     }
 
-    /// What connections are counted with.
-    #[must_use]
-    pub fn connections(&self) -> &ConnectionCounts {
-        &self.connections
-    }
-
-    /// Who is asked at each scrape what is held. The first one stays.
-    pub fn set_held_source(&self, source: HeldSource) {
-        self.held.set_source(source);
-    }
-
-    /// `weir_replay_dropped_total`, which is asked for at each scrape.
-    #[must_use]
-    pub fn replay_dropped(&self) -> &ReplayDropped {
-        &self.replay_dropped
-    }
-
-    /// What a shipper needs to start.
+    /// The counters of a worker of this name, exposed from now on. Names are weir's own.
     ///
     /// # Errors
-    /// Only when the catalog names a metric wrongly.
-    pub fn shipping(&self) -> Result<Shipping> {
-        self.shipping.start()
+    /// Only when the catalog has an invalid name.
+    pub fn worker(&self, name: &str) -> Result<Worker> {
+        self.workers.worker(name)
     }
 
-    /// What a shipper of alerts' transitions needs to start; shown nowhere.
-    ///
-    /// # Errors
-    /// Never, but by a mistake in a name.
-    pub fn shipping_of_alerts(&self) -> Result<Shipping> {
-        self.shipping.start_unshown()
-    }
-
-    /// Where the ends of certificates are shown.
-    #[must_use]
-    pub fn certificates(&self) -> &Certificates {
-        &self.certificates
-    }
-
-    /// What is told of alerts.
-    #[must_use]
-    pub fn alerting(&self) -> &Alerting {
-        &self.alerting
-    }
-
-    /// What an audit log counts.
-    ///
-    /// # Errors
-    /// Only when the catalog names a metric wrongly.
-    pub fn audit(&self) -> Result<audit::Counts> {
-        self.shipping.audit()
-    }
-
-    /// What an exporter of spans counts.
-    ///
-    /// # Errors
-    /// Only when the catalog names a metric wrongly.
-    pub fn spans(&self) -> Result<SpanCounts> {
-        self.shipping.spans()
-    }
-
-    /// The shipper that is asked at each scrape. The first one stays.
-    pub fn watch(&self, ship: &Arc<Ship>) {
-        // A second one would be a second shipper, and there is one.
-        drop(self.ship.set(ship.clone()));
-    }
-
-    /// Where the readings of the system are shown from.
-    #[must_use]
-    pub fn reading(&self) -> Arc<Mutex<Reading>> {
-        self.reading.clone()
-    }
-
-    /// Where the lag of the workers is observed.
-    #[must_use]
-    pub fn runtime_lag(&self) -> &Histogram {
-        &self.runtime_lag
-    }
-
-    /// Counts one finished request that took `duration` in all.
-    pub fn count(&self, exchange: &Exchange, duration: Duration) {
-        let sighting = Sighting::of(exchange, duration);
-        self.count_route(exchange, duration, sighting);
-        self.count_stages(exchange, duration, sighting);
-        self.count_model(exchange, duration, sighting);
+    /// All workers that were made, by their names.
+    #[cfg(test)]
+    pub(crate) fn workers(&self) -> BTreeMap<String, Worker> {
+        self.workers.made()
     }
 
     /// All metrics as they are now.
     #[must_use]
     pub fn render(&self, format: Format) -> Vec<u8> {
-        self.held.read();
-        self.replay_dropped.read();
-        if let Some(ship) = self.ship.get() {
-            self.shipping.read(ship);
-        }
+        self.scrape_hooks.lock().iter().for_each(|hook| hook());
         let families = self.registry.gather();
         if format == Format::OpenMetrics {
-            let exemplars =
-                |name: &str, labels: &[LabelPair]| self.families.exemplars(name, labels);
+            let exemplars = |name: &str, labels: &[LabelPair]| self.exemplars(name, labels);
             return open_metrics::render(&families, exemplars).into_bytes();
         }
         let mut text = Vec::with_capacity(64 * 1024);
@@ -361,32 +195,30 @@ impl Metrics {
         text
     }
 
-    pub(super) fn events(&self) -> &Events {
-        &self.events
-    }
-
-    fn know_route(&self, route: &str, platform: &str) -> Result<()> {
-        self.routes
-            .learn(route, || self.route_series(route, platform))
-    }
-
-    fn route_series(&self, route: &str, platform: &str) -> Result<RouteSeries> {
-        let (name, of) = (route.into(), platform.into());
-        let tally = self.tallies.begin(Subject::Route { name, platform: of });
-        RouteSeries::new(&self.families, route, platform, tally)
-    }
-
-    fn backend_series(&self, backend: &str) -> Result<BackendSeries> {
-        let tally = self.tallies.begin(Subject::Backend(backend.into()));
-        BackendSeries::new(&self.families, backend, tally)
-    }
-
-    fn model_series(&self, label: &str) -> Result<ModelSeries> {
-        let tally = self.tallies.begin(Subject::Model(label.into()));
-        ModelSeries::new(&self.families, label, tally)
+    /// The exemplars of one series, where its histogram keeps some.
+    fn exemplars(&self, name: &str, labels: &[LabelPair]) -> Vec<Option<Observation>> {
+        let families = self.families.lock();
+        let family = families.with_exemplars.get(name);
+        let series = family.and_then(|family| family.shown_with(labels));
+        series
+            .map(|series| series.observations())
+            .unwrap_or_default()
     }
 }
 
-#[cfg(test)]
-#[path = "metrics/tests.rs"]
-mod tests;
+impl Families {
+    fn register<S: Series>(
+        &mut self,
+        registry: &Registry,
+        definition: Definition,
+        edges: &'static [f64],
+    ) -> Result<Family<S>> {
+        let families = S::families(self);
+        if let Some(family) = families.get(definition.name) {
+            return Ok(family.clone());
+        }
+        let family = Family::register(registry, definition, edges)?;
+        families.insert(definition.name, family.clone());
+        Ok(family)
+    }
+}

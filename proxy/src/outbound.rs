@@ -1,30 +1,79 @@
-//! What calls of services outside have in common.
+//! What calls to services other than the backends have in common: the index, Alertmanager, webhooks, a
+//! collector of traces.
 
+use std::error::Error;
 use std::io::Read;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use http::header::{HeaderMap, RETRY_AFTER};
+use reqwest::blocking::{Client, ClientBuilder};
 
 use crate::clock;
 
-/// Reads an answer up to `bytes_max` and until a deadline for all of it: a client's own time is for each
-/// read, and who sends a byte a second would never be done.
+/// For an answer of one of these services, which all fit into far less.
+pub(crate) const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+/// For a whole request.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client that follows no redirects and uses no proxy. It has a runtime inside, so that it must be made
+/// and dropped on a thread without one.
+pub(crate) fn client(connect_timeout: Duration) -> ClientBuilder {
+    Client::builder()
+        .connect_timeout(connect_timeout)
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+}
+
+/// Whether a request that got this status may succeed later: the server is overloaded, unavailable or
+/// too slow (RFC 9110, sections 15.5.9 and 15.6; RFC 8470, section 5.2; RFC 6585, section 4).
+pub(crate) const fn is_retryable(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599)
+}
+
+/// How long the server wants a client to wait, where it gives that in seconds.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The innermost cause of an error: the errors around it repeat the address, which may be a secret.
+pub(crate) fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Why a response could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("the response broke off: {0}")]
+    Broken(#[from] std::io::Error),
+    #[error("the response did not end in time")]
+    TimedOut,
+}
+
+/// Reads a response up to `bytes_max` and until a deadline for all of it: the timeout of a client is for each
+/// read, and a server that sends a byte a second would never end.
 ///
 /// # Errors
-/// Why there is none, for a person to read.
+/// [`ReadError`].
 pub(crate) fn read_until(
-    answer: &mut impl Read,
+    response: &mut impl Read,
     bytes_max: usize,
     deadline: Instant,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 8 * 1024];
     while bytes.len() < bytes_max {
-        match answer.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => bytes.extend_from_slice(buffer.get(..read).unwrap_or_default()),
-            Err(error) => return Err(format!("its answer breaks off: {error}")),
+        match response.read(&mut buffer)? {
+            0 => break,
+            read => bytes.extend_from_slice(buffer.get(..read).unwrap_or_default()),
         }
         if clock::now() > deadline {
-            return Err("its answer does not come to an end".to_owned());
+            return Err(ReadError::TimedOut);
         }
     }
     Ok(bytes)
@@ -32,8 +81,6 @@ pub(crate) fn read_until(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// Gives one byte at each read, for ever.
@@ -48,13 +95,10 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_drips_is_read_for_its_time_and_a_large_one_up_to_its_bound() {
+    fn a_response_is_read_until_the_deadline_and_up_to_the_size_limit() {
         let now = clock::now();
         let late = read_until(&mut Drip, usize::MAX, now + Duration::from_millis(50));
-        assert!(
-            late.expect_err("no end")
-                .contains("does not come to an end")
-        );
+        assert!(matches!(late, Err(ReadError::TimedOut)));
         let long = now + Duration::from_secs(60);
         let large = read_until(&mut std::io::repeat(b'x'), 10_000, long).expect("bytes");
         assert!((10_000..20_000).contains(&large.len()));
@@ -62,5 +106,32 @@ mod tests {
             read_until(&mut &b"abc"[..], 100, long).expect("bytes"),
             b"abc"
         );
+    }
+
+    #[test]
+    fn only_what_may_pass_is_retryable() {
+        for status in [408, 425, 429, 500, 503, 599] {
+            assert!(is_retryable(status), "{status}");
+        }
+        for status in [200, 302, 400, 401, 403, 404, 409, 413] {
+            assert!(!is_retryable(status), "{status}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_in_seconds() {
+        let after = |value: &'static str| {
+            let value = http::HeaderValue::from_static(value);
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value)]))
+        };
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(after("Fri, 31 Dec 1999 23:59:59 GMT"), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn the_root_cause_is_the_innermost_error() {
+        let inner = std::io::Error::other("connection refused");
+        assert_eq!(root_cause(&ReadError::Broken(inner)), "connection refused");
     }
 }

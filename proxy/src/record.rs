@@ -1,79 +1,71 @@
-//! Stage eight: metrics and the event, once for every request, whatever became of it.
+//! Stage eight: every finished request is recorded once, whatever became of it, in metrics, in its event
+//! and in its spans.
 //!
-//! The way of a request only formats its event and hands it to a bounded buffer; writing is a
-//! thread of its own. It never waits for a disk.
+//! What records is a list that `app` puts together: metrics and events from here, others from the
+//! modules they belong to. A request only formats its event and hands it to a bounded buffer; a worker
+//! writes it. No request waits for a disk.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prometheus::IntCounter;
+
 use self::batch::Lines;
 use self::event::Format;
 use self::file::{EventFile, Stdout};
-use self::hand::{Books, Sink, Tally, Written};
-use self::otlp::Exporter;
 use self::sampling::Sampling;
-use self::span::Spans;
-use self::spooled::Spooled;
+use self::sink::{Accounting, EventCounts, Sink, Written};
 use self::writer::Writer;
-use crate::audit::{self, Action, Audit, Refused};
-use crate::clock;
+use crate::clock::{self, Elapsed};
 use crate::exchange::{Exchange, Recorder};
 use crate::metrics::Metrics;
 use crate::random;
-use crate::refusal::ErrorCode;
-use crate::ship::Ship;
 
-mod batch;
+pub(crate) mod batch;
 pub mod event;
 mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
-mod flush;
-mod hand;
 mod json;
-mod millis;
+pub mod metrics;
 pub mod otlp;
 pub mod sampling;
-pub mod server_timing;
+pub(crate) mod sink;
 mod span;
-mod spooled;
-mod writer;
+pub mod spans;
+pub(crate) mod writer;
 
-pub use self::writer::FlushOutcome;
+/// Several recorders as one, in a fixed order.
+#[derive(Debug)]
+pub struct Recorders(Box<[Arc<dyn Recorder>]>);
 
-/// The `route` of requests that match none.
-pub const NO_ROUTE: &str = "none";
-/// The `platform` of requests that match no route.
-pub const NO_PLATFORM: &str = "none";
+impl Recorders {
+    #[must_use]
+    pub fn new(recorders: Vec<Arc<dyn Recorder>>) -> Arc<Self> {
+        Arc::new(Recorders(recorders.into_boxed_slice()))
+    }
+}
 
-/// The checked `events` block.
+impl Recorder for Recorders {
+    fn record(&self, exchange: &Exchange, duration: Duration) {
+        for recorder in &self.0 {
+            recorder.record(exchange, duration);
+        }
+    }
+}
+
+/// The checked `events` block, as far as it concerns the event itself.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub stdout: bool,
     pub file: Option<FileConfig>,
-    /// Where events are shipped to; `None`: nowhere.
-    pub ship: Option<crate::ship::Config>,
     /// `service.environment` of events.
     pub environment: String,
-    /// Where spans are sent to; `None`: nowhere, and none are made.
-    pub spans: Option<otlp::Config>,
-    /// `None`: no audit log.
-    pub audit: Option<audit::Config>,
     /// Which requests leave an event.
     pub sampling: Sampling,
-}
-
-/// What is started before the record, and told by it.
-#[derive(Default)]
-pub struct Links<'a> {
-    pub ship: Option<&'a Ship>,
-    pub audit: Option<Arc<Audit>>,
-    /// The path of each route, by name.
-    pub paths: HashMap<Arc<str>, Arc<str>>,
 }
 
 /// The event file.
@@ -85,33 +77,39 @@ pub struct FileConfig {
     pub keep: Duration,
 }
 
-/// Counts every finished exchange and writes its event.
+/// A destination of events that another module provides. Where there is one, it accounts for them.
+pub struct Output {
+    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) accounting: Arc<dyn Accounting>,
+}
+
+/// The recorder of events: writes one for each finished exchange that is sampled.
 #[derive(Debug)]
-pub struct Record {
+pub struct EventRecorder {
     format: Format,
-    metrics: Arc<Metrics>,
-    /// Its events are counted, and it remembers the last ones.
+    sampled_out: IntCounter,
+    dropped: IntCounter,
+    /// Keeps the last events.
     first: Writer,
     /// The standard output, when there is a file as well.
     second: Option<Writer>,
-    /// Towards the spool. When there is one its events are those that are counted.
-    spool: Option<Writer>,
-    spans: Option<(Spans, Exporter)>,
-    audit: Option<Arc<Audit>>,
+    output: Option<Writer>,
 }
 
-impl Record {
-    /// Opens the sinks of the configuration and starts their threads. Without a sink events are
-    /// only remembered for the admin page.
+impl EventRecorder {
+    /// Opens the sinks of the configuration and starts their workers. Without a sink the last events are
+    /// kept for the admin page, and no others.
     ///
     /// # Errors
     /// When the event file cannot be opened, or a thread cannot be started.
     pub fn start(
         config: &Config,
-        metrics: Arc<Metrics>,
-        links: Links<'_>,
+        output: Option<Output>,
+        metrics: &Metrics,
     ) -> io::Result<Arc<Self>> {
         let worker = |name| metrics.worker(name).map_err(io::Error::other);
+        let counts = EventCounts::register(metrics).map_err(io::Error::other)?;
+        let (sampled_out, dropped) = (counts.sampled_out.clone(), counts.dropped.clone());
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         if let Some(file) = &config.file {
             sinks.push(Box::new(EventFile::open(file, clock::unix_now())?));
@@ -120,68 +118,57 @@ impl Record {
             sinks.push(Box::new(Stdout::open()?));
         }
         let mut sinks = sinks.into_iter();
-        let counted = Books::Counters(Tally {
-            recorded: metrics.events().recorded.clone(),
-            dropped: metrics.events().dropped.clone(),
-        });
-        let (books, spool) = match links.ship {
-            None => (counted, None),
-            Some(ship) => {
-                let sink = Box::new(Spooled::new(ship.spool.clone()));
-                let books = Books::Ledger(ship.ledger.clone());
-                (
-                    Books::None,
-                    Some(Writer::start(worker("events-spool")?, sink, books)?),
-                )
+        let (accounting, output): (Option<Arc<dyn Accounting>>, _) = match output {
+            None => (Some(Arc::new(counts)), None),
+            Some(Output { sink, accounting }) => {
+                let writer = Writer::start(worker("events-spool")?, sink, Some(accounting))?;
+                (None, Some(writer))
             }
         };
-        let spans = match &config.spans {
-            None => None,
-            Some(to) => {
-                let counts = metrics.spans().map_err(io::Error::other)?;
-                let exporter = Exporter::start(to, &config.environment, counts, worker("otlp")?)?;
-                Some((Spans::new(links.paths), exporter))
-            }
-        };
-        let first = sinks.next().unwrap_or_else(|| Box::new(Nowhere));
-        let second = sinks.next();
-        let first = Writer::start(worker("events")?, first, books)?;
-        let second = match second {
-            Some(sink) => Some(Writer::start(worker("events-stdout")?, sink, Books::None)?),
+        let first = sinks.next().unwrap_or_else(|| Box::new(Discard));
+        let first = Writer::start(worker("events")?, first, accounting)?;
+        let second = match sinks.next() {
+            Some(sink) => Some(Writer::start(worker("events-stdout")?, sink, None)?),
             None => None,
         };
-        Ok(Arc::new(Record {
+        Ok(Arc::new(EventRecorder {
             format: Format::new(&config.environment, config.sampling),
-            metrics,
+            sampled_out,
+            dropped,
             first,
             second,
-            spool,
-            spans,
-            audit: links.audit,
+            output,
         }))
     }
 
     /// Waits until every event that was recorded before is written.
-    #[must_use]
-    pub fn flush(&self, deadline: Instant) -> FlushOutcome {
-        self.all(|writer| writer.flush(deadline))
+    ///
+    /// # Errors
+    /// When that takes longer than the deadline allows.
+    pub fn flush(&self, deadline: Instant) -> Result<(), Elapsed> {
+        self.each_writer(|writer| writer.flush(deadline))
     }
 
-    /// Writes what is left, as far as that is done by the deadline. What is recorded afterwards is
-    /// counted as dropped.
-    #[must_use]
-    pub fn stop(&self, deadline: Instant) -> FlushOutcome {
-        let events = self.all(|writer| writer.stop(deadline));
-        if let Some((_, exporter)) = &self.spans {
-            exporter.stop(deadline);
-        }
-        events
+    /// Writes what is left, as far as the deadline allows. What is recorded afterwards is counted as
+    /// dropped.
+    ///
+    /// # Errors
+    /// When something was not written in time.
+    pub fn stop(&self, deadline: Instant) -> Result<(), Elapsed> {
+        self.each_writer(|writer| writer.stop(deadline))
     }
 
-    fn all(&self, end: impl Fn(&Writer) -> FlushOutcome) -> FlushOutcome {
-        let others = [&self.second, &self.spool].into_iter().flatten();
+    /// Does `end` to all writers, whatever the outcome of one.
+    fn each_writer(&self, end: impl Fn(&Writer) -> Result<(), Elapsed>) -> Result<(), Elapsed> {
+        let others = [&self.second, &self.output].into_iter().flatten();
         let outcomes = std::iter::once(&self.first).chain(others).map(end);
-        outcomes.fold(FlushOutcome::Flushed, FlushOutcome::worse_of)
+        outcomes.fold(Ok(()), Result::and)
+    }
+
+    /// How many events were lost since the start, where no [`Output`] accounts for them.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.get()
     }
 
     /// The last events, at most 100, newest last.
@@ -197,46 +184,26 @@ impl Record {
     }
 }
 
-impl Recorder for Record {
-    fn record(&self, exchange: &Exchange) {
-        let duration = duration(exchange, clock::now);
-        self.metrics.count(exchange, duration);
-        if let (true, Some((spans, exporter))) = (exchange.is_traced(), &self.spans) {
-            with_buffer(|buffer| {
-                let count = spans.append(exchange, duration, buffer);
-                exporter.take(buffer, count);
-            });
-        }
-        if let (Some(audit), Some(signature)) = (&self.audit, &exchange.signature)
-            && signature.outcome.is_refusal()
-        {
-            let refused = Refused {
-                action: Action::Signature,
-                scheme: signature.scheme,
-                outcome: signature.outcome.as_str(),
-                route: exchange.route.as_deref(),
-                request_id: Some(exchange.id.as_str()),
-            };
-            audit.refused(&refused, exchange.client_ip);
-        }
+impl Recorder for EventRecorder {
+    fn record(&self, exchange: &Exchange, duration: Duration) {
         let random = || random::bits() as u64;
         let sampling = self.format.sampling();
         if sampling.share < 1.0 && !sampling.takes(exchange, duration, random()) {
-            self.metrics.events().sampled_out.inc();
+            self.sampled_out.inc();
             return;
         }
         with_buffer(|line| {
             self.format.append(exchange, duration, line);
-            self.first.append(line);
-            for writer in [&self.second, &self.spool].into_iter().flatten() {
-                writer.append(line);
+            self.first.append(&exchange.id, line);
+            for writer in [&self.second, &self.output].into_iter().flatten() {
+                writer.append(&exchange.id, line);
             }
         });
     }
 }
 
-/// Runs `write` with this thread's buffer, empty. While the thread ends that may be gone; then with a
-/// new one.
+/// Runs `write` with this thread's buffer, empty. While the thread ends it may be gone; then a new one
+/// takes its place.
 fn with_buffer(write: impl Fn(&mut Vec<u8>)) {
     let with = |buffer: &mut Vec<u8>| {
         buffer.clear();
@@ -253,19 +220,10 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// From the head of the request to its end. A request that ended by itself has booked all of its
-/// time to stages; one whose client left is dropped within a stage, so the clock says.
-fn duration(exchange: &Exchange, now: impl FnOnce() -> Instant) -> Duration {
-    match exchange.error_code {
-        Some(ErrorCode::ClientClosed) => now().saturating_duration_since(exchange.timing.started()),
-        _ => exchange.timing.total(),
-    }
-}
-
 /// The sink of a configuration without one.
-struct Nowhere;
+struct Discard;
 
-impl Sink for Nowhere {
+impl Sink for Discard {
     fn write(&mut self, lines: Lines<'_>, _now: Duration) -> Written {
         Written {
             lines: lines.count(),

@@ -1,13 +1,13 @@
-//! Every way to say no: the error code, its status, who is to blame, and the body of the answer.
+//! Every rejection: the error code, its status, and the body of the response.
 //!
-//! An answer of weir's own is `application/problem+json` (RFC 9457) that also carries the `error`
-//! object which OpenAI clients show.
+//! A rejection is `application/problem+json` (RFC 9457) and also carries the `error` object that OpenAI
+//! clients show.
 
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-/// Why a request did not get its answer. The text of a code is a label of metrics, the `error_code`
-/// of an event and the `error.code` of the answer's body.
+/// Why a request failed. The text of a code is a label of metrics, the `error_code` of an event and the
+/// `error.code` of the response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
     HeaderTimeout,
@@ -31,9 +31,9 @@ pub enum ErrorCode {
     UpstreamTimeout,
     UpstreamReset,
     UpstreamStatus,
-    /// An answer of 200 that says that it failed.
+    /// A response of 200 that carries an error.
     UpstreamError,
-    /// A stream that ended without its end.
+    /// A stream that ended before its terminal event.
     UpstreamIncomplete,
     CircuitOpen,
     NoEndpoint,
@@ -81,7 +81,7 @@ impl ErrorCode {
         ErrorCode::Internal,
     ];
 
-    /// The code's text, the same in answers, events and metrics.
+    /// The text of the code, the same in responses, events and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -115,9 +115,9 @@ impl ErrorCode {
         }
     }
 
-    /// The status that is answered. `client_closed` is recorded with 499 and never sent;
-    /// `upstream_status` keeps the backend's own, so the one here stands for "a 5xx"; `upstream_error` and
-    /// `upstream_incomplete` are found behind a head that has gone out, whose status stands.
+    /// The status of the response. `client_closed` is recorded with 499 and never sent; `upstream_status` keeps
+    /// the backend's own 5xx; `upstream_error` and `upstream_incomplete` are found after the head has been
+    /// sent, whose status stays.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
@@ -171,7 +171,7 @@ impl ErrorCode {
         }
     }
 
-    /// One sentence for a person; the `title` of the problem.
+    /// One sentence for people; the `title` of the problem.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -205,7 +205,7 @@ impl ErrorCode {
         }
     }
 
-    /// The `error.type` that OpenAI clients know.
+    /// The `error.type` that OpenAI clients expect.
     #[must_use]
     pub const fn openai_type(self) -> &'static str {
         match self.status().as_u16() {
@@ -224,17 +224,17 @@ pub const CLIENT_CLOSED: StatusCode = match StatusCode::from_u16(499) {
     Err(_) => panic!("499 is a valid status"),
 };
 
-/// A request is refused: the code, a detail for the person who sent it, and what the answer's head
-/// must say beside it. The detail never holds a secret, a signature or text of a prompt.
+/// A rejected request: the code, a detail for the person who sent it, and header fields of the response. The
+/// detail never contains a secret, a signature or text of a prompt.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub code: ErrorCode,
     pub detail: String,
     /// Whole seconds for `Retry-After`.
     pub retry_after_s: Option<u64>,
-    /// The value of `Allow`, with 405.
+    /// The value of `Allow`, with a 405.
     pub allow: Option<String>,
-    /// The value of `WWW-Authenticate`, with 401.
+    /// The value of `WWW-Authenticate`, with a 401.
     pub challenge: Option<Box<HeaderValue>>,
     /// Instead of the code's own title.
     pub title: Option<&'static str>,
@@ -260,7 +260,7 @@ impl Refusal {
         Refusal::new(ErrorCode::BodyTooLarge, detail)
     }
 
-    /// A body that is framed wrongly, in this way.
+    /// A body with this framing error.
     #[must_use]
     pub fn malformed_body(flaw: &str) -> Self {
         let detail = format!("the body is malformed: {flaw}");
@@ -273,7 +273,7 @@ impl Refusal {
         self
     }
 
-    /// The body of the answer: RFC 9457 members, `request_id`, and OpenAI's `error` object.
+    /// The body of the response: RFC 9457 members, `request_id`, and OpenAI's `error` object.
     #[must_use]
     pub fn body(&self, request_id: &str) -> Vec<u8> {
         let code = self.code;
@@ -292,7 +292,7 @@ impl Refusal {
                 code: code.as_str(),
             },
         };
-        // Writing texts and a number into memory cannot fail.
+        // Serialising into memory cannot fail.
         serde_json::to_vec(&problem).unwrap_or_default()
     }
 }

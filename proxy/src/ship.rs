@@ -8,21 +8,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use parking_lot::Mutex;
-use tokio::sync::watch;
 
-use crate::clock;
-use crate::metrics::Shipping;
-use crate::record::FlushOutcome;
+use crate::clock::Elapsed;
+use crate::record::Output;
 use crate::worker::Worker;
+use crate::worker::runtime::RuntimeThread;
 use ledger::Ledger;
+use metrics::ShipperMetrics;
 use nodes::Nodes;
 use obstacle::Present;
 use shipper::Shared;
+use sink::SpoolSink;
 use spool::Spool;
 
 mod bulk;
@@ -30,11 +29,13 @@ pub mod condition;
 mod dead_letter;
 mod delivery;
 pub mod ledger;
+pub mod metrics;
 mod nodes;
 mod obstacle;
 mod pace;
 mod setup;
 mod shipper;
+mod sink;
 pub mod spool;
 
 pub use obstacle::Obstacle;
@@ -43,6 +44,8 @@ pub use obstacle::Obstacle;
 pub const ACCESS_MAPPINGS: &str = include_str!("../../deploy/elasticsearch/mappings.json");
 /// Fields of a change of an alert.
 const ALERT_MAPPINGS: &str = include_str!("../../deploy/elasticsearch/alert-mappings.json");
+/// How long after the deadline of a stop the end of the thread is waited for.
+const STOP_GRACE: Duration = Duration::from_millis(500);
 /// What changes of alerts may take on the disk at most.
 const ALERT_SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -137,21 +140,13 @@ impl Config {
     }
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(4)
-        .build()
-}
-
 /// A running shipper and its spool.
 #[derive(Debug)]
 pub struct Ship {
     pub spool: Arc<Spool>,
     pub ledger: Ledger,
     obstacle: Present,
-    stop: watch::Sender<Option<Instant>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: RuntimeThread,
 }
 
 impl Ship {
@@ -159,7 +154,11 @@ impl Ship {
     ///
     /// # Errors
     /// When the spool cannot be opened or another process has it, or a setting cannot be used.
-    pub fn start(config: &Config, metrics: Shipping, worker: Worker) -> anyhow::Result<Arc<Self>> {
+    pub fn start(
+        config: &Config,
+        metrics: ShipperMetrics,
+        worker: Worker,
+    ) -> anyhow::Result<Arc<Self>> {
         let nodes = Nodes::new(config)?;
         let ledger = Ledger::default();
         let opened = Spool::open(&config.spool, &ledger).with_context(|| {
@@ -170,41 +169,29 @@ impl Ship {
         if found > 0 {
             log::info!("spool: {found} events of a former run wait to be shipped");
         }
-        let (stop, stopping) = watch::channel(None);
         let obstacle = Present::new(metrics.obstacles.clone());
-        let shared = Shared::new(
-            config,
-            nodes,
-            spool.clone(),
-            ledger.clone(),
-            (metrics, obstacle.clone(), worker.clone()),
-            stopping,
-        );
-        // What cannot be had is an error at the start, not only a failing worker.
-        let mut first = Some(runtime().context("cannot start the shipper")?);
-        let shared = Arc::new(shared);
-        let thread = std::thread::Builder::new()
-            .name(worker.name().to_owned())
-            .spawn(move || {
-                let run = || {
-                    let runtime = match first.take() {
-                        Some(runtime) => runtime,
-                        None => runtime().map_err(|error| error.to_string())?,
-                    };
-                    runtime.block_on(shipper::run(shared.clone()));
-                    runtime.shutdown_timeout(Duration::from_millis(100));
-                    Ok(())
-                };
-                worker.keep(run, |wait| shared.pause(wait));
-            })
-            .context("cannot start the shipper")?;
+        let observed = (metrics, obstacle.clone(), worker.clone());
+        let (events, books) = (spool.clone(), ledger.clone());
+        let thread = RuntimeThread::start(worker, |stopping| {
+            let shared = Shared::new(config, nodes, events, books, observed, stopping);
+            let shared = Arc::new(shared);
+            move || shipper::run(shared.clone())
+        });
         Ok(Arc::new(Ship {
             spool,
             ledger,
             obstacle,
-            stop,
-            thread: Mutex::new(Some(thread)),
+            thread: thread.context("cannot start the shipper")?,
         }))
+    }
+
+    /// The spool as an output of events.
+    #[must_use]
+    pub fn output(&self) -> Output {
+        Output {
+            sink: Box::new(SpoolSink::new(self.spool.clone())),
+            accounting: Arc::new(self.ledger.clone()),
+        }
     }
 
     /// What keeps events from the index now.
@@ -215,21 +202,10 @@ impl Ship {
 
     /// Ships what can be shipped before the deadline; what is left stays in the spool for the next
     /// start. An index that does not take events now is not waited for.
-    #[must_use]
-    pub fn stop(&self, deadline: Instant) -> FlushOutcome {
-        // Nobody listens any more only when the thread has ended.
-        let _ = self.stop.send(Some(deadline));
-        let Some(thread) = self.thread.lock().take() else {
-            return FlushOutcome::Flushed;
-        };
-        while !thread.is_finished() {
-            if clock::now() > deadline + Duration::from_millis(500) {
-                return FlushOutcome::TimedOut;
-            }
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
-        // A panic in it has been reported by itself.
-        drop(thread.join());
-        FlushOutcome::Flushed
+    ///
+    /// # Errors
+    /// When its thread has not ended soon after the deadline.
+    pub fn stop(&self, deadline: Instant) -> Result<(), Elapsed> {
+        self.thread.stop(deadline, STOP_GRACE)
     }
 }

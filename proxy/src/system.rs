@@ -16,12 +16,13 @@ use self::machine::Machine;
 use self::sampler::Sampler;
 use crate::clock;
 use crate::worker::Worker;
-use crate::worker::thread::{Desk, SideThread, State};
+use crate::worker::thread::{SharedState, State, WorkerThread};
 
 mod cgroup;
 pub mod lag;
 mod machine;
 pub mod memory;
+pub mod metrics;
 mod sampler;
 
 /// How often everything is read.
@@ -80,7 +81,7 @@ impl Reading {
 /// file system.
 #[derive(Debug)]
 pub struct System {
-    _thread: SideThread<()>,
+    _thread: WorkerThread<()>,
 }
 
 impl System {
@@ -90,20 +91,20 @@ impl System {
     /// When the system has no thread to give.
     pub fn start(last: Arc<Mutex<Reading>>, worker: Worker) -> io::Result<Self> {
         let theirs = worker.clone();
-        let thread = SideThread::start(worker, (), move |desk| run(desk, &last, &theirs))?;
+        let thread = WorkerThread::start(worker, (), move |shared| run(shared, &last, &theirs))?;
         Ok(System { _thread: thread })
     }
 }
 
-fn run(desk: &Desk<()>, last: &Mutex<Reading>, worker: &Worker) {
+fn run(shared: &SharedState<()>, last: &Mutex<Reading>, worker: &Worker) {
     let mut sampler = Sampler::new(Cgroups::of_this_process(), Machine::new());
     let mut pause = FIRST_INTERVAL;
     loop {
         worker.fault_point();
         let reading = sampler.read(clock::now());
         *last.lock() = reading;
-        let mut inner = desk.lock();
-        desk.wait_until(&mut inner, clock::now() + pause, |()| false);
+        let mut inner = shared.lock();
+        shared.wait_until(&mut inner, clock::now() + pause, |()| false);
         if inner.state == State::Stopping {
             return;
         }

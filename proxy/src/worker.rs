@@ -5,6 +5,7 @@
 //! is its own affair: see each of them.
 
 use std::any::Any;
+use std::fmt::Display;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,14 +15,16 @@ use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
 
+use crate::backoff::Backoff;
 use crate::clock;
 
+pub mod runtime;
 pub mod thread;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// What ran for so long had come back to life: the next wait is short again.
-const WELL_AFTER: Duration = Duration::from_secs(60);
+const STABLE_AFTER: Duration = Duration::from_secs(60);
 
 /// Who runs, and how often it had to be started again; a clone is the same.
 #[derive(Clone, Debug)]
@@ -63,22 +66,22 @@ impl Worker {
 
     /// Runs until `run` has ended well. `pause` waits before a new start, as long as it is told or until weir
     /// stops.
-    pub fn keep(
+    pub fn keep<E: Display>(
         &self,
-        mut run: impl FnMut() -> Result<(), String>,
+        mut run: impl FnMut() -> Result<(), E>,
         mut pause: impl FnMut(Duration) -> Pause,
     ) {
-        let mut backoff = Backoff::default();
+        let mut restarts = Restarts::new();
         let mut state = Pause::Over;
         loop {
             let begun = clock::now();
             let why = match catch_unwind(AssertUnwindSafe(&mut run)) {
                 Ok(Ok(())) => return,
-                Ok(Err(why)) => why,
+                Ok(Err(error)) => error.to_string(),
                 Err(panic) => reason(&*panic),
             };
             let ran_for = clock::now().saturating_duration_since(begun);
-            let wait = self.failed(&why, backoff.next(ran_for));
+            let wait = self.failed(&why, restarts.next(ran_for));
             if state == Pause::Stopping {
                 return;
             }
@@ -92,7 +95,7 @@ impl Worker {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let mut backoff = Backoff::default();
+        let mut restarts = Restarts::new();
         loop {
             let begun = clock::now();
             let Err(error) = tokio::spawn(run()).await else {
@@ -102,7 +105,7 @@ impl Worker {
                 return;
             };
             let ran_for = clock::now().saturating_duration_since(begun);
-            let wait = self.failed(&reason(&*panic), backoff.next(ran_for));
+            let wait = self.failed(&reason(&*panic), restarts.next(ran_for));
             tokio::time::sleep(wait).await;
             self.up.set(1);
         }
@@ -162,21 +165,20 @@ fn reason(panic: &(dyn Any + Send)) -> String {
     }
 }
 
-/// Waits that double.
-#[derive(Debug, Default)]
-struct Backoff {
-    failures: u32,
-}
+/// The waits between restarts.
+struct Restarts(Backoff);
 
-impl Backoff {
+impl Restarts {
+    fn new() -> Self {
+        Restarts(Backoff::new(FIRST_WAIT, WAIT_MAX))
+    }
+
     /// The wait after a run of this length.
     fn next(&mut self, ran_for: Duration) -> Duration {
-        if ran_for >= WELL_AFTER {
-            self.failures = 0;
+        if ran_for >= STABLE_AFTER {
+            self.0.reset();
         }
-        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(16));
-        self.failures = self.failures.saturating_add(1);
-        wait.min(WAIT_MAX)
+        self.0.next()
     }
 }
 
@@ -186,15 +188,15 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_bound_and_are_short_again_after_a_good_run() {
-        let mut backoff = Backoff::default();
+        let mut restarts = Restarts::new();
         let waits: Vec<_> = (0..10)
-            .map(|_| backoff.next(Duration::ZERO).as_millis())
+            .map(|_| restarts.next(Duration::ZERO).as_millis())
             .collect();
         assert_eq!(
             waits,
             [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000]
         );
-        assert_eq!(backoff.next(WELL_AFTER), FIRST_WAIT);
+        assert_eq!(restarts.next(STABLE_AFTER), FIRST_WAIT);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A real Alertmanager, from Debian's package, that tells a backend of what it is told.
+//! A real Alertmanager, from Debian's package, that sends its notifications to a backend.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{self, Ask};
+use crate::client::{self, ClientRequest};
 use crate::node;
 use crate::process::{self, Process};
 use crate::wait;
 
-/// The configuration that weir's users begin with.
+/// The example configuration of the repository.
 const EXAMPLE: &str = include_str!("../../alerts/alertmanager.yml");
 
 /// A running Alertmanager; killed when dropped.
@@ -23,11 +23,11 @@ pub struct Alertmanager {
 }
 
 impl Alertmanager {
-    /// Starts one with the repository's example of a configuration, whose receivers are paths of `hook`
-    /// and whose waits are a second. Says on stderr when there is none: then the test is skipped.
+    /// Starts an Alertmanager with the example configuration, with receivers at `hook` and waits of a second. `None` if
+    /// it is not installed: the test is skipped, with a message on stderr.
     ///
     /// # Panics
-    /// When there is none and `CI=true`; when it ends or does not come up.
+    /// It is not installed and `CI=true`, or it does not start.
     pub async fn start(test: &str, hook: &str) -> Option<Self> {
         let directory = TempDir::new().expect("a temporary directory");
         let mut configuration = EXAMPLE.replace("http://127.0.0.1:9099", hook);
@@ -50,26 +50,26 @@ impl Alertmanager {
                 "prometheus-alertmanager is missing, see build/setup.sh",
             );
         }
-        Some(Self::begin(&program?, directory, "127.0.0.1:0").await)
+        Some(Self::launch(&program?, directory, "127.0.0.1:0").await)
     }
 
-    /// Ends it and starts it again, on the same address and with what it kept.
+    /// Starts it again, with the same address and data.
     ///
     /// # Panics
-    /// When it does not come up.
-    pub async fn again(directory: TempDir, address: SocketAddr) -> Self {
-        let program = process::tool("prometheus-alertmanager").expect("it was there before");
-        Self::begin(&program, directory, &address.to_string()).await
+    /// It does not start.
+    pub async fn restart(directory: TempDir, address: SocketAddr) -> Self {
+        let program = process::tool("prometheus-alertmanager").expect("it is installed");
+        Self::launch(&program, directory, &address.to_string()).await
     }
 
-    /// Ends it; its address and data are left.
+    /// Stops it, and returns its data and address.
     #[must_use]
     pub fn stop(self) -> (TempDir, SocketAddr) {
         self.process.kill();
         (self.directory, self.address)
     }
 
-    async fn begin(program: &Path, directory: TempDir, listen: &str) -> Self {
+    async fn launch(program: &Path, directory: TempDir, listen: &str) -> Self {
         let listen = format!("--web.listen-address={listen}");
         let arguments = [
             "--config.file=alertmanager.yml",
@@ -99,17 +99,17 @@ impl Alertmanager {
         format!("http://{}", self.address)
     }
 
-    /// Every alert that is in force.
+    /// All active alerts.
     ///
     /// # Panics
-    /// When it does not answer with a list.
+    /// The response is not a list.
     pub async fn alerts(&self) -> Vec<Value> {
-        let reply = client::ask(self.address, Ask::get("/api/v2/alerts")).await;
+        let reply = client::send(self.address, ClientRequest::get("/api/v2/alerts")).await;
         let alerts: Value = serde_json::from_slice(&reply.body).expect("JSON");
         alerts.as_array().expect("a list of alerts").clone()
     }
 
-    /// Everything that it said on stderr.
+    /// Its stderr so far.
     #[must_use]
     pub fn stderr(&self) -> String {
         self.process.stderr()

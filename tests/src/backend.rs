@@ -1,8 +1,8 @@
-//! A fake backend on a real socket: HTTP/1.1 spoken by hand, so that a test can also say it wrong.
+//! A fake backend on a real socket. It implements HTTP/1.1 itself, so that a test can also violate it.
 //!
-//! It answers by a function ([`Backend::answering`]), by the test's own hand, one request after the
-//! other ([`Backend::by_hand`]), or the test gets the bare connection ([`Backend::raw`]). Whatever
-//! it was sent is written down, so that a test can say what did, and what did not, arrive.
+//! Responses come from a function ([`Backend::responding`]), from the test itself, request by request
+//! ([`Backend::manual`]), or the test takes over the connection ([`Backend::raw`]). All requests are recorded, so that a
+//! test can check what arrived and what did not.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,34 +16,34 @@ use tokio::task::JoinHandle;
 
 use crate::wait;
 
-mod answer;
-mod call;
+mod pending;
+mod response;
 mod tls;
 mod wire;
 
-pub use answer::{Answer, chat_event};
-pub use call::Call;
-pub use wire::{Framing, Seen};
+pub use pending::PendingRequest;
+pub use response::{BackendResponse, chat_event};
+pub use wire::{Framing, ReceivedRequest};
 
 use wire::Reader;
 
-/// What health checks ask for; such requests are answered and not written down.
+/// The path of health checks, which are answered and not recorded.
 const HEALTH_PATH: &str = "/healthz";
 
 /// A backend that listens until it is dropped or stopped.
 #[derive(Debug)]
 pub struct Backend {
     address: SocketAddr,
-    record: Arc<Record>,
+    record: Arc<RequestLog>,
     accepting: JoinHandle<()>,
-    calls: tokio::sync::Mutex<mpsc::Receiver<Call>>,
+    pending: tokio::sync::Mutex<mpsc::Receiver<PendingRequest>>,
 }
 
-/// What a backend has seen.
+/// The requests that a backend received.
 #[derive(Debug, Default)]
-struct Record {
-    requests: Mutex<Vec<Seen>>,
-    /// What no correct client sends.
+struct RequestLog {
+    requests: Mutex<Vec<ReceivedRequest>>,
+    /// Violations of HTTP by the client.
     faults: Mutex<Vec<String>>,
     connections: AtomicUsize,
     open: AtomicUsize,
@@ -51,48 +51,52 @@ struct Record {
 
 /// How requests are answered.
 #[derive(Clone)]
-enum Manner {
-    Function(Arc<dyn Fn(&Seen) -> Answer + Send + Sync>),
-    Hand(mpsc::Sender<Call>),
+enum Behaviour {
+    Function(Arc<dyn Fn(&ReceivedRequest) -> BackendResponse + Send + Sync>),
+    Hand(mpsc::Sender<PendingRequest>),
 }
 
 impl Backend {
-    /// Every request is answered as `function` says.
-    pub async fn answering(function: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
-        Self::with_manner(|_| Manner::Function(Arc::new(function))).await
+    /// Answers every request with the result of `function`.
+    pub async fn responding(
+        function: impl Fn(&ReceivedRequest) -> BackendResponse + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_behaviour(|_| Behaviour::Function(Arc::new(function))).await
     }
 
-    /// Every request is answered with what was received: see [`Answer::echo`].
+    /// Answers every request with a description of it: see [`BackendResponse::echo`].
     pub async fn echo() -> Self {
-        Self::answering(Answer::echo).await
+        Self::responding(BackendResponse::echo).await
     }
 
-    /// A chat service: a question with `"stream": true` gets a stream. See [`Answer::chat_for`].
+    /// A chat service: a request with `"stream": true` gets a stream. See [`BackendResponse::chat_for`].
     pub async fn chat() -> Self {
-        Self::answering(Answer::chat_for).await
+        Self::responding(BackendResponse::chat_for).await
     }
 
-    /// The test takes each request with [`Backend::call`] and answers it by hand.
-    pub async fn by_hand() -> Self {
-        Self::with_manner(Manner::Hand).await
+    /// The test takes each request with [`Backend::next_request`] and answers it.
+    pub async fn manual() -> Self {
+        Self::with_behaviour(Behaviour::Hand).await
     }
 
-    async fn with_manner(manner: impl FnOnce(mpsc::Sender<Call>) -> Manner) -> Self {
-        let (sender, calls) = mpsc::channel(64);
-        let manner = manner(sender);
-        Self::listen(calls, move |stream, record, connection| {
-            serve(stream, record, connection, manner.clone())
+    async fn with_behaviour(
+        behaviour: impl FnOnce(mpsc::Sender<PendingRequest>) -> Behaviour,
+    ) -> Self {
+        let (sender, pending) = mpsc::channel(64);
+        let behaviour = behaviour(sender);
+        Self::listen(pending, move |stream, record, connection| {
+            serve(stream, record, connection, behaviour.clone())
         })
         .await
     }
 
-    /// Every connection goes to `serve` as it is; nothing is written down but its number.
+    /// Passes every connection to `serve`; only their number is recorded.
     pub async fn raw<F>(serve: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (_, calls) = mpsc::channel(1);
-        Self::listen(calls, move |stream, record, _| {
+        let (_, pending) = mpsc::channel(1);
+        Self::listen(pending, move |stream, record, _| {
             let serving = serve(stream);
             async move {
                 record.connections.fetch_add(1, Ordering::SeqCst);
@@ -103,15 +107,15 @@ impl Backend {
     }
 
     async fn listen<F>(
-        calls: mpsc::Receiver<Call>,
-        serve: impl Fn(TcpStream, Arc<Record>, usize) -> F + Send + 'static,
+        pending: mpsc::Receiver<PendingRequest>,
+        serve: impl Fn(TcpStream, Arc<RequestLog>, usize) -> F + Send + 'static,
     ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its number");
-        let record = Arc::new(Record::default());
+        let record = Arc::new(RequestLog::default());
         let shared = record.clone();
         let accepting = tokio::spawn(async move {
             let mut tasks = tokio::task::JoinSet::new();
@@ -133,7 +137,7 @@ impl Backend {
             address,
             record,
             accepting,
-            calls: tokio::sync::Mutex::new(calls),
+            pending: tokio::sync::Mutex::new(pending),
         }
     }
 
@@ -142,7 +146,7 @@ impl Backend {
         self.address
     }
 
-    /// As an endpoint of a config.
+    /// Its URL, for an endpoint in a configuration.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -153,42 +157,42 @@ impl Backend {
         self.accepting.abort();
     }
 
-    /// The next request to answer by hand.
+    /// The next request, to be answered by the test.
     ///
     /// # Panics
-    /// When none comes in good time.
-    pub async fn call(&self) -> Call {
+    /// No request arrives in time.
+    pub async fn next_request(&self) -> PendingRequest {
         wait::within("a request at the backend", wait::PATIENCE, async {
-            self.calls.lock().await.recv().await
+            self.pending.lock().await.recv().await
         })
         .await
-        .expect("a backend that is answered by hand")
+        .expect("a manual backend")
     }
 
-    /// Whether no request comes for `time`: for what must not reach the backend.
-    pub async fn no_call_for(&self, time: Duration) -> bool {
-        wait::still_waiting_after(time, async { self.calls.lock().await.recv().await }).await
+    /// Whether no request arrives for `time`.
+    pub async fn no_request_for(&self, time: Duration) -> bool {
+        wait::still_waiting_after(time, async { self.pending.lock().await.recv().await }).await
     }
 
-    /// Every request so far, also those whose body never ended.
+    /// All requests so far, including those with an incomplete body.
     #[must_use]
-    pub fn requests(&self) -> Vec<Seen> {
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
         lock(&self.record.requests).clone()
     }
 
     /// The only request.
     ///
     /// # Panics
-    /// When there was none, or another.
+    /// There was none, or more than one.
     #[must_use]
-    pub fn only_request(&self) -> Seen {
+    pub fn only_request(&self) -> ReceivedRequest {
         let mut requests = self.requests();
         assert_eq!(requests.len(), 1, "{requests:#?}");
         requests.remove(0)
     }
 
     /// # Panics
-    /// When anything, even half a request, has reached this backend.
+    /// Anything has reached this backend, even an incomplete request.
     pub fn assert_untouched(&self) {
         let requests = self.requests();
         assert!(requests.is_empty(), "reached the backend: {requests:#?}");
@@ -196,13 +200,13 @@ impl Backend {
     }
 
     /// # Panics
-    /// When it was sent what is no HTTP.
+    /// The client violated HTTP.
     pub fn assert_faultless(&self) {
         let faults = lock(&self.record.faults);
         assert!(faults.is_empty(), "sent to the backend: {faults:#?}");
     }
 
-    /// How many connections have carried a request so far.
+    /// How many connections have carried a request.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.record.connections.load(Ordering::SeqCst)
@@ -221,30 +225,35 @@ impl Drop for Backend {
     }
 }
 
-impl Record {
-    fn add(&self, seen: &Seen) -> usize {
+impl RequestLog {
+    fn add(&self, received: &ReceivedRequest) -> usize {
         let mut requests = lock(&self.requests);
-        requests.push(seen.clone());
+        requests.push(received.clone());
         requests.len() - 1
     }
 
-    fn complete(&self, place: usize, seen: &Seen) {
-        lock(&self.requests)[place] = seen.clone();
+    fn complete(&self, place: usize, received: &ReceivedRequest) {
+        lock(&self.requests)[place] = received.clone();
     }
 }
 
-/// Serves one connection until either side has enough of it.
-async fn serve(stream: TcpStream, record: Arc<Record>, connection: usize, manner: Manner) {
+/// Serves a connection until either side closes it.
+async fn serve(
+    stream: TcpStream,
+    record: Arc<RequestLog>,
+    connection: usize,
+    behaviour: Behaviour,
+) {
     let mut reader = Reader::new(connection);
     let mut carried = false;
     let mut stream = stream;
     loop {
         let (next_stream, next_reader) =
-            match serve_one(stream, reader, &record, &mut carried, &manner).await {
+            match serve_one(stream, reader, &record, &mut carried, &behaviour).await {
                 Ok(Some(connection)) => connection,
                 Ok(None) => return,
                 Err(fault) => {
-                    // A peer that goes away is no fault; a peer that talks nonsense is.
+                    // A disconnect is no fault; malformed HTTP is.
                     if fault.kind() == std::io::ErrorKind::Other {
                         lock(&record.faults).push(fault.to_string());
                     }
@@ -255,49 +264,51 @@ async fn serve(stream: TcpStream, record: Arc<Record>, connection: usize, manner
     }
 }
 
-/// One request and its answer; gives the connection back when it can carry another.
+/// Serves one request; returns the connection if it can be reused.
 async fn serve_one(
     mut stream: TcpStream,
     mut reader: Reader,
-    record: &Record,
+    record: &RequestLog,
     carried: &mut bool,
-    manner: &Manner,
+    behaviour: &Behaviour,
 ) -> std::io::Result<Option<(TcpStream, Reader)>> {
-    let Some(mut seen) = reader.head(&mut stream).await? else {
+    let Some(mut received) = reader.head(&mut stream).await? else {
         return Ok(None);
     };
-    if seen.target == HEALTH_PATH {
-        let whole = Answer::status(200).send(&mut stream, &seen).await?;
+    if received.target == HEALTH_PATH {
+        let whole = BackendResponse::status(200)
+            .send(&mut stream, &received)
+            .await?;
         return Ok(whole.then_some((stream, reader)));
     }
     if !std::mem::replace(carried, true) {
         record.connections.fetch_add(1, Ordering::SeqCst);
     }
-    let place = record.add(&seen);
-    if seen
+    let place = record.add(&received);
+    if received
         .header("expect")
         .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
     {
-        call::send_continue(&mut stream).await?;
+        pending::send_continue(&mut stream).await?;
     }
-    reader.body(&mut stream, &mut seen).await?;
-    record.complete(place, &seen);
-    match manner {
-        Manner::Function(function) => {
-            let answer = function(&seen);
+    reader.body(&mut stream, &mut received).await?;
+    record.complete(place, &received);
+    match behaviour {
+        Behaviour::Function(function) => {
+            let answer = function(&received);
             let reset = answer.ends_with_reset();
-            let whole = answer.send(&mut stream, &seen).await?;
+            let whole = answer.send(&mut stream, &received).await?;
             if reset {
                 stream.set_zero_linger()?;
             }
             Ok(whole.then_some((stream, reader)))
         }
-        Manner::Hand(calls) => {
-            let (call, back) = Call::new(seen, stream, reader);
-            if calls.send(call).await.is_err() {
+        Behaviour::Hand(pending) => {
+            let (request, back) = PendingRequest::new(received, stream, reader);
+            if pending.send(request).await.is_err() {
                 return Ok(None);
             }
-            // The call gives the connection back when it was answered whole.
+            // The pending request returns the connection once it is answered completely.
             Ok(back.await.ok())
         }
     }

@@ -1,23 +1,23 @@
-//! A certificate authority for one test, and leaves of it in files.
+//! A certificate authority for one test, and its certificates in files.
 
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::CertificateDer;
 
-/// A throw-away authority.
+/// A temporary certificate authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     pem: String,
 }
 
-/// The PEM files of one leaf.
+/// The PEM files of a certificate.
 #[derive(Clone, Debug)]
 pub struct Files {
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// What a client sees of it.
+    /// The certificate as a client sees it.
     pub leaf: CertificateDer<'static>,
 }
 
@@ -35,7 +35,7 @@ impl Default for Authority {
 
 impl Authority {
     /// # Panics
-    /// When no key can be made.
+    /// A key cannot be generated.
     #[must_use]
     pub fn new() -> Self {
         let key = KeyPair::generate().expect("a key");
@@ -59,12 +59,11 @@ impl Authority {
         &self.pem
     }
 
-    /// A new leaf for `localhost` and 127.0.0.1, in `tls.crt` and `tls.key` under `directory`. Files
-    /// of an earlier leaf are replaced as a careful operator does it: written beside, then renamed,
-    /// the key first.
+    /// A new certificate for `localhost` and 127.0.0.1, in `tls.crt` and `tls.key` in `directory`. Existing files are
+    /// replaced atomically, by renaming, the key first.
     ///
     /// # Panics
-    /// When the files cannot be written.
+    /// The files cannot be written.
     #[must_use]
     pub fn issue(&self, directory: &Path) -> Files {
         let (leaf, key) = self.leaf();
@@ -78,10 +77,10 @@ impl Authority {
         files
     }
 
-    /// A new leaf, and its key.
+    /// A new certificate, and its key.
     ///
     /// # Panics
-    /// When no key can be made.
+    /// A key cannot be generated.
     #[must_use]
     pub fn leaf(&self) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().expect("a key");
@@ -95,7 +94,7 @@ impl Authority {
 }
 
 fn replace(path: &Path, text: &str) {
-    let beside = path.with_extension("new");
-    std::fs::write(&beside, text).expect("a file beside");
-    std::fs::rename(&beside, path).expect("the file is replaced");
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, text).expect("a temporary file");
+    std::fs::rename(&temporary, path).expect("the file is replaced");
 }

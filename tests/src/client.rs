@@ -1,13 +1,10 @@
-//! A well-behaved HTTP client: HTTP/1.1 with keep-alive, h2c with prior knowledge, and TLS with
-//! ALPN. Each [`Client`] is one connection.
+//! A conforming HTTP client: HTTP/1.1 with keep-alive, h2c with prior knowledge, and TLS with ALPN. Each [`Client`] is one
+//! connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderMap, Version};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use http::Version;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -18,13 +15,12 @@ use tokio::task::JoinHandle;
 use crate::certs::Authority;
 use crate::wait::{PATIENCE, within};
 
-mod ask;
+mod request;
+mod response;
 
-use ask::Body;
-pub use ask::{Ask, CHAT, chat_question};
-
-/// No answer in the tests is larger.
-const ANSWER_BYTES_MAX: usize = 128 << 20;
+use request::Body;
+pub use request::{CHAT, ClientRequest, chat_request};
+pub use response::{ClientResponse, StreamingResponse, Truncated};
 
 /// One connection; closed when dropped.
 pub struct Client {
@@ -38,69 +34,44 @@ enum Sender {
     Two(http2::SendRequest<Body>),
 }
 
-/// What a TLS handshake agreed on.
+/// What a TLS handshake negotiated.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// The chosen protocol: `h2`, `http/1.1`.
+    /// The negotiated protocol: `h2`, `http/1.1`.
     pub alpn: Option<String>,
-    /// The server's own certificate.
+    /// The certificate of the server.
     pub leaf: CertificateDer<'static>,
 }
 
-/// A whole answer.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub version: Version,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-/// An answer whose head is here and whose body still comes.
-pub struct Live {
-    pub status: u16,
-    pub version: Version,
-    pub headers: HeaderMap,
-    incoming: Incoming,
-}
-
-/// How a body ended before its end.
-#[derive(Debug)]
-pub struct CutShort {
-    /// What had come by then.
-    pub received: Vec<u8>,
-    pub reason: String,
-}
-
-/// Asks once, over HTTP/1.1, on a connection of its own.
+/// Sends a request over HTTP/1.1 on a new connection.
 ///
 /// # Panics
-/// When there is no whole answer.
-pub async fn ask(address: SocketAddr, ask: Ask) -> Reply {
-    Client::h1(address).await.ask(ask).await
+/// There is no complete response.
+pub async fn send(address: SocketAddr, request: ClientRequest) -> ClientResponse {
+    Client::h1(address).await.send(request).await
 }
 
 impl Client {
     /// HTTP/1.1 without TLS.
     ///
     /// # Panics
-    /// When there is no connection.
+    /// The connection cannot be opened.
     pub async fn h1(address: SocketAddr) -> Self {
-        Self::one(connect(address).await, None).await
+        Self::http1(connect(address).await, None).await
     }
 
     /// HTTP/2 without TLS, with prior knowledge.
     ///
     /// # Panics
-    /// When there is no connection.
+    /// The connection cannot be opened.
     pub async fn h2(address: SocketAddr) -> Self {
-        Self::two(connect(address).await, None).await
+        Self::http2(connect(address).await, None).await
     }
 
-    /// TLS, trusting only `authority`; the protocol is the server's choice among `alpn`.
+    /// TLS, trusting only `authority`; the server chooses a protocol of `alpn`.
     ///
     /// # Panics
-    /// When the handshake fails.
+    /// The handshake fails.
     pub async fn tls(address: SocketAddr, authority: &Authority, alpn: &[&str]) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         roots
@@ -125,16 +96,16 @@ impl Client {
         let leaf = session.peer_certificates().expect("a certificate")[0]
             .clone()
             .into_owned();
-        let two = alpn.as_deref() == Some("h2");
+        let http2 = alpn.as_deref() == Some("h2");
         let tls = Some(Tls { alpn, leaf });
-        if two {
-            Self::two(stream, tls).await
+        if http2 {
+            Self::http2(stream, tls).await
         } else {
-            Self::one(stream, tls).await
+            Self::http1(stream, tls).await
         }
     }
 
-    async fn one<S>(stream: S, tls: Option<Tls>) -> Self
+    async fn http1<S>(stream: S, tls: Option<Tls>) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -151,7 +122,7 @@ impl Client {
         }
     }
 
-    async fn two<S>(stream: S, tls: Option<Tls>) -> Self
+    async fn http2<S>(stream: S, tls: Option<Tls>) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -169,37 +140,42 @@ impl Client {
     }
 
     /// # Panics
-    /// When the connection is not over TLS.
+    /// The connection does not use TLS.
     #[must_use]
     pub fn negotiated(&self) -> &Tls {
         self.tls.as_ref().expect("a connection over TLS")
     }
 
-    /// Sends, and waits for the head of the answer.
+    /// Sends a request, and waits for the head of the response.
     ///
     /// # Errors
-    /// When the connection ends first.
+    /// The connection ends first.
     ///
     /// # Panics
-    /// When neither happens in good time, or the request is no valid one.
-    pub async fn try_open(&mut self, ask: Ask) -> Result<Live, hyper::Error> {
-        let answering = async {
+    /// Neither happens in time, or the request is invalid.
+    pub async fn try_open(
+        &mut self,
+        request: ClientRequest,
+    ) -> Result<StreamingResponse, hyper::Error> {
+        let response = async {
             match &mut self.sender {
                 Sender::One(sender) => {
                     sender.ready().await?;
                     sender
-                        .send_request(ask.into_request(Version::HTTP_11))
+                        .send_request(request.into_request(Version::HTTP_11))
                         .await
                 }
                 Sender::Two(sender) => {
                     sender.ready().await?;
-                    sender.send_request(ask.into_request(Version::HTTP_2)).await
+                    sender
+                        .send_request(request.into_request(Version::HTTP_2))
+                        .await
                 }
             }
         };
-        let answer = within("the head of an answer", PATIENCE, answering).await?;
-        let (head, incoming) = answer.into_parts();
-        Ok(Live {
+        let response = within("the head of a response", PATIENCE, response).await?;
+        let (head, incoming) = response.into_parts();
+        Ok(StreamingResponse {
             status: head.status.as_u16(),
             version: head.version,
             headers: head.headers,
@@ -210,20 +186,22 @@ impl Client {
     /// As [`Client::try_open`].
     ///
     /// # Panics
-    /// Also when the connection ends first.
-    pub async fn open(&mut self, ask: Ask) -> Live {
-        self.try_open(ask).await.expect("the head of an answer")
+    /// Also if the connection ends first.
+    pub async fn open(&mut self, request: ClientRequest) -> StreamingResponse {
+        self.try_open(request)
+            .await
+            .expect("the head of a response")
     }
 
-    /// Sends, and reads the whole answer.
+    /// Sends a request, and reads the complete response.
     ///
     /// # Panics
-    /// When it does not come whole.
-    pub async fn ask(&mut self, ask: Ask) -> Reply {
-        self.open(ask).await.whole().await
+    /// The response is incomplete.
+    pub async fn send(&mut self, request: ClientRequest) -> ClientResponse {
+        self.open(request).await.whole().await
     }
 
-    /// Whether the other side closes the connection in good time.
+    /// Whether the server closes the connection in time.
     pub async fn closed(&mut self) -> bool {
         tokio::time::timeout(PATIENCE, &mut self.driver)
             .await
@@ -234,140 +212,6 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.driver.abort();
-    }
-}
-
-impl Live {
-    /// The first value of a header.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    /// The next piece of the body as it comes; `None` at its clean end.
-    ///
-    /// # Errors
-    /// When the body is cut short.
-    ///
-    /// # Panics
-    /// When nothing comes in good time.
-    pub async fn chunk(&mut self) -> Option<Result<Bytes, hyper::Error>> {
-        loop {
-            let frame = within("more of an answer", PATIENCE, self.incoming.frame()).await?;
-            match frame.map(hyper::body::Frame::into_data) {
-                Ok(Ok(data)) => return Some(Ok(data)),
-                // Trailers are no part of the body.
-                Ok(Err(_)) => {}
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-
-    /// Reads on until the body holds `text`; gives all that came.
-    ///
-    /// # Panics
-    /// When the body ends before.
-    pub async fn until(&mut self, text: &str) -> String {
-        let mut received = String::new();
-        while !received.contains(text) {
-            let chunk = self
-                .chunk()
-                .await
-                .unwrap_or_else(|| panic!("the answer ended before {text:?}: {received:?}"))
-                .expect("more of the answer");
-            received.push_str(&String::from_utf8_lossy(&chunk));
-        }
-        received
-    }
-
-    /// The rest of the body.
-    ///
-    /// # Errors
-    /// When it is cut short.
-    ///
-    /// # Panics
-    /// When it is larger than any answer of the tests.
-    pub async fn rest(mut self) -> Result<Vec<u8>, CutShort> {
-        let mut received = Vec::new();
-        while let Some(chunk) = self.chunk().await {
-            match chunk {
-                Ok(chunk) => received.extend_from_slice(&chunk),
-                Err(error) => {
-                    return Err(CutShort {
-                        received,
-                        reason: error.to_string(),
-                    });
-                }
-            }
-            assert!(received.len() <= ANSWER_BYTES_MAX, "an endless answer");
-        }
-        Ok(received)
-    }
-
-    /// The whole answer.
-    ///
-    /// # Panics
-    /// When it is cut short.
-    pub async fn whole(self) -> Reply {
-        let (status, version, headers) = (self.status, self.version, self.headers.clone());
-        let body = self.rest().await.expect("a whole body").into();
-        Reply {
-            status,
-            version,
-            headers,
-            body,
-        }
-    }
-}
-
-impl Reply {
-    /// The first value of a header.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    #[must_use]
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// # Panics
-    /// When the body is no JSON.
-    #[must_use]
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
-    }
-
-    /// The `error.code` of a refusal; also makes sure that it is one, in the form that is promised.
-    ///
-    /// # Panics
-    /// When it is not.
-    #[must_use]
-    pub fn refusal(&self) -> String {
-        assert_eq!(
-            self.header("content-type"),
-            Some("application/problem+json"),
-            "{} {}",
-            self.status,
-            self.text()
-        );
-        let problem = self.json();
-        assert_eq!(problem["status"], self.status);
-        assert_eq!(
-            problem["request_id"].as_str(),
-            self.header("x-request-id"),
-            "{problem}"
-        );
-        for member in ["type", "title", "detail"] {
-            assert!(problem[member].is_string(), "no {member} in {problem}");
-        }
-        for member in ["message", "type", "code"] {
-            assert!(problem["error"][member].is_string(), "no error.{member}");
-        }
-        let code = problem["error"]["code"].as_str().expect("a code");
-        code.to_owned()
     }
 }
 
@@ -384,16 +228,6 @@ impl std::fmt::Debug for Client {
         formatter
             .debug_struct("Client")
             .field("tls", &self.tls)
-            .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Live {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Live")
-            .field("status", &self.status)
-            .field("headers", &self.headers)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! A real collector of traces, rotel, that tells every span that it gets.
+//! A real trace collector, rotel, that logs every span that it receives.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -17,11 +17,11 @@ pub struct Collector {
     _directory: TempDir,
 }
 
-/// A span as the collector understood it.
+/// A span as the collector received it.
 #[derive(Clone, Debug, Default)]
 pub struct Span {
     pub trace: String,
-    /// Empty for the first of a trace.
+    /// Empty for the root span of a trace.
     pub parent: String,
     pub id: String,
     pub name: String,
@@ -35,17 +35,17 @@ pub struct Span {
 }
 
 impl Collector {
-    /// Starts one, or says on stderr that there is none: then the test is skipped.
+    /// Starts a collector. `None` if it is not installed: the test is skipped, with a message on stderr.
     ///
     /// # Panics
-    /// When there is none and `CI=true`; when it ends or does not come up.
+    /// It is not installed and `CI=true`, or it does not start.
     pub async fn start(test: &str) -> Option<Self> {
         let Some(program) = process::tool("rotel-agent") else {
             node::skip(test, "rotel-agent is missing, see build/setup.sh");
             return None;
         };
         let directory = TempDir::new().expect("a temporary directory");
-        // It does not tell which port it was given, so one is found that is free.
+        // It does not report a port chosen by the system, so a free one is chosen here.
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = free.local_addr().expect("an address");
         drop(free);
@@ -82,13 +82,13 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
-    /// Everything that it told.
+    /// Its output so far.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn output(&self) -> String {
         self.process.stdout() + &self.process.stderr()
     }
 
-    /// The spans of a trace, in the order of their arrival.
+    /// The spans of a trace, in order of arrival.
     #[must_use]
     pub fn spans(&self, trace: &str) -> Vec<Span> {
         let mut all = self.all();
@@ -96,16 +96,16 @@ impl Collector {
         all
     }
 
-    /// Every span that has come.
+    /// All spans so far.
     #[must_use]
     pub fn all(&self) -> Vec<Span> {
-        let told = self.told();
-        // Half a span may stand at the end: the next look has it whole.
+        let told = self.output();
+        // The last span may be incomplete until the next poll.
         let whole = told.rsplit_once('\n').map_or("", |(whole, _)| whole);
         whole.split("Span #").skip(1).map(span).collect()
     }
 
-    /// Waits until so many spans of a trace have come whole.
+    /// Waits until this many complete spans of a trace have arrived.
     pub async fn wait_for(&self, trace: &str, count: usize) -> Vec<Span> {
         let what = format!("{count} spans of {trace}");
         wait::found(&what, wait::PATIENCE, || {

@@ -1,4 +1,4 @@
-//! A disk that hangs, under the real binary: a small library before the C library's own, built once.
+//! Simulates a hanging disk for the real binary, with a small preloaded library that is built once.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,36 +9,35 @@ use tempfile::TempDir;
 use crate::node;
 use crate::setup::Setup;
 
-/// Files below one folder, whose disk hangs when it is told to.
+/// A disk below a directory that can be made to hang.
 #[derive(Debug)]
-pub struct Disk {
+pub struct HangingDisk {
     switch: PathBuf,
     below: PathBuf,
     library: PathBuf,
 }
 
-impl Disk {
-    /// The disk of everything below a folder. Says on stderr when there is no C compiler: then the test is
-    /// skipped.
+impl HangingDisk {
+    /// The disk below a directory. `None` if there is no C compiler: the test is skipped, with a message on stderr.
     ///
     /// # Panics
-    /// When there is none and `CI=true`; when the library cannot be built.
+    /// There is no compiler and `CI=true`, or the library cannot be built.
     #[must_use]
-    pub fn below(test: &str, folder: &Path) -> Option<Self> {
+    pub fn below(test: &str, directory: &Path) -> Option<Self> {
         static LIBRARY: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
         let Some((_, library)) = LIBRARY.get_or_init(build) else {
             node::skip(test, "there is no C compiler `cc`");
             return None;
         };
-        let folder = folder.canonicalize().expect("a folder");
-        Some(Disk {
-            switch: folder.join("the-disk-hangs"),
-            below: folder.join("data"),
+        let directory = directory.canonicalize().expect("a folder");
+        Some(HangingDisk {
+            switch: directory.join("the-disk-hangs"),
+            below: directory.join("data"),
             library: library.clone(),
         })
     }
 
-    /// Puts it under a proxy.
+    /// Preloads the library into a proxy.
     #[must_use]
     pub fn under(&self, setup: Setup) -> Setup {
         let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
@@ -48,26 +47,29 @@ impl Disk {
             .variable("WEIR_TEST_HANG_BELOW", &text(&self.below))
     }
 
-    /// From now on every write and every sync waits.
+    /// From now on every write and every sync blocks.
     ///
     /// # Panics
-    /// When that cannot be said.
+    /// The library cannot be controlled.
     pub fn hang(&self) {
         std::fs::write(&self.switch, "").expect("the switch");
     }
 
-    /// What waits goes on.
+    /// Blocked writes and syncs continue.
     ///
     /// # Panics
-    /// When that cannot be said.
-    pub fn go_on(&self) {
+    /// The library cannot be controlled.
+    pub fn resume(&self) {
         std::fs::remove_file(&self.switch).expect("the switch");
     }
 }
 
 fn build() -> Option<(TempDir, PathBuf)> {
-    let folder = TempDir::new().expect("a temporary directory");
-    let (source, library) = (folder.path().join("hang.c"), folder.path().join("hang.so"));
+    let directory = TempDir::new().expect("a temporary directory");
+    let (source, library) = (
+        directory.path().join("hang.c"),
+        directory.path().join("hang.so"),
+    );
     std::fs::write(&source, include_str!("disk/hang.c")).expect("the source");
     let built = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
@@ -76,7 +78,7 @@ fn build() -> Option<(TempDir, PathBuf)> {
         .arg("-ldl")
         .output();
     let built = built.ok()?;
-    let said = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "the library is not built: {said}");
-    Some((folder, library))
+    let output = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "the library is not built: {output}");
+    Some((directory, library))
 }

@@ -1,4 +1,4 @@
-//! Real routers of Python and Node, each with one handler: what weir is tried before.
+//! Real web frameworks of Python and Node, each with one handler, to test weir in front of.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,23 @@ use crate::node;
 use crate::process::{self, Process};
 use crate::wait;
 
-/// What the handler at [`crate::client::CHAT`] says.
-pub const ANSWER: &str = "answered by the protected handler";
+/// The response of the handler at [`crate::client::CHAT`].
+pub const RESPONSE: &str = "answered by the protected handler";
 
-/// Running servers of one language; killed when dropped.
+/// Running servers of a language; killed when dropped.
 #[derive(Debug)]
 pub struct Frameworks {
-    /// What each is called, and where it listens.
+    /// The name and the address of each server.
     pub servers: Vec<(String, SocketAddr)>,
     _process: Process,
     _directory: TempDir,
 }
 
 impl Frameworks {
-    /// FastAPI, Flask and Django; `None` when they are not installed, which is said aloud.
+    /// FastAPI, Flask and Django; `None` if they are not installed, with a message.
     ///
     /// # Panics
-    /// When they are missing and `CI=true`, or do not start.
+    /// They are not installed and `CI=true`, or do not start.
     pub async fn of_python(test: &str) -> Option<Self> {
         let modules = installed("python");
         Self::start(
@@ -37,10 +37,10 @@ impl Frameworks {
         .await
     }
 
-    /// Express and Koa; `None` when they are not installed, which is said aloud.
+    /// Express and Koa; `None` if they are not installed, with a message.
     ///
     /// # Panics
-    /// When they are missing and `CI=true`, or do not start.
+    /// They are not installed and `CI=true`, or do not start.
     pub async fn of_node(test: &str) -> Option<Self> {
         let modules = installed("node").join("node_modules");
         Self::start(

@@ -1,4 +1,4 @@
-//! A scripted index: as strict with a bulk request as Elasticsearch, and as unwilling as a test wants.
+//! A scripted index: validates bulk requests like Elasticsearch, and fails as a test requires.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Read as _;
@@ -7,58 +7,58 @@ use std::sync::{Arc, Mutex};
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
-use crate::backend::{Answer, Backend, Seen};
+use crate::backend::{Backend, BackendResponse, ReceivedRequest};
 
-/// What the index does with one bulk request.
+/// How the index handles a bulk request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The whole request is answered with this status.
+    /// Answers the whole request with this status.
     Whole(u16),
-    /// Every `n`-th event gets this status, the others are taken.
+    /// Answers every `n`-th event with this status, and stores the others.
     Items(u16, usize),
-    /// Every `n`-th event gets this status and error, the others are taken.
+    /// Answers every `n`-th event with this status and error, and stores the others.
     Errors(u16, &'static str, &'static str, usize),
-    /// The whole request gets this status and error.
+    /// Answers the whole request with this status and error.
     WholeError(u16, &'static str, &'static str),
-    /// Every `n`-th event goes to the failure store, as with Elasticsearch 8.19 and newer.
+    /// Puts every `n`-th event into the failure store, as Elasticsearch 8.19 and newer.
     FailureStore(usize),
-    /// The connection is reset before an answer, and nothing is taken.
+    /// Resets the connection without storing anything.
     Reset,
-    /// All is taken, and the connection is reset instead of an answer.
+    /// Stores everything, and resets the connection instead of a response.
     TakenAndReset,
-    /// Answered with this status when there are more events than this.
+    /// Answers with this status if there are more events than this.
     MoreThan(u16, usize),
 }
 
-/// What has arrived.
+/// What the index has received.
 #[derive(Debug, Default)]
 struct Store {
     documents: Documents,
-    /// Of the data stream of alerts.
+    /// The data stream of alerts.
     alerts: Documents,
-    /// One for each bulk request, the first ones first.
+    /// One for each bulk request, in order.
     script: VecDeque<Fault>,
-    /// For every bulk request behind the script.
+    /// For every bulk request after the script.
     always: Option<Fault>,
     set_up: Vec<(String, Value)>,
-    server: Server,
-    /// Policies of index state management with how often each was written.
+    server: Product,
+    /// Policies of index state management, and how often each was written.
     policies: BTreeMap<String, (u64, Value)>,
     bulks: usize,
     largest: usize,
-    /// Of the last request.
+    /// The header of the last request.
     authorization: Option<String>,
 }
 
-/// What it says it is.
+/// The product that it claims to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Server {
+enum Product {
     #[default]
     Elasticsearch,
     OpenSearch,
 }
 
-/// An index that listens until it is dropped.
+/// An index that listens until dropped.
 #[derive(Debug)]
 pub struct Index {
     backend: Backend,
@@ -66,36 +66,37 @@ pub struct Index {
 }
 
 impl Index {
-    /// One that takes everything, and says it is Elasticsearch.
+    /// An index that stores everything, and claims to be Elasticsearch.
     pub async fn start() -> Self {
         let store = Arc::new(Mutex::new(Store::default()));
         let theirs = store.clone();
-        let answer = move |seen: &Seen| theirs.lock().expect("the store").answer(seen);
+        let response =
+            move |request: &ReceivedRequest| theirs.lock().expect("the store").respond(request);
         Index {
-            backend: Backend::answering(answer).await,
+            backend: Backend::responding(response).await,
             store,
         }
     }
 
-    /// One that says it is OpenSearch, with index state management.
+    /// An index that claims to be OpenSearch, with index state management.
     pub async fn open_search() -> Self {
         let index = Self::start().await;
-        index.store().server = Server::OpenSearch;
+        index.store().server = Product::OpenSearch;
         index
     }
 
-    /// The policy of this path, and how often it was written.
+    /// The policy at this path, and how often it was written.
     #[must_use]
     pub fn policy(&self, path: &str) -> Option<(u64, Value)> {
         self.store().policies.get(path).cloned()
     }
 
-    /// The next bulk requests go wrong in these ways.
+    /// The next bulk requests fail in these ways.
     pub fn script(&self, faults: &[Fault]) {
         self.store().script.extend(faults);
     }
 
-    /// Every bulk request goes wrong in this way, or none any more.
+    /// Every bulk request fails in this way; `None`: no longer.
     pub fn always(&self, fault: Option<Fault>) {
         self.store().always = fault;
     }
@@ -133,20 +134,20 @@ impl Index {
         self.store().documents.by_id.get(id).cloned()
     }
 
-    /// How many bulk requests came, and how many events the largest had.
+    /// How many bulk requests there were, and how many events the largest had.
     #[must_use]
     pub fn bulks(&self) -> (usize, usize) {
         let store = self.store();
         (store.bulks, store.largest)
     }
 
-    /// How the last request said who it is.
+    /// The `Authorization` of the last request.
     #[must_use]
     pub fn authorization(&self) -> Option<String> {
         self.store().authorization.clone()
     }
 
-    /// Path and body of what set the index up, in order.
+    /// Path and body of the requests that set up the index, in order.
     #[must_use]
     pub fn set_up(&self) -> Vec<(String, Value)> {
         self.store().set_up.clone()
@@ -158,45 +159,45 @@ impl Index {
 }
 
 impl Store {
-    fn answer(&mut self, seen: &Seen) -> Answer {
-        self.authorization = seen.header("authorization").map(str::to_owned);
-        let path = seen.target.split('?').next().unwrap_or_default();
-        if seen.method == "GET" && path == "/" {
-            return Answer::json(&match self.server {
-                Server::Elasticsearch => json!({"version": {"number": "8.17.0"}}),
-                Server::OpenSearch => {
+    fn respond(&mut self, request: &ReceivedRequest) -> BackendResponse {
+        self.authorization = request.header("authorization").map(str::to_owned);
+        let path = request.target.split('?').next().unwrap_or_default();
+        if request.method == "GET" && path == "/" {
+            return BackendResponse::json(&match self.server {
+                Product::Elasticsearch => json!({"version": {"number": "8.17.0"}}),
+                Product::OpenSearch => {
                     json!({"version": {"number": "2.19.1", "distribution": "opensearch"}})
                 }
             });
         }
         if path.starts_with("/_plugins/_ism/policies/") {
-            return self.policy(seen, path);
+            return self.policy(request, path);
         }
-        if seen.method == "PUT" {
-            let body = serde_json::from_slice(&seen.body).expect("JSON");
+        if request.method == "PUT" {
+            let body = serde_json::from_slice(&request.body).expect("JSON");
             self.set_up.push((path.to_owned(), body));
-            return Answer::json(&json!({"acknowledged": true}));
+            return BackendResponse::json(&json!({"acknowledged": true}));
         }
         if path == "/logs-weir.alert-default/_bulk" {
-            return Answer::json(&self.alerts.take(events_of(seen), None));
+            return BackendResponse::json(&self.alerts.take(events_of(request), None));
         }
         assert_eq!(path, "/logs-weir.access-default/_bulk");
-        self.bulk(seen)
+        self.bulk(request)
     }
 
-    /// As OpenSearch keeps policies: one that is there is only changed by who names its numbers.
-    fn policy(&mut self, seen: &Seen, path: &str) -> Answer {
+    /// As OpenSearch: updating a policy requires its sequence number and primary term.
+    fn policy(&mut self, request: &ReceivedRequest, path: &str) -> BackendResponse {
         let there = self.policies.get(path).cloned();
-        if seen.method == "GET" {
+        if request.method == "GET" {
             let Some((written, body)) = there else {
-                return Answer::status(404);
+                return BackendResponse::status(404);
             };
-            return Answer::json(&json!({
+            return BackendResponse::json(&json!({
                 "_id": "weir.access", "_version": written, "_seq_no": written + 6,
                 "_primary_term": 1, "policy": body["policy"],
             }));
         }
-        let query = seen.target.split_once('?').map(|(_, query)| query);
+        let query = request.target.split_once('?').map(|(_, query)| query);
         let written = there.map_or(0, |(written, _)| written);
         let expected = format!("if_seq_no={}&if_primary_term=1", written + 6);
         let is_right = match query {
@@ -204,40 +205,40 @@ impl Store {
             Some(query) => written > 0 && query == expected,
         };
         if !is_right {
-            return Answer::status(409);
+            return BackendResponse::status(409);
         }
-        let body = serde_json::from_slice(&seen.body).expect("JSON");
+        let body = serde_json::from_slice(&request.body).expect("JSON");
         self.policies.insert(path.to_owned(), (written + 1, body));
-        Answer::json(&json!({"_id": "weir.access"}))
+        BackendResponse::json(&json!({"_id": "weir.access"}))
     }
 
-    fn bulk(&mut self, seen: &Seen) -> Answer {
-        let events = events_of(seen);
+    fn bulk(&mut self, request: &ReceivedRequest) -> BackendResponse {
+        let events = events_of(request);
         self.bulks += 1;
         self.largest = self.largest.max(events.len());
         let fault = match self.script.pop_front().or(self.always) {
-            Some(Fault::Whole(status)) => return error(status, "scripted", "as the test wants"),
+            Some(Fault::Whole(status)) => return error(status, "scripted", "scripted by the test"),
             Some(Fault::WholeError(status, kind, reason)) => return error(status, kind, reason),
             Some(Fault::MoreThan(status, most)) if events.len() > most => {
-                return error(status, "scripted", "as the test wants");
+                return error(status, "scripted", "scripted by the test");
             }
-            Some(Fault::Reset) => return Answer::reset_at_once(),
+            Some(Fault::Reset) => return BackendResponse::reset_immediately(),
             Some(Fault::TakenAndReset) => {
                 self.documents.take(events, None);
-                return Answer::reset_at_once();
+                return BackendResponse::reset_immediately();
             }
             Some(Fault::MoreThan(..)) | None => None,
             fault => fault,
         };
-        Answer::json(&self.documents.take(events, fault))
+        BackendResponse::json(&self.documents.take(events, fault))
     }
 }
 
-/// Documents by their ids.
+/// Documents by id.
 #[derive(Debug, Default)]
 struct Documents {
     by_id: BTreeMap<String, Value>,
-    /// What could not be mapped, and is kept all the same.
+    /// The failure store: documents that could not be mapped.
     failures: BTreeMap<String, Value>,
 }
 
@@ -247,7 +248,7 @@ impl Documents {
             let is_nth = |every: usize| place % every == 0;
             let outcome = match fault {
                 Some(Fault::Items(status, every)) if is_nth(every) => {
-                    item_error(status, "scripted", "as the test wants")
+                    item_error(status, "scripted", "scripted by the test")
                 }
                 Some(Fault::Errors(status, kind, reason, every)) if is_nth(every) => {
                     item_error(status, kind, reason)
@@ -276,15 +277,15 @@ fn item_error(status: u16, kind: &str, reason: &str) -> Value {
     json!({"status": status, "error": {"type": kind, "reason": reason}})
 }
 
-/// The events of a bulk request, which is as Elasticsearch wants it.
-fn events_of(seen: &Seen) -> Vec<(String, Value)> {
-    assert_eq!(seen.header("content-encoding"), Some("gzip"));
-    assert_eq!(seen.header("content-type"), Some("application/x-ndjson"));
+/// The events of a valid bulk request.
+fn events_of(request: &ReceivedRequest) -> Vec<(String, Value)> {
+    assert_eq!(request.header("content-encoding"), Some("gzip"));
+    assert_eq!(request.header("content-type"), Some("application/x-ndjson"));
     let mut text = String::new();
-    GzDecoder::new(&seen.body[..])
+    GzDecoder::new(&request.body[..])
         .read_to_string(&mut text)
         .expect("gzip");
-    assert!(text.ends_with('\n'), "the last line has no end");
+    assert!(text.ends_with('\n'), "the last line is not terminated");
     let lines: Vec<&str> = text.lines().collect();
     let events: Vec<(String, Value)> = lines
         .chunks(2)
@@ -299,7 +300,7 @@ fn events_of(seen: &Seen) -> Vec<(String, Value)> {
     events
 }
 
-fn error(status: u16, kind: &str, reason: &str) -> Answer {
-    Answer::json(&json!({"error": {"type": kind, "reason": reason}, "status": status}))
+fn error(status: u16, kind: &str, reason: &str) -> BackendResponse {
+    BackendResponse::json(&json!({"error": {"type": kind, "reason": reason}, "status": status}))
         .with_status(status)
 }

@@ -1,12 +1,11 @@
-//! The harness of the end-to-end tests: the real `weir` as a child process, fake backends on real
-//! sockets, clients that can also misbehave, signers of their own, and the events and metrics that
-//! weir leaves behind.
+//! The harness of the end-to-end tests: the real `weir` as a child process, fake backends on real sockets, clients that
+//! can also misbehave, independent signers, and the events and metrics that weir writes.
 //!
-//! Nothing here sleeps but [`wait`], every wait has a deadline, and every port is chosen by the
-//! system. A part that cannot be set up ends its test with a message that says what was missing.
+//! Only [`wait`] sleeps, every wait has a deadline, and every port is chosen by the system. If a part cannot be set up,
+//! its test fails with a message that states what is missing.
 #![expect(
     clippy::expect_used,
-    reason = "a harness that cannot do its part must end the test, and say why"
+    reason = "a failure of the harness must fail the test with a message"
 )]
 
 pub mod process;
@@ -22,10 +21,10 @@ pub mod codings;
 pub mod collector;
 pub mod disk;
 pub mod frameworks;
+pub mod path_variants;
 pub mod raw;
 pub mod sdks;
 pub mod sign;
-pub mod spellings;
 
 pub mod alertmanager;
 pub mod certs;

@@ -1,4 +1,4 @@
-//! The load tester as a child process, and its report.
+//! weir-load as a child process, and its report.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,41 +8,41 @@ use serde_json::Value;
 use crate::process::{Finished, Process, weir};
 use crate::wait;
 
-/// How long a test of some seconds may take on a busy machine.
+/// How long a test of a few seconds may take on a busy machine.
 const END: Duration = Duration::from_secs(120);
 
-/// The load tester beside the `weir` of these tests.
+/// The weir-load in the directory of the `weir` under test.
 ///
 /// # Panics
-/// When there is none.
+/// There is none.
 #[must_use]
 pub fn weir_load() -> PathBuf {
     let path = weir().with_file_name("weir-load");
     assert!(
         path.is_file(),
-        "no weir-load beside weir: run `cargo build -p weir-load`"
+        "no weir-load in the directory of weir: run `cargo build -p weir-load`"
     );
     path
 }
 
-/// What came of a test.
+/// The result of a load test.
 #[derive(Debug)]
-pub struct Load {
+pub struct LoadTest {
     pub finished: Finished,
-    /// Its `--json`; null when there is none.
+    /// Its `--json`; null if there is none.
     pub report: Value,
 }
 
-impl Load {
+impl LoadTest {
     /// Runs `weir-load run` in `directory` with `--json`.
     pub async fn run(directory: &Path, arguments: &[&str]) -> Self {
         Self::command("run", directory, arguments).await
     }
 
-    /// Runs one of its commands.
+    /// Runs a command of weir-load.
     ///
     /// # Panics
-    /// When it does not come to an end.
+    /// It does not end.
     pub async fn command(command: &str, directory: &Path, arguments: &[&str]) -> Self {
         let json = directory.join("load.json");
         let written = ["--json", json.to_str().expect("a path")];
@@ -50,56 +50,58 @@ impl Load {
         let process = Process::program(&weir_load(), directory, &all);
         let finished = process.finished(END).await;
         let text = std::fs::read_to_string(&json).unwrap_or_default();
-        Load {
+        LoadTest {
             report: serde_json::from_str(&text).unwrap_or_default(),
             finished,
         }
     }
 
-    /// Everything that it said.
+    /// Its stdout and stderr.
     #[must_use]
-    pub fn said(&self) -> String {
+    pub fn output(&self) -> String {
         format!("{}{}", self.finished.stdout, self.finished.stderr)
     }
 
-    /// A number of the report: `/latency_ms/p99`.
+    /// A number in the report, such as `/latency_ms/p99`.
     ///
     /// # Panics
-    /// When there is none.
+    /// There is none.
     #[must_use]
     pub fn number(&self, pointer: &str) -> f64 {
         let found = self.report.pointer(pointer).and_then(Value::as_f64);
-        found.unwrap_or_else(|| panic!("no {pointer}: {}\n{:#}", self.said(), self.report))
+        found.unwrap_or_else(|| panic!("no {pointer}: {}\n{:#}", self.output(), self.report))
     }
 
-    /// That the client and weir have counted the same, to the last request: nobody else asks the weir of a test, and it
-    /// has counted an answer when that is over. Their times are no business of a test: on a busy machine each of the two
-    /// waits for the processor where the other does not see it.
+    /// Asserts that weir-load and weir counted exactly the same requests: there is no other client, and weir counts a
+    /// request when its response ends. Their times are not compared: on a busy machine each of them waits for the CPU.
     ///
     /// # Panics
-    /// When they have not, or when there are no figures of weir's.
-    pub fn assert_beside(&self) {
-        let beside = self.report["sidecar"]["beside"].as_array();
-        let beside = beside.unwrap_or_else(|| panic!("no figures of weir's: {}", self.said()));
-        let counts = beside.iter().filter(|one| one["figure"] != "mean time, ms");
-        let mut seen = 0;
+    /// The counts differ, or the metrics of weir are missing.
+    pub fn assert_counts_match(&self) {
+        let comparisons = self.report["sidecar"]["beside"].as_array();
+        let comparisons =
+            comparisons.unwrap_or_else(|| panic!("no metrics of weir: {}", self.output()));
+        let counts = comparisons
+            .iter()
+            .filter(|one| one["figure"] != "mean time, ms");
+        let mut compared = 0;
         for one in counts {
-            assert_eq!(one["client"], one["weir"], "{one}\n{}", self.said());
-            seen += 1;
+            assert_eq!(one["client"], one["weir"], "{one}\n{}", self.output());
+            compared += 1;
         }
-        assert!(seen >= 5, "{beside:#?}");
+        assert!(compared >= 5, "{comparisons:#?}");
     }
 }
 
-/// A `weir assistant`, and its address.
+/// A `weir assistant`, and its URL.
 #[derive(Debug)]
-pub struct Assistant {
+pub struct DemoAssistant {
     _process: Process,
     pub url: String,
 }
 
-impl Assistant {
-    /// Starts one on a port of the system's choice.
+impl DemoAssistant {
+    /// Starts it on a port chosen by the system.
     pub async fn start(directory: &Path, arguments: &[&str]) -> Self {
         let all = [&["assistant", "--address", "127.0.0.1:0"][..], arguments].concat();
         let process = Process::start(directory, &all, &[], b"");
@@ -111,7 +113,7 @@ impl Assistant {
             Some(address.to_owned())
         })
         .await;
-        Assistant {
+        DemoAssistant {
             url: format!("http://{address}"),
             _process: process,
         }

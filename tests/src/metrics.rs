@@ -1,16 +1,16 @@
-//! What `/metrics` says: scraped, parsed, asserted on.
+//! Scrapes `/metrics`, parses it, and asserts on it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::client::{self, Ask};
+use crate::client::{self, ClientRequest};
 use crate::wait;
 
-/// How long a number may take to be counted.
+/// How long a metric may take to be updated.
 const COUNTED_WITHIN: Duration = wait::PATIENCE;
 
-/// One line: a name, its labels, its value.
+/// A sample: name, labels and value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     pub name: String,
@@ -18,7 +18,7 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// One scrape.
+/// A scrape.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     pub text: String,
@@ -27,11 +27,11 @@ pub struct Metrics {
 
 impl Metrics {
     /// # Panics
-    /// When the address does not answer 200 with Prometheus text.
+    /// The response is not 200 with Prometheus text.
     pub async fn scrape(admin: SocketAddr) -> Self {
-        let reply = client::ask(
+        let reply = client::send(
             admin,
-            Ask::get("/metrics").header("host", &admin.to_string()),
+            ClientRequest::get("/metrics").header("host", &admin.to_string()),
         )
         .await;
         assert_eq!(reply.status, 200, "{}", reply.text());
@@ -39,13 +39,13 @@ impl Metrics {
     }
 
     /// # Panics
-    /// When a line is not in the Prometheus text format.
+    /// A line is not in the Prometheus text format.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let samples = text
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .map(|line| parse_sample(line).unwrap_or_else(|| panic!("no metric: {line:?}")))
+            .map(|line| parse_sample(line).unwrap_or_else(|| panic!("not a sample: {line:?}")))
             .collect();
         Metrics {
             text: text.to_owned(),
@@ -53,7 +53,7 @@ impl Metrics {
         }
     }
 
-    /// The sum over all samples of this name that carry these labels; 0 where there are none.
+    /// The sum of all samples with this name and these labels; 0 if there are none.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.samples
@@ -68,7 +68,7 @@ impl Metrics {
             .sum()
     }
 
-    /// Whether a metric of this name is told of.
+    /// Whether there is a metric with this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.text
@@ -77,10 +77,10 @@ impl Metrics {
     }
 }
 
-/// Waits until the sum over `name` with `labels` is `value`.
+/// Waits until the sum of `name` with `labels` is `value`.
 ///
 /// # Panics
-/// When it is not in good time; with what it was.
+/// It is not in time; with the last value.
 pub async fn assert_metric(admin: SocketAddr, name: &str, labels: &[(&str, &str)], value: f64) {
     let mut last = f64::NAN;
     let polling = async {
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_may_hold_quotes_commas_and_braces() {
+    fn labels_may_contain_quotes_commas_and_braces() {
         let metrics = Metrics::parse(
             "# TYPE a counter\na{x=\"1\",y=\"q\\\"},{\\\\\"} 2\na{x=\"1\",y=\"z\"} 3.5\nb 7\n",
         );

@@ -1,4 +1,4 @@
-//! A real search node: OpenSearch in a process of its own, started once for all tests that need it.
+//! A real search node: OpenSearch in its own process, started once for all tests that need it.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
@@ -10,37 +10,36 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{Ask, Client};
+use crate::client::{Client, ClientRequest};
 use crate::wait;
 
 pub mod events;
 
-/// A cold machine may take its time.
+/// The start may be slow on a cold machine.
 const START: Duration = Duration::from_secs(120);
 
-/// What keeps the node alive: it ends when its standard input does, with the tests' process.
-struct Running {
+/// Keeps the node alive: it ends when its stdin is closed, with the process of the tests.
+struct NodeProcess {
     address: SocketAddr,
     _child: Child,
     _directory: TempDir,
 }
 
-/// A node that answers.
+/// A running node.
 #[derive(Clone, Copy, Debug)]
 pub struct Node {
     address: SocketAddr,
 }
 
 impl Node {
-    /// The node; `None`, said aloud, where what it needs is not there: `build/setup.sh test` fetches
-    /// it. With CI=true that is a failure.
+    /// The node; `None` if it is not installed (by `build/setup.sh test`), with a message, or a failure with `CI=true`.
     ///
     /// # Panics
-    /// When it is there and does not start.
+    /// It does not start.
     pub async fn get() -> Option<Self> {
-        static NODE: OnceLock<Option<Running>> = OnceLock::new();
+        static NODE: OnceLock<Option<NodeProcess>> = OnceLock::new();
         let started = tokio::task::spawn_blocking(|| NODE.get_or_init(start).as_ref());
-        let running = started.await.expect("the node's start")?;
+        let running = started.await.expect("the start of the node")?;
         Some(Node {
             address: running.address,
         })
@@ -51,23 +50,23 @@ impl Node {
         format!("http://{}", self.address)
     }
 
-    /// One request with a body of JSON, or none; the answer's status and body.
-    pub async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let ask = match body {
-            Value::Null => Ask::new(method, path),
-            body => Ask::json(path, body).with_method(method),
+    /// Sends a request with a JSON body, or none; returns the status and the body of the response.
+    pub async fn send(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let request = match body {
+            Value::Null => ClientRequest::new(method, path),
+            body => ClientRequest::json(path, body).with_method(method),
         };
-        let reply = Client::h1(self.address).await.ask(ask).await;
+        let reply = Client::h1(self.address).await.send(request).await;
         (
             reply.status,
             serde_json::from_slice(&reply.body).unwrap_or_default(),
         )
     }
 
-    /// Makes a data stream with the fields of weir's, and documents in it under their ids.
+    /// Creates a data stream with weir's mapping, and adds documents with these ids.
     ///
     /// # Panics
-    /// When the node does not take it.
+    /// The node rejects a request.
     pub async fn fill(&self, stream: &str, documents: &[(String, Value)]) {
         let mappings = serde_json::from_str(events::MAPPINGS).expect("JSON");
         let template = serde_json::json!({
@@ -77,38 +76,40 @@ impl Node {
             (format!("/_component_template/{stream}"), mappings),
             (format!("/_index_template/{stream}"), template),
         ] {
-            let (status, answer) = self.ask("PUT", &path, &body).await;
+            let (status, answer) = self.send("PUT", &path, &body).await;
             assert_eq!(status, 200, "{path}: {answer}");
         }
         for (id, document) in documents {
             let path = format!("/{stream}/_create/{id}");
-            let (status, answer) = self.ask("PUT", &path, document).await;
+            let (status, answer) = self.send("PUT", &path, document).await;
             assert_eq!(status, 201, "{id}: {answer}");
         }
     }
 
-    /// Searches what can be found now.
+    /// Searches the current documents.
     ///
     /// # Panics
-    /// When the node does not take the query.
+    /// The node rejects the query.
     pub async fn search(&self, stream: &str, query: &Value) -> Value {
         let _ = self
-            .ask("POST", &format!("/{stream}/_refresh"), &Value::Null)
+            .send("POST", &format!("/{stream}/_refresh"), &Value::Null)
             .await;
-        let (status, found) = self.ask("POST", &format!("/{stream}/_search"), query).await;
+        let (status, found) = self
+            .send("POST", &format!("/{stream}/_search"), query)
+            .await;
         assert_eq!(status, 200, "{found}");
         found
     }
 
-    /// Waits until a stream holds so many documents.
+    /// Waits until a stream contains this many documents.
     pub async fn holds(&self, stream: &str, count: u64) {
         let started = tokio::time::Instant::now();
         loop {
             let all = serde_json::json!({"size": 0, "track_total_hits": true});
             let _ = self
-                .ask("POST", &format!("/{stream}/_refresh"), &Value::Null)
+                .send("POST", &format!("/{stream}/_refresh"), &Value::Null)
                 .await;
-            let (status, found) = self.ask("POST", &format!("/{stream}/_search"), &all).await;
+            let (status, found) = self.send("POST", &format!("/{stream}/_search"), &all).await;
             let held = found["hits"]["total"]["value"].as_u64();
             if status == 200 && held == Some(count) {
                 return;
@@ -122,10 +123,10 @@ impl Node {
     }
 }
 
-/// A node of one test's own, for settings that hold for all who use it; it ends when dropped.
+/// A node for a single test, which changes settings of the whole node; stopped when dropped.
 pub struct OwnNode {
     node: Node,
-    _running: Running,
+    _running: NodeProcess,
 }
 
 impl std::fmt::Debug for OwnNode {
@@ -135,14 +136,14 @@ impl std::fmt::Debug for OwnNode {
 }
 
 impl OwnNode {
-    /// As [`Node::get`], with a process of its own.
+    /// As [`Node::get`], with its own process.
     ///
     /// # Panics
-    /// When it is there and does not start.
+    /// It does not start.
     pub async fn start() -> Option<Self> {
         let running = tokio::task::spawn_blocking(start)
             .await
-            .expect("the node's start")?;
+            .expect("the start of the node")?;
         let node = Node {
             address: running.address,
         };
@@ -161,18 +162,18 @@ impl std::ops::Deref for OwnNode {
     }
 }
 
-/// Says aloud that tests are skipped, and why; with CI=true it fails them instead.
+/// Reports that tests are skipped, and why; fails them with `CI=true`.
 ///
 /// # Panics
-/// With CI=true.
-#[expect(clippy::print_stderr, reason = "a skipped test has to be heard of")]
-pub fn skip(what: &str, why: &str) {
+/// With `CI=true`.
+#[expect(clippy::print_stderr, reason = "a skipped test must be visible")]
+pub fn skip(what: &str, reason: &str) {
     let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(!ci, "{what} cannot run: {why}");
-    eprintln!("SKIPPED {what}: {why}");
+    assert!(!ci, "{what} cannot run: {reason}");
+    eprintln!("SKIPPED {what}: {reason}");
 }
 
-fn start() -> Option<Running> {
+fn start() -> Option<NodeProcess> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the workspace");
@@ -182,8 +183,8 @@ fn start() -> Option<Running> {
         .stderr(Stdio::null())
         .status();
     if !jars.is_dir() || !java.is_ok_and(|status| status.success()) {
-        let why = "no OpenSearch or no Java here: run `build/setup.sh test`";
-        skip("what needs a search node", why);
+        let reason = "OpenSearch or Java is not installed: run `build/setup.sh test`";
+        skip("tests that need a search node", reason);
         return None;
     }
     let directory = TempDir::new().expect("a directory");
@@ -204,10 +205,10 @@ fn start() -> Option<Running> {
     let said = child.stdout.take().expect("its output");
     let lines = BufReader::new(said).lines().map_while(Result::ok);
     let (tell, told) = std::sync::mpsc::sync_channel(1);
-    // To its end: a pipe that nobody reads would hold the node up some day.
+    // Read to the end: a full pipe would block the node.
     std::thread::spawn(move || {
         for line in lines {
-            // The node logs what is written to the standard output, and so this word too.
+            // The node logs what is written to stdout, including this word.
             if line.ends_with("] ready") {
                 let _ = tell.try_send(());
             }
@@ -215,7 +216,7 @@ fn start() -> Option<Running> {
     });
     let ready = told.recv_timeout(START);
     assert!(ready.is_ok(), "the node does not start within {START:?}");
-    Some(Running {
+    Some(NodeProcess {
         address,
         _child: child,
         _directory: directory,

@@ -1,4 +1,4 @@
-//! One child process: what it says as it says it, its memory, its signals, its end.
+//! A child process: its output, memory, signals and exit.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use crate::wait;
 
-/// The binary under test: `WEIR_BIN`, else `weir` in the target directory that this test was built
-/// into.
+/// The binary under test: `WEIR_BIN`, else `weir` in the target directory of this test.
 ///
 /// # Panics
-/// When there is none.
+/// There is none.
 #[must_use]
 pub fn weir() -> PathBuf {
     if let Some(path) = std::env::var_os("WEIR_BIN") {
@@ -23,10 +22,10 @@ pub fn weir() -> PathBuf {
         .skip(1)
         .map(|directory| directory.join("weir"))
         .find(|path| path.is_file())
-        .expect("no weir binary beside the tests: run `cargo build -p weir --bin weir`, or set WEIR_BIN")
+        .expect("no weir binary in the target directory: run `cargo build -p weir --bin weir`, or set WEIR_BIN")
 }
 
-/// A program that the tests use: in the system's path, else where `build/setup.sh` puts it.
+/// A program that the tests use: from `PATH`, or as installed by `build/setup.sh`.
 #[must_use]
 pub fn tool(name: &str) -> Option<PathBuf> {
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools");
@@ -37,7 +36,7 @@ pub fn tool(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// Text that a thread keeps adding to.
+/// Output that a thread appends to.
 #[derive(Clone, Debug, Default)]
 struct Transcript(Arc<Mutex<String>>);
 
@@ -78,21 +77,20 @@ pub struct Process {
     stderr: Transcript,
 }
 
-/// What a child left when it ended by itself.
+/// The result of a child that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// `None` when a signal ended it.
+    /// `None`: it was ended by a signal.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Process {
-    /// Starts `weir` in `directory` with these arguments and variables, and `input` on its standard
-    /// input.
+    /// Starts `weir` in `directory` with these arguments and variables, and `input` on stdin.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// It cannot be started.
     #[must_use]
     pub fn start(
         directory: &Path,
@@ -112,7 +110,7 @@ impl Process {
     /// Starts another program in `directory`.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// It cannot be started.
     #[must_use]
     pub fn program(program: &Path, directory: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);
@@ -132,7 +130,7 @@ impl Process {
         stdout.follow(child.stdout.take().expect("stdout is piped"));
         stderr.follow(child.stderr.take().expect("stderr is piped"));
         let mut standard_input = child.stdin.take().expect("stdin is piped");
-        // A child that reads no input closes the pipe; that is its right.
+        // A child that does not read its input closes the pipe.
         let _ = standard_input.write_all(input);
         Process {
             id: child.id(),
@@ -142,32 +140,31 @@ impl Process {
         }
     }
 
-    /// Runs `weir` to its end.
+    /// Runs `weir` until it ends.
     ///
     /// # Panics
-    /// When it does not end by itself in good time.
+    /// It does not end in time.
     pub async fn run(directory: &Path, arguments: &[&str], input: &[u8]) -> Finished {
         let process = Process::start(directory, arguments, &[], input);
         process.finished(wait::PATIENCE).await
     }
 
-    /// Everything on stderr so far.
+    /// Its stderr so far.
     #[must_use]
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
 
-    /// Everything on stdout so far.
+    /// Its stdout so far.
     #[must_use]
     pub fn stdout(&self) -> String {
         self.stdout.text()
     }
 
-    /// SIGTERM, through the shell's own `kill`: the standard library has no signals, and the
-    /// repository no unsafe code.
+    /// SIGTERM, with the `kill` of the shell: the standard library cannot send signals without unsafe code.
     ///
     /// # Panics
-    /// When there is no shell.
+    /// There is no shell.
     pub fn sigterm(&self) {
         self.signal("TERM");
     }
@@ -175,7 +172,7 @@ impl Process {
     /// SIGHUP.
     ///
     /// # Panics
-    /// When the child is gone.
+    /// The child has ended.
     pub fn sighup(&self) {
         self.signal("HUP");
     }
@@ -185,7 +182,7 @@ impl Process {
             .args(["-c", &format!("kill -{name} {}", self.id)])
             .status()
             .expect("a shell");
-        assert!(status.success(), "the child is gone before its SIG{name}");
+        assert!(status.success(), "the child has ended before its SIG{name}");
     }
 
     /// SIGKILL.
@@ -195,28 +192,28 @@ impl Process {
         let _ = child.wait();
     }
 
-    /// `None` while it runs.
+    /// `None` while it is running.
     #[must_use]
     pub fn exit(&self) -> Option<ExitStatus> {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         child.try_wait().ok().flatten()
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it ends.
     ///
     /// # Panics
-    /// When it has not within `deadline`.
+    /// It does not end within `deadline`.
     pub async fn wait_exit(&self, deadline: Duration) -> ExitStatus {
         wait::found("the end of the process", deadline, || self.exit()).await
     }
 
-    /// As [`Process::wait_exit`], with all that it said.
+    /// As [`Process::wait_exit`], with its output.
     ///
     /// # Panics
-    /// When it has not ended within `deadline`.
+    /// It does not end within `deadline`.
     pub async fn finished(&self, deadline: Duration) -> Finished {
         let code = self.wait_exit(deadline).await.code();
-        // The threads that follow the pipes are done once nobody holds their transcript any more.
+        // The threads that read the pipes are done once they have dropped their transcripts.
         wait::eventually("the last of its output", deadline, || {
             Arc::strong_count(&self.stdout.0) == 1 && Arc::strong_count(&self.stderr.0) == 1
         })
@@ -228,13 +225,13 @@ impl Process {
         }
     }
 
-    /// Resident memory now, in bytes.
+    /// Current resident memory in bytes.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
         self.status_bytes("VmRSS:")
     }
 
-    /// The most resident memory it ever had, in bytes.
+    /// Peak resident memory in bytes.
     #[must_use]
     pub fn resident_bytes_max(&self) -> u64 {
         self.status_bytes("VmHWM:")

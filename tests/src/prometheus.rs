@@ -1,16 +1,16 @@
-//! A real Prometheus, from Debian's package, that scrapes what a test names.
+//! A real Prometheus, from Debian's package, that scrapes the targets of a test.
 
 use std::net::SocketAddr;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{self, Ask};
+use crate::client::{self, ClientRequest};
 use crate::node;
 use crate::process::{self, Process};
 use crate::wait;
 
-/// The job that the scraped metrics carry.
+/// The job label of the scraped metrics.
 pub const JOB: &str = "weir";
 
 /// A running Prometheus; killed when dropped.
@@ -18,38 +18,37 @@ pub const JOB: &str = "weir";
 pub struct Prometheus {
     address: SocketAddr,
     process: Process,
-    /// Its data; gone when it is.
+    /// Its data, deleted with it.
     _directory: TempDir,
 }
 
-/// What a query found.
+/// The result of a query.
 #[derive(Debug, PartialEq)]
-pub enum Found {
-    /// At least one sample that is a number.
+pub enum QueryResult {
+    /// At least one numeric sample.
     Numbers(usize),
-    /// No series at all.
+    /// No series.
     Nothing,
-    /// Series whose values are all NaN.
+    /// Only NaN values.
     NotANumber,
-    /// The query was refused; with the reason.
+    /// The query was rejected, with the reason.
     Refused(String),
 }
 
 impl Prometheus {
-    /// Starts one that scrapes `/metrics` of each target twice a second, or says on stderr that there
-    /// is none: then the test is skipped.
+    /// Starts a Prometheus that scrapes `/metrics` of each target twice a second. `None` if it is not installed: the test
+    /// is skipped, with a message on stderr.
     ///
     /// # Panics
-    /// When there is none and `CI=true`; when it ends or does not come up.
+    /// It is not installed and `CI=true`, or it does not start.
     pub async fn scraping(test: &str, targets: &[SocketAddr]) -> Option<Self> {
         Self::alerting(test, targets, None).await
     }
 
-    /// As [`Prometheus::scraping`]; with `rules` (a file's text) and the address of an Alertmanager that
-    /// is told.
+    /// As [`Prometheus::scraping`], with `rules` (the text of a file) and the address of an Alertmanager.
     ///
     /// # Panics
-    /// As there.
+    /// As [`Prometheus::scraping`].
     pub async fn alerting(
         test: &str,
         targets: &[SocketAddr],
@@ -103,7 +102,7 @@ impl Prometheus {
         })
     }
 
-    /// Everything that it said on stderr.
+    /// Its stderr so far.
     #[must_use]
     pub fn stderr(&self) -> String {
         self.process.stderr()
@@ -112,7 +111,7 @@ impl Prometheus {
     /// The exemplars of a query's series in the last minutes.
     ///
     /// # Panics
-    /// When the answer is none of Prometheus'.
+    /// The response is invalid.
     pub async fn exemplars(&self, expression: &str) -> Vec<Value> {
         let now = weir::clock::unix_now().as_secs();
         let body = format!(
@@ -121,11 +120,11 @@ impl Prometheus {
             now - 300,
             now + 60
         );
-        let ask = Ask::post("/api/v1/query_exemplars", body)
+        let request = ClientRequest::post("/api/v1/query_exemplars", body)
             .header("content-type", "application/x-www-form-urlencoded");
-        let reply = client::ask(self.address, ask).await;
+        let reply = client::send(self.address, request).await;
         let answer: Value =
-            serde_json::from_slice(&reply.body).expect("Prometheus answers in JSON");
+            serde_json::from_slice(&reply.body).expect("Prometheus responds with JSON");
         assert_eq!(answer["status"], "success", "{answer}");
         let series = answer["data"].as_array().expect("series").iter();
         series
@@ -133,21 +132,21 @@ impl Prometheus {
             .collect()
     }
 
-    /// What one series was, twice a second from `start` on: seconds since the Unix epoch, and values.
+    /// The values of a series, twice a second from `start`: pairs of Unix time in seconds and value.
     ///
     /// # Panics
-    /// When the answer is none of Prometheus', or there is more than one series.
+    /// The response is invalid, or there is more than one series.
     pub async fn range(&self, expression: &str, start: u64) -> Vec<(f64, f64)> {
         let end = weir::clock::unix_now().as_secs() + 1;
         let body = format!(
             "query={}&start={start}&end={end}&step=500ms",
             form_encoded(expression),
         );
-        let ask = Ask::post("/api/v1/query_range", body)
+        let request = ClientRequest::post("/api/v1/query_range", body)
             .header("content-type", "application/x-www-form-urlencoded");
-        let reply = client::ask(self.address, ask).await;
+        let reply = client::send(self.address, request).await;
         let answer: Value =
-            serde_json::from_slice(&reply.body).expect("Prometheus answers in JSON");
+            serde_json::from_slice(&reply.body).expect("Prometheus responds with JSON");
         let series = answer["data"]["result"].as_array().expect("series");
         assert!(series.len() <= 1, "{answer}");
         let values = series.iter().flat_map(|one| one["values"].as_array());
@@ -157,19 +156,19 @@ impl Prometheus {
             .collect()
     }
 
-    /// Asks one query at this moment.
+    /// Evaluates a query now.
     ///
     /// # Panics
-    /// When the answer is none of Prometheus'.
-    pub async fn query(&self, expression: &str) -> Found {
+    /// The response is invalid.
+    pub async fn query(&self, expression: &str) -> QueryResult {
         let body = format!("query={}", form_encoded(expression));
-        let ask = Ask::post("/api/v1/query", body)
+        let request = ClientRequest::post("/api/v1/query", body)
             .header("content-type", "application/x-www-form-urlencoded");
-        let reply = client::ask(self.address, ask).await;
+        let reply = client::send(self.address, request).await;
         let answer: Value =
-            serde_json::from_slice(&reply.body).expect("Prometheus answers in JSON");
+            serde_json::from_slice(&reply.body).expect("Prometheus responds with JSON");
         if answer["status"] != "success" {
-            return Found::Refused(answer["error"].to_string());
+            return QueryResult::Refused(answer["error"].to_string());
         }
         let result = &answer["data"]["result"];
         let values: Vec<&Value> = match answer["data"]["resultType"].as_str() {
@@ -181,9 +180,9 @@ impl Prometheus {
         };
         let numbers = values.iter().filter(|value| is_number(value)).count();
         match (values.is_empty(), numbers) {
-            (true, _) => Found::Nothing,
-            (false, 0) => Found::NotANumber,
-            (false, numbers) => Found::Numbers(numbers),
+            (true, _) => QueryResult::Nothing,
+            (false, 0) => QueryResult::NotANumber,
+            (false, numbers) => QueryResult::Numbers(numbers),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A ready proxy: its addresses, its events, its metrics.
+//! A running proxy: its addresses, events and metrics.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -9,18 +9,18 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{self, Ask, Reply};
+use crate::client::{self, ClientRequest, ClientResponse};
 use crate::metrics::Metrics;
 use crate::process::Process;
 use crate::wait;
 
-/// How late an event may be in the file. The promise is 200 ms; the rest is for a busy machine.
+/// How long an event may take to be in the file. weir guarantees 200 ms; the rest is for a busy machine.
 const EVENT_DEADLINE: Duration = wait::PATIENCE;
 
-/// The real `weir`, listening on ports of the system's choice.
+/// The real `weir`, listening on ports chosen by the system.
 ///
-/// It says on stderr, one line each and the last one last: `weir: listening on ADDRESS (http)` or
-/// `(https)` in the order of `listen`, `weir: admin on ADDRESS`, `weir: ready`.
+/// It logs to stderr, one line each: `weir: listening on ADDRESS (http)` or `(https)` in the order of `listen`,
+/// `weir: admin on ADDRESS`, and finally `weir: ready`.
 #[derive(Debug)]
 pub struct Proxy {
     process: Process,
@@ -31,29 +31,30 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Waits until a started process is ready.
+    /// Waits until a process is ready.
     ///
     /// # Panics
-    /// When it ends or does not become ready; with what it said.
+    /// The process ends or does not become ready; with its output.
     pub async fn ready(process: Process, directory: TempDir) -> Self {
-        let said = wait::found("`weir: ready` on stderr", wait::PATIENCE, || {
-            let said = process.stderr();
-            if said.lines().any(|line| line.ends_with("weir: ready")) {
-                return Some(said);
+        let stderr = wait::found("`weir: ready` on stderr", wait::PATIENCE, || {
+            let stderr = process.stderr();
+            if stderr.lines().any(|line| line.ends_with("weir: ready")) {
+                return Some(stderr);
             }
             let exit = process.exit();
-            assert!(exit.is_none(), "weir ended with {exit:?}:\n{said}");
+            assert!(exit.is_none(), "weir ended with {exit:?}:\n{stderr}");
             None
         })
         .await;
         let listening = |scheme: &str| -> Vec<SocketAddr> {
-            said.lines()
+            stderr
+                .lines()
                 .filter_map(|line| line.split_once("weir: listening on ")?.1.split_once(' '))
                 .filter(|(_, rest)| *rest == scheme)
                 .map(|(address, _)| address.parse().expect("an address in the ready line"))
                 .collect()
         };
-        let admin = said
+        let admin = stderr
             .lines()
             .find_map(|line| line.split_once("weir: admin on "))
             .expect("the line `weir: admin on ADDRESS`")
@@ -72,7 +73,7 @@ impl Proxy {
     /// The first address without TLS.
     ///
     /// # Panics
-    /// When there is none.
+    /// There is none.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         *self.plain.first().expect("an address without TLS")
@@ -81,7 +82,7 @@ impl Proxy {
     /// The first address with TLS.
     ///
     /// # Panics
-    /// When there is none.
+    /// There is none.
     #[must_use]
     pub fn tls_address(&self) -> SocketAddr {
         *self.tls.first().expect("an address with TLS")
@@ -92,7 +93,7 @@ impl Proxy {
         self.admin
     }
 
-    /// The directory of a proxy that has ended, for the next one.
+    /// The directory of a proxy that has ended, to start another in it.
     #[must_use]
     pub fn into_directory(self) -> TempDir {
         self.directory
@@ -108,7 +109,7 @@ impl Proxy {
         &self.process
     }
 
-    /// Everything on stderr so far.
+    /// Its stderr so far.
     #[must_use]
     pub fn stderr(&self) -> String {
         self.process.stderr()
@@ -125,50 +126,49 @@ impl Proxy {
     /// Waits for the end of the process.
     ///
     /// # Panics
-    /// When it does not come within `deadline`.
+    /// It does not end within `deadline`.
     pub async fn wait_exit(&self, deadline: Duration) -> ExitStatus {
         self.process.wait_exit(deadline).await
     }
 
-    /// Asks once, on a connection of its own.
+    /// Sends a request on a new connection.
     ///
     /// # Panics
-    /// When there is no whole answer.
-    pub async fn ask(&self, ask: Ask) -> Reply {
-        client::ask(self.address(), ask).await
+    /// There is no complete response.
+    pub async fn send(&self, request: ClientRequest) -> ClientResponse {
+        client::send(self.address(), request).await
     }
 
     /// GET on the admin address.
     ///
     /// # Panics
-    /// When there is no whole answer.
-    pub async fn admin_get(&self, path: &str) -> Reply {
-        client::ask(
+    /// There is no complete response.
+    pub async fn admin_get(&self, path: &str) -> ClientResponse {
+        client::send(
             self.admin,
-            Ask::get(path).header("host", &self.admin.to_string()),
+            ClientRequest::get(path).header("host", &self.admin.to_string()),
         )
         .await
     }
 
-    /// What `/metrics` says now.
+    /// The current metrics.
     ///
     /// # Panics
-    /// When it does not answer with metrics.
+    /// The response does not contain metrics.
     pub async fn metrics(&self) -> Metrics {
         Metrics::scrape(self.admin).await
     }
 
-    /// Reads the metrics again and again until they are as they should be; `look` may check on every
-    /// reading what must always hold.
+    /// Polls the metrics until a condition is met; `is_met` may also check invariants on every scrape.
     ///
     /// # Panics
-    /// When they do not become so in good time; with what they were.
-    pub async fn metrics_when(&self, what: &str, look: impl Fn(&Metrics) -> bool) -> Metrics {
+    /// The condition is not met in time; with the last metrics.
+    pub async fn metrics_when(&self, what: &str, is_met: impl Fn(&Metrics) -> bool) -> Metrics {
         let mut last = String::new();
         let polling = async {
             loop {
                 let metrics = self.metrics().await;
-                if look(&metrics) {
+                if is_met(&metrics) {
                     return metrics;
                 }
                 last = metrics.text;
@@ -176,23 +176,23 @@ impl Proxy {
             }
         };
         let found = tokio::time::timeout(wait::PATIENCE, polling).await;
-        found.unwrap_or_else(|_| panic!("waited in vain for {what}:\n{last}"))
+        found.unwrap_or_else(|_| panic!("timed out waiting for {what}:\n{last}"))
     }
 
-    /// The file that events go to unless the setup names another.
+    /// The default event file.
     #[must_use]
     pub fn event_file(&self) -> PathBuf {
         self.directory.path().join("data/events.ndjson")
     }
 
-    /// Every event so far, in the order of the file.
+    /// All events so far, in the order of the file.
     ///
     /// # Panics
-    /// When the file holds a line that is no JSON object.
+    /// A line is not JSON.
     #[must_use]
     pub fn events(&self) -> Vec<Value> {
         let bytes = std::fs::read(self.event_file()).unwrap_or_default();
-        // A reader may meet one large write half way; the kernel makes no promise there.
+        // A large write may be read partially.
         let whole = bytes.iter().rposition(|byte| *byte == b'\n');
         let text =
             std::str::from_utf8(&bytes[..whole.map_or(0, |at| at + 1)]).expect("events are UTF-8");
@@ -204,7 +204,7 @@ impl Proxy {
     /// The event of the request with this id.
     ///
     /// # Panics
-    /// When it does not come.
+    /// The event does not appear.
     pub async fn event(&self, request_id: &str) -> Value {
         self.event_where(&format!("the event of {request_id}"), |event| {
             event["http"]["request"]["id"] == request_id
@@ -212,19 +212,19 @@ impl Proxy {
         .await
     }
 
-    /// The event of an answer, by its `X-Request-Id`.
+    /// The event of a response, by its `X-Request-Id`.
     ///
     /// # Panics
-    /// When the answer has no id or the event does not come.
-    pub async fn event_of(&self, reply: &Reply) -> Value {
-        self.event(reply.header("x-request-id").expect("an X-Request-Id"))
+    /// The response has no id, or the event does not appear.
+    pub async fn event_of(&self, response: &ClientResponse) -> Value {
+        self.event(response.header("x-request-id").expect("an X-Request-Id"))
             .await
     }
 
     /// The first event with this `error_code`.
     ///
     /// # Panics
-    /// When it does not come.
+    /// The event does not appear.
     pub async fn event_with_code(&self, code: &str) -> Value {
         self.event_where(&format!("an event with {code}"), |event| {
             event["error_code"] == code
@@ -232,21 +232,21 @@ impl Proxy {
         .await
     }
 
-    /// The first event that fits.
+    /// The first event that matches.
     ///
     /// # Panics
-    /// When it does not come.
-    pub async fn event_where(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    /// The event does not appear.
+    pub async fn event_where(&self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
         wait::found(what, EVENT_DEADLINE, || {
-            self.events().into_iter().find(|event| fits(event))
+            self.events().into_iter().find(|event| matches(event))
         })
         .await
     }
 
-    /// All events, once there are `count` of them; and their ids are distinct.
+    /// Waits for `count` events, and checks that their ids are unique.
     ///
     /// # Panics
-    /// When they do not come, or there are more.
+    /// There are fewer or more events.
     pub async fn events_when(&self, count: usize) -> Vec<Value> {
         let events = wait::found(&format!("{count} events"), EVENT_DEADLINE, || {
             let events = self.events();

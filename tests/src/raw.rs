@@ -1,4 +1,4 @@
-//! A TCP client that sends exactly the bytes it is given, and reads what comes back.
+//! A TCP client that sends exactly the given bytes, and reads responses.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio::net::TcpStream;
 
 use crate::wait::{PATIENCE, within};
 
-/// How much is read at once.
+/// The size of a read.
 const READ_BYTES: usize = 64 << 10;
 
-/// One connection, and what was read from it but not yet taken.
+/// One connection, with a read buffer.
 #[derive(Debug)]
 pub struct Raw {
     stream: TcpStream,
@@ -24,15 +24,15 @@ enum HasBody {
     Never,
 }
 
-/// One HTTP/1.1 answer.
+/// An HTTP/1.1 response.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct RawResponse {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl RawResponse {
     /// The first value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -50,14 +50,14 @@ impl Answer {
 
 impl Raw {
     /// # Panics
-    /// When the connection is refused.
+    /// The connection is refused.
     pub async fn connect(address: SocketAddr) -> Self {
         Self::try_connect(address)
             .await
             .expect("a connection to the proxy")
     }
 
-    /// `None` when the connection is refused.
+    /// `None` if the connection is refused.
     pub async fn try_connect(address: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect(address).await.ok()?;
         stream.set_nodelay(true).ok()?;
@@ -68,57 +68,57 @@ impl Raw {
     }
 
     /// # Panics
-    /// When the other side does not take it.
+    /// The peer does not accept it.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_write(bytes)
             .await
-            .expect("the other side takes the bytes");
+            .expect("the peer accepts the bytes");
     }
 
-    /// As [`Raw::write`], where the other side may have closed already.
+    /// As [`Raw::write`], when the peer may have closed already.
     ///
     /// # Errors
-    /// What the socket says.
+    /// The error of the socket.
     pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         within("a write", PATIENCE, self.stream.write_all(bytes.as_ref())).await
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending direction.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// The connection is closed.
     pub async fn finish_sending(&mut self) {
         self.stream.shutdown().await.expect("a half-close");
     }
 
-    /// Closes with a reset instead of a goodbye.
+    /// Closes the connection with a reset.
     ///
     /// # Panics
-    /// When the socket is gone.
+    /// The socket is closed.
     pub fn reset(self) {
         self.stream.set_zero_linger().expect("SO_LINGER");
         drop(self.stream);
     }
 
-    /// Reads on until `end` has been seen; gives everything up to and with it.
+    /// Reads up to and including `end`.
     ///
     /// # Panics
-    /// When the connection ends before, or `deadline` passes.
+    /// The connection ends before, or `deadline` passes.
     pub async fn read_until(&mut self, end: &[u8], deadline: Duration) -> Vec<u8> {
-        let found = within("an end of the bytes", deadline, self.until(end)).await;
+        let found = within("a delimiter", deadline, self.until(end)).await;
         found.unwrap_or_else(|| {
             panic!(
-                "the connection ended before {:?}; there was {:?}",
+                "the connection ended before {:?}; received {:?}",
                 String::from_utf8_lossy(end),
                 String::from_utf8_lossy(&self.buffered)
             )
         })
     }
 
-    /// Everything until the other side closes; a reset counts as an end.
+    /// Reads until the peer closes or resets the connection.
     ///
     /// # Panics
-    /// When it does not within `deadline`.
+    /// It does not within `deadline`.
     pub async fn read_to_end(&mut self, deadline: Duration) -> Vec<u8> {
         let reading = async {
             while self.fill().await {}
@@ -127,34 +127,36 @@ impl Raw {
         within("the end of the connection", deadline, reading).await
     }
 
-    /// One whole answer.
+    /// Reads a response.
     ///
     /// # Panics
-    /// When it does not come whole.
-    pub async fn answer(&mut self) -> Answer {
-        self.read(HasBody::ByItsHead).await.expect("a whole answer")
+    /// The response is incomplete.
+    pub async fn response(&mut self) -> RawResponse {
+        self.read(HasBody::ByItsHead)
+            .await
+            .expect("a complete response")
     }
 
-    /// One answer to a HEAD.
+    /// Reads the response to a HEAD.
     ///
     /// # Panics
-    /// When it does not come whole.
-    pub async fn answer_without_body(&mut self) -> Answer {
-        self.read(HasBody::Never).await.expect("a whole head")
+    /// The response is incomplete.
+    pub async fn head_response(&mut self) -> RawResponse {
+        self.read(HasBody::Never).await.expect("a complete head")
     }
 
-    /// One whole answer; `None` when the connection ends before.
+    /// Reads a response; `None` if the connection ends before.
     ///
     /// # Panics
-    /// When neither happens in good time.
-    pub async fn try_answer(&mut self) -> Option<Answer> {
+    /// Neither happens in time.
+    pub async fn try_response(&mut self) -> Option<RawResponse> {
         self.read(HasBody::ByItsHead).await
     }
 
-    async fn read(&mut self, has_body: HasBody) -> Option<Answer> {
+    async fn read(&mut self, has_body: HasBody) -> Option<RawResponse> {
         let head = self.until(b"\r\n\r\n").await?;
         let (status, headers) = parse_head(&head);
-        let mut answer = Answer {
+        let mut answer = RawResponse {
             status,
             headers,
             body: Vec::new(),
@@ -176,15 +178,14 @@ impl Raw {
         Some(answer)
     }
 
-    /// Sends `line` again and again, `every` so often, until the other side closes; gives what it
-    /// said.
+    /// Sends `line` repeatedly at an interval until the peer closes; returns what was received.
     ///
     /// # Panics
-    /// When it has not closed within `deadline`.
+    /// It is not closed within `deadline`.
     pub async fn drip(&mut self, line: &str, every: Duration, deadline: Duration) -> Vec<u8> {
         let dripping = async {
             while self.try_write(line).await.is_ok() {
-                // The pause between two drops is spent listening.
+                // Read during the interval.
                 if let Ok(false) = tokio::time::timeout(every, self.fill()).await {
                     break;
                 }
@@ -192,16 +193,16 @@ impl Raw {
             while self.fill().await {}
             std::mem::take(&mut self.buffered)
         };
-        within("the end of a dripping connection", deadline, dripping).await
+        within("the end of a slow connection", deadline, dripping).await
     }
 
-    /// The bare connection.
+    /// The underlying connection.
     #[must_use]
     pub fn into_stream(self) -> TcpStream {
         self.stream
     }
 
-    /// Whether the other side closes within `deadline`, whatever it still sends.
+    /// Whether the peer closes within `deadline`, whatever it still sends.
     pub async fn closes_within(&mut self, deadline: Duration) -> bool {
         let reading = async { while self.fill().await {} };
         tokio::time::timeout(deadline, reading).await.is_ok()
@@ -218,7 +219,7 @@ impl Raw {
                 }
             }
         };
-        within("more of an answer", PATIENCE, reading).await
+        within("more of a response", PATIENCE, reading).await
     }
 
     async fn exactly(&mut self, length: usize) -> Option<Vec<u8>> {
@@ -230,7 +231,7 @@ impl Raw {
             }
             Some(self.buffered.drain(..length).collect())
         };
-        within("a whole body", PATIENCE, reading).await
+        within("a complete body", PATIENCE, reading).await
     }
 
     async fn chunks(&mut self) -> Option<Vec<u8>> {
@@ -247,9 +248,9 @@ impl Raw {
         }
     }
 
-    /// Whether there was anything more.
+    /// Returns whether anything was read.
     async fn fill(&mut self) -> bool {
-        // Without room, a Vec is read into by a few bytes at a time.
+        // Without spare capacity, a Vec is filled a few bytes at a time.
         self.buffered.reserve(READ_BYTES);
         self.stream
             .read_buf(&mut self.buffered)

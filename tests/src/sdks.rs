@@ -1,4 +1,4 @@
-//! Real clients of OpenAI and Anthropic, which ask questions as streams.
+//! Real client libraries of OpenAI and Anthropic, which send streaming requests.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use tempfile::TempDir;
 use crate::node;
 use crate::process::{self, Process};
 
-/// Longer than a few hundred answers take on a busy machine.
+/// Longer than a few hundred responses take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// One client of one language.
+/// A client library of a language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sdk {
     OpenAi,
@@ -23,20 +23,20 @@ pub enum Sdk {
 }
 
 impl Sdk {
-    /// Asks the questions number 0 to `count` at `address`, none of them twice, and gives the texts of
-    /// the answers. `None` when the client is not installed, which is said aloud.
+    /// Sends `count` different prompts to `address`, and returns the texts of the responses. `None` if the library is not
+    /// installed, with a message.
     ///
     /// # Panics
-    /// When an answer does not come whole; or the client is missing and `CI=true`.
-    pub async fn ask(self, address: SocketAddr, count: usize) -> Option<Vec<String>> {
-        self.ask_with_retries(address, count, 0).await
+    /// A response is incomplete, or the library is not installed and `CI=true`.
+    pub async fn send(self, address: SocketAddr, count: usize) -> Option<Vec<String>> {
+        self.send_with_retries(address, count, 0).await
     }
 
-    /// As [`Sdk::ask`], where a client asks again what failed, so often; only Node's does.
+    /// As [`Sdk::send`], with this many retries, which only the library for Node supports.
     ///
     /// # Panics
-    /// As [`Sdk::ask`].
-    pub async fn ask_with_retries(
+    /// As [`Sdk::send`].
+    pub async fn send_with_retries(
         self,
         address: SocketAddr,
         count: usize,
@@ -89,7 +89,7 @@ impl Sdk {
         }
     }
 
-    /// What `python.py` calls it.
+    /// Its name in `python.py`.
     fn name(self) -> Option<&'static str> {
         match self {
             Sdk::OpenAi => Some("openai"),

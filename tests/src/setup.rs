@@ -1,4 +1,4 @@
-//! A weir.yaml in the making: the parts a test cares about, the rest as short as it can be.
+//! Builds a weir.yaml: the parts that a test needs, and minimal defaults.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,15 +10,14 @@ use crate::certs::Files;
 use crate::process::{self, Process};
 use crate::proxy::Proxy;
 
-/// One route for everything, with nothing to pass.
+/// One route for everything, without checks.
 pub const OPEN: &str = "- {name: all, path: /*, backend: assistant}";
 
-/// One route for everything, whose bodies are read whole before anything goes on: what no stage
-/// looks into may flow through as it comes.
-pub const READ: &str = "- {name: all, path: /*, backend: assistant, \
+/// One route for everything that buffers request bodies; without a stage that reads them, bodies may be passed through.
+pub const BUFFERED: &str = "- {name: all, path: /*, backend: assistant, \
                         cache: {answers: true, memory: 1MiB, ttl: 1h, scope: route}}";
 
-/// The settings of one proxy. Ports are the system's choice, events go to a file of its own.
+/// The settings of a proxy. Ports are chosen by the system, and events go to a file of its own.
 #[derive(Clone, Debug)]
 pub struct Setup {
     listen: String,
@@ -45,10 +44,10 @@ impl Setup {
         Self::new(backend).routes(OPEN)
     }
 
-    /// One backend, and one route for everything that reads bodies whole.
+    /// One backend, and one route for everything that buffers request bodies.
     #[must_use]
-    pub fn reading(backend: &Backend) -> Self {
-        Self::new(backend).routes(READ)
+    pub fn buffered(backend: &Backend) -> Self {
+        Self::new(backend).routes(BUFFERED)
     }
 
     #[must_use]
@@ -66,7 +65,7 @@ impl Setup {
         }
     }
 
-    /// Adds a backend; `options` are further keys of it, one a line.
+    /// Adds a backend; `options` are its other keys, one a line.
     #[must_use]
     pub fn backend(mut self, name: &str, endpoints: &[String], options: &[&str]) -> Self {
         let endpoints = endpoints.join(", ");
@@ -78,7 +77,7 @@ impl Setup {
         self
     }
 
-    /// Adds options to the backend that was added last.
+    /// Adds options to the last backend.
     #[must_use]
     pub fn backend_options(mut self, options: &[&str]) -> Self {
         for option in options {
@@ -109,7 +108,7 @@ impl Setup {
         self
     }
 
-    /// Adds a line at the top level: `shutdown: {drain: 1s}`.
+    /// Adds a top-level line: `shutdown: {drain: 1s}`.
     #[must_use]
     pub fn top(mut self, line: &str) -> Self {
         self.top.push(line.to_owned());
@@ -122,7 +121,7 @@ impl Setup {
         self
     }
 
-    /// Adds a second address that speaks TLS.
+    /// Adds an address with TLS.
     #[must_use]
     pub fn tls(mut self, files: &Files) -> Self {
         let _ = writeln!(
@@ -134,35 +133,35 @@ impl Setup {
         self
     }
 
-    /// Replaces the addresses that are listened on.
+    /// Replaces the listen addresses.
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         self.listen = format!("- address: {address}\n");
         self
     }
 
-    /// Replaces the operator's address.
+    /// Replaces the admin address.
     #[must_use]
     pub fn admin_address(mut self, address: &str) -> Self {
         self.admin = vec![format!("address: {address}")];
         self
     }
 
-    /// Sets a variable of the child's environment.
+    /// Sets an environment variable of the child.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Lets the process have so many files open, by the soft limit and the hard one.
+    /// Sets the soft and the hard limit of open files.
     #[must_use]
     pub fn open_files(mut self, count: u32) -> Self {
         self.open_files = Some(count);
         self
     }
 
-    /// The file, with its data under `directory`.
+    /// The file, with its data in `directory`.
     #[must_use]
     pub fn yaml(&self, directory: &Path) -> String {
         let data = directory.join("data");
@@ -187,17 +186,17 @@ impl Setup {
     /// Starts the proxy and waits until it is ready.
     ///
     /// # Panics
-    /// When it ends or does not become ready; with what it said.
+    /// It ends or does not become ready; with its output.
     pub async fn start(&self) -> Proxy {
         let directory = TempDir::new().expect("a temporary directory");
         let process = self.spawn(directory.path());
         Proxy::ready(process, directory).await
     }
 
-    /// Starts the process and waits for nothing.
+    /// Starts the process without waiting.
     ///
     /// # Panics
-    /// When the file cannot be written or the binary not be started.
+    /// The file cannot be written, or the binary cannot be started.
     #[must_use]
     pub fn spawn(&self, directory: &Path) -> Process {
         let file = directory.join("weir.yaml");
@@ -234,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_holds_only_what_was_asked_for() {
+    fn a_file_contains_only_the_given_settings() {
         let setup = Setup::without_backend()
             .backend(
                 "assistant",

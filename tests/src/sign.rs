@@ -1,5 +1,5 @@
-//! Signers of the tests' own, written from the descriptions of the schemes and not from the
-//! proxy's code: a wrong signer and a wrong verifier must not agree.
+//! Independent signers, written from the specifications of the schemes and not from the code of the proxy, so that a
+//! bug in the verifier is not repeated in the signer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,22 +11,22 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-/// Headers that a signer adds.
+/// The headers of a signature.
 pub type Headers = Vec<(String, String)>;
 
-/// Lower-case hex of SHA-256.
+/// SHA-256 in lower-case hex.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
     base16ct::lower::encode_string(&Sha256::digest(bytes))
 }
 
-/// The wall clock, in whole seconds since 1970.
+/// The Unix time in seconds.
 #[must_use]
 pub fn unix_now() -> u64 {
     weir::clock::unix_now().as_secs()
 }
 
-/// An id that no other request of this run has.
+/// An id that is unique in this run.
 #[must_use]
 pub fn fresh_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -49,13 +49,13 @@ pub fn sign_hmac(secret: &str, id: &str, at: u64, body: &[u8]) -> Headers {
     ]
 }
 
-/// As [`sign_hmac`], now and with a fresh id.
+/// As [`sign_hmac`], with the current time and a fresh id.
 #[must_use]
 pub fn sign_hmac_now(secret: &str, body: &[u8]) -> Headers {
     sign_hmac(secret, &fresh_id(), unix_now(), body)
 }
 
-/// As [`sign_hmac_now`], in the name of a client.
+/// As [`sign_hmac_now`], for a named client.
 #[must_use]
 pub fn sign_hmac_as(client: &str, secret: &str, body: &[u8]) -> Headers {
     let mut headers = sign_hmac_now(secret, body);
@@ -82,26 +82,25 @@ pub fn sign_feishu(encrypt_key: &str, nonce: &str, at: u64, body: &[u8]) -> Head
     ]
 }
 
-/// Feishu's envelope: AES-256-CBC under SHA-256 of the encrypt key, a fresh start block in front,
-/// base64.
+/// The envelope of Feishu: AES-256-CBC with SHA-256 of the encrypt key and a random IV, in base64.
 #[must_use]
 pub fn encrypt_feishu(encrypt_key: &str, plain: &[u8]) -> String {
     let key: [u8; 32] = Sha256::digest(encrypt_key.as_bytes()).into();
     let digest = Sha256::digest(fresh_id().as_bytes());
     let mut start = [0_u8; 16];
     start.copy_from_slice(&digest[..16]);
-    // Padding adds between one byte and a whole block.
+    // Padding adds between one byte and a full block.
     let mut block = plain.to_vec();
     block.resize(plain.len() + 16, 0);
     let sealed = cbc::Encryptor::<Aes256>::new(&key.into(), &start.into())
         .encrypt_padded::<Pkcs7>(&mut block, plain.len())
-        .expect("room for the padding");
+        .expect("space for the padding");
     let mut envelope = start.to_vec();
     envelope.extend_from_slice(sealed);
     serde_json::json!({ "encrypt": STANDARD.encode(envelope) }).to_string()
 }
 
-/// The simplified check in circulation: base64 of SHA-256 over timestamp and secret.
+/// The simplified scheme in circulation: base64 of SHA-256 over timestamp and secret.
 #[must_use]
 pub fn sign_simple_sha256(secret: &str, at: u64) -> Headers {
     let digest = Sha256::digest(format!("{at}{secret}").as_bytes());
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sha256_of_nothing_is_the_known_one() {
+    fn sha256_of_an_empty_input_is_correct() {
         assert_eq!(
             sha256_hex(b""),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn hmac_is_that_of_openssl() {
+    fn hmac_matches_openssl() {
         // printf '1700000000.id-1.{}' | openssl dgst -sha256 -hmac secret
         let headers = sign_hmac("secret", "id-1", 1_700_000_000, b"{}");
         let signature = &headers.last().expect("a signature").1;
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn feishu_is_that_of_sha256sum() {
+    fn feishu_matches_sha256sum() {
         // printf '1700000000noncekey{}' | sha256sum
         let headers = sign_feishu("key", "nonce", 1_700_000_000, b"{}");
         assert_eq!(
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn two_ids_differ() {
+    fn ids_are_unique() {
         assert_ne!(fresh_id(), fresh_id());
     }
 }

@@ -1,32 +1,32 @@
-//! Waiting for what another process does: poll, with a deadline. The only place that sleeps.
+//! Waits for other processes by polling with a deadline. The only module that sleeps.
 
 use std::future::Future;
 use std::time::Duration;
 
-/// Between two looks.
+/// The polling interval.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Longer than anything should take on a busy machine; for waits whose length is not the point.
+/// The default deadline: longer than anything should take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The pause between two looks, for a poll that must itself await something.
+/// Sleeps for a polling interval, for polls that await something themselves.
 pub async fn tick() {
     tokio::time::sleep(TICK).await;
 }
 
-/// Lets so much time pass: for another side that is slow.
-pub(crate) async fn pass(time: Duration) {
+/// Sleeps, to simulate a slow peer.
+pub(crate) async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// Polls until `look` finds something.
+/// Polls until `poll` returns something.
 ///
 /// # Panics
-/// When nothing was found within `deadline`; `what` says what was waited for.
-pub async fn found<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+/// It does not within `deadline`; `what` describes it in the message.
+pub async fn found<T>(what: &str, deadline: Duration, mut poll: impl FnMut() -> Option<T>) -> T {
     let polling = async {
         loop {
-            if let Some(value) = look() {
+            if let Some(value) = poll() {
                 return value;
             }
             tick().await;
@@ -35,26 +35,26 @@ pub async fn found<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> 
     within(what, deadline, polling).await
 }
 
-/// Polls until `condition` holds.
+/// Polls until `condition` is true.
 ///
 /// # Panics
-/// When it did not within `deadline`.
+/// It is not within `deadline`.
 pub async fn eventually(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
     found(what, deadline, || condition().then_some(())).await;
 }
 
-/// Waits for a future, but not for ever.
+/// Waits for a future.
 ///
 /// # Panics
-/// When `deadline` passes first.
+/// It is not ready within `deadline`.
 pub async fn within<T>(what: &str, deadline: Duration, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(deadline, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {deadline:?} in vain for: {what}"),
+        Err(_) => panic!("timed out after {deadline:?}: {what}"),
     }
 }
 
-/// Whether a future is still not done after `time`: for what must *not* happen.
+/// Whether a future is still pending after `time`: for what must *not* happen.
 pub async fn still_waiting_after<T>(time: Duration, future: impl Future<Output = T>) -> bool {
     tokio::time::timeout(time, future).await.is_err()
 }
@@ -64,9 +64,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_condition_that_comes_true_is_seen() {
+    async fn a_condition_that_becomes_true_is_noticed() {
         let mut looks = 0;
-        eventually("the third look", PATIENCE, || {
+        eventually("the third poll", PATIENCE, || {
             looks += 1;
             looks == 3
         })
@@ -75,8 +75,8 @@ mod tests {
     }
 
     #[tokio::test]
-    #[should_panic(expected = "in vain for: the impossible")]
-    async fn a_condition_that_never_holds_ends_the_test() {
+    #[should_panic(expected = ": the impossible")]
+    async fn a_condition_that_stays_false_fails_the_test() {
         eventually("the impossible", Duration::from_millis(20), || false).await;
     }
 }

@@ -1,14 +1,11 @@
-//! The end-to-end tests: the real `weir` between a client that may misbehave and a backend that
-//! may fail. One binary; the modules follow the way of a request.
+//! The end-to-end tests: the real `weir` between a client that may misbehave and a backend that may fail. One binary; the
+//! modules follow the stages of a request.
 //!
 //! They need the binary: `cargo build -p weir --bin weir`, or `WEIR_BIN`.
-#![expect(
-    clippy::expect_used,
-    reason = "these are tests: what is missing ends them with a message"
-)]
+#![expect(clippy::expect_used, reason = "a test fails with the message")]
 
 #[path = "e2e"]
-mod way {
+mod request_path {
     mod listener;
 
     mod route;
@@ -23,9 +20,9 @@ mod way {
 
     mod backend;
 
-    mod passed;
+    mod pass_through;
 
-    mod alike;
+    mod body_modes;
 
     mod answer;
 
@@ -35,13 +32,13 @@ mod way {
 
     mod estimates;
 
-    mod calls;
+    mod model_calls;
 
     mod outcome;
 
     mod record;
 
-    mod spans;
+    mod tracing;
 
     mod content;
 
@@ -51,12 +48,12 @@ mod way {
 }
 
 #[path = "e2e"]
-mod operator {
+mod operations {
     mod admin;
 
-    mod stop;
+    mod shutdown;
 
-    mod bad_config;
+    mod invalid_config;
 
     mod commands;
 

@@ -1,118 +1,94 @@
-//! What the runs of a search say of each rate.
+//! Merges the runs of a search into a curve with one point for each rate.
 
-use serde::Serialize;
+use crate::report::TimelinePoint;
+use crate::report::capacity::{LimitedBy, RatePoint};
 
-use super::LimitedBy;
-use crate::report::Second;
-
-/// In the second half of a run as much has to be done as comes due, or answers only pile up, whatever the
-/// objectives say. What a steady latency shifts out of one half it shifts into the other, so that a slow
-/// assistant keeps up as well as a fast one. Less than this share, and by more than a few, is too little.
+/// In the second half of a run as many requests must complete as come due, or a queue builds up even if the thresholds
+/// pass. A constant latency moves as many completions into a half as out of it, so a slow target keeps up as well as a
+/// fast one. A target falls behind below this share, if the difference is more than a few requests.
 const KEEPS_UP_MIN: f64 = 0.95;
 const FEW: u64 = 3;
 
-/// Whether a target kept up with what came.
+/// Whether a target kept up with the arrival rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
-    Keeps,
-    /// In its second half so many came due, and so few were done.
-    Lags {
+pub(super) enum Throughput {
+    KeepsUp,
+    /// In the second half fewer requests were done than due.
+    FallsBehind {
         due: u64,
         done: u64,
     },
 }
 
-/// By the second half of a run that long, in seconds.
-pub(super) fn pace(parts: &[Second], duration_s: f64) -> Pace {
+/// Evaluates the second half of a run of this duration.
+pub(super) fn throughput(intervals: &[TimelinePoint], duration_s: f64) -> Throughput {
     let half = duration_s / 2.0..duration_s;
-    let parts = parts.iter().filter(|part| half.contains(&part.at_s));
-    let (due, done) = parts.fold((0, 0), |(due, done), part| {
-        (due + part.due, done + part.done)
+    let intervals = intervals
+        .iter()
+        .filter(|interval| half.contains(&interval.at_s));
+    let (due, done) = intervals.fold((0, 0), |(due, done), interval| {
+        (due + interval.due, done + interval.done)
     });
     match (done as f64) < due as f64 * KEEPS_UP_MIN && done + FEW < due {
-        true => Pace::Lags { due, done },
-        false => Pace::Keeps,
+        true => Throughput::FallsBehind { due, done },
+        false => Throughput::KeepsUp,
     }
 }
 
-/// One rate that was tried, in one run or several.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Point {
-    pub rate: f64,
-    pub runs: usize,
-    pub runs_held: usize,
-    /// In the mean of its runs.
-    pub achieved_rps: f64,
-    /// Of all its runs together.
-    pub requests: u64,
-    pub errors: u64,
-    pub error_rate: f64,
-    /// Percentiles in milliseconds; of several runs the one in the middle, of two the worse.
-    pub p50_ms: f64,
-    pub p90_ms: f64,
-    pub p95_ms: f64,
-    pub p99_ms: f64,
-    pub held: bool,
-    /// In any of its runs.
-    pub is_sender_bottleneck: bool,
-    /// Which objectives did not hold; of a rate that held, none.
-    pub why: Vec<String>,
-}
-
-/// Every rate once, in order. The search has decided which hold: those up to its result; of one that broke off, the
-/// most runs decide.
-pub(super) fn merged(runs: &[Point], capacity_rps: Option<f64>) -> Vec<Point> {
-    let mut runs: Vec<&Point> = runs.iter().collect();
+/// Every rate once, sorted. Rates up to the result of the search passed; without a result, the majority of runs
+/// decides.
+pub(super) fn merged(runs: &[RatePoint], capacity_rps: Option<f64>) -> Vec<RatePoint> {
+    let mut runs: Vec<&RatePoint> = runs.iter().collect();
     runs.sort_by(|one, other| one.rate.total_cmp(&other.rate));
     let rates = runs.chunk_by(|one, other| one.rate.total_cmp(&other.rate).is_eq());
     rates.filter_map(|runs| point(runs, capacity_rps)).collect()
 }
 
-fn point(runs: &[&Point], capacity_rps: Option<f64>) -> Option<Point> {
+fn point(runs: &[&RatePoint], capacity_rps: Option<f64>) -> Option<RatePoint> {
     let rate = runs.first()?.rate;
     let count = runs.len();
-    let runs_held = runs.iter().filter(|run| run.held).count();
-    let held = match capacity_rps {
+    let runs_passed = runs.iter().filter(|run| run.passed).count();
+    let passed = match capacity_rps {
         Some(capacity) => rate <= capacity,
-        None => runs_held * 2 > count,
+        None => runs_passed * 2 > count,
     };
-    let sum = |of: fn(&Point) -> u64| runs.iter().map(|run| of(run)).sum::<u64>();
-    let middle = |of: fn(&Point) -> f64| {
+    let sum = |of: fn(&RatePoint) -> u64| runs.iter().map(|run| of(run)).sum::<u64>();
+    let median = |of: fn(&RatePoint) -> f64| {
         let mut all: Vec<f64> = runs.iter().map(|run| of(run)).collect();
         all.sort_by(f64::total_cmp);
         all.get(count / 2).copied().unwrap_or_default()
     };
     let (requests, errors) = (sum(|run| run.requests), sum(|run| run.errors));
-    let failed = runs.iter().rev().find(|run| !run.held);
-    Some(Point {
+    let failed = runs.iter().rev().find(|run| !run.passed);
+    Some(RatePoint {
         rate,
         runs: count,
-        runs_held,
+        runs_passed,
         achieved_rps: runs.iter().map(|run| run.achieved_rps).sum::<f64>() / count as f64,
         requests,
         errors,
         error_rate: errors as f64 / requests.max(1) as f64,
-        p50_ms: middle(|run| run.p50_ms),
-        p90_ms: middle(|run| run.p90_ms),
-        p95_ms: middle(|run| run.p95_ms),
-        p99_ms: middle(|run| run.p99_ms),
-        held,
+        p50_ms: median(|run| run.p50_ms),
+        p90_ms: median(|run| run.p90_ms),
+        p95_ms: median(|run| run.p95_ms),
+        p99_ms: median(|run| run.p99_ms),
+        passed,
         is_sender_bottleneck: runs.iter().any(|run| run.is_sender_bottleneck),
-        why: match failed {
-            Some(run) if !held => run.why.clone(),
+        reasons: match failed {
+            Some(run) if !passed => run.reasons.clone(),
             _ => Vec::new(),
         },
     })
 }
 
-/// What kept the result from being higher: the first rate above it that failed says so.
-pub(super) fn limited_by(curve: &[Point], capacity_rps: Option<f64>) -> LimitedBy {
-    let above = |point: &&Point| capacity_rps.is_none_or(|rate| point.rate > rate);
-    let mut failed = curve.iter().filter(above).filter(|point| !point.held);
+/// What limited the result: the first rate above it that failed.
+pub(super) fn limited_by(curve: &[RatePoint], capacity_rps: Option<f64>) -> LimitedBy {
+    let above = |point: &&RatePoint| capacity_rps.is_none_or(|rate| point.rate > rate);
+    let mut failed = curve.iter().filter(above).filter(|point| !point.passed);
     match failed.next() {
-        None => LimitedBy::Ceiling,
+        None => LimitedBy::MaxRate,
         Some(first) if first.is_sender_bottleneck => LimitedBy::Sender,
-        Some(_) => LimitedBy::Objectives,
+        Some(_) => LimitedBy::Thresholds,
     }
 }
 
@@ -120,89 +96,96 @@ pub(super) fn limited_by(curve: &[Point], capacity_rps: Option<f64>) -> LimitedB
 mod tests {
     use super::*;
 
-    fn run(rate: f64, p99_ms: f64, why: &[&str]) -> Point {
-        Point {
+    fn run(rate: f64, p99_ms: f64, reasons: &[&str]) -> RatePoint {
+        RatePoint {
             rate,
             runs: 1,
-            runs_held: usize::from(why.is_empty()),
+            runs_passed: usize::from(reasons.is_empty()),
             achieved_rps: rate,
             requests: 100,
-            errors: u64::from(!why.is_empty()),
+            errors: u64::from(!reasons.is_empty()),
             error_rate: 0.0,
             p50_ms: 1.0,
             p90_ms: 1.0,
             p95_ms: 1.0,
             p99_ms,
-            held: why.is_empty(),
-            is_sender_bottleneck: why.contains(&"sender"),
-            why: why.iter().map(|why| (*why).to_owned()).collect(),
+            passed: reasons.is_empty(),
+            is_sender_bottleneck: reasons.contains(&"sender"),
+            reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
         }
     }
 
-    /// Four seconds at 30/s, of which each second does so many.
-    fn seconds(done: [u64; 4]) -> Vec<Second> {
-        let parts = done.into_iter().zip(0_u32..);
-        parts
-            .map(|(done, second)| Second {
+    /// Four seconds at 30/s, with the number of requests done in each.
+    fn seconds(done: [u64; 4]) -> Vec<TimelinePoint> {
+        let intervals = done.into_iter().zip(0_u32..);
+        intervals
+            .map(|(done, second)| TimelinePoint {
                 at_s: f64::from(second),
                 due: 30,
                 done,
-                ..Second::default()
+                ..TimelinePoint::default()
             })
             .collect()
     }
 
     #[test]
-    fn a_steady_latency_is_no_lag_and_half_of_what_comes_is_one() {
-        // 0.7 s each: what is shifted out of a half is shifted into it.
-        assert_eq!(pace(&seconds([9, 30, 30, 30]), 4.0), Pace::Keeps);
-        assert_eq!(pace(&seconds([9, 30, 28, 29]), 4.0), Pace::Keeps, "a few");
-        let lags = Pace::Lags { due: 60, done: 30 };
-        assert_eq!(pace(&seconds([15, 15, 15, 15]), 4.0), lags);
+    fn a_constant_latency_keeps_up_and_half_the_throughput_falls_behind() {
+        // A latency of 0.7 s moves as many completions into a half as out of it.
+        assert_eq!(
+            throughput(&seconds([9, 30, 30, 30]), 4.0),
+            Throughput::KeepsUp
+        );
+        assert_eq!(
+            throughput(&seconds([9, 30, 28, 29]), 4.0),
+            Throughput::KeepsUp,
+            "a few"
+        );
+        let lags = Throughput::FallsBehind { due: 60, done: 30 };
+        assert_eq!(throughput(&seconds([15, 15, 15, 15]), 4.0), lags);
     }
 
     #[test]
-    fn each_rate_stands_once_and_in_order() {
+    fn rates_are_merged_and_sorted() {
         let runs = [
             run(10.0, 5.0, &[]),
             run(40.0, 90.0, &["p99"]),
             run(40.0, 80.0, &["p99 again"]),
             run(20.0, 7.0, &[]),
-            run(20.0, 50.0, &["a stumble"]),
+            run(20.0, 50.0, &["an outlier"]),
             run(20.0, 8.0, &[]),
         ];
         let curve = merged(&runs, Some(20.0));
         let seen: Vec<_> = curve
             .iter()
-            .map(|point| (point.rate, point.runs, point.runs_held, point.held))
+            .map(|point| (point.rate, point.runs, point.runs_passed, point.passed))
             .collect();
         assert_eq!(
             seen,
             [(10.0, 1, 1, true), (20.0, 3, 2, true), (40.0, 2, 0, false)]
         );
-        let stumbled = &curve[1];
-        assert_eq!((stumbled.requests, stumbled.errors), (300, 1));
-        assert!((stumbled.p99_ms - 8.0).abs() < 1e-9 && stumbled.why.is_empty());
-        assert_eq!(curve[2].why, ["p99 again"]);
-        assert!((curve[2].p99_ms - 90.0).abs() < 1e-9, "of two the worse");
-        assert_eq!(limited_by(&curve, Some(20.0)), LimitedBy::Objectives);
+        let outlier = &curve[1];
+        assert_eq!((outlier.requests, outlier.errors), (300, 1));
+        assert!((outlier.p99_ms - 8.0).abs() < 1e-9 && outlier.reasons.is_empty());
+        assert_eq!(curve[2].reasons, ["p99 again"]);
+        assert!((curve[2].p99_ms - 90.0).abs() < 1e-9, "the worse of two");
+        assert_eq!(limited_by(&curve, Some(20.0)), LimitedBy::Thresholds);
     }
 
     #[test]
-    fn what_was_held_once_and_never_again_is_not_held() {
+    fn a_rate_passes_only_if_most_runs_pass() {
         let runs = [
             run(10.0, 5.0, &[]),
             run(20.0, 5.0, &[]),
             run(20.0, 9.0, &["p99"]),
         ];
-        assert!(!merged(&runs, Some(10.0))[1].held);
+        assert!(!merged(&runs, Some(10.0))[1].passed);
         assert!(
-            !merged(&runs, None)[1].held,
-            "half of its runs are not most"
+            !merged(&runs, None)[1].passed,
+            "half of its runs is not a majority"
         );
         assert_eq!(
             limited_by(&merged(&runs[..1], Some(10.0)), Some(10.0)),
-            LimitedBy::Ceiling
+            LimitedBy::MaxRate
         );
         let sender = [run(10.0, 5.0, &[]), run(20.0, 5.0, &["sender"])];
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The runs of a search: each this program with `run`, in a process of its own that ends with the search.
+//! Runs `weir-load run` in child processes, which end with the search.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,62 +10,64 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::exit_code::{ERROR_PREFIX, FAILED, PASSED};
 use crate::report::Report;
-use crate::run::{FAILED, PASSED};
 
-/// Between two looks whether a run has ended.
-const LOOK: Duration = Duration::from_millis(20);
-/// Of what a run says that cannot go on.
-const SAID: &str = "weir-load: it could not run: ";
-
-/// Starts runs, until a signal comes.
+/// How often to check whether a run has ended.
+const POLL: Duration = Duration::from_millis(20);
+/// Launches runs until a signal interrupts the search.
 #[derive(Debug)]
-pub(super) struct Runs {
+pub(super) struct RunLauncher {
     is_interrupted: Arc<AtomicBool>,
 }
 
-impl Runs {
-    /// # Errors
-    /// When signals cannot be heard of.
-    pub(super) fn new() -> anyhow::Result<Self> {
-        let is_interrupted: Arc<AtomicBool> = Arc::default();
-        let theirs = is_interrupted.clone();
-        ctrlc::set_handler(move || theirs.store(true, Ordering::Relaxed))?;
-        Ok(Runs { is_interrupted })
-    }
-
-    /// Runs one, with a file for its report.
+impl RunLauncher {
+    /// Installs the signal handler.
     ///
     /// # Errors
-    /// Why it could not run, or that a signal came.
+    /// The handler cannot be installed.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let is_interrupted: Arc<AtomicBool> = Arc::default();
+        let flag = is_interrupted.clone();
+        ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))?;
+        Ok(RunLauncher { is_interrupted })
+    }
+
+    /// Launches a run and reads its report. `arguments` gets the path for `--json`.
+    ///
+    /// # Errors
+    /// The error of the run, or an interrupt.
     pub(super) fn run(&self, arguments: impl Fn(&Path) -> Vec<OsString>) -> anyhow::Result<Report> {
-        let folder = tempfile::tempdir()?;
-        let (json, said) = (folder.path().join("run.json"), folder.path().join("said"));
+        let directory = tempfile::tempdir()?;
+        let (json, stderr) = (
+            directory.path().join("run.json"),
+            directory.path().join("stderr"),
+        );
         let mut child = Command::new(std::env::current_exe()?)
             .arg("run")
             .args(arguments(&json))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(&said)?)
+            .stderr(File::create(&stderr)?)
             .spawn()?;
-        let status = self.end_of(&mut child)?;
+        let status = self.wait(&mut child)?;
         match status.code().map(u8::try_from) {
             Some(Ok(PASSED | FAILED)) => {
-                let text = std::fs::read_to_string(&json).context("it left no report")?;
-                serde_json::from_str(&text).context("its report")
+                let text = std::fs::read_to_string(&json).context("the run wrote no report")?;
+                serde_json::from_str(&text).context("the report of the run is invalid")
             }
             _ => {
-                let said = std::fs::read_to_string(&said).unwrap_or_default();
-                match said.split_once(SAID) {
-                    Some((_, why)) => anyhow::bail!("{}", why.trim_end()),
-                    None => anyhow::bail!("it ended with {status}"),
+                let stderr = std::fs::read_to_string(&stderr).unwrap_or_default();
+                match stderr.split_once(ERROR_PREFIX) {
+                    Some((_, reason)) => anyhow::bail!("{}", reason.trim_end()),
+                    None => anyhow::bail!("the run ended with {status}"),
                 }
             }
         }
     }
 
-    /// Its end; on a signal an early one.
-    fn end_of(&self, child: &mut Child) -> anyhow::Result<ExitStatus> {
+    /// Waits for a run, and kills it when the search is interrupted.
+    fn wait(&self, child: &mut Child) -> anyhow::Result<ExitStatus> {
         loop {
             if let Some(status) = child.try_wait()? {
                 anyhow::ensure!(!self.is_interrupted(), "the search was interrupted");
@@ -76,7 +78,7 @@ impl Runs {
                 child.wait()?;
                 anyhow::bail!("the search was interrupted");
             }
-            std::thread::park_timeout(LOOK);
+            std::thread::park_timeout(POLL);
         }
     }
 

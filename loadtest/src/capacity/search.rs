@@ -1,43 +1,43 @@
-//! The search for the highest rate that holds: upwards by doubling, then between the last that held and
-//! the first that did not, then the result is confirmed.
+//! The search for the highest rate that passes: doubles the rate until one fails, bisects between the last rate that
+//! passed and the first that failed, and confirms the result.
 //!
-//! Pure: it says which rate is to be tried next, and is told what came of it.
+//! Pure: returns the next rate to try, and takes the result of each run.
 
-/// Runs of which most decide whether a rate holds, once one has failed.
+/// After a failed run, the majority of this many runs decides about a rate.
 const RUNS_MAX: usize = 3;
-/// How far below a rate that was not confirmed the next one lies.
+/// The next rate, as a share of one that was not confirmed.
 const STEP_DOWN: f64 = 0.9;
 
-/// What is asked for; rates in requests a second.
+/// Options of the search; rates in requests per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bounds {
+pub struct SearchOptions {
     pub from: f64,
     pub to: f64,
-    /// The distance of the result from a rate that fails, as a share of it.
+    /// The largest distance of the result from a rate that fails, as a share of it.
     pub precision: f64,
-    /// How often the result has to hold beyond its first time.
+    /// How many further runs must pass at the result.
     pub confirmations: usize,
 }
 
-/// What came of one run.
+/// The result of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Held,
+pub enum RunResult {
+    Passed,
     Failed,
 }
 
-/// What is to be done next.
+/// The next step of the search.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Next {
+pub enum Step {
     Try(f64),
-    /// The highest rate that held and was confirmed; `None`: there is none.
+    /// The highest rate that passed and was confirmed; `None`: there is none.
     Done(Option<f64>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
+enum SearchPhase {
     Doubling,
-    Halving,
+    Bisecting,
     Confirming,
     Done,
 }
@@ -45,129 +45,129 @@ enum Phase {
 /// The search.
 #[derive(Clone, Debug)]
 pub struct Search {
-    bounds: Bounds,
-    phase: Phase,
+    options: SearchOptions,
+    phase: SearchPhase,
     rate: f64,
-    /// Of the rate that is being tried.
-    runs: Vec<Outcome>,
-    held: Option<f64>,
+    /// The runs at the current rate.
+    runs: Vec<RunResult>,
+    passed: Option<f64>,
     failed: Option<f64>,
 }
 
 impl Search {
     #[must_use]
-    pub fn new(bounds: Bounds) -> Self {
+    pub fn new(options: SearchOptions) -> Self {
         Search {
-            bounds,
-            phase: Phase::Doubling,
-            rate: bounds.from,
+            options,
+            phase: SearchPhase::Doubling,
+            rate: options.from,
             runs: Vec::new(),
-            held: None,
+            passed: None,
             failed: None,
         }
     }
 
     #[must_use]
-    pub fn next(&self) -> Next {
+    pub fn next(&self) -> Step {
         match self.phase {
-            Phase::Done => Next::Done(self.held),
-            _ => Next::Try(self.rate),
+            SearchPhase::Done => Step::Done(self.passed),
+            _ => Step::Try(self.rate),
         }
     }
 
-    /// Whether the rate that is tried is held against the result.
+    /// Whether the current rate is the result, to be confirmed.
     #[must_use]
     pub fn is_confirming(&self) -> bool {
-        self.phase == Phase::Confirming
+        self.phase == SearchPhase::Confirming
     }
 
-    /// Is told what came of the last rate.
-    pub fn observe(&mut self, outcome: Outcome) {
-        self.runs.push(outcome);
-        let held = self.count(Outcome::Held);
-        let failed = self.count(Outcome::Failed);
-        // A machine that stumbles once is no reason to believe that a rate is too high; one that holds
-        // once is believed for now, and asked again at the end.
-        let wanted = match self.phase {
-            Phase::Confirming => self.bounds.confirmations,
+    /// Takes the result of a run at the current rate.
+    pub fn observe(&mut self, result: RunResult) {
+        self.runs.push(result);
+        let passed = self.count(RunResult::Passed);
+        let failed = self.count(RunResult::Failed);
+        // A single failure may be an outlier, so the majority decides. A single success is accepted, since the result is
+        // confirmed at the end.
+        let needed = match self.phase {
+            SearchPhase::Confirming => self.options.confirmations,
             _ if failed == 0 => 1,
             _ => RUNS_MAX / 2 + 1,
         };
         if failed > RUNS_MAX / 2 {
-            self.settle(Outcome::Failed);
-        } else if held >= wanted {
-            self.settle(Outcome::Held);
+            self.finish_rate(RunResult::Failed);
+        } else if passed >= needed {
+            self.finish_rate(RunResult::Passed);
         }
     }
 
-    fn count(&self, outcome: Outcome) -> usize {
-        self.runs.iter().filter(|&&one| one == outcome).count()
+    fn count(&self, result: RunResult) -> usize {
+        self.runs.iter().filter(|&&one| one == result).count()
     }
 
-    fn settle(&mut self, outcome: Outcome) {
+    fn finish_rate(&mut self, result: RunResult) {
         self.runs.clear();
-        match (self.phase, outcome) {
-            (Phase::Confirming, Outcome::Held) => self.phase = Phase::Done,
-            (Phase::Confirming, Outcome::Failed) => {
+        match (self.phase, result) {
+            (SearchPhase::Confirming, RunResult::Passed) => self.phase = SearchPhase::Done,
+            (SearchPhase::Confirming, RunResult::Failed) => {
                 self.failed = Some(self.rate);
-                self.held = None;
+                self.passed = None;
                 self.step_down();
             }
-            (_, Outcome::Held) => {
-                self.held = Some(self.rate);
-                self.go_on();
+            (_, RunResult::Passed) => {
+                self.passed = Some(self.rate);
+                self.advance();
             }
-            (_, Outcome::Failed) => {
+            (_, RunResult::Failed) => {
                 self.failed = Some(self.rate);
-                match self.held {
-                    None => self.phase = Phase::Done,
-                    Some(_) => self.go_on(),
+                match self.passed {
+                    None => self.phase = SearchPhase::Done,
+                    Some(_) => self.advance(),
                 }
             }
         }
     }
 
-    /// From a result that was not confirmed.
+    /// Continues below a result that was not confirmed.
     fn step_down(&mut self) {
-        if self.rate <= self.bounds.from {
-            self.phase = Phase::Done;
+        if self.rate <= self.options.from {
+            self.phase = SearchPhase::Done;
             return;
         }
-        self.rate = round((self.rate * STEP_DOWN).max(self.bounds.from));
-        self.held = Some(self.rate);
+        self.rate = round((self.rate * STEP_DOWN).max(self.options.from));
+        self.passed = Some(self.rate);
     }
 
-    fn go_on(&mut self) {
-        let held = self.held.unwrap_or(self.bounds.from);
+    fn advance(&mut self) {
+        let passed = self.passed.unwrap_or(self.options.from);
         match self.failed {
-            None if held >= self.bounds.to => self.confirm(held),
+            None if passed >= self.options.to => self.confirm(passed),
             None => {
-                self.phase = Phase::Doubling;
-                self.rate = round((held * 2.0).min(self.bounds.to));
+                self.phase = SearchPhase::Doubling;
+                self.rate = round((passed * 2.0).min(self.options.to));
             }
             Some(failed) => {
-                let between = round((held * failed).sqrt());
-                let is_near = failed <= held * (1.0 + self.bounds.precision);
-                if is_near || between <= held || between >= failed {
-                    self.confirm(held);
+                let between = round((passed * failed).sqrt());
+                let is_near = failed <= passed * (1.0 + self.options.precision);
+                if is_near || between <= passed || between >= failed {
+                    self.confirm(passed);
                 } else {
-                    self.phase = Phase::Halving;
+                    self.phase = SearchPhase::Bisecting;
                     self.rate = between;
                 }
             }
         }
     }
 
-    fn confirm(&mut self, held: f64) {
-        self.rate = held;
-        self.phase = match self.bounds.confirmations {
-            0 => Phase::Done,
-            _ => Phase::Confirming,
+    fn confirm(&mut self, passed: f64) {
+        self.rate = passed;
+        self.phase = match self.options.confirmations {
+            0 => SearchPhase::Done,
+            _ => SearchPhase::Confirming,
         };
     }
 }
 
-/// Rates that can be read: three digits.
+/// Rounds to three significant digits.
 fn round(rate: f64) -> f64 {
     let scale = 10_f64.powf(rate.abs().max(1e-9).log10().floor() - 2.0);
     (rate / scale).round() * scale
@@ -177,32 +177,35 @@ fn round(rate: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds {
+    const OPTIONS: SearchOptions = SearchOptions {
         from: 10.0,
         to: 10_000.0,
         precision: 0.05,
         confirmations: 2,
     };
 
-    /// Runs a search against something that decides; the result, and how many runs there were.
-    fn search(bounds: Bounds, mut holds: impl FnMut(f64, usize) -> bool) -> (Option<f64>, usize) {
-        let mut search = Search::new(bounds);
+    /// Runs a search; returns its result and the number of runs.
+    fn search(
+        options: SearchOptions,
+        mut passes: impl FnMut(f64, usize) -> bool,
+    ) -> (Option<f64>, usize) {
+        let mut search = Search::new(options);
         for run in 0..1000 {
             match search.next() {
-                Next::Done(found) => return (found, run),
-                Next::Try(rate) => search.observe(match holds(rate, run) {
-                    true => Outcome::Held,
-                    false => Outcome::Failed,
+                Step::Done(found) => return (found, run),
+                Step::Try(rate) => search.observe(match passes(rate, run) {
+                    true => RunResult::Passed,
+                    false => RunResult::Failed,
                 }),
             }
         }
-        panic!("it does not come to an end");
+        panic!("the search does not end");
     }
 
     #[test]
-    fn it_finds_what_holds_within_its_precision() {
+    fn the_capacity_is_found_within_the_precision() {
         for capacity in [10.0, 11.0, 73.0, 512.0, 999.0, 4321.0, 9999.0] {
-            let (found, runs) = search(BOUNDS, |rate, _| rate <= capacity);
+            let (found, runs) = search(OPTIONS, |rate, _| rate <= capacity);
             let found = found.expect("a rate");
             assert!(
                 found <= capacity && found >= capacity / 1.06,
@@ -213,18 +216,18 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_are_ends() {
-        assert_eq!(search(BOUNDS, |_, _| false), (None, 2));
-        assert_eq!(search(BOUNDS, |_, _| true).0, Some(10_000.0));
+    fn the_search_ends_at_its_bounds() {
+        assert_eq!(search(OPTIONS, |_, _| false), (None, 2));
+        assert_eq!(search(OPTIONS, |_, _| true).0, Some(10_000.0));
     }
 
     #[test]
-    fn one_stumble_does_not_decide_and_luck_is_found_out() {
-        let (found, _) = search(BOUNDS, |rate, run| rate <= 500.0 && run % 4 != 1);
+    fn a_single_outlier_does_not_decide() {
+        let (found, _) = search(OPTIONS, |rate, run| rate <= 500.0 && run % 4 != 1);
         assert!(found.expect("a rate") > 470.0, "{found:?}");
-        // At 640 it held once, by luck, and never again.
+        // 640 passes once and then never again.
         let mut luck = 1;
-        let (found, _) = search(BOUNDS, |rate, _| {
+        let (found, _) = search(OPTIONS, |rate, _| {
             let lucky = rate > 500.0 && rate < 700.0 && luck > 0;
             luck -= usize::from(lucky);
             rate <= 500.0 || lucky
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_can_be_read() {
+    fn rates_are_rounded_to_three_digits() {
         assert_eq!(
             (round(123.456), round(9876.0), round(0.123_456)),
             (123.0, 9880.0, 0.123)

@@ -1,45 +1,29 @@
-//! What got worse since an earlier run, past what is noise.
+//! Compares a run with a baseline, which is the `--json` of an earlier run.
 
-use serde::{Deserialize, Serialize};
+use super::run_report::{Regression, Report, Verdict};
 
-use super::Report;
-
-/// What two equal runs differ by: milliseconds.
+/// How much the latencies of two equal runs differ, in milliseconds.
 const NOISE_MS: f64 = 2.0;
-/// The same of a share of requests.
+/// How much the error rates of two equal runs differ.
 const NOISE_SHARE: f64 = 0.001;
 
-/// With a larger share of errors a run is no baseline.
+/// A run with a higher error rate is not a valid baseline.
 const ERRORS_MAX: f64 = 0.5;
 
-/// A figure of two runs.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Worse {
-    pub figure: String,
-    pub before: f64,
-    pub now: f64,
-}
-
-impl std::fmt::Display for Worse {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Worse {
-            figure,
-            before,
-            now,
-        } = self;
-        write!(formatter, "{figure} was {before:.3} and is {now:.3}")?;
-        if *before > 0.0 {
-            let percent = (now / before - 1.0).abs() * 100.0;
-            write!(formatter, ", {percent:.0} % worse")?;
+impl Report {
+    /// Compares the run with a baseline: a regression by more than `tolerance` fails it.
+    pub fn compare(&mut self, before: &Report, tolerance: f64) {
+        self.regressions = regressions(before, self, tolerance);
+        if !self.regressions.is_empty() {
+            self.verdict = Verdict::Fail;
         }
-        Ok(())
+        self.warnings.extend(differences(before, self));
     }
 }
 
-/// Figures that got worse by more than `tolerance` (0.1 is a tenth), and by more than what two equal runs
-/// differ by; of all requests, and of each name that both runs have.
-#[must_use]
-pub fn worse(before: &Report, now: &Report, tolerance: f64) -> Vec<Worse> {
+/// Values that are worse by more than `tolerance` (0.1 is a tenth) and by more than noise; for all requests, and for
+/// each name that both runs have.
+fn regressions(before: &Report, now: &Report, tolerance: f64) -> Vec<Regression> {
     let mut all = vec![
         (
             "p50 ms".to_owned(),
@@ -84,55 +68,62 @@ pub fn worse(before: &Report, now: &Report, tolerance: f64) -> Vec<Worse> {
     let grew = all.into_iter().filter(|(_, before, now, noise)| {
         *now > before * (1.0 + tolerance) && now - before > *noise
     });
-    let mut worse: Vec<Worse> = grew
-        .map(|(figure, before, now, _)| Worse {
-            figure,
-            before,
-            now,
-        })
+    let mut regressions: Vec<Regression> = grew
+        .map(|(name, before, now, _)| Regression { name, before, now })
         .collect();
-    // What could not be sent is in no other figure, so a target that takes less must show here.
+    // Unsent requests are not part of the other values, so a lower throughput must show here.
     let share = |report: &Report| report.achieved_rps / report.offered_rps.max(1e-9);
     if share(now) < share(before) * (1.0 - tolerance) {
-        worse.push(Worse {
-            figure: "share of the offered rate".to_owned(),
+        regressions.push(Regression {
+            name: "share of the offered rate".to_owned(),
             before: share(before),
             now: share(now),
         });
     }
-    worse
+    regressions
 }
 
-/// Whether a run can be a baseline for a test of `scenario`.
+/// Why a report is not a valid baseline.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BaselineError {
+    #[error("its scenario is {0}")]
+    Scenario(String),
+    #[error("the run was interrupted")]
+    Interrupted,
+    #[error("{errors} of its {requests} requests failed")]
+    Failed { requests: u64, errors: u64 },
+}
+
+/// Checks whether a run is a valid baseline for a test of `scenario`.
 ///
 /// # Errors
-/// Why it cannot.
-pub fn check(before: &Report, scenario: &str) -> Result<(), String> {
+/// Why it is not.
+pub fn check(before: &Report, scenario: &str) -> Result<(), BaselineError> {
     if before.scenario != scenario {
-        return Err(format!("it is of the scenario {}", before.scenario));
+        return Err(BaselineError::Scenario(before.scenario.clone()));
     }
     if before.interrupted_after_s.is_some() {
-        return Err("it was interrupted".to_owned());
+        return Err(BaselineError::Interrupted);
     }
-    // A test that measured nothing, or nothing but failures, would let everything pass.
+    // Against a run without successful requests, every run would pass.
     if before.requests == 0 || before.error_rate > ERRORS_MAX {
-        return Err(format!(
-            "of its {} requests {} failed",
-            before.requests, before.errors
-        ));
+        return Err(BaselineError::Failed {
+            requests: before.requests,
+            errors: before.errors,
+        });
     }
     Ok(())
 }
 
-/// What makes a comparison less than it looks.
-#[must_use]
-pub fn unlike(before: &Report, now: &Report) -> Vec<String> {
+/// Differences between the runs that make the comparison less meaningful.
+fn differences(before: &Report, now: &Report) -> Vec<String> {
     let (old, new) = (before.offered_rps, now.offered_rps);
     let is_close = (old - new).abs() <= new.max(old) * 0.05;
-    let rate = (!is_close).then(|| format!("the baseline was taken at {old:.1}/s"));
+    let rate = (!is_close).then(|| format!("the rate of the baseline was {old:.1}/s"));
     let names = before.by_name.keys();
     let missing = names.filter(|name| !now.by_name.contains_key(*name));
-    let missing = missing.map(|name| format!("the baseline has {name}, and this run has not"));
+    let missing = missing
+        .map(|name| format!("the baseline has requests named {name}, and this run has none"));
     let is_stream = |report: &Report| report.first_token_ms.count > 0;
     let stream = (is_stream(before) && !is_stream(now))
         .then(|| "the baseline has streams, and this run has none".to_owned());

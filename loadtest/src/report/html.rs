@@ -1,127 +1,61 @@
-//! The report as one file of HTML that opens anywhere, also without a network: what was asked, whether it held, and
-//! why. Charts are drawn by uPlot, which the file carries; every figure that matters stands in the text as well.
+//! The report of a run as one self-contained HTML file, which needs no network. Charts are drawn by uPlot, which is
+//! embedded; every important value is also in a table.
 
-use std::fmt::Write as _;
-
-use super::{Report, Verdict};
+use super::run_report::Report;
 
 pub(super) mod chart;
-mod latencies;
-mod over_time;
+pub(super) mod format;
+mod latency_tables;
+pub(super) mod layout;
 pub(super) mod page;
+mod run_charts;
 mod sections;
 pub(super) mod table;
-pub(super) mod text;
-
-use table::Mark;
-use text::escaped;
 
 /// The document.
 #[must_use]
 pub fn document(report: &Report) -> String {
-    let charts = over_time::charts(report);
-    let distribution = over_time::distribution(report);
+    let charts = run_charts::charts(report);
+    let distribution = run_charts::distribution(report);
     let mut body = sections::header(report);
     let parts = [
         ("", sections::warnings(report)),
         ("", sections::tiles(report)),
-        ("Objectives", sections::objectives(report)),
-        ("Worse than the baseline", sections::worse(report)),
-        ("Over time", chart::places(&charts)),
+        ("Thresholds", sections::thresholds(report)),
+        (
+            "Regressions against the baseline",
+            sections::regressions(report),
+        ),
+        ("Over time", chart::containers(&charts)),
         (
             "Distribution",
             distribution
                 .as_ref()
-                .map_or_else(String::new, chart::Chart::place),
+                .map_or_else(String::new, chart::Chart::container),
         ),
-        ("Latency by name", latencies::names(report)),
-        ("Where the time went", latencies::phases(report)),
-        ("Answers by status", sections::answers(report)),
+        ("Latency by name", latency_tables::names(report)),
+        ("Latency by phase", latency_tables::phases(report)),
+        ("Responses by status", sections::responses(report)),
         ("Errors", sections::errors(report)),
-        ("Beside weir's own metrics", sections::sidecar(report)),
+        (
+            "Comparison with weir's own metrics",
+            sections::sidecar(report),
+        ),
     ];
     for (heading, part) in parts {
-        section(&mut body, heading, &part);
+        layout::section(&mut body, heading, &part);
     }
-    body.push_str(&footer(
-        "Latencies are measured from when a request was due, and not from when it was sent: a stall is seen by all \
-         requests that had to wait for it. Failed requests are in all latencies.",
+    body.push_str(&layout::footer(
+        "Latency is measured from when a request was due, not from when it was sent, so that a stall affects every request \
+         that had to wait for it (no coordinated omission). Failed requests are included in all latencies.",
     ));
     let all: Vec<chart::Chart> = charts.into_iter().chain(distribution).collect();
-    let title = format!("{}: weir-load {}", word(report.verdict), report.scenario);
-    page::page(&title, &body, &chart::figures(&all))
-}
-
-/// A part with its heading; nothing of a part without anything.
-pub(super) fn section(body: &mut String, heading: &str, part: &str) {
-    if part.is_empty() {
-        return;
-    }
-    let heading = match heading {
-        "" => String::new(),
-        heading => format!("<h2>{}</h2>", escaped(heading)),
-    };
-    // Writing to a string cannot fail.
-    let _ = writeln!(body, "<section>{heading}{part}</section>");
-}
-
-/// The figures that people look for first: each with its name and a note.
-pub(super) fn tiles(all: impl Iterator<Item = (Mark, String, String, String)>) -> String {
-    let mut html = "<div class=\"tiles\">".to_owned();
-    for (mark, name, value, note) in all {
-        // Writing to a string cannot fail.
-        let _ = write!(
-            html,
-            "<div class=\"tile {}\"><span>{}</span><b>{}</b><small>{}</small></div>",
-            mark.class(),
-            escaped(&name),
-            escaped(&value),
-            escaped(&note)
-        );
-    }
-    html + "</div>"
-}
-
-pub(super) fn footer(about: &str) -> String {
-    format!(
-        "<noscript><p class=\"note\">Charts need JavaScript; all tables are complete without it.</p></noscript>\
-         <footer><p>{about}</p><p>Made by weir-load {}. Charts: uPlot (MIT).</p></footer>",
-        env!("CARGO_PKG_VERSION")
-    )
-}
-
-pub(super) fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "passed",
-        Verdict::Fail => "failed",
-    }
-}
-
-/// The top of a page: the verdict with its reason, what was tested, and its facts.
-pub(super) fn heading(
-    verdict: Verdict,
-    title: &str,
-    reason: &str,
-    facts: &[(&str, String)],
-) -> String {
-    let class = match verdict {
-        Verdict::Pass => "good",
-        Verdict::Fail => "bad",
-    };
-    let mut html = format!(
-        "<header><p class=\"verdict {class}\">{}</p><h1>{}</h1><p class=\"reason\">{}</p><dl>",
-        word(verdict),
-        escaped(title),
-        escaped(reason)
+    let title = format!(
+        "{}: weir-load {}",
+        layout::word(report.verdict),
+        report.scenario
     );
-    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
-        let _ = write!(
-            html,
-            "<div><dt>{name}</dt><dd>{}</dd></div>",
-            escaped(value)
-        );
-    }
-    html + "</dl></header>\n"
+    page::page(&title, &body, &chart::chart_data(&all))
 }
 
 #[cfg(test)]

@@ -1,30 +1,30 @@
-//! JUnit's XML, as continuous integration shows it: one case for each objective, one for each figure that
-//! got worse since the baseline, and one for a test that did not come to its end.
+//! JUnit XML for CI: a test case for each threshold, for each regression, and for an interrupted test.
 
 use std::fmt::Write as _;
 
-use super::Report;
+use super::escape::escaped;
+use super::run_report::Report;
 
-/// A case: its name, and what failed.
-struct Case {
+/// A test case: its name, and why it failed.
+struct TestCase {
     name: String,
     failure: Option<String>,
 }
 
-/// The document.
+/// The report of a run.
 #[must_use]
 pub fn document(report: &Report) -> String {
     suite(&report.scenario, report.duration_s, &cases(report))
 }
 
-fn suite(scenario: &str, time_s: f64, cases: &[Case]) -> String {
+fn suite(scenario: &str, time_s: f64, cases: &[TestCase]) -> String {
     let failures = cases.iter().filter(|case| case.failure.is_some()).count();
     let scenario = escaped(scenario);
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"weir-load {scenario}\" tests=\"{}\" failures=\"{failures}\" time=\"{time_s:.3}\">\n",
         cases.len(),
     );
-    for Case { name, failure } in cases {
+    for TestCase { name, failure } in cases {
         let name = escaped(name);
         // Writing to a string cannot fail.
         let _ = write!(
@@ -33,10 +33,10 @@ fn suite(scenario: &str, time_s: f64, cases: &[Case]) -> String {
         );
         let _ = match failure {
             None => writeln!(text, "/>"),
-            Some(why) => writeln!(
+            Some(reason) => writeln!(
                 text,
                 ">\n      <failure message=\"{}\"/>\n    </testcase>",
-                escaped(why)
+                escaped(reason)
             ),
         };
     }
@@ -44,44 +44,31 @@ fn suite(scenario: &str, time_s: f64, cases: &[Case]) -> String {
     text
 }
 
-/// The document of a test that could not run.
+/// The report of a test that could not run.
 #[must_use]
-pub fn could_not_run(scenario: &str, why: &str) -> String {
-    let case = Case {
-        name: "it runs".to_owned(),
-        failure: Some(why.to_owned()),
+pub fn could_not_run(scenario: &str, reason: &str) -> String {
+    let case = TestCase {
+        name: "the test runs".to_owned(),
+        failure: Some(reason.to_owned()),
     };
     suite(scenario, 0.0, &[case])
 }
 
-fn cases(report: &Report) -> Vec<Case> {
-    let objectives = report.slos.iter().map(|slo| Case {
+fn cases(report: &Report) -> Vec<TestCase> {
+    let thresholds = report.slos.iter().map(|slo| TestCase {
         name: slo.slo.clone(),
         failure: (!slo.ok).then(|| {
             let note = slo.note.as_ref().map(|note| format!(" ({note})"));
             format!("{} is {}{}", slo.slo, slo.shown, note.unwrap_or_default())
         }),
     });
-    let worse = report.worse.iter().map(|worse| Case {
-        name: format!("baseline: {}", worse.figure),
-        failure: Some(worse.to_string()),
+    let regressions = report.regressions.iter().map(|regression| TestCase {
+        name: format!("baseline: {}", regression.name),
+        failure: Some(regression.to_string()),
     });
-    let interrupted = report.interrupted_after_s.map(|after_s| Case {
-        name: "it runs to its end".to_owned(),
-        failure: Some(format!("it was interrupted after {after_s:.1} s")),
+    let interrupted = report.interrupted_after_s.map(|after_s| TestCase {
+        name: "the test completes".to_owned(),
+        failure: Some(format!("the test was interrupted after {after_s:.1} s")),
     });
-    objectives.chain(worse).chain(interrupted).collect()
-}
-
-pub(super) fn escaped(text: &str) -> String {
-    // XML has no way to write most control characters (www.w3.org/TR/xml, section 2.2).
-    let visible = text.replace(
-        |one: char| one.is_control() && one != '\n' && one != '\t',
-        "\u{fffd}",
-    );
-    visible
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    thresholds.chain(regressions).chain(interrupted).collect()
 }

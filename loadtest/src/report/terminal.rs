@@ -1,8 +1,9 @@
-//! A summary that fits a terminal and can be pasted.
+//! The summary of a run for a terminal.
 
 use std::fmt::Write as _;
 
-use super::{Latency, Report, Verdict};
+use super::run_report::{Report, Verdict};
+use super::summary::LatencySummary;
 
 /// The summary.
 #[must_use]
@@ -24,15 +25,15 @@ pub fn summary(report: &Report) -> String {
         report.error_rate * 100.0,
         report.unsent
     );
-    if report.refused + report.limited > 0 {
+    if report.rejected + report.rate_limited > 0 {
         let _ = writeln!(
             text,
-            "refused as they had to be {}, limited (429) {}",
-            report.refused, report.limited
+            "rejected as expected {}, rate limited (429) {}",
+            report.rejected, report.rate_limited
         );
     }
-    times(&mut text, report);
-    beside(&mut text, report);
+    latencies(&mut text, report);
+    comparisons(&mut text, report);
     for warning in &report.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
@@ -48,8 +49,8 @@ pub fn summary(report: &Report) -> String {
             note.unwrap_or_default()
         );
     }
-    for worse in &report.worse {
-        let _ = writeln!(text, "FAIL worse than the baseline: {worse}");
+    for regression in &report.regressions {
+        let _ = writeln!(text, "FAIL worse than the baseline: {regression}");
     }
     let verdict = match report.verdict {
         Verdict::Pass => "pass",
@@ -59,29 +60,29 @@ pub fn summary(report: &Report) -> String {
     text
 }
 
-/// Times and errors, a row a name.
-fn times(text: &mut String, report: &Report) {
+/// Latencies and errors, with a row for each name.
+fn latencies(text: &mut String, report: &Report) {
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
         "\n{:<22}{:>9}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
-        "ms from due", "count", "mean", "p50", "p90", "p95", "p99", "max"
+        "latency in ms", "count", "mean", "p50", "p90", "p95", "p99", "max"
     );
     row(text, "all", &report.latency_ms);
     for (name, named) in &report.by_name {
         row(text, name, &named.latency_ms);
     }
     if let Some(direct) = &report.direct {
-        row(text, "past the sidecar", &direct.latency_ms);
+        row(text, "backend (--direct)", &direct.latency_ms);
         for (kind, count) in &direct.errors_by_kind {
-            let _ = writeln!(text, "error past the sidecar: {kind}: {count}");
+            let _ = writeln!(text, "error of --direct: {kind}: {count}");
         }
     }
     for (name, times) in [
         ("first token", &report.first_token_ms),
-        ("time a token", &report.token_time_ms),
-        ("due to sent", &report.late_ms),
-        ("sent to done", &report.service_ms),
+        ("time per token", &report.token_time_ms),
+        ("send delay", &report.late_ms),
+        ("sent to end", &report.service_ms),
     ] {
         if times.count > 0 {
             row(text, name, times);
@@ -92,7 +93,7 @@ fn times(text: &mut String, report: &Report) {
     }
 }
 
-fn row(text: &mut String, name: &str, times: &Latency) {
+fn row(text: &mut String, name: &str, times: &LatencySummary) {
     let name: String = name.chars().take(21).collect();
     let _ = writeln!(
         text,
@@ -101,24 +102,24 @@ fn row(text: &mut String, name: &str, times: &Latency) {
     );
 }
 
-/// The figures of both, where weir's were asked for.
-fn beside(text: &mut String, report: &Report) {
+/// The counts of weir-load and weir, with `--admin`.
+fn comparisons(text: &mut String, report: &Report) {
     let Some(sidecar) = &report.sidecar else {
         return;
     };
     let _ = writeln!(
         text,
         "\n{:<26}{:>10}{:>10}{:>15}",
-        "", "here", "weir", "may differ by"
+        "", "weir-load", "weir", "may differ by"
     );
-    for one in &sidecar.beside {
+    for one in &sidecar.comparisons {
         let mark = if one.ok { "" } else { "  DIFFER" };
         let _ = writeln!(
             text,
             "{:<26}{:>10.1}{:>10.1}{:>15.1}{mark}",
-            one.figure, one.client, one.weir, one.allowed
+            one.name, one.client, one.weir, one.allowed
         );
     }
-    let added = sidecar.seen.overhead_ms_mean;
-    let _ = writeln!(text, "weir itself added {added:.3} ms in the mean");
+    let added = sidecar.metrics.overhead_ms_mean;
+    let _ = writeln!(text, "weir itself added {added:.3} ms on average");
 }

@@ -1,68 +1,64 @@
-//! The flags of `weir-load run`, and which of them make no sense together.
+//! The flags of `weir-load run`, and checks for invalid combinations.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use weir::units;
 
-use crate::scenario::Questions;
+use crate::scenario::Prompts;
 use crate::schedule::{self, Spikes};
 use crate::slo::Slo;
-use crate::target::{Target, base, only_from_environment, positive};
+use crate::target::{TargetArgs, base_url, only_from_environment, positive_duration};
 
 const RATE: f64 = 50.0;
 const DURATION: Duration = Duration::from_secs(60);
 const TOLERANCE: f64 = 0.1;
 const DRAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
-/// The environment's variables: one that is set for every run is no flag that was given.
+/// Environment variables. A value from the environment does not count as a given flag: it may be set for every run.
 const ADMIN_TOKEN: &str = "WEIR_ADMIN_TOKEN";
 const EVENTS_API_KEY: &str = "WEIR_EVENTS_API_KEY";
 
-/// The arguments.
+/// The arguments of `weir-load run`.
 #[derive(clap::Args)]
-// Of a flag that is given twice the last one counts, so that scripts can have defaults.
+// The last occurrence of a flag wins, so that scripts can have defaults.
 #[command(args_override_self = true)]
-pub struct Run {
+pub struct RunArgs {
     #[command(flatten)]
-    pub(super) target: Target,
-    /// Requests per second to send, whatever the answers do: constant (50/s, 300/min), ramping (10/s..100/s),
-    /// or stages of equal length (50/s,100/s,200/s) [default: 50/s]
+    pub(super) target: TargetArgs,
+    /// Arrival rate, independent of responses: constant (50/s, 300/min), a ramp (10/s..100/s), or stages of equal length
+    /// (50/s,100/s,200/s) [default: 50/s]
     #[arg(short, long, value_name = "RATE", value_parser = schedule::rates, help_heading = LOAD)]
     rate: Option<std::vec::Vec<(f64, f64)>>,
-    /// Test duration, such as 30s or 10m; answers that are still on their way are waited for
-    /// [default: 60s]
-    #[arg(short, long, value_name = "DURATION", value_parser = positive, help_heading = LOAD)]
+    /// Test duration, such as 30s or 10m; responses in flight at its end are awaited [default: 60s]
+    #[arg(short, long, value_name = "DURATION", value_parser = positive_duration, help_heading = LOAD)]
     duration: Option<Duration>,
-    /// Send at the initial rate for this long before the test; not measured
+    /// Warm-up before the test, at the initial rate; not measured
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = units::duration, help_heading = LOAD)]
     pub(super) warm_up: Duration,
-    /// How long after the test duration requests that are late may still be sent; what is left is unsent
-    /// [default: a tenth of the duration, from 1s to 10s, and no longer than --timeout]
+    /// How long requests that are overdue may still be sent after the test duration; the rest is reported as unsent
+    /// [default: a tenth of the duration, from 1s to 10s, and at most --timeout]
     #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = LOAD)]
     drain: Option<Duration>,
-    /// Add spikes as RATE:LENGTH/EVERY: 400/s:2s/30s sends 400/s for 2s, every 30s
+    /// Add spikes as RATE:LENGTH/INTERVAL: 400/s:2s/30s sends 400/s for 2s, every 30s
     #[arg(long, value_name = "SPIKES", value_parser = schedule::spikes, help_heading = LOAD)]
     pub(super) spikes: Option<Spikes>,
-    /// Seed of the generated requests: the same seed sends the same questions [default: random, see the
-    /// report]
+    /// Seed of the generated requests; a seed reproduces its prompts [default: random, shown in the report]
     #[arg(long, value_name = "NUMBER", help_heading = LOAD)]
     pub(super) seed: Option<u64>,
-    /// Threshold that must hold, repeatable: 'p99<800ms', 'error_rate<0.5%', 'rps>=45',
-    /// 'first_token_p95<1s', 'added_p99<5ms', 'chat:p99<1s' (only requests named chat). Always applied
-    /// unless given: error_rate<1%, unsent<1%
+    /// Threshold (SLO) that must pass, repeatable: 'p99<800ms', 'error_rate<0.5%', 'rps>=45', 'first_token_p95<1s',
+    /// 'added_p99<5ms', 'chat:p99<1s' (only requests named chat). Applied by default: error_rate<1%, unsent<1%
     #[arg(long, value_name = "THRESHOLD", value_parser = Slo::parse, help_heading = THRESHOLDS)]
     pub(super) slo: Vec<Slo>,
-    /// Fail where a figure is worse than in this --json of an earlier run
+    /// Fail on a regression against this --json report of an earlier run
     #[arg(long, value_name = "FILE", help_heading = THRESHOLDS)]
     pub(super) baseline: Option<PathBuf>,
-    /// How much worse than --baseline a figure may be [default: 10%]
+    /// Allowed regression against --baseline [default: 10%]
     #[arg(long, value_name = "PERCENT", value_parser = units::ratio, requires = "baseline", help_heading = THRESHOLDS)]
     tolerance: Option<f64>,
-    /// URL of the backend itself: send every request there as well, without the sidecar, and measure what
-    /// the sidecar adds
+    /// URL of the backend: also send every request directly to it, and measure the latency that the sidecar adds
     #[arg(long, value_name = "URL", help_heading = COMPARE)]
     pub(super) direct: Option<String>,
-    /// URL of weir's admin address: compare weir's own metrics with what was measured here
+    /// URL of weir's admin address: compare weir's own metrics with those of the client
     #[arg(long, value_name = "URL", help_heading = COMPARE)]
     pub(super) admin: Option<String>,
     /// Token of the admin address
@@ -81,11 +77,10 @@ pub struct Run {
     /// http://127.0.0.1:9200/logs-weir.access-default
     #[arg(long, value_name = "FILE|URL", help_heading = REPLAY)]
     pub(super) events: Option<String>,
-    /// With --events URL: replay only events that match, such as 'route:chat AND @timestamp:[now-1h TO now]'
-    /// [default: *]
+    /// With --events URL: replay only matching events, such as 'route:chat AND @timestamp:[now-1h TO now]' [default: *]
     #[arg(long, value_name = "QUERY", help_heading = REPLAY)]
     query: Option<String>,
-    /// With --events URL: API key of the index; a user and password can be part of the URL
+    /// With --events URL: API key of the index; a user name and password can be part of the URL
     #[arg(long, value_name = "KEY", env = EVENTS_API_KEY, hide_env_values = true, help_heading = REPLAY)]
     pub(super) events_api_key: Option<String>,
     /// With --scenario replay: replay speed; 2 is twice as fast as recorded [default: 1]
@@ -99,18 +94,22 @@ const COMPARE: &str = "Comparison";
 const OUTPUT: &str = "Output";
 const REPLAY: &str = "Replay";
 
-fn speed(text: &str) -> Result<f64, String> {
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a number from 0.001 to 1000, found {0:?}")]
+struct SpeedError(String);
+
+fn speed(text: &str) -> Result<f64, SpeedError> {
     let speed = text.parse().ok();
     let speed = speed.filter(|speed| (0.001..=1000.0).contains(speed));
-    speed.ok_or_else(|| format!("expected a number from 0.001 to 1000, found {text:?}"))
+    speed.ok_or_else(|| SpeedError(text.to_owned()))
 }
 
-/// Whether an address of events is one of an index, and not a file.
+/// Whether `--events` is the URL of an index, and not a file.
 pub(super) fn is_index(events: &str) -> bool {
     events.starts_with("http://") || events.starts_with("https://")
 }
 
-impl Run {
+impl RunArgs {
     pub(super) fn rates(&self) -> Vec<(f64, f64)> {
         self.rate.clone().unwrap_or_else(|| vec![(RATE, RATE)])
     }
@@ -119,7 +118,7 @@ impl Run {
         self.duration.unwrap_or(DURATION)
     }
 
-    /// A backlog that takes as long as the test itself would make another test of it.
+    /// How long overdue requests may still be sent; a drain as long as the test would distort it.
     pub(super) fn drain(&self, duration: Duration) -> Duration {
         let usual = (duration / 10).clamp(DRAIN.0, DRAIN.1);
         self.drain.unwrap_or(usual.min(self.target.timeout))
@@ -137,11 +136,11 @@ impl Run {
         self.speed.unwrap_or(1.0)
     }
 
-    pub(super) fn questions(&self, seed: u64) -> Questions {
-        self.target.questions(seed)
+    pub(super) fn prompts(&self, seed: u64) -> Prompts {
+        self.target.prompts(seed)
     }
 
-    /// Every output, by its flag.
+    /// The output files, with their flags.
     pub(super) fn outputs(&self) -> [(&'static str, Option<&PathBuf>); 3] {
         [
             ("--report", self.report.as_ref()),
@@ -150,27 +149,26 @@ impl Run {
         ]
     }
 
-    /// Flags that mean nothing in this run are mistakes, and not ignored: whoever gave them expects something
-    /// of them. Addresses lose their slash at the end.
+    /// Rejects flags that have no effect in this run instead of ignoring them, and normalises URLs.
     pub(super) fn check(&mut self) -> anyhow::Result<()> {
         let target = &mut self.target.target;
-        *target = base("--target", target)?;
+        *target = base_url("--target", target)?;
         for (flag, address) in [("--direct", &mut self.direct), ("--admin", &mut self.admin)] {
             if let Some(address) = address {
-                *address = base(flag, address)?;
+                *address = base_url(flag, address)?;
             }
         }
         self.target.check(self.direct.as_deref())?;
         let token = self.admin_token.as_deref();
         anyhow::ensure!(
             self.admin.is_some() || only_from_environment(token, ADMIN_TOKEN),
-            "--admin-token is of --admin, which is not given"
+            "--admin-token requires --admin"
         );
         if let Some(slo) = self.slo.iter().find(|slo| slo.needs_direct())
             && self.direct.is_none()
         {
             anyhow::bail!(
-                "--slo {}: what the sidecar adds is known only with --direct",
+                "--slo {}: the added latency is only measured with --direct",
                 slo.text
             );
         }
@@ -189,16 +187,16 @@ impl Run {
         ] {
             anyhow::ensure!(
                 !is_given,
-                "{flag} with --scenario replay: a recording has its own times; --speed changes them"
+                "{flag} cannot be used with --scenario replay: a recording has its own timing; use --speed"
             );
         }
         anyhow::ensure!(
             self.direct.is_none(),
-            "--direct with --scenario replay: a recording is sent to the target alone"
+            "--direct cannot be used with --scenario replay: a recording is only sent to the target"
         );
         let Some(events) = &self.events else {
             anyhow::bail!(
-                "--scenario replay needs --events: weir's event file, or the URL of a data stream"
+                "--scenario replay requires --events: weir's event file, or the URL of a data stream"
             );
         };
         let key = self.events_api_key.as_deref();
@@ -211,8 +209,8 @@ impl Run {
         ] {
             anyhow::ensure!(
                 !is_given || is_index(events),
-                "{flag} is of events in an index, and --events {events} is a file: give the URL of a data \
-                 stream such as http://127.0.0.1:9200/logs-weir.access-default"
+                "{flag} requires --events with the URL of a data stream such as \
+                 http://127.0.0.1:9200/logs-weir.access-default, and {events} is a file"
             );
         }
         Ok(())
@@ -231,7 +229,7 @@ impl Run {
         ] {
             anyhow::ensure!(
                 !is_given,
-                "{flag} is of --scenario replay, and this scenario is {name}"
+                "{flag} requires --scenario replay, and the scenario is {name}"
             );
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What must be refused: unsigned, wrongly signed, stale, sent before, too large.
+//! Requests that the target must reject: unsigned, with an invalid or stale signature, replayed, oversized.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,108 +6,100 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use weir::signature::signer::{Again, Signer};
 
-use super::{Scenario, Sent, Wants, request};
-use crate::door::Door;
-use crate::wanted::{Expect, Judged, Wanted};
+use super::signed::{RequestError, SendOptions, build, signers};
+use crate::request::{Expectation, Outcome, RequestSpec};
+use crate::routes::TargetRoute;
 
-/// Larger ones are not sent to find out that they are too large.
+/// Above this limit of a route no oversized request is sent.
 const OVERSIZED_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// How much older than the oldest that is let in.
+/// How much older than the accepted age a stale signature is.
 const PAST_AGE_S: u64 = 60;
 
+/// The name of the valid request that is replayed afterwards.
 pub(super) const FIRST: &str = "abuse:first";
 
-/// The request that is sent again once it has been let in.
+/// Generates abusive requests, and remembers an accepted one to replay.
 #[derive(Debug, Default)]
-pub(super) struct Before {
-    is_under_way: AtomicBool,
-    accepted: Mutex<Option<Wanted>>,
+pub(super) struct Abuse {
+    is_first_in_flight: AtomicBool,
+    accepted: Mutex<Option<RequestSpec>>,
 }
 
-impl Before {
-    /// Looks at what became of the first.
-    pub(super) fn answered(&self, wanted: &Wanted, judged: Judged) {
-        if judged == Judged::Success {
-            *self.accepted.lock() = Some(wanted.clone());
+impl Abuse {
+    /// Takes the outcome of the request named [`FIRST`].
+    pub(super) fn observe(&self, request: &RequestSpec, outcome: Outcome) {
+        if outcome == Outcome::Success {
+            *self.accepted.lock() = Some(request.clone());
         }
-        self.is_under_way.store(false, Ordering::Release);
+        self.is_first_in_flight.store(false, Ordering::Release);
     }
-}
 
-impl Scenario {
     /// Each kind in turn.
-    pub(super) fn abuse(&self, number: u64) -> Result<Wanted, String> {
-        let body = self
-            .questions
-            .body(number, Wants::Whole, &mut self.questions.random(number));
-        let (door, signer) = self.ways().next().ok_or("no route wants a signature")?;
-        let dated = self.ways().find_map(|(door, signer)| {
+    pub(super) fn request(
+        &self,
+        routes: &[TargetRoute],
+        number: u64,
+        body: Bytes,
+    ) -> Result<RequestSpec, RequestError> {
+        let (route, signer) = signers(routes).next().ok_or(RequestError::NoSigner)?;
+        let with_age = signers(routes).find_map(|(route, signer)| {
             let age = signer.age_max?;
-            Some((door, signer, age))
+            Some((route, signer, age))
         });
-        match (number % 5, dated) {
-            (0, _) => refused("abuse:unsigned", door, None, body, 0),
-            (1, Some((door, signer, age))) => {
-                let ago_s = age.as_secs() + PAST_AGE_S;
-                refused("abuse:stale", door, Some(signer), body, ago_s)
+        match (number % 5, with_age) {
+            (0, _) => rejected("abuse:unsigned", route, None, body, 0),
+            (1, Some((route, signer, age))) => {
+                let age_s = age.as_secs() + PAST_AGE_S;
+                rejected("abuse:stale", route, Some(signer), body, age_s)
             }
-            (2, _) => match self.replayed(body.clone())? {
-                Some(wanted) => Ok(wanted),
-                None => refused("abuse:wrong", door, Some(&signer.forger()), body, 0),
+            (2, _) => match self.replayed(routes, body.clone())? {
+                Some(request) => Ok(request),
+                None => rejected("abuse:wrong", route, Some(&signer.forger()), body, 0),
             },
-            (3, _) if door.body_bytes_max < OVERSIZED_BYTES_MAX => {
-                let bytes = usize::try_from(door.body_bytes_max).unwrap_or(0) + 1;
+            (3, _) if route.body_bytes_max < OVERSIZED_BYTES_MAX => {
+                let bytes = usize::try_from(route.body_bytes_max).unwrap_or(0) + 1;
                 let body = Bytes::from(vec![b' '; bytes]);
-                let sent = Sent::now("abuse:oversized", Expect::Status(vec![413]));
-                request(sent, door, Some(signer), body)
+                let options = SendOptions::new("abuse:oversized", Expectation::Status(vec![413]));
+                build(options, route, Some(signer), body)
             }
-            _ => refused("abuse:wrong", door, Some(&signer.forger()), body, 0),
+            _ => rejected("abuse:wrong", route, Some(&signer.forger()), body, 0),
         }
     }
 
-    /// A request that was let in, again; or the first that is to be let in. `None` while that one is
-    /// under way, or where nothing is remembered.
-    fn replayed(&self, body: Bytes) -> Result<Option<Wanted>, String> {
-        let mut ways = self.ways();
-        let Some((door, signer)) = ways.find(|(_, signer)| signer.again == Again::Rejected) else {
+    /// A replay of an accepted request, or the valid request to be replayed later. `None` while that one is in
+    /// flight, or where the target does not detect replays.
+    fn replayed(
+        &self,
+        routes: &[TargetRoute],
+        body: Bytes,
+    ) -> Result<Option<RequestSpec>, RequestError> {
+        let mut signers = signers(routes);
+        let Some((route, signer)) = signers.find(|(_, signer)| signer.again == Again::Rejected)
+        else {
             return Ok(None);
         };
-        if let Some(accepted) = &*self.before.accepted.lock() {
-            return Ok(Some(Wanted {
+        if let Some(accepted) = &*self.accepted.lock() {
+            return Ok(Some(RequestSpec {
                 name: "abuse:replayed".into(),
-                expect: Expect::Status(vec![401]),
+                expected: Expectation::Status(vec![401]),
                 ..accepted.clone()
             }));
         }
-        if self.before.is_under_way.swap(true, Ordering::AcqRel) {
+        if self.is_first_in_flight.swap(true, Ordering::AcqRel) {
             return Ok(None);
         }
-        let first = request(
-            Sent::now(FIRST, Expect::SuccessOrLimited),
-            door,
-            Some(signer),
-            body,
-        );
-        first.map(Some)
+        let options = SendOptions::new(FIRST, Expectation::SuccessOrRateLimited);
+        build(options, route, Some(signer), body).map(Some)
     }
 }
 
-fn refused(
+fn rejected(
     name: &str,
-    door: &Door,
+    route: &TargetRoute,
     signer: Option<&Signer>,
     body: Bytes,
-    ago_s: u64,
-) -> Result<Wanted, String> {
-    let expect = Expect::Status(vec![401]);
-    request(
-        Sent {
-            name,
-            expect,
-            ago_s,
-        },
-        door,
-        signer,
-        body,
-    )
+    age_s: u64,
+) -> Result<RequestSpec, RequestError> {
+    let options = SendOptions::new(name, Expectation::Status(vec![401])).aged(age_s);
+    build(options, route, signer, body)
 }

@@ -1,4 +1,4 @@
-//! Scenarios of somebody's own, in YAML: a list of requests with their weights.
+//! Scenario files: a YAML list of weighted requests.
 //!
 //! ```yaml
 //! - {name: ask, weight: 9, path: /v1/chat/completions, body: '{"messages":[]}', route: chat}
@@ -14,53 +14,106 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use ulid::Ulid;
-use weir::clock;
 
-use super::Wants;
-use crate::door::Door;
-use crate::wanted::{Expect, Wanted};
+use super::signed::{RequestError, signature};
+use crate::request::{Expectation, RequestSpec, ResponseMode};
+use crate::routes::TargetRoute;
 
 /// A request of the scenario.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "request")]
-pub struct Request {
-    /// The name that its figures stand under in every report, and that a threshold can ask for: `ask:p99<1s`. Requests
-    /// with the same name are counted together.
+pub struct FileRequest {
+    /// Name of the request in reports and thresholds, such as `ask:p99<1s`. Requests with the same name are counted
+    /// together.
     #[schemars(length(min = 1))]
     pub name: String,
-    /// How often it is sent, beside the weights of the others; one with 0 is never sent.
+    /// Relative frequency of the request; 0 disables it.
     #[serde(default = "one")]
     weight: u32,
-    /// The HTTP method.
+    /// HTTP method.
     #[serde(default = "post")]
     method: String,
     /// Path and query, in visible ASCII: /v1/chat/completions.
     #[schemars(regex(pattern = "^/[!-~]*$"))]
     path: String,
-    /// Header fields. Not those that the client makes itself: content-length, transfer-encoding, connection, host.
+    /// Header fields, except those that the client sets: content-length, transfer-encoding, connection, host.
     #[serde(default)]
     headers: std::collections::BTreeMap<String, String>,
-    /// The body. `{number}` in it becomes a number that no other request has.
+    /// Body. `{number}` is replaced by a number that is unique to the request.
     #[serde(default)]
     body: String,
-    /// The route of --config whose first scheme signs the request; left out: it is sent unsigned.
+    /// Route of --config whose first scheme signs the request. Without it, the request is unsigned.
     #[serde(default)]
     route: Option<String>,
-    /// The statuses that are no error; left out: 200 to 299. No answer is always an error.
+    /// Expected statuses; any other is an error. Without it, 200 to 299. A request without a response is always an
+    /// error.
     #[serde(default)]
     #[schemars(inner(range(min = 100, max = 599)), length(min = 1))]
     expect: Option<Vec<u16>>,
 }
 
+/// Why a scenario file is invalid. No message contains a header's value or a line of the file: either may hold a
+/// credential.
+#[derive(Debug, thiserror::Error)]
+#[error("--scenario {path}: {problem}")]
+pub struct FileError {
+    path: String,
+    problem: Problem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("{0}")]
+    Unreadable(std::io::Error),
+    #[error("{0}")]
+    Syntax(String),
+    #[error("no request has a weight above 0")]
+    NoWeight,
+    #[error("{0:?}: expected a name of visible characters")]
+    Name(String),
+    #[error("{name}: {problem}")]
+    Request {
+        name: String,
+        problem: RequestProblem,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RequestProblem {
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error("{0:?} is not an HTTP method")]
+    Method(String),
+    #[error("{0:?} is not a header name")]
+    HeaderName(String),
+    #[error("the value of the header {0} is invalid")]
+    HeaderValue(String),
+    #[error("the header {0} is set by the client: remove it")]
+    ReservedHeader(String),
+    #[error("`expect` must be a list of statuses such as [200, 304]")]
+    Expect,
+    #[error("--config has no route {0} that weir-load can sign for")]
+    UnknownRoute(String),
+}
+
+/// Why a path cannot be requested.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PathError {
+    #[error("expected a path that begins with /, found {0:?}")]
+    Relative(String),
+    #[error("{0:?} is not a valid path: percent-encode everything but visible ASCII")]
+    Invalid(String),
+}
+
 /// The JSON Schema (2020-12) of a scenario file.
 #[must_use]
 pub fn schema() -> serde_json::Value {
-    let mut schema = schemars::schema_for!(Vec<Request>).to_value();
-    schema["title"] = "a scenario of weir-load".into();
+    let mut schema = schemars::schema_for!(Vec<FileRequest>).to_value();
+    schema["title"] = "weir-load scenario".into();
     schema["description"] =
-        "The requests of a load test; each one that is due is drawn from them by weight.".into();
+        "Requests of a load test. Each request that is sent is drawn from the list by weight."
+            .into();
     schema["minItems"] = 1.into();
     schema
 }
@@ -73,103 +126,97 @@ fn post() -> String {
     "POST".to_owned()
 }
 
-/// Reads a file.
+/// Reads and checks a scenario file.
 ///
 /// # Errors
-/// What is wrong with it, with its place.
-pub fn read(path: &Path, doors: &[Door]) -> Result<Vec<Request>, String> {
-    let told = |why: String| format!("--scenario {}: {why}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
-    let requests: Vec<Request> =
-        // Without the line itself: a credential may stand in it.
-        serde_saphyr::from_str(&text).map_err(|error| told(error.without_snippet().to_string()))?;
-    check(&requests, doors).map_err(told)?;
+/// What is invalid, and in which request.
+pub fn read(path: &Path, routes: &[TargetRoute]) -> Result<Vec<FileRequest>, FileError> {
+    parse(path, routes).map_err(|problem| FileError {
+        path: path.display().to_string(),
+        problem,
+    })
+}
+
+fn parse(path: &Path, routes: &[TargetRoute]) -> Result<Vec<FileRequest>, Problem> {
+    let text = std::fs::read_to_string(path).map_err(Problem::Unreadable)?;
+    let requests: Vec<FileRequest> = serde_saphyr::from_str(&text)
+        .map_err(|error| Problem::Syntax(error.without_snippet().to_string()))?;
+    if requests.iter().all(|request| request.weight == 0) {
+        return Err(Problem::NoWeight);
+    }
+    for request in &requests {
+        let name = &request.name;
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err(Problem::Name(name.clone()));
+        }
+        request.check(routes).map_err(|problem| Problem::Request {
+            name: name.clone(),
+            problem,
+        })?;
+    }
     Ok(requests)
 }
 
-/// What its requests are counted under; those that are never sent are left out.
-pub(super) fn names(requests: &[Request]) -> impl Iterator<Item = Arc<str>> {
+/// The names of its requests, without those that are disabled.
+pub(super) fn names(requests: &[FileRequest]) -> impl Iterator<Item = Arc<str>> {
     let sent = requests.iter().filter(|request| request.weight > 0);
     sent.map(|request| Arc::from(&*request.name))
 }
 
-fn check(requests: &[Request], doors: &[Door]) -> Result<(), String> {
-    if requests.iter().all(|request| request.weight == 0) {
-        return Err("no request has a weight above 0".to_owned());
-    }
-    for request in requests {
-        let name = &request.name;
-        if name.is_empty() || name.chars().any(char::is_control) {
-            return Err(format!("{name:?}: a name has visible characters"));
+impl FileRequest {
+    fn check(&self, routes: &[TargetRoute]) -> Result<(), RequestProblem> {
+        check_path(&self.path)?;
+        if Method::from_bytes(self.method.as_bytes()).is_err() {
+            return Err(RequestProblem::Method(self.method.clone()));
         }
-        let told = |why: String| format!("{name}: {why}");
-        check_path(&request.path).map_err(told)?;
-        if Method::from_bytes(request.method.as_bytes()).is_err() {
-            return Err(format!("{name}: {:?} is no method", request.method));
-        }
-        request
-            .headers
-            .iter()
-            .try_for_each(|(header, value)| check_header(header, value))
-            .map_err(told)?;
-        if let Some(expect) = &request.expect
+        let mut headers = self.headers.iter();
+        headers.try_for_each(|(name, value)| check_header(name, value))?;
+        if let Some(expect) = &self.expect
             && (expect.is_empty() || expect.iter().any(|status| !(100..600).contains(status)))
         {
-            return Err(format!(
-                "{name}: `expect` lists statuses such as [200, 304]"
-            ));
+            return Err(RequestProblem::Expect);
         }
-        if let Some(route) = &request.route
-            && !doors.iter().any(|door| *door.route == **route)
+        if let Some(name) = &self.route
+            && !routes.iter().any(|route| *route.name == **name)
         {
-            return Err(format!(
-                "{name}: --config has no route {route} that weir can sign for"
-            ));
+            return Err(RequestProblem::UnknownRoute(name.clone()));
         }
+        Ok(())
     }
-    Ok(())
 }
 
-/// That a path is one, and asks nobody else: what stands before the first slash would be the host.
-pub(super) fn check_path(path: &str) -> Result<(), String> {
+/// A path must begin with a slash: what precedes the first slash would become part of the host.
+pub(super) fn check_path(path: &str) -> Result<(), PathError> {
     if !path.starts_with('/') {
-        return Err(format!("a path begins with /, and {path:?} does not"));
+        return Err(PathError::Relative(path.to_owned()));
     }
-    let is_path = path.bytes().all(|byte| byte.is_ascii_graphic());
-    if !is_path || path.parse::<http::uri::PathAndQuery>().is_err() {
-        return Err(format!(
-            "{path:?} is no path: encode what is not visible ASCII"
-        ));
+    let is_visible = path.bytes().all(|byte| byte.is_ascii_graphic());
+    match is_visible && path.parse::<http::uri::PathAndQuery>().is_ok() {
+        true => Ok(()),
+        false => Err(PathError::Invalid(path.to_owned())),
     }
-    Ok(())
 }
 
-/// The value is not told: it may be a credential.
-fn check_header(name: &str, value: &str) -> Result<(), String> {
+fn check_header(name: &str, value: &str) -> Result<(), RequestProblem> {
     if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-        return Err(format!("{name:?} is no name of a header"));
+        return Err(RequestProblem::HeaderName(name.to_owned()));
     }
     if http::HeaderValue::from_str(value).is_err() {
-        return Err(format!(
-            "the header {name} has a value that no header can have"
-        ));
+        return Err(RequestProblem::HeaderValue(name.to_owned()));
     }
-    let set_by_client = ["content-length", "transfer-encoding", "connection", "host"];
-    if set_by_client
-        .iter()
-        .any(|set| name.eq_ignore_ascii_case(set))
-    {
-        return Err(format!("the header {name} is made by the client itself"));
+    let mut reserved = ["content-length", "transfer-encoding", "connection", "host"].into_iter();
+    match reserved.any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+        true => Err(RequestProblem::ReservedHeader(name.to_owned())),
+        false => Ok(()),
     }
-    Ok(())
 }
 
-/// One of the requests, by their weights.
-pub(super) fn wanted(
-    requests: &[Request],
-    doors: &[Door],
+/// Draws one of the requests by weight.
+pub(super) fn draw(
+    requests: &[FileRequest],
+    routes: &[TargetRoute],
     random: &mut SmallRng,
-) -> Result<Wanted, String> {
+) -> Result<RequestSpec, RequestError> {
     let weights: u64 = requests
         .iter()
         .map(|request| u64::from(request.weight))
@@ -181,27 +228,26 @@ pub(super) fn wanted(
         drawn = drawn.saturating_sub(weight);
         is_it
     });
-    let request = request.ok_or_else(|| "the scenario is empty".to_owned())?;
+    let request = request.ok_or(RequestError::Empty)?;
     let number = random.random_range(0..u64::MAX).to_string();
     let body = Bytes::from(request.body.replace("{number}", &number));
     let mut headers: Vec<(String, String)> = request.headers.clone().into_iter().collect();
-    let door = request.route.as_ref();
-    let door = door.and_then(|route| doors.iter().find(|door| *door.route == **route));
-    if let Some(signer) = door.and_then(Door::signer) {
-        let at_s = clock::unix_now().as_secs();
-        let signed = signer.headers(at_s, &Ulid::generate().to_string(), &body);
-        headers.extend(signed.map_err(|error| error.to_string())?);
-    }
-    Ok(Wanted {
+    let route = request
+        .route
+        .as_ref()
+        .and_then(|name| routes.iter().find(|route| *route.name == **name));
+    headers.extend(signature(route.and_then(TargetRoute::signer), &body, 0)?);
+    Ok(RequestSpec {
         name: Arc::from(&*request.name),
-        method: Method::from_bytes(request.method.as_bytes()).map_err(|error| error.to_string())?,
+        method: Method::from_bytes(request.method.as_bytes())
+            .map_err(|_| RequestError::Method(request.method.clone()))?,
         path: request.path.clone(),
         headers,
         body,
-        wants: Wants::Whole,
-        expect: match &request.expect {
-            None => Expect::Success,
-            Some(statuses) => Expect::Status(statuses.clone()),
+        mode: ResponseMode::Whole,
+        expected: match &request.expect {
+            None => Expectation::Success,
+            Some(statuses) => Expectation::Status(statuses.clone()),
         },
     })
 }

@@ -1,51 +1,51 @@
 use std::path::Path;
 
 use super::*;
-use crate::door;
-use crate::wanted::Judged;
+use crate::request::Outcome;
+use crate::routes;
 
-const QUESTIONS: Questions = Questions {
+const PROMPTS: Prompts = Prompts {
     repeats: 0.3,
     bytes: (300, 300),
     seed: 1,
 };
 
-fn doors() -> Vec<Door> {
+fn target_routes() -> Vec<TargetRoute> {
     let text = "backends: [{name: a, endpoints: ['http://127.0.0.1:1']}]
 routes:
   - {name: chat, path: /v1/*, backend: a, body_bytes: 1KiB, signature: [{scheme: hmac, clients: [{name: w, secrets: [s]}]}, {scheme: bearer, clients: [{name: b, secrets: [k]}]}], rate_limits: [{name: l, rate: 1/s, by: client}]}
   - {name: bot, path: /hooks/feishu, backend: a, signature: {scheme: feishu, secrets: [e]}}
 ";
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a directory");
     let path = folder.path().join("weir.yaml");
     std::fs::write(&path, text).expect("a file");
-    door::of_file(&path).expect("doors").0
+    routes::from_config_file(&path).expect("routes").0
 }
 
-fn all(name: &str, count: u64) -> Vec<Wanted> {
-    let scenario = Scenario::built_in(name, doors(), QUESTIONS).expect("a scenario");
+fn all(name: &str, count: u64) -> Vec<RequestSpec> {
+    let scenario = Scenario::built_in(name, target_routes(), PROMPTS).expect("a scenario");
     (0..count)
-        .map(|number| scenario.wanted(number).expect("a request"))
+        .map(|number| scenario.request(number).expect("a request"))
         .collect()
 }
 
 #[test]
-fn a_share_of_questions_is_asked_again() {
+fn a_share_of_prompts_is_repeated() {
     let bodies: std::collections::HashSet<_> = all("chat", 1000)
         .into_iter()
-        .map(|wanted| wanted.body)
+        .map(|request| request.body)
         .collect();
-    // 700 new ones, and at most 100 that are known.
+    // 700 new prompts, and at most 100 repeated ones.
     assert!((720..=860).contains(&bodies.len()), "{}", bodies.len());
 }
 
 #[test]
-fn the_same_seed_asks_the_same() {
+fn a_seed_reproduces_the_prompts() {
     let bodies = |seed| -> Vec<Bytes> {
-        let questions = Questions { seed, ..QUESTIONS };
-        let scenario = Scenario::built_in("chat", doors(), questions).expect("one");
+        let prompts = Prompts { seed, ..PROMPTS };
+        let scenario = Scenario::built_in("chat", target_routes(), prompts).expect("one");
         (0..50)
-            .map(|number| scenario.wanted(number).expect("one").body)
+            .map(|number| scenario.request(number).expect("one").body)
             .collect()
     };
     assert_eq!(bodies(7), bodies(7));
@@ -53,7 +53,7 @@ fn the_same_seed_asks_the_same() {
 }
 
 #[test]
-fn every_scheme_that_can_be_signed_takes_its_turn() {
+fn platforms_uses_every_signer_in_turn() {
     let mut names: Vec<_> = all("platforms", 30)
         .into_iter()
         .map(|one| one.name.to_string())
@@ -64,108 +64,116 @@ fn every_scheme_that_can_be_signed_takes_its_turn() {
 }
 
 #[test]
-fn what_must_be_refused_says_how() {
-    let scenario = Scenario::built_in("abuse", doors(), QUESTIONS).expect("a scenario");
-    let all: Vec<Wanted> = (0..20)
+fn abuse_sends_every_kind_of_invalid_request() {
+    let scenario = Scenario::built_in("abuse", target_routes(), PROMPTS).expect("a scenario");
+    let all: Vec<RequestSpec> = (0..20)
         .map(|number| {
-            let wanted = scenario.wanted(number).expect("a request");
-            scenario.answered(&wanted, Judged::Success);
-            wanted
+            let request = scenario.request(number).expect("a request");
+            scenario.observe(&request, Outcome::Success);
+            request
         })
         .collect();
     let of = |name: &str| {
-        let found: Vec<_> = all.iter().filter(|wanted| &*wanted.name == name).collect();
+        let found: Vec<_> = all
+            .iter()
+            .filter(|request| &*request.name == name)
+            .collect();
         assert!(!found.is_empty(), "{name}");
         found
     };
     assert!(
         of("abuse:unsigned")
             .iter()
-            .all(|wanted| wanted.headers.len() == 1)
+            .all(|request| request.headers.len() == 1)
     );
     assert!(
         of("abuse:oversized")
             .iter()
-            .all(|wanted| wanted.body.len() == 1025)
+            .all(|request| request.body.len() == 1025)
     );
-    assert_eq!(of("abuse:oversized")[0].expect.judge(413), Judged::Refused);
+    assert_eq!(
+        of("abuse:oversized")[0].expected.classify(413),
+        Outcome::Rejected
+    );
     assert_eq!(of("abuse:first").len(), 1);
     let replayed = of("abuse:replayed");
     assert!(
         replayed
             .iter()
-            .all(|wanted| wanted.headers == replayed[0].headers)
+            .all(|request| request.headers == replayed[0].headers)
     );
     assert_eq!(
-        replayed[0].expect.judge(200),
-        Judged::Error,
-        "it was let in"
+        replayed[0].expected.classify(200),
+        Outcome::Error,
+        "it was accepted"
     );
     of("abuse:stale");
     of("abuse:wrong");
 }
 
 #[test]
-fn a_scenario_that_cannot_be_is_told() {
-    let open = door::open();
-    for (name, told) in [
-        ("nothing", "one of chat"),
+fn unusable_scenarios_are_rejected() {
+    let open = routes::default_routes();
+    for (name, reason) in [
+        ("nothing", "expected one of chat"),
         ("platforms", "needs --config"),
         ("abuse", "needs --config"),
         ("burst", "needs --config"),
     ] {
-        let why = Scenario::built_in(name, open.clone(), QUESTIONS).expect_err(name);
-        assert!(why.contains(told), "{why}");
+        let error = Scenario::built_in(name, open.clone(), PROMPTS)
+            .expect_err(name)
+            .to_string();
+        assert!(error.contains(reason), "{error}");
     }
-    assert!(Scenario::built_in("mixed", open, QUESTIONS).is_ok());
+    assert!(Scenario::built_in("mixed", open, PROMPTS).is_ok());
 }
 
 #[test]
-fn a_file_names_its_requests() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn scenario_files_are_read_and_checked() {
+    let folder = tempfile::tempdir().expect("a directory");
     let path = folder.path().join("own.yaml");
     let write = |text: &str| std::fs::write(&path, text).expect("a file");
     write(
         "- {name: ask, weight: 9, path: /ask, body: 'n {number}', route: chat}\n- {name: list, method: GET, path: /list, expect: [304]}\n",
     );
-    let requests = read(Path::new(&path), &doors()).expect("requests");
-    let scenario = Scenario::of_file(requests, doors(), QUESTIONS);
-    let wanted: Vec<_> = (0..100)
-        .map(|number| scenario.wanted(number).expect("one"))
+    let requests = read(Path::new(&path), &target_routes()).expect("requests");
+    let scenario = Scenario::from_file(requests, target_routes(), PROMPTS);
+    let request: Vec<_> = (0..100)
+        .map(|number| scenario.request(number).expect("one"))
         .collect();
-    let list: Vec<_> = wanted.iter().filter(|one| &*one.name == "list").collect();
+    let list: Vec<_> = request.iter().filter(|one| &*one.name == "list").collect();
     assert!((1..40).contains(&list.len()), "{}", list.len());
     assert_eq!(
-        (list[0].method.as_str(), list[0].expect.judge(304)),
-        ("GET", Judged::Refused)
+        (list[0].method.as_str(), list[0].expected.classify(304)),
+        ("GET", Outcome::Rejected)
     );
-    let ask = wanted.iter().find(|one| &*one.name == "ask").expect("one");
+    let ask = request.iter().find(|one| &*one.name == "ask").expect("one");
     assert!(
         ask.headers
             .iter()
             .any(|(name, _)| name == "X-Weir-Signature")
     );
-    for (text, told) in [
+    for (text, reason) in [
         ("- {name: a}", "path"),
         ("- {name: a, path: x}", "begins with /"),
         ("- {name: a, path: '@h/x'}", "begins with /"),
-        ("- {name: a, path: '/a b'}", "is no path"),
+        ("- {name: a, path: '/a b'}", "is not a valid path"),
         ("- {name: '', path: /x}", "visible characters"),
         ("- {name: \"a\\nb\", path: /x}", "visible characters"),
         (
             "- {name: a, path: /x, headers: {'bad name': x}}",
-            "no name of a header",
+            "is not a header name",
         ),
         (
             "- {name: a, path: /x, headers: {b: \"x\\ny\"}}",
-            "that no header can have",
+            "the value of the header b is invalid",
         ),
         (
             "- {name: a, path: /x, headers: {Content-Length: '9'}}",
-            "the client itself",
+            "is set by the client",
         ),
-        ("- {name: a, path: /x, expect: []}", "lists statuses"),
-        ("- {name: a, path: /x, expect: [7]}", "lists statuses"),
+        ("- {name: a, path: /x, expect: []}", "list of statuses"),
+        ("- {name: a, path: /x, expect: [7]}", "list of statuses"),
         ("- {name: a, path: /x, route: none}", "no route none"),
         ("- {name: a, path: /x, weight: 0}", "weight"),
         ("- {name: a, path: /x, wieght: 1}", "wieght"),
@@ -177,47 +185,47 @@ fn a_file_names_its_requests() {
             _ => text.replace("headers: {Authorization: s3cret}, ", ""),
         };
         write(&text);
-        let why = read(&path, &doors()).expect_err(&text);
-        assert!(!why.contains("s3cret"), "{why}");
-        assert!(why.contains(told), "{why}");
+        let error = read(&path, &target_routes()).expect_err(&text).to_string();
+        assert!(!error.contains("s3cret"), "{error}");
+        assert!(error.contains(reason), "{error}");
     }
 }
 
 #[test]
-fn a_request_is_sent_again_only_when_it_has_been_let_in() {
-    let scenario = Scenario::built_in("abuse", doors(), QUESTIONS).expect("a scenario");
+fn a_request_is_replayed_only_after_it_was_accepted() {
+    let scenario = Scenario::built_in("abuse", target_routes(), PROMPTS).expect("a scenario");
     let name = |number| {
-        let wanted = scenario.wanted(number).expect("a request");
-        (wanted.name.to_string(), wanted)
+        let request = scenario.request(number).expect("a request");
+        (request.name.to_string(), request)
     };
-    let (first, wanted) = name(2);
+    let (first, request) = name(2);
     assert_eq!(first, "abuse:first");
-    assert_eq!(name(7).0, "abuse:wrong", "the first is under way");
-    scenario.answered(&wanted, Judged::Limited);
-    let (again, wanted) = name(12);
-    assert_eq!(again, "abuse:first", "it was not let in");
-    scenario.answered(&wanted, Judged::Success);
+    assert_eq!(name(7).0, "abuse:wrong", "the first is in flight");
+    scenario.observe(&request, Outcome::RateLimited);
+    let (again, request) = name(12);
+    assert_eq!(again, "abuse:first", "it was not accepted");
+    scenario.observe(&request, Outcome::Success);
     let (replayed, before) = name(17);
     assert_eq!(
         (replayed.as_str(), before.headers),
-        ("abuse:replayed", wanted.headers)
+        ("abuse:replayed", request.headers)
     );
 }
 
 #[test]
-fn a_signature_that_is_good_for_one_request_a_second_is_used_once_a_second() {
+fn a_signature_valid_for_one_request_per_second_is_used_once_per_second() {
     let text = "backends: [{name: a, endpoints: ['http://127.0.0.1:1']}]
 routes:
   - {name: bot, path: /bot, backend: a, signature: [{scheme: simple_sha256, secrets: [s]}, {scheme: bearer, secrets: [k]}]}
 ";
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a directory");
     let path = folder.path().join("weir.yaml");
     std::fs::write(&path, text).expect("a file");
-    let doors = door::of_file(&path).expect("doors").0;
-    let scenario = Scenario::built_in("platforms", doors, QUESTIONS).expect("a scenario");
+    let target_routes = routes::from_config_file(&path).expect("routes").0;
+    let scenario = Scenario::built_in("platforms", target_routes, PROMPTS).expect("a scenario");
     let begun_s = clock::unix_now().as_secs();
     let names: Vec<_> = (0..20)
-        .map(|number| scenario.wanted(number).expect("one").name)
+        .map(|number| scenario.request(number).expect("one").name)
         .collect();
     let seconds = clock::unix_now().as_secs() - begun_s + 1;
     let simple = names
@@ -228,7 +236,7 @@ routes:
 }
 
 #[test]
-fn lengths_are_as_they_were_asked_for() {
+fn prompt_lengths_are_within_the_range() {
     for (text, read) in [
         ("500", Some((500, 500))),
         ("100..900", Some((100, 900))),
@@ -237,14 +245,14 @@ fn lengths_are_as_they_were_asked_for() {
     ] {
         assert_eq!(lengths(text).ok(), read, "{text}");
     }
-    let questions = Questions {
+    let prompts = Prompts {
         bytes: (100, 900),
-        ..QUESTIONS
+        ..PROMPTS
     };
     let sizes: Vec<_> = (0..200)
         .map(|number| {
-            questions
-                .body(number, Wants::Whole, &mut questions.random(number))
+            prompts
+                .body(number, ResponseMode::Whole, &mut prompts.random(number))
                 .len()
         })
         .collect();
@@ -259,8 +267,8 @@ fn lengths_are_as_they_were_asked_for() {
 }
 
 #[test]
-fn a_recording_is_asked_again_at_its_times_and_sizes() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn a_recording_is_replayed_at_its_times_and_sizes() {
+    let folder = tempfile::tempdir().expect("a directory");
     let path = folder.path().join("events.ndjson");
     let event = |at: &str, route: &str, bytes: u32, status: u16| {
         format!(
@@ -273,7 +281,7 @@ fn a_recording_is_asked_again_at_its_times_and_sizes() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");
-        runtime.block_on(recorded(&Source::File(path.clone()), speed))
+        runtime.block_on(load_recording(&EventSource::File(path.clone()), speed))
     };
     let recording = read(2.0).expect("a recording");
     assert_eq!(
@@ -281,11 +289,15 @@ fn a_recording_is_asked_again_at_its_times_and_sizes() {
         Some(std::time::Duration::from_millis(625))
     );
     let Recording { requests, .. } = recording;
-    let scenario = Scenario::of_recording(requests, doors(), QUESTIONS);
-    let first = scenario.wanted(0).expect("a request");
+    let scenario = Scenario::from_recording(requests, target_routes(), PROMPTS);
+    let first = scenario.request(0).expect("a request");
     assert_eq!((&*first.name, first.body.len()), ("none", 0));
-    assert_eq!(first.expect.judge(404), Judged::Refused, "as it was");
-    let second = scenario.wanted(1).expect("a request");
+    assert_eq!(
+        first.expected.classify(404),
+        Outcome::Rejected,
+        "as recorded"
+    );
+    let second = scenario.request(1).expect("a request");
     assert_eq!((&*second.name, second.body.len()), ("chat", 900));
     assert!(String::from_utf8_lossy(&second.body).contains("\"stream\":true"));
     assert!(
@@ -295,9 +307,9 @@ fn a_recording_is_asked_again_at_its_times_and_sizes() {
             .any(|(name, _)| name == "X-Weir-Signature")
     );
     std::fs::write(&path, "{}\n").expect("a file");
-    let why = format!("{:#}", read(1.0).expect_err("no event"));
+    let error = format!("{:#}", read(1.0).expect_err("no event"));
     assert!(
-        why.contains("line 1") && why.contains("events.ndjson"),
-        "{why}"
+        error.contains("line 1") && error.contains("events.ndjson"),
+        "{error}"
     );
 }

@@ -1,14 +1,35 @@
-//! Rates and spikes as people write them.
+//! Parses and formats arrival rates and spikes.
+
+use std::time::Duration;
 
 use weir::units;
 
-use super::Spikes;
+/// Bursts that replace the arrival rate at regular intervals.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spikes {
+    /// Requests per second during a spike.
+    pub rate: f64,
+    pub length: Duration,
+    /// From the start of one spike to the start of the next.
+    pub every: Duration,
+}
 
-/// Reads `50/s`, `10/s..100/s` (a ramp) and `50/s,100/s,200/s` (steps).
+/// Why a rate or spikes are invalid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RateError {
+    #[error("expected a rate such as 50/s or 300/min, found {0:?}")]
+    Rate(String),
+    #[error("expected spikes such as 400/s:2s/30s (rate, length, interval), found {0:?}")]
+    Spikes(String),
+    #[error("a spike must be shorter than the interval between two spikes, found {0:?}")]
+    SpikeLength(String),
+}
+
+/// Parses `50/s` (constant), `10/s..100/s` (a ramp) and `50/s,100/s,200/s` (stages).
 ///
 /// # Errors
-/// What was wrong, and what to write instead.
-pub fn rates(text: &str) -> Result<Vec<(f64, f64)>, String> {
+/// What is wrong, and what to write instead.
+pub fn rates(text: &str) -> Result<Vec<(f64, f64)>, RateError> {
     text.split(',')
         .map(|part| match part.trim().split_once("..") {
             Some((from, to)) => Ok((rate(from)?, rate(to)?)),
@@ -17,7 +38,7 @@ pub fn rates(text: &str) -> Result<Vec<(f64, f64)>, String> {
         .collect()
 }
 
-/// Rates as they can be read again: `50/s`, `10/s..100/s, 200/s`.
+/// Formats rates so that they can be parsed again: `50/s`, `10/s..100/s, 200/s`.
 #[must_use]
 pub fn shown(rates: &[(f64, f64)]) -> String {
     let one = |rate: f64| match (rate * 60.0).fract().abs() < 1e-9 && rate < 1.0 {
@@ -46,52 +67,41 @@ impl std::fmt::Display for Spikes {
     }
 }
 
-/// Reads `400/s:2s/30s`: a rate, for how long, how often.
+/// Parses `400/s:2s/30s`: the rate of a spike, its length, and the interval.
 ///
 /// # Errors
-/// What was wrong, and what to write instead.
-pub fn spikes(text: &str) -> Result<Spikes, String> {
-    let wrong =
-        || format!("expected spikes such as 400/s:2s/30s (rate, length, every), found {text:?}");
-    let (rate_text, times) = text.split_once(':').ok_or_else(wrong)?;
-    let (length, every) = times.split_once('/').ok_or_else(wrong)?;
-    let time = |text: &str| units::duration(text.trim()).map_err(|_| wrong());
+/// What is wrong, and what to write instead.
+pub fn spikes(text: &str) -> Result<Spikes, RateError> {
+    let malformed = || RateError::Spikes(text.to_owned());
+    let (rate_text, times) = text.split_once(':').ok_or_else(malformed)?;
+    let (length, every) = times.split_once('/').ok_or_else(malformed)?;
+    let time = |text: &str| units::duration(text.trim()).map_err(|_| malformed());
     let spikes = Spikes {
         rate: rate(rate_text)?,
         length: time(length)?,
         every: time(every)?,
     };
-    if spikes.length >= spikes.every || spikes.length.is_zero() {
-        return Err(format!(
-            "a spike is shorter than the time between two: {text:?}"
-        ));
+    match spikes.length >= spikes.every || spikes.length.is_zero() {
+        true => Err(RateError::SpikeLength(text.to_owned())),
+        false => Ok(spikes),
     }
-    Ok(spikes)
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    // A ramp may begin or end with none, where a limit may not.
+fn rate(text: &str) -> Result<f64, RateError> {
+    // A ramp may start or end at 0, which is not a valid rate limit.
     if matches!(text.trim(), "0/s" | "0/min" | "0/h") {
         return Ok(0.0);
     }
-    let rate = units::rate(text.trim()).map_err(|_| {
-        format!(
-            "expected a rate such as 50/s or 300/min, found {:?}",
-            text.trim()
-        )
-    })?;
+    let rate = units::rate(text.trim()).map_err(|_| RateError::Rate(text.trim().to_owned()))?;
     Ok(f64::from(rate.count) / rate.period.as_secs_f64())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::schedule::Schedule;
 
     #[test]
-    fn rates_are_shown_as_they_are_written() {
+    fn formatted_rates_can_be_parsed() {
         for text in ["50/s", "0/s..100/s", "10/s, 20/s", "30/min", "2.5/s"] {
             let read = match text {
                 "2.5/s" => vec![(2.5, 2.5)],
@@ -104,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rate_is_told() {
+    fn invalid_rates_and_spikes_are_rejected() {
         for text in ["", "50", "fast", "10/s..", "10/s;20/s", "-1/s"] {
             assert!(rates(text).is_err(), "{text}");
         }
@@ -117,6 +127,5 @@ mod tests {
         ] {
             assert!(spikes(text).is_err(), "{text}");
         }
-        assert!(Schedule::new(&[(0.0, 0.0)], Duration::from_secs(1), None).is_err());
     }
 }

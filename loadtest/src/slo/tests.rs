@@ -1,46 +1,46 @@
 use std::time::Duration;
 
 use super::*;
-use crate::pacer::Counts;
-use crate::tally::{Cache, Measured, Tallies, Towards};
-use crate::wanted::Judged;
+use crate::pacer::TestPhase;
+use crate::request::Outcome;
+use crate::stats::{CacheStatus, Destination, Sample, StatsRecorder};
 
-fn tally() -> Tally {
-    let tallies = Tallies::new(Duration::from_secs(1));
+fn stats() -> RunStats {
+    let recorder = StatsRecorder::new(Duration::from_secs(1));
     for ms in 1..=1000_u64 {
         for (name, offset) in [("chat", 10), ("direct", 0)] {
-            tallies.record(
-                &Measured {
+            recorder.record(
+                &Sample {
                     name: name.into(),
-                    towards: match name {
-                        "chat" => Towards::Target,
-                        _ => Towards::Direct,
+                    destination: match name {
+                        "chat" => Destination::Target,
+                        _ => Destination::Direct,
                     },
                     due: Duration::ZERO,
                     sent: Duration::ZERO,
-                    first: Some(Duration::from_millis(5)),
-                    last: Some(Duration::from_millis(5)),
+                    first_event: Some(Duration::from_millis(5)),
+                    last_event: Some(Duration::from_millis(5)),
                     done: Duration::from_millis(ms + offset),
-                    pieces: 0,
-                    judged: if ms % 200 == 0 && name == "chat" {
-                        Judged::Error
+                    stream_events: 0,
+                    outcome: if ms % 200 == 0 && name == "chat" {
+                        Outcome::Error
                     } else {
-                        Judged::Success
+                        Outcome::Success
                     },
                     status: Some(200),
-                    cache: Cache::NoHit,
+                    cache: CacheStatus::NoHit,
                     error: None,
                 },
-                Counts::InTheTest,
+                TestPhase::Measured,
             );
         }
     }
-    tallies.sum()
+    recorder.snapshot()
 }
 
 #[test]
-fn objectives_are_held_or_not() {
-    let achieved = Achieved {
+fn thresholds_pass_or_fail() {
+    let totals = RunTotals {
         seconds: 20.8,
         unsent: 20,
     };
@@ -53,7 +53,7 @@ fn objectives_are_held_or_not() {
         ("error_rate<0.5%", false),
         ("error_rate<=0.5%", true),
         ("chat:p99<2s", true),
-        ("nobody:p99<2s", false),
+        ("unknown:p99<2s", false),
         ("added_p99<15ms", true),
         ("added_p99<5ms", false),
         ("first_token_p95<6ms", true),
@@ -64,13 +64,13 @@ fn objectives_are_held_or_not() {
         ("direct:p50<=501ms", true),
         ("chat:rps>=51", false),
     ] {
-        let held = Slo::parse(text).expect(text).judge(&tally(), &achieved);
-        assert_eq!(held.ok, ok, "{held:?}");
+        let result = Slo::parse(text).expect(text).evaluate(&stats(), &totals);
+        assert_eq!(result.ok, ok, "{result:?}");
     }
 }
 
 #[test]
-fn what_nobody_asked_for_has_to_hold_all_the_same() {
+fn errors_and_unsent_requests_have_default_thresholds() {
     let implied = |given: &[&str]| -> Vec<String> {
         let given: Vec<_> = given
             .iter()
@@ -86,24 +86,24 @@ fn what_nobody_asked_for_has_to_hold_all_the_same() {
 }
 
 #[test]
-fn few_requests_are_said_to_be_few() {
-    let held = |text: &str| {
+fn percentiles_of_few_requests_have_a_note() {
+    let result = |text: &str| {
         Slo::parse(text)
             .expect("one")
-            .judge(&tally(), &Achieved::default())
+            .evaluate(&stats(), &RunTotals::default())
     };
-    assert_eq!(held("p99<2s").note, None);
-    assert!(held("p999<2s").note.expect("a note").contains("10000"));
+    assert_eq!(result("p99<2s").note, None);
+    assert!(result("p999<2s").note.expect("a note").contains("10000"));
     assert!(
-        held("nobody:p50<2s")
+        result("unknown:p50<2s")
             .note
             .expect("a note")
-            .contains("no request")
+            .contains("no requests")
     );
 }
 
 #[test]
-fn what_is_no_objective_is_told_with_an_example() {
+fn invalid_thresholds_are_rejected_with_examples() {
     for text in [
         "",
         "p99",
@@ -119,7 +119,7 @@ fn what_is_no_objective_is_told_with_an_example() {
         "chat:unsent<1",
         "a\u{1b}[31m:p99<1s",
     ] {
-        let why = Slo::parse(text).expect_err(text);
-        assert!(why.contains("such as p99<800ms"), "{why}");
+        let error = Slo::parse(text).expect_err(text).to_string();
+        assert!(error.contains("examples: p99<800ms"), "{error}");
     }
 }

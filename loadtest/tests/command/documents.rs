@@ -1,13 +1,13 @@
-//! What the documents say of the load tester is so.
+//! The documentation matches the load generator.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args as _, Command};
-use weir_load::capacity::Capacity;
-use weir_load::run::Run;
+use weir_load::capacity::CapacityArgs;
+use weir_load::run::RunArgs;
 
-use super::{json, said, weir_load};
-use crate::assistant::{Assistant, Manner};
+use super::{json, output_text, weir_load};
+use crate::server::{Behaviour, TestServer};
 
 fn read(path: &str) -> String {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -22,8 +22,8 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     blocks.map(str::to_owned).collect()
 }
 
-/// The calls of the load tester, as a shell would split them.
-fn calls(text: &str) -> Vec<Vec<String>> {
+/// The invocations of weir-load, split like a shell.
+fn invocations(text: &str) -> Vec<Vec<String>> {
     let joined = blocks(text, "sh").join("\n").replace("\\\n", " ");
     let lines = joined
         .lines()
@@ -46,13 +46,13 @@ fn calls(text: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn every_call_in_the_documents_is_one() {
+fn documented_invocations_are_valid() {
     let mut seen = 0;
     for path in ["README.md", "README.zh-CN.md", "docs/load-testing.md"] {
-        for words in calls(&read(path)) {
+        for words in invocations(&read(path)) {
             let command = match words[0].as_str() {
-                "run" => Run::augment_args(Command::new("run")),
-                "capacity" => Capacity::augment_args(Command::new("capacity")),
+                "run" => RunArgs::augment_args(Command::new("run")),
+                "capacity" => CapacityArgs::augment_args(Command::new("capacity")),
                 _ => continue,
             };
             let parsed = command.try_get_matches_from(&words);
@@ -67,9 +67,9 @@ fn every_call_in_the_documents_is_one() {
     assert!(seen >= 6, "{seen}");
 }
 
-/// Whoever pastes both must not see errors that are none of the assistant.
+/// Otherwise pasting both would produce errors.
 #[test]
-fn the_load_test_of_the_readme_stays_within_its_own_limit() {
+fn the_load_test_of_the_readme_stays_below_its_rate_limit() {
     for path in ["README.md", "README.zh-CN.md"] {
         let text = read(path);
         let limit = text
@@ -77,8 +77,8 @@ fn the_load_test_of_the_readme_stays_within_its_own_limit() {
             .nth(1)
             .and_then(|rest| rest.split("/s").next());
         let limit: f64 = limit.and_then(|limit| limit.parse().ok()).expect("a limit");
-        let calls = calls(&text);
-        let chat = calls
+        let invocations = invocations(&text);
+        let chat = invocations
             .iter()
             .find(|words| words.contains(&"--rate".to_owned()))
             .expect("a load test");
@@ -95,44 +95,44 @@ fn the_load_test_of_the_readme_stays_within_its_own_limit() {
 }
 
 #[test]
-fn the_schema_in_the_documents_is_the_one_that_is_printed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let output = weir_load(&["schema"], folder.path());
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+fn the_documented_schema_is_current() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = weir_load(&["schema"], directory.path());
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
         read("docs/scenario.schema.json"),
-        "write it anew: cargo run -p weir-load -- schema > docs/scenario.schema.json"
+        "update it: cargo run -p weir-load -- schema > docs/scenario.schema.json"
     );
 }
 
 #[test]
-fn the_scenario_in_the_documents_runs() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let well = Assistant::start(Manner::AtOnce);
+fn the_documented_scenario_runs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = TestServer::start(Behaviour::Immediate);
     let text = read("docs/load-testing.md");
     let yaml = blocks(&text, "yaml");
     let scenario = yaml
         .iter()
         .find(|block| block.contains("weight:"))
         .expect("a scenario");
-    // It is signed for a route that no configuration of this test has.
+    // Without the request that is signed for a route: this test has no configuration.
     let unsigned: Vec<&str> = scenario
         .lines()
         .filter(|line| !line.contains("route:"))
         .collect();
-    std::fs::write(folder.path().join("own.yaml"), unsigned.join("\n")).expect("a file");
+    std::fs::write(directory.path().join("own.yaml"), unsigned.join("\n")).expect("a file");
     let common = [
         "run",
         "--target",
-        &well.url,
+        &server.url,
         "--scenario",
         "own.yaml",
         "--json",
         "out.json",
     ];
     let more = ["--rate", "50/s", "--duration", "2s"];
-    let output = weir_load(&[&common[..], &more].concat(), folder.path());
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    assert_eq!(json(folder.path())["requests"], 100);
+    let output = weir_load(&[&common[..], &more].concat(), directory.path());
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
+    assert_eq!(json(directory.path())["requests"], 100);
 }

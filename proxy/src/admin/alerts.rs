@@ -59,7 +59,7 @@ fn shown(standing: &Standing) -> Value {
         "since": timestamp(standing.since),
     });
     if let Some(rule) = &standing.rule {
-        alert["signal"] = json!(rule.signal.word());
+        alert["signal"] = json!(rule.signal.name);
         alert["warning"] = json!(rule.lines.warning);
         alert["critical"] = json!(rule.lines.critical);
         alert["recovery"] = json!(rule.lines.recovery);

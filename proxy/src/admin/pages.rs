@@ -3,109 +3,46 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Query, Request, State};
-use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{delete, get};
-use axum::{Extension, Router, body::Body};
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::extract::{Query, State};
+use axum::response::{Html, Response};
+use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use super::door::{Door, Entry};
+use super::accept;
 use super::problem::Problem;
-use super::serve::Peer;
 use super::{AdminState, Readiness};
-use super::{accept, alerts};
 use crate::alert::board::timestamp;
-use crate::audit::{Action, Audit, Refused};
 use crate::clock;
 
 /// How many events `/api/events` gives when it is not told, and at most.
 const EVENTS_MAX: usize = 100;
 
-/// Of what is sent to the admin side.
-const BODY_BYTES_MAX: usize = 64 * 1024;
-
 const INDEX: &str = include_str!("index.html");
 
+/// What the pages read.
 pub(super) struct Pages {
     pub(super) state: AdminState,
     started: Instant,
 }
 
-/// All pages behind their door.
-pub(super) fn router(state: AdminState, door: Door, started: Instant) -> Router {
-    Router::new()
-        .route("/", get(index))
-        .route("/healthz", get(health))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(show_metrics))
-        .route("/api/events", get(events))
-        .route("/api/status", get(status))
-        .route("/api/alerts", get(alerts::alerts))
-        .route("/api/silences", get(alerts::silences).post(alerts::silence))
-        .route("/api/silences/{id}", delete(alerts::end_silence))
-        .route("/runbooks/{name}", get(alerts::runbook))
-        .fallback(async || Problem::NoPage)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .method_not_allowed_fallback(async || Problem::WrongMethod)
-        .layer(middleware::from_fn_with_state(
-            (door, state.audit.clone()),
-            enter,
-        ))
-        .with_state(Arc::new(Pages { state, started }))
-}
-
-async fn enter(
-    State((door, audit)): State<(Door, Option<Arc<Audit>>)>,
-    Extension(Peer(address)): Extension<Peer>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let entry = door.check(request.uri(), request.headers());
-    let outcome = match entry {
-        Entry::Granted => None,
-        Entry::NoToken => Some("no_token"),
-        Entry::ForeignHost => Some("foreign_host"),
-    };
-    if let (Some(outcome), Some(audit)) = (outcome, audit) {
-        let refused = Refused {
-            action: Action::Admin,
-            scheme: "admin",
-            outcome,
-            route: None,
-            request_id: None,
-        };
-        audit.refused(&refused, address);
+impl Pages {
+    pub(super) fn new(state: AdminState, started: Instant) -> Self {
+        Pages { state, started }
     }
-    let mut response = match entry {
-        Entry::Granted => next.run(request).await,
-        Entry::NoToken => Problem::NoToken.into_response(),
-        Entry::ForeignHost => Problem::ForeignHost.into_response(),
-    };
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    );
-    response
 }
 
-async fn index() -> Html<&'static str> {
+pub(super) async fn index() -> Html<&'static str> {
     Html(INDEX)
 }
 
-async fn health() -> Response {
+pub(super) async fn health() -> Response {
     typed("application/json", r#"{"status":"ok"}"#)
 }
 
-async fn ready(State(pages): State<Arc<Pages>>) -> Response {
+pub(super) async fn ready(State(pages): State<Arc<Pages>>) -> Response {
     let readiness = pages.state.readiness.get();
     let body = json!({"status": readiness.as_str()}).to_string();
     let mut response = typed("application/json", body);
@@ -115,7 +52,7 @@ async fn ready(State(pages): State<Arc<Pages>>) -> Response {
     response
 }
 
-async fn show_metrics(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Response {
+pub(super) async fn show_metrics(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Response {
     let format = accept::format(&headers);
     let mut response = typed(format.content_type(), pages.state.metrics.render(format));
     response
@@ -125,22 +62,22 @@ async fn show_metrics(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Re
 }
 
 #[derive(serde::Deserialize)]
-struct EventsQuery {
+pub(super) struct EventsQuery {
     limit: Option<usize>,
 }
 
-async fn events(
+pub(super) async fn events(
     State(pages): State<Arc<Pages>>,
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|_| Problem::WrongLimit)?;
     let limit = query.limit.unwrap_or(EVENTS_MAX).min(EVENTS_MAX);
     // Each event is a JSON object already.
-    let events = pages.state.record.recent(limit).join(",\n");
+    let events = pages.state.events.recent(limit).join(",\n");
     Ok(typed("application/json", format!("[{events}]\n")))
 }
 
-async fn status(State(pages): State<Arc<Pages>>) -> Response {
+pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response {
     let state = &pages.state;
     let routes = state.routes.iter().map(|route| {
         json!({
@@ -154,8 +91,8 @@ async fn status(State(pages): State<Arc<Pages>>) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "status": state.readiness.get().as_str(),
         "uptime_s": clock::now().saturating_duration_since(pages.started).as_secs(),
-        "requests_in_flight": state.metrics.gauges().in_flight.get(),
-        "connections": state.metrics.connections().open.get(),
+        "requests_in_flight": state.in_flight.get(),
+        "connections": state.connections.get(),
         "routes": routes.collect::<Vec<_>>(),
         "shipping": shipping(state),
     });

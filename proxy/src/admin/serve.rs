@@ -12,14 +12,13 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::Stop;
-use crate::listener::descriptors::is_want;
+use crate::listener::descriptors::is_exhaustion;
 use crate::system::memory;
 use crate::worker::Worker;
+use crate::worker::runtime::StopSignal;
 
 /// With so many connections open the oldest gives way to a new one: somebody who only holds
 /// connections open cannot keep a probe or a scrape out.
@@ -45,7 +44,7 @@ pub(super) struct Peer(pub(super) IpAddr);
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
-    mut stop: watch::Receiver<Stop>,
+    mut stop: StopSignal,
     worker: &Worker,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -56,7 +55,7 @@ pub(super) async fn serve(
     set_aside(&listener, &mut spare);
     loop {
         let accepted = tokio::select! {
-            _ = stop.wait_for(|stop| *stop == Stop::Now) => break,
+            _ = stop.wait_for(Option::is_some) => break,
             accepted = listener.accept() => accepted,
             () = sleep(memory::INTERVAL), if is_used => {
                 // Nobody asks for a while.
@@ -70,7 +69,7 @@ pub(super) async fn serve(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             // Whoever has taken every descriptor has not taken these.
-            Err(error) if is_want(&error) && !spare.is_empty() => {
+            Err(error) if is_exhaustion(&error) && !spare.is_empty() => {
                 spare.clear();
                 continue;
             }
@@ -107,7 +106,7 @@ fn set_aside(listener: &tokio::net::TcpListener, spare: &mut Vec<OwnedFd>) {
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<Stop>) {
+async fn connection(stream: TcpStream, router: Router, mut stop: StopSignal) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -120,7 +119,7 @@ async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver
     tokio::select! {
         _ = connection.as_mut() => return,
         () = sleep(CONNECTION_AGE_MAX) => {}
-        _ = stop.wait_for(|stop| *stop == Stop::Now) => {}
+        _ = stop.wait_for(Option::is_some) => {}
     }
     connection.as_mut().graceful_shutdown();
     drop(timeout(GRACE, connection).await);

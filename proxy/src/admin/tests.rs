@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::alert;
 use crate::exchange::Recorder as _;
+use crate::record;
 use crate::record::fixture::filled;
-use crate::record::{self, Links};
 use crate::trace::{Incoming, Sampling};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -16,10 +16,12 @@ struct Running {
     state: AdminState,
 }
 
+fn gauge(name: &str) -> IntGauge {
+    IntGauge::new(name, "A gauge.").expect("a gauge")
+}
+
 fn start(token: Option<&str>) -> Running {
-    let metrics = Arc::new(
-        Metrics::new(&[("feishu", "feishu")], &["assistant"], Arc::default()).expect("metrics"),
-    );
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
     let loaded = crate::config::defaults().expect("the defaults");
     let alerts = alert::Config {
         state: None,
@@ -28,22 +30,22 @@ fn start(token: Option<&str>) -> Running {
     let sources = alert::Sources {
         metrics: metrics.clone(),
         tallies: Arc::default(),
+        snapshots: Box::new(alert::snapshot::Snapshot::default),
         ship: None,
         instance: "test:1".to_owned(),
         environment: "test".to_owned(),
     };
     let alerts = Alerts::start(&alerts, sources).expect("alerts");
     let events = record::Config {
-        spans: None,
-        audit: None,
         sampling: record::sampling::Sampling::ALL,
         stdout: false,
         file: None,
-        ship: None,
         environment: "test".to_owned(),
     };
     let state = AdminState {
-        record: Record::start(&events, metrics.clone(), Links::default()).expect("a record"),
+        in_flight: gauge("in_flight"),
+        connections: gauge("connections"),
+        events: EventRecorder::start(&events, None, &metrics).expect("a recorder"),
         metrics,
         readiness: Arc::new(ReadinessFlag::new(Readiness::Ready)),
         routes: vec![RouteSummary {
@@ -106,7 +108,7 @@ fn get(running: &Running, target: &str, headers: &str) -> Answer {
 #[test]
 fn the_pages_answer() {
     let running = start(None);
-    running.state.record.record(&filled());
+    running.state.events.record(&filled(), Duration::ZERO);
     assert_eq!(get(&running, "/healthz", "").json()["status"], "ok");
     assert_eq!(get(&running, "/readyz", "").json()["status"], "ready");
 
@@ -145,7 +147,7 @@ fn the_last_events_come_newest_last() {
     for second in 1..=150 {
         let mut exchange = filled();
         exchange.received_at = Duration::from_secs(second);
-        running.state.record.record(&exchange);
+        running.state.events.record(&exchange, Duration::ZERO);
     }
     let events = get(&running, "/api/events?limit=2", "").json();
     let seconds: Vec<_> = (0..2)
@@ -315,7 +317,7 @@ fn a_summary_names_paths_as_the_file_does() {
         },
         encoded_slash: crate::route::path::EncodedSlash::Keep,
         listen: Vec::new(),
-        limits: config::Limits {
+        limits: crate::http::Limits {
             header_bytes: 0,
             header_timeout: Duration::ZERO,
             buffered_bytes: 0,
@@ -334,14 +336,14 @@ fn a_summary_names_paths_as_the_file_does() {
             Arc::new(route(route::PathPattern::Prefix("/static/".to_owned()))),
         ],
         events: record::Config {
-            spans: None,
-            audit: None,
             sampling: record::sampling::Sampling::ALL,
             stdout: false,
             file: None,
-            ship: None,
             environment: String::new(),
         },
+        ship: None,
+        audit: None,
+        spans: None,
         drain: Duration::ZERO,
     };
     let paths: Vec<_> = RouteSummary::all(&config)

@@ -240,9 +240,9 @@ impl Board {
     }
 
     /// Counts a write of the state that takes too long.
-    pub(super) fn look(&self, now: Instant) {
+    pub(super) fn snapshot(&self, now: Instant) {
         if let Some(keeper) = &self.keeper {
-            keeper.look(now);
+            keeper.snapshot(now);
         }
     }
 

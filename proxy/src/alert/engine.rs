@@ -7,28 +7,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::counts::Delta;
 use super::identity::Identity;
-use super::signal::{Per, Signal};
+use super::per::Per;
+use super::rule::Rule;
 use super::standing::{Saved, Standing, Transition};
-use super::tally::{Delta, Subject};
-use super::tier::{Basis, Lines, Memory, Tier};
+use super::tally::Subject;
+use super::tier::{Basis, Memory, Tier};
 use super::window::Window;
-use crate::metrics::look::Look;
-
-/// How long an alert that ended is told of: an Alertmanager that was down is to hear of it.
-pub const ENDED_IS_TOLD_FOR: Duration = Duration::from_secs(15 * 60);
-
-/// A checked rule.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
-    pub name: Arc<str>,
-    pub signal: Signal,
-    /// `None`: over all traffic.
-    pub per: Option<Per>,
-    pub lines: Lines,
-    /// A page of one's own for those who get the alert; `None`: the one that weir brings along.
-    pub runbook: Option<String>,
-}
+use crate::alert::snapshot::Snapshot;
 
 /// How the engine looks at requests.
 #[derive(Clone, Debug)]
@@ -136,9 +123,9 @@ impl Engine {
         &mut self,
         now: Now,
         taken: Vec<(Subject, Delta)>,
-        look: &Look,
+        snapshot: &Snapshot,
     ) -> Vec<Transition> {
-        self.slide(now.steady, taken, look);
+        self.slide(now.steady, taken, snapshot);
         let (steady, now) = (now.steady, now.wall);
         let identity = &self.settings.identity;
         let mut transitions = Vec::new();
@@ -152,14 +139,10 @@ impl Engine {
                     (Some(per), Some(value)) => self.parts.get(&(per, value.clone())),
                     _ => Some(&self.whole),
                 };
-                let (figure, about) = match rule.signal.of_moment(look) {
-                    Some((figure, about)) => (Some(figure), about),
-                    None => {
-                        let minimum = self.settings.requests_min;
-                        let of = |window| rule.signal.of_window(window, minimum);
-                        (window.and_then(of), None)
-                    }
-                };
+                let minimum = self.settings.requests_min;
+                let measured = rule.signal.measure(window, minimum, snapshot);
+                let figure = measured.as_ref().map(|measured| measured.value);
+                let about = measured.and_then(|measured| measured.about);
                 if rule.per == Some(Per::Model) && is_gone(&value, window) {
                     series.memory.forget();
                 }
@@ -193,7 +176,7 @@ impl Engine {
         known.chain(&self.orphans).cloned().collect()
     }
 
-    fn slide(&mut self, now: Duration, taken: Vec<(Subject, Delta)>, look: &Look) {
+    fn slide(&mut self, now: Duration, taken: Vec<(Subject, Delta)>, snapshot: &Snapshot) {
         let mut whole = Delta::default();
         let mut parts: HashMap<(Per, Arc<str>), Delta> = HashMap::new();
         for (subject, delta) in taken {
@@ -213,8 +196,8 @@ impl Engine {
                 Subject::Model(name) => add(Per::Model, name),
             }
         }
-        let dropped = look.events_dropped.saturating_sub(self.events_dropped);
-        self.events_dropped = look.events_dropped;
+        let dropped = snapshot.events_dropped.saturating_sub(self.events_dropped);
+        self.events_dropped = snapshot.events_dropped;
         whole.counts.events_dropped = dropped;
         self.whole.slide(now, whole);
         for (scope, window) in &mut self.parts {

@@ -1,7 +1,13 @@
+use super::super::counts::Counts;
 use super::super::fixture::{NOW, rule};
-use super::super::signal::Statistic;
-use super::super::tally::{Counts, Tally};
+use super::super::signal::{
+    Signal, error_rate, events_dropped, first_token, rate_limited_share, response_time,
+    signature_failure_share,
+};
+use super::super::standing::ENDED_IS_TOLD_FOR;
+use super::super::tally::Tally;
 use super::*;
+use crate::exchange::Recorder as _;
 use crate::record::fixture::filled;
 use crate::refusal::ErrorCode;
 
@@ -52,7 +58,7 @@ fn run(engine: &mut Engine, steps: &[(u64, u64)]) -> Vec<(usize, String, Tier, T
     for (step, (count, failed)) in steps.iter().enumerate() {
         let now = NOW + STEP * u32::try_from(step).expect("few");
         let taken = vec![(route("chat"), requests(*count, *failed))];
-        for transition in engine.evaluate(at(now), taken, &Look::default()) {
+        for transition in engine.evaluate(at(now), taken, &Snapshot::default()) {
             let standing = &transition.standing;
             changes.push((
                 step,
@@ -100,7 +106,7 @@ fn too_little_traffic_holds_the_tier_and_says_so() {
     let changes = engine.evaluate(
         at(later),
         vec![(route("chat"), requests(19, 0))],
-        &Look::default(),
+        &Snapshot::default(),
     );
     assert_eq!(changes, []);
     let standing = &engine.standings()[0];
@@ -124,7 +130,7 @@ fn each_route_has_its_own_tier_and_a_platform_is_all_of_its_routes() {
             (route("good"), requests(900, 0)),
             (route("bad"), requests(100, 20)),
         ];
-        engine.evaluate(at(NOW + STEP * step), taken, &Look::default());
+        engine.evaluate(at(NOW + STEP * step), taken, &Snapshot::default());
     }
     let standings = engine.standings();
     let tiers: Vec<_> = standings
@@ -186,7 +192,7 @@ fn an_alert_whose_rule_is_gone_ends_once() {
     engine.evaluate(
         at(NOW + ENDED_IS_TOLD_FOR * 2),
         Vec::new(),
-        &Look::default(),
+        &Snapshot::default(),
     );
     assert!(
         engine
@@ -210,38 +216,40 @@ fn every_signal_of_requests_comes_out_of_what_requests_were() {
     for (code, status) in codes.into_iter().zip([200, 429, 401, 502]) {
         for _ in 0..25 {
             (exchange.error_code, exchange.status) = (code, status);
-            tally.count(&exchange, Duration::from_millis(100));
+            tally.record(&exchange, Duration::from_millis(100));
         }
     }
     let mut window = Window::new(STEP, STEP);
     window.slide(NOW, tally.take());
-    let near = |signal: Signal, truth: f64| {
-        let figure = signal.of_window(&window, 100).expect("a figure");
+    let near = |signal: &Signal, truth: f64| {
+        let of = |minimum| signal.measure(Some(&window), minimum, &Snapshot::default());
+        let figure = of(100).expect("a figure").value;
         assert!(
             (figure - truth).abs() <= truth * 0.02,
             "{signal:?}: {figure}"
         );
-        assert_eq!(signal.of_window(&window, 101), None, "{signal:?}");
+        assert_eq!(of(101), None, "{signal:?}");
     };
-    near(Signal::ErrorRate, 0.25);
-    near(Signal::RateLimitedShare, 0.25);
-    near(Signal::SignatureFailureShare, 0.25);
-    for statistic in [
-        Statistic::P50,
-        Statistic::P95,
-        Statistic::P99,
-        Statistic::Mean,
+    near(&error_rate::SIGNAL, 0.25);
+    near(&rate_limited_share::SIGNAL, 0.25);
+    near(&signature_failure_share::SIGNAL, 0.25);
+    for signal in [
+        &response_time::P50,
+        &response_time::P95,
+        &response_time::P99,
+        &response_time::MEAN,
     ] {
-        near(Signal::ResponseTime(statistic), 0.1);
+        near(signal, 0.1);
     }
-    near(Signal::FirstTokenP99, 0.2);
-    assert_eq!(Signal::EventsDropped.of_window(&window, 100), Some(0.0));
+    near(&first_token::P99, 0.2);
+    let dropped = events_dropped::SIGNAL.measure(Some(&window), 100, &Snapshot::default());
+    assert_eq!(dropped, Some(0.0.into()));
 }
 
 #[test]
 fn dropped_events_are_those_of_the_window() {
     let mut dropped = Rule::clone(&rule("EventsDropped", None));
-    dropped.signal = Signal::EventsDropped;
+    dropped.signal = &events_dropped::SIGNAL;
     (
         dropped.lines.warning,
         dropped.lines.critical,
@@ -250,12 +258,12 @@ fn dropped_events_are_those_of_the_window() {
     let mut engine = begin(vec![Arc::new(dropped)], Vec::new());
     let mut tiers = Vec::new();
     for step in 0..12_u64 {
-        let look = Look {
+        let snapshot = Snapshot {
             events_dropped: if step >= 3 { 5 } else { 0 },
-            ..Look::default()
+            ..Snapshot::default()
         };
         let now = NOW + STEP * u32::try_from(step).expect("few");
-        engine.evaluate(at(now), Vec::new(), &look);
+        engine.evaluate(at(now), Vec::new(), &snapshot);
         tiers.push(engine.standings()[0].tier as u8);
     }
     // Five were lost in step 3; three steps later it is a warning, and four later they are out of the
@@ -272,13 +280,13 @@ fn an_alert_of_a_route_that_is_gone_ends_and_of_one_that_is_there_goes_on() {
             (route("gone"), requests(100, 50)),
             (route("chat"), requests(100, 50)),
         ];
-        engine.evaluate(at(NOW + STEP * step), taken, &Look::default());
+        engine.evaluate(at(NOW + STEP * step), taken, &Snapshot::default());
     }
     let standings = engine.standings();
     let saved: Vec<Saved> = standings.iter().filter_map(Standing::to_save).collect();
     assert_eq!(saved.len(), 2);
     let mut engine = begin(rules, saved);
-    let ended = engine.evaluate(at(NOW + STEP * 7), Vec::new(), &Look::default());
+    let ended = engine.evaluate(at(NOW + STEP * 7), Vec::new(), &Snapshot::default());
     let keys: Vec<_> = ended
         .iter()
         .map(|one| one.standing.key.to_string())
@@ -298,7 +306,7 @@ fn calls_of_a_model_that_was_not_known_yet_leave_no_alert_behind() {
     let mut step = |taken| {
         static STEPS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let step = STEPS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        engine.evaluate(at(NOW + STEP * step), taken, &Look::default());
+        engine.evaluate(at(NOW + STEP * step), taken, &Snapshot::default());
         engine.standings()
     };
     for _ in 0..6 {
@@ -343,7 +351,7 @@ fn an_alert_in_force_keeps_who_raised_it_and_the_next_one_is_of_who_is_there() {
     for step in 1..12_u32 {
         let failed = if step < 6 { 0 } else { 50 };
         let taken = vec![(route("chat"), requests(100, failed))];
-        seen.extend(engine.evaluate(at(NOW + STEP * step), taken, &Look::default()));
+        seen.extend(engine.evaluate(at(NOW + STEP * step), taken, &Snapshot::default()));
     }
     let seen: Vec<_> = seen
         .iter()
@@ -371,7 +379,7 @@ fn people_read_the_wall_clock_and_tiers_do_not() {
         seen.extend(engine.evaluate(
             now,
             vec![(route("chat"), requests(100, 50))],
-            &Look::default(),
+            &Snapshot::default(),
         ));
     }
     assert_eq!(seen.len(), 1);

@@ -11,7 +11,7 @@ use super::board::{Change, timestamp};
 use super::notify::summary;
 use super::standing::Transition;
 use super::tier::Tier;
-use crate::record::event::ECS_VERSION;
+use crate::ecs;
 use crate::ship::Ship;
 use crate::ship::spool::ID_BYTES;
 
@@ -74,7 +74,7 @@ pub(super) fn line(transition: &Transition, id: &str, environment: &str) -> Valu
     });
     if let Some(rule) = &standing.rule {
         let lines = &rule.lines;
-        alert["signal"] = json!(rule.signal.word());
+        alert["signal"] = json!(rule.signal.name);
         alert["warning"] = json!(lines.warning);
         alert["critical"] = json!(lines.critical);
         alert["recovery"] = json!(lines.recovery);
@@ -84,7 +84,7 @@ pub(super) fn line(transition: &Transition, id: &str, environment: &str) -> Valu
     }
     let mut event = json!({
         "@timestamp": timestamp(transition.at),
-        "ecs": {"version": ECS_VERSION},
+        "ecs": {"version": ecs::VERSION},
         "event": {
             "id": id,
             "dataset": "weir.alert",

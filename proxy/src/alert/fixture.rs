@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::Rule;
-use super::signal::{Per, Signal};
+use super::per::Per;
+use super::rule::Rule;
+use super::signal::error_rate;
 use super::standing::Standing;
 use super::tier::{Lines, Tier, Worse};
 
@@ -15,7 +16,7 @@ pub(crate) const NOW: Duration = Duration::from_secs(1_795_334_400);
 pub(crate) fn rule(name: &str, per: Option<Per>) -> Arc<Rule> {
     Arc::new(Rule {
         name: name.into(),
-        signal: Signal::ErrorRate,
+        signal: &error_rate::SIGNAL,
         per,
         lines: Lines {
             worse: Worse::Up,

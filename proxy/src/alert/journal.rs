@@ -10,10 +10,10 @@ use super::event::Events;
 use super::late::Writing;
 use super::notify;
 use super::standing::Transition;
+use crate::alert::metrics::AlertWrites;
 use crate::clock;
-use crate::metrics::AlertWrites;
 use crate::worker::Worker;
-use crate::worker::thread::{Desk, SideThread, State};
+use crate::worker::thread::{SharedState, State, WorkerThread};
 
 /// Changes that wait to be written down; what comes beyond is dropped and counted.
 const WAITING_MAX: usize = 1000;
@@ -22,7 +22,7 @@ const IDLE: std::time::Duration = std::time::Duration::from_secs(3600);
 /// The hand of the engine.
 #[derive(Debug)]
 pub(super) struct Journal {
-    thread: SideThread<VecDeque<Entry>>,
+    thread: WorkerThread<VecDeque<Entry>>,
     writes: AlertWrites,
     writing: Writing,
     /// Changes are events as well.
@@ -48,8 +48,9 @@ impl Journal {
     ) -> io::Result<Self> {
         let (on, writing) = (worker.clone(), Writing::new(writes.clone()));
         let (has_events, theirs) = (events.is_some(), writing.clone());
-        let run = move |desk: &Desk<VecDeque<Entry>>| run(desk, events.as_ref(), &theirs, &on);
-        let thread = SideThread::start(worker, VecDeque::new(), run)?;
+        let run =
+            move |shared: &SharedState<VecDeque<Entry>>| run(shared, events.as_ref(), &theirs, &on);
+        let thread = WorkerThread::start(worker, VecDeque::new(), run)?;
         Ok(Journal {
             thread,
             writes,
@@ -76,8 +77,8 @@ impl Journal {
     }
 
     /// Counts a write that takes too long.
-    pub(super) fn look(&self, now: Instant) {
-        self.writing.look(now);
+    pub(super) fn snapshot(&self, now: Instant) {
+        self.writing.snapshot(now);
     }
 
     /// Writes down what is left.
@@ -88,11 +89,16 @@ impl Journal {
     }
 }
 
-fn run(desk: &Desk<VecDeque<Entry>>, events: Option<&Events>, writing: &Writing, worker: &Worker) {
+fn run(
+    shared: &SharedState<VecDeque<Entry>>,
+    events: Option<&Events>,
+    writing: &Writing,
+    worker: &Worker,
+) {
     loop {
-        let mut inner = desk.lock();
-        desk.wait_until(&mut inner, clock::now() + IDLE, |work| !work.is_empty());
-        // It stays on the desk until it is written down.
+        let mut inner = shared.lock();
+        shared.wait_until(&mut inner, clock::now() + IDLE, |work| !work.is_empty());
+        // It stays on the shared until it is written down.
         let Some(entry) = inner.work.front_mut() else {
             if inner.state == State::Running {
                 continue;
@@ -116,6 +122,6 @@ fn run(desk: &Desk<VecDeque<Entry>>, events: Option<&Events>, writing: &Writing,
                 log::error!("alerts: a transition cannot be kept for the index: {error}");
             }
         }
-        desk.lock().work.pop_front();
+        shared.lock().work.pop_front();
     }
 }

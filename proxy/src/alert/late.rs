@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::alert::metrics::AlertWrites;
 use crate::clock;
-use crate::metrics::AlertWrites;
 
 /// A disk that works has taken a few kilobytes by then.
 pub(super) const WRITE_MAX: Duration = Duration::from_secs(5);
@@ -54,7 +54,7 @@ impl Writing {
     }
 
     /// Counts the write that is under way when it is late. Waits for nothing.
-    pub(super) fn look(&self, now: Instant) {
+    pub(super) fn snapshot(&self, now: Instant) {
         let mut begun = self.begun.lock();
         if let Begun::At(at) = *begun
             && now.saturating_duration_since(at) >= WRITE_MAX
@@ -68,19 +68,21 @@ impl Writing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::metrics::AlertMetrics;
     use crate::metrics::Metrics;
 
     #[test]
     fn a_write_that_takes_too_long_is_counted_once_while_it_lasts() {
-        let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
-        let writes = metrics.alerting().writes("state").expect("counters");
+        let metrics = Metrics::new().expect("metrics");
+        let alerts = AlertMetrics::register(&metrics).expect("metrics");
+        let writes = alerts.writes("state").expect("counters");
         let writing = Writing::new(writes.clone());
-        writing.look(clock::now() + WRITE_MAX);
+        writing.snapshot(clock::now() + WRITE_MAX);
         let written = writing.time(|| {
-            writing.look(clock::now());
+            writing.snapshot(clock::now());
             assert_eq!(writes.late.get(), 0);
             for _ in 0..3 {
-                writing.look(clock::now() + WRITE_MAX);
+                writing.snapshot(clock::now() + WRITE_MAX);
             }
             assert_eq!(writes.late.get(), 1);
             Ok(())

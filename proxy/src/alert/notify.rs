@@ -8,19 +8,23 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::board::{Board, Change};
-use super::runbook;
+use self::kind::{Context, Kind};
+use super::board::Change;
 use super::tier::Tier;
-use crate::log_throttle::{LogThrottle, Telling};
-use crate::metrics::NotifierCounts;
-use crate::worker::Worker;
-use crate::worker::thread::{Desk, SideThread, State};
+use crate::alert::metrics::NotifierCounts;
+use crate::backoff;
+use crate::log_throttle::{LogDecision, LogThrottle};
+use crate::worker::thread::{SharedState, State, WorkerThread};
 use crate::{clock, random};
 
 pub mod alertmanager;
 pub mod feishu;
+pub mod kind;
 pub mod post;
 pub mod webhook;
+
+/// Every kind of notifier, each one file with one descriptor.
+pub const ALL: &[&Kind] = &[&alertmanager::KIND, &feishu::KIND, &webhook::KIND];
 
 /// At the end of the process no notifier is waited for longer.
 pub const STOP_MAX: Duration = Duration::from_secs(2);
@@ -32,13 +36,15 @@ const GAP: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(5);
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// The longest of the waits below, with their jitter.
+const RETRY_MAX: Duration = Duration::from_millis(37_500);
 /// For what will not get better by itself soon.
 const REFUSED_WAIT: Duration = Duration::from_secs(30);
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the thread of a notifier shares: whether there may be news.
 pub type News = bool;
-pub type Notifier = SideThread<News>;
+pub type Notifier = WorkerThread<News>;
 
 /// Tells a notifier that there may be news.
 pub fn wake(notifier: &Notifier) {
@@ -67,14 +73,10 @@ impl Failure {
     pub fn wait(&self, failures: u32) -> Duration {
         let usual = match self {
             Failure::NotNow(_, Some(after)) => (*after).min(BACKOFF_MAX),
-            Failure::NotNow(_, None) => {
-                let doubled = BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(6));
-                doubled.min(BACKOFF_MAX)
-            }
+            Failure::NotNow(_, None) => backoff::exponential(BACKOFF, BACKOFF_MAX, failures),
             Failure::Refused(_) => REFUSED_WAIT,
         };
-        let jitter = (random::bits() % 256) as u32;
-        usual + usual / 4 * jitter / 256
+        usual + backoff::jitter(usual / 4, random::bits() as u32)
     }
 }
 
@@ -96,33 +98,27 @@ pub trait Channel: Send + 'static {
 ///
 /// # Errors
 /// When the system has no thread to give.
-pub fn start(
-    worker: Worker,
-    mut channel: impl Channel,
-    board: Arc<Board>,
-    counts: NotifierCounts,
-) -> std::io::Result<Notifier> {
-    let theirs = worker.clone();
-    SideThread::start(worker, true, move |desk| {
-        run(desk, &theirs, &mut channel, &board, &counts);
+pub fn start(mut channel: impl Channel, context: Context) -> std::io::Result<Notifier> {
+    WorkerThread::start(context.worker.clone(), true, move |shared| {
+        run(shared, &mut channel, &context);
     })
 }
 
-fn run(
-    desk: &Desk<News>,
-    worker: &Worker,
-    channel: &mut dyn Channel,
-    board: &Board,
-    counts: &NotifierCounts,
-) {
+fn run(shared: &SharedState<News>, channel: &mut dyn Channel, context: &Context) {
+    let Context {
+        worker,
+        board,
+        counts,
+        retry_max,
+    } = context;
     let name = worker.name();
-    let mut health = Health::default();
+    let mut health = Health::new(*retry_max);
     // When the changes that are there are told.
     let mut due: Option<Instant> = None;
     let mut told_at: Option<Instant> = None;
     loop {
         let state = wait(
-            desk,
+            shared,
             due.unwrap_or_else(|| clock::now() + IDLE),
             due.is_none(),
         );
@@ -163,9 +159,9 @@ fn run(
 }
 
 /// Waits for a time, or for news where those matter before it.
-fn wait(desk: &Desk<News>, until: Instant, for_news: bool) -> State {
-    let mut inner = desk.lock();
-    desk.wait_until(&mut inner, until, |news| for_news && *news);
+fn wait(shared: &SharedState<News>, until: Instant, for_news: bool) -> State {
+    let mut inner = shared.lock();
+    shared.wait_until(&mut inner, until, |news| for_news && *news);
     inner.work = false;
     inner.state
 }
@@ -175,18 +171,18 @@ fn wait(desk: &Desk<News>, until: Instant, for_news: bool) -> State {
 struct Health {
     complaint: LogThrottle,
     failures: u32,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Health {
-            complaint: LogThrottle::every(COMPLAINT_INTERVAL),
-            failures: 0,
-        }
-    }
+    retry_max: Duration,
 }
 
 impl Health {
+    fn new(retry_max: Duration) -> Self {
+        Health {
+            complaint: LogThrottle::every(COMPLAINT_INTERVAL),
+            failures: 0,
+            retry_max,
+        }
+    }
+
     fn well(&mut self, name: &str, counts: &NotifierCounts) {
         counts.sent.inc();
         self.nothing_left(name, counts);
@@ -196,7 +192,7 @@ impl Health {
     fn nothing_left(&mut self, name: &str, counts: &NotifierCounts) {
         counts.up.set(1);
         self.failures = 0;
-        if self.complaint.over() {
+        if self.complaint.recovered() {
             log::info!(
                 "alerts: {name} has been told how things are, or there is nothing left to tell"
             );
@@ -208,13 +204,13 @@ impl Health {
         counts.failed.inc();
         counts.up.set(0);
         self.failures = self.failures.saturating_add(1);
-        if self.complaint.note(clock::now()) == Telling::Due {
+        if self.complaint.failed(clock::now()) == LogDecision::Log {
             log::error!(
                 "alerts: {name} is not told: {}; it is tried again",
                 failure.why()
             );
         }
-        failure.wait(self.failures)
+        failure.wait(self.failures).min(self.retry_max)
     }
 }
 
@@ -226,7 +222,7 @@ pub fn summary(change: &Change) -> String {
     let signal = standing
         .rule
         .as_ref()
-        .map_or("the figure", |rule| rule.signal.word());
+        .map_or("the figure", |rule| rule.signal.name);
     match standing.tier {
         Tier::None if standing.rule.is_none() => {
             format!("{}: over, it is no longer watched", standing.key)
@@ -258,7 +254,7 @@ impl Links {
     #[must_use]
     pub fn runbook(&self, change: &Change) -> String {
         match &change.standing.rule {
-            Some(rule) => runbook::url(rule, &self.console),
+            Some(rule) => rule.runbook_url(&self.console),
             None => format!("{}/api/alerts", self.console),
         }
     }

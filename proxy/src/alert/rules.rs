@@ -10,30 +10,18 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Config;
-use super::engine::Rule;
 use super::identity::INSTANCE;
-use super::runbook;
-use super::signal::{Per, Signal, Unit};
+use super::promql::{Inexpressible, Promql, by, duration};
+use super::rule::Rule;
 use super::tier::{FORGET_AFTER, Lines, Worse};
-use crate::metrics::catalog::{
-    self, DURATION_EDGES_S, Definition, FAILED_REQUESTS, REQUEST_DURATION, TIME_TO_FIRST_TOKEN,
-};
+use super::unit::Unit;
 
 /// A rule that Prometheus cannot express, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rule `{rule}`: Prometheus cannot express it: {why}")]
 pub struct Refused {
     pub rule: String,
-    pub why: String,
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Refused { rule, why } = self;
-        write!(
-            formatter,
-            "rule `{rule}`: Prometheus cannot express it: {why}"
-        )
-    }
+    pub why: Inexpressible,
 }
 
 /// A file of rules, in YAML.
@@ -65,9 +53,10 @@ pub fn render(config: &Config) -> Result<String, Vec<Refused>> {
     }
 }
 
-fn group(rule: &Rule, config: &Config) -> Result<String, String> {
+fn group(rule: &Rule, config: &Config) -> Result<String, Inexpressible> {
     let name = &rule.name;
-    let signal = signal(rule, config)?;
+    let window = (config.window, config.minimum_requests);
+    let signal = (rule.signal.query)(&Promql::new(rule.per, &rule.lines, window))?;
     let interval = duration(config.evaluate_every);
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -94,7 +83,7 @@ fn alert(rule: &Rule, config: &Config, severity: &str, at_least: u8) -> String {
          and on ({by}) weir:tier{{rule=\"{name}\"}} >= {at_least}"
     );
     let labels = labels(config);
-    let unit = rule.signal.unit();
+    let unit = rule.signal.unit;
     let value = match unit {
         Unit::Share => "{{ $value | humanizePercentage }}",
         Unit::Seconds => "{{ $value | humanizeDuration }}",
@@ -112,9 +101,9 @@ fn alert(rule: &Rule, config: &Config, severity: &str, at_least: u8) -> String {
         let label = per.label();
         format!(" of {label} {{{{ $labels.{label} }}}}")
     });
-    let signal = rule.signal.word();
+    let signal = rule.signal.name;
     let (line, recovery) = (unit.show(line), unit.show(rule.lines.recovery));
-    let runbook = runbook::url(rule, &config.console_url);
+    let runbook = rule.runbook_url(&config.console_url);
     format!(
         "  - alert: {name}\n    expr: |\n{}\n    labels: {{severity: {severity}{labels}}}\n    annotations:\n      \
          summary: '{name} is {severity}: {signal}{of} is {value}'\n      \
@@ -184,145 +173,6 @@ fn tier(rule: &Rule) -> String {
 
 fn forget_after(lines: &Lines) -> Duration {
     FORGET_AFTER + lines.interval / 2
-}
-
-/// The labels that series are told apart by.
-fn by(per: Option<Per>) -> String {
-    let replica = format!("job, {INSTANCE}");
-    per.map_or_else(
-        || replica.clone(),
-        |per| format!("{replica}, {}", per.label()),
-    )
-}
-
-/// The figure itself.
-fn signal(rule: &Rule, config: &Config) -> Result<String, String> {
-    let by = by(rule.per);
-    let window = duration(config.window);
-    let has = |definition: &Definition| has_label(definition, rule.per);
-    let increase = |metric: &str| format!("sum by ({by}) (increase({metric}[{window}]))");
-    let enough = |metric: &str| {
-        let count = format!("round({}, 1e-6)", increase(metric));
-        match config.minimum_requests {
-            0 => format!("({count} > 0)"),
-            minimum => format!("({count} >= {minimum})"),
-        }
-    };
-    let requests = "weir_request_duration_seconds_count";
-    let share = |part: &str| format!("{}\n/ {}", increase(part), enough(requests));
-    let quantile = |metric: &str, q: f64| {
-        let count = enough(&format!("{metric}_count"));
-        format!(
-            "histogram_quantile({q}, sum by ({by}, le) (rate({metric}_bucket[{window}])))\n\
-             and on ({by}) {count}"
-        )
-    };
-    let errors = |codes: &str| format!("weir_errors_total{{error_code=~\"{codes}\"}}");
-    Ok(match rule.signal {
-        Signal::ErrorRate => {
-            has(&FAILED_REQUESTS)?;
-            share("weir_failed_requests_total")
-        }
-        Signal::RateLimitedShare => {
-            has(&catalog::ERRORS)?;
-            share(&errors("rate_limited"))
-        }
-        Signal::SignatureFailureShare => {
-            has(&catalog::ERRORS)?;
-            share(&errors("signature_.*"))
-        }
-        Signal::ResponseTime(statistic) => {
-            has(&REQUEST_DURATION)?;
-            match statistic.quantile() {
-                Some(q) => {
-                    on_edges(rule)?;
-                    quantile(REQUEST_DURATION.name, q)
-                }
-                None => share("weir_request_duration_seconds_sum"),
-            }
-        }
-        Signal::FirstTokenP99 => {
-            has(&TIME_TO_FIRST_TOKEN)?;
-            on_edges(rule)?;
-            quantile(TIME_TO_FIRST_TOKEN.name, 0.99)
-        }
-        Signal::CacheHitRatio => {
-            has(&catalog::CACHE_LOOKUPS)?;
-            let of = |outcome: &str| format!("weir_cache_lookups_total{{outcome=~\"{outcome}\"}}");
-            let (hits, all) = (increase(&of("hit")), of("hit|miss"));
-            // The series of hits is there from the first one on.
-            format!("({hits} or 0 * {})\n/ {}", increase(&all), enough(&all))
-        }
-        Signal::DiskUsage => format!("max by ({by}) (weir_disk_usage_ratio)"),
-        Signal::CpuUsage => format!("max by ({by}) (weir_cpu_usage_ratio)"),
-        Signal::MemoryUsage => format!("max by ({by}) (weir_memory_usage_ratio)"),
-        Signal::SpoolOldest => format!("max by ({by}) (weir_spool_oldest_seconds)"),
-        Signal::EventsDropped => increase("weir_events_total{outcome=\"dropped\"}"),
-        Signal::DependencyDown => {
-            format!(
-                "sum by ({by}) (1 - weir_dependency_up)\n\
-                 or 0 * max by ({by}) (weir_build_info)"
-            )
-        }
-    })
-}
-
-/// Whether a metric tells apart what the rule does.
-fn has_label(definition: &Definition, per: Option<Per>) -> Result<(), String> {
-    let Some(per) = per else {
-        return Ok(());
-    };
-    if definition.labels.contains(&per.label()) {
-        return Ok(());
-    }
-    let labels = definition.labels.join(", ");
-    Err(format!(
-        "`per: {}`, but `{}` has only the labels {labels}",
-        per.label(),
-        definition.name
-    ))
-}
-
-/// Between two edges a bucket cannot tell on which side of a line a quantile is.
-fn on_edges(rule: &Rule) -> Result<(), String> {
-    let lines = [
-        ("warning", rule.lines.warning),
-        ("critical", rule.lines.critical),
-        ("recovery", rule.lines.recovery),
-    ];
-    for (name, line) in lines {
-        if DURATION_EDGES_S.contains(&line) {
-            continue;
-        }
-        let nearest = DURATION_EDGES_S
-            .iter()
-            .min_by(|one, other| (**one - line).abs().total_cmp(&(**other - line).abs()));
-        let nearest = nearest.map_or_else(String::new, |edge| Unit::Seconds.show(*edge));
-        let line = Unit::Seconds.show(line);
-        return Err(format!(
-            "`{name}` of {line} is no edge of its histogram's buckets; the nearest is {nearest}"
-        ));
-    }
-    Ok(())
-}
-
-/// A duration as Prometheus writes it: `37s500ms`.
-fn duration(duration: Duration) -> String {
-    let ms = duration.as_millis();
-    let (seconds, ms) = (ms / 1000, ms % 1000);
-    let mut text = String::new();
-    for (size, unit) in [(86_400, "d"), (3600, "h"), (60, "m")] {
-        if seconds >= size && seconds.is_multiple_of(size) && ms == 0 {
-            return format!("{}{unit}", seconds / size);
-        }
-    }
-    if seconds > 0 {
-        let _ = write!(text, "{seconds}s");
-    }
-    if ms > 0 || seconds == 0 {
-        let _ = write!(text, "{ms}ms");
-    }
-    text
 }
 
 /// A number that Prometheus reads as the same one.

@@ -1,82 +1,35 @@
-//! The pages of advice that weir brings along, for the alerts of its defaults, for those of the rules in
-//! `alerts/`, and for each signal. The admin side shows them under `/runbooks/NAME`, to anybody: nothing
-//! in them is a secret, and whoever gets an alert may have no token.
+//! The runbooks that are built into weir: for the alerts of the default rules, for those of the rules in
+//! `alerts/`, and for each signal. The admin side serves them under `/runbooks/NAME` without a token:
+//! nothing in them is a secret, and whoever gets an alert may have no token.
 
-use super::engine::Rule;
-use super::signal::Signal;
+use super::page::{Page, page};
+use super::signal;
 
-macro_rules! pages {
-    ($($name:literal),+ $(,)?) => {
-        /// Name and text of each, in Markdown.
-        pub const PAGES: &[(&str, &str)] = &[
-            $(($name, include_str!(concat!("../../../alerts/runbooks/", $name, ".md")))),+
-        ];
-    };
-}
-
-pages![
-    "CacheHitRatio",
-    "CpuUsage",
-    "DiskUsage",
-    "ErrorBudgetBurn",
-    "ErrorRate",
-    "LatencyBudgetBurn",
-    "MemoryUsage",
-    "RateLimitedShare",
-    "ResponseTime",
-    "SignatureFailures",
-    "Watchdog",
-    "WeirAlertsNotKept",
-    "WeirCertificateExpiring",
-    "WeirCircuitOpen",
-    "WeirDependencyDown",
-    "WeirDown",
-    "WeirEventsDeadLettered",
-    "WeirEventsDropped",
-    "WeirEventsInFailureStore",
-    "WeirLimitsDegraded",
-    "WeirNotificationsFailing",
-    "WeirReloadFailed",
-    "WeirReplayDropped",
-    "WeirSpoolGrowing",
-    "WeirWorkerFailing",
+/// Runbooks of alerts that only Prometheus raises.
+const OF_PROMETHEUS: [Page; 13] = [
+    page!("ErrorBudgetBurn"),
+    page!("LatencyBudgetBurn"),
+    page!("Watchdog"),
+    page!("WeirAlertsNotKept"),
+    page!("WeirCertificateExpiring"),
+    page!("WeirDown"),
+    page!("WeirEventsDeadLettered"),
+    page!("WeirEventsInFailureStore"),
+    page!("WeirLimitsDegraded"),
+    page!("WeirNotificationsFailing"),
+    page!("WeirReloadFailed"),
+    page!("WeirReplayDropped"),
+    page!("WeirWorkerFailing"),
 ];
+
+/// All pages. One that several signals share comes several times.
+pub fn pages() -> impl Iterator<Item = Page> {
+    let of_signals = signal::ALL.iter().map(|signal| signal.runbook);
+    of_signals.chain(OF_PROMETHEUS)
+}
 
 /// The page of this name.
 #[must_use]
 pub fn page(name: &str) -> Option<&'static str> {
-    let found = PAGES.iter().find(|(known, _)| *known == name);
-    found.map(|(_, text)| *text)
-}
-
-/// Where the advice for a rule's alerts is: its own page, else the one of its name, else that of its
-/// signal. `console` is where the admin side is reached.
-#[must_use]
-pub fn url(rule: &Rule, console: &str) -> String {
-    if let Some(own) = &rule.runbook {
-        return own.clone();
-    }
-    let name = match page(&rule.name) {
-        Some(_) => &*rule.name,
-        None => of_signal(rule.signal),
-    };
-    format!("{console}/runbooks/{name}")
-}
-
-/// The name of a signal's page.
-#[must_use]
-pub const fn of_signal(signal: Signal) -> &'static str {
-    match signal {
-        Signal::ErrorRate => "ErrorRate",
-        Signal::ResponseTime(_) | Signal::FirstTokenP99 => "ResponseTime",
-        Signal::DiskUsage => "DiskUsage",
-        Signal::CpuUsage => "CpuUsage",
-        Signal::MemoryUsage => "MemoryUsage",
-        Signal::RateLimitedShare => "RateLimitedShare",
-        Signal::SignatureFailureShare => "SignatureFailures",
-        Signal::CacheHitRatio => "CacheHitRatio",
-        Signal::SpoolOldest => "WeirSpoolGrowing",
-        Signal::EventsDropped => "WeirEventsDropped",
-        Signal::DependencyDown => "WeirDependencyDown",
-    }
+    pages().find(|page| page.name == name).map(|page| page.text)
 }

@@ -1,220 +1,158 @@
-//! What a rule measures, and over which traffic.
+//! What a rule can measure: each signal is one file with one descriptor, and one line in [`ALL`].
+//!
+//! The descriptor is all that weir knows of a signal. The configuration takes its name, its unit and what
+//! it can be told apart by; the engine its value; `weir rules` its query; alerts their runbook.
 
+use super::counts::Counts;
+use super::page::Page;
+use super::per::Per;
+use super::promql::{Inexpressible, Promql};
+use super::tier::Worse;
+use super::unit::Unit;
 use super::window::Window;
-use crate::metrics::look::Look;
+use crate::alert::snapshot::Snapshot;
 
-/// What is measured. Shares are from 0 to 1, times are in seconds, the rest are counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Signal {
-    ErrorRate,
-    ResponseTime(Statistic),
-    FirstTokenP99,
-    DiskUsage,
-    CpuUsage,
-    MemoryUsage,
-    RateLimitedShare,
-    SignatureFailureShare,
-    CacheHitRatio,
-    SpoolOldest,
-    EventsDropped,
-    DependencyDown,
+pub mod cache_hit_ratio;
+pub mod circuit_open;
+pub mod cpu_usage;
+pub mod dependency_down;
+pub mod disk_usage;
+pub mod error_rate;
+pub mod events_dropped;
+pub mod first_token;
+pub mod memory_usage;
+pub mod rate_limited_share;
+pub mod response_time;
+pub mod signature_failure_share;
+pub mod spool_oldest;
+
+/// Every signal, in the order in which the configuration names them.
+pub const ALL: &[&Signal] = &[
+    &error_rate::SIGNAL,
+    &response_time::P50,
+    &response_time::P95,
+    &response_time::P99,
+    &response_time::MEAN,
+    &first_token::P99,
+    &disk_usage::SIGNAL,
+    &cpu_usage::SIGNAL,
+    &memory_usage::SIGNAL,
+    &rate_limited_share::SIGNAL,
+    &signature_failure_share::SIGNAL,
+    &cache_hit_ratio::SIGNAL,
+    &spool_oldest::SIGNAL,
+    &events_dropped::SIGNAL,
+    &circuit_open::SIGNAL,
+    &dependency_down::SIGNAL,
+];
+
+/// What is known of one signal.
+pub struct Signal {
+    /// As the configuration names it.
+    pub name: &'static str,
+    pub unit: Unit,
+    pub worse: Worse,
+    /// What a rule can tell apart; empty where there is one value for the whole process.
+    pub per: &'static [Per],
+    pub source: Source,
+    /// What of the configuration must be there for it ever to have a value.
+    pub requires: Option<Requirement>,
+    /// The same value as a query of Prometheus.
+    pub query: fn(&Promql<'_>) -> Result<String, Inexpressible>,
+    /// The rule of a configuration that has none.
+    pub default_rule: Option<DefaultRule>,
+    pub runbook: Page,
 }
 
-/// What is taken of many durations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Statistic {
-    P50,
-    P95,
-    P99,
-    Mean,
+/// Where a value comes from.
+#[derive(Clone, Copy)]
+pub enum Source {
+    /// The requests of a window; `None` of fewer than the minimum number of requests, or none.
+    Requests(fn(&Window, u64) -> Option<f64>),
+    /// What the process itself counted within the window.
+    Process(fn(&Counts) -> f64),
+    /// The moment of the evaluation; `None` while there is nothing to read.
+    Snapshot(fn(&Snapshot) -> Option<Measurement>),
+    /// It is not built yet: what measures it in a later version.
+    Planned(&'static str),
 }
 
-impl Statistic {
-    /// Which quantile it is, where it is one.
-    #[must_use]
-    pub const fn quantile(self) -> Option<f64> {
-        match self {
-            Statistic::P50 => Some(0.5),
-            Statistic::P95 => Some(0.95),
-            Statistic::P99 => Some(0.99),
-            Statistic::Mean => None,
-        }
+/// A value of a moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    pub value: f64,
+    /// What the value is about: a mount, names of services.
+    pub about: Option<String>,
+}
+
+impl From<f64> for Measurement {
+    fn from(value: f64) -> Self {
+        Measurement { value, about: None }
     }
 }
 
-/// What a rule tells apart: each value has a tier of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Per {
-    Route,
-    Platform,
-    Model,
-    Backend,
-}
-
-impl Per {
-    /// The label of metrics and alerts.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Per::Route => "route",
-            Per::Platform => "platform",
-            Per::Model => "model",
-            Per::Backend => "backend",
-        }
-    }
-
-    /// The other way round.
-    #[must_use]
-    pub fn of_label(label: &str) -> Option<Self> {
-        let all = [Per::Route, Per::Platform, Per::Model, Per::Backend];
-        all.into_iter().find(|per| per.label() == label)
-    }
-}
-
-/// What a figure is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    Share,
-    Seconds,
-    Count,
+pub enum Requirement {
+    /// Events go to an index, by way of a spool.
+    Shipping,
 }
 
-impl Unit {
-    /// A figure as people write it.
-    #[must_use]
-    pub fn show(self, figure: f64) -> String {
-        match self {
-            Unit::Share => format!("{} %", short(figure * 100.0)),
-            Unit::Seconds if figure.abs() < 1.0 => format!("{} ms", short(figure * 1000.0)),
-            Unit::Seconds => format!("{} s", short(figure)),
-            Unit::Count => short(figure),
-        }
-    }
-}
-
-/// Two places after the point, without zeros at the end.
-fn short(number: f64) -> String {
-    let text = format!("{number:.2}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+/// Thresholds as the configuration writes them.
+#[derive(Clone, Copy, Debug)]
+pub struct DefaultRule {
+    pub name: &'static str,
+    pub warning: &'static str,
+    pub critical: &'static str,
+    pub recovery: &'static str,
 }
 
 impl Signal {
-    /// As the configuration names it.
+    /// The signal of this name.
     #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Signal::ErrorRate => "error_rate",
-            Signal::ResponseTime(Statistic::P50) => "response_time_p50",
-            Signal::ResponseTime(Statistic::P95) => "response_time_p95",
-            Signal::ResponseTime(Statistic::P99) => "response_time_p99",
-            Signal::ResponseTime(Statistic::Mean) => "response_time_mean",
-            Signal::FirstTokenP99 => "first_token_p99",
-            Signal::DiskUsage => "disk_usage",
-            Signal::CpuUsage => "cpu_usage",
-            Signal::MemoryUsage => "memory_usage",
-            Signal::RateLimitedShare => "rate_limited_share",
-            Signal::SignatureFailureShare => "signature_failure_share",
-            Signal::CacheHitRatio => "cache_hit_ratio",
-            Signal::SpoolOldest => "spool_oldest",
-            Signal::EventsDropped => "events_dropped",
-            Signal::DependencyDown => "dependency_down",
-        }
+    pub fn named(name: &str) -> Option<&'static Signal> {
+        ALL.iter().copied().find(|signal| signal.name == name)
     }
 
+    /// Whether it is counted on requests.
     #[must_use]
-    pub const fn unit(self) -> Unit {
-        match self {
-            Signal::ErrorRate
-            | Signal::DiskUsage
-            | Signal::CpuUsage
-            | Signal::MemoryUsage
-            | Signal::RateLimitedShare
-            | Signal::SignatureFailureShare
-            | Signal::CacheHitRatio => Unit::Share,
-            Signal::ResponseTime(_) | Signal::FirstTokenP99 | Signal::SpoolOldest => Unit::Seconds,
-            Signal::EventsDropped | Signal::DependencyDown => Unit::Count,
-        }
+    pub const fn is_of_requests(&self) -> bool {
+        matches!(self.source, Source::Requests(_))
     }
 
-    /// Whether it is counted on requests; then it can be told apart by what they have.
+    /// Its value; `window` is that of the traffic that a rule looks at, where there was some.
     #[must_use]
-    pub const fn is_of_requests(self) -> bool {
-        matches!(
-            self,
-            Signal::ErrorRate
-                | Signal::ResponseTime(_)
-                | Signal::FirstTokenP99
-                | Signal::RateLimitedShare
-                | Signal::SignatureFailureShare
-                | Signal::CacheHitRatio
-        )
-    }
-
-    /// Whether it has a value for each of these. What ends before a backend is asked has none of it,
-    /// and no model.
-    #[must_use]
-    pub const fn can_be_per(self, per: Per) -> bool {
-        match self {
-            Signal::ErrorRate | Signal::ResponseTime(_) | Signal::FirstTokenP99 => true,
-            Signal::RateLimitedShare | Signal::SignatureFailureShare | Signal::CacheHitRatio => {
-                matches!(per, Per::Route | Per::Platform)
-            }
-            _ => false,
+    pub fn measure(
+        &self,
+        window: Option<&Window>,
+        minimum_requests: u64,
+        snapshot: &Snapshot,
+    ) -> Option<Measurement> {
+        match self.source {
+            Source::Requests(value) => value(window?, minimum_requests).map(Measurement::from),
+            Source::Process(value) => Some(value(window?.counts()).into()),
+            Source::Snapshot(value) => value(snapshot),
+            Source::Planned(_) => None,
         }
     }
+}
 
-    /// Its figure over what a window holds; `None` when that is fewer than `minimum` requests, or none.
-    #[must_use]
-    pub fn of_window(self, window: &Window, minimum: u64) -> Option<f64> {
-        let counts = window.counts();
-        let requests = window.durations().total();
-        let share = |part: u64, all: u64| {
-            (all > 0 && all >= minimum).then(|| part.min(all) as f64 / all as f64)
-        };
-        match self {
-            Signal::ErrorRate => share(counts.failed, requests),
-            Signal::RateLimitedShare => share(counts.rate_limited, requests),
-            Signal::SignatureFailureShare => share(counts.unsigned, requests),
-            Signal::CacheHitRatio => {
-                share(counts.cache_hits, counts.cache_hits + counts.cache_misses)
-            }
-            Signal::ResponseTime(statistic) if requests >= minimum => match statistic.quantile() {
-                Some(q) => window.durations().quantile_s(q),
-                None => {
-                    (requests > 0).then(|| counts.duration_sum_us as f64 / 1e6 / requests as f64)
-                }
-            },
-            Signal::FirstTokenP99 if window.first_tokens().total() >= minimum => {
-                window.first_tokens().quantile_s(0.99)
-            }
-            Signal::EventsDropped => Some(counts.events_dropped as f64),
-            _ => None,
-        }
+impl PartialEq for Signal {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
     }
+}
 
-    /// Its figure of this moment, and what it is about; `None` where it is not of a moment, or has no
-    /// source.
-    #[must_use]
-    pub fn of_moment(self, look: &Look) -> Option<(f64, Option<String>)> {
-        let plain = |figure: f64| (figure, None);
-        match self {
-            Signal::CpuUsage => look.system.cpu_ratio.map(plain),
-            Signal::MemoryUsage => look.system.memory_ratio.map(plain),
-            Signal::DiskUsage => {
-                let disks = look.system.disks.iter();
-                let fullest =
-                    disks.max_by(|one, other| one.used_ratio.total_cmp(&other.used_ratio));
-                fullest.map(|disk| (disk.used_ratio, Some(disk.mount.clone())))
-            }
-            Signal::SpoolOldest => look.spool_oldest.map(|age| plain(age.as_secs_f64())),
-            Signal::DependencyDown => {
-                let down = look.dependencies_down.len();
-                let names = (down > 0).then(|| look.dependencies_down.join(", "));
-                Some((down as f64, names))
-            }
-            _ => None,
-        }
+impl Eq for Signal {}
+
+impl std::fmt::Debug for Signal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name)
     }
+}
+
+/// `part` of `all`, where those are enough.
+fn share(part: u64, all: u64, minimum: u64) -> Option<f64> {
+    (all > 0 && all >= minimum).then(|| part.min(all) as f64 / all as f64)
 }
 
 #[cfg(test)]
@@ -222,36 +160,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_shown_as_people_write_them() {
-        assert_eq!(Unit::Share.show(0.0312), "3.12 %");
-        assert_eq!(Unit::Share.show(1.0), "100 %");
-        assert_eq!(Unit::Seconds.show(0.5), "500 ms");
-        assert_eq!(Unit::Seconds.show(1.5), "1.5 s");
-        assert_eq!(Unit::Count.show(3.0), "3");
-        assert_eq!(Unit::Count.show(0.0), "0");
-    }
-
-    #[test]
-    fn moments_are_of_the_worst_and_say_which() {
+    fn a_snapshot_gives_the_worst_value_and_what_it_is_about() {
         use crate::system::{Disk, Reading};
         let disk = |mount: &str, used_ratio| Disk {
             mount: mount.to_owned(),
             used_ratio,
         };
-        let look = Look {
+        let snapshot = Snapshot {
             system: Reading {
                 disks: vec![disk("/", 0.2), disk("/data", 0.9), disk("/b", 0.5)],
                 ..Reading::example()
             },
             dependencies_down: vec!["otlp".to_owned()],
-            ..Look::default()
+            ..Snapshot::default()
         };
-        let of = |signal: Signal| signal.of_moment(&look);
-        assert_eq!(of(Signal::DiskUsage), Some((0.9, Some("/data".to_owned()))));
+        let of = |signal: &Signal| {
+            let measured = signal.measure(None, 0, &snapshot);
+            measured.map(|measured| (measured.value, measured.about))
+        };
+        assert_eq!(
+            of(&disk_usage::SIGNAL),
+            Some((0.9, Some("/data".to_owned())))
+        );
         let otlp = Some("otlp".to_owned());
-        assert_eq!(of(Signal::DependencyDown), Some((1.0, otlp)));
-        assert_eq!(of(Signal::CpuUsage), Some((0.25, None)));
-        assert_eq!(of(Signal::SpoolOldest), None);
-        assert_eq!(of(Signal::ErrorRate), None);
+        assert_eq!(of(&dependency_down::SIGNAL), Some((1.0, otlp)));
+        assert_eq!(of(&cpu_usage::SIGNAL), Some((0.25, None)));
+        assert_eq!(of(&spool_oldest::SIGNAL), None);
+        assert_eq!(of(&error_rate::SIGNAL), None);
+    }
+
+    #[test]
+    fn names_are_found_and_stand_once() {
+        for (place, signal) in ALL.iter().enumerate() {
+            assert_eq!(Signal::named(signal.name), Some(*signal));
+            assert!(ALL[..place].iter().all(|other| other.name != signal.name));
+            assert!(signal.per.is_empty() || signal.is_of_requests());
+        }
+        assert_eq!(Signal::named("errors"), None);
     }
 }

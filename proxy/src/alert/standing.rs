@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::{ENDED_IS_TOLD_FOR, Rule};
 use super::identity::Identity;
-use super::signal::Per;
+use super::per::Per;
+use super::rule::Rule;
 use super::tier::{Basis, Tier};
+
+/// How long an alert that ended is told of: an Alertmanager that was down is to hear of it.
+pub const ENDED_IS_TOLD_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// What tells one alert from all others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -230,14 +233,14 @@ impl Standing {
             Tier::Warning => rule.lines.warning,
             Tier::Critical => rule.lines.critical,
         };
-        Some(rule.signal.unit().show(line))
+        Some(rule.signal.unit.show(line))
     }
 
     /// The figure as people write it, with what it is about.
     #[must_use]
     pub fn shown_figure(&self) -> String {
         let shown = match (&self.rule, self.figure) {
-            (Some(rule), Some(figure)) => rule.signal.unit().show(figure),
+            (Some(rule), Some(figure)) => rule.signal.unit.show(figure),
             _ => "unknown".to_owned(),
         };
         match &self.about {
@@ -275,7 +278,7 @@ pub(super) mod saved_key {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::Key;
-    use crate::alert::signal::Per;
+    use crate::alert::per::Per;
 
     #[derive(Serialize, Deserialize)]
     struct Plain {

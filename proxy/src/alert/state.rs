@@ -12,12 +12,12 @@ use super::late::Writing;
 use super::silence::Silence;
 use super::standing::{Key, Saved};
 use super::tier::Tier;
+use crate::alert::metrics::AlertWrites;
 use crate::clock;
-use crate::log_throttle::{LogThrottle, Telling};
-use crate::metrics::AlertWrites;
+use crate::log_throttle::{LogDecision, LogThrottle};
 use crate::rotated::directory;
 use crate::worker::Worker;
-use crate::worker::thread::{Desk, SideThread, State as Running};
+use crate::worker::thread::{SharedState, State as Running, WorkerThread};
 
 const VERSION: u32 = 1;
 /// Far more than what can be in force.
@@ -128,7 +128,7 @@ fn put_aside(path: &Path, why: &str) {
 /// Writes the file.
 #[derive(Debug)]
 pub struct Keeper {
-    thread: SideThread<Option<Vec<u8>>>,
+    thread: WorkerThread<Option<Vec<u8>>>,
     writing: Writing,
 }
 
@@ -142,16 +142,16 @@ impl Keeper {
         let theirs = writing.clone();
         // Not in `run`: it outlives a panic.
         let mut unwritten = None;
-        let run = move |desk: &Desk<Option<Vec<u8>>>| {
-            run(desk, &path, &mut unwritten, (&theirs, &on));
+        let run = move |shared: &SharedState<Option<Vec<u8>>>| {
+            run(shared, &path, &mut unwritten, (&theirs, &on));
         };
-        let thread = SideThread::start(worker, None, run)?;
+        let thread = WorkerThread::start(worker, None, run)?;
         Ok(Keeper { thread, writing })
     }
 
     /// Counts a write that takes too long.
-    pub(super) fn look(&self, now: Instant) {
-        self.writing.look(now);
+    pub(super) fn snapshot(&self, now: Instant) {
+        self.writing.snapshot(now);
     }
 
     /// The newest state takes the place of one that is not written yet.
@@ -171,7 +171,7 @@ impl Keeper {
 }
 
 fn run(
-    desk: &Desk<Option<Vec<u8>>>,
+    shared: &SharedState<Option<Vec<u8>>>,
     path: &Path,
     unwritten: &mut Option<Vec<u8>>,
     (writing, worker): (&Writing, &Worker),
@@ -182,8 +182,8 @@ fn run(
             Some(_) => RETRY,
             None => IDLE,
         };
-        let mut inner = desk.lock();
-        desk.wait_until(&mut inner, clock::now() + pause, Option::is_some);
+        let mut inner = shared.lock();
+        shared.wait_until(&mut inner, clock::now() + pause, Option::is_some);
         let (newer, running) = (inner.work.take(), inner.state);
         drop(inner);
         *unwritten = newer.or(unwritten.take());
@@ -191,10 +191,10 @@ fn run(
             worker.fault_point();
             match writing.time(|| replace(path, text)) {
                 Ok(()) => {
-                    complaint.over();
+                    complaint.recovered();
                     *unwritten = None;
                 }
-                Err(error) if complaint.note(clock::now()) == Telling::Due => {
+                Err(error) if complaint.failed(clock::now()) == LogDecision::Log => {
                     let path = path.display();
                     log::error!(
                         "alerts.state: {path} cannot be written: {error}; a restart forgets what is in force"
@@ -223,10 +223,10 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
     use crate::alert::fixture;
+    use crate::alert::metrics::AlertMetrics;
     use crate::metrics::Metrics;
 
     #[test]
@@ -246,8 +246,9 @@ mod tests {
             )]),
             ..State::default()
         };
-        let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
-        let writes = metrics.alerting().writes("state").expect("counters");
+        let metrics = Metrics::new().expect("metrics");
+        let alerts = AlertMetrics::register(&metrics).expect("metrics");
+        let writes = alerts.writes("state").expect("counters");
         let worker = Worker::unseen("alert-state");
         // It panics with the state in hand, and writes it all the same.
         worker.fail(1);

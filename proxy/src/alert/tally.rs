@@ -10,18 +10,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::histogram::{Counting, Met, merged};
-use super::signal::Per;
-use crate::exchange::{CacheOutcome, Exchange};
+use super::counts::{Counts, Delta};
+use super::histogram::Counting;
+use super::per::Per;
+use crate::exchange::{CacheOutcome, Exchange, Recorder};
+pub use crate::record::metrics::{Subject, SubjectRecorders};
 use crate::refusal::ErrorCode;
-
-/// Whose requests are counted.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
-    Route { name: Arc<str>, platform: Arc<str> },
-    Backend(Arc<str>),
-    Model(Arc<str>),
-}
 
 impl Subject {
     /// Whether it is what a rule calls by this value.
@@ -52,32 +46,8 @@ pub struct Tally {
     cache_misses: AtomicU64,
 }
 
-/// What was counted between two evaluations.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Delta {
-    pub durations: Vec<Met>,
-    pub first_tokens: Vec<Met>,
-    pub counts: Counts,
-}
-
-/// Sums over requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub duration_sum_us: u64,
-    /// As `error_rate` counts them.
-    pub failed: u64,
-    pub rate_limited: u64,
-    /// Refused for a signature that is missing, wrong, expired or seen before.
-    pub unsigned: u64,
-    pub cache_hits: u64,
-    pub cache_misses: u64,
-    /// Events that were lost: of the process, not of a subject.
-    pub events_dropped: u64,
-}
-
-impl Tally {
-    /// Counts a finished request that took `duration` in all.
-    pub fn count(&self, exchange: &Exchange, duration: Duration) {
+impl Recorder for Tally {
+    fn record(&self, exchange: &Exchange, duration: Duration) {
         let one = |counter: &AtomicU64| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
@@ -106,7 +76,9 @@ impl Tally {
             self.first_tokens.observe(time);
         }
     }
+}
 
+impl Tally {
     /// What was counted since the last time.
     #[must_use]
     pub fn take(&self) -> Delta {
@@ -123,32 +95,6 @@ impl Tally {
                 cache_misses: taken(&self.cache_misses),
                 events_dropped: 0,
             },
-        }
-    }
-}
-
-impl Delta {
-    /// Adds what was counted later.
-    pub fn add(&mut self, other: &Delta) {
-        self.durations = merged(&self.durations, &other.durations);
-        self.first_tokens = merged(&self.first_tokens, &other.first_tokens);
-        self.counts.each(&other.counts, |sum, more| sum + more);
-    }
-}
-
-impl Counts {
-    /// Changes each sum by the other's.
-    pub fn each(&mut self, other: &Counts, change: impl Fn(u64, u64) -> u64) {
-        for (sum, more) in [
-            (&mut self.duration_sum_us, other.duration_sum_us),
-            (&mut self.failed, other.failed),
-            (&mut self.rate_limited, other.rate_limited),
-            (&mut self.unsigned, other.unsigned),
-            (&mut self.cache_hits, other.cache_hits),
-            (&mut self.cache_misses, other.cache_misses),
-            (&mut self.events_dropped, other.events_dropped),
-        ] {
-            *sum = change(*sum, more);
         }
     }
 }
@@ -188,21 +134,6 @@ impl Tallies {
         }
     }
 
-    /// A tally for a subject that was not known before; `None` when no rule looks at its kind.
-    #[must_use]
-    pub fn begin(&self, subject: Subject) -> Option<Arc<Tally>> {
-        let is_needed = match subject {
-            Subject::Route { .. } => self.needs.routes,
-            Subject::Backend(_) => self.needs.backends,
-            Subject::Model(_) => self.needs.models,
-        };
-        is_needed.then(|| {
-            let tally = Arc::new(Tally::default());
-            self.all.lock().push((subject, tally.clone()));
-            tally
-        })
-    }
-
     /// All that are counted.
     #[must_use]
     pub fn subjects(&self) -> Vec<Subject> {
@@ -218,6 +149,21 @@ impl Tallies {
         taken
             .map(|(subject, tally)| (subject, tally.take()))
             .collect()
+    }
+}
+
+impl SubjectRecorders for Tallies {
+    fn begin(&self, subject: Subject) -> Option<Arc<dyn Recorder>> {
+        let is_needed = match subject {
+            Subject::Route { .. } => self.needs.routes,
+            Subject::Backend(_) => self.needs.backends,
+            Subject::Model(_) => self.needs.models,
+        };
+        is_needed.then(|| {
+            let tally = Arc::new(Tally::default());
+            self.all.lock().push((subject, tally.clone()));
+            tally as Arc<dyn Recorder>
+        })
     }
 }
 
@@ -247,16 +193,16 @@ mod tests {
         let mut exchange = filled();
         exchange.error_code = None;
         exchange.status = 200;
-        tally.count(&exchange, Duration::from_millis(2));
+        tally.record(&exchange, Duration::from_millis(2));
         exchange.error_code = Some(ErrorCode::SignatureReplayed);
         exchange.status = 401;
-        tally.count(&exchange, Duration::from_millis(1));
+        tally.record(&exchange, Duration::from_millis(1));
         exchange.error_code = Some(ErrorCode::RateLimited);
         exchange.status = 429;
-        tally.count(&exchange, Duration::from_millis(1));
+        tally.record(&exchange, Duration::from_millis(1));
         exchange.error_code = Some(ErrorCode::UpstreamTimeout);
         exchange.status = 504;
-        tally.count(&exchange, Duration::from_millis(1));
+        tally.record(&exchange, Duration::from_millis(1));
         let delta = tally.take();
         assert_eq!(delta.durations.iter().map(|met| met.1).sum::<u64>(), 4);
         let counts = delta.counts;

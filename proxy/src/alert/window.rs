@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::counts::{Counts, Delta};
 use super::histogram::Histogram;
-use super::tally::{Counts, Delta};
 
 /// How finely a window slides at most.
 pub const SLOTS_MAX: u32 = 300;

@@ -1,37 +1,37 @@
-//! Looks at an answer before its head goes out, so that the head can tell whether the answer is kept.
+//! Reads a response ahead of its head, so that the head can report (`Cache-Status`) whether it is stored.
 //!
-//! Whether an answer is whole and good shows at its end. Of most that is here already: it comes with the
-//! head, or right behind it. A body of JSON is of no use to anybody before its end, and may be waited for a
-//! moment; a stream is not.
+//! Whether a response is complete and successful is known only at its end. Most of them have arrived by now:
+//! with the head, or right behind it. A JSON body is of no use to a client before its end, and may be waited
+//! for a moment; a stream is not.
 
 use std::time::{Duration, Instant};
 
-use super::copying::Kept;
-use super::deliver::Reading;
-use super::last::Framing;
-use crate::backend::client::{Ahead, AnswerBody, Piece};
+use super::copying::CopyStored;
+use super::filter::BodyFilter;
+use super::tail::FramingEnd;
 use crate::clock;
 use crate::exchange::{Exchange, Stage};
-use crate::http::relay::{Attended, Relay};
+use crate::http::relay::{Relay, RelayOutcome};
+use crate::http::response_body::{NextPiece, Piece, PiecesAhead, ResponseBody};
 use crate::http::session::Session;
 
-/// How long a body of JSON is waited for. One that takes longer may be kept alive by white space, and its
-/// client waits for that.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// So much is held before the head goes out.
+/// How long the end of a JSON body is waited for. A backend that takes longer may keep the connection alive
+/// by white space, which its client waits for.
+const WAIT_MAX: Duration = Duration::from_millis(500);
+/// How much is held before the head is written.
 const BYTES_MAX: usize = 256 * 1024;
 const PIECES_MAX: usize = 64;
 
-/// What may be waited for.
+/// How far to read ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// Nothing: what is here is written on.
-    No,
-    /// The end, for a moment.
-    ForTheEnd,
+pub(crate) enum ReadAhead {
+    /// What has arrived.
+    Arrived,
+    /// To the end, waiting a moment for it.
+    ToTheEnd,
 }
 
-/// How looking ended.
+/// How reading ahead ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
     Whole,
@@ -40,27 +40,28 @@ enum Seen {
     ClientLeft,
 }
 
-/// The client left before the head of its answer.
+/// The client left before the head of its response.
 pub(crate) struct ClientLeft;
 
-/// Reads what has come of the answer, and leaves it to be written. Says whether its copy is in the cache now.
+/// Reads what has arrived of the response, and leaves it to be written. Returns whether its copy is in the
+/// cache now.
 ///
 /// # Errors
 /// The client left meanwhile.
-pub(crate) async fn look(
+pub(crate) async fn read(
     session: &mut Session,
     exchange: &mut Exchange,
-    body: &mut AnswerBody,
-    reading: &mut Reading<'_>,
+    body: &mut impl ResponseBody,
+    filter: &mut BodyFilter<'_>,
     relay: &mut Relay,
-    wait: Wait,
-) -> Result<Kept, ClientLeft> {
-    let mut now = reading.waits.answered_at;
-    let until = match wait {
-        Wait::No => None,
-        Wait::ForTheEnd => Some(reading.waits.deadline(relay, now).min(now + PATIENCE)),
+    ahead: ReadAhead,
+) -> Result<CopyStored, ClientLeft> {
+    let mut now = filter.timeouts.head_at;
+    let until = match ahead {
+        ReadAhead::Arrived => None,
+        ReadAhead::ToTheEnd => Some(filter.timeouts.deadline(relay, now).min(now + WAIT_MAX)),
     };
-    let mut taken = Ahead::new();
+    let mut pieces = PiecesAhead::new();
     let mut bytes = 0;
     let seen = loop {
         if body.is_at_end(now) {
@@ -70,9 +71,9 @@ pub(crate) async fn look(
             Some(piece) => piece,
             None => {
                 let waited = match until {
-                    // Boxed, so that whoever waits for a backend holds no room for it.
-                    Some(until) if !reading.form().is_stream() => {
-                        Box::pin(come(session, exchange, body, relay, until)).await
+                    // Boxed, so that a request that waits for its backend holds no room for it.
+                    Some(until) if !filter.form().is_stream() => {
+                        Box::pin(wait(session, exchange, body, relay, until)).await
                     }
                     _ => Err(Seen::Open),
                 };
@@ -86,51 +87,51 @@ pub(crate) async fn look(
         let (piece, end) = match piece {
             Some(Ok(Piece::Data(data))) => {
                 bytes += data.len();
-                let shown = reading.feed(data, exchange, now);
-                reading.ahead += 1;
-                (Some(Ok(Piece::Data(shown))), None)
+                let forwarded = filter.feed(data, exchange, now);
+                filter.read_ahead += 1;
+                (Some(Ok(Piece::Data(forwarded))), None)
             }
             Some(Ok(trailers)) => (Some(Ok(trailers)), None),
-            Some(Err(broken)) => (Some(Err(broken)), Some(Seen::Open)),
+            Some(Err(error)) => (Some(Err(error)), Some(Seen::Open)),
             None => (None, Some(Seen::Whole)),
         };
-        taken.push(piece);
+        pieces.push(piece);
         if let Some(seen) = end {
             break seen;
         }
-        if bytes > BYTES_MAX || taken.len() == PIECES_MAX {
+        if bytes > BYTES_MAX || pieces.len() == PIECES_MAX {
             break Seen::Open;
         }
     };
-    taken.reverse();
-    body.put_back(taken);
+    pieces.reverse();
+    body.put_back(pieces);
     match seen {
         Seen::ClientLeft => return Err(ClientLeft),
-        Seen::Whole => reading.came_whole(Framing::Ended, exchange.at(now)),
-        // What still comes may be an error, even behind the words that nothing follows.
-        Seen::Open => return Ok(Kept::No),
+        Seen::Whole => filter.end(FramingEnd::Arrived, exchange.at(now)),
+        // What still arrives may be an error, even after a terminal event.
+        Seen::Open => return Ok(CopyStored::No),
     }
-    Ok(reading.kept())
+    Ok(filter.is_stored())
 }
 
 /// Waits for the next piece, not beyond `until`.
-async fn come(
+async fn wait<B: ResponseBody>(
     session: &mut Session,
     exchange: &mut Exchange,
-    body: &mut AnswerBody,
+    body: &mut B,
     relay: &mut Relay,
     until: Instant,
-) -> Result<<Ahead as IntoIterator>::Item, Seen> {
+) -> Result<NextPiece<B::Error>, Seen> {
     exchange.timing.lap(Stage::Answer, clock::now());
-    let come = tokio::select! {
+    let piece = tokio::select! {
         biased;
-        piece = body.frame(until) => piece.map_err(|_| Seen::Open),
+        piece = body.next(until) => piece.map_err(|_| Seen::Open),
         attended = relay.attend(session) => Err(match attended {
-            Attended::ClientLeft => Seen::ClientLeft,
-            // What else comes of the client is found again while the answer is passed on.
-            Attended::Sent | Attended::Refused(_) => Seen::Open,
+            RelayOutcome::ClientLeft => Seen::ClientLeft,
+            // Anything else is found again while the response is forwarded.
+            RelayOutcome::BodySent | RelayOutcome::Refused(_) => Seen::Open,
         }),
     };
     exchange.timing.lap(Stage::Backend, clock::now());
-    come
+    piece
 }

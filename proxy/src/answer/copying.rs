@@ -1,30 +1,39 @@
-//! The copy of an answer on its way into the cache.
+//! The copy of a response that is taken for the cache on its way to the client.
 //!
-//! It is kept as soon as the answer has said that it is whole, so that the same question right behind it
-//! finds it. What comes after that all the same belongs to it: then the cache gets the whole in its place,
-//! or nothing.
+//! It is stored as soon as the response is known to be complete, so that an equal request right behind it
+//! is a hit. Bytes that arrive after that all the same belong to the response: then the cache gets the whole
+//! of it instead, or nothing.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::cache::Stored;
-use crate::cache::copy::CopyBuffer;
-
-/// Whether the copy of an answer is in the cache.
+/// Whether the copy is in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum CopyStored {
     Yes,
     No,
 }
 
-/// Puts an answer into the cache, or takes out what was put there.
-pub(crate) type Keep<'a> = &'a (dyn Fn(Option<Stored>) + Sync);
+/// A copy of a response, as the cache takes it.
+pub(crate) trait ResponseCopy: Send {
+    /// Adds the next piece of the body.
+    fn push(&mut self, piece: &Bytes);
 
-/// A copy on its way, and who takes it.
+    /// Whether the body that has been copied ends with these bytes.
+    fn ends_with(&self, end: &[u8]) -> bool;
+
+    /// Stores the response, complete at `stored_at` (since the Unix epoch), unless its copy is not to be
+    /// stored after all. More may be added, and the whole stored again.
+    fn store(&mut self, stored_at: Duration) -> CopyStored;
+
+    /// Removes the stored response.
+    fn remove(&mut self);
+}
+
+/// A copy that is being taken.
 pub(crate) struct Copying<'a> {
-    copy: CopyBuffer,
-    keep: Keep<'a>,
+    copy: &'a mut dyn ResponseCopy,
     state: State,
 }
 
@@ -33,15 +42,14 @@ pub(crate) struct Copying<'a> {
 enum State {
     Nothing,
     All,
-    /// Not what came since.
+    /// Not what has arrived since.
     Part,
 }
 
 impl<'a> Copying<'a> {
-    pub(crate) fn new(copy: CopyBuffer, keep: Keep<'a>) -> Self {
+    pub(crate) fn new(copy: &'a mut dyn ResponseCopy) -> Self {
         Copying {
             copy,
-            keep,
             state: State::Nothing,
         }
     }
@@ -53,46 +61,43 @@ impl<'a> Copying<'a> {
         self.copy.push(piece);
     }
 
-    /// Whether what was copied of the body so far ends with one of these.
+    /// Whether the body that has been copied ends with one of these.
     pub(super) fn ends_with_any(&self, ends: &[&[u8]]) -> bool {
         ends.iter().any(|end| self.copy.ends_with(end))
     }
 
-    pub(super) fn kept(&self) -> Kept {
+    pub(super) fn is_stored(&self) -> CopyStored {
         match self.state {
-            State::All => Kept::Yes,
-            State::Nothing | State::Part => Kept::No,
+            State::All => CopyStored::Yes,
+            State::Nothing | State::Part => CopyStored::No,
         }
     }
 
-    /// The answer is whole and good.
-    pub(super) fn keep(&mut self, stored_at: Duration) {
+    /// The response is complete and successful.
+    pub(super) fn store(&mut self, stored_at: Duration) {
         if self.state == State::All {
             return;
         }
-        match self.copy.stored(stored_at) {
-            Some(stored) => {
-                (self.keep)(Some(stored));
-                self.state = State::All;
-            }
-            None => self.forget(),
+        match self.copy.store(stored_at) {
+            CopyStored::Yes => self.state = State::All,
+            CopyStored::No => self.remove(),
         }
     }
 
-    /// The answer is none to keep.
-    pub(super) fn forget(&mut self) {
+    /// The response must not be stored.
+    pub(super) fn remove(&mut self) {
         if self.state != State::Nothing {
-            (self.keep)(None);
+            self.copy.remove();
             self.state = State::Nothing;
         }
     }
 }
 
-/// Nobody knows whether what came last was right.
+/// Nobody knows whether what arrived last was valid.
 impl Drop for Copying<'_> {
     fn drop(&mut self) {
         if self.state == State::Part {
-            self.forget();
+            self.remove();
         }
     }
 }

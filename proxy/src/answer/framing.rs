@@ -1,7 +1,8 @@
-//! How a backend framed its answer, and what a client may be told of it (RFC 9112, section 6).
+//! How a backend framed its response, and how the client's copy is framed (RFC 9112, section 6).
 //!
-//! One table for every answer. The client is never told what the backend's fields say, only what the
-//! body turned out to be, so that nobody behind weir can read the answer in another way than weir did.
+//! One table for every response. `Content-Length` towards the client never repeats the backend's field: it is
+//! the length that the body turned out to have. So no client can read a response in another way than weir
+//! did, which rules out response smuggling.
 
 use http::header::CONTENT_LENGTH;
 use http::response::Parts;
@@ -9,20 +10,21 @@ use http::{Method, StatusCode};
 
 use crate::http::framing::{self, Coding};
 
-/// What the length of an answer is, and what becomes of the connection it came over.
+/// The length of a response, and whether its connection can be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Framing {
-    /// What `Content-Length` says to the client; without one the body ends by chunks or frames.
+    /// The client's `Content-Length`; without one, chunks or frames end the body.
     pub(crate) length: Option<u64>,
-    pub(crate) connection: Connection,
+    pub(crate) reuse: Reuse,
 }
 
-/// Whether another request may be sent over the connection that the answer came over.
+/// Whether another request may be sent over the connection that the response came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Connection {
-    Reusable,
-    /// The answer was framed in two ways, which "ought to be handled as an error" (section 6.3).
-    Suspect,
+pub(crate) enum Reuse {
+    Allowed,
+    /// The response was framed in two ways, which "ought to be handled as an error" (section 6.3): this may
+    /// be request or response smuggling.
+    Never,
 }
 
 /// Whether the request asked for another protocol.
@@ -32,24 +34,24 @@ pub(crate) enum Upgrade {
     NotAsked,
 }
 
-/// Judges the head of an answer; `body_bytes` is the length of its body where that is known.
+/// Checks the head of a response; `body_bytes` is the length of its body where that is known.
 ///
 /// # Errors
-/// What is wrong with it: it cannot be passed on.
-pub(crate) fn judge(
+/// What is wrong with it: it cannot be forwarded.
+pub(crate) fn check(
     method: &Method,
     upgrade: Upgrade,
     head: &Parts,
     body_bytes: Option<u64>,
 ) -> Result<Framing, &'static str> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS && upgrade == Upgrade::NotAsked {
-        return Err("it switches protocols though nobody asked it to");
+        return Err("it switches protocols without having been asked");
     }
     let chunked = framing::coding(&head.headers)? == Coding::Chunked;
     let has_length = head.headers.contains_key(CONTENT_LENGTH);
-    let connection = match chunked && has_length {
-        true => Connection::Suspect,
-        false => Connection::Reusable,
+    let reuse = match chunked && has_length {
+        true => Reuse::Never,
+        false => Reuse::Allowed,
     };
     let length = match head.status {
         // RFC 9110, section 8.6: these have no length, and a client that believes one waits for a body.
@@ -62,72 +64,72 @@ pub(crate) fn judge(
         },
         _ => body_bytes,
     };
-    Ok(Framing { length, connection })
+    Ok(Framing { length, reuse })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn judged(
+    fn checked(
         method: &Method,
         status: u16,
         fields: &[(&str, &str)],
         body_bytes: Option<u64>,
-    ) -> Result<(Option<u64>, Connection), &'static str> {
+    ) -> Result<(Option<u64>, Reuse), &'static str> {
         let mut response = http::Response::builder().status(status);
         for (name, value) in fields {
             response = response.header(*name, *value);
         }
         let (head, ()) = response.body(()).expect("a head").into_parts();
-        judge(method, Upgrade::NotAsked, &head, body_bytes)
-            .map(|framing| (framing.length, framing.connection))
+        check(method, Upgrade::NotAsked, &head, body_bytes)
+            .map(|framing| (framing.length, framing.reuse))
     }
 
     #[test]
-    fn a_client_is_told_what_the_body_is() {
-        use Connection::{Reusable, Suspect};
+    fn content_length_is_the_length_of_the_body() {
+        use Reuse::{Allowed, Never};
         let te = ("transfer-encoding", "chunked");
         let length = |text| ("content-length", text);
         let (get, head) = (&Method::GET, &Method::HEAD);
         assert_eq!(
-            judged(get, 200, &[length("5")], Some(5)),
-            Ok((Some(5), Reusable))
+            checked(get, 200, &[length("5")], Some(5)),
+            Ok((Some(5), Allowed))
         );
         assert_eq!(
-            judged(get, 200, &[length("2, 2")], Some(2)),
-            Ok((Some(2), Reusable))
+            checked(get, 200, &[length("2, 2")], Some(2)),
+            Ok((Some(2), Allowed))
         );
-        assert_eq!(judged(get, 200, &[te], None), Ok((None, Reusable)));
+        assert_eq!(checked(get, 200, &[te], None), Ok((None, Allowed)));
         assert_eq!(
-            judged(get, 200, &[te, length("2")], None),
-            Ok((None, Suspect))
+            checked(get, 200, &[te, length("2")], None),
+            Ok((None, Never))
         );
-        assert_eq!(judged(get, 200, &[], None), Ok((None, Reusable)));
+        assert_eq!(checked(get, 200, &[], None), Ok((None, Allowed)));
         assert_eq!(
-            judged(get, 204, &[length("5")], Some(0)),
-            Ok((None, Reusable))
+            checked(get, 204, &[length("5")], Some(0)),
+            Ok((None, Allowed))
         );
         for (method, status) in [(head, 200), (get, 304)] {
-            let judged = |fields: &[_]| judged(method, status, fields, Some(0));
-            assert_eq!(judged(&[length("5")]), Ok((Some(5), Reusable)));
-            assert_eq!(judged(&[length("5"), length("5")]), Ok((Some(5), Reusable)));
-            assert_eq!(judged(&[length("5, 6")]), Ok((None, Reusable)));
-            assert_eq!(judged(&[length("+5")]), Ok((None, Reusable)));
-            assert_eq!(judged(&[te, length("5")]), Ok((None, Suspect)));
+            let checked = |fields: &[_]| checked(method, status, fields, Some(0));
+            assert_eq!(checked(&[length("5")]), Ok((Some(5), Allowed)));
+            assert_eq!(checked(&[length("5"), length("5")]), Ok((Some(5), Allowed)));
+            assert_eq!(checked(&[length("5, 6")]), Ok((None, Allowed)));
+            assert_eq!(checked(&[length("+5")]), Ok((None, Allowed)));
+            assert_eq!(checked(&[te, length("5")]), Ok((None, Never)));
         }
     }
 
     #[test]
-    fn what_cannot_be_passed_on_is_named() {
+    fn a_response_that_cannot_be_forwarded_is_an_error() {
         for coding in ["gzip, chunked", "chunked, chunked", "gzip", "identity", ""] {
-            assert!(judged(&Method::GET, 200, &[("transfer-encoding", coding)], None).is_err());
+            assert!(checked(&Method::GET, 200, &[("transfer-encoding", coding)], None).is_err());
         }
         let twice = [
             ("transfer-encoding", "chunked"),
             ("transfer-encoding", "chunked"),
         ];
-        assert!(judged(&Method::GET, 200, &twice, None).is_err());
-        assert!(judged(&Method::GET, 101, &[("upgrade", "websocket")], None).is_err());
+        assert!(checked(&Method::GET, 200, &twice, None).is_err());
+        assert!(checked(&Method::GET, 101, &[("upgrade", "websocket")], None).is_err());
     }
 }

@@ -3,10 +3,10 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, StatusCode};
 
-use crate::backend::outgoing::{is_hop_by_hop, nominated};
+use super::server_timing;
 use crate::exchange::Exchange;
+use crate::http::hop_by_hop::{is_hop_by_hop, nominated};
 use crate::http::response_head::ResponseHead;
-use crate::record::server_timing;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");

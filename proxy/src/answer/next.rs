@@ -1,18 +1,18 @@
-//! The next piece of an answer, or what comes of its client meanwhile.
+//! The next piece of a response, or what the client does meanwhile.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::waits::Waits;
-use crate::backend::client::{AnswerBody, Piece};
+use super::timeouts::ResponseTimeouts;
 use crate::clock;
-use crate::http::relay::{Attended, Relay};
+use crate::http::relay::{Relay, RelayOutcome};
+use crate::http::response_body::{NextPiece, Piece, ResponseBody};
 use crate::http::session::Session;
 use crate::refusal::ErrorCode;
 
-/// What came of one wait for the backend.
+/// How one wait for the backend ended.
 pub(super) enum Next {
     Data(Bytes),
     Trailers(HeaderMap),
@@ -21,54 +21,54 @@ pub(super) enum Next {
     ClientLeft,
 }
 
-/// The next piece of the answer. Only when it has not arrived yet, what was written so far is sent on
+/// The next piece of the response. Only if it has not arrived yet, what has been written so far is flushed
 /// and waiting begins.
 pub(super) async fn next(
     session: &mut Session,
-    body: &mut AnswerBody,
-    waits: &Waits,
+    body: &mut impl ResponseBody,
+    timeouts: &ResponseTimeouts,
     relay: &mut Relay,
     until: Option<Instant>,
 ) -> Next {
     match body.arrived().await {
-        Some(piece) => of_result(piece),
+        Some(piece) => of_piece(piece),
         None if session.flush().await.is_err() => Next::ClientLeft,
-        None => wait(session, body, waits, relay, until).await,
+        None => wait(session, body, timeouts, relay, until).await,
     }
 }
 
-/// Waits for the next piece of the answer, or for what comes of the client; not beyond `until`.
+/// Waits for the next piece of the response, or for the client; not beyond `until`.
 async fn wait(
     session: &mut Session,
-    body: &mut AnswerBody,
-    waits: &Waits,
+    body: &mut impl ResponseBody,
+    timeouts: &ResponseTimeouts,
     relay: &mut Relay,
     until: Option<Instant>,
 ) -> Next {
     let since = clock::now();
     let deadline = |relay: &Relay| {
-        let deadline = waits.deadline(relay, since);
+        let deadline = timeouts.deadline(relay, since);
         until.map_or(deadline, |until| until.min(deadline))
     };
     loop {
         tokio::select! {
             biased;
-            piece = body.frame(deadline(relay)) => match piece {
-                Ok(piece) => return of_result(piece),
-                // The client may have gone on meanwhile.
+            piece = body.next(deadline(relay)) => match piece {
+                Ok(piece) => return of_piece(piece),
+                // The client may have sent more of its body meanwhile.
                 Err(_) if deadline(relay) > clock::now() => {}
                 Err(_) => return Next::Failed(ErrorCode::UpstreamTimeout),
             },
             attended = relay.attend(session) => match attended {
-                Attended::Sent => {}
-                Attended::ClientLeft => return Next::ClientLeft,
-                Attended::Refused(refusal) => return Next::Failed(refusal.code),
+                RelayOutcome::BodySent => {}
+                RelayOutcome::ClientLeft => return Next::ClientLeft,
+                RelayOutcome::Refused(refusal) => return Next::Failed(refusal.code),
             },
         }
     }
 }
 
-fn of_result<E>(piece: Option<Result<Piece, E>>) -> Next {
+fn of_piece<E>(piece: NextPiece<E>) -> Next {
     match piece {
         Some(Ok(Piece::Data(data))) => Next::Data(data),
         Some(Ok(Piece::Trailers(trailers))) => Next::Trailers(trailers),

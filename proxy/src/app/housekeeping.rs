@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora_runtime::Runtime;
+use prometheus::IntGauge;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::workers;
 use crate::gateway::Gateway;
 use crate::listener::tls::Certificates;
-use crate::metrics::{Certificates as CertificateEnds, Metrics};
+use crate::listener::tls::expiry::CertificateExpiry;
+use crate::metrics::Metrics;
 use crate::system::lag;
 use crate::system::memory::{self, Due, Level, Tide};
 use crate::worker::Worker;
@@ -28,25 +30,31 @@ fn each_worker(runtime: &Runtime) -> Vec<Handle> {
     }
 }
 
-/// Looks at each worker by itself.
-fn watch_lag(runtime: &Runtime, metrics: &Metrics) {
+/// What a load is seen by.
+pub(super) struct Gauges {
+    pub(super) in_flight: IntGauge,
+    pub(super) connections: IntGauge,
+}
+
+/// Measures each worker by itself.
+fn watch_lag(runtime: &Runtime, metrics: &Metrics) -> prometheus::Result<()> {
+    let histogram = lag::register(metrics)?;
     for worker in each_worker(runtime) {
-        worker.spawn(lag::watch(metrics.runtime_lag().clone()));
+        worker.spawn(lag::watch(histogram.clone()));
     }
+    Ok(())
 }
 
 /// Gives memory back when a load has gone.
-fn watch_memory(runtime: &Runtime, metrics: &Metrics) {
+fn watch_memory(runtime: &Runtime, gauges: Gauges) {
     let workers = each_worker(runtime);
-    let in_flight = metrics.gauges().in_flight.clone();
-    let open = metrics.connections().open.clone();
     runtime.get_handle().spawn(async move {
         let mut tide = Tide::default();
         loop {
             tokio::time::sleep(memory::INTERVAL).await;
-            let in_flight = in_flight.get().unsigned_abs();
+            let in_flight = gauges.in_flight.get().unsigned_abs();
             let level = Level {
-                in_use: open.get().unsigned_abs() + in_flight,
+                in_use: gauges.connections.get().unsigned_abs() + in_flight,
                 in_flight,
                 resident_bytes: memory::resident_bytes(),
             };
@@ -67,19 +75,18 @@ fn watch_memory(runtime: &Runtime, metrics: &Metrics) {
 /// Only when the catalog names a metric wrongly.
 pub(super) fn start(
     runtime: &Runtime,
-    gateway: Arc<Gateway>,
-    certificates: Vec<(String, Arc<Certificates>)>,
+    (gateway, certificates, gauges): (Arc<Gateway>, Vec<(String, Arc<Certificates>)>, Gauges),
     metrics: &Metrics,
     stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    watch_lag(runtime, metrics);
-    watch_memory(runtime, metrics);
+    watch_lag(runtime, metrics)?;
+    watch_memory(runtime, gauges);
     let worker = metrics.worker("housekeeping")?;
     let keeping = Arc::new(Housekeeping {
         worker: worker.clone(),
         gateway,
         certificates,
-        ends: metrics.certificates().clone(),
+        expiry: CertificateExpiry::register(metrics)?,
     });
     runtime.get_handle().spawn(async move {
         worker
@@ -94,7 +101,7 @@ struct Housekeeping {
     worker: Worker,
     gateway: Arc<Gateway>,
     certificates: Vec<(String, Arc<Certificates>)>,
-    ends: CertificateEnds,
+    expiry: CertificateExpiry,
 }
 
 impl Housekeeping {
@@ -110,7 +117,7 @@ impl Housekeeping {
 
     fn tidy(&self) {
         self.worker.fault_point();
-        self.gateway.pipelines().forget_idle();
+        self.gateway.generation().forget_idle();
         self.certificates
             .iter()
             .for_each(|(_, pair)| pair.refresh());
@@ -118,6 +125,6 @@ impl Housekeeping {
             .certificates
             .iter()
             .filter_map(|(address, pair)| Some((address.clone(), pair.not_after()?)));
-        self.ends.show(&not_after.collect::<Vec<_>>());
+        self.expiry.set(&not_after.collect::<Vec<_>>());
     }
 }

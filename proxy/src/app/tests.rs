@@ -7,6 +7,9 @@ use flate2::read::GzDecoder;
 
 use super::*;
 
+#[path = "tests/catalog.rs"]
+mod catalog;
+
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Every worker that there is, by its name.
@@ -163,7 +166,7 @@ fn every_worker_that_panics_is_started_again_and_no_event_is_lost() {
     assert_eq!(names, WORKERS);
     workers.values().for_each(|worker| worker.fail(2));
     let (address, deadline) = (app.addresses[0].0, clock::now() + PATIENCE);
-    let ship = app.ship.clone().expect("shipping");
+    let ship = app.recording.ship.clone().expect("shipping");
     let mut asked = 0;
     while workers.values().any(|worker| worker.seen() != (2, 1)) {
         let seen: Vec<_> = workers

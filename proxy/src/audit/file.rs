@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::chain::{Entry, Expired, Head, Link};
+use crate::ecs;
 use crate::file_lock;
-use crate::record::event::timestamp_text;
 use crate::rotated;
 
 /// A file is begun anew after this time, so that what is old can be removed, or at this size.
@@ -146,7 +146,7 @@ impl Log {
         if entries.is_empty() {
             return Ok(());
         }
-        let timestamp = timestamp_text(now);
+        let timestamp = ecs::timestamp(now);
         let (mut text, mut head) = (String::new(), self.head.clone());
         for entry in entries {
             let (line, next) = head.chain(entry, &timestamp)?;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::chain::{Client, Entry, Event, Refusals};
-use crate::record::event::timestamp_text;
+use crate::ecs;
 
 /// How long refusals are counted together.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -134,8 +134,8 @@ fn entry((action, scheme, address): Key, window: Window) -> Entry {
             scheme,
             count: window.outcomes.values().sum(),
             outcomes: window.outcomes,
-            first: timestamp_text(window.first),
-            last: timestamp_text(window.last),
+            first: ecs::timestamp(window.first),
+            last: ecs::timestamp(window.last),
             route: window.route,
             request_id: window.request_id,
         }),

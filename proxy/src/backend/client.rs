@@ -8,10 +8,9 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::{Frame, Incoming};
-use smallvec::SmallVec;
 
 use super::connector::Connect;
 use super::early::Early;
@@ -22,6 +21,9 @@ use super::request_body::{CutShort, RequestBody};
 use super::wire::Wire;
 use super::{Config, pool};
 use crate::clock::{self, Elapsed, Patience};
+use crate::http::response_body::{NextPiece, PiecesAhead, ResponseBody};
+
+pub use crate::http::response_body::Piece;
 
 /// What an endpoint answered: the head, and the body that is still to come.
 pub struct Answer {
@@ -35,7 +37,7 @@ pub struct Answer {
 pub struct AnswerBody {
     source: Source,
     /// What was looked at and put back, the next of it last.
-    ahead: Ahead,
+    ahead: PiecesAhead<Broken>,
     /// As the endpoint framed it, before anything was read.
     length: Option<u64>,
     home: pool::Home,
@@ -52,17 +54,6 @@ enum Source {
         patience: Patience,
     },
     Nothing,
-}
-
-/// Pieces that have arrived, `None` for the end behind them. Most answers come in one.
-pub type Ahead = SmallVec<[Option<Result<Piece, Broken>>; 1]>;
-
-/// A piece of the body of an answer.
-#[derive(Debug)]
-pub enum Piece {
-    Data(Bytes),
-    /// They are the last of it.
-    Trailers(HeaderMap),
 }
 
 /// What went wrong on an open connection.
@@ -172,7 +163,7 @@ impl Answer {
         let body = AnswerBody {
             length: link.length(),
             source: Source::Link(link),
-            ahead: Ahead::new(),
+            ahead: PiecesAhead::new(),
             home,
         };
         Answer {
@@ -197,7 +188,7 @@ impl Answer {
                 _place: place,
                 patience: Patience::default(),
             },
-            ahead: Ahead::new(),
+            ahead: PiecesAhead::new(),
             home,
         };
         Answer {
@@ -208,7 +199,7 @@ impl Answer {
     }
 
     /// The connection of an endpoint that has switched protocols; `None` where there is none to be had.
-    pub async fn into_tunnel(mut self) -> Option<Tunnel> {
+    pub async fn take_tunnel(&mut self) -> Option<Tunnel> {
         let Source::Link(link) = self.body.take_source() else {
             return None;
         };
@@ -221,15 +212,6 @@ impl Answer {
 }
 
 impl AnswerBody {
-    /// Whether nothing more comes. Then the connection is given back, once, as idle since `now`.
-    pub fn is_at_end(&mut self, now: Instant) -> bool {
-        let at_end = self.ahead.is_empty() && self.has_no_more();
-        if at_end {
-            self.give_back(now);
-        }
-        at_end
-    }
-
     fn has_no_more(&self) -> bool {
         match &self.source {
             Source::Link(link) => link.is_at_end(),
@@ -242,14 +224,6 @@ impl AnswerBody {
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         self.length
-    }
-
-    /// The connection is of no use to another request: this one is still being sent over it, or its
-    /// endpoint frames answers in more than one way.
-    pub fn close_connection_at_end(&mut self) {
-        if let Source::Link(link) = &mut self.source {
-            link.close_at_end();
-        }
     }
 
     /// Looks at what came with the head, and leaves it to be read.
@@ -267,42 +241,6 @@ impl AnswerBody {
                 Ok(())
             }
         }
-    }
-
-    /// Leaves what was taken to be read again, before all that comes: the next of it last.
-    pub fn put_back(&mut self, pieces: Ahead) {
-        self.ahead.extend(pieces);
-    }
-
-    /// The next piece; `None` at the end.
-    ///
-    /// # Errors
-    /// The deadline was over first.
-    pub async fn frame(
-        &mut self,
-        deadline: Instant,
-    ) -> Result<Option<Result<Piece, Broken>>, Elapsed> {
-        poll_fn(|context| match self.poll_piece(context) {
-            Poll::Ready(piece) => Poll::Ready(Ok(piece)),
-            Poll::Pending => {
-                let late = match &mut self.source {
-                    Source::Link(link) => link.poll_end(deadline, context),
-                    Source::Stream { patience, .. } => patience.poll_end(deadline, context),
-                    Source::Nothing => Poll::Pending,
-                };
-                late.map(|()| Err(Elapsed))
-            }
-        })
-        .await
-    }
-
-    /// The next piece if it has arrived already: what `frame` would give without waiting.
-    pub async fn arrived(&mut self) -> Option<Option<Result<Piece, Broken>>> {
-        poll_fn(|context| match self.poll_piece(context) {
-            Poll::Ready(piece) => Poll::Ready(Some(piece)),
-            Poll::Pending => Poll::Ready(None),
-        })
-        .await
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, Broken>>> {
@@ -334,6 +272,51 @@ impl AnswerBody {
 
     fn take_source(&mut self) -> Source {
         std::mem::replace(&mut self.source, Source::Nothing)
+    }
+}
+
+impl ResponseBody for AnswerBody {
+    type Error = Broken;
+
+    fn is_at_end(&mut self, now: Instant) -> bool {
+        let at_end = self.ahead.is_empty() && self.has_no_more();
+        if at_end {
+            self.give_back(now);
+        }
+        at_end
+    }
+
+    fn close_connection_at_end(&mut self) {
+        if let Source::Link(link) = &mut self.source {
+            link.close_at_end();
+        }
+    }
+
+    async fn arrived(&mut self) -> Option<NextPiece<Broken>> {
+        poll_fn(|context| match self.poll_piece(context) {
+            Poll::Ready(piece) => Poll::Ready(Some(piece)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
+    async fn next(&mut self, deadline: Instant) -> Result<NextPiece<Broken>, Elapsed> {
+        poll_fn(|context| match self.poll_piece(context) {
+            Poll::Ready(piece) => Poll::Ready(Ok(piece)),
+            Poll::Pending => {
+                let late = match &mut self.source {
+                    Source::Link(link) => link.poll_end(deadline, context),
+                    Source::Stream { patience, .. } => patience.poll_end(deadline, context),
+                    Source::Nothing => Poll::Pending,
+                };
+                late.map(|()| Err(Elapsed))
+            }
+        })
+        .await
+    }
+
+    fn put_back(&mut self, pieces: PiecesAhead<Broken>) {
+        self.ahead.extend(pieces);
     }
 }
 

@@ -12,6 +12,7 @@ use super::loops::CDN_LOOP;
 use super::request_body::RequestBody;
 use super::{Config, Endpoint};
 use crate::coding;
+use crate::http::hop_by_hop::{is_hop_by_hop, nominated};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::trace::TraceContext;
 
@@ -39,37 +40,6 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_WEIR_PLATFORM: HeaderName = HeaderName::from_static("x-weir-platform");
 const X_WEIR_CLIENT: HeaderName = HeaderName::from_static("x-weir-client");
-
-/// Whether a field is of one hop only.
-#[must_use]
-pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        *name,
-        header::CONNECTION
-            | header::TRANSFER_ENCODING
-            | header::UPGRADE
-            | header::TE
-            | header::TRAILER
-            | header::PROXY_AUTHENTICATE
-            | header::PROXY_AUTHORIZATION
-    ) || matches!(
-        name.as_str(),
-        "keep-alive" | "proxy-connection" | "http2-settings"
-    )
-}
-
-/// The names that `Connection` nominates; hardly ever any.
-#[must_use]
-pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| *name != header::CONNECTION && !is_hop_by_hop(name))
-        .collect()
-}
 
 /// Names that weir writes itself.
 #[must_use]

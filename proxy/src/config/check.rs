@@ -10,7 +10,8 @@ use http::HeaderName;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use super::raw;
-use super::{Admin, Config, Limits};
+use super::{Admin, Config};
+use crate::http::Limits;
 use crate::route::path::{BadPath, EncodedSlash, canonical};
 use crate::settings::decode::Setting;
 use crate::settings::lists::{Entries, refuse_duplicates};
@@ -44,7 +45,10 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
     let alerts = alerts::check(file, findings);
     let trusted_proxies = file.trusted_proxies.value()?;
     let traces = traces::check(file.traces.value()?, findings);
-    let events = events(file.events.value()?, findings);
+    let raw_events = file.events.value()?;
+    let events = events(raw_events);
+    let ship = ship::check(raw_events, findings);
+    let audit = audit(raw_events);
     let (sampling, spans) = traces?;
     Some(Config {
         listen: listen?,
@@ -61,10 +65,13 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
         admin: admin?,
         backends: backends?,
         routes: routes?,
-        events: record::Config { spans, ..events? },
+        events: events?,
+        ship: ship?,
+        audit: audit?,
+        spans,
         alerts: alerts?,
         sampling,
-        content: match file.events.value()?.content.get()? {
+        content: match raw_events.content.get()? {
             raw::events::Content::None => content::Mode::None,
             raw::events::Content::Hash => content::Mode::Hash,
             raw::events::Content::Redacted => content::Mode::Redacted,
@@ -108,7 +115,7 @@ fn checked_limits(raw: &raw::Limits) -> Option<Limits> {
     })
 }
 
-fn events(raw: &raw::events::Events, findings: &mut Findings) -> Option<record::Config> {
+fn events(raw: &raw::events::Events) -> Option<record::Config> {
     let file = match raw.file.value() {
         None => None,
         Some(file) => Some(record::FileConfig {
@@ -120,10 +127,7 @@ fn events(raw: &raw::events::Events, findings: &mut Findings) -> Option<record::
     Some(record::Config {
         stdout: raw.stdout.get()?,
         file,
-        ship: ship::check(raw, findings)?,
         environment: raw.environment.value()?.0.clone(),
-        spans: None,
-        audit: audit(raw)?,
         sampling: record::sampling::Sampling {
             share: raw.sample.get()?.0,
             slow: raw.slow.get()?.0,

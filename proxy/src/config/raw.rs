@@ -11,6 +11,7 @@ use crate::settings::values::{Count, Network, Secret, Size, Text, Time};
 pub(super) mod alerts;
 pub(super) mod backend;
 pub(super) mod events;
+pub(super) mod notifiers;
 pub(super) mod route;
 
 settings! {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::TEXT_BYTES_MAX;
-
+/// How much is read of the text of a request or a response.
+pub(crate) const TEXT_BYTES_MAX: usize = 16 * 1024;
 /// A larger body is not read for its texts: it holds pictures or files.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Platforms put JSON into strings of JSON, once.
@@ -41,31 +41,31 @@ pub fn question(body: &[u8]) -> String {
 
 /// Whether the nearest key is one of a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Named {
+pub(crate) enum Named {
     Yes,
     No,
 }
 
 /// Texts that were found.
 #[derive(Debug)]
-pub(super) struct Texts {
-    pub(super) text: String,
+pub(crate) struct Texts {
+    pub(crate) text: String,
     between: &'static str,
 }
 
 impl Texts {
-    pub(super) fn joined_by(between: &'static str) -> Self {
+    pub(crate) fn joined_by(between: &'static str) -> Self {
         Texts {
             text: String::new(),
             between,
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.text.len() >= TEXT_BYTES_MAX
     }
 
-    pub(super) fn push(&mut self, text: &str) {
+    pub(crate) fn push(&mut self, text: &str) {
         if self.is_full() || text.is_empty() {
             return;
         }
@@ -78,7 +78,7 @@ impl Texts {
     }
 
     /// Adds the texts in a value. JSON itself is at most 128 deep.
-    pub(super) fn walk(&mut self, value: &Value, named: Named, nested: usize) {
+    pub(crate) fn walk(&mut self, value: &Value, named: Named, nested: usize) {
         match value {
             Value::String(text) if named == Named::Yes => {
                 let inner = match text.starts_with(['{', '[']) && nested < NESTED_MAX {

@@ -24,6 +24,11 @@ impl RequestId {
     }
 
     #[must_use]
+    pub fn as_bytes(&self) -> &[u8; ulid::ULID_LEN] {
+        &self.0
+    }
+
+    #[must_use]
     pub fn as_str(&self) -> &str {
         // Crockford's Base32 is ASCII.
         std::str::from_utf8(&self.0).unwrap_or_default()

@@ -6,9 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::Stop;
-use super::inbound::Inbound;
-use super::pipeline::RoutePipeline;
-use super::routing::{forwarded_host, query, tell};
+use super::routing::{add_header, forwarded_host, query};
 use crate::backend::outgoing::Sieve;
 use crate::cache::status::Status;
 use crate::cache::{Named, Question, Stored, Use};
@@ -17,6 +15,7 @@ use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
     Stage,
 };
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::limit::{self, Decision, QuotaStatus, Subject, retry_after_s};
@@ -37,7 +36,7 @@ pub(super) async fn admit_address(
     let deadline = exchange.timing.stage_started() + limit::WAIT_MAX;
     let subject = subject(session, exchange);
     let decision = pipeline.limits.admit_address(&subject, deadline).await;
-    settle_limit(pipeline, exchange, decision)
+    apply_limit(pipeline, exchange, decision)
 }
 
 /// Checks all other limits.
@@ -49,7 +48,7 @@ pub(super) async fn admit(
     let deadline = exchange.timing.stage_started() + limit::WAIT_MAX;
     let subject = subject(session, exchange);
     let decision = pipeline.limits.admit(&subject, deadline).await;
-    settle_limit(pipeline, exchange, decision)
+    apply_limit(pipeline, exchange, decision)
 }
 
 fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
@@ -62,7 +61,7 @@ fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
 }
 
 /// Reports the limit nearest to its end over all stages; where one has rejected, it is that one.
-fn settle_limit(
+fn apply_limit(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
     decision: Decision,
@@ -93,9 +92,9 @@ fn settle_limit(
         .answer_headers
         .retain(|(name, _)| !name.as_str().starts_with("ratelimit"));
     if let Some(policy) = pipeline.limits.policy_header() {
-        tell(exchange, "ratelimit-policy", policy.clone());
+        add_header(exchange, "ratelimit-policy", policy.clone());
     }
-    tell(exchange, "ratelimit", status.header());
+    add_header(exchange, "ratelimit", status.header());
     exchange.limit = Some(status.note(outcome));
     refusal.map_or(Ok(()), Err)
 }
@@ -211,22 +210,23 @@ fn undecided(within: Duration) -> Refusal {
     Refusal::new(ErrorCode::DeliveryPending, detail).retry_after(retry_after_s(within))
 }
 
-/// What the cache knows.
-pub(super) enum Known {
-    Answer(Arc<Stored>, u64),
-    /// Nothing; what may be done with the answer.
-    Ask(Use),
+/// What the cache has for a request.
+pub(super) enum Lookup {
+    /// A stored response, and its age in seconds.
+    Hit(Arc<Stored>, u64),
+    /// Nothing. What the backend's response may be stored as.
+    Miss(Use),
 }
 
-/// Looks the question up, if it has been read.
+/// Looks for a stored response, if the request is buffered.
 pub(super) fn look_up(
     pipeline: &RoutePipeline,
     session: &Session,
     exchange: &mut Exchange,
-    body: &Inbound,
-) -> Known {
-    let (Some(answers), Inbound::Buffered(body)) = (&pipeline.answers, body) else {
-        return Known::Ask(Use::Bypass);
+    body: Option<&[u8]>,
+) -> Lookup {
+    let (Some(answers), Some(body)) = (&pipeline.answers, body) else {
+        return Lookup::Miss(Use::Bypass);
     };
     let head = session.head();
     let address = exchange
@@ -238,7 +238,7 @@ pub(super) fn look_up(
         .as_deref()
         .or(address.as_deref())
         .unwrap_or_default();
-    let (withheld, verified) = pipeline.settled_headers(exchange);
+    let (withheld, verified) = pipeline.signature_headers(exchange);
     let sieve = Sieve::new(&head.headers, withheld, pipeline.backend.config());
     let named = match &pipeline.config.matching.path {
         PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
@@ -251,7 +251,7 @@ pub(super) fn look_up(
         host: forwarded_host(head, exchange).map_or(&[], HeaderValue::as_bytes),
         headers: &head.headers,
         goes_on: &|name| !verified.contains(name) && sieve.lets_through(name),
-        body: &body.bytes,
+        body,
         client,
         operation: exchange.model.operation,
         named,
@@ -273,9 +273,9 @@ pub(super) fn look_up(
         tier,
         age_s,
     });
-    tell(exchange, "cache-status", status.header());
+    add_header(exchange, "cache-status", status.header());
     match found {
-        Some(stored) => Known::Answer(stored, age_s),
-        None => Known::Ask(using),
+        Some(stored) => Lookup::Hit(stored, age_s),
+        None => Lookup::Miss(using),
     }
 }

@@ -7,9 +7,10 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri, Version};
 
-use super::pipeline::RoutePipeline;
 use super::{Gateway, Stop};
 use crate::exchange::Exchange;
+use crate::generation::Generation;
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
 use crate::http::session::Session;
 use crate::random;
@@ -23,26 +24,27 @@ impl Gateway {
     /// Settles route, platform, client address and trace.
     pub(super) fn route(
         &self,
+        generation: &Generation,
         session: &Session,
         exchange: &mut Exchange,
         connection: &Connection,
     ) -> Result<Arc<RoutePipeline>, Stop> {
         let head = session.head();
-        note_head(exchange, head, connection, &self.pipelines.sampling);
+        note_head(exchange, head, connection, &generation.sampling);
         exchange.client_ip = address::client(
             connection.peer,
             &head.headers,
-            &self.pipelines.trusted_proxies,
+            &generation.shared.trusted_proxies,
         );
-        if self.pipelines.loop_token.stands_in(&head.headers) {
+        if self.loop_token.stands_in(&head.headers) {
             let detail = "a backend leads back to this weir (CDN-Loop); check its endpoints";
             return Err(Refusal::new(ErrorCode::LoopDetected, detail).into());
         }
-        exchange.cdn_loop = Some(self.pipelines.loop_token.added_to(&head.headers));
+        exchange.cdn_loop = Some(self.loop_token.added_to(&head.headers));
         let host = host(head)?;
         exchange.domain = host.map(|host| without_port(host).into());
-        if session.is_http2() && head_bytes(&head.headers) > self.pipelines.header_bytes {
-            let detail = format!("a head may have {} bytes", self.pipelines.header_bytes);
+        if session.is_http2() && head_bytes(&head.headers) > generation.header_bytes {
+            let detail = format!("a head may have {} bytes", generation.header_bytes);
             return Err(Refusal::new(ErrorCode::HeaderTooLarge, detail).into());
         }
         if session.is_http2() {
@@ -50,58 +52,58 @@ impl Gateway {
         }
         if head.method == Method::OPTIONS && head.uri.path() == "*" {
             exchange.path = "*".into();
-            return Err(Stop::ServerOptions(self.pipelines.table.methods()));
+            return Err(Stop::ServerOptions(generation.table.methods()));
         }
         if host.is_some() && !head.headers.contains_key(header::HOST) {
             exchange.authority = host.and_then(|host| HeaderValue::from_str(host).ok());
         }
-        exchange.path = canonical_path(head, self.pipelines.encoded_slash)?;
-        let found = self.find(exchange)?;
-        let pipeline = self.enter(found, exchange)?;
-        match self.guard(found, exchange)? {
-            Guarded::By(stricter) => Ok(self.enter(stricter, exchange)?),
+        exchange.path = canonical_path(head, generation.encoded_slash)?;
+        let found = find(generation, exchange)?;
+        let pipeline = enter(generation, found, exchange)?;
+        match guard(generation, found, exchange)? {
+            Guarded::By(stricter) => Ok(enter(generation, stricter, exchange)?),
             _ => Ok(pipeline),
         }
     }
+}
 
-    /// The position of the route that has this path.
-    fn find(&self, exchange: &Exchange) -> Result<usize, Refusal> {
-        match self.pipelines.table.find(&exchange.method, &exchange.path) {
-            Match::Route(position) => Ok(position),
-            Match::NoRoute => Err(Refusal::new(
-                ErrorCode::NoRoute,
-                "no route of the configuration has this path",
-            )),
-            Match::MethodNotAllowed(allow) => Err(method_not_allowed(allow)),
-        }
+/// The position of the route that has this path.
+fn find(generation: &Generation, exchange: &Exchange) -> Result<usize, Refusal> {
+    match generation.table.find(&exchange.method, &exchange.path) {
+        Match::Route(position) => Ok(position),
+        Match::NoRoute => Err(Refusal::new(
+            ErrorCode::NoRoute,
+            "no route of the configuration has this path",
+        )),
+        Match::MethodNotAllowed(allow) => Err(method_not_allowed(allow)),
     }
+}
 
-    /// Whether a stricter route guards a path that looks like one of its own.
-    fn guard(&self, found: usize, exchange: &Exchange) -> Result<Guarded, Refusal> {
-        let table = &self.pipelines.table;
-        let (path, address) = (&exchange.path, exchange.client_ip);
-        match table.guard(&exchange.method, path, found, address) {
-            Guarded::MethodNotAllowed(allow) => Err(method_not_allowed(allow)),
-            guarded => Ok(guarded),
-        }
+/// Whether a stricter route guards a path that looks like one of its own.
+fn guard(generation: &Generation, found: usize, exchange: &Exchange) -> Result<Guarded, Refusal> {
+    let table = &generation.table;
+    let (path, address) = (&exchange.path, exchange.client_ip);
+    match table.guard(&exchange.method, path, found, address) {
+        Guarded::MethodNotAllowed(allow) => Err(method_not_allowed(allow)),
+        guarded => Ok(guarded),
     }
+}
 
-    /// The pipeline of a route, if the client may use it.
-    fn enter(
-        &self,
-        position: usize,
-        exchange: &mut Exchange,
-    ) -> Result<Arc<RoutePipeline>, Refusal> {
-        let pipeline = self.pipelines.pipelines[position].clone();
-        exchange.route = Some(pipeline.config.name.clone());
-        exchange.platform = pipeline.config.platform.clone();
-        if pipeline.config.matching.admits(exchange.client_ip) {
-            return Ok(pipeline);
-        }
-        let name = &pipeline.config.name;
-        let detail = format!("route {name} does not allow this source address");
-        Err(Refusal::new(ErrorCode::AddressDenied, detail))
+/// The pipeline of a route, if the client may use it.
+fn enter(
+    generation: &Generation,
+    position: usize,
+    exchange: &mut Exchange,
+) -> Result<Arc<RoutePipeline>, Refusal> {
+    let pipeline = generation.pipelines[position].clone();
+    exchange.route = Some(pipeline.config.name.clone());
+    exchange.platform = pipeline.config.platform.clone();
+    if pipeline.config.matching.admits(exchange.client_ip) {
+        return Ok(pipeline);
     }
+    let name = &pipeline.config.name;
+    let detail = format!("route {name} does not allow this source address");
+    Err(Refusal::new(ErrorCode::AddressDenied, detail))
 }
 
 fn method_not_allowed(allow: String) -> Refusal {
@@ -121,7 +123,7 @@ fn note_head(exchange: &mut Exchange, head: &Parts, connection: &Connection, sam
 }
 
 /// What can be said of a head that did not come whole: its method and path, when the first line did.
-pub(super) fn sketch(exchange: &mut Exchange, bytes: &[u8], sampling: &Sampling) {
+pub(super) fn parse_request_line(exchange: &mut Exchange, bytes: &[u8], sampling: &Sampling) {
     let line = bytes
         .split(|byte| *byte == b'\r')
         .next()
@@ -259,7 +261,7 @@ pub(super) fn query(uri: &Uri) -> &str {
 }
 
 /// Adds a field to the head of the answer.
-pub(super) fn tell(exchange: &mut Exchange, name: &'static str, value: HeaderValue) {
+pub(super) fn add_header(exchange: &mut Exchange, name: &'static str, value: HeaderValue) {
     exchange
         .answer_headers
         .push((HeaderName::from_static(name), value));

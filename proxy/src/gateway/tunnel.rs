@@ -1,5 +1,5 @@
-//! After a 101: bytes in both directions, of a protocol that is not weir's, until one side ends it or
-//! both are silent for too long.
+//! After a 101 Switching Protocols: copies bytes in both directions, of a protocol that weir does not speak,
+//! until one side closes or both are silent for too long.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -74,11 +74,11 @@ impl Traffic {
 pub(super) async fn run(
     session: &mut Session,
     exchange: &mut Exchange,
-    answer: Answer,
+    response: &mut Answer,
     idle: Duration,
 ) -> Delivered {
-    let head = head::of_upgrade(&answer.head.headers, exchange);
-    let Some(tunnel) = answer.into_tunnel().await else {
+    let head = head::of_upgrade(&response.head.headers, exchange);
+    let Some(tunnel) = response.take_tunnel().await else {
         exchange.status = ErrorCode::UpstreamReset.status().as_u16();
         exchange.fail(ErrorCode::UpstreamReset);
         return Delivered::CutShort;

@@ -1,28 +1,35 @@
-//! The backend stage on a real request.
+//! The backend stage of the gateway: asks a backend until the head of a response has arrived that can be
+//! forwarded.
+//!
+//! Nothing but informational (1xx) responses has been written to the client by then, so an attempt that
+//! fails here may be followed by another one.
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
+use http::{Request, StatusCode, Version, header};
 
 use super::Stop;
-use super::inbound::UsageAsked;
-use super::pipeline::RoutePipeline;
+use super::ask_usage::UsageAsked;
+use super::mode::RequestKind;
 use crate::answer::framing::{self, Framing, Upgrade};
 use crate::answer::head;
-use crate::answer::waits::Waits;
 use crate::backend::Endpoint;
 use crate::backend::client::{Answer, Wait};
 use crate::backend::connector::Protocol;
 use crate::backend::early::Early;
 use crate::backend::outgoing::{self, Encodings, Said};
 use crate::backend::request_body::RequestBody;
+use crate::cache::Use;
 use crate::clock;
 use crate::exchange::{Attempt, Exchange, UpstreamNote};
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
-use crate::http::relay::{Attended, Relay};
+use crate::http::relay::{Relay, RelayOutcome};
+use crate::http::response_body::ResponseBody;
 use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
@@ -30,124 +37,104 @@ use crate::route::address;
 /// A deadline that never comes.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What is asked of the backend, beside the head of the request.
-pub(super) struct Asking<'a> {
+/// A call of a backend, apart from the head and the body of its request.
+pub(super) struct Call<'a> {
     pub(super) connection: &'a Connection,
-    pub(super) kind: Kind,
-    pub(super) asked_at: Instant,
+    pub(super) kind: RequestKind,
+    pub(super) started_at: Instant,
     pub(super) usage: UsageAsked,
 }
 
-impl Asking<'_> {
-    /// How long the answer, whose head has come, is waited for; messages of gRPC may be `messages_idle` apart.
-    pub(super) fn waits(
-        &self,
-        pipeline: &RoutePipeline,
-        messages_idle: Duration,
-        now: Instant,
-    ) -> Waits {
-        let config = pipeline.backend.config();
-        let (idle_timeout, total_timeout) = match self.kind {
-            Kind::Grpc => (messages_idle, None),
-            Kind::Plain | Kind::Upgrade => (config.idle_timeout, Some(config.total_timeout)),
-        };
-        Waits {
-            asked_at: self.asked_at,
-            answered_at: now,
-            idle_timeout,
-            total_timeout,
-        }
-    }
+/// A backend's response whose head has arrived, with all that its delivery needs.
+pub(super) struct Upstream {
+    pub(super) pipeline: Arc<RoutePipeline>,
+    pub(super) kind: RequestKind,
+    pub(super) started_at: Instant,
+    pub(super) usage: UsageAsked,
+    /// How the response may be stored.
+    pub(super) decision: Use,
+    pub(super) response: Answer,
+    pub(super) framing: Framing,
+    pub(super) relay: Relay,
 }
 
-/// What kind of exchange it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// One request, one answer.
-    Plain,
-    /// Messages in both directions over HTTP/2.
-    Grpc,
-    /// The client wants to speak another protocol.
-    Upgrade,
-}
-
-/// Asks the backend, and attends to the client meanwhile. The answer can be passed on as it stands.
+/// Asks the backend, and attends to the client meanwhile. The response can be forwarded.
 pub(super) async fn ask(
     pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
-    asking: &Asking<'_>,
+    call: &Call<'_>,
     body: RequestBody,
     relay: &mut Relay,
 ) -> Result<(Answer, Framing), Stop> {
     exchange.upstream = Some(UpstreamNote::begin(pipeline.backend.config().name.clone()));
-    let asked = match ask_endpoint(pipeline, session, exchange, asking, body, relay).await {
-        Ok(answer) => usable(pipeline, exchange, asking.kind, answer).await,
+    let result = match attempt(pipeline, session, exchange, call, body, relay).await {
+        Ok(response) => check(pipeline, exchange, call.kind, response).await,
         Err(stop) => Err(stop),
     };
-    if let (Err(Stop::Refused(refusal)), Some(attempt)) = (&asked, exchange.attempt()) {
+    if let (Err(Stop::Refused(refusal)), Some(attempt)) = (&result, exchange.attempt()) {
         attempt.fail(refusal.code);
         attempt.end(clock::now());
     }
-    if let Ok((answer, _)) = &asked
-        && answer.head.status.is_server_error()
+    if let Ok((response, _)) = &result
+        && response.head.status.is_server_error()
     {
         exchange.error_code = Some(ErrorCode::UpstreamStatus);
     }
-    asked
+    result
 }
 
-/// The answer with its framing, if it can be passed on.
-async fn usable(
+/// The response with its framing, if it can be forwarded.
+async fn check(
     pipeline: &RoutePipeline,
     exchange: &Exchange,
-    kind: Kind,
-    mut answer: Answer,
+    kind: RequestKind,
+    mut response: Answer,
 ) -> Result<(Answer, Framing), Stop> {
     let upgrade = match kind {
-        Kind::Upgrade => Upgrade::Asked,
-        Kind::Plain | Kind::Grpc => Upgrade::NotAsked,
+        RequestKind::Upgrade => Upgrade::Asked,
+        RequestKind::Plain | RequestKind::Grpc => Upgrade::NotAsked,
     };
-    let judged = framing::judge(
+    let checked = framing::check(
         &exchange.method,
         upgrade,
-        &answer.head,
-        answer.body.length(),
+        &response.head,
+        response.body.length(),
     );
-    let framing = judged.map_err(|flaw| pipeline.backend.unusable(flaw))?;
-    if framing.connection == framing::Connection::Suspect {
-        answer.body.close_connection_at_end();
+    let framing = checked.map_err(|flaw| pipeline.backend.unusable(flaw))?;
+    if framing.reuse == framing::Reuse::Never {
+        response.body.close_connection_at_end();
     }
-    if answer.head.status != StatusCode::SWITCHING_PROTOCOLS
-        && let Err(error) = answer.body.check_first().await
+    if response.head.status != StatusCode::SWITCHING_PROTOCOLS
+        && let Err(error) = response.body.check_first().await
     {
         log::debug!("backend {}: {error}", pipeline.backend.config().name);
         return Err(pipeline
             .backend
-            .unusable("its body does not begin as it says")
+            .unusable("its body does not match its head")
             .into());
     }
-    Ok((answer, framing))
+    Ok((response, framing))
 }
 
-/// One attempt, noted in the exchange, whatever becomes of it.
-async fn ask_endpoint(
+/// One attempt with one endpoint, noted in the exchange whatever its outcome.
+async fn attempt(
     pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
-    asking: &Asking<'_>,
+    call: &Call<'_>,
     body: RequestBody,
     relay: &mut Relay,
 ) -> Result<Answer, Stop> {
     let picked = pipeline.backend.pick()?;
     let endpoint = picked.endpoint.text.clone();
-    let attempt = Attempt::begin(endpoint, &exchange.trace, asking.asked_at);
+    let attempt = Attempt::begin(endpoint, &exchange.trace, call.started_at);
     let parent = attempt.span_id.unwrap_or(exchange.trace.span_id);
     let request = request(
         pipeline,
         session,
         exchange,
-        asking,
+        call,
         picked.endpoint,
         parent,
         body,
@@ -155,91 +142,103 @@ async fn ask_endpoint(
     let version = exchange.version;
     let attempt = exchange.begin_attempt(&pipeline.backend.config().name, attempt);
     let early = Early::default();
-    // Clients of other versions have no room for it, or nobody to write it.
+    // HTTP/1.0 has no informational responses, and pingora's HTTP/2 cannot write them.
     let early = (version == Version::HTTP_11).then_some(&early);
-    let protocol = protocol(asking.kind);
+    let protocol = protocol(call.kind);
     let backend = &pipeline.backend;
     let first_byte = backend.first_byte_timeout();
     let wait = Wait {
-        asked: asking.asked_at,
-        // While the body is on its way, its own bounds hold.
-        deadline: asking.asked_at
-            + match relay.is_unfinished() || asking.kind == Kind::Grpc {
+        asked: call.started_at,
+        // While the body is being sent, its own bounds hold.
+        deadline: call.started_at
+            + match relay.is_unfinished() || call.kind == RequestKind::Grpc {
                 true => FAR,
                 false => first_byte,
             },
     };
-    let mut answer = pin!(backend.ask(picked, request, protocol, wait, early, attempt));
+    let mut response = pin!(backend.ask(picked, request, protocol, wait, early, attempt));
     loop {
-        let sent_at = relay.sent_at().filter(|_| asking.kind != Kind::Grpc);
+        let sent_at = relay.sent_at().filter(|_| call.kind != RequestKind::Grpc);
         let late = until(sent_at.map(|sent_at| sent_at + first_byte));
         tokio::select! {
             biased;
-            answer = &mut answer => {
-                // What came in one packet with the answer comes before it.
-                pass_on(session, early).await?;
-                return Ok(answer?);
+            response = &mut response => {
+                // Informational responses that arrived in the same packet come first.
+                write_informational(session, early).await?;
+                return Ok(response?);
             }
             attended = relay.attend(session) => match attended {
-                Attended::Sent => {}
-                Attended::ClientLeft => return Err(Stop::ClientLeft),
-                Attended::Refused(refusal) => return Err(refusal.into()),
+                RelayOutcome::BodySent => {}
+                RelayOutcome::ClientLeft => return Err(Stop::ClientLeft),
+                RelayOutcome::Refused(refusal) => return Err(refusal.into()),
             },
-            () = come(early) => pass_on(session, early).await?,
+            () = informational(early) => write_informational(session, early).await?,
             () = late => return Err(backend.no_first_byte().into()),
         }
     }
 }
 
-/// The head that goes to this endpoint.
+/// The request to this endpoint.
 fn request(
     pipeline: &RoutePipeline,
     session: &Session,
     exchange: &Exchange,
-    asking: &Asking<'_>,
+    call: &Call<'_>,
     endpoint: &Endpoint,
     parent: [u8; 8],
     body: RequestBody,
 ) -> Result<Request<RequestBody>, Refusal> {
     let head = session.head();
-    let (withheld, _) = pipeline.settled_headers(exchange);
+    let (stripped, _) = pipeline.signature_headers(exchange);
     let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
     let encodings = match is_read {
-        _ if pipeline.answers.is_some() || asking.usage == UsageAsked::Yes => Encodings::Identity,
+        _ if pipeline.answers.is_some() || call.usage == UsageAsked::Yes => Encodings::Identity,
         true => Encodings::Readable,
         false => Encodings::Any,
     };
     let config = pipeline.backend.config();
-    let mut headers = outgoing::carried_over(&head.headers, withheld, encodings, config);
+    let mut headers = outgoing::carried_over(&head.headers, stripped, encodings, config);
     if session.is_http2() {
         outgoing::join_cookies(&mut headers);
     }
-    if asking.kind == Kind::Upgrade
+    if call.kind == RequestKind::Upgrade
         && let Some(protocol) = session.upgrade()
     {
         outgoing::ask_for_upgrade(&mut headers, protocol.clone());
     }
-    let forwarded_for = forwarded_for(asking.connection, &head.headers, pipeline);
+    let forwarded_for = address::forwarded_for(
+        call.connection.peer,
+        &head.headers,
+        &pipeline.shared.trusted_proxies,
+    )
+    .unwrap_or_else(|| call.connection.peer_text.clone());
     let host = head.headers.get(header::HOST);
     let said = Said {
+        request_id: exchange.id.as_str(),
+        forwarded_for: &forwarded_for,
+        scheme: call.connection.scheme,
+        host: host.or(exchange.authority.as_ref()),
+        cdn_loop: exchange.cdn_loop.as_ref(),
+        platform: &exchange.platform,
+        client: exchange.client_key.as_deref(),
+        trace: &exchange.trace,
         parent,
-        ..said(exchange, asking.connection, &forwarded_for, host)
     };
     let target = target(exchange, head.uri.query());
-    let to = (&**config, endpoint, protocol(asking.kind));
+    let to = (&**config, endpoint, protocol(call.kind));
     outgoing::request(head.method.clone(), &target, headers, &said, to, body)
 }
 
-fn protocol(kind: Kind) -> Protocol {
+fn protocol(kind: RequestKind) -> Protocol {
     match kind {
-        Kind::Grpc => Protocol::Http2,
-        Kind::Plain | Kind::Upgrade => Protocol::Http1,
+        RequestKind::Grpc => Protocol::Http2,
+        RequestKind::Plain | RequestKind::Upgrade => Protocol::Http1,
     }
 }
 
-/// Ends when the backend has said something before its answer. Whoever drives the connection does so in the
-/// same task right before: nobody has to be woken.
-async fn come(early: Option<&Early>) {
+/// Ends when the backend has sent an informational response. No waker is needed: in this task the backend's
+/// connection is driven right before.
+async fn informational(early: Option<&Early>) {
     poll_fn(|_| match early {
         Some(early) if !early.is_empty() => Poll::Ready(()),
         _ => Poll::Pending,
@@ -247,10 +246,10 @@ async fn come(early: Option<&Early>) {
     .await;
 }
 
-/// Passes on what the backend has said before its answer.
-async fn pass_on(session: &mut Session, early: Option<&Early>) -> Result<(), Stop> {
-    let come = early.map(Early::take);
-    for (status, fields) in come.into_iter().flatten() {
+/// Forwards the informational responses that have arrived.
+async fn write_informational(session: &mut Session, early: Option<&Early>) -> Result<(), Stop> {
+    let arrived = early.map(Early::take);
+    for (status, fields) in arrived.into_iter().flatten() {
         let head = head::of_informational(status, &fields);
         let written = session.write_informational(&head).await;
         written.map_err(|_| Stop::ClientLeft)?;
@@ -267,7 +266,7 @@ async fn until(deadline: Option<Instant>) {
 }
 
 /// The canonical path and the query as it came: weir and the backend cannot disagree on a path.
-pub(super) fn target(exchange: &Exchange, query: Option<&str>) -> String {
+fn target(exchange: &Exchange, query: Option<&str>) -> String {
     let mut target = String::with_capacity(exchange.path.len() + 1 + query.map_or(0, str::len));
     target.push_str(&exchange.path);
     if let Some(query) = query {
@@ -275,34 +274,4 @@ pub(super) fn target(exchange: &Exchange, query: Option<&str>) -> String {
         target.push_str(query);
     }
     target
-}
-
-/// The chain of addresses as weir believes it.
-pub(super) fn forwarded_for(
-    connection: &Connection,
-    headers: &HeaderMap,
-    pipeline: &RoutePipeline,
-) -> HeaderValue {
-    address::forwarded_for(connection.peer, headers, &pipeline.trusted_proxies)
-        .unwrap_or_else(|| connection.peer_text.clone())
-}
-
-/// What weir says of the request to the backend.
-pub(super) fn said<'a>(
-    exchange: &'a Exchange,
-    connection: &Connection,
-    forwarded_for: &'a HeaderValue,
-    host: Option<&'a HeaderValue>,
-) -> Said<'a> {
-    Said {
-        request_id: exchange.id.as_str(),
-        forwarded_for,
-        scheme: connection.scheme,
-        host: host.or(exchange.authority.as_ref()),
-        cdn_loop: exchange.cdn_loop.as_ref(),
-        platform: &exchange.platform,
-        client: exchange.client_key.as_deref(),
-        trace: &exchange.trace,
-        parent: exchange.trace.span_id,
-    }
 }

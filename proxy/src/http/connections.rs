@@ -1,9 +1,9 @@
-//! How many connections are open, and that there are never too many.
+//! Connection limits: how many are open, refused, lingering, each within a bound.
 //!
-//! A connection is counted from the moment it is accepted, before its TLS handshake. One too many is
-//! refused: a few of those at once are answered and may linger, the others are closed unread. Whoever
-//! reads on after an early answer is counted too, and bounded; so is work that goes on after its client
-//! has left, which a stop waits for as it waits for connections.
+//! A connection is counted from the moment it is accepted, before its TLS handshake. Past the limit it is
+//! refused: a few of those at once get a 503 and may linger, the others are closed unread. Connections
+//! that linger after an early response are counted and bounded too; so are detached requests, which
+//! outlive their clients: a drain waits for them as it waits for connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,56 +11,58 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::metrics::ConnectionCounts;
+use metrics::ConnectionCounts;
 
-/// So many refused connections may be answered at once; the next ones are closed without a word.
+pub mod metrics;
+
+/// How many refused connections may be answered at once; further ones are closed without a response.
 const REFUSED_MAX: usize = 64;
-/// So many connections may read on at once, for long, what was sent behind an early answer.
+/// How many connections may linger at once for the full time.
 const LINGERING_MAX: usize = 256;
 
-/// The counts of connections, with their bounds.
+/// The connection counts and their bounds.
 #[derive(Debug)]
 pub struct Connections {
     open: AtomicUsize,
     refused: AtomicUsize,
     lingering: AtomicUsize,
     /// Requests whose clients have left.
-    orphaned: AtomicUsize,
+    detached: AtomicUsize,
     max: usize,
     counts: ConnectionCounts,
     closed: Notify,
 }
 
-/// What a new connection is.
+/// Whether a new connection is admitted.
 #[derive(Debug)]
 pub(crate) enum Entry {
     Open(Open),
-    /// One too many, which may be told so.
+    /// Past the limit; it gets a response.
     Refused(Refused),
-    /// One too many, and too many of those are being told already.
+    /// Past the limit, and too many of those are being answered already.
     Full,
 }
 
-/// One open connection; dropping it is closing.
+/// One open connection; dropping it closes it.
 #[derive(Debug)]
 pub(crate) struct Open(Arc<Connections>);
 
-/// The place of a connection among those that are open, which all its requests share.
+/// The slot of a connection among the open ones; its requests share it.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionSlot {
     connections: Arc<Connections>,
     open: Mutex<Option<Open>>,
 }
 
-/// One request that goes on although its client has left.
+/// One request that continues although its client has left.
 #[derive(Debug)]
-pub(crate) struct Orphaned(Arc<Connections>);
+pub(crate) struct DetachedRequest(Arc<Connections>);
 
-/// One refused connection that is being told so.
+/// One refused connection that is being answered.
 #[derive(Debug)]
 pub(crate) struct Refused(Arc<Connections>);
 
-/// One connection that reads on after its answer.
+/// One connection that lingers after its response.
 #[derive(Debug)]
 pub(crate) struct Lingering(Arc<Connections>);
 
@@ -71,7 +73,7 @@ impl Connections {
             open: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
             lingering: AtomicUsize::new(0),
-            orphaned: AtomicUsize::new(0),
+            detached: AtomicUsize::new(0),
             max,
             counts,
             closed: Notify::new(),
@@ -80,11 +82,11 @@ impl Connections {
 
     /// Counts a connection that has been accepted.
     pub(crate) fn enter(self: &Arc<Self>) -> Entry {
-        if take_place(&self.open, self.max) {
+        if try_increment(&self.open, self.max) {
             self.counts.open.inc();
             return Entry::Open(Open(self.clone()));
         }
-        if take_place(&self.refused, REFUSED_MAX) {
+        if try_increment(&self.refused, REFUSED_MAX) {
             self.counts.refused_answered.inc();
             return Entry::Refused(Refused(self.clone()));
         }
@@ -92,9 +94,9 @@ impl Connections {
         Entry::Full
     }
 
-    /// Counts a connection that reads on; `None` when too many do already.
+    /// Counts a connection that lingers; `None` when too many do already.
     pub(crate) fn linger(self: &Arc<Self>) -> Option<Lingering> {
-        take_place(&self.lingering, LINGERING_MAX).then(|| {
+        try_increment(&self.lingering, LINGERING_MAX).then(|| {
             self.counts.lingering.inc();
             Lingering(self.clone())
         })
@@ -111,23 +113,23 @@ impl Connections {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// How many sockets of clients there are: open and refused. One of a request that goes on without its
-    /// client counts on, for the socket to its backend.
+    /// How many client sockets there are: open and refused. A detached request still counts, for the socket
+    /// to its backend.
     pub(crate) fn sockets(&self) -> usize {
-        self.open() + self.refused.load(Ordering::Relaxed) + self.orphaned()
+        self.open() + self.refused.load(Ordering::Relaxed) + self.detached()
     }
 
-    /// How many requests go on without their clients.
+    /// How many requests continue without their clients.
     #[must_use]
-    pub fn orphaned(&self) -> usize {
-        self.orphaned.load(Ordering::Acquire)
+    pub fn detached(&self) -> usize {
+        self.detached.load(Ordering::Acquire)
     }
 
-    /// Ends when the last connection is closed, and no request goes on without its client.
+    /// Ends when the last connection is closed and the last detached request has ended.
     pub async fn wait_for_none(&self) {
         loop {
             let closed = self.closed.notified();
-            if self.open() == 0 && self.orphaned() == 0 {
+            if self.open() == 0 && self.detached() == 0 {
                 return;
             }
             closed.await;
@@ -141,31 +143,31 @@ impl Connections {
 }
 
 impl Open {
-    /// Keeps the place until the client leaves, or all its requests have ended.
-    pub(crate) fn into_place(self) -> Arc<Place> {
-        Arc::new(Place {
+    /// Keeps the slot until the client leaves or all its requests have ended.
+    pub(crate) fn into_slot(self) -> Arc<ConnectionSlot> {
+        Arc::new(ConnectionSlot {
             connections: self.0.clone(),
             open: Mutex::new(Some(self)),
         })
     }
 }
 
-impl Place {
-    /// Counts a request that goes on without its client; `None` when as many do as there may be
-    /// connections.
-    pub(crate) fn orphan(&self) -> Option<Orphaned> {
+impl ConnectionSlot {
+    /// Counts a detached request; `None` when there are as many as there may be connections.
+    pub(crate) fn detach(&self) -> Option<DetachedRequest> {
         let connections = &self.connections;
-        take_place(&connections.orphaned, connections.max).then(|| Orphaned(connections.clone()))
+        try_increment(&connections.detached, connections.max)
+            .then(|| DetachedRequest(connections.clone()))
     }
 
-    /// The connection is closed, whatever still goes on of its requests.
-    pub(crate) fn vacate(&self) {
+    /// Frees the slot: the connection is closed, though requests of it may continue.
+    pub(crate) fn release(&self) {
         self.open.lock().take();
     }
 }
 
-/// Counts one more, if there is room.
-fn take_place(count: &AtomicUsize, max: usize) -> bool {
+/// Counts one more, up to `max`.
+fn try_increment(count: &AtomicUsize, max: usize) -> bool {
     let more = |count: usize| (count < max).then_some(count + 1);
     count
         .fetch_update(Ordering::AcqRel, Ordering::Relaxed, more)
@@ -180,9 +182,9 @@ impl Drop for Open {
     }
 }
 
-impl Drop for Orphaned {
+impl Drop for DetachedRequest {
     fn drop(&mut self) {
-        self.0.orphaned.fetch_sub(1, Ordering::AcqRel);
+        self.0.detached.fetch_sub(1, Ordering::AcqRel);
         self.0.closed.notify_waiters();
     }
 }
@@ -213,8 +215,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_bound_holds_and_the_last_one_is_noticed() {
-        let counts = ConnectionCounts::unshown();
+    async fn the_limit_holds_and_the_last_close_is_signalled() {
+        let counts = ConnectionCounts::unexposed();
         let connections = Connections::new(2, counts.clone());
         let first = open(&connections);
         let second = open(&connections);
@@ -232,13 +234,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_without_its_client_is_waited_for_and_has_a_bound() {
-        let counts = ConnectionCounts::unshown();
+    async fn detached_requests_are_bounded_and_a_drain_waits_for_them() {
+        let counts = ConnectionCounts::unexposed();
         let connections = Connections::new(1, counts.clone());
-        let place = open(&connections).into_place();
-        let orphaned = place.orphan().expect("there is room");
-        assert!(place.orphan().is_none());
-        place.vacate();
+        let place = open(&connections).into_slot();
+        let detached = place.detach().expect("there is room");
+        assert!(place.detach().is_none());
+        place.release();
         assert_eq!((connections.open(), counts.open.get()), (0, 0));
         assert_eq!(connections.sockets(), 1);
         let waiting = tokio::spawn({
@@ -247,22 +249,26 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        drop(orphaned);
+        drop(detached);
         waiting.await.expect("noticed");
         assert_eq!(connections.sockets(), 0);
     }
 
     #[test]
-    fn refused_and_lingering_ones_are_bounded_and_counted() {
-        let counts = ConnectionCounts::unshown();
+    fn refused_and_lingering_connections_are_bounded_and_counted() {
+        let counts = ConnectionCounts::unexposed();
         let connections = Connections::new(0, counts.clone());
-        let told: Vec<_> = (0..REFUSED_MAX).map(|_| connections.enter()).collect();
-        assert!(told.iter().all(|entry| matches!(entry, Entry::Refused(_))));
+        let answered: Vec<_> = (0..REFUSED_MAX).map(|_| connections.enter()).collect();
+        assert!(
+            answered
+                .iter()
+                .all(|entry| matches!(entry, Entry::Refused(_)))
+        );
         assert!(matches!(connections.enter(), Entry::Full));
         assert_eq!(connections.sockets(), REFUSED_MAX);
         assert_eq!(counts.refused_answered.get(), REFUSED_MAX as u64);
         assert_eq!(counts.refused_closed.get(), 1);
-        drop(told);
+        drop(answered);
         assert!(matches!(connections.enter(), Entry::Refused(_)));
         let lingering: Vec<_> = (0..=LINGERING_MAX).map(|_| connections.linger()).collect();
         assert!(lingering[LINGERING_MAX].is_none());

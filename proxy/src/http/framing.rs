@@ -1,21 +1,22 @@
-//! How a message of HTTP/1 says where its body ends, whoever sent it (RFC 9112, sections 6 and 7).
+//! The framing of HTTP/1 messages, requests and responses alike (RFC 9112, sections 6 and 7). Strict, because
+//! two readers that disagree on the end of a body allow request smuggling.
 
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 
 pub mod chunked;
 
-/// What `Transfer-Encoding` says.
+/// The value of `Transfer-Encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     Plain,
     Chunked,
 }
 
-/// Which coding a body has.
+/// The transfer coding of a body.
 ///
 /// # Errors
-/// Another one than `chunked` alone, which weir does not undo.
+/// Any coding but `chunked` alone, which weir does not decode.
 pub fn coding(fields: &HeaderMap) -> Result<Coding, &'static str> {
     let lines = fields.get_all(TRANSFER_ENCODING).iter();
     let mut codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -29,10 +30,10 @@ pub fn coding(fields: &HeaderMap) -> Result<Coding, &'static str> {
     }
 }
 
-/// The one number that all `Content-Length` agree on; `None` where there is no such field.
+/// The number that all `Content-Length` fields agree on; `None` where there is none.
 ///
 /// # Errors
-/// They do not agree, or are no plain numbers.
+/// They differ, or are no plain numbers.
 pub fn content_length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
     let lines = fields.get_all(CONTENT_LENGTH).iter();
     let mut length = None;
@@ -48,7 +49,7 @@ pub fn content_length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
 
 fn number(text: &[u8]) -> Option<u64> {
     let text = text.trim_ascii();
-    // The standard library's parser would take a sign.
+    // The standard library's parser accepts a sign.
     let all_digits = text.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(text).ok().filter(|_| all_digits)?;
     text.parse().ok()
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_one_plain_number() {
+    fn content_length_is_one_plain_number() {
         let length = |lines: &[&'static str]| {
             let mut fields = HeaderMap::new();
             for line in lines {

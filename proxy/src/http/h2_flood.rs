@@ -1,14 +1,14 @@
-//! Floods of HTTP/2 frames: what costs a server more than a client (RFC 9113, section 10.5).
+//! HTTP/2 flood detection: frames that cost a server more than its client (RFC 9113, section 10.5).
 //!
-//! Pure: it sees the bytes that are read and how many are written, and the time is passed in. It knows
-//! frames by their heads only. Each kind of flood has an account that what clients rightly do pays back:
+//! Pure: it sees the bytes that are read and how many are written, and the time is passed in. It looks at
+//! frame headers only. Each kind of flood is a leaky bucket that legitimate traffic drains:
 //!
-//! - **Resets** (CVE-2023-44487): a stream that is reset soon after it was opened costs one; every
-//!   stream that is opened pays half of one. Streams that have run for a while cost nothing.
+//! - **Resets** (CVE-2023-44487): (rapid reset) a stream that is reset soon after it was opened adds
+//!   one; every stream that is opened drains half of one. Resets of older streams add nothing.
 //! - **Control frames** (CVE-2019-9512, -9515, -9518): PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA
-//!   and whatever is unknown cost one each. Opened streams pay, and so do bytes of bodies both ways:
-//!   a client that gets much sends many of them.
-//! - **CONTINUATION**: so many may follow one HEADERS.
+//!   and unknown frames add one each. Opened streams drain, and so do body bytes both ways: a client
+//!   that downloads much sends many of them.
+//! - **CONTINUATION**: a fixed number may follow one HEADERS frame.
 
 use std::time::{Duration, Instant};
 
@@ -17,77 +17,77 @@ const HEAD_BYTES: usize = 9;
 
 /// An attack opens and resets less than twice as many streams as this before it ends.
 const RESETS_MAX: f64 = 200.0;
-const RESETS_FORGOTTEN_PER_S: f64 = 5.0;
-/// What a stream that is opened pays of the resets.
-const OPENING_PAYS: f64 = 0.5;
-/// A stream this old may be reset: somebody pressed stop.
-const SOON: Duration = Duration::from_millis(250);
+const RESETS_DRAINED_PER_S: f64 = 5.0;
+/// What opening a stream drains from the resets.
+const OPENING_DRAINS: f64 = 0.5;
+/// A stream this old may be reset freely: a user pressed stop.
+const YOUNG: Duration = Duration::from_millis(250);
 
 const CONTROL_MAX: f64 = 500.0;
-const CONTROL_FORGOTTEN_PER_S: f64 = 20.0;
-/// What a stream that is opened pays of the control frames: updates of windows, a priority, a ping.
-const OPENING_PAYS_CONTROL: f64 = 4.0;
-/// Of bodies in either direction, what pays for one control frame.
-const BYTES_PAY_ONE: f64 = 16.0;
-/// What is written in answer to a PING or SETTINGS at the most, and so is no body.
+const CONTROL_DRAINED_PER_S: f64 = 20.0;
+/// What opening a stream drains from the control frames: window updates, a priority, a ping.
+const OPENING_DRAINS_CONTROL: f64 = 4.0;
+/// Body bytes, in either direction, that drain one control frame.
+const BYTES_PER_CONTROL_FRAME: f64 = 16.0;
+/// The most that is written in reply to a PING or SETTINGS, which is no body.
 const ACK_BYTES: f64 = 17.0;
 
 const CONTINUATIONS_MAX: u32 = 24;
 
-/// What a connection is like so far.
+/// The verdict on a connection so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Fair,
-    /// It is to be closed, for this reason.
+    /// It must be closed, for this reason.
     Flood(&'static str),
 }
 
-/// The accounts of one connection.
+/// The leaky buckets of one connection.
 #[derive(Debug)]
 pub(crate) struct Flood {
-    /// Bytes to pass over: the preface, then the payload of a frame.
+    /// Bytes to skip: the preface, then the payload of a frame.
     skip: usize,
     head: [u8; HEAD_BYTES],
     head_length: usize,
-    resets: Account,
-    control: Account,
+    resets: LeakyBucket,
+    control: LeakyBucket,
     continuations: u32,
-    /// The last stream that was opened, and the last of those that are not young any more.
+    /// The last stream that was opened, and the last of those that are no longer young.
     opened: u32,
     settled: u32,
     settling: (u32, Instant),
 }
 
-/// What is owed; time and good conduct pay it back, and nothing can be saved up.
+/// A leaky bucket: time and legitimate traffic drain it, never below empty.
 #[derive(Debug)]
-struct Account {
-    owed: f64,
-    forgotten_per_s: f64,
+struct LeakyBucket {
+    level: f64,
+    drained_per_s: f64,
     max: f64,
     at: Instant,
 }
 
-impl Account {
-    fn new(max: f64, forgotten_per_s: f64, now: Instant) -> Self {
-        Account {
-            owed: 0.0,
-            forgotten_per_s,
+impl LeakyBucket {
+    fn new(max: f64, drained_per_s: f64, now: Instant) -> Self {
+        LeakyBucket {
+            level: 0.0,
+            drained_per_s,
             max,
             at: now,
         }
     }
 
-    fn pay(&mut self, amount: f64) {
-        self.owed = (self.owed - amount).max(0.0);
+    fn drain(&mut self, amount: f64) {
+        self.level = (self.level - amount).max(0.0);
     }
 
-    fn owe(&mut self, now: Instant, otherwise: &'static str) -> Verdict {
+    fn add(&mut self, now: Instant, reason: &'static str) -> Verdict {
         let passed = now.saturating_duration_since(self.at);
         self.at = now;
-        self.pay(passed.as_secs_f64() * self.forgotten_per_s);
-        self.owed += 1.0;
-        match self.owed > self.max {
-            true => Verdict::Flood(otherwise),
+        self.drain(passed.as_secs_f64() * self.drained_per_s);
+        self.level += 1.0;
+        match self.level > self.max {
+            true => Verdict::Flood(reason),
             false => Verdict::Fair,
         }
     }
@@ -100,8 +100,8 @@ impl Flood {
             skip: PREFACE_BYTES,
             head: [0; HEAD_BYTES],
             head_length: 0,
-            resets: Account::new(RESETS_MAX, RESETS_FORGOTTEN_PER_S, now),
-            control: Account::new(CONTROL_MAX, CONTROL_FORGOTTEN_PER_S, now),
+            resets: LeakyBucket::new(RESETS_MAX, RESETS_DRAINED_PER_S, now),
+            control: LeakyBucket::new(CONTROL_MAX, CONTROL_DRAINED_PER_S, now),
             continuations: 0,
             opened: 0,
             settled: 0,
@@ -111,7 +111,7 @@ impl Flood {
 
     /// What was written to the client.
     pub(crate) fn wrote(&mut self, bytes: usize) {
-        self.control.pay(bytes as f64 / BYTES_PAY_ONE);
+        self.control.drain(bytes as f64 / BYTES_PER_CONTROL_FRAME);
     }
 
     /// What was read from the client, however it is split.
@@ -139,7 +139,7 @@ impl Flood {
         Verdict::Fair
     }
 
-    /// One head of a frame (RFC 9113, section 4.1).
+    /// One frame header (RFC 9113, section 4.1).
     fn frame(&mut self, now: Instant) -> Verdict {
         const END_STREAM: u8 = 1;
         let [a, b, c, kind, flags, s, t, r, m] = self.head;
@@ -148,11 +148,12 @@ impl Flood {
         match kind {
             // DATA
             0 if self.skip > 0 => {
-                self.control.pay(self.skip as f64 / BYTES_PAY_ONE);
+                self.control
+                    .drain(self.skip as f64 / BYTES_PER_CONTROL_FRAME);
                 Verdict::Fair
             }
             0 if flags & END_STREAM != 0 => Verdict::Fair,
-            0 => self.control.owe(now, "a flood of empty DATA frames"),
+            0 => self.control.add(now, "a flood of empty DATA frames"),
             // HEADERS; those of trailers open nothing.
             1 => {
                 self.continuations = 0;
@@ -165,10 +166,10 @@ impl Flood {
             3 => {
                 self.age(now);
                 match stream <= self.settled {
-                    true => self.control.owe(now, "a flood of RST_STREAM frames"),
+                    true => self.control.add(now, "a flood of RST_STREAM frames"),
                     false => self
                         .resets
-                        .owe(now, "a flood of streams that are reset at once"),
+                        .add(now, "a flood of streams that are reset at once"),
                 }
             }
             // CONTINUATION
@@ -179,26 +180,26 @@ impl Flood {
                     false => Verdict::Fair,
                 }
             }
-            // What SETTINGS and PING are answered with is no body that could pay.
+            // The replies to SETTINGS and PING are no body bytes that may drain the bucket.
             4 | 6 => {
-                self.control.owed += ACK_BYTES / BYTES_PAY_ONE;
-                self.control.owe(now, "a flood of PING or SETTINGS frames")
+                self.control.level += ACK_BYTES / BYTES_PER_CONTROL_FRAME;
+                self.control.add(now, "a flood of PING or SETTINGS frames")
             }
-            _ => self.control.owe(now, "a flood of control frames"),
+            _ => self.control.add(now, "a flood of control frames"),
         }
     }
 
     fn open(&mut self, stream: u32, now: Instant) {
         self.age(now);
         self.opened = stream;
-        self.resets.pay(OPENING_PAYS);
-        self.control.pay(OPENING_PAYS_CONTROL);
+        self.resets.drain(OPENING_DRAINS);
+        self.control.drain(OPENING_DRAINS_CONTROL);
     }
 
-    /// Lets streams grow old, in two steps: what was there at the last step is settled at the next.
+    /// Ages streams in two steps: those opened before the last step are settled at the next.
     fn age(&mut self, now: Instant) {
         let (stream, since) = self.settling;
-        if now.saturating_duration_since(since) >= SOON {
+        if now.saturating_duration_since(since) >= YOUNG {
             self.settled = stream;
             self.settling = (self.opened, now);
         }

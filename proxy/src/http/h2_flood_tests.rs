@@ -64,7 +64,7 @@ impl Client {
     }
 }
 
-/// After how many rounds a client is closed.
+/// AfterRequest how many rounds a client is closed.
 fn rounds(max: usize, mut round: impl FnMut(&mut Client) -> Verdict) -> Option<usize> {
     let mut client = Client::new();
     (1..=max).find(|_| round(&mut client) != Verdict::Fair)

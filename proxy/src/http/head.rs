@@ -1,6 +1,7 @@
 //! Reads the head of an HTTP/1 request: bounded in bytes, and in time as a whole.
 //!
-//! The head is gathered whole before it is parsed; what it says is `http1/request.rs`'s.
+//! A head has one deadline as a whole, so that a slow sender cannot hold a connection (slowloris). It is
+//! gathered whole before `http1/request.rs` parses it.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,7 +15,7 @@ use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::clock::{self, Patience};
-use crate::config::Limits;
+use crate::http::Limits;
 
 /// What a client with prior knowledge of HTTP/2 sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -23,27 +24,27 @@ const READ_BYTES: usize = 4096;
 /// How many empty lines may stand before a request line: some clients end a body with one.
 const EMPTY_LINES_MAX: u32 = 8;
 
-/// How long before a stop a connection must have been used to be kept for one more request: its client
-/// may have sent it already.
+/// A connection used within this time before a drain is kept for one more request: its client may have
+/// sent it already.
 const USED_LATELY: Duration = Duration::from_secs(1);
 /// How long it is kept.
 const ONE_MORE: Duration = Duration::from_secs(5);
 
-/// What became of reading a head.
+/// The outcome of reading a head.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Head {
-    /// The head ends before this place; what follows is body, or the next request.
+    /// The head ends before this offset; what follows is the body, or the next request.
     Complete(usize),
     /// The connection begins with the preface of HTTP/2.
     Http2,
-    /// The client left, or had nothing to say in time, or the proxy is stopping.
+    /// The client left, sent nothing in time, or the proxy is draining.
     Closed,
-    Flawed(Flaw),
+    Invalid(HeadError),
 }
 
-/// Why there is no head.
+/// Why a head is rejected.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Flaw {
+pub(crate) enum HeadError {
     TimedOut,
     TooLarge,
     Malformed(&'static str),
@@ -56,17 +57,17 @@ pub(crate) enum Expect {
     Http1,
 }
 
-/// How a connection ends, between two requests, when the proxy stops.
-pub(crate) struct Farewell<'a, F> {
-    /// Ends when the proxy stops.
+/// When an idle connection is closed during a drain.
+pub(crate) struct IdleDrain<'a, F> {
+    /// Resolves when the drain begins.
     stopping: Pin<&'a mut F>,
-    /// When it must be over, once the proxy stops.
+    /// When the connection is closed, once the drain has begun.
     over: Option<Instant>,
     use_: Use,
     one_more: Duration,
 }
 
-/// What a connection was used for last, and when.
+/// The last use of a connection, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     Opened(Instant),
@@ -74,7 +75,7 @@ enum Use {
 }
 
 impl Use {
-    /// Until when it is kept when the proxy stops now: a client that was here a moment ago may be about
+    /// Until when it is kept when the drain begins now: a client that was active a moment ago may be about
     /// to send, and is answered with `Connection: close`.
     fn kept_until(self, now: Instant, one_more: Duration) -> Instant {
         match self {
@@ -85,11 +86,11 @@ impl Use {
     }
 }
 
-impl<'a, F: Future<Output = ()>> Farewell<'a, F> {
-    /// A connection that was opened now. When the proxy stops and takes `drain` for it, half of that is
-    /// left to what comes at the last moment.
+impl<'a, F: Future<Output = ()>> IdleDrain<'a, F> {
+    /// A connection that was opened now. Half of the time that a drain may take is left to requests that
+    /// arrive at the last moment.
     pub(crate) fn new(stopping: Pin<&'a mut F>, drain: Duration, now: Instant) -> Self {
-        Farewell {
+        IdleDrain {
             stopping,
             over: None,
             use_: Use::Opened(now),
@@ -102,7 +103,7 @@ impl<'a, F: Future<Output = ()>> Farewell<'a, F> {
         self.use_ = Use::Answered(now);
     }
 
-    /// When the connection must be over; `None` while the proxy runs.
+    /// When the connection is closed; `None` while the proxy runs.
     fn poll_over(&mut self, context: &mut Context<'_>) -> Option<Instant> {
         if self.over.is_none() && self.stopping.as_mut().poll(context).is_ready() {
             self.over = Some(self.use_.kept_until(clock::now(), self.one_more));
@@ -113,14 +114,14 @@ impl<'a, F: Future<Output = ()>> Farewell<'a, F> {
 
 /// Reads one head into `bytes`, which holds what was read behind the previous request. It is waited for
 /// within `idle_timeout`, and must be whole within `header_timeout` of its first byte; empty lines before it
-/// are its first bytes, too. A connection between two requests ends as its `farewell` says.
+/// are its first bytes, too. A connection between two requests ends as its `idle_drain` says.
 pub(crate) async fn read<F: Future<Output = ()>>(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut BytesMut,
     expect: Expect,
     limits: &Limits,
     patience: &mut Patience,
-    farewell: &mut Farewell<'_, F>,
+    idle_drain: &mut IdleDrain<'_, F>,
 ) -> Head {
     let mut scanned = 0;
     let mut empty_lines = 0;
@@ -134,7 +135,9 @@ pub(crate) async fn read<F: Future<Output = ()>>(
             empty_lines += 1;
         }
         if empty_lines > EMPTY_LINES_MAX {
-            return Head::Flawed(Flaw::Malformed("too many empty lines before a request"));
+            return Head::Invalid(HeadError::Malformed(
+                "too many empty lines before a request",
+            ));
         }
         if expect == Expect::Http1OrPreface && begins_alike(bytes) {
             if bytes.len() >= PREFACE.len() {
@@ -143,12 +146,12 @@ pub(crate) async fn read<F: Future<Output = ()>>(
         } else {
             match scan(bytes, scanned) {
                 Scan::End(end) => return judge(&bytes[..end], limits),
-                Scan::Flaw(flaw) => return Head::Flawed(Flaw::Malformed(flaw)),
+                Scan::HeadError(error) => return Head::Invalid(HeadError::Malformed(error)),
                 Scan::More => {}
             }
         }
         if bytes.len() > limits.header_bytes {
-            return Head::Flawed(Flaw::TooLarge);
+            return Head::Invalid(HeadError::TooLarge);
         }
         scanned = bytes.len();
         let mut until = || *idle_until.get_or_insert_with(|| clock::now() + limits.idle_timeout);
@@ -162,12 +165,14 @@ pub(crate) async fn read<F: Future<Output = ()>>(
                 }
             }
         };
-        match more(stream, bytes, until, patience, farewell).await {
+        match more(stream, bytes, until, patience, idle_drain).await {
             More::Bytes => {}
-            More::TimedOut if !bytes.is_empty() => return Head::Flawed(Flaw::TimedOut),
+            More::TimedOut if !bytes.is_empty() => return Head::Invalid(HeadError::TimedOut),
             More::TimedOut => return Head::Closed,
             More::Closed if bytes.is_empty() => return Head::Closed,
-            More::Closed => return Head::Flawed(Flaw::Malformed("the head ends in its middle")),
+            More::Closed => {
+                return Head::Invalid(HeadError::Malformed("the head ends in its middle"));
+            }
         }
     }
 }
@@ -183,7 +188,7 @@ async fn more<F: Future<Output = ()>>(
     bytes: &mut BytesMut,
     until: Instant,
     patience: &mut Patience,
-    farewell: &mut Farewell<'_, F>,
+    idle_drain: &mut IdleDrain<'_, F>,
 ) -> More {
     poll_fn(|context| {
         match poll_read(stream, bytes, context) {
@@ -193,7 +198,7 @@ async fn more<F: Future<Output = ()>>(
         }
         // One that has begun a request may finish it.
         let over = match bytes.is_empty() {
-            true => farewell.poll_over(context),
+            true => idle_drain.poll_over(context),
             false => None,
         };
         let until = over.map_or(until, |over| over.min(until));
@@ -235,7 +240,7 @@ const FOLDED: &str = "a header line must not be folded over several lines";
 enum Scan {
     /// The head is whole, and ends before this place.
     End(usize),
-    Flaw(&'static str),
+    HeadError(&'static str),
     More,
 }
 
@@ -247,13 +252,13 @@ fn scan(bytes: &[u8], scanned: usize) -> Scan {
     for at in memchr::memchr_iter(b'\n', &bytes[from..]) {
         let at = from + at;
         if at == 0 || bytes[at - 1] != b'\r' {
-            return Scan::Flaw(BARE_LINE_END);
+            return Scan::HeadError(BARE_LINE_END);
         }
         if bytes[..at - 1].ends_with(b"\r\n") {
             return Scan::End(at + 1);
         }
         if matches!(bytes.get(at + 1), Some(b' ' | b'\t')) {
-            return Scan::Flaw(FOLDED);
+            return Scan::HeadError(FOLDED);
         }
     }
     Scan::More
@@ -276,10 +281,10 @@ fn flaw_of_request_line(head: &[u8]) -> Option<&'static str> {
 
 fn judge(head: &[u8], limits: &Limits) -> Head {
     if head.len() > limits.header_bytes {
-        return Head::Flawed(Flaw::TooLarge);
+        return Head::Invalid(HeadError::TooLarge);
     }
     match flaw_of_request_line(head) {
-        Some(flaw) => Head::Flawed(Flaw::Malformed(flaw)),
+        Some(error) => Head::Invalid(HeadError::Malformed(error)),
         None => Head::Complete(head.len()),
     }
 }

@@ -16,7 +16,7 @@ fn limits() -> Limits {
 async fn read_pieces(pieces: Vec<Vec<u8>>, expect: Expect, keep_open: bool) -> (Head, BytesMut) {
     let (client, server) = tokio::io::duplex(64);
     let mut stopping = std::pin::pin!(std::future::pending());
-    let mut farewell = Farewell::new(stopping.as_mut(), Duration::from_secs(30), clock::now());
+    let mut idle_drain = IdleDrain::new(stopping.as_mut(), Duration::from_secs(30), clock::now());
     let sender = tokio::spawn(async move {
         let mut client = client;
         for piece in pieces {
@@ -42,7 +42,7 @@ async fn read_pieces(pieces: Vec<Vec<u8>>, expect: Expect, keep_open: bool) -> (
         expect,
         &limits,
         &mut patience,
-        &mut farewell,
+        &mut idle_drain,
     )
     .await;
     sender.abort();
@@ -77,7 +77,7 @@ async fn empty_lines_keep_no_connection_open() {
         }
     });
     let mut stopping = std::pin::pin!(std::future::pending());
-    let mut farewell = Farewell::new(stopping.as_mut(), Duration::ZERO, clock::now());
+    let mut idle_drain = IdleDrain::new(stopping.as_mut(), Duration::ZERO, clock::now());
     let (mut bytes, mut patience) = (BytesMut::new(), Patience::default());
     let limits = limits();
     let reading = read(
@@ -86,14 +86,17 @@ async fn empty_lines_keep_no_connection_open() {
         Expect::Http1,
         &limits,
         &mut patience,
-        &mut farewell,
+        &mut idle_drain,
     );
     let head = tokio::time::timeout(Duration::from_secs(10), reading).await;
     assert_eq!(head, Ok(Head::Closed));
     drop(server);
     dripping.await.expect("the connection is closed");
     let (head, _) = read_pieces(vec![b"\r\n".repeat(9)], Expect::Http1, true).await;
-    assert!(matches!(head, Head::Flawed(Flaw::Malformed(_))), "{head:?}");
+    assert!(
+        matches!(head, Head::Invalid(HeadError::Malformed(_))),
+        "{head:?}"
+    );
 }
 
 #[test]
@@ -129,10 +132,10 @@ async fn a_dripping_or_large_or_sloppy_head_is_refused() {
         async move { read_pieces(pieces, Expect::Http1, keep_open).await.0 }
     };
     let slow = read(b"GET / HT", true).await;
-    assert_eq!(slow, Head::Flawed(Flaw::TimedOut));
+    assert_eq!(slow, Head::Invalid(HeadError::TimedOut));
     let large = read(&[b'a'; 400], true).await;
-    assert_eq!(large, Head::Flawed(Flaw::TooLarge));
-    let malformed = |head| matches!(head, Head::Flawed(Flaw::Malformed(_)));
+    assert_eq!(large, Head::Invalid(HeadError::TooLarge));
+    let malformed = |head| matches!(head, Head::Invalid(HeadError::Malformed(_)));
     assert!(malformed(read(b"GET / HTTP/1.1\r\nHos", false).await));
     assert!(malformed(read(b"GET / HTTP/1.1\nHost: a\n\n", true).await));
     let folded = b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n";

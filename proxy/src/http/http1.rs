@@ -1,7 +1,7 @@
-//! A client that speaks HTTP/1: the requests of one connection, one after another.
+//! A client that speaks HTTP/1: the requests of one connection, one after another (keep-alive, pipelining).
 //!
-//! weir reads and writes HTTP/1 itself (decision 8): the head is parsed in place, the body is cut out
-//! of the buffer it arrived in, and an answer's head and body leave in one write.
+//! weir reads and writes HTTP/1 itself (decision 8): the head is parsed in place, the body is sliced out of
+//! the buffer it arrived in, and the head and body of a response leave in one write.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,8 +14,8 @@ use http::{HeaderMap, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::head;
+use super::io::{AfterRequest, BodyReadError, WriteError};
 use super::response_head::ResponseHead;
-use super::session::{After, Unreadable};
 use super::socket::ClientStream;
 use crate::http::framing::chunked::{self, Chunked, Step};
 use crate::refusal::Refusal;
@@ -24,22 +24,21 @@ mod request;
 mod response;
 mod spare;
 
-pub(crate) use response::Unwritable;
-use response::written;
+use response::with_timeout;
 
 /// How much of a body is read at once.
 const READ_BYTES: usize = 64 * 1024;
-/// What a client may send ahead while it waits for an answer; then it is not read from.
-const AHEAD_BYTES_MAX: usize = 64 * 1024;
-/// With so much more behind that for a while, its leaving could stand behind what the kernel has no room
-/// for: it is read and thrown away, and the connection ends with this answer.
-const STUFFED_BYTES: u64 = 16 * 1024;
-/// Up to here a piece of an answer is written together with what stands before it.
-const TOGETHER_BYTES_MAX: usize = 16 * 1024;
-/// What an idle connection keeps for the fields of a head.
-const KEPT_FIELDS: usize = 32;
+/// How many pipelined bytes are buffered while a response is under way; then body_state pauses.
+const PIPELINED_BYTES_MAX: usize = 64 * 1024;
+/// With this much more queued in the kernel for a while, the end of the connection could be hidden behind
+/// a full receive queue: the bytes are read and discarded, and the connection closes after this response.
+const RECEIVE_QUEUE_BYTES_MAX: u64 = 16 * 1024;
+/// Up to this size a piece of a response is coalesced with the bytes before it into one write.
+const COALESCED_BYTES_MAX: usize = 16 * 1024;
+/// The capacity for header fields that an idle connection keeps.
+const FIELDS_KEPT_MAX: usize = 32;
 
-/// Whether the connection may be used again (RFC 9112, section 9.3).
+/// Whether the connection may be reused (RFC 9112, section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeepAlive {
     Open,
@@ -48,9 +47,9 @@ pub(crate) enum KeepAlive {
 
 /// How far the body of a request has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+enum BodyState {
     Done,
-    /// So many bytes are still to come.
+    /// How many bytes are still to come.
     Length(u64),
     Chunked(Chunked),
 }
@@ -58,23 +57,23 @@ enum Reading {
 /// One connection, with the request that is being served on it.
 pub(crate) struct Http1 {
     stream: ClientStream,
-    /// What has been read and belongs to nobody yet: a body, then the requests behind it.
+    /// Bytes that were read and not consumed: a body, then pipelined requests.
     arrived: BytesMut,
     head: Parts,
-    /// The head as it came, for what is said of one that cannot be parsed.
+    /// The head as it arrived, to record a request that cannot be parsed.
     raw_head: Bytes,
     announced_bytes: Option<u64>,
-    reading: Reading,
+    body_state: BodyState,
     framing: response::Framing,
-    answering: response::Answering,
+    head_state: response::HeadState,
     keep_alive: KeepAlive,
     out: Vec<u8>,
     write_timeout: Duration,
 }
 
 impl Http1 {
-    /// A connection on which nothing has been read. Writing to a client that does not read is given
-    /// up after `write_timeout`.
+    /// A connection on which nothing has been read. A write to a client that does not read fails after
+    /// `write_timeout`.
     pub(crate) fn new(stream: ClientStream, write_timeout: Duration) -> Box<Self> {
         let (head, ()) = http::Request::new(()).into_parts();
         Box::new(Http1 {
@@ -83,18 +82,18 @@ impl Http1 {
             head,
             raw_head: Bytes::new(),
             announced_bytes: None,
-            reading: Reading::Done,
+            body_state: BodyState::Done,
             framing: response::Framing::Bodiless,
-            answering: response::Answering::Not,
+            head_state: response::HeadState::Unwritten,
             keep_alive: KeepAlive::Close,
             out: Vec::new(),
             write_timeout,
         })
     }
 
-    /// What the next head is read from, and into. Between two requests a connection has no buffers.
+    /// The stream and the buffer that the next head is read with. An idle connection holds no buffers.
     pub(crate) fn parts_to_read(&mut self) -> (&mut ClientStream, &mut BytesMut) {
-        match self.head.headers.capacity() > KEPT_FIELDS {
+        match self.head.headers.capacity() > FIELDS_KEPT_MAX {
             true => self.head.headers = HeaderMap::new(),
             false => self.head.headers.clear(),
         }
@@ -108,22 +107,22 @@ impl Http1 {
         (&mut self.stream, &mut self.arrived)
     }
 
-    /// Begins the request whose head ends at `end` of what has arrived.
+    /// Begins the request whose head ends at offset `end` of the bytes that have arrived.
     ///
     /// # Errors
-    /// See [`request::parse`]. Then the connection must not be used again.
+    /// See [`request::parse`]. The connection must not be reused then.
     pub(crate) fn begin(&mut self, end: usize) -> Result<(), Refusal> {
         self.keep_alive = KeepAlive::Close;
-        self.answering = response::Answering::Not;
-        self.reading = Reading::Done;
+        self.head_state = response::HeadState::Unwritten;
+        self.body_state = BodyState::Done;
         self.announced_bytes = None;
         self.raw_head = self.arrived.split_to(end).freeze();
         let framing = request::parse(&self.raw_head, &mut self.head)?;
-        (self.reading, self.announced_bytes) = match framing {
-            request::Framing::Bodiless => (Reading::Done, None),
-            request::Framing::Length(0) => (Reading::Done, Some(0)),
-            request::Framing::Length(bytes) => (Reading::Length(bytes), Some(bytes)),
-            request::Framing::Chunked => (Reading::Chunked(Chunked::Size), None),
+        (self.body_state, self.announced_bytes) = match framing {
+            request::Framing::Bodiless => (BodyState::Done, None),
+            request::Framing::Length(0) => (BodyState::Done, Some(0)),
+            request::Framing::Length(bytes) => (BodyState::Length(bytes), Some(bytes)),
+            request::Framing::Chunked => (BodyState::Chunked(Chunked::Size), None),
         };
         self.keep_alive = request::keep_alive(&self.head);
         Ok(())
@@ -133,7 +132,7 @@ impl Http1 {
         &self.head
     }
 
-    /// The head as far as it came, for what is refused before it was parsed.
+    /// The head as far as it arrived, for requests that are rejected before they are parsed.
     pub(crate) fn raw_head(&self) -> &[u8] {
         match self.raw_head.is_empty() {
             true => &self.arrived,
@@ -146,20 +145,20 @@ impl Http1 {
     }
 
     pub(crate) fn is_body_done(&self) -> bool {
-        self.reading == Reading::Done
+        self.body_state == BodyState::Done
     }
 
-    /// Whether all of the body came with its head.
+    /// Whether all of the body arrived with its head.
     pub(crate) fn has_body_arrived(&self) -> bool {
-        match self.reading {
-            Reading::Done => true,
-            Reading::Length(left) => left <= self.arrived.len() as u64,
-            Reading::Chunked(_) => false,
+        match self.body_state {
+            BodyState::Done => true,
+            BodyState::Length(left) => left <= self.arrived.len() as u64,
+            BodyState::Chunked(_) => false,
         }
     }
 
     pub(crate) fn is_chunked(&self) -> bool {
-        matches!(self.reading, Reading::Chunked(_))
+        matches!(self.body_state, BodyState::Chunked(_))
     }
 
     pub(crate) fn close_after_answer(&mut self) {
@@ -174,64 +173,64 @@ impl Http1 {
     ///
     /// # Errors
     /// A malformed chunk, or that the client left before the end.
-    pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>, Unreadable> {
+    pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>, BodyReadError> {
         loop {
-            let wanted = match &mut self.reading {
-                Reading::Done => return Ok(None),
-                Reading::Length(left) if !self.arrived.is_empty() => {
+            let wanted = match &mut self.body_state {
+                BodyState::Done => return Ok(None),
+                BodyState::Length(left) if !self.arrived.is_empty() => {
                     let bytes = usize::try_from(*left).unwrap_or(usize::MAX);
                     let piece = self.arrived.split_to(bytes.min(self.arrived.len()));
-                    self.reading = match *left - piece.len() as u64 {
-                        0 => Reading::Done,
-                        left => Reading::Length(left),
+                    self.body_state = match *left - piece.len() as u64 {
+                        0 => BodyState::Done,
+                        left => BodyState::Length(left),
                     };
                     return Ok(Some(piece.freeze()));
                 }
-                Reading::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX),
-                Reading::Chunked(chunked) => match chunked.step(&mut self.arrived) {
+                BodyState::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX),
+                BodyState::Chunked(chunked) => match chunked.step(&mut self.arrived) {
                     Ok(Step::Data(data)) => return Ok(Some(data)),
-                    // Nothing of weir's looks at the trailers of a request.
+                    // No stage reads the trailers of a request.
                     Ok(Step::Trailer(_)) => continue,
                     Ok(Step::End) => {
-                        self.reading = Reading::Done;
+                        self.body_state = BodyState::Done;
                         return Ok(None);
                     }
                     Ok(Step::More) => READ_BYTES,
-                    Err(flaw) => {
+                    Err(error) => {
                         self.keep_alive = KeepAlive::Close;
-                        return Err(Unreadable::Malformed(flaw));
+                        return Err(BodyReadError::Malformed(error));
                     }
                 },
             };
             match self.read_more(wanted.min(READ_BYTES)).await {
-                Ok(0) | Err(_) => return Err(Unreadable::ClientLeft),
+                Ok(0) | Err(_) => return Err(BodyReadError::ClientLeft),
                 Ok(_) => {}
             }
         }
     }
 
-    /// What is wrong with the chunks that have arrived already.
-    pub(crate) fn flaw_of_chunks(&self) -> Option<&'static str> {
-        match self.reading {
-            Reading::Chunked(_) => chunked::flaw(&self.arrived),
-            Reading::Done | Reading::Length(_) => None,
+    /// The framing error of the chunks that have arrived already, if there is one.
+    pub(crate) fn chunk_error(&self) -> Option<&'static str> {
+        match self.body_state {
+            BodyState::Chunked(_) => chunked::error(&self.arrived),
+            BodyState::Done | BodyState::Length(_) => None,
         }
     }
 
-    /// Ends when the client leaves, or sends what is behind its request.
-    pub(crate) async fn left_or_sent(&mut self) -> After {
+    /// Resolves when the client leaves or sends bytes behind its request.
+    pub(crate) async fn left_or_sent(&mut self) -> AfterRequest {
         if self.arrived.is_empty() {
             let (stream, arrived) = (&mut self.stream, &mut self.arrived);
             let read = poll_fn(|context| head::poll_read(stream, arrived, context)).await;
             if let Ok(0) | Err(_) = read {
                 self.keep_alive = KeepAlive::Close;
-                return After::Left;
+                return AfterRequest::Left;
             }
         }
-        After::Sent
+        AfterRequest::SentMore
     }
 
-    /// Reads up to `wanted` bytes. While nothing comes, no room is held for them.
+    /// Reads up to `wanted` bytes. No buffer is held while nothing arrives.
     async fn read_more(&mut self, wanted: usize) -> io::Result<usize> {
         poll_fn(|context| {
             self.arrived.reserve(wanted);
@@ -244,9 +243,9 @@ impl Http1 {
         .await
     }
 
-    /// Ends when the client leaves. What it sends meanwhile is the next request's.
+    /// Resolves when the client leaves. Bytes that it sends meanwhile belong to the next request.
     pub(crate) async fn left(&mut self) {
-        while self.arrived.len() < AHEAD_BYTES_MAX {
+        while self.arrived.len() < PIPELINED_BYTES_MAX {
             let (stream, arrived) = (&mut self.stream, &mut self.arrived);
             let read = poll_fn(|context| head::poll_read(stream, arrived, context)).await;
             if let Ok(0) | Err(_) = read {
@@ -259,29 +258,29 @@ impl Http1 {
                 self.keep_alive = KeepAlive::Close;
                 return;
             }
-            () = self.stream.is_stuffed(STUFFED_BYTES) => self.keep_alive = KeepAlive::Close,
+            () = self.stream.receive_queue_exceeds(RECEIVE_QUEUE_BYTES_MAX) => self.keep_alive = KeepAlive::Close,
         }
-        let mut thrown_away = BytesMut::new();
+        let mut discarded = BytesMut::new();
         loop {
-            thrown_away.clear();
+            discarded.clear();
             let stream = &mut self.stream;
-            let read = poll_fn(|context| head::poll_read(stream, &mut thrown_away, context)).await;
+            let read = poll_fn(|context| head::poll_read(stream, &mut discarded, context)).await;
             if let Ok(0) | Err(_) = read {
                 return;
             }
         }
     }
 
-    pub(crate) async fn write_continue(&mut self) -> Result<(), Unwritable> {
+    pub(crate) async fn write_continue(&mut self) -> Result<(), WriteError> {
         self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         self.flush().await
     }
 
-    /// Writes the head of an answer that comes before the answer.
+    /// Writes an informational (1xx) head.
     pub(crate) async fn write_informational(
         &mut self,
         head: &ResponseHead,
-    ) -> Result<(), Unwritable> {
+    ) -> Result<(), WriteError> {
         if self.head.version == Version::HTTP_10 {
             return Ok(());
         }
@@ -289,16 +288,15 @@ impl Http1 {
         self.flush().await
     }
 
-    /// The connection, and what has been read of it, for who speaks another protocol now.
+    /// The connection and the bytes already read from it, for an upgraded protocol.
     pub(crate) fn tunnel(&mut self) -> (&mut ClientStream, BytesMut) {
         (&mut self.stream, std::mem::take(&mut self.arrived))
     }
 
-    /// Writes the head of the answer into the buffer: it leaves with the first piece of the body, or
-    /// when it is flushed.
+    /// Buffers the head of the response: it leaves with the first piece of the body, or when it is flushed.
     pub(crate) fn write_head(&mut self, head: &ResponseHead) {
         spare::provide(&mut self.out);
-        self.answering = response::Answering::Waiting;
+        self.head_state = response::HeadState::Buffered;
         self.framing = response::write_head(
             &mut self.out,
             head,
@@ -308,16 +306,16 @@ impl Http1 {
         );
     }
 
-    /// Writes a piece of the answer.
+    /// Writes a piece of the response.
     pub(crate) async fn write_body(
         &mut self,
         mut data: Bytes,
         last: bool,
-    ) -> Result<(), Unwritable> {
+    ) -> Result<(), WriteError> {
         match &mut self.framing {
             response::Framing::Bodiless => data.clear(),
             response::Framing::Length(left) => {
-                // A body that is not as long as its head says cannot be mended.
+                // A body that contradicts its announced length cannot be repaired.
                 let bytes = data.len() as u64;
                 if bytes > *left || (last && bytes < *left) {
                     self.keep_alive = KeepAlive::Close;
@@ -331,12 +329,12 @@ impl Http1 {
             response::Framing::Chunked | response::Framing::UntilClose => {}
         }
         let chunked = self.framing == response::Framing::Chunked;
-        if data.len() <= TOGETHER_BYTES_MAX {
+        if data.len() <= COALESCED_BYTES_MAX {
             self.out.extend_from_slice(&data);
         } else {
             self.write_out().await?;
             let writing = self.stream.write_all(&data);
-            written(self.write_timeout, writing).await?;
+            with_timeout(self.write_timeout, writing).await?;
         }
         if chunked && !data.is_empty() {
             self.out.extend_from_slice(b"\r\n");
@@ -347,44 +345,44 @@ impl Http1 {
         self.flush().await
     }
 
-    /// Ends a chunked answer with its trailers; others have no room for them.
-    pub(crate) async fn write_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Unwritable> {
+    /// Ends a chunked response with its trailers; other framings cannot carry any.
+    pub(crate) async fn write_trailers(&mut self, trailers: &HeaderMap) -> Result<(), WriteError> {
         if self.framing == response::Framing::Chunked {
             response::write_last_chunk(&mut self.out, trailers);
-            // The end has been written with them.
+            // They include the end of the body.
             self.framing = response::Framing::Bodiless;
         }
         self.flush().await
     }
 
     pub(crate) fn has_begun_answer(&self) -> bool {
-        self.answering == response::Answering::Begun
+        self.head_state == response::HeadState::Sent
     }
 
-    /// Sends what is still in the buffer.
-    pub(crate) async fn flush(&mut self) -> Result<(), Unwritable> {
+    /// Sends what is buffered.
+    pub(crate) async fn flush(&mut self) -> Result<(), WriteError> {
         self.write_out().await?;
-        written(self.write_timeout, self.stream.flush()).await
+        with_timeout(self.write_timeout, self.stream.flush()).await
     }
 
-    async fn write_out(&mut self) -> Result<(), Unwritable> {
+    async fn write_out(&mut self) -> Result<(), WriteError> {
         if !self.out.is_empty() {
-            written(self.write_timeout, self.stream.write_all(&self.out)).await?;
+            with_timeout(self.write_timeout, self.stream.write_all(&self.out)).await?;
             self.out.clear();
-            self.answering = self.answering.after_write();
+            self.head_state = self.head_state.after_write();
         }
         Ok(())
     }
 
-    /// Whether the client has sent, or may be sending, what nobody has read.
+    /// Whether the client has sent, or may still be sending, bytes that were not read.
     pub(crate) fn has_unread(&self) -> bool {
         !self.is_body_done() || !self.arrived.is_empty() || self.stream.has_unread()
     }
 
-    /// Ends the connection: over TLS the client is told so.
+    /// Closes the connection, over TLS with a close_notify alert.
     pub(crate) async fn close(mut self) {
-        // Whatever comes of it, the connection is closed afterwards.
-        let _ = written(
+        // The connection is closed afterwards in any case.
+        let _ = with_timeout(
             self.write_timeout,
             AsyncWriteExt::shutdown(&mut self.stream),
         )

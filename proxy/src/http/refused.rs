@@ -1,22 +1,22 @@
-//! What a request whose head did not come whole is told.
+//! The refusals of requests whose head is incomplete or invalid.
 
-use super::head::Flaw;
-use crate::config::Limits;
+use super::head::HeadError;
+use crate::http::Limits;
 use crate::refusal::{ErrorCode, Refusal};
 
-pub(crate) fn refusal_of(flaw: &Flaw, limits: &Limits) -> Refusal {
-    match flaw {
-        Flaw::TimedOut => {
+pub(crate) fn refusal_of(error: &HeadError, limits: &Limits) -> Refusal {
+    match error {
+        HeadError::TimedOut => {
             let detail = format!(
                 "the whole head must arrive within {} ms",
                 limits.header_timeout.as_millis()
             );
             Refusal::new(ErrorCode::HeaderTimeout, detail)
         }
-        Flaw::TooLarge => {
+        HeadError::TooLarge => {
             let detail = format!("a head may have {} bytes", limits.header_bytes);
             Refusal::new(ErrorCode::HeaderTooLarge, detail)
         }
-        Flaw::Malformed(what) => Refusal::new(ErrorCode::BadRequest, *what),
+        HeadError::Malformed(what) => Refusal::new(ErrorCode::BadRequest, *what),
     }
 }

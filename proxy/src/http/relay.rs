@@ -1,16 +1,18 @@
-//! The client's side of a request that is already being served: what it still sends of a body that goes
-//! on as it comes, and that it leaves.
+//! The client's side of a pass-through request: relays the rest of its body, and notices when the client
+//! leaves.
 //!
-//! A body that nobody buffers has no time for all of it: it may be as long as its route allows. It must
-//! not stand still, though, and not drip. Time in which the backend takes nothing is the backend's.
+//! A pass-through body has no deadline as a whole: it may be as long as its route allows. It must keep a
+//! minimum rate, though, and must not stall (slow-body attacks, "slow POST"). Time in which the backend
+//! applies backpressure is charged to the backend, not to the client.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::session::{After, Session, Unreadable};
-use crate::body::Questioned;
+use super::budgeted_reader::BudgetedReader;
+use super::io::{AfterRequest, BodyReadError};
+use super::session::Session;
 use crate::clock;
 use crate::model::question::Question;
 use crate::refusal::{ErrorCode, Refusal};
@@ -18,43 +20,43 @@ use pace::Pace;
 
 mod pace;
 
-/// What came of the client while its request was served.
+/// How attending to the client of a request in flight ended.
 #[derive(Debug)]
-pub(crate) enum Attended {
+pub(crate) enum RelayOutcome {
     /// The backend has all of the body.
-    Sent,
+    BodySent,
     ClientLeft,
-    /// The request cannot go on.
+    /// The request must be rejected.
     Refused(Refusal),
 }
 
-/// What a relayed body is held to.
+/// The limits of a relayed body.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
+pub(crate) struct RelayLimits {
     pub(crate) bytes_max: u64,
-    pub(crate) rhythm: Rhythm,
-    /// How long the backend may take nothing of what has come.
+    pub(crate) pacing: Pacing,
+    /// How long the backend may accept no bytes.
     pub(crate) backend_idle: Duration,
 }
 
-/// How the client has to send.
+/// The pace at which the client has to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rhythm {
-    /// A body: without a break longer than this, and at a minimum rate.
+pub(crate) enum Pacing {
+    /// A body: no pause longer than `idle`, and a minimum rate.
     Steady { idle: Duration },
-    /// Messages, whenever there are any.
-    Anyhow,
+    /// Messages of an upgraded protocol or a gRPC stream: at any time.
+    Unpaced,
 }
 
-/// What a client still sends of the request that is being served.
+/// The part of a request that its client still sends while the request is served.
 pub(crate) struct Relay {
     state: State,
-    bounds: Bounds,
-    behind: Behind,
+    limits: RelayLimits,
+    trailing: TrailingBytes,
     bytes: u64,
-    /// Reads what goes by, where that is a question to a model.
-    question: Option<Box<Questioned>>,
-    /// Whether the client has sent all of it.
+    /// Reads the body as it passes, where it is a request to a model.
+    question: Option<Box<BudgetedReader>>,
+    /// How much of it the client has sent.
     read: Read,
     pace: Pace,
     moved_at: Instant,
@@ -66,27 +68,27 @@ enum Read {
     Whole,
 }
 
-/// What may come behind the body before the request is answered.
+/// Whether bytes may follow the body before the request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Behind {
-    /// The next request.
-    Anything,
-    /// Nothing: with an upgrade asked for, it would be of no protocol yet (RFC 9110, section 7.8).
-    Nothing,
+pub(crate) enum TrailingBytes {
+    /// They are the next request (HTTP/1.1 pipelining).
+    Pipelined,
+    /// After an upgrade request the protocol of further bytes is not settled yet (RFC 9110, section 7.8).
+    Forbidden,
 }
 
 enum State {
-    Open(Held, mpsc::Sender<Option<Bytes>>),
-    /// All of it was there before the backend was asked.
+    Open(Pending, mpsc::Sender<Option<Bytes>>),
+    /// The whole body had been read before the request was forwarded.
     Whole,
-    /// The backend has all of it, since then.
-    Sent(Instant),
-    /// The backend takes no more of it: its answer, or its failure, is on the way.
-    GivenUp,
+    /// The backend has had all of it since then.
+    BodySent(Instant),
+    /// The backend accepts no more of it: its response, or its failure, is on the way.
+    Abandoned,
 }
 
-/// What was read and the backend has not taken yet.
-enum Held {
+/// What was read and the backend has not accepted yet.
+enum Pending {
     Nothing,
     Data(Bytes),
     /// The end of the body.
@@ -94,33 +96,33 @@ enum Held {
 }
 
 impl Relay {
-    /// The client of a request whose body is there.
-    pub(crate) fn whole(behind: Behind, now: Instant) -> Self {
-        let bounds = Bounds {
+    /// The client of a request whose body has been read.
+    pub(crate) fn whole(trailing: TrailingBytes, now: Instant) -> Self {
+        let limits = RelayLimits {
             bytes_max: u64::MAX,
-            rhythm: Rhythm::Anyhow,
+            pacing: Pacing::Unpaced,
             backend_idle: Duration::MAX,
         };
-        Relay::new(State::Whole, bounds, behind, now)
+        Relay::new(State::Whole, limits, trailing, now)
     }
 
-    /// The client of a request whose body goes to `pieces` as it comes.
+    /// The client of a request whose body is sent to `pieces` as it arrives.
     pub(crate) fn open(
         pieces: mpsc::Sender<Option<Bytes>>,
-        bounds: Bounds,
-        behind: Behind,
-        question: Option<Box<Questioned>>,
+        limits: RelayLimits,
+        trailing: TrailingBytes,
+        question: Option<Box<BudgetedReader>>,
         now: Instant,
     ) -> Self {
-        let relay = Relay::new(State::Open(Held::Nothing, pieces), bounds, behind, now);
+        let relay = Relay::new(State::Open(Pending::Nothing, pieces), limits, trailing, now);
         Relay { question, ..relay }
     }
 
-    fn new(state: State, bounds: Bounds, behind: Behind, now: Instant) -> Self {
+    fn new(state: State, limits: RelayLimits, trailing: TrailingBytes, now: Instant) -> Self {
         Relay {
             state,
-            bounds,
-            behind,
+            limits,
+            trailing,
             bytes: 0,
             question: None,
             read: Read::InPart,
@@ -129,12 +131,12 @@ impl Relay {
         }
     }
 
-    /// The request has been answered: what comes behind it is the next one.
+    /// The request has been answered: what comes trailing it is the next one.
     pub(crate) fn answered(&mut self) {
-        self.behind = Behind::Anything;
+        self.trailing = TrailingBytes::Pipelined;
     }
 
-    /// What the body has asked so far, where it is read for that.
+    /// What the body has stated so far of the call to a model, where it is read for that.
     pub(crate) fn question(&self) -> Option<Question> {
         self.question.as_ref().map(|asked| asked.question())
     }
@@ -144,7 +146,7 @@ impl Relay {
         self.bytes
     }
 
-    /// Whether the body goes on as it comes.
+    /// Whether the body is relayed as it arrives.
     pub(crate) fn is_relayed(&self) -> bool {
         !matches!(self.state, State::Whole)
     }
@@ -152,33 +154,34 @@ impl Relay {
     /// Whether the client has more of the body to send.
     pub(crate) fn is_unfinished(&self) -> bool {
         match self.state {
-            State::Whole | State::Sent(_) => false,
-            State::Open(..) | State::GivenUp => self.read == Read::InPart,
+            State::Whole | State::BodySent(_) => false,
+            State::Open(..) | State::Abandoned => self.read == Read::InPart,
         }
     }
 
-    /// When something was sent on last.
+    /// When a piece was relayed last.
     pub(crate) fn moved_at(&self) -> Instant {
         self.moved_at
     }
 
-    /// Since when the backend has had all of the body; `None` while it has not, or if it had it before
-    /// it was asked.
+    /// Since when the backend has had all of the body; `None` while it has not, or if the body was read
+    /// before the request was forwarded.
     pub(crate) fn sent_at(&self) -> Option<Instant> {
         match self.state {
-            State::Sent(at) => Some(at),
-            State::Open(..) | State::Whole | State::GivenUp => None,
+            State::BodySent(at) => Some(at),
+            State::Open(..) | State::Whole | State::Abandoned => None,
         }
     }
 
-    /// Sends on what the client sends, until something comes of it. Dropped at any time, nothing is lost.
-    pub(crate) async fn attend(&mut self, session: &mut Session) -> Attended {
+    /// Relays what the client sends, until there is an outcome. Cancel-safe: dropped at any time, it loses
+    /// nothing.
+    pub(crate) async fn attend(&mut self, session: &mut Session) -> RelayOutcome {
         loop {
             let came = match &self.state {
-                State::Whole | State::Sent(_) => Some(self.watch(session).await),
-                State::Open(Held::Nothing, _) => self.read(session).await,
+                State::Whole | State::BodySent(_) => Some(self.watch(session).await),
+                State::Open(Pending::Nothing, _) => self.read(session).await,
                 State::Open(..) => self.send().await,
-                State::GivenUp => std::future::pending().await,
+                State::Abandoned => std::future::pending().await,
             };
             if let Some(attended) = came {
                 return attended;
@@ -187,27 +190,27 @@ impl Relay {
     }
 
     /// Waits for the client to leave.
-    async fn watch(&self, session: &mut Session) -> Attended {
-        match self.behind {
-            Behind::Anything => {
+    async fn watch(&self, session: &mut Session) -> RelayOutcome {
+        match self.trailing {
+            TrailingBytes::Pipelined => {
                 session.left().await;
-                Attended::ClientLeft
+                RelayOutcome::ClientLeft
             }
-            Behind::Nothing => match session.left_or_sent().await {
-                After::Left => Attended::ClientLeft,
-                After::Sent => {
+            TrailingBytes::Forbidden => match session.left_or_sent().await {
+                AfterRequest::Left => RelayOutcome::ClientLeft,
+                AfterRequest::SentMore => {
                     let detail = "nothing may follow the request before its upgrade is answered";
-                    Attended::Refused(Refusal::new(ErrorCode::BadRequest, detail))
+                    RelayOutcome::Refused(Refusal::new(ErrorCode::BadRequest, detail))
                 }
             },
         }
     }
 
     /// Reads the next piece.
-    async fn read(&mut self, session: &mut Session) -> Option<Attended> {
-        let read = match self.bounds.rhythm {
-            Rhythm::Anyhow => session.read_body().await,
-            Rhythm::Steady { idle } => {
+    async fn read(&mut self, session: &mut Session) -> Option<RelayOutcome> {
+        let read = match self.limits.pacing {
+            Pacing::Unpaced => session.read_body().await,
+            Pacing::Steady { idle } => {
                 let now = clock::now();
                 let (until, why) = self.pace.wait(now, idle);
                 let left = until.saturating_duration_since(now);
@@ -215,7 +218,7 @@ impl Relay {
                     Ok(read) => read,
                     Err(_) => {
                         let refusal = Refusal::new(ErrorCode::BodyTimeout, why.detail());
-                        return Some(Attended::Refused(refusal));
+                        return Some(RelayOutcome::Refused(refusal));
                     }
                 }
             }
@@ -226,33 +229,33 @@ impl Relay {
             Ok(Some(data)) => {
                 self.bytes += data.len() as u64;
                 self.pace.came(data.len() as u64, now);
-                if self.bytes <= self.bounds.bytes_max {
+                if self.bytes <= self.limits.bytes_max {
                     let asked = self.question.as_mut();
                     if let Some(Err(refusal)) = asked.map(|asked| asked.feed(&data)) {
-                        return Some(Attended::Refused(refusal));
+                        return Some(RelayOutcome::Refused(refusal));
                     }
                     if session.is_body_done() {
                         self.read_whole();
                     }
                     if !data.is_empty() {
-                        self.hold(Held::Data(data));
+                        self.queue(Pending::Data(data));
                     }
                     return None;
                 }
-                Refusal::body_too_large(self.bounds.bytes_max)
+                Refusal::body_too_large(self.limits.bytes_max)
             }
             Ok(None) => {
                 self.read_whole();
-                self.hold(Held::End);
+                self.queue(Pending::End);
                 return None;
             }
-            Err(Unreadable::Malformed(flaw)) => Refusal::malformed_body(flaw),
-            Err(Unreadable::StoodStill) => {
+            Err(BodyReadError::Malformed(flaw)) => Refusal::malformed_body(flaw),
+            Err(BodyReadError::Stalled) => {
                 Refusal::new(ErrorCode::BodyTimeout, "the body stood still")
             }
-            Err(Unreadable::ClientLeft) => return Some(Attended::ClientLeft),
+            Err(BodyReadError::ClientLeft) => return Some(RelayOutcome::ClientLeft),
         };
-        Some(Attended::Refused(refusal))
+        Some(RelayOutcome::Refused(refusal))
     }
 
     fn read_whole(&mut self) {
@@ -262,36 +265,36 @@ impl Relay {
         }
     }
 
-    fn hold(&mut self, what: Held) {
+    fn queue(&mut self, what: Pending) {
         if let State::Open(held, _) = &mut self.state {
             *held = what;
         }
     }
 
     /// Gives what was read to the backend.
-    async fn send(&mut self) -> Option<Attended> {
+    async fn send(&mut self) -> Option<RelayOutcome> {
         let State::Open(held, pieces) = &mut self.state else {
             return None;
         };
-        let idle = self.bounds.backend_idle;
+        let idle = self.limits.backend_idle;
         let waited = clock::now().saturating_duration_since(self.moved_at);
         let room = clock::timeout(idle.saturating_sub(waited), pieces.reserve());
         let (state, attended) = match room.await {
             Ok(Ok(room)) => {
                 self.moved_at = clock::now();
-                if let Held::Data(data) = std::mem::replace(held, Held::Nothing) {
+                if let Pending::Data(data) = std::mem::replace(held, Pending::Nothing) {
                     room.send(Some(data));
                     return None;
                 }
                 room.send(None);
-                (State::Sent(self.moved_at), Some(Attended::Sent))
+                (State::BodySent(self.moved_at), Some(RelayOutcome::BodySent))
             }
-            Ok(Err(_)) => (State::GivenUp, None),
+            Ok(Err(_)) => (State::Abandoned, None),
             Err(_) => {
                 let ms = idle.as_millis();
                 let detail = format!("the backend took nothing of the body for {ms} ms");
                 let refusal = Refusal::new(ErrorCode::UpstreamTimeout, detail);
-                return Some(Attended::Refused(refusal));
+                return Some(RelayOutcome::Refused(refusal));
             }
         };
         self.state = state;

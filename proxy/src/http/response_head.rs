@@ -1,16 +1,16 @@
-//! The head of an answer on its way to the client, whatever version of HTTP the client speaks.
+//! The head of a response on its way to the client, for either version of HTTP.
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
-/// How many bytes of fields a head has room for at first.
+/// The initial capacity for fields, in bytes.
 const TEXT_BYTES: usize = 768;
-/// How many fields pingora's head has room for at first.
+/// The initial capacity of pingora's head, in fields.
 const FIELDS: usize = 16;
 
-/// Status and fields, the fields written as HTTP/1 has them: most answers leave so, and a list of names
-/// and values would be made only to be written.
+/// Status and fields, the fields already serialised as HTTP/1 lines: most responses leave that way, and a
+/// map of names and values would be built only to be written.
 #[derive(Debug)]
 pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
@@ -20,7 +20,7 @@ pub(crate) struct ResponseHead {
     date: Date,
 }
 
-/// Whether a head tells when it was made.
+/// Whether a head carries `Date` already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Date {
     Told,
@@ -38,15 +38,15 @@ impl ResponseHead {
         }
     }
 
-    /// A head whose first fields are written already, in lines of `name: value` and CR LF; neither
-    /// `Content-Length` nor `Date` is among them.
+    /// A head whose first fields are serialised already, as lines of `name: value` and CR LF, without
+    /// `Content-Length` and `Date`.
     pub(crate) fn with_lines(status: StatusCode, lines: &[u8]) -> Self {
         let mut head = ResponseHead::new(status);
         head.text.extend_from_slice(lines);
         head
     }
 
-    /// Adds a field. Whoever builds a head sees to it that no name comes twice by mistake.
+    /// Adds a field. The caller makes sure that no name is duplicated by mistake.
     pub(crate) fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
         if *name == header::CONTENT_LENGTH {
             self.content_length = value.to_str().ok().and_then(|text| text.parse().ok());
@@ -77,7 +77,7 @@ impl ResponseHead {
         &self.text
     }
 
-    /// The length of the body, if the head tells it.
+    /// The length of the body, if the head states it.
     pub(crate) fn content_length(&self) -> Option<u64> {
         self.content_length
     }
@@ -86,11 +86,11 @@ impl ResponseHead {
         self.date
     }
 
-    /// The same head as pingora writes it.
+    /// The same head as pingora's type.
     pub(crate) fn into_pingora(self) -> Box<ResponseHeader> {
         let mut head = match ResponseHeader::build_no_case(self.status, Some(FIELDS)) {
             Ok(head) => Box::new(head),
-            // A `StatusCode` is always a valid one; pingora's signature does not know.
+            // A `StatusCode` is always valid; pingora's signature does not show it.
             Err(_) => Box::new(ServerSession::generate_error(500)),
         };
         let lines = self.text.split(|byte| *byte == b'\n');

@@ -1,5 +1,4 @@
-//! A request and whoever sent it, whatever version of HTTP they speak: what the stages read from and
-//! write to.
+//! A request and its client, over either version of HTTP: what the stages read from and write to.
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, AsHeaderName};
@@ -8,43 +7,28 @@ use http::{HeaderMap, HeaderValue, Version};
 use pingora::ErrorType;
 use pingora::protocols::http::ServerSession;
 
-use super::http1::{Http1, Unwritable};
+use super::hop_by_hop::has_option;
+use super::http1::Http1;
+use super::io::{AfterRequest, BodyReadError, WriteError};
 use super::response_head::ResponseHead;
 use super::socket::ClientStream;
 use crate::refusal::{ErrorCode, Refusal};
-use errand::{Begun, Errand, Gone};
+use detached::{DetachPermit, Detached, HeadSent};
 
-mod errand;
+mod detached;
 
 /// A client with its request.
 pub(crate) struct Session {
     client: Client,
-    errand: Option<Errand>,
+    permit: Option<DetachPermit>,
 }
 
 enum Client {
     Http1(Box<Http1>),
     /// pingora speaks HTTP/2.
     Http2(Box<ServerSession>),
-    /// It left, and its request goes on: what is written goes nowhere.
-    Gone(Box<Gone>),
-}
-
-/// What came of a client that has sent its request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    Left,
-    /// More than its request.
-    Sent,
-}
-
-/// Why the body of a request cannot be read on.
-#[derive(Debug)]
-pub(crate) enum Unreadable {
-    /// Its framing is wrong, in this way.
-    Malformed(&'static str),
-    StoodStill,
-    ClientLeft,
+    /// It left, and its request continues: what is written is discarded.
+    Detached(Box<Detached>),
 }
 
 impl Session {
@@ -52,8 +36,8 @@ impl Session {
         Session::of(Client::Http1(http1))
     }
 
-    /// A stream of HTTP/2. pingora believes a length of 0, and leaves a body that comes in spite of it
-    /// unread; without the field, whether there is a body is for the frames to say.
+    /// An HTTP/2 stream. pingora trusts a length of 0 and leaves a body that comes in spite of it unread;
+    /// without the field, the frames decide whether there is a body.
     pub(crate) fn of_http2(mut http2: Box<ServerSession>) -> Self {
         let zero = |value: &HeaderValue| value.as_bytes() == b"0";
         let head = http2.req_header_mut();
@@ -66,23 +50,23 @@ impl Session {
     fn of(client: Client) -> Self {
         Session {
             client,
-            errand: None,
+            permit: None,
         }
     }
 
-    /// The client of HTTP/1, unless it left.
+    /// The HTTP/1 client, unless it left.
     pub(crate) fn into_http1(self) -> Option<Box<Http1>> {
         match self.client {
             Client::Http1(http1) => Some(http1),
-            Client::Http2(_) | Client::Gone(_) => None,
+            Client::Http2(_) | Client::Detached(_) => None,
         }
     }
 
-    /// The client of HTTP/2, unless it left.
+    /// The HTTP/2 client, unless it left.
     pub(crate) fn into_http2(self) -> Option<Box<ServerSession>> {
         match self.client {
             Client::Http2(http2) => Some(http2),
-            Client::Http1(_) | Client::Gone(_) => None,
+            Client::Http1(_) | Client::Detached(_) => None,
         }
     }
 
@@ -91,7 +75,7 @@ impl Session {
         match &self.client {
             Client::Http1(http1) => http1.head(),
             Client::Http2(http2) => http2.req_header(),
-            Client::Gone(gone) => &gone.head,
+            Client::Detached(detached) => &detached.head,
         }
     }
 
@@ -103,7 +87,7 @@ impl Session {
         matches!(self.client, Client::Http2(_))
     }
 
-    /// The length of the body that the head announces.
+    /// The length of the body as the head announces it.
     pub(crate) fn announced_bytes(&self) -> Option<u64> {
         match &self.client {
             Client::Http1(http1) => http1.announced_bytes(),
@@ -111,11 +95,11 @@ impl Session {
                 let value = self.header(header::CONTENT_LENGTH)?;
                 value.to_str().ok()?.trim().parse().ok()
             }
-            Client::Gone(_) => None,
+            Client::Detached(_) => None,
         }
     }
 
-    /// Whether the head says that a body comes whose length it does not know.
+    /// Whether the head announces a body of unknown length.
     pub(crate) fn has_open_body(&self) -> bool {
         match &self.client {
             Client::Http1(http1) => http1.is_chunked(),
@@ -124,7 +108,7 @@ impl Session {
                 let http2 = http2.as_http2();
                 !known && http2.is_some_and(|http2| !http2.is_body_empty())
             }
-            Client::Gone(_) => false,
+            Client::Detached(_) => false,
         }
     }
 
@@ -133,7 +117,7 @@ impl Session {
         match &mut self.client {
             Client::Http1(http1) => http1.is_body_done(),
             Client::Http2(http2) => http2.is_body_empty(),
-            Client::Gone(_) => true,
+            Client::Detached(_) => true,
         }
     }
 
@@ -142,28 +126,28 @@ impl Session {
         match &mut self.client {
             Client::Http1(http1) => http1.is_body_done(),
             Client::Http2(http2) => http2.is_body_done(),
-            Client::Gone(_) => true,
+            Client::Detached(_) => true,
         }
     }
 
-    /// Whether nothing of the body has to be waited for.
+    /// Whether the body arrived together with its head.
     pub(crate) fn has_body_arrived(&self) -> bool {
         match &self.client {
             Client::Http1(http1) => http1.has_body_arrived(),
             Client::Http2(_) => false,
-            Client::Gone(_) => true,
+            Client::Detached(_) => true,
         }
     }
 
-    /// Whether the client waits for a word before it sends its body (RFC 9110, section 10.1.1).
+    /// Whether the client waits for `100 Continue` before it sends its body (RFC 9110, section 10.1.1).
     pub(crate) fn expects_continue(&self) -> bool {
         let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
         self.head().version != Version::HTTP_10 && self.header(header::EXPECT).is_some_and(expects)
     }
 
-    /// The protocol that the client asks to be upgraded to, if it does (RFC 9110, section 7.8): only
-    /// HTTP/1.1 has upgrades, and only where `Connection` says so. HTTP/2 in clear text by upgrade
-    /// (RFC 7540) is gone since RFC 9113: such a request is served over HTTP/1.1.
+    /// The protocol that the client asks to upgrade to (RFC 9110, section 7.8): only HTTP/1.1 has upgrades,
+    /// and only with the `upgrade` connection option. Upgrading to cleartext HTTP/2
+    /// (RFC 7540) is obsolete since RFC 9113: such a request is served over HTTP/1.1.
     pub(crate) fn upgrade(&self) -> Option<&HeaderValue> {
         let head = self.head();
         let protocol = head.headers.get(header::UPGRADE)?;
@@ -176,39 +160,39 @@ impl Session {
     /// The next piece of the body; `None` at its end.
     ///
     /// # Errors
-    /// See [`Unreadable`].
-    pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>, Unreadable> {
+    /// See [`BodyReadError`].
+    pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>, BodyReadError> {
         match &mut self.client {
             Client::Http1(http1) => http1.read_body().await,
             Client::Http2(http2) => {
                 let piece = http2.read_request_body().await;
                 piece.map_err(|error| match error.etype() {
                     ErrorType::InvalidHTTPHeader | ErrorType::InternalError => {
-                        Unreadable::Malformed("its frames do not fit together")
+                        BodyReadError::Malformed("its frames are inconsistent")
                     }
-                    ErrorType::ReadTimedout => Unreadable::StoodStill,
-                    _ => Unreadable::ClientLeft,
+                    ErrorType::ReadTimedout => BodyReadError::Stalled,
+                    _ => BodyReadError::ClientLeft,
                 })
             }
-            Client::Gone(_) => Ok(None),
+            Client::Detached(_) => Ok(None),
         }
     }
 
-    /// Refuses a body whose beginning, as far as it has arrived, is malformed.
+    /// Rejects a body whose beginning, as far as it has arrived, is malformed.
     ///
     /// # Errors
     /// `bad_request`.
     pub(crate) fn check_arrived_body(&self) -> Result<(), Refusal> {
         match &self.client {
-            Client::Http1(http1) => match http1.flaw_of_chunks() {
+            Client::Http1(http1) => match http1.chunk_error() {
                 Some(flaw) => Err(Refusal::new(ErrorCode::BadRequest, flaw)),
                 None => Ok(()),
             },
-            Client::Http2(_) | Client::Gone(_) => Ok(()),
+            Client::Http2(_) | Client::Detached(_) => Ok(()),
         }
     }
 
-    /// Ends when the client leaves, unless the request goes on without it; asked only when the body has
+    /// Resolves when the client leaves, unless the request is detached then. Only for a request whose body has
     /// been read.
     pub(crate) async fn left(&mut self) {
         match &mut self.client {
@@ -216,70 +200,70 @@ impl Session {
             Client::Http2(http2) => {
                 let _ = http2.read_body_or_idle(true).await;
             }
-            Client::Gone(_) => {}
+            Client::Detached(_) => {}
         }
-        if self.let_go().is_some() || self.is_client_gone() {
+        if self.detach().is_some() || self.is_detached() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Ends when the client leaves, or sends more than its request; asked only when the body has been
+    /// Resolves when the client leaves or sends more than its request. Only for a request whose body has been
     /// read.
-    pub(crate) async fn left_or_sent(&mut self) -> After {
+    pub(crate) async fn left_or_sent(&mut self) -> AfterRequest {
         match &mut self.client {
             Client::Http1(http1) => http1.left_or_sent().await,
-            Client::Http2(_) | Client::Gone(_) => {
+            Client::Http2(_) | Client::Detached(_) => {
                 self.left().await;
-                After::Left
+                AfterRequest::Left
             }
         }
     }
 
-    /// Passes on what the backend says before its answer (RFC 9110, section 15.2). A client of HTTP/1.0
-    /// would take it for the answer; pingora's HTTP/2 cannot send it.
+    /// Forwards an informational response (RFC 9110, section 15.2). An HTTP/1.0 client would mistake it for
+    /// the response; pingora's HTTP/2 cannot send it.
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
     pub(crate) async fn write_informational(
         &mut self,
         head: &ResponseHead,
-    ) -> Result<(), Unwritable> {
+    ) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.write_informational(head).await,
-            Client::Http2(_) | Client::Gone(_) => Ok(()),
+            Client::Http2(_) | Client::Detached(_) => Ok(()),
         };
-        self.or_go_on(written)
+        self.or_detach(written)
     }
 
-    /// The connection after an upgrade: bytes in both directions, and those that are read already.
+    /// The connection after an upgrade, and the bytes already read from it.
     pub(crate) fn tunnel(&mut self) -> Option<(&mut ClientStream, BytesMut)> {
         match &mut self.client {
             Client::Http1(http1) => Some(http1.tunnel()),
-            Client::Http2(_) | Client::Gone(_) => None,
+            Client::Http2(_) | Client::Detached(_) => None,
         }
     }
 
-    /// Tells the client to send its body.
+    /// Sends `100 Continue`.
     ///
     /// # Errors
     /// The client is gone.
-    pub(crate) async fn write_continue(&mut self) -> Result<(), Unwritable> {
+    pub(crate) async fn write_continue(&mut self) -> Result<(), WriteError> {
         match &mut self.client {
             Client::Http1(http1) => http1.write_continue().await,
             Client::Http2(http2) => {
                 let written = http2.write_continue_response().await;
-                written.map_err(|_| Unwritable)
+                written.map_err(|_| WriteError)
             }
-            Client::Gone(_) => Ok(()),
+            Client::Detached(_) => Ok(()),
         }
     }
 
-    /// Begins the answer. Over HTTP/1 the head leaves with the first piece of the body, or when it
-    /// is flushed.
+    /// Begins the response. Over HTTP/1 the head leaves with the first piece of the body, or when it is
+    /// flushed.
     ///
     /// # Errors
     /// The client is gone.
-    pub(crate) async fn write_head(&mut self, head: ResponseHead) -> Result<(), Unwritable> {
+    pub(crate) async fn write_head(&mut self, head: ResponseHead) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => {
                 http1.write_head(&head);
@@ -287,19 +271,19 @@ impl Session {
             }
             Client::Http2(http2) => {
                 let written = http2.write_response_header(head.into_pingora()).await;
-                written.map_err(|_| Unwritable)
+                written.map_err(|_| WriteError)
             }
-            Client::Gone(_) => Ok(()),
+            Client::Detached(_) => Ok(()),
         };
-        self.or_go_on(written)
+        self.or_detach(written)
     }
 
-    /// Writes an answer that is nothing but its head. Over HTTP/2 its frame ends the stream: what a gRPC
-    /// server says with it are trailers.
+    /// Writes a response that is nothing but its head. Over HTTP/2 its frame ends the stream: for gRPC it is a
+    /// trailers-only response.
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
-    pub(crate) async fn write_bare_head(&mut self, head: ResponseHead) -> Result<(), Unwritable> {
+    pub(crate) async fn write_bare_head(&mut self, head: ResponseHead) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => {
                 http1.write_head(&head);
@@ -308,81 +292,74 @@ impl Session {
             Client::Http2(http2) => match &mut **http2 {
                 ServerSession::H2(http2) => {
                     let written = http2.write_response_header(head.into_pingora(), true);
-                    written.map_err(|_| Unwritable)
+                    written.map_err(|_| WriteError)
                 }
-                _ => Err(Unwritable),
+                _ => Err(WriteError),
             },
-            Client::Gone(_) => Ok(()),
+            Client::Detached(_) => Ok(()),
         };
-        self.or_go_on(written)
+        self.or_detach(written)
     }
 
-    /// Writes a piece of the answer.
+    /// Writes a piece of the response body.
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
-    pub(crate) async fn write_body(&mut self, data: Bytes, last: bool) -> Result<(), Unwritable> {
+    pub(crate) async fn write_body(&mut self, data: Bytes, last: bool) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.write_body(data, last).await,
             Client::Http2(http2) => {
                 let written = http2.write_response_body(data, last).await;
-                written.map_err(|_| Unwritable)
+                written.map_err(|_| WriteError)
             }
-            Client::Gone(_) => Ok(()),
+            Client::Detached(_) => Ok(()),
         };
-        self.or_go_on(written)
+        self.or_detach(written)
     }
 
-    /// Writes what comes behind the answer.
+    /// Writes the trailers of the response.
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
-    pub(crate) async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<(), Unwritable> {
+    pub(crate) async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.write_trailers(&trailers).await,
             Client::Http2(http2) => {
                 let written = http2.write_response_trailers(trailers).await;
-                written.map_err(|_| Unwritable)
+                written.map_err(|_| WriteError)
             }
-            Client::Gone(_) => Ok(()),
+            Client::Detached(_) => Ok(()),
         };
-        self.or_go_on(written)
+        self.or_detach(written)
     }
 
-    /// Whether the head of the answer has left for the client.
+    /// Whether the head of the response has been sent.
     pub(crate) fn has_begun_answer(&self) -> bool {
         match &self.client {
             Client::Http1(http1) => http1.has_begun_answer(),
             Client::Http2(http2) => http2.response_written().is_some(),
-            Client::Gone(gone) => gone.begun == Begun::Yes,
+            Client::Detached(detached) => detached.begun == HeadSent::Yes,
         }
     }
 
-    /// Sends what has been written and not yet left.
+    /// Flushes buffered bytes to the client.
     ///
     /// # Errors
     /// The client is gone, or did not read for too long.
-    pub(crate) async fn flush(&mut self) -> Result<(), Unwritable> {
+    pub(crate) async fn flush(&mut self) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.flush().await,
-            Client::Http2(_) | Client::Gone(_) => return Ok(()),
+            Client::Http2(_) | Client::Detached(_) => return Ok(()),
         };
-        self.or_go_on(written)
+        self.or_detach(written)
     }
 
-    /// The connection ends with this answer, and the answer says so.
+    /// Closes the connection after this response, which announces it.
     pub(crate) fn close_after_answer(&mut self) {
         match &mut self.client {
             Client::Http1(http1) => http1.close_after_answer(),
             Client::Http2(http2) => http2.set_keepalive(None),
-            Client::Gone(_) => {}
+            Client::Detached(_) => {}
         }
     }
-}
-
-/// Whether `Connection` has this option (RFC 9110, section 7.6.1).
-pub(crate) fn has_option(headers: &HeaderMap, option: &[u8]) -> bool {
-    let lines = headers.get_all(header::CONNECTION).iter();
-    let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option))
 }

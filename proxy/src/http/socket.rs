@@ -1,7 +1,7 @@
 //! The connection of a client below HTTP: TCP, or TLS over it.
 //!
-//! It has no buffers of its own. pingora's HTTP/2 reads from it like from any of pingora's streams; then
-//! the frames that pass are watched for floods.
+//! It has no buffers of its own. pingora's HTTP/2 reads from it as from any stream of pingora's; the frames
+//! that pass are then watched for floods.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -25,16 +25,16 @@ use super::connections::Connections;
 use super::h2_flood::{Flood, Verdict};
 use crate::clock;
 
-/// How often a client that has sent too much ahead is looked at again.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often the receive queue of a client that sends too far ahead is checked.
+const QUEUE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// One client's connection.
 #[derive(Debug)]
 pub(crate) struct ClientStream {
     io: Io,
-    /// Read once more, before what comes next.
-    again: Bytes,
-    /// Of a connection that speaks HTTP/2.
+    /// Bytes that were read already and are read again first.
+    replayed: Bytes,
+    /// Present on an HTTP/2 connection.
     watch: Option<Box<Watch>>,
 }
 
@@ -44,16 +44,16 @@ enum Io {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Who looks at the frames of HTTP/2.
+/// Watches the frames of an HTTP/2 connection.
 #[derive(Debug)]
 struct Watch {
     flood: Flood,
     connections: Arc<Connections>,
 }
 
-/// Which version of HTTP a client has chosen in its TLS handshake.
+/// Which version of HTTP a client has protocol in its TLS handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chosen {
+pub(crate) enum Protocol {
     Http1,
     Http2,
 }
@@ -70,21 +70,21 @@ impl ClientStream {
     fn new(io: Io) -> Self {
         ClientStream {
             io,
-            again: Bytes::new(),
+            replayed: Bytes::new(),
             watch: None,
         }
     }
 
-    pub(crate) fn chosen(&self) -> Chosen {
+    pub(crate) fn protocol(&self) -> Protocol {
         match &self.io {
-            Io::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => Chosen::Http2,
-            Io::Tls(_) | Io::Tcp(_) => Chosen::Http1,
+            Io::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => Protocol::Http2,
+            Io::Tls(_) | Io::Tcp(_) => Protocol::Http1,
         }
     }
 
-    /// The same connection, as one of HTTP/2 whose first bytes were `read` already.
+    /// The same connection as HTTP/2; its first bytes were `read` already.
     pub(crate) fn into_http2(mut self, read: Bytes, connections: Arc<Connections>) -> Self {
-        self.again = read;
+        self.replayed = read;
         self.watch = Some(Box::new(Watch {
             flood: Flood::new(clock::now()),
             connections,
@@ -99,7 +99,7 @@ impl ClientStream {
         }
     }
 
-    /// The bare connection, for whoever does not care any more what is said on it.
+    /// The bare TCP connection, to be read only to its end.
     pub(crate) fn into_socket(self) -> TcpStream {
         match self.io {
             Io::Tcp(tcp) => tcp,
@@ -107,20 +107,19 @@ impl ClientStream {
         }
     }
 
-    /// Ends when the client has closed its side, whatever of its bytes has not been read.
+    /// Resolves when the client has closed its side, even with unread bytes in front of that.
     pub(crate) async fn hung_up(&self) {
-        // With this interest the socket is ready when its other side is closed, and not when it has
-        // something to read.
+        // With this interest the socket is ready when its peer has closed, and not when bytes arrive.
         #[cfg(target_os = "linux")]
         let _ = self.socket().ready(tokio::io::Interest::PRIORITY).await;
         #[cfg(not(target_os = "linux"))]
         std::future::pending::<()>().await;
     }
 
-    /// Ends when so many bytes that nobody has read have waited for a while.
-    pub(crate) async fn is_stuffed(&self, bytes: u64) {
+    /// Resolves when at least `bytes` unread bytes have been queued for a while.
+    pub(crate) async fn receive_queue_exceeds(&self, bytes: u64) {
         loop {
-            pingora::time::sleep(LOOK).await;
+            pingora::time::sleep(QUEUE_CHECK_INTERVAL).await;
             let waiting = rustix::io::ioctl_fionread(self.socket());
             if waiting.is_ok_and(|waiting| waiting >= bytes) {
                 return;
@@ -155,10 +154,10 @@ impl AsyncRead for ClientStream {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buffer.filled().len();
-        if !this.again.is_empty() {
-            let length = this.again.len().min(buffer.remaining());
-            buffer.put_slice(&this.again[..length]);
-            this.again.advance(length);
+        if !this.replayed.is_empty() {
+            let length = this.replayed.len().min(buffer.remaining());
+            buffer.put_slice(&this.replayed[..length]);
+            this.replayed.advance(length);
         } else {
             std::task::ready!(match &mut this.io {
                 Io::Tcp(tcp) => Pin::new(tcp).poll_read(context, buffer),
@@ -224,7 +223,7 @@ impl AsyncWrite for ClientStream {
     }
 }
 
-// What pingora wants to know of a stream.
+// What pingora requires of a stream.
 
 #[async_trait]
 impl Shutdown for ClientStream {

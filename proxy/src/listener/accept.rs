@@ -1,7 +1,8 @@
-//! The accept loop: takes connections while there is room for them.
+//! The accept loop: accepts connections while there is capacity for them.
 //!
-//! Each connection is served by one of pingora's runtimes, whose own events wake it. Where descriptors
-//! run out, nothing is accepted: clients wait in the kernel's queue, and the admin side answers.
+//! Each connection is served by one of pingora's runtimes, whose own events wake it. When file descriptors
+//! run out nothing is accepted (backpressure): clients wait in the kernel's backlog, and the admin listener
+//! still answers.
 
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
@@ -15,27 +16,27 @@ use tokio::net::{TcpListener as TokioListener, TcpStream as TokioStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::Listener;
-use super::descriptors::{Descriptors, Room, is_want};
+use super::descriptors::{Capacity, Descriptors, is_exhaustion};
 use crate::clock;
 use crate::http::connections::{Connections, Entry};
 use crate::http::head;
-use crate::log_throttle::{LogThrottle, Telling};
+use crate::log_throttle::{LogDecision, LogThrottle};
 
-/// How long nothing is accepted when there is no room, unless a connection is closed before.
+/// How long accepting pauses when there is no capacity, unless a connection is closed before.
 const PAUSE: Duration = Duration::from_millis(50);
-/// A lack of room is told so often.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+/// How often a lack of capacity is logged.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// One listening socket, and what is done with its connections.
+/// One listening socket and what serves its connections.
 pub(crate) struct Accepting {
     pub(crate) socket: TcpListener,
-    /// With TLS.
+    /// Where the listener speaks TLS.
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) listener: Arc<Listener>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) descriptors: Descriptors,
     pub(crate) stopping: ShutdownWatch,
-    complaint: Mutex<LogThrottle>,
+    log_throttle: Mutex<LogThrottle>,
 }
 
 impl Accepting {
@@ -53,11 +54,11 @@ impl Accepting {
             listener,
             descriptors,
             stopping,
-            complaint: Mutex::new(LogThrottle::every(COMPLAIN_EVERY)),
+            log_throttle: Mutex::new(LogThrottle::every(LOG_EVERY)),
         }
     }
 
-    /// Accepts until the proxy stops; whoever has connected by then is still served.
+    /// Accepts until the proxy drains; clients that have connected by then are still served.
     pub(crate) async fn run(self) {
         let listener = match self.socket.try_clone().and_then(TokioListener::from_std) {
             Ok(listener) => listener,
@@ -66,28 +67,28 @@ impl Accepting {
         let stopping = head::stop(self.stopping.clone());
         tokio::select! {
             () = self.accept(&listener) => {}
-            () = stopping => self.empty_queue(&listener).await,
+            () = stopping => self.drain_queue(&listener).await,
         }
     }
 
     async fn accept(&self, listener: &TokioListener) {
         loop {
-            self.wait_for_room().await;
+            self.wait_for_capacity().await;
             match listener.accept().await {
                 Ok((client, peer)) => self.serve(client, peer),
-                Err(error) if is_want(&error) => {
-                    self.complain();
+                Err(error) if is_exhaustion(&error) => {
+                    self.log_exhaustion();
                     pingora::time::sleep(PAUSE).await;
                 }
-                // The client is gone already (accept(2)); the next one may be there.
+                // The client is gone already (accept(2)); the next one may be waiting.
                 Err(error) => log::debug!("a connection was lost before it was accepted: {error}"),
             }
         }
     }
 
-    /// Takes whoever has connected already: its request may be under way.
-    async fn empty_queue(&self, listener: &TokioListener) {
-        while self.room() == Room::Free {
+    /// Accepts clients that have connected already: their requests may be under way.
+    async fn drain_queue(&self, listener: &TokioListener) {
+        while self.capacity() == Capacity::Free {
             let accepted = poll_fn(|context| match listener.poll_accept(context) {
                 Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
                 Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
@@ -99,17 +100,17 @@ impl Accepting {
         }
     }
 
-    fn room(&self) -> Room {
+    fn capacity(&self) -> Capacity {
         match self.connections.sockets() < self.descriptors.clients_max {
-            true => self.descriptors.room(&self.socket),
-            false => Room::Full,
+            true => self.descriptors.capacity(&self.socket),
+            false => Capacity::Full,
         }
     }
 
-    async fn wait_for_room(&self) {
-        while self.room() == Room::Full {
-            self.complain();
-            // Descriptors are given back by others, too, who say nothing.
+    async fn wait_for_capacity(&self) {
+        while self.capacity() == Capacity::Full {
+            self.log_exhaustion();
+            // Other parts free descriptors too, without a notification.
             tokio::select! {
                 () = self.connections.wait_for_close() => {}
                 () = pingora::time::sleep(PAUSE) => {}
@@ -117,11 +118,11 @@ impl Accepting {
         }
     }
 
-    fn complain(&self) {
-        if self.complaint.lock().note(clock::now()) == Telling::Due {
+    fn log_exhaustion(&self) {
+        if self.log_throttle.lock().failed(clock::now()) == LogDecision::Log {
             log::warn!(
-                "no connection is accepted until one is closed: {} are open, and the file \
-                 descriptors that are left are kept for backends and the admin side",
+                "no further connection is accepted until one is closed: {} are open, and the \
+                 remaining file descriptors are reserved for backends and the admin listener",
                 self.connections.sockets()
             );
         }
@@ -132,7 +133,7 @@ impl Accepting {
         if matches!(entry, Entry::Full) {
             return;
         }
-        // Without this runtime's events: those of the one that serves it are to wake it.
+        // Deregistered from this runtime: the events of the one that serves it must wake it.
         let Ok(client) = client.into_std() else {
             return;
         };

@@ -1,39 +1,39 @@
-//! File descriptors: how many the process may have open, and how many of them clients may take.
+//! File descriptors: how many the process may open, and how many of them clients may use.
 //!
-//! A client's connection may need a second descriptor, towards a backend, and the admin side, the spool
-//! and notifiers need some too. Clients get at most half of what is left; and whatever takes the others,
-//! the last ones are never a client's. What does not fit waits in the kernel's queue.
+//! A client connection may need a second descriptor for a backend, and the admin listener, the spool and
+//! notifiers need some too. Clients get at most half of the free ones, and the last ones are reserved
+//! whatever uses up the others. Connections past that wait in the kernel's backlog.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What a process without a limit is taken to have.
+/// The assumed limit of a process that has none.
 const UNLIMITED: u64 = 1 << 30;
-/// Of the last descriptors, how many clients leave to everything else.
-const KEPT: std::ops::RangeInclusive<u64> = 16..=160;
+/// How many of the last descriptors are reserved for everything but clients.
+const RESERVED: std::ops::RangeInclusive<u64> = 16..=160;
 
-/// How the descriptors of the process are shared out.
+/// How the descriptors of the process are divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Descriptors {
-    /// How many the process may have open.
+    /// How many the process may open.
     limit: u64,
-    /// How many connections of clients there may be at once.
+    /// How many client connections there may be at once.
     pub(super) clients_max: usize,
-    /// A client's descriptor is below this one.
+    /// Client descriptors are below this one.
     ceiling: u64,
 }
 
-/// Whether another client can be taken.
+/// Whether another client can be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
+pub(crate) enum Capacity {
     Free,
     Full,
 }
 
 impl Descriptors {
-    /// Raises the soft limit to the hard one, and shares out what there is.
+    /// Raises the soft limit to the hard one and divides what there is.
     #[must_use]
     pub(crate) fn raise() -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -44,65 +44,65 @@ impl Descriptors {
         let limit = match setrlimit(Resource::Nofile, wanted) {
             Ok(()) => maximum,
             Err(error) => {
-                log::warn!("the limit of open files stays as it is: {error}");
+                log::warn!("cannot raise the limit of open files: {error}");
                 current
             }
         };
-        Descriptors::share(limit.unwrap_or(UNLIMITED), open_now())
+        Descriptors::divide(limit.unwrap_or(UNLIMITED), open_now())
     }
 
-    /// Shares out `limit` descriptors, of which `open` are in use.
-    fn share(limit: u64, open: u64) -> Self {
-        let kept = (limit / 4).clamp(*KEPT.start(), *KEPT.end());
-        let free = limit.saturating_sub(open + kept);
+    /// Divides `limit` descriptors, of which `open` are in use.
+    fn divide(limit: u64, open: u64) -> Self {
+        let reserved = (limit / 4).clamp(*RESERVED.start(), *RESERVED.end());
+        let free = limit.saturating_sub(open + reserved);
         Descriptors {
             limit,
             clients_max: usize::try_from(free / 2).unwrap_or(usize::MAX).max(1),
-            ceiling: limit.saturating_sub(kept),
+            ceiling: limit.saturating_sub(reserved),
         }
     }
 
-    /// What the operator should know: that so many connections as are wanted do not fit.
+    /// A warning for the operator when the configured number of connections does not fit.
     #[must_use]
     pub(crate) fn warning(&self, connections: usize) -> Option<String> {
         (connections > self.clients_max).then(|| {
             format!(
-                "limits.connections is {connections}, but {} open files allow {} connections at \
-                 once, each with one to a backend; others wait until one is closed. Allow {} open \
-                 files (ulimit -n, LimitNOFILE=, --ulimit nofile=) or lower limits.connections",
+                "limits.connections is {connections}, but {} open files allow only {} connections at \
+                 once, each with one to a backend; further clients wait. Allow {} open files \
+                 (ulimit -n, LimitNOFILE=, --ulimit nofile=) or lower limits.connections",
                 self.limit,
                 self.clients_max,
                 2 * connections as u64
-                    + (self.limit - 2 * self.clients_max as u64).max(*KEPT.end()),
+                    + (self.limit - 2 * self.clients_max as u64).max(*RESERVED.end()),
             )
         })
     }
 
-    /// Whether the next descriptor may be a client's. The system gives the lowest that is free (POSIX,
-    /// 2.6), so that a copy of any one shows how many are in use, by whomever.
-    pub(crate) fn room(&self, any: impl AsFd) -> Room {
+    /// Whether the next descriptor may be a client's. The system hands out the lowest free one (POSIX, 2.6),
+    /// so a duplicate of any descriptor shows how many are in use.
+    pub(crate) fn capacity(&self, any: impl AsFd) -> Capacity {
         match rustix::io::fcntl_dupfd_cloexec(any, 0) {
-            Ok(next) if i64::from(next.as_raw_fd()) < self.ceiling.cast_signed() => Room::Free,
-            _ => Room::Full,
+            Ok(next) if i64::from(next.as_raw_fd()) < self.ceiling.cast_signed() => Capacity::Free,
+            _ => Capacity::Full,
         }
     }
 }
 
-/// How many descriptors are open; a guess where the system does not say.
+/// How many descriptors are open; a guess where the system does not report it.
 fn open_now() -> u64 {
     const GUESS: u64 = 64;
     std::fs::read_dir("/proc/self/fd").map_or(GUESS, |files| files.count() as u64)
 }
 
-/// Whether accepting failed for want of something that others may give back.
-pub(crate) fn is_want(error: &io::Error) -> bool {
-    let wants = [
+/// Whether accepting failed for lack of a resource that may be freed later.
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
+    let exhausted = [
         rustix::io::Errno::MFILE,
         rustix::io::Errno::NFILE,
         rustix::io::Errno::NOBUFS,
         rustix::io::Errno::NOMEM,
     ];
-    rustix::io::Errno::from_io_error(error).is_some_and(|errno| wants.contains(&errno))
+    rustix::io::Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
 }
 
 #[cfg(test)]
@@ -110,21 +110,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_leave_a_descriptor_for_each_backend_and_some_for_the_rest() {
+    fn descriptors_are_reserved_for_backends_and_everything_else() {
         for (limit, open) in [(64, 20), (256, 40), (1024, 40), (1 << 20, 60)] {
-            let shared = Descriptors::share(limit, open);
+            let shared = Descriptors::divide(limit, open);
             let taken = 2 * shared.clients_max as u64 + open;
             assert!(taken <= shared.ceiling.max(open + 2), "{shared:?}");
             assert!(limit - shared.ceiling >= 16, "{shared:?}");
             assert!(shared.clients_max > 0);
         }
-        // What is next to nothing still serves one after another.
-        assert_eq!(Descriptors::share(20, 30).clients_max, 1);
+        // Next to no descriptors still serve one client after another.
+        assert_eq!(Descriptors::divide(20, 30).clients_max, 1);
     }
 
     #[test]
-    fn what_does_not_fit_is_told_with_what_would() {
-        let shared = Descriptors::share(1024, 40);
+    fn the_warning_names_a_limit_that_would_suffice() {
+        let shared = Descriptors::divide(1024, 40);
         assert_eq!(shared.warning(400), None);
         let warning = shared.warning(10_000).expect("does not fit");
         let allow = warning.split("Allow ").nth(1).expect("a number");
@@ -135,24 +135,24 @@ mod tests {
             .parse()
             .expect("a number");
         assert_eq!(
-            Descriptors::share(allow, 40).warning(10_000),
+            Descriptors::divide(allow, 40).warning(10_000),
             None,
             "{warning}"
         );
     }
 
     #[test]
-    fn the_last_descriptors_are_no_clients() {
+    fn the_last_descriptors_are_reserved() {
         let shared = Descriptors {
             limit: 0,
             clients_max: 1,
             ceiling: 1,
         };
-        assert_eq!(shared.room(io::stdin()), Room::Full);
+        assert_eq!(shared.capacity(io::stdin()), Capacity::Full);
         let shared = Descriptors {
             ceiling: 1 << 20,
             ..shared
         };
-        assert_eq!(shared.room(io::stdin()), Room::Free);
+        assert_eq!(shared.capacity(io::stdin()), Capacity::Free);
     }
 }

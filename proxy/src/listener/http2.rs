@@ -1,4 +1,4 @@
-//! A client that speaks HTTP/2: pingora's, with bounds of weir's own.
+//! A client that speaks HTTP/2: pingora's implementation within limits of weir's own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,18 +17,19 @@ use crate::http::session::Session;
 use crate::http::socket::ClientStream;
 use crate::http::{Connection, head};
 
-/// How long a cut answer's last bytes get to leave before its HTTP/2 stream is reset.
+/// How long the last bytes of a cut response may take to leave before its HTTP/2 stream is reset.
 const BEFORE_RESET: Duration = Duration::from_millis(20);
-/// How many streams of a connection may be reset for what its client does wrong (CVE-2025-8671).
+/// How many streams of a connection may be reset for protocol errors of its client (MadeYouReset,
+/// CVE-2025-8671).
 const LOCAL_RESETS_MAX: usize = 12;
-/// When the proxy stops, an idle client has this long to take note of it.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// How long an idle client has to act on the GOAWAY of a drain.
+const GOAWAY_GRACE: Duration = Duration::from_millis(500);
 
-/// One connection, for its requests.
+/// One connection, as its requests see it.
 struct Http2 {
     http: Arc<Http>,
     connection: Connection,
-    /// Requests in work.
+    /// Requests in flight.
     streams: AtomicUsize,
 }
 
@@ -44,45 +45,45 @@ pub(super) async fn serve(
         connection,
         streams: AtomicUsize::new(0),
     });
-    let over = client.over(stopping.clone());
+    let drained = client.drained(stopping.clone());
     tokio::select! {
         _ = client.process_new(Box::new(stream), stopping) => {}
-        () = over => {}
+        () = drained => {}
     }
 }
 
 impl Http2 {
-    /// Ends when the proxy has stopped and nothing has been asked for a while: a client that does not
-    /// answer the GOAWAY would keep its connection for ever.
-    async fn over(&self, stopping: ShutdownWatch) {
+    /// Resolves when the proxy drains and no request has come for a while: a client that ignores the GOAWAY
+    /// would otherwise keep its connection for ever.
+    async fn drained(&self, stopping: ShutdownWatch) {
         head::stop(stopping).await;
         let mut idle_since = None;
         loop {
-            pingora::time::sleep(FAREWELL / 10).await;
+            pingora::time::sleep(GOAWAY_GRACE / 10).await;
             if self.streams.load(Ordering::Relaxed) > 0 {
                 idle_since = None;
                 continue;
             }
             let now = clock::now();
             let since = *idle_since.get_or_insert(now);
-            if now.saturating_duration_since(since) >= FAREWELL {
+            if now.saturating_duration_since(since) >= GOAWAY_GRACE {
                 return;
             }
         }
     }
 }
 
-/// One request in work.
-struct Working<'a>(&'a AtomicUsize);
+/// One request in flight.
+struct InFlight<'a>(&'a AtomicUsize);
 
-impl<'a> Working<'a> {
+impl<'a> InFlight<'a> {
     fn on(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
-        Working(count)
+        InFlight(count)
     }
 }
 
-impl Drop for Working<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -96,7 +97,7 @@ impl HttpServerApp for Http2 {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let started = clock::now();
-        let _working = Working::on(&self.streams);
+        let _in_flight = InFlight::on(&self.streams);
         session.set_write_timeout(Some(self.http.write_timeout));
         let mut session = Session::of_http2(Box::new(session));
         let served = self
@@ -107,13 +108,13 @@ impl HttpServerApp for Http2 {
         let mut http2 = session.into_http2()?;
         match served {
             Served::Whole | Served::Refused => {
-                // An error means that the client is gone; the exchange has been recorded. What was not
-                // read of a body is given up with RST_STREAM(NO_ERROR) (RFC 9113, section 8.1).
+                // An error means that the client is gone; the exchange has been recorded. The unread rest
+                // of a body is abandoned with RST_STREAM(NO_ERROR) (RFC 9113, section 8.1).
                 let _ = http2.finish().await;
             }
             Served::Broken => {
-                // A reset overtakes what the connection's own task, perhaps another worker's, has not
-                // written to the socket yet. With this the client sees how far the answer came.
+                // A reset overtakes bytes that the connection's own task has not written to the socket
+                // yet. The delay lets the client see how far the response came.
                 tokio::time::sleep(BEFORE_RESET).await;
                 http2.shutdown().await;
             }

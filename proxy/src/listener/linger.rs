@@ -1,8 +1,8 @@
-//! The end of a connection whose client may still be sending.
+//! Lingering close: ends a connection whose client may still be sending.
 //!
-//! Bytes that nobody has read when a socket is closed reset the connection, and the answer is lost with
-//! it (RFC 9112, section 9.6). So the answer is followed by the end of weir's side, and what comes is
-//! read and thrown away: as long as it comes at a fair rate, and not for ever.
+//! Closing a socket with unread bytes resets the connection, and the response is lost with it (RFC 9112,
+//! section 9.6). So weir shuts down its own side after the response, and reads and discards what still
+//! arrives, as long as it arrives at a minimum rate and within a total time.
 
 use std::future::poll_fn;
 use std::io;
@@ -21,35 +21,35 @@ use crate::http::connections::Connections;
 use crate::http::head;
 use crate::http::socket::ClientStream;
 
-/// How long a client may go on sending, all in all; nginx's `lingering_time`.
+/// How long a client may continue sending in all; nginx's `lingering_time`.
 const TOTAL: Duration = Duration::from_secs(30);
 /// How long it may be silent; nginx's `lingering_timeout`.
 const SILENCE: Duration = Duration::from_secs(5);
 /// What must come within [`SILENCE`]: 1 KiB/s.
 const BYTES_MIN: u64 = 5 * 1024;
-/// Where too many linger already, where a connection was refused, and when the proxy stops.
+/// The total time where too many linger already, where a connection was refused, and during a drain.
 const SHORT: Duration = Duration::from_secs(2);
-/// What is read at once, on the stack.
+/// How much is read at once, on the stack.
 const READ_BYTES: usize = 16 * 1024;
 
-/// When reading on ends. Pure: the time is passed in.
+/// When lingering ends. Pure: the time is passed in.
 #[derive(Debug)]
-struct Patience {
+struct LingerTimer {
     end: Instant,
     window_end: Instant,
     window_bytes: u64,
 }
 
-impl Patience {
+impl LingerTimer {
     fn new(now: Instant, total: Duration) -> Self {
-        Patience {
+        LingerTimer {
             end: now + total,
             window_end: now + SILENCE,
             window_bytes: 0,
         }
     }
 
-    /// Notes what has been read.
+    /// Counts bytes that were read.
     fn note(&mut self, bytes: usize, now: Instant) {
         self.window_bytes += bytes as u64;
         if self.window_bytes >= BYTES_MIN {
@@ -67,15 +67,15 @@ impl Patience {
     }
 }
 
-/// How long a connection may read on.
+/// How long a connection may linger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Length {
-    /// While it is one of a few.
+    /// The full time, while few others linger.
     Full,
     Short,
 }
 
-/// Ends a connection: says so, and reads on for a while.
+/// Shuts down the sending side and lingers.
 pub(super) async fn linger(
     mut stream: ClientStream,
     length: Length,
@@ -97,30 +97,30 @@ pub(super) async fn linger(
         Some(_) => TOTAL,
         None => SHORT,
     };
-    // What is said inside of TLS does not matter any more.
+    // The contents of TLS records no longer matter.
     read_on(stream.into_socket(), total, stopping.clone()).await;
 }
 
 async fn read_on(mut socket: TcpStream, total: Duration, stopping: ShutdownWatch) {
-    let mut patience = Patience::new(clock::now(), total);
+    let mut linger = LingerTimer::new(clock::now(), total);
     let mut timer = clock::Patience::default();
     let mut stop = std::pin::pin!(head::stop(stopping));
     let mut is_stopping = false;
     poll_fn(|context| {
         if !is_stopping && stop.as_mut().poll(context).is_ready() {
             is_stopping = true;
-            patience.shorten(clock::now());
+            linger.shorten(clock::now());
         }
         loop {
             match read_some(&mut socket, context) {
-                Poll::Ready(Ok(bytes)) if bytes > 0 => patience.note(bytes, clock::now()),
+                Poll::Ready(Ok(bytes)) if bytes > 0 => linger.note(bytes, clock::now()),
                 Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return timer.poll_end(patience.until(), context),
+                Poll::Pending => return timer.poll_end(linger.until(), context),
             }
-            if clock::now() >= patience.until() {
+            if clock::now() >= linger.until() {
                 return Poll::Ready(());
             }
-            // A client that sends without pause must not keep the worker to itself.
+            // A client that sends without pause must not monopolise the worker.
             ready!(std::pin::pin!(tokio::task::consume_budget()).poll(context));
         }
     })
@@ -131,8 +131,8 @@ fn read_some(
     socket: &mut TcpStream,
     context: &mut std::task::Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let mut room = [MaybeUninit::uninit(); READ_BYTES];
-    let mut read = ReadBuf::uninit(&mut room);
+    let mut capacity = [MaybeUninit::uninit(); READ_BYTES];
+    let mut read = ReadBuf::uninit(&mut capacity);
     ready!(Pin::new(socket).poll_read(context, &mut read))?;
     Poll::Ready(Ok(read.filled().len()))
 }
@@ -144,31 +144,31 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn who_sends_on_is_read_for_half_a_minute_and_who_drips_is_not() {
+    fn a_steady_sender_lingers_for_the_total_time_and_a_slow_one_does_not() {
         let start = clock::now();
-        let mut patience = Patience::new(start, TOTAL);
+        let mut linger = LingerTimer::new(start, TOTAL);
         for second in 1..40 {
             let now = start + SECOND * second;
-            patience.note(64 * 1024, now);
-            let is_over = patience.until() <= now;
+            linger.note(64 * 1024, now);
+            let is_over = linger.until() <= now;
             assert_eq!(is_over, second >= 30, "after {second} s");
         }
-        let mut patience = Patience::new(start, TOTAL);
+        let mut linger = LingerTimer::new(start, TOTAL);
         for second in 1..5 {
-            patience.note(1000, start + SECOND * second);
+            linger.note(1000, start + SECOND * second);
         }
-        assert_eq!(patience.until(), start + SILENCE);
-        // A slow network is no drip.
-        patience.note(2000, start + SECOND * 4);
-        assert_eq!(patience.until(), start + SECOND * 4 + SILENCE);
+        assert_eq!(linger.until(), start + SILENCE);
+        // A slow network that reaches the minimum rate is no attack.
+        linger.note(2000, start + SECOND * 4);
+        assert_eq!(linger.until(), start + SECOND * 4 + SILENCE);
     }
 
     #[test]
-    fn a_stop_makes_it_short() {
+    fn a_drain_shortens_lingering() {
         let start = clock::now();
-        let mut patience = Patience::new(start, TOTAL);
-        patience.note(1 << 20, start + SECOND * 3);
-        patience.shorten(start + SECOND * 3);
-        assert_eq!(patience.until(), start + SECOND * 5);
+        let mut linger = LingerTimer::new(start, TOTAL);
+        linger.note(1 << 20, start + SECOND * 3);
+        linger.shorten(start + SECOND * 3);
+        assert_eq!(linger.until(), start + SECOND * 5);
     }
 }

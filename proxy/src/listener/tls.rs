@@ -1,4 +1,4 @@
-//! Certificates of the listeners, read again when their files change.
+//! TLS certificates of the listeners, reloaded when their files change.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,9 @@ use x509_parser::prelude::FromDer as _;
 
 use crate::config::Tls;
 
-/// Gives each handshake the certificate that was read last.
+pub(crate) mod expiry;
+
+/// Serves each handshake with the certificate that was loaded last.
 #[derive(Debug)]
 pub(crate) struct Certificates {
     files: Tls,
@@ -24,14 +26,14 @@ pub(crate) struct Certificates {
     read_at: parking_lot::Mutex<Stamp>,
 }
 
-/// What tells a changed pair of files: their times of change.
+/// The modification times of both files: a difference means a change.
 type Stamp = (Option<SystemTime>, Option<SystemTime>);
 
 impl Certificates {
     /// Reads the pair of files.
     ///
     /// # Errors
-    /// A file that cannot be read, holds no certificate or key, or a key of another certificate.
+    /// A file that cannot be read, holds no certificate or key, or or a key that does not match.
     pub(crate) fn load(files: &Tls) -> anyhow::Result<Arc<Self>> {
         let stamp = stamp(files);
         Ok(Arc::new(Certificates {
@@ -41,8 +43,8 @@ impl Certificates {
         }))
     }
 
-    /// Reads the files again when they have changed. A pair that is wrong (or half written) leaves
-    /// the one in use and is tried again at the next change.
+    /// Reloads the files when they have changed. An invalid (or half-written) pair leaves the current one in
+    /// use and is tried again at the next change.
     pub(crate) fn refresh(&self) {
         let now = stamp(&self.files);
         if *self.read_at.lock() == now {
@@ -53,17 +55,21 @@ impl Certificates {
                 self.current.store(Arc::new(pair));
                 *self.read_at.lock() = now;
                 log::info!(
-                    "read the certificate {} again",
+                    "reloaded the certificate {}",
                     self.files.certificate.display()
                 );
             }
-            Err(error) => log::warn!("the certificate in use stays: {error:#}"),
+            Err(error) => {
+                log::warn!(
+                    "cannot reload the certificate, the current one stays in use: {error:#}"
+                );
+            }
         }
     }
 }
 
 impl Certificates {
-    /// When the certificate in use ends to be valid, in seconds since the Unix epoch (RFC 5280, section
+    /// When the certificate in use expires, in seconds since the Unix epoch (RFC 5280, section
     /// 4.1.2.5); `None` of one that cannot be read.
     pub(crate) fn not_after(&self) -> Option<i64> {
         let current = self.current.load();
@@ -95,6 +101,10 @@ fn read(files: &Tls) -> anyhow::Result<CertifiedKey> {
     anyhow::ensure!(!chain.is_empty(), "no certificate in {path}");
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .with_context(|| format!("cannot read the key {}", files.key.display()))?;
-    CertifiedKey::from_der(chain, key, &ring::default_provider())
-        .with_context(|| format!("the key {} does not fit {path}", files.key.display()))
+    CertifiedKey::from_der(chain, key, &ring::default_provider()).with_context(|| {
+        format!(
+            "the key {} does not match the certificate {path}",
+            files.key.display()
+        )
+    })
 }

@@ -1,4 +1,4 @@
-//! Histograms that remember, for each bucket, the last traced request that fell into it.
+//! Histograms with exemplars: each bucket keeps the last traced request that fell into it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,43 +9,32 @@ use prometheus::proto::{self, MetricType};
 use prometheus::{Histogram, Opts, Result};
 
 use super::family::Series;
-use crate::exchange::Exchange;
+use super::{ByName, Families};
 
-/// Where the spans of a request are found.
+/// The span of a request, and when it ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sighting {
-    trace_id: [u8; 16],
-    span_id: [u8; 8],
+pub(crate) struct Exemplar {
+    pub(crate) trace_id: [u8; 16],
+    pub(crate) span_id: [u8; 8],
     /// Since the Unix epoch.
-    at: Duration,
+    pub(crate) at: Duration,
 }
 
-impl Sighting {
-    /// `None` when no spans are made of it.
-    pub(super) fn of(exchange: &Exchange, duration: Duration) -> Option<Self> {
-        exchange.is_traced().then(|| Sighting {
-            trace_id: exchange.trace.trace_id,
-            span_id: exchange.trace.span_id,
-            at: exchange.received_at + duration,
-        })
-    }
-}
-
-/// One observation that can be looked up.
+/// An observed value with its exemplar.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Exemplar {
-    sighting: Sighting,
+pub(super) struct Observation {
+    exemplar: Exemplar,
     value: f64,
 }
 
-impl Exemplar {
-    /// As it stands behind a bucket of OpenMetrics 1.0.
+impl Observation {
+    /// In the syntax of OpenMetrics 1.0, which puts it after the bucket.
     pub(super) fn text(&self) -> String {
-        let Sighting {
+        let Exemplar {
             trace_id,
             span_id,
             at,
-        } = self.sighting;
+        } = self.exemplar;
         format!(
             "# {{trace_id=\"{}\",span_id=\"{}\"}} {} {}.{:03}",
             base16ct::lower::encode_string(&trace_id),
@@ -57,45 +46,49 @@ impl Exemplar {
     }
 }
 
-/// A histogram with an exemplar a bucket; a clone is the same.
+/// A histogram with an exemplar per bucket. Clones share their state.
 #[derive(Clone, Debug)]
-pub(super) struct Traced {
+pub(crate) struct ExemplarHistogram {
     histogram: Histogram,
     edges: &'static [f64],
-    /// One more than edges: the last is of what is beyond them.
-    exemplars: Arc<Mutex<Vec<Option<Exemplar>>>>,
+    /// One more than there are edges: the last is that of `+Inf`.
+    observations: Arc<Mutex<Vec<Option<Observation>>>>,
 }
 
-impl Traced {
-    pub(super) fn observe(&self, value: f64, sighting: Option<Sighting>) {
+impl ExemplarHistogram {
+    pub(crate) fn observe(&self, value: f64, exemplar: Option<Exemplar>) {
         self.histogram.observe(value);
-        if let Some(sighting) = sighting {
+        if let Some(exemplar) = exemplar {
             let bucket = self.edges.partition_point(|edge| *edge < value);
-            if let Some(place) = self.exemplars.lock().get_mut(bucket) {
-                *place = Some(Exemplar { sighting, value });
+            if let Some(place) = self.observations.lock().get_mut(bucket) {
+                *place = Some(Observation { exemplar, value });
             }
         }
     }
 
-    pub(super) fn exemplars(&self) -> Vec<Option<Exemplar>> {
-        self.exemplars.lock().clone()
+    pub(super) fn observations(&self) -> Vec<Option<Observation>> {
+        self.observations.lock().clone()
     }
 }
 
-impl Metric for Traced {
+impl Metric for ExemplarHistogram {
     fn metric(&self) -> proto::Metric {
         self.histogram.metric()
     }
 }
 
-impl Series for Traced {
+impl Series for ExemplarHistogram {
     const TYPE: MetricType = MetricType::HISTOGRAM;
 
     fn make(options: Opts, edges: &'static [f64]) -> Result<Self> {
-        Ok(Traced {
+        Ok(ExemplarHistogram {
             histogram: Histogram::make(options, edges)?,
             edges,
-            exemplars: Arc::new(Mutex::new(vec![None; edges.len() + 1])),
+            observations: Arc::new(Mutex::new(vec![None; edges.len() + 1])),
         })
+    }
+
+    fn families(families: &mut Families) -> &mut ByName<Self> {
+        &mut families.with_exemplars
     }
 }

@@ -12,12 +12,16 @@ use prometheus::proto::{LabelPair, MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, Result};
 
 use super::catalog::Definition;
+use super::{ByName, Families};
 
 /// A kind of series.
-pub(super) trait Series: Metric + 'static {
+pub(crate) trait Series: Metric + Sized + 'static {
     const TYPE: MetricType;
 
     fn make(options: Opts, edges: &'static [f64]) -> Result<Self>;
+
+    /// The registered families of this kind.
+    fn families(families: &mut Families) -> &mut ByName<Self>;
 }
 
 impl Series for IntCounter {
@@ -25,6 +29,10 @@ impl Series for IntCounter {
 
     fn make(options: Opts, _edges: &'static [f64]) -> Result<Self> {
         IntCounter::with_opts(options)
+    }
+
+    fn families(families: &mut Families) -> &mut ByName<Self> {
+        &mut families.counters
     }
 }
 
@@ -34,6 +42,10 @@ impl Series for IntGauge {
     fn make(options: Opts, _edges: &'static [f64]) -> Result<Self> {
         IntGauge::with_opts(options)
     }
+
+    fn families(families: &mut Families) -> &mut ByName<Self> {
+        &mut families.gauges
+    }
 }
 
 impl Series for Histogram {
@@ -42,11 +54,15 @@ impl Series for Histogram {
     fn make(options: Opts, edges: &'static [f64]) -> Result<Self> {
         Histogram::with_opts(HistogramOpts::from(options).buckets(edges.to_vec()))
     }
+
+    fn families(families: &mut Families) -> &mut ByName<Self> {
+        &mut families.histograms
+    }
 }
 
 /// The series of one metric, by their label values. A clone is the same family.
 #[derive(Clone)]
-pub(super) struct Family<S> {
+pub(crate) struct Family<S> {
     definition: Definition,
     edges: &'static [f64],
     desc: Desc,
@@ -61,7 +77,7 @@ impl<S> std::fmt::Debug for Family<S> {
 
 impl<S: Series> Family<S> {
     /// A family that `registry` will show. `edges` are for histograms.
-    pub(super) fn register(
+    pub(crate) fn register(
         registry: &Registry,
         definition: Definition,
         edges: &'static [f64],
@@ -84,7 +100,7 @@ impl<S: Series> Family<S> {
 
     /// The series with these label values, made when it is new. Keep it: this is not for the way of
     /// a request.
-    pub(super) fn series(&self, values: &[&str]) -> Result<S> {
+    pub(crate) fn series(&self, values: &[&str]) -> Result<S> {
         let labels = self.definition.labels;
         if labels.len() != values.len() {
             return Err(prometheus::Error::InconsistentCardinality {
@@ -109,19 +125,15 @@ impl<S: Series> Family<S> {
 
 impl<S: Series> Family<S> {
     /// Every series with its label values.
-    pub(super) fn all(&self) -> Vec<(Vec<String>, S)> {
+    pub(crate) fn all(&self) -> Vec<(Vec<String>, S)> {
         let series = self.series.lock();
         let all = series.iter();
         all.map(|(values, series)| (values.clone(), series.clone()))
             .collect()
     }
 
-    pub(super) fn name(&self) -> &'static str {
-        self.definition.name
-    }
-
     /// The series that shows these labels.
-    pub(super) fn shown_with(&self, labels: &[LabelPair]) -> Option<S> {
+    pub(crate) fn shown_with(&self, labels: &[LabelPair]) -> Option<S> {
         let value = |name: &&str| {
             let label = labels.iter().find(|label| label.name() == *name)?;
             Some(label.value().to_owned())

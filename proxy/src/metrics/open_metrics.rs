@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 
 use prometheus::proto::{Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::exemplar::Exemplar;
+use super::exemplar::Observation;
 
 /// Writes all families. `exemplars` gives those of a series of a histogram, one a bucket and one for
 /// what is beyond.
 pub(super) fn render(
     families: &[MetricFamily],
-    exemplars: impl Fn(&str, &[LabelPair]) -> Vec<Option<Exemplar>>,
+    exemplars: impl Fn(&str, &[LabelPair]) -> Vec<Option<Observation>>,
 ) -> String {
     let mut text = String::with_capacity(64 * 1024);
     for family in families {
@@ -60,7 +60,7 @@ fn histogram(
     name: &str,
     metric: &Metric,
     histogram: &Histogram,
-    exemplars: &[Option<Exemplar>],
+    exemplars: &[Option<Observation>],
 ) {
     let bucket = format!("{name}_bucket");
     let buckets = histogram.get_bucket().iter().enumerate();
@@ -85,7 +85,7 @@ fn sample(
     metric: &Metric,
     edge: Option<&str>,
     value: f64,
-    exemplar: Option<&Exemplar>,
+    exemplar: Option<&Observation>,
 ) {
     text.push_str(name);
     let labels = metric.get_label().iter();

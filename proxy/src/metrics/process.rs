@@ -8,7 +8,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use super::catalog::{self, Definition};
-use super::read;
+use super::snapshot;
 
 /// Ticks a second in `/proc/*/stat`: `USER_HZ`, 100 on every Linux that Rust runs on.
 const TICKS_PER_S: f64 = 100.0;
@@ -32,7 +32,7 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn new() -> prometheus::Result<Self> {
         Ok(Process {
-            descs: read::descs(&DEFINITIONS)?,
+            descs: snapshot::descs(&DEFINITIONS)?,
         })
     }
 }
@@ -66,7 +66,7 @@ impl Collector for Process {
         DEFINITIONS
             .iter()
             .zip(values)
-            .filter_map(|(definition, value)| Some(read::family(definition, &[(&[], value?)])))
+            .filter_map(|(definition, value)| Some(snapshot::family(definition, &[(&[], value?)])))
             .collect()
     }
 }

@@ -1,14 +1,14 @@
-//! What is told of the workers beside the way of requests.
+//! The gauges and counters of workers, by their names.
 
 use prometheus::{IntCounter, IntGauge, Registry, Result};
 
+use super::catalog;
 use super::family::Family;
-use super::{Metrics, catalog};
 use crate::worker::Worker;
 #[cfg(test)]
 use std::{collections::BTreeMap, sync::Arc};
 
-/// The families of workers. A clone is the same.
+/// The families of workers. Clones share their state.
 #[derive(Clone, Debug)]
 pub(super) struct Workers {
     restarts: Family<IntCounter>,
@@ -28,7 +28,7 @@ impl Workers {
         })
     }
 
-    fn worker(&self, name: &str) -> Result<Worker> {
+    pub(super) fn worker(&self, name: &str) -> Result<Worker> {
         let worker = Worker::new(
             name,
             self.restarts.series(&[name])?,
@@ -40,23 +40,7 @@ impl Workers {
     }
 
     #[cfg(test)]
-    fn made(&self) -> BTreeMap<String, Worker> {
+    pub(super) fn made(&self) -> BTreeMap<String, Worker> {
         self.made.lock().clone()
-    }
-}
-
-impl Metrics {
-    /// What a worker of this name is counted by: shown from now on. Names are weir's own.
-    ///
-    /// # Errors
-    /// Only when the catalog names a metric wrongly.
-    pub fn worker(&self, name: &str) -> Result<Worker> {
-        self.workers.worker(name)
-    }
-
-    /// All workers that were made, by their names.
-    #[cfg(test)]
-    pub(crate) fn workers(&self) -> BTreeMap<String, Worker> {
-        self.workers.made()
     }
 }

@@ -1,32 +1,45 @@
-//! Whole lines in one buffer, with the place where each ends.
+//! Whole lines in one buffer, each with its id and the offset where it ends.
+
+use crate::exchange::RequestId;
 
 /// Lines that wait to be written. Each ends in a newline.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    ends: Vec<End>,
 }
 
-/// A buffer that a burst has grown past this is given back once the lines are few again.
-const KEPT_BYTES_MAX: usize = 512 * 1024;
+/// Of one line.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    id: RequestId,
+    /// Where the line ends in the batch, its newline included.
+    at: usize,
+}
+
+/// A buffer that a burst has grown past this is freed once the lines are few again.
+const CAPACITY_KEPT_BYTES: usize = 512 * 1024;
 
 impl Batch {
-    /// Appends a line; the newline is added here.
-    pub(super) fn push(&mut self, line: &[u8]) {
+    /// Appends a line with the id of its event; the newline is added here.
+    pub(crate) fn push(&mut self, id: &RequestId, line: &[u8]) {
         self.bytes.extend_from_slice(line);
         self.bytes.push(b'\n');
-        self.ends.push(self.bytes.len());
+        self.ends.push(End {
+            id: *id,
+            at: self.bytes.len(),
+        });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    pub(super) fn bytes_length(&self) -> usize {
+    pub(crate) fn bytes_length(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn lines(&self) -> Lines<'_> {
+    pub(crate) fn lines(&self) -> Lines<'_> {
         Lines {
             bytes: &self.bytes,
             ends: &self.ends,
@@ -34,10 +47,10 @@ impl Batch {
         }
     }
 
-    /// Forgets the lines and keeps the room, unless there is far more of it than they took.
-    pub(super) fn clear(&mut self) {
-        let room = self.bytes.capacity();
-        if room > KEPT_BYTES_MAX && self.bytes.len() < room / 4 {
+    /// Removes the lines and keeps the capacity, unless it is far more than they took.
+    pub(crate) fn clear(&mut self) {
+        let capacity = self.bytes.capacity();
+        if capacity > CAPACITY_KEPT_BYTES && self.bytes.len() < capacity / 4 {
             *self = Batch::default();
         }
         self.bytes.clear();
@@ -45,33 +58,40 @@ impl Batch {
     }
 }
 
+/// One line without its newline.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'a> {
+    pub(crate) id: &'a RequestId,
+    pub(crate) bytes: &'a [u8],
+}
+
 /// Some consecutive lines of a batch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     bytes: &'a [u8],
     /// In terms of the batch; `offset` is where `bytes` begins there.
-    ends: &'a [usize],
+    ends: &'a [End],
     offset: usize,
 }
 
 impl<'a> Lines<'a> {
-    pub(super) fn bytes(&self) -> &'a [u8] {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.ends.len()
     }
 
     /// How many bytes the leading lines that fit into `bytes_max` have, and how many lines that is.
-    pub(super) fn fitting(&self, bytes_max: u64) -> (usize, usize) {
-        let fits = |end: &usize| (*end - self.offset) as u64 <= bytes_max;
+    pub(crate) fn fitting(&self, bytes_max: u64) -> (usize, usize) {
+        let fits = |end: &End| (end.at - self.offset) as u64 <= bytes_max;
         let count = self.ends.partition_point(fits);
         (self.bytes_of(count), count)
     }
 
     /// Splits after the first `count` lines.
-    pub(super) fn split(self, count: usize) -> (Lines<'a>, Lines<'a>) {
+    pub(crate) fn split(self, count: usize) -> (Lines<'a>, Lines<'a>) {
         let count = count.min(self.ends.len());
         let at = self.bytes_of(count);
         let (head, tail) = self.bytes.split_at(at);
@@ -90,21 +110,21 @@ impl<'a> Lines<'a> {
         )
     }
 
-    /// The last `count` lines, without their newlines, oldest first.
-    pub(super) fn last(self, count: usize) -> impl Iterator<Item = &'a [u8]> {
+    /// The last `count` lines, oldest first.
+    pub(crate) fn last(self, count: usize) -> impl Iterator<Item = Line<'a>> {
         let (_, tail) = self.split(self.count().saturating_sub(count));
         let mut start = 0;
         tail.ends.iter().map(move |end| {
-            let end = end - tail.offset;
-            let line = &tail.bytes[start..end - 1];
-            start = end;
-            line
+            let at = end.at - tail.offset;
+            let bytes = &tail.bytes[start..at - 1];
+            start = at;
+            Line { id: &end.id, bytes }
         })
     }
 
     fn bytes_of(&self, count: usize) -> usize {
         match count.checked_sub(1).and_then(|last| self.ends.get(last)) {
-            Some(end) => end - self.offset,
+            Some(end) => end.at - self.offset,
             None => 0,
         }
     }
@@ -116,8 +136,9 @@ mod tests {
 
     fn batch(lines: &[&str]) -> Batch {
         let mut batch = Batch::default();
-        for line in lines {
-            batch.push(line.as_bytes());
+        for (number, line) in lines.iter().enumerate() {
+            let id = RequestId::fixed(&format!("{number:026}"));
+            batch.push(&id, line.as_bytes());
         }
         batch
     }
@@ -139,22 +160,28 @@ mod tests {
     }
 
     #[test]
-    fn the_last_lines_come_oldest_first() {
+    fn the_last_lines_come_oldest_first_with_their_ids() {
         let batch = batch(&["one", "two", "three"]);
-        let last = |count| -> Vec<_> { batch.lines().last(count).collect() };
-        assert_eq!(last(2), [&b"two"[..], b"three"]);
+        let last = |count| -> Vec<_> {
+            let lines = batch.lines().last(count);
+            lines
+                .map(|line| (line.id.as_bytes()[25], line.bytes))
+                .collect()
+        };
+        assert_eq!(last(2), [(b'1', &b"two"[..]), (b'2', b"three")]);
         assert_eq!(last(9).len(), 3);
         assert!(last(0).is_empty());
     }
 
     #[test]
-    fn a_burst_is_given_back() {
+    fn the_memory_of_a_burst_is_freed() {
         let mut batch = Batch::default();
-        batch.push(&vec![b'x'; KEPT_BYTES_MAX * 2]);
+        let id = RequestId::fixed(&"0".repeat(26));
+        batch.push(&id, &vec![b'x'; CAPACITY_KEPT_BYTES * 2]);
         batch.clear();
-        assert!(batch.is_empty() && batch.bytes.capacity() > KEPT_BYTES_MAX);
-        batch.push(b"one");
+        assert!(batch.is_empty() && batch.bytes.capacity() > CAPACITY_KEPT_BYTES);
+        batch.push(&id, b"one");
         batch.clear();
-        assert!(batch.is_empty() && batch.bytes.capacity() <= KEPT_BYTES_MAX);
+        assert!(batch.is_empty() && batch.bytes.capacity() <= CAPACITY_KEPT_BYTES);
     }
 }

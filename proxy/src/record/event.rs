@@ -6,19 +6,14 @@
 
 use std::time::Duration;
 
-use http::{Method, Version};
-use jiff::Timestamp;
-use jiff::fmt::temporal::DateTimePrinter;
-
 use super::json::Object;
 use super::sampling::Sampling;
 use crate::content::{Content, KEPT_BYTES_MAX, Kept};
-use crate::exchange::{ClientEnd, Exchange, ModelCall, Stage, Timing, UpstreamNote};
+use crate::ecs;
+use crate::exchange::{ClientEnd, Exchange, ModelCall, NO_ROUTE, Stage, Timing, UpstreamNote};
 use crate::model::usage::Usage;
+use http::{Method, Version};
 
-/// The version of the Elastic Common Schema that events follow.
-pub const ECS_VERSION: &str = "8.17.0";
-const ECS: &str = r#""ecs":{"version":"8.17.0"}"#;
 const DATASET: &str =
     r#""dataset":"weir.access","kind":"event","category":["web"],"type":["access"]"#;
 
@@ -61,15 +56,17 @@ impl Format {
     /// request.
     pub fn append(&self, exchange: &Exchange, duration: Duration, out: &mut Vec<u8>) {
         Object::write(out, |event| {
-            event.raw_with("@timestamp", |out| timestamp(exchange.received_at, out));
-            event.members(ECS);
+            event.raw_with("@timestamp", |out| {
+                ecs::write_timestamp(exchange.received_at, out)
+            });
+            event.members(ecs::VERSION_MEMBER);
             event.object("event", |fields| event_fields(fields, exchange, duration));
             event.text("platform", &exchange.platform, NAME_BYTES_MAX);
             event.millis("response_time", duration);
             if let Some(code) = exchange.error_code {
                 event.word("error_code", code.as_str());
             }
-            let route = exchange.route.as_deref().unwrap_or(super::NO_ROUTE);
+            let route = exchange.route.as_deref().unwrap_or(NO_ROUTE);
             event.text("route", route, NAME_BYTES_MAX);
             if let Some(upstream) = &exchange.upstream {
                 event.text("backend", &upstream.backend, NAME_BYTES_MAX);
@@ -120,27 +117,6 @@ pub fn method_name(method: &Method) -> &'static str {
         Method::TRACE => "TRACE",
         _ => "_OTHER",
     }
-}
-
-/// A time since the Unix epoch as events write it, without quotes.
-pub(crate) fn timestamp_text(at: Duration) -> String {
-    let mut quoted = Vec::new();
-    timestamp(at, &mut quoted);
-    String::from_utf8_lossy(&quoted)
-        .trim_matches('"')
-        .to_owned()
-}
-
-fn timestamp(received_at: Duration, out: &mut Vec<u8>) {
-    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
-    let timestamp = i64::try_from(received_at.as_micros())
-        .ok()
-        .and_then(|micros| Timestamp::from_microsecond(micros).ok())
-        .unwrap_or(Timestamp::UNIX_EPOCH);
-    out.push(b'"');
-    // Writing to a Vec cannot fail.
-    drop(PRINTER.print_timestamp(&timestamp, &mut *out));
-    out.push(b'"');
 }
 
 fn event_fields(fields: &mut Object<'_>, exchange: &Exchange, duration: Duration) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::FileConfig;
 use super::batch::Lines;
-use super::hand::{Sink, Written};
+use super::sink::{Sink, Written};
 use crate::rotated::{self, directory, rotated_at, stamp};
 
 /// Rotated files are looked through at least this often while events come.

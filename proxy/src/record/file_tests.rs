@@ -1,6 +1,7 @@
 use std::ffi::OsStr;
 
 use super::*;
+use crate::exchange::RequestId;
 use crate::record::batch::Batch;
 
 /// 2026-11-22T08:30:00.123Z.
@@ -18,7 +19,7 @@ fn config(directory: &Path, rotate_at_bytes: u64) -> FileConfig {
 fn batch(lines: &[&str]) -> Batch {
     let mut batch = Batch::default();
     for line in lines {
-        batch.push(line.as_bytes());
+        batch.push(&RequestId::new(Duration::ZERO), line.as_bytes());
     }
     batch
 }

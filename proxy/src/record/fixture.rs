@@ -19,7 +19,7 @@ use crate::refusal::ErrorCode;
 struct Nobody;
 
 impl Recorder for Nobody {
-    fn record(&self, _exchange: &Exchange) {}
+    fn record(&self, _exchange: &Exchange, _duration: Duration) {}
 }
 
 /// An exchange of which only the head is known.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::millis;
+use crate::exchange::millis;
 
 /// An object that is being written. It is closed by whoever opened it, so braces always balance.
 ///

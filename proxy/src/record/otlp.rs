@@ -10,18 +10,20 @@ use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderName, HeaderValue, StatusCode};
 use percent_encoding::percent_decode_str;
+use prometheus::{IntCounter, IntGauge};
 use reqwest::blocking::Client;
 
 use self::wire::{Message, Value};
+use crate::backoff::Backoff;
 use crate::clock;
-use crate::log_throttle::{LogThrottle, Telling};
-use crate::metrics::SpanCounts;
-use crate::outbound::read_until;
+use crate::log_throttle::{LogDecision, LogThrottle};
+use crate::metrics::{Metrics, catalog};
+use crate::outbound::{self, read_until, retry_after, root_cause};
 use crate::worker::Worker;
-use crate::worker::thread::{Desk, SideThread, State};
+use crate::worker::thread::{SharedState, State, WorkerThread};
 
 pub(super) mod wire;
 
@@ -36,15 +38,12 @@ const BATCH_WAIT: Duration = Duration::from_secs(1);
 /// At the end of the process no collector is waited for longer.
 const STOP_MAX: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// A batch that was refused for now is sent so often in all.
 const ATTEMPTS_MAX: u32 = 3;
 const BACKOFF: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// A collector that goes on refusing is told of at most this often.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
-/// More than a collector's answer to a batch can mean.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The checked address of a collector.
 #[derive(Clone)]
@@ -63,10 +62,34 @@ impl fmt::Debug for Config {
     }
 }
 
-/// The way of spans out of the process.
+/// Counters of spans. Clones share their state.
+#[derive(Clone, Debug)]
+pub(super) struct SpanCounts {
+    exported: IntCounter,
+    failed: IntCounter,
+    dropped: IntCounter,
+    /// Whether the collector accepted the last batch.
+    up: IntGauge,
+}
+
+impl SpanCounts {
+    /// # Errors
+    /// Only when the catalog has an invalid or a duplicate name.
+    pub(super) fn register(metrics: &Metrics) -> prometheus::Result<Self> {
+        let spans = metrics.counter(catalog::SPANS)?;
+        Ok(SpanCounts {
+            exported: spans.series(&["exported"])?,
+            failed: spans.series(&["failed"])?,
+            dropped: spans.series(&["dropped"])?,
+            up: metrics.dependency("otlp")?,
+        })
+    }
+}
+
+/// Exports spans to a collector.
 #[derive(Debug)]
 pub(super) struct Exporter {
-    thread: SideThread<Waiting>,
+    thread: WorkerThread<Waiting>,
     counts: SpanCounts,
 }
 
@@ -118,7 +141,7 @@ impl Exporter {
         let (config, theirs) = (config.clone(), counts.clone());
         let mut hand = Hand::default();
         let on = worker.clone();
-        let run = move |desk: &Desk<Waiting>| match client(&config) {
+        let run = move |shared: &SharedState<Waiting>| match client(&config) {
             Ok(client) => {
                 let sender = Sender {
                     client,
@@ -126,13 +149,13 @@ impl Exporter {
                     resource: resource.clone(),
                     counts: theirs.clone(),
                 };
-                sender.run(desk, &mut hand, &on);
+                sender.run(shared, &mut hand, &on);
             }
             Err(error) => {
                 log::error!("traces: no client towards the collector can be made: {error}");
             }
         };
-        let thread = SideThread::start(worker, Waiting::default(), run)?;
+        let thread = WorkerThread::start(worker, Waiting::default(), run)?;
         Ok(Exporter { thread, counts })
     }
 
@@ -171,10 +194,10 @@ impl Exporter {
 
 impl Sender {
     /// What is in hand when it panics is sent once more.
-    fn run(&self, desk: &Desk<Waiting>, hand: &mut Hand, worker: &Worker) {
-        let mut complaint = LogThrottle::every(COMPLAINT_INTERVAL);
+    fn run(&self, shared: &SharedState<Waiting>, hand: &mut Hand, worker: &Worker) {
+        let mut throttle = LogThrottle::every(LOG_INTERVAL);
         loop {
-            let state = next_batch(desk, hand);
+            let state = next_batch(shared, hand);
             if hand.count > 0 {
                 let count = hand.count as u64;
                 hand.attempts += 1;
@@ -183,7 +206,7 @@ impl Sender {
                     false => {
                         worker.fault_point();
                         let body = request(&self.resource, &hand.spans);
-                        self.send(desk, &body)
+                        self.send(shared, &body)
                     }
                 };
                 match sent {
@@ -194,7 +217,7 @@ impl Sender {
                     Err(why) => {
                         self.counts.up.set(0);
                         self.counts.failed.inc_by(count);
-                        if complaint.note(clock::now()) == Telling::Due {
+                        if throttle.failed(clock::now()) == LogDecision::Log {
                             log::warn!(
                                 "traces: the collector takes no spans, they are lost: {why}"
                             );
@@ -210,16 +233,16 @@ impl Sender {
     }
 
     /// Sends a batch until it is taken, or refused for good or too often.
-    fn send(&self, desk: &Desk<Waiting>, body: &[u8]) -> Result<(), String> {
-        let mut attempts = 1;
+    fn send(&self, shared: &SharedState<Waiting>, body: &[u8]) -> Result<(), String> {
+        let (mut attempts, mut backoff) = (1, Backoff::new(BACKOFF, BACKOFF_MAX));
         loop {
             let (why, after) = match post(&self.client, &self.url, body) {
                 Answer::Taken => return Ok(()),
                 Answer::Refused(why) => return Err(why),
                 Answer::NotNow(why, after) => (why, after),
             };
-            let pause = after.unwrap_or(BACKOFF * attempts).min(BACKOFF_MAX);
-            if attempts >= ATTEMPTS_MAX || pause_until_stop(desk, pause) == State::Stopping {
+            let pause = after.unwrap_or_else(|| backoff.next()).min(BACKOFF_MAX);
+            if attempts >= ATTEMPTS_MAX || pause_until_stop(shared, pause) == State::Stopping {
                 return Err(why);
             }
             attempts += 1;
@@ -228,15 +251,15 @@ impl Sender {
 }
 
 /// Waits for a batch, or for the time that one waits, and takes what is there.
-fn next_batch(desk: &Desk<Waiting>, hand: &mut Hand) -> State {
+fn next_batch(shared: &SharedState<Waiting>, hand: &mut Hand) -> State {
     let deadline = clock::now() + BATCH_WAIT;
-    let mut inner = desk.lock();
+    let mut inner = shared.lock();
     if hand.count > 0 {
         return inner.state;
     }
     let spans = &mut hand.spans;
     inner.work.in_hand = 0;
-    desk.wait_until(&mut inner, deadline, |waiting| waiting.count >= BATCH);
+    shared.wait_until(&mut inner, deadline, |waiting| waiting.count >= BATCH);
     spans.clear();
     spans.shrink_to(BUFFER_KEPT_BYTES);
     let state = inner.state;
@@ -248,9 +271,9 @@ fn next_batch(desk: &Desk<Waiting>, hand: &mut Hand) -> State {
 }
 
 /// Pauses, unless the end comes first.
-fn pause_until_stop(desk: &Desk<Waiting>, pause: Duration) -> State {
-    let mut inner = desk.lock();
-    desk.wait_until(&mut inner, clock::now() + pause, |_| false);
+fn pause_until_stop(shared: &SharedState<Waiting>, pause: Duration) -> State {
+    let mut inner = shared.lock();
+    shared.wait_until(&mut inner, clock::now() + pause, |_| false);
     inner.state
 }
 
@@ -260,30 +283,24 @@ fn client(config: &Config) -> reqwest::Result<Client> {
     let mut headers: HeaderMap = config.headers.iter().cloned().collect();
     let kind = HeaderValue::from_static("application/x-protobuf");
     headers.insert(CONTENT_TYPE, kind);
-    Client::builder()
+    outbound::client(CONNECT_TIMEOUT)
         .default_headers(headers)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
         .build()
 }
 
 /// Sends one request. What may be sent again is said by the protocol's specification ("OTLP/HTTP
 /// Response", "All Other Responses").
 fn post(client: &Client, url: &str, body: &[u8]) -> Answer {
-    let deadline = clock::now() + TIMEOUT;
+    let deadline = clock::now() + outbound::TIMEOUT;
     let mut answer = match client.post(url).body(body.to_vec()).send() {
         Ok(answer) => answer,
         // An address may hold a credential: it is not told with the error.
-        Err(error) => return Answer::NotNow(told(&error.without_url()), None),
+        Err(error) => return Answer::NotNow(root_cause(&error.without_url()), None),
     };
     let status = answer.status();
-    let after = answer.headers().get(RETRY_AFTER);
-    let after = after.and_then(|value| value.to_str().ok()?.parse().ok());
-    let after = after.map(Duration::from_secs);
+    let after = retry_after(answer.headers());
     // Read, so that the connection can be used again.
-    let read = read_until(&mut answer, ANSWER_BYTES_MAX, deadline);
+    let read = read_until(&mut answer, outbound::RESPONSE_BYTES_MAX, deadline);
     match status {
         status if status.is_success() && read.is_ok() => Answer::Taken,
         StatusCode::TOO_MANY_REQUESTS
@@ -292,18 +309,6 @@ fn post(client: &Client, url: &str, body: &[u8]) -> Answer {
         | StatusCode::GATEWAY_TIMEOUT => Answer::NotNow(format!("it answers {status}"), after),
         status => Answer::Refused(format!("it answers {status}")),
     }
-}
-
-/// An error with what led to it.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// An `ExportTraceServiceRequest` of one resource and one scope.

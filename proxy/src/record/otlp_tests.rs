@@ -94,8 +94,8 @@ fn numbers_and_texts_of_every_length_are_written_right() {
 
 #[test]
 fn what_waits_at_the_end_is_counted() {
-    let metrics = Metrics::new(&[], &[], std::sync::Arc::default()).expect("metrics");
-    let counts = metrics.spans().expect("counts");
+    let metrics = Metrics::new().expect("metrics");
+    let counts = SpanCounts::register(&metrics).expect("counts");
     let config = Config {
         url: "http://127.0.0.1:9/v1/traces".to_owned(),
         headers: Vec::new(),

@@ -1,7 +1,9 @@
 use super::*;
-use crate::exchange::RequestId;
+use crate::exchange::{NO_PLATFORM, RequestId};
 use crate::metrics::Format as MetricsFormat;
 use crate::record::fixture::{filled, plain};
+use crate::record::metrics::RequestMetrics;
+use crate::refusal::ErrorCode;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -9,10 +11,8 @@ fn soon() -> Instant {
     clock::now() + SOON
 }
 
-fn metrics() -> Arc<Metrics> {
-    Arc::new(
-        Metrics::new(&[("feishu", "feishu")], &["assistant"], Arc::default()).expect("metrics"),
-    )
+fn metrics() -> Metrics {
+    Metrics::new().expect("metrics")
 }
 
 fn config(file: Option<PathBuf>) -> Config {
@@ -23,16 +23,13 @@ fn config(file: Option<PathBuf>) -> Config {
             rotate_at_bytes: 1 << 20,
             keep: Duration::from_secs(60),
         }),
-        ship: None,
         environment: "test".to_owned(),
-        spans: None,
-        audit: None,
         sampling: Sampling::ALL,
     }
 }
 
 fn recorded(metrics: &Metrics) -> (u64, u64) {
-    let events = metrics.events();
+    let events = EventCounts::register(metrics).expect("counters");
     (events.recorded.get(), events.dropped.get())
 }
 
@@ -41,18 +38,14 @@ fn every_exchange_leaves_one_event_and_one_count() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("data/events.ndjson");
     let metrics = metrics();
-    let record = Record::start(
-        &config(Some(path.clone())),
-        metrics.clone(),
-        Links::default(),
-    )
-    .expect("a record");
+    let recorder =
+        EventRecorder::start(&config(Some(path.clone())), None, &metrics).expect("a recorder");
     for number in 0..300 {
         let mut exchange = if number % 2 == 0 { filled() } else { plain() };
         exchange.id = RequestId::fixed(&format!("{number:026}"));
-        record.record(&exchange);
+        recorder.record(&exchange, Duration::ZERO);
     }
-    assert_eq!(record.stop(soon()), FlushOutcome::Flushed);
+    assert_eq!(recorder.stop(soon()), Ok(()));
     let text = std::fs::read_to_string(&path).expect("a file");
     let ids: std::collections::HashSet<String> = text
         .lines()
@@ -64,7 +57,7 @@ fn every_exchange_leaves_one_event_and_one_count() {
     assert_eq!((ids.len(), text.lines().count()), (300, 300));
     assert_eq!(recorded(&metrics), (300, 0));
     // After the stop nothing is written, and nothing is lost in silence.
-    record.record(&plain());
+    recorder.record(&plain(), Duration::ZERO);
     assert_eq!(recorded(&metrics), (300, 1));
     let rendered = String::from_utf8(metrics.render(MetricsFormat::Text)).expect("UTF-8");
     assert!(rendered.contains(r#"weir_events_total{outcome="recorded"} 300"#));
@@ -74,17 +67,17 @@ fn every_exchange_leaves_one_event_and_one_count() {
 #[test]
 fn a_dropped_exchange_is_recorded_as_left_by_its_client() {
     let metrics = metrics();
-    let record = Record::start(&config(None), metrics.clone(), Links::default()).expect("a record");
+    let recorder = EventRecorder::start(&config(None), None, &metrics).expect("a recorder");
     let start = clock::now();
     let exchange = Exchange::begin(
         start,
         [127, 0, 0, 1].into(),
         Arc::from(NO_PLATFORM),
-        record.clone(),
+        recorder.clone(),
     );
     drop(exchange);
-    assert_eq!(record.flush(soon()), FlushOutcome::Flushed);
-    let events = record.recent(5);
+    assert_eq!(recorder.flush(soon()), Ok(()));
+    let events = recorder.recent(5);
     assert_eq!(events.len(), 1);
     let event: serde_json::Value = serde_json::from_str(&events[0]).expect("an event");
     assert_eq!(event["error_code"], "client_closed");
@@ -97,20 +90,20 @@ fn a_dropped_exchange_is_recorded_as_left_by_its_client() {
 fn time_of_a_client_that_left_is_not_lost() {
     let mut exchange = filled();
     let end = exchange.timing.started() + Duration::from_secs(60);
-    assert_eq!(duration(&exchange, || end), exchange.timing.total());
+    assert_eq!(exchange.duration(|| end), exchange.timing.total());
     exchange.error_code = Some(ErrorCode::ClientClosed);
-    assert_eq!(duration(&exchange, || end), Duration::from_secs(60));
+    assert_eq!(exchange.duration(|| end), Duration::from_secs(60));
 }
 
 #[test]
 fn recent_events_come_newest_last() {
-    let record = Record::start(&config(None), metrics(), Links::default()).expect("a record");
+    let recorder = EventRecorder::start(&config(None), None, &metrics()).expect("a recorder");
     for second in [3, 1, 2] {
         let mut exchange = plain();
         exchange.received_at = Duration::from_secs(second);
-        record.record(&exchange);
+        recorder.record(&exchange, Duration::ZERO);
     }
-    let seconds: Vec<_> = record
+    let seconds: Vec<_> = recorder
         .recent(100)
         .iter()
         .map(|event| event[15..34].to_owned())
@@ -123,31 +116,29 @@ fn recent_events_come_newest_last() {
             "1970-01-01T00:00:03"
         ]
     );
-    assert_eq!(record.recent(1).len(), 1);
+    assert_eq!(recorder.recent(1).len(), 1);
 }
 
 #[test]
 fn a_file_that_cannot_be_opened_stops_the_start() {
-    let error = Record::start(
-        &config(Some("/dev/null/events".into())),
-        metrics(),
-        Links::default(),
-    )
-    .expect_err("not a directory");
+    let config = config(Some("/dev/null/events".into()));
+    let error = EventRecorder::start(&config, None, &metrics()).expect_err("not a directory");
     assert!(error.to_string().contains("/dev/null/events"), "{error}");
 }
 
 #[test]
 fn nothing_but_the_listed_fields_is_written() {
-    // Promise 4: whatever of these an exchange holds, no field of the event is made of it.
+    // Invariant 4: whatever of these an exchange holds, no field of the event is made of it.
     let metrics = metrics();
-    let record = Record::start(&config(None), metrics.clone(), Links::default()).expect("a record");
+    let requests = RequestMetrics::register(&metrics, &[], &[], Arc::new(())).expect("metrics");
+    let recorder = EventRecorder::start(&config(None), None, &metrics).expect("a recorder");
     let mut exchange = filled();
     exchange.trace.tracestate = Some(http::HeaderValue::from_static("vendor=hunter2"));
     exchange.trace.baggage = Some(http::HeaderValue::from_static("password=hunter2"));
     exchange.path = "/v1/chat?api_key=hunter2".into();
-    record.record(&exchange);
-    let events = record.recent(1).concat();
+    requests.record(&exchange, Duration::ZERO);
+    recorder.record(&exchange, Duration::ZERO);
+    let events = recorder.recent(1).concat();
     assert!(events.contains("/v1/chat") && !events.contains("hunter2"));
     assert!(!String::from_utf8_lossy(&metrics.render(MetricsFormat::Text)).contains("hunter2"));
 }

@@ -1,63 +1,67 @@
-//! Takes lines from the way of requests and writes them in a thread of its own.
+//! Takes lines from requests and writes them on a worker thread.
 //!
-//! A request only copies its line into a bounded buffer; the writer swaps the buffer for an empty
-//! one, so that nobody ever waits for a disk or a pipe. Under load it wakes once each
-//! [`COLLECT`]; idle it sleeps until the next line.
+//! A request only copies its line into a bounded buffer; the writer swaps the buffer for an empty one,
+//! so that no request ever waits for a disk or a pipe. Under load it wakes once per [`COLLECT`]; idle it
+//! sleeps until the next line.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
+
 use super::batch::{Batch, Lines};
-pub use super::flush::FlushOutcome;
-use super::hand::{Books, Hand, Sink, Written};
-use crate::clock;
+use super::sink::{Accounting, Sink, Written};
+use crate::clock::{self, Elapsed};
+use crate::exchange::RequestId;
+use crate::log_throttle::{LogDecision, LogThrottle};
 use crate::system::memory;
-use crate::worker::{Pause, Worker};
-use parking_lot::{Condvar, Mutex};
+use crate::worker::Worker;
+use crate::worker::thread::{Inner, SharedState, State, WorkerThread};
 
 /// How long lines are collected before they are written together. An event is in the file well
-/// within 200 ms of its answer.
+/// within 200 ms of its response.
 pub(super) const COLLECT: Duration = Duration::from_millis(50);
-/// So many bytes are not kept waiting any longer: more of them would only find no room in the cache of
-/// the processor, and each sink holds two such buffers.
+/// A buffer of this size is written at once: a larger one would not fit into the processor's cache, and
+/// each sink holds two of them.
 const COLLECT_BYTES: usize = 512 * 1024;
-/// Of lines that are not written yet, those in the writer's hand included. What comes beyond is
+/// Of lines that are not written yet, those that the writer has taken included. What comes beyond is
 /// dropped and counted.
 const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Lines that the writer panics of so often are given up, or all that come after them would be.
-const ATTEMPTS_MAX: u32 = 3;
+/// Lines on which the writer panics so often are given up, or it would never get past them.
+pub(crate) const ATTEMPTS_MAX: u32 = 3;
 /// How many of the last lines are kept for the admin page.
 pub(super) const RECENT_MAX: usize = 100;
+/// A sink that keeps failing is logged at most this often.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// A sleep without an end.
+const IDLE: Duration = Duration::from_secs(3600);
 
-/// The hand of the request's side. When it is dropped, the thread writes what is left and ends.
+/// The handle that requests append to. When it is dropped, the thread writes what is left and ends.
 #[derive(Debug)]
-pub(super) struct Writer {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+pub(crate) struct Writer {
+    thread: WorkerThread<Pending>,
+    settlement: Arc<Settlement>,
 }
 
+/// What becomes of lines: the last are kept, and all are accounted for.
 #[derive(Debug)]
-struct Shared {
-    pending: Mutex<Pending>,
-    /// Wakes the writer.
-    wake: Condvar,
-    /// Wakes those who wait for a flush.
-    flushed: Condvar,
+struct Settlement {
     recent: Mutex<VecDeque<Vec<u8>>>,
-    books: Books,
+    /// Of several writers one accounts for the lines.
+    accounting: Option<Arc<dyn Accounting>>,
 }
 
 #[derive(Debug)]
 struct Pending {
     batch: Batch,
-    /// Bytes the writer has taken and not yet written.
-    in_hand_bytes: usize,
+    /// Bytes that the writer has taken and not yet written.
+    taken_bytes: usize,
     writer: WriterState,
-    flushes_wanted: u64,
+    flushes_requested: u64,
     flushes_done: u64,
 }
 
@@ -67,9 +71,16 @@ enum WriterState {
     Asleep,
     /// Will look at the buffer by itself.
     Awake,
-    /// Writes what is there and ends.
-    Stopping,
-    Ended,
+}
+
+/// What the writer has taken and not settled yet; it outlives a panic.
+#[derive(Debug)]
+struct Unsettled {
+    batch: Batch,
+    attempts: u32,
+    throttle: LogThrottle,
+    /// Lines that are lost and not logged yet.
+    unreported: usize,
 }
 
 impl Writer {
@@ -77,300 +88,253 @@ impl Writer {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub(super) fn start(worker: Worker, sink: Box<dyn Sink>, books: Books) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            pending: Mutex::new(Pending {
-                batch: Batch::default(),
-                in_hand_bytes: 0,
-                writer: WriterState::Awake,
-                flushes_wanted: 0,
-                flushes_done: 0,
-            }),
-            wake: Condvar::new(),
-            flushed: Condvar::new(),
+    pub(crate) fn start(
+        worker: Worker,
+        mut sink: Box<dyn Sink>,
+        accounting: Option<Arc<dyn Accounting>>,
+    ) -> io::Result<Self> {
+        let pending = Pending {
+            batch: Batch::default(),
+            taken_bytes: 0,
+            writer: WriterState::Awake,
+            flushes_requested: 0,
+            flushes_done: 0,
+        };
+        let settlement = Arc::new(Settlement {
             recent: Mutex::new(VecDeque::with_capacity(RECENT_MAX)),
-            books,
+            accounting,
         });
-        let theirs = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name(worker.name().to_owned())
-            .spawn(move || theirs.run_on(&worker, sink))?;
-        Ok(Writer {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+        let theirs = settlement.clone();
+        let thread = WorkerThread::spawn(worker, pending, move |worker, shared| {
+            let mut unsettled = Unsettled::new();
+            // What it has taken when it panics is written again.
+            let run = || {
+                theirs.run(worker, shared, &mut *sink, &mut unsettled);
+                Ok::<(), Infallible>(())
+            };
+            worker.keep(run, |wait| shared.pause(wait));
+            theirs.end(shared, &mut *sink, &unsettled);
+        })?;
+        Ok(Writer { thread, settlement })
     }
 
     /// Hands over one line, without its newline. Never waits for the sink.
-    pub(super) fn append(&self, line: &[u8]) {
-        let shared = &self.shared;
-        if let Books::Ledger(ledger) = &shared.books {
-            ledger.record();
+    pub(crate) fn append(&self, id: &RequestId, line: &[u8]) {
+        if let Some(accounting) = &self.settlement.accounting {
+            accounting.accept();
         }
-        let mut pending = shared.pending.lock();
-        let bytes = pending.batch.bytes_length() + pending.in_hand_bytes + line.len();
-        let is_taken = bytes < PENDING_BYTES_MAX
-            && matches!(
-                pending.writer,
-                WriterState::Asleep | WriterState::Awake | WriterState::Stopping
-            );
-        if !is_taken {
-            drop(pending);
-            shared.count(0, 1);
+        let mut inner = self.thread.lock();
+        let is_open = inner.state != State::Ended;
+        let pending = &mut inner.work;
+        let bytes = pending.batch.bytes_length() + pending.taken_bytes + line.len();
+        if !is_open || bytes >= PENDING_BYTES_MAX {
+            drop(inner);
+            self.settlement.settle(0, 1);
             return;
         }
         let was_small = pending.batch.bytes_length() < COLLECT_BYTES;
-        pending.batch.push(line);
+        pending.batch.push(id, line);
         let is_large = pending.batch.bytes_length() >= COLLECT_BYTES;
-        let was_asleep = pending.writer == WriterState::Asleep;
-        if was_asleep {
-            pending.writer = WriterState::Awake;
-        }
-        drop(pending);
-        if was_asleep || (was_small && is_large) {
-            shared.wake.notify_one();
+        let before = mem::replace(&mut pending.writer, WriterState::Awake);
+        drop(inner);
+        if before == WriterState::Asleep || (was_small && is_large) {
+            self.thread.wake();
         }
     }
 
     /// Waits until everything that was appended before is written.
-    pub(super) fn flush(&self, deadline: Instant) -> FlushOutcome {
-        self.shared.flush(deadline)
+    pub(crate) fn flush(&self, deadline: Instant) -> Result<(), Elapsed> {
+        let mut inner = self.thread.lock();
+        if inner.state == State::Ended {
+            return Ok(());
+        }
+        inner.work.flushes_requested += 1;
+        inner.work.writer = WriterState::Awake;
+        let requested = inner.work.flushes_requested;
+        self.thread.wake();
+        let is_due = |inner: &Inner<Pending>| inner.work.flushes_done < requested;
+        self.thread.wait_while(&mut inner, deadline, is_due)
     }
 
-    /// Writes what is left and ends the thread, as far as that is done by the deadline.
-    pub(super) fn stop(&self, deadline: Instant) -> FlushOutcome {
-        self.shared.begin_stop();
-        let mut pending = self.shared.pending.lock();
-        while pending.writer != WriterState::Ended {
-            let waited = self.shared.flushed.wait_until(&mut pending, deadline);
-            if waited.timed_out() {
-                return FlushOutcome::TimedOut;
-            }
-        }
-        drop(pending);
-        if let Some(thread) = self.thread.lock().take() {
-            // It has nothing left to do; a panic in it has been reported by itself.
-            drop(thread.join());
-        }
-        FlushOutcome::Flushed
+    /// Writes what is left and ends the thread, as far as the deadline allows.
+    pub(crate) fn stop(&self, deadline: Instant) -> Result<(), Elapsed> {
+        self.thread.stop(deadline)
     }
 
     /// The last lines, oldest first; those that wait to be written are among them.
     pub(super) fn recent(&self, count: usize) -> Vec<Vec<u8>> {
-        let recent = self.shared.recent.lock();
-        let pending = self.shared.pending.lock();
+        let recent = self.settlement.recent.lock();
+        let inner = self.thread.lock();
         let mut lines: Vec<Vec<u8>> = recent.iter().cloned().collect();
-        lines.extend(pending.batch.lines().last(count).map(<[u8]>::to_vec));
+        let pending = inner.work.batch.lines().last(count);
+        lines.extend(pending.map(|line| line.bytes.to_vec()));
         lines.split_off(lines.len().saturating_sub(count))
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.shared.begin_stop();
-    }
-}
-
-impl Shared {
-    fn begin_stop(&self) {
-        let mut pending = self.pending.lock();
-        if pending.writer != WriterState::Ended {
-            pending.writer = WriterState::Stopping;
-        }
-        drop(pending);
-        self.wake.notify_one();
-    }
-
-    fn flush(&self, deadline: Instant) -> FlushOutcome {
-        let mut pending = self.pending.lock();
-        if pending.writer == WriterState::Ended {
-            return FlushOutcome::Flushed;
-        }
-        pending.flushes_wanted += 1;
-        let wanted = pending.flushes_wanted;
-        if pending.writer == WriterState::Asleep {
-            pending.writer = WriterState::Awake;
-        }
-        self.wake.notify_one();
-        while pending.flushes_done < wanted {
-            if self.flushed.wait_until(&mut pending, deadline).timed_out() {
-                return FlushOutcome::TimedOut;
-            }
-        }
-        FlushOutcome::Flushed
-    }
-
-    /// The writer's thread. What it has in hand when it panics is written again.
-    fn run_on(&self, worker: &Worker, mut sink: Box<dyn Sink>) {
-        let mut hand = Hand::new();
-        let run = || {
-            self.run(worker, &mut *sink, &mut hand);
-            Ok(())
-        };
-        worker.keep(run, |wait| self.pause(wait));
-        self.end(&mut *sink, &hand);
-    }
-
-    fn run(&self, worker: &Worker, sink: &mut dyn Sink, hand: &mut Hand) {
+impl Settlement {
+    fn run(
+        &self,
+        worker: &Worker,
+        shared: &SharedState<Pending>,
+        sink: &mut dyn Sink,
+        unsettled: &mut Unsettled,
+    ) {
         loop {
-            let turn = self.next_turn(&mut hand.batch);
-            if !hand.batch.is_empty() {
-                let lines = hand.batch.lines();
-                if hand.attempts == 0 {
+            let turn = next_turn(shared, &mut unsettled.batch);
+            if !unsettled.batch.is_empty() {
+                let lines = unsettled.batch.lines();
+                if unsettled.attempts == 0 {
                     self.remember(lines);
                 }
-                hand.attempts += 1;
-                let written = if hand.attempts > ATTEMPTS_MAX {
+                unsettled.attempts += 1;
+                let written = if unsettled.attempts > ATTEMPTS_MAX {
                     Written {
-                        lines: sink.kept(),
-                        error: Some(io::Error::other("the writer panics of them")),
+                        lines: sink.abandon(),
+                        error: Some(io::Error::other("the writer panics on them")),
                     }
                 } else {
                     worker.fault_point();
                     sink.write(lines, clock::unix_now())
                 };
                 let lost = lines.count().saturating_sub(written.lines);
-                self.count(written.lines, lost);
+                self.settle(written.lines, lost);
                 if let Some(error) = written.error {
-                    hand.tell_lost(lost, &error);
+                    unsettled.report_lost(lost, &error);
                 }
-                hand.settle();
+                unsettled.settle();
             }
-            if turn.flushes > 0 || turn.state == WriterState::Stopping {
+            if turn.flushes > 0 || turn.state == State::Stopping {
                 sink.sync();
             }
-            if self.finish(&turn) == WriterState::Ended {
+            if finish(shared, &turn) == State::Ended {
                 return;
             }
         }
-    }
-
-    /// Waits before a new start, until the stop at most.
-    fn pause(&self, wait: Duration) -> Pause {
-        let deadline = clock::now() + wait;
-        let mut pending = self.pending.lock();
-        while pending.writer != WriterState::Stopping {
-            if self.wake.wait_until(&mut pending, deadline).timed_out() {
-                return Pause::Over;
-            }
-        }
-        Pause::Stopping
     }
 
     /// The thread ends. What it could not write, because it panicked at the stop as well, is lost and counted.
-    fn end(&self, sink: &mut dyn Sink, hand: &Hand) {
-        let mut pending = self.pending.lock();
-        let in_hand = hand.batch.lines().count();
-        let lost = in_hand.saturating_sub(sink.kept()) + pending.batch.lines().count();
+    fn end(&self, shared: &SharedState<Pending>, sink: &mut dyn Sink, unsettled: &Unsettled) {
+        let mut inner = shared.lock();
+        inner.state = State::Ended;
+        let pending = &mut inner.work;
+        let taken = unsettled.batch.lines().count();
+        let lost = taken.saturating_sub(sink.abandon()) + pending.batch.lines().count();
         pending.batch.clear();
-        pending.writer = WriterState::Ended;
-        pending.flushes_done = pending.flushes_wanted;
-        drop(pending);
-        self.count(0, lost);
-        self.flushed.notify_all();
-    }
-
-    /// Waits until there is something to do, and takes the lines into `batch`.
-    fn next_turn(&self, batch: &mut Batch) -> Turn {
-        let mut pending = self.pending.lock();
-        if !batch.is_empty() {
-            return pending.turn();
-        }
-        // Whatever came while the last lines were written waits for company first.
-        self.collect(&mut pending);
-        if pending.batch.is_empty() && !pending.is_urgent() {
-            pending.writer = WriterState::Asleep;
-            self.wait_for_company(&mut pending, batch);
-            self.collect(&mut pending);
-        }
-        mem::swap(&mut pending.batch, batch);
-        pending.in_hand_bytes = batch.bytes_length();
-        pending.turn()
-    }
-
-    /// Sleeps until the next line. After a while the memory of the last burst is given back.
-    fn wait_for_company(
-        &self,
-        pending: &mut parking_lot::MutexGuard<'_, Pending>,
-        batch: &mut Batch,
-    ) {
-        let quiet_from = clock::now() + memory::INTERVAL;
-        while pending.writer == WriterState::Asleep {
-            if self.wake.wait_until(pending, quiet_from).timed_out() {
-                break;
-            }
-        }
-        if pending.writer == WriterState::Asleep {
-            (pending.batch, *batch) = (Batch::default(), Batch::default());
-            parking_lot::MutexGuard::unlocked(pending, memory::give_back);
-        }
-        while pending.writer == WriterState::Asleep {
-            self.wake.wait(pending);
-        }
-    }
-
-    fn collect(&self, pending: &mut parking_lot::MutexGuard<'_, Pending>) {
-        let deadline = clock::now() + COLLECT;
-        while !pending.is_urgent() && pending.batch.bytes_length() < COLLECT_BYTES {
-            if self.wake.wait_until(pending, deadline).timed_out() {
-                return;
-            }
-        }
-    }
-
-    /// Books a turn as done. Only a turn that began after the stop and left nothing behind ends the
-    /// thread.
-    fn finish(&self, turn: &Turn) -> WriterState {
-        let mut pending = self.pending.lock();
-        pending.in_hand_bytes = 0;
-        pending.flushes_done += turn.flushes;
-        if turn.state == WriterState::Stopping && pending.batch.is_empty() {
-            pending.writer = WriterState::Ended;
-            pending.flushes_done = pending.flushes_wanted;
-        }
-        let state = pending.writer;
-        drop(pending);
-        self.flushed.notify_all();
-        state
+        pending.flushes_done = pending.flushes_requested;
+        drop(inner);
+        self.settle(0, lost);
+        shared.notify();
     }
 
     fn remember(&self, lines: Lines<'_>) {
         let mut recent = self.recent.lock();
         for line in lines.last(RECENT_MAX) {
-            // The oldest line's buffer is used again: nothing is allocated in the long run.
+            // The buffer of the oldest line is reused: nothing is allocated in the long run.
             let mut kept = if recent.len() < RECENT_MAX {
                 Vec::new()
             } else {
                 recent.pop_front().unwrap_or_default()
             };
             kept.clear();
-            kept.extend_from_slice(line);
+            kept.extend_from_slice(line.bytes);
             recent.push_back(kept);
         }
     }
 
-    fn count(&self, recorded: usize, dropped: usize) {
-        match &self.books {
-            Books::Counters(tally) => {
-                tally.recorded.inc_by(recorded as u64);
-                tally.dropped.inc_by(dropped as u64);
-            }
-            Books::Ledger(ledger) if dropped > 0 => ledger.drop_from_channel(dropped as u64),
-            Books::Ledger(_) | Books::None => {}
+    fn settle(&self, written: usize, dropped: usize) {
+        if let Some(accounting) = &self.accounting {
+            accounting.settle(written as u64, dropped as u64);
         }
     }
 }
 
+/// Waits until there is something to do, and takes the lines into `batch`.
+fn next_turn(shared: &SharedState<Pending>, batch: &mut Batch) -> Turn {
+    let mut inner = shared.lock();
+    if !batch.is_empty() {
+        return Turn::of(&inner);
+    }
+    // Whatever came while the last lines were written waits to be collected first.
+    collect(shared, &mut inner);
+    if inner.work.batch.is_empty() && !inner.work.is_flush_due() && inner.state == State::Running {
+        inner.work.writer = WriterState::Asleep;
+        sleep(shared, &mut inner, batch);
+        collect(shared, &mut inner);
+    }
+    mem::swap(&mut inner.work.batch, batch);
+    inner.work.taken_bytes = batch.bytes_length();
+    Turn::of(&inner)
+}
+
+/// Sleeps until the next line. After a while the memory of the last burst is freed.
+fn sleep(
+    shared: &SharedState<Pending>,
+    inner: &mut MutexGuard<'_, Inner<Pending>>,
+    batch: &mut Batch,
+) {
+    let is_awake = |pending: &Pending| pending.writer == WriterState::Awake;
+    shared.wait_until(inner, clock::now() + memory::INTERVAL, is_awake);
+    if !is_awake(&inner.work) && inner.state == State::Running {
+        (inner.work.batch, *batch) = (Batch::default(), Batch::default());
+        MutexGuard::unlocked(inner, memory::give_back);
+    }
+    while !is_awake(&inner.work) && inner.state == State::Running {
+        shared.wait_until(inner, clock::now() + IDLE, is_awake);
+    }
+}
+
+fn collect(shared: &SharedState<Pending>, inner: &mut MutexGuard<'_, Inner<Pending>>) {
+    let is_enough =
+        |pending: &Pending| pending.is_flush_due() || pending.batch.bytes_length() >= COLLECT_BYTES;
+    shared.wait_until(inner, clock::now() + COLLECT, is_enough);
+}
+
+/// Notes that a turn is done. Only a turn that began after the stop and left nothing behind ends the
+/// thread.
+fn finish(shared: &SharedState<Pending>, turn: &Turn) -> State {
+    let mut inner = shared.lock();
+    inner.work.taken_bytes = 0;
+    inner.work.flushes_done += turn.flushes;
+    if turn.state == State::Stopping && inner.work.batch.is_empty() {
+        inner.state = State::Ended;
+        inner.work.flushes_done = inner.work.flushes_requested;
+    }
+    let state = inner.state;
+    drop(inner);
+    if turn.flushes > 0 || state == State::Ended {
+        shared.notify();
+    }
+    state
+}
+
 impl Pending {
-    fn turn(&self) -> Turn {
-        Turn {
-            flushes: self.flushes_wanted - self.flushes_done,
-            state: self.writer,
+    fn is_flush_due(&self) -> bool {
+        self.flushes_requested > self.flushes_done
+    }
+}
+
+impl Unsettled {
+    fn new() -> Self {
+        Unsettled {
+            batch: Batch::default(),
+            attempts: 0,
+            throttle: LogThrottle::every(LOG_INTERVAL),
+            unreported: 0,
         }
     }
 
-    fn is_urgent(&self) -> bool {
-        self.flushes_wanted > self.flushes_done || self.writer == WriterState::Stopping
+    fn settle(&mut self) {
+        self.batch.clear();
+        self.attempts = 0;
+    }
+
+    fn report_lost(&mut self, lost: usize, why: &io::Error) {
+        self.unreported += lost;
+        if self.throttle.failed(clock::now()) == LogDecision::Log {
+            log::error!("{} events were not written: {why}", self.unreported);
+            self.unreported = 0;
+        }
     }
 }
 
@@ -378,7 +342,16 @@ impl Pending {
 #[derive(Debug)]
 struct Turn {
     flushes: u64,
-    state: WriterState,
+    state: State,
+}
+
+impl Turn {
+    fn of(inner: &Inner<Pending>) -> Self {
+        Turn {
+            flushes: inner.work.flushes_requested - inner.work.flushes_done,
+            state: inner.state,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! The two declarations that raw settings are made of.
 
-use super::decode::Block;
+use super::decode::{Block, Wrong, nearest};
 use super::mistake::Findings;
 use super::node::Place;
 use super::schema::Mapping;
 
 /// A mapping with known keys, as [`settings!`] declares it.
 pub(crate) trait Settings: Sized {
+    /// The keys that are declared.
     const KEYS: &'static [&'static str];
+
+    /// All keys, those of a [`Family`] among them.
+    fn keys() -> Vec<&'static str>;
 
     /// Reads these keys of a mapping, which may have others beside them.
     fn read(block: &Block<'_>, findings: &mut Findings) -> Self;
@@ -17,6 +21,18 @@ pub(crate) trait Settings: Sized {
 
     /// The keys that stand in the file, with the places of their values.
     fn written(&self) -> Vec<(&'static str, Place)>;
+}
+
+/// Keys that a list gives, beside those that are declared: one for each of a family of descriptors.
+pub(crate) trait Family: Sized {
+    fn keys() -> Vec<&'static str>;
+
+    fn decode(block: &Block<'_>, findings: &mut Findings) -> Self;
+
+    fn schema(mapping: &mut Mapping<'_>);
+
+    /// Adds the keys that stand in the file, with the places of their values.
+    fn written(&self, written: &mut Vec<(&'static str, Place)>);
 }
 
 /// One word of a closed set.
@@ -33,8 +49,21 @@ pub(crate) const fn key_name(field: &'static str) -> &'static str {
     }
 }
 
+/// What should stand where a word of a closed set does.
+pub(crate) fn one_of(words: &[&str]) -> String {
+    match words {
+        [one] => format!("`{one}`"),
+        words => format!("one of `{}`", words.join("`, `")),
+    }
+}
+
+/// Why a text is none of these words.
+pub(crate) fn unknown(text: &str, words: &[&'static str]) -> Wrong {
+    nearest(text, words).map_or(Wrong::Unexpected, Wrong::Near)
+}
+
 /// A mapping with known keys. Each key says what it means, its type, and in brackets what happens
-/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`.
+/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`. A [`Family`] may give more keys.
 macro_rules! settings {
     (
         $(#[doc = $about:literal])*
@@ -43,6 +72,7 @@ macro_rules! settings {
                 $(#[doc = $key_about:literal])*
                 $key:ident: $type:ty [$($presence:tt)+]
             ),+ $(,)?
+            $(..$family:ident: $family_type:ty)?
         }
     ) => {
         $(#[doc = $about])*
@@ -51,11 +81,18 @@ macro_rules! settings {
                 $(#[doc = $key_about])*
                 pub(crate) $key: $crate::settings::decode::Setting<$type>,
             )+
+            $(pub(crate) $family: $family_type,)?
         }
 
         impl $crate::settings::declare::Settings for $name {
             const KEYS: &'static [&'static str] =
                 &[$($crate::settings::declare::key_name(stringify!($key))),+];
+
+            fn keys() -> Vec<&'static str> {
+                let keys = Self::KEYS.iter().copied();
+                $(let keys = keys.chain(<$family_type as $crate::settings::declare::Family>::keys());)?
+                keys.collect()
+            }
 
             fn read(
                 block: &$crate::settings::decode::Block<'_>,
@@ -69,6 +106,7 @@ macro_rules! settings {
                             findings,
                         ),
                     )+
+                    $($family: $crate::settings::declare::Family::decode(block, findings),)?
                 }
             }
 
@@ -84,6 +122,7 @@ macro_rules! settings {
                         value,
                     );
                 )+
+                $(<$family_type as $crate::settings::declare::Family>::schema(mapping);)?
             }
 
             fn written(&self) -> Vec<(&'static str, $crate::settings::node::Place)> {
@@ -94,6 +133,7 @@ macro_rules! settings {
                         written.push((key, self.$key.place));
                     }
                 )+
+                $($crate::settings::declare::Family::written(&self.$family, &mut written);)?
                 written
             }
         }
@@ -104,7 +144,7 @@ macro_rules! settings {
                 findings: &mut $crate::settings::mistake::Findings,
             ) -> Option<Self> {
                 use $crate::settings::declare::Settings as _;
-                let block = $crate::settings::decode::Block::open(node, Self::KEYS, findings)?;
+                let block = $crate::settings::decode::Block::open(node, &Self::keys(), findings)?;
                 Some(Self::read(&block, findings))
             }
 
@@ -129,7 +169,7 @@ macro_rules! presence {
     (guard) => {
         $crate::settings::presence::Presence::Guard
     };
-    (default $text:literal) => {
+    (default $text:expr) => {
         $crate::settings::presence::Presence::Default($text)
     };
 }
@@ -162,19 +202,13 @@ macro_rules! choice {
 
         impl $crate::settings::decode::Scalar for $name {
             fn expected() -> String {
-                match Self::WORDS {
-                    [one] => format!("`{one}`"),
-                    words => format!("one of `{}`", words.join("`, `")),
-                }
+                $crate::settings::declare::one_of(Self::WORDS)
             }
 
             fn read(text: &str) -> Result<Self, $crate::settings::decode::Wrong> {
                 match text {
                     $($word => Ok($name::$variant),)+
-                    _ => Err(match $crate::settings::decode::nearest(text, Self::WORDS) {
-                        Some(near) => $crate::settings::decode::Wrong::Near(near),
-                        None => $crate::settings::decode::Wrong::Unexpected,
-                    }),
+                    _ => Err($crate::settings::declare::unknown(text, Self::WORDS)),
                 }
             }
 

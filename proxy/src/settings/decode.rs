@@ -245,13 +245,29 @@ impl<'n> Block<'n> {
         presence: Presence,
         findings: &mut Findings,
     ) -> Setting<T> {
-        findings.within(key, |findings| self.read(key, presence, findings))
+        findings.within(key, |findings| {
+            self.read((key, presence), is_empty_text::<T>, T::decode, findings)
+        })
     }
 
-    fn read<T: Decode>(
+    /// The same, of a type that is known only by how it is read. An empty text is no value of it.
+    pub(crate) fn setting_by<T>(
         &self,
         key: &'static str,
         presence: Presence,
+        decode: impl Fn(&Node, &mut Findings) -> Option<T>,
+        findings: &mut Findings,
+    ) -> Setting<T> {
+        findings.within(key, |findings| {
+            self.read((key, presence), |_| false, decode, findings)
+        })
+    }
+
+    fn read<T>(
+        &self,
+        (key, presence): (&'static str, Presence),
+        is_empty_text: impl Fn(&Node) -> bool,
+        decode: impl Fn(&Node, &mut Findings) -> Option<T>,
         findings: &mut Findings,
     ) -> Setting<T> {
         let entry = self.entries.iter().find(|(name, _)| name.text == key);
@@ -265,11 +281,11 @@ impl<'n> Block<'n> {
             value: None,
         };
         match entry {
-            Some((_, node)) if !node.is_empty() || is_empty_text::<T>(node) => {
+            Some((_, node)) if !node.is_empty() || is_empty_text(node) => {
                 setting.place = node.place;
                 setting.source = Source::Written;
                 setting.may_be_shown = may_be_shown(node, findings);
-                setting.value = T::decode(node, findings);
+                setting.value = decode(node, findings);
             }
             Some(_) if matches!(presence, Presence::Guard) => {
                 let remedy = "which would leave it open; give it a value or remove the key";
@@ -280,7 +296,7 @@ impl<'n> Block<'n> {
                 Presence::Optional | Presence::Guard => {}
                 Presence::Default(text) => {
                     let node = default_node(text, key_place);
-                    setting.value = node.and_then(|node| T::decode(&node, findings));
+                    setting.value = node.and_then(|node| decode(&node, findings));
                 }
                 Presence::Required => {
                     setting.source = Source::Missing;

@@ -96,9 +96,19 @@ impl Mapping<'_> {
         presence: Presence,
         value: Value,
     ) {
-        if self.properties.contains_key(key) {
-            return;
+        if !self.properties.contains_key(key) {
+            self.key_by(key, about, presence, |_| value);
         }
+    }
+
+    pub(crate) fn key_by(
+        &mut self,
+        key: &'static str,
+        about: &'static str,
+        presence: Presence,
+        schema: impl FnOnce(&mut Definitions) -> Value,
+    ) {
+        let value = schema(self.definitions);
         let mut property = match presence {
             // A key without a value is as if left out.
             Presence::Optional | Presence::Default(_) => {

@@ -10,7 +10,7 @@ use super::bulk::{self, Item, Verdict, Wait};
 use super::condition::Condition;
 use super::ledger::Settled;
 use super::nodes::{Node, Payload};
-use super::pace::Backoff;
+use super::pace;
 use super::shipper::Shared;
 use super::spool::Spooled;
 use crate::{clock, random};
@@ -36,7 +36,7 @@ enum Then {
 
 /// Delivers a batch.
 pub(super) async fn deliver(shared: Arc<Shared>, batch: Vec<Spooled>) -> Delivered {
-    let mut backoff = Backoff::default();
+    let mut backoff = pace::backoff();
     let mut parts = vec![batch];
     while let Some(events) = parts.pop() {
         let mut events = events;
@@ -45,7 +45,8 @@ pub(super) async fn deliver(shared: Arc<Shared>, batch: Vec<Spooled>) -> Deliver
                 Then::Done => break,
                 Then::Send(smaller) => events = smaller,
                 Then::Wait(again, wait) => {
-                    let wait = wait.unwrap_or_else(|| backoff.next(random::bits() as u32));
+                    let wait =
+                        wait.unwrap_or_else(|| backoff.next_with_jitter(random::bits() as u32));
                     if shared.wait_unless_stopping(wait).await == Delivered::GaveUp {
                         return Delivered::GaveUp;
                     }

@@ -3,7 +3,6 @@
 //! The official client's transport sends; which node gets a request is decided here, because a node
 //! that fails has to be left alone for a while.
 
-use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,9 @@ use elasticsearch::http::{Method, Url};
 use parking_lot::Mutex;
 
 use super::Config;
-use super::pace::Backoff;
+use super::pace;
+use crate::backoff::Backoff;
+use crate::outbound::root_cause;
 use crate::random;
 
 /// What a node answered.
@@ -43,7 +44,7 @@ pub(super) struct Node {
     health: Mutex<Health>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Health {
     backoff: Backoff,
     /// Before this it is asked only when there is no other.
@@ -81,7 +82,10 @@ impl Nodes {
             Ok(Node {
                 name: name.clone(),
                 transport: builder.build().context("events.elasticsearch")?,
-                health: Mutex::default(),
+                health: Mutex::new(Health {
+                    backoff: pace::backoff(),
+                    retry_at: None,
+                }),
             })
         });
         Ok(Nodes {
@@ -136,9 +140,9 @@ impl Nodes {
         let sending = node
             .transport
             .send(method, path, headers, query, body, Some(self.timeout));
-        let response = sending.await.map_err(|error| told(&error))?;
+        let response = sending.await.map_err(|error| reason(&error))?;
         let status = response.status_code().as_u16();
-        let body = response.bytes().await.map_err(|error| told(&error))?;
+        let body = response.bytes().await.map_err(|error| reason(&error))?;
         Ok(Answer { status, body })
     }
 }
@@ -154,7 +158,7 @@ impl Node {
     /// The node failed: it is left alone for a while, longer each time.
     pub(super) fn failed(&self, now: Instant) {
         let mut health = self.health.lock();
-        let wait = health.backoff.next(random::bits() as u32);
+        let wait = health.backoff.next_with_jitter(random::bits() as u32);
         health.retry_at = Some(now + wait);
     }
 }
@@ -170,19 +174,9 @@ fn credentials(config: &Config) -> Option<Credentials> {
     ))
 }
 
-/// The innermost cause: what lies around it repeats the address.
-fn told(error: &elasticsearch::Error) -> String {
-    if error.is_timeout() {
-        return "it did not answer in time".to_owned();
+fn reason(error: &elasticsearch::Error) -> String {
+    match error.is_timeout() {
+        true => "it did not answer in time".to_owned(),
+        false => root_cause(error),
     }
-    let mut cause = error.source();
-    let mut told = String::new();
-    while let Some(inner) = cause {
-        told = inner.to_string();
-        cause = inner.source();
-    }
-    if told.is_empty() {
-        return "the request failed".to_owned();
-    }
-    told
 }

@@ -7,11 +7,11 @@ use parking_lot::Mutex;
 
 use super::bulk::Wait;
 use super::condition::Condition;
-use crate::log_throttle::{LogThrottle, Telling};
-use crate::metrics::Obstacles;
+use super::metrics::ObstacleMetrics;
+use crate::log_throttle::{LogDecision, LogThrottle};
 
 /// An obstacle that lasts is logged at most this often.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why nothing, or not all, is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,22 +29,22 @@ pub struct Obstacle {
 #[derive(Clone, Debug)]
 pub(super) struct Present {
     inner: Arc<Mutex<Inner>>,
-    metrics: Obstacles,
+    metrics: ObstacleMetrics,
 }
 
 #[derive(Debug)]
 struct Inner {
     present: Option<Obstacle>,
     /// One for each condition: those that take turns fill no log.
-    complaints: [LogThrottle; Condition::ALL.len()],
+    throttles: [LogThrottle; Condition::ALL.len()],
 }
 
 impl Present {
-    pub(super) fn new(metrics: Obstacles) -> Self {
+    pub(super) fn new(metrics: ObstacleMetrics) -> Self {
         Present {
             inner: Arc::new(Mutex::new(Inner {
                 present: None,
-                complaints: Condition::ALL.map(|_| LogThrottle::every(COMPLAINT_INTERVAL)),
+                throttles: Condition::ALL.map(|_| LogThrottle::every(LOG_INTERVAL)),
             })),
             metrics,
         }
@@ -68,8 +68,8 @@ impl Present {
             node: node.to_owned(),
             since,
         });
-        let complaint = inner.complaints.get_mut(condition as usize);
-        let is_due = complaint.is_some_and(|one| one.note(now.0) == Telling::Due);
+        let throttle = inner.throttles.get_mut(condition as usize);
+        let is_due = throttle.is_some_and(|one| one.failed(now.0) == LogDecision::Log);
         drop(inner);
         if is_due {
             let (name, said) = (condition.as_str(), &wait.said);
@@ -84,8 +84,8 @@ impl Present {
         self.metrics.gone();
         let mut inner = self.inner.lock();
         inner.present = None;
-        let told = inner.complaints.iter_mut();
-        if told.filter_map(|one| one.over().then_some(())).count() > 0 {
+        let told = inner.throttles.iter_mut();
+        if told.filter_map(|one| one.recovered().then_some(())).count() > 0 {
             drop(inner);
             log::info!("events: {node} takes them again");
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
+
 /// Requests at once never exceed this: each holds a batch in memory.
 const LIMIT_MAX: usize = 4;
 
@@ -40,26 +42,9 @@ impl Window {
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Waits that double, each between half of itself and all of it.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
-    failures: u32,
-}
-
-impl Backoff {
-    /// The next wait; `dice` are random bits.
-    pub(super) fn next(&mut self, dice: u32) -> Duration {
-        let whole = FIRST_WAIT
-            .saturating_mul(1 << self.failures.min(10))
-            .min(WAIT_MAX);
-        self.failures = self.failures.saturating_add(1);
-        let half = whole / 2;
-        half + half.mul_f64(f64::from(dice) / f64::from(u32::MAX))
-    }
-
-    pub(super) fn reset(&mut self) {
-        self.failures = 0;
-    }
+/// The waits between attempts.
+pub(super) const fn backoff() -> Backoff {
+    Backoff::new(FIRST_WAIT, WAIT_MAX)
 }
 
 #[cfg(test)]
@@ -80,17 +65,5 @@ mod tests {
         window.pushed_back();
         window.pushed_back();
         assert_eq!(window.limit(), 1);
-    }
-
-    #[test]
-    fn waits_double_up_to_a_bound_and_are_never_all_alike() {
-        let mut backoff = Backoff::default();
-        let longest: Vec<_> = (0..8).map(|_| backoff.next(u32::MAX).as_millis()).collect();
-        assert_eq!(longest, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-        backoff.reset();
-        assert_eq!(backoff.next(0), Duration::from_millis(100));
-        for _ in 0..100 {
-            assert!(backoff.next(7) <= WAIT_MAX);
-        }
     }
 }

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::Config;
 use super::bulk::{self, Wait};
-use super::condition::Condition;
+use super::condition::{self, Condition};
 use super::nodes::{Node, Nodes, Payload};
+use crate::outbound::is_retryable;
 
 /// Above the templates that Elasticsearch brings along for `logs-*-*` (100).
 const PRIORITY: u32 = 500;
@@ -181,14 +182,14 @@ async fn put_state_policy(nodes: &Nodes, node: &Node, config: &Config) -> SetUp 
 fn judge(status: u16, body: &[u8]) -> SetUp {
     let text = String::from_utf8_lossy(body);
     let text: String = text.chars().take(REASON_CHARACTERS_MAX).collect();
-    let condition = match status {
-        // 409: another weir was quicker.
-        200..=299 | 409 => return SetUp::Done,
-        401 => Condition::Unauthenticated,
-        408 => Condition::TimedOut,
-        429 => Condition::Overloaded,
-        500..=599 => Condition::Unavailable,
-        _ => return SetUp::Refused(format!("{status} {text}")),
+    // 409: another weir was quicker.
+    if matches!(status, 200..=299 | 409) {
+        return SetUp::Done;
+    }
+    let may_pass = status == 401 || is_retryable(status);
+    let condition = condition::of(status, "", "").filter(|_| may_pass);
+    let Some(condition) = condition else {
+        return SetUp::Refused(format!("{status} {text}"));
     };
     let said = bulk::told(format!("it answers {status}"), condition, &text);
     SetUp::Unavailable(Wait { condition, said })

@@ -1,10 +1,10 @@
 //! The shipper: takes events out of the spool in batches, and sees to it that they arrive.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
@@ -12,24 +12,23 @@ use super::bulk::Wait;
 use super::dead_letter::DeadLetters;
 use super::delivery::{self, Delivered};
 use super::ledger::{Ledger, Settled};
+use super::metrics::ShipperMetrics;
 use super::nodes::Nodes;
 use super::obstacle::Present;
-use super::pace::{Backoff, Window};
+use super::pace::{self, Window};
 use super::setup::{self, SetUp};
 use super::spool::{Next, Reader, Spool, Spooled};
 use super::{Batch, Config};
-use crate::log_throttle::{LogThrottle, Telling};
-use crate::metrics::Shipping;
-use crate::worker::{Pause, Worker};
+use crate::log_throttle::{LogDecision, LogThrottle};
+use crate::worker::Worker;
+use crate::worker::runtime::StopSignal;
 use crate::{clock, random};
 
 /// A failure that goes on is told at most this often.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 const DISK: &str = "spool: the disk does not take it";
 /// When nothing is due, somebody looks all the same.
 const IDLE: Duration = Duration::from_secs(1);
-/// How often a pause looks for the stop.
-const STOP_LOOK: Duration = Duration::from_millis(50);
 /// A stopping weir does not wait for an index that has taken nothing for so long.
 const STANDSTILL_MAX: Duration = Duration::from_secs(2);
 
@@ -39,16 +38,16 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) nodes: Nodes,
     pub(super) dead_letters: DeadLetters,
-    pub(super) metrics: Shipping,
+    pub(super) metrics: ShipperMetrics,
     pub(super) bulk_path: String,
     pub(super) worker: Worker,
     config: Config,
     window: Mutex<Window>,
     obstacle: Present,
     /// Of weir's own: its disk.
-    own_complaint: Mutex<LogThrottle>,
+    disk_throttle: Mutex<LogThrottle>,
     /// Until when it may go on; `None` as long as weir is not stopping.
-    stopping: watch::Receiver<Option<Instant>>,
+    stopping: StopSignal,
 }
 
 impl Shared {
@@ -57,8 +56,8 @@ impl Shared {
         nodes: Nodes,
         spool: Arc<Spool>,
         ledger: Ledger,
-        (metrics, obstacle, worker): (Shipping, Present, Worker),
-        stopping: watch::Receiver<Option<Instant>>,
+        (metrics, obstacle, worker): (ShipperMetrics, Present, Worker),
+        stopping: StopSignal,
     ) -> Self {
         let filter = "filter_path=errors,took,items.*.status,items.*.failure_store,items.*.error.type,items.*.error.reason";
         Shared {
@@ -72,7 +71,7 @@ impl Shared {
             config: config.clone(),
             window: Mutex::new(Window::new()),
             obstacle,
-            own_complaint: Mutex::new(LogThrottle::every(COMPLAINT_INTERVAL)),
+            disk_throttle: Mutex::new(LogThrottle::every(LOG_INTERVAL)),
             stopping,
         }
     }
@@ -107,22 +106,9 @@ impl Shared {
         }
     }
 
-    /// Waits before a new start, until the stop at most. There is no runtime then.
-    pub(super) fn pause(&self, wait: Duration) -> Pause {
-        let until = clock::now() + wait;
-        while self.stops_at().is_none() {
-            let left = until.saturating_duration_since(clock::now());
-            if left.is_zero() {
-                return Pause::Over;
-            }
-            std::thread::park_timeout(left.min(STOP_LOOK));
-        }
-        Pause::Stopping
-    }
-
     /// Something of weir's own fails. It is told from time to time, and tried again.
     fn complain(&self, what: &str, error: &std::io::Error) {
-        if self.own_complaint.lock().note(clock::now()) == Telling::Due {
+        if self.disk_throttle.lock().failed(clock::now()) == LogDecision::Log {
             log::error!("{what}: {error}");
         }
     }
@@ -193,7 +179,7 @@ impl Waiting {
 }
 
 /// Ships what is in the spool until weir stops, and then what can be shipped before the deadline.
-pub(super) async fn run(shared: Arc<Shared>) {
+pub(super) async fn run(shared: Arc<Shared>) -> Result<(), Infallible> {
     let mut reader = shared.spool.reader();
     let mut syncing = tokio::spawn(sync(shared.clone()));
     let shipping = async {
@@ -212,6 +198,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     if let Err(error) = shared.spool.sync() {
         shared.complain(DISK, &error);
     }
+    Ok(())
 }
 
 /// Ends when weir is stopping and nothing has been settled for a while.
@@ -232,7 +219,7 @@ async fn standstill(shared: &Shared) {
 
 /// Sends the index its templates before the first event, so that no event makes an index without them.
 async fn set_up(shared: &Shared) -> Delivered {
-    let mut backoff = Backoff::default();
+    let mut backoff = pace::backoff();
     loop {
         let Some(node) = shared.nodes.pick(clock::now()) else {
             return Delivered::GaveUp;
@@ -251,7 +238,7 @@ async fn set_up(shared: &Shared) -> Delivered {
                 shared.pushed_back(&node.name, &wait, 0);
             }
         }
-        let wait = backoff.next(random::bits() as u32);
+        let wait = backoff.next_with_jitter(random::bits() as u32);
         if shared.wait_unless_stopping(wait).await == Delivered::GaveUp {
             return Delivered::GaveUp;
         }

@@ -6,8 +6,8 @@ use super::Config;
 use super::demand::Demand;
 use super::scheme::{Descriptor, Entry, RawScheme, Windows};
 use super::schemes::{Listed, SCHEMES, named};
-use crate::settings::declare::{Settings, settings};
-use crate::settings::decode::{Block, Decode, Scalar, Setting, Wrong, nearest};
+use crate::settings::declare::{Settings, one_of, settings, unknown};
+use crate::settings::decode::{Block, Decode, Scalar, Setting, Wrong};
 use crate::settings::mistake::Findings;
 use crate::settings::node::{Node, Place};
 use crate::settings::schema::Definitions;
@@ -37,17 +37,12 @@ impl SchemeName {
 
 impl Scalar for SchemeName {
     fn expected() -> String {
-        format!("one of `{}`", SchemeName::words().join("`, `"))
+        one_of(&SchemeName::words())
     }
 
     fn read(text: &str) -> Result<Self, Wrong> {
-        if let Some(listed) = named(text) {
-            return Ok(SchemeName(listed));
-        }
-        Err(match nearest(text, &SchemeName::words()) {
-            Some(near) => Wrong::Near(near),
-            None => Wrong::Unexpected,
-        })
+        let listed = named(text).ok_or_else(|| unknown(text, &SchemeName::words()))?;
+        Ok(SchemeName(listed))
     }
 
     fn schema() -> Value {

@@ -4,7 +4,7 @@
 //! A signature seldom covers the path, so a request that was signed for one route is good on every other
 //! that knows its secret. Were each route to remember for itself, it could be sent once to each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +18,25 @@ use super::store::{InProcess, ReplayStore};
 
 /// The memory of all routes of a configuration.
 pub struct Memory {
-    shared: Vec<Arc<InProcess>>,
+    shared: Vec<Group>,
     /// By secret, the position of the memory.
     positions: HashMap<Secret, usize>,
     /// By secret, whose ids are one.
     namespaces: HashMap<Secret, Namespace>,
+}
+
+/// Schemes that are joined by shared secrets.
+struct Group {
+    store: Arc<InProcess>,
+    bounds: Bounds,
+}
+
+/// What a group remembers at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Bounds {
+    /// The longest window of those that share it.
+    window: Duration,
+    schemes: usize,
 }
 
 /// Stands for a secret of a scheme.
@@ -32,39 +46,62 @@ impl Memory {
     /// For all schemes of all routes.
     #[must_use]
     pub fn new<'c>(configs: impl IntoIterator<Item = &'c Config>) -> Self {
+        Memory::build(configs, None)
+    }
+
+    /// For the schemes of the configuration that follows this one. What was seen stays known to every scheme
+    /// that keeps one of its secrets, as long as its windows are equal.
+    #[must_use]
+    pub fn next<'c>(&self, configs: impl IntoIterator<Item = &'c Config>) -> Self {
+        Memory::build(configs, Some(self))
+    }
+
+    fn build<'c>(configs: impl IntoIterator<Item = &'c Config>, previous: Option<&Memory>) -> Self {
         let demands: Vec<&Demand> = configs.into_iter().map(|config| &config.demand).collect();
         let clients: Vec<Vec<Vec<Secret>>> = demands.iter().map(|demand| secrets(demand)).collect();
         let schemes: Vec<Vec<Secret>> = clients.iter().map(|clients| clients.concat()).collect();
         let joined = joined(&schemes);
-        let mut windows: HashMap<usize, (Duration, usize)> = HashMap::new();
+        let mut bounds: BTreeMap<usize, Bounds> = BTreeMap::new();
         for (demand, group) in demands.iter().zip(&joined) {
-            let (window, members) = windows.entry(*group).or_default();
-            *window = demand.replay.max(*window);
-            *members += usize::from(!demand.replay.is_zero());
+            let bounds = bounds.entry(*group).or_default();
+            bounds.window = demand.replay.max(bounds.window);
+            bounds.schemes += usize::from(!demand.replay.is_zero());
         }
-        let mut shared = Vec::with_capacity(windows.len());
-        let mut position_of: HashMap<usize, usize> = HashMap::new();
-        for (group, (window, members)) in windows {
-            position_of.insert(group, shared.len());
-            shared.push(InProcess::new(SeenRequests::new(window, members)));
+        let mut shared = Vec::with_capacity(bounds.len());
+        let mut positions = HashMap::new();
+        for (group, bounds) in bounds {
+            let members = schemes.iter().zip(&joined).filter(|(_, of)| **of == group);
+            let secrets: Vec<Secret> = members.flat_map(|(secrets, _)| secrets.clone()).collect();
+            let known = previous.and_then(|previous| previous.store_of(&secrets, bounds));
+            let store = known.unwrap_or_else(|| {
+                InProcess::new(SeenRequests::new(bounds.window, bounds.schemes))
+            });
+            let position = shared.len();
+            positions.extend(secrets.into_iter().map(|secret| (secret, position)));
+            shared.push(Group { store, bounds });
         }
-        let each = schemes.iter().zip(&joined);
-        let positions = each.flat_map(|(secrets, group)| {
-            let position = position_of.get(group).copied().unwrap_or_default();
-            secrets.iter().map(move |secret| (*secret, position))
-        });
         Memory {
-            positions: positions.collect(),
-            namespaces: namespaces(&clients.concat()),
+            positions,
+            namespaces: namespaces(&clients.concat(), previous),
             shared,
         }
+    }
+
+    /// The store of a group that has one of these secrets and remembers as much.
+    fn store_of(&self, secrets: &[Secret], bounds: Bounds) -> Option<Arc<InProcess>> {
+        let known = secrets
+            .iter()
+            .filter_map(|secret| self.positions.get(secret));
+        let mut groups = known.filter_map(|position| self.shared.get(*position));
+        let equal = groups.find(|group| group.bounds == bounds);
+        equal.map(|group| group.store.clone())
     }
 
     /// Where requests of the scheme of `demand` are remembered; `None` when they are not.
     pub(super) fn store(&self, demand: &Demand) -> Option<ReplayStore> {
         let first = secrets(demand).into_iter().flatten().next()?;
         let shared = self.shared.get(*self.positions.get(&first)?)?;
-        ReplayStore::in_process(shared, demand.replay)
+        ReplayStore::in_process(&shared.store, demand.replay)
     }
 
     /// For each client of `demand` the namespace of its ids: one for all clients that are joined by shared
@@ -81,7 +118,7 @@ impl Memory {
     /// How many ids were forgotten before their time because a memory was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.shared.iter().map(|shared| shared.dropped()).sum()
+        self.shared.iter().map(|group| group.store.dropped()).sum()
     }
 }
 
@@ -111,22 +148,31 @@ fn secret(scheme: &str, key: &HashedSecret) -> Secret {
     digest.chain_update(key.as_bytes()).finalize().into()
 }
 
-/// Made of the secrets themselves, so that replicas with one configuration have the same.
-fn namespaces(clients: &[Vec<Secret>]) -> HashMap<Secret, Namespace> {
+/// Made of the secrets themselves, so that replicas with one configuration have the same. A client that keeps
+/// one of its secrets keeps its namespace.
+fn namespaces(clients: &[Vec<Secret>], previous: Option<&Memory>) -> HashMap<Secret, Namespace> {
+    let of_secret = |secret: &Secret| {
+        let mut namespace = Namespace::default();
+        namespace.copy_from_slice(&secret[..size_of::<Namespace>()]);
+        namespace
+    };
     let groups = joined(clients);
-    let mut least: HashMap<usize, Secret> = HashMap::new();
+    let mut found: HashMap<usize, (bool, Namespace)> = HashMap::new();
     for (secrets, group) in clients.iter().zip(&groups) {
         for secret in secrets {
-            let known = least.entry(*group).or_insert(*secret);
-            *known = (*secret).min(*known);
+            let known = previous.and_then(|previous| previous.namespaces.get(secret));
+            // Those that are known come first, and of several the least.
+            let candidate = match known {
+                Some(known) => (false, *known),
+                None => (true, of_secret(secret)),
+            };
+            let namespace = found.entry(*group).or_insert(candidate);
+            *namespace = candidate.min(*namespace);
         }
     }
     let each = clients.iter().zip(groups);
     each.flat_map(|(secrets, group)| {
-        let mut namespace = Namespace::default();
-        if let Some(least) = least.get(&group) {
-            namespace.copy_from_slice(&least[..size_of::<Namespace>()]);
-        }
+        let (_, namespace) = found.get(&group).copied().unwrap_or_default();
         secrets.iter().map(move |secret| (*secret, namespace))
     })
     .collect()

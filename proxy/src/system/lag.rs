@@ -3,12 +3,22 @@
 
 use std::time::Duration;
 
-use prometheus::Histogram;
+use prometheus::{Histogram, Result};
 
 use crate::clock;
+use crate::metrics::Metrics;
+use crate::metrics::catalog::{LAG_EDGES_S, RUNTIME_LAG};
 
 /// How often a runtime is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Registers the histogram of the lag.
+///
+/// # Errors
+/// Only when the catalog has an invalid or a duplicate name.
+pub fn register(metrics: &Metrics) -> Result<Histogram> {
+    metrics.histogram(RUNTIME_LAG, &LAG_EDGES_S)?.series(&[])
+}
 
 /// Observes how much later than asked for a timer of this runtime goes off, for ever. Timers go off by
 /// whole milliseconds: up to one is no lag.

@@ -1,7 +1,7 @@
-//! Threads beside the way of requests: started with what they and others share, woken when there is
-//! something to do, started again when they panic, and ended within a deadline. What lies on the desk outlives
-//! a panic.
+//! Worker threads: started with the state that they share with others, woken when there is work,
+//! restarted when they panic, and stopped within a deadline. The shared state outlives a panic.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -12,22 +12,22 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::clock::{self, Elapsed};
 use crate::worker::{Pause, Worker};
 
-/// The hand of all others. When it is dropped the thread is told to stop, and not waited for.
+/// The handle of a worker thread. Dropping it stops the thread without waiting for its end.
 #[derive(Debug)]
-pub struct SideThread<T> {
-    desk: Arc<Desk<T>>,
+pub struct WorkerThread<T> {
+    shared: Arc<SharedState<T>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the thread and the others share.
+/// What the thread and its handle share.
 #[derive(Debug)]
-pub struct Desk<T> {
+pub struct SharedState<T> {
     inner: Mutex<Inner<T>>,
-    /// Wakes the thread, and whoever waits for its end.
+    /// Wakes the thread, and whoever waits for it.
     changed: Condvar,
 }
 
-/// What lies on the desk.
+/// The shared state, locked.
 #[derive(Debug)]
 pub struct Inner<T> {
     pub work: T,
@@ -37,87 +37,117 @@ pub struct Inner<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Running,
-    /// It does what is left and ends.
+    /// The thread does what is left and ends.
     Stopping,
     Ended,
 }
 
-impl<T: Send + 'static> SideThread<T> {
-    /// Starts a thread that does `run` until its desk says [`State::Stopping`]. When it panics it is run again,
-    /// so that what it holds beside the desk has to fit a new beginning.
+impl<T: Send + 'static> WorkerThread<T> {
+    /// Starts a thread that does `run` until its state is [`State::Stopping`]. After a panic it is run again, so
+    /// that what it holds beside the shared state has to fit a new beginning.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(
         worker: Worker,
         work: T,
-        mut run: impl FnMut(&Desk<T>) + Send + 'static,
+        mut run: impl FnMut(&SharedState<T>) + Send + 'static,
+    ) -> io::Result<Self> {
+        Self::spawn(worker, work, move |worker, shared| {
+            let run = || {
+                run(shared);
+                Ok::<(), Infallible>(())
+            };
+            worker.keep(run, |wait| shared.pause(wait));
+        })
+    }
+
+    /// Starts a thread that does `body` once; it is for `body` to restart what panics in it
+    /// ([`Worker::keep`]).
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn spawn(
+        worker: Worker,
+        work: T,
+        body: impl FnOnce(&Worker, &SharedState<T>) + Send + 'static,
     ) -> io::Result<Self> {
         let state = State::Running;
-        let desk = Arc::new(Desk {
+        let shared = Arc::new(SharedState {
             inner: Mutex::new(Inner { work, state }),
             changed: Condvar::new(),
         });
-        let theirs = EndsWithIt(desk.clone());
+        let ends = EndOnDrop(shared.clone());
         let thread = std::thread::Builder::new()
             .name(worker.name().to_owned())
-            .spawn(move || {
-                let desk = &theirs.0;
-                let run = || {
-                    run(desk);
-                    Ok(())
-                };
-                worker.keep(run, |wait| desk.pause(wait));
-            })?;
-        Ok(SideThread {
-            desk,
+            .spawn(move || body(&worker, &ends.0))?;
+        Ok(WorkerThread {
+            shared,
             thread: Mutex::new(Some(thread)),
         })
     }
 }
 
-impl<T> SideThread<T> {
-    /// What is shared. Hold it for a moment only: the thread waits for it, and others do.
+impl<T> WorkerThread<T> {
+    /// Locks the shared state. Hold it for a moment only: the thread waits for it, and others do.
     pub fn lock(&self) -> MutexGuard<'_, Inner<T>> {
-        self.desk.lock()
+        self.shared.lock()
     }
 
     /// Wakes the thread.
     pub fn wake(&self) {
-        self.desk.changed.notify_all();
+        self.shared.notify();
+    }
+
+    /// Waits as long as `condition` holds, until the deadline at most.
+    ///
+    /// # Errors
+    /// [`Elapsed`] when it holds at the deadline.
+    pub fn wait_while(
+        &self,
+        inner: &mut MutexGuard<'_, Inner<T>>,
+        deadline: Instant,
+        condition: impl Fn(&Inner<T>) -> bool,
+    ) -> Result<(), Elapsed> {
+        while condition(inner) {
+            if self.shared.changed.wait_until(inner, deadline).timed_out() {
+                return Err(Elapsed);
+            }
+        }
+        Ok(())
     }
 
     /// Lets the thread do what is left, and waits for its end.
     ///
     /// # Errors
-    /// [`Elapsed`] when it has not come by the deadline.
+    /// [`Elapsed`] when it has not ended by the deadline.
     pub fn stop(&self, deadline: Instant) -> Result<(), Elapsed> {
-        self.desk.begin_stop();
-        let mut inner = self.desk.lock();
-        while inner.state != State::Ended {
-            let waited = self.desk.changed.wait_until(&mut inner, deadline);
-            if waited.timed_out() {
-                return Err(Elapsed);
-            }
-        }
+        self.shared.begin_stop();
+        let mut inner = self.shared.lock();
+        self.wait_while(&mut inner, deadline, |inner| inner.state != State::Ended)?;
         drop(inner);
         if let Some(thread) = self.thread.lock().take() {
-            // It has nothing left to do; a panic in it has been reported by itself.
+            // It has nothing left to do; a panic in it has been logged.
             drop(thread.join());
         }
         Ok(())
     }
 }
 
-impl<T> Drop for SideThread<T> {
+impl<T> Drop for WorkerThread<T> {
     fn drop(&mut self) {
-        self.desk.begin_stop();
+        self.shared.begin_stop();
     }
 }
 
-impl<T> Desk<T> {
+impl<T> SharedState<T> {
     pub fn lock(&self) -> MutexGuard<'_, Inner<T>> {
         self.inner.lock()
+    }
+
+    /// Wakes whoever waits for a change.
+    pub fn notify(&self) {
+        self.changed.notify_all();
     }
 
     /// Waits until `ready` or the stop, at most until the deadline.
@@ -134,8 +164,8 @@ impl<T> Desk<T> {
         }
     }
 
-    /// Waits for so long, unless the end comes first.
-    fn pause(&self, wait: Duration) -> Pause {
+    /// The pause before a restart: it ends early at the stop.
+    pub fn pause(&self, wait: Duration) -> Pause {
         let mut inner = self.lock();
         self.wait_until(&mut inner, clock::now() + wait, |_| false);
         match inner.state {
@@ -154,10 +184,10 @@ impl<T> Desk<T> {
     }
 }
 
-/// Notes the end of the thread also when it panics: nobody is to wait for it then.
-struct EndsWithIt<T>(Arc<Desk<T>>);
+/// Notes the end of the thread, also when it panics: nobody must wait for it then.
+struct EndOnDrop<T>(Arc<SharedState<T>>);
 
-impl<T> Drop for EndsWithIt<T> {
+impl<T> Drop for EndOnDrop<T> {
     fn drop(&mut self) {
         self.0.inner.lock().state = State::Ended;
         self.0.changed.notify_all();
@@ -170,10 +200,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn add_up(desk: &Desk<(Vec<u64>, u64)>) {
-        let mut inner = desk.lock();
+    fn add_up(shared: &SharedState<(Vec<u64>, u64)>) {
+        let mut inner = shared.lock();
         loop {
-            desk.wait_until(&mut inner, clock::now() + LONG, |work| !work.0.is_empty());
+            shared.wait_until(&mut inner, clock::now() + LONG, |work| !work.0.is_empty());
             let (numbers, sum) = &mut inner.work;
             *sum += numbers.drain(..).sum::<u64>();
             if inner.state == State::Stopping {
@@ -183,9 +213,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_at_the_stop_is_done() {
+    fn work_left_at_the_stop_is_done() {
         let thread =
-            SideThread::start(Worker::unseen("sum"), (Vec::new(), 0), add_up).expect("a thread");
+            WorkerThread::start(Worker::unseen("sum"), (Vec::new(), 0), add_up).expect("a thread");
         for number in 1..=100 {
             thread.lock().work.0.push(number);
             thread.wake();
@@ -196,15 +226,15 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_panics_is_started_again_and_what_lies_on_its_desk_is_there() {
+    fn a_thread_that_panics_is_restarted_and_keeps_its_shared_state() {
         let worker = Worker::unseen("sum");
         let theirs = worker.clone();
-        let run = move |desk: &Desk<(Vec<u64>, u64)>| {
+        let run = move |shared: &SharedState<(Vec<u64>, u64)>| {
             theirs.fault_point();
-            add_up(desk);
+            add_up(shared);
         };
         worker.fail(2);
-        let thread = SideThread::start(worker.clone(), (vec![1, 2], 0), run).expect("a thread");
+        let thread = WorkerThread::start(worker.clone(), (vec![1, 2], 0), run).expect("a thread");
         let deadline = clock::now() + LONG;
         while thread.lock().work.1 != 3 {
             assert!(clock::now() < deadline);
@@ -219,9 +249,9 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_hangs_is_waited_for_until_the_deadline_and_one_that_panicked_not_at_all() {
+    fn a_stop_waits_for_a_hung_thread_until_the_deadline_and_not_for_one_that_panicked() {
         let (end, wait) = std::sync::mpsc::sync_channel::<()>(1);
-        let hung = SideThread::start(
+        let hung = WorkerThread::start(
             Worker::unseen("hung"),
             (),
             move |_| while wait.recv().is_ok() {},
@@ -230,7 +260,7 @@ mod tests {
         assert_eq!(hung.stop(clock::now() + LONG / 6000), Err(Elapsed));
         drop(end);
         assert_eq!(hung.stop(clock::now() + LONG), Ok(()));
-        let gone = SideThread::start(Worker::unseen("gone"), (), |_| panic!("on purpose"))
+        let gone = WorkerThread::start(Worker::unseen("gone"), (), |_| panic!("on purpose"))
             .expect("a thread");
         assert_eq!(gone.stop(clock::now() + LONG), Ok(()));
     }

@@ -3,27 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use weir::alert::signal::{Signal, Statistic};
+use weir::alert::notify;
+use weir::alert::notify::kind::{Kind, ValueKind};
+use weir::alert::signal::{self, Signal, Source};
+use weir::alert::tier::Worse;
+use weir::alert::unit::Unit;
 use weir::alert::{rules, runbook};
 use weir::config;
 
 use crate::repository::{expect_none, files, read};
-
-/// What an alert of a rule with another name leads to.
-const EVERY_SIGNAL: [Signal; 12] = [
-    Signal::ErrorRate,
-    Signal::ResponseTime(Statistic::P99),
-    Signal::FirstTokenP99,
-    Signal::DiskUsage,
-    Signal::CpuUsage,
-    Signal::MemoryUsage,
-    Signal::RateLimitedShare,
-    Signal::SignatureFailureShare,
-    Signal::CacheHitRatio,
-    Signal::SpoolOldest,
-    Signal::EventsDropped,
-    Signal::DependencyDown,
-];
 
 #[test]
 fn the_rules_of_the_defaults_are_those_that_weir_renders() {
@@ -59,13 +47,10 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
         .iter()
         .filter_map(|path| Some(Path::new(path).file_stem()?.to_string_lossy().into_owned()))
         .collect();
-    for signal in EVERY_SIGNAL {
-        alerts.insert(runbook::of_signal(signal).to_owned());
+    for signal in signal::ALL {
+        alerts.insert(signal.runbook.name.to_owned());
     }
-    let built_in: BTreeSet<String> = runbook::PAGES
-        .iter()
-        .map(|(name, _)| (*name).to_owned())
-        .collect();
+    let built_in: BTreeSet<String> = runbook::pages().map(|page| page.name.to_owned()).collect();
     for (what, one, other) in [
         ("an alert without a page", &alerts, &pages),
         ("a page without an alert", &pages, &alerts),
@@ -73,6 +58,102 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
     ] {
         let missing = one.difference(other);
         findings.extend(missing.map(|name| format!("{what}: {name}")));
+    }
+    expect_none(&findings);
+}
+
+/// A configuration with one rule over a signal, in its unit and direction.
+fn config_over(signal: &Signal) -> String {
+    let [warning, critical, recovery] = match (signal.unit, signal.worse) {
+        (Unit::Share, Worse::Up) => ["1%", "3%", "0.5%"],
+        (Unit::Share, Worse::Down) => ["30%", "10%", "40%"],
+        (Unit::Seconds, _) => ["500ms", "1s", "300ms"],
+        (Unit::Count, _) => ["1", "3", "0"],
+    };
+    let name = signal.name;
+    format!(
+        "backends: [{{name: a, endpoints: ['http://127.0.0.1:1']}}]\n\
+         routes: [{{name: r, path: '/*', backend: a}}]\n\
+         alerts: {{rules: [{{name: R, signal: {name}, warning: {warning}, critical: {critical}, recovery: {recovery}}}]}}\n"
+    )
+}
+
+#[test]
+fn every_signal_has_a_runbook_documentation_a_schema_entry_and_rules() {
+    let documentation = read("alerts/README.md");
+    let schema = config::schema()["$defs"]["Rule"]["properties"]["signal"].to_string();
+    let mut findings = Vec::new();
+    for signal in signal::ALL {
+        let name = signal.name;
+        if runbook::page(signal.runbook.name).is_none_or(str::is_empty) {
+            findings.push(format!("{name}: no runbook"));
+        }
+        if !documentation.contains(&format!("`{name}`")) {
+            findings.push(format!("{name}: not in alerts/README.md"));
+        }
+        if !schema.contains(&format!("\"{name}\"")) {
+            findings.push(format!("{name}: not in the schema"));
+        }
+        let loaded = config::parse(&config_over(signal), Path::new("weir.yaml"), &|_| None);
+        let (refused, why) = match loaded {
+            Ok(loaded) => match rules::render(&loaded.config.alerts) {
+                Ok(rules) => (false, rules),
+                Err(refused) => (true, format!("{refused:?}")),
+            },
+            Err(mistakes) => (true, mistakes.to_string()),
+        };
+        // A signal that cannot be had is refused by its name.
+        let is_planned = matches!(signal.source, Source::Planned(_));
+        if refused != is_planned || !why.contains(name) {
+            findings.push(format!("{name}: {why}"));
+        }
+    }
+    expect_none(&findings);
+}
+
+/// A configuration with a notifier of this kind, at an example address.
+fn config_with(kind: &Kind) -> String {
+    let addresses = kind
+        .settings
+        .iter()
+        .filter_map(|setting| match setting.value {
+            ValueKind::Url => Some(format!("{}: 'http://127.0.0.1:1/x'", setting.key)),
+            ValueKind::Urls => Some(format!("{}: ['http://127.0.0.1:1']", setting.key)),
+            ValueKind::Text | ValueKind::Secret => None,
+        });
+    let settings = addresses.collect::<Vec<_>>().join(", ");
+    format!(
+        "backends: [{{name: a, endpoints: ['http://127.0.0.1:1']}}]\n\
+         routes: [{{name: r, path: '/*', backend: a}}]\n\
+         alerts: {{{}: {{{settings}}}}}\n",
+        kind.key
+    )
+}
+
+#[test]
+fn every_notifier_has_documentation_and_a_schema_entry_and_can_be_configured() {
+    let documentation = read("alerts/README.md");
+    let schema = config::schema();
+    let mut findings = Vec::new();
+    for kind in notify::ALL {
+        let key = kind.key;
+        if !documentation.contains(&format!("`{key}`")) {
+            findings.push(format!("{key}: not in alerts/README.md"));
+        }
+        let keys = &schema["$defs"]["Alerts"]["properties"];
+        let settings = &schema["$defs"][kind.definition]["properties"];
+        let missing = |setting: &&notify::kind::Setting| settings[setting.key].is_null();
+        if keys[key].is_null() || kind.settings.iter().any(|setting| missing(&setting)) {
+            findings.push(format!("{key}: not in the schema"));
+        }
+        match config::parse(&config_with(kind), Path::new("weir.yaml"), &|_| None) {
+            Ok(loaded) => {
+                let notifiers = loaded.config.alerts.notifiers;
+                let names: Vec<_> = notifiers.iter().map(|notifier| &notifier.name).collect();
+                assert_eq!(names, [key]);
+            }
+            Err(mistakes) => findings.push(format!("{key}: {mistakes}")),
+        }
     }
     expect_none(&findings);
 }

@@ -9,11 +9,13 @@
 )]
 
 mod alerts;
+mod circles;
 mod documents;
 mod examples;
 mod exceptions;
 mod imports;
 mod markdown;
+mod paths;
 mod repository;
 mod shippers;
 mod size;

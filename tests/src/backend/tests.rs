@@ -1,9 +1,9 @@
-//! The fake must be right itself before it can judge a proxy.
+//! Tests of the fake backend itself.
 
 use std::time::Duration;
 
 use super::*;
-use crate::client::{Ask, Client, ask};
+use crate::client::{Client, ClientRequest, send};
 use crate::raw::Raw;
 use crate::sign::sha256_hex;
 
@@ -13,10 +13,10 @@ async fn a_body_is_hashed_with_a_length_and_in_chunks() {
     let body = vec![7; 70_000];
     let mut client = Client::h1(backend.address()).await;
     for sent in [
-        Ask::post("/a?b=c", body.clone()),
-        Ask::chunked("/a?b=c", &body, 999),
+        ClientRequest::post("/a?b=c", body.clone()),
+        ClientRequest::chunked("/a?b=c", &body, 999),
     ] {
-        let reply = client.ask(sent).await.json();
+        let reply = client.send(sent).await.json();
         assert_eq!(reply["bytes"], 70_000);
         assert_eq!(reply["sha256"], sha256_hex(&body));
         assert_eq!(reply["target"], "/a?b=c");
@@ -33,12 +33,12 @@ async fn a_body_is_hashed_with_a_length_and_in_chunks() {
 }
 
 #[tokio::test]
-async fn a_hand_releases_chunk_by_chunk() {
-    let backend = Backend::by_hand().await;
+async fn a_manual_response_is_sent_chunk_by_chunk() {
+    let backend = Backend::manual().await;
     let mut client = Client::h1(backend.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(Ask::get("/")), async {
-        let mut call = backend.call().await;
-        call.begin_events().await;
+    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::get("/")), async {
+        let mut call = backend.next_request().await;
+        call.send_event_stream_head().await;
         call
     });
     call.event("one").await;
@@ -51,21 +51,21 @@ async fn a_hand_releases_chunk_by_chunk() {
 }
 
 #[tokio::test]
-async fn a_cut_and_a_reset_are_no_clean_end() {
-    for end in [Answer::cut, Answer::reset] {
-        let backend = Backend::answering(move |_| end(Answer::events(&["one"]))).await;
+async fn a_truncated_body_and_a_reset_are_errors() {
+    for end in [BackendResponse::truncated, BackendResponse::reset] {
+        let backend = Backend::responding(move |_| end(BackendResponse::events(&["one"]))).await;
         let mut client = Client::h1(backend.address()).await;
-        let cut = client.open(Ask::get("/")).await.rest().await;
-        cut.expect_err("a body that is cut short");
+        let cut = client.open(ClientRequest::get("/")).await.rest().await;
+        cut.expect_err("a truncated body");
     }
-    let backend = Backend::answering(|_| Answer::reset_at_once()).await;
+    let backend = Backend::responding(|_| BackendResponse::reset_immediately()).await;
     let mut client = Client::h1(backend.address()).await;
-    let nothing = client.try_open(Ask::get("/")).await;
-    nothing.expect_err("no answer at all");
+    let nothing = client.try_open(ClientRequest::get("/")).await;
+    nothing.expect_err("no response");
 }
 
 #[tokio::test]
-async fn half_a_request_is_written_down_and_nonsense_is_a_fault() {
+async fn incomplete_requests_are_recorded_and_malformed_ones_are_faults() {
     let backend = Backend::echo().await;
     let mut raw = Raw::connect(backend.address()).await;
     raw.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf")
@@ -77,14 +77,16 @@ async fn half_a_request_is_written_down_and_nonsense_is_a_fault() {
     raw.write("what is this\r\n\r\n").await;
     assert!(raw.closes_within(wait::PATIENCE).await);
     let faults = lock(&backend.record.faults).len();
-    assert!(faults >= 1, "nonsense went unnoticed");
+    assert!(faults >= 1, "malformed HTTP went unnoticed");
 }
 
 #[tokio::test]
-async fn health_checks_are_answered_and_not_written_down() {
+async fn health_checks_are_answered_and_not_recorded() {
     let backend = Backend::echo().await;
     assert_eq!(
-        ask(backend.address(), Ask::get("/healthz")).await.status,
+        send(backend.address(), ClientRequest::get("/healthz"))
+            .await
+            .status,
         200
     );
     backend.assert_untouched();
@@ -92,7 +94,7 @@ async fn health_checks_are_answered_and_not_written_down() {
 }
 
 #[tokio::test]
-async fn a_stopped_backend_refuses() {
+async fn a_stopped_backend_refuses_connections() {
     let backend = Backend::echo().await;
     let address = backend.address();
     backend.stop();

@@ -1,4 +1,4 @@
-//! A service behind TLS.
+//! A TLS proxy in front of a server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use super::Backend;
 use crate::certs::Authority;
 
 impl Backend {
-    /// Speaks TLS on one side, with a certificate of `authority`, and passes on to `address`.
+    /// Terminates TLS with a certificate of `authority`, and forwards to `address`.
     ///
     /// # Panics
-    /// When no certificate can be made.
+    /// The certificate cannot be created.
     pub async fn behind_tls(authority: &Authority, address: SocketAddr) -> Self {
         let (leaf, key) = authority.leaf();
         let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("a key");

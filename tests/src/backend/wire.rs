@@ -1,4 +1,4 @@
-//! HTTP/1.1 as the fake reads it: strictly, and with everything written down.
+//! Reads HTTP/1.1 strictly, and records everything.
 
 use std::io::{Error, ErrorKind, Result};
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// How much of a body is kept as it is; the rest only counts for its hash.
-const BODY_KEPT_BYTES: usize = 1 << 20;
+/// How much of a body is stored; the rest is only hashed.
+const BODY_STORED_BYTES: usize = 1 << 20;
 
-/// How much is read at once.
+/// The size of a read.
 const READ_BYTES: usize = 64 << 10;
 
 /// How the body of a request was framed.
@@ -22,11 +22,11 @@ pub enum Framing {
     Frames,
 }
 
-/// One request as the backend saw it.
+/// A request as the backend received it.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ReceivedRequest {
     pub method: String,
-    /// Path and query as they arrived.
+    /// Path and query as received.
     pub target: String,
     pub version: String,
     pub headers: Vec<(String, String)>,
@@ -35,13 +35,13 @@ pub struct Seen {
     pub body: Bytes,
     pub body_bytes: u64,
     pub body_sha256: String,
-    /// Whether the body came to its end.
+    /// Whether the body is complete.
     pub whole: bool,
-    /// Which connection it came over, counted from 0.
+    /// The number of its connection, from 0.
     pub connection: usize,
 }
 
-impl Seen {
+impl ReceivedRequest {
     /// The first value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -51,7 +51,7 @@ impl Seen {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Every value of a header, in their order.
+    /// All values of a header, in order.
     #[must_use]
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.headers
@@ -67,7 +67,7 @@ impl Seen {
     }
 }
 
-/// Collects a body: its hash, its length, its beginning.
+/// Records a body: its hash, length and first bytes.
 #[derive(Debug, Default)]
 pub(super) struct BodyRecord {
     hash: Sha256,
@@ -76,22 +76,22 @@ pub(super) struct BodyRecord {
 }
 
 impl BodyRecord {
-    pub(super) fn add(&mut self, piece: &[u8]) {
-        self.hash.update(piece);
-        self.bytes += piece.len() as u64;
-        let room = BODY_KEPT_BYTES.saturating_sub(self.kept.len());
-        self.kept.extend_from_slice(&piece[..piece.len().min(room)]);
+    pub(super) fn add(&mut self, chunk: &[u8]) {
+        self.hash.update(chunk);
+        self.bytes += chunk.len() as u64;
+        let room = BODY_STORED_BYTES.saturating_sub(self.kept.len());
+        self.kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
 
-    pub(super) fn finish(self, seen: &mut Seen) {
-        seen.body = self.kept.into();
-        seen.body_bytes = self.bytes;
-        seen.body_sha256 = base16ct::lower::encode_string(&self.hash.finalize());
-        seen.whole = true;
+    pub(super) fn finish(self, request: &mut ReceivedRequest) {
+        request.body = self.kept.into();
+        request.body_bytes = self.bytes;
+        request.body_sha256 = base16ct::lower::encode_string(&self.hash.finalize());
+        request.whole = true;
     }
 }
 
-/// Reads requests from one side of a connection.
+/// Reads requests from a connection.
 #[derive(Debug)]
 pub(super) struct Reader {
     buffered: Vec<u8>,
@@ -106,11 +106,11 @@ impl Reader {
         }
     }
 
-    /// The head of the next request; `None` when the connection is closed between two.
+    /// The head of the next request; `None` if the connection is closed between two requests.
     pub(super) async fn head(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
-    ) -> Result<Option<Seen>> {
+    ) -> Result<Option<ReceivedRequest>> {
         let end = loop {
             if let Some(at) = find(&self.buffered, b"\r\n\r\n") {
                 break at;
@@ -126,28 +126,28 @@ impl Reader {
         parse(&head, self.connection).map(Some)
     }
 
-    /// The body that belongs to `seen`, to its end.
+    /// The body of the request.
     pub(super) async fn body(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
-        seen: &mut Seen,
+        request: &mut ReceivedRequest,
     ) -> Result<()> {
         let mut record = BodyRecord::default();
-        match seen.framing {
+        match request.framing {
             Framing::None | Framing::Frames => {}
             Framing::Length => {
-                let length = seen
+                let length = request
                     .header("content-length")
                     .and_then(|value| value.parse().ok())
-                    .ok_or_else(|| Error::other("a content-length that is no number"))?;
-                self.piece(stream, length, &mut record).await?;
+                    .ok_or_else(|| Error::other("the content-length is not a number"))?;
+                self.chunk(stream, length, &mut record).await?;
             }
             Framing::Chunked => loop {
                 let line = self.line(stream).await?;
                 let size = usize::from_str_radix(line.trim(), 16)
                     .map_err(|_| Error::other(format!("a chunk size of {line:?}")))?;
-                self.piece(stream, size, &mut record).await?;
-                // After the last chunk: the empty line, or trailers and then the empty line.
+                self.chunk(stream, size, &mut record).await?;
+                // After the last chunk: an empty line, or trailers and an empty line.
                 let mut end = self.line(stream).await?;
                 while size == 0 && !end.is_empty() {
                     end = self.line(stream).await?;
@@ -157,11 +157,11 @@ impl Reader {
                 }
             },
         }
-        record.finish(seen);
+        record.finish(request);
         Ok(())
     }
 
-    async fn piece(
+    async fn chunk(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
         mut length: usize,
@@ -180,7 +180,7 @@ impl Reader {
     }
 
     async fn fill(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Result<usize> {
-        // Without room, a Vec is read into by a few bytes at a time.
+        // Without spare capacity, a Vec is filled a few bytes at a time.
         self.buffered.reserve(READ_BYTES);
         stream.read_buf(&mut self.buffered).await
     }
@@ -198,7 +198,7 @@ impl Reader {
     }
 }
 
-/// The peer went away; that is no fault of what it said.
+/// The peer disconnected, which does not violate HTTP.
 fn ended(place: &str) -> Error {
     let message = format!("the connection ended {place}");
     Error::new(ErrorKind::UnexpectedEof, message)
@@ -210,7 +210,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
         .position(|window| window == needle)
 }
 
-fn parse(head: &[u8], connection: usize) -> Result<Seen> {
+fn parse(head: &[u8], connection: usize) -> Result<ReceivedRequest> {
     let text = String::from_utf8_lossy(head);
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
     let first = lines.next().unwrap_or_default();
@@ -237,7 +237,7 @@ fn parse(head: &[u8], connection: usize) -> Result<Seen> {
         (false, true) => Framing::Length,
         (false, false) => Framing::None,
     };
-    Ok(Seen {
+    Ok(ReceivedRequest {
         method: method.to_owned(),
         target: target.to_owned(),
         version: version.to_owned(),

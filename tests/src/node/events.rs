@@ -1,28 +1,28 @@
-//! Events to index, and the fields that the index knows.
+//! Events to index, and the mapping of the index.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// One event as the outside knows it.
+/// An example event.
 const EVENT: &str = include_str!("../../../proxy/tests/vectors/event.json");
 
-/// The fields of the data stream, as weir sets it up.
+/// The mapping of the data stream, as weir creates it.
 pub const MAPPINGS: &str = include_str!("../../../deploy/elasticsearch/mappings.json");
 
-/// The example of an event.
+/// The example event.
 ///
 /// # Panics
-/// When it is no JSON.
+/// It is not JSON.
 #[must_use]
 pub fn example() -> Value {
-    serde_json::from_str(EVENT).expect("the example of an event")
+    serde_json::from_str(EVENT).expect("the example event")
 }
 
-/// An event like the example, under an id of its own.
+/// A variant of the example event, with its own id.
 ///
 /// # Panics
-/// When the example is no object.
+/// The example is not an object.
 #[must_use]
 pub fn like_example(
     number: usize,
@@ -44,10 +44,10 @@ pub fn like_example(
     (id, event)
 }
 
-/// The type of every mapped field, by its path with dots.
+/// The type of every mapped field, by its dotted path.
 ///
 /// # Panics
-/// When these are no properties of a mapping.
+/// These are not the properties of a mapping.
 #[must_use]
 pub fn mapped(properties: &Value) -> BTreeMap<String, String> {
     fn walk(path: &str, properties: &Map<String, Value>, into: &mut BTreeMap<String, String>) {
@@ -66,10 +66,10 @@ pub fn mapped(properties: &Value) -> BTreeMap<String, String> {
     into
 }
 
-/// The type of every field that `mappings.json` knows.
+/// The type of every field in `mappings.json`.
 ///
 /// # Panics
-/// When the file is no mapping.
+/// The file is not a mapping.
 #[must_use]
 pub fn mapping() -> BTreeMap<String, String> {
     let body: Value = serde_json::from_str(MAPPINGS).expect("JSON");

@@ -1,7 +1,7 @@
 //! The operator's address: health, metrics, and its token.
 
 use weir_tests::backend::Backend;
-use weir_tests::client::{self, Ask};
+use weir_tests::client::{self, ClientRequest};
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign::bearer;
@@ -16,18 +16,18 @@ async fn a_ready_proxy_is_healthy_and_ready() {
     }
     assert_eq!(proxy.admin_get("/nothing").await.status, 404);
     // The operator's paths are not on the listener, nor its requests in the events.
-    assert_eq!(proxy.ask(Ask::get("/metrics")).await.status, 200);
+    assert_eq!(proxy.send(ClientRequest::get("/metrics")).await.status, 200);
     assert_eq!(backend.only_request().target, "/metrics");
     proxy.events_when(1).await;
 }
 
 #[tokio::test]
-async fn readiness_ends_when_draining_begins() {
-    let backend = Backend::by_hand().await;
+async fn readiness_fails_when_draining_starts() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let address = proxy.address();
-    let asking = tokio::spawn(client::ask(address, Ask::chat("long")));
-    let call = backend.call().await;
+    let asking = tokio::spawn(client::send(address, ClientRequest::chat("long")));
+    let call = backend.next_request().await;
     proxy.sigterm();
     wait::within("readiness to end", wait::PATIENCE, async {
         while proxy.admin_get("/readyz").await.status != 503 {
@@ -36,13 +36,14 @@ async fn readiness_ends_when_draining_begins() {
     })
     .await;
     assert_eq!(proxy.admin_get("/healthz").await.status, 200);
-    call.answer(weir_tests::backend::Answer::chat("done")).await;
+    call.respond(weir_tests::backend::BackendResponse::chat("done"))
+        .await;
     assert_eq!(asking.await.expect("an answer").status, 200);
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
 }
 
 #[tokio::test]
-async fn without_a_token_only_this_machine_is_asked_for() {
+async fn without_a_token_only_loopback_hosts_are_accepted() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let port = proxy.admin().port();
@@ -71,31 +72,35 @@ async fn without_a_token_only_this_machine_is_asked_for() {
         let mut raw = Raw::connect(proxy.admin()).await;
         raw.write(request.replace("{port}", &port.to_string()))
             .await;
-        assert_eq!(raw.answer().await.status, status, "{target} {hosts}");
+        assert_eq!(raw.response().await.status, status, "{target} {hosts}");
     }
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_where_one_is_set() {
+async fn a_configured_token_is_required() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .admin_token("an-admin-token-0123")
         .start()
         .await;
-    let ask =
-        |path: &str, token: &str| client::ask(proxy.admin(), Ask::get(path).headers(bearer(token)));
+    let request = |path: &str, token: &str| {
+        client::send(
+            proxy.admin(),
+            ClientRequest::get(path).headers(bearer(token)),
+        )
+    };
     assert_eq!(proxy.admin_get("/metrics").await.status, 401);
     for wrong in ["", "an-admin-token-012", "an-admin-token-01234"] {
-        assert_eq!(ask("/metrics", wrong).await.status, 401, "{wrong:?}");
+        assert_eq!(request("/metrics", wrong).await.status, 401, "{wrong:?}");
     }
-    assert_eq!(ask("/metrics", "an-admin-token-0123").await.status, 200);
+    assert_eq!(request("/metrics", "an-admin-token-0123").await.status, 200);
     // Probes carry no token.
     assert_eq!(proxy.admin_get("/healthz").await.status, 200);
     assert_eq!(proxy.admin_get("/readyz").await.status, 200);
 }
 
 #[tokio::test]
-async fn an_open_address_without_a_token_is_a_mistake() {
+async fn a_public_admin_address_without_a_token_is_invalid() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let text = "admin: {address: 0.0.0.0:0}\nbackends: [{name: a, endpoints: [http://127.0.0.1:9]}]\n\
                 routes: [{name: a, path: /*, backend: a}]\n";
@@ -107,7 +112,7 @@ async fn an_open_address_without_a_token_is_a_mistake() {
 }
 
 #[tokio::test]
-async fn metrics_are_there_from_the_start_under_their_names() {
+async fn all_metrics_exist_from_the_start() {
     let backend = Backend::chat().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -121,11 +126,17 @@ async fn metrics_are_there_from_the_start_under_their_names() {
         )
         .start()
         .await;
-    proxy.ask(Ask::chat("hi")).await;
-    proxy.ask(Ask::chat("hi")).await;
-    proxy.ask(Ask::chat_stream("hi")).await;
+    proxy.send(ClientRequest::chat("hi")).await;
+    proxy.send(ClientRequest::chat("hi")).await;
+    proxy.send(ClientRequest::chat_stream("hi")).await;
     // A route without a signature checks none.
-    assert_eq!(proxy.ask(Ask::post("/signed", "hi")).await.status, 401);
+    assert_eq!(
+        proxy
+            .send(ClientRequest::post("/signed", "hi"))
+            .await
+            .status,
+        401
+    );
     proxy.events_when(4).await;
     let metrics = proxy.metrics().await;
     for name in [
@@ -169,16 +180,18 @@ async fn metrics_are_there_from_the_start_under_their_names() {
 }
 
 #[tokio::test]
-async fn labels_are_closed_sets() {
+async fn labels_have_bounded_cardinality() {
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
     for number in 0..80 {
-        let mut question = client::chat_question("hi", false);
+        let mut question = client::chat_request("hi", false);
         question["model"] = format!("model-{number}").into();
         proxy
-            .ask(Ask::json(&format!("/path-{number}"), &question))
+            .send(ClientRequest::json(&format!("/path-{number}"), &question))
             .await;
-        proxy.ask(Ask::new(&format!("METHOD{number}"), "/x")).await;
+        proxy
+            .send(ClientRequest::new(&format!("METHOD{number}"), "/x"))
+            .await;
     }
     let metrics = proxy.metrics().await;
     for name in [

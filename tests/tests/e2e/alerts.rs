@@ -4,6 +4,6 @@ mod admin;
 mod agreement;
 mod alertmanager;
 mod disk;
+mod full_run;
 mod notifiers;
 mod replicas;
-mod run;

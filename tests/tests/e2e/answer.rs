@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::metrics::assert_metric;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 #[tokio::test]
-async fn a_whole_answer_is_read_for_its_tokens() {
+async fn token_usage_of_a_complete_response_is_recorded() {
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
-    let reply = proxy.ask(Ask::chat("hi")).await;
+    let reply = proxy.send(ClientRequest::chat("hi")).await;
     let event = proxy.event_of(&reply).await;
     let call = &event["gen_ai"];
     assert_eq!(call["operation"]["name"], "chat");
@@ -33,20 +33,20 @@ async fn a_whole_answer_is_read_for_its_tokens() {
 }
 
 #[tokio::test]
-async fn a_stream_is_read_for_its_tokens_and_first_word() {
-    let backend = Backend::by_hand().await;
+async fn token_usage_and_first_token_of_a_stream_are_recorded() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
-        let mut call = backend.call().await;
-        call.begin_events().await;
+    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+        let mut call = backend.next_request().await;
+        call.send_event_stream_head().await;
         call
     });
     // The first word takes its time; the last events come in pieces that cut a line in two.
     assert!(wait::still_waiting_after(Duration::from_millis(100), live.chunk()).await);
-    call.word("one").await;
+    call.token("one").await;
     live.until("one").await;
-    call.word("two").await;
+    call.token("two").await;
     live.until("two").await;
     call.chunk("data: {\"id\":\"x\",\"model\":\"glm-4\",\"choices\":[{\"index\":0,\"del")
         .await;
@@ -78,20 +78,20 @@ async fn a_stream_is_read_for_its_tokens_and_first_word() {
 }
 
 #[tokio::test]
-async fn a_cut_stream_keeps_what_was_read() {
-    let backend = Backend::answering(|_| {
+async fn token_usage_of_a_truncated_stream_is_recorded() {
+    let backend = Backend::responding(|_| {
         let usage =
             r#"{"model":"glm-4","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":6}}"#;
-        Answer::events(&[
+        BackendResponse::events(&[
             r#"{"model":"glm-4","choices":[{"index":0,"delta":{"content":"w"}}]}"#,
             usage,
         ])
-        .cut()
+        .truncated()
     })
     .await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
-    let live = client.open(Ask::chat_stream("hi")).await;
+    let live = client.open(ClientRequest::chat_stream("hi")).await;
     let id = live.header("x-request-id").expect("an id").to_owned();
     live.rest().await.expect_err("a cut");
     let event = proxy.event(&id).await;
@@ -100,7 +100,7 @@ async fn a_cut_stream_keeps_what_was_read() {
 }
 
 #[tokio::test]
-async fn strange_answers_pass_unchanged() {
+async fn unusual_responses_pass_unchanged() {
     let strange: [(&str, Vec<u8>); 5] = [
         (
             "text/event-stream",
@@ -116,13 +116,13 @@ async fn strange_answers_pass_unchanged() {
     ];
     for (kind, body) in strange {
         let sent = body.clone();
-        let backend = Backend::answering(move |_| {
+        let backend = Backend::responding(move |_| {
             let pieces = sent.chunks(999).map(bytes::Bytes::copy_from_slice);
-            Answer::pieces(kind, pieces.collect())
+            BackendResponse::chunks(kind, pieces.collect())
         })
         .await;
         let proxy = Setup::open(&backend).start().await;
-        let reply = proxy.ask(Ask::chat_stream("hi")).await;
+        let reply = proxy.send(ClientRequest::chat_stream("hi")).await;
         assert_eq!(reply.status, 200);
         assert!(reply.body == body, "{kind}: the bytes were changed");
         assert_eq!(
@@ -133,8 +133,8 @@ async fn strange_answers_pass_unchanged() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_takes_its_question_along() {
-    let backend = Backend::by_hand().await;
+async fn a_client_disconnect_cancels_the_backend_request() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     for two in [false, true] {
         let mut client = if two {
@@ -142,12 +142,13 @@ async fn a_client_that_leaves_takes_its_question_along() {
         } else {
             Client::h1(proxy.address()).await
         };
-        let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
-            let mut call = backend.call().await;
-            call.begin_events().await;
-            call.word("first").await;
-            call
-        });
+        let (mut live, mut call) =
+            tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+                let mut call = backend.next_request().await;
+                call.send_event_stream_head().await;
+                call.token("first").await;
+                call
+            });
         live.until("first").await;
         let id = live.header("x-request-id").expect("an id").to_owned();
         drop(live);
@@ -162,13 +163,13 @@ async fn a_client_that_leaves_takes_its_question_along() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_the_head_does_too() {
-    let backend = Backend::by_hand().await;
+async fn a_client_disconnect_before_the_response_head_cancels_too() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST /left HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 2\r\n\r\nhi")
         .await;
-    let mut call = backend.call().await;
+    let mut call = backend.next_request().await;
     drop(raw);
     wait::within("the backend is left", wait::PATIENCE, call.closed()).await;
     let event = proxy.event_with_code("client_closed").await;
@@ -177,16 +178,16 @@ async fn a_client_that_leaves_before_the_head_does_too() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_holds_the_backend_back_and_no_memory() {
-    let backend = Backend::by_hand().await;
+async fn a_slow_reader_applies_backpressure_without_buffering() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     proxy.admin_get("/healthz").await;
     let before = proxy.process().resident_bytes_max();
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /slow HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let mut call = backend.call().await;
-    call.begin("application/octet-stream").await;
+    let mut call = backend.next_request().await;
+    call.send_head("application/octet-stream").await;
     raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
     // Nobody reads on: of 200 MiB only what fits into the buffers on the way may be taken.
     let piece = vec![b'x'; 1 << 20];
@@ -205,9 +206,10 @@ async fn a_slow_reader_holds_the_backend_back_and_no_memory() {
 }
 
 #[tokio::test]
-async fn the_backends_own_request_id_goes_on_under_another_name() {
-    let backend = Backend::answering(|seen| {
-        let answer = Answer::json(&serde_json::json!({})).header("x-upstream-request-id", "older");
+async fn the_request_id_of_the_backend_is_renamed() {
+    let backend = Backend::responding(|seen| {
+        let answer =
+            BackendResponse::json(&serde_json::json!({})).header("x-upstream-request-id", "older");
         match &*seen.target {
             "/named" => answer.header("x-request-id", "req_123"),
             _ => answer,
@@ -216,8 +218,11 @@ async fn the_backends_own_request_id_goes_on_under_another_name() {
     .await;
     let proxy = Setup::open(&backend).start().await;
     for (path, id) in [("/named", "req_123"), ("/unnamed", "older")] {
-        for ask in [Ask::post(path, "x"), Ask::chunked(path, b"xyz", 1)] {
-            let reply = proxy.ask(ask).await;
+        for request in [
+            ClientRequest::post(path, "x"),
+            ClientRequest::chunked(path, b"xyz", 1),
+        ] {
+            let reply = proxy.send(request).await;
             let all = |name: &str| -> Vec<String> {
                 let values = reply.headers.get_all(name).iter();
                 values

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use weir_tests::backend::{Answer, Backend, Seen, chat_event};
-use weir_tests::client::{Ask, CHAT, Client, Reply};
+use weir_tests::backend::{Backend, BackendResponse, ReceivedRequest, chat_event};
+use weir_tests::client::{CHAT, Client, ClientRequest, ClientResponse};
 use weir_tests::metrics::assert_metric;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::{OPEN, Setup};
@@ -33,39 +33,39 @@ fn events(with_usage: bool, end: &str) -> String {
     ended.collect()
 }
 
-fn asks_usage(seen: &Seen) -> bool {
+fn requests_usage(seen: &ReceivedRequest) -> bool {
     let question: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
     question["stream_options"]["include_usage"] == true
 }
 
 /// Answers as providers do; `x-cut` says how many bytes come together, `x-end` what ends a line.
-fn provider(seen: &Seen) -> Answer {
+fn provider(seen: &ReceivedRequest) -> BackendResponse {
     let end = match seen.header("x-end") {
         Some("crlf") => "\r\n",
         Some("cr") => "\r",
         _ => "\n",
     };
-    let events = Bytes::from(events(asks_usage(seen), end));
+    let events = Bytes::from(events(requests_usage(seen), end));
     let cut = seen.header("x-cut").and_then(|cut| cut.parse().ok());
     let cut = cut.unwrap_or(events.len());
     let pieces = (0..events.len()).step_by(cut);
     let pieces = pieces.map(|at| events.slice(at..events.len().min(at + cut)));
-    Answer::pieces("text/event-stream", pieces.collect())
+    BackendResponse::chunks("text/event-stream", pieces.collect())
 }
 
 async fn start(backend: &Backend) -> Proxy {
-    asking(backend).routes(OPEN).start().await
+    setup_for(backend).routes(OPEN).start().await
 }
 
-fn asking(backend: &Backend) -> Setup {
+fn setup_for(backend: &Backend) -> Setup {
     Setup::new(backend).backend_options(&["ask_usage: true"])
 }
 
-fn ask(body: impl Into<Bytes>) -> Ask {
-    Ask::post(CHAT, body).header("content-type", "application/json")
+fn request_with(body: impl Into<Bytes>) -> ClientRequest {
+    ClientRequest::post(CHAT, body).header("content-type", "application/json")
 }
 
-async fn assert_usage(proxy: &Proxy, reply: &Reply) {
+async fn assert_usage(proxy: &Proxy, reply: &ClientResponse) {
     let event = proxy.event_of(reply).await;
     let usage = &event["gen_ai"]["usage"];
     let tokens = (&usage["input_tokens"], &usage["output_tokens"]);
@@ -76,8 +76,8 @@ async fn assert_usage(proxy: &Proxy, reply: &Reply) {
 }
 
 #[tokio::test]
-async fn usage_is_asked_for_and_kept_from_the_client_over_both_versions() {
-    let backend = Backend::answering(provider).await;
+async fn usage_is_requested_and_hidden_from_the_client_over_both_versions() {
+    let backend = Backend::responding(provider).await;
     let proxy = start(&backend).await;
     let text = "all work and no play ".repeat(10_000);
     let large = |asked: &str| {
@@ -92,16 +92,19 @@ async fn usage_is_asked_for_and_kept_from_the_client_over_both_versions() {
         Client::h2(proxy.address()).await,
     ] {
         for (question, [body, asked]) in [
-            (ask(BODY), [BODY, ASKED]),
-            (Ask::chunked(CHAT, BODY.as_bytes(), 7), [BODY, ASKED]),
-            (ask(large[0].clone()), [&large[0], &large[1]]),
+            (request_with(BODY), [BODY, ASKED]),
             (
-                Ask::chunked(CHAT, large[0].as_bytes(), 9_000),
+                ClientRequest::chunked(CHAT, BODY.as_bytes(), 7),
+                [BODY, ASKED],
+            ),
+            (request_with(large[0].clone()), [&large[0], &large[1]]),
+            (
+                ClientRequest::chunked(CHAT, large[0].as_bytes(), 9_000),
                 [&large[0], &large[1]],
             ),
         ] {
             let before = backend.requests().len();
-            let reply = client.ask(question).await;
+            let reply = client.send(question).await;
             assert_eq!((reply.status, reply.text()), (200, events(false, "\n")));
             let seen = &backend.requests()[before];
             assert_eq!(seen.text(), asked);
@@ -119,14 +122,15 @@ async fn usage_is_asked_for_and_kept_from_the_client_over_both_versions() {
 }
 
 #[tokio::test]
-async fn the_chunk_is_taken_out_however_the_stream_is_cut_and_framed() {
-    let backend = Backend::answering(|seen| {
+async fn the_usage_chunk_is_removed_for_any_chunking_and_framing() {
+    let backend = Backend::responding(|seen| {
         let answer = provider(seen);
         match seen.header("x-framing") {
             Some("close") => answer.until_close(),
             Some("length") => {
-                let body = events(asks_usage(seen), "\n");
-                Answer::bytes("text/event-stream; charset=utf-8", body).header("etag", "\"1\"")
+                let body = events(requests_usage(seen), "\n");
+                BackendResponse::bytes("text/event-stream; charset=utf-8", body)
+                    .header("etag", "\"1\"")
             }
             _ => answer,
         }
@@ -136,14 +140,16 @@ async fn the_chunk_is_taken_out_however_the_stream_is_cut_and_framed() {
     let mut client = Client::h1(proxy.address()).await;
     for (name, end) in [("lf", "\n"), ("crlf", "\r\n"), ("cr", "\r")] {
         for cut in [1, 2, 3, 61, 97, 200, 1_000] {
-            let question = ask(BODY).header("x-cut", &cut.to_string());
-            let reply = client.ask(question.header("x-end", name)).await;
+            let question = request_with(BODY).header("x-cut", &cut.to_string());
+            let reply = client.send(question.header("x-end", name)).await;
             assert_eq!(reply.text(), events(false, end), "{name} cut at {cut}");
             assert_usage(&proxy, &reply).await;
         }
     }
     for framing in ["close", "length"] {
-        let reply = proxy.ask(ask(BODY).header("x-framing", framing)).await;
+        let reply = proxy
+            .send(request_with(BODY).header("x-framing", framing))
+            .await;
         assert_eq!(reply.text(), events(false, "\n"), "{framing}");
         assert_eq!(
             (reply.header("content-length"), reply.header("etag")),
@@ -154,11 +160,11 @@ async fn the_chunk_is_taken_out_however_the_stream_is_cut_and_framed() {
 }
 
 #[tokio::test]
-async fn who_asks_for_usage_gets_it_and_else_nothing_is_changed() {
-    let backend = Backend::answering(provider).await;
+async fn clients_that_request_usage_get_it_unchanged() {
+    let backend = Backend::responding(provider).await;
     let proxy = start(&backend).await;
     let itself = r#"{"stream":true,"stream_options":{"include_usage":true}}"#;
-    let reply = proxy.ask(ask(itself)).await;
+    let reply = proxy.send(request_with(itself)).await;
     assert_eq!(reply.text(), events(true, "\n"));
     assert_usage(&proxy, &reply).await;
     for (path, body) in [
@@ -174,7 +180,7 @@ async fn who_asks_for_usage_gets_it_and_else_nothing_is_changed() {
         ("/hooks/any", BODY),
     ] {
         let before = backend.requests().len();
-        proxy.ask(Ask::post(path, body)).await;
+        proxy.send(ClientRequest::post(path, body)).await;
         assert_eq!(backend.requests()[before].text(), body, "{path}");
     }
     for (name, value) in [
@@ -182,21 +188,21 @@ async fn who_asks_for_usage_gets_it_and_else_nothing_is_changed() {
         ("content-digest", "sha-256=:AA==:"),
     ] {
         let before = backend.requests().len();
-        proxy.ask(ask(BODY).header(name, value)).await;
+        proxy.send(request_with(BODY).header(name, value)).await;
         assert_eq!(backend.requests()[before].text(), BODY, "{name}");
     }
 
     let off = Setup::open(&backend).start().await;
     let before = backend.requests().len();
-    let reply = off.ask(ask(BODY)).await;
+    let reply = off.send(request_with(BODY)).await;
     assert_eq!(reply.text(), events(false, "\n"));
     assert_eq!(backend.requests()[before].text(), BODY);
 }
 
 #[tokio::test]
-async fn what_the_client_signed_is_checked_and_what_it_saw_is_kept() {
-    let backend = Backend::answering(provider).await;
-    let proxy = asking(&backend)
+async fn the_signed_body_is_verified_and_the_delivered_stream_is_stored() {
+    let backend = Backend::responding(provider).await;
+    let proxy = setup_for(&backend)
         .routes(
             "- {name: signed, path: /signed/*, backend: assistant, \
                 signature: {scheme: hmac, secrets: [a-secret-of-the-route]}}\n\
@@ -205,32 +211,36 @@ async fn what_the_client_signed_is_checked_and_what_it_saw_is_kept() {
         )
         .start()
         .await;
-    let signed = Ask::post("/signed/v1/chat/completions", BODY)
+    let signed = ClientRequest::post("/signed/v1/chat/completions", BODY)
         .headers(sign_hmac_now("a-secret-of-the-route", BODY.as_bytes()));
-    let reply = proxy.ask(signed).await;
+    let reply = proxy.send(signed).await;
     assert_eq!((reply.status, reply.text()), (200, events(false, "\n")));
     assert_eq!(backend.only_request().text(), ASKED);
 
-    let miss = proxy.ask(ask(BODY)).await;
-    let hit = proxy.ask(ask(BODY)).await;
+    let miss = proxy.send(request_with(BODY)).await;
+    let hit = proxy.send(request_with(BODY)).await;
     assert_eq!(backend.requests().len(), 2);
     assert_eq!(hit.header("cache-status"), Some("weir; hit; detail=memory"));
     assert_eq!((&miss.body, hit.text()), (&hit.body, events(false, "\n")));
     // Who asks for the usage asks another question.
     let itself = r#"{"stream":true,"stream_options":{"include_usage":true}}"#;
-    assert_eq!(proxy.ask(ask(itself)).await.text(), events(true, "\n"));
+    assert_eq!(
+        proxy.send(request_with(itself)).await.text(),
+        events(true, "\n")
+    );
 }
 
 #[tokio::test]
-async fn an_answer_in_a_coding_is_neither_asked_for_nor_changed() {
-    let backend = Backend::answering(|seen| {
-        let answer = Answer::bytes("text/event-stream", events(asks_usage(seen), "\n"));
+async fn encoded_responses_are_neither_requested_nor_changed() {
+    let backend = Backend::responding(|seen| {
+        let answer =
+            BackendResponse::bytes("text/event-stream", events(requests_usage(seen), "\n"));
         answer.header("content-encoding", "x-none-known")
     })
     .await;
     let proxy = start(&backend).await;
     let reply = proxy
-        .ask(ask(BODY).header("accept-encoding", "gzip, br"))
+        .send(request_with(BODY).header("accept-encoding", "gzip, br"))
         .await;
     assert_eq!(reply.text(), events(true, "\n"), "it cannot be read");
     assert_eq!(reply.header("content-encoding"), Some("x-none-known"));
@@ -242,17 +252,17 @@ async fn an_answer_in_a_coding_is_neither_asked_for_nor_changed() {
 }
 
 #[tokio::test]
-async fn content_is_not_held_up() {
-    let backend = Backend::by_hand().await;
+async fn content_is_not_delayed() {
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(ask(BODY)), async {
-        let mut call = backend.call().await;
-        call.begin_events().await;
+    let (mut live, mut call) = tokio::join!(client.open(request_with(BODY)), async {
+        let mut call = backend.next_request().await;
+        call.send_event_stream_head().await;
         call
     });
     // Each comes before the next is sent, whole or in part.
-    call.word("one").await;
+    call.token("one").await;
     live.until("one").await;
     call.chunk(": still there\n").await;
     live.until("still there").await;
@@ -272,16 +282,16 @@ async fn content_is_not_held_up() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_off_ends_where_the_backend_ended() {
+async fn a_truncated_stream_ends_where_the_backend_ended_it() {
     let begun = format!("data: {}\n\n{}", chat_event("one"), USAGE.split_at(50).0);
     let body = begun.clone();
-    let backend = Backend::answering(move |_| {
-        Answer::pieces("text/event-stream", vec![body.clone().into()]).cut()
+    let backend = Backend::responding(move |_| {
+        BackendResponse::chunks("text/event-stream", vec![body.clone().into()]).truncated()
     })
     .await;
     let proxy = start(&backend).await;
     let mut client = Client::h1(proxy.address()).await;
-    let live = client.open(ask(BODY)).await;
+    let live = client.open(request_with(BODY)).await;
     let cut = live.rest().await.expect_err("it is cut");
     assert_eq!(String::from_utf8_lossy(&cut.received), begun);
 }

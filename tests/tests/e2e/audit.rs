@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::metrics::Metrics;
 use weir_tests::process::{Finished, Process};
 use weir_tests::proxy::Proxy;
@@ -46,24 +46,24 @@ async fn stopped(proxy: &Proxy) {
 }
 
 #[tokio::test]
-async fn a_flood_of_refusals_is_one_line_with_its_count() {
+async fn a_flood_of_rejections_is_one_line_with_a_count() {
     let backend = Backend::echo().await;
     let proxy = auditing(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
     let mut first = None;
     for _ in 0..200 {
         let signed = sign_hmac_now("sentinel-wrong-secret", b"sentinel-body");
-        let ask = Ask::post("/signed", "sentinel-body").headers(signed);
-        let reply = client.ask(ask).await;
+        let request = ClientRequest::post("/signed", "sentinel-body").headers(signed);
+        let reply = client.send(request).await;
         assert_eq!(reply.status, 401);
         let id = reply.header("x-request-id").expect("an id").to_owned();
         first.get_or_insert(id);
     }
     for _ in 0..3 {
-        assert_eq!(client.ask(Ask::get("/signed")).await.status, 401);
-        let ask = Ask::get("/keyed").headers(bearer("sentinel-key"));
-        assert_eq!(client.ask(ask).await.status, 401);
-        assert_eq!(client.ask(Ask::get("/open")).await.status, 200);
+        assert_eq!(client.send(ClientRequest::get("/signed")).await.status, 401);
+        let request = ClientRequest::get("/keyed").headers(bearer("sentinel-key"));
+        assert_eq!(client.send(request).await.status, 401);
+        assert_eq!(client.send(ClientRequest::get("/open")).await.status, 200);
     }
     stopped(&proxy).await;
     let lines = lines(proxy.directory());
@@ -101,12 +101,14 @@ async fn a_flood_of_refusals_is_one_line_with_its_count() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_at_the_admin_side_stands_in_it() {
+async fn rejected_admin_requests_are_audited() {
     let backend = Backend::echo().await;
     let proxy = auditing(&backend).admin_token("right-token").start().await;
     let mut admin = Client::h1(proxy.admin()).await;
     for token in ["sentinel-token", "right-token", "sentinel-token"] {
-        admin.ask(Ask::get("/metrics").headers(bearer(token))).await;
+        admin
+            .send(ClientRequest::get("/metrics").headers(bearer(token)))
+            .await;
     }
     stopped(&proxy).await;
     let lines = lines(proxy.directory());
@@ -126,11 +128,11 @@ async fn who_is_not_let_in_at_the_admin_side_stands_in_it() {
 }
 
 #[tokio::test]
-async fn what_was_changed_is_found_and_said_where() {
+async fn tampering_is_detected_and_located() {
     let backend = Backend::echo().await;
     let proxy = auditing(&backend).start().await;
-    proxy.ask(Ask::get("/signed")).await;
-    proxy.ask(Ask::get("/keyed")).await;
+    proxy.send(ClientRequest::get("/signed")).await;
+    proxy.send(ClientRequest::get("/keyed")).await;
     stopped(&proxy).await;
     let path = proxy.directory().join("data/audit.ndjson");
     let text = std::fs::read_to_string(&path).expect("a log");
@@ -171,12 +173,12 @@ async fn what_was_changed_is_found_and_said_where() {
 }
 
 #[tokio::test]
-async fn the_chain_goes_on_over_kills() {
+async fn the_hash_chain_continues_after_kills() {
     let backend = Backend::echo().await;
     let setup = auditing(&backend);
     let mut proxy = setup.start().await;
     for round in 0..3 {
-        proxy.ask(Ask::get("/signed")).await;
+        proxy.send(ClientRequest::get("/signed")).await;
         let counted = "weir_audit_lines_total";
         // The line of the refusal, ten seconds after it at the latest, in the last round.
         if round == 2 {

@@ -1,8 +1,8 @@
 //! The exchange with a backend: which endpoint, what it is told, what comes back.
 
 use bytes::Bytes;
-use weir_tests::backend::{Answer, Backend, Framing};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Backend, BackendResponse, Framing};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::raw::Raw;
 use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
@@ -13,7 +13,7 @@ mod memory;
 mod tls;
 
 #[tokio::test]
-async fn endpoints_take_turns() {
+async fn endpoints_are_used_round_robin() {
     let (one, two) = (Backend::echo().await, Backend::echo().await);
     let proxy = Setup::without_backend()
         .backend("assistant", &[one.url(), two.url()], &[])
@@ -22,7 +22,7 @@ async fn endpoints_take_turns() {
         .await;
     let mut client = Client::h1(proxy.address()).await;
     for _ in 0..10 {
-        let reply = client.ask(Ask::get("/")).await;
+        let reply = client.send(ClientRequest::get("/")).await;
         assert_eq!(reply.status, 200);
         let event = proxy.event_of(&reply).await;
         let endpoint = event["weir"]["upstream"]["endpoint"].clone();
@@ -33,9 +33,9 @@ async fn endpoints_take_turns() {
 }
 
 #[tokio::test]
-async fn hop_by_hop_headers_go_neither_way() {
-    let backend = Backend::answering(|_| {
-        Answer::json(&serde_json::json!({}))
+async fn hop_by_hop_headers_are_not_forwarded() {
+    let backend = Backend::responding(|_| {
+        BackendResponse::json(&serde_json::json!({}))
             .header("connection", "x-secret-hop, keep-alive")
             .header("x-secret-hop", "for weir only")
             .header("keep-alive", "timeout=5")
@@ -54,7 +54,7 @@ async fn hop_by_hop_headers_go_neither_way() {
          Proxy-Connection: keep-alive\r\nX-End: kept\r\nX-End: twice\r\nContent-Length: 2\r\n\r\nhi",
     )
     .await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert_eq!(answer.status, 200);
     let seen = backend.only_request();
     assert_eq!(seen.all("x-end"), ["kept", "twice"]);
@@ -80,7 +80,7 @@ async fn hop_by_hop_headers_go_neither_way() {
 }
 
 #[tokio::test]
-async fn a_client_cannot_have_weirs_own_headers_dropped() {
+async fn a_client_cannot_remove_weirs_own_headers() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -89,7 +89,7 @@ async fn a_client_cannot_have_weirs_own_headers_dropped() {
          Connection: X-Forwarded-For, X-Request-Id, X-Weir-Platform, Host\r\n\r\n",
     )
     .await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert!([200, 400].contains(&answer.status), "{}", answer.status);
     for seen in backend.requests() {
         for kept in ["x-forwarded-for", "x-request-id", "x-weir-platform", "host"] {
@@ -99,7 +99,7 @@ async fn a_client_cannot_have_weirs_own_headers_dropped() {
 }
 
 #[tokio::test]
-async fn a_backends_own_headers_and_prefix_are_set() {
+async fn configured_backend_headers_and_prefix_are_applied() {
     let backend = Backend::echo().await;
     let proxy = Setup::without_backend()
         .backend(
@@ -115,10 +115,10 @@ async fn a_backends_own_headers_and_prefix_are_set() {
         .variable("BACKEND_KEY", "sk-backend")
         .start()
         .await;
-    let ask = Ask::get("/chat?a=%20b")
+    let request = ClientRequest::get("/chat?a=%20b")
         .header("authorization", "Bearer of-the-client")
         .header("x-team", "other");
-    proxy.ask(ask).await;
+    proxy.send(request).await;
     let seen = backend.only_request();
     assert_eq!(seen.target, "/v1/chat?a=%20b");
     assert_eq!(seen.all("authorization"), ["Bearer sk-backend"]);
@@ -127,17 +127,19 @@ async fn a_backends_own_headers_and_prefix_are_set() {
 }
 
 #[tokio::test]
-async fn answers_pass_however_they_are_framed() {
-    let backend = Backend::answering(|seen| {
-        let body = Answer::bytes("text/plain", "a body");
+async fn responses_pass_with_any_framing() {
+    let backend = Backend::responding(|seen| {
+        let body = BackendResponse::bytes("text/plain", "a body");
         match seen.target.as_str() {
             "/chunked" => body.chunked(),
             "/until-close" => body.until_close(),
-            "/empty" => Answer::status(200),
-            "/no-content" => Answer::status(204).head_only(),
-            "/not-modified" => Answer::status(304).head_only().header("etag", "\"1\""),
+            "/empty" => BackendResponse::status(200),
+            "/no-content" => BackendResponse::status(204).head_only(),
+            "/not-modified" => BackendResponse::status(304)
+                .head_only()
+                .header("etag", "\"1\""),
             "/teapot" => body.with_status(418),
-            "/head" => Answer::status(200)
+            "/head" => BackendResponse::status(200)
                 .head_only()
                 .header("content-length", "12345"),
             _ => body,
@@ -160,7 +162,7 @@ async fn answers_pass_however_they_are_framed() {
             ("HEAD", "/head", 200, ""),
             ("DELETE", "/length", 200, "a body"),
         ] {
-            let reply = client.ask(Ask::new(method, path)).await;
+            let reply = client.send(ClientRequest::new(method, path)).await;
             assert_eq!(
                 (reply.status, reply.text().as_str()),
                 (status, body),
@@ -177,31 +179,31 @@ async fn answers_pass_however_they_are_framed() {
 }
 
 #[tokio::test]
-async fn interim_answers_are_not_taken_for_the_answer() {
-    let backend = Backend::by_hand().await;
+async fn interim_responses_are_not_treated_as_final() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
-    let (reply, ()) = tokio::join!(proxy.ask(Ask::get("/")), async {
-        let mut call = backend.call().await;
+    let (reply, ()) = tokio::join!(proxy.send(ClientRequest::get("/")), async {
+        let mut call = backend.next_request().await;
         call.write("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
             .await;
         call.write("HTTP/1.1 102 Processing\r\n\r\n").await;
-        call.answer(Answer::chat("the answer")).await;
+        call.respond(BackendResponse::chat("the answer")).await;
     });
     assert_eq!(reply.status, 200);
     assert!(reply.text().contains("the answer"));
 }
 
 #[tokio::test]
-async fn a_large_answer_flows_through_bounded_memory() {
-    let backend = Backend::answering(|_| Answer::repeated(&[b'x'; 65_536], 800)).await;
+async fn a_large_response_uses_bounded_memory() {
+    let backend = Backend::responding(|_| BackendResponse::repeated(&[b'x'; 65_536], 800)).await;
     let proxy = Setup::open(&backend).start().await;
-    proxy.ask(Ask::get("/warm-up")).await;
+    proxy.send(ClientRequest::get("/warm-up")).await;
     let before = proxy.process().resident_bytes_max();
     for mut client in [
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        let reply = client.ask(Ask::get("/large")).await;
+        let reply = client.send(ClientRequest::get("/large")).await;
         assert_eq!(reply.body.len(), 50 << 20);
         let event = proxy.event_of(&reply).await;
         assert_eq!(event["http"]["response"]["body"]["bytes"], 50 << 20);
@@ -211,14 +213,14 @@ async fn a_large_answer_flows_through_bounded_memory() {
 }
 
 #[tokio::test]
-async fn a_pooled_connection_that_went_stale_does_not_fail_a_post() {
+async fn a_stale_pooled_connection_does_not_fail_a_post() {
     // Each connection carries one request, says keep-alive, and is closed by the backend when idle.
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
     for round in 0..5 {
-        let (reply, ()) = tokio::join!(client.ask(Ask::post("/", "question")), async {
-            let mut call = backend.call().await;
+        let (reply, ()) = tokio::join!(client.send(ClientRequest::post("/", "question")), async {
+            let mut call = backend.next_request().await;
             call.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
                 .await;
             drop(call);
@@ -237,16 +239,16 @@ async fn a_pooled_connection_that_went_stale_does_not_fail_a_post() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_body_stays_without() {
+async fn a_request_without_a_body_gets_none() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     for mut client in [
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        client.ask(Ask::get("/")).await;
-        client.ask(Ask::new("HEAD", "/")).await;
-        client.ask(Ask::post("/", Bytes::new())).await;
+        client.send(ClientRequest::get("/")).await;
+        client.send(ClientRequest::new("HEAD", "/")).await;
+        client.send(ClientRequest::post("/", Bytes::new())).await;
     }
     let requests = backend.requests();
     assert!(

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::metrics::Metrics;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
@@ -33,7 +33,7 @@ fn bytes_of(size: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn the_backend_gets_the_bytes_that_were_signed() {
+async fn the_backend_receives_exactly_the_signed_bytes() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(SIGNED).start().await;
     for size in SIZES {
@@ -42,11 +42,13 @@ async fn the_backend_gets_the_bytes_that_were_signed() {
             Client::h1(proxy.address()).await,
             Client::h2(proxy.address()).await,
         ] {
-            for ask in [
-                Ask::post("/with-length", body.clone()),
-                Ask::chunked("/chunked", &body, 30_011),
+            for request in [
+                ClientRequest::post("/with-length", body.clone()),
+                ClientRequest::chunked("/chunked", &body, 30_011),
             ] {
-                let reply = client.ask(ask.headers(sign_hmac_now(SECRET, &body))).await;
+                let reply = client
+                    .send(request.headers(sign_hmac_now(SECRET, &body)))
+                    .await;
                 assert_eq!(reply.status, 200, "{size}: {}", reply.text());
                 let seen = backend.requests().pop().expect("a request");
                 assert!(seen.whole);
@@ -63,7 +65,7 @@ async fn the_backend_gets_the_bytes_that_were_signed() {
 }
 
 #[tokio::test]
-async fn nothing_arrives_under_a_wrong_signature() {
+async fn nothing_arrives_with_an_invalid_signature() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(SIGNED).start().await;
     for size in SIZES {
@@ -77,12 +79,14 @@ async fn nothing_arrives_under_a_wrong_signature() {
             Client::h1(proxy.address()).await,
             Client::h2(proxy.address()).await,
         ] {
-            for ask in [
-                Ask::post("/with-length", body.clone()),
-                Ask::chunked("/chunked", &body, 30_011),
+            for request in [
+                ClientRequest::post("/with-length", body.clone()),
+                ClientRequest::chunked("/chunked", &body, 30_011),
             ] {
                 // The signature is right, but for a body that differs in its last bit.
-                let reply = client.ask(ask.headers(sign_hmac_now(SECRET, &other))).await;
+                let reply = client
+                    .send(request.headers(sign_hmac_now(SECRET, &other)))
+                    .await;
                 assert_eq!(reply.status, 401, "{size}");
                 assert_eq!(reply.refusal(), "signature_invalid");
             }
@@ -93,17 +97,19 @@ async fn nothing_arrives_under_a_wrong_signature() {
 }
 
 #[tokio::test]
-async fn a_body_past_its_bound_is_refused_before_it_is_read() {
+async fn an_oversized_body_is_rejected_before_it_is_read() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .limit("body_bytes: 64KiB")
         .start()
         .await;
     let bound = 64 << 10;
-    let reply = proxy.ask(Ask::post("/just", vec![b'x'; bound])).await;
+    let reply = proxy
+        .send(ClientRequest::post("/just", vec![b'x'; bound]))
+        .await;
     assert_eq!(reply.status, 200);
     let reply = proxy
-        .ask(Ask::chunked("/just", &vec![b'x'; bound], 8000))
+        .send(ClientRequest::chunked("/just", &vec![b'x'; bound], 8000))
         .await;
     assert_eq!(reply.status, 200);
 
@@ -114,7 +120,7 @@ async fn a_body_past_its_bound_is_refused_before_it_is_read() {
         bound + 1
     ))
     .await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert_eq!(answer.status, 413);
     assert!(answer.text().contains("body_too_large"));
 
@@ -124,12 +130,12 @@ async fn a_body_past_its_bound_is_refused_before_it_is_read() {
         .await;
     let chunk = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
     raw.write(format!("{chunk}{chunk}2\r\nxx\r\n")).await;
-    assert_eq!(raw.answer().await.status, 413);
+    assert_eq!(raw.response().await.status, 413);
 
     let mut client = Client::h2(proxy.address()).await;
-    let over = Ask::post("/over", vec![b'x'; bound + 1]);
+    let over = ClientRequest::post("/over", vec![b'x'; bound + 1]);
     // Read to its end: a client that leaves an answer is another event.
-    assert_eq!(client.ask(over).await.status, 413);
+    assert_eq!(client.send(over).await.status, 413);
 
     let events = proxy.events_when(5).await;
     let refused = events
@@ -140,9 +146,9 @@ async fn a_body_past_its_bound_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_in_time_is_refused() {
+async fn a_slow_body_is_rejected() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .limit("body_timeout: 1s")
         .start()
         .await;
@@ -171,24 +177,24 @@ async fn a_body_that_does_not_come_in_time_is_refused() {
 }
 
 #[tokio::test]
-async fn a_slow_body_over_http2_is_refused_too() {
+async fn a_slow_body_over_http2_is_rejected() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .limit("body_timeout: 1s")
         .start()
         .await;
     let mut client = Client::h2(proxy.address()).await;
-    let (ask, pieces) = Ask::streamed("/slow");
+    let (request, pieces) = ClientRequest::streamed("/slow");
     pieces.send("half".into()).await.expect("sent");
-    let live = client.open(ask).await;
+    let live = client.open(request).await;
     assert_eq!(live.status, 408);
     backend.assert_untouched();
 }
 
 #[tokio::test]
-async fn a_half_sent_body_is_recorded_and_forgotten() {
+async fn an_incomplete_body_is_recorded_and_released() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     for (path, goodbye) in [("/closed", false), ("/reset", true)] {
         let is_quiet = |metrics: &Metrics| metrics.sum("weir_requests_in_flight", &[]) < 0.5;
         proxy.metrics_when("no request", is_quiet).await;

@@ -1,18 +1,18 @@
 //! Known answers: who gets them, who does not, and that they are the same bytes.
 
 use serde_json::json;
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{Ask, CHAT, Client, Reply, chat_question};
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{CHAT, Client, ClientRequest, ClientResponse, chat_request};
 use weir_tests::metrics::assert_metric;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::sign::bearer;
 use weir_tests::wait;
 
-mod coded;
-mod kept;
-mod late;
-mod same;
+mod codings;
+mod key;
+mod stored;
+mod stream_end;
 
 const CACHED: &str = "- {name: chat, path: /v1/*, backend: assistant, \
                       cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}";
@@ -21,20 +21,20 @@ async fn start(backend: &Backend) -> Proxy {
     Setup::new(backend).routes(CACHED).start().await
 }
 
-fn is_hit(reply: &Reply) -> bool {
+fn is_hit(reply: &ClientResponse) -> bool {
     let status = reply.header("cache-status").expect("a Cache-Status");
     assert!(status.starts_with("weir; "), "{status}");
     status.split(';').any(|part| part.trim() == "hit")
 }
 
 #[tokio::test]
-async fn the_same_question_gets_the_same_answer() {
+async fn equal_requests_get_the_cached_response() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
-    let miss = proxy.ask(Ask::chat("what is a weir?")).await;
+    let miss = proxy.send(ClientRequest::chat("what is a weir?")).await;
     assert!(!is_hit(&miss));
     assert_eq!(miss.header("age"), None);
-    let hit = proxy.ask(Ask::chat("what is a weir?")).await;
+    let hit = proxy.send(ClientRequest::chat("what is a weir?")).await;
     assert!(is_hit(&hit));
     assert_eq!(hit.header("cache-status"), Some("weir; hit; detail=memory"));
     assert!(
@@ -62,35 +62,36 @@ async fn the_same_question_gets_the_same_answer() {
 }
 
 #[tokio::test]
-async fn order_of_keys_and_white_space_are_no_difference() {
+async fn key_order_and_white_space_do_not_change_the_key() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
-    let ask =
-        |body: &str| Ask::post(CHAT, body.to_owned()).header("content-type", "application/json");
-    let spellings = [
+    let request = |body: &str| {
+        ClientRequest::post(CHAT, body.to_owned()).header("content-type", "application/json")
+    };
+    let path_variants = [
         r#"{"model":"glm-4","temperature":0.5,"messages":[{"role":"user","content":"hi"}]}"#,
         r#"{"messages":[{"content":"hi","role":"user"}],"temperature":0.5,"model":"glm-4"}"#,
         "{ \"model\" : \"glm-4\",\n\t\"temperature\": 0.5, \"messages\": [ { \"role\": \"user\", \"content\": \"hi\" } ] }",
         r#"{"model":"glm-4","temperature":0.5,"messages":[{"role":"user","content":"\u0068i"}]}"#,
     ];
-    for (number, body) in spellings.iter().enumerate() {
-        let reply = proxy.ask(ask(body)).await;
+    for (number, body) in path_variants.iter().enumerate() {
+        let reply = proxy.send(request(body)).await;
         assert_eq!(is_hit(&reply), number > 0, "{body}");
     }
     assert_eq!(backend.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn whatever_changes_an_answer_is_another_question() {
+async fn everything_that_changes_a_response_changes_the_key() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
     let mut others = vec![
-        Ask::chat("hi"),
-        Ask::chat("Hi"),
-        Ask::chat("hi "),
-        Ask::chat_stream("hi"),
+        ClientRequest::chat("hi"),
+        ClientRequest::chat("Hi"),
+        ClientRequest::chat("hi "),
+        ClientRequest::chat_stream("hi"),
     ];
-    let mut body = chat_question("hi", false);
+    let mut body = chat_request("hi", false);
     for (key, value) in [
         ("model", json!("glm-4-plus")),
         ("temperature", json!(0)),
@@ -100,28 +101,31 @@ async fn whatever_changes_an_answer_is_another_question() {
         ("seed", json!(9_007_199_254_740_992_u64)),
     ] {
         body[key] = value;
-        others.push(Ask::json(CHAT, &body));
+        others.push(ClientRequest::json(CHAT, &body));
     }
-    others.push(Ask::json(
+    others.push(ClientRequest::json(
         "/v1/chat/completions?beta=1",
-        &chat_question("hi", false),
+        &chat_request("hi", false),
     ));
-    others.push(Ask::json("/v1/completions", &chat_question("hi", false)));
+    others.push(ClientRequest::json(
+        "/v1/completions",
+        &chat_request("hi", false),
+    ));
     let count = others.len();
-    for (number, ask) in others.into_iter().enumerate() {
-        assert!(!is_hit(&proxy.ask(ask).await), "question {number}");
+    for (number, request) in others.into_iter().enumerate() {
+        assert!(!is_hit(&proxy.send(request).await), "question {number}");
     }
     assert_eq!(backend.requests().len(), count);
 }
 
 #[tokio::test]
-async fn a_streamed_answer_is_replayed_as_a_stream() {
+async fn a_stored_stream_is_replayed_as_a_stream() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
-    let miss = proxy.ask(Ask::chat_stream("hi")).await;
+    let miss = proxy.send(ClientRequest::chat_stream("hi")).await;
     assert!(!is_hit(&miss));
     let mut client = Client::h1(proxy.address()).await;
-    let live = client.open(Ask::chat_stream("hi")).await;
+    let live = client.open(ClientRequest::chat_stream("hi")).await;
     assert_eq!(live.header("content-type"), Some("text/event-stream"));
     let hit = live.whole().await;
     assert!(is_hit(&hit));
@@ -129,7 +133,7 @@ async fn a_streamed_answer_is_replayed_as_a_stream() {
     assert!(hit.text().ends_with("data: [DONE]\n\n"));
     // And over the other protocol.
     let mut client = Client::h2(proxy.address()).await;
-    let hit = client.ask(Ask::chat_stream("hi")).await;
+    let hit = client.send(ClientRequest::chat_stream("hi")).await;
     assert!(is_hit(&hit));
     assert_eq!(hit.body, miss.body);
     assert_eq!(backend.requests().len(), 1);
@@ -138,7 +142,7 @@ async fn a_streamed_answer_is_replayed_as_a_stream() {
 }
 
 #[tokio::test]
-async fn clients_do_not_share_answers_unless_told_to() {
+async fn clients_share_cached_responses_only_if_configured() {
     let backend = Backend::chat().await;
     let route = |name: &str, path: &str, scope: &str| {
         format!(
@@ -160,7 +164,7 @@ async fn clients_do_not_share_answers_unless_told_to() {
         .routes(&route("shared", "/shared", "route"))
         .start()
         .await;
-    let question = chat_question("my secret plan", false);
+    let question = chat_request("my secret plan", false);
     for (path, key, hit) in [
         ("/own", "sk-one-0123456789", false),
         ("/own", "sk-two-0123456789", false),
@@ -170,17 +174,17 @@ async fn clients_do_not_share_answers_unless_told_to() {
         ("/shared", "sk-two-0123456789", true),
     ] {
         let reply = proxy
-            .ask(Ask::json(path, &question).headers(bearer(key)))
+            .send(ClientRequest::json(path, &question).headers(bearer(key)))
             .await;
         assert_eq!(is_hit(&reply), hit, "{path} {key}");
     }
     // A hit is no way around the signature.
-    let unsigned = proxy.ask(Ask::json("/shared", &question)).await;
+    let unsigned = proxy.send(ClientRequest::json("/shared", &question)).await;
     assert_eq!(unsigned.status, 401);
 }
 
 #[tokio::test]
-async fn a_hit_counts_against_the_limits() {
+async fn cache_hits_count_against_the_limits() {
     let backend = Backend::chat().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -191,44 +195,50 @@ async fn a_hit_counts_against_the_limits() {
         .start()
         .await;
     for status in [200, 200, 429] {
-        assert_eq!(proxy.ask(Ask::chat("hi")).await.status, status);
+        assert_eq!(proxy.send(ClientRequest::chat("hi")).await.status, status);
     }
 }
 
 #[tokio::test]
-async fn a_client_may_say_no_store_and_no_cache() {
+async fn a_client_may_send_no_store_and_no_cache() {
     let backend = Backend::chat().await;
     let proxy = start(&backend).await;
-    let with = |value: &str| Ask::chat("hi").header("cache-control", value);
-    assert!(!is_hit(&proxy.ask(with("no-store")).await), "nothing there");
-    assert!(!is_hit(&proxy.ask(Ask::chat("hi")).await), "was not kept");
-    assert!(is_hit(&proxy.ask(Ask::chat("hi")).await));
-    assert!(!is_hit(&proxy.ask(with("max-age=5, No-Cache")).await));
-    assert!(!is_hit(&proxy.ask(with("no-store")).await));
-    assert!(is_hit(&proxy.ask(Ask::chat("hi")).await));
+    let with = |value: &str| ClientRequest::chat("hi").header("cache-control", value);
+    assert!(
+        !is_hit(&proxy.send(with("no-store")).await),
+        "nothing there"
+    );
+    assert!(
+        !is_hit(&proxy.send(ClientRequest::chat("hi")).await),
+        "was not kept"
+    );
+    assert!(is_hit(&proxy.send(ClientRequest::chat("hi")).await));
+    assert!(!is_hit(&proxy.send(with("max-age=5, No-Cache")).await));
+    assert!(!is_hit(&proxy.send(with("no-store")).await));
+    assert!(is_hit(&proxy.send(ClientRequest::chat("hi")).await));
     assert_eq!(backend.requests().len(), 4);
 }
 
 #[tokio::test]
-async fn an_answer_that_its_client_left_is_not_kept_by_halves() {
-    let backend = Backend::by_hand().await;
+async fn a_response_aborted_by_its_client_is_not_stored() {
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
-        let mut call = backend.call().await;
-        call.begin_events().await;
-        call.word("half").await;
+    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+        let mut call = backend.next_request().await;
+        call.send_event_stream_head().await;
+        call.token("half").await;
         call
     });
     live.until("half").await;
     drop(live);
     drop(client);
     wait::within("the backend is left, too", wait::PATIENCE, call.closed()).await;
-    let (reply, ()) = tokio::join!(proxy.ask(Ask::chat_stream("hi")), async {
+    let (reply, ()) = tokio::join!(proxy.send(ClientRequest::chat_stream("hi")), async {
         backend
-            .call()
+            .next_request()
             .await
-            .answer(Answer::chat_stream(&["whole"]))
+            .respond(BackendResponse::chat_stream(&["whole"]))
             .await;
     });
     assert!(!is_hit(&reply));
@@ -236,7 +246,7 @@ async fn an_answer_that_its_client_left_is_not_kept_by_halves() {
 }
 
 #[tokio::test]
-async fn an_answer_expires() {
+async fn stored_responses_expire() {
     let backend = Backend::chat().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -245,10 +255,10 @@ async fn an_answer_expires() {
         )
         .start()
         .await;
-    proxy.ask(Ask::chat("hi")).await;
-    assert!(is_hit(&proxy.ask(Ask::chat("hi")).await));
+    proxy.send(ClientRequest::chat("hi")).await;
+    assert!(is_hit(&proxy.send(ClientRequest::chat("hi")).await));
     wait::within("the end of its time", wait::PATIENCE, async {
-        while is_hit(&proxy.ask(Ask::chat("hi")).await) {
+        while is_hit(&proxy.send(ClientRequest::chat("hi")).await) {
             wait::tick().await;
         }
     })
@@ -257,7 +267,7 @@ async fn an_answer_expires() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_passes_unchanged_and_is_not_cached() {
+async fn requests_that_are_not_json_pass_unchanged_and_are_not_cached() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     let bodies: [&[u8]; 6] = [
@@ -270,8 +280,9 @@ async fn what_is_no_json_passes_unchanged_and_is_not_cached() {
     ];
     for body in bodies {
         for _ in 0..2 {
-            let ask = Ask::post(CHAT, body.to_vec()).header("content-type", "application/json");
-            let reply = proxy.ask(ask).await;
+            let request =
+                ClientRequest::post(CHAT, body.to_vec()).header("content-type", "application/json");
+            let reply = proxy.send(request).await;
             assert_eq!(reply.status, 200);
             assert_eq!(reply.json()["sha256"], weir_tests::sign::sha256_hex(body));
         }

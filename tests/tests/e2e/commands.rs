@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use weir_tests::backend::Backend;
-use weir_tests::client::{self, Ask};
+use weir_tests::client::{self, ClientRequest};
 use weir_tests::process::{self, Finished, Process};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
@@ -27,7 +27,7 @@ async fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &str)])
 }
 
 #[tokio::test]
-async fn a_check_speaks_json_and_a_strict_one_takes_no_warning() {
+async fn check_prints_json_and_strict_rejects_warnings() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let at = directory.path();
     let write = |text: &str| std::fs::write(at.join("weir.yaml"), text).expect("written");
@@ -67,7 +67,7 @@ async fn a_check_speaks_json_and_a_strict_one_takes_no_warning() {
 }
 
 #[tokio::test]
-async fn without_a_configuration_both_places_are_named() {
+async fn a_missing_configuration_names_both_locations() {
     if Path::new("/etc/weir/weir.yaml").exists() {
         return;
     }
@@ -82,7 +82,7 @@ async fn without_a_configuration_both_places_are_named() {
 }
 
 #[tokio::test]
-async fn a_secret_to_sign_with_stays_out_of_the_process_list() {
+async fn the_secret_of_sign_is_not_in_the_process_list() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let at = directory.path();
     let sign = [
@@ -133,7 +133,7 @@ async fn a_secret_to_sign_with_stays_out_of_the_process_list() {
 }
 
 #[tokio::test]
-async fn shells_are_told_the_commands() {
+async fn completions_contain_the_commands() {
     let directory = tempfile::TempDir::new().expect("a directory");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ended = run(directory.path(), &["completions", shell], &[]).await;
@@ -154,7 +154,7 @@ fn own_address(last: u8) -> String {
 }
 
 #[tokio::test]
-async fn a_full_disk_under_the_log_does_not_end_the_process() {
+async fn a_full_disk_for_the_log_does_not_end_the_process() {
     let backend = Backend::echo().await;
     let directory = tempfile::TempDir::new().expect("a directory");
     let host = own_address(7);
@@ -178,21 +178,27 @@ async fn a_full_disk_under_the_log_does_not_end_the_process() {
     })
     .await;
     for _ in 0..3 {
-        assert_eq!(client::ask(address, Ask::get("/")).await.status, 200);
+        assert_eq!(
+            client::send(address, ClientRequest::get("/")).await.status,
+            200
+        );
         process.sighup();
     }
-    assert_eq!(client::ask(address, Ask::get("/")).await.status, 200);
+    assert_eq!(
+        client::send(address, ClientRequest::get("/")).await.status,
+        200
+    );
     process.sigterm();
     let exit = process.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_full_disk_under_the_demo_does_not_end_it_either() {
+async fn a_full_disk_for_the_output_does_not_end_the_demo() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let host = own_address(9);
     let weir = process::weir();
-    let base = weir_tests::ports::three_in_a_row();
+    let base = weir_tests::ports::three_consecutive();
     for (command, address) in [
         (
             format!("assistant --address {host}:8000"),
@@ -212,7 +218,9 @@ async fn a_full_disk_under_the_demo_does_not_end_it_either() {
         })
         .await;
         assert_eq!(
-            client::ask(address, Ask::get("/v1/models")).await.status,
+            client::send(address, ClientRequest::get("/v1/models"))
+                .await
+                .status,
             200
         );
         // A terminal that is closed takes along what was tried in it.
@@ -222,7 +230,7 @@ async fn a_full_disk_under_the_demo_does_not_end_it_either() {
 }
 
 #[tokio::test]
-async fn a_full_disk_under_a_command_is_an_exit_code_and_no_panic() {
+async fn a_full_disk_for_a_command_is_an_exit_code_and_no_panic() {
     let directory = tempfile::TempDir::new().expect("a directory");
     std::fs::write(directory.path().join("weir.yaml"), VALID).expect("written");
     std::fs::write(directory.path().join("bad.yaml"), "limits: 5\n").expect("written");
@@ -246,7 +254,7 @@ async fn a_full_disk_under_a_command_is_an_exit_code_and_no_panic() {
 }
 
 #[tokio::test]
-async fn a_hangup_is_told_and_ends_nothing() {
+async fn sighup_is_logged_and_ends_nothing() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     proxy.process().sighup();
@@ -254,14 +262,14 @@ async fn a_hangup_is_told_and_ends_nothing() {
         proxy.stderr().contains("SIGHUP")
     })
     .await;
-    assert_eq!(proxy.ask(Ask::get("/")).await.status, 200);
+    assert_eq!(proxy.send(ClientRequest::get("/")).await.status, 200);
     proxy.sigterm();
     let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
 }
 
 #[tokio::test]
-async fn a_fresh_weir_shows_what_it_watches_and_what_can_be_chosen() {
+async fn a_fresh_weir_lists_alerts_and_dashboard_variables() {
     let backend = Backend::echo().await;
     let routes = "- {name: chat, path: /chat, backend: assistant, platform: bot}\n\
                   - {name: rest, path: /*, backend: assistant}";
@@ -323,7 +331,7 @@ fn variables() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_key_out_of_a_file_matches_whatever_an_editor_added() {
+async fn a_key_from_a_file_ignores_bom_and_line_ends() {
     let backend = Backend::echo().await;
     for content in [
         "sk-first-hour",
@@ -340,7 +348,7 @@ async fn a_key_out_of_a_file_matches_whatever_an_editor_added() {
         );
         let proxy: Proxy = Setup::new(&backend).routes(&routes).start().await;
         let reply = proxy
-            .ask(Ask::get("/").headers(bearer("sk-first-hour")))
+            .send(ClientRequest::get("/").headers(bearer("sk-first-hour")))
             .await;
         assert_eq!(reply.status, 200, "{content:?}");
         assert!(!proxy.stderr().contains("warning"), "{}", proxy.stderr());

@@ -1,8 +1,8 @@
 //! What events keep of prompts and answers, and of how many requests there are events.
 
 use serde_json::{Value, json};
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{Ask, Client, chat_question};
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{Client, ClientRequest, chat_request};
 use weir_tests::metrics::Metrics;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
@@ -13,11 +13,11 @@ const REDACTED: &str = "my phone is [phone], my key [key]";
 
 /// An assistant that tells the number of whoever asks, in pieces when it streams.
 async fn telling() -> Backend {
-    Backend::answering(|seen| {
+    Backend::responding(|seen| {
         if seen.target.ends_with("/completions") {
-            return Answer::chat("call 13912345678");
+            return BackendResponse::chat("call 13912345678");
         }
-        Answer::chat_stream(&["call 139", "12345678"])
+        BackendResponse::chat_stream(&["call 139", "12345678"])
     })
     .await
 }
@@ -26,25 +26,25 @@ async fn telling() -> Backend {
 const PATHS: [&str; 2] = ["/v1/chat/completions", "/v1/messages"];
 
 fn keeping(backend: &Backend, mode: &str) -> Setup {
-    Setup::reading(backend).events(&format!("content: {mode}"))
+    Setup::buffered(backend).events(&format!("content: {mode}"))
 }
 
-async fn event(proxy: &Proxy, ask: Ask) -> Value {
-    let reply = proxy.ask(ask).await;
+async fn event(proxy: &Proxy, request: ClientRequest) -> Value {
+    let reply = proxy.send(request).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     proxy.event_of(&reply).await
 }
 
 #[tokio::test]
-async fn redacted_texts_hold_nobodys_numbers() {
+async fn redacted_texts_contain_no_personal_numbers() {
     let backend = telling().await;
     let proxy = keeping(&backend, "redacted").start().await;
     for path in PATHS {
         let is_stream = path != PATHS[0];
-        let ask = || Ask::json(path, &chat_question(QUESTION, is_stream));
+        let request = || ClientRequest::json(path, &chat_request(QUESTION, is_stream));
         // Asked, then out of the cache.
         for outcome in ["miss", "hit"] {
-            let event = event(&proxy, ask()).await;
+            let event = event(&proxy, request()).await;
             assert_eq!(event["weir"]["cache"]["outcome"], outcome);
             let expected = json!({"input": REDACTED, "output": "call [phone]"});
             assert_eq!(event["weir"]["content"], expected, "{path} {outcome}");
@@ -57,16 +57,16 @@ async fn redacted_texts_hold_nobodys_numbers() {
     // A chat platform's message, its text in JSON in a string.
     let message =
         json!({"event": {"message": {"content": "{\"text\":\"\\u0031\\u0033812345678\"}"}}});
-    let event = event(&proxy, Ask::json("/hook", &message)).await;
+    let event = event(&proxy, ClientRequest::json("/hook", &message)).await;
     assert_eq!(event["weir"]["content"]["input"], "[phone]");
 }
 
 #[tokio::test]
-async fn hashes_are_those_of_the_texts() {
+async fn hashes_match_the_texts() {
     let backend = telling().await;
     let proxy = keeping(&backend, "hash").start().await;
-    let ask = Ask::json(PATHS[1], &chat_question(QUESTION, true));
-    let event = event(&proxy, ask).await;
+    let request = ClientRequest::json(PATHS[1], &chat_request(QUESTION, true));
+    let event = event(&proxy, request).await;
     let content = &event["weir"]["content"];
     assert_eq!(content["input_sha256"], sha256_hex(QUESTION.as_bytes()));
     assert_eq!(content["output_sha256"], sha256_hex(b"call 13912345678"));
@@ -74,29 +74,29 @@ async fn hashes_are_those_of_the_texts() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_unless_it_is_asked_for() {
+async fn content_is_recorded_only_if_configured() {
     let backend = telling().await;
-    let proxy = Setup::reading(&backend).start().await;
-    let ask = Ask::json("/v1/chat/completions", &chat_question(QUESTION, false));
-    let event = event(&proxy, ask).await;
+    let proxy = Setup::buffered(&backend).start().await;
+    let request = ClientRequest::json("/v1/chat/completions", &chat_request(QUESTION, false));
+    let event = event(&proxy, request).await;
     assert_eq!(event["weir"]["content"], Value::Null);
     assert_eq!(event["weir"]["sampling_ratio"], Value::Null);
 }
 
 #[tokio::test]
-async fn a_share_of_what_went_well_and_all_that_did_not_leave_an_event() {
-    let backend = Backend::answering(|seen| match seen.target.as_str() {
-        "/error" => Answer::status(500),
-        _ => Answer::chat("well"),
+async fn successes_are_sampled_and_failures_always_recorded() {
+    let backend = Backend::responding(|seen| match seen.target.as_str() {
+        "/error" => BackendResponse::status(500),
+        _ => BackendResponse::chat("well"),
     })
     .await;
     let proxy = Setup::open(&backend).events("sample: 25%").start().await;
     let mut client = Client::h1(proxy.address()).await;
     for _ in 0..400 {
-        assert_eq!(client.ask(Ask::get("/well")).await.status, 200);
+        assert_eq!(client.send(ClientRequest::get("/well")).await.status, 200);
     }
     for _ in 0..20 {
-        assert_eq!(client.ask(Ask::get("/error")).await.status, 500);
+        assert_eq!(client.send(ClientRequest::get("/error")).await.status, 500);
     }
     let of = |metrics: &Metrics, outcome: &str| {
         metrics.sum("weir_events_total", &[("outcome", outcome)])

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use weir_tests::backend::{Answer, Backend, Seen};
+use weir_tests::backend::{Backend, BackendResponse, ReceivedRequest};
 use weir_tests::certs::Authority;
-use weir_tests::client::{Ask, Client, chat_question};
+use weir_tests::client::{Client, ClientRequest, chat_request};
 use weir_tests::node::Node;
-use weir_tests::prometheus::{Found, JOB, Prometheus};
+use weir_tests::prometheus::{JOB, Prometheus, QueryResult};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::sign::sign_hmac_as;
@@ -119,11 +119,11 @@ fn substituted(expression: &str) -> String {
     expression
 }
 
-fn answer(seen: &Seen) -> Answer {
+fn answer(seen: &ReceivedRequest) -> BackendResponse {
     match seen.target.as_str() {
-        "/error" => Answer::status(500),
-        "/reset" => Answer::reset_at_once(),
-        _ => Answer::chat_for(seen),
+        "/error" => BackendResponse::status(500),
+        "/reset" => BackendResponse::reset_immediately(),
+        _ => BackendResponse::chat_for(seen),
     }
 }
 
@@ -131,15 +131,15 @@ fn answer(seen: &Seen) -> Answer {
 async fn round(proxy: &Proxy, number: usize) {
     let mut client = Client::h1(proxy.address()).await;
     for (question, stream) in [("the same", false), (&*format!("another {number}"), true)] {
-        let body = chat_question(question, stream);
+        let body = chat_request(question, stream);
         let signed = sign_hmac_as("web", SECRET, body.to_string().as_bytes());
         client
-            .ask(Ask::json("/v1/chat/completions", &body).headers(signed))
+            .send(ClientRequest::json("/v1/chat/completions", &body).headers(signed))
             .await;
     }
-    client.ask(Ask::chat("unsigned")).await;
+    client.send(ClientRequest::chat("unsigned")).await;
     for path in ["/few", "/few", "/error", "/reset", "/anything"] {
-        client.ask(Ask::get(path)).await;
+        client.send(ClientRequest::get(path)).await;
     }
 }
 
@@ -153,14 +153,14 @@ async fn load(proxy: &Proxy) -> Infallible {
 }
 
 /// Asks until only those are left that are said to wait.
-async fn ask(prometheus: &Prometheus, left: &mut Vec<Query>, waiting: &BTreeSet<&str>) {
+async fn run_queries(prometheus: &Prometheus, left: &mut Vec<Query>, waiting: &BTreeSet<&str>) {
     while left.iter().any(|query| !waiting.contains(&*query.panel)) {
         let mut still = Vec::new();
         for query in left.drain(..) {
             match prometheus.query(&substituted(&query.expression)).await {
-                Found::Numbers(_) => {}
-                Found::Refused(why) => panic!("{}: {why}: {}", query.panel, query.expression),
-                Found::Nothing | Found::NotANumber => still.push(query),
+                QueryResult::Numbers(_) => {}
+                QueryResult::Refused(why) => panic!("{}: {why}: {}", query.panel, query.expression),
+                QueryResult::Nothing | QueryResult::NotANumber => still.push(query),
             }
         }
         *left = still;
@@ -174,7 +174,7 @@ async fn every_query_of_every_dashboard_has_data_under_load() {
     let Some(node) = Node::get().await else {
         return;
     };
-    let backend = Backend::answering(answer).await;
+    let backend = Backend::responding(answer).await;
     let shipping = format!(
         "elasticsearch: {{urls: ['{}'], data_stream: logs-weir.dashboards-default, batch: {{wait: 200ms}}}}",
         node.url()
@@ -199,7 +199,7 @@ async fn every_query_of_every_dashboard_has_data_under_load() {
     assert!(left.len() > 40, "{} queries", left.len());
     tokio::select! {
         never = load(&proxy) => match never {},
-        done = tokio::time::timeout(DEADLINE, ask(&prometheus, &mut left, &waiting)) => drop(done),
+        done = tokio::time::timeout(DEADLINE, run_queries(&prometheus, &mut left, &waiting)) => drop(done),
     }
     let without: BTreeSet<_> = left.iter().map(|query| &*query.panel).collect();
     let unexpected: Vec<_> = left

@@ -1,10 +1,10 @@
 //! Tokens that weir counts itself, because nobody reports them, and says so.
 
 use serde_json::{Value, json};
-use weir_tests::backend::{Answer, Backend, Seen, chat_event};
-use weir_tests::client::{Ask, CHAT, Client};
+use weir_tests::backend::{Backend, BackendResponse, ReceivedRequest, chat_event};
+use weir_tests::client::{CHAT, Client, ClientRequest};
 use weir_tests::metrics::assert_metric;
-use weir_tests::setup::{OPEN, READ, Setup};
+use weir_tests::setup::{BUFFERED, OPEN, Setup};
 
 /// A sentence of 18 tokens, give or take a few, in most vocabularies.
 const SENTENCE: &str =
@@ -15,17 +15,17 @@ fn stop() -> String {
 }
 
 /// Streams a sentence word by word, and reports nothing.
-fn silent(_: &Seen) -> Answer {
+fn silent(_: &ReceivedRequest) -> BackendResponse {
     let words = SENTENCE.split_inclusive(' ').map(chat_event);
     let events: Vec<String> = words.chain([stop(), "[DONE]".to_owned()]).collect();
     let events: Vec<&str> = events.iter().map(String::as_str).collect();
-    Answer::events(&events)
+    BackendResponse::events(&events)
 }
 
-fn question(text: &str) -> Ask {
+fn question(text: &str) -> ClientRequest {
     let messages =
         json!([{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]);
-    Ask::json(
+    ClientRequest::json(
         CHAT,
         &json!({"model": "glm-4", "stream": true, "messages": messages}),
     )
@@ -44,13 +44,13 @@ fn is_estimated(event: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn a_silent_stream_is_counted_by_its_text_and_marked() {
-    let backend = Backend::answering(silent).await;
+async fn tokens_of_a_stream_without_usage_are_estimated_and_marked() {
+    let backend = Backend::responding(silent).await;
     let proxy = Setup::new(&backend).routes(OPEN).start().await;
     let long = SENTENCE.repeat(1_000);
     let mut counted = [0, 0];
     for (text, input) in [("hi", 10..=16), (&long, 15_000..=25_000)] {
-        let reply = proxy.ask(question(text)).await;
+        let reply = proxy.send(question(text)).await;
         let event = proxy.event_of(&reply).await;
         assert!(is_estimated(&event), "{event:#}");
         let (Some(read), Some(written)) = tokens(&event) else {
@@ -71,7 +71,7 @@ async fn a_silent_stream_is_counted_by_its_text_and_marked() {
 }
 
 #[tokio::test]
-async fn what_is_reported_is_not_estimated_and_what_is_no_text_has_no_figure() {
+async fn reported_usage_is_not_estimated_and_non_text_has_no_estimate() {
     let choice = json!([{"index": 0, "finish_reason": "stop", "message": {"content": SENTENCE}}]);
     let none = (None, None);
     for (path, status, answer, expected) in [
@@ -105,17 +105,18 @@ async fn what_is_reported_is_not_estimated_and_what_is_no_text_has_no_figure() {
         ("/v1/models", 200, json!({"text": SENTENCE}), none),
     ] {
         let described = format!("{path} {status} {answer}");
-        let backend = Backend::answering(move |_| Answer::json(&answer).with_status(status)).await;
+        let backend =
+            Backend::responding(move |_| BackendResponse::json(&answer).with_status(status)).await;
         let proxy = Setup::new(&backend).routes(OPEN).start().await;
-        let ask = Ask::json(path, &json!({"model": "m", "prompt": SENTENCE}));
-        let event = proxy.event_of(&proxy.ask(ask).await).await;
+        let request = ClientRequest::json(path, &json!({"model": "m", "prompt": SENTENCE}));
+        let event = proxy.event_of(&proxy.send(request).await).await;
         assert_eq!(tokens(&event), expected, "{described}");
         assert!(!is_estimated(&event), "{described}");
     }
 }
 
 #[tokio::test]
-async fn each_kind_of_answer_is_counted_by_what_it_has() {
+async fn each_kind_of_response_is_estimated_from_its_content() {
     let call = json!([{"index": 0, "finish_reason": "tool_calls", "message": {"tool_calls": [
         {"id": "1", "type": "function", "function": {"name": "get_tide", "arguments": "{\"port\":\"Brest\"}"}}]}}]);
     let embedded = json!({"data": [{"index": 0, "embedding": [0.1, 0.2]}]});
@@ -142,12 +143,12 @@ async fn each_kind_of_answer_is_counted_by_what_it_has() {
         ("/v1/rerank", ranked, None),
     ] {
         let described = format!("{path} {answer}");
-        let backend = Backend::answering(move |_| Answer::json(&answer)).await;
+        let backend = Backend::responding(move |_| BackendResponse::json(&answer)).await;
         let proxy = Setup::new(&backend).routes(OPEN).start().await;
         let body = json!({"model": "m", "stream": false, "input": SENTENCE, "query": "tide",
                           "documents": [SENTENCE], "messages": [{"role": "user", "content": SENTENCE}]});
         let event = proxy
-            .event_of(&proxy.ask(Ask::json(path, &body)).await)
+            .event_of(&proxy.send(ClientRequest::json(path, &body)).await)
             .await;
         let (read, written) = tokens(&event);
         assert!(read.is_some_and(|read| read > 15), "{described}: {event:#}");
@@ -163,8 +164,8 @@ async fn each_kind_of_answer_is_counted_by_what_it_has() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_is_counted_as_far_as_it_came_and_a_known_answer_not_at_all() {
-    let cut = Backend::answering(|seen| silent(seen).cut()).await;
+async fn a_truncated_stream_is_estimated_and_a_cache_hit_is_not() {
+    let cut = Backend::responding(|seen| silent(seen).truncated()).await;
     let proxy = Setup::new(&cut).routes(OPEN).start().await;
     let mut client = Client::h1(proxy.address()).await;
     let live = client.open(question("hi")).await;
@@ -178,10 +179,10 @@ async fn a_stream_that_is_cut_is_counted_as_far_as_it_came_and_a_known_answer_no
             .is_some_and(|written| (15..=25).contains(&written))
     );
 
-    let backend = Backend::answering(silent).await;
-    let proxy = Setup::new(&backend).routes(READ).start().await;
-    let miss = proxy.event_of(&proxy.ask(question("hi")).await).await;
-    let hit = proxy.event_of(&proxy.ask(question("hi")).await).await;
+    let backend = Backend::responding(silent).await;
+    let proxy = Setup::new(&backend).routes(BUFFERED).start().await;
+    let miss = proxy.event_of(&proxy.send(question("hi")).await).await;
+    let hit = proxy.event_of(&proxy.send(question("hi")).await).await;
     assert!(is_estimated(&miss), "{miss:#}");
     assert_eq!(hit["weir"]["cache"]["outcome"], "hit");
     assert!(

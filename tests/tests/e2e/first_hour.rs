@@ -14,7 +14,7 @@ const README: &str = include_str!("../../../README.md");
 
 /// The sections of the first hour, from the one after the build.
 const SECTIONS: [&str; 4] = [
-    "## Ten lines of configuration",
+    "## Configuration",
     "## Sign a request",
     "## Use it with an OpenAI client",
     "## Read events and metrics",
@@ -127,7 +127,7 @@ fn installed(directory: &Path) -> PathBuf {
 }
 
 #[tokio::test]
-async fn the_first_hour_works_as_it_is_pasted() {
+async fn the_first_hour_of_the_readme_works() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let [.., high, low] = std::process::id().to_be_bytes();
     let host = format!("127.{high}.{low}.8");
@@ -199,9 +199,9 @@ async fn the_first_hour_works_as_it_is_pasted() {
 }
 
 #[tokio::test]
-async fn what_the_demo_shows_can_be_pasted() {
+async fn commands_printed_by_the_demo_work() {
     let directory = tempfile::TempDir::new().expect("a directory");
-    let base = ports::three_in_a_row().to_string();
+    let base = ports::three_consecutive().to_string();
     let demo = [
         "demo",
         "--port-base",
@@ -253,9 +253,9 @@ async fn what_the_demo_shows_can_be_pasted() {
 
 /// What a user does before that: every word after `make` is one of the Makefile's.
 #[test]
-fn the_words_of_make_exist() {
+fn documented_make_targets_exist() {
     let makefile = include_str!("../../../Makefile");
-    let words: Vec<_> = blocks("## Try it")
+    let words: Vec<_> = blocks("## Quick start")
         .iter()
         .flat_map(|block| block.text.lines())
         .map(|line| {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weir_tests::backend::Backend;
-use weir_tests::client::Ask;
+use weir_tests::client::ClientRequest;
 use weir_tests::metrics::assert_metric;
 use weir_tests::node::Node;
 use weir_tests::proxy::Proxy;
@@ -50,23 +50,26 @@ async fn shipping(quick: &Backend, slow: &Backend, node: Node, stream: &str) -> 
 }
 
 #[tokio::test]
-async fn real_traffic_is_found_by_the_question_it_is_kept_for() {
+async fn real_traffic_is_found_by_the_documented_query() {
     let Some(node) = Node::get().await else {
         return;
     };
     let stream = "logs-weir.traffic-default";
-    let (quick, slow) = (Backend::echo().await, Backend::by_hand().await);
+    let (quick, slow) = (Backend::echo().await, Backend::manual().await);
     let proxy = shipping(&quick, &slow, node, stream).await;
     let (first, second, other) = tokio::join!(
-        proxy.ask(Ask::get("/feishu/slow")),
-        proxy.ask(Ask::get("/feishu/slow")),
-        proxy.ask(Ask::get("/slack/slow")),
+        proxy.send(ClientRequest::get("/feishu/slow")),
+        proxy.send(ClientRequest::get("/feishu/slow")),
+        proxy.send(ClientRequest::get("/slack/slow")),
     );
     for reply in [&first, &second, &other] {
         assert_eq!(reply.status, 504);
     }
     for _ in 0..3 {
-        assert_eq!(proxy.ask(Ask::get("/feishu/quick")).await.status, 200);
+        assert_eq!(
+            proxy.send(ClientRequest::get("/feishu/quick")).await.status,
+            200
+        );
     }
     node.holds(stream, 6).await;
     let answer = node.search(stream, &slow_ones("feishu")).await;
@@ -87,7 +90,7 @@ async fn real_traffic_is_found_by_the_question_it_is_kept_for() {
 }
 
 #[tokio::test]
-async fn the_mapping_answers_exactly_and_takes_an_event_once() {
+async fn the_mapping_is_exact_and_stores_an_event_once() {
     let Some(node) = Node::get().await else {
         return;
     };
@@ -95,7 +98,10 @@ async fn the_mapping_answers_exactly_and_takes_an_event_once() {
     let backend = Backend::echo().await;
     // It sets the stream up, and its own event is one of those that count.
     let proxy = shipping(&backend, &backend, node, stream).await;
-    assert_eq!(proxy.ask(Ask::get("/feishu/a")).await.status, 200);
+    assert_eq!(
+        proxy.send(ClientRequest::get("/feishu/a")).await.status,
+        200
+    );
     node.holds(stream, 1).await;
     let events = [
         ("a", "feishu", Some("upstream_timeout"), 1500.5),
@@ -116,15 +122,15 @@ async fn the_mapping_answers_exactly_and_takes_an_event_once() {
             event["error_code"] = json!(code);
         }
         let path = format!("/{stream}/_create/{id}");
-        assert_eq!(node.ask("PUT", &path, &event).await.0, 201, "{id}");
-        assert_eq!(node.ask("PUT", &path, &event).await.0, 409, "{id} again");
+        assert_eq!(node.send("PUT", &path, &event).await.0, 201, "{id}");
+        assert_eq!(node.send("PUT", &path, &event).await.0, 409, "{id} again");
     }
     node.holds(stream, 7).await;
     let answer = node.search(stream, &slow_ones("feishu")).await;
     let expected = vec![("upstream_timeout", 2), ("rate_limited", 1)];
     assert_eq!(found(&answer), (3, expected));
     let path = format!("/{stream}/_mapping");
-    let (_, mapping) = node.ask("GET", &path, &Value::Null).await;
+    let (_, mapping) = node.send("GET", &path, &Value::Null).await;
     let text = mapping.to_string();
     assert!(!text.contains("unknown"), "only what is mapped is indexed");
     assert!(text.contains("time_to_first_chunk_ms"));

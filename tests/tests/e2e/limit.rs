@@ -1,7 +1,7 @@
 //! Rates and requests at once: admitted or refused, never made to wait, and told where one stands.
 
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client, Reply};
+use weir_tests::client::{Client, ClientRequest, ClientResponse};
 use weir_tests::metrics::assert_metric;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
@@ -19,7 +19,7 @@ fn parameter(value: &str, name: &str, key: &str) -> Option<u64> {
         .ok()
 }
 
-fn assert_limited(reply: &Reply, policy: &str) {
+fn assert_limited(reply: &ClientResponse, policy: &str) {
     assert_eq!(reply.status, 429, "{}", reply.text());
     assert_eq!(reply.refusal(), "rate_limited");
     let problem = reply.json();
@@ -34,7 +34,7 @@ fn assert_limited(reply: &Reply, policy: &str) {
 }
 
 #[tokio::test]
-async fn a_burst_is_admitted_and_one_more_is_not() {
+async fn a_burst_is_admitted_and_the_next_request_is_not() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -44,7 +44,7 @@ async fn a_burst_is_admitted_and_one_more_is_not() {
         .start()
         .await;
     for left in [2, 1, 0] {
-        let reply = proxy.ask(Ask::get("/")).await;
+        let reply = proxy.send(ClientRequest::get("/")).await;
         assert_eq!(reply.status, 200);
         let policy = reply.header("ratelimit-policy").expect("a policy");
         assert_eq!(parameter(policy, "everyone", "q"), Some(3), "{policy}");
@@ -64,7 +64,7 @@ async fn a_burst_is_admitted_and_one_more_is_not() {
         assert_eq!(note["remaining"], left);
     }
     for _ in 0..2 {
-        let reply = proxy.ask(Ask::get("/")).await;
+        let reply = proxy.send(ClientRequest::get("/")).await;
         assert_limited(&reply, "everyone");
         let event = proxy.event_of(&reply).await;
         assert_eq!(event["weir"]["rate_limit"]["outcome"], "limited");
@@ -79,7 +79,7 @@ async fn a_burst_is_admitted_and_one_more_is_not() {
 }
 
 #[tokio::test]
-async fn a_limit_is_whole_again_after_its_time() {
+async fn the_quota_is_restored_after_its_period() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -88,9 +88,9 @@ async fn a_limit_is_whole_again_after_its_time() {
         )
         .start()
         .await;
-    assert_eq!(proxy.ask(Ask::get("/")).await.status, 200);
+    assert_eq!(proxy.send(ClientRequest::get("/")).await.status, 200);
     weir_tests::wait::within("a second cell", weir_tests::wait::PATIENCE, async {
-        while proxy.ask(Ask::get("/")).await.status != 200 {
+        while proxy.send(ClientRequest::get("/")).await.status != 200 {
             weir_tests::wait::tick().await;
         }
     })
@@ -98,7 +98,7 @@ async fn a_limit_is_whole_again_after_its_time() {
 }
 
 #[tokio::test]
-async fn clients_have_limits_of_their_own() {
+async fn clients_have_separate_limits() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -117,20 +117,20 @@ async fn clients_have_limits_of_their_own() {
         .start()
         .await;
     for (client, secret) in [("one", "secret-one-0123456"), ("two", "secret-two-0123456")] {
-        let ask = || Ask::post("/", "").headers(sign_hmac_as(client, secret, b""));
-        assert_eq!(proxy.ask(ask()).await.status, 200, "{client}");
-        assert_limited(&proxy.ask(ask()).await, "each");
+        let request = || ClientRequest::post("/", "").headers(sign_hmac_as(client, secret, b""));
+        assert_eq!(proxy.send(request()).await.status, 200, "{client}");
+        assert_limited(&proxy.send(request()).await, "each");
     }
     // What is not verified uses up nobody's limit.
     for _ in 0..5 {
-        let forged = Ask::post("/", "").headers(sign_hmac_as("one", "wrong", b""));
-        assert_eq!(proxy.ask(forged).await.status, 401);
+        let forged = ClientRequest::post("/", "").headers(sign_hmac_as("one", "wrong", b""));
+        assert_eq!(proxy.send(forged).await.status, 401);
     }
     assert_eq!(backend.requests().len(), 2);
 }
 
 #[tokio::test]
-async fn an_address_limit_costs_no_body() {
+async fn address_limits_apply_before_the_body_is_read() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -140,26 +140,26 @@ async fn an_address_limit_costs_no_body() {
         )
         .start()
         .await;
-    let unsigned = Ask::post("/", "x");
+    let unsigned = ClientRequest::post("/", "x");
     assert_eq!(
-        proxy.ask(unsigned).await.status,
+        proxy.send(unsigned).await.status,
         401,
         "the first is admitted"
     );
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 1000000\r\n\r\n")
         .await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert_eq!(answer.status, 429, "{}", answer.text());
     // Another address, as a trusted proxy reports it, has its own.
-    let ask = Ask::post("/", "x")
+    let request = ClientRequest::post("/", "x")
         .headers(sign_hmac_now("secret-0123456789", b"x"))
         .header("x-forwarded-for", "203.0.113.7");
-    assert_eq!(proxy.ask(ask).await.status, 200);
+    assert_eq!(proxy.send(request).await.status, 200);
 }
 
 #[tokio::test]
-async fn of_several_limits_the_first_that_says_no_answers() {
+async fn the_first_exceeded_limit_answers() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -174,22 +174,22 @@ async fn of_several_limits_the_first_that_says_no_answers() {
         )
         .start()
         .await;
-    let ask = |tenant: &str| Ask::get("/").header("x-tenant", tenant);
+    let request = |tenant: &str| ClientRequest::get("/").header("x-tenant", tenant);
     for tenant in ["a", "a"] {
-        let reply = proxy.ask(ask(tenant)).await;
+        let reply = proxy.send(request(tenant)).await;
         assert_eq!(reply.status, 200);
         let policy = reply.header("ratelimit-policy").expect("policies");
         assert_eq!(parameter(policy, "tenant", "q"), Some(2));
         assert_eq!(parameter(policy, "total", "q"), Some(3));
     }
-    assert_limited(&proxy.ask(ask("a")).await, "tenant");
-    assert_eq!(proxy.ask(ask("b")).await.status, 200);
-    assert_limited(&proxy.ask(ask("b")).await, "total");
-    assert_limited(&proxy.ask(ask("c")).await, "total");
+    assert_limited(&proxy.send(request("a")).await, "tenant");
+    assert_eq!(proxy.send(request("b")).await.status, 200);
+    assert_limited(&proxy.send(request("b")).await, "total");
+    assert_limited(&proxy.send(request("c")).await, "total");
 }
 
 #[tokio::test]
-async fn a_platform_has_one_limit_over_its_routes_clients() {
+async fn a_platform_limit_covers_all_its_clients() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -207,24 +207,29 @@ async fn a_platform_has_one_limit_over_its_routes_clients() {
         )
         .start()
         .await;
-    let ask = |key: &str| Ask::get("/").headers(bearer(key));
-    assert_eq!(proxy.ask(ask("sk-one-0123456789")).await.status, 200);
-    assert_limited(&proxy.ask(ask("sk-two-0123456789")).await, "platform");
+    let request = |key: &str| ClientRequest::get("/").headers(bearer(key));
+    assert_eq!(proxy.send(request("sk-one-0123456789")).await.status, 200);
+    assert_limited(&proxy.send(request("sk-two-0123456789")).await, "platform");
 }
 
 #[tokio::test]
-async fn one_request_too_many_at_once_is_over_capacity() {
-    let backend = Backend::by_hand().await;
+async fn requests_over_the_concurrency_limit_are_over_capacity() {
+    let backend = Backend::manual().await;
     let proxy = Setup::new(&backend)
         .routes("- {name: all, path: /*, backend: assistant, concurrency: 2}")
         .start()
         .await;
     let address = proxy.address();
     let held: Vec<_> = (0..2)
-        .map(|_| tokio::spawn(weir_tests::client::ask(address, Ask::chat("wait"))))
+        .map(|_| {
+            tokio::spawn(weir_tests::client::send(
+                address,
+                ClientRequest::chat("wait"),
+            ))
+        })
         .collect();
-    let mut calls = vec![backend.call().await, backend.call().await];
-    let reply = proxy.ask(Ask::chat("one more")).await;
+    let mut calls = vec![backend.next_request().await, backend.next_request().await];
+    let reply = proxy.send(ClientRequest::chat("one more")).await;
     assert_eq!(reply.status, 503);
     assert_eq!(reply.refusal(), "over_capacity");
     assert!(reply.header("retry-after").is_some());
@@ -234,15 +239,15 @@ async fn one_request_too_many_at_once_is_over_capacity() {
     // into the place of the one before, and leaves as soon as the backend has its question.
     calls
         .remove(0)
-        .answer(weir_tests::backend::Answer::chat("done"))
+        .respond(weir_tests::backend::BackendResponse::chat("done"))
         .await;
     let leavers = weir_tests::wait::within("a free place", weir_tests::wait::PATIENCE, async {
         let mut left = Vec::new();
         while left.len() < 3 {
             let mut client = Client::h1(address).await;
-            let asking = client.try_open(Ask::chat("next"));
+            let asking = client.try_open(ClientRequest::chat("next"));
             tokio::select! {
-                call = backend.call() => left.push(call),
+                call = backend.next_request() => left.push(call),
                 _ = asking => weir_tests::wait::tick().await,
             }
         }
@@ -250,7 +255,8 @@ async fn one_request_too_many_at_once_is_over_capacity() {
     });
     drop(leavers.await);
     for call in calls {
-        call.answer(weir_tests::backend::Answer::chat("done")).await;
+        call.respond(weir_tests::backend::BackendResponse::chat("done"))
+            .await;
     }
     for held in held {
         assert_eq!(held.await.expect("an answer").status, 200);
@@ -258,14 +264,14 @@ async fn one_request_too_many_at_once_is_over_capacity() {
 }
 
 /// What `RateLimit` says: the limit and how many are left.
-fn standing(reply: &Reply) -> (String, Option<u64>) {
+fn standing(reply: &ClientResponse) -> (String, Option<u64>) {
     let value = reply.header("ratelimit").expect("RateLimit");
     let name = value.split(['"', ';']).nth(1).unwrap_or_default();
     (name.to_owned(), parameter(value, name, "r"))
 }
 
 #[tokio::test]
-async fn the_limit_nearest_to_its_end_is_told_whatever_stage_asks_it() {
+async fn the_most_restrictive_limit_is_reported_from_any_stage() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -287,16 +293,16 @@ async fn the_limit_nearest_to_its_end_is_told_whatever_stage_asks_it() {
         .start()
         .await;
     for (path, name) in [("/near", "address"), ("/far", "total")] {
-        for (ask, left) in [
-            (Ask::post(path, "x"), 2),
-            (Ask::chunked(path, b"xyz", 1), 1),
-            (Ask::get(path), 0),
+        for (request, left) in [
+            (ClientRequest::post(path, "x"), 2),
+            (ClientRequest::chunked(path, b"xyz", 1), 1),
+            (ClientRequest::get(path), 0),
         ] {
-            let reply = proxy.ask(ask).await;
+            let reply = proxy.send(request).await;
             assert_eq!(reply.status, 200);
             assert_eq!(standing(&reply), (name.to_owned(), Some(left)), "{path}");
         }
-        let reply = proxy.ask(Ask::get(path)).await;
+        let reply = proxy.send(ClientRequest::get(path)).await;
         assert_eq!(reply.status, 429, "{path}");
         assert_eq!(standing(&reply), (name.to_owned(), Some(0)), "{path}");
     }

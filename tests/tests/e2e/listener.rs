@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use weir_tests::backend::Backend;
 use weir_tests::certs::Authority;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign::sha256_hex;
 use weir_tests::wait;
 
-mod bounds;
 mod descriptors;
+mod disconnects;
+mod early_responses;
 mod floods;
 mod http1;
-mod leaving;
-mod linger;
+mod limits;
 mod memory;
 mod smuggling;
 mod streams;
 
 #[tokio::test]
-async fn every_protocol_arrives() {
+async fn every_protocol_is_accepted() {
     let backend = Backend::echo().await;
     let authority = Authority::new();
     let files = tempfile::TempDir::new().expect("a directory");
@@ -43,7 +43,9 @@ async fn every_protocol_arrives() {
         (Client::tls(tls, &authority, &[]).await, "1.1", "https"),
     ];
     for (mut client, version, scheme) in clients {
-        let reply = client.ask(Ask::post("/hello?a=b", "a body")).await;
+        let reply = client
+            .send(ClientRequest::post("/hello?a=b", "a body"))
+            .await;
         assert_eq!(reply.status, 200, "{client:?}: {}", reply.text());
         assert_eq!(reply.json()["sha256"], sha256_hex(b"a body"), "{client:?}");
         assert_eq!(reply.json()["target"], "/hello?a=b");
@@ -56,7 +58,7 @@ async fn every_protocol_arrives() {
 }
 
 #[tokio::test]
-async fn tls_chooses_http2_where_both_are_offered() {
+async fn alpn_prefers_http2() {
     let backend = Backend::echo().await;
     let authority = Authority::new();
     let files = tempfile::TempDir::new().expect("a directory");
@@ -74,7 +76,7 @@ async fn tls_chooses_http2_where_both_are_offered() {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_served_and_a_broken_one_is_not() {
+async fn certificates_are_reloaded_unless_invalid() {
     let backend = Backend::echo().await;
     let authority = Authority::new();
     let directory = tempfile::TempDir::new().expect("a directory");
@@ -96,7 +98,7 @@ async fn a_new_certificate_is_served_and_a_broken_one_is_not() {
     })
     .await;
     // A connection that was there before is not disturbed.
-    assert_eq!(old.ask(Ask::get("/still")).await.status, 200);
+    assert_eq!(old.send(ClientRequest::get("/still")).await.status, 200);
 
     std::fs::write(&second.certificate, "no certificate").expect("written");
     let third_try = wait::still_waiting_after(Duration::from_secs(3), async {
@@ -110,7 +112,7 @@ async fn a_new_certificate_is_served_and_a_broken_one_is_not() {
 }
 
 #[tokio::test]
-async fn exactly_one_valid_host() {
+async fn exactly_one_valid_host_is_required() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let bad = [
@@ -128,7 +130,7 @@ async fn exactly_one_valid_host() {
     for head in bad {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(head).await;
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(answer.status, 400, "{head:?}: {}", answer.text());
         let id = answer.header("x-request-id").expect("an id").to_owned();
         let event = proxy.event(&id).await;
@@ -146,7 +148,7 @@ async fn exactly_one_valid_host() {
     for head in good {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(head).await;
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(answer.status, 200, "{head:?}: {}", answer.text());
     }
 }
@@ -166,7 +168,7 @@ async fn pipelined_requests_are_answered_in_order() {
         }
         raw.write(requests).await;
         for number in 0..count {
-            let answer = raw.answer().await;
+            let answer = raw.response().await;
             assert_eq!(answer.status, 200);
             let echo: serde_json::Value = serde_json::from_slice(&answer.body).expect("an echo");
             assert_eq!(echo["target"], format!("/{number}"));
@@ -178,12 +180,12 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn connections_are_kept_on_both_sides() {
+async fn connections_are_reused_on_both_sides() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
     for _ in 0..5 {
-        assert_eq!(client.ask(Ask::post("/", "x")).await.status, 200);
+        assert_eq!(client.send(ClientRequest::post("/", "x")).await.status, 200);
     }
     // A refusal does not cost the connection either.
     let proxy = Setup::new(&backend)
@@ -192,29 +194,41 @@ async fn connections_are_kept_on_both_sides() {
         .await;
     let mut client_of_refusals = Client::h1(proxy.address()).await;
     for _ in 0..3 {
-        assert_eq!(client_of_refusals.ask(Ask::get("/two")).await.status, 404);
-        assert_eq!(client_of_refusals.ask(Ask::get("/one")).await.status, 200);
+        assert_eq!(
+            client_of_refusals
+                .send(ClientRequest::get("/two"))
+                .await
+                .status,
+            404
+        );
+        assert_eq!(
+            client_of_refusals
+                .send(ClientRequest::get("/one"))
+                .await
+                .status,
+            200
+        );
     }
     assert_eq!(backend.connections(), 2, "one for each proxy");
 }
 
 #[tokio::test]
-async fn http_1_0_is_answered_and_closed() {
+async fn http_1_0_connections_are_closed_after_the_response() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /old HTTP/1.0\r\nHost: weir.test\r\n\r\n")
         .await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.header("transfer-encoding"), None);
     assert!(raw.closes_within(wait::PATIENCE).await);
 }
 
 #[tokio::test]
-async fn a_client_that_expects_100_gets_it_before_its_body() {
+async fn expect_100_continue_is_answered_before_the_body() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .limit("body_bytes: 1KiB")
         .start()
         .await;
@@ -229,12 +243,12 @@ async fn a_client_that_expects_100_gets_it_before_its_body() {
     let answer = raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
     assert!(answer.starts_with(b"HTTP/1.1 100"), "{answer:?}");
     raw.write("hello").await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert_eq!(answer.status, 200);
     assert!(answer.text().contains(&sha256_hex(b"hello")));
     // A body that would be refused is not asked for.
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write(head(2000)).await;
-    assert_eq!(raw.answer().await.status, 413);
+    assert_eq!(raw.response().await.status, 413);
     assert_eq!(backend.requests().len(), 1);
 }

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use weir::signature::sign::schemes;
 use weir_tests::backend::Backend;
 use weir_tests::certs::Authority;
-use weir_tests::load::{Assistant, Load};
+use weir_tests::load::{DemoAssistant, LoadTest};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 
@@ -42,7 +42,7 @@ fn told(setup: &Setup, proxy: &Proxy) -> Told {
 }
 
 impl Told {
-    async fn run(&self, arguments: &[&str]) -> Load {
+    async fn run(&self, arguments: &[&str]) -> LoadTest {
         let directory = TempDir::new().expect("a directory");
         let common = [
             "--target",
@@ -54,12 +54,12 @@ impl Told {
             "--slo",
             "error_rate<0.1%",
         ];
-        Load::run(directory.path(), &[&common[..], arguments].concat()).await
+        LoadTest::run(directory.path(), &[&common[..], arguments].concat()).await
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_scheme_that_weir_signs_is_let_in_by_weir() {
+async fn every_scheme_that_weir_load_signs_is_accepted() {
     let backend = Backend::chat().await;
     let setup = Setup::new(&backend).routes(PLATFORMS);
     let proxy = setup.start().await;
@@ -74,8 +74,8 @@ async fn every_scheme_that_weir_signs_is_let_in_by_weir() {
             "3s",
         ])
         .await;
-    assert_eq!(load.finished.code, Some(0), "{}", load.said());
-    load.assert_beside();
+    assert_eq!(load.finished.code, Some(0), "{}", load.output());
+    load.assert_counts_match();
     let metrics = proxy.metrics().await;
     for scheme in schemes() {
         let labels = [("scheme", scheme), ("outcome", "valid")];
@@ -94,7 +94,7 @@ async fn every_scheme_that_weir_signs_is_let_in_by_weir() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_must_be_refused_is_refused_and_never_reaches_the_backend() {
+async fn abusive_requests_are_rejected_and_never_reach_the_backend() {
     let backend = Backend::chat().await;
     let setup = Setup::new(&backend).routes(PLATFORMS);
     let proxy = setup.start().await;
@@ -102,12 +102,12 @@ async fn what_must_be_refused_is_refused_and_never_reaches_the_backend() {
     let load = told
         .run(&["--scenario", "abuse", "--rate", "100/s", "--duration", "3s"])
         .await;
-    assert_eq!(load.finished.code, Some(0), "{}", load.said());
+    assert_eq!(load.finished.code, Some(0), "{}", load.output());
     for kind in ["unsigned", "wrong", "stale", "replayed", "oversized"] {
         let name = format!("/by_name/abuse:{kind}/refused");
-        assert!(load.number(&name) > 0.0, "{kind}: {}", load.said());
+        assert!(load.number(&name) > 0.0, "{kind}: {}", load.output());
     }
-    load.assert_beside();
+    load.assert_counts_match();
     // The one that is sent again and again has to be let in once.
     assert_eq!(backend.requests().len(), 1);
     // And where everybody is let in, the test fails.
@@ -125,13 +125,17 @@ async fn what_must_be_refused_is_refused_and_never_reaches_the_backend() {
     ];
     let directory = TempDir::new().expect("a directory");
     let slo = ["--config", &told.config, "--slo", "error_rate<0.1%"];
-    let load = Load::run(directory.path(), &[&arguments[..], &slo].concat()).await;
-    assert_eq!(load.finished.code, Some(1), "{}", load.said());
-    assert!(load.said().contains("error: status 200"), "{}", load.said());
+    let load = LoadTest::run(directory.path(), &[&arguments[..], &slo].concat()).await;
+    assert_eq!(load.finished.code, Some(1), "{}", load.output());
+    assert!(
+        load.output().contains("error: status 200"),
+        "{}",
+        load.output()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_over_a_limit_is_counted_apart() {
+async fn rate_limited_requests_are_counted_separately() {
     let backend = Backend::chat().await;
     let setup = Setup::new(&backend).routes(
         "- {name: chat, path: /v1/*, backend: assistant, signature: {scheme: bearer, secrets: [k]}, rate_limits: [{name: l, rate: 20/s, by: client}]}",
@@ -141,7 +145,7 @@ async fn what_is_over_a_limit_is_counted_apart() {
     let load = told(&setup, &proxy)
         .run(&["--scenario", "burst", "--rate", "100/s", "--duration", "3s"])
         .await;
-    assert_eq!(load.finished.code, Some(0), "{}", load.said());
+    assert_eq!(load.finished.code, Some(0), "{}", load.output());
     let (limited, let_in) = (load.number("/limited"), load.number("/by_status/200"));
     let took_s = weir::clock::now()
         .saturating_duration_since(begun)
@@ -150,11 +154,11 @@ async fn what_is_over_a_limit_is_counted_apart() {
     let most = 20.0 + 20.0 * took_s;
     assert!((20.0..=most).contains(&let_in), "{let_in} in {took_s} s");
     assert!((limited + let_in - 300.0).abs() < 0.5, "{limited}");
-    load.assert_beside();
+    load.assert_counts_match();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_is_measured_to_its_first_token_and_between_them() {
+async fn first_token_and_token_times_of_streams_are_measured() {
     let directory = TempDir::new().expect("a directory");
     let arguments = [
         "--latency",
@@ -166,7 +170,7 @@ async fn a_stream_is_measured_to_its_first_token_and_between_them() {
         "--token-interval",
         "30ms",
     ];
-    let assistant = Assistant::start(directory.path(), &arguments).await;
+    let assistant = DemoAssistant::start(directory.path(), &arguments).await;
     let setup = Setup::without_backend()
         .backend("assistant", std::slice::from_ref(&assistant.url), &[])
         .routes("- {name: chat, path: /v1/*, backend: assistant}");
@@ -183,11 +187,11 @@ async fn a_stream_is_measured_to_its_first_token_and_between_them() {
             "first_token_p95<149ms",
         ])
         .await;
-    assert_eq!(load.finished.code, Some(1), "{}", load.said());
+    assert_eq!(load.finished.code, Some(1), "{}", load.output());
     assert!(
-        load.said().contains("FAIL first_token_p95<149ms"),
+        load.output().contains("FAIL first_token_p95<149ms"),
         "{}",
-        load.said()
+        load.output()
     );
     // Never earlier than the assistant has it; how much later is the machine's.
     let first = load.number("/first_token_ms/p50");
@@ -205,11 +209,11 @@ async fn a_stream_is_measured_to_its_first_token_and_between_them() {
         counts.iter().all(|count| (count - 90.0).abs() < 0.5),
         "{counts:?}"
     );
-    load.assert_beside();
+    load.assert_counts_match();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_weir_knows_are_counted_by_both() {
+async fn cache_hits_are_counted_by_both() {
     let backend = Backend::chat().await;
     let setup = Setup::new(&backend).routes(
         "- {name: chat, path: /v1/*, backend: assistant, cache: {answers: true, memory: 1MiB, ttl: 1h, scope: route}}",
@@ -227,8 +231,8 @@ async fn answers_that_weir_knows_are_counted_by_both() {
         "1s",
     ];
     let load = told.run(&arguments).await;
-    assert_eq!(load.finished.code, Some(0), "{}", load.said());
-    load.assert_beside();
+    assert_eq!(load.finished.code, Some(0), "{}", load.output());
+    load.assert_counts_match();
     assert_eq!(load.report["requests"], 400, "the warm-up is not counted");
     // How many of those that were asked before had their answer by then is the machine's.
     let hits = load.number("/sidecar/cache_hits");
@@ -244,7 +248,7 @@ async fn answers_that_weir_knows_are_counted_by_both() {
     assert!(
         second.number("/sidecar/cache_hits") < 0.5,
         "{}",
-        second.said()
+        second.output()
     );
     assert_ne!(load.report["seed"], second.report["seed"]);
     let seed = load.report["seed"].to_string();
@@ -259,10 +263,10 @@ async fn answers_that_weir_knows_are_counted_by_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_weir_adds_is_measured_against_the_backend_itself() {
+async fn added_latency_is_measured_against_the_backend() {
     let directory = TempDir::new().expect("a directory");
     let assistant =
-        Assistant::start(directory.path(), &["--latency", "20ms", "--jitter", "0ms"]).await;
+        DemoAssistant::start(directory.path(), &["--latency", "20ms", "--jitter", "0ms"]).await;
     let setup = Setup::without_backend()
         .backend("assistant", std::slice::from_ref(&assistant.url), &[])
         .routes("- {name: chat, path: /v1/*, backend: assistant}");
@@ -282,7 +286,7 @@ async fn what_weir_adds_is_measured_against_the_backend_itself() {
             "p50<20ms",
         ])
         .await;
-    assert_eq!(load.finished.code, Some(1), "{}", load.said());
+    assert_eq!(load.finished.code, Some(1), "{}", load.output());
     let slos = load.report["slos"].as_array().expect("objectives");
     let verdicts: Vec<(&Value, &Value)> =
         slos.iter().map(|slo| (&slo["slo"], &slo["ok"])).collect();
@@ -296,13 +300,13 @@ async fn what_weir_adds_is_measured_against_the_backend_itself() {
         (&load.report["requests"], &load.report["direct"]["requests"]),
         (&150.into(), &150.into())
     );
-    load.assert_beside();
+    load.assert_counts_match();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mix_runs_through_everything_at_once() {
+async fn the_mixed_scenario_runs_everything_at_once() {
     let directory = TempDir::new().expect("a directory");
-    let assistant = Assistant::start(
+    let assistant = DemoAssistant::start(
         directory.path(),
         &["--latency", "20ms", "--token-interval", "1ms"],
     )
@@ -329,13 +333,13 @@ async fn a_mix_runs_through_everything_at_once() {
     // The assistant of this test answers nothing but the chat.
     let names = load.report["by_name"].as_object().expect("names");
     for name in ["chat", "stream", "api:hmac", "abuse:unsigned"] {
-        assert_eq!(names[name]["errors"], 0, "{name}: {}", load.said());
+        assert_eq!(names[name]["errors"], 0, "{name}: {}", load.output());
     }
-    load.assert_beside();
+    load.assert_counts_match();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_target_behind_tls_or_with_http2_is_asked_as_it_is() {
+async fn targets_with_tls_or_http2_are_supported() {
     let directory = TempDir::new().expect("a directory");
     let authority = Authority::new();
     let files = authority.issue(directory.path());
@@ -355,19 +359,19 @@ async fn a_target_behind_tls_or_with_http2_is_asked_as_it_is() {
             "--slo",
             "error_rate<0.1%",
         ];
-        Load::run(directory.path(), &[&common[..], arguments].concat()).await
+        LoadTest::run(directory.path(), &[&common[..], arguments].concat()).await
     };
     let trusted = run(&["--target", &tls, "--ca-file", ca]).await;
-    assert_eq!(trusted.finished.code, Some(0), "{}", trusted.said());
+    assert_eq!(trusted.finished.code, Some(0), "{}", trusted.output());
     let unknown = run(&["--target", &tls]).await;
-    assert_eq!(unknown.finished.code, Some(1), "{}", unknown.said());
+    assert_eq!(unknown.finished.code, Some(1), "{}", unknown.output());
     assert!(
-        unknown.said().contains("error: connect: 50"),
+        unknown.output().contains("error: connect: 50"),
         "{}",
-        unknown.said()
+        unknown.output()
     );
     let http2 = run(&["--target", &plain, "--http2"]).await;
-    assert_eq!(http2.finished.code, Some(0), "{}", http2.said());
+    assert_eq!(http2.finished.code, Some(0), "{}", http2.output());
     let versions: Vec<_> = proxy.events_when(100).await;
     let by_http2 = versions
         .iter()
@@ -384,11 +388,11 @@ async fn a_target_behind_tls_or_with_http2_is_asked_as_it_is() {
         no_certificate.finished.code,
         Some(2),
         "{}",
-        no_certificate.said()
+        no_certificate.output()
     );
     assert!(
-        no_certificate.said().contains("--ca-file"),
+        no_certificate.output().contains("--ca-file"),
         "{}",
-        no_certificate.said()
+        no_certificate.output()
     );
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use weir_tests::backend::{Answer, Backend, Call};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Backend, BackendResponse, PendingRequest};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::metrics::assert_metric;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 mod formats;
-mod open;
+mod inferred_end;
 
 use formats::{CHAT, FORMATS, Format, Way};
 
@@ -39,8 +39,8 @@ async fn pause(time: Duration) {
 }
 
 /// Answers one call with all of a format but its end.
-async fn say(call: &mut Call, format: &Format) {
-    call.begin(format.content_type).await;
+async fn say(call: &mut PendingRequest, format: &Format) {
+    call.send_head(format.content_type).await;
     for part in format.open() {
         call.chunk(part).await;
     }
@@ -71,13 +71,13 @@ async fn closing_clients(version: u8, late: Duration) {
     const CLIENTS: usize = 100;
     const AT_ONCE: usize = 20;
 
-    let backend = Arc::new(Backend::by_hand().await);
+    let backend = Arc::new(Backend::manual().await);
     let proxy = start(&backend).await;
     let answering = tokio::spawn({
         let backend = backend.clone();
         async move {
             let calls = (0..2 * CLIENTS).map(|_| async {
-                let mut call = backend.call().await;
+                let mut call = backend.next_request().await;
                 say(&mut call, &CHAT).await;
                 pause(late).await;
                 call.finish().await;
@@ -85,21 +85,21 @@ async fn closing_clients(version: u8, late: Duration) {
             join_all(calls).await;
         }
     });
-    let ask = |number: usize, route: &str| {
+    let request = |number: usize, route: &str| {
         let question = CHAT.question.replace("QUESTION", &number.to_string());
         let path = format!("{route}{}", CHAT.path);
-        let ask = match route {
-            "" => Ask::chunked(&path, question.as_bytes(), 7),
-            _ => Ask::post(&path, question),
+        let request = match route {
+            "" => ClientRequest::chunked(&path, question.as_bytes(), 7),
+            _ => ClientRequest::post(&path, question),
         };
-        ask.header("content-type", "application/json")
+        request.header("content-type", "application/json")
     };
     let one = |number| {
-        let (proxy, ask) = (&proxy, &ask);
+        let (proxy, request) = (&proxy, &request);
         async move {
             let route = if number < CLIENTS { "/kept" } else { "" };
             let mut client = client(proxy, version).await;
-            let mut live = client.open(ask(number, route)).await;
+            let mut live = client.open(request(number, route)).await;
             if live.status != 200 {
                 let told = live.rest().await.expect("a refusal");
                 panic!("{number}: {}", String::from_utf8_lossy(&told));
@@ -111,7 +111,7 @@ async fn closing_clients(version: u8, late: Duration) {
                 return;
             }
             // Right behind it.
-            let again = proxy.ask(ask(number, route)).await;
+            let again = proxy.send(request(number, route)).await;
             let status = again.header("cache-status").unwrap_or_default();
             assert!(status.contains("hit"), "{number}: {status}");
             assert_eq!(again.text(), CHAT.whole());
@@ -131,7 +131,7 @@ async fn closing_clients(version: u8, late: Duration) {
 }
 
 #[tokio::test]
-async fn a_client_that_closes_after_the_end_had_a_whole_answer() {
+async fn a_client_that_closes_after_the_end_had_a_complete_response() {
     for version in [1, 2] {
         for late_ms in [0, 5, 50] {
             closing_clients(version, Duration::from_millis(late_ms)).await;
@@ -148,8 +148,8 @@ enum After {
 }
 
 #[tokio::test]
-async fn what_a_backend_does_after_the_end_is_no_error() {
-    let backend = Backend::by_hand().await;
+async fn failures_of_the_backend_after_the_end_are_no_error() {
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut asked = 0;
     for format in FORMATS {
@@ -157,7 +157,7 @@ async fn what_a_backend_does_after_the_end_is_no_error() {
             for (version, way) in [(1, Way::Buffered), (2, Way::PassedThrough)] {
                 let what = format!("{}: {after:?}, HTTP/{version}, {way:?}", format.name);
                 let answering = async {
-                    let mut call = backend.call().await;
+                    let mut call = backend.next_request().await;
                     say(&mut call, &format).await;
                     match after {
                         After::Holds => {
@@ -169,7 +169,7 @@ async fn what_a_backend_does_after_the_end_is_no_error() {
                 };
                 let asking = async {
                     let mut client = client(&proxy, version).await;
-                    let live = client.open(format.ask("hi", way)).await;
+                    let live = client.open(format.request("hi", way)).await;
                     let id = live.header("x-request-id").expect("an id").to_owned();
                     let body = live.rest().await.expect("a clean end");
                     assert_eq!(String::from_utf8_lossy(&body), format.whole(), "{what}");
@@ -194,16 +194,16 @@ async fn assert_failure(proxy: &Proxy, id: &str, code: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn an_error_inside_an_answer_is_a_failure() {
-    let backend = Backend::by_hand().await;
+async fn an_error_in_a_response_body_is_a_failure() {
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut asked = 0;
     for format in FORMATS {
         for (version, way) in [(1, Way::Buffered), (2, Way::PassedThrough)] {
             let what = format!("{}, HTTP/{version}", format.name);
             let answering = async {
-                let mut call = backend.call().await;
-                call.begin(format.content_type).await;
+                let mut call = backend.next_request().await;
+                call.send_head(format.content_type).await;
                 for part in format.begin {
                     call.chunk(part).await;
                 }
@@ -212,7 +212,7 @@ async fn an_error_inside_an_answer_is_a_failure() {
             };
             let asking = async {
                 let mut client = client(&proxy, version).await;
-                client.ask(format.ask("hi", way)).await
+                client.send(format.request("hi", way)).await
             };
             let (reply, ()) = tokio::join!(asking, answering);
             let id = reply.header("x-request-id").expect("an id");
@@ -230,14 +230,14 @@ async fn an_error_inside_an_answer_is_a_failure() {
 }
 
 #[tokio::test]
-async fn an_error_as_the_whole_answer_is_a_failure_unless_the_status_says_more() {
+async fn an_error_document_is_a_failure_unless_the_status_is_more_specific() {
     const ERRORS: [&str; 4] = [
         r#"{"error":{"message":"no such model","type":"invalid_request_error"}}"#,
         r#"{"type":"error","error":{"type":"api_error","message":"internal"}}"#,
         r#"{"error":{"code":500,"message":"internal","status":"INTERNAL"}}"#,
         r#"{"error":"model runner has unexpectedly stopped"}"#,
     ];
-    let backend = Backend::answering(|seen| {
+    let backend = Backend::responding(|seen| {
         let number = seen
             .header("x-error")
             .and_then(|number| number.parse().ok());
@@ -245,7 +245,7 @@ async fn an_error_as_the_whole_answer_is_a_failure_unless_the_status_says_more()
         let status = seen
             .header("x-status")
             .and_then(|status| status.parse().ok());
-        Answer::bytes("application/json", error).with_status(status.unwrap_or(200))
+        BackendResponse::bytes("application/json", error).with_status(status.unwrap_or(200))
     })
     .await;
     let proxy = start(&backend).await;
@@ -255,10 +255,10 @@ async fn an_error_as_the_whole_answer_is_a_failure_unless_the_status_says_more()
             ("400", None),
             ("503", Some("upstream_status")),
         ] {
-            let ask = Ask::chat("hi")
+            let request = ClientRequest::chat("hi")
                 .header("x-error", &number.to_string())
                 .header("x-status", status);
-            let event = proxy.event_of(&proxy.ask(ask).await).await;
+            let event = proxy.event_of(&proxy.send(request).await).await;
             let told = event.get("error_code").and_then(Value::as_str);
             assert_eq!(told, code, "{error} with {status}");
         }
@@ -267,7 +267,7 @@ async fn an_error_as_the_whole_answer_is_a_failure_unless_the_status_says_more()
 
 #[tokio::test]
 async fn a_stream_without_its_end_is_incomplete() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut asked = 0;
     for format in FORMATS
@@ -276,8 +276,8 @@ async fn a_stream_without_its_end_is_incomplete() {
     {
         for version in [1, 2] {
             let answering = async {
-                let mut call = backend.call().await;
-                call.begin(format.content_type).await;
+                let mut call = backend.next_request().await;
+                call.send_head(format.content_type).await;
                 for part in format.begin {
                     call.chunk(part).await;
                 }
@@ -285,7 +285,7 @@ async fn a_stream_without_its_end_is_incomplete() {
             };
             let asking = async {
                 let mut client = client(&proxy, version).await;
-                client.ask(format.ask("hi", Way::Buffered)).await
+                client.send(format.request("hi", Way::Buffered)).await
             };
             let (reply, ()) = tokio::join!(asking, answering);
             let id = reply.header("x-request-id").expect("an id");
@@ -299,14 +299,14 @@ async fn a_stream_without_its_end_is_incomplete() {
 }
 
 #[tokio::test]
-async fn a_finish_reason_is_an_end_and_a_cut_is_none() {
-    let backend = Backend::by_hand().await;
+async fn a_finish_reason_is_an_end_and_truncation_is_not() {
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for format in FORMATS.iter().filter(|format| format.reason.is_some()) {
         for ends in [true, false] {
             let answering = async {
-                let mut call = backend.call().await;
-                call.begin(format.content_type).await;
+                let mut call = backend.next_request().await;
+                call.send_head(format.content_type).await;
                 for part in format.open() {
                     call.chunk(part).await;
                 }
@@ -316,7 +316,7 @@ async fn a_finish_reason_is_an_end_and_a_cut_is_none() {
             };
             let asking = async {
                 let mut client = client(&proxy, 1).await;
-                let live = client.open(format.ask("hi", Way::Buffered)).await;
+                let live = client.open(format.request("hi", Way::Buffered)).await;
                 let id = live.header("x-request-id").expect("an id").to_owned();
                 assert_eq!(live.rest().await.is_ok(), ends, "{}", format.name);
                 id
@@ -331,9 +331,9 @@ async fn a_finish_reason_is_an_end_and_a_cut_is_none() {
 }
 
 #[tokio::test]
-async fn the_status_that_went_out_stands() {
+async fn the_status_that_was_sent_is_recorded() {
     for version in [1, 2] {
-        let backend = Backend::by_hand().await;
+        let backend = Backend::manual().await;
         let proxy = start(&backend).await;
         for (status, way, code) in [
             (503, Way::Buffered, Some("upstream_status")),
@@ -343,8 +343,8 @@ async fn the_status_that_went_out_stands() {
         ] {
             let what = format!("HTTP/{version}, {status}, {way:?}");
             let mut client = client(&proxy, version).await;
-            let (live, mut call) = tokio::join!(client.open(CHAT.ask("hi", way)), async {
-                let mut call = backend.call().await;
+            let (live, mut call) = tokio::join!(client.open(CHAT.request("hi", way)), async {
+                let mut call = backend.next_request().await;
                 let head = format!(
                     "HTTP/1.1 {status} Whatever\r\ncontent-type: text/event-stream\r\n\
                      transfer-encoding: chunked\r\n\r\n"
@@ -377,16 +377,17 @@ async fn the_status_that_went_out_stands() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_an_error_leaves_an_error() {
-    let backend = Backend::by_hand().await;
+async fn a_disconnect_after_an_error_stays_an_error() {
+    let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut client = client(&proxy, 1).await;
-    let (mut live, mut call) = tokio::join!(client.open(CHAT.ask("hi", Way::Buffered)), async {
-        let mut call = backend.call().await;
-        call.begin_events().await;
-        call.chunk(CHAT.error).await;
-        call
-    });
+    let (mut live, mut call) =
+        tokio::join!(client.open(CHAT.request("hi", Way::Buffered)), async {
+            let mut call = backend.next_request().await;
+            call.send_event_stream_head().await;
+            call.chunk(CHAT.error).await;
+            call
+        });
     live.until(CHAT.error).await;
     let id = live.header("x-request-id").expect("an id").to_owned();
     drop(live);

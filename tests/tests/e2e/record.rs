@@ -1,14 +1,14 @@
 //! One request, one event, one count: whatever became of it.
 
 use serde_json::Value;
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign::sign_hmac_as;
 use weir_tests::wait;
 
-mod promise;
+mod completeness;
 mod secrets;
 
 const FULL: &str = "
@@ -22,11 +22,11 @@ const FULL: &str = "
 ";
 
 #[tokio::test]
-async fn an_event_says_all_that_the_contract_promises() {
+async fn an_event_contains_every_documented_field() {
     let backend = Backend::chat().await;
     let proxy = Setup::new(&backend).routes(FULL).start().await;
-    let body = weir_tests::client::chat_question("hi", false);
-    let ask = Ask::json("/v1/chat/completions", &body)
+    let body = weir_tests::client::chat_request("hi", false);
+    let request = ClientRequest::json("/v1/chat/completions", &body)
         .headers(sign_hmac_as(
             "web",
             "web-secret-0123456",
@@ -34,7 +34,7 @@ async fn an_event_says_all_that_the_contract_promises() {
         ))
         .header("host", "bot.example.com:8080")
         .header("user-agent", "tests/1 \"quoted\"");
-    let reply = proxy.ask(ask).await;
+    let reply = proxy.send(request).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let event = proxy.event_of(&reply).await;
     let id = reply.header("x-request-id").expect("an id");
@@ -112,13 +112,15 @@ fn assert_measured(event: &Value) {
 }
 
 #[tokio::test]
-async fn what_does_not_apply_is_absent() {
+async fn fields_that_do_not_apply_are_absent() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes("- {name: one, path: /one, backend: assistant}")
         .start()
         .await;
-    let reply = proxy.ask(Ask::get("/two?token=of-somebody")).await;
+    let reply = proxy
+        .send(ClientRequest::get("/two?token=of-somebody"))
+        .await;
     let event = proxy.event_of(&reply).await;
     assert_eq!(event["route"], "none");
     assert_eq!(event["url"]["path"], "/two", "a query may hold secrets");
@@ -136,7 +138,7 @@ async fn what_does_not_apply_is_absent() {
 }
 
 #[tokio::test]
-async fn hostile_bytes_leave_whole_lines() {
+async fn hostile_bytes_do_not_break_event_lines() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let agents: [&[u8]; 5] = [
@@ -152,7 +154,7 @@ async fn hostile_bytes_leave_whole_lines() {
         head.extend_from_slice(agent);
         head.extend_from_slice(b"\r\n\r\n");
         raw.write(head).await;
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(answer.status, 200);
         let event = proxy
             .event(answer.header("x-request-id").expect("an id"))
@@ -164,7 +166,7 @@ async fn hostile_bytes_leave_whole_lines() {
 }
 
 #[tokio::test]
-async fn every_answer_has_an_id_and_its_times() {
+async fn every_response_has_an_id_and_server_timing() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes("- {name: one, path: /one, backend: assistant}")
@@ -175,7 +177,7 @@ async fn every_answer_has_an_id_and_its_times() {
             Client::h1(proxy.address()).await,
             Client::h2(proxy.address()).await,
         ] {
-            let reply = client.ask(Ask::get(path)).await;
+            let reply = client.send(ClientRequest::get(path)).await;
             assert_eq!(reply.status, status);
             let id = reply.header("x-request-id").expect("an id");
             assert_eq!(id.len(), 26);
@@ -189,10 +191,10 @@ async fn every_answer_has_an_id_and_its_times() {
 }
 
 #[tokio::test]
-async fn events_go_to_stdout_too() {
+async fn events_are_written_to_stdout() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).events("stdout: true").start().await;
-    let reply = proxy.ask(Ask::get("/")).await;
+    let reply = proxy.send(ClientRequest::get("/")).await;
     let event = proxy.event_of(&reply).await;
     let line = wait::found("the event on stdout", wait::PATIENCE, || {
         let stdout = proxy.process().stdout();
@@ -204,7 +206,7 @@ async fn events_go_to_stdout_too() {
 }
 
 #[tokio::test]
-async fn a_full_event_file_is_rotated_and_nothing_is_lost() {
+async fn event_files_are_rotated_without_loss() {
     let backend = Backend::echo().await;
     let directory = tempfile::TempDir::new().expect("a directory");
     let file = directory.path().join("events.ndjson");
@@ -217,7 +219,7 @@ async fn a_full_event_file_is_rotated_and_nothing_is_lost() {
         .await;
     let mut client = Client::h1(proxy.address()).await;
     for number in 0..100 {
-        client.ask(Ask::get(&format!("/{number}"))).await;
+        client.send(ClientRequest::get(&format!("/{number}"))).await;
     }
     // A file that is renamed between the listing and the reading is looked for again; and one that is
     // renamed in between may be met twice, or not at all.
@@ -242,13 +244,13 @@ async fn a_full_event_file_is_rotated_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn an_event_is_there_soon_after_its_answer() {
-    let backend = Backend::answering(|_| Answer::chat("quick")).await;
+async fn an_event_is_written_soon_after_its_response() {
+    let backend = Backend::responding(|_| BackendResponse::chat("quick")).await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
     let mut waits = Vec::new();
     for _ in 0..20 {
-        let reply = client.ask(Ask::chat("hi")).await;
+        let reply = client.send(ClientRequest::chat("hi")).await;
         let answered = weir::clock::now();
         proxy.event_of(&reply).await;
         waits.push(answered.elapsed());

@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 use weir_tests::backend::Backend;
-use weir_tests::client::Ask;
+use weir_tests::client::ClientRequest;
 use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 
-mod look_alikes;
+mod path_variants;
 mod trace;
 
 #[tokio::test]
-async fn the_first_route_that_matches_decides() {
+async fn the_first_matching_route_is_used() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -35,14 +35,14 @@ async fn the_first_route_that_matches_decides() {
         ("PATCH", "/v1/", "v1"),
         ("GET", "/v1/late", "v1"),
     ] {
-        let reply = proxy.ask(Ask::new(method, path)).await;
+        let reply = proxy.send(ClientRequest::new(method, path)).await;
         assert_eq!(reply.status, 200, "{method} {path}");
         let event = proxy.event_of(&reply).await;
         assert_eq!(event["route"], route, "{method} {path}");
         assert_eq!(event["platform"], "api");
     }
     for path in ["/", "/v1", "/V1/models", "/other"] {
-        let reply = proxy.ask(Ask::get(path)).await;
+        let reply = proxy.send(ClientRequest::get(path)).await;
         assert_eq!((reply.status, reply.refusal().as_str()), (404, "no_route"));
         assert_eq!(proxy.event_of(&reply).await["route"], "none", "{path}");
     }
@@ -51,7 +51,7 @@ async fn the_first_route_that_matches_decides() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_never_passed_on_to_a_wider_route() {
+async fn a_disallowed_method_does_not_fall_through_to_a_wider_route() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -69,7 +69,7 @@ async fn a_wrong_method_is_never_passed_on_to_a_wider_route() {
         ("post", "/v1/chat/completions", vec!["POST"]),
         ("DELETE", "/v1/models", vec!["GET", "HEAD", "PUT"]),
     ] {
-        let reply = proxy.ask(Ask::new(method, path)).await;
+        let reply = proxy.send(ClientRequest::new(method, path)).await;
         assert_eq!(reply.status, 405, "{method} {path}");
         assert_eq!(reply.refusal(), "method_not_allowed");
         let allow = reply.header("allow").expect("an Allow");
@@ -83,7 +83,7 @@ async fn a_wrong_method_is_never_passed_on_to_a_wider_route() {
 }
 
 #[tokio::test]
-async fn no_spelling_of_a_path_reaches_a_route_it_is_not_on() {
+async fn path_variants_do_not_reach_other_routes() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -95,7 +95,7 @@ async fn no_spelling_of_a_path_reaches_a_route_it_is_not_on() {
         )
         .start()
         .await;
-    let spellings = [
+    let path_variants = [
         "/public/../private/x",
         "/public/%2e%2e/private/x",
         "/public/%2E%2e/private/x",
@@ -127,13 +127,13 @@ async fn no_spelling_of_a_path_reaches_a_route_it_is_not_on() {
         "*",
         "private/x",
     ];
-    for spelling in spellings {
+    for spelling in path_variants {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(format!(
             "GET {spelling} HTTP/1.1\r\nHost: weir.test\r\n\r\n"
         ))
         .await;
-        let status = raw.answer().await.status;
+        let status = raw.response().await.status;
         assert!(
             [200, 400, 403, 404].contains(&status),
             "{spelling}: {status}"
@@ -148,8 +148,14 @@ async fn no_spelling_of_a_path_reaches_a_route_it_is_not_on() {
         );
     }
     backend.assert_faultless();
-    assert_eq!(proxy.ask(Ask::get("/private/x")).await.status, 403);
-    assert_eq!(proxy.ask(Ask::get("/public/x")).await.status, 200);
+    assert_eq!(
+        proxy.send(ClientRequest::get("/private/x")).await.status,
+        403
+    );
+    assert_eq!(
+        proxy.send(ClientRequest::get("/public/x")).await.status,
+        200
+    );
 }
 
 /// Decodes once and resolves dots, slashes both ways: what an ordinary server makes of a target.
@@ -189,18 +195,18 @@ fn read_as_a_careless_backend(target: &str) -> String {
 const FOR_TEN: &str =
     "- {name: inner, path: /*, backend: assistant, allow: [\"10.0.0.0/8\", \"fd00::/8\"]}";
 
-async fn ask_forwarded(proxy: &Proxy, forwarded: &[&str]) -> (u16, Value) {
-    let mut ask = Ask::get("/");
+async fn send_forwarded(proxy: &Proxy, forwarded: &[&str]) -> (u16, Value) {
+    let mut request = ClientRequest::get("/");
     for value in forwarded {
-        ask = ask.header("x-forwarded-for", value);
+        request = request.header("x-forwarded-for", value);
     }
-    let reply = proxy.ask(ask).await;
+    let reply = proxy.send(request).await;
     let event = proxy.event_of(&reply).await;
     (reply.status, event)
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_is_believed_up_to_the_first_stranger() {
+async fn forwarded_addresses_are_trusted_up_to_the_first_untrusted() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(FOR_TEN).start().await;
     for (forwarded, status, client) in [
@@ -213,7 +219,7 @@ async fn a_trusted_proxy_is_believed_up_to_the_first_stranger() {
         (&["10.1.2.3, nonsense"], 403, "127.0.0.1"),
         (&[], 403, "127.0.0.1"),
     ] {
-        let (answered, event) = ask_forwarded(&proxy, forwarded).await;
+        let (answered, event) = send_forwarded(&proxy, forwarded).await;
         assert_eq!(answered, status, "{forwarded:?}");
         assert_eq!(event["client"]["ip"], client, "{forwarded:?}");
         if status == 403 {
@@ -227,7 +233,7 @@ async fn a_trusted_proxy_is_believed_up_to_the_first_stranger() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_not_believed() {
+async fn untrusted_clients_cannot_forward_addresses() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes("- {name: local, path: /local, backend: assistant}")
@@ -235,10 +241,10 @@ async fn a_stranger_is_not_believed() {
         .top("trusted_proxies: []")
         .start()
         .await;
-    let (status, event) = ask_forwarded(&proxy, &["10.1.2.3"]).await;
+    let (status, event) = send_forwarded(&proxy, &["10.1.2.3"]).await;
     assert_eq!((status, &event["client"]["ip"]), (403, &"127.0.0.1".into()));
     backend.assert_untouched();
-    let ask = Ask::get("/local")
+    let request = ClientRequest::get("/local")
         .header("x-forwarded-for", "10.1.2.3")
         .header("x-forwarded-for", "10.1.2.4")
         .header("x-forwarded-proto", "https")
@@ -246,7 +252,7 @@ async fn a_stranger_is_not_believed() {
         .header("x-request-id", "forged")
         .header("x-weir-client", "admin")
         .header("x-weir-platform", "forged");
-    let reply = proxy.ask(ask).await;
+    let reply = proxy.send(request).await;
     let seen = backend.only_request();
     assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(seen.all("x-forwarded-proto"), ["http"]);
@@ -259,7 +265,7 @@ async fn a_stranger_is_not_believed() {
 }
 
 #[tokio::test]
-async fn an_address_that_carries_an_ipv4_one_counts_as_that() {
+async fn addresses_that_embed_ipv4_are_treated_as_ipv4() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -283,7 +289,7 @@ async fn an_address_that_carries_an_ipv4_one_counts_as_that() {
         ("6.6.6.6, ::ffff:10.9.0.2", 200, "10.9.0.2"),
         ("6.6.6.6, 10.9.0.3", 403, "6.6.6.6"),
     ] {
-        let (answered, event) = ask_forwarded(&proxy, &[forwarded]).await;
+        let (answered, event) = send_forwarded(&proxy, &[forwarded]).await;
         assert_eq!(
             (answered, &event["client"]["ip"]),
             (status, &client.into()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use weir_tests::backend::{Answer, Backend, Seen};
+use weir_tests::backend::{Backend, BackendResponse, ReceivedRequest};
 use weir_tests::metrics::assert_metric;
 use weir_tests::proxy::Proxy;
 use weir_tests::sdks::Sdk;
@@ -25,15 +25,15 @@ const ENDS: [Duration; 3] = [
     Duration::from_millis(50),
 ];
 
-fn named_events(events: &[Value]) -> Answer {
+fn named_events(events: &[Value]) -> BackendResponse {
     let pieces = events.iter().map(|event| {
         let name = event["type"].as_str().expect("a type");
         format!("event: {name}\ndata: {event}\n\n").into()
     });
-    Answer::pieces("text/event-stream", pieces.collect())
+    BackendResponse::chunks("text/event-stream", pieces.collect())
 }
 
-fn message() -> Answer {
+fn message() -> BackendResponse {
     let mut events = vec![
         json!({"type": "message_start", "message": {
             "id": "msg_1", "type": "message", "role": "assistant", "model": "glm-4", "content": [],
@@ -55,7 +55,7 @@ fn message() -> Answer {
     named_events(&events)
 }
 
-fn response() -> Answer {
+fn response() -> BackendResponse {
     let item = |status, text: &str| {
         json!({"id": "msg_1", "type": "message", "role": "assistant", "status": status,
                "content": [{"type": "output_text", "text": text, "annotations": []}]})
@@ -88,7 +88,7 @@ fn response() -> Answer {
 }
 
 /// Whose framing ends at one of `ENDS`, by the number of the question.
-fn answer(seen: &Seen) -> Answer {
+fn answer(seen: &ReceivedRequest) -> BackendResponse {
     let question = seen.text();
     let (_, number) = question.split_once("question ").expect("a question");
     let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
@@ -96,9 +96,9 @@ fn answer(seen: &Seen) -> Answer {
     let answer = match seen.target.as_str() {
         "/v1/messages" => message(),
         "/v1/responses" => response(),
-        _ => Answer::chat_stream(&WORDS),
+        _ => BackendResponse::chat_stream(&WORDS),
     };
-    answer.ending_after(ENDS[number % ENDS.len()])
+    answer.with_end_delay(ENDS[number % ENDS.len()])
 }
 
 fn said(count: usize) -> Vec<String> {
@@ -108,10 +108,10 @@ fn said(count: usize) -> Vec<String> {
 /// All of its streams are 200 and kept, however late the backend ends them and whatever the client does
 /// once it has read the terminal event.
 async fn assert_kept(sdk: Sdk) {
-    let backend = Backend::answering(answer).await;
+    let backend = Backend::responding(answer).await;
     let proxy = Setup::new(&backend).routes(CACHED).start().await;
     for round in ["asked", "known"] {
-        let Some(texts) = sdk.ask(proxy.address(), STREAMS).await else {
+        let Some(texts) = sdk.send(proxy.address(), STREAMS).await else {
             return;
         };
         assert_eq!(texts, said(STREAMS), "{round}");
@@ -148,48 +148,48 @@ async fn assert_no_failures(proxy: &Proxy) {
 }
 
 #[tokio::test]
-async fn streams_of_openai_are_kept() {
+async fn openai_streams_are_stored() {
     assert_kept(Sdk::OpenAi).await;
 }
 
 #[tokio::test]
-async fn streams_of_openai_at_once_are_kept() {
+async fn concurrent_openai_streams_are_stored() {
     assert_kept(Sdk::OpenAiAsync).await;
 }
 
 #[tokio::test]
-async fn responses_of_openai_that_are_not_stored_there_are_kept() {
+async fn openai_responses_with_store_false_are_stored() {
     assert_kept(Sdk::OpenAiResponses).await;
 }
 
 #[tokio::test]
-async fn streams_of_openai_for_node_are_kept() {
+async fn openai_streams_of_node_are_stored() {
     assert_kept(Sdk::OpenAiNode).await;
 }
 
 #[tokio::test]
-async fn streams_of_anthropic_are_kept() {
+async fn anthropic_streams_are_stored() {
     assert_kept(Sdk::Anthropic).await;
 }
 
 /// OpenAI's client for Node gives up the body of a 503 before it asks again.
 #[tokio::test]
-async fn a_failure_whose_body_nobody_reads_stays_one() {
+async fn a_failure_with_an_unread_body_stays_a_failure() {
     const QUESTIONS: usize = 5;
     for end in ENDS {
         let asked = std::sync::atomic::AtomicUsize::new(0);
-        let backend = Backend::answering(move |seen| {
+        let backend = Backend::responding(move |seen| {
             match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 {
-                0 => Answer::pieces("application/json", vec!["{\"error\":".into()])
+                0 => BackendResponse::chunks("application/json", vec!["{\"error\":".into()])
                     .with_status(503)
                     .header("retry-after-ms", "1")
-                    .ending_after(end),
+                    .with_end_delay(end),
                 _ => answer(seen),
             }
         })
         .await;
         let proxy = Setup::new(&backend).routes(CACHED).start().await;
-        let texts = Sdk::OpenAiNode.ask_with_retries(proxy.address(), QUESTIONS, 1);
+        let texts = Sdk::OpenAiNode.send_with_retries(proxy.address(), QUESTIONS, 1);
         let Some(texts) = texts.await else {
             return;
         };

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use tempfile::TempDir;
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::index::{Fault, Index};
 use weir_tests::metrics::Metrics;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-mod access;
-mod conditions;
-mod long;
+mod credentials;
+mod index_errors;
+mod soak;
 
 const EVENTS: &str = "weir_events_total";
 const SPOOL: &str = "spool: {path: data/spool, sync: 100ms}";
@@ -26,11 +26,11 @@ fn shipping(backend: &Backend, urls: &[String], batch: &str) -> Setup {
 }
 
 /// Asks so often, and gives the ids of the answers.
-async fn ask(proxy: &Proxy, count: usize) -> BTreeSet<String> {
+async fn send_requests(proxy: &Proxy, count: usize) -> BTreeSet<String> {
     let mut client = Client::h1(proxy.address()).await;
     let mut ids = BTreeSet::new();
     for _ in 0..count {
-        let reply = client.ask(Ask::get("/a")).await;
+        let reply = client.send(ClientRequest::get("/a")).await;
         assert_eq!(reply.status, 200);
         ids.insert(reply.header("x-request-id").expect("an id").to_owned());
     }
@@ -80,12 +80,12 @@ async fn out_of_the_channel(proxy: &Proxy) -> Metrics {
 }
 
 #[tokio::test]
-async fn every_event_arrives_once_and_the_index_is_set_up_before() {
+async fn every_event_is_indexed_once_after_the_index_is_set_up() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     let proxy = shipping(&backend, &[index.url()], "events: 7, wait: 50ms")
         .start()
         .await;
-    let ids = ask(&proxy, 30).await;
+    let ids = send_requests(&proxy, 30).await;
     arrived(&index, &ids).await;
     let metrics = settled(&proxy, "indexed", 30.0).await;
     assert_eq!(outcome(&metrics, "recorded"), 30.0);
@@ -121,7 +121,7 @@ async fn every_event_arrives_once_and_the_index_is_set_up_before() {
 }
 
 #[tokio::test]
-async fn each_event_of_a_request_is_settled_by_itself() {
+async fn each_event_of_a_bulk_request_is_handled_separately() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.script(&[
         Fault::Items(429, 3),
@@ -131,7 +131,7 @@ async fn each_event_of_a_request_is_settled_by_itself() {
     let proxy = shipping(&backend, &[index.url()], "events: 12, wait: 10s")
         .start()
         .await;
-    let ids = ask(&proxy, 12).await;
+    let ids = send_requests(&proxy, 12).await;
     // 4 of 12 come again, then 2 of 4, and of those the first is refused for good.
     let metrics = settled(&proxy, "dead_letter", 1.0).await;
     assert_eq!(outcome(&metrics, "indexed"), 11.0);
@@ -145,7 +145,7 @@ async fn each_event_of_a_request_is_settled_by_itself() {
 }
 
 #[tokio::test]
-async fn a_request_that_fails_whole_comes_again() {
+async fn a_failed_bulk_request_is_retried() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.script(&[
         Fault::Whole(503),
@@ -156,7 +156,7 @@ async fn a_request_that_fails_whole_comes_again() {
     let proxy = shipping(&backend, &[index.url()], "events: 10, wait: 10s")
         .start()
         .await;
-    let ids = ask(&proxy, 10).await;
+    let ids = send_requests(&proxy, 10).await;
     let metrics = settled(&proxy, "duplicate", 10.0).await;
     assert_eq!(outcome(&metrics, "indexed"), 0.0, "its answer was lost");
     arrived(&index, &ids).await;
@@ -164,31 +164,31 @@ async fn a_request_that_fails_whole_comes_again() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_too_large_is_halved() {
+async fn an_oversized_bulk_request_is_split() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(Fault::MoreThan(413, 3)));
     let proxy = shipping(&backend, &[index.url()], "events: 16, wait: 10s")
         .start()
         .await;
-    let ids = ask(&proxy, 16).await;
+    let ids = send_requests(&proxy, 16).await;
     settled(&proxy, "indexed", 16.0).await;
     arrived(&index, &ids).await;
     assert_eq!(index.bulks(), (1 + 2 + 4 + 8, 16));
 }
 
 #[tokio::test]
-async fn one_node_that_is_down_holds_nothing_up() {
+async fn one_node_that_is_down_delays_nothing() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     let down = "http://127.0.0.1:1".to_owned();
     let proxy = shipping(&backend, &[down, index.url()], "events: 4, wait: 50ms");
     let proxy = proxy.start().await;
-    let ids = ask(&proxy, 40).await;
+    let ids = send_requests(&proxy, 40).await;
     arrived(&index, &ids).await;
     settled(&proxy, "indexed", 40.0).await;
 }
 
 #[tokio::test]
-async fn a_kill_loses_nothing_that_is_in_the_spool() {
+async fn a_kill_loses_no_spooled_events() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(Fault::Whole(429)));
     let directory = TempDir::new().expect("a directory");
@@ -200,7 +200,7 @@ async fn a_kill_loses_nothing_that_is_in_the_spool() {
         let proxy = Proxy::ready(process, keep).await;
         let metrics = settled(&proxy, "recovered", f64::from(round) * 25.0).await;
         assert!(metrics.sum("weir_spool_bytes", &[]) > 0.0 || round == 0);
-        ids.extend(ask(&proxy, 25).await);
+        ids.extend(send_requests(&proxy, 25).await);
         out_of_the_channel(&proxy).await;
         proxy.kill();
         proxy.wait_exit(wait::PATIENCE).await;
@@ -221,12 +221,12 @@ async fn a_kill_loses_nothing_that_is_in_the_spool() {
 }
 
 #[tokio::test]
-async fn a_weir_that_stops_ships_what_it_can() {
+async fn pending_events_are_shipped_at_shutdown() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     let proxy = shipping(&backend, &[index.url()], "events: 1000, wait: 60s")
         .start()
         .await;
-    let ids = ask(&proxy, 20).await;
+    let ids = send_requests(&proxy, 20).await;
     assert!(index.ids().is_empty());
     proxy.sigterm();
     assert!(proxy.wait_exit(wait::PATIENCE).await.success());
@@ -234,7 +234,7 @@ async fn a_weir_that_stops_ships_what_it_can() {
 }
 
 #[tokio::test]
-async fn an_index_that_hangs_holds_up_neither_requests_nor_the_stop() {
+async fn a_hanging_index_delays_neither_requests_nor_the_shutdown() {
     let backend = Backend::echo().await;
     let hung = Backend::raw(|stream| async move {
         std::future::pending::<()>().await;
@@ -244,7 +244,7 @@ async fn an_index_that_hangs_holds_up_neither_requests_nor_the_stop() {
     let proxy = shipping(&backend, &[hung.url()], "events: 5, wait: 10ms")
         .start()
         .await;
-    ask(&proxy, 50).await;
+    send_requests(&proxy, 50).await;
     let metrics = settled(&proxy, "recorded", 50.0).await;
     assert_eq!(outcome(&metrics, "dropped"), 0.0);
     proxy.sigterm();
@@ -252,7 +252,7 @@ async fn an_index_that_hangs_holds_up_neither_requests_nor_the_stop() {
 }
 
 #[tokio::test]
-async fn a_full_spool_costs_events_that_are_counted_and_no_requests() {
+async fn a_full_spool_drops_counted_events_and_no_requests() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(Fault::Whole(429)));
     let url = index.url();
@@ -263,7 +263,7 @@ async fn a_full_spool_costs_events_that_are_counted_and_no_requests() {
         ))
         .start()
         .await;
-    ask(&proxy, 300).await;
+    send_requests(&proxy, 300).await;
     let metrics = out_of_the_channel(&proxy).await;
     assert!(outcome(&metrics, "dropped") > 50.0);
     assert!(metrics.sum("weir_spool_bytes", &[]) <= 102_400.0);
@@ -278,13 +278,13 @@ async fn a_full_spool_costs_events_that_are_counted_and_no_requests() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_says_so_and_keeps_the_events() {
+async fn rejected_credentials_are_reported_and_lose_no_events() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(Fault::Whole(401)));
     let proxy = shipping(&backend, &[index.url()], "events: 5, wait: 10ms")
         .start()
         .await;
-    ask(&proxy, 5).await;
+    send_requests(&proxy, 5).await;
     wait::eventually("a complaint", wait::PATIENCE, || {
         proxy
             .stderr()
@@ -302,18 +302,18 @@ async fn who_is_not_let_in_says_so_and_keeps_the_events() {
 }
 
 #[tokio::test]
-async fn a_spool_that_fails_costs_events_that_are_counted_and_no_requests() {
+async fn a_failing_spool_drops_counted_events_and_no_requests() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(Fault::Whole(503)));
     let proxy = shipping(&backend, &[index.url()], "events: 10, wait: 10ms")
         .start()
         .await;
-    ask(&proxy, 40).await;
+    send_requests(&proxy, 40).await;
     // A file stands where the folder was: nothing can be written or read there.
     let spool = proxy.directory().join("data/spool");
     std::fs::remove_dir_all(&spool).expect("removed");
     std::fs::write(&spool, "").expect("a file");
-    ask(&proxy, 40).await;
+    send_requests(&proxy, 40).await;
     index.always(None);
     let none_left = |metrics: &Metrics| {
         assert_balance(metrics);

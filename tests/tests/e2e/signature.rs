@@ -1,17 +1,17 @@
 //! Who may call: every refusal by its name, and what the backend is told of a verified client.
 
 use weir_tests::backend::Backend;
-use weir_tests::client::Ask;
+use weir_tests::client::ClientRequest;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::sign::{
     Headers, bearer, fresh_id, sign_hmac, sign_hmac_as, sign_hmac_now, sign_simple_sha256, unix_now,
 };
 
+mod clientless;
 mod feishu;
 mod keys;
-mod orphaned;
-mod redelivered;
+mod redelivery;
 
 const BODY: &[u8] = br#"{"question":"what is a weir?"}"#;
 
@@ -27,7 +27,9 @@ const HMAC: &str = "
 ";
 
 async fn post(proxy: &Proxy, headers: Headers) -> (u16, Option<String>) {
-    let reply = proxy.ask(Ask::post("/v1/ask", BODY).headers(headers)).await;
+    let reply = proxy
+        .send(ClientRequest::post("/v1/ask", BODY).headers(headers))
+        .await;
     let code = (reply.status != 200).then(|| reply.refusal());
     if let Some(code) = &code {
         let event = proxy.event_of(&reply).await;
@@ -49,7 +51,7 @@ fn no(code: &str) -> (u16, Option<String>) {
 const YES: (u16, Option<String>) = (200, None);
 
 #[tokio::test]
-async fn hmac_refuses_by_name_and_nothing_arrives() {
+async fn invalid_hmac_signatures_are_rejected_by_name() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(HMAC).start().await;
     let now = unix_now();
@@ -111,7 +113,7 @@ async fn hmac_refuses_by_name_and_nothing_arrives() {
 }
 
 #[tokio::test]
-async fn hmac_admits_every_secret_and_tells_the_backend_who_it_is() {
+async fn hmac_accepts_every_secret_and_names_the_client() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(HMAC).start().await;
     for (headers, client, key) in [
@@ -125,11 +127,11 @@ async fn hmac_admits_every_secret_and_tells_the_backend_who_it_is() {
             0,
         ),
     ] {
-        let ask = Ask::post("/", BODY)
+        let request = ClientRequest::post("/", BODY)
             .headers(headers)
             .header("X-Weir-Client", "forged")
             .header("X-Weir-Platform", "forged");
-        let reply = proxy.ask(ask).await;
+        let reply = proxy.send(request).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         let seen = backend.requests().pop().expect("a request");
         assert_eq!(seen.all("x-weir-client"), [client]);
@@ -159,7 +161,7 @@ async fn hmac_admits_every_secret_and_tells_the_backend_who_it_is() {
 }
 
 #[tokio::test]
-async fn a_request_is_good_once() {
+async fn a_signed_request_is_accepted_once() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(HMAC).start().await;
     let headers = sign_hmac_now("new-web-secret-0123", BODY);
@@ -181,7 +183,7 @@ async fn a_request_is_good_once() {
 }
 
 #[tokio::test]
-async fn replay_may_be_off_and_tolerance_may_be_other() {
+async fn replay_protection_and_tolerance_are_configurable() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -198,7 +200,7 @@ async fn replay_may_be_off_and_tolerance_may_be_other() {
 }
 
 #[tokio::test]
-async fn bearer_takes_keys_as_openai_clients_send_them() {
+async fn bearer_accepts_keys_like_openai_clients() {
     let backend = Backend::echo().await;
     let hashed = weir_tests::sign::sha256_hex(b"sk-hashed-0123456789");
     let proxy = Setup::new(&backend)
@@ -242,7 +244,7 @@ async fn bearer_takes_keys_as_openai_clients_send_them() {
 }
 
 #[tokio::test]
-async fn an_authorization_that_weir_does_not_check_goes_on() {
+async fn an_authorization_that_weir_does_not_verify_is_forwarded() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(HMAC).start().await;
     let mut headers = sign_hmac_now("new-web-secret-0123", BODY);
@@ -253,7 +255,7 @@ async fn an_authorization_that_weir_does_not_check_goes_on() {
 }
 
 #[tokio::test]
-async fn the_first_scheme_whose_headers_are_there_decides() {
+async fn the_first_scheme_with_its_headers_present_is_used() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(
@@ -287,7 +289,7 @@ async fn the_first_scheme_whose_headers_are_there_decides() {
 }
 
 #[tokio::test]
-async fn simple_sha256_is_checked_and_warned_of() {
+async fn simple_sha256_is_verified_with_a_warning() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes(

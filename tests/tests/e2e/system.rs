@@ -24,7 +24,7 @@ fn used_of_root() -> f64 {
 }
 
 #[tokio::test]
-async fn the_machine_is_seen_as_the_system_tells_it() {
+async fn system_metrics_match_the_system() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     // Use of the processor is a share of time, so it is known from the second reading on.

@@ -1,22 +1,22 @@
-//! The figures that the charts of a page are drawn from, and the places where they are drawn.
+//! The data of the charts of a page, and the elements that contain them.
 
 use serde_json::{Value, json};
 
-use super::text::escaped;
+use super::format::escaped;
 use crate::report::HeatMap;
 
-/// What goes from left to right.
+/// The horizontal axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::report) enum Axis {
-    /// Seconds since the start, up to this one: the same in all charts of a page.
+    /// Seconds since the start; the same in all charts of a page.
     Time { until_s: f64 },
-    /// Shares, each nine with as much room, up to this one: given as the number of nines.
+    /// Quantiles on a logarithmic scale, as the number of nines.
     Nines { until: f64 },
-    /// Requests a second.
+    /// Requests per second.
     Rate,
 }
 
-/// A line that was measured.
+/// A line of measured values.
 #[derive(Clone, Debug)]
 pub(in crate::report) struct Series {
     pub(in crate::report) label: String,
@@ -25,20 +25,20 @@ pub(in crate::report) struct Series {
     pub(in crate::report) values: Vec<Option<f64>>,
 }
 
-/// A line that an objective draws across a chart.
+/// A threshold as a line across a chart.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::report) struct Bound {
+pub(in crate::report) struct ThresholdLine {
     pub(in crate::report) at: f64,
     pub(in crate::report) label: String,
     pub(in crate::report) ok: bool,
-    /// Where on the other axis it is meant, where it is.
+    /// The position on the horizontal axis, if it has one.
     pub(in crate::report) x: Option<f64>,
 }
 
 /// A chart.
 #[derive(Clone, Debug)]
 pub(in crate::report) struct Chart {
-    /// Of the element that it is drawn in.
+    /// The id of the element that contains it.
     pub(in crate::report) id: &'static str,
     pub(in crate::report) title: &'static str,
     pub(in crate::report) about: &'static str,
@@ -46,10 +46,10 @@ pub(in crate::report) struct Chart {
     pub(in crate::report) unit: &'static str,
     pub(in crate::report) xs: Vec<f64>,
     pub(in crate::report) series: Vec<Series>,
-    pub(in crate::report) bounds: Vec<Bound>,
-    /// A place on the axis from left to right that is marked: the result.
+    pub(in crate::report) bounds: Vec<ThresholdLine>,
+    /// A marked position on the horizontal axis: the result of a search.
     pub(in crate::report) at: Option<f64>,
-    /// Instead of lines.
+    /// A heat map instead of lines.
     pub(in crate::report) heat: Option<HeatMap>,
 }
 
@@ -82,8 +82,8 @@ impl Chart {
         });
     }
 
-    /// Where it is drawn.
-    pub(in crate::report) fn place(&self) -> String {
+    /// The element that contains it.
+    pub(in crate::report) fn container(&self) -> String {
         let about = match self.about {
             "" => String::new(),
             about => format!(" <span>{}</span>", escaped(about)),
@@ -96,7 +96,7 @@ impl Chart {
         )
     }
 
-    pub(in crate::report) fn figures(&self) -> Value {
+    pub(in crate::report) fn data(&self) -> Value {
         let axis = match self.axis {
             Axis::Time { until_s } => json!({"kind": "time", "until": until_s}),
             Axis::Nines { until } => json!({"kind": "nines", "until": until}),
@@ -121,12 +121,12 @@ impl Chart {
     }
 }
 
-/// The places of charts, one under the other.
-pub(in crate::report) fn places(charts: &[Chart]) -> String {
-    charts.iter().map(Chart::place).collect()
+/// The elements that contain the charts.
+pub(in crate::report) fn containers(charts: &[Chart]) -> String {
+    charts.iter().map(Chart::container).collect()
 }
 
-/// All that the charts of a page are drawn from.
-pub(in crate::report) fn figures(charts: &[Chart]) -> Value {
-    json!({"charts": charts.iter().map(Chart::figures).collect::<Vec<_>>()})
+/// The data of all charts of a page.
+pub(in crate::report) fn chart_data(charts: &[Chart]) -> Value {
+    json!({"charts": charts.iter().map(Chart::data).collect::<Vec<_>>()})
 }

@@ -1,12 +1,12 @@
-// Draws the charts of a report with uPlot, out of the figures that the page carries. Text from a test is only ever
-// set as text, never as markup.
+// Draws the charts of a report with uPlot from the data in the page. Text from a test is only ever set as text, never
+// as markup.
 "use strict";
 (() => {
-  const { charts } = JSON.parse(document.getElementById("figures").textContent);
+  const { charts } = JSON.parse(document.getElementById("data").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
   const LEFT = 66, RIGHT = 14, TOP = 18, FONT = "12px system-ui, sans-serif";
-  // An objective further above everything measured than this would flatten all lines: it stands at the upper edge.
+  // A threshold that is further above all values than this would flatten all lines: it is drawn at the upper edge.
   const FAR = 6;
   const sync = uPlot.sync("time");
   const drawn = [];
@@ -41,14 +41,14 @@
     return "p" + +share.toFixed(Math.max(1, Math.ceil(nines)));
   };
 
-  // What stands on the axis from left to right, for each kind.
+  // The horizontal axis of each kind of chart.
   const axes = {
     time: (axis) => ({ range: [0, axis.until], values: (_, splits) => splits.map(clock), read: clock,
       incrs: [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200] }),
     nines: (axis) => ({ range: [0, axis.until], read: percentile,
       splits: () => NINES.map(([at]) => at).filter((at) => at <= axis.until + 1e-9),
       values: (self, splits) => {
-        // As many as there is room for; p95 goes before the others do.
+        // p95 is left out where there is not enough room.
         const place = (at) => self.valToPos(at, "x");
         const p95 = NINES[2][0], isNarrow = place(2) - place(1) < 130;
         return splits.map((at) => at === p95 && isNarrow ? "" : NINES.find(([known]) => known === at)[1]);
@@ -59,7 +59,7 @@
 
   const near = (chart, highest) => chart.bounds.filter((bound) => bound.at <= highest * FAR || highest === 0);
 
-  // Objectives as lines, with their words.
+  // Thresholds as lines with labels.
   const bounds = (chart, place) => (self) => {
     const { ctx, bbox } = self, ratio = devicePixelRatio;
     const taken = [];
@@ -84,7 +84,7 @@
       }
       const text = (bound.ok ? "✓ " : "✗ ") + bound.label + (above ? " ↑" : below ? " ↓" : "");
       const width = ctx.measureText(text).width + 8 * ratio;
-      // Above its line; below it, where another's words stand or the edge is.
+      // Above the line; below it if there is another label or the edge.
       let up = y - 5 * ratio, right = bbox.left + bbox.width - 4 * ratio;
       if (up - 12 * ratio < 0) up = y + 14 * ratio;
       while (taken.some(([x, y]) => Math.abs(y - up) < 15 * ratio && right > x)) right = Math.min(...taken.filter(([, y]) => Math.abs(y - up) < 15 * ratio).map(([x]) => x)) - 6 * ratio;
@@ -102,7 +102,7 @@
     ctx.restore();
   };
 
-  // The result of a search, as a line from top to bottom.
+  // The result of a search, as a vertical line.
   const result = (chart) => (self) => {
     if (chart.at == null) return;
     const { ctx, bbox } = self, ratio = devicePixelRatio, x = Math.round(self.valToPos(chart.at, "x", true));
@@ -163,7 +163,7 @@
         { ...line, size: LEFT, grid: { stroke: colour("grid"), width: 1 } },
       ],
       hooks: {
-        // What is chosen in one chart over time is chosen in all.
+        // Zooming one chart over time zooms all of them.
         setSelect: [(self) => {
           if (self.select.width < 4) return;
           const from = self.posToVal(self.select.left, "x"), to = self.posToVal(self.select.left + self.select.width, "x");
@@ -202,7 +202,7 @@
     const options = base(chart, place);
     options.scales.y = { range: [0, rows] };
     options.axes[1].splits = (self) => {
-      // Round times that stand apart; where all took about as long, edges.
+      // Round times that do not overlap; if there are too few, the edges of the rows.
       const round = [...Array(10)].flatMap((_, power) => [1, 2, 5].map((step) => step * Math.pow(10, power - 3)));
       const fit = round.filter((ms) => ms >= edges[0] && ms <= edges[rows]).map(row);
       const some = fit.length > 2 ? fit : [...Array(6)].map((_, step) => rows * step / 5);
@@ -249,9 +249,9 @@
     place.replaceChildren();
     const isEmpty = chart.heat ? chart.heat.cells.length === 0
       : chart.series.every((series) => series.values.every((value) => value == null));
-    if (isEmpty) { place.append(element("p", "Nothing was measured.", "empty")); return; }
+    if (isEmpty) { place.append(element("p", "No data.", "empty")); return; }
     const self = (chart.heat ? heat : lines)(chart, place);
-    // Twice on a chart shows all of it again, in all charts over time.
+    // A double click resets the zoom of all charts over time.
     self.over.ondblclick = () => {
       for (const one of chart.axis.kind === "time" ? drawn.filter((one) => one.chart.axis.kind === "time") : [{ self }]) {
         one.self.zoomed = false;
@@ -267,7 +267,7 @@
   };
   all();
 
-  // Tables are sorted by a column of theirs: the first time with the most at the top.
+  // Tables can be sorted by a column: first in descending order.
   const value = (row, column) => {
     const text = row.cells[column].textContent, number = parseFloat(text.replace(/[,<> ]/g, ""));
     return text === "" ? -Infinity : Number.isNaN(number) ? text : number;

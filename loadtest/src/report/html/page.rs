@@ -1,5 +1,5 @@
-//! A page that stands by itself: style, script and figures inside, nothing from elsewhere, and nothing runs but the
-//! two scripts that it was made with (www.w3.org/TR/CSP3, hash sources).
+//! A self-contained page: styles, scripts and data are embedded, and a content security policy allows nothing but its
+//! two scripts, by their hashes (www.w3.org/TR/CSP3).
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::text::escaped;
+use super::format::escaped;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("charts.js");
@@ -16,8 +16,8 @@ const UPLOT: &str = include_str!("../../../vendor/uplot/uPlot.iife.min.js");
 const UPLOT_STYLE: &str = include_str!("../../../vendor/uplot/uPlot.min.css");
 const UPLOT_VERSION: &str = "1.6.32";
 
-/// The whole page; `figures` are what its charts are drawn from.
-pub(in crate::report) fn page(title: &str, body: &str, figures: &Value) -> String {
+/// The page; `data` is what its charts are drawn from.
+pub(in crate::report) fn page(title: &str, body: &str, data: &Value) -> String {
     let uplot_notice =
         format!("/*! uPlot {UPLOT_VERSION}, (c) Leon Sorokin, MIT: github.com/leeoniya/uPlot */");
     let uplot = format!("{uplot_notice}\n{UPLOT}");
@@ -36,18 +36,18 @@ pub(in crate::report) fn page(title: &str, body: &str, figures: &Value) -> Strin
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}</title>\n<style>{UPLOT_STYLE}\n{STYLE}</style></head>\n<body>{body}\n\
-         <script type=\"application/json\" id=\"figures\">{figures}</script>\n\
+         <script type=\"application/json\" id=\"data\">{data}</script>\n\
          <script>{uplot}</script>\n<script>{SCRIPT}</script>\n</body></html>\n",
         title = escaped(title),
-        figures = in_script(figures),
+        data = in_script(data),
     );
     html
 }
 
-/// JSON that cannot end the element that it stands in
+/// JSON that cannot close the element that contains it
 /// (html.spec.whatwg.org/multipage/scripting.html#restrictions-for-contents-of-script-elements).
-fn in_script(figures: &Value) -> String {
-    let text = figures.to_string();
+fn in_script(data: &Value) -> String {
+    let text = data.to_string();
     text.replace('<', "\\u003c")
         .replace('>', "\\u003e")
         .replace('&', "\\u0026")
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_with_is_what_npm_has() {
+    fn uplot_is_the_published_version_and_its_licence_is_in_notice() {
         assert_eq!(
             [sum(UPLOT), sum(UPLOT_STYLE)],
             [
@@ -89,28 +89,28 @@ mod tests {
     }
 
     #[test]
-    fn nothing_from_outside_is_loaded_or_run() {
+    fn the_page_loads_nothing_and_runs_only_its_own_scripts() {
         let hostile = "</script><script>alert(1)</script><!--";
         let html = page(hostile, "<p>body</p>", &json!({"name": hostile}));
         assert_eq!(
             html.matches("<script").count(),
             3,
-            "the figures, uPlot and the charts"
+            "the data, uPlot and the charts"
         );
         assert_eq!(html.matches("</script").count(), 3);
         assert!(html.contains("&lt;/script&gt;&lt;script&gt;"), "the title");
-        assert!(html.contains("\\u003c/script\\u003e"), "the figures");
-        for loads in [
+        assert!(html.contains("\\u003c/script\\u003e"), "the data");
+        for loading in [
             " src=", " href=", "url(", "@import", "<link", "<iframe", "<img",
         ] {
-            assert!(!html.contains(loads), "{loads}");
+            assert!(!html.contains(loading), "{loading}");
         }
         let scripts: Vec<&str> = html.split("<script>").skip(1).collect();
         for script in scripts {
             let (script, _) = script.split_once("</script>").expect("its end");
             assert!(
                 html.contains(&hash(script)),
-                "a script that the policy does not name"
+                "a script that is not in the policy"
             );
         }
         assert!(!SCRIPT.contains("innerHTML"));

@@ -1,11 +1,11 @@
-//! The parts of a run's report that are text.
+//! The text sections of the report of a run.
 
 use std::fmt::Write as _;
 
-use super::heading;
+use super::format::{count, date, duration, escaped, ms, percent, rate, share, time};
+use super::layout::{self, heading};
 use super::table::{Align, Cell, Mark, Table};
-use super::text::{count, date, duration, escaped, ms, percent, rate, share, time};
-use crate::report::{Report, Verdict};
+use crate::report::run_report::{Report, Verdict};
 
 pub(super) fn header(report: &Report) -> String {
     let warm_up = match report.warm_up_s {
@@ -35,16 +35,16 @@ pub(super) fn header(report: &Report) -> String {
     heading(report.verdict, &title, &reason(report), &facts)
 }
 
-/// The verdict in a sentence.
+/// The reason of the verdict.
 fn reason(report: &Report) -> String {
     if let Some(after_s) = report.interrupted_after_s {
-        return format!("It was interrupted after {}.", duration(after_s));
+        return format!("The test was interrupted after {}.", duration(after_s));
     }
     if report.requests == 0 {
-        return "Nothing was measured: no request was sent.".to_owned();
+        return "No requests were sent.".to_owned();
     }
     let none = match report.unanswered == report.requests {
-        true => "No request was answered. ",
+        true => "No request received a response. ",
         false => "",
     };
     let failed: Vec<String> = report
@@ -52,12 +52,12 @@ fn reason(report: &Report) -> String {
         .iter()
         .filter(|slo| !slo.ok)
         .map(|slo| format!("{} is {}", slo.slo, slo.shown))
-        .chain(report.worse.iter().map(ToString::to_string))
+        .chain(report.regressions.iter().map(ToString::to_string))
         .collect();
     match (report.verdict, report.slos.len()) {
         (Verdict::Pass, 0) => format!("{none}Fewer than 1 % of the requests failed."),
-        (Verdict::Pass, 1) => format!("{none}The objective held."),
-        (Verdict::Pass, all) => format!("{none}All {all} objectives held."),
+        (Verdict::Pass, 1) => format!("{none}The threshold passed."),
+        (Verdict::Pass, all) => format!("{none}All {all} thresholds passed."),
         (Verdict::Fail, _) => format!("{none}{}.", failed.join("; ")),
     }
 }
@@ -73,7 +73,7 @@ pub(super) fn warnings(report: &Report) -> String {
     }
 }
 
-/// The figures that people look for first.
+/// The key results.
 pub(super) fn tiles(report: &Report) -> String {
     let errors = match report.errors {
         0 => (Mark::Plain, "none".to_owned()),
@@ -84,7 +84,7 @@ pub(super) fn tiles(report: &Report) -> String {
             Mark::Plain,
             "Requests",
             count(report.requests),
-            format!("of {} due", count(report.due_here())),
+            format!("of {} due", count(report.due_at_target())),
         ),
         (
             Mark::Plain,
@@ -95,28 +95,28 @@ pub(super) fn tiles(report: &Report) -> String {
         (errors.0, "Errors", errors.1, percent(report.error_rate)),
     ];
     if report.unsent > 0 {
-        let of_due = share(report.unsent, report.due_here());
-        tiles.push((
-            Mark::Bad,
-            "Not sent in time",
-            count(report.unsent),
-            percent(of_due),
-        ));
+        let of_due = share(report.unsent, report.due_at_target());
+        tiles.push((Mark::Bad, "Unsent", count(report.unsent), percent(of_due)));
     }
-    if report.refused > 0 {
-        let of_all = percent(share(report.refused, report.requests));
+    if report.rejected > 0 {
+        let of_all = percent(share(report.rejected, report.requests));
         tiles.push((
             Mark::Plain,
-            "Refused as expected",
-            count(report.refused),
+            "Rejected as expected",
+            count(report.rejected),
             of_all,
         ));
     }
-    if report.limited > 0 {
-        let of_all = percent(share(report.limited, report.requests));
-        tiles.push((Mark::Plain, "Limited (429)", count(report.limited), of_all));
+    if report.rate_limited > 0 {
+        let of_all = percent(share(report.rate_limited, report.requests));
+        tiles.push((
+            Mark::Plain,
+            "Rate limited (429)",
+            count(report.rate_limited),
+            of_all,
+        ));
     }
-    // Of failures alone they would look like times of answers.
+    // Without any response there is no meaningful latency.
     if report.requests > report.unanswered {
         let latency = &report.latency_ms;
         tiles.push((
@@ -139,21 +139,21 @@ pub(super) fn tiles(report: &Report) -> String {
         ));
     }
     let tiles = tiles.into_iter();
-    super::tiles(tiles.map(|(mark, name, value, note)| (mark, name.to_owned(), value, note)))
+    layout::tiles(tiles.map(|(mark, name, value, note)| (mark, name.to_owned(), value, note)))
 }
 
-pub(super) fn objectives(report: &Report) -> String {
+pub(super) fn thresholds(report: &Report) -> String {
     let columns = [
-        ("Objective", Align::Text),
+        ("Threshold", Align::Text),
         ("", Align::Text),
         ("Measured", Align::Number),
-        ("On requests", Align::Number),
+        ("Requests", Align::Number),
         ("Note", Align::Text),
     ];
     let mut table = Table::new(&columns);
     for slo in &report.slos {
         let (mark, word) = match slo.ok {
-            true => (Mark::Good, "✓ held"),
+            true => (Mark::Good, "✓ passed"),
             false => (Mark::Bad, "✗ failed"),
         };
         let cells = vec![
@@ -166,30 +166,33 @@ pub(super) fn objectives(report: &Report) -> String {
         table.row(mark, cells);
     }
     match report.slos.is_empty() {
-        true => "<p class=\"note\">None were given; without one, at most 1 % of the requests may fail and at most \
-                 1 % may be left unsent.</p>"
+        true => "<p class=\"note\">None given. By default, less than 1 % of the requests may fail, and less than \
+                 1 % may be unsent.</p>"
             .to_owned(),
         false => table.html(),
     }
 }
 
-pub(super) fn worse(report: &Report) -> String {
+pub(super) fn regressions(report: &Report) -> String {
     let columns = [
-        ("Figure", Align::Text),
+        ("Metric", Align::Text),
         ("Baseline", Align::Number),
         ("Now", Align::Number),
         ("Change", Align::Number),
     ];
     let mut table = Table::new(&columns);
-    for worse in &report.worse {
-        let change = match worse.before > 0.0 {
-            true => format!("{:+.0} %", (worse.now / worse.before - 1.0) * 100.0),
+    for regression in &report.regressions {
+        let change = match regression.before > 0.0 {
+            true => format!(
+                "{:+.0} %",
+                (regression.now / regression.before - 1.0) * 100.0
+            ),
             false => String::new(),
         };
         let cells = vec![
-            Cell::new(&worse.figure),
-            Cell::new(format!("{:.3}", worse.before)),
-            Cell::marked(format!("{:.3}", worse.now), Mark::Bad),
+            Cell::new(&regression.name),
+            Cell::new(format!("{:.3}", regression.before)),
+            Cell::marked(format!("{:.3}", regression.now), Mark::Bad),
             Cell::new(change),
         ];
         table.row(Mark::Bad, cells);
@@ -197,32 +200,32 @@ pub(super) fn worse(report: &Report) -> String {
     table.html()
 }
 
-/// A bar for each status, as long as its share.
-pub(super) fn answers(report: &Report) -> String {
+/// A bar for each status.
+pub(super) fn responses(report: &Report) -> String {
     let statuses = report.by_status.iter();
     let mut bars: Vec<(String, u64, &str)> = statuses
-        .map(|(status, answers)| {
+        .map(|(status, responses)| {
             let class = match status {
                 200..300 => "good",
                 500.. => "bad",
-                _ => "doubtful",
+                _ => "warning",
             };
-            (status.to_string(), *answers, class)
+            (status.to_string(), *responses, class)
         })
         .collect();
     if report.unanswered > 0 {
-        bars.push(("no answer".to_owned(), report.unanswered, "bad"));
+        bars.push(("no response".to_owned(), report.unanswered, "bad"));
     }
     let mut html = String::new();
-    for (name, answers, class) in bars {
-        let of_all = share(answers, report.requests);
+    for (name, responses, class) in bars {
+        let of_all = share(responses, report.requests);
         // Writing to a string cannot fail.
         let _ = write!(
             html,
             "<div class=\"bar {class}\"><span>{name}</span><i><b style=\"width:{:.3}%\"></b></i>\
              <span class=\"number\">{}</span><span class=\"number\">{}</span></div>",
             of_all * 100.0,
-            count(answers),
+            count(responses),
             percent(of_all)
         );
     }
@@ -232,13 +235,13 @@ pub(super) fn answers(report: &Report) -> String {
     }
 }
 
-/// What went wrong, how often, and with which names.
+/// Errors by kind, with the names of the requests.
 pub(super) fn errors(report: &Report) -> String {
     let columns = [
         ("Error", Align::Text),
         ("Count", Align::Number),
         ("Share of requests", Align::Number),
-        ("Requests named", Align::Text),
+        ("Names", Align::Text),
     ];
     let mut table = Table::new(&columns);
     let mut kinds: Vec<(&String, &u64)> = report.errors_by_kind.iter().collect();
@@ -263,34 +266,34 @@ pub(super) fn sidecar(report: &Report) -> String {
         return String::new();
     };
     let columns = [
-        ("Figure", Align::Text),
+        ("Metric", Align::Text),
         ("weir-load", Align::Number),
         ("weir", Align::Number),
         ("May differ by", Align::Number),
         ("", Align::Text),
     ];
     let mut table = Table::new(&columns);
-    for one in &sidecar.beside {
-        let shown = |value: f64| match one.figure.ends_with(", ms") {
+    for one in &sidecar.comparisons {
+        let shown = |value: f64| match one.name.ends_with(", ms") {
             true => ms(value),
             false => count(value.max(0.0).round() as u64),
         };
         let (mark, word) = match one.ok {
             true => (Mark::Plain, "✓"),
-            false => (Mark::Doubtful, "differs"),
+            false => (Mark::Warning, "differs"),
         };
         let cells = vec![
-            Cell::new(&one.figure),
+            Cell::new(&one.name),
             Cell::new(shown(one.client)),
             Cell::new(shown(one.weir)),
             Cell::new(shown(one.allowed)),
-            Cell::marked(word, if one.ok { Mark::Good } else { Mark::Doubtful }),
+            Cell::marked(word, if one.ok { Mark::Good } else { Mark::Warning }),
         ];
         table.row(mark, cells);
     }
     format!(
-        "{}<p class=\"note\">weir itself added {} in the mean.</p>",
+        "{}<p class=\"note\">weir itself added {} on average.</p>",
         table.html(),
-        time(sidecar.seen.overhead_ms_mean)
+        time(sidecar.metrics.overhead_ms_mean)
     )
 }

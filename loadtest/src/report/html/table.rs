@@ -1,27 +1,27 @@
-//! Tables: wide ones on a screen, a card for each row on a phone. A column without anything in it is left out.
+//! Tables: shown as a card for each row on a phone. Empty columns are left out.
 
 use std::fmt::Write as _;
 
-use super::text::escaped;
+use super::format::escaped;
 
-/// With more rows than this somebody wants them in another order.
+/// A table with more rows can be sorted.
 const SORTABLE_MIN: usize = 5;
 
-/// How a column is set.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::report) enum Align {
     Text,
     Number,
 }
 
-/// How a row or a cell went.
+/// How a row or a cell is highlighted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::report) enum Mark {
     #[default]
     Plain,
     Good,
-    /// To be looked at, and within what was asked for.
-    Doubtful,
+    /// Noteworthy, but no failure.
+    Warning,
     Bad,
 }
 
@@ -30,13 +30,13 @@ impl Mark {
         match self {
             Mark::Plain => "",
             Mark::Good => "good",
-            Mark::Doubtful => "doubtful",
+            Mark::Warning => "warning",
             Mark::Bad => "bad",
         }
     }
 }
 
-/// One figure or text.
+/// A value or a text.
 #[derive(Clone, Debug, Default)]
 pub(in crate::report) struct Cell {
     text: String,
@@ -58,7 +58,7 @@ impl Cell {
         }
     }
 
-    /// What is no figure: it takes no room.
+    /// An empty cell.
     pub(in crate::report) fn none() -> Self {
         Cell::default()
     }
@@ -83,7 +83,7 @@ impl Table {
         self.rows.push((mark, cells));
     }
 
-    /// Nothing where there are no rows.
+    /// The table as HTML; empty without rows.
     pub(in crate::report) fn html(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
@@ -146,17 +146,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_without_anything_are_left_out_and_names_are_no_markup() {
+    fn empty_columns_are_left_out_and_text_is_escaped() {
         let columns = [
             ("name", Align::Text),
             ("empty", Align::Number),
-            ("figure", Align::Number),
+            ("value", Align::Number),
         ];
         let mut table = Table::new(&columns);
         assert_eq!(table.html(), "");
         let name = Cell::new("<script>alert(1)</script>\"'");
-        let figure = Cell::marked("7", Mark::Bad);
-        table.row(Mark::Bad, vec![name, Cell::none(), figure]);
+        let value = Cell::marked("7", Mark::Bad);
+        table.row(Mark::Bad, vec![name, Cell::none(), value]);
         let html = table.html();
         assert!(
             !html.contains("empty") && !html.contains("<script"),

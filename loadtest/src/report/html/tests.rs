@@ -1,26 +1,26 @@
 use std::time::Duration;
 
 use super::*;
-use crate::pacer::{Counts, Pace};
-use crate::report::Asked;
+use crate::pacer::{Pacer, TestPhase};
+use crate::report::TestInfo;
+use crate::request::Outcome;
 use crate::schedule::Schedule;
 use crate::slo::Slo;
-use crate::tally::tests::measured;
-use crate::tally::{Measured, Tallies};
-use crate::wanted::Judged;
+use crate::stats::tests::sample;
+use crate::stats::{Sample, StatsRecorder};
 
-/// What somebody may call a request, a target or a scenario.
+/// A hostile name of a request, a target or a scenario.
 const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror='alert(2)'>\"&";
 
-fn report(slos: &[&str], requests: &[Measured]) -> Report {
+fn report(slos: &[&str], requests: &[Sample]) -> Report {
     let schedule = Schedule::new(&[(10.0, 10.0)], Duration::from_secs(10), None);
-    let pace = Pace::new(schedule.expect("a schedule"), 4);
-    let tallies = Tallies::new(Duration::from_secs(10));
+    let pacer = Pacer::new(schedule.expect("a schedule"), 4);
+    let recorder = StatsRecorder::new(Duration::from_secs(10));
     for one in requests {
-        tallies.record(one, Counts::InTheTest);
+        recorder.record(one, TestPhase::Measured);
     }
     let slos: Vec<Slo> = slos.iter().map(|slo| Slo::parse(slo).expect(slo)).collect();
-    let asked = Asked {
+    let info = TestInfo {
         scenario: HOSTILE,
         target: "http://127.0.0.1:1/<b>",
         rate: "10/s".to_owned(),
@@ -29,30 +29,30 @@ fn report(slos: &[&str], requests: &[Measured]) -> Report {
         seed: 7,
         slos: &slos,
         users: 4,
-        processor_time: Duration::ZERO,
+        cpu_time: Duration::ZERO,
         wall_time: Duration::from_secs(10),
         warnings: vec![HOSTILE.to_owned()],
         sidecar: None,
     };
-    Report::new(asked, &pace, &tallies)
+    Report::new(info, &pacer, &recorder)
 }
 
-fn requests() -> Vec<Measured> {
-    let of = |name: &str, ms: u64| measured(name, ms, Judged::Success);
-    let mut all: Vec<Measured> = (1..=100).map(|ms| of("chat", ms)).collect();
+fn requests() -> Vec<Sample> {
+    let of = |name: &str, ms: u64| sample(name, ms, Outcome::Success);
+    let mut all: Vec<Sample> = (1..=100).map(|ms| of("chat", ms)).collect();
     all.extend((1..=50).map(|ms| of(HOSTILE, ms)));
-    all.push(Measured {
+    all.push(Sample {
         status: None,
         error: Some(HOSTILE.to_owned()),
-        ..measured("lost", 5, Judged::Error)
+        ..sample("lost", 5, Outcome::Error)
     });
     all
 }
 
 #[test]
-fn what_was_tested_and_what_came_of_it_stand_at_the_top() {
+fn the_header_shows_the_verdict_and_the_parameters() {
     let html = document(&report(&["p99<1s", "chat:p95<50ms"], &requests()));
-    for told in [
+    for expected in [
         "<p class=\"verdict bad\">failed</p>",
         "chat:p95&lt;50ms is 95.",
         "<dt>Target</dt><dd>http://127.0.0.1:1/&lt;b&gt;</dd>",
@@ -62,14 +62,14 @@ fn what_was_tested_and_what_came_of_it_stand_at_the_top() {
         "<dt>Seed</dt><dd>7</dd>",
         "weir 0.1.0&lt;i&gt;</dd>",
     ] {
-        assert!(html.contains(told), "{told}");
+        assert!(html.contains(expected), "{expected}");
     }
-    // Rows that failed are coloured: the objective, its name, and the name that has errors.
-    assert!(html.contains("<tr class=\"bad\"><td data-head=\"Objective\">chat:p95&lt;50ms"));
+    // Failed rows are highlighted: the threshold, its name, and the name with errors.
+    assert!(html.contains("<tr class=\"bad\"><td data-head=\"Threshold\">chat:p95&lt;50ms"));
     assert!(html.contains("<tr class=\"bad\"><td data-head=\"Name\">chat"));
     assert!(html.contains("<tr class=\"bad\"><td data-head=\"Name\">lost"));
     assert!(html.contains("class=\"number bad\" data-head=\"p95\">95."));
-    // Percentiles by name, counts with their share on a linear scale, and nothing twice.
+    // Percentiles by name, and counts with their share.
     for head in ["p50", "p90", "p95", "p99", "p99.9", "max"] {
         let head = format!("<th scope=\"col\" class=\"number\">{head}</th>");
         assert!(html.contains(&head), "{head}");
@@ -78,17 +78,17 @@ fn what_was_tested_and_what_came_of_it_stand_at_the_top() {
         html.contains("width:99.338%") && html.contains("99.3 %"),
         "150 of 151"
     );
-    assert!(html.contains("<span>no answer</span>"));
+    assert!(html.contains("<span>no response</span>"));
     assert!(!html.contains("<pre"));
-    for empty in ["Refused", "Limited", "Baseline"] {
+    for empty in ["Rejected", "Rate limited", "Baseline"] {
         assert!(!html.contains(&format!(">{empty}</th>")), "{empty}");
     }
 }
 
 #[test]
-fn no_name_of_a_test_becomes_markup_or_script() {
+fn names_are_escaped_in_markup_and_data() {
     let html = document(&report(&["p99<1s"], &requests()));
-    let (before, script) = html.split_once("<script type=").expect("the figures");
+    let (before, script) = html.split_once("<script type=").expect("the data");
     assert!(
         !before.contains("<script") && !before.contains("<img"),
         "{before}"
@@ -99,7 +99,7 @@ fn no_name_of_a_test_becomes_markup_or_script() {
 }
 
 #[test]
-fn objectives_are_lines_of_the_charts_they_are_of() {
+fn thresholds_are_lines_in_the_charts_of_their_metric() {
     let slos = [
         "p99<1s",
         "chat:p95<50ms",
@@ -108,7 +108,7 @@ fn objectives_are_lines_of_the_charts_they_are_of() {
         "first_token_p95<2s",
     ];
     let report = report(&slos, &requests());
-    let charts = over_time::charts(&report);
+    let charts = run_charts::charts(&report);
     let lines = |id: &str| -> Vec<(String, f64)> {
         let chart = charts.iter().find(|chart| chart.id == id);
         let bounds = chart
@@ -127,29 +127,29 @@ fn objectives_are_lines_of_the_charts_they_are_of() {
         lines("first-token"),
         [("first_token_p95<2s".to_owned(), 2000.0)]
     );
-    let distribution = over_time::distribution(&report).expect("a chart");
+    let distribution = run_charts::distribution(&report).expect("a chart");
     let bounds = distribution.bounds.iter();
     let labels: Vec<_> = bounds.map(|bound| bound.label.as_str()).collect();
     assert_eq!(labels, ["p99<1s", "chat:p95<50ms"]);
-    // One axis for all of them.
+    // All charts share the axis.
     let is_alike = |chart: &chart::Chart| chart.axis == charts[0].axis && chart.xs == charts[0].xs;
     assert!(charts.iter().all(is_alike));
 }
 
 #[test]
-fn a_test_without_any_answer_has_a_report_too() {
-    let lost = Measured {
+fn a_test_without_responses_has_a_report() {
+    let lost = Sample {
         status: None,
-        ..measured("chat", 5, Judged::Error)
+        ..sample("chat", 5, Outcome::Error)
     };
     let html = document(&report(&[], &[lost]));
-    assert!(html.contains("No request was answered."));
+    assert!(html.contains("No request received a response."));
     assert!(
         !html.contains("<span>p99</span>"),
-        "times of failures are none of answers"
+        "failures have no latency of responses"
     );
     let html = document(&report(&[], &[]));
-    assert!(html.contains("Nothing was measured: no request was sent."));
+    assert!(html.contains("No requests were sent."));
     let (text, _) = html.split_once("<script>").expect("the charts");
     assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
 }

@@ -7,20 +7,21 @@
 //! repeated for as long as the board tells them, for an Alertmanager that was down. A body is made when it
 //! is sent: one that is late would open again what has ended.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
 use serde_json::{Value, json};
 
+use super::kind::{Context, Endpoint, Invalid, Kind, Presence, Setting, Settings, ValueKind};
 use super::post::Target;
 use super::{Failure, Health, Links, News, Notifier, summary, wait};
 use crate::alert::board::{Board, Change, timestamp};
 use crate::alert::standing::Standing;
 use crate::alert::tier::Tier;
 use crate::clock;
-use crate::metrics::NotifierCounts;
-use crate::worker::Worker;
-use crate::worker::thread::{Desk, SideThread, State};
+use crate::worker::thread::{SharedState, State, WorkerThread};
 
 /// How often what is in force is sent again.
 const RESEND: Duration = Duration::from_secs(30);
@@ -34,6 +35,35 @@ const MUTE_WAIT: Duration = Duration::from_millis(500);
 const BATCH: usize = 500;
 /// One that does not answer is tried again at least this often.
 const RETRY_MAX: Duration = Duration::from_secs(10);
+
+pub const KIND: Kind = Kind {
+    key: "alertmanager",
+    left_out: "Left out: Alertmanager is not told.",
+    definition: "Alertmanager",
+    about: "Prometheus Alertmanager.",
+    settings: &[
+        Setting {
+            key: "urls",
+            about: "Its replicas; each is told.",
+            value: ValueKind::Urls,
+            presence: Presence::Required,
+        },
+        Setting::optional(
+            "username",
+            ValueKind::Text,
+            "Left out: nobody has to say who they are.",
+        ),
+        Setting::optional("password", ValueKind::Secret, "Of the user."),
+        Setting::optional(
+            "token",
+            ValueKind::Secret,
+            "A bearer token, instead of a user.",
+        ),
+    ],
+    check,
+    retry_max: RETRY_MAX,
+    start,
+};
 
 /// One Alertmanager.
 pub struct Alertmanager {
@@ -54,31 +84,67 @@ struct Bodies {
     told: Vec<(crate::alert::standing::Key, Tier)>,
 }
 
-/// Starts the thread of one Alertmanager.
-///
-/// # Errors
-/// When the system has no thread to give.
-pub fn start(
-    worker: Worker,
-    alertmanager: Alertmanager,
-    board: Arc<Board>,
-    counts: NotifierCounts,
-) -> std::io::Result<Notifier> {
-    let theirs = worker.clone();
-    SideThread::start(worker, true, move |desk| {
-        alertmanager.run(desk, &theirs, &board, &counts);
+fn start(endpoint: &Endpoint, links: Links, context: Context) -> std::io::Result<Notifier> {
+    let url = format!("{}/api/v2/alerts", endpoint.url);
+    let alertmanager = Alertmanager {
+        name: context.worker.name().to_owned(),
+        target: Target::new(&url, endpoint.authorization.clone()),
+        links,
+    };
+    WorkerThread::start(context.worker.clone(), true, move |shared| {
+        alertmanager.run(shared, &context);
     })
 }
 
+/// Where it is, and how weir says who it is: as a user, or with a token.
+fn check(settings: &Settings) -> Result<Vec<Endpoint>, Invalid> {
+    let user = settings.text("username").filter(|user| !user.is_empty());
+    let authorization = match (user, settings.text("password")) {
+        (Some(user), password) => {
+            let pair = STANDARD.encode(format!("{user}:{}", password.unwrap_or_default()));
+            HeaderValue::from_str(&format!("Basic {pair}")).ok()
+        }
+        (None, Some(_)) => {
+            let why = "`username` is missing (or comes out empty): a password alone says nothing";
+            return Err(Invalid::key("password", why));
+        }
+        (None, None) => settings.bearer("token")?,
+    };
+    if user.is_some() && settings.text("token").is_some() {
+        let why = "there is a `username` as well: give one of them";
+        return Err(Invalid::key("token", why));
+    }
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    for (item, url) in settings.list("urls").iter().enumerate() {
+        let url = url.trim_end_matches('/');
+        let why = if url.contains(['?', '#']) {
+            "an address of Alertmanager has no query and no fragment"
+        } else if url.contains("/api/v") {
+            "weir adds /api/v2/alerts by itself: leave the path of the API out"
+        } else if endpoints.iter().any(|endpoint| endpoint.url == url) {
+            "this address stands here already; each is told once"
+        } else {
+            endpoints.push(Endpoint::new(url, authorization.clone()));
+            continue;
+        };
+        return Err(Invalid {
+            item: Some(item),
+            ..Invalid::key("urls", why)
+        });
+    }
+    Ok(endpoints)
+}
+
 impl Alertmanager {
-    fn run(&self, desk: &Desk<News>, worker: &Worker, board: &Board, counts: &NotifierCounts) {
-        let mut health = Health::default();
+    fn run(&self, shared: &SharedState<News>, context: &Context) {
+        let (board, counts) = (&context.board, &context.counts);
+        let mut health = Health::new(context.retry_max);
         let mut next = clock::now();
         let mut state = State::Running;
         while state == State::Running {
-            state = wait(desk, next, true);
-            worker.fault_point();
-            let pause = match self.push(desk, board) {
+            state = wait(shared, next, true);
+            context.worker.fault_point();
+            let pause = match self.push(shared, board) {
                 Ok(Pushed::Nothing) => {
                     health.nothing_left(&self.name, counts);
                     RESEND
@@ -87,13 +153,13 @@ impl Alertmanager {
                     health.well(&self.name, counts);
                     RESEND
                 }
-                Err(failure) => health.failed(&self.name, &failure, counts).min(RETRY_MAX),
+                Err(failure) => health.failed(&self.name, &failure, counts),
             };
             next = clock::now() + pause;
         }
     }
 
-    fn push(&self, desk: &Desk<News>, board: &Board) -> Result<Pushed, Failure> {
+    fn push(&self, shared: &SharedState<News>, board: &Board) -> Result<Pushed, Failure> {
         let bodies = self.bodies(board, clock::unix_now());
         let told = bodies.told.iter().map(|(key, tier)| (key, *tier));
         if bodies.first.is_empty() && bodies.rest.is_empty() {
@@ -112,8 +178,8 @@ impl Alertmanager {
         if !bodies.first.is_empty() {
             send(&bodies.first)?;
             if bodies.has_news {
-                let mut inner = desk.lock();
-                desk.wait_until(&mut inner, clock::now() + MUTE_WAIT, |_| false);
+                let mut inner = shared.lock();
+                shared.wait_until(&mut inner, clock::now() + MUTE_WAIT, |_| false);
             }
         }
         let rest = self.bodies(board, clock::unix_now()).rest;
@@ -162,7 +228,7 @@ impl Alertmanager {
     ) {
         let lives_until = now + LIFETIME;
         let is_silenced = !board.silenced_by(standing, told, now).is_empty();
-        // What it knows already is kept alive: let go, it would look recovered.
+        // What it knows already is kept alive: let go, it would snapshot recovered.
         let tier = match is_silenced {
             true => standing.tier.min(told),
             false => standing.tier,

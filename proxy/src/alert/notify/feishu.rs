@@ -14,8 +14,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::kind::{Endpoint, Invalid, Kind, Setting, Settings, ValueKind};
 use super::post::Target;
-use super::{Channel, Failure, Links};
+use super::{Channel, Failure, Links, RETRY_MAX};
 use crate::alert::board::{Change, timestamp};
 use crate::alert::tier::{Tier, Worse};
 
@@ -26,6 +27,50 @@ const TEXT_CHARACTERS_MAX: usize = 200;
 /// Feishu says so when a bot is too quick.
 const TOO_MANY_CODES: [i64; 2] = [11232, 9499];
 const TOO_MANY_WAIT: Duration = Duration::from_secs(15);
+
+pub const KIND: Kind = Kind {
+    key: "feishu",
+    left_out: "Left out: no Feishu group is told.",
+    definition: "FeishuBot",
+    about: "The bot of a Feishu group.",
+    settings: &[
+        Setting::optional(
+            "webhook",
+            ValueKind::Url,
+            "The address of the bot; without it nobody is told.",
+        ),
+        Setting::optional(
+            "secret",
+            ValueKind::Secret,
+            "What messages to it are signed with.",
+        ),
+    ],
+    check,
+    retry_max: RETRY_MAX,
+    start: |endpoint, links, context| {
+        let channel = Feishu {
+            target: Target::new(&endpoint.url, None),
+            secret: endpoint.secret.clone(),
+            links,
+        };
+        super::start(channel, context)
+    },
+};
+
+fn check(settings: &Settings) -> Result<Vec<Endpoint>, Invalid> {
+    let secret = settings.text("secret").map(str::to_owned);
+    match settings.text("webhook") {
+        Some(webhook) => Ok(vec![Endpoint {
+            secret,
+            ..Endpoint::new(webhook, None)
+        }]),
+        None if secret.is_some() => {
+            let why = "`secret` signs messages to `webhook`, which is missing";
+            Err(Invalid::key("secret", why))
+        }
+        None => Ok(Vec::new()),
+    }
+}
 
 pub struct Feishu {
     pub target: Target,

@@ -4,17 +4,14 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::blocking::Client;
 
 use super::Failure;
 use crate::clock;
-use crate::outbound::read_until;
+use crate::outbound::{self, is_retryable, retry_after, root_cause};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// More than any of these services has to say.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Shorter parts of an address are words, and no secret.
 const SECRET_LENGTH_MIN: usize = 8;
 const REASON_CHARACTERS_MAX: usize = 200;
@@ -60,14 +57,10 @@ impl Target {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
+        let client = outbound::client(CONNECT_TIMEOUT)
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| Failure::Refused(reason(error)))?;
+            .map_err(|error| Failure::Refused(root_cause(&error.without_url())))?;
         Ok(self.client.get_or_init(|| client))
     }
 
@@ -83,13 +76,14 @@ impl Target {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
-        let deadline = clock::now() + TIMEOUT;
+        let deadline = clock::now() + outbound::TIMEOUT;
         let answer = request.body(body).send();
-        let mut answer = answer.map_err(|error| Failure::NotNow(reason(error), None))?;
+        let mut answer =
+            answer.map_err(|error| Failure::NotNow(root_cause(&error.without_url()), None))?;
         let status = answer.status();
-        let after = answer.headers().get(RETRY_AFTER).and_then(seconds);
-        let bytes = read_until(&mut answer, ANSWER_BYTES_MAX, deadline)
-            .map_err(|why| Failure::NotNow(self.masked(&why), None))?;
+        let after = retry_after(answer.headers());
+        let bytes = outbound::read_until(&mut answer, outbound::RESPONSE_BYTES_MAX, deadline)
+            .map_err(|error| Failure::NotNow(self.masked(&error.to_string()), None))?;
         if status.is_success() {
             return Ok(bytes);
         }
@@ -97,9 +91,9 @@ impl Target {
         let text = self.masked(&String::from_utf8_lossy(&bytes));
         let text: String = text.chars().take(REASON_CHARACTERS_MAX).collect();
         let why = format!("it answers {}: {}", status.as_u16(), text.trim());
-        match status.as_u16() {
-            408 | 425 | 429 | 500..=599 => Err(Failure::NotNow(why, after)),
-            _ => Err(Failure::Refused(why)),
+        match is_retryable(status.as_u16()) {
+            true => Err(Failure::NotNow(why, after)),
+            false => Err(Failure::Refused(why)),
         }
     }
 }
@@ -118,21 +112,6 @@ fn secrets(url: &str, authorization: Option<&HeaderValue>) -> Vec<String> {
     let mut secrets: Vec<String> = long.map(str::to_owned).collect();
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets
-}
-
-fn seconds(value: &HeaderValue) -> Option<Duration> {
-    let seconds: u64 = value.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-/// The innermost cause says what happened; the address is left out.
-fn reason(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

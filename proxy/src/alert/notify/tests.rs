@@ -1,12 +1,16 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use super::super::board::Board;
 use super::super::fixture::{NOW, rule, standing};
 use super::super::identity::Identity;
-use super::super::signal::Per;
+use super::super::per::Per;
 use super::super::standing::Standing;
 use super::super::state::State as Kept;
+use super::kind::Settings;
 use super::*;
+use crate::alert::metrics::AlertMetrics;
 use crate::metrics::Metrics;
+use crate::worker::Worker;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -278,6 +282,15 @@ fn a_critical_alert_that_ended_unheard_is_ended_when_a_warning_follows() {
     );
 }
 
+fn context(board: &Arc<Board>, counts: &NotifierCounts) -> Context {
+    Context {
+        worker: Worker::unseen("test"),
+        board: board.clone(),
+        counts: counts.clone(),
+        retry_max: RETRY_MAX,
+    }
+}
+
 /// Hands on what it is told, or refuses it as long as it is to.
 struct Scripted {
     refuse: Receiver<()>,
@@ -299,18 +312,14 @@ impl Channel for Scripted {
 #[test]
 fn what_is_told_is_how_things_are_and_once() {
     let board = Arc::new(board(&Kept::default(), Vec::new()));
-    let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
-    let counts = metrics.alerting().notifier("test").expect("counts");
+    let metrics = Metrics::new().expect("metrics");
+    let counts = AlertMetrics::register(&metrics)
+        .and_then(|alerts| alerts.notifier("test"))
+        .expect("counts");
     let ((refused, refuse), (told, listen)) = (sync_channel(9), sync_channel(9));
     let scripted = Scripted { refuse, told };
     refused.send(()).expect("a channel");
-    let notifier = start(
-        Worker::unseen("test"),
-        scripted,
-        board.clone(),
-        counts.clone(),
-    )
-    .expect("a thread");
+    let notifier = start(scripted, context(&board, &counts)).expect("a thread");
     let publish = |standings: &[Standing]| {
         board.publish(standings.to_vec(), &[], NOW);
         wake(&notifier);
@@ -350,11 +359,12 @@ impl Channel for Timed {
 #[test]
 fn a_storm_of_changes_is_few_messages() {
     let board = Arc::new(board(&Kept::default(), Vec::new()));
-    let metrics = Metrics::new(&[], &[], Arc::default()).expect("metrics");
-    let counts = metrics.alerting().notifier("test").expect("counts");
+    let metrics = Metrics::new().expect("metrics");
+    let counts = AlertMetrics::register(&metrics)
+        .and_then(|alerts| alerts.notifier("test"))
+        .expect("counts");
     let (told, listen) = sync_channel(1000);
-    let notifier =
-        start(Worker::unseen("test"), Timed(told), board.clone(), counts).expect("a thread");
+    let notifier = start(Timed(told), context(&board, &counts)).expect("a thread");
     let mut standings = Vec::new();
     let mut heard: Vec<(Instant, usize)> = Vec::new();
     // Alerts one after the other, for as long as it takes to tell twice.
@@ -370,4 +380,14 @@ fn a_storm_of_changes_is_few_messages() {
     assert_eq!(sum, standings.len(), "each once");
     let (first, second) = (heard[0].0, heard[1].0);
     assert!(second.saturating_duration_since(first) >= GAP);
+}
+
+#[test]
+fn every_kind_has_a_name_of_its_own_and_is_nowhere_without_settings() {
+    for (place, kind) in ALL.iter().enumerate() {
+        assert!(ALL[..place].iter().all(|other| other.key != kind.key));
+        assert!(kind.retry_max <= RETRY_MAX, "{}", kind.key);
+        let configured = kind.configured(&Settings::default());
+        assert_eq!(configured, Ok(Vec::new()), "{}", kind.key);
+    }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::kind::{Endpoint, Invalid, Kind, Setting, Settings, ValueKind};
 use super::post::Target;
-use super::{Channel, Failure, Links, summary};
+use super::{Channel, Failure, Links, RETRY_MAX, summary};
 use crate::alert::board::{Change, timestamp};
 use crate::alert::tier::Tier;
 
@@ -18,6 +19,39 @@ use crate::alert::tier::Tier;
 const CHANGES_MAX: usize = 200;
 /// What Alertmanager writes as the end of an alert that has none.
 const NO_END: &str = "0001-01-01T00:00:00Z";
+
+pub const KIND: Kind = Kind {
+    key: "webhook",
+    left_out: "Left out: no other service is told.",
+    definition: "Webhook",
+    about: "Any service that takes Alertmanager's webhooks, version 4.",
+    settings: &[
+        Setting::optional(
+            "url",
+            ValueKind::Url,
+            "Its address; without it nobody is told.",
+        ),
+        Setting::optional("token", ValueKind::Secret, "A bearer token."),
+    ],
+    check,
+    retry_max: RETRY_MAX,
+    start: |endpoint, links, context| {
+        let target = Target::new(&endpoint.url, endpoint.authorization.clone());
+        super::start(Webhook { target, links }, context)
+    },
+};
+
+fn check(settings: &Settings) -> Result<Vec<Endpoint>, Invalid> {
+    let authorization = settings.bearer("token")?;
+    match settings.text("url") {
+        Some(url) => Ok(vec![Endpoint::new(url, authorization)]),
+        None if authorization.is_some() => {
+            let why = "`token` is for `url`, which is missing";
+            Err(Invalid::key("token", why))
+        }
+        None => Ok(Vec::new()),
+    }
+}
 
 pub struct Webhook {
     pub target: Target,

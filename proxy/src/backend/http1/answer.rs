@@ -128,7 +128,7 @@ impl Arriving {
         loop {
             let step = chunked.step(&mut self.bytes)?;
             if let Step::Data(_) = step {
-                chunked.settle(&mut self.bytes);
+                chunked.finish(&mut self.bytes);
             }
             self.state = match chunked {
                 Chunked::Done => State::Done,

@@ -5,22 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
-
 use super::refuse_duplicates;
-use crate::alert::engine::Rule;
-use crate::alert::signal::{Per, Signal, Statistic, Unit};
+use crate::alert::Config;
+use crate::alert::notify::kind::{Configured, Invalid};
+use crate::alert::rule::Rule;
+use crate::alert::signal::{Requirement, Signal, Source};
 use crate::alert::tier::{Lines, Worse};
-use crate::alert::{Alertmanager, Config, FeishuBot, Webhook};
-use crate::config::declare::Word;
-use crate::config::decode::Setting;
-use crate::config::mistake::Findings;
+use crate::alert::unit::Unit;
 use crate::config::raw;
 use crate::config::raw::alerts as written;
+use crate::config::raw::notifiers::Notifiers;
 use crate::config::url::ServiceUrl;
-use crate::config::values::{MaybeEmptyText, Secret, Threshold};
+use crate::settings::decode::Setting;
+use crate::settings::mistake::Findings;
+use crate::settings::values::{MaybeEmptyText, Threshold};
 
 /// More often nothing new is seen, and evaluating costs.
 const EVALUATE_EVERY_MIN: Duration = Duration::from_millis(100);
@@ -45,15 +43,7 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
     }
     let rules = rules(raw, evaluate_every, findings);
     warn_of_missing_sources(file, findings);
-    let alertmanager = match raw.alertmanager.value() {
-        Some(alertmanager) => Some(self::alertmanager(alertmanager, findings)?),
-        None => None,
-    };
-    let feishu = feishu(raw, findings)?;
-    let webhook = match raw.webhook.value() {
-        Some(hook) => webhook(hook, findings)?,
-        None => None,
-    };
+    let notifiers = notifiers(&raw.notifiers, findings)?;
     let state = state(&raw.state, findings)?;
     link(&raw.console_url, findings)?;
     let console_url = match raw.console_url.value() {
@@ -68,9 +58,7 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
         window,
         minimum_requests: raw.minimum_requests.get()?.0.into(),
         rules: rules?,
-        alertmanager,
-        feishu,
-        webhook,
+        notifiers,
         state,
         console_url: console_url.into(),
     })
@@ -137,25 +125,24 @@ fn rules(
 }
 
 fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Option<Arc<Rule>> {
-    let word = raw.signal.get()?;
-    let Some(signal) = signal(word) else {
+    let signal = raw.signal.get()?;
+    let name = signal.name;
+    if let Source::Planned(what) = signal.source {
         let message = format!(
-            "the signal `{}` is not in this version yet: its source, the circuit breaker, is not built",
-            word.word()
+            "the signal `{name}` is not in this version yet: its source, {what}, is not built"
         );
         findings.mistake(raw.signal.place, message);
         return None;
-    };
-    let per = raw.per.get().map(per);
-    if let Some(per) = per.filter(|per| !signal.can_be_per(*per)) {
+    }
+    let per = raw.per.get();
+    if let Some(per) = per.filter(|per| !signal.per.contains(per)) {
+        let labels: Vec<&str> = signal.per.iter().map(|per| per.label()).collect();
         let message = format!(
-            "the signal `{}` has no value for each {}: leave `per` out{}",
-            signal.word(),
+            "the signal `{name}` has no value for each {}: leave `per` out{}",
             per.label(),
-            if signal.is_of_requests() {
-                ", or use route or platform"
-            } else {
-                ""
+            match labels.is_empty() {
+                true => String::new(),
+                false => format!(", or use {}", labels.join(" or ")),
             }
         );
         findings.mistake(raw.per.place, message);
@@ -181,7 +168,7 @@ fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Opt
 
 fn lines(
     raw: &written::Rule,
-    signal: Signal,
+    signal: &Signal,
     interval: Duration,
     findings: &mut Findings,
 ) -> Option<Lines> {
@@ -193,9 +180,10 @@ fn lines(
     let &[warning, critical, recovery] = figures?.as_slice() else {
         return None;
     };
-    let (worse, order) = match signal {
-        Signal::CacheHitRatio => (Worse::Down, "recovery >= warning >= critical"),
-        _ => (Worse::Up, "recovery <= warning <= critical"),
+    let worse = signal.worse;
+    let order = match worse {
+        Worse::Down => "recovery >= warning >= critical",
+        Worse::Up => "recovery <= warning <= critical",
     };
     let is_worse = |one: f64, other: f64| match worse {
         Worse::Up => one > other,
@@ -227,50 +215,17 @@ fn lines(
 }
 
 /// A share for a share, a duration for a duration, a number for a count.
-fn figure(signal: Signal, setting: &Setting<Threshold>, findings: &mut Findings) -> Option<f64> {
-    let expected = match (signal.unit(), setting.get()?) {
+fn figure(signal: &Signal, setting: &Setting<Threshold>, findings: &mut Findings) -> Option<f64> {
+    match (signal.unit, setting.get()?) {
         (Unit::Share, Threshold::Share(share)) => return Some(share),
         (Unit::Seconds, Threshold::Time(time)) => return Some(time.as_secs_f64()),
         (Unit::Count, Threshold::Count(count)) => return Some(count.into()),
-        (Unit::Share, _) => "a share such as 1%",
-        (Unit::Seconds, _) => "a duration such as 500ms",
-        (Unit::Count, _) => "a whole number such as 0",
-    };
-    let message = format!("the signal `{}` is measured as {expected}", signal.word());
+        _ => {}
+    }
+    let (name, example) = (signal.name, signal.unit.example());
+    let message = format!("the signal `{name}` is measured as {example}");
     findings.mistake(setting.place, message);
     None
-}
-
-/// `None` of one whose source does not exist yet.
-const fn signal(word: written::Signal) -> Option<Signal> {
-    use written::Signal as Written;
-    Some(match word {
-        Written::ErrorRate => Signal::ErrorRate,
-        Written::ResponseTimeP50 => Signal::ResponseTime(Statistic::P50),
-        Written::ResponseTimeP95 => Signal::ResponseTime(Statistic::P95),
-        Written::ResponseTimeP99 => Signal::ResponseTime(Statistic::P99),
-        Written::ResponseTimeMean => Signal::ResponseTime(Statistic::Mean),
-        Written::FirstTokenP99 => Signal::FirstTokenP99,
-        Written::DiskUsage => Signal::DiskUsage,
-        Written::CpuUsage => Signal::CpuUsage,
-        Written::MemoryUsage => Signal::MemoryUsage,
-        Written::RateLimitedShare => Signal::RateLimitedShare,
-        Written::SignatureFailureShare => Signal::SignatureFailureShare,
-        Written::CacheHitRatio => Signal::CacheHitRatio,
-        Written::SpoolOldest => Signal::SpoolOldest,
-        Written::EventsDropped => Signal::EventsDropped,
-        Written::DependencyDown => Signal::DependencyDown,
-        Written::CircuitOpen => return None,
-    })
-}
-
-const fn per(word: written::Per) -> Per {
-    match word {
-        written::Per::Route => Per::Route,
-        written::Per::Platform => Per::Platform,
-        written::Per::Model => Per::Model,
-        written::Per::Backend => Per::Backend,
-    }
 }
 
 /// A rule over what this configuration does not have is right and never raises anything.
@@ -282,115 +237,29 @@ fn warn_of_missing_sources(file: &raw::File, findings: &mut Findings) {
     let rules = file.alerts.value().and_then(|alerts| alerts.rules.value());
     for rule in rules.map_or(&[][..], |rules| &rules.0) {
         let signal = &rule.value.signal;
-        if !ships && matches!(signal.get(), Some(written::Signal::SpoolOldest)) {
+        let requires = signal.get().and_then(|signal| signal.requires);
+        if !ships && requires == Some(Requirement::Shipping) {
             let does = "is never raised: without `events.elasticsearch` there is no spool";
             findings.warn(&signal.path, signal.place, does);
         }
     }
 }
 
-fn alertmanager(raw: &written::Alertmanager, findings: &mut Findings) -> Option<Alertmanager> {
-    let user = raw.username.value().map(|text| text.0.as_str());
-    let user = user.filter(|user| !user.is_empty());
-    let password = raw.password.value();
-    let authorization = match (user, password) {
-        (Some(user), password) => {
-            let password = password.map_or("", |secret| secret.0.as_str());
-            let pair = STANDARD.encode(format!("{user}:{password}"));
-            HeaderValue::from_str(&format!("Basic {pair}")).ok()
-        }
-        (None, Some(_)) => {
-            findings.mistake(
-                raw.password.place,
-                "`username` is missing (or comes out empty): a password alone says nothing",
-            );
-            return None;
-        }
-        (None, None) => bearer(&raw.token, findings)?,
-    };
-    if user.is_some() && raw.token.value().is_some() {
-        let message = "there is a `username` as well: give one of them";
-        findings.mistake(raw.token.place, message);
-        return None;
-    }
-    Some(Alertmanager {
-        urls: urls(raw, findings)?,
-        authorization: authorization.map(secret),
-    })
-}
-
-fn urls(raw: &written::Alertmanager, findings: &mut Findings) -> Option<Vec<String>> {
-    let urls = &raw.urls.value()?.0;
-    let mut seen: Vec<String> = Vec::new();
-    for at in urls {
-        let url = at.value.0.trim_end_matches('/').to_owned();
-        let wrong = if url.contains(['?', '#']) {
-            "an address of Alertmanager has no query and no fragment"
-        } else if url.contains("/api/v") {
-            "weir adds /api/v2/alerts by itself: leave the path of the API out"
-        } else if seen.contains(&url) {
-            "this address stands here already; each is told once"
-        } else {
-            seen.push(url);
+/// Every kind of notifier checks its own settings.
+fn notifiers(raw: &Notifiers, findings: &mut Findings) -> Option<Vec<Configured>> {
+    let (mut all, mut are_valid) = (Vec::new(), true);
+    for (kind, setting) in &raw.0 {
+        let Some(written) = setting.value() else {
             continue;
         };
-        findings.mistake(at.place, wrong);
-        return None;
-    }
-    Some(seen)
-}
-
-fn webhook(raw: &written::Webhook, findings: &mut Findings) -> Option<Option<Webhook>> {
-    let authorization = bearer(&raw.token, findings)?;
-    let url = raw.url.value().map(|url| url.0.clone());
-    if url.is_none() && raw.token.value().is_some() {
-        findings.mistake(raw.token.place, "`token` is for `url`, which is missing");
-        return None;
-    }
-    Some(url.map(|url| Webhook {
-        url,
-        authorization: authorization.map(secret),
-    }))
-}
-
-fn secret(mut value: HeaderValue) -> HeaderValue {
-    value.set_sensitive(true);
-    value
-}
-
-/// `Some(None)` when there is no token.
-fn bearer(token: &Setting<Secret>, findings: &mut Findings) -> Option<Option<HeaderValue>> {
-    let Some(text) = token.value().map(|secret| secret.0.as_str()) else {
-        return Some(None);
-    };
-    let is_token = text.bytes().all(|byte| byte.is_ascii_graphic());
-    let value = HeaderValue::from_str(&format!("Bearer {text}"));
-    let Some(value) = value.ok().filter(|_| is_token) else {
-        findings.mistake(
-            token.place,
-            "a token is one line of printable ASCII without spaces",
-        );
-        return None;
-    };
-    Some(Some(value))
-}
-
-fn feishu(raw: &written::Alerts, findings: &mut Findings) -> Option<Option<FeishuBot>> {
-    let Some(bot) = raw.feishu.value() else {
-        return Some(None);
-    };
-    let Some(webhook) = bot.webhook.value() else {
-        if bot.secret.value().is_some() {
-            findings.mistake(
-                bot.secret.place,
-                "`secret` signs messages to `webhook`, which is missing",
-            );
-            return None;
+        match kind.configured(&written.settings()) {
+            Ok(configured) => all.extend(configured),
+            Err(Invalid { key, item, why }) => {
+                let place = written.place(key, item).unwrap_or(setting.place);
+                findings.mistake(place, why);
+                are_valid = false;
+            }
         }
-        return Some(None);
-    };
-    Some(Some(FeishuBot {
-        webhook: webhook.0.clone(),
-        secret: bot.secret.value().map(|secret| secret.0.clone()),
-    }))
+    }
+    are_valid.then_some(all)
 }

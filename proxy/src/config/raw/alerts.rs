@@ -1,10 +1,18 @@
 //! `alerts`.
 
-use crate::config::declare::{choice, settings};
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+
+use super::notifiers::Notifiers;
+use crate::alert::per::Per;
+use crate::alert::signal::{self, Signal};
 use crate::config::labels::{LabelName, LabelValue};
-use crate::config::lists::{Entries, List};
 use crate::config::url::ServiceUrl;
-use crate::config::values::{Count, MaybeEmptyText, RuleName, Secret, Text, Threshold, Time};
+use crate::settings::declare::{one_of, settings, unknown};
+use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::lists::{Entries, List};
+use crate::settings::values::{Count, MaybeEmptyText, RuleName, Threshold, Time};
 
 settings! {
     /// What is watched, and who is told.
@@ -18,17 +26,12 @@ settings! {
         /// In the window; below it a tier stays as it is, and says so.
         minimum_requests: Count<0> [default "20"],
         /// Up above warning or critical, down at or below recovery.
-        rules: List<Rule> [default "[{name: ErrorRate, signal: error_rate, warning: 1%, critical: 3%, recovery: 0.5%, for: 30s}, {name: ResponseTime, signal: response_time_p99, warning: 500ms, critical: 1s, recovery: 300ms, for: 30s}, {name: DiskUsage, signal: disk_usage, warning: 70%, critical: 85%, recovery: 60%, for: 30s}]"],
-        /// Left out: Alertmanager is not told.
-        alertmanager: Alertmanager [optional],
-        /// Left out: no Feishu group is told.
-        feishu: FeishuBot [optional],
-        /// Left out: no other service is told.
-        webhook: Webhook [optional],
+        rules: List<Rule> [default DEFAULT_RULES.as_str()],
         /// The file in which alerts in force and silences outlive a restart; "" for none.
         state: MaybeEmptyText [default "data/alerts.json"],
         /// Where the admin side is reached from outside, for links; its own address by default.
         console_url: ServiceUrl [optional],
+        ..notifiers: Notifiers
     }
 }
 
@@ -38,7 +41,7 @@ settings! {
         /// What the alert is called.
         name: RuleName [required],
         /// What is measured.
-        signal: Signal [required],
+        signal: &'static Signal [required],
         /// What has a tier of its own; left out: all traffic together.
         per: Per [optional],
         /// Beyond it: warning.
@@ -54,68 +57,50 @@ settings! {
     }
 }
 
-settings! {
-    /// Prometheus Alertmanager.
-    struct Alertmanager {
-        /// Its replicas; each is told.
-        urls: List<ServiceUrl, 1> [required],
-        /// Left out: nobody has to say who they are.
-        username: Text [optional],
-        /// Of the user.
-        password: Secret [optional],
-        /// A bearer token, instead of a user.
-        token: Secret [optional],
+/// The rules of a file that has none: those that signals bring along.
+static DEFAULT_RULES: LazyLock<String> = LazyLock::new(|| {
+    let rules = signal::ALL.iter().filter_map(|signal| {
+        let (name, rule) = (signal.name, signal.default_rule?);
+        Some(format!(
+            "{{name: {}, signal: {name}, warning: {}, critical: {}, recovery: {}, for: 30s}}",
+            rule.name, rule.warning, rule.critical, rule.recovery
+        ))
+    });
+    format!("[{}]", rules.collect::<Vec<_>>().join(", "))
+});
+
+impl Scalar for &'static Signal {
+    fn expected() -> String {
+        one_of(&signal_names())
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        Signal::named(text).ok_or_else(|| unknown(text, &signal_names()))
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "enum": signal_names()})
     }
 }
 
-settings! {
-    /// Any service that takes Alertmanager's webhooks, version 4.
-    struct Webhook {
-        /// Its address; without it nobody is told.
-        url: ServiceUrl [optional],
-        /// A bearer token.
-        token: Secret [optional],
+fn signal_names() -> Vec<&'static str> {
+    signal::ALL.iter().map(|signal| signal.name).collect()
+}
+
+impl Scalar for Per {
+    fn expected() -> String {
+        one_of(&labels())
+    }
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        Per::of_label(text).ok_or_else(|| unknown(text, &labels()))
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "enum": labels()})
     }
 }
 
-settings! {
-    /// The bot of a Feishu group.
-    struct FeishuBot {
-        /// The address of the bot; without it nobody is told.
-        webhook: ServiceUrl [optional],
-        /// What messages to it are signed with.
-        secret: Secret [optional],
-    }
-}
-
-choice! {
-    /// What is measured.
-    enum Signal {
-        ErrorRate = "error_rate",
-        ResponseTimeP50 = "response_time_p50",
-        ResponseTimeP95 = "response_time_p95",
-        ResponseTimeP99 = "response_time_p99",
-        ResponseTimeMean = "response_time_mean",
-        FirstTokenP99 = "first_token_p99",
-        DiskUsage = "disk_usage",
-        CpuUsage = "cpu_usage",
-        MemoryUsage = "memory_usage",
-        RateLimitedShare = "rate_limited_share",
-        SignatureFailureShare = "signature_failure_share",
-        CacheHitRatio = "cache_hit_ratio",
-        SpoolOldest = "spool_oldest",
-        EventsDropped = "events_dropped",
-        CircuitOpen = "circuit_open",
-        DependencyDown = "dependency_down",
-    }
-}
-
-choice! {
-    /// What has a tier of its own.
-    enum Per {
-        Route = "route",
-        Platform = "platform",
-        Model = "model",
-        Backend = "backend",
-    }
+fn labels() -> Vec<&'static str> {
+    Per::ALL.iter().map(|per| per.label()).collect()
 }

@@ -91,7 +91,7 @@ fn every_signal_can_be_had_in_its_unit() {
     ] {
         for signal in signals.split(' ') {
             let loaded = right(&rule(&format!("signal: {signal}, {thresholds}")));
-            assert_eq!(loaded.config.alerts.rules[0].signal.word(), signal);
+            assert_eq!(loaded.config.alerts.rules[0].signal.name, signal);
             assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         }
     }
@@ -115,7 +115,7 @@ fn the_defaults_are_the_three_of_the_contract() {
             let lines = &rule.lines;
             assert_eq!(lines.hold, std::time::Duration::from_secs(30));
             let figures = (lines.warning, lines.critical, lines.recovery);
-            (&*rule.name, rule.signal.word(), figures)
+            (&*rule.name, rule.signal.name, figures)
         })
         .collect();
     let expected = [
@@ -125,7 +125,7 @@ fn the_defaults_are_the_three_of_the_contract() {
     ];
     assert_eq!(rules, expected);
     assert_eq!(alerts.minimum_requests, 20);
-    assert!(alerts.alertmanager.is_none() && alerts.feishu.is_none());
+    assert!(alerts.notifiers.is_empty());
     assert_eq!(&*alerts.console_url, "http://127.0.0.1:8081");
 }
 
@@ -176,5 +176,5 @@ fn who_is_told_needs_what_it_takes() {
     let alerts = right(&format!("{LEAST}alerts: {{{extra}}}\n"))
         .config
         .alerts;
-    assert!(alerts.feishu.is_none() && alerts.webhook.is_none() && alerts.state.is_none());
+    assert!(alerts.notifiers.is_empty() && alerts.state.is_none());
 }

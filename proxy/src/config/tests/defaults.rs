@@ -28,6 +28,7 @@ routes:
   - {name: everything-else, path: /*, backend: assistant, signature: {scheme: bearer, clients: [{name: web, secrets: [change-me]}]}}
 events: {file: {}, elasticsearch: {urls: [http://127.0.0.1:9200]}}
 traces: {otlp: 'http://127.0.0.1:4318'}
+alerts: {alertmanager: {urls: [http://127.0.0.1:9093]}}
 "#;
 
 #[test]
@@ -89,7 +90,7 @@ fn the_contracts_routes_arrive() {
         chat.matching.path,
         crate::route::PathPattern::Exact("/v1/chat/completions".to_owned())
     );
-    assert_eq!(chat.matching.methods, [http::Method::POST]);
+    assert_eq!(chat.matching.methods, [::http::Method::POST]);
     assert_eq!((chat.backend, &*chat.platform), (0, "api"));
     assert_eq!(chat.body_bytes, 10 << 20);
     assert_eq!(chat.body_timeout, Duration::from_secs(30));

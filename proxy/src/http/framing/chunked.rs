@@ -1,45 +1,45 @@
-//! The chunks of a body (RFC 9112, section 7.1), read strictly: whoever stands before weir must see
-//! the same end of a body as weir does.
+//! Chunked transfer coding (RFC 9112, section 7.1), read strictly: an intermediary in front of weir must see
+//! the same end of a body as weir does (request smuggling).
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// The line of a chunk's size, with its extensions, and each line of the trailers.
+/// The longest size line of a chunk, with its extensions, and the longest trailer line.
 const LINE_BYTES_MAX: usize = 4096;
 /// All trailers together.
 const TRAILERS_BYTES_MAX: usize = 16 * 1024;
 /// 64 bits in hexadecimal digits.
 const DIGITS_MAX: usize = 16;
 
-/// Where in its chunks a body stands.
+/// The position of a reader in the chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunked {
     /// Before the line with a chunk's size.
     Size,
-    /// In a chunk, with so many bytes to come.
+    /// In a chunk, with this many bytes to come.
     Data(u64),
     /// Behind a chunk's data, before its line end.
     DataEnd,
-    /// Behind the last chunk; so many bytes of trailers have been read.
+    /// Behind the last chunk; this many bytes of trailers have been read.
     Trailers(usize),
     Done,
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     Data(Bytes),
     /// A line of the trailers, without its end.
     Trailer(Bytes),
-    /// What has arrived ends before the next piece does.
+    /// More bytes are needed.
     More,
     End,
 }
 
 impl Chunked {
-    /// Takes the next piece of the body out of what has arrived.
+    /// Takes the next piece of the body out of the bytes that have arrived.
     ///
     /// # Errors
-    /// What is wrong with the framing.
+    /// A description of the framing error.
     pub fn step(&mut self, arrived: &mut BytesMut) -> Result<Step, &'static str> {
         loop {
             match *self {
@@ -96,9 +96,9 @@ impl Chunked {
         }
     }
 
-    /// Goes on to the end where nothing else is behind the data that was taken last: with it the end of
-    /// the body is known.
-    pub fn settle(&mut self, arrived: &mut BytesMut) {
+    /// Advances to the end where only the last chunk follows the data that was taken last, so that the end of
+    /// the body is known with it.
+    pub fn finish(&mut self, arrived: &mut BytesMut) {
         const END: &[u8] = b"\r\n0\r\n\r\n";
         if *self == Chunked::DataEnd && arrived.starts_with(END) {
             arrived.advance(END.len());
@@ -107,9 +107,9 @@ impl Chunked {
     }
 }
 
-/// What is wrong with chunks as far as they have arrived; nothing is taken out.
+/// The framing error of the chunks as far as they have arrived; nothing is consumed.
 #[must_use]
-pub fn flaw(arrived: &[u8]) -> Option<&'static str> {
+pub fn error(arrived: &[u8]) -> Option<&'static str> {
     let mut arrived = BytesMut::from(arrived);
     let mut chunked = Chunked::Size;
     loop {
@@ -219,7 +219,7 @@ mod tests {
                     Step::Trailer(line) => assert_eq!(line, "x: y"),
                     Step::More | Step::End => break,
                 }
-                chunked.settle(&mut arrived);
+                chunked.finish(&mut arrived);
             }
         }
         Ok((data, arrived, chunked))
@@ -233,7 +233,7 @@ mod tests {
             assert_eq!(data, b"hello01234567890123456789012345", "split at {split}");
             assert_eq!(&behind[..], b"GET /");
             assert_eq!(state, Chunked::Done);
-            assert_eq!(flaw(&WHOLE[..split]), None);
+            assert_eq!(error(&WHOLE[..split]), None);
         }
         let bytes: Vec<&[u8]> = WHOLE.chunks(1).collect();
         assert_eq!(read(&bytes).expect("well framed").0.len(), 31);
@@ -272,17 +272,17 @@ mod tests {
             for before in ["", "2\r\nhi\r\n"] {
                 let rest = format!("{size}\r\nhello\r\n0\r\n\r\n");
                 assert!(
-                    flaw(format!("{before}{rest}").as_bytes()).is_some(),
+                    error(format!("{before}{rest}").as_bytes()).is_some(),
                     "{rest:?}"
                 );
                 let later = read(&[before.as_bytes(), rest.as_bytes()]);
                 assert!(later.is_err(), "{rest:?}");
             }
         }
-        assert!(flaw(b"2\r\nhi0\r\n\r\n").is_some());
-        assert!(flaw(b"2\r\nhi\rx").is_some());
-        assert!(flaw(b"0\r\nx: y\n\r\n").is_some());
-        assert_eq!(flaw(b"ffffffffffffffff\r\nx"), None);
+        assert!(error(b"2\r\nhi0\r\n\r\n").is_some());
+        assert!(error(b"2\r\nhi\rx").is_some());
+        assert!(error(b"0\r\nx: y\n\r\n").is_some());
+        assert_eq!(error(b"ffffffffffffffff\r\nx"), None);
     }
 
     #[test]
@@ -300,10 +300,10 @@ mod tests {
 
     #[test]
     fn lines_and_trailers_have_a_bound() {
-        assert!(flaw(&[b'0'; LINE_BYTES_MAX + 1]).is_some());
+        assert!(error(&[b'0'; LINE_BYTES_MAX + 1]).is_some());
         let long = format!("5;{}\r\n", "x".repeat(LINE_BYTES_MAX));
-        assert!(flaw(long.as_bytes()).is_some());
+        assert!(error(long.as_bytes()).is_some());
         let trailers = format!("0\r\n{}", "x: yyyyyyyyyyyyyy\r\n".repeat(2_000));
-        assert!(flaw(trailers.as_bytes()).is_some());
+        assert!(error(trailers.as_bytes()).is_some());
     }
 }

@@ -1,4 +1,6 @@
-//! What the head of a request says (RFC 9112): method, target, fields, and how its body is framed.
+//! Parses the head of a request (RFC 9112): method, target, fields, and the framing of its body.
+//!
+//! Ambiguous framing is rejected: it is the root of request smuggling.
 
 use std::mem::MaybeUninit;
 
@@ -9,25 +11,25 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
 use super::KeepAlive;
 use crate::http::framing::{self, Coding};
-use crate::http::session::has_option;
+use crate::http::hop_by_hop::has_option;
 use crate::refusal::{ErrorCode, Refusal};
 
 const LINES_MAX: usize = 256;
 
-/// How the end of a request's body is known (RFC 9112, section 6.3).
+/// How the end of a request body is known (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// Neither a length nor chunks: there is none.
+    /// Neither a length nor chunks: there is no body.
     Bodiless,
     Length(u64),
     Chunked,
 }
 
-/// Reads a whole head into `parts`, which have no fields yet.
+/// Parses a complete head into `parts`, which have no fields yet.
 ///
 /// # Errors
-/// `bad_request` for what is not HTTP/1 or could be framed in two ways, `header_too_large` past 256
-/// lines.
+/// `bad_request` for a head that is not HTTP/1 or whose body could be framed in two ways;
+/// `header_too_large` past 256 lines.
 pub(super) fn parse(head: &Bytes, parts: &mut Parts) -> Result<Framing, Refusal> {
     let mut lines = [const { MaybeUninit::uninit() }; LINES_MAX];
     let mut request = httparse::Request::new(&mut []);
@@ -74,7 +76,7 @@ fn refusal_of(error: httparse::Error) -> Refusal {
     }
 }
 
-/// The target in one of the forms of RFC 9112, section 3.2.
+/// Parses the target in one of the forms of RFC 9112, section 3.2.
 fn target_of(method: &Method, target: Bytes) -> Result<Uri, Refusal> {
     let text = std::str::from_utf8(&target).map_err(|_| bad("the path is not UTF-8"))?;
     if text.contains('#') {
@@ -96,8 +98,8 @@ fn target_of(method: &Method, target: Bytes) -> Result<Uri, Refusal> {
     }
 }
 
-/// How the body is framed. What could be read in two ways is refused, so that nobody before weir
-/// can have read it the other way (RFC 9112, sections 6.1 and 6.3).
+/// The framing of the body. Ambiguous framing is rejected, so that no intermediary in front of weir can have
+/// read it differently (request smuggling; RFC 9112, sections 6.1 and 6.3).
 fn framing(version: Version, headers: &HeaderMap) -> Result<Framing, Refusal> {
     let coding = framing::coding(headers)
         .map_err(|_| bad("the only Transfer-Encoding understood is chunked"))?;
@@ -117,8 +119,7 @@ fn framing(version: Version, headers: &HeaderMap) -> Result<Framing, Refusal> {
     Ok(Framing::Chunked)
 }
 
-/// What the client wants of its connection: HTTP/1.1 keeps it unless told otherwise, HTTP/1.0 closes
-/// it unless told otherwise.
+/// Whether the client keeps its connection: by default HTTP/1.1 does and HTTP/1.0 does not.
 pub(super) fn keep_alive(head: &Parts) -> KeepAlive {
     let named = |option: &[u8]| has_option(&head.headers, option);
     let open = match head.version {
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_read_whole() {
+    fn a_complete_head_is_parsed() {
         let (parts, framing) =
             read("PATCH /a?b=%20 HTTP/1.0\r\nHost: x:1\r\nA: 1\r\na: \u{e4}\r\nE:\r\n\r\n")
                 .expect("valid");
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_framed_in_one_way_or_refused() {
+    fn ambiguous_framing_is_rejected() {
         assert_eq!(
             framed("Content-Length: 5\r\n").ok(),
             Some(Framing::Length(5))
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_has_one_of_the_forms() {
+    fn targets_have_one_of_the_standard_forms() {
         let target = |method: &str, target: &str| {
             read(&format!("{method} {target} HTTP/1.1\r\n\r\n")).map(|(parts, _)| parts.uri)
         };
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_head_is_refused_and_says_why() {
+    fn an_invalid_head_is_rejected_with_a_reason() {
         for head in [
             "GET / HTTP/2.0\r\n\r\n",
             "G(T / HTTP/1.1\r\n\r\n",

@@ -1,4 +1,4 @@
-//! How the head of an answer is written, and how its body is framed (RFC 9112, sections 4 to 6).
+//! Writes the head of a response and frames its body (RFC 9112, sections 4 to 6).
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -7,54 +7,51 @@ use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::KeepAlive;
 use crate::clock;
+use crate::http::io::WriteError;
 use crate::http::response_head::{Date, ResponseHead};
 
-/// How the client knows the end of an answer's body.
+/// How the client recognises the end of a response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// There is none, whatever is written: `HEAD`, 101, 204, 304.
     Bodiless,
-    /// So many bytes are still to come.
+    /// How many bytes are still to come.
     Length(u64),
     Chunked,
     /// It ends with the connection: HTTP/1.0.
     UntilClose,
 }
 
-/// How far the head of the answer has come.
+/// The progress of the response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answering {
-    Not,
-    /// It waits in the buffer.
-    Waiting,
-    Begun,
+pub(super) enum HeadState {
+    Unwritten,
+    /// In the buffer.
+    Buffered,
+    Sent,
 }
 
-impl Answering {
-    /// What was in the buffer has been written.
+impl HeadState {
+    /// The buffer has been written to the client.
     pub(super) fn after_write(self) -> Self {
         match self {
-            Answering::Not => Answering::Not,
-            Answering::Waiting | Answering::Begun => Answering::Begun,
+            HeadState::Unwritten => HeadState::Unwritten,
+            HeadState::Buffered | HeadState::Sent => HeadState::Sent,
         }
     }
 }
 
-/// The client did not take what was written: it left, or does not read.
-#[derive(Debug)]
-pub(crate) struct Unwritable;
-
-pub(super) async fn written(
+pub(super) async fn with_timeout(
     timeout: Duration,
     writing: impl Future<Output = std::io::Result<()>>,
-) -> Result<(), Unwritable> {
+) -> Result<(), WriteError> {
     match clock::timeout(timeout, writing).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(Unwritable),
+        Ok(Err(_)) | Err(_) => Err(WriteError),
     }
 }
 
-/// Writes the head, with what belongs to the connection, behind what is in `out`.
+/// Appends the head, including the fields of the connection, to `out`.
 pub(super) fn write_head(
     out: &mut Vec<u8>,
     head: &ResponseHead,
@@ -75,7 +72,7 @@ pub(super) fn write_head(
         field(out, "transfer-encoding", b"chunked");
     }
     match (*keep_alive, version) {
-        // The head of an upgrade says itself what becomes of the connection.
+        // The head of an upgrade carries its own `Connection`.
         _ if head.status == StatusCode::SWITCHING_PROTOCOLS => {}
         (KeepAlive::Close, _) => field(out, "connection", b"close"),
         (KeepAlive::Open, Version::HTTP_10) => field(out, "connection", b"keep-alive"),
@@ -85,7 +82,7 @@ pub(super) fn write_head(
     framing
 }
 
-/// Writes a head that comes before the answer's: without a body, and with nothing said of the connection.
+/// Appends an informational (1xx) head: without a body and without `Connection`.
 pub(super) fn write_informational(out: &mut Vec<u8>, head: &ResponseHead) {
     write_status(out, head.status);
     out.extend_from_slice(head.lines());
@@ -101,7 +98,7 @@ fn write_status(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the end of the chunks, with the trailers that came behind an answer.
+/// Appends the last chunk and the trailers of a response.
 pub(super) fn write_last_chunk(out: &mut Vec<u8>, trailers: &HeaderMap) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers {
@@ -110,7 +107,7 @@ pub(super) fn write_last_chunk(out: &mut Vec<u8>, trailers: &HeaderMap) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the line before a chunk's data.
+/// Appends the size line of a chunk.
 pub(super) fn write_chunk_size(out: &mut Vec<u8>, bytes: usize) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let bits = usize::BITS - bytes.leading_zeros();
@@ -142,7 +139,7 @@ fn framing(head: &ResponseHead, method: &Method, version: Version) -> Framing {
     }
 }
 
-/// The time as `Date` tells it (RFC 9110, section 6.6.1), formatted once a second.
+/// The time in the format of `Date` (RFC 9110, section 6.6.1), formatted once a second.
 fn with_date(write: impl FnOnce(&[u8])) {
     thread_local! {
         static DATE: RefCell<(u64, String)> = RefCell::default();
@@ -190,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_framed_as_the_client_understands() {
+    fn the_framing_suits_the_version_of_the_client() {
         let new = Version::HTTP_11;
         let (head, framing, _) = written(200, Some(5), Method::GET, new);
         assert_eq!(

@@ -1,18 +1,18 @@
-//! The buffer that an answer is written into: one waits on each worker, so that a connection between two
-//! requests holds none, and an answer need not grow its own.
+//! The write buffer of responses: each worker keeps a spare one, so that an idle connection holds none and a
+//! response need not grow its own.
 
 use std::cell::RefCell;
 
-/// Room for the head of most answers, and a short body.
+/// Enough for the head of most responses and a short body.
 const BYTES: usize = 2 * 1024;
-/// One that has grown past this is not kept.
+/// A buffer that has grown past this is not kept.
 const BYTES_MAX: usize = 16 * 1024;
 
 thread_local! {
     static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Gives room to a buffer that has none.
+/// Provides capacity to a buffer that has none.
 pub(super) fn provide(buffer: &mut Vec<u8>) {
     if buffer.capacity() == 0 {
         *buffer = SPARE.take();
@@ -20,7 +20,7 @@ pub(super) fn provide(buffer: &mut Vec<u8>) {
     }
 }
 
-/// Keeps a buffer for the next answer of this worker.
+/// Keeps a buffer for the next response of this worker.
 pub(super) fn give_back(mut buffer: Vec<u8>) {
     if (BYTES..=BYTES_MAX).contains(&buffer.capacity()) {
         buffer.clear();
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_goes_from_answer_to_answer_and_empty() {
+    fn a_buffer_is_reused_and_empty() {
         let mut first = Vec::new();
         provide(&mut first);
         assert!(first.capacity() >= BYTES);

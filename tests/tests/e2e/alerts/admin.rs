@@ -1,8 +1,8 @@
 //! Alerts and silences at the admin side.
 
 use serde_json::{Value, json};
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{self, Ask, Reply};
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{self, ClientRequest, ClientResponse};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
@@ -11,9 +11,9 @@ use weir_tests::wait;
 pub(super) const QUICK: &str = "evaluate_every: 100ms, window: 2s, minimum_requests: 1, \
     rules: [{name: ErrorRate, signal: error_rate, warning: 1%, critical: 90%, recovery: 0.5%, for: 0s}]";
 
-pub(super) async fn send(proxy: &Proxy, ask: Ask) -> Reply {
-    let ask = ask.header("host", &proxy.admin().to_string());
-    client::ask(proxy.admin(), ask).await
+pub(super) async fn send(proxy: &Proxy, request: ClientRequest) -> ClientResponse {
+    let request = request.header("host", &proxy.admin().to_string());
+    client::send(proxy.admin(), request).await
 }
 
 /// The one alert of [`QUICK`], once it is as it should be.
@@ -32,15 +32,15 @@ pub(super) async fn alert_when(proxy: &Proxy, what: &str, fits: impl Fn(&Value) 
 }
 
 #[tokio::test]
-async fn alerts_are_shown_with_what_they_rest_on() {
-    let backend = Backend::answering(|_| Answer::status(500)).await;
+async fn alerts_are_shown_with_their_values_and_samples() {
+    let backend = Backend::responding(|_| BackendResponse::status(500)).await;
     let proxy = Setup::open(&backend)
         .top(&format!("alerts: {{{QUICK}}}"))
         .start()
         .await;
     let quiet = alert_when(&proxy, "no data", |alert| alert["basis"] == "no_data").await;
     assert_eq!(quiet["tier"], "none");
-    proxy.ask(Ask::get("/")).await;
+    proxy.send(ClientRequest::get("/")).await;
     let critical = alert_when(&proxy, "critical", |alert| alert["tier"] == "critical").await;
     assert_eq!(critical["rule"], "ErrorRate");
     assert_eq!(critical["signal"], "error_rate");
@@ -63,7 +63,7 @@ async fn alerts_are_shown_with_what_they_rest_on() {
 }
 
 #[tokio::test]
-async fn a_silence_is_made_ended_and_written_down() {
+async fn silences_are_created_ended_and_logged() {
     let backend = Backend::echo().await;
     let setup = Setup::open(&backend)
         .events("audit: {path: data/audit.ndjson}")
@@ -75,7 +75,7 @@ async fn a_silence_is_made_ended_and_written_down() {
         "created_by": "anna",
         "comment": "we know",
     });
-    let made = send(&proxy, Ask::json("/api/silences", &wish)).await;
+    let made = send(&proxy, ClientRequest::json("/api/silences", &wish)).await;
     assert_eq!(made.status, 201, "{}", made.text());
     let id = made.json()["id"].as_str().expect("an id").to_owned();
     let alert = alert_when(&proxy, "silenced", |alert| {
@@ -86,8 +86,18 @@ async fn a_silence_is_made_ended_and_written_down() {
     let listed = proxy.admin_get("/api/silences").await.json();
     assert_eq!(listed[0]["comment"], "we know");
     let path = format!("/api/silences/{id}");
-    assert_eq!(send(&proxy, Ask::new("DELETE", &path)).await.status, 204);
-    assert_eq!(send(&proxy, Ask::new("DELETE", &path)).await.status, 404);
+    assert_eq!(
+        send(&proxy, ClientRequest::new("DELETE", &path))
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        send(&proxy, ClientRequest::new("DELETE", &path))
+            .await
+            .status,
+        404
+    );
     assert_eq!(proxy.admin_get("/api/silences").await.json(), json!([]));
     wait::eventually("both lines in the audit log", wait::PATIENCE, || {
         let path = proxy.directory().join("data/audit.ndjson");
@@ -102,10 +112,10 @@ async fn a_silence_is_made_ended_and_written_down() {
 }
 
 #[tokio::test]
-async fn a_silence_that_is_none_is_refused_with_the_reason() {
+async fn invalid_silences_are_rejected_with_the_reason() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
-    let ask = |body: &str| Ask::post("/api/silences", body.to_owned());
+    let request = |body: &str| ClientRequest::post("/api/silences", body.to_owned());
     for (body, status, told) in [
         ("", 400, "EOF"),
         ("[]", 400, "expected an object with matchers and duration"),
@@ -117,7 +127,7 @@ async fn a_silence_that_is_none_is_refused_with_the_reason() {
             "`duration`",
         ),
     ] {
-        let json = ask(body).header("content-type", "application/json; charset=utf-8");
+        let json = request(body).header("content-type", "application/json; charset=utf-8");
         let reply = send(&proxy, json).await;
         assert_eq!(reply.status, status, "{body}");
         let detail = reply.json()["detail"]
@@ -127,15 +137,15 @@ async fn a_silence_that_is_none_is_refused_with_the_reason() {
         assert!(detail.contains(told), "{body}: {detail}");
     }
     // What a page in a browser can send to this machine unasked.
-    let form = ask("{}").header("content-type", "text/plain");
+    let form = request("{}").header("content-type", "text/plain");
     assert_eq!(send(&proxy, form).await.status, 415);
     let large = "x".repeat(70 * 1024);
-    let large = ask(&large).header("content-type", "application/json");
+    let large = request(&large).header("content-type", "application/json");
     assert_eq!(send(&proxy, large).await.status, 413);
     let with_token = Setup::open(&backend).admin_token("t0ken").start().await;
     let unasked = send(
         &with_token,
-        ask("{}").header("content-type", "application/json"),
+        request("{}").header("content-type", "application/json"),
     )
     .await;
     assert_eq!(unasked.status, 401);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use weir::alert::engine::Rule;
+use weir::alert::rule::Rule;
 use weir::alert::rules;
 use weir::alert::tier::{Memory, Tier};
 use weir::config;
@@ -149,8 +149,8 @@ fn unit_test(rule: &Rule, all: &[(Whose, Series)]) -> String {
 }
 
 #[test]
-fn the_engine_and_prometheus_come_to_the_same_tiers_at_every_step() {
-    let test = "the_engine_and_prometheus_come_to_the_same_tiers_at_every_step";
+fn the_engine_and_prometheus_reach_the_same_tier_at_every_step() {
+    let test = "the_engine_and_prometheus_reach_the_same_tier_at_every_step";
     let Some(promtool) = process::tool("promtool") else {
         return node::skip(test, "promtool is missing, see build/setup.sh");
     };
@@ -199,7 +199,7 @@ fn the_engine_and_prometheus_come_to_the_same_tiers_at_every_step() {
 }
 
 #[test]
-fn what_prometheus_cannot_express_is_refused_by_name() {
+fn rules_that_prometheus_cannot_express_are_rejected_by_name() {
     let text = "
 backends: [{name: a, endpoints: ['http://127.0.0.1:1']}]
 routes: [{name: r, path: '/*', backend: a}]
@@ -225,7 +225,7 @@ alerts:
 }
 
 #[test]
-fn the_command_refuses_what_prometheus_cannot_express() {
+fn the_command_rejects_rules_that_prometheus_cannot_express() {
     let folder = tempfile::TempDir::new().expect("a temporary directory");
     let file = folder.path().join("weir.yaml");
     let rules = |rule: &str| {

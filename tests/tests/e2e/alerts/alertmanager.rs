@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use weir_tests::alertmanager::Alertmanager;
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::Ask;
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::ClientRequest;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
@@ -25,10 +25,10 @@ fn fingerprint(alert: &Value) -> String {
 }
 
 #[tokio::test]
-async fn an_alertmanager_that_was_down_shows_how_things_are() {
-    let test = "an_alertmanager_that_was_down_shows_how_things_are";
+async fn an_alertmanager_gets_the_current_state_after_an_outage() {
+    let test = "an_alertmanager_gets_the_current_state_after_an_outage";
     let (backend, fails) = failing().await;
-    let hook = Backend::answering(|_| Answer::status(200)).await;
+    let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let Some(alertmanager) = Alertmanager::start(test, &hook.url()).await else {
         return;
     };
@@ -78,13 +78,13 @@ async fn an_alertmanager_that_was_down_shows_how_things_are() {
     let (directory, address) = alertmanager.stop();
     let longer = Duration::from_secs(4);
     assert!(wait::still_waiting_after(longer, std::future::pending::<()>()).await);
-    let alertmanager = Alertmanager::again(directory, address).await;
+    let alertmanager = Alertmanager::restart(directory, address).await;
     shows(&alertmanager, &["critical", "warning"]).await;
     // Down while the alert ends: afterwards nothing stale is there.
     let (directory, address) = alertmanager.stop();
     fails.store(false, Ordering::SeqCst);
     reach(&proxy, "none").await;
-    let alertmanager = Alertmanager::again(directory, address).await;
+    let alertmanager = Alertmanager::restart(directory, address).await;
     proxy
         .metrics_when("told again", |metrics| {
             metrics.sum("weir_dependency_up", &[("name", "alertmanager")]) == 1.0
@@ -94,14 +94,14 @@ async fn an_alertmanager_that_was_down_shows_how_things_are() {
 }
 
 #[tokio::test]
-async fn one_that_hangs_holds_up_nobody_and_not_the_end() {
+async fn a_hanging_alertmanager_delays_neither_others_nor_the_shutdown() {
     let (backend, _fails) = failing().await;
     let hung = Backend::raw(|stream| async move {
         let _stream = stream;
         std::future::pending::<()>().await;
     })
     .await;
-    let second = Backend::answering(|_| Answer::status(200)).await;
+    let second = Backend::responding(|_| BackendResponse::status(200)).await;
     let proxy = Setup::open(&backend)
         .top(&format!(
             "alerts: {{{QUICK}, alertmanager: {{urls: ['{hung}', '{}/prefix/'], username: u, password: p}}, \
@@ -134,7 +134,11 @@ async fn one_that_hangs_holds_up_nobody_and_not_the_end() {
         ["critical", "warning"],
         "the muting one goes first"
     );
-    assert_eq!(proxy.ask(Ask::get("/")).await.status, 500, "requests go on");
+    assert_eq!(
+        proxy.send(ClientRequest::get("/")).await.status,
+        500,
+        "requests go on"
+    );
     proxy.sigterm();
     // The drain is 30 s; nobody who hangs is waited for so long.
     let exit = proxy.wait_exit(wait::PATIENCE).await;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::Ask;
-use weir_tests::disk::Disk;
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::ClientRequest;
+use weir_tests::disk::HangingDisk;
 use weir_tests::index::Index;
 use weir_tests::metrics::Metrics;
 use weir_tests::proxy::Proxy;
@@ -46,23 +46,23 @@ fn setup(backend: &Backend, index: &Index, hook: &Backend) -> Setup {
 }
 
 #[tokio::test]
-async fn a_disk_that_hangs_keeps_nobody_from_hearing_of_an_alert() {
-    let test = "a_disk_that_hangs_keeps_nobody_from_hearing_of_an_alert";
+async fn a_hanging_disk_does_not_delay_alert_notifications() {
+    let test = "a_hanging_disk_does_not_delay_alert_notifications";
     let directory = TempDir::new().expect("a temporary directory");
-    let Some(disk) = Disk::below(test, directory.path()) else {
+    let Some(disk) = HangingDisk::below(test, directory.path()) else {
         return;
     };
     let (backend, fails) = failing().await;
     fails.store(false, Ordering::SeqCst);
     let (hook, index) = (
-        Backend::answering(|_| Answer::status(200)).await,
+        Backend::responding(|_| BackendResponse::status(200)).await,
         Index::start().await,
     );
     let setup = setup(&backend, &index, &hook);
     let process = disk.under(setup).spawn(directory.path());
     let proxy = Proxy::ready(process, directory).await;
     // All of it works.
-    proxy.ask(Ask::get("/")).await;
+    proxy.send(ClientRequest::get("/")).await;
     wait::eventually("an event in the index", wait::PATIENCE, || {
         !index.ids().is_empty()
     })
@@ -94,7 +94,7 @@ async fn a_disk_that_hangs_keeps_nobody_from_hearing_of_an_alert() {
     .await;
     let before = std::fs::metadata(proxy.directory().join("data/alerts.json"));
     assert!(before.is_err(), "nothing is written while it hangs");
-    disk.go_on();
+    disk.resume();
     // What was to be written down is.
     let state = proxy.directory().join("data/alerts.json");
     wait::eventually("the state", wait::PATIENCE, || {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::Ask;
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::ClientRequest;
 use weir_tests::node::Node;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
@@ -20,16 +20,16 @@ pub(super) async fn failing() -> (Backend, Arc<AtomicBool>) {
     let asked = fails.clone();
     let answer = move |_: &_| {
         let fails = asked.load(Ordering::SeqCst);
-        Answer::status(if fails { 500 } else { 200 })
+        BackendResponse::status(if fails { 500 } else { 200 })
     };
-    (Backend::answering(answer).await, fails)
+    (Backend::responding(answer).await, fails)
 }
 
 /// Asks now and then until the alert is at this tier.
 pub(super) async fn reach(proxy: &Proxy, tier: &str) {
     wait::within(tier, wait::PATIENCE, async {
         loop {
-            proxy.ask(Ask::get("/")).await;
+            proxy.send(ClientRequest::get("/")).await;
             let page = proxy.admin_get("/api/alerts").await.json();
             if page["alerts"][0]["tier"] == tier {
                 return;
@@ -61,9 +61,9 @@ async fn messages(backend: &Backend, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_restart_tells_nothing_twice_and_forgets_nothing() {
+async fn a_restart_neither_repeats_nor_loses_notifications() {
     let (backend, fails) = failing().await;
-    let hook = Backend::answering(|_| Answer::status(200)).await;
+    let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let setup = Setup::open(&backend).top(&format!(
         "alerts: {{{QUICK}, webhook: {{url: '{}', token: t0ken}}}}",
         hook.url()
@@ -106,17 +106,17 @@ async fn a_restart_tells_nothing_twice_and_forgets_nothing() {
 }
 
 #[tokio::test]
-async fn a_notifier_that_refuses_is_told_later_and_then_how_things_are() {
+async fn a_failing_notifier_gets_the_current_state_later() {
     let (backend, fails) = failing().await;
     let refused = Arc::new(AtomicU64::new(0));
     let count = refused.clone();
-    let feishu = Backend::answering(move |_| {
+    let feishu = Backend::responding(move |_| {
         // Feishu answers 200 on its errors, too.
         let code = match count.fetch_add(1, Ordering::SeqCst) {
             0 => json!({"code": 11232, "msg": "too many request"}),
             _ => json!({"code": 0, "msg": "success", "data": {}}),
         };
-        Answer::json(&code)
+        BackendResponse::json(&code)
     })
     .await;
     let proxy = Setup::open(&backend)
@@ -161,9 +161,9 @@ async fn a_notifier_that_refuses_is_told_later_and_then_how_things_are() {
 }
 
 #[tokio::test]
-async fn what_is_silenced_is_told_when_the_silence_ends() {
+async fn silenced_changes_are_notified_when_the_silence_ends() {
     let (backend, _fails) = failing().await;
-    let hook = Backend::answering(|_| Answer::status(200)).await;
+    let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let proxy = Setup::open(&backend)
         .top(&format!(
             "alerts: {{{QUICK}, webhook: {{url: '{}'}}}}",
@@ -175,7 +175,7 @@ async fn what_is_silenced_is_told_when_the_silence_ends() {
         "matchers": [{"name": "alertname", "value": "Error.*", "isRegex": true}],
         "duration": "1h",
     });
-    let made = send(&proxy, Ask::json("/api/silences", &wish)).await;
+    let made = send(&proxy, ClientRequest::json("/api/silences", &wish)).await;
     let id = made.json()["id"].as_str().expect("an id").to_owned();
     reach(&proxy, "critical").await;
     let told = wait::still_waiting_after(Duration::from_secs(3), async {
@@ -184,14 +184,14 @@ async fn what_is_silenced_is_told_when_the_silence_ends() {
         }
     });
     assert!(told.await, "it was told in spite of the silence");
-    let end = Ask::new("DELETE", &format!("/api/silences/{id}"));
+    let end = ClientRequest::new("DELETE", &format!("/api/silences/{id}"));
     assert_eq!(send(&proxy, end).await.status, 204);
     let told = messages(&hook, 1).await;
     assert_eq!(told[0]["alerts"][0]["labels"]["alertname"], "ErrorRate");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_transition_is_in_the_data_stream_of_alerts() {
+async fn every_alert_transition_is_in_the_data_stream() {
     let Some(node) = Node::get().await else {
         return;
     };
@@ -216,9 +216,9 @@ async fn every_transition_is_in_the_data_stream_of_alerts() {
     let found = wait::within("the documents", Duration::from_secs(60), async {
         loop {
             let path = "/logs-weir.alert-alerts/_refresh";
-            node.ask("POST", path, &Value::Null).await;
+            node.send("POST", path, &Value::Null).await;
             let path = "/logs-weir.alert-alerts/_search";
-            let (status, found) = node.ask("POST", path, &query).await;
+            let (status, found) = node.send("POST", path, &query).await;
             if status == 200 && found["hits"]["total"]["value"].as_u64() >= Some(2) {
                 return found;
             }

@@ -9,8 +9,8 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt, SeedableRng};
 use weir_tests::alertmanager::Alertmanager;
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
@@ -39,14 +39,14 @@ impl Replica {
     async fn start(alertmanager: &Alertmanager) -> Self {
         let failing = Arc::new(AtomicU64::new(0));
         let (percent, count) = (failing.clone(), AtomicU64::new(0));
-        let backend = Backend::answering(move |_| {
+        let backend = Backend::responding(move |_| {
             let count = count.fetch_add(1, Ordering::SeqCst);
             // Every second one of fifty in a hundred, so that any window has both kinds.
             let fails = match percent.load(Ordering::SeqCst) {
                 50 => count % 2 == 0,
                 percent => percent == 100,
             };
-            Answer::status(if fails { 500 } else { 200 })
+            BackendResponse::status(if fails { 500 } else { 200 })
         })
         .await;
         let proxy = Setup::open(&backend)
@@ -72,7 +72,7 @@ impl Replica {
     async fn load(&self) {
         let mut client = Client::h1(self.proxy.address()).await;
         loop {
-            client.ask(Ask::get("/")).await;
+            client.send(ClientRequest::get("/")).await;
             wait::tick().await;
         }
     }
@@ -159,9 +159,9 @@ async fn step(alertmanager: &Alertmanager, changing: &Replica, other: &Replica, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_replica_ends_an_alert_of_the_others() {
-    let test = "no_replica_ends_an_alert_of_the_others";
-    let hook = Backend::answering(|_| Answer::status(200)).await;
+async fn replicas_do_not_resolve_each_others_alerts() {
+    let test = "replicas_do_not_resolve_each_others_alerts";
+    let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let Some(alertmanager) = Alertmanager::start(test, &hook.url()).await else {
         return;
     };

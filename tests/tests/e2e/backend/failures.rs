@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
-use weir_tests::backend::{Answer, Backend};
+use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::certs::Authority;
-use weir_tests::client::{Ask, Client, Reply};
+use weir_tests::client::{Client, ClientRequest, ClientResponse};
 use weir_tests::metrics::assert_metric;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
 
-async fn assert_refused(proxy: &Proxy, reply: &Reply, status: u16, code: &str) {
+async fn assert_refused(proxy: &Proxy, reply: &ClientResponse, status: u16, code: &str) {
     assert_eq!(reply.status, status, "{}", reply.text());
     assert_eq!(reply.refusal(), code);
     let event = proxy.event_of(reply).await;
@@ -26,7 +26,7 @@ async fn assert_refused(proxy: &Proxy, reply: &Reply, status: u16, code: &str) {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn connection_refused() {
     let backend = Backend::echo().await;
     backend.stop();
     let address = backend.address();
@@ -35,12 +35,12 @@ async fn nobody_listens() {
     })
     .await;
     let proxy = Setup::open(&backend).start().await;
-    let reply = proxy.ask(Ask::chat("hi")).await;
+    let reply = proxy.send(ClientRequest::chat("hi")).await;
     assert_refused(&proxy, &reply, 502, "upstream_connect").await;
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for() {
+async fn an_untrusted_certificate() {
     let authority = Authority::new();
     let (leaf, key) = authority.leaf();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -73,20 +73,23 @@ async fn a_certificate_that_nobody_vouches_for() {
         .routes(OPEN)
         .start()
         .await;
-    let reply = proxy.ask(Ask::chat("hi")).await;
+    let reply = proxy.send(ClientRequest::chat("hi")).await;
     assert_refused(&proxy, &reply, 502, "upstream_connect").await;
     assert!(leaks.try_recv().is_err(), "a request went to a stranger");
 }
 
 #[tokio::test]
-async fn no_first_byte_in_time() {
-    let backend = Backend::by_hand().await;
+async fn first_byte_timeout() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend)
         .backend_options(&["first_byte_timeout: 500ms"])
         .start()
         .await;
     let started = weir::clock::now();
-    let (reply, mut call) = tokio::join!(proxy.ask(Ask::chat("hi")), backend.call());
+    let (reply, mut call) = tokio::join!(
+        proxy.send(ClientRequest::chat("hi")),
+        backend.next_request()
+    );
     // Its default is a minute.
     assert!(started.elapsed() < wait::PATIENCE);
     assert_refused(&proxy, &reply, 504, "upstream_timeout").await;
@@ -94,19 +97,19 @@ async fn no_first_byte_in_time() {
 }
 
 #[tokio::test]
-async fn a_reset_before_the_answer() {
-    let backend = Backend::answering(|_| Answer::reset_at_once()).await;
+async fn a_reset_before_the_response() {
+    let backend = Backend::responding(|_| BackendResponse::reset_immediately()).await;
     let proxy = Setup::open(&backend).start().await;
-    let reply = proxy.ask(Ask::chat("hi")).await;
+    let reply = proxy.send(ClientRequest::chat("hi")).await;
     assert_refused(&proxy, &reply, 502, "upstream_reset").await;
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_http() {
-    let backend = Backend::by_hand().await;
+async fn a_response_that_is_not_http() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
-    let (reply, ()) = tokio::join!(proxy.ask(Ask::chat("hi")), async {
-        let mut call = backend.call().await;
+    let (reply, ()) = tokio::join!(proxy.send(ClientRequest::chat("hi")), async {
+        let mut call = backend.next_request().await;
         call.write("what is this\r\n\r\n").await;
     });
     assert_eq!(reply.status, 502, "{}", reply.text());
@@ -116,17 +119,17 @@ async fn an_answer_that_is_no_http() {
 /// The head and a first word have gone to the client when `end` strikes.
 async fn cut_mid_stream(
     options: &[&str],
-    end: impl AsyncFnOnce(weir_tests::backend::Call),
+    end: impl AsyncFnOnce(weir_tests::backend::PendingRequest),
 ) -> (Proxy, String) {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).backend_options(options).start().await;
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
-        let mut call = backend.call().await;
-        call.begin_events().await;
+    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+        let mut call = backend.next_request().await;
+        call.send_event_stream_head().await;
         call
     });
-    call.word("first").await;
+    call.token("first").await;
     live.until("first").await;
     let id = live.header("x-request-id").expect("an id").to_owned();
     end(call).await;
@@ -157,7 +160,7 @@ async fn a_close_in_the_middle_of_a_stream() {
 }
 
 #[tokio::test]
-async fn silence_in_the_middle_of_a_stream() {
+async fn a_stall_in_the_middle_of_a_stream() {
     let (proxy, id) = cut_mid_stream(&["idle_timeout: 2s"], async |mut call| {
         wait::within("the proxy gives up", wait::PATIENCE, call.closed()).await;
     })
@@ -184,15 +187,15 @@ async fn a_stream_that_never_ends() {
 }
 
 #[tokio::test]
-async fn a_cut_answer_with_a_length_is_seen_to_be_cut() {
-    let backend = Backend::answering(|_| Answer::chat("half").cut()).await;
+async fn a_truncated_response_with_a_length_is_detectable() {
+    let backend = Backend::responding(|_| BackendResponse::chat("half").truncated()).await;
     let proxy = Setup::open(&backend).start().await;
     for mut client in [
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
         // Weir may still say 502 when it has not begun; a clean 200 it may not.
-        if let Ok(live) = client.try_open(Ask::chat("hi")).await {
+        if let Ok(live) = client.try_open(ClientRequest::chat("hi")).await {
             let status = live.status;
             let rest = live.rest().await;
             assert!(status == 502 || rest.is_err(), "{status} {rest:?}");
@@ -203,15 +206,15 @@ async fn a_cut_answer_with_a_length_is_seen_to_be_cut() {
 }
 
 #[tokio::test]
-async fn a_backends_own_error_is_passed_on_and_counted() {
-    let backend = Backend::answering(|_| {
-        Answer::json(&json!({"error": {"message": "overloaded"}}))
+async fn an_error_of_the_backend_is_forwarded_and_counted() {
+    let backend = Backend::responding(|_| {
+        BackendResponse::json(&json!({"error": {"message": "overloaded"}}))
             .with_status(529)
             .header("retry-after", "7")
     })
     .await;
     let proxy = Setup::open(&backend).start().await;
-    let reply = proxy.ask(Ask::chat("hi")).await;
+    let reply = proxy.send(ClientRequest::chat("hi")).await;
     assert_eq!(reply.status, 529);
     assert_eq!(reply.json()["error"]["message"], "overloaded");
     assert_eq!(reply.header("retry-after"), Some("7"));
@@ -223,10 +226,10 @@ async fn a_backends_own_error_is_passed_on_and_counted() {
 }
 
 #[tokio::test]
-async fn a_backends_4xx_is_no_failure() {
-    let backend = Backend::answering(|_| Answer::chat("no").with_status(422)).await;
+async fn a_4xx_of_the_backend_is_no_failure() {
+    let backend = Backend::responding(|_| BackendResponse::chat("no").with_status(422)).await;
     let proxy = Setup::open(&backend).start().await;
-    let reply = proxy.ask(Ask::chat("hi")).await;
+    let reply = proxy.send(ClientRequest::chat("hi")).await;
     assert_eq!(reply.status, 422);
     let event = proxy.event_of(&reply).await;
     assert!(event.get("error_code").is_none(), "{event}");

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client, Reply};
+use weir_tests::client::{Client, ClientRequest, ClientResponse};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::{OPEN, Setup};
 
@@ -23,35 +23,40 @@ async fn weir_at(address: SocketAddr, backend: SocketAddr) -> Proxy {
 }
 
 /// One request of each kind: read, let pass, and over HTTP/2.
-async fn ask_all(address: SocketAddr, headers: &[(&str, &str)]) -> Vec<Reply> {
-    let with = |ask: Ask| {
+async fn send_all(address: SocketAddr, headers: &[(&str, &str)]) -> Vec<ClientResponse> {
+    let with = |request: ClientRequest| {
         let headers = headers.iter();
-        headers.fold(ask, |ask, (name, value)| ask.header(name, value))
+        headers.fold(request, |request, (name, value)| {
+            request.header(name, value)
+        })
     };
     let mut replies = Vec::new();
-    for ask in [
-        Ask::get("/"),
-        Ask::post("/", "x"),
-        Ask::chunked("/", b"xyz", 1),
+    for request in [
+        ClientRequest::get("/"),
+        ClientRequest::post("/", "x"),
+        ClientRequest::chunked("/", b"xyz", 1),
     ] {
-        replies.push(Client::h1(address).await.ask(with(ask)).await);
+        replies.push(Client::h1(address).await.send(with(request)).await);
     }
-    for ask in [Ask::post("/", "x"), Ask::chunked("/", b"xyz", 1)] {
-        replies.push(Client::h2(address).await.ask(with(ask)).await);
+    for request in [
+        ClientRequest::post("/", "x"),
+        ClientRequest::chunked("/", b"xyz", 1),
+    ] {
+        replies.push(Client::h2(address).await.send(with(request)).await);
     }
     replies
 }
 
 /// Of the refusal that came back through the loop; the id in it is that of the last round.
-fn code(reply: &Reply) -> serde_json::Value {
+fn code(reply: &ClientResponse) -> serde_json::Value {
     reply.json()["error"]["code"].clone()
 }
 
 #[tokio::test]
-async fn a_weir_that_is_its_own_backend_is_asked_twice_and_no_more() {
+async fn a_weir_that_is_its_own_backend_detects_the_loop() {
     let address = free();
     let proxy = weir_at(address, address).await;
-    let replies = ask_all(address, &[]).await;
+    let replies = send_all(address, &[]).await;
     for reply in &replies {
         assert_eq!((reply.status, code(reply)), (508, "loop_detected".into()));
     }
@@ -67,10 +72,10 @@ async fn a_weir_that_is_its_own_backend_is_asked_twice_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_loop_through_two_ends_where_it_comes_round() {
+async fn a_loop_through_two_weirs_is_detected() {
     let (one, other) = (free(), free());
     let (first, second) = (weir_at(one, other).await, weir_at(other, one).await);
-    let replies = ask_all(one, &[("cdn-loop", "a.example;x=1")]).await;
+    let replies = send_all(one, &[("cdn-loop", "a.example;x=1")]).await;
     for reply in &replies {
         assert_eq!((reply.status, code(reply)), (508, "loop_detected".into()));
     }
@@ -82,7 +87,7 @@ async fn a_loop_through_two_ends_where_it_comes_round() {
 }
 
 #[tokio::test]
-async fn one_weir_before_another_is_no_loop_and_each_adds_its_token() {
+async fn chained_weirs_are_no_loop_and_each_adds_its_token() {
     let backend = Backend::echo().await;
     let inner = Setup::open(&backend).start().await;
     let outer = weir_at(free(), inner.address()).await;
@@ -92,13 +97,13 @@ async fn one_weir_before_another_is_no_loop_and_each_adds_its_token() {
         ("cdn-loop", "b"),
         ("connection", "cdn-loop"),
     ];
-    for reply in ask_all(outer.address(), &sent[..2]).await {
+    for reply in send_all(outer.address(), &sent[..2]).await {
         assert_eq!(reply.status, 200);
     }
-    let hop = Ask::get("/")
+    let hop = ClientRequest::get("/")
         .header(sent[0].0, sent[0].1)
         .header(sent[2].0, sent[2].1);
-    assert_eq!(outer.ask(hop).await.status, 200);
+    assert_eq!(outer.send(hop).await.status, 200);
     let seen = backend.requests();
     let mut tokens = Vec::new();
     for (position, request) in seen.iter().enumerate() {
@@ -137,15 +142,17 @@ async fn one_weir_before_another_is_no_loop_and_each_adds_its_token() {
         (format!("{second}x"), 200),
         ("weir".to_owned(), 200),
     ] {
-        for reply in ask_all(outer.address(), &[("cdn-loop", &header)]).await {
+        for reply in send_all(outer.address(), &[("cdn-loop", &header)]).await {
             assert_eq!(reply.status, status, "{header}");
         }
     }
     let hidden = [("cdn-loop", first.as_str()), ("connection", "cdn-loop")];
-    let reply = outer.ask(
+    let reply = outer.send(
         hidden
             .iter()
-            .fold(Ask::get("/"), |ask, (name, value)| ask.header(name, value)),
+            .fold(ClientRequest::get("/"), |request, (name, value)| {
+                request.header(name, value)
+            }),
     );
     assert_eq!(reply.await.status, 508);
 }

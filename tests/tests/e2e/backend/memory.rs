@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_tests::backend::{Answer, Backend};
+use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
@@ -30,8 +30,8 @@ async fn comes_down_to(proxy: &Proxy, bound: u64) {
 }
 
 #[tokio::test]
-async fn a_connection_that_waits_holds_no_buffer() {
-    let backend = Backend::by_hand().await;
+async fn a_waiting_connection_holds_no_buffer() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend)
         .backend_options(&["pool: {idle_connections: 1000}"])
         .start()
@@ -40,15 +40,19 @@ async fn a_connection_that_waits_holds_no_buffer() {
         // What every code path needs once is no part of what an exchange costs.
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(ASK).await;
-        backend.call().await.answer(Answer::chat("hi")).await;
-        assert_eq!(raw.answer().await.status, 200);
+        backend
+            .next_request()
+            .await
+            .respond(BackendResponse::chat("hi"))
+            .await;
+        assert_eq!(raw.response().await.status, 200);
         proxy.process().resident_bytes()
     };
     let mut exchanges = Vec::new();
     for _ in 0..EXCHANGES {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(ASK).await;
-        exchanges.push((raw, backend.call().await));
+        exchanges.push((raw, backend.next_request().await));
     }
     // With the client's connection.
     let resident = proxy.process().resident_bytes();
@@ -56,8 +60,8 @@ async fn a_connection_that_waits_holds_no_buffer() {
     assert!(each <= 16 * KIB, "waiting for an answer: {each} bytes");
 
     for (mut raw, call) in exchanges {
-        call.answer(Answer::chat("hi")).await;
-        assert_eq!(raw.answer().await.status, 200);
+        call.respond(BackendResponse::chat("hi")).await;
+        assert_eq!(raw.response().await.status, 200);
     }
     // What the load leaves behind in the allocator is part of it.
     comes_down_to(&proxy, rest + 12 * KIB * EXCHANGES as u64).await;
@@ -65,7 +69,11 @@ async fn a_connection_that_waits_holds_no_buffer() {
     let connections = backend.connections();
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write(ASK).await;
-    backend.call().await.answer(Answer::chat("hi")).await;
-    assert_eq!(raw.answer().await.status, 200);
+    backend
+        .next_request()
+        .await
+        .respond(BackendResponse::chat("hi"))
+        .await;
+    assert_eq!(raw.response().await.status, 200);
     assert_eq!(backend.connections(), connections);
 }

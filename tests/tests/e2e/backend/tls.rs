@@ -1,18 +1,18 @@
 //! A backend behind TLS: everything that goes over TCP goes over it.
 
 use tempfile::TempDir;
-use weir_tests::backend::{Answer, Backend};
+use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::certs::Authority;
-use weir_tests::client::{Ask, Client};
-use weir_tests::setup::{OPEN, READ, Setup};
+use weir_tests::client::{Client, ClientRequest};
+use weir_tests::setup::{BUFFERED, OPEN, Setup};
 
 #[tokio::test]
-async fn bodies_of_all_sizes_go_over_tls_both_ways() {
-    let service = Backend::answering(|seen| match seen.target.as_str() {
-        "/large" => Answer::repeated(&[b'x'; 65_536], 80),
-        "/chunks" => Answer::repeated(&[b'x'; 65_536], 80).chunked(),
-        "/until-close" => Answer::repeated(&[b'x'; 65_536], 80).until_close(),
-        _ => Answer::echo(seen),
+async fn bodies_of_all_sizes_pass_over_tls_in_both_directions() {
+    let service = Backend::responding(|seen| match seen.target.as_str() {
+        "/large" => BackendResponse::repeated(&[b'x'; 65_536], 80),
+        "/chunks" => BackendResponse::repeated(&[b'x'; 65_536], 80).chunked(),
+        "/until-close" => BackendResponse::repeated(&[b'x'; 65_536], 80).until_close(),
+        _ => BackendResponse::echo(seen),
     })
     .await;
     let authority = Authority::new();
@@ -22,7 +22,7 @@ async fn bodies_of_all_sizes_go_over_tls_both_ways() {
     let tls = Backend::behind_tls(&authority, service.address()).await;
     let endpoint = format!("https://localhost:{}", tls.address().port());
     let large = vec![b'y'; 900_000];
-    for routes in [OPEN, READ] {
+    for routes in [OPEN, BUFFERED] {
         let proxy = Setup::without_backend()
             .backend("assistant", std::slice::from_ref(&endpoint), &[])
             .routes(routes)
@@ -31,19 +31,19 @@ async fn bodies_of_all_sizes_go_over_tls_both_ways() {
             .await;
         let mut client = Client::h1(proxy.address()).await;
         let before = tls.connections();
-        for ask in [
-            Ask::post("/a", "hello"),
-            Ask::post("/a", large.clone()),
-            Ask::chunked("/a", &large, 10_000),
-            Ask::post("/a", "hello"),
+        for request in [
+            ClientRequest::post("/a", "hello"),
+            ClientRequest::post("/a", large.clone()),
+            ClientRequest::chunked("/a", &large, 10_000),
+            ClientRequest::post("/a", "hello"),
         ] {
-            let reply = client.ask(ask).await;
+            let reply = client.send(request).await;
             assert_eq!(reply.status, 200, "{}", reply.text());
             let echo: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
             assert!(echo["bytes"] == 5 || echo["bytes"] == 900_000, "{echo}");
         }
         for path in ["/large", "/chunks", "/until-close"] {
-            let reply = client.ask(Ask::get(path)).await;
+            let reply = client.send(ClientRequest::get(path)).await;
             assert_eq!((reply.status, reply.body.len()), (200, 80 << 16), "{path}");
         }
         assert_eq!(tls.connections(), before + 1, "one connection carries all");

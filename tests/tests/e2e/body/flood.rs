@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use weir_tests::backend::Backend;
-use weir_tests::client::Ask;
+use weir_tests::client::ClientRequest;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
@@ -61,9 +61,9 @@ async fn client(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_large_bodies_do_not_take_two_gibibytes() {
+async fn memory_for_many_large_bodies_is_bounded() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .limit("buffered_bytes: 256MiB")
         .limit("body_timeout: 120s")
         .start()
@@ -115,16 +115,18 @@ async fn two_hundred_large_bodies_do_not_take_two_gibibytes() {
     let event = proxy.event_with_code("over_capacity").await;
     assert_eq!(event["http"]["response"]["status_code"], 503);
     // All of it is given back.
-    let reply = proxy.ask(Ask::post("/after", body.to_vec())).await;
+    let reply = proxy
+        .send(ClientRequest::post("/after", body.to_vec()))
+        .await;
     assert_eq!(reply.status, 200);
     assert_eq!(backend.requests().len(), served + 1);
 }
 
 /// A head costs nothing to send: what it announces must not keep others out.
 #[tokio::test]
-async fn bodies_that_are_only_announced_take_no_room() {
+async fn announced_bodies_reserve_no_memory() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend)
+    let proxy = Setup::buffered(&backend)
         .limit("buffered_bytes: 2MiB")
         .start()
         .await;
@@ -140,6 +142,6 @@ async fn bodies_that_are_only_announced_take_no_room() {
             metrics.sum("weir_requests_in_flight", &[]) >= 20.0
         })
         .await;
-    let reply = proxy.ask(Ask::post("/small", "hello")).await;
+    let reply = proxy.send(ClientRequest::post("/small", "hello")).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
 }

@@ -137,7 +137,7 @@ fn judge_form(expression: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_query_names_what_the_catalog_has() {
+fn every_query_uses_metrics_and_labels_of_the_catalog() {
     let mut findings = Vec::new();
     let mut seen = BTreeSet::new();
     for (file, dashboard) in dashboards() {
@@ -187,7 +187,7 @@ fn found_in_share(expression: &str, name: &str) -> bool {
 }
 
 #[test]
-fn every_dashboard_can_be_provisioned_and_chosen_in() {
+fn every_dashboard_can_be_provisioned_and_filtered() {
     let mut uids = BTreeSet::new();
     let dashboards = dashboards();
     assert_eq!(dashboards.len(), 2);
@@ -233,7 +233,7 @@ fn every_dashboard_can_be_provisioned_and_chosen_in() {
 }
 
 #[test]
-fn every_panel_says_what_it_shows_and_in_which_unit() {
+fn every_panel_has_a_description_and_a_unit() {
     let source = json!({"type": "prometheus", "uid": "${datasource}"});
     for (file, dashboard) in dashboards() {
         let mut ids = BTreeSet::new();
@@ -268,7 +268,7 @@ fn every_panel_says_what_it_shows_and_in_which_unit() {
 }
 
 #[test]
-fn the_lines_of_the_pictures_are_those_of_the_alerts() {
+fn thresholds_of_the_panels_match_the_alerts() {
     for (file, title, lines) in [
         ("assistant.json", "Response time", vec![0.3, 0.5, 0.8, 1.0]),
         ("weir.json", "Disk", vec![0.6, 0.7, 0.85]),
@@ -299,7 +299,7 @@ fn the_lines_of_the_pictures_are_those_of_the_alerts() {
 }
 
 #[test]
-fn panels_lie_side_by_side() {
+fn panels_do_not_overlap() {
     for (file, dashboard) in dashboards() {
         let mut taken = BTreeSet::new();
         for panel in dashboard["panels"].as_array().expect("panels") {
@@ -317,7 +317,7 @@ fn panels_lie_side_by_side() {
 }
 
 #[test]
-fn a_wrong_query_is_found() {
+fn invalid_queries_are_detected() {
     let good = r#"sum by (code) (rate(weir_requests_total{job=~"$job",instance=~"$instance"}[$__rate_interval]))"#;
     assert!(judge(good).is_empty() && judge_form(good).is_empty());
     for (from, to) in [

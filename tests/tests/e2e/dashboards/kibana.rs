@@ -49,7 +49,7 @@ fn text(value: &Value) -> String {
 }
 
 #[test]
-fn the_list_of_alert_changes_shows_fields_that_are_there() {
+fn the_list_of_alert_changes_shows_existing_fields() {
     let mappings = include_str!("../../../../deploy/elasticsearch/alert-mappings.json");
     let mappings: Value = serde_json::from_str(mappings).expect("mappings");
     let mut objects = objects().into_iter();
@@ -66,7 +66,7 @@ fn the_list_of_alert_changes_shows_fields_that_are_there() {
 }
 
 #[test]
-fn every_reference_leads_to_an_object_of_the_file() {
+fn every_reference_resolves_within_the_file() {
     let objects = objects();
     let ids: BTreeSet<_> = objects
         .iter()
@@ -106,7 +106,7 @@ fn every_reference_leads_to_an_object_of_the_file() {
 }
 
 #[test]
-fn the_dashboard_has_just_the_references_that_it_uses() {
+fn the_dashboard_has_exactly_the_references_it_uses() {
     let dashboard = object("dashboard");
     let references = dashboard["references"].as_array().expect("references");
     let there: BTreeSet<_> = references.iter().map(|one| text(&one["name"])).collect();
@@ -141,7 +141,7 @@ fn the_dashboard_has_just_the_references_that_it_uses() {
 }
 
 #[test]
-fn every_panel_uses_its_own_columns_and_fields_that_fit() {
+fn every_panel_uses_its_own_columns_and_matching_fields() {
     let known = mapping();
     for lens in lenses() {
         let title = &lens.title;
@@ -179,7 +179,7 @@ fn every_panel_uses_its_own_columns_and_fields_that_fit() {
 }
 
 #[test]
-fn panels_lie_side_by_side() {
+fn panels_do_not_overlap() {
     let mut taken = BTreeSet::new();
     for panel in panels() {
         let side = |name: &str| panel["gridData"][name].as_u64().expect("a place");
@@ -256,7 +256,7 @@ async fn every_panel_has_data_on_a_real_node() {
 }
 
 #[tokio::test]
-async fn the_panel_of_slow_answers_asks_what_the_mapping_is_made_for() {
+async fn the_panel_of_slow_responses_runs_the_documented_query() {
     let Some(node) = Node::get().await else {
         return;
     };

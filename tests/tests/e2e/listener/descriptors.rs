@@ -5,7 +5,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use weir_tests::backend::Backend;
-use weir_tests::client::Ask;
+use weir_tests::client::ClientRequest;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 
@@ -13,7 +13,7 @@ const OPEN_FILES: u32 = 128;
 const GET: &str = "GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n";
 
 #[tokio::test]
-async fn clients_that_take_every_descriptor_do_not_take_admins() {
+async fn clients_cannot_exhaust_the_descriptors_of_admin() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
     let said = proxy.stderr();
@@ -42,12 +42,12 @@ async fn clients_that_take_every_descriptor_do_not_take_admins() {
         client.write(GET).await;
     }
     for client in clients.iter_mut().take(taken) {
-        assert_eq!(client.answer().await.status, 200);
+        assert_eq!(client.response().await.status, 200);
     }
     // Places that are given back go to those who wait, and nobody was sent away.
     for mut client in clients.split_off(taken) {
         clients.remove(0);
-        assert_eq!(client.answer().await.status, 200);
+        assert_eq!(client.response().await.status, 200);
         clients.push(client);
     }
     let metrics = proxy.metrics().await;
@@ -58,13 +58,13 @@ async fn clients_that_take_every_descriptor_do_not_take_admins() {
     assert!(
         proxy
             .stderr()
-            .contains("no connection is accepted until one is closed")
+            .contains("no further connection is accepted until one is closed")
     );
 }
 
 #[tokio::test]
-async fn requests_that_take_every_descriptor_do_not_take_admins() {
-    let backend = Backend::by_hand().await;
+async fn requests_cannot_exhaust_the_descriptors_of_admin() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
     let mut clients = Vec::new();
     for _ in 0..2 * OPEN_FILES {
@@ -75,7 +75,7 @@ async fn requests_that_take_every_descriptor_do_not_take_admins() {
     // As many as are taken wait for the backend.
     let mut calls = Vec::new();
     for _ in 0..10 {
-        calls.push(backend.call().await);
+        calls.push(backend.next_request().await);
     }
     for _ in 0..20 {
         assert_eq!(proxy.admin_get("/healthz").await.status, 200);
@@ -91,8 +91,8 @@ async fn requests_that_take_every_descriptor_do_not_take_admins() {
 }
 
 #[tokio::test]
-async fn streams_that_take_every_descriptor_do_not_take_admins() {
-    let backend = Backend::by_hand().await;
+async fn streams_cannot_exhaust_the_descriptors_of_admin() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
     // One connection of a client, and a hundred to the backend.
     let mut senders = Vec::new();
@@ -114,7 +114,7 @@ async fn streams_that_take_every_descriptor_do_not_take_admins() {
     }
     let mut calls = Vec::new();
     for _ in 0..50 {
-        calls.push(backend.call().await);
+        calls.push(backend.next_request().await);
     }
     for _ in 0..20 {
         assert_eq!(proxy.admin_get("/healthz").await.status, 200);
@@ -140,5 +140,5 @@ async fn the_soft_limit_is_raised_to_the_hard_one() {
     let metrics = proxy.metrics().await;
     let limit = metrics.sum("process_max_fds", &[]);
     assert!(limit > 100.0, "{limit}");
-    assert_eq!(proxy.ask(Ask::get("/")).await.status, 200);
+    assert_eq!(proxy.send(ClientRequest::get("/")).await.status, 200);
 }

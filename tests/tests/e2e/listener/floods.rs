@@ -8,7 +8,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
@@ -92,7 +92,7 @@ async fn a_rapid_reset_ends_within_500_pairs() {
     assert_eq!(
         Client::h2(proxy.address())
             .await
-            .ask(Ask::get("/"))
+            .send(ClientRequest::get("/"))
             .await
             .status,
         200
@@ -100,9 +100,9 @@ async fn a_rapid_reset_ends_within_500_pairs() {
 }
 
 #[tokio::test]
-async fn floods_of_other_frames_end_within_two_seconds() {
-    let backend = Backend::by_hand().await;
-    let proxy = Setup::reading(&backend).start().await;
+async fn floods_of_other_frames_are_stopped_within_two_seconds() {
+    let backend = Backend::manual().await;
+    let proxy = Setup::buffered(&backend).start().await;
     let post = frame(HEADERS, END_HEADERS, 1, POST);
     let cases: [(&str, Vec<u8>, Vec<u8>); 5] = [
         ("ping", Vec::new(), frame(PING, 0, 0, &[0; 8])),
@@ -141,9 +141,9 @@ async fn a_head_has_at_most_32_continuations() {
 }
 
 #[tokio::test]
-async fn who_makes_weir_reset_streams_is_stopped() {
-    let backend = Backend::by_hand().await;
-    let proxy = Setup::reading(&backend).start().await;
+async fn clients_that_provoke_resets_are_stopped() {
+    let backend = Backend::manual().await;
+    let proxy = Setup::buffered(&backend).start().await;
     // Each stream is reset by weir for what follows it (CVE-2025-8671).
     let broken: [(&str, Vec<u8>); 3] = [
         ("an update by nothing", frame(WINDOW_UPDATE, 0, 1, &[0; 4])),
@@ -172,7 +172,7 @@ async fn who_makes_weir_reset_streams_is_stopped() {
 }
 
 /// Asks on a stream of its own, and gives the answer up as soon as it has begun when it is not `wanted`.
-async fn ask(sender: SendRequest<Full<Bytes>>, wanted: bool) {
+async fn send_requests(sender: SendRequest<Full<Bytes>>, wanted: bool) {
     let mut sender = sender;
     let request = http::Request::post("http://weir.test/").body(Full::from(vec![b'x'; 3000]));
     sender.ready().await.expect("an open connection");
@@ -188,7 +188,7 @@ async fn ask(sender: SendRequest<Full<Bytes>>, wanted: bool) {
 }
 
 #[tokio::test]
-async fn busy_clients_are_left_alone() {
+async fn busy_clients_are_not_affected() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let stream = Raw::connect(proxy.address()).await.into_stream();
@@ -202,7 +202,7 @@ async fn busy_clients_are_left_alone() {
     let driver = tokio::spawn(driver);
     for round in 0..12 {
         let asking: Vec<_> = (0..100)
-            .map(|number| tokio::spawn(ask(sender.clone(), number % 2 == 0)))
+            .map(|number| tokio::spawn(send_requests(sender.clone(), number % 2 == 0)))
             .collect();
         for asked in asking {
             wait::within("an answer", wait::PATIENCE, asked)

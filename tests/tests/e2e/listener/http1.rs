@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use weir_tests::backend::{Answer, Backend};
+use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign::sha256_hex;
@@ -15,14 +15,14 @@ const CHUNKED: &str = "POST /a HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding:
 async fn write_apart(raw: &mut Raw, pieces: &[&str]) {
     for piece in pieces {
         raw.write(piece).await;
-        assert!(wait::still_waiting_after(Duration::from_millis(20), raw.try_answer()).await);
+        assert!(wait::still_waiting_after(Duration::from_millis(20), raw.try_response()).await);
     }
 }
 
 #[tokio::test]
-async fn a_chunked_body_is_read_however_it_is_sent() {
+async fn a_chunked_body_is_read_across_packet_boundaries() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     for _ in 0..2 {
         let pieces = [
@@ -35,7 +35,7 @@ async fn a_chunked_body_is_read_however_it_is_sent() {
         raw.write(CHUNKED).await;
         write_apart(&mut raw, &pieces).await;
         raw.write("\r\n").await;
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert!(answer.text().contains(&sha256_hex(b"hello")));
     }
@@ -44,15 +44,15 @@ async fn a_chunked_body_is_read_however_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_wrong_chunk_in_a_later_packet_is_refused() {
+async fn an_invalid_chunk_in_a_later_packet_is_rejected() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     for size in ["", " ", ";x", "zz", "-1", "0x5", "5\n", "fffffffffffffffff"] {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(CHUNKED).await;
         write_apart(&mut raw, &["2\r\nhi\r\n"]).await;
         raw.write(format!("{size}\r\nhello\r\n0\r\n\r\n")).await;
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(answer.status, 400, "{size:?}: {}", answer.text());
         assert!(raw.closes_within(wait::PATIENCE).await);
     }
@@ -60,14 +60,14 @@ async fn a_wrong_chunk_in_a_later_packet_is_refused() {
 }
 
 #[tokio::test]
-async fn a_head_leaves_before_the_first_of_its_body() {
-    let backend = Backend::by_hand().await;
+async fn a_response_head_is_sent_before_the_body() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /slow HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let mut call = backend.call().await;
-    call.begin_events().await;
+    let mut call = backend.next_request().await;
+    call.send_event_stream_head().await;
     let head = raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
     assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"), "{head:?}");
     call.event("one").await;
@@ -79,19 +79,23 @@ async fn a_head_leaves_before_the_first_of_its_body() {
     // The connection is whole.
     raw.write("GET /next HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    backend.call().await.answer(Answer::status(204)).await;
-    assert_eq!(raw.answer_without_body().await.status, 204);
+    backend
+        .next_request()
+        .await
+        .respond(BackendResponse::status(204))
+        .await;
+    assert_eq!(raw.head_response().await.status, 204);
 }
 
 #[tokio::test]
-async fn http_1_0_may_keep_its_connection() {
+async fn http_1_0_keep_alive_is_supported() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     let keep = "GET /old HTTP/1.0\r\nHost: weir.test\r\nConnection: Keep-Alive\r\n\r\n";
     for _ in 0..2 {
         raw.write(keep).await;
-        let answer = raw.answer().await;
+        let answer = raw.response().await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.header("connection"), Some("keep-alive"));
     }
@@ -100,11 +104,11 @@ async fn http_1_0_may_keep_its_connection() {
             .replace("Keep-Alive", "x, close"),
     )
     .await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(raw.closes_within(wait::PATIENCE).await);
     // Without a length the end of the connection is the end of the answer.
-    let stream = Backend::answering(|_| Answer::events(&["one"]).chunked()).await;
+    let stream = Backend::responding(|_| BackendResponse::events(&["one"]).chunked()).await;
     let proxy = Setup::open(&stream).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write(keep).await;
@@ -116,25 +120,26 @@ async fn http_1_0_may_keep_its_connection() {
 }
 
 #[tokio::test]
-async fn an_answer_has_one_date_and_a_head_no_body() {
-    let dated = Backend::answering(|_| {
-        Answer::bytes("text/plain", "12345").header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
+async fn a_response_has_one_date_and_head_has_no_body() {
+    let dated = Backend::responding(|_| {
+        BackendResponse::bytes("text/plain", "12345")
+            .header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
     });
     let dated = dated.await;
     let proxy = Setup::open(&dated).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert_eq!(answer.header("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
     raw.write("HEAD /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let answer = raw.answer_without_body().await;
+    let answer = raw.head_response().await;
     assert_eq!(answer.header("content-length"), Some("5"));
     // Its own answers tell the time as well; the next one comes right behind the last head.
     raw.write("GET /%00 HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let answer = raw.answer().await;
+    let answer = raw.response().await;
     assert_eq!(answer.status, 400);
     assert!(
         answer
@@ -144,15 +149,15 @@ async fn an_answer_has_one_date_and_a_head_no_body() {
 }
 
 #[tokio::test]
-async fn waiting_for_a_body_is_no_overhead_of_weirs() {
+async fn waiting_for_a_body_is_not_counted_as_overhead() {
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST /late HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 5\r\n\r\n")
         .await;
-    assert!(wait::still_waiting_after(Duration::from_millis(300), raw.try_answer()).await);
+    assert!(wait::still_waiting_after(Duration::from_millis(300), raw.try_response()).await);
     raw.write("hello").await;
-    assert_eq!(raw.answer().await.status, 200);
+    assert_eq!(raw.response().await.status, 200);
     let events = proxy.events_when(1).await;
     let timing = &events[0]["weir"]["timing"];
     let of = |name: &str| timing[name].as_f64().expect("a time");
@@ -161,9 +166,9 @@ async fn waiting_for_a_body_is_no_overhead_of_weirs() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_body_has_no_length() {
-    let backend = Backend::answering(|_| {
-        Answer::status(204)
+async fn a_response_without_a_body_has_no_length() {
+    let backend = Backend::responding(|_| {
+        BackendResponse::status(204)
             .header("content-length", "5")
             .head_only()
     });
@@ -173,7 +178,7 @@ async fn an_answer_without_a_body_has_no_length() {
     for _ in 0..2 {
         raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
             .await;
-        let answer = raw.answer_without_body().await;
+        let answer = raw.head_response().await;
         assert_eq!(
             (answer.status, answer.header("content-length")),
             (204, None)

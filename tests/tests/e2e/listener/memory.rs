@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use weir_tests::backend::{Answer, Backend};
+use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::certs::Authority;
-use weir_tests::client::{Ask, Client};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::proxy::Proxy;
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
@@ -44,8 +44,8 @@ async fn given_back(proxy: &Proxy, rest: u64) {
 }
 
 #[tokio::test]
-async fn a_silent_connection_costs_little_and_gives_it_back() {
-    let backend = Backend::answering(|_| Answer::bytes("text/plain", "x")).await;
+async fn an_idle_connection_uses_little_memory_and_releases_it() {
+    let backend = Backend::responding(|_| BackendResponse::bytes("text/plain", "x")).await;
     let authority = Authority::new();
     let files = tempfile::TempDir::new().expect("a directory");
     let proxy = Setup::open(&backend)
@@ -54,9 +54,9 @@ async fn a_silent_connection_costs_little_and_gives_it_back() {
         .await;
     // What every code path needs once is no part of what a connection costs.
     let mut client = Client::tls(proxy.tls_address(), &authority, &["http/1.1"]).await;
-    assert_eq!(client.ask(Ask::get("/")).await.status, 200);
+    assert_eq!(client.send(ClientRequest::get("/")).await.status, 200);
     drop(client);
-    assert_eq!(proxy.ask(Ask::get("/")).await.status, 200);
+    assert_eq!(proxy.send(ClientRequest::get("/")).await.status, 200);
     let rest = resident_with(&proxy, 0).await;
 
     let mut silent = Vec::new();
@@ -76,7 +76,7 @@ async fn a_silent_connection_costs_little_and_gives_it_back() {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
             .await;
-        assert_eq!(raw.answer().await.status, 200);
+        assert_eq!(raw.response().await.status, 200);
         used.push(raw);
     }
     let resident = resident_with(&proxy, CONNECTIONS).await;
@@ -99,20 +99,20 @@ async fn a_silent_connection_costs_little_and_gives_it_back() {
 }
 
 #[tokio::test]
-async fn an_open_stream_costs_little_and_gives_it_back() {
+async fn an_open_stream_uses_little_memory_and_releases_it() {
     const STREAMS: usize = 400;
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
-    let ask =
+    let request =
         "POST /v1/chat/completions HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 2\r\n\r\n{}";
     let mut streams = Vec::new();
     let mut rest = 0;
     for number in 0..=STREAMS {
         let mut raw = Raw::connect(proxy.address()).await;
-        raw.write(ask).await;
-        let mut call = backend.call().await;
-        call.begin_events().await;
-        call.word("one").await;
+        raw.write(request).await;
+        let mut call = backend.next_request().await;
+        call.send_event_stream_head().await;
+        call.token("one").await;
         raw.read_until(b"one", wait::PATIENCE).await;
         if number == 0 {
             // The first shows every code path that is needed once.
@@ -128,7 +128,7 @@ async fn an_open_stream_costs_little_and_gives_it_back() {
 }
 
 #[tokio::test]
-async fn refused_connections_are_bounded() {
+async fn rejected_connections_use_bounded_memory() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend)
         .limit("connections: 100")

@@ -130,7 +130,7 @@ fn codings() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn no_head_carries_a_second_request() {
+async fn no_ambiguous_head_smuggles_a_second_request() {
     for (name, bytes) in lengths().into_iter().chain(codings()) {
         // A backend each, so that a leak is told by its name.
         let backend = Backend::echo().await;
@@ -155,14 +155,14 @@ async fn no_head_carries_a_second_request() {
 }
 
 #[tokio::test]
-async fn a_wrong_chunk_size_ends_the_connection() {
+async fn an_invalid_chunk_size_ends_the_connection() {
     // Without a digit there is no size (RFC 9112, section 7.1): who takes it for a zero reads the chunk
     // as trailers, and what follows as a second request.
     let without_digits = ["", " ", ";x"];
     let no_numbers = ["zz", "-1", "0x5", "5 5", "fffffffffffffffff", "5\u{b}"];
     let sizes = without_digits.into_iter().chain(no_numbers);
     let backend = Backend::echo().await;
-    let proxy = Setup::reading(&backend).start().await;
+    let proxy = Setup::buffered(&backend).start().await;
     let address = proxy.address();
     // As the size of the first chunk, and behind a good one.
     let cases = sizes.flat_map(|size| ["", "2\r\nhi\r\n"].map(|before| (before, size)));
@@ -182,7 +182,7 @@ async fn a_wrong_chunk_size_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_at_all_is_closed() {
+async fn connections_without_http_are_closed() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let address = proxy.address();

@@ -8,29 +8,30 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
-use weir_tests::backend::{Backend, Call};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Backend, PendingRequest};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 #[tokio::test]
-async fn an_event_arrives_before_the_next_is_sent() {
-    let backend = Backend::by_hand().await;
+async fn events_are_forwarded_as_they_arrive() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     for mut client in [
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        let (mut live, mut call) = tokio::join!(client.open(Ask::chat_stream("hi")), async {
-            let mut call = backend.call().await;
-            call.begin_events().await;
-            call
-        });
+        let (mut live, mut call) =
+            tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+                let mut call = backend.next_request().await;
+                call.send_event_stream_head().await;
+                call
+            });
         assert_eq!(live.status, 200);
         assert_eq!(live.header("content-type"), Some("text/event-stream"));
         for word in ["one", "two", "three"] {
-            call.word(word).await;
+            call.token(word).await;
             live.until(word).await;
             assert!(wait::still_waiting_after(Duration::from_millis(20), live.chunk()).await);
         }
@@ -70,8 +71,8 @@ async fn echo_all(mut socket: WebSocketStream<TcpStream>) {
 }
 
 /// The 101 for a request, as a server writes it.
-fn switch_head(call: &Call) -> Vec<u8> {
-    let key = call.seen().header("sec-websocket-key").expect("a key");
+fn switch_head(call: &PendingRequest) -> Vec<u8> {
+    let key = call.request().header("sec-websocket-key").expect("a key");
     let accept = derive_accept_key(key.as_bytes());
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
@@ -81,7 +82,7 @@ fn switch_head(call: &Call) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_websocket_passes_both_ways() {
+async fn a_websocket_passes_in_both_directions() {
     let backend = Backend::raw(|stream| async {
         if let Ok(socket) = accept_async(stream).await {
             echo_all(socket).await;
@@ -101,11 +102,11 @@ async fn a_websocket_passes_both_ways() {
 }
 
 #[tokio::test]
-async fn a_late_101_is_waited_for() {
-    let backend = Backend::by_hand().await;
+async fn a_late_101_is_accepted() {
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let (mut socket, server) = tokio::join!(connect(&proxy), async {
-        let mut call = backend.call().await;
+        let mut call = backend.next_request().await;
         // Nothing may be made up while the backend thinks.
         assert!(wait::still_waiting_after(Duration::from_millis(300), call.closed()).await);
         call.write(switch_head(&call)).await;
@@ -121,10 +122,10 @@ async fn a_late_101_is_waited_for() {
 
 #[tokio::test]
 async fn a_first_frame_in_the_same_packet_as_the_101_is_not_lost() {
-    let backend = Backend::by_hand().await;
+    let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let (mut socket, server) = tokio::join!(connect(&proxy), async {
-        let mut call = backend.call().await;
+        let mut call = backend.next_request().await;
         let mut bytes = switch_head(&call);
         // One unmasked text frame: "early".
         bytes.extend_from_slice(b"\x81\x05early");
@@ -141,8 +142,8 @@ async fn a_first_frame_in_the_same_packet_as_the_101_is_not_lost() {
 }
 
 #[tokio::test]
-async fn an_upgrade_is_checked_like_any_request() {
-    let backend = Backend::by_hand().await;
+async fn upgrades_are_checked_like_other_requests() {
+    let backend = Backend::manual().await;
     let proxy = Setup::new(&backend)
         .routes(
             "- {name: socket, path: /socket, backend: assistant, \

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir_tests::backend::Backend;
-use weir_tests::load::Load;
+use weir_tests::load::LoadTest;
 use weir_tests::node::Node;
 use weir_tests::setup::Setup;
 
@@ -45,7 +45,7 @@ fn length_s(file: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_file_is_asked_again_as_it_was() {
+async fn an_event_file_is_replayed() {
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
     let directory = TempDir::new().expect("a directory");
@@ -60,15 +60,15 @@ async fn an_event_file_is_asked_again_as_it_was() {
         "--question-bytes",
         "200..900",
     ];
-    let first = Load::run(directory.path(), &[&common[..], &first].concat()).await;
-    assert_eq!(first.finished.code, Some(0), "{}", first.said());
+    let first = LoadTest::run(directory.path(), &[&common[..], &first].concat()).await;
+    assert_eq!(first.finished.code, Some(0), "{}", first.output());
     proxy.events_when(120).await;
     let file = directory.path().join("recorded.ndjson");
     std::fs::copy(proxy.event_file(), &file).expect("a copy");
     let file = file.to_str().expect("a path");
     let replayed = ["--scenario", "replay", "--events", file, "--speed", "2"];
-    let replayed = Load::run(directory.path(), &[&common[..], &replayed].concat()).await;
-    assert_eq!(replayed.finished.code, Some(0), "{}", replayed.said());
+    let replayed = LoadTest::run(directory.path(), &[&common[..], &replayed].concat()).await;
+    assert_eq!(replayed.finished.code, Some(0), "{}", replayed.output());
     assert_eq!(replayed.report["requests"], 120);
     let (duration_s, recorded_s) = (replayed.number("/duration_s"), length_s(file));
     assert!(
@@ -87,7 +87,7 @@ async fn an_event_file_is_asked_again_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_data_stream_is_asked_again_by_a_query() {
+async fn the_result_of_a_query_on_a_data_stream_is_replayed() {
     let Some(node) = Node::get().await else {
         return;
     };
@@ -111,10 +111,10 @@ async fn a_data_stream_is_asked_again_by_a_query() {
             "--slo",
             "error_rate<0.1%",
         ];
-        Load::run(directory.path(), &arguments).await
+        LoadTest::run(directory.path(), &arguments).await
     };
     let all = replay("*", &events).await;
-    assert_eq!(all.finished.code, Some(0), "{}", all.said());
+    assert_eq!(all.finished.code, Some(0), "{}", all.output());
     assert_eq!(all.report["requests"], 200);
     // From the first to the last of them, as they were.
     assert!((all.number("/duration_s") - 1.99).abs() < 0.001);
@@ -123,17 +123,17 @@ async fn a_data_stream_is_asked_again_by_a_query() {
         &events,
     )
     .await;
-    assert_eq!(some.report["requests"], 25, "{}", some.said());
+    assert_eq!(some.report["requests"], 25, "{}", some.output());
     std::fs::remove_file(directory.path().join("load.json")).expect("a report");
     for (query, events, why) in [
-        ("route:nobody", events.as_str(), "holds no request"),
+        ("route:nobody", events.as_str(), "contains no requests"),
         ("route:(", &events, "400 Bad Request"),
         ("*", &format!("{}/logs-none", node.url()), "404"),
-        ("*", &node.url(), "address of a data stream"),
+        ("*", &node.url(), "URL of a data stream"),
         ("*", "http://127.0.0.1:1/logs-none", "127.0.0.1:1/logs-none"),
     ] {
         let load = replay(query, events).await;
-        assert_eq!(load.finished.code, Some(2), "{query}: {}", load.said());
-        assert!(load.said().contains(why), "{query}: {}", load.said());
+        assert_eq!(load.finished.code, Some(2), "{query}: {}", load.output());
+        assert!(load.output().contains(why), "{query}: {}", load.output());
     }
 }

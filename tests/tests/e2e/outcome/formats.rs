@@ -1,6 +1,6 @@
 //! Streams of every format, each in its parts.
 
-use weir_tests::client::Ask;
+use weir_tests::client::ClientRequest;
 
 /// How one provider streams.
 #[derive(Clone, Copy)]
@@ -131,13 +131,13 @@ pub(super) const FORMATS: [Format; 8] = [
 
 impl Format {
     /// What it is asked; of each question the answer is the same.
-    pub(super) fn ask(&self, question: &str, way: Way) -> Ask {
-        let body = self.question.replace("QUESTION", question);
-        let ask = match way {
-            Way::Buffered => Ask::post(self.path, body),
-            Way::PassedThrough => Ask::chunked(self.path, body.as_bytes(), 7),
+    pub(super) fn request(&self, prompt: &str, way: Way) -> ClientRequest {
+        let body = self.question.replace("QUESTION", prompt);
+        let request = match way {
+            Way::Buffered => ClientRequest::post(self.path, body),
+            Way::PassedThrough => ClientRequest::chunked(self.path, body.as_bytes(), 7),
         };
-        ask.header("content-type", "application/json")
+        request.header("content-type", "application/json")
     }
 
     /// All of it before its terminal event.

@@ -1,8 +1,8 @@
 //! Promise 4: no secret, signature, authorization header or prompt text in any log, event, metric
 //! or error answer.
 
-use weir_tests::backend::{Answer, Backend};
-use weir_tests::client::{Ask, Client};
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::setup::Setup;
 use weir_tests::sign::{Headers, bearer, sign_hmac, sign_hmac_now, unix_now};
 
@@ -32,18 +32,20 @@ const ROUTES: &str = "
 - {name: cut, path: /cut/*, backend: cut}
 ";
 
-fn ask(path: &str, headers: Headers) -> Ask {
-    let body = weir_tests::client::chat_question("sentinel prompt text", false);
-    Ask::json(&format!("{path}?token=sentinel-query-token"), &body)
+fn request_to(path: &str, headers: Headers) -> ClientRequest {
+    let body = weir_tests::client::chat_request("sentinel prompt text", false);
+    ClientRequest::json(&format!("{path}?token=sentinel-query-token"), &body)
         .header("cookie", "session=sentinel-cookie")
         .headers(headers)
 }
 
 #[tokio::test]
-async fn sentinels_are_found_nowhere() {
-    let backend = Backend::answering(|_| Answer::chat("sentinel answer text")).await;
-    let cut = Backend::answering(|_| Answer::events(&["sentinel answer text"]).cut()).await;
-    let broken = Backend::by_hand().await;
+async fn secrets_and_prompts_appear_nowhere() {
+    let backend = Backend::responding(|_| BackendResponse::chat("sentinel answer text")).await;
+    let cut =
+        Backend::responding(|_| BackendResponse::events(&["sentinel answer text"]).truncated())
+            .await;
+    let broken = Backend::manual().await;
     broken.stop();
     let proxy = Setup::new(&backend)
         .backend_options(&["request_headers: {authorization: \"Bearer sentinel-backend-key\"}"])
@@ -55,7 +57,7 @@ async fn sentinels_are_found_nowhere() {
         .variable("RUST_LOG", "debug")
         .start()
         .await;
-    let body = weir_tests::client::chat_question("sentinel prompt text", false).to_string();
+    let body = weir_tests::client::chat_request("sentinel prompt text", false).to_string();
     let body = body.as_bytes();
     let good = sign_hmac_now("sentinel-hmac-secret", body);
     let stale = sign_hmac("sentinel-hmac-secret", "stale", unix_now() - 9999, body);
@@ -76,17 +78,17 @@ async fn sentinels_are_found_nowhere() {
         ("/broken/a", bearer("sentinel-wrong-key"), 502),
         ("/none", bearer("sentinel-wrong-key"), 404),
     ] {
-        let reply = proxy.ask(ask(path, headers)).await;
+        let reply = proxy.send(request_to(path, headers)).await;
         assert_eq!(reply.status, status, "{path}: {}", reply.text());
         if status != 200 {
             answers.push(format!("{:?} {}", reply.headers, reply.text()));
         }
     }
     let mut client = Client::h1(proxy.address()).await;
-    let _ = client.open(ask("/cut/a", vec![])).await.rest().await;
+    let _ = client.open(request_to("/cut/a", vec![])).await.rest().await;
     let events = proxy.events_when(10).await;
-    let with_token = Ask::get("/metrics").headers(bearer("sentinel-admin-token"));
-    let metrics = weir_tests::client::ask(proxy.admin(), with_token).await;
+    let with_token = ClientRequest::get("/metrics").headers(bearer("sentinel-admin-token"));
+    let metrics = weir_tests::client::send(proxy.admin(), with_token).await;
     assert_eq!(metrics.status, 200);
     let refused = proxy.admin_get("/metrics").await;
     let places = [
@@ -108,7 +110,7 @@ async fn sentinels_are_found_nowhere() {
 }
 
 #[tokio::test]
-async fn a_mistake_in_a_config_does_not_print_a_secret() {
+async fn configuration_errors_do_not_print_secrets() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let backend = Backend::echo().await;
     let setup = Setup::new(&backend)

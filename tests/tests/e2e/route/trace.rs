@@ -1,8 +1,8 @@
 //! W3C trace context through the whole proxy: a sample of the specification's own cases (the rest
 //! are beside the parser).
 
-use weir_tests::backend::{Backend, Seen};
-use weir_tests::client::Ask;
+use weir_tests::backend::{Backend, ReceivedRequest};
+use weir_tests::client::ClientRequest;
 use weir_tests::setup::Setup;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -15,7 +15,7 @@ struct Parent {
 }
 
 /// The one `traceparent` that the backend got, taken apart.
-fn parent(seen: &Seen) -> Parent {
+fn parent(seen: &ReceivedRequest) -> Parent {
     let values = seen.all("traceparent");
     assert_eq!(values.len(), 1, "{values:?}");
     let parts: Vec<&str> = values[0].split('-').collect();
@@ -35,7 +35,7 @@ fn parent(seen: &Seen) -> Parent {
 }
 
 #[tokio::test]
-async fn a_valid_parent_is_kept_and_handed_on_with_a_new_span() {
+async fn a_valid_traceparent_is_continued_with_a_new_span() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     for (given, flags) in [
@@ -48,12 +48,12 @@ async fn a_valid_parent_is_kept_and_handed_on_with_a_new_span() {
         ),
         (format!(" 00-{TRACE}-{PARENT}-01\t"), "01"),
     ] {
-        let ask = Ask::get("/")
+        let request = ClientRequest::get("/")
             .header("traceparent", &given)
             .header("tracestate", "foo=1")
             .header("tracestate", "bar=2")
             .header("baggage", "userId=alice");
-        let reply = proxy.ask(ask).await;
+        let reply = proxy.send(request).await;
         let seen = backend.requests().pop().expect("a request");
         let sent = parent(&seen);
         assert_eq!(sent.trace, TRACE, "{given}");
@@ -68,7 +68,7 @@ async fn a_valid_parent_is_kept_and_handed_on_with_a_new_span() {
 }
 
 #[tokio::test]
-async fn an_invalid_parent_begins_a_new_trace() {
+async fn an_invalid_traceparent_starts_a_new_trace() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     for given in [
@@ -88,11 +88,11 @@ async fn an_invalid_parent_begins_a_new_trace() {
         ],
         vec![],
     ] {
-        let mut ask = Ask::get("/").header("tracestate", "foo=1");
+        let mut request = ClientRequest::get("/").header("tracestate", "foo=1");
         for value in &given {
-            ask = ask.header("traceparent", value);
+            request = request.header("traceparent", value);
         }
-        let reply = proxy.ask(ask).await;
+        let reply = proxy.send(request).await;
         let seen = backend.requests().pop().expect("a request");
         let sent = parent(&seen);
         assert_ne!(sent.trace, TRACE, "{given:?}");

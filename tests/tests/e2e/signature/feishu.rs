@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Reply};
+use weir_tests::client::{ClientRequest, ClientResponse};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::sign::{Headers, encrypt_feishu, fresh_id, sign_feishu, unix_now};
@@ -18,14 +18,14 @@ pub(super) async fn start(backend: &Backend) -> Proxy {
     Setup::new(backend).routes(ROUTE).start().await
 }
 
-pub(super) fn ask(body: &str, headers: Headers) -> Ask {
-    Ask::post(PATH, body.to_owned())
+pub(super) fn delivery_request(body: &str, headers: Headers) -> ClientRequest {
+    ClientRequest::post(PATH, body.to_owned())
         .header("content-type", "application/json")
         .headers(headers)
 }
 
-async fn post(proxy: &Proxy, body: &str, headers: Headers) -> Reply {
-    proxy.ask(ask(body, headers)).await
+async fn post(proxy: &Proxy, body: &str, headers: Headers) -> ClientResponse {
+    proxy.send(delivery_request(body, headers)).await
 }
 
 pub(super) fn signed(body: &str) -> Headers {
@@ -43,7 +43,7 @@ pub(super) fn event(id: &str, token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_signed_event_goes_on_with_the_same_bytes() {
+async fn a_signed_event_is_forwarded_unchanged() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     let body = encrypt_feishu(KEY, event(&fresh_id(), TOKEN).to_string().as_bytes());
@@ -60,7 +60,7 @@ async fn a_signed_event_goes_on_with_the_same_bytes() {
 }
 
 #[tokio::test]
-async fn a_wrong_or_missing_signature_is_refused() {
+async fn an_invalid_or_missing_signature_is_rejected() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     let body = encrypt_feishu(KEY, event(&fresh_id(), TOKEN).to_string().as_bytes());
@@ -81,7 +81,7 @@ async fn a_wrong_or_missing_signature_is_refused() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_comes_again_is_answered_and_not_forwarded() {
+async fn a_redelivered_event_is_answered_and_not_forwarded() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     let id = fresh_id();
@@ -99,7 +99,7 @@ async fn a_delivery_that_comes_again_is_answered_and_not_forwarded() {
 }
 
 #[tokio::test]
-async fn the_handshake_is_answered_at_the_door() {
+async fn the_handshake_is_answered_by_weir() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     let challenge = json!({"challenge": "a \"quoted\" 挑战", "token": TOKEN,
@@ -128,7 +128,7 @@ async fn the_handshake_is_answered_at_the_door() {
 }
 
 #[tokio::test]
-async fn broken_envelopes_are_refused() {
+async fn invalid_envelopes_are_rejected() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     for body in [

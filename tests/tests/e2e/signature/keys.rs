@@ -1,7 +1,7 @@
 //! API keys in three headers, what a 401 says of itself, and one memory for all routes of a secret.
 
 use weir_tests::backend::Backend;
-use weir_tests::client::{Ask, Client, Reply};
+use weir_tests::client::{Client, ClientRequest, ClientResponse};
 use weir_tests::setup::Setup;
 use weir_tests::sign::{self, Headers};
 
@@ -33,7 +33,7 @@ fn headers(pairs: &[(&str, &str)]) -> Headers {
 }
 
 #[tokio::test]
-async fn a_key_comes_in_any_of_three_headers_and_all_stay_at_the_door() {
+async fn api_keys_are_accepted_in_three_headers_and_not_forwarded() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(ROUTES).start().await;
     for (sent, client) in [
@@ -46,16 +46,19 @@ async fn a_key_comes_in_any_of_three_headers_and_all_stay_at_the_door() {
         ),
         (&[("api-key", "sk-web"), ("x-api-key", "unknown")], "web"),
     ] {
-        for ask in [
-            Ask::post("/keys/a", "x"),
-            Ask::chunked("/keys/a", b"xyz", 1),
+        for request in [
+            ClientRequest::post("/keys/a", "x"),
+            ClientRequest::chunked("/keys/a", b"xyz", 1),
         ] {
-            let reply = proxy.ask(ask.headers(headers(sent))).await;
+            let reply = proxy.send(request.headers(headers(sent))).await;
             assert_eq!(reply.status, 200, "{sent:?}");
             assert_eq!(proxy.event_of(&reply).await["client"]["key"], client);
         }
-        let ask = Ask::post("/keys/a", "x").headers(headers(sent));
-        assert_eq!(Client::h2(proxy.address()).await.ask(ask).await.status, 200);
+        let request = ClientRequest::post("/keys/a", "x").headers(headers(sent));
+        assert_eq!(
+            Client::h2(proxy.address()).await.send(request).await.status,
+            200
+        );
     }
     for seen in backend.requests() {
         for name in ["authorization", "x-api-key", "api-key"] {
@@ -63,37 +66,46 @@ async fn a_key_comes_in_any_of_three_headers_and_all_stay_at_the_door() {
         }
     }
     // What weir did not check is the backend's.
-    let ask = Ask::post("/open/a", "x").header("x-api-key", "for-the-backend");
-    assert_eq!(proxy.ask(ask).await.status, 200);
+    let request = ClientRequest::post("/open/a", "x").header("x-api-key", "for-the-backend");
+    assert_eq!(proxy.send(request).await.status, 200);
     let seen = backend.requests().pop().expect("a request");
     assert_eq!(seen.header("x-api-key"), Some("for-the-backend"));
 }
 
 #[tokio::test]
-async fn a_401_names_the_schemes_of_its_route_and_a_wrong_key_is_called_one() {
+async fn a_401_names_the_schemes_and_an_invalid_key_is_reported() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(ROUTES).start().await;
     let wrong = headers(&[("x-api-key", "sk-wrong")]);
-    let challenge = |reply: &Reply| reply.header("www-authenticate").map(str::to_owned);
+    let challenge = |reply: &ClientResponse| reply.header("www-authenticate").map(str::to_owned);
     for (path, schemes) in [
         ("/keys/a", "Bearer"),
         ("/signed/a", "hmac"),
         ("/both/a", "hmac, Bearer"),
     ] {
-        for ask in [Ask::post(path, "x"), Ask::chunked(path, b"xyz", 1)] {
-            let reply = proxy.ask(ask).await;
+        for request in [
+            ClientRequest::post(path, "x"),
+            ClientRequest::chunked(path, b"xyz", 1),
+        ] {
+            let reply = proxy.send(request).await;
             assert_eq!(
                 (reply.status, reply.refusal()),
                 (401, "signature_missing".to_owned())
             );
             assert_eq!(challenge(&reply).as_deref(), Some(schemes), "{path}");
         }
-        let over_http2 = Client::h2(proxy.address()).await.ask(Ask::get(path)).await;
+        let over_http2 = Client::h2(proxy.address())
+            .await
+            .send(ClientRequest::get(path))
+            .await;
         assert_eq!(challenge(&over_http2).as_deref(), Some(schemes), "{path}");
     }
     for path in ["/keys/a", "/both/a"] {
-        for ask in [Ask::post(path, "x"), Ask::chunked(path, b"xyz", 1)] {
-            let reply = proxy.ask(ask.headers(wrong.clone())).await;
+        for request in [
+            ClientRequest::post(path, "x"),
+            ClientRequest::chunked(path, b"xyz", 1),
+        ] {
+            let reply = proxy.send(request.headers(wrong.clone())).await;
             assert_eq!(
                 (reply.status, reply.refusal()),
                 (401, "signature_invalid".to_owned())
@@ -106,18 +118,21 @@ async fn a_401_names_the_schemes_of_its_route_and_a_wrong_key_is_called_one() {
         }
     }
     // Nothing but a 401 has a challenge.
-    assert_eq!(challenge(&proxy.ask(Ask::get("/nowhere")).await), None);
+    assert_eq!(
+        challenge(&proxy.send(ClientRequest::get("/nowhere")).await),
+        None
+    );
     backend.assert_untouched();
 }
 
 #[tokio::test]
-async fn a_request_is_good_once_for_all_routes_that_know_its_secret() {
+async fn a_signed_request_is_accepted_once_across_routes_with_its_secret() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(ROUTES).start().await;
     let signed = sign::sign_hmac_now("s3cret", b"x");
     let send = async |path: &str, headers: &Headers| {
         let reply = proxy
-            .ask(Ask::post(path, "x").headers(headers.clone()))
+            .send(ClientRequest::post(path, "x").headers(headers.clone()))
             .await;
         (reply.status, (reply.status != 200).then(|| reply.refusal()))
     };

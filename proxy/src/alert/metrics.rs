@@ -1,0 +1,156 @@
+//! The metrics of alerts: their tiers, notifications, and what is written of them.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{IntCounter, IntGauge, Result};
+
+use super::standing::Standing;
+use crate::metrics::family::Family;
+use crate::metrics::{Metrics, catalog, snapshot};
+
+/// The families of alerts.
+#[derive(Debug)]
+pub struct AlertMetrics<'m> {
+    metrics: &'m Metrics,
+    notifications: Family<IntCounter>,
+    writes: Family<IntCounter>,
+}
+
+/// How it goes with one notifier; a clone is the same.
+#[derive(Clone, Debug)]
+pub struct NotifierCounts {
+    pub sent: IntCounter,
+    pub failed: IntCounter,
+    /// Whether it took the last message.
+    pub up: IntGauge,
+}
+
+/// What became of what alerts write down; a clone is the same.
+#[derive(Clone, Debug)]
+pub struct AlertWrites {
+    pub written: IntCounter,
+    pub failed: IntCounter,
+    /// They took too long; what became of them is counted as well, once it is known.
+    pub late: IntCounter,
+    /// Too many waited.
+    pub dropped: IntCounter,
+}
+
+impl<'m> AlertMetrics<'m> {
+    /// Registers all of them but the tiers.
+    ///
+    /// # Errors
+    /// Only when the catalog has an invalid or a duplicate name.
+    pub fn register(metrics: &'m Metrics) -> Result<Self> {
+        Ok(AlertMetrics {
+            metrics,
+            notifications: metrics.counter(catalog::ALERT_NOTIFICATIONS)?,
+            writes: metrics.counter(catalog::ALERT_WRITES)?,
+        })
+    }
+
+    /// What a notifier counts: shown from its start on.
+    ///
+    /// # Errors
+    /// Only when the catalog names a metric wrongly.
+    pub fn notifier(&self, name: &str) -> Result<NotifierCounts> {
+        let up = self.metrics.dependency(name)?;
+        Ok(NotifierCounts {
+            sent: self.notifications.series(&[name, "sent"])?,
+            failed: self.notifications.series(&[name, "failed"])?,
+            up,
+        })
+    }
+
+    /// What is counted of writes to one target: shown from now on.
+    ///
+    /// # Errors
+    /// Only when the catalog names a metric wrongly.
+    pub fn writes(&self, target: &str) -> Result<AlertWrites> {
+        let series = |outcome| self.writes.series(&[target, outcome]);
+        Ok(AlertWrites {
+            written: series("written")?,
+            failed: series("failed")?,
+            late: series("late")?,
+            dropped: series("dropped")?,
+        })
+    }
+}
+
+/// The tiers as they are shown; a clone is the same.
+#[derive(Clone, Debug, Default)]
+pub struct AlertTiers(Arc<Mutex<Vec<Shown>>>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Shown {
+    labels: Vec<(&'static str, String)>,
+    tier: f64,
+}
+
+impl AlertTiers {
+    /// Registers their metric.
+    ///
+    /// # Errors
+    /// When it is registered already.
+    pub fn register(metrics: &Metrics) -> Result<Self> {
+        let tiers = AlertTiers::default();
+        metrics.collect(Tiers {
+            descs: snapshot::descs(&[catalog::ALERT_TIER])?,
+            tiers: tiers.clone(),
+        })?;
+        Ok(tiers)
+    }
+
+    /// Shows these instead of those before.
+    pub fn show(&self, standings: &[Standing]) {
+        let configured = standings.iter().filter(|standing| standing.rule.is_some());
+        let shown = configured.map(|standing| {
+            let rule = ("rule", standing.key.rule.to_string());
+            let label = standing.key.label.iter();
+            let label = label.map(|(name, value)| (*name, value.to_string()));
+            Shown {
+                labels: std::iter::once(rule).chain(label).collect(),
+                tier: f64::from(standing.tier as u8),
+            }
+        });
+        *self.0.lock() = shown.collect();
+    }
+}
+
+struct Tiers {
+    descs: Vec<Desc>,
+    tiers: AlertTiers,
+}
+
+impl Collector for Tiers {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let shown = self.tiers.0.lock().clone();
+        let metrics = shown.into_iter().map(|shown| {
+            let labels = shown.labels.into_iter().map(|(name, value)| {
+                let mut label = LabelPair::default();
+                label.set_name(name.to_owned());
+                label.set_value(value);
+                label
+            });
+            let mut gauge = Gauge::default();
+            gauge.set_value(shown.tier);
+            let mut metric = Metric::default();
+            metric.set_label(labels.collect());
+            metric.set_gauge(gauge);
+            metric
+        });
+        let mut family = MetricFamily::default();
+        family.set_name(catalog::ALERT_TIER.name.to_owned());
+        family.set_help(catalog::ALERT_TIER.help.to_owned());
+        family.set_field_type(MetricType::GAUGE);
+        family.set_metric(metrics.collect());
+        vec![family]
+    }
+}

@@ -1,0 +1,19 @@
+//! `circuit_open`: how many endpoints the circuit breaker keeps requests from.
+
+use super::{Signal, Source};
+use crate::alert::page::page;
+use crate::alert::promql::Inexpressible;
+use crate::alert::tier::Worse;
+use crate::alert::unit::Unit;
+
+pub const SIGNAL: Signal = Signal {
+    name: "circuit_open",
+    unit: Unit::Count,
+    worse: Worse::Up,
+    per: &[],
+    source: Source::Planned("the circuit breaker"),
+    requires: None,
+    query: |_| Err(Inexpressible::Planned(SIGNAL.name)),
+    default_rule: None,
+    runbook: page!("WeirCircuitOpen"),
+};

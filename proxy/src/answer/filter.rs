@@ -1,0 +1,223 @@
+//! What happens to each piece of a response body on its way: it is decoded and read (tokens, text), a usage
+//! chunk that only weir asked for is stripped, and a copy is taken for the cache.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::copying::{CopyStored, Copying};
+use super::tail::{Awaited, FramingEnd, Tail, Terminal};
+use super::text::ResponseText;
+use super::timeouts::ResponseTimeouts;
+use super::usage_stripper::UsageStripper;
+use crate::coding::{Decoder, Progress, Why};
+use crate::exchange::Exchange;
+use crate::model::answer::{AnswerReader, Ending, Form};
+use crate::refusal::ErrorCode;
+
+/// Reads, changes and copies the body of one response.
+pub(crate) struct BodyFilter<'a> {
+    /// Decodes the content coding, where anything is read.
+    pub(crate) decoder: Option<Decoder>,
+    /// Boxed: it is large, and most responses are not those of a model.
+    pub(crate) usage: Option<Box<AnswerReader>>,
+    /// The text, where some of it is recorded.
+    pub(crate) text: Option<ResponseText>,
+    /// What is read above has the stripped chunk; the client and the copy do not.
+    pub(crate) stripper: Option<UsageStripper>,
+    /// The copy for the cache.
+    pub(crate) copying: Option<Copying<'a>>,
+    /// How many pieces were read before the head was written, and are still to be written themselves.
+    pub(crate) read_ahead: usize,
+    /// The `Content-Length` that the client is sent.
+    pub(crate) length: Option<u64>,
+    pub(crate) timeouts: ResponseTimeouts,
+}
+
+impl BodyFilter<'_> {
+    /// Reads a piece that arrived at `now`, and returns what of it is forwarded. If it completes the
+    /// response, its copy is stored.
+    pub(super) fn feed(&mut self, data: Bytes, exchange: &mut Exchange, now: Instant) -> Bytes {
+        if let Some(decoder) = &mut self.decoder {
+            decoder.feed(&data, |plain| {
+                if let Some(usage) = &mut self.usage {
+                    usage.feed(plain, now);
+                }
+                if let Some(text) = &mut self.text {
+                    text.feed(plain);
+                }
+            });
+            if let Progress::Stopped(why) = decoder.progress() {
+                self.stop_reading(why);
+            }
+        }
+        let forwarded = match &mut self.stripper {
+            Some(stripper) => stripper.feed(&data),
+            None => data,
+        };
+        self.count(&forwarded, exchange);
+        match self.ending() {
+            Ending::Failed => {
+                exchange.fail(ErrorCode::UpstreamError);
+                self.remove_copy();
+            }
+            Ending::Terminal if self.has_ended_itself() && self.terminal() == Terminal::ByName => {
+                if let Some(attempt) = exchange.attempt() {
+                    attempt.succeed(now);
+                }
+                if self.is_copy_whole() {
+                    self.store_copy(exchange.at(now));
+                }
+            }
+            _ => {}
+        }
+        forwarded
+    }
+
+    /// What the stripper has held back, at the end of the body.
+    pub(super) fn rest(&mut self, exchange: &mut Exchange) -> Bytes {
+        let stripper = self.stripper.take();
+        let rest = stripper.map(UsageStripper::finish).unwrap_or_default();
+        self.count(&rest, exchange);
+        rest
+    }
+
+    /// Counts and copies what is forwarded.
+    fn count(&mut self, forwarded: &Bytes, exchange: &mut Exchange) {
+        exchange.response_body_bytes += forwarded.len() as u64;
+        if let Some(copying) = &mut self.copying {
+            copying.push(forwarded);
+        }
+    }
+
+    /// Whether the copy has the terminal event with the line that ends it.
+    fn is_copy_whole(&self) -> bool {
+        let Some(copying) = &self.copying else {
+            return false;
+        };
+        let stripper = self.stripper.as_ref();
+        if !stripper.is_none_or(UsageStripper::is_empty) {
+            return false;
+        }
+        match self.form() {
+            Form::Events => copying.ends_with_any(&[b"\n\n", b"\n\r\n", b"\r\r"]),
+            Form::Lines => copying.ends_with_any(&[b"\n"]),
+            // Whether an array is complete is only known at the end of its framing.
+            Form::Array | Form::Text | Form::Unseen | Form::Other => false,
+        }
+    }
+
+    /// Reads a piece, unless it was read before the head was written.
+    pub(super) fn feed_once(
+        &mut self,
+        data: Bytes,
+        exchange: &mut Exchange,
+        now: Instant,
+    ) -> Bytes {
+        match self.read_ahead.checked_sub(1) {
+            Some(left) => {
+                self.read_ahead = left;
+                data
+            }
+            None => self.feed(data, exchange, now),
+        }
+    }
+
+    /// How far the response has come by its own format. A response that is not a model's has none, though it
+    /// may look like one by chance.
+    fn ending(&self) -> Ending {
+        let usage = self.usage.as_ref();
+        let of_model = usage.filter(|usage| usage.operation().is_some());
+        of_model.map_or(Ending::Unknown, |usage| usage.ending())
+    }
+
+    /// Whether a terminal event has arrived, so that the end of the framing matters no more. A body with a
+    /// `Content-Length` ends by that, a content coding by its own trailer.
+    fn has_ended_itself(&self) -> bool {
+        self.ending() == Ending::Terminal
+            && self.form().is_stream()
+            && self.length.is_none()
+            && self.is_decoded()
+    }
+
+    fn is_decoded(&self) -> bool {
+        let decoder = self.decoder.as_ref();
+        decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole)
+    }
+
+    fn terminal(&self) -> Terminal {
+        let usage = self.usage.as_ref();
+        match usage.is_some_and(|usage| usage.ends_by_guess()) {
+            true => Terminal::Guessed,
+            false => Terminal::ByName,
+        }
+    }
+
+    /// The form of the response, where it is read.
+    pub(super) fn form(&self) -> Form {
+        self.usage
+            .as_ref()
+            .map_or(Form::Other, |usage| usage.form())
+    }
+
+    /// What is still waited for, if the terminal event has arrived by `now`.
+    pub(super) fn tail(&self, now: Instant, before: Option<Tail>) -> Option<Tail> {
+        if !self.has_ended_itself() {
+            return None;
+        }
+        let usage = self.usage.as_ref();
+        let awaited = match usage.is_some_and(|usage| usage.is_dispatched()) {
+            true => Awaited::FramingEnd,
+            false => Awaited::LineEnd,
+        };
+        Some(Tail::after(before, awaited, self.terminal(), now))
+    }
+
+    /// A response that cannot be decoded cannot be read, and must not be stored.
+    fn stop_reading(&mut self, why: Why) {
+        log::debug!("a response cannot be decoded: {why:?}");
+        self.decoder = None;
+        self.usage = None;
+        self.text = None;
+        self.remove_copy();
+        self.copying = None;
+    }
+
+    /// Whether the copy is in the cache as it is.
+    pub(super) fn is_stored(&self) -> CopyStored {
+        let copying = self.copying.as_ref();
+        copying.map_or(CopyStored::No, Copying::is_stored)
+    }
+
+    /// The backend's response has ended. Its copy is stored before the client has the last byte, so that an
+    /// equal request right behind it is a hit.
+    pub(super) fn end(&mut self, framing: FramingEnd, stored_at: Duration) {
+        // An event without its empty line would be lost to those who get the copy.
+        let is_whole = match (framing, self.form()) {
+            // Only the end of the framing would have shown that nothing follows.
+            (FramingEnd::GivenUp, _) if self.terminal() == Terminal::Guessed => false,
+            (_, Form::Events) => self.is_copy_whole(),
+            (FramingEnd::GivenUp, Form::Lines) => self.is_copy_whole(),
+            (FramingEnd::Arrived | FramingEnd::GivenUp, _) => true,
+        };
+        match is_whole {
+            true => self.store_copy(stored_at),
+            false => self.remove_copy(),
+        }
+    }
+
+    fn store_copy(&mut self, stored_at: Duration) {
+        let is_good = self.usage.as_ref().is_some_and(|usage| usage.is_good());
+        let is_decoded = self.is_decoded();
+        match &mut self.copying {
+            Some(copying) if is_good && is_decoded => copying.store(stored_at),
+            _ => self.remove_copy(),
+        }
+    }
+
+    fn remove_copy(&mut self) {
+        if let Some(copying) = &mut self.copying {
+            copying.remove();
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What may follow the terminal event of a stream (`[DONE]`, `message_stop`): the end of its line, and the
+//! end of the framing. Both are waited for, but not for long: the client has the whole response already.
+
+use std::time::{Duration, Instant};
+
+use super::Delivered;
+
+/// The framing gets this long to end after the terminal event. An endpoint that ends it in time keeps its
+/// connection.
+pub(super) const FRAMING_TIME: Duration = Duration::from_millis(500);
+/// Gemini has no event that is terminal by name: a response of several parts could have a finish reason in
+/// each. What arrives within this time shows it, and is forwarded to a client that waits for more.
+const FRAMING_TIME_OF_GUESSES: Duration = Duration::from_secs(5);
+/// The end of the terminal event may arrive on its own: an event is dispatched at its empty line.
+const LINE_END_TIME: Duration = Duration::from_secs(1);
+
+/// How the framing of a response ended whose terminal event had arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FramingEnd {
+    Arrived,
+    /// It was waited for in vain, or the connection broke.
+    GivenUp,
+}
+
+/// What is waited for after the terminal event, and until when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tail {
+    awaited: Awaited,
+    until: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// The end of the terminal event, or of the last line.
+    LineEnd,
+    FramingEnd,
+}
+
+/// How the terminal event is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Terminal {
+    ByName,
+    /// It is terminal only if nothing follows.
+    Guessed,
+}
+
+impl Tail {
+    /// The wait after what arrived at `now`. What arrives during a wait does not prolong it, unless it shows
+    /// that a guess was wrong.
+    pub(super) fn after(
+        before: Option<Tail>,
+        awaited: Awaited,
+        terminal: Terminal,
+        now: Instant,
+    ) -> Tail {
+        let continues = |before: &Tail| {
+            terminal == Terminal::ByName
+                && (before.awaited == awaited || before.awaited == Awaited::FramingEnd)
+        };
+        let time = match (terminal, awaited) {
+            (Terminal::Guessed, _) => FRAMING_TIME_OF_GUESSES,
+            (Terminal::ByName, Awaited::LineEnd) => LINE_END_TIME,
+            (Terminal::ByName, Awaited::FramingEnd) => FRAMING_TIME,
+        };
+        before.filter(continues).unwrap_or(Tail {
+            awaited,
+            until: now + time,
+        })
+    }
+
+    pub(super) fn until(self) -> Instant {
+        self.until
+    }
+}
+
+/// The client left: after the terminal event it had the whole response.
+pub(super) fn client_left(tail: Option<Tail>) -> Delivered {
+    match tail {
+        Some(_) => Delivered::LeftAtEnd,
+        None => Delivered::ClientLeft,
+    }
+}

@@ -1,0 +1,136 @@
+//! What is recorded of every request: the list of recorders, with what they write to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use parking_lot::Mutex;
+
+use crate::admin::RouteSummary;
+use crate::alert::snapshot::{Snapshot, SnapshotSource};
+use crate::alert::tally::Tallies;
+use crate::audit::Audit;
+use crate::clock::{self, Elapsed};
+use crate::config::Config;
+use crate::exchange::Recorder;
+use crate::metrics::Metrics;
+use crate::record::metrics::RequestMetrics;
+use crate::record::spans::SpanRecorder;
+use crate::record::{EventRecorder, Recorders};
+use crate::ship::Ship;
+use crate::ship::metrics::ShipMetrics;
+use crate::system::Reading;
+
+/// The recorders, and those of their parts that are stopped or shown.
+pub(super) struct Recording {
+    /// All recorders as one.
+    pub(super) recorder: Arc<Recorders>,
+    pub(super) events: Arc<EventRecorder>,
+    pub(super) ship: Option<Arc<Ship>>,
+    pub(super) audit: Option<Arc<Audit>>,
+    spans: Option<Arc<SpanRecorder>>,
+}
+
+impl Recording {
+    /// Starts everything that records requests. Alerts count into `tallies`.
+    pub(super) fn start(
+        config: &Config,
+        metrics: &Metrics,
+        tallies: Arc<Tallies>,
+    ) -> anyhow::Result<Self> {
+        let requests: Arc<dyn Recorder> = Arc::new(request_metrics(config, metrics, tallies)?);
+        let ship = ship(config, metrics)?;
+        let audit = match &config.audit {
+            Some(audit) => Some(Audit::start(audit, metrics)?),
+            None => None,
+        };
+        let output = ship.as_ref().map(|ship| ship.output());
+        let events =
+            EventRecorder::start(&config.events, output, metrics).context("cannot record")?;
+        let spans = match &config.spans {
+            Some(to) => {
+                let environment = &config.events.environment;
+                let spans = SpanRecorder::start(to, environment, paths(config), metrics);
+                Some(spans.context("cannot record")?)
+            }
+            None => None,
+        };
+        let recorders = [
+            Some(requests),
+            spans.clone().map(|spans| spans as Arc<dyn Recorder>),
+            audit.clone().map(|audit| audit as Arc<dyn Recorder>),
+            Some(events.clone() as Arc<dyn Recorder>),
+        ];
+        Ok(Recording {
+            recorder: Recorders::new(recorders.into_iter().flatten().collect()),
+            events,
+            ship,
+            audit,
+            spans,
+        })
+    }
+
+    /// What alerts evaluate beside requests.
+    pub(super) fn snapshots(
+        &self,
+        metrics: &Arc<Metrics>,
+        reading: Arc<Mutex<Reading>>,
+    ) -> SnapshotSource {
+        let (ship, events, metrics) = (self.ship.clone(), self.events.clone(), metrics.clone());
+        Box::new(move || Snapshot {
+            system: reading.lock().clone(),
+            spool_oldest: ship.as_ref().map(|ship| {
+                let oldest = ship.spool.oldest_at();
+                oldest.map_or(Duration::ZERO, |at| clock::unix_now().saturating_sub(at))
+            }),
+            events_dropped: match &ship {
+                Some(ship) => ship.ledger.counts().dropped,
+                None => events.dropped(),
+            },
+            dependencies_down: metrics.dependencies_down(),
+        })
+    }
+
+    /// Writes and sends what is left of events and spans.
+    pub(super) fn stop(&self, deadline: Instant) -> Result<(), Elapsed> {
+        let events = self.events.stop(deadline);
+        if let Some(spans) = &self.spans {
+            spans.stop(deadline);
+        }
+        events
+    }
+}
+
+fn request_metrics(
+    config: &Config,
+    metrics: &Metrics,
+    tallies: Arc<Tallies>,
+) -> prometheus::Result<RequestMetrics> {
+    let routes = config.routes.iter();
+    let routes: Vec<_> = routes
+        .map(|route| (&*route.name, &*route.platform))
+        .collect();
+    let backends = config.backends.iter();
+    let backends: Vec<_> = backends.map(|backend| &*backend.name).collect();
+    RequestMetrics::register(metrics, &routes, &backends, tallies)
+}
+
+/// Starts shipping, where the configuration has a destination.
+fn ship(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Ship>>> {
+    let exposed = ShipMetrics::register(metrics)?;
+    let Some(config) = &config.ship else {
+        return Ok(None);
+    };
+    let ship = Ship::start(config, exposed.shipper(metrics)?, metrics.worker("ship")?)?;
+    exposed.expose(&ship, metrics);
+    Ok(Some(ship))
+}
+
+/// The path of each route as the file has it, by name.
+fn paths(config: &Config) -> HashMap<Arc<str>, Arc<str>> {
+    let paths = RouteSummary::all(config).into_iter();
+    paths
+        .map(|route| (route.name, Arc::from(route.path)))
+        .collect()
+}

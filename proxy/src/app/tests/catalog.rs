@@ -1,0 +1,100 @@
+//! The catalog of metrics against what a process exposes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::alert::metrics::{AlertMetrics, AlertTiers};
+use crate::audit::{self, Audit};
+use crate::exchange::Recorder as _;
+use crate::gateway::Gateway;
+use crate::http::budget::Budget;
+use crate::http::connections::metrics::ConnectionCounts;
+use crate::listener::tls::expiry::CertificateExpiry;
+use crate::metrics::{Format, Metrics, catalog};
+use crate::record::fixture::filled;
+use crate::record::metrics::RequestMetrics;
+use crate::record::{EventRecorder, otlp, spans::SpanRecorder};
+use crate::ship::metrics::ShipMetrics;
+use crate::system::{self, Reading, lag};
+use crate::{alert, config, gateway};
+
+/// A series of every metric there is.
+fn all(folder: &std::path::Path) -> Metrics {
+    let metrics = Metrics::new().expect("metrics");
+    let requests = RequestMetrics::register(
+        &metrics,
+        &[("feishu", "feishu")],
+        &["assistant"],
+        Arc::new(()),
+    )
+    .expect("metrics of requests");
+    let mut exchange = filled();
+    (exchange.status, exchange.error_code) = (200, None);
+    requests.record(&exchange, Duration::ZERO);
+    let ship = ShipMetrics::register(&metrics).expect("metrics of shipping");
+    ship.shipper(&metrics).expect("metrics of a shipper");
+    ConnectionCounts::register(&metrics).expect("metrics of connections");
+    lag::register(&metrics).expect("metrics of the runtime");
+    let reading = system::metrics::register(&metrics).expect("metrics of the system");
+    *reading.lock() = Reading::example();
+    let expiry = CertificateExpiry::register(&metrics).expect("a metric of certificates");
+    expiry.set(&[("127.0.0.1:8443".to_owned(), 1_795_334_400)]);
+    let alerts = AlertMetrics::register(&metrics).expect("metrics of alerts");
+    alerts.writes("state").expect("counters");
+    alerts.notifier("feishu").expect("counters");
+    let tiers = AlertTiers::register(&metrics).expect("a metric of tiers");
+    let warning = alert::fixture::standing("ErrorRate", alert::tier::Tier::Warning);
+    tiers.show(&[warning]);
+    let config = config::defaults().expect("the defaults").config;
+    let events = EventRecorder::start(&config.events, None, &metrics).expect("a recorder");
+    let collector = otlp::Config {
+        url: "http://127.0.0.1:9/v1/traces".to_owned(),
+        headers: Vec::new(),
+    };
+    SpanRecorder::start(&collector, "test", Default::default(), &metrics).expect("a recorder");
+    let audit = audit::Config {
+        path: folder.join("audit.ndjson"),
+        keep: Duration::ZERO,
+    };
+    Audit::start(&audit, &metrics).expect("an audit log");
+    let in_flight = gateway::metrics::in_flight(&metrics).expect("a gauge");
+    let gateway = Gateway::new(
+        crate::generation::Generation::first(&config),
+        Budget::new(config.limits.buffered_bytes),
+        events,
+        in_flight,
+    );
+    gateway::metrics::expose(&Arc::new(gateway), &metrics).expect("metrics of the gateway");
+    metrics
+}
+
+#[test]
+fn the_catalog_lists_what_is_exposed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let metrics = all(folder.path());
+    let text = String::from_utf8(metrics.render(Format::Text)).expect("UTF-8");
+    let mut exposed = BTreeSet::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+        let (name, help) = line.split_once(' ').expect("a help text");
+        assert!(help.ends_with('.'), "{line}");
+        exposed.insert(name);
+    }
+    let listed: BTreeSet<_> = catalog::ALL.iter().map(|metric| metric.name).collect();
+    assert_eq!(exposed, listed);
+    for metric in catalog::ALL {
+        let is_counter = text.contains(&format!("# TYPE {} counter", metric.name));
+        assert_eq!(
+            is_counter,
+            metric.name.ends_with("_total"),
+            "{}",
+            metric.name
+        );
+    }
+    for series in [
+        r#"weir_events_total{outcome="dropped"} 0"#,
+        r#"weir_cache_bytes{tier="memory"} 0"#,
+    ] {
+        assert!(text.contains(series), "{series}");
+    }
+}

@@ -1,0 +1,50 @@
+//! Whether weir asks the backend for the token usage of a stream whose client did not ask for it
+//! (`ask_usage`).
+
+use super::model_request::operation;
+use crate::backend::ask_usage;
+use crate::body::Body;
+use crate::exchange::Exchange;
+use crate::generation::pipeline::RoutePipeline;
+use crate::http::session::Session;
+use crate::model::operation::Operation;
+
+/// Whether weir asked for the usage, so that the chunk that reports it has to be stripped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UsageAsked {
+    Yes,
+    No,
+}
+
+/// Whether the usage would be asked for, if this turns out to be a stream whose client did not ask.
+pub(super) fn may_ask(pipeline: &RoutePipeline, session: &Session, exchange: &Exchange) -> bool {
+    let path = exchange.path.trim_end_matches('/');
+    pipeline.backend.config().ask_usage
+        && operation(exchange) == Some(Operation::Chat)
+        // Vertex AI serves the formats of other vendors under paths of its own.
+        && path.ends_with("/completions")
+        && ask_usage::may_change(&session.head().headers)
+}
+
+/// Asks for the usage in the body that is forwarded, where the backend's configuration wants it and the
+/// client did not ask. The signature has been verified over the client's own bytes before.
+pub(super) fn ask(
+    pipeline: &RoutePipeline,
+    session: &Session,
+    exchange: &Exchange,
+    body: Option<&mut Body>,
+) -> UsageAsked {
+    let Some(body) = body else {
+        return UsageAsked::No;
+    };
+    if !exchange.model.request_stream || !may_ask(pipeline, session, exchange) {
+        return UsageAsked::No;
+    }
+    match ask_usage::with_usage_asked(&body.bytes) {
+        Some(changed) => {
+            body.bytes = changed;
+            UsageAsked::Yes
+        }
+        None => UsageAsked::No,
+    }
+}

@@ -1,0 +1,68 @@
+//! The cache's copy of a response that is being delivered.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::response::Parts;
+
+use crate::answer::copying::{CopyStored, ResponseCopy};
+use crate::cache::copy::CopyBuffer;
+use crate::cache::{Answers, Key, Use};
+use crate::exchange::Exchange;
+use crate::generation::pipeline::RoutePipeline;
+
+/// A copy, and the key under which it is stored.
+pub(super) struct CacheCopy<'a> {
+    buffer: CopyBuffer,
+    answers: &'a Answers,
+    key: Key,
+}
+
+impl<'a> CacheCopy<'a> {
+    /// An empty copy, where request and response allow to store one; the head of the response arrived at
+    /// `received_at` (since the Unix epoch).
+    pub(super) fn of(
+        pipeline: &'a RoutePipeline,
+        exchange: &Exchange,
+        decision: Use,
+        head: &Parts,
+        received_at: Duration,
+    ) -> Option<Self> {
+        let answers = pipeline.answers.as_ref()?;
+        let (Use::Full(key) | Use::Refresh(key)) = decision else {
+            return None;
+        };
+        let (_, verified) = pipeline.signature_headers(exchange);
+        let status = head.status.as_u16();
+        let buffer = answers.copy(status, &head.headers, verified, received_at);
+        Some(CacheCopy {
+            buffer: buffer.ok()?,
+            answers,
+            key,
+        })
+    }
+}
+
+impl ResponseCopy for CacheCopy<'_> {
+    fn push(&mut self, piece: &Bytes) {
+        self.buffer.push(piece);
+    }
+
+    fn ends_with(&self, end: &[u8]) -> bool {
+        self.buffer.ends_with(end)
+    }
+
+    fn store(&mut self, stored_at: Duration) -> CopyStored {
+        match self.buffer.stored(stored_at) {
+            Some(stored) => {
+                self.answers.keep(self.key, stored);
+                CopyStored::Yes
+            }
+            None => CopyStored::No,
+        }
+    }
+
+    fn remove(&mut self) {
+        self.answers.forget(&self.key);
+    }
+}

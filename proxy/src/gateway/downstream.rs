@@ -1,0 +1,175 @@
+//! The answer stage of the gateway: delivers a backend's response to the client, and copies it for the
+//! cache.
+
+use std::time::{Duration, Instant};
+
+use http::{StatusCode, header};
+
+use super::ask_usage::UsageAsked;
+use super::cache_copy::CacheCopy;
+use super::mode::RequestKind;
+use super::model_response::Readable;
+use super::upstream::Upstream;
+use super::{model_request, model_response, routing, tunnel};
+use crate::answer::Delivered;
+use crate::answer::ahead::{self, ClientLeft, ReadAhead};
+use crate::answer::copying::{CopyStored, Copying};
+use crate::answer::deliver as response;
+use crate::answer::filter::BodyFilter;
+use crate::answer::timeouts::ResponseTimeouts;
+use crate::answer::usage_stripper::{self, UsageStripper};
+use crate::backend::client::Answer;
+use crate::cache::Use;
+use crate::cache::status::Status;
+use crate::clock;
+use crate::coding::Decoder;
+use crate::exchange::Exchange;
+use crate::http::relay::Relay;
+use crate::http::session::Session;
+use crate::model::answer::{AnswerReader, Kind};
+
+/// Delivers the response, whose head had arrived at `now`. Connections that are upgraded, and messages of
+/// gRPC, may be silent for `messages_idle`.
+pub(super) async fn deliver(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    upstream: &mut Upstream,
+    messages_idle: Duration,
+    now: Instant,
+) -> Delivered {
+    if upstream.response.head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return tunnel::run(session, exchange, &mut upstream.response, messages_idle).await;
+    }
+    upstream.relay.answered();
+    let stripper = usage_stripper(upstream);
+    let timeouts = timeouts(upstream, messages_idle, now);
+    let head = &upstream.response.head;
+    let readable = Readable::of(exchange, head);
+    let (pipeline, decision) = (&upstream.pipeline, upstream.decision);
+    let copy = |_| CacheCopy::of(pipeline, exchange, decision, head, exchange.at(now));
+    let mut copy = readable.kind.and_then(copy);
+    let mut filter = filter(
+        exchange,
+        upstream,
+        timeouts,
+        stripper,
+        readable,
+        copy.as_mut(),
+    );
+    let (response, relay) = (&mut upstream.response, &mut upstream.relay);
+    let delivered = forward(session, exchange, response, relay, &mut filter, decision).await;
+    model_request::note_relayed(exchange, &upstream.relay);
+    model_response::note(exchange, &mut filter, delivered);
+    model_response::record_text(exchange, &mut filter);
+    delivered
+}
+
+/// What happens to each piece of the body.
+fn filter<'a>(
+    exchange: &Exchange,
+    upstream: &Upstream,
+    timeouts: ResponseTimeouts,
+    stripper: Option<UsageStripper>,
+    readable: Readable,
+    copy: Option<&'a mut CacheCopy<'_>>,
+) -> BodyFilter<'a> {
+    let head = &upstream.response.head;
+    let Readable { decoder, kind } = readable;
+    let operation = exchange.model.operation;
+    // A response that is stored has to be read, whatever the request was.
+    let is_read = operation.is_some() || copy.is_some();
+    let usage = kind
+        .filter(|_| is_read)
+        .map(|kind| Box::new(AnswerReader::new(kind, operation)));
+    let text = decoder
+        .as_ref()
+        .and_then(|_| model_response::text_reader(exchange, head));
+    BodyFilter {
+        decoder: decoder.filter(|_| usage.is_some() || text.is_some()),
+        usage,
+        text,
+        // A stripped chunk shortens the body.
+        length: upstream.framing.length.filter(|_| stripper.is_none()),
+        stripper,
+        copying: copy.map(|copy| Copying::new(copy)),
+        read_ahead: 0,
+        timeouts,
+    }
+}
+
+/// How long the rest of the response is waited for.
+fn timeouts(upstream: &Upstream, messages_idle: Duration, now: Instant) -> ResponseTimeouts {
+    let config = upstream.pipeline.backend.config();
+    let (idle, total) = match upstream.kind {
+        RequestKind::Grpc => (messages_idle, None),
+        RequestKind::Plain | RequestKind::Upgrade => {
+            (config.idle_timeout, Some(config.total_timeout))
+        }
+    };
+    ResponseTimeouts {
+        called_at: upstream.started_at,
+        head_at: now,
+        idle,
+        total,
+    }
+}
+
+/// Strips the usage from a stream whose client did not ask for it, though weir did. A stream in a content
+/// coding is left as it is: weir asked for none.
+fn usage_stripper(upstream: &mut Upstream) -> Option<UsageStripper> {
+    if upstream.usage == UsageAsked::No {
+        return None;
+    }
+    let head = &mut upstream.response.head;
+    let headers = &mut head.headers;
+    let is_plain = Decoder::of(headers).is_some_and(|decoder| decoder.is_plain());
+    let kind = headers.get(header::CONTENT_TYPE).and_then(Kind::of);
+    let is_stream = head.status == StatusCode::OK && kind == Some(Kind::Sse);
+    if !is_stream || !is_plain {
+        return None;
+    }
+    usage_stripper::remove_digests(headers);
+    Some(UsageStripper::new())
+}
+
+/// Writes the response. Its head reports whether it has been stored, as far as that is known by then.
+async fn forward(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    response: &mut Answer,
+    relay: &mut Relay,
+    filter: &mut BodyFilter<'_>,
+    decision: Use,
+) -> Delivered {
+    let Answer { head, body, .. } = response;
+    // A chunk that may have to be stripped is no part of the copy before the end of the stream.
+    if filter.copying.is_some() && filter.stripper.is_none() {
+        let kind = filter.usage.as_ref().map(|usage| usage.kind());
+        let ahead = match kind {
+            Some(Kind::Json) if !exchange.model.request_stream => ReadAhead::ToTheEnd,
+            _ => ReadAhead::Arrived,
+        };
+        match ahead::read(session, exchange, body, filter, relay, ahead).await {
+            Ok(stored) => note_stored(exchange, stored, decision),
+            Err(ClientLeft) => {
+                if let Some(attempt) = exchange.attempt() {
+                    attempt.end(clock::now());
+                }
+                return Delivered::ClientLeft;
+            }
+        }
+    }
+    response::deliver(session, exchange, head, body, filter, relay).await
+}
+
+/// Replaces the `Cache-Status` of a response that has been stored.
+fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: Use) {
+    let status = match (stored, decision) {
+        (CopyStored::Yes, Use::Full(_)) => Status::MissStored,
+        (CopyStored::Yes, Use::Refresh(_)) => Status::RefreshStored,
+        (CopyStored::No, _) | (_, Use::Bypass) => return,
+    };
+    let headers = &mut exchange.answer_headers;
+    headers.retain(|(name, _)| name != "cache-status");
+    routing::add_header(exchange, "cache-status", status.header());
+}

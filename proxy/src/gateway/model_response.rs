@@ -1,0 +1,123 @@
+//! What is read of a response on its way: the tokens, timing and failure of a model call, and what is
+//! recorded of its text.
+
+use http::StatusCode;
+use http::header;
+use http::response::Parts;
+
+use crate::answer::Delivered;
+use crate::answer::filter::BodyFilter;
+use crate::answer::text::ResponseText;
+use crate::cache::Stored;
+use crate::coding::Decoder;
+use crate::exchange::Exchange;
+use crate::model::answer::{Ending, Kind, Said, Shape};
+use crate::model::estimate;
+use crate::model::operation::{Operation, Yields};
+use crate::refusal::ErrorCode;
+
+/// How a response can be read.
+pub(super) struct Readable {
+    /// `None` where it has a content coding that weir cannot decode.
+    pub(super) decoder: Option<Decoder>,
+    /// Its format, if it is one of a model's response.
+    pub(super) kind: Option<Kind>,
+}
+
+impl Readable {
+    pub(super) fn of(exchange: &Exchange, head: &Parts) -> Self {
+        let decoder = Decoder::of(&head.headers);
+        let kind = kind(exchange, head).filter(|_| decoder.is_some());
+        Readable { decoder, kind }
+    }
+}
+
+/// The format of a complete, successful response. Audio and transcripts have other formats, unless their
+/// content type is that of a model's response.
+fn kind(exchange: &Exchange, head: &Parts) -> Option<Kind> {
+    if !matches!(head.status.as_u16(), 200..=203) {
+        return None;
+    }
+    let content_type = head.headers.get(header::CONTENT_TYPE);
+    match exchange.model.operation.map(Operation::yields) {
+        Some(Yields::Other) => Kind::by_name(content_type?),
+        _ => Kind::of_answer(content_type),
+    }
+}
+
+/// The reader of the response's text, where some of it is recorded.
+pub(super) fn text_reader(exchange: &Exchange, head: &Parts) -> Option<ResponseText> {
+    exchange.content.as_ref()?;
+    let kind = Kind::of(head.headers.get(header::CONTENT_TYPE)?)?;
+    Some(ResponseText::new(kind))
+}
+
+/// Records the text of a backend's response as `events.content` asks.
+pub(super) fn record_text(exchange: &mut Exchange, filter: &mut BodyFilter<'_>) {
+    let text = filter.text.take().map(ResponseText::finish);
+    if let (Some(content), Some(text)) = (&mut exchange.content, text) {
+        content.output = content.mode.keep(&text);
+    }
+}
+
+/// Records the text of a stored response as `events.content` asks.
+pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &Stored) {
+    let kind = match exchange.model.request_stream {
+        true => Kind::Sse,
+        false => Kind::Json,
+    };
+    if let Some(content) = &mut exchange.content {
+        let mut text = ResponseText::new(kind);
+        stored.pieces().for_each(|piece| text.feed(&piece));
+        content.output = content.mode.keep(&text.finish());
+    }
+}
+
+/// Notes what the response reported of the model call, and whether it failed by its own words: an error
+/// inside a 200 (`upstream_error`), or a stream without its end (`upstream_incomplete`). A response that the
+/// client did not read to the end may have had one.
+pub(super) fn note(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, delivered: Delivered) {
+    let Some(reader) = filter.usage.take() else {
+        return;
+    };
+    let Some(operation) = exchange.model.operation else {
+        return;
+    };
+    let read = reader.finish();
+    if read.ending == Ending::Failed {
+        exchange.fail(ErrorCode::UpstreamError);
+    } else if delivered == Delivered::Whole && is_incomplete(operation, &read, exchange.status) {
+        exchange.fail(ErrorCode::UpstreamIncomplete);
+    }
+    let model = &mut exchange.model;
+    let is_estimable = read.is_estimable || operation.yields() != Yields::Text;
+    model.usage = match read.usage.is_empty() && is_estimable {
+        true => estimate::usage(operation, read.ending, &model.request_text, &read.text),
+        false => read.usage,
+    };
+    let started = exchange.timing.started();
+    model.response_model = read.model;
+    model.finish_reasons = read.finish_reasons;
+    model.time_to_first_chunk = read
+        .first_content_at
+        .map(|at| at.saturating_duration_since(started));
+    model.generation = match (read.first_content_at, read.last_content_at) {
+        (Some(first), Some(last)) => Some(last.saturating_duration_since(first)),
+        _ => None,
+    };
+}
+
+/// Whether a response whose framing is complete lacks its own end, or the content that it should have.
+fn is_incomplete(operation: Operation, read: &Said, status: u16) -> bool {
+    let lacks_end = read.ending == Ending::Open;
+    match operation.yields() {
+        Yields::Text if read.ending == Ending::Terminal => false,
+        Yields::Text => match read.shape {
+            Shape::Some => lacks_end,
+            Shape::Empty => status == StatusCode::OK.as_u16(),
+            Shape::NoEvents | Shape::Cut => true,
+        },
+        Yields::Other => lacks_end,
+        Yields::Results | Yields::Figures => false,
+    }
+}

@@ -1,0 +1,151 @@
+//! A generation: what a configuration builds, and what a reload replaces as a whole.
+//!
+//! The routes with their stages, and the settings that those share. A generation is immutable; the gateway
+//! holds the current one in an `ArcSwap` and loads it once a request, in the route stage. A request keeps the
+//! pipeline that it found: a swap changes nothing for requests in flight, and the previous generation is
+//! freed with the last of them. What lives as long as the process (sockets, runtimes, metrics, recorders,
+//! shippers, the admin side) is in `app`.
+//!
+//! Building a generation takes the previous one. State is carried over where the settings that it depends
+//! on are equal: replay protection, keys of limits, requests in flight, stored responses, and the pools of
+//! connections to backends.
+
+use std::sync::Arc;
+
+use crate::backend::Backend;
+use crate::backend::connector::Connect;
+use crate::cache::Answers;
+use crate::clock;
+use crate::config::{self, Config};
+use crate::route::Table;
+use crate::route::path::EncodedSlash;
+use crate::signature::memory::Memory;
+use crate::trace::Sampling;
+
+pub mod occupancy;
+pub(crate) mod pipeline;
+
+use occupancy::Occupancy;
+use pipeline::{Parts, RoutePipeline, Shared};
+
+/// What a checked configuration builds.
+pub struct Generation {
+    pub(crate) table: Table,
+    /// In the order of the routes.
+    pub(crate) pipelines: Box<[Arc<RoutePipeline>]>,
+    pub(crate) header_bytes: usize,
+    pub(crate) sampling: Sampling,
+    pub(crate) encoded_slash: EncodedSlash,
+    pub(crate) shared: Arc<Shared>,
+    backends: Box<[Arc<Backend>]>,
+    connect: Connect,
+    memory: Memory,
+}
+
+impl Generation {
+    /// The first generation of a process.
+    #[must_use]
+    pub fn first(config: &Config) -> Arc<Self> {
+        Generation::build(config, Connect::with_system_roots(), None)
+    }
+
+    /// The generation that follows this one.
+    #[must_use]
+    pub fn next(&self, config: &Config) -> Arc<Self> {
+        Generation::build(config, self.connect.clone(), Some(self))
+    }
+
+    fn build(config: &Config, connect: Connect, previous: Option<&Generation>) -> Arc<Self> {
+        let backends = config.backends.iter().map(|backend| {
+            let known = previous.and_then(|previous| previous.backend(&backend.name));
+            match known.filter(|known| known.config() == backend) {
+                Some(known) => known.clone(),
+                None => Arc::new(Backend::new(backend.clone(), connect.clone())),
+            }
+        });
+        let backends: Box<[_]> = backends.collect();
+        let shared = Arc::new(Shared::new(config));
+        let schemes = config.routes.iter().flat_map(|route| &route.signature);
+        let memory = match previous {
+            Some(previous) => previous.memory.next(schemes),
+            None => Memory::new(schemes),
+        };
+        let pipelines = config.routes.iter().map(|route| {
+            let parts = Parts {
+                backend: &backends[route.backend],
+                shared: &shared,
+                memory: &memory,
+                previous: previous.and_then(|previous| previous.pipeline(&route.name)),
+            };
+            Arc::new(RoutePipeline::new(route, &parts))
+        });
+        Arc::new(Generation {
+            table: table(&config.routes),
+            pipelines: pipelines.collect(),
+            header_bytes: config.limits.header_bytes,
+            sampling: config.sampling,
+            encoded_slash: config.encoded_slash,
+            shared,
+            backends,
+            connect,
+            memory,
+        })
+    }
+
+    fn backend(&self, name: &str) -> Option<&Arc<Backend>> {
+        let mut backends = self.backends.iter();
+        backends.find(|backend| *backend.config().name == *name)
+    }
+
+    fn pipeline(&self, name: &str) -> Option<&RoutePipeline> {
+        let pipelines = self.pipelines.iter().map(|pipeline| &**pipeline);
+        pipelines
+            .into_iter()
+            .find(|pipeline| *pipeline.config.name == *name)
+    }
+
+    /// How many ids of requests were forgotten before their time because the replay memory was full.
+    #[must_use]
+    pub fn replay_dropped(&self) -> u64 {
+        self.memory.dropped()
+    }
+
+    /// Forgets idle limit keys and expired responses; called on a timer.
+    pub fn forget_idle(&self) {
+        let now = clock::unix_now();
+        for pipeline in &self.pipelines {
+            pipeline.limits.forget_idle();
+            if let Some(answers) = &pipeline.answers {
+                answers.forget_expired(now);
+            }
+        }
+    }
+
+    /// What the pipelines occupy now.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        let pipelines = self.pipelines.iter();
+        let answers = pipelines
+            .clone()
+            .filter_map(|pipeline| pipeline.answers.as_deref());
+        Occupancy {
+            cache_bytes: answers.map(Answers::bytes).sum(),
+            routes: pipelines.map(|pipeline| pipeline.occupancy()).collect(),
+            ..Occupancy::default()
+        }
+    }
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Generation")
+            .field("routes", &self.pipelines.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn table(routes: &[Arc<config::Route>]) -> Table {
+    let matching = routes.iter().map(|route| route.matching.clone());
+    Table::new(matching.collect(), config::Route::requirements(routes))
+}

@@ -1,0 +1,130 @@
+//! A route pipeline: one route with everything its requests meet, built once a generation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+
+use super::occupancy::RouteOccupancy;
+use crate::backend::Backend;
+use crate::cache::Answers;
+use crate::config::{self, Config};
+use crate::content;
+use crate::exchange::Exchange;
+use crate::limit::Limits;
+use crate::limit::concurrency::Concurrency;
+use crate::signature::Verifier;
+use crate::signature::memory::Memory;
+
+/// One route with its stages.
+pub(crate) struct RoutePipeline {
+    pub(crate) config: Arc<config::Route>,
+    pub(crate) verifier: Option<Verifier>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) concurrency: Option<Arc<Concurrency>>,
+    pub(crate) answers: Option<Arc<Answers>>,
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// The settings that all pipelines of a generation share, for the stages behind the route.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) trusted_proxies: Box<[IpNet]>,
+    pub(crate) content: content::Mode,
+    /// How long an upgraded connection, or a gRPC stream, may be silent.
+    pub(crate) upgrade_idle_timeout: Duration,
+}
+
+impl Shared {
+    pub(super) fn new(config: &Config) -> Self {
+        Shared {
+            trusted_proxies: config.trusted_proxies.clone().into(),
+            content: config.content,
+            upgrade_idle_timeout: config.limits.upgrade_idle_timeout,
+        }
+    }
+}
+
+/// What a pipeline is built from, beside its own route.
+pub(super) struct Parts<'a> {
+    pub(super) backend: &'a Arc<Backend>,
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) memory: &'a Memory,
+    /// The pipeline of the route of that name in the previous generation.
+    pub(super) previous: Option<&'a RoutePipeline>,
+}
+
+impl RoutePipeline {
+    /// Builds the pipeline of `route`. State of the previous generation is carried over where the settings
+    /// that it depends on are equal: keys of limits, requests in flight, stored responses.
+    pub(super) fn new(route: &Arc<config::Route>, parts: &Parts<'_>) -> Self {
+        let previous = parts.previous;
+        let unchanged = |setting: fn(&RoutePipeline, &config::Route) -> bool| {
+            previous.filter(|previous| setting(previous, route))
+        };
+        let limits = unchanged(|previous, route| previous.config.rate_limits == route.rate_limits);
+        let concurrency =
+            unchanged(|previous, route| previous.config.concurrency == route.concurrency);
+        let answers = unchanged(|previous, route| {
+            previous.config.cache == route.cache && previous.config.matching == route.matching
+        });
+        // Another backend, or other credentials for it, may respond differently.
+        let answers =
+            answers.filter(|previous| previous.backend.config() == parts.backend.config());
+        RoutePipeline {
+            verifier: Verifier::new(&route.signature, parts.memory),
+            limits: match limits {
+                Some(previous) => previous.limits.clone(),
+                None => Arc::new(Limits::new(&route.rate_limits)),
+            },
+            concurrency: match concurrency {
+                Some(previous) => previous.concurrency.clone(),
+                None => route.concurrency.map(|max| Arc::new(Concurrency::new(max))),
+            },
+            answers: match answers {
+                Some(previous) => previous.answers.clone(),
+                None => route
+                    .cache
+                    .as_ref()
+                    .map(|cache| Arc::new(Answers::new(cache))),
+            },
+            backend: parts.backend.clone(),
+            shared: parts.shared.clone(),
+            config: route.clone(),
+        }
+    }
+
+    pub(super) fn occupancy(&self) -> RouteOccupancy {
+        let limited = !self.config.rate_limits.is_empty();
+        let in_use = self.concurrency.as_ref().map(|places| places.in_use());
+        RouteOccupancy {
+            route: self.config.name.clone(),
+            limit_keys: limited.then(|| self.limits.keys() as u64),
+            in_use: in_use.map(|in_use| in_use as u64),
+        }
+    }
+
+    /// The headers of the verified signature: those that are stripped from what the backend gets, and those
+    /// that are forwarded and no part of a cache key.
+    pub(crate) fn signature_headers(&self, exchange: &Exchange) -> (&[HeaderName], &[HeaderName]) {
+        match (&self.verifier, &exchange.signature) {
+            (Some(verifier), Some(signature)) => (
+                verifier.stripped_headers(signature.scheme),
+                verifier.verified_headers(signature.scheme),
+            ),
+            _ => (&[], &[]),
+        }
+    }
+
+    /// Whether a stage reads the body: the signature stage or the cache.
+    pub(crate) fn reads_body(&self) -> bool {
+        self.verifies_body() || self.answers.is_some()
+    }
+
+    /// Whether the signature covers the body.
+    pub(crate) fn verifies_body(&self) -> bool {
+        self.verifier.as_ref().is_some_and(Verifier::reads_body)
+    }
+}

@@ -1,0 +1,55 @@
+//! The recorder of spans: formats those of a traced request and hands them to the exporter.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::otlp::{self, Exporter, SpanCounts};
+use super::span::Spans;
+use super::with_buffer;
+use crate::exchange::{Exchange, Recorder};
+use crate::metrics::Metrics;
+
+/// The recorder of spans.
+#[derive(Debug)]
+pub struct SpanRecorder {
+    spans: Spans,
+    exporter: Exporter,
+}
+
+impl SpanRecorder {
+    /// Starts the exporter. `paths` are those of the routes, by their names.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(
+        config: &otlp::Config,
+        environment: &str,
+        paths: HashMap<Arc<str>, Arc<str>>,
+        metrics: &Metrics,
+    ) -> io::Result<Arc<Self>> {
+        let counts = SpanCounts::register(metrics).map_err(io::Error::other)?;
+        let worker = metrics.worker("otlp").map_err(io::Error::other)?;
+        Ok(Arc::new(SpanRecorder {
+            spans: Spans::new(paths),
+            exporter: Exporter::start(config, environment, counts, worker)?,
+        }))
+    }
+
+    /// Sends what waits, as far as the deadline allows.
+    pub fn stop(&self, deadline: Instant) {
+        self.exporter.stop(deadline);
+    }
+}
+
+impl Recorder for SpanRecorder {
+    fn record(&self, exchange: &Exchange, duration: Duration) {
+        if exchange.is_traced() {
+            with_buffer(|buffer| {
+                let count = self.spans.append(exchange, duration, buffer);
+                self.exporter.take(buffer, count);
+            });
+        }
+    }
+}

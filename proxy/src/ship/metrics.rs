@@ -1,0 +1,160 @@
+//! The metrics of shipping. Counts come from the ledger, all of one moment, so that a scrape balances.
+
+use std::sync::Arc;
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Result};
+
+use super::Ship;
+use super::condition::Condition;
+use crate::clock;
+use crate::metrics::catalog::{self, DURATION_EDGES_S};
+use crate::metrics::{Metrics, family::Family};
+
+/// What the shipper itself observes. Clones share their state.
+#[derive(Clone, Debug)]
+pub struct ShipperMetrics {
+    pub(super) bulk_duration: Histogram,
+    /// Whether the last request succeeded.
+    pub(super) up: IntGauge,
+    pub(super) obstacles: ObstacleMetrics,
+}
+
+/// What keeps events from the index. Clones share their state.
+#[derive(Clone, Debug)]
+pub(super) struct ObstacleMetrics(Vec<Series>);
+
+/// Of one condition.
+#[derive(Clone, Debug)]
+struct Series {
+    condition: Condition,
+    retried: IntCounter,
+    present: IntGauge,
+}
+
+impl ObstacleMetrics {
+    /// So many events have to be sent again for this condition.
+    pub(super) fn met(&self, condition: Condition, events: u64) {
+        for series in &self.0 {
+            let is_it = series.condition == condition;
+            series.present.set(i64::from(is_it));
+            if is_it {
+                series.retried.inc_by(events);
+            }
+        }
+    }
+
+    /// All events are accepted.
+    pub(super) fn gone(&self) {
+        self.0.iter().for_each(|series| series.present.set(0));
+    }
+}
+
+/// What is read from a shipper at each scrape.
+#[derive(Debug)]
+pub struct ShipMetrics {
+    recorded: IntCounter,
+    recovered: IntCounter,
+    indexed: IntCounter,
+    failure_store: IntCounter,
+    duplicate: IntCounter,
+    dead_letter: IntCounter,
+    dropped: IntCounter,
+    in_channel: IntGauge,
+    spool_events: IntGauge,
+    spool_bytes: IntGauge,
+    spool_oldest: IntGauge,
+    bulk_duration: Family<Histogram>,
+    retried: Family<IntCounter>,
+    blocked: Family<IntGauge>,
+}
+
+impl ShipMetrics {
+    /// Registers all of them. They are at zero where nothing is shipped.
+    ///
+    /// # Errors
+    /// Only when the catalog has an invalid or a duplicate name.
+    pub fn register(metrics: &Metrics) -> Result<Self> {
+        let events = metrics.counter(catalog::EVENTS)?;
+        let gauge = |definition| metrics.gauge(definition)?.series(&[]);
+        Ok(ShipMetrics {
+            recorded: events.series(&["recorded"])?,
+            recovered: events.series(&["recovered"])?,
+            indexed: events.series(&["indexed"])?,
+            failure_store: events.series(&["failure_store"])?,
+            duplicate: events.series(&["duplicate"])?,
+            dead_letter: events.series(&["dead_letter"])?,
+            dropped: events.series(&["dropped"])?,
+            in_channel: gauge(catalog::EVENTS_IN_CHANNEL)?,
+            spool_events: gauge(catalog::SPOOL_EVENTS)?,
+            spool_bytes: gauge(catalog::SPOOL_BYTES)?,
+            spool_oldest: gauge(catalog::SPOOL_OLDEST)?,
+            bulk_duration: metrics.histogram(catalog::BULK_DURATION, &DURATION_EDGES_S)?,
+            retried: metrics.counter(catalog::EVENTS_RETRIED)?,
+            blocked: metrics.gauge(catalog::SHIPPING_BLOCKED)?,
+        })
+    }
+
+    /// What a shipper observes by itself: exposed from its start on.
+    ///
+    /// # Errors
+    /// Only when the catalog has an invalid name.
+    pub fn shipper(&self, metrics: &Metrics) -> Result<ShipperMetrics> {
+        let obstacles = Condition::ALL.map(|condition| {
+            Ok(Series {
+                condition,
+                retried: self.retried.series(&[condition.as_str()])?,
+                present: self.blocked.series(&[condition.as_str()])?,
+            })
+        });
+        Ok(ShipperMetrics {
+            bulk_duration: self.bulk_duration.series(&[])?,
+            up: metrics.dependency("elasticsearch")?,
+            obstacles: ObstacleMetrics(obstacles.into_iter().collect::<Result<_>>()?),
+        })
+    }
+
+    /// What the shipper of alert transitions observes. Its bulk requests are few, and exposed nowhere.
+    ///
+    /// # Errors
+    /// Never, but for a mistake in a name.
+    pub fn unexposed_shipper() -> Result<ShipperMetrics> {
+        let options = HistogramOpts::new("unexposed", "Exposed nowhere.");
+        Ok(ShipperMetrics {
+            bulk_duration: Histogram::with_opts(options)?,
+            up: IntGauge::new("unexposed", "Exposed nowhere.")?,
+            obstacles: ObstacleMetrics(Vec::new()),
+        })
+    }
+
+    /// Exposes this shipper.
+    pub fn expose(self, ship: &Arc<Ship>, metrics: &Metrics) {
+        let ship = ship.clone();
+        metrics.on_scrape(move || self.read(&ship));
+    }
+
+    /// Takes over the counts of the ledger.
+    fn read(&self, ship: &Ship) {
+        let counts = ship.ledger.counts();
+        for (counter, count) in [
+            (&self.recorded, counts.recorded),
+            (&self.recovered, counts.recovered),
+            (&self.indexed, counts.indexed),
+            (&self.failure_store, counts.failure_store),
+            (&self.duplicate, counts.duplicate),
+            (&self.dead_letter, counts.dead_letter),
+            (&self.dropped, counts.dropped),
+        ] {
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        let oldest = ship.spool.oldest_at();
+        let age = oldest.map_or(0, |at| clock::unix_now().saturating_sub(at).as_secs());
+        for (gauge, value) in [
+            (&self.in_channel, counts.in_channel),
+            (&self.spool_events, counts.spooled),
+            (&self.spool_bytes, ship.spool.bytes()),
+            (&self.spool_oldest, age),
+        ] {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Events on their way to the spool, where the shipper reads them: the output that `record` writes to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ledger::Ledger;
+use super::spool::Spool;
+use crate::record::batch::Lines;
+use crate::record::sink::{Accounting, Sink, Written};
+
+/// The sink that appends to the spool.
+pub(super) struct SpoolSink {
+    spool: Arc<Spool>,
+    /// Where the spool ended before the write that is under way, or that panicked.
+    begun: Option<u64>,
+}
+
+impl SpoolSink {
+    pub(super) fn new(spool: Arc<Spool>) -> Self {
+        SpoolSink { spool, begun: None }
+    }
+}
+
+impl Sink for SpoolSink {
+    fn write(&mut self, lines: Lines<'_>, _now: Duration) -> Written {
+        // Nobody else appends events: what was added since are these lines, from a write that panicked.
+        let begun = *self.begun.get_or_insert_with(|| self.spool.end());
+        let before = appended_since(&self.spool, begun);
+        let events = lines
+            .last(lines.count().saturating_sub(before))
+            .map(|line| (line.id.as_bytes(), line.bytes));
+        let (appended, outcome) = self.spool.append(events);
+        self.begun = None;
+        Written {
+            lines: before + appended,
+            error: outcome.err(),
+        }
+    }
+
+    fn abandon(&mut self) -> usize {
+        let begun = self.begun.take();
+        begun.map_or(0, |begun| appended_since(&self.spool, begun))
+    }
+
+    fn sync(&mut self) {
+        if let Err(error) = self.spool.sync() {
+            log::error!("spool: cannot sync to disk: {error}");
+        }
+    }
+}
+
+fn appended_since(spool: &Spool, begun: u64) -> usize {
+    usize::try_from(spool.end().saturating_sub(begun)).unwrap_or(usize::MAX)
+}
+
+impl Accounting for Ledger {
+    fn accept(&self) {
+        self.record();
+    }
+
+    /// The spool accounts for what it takes.
+    fn settle(&self, _written: u64, dropped: u64) {
+        if dropped > 0 {
+            self.drop_from_channel(dropped);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "sink_tests.rs"]
+mod tests;

@@ -1,0 +1,146 @@
+//! Calls that go on after their clients have left.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_tests::backend::{Backend, PendingRequest};
+use weir_tests::client::Client;
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+use weir_tests::sign::fresh_id;
+use weir_tests::wait;
+
+use super::feishu::{ROUTE, TOKEN, event, start};
+use super::redelivery::{Delivery, abandoned, assert_taken, gone, in_flight, took_it};
+
+#[tokio::test]
+async fn a_request_continued_without_its_client_ends_at_the_timeout() {
+    let backend = Backend::manual().await;
+    let proxy = Setup::new(&backend)
+        .backend_options(&["first_byte_timeout: 1s"])
+        .routes(ROUTE)
+        .start()
+        .await;
+    let delivery = Delivery::new();
+    let mut call = abandoned(&proxy, &backend, &delivery).await;
+    wait::within("the backend to be let go", wait::PATIENCE, call.closed()).await;
+    proxy
+        .metrics_when("its end", |metrics| in_flight(metrics) == 0.0)
+        .await;
+    let again = delivery.send(&proxy);
+    backend.next_request().await.respond(took_it()).await;
+    assert_taken(&again.await.expect("answered"));
+}
+
+#[tokio::test]
+async fn a_delivery_cut_short_by_its_client_can_be_repeated() {
+    // Takes connections and reads nothing.
+    let (taken, mut connections) = tokio::sync::mpsc::channel(8);
+    let backend = Backend::raw(move |stream| {
+        let taken = taken.clone();
+        async move {
+            let _ = taken.send(stream).await;
+        }
+    })
+    .await;
+    let proxy = start(&backend).await;
+    let mut large = event(&fresh_id(), TOKEN);
+    large["padding"] = "x".repeat(9 << 20).into();
+    let delivery = Delivery(large.to_string());
+    for _ in 0..2 {
+        let sending = delivery.send(&proxy);
+        let mut stream = connections.recv().await.expect("a connection");
+        sending.abort();
+        // Nothing is read before: what the system takes must not be all of it.
+        proxy
+            .metrics_when("its end", |metrics| in_flight(metrics) == 0.0)
+            .await;
+        // It is cut short, so that the backend cannot take it for whole.
+        let mut got = Vec::new();
+        let reading = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut got);
+        let _ = wait::within("the backend to be let go", wait::PATIENCE, reading).await;
+        assert!(got.len() < delivery.0.len());
+    }
+}
+
+#[tokio::test]
+async fn shutdown_waits_for_requests_without_clients() {
+    let backend = Backend::manual().await;
+    let proxy = start(&backend).await;
+    for http2 in [false, true] {
+        let delivery = Delivery::new();
+        let mut client = match http2 {
+            true => Client::h2(proxy.address()).await,
+            false => Client::h1(proxy.address()).await,
+        };
+        let call = tokio::select! {
+            _ = client.try_open(delivery.request()) => panic!("answered"),
+            call = backend.next_request() => call,
+        };
+        drop(client);
+        if http2 {
+            call_in_time(&proxy, call).await;
+        } else {
+            gone(&proxy).await;
+            call.respond(took_it()).await;
+            proxy.event_with_code("client_closed").await;
+        }
+    }
+}
+
+/// The proxy stops when the call has been answered, and not before.
+async fn call_in_time(proxy: &Proxy, call: PendingRequest) {
+    gone(proxy).await;
+    proxy.sigterm();
+    let stopping = proxy.wait_exit(wait::PATIENCE);
+    tokio::pin!(stopping);
+    assert!(wait::still_waiting_after(Duration::from_millis(300), &mut stopping).await);
+    call.respond(took_it()).await;
+    assert_eq!(stopping.await.code(), Some(0), "{}", proxy.stderr());
+    let events = proxy.events_when(2).await;
+    assert_eq!(events[1]["error_code"], "client_closed");
+    assert!(!proxy.stderr().contains("are cut"), "{}", proxy.stderr());
+}
+
+#[tokio::test]
+async fn a_request_without_client_that_outlasts_the_drain_is_recorded() {
+    let backend = Backend::manual().await;
+    let proxy = Setup::new(&backend)
+        .routes(ROUTE)
+        .top("shutdown: {drain: 1s}")
+        .start()
+        .await;
+    let call = abandoned(&proxy, &backend, &Delivery::new()).await;
+    proxy.sigterm();
+    let exit = proxy.wait_exit(wait::PATIENCE).await;
+    assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
+    let events = proxy.events_when(1).await;
+    assert_eq!(events[0]["http"]["response"]["status_code"], 499);
+    drop(call);
+}
+
+#[tokio::test]
+async fn a_started_response_keeps_its_status_when_the_client_leaves() {
+    let backend = Backend::manual().await;
+    let proxy = start(&backend).await;
+    let delivery = Delivery::new();
+    let mut client = Client::h1(proxy.address()).await;
+    let (mut live, mut call) = tokio::join!(client.open(delivery.request()), async {
+        let mut call = backend.next_request().await;
+        call.send_head("application/json").await;
+        call.chunk(Bytes::from_static(b"{\"msg\":")).await;
+        call
+    });
+    live.until("msg").await;
+    let id = live.header("x-request-id").expect("an id").to_owned();
+    drop((live, client));
+    gone(&proxy).await;
+    call.chunk("\"success\"}").await;
+    call.finish().await;
+    let event = proxy.event(&id).await;
+    assert_eq!(event["http"]["response"]["status_code"], 200, "{event}");
+    assert!(event.get("error_code").is_none(), "{event}");
+    assert_eq!(event["weir"]["client_aborted"], true);
+    assert_taken(&delivery.send(&proxy).await.expect("answered"));
+    assert_eq!(backend.requests().len(), 1);
+}
