@@ -7,7 +7,6 @@
 //! test can tell whether it was asked at all. It is no part of the way of a request.
 
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +36,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How the assistant behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub address: SocketAddr,
     /// Before an answer begins.
     pub latency: Duration,
     /// The latency varies by so much both ways.
@@ -55,7 +53,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
             latency: Duration::from_millis(120),
             jitter: Duration::from_millis(30),
             error_rate: 0.0,
@@ -66,7 +63,7 @@ impl Default for Options {
     }
 }
 
-/// Answers on `listener` (`options.address` is the caller's to bind) until `shutdown` is ready, then
+/// Answers on `listener` until `shutdown` is ready, then
 /// lets running answers end for up to five seconds.
 pub async fn serve(options: Options, listener: TcpListener, shutdown: impl Future<Output = ()>) {
     let assistant = Arc::new(calls::Assistant::new(options));

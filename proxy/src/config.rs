@@ -15,6 +15,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::route::path::EncodedSlash;
+use crate::settings::changes::Comparison;
 use crate::settings::decode::{Decode, schema_of};
 use crate::settings::mistake::Findings;
 use crate::settings::url;
@@ -26,6 +27,7 @@ mod labels;
 mod raw;
 mod route;
 
+pub use crate::settings::changes::Changes;
 pub use crate::settings::interpolate::as_it_was_meant;
 pub use crate::settings::mistake::{Mistake, Mistakes, Warning};
 pub use route::Route;
@@ -34,7 +36,7 @@ pub use route::Route;
 mod tests;
 
 /// A configuration that has been checked whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub listen: Vec<Listen>,
     pub limits: http::Limits,
@@ -63,21 +65,21 @@ pub struct Config {
 }
 
 /// One address that requests are taken on. Port 0 lets the system choose.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listen {
     pub address: SocketAddr,
     pub tls: Option<Tls>,
 }
 
 /// PEM files; read again when they change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
     pub certificate: PathBuf,
     pub key: PathBuf,
 }
 
 /// The operator's side.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Admin {
     pub address: SocketAddr,
     /// `None` only on a loopback address.
@@ -101,6 +103,24 @@ pub struct Loaded {
     /// A key whose feature is not in this version yet, an example secret, a route that no request can
     /// reach, a scheme that covers no body.
     pub warnings: Vec<Warning>,
+    source: Source,
+}
+
+/// The file as it was read. It holds secrets and has no `Debug` of its own.
+struct Source(node::Node);
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Source")
+    }
+}
+
+/// The keys in which two configurations differ, and those of them that need a restart.
+#[must_use]
+pub fn diff(old: &Loaded, new: &Loaded) -> Changes {
+    let mut comparison = Comparison::new();
+    raw::File::compare(&old.source.0, &new.source.0, &mut comparison);
+    comparison.into_changes()
 }
 
 /// Where a configuration is looked for when none is named.
@@ -175,17 +195,18 @@ pub fn parse(
     let mut findings = Findings::default();
     let config = tree::parse(text, &mut findings).and_then(|mut root| {
         interpolate::interpolate(&mut root, text, environment, &mut findings);
-        // What is a secret is known before anything is said of it: an anchor may stand for one above.
+        // What is a secret is known before anything is reported: an anchor may stand for one above.
         let mut first = Findings::default();
         raw::File::decode(&root, &mut first);
         findings.spans.hide_as(first.spans);
         let raw = raw::File::decode(&root, &mut findings)?;
-        check::check(&raw, &mut findings)
+        Some((check::check(&raw, &mut findings)?, Source(root)))
     });
     match config {
-        Some(config) if findings.mistakes() == 0 => Ok(Loaded {
+        Some((config, source)) if findings.mistakes() == 0 => Ok(Loaded {
             config,
             warnings: findings.into_warnings(),
+            source,
         }),
         _ => {
             if findings.mistakes() == 0 {

@@ -6,6 +6,7 @@
 //! It knows no key of `weir.yaml`: those are declared by `config`, and by modules whose kinds are declared
 //! in one file each, such as the signature schemes.
 
+pub(crate) mod changes;
 pub(crate) mod declare;
 pub(crate) mod decode;
 pub(crate) mod interpolate;

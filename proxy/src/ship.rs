@@ -50,7 +50,7 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 const ALERT_SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The checked `elasticsearch` and `spool` blocks.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     pub urls: Vec<String>,
     pub username: Option<String>,
@@ -70,7 +70,7 @@ pub struct Config {
 }
 
 /// A batch is sent when one of these is reached.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
     pub events: usize,
     pub bytes: usize,

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use super::*;
 use crate::model::answer::{AnswerReader, Kind};
 use crate::model::usage::Origin;

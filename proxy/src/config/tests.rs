@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 
 mod alerts;
+mod changes;
 mod defaults;
 mod hostile;
 mod interpolation;

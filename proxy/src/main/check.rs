@@ -38,8 +38,9 @@ pub(crate) fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn tell(path: &Path, Loaded { config, warnings }: &Loaded) -> anyhow::Result<()> {
-    for warning in warnings {
+fn tell(path: &Path, loaded: &Loaded) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    for warning in &loaded.warnings {
         note(format_args!("weir: warning: {warning}"));
     }
     say(&format!(
@@ -50,8 +51,9 @@ fn tell(path: &Path, Loaded { config, warnings }: &Loaded) -> anyhow::Result<()>
     ))
 }
 
-fn valid(path: &Path, Loaded { config, warnings }: &Loaded) -> Value {
-    let warnings = warnings.iter().map(
+fn valid(path: &Path, loaded: &Loaded) -> Value {
+    let config = &loaded.config;
+    let warnings = loaded.warnings.iter().map(
         |warning| json!({"line": warning.line, "key": warning.key, "message": warning.to_string()}),
     );
     json!({

@@ -46,7 +46,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The checked address of a collector.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     /// With the path that OTLP has for traces.
     pub url: String,

@@ -1,8 +1,10 @@
 //! The two declarations that raw settings are made of.
 
+use super::changes::{Comparison, Effect};
 use super::decode::{Block, Wrong, nearest};
 use super::mistake::Findings;
-use super::node::Place;
+use super::node::{Node, Place};
+use super::presence::Presence;
 use super::schema::Mapping;
 
 /// A mapping with known keys, as [`settings!`] declares it.
@@ -19,6 +21,9 @@ pub(crate) trait Settings: Sized {
     /// Adds these keys to a schema.
     fn describe(mapping: &mut Mapping<'_>);
 
+    /// Notes those of these keys in which two mappings differ.
+    fn compare_keys(old: &Node, new: &Node, comparison: &mut Comparison);
+
     /// The keys that stand in the file, with the places of their values.
     fn written(&self) -> Vec<(&'static str, Place)>;
 }
@@ -33,6 +38,21 @@ pub(crate) trait Family: Sized {
 
     /// Adds the keys that stand in the file, with the places of their values.
     fn written(&self, written: &mut Vec<(&'static str, Place)>);
+
+    /// When a change of one of them takes effect.
+    const EFFECT: Effect;
+
+    /// Notes those of these keys in which two mappings differ.
+    fn compare_keys(old: &Node, new: &Node, comparison: &mut Comparison) {
+        for key in Self::keys() {
+            let kind = (Presence::Optional, Self::EFFECT);
+            comparison.key((old, new), key, kind, |old, new, comparison| {
+                if !old.is_equal(new) {
+                    comparison.changed();
+                }
+            });
+        }
+    }
 }
 
 /// One word of a closed set.
@@ -63,14 +83,15 @@ pub(crate) fn unknown(text: &str, words: &[&'static str]) -> Wrong {
 }
 
 /// A mapping with known keys. Each key says what it means, its type, and in brackets what happens
-/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`. A [`Family`] may give more keys.
+/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`; then whether a change of it takes
+/// effect by a `reload` or needs a `restart`. A [`Family`] may give more keys.
 macro_rules! settings {
     (
         $(#[doc = $about:literal])*
         struct $name:ident {
             $(
                 $(#[doc = $key_about:literal])*
-                $key:ident: $type:ty [$($presence:tt)+]
+                $key:ident: $type:ty [$($presence:tt)+] $effect:ident
             ),+ $(,)?
             $(..$family:ident: $family_type:ty)?
         }
@@ -118,11 +139,37 @@ macro_rules! settings {
                     mapping.key(
                         $crate::settings::declare::key_name(stringify!($key)),
                         concat!($($key_about),*),
-                        $crate::settings::declare::presence!($($presence)+),
+                        (
+                            $crate::settings::declare::presence!($($presence)+),
+                            $crate::settings::declare::effect!($effect),
+                        ),
                         value,
                     );
                 )+
                 $(<$family_type as $crate::settings::declare::Family>::schema(mapping);)?
+            }
+
+            fn compare_keys(
+                old: &$crate::settings::node::Node,
+                new: &$crate::settings::node::Node,
+                comparison: &mut $crate::settings::changes::Comparison,
+            ) {
+                $(
+                    comparison.key(
+                        (old, new),
+                        $crate::settings::declare::key_name(stringify!($key)),
+                        (
+                            $crate::settings::declare::presence!($($presence)+),
+                            $crate::settings::declare::effect!($effect),
+                        ),
+                        <$type as $crate::settings::decode::Decode>::compare,
+                    );
+                )+
+                $(
+                    <$family_type as $crate::settings::declare::Family>::compare_keys(
+                        old, new, comparison,
+                    );
+                )?
             }
 
             fn written(&self) -> Vec<(&'static str, $crate::settings::node::Place)> {
@@ -155,6 +202,14 @@ macro_rules! settings {
                 let describe = <$name as $crate::settings::declare::Settings>::describe;
                 definitions.mapping(stringify!($name), about, describe)
             }
+
+            fn compare(
+                old: &$crate::settings::node::Node,
+                new: &$crate::settings::node::Node,
+                comparison: &mut $crate::settings::changes::Comparison,
+            ) {
+                <$name as $crate::settings::declare::Settings>::compare_keys(old, new, comparison);
+            }
         }
     };
 }
@@ -171,6 +226,15 @@ macro_rules! presence {
     };
     (default $text:expr) => {
         $crate::settings::presence::Presence::Default($text)
+    };
+}
+
+macro_rules! effect {
+    (reload) => {
+        $crate::settings::changes::Effect::Reload
+    };
+    (restart) => {
+        $crate::settings::changes::Effect::Restart
     };
 }
 
@@ -219,4 +283,4 @@ macro_rules! choice {
     };
 }
 
-pub(crate) use {choice, presence, settings};
+pub(crate) use {choice, effect, presence, settings};

@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::changes::Comparison;
 use super::mistake::Findings;
 use super::node::{Key, Kind, Node, Place, Substitution};
 use super::presence::{Presence, default_node};
@@ -21,6 +22,13 @@ pub(crate) trait Decode: Sized {
     /// Whether an empty text is a value like any other.
     fn takes_empty() -> bool {
         false
+    }
+
+    /// Notes the keys in which two values differ.
+    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+        if !old.is_equal(new) {
+            comparison.changed();
+        }
     }
 }
 
@@ -48,6 +56,11 @@ pub(crate) trait Scalar: Sized {
 
     /// What it looks like in the schema; `${...}` is allowed everywhere and not part of it.
     fn schema() -> Value;
+
+    /// Whether two texts have the same value: `60s` and `1m` have.
+    fn is_equal(old: &str, new: &str) -> bool {
+        old == new
+    }
 
     /// Looks at a value that is right.
     fn notice(text: &str, place: Place, findings: &mut Findings) {
@@ -124,6 +137,16 @@ impl<T: Scalar> Decode for T {
 
     fn takes_empty() -> bool {
         T::TAKES_EMPTY
+    }
+
+    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+        let is_equal = match (&old.kind, &new.kind) {
+            (Kind::Scalar(old), Kind::Scalar(new)) => T::is_equal(&old.text, &new.text),
+            _ => old.is_equal(new),
+        };
+        if !is_equal {
+            comparison.changed();
+        }
     }
 }
 

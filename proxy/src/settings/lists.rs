@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use super::changes::Comparison;
 use super::decode::{Decode, Scalar, Wrong, mapping_of};
 use super::mistake::Findings;
 use super::node::{Kind, Node, Place, Substitution};
@@ -41,6 +42,18 @@ impl<T: Decode, const MIN: usize> Decode for List<T, MIN> {
     fn schema(definitions: &mut Definitions) -> Value {
         json!({"type": "array", "items": T::schema(definitions), "minItems": MIN})
     }
+
+    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+        comparison.lists((items(old), items(new)), T::compare);
+    }
+}
+
+/// The items of a list; a single value is one.
+fn items(node: &Node) -> &[Node] {
+    match &node.kind {
+        Kind::Sequence(items) => items,
+        _ => std::slice::from_ref(node),
+    }
 }
 
 fn decode_items<T: Decode>(items: &[Node], findings: &mut Findings) -> Vec<At<T>> {
@@ -70,6 +83,13 @@ impl<T: Decode> Decode for OneOrMany<T> {
     fn schema(definitions: &mut Definitions) -> Value {
         let one = T::schema(definitions);
         json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+    }
+
+    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+        match (items(old), items(new)) {
+            ([old], [new]) => T::compare(old, new, comparison),
+            lists => comparison.lists(lists, T::compare),
+        }
     }
 }
 

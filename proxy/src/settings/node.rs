@@ -85,6 +85,31 @@ impl Node {
         }
     }
 
+    /// Nothing, or nothing but variables that came out empty. An empty text that is written is a value.
+    pub(crate) fn is_left_out(&self) -> bool {
+        self.is_empty()
+            && !matches!(&self.kind, Kind::Scalar(scalar) if scalar.substitution == Substitution::None)
+    }
+
+    /// Whether both have the same value, wherever they stand.
+    pub(crate) fn is_equal(&self, other: &Node) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Scalar(one), Kind::Scalar(other)) => one.text == other.text,
+            (Kind::Sequence(one), Kind::Sequence(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.is_equal(b))
+            }
+            (Kind::Mapping(one), Kind::Mapping(other)) => {
+                let has = |(key, node): &(Key, Node)| {
+                    let mut entries = other.iter();
+                    entries.any(|(name, value)| name.text == key.text && node.is_equal(value))
+                };
+                one.len() == other.len() && one.iter().all(has)
+            }
+            (Kind::Null, Kind::Null) | (Kind::Wrong, Kind::Wrong) => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn substitution(&self) -> Substitution {
         match &self.kind {
             Kind::Scalar(scalar) => scalar.substitution,

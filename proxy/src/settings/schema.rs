@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::changes::Effect;
 use super::node::{Kind, Node, Place};
 use super::presence::{Presence, default_node};
 
@@ -93,11 +94,11 @@ impl Mapping<'_> {
         &mut self,
         key: &'static str,
         about: &'static str,
-        presence: Presence,
+        kind: (Presence, Effect),
         value: Value,
     ) {
         if !self.properties.contains_key(key) {
-            self.key_by(key, about, presence, |_| value);
+            self.key_by(key, about, kind, |_| value);
         }
     }
 
@@ -105,7 +106,7 @@ impl Mapping<'_> {
         &mut self,
         key: &'static str,
         about: &'static str,
-        presence: Presence,
+        (presence, effect): (Presence, Effect),
         schema: impl FnOnce(&mut Definitions) -> Value,
     ) {
         let value = schema(self.definitions);
@@ -118,6 +119,7 @@ impl Mapping<'_> {
         };
         if let Some(property) = property.as_object_mut() {
             property.insert("description".to_owned(), json!(about.trim()));
+            property.insert("x-reload".to_owned(), json!(effect == Effect::Reload));
             if let Presence::Default(text) = presence
                 && let Some(node) = default_node(text, Place::START)
             {

@@ -144,6 +144,10 @@ impl Scalar for MaybeEmptyText {
 pub(crate) struct Time<const MIN_MS: u64 = 1>(pub(crate) Duration);
 
 impl<const MIN_MS: u64> Scalar for Time<MIN_MS> {
+    fn is_equal(old: &str, new: &str) -> bool {
+        units::duration(old).ok() == units::duration(new).ok()
+    }
+
     fn expected() -> String {
         units::DURATION_EXPECTED.to_owned()
     }
@@ -168,6 +172,10 @@ impl<const MIN_MS: u64> Scalar for Time<MIN_MS> {
 pub(crate) struct Size<const MIN: u64 = 1>(pub(crate) u64);
 
 impl<const MIN: u64> Scalar for Size<MIN> {
+    fn is_equal(old: &str, new: &str) -> bool {
+        units::size(old).ok() == units::size(new).ok()
+    }
+
     fn expected() -> String {
         units::SIZE_EXPECTED.to_owned()
     }

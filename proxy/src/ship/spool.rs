@@ -33,7 +33,7 @@ pub use format::ID_BYTES;
 pub use reader::{Next, Reader};
 
 /// The checked `spool` block.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub path: PathBuf,
     /// The most that segments may take.

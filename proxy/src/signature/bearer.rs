@@ -70,9 +70,9 @@ settings! {
     /// API keys.
     struct Settings {
         /// API keys as they are, or sha256:HEX of them.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
         /// Who may call.
-        clients: List<Client, 1> [guard],
+        clients: List<Client, 1> [guard] reload,
     }
 }
 

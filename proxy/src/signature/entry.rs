@@ -6,10 +6,11 @@ use super::Config;
 use super::demand::Demand;
 use super::scheme::{Descriptor, Entry, RawScheme, Windows};
 use super::schemes::{Listed, SCHEMES, named};
+use crate::settings::changes::Comparison;
 use crate::settings::declare::{Settings, one_of, settings, unknown};
 use crate::settings::decode::{Block, Decode, Scalar, Setting, Wrong};
 use crate::settings::mistake::Findings;
-use crate::settings::node::{Node, Place};
+use crate::settings::node::{Kind, Node, Place};
 use crate::settings::schema::Definitions;
 use crate::settings::values::Time;
 
@@ -17,11 +18,11 @@ settings! {
     /// The keys of every scheme.
     struct Common {
         /// Which rules it follows.
-        scheme: SchemeName [required],
+        scheme: SchemeName [required] reload,
         /// How old, or how far ahead, a timestamp may be; 300s by default, 8h with feishu.
-        tolerance: Time [optional],
+        tolerance: Time [optional] reload,
         /// How long an id or signature is refused once seen; 10m by default, 8h with feishu; 0s: off.
-        replay: Time<0> [optional],
+        replay: Time<0> [optional] reload,
     }
 }
 
@@ -95,6 +96,32 @@ impl Decode for Signature {
             }
         })
     }
+
+    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+        Common::compare_keys(old, new, comparison);
+        let mut compared: Vec<&'static str> = Vec::new();
+        for listed in &SCHEMES {
+            let settings = listed.settings();
+            // Keys that schemes share are compared once.
+            if settings.keys.iter().any(|key| !compared.contains(key)) && is_of(listed, old, new) {
+                (settings.compare)(old, new, comparison);
+                compared.extend(settings.keys);
+            }
+        }
+    }
+}
+
+/// Whether one of two entries is of this scheme.
+fn is_of(listed: &Listed, old: &Node, new: &Node) -> bool {
+    let is = |node: &Node| {
+        let Kind::Mapping(entries) = &node.kind else {
+            return false;
+        };
+        let mut entries = entries.iter();
+        let scheme = entries.find(|(key, _)| key.text == "scheme");
+        matches!(scheme, Some((_, Node { kind: Kind::Scalar(name), .. })) if name.text == listed.name())
+    };
+    is(old) || is(new)
 }
 
 /// Reads the keys that only other schemes have, so that nothing in them is taken for less than it is: a

@@ -17,9 +17,9 @@ settings! {
     /// A caller, and its secrets.
     struct Client {
         /// The client of limits, cache scope and events.
-        name: Name [required],
+        name: Name [required] reload,
         /// Any of them is good, for rotation.
-        secrets: List<Secret, 1> [required],
+        secrets: List<Secret, 1> [required] reload,
     }
 }
 

@@ -51,7 +51,7 @@ settings! {
     /// Secrets.
     struct SecretsAlone {
         /// Any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
     }
 }
 
@@ -59,9 +59,9 @@ settings! {
     /// Secrets or a token.
     struct SecretsOrToken {
         /// Encrypt keys; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
         /// The token of the platform's console.
-        verification_token: Secret [optional],
+        verification_token: Secret [optional] reload,
     }
 }
 
@@ -69,9 +69,9 @@ settings! {
     /// Secrets and a token.
     struct SecretsAndToken {
         /// App secrets; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
         /// The token of the platform's console.
-        verification_token: Secret [optional],
+        verification_token: Secret [optional] reload,
     }
 }
 
@@ -79,11 +79,11 @@ settings! {
     /// Tokens, and the key of what is encrypted.
     struct Encrypted {
         /// Tokens; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
         /// dingtalk_event, wecom: 43 characters.
-        aes_key: AesKey [guard],
+        aes_key: AesKey [guard] reload,
         /// dingtalk_event, wecom: app key, corp id or suite id; may be empty.
-        owner: MaybeEmptyText [optional],
+        owner: MaybeEmptyText [optional] reload,
     }
 }
 
@@ -91,7 +91,7 @@ settings! {
     /// Public keys.
     struct PublicKeys {
         /// discord: the application's public keys.
-        public_keys: List<PublicKey, 1> [guard],
+        public_keys: List<PublicKey, 1> [guard] reload,
     }
 }
 
@@ -99,9 +99,9 @@ settings! {
     /// HTTP message signatures (RFC 9421).
     struct MessageKeys {
         /// http_message_signatures: who may sign.
-        keys: List<MessageKey, 1> [guard],
+        keys: List<MessageKey, 1> [guard] reload,
         /// http_message_signatures: what must be covered.
-        components: List<Text, 1> [guard],
+        components: List<Text, 1> [guard] reload,
     }
 }
 
@@ -109,11 +109,11 @@ settings! {
     /// A key of HTTP message signatures (RFC 9421).
     struct MessageKey {
         /// The keyid.
-        id: Text [required],
+        id: Text [required] reload,
         /// What it is used with.
-        algorithm: MessageAlgorithm [required],
+        algorithm: MessageAlgorithm [required] reload,
         /// The secret or public key.
-        key: Secret [required],
+        key: Secret [required] reload,
     }
 }
 

@@ -16,10 +16,11 @@ use super::rejection::Rejection;
 use super::replay::{Key, Namespace};
 use super::secret::HashedSecret;
 use super::signing::{Credentials, SignedHeaders, ToSign};
+use crate::settings::changes::Comparison;
 use crate::settings::declare::Settings;
 use crate::settings::decode::Block;
 use crate::settings::mistake::Findings;
-use crate::settings::node::Place;
+use crate::settings::node::{Node, Place};
 use crate::settings::schema::Mapping;
 
 /// All that the rest of weir knows of a scheme: one in each scheme's file, listed in [`super::schemes`].
@@ -85,6 +86,7 @@ pub(crate) struct SchemeSettings {
     pub(crate) keys: &'static [&'static str],
     pub(crate) read: fn(&Block<'_>, &mut Findings) -> Box<dyn RawScheme>,
     pub(crate) describe: fn(&mut Mapping<'_>),
+    pub(crate) compare: fn(&Node, &Node, &mut Comparison),
 }
 
 impl SchemeSettings {
@@ -93,6 +95,7 @@ impl SchemeSettings {
             keys: T::KEYS,
             read: |block, findings| Box::new(T::read(block, findings)),
             describe: T::describe,
+            compare: T::compare_keys,
         }
     }
 }

@@ -63,7 +63,7 @@ settings! {
     /// SHA-256 over a timestamp and a secret.
     struct Settings {
         /// Any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
     }
 }
 

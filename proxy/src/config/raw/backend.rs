@@ -13,36 +13,36 @@ settings! {
     /// A service that requests go on to.
     struct Backend {
         /// What routes call it.
-        name: Name [required],
+        name: Name [required] reload,
         /// Scheme, host and port of each of its instances.
-        endpoints: List<Endpoint, 1> [required],
+        endpoints: List<Endpoint, 1> [required] reload,
         /// How an endpoint is picked; consistent: by conversation, else client.
-        load_balancing: LoadBalancing [default "round_robin"],
+        load_balancing: LoadBalancing [default "round_robin"] reload,
         /// Until a connection stands.
-        connect_timeout: Time [default "1s"],
+        connect_timeout: Time [default "1s"] reload,
         /// Until the first byte of an answer.
-        first_byte_timeout: Time [default "60s"],
+        first_byte_timeout: Time [default "60s"] reload,
         /// Between two chunks of an answer.
-        idle_timeout: Time [default "30s"],
+        idle_timeout: Time [default "30s"] reload,
         /// For the whole answer.
-        total_timeout: Time [default "300s"],
+        total_timeout: Time [default "300s"] reload,
         /// Connections kept for the next request.
-        pool: Pool [default "{}"],
+        pool: Pool [default "{}"] reload,
         /// A request is tried again only where it is safe.
-        retry: Retry [default "{}"],
+        retry: Retry [default "{}"] reload,
         /// Stops asking an endpoint that fails.
-        circuit_breaker: CircuitBreaker [default "{}"],
+        circuit_breaker: CircuitBreaker [default "{}"] reload,
         /// Asks each endpoint whether it is well.
-        health_check: HealthCheck [default "{}"],
+        health_check: HealthCheck [default "{}"] reload,
         /// Set towards the backend, never logged.
-        request_headers: Entries<HeaderName, HeaderText> [optional],
+        request_headers: Entries<HeaderName, HeaderText> [optional] reload,
         /// A stream of chat completions whose client did not ask for its usage is asked for it, and the chunk that
         /// tells it is taken out of what the client gets.
-        ask_usage: bool [default "false"],
+        ask_usage: bool [default "false"] reload,
         /// Put before the path of every request.
-        path_prefix: Text [optional],
+        path_prefix: Text [optional] reload,
         /// The backend that is tried when this one has no endpoint to offer.
-        fallback: Name [optional],
+        fallback: Name [optional] reload,
     }
 }
 
@@ -50,9 +50,9 @@ settings! {
     /// Connections kept for the next request.
     struct Pool {
         /// How many rest at once, to each endpoint.
-        idle_connections: Count<0> [default "128"],
+        idle_connections: Count<0> [default "128"] reload,
         /// How long one may rest.
-        idle_timeout: Time [default "50s"],
+        idle_timeout: Time [default "50s"] reload,
     }
 }
 
@@ -60,13 +60,13 @@ settings! {
     /// When a request is tried again.
     struct Retry {
         /// Tries in all.
-        attempts: Count [default "3"],
+        attempts: Count [default "3"] reload,
         /// Waits backoff * 2^(n-1), with jitter, and never past total_timeout.
-        backoff: Time<0> [default "1s"],
+        backoff: Time<0> [default "1s"] reload,
         /// What is worth another try.
-        when: List<RetryCause> [default "[connect, reset_before_response, '502', '503', '504']"],
+        when: List<RetryCause> [default "[connect, reset_before_response, '502', '503', '504']"] reload,
         /// Of the backend's live requests: past it nothing is retried.
-        budget: Share [default "20%"],
+        budget: Share [default "20%"] reload,
     }
 }
 
@@ -74,13 +74,13 @@ settings! {
     /// Stops asking an endpoint that fails.
     struct CircuitBreaker {
         /// From this share of failures on it opens.
-        failure_ratio: Share [default "50%"],
+        failure_ratio: Share [default "50%"] reload,
         /// In the window; below it the breaker stays closed.
-        minimum_requests: Count [default "20"],
+        minimum_requests: Count [default "20"] reload,
         /// How far back it looks.
-        window: Time [default "10s"],
+        window: Time [default "10s"] reload,
         /// How long it stays open.
-        open_for: Time [default "15s"],
+        open_for: Time [default "15s"] reload,
     }
 }
 
@@ -88,15 +88,15 @@ settings! {
     /// Asks each endpoint whether it is well.
     struct HealthCheck {
         /// What it asks for.
-        path: Text [default "/healthz"],
+        path: Text [default "/healthz"] reload,
         /// How often.
-        interval: Time [default "5s"],
+        interval: Time [default "5s"] reload,
         /// How long an answer may take.
-        timeout: Time [default "1s"],
+        timeout: Time [default "1s"] reload,
         /// Good answers until it is well again.
-        healthy_after: Count [default "2"],
+        healthy_after: Count [default "2"] reload,
         /// Bad answers until it is ill.
-        unhealthy_after: Count [default "3"],
+        unhealthy_after: Count [default "3"] reload,
     }
 }
 

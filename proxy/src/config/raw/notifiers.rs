@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::alert::notify;
 use crate::alert::notify::kind::{self, Kind, Settings, ValueKind};
 use crate::config::url::ServiceUrl;
+use crate::settings::changes::Effect;
 use crate::settings::declare::Family;
 use crate::settings::decode::{Block, Decode as _, Setting};
 use crate::settings::lists::List;
@@ -69,6 +70,8 @@ impl Notifier {
 }
 
 impl Family for Notifiers {
+    const EFFECT: Effect = Effect::Restart;
+
     fn keys() -> Vec<&'static str> {
         notify::ALL.iter().map(|kind| kind.key).collect()
     }
@@ -85,7 +88,8 @@ impl Family for Notifiers {
     fn schema(mapping: &mut Mapping<'_>) {
         for kind in notify::ALL {
             let schema = |definitions: &mut Definitions| schema(kind, definitions);
-            mapping.key_by(kind.key, kind.left_out, Presence::Optional, schema);
+            let kind_of_key = (Presence::Optional, Self::EFFECT);
+            mapping.key_by(kind.key, kind.left_out, kind_of_key, schema);
         }
     }
 
@@ -120,7 +124,8 @@ fn schema(kind: &Kind, definitions: &mut Definitions) -> Value {
                 ValueKind::Text => Text::schema,
                 ValueKind::Secret => Secret::schema,
             };
-            mapping.key_by(setting.key, setting.about, presence(setting), schema);
+            let kind_of_key = (presence(setting), Notifiers::EFFECT);
+            mapping.key_by(setting.key, setting.about, kind_of_key, schema);
         }
     })
 }

@@ -15,31 +15,31 @@ settings! {
     /// Which requests go where, and what is asked of them.
     struct Route {
         /// What metrics and events call it.
-        name: Name [required],
+        name: Name [required] reload,
         /// Exact; with a trailing * a prefix.
-        path: Text [required],
+        path: Text [required] reload,
         /// Left out: every method.
-        methods: List<MethodName, 1> [optional],
+        methods: List<MethodName, 1> [optional] reload,
         /// The name of the backend.
-        backend: Name [required],
+        backend: Name [required] reload,
         /// The label; api by default, or what the signature's platform is called.
-        platform: Name [optional],
+        platform: Name [optional] reload,
         /// Source networks; left out: every address.
-        allow: List<Network, 1> [guard],
+        allow: List<Network, 1> [guard] reload,
         /// One, or a list: the first whose headers are there decides. Left out: nobody has to sign.
-        signature: OneOrMany<Signature> [guard],
+        signature: OneOrMany<Signature> [guard] reload,
         /// All of them are asked; the first that says no answers.
-        rate_limits: List<RateLimit> [optional],
+        rate_limits: List<RateLimit> [optional] reload,
         /// Requests at once on this route; past it 503 at once.
-        concurrency: Count [optional],
+        concurrency: Count [optional] reload,
         /// Answers that are known already.
-        cache: Cache [optional],
+        cache: Cache [optional] reload,
         /// Turns kept per conversation.
-        conversation: Conversation [optional],
+        conversation: Conversation [optional] reload,
         /// The largest body; that of limits by default.
-        body_bytes: Size<0> [optional],
+        body_bytes: Size<0> [optional] reload,
         /// For the whole body; that of limits by default.
-        body_timeout: Time [optional],
+        body_timeout: Time [optional] reload,
     }
 }
 
@@ -47,19 +47,19 @@ settings! {
     /// So many requests, or tokens, in a time.
     struct RateLimit {
         /// What headers and metrics call it.
-        name: Name [required],
+        name: Name [required] reload,
         /// Requests.
-        rate: Rate [optional],
+        rate: Rate [optional] reload,
         /// Tokens of models.
-        tokens: Rate [optional],
+        tokens: Rate [optional] reload,
         /// How many at once; one second's worth by default.
-        burst: Count [optional],
+        burst: Count [optional] reload,
         /// client, address, platform, route or header:NAME.
-        by: LimitBy [default "client"],
+        by: LimitBy [default "client"] reload,
         /// Only for these clients; left out: for all.
-        clients: List<Name, 1> [guard],
+        clients: List<Name, 1> [guard] reload,
         /// Counted in Redis, over all replicas.
-        shared: bool [default "false"],
+        shared: bool [default "false"] reload,
     }
 }
 
@@ -67,19 +67,19 @@ settings! {
     /// Answers that are known already.
     struct Cache {
         /// The same question gets the same answer; true unless http is.
-        answers: bool [optional],
+        answers: bool [optional] reload,
         /// In this process, least recently used goes first.
-        memory: Size [default "100MiB"],
+        memory: Size [default "100MiB"] reload,
         /// In Redis and in memory.
-        ttl: Time [default "1h"],
+        ttl: Time [default "1h"] reload,
         /// Who shares an answer.
-        scope: Scope [default "client"],
+        scope: Scope [default "client"] reload,
         /// Forwarded headers that do not change an answer, beside the known harmless ones.
-        ignore_headers: List<HeaderName> [optional],
+        ignore_headers: List<HeaderName> [optional] reload,
         /// Equal questions in flight are asked once.
-        coalesce: bool [default "true"],
+        coalesce: bool [default "true"] reload,
         /// RFC 9111, by what the backend's headers allow.
-        http: bool [default "false"],
+        http: bool [default "false"] reload,
     }
 }
 
@@ -87,9 +87,9 @@ settings! {
     /// Turns kept per conversation.
     struct Conversation {
         /// 0: off.
-        rounds: Count<0> [default "5"],
+        rounds: Count<0> [default "5"] reload,
         /// How long a conversation is kept without a turn.
-        idle: Time [default "30m"],
+        idle: Time [default "30m"] reload,
     }
 }
 

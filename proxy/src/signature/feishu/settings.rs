@@ -20,9 +20,9 @@ settings! {
     /// Event subscriptions of Feishu and Lark.
     struct Settings {
         /// Encrypt keys; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
         /// feishu, feishu_card, meta: the token of the platform's console.
-        verification_token: Secret [optional],
+        verification_token: Secret [optional] reload,
     }
 }
 

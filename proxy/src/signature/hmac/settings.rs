@@ -28,27 +28,27 @@ settings! {
     /// HMAC in headers.
     struct Settings {
         /// Any of them is good, for rotation; with hmac and bearer short for one client, named after the route.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
         /// hmac, bearer: who may call.
-        clients: List<Client, 1> [guard],
+        clients: List<Client, 1> [guard] reload,
         /// hmac: the header that names the client.
-        key_header: HeaderName [default "X-Weir-Key"],
+        key_header: HeaderName [default "X-Weir-Key"] reload,
         /// hmac: the header with the time in unix seconds.
-        timestamp_header: HeaderName [default "X-Weir-Timestamp"],
+        timestamp_header: HeaderName [default "X-Weir-Timestamp"] reload,
         /// hmac: the header with an id that is never used twice.
-        id_header: HeaderName [default "X-Weir-Id"],
+        id_header: HeaderName [default "X-Weir-Id"] reload,
         /// hmac: the header with the signature.
-        signature_header: HeaderName [default "X-Weir-Signature"],
+        signature_header: HeaderName [default "X-Weir-Signature"] reload,
         /// hmac: what stands before the signature itself.
-        prefix: MaybeEmptyText [default "v1="],
+        prefix: MaybeEmptyText [default "v1="] reload,
         /// hmac: what is signed, of {timestamp}, {id}, {body}, {method}, {path}, {query} and text.
-        signed: Text [default "'{timestamp}.{id}.{body}'"],
+        signed: Text [default "'{timestamp}.{id}.{body}'"] reload,
         /// hmac: the hash below it.
-        algorithm: Algorithm [default "sha256"],
+        algorithm: Algorithm [default "sha256"] reload,
         /// hmac: how secrets are written.
-        key_encoding: KeyEncoding [default "raw"],
+        key_encoding: KeyEncoding [default "raw"] reload,
         /// hmac: how the signature is written.
-        signature_encoding: SignatureEncoding [default "hex"],
+        signature_encoding: SignatureEncoding [default "hex"] reload,
     }
 }
 
