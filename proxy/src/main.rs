@@ -77,7 +77,7 @@ fn run_demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
         announce(&app);
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("weir"));
         if let Err(error) = say(&demo::banner(&ports, &program)) {
-            log::warn!("what to try is not shown: {error:#}");
+            log::warn!("the banner cannot be shown: {error:#}");
         }
         stop.await;
         app.stop().await;
@@ -89,7 +89,7 @@ fn run_demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
 fn rules(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let loaded = match path {
         Some(path) => load(Some(path))?,
-        None => config::defaults().map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?,
+        None => config::defaults().map_err(|error| anyhow::anyhow!("{error}"))?,
     };
     match alert::rules::render(&loaded.config.alerts) {
         Ok(text) => {
@@ -132,7 +132,7 @@ fn verify_audit(config: Option<&Path>, file: Option<PathBuf>) -> anyhow::Result<
     for fault in &report.faults {
         note(fault);
     }
-    let told = format!(
+    let summary = format!(
         "{}: {} lines in {} files, from {} to {}, last hash {}",
         path.display(),
         report.lines,
@@ -142,11 +142,11 @@ fn verify_audit(config: Option<&Path>, file: Option<PathBuf>) -> anyhow::Result<
         report.hash
     );
     if report.faults.is_empty() {
-        say(&format!("{told}: whole"))?;
+        say(&format!("{summary}: whole"))?;
         return Ok(ExitCode::SUCCESS);
     }
     say(&format!(
-        "{told}: NOT WHOLE, faults: {}",
+        "{summary}: NOT WHOLE, faults: {}",
         report.faults.len()
     ))?;
     Ok(ExitCode::FAILURE)
@@ -171,7 +171,7 @@ fn run_assistant(arguments: &AssistantArguments) -> anyhow::Result<ExitCode> {
 fn load(path: Option<&Path>) -> anyhow::Result<Loaded> {
     let loaded = config::find(path)
         .and_then(|path| config::load(&path))
-        .map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
     for warning in &loaded.warnings {
         note(format_args!("weir: warning: {warning}"));
     }
@@ -220,8 +220,8 @@ fn stop_signal(hangup: Hangup) -> anyhow::Result<impl Future<Output = ()>> {
                         break;
                     }
                     log::warn!(
-                        "SIGHUP: a reload is not in this version yet, the configuration stays as it is; \
-                         certificates are read again by themselves, anything else takes a restart"
+                        "SIGHUP: reloading is not implemented yet; certificates are reloaded when their files \
+                         change, anything else needs a restart"
                     );
                 }
             }

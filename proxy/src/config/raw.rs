@@ -17,27 +17,27 @@ pub(super) mod route;
 settings! {
     /// The configuration of weir.
     struct File {
-        /// The addresses that requests are taken on.
+        /// The addresses that requests are accepted on.
         listen: List<Listen, 1> [default "[{address: 0.0.0.0:8080}]"] restart,
         /// The bounds of every connection; the body_ ones are the routes' defaults.
         limits: Limits [default "{}"] reload,
-        /// What paths may hold.
+        /// Rules for request paths.
         paths: Paths [default "{}"] reload,
-        /// The networks whose X-Forwarded-For is believed.
+        /// The networks whose X-Forwarded-For is trusted.
         trusted_proxies: List<Network> [default "['127.0.0.0/8', '::1/128']"] reload,
-        /// The operator's side: /, /healthz, /readyz, /metrics, /api/.
+        /// The admin API: /, /healthz, /readyz, /metrics, /api/.
         admin: Admin [default "{}"] restart,
-        /// Shared by all replicas; left out, everything stays in this process.
+        /// Shared by all replicas; left out, all state stays in this process.
         redis: Redis [optional] restart,
-        /// The services that requests go on to.
+        /// The services that requests are forwarded to.
         backends: List<backend::Backend, 1> [required] reload,
         /// The first that matches wins.
         routes: List<route::Route, 1> [required] reload,
         /// One structured event a request.
         events: events::Events [default "{}"] reload,
-        /// Trace context is checked and handed on in any case.
+        /// Trace context is validated and forwarded in any case.
         traces: events::Traces [default "{}"] reload,
-        /// What is watched, and who is told.
+        /// What is monitored, and who is notified.
         alerts: alerts::Alerts [default "{}"] reload,
         /// How the process ends.
         shutdown: Shutdown [default "{}"] restart,
@@ -45,7 +45,7 @@ settings! {
 }
 
 settings! {
-    /// One address that requests are taken on.
+    /// One address that requests are accepted on.
     struct Listen {
         /// An IP address and a port; port 0 lets the system choose.
         address: SocketAddr [required] restart,
@@ -75,11 +75,11 @@ settings! {
         body_bytes: Size<0> [default "10MiB"] reload,
         /// For the whole body; a route may set its own.
         body_timeout: Time [default "30s"] reload,
-        /// Of all bodies held at once; past it requests are refused with 503.
+        /// Of all buffered bodies; beyond it requests are rejected with 503.
         buffered_bytes: Size [default "256MiB"] restart,
         /// Connections at once.
         connections: Count [default "10000"] restart,
-        /// How long a connection may rest between two requests.
+        /// How long a connection may be idle between two requests.
         idle_timeout: Time [default "60s"] restart,
         /// How long an upgraded connection (a WebSocket) or a stream of gRPC may be silent.
         upgrade_idle_timeout: Time [default "1h"] reload,
@@ -87,15 +87,15 @@ settings! {
 }
 
 settings! {
-    /// What paths may hold.
+    /// Rules for request paths.
     struct Paths {
-        /// keep: %2F goes on as it is, and never separates segments; reject: 400.
+        /// keep: %2F is forwarded as it is, and never separates segments; reject: 400.
         encoded_slash: EncodedSlash [default "keep"] reload,
     }
 }
 
 choice! {
-    /// What becomes of %2F in a path.
+    /// The treatment of %2F in a path.
     enum EncodedSlash {
         Keep = "keep",
         Reject = "reject",
@@ -103,7 +103,7 @@ choice! {
 }
 
 settings! {
-    /// The operator's side.
+    /// The admin API.
     struct Admin {
         /// An IP address and a port.
         address: SocketAddr [default "127.0.0.1:8081"] restart,

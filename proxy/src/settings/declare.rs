@@ -1,8 +1,8 @@
 //! The two declarations that raw settings are made of.
 
 use super::changes::{Comparison, Effect};
-use super::decode::{Block, Wrong, nearest};
-use super::mistake::Findings;
+use super::decode::{Block, Invalid, nearest};
+use super::diagnostic::Diagnostics;
 use super::node::{Node, Place};
 use super::presence::Presence;
 use super::schema::Mapping;
@@ -16,7 +16,7 @@ pub(crate) trait Settings: Sized {
     fn keys() -> Vec<&'static str>;
 
     /// Reads these keys of a mapping, which may have others beside them.
-    fn read(block: &Block<'_>, findings: &mut Findings) -> Self;
+    fn read(block: &Block<'_>, diagnostics: &mut Diagnostics) -> Self;
 
     /// Adds these keys to a schema.
     fn describe(mapping: &mut Mapping<'_>);
@@ -32,7 +32,7 @@ pub(crate) trait Settings: Sized {
 pub(crate) trait Family: Sized {
     fn keys() -> Vec<&'static str>;
 
-    fn decode(block: &Block<'_>, findings: &mut Findings) -> Self;
+    fn decode(block: &Block<'_>, diagnostics: &mut Diagnostics) -> Self;
 
     fn schema(mapping: &mut Mapping<'_>);
 
@@ -78,8 +78,8 @@ pub(crate) fn one_of(words: &[&str]) -> String {
 }
 
 /// Why a text is none of these words.
-pub(crate) fn unknown(text: &str, words: &[&'static str]) -> Wrong {
-    nearest(text, words).map_or(Wrong::Unexpected, Wrong::Near)
+pub(crate) fn unknown(text: &str, words: &[&'static str]) -> Invalid {
+    nearest(text, words).map_or(Invalid::Unexpected, Invalid::Near)
 }
 
 /// A mapping with known keys. Each key says what it means, its type, and in brackets what happens
@@ -117,17 +117,17 @@ macro_rules! settings {
 
             fn read(
                 block: &$crate::settings::decode::Block<'_>,
-                findings: &mut $crate::settings::mistake::Findings,
+                diagnostics: &mut $crate::settings::diagnostic::Diagnostics,
             ) -> Self {
                 $name {
                     $(
                         $key: block.setting(
                             $crate::settings::declare::key_name(stringify!($key)),
                             $crate::settings::declare::presence!($($presence)+),
-                            findings,
+                            diagnostics,
                         ),
                     )+
-                    $($family: $crate::settings::declare::Family::decode(block, findings),)?
+                    $($family: $crate::settings::declare::Family::decode(block, diagnostics),)?
                 }
             }
 
@@ -188,11 +188,11 @@ macro_rules! settings {
         impl $crate::settings::decode::Decode for $name {
             fn decode(
                 node: &$crate::settings::node::Node,
-                findings: &mut $crate::settings::mistake::Findings,
+                diagnostics: &mut $crate::settings::diagnostic::Diagnostics,
             ) -> Option<Self> {
                 use $crate::settings::declare::Settings as _;
-                let block = $crate::settings::decode::Block::open(node, &Self::keys(), findings)?;
-                Some(Self::read(&block, findings))
+                let block = $crate::settings::decode::Block::open(node, &Self::keys(), diagnostics)?;
+                Some(Self::read(&block, diagnostics))
             }
 
             fn schema(
@@ -269,7 +269,7 @@ macro_rules! choice {
                 $crate::settings::declare::one_of(Self::WORDS)
             }
 
-            fn read(text: &str) -> Result<Self, $crate::settings::decode::Wrong> {
+            fn read(text: &str) -> Result<Self, $crate::settings::decode::Invalid> {
                 match text {
                     $($word => Ok($name::$variant),)+
                     _ => Err($crate::settings::declare::unknown(text, Self::WORDS)),

@@ -28,8 +28,8 @@ pub(crate) enum Kind {
     Sequence(Vec<Node>),
     /// Keys are not repeated: the first one counts.
     Mapping(Vec<(Key, Node)>),
-    /// A mistake that has been told already.
-    Wrong,
+    /// An error that has been reported already.
+    Invalid,
 }
 
 #[derive(Clone)]
@@ -70,7 +70,7 @@ impl Node {
     pub(crate) fn described(&self) -> &'static str {
         match self.kind {
             Kind::Null => "nothing",
-            Kind::Scalar(_) | Kind::Wrong => "a single value",
+            Kind::Scalar(_) | Kind::Invalid => "a single value",
             Kind::Sequence(_) => "a list",
             Kind::Mapping(_) => "a mapping",
         }
@@ -105,7 +105,7 @@ impl Node {
                 };
                 one.len() == other.len() && one.iter().all(has)
             }
-            (Kind::Null, Kind::Null) | (Kind::Wrong, Kind::Wrong) => true,
+            (Kind::Null, Kind::Null) | (Kind::Invalid, Kind::Invalid) => true,
             _ => false,
         }
     }
@@ -122,7 +122,7 @@ impl Node {
             Kind::Scalar(scalar) => scalar.stands_here = false,
             Kind::Sequence(items) => items.iter_mut().for_each(Node::note_alias),
             Kind::Mapping(entries) => entries.iter_mut().for_each(|(_, value)| value.note_alias()),
-            Kind::Null | Kind::Wrong => {}
+            Kind::Null | Kind::Invalid => {}
         }
     }
 

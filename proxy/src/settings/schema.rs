@@ -135,7 +135,7 @@ impl Mapping<'_> {
 
 fn to_json(node: &Node) -> Value {
     match &node.kind {
-        Kind::Null | Kind::Wrong => Value::Null,
+        Kind::Null | Kind::Invalid => Value::Null,
         Kind::Scalar(scalar) => match scalar.text.as_str() {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),

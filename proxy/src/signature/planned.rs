@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::scheme::{Built, Entry, RawScheme, SchemeSettings};
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::decode::{Invalid, Scalar};
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
-use crate::settings::mistake::Findings;
 use crate::settings::node::Place;
 use crate::settings::values::{MaybeEmptyText, Secret, Text, pattern};
 
@@ -130,17 +130,17 @@ macro_rules! not_yet {
     ($($settings:ident: |$raw:ident, $need:ident| $needs:block)+) => {
         $(
             impl RawScheme for $settings {
-                fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built> {
+                fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
                     let $raw = self;
                     let mut $need = |is_absent: bool, what: &str| {
-                        entry.need(!is_absent, what, findings);
+                        entry.need(!is_absent, what, diagnostics);
                     };
                     $needs
                     let message = format!(
                         "the scheme `{}` is not in this version yet; the route would be open",
                         entry.scheme
                     );
-                    findings.mistake(entry.place, message);
+                    diagnostics.error(entry.place, message);
                     None
                 }
 
@@ -186,12 +186,12 @@ impl Scalar for AesKey {
         "an AES key of 43 letters and digits, as the platform's console shows it".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
         if text.len() == 43 && text.bytes().all(is_base64) {
             return Ok(AesKey);
         }
-        Err(Wrong::Unexpected)
+        Err(Invalid::Unexpected)
     }
 
     fn schema() -> Value {
@@ -207,11 +207,11 @@ impl Scalar for PublicKey {
         "a public key of 64 hex digits".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(PublicKey);
         }
-        Err(Wrong::Unexpected)
+        Err(Invalid::Unexpected)
     }
 
     fn schema() -> Value {

@@ -19,7 +19,7 @@ use super::signing::{Credentials, SignedHeaders, ToSign};
 use crate::settings::changes::Comparison;
 use crate::settings::declare::Settings;
 use crate::settings::decode::Block;
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::node::{Node, Place};
 use crate::settings::schema::Mapping;
 
@@ -84,7 +84,7 @@ pub(crate) struct Message<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct SchemeSettings {
     pub(crate) keys: &'static [&'static str],
-    pub(crate) read: fn(&Block<'_>, &mut Findings) -> Box<dyn RawScheme>,
+    pub(crate) read: fn(&Block<'_>, &mut Diagnostics) -> Box<dyn RawScheme>,
     pub(crate) describe: fn(&mut Mapping<'_>),
     pub(crate) compare: fn(&Node, &Node, &mut Comparison),
 }
@@ -93,7 +93,7 @@ impl SchemeSettings {
     pub(crate) const fn of<T: Settings + RawScheme + 'static>() -> Self {
         SchemeSettings {
             keys: T::KEYS,
-            read: |block, findings| Box::new(T::read(block, findings)),
+            read: |block, diagnostics| Box::new(T::read(block, diagnostics)),
             describe: T::describe,
             compare: T::compare_keys,
         }
@@ -103,7 +103,7 @@ impl SchemeSettings {
 /// The settings of one entry as they were read.
 pub(crate) trait RawScheme {
     /// Checks them and builds the scheme. `None`: what is wrong has been reported.
-    fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built>;
+    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built>;
 
     /// The keys that stand in the file, with the places of their values.
     fn written(&self) -> Vec<(&'static str, Place)>;
@@ -125,10 +125,10 @@ pub(crate) struct Entry<'a> {
 
 impl Entry<'_> {
     /// Reports that the scheme needs `what`, unless it is present.
-    pub(crate) fn need(&self, is_present: bool, what: &str, findings: &mut Findings) {
+    pub(crate) fn need(&self, is_present: bool, what: &str, diagnostics: &mut Diagnostics) {
         if !is_present {
             let message = format!("the scheme `{}` needs {what}", self.scheme);
-            findings.mistake(self.place, message);
+            diagnostics.error(self.place, message);
         }
     }
 
@@ -136,12 +136,12 @@ impl Entry<'_> {
     pub(crate) fn built(
         &self,
         built: Result<Built, SchemeError>,
-        findings: &mut Findings,
+        diagnostics: &mut Diagnostics,
     ) -> Option<Built> {
         if let Err(error) = &built
-            && findings.mistakes() == self.errors_before
+            && diagnostics.errors() == self.errors_before
         {
-            findings.mistake(self.place, error.to_string());
+            diagnostics.error(self.place, error.to_string());
         }
         built.ok()
     }

@@ -105,7 +105,8 @@ fn check(settings: &Settings) -> Result<Vec<Endpoint>, Invalid> {
             HeaderValue::from_str(&format!("Basic {pair}")).ok()
         }
         (None, Some(_)) => {
-            let why = "`username` is missing (or comes out empty): a password alone says nothing";
+            let why =
+                "`username` is missing (or empty after substitution): a password needs a username";
             return Err(Invalid::key("password", why));
         }
         (None, None) => settings.bearer("token")?,

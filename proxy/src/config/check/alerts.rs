@@ -17,7 +17,7 @@ use crate::config::raw::alerts as written;
 use crate::config::raw::notifiers::Notifiers;
 use crate::config::url::ServiceUrl;
 use crate::settings::decode::Setting;
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::values::{MaybeEmptyText, Threshold};
 
 /// More often nothing new is seen, and evaluating costs.
@@ -26,26 +26,26 @@ const EVALUATE_EVERY_MIN: Duration = Duration::from_millis(100);
 const SAMPLES_MAX: usize = 1000;
 
 /// `None` when anything is wrong.
-pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config> {
+pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<Config> {
     let raw = file.alerts.value()?;
     let evaluate_every = raw.evaluate_every.get()?.0;
     if evaluate_every < EVALUATE_EVERY_MIN {
-        findings.mistake(raw.evaluate_every.place, "expected at least 100ms");
+        diagnostics.error(raw.evaluate_every.place, "expected at least 100ms");
         return None;
     }
     let window = raw.window.get()?.0;
     if window < evaluate_every {
-        findings.mistake(
+        diagnostics.error(
             raw.window.place,
             "`window` is shorter than `evaluate_every`: part of the traffic would never be looked at",
         );
         return None;
     }
-    let rules = rules(raw, evaluate_every, findings);
-    warn_of_missing_sources(file, findings);
-    let notifiers = notifiers(&raw.notifiers, findings)?;
-    let state = state(&raw.state, findings)?;
-    link(&raw.console_url, findings)?;
+    let rules = rules(raw, evaluate_every, diagnostics);
+    warn_of_missing_sources(file, diagnostics);
+    let notifiers = notifiers(&raw.notifiers, diagnostics)?;
+    let state = state(&raw.state, diagnostics)?;
+    link(&raw.console_url, diagnostics)?;
     let console_url = match raw.console_url.value() {
         Some(url) => url.0.trim_end_matches('/').to_owned(),
         None => format!("http://{}", reachable(file.admin.value()?.address.get()?)),
@@ -65,14 +65,17 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
 }
 
 /// `Some(None)` when nothing is kept. What lies there and is no file would not be written to.
-fn state(setting: &Setting<MaybeEmptyText>, findings: &mut Findings) -> Option<Option<PathBuf>> {
+fn state(
+    setting: &Setting<MaybeEmptyText>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Option<PathBuf>> {
     let path = setting.value()?.0.as_str();
     if path.is_empty() {
         return Some(None);
     }
     let path = PathBuf::from(path);
     if path.metadata().is_ok_and(|meta| !meta.is_file()) {
-        findings.mistake(
+        diagnostics.error(
             setting.place,
             "there is something that is no file: name a file, such as data/alerts.json, or \"\" to keep nothing",
         );
@@ -82,12 +85,12 @@ fn state(setting: &Setting<MaybeEmptyText>, findings: &mut Findings) -> Option<O
 }
 
 /// An address that people go to stands in templates of Prometheus, and a path is put behind one.
-fn link(setting: &Setting<ServiceUrl>, findings: &mut Findings) -> Option<()> {
+fn link(setting: &Setting<ServiceUrl>, diagnostics: &mut Diagnostics) -> Option<()> {
     let Some(url) = setting.value() else {
         return Some(());
     };
     if url.0.contains(['{', '}', '\'', '"']) {
-        findings.mistake(
+        diagnostics.error(
             setting.place,
             "an address has no braces and no quotes; write them as %7B, %7D, %27, %22",
         );
@@ -110,28 +113,32 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 fn rules(
     raw: &written::Alerts,
     interval: Duration,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Arc<Rule>>> {
     let rules = &raw.rules.value()?.0;
     let named = rules
         .iter()
         .filter_map(|at| Some((at.value.name.value()?.0.as_str(), at.value.name.place)));
-    refuse_duplicates("rule", named, findings);
+    refuse_duplicates("rule", named, diagnostics);
     let checked: Vec<_> = rules
         .iter()
-        .map(|at| rule(&at.value, interval, findings))
+        .map(|at| rule(&at.value, interval, diagnostics))
         .collect();
     checked.into_iter().collect()
 }
 
-fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Option<Arc<Rule>> {
+fn rule(
+    raw: &written::Rule,
+    interval: Duration,
+    diagnostics: &mut Diagnostics,
+) -> Option<Arc<Rule>> {
     let signal = raw.signal.get()?;
     let name = signal.name;
     if let Source::Planned(what) = signal.source {
         let message = format!(
             "the signal `{name}` is not in this version yet: its source, {what}, is not built"
         );
-        findings.mistake(raw.signal.place, message);
+        diagnostics.error(raw.signal.place, message);
         return None;
     }
     let per = raw.per.get();
@@ -145,16 +152,16 @@ fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Opt
                 false => format!(", or use {}", labels.join(" or ")),
             }
         );
-        findings.mistake(raw.per.place, message);
+        diagnostics.error(raw.per.place, message);
         return None;
     }
-    link(&raw.runbook, findings)?;
-    let lines = lines(raw, signal, interval, findings)?;
+    link(&raw.runbook, diagnostics)?;
+    let lines = lines(raw, signal, interval, diagnostics)?;
     if lines.samples() > SAMPLES_MAX {
         let message = format!(
             "`for` is longer than {SAMPLES_MAX} times `evaluate_every`: shorten it, or evaluate less often"
         );
-        findings.mistake(raw.r#for.place, message);
+        diagnostics.error(raw.r#for.place, message);
         return None;
     }
     Some(Arc::new(Rule {
@@ -170,11 +177,11 @@ fn lines(
     raw: &written::Rule,
     signal: &Signal,
     interval: Duration,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Lines> {
     let mut figures = Vec::new();
     for setting in [&raw.warning, &raw.critical, &raw.recovery] {
-        figures.push(figure(signal, setting, findings));
+        figures.push(figure(signal, setting, diagnostics));
     }
     let figures: Option<Vec<f64>> = figures.into_iter().collect();
     let &[warning, critical, recovery] = figures?.as_slice() else {
@@ -196,12 +203,12 @@ fn lines(
     let mut is_right = true;
     if is_worse(warning, critical) {
         let message = format!("`warning` lies {above} `critical`; the order is {order}");
-        findings.mistake(raw.warning.place, message);
+        diagnostics.error(raw.warning.place, message);
         is_right = false;
     }
     if is_worse(recovery, warning) {
         let message = format!("`recovery` lies {below} `warning`; the order is {order}");
-        findings.mistake(raw.recovery.place, message);
+        diagnostics.error(raw.recovery.place, message);
         is_right = false;
     }
     is_right.then_some(Lines {
@@ -215,7 +222,11 @@ fn lines(
 }
 
 /// A share for a share, a duration for a duration, a number for a count.
-fn figure(signal: &Signal, setting: &Setting<Threshold>, findings: &mut Findings) -> Option<f64> {
+fn figure(
+    signal: &Signal,
+    setting: &Setting<Threshold>,
+    diagnostics: &mut Diagnostics,
+) -> Option<f64> {
     match (signal.unit, setting.get()?) {
         (Unit::Share, Threshold::Share(share)) => return Some(share),
         (Unit::Seconds, Threshold::Time(time)) => return Some(time.as_secs_f64()),
@@ -224,12 +235,12 @@ fn figure(signal: &Signal, setting: &Setting<Threshold>, findings: &mut Findings
     }
     let (name, example) = (signal.name, signal.unit.example());
     let message = format!("the signal `{name}` is measured as {example}");
-    findings.mistake(setting.place, message);
+    diagnostics.error(setting.place, message);
     None
 }
 
 /// A rule over what this configuration does not have is right and never raises anything.
-fn warn_of_missing_sources(file: &raw::File, findings: &mut Findings) {
+fn warn_of_missing_sources(file: &raw::File, diagnostics: &mut Diagnostics) {
     let ships = file
         .events
         .value()
@@ -240,13 +251,13 @@ fn warn_of_missing_sources(file: &raw::File, findings: &mut Findings) {
         let requires = signal.get().and_then(|signal| signal.requires);
         if !ships && requires == Some(Requirement::Shipping) {
             let does = "is never raised: without `events.elasticsearch` there is no spool";
-            findings.warn(&signal.path, signal.place, does);
+            diagnostics.warn(&signal.path, signal.place, does);
         }
     }
 }
 
 /// Every kind of notifier checks its own settings.
-fn notifiers(raw: &Notifiers, findings: &mut Findings) -> Option<Vec<Configured>> {
+fn notifiers(raw: &Notifiers, diagnostics: &mut Diagnostics) -> Option<Vec<Configured>> {
     let (mut all, mut are_valid) = (Vec::new(), true);
     for (kind, setting) in &raw.0 {
         let Some(written) = setting.value() else {
@@ -256,7 +267,7 @@ fn notifiers(raw: &Notifiers, findings: &mut Findings) -> Option<Vec<Configured>
             Ok(configured) => all.extend(configured),
             Err(Invalid { key, item, why }) => {
                 let place = written.place(key, item).unwrap_or(setting.place);
-                findings.mistake(place, why);
+                diagnostics.error(place, why);
                 are_valid = false;
             }
         }

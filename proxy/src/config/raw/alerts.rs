@@ -10,16 +10,16 @@ use crate::alert::signal::{self, Signal};
 use crate::config::labels::{LabelName, LabelValue};
 use crate::config::url::ServiceUrl;
 use crate::settings::declare::{one_of, settings, unknown};
-use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::decode::{Invalid, Scalar};
 use crate::settings::lists::{Entries, List};
 use crate::settings::values::{Count, MaybeEmptyText, RuleName, Threshold, Time};
 
 settings! {
-    /// What is watched, and who is told.
+    /// What is monitored, and who is notified.
     struct Alerts {
         /// Of every alert, beside alertname, severity, instance and the rule's own. `instance` is the host's name and the first listener's port unless it stands here.
         labels: Entries<LabelName, LabelValue> [default "{}"] reload,
-        /// How often the rules are looked at.
+        /// How often the rules are evaluated.
         evaluate_every: Time [default "15s"] reload,
         /// How far back they look.
         window: Time [default "5m"] reload,
@@ -74,7 +74,7 @@ impl Scalar for &'static Signal {
         one_of(&signal_names())
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         Signal::named(text).ok_or_else(|| unknown(text, &signal_names()))
     }
 
@@ -92,7 +92,7 @@ impl Scalar for Per {
         one_of(&labels())
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         Per::of_label(text).ok_or_else(|| unknown(text, &labels()))
     }
 

@@ -4,7 +4,7 @@ use http::HeaderName;
 use serde_json::{Value, json};
 
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::decode::{Invalid, Scalar};
 use crate::settings::lists::{Entries, List};
 use crate::settings::url::ServiceUrl;
 use crate::settings::values::{Count, HeaderText, Secret, Share, Size, Text, Time};
@@ -20,15 +20,15 @@ settings! {
         spool: Spool [default "{}"] restart,
         /// Left out: file and stdout only.
         elasticsearch: Elasticsearch [optional] restart,
-        /// What of prompts and answers is kept.
+        /// What is kept of prompts and responses.
         content: Content [default "none"] reload,
         /// Of successful requests; errors and slow ones are always kept.
         sample: Share [default "100%"] reload,
         /// A request that took longer is slow.
         slow: Time [default "1s"] reload,
-        /// What service.environment says.
+        /// The value of service.environment.
         environment: Text [default "production"] restart,
-        /// Who was refused, and when weir was started; left out: no such log.
+        /// Log of rejected requests and of starts; left out: no such log.
         audit: Audit [optional] restart,
     }
 }
@@ -38,7 +38,7 @@ settings! {
     struct EventFile {
         /// Where it is.
         path: Text [default "data/events.ndjson"] restart,
-        /// The size at which a new one is begun.
+        /// The size at which it is rotated.
         rotate_at: Size [default "100MiB"] restart,
         /// Rotated files older than this are removed.
         keep: Time [default "30d"] restart,
@@ -46,7 +46,7 @@ settings! {
 }
 
 settings! {
-    /// The log of refusals, chained by hashes.
+    /// The log of rejections, chained by hashes.
     struct Audit {
         /// Where it is.
         path: Text [default "data/audit.ndjson"] restart,
@@ -72,7 +72,7 @@ settings! {
     struct Elasticsearch {
         /// Its nodes.
         urls: List<ServiceUrl, 1> [required] restart,
-        /// Left out: nobody has to say who they are.
+        /// Left out: no authentication.
         username: Text [optional] restart,
         /// Of the user.
         password: Secret [optional] restart,
@@ -108,9 +108,9 @@ settings! {
     struct Traces {
         /// Where spans go; left out: nothing is exported.
         otlp: ServiceUrl [optional] restart,
-        /// Of traces that begin here; a caller's decision is kept.
+        /// Of traces that begin here; the decision of an incoming trace is kept.
         sample: Share [default "10%"] reload,
-        /// Whether a caller's trace is gone on with.
+        /// Whether an incoming trace is continued.
         trust_incoming: bool [default "true"] reload,
         /// Sent to the collector with every request, never logged.
         headers: Entries<HeaderName, HeaderText> [optional] restart,
@@ -118,7 +118,7 @@ settings! {
 }
 
 choice! {
-    /// What of prompts and answers is kept.
+    /// What is kept of prompts and responses.
     enum Content {
         None = "none",
         Hash = "hash",
@@ -135,7 +135,7 @@ impl Scalar for DataStream {
             .to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         let is_part = |part: &str| {
             !part.is_empty()
                 && part.bytes().all(|byte| {
@@ -148,7 +148,7 @@ impl Scalar for DataStream {
         if text.len() <= 100 && text.split('-').count() == 3 && text.split('-').all(is_part) {
             return Ok(DataStream(text.to_owned()));
         }
-        Err(Wrong::Unexpected)
+        Err(Invalid::Unexpected)
     }
 
     fn schema() -> Value {

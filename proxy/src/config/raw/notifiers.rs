@@ -8,8 +8,8 @@ use crate::config::url::ServiceUrl;
 use crate::settings::changes::Effect;
 use crate::settings::declare::Family;
 use crate::settings::decode::{Block, Decode as _, Setting};
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
-use crate::settings::mistake::Findings;
 use crate::settings::node::{Node, Place};
 use crate::settings::presence::Presence;
 use crate::settings::schema::{Definitions, Mapping};
@@ -38,7 +38,7 @@ impl Notifier {
             let text = match written {
                 Written::Url(url) => url.value().map(|url| url.0.as_str()),
                 Written::Text(text) => text.value().map(|text| text.0.as_str()),
-                Written::Secret(secret) => secret.value().map(|secret| secret.0.as_str()),
+                Written::Secret(secret) => secret.value().map(Secret::expose),
                 Written::Urls(urls) => {
                     let urls = urls.value().map_or(&[][..], |urls| &urls.0);
                     let urls = urls.iter().map(|at| at.value.0.clone());
@@ -76,10 +76,11 @@ impl Family for Notifiers {
         notify::ALL.iter().map(|kind| kind.key).collect()
     }
 
-    fn decode(block: &Block<'_>, findings: &mut Findings) -> Self {
+    fn decode(block: &Block<'_>, diagnostics: &mut Diagnostics) -> Self {
         let kinds = notify::ALL.iter().map(|kind| {
-            let decode = |node: &Node, findings: &mut Findings| notifier(kind, node, findings);
-            let setting = block.setting_by(kind.key, Presence::Optional, decode, findings);
+            let decode =
+                |node: &Node, diagnostics: &mut Diagnostics| notifier(kind, node, diagnostics);
+            let setting = block.setting_by(kind.key, Presence::Optional, decode, diagnostics);
             (*kind, setting)
         });
         Notifiers(kinds.collect())
@@ -99,16 +100,16 @@ impl Family for Notifiers {
     }
 }
 
-fn notifier(kind: &Kind, node: &Node, findings: &mut Findings) -> Option<Notifier> {
+fn notifier(kind: &Kind, node: &Node, diagnostics: &mut Diagnostics) -> Option<Notifier> {
     let keys: Vec<&'static str> = kind.settings.iter().map(|setting| setting.key).collect();
-    let block = Block::open(node, &keys, findings)?;
+    let block = Block::open(node, &keys, diagnostics)?;
     let settings = kind.settings.iter().map(|setting| {
         let (key, presence) = (setting.key, presence(setting));
         let written = match setting.value {
-            ValueKind::Url => Written::Url(block.setting(key, presence, findings)),
-            ValueKind::Urls => Written::Urls(block.setting(key, presence, findings)),
-            ValueKind::Text => Written::Text(block.setting(key, presence, findings)),
-            ValueKind::Secret => Written::Secret(block.setting(key, presence, findings)),
+            ValueKind::Url => Written::Url(block.setting(key, presence, diagnostics)),
+            ValueKind::Urls => Written::Urls(block.setting(key, presence, diagnostics)),
+            ValueKind::Text => Written::Text(block.setting(key, presence, diagnostics)),
+            ValueKind::Secret => Written::Secret(block.setting(key, presence, diagnostics)),
         };
         (key, written)
     });

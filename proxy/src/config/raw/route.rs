@@ -5,16 +5,16 @@ use serde_json::{Value, json};
 
 use crate::limit;
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::decode::{Invalid, Scalar};
 use crate::settings::lists::{List, OneOrMany};
 use crate::settings::values::{Count, Name, Network, Size, Text, Time};
 use crate::signature::entry::Signature;
 use crate::units::Rate;
 
 settings! {
-    /// Which requests go where, and what is asked of them.
+    /// Which requests go where, and what they must satisfy.
     struct Route {
-        /// What metrics and events call it.
+        /// Its name in metrics and events.
         name: Name [required] reload,
         /// Exact; with a trailing * a prefix.
         path: Text [required] reload,
@@ -26,13 +26,13 @@ settings! {
         platform: Name [optional] reload,
         /// Source networks; left out: every address.
         allow: List<Network, 1> [guard] reload,
-        /// One, or a list: the first whose headers are there decides. Left out: nobody has to sign.
+        /// One, or a list: the first whose headers are present decides. Left out: no signature is required.
         signature: OneOrMany<Signature> [guard] reload,
-        /// All of them are asked; the first that says no answers.
+        /// All of them are checked; the first that rejects decides.
         rate_limits: List<RateLimit> [optional] reload,
         /// Requests at once on this route; past it 503 at once.
         concurrency: Count [optional] reload,
-        /// Answers that are known already.
+        /// Stored responses.
         cache: Cache [optional] reload,
         /// Turns kept per conversation.
         conversation: Conversation [optional] reload,
@@ -44,9 +44,9 @@ settings! {
 }
 
 settings! {
-    /// So many requests, or tokens, in a time.
+    /// Requests or tokens per time.
     struct RateLimit {
-        /// What headers and metrics call it.
+        /// Its name in headers and metrics.
         name: Name [required] reload,
         /// Requests.
         rate: Rate [optional] reload,
@@ -64,19 +64,19 @@ settings! {
 }
 
 settings! {
-    /// Answers that are known already.
+    /// Stored responses.
     struct Cache {
-        /// The same question gets the same answer; true unless http is.
+        /// Equal requests get the same response; true unless http is.
         answers: bool [optional] reload,
-        /// In this process, least recently used goes first.
+        /// In this process; the least recently used is evicted first.
         memory: Size [default "100MiB"] reload,
         /// In Redis and in memory.
         ttl: Time [default "1h"] reload,
-        /// Who shares an answer.
+        /// Who shares a response.
         scope: Scope [default "client"] reload,
-        /// Forwarded headers that do not change an answer, beside the known harmless ones.
+        /// Forwarded headers that do not change a response, beside the known harmless ones.
         ignore_headers: List<HeaderName> [optional] reload,
-        /// Equal questions in flight are asked once.
+        /// Equal requests in flight are sent once.
         coalesce: bool [default "true"] reload,
         /// RFC 9111, by what the backend's headers allow.
         http: bool [default "false"] reload,
@@ -94,7 +94,7 @@ settings! {
 }
 
 choice! {
-    /// Who shares an answer.
+    /// Who shares a response.
     enum Scope {
         Client = "client",
         Route = "route",
@@ -123,11 +123,11 @@ impl Scalar for LimitBy {
         "one of `client`, `address`, `platform`, `route`, `header:NAME`".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         if let Some(name) = text.strip_prefix("header:") {
             return HeaderName::from_bytes(name.as_bytes())
                 .map(|name| LimitBy(limit::By::Header(name)))
-                .map_err(|_| Wrong::Because("no header can have this name".to_owned()));
+                .map_err(|_| Invalid::Because("no header can have this name".to_owned()));
         }
         const WORDS: &[&str] = &["client", "address", "platform", "route", "header:NAME"];
         let by = match text {
@@ -137,8 +137,8 @@ impl Scalar for LimitBy {
             "route" => limit::By::Route,
             other => {
                 return Err(match crate::settings::decode::nearest(other, WORDS) {
-                    Some(near) => Wrong::Near(near),
-                    None => Wrong::Unexpected,
+                    Some(near) => Invalid::Near(near),
+                    None => Invalid::Unexpected,
                 });
             }
         };

@@ -18,7 +18,7 @@ fn changes(change: impl Fn(&str) -> String) -> (Vec<String>, Vec<String>) {
     let Changes {
         changed,
         needs_restart,
-    } = diff(&right(BASE), &right(&changed));
+    } = diff(&valid(BASE), &valid(&changed));
     (changed, needs_restart)
 }
 
@@ -100,7 +100,7 @@ fn routes_in_another_order_are_a_change_of_the_list() {
 
 #[test]
 fn secrets_are_in_no_text_of_a_difference() {
-    let (old, new) = (right(BASE), right(&BASE.replace("s3cret", "0ther")));
+    let (old, new) = (valid(BASE), valid(&BASE.replace("s3cret", "0ther")));
     for shown in [format!("{old:?}"), format!("{:?}", diff(&old, &new))] {
         assert!(
             !shown.contains("s3cret") && !shown.contains("0ther"),
@@ -131,15 +131,15 @@ fn the_schema_states_of_every_key_whether_a_reload_suffices() {
 
 #[test]
 fn equal_files_make_equal_configurations() {
-    assert_eq!(right(FULL).config, right(FULL).config);
-    assert_eq!(right(BASE).config, right(BASE).config);
+    assert_eq!(valid(FULL).config, valid(FULL).config);
+    assert_eq!(valid(BASE).config, valid(BASE).config);
     for (from, to) in [
         ("60s", "61s"),
         ("s3cret", "other"),
         ("50%", "51%"),
         ("/chat", "/chats"),
     ] {
-        let other = right(&BASE.replace(from, to)).config;
-        assert_ne!(right(BASE).config, other, "{to}");
+        let other = valid(&BASE.replace(from, to)).config;
+        assert_ne!(valid(BASE).config, other, "{to}");
     }
 }
