@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use weir::alert::engine::{Engine, Now, Settings};
+use weir::alert::counters::{CounterRegistry, Subject, SubjectRecorders as _};
+use weir::alert::engine::{Engine, EngineSettings, EvaluationTime};
 use weir::alert::snapshot::Snapshot;
-use weir::alert::tally::{Subject, SubjectRecorders as _, Tallies};
 use weir::clock;
 use weir::config;
 use weir::exchange::{Exchange, Recorder};
@@ -55,14 +55,14 @@ fn configuration() -> String {
 fn bench(criterion: &mut Criterion) {
     let loaded = config::parse(&configuration(), Path::new("weir.yaml"), &|_| None);
     let alerts = loaded.expect("a configuration").config.alerts;
-    let tallies = Tallies::new(alerts.needs());
+    let counters = CounterRegistry::new(alerts.needs());
     let routes: Vec<_> = (0..20)
         .map(|number| {
             let subject = Subject::Route {
                 name: format!("route-{number}").into(),
                 platform: "api".into(),
             };
-            tallies.begin(subject).expect("a rule looks at routes")
+            counters.begin(subject).expect("a rule looks at routes")
         })
         .collect();
     let mut exchange = Exchange::begin(
@@ -80,7 +80,7 @@ fn bench(criterion: &mut Criterion) {
     criterion.bench_function("alert/a request", |bencher| {
         bencher.iter(|| routes[0].record(black_box(&exchange), next()));
     });
-    let settings = Settings {
+    let settings = EngineSettings {
         window: alerts.window,
         interval: alerts.evaluate_every,
         requests_min: 20,
@@ -101,12 +101,12 @@ fn bench(criterion: &mut Criterion) {
                 }
             }
             now += settings.interval;
-            let at = Now {
+            let at = EvaluationTime {
                 steady: now,
                 wall: now,
             };
-            let changes = engine.evaluate(at, tallies.take(), &Snapshot::default());
-            black_box((changes, engine.standings()));
+            let changes = engine.evaluate(at, counters.take(), &Snapshot::default());
+            black_box((changes, engine.alerts()));
         });
     });
 }

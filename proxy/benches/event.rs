@@ -71,7 +71,7 @@ fn exchange() -> Exchange {
     let mut upstream = UpstreamNote::begin(Arc::from("assistant"));
     let endpoint = Arc::from("http://127.0.0.1:8000");
     let attempt = upstream.begin_attempt(Attempt::begin(endpoint, &exchange.trace, started));
-    attempt.answered(200, started + Duration::from_micros(602_400));
+    attempt.responded(200, started + Duration::from_micros(602_400));
     attempt.succeed(started + Duration::from_micros(602_500));
     exchange.upstream = Some(upstream);
     exchange.model = ModelCall {

@@ -1,5 +1,5 @@
-//! The operator's side: an own listener and runtime, so that `/readyz` and `/metrics` answer also
-//! when the way of requests is busy. It reads snapshots and never reaches into the gateway.
+//! The admin API: a listener and runtime of its own, so that `/readyz` and `/metrics` respond even when the
+//! request pipeline is saturated. It reads snapshots and never reaches into the gateway.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use prometheus::IntGauge;
 
-use self::door::Door;
+use self::auth::Auth;
 use crate::alert::Alerts;
 use crate::audit::Audit;
 use crate::metrics::Metrics;
@@ -20,7 +20,7 @@ use crate::{clock, config, route};
 
 mod accept;
 mod alerts;
-mod door;
+mod auth;
 mod pages;
 mod problem;
 mod router;
@@ -40,9 +40,9 @@ pub struct AdminState {
     pub readiness: Arc<ReadinessFlag>,
     pub routes: Vec<RouteSummary>,
     pub alerts: Arc<Alerts>,
-    /// The ways of events to the index, by what goes there.
-    pub ships: Vec<(&'static str, Arc<Ship>)>,
-    /// Is told of who was not let in.
+    /// Where events are shipped.
+    pub ship: Option<Arc<Ship>>,
+    /// Records rejected requests.
     pub audit: Option<Arc<Audit>>,
 }
 
@@ -50,7 +50,7 @@ pub struct AdminState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSummary {
     pub name: Arc<str>,
-    /// As in the file: with a trailing `*` a prefix.
+    /// As configured: a trailing `*` marks a prefix.
     pub path: String,
     pub platform: Arc<str>,
     pub backend: Arc<str>,
@@ -76,13 +76,13 @@ impl RouteSummary {
     }
 }
 
-/// Whether the proxy takes new requests.
+/// Whether the proxy accepts new requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// The listeners are not open yet.
     Starting,
     Ready,
-    /// Running requests end; new ones should go elsewhere.
+    /// Requests in flight finish; new ones should go elsewhere.
     Draining,
 }
 
@@ -97,7 +97,7 @@ impl Readiness {
     }
 }
 
-/// The readiness that all threads see.
+/// The readiness, shared by all threads.
 #[derive(Debug)]
 pub struct ReadinessFlag(AtomicU8);
 
@@ -121,10 +121,10 @@ impl ReadinessFlag {
     }
 }
 
-/// The running listener. It ends when this is dropped.
+/// The running listener. Dropping it stops it.
 #[derive(Debug)]
 pub struct Admin {
-    /// With the port that the system chose for port 0.
+    /// With the port that the system assigned for port 0.
     pub address: SocketAddr,
     thread: RuntimeThread,
 }
@@ -133,7 +133,7 @@ impl Admin {
     /// Opens the listener and serves it in a thread of its own.
     ///
     /// # Errors
-    /// When the address cannot be bound (the message names it), or the system has no thread to give.
+    /// When the address cannot be bound (the message names it), or no thread can be started.
     pub fn start(config: &config::Admin, state: AdminState) -> io::Result<Self> {
         let listener = TcpListener::bind(config.address).map_err(|error| {
             let address = config.address;
@@ -144,20 +144,20 @@ impl Admin {
         })?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let door = Door::new(config.token.as_deref(), address);
+        let auth = Auth::new(config.token.as_deref(), address);
         let worker = state.metrics.worker("admin").map_err(io::Error::other)?;
-        let router = router::router(state, door, clock::now());
+        let router = router::router(state, auth, clock::now());
         let serving = worker.clone();
         let thread = RuntimeThread::start(worker, |stopping| {
             move || {
-                // The socket itself stays open: who connects meanwhile waits.
+                // The socket stays open: connections wait in its backlog meanwhile.
                 let listener = listener.try_clone();
                 let (router, stopping) = (router.clone(), stopping.clone());
                 let worker = serving.clone();
                 async move {
                     let served = serve::serve(listener?, router, stopping, &worker).await;
                     served.map_err(|error| {
-                        io::Error::new(error.kind(), format!("its listener has ended: {error}"))
+                        io::Error::new(error.kind(), format!("its listener stopped: {error}"))
                     })
                 }
             }
@@ -165,10 +165,10 @@ impl Admin {
         Ok(Admin { address, thread })
     }
 
-    /// Ends the listener; an answer that is on its way has a second to get there.
+    /// Stops the listener. Responses in flight have a second to finish.
     pub fn stop(self) {
         if self.thread.stop(clock::now(), STOP_MAX).is_err() {
-            log::warn!("the admin side did not stop in time");
+            log::warn!("the admin API did not stop in time");
         }
     }
 }

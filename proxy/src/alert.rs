@@ -1,9 +1,10 @@
-//! Alerts in three tiers: warning, critical and recovery.
+//! Alerts with two tiers, warning and critical, and hysteresis.
 //!
-//! A side service: requests add to counters ([`tally`]) and wait for nothing; a thread of its own makes
-//! figures of them over sliding windows ([`window`], [`signal`]) and tiers of the figures ([`tier`]), and
-//! notifiers tell Alertmanager, a Feishu group or any webhook. What is in force outlives the process
-//! ([`state`]). The same rules for Prometheus are made by [`rules`].
+//! A side service: requests add to counters ([`counters`]) and never wait. A thread evaluates the rules: sliding
+//! windows ([`window`]) give each signal ([`signal`]) a value, values give tiers ([`tier`]), and the alert store
+//! ([`store`]) holds the states. Notifiers ([`notify`]) send what changed to Alertmanager, a Feishu group or a
+//! webhook, deduplicated and without what is silenced ([`silence`]). Firing alerts survive a restart
+//! ([`persistence`]). [`rules`] renders the same rules for Prometheus.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,26 +13,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use self::board::Board;
+use self::counters::{CounterRegistry, Needs, Subject};
 use self::counts::Delta;
-use self::engine::{Engine, Now, Settings};
+use self::engine::{Engine, EngineSettings, EvaluationTime};
 use self::event::Events;
 use self::identity::Identity;
 use self::journal::Journal;
 use self::metrics::{AlertMetrics, AlertTiers};
-use self::notify::kind::Configured;
-use self::notify::{Links, Notifier};
+use self::notify::kind::NotifierConfig;
+use self::notify::{ConsoleLinks, Notifier};
 use self::per::Per;
+use self::persistence::{Loaded, PersistedState, StateWriter};
 use self::rule::Rule;
 use self::snapshot::SnapshotSource;
-use self::state::{Found, Keeper, State};
-use self::tally::{Needs, Subject, Tallies};
+use self::store::AlertStore;
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::worker::Worker;
 use crate::worker::thread::{SharedState, State as Running, WorkerThread};
 
-pub mod board;
+pub mod counters;
 pub mod counts;
 pub mod engine;
 mod event;
@@ -40,44 +41,56 @@ pub(crate) mod fixture;
 pub mod histogram;
 pub mod identity;
 mod journal;
-mod late;
 pub mod metrics;
 pub mod notify;
 pub mod page;
 pub mod per;
+pub mod persistence;
 pub mod promql;
 pub mod rule;
 pub mod rules;
 pub mod runbook;
 pub mod signal;
 pub mod silence;
+mod slow_write;
 pub mod snapshot;
-pub mod standing;
 pub mod state;
-pub mod tally;
+pub mod store;
 pub mod tier;
 pub mod unit;
 pub mod window;
 
 /// The checked `alerts` block.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Config {
-    /// Beside those that an alert has by itself.
+    /// Added to the labels that every alert has.
     pub labels: BTreeMap<String, String>,
     pub evaluate_every: Duration,
     pub window: Duration,
-    /// In the window; below it a tier stays as it is.
+    /// With fewer requests in the window the tier is held.
     pub minimum_requests: u64,
     pub rules: Vec<Arc<Rule>>,
-    pub notifiers: Vec<Configured>,
-    /// Where what outlives the process is kept; `None`: nowhere.
+    pub notifiers: Vec<NotifierConfig>,
+    /// The file in which firing alerts and silences survive a restart; `None`: none.
     pub state: Option<PathBuf>,
-    /// Where the admin side is reached from outside, without a slash at its end.
+    /// Where the admin API is reached from outside, without a trailing slash.
     pub console_url: Arc<str>,
 }
 
+// Notifiers hold credentials.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("alert::Config")
+            .field("evaluate_every", &self.evaluate_every)
+            .field("window", &self.window)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Config {
-    /// What of requests has to be counted for these rules.
+    /// Which requests these rules need to have counted.
     #[must_use]
     pub fn needs(&self) -> Needs {
         let mut needs = Needs::default();
@@ -89,14 +102,14 @@ impl Config {
         needs
     }
 
-    /// The names of those who are told, as metrics and the state have them.
+    /// The names of all notifiers, as metrics and the state file use them.
     fn notifier_names(&self) -> Vec<String> {
         let notifiers = self.notifiers.iter();
         notifiers.map(|notifier| notifier.name.clone()).collect()
     }
 
-    fn settings(&self, identity: Arc<Identity>) -> Settings {
-        Settings {
+    fn settings(&self, identity: Arc<Identity>) -> EngineSettings {
+        EngineSettings {
             identity,
             window: self.window,
             interval: self.evaluate_every,
@@ -104,46 +117,46 @@ impl Config {
         }
     }
 
-    fn links(&self) -> Links {
-        Links {
+    fn links(&self) -> ConsoleLinks {
+        ConsoleLinks {
             console: self.console_url.clone(),
         }
     }
 }
 
-/// What alerts are made of, and where they go beside the notifiers.
+/// What alerts are evaluated from, and where transitions go beside the notifiers.
 pub struct Sources {
     pub metrics: Arc<Metrics>,
-    pub tallies: Arc<Tallies>,
-    /// What is evaluated beside requests.
+    pub counters: Arc<CounterRegistry>,
+    /// What is evaluated besides requests.
     pub snapshots: SnapshotSource,
-    /// The way of transitions to their index.
+    /// Ships transitions to their index.
     pub ship: Option<Arc<crate::ship::Ship>>,
     pub environment: String,
-    /// What tells this weir from its replicas, unless `alerts.labels` say it.
+    /// Distinguishes this process from its replicas, unless `alerts.labels` do.
     pub instance: String,
 }
 
 /// The running engine and its notifiers.
 #[derive(Debug)]
 pub struct Alerts {
-    board: Arc<Board>,
+    store: Arc<AlertStore>,
     notifiers: Arc<Vec<Notifier>>,
     journal: Arc<Journal>,
     engine: WorkerThread<()>,
 }
 
 impl Alerts {
-    /// Reads what a former process left, and starts all threads.
+    /// Loads the state of the last process, and starts all threads.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(config: &Config, sources: Sources) -> anyhow::Result<Arc<Self>> {
         let metrics = AlertMetrics::register(&sources.metrics)?;
-        let (state, keeper) = remembered(config, &sources.metrics, &metrics)?;
+        let (state, writer) = load_state(config, &sources.metrics, &metrics)?;
         let identity = Arc::new(Identity::new(&config.labels, &sources.instance));
-        let subjects = sources.tallies.subjects();
-        let is_there = |per: Per, value: &str| {
+        let subjects = sources.counters.subjects();
+        let exists = |per: Per, value: &str| {
             per == Per::Model || subjects.iter().any(|subject| subject.is(per, value))
         };
         let saved = state.alerts.clone();
@@ -151,16 +164,16 @@ impl Alerts {
             config.rules.clone(),
             config.settings(identity.clone()),
             saved,
-            is_there,
+            exists,
         );
         let now = clock::unix_now();
         engine.begin(now);
         let names = config.notifier_names();
-        let board = Board::new(&state, engine.standings(), names, keeper, (identity, now));
-        let board = Arc::new(board);
-        let notifiers = Arc::new(notifiers(config, &board, &sources.metrics, &metrics)?);
+        let store = AlertStore::new(&state, engine.alerts(), names, writer, (identity, now));
+        let store = Arc::new(store);
+        let notifiers = Arc::new(notifiers(config, &store, &sources.metrics, &metrics)?);
         let tiers = AlertTiers::register(&sources.metrics)?;
-        tiers.show(&board.standings());
+        tiers.show(&store.alerts());
         let events = sources.ship.map(|ship| Events {
             ship,
             environment: sources.environment,
@@ -170,23 +183,23 @@ impl Alerts {
         let journal = Journal::start(worker, events, writes).context("alerts: cannot start")?;
         let journal = Arc::new(journal);
         let worker = sources.metrics.worker("alert")?;
-        let mut watch = Watch {
+        let mut evaluator = Evaluator {
             worker: worker.clone(),
-            begun: None,
+            started: None,
             unevaluated: Vec::new(),
             engine,
             interval: config.evaluate_every,
-            board: board.clone(),
+            store: store.clone(),
             notifiers: notifiers.clone(),
             tiers,
             journal: journal.clone(),
             snapshots: sources.snapshots,
-            tallies: sources.tallies,
+            counters: sources.counters,
         };
-        let engine = WorkerThread::start(worker, (), move |shared| watch.run(shared))
+        let engine = WorkerThread::start(worker, (), move |shared| evaluator.run(shared))
             .context("alerts: cannot start")?;
         Ok(Arc::new(Alerts {
-            board,
+            store,
             notifiers,
             journal,
             engine,
@@ -194,81 +207,82 @@ impl Alerts {
     }
 
     #[must_use]
-    pub fn board(&self) -> &Board {
-        &self.board
+    pub fn store(&self) -> &AlertStore {
+        &self.store
     }
 
-    /// Something was silenced or not any more.
+    /// Silences have changed.
     pub fn wake_notifiers(&self) {
         self.notifiers.iter().for_each(notify::wake);
     }
 
-    /// Tells what can be told quickly, and keeps what is in force for the next start.
+    /// Sends what can be sent quickly, and saves firing alerts for the next start.
     pub fn stop(&self, deadline: Instant) {
         if self.engine.stop(deadline).is_err() {
-            log::warn!("alerts: the last evaluation did not end in time");
+            log::warn!("alerts: the last evaluation did not finish before the stop");
         }
-        let patience = deadline.min(clock::now() + notify::STOP_MAX);
+        let notifiers_deadline = deadline.min(clock::now() + notify::STOP_MAX);
         let ended = self
             .notifiers
             .iter()
-            .map(|notifier| notifier.stop(patience));
+            .map(|notifier| notifier.stop(notifiers_deadline));
         if ended.filter(Result::is_err).count() > 0 {
-            log::warn!("alerts: a notifier did not end in time");
+            log::warn!("alerts: a notifier did not finish before the stop");
         }
         self.journal.stop(deadline);
-        self.board.close(deadline);
+        self.store.close(deadline);
     }
 }
 
-/// What a former process left, and who keeps it from now on.
-fn remembered(
+/// The saved state, and the writer of the next ones.
+fn load_state(
     config: &Config,
     metrics: &Metrics,
     counts: &AlertMetrics<'_>,
-) -> anyhow::Result<(State, Option<Keeper>)> {
+) -> anyhow::Result<(PersistedState, Option<StateWriter>)> {
     let Some(path) = &config.state else {
-        return Ok((State::default(), None));
+        return Ok((PersistedState::default(), None));
     };
-    match State::read(path) {
-        Found::State(state) => {
+    match PersistedState::read(path) {
+        Loaded::State(state) => {
             let (worker, writes) = (metrics.worker("alert-state")?, counts.writes("state")?);
-            let keeper = Keeper::start(path.clone(), worker, writes);
-            let keeper = keeper.context("alerts: cannot start")?;
-            Ok((state, Some(keeper)))
+            let writer = StateWriter::start(path.clone(), worker, writes);
+            let writer = writer.context("alerts: cannot start")?;
+            Ok((state, Some(writer)))
         }
-        Found::Foreign(why) => {
+        Loaded::Foreign(error) => {
             let path = path.display();
             log::error!(
-                "alerts.state: {path} is not used: {why}; name a file of its own, or a restart forgets what is in force"
+                "alerts.state: {path} is not used: {error}; set it to a file of its own, or a restart forgets firing alerts and silences"
             );
-            Ok((State::default(), None))
+            Ok((PersistedState::default(), None))
         }
     }
 }
 
-/// What the thread of the engine holds.
-struct Watch {
+/// Evaluates the rules on a timer; what its thread holds.
+struct Evaluator {
     worker: Worker,
-    /// The first snapshot, by both clocks: a new start goes on from there, so that no time goes back.
-    begun: Option<(Instant, Duration)>,
-    /// Taken from the tallies, and not looked at yet.
+    /// The first evaluation, by both clocks: a restart after a panic continues from it, so that time never goes
+    /// back.
+    started: Option<(Instant, Duration)>,
+    /// Taken from the counters, and not evaluated yet.
     unevaluated: Vec<(Subject, Delta)>,
     engine: Engine,
     interval: Duration,
-    board: Arc<Board>,
+    store: Arc<AlertStore>,
     notifiers: Arc<Vec<Notifier>>,
     tiers: AlertTiers,
     journal: Arc<Journal>,
     snapshots: SnapshotSource,
-    tallies: Arc<Tallies>,
+    counters: Arc<CounterRegistry>,
 }
 
-impl Watch {
+impl Evaluator {
     fn run(&mut self, shared: &SharedState<()>) {
-        // A step of the wall clock moves no window.
+        // A step of the wall clock must not move a window.
         let first = || (clock::now(), clock::unix_now());
-        let (begun, begun_at) = *self.begun.get_or_insert_with(first);
+        let (started, started_at) = *self.started.get_or_insert_with(first);
         let mut next = clock::now() + self.interval;
         loop {
             let mut inner = shared.lock();
@@ -280,53 +294,53 @@ impl Watch {
             }
             let now = clock::now();
             next = (next + self.interval).max(now);
-            self.evaluate(Now {
-                steady: begun_at + now.saturating_duration_since(begun),
+            self.evaluate(EvaluationTime {
+                steady: started_at + now.saturating_duration_since(started),
                 wall: clock::unix_now(),
             });
         }
     }
 
-    /// Writes nothing itself, not to the log either: a disk that hangs must not end this.
-    fn evaluate(&mut self, now: Now) {
-        self.unevaluated.extend(self.tallies.take());
+    /// Writes nothing itself, not even to the log: a disk that hangs must not stop evaluations.
+    fn evaluate(&mut self, now: EvaluationTime) {
+        self.unevaluated.extend(self.counters.take());
         self.worker.fault_point();
         let snapshot = (self.snapshots)();
         let taken = std::mem::take(&mut self.unevaluated);
         let transitions = self.engine.evaluate(now, taken, &snapshot);
-        let standings = self.engine.standings();
-        self.tiers.show(&standings);
-        self.board.publish(standings, &transitions, now.wall);
+        let alerts = self.engine.alerts();
+        self.tiers.show(&alerts);
+        self.store.publish(alerts, &transitions, now.wall);
         if !transitions.is_empty() {
-            // Whoever is told goes before what is written down.
+            // Notify first, record afterwards.
             self.notifiers.iter().for_each(notify::wake);
-            self.journal.note(transitions);
+            self.journal.record(transitions);
         }
         let now = clock::now();
-        self.journal.snapshot(now);
-        self.board.snapshot(now);
+        self.journal.check(now);
+        self.store.check(now);
     }
 }
 
 fn notifiers(
     config: &Config,
-    board: &Arc<Board>,
+    store: &Arc<AlertStore>,
     metrics: &Metrics,
     alerting: &AlertMetrics<'_>,
 ) -> anyhow::Result<Vec<Notifier>> {
     let notifiers = config.notifiers.iter().map(|configured| {
-        let Configured {
+        let NotifierConfig {
             kind,
             name,
-            endpoint,
+            destination,
         } = configured;
-        let context = notify::kind::Context {
+        let context = notify::kind::NotifierContext {
             worker: metrics.worker(name)?,
-            board: board.clone(),
+            store: store.clone(),
             counts: alerting.notifier(name)?,
             retry_max: kind.retry_max,
         };
-        let started = (kind.start)(endpoint, config.links(), context);
+        let started = (kind.start)(destination, config.links(), context);
         started.context("alerts: cannot start")
     });
     notifiers.collect()

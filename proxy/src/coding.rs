@@ -1,37 +1,38 @@
-//! Content codings (RFC 9110, section 8.4): reads through them while a message passes, and says which of
-//! them may be asked for.
+//! Content codings (RFC 9110, section 8.4): decodes messages on their way so that they can be read, and
+//! negotiates codings with backends and clients.
 //!
-//! A leaf. The bytes on their way are never touched: what cannot be decoded goes on as it came and is only
-//! not read. Whatever comes, a [`Decoder`] holds the windows of its codings, and decodes no more than a
-//! multiple of what it was fed.
+//! A leaf. The forwarded bytes are never changed: a message that cannot be decoded is forwarded all the same,
+//! and only not read. Against decompression bombs, a [`Decoder`] holds no more than the windows of its codings
+//! and decodes no more than a multiple of what it was fed.
 
 use http::{HeaderMap, HeaderValue, header};
 
-use stage::Stage;
+use codec::Codec;
 
 mod accept;
-mod serve;
-mod stage;
+mod codec;
+mod serving;
 
 pub use accept::{readable, weight};
-pub use serve::{Gzip, Served, is_of_coded_bytes};
+pub use serving::{GzipEncoder, ServedCoding, is_of_coded_bytes};
 
-/// A message with more codings than this is not read: nobody compresses what is compressed.
+/// A message with more codings than this is not read: compressing twice makes no sense.
 const CODINGS_MAX: usize = 4;
 
-/// So much may be decoded of a message however small it is.
+/// How much may be decoded of any message, however small it is.
 const DECODED_BYTES_FREE: u64 = 1 << 20;
 
-/// And so many times what was fed. JSON that repeats itself, and streams of small events, stay below a
-/// hundred; deflate can do 1,032 and zstd anything, which is work for weir that its sender does not have.
+/// How many times the size of its input a larger message may decode to. Repetitive JSON and streams of small
+/// events stay below 100. Deflate can reach 1,032, and zstd has no bound: a decompression bomb costs weir work
+/// that it does not cost its sender.
 const DECODED_RATIO_MAX: u64 = 256;
 
-/// A coding that weir can read.
+/// A coding that weir can decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
+pub enum ContentCoding {
     /// RFC 1952, also as `x-gzip`.
     Gzip,
-    /// RFC 1950; also the bare RFC 1951 that some send in its place.
+    /// RFC 1950; also the raw RFC 1951 that some senders use instead.
     Deflate,
     /// RFC 7932.
     Brotli,
@@ -39,14 +40,14 @@ pub enum Coding {
     Zstd,
 }
 
-impl Coding {
-    fn named(name: &[u8]) -> Option<Coding> {
-        let names: [(&[u8], Coding); 5] = [
-            (b"gzip", Coding::Gzip),
-            (b"x-gzip", Coding::Gzip),
-            (b"deflate", Coding::Deflate),
-            (b"br", Coding::Brotli),
-            (b"zstd", Coding::Zstd),
+impl ContentCoding {
+    fn named(name: &[u8]) -> Option<ContentCoding> {
+        let names: [(&[u8], ContentCoding); 5] = [
+            (b"gzip", ContentCoding::Gzip),
+            (b"x-gzip", ContentCoding::Gzip),
+            (b"deflate", ContentCoding::Deflate),
+            (b"br", ContentCoding::Brotli),
+            (b"zstd", ContentCoding::Zstd),
         ];
         let named = names
             .iter()
@@ -58,43 +59,43 @@ impl Coding {
 /// How far a decoder has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// More is to come.
+    /// The end has not been reached.
     Open,
-    /// Each coding has come to its end; so is, at any time, what has no coding.
+    /// Each coding has reached its end. A message without a coding always has.
     Whole,
-    /// It cannot be read any further.
-    Stopped(Why),
+    /// It cannot be decoded any further.
+    Stopped(StopReason),
 }
 
-/// Why a message cannot be read any further.
+/// Why a message cannot be decoded any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// It is not what its codings say.
+pub enum StopReason {
+    /// It is not valid in its codings.
     Malformed,
-    /// It becomes too large.
+    /// It decodes to too much.
     TooLarge,
 }
 
-/// What reads through the codings of one message, fed piece by piece.
+/// Decodes one message, piece by piece, through all its codings.
 #[derive(Debug, Default)]
-pub struct Decoder(Option<Box<Chain>>);
+pub struct Decoder(Option<Box<DecoderChain>>);
 
 #[derive(Debug)]
-struct Chain {
+struct DecoderChain {
     /// The coding that was applied last is decoded first.
-    links: Vec<Link>,
+    layers: Vec<Layer>,
     bounds: Bounds,
-    stopped: Option<Why>,
+    stopped: Option<StopReason>,
 }
 
-/// One coding, and how many bytes it has made.
+/// One coding, and how many bytes it has decoded.
 #[derive(Debug)]
-struct Link {
-    stage: Stage,
-    made: u64,
+struct Layer {
+    codec: Codec,
+    decoded: u64,
 }
 
-/// What was fed, what all stages have made of it, and how much they may.
+/// How many bytes were fed and decoded, and the bound of the latter.
 #[derive(Debug)]
 struct Bounds {
     encoded: u64,
@@ -103,7 +104,7 @@ struct Bounds {
 }
 
 impl Decoder {
-    /// For a message with this head; `None` where it has a coding that weir does not know.
+    /// The decoder of a message with this head; `None` for a coding that weir does not know.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Decoder> {
         if !headers.contains_key(header::CONTENT_ENCODING) {
@@ -113,12 +114,12 @@ impl Decoder {
         if codings.is_empty() {
             return Some(Decoder::default());
         }
-        let links = codings.into_iter().rev().map(|coding| {
-            let stage = Stage::new(coding)?;
-            Some(Link { stage, made: 0 })
+        let layers = codings.into_iter().rev().map(|coding| {
+            let codec = Codec::new(coding)?;
+            Some(Layer { codec, decoded: 0 })
         });
-        Some(Decoder(Some(Box::new(Chain {
-            links: links.collect::<Option<_>>()?,
+        Some(Decoder(Some(Box::new(DecoderChain {
+            layers: layers.collect::<Option<_>>()?,
             bounds: Bounds {
                 encoded: 0,
                 decoded: 0,
@@ -128,14 +129,14 @@ impl Decoder {
         }))))
     }
 
-    /// Decodes no more than so many bytes, in all its codings together.
+    /// Bounds the decoded bytes, those of all codings together.
     pub fn limit(&mut self, decoded_max: u64) {
         if let Some(chain) = &mut self.0 {
             chain.bounds.decoded_max = decoded_max;
         }
     }
 
-    /// Decodes the next piece; `read` gets all that is decided by now, in its order.
+    /// Decodes the next piece; `read` gets all that can be decoded by now.
     pub fn feed(&mut self, piece: &[u8], mut read: impl FnMut(&[u8])) {
         let Some(chain) = &mut self.0 else {
             read(piece);
@@ -143,29 +144,29 @@ impl Decoder {
         };
         if chain.stopped.is_none() {
             chain.bounds.encoded += piece.len() as u64;
-            let pushed = push(&mut chain.links, &mut chain.bounds, piece, &mut read);
+            let pushed = push(&mut chain.layers, &mut chain.bounds, piece, &mut read);
             chain.stopped = pushed.err();
         }
     }
 
-    /// How far it has come.
+    /// The progress so far.
     #[must_use]
     pub fn progress(&self) -> Progress {
         match &self.0 {
             None => Progress::Whole,
             Some(chain) => match chain.stopped {
-                Some(why) => Progress::Stopped(why),
-                None if chain.links.iter().all(|link| link.stage.is_whole()) => Progress::Whole,
+                Some(reason) => Progress::Stopped(reason),
+                None if chain.layers.iter().all(|layer| layer.codec.is_whole()) => Progress::Whole,
                 None => Progress::Open,
             },
         }
     }
 
-    /// About how many bytes it holds: windows grow with what is decoded.
+    /// Approximately how many bytes it holds: windows grow with the decoded bytes.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
-        let links = self.0.iter().flat_map(|chain| &chain.links);
-        let held = links.map(|link| link.stage.held_bytes(link.made));
+        let layers = self.0.iter().flat_map(|chain| &chain.layers);
+        let held = layers.map(|layer| layer.codec.held_bytes(layer.decoded));
         held.sum()
     }
 
@@ -177,28 +178,34 @@ impl Decoder {
 }
 
 impl Bounds {
-    fn make(&mut self, bytes: usize) -> Result<(), Why> {
+    fn count(&mut self, bytes: usize) -> Result<(), StopReason> {
         self.decoded += bytes as u64;
         let max = DECODED_BYTES_FREE + self.encoded.saturating_mul(DECODED_RATIO_MAX);
         match self.decoded <= max.min(self.decoded_max) {
             true => Ok(()),
-            false => Err(Why::TooLarge),
+            false => Err(StopReason::TooLarge),
         }
     }
 }
 
-/// Gives a piece to the first stage, what comes out of it to the next, and so on to the reader.
+/// Feeds a piece to the first codec, its output to the next, and so on to the reader.
 fn push(
-    links: &mut [Link],
+    layers: &mut [Layer],
     bounds: &mut Bounds,
     piece: &[u8],
     read: &mut dyn FnMut(&[u8]),
-) -> Result<(), Why> {
-    match links {
+) -> Result<(), StopReason> {
+    match layers {
         [] => read(piece),
-        [Link { stage, made }, rest @ ..] => stage.decode(piece, &mut |decoded| {
-            *made += decoded.len() as u64;
-            bounds.make(decoded.len())?;
+        [
+            Layer {
+                codec,
+                decoded: total,
+            },
+            rest @ ..,
+        ] => codec.decode(piece, &mut |decoded| {
+            *total += decoded.len() as u64;
+            bounds.count(decoded.len())?;
             push(rest, bounds, decoded, read)
         })?,
     }
@@ -206,13 +213,16 @@ fn push(
 }
 
 /// The codings of a message in the order in which they were applied; `None` where one is unknown.
-fn codings<'a>(fields: impl IntoIterator<Item = &'a HeaderValue>) -> Option<Vec<Coding>> {
+fn codings<'a>(fields: impl IntoIterator<Item = &'a HeaderValue>) -> Option<Vec<ContentCoding>> {
     let lines = fields.into_iter().map(HeaderValue::as_bytes);
     let names = lines.flat_map(|line| line.split(|byte| *byte == b','));
     let names = names
         .map(<[u8]>::trim_ascii)
         .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"));
-    let codings: Option<Vec<_>> = names.take(CODINGS_MAX + 1).map(Coding::named).collect();
+    let codings: Option<Vec<_>> = names
+        .take(CODINGS_MAX + 1)
+        .map(ContentCoding::named)
+        .collect();
     codings.filter(|codings| codings.len() <= CODINGS_MAX)
 }
 

@@ -18,7 +18,6 @@ use crate::route::path::EncodedSlash;
 use crate::settings::changes::Comparison;
 use crate::settings::decode::{Decode, schema_of};
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::url;
 use crate::settings::{interpolate, node, tree};
 use crate::{alert, audit, backend, content, http, record, ship, trace};
 

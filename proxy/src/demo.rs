@@ -1,4 +1,4 @@
-//! `weir demo`: proxy and stand-in assistant in one process, and a banner of things to try.
+//! `weir demo`: the proxy and a demo assistant in one process, with a banner of commands to try.
 
 use std::net::{self, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::config::{self, Loaded};
 const CONFIG: &str = include_str!("demo/weir.yaml");
 const BANNER: &str = include_str!("demo/banner.txt");
 
-/// What to try instead of ports that are taken.
+/// Port bases to suggest when ports are in use.
 const OTHER_BASES: [u16; 4] = [8080, 18_080, 28_080, 38_080];
 
-/// Where the three parts listen.
+/// The ports of the demo.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
     pub proxy: u16,
@@ -46,43 +46,43 @@ impl Ports {
         [self.proxy, self.admin, self.assistant]
     }
 
-    /// Those that somebody listens on already.
-    fn taken(self) -> Vec<u16> {
-        let is_taken = |port: &u16| {
+    /// The ports that are in use.
+    fn in_use(self) -> Vec<u16> {
+        let is_in_use = |port: &u16| {
             let bound = net::TcpListener::bind((Ipv4Addr::LOCALHOST, *port));
             bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
         };
-        self.all().into_iter().filter(is_taken).collect()
+        self.all().into_iter().filter(is_in_use).collect()
     }
 
-    /// That there are three of them.
+    /// Checks that there are three such ports.
     fn check_base(self) -> anyhow::Result<()> {
         let [proxy, admin, assistant] = self.all();
         if proxy == 0 || admin == assistant || proxy == admin {
             anyhow::bail!(
-                "--port-base takes a number from 1 to 65533: three ports in a row are used"
+                "--port-base must be a number from 1 to 65533: the demo uses three ports in a row"
             );
         }
         Ok(())
     }
 
-    /// That nobody listens on them: all that are taken are told at once, with what to write instead.
+    /// Checks that no port is in use. The error names all that are, and suggests others.
     fn check_free(self) -> anyhow::Result<()> {
-        let taken = self.taken();
-        if taken.is_empty() {
+        let in_use = self.in_use();
+        if in_use.is_empty() {
             return Ok(());
         }
         let other = OTHER_BASES
             .into_iter()
-            .find(|base| Ports::new(Some(*base)).taken().is_empty());
+            .find(|base| Ports::new(Some(*base)).in_use().is_empty());
         let hint = other.map_or_else(
             || "a --port-base with three free ports in a row".to_owned(),
             |base| format!("--port-base {base} (with make: make run ARGS=\"--port-base {base}\")"),
         );
-        let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
+        let in_use: Vec<String> = in_use.iter().map(u16::to_string).collect();
         anyhow::bail!(
-            "in use already on 127.0.0.1: {}; try {hint}",
-            taken.join(", ")
+            "ports in use on 127.0.0.1: {}; try {hint}",
+            in_use.join(", ")
         )
     }
 
@@ -94,15 +94,15 @@ impl Ports {
     }
 }
 
-/// The demo's configuration as a file has it; with the address of an `index`, events are shipped there.
+/// The demo's configuration as YAML. With the address of an `index`, events are shipped there.
 ///
 /// # Errors
-/// There are no such three ports.
+/// The port base is too high or zero.
 pub fn text(ports: &Ports, index: Option<&str>) -> anyhow::Result<String> {
     ports.check_base()?;
     let mut text = ports.fill(CONFIG);
     if let Some(index) = index {
-        // A string of JSON is one of YAML, too.
+        // A JSON string is a YAML string.
         let index = serde_json::to_string(index)?;
         text.push_str(&format!("  elasticsearch: {{urls: [{index}]}}\n"));
     }
@@ -112,16 +112,16 @@ pub fn text(ports: &Ports, index: Option<&str>) -> anyhow::Result<String> {
 /// The demo's configuration.
 ///
 /// # Errors
-/// There are no such three ports, or the address of the `index` is none.
+/// The port base is too high or zero, or the address of the `index` is invalid.
 pub fn config(ports: &Ports, index: Option<&str>) -> anyhow::Result<Loaded> {
     config::parse(&text(ports, index)?, Path::new("demo.yaml"), &|_| None)
         .map_err(|mistakes| anyhow::anyhow!("{mistakes}"))
 }
 
-/// Starts the stand-in assistant, when all ports of the demo are free.
+/// Starts the demo assistant, when all ports of the demo are free.
 ///
 /// # Errors
-/// One of them is in use.
+/// A port is in use.
 pub async fn start_assistant(
     ports: &Ports,
     options: assistant::Options,
@@ -135,8 +135,8 @@ pub async fn start_assistant(
     Ok(tokio::spawn(serving))
 }
 
-/// What is printed when all is running: every command in it can be pasted. `program` is how this
-/// program is called.
+/// What is printed once everything runs. Every command in it can be pasted; `program` is how this program is
+/// called.
 #[must_use]
 pub fn banner(ports: &Ports, program: &Path) -> String {
     ports
@@ -149,8 +149,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_demo_is_right_and_complete() {
-        let loaded = config(&Ports::new(Some(20_000)), None).expect("a right configuration");
+    fn the_demo_is_valid_and_complete() {
+        let loaded = config(&Ports::new(Some(20_000)), None).expect("a valid configuration");
         assert_eq!(loaded.config.listen[0].address.port(), 20_000);
         assert_eq!(loaded.config.admin.address.port(), 20_001);
         let banner = banner(&Ports::new(None), Path::new("weir"));
@@ -158,30 +158,30 @@ mod tests {
         for left in ["{proxy}", "{admin}", "{assistant}", "{weir}"] {
             assert!(!banner.contains(left), "{left}");
         }
-        // Its secrets are known to everybody.
+        // Its secrets are public.
         assert!(loaded.config.listen[0].address.ip().is_loopback());
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         let shipping = |index| config(&Ports::new(None), Some(index));
-        let shipped = shipping("http://127.0.0.1:9200").expect("a right configuration");
+        let shipped = shipping("http://127.0.0.1:9200").expect("a valid configuration");
         assert!(shipped.config.ship.is_some());
-        let told = shipping("here").expect_err("no address").to_string();
-        assert!(told.contains("urls"), "{told}");
+        let error = shipping("here").expect_err("no address").to_string();
+        assert!(error.contains("urls"), "{error}");
     }
 
     #[test]
-    fn ports_that_are_taken_are_told_with_others() {
+    fn ports_in_use_are_reported_with_free_ones() {
         let held = net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = held.local_addr().expect("an address").port();
         let ports = Ports {
             assistant: port,
             ..Ports::new(Some(port - 2))
         };
-        let told = ports.check_free().expect_err("it is taken").to_string();
-        assert!(told.contains(&port.to_string()), "{told}");
-        assert!(told.contains("--port-base"), "{told}");
+        let error = ports.check_free().expect_err("it is in use").to_string();
+        assert!(error.contains(&port.to_string()), "{error}");
+        assert!(error.contains("--port-base"), "{error}");
         for base in [0, 65_534, 65_535] {
-            let told = config(&Ports::new(Some(base)), None).expect_err("no three ports");
-            assert!(told.to_string().contains("65533"), "{told}");
+            let error = config(&Ports::new(Some(base)), None).expect_err("no three ports");
+            assert!(error.to_string().contains("65533"), "{error}");
         }
     }
 }

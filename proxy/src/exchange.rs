@@ -1,7 +1,8 @@
-//! All that is known of one request. Stages write it, record reads it.
+//! All that is known of one request: the stages write it, the recorders read it.
 //!
-//! An exchange is made when a request's head has been read and recorded exactly once, when it is
-//! dropped: whatever becomes of the request, it leaves one event and one count.
+//! An exchange begins when the head of a request has been read, and is recorded exactly once, when it is
+//! dropped. So every request leaves one event and one count, also when its client leaves or its task is
+//! cancelled.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,9 +39,9 @@ pub struct SignatureNote {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureOutcome {
     Valid,
-    /// A platform's own check of the address was answered.
+    /// The platform's own check of the endpoint; weir has responded to it.
     Handshake,
-    /// A delivery that the platform sent again; answered and not forwarded.
+    /// A delivery that the platform repeated; acknowledged, and not forwarded.
     Duplicate,
     Missing,
     Invalid,
@@ -49,7 +50,7 @@ pub enum SignatureOutcome {
 }
 
 impl SignatureOutcome {
-    /// Whether the request was refused for it.
+    /// Whether the request was rejected for it.
     #[must_use]
     pub const fn is_refusal(self) -> bool {
         match self {
@@ -87,13 +88,13 @@ impl SignatureOutcome {
     }
 }
 
-/// What the limit stage decided, with the limit that was nearest to its end.
+/// What the limit stage decided, with the limit that was closest to its quota.
 #[derive(Clone, Debug)]
 pub struct LimitNote {
     pub outcome: LimitOutcome,
     pub policy: Arc<str>,
     pub remaining: u64,
-    /// Until its quota is whole again, in whole seconds.
+    /// Until the quota is fully restored, in whole seconds.
     pub reset_s: u64,
 }
 
@@ -118,7 +119,7 @@ impl LimitOutcome {
 pub struct CacheNote {
     pub outcome: CacheOutcome,
     pub tier: CacheTier,
-    /// Age of the answer in whole seconds; 0 unless it is a hit.
+    /// Age of the stored response in whole seconds; 0 unless it is a hit.
     pub age_s: u64,
 }
 
@@ -126,7 +127,7 @@ pub struct CacheNote {
 pub enum CacheOutcome {
     Hit,
     Miss,
-    /// The client or the request's kind forbids to look.
+    /// The request must not be answered from the cache.
     Bypass,
 }
 
@@ -157,13 +158,13 @@ impl CacheTier {
     }
 }
 
-/// What is known of the model call, read from the question and the answer.
+/// What is known of the model call, read from its request and its response.
 #[derive(Clone, Debug, Default)]
 pub struct ModelCall {
     pub operation: Option<Operation>,
     pub request_model: Option<Box<str>>,
     pub request_stream: bool,
-    /// The texts that the model was sent, for an estimate of their tokens.
+    /// The text that the model was sent, for an estimate of its tokens.
     pub request_text: TextCount,
     pub response_model: Option<Box<str>>,
     pub finish_reasons: Vec<Box<str>>,
@@ -173,18 +174,18 @@ pub struct ModelCall {
     pub usage: Usage,
 }
 
-/// What a client did that had begun to get its answer.
+/// What the client did once its response had begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEnd {
-    /// It read on, or had all that mattered.
+    /// It read to the end, or to all that mattered.
     Stayed,
-    /// It stopped reading before the end. The status that it was sent stands.
+    /// It stopped reading before the end. The status that it was sent stays.
     Aborted,
 }
 
-/// Whether a request has come to its end.
+/// Whether a request has been served to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+enum Phase {
     Open,
     Finished,
 }
@@ -196,45 +197,45 @@ pub struct Exchange {
     /// When the head was read, since the Unix epoch.
     pub received_at: Duration,
     pub timing: Timing,
-    /// The client's address, behind trusted proxies the one they report.
+    /// The client's address: behind trusted proxies, the one that they report.
     pub client_ip: IpAddr,
-    /// The verified client's name.
+    /// The name of the verified client.
     pub client_key: Option<Arc<str>>,
     pub method: Method,
     pub version: Version,
-    /// `http` or `https`: how the client speaks to weir.
+    /// `http` or `https`: the scheme between client and weir.
     pub scheme: &'static str,
     /// The canonical path; empty when the head could not be read.
     pub path: Box<str>,
-    /// The host that was asked for, without a port.
+    /// The requested host, without a port.
     pub domain: Option<Box<str>>,
-    /// The host that was asked for where the head has no `Host` (HTTP/2's `:authority`).
+    /// The requested host where the head has no `Host` field (HTTP/2's `:authority`).
     pub authority: Option<HeaderValue>,
-    /// The `CDN-Loop` that goes on to the backend.
+    /// The `CDN-Loop` that the backend gets.
     pub cdn_loop: Option<HeaderValue>,
     pub user_agent: Option<HeaderValue>,
-    /// `None` where no route matched; the event says `none`.
+    /// `None` where no route matched; `none` in the event.
     pub route: Option<Arc<str>>,
     pub platform: Arc<str>,
     pub trace: TraceContext,
     pub request_body_bytes: u64,
     pub response_body_bytes: u64,
-    /// The status that was answered; 0 until there is one.
+    /// The status of the response; 0 until there is one.
     pub status: u16,
     pub error_code: Option<ErrorCode>,
-    /// What the client did once the head of its answer had gone out.
+    /// What the client did once the head of the response had been written.
     pub client: ClientEnd,
     pub signature: Option<SignatureNote>,
     pub limit: Option<LimitNote>,
     pub cache: Option<CacheNote>,
     pub upstream: Option<UpstreamNote>,
     pub model: ModelCall,
-    /// What is kept of question and answer, where that is asked for.
+    /// What is recorded of the texts of request and response, where `events.content` asks for it.
     pub content: Option<Box<Content>>,
-    /// Fields that the stages want in the head of the answer.
-    pub answer_headers: Vec<(HeaderName, HeaderValue)>,
-    ending: Ending,
-    /// What must happen once when the exchange ends.
+    /// Header fields that the stages add to the response.
+    pub response_headers: Vec<(HeaderName, HeaderValue)>,
+    phase: Phase,
+    /// Records the exchange when it is dropped.
     recorder: Option<Arc<dyn Recorder>>,
 }
 
@@ -250,7 +251,7 @@ pub trait Recorder: Send + Sync + std::fmt::Debug {
 }
 
 impl Exchange {
-    /// A new exchange, begun at `started`, that `recorder` will get when it ends.
+    /// A new exchange, begun at `started`. `recorder` records it when it is dropped.
     #[must_use]
     pub fn begin(
         started: Instant,
@@ -287,16 +288,16 @@ impl Exchange {
             upstream: None,
             model: ModelCall::default(),
             content: None,
-            answer_headers: Vec::new(),
-            ending: Ending::Open,
+            response_headers: Vec::new(),
+            phase: Phase::Open,
             recorder: Some(recorder),
         }
     }
 
-    /// The request has come to its end, whatever became of it.
+    /// The request has been served to its end, whatever its outcome.
     pub fn finish(&mut self, now: Instant) {
         self.timing.finish(now);
-        self.ending = Ending::Finished;
+        self.phase = Phase::Finished;
     }
 
     /// The wall-clock time at `now`, since the Unix epoch.
@@ -314,7 +315,7 @@ impl Exchange {
         }
     }
 
-    /// The task of the request was ended, as at the end of a drain: its client saw the connection close.
+    /// The task of the request was cancelled, as at the end of a drain: the client saw its connection close.
     fn break_off(&mut self) {
         self.finish(clock::now());
         match self.status {
@@ -337,12 +338,12 @@ impl Exchange {
             .begin_attempt(attempt)
     }
 
-    /// The attempt with a backend that is under way, or was the last.
+    /// The attempt that is in phase, or was the last.
     pub fn attempt(&mut self) -> Option<&mut Attempt> {
         self.upstream.as_mut().and_then(UpstreamNote::current)
     }
 
-    /// Something went wrong with the answer after its head had gone out; what is noted first stays.
+    /// The response failed after its head had been written. The first error that is noted stays.
     pub fn fail(&mut self, code: ErrorCode) {
         self.error_code.get_or_insert(code);
         if let Some(attempt) = self.attempt() {
@@ -350,15 +351,15 @@ impl Exchange {
         }
     }
 
-    /// Whether spans are made of this exchange.
+    /// Whether spans are recorded of this exchange.
     #[must_use]
     pub fn is_traced(&self) -> bool {
         self.trace.recording == Recording::On
     }
 
-    /// Whether `error_rate` counts this exchange: an answer of 500 or more, or one that went wrong behind
-    /// its head: cut short, without its end, or with an error inside. Refusals below 500 and clients that
-    /// left are none.
+    /// Whether `error_rate` counts this exchange as a failure: a response of 500 or more, or one that failed
+    /// after its head (cut short, incomplete, or with an error inside). Rejections below 500 and clients that
+    /// left are no failures.
     #[must_use]
     pub fn failed(&self) -> bool {
         let is_not_the_clients = |code: ErrorCode| code.blame() != Blame::Client;
@@ -369,7 +370,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(recorder) = self.recorder.take() {
-            if self.ending == Ending::Open {
+            if self.phase == Phase::Open {
                 self.break_off();
             }
             recorder.record(self, self.duration(clock::now));

@@ -8,7 +8,7 @@
 //!
 //! - **admit**: route, body, signature, limit. Finds the route, reads the body, verifies the signature and
 //!   checks the limits. Each of these stages can reject the request; no backend has seen any of it yet.
-//! - **forward**: cache, backend. Finds out where the response comes from ([`Source`]): from the cache, or
+//! - **forward**: cache, backend. Finds out where the response comes from ([`ResponseSource`]): from the cache, or
 //!   from a backend whose response head has arrived. Until then nothing final has been written to the
 //!   client, so this is the step in which a failed attempt can be followed by another.
 //! - **deliver**: answer. Writes the response to the client, and copies it for the cache. Only this step
@@ -113,7 +113,7 @@ struct Prepared {
     clippy::large_enum_variant,
     reason = "a request has one, and a box would be one more allocation for it"
 )]
-enum Source {
+enum ResponseSource {
     Upstream(Upstream),
     /// The cache; with the age of the response in seconds.
     Stored(Arc<Stored>, u64),
@@ -250,7 +250,7 @@ impl Gateway {
         connection: &Connection,
         prepared: Prepared,
         delivery: Option<&Delivery>,
-    ) -> Result<Source, Stop> {
+    ) -> Result<ResponseSource, Stop> {
         let Prepared {
             pipeline,
             kind,
@@ -259,13 +259,13 @@ impl Gateway {
 
         // cache
         exchange.timing.enter(Stage::Cache, clock::now());
-        let buffered = body.buffered();
-        let reader =
-            model_request::read(&pipeline, exchange, session, buffered, &self.budget).await?;
+        let (buffered, budget) = (body.buffered(), &self.budget);
+        let read = model_request::read(&pipeline, exchange, session, buffered, budget)?;
+        let reader = model_request::read_rest(exchange, read.reader, buffered).await?;
         let headers = &session.head().headers;
         model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
-        let decision = match guards::look_up(&pipeline, session, exchange, body.buffered()) {
-            Lookup::Hit(stored, age_s) => return Ok(Source::Stored(stored, age_s)),
+        let decision = match guards::look_up(&pipeline, exchange, read.decision) {
+            Lookup::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
             Lookup::Miss(decision) => decision,
         };
 
@@ -290,7 +290,7 @@ impl Gateway {
         model_request::note_relayed(exchange, &relay);
         let (response, framing) = asked?;
         self.yield_to_batch_writes().await;
-        Ok(Source::Upstream(Upstream {
+        Ok(ResponseSource::Upstream(Upstream {
             pipeline,
             kind,
             started_at,
@@ -307,7 +307,7 @@ impl Gateway {
         &self,
         session: &mut Session,
         exchange: &mut Exchange,
-        source: &mut Source,
+        source: &mut ResponseSource,
         stopping: &ShutdownWatch,
     ) -> Delivered {
         if *stopping.borrow() {
@@ -316,13 +316,13 @@ impl Gateway {
         }
         match source {
             // answer
-            Source::Upstream(upstream) => {
+            ResponseSource::Upstream(upstream) => {
                 let now = clock::now();
                 exchange.timing.enter(Stage::Answer, now);
                 let idle = upstream.pipeline.shared.upgrade_idle_timeout;
                 downstream::deliver(session, exchange, upstream, idle, now).await
             }
-            Source::Stored(stored, age_s) => {
+            ResponseSource::Stored(stored, age_s) => {
                 model_response::record_stored_text(exchange, stored);
                 let response = StoredResponse {
                     status: stored.status,
@@ -333,7 +333,7 @@ impl Gateway {
                 };
                 stored::write(session, exchange, response).await
             }
-            Source::Local(response) => local::write(session, exchange, response).await,
+            ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }
     }
 
@@ -364,7 +364,7 @@ impl Gateway {
             Stop::ServerOptions(methods) => LocalResponse::Options(methods),
             Stop::ClientLeft => return Delivered::ClientLeft,
         };
-        let mut source = Source::Local(response);
+        let mut source = ResponseSource::Local(response);
         self.deliver(session, exchange, &mut source, stopping).await
     }
 

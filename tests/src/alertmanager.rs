@@ -80,10 +80,13 @@ impl Alertmanager {
         ];
         let process = Process::program(program, directory.path(), &arguments);
         let address = wait::found("the address of Alertmanager", wait::PATIENCE, || {
-            let said = process.stderr();
+            let output = process.stderr();
             let exit = process.exit();
-            assert!(exit.is_none(), "Alertmanager ended with {exit:?}:\n{said}");
-            let line = said.lines().find(|line| line.contains("Listening on"))?;
+            assert!(
+                exit.is_none(),
+                "Alertmanager ended with {exit:?}:\n{output}"
+            );
+            let line = output.lines().find(|line| line.contains("Listening on"))?;
             line.split_once("address=")?.1.trim().parse().ok()
         })
         .await;
@@ -104,8 +107,8 @@ impl Alertmanager {
     /// # Panics
     /// The response is not a list.
     pub async fn alerts(&self) -> Vec<Value> {
-        let reply = client::send(self.address, ClientRequest::get("/api/v2/alerts")).await;
-        let alerts: Value = serde_json::from_slice(&reply.body).expect("JSON");
+        let response = client::send(self.address, ClientRequest::get("/api/v2/alerts")).await;
+        let alerts: Value = serde_json::from_slice(&response.body).expect("JSON");
         alerts.as_array().expect("a list of alerts").clone()
     }
 

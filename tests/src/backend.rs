@@ -295,9 +295,9 @@ async fn serve_one(
     record.complete(place, &received);
     match behaviour {
         Behaviour::Function(function) => {
-            let answer = function(&received);
-            let reset = answer.ends_with_reset();
-            let whole = answer.send(&mut stream, &received).await?;
+            let backend_response = function(&received);
+            let reset = backend_response.ends_with_reset();
+            let whole = backend_response.send(&mut stream, &received).await?;
             if reset {
                 stream.set_zero_linger()?;
             }

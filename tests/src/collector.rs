@@ -99,9 +99,9 @@ impl Collector {
     /// All spans so far.
     #[must_use]
     pub fn all(&self) -> Vec<Span> {
-        let told = self.output();
+        let reported = self.output();
         // The last span may be incomplete until the next poll.
-        let whole = told.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let whole = reported.rsplit_once('\n').map_or("", |(whole, _)| whole);
         whole.split("Span #").skip(1).map(span).collect()
     }
 

@@ -69,18 +69,18 @@ impl Frameworks {
         let directory = TempDir::new().expect("a temporary directory");
         let arguments = [modules, program, script.to_str().expect("a path in UTF-8")];
         let process = Process::program(Path::new("/usr/bin/env"), directory.path(), &arguments);
-        let said = wait::found("the frameworks", wait::PATIENCE, || {
+        let output = wait::found("the frameworks", wait::PATIENCE, || {
             let exit = process.exit();
             assert!(
                 exit.is_none(),
                 "they ended with {exit:?}: {}",
                 process.stderr()
             );
-            let said = process.stdout();
-            said.ends_with("ready\n").then_some(said)
+            let output = process.stdout();
+            output.ends_with("ready\n").then_some(output)
         })
         .await;
-        let servers = said.lines().filter_map(|line| {
+        let servers = output.lines().filter_map(|line| {
             let (name, port) = line.split_once(' ')?;
             let port: u16 = port.parse().expect("a port");
             Some((name.to_owned(), SocketAddr::from(([127, 0, 0, 1], port))))

@@ -29,13 +29,13 @@ impl Metrics {
     /// # Panics
     /// The response is not 200 with Prometheus text.
     pub async fn scrape(admin: SocketAddr) -> Self {
-        let reply = client::send(
+        let response = client::send(
             admin,
             ClientRequest::get("/metrics").header("host", &admin.to_string()),
         )
         .await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        Self::parse(&reply.text())
+        assert_eq!(response.status, 200, "{}", response.text());
+        Self::parse(&response.text())
     }
 
     /// # Panics

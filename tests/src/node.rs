@@ -56,10 +56,10 @@ impl Node {
             Value::Null => ClientRequest::new(method, path),
             body => ClientRequest::json(path, body).with_method(method),
         };
-        let reply = Client::h1(self.address).await.send(request).await;
+        let response = Client::h1(self.address).await.send(request).await;
         (
-            reply.status,
-            serde_json::from_slice(&reply.body).unwrap_or_default(),
+            response.status,
+            serde_json::from_slice(&response.body).unwrap_or_default(),
         )
     }
 
@@ -76,13 +76,13 @@ impl Node {
             (format!("/_component_template/{stream}"), mappings),
             (format!("/_index_template/{stream}"), template),
         ] {
-            let (status, answer) = self.send("PUT", &path, &body).await;
-            assert_eq!(status, 200, "{path}: {answer}");
+            let (status, backend_response) = self.send("PUT", &path, &body).await;
+            assert_eq!(status, 200, "{path}: {backend_response}");
         }
         for (id, document) in documents {
             let path = format!("/{stream}/_create/{id}");
-            let (status, answer) = self.send("PUT", &path, document).await;
-            assert_eq!(status, 201, "{id}: {answer}");
+            let (status, backend_response) = self.send("PUT", &path, document).await;
+            assert_eq!(status, 201, "{id}: {backend_response}");
         }
     }
 
@@ -116,7 +116,7 @@ impl Node {
             }
             assert!(
                 started.elapsed() < wait::PATIENCE,
-                "{stream} holds {held:?}, not {count}"
+                "{stream} contains {held:?} documents, not {count}"
             );
             wait::tick().await;
         }
@@ -202,9 +202,9 @@ fn start() -> Option<NodeProcess> {
         .stderr(Stdio::null())
         .spawn()
         .expect("java starts");
-    let said = child.stdout.take().expect("its output");
-    let lines = BufReader::new(said).lines().map_while(Result::ok);
-    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let output = child.stdout.take().expect("its output");
+    let lines = BufReader::new(output).lines().map_while(Result::ok);
+    let (tell, reported) = std::sync::mpsc::sync_channel(1);
     // Read to the end: a full pipe would block the node.
     std::thread::spawn(move || {
         for line in lines {
@@ -214,7 +214,7 @@ fn start() -> Option<NodeProcess> {
             }
         }
     });
-    let ready = told.recv_timeout(START);
+    let ready = reported.recv_timeout(START);
     assert!(ready.is_ok(), "the node does not start within {START:?}");
     Some(NodeProcess {
         address,

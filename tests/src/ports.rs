@@ -20,10 +20,10 @@ pub fn three_consecutive() -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     (0..1000)
         .find_map(|_| {
-            let asked = REQUESTED.fetch_add(1, Ordering::Relaxed);
+            let requested = REQUESTED.fetch_add(1, Ordering::Relaxed);
             let place = std::process::id()
                 .wrapping_mul(31)
-                .wrapping_add(asked)
+                .wrapping_add(requested)
                 .wrapping_mul(3);
             let first = u16::try_from(FIRST + place % (END - FIRST)).ok()?;
             (first..first + 3).all(is_free).then_some(first)

@@ -85,13 +85,13 @@ impl Prometheus {
         ];
         let process = Process::program(&program, directory.path(), &arguments);
         let address = wait::found("the address of Prometheus", wait::PATIENCE, || {
-            let said = process.stderr();
+            let output = process.stderr();
             let exit = process.exit();
-            assert!(exit.is_none(), "Prometheus ended with {exit:?}:\n{said}");
-            if !said.contains("Server is ready") {
+            assert!(exit.is_none(), "Prometheus ended with {exit:?}:\n{output}");
+            if !output.contains("Server is ready") {
                 return None;
             }
-            let line = said.lines().find(|line| line.contains("Listening on"))?;
+            let line = output.lines().find(|line| line.contains("Listening on"))?;
             line.split_once("address=")?.1.trim().parse().ok()
         })
         .await;
@@ -122,11 +122,11 @@ impl Prometheus {
         );
         let request = ClientRequest::post("/api/v1/query_exemplars", body)
             .header("content-type", "application/x-www-form-urlencoded");
-        let reply = client::send(self.address, request).await;
-        let answer: Value =
-            serde_json::from_slice(&reply.body).expect("Prometheus responds with JSON");
-        assert_eq!(answer["status"], "success", "{answer}");
-        let series = answer["data"].as_array().expect("series").iter();
+        let response = client::send(self.address, request).await;
+        let backend_response: Value =
+            serde_json::from_slice(&response.body).expect("Prometheus responds with JSON");
+        assert_eq!(backend_response["status"], "success", "{backend_response}");
+        let series = backend_response["data"].as_array().expect("series").iter();
         series
             .flat_map(|series| series["exemplars"].as_array().cloned().unwrap_or_default())
             .collect()
@@ -144,11 +144,13 @@ impl Prometheus {
         );
         let request = ClientRequest::post("/api/v1/query_range", body)
             .header("content-type", "application/x-www-form-urlencoded");
-        let reply = client::send(self.address, request).await;
-        let answer: Value =
-            serde_json::from_slice(&reply.body).expect("Prometheus responds with JSON");
-        let series = answer["data"]["result"].as_array().expect("series");
-        assert!(series.len() <= 1, "{answer}");
+        let response = client::send(self.address, request).await;
+        let backend_response: Value =
+            serde_json::from_slice(&response.body).expect("Prometheus responds with JSON");
+        let series = backend_response["data"]["result"]
+            .as_array()
+            .expect("series");
+        assert!(series.len() <= 1, "{backend_response}");
         let values = series.iter().flat_map(|one| one["values"].as_array());
         values
             .flatten()
@@ -164,14 +166,14 @@ impl Prometheus {
         let body = format!("query={}", form_encoded(expression));
         let request = ClientRequest::post("/api/v1/query", body)
             .header("content-type", "application/x-www-form-urlencoded");
-        let reply = client::send(self.address, request).await;
-        let answer: Value =
-            serde_json::from_slice(&reply.body).expect("Prometheus responds with JSON");
-        if answer["status"] != "success" {
-            return QueryResult::Refused(answer["error"].to_string());
+        let response = client::send(self.address, request).await;
+        let backend_response: Value =
+            serde_json::from_slice(&response.body).expect("Prometheus responds with JSON");
+        if backend_response["status"] != "success" {
+            return QueryResult::Refused(backend_response["error"].to_string());
         }
-        let result = &answer["data"]["result"];
-        let values: Vec<&Value> = match answer["data"]["resultType"].as_str() {
+        let result = &backend_response["data"]["result"];
+        let values: Vec<&Value> = match backend_response["data"]["resultType"].as_str() {
             Some("scalar") => vec![&result[1]],
             _ => {
                 let series = result.as_array().expect("a list of series");

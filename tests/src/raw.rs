@@ -156,26 +156,26 @@ impl Raw {
     async fn read(&mut self, has_body: HasBody) -> Option<RawResponse> {
         let head = self.until(b"\r\n\r\n").await?;
         let (status, headers) = parse_head(&head);
-        let mut answer = RawResponse {
+        let mut backend_response = RawResponse {
             status,
             headers,
             body: Vec::new(),
         };
         if has_body == HasBody::Never || status < 200 || status == 204 || status == 304 {
-            return Some(answer);
+            return Some(backend_response);
         }
-        let chunked = answer
+        let chunked = backend_response
             .header("transfer-encoding")
             .is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
-        let length = answer
+        let length = backend_response
             .header("content-length")
             .map(|value| value.parse::<usize>().expect("a Content-Length"));
-        answer.body = match length {
+        backend_response.body = match length {
             _ if chunked => self.chunks().await?,
             Some(length) => self.exactly(length).await?,
             None => self.read_to_end(PATIENCE).await,
         };
-        Some(answer)
+        Some(backend_response)
     }
 
     /// Sends `line` repeatedly at an interval until the peer closes; returns what was received.

@@ -44,8 +44,8 @@ impl Sdk {
     ) -> Option<Vec<String>> {
         let (program, modules) = (self.program(), self.modules());
         if process::tool(program).is_none() || !modules.is_dir() {
-            let why = format!("{program} or a client of it is missing, see build/setup.sh");
-            node::skip(&format!("{self:?}"), &why);
+            let reason = format!("{program} or a client of it is missing, see build/setup.sh");
+            node::skip(&format!("{self:?}"), &reason);
             return None;
         }
         let (address, count) = (format!("http://{address}"), count.to_string());

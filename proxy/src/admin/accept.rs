@@ -1,11 +1,11 @@
-//! Which format a client wants (RFC 9110, section 12.5.1), of the two that metrics have.
+//! Content negotiation (RFC 9110, section 12.5.1) between the two formats of metrics.
 
 use http::HeaderMap;
 use http::header::ACCEPT;
 
 use crate::metrics::Format;
 
-/// OpenMetrics for those that ask for it and do not like the older format better.
+/// OpenMetrics for clients that accept it and do not prefer the older format.
 pub(super) fn format(headers: &HeaderMap) -> Format {
     let values = headers.get_all(ACCEPT).iter();
     let ranges = values.filter_map(|value| value.to_str().ok());
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_metrics_go_to_those_that_ask() {
+    fn open_metrics_is_sent_to_clients_that_prefer_it() {
         let prometheus = "application/openmetrics-text;version=1.0.0,\
              application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         for (accept, format) in [

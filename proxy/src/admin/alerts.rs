@@ -1,4 +1,4 @@
-//! Alerts and silences, and the pages of advice for alerts.
+//! The pages of alerts, silences and runbooks.
 
 use std::sync::Arc;
 
@@ -13,80 +13,80 @@ use serde_json::{Value, json};
 use ulid::Ulid;
 
 use super::pages::{Pages, typed};
-use super::problem::{Explained, Problem};
+use super::problem::{DetailedProblem, Problem};
 use super::serve::Peer;
-use crate::alert::board::{Silenced, timestamp};
 use crate::alert::runbook;
-use crate::alert::silence::{SILENCES_MAX, Silence, Wish};
-use crate::alert::standing::{Standing, Transition};
-use crate::alert::tier::{Basis, Tier};
+use crate::alert::silence::{SILENCES_MAX, Silence, SilenceRequest};
+use crate::alert::state::{AlertState, Transition};
+use crate::alert::store::{Silenced, timestamp};
+use crate::alert::tier::{SampleState, Tier};
 use crate::audit::Changed;
 use crate::clock;
 
-/// All alerts as they stand, and the last changes.
+/// The states of all alerts, and the last transitions.
 pub(super) async fn alerts(State(pages): State<Arc<Pages>>) -> Response {
-    let board = pages.state.alerts.board();
+    let store = pages.state.alerts.store();
     let now = clock::unix_now();
-    let standings = board.standings();
-    let alerts = standings.iter().map(|standing| {
-        let mut alert = shown(standing);
-        alert["silenced_by"] = json!(board.silenced_by(standing, standing.tier, now));
+    let states = store.alerts();
+    let alerts = states.iter().map(|state| {
+        let mut alert = shown(state);
+        alert["silenced_by"] = json!(store.silenced_by(state, state.tier, now));
         alert
     });
     let alerts: Vec<Value> = alerts.collect();
-    let recent = board.recent();
+    let recent = store.recent();
     let transitions: Vec<Value> = recent.iter().map(shown_transition).collect();
     json_response(&json!({
-        "instance": board.identity().instance(),
+        "instance": store.identity().instance(),
         "alerts": alerts,
         "transitions": transitions,
-        "silences": board.silences(),
+        "silences": store.silences(),
     }))
 }
 
-fn shown(standing: &Standing) -> Value {
+fn shown(state: &AlertState) -> Value {
     let mut alert = json!({
-        "rule": &*standing.key.rule,
-        "labels": labels(standing),
-        "tier": standing.tier.as_str(),
-        "basis": match standing.basis {
-            Basis::Measured => "measured",
-            Basis::Held => "held",
-            Basis::Forgotten => "no_data",
+        "rule": &*state.key.rule,
+        "labels": labels(state),
+        "tier": state.tier.as_str(),
+        "basis": match state.sample {
+            SampleState::Current => "measured",
+            SampleState::Held => "held",
+            SampleState::Missing => "no_data",
         },
-        "value": standing.figure,
-        "shown": standing.shown_figure(),
-        "since": timestamp(standing.since),
+        "value": state.value,
+        "shown": state.shown_value(),
+        "since": timestamp(state.since),
     });
-    if let Some(rule) = &standing.rule {
+    if let Some(rule) = &state.rule {
         alert["signal"] = json!(rule.signal.name);
-        alert["warning"] = json!(rule.lines.warning);
-        alert["critical"] = json!(rule.lines.critical);
-        alert["recovery"] = json!(rule.lines.recovery);
-        alert["for_s"] = json!(rule.lines.hold.as_secs_f64());
+        alert["warning"] = json!(rule.thresholds.warning);
+        alert["critical"] = json!(rule.thresholds.critical);
+        alert["recovery"] = json!(rule.thresholds.recovery);
+        alert["for_s"] = json!(rule.thresholds.hold.as_secs_f64());
     }
-    if standing.tier != Tier::None {
-        alert["raised_at"] = json!(standing.raised_at.map(timestamp));
+    if state.tier != Tier::None {
+        alert["raised_at"] = json!(state.raised_at.map(timestamp));
     }
     alert
 }
 
 fn shown_transition(transition: &Transition) -> Value {
-    let standing = &transition.standing;
+    let state = &transition.state;
     json!({
         "at": timestamp(transition.at),
-        "rule": &*standing.key.rule,
-        "labels": labels(standing),
+        "rule": &*state.key.rule,
+        "labels": labels(state),
         "from": transition.from.as_str(),
-        "to": standing.tier.as_str(),
-        "value": standing.figure,
-        "shown": standing.shown_figure(),
+        "to": state.tier.as_str(),
+        "value": state.value,
+        "shown": state.shown_value(),
     })
 }
 
-/// Without the name of the rule, which stands beside them.
-fn labels(standing: &Standing) -> Value {
-    let labels = standing.labels().into_iter();
+/// Without the name of the rule, which has a key of its own.
+fn labels(state: &AlertState) -> Value {
+    let labels = state.labels().into_iter();
     let labels = labels.filter(|(name, _)| *name != "alertname");
     Value::Object(
         labels
@@ -96,7 +96,7 @@ fn labels(standing: &Standing) -> Value {
 }
 
 pub(super) async fn silences(State(pages): State<Arc<Pages>>) -> Response {
-    json_response(&json!(pages.state.alerts.board().silences()))
+    json_response(&json!(pages.state.alerts.store().silences()))
 }
 
 pub(super) async fn silence(
@@ -104,33 +104,33 @@ pub(super) async fn silence(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Explained> {
-    // A page of somebody else's in a browser can send a form or a text here, but nothing that says of
-    // itself that it is JSON.
+) -> Result<Response, DetailedProblem> {
+    // Against cross-site requests: a foreign page in a browser can send a form or a text here, but not JSON.
     let is_json = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
         .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
     if !is_json {
-        return Err(Explained::new(
+        return Err(DetailedProblem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send the silence as JSON: Content-Type: application/json",
         ));
     }
-    let body = body.map_err(|error| Explained::new(error.status(), error.body_text()))?;
-    let wrong = |why: String| Explained::new(StatusCode::BAD_REQUEST, why);
-    let wish: Wish = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
+    let body = body.map_err(|error| DetailedProblem::new(error.status(), error.body_text()))?;
+    let invalid = |why: String| DetailedProblem::new(StatusCode::BAD_REQUEST, why);
+    let request: SilenceRequest =
+        serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
     let now = timestamp(clock::unix_now());
-    let silence = wish
+    let silence = request
         .check(Ulid::generate().to_string(), now)
-        .map_err(wrong)?;
+        .map_err(|error| invalid(error.to_string()))?;
     let alerts = &pages.state.alerts;
-    if alerts.board().silence(silence.clone()) == Silenced::TooMany {
-        return Err(Explained::new(
+    if alerts.store().silence(silence.clone()) == Silenced::TooMany {
+        return Err(DetailedProblem::new(
             StatusCode::CONFLICT,
             format!(
-                "there are {SILENCES_MAX} silences already: end one with DELETE /api/silences/ID"
+                "there are {SILENCES_MAX} silences already: delete one with DELETE /api/silences/ID"
             ),
         ));
     }
@@ -145,13 +145,15 @@ pub(super) async fn end_silence(
     State(pages): State<Arc<Pages>>,
     Extension(peer): Extension<Peer>,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Response, Explained> {
+) -> Result<Response, DetailedProblem> {
     let alerts = &pages.state.alerts;
-    let ended = id.ok().and_then(|Path(id)| alerts.board().end_silence(&id));
+    let ended = id
+        .ok()
+        .and_then(|Path(id)| alerts.store().expire_silence(&id));
     let Some(silence) = ended else {
-        return Err(Explained::new(
+        return Err(DetailedProblem::new(
             StatusCode::NOT_FOUND,
-            "there is no silence with this id; GET /api/silences lists them",
+            "no silence has this id; GET /api/silences lists all",
         ));
     };
     alerts.wake_notifiers();
@@ -171,7 +173,7 @@ fn audit(pages: &Pages, Peer(address): Peer, action: &'static str, silence: &Sil
     }
 }
 
-/// The page of advice for one alert.
+/// The runbook of one alert.
 pub(super) async fn runbook(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {

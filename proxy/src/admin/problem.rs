@@ -1,11 +1,11 @@
-//! Refusals of the admin side as `application/problem+json` (RFC 9457).
+//! Errors of the admin API as `application/problem+json` (RFC 9457).
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
-/// Why a request to the admin side was refused.
+/// Why a request to the admin API was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
     NoToken,
@@ -28,32 +28,32 @@ impl Problem {
 
     const fn detail(self) -> &'static str {
         match self {
-            Problem::NoToken => "send the token of the configuration: Authorization: Bearer TOKEN",
+            Problem::NoToken => "send the configured admin token: Authorization: Bearer TOKEN",
             Problem::ForeignHost => {
-                "without admin.token this listener answers only to localhost and its own address"
+                "without admin.token, only requests for localhost or the address of this listener are accepted"
             }
-            Problem::NoPage => "there is no such page; / lists those that there are",
-            Problem::WrongMethod => "this page does not take this method; / lists what there is",
+            Problem::NoPage => "no such page; / lists all pages",
+            Problem::WrongMethod => "this page does not support this method; / lists all pages",
             Problem::WrongLimit => "limit must be a whole number, 0 to 100: ?limit=20",
         }
     }
 }
 
-/// A refusal that says what was wrong with this very request.
+/// A problem with a detail of its own.
 #[derive(Clone, Debug)]
-pub(super) struct Explained {
+pub(super) struct DetailedProblem {
     status: StatusCode,
     detail: String,
 }
 
-impl Explained {
+impl DetailedProblem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Explained { status, detail }
+        DetailedProblem { status, detail }
     }
 }
 
-impl IntoResponse for Explained {
+impl IntoResponse for DetailedProblem {
     fn into_response(self) -> Response {
         let status = self.status;
         let body = serde_json::json!({
@@ -72,7 +72,7 @@ impl IntoResponse for Explained {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = Explained::new(self.status(), self.detail()).into_response();
+        let mut response = DetailedProblem::new(self.status(), self.detail()).into_response();
         if self == Problem::NoToken {
             response.headers_mut().insert(
                 WWW_AUTHENTICATE,

@@ -1,4 +1,4 @@
-//! Every page and its method, behind one check of who may come in.
+//! All pages and their methods, behind one authentication.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,18 +11,18 @@ use axum::{Extension, Router};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 
-use super::door::{Door, Entry};
+use super::auth::{Access, Auth};
 use super::pages::{self, Pages};
 use super::problem::Problem;
 use super::serve::Peer;
 use super::{AdminState, alerts};
 use crate::audit::{Action, Audit, Refused};
 
-/// Of what is sent to the admin side.
+/// The largest request body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// All pages behind their door.
-pub(super) fn router(state: AdminState, door: Door, started: Instant) -> Router {
+/// All pages, behind the authentication.
+pub(super) fn router(state: AdminState, auth: Auth, started: Instant) -> Router {
     Router::new()
         .route("/", get(pages::index))
         .route("/healthz", get(pages::health))
@@ -38,23 +38,23 @@ pub(super) fn router(state: AdminState, door: Door, started: Instant) -> Router 
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .method_not_allowed_fallback(async || Problem::WrongMethod)
         .layer(middleware::from_fn_with_state(
-            (door, state.audit.clone()),
-            enter,
+            (auth, state.audit.clone()),
+            authenticate,
         ))
         .with_state(Arc::new(Pages::new(state, started)))
 }
 
-async fn enter(
-    State((door, audit)): State<(Door, Option<Arc<Audit>>)>,
+async fn authenticate(
+    State((auth, audit)): State<(Auth, Option<Arc<Audit>>)>,
     Extension(Peer(address)): Extension<Peer>,
     request: Request,
     next: Next,
 ) -> Response {
-    let entry = door.check(request.uri(), request.headers());
-    let outcome = match entry {
-        Entry::Granted => None,
-        Entry::NoToken => Some("no_token"),
-        Entry::ForeignHost => Some("foreign_host"),
+    let access = auth.check(request.uri(), request.headers());
+    let outcome = match access {
+        Access::Granted => None,
+        Access::NoToken => Some("no_token"),
+        Access::ForeignHost => Some("foreign_host"),
     };
     if let (Some(outcome), Some(audit)) = (outcome, audit) {
         let refused = Refused {
@@ -66,10 +66,10 @@ async fn enter(
         };
         audit.refused(&refused, address);
     }
-    let mut response = match entry {
-        Entry::Granted => next.run(request).await,
-        Entry::NoToken => Problem::NoToken.into_response(),
-        Entry::ForeignHost => Problem::ForeignHost.into_response(),
+    let mut response = match access {
+        Access::Granted => next.run(request).await,
+        Access::NoToken => Problem::NoToken.into_response(),
+        Access::ForeignHost => Problem::ForeignHost.into_response(),
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

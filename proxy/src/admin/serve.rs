@@ -1,4 +1,4 @@
-//! The accept loop: a bounded number of connections, none of which can keep others out.
+//! The accept loop: a bounded number of connections, none of which can starve the others (slowloris).
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,27 +20,27 @@ use crate::system::memory;
 use crate::worker::Worker;
 use crate::worker::runtime::StopSignal;
 
-/// With so many connections open the oldest gives way to a new one: somebody who only holds
-/// connections open cannot keep a probe or a scrape out.
+/// Beyond so many connections the oldest is closed for a new one: a client that only holds connections open
+/// cannot keep out a probe or a scrape.
 pub(super) const CONNECTIONS_MAX: usize = 64;
-/// For the whole head of a request.
+/// For a whole request head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
-/// After this a connection is closed when its answer is out.
+/// After this a connection is closed once its response is sent.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
-/// How long an answer that is on its way has when its connection must end.
+/// How long a response in flight has when its connection must end.
 const GRACE: Duration = Duration::from_secs(1);
-/// How many file descriptors are kept for the admin side.
+/// How many file descriptors are reserved for the admin API.
 const SPARE_DESCRIPTORS: usize = 8;
-/// After an accept that failed, for want of file descriptors say.
+/// The pause after an accept that failed, such as for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Who asks.
+/// The address of the client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// Serves until it is told to stop.
+/// Serves until the stop.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -52,15 +52,15 @@ pub(super) async fn serve(
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     let mut is_used = false;
     let mut spare = Vec::new();
-    set_aside(&listener, &mut spare);
+    reserve(&listener, &mut spare);
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(Option::is_some) => break,
             accepted = listener.accept() => accepted,
             () = sleep(memory::INTERVAL), if is_used => {
-                // Nobody asks for a while.
+                // Idle for a while.
                 memory::give_back();
-                set_aside(&listener, &mut spare);
+                reserve(&listener, &mut spare);
                 is_used = false;
                 continue;
             }
@@ -68,7 +68,7 @@ pub(super) async fn serve(
         is_used = true;
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
-            // Whoever has taken every descriptor has not taken these.
+            // All descriptors are in use but the reserved ones.
             Err(error) if is_exhaustion(&error) && !spare.is_empty() => {
                 spare.clear();
                 continue;
@@ -91,14 +91,13 @@ pub(super) async fn serve(
         oldest_first.push_back(tasks.spawn(connection(stream, router, stop.clone())));
     }
     drop(listener);
-    // Each connection has seen the stop, too, and ends within its grace.
+    // Each connection has seen the stop as well, and ends within its grace period.
     while tasks.join_next().await.is_some() {}
     Ok(())
 }
 
-/// Keeps file descriptors for a time when there are no others: one for a connection, and some for what is
-/// read for its answer.
-fn set_aside(listener: &tokio::net::TcpListener, spare: &mut Vec<OwnedFd>) {
+/// Reserves file descriptors: one for a connection, and some for what its response reads.
+fn reserve(listener: &tokio::net::TcpListener, spare: &mut Vec<OwnedFd>) {
     while spare.len() < SPARE_DESCRIPTORS
         && let Ok(one) = rustix::io::fcntl_dupfd_cloexec(listener, 0)
     {
@@ -115,7 +114,7 @@ async fn connection(stream: TcpStream, router: Router, mut stop: StopSignal) {
         .max_buf_size(HEADER_BYTES_MAX);
     let service = TowerToHyperService::new(router);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    // How a connection ends is its client's affair: a reset or a timeout is nothing to report.
+    // How a connection ends is up to its client: a reset or a timeout is not logged.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = sleep(CONNECTION_AGE_MAX) => {}

@@ -29,7 +29,7 @@ fn start(token: Option<&str>) -> Running {
     };
     let sources = alert::Sources {
         metrics: metrics.clone(),
-        tallies: Arc::default(),
+        counters: Arc::default(),
         snapshots: Box::new(alert::snapshot::Snapshot::default),
         ship: None,
         instance: "test:1".to_owned(),
@@ -55,7 +55,7 @@ fn start(token: Option<&str>) -> Running {
             backend: Arc::from("assistant"),
         }],
         alerts,
-        ships: Vec::new(),
+        ship: None,
         audit: None,
     };
     let config = config::Admin {
@@ -66,13 +66,13 @@ fn start(token: Option<&str>) -> Running {
     Running { admin, state }
 }
 
-struct Answer {
+struct PageResponse {
     status: u16,
     head: String,
     body: String,
 }
 
-impl Answer {
+impl PageResponse {
     fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
@@ -84,29 +84,29 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-fn ask(address: SocketAddr, request: &str) -> Answer {
+fn ask(address: SocketAddr, request: &str) -> PageResponse {
     let mut stream = connect(address);
     stream
         .write_all(request.as_bytes())
         .expect("a request sent");
     let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
+    stream.read_to_string(&mut text).expect("an response");
     let (head, body) = text.split_once("\r\n\r\n").expect("a whole head");
-    Answer {
+    PageResponse {
         status: head[9..12].parse().expect("a status"),
         head: head.to_ascii_lowercase(),
         body: body.to_owned(),
     }
 }
 
-fn get(running: &Running, target: &str, headers: &str) -> Answer {
+fn get(running: &Running, target: &str, headers: &str) -> PageResponse {
     let request =
         format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
     ask(running.admin.address, &request)
 }
 
 #[test]
-fn the_pages_answer() {
+fn the_pages_respond() {
     let running = start(None);
     running.state.events.record(&filled(), Duration::ZERO);
     assert_eq!(get(&running, "/healthz", "").json()["status"], "ok");
@@ -138,7 +138,7 @@ fn the_pages_answer() {
 }
 
 #[test]
-fn the_last_events_come_newest_last() {
+fn the_last_events_are_listed_oldest_first() {
     let running = start(None);
     assert_eq!(
         get(&running, "/api/events", "").json(),
@@ -158,10 +158,10 @@ fn the_last_events_come_newest_last() {
     assert_eq!(count("/api/events"), Some(100));
     assert_eq!(count("/api/events?limit=99999"), Some(100));
     assert_eq!(count("/api/events?limit=0"), Some(0));
-    for wrong in ["-1", "x", "99999999999999999999999"] {
-        let answer = get(&running, &format!("/api/events?limit={wrong}"), "");
-        assert_eq!(answer.status, 400, "{wrong}");
-        assert!(answer.head.contains("application/problem+json"));
+    for invalid in ["-1", "x", "99999999999999999999999"] {
+        let response = get(&running, &format!("/api/events?limit={invalid}"), "");
+        assert_eq!(response.status, 400, "{invalid}");
+        assert!(response.head.contains("application/problem+json"));
     }
 }
 
@@ -170,9 +170,9 @@ fn a_draining_proxy_is_not_ready() {
     let running = start(Some("s3cret"));
     for readiness in [Readiness::Draining, Readiness::Starting] {
         running.state.readiness.set(readiness);
-        let answer = get(&running, "/readyz", "");
-        assert_eq!(answer.status, 503);
-        assert_eq!(answer.json()["status"], readiness.as_str());
+        let response = get(&running, "/readyz", "");
+        assert_eq!(response.status, 503);
+        assert_eq!(response.json()["status"], readiness.as_str());
         assert_eq!(get(&running, "/healthz", "").status, 200);
     }
     running.state.readiness.set(Readiness::Ready);
@@ -180,7 +180,7 @@ fn a_draining_proxy_is_not_ready() {
 }
 
 #[test]
-fn with_a_token_everything_but_the_probes_needs_it() {
+fn with_a_token_all_pages_but_the_probes_require_it() {
     let running = start(Some("s3cret"));
     for target in [
         "/",
@@ -190,16 +190,16 @@ fn with_a_token_everything_but_the_probes_needs_it() {
         "/no-such-page",
     ] {
         for headers in ["", "Authorization: Bearer wrong\r\n"] {
-            let answer = get(&running, target, headers);
-            assert_eq!(answer.status, 401, "{target}");
-            assert!(answer.head.contains("www-authenticate: bearer"));
+            let response = get(&running, target, headers);
+            assert_eq!(response.status, 401, "{target}");
+            assert!(response.head.contains("www-authenticate: bearer"));
             assert!(
-                answer
+                response
                     .head
                     .contains("content-type: application/problem+json")
             );
-            assert_eq!(answer.json()["status"], 401);
-            assert!(!answer.body.contains("s3cret"));
+            assert_eq!(response.json()["status"], 401);
+            assert!(!response.body.contains("s3cret"));
         }
     }
     let good = "Authorization: Bearer s3cret\r\n";
@@ -208,17 +208,17 @@ fn with_a_token_everything_but_the_probes_needs_it() {
 }
 
 #[test]
-fn a_foreign_host_is_refused_without_a_token() {
+fn a_foreign_host_is_rejected_without_a_token() {
     let running = start(None);
     let request = "GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
-    let answer = ask(running.admin.address, request);
-    assert_eq!(answer.status, 403);
+    let response = ask(running.admin.address, request);
+    assert_eq!(response.status, 403);
     assert!(
-        answer
+        response
             .head
             .contains("content-type: application/problem+json")
     );
-    // With a token it does not matter by which name the listener is reached.
+    // With a token the listener may be reached by any name.
     let running = start(Some("s3cret"));
     let request = request.replace("\r\n\r\n", "\r\nAuthorization: Bearer s3cret\r\n\r\n");
     assert_eq!(ask(running.admin.address, &request).status, 200);
@@ -227,21 +227,21 @@ fn a_foreign_host_is_refused_without_a_token() {
 #[test]
 fn unknown_pages_and_methods_are_problems() {
     let running = start(None);
-    let answer = get(&running, "/no-such-page", "");
+    let response = get(&running, "/no-such-page", "");
     assert_eq!(
-        (answer.status, answer.json()["status"].as_u64()),
+        (response.status, response.json()["status"].as_u64()),
         (404, Some(404))
     );
     let request = "POST /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
                    Content-Length: 0\r\n\r\n";
-    let answer = ask(running.admin.address, request);
-    assert_eq!(answer.status, 405);
-    assert!(answer.head.contains("allow: get"), "{}", answer.head);
-    assert_eq!(answer.json()["status"], 405);
+    let response = ask(running.admin.address, request);
+    assert_eq!(response.status, 405);
+    assert!(response.head.contains("allow: get"), "{}", response.head);
+    assert_eq!(response.json()["status"], 405);
 }
 
 #[test]
-fn slow_clients_keep_nobody_out() {
+fn slow_clients_cannot_keep_out_others() {
     let running = start(None);
     let slow: Vec<TcpStream> = (0..serve::CONNECTIONS_MAX + 10)
         .map(|_| {
@@ -253,7 +253,7 @@ fn slow_clients_keep_nobody_out() {
         })
         .collect();
     assert_eq!(get(&running, "/healthz", "").status, 200);
-    // The oldest had to go, well before its time was up.
+    // The oldest was closed, well before its timeout.
     let mut oldest = &slow[0];
     let ended = oldest.read(&mut [0; 16]);
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
@@ -282,7 +282,7 @@ fn a_stop_closes_idle_connections_and_frees_the_address() {
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .expect("a request");
     let mut head = [0; 12];
-    idle.read_exact(&mut head).expect("an answer");
+    idle.read_exact(&mut head).expect("an response");
     running.admin.stop();
     let mut rest = Vec::new();
     idle.read_to_end(&mut rest)
@@ -291,7 +291,7 @@ fn a_stop_closes_idle_connections_and_frees_the_address() {
 }
 
 #[test]
-fn a_summary_names_paths_as_the_file_does() {
+fn a_summary_has_paths_as_configured() {
     let route = |path| config::Route {
         name: Arc::from("chat"),
         matching: route::Config {

@@ -1,12 +1,12 @@
-//! What was counted between two evaluations, and how such counts add up.
+//! Counts between two evaluations, and how they add up.
 
-use super::histogram::{Met, merged};
+use super::histogram::{BucketCount, merged};
 
 /// What was counted between two evaluations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Delta {
-    pub durations: Vec<Met>,
-    pub first_tokens: Vec<Met>,
+    pub durations: Vec<BucketCount>,
+    pub first_tokens: Vec<BucketCount>,
     pub counts: Counts,
 }
 
@@ -17,16 +17,16 @@ pub struct Counts {
     /// As `error_rate` counts them.
     pub failed: u64,
     pub rate_limited: u64,
-    /// Refused for a signature that is missing, wrong, expired or seen before.
-    pub unsigned: u64,
+    /// Rejected because the signature is missing, invalid, expired or replayed.
+    pub signature_failures: u64,
     pub cache_hits: u64,
     pub cache_misses: u64,
-    /// Events that were lost: of the process, not of a subject.
+    /// Lost events: of the process, not of a subject.
     pub events_dropped: u64,
 }
 
 impl Delta {
-    /// Adds what was counted later.
+    /// Adds later counts.
     pub fn add(&mut self, other: &Delta) {
         self.durations = merged(&self.durations, &other.durations);
         self.first_tokens = merged(&self.first_tokens, &other.first_tokens);
@@ -41,7 +41,7 @@ impl Counts {
             (&mut self.duration_sum_us, other.duration_sum_us),
             (&mut self.failed, other.failed),
             (&mut self.rate_limited, other.rate_limited),
-            (&mut self.unsigned, other.unsigned),
+            (&mut self.signature_failures, other.signature_failures),
             (&mut self.cache_hits, other.cache_hits),
             (&mut self.cache_misses, other.cache_misses),
             (&mut self.events_dropped, other.events_dropped),

@@ -1,74 +1,74 @@
-//! Evaluates all rules: what was counted becomes figures, figures become tiers.
+//! Evaluates all rules: counters become values, values become tiers.
 //!
-//! Pure: the time, the counts and the readings are passed in. Memory goes by rules and by the values
-//! that they tell apart, which are closed sets.
+//! Pure: the time, the counts and the snapshot are passed in. Memory is bounded by the rules and by the label
+//! values of their series, which are closed sets.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::counters::Subject;
 use super::counts::Delta;
 use super::identity::Identity;
 use super::per::Per;
 use super::rule::Rule;
-use super::standing::{Saved, Standing, Transition};
-use super::tally::Subject;
-use super::tier::{Basis, Memory, Tier};
+use super::state::{AlertState, Saved, Transition};
+use super::tier::{Hysteresis, SampleState, Tier};
 use super::window::Window;
 use crate::alert::snapshot::Snapshot;
 
-/// How the engine looks at requests.
+/// Settings that all rules share.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct EngineSettings {
     pub window: Duration,
     pub interval: Duration,
-    /// In the window; with fewer there is no figure.
+    /// With fewer requests in the window a signal has no value.
     pub requests_min: u64,
-    /// Who raises what is raised from now on.
+    /// The labels of alerts raised from now on.
     pub identity: Arc<Identity>,
 }
 
-/// One value of what a rule tells apart.
+/// One label value of a rule.
 struct Series {
-    memory: Memory,
-    standing: Standing,
+    hysteresis: Hysteresis,
+    state: AlertState,
 }
 
-/// The model that calls are counted under before their model is known.
+/// The label of model calls whose model is not known yet.
 const UNKNOWN_MODEL: &str = "other";
 
 /// The time of an evaluation.
 #[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// Never goes back: windows and tiers go by it.
+pub struct EvaluationTime {
+    /// Monotonic: windows and tiers use it.
     pub steady: Duration,
-    /// What people read, since the Unix epoch. It may be set.
+    /// For people, since the Unix epoch. The wall clock may be set.
     pub wall: Duration,
 }
 
-/// All rules and what is remembered of them.
+/// All rules with the state of their series.
 pub struct Engine {
-    settings: Settings,
+    settings: EngineSettings,
     rules: Vec<Arc<Rule>>,
-    /// Of all traffic.
+    /// Over all traffic.
     whole: Window,
     parts: HashMap<(Per, Arc<str>), Window>,
-    /// In the order of the rules.
+    /// In the order of the rules, by label value.
     series: Vec<BTreeMap<Option<Arc<str>>, Series>>,
-    /// Alerts whose rule is no longer there.
-    orphans: Vec<Standing>,
+    /// Alerts whose rule was removed.
+    orphans: Vec<AlertState>,
     events_dropped: u64,
 }
 
 impl Engine {
-    /// Goes on with what was in force when a former process ended; `is_there` says whether the routes,
-    /// platforms and backends that it was about are still there.
+    /// Restores the alerts that were firing when the last process ended; `exists` checks whether the routes,
+    /// platforms and backends of their labels still exist.
     #[must_use]
     pub fn new(
         rules: Vec<Arc<Rule>>,
-        settings: Settings,
+        settings: EngineSettings,
         saved: Vec<Saved>,
-        is_there: impl Fn(Per, &str) -> bool,
+        exists: impl Fn(Per, &str) -> bool,
     ) -> Self {
         let mut engine = Engine {
             whole: Window::new(settings.window, settings.interval),
@@ -85,43 +85,45 @@ impl Engine {
                 .iter()
                 .position(|rule| rule.name == saved.key.rule && rule.per == saved.key.per());
             let value = saved.key.label.as_ref().map(|(_, value)| &**value);
-            let about = saved.key.per().zip(value);
-            let place = place.filter(|_| about.is_none_or(|(per, value)| is_there(per, value)));
+            let subject = saved.key.per().zip(value);
+            let place = place.filter(|_| subject.is_none_or(|(per, value)| exists(per, value)));
             let Some((rule, series)) = place
                 .and_then(|place| Some((engine.rules.get(place)?, engine.series.get_mut(place)?)))
             else {
-                engine
-                    .orphans
-                    .push(Standing::of_saved(&saved, None, &engine.settings.identity));
+                engine.orphans.push(AlertState::of_saved(
+                    &saved,
+                    None,
+                    &engine.settings.identity,
+                ));
                 continue;
             };
             let of = saved.key.label.as_ref().map(|(_, value)| value.clone());
             let begun = Series {
-                memory: Memory::resumed(saved.tier, saved.last_at),
-                standing: Standing::of_saved(&saved, Some(rule.clone()), &engine.settings.identity),
+                hysteresis: Hysteresis::resumed(saved.tier, saved.last_at),
+                state: AlertState::of_saved(&saved, Some(rule.clone()), &engine.settings.identity),
             };
             series.insert(of, begun);
         }
         engine
     }
 
-    /// Rules over all traffic stand from the start, not measured yet: whoever looks sees what is watched.
+    /// Rules over all traffic have a state from the start, without a value: pages list every rule at once.
     pub fn begin(&mut self, now: Duration) {
         let identity = &self.settings.identity;
         for (rule, series) in self.rules.iter().zip(&mut self.series) {
             if rule.per.is_none() {
                 series.entry(None).or_insert_with(|| Series {
-                    memory: Memory::default(),
-                    standing: Standing::new(rule.clone(), None, identity.clone(), now),
+                    hysteresis: Hysteresis::default(),
+                    state: AlertState::new(rule.clone(), None, identity.clone(), now),
                 });
             }
         }
     }
 
-    /// One evaluation. Returns what changed its tier.
+    /// One evaluation. Returns the alerts whose tier changed.
     pub fn evaluate(
         &mut self,
-        now: Now,
+        now: EvaluationTime,
         taken: Vec<(Subject, Delta)>,
         snapshot: &Snapshot,
     ) -> Vec<Transition> {
@@ -130,37 +132,37 @@ impl Engine {
         let identity = &self.settings.identity;
         let mut transitions = Vec::new();
         for (rule, series) in self.rules.iter().zip(&mut self.series) {
-            for value in values(rule, &self.parts, series) {
-                let series = series.entry(value.clone()).or_insert_with(|| Series {
-                    memory: Memory::default(),
-                    standing: Standing::new(rule.clone(), value.clone(), identity.clone(), now),
+            for label in label_values(rule, &self.parts, series) {
+                let series = series.entry(label.clone()).or_insert_with(|| Series {
+                    hysteresis: Hysteresis::default(),
+                    state: AlertState::new(rule.clone(), label.clone(), identity.clone(), now),
                 });
-                let window = match (rule.per, &value) {
-                    (Some(per), Some(value)) => self.parts.get(&(per, value.clone())),
+                let window = match (rule.per, &label) {
+                    (Some(per), Some(label)) => self.parts.get(&(per, label.clone())),
                     _ => Some(&self.whole),
                 };
                 let minimum = self.settings.requests_min;
                 let measured = rule.signal.measure(window, minimum, snapshot);
-                let figure = measured.as_ref().map(|measured| measured.value);
+                let value = measured.as_ref().map(|measured| measured.value);
                 let about = measured.and_then(|measured| measured.about);
-                if rule.per == Some(Per::Model) && is_gone(&value, window) {
-                    series.memory.forget();
+                if rule.per == Some(Per::Model) && is_gone(&label, window) {
+                    series.hysteresis.forget();
                 }
-                let step = series.memory.step(&rule.lines, steady, figure);
-                let standing = &mut series.standing;
-                standing.basis = step.basis;
-                if figure.is_some() {
-                    standing.last_at = now;
+                let step = series.hysteresis.step(&rule.thresholds, steady, value);
+                let state = &mut series.state;
+                state.sample = step.sample;
+                if value.is_some() {
+                    state.last_at = now;
                 }
-                if figure.is_some() || step.basis == Basis::Forgotten {
-                    (standing.figure, standing.about) = (figure, about);
+                if value.is_some() || step.sample == SampleState::Missing {
+                    (state.value, state.about) = (value, about);
                 }
-                standing.forget_end(now);
+                state.expire_resolved(now);
                 if let Some(from) = step.changed_from {
                     if from == Tier::None {
-                        standing.identity = identity.clone();
+                        state.identity = identity.clone();
                     }
-                    transitions.push(standing.change(from, step.tier, now));
+                    transitions.push(state.change(from, step.tier, now));
                 }
             }
         }
@@ -168,11 +170,11 @@ impl Engine {
         transitions
     }
 
-    /// How all alerts stand, in the order of the rules.
+    /// The states of all alerts, in the order of the rules.
     #[must_use]
-    pub fn standings(&self) -> Vec<Standing> {
+    pub fn alerts(&self) -> Vec<AlertState> {
         let known = self.series.iter().flat_map(BTreeMap::values);
-        let known = known.map(|series| &series.standing);
+        let known = known.map(|series| &series.state);
         known.chain(&self.orphans).cloned().collect()
     }
 
@@ -210,29 +212,29 @@ impl Engine {
         }
     }
 
-    /// Nobody watches them any more: they end, once.
+    /// Alerts that no rule evaluates any more are resolved, once.
     fn end_orphans(&mut self, now: Duration) -> Vec<Transition> {
         let mut transitions = Vec::new();
-        for standing in &mut self.orphans {
-            standing.forget_end(now);
-            if standing.tier != Tier::None {
-                transitions.push(standing.change(standing.tier, Tier::None, now));
+        for state in &mut self.orphans {
+            state.expire_resolved(now);
+            if state.tier != Tier::None {
+                transitions.push(state.change(state.tier, Tier::None, now));
             }
         }
-        self.orphans.retain(|standing| standing.ended_at.is_some());
+        self.orphans.retain(|state| state.ended_at.is_some());
         transitions
     }
 }
 
-/// Calls are counted under `other` until a model has answered; when none is there any more, what was is
-/// no alert of any model.
-fn is_gone(value: &Option<Arc<str>>, window: Option<&Window>) -> bool {
-    value.as_deref() == Some(UNKNOWN_MODEL)
+/// Calls are counted under `other` until a model has responded. Once there are no such calls, the series has
+/// nothing to alert on.
+fn is_gone(label: &Option<Arc<str>>, window: Option<&Window>) -> bool {
+    label.as_deref() == Some(UNKNOWN_MODEL)
         && window.is_some_and(|window| window.durations().total() == 0)
 }
 
-/// The values that a rule looks at: those that have had requests, and those that it remembers.
-fn values(
+/// The label values of a rule: those that have had requests, and those that have a state.
+fn label_values(
     rule: &Rule,
     parts: &HashMap<(Per, Arc<str>), Window>,
     series: &BTreeMap<Option<Arc<str>>, Series>,

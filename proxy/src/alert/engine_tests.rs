@@ -1,11 +1,11 @@
+use super::super::counters::Counters;
 use super::super::counts::Counts;
 use super::super::fixture::{NOW, rule};
 use super::super::signal::{
     Signal, error_rate, events_dropped, first_token, rate_limited_share, response_time,
     signature_failure_share,
 };
-use super::super::standing::ENDED_IS_TOLD_FOR;
-use super::super::tally::Tally;
+use super::super::state::RESOLVED_RETENTION;
 use super::*;
 use crate::exchange::Recorder as _;
 use crate::record::fixture::filled;
@@ -13,8 +13,8 @@ use crate::refusal::ErrorCode;
 
 const STEP: Duration = Duration::from_secs(15);
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> EngineSettings {
+    EngineSettings {
         window: STEP * 4,
         interval: STEP,
         requests_min: 20,
@@ -26,8 +26,8 @@ fn begin(rules: Vec<Arc<Rule>>, saved: Vec<Saved>) -> Engine {
     Engine::new(rules, settings(), saved, |_, value| value != "gone")
 }
 
-fn at(now: Duration) -> Now {
-    Now {
+fn at(now: Duration) -> EvaluationTime {
+    EvaluationTime {
         steady: now,
         wall: now,
     }
@@ -40,7 +40,7 @@ fn route(name: &str) -> Subject {
     }
 }
 
-/// So many requests, so many of which failed.
+/// A number of requests, some of which failed.
 fn requests(count: u64, failed: u64) -> Delta {
     Delta {
         durations: vec![(100, count)],
@@ -52,27 +52,22 @@ fn requests(count: u64, failed: u64) -> Delta {
     }
 }
 
-/// Runs steps of (requests, failed) on one route; tells each change as (step, key, from, to).
+/// Runs steps of (requests, failed) on one route; returns each transition as (step, key, from, to).
 fn run(engine: &mut Engine, steps: &[(u64, u64)]) -> Vec<(usize, String, Tier, Tier)> {
     let mut changes = Vec::new();
     for (step, (count, failed)) in steps.iter().enumerate() {
         let now = NOW + STEP * u32::try_from(step).expect("few");
         let taken = vec![(route("chat"), requests(*count, *failed))];
         for transition in engine.evaluate(at(now), taken, &Snapshot::default()) {
-            let standing = &transition.standing;
-            changes.push((
-                step,
-                standing.key.to_string(),
-                transition.from,
-                standing.tier,
-            ));
+            let state = &transition.state;
+            changes.push((step, state.key.to_string(), transition.from, state.tier));
         }
     }
     changes
 }
 
 #[test]
-fn a_rate_goes_up_holds_and_clears() {
+fn a_rate_rises_holds_and_recovers() {
     let mut engine = begin(vec![rule("ErrorRate", None)], Vec::new());
     // 2 % for a while, 0.8 %, 0.4 %, then 5 %, 2 %, 0.4 %.
     let mut steps = Vec::new();
@@ -80,12 +75,12 @@ fn a_rate_goes_up_holds_and_clears() {
         steps.extend([(1000, failed); 8]);
     }
     let changes = run(&mut engine, &steps);
-    let told: Vec<_> = changes
+    let notified: Vec<_> = changes
         .iter()
         .map(|(_, _, from, to)| (*from, *to))
         .collect();
     assert_eq!(
-        told,
+        notified,
         [
             (Tier::None, Tier::Warning),
             (Tier::Warning, Tier::None),
@@ -98,10 +93,10 @@ fn a_rate_goes_up_holds_and_clears() {
 }
 
 #[test]
-fn too_little_traffic_holds_the_tier_and_says_so() {
+fn too_little_traffic_holds_the_tier() {
     let mut engine = begin(vec![rule("ErrorRate", None)], Vec::new());
     run(&mut engine, &[(100, 10); 6]);
-    assert_eq!(engine.standings()[0].tier, Tier::Critical);
+    assert_eq!(engine.alerts()[0].tier, Tier::Critical);
     let later = NOW + STEP * 100;
     let changes = engine.evaluate(
         at(later),
@@ -109,12 +104,12 @@ fn too_little_traffic_holds_the_tier_and_says_so() {
         &Snapshot::default(),
     );
     assert_eq!(changes, []);
-    let standing = &engine.standings()[0];
+    let state = &engine.alerts()[0];
     assert_eq!(
-        (standing.tier, standing.basis),
-        (Tier::Critical, Basis::Held)
+        (state.tier, state.sample),
+        (Tier::Critical, SampleState::Held)
     );
-    assert_eq!(standing.figure, Some(0.1), "the last one");
+    assert_eq!(state.value, Some(0.1), "the last one");
 }
 
 #[test]
@@ -132,10 +127,10 @@ fn each_route_has_its_own_tier_and_a_platform_is_all_of_its_routes() {
         ];
         engine.evaluate(at(NOW + STEP * step), taken, &Snapshot::default());
     }
-    let standings = engine.standings();
-    let tiers: Vec<_> = standings
+    let alerts = engine.alerts();
+    let tiers: Vec<_> = alerts
         .iter()
-        .map(|standing| (standing.key.to_string(), standing.tier))
+        .map(|state| (state.key.to_string(), state.tier))
         .collect();
     assert_eq!(
         tiers,
@@ -149,14 +144,14 @@ fn each_route_has_its_own_tier_and_a_platform_is_all_of_its_routes() {
 }
 
 #[test]
-fn what_was_in_force_goes_on_after_a_restart_and_is_told_once() {
+fn a_firing_alert_survives_a_restart_without_a_second_transition() {
     let rules = vec![rule("ErrorRate", Some(Per::Route))];
     let mut engine = begin(rules.clone(), Vec::new());
     run(&mut engine, &[(100, 2); 6]);
-    let before = engine.standings();
-    let saved: Vec<Saved> = before.iter().filter_map(Standing::to_save).collect();
+    let before = engine.alerts();
+    let saved: Vec<Saved> = before.iter().filter_map(AlertState::to_save).collect();
     let mut engine = begin(rules, saved);
-    let after = engine.standings();
+    let after = engine.alerts();
     assert_eq!(
         (after[0].tier, after[0].since),
         (Tier::Warning, before[0].since)
@@ -165,46 +160,38 @@ fn what_was_in_force_goes_on_after_a_restart_and_is_told_once() {
     assert_eq!(changes, []);
     let changes = run(&mut engine, &[(100, 0); 10]);
     assert_eq!(changes.len(), 1);
-    assert_eq!(engine.standings()[0].tier, Tier::None);
+    assert_eq!(engine.alerts()[0].tier, Tier::None);
 }
 
 #[test]
-fn an_alert_whose_rule_is_gone_ends_once() {
+fn an_alert_whose_rule_was_removed_is_resolved_once() {
     let mut engine = begin(vec![rule("ErrorRate", None)], Vec::new());
     run(&mut engine, &[(100, 10); 6]);
     let saved: Vec<Saved> = engine
-        .standings()
+        .alerts()
         .iter()
-        .filter_map(Standing::to_save)
+        .filter_map(AlertState::to_save)
         .collect();
-    // A rule of this name that tells routes apart is another.
+    // A rule of this name with another `per` is a different one.
     let mut engine = begin(vec![rule("ErrorRate", Some(Per::Route))], saved);
     let changes = run(&mut engine, &[(100, 0); 3]);
     assert_eq!(
         changes,
         [(0, "ErrorRate".to_owned(), Tier::Critical, Tier::None)]
     );
-    let ended = engine
-        .standings()
-        .iter()
-        .any(|standing| standing.ended_at.is_some());
-    assert!(ended, "it is told for a while");
+    let ended = engine.alerts().iter().any(|state| state.ended_at.is_some());
+    assert!(ended, "it is kept for a while");
     engine.evaluate(
-        at(NOW + ENDED_IS_TOLD_FOR * 2),
+        at(NOW + RESOLVED_RETENTION * 2),
         Vec::new(),
         &Snapshot::default(),
     );
-    assert!(
-        engine
-            .standings()
-            .iter()
-            .all(|standing| standing.rule.is_some())
-    );
+    assert!(engine.alerts().iter().all(|state| state.rule.is_some()));
 }
 
 #[test]
-fn every_signal_of_requests_comes_out_of_what_requests_were() {
-    let tally = Tally::default();
+fn signals_of_requests_are_computed_from_their_outcomes() {
+    let tally = Counters::default();
     let mut exchange = filled();
     exchange.model.time_to_first_chunk = Some(Duration::from_millis(200));
     let codes = [
@@ -223,11 +210,8 @@ fn every_signal_of_requests_comes_out_of_what_requests_were() {
     window.slide(NOW, tally.take());
     let near = |signal: &Signal, truth: f64| {
         let of = |minimum| signal.measure(Some(&window), minimum, &Snapshot::default());
-        let figure = of(100).expect("a figure").value;
-        assert!(
-            (figure - truth).abs() <= truth * 0.02,
-            "{signal:?}: {figure}"
-        );
+        let value = of(100).expect("a value").value;
+        assert!((value - truth).abs() <= truth * 0.02, "{signal:?}: {value}");
         assert_eq!(of(101), None, "{signal:?}");
     };
     near(&error_rate::SIGNAL, 0.25);
@@ -247,13 +231,13 @@ fn every_signal_of_requests_comes_out_of_what_requests_were() {
 }
 
 #[test]
-fn dropped_events_are_those_of_the_window() {
+fn dropped_events_are_counted_within_the_window() {
     let mut dropped = Rule::clone(&rule("EventsDropped", None));
     dropped.signal = &events_dropped::SIGNAL;
     (
-        dropped.lines.warning,
-        dropped.lines.critical,
-        dropped.lines.recovery,
+        dropped.thresholds.warning,
+        dropped.thresholds.critical,
+        dropped.thresholds.recovery,
     ) = (0.0, 100.0, 0.0);
     let mut engine = begin(vec![Arc::new(dropped)], Vec::new());
     let mut tiers = Vec::new();
@@ -264,7 +248,7 @@ fn dropped_events_are_those_of_the_window() {
         };
         let now = NOW + STEP * u32::try_from(step).expect("few");
         engine.evaluate(at(now), Vec::new(), &snapshot);
-        tiers.push(engine.standings()[0].tier as u8);
+        tiers.push(engine.alerts()[0].tier as u8);
     }
     // Five were lost in step 3; three steps later it is a warning, and four later they are out of the
     // window.
@@ -272,7 +256,7 @@ fn dropped_events_are_those_of_the_window() {
 }
 
 #[test]
-fn an_alert_of_a_route_that_is_gone_ends_and_of_one_that_is_there_goes_on() {
+fn an_alert_of_a_removed_route_is_resolved_and_of_an_existing_one_is_kept() {
     let rules = vec![rule("ErrorRate", Some(Per::Route))];
     let mut engine = begin(rules.clone(), Vec::new());
     for step in 0..6 {
@@ -282,17 +266,14 @@ fn an_alert_of_a_route_that_is_gone_ends_and_of_one_that_is_there_goes_on() {
         ];
         engine.evaluate(at(NOW + STEP * step), taken, &Snapshot::default());
     }
-    let standings = engine.standings();
-    let saved: Vec<Saved> = standings.iter().filter_map(Standing::to_save).collect();
+    let alerts = engine.alerts();
+    let saved: Vec<Saved> = alerts.iter().filter_map(AlertState::to_save).collect();
     assert_eq!(saved.len(), 2);
     let mut engine = begin(rules, saved);
     let ended = engine.evaluate(at(NOW + STEP * 7), Vec::new(), &Snapshot::default());
-    let keys: Vec<_> = ended
-        .iter()
-        .map(|one| one.standing.key.to_string())
-        .collect();
+    let keys: Vec<_> = ended.iter().map(|one| one.state.key.to_string()).collect();
     assert_eq!(keys, ["ErrorRate{route=\"gone\"}"]);
-    let chat = &engine.standings()[0];
+    let chat = &engine.alerts()[0];
     assert_eq!(
         (chat.key.to_string().as_str(), chat.tier),
         ("ErrorRate{route=\"chat\"}", Tier::Critical)
@@ -300,37 +281,37 @@ fn an_alert_of_a_route_that_is_gone_ends_and_of_one_that_is_there_goes_on() {
 }
 
 #[test]
-fn calls_of_a_model_that_was_not_known_yet_leave_no_alert_behind() {
+fn calls_of_an_unknown_model_leave_no_alert_behind() {
     let mut engine = begin(vec![rule("ErrorRate", Some(Per::Model))], Vec::new());
     let model = |name: &str| Subject::Model(name.into());
     let mut step = |taken| {
         static STEPS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let step = STEPS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         engine.evaluate(at(NOW + STEP * step), taken, &Snapshot::default());
-        engine.standings()
+        engine.alerts()
     };
     for _ in 0..6 {
         step(vec![(model("other"), requests(100, 100))]);
     }
-    let mut standings = Vec::new();
+    let mut alerts = Vec::new();
     for _ in 0..6 {
         let taken = vec![
             (model("other"), requests(0, 0)),
             (model("m"), requests(100, 0)),
         ];
-        standings = step(taken);
+        alerts = step(taken);
     }
     assert!(
-        standings.iter().all(|standing| standing.tier == Tier::None),
-        "{standings:?}"
+        alerts.iter().all(|state| state.tier == Tier::None),
+        "{alerts:?}"
     );
 }
 
 #[test]
-fn an_alert_in_force_keeps_who_raised_it_and_the_next_one_is_of_who_is_there() {
+fn a_firing_alert_keeps_its_identity_and_the_next_one_has_the_new_one() {
     let who = |instance: &str| Arc::new(Identity::new(&BTreeMap::new(), instance));
     let of = |saved: &Saved, identity: &str| {
-        let settings = Settings {
+        let settings = EngineSettings {
             identity: who(identity),
             ..settings()
         };
@@ -341,12 +322,12 @@ fn an_alert_in_force_keeps_who_raised_it_and_the_next_one_is_of_who_is_there() {
             |_, _| true,
         )
     };
-    let mut raised = super::super::fixture::standing("ErrorRate", Tier::Critical);
+    let mut raised = super::super::fixture::alert("ErrorRate", Tier::Critical);
     raised.identity = who("old:1");
     let mut saved = raised.to_save().expect("in force");
     let mut engine = of(&saved, "new:1");
-    assert_eq!(engine.standings()[0].labels()[1], ("instance", "old:1"));
-    // It ends, and begins anew.
+    assert_eq!(engine.alerts()[0].labels()[1], ("instance", "old:1"));
+    // It is resolved, and fires again.
     let mut seen = Vec::new();
     for step in 1..12_u32 {
         let failed = if step < 6 { 0 } else { 50 };
@@ -355,24 +336,24 @@ fn an_alert_in_force_keeps_who_raised_it_and_the_next_one_is_of_who_is_there() {
     }
     let seen: Vec<_> = seen
         .iter()
-        .map(|one| (one.standing.tier, one.standing.identity.to_string()))
+        .map(|one| (one.state.tier, one.state.identity.to_string()))
         .collect();
     assert_eq!(seen[0], (Tier::None, "old:1".to_owned()));
     assert!(seen[1..].iter().all(|(_, identity)| identity == "new:1"));
     assert!(seen.len() > 1, "{seen:?}");
-    // An older version did not say.
+    // An older version did not save it.
     saved.identity = None;
-    assert_eq!(of(&saved, "new:1").standings()[0].identity, who("new:1"));
+    assert_eq!(of(&saved, "new:1").alerts()[0].identity, who("new:1"));
 }
 
 #[test]
-fn people_read_the_wall_clock_and_tiers_do_not() {
+fn transitions_have_the_wall_clock_and_tiers_the_monotonic_one() {
     let mut engine = begin(vec![rule("ErrorRate", None)], Vec::new());
     let mut seen = Vec::new();
     for step in 0..6_u32 {
         // Set back by an hour after two steps.
         let wall = if step < 2 { NOW + STEP * 240 } else { NOW };
-        let now = Now {
+        let now = EvaluationTime {
             steady: NOW + STEP * step,
             wall: wall + STEP * step,
         };

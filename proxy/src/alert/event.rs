@@ -1,4 +1,4 @@
-//! A change of a tier as an event: what is shipped to the data stream of alerts.
+//! A transition as an event of the data stream of alerts.
 
 use std::io;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use ulid::Ulid;
 
-use super::board::{Change, timestamp};
 use super::notify::summary;
-use super::standing::Transition;
+use super::state::Transition;
+use super::store::{Change, timestamp};
 use super::tier::Tier;
 use crate::ecs;
 use crate::ship::Ship;
 use crate::ship::spool::ID_BYTES;
 
-/// The way of these events to their index.
+/// Ships these events to their index.
 pub(super) struct Events {
     pub(super) ship: Arc<Ship>,
     /// `service.environment`.
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Events {
 }
 
 impl Events {
-    /// Puts one into the spool, and makes sure that the disk has it.
+    /// Appends a transition to the spool, and syncs it to disk.
     ///
     /// # Errors
     /// When the disk does not take it.
@@ -39,47 +39,41 @@ impl Events {
         let Some(id) = id.as_bytes().first_chunk::<ID_BYTES>() else {
             return Err(io::Error::other("its id is too short"));
         };
-        self.ship.ledger.record();
-        let event = std::iter::once((id, line.as_bytes()));
-        let (taken, outcome) = self.ship.spool.append(event);
-        if taken == 0 {
-            self.ship.ledger.drop_from_channel(1);
-        }
-        outcome.and_then(|()| self.ship.spool.sync())
+        self.ship.append_transition(id, line.as_bytes())
     }
 }
 
 /// The document of one transition.
 #[must_use]
 pub(super) fn line(transition: &Transition, id: &str, environment: &str) -> Value {
-    let standing = &transition.standing;
-    let kind = match (transition.from, standing.tier) {
+    let state = &transition.state;
+    let kind = match (transition.from, state.tier) {
         (_, Tier::None) => "end",
         (Tier::None, _) => "start",
         _ => "change",
     };
-    let level = match standing.tier {
+    let level = match state.tier {
         Tier::None => "info",
         Tier::Warning => "warn",
         Tier::Critical => "error",
     };
     let change = Change {
-        told: transition.from,
-        standing: standing.clone(),
+        notified: transition.from,
+        state: state.clone(),
     };
     let mut alert = json!({
-        "tier": standing.tier.as_str(),
+        "tier": state.tier.as_str(),
         "tier_before": transition.from.as_str(),
-        "figure": standing.figure,
+        "figure": state.value,
     });
-    if let Some(rule) = &standing.rule {
-        let lines = &rule.lines;
+    if let Some(rule) = &state.rule {
+        let thresholds = &rule.thresholds;
         alert["signal"] = json!(rule.signal.name);
-        alert["warning"] = json!(lines.warning);
-        alert["critical"] = json!(lines.critical);
-        alert["recovery"] = json!(lines.recovery);
+        alert["warning"] = json!(thresholds.warning);
+        alert["critical"] = json!(thresholds.critical);
+        alert["recovery"] = json!(thresholds.recovery);
     }
-    if let Some(about) = &standing.about {
+    if let Some(about) = &state.about {
         alert["about"] = json!(about);
     }
     let mut event = json!({
@@ -95,19 +89,19 @@ pub(super) fn line(transition: &Transition, id: &str, environment: &str) -> Valu
         },
         "log": {"level": level},
         "message": summary(&change),
-        "rule": {"name": &*standing.key.rule},
+        "rule": {"name": &*state.key.rule},
         "service": {"name": "weir", "version": env!("CARGO_PKG_VERSION"), "environment": environment},
         "weir": {"alert": alert},
     });
-    let labels = standing.identity.labels();
+    let labels = state.identity.labels();
     let labels: Map<String, Value> = labels
         .map(|(name, value)| (name.to_owned(), json!(value)))
         .collect();
     event["labels"] = Value::Object(labels);
-    if let Some(instance) = standing.identity.instance() {
+    if let Some(instance) = state.identity.instance() {
         event["service"]["node"] = json!({"name": instance});
     }
-    if let Some((name, value)) = &standing.key.label {
+    if let Some((name, value)) = &state.key.label {
         event[*name] = json!(&**value);
     }
     event

@@ -1,4 +1,4 @@
-//! What tests of this room begin with.
+//! Fixtures of the tests of this module.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,19 +6,19 @@ use std::time::Duration;
 use super::per::Per;
 use super::rule::Rule;
 use super::signal::error_rate;
-use super::standing::Standing;
-use super::tier::{Lines, Tier, Worse};
+use super::state::AlertState;
+use super::tier::{Thresholds, Tier, Worse};
 
 /// 08:00 on 2026-11-22.
 pub(crate) const NOW: Duration = Duration::from_secs(1_795_334_400);
 
-/// The error rate with the lines of the defaults.
+/// The error rate with the default thresholds.
 pub(crate) fn rule(name: &str, per: Option<Per>) -> Arc<Rule> {
     Arc::new(Rule {
         name: name.into(),
         signal: &error_rate::SIGNAL,
         per,
-        lines: Lines {
+        thresholds: Thresholds {
             worse: Worse::Up,
             warning: 0.01,
             critical: 0.03,
@@ -30,10 +30,10 @@ pub(crate) fn rule(name: &str, per: Option<Per>) -> Arc<Rule> {
     })
 }
 
-/// An alert that is in force.
-pub(crate) fn standing(name: &str, tier: Tier) -> Standing {
-    let mut standing = Standing::new(rule(name, None), None, Arc::default(), NOW);
-    standing.figure = Some(0.05);
-    standing.change(Tier::None, tier, NOW);
-    standing
+/// A firing alert.
+pub(crate) fn alert(name: &str, tier: Tier) -> AlertState {
+    let mut state = AlertState::new(rule(name, None), None, Arc::default(), NOW);
+    state.value = Some(0.05);
+    state.change(Tier::None, tier, NOW);
+    state
 }

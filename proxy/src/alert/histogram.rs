@@ -1,7 +1,6 @@
-//! Histograms that are fine enough for a quantile: each bucket ends 2 % above the one before it, so an
-//! estimate is less than 2 % from the truth. The edges of the duration histograms of `/metrics` are
-//! edges here as well: whether a quantile lies beyond one of them is the same question in both places,
-//! and has the same answer.
+//! Histograms fine enough for quantiles: each bucket ends 2 % above the one before it, so an estimate is off by
+//! less than 2 %. The edges of the duration histograms of `/metrics` are edges here as well, so that a quantile is
+//! beyond one of them in both or in neither.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +8,13 @@ use std::time::Duration;
 
 use crate::metrics::catalog::DURATION_EDGES_S;
 
-/// What is shorter is told from nothing only by chance.
+/// Shorter durations are not told apart.
 const SHORTEST_S: f64 = 10e-6;
-/// What is longer counts as this long.
+/// Longer durations count as this long.
 const LONGEST_S: f64 = 7200.0;
 const GROWTH: f64 = 1.02;
 
-/// The upper ends of the buckets, in seconds; each belongs to its bucket. One more bucket follows, of
-/// what is beyond them.
+/// The inclusive upper ends of the buckets, in seconds. One more bucket follows for longer durations.
 static ENDS_S: LazyLock<Vec<f64>> = LazyLock::new(|| {
     let steps = std::iter::successors(Some(SHORTEST_S), |end| Some(end * GROWTH));
     let mut ends: Vec<f64> = steps.take_while(|end| *end < LONGEST_S).collect();
@@ -29,8 +27,8 @@ static ENDS_S: LazyLock<Vec<f64>> = LazyLock::new(|| {
 /// Bits of a number below its sign, exponent and first four binary places.
 const FINE_BITS: u32 = 48;
 
-/// For each sixteenth of an octave, from that of the shortest on, the first bucket that reaches into it:
-/// from there it is a few steps to the right one.
+/// For each sixteenth of an octave, from that of the shortest on, the first bucket that overlaps it: the bucket
+/// of a duration is a few steps from there.
 static FIRST: LazyLock<Vec<u16>> = LazyLock::new(|| {
     let places = place(SHORTEST_S)..=place(LONGEST_S);
     let first = places.map(|place| {
@@ -61,20 +59,20 @@ fn bucket(seconds: f64) -> usize {
     first + further.count()
 }
 
-/// What requests count into; what was counted is taken out again and again.
+/// A histogram that requests add to without a lock, and that is taken at each evaluation.
 #[derive(Debug)]
-pub struct Counting {
+pub struct AtomicHistogram {
     counts: Vec<AtomicU64>,
 }
 
-/// A bucket and how often it was met.
-pub type Met = (u16, u64);
+/// A bucket and its count.
+pub type BucketCount = (u16, u64);
 
-impl Counting {
+impl AtomicHistogram {
     #[must_use]
     pub fn new() -> Self {
         let counts = (0..=ENDS_S.len()).map(|_| AtomicU64::new(0));
-        Counting {
+        AtomicHistogram {
             counts: counts.collect(),
         }
     }
@@ -86,9 +84,9 @@ impl Counting {
         }
     }
 
-    /// What was counted since the last time, bucket by bucket.
+    /// Takes what was counted since the last time, by bucket.
     #[must_use]
-    pub fn take(&self) -> Vec<Met> {
+    pub fn take(&self) -> Vec<BucketCount> {
         let buckets = self.counts.iter().zip(0..);
         let taken = buckets.filter(|(count, _)| count.load(Ordering::Relaxed) > 0);
         taken
@@ -97,13 +95,13 @@ impl Counting {
     }
 }
 
-impl Default for Counting {
+impl Default for AtomicHistogram {
     fn default() -> Self {
-        Counting::new()
+        AtomicHistogram::new()
     }
 }
 
-/// The sum of what was taken.
+/// The sum of counts that were taken.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     counts: Vec<u64>,
@@ -125,7 +123,7 @@ impl Histogram {
         self.total
     }
 
-    pub fn add(&mut self, taken: &[Met]) {
+    pub fn add(&mut self, taken: &[BucketCount]) {
         for (bucket, met) in taken {
             if let Some(count) = self.counts.get_mut(usize::from(*bucket)) {
                 *count += met;
@@ -134,8 +132,8 @@ impl Histogram {
         }
     }
 
-    /// Takes away what was added before.
-    pub fn subtract(&mut self, taken: &[Met]) {
+    /// Subtracts counts that were added before.
+    pub fn subtract(&mut self, taken: &[BucketCount]) {
         for (bucket, met) in taken {
             if let Some(count) = self.counts.get_mut(usize::from(*bucket)) {
                 *count -= (*count).min(*met);
@@ -144,8 +142,8 @@ impl Histogram {
         }
     }
 
-    /// The quantile `q` in seconds, between the ends of its bucket as Prometheus' `histogram_quantile`
-    /// has it; `None` of nothing.
+    /// The quantile `q` in seconds, interpolated within its bucket as by Prometheus' `histogram_quantile`; `None`
+    /// of an empty histogram.
     #[must_use]
     pub fn quantile_s(&self, q: f64) -> Option<f64> {
         if self.total == 0 {
@@ -170,10 +168,10 @@ impl Histogram {
     }
 }
 
-/// Merges two lists of buckets, each in their order.
+/// Merges two lists of buckets, each sorted.
 #[must_use]
-pub fn merged(one: &[Met], other: &[Met]) -> Vec<Met> {
-    let mut all: Vec<Met> = one.iter().chain(other).copied().collect();
+pub fn merged(one: &[BucketCount], other: &[BucketCount]) -> Vec<BucketCount> {
+    let mut all: Vec<BucketCount> = one.iter().chain(other).copied().collect();
     all.sort_unstable_by_key(|(bucket, _)| *bucket);
     all.dedup_by(|later, first| {
         let is_same = later.0 == first.0;
@@ -191,7 +189,7 @@ mod tests {
     use crate::random;
 
     fn histogram(durations: &[f64]) -> Histogram {
-        let counting = Counting::new();
+        let counting = AtomicHistogram::new();
         for seconds in durations {
             counting.observe(Duration::from_secs_f64(*seconds));
         }
@@ -201,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantile_is_less_than_two_percent_off() {
+    fn quantiles_are_off_by_less_than_two_percent() {
         for round in 0..200_u32 {
             let count = 1 + (random::bits() % 3000) as usize;
             let spread = f64::from(round % 12) + 1.0;
@@ -224,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_of_the_metrics_belongs_to_what_is_not_beyond_it() {
+    fn a_quantile_at_an_edge_of_the_metrics_is_not_beyond_it() {
         for edge in DURATION_EDGES_S {
             let at = histogram(&[edge; 100]);
             assert!(at.quantile_s(0.99).expect("a quantile") <= edge);
@@ -239,8 +237,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_is_taken_away_again() {
-        let counting = Counting::new();
+    fn added_counts_are_subtracted_again() {
+        let counting = AtomicHistogram::new();
         counting.observe(Duration::from_millis(1));
         let first = counting.take();
         counting.observe(Duration::from_millis(1));
@@ -264,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_way_leads_to_the_right_bucket() {
+    fn the_lookup_table_leads_to_the_same_bucket_as_a_search() {
         let near = |seconds: f64| [seconds.next_down(), seconds, seconds.next_up()];
         let ends = ENDS_S.iter().copied().flat_map(near);
         let places =
@@ -277,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buckets_are_bounded_and_in_order() {
+    fn buckets_are_bounded_and_sorted() {
         assert!(ENDS_S.len() < 1200, "{}", ENDS_S.len());
         assert!(ENDS_S.is_sorted());
         assert!(ENDS_S.windows(2).all(|pair| pair[1] <= pair[0] * 1.0201));

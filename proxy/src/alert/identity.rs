@@ -1,14 +1,14 @@
-//! Who raises an alert: the labels that all alerts of one weir have, so that replicas with the same rules end
-//! none of each other's.
+//! The labels that all alerts of one weir have, so that replicas with the same rules do not resolve each other's
+//! alerts.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What tells replicas apart.
+/// The label that distinguishes replicas.
 pub const INSTANCE: &str = "instance";
 
-/// Labels that an alert has by itself: `alerts.labels` may not name them.
+/// Labels that weir sets itself: `alerts.labels` must not contain them.
 pub const RESERVED: [&str; 7] = [
     "alertname",
     "severity",
@@ -19,13 +19,13 @@ pub const RESERVED: [&str; 7] = [
     "backend",
 ];
 
-/// `instance` and `alerts.labels`, in the order of their names.
+/// `instance` and `alerts.labels`, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Identity(BTreeMap<String, String>);
 
 impl Identity {
-    /// The configured labels, with this instance unless they name one.
+    /// The configured labels, with this instance unless they contain one.
     #[must_use]
     pub fn new(labels: &BTreeMap<String, String>, instance: &str) -> Self {
         let mut labels = labels.clone();
@@ -48,7 +48,7 @@ impl Identity {
 }
 
 impl std::fmt::Display for Identity {
-    /// The instance, and what else there is: `host:8080 (team=search)`.
+    /// The instance and the other labels: `host:8080 (team=search)`.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.instance().unwrap_or_default())?;
         let others = self.labels().filter(|(name, _)| *name != INSTANCE);
@@ -62,8 +62,7 @@ impl std::fmt::Display for Identity {
     }
 }
 
-/// The name of this machine, or of its container, with a port of weir's: on one machine it is the port that
-/// tells two of them apart.
+/// The name of this host or container with a port of weir: the port distinguishes two processes on one host.
 #[must_use]
 pub fn instance(port: u16) -> String {
     let host = sysinfo::System::host_name()
@@ -77,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instance_of_ones_own_goes_before_the_machines() {
+    fn a_configured_instance_replaces_that_of_the_host() {
         let none = BTreeMap::new();
         assert_eq!(Identity::new(&none, "a:1").instance(), Some("a:1"));
         assert_eq!(Identity::new(&none, "a:1").to_string(), "a:1");

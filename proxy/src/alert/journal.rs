@@ -1,35 +1,35 @@
-//! What is written down of changes: the log, and events for the index. On a thread of its own, behind those who
-//! are told: a disk that hangs, or a log that nobody reads, keeps nobody from hearing of an alert.
+//! Records transitions: in the log, and as events for the index. On a thread of its own, after the notifiers: a
+//! disk that hangs, or a log that nobody reads, must not delay a notification.
 
 use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
-use super::board::Change;
 use super::event::Events;
-use super::late::Writing;
 use super::notify;
-use super::standing::Transition;
+use super::slow_write::WriteWatch;
+use super::state::Transition;
+use super::store::Change;
 use crate::alert::metrics::AlertWrites;
 use crate::clock;
 use crate::worker::Worker;
 use crate::worker::thread::{SharedState, State, WorkerThread};
 
-/// Changes that wait to be written down; what comes beyond is dropped and counted.
+/// Transitions that wait to be recorded; more are dropped and counted.
 const WAITING_MAX: usize = 1000;
 const IDLE: std::time::Duration = std::time::Duration::from_secs(3600);
 
-/// The hand of the engine.
+/// The handle of the thread.
 #[derive(Debug)]
 pub(super) struct Journal {
     thread: WorkerThread<VecDeque<Entry>>,
     writes: AlertWrites,
-    writing: Writing,
-    /// Changes are events as well.
+    watch: WriteWatch,
+    /// Transitions are recorded as events as well.
     has_events: bool,
 }
 
-/// A change, and how far it is written down: a panic may come between.
+/// A transition, and how far it is recorded: a panic may come between.
 #[derive(Debug)]
 struct Entry {
     transition: Transition,
@@ -46,21 +46,21 @@ impl Journal {
         events: Option<Events>,
         writes: AlertWrites,
     ) -> io::Result<Self> {
-        let (on, writing) = (worker.clone(), Writing::new(writes.clone()));
-        let (has_events, theirs) = (events.is_some(), writing.clone());
+        let (on, watch) = (worker.clone(), WriteWatch::new(writes.clone()));
+        let (has_events, theirs) = (events.is_some(), watch.clone());
         let run =
             move |shared: &SharedState<VecDeque<Entry>>| run(shared, events.as_ref(), &theirs, &on);
         let thread = WorkerThread::start(worker, VecDeque::new(), run)?;
         Ok(Journal {
             thread,
             writes,
-            writing,
+            watch,
             has_events,
         })
     }
 
-    /// Hands over what has changed. Waits for nothing.
-    pub(super) fn note(&self, transitions: Vec<Transition>) {
+    /// Hands over transitions. Never blocks.
+    pub(super) fn record(&self, transitions: Vec<Transition>) {
         let mut inner = self.thread.lock();
         let room = WAITING_MAX.saturating_sub(inner.work.len());
         let dropped = transitions.len().saturating_sub(room);
@@ -77,14 +77,14 @@ impl Journal {
     }
 
     /// Counts a write that takes too long.
-    pub(super) fn snapshot(&self, now: Instant) {
-        self.writing.snapshot(now);
+    pub(super) fn check(&self, now: Instant) {
+        self.watch.check(now);
     }
 
-    /// Writes down what is left.
+    /// Records what is left, and stops.
     pub(super) fn stop(&self, deadline: Instant) {
         if self.thread.stop(deadline).is_err() {
-            log::warn!("alerts: their last changes could not be written down in time");
+            log::warn!("alerts: the last transitions were not recorded before the stop");
         }
     }
 }
@@ -92,13 +92,13 @@ impl Journal {
 fn run(
     shared: &SharedState<VecDeque<Entry>>,
     events: Option<&Events>,
-    writing: &Writing,
+    watch: &WriteWatch,
     worker: &Worker,
 ) {
     loop {
         let mut inner = shared.lock();
         shared.wait_until(&mut inner, clock::now() + IDLE, |work| !work.is_empty());
-        // It stays on the shared until it is written down.
+        // It stays in the shared state until it is recorded.
         let Some(entry) = inner.work.front_mut() else {
             if inner.state == State::Running {
                 continue;
@@ -110,16 +110,16 @@ fn run(
         drop(inner);
         if !was_logged {
             let change = Change {
-                told: transition.from,
-                standing: transition.standing.clone(),
+                notified: transition.from,
+                state: transition.state.clone(),
             };
             log::warn!("alert: {}", notify::summary(&change));
         }
         worker.fault_point();
         if let Some(events) = events {
-            let written = writing.time(|| events.record(&transition));
+            let written = watch.time(|| events.record(&transition));
             if let Err(error) = written {
-                log::error!("alerts: a transition cannot be kept for the index: {error}");
+                log::error!("alerts: cannot spool a transition for the index: {error}");
             }
         }
         shared.lock().work.pop_front();

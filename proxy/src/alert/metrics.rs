@@ -1,4 +1,4 @@
-//! The metrics of alerts: their tiers, notifications, and what is written of them.
+//! The metrics of alerts: tiers, notifications, and writes to disk.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounter, IntGauge, Result};
 
-use super::standing::Standing;
+use super::state::AlertState;
 use crate::metrics::family::Family;
 use crate::metrics::{Metrics, catalog, snapshot};
 
@@ -19,7 +19,7 @@ pub struct AlertMetrics<'m> {
     writes: Family<IntCounter>,
 }
 
-/// How it goes with one notifier; a clone is the same.
+/// The series of one notifier. Clones share them.
 #[derive(Clone, Debug)]
 pub struct NotifierCounts {
     pub sent: IntCounter,
@@ -28,14 +28,14 @@ pub struct NotifierCounts {
     pub up: IntGauge,
 }
 
-/// What became of what alerts write down; a clone is the same.
+/// The series of writes to one target. Clones share them.
 #[derive(Clone, Debug)]
 pub struct AlertWrites {
     pub written: IntCounter,
     pub failed: IntCounter,
-    /// They took too long; what became of them is counted as well, once it is known.
+    /// Too slow; their outcome is counted as well, once it is known.
     pub late: IntCounter,
-    /// Too many waited.
+    /// Dropped because too many were waiting.
     pub dropped: IntCounter,
 }
 
@@ -52,10 +52,10 @@ impl<'m> AlertMetrics<'m> {
         })
     }
 
-    /// What a notifier counts: shown from its start on.
+    /// The series of a notifier, exposed from its start on.
     ///
     /// # Errors
-    /// Only when the catalog names a metric wrongly.
+    /// Only when the catalog has an invalid name.
     pub fn notifier(&self, name: &str) -> Result<NotifierCounts> {
         let up = self.metrics.dependency(name)?;
         Ok(NotifierCounts {
@@ -65,10 +65,10 @@ impl<'m> AlertMetrics<'m> {
         })
     }
 
-    /// What is counted of writes to one target: shown from now on.
+    /// The series of writes to one target, exposed from now on.
     ///
     /// # Errors
-    /// Only when the catalog names a metric wrongly.
+    /// Only when the catalog has an invalid name.
     pub fn writes(&self, target: &str) -> Result<AlertWrites> {
         let series = |outcome| self.writes.series(&[target, outcome]);
         Ok(AlertWrites {
@@ -80,7 +80,7 @@ impl<'m> AlertMetrics<'m> {
     }
 }
 
-/// The tiers as they are shown; a clone is the same.
+/// The exposed tiers. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct AlertTiers(Arc<Mutex<Vec<Shown>>>);
 
@@ -104,16 +104,16 @@ impl AlertTiers {
         Ok(tiers)
     }
 
-    /// Shows these instead of those before.
-    pub fn show(&self, standings: &[Standing]) {
-        let configured = standings.iter().filter(|standing| standing.rule.is_some());
-        let shown = configured.map(|standing| {
-            let rule = ("rule", standing.key.rule.to_string());
-            let label = standing.key.label.iter();
+    /// Replaces the exposed tiers.
+    pub fn show(&self, alerts: &[AlertState]) {
+        let configured = alerts.iter().filter(|state| state.rule.is_some());
+        let shown = configured.map(|state| {
+            let rule = ("rule", state.key.rule.to_string());
+            let label = state.key.label.iter();
             let label = label.map(|(name, value)| (*name, value.to_string()));
             Shown {
                 labels: std::iter::once(rule).chain(label).collect(),
-                tier: f64::from(standing.tier as u8),
+                tier: f64::from(state.tier as u8),
             }
         });
         *self.0.lock() = shown.collect();

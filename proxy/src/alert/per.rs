@@ -1,6 +1,6 @@
-//! What a rule can tell apart.
+//! The labels by which a rule can be split.
 
-/// What a rule tells apart: each value has a tier of its own.
+/// A label of requests. Each of its values has a tier of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Per {
     Route,
@@ -11,7 +11,7 @@ pub enum Per {
 
 impl Per {
     pub const ALL: &'static [Per] = &[Per::Route, Per::Platform, Per::Model, Per::Backend];
-    /// What a request has before a backend is asked: neither that nor a model.
+    /// The labels of requests that may never have reached a backend.
     pub const OF_ROUTES: &'static [Per] = &[Per::Route, Per::Platform];
 
     /// The label of metrics and alerts.
@@ -25,7 +25,7 @@ impl Per {
         }
     }
 
-    /// The other way round.
+    /// The reverse.
     #[must_use]
     pub fn of_label(label: &str) -> Option<Self> {
         Per::ALL.iter().copied().find(|per| per.label() == label)

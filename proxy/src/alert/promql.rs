@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::identity::INSTANCE;
 use super::per::Per;
-use super::tier::Lines;
+use super::tier::Thresholds;
 use super::unit::Unit;
 use crate::metrics::catalog::{DURATION_EDGES_S, Definition};
 
@@ -46,14 +46,14 @@ pub struct Promql<'r> {
     window: String,
     minimum_requests: u64,
     per: Option<Per>,
-    lines: &'r Lines,
+    thresholds: &'r Thresholds,
 }
 
 impl<'r> Promql<'r> {
     #[must_use]
     pub fn new(
         per: Option<Per>,
-        lines: &'r Lines,
+        thresholds: &'r Thresholds,
         (window, minimum_requests): (Duration, u64),
     ) -> Self {
         Promql {
@@ -61,7 +61,7 @@ impl<'r> Promql<'r> {
             window: duration(window),
             minimum_requests,
             per,
-            lines,
+            thresholds,
         }
     }
 
@@ -142,9 +142,9 @@ impl<'r> Promql<'r> {
     /// Between two edges a bucket cannot tell on which side of a threshold a quantile is.
     fn check_edges(&self) -> Result<(), Inexpressible> {
         let thresholds = [
-            ("warning", self.lines.warning),
-            ("critical", self.lines.critical),
-            ("recovery", self.lines.recovery),
+            ("warning", self.thresholds.warning),
+            ("critical", self.thresholds.critical),
+            ("recovery", self.thresholds.recovery),
         ];
         for (threshold, value) in thresholds {
             if DURATION_EDGES_S.contains(&value) {
@@ -182,7 +182,7 @@ pub(super) fn duration(duration: Duration) -> String {
             return format!("{}{unit}", seconds / size);
         }
     }
-    // Writing to a string cannot fail.
+    // WriteWatch to a string cannot fail.
     if seconds > 0 {
         let _ = write!(text, "{seconds}s");
     }

@@ -1,11 +1,11 @@
-//! A checked rule: what it measures, over which traffic, and when its tier changes.
+//! A checked rule: its signal, the traffic it applies to, and its thresholds.
 
 use std::sync::Arc;
 
 use super::per::Per;
 use super::runbook;
 use super::signal::Signal;
-use super::tier::Lines;
+use super::tier::Thresholds;
 
 /// A checked rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,14 +14,14 @@ pub struct Rule {
     pub signal: &'static Signal,
     /// `None`: over all traffic.
     pub per: Option<Per>,
-    pub lines: Lines,
-    /// A page of one's own for those who get the alert; `None`: the one that weir brings along.
+    pub thresholds: Thresholds,
+    /// The URL of a runbook; `None`: the built-in one.
     pub runbook: Option<String>,
 }
 
 impl Rule {
-    /// Where the runbook of its alerts is: its own page, else the one of its name, else that of its signal.
-    /// `console` is where the admin side is reached.
+    /// The runbook of its alerts: the configured one, else the built-in one of its name, else that of its signal.
+    /// `console` is where the admin API is reached.
     #[must_use]
     pub fn runbook_url(&self, console: &str) -> String {
         if let Some(own) = &self.runbook {

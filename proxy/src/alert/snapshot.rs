@@ -1,18 +1,18 @@
-//! What alerts evaluate beside the counters of requests: readings of one moment.
+//! What alerts evaluate besides the counters of requests: a snapshot of the system and of outside services.
 
 use std::time::Duration;
 
 use crate::system::Reading;
 
-/// Readings of one moment.
+/// Readings of one point in time.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub system: Reading,
-    /// Age of the oldest event in the spool, zero of an empty one; `None` when nothing is shipped.
+    /// Age of the oldest event in the spool, zero when it is empty; `None` when nothing is shipped.
     pub spool_oldest: Option<Duration>,
     /// Since the start.
     pub events_dropped: u64,
-    /// Outside services whose last call went wrong, in the order of their names.
+    /// Outside services whose last call failed, sorted by name.
     pub dependencies_down: Vec<String>,
 }
 

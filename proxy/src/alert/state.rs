@@ -1,301 +1,321 @@
-//! What outlives the process: alerts in force, silences, and what was told to whom. One small file of
-//! JSON, written anew at each change by a thread of its own, and put in the place of the old one whole.
+//! The state of one alert, and its transitions: what pages show and notifiers send.
 
-use std::collections::BTreeMap;
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::late::Writing;
-use super::silence::Silence;
-use super::standing::{Key, Saved};
-use super::tier::Tier;
-use crate::alert::metrics::AlertWrites;
-use crate::clock;
-use crate::log_throttle::{LogDecision, LogThrottle};
-use crate::rotated::directory;
-use crate::worker::Worker;
-use crate::worker::thread::{SharedState, State as Running, WorkerThread};
+use super::identity::Identity;
+use super::per::Per;
+use super::rule::Rule;
+use super::tier::{SampleState, Tier};
 
-const VERSION: u32 = 1;
-/// Far more than what can be in force.
-const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
-/// A disk that was full may have room again.
-const RETRY: Duration = Duration::from_secs(5);
-const IDLE: Duration = Duration::from_secs(3600);
+/// How long a resolved alert is kept and sent again, for an Alertmanager that was down when it was resolved.
+pub const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
 
-/// The content of the file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    pub(super) version: u32,
-    pub alerts: Vec<Saved>,
-    pub silences: Vec<Silence>,
-    /// By the name of a notifier.
-    pub told: BTreeMap<String, Vec<Told>>,
+/// The identity of one alert.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub rule: Arc<str>,
+    /// Name and value of the rule's label; `None` of a rule over all traffic.
+    pub label: Option<(&'static str, Arc<str>)>,
 }
 
-impl Default for State {
-    fn default() -> Self {
-        State {
-            version: VERSION,
-            alerts: Vec::new(),
-            silences: Vec::new(),
-            told: BTreeMap::new(),
-        }
-    }
-}
-
-/// What a notifier told last of an alert.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Told {
-    #[serde(flatten, with = "super::standing::saved_key")]
-    pub key: Key,
-    pub tier: Tier,
-}
-
-/// What lay where the state is kept.
-#[derive(Debug, PartialEq)]
-pub enum Found {
-    /// The state; empty where there was nothing.
-    State(State),
-    /// Something of somebody else's, which is left as it is: nothing is kept.
-    Foreign(String),
-}
-
-/// How every state begins.
-const BEGINNING: &str = "{\"version\":";
-
-impl State {
-    /// Reads the file. A state that is damaged is put aside with `.bad` at the end of its name, and told
-    /// of: alerts work without a memory, too. What never was a state is not touched.
+impl Key {
     #[must_use]
-    pub fn read(path: &Path) -> Found {
-        match std::fs::metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Found::State(State::default());
-            }
-            Err(error) => return Found::Foreign(error.to_string()),
-            Ok(meta) if !meta.is_file() => return Found::Foreign("it is no file".to_owned()),
-            Ok(meta) if meta.len() == 0 => return Found::State(State::default()),
-            Ok(_) => {}
-        }
-        let text = match text(path) {
-            Ok(text) => text,
-            Err(error) => return Found::Foreign(error.to_string()),
-        };
-        if !text.starts_with(BEGINNING.as_bytes()) {
-            return Found::Foreign("it is something else than a state of alerts".to_owned());
-        }
-        let state = parse(&text).unwrap_or_else(|why| {
-            put_aside(path, &why);
-            State::default()
-        });
-        Found::State(state)
+    pub fn per(&self) -> Option<Per> {
+        self.label
+            .as_ref()
+            .and_then(|(name, _)| Per::of_label(name))
     }
 }
 
-fn text(path: &Path) -> io::Result<Vec<u8>> {
-    let file = std::fs::File::open(path)?;
-    let mut text = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut text)?;
-    Ok(text)
-}
-
-fn parse(text: &[u8]) -> Result<State, String> {
-    let state: State = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    match state.version {
-        VERSION => Ok(state),
-        other => Err(format!(
-            "it is of version {other}, and this weir reads version {VERSION}"
-        )),
-    }
-}
-
-fn put_aside(path: &Path, why: &str) {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".bad");
-    let kept = match std::fs::rename(path, &aside) {
-        Ok(()) => format!("it is kept as {}", PathBuf::from(aside).display()),
-        Err(_) => "it is written over at the next change".to_owned(),
-    };
-    let path = path.display();
-    log::error!("alerts.state: {path} cannot be read: {why}; {kept}; alerts begin anew");
-}
-
-/// Writes the file.
-#[derive(Debug)]
-pub struct Keeper {
-    thread: WorkerThread<Option<Vec<u8>>>,
-    writing: Writing,
-}
-
-impl Keeper {
-    /// Starts the thread. The folder is made when there is something to write.
-    ///
-    /// # Errors
-    /// When the system has no thread to give.
-    pub(super) fn start(path: PathBuf, worker: Worker, writes: AlertWrites) -> io::Result<Self> {
-        let (on, writing) = (worker.clone(), Writing::new(writes));
-        let theirs = writing.clone();
-        // Not in `run`: it outlives a panic.
-        let mut unwritten = None;
-        let run = move |shared: &SharedState<Option<Vec<u8>>>| {
-            run(shared, &path, &mut unwritten, (&theirs, &on));
-        };
-        let thread = WorkerThread::start(worker, None, run)?;
-        Ok(Keeper { thread, writing })
-    }
-
-    /// Counts a write that takes too long.
-    pub(super) fn snapshot(&self, now: Instant) {
-        self.writing.snapshot(now);
-    }
-
-    /// The newest state takes the place of one that is not written yet.
-    pub fn keep(&self, state: &State) {
-        if let Ok(text) = serde_json::to_vec(state) {
-            self.thread.lock().work = Some(text);
-            self.thread.wake();
-        }
-    }
-
-    /// Writes what is left.
-    pub fn stop(&self, deadline: Instant) {
-        if self.thread.stop(deadline).is_err() {
-            log::warn!("alerts: their state could not be written in time");
+impl std::fmt::Display for Key {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.label {
+            None => write!(formatter, "{}", self.rule),
+            Some((name, value)) => write!(formatter, "{}{{{name}=\"{value}\"}}", self.rule),
         }
     }
 }
 
-fn run(
-    shared: &SharedState<Option<Vec<u8>>>,
-    path: &Path,
-    unwritten: &mut Option<Vec<u8>>,
-    (writing, worker): (&Writing, &Worker),
-) {
-    let mut complaint = LogThrottle::every(COMPLAINT_INTERVAL);
-    loop {
-        let pause = match &*unwritten {
-            Some(_) => RETRY,
-            None => IDLE,
-        };
-        let mut inner = shared.lock();
-        shared.wait_until(&mut inner, clock::now() + pause, Option::is_some);
-        let (newer, running) = (inner.work.take(), inner.state);
-        drop(inner);
-        *unwritten = newer.or(unwritten.take());
-        if let Some(text) = &*unwritten {
-            worker.fault_point();
-            match writing.time(|| replace(path, text)) {
-                Ok(()) => {
-                    complaint.recovered();
-                    *unwritten = None;
+/// The state of one alert. Times are since the Unix epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertState {
+    pub key: Key,
+    /// The labels of the process that raised it. A firing alert keeps them when they change with a restart: under
+    /// other labels its receivers would never see it resolved.
+    pub identity: Arc<Identity>,
+    /// `None` when it is no longer configured.
+    pub rule: Option<Arc<Rule>>,
+    pub tier: Tier,
+    pub sample: SampleState,
+    /// The last one.
+    pub value: Option<f64>,
+    /// What the value is about: a mount, names of services.
+    pub about: Option<String>,
+    /// When there was a value last.
+    pub last_at: Duration,
+    /// When this tier started.
+    pub since: Duration,
+    /// When it started to fire; kept for a while after it is resolved.
+    pub raised_at: Option<Duration>,
+    /// When it became critical; kept for a while after it is resolved.
+    pub critical_at: Option<Duration>,
+    /// When it was resolved; kept for a while. `None` while it fires.
+    pub ended_at: Option<Duration>,
+    /// When it was critical before it was resolved and fired again; kept for a while.
+    pub past_critical: Option<Past>,
+}
+
+/// A period that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    pub began_at: Duration,
+    pub ended_at: Duration,
+}
+
+/// A change of tier.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transition {
+    pub from: Tier,
+    pub at: Duration,
+    /// How long the tier before it lasted.
+    pub after: Duration,
+    /// After the change.
+    pub state: AlertState,
+}
+
+impl AlertState {
+    #[must_use]
+    pub fn new(
+        rule: Arc<Rule>,
+        label: Option<Arc<str>>,
+        identity: Arc<Identity>,
+        now: Duration,
+    ) -> Self {
+        let label = rule.per.map(Per::label).zip(label);
+        AlertState {
+            key: Key {
+                rule: rule.name.clone(),
+                label,
+            },
+            identity,
+            rule: Some(rule),
+            tier: Tier::None,
+            sample: SampleState::Missing,
+            value: None,
+            about: None,
+            last_at: now,
+            since: now,
+            raised_at: None,
+            critical_at: None,
+            ended_at: None,
+            past_critical: None,
+        }
+    }
+
+    /// As it was when the last process ended. Without an identity it was saved by an older version.
+    #[must_use]
+    pub fn of_saved(saved: &Saved, rule: Option<Arc<Rule>>, identity: &Arc<Identity>) -> Self {
+        let raised_by = saved.identity.clone().map(Arc::new);
+        AlertState {
+            key: saved.key.clone(),
+            identity: raised_by.unwrap_or_else(|| identity.clone()),
+            rule,
+            tier: saved.tier,
+            sample: SampleState::Held,
+            value: saved.value,
+            about: None,
+            last_at: saved.last_at,
+            since: saved.since,
+            raised_at: saved.raised_at,
+            critical_at: saved.critical_at,
+            ended_at: saved.ended_at,
+            past_critical: saved.past_critical,
+        }
+    }
+
+    /// A stale alert: no rule evaluates it any more, but a notifier has sent it as firing. It is resolved.
+    #[must_use]
+    pub fn stale(key: Key, identity: Arc<Identity>, now: Duration) -> Self {
+        AlertState {
+            key,
+            identity,
+            rule: None,
+            tier: Tier::None,
+            sample: SampleState::Missing,
+            value: None,
+            about: None,
+            last_at: now,
+            since: now,
+            raised_at: None,
+            critical_at: None,
+            ended_at: Some(now),
+            past_critical: None,
+        }
+    }
+
+    /// All labels but the severity, unordered.
+    #[must_use]
+    pub fn labels(&self) -> Vec<(&str, &str)> {
+        let label = self.key.label.iter().map(|(name, value)| (*name, &**value));
+        std::iter::once(("alertname", &*self.key.rule))
+            .chain(self.identity.labels())
+            .chain(label)
+            .collect()
+    }
+
+    /// Changes the tier.
+    pub fn change(&mut self, from: Tier, to: Tier, now: Duration) -> Transition {
+        let after = now.saturating_sub(self.since);
+        (self.tier, self.since) = (to, now);
+        match to {
+            Tier::None => self.ended_at = Some(now),
+            Tier::Warning | Tier::Critical => {
+                if from == Tier::None {
+                    let past = self.critical_at.zip(self.ended_at);
+                    let past = past.map(|(began_at, ended_at)| Past { began_at, ended_at });
+                    self.past_critical = past.or(self.past_critical);
+                    (self.raised_at, self.critical_at, self.ended_at) = (Some(now), None, None);
                 }
-                Err(error) if complaint.failed(clock::now()) == LogDecision::Log => {
-                    let path = path.display();
-                    log::error!(
-                        "alerts.state: {path} cannot be written: {error}; a restart forgets what is in force"
-                    );
+                if to == Tier::Critical {
+                    self.critical_at = Some(now);
                 }
-                Err(_) => {}
             }
         }
-        if running == Running::Stopping {
-            return;
+        Transition {
+            from,
+            at: now,
+            after,
+            state: self.clone(),
+        }
+    }
+
+    /// Forgets a resolved alert after [`RESOLVED_RETENTION`].
+    pub fn expire_resolved(&mut self, now: Duration) {
+        let is_over = |ended: Duration| now.saturating_sub(ended) > RESOLVED_RETENTION;
+        if self.ended_at.is_some_and(is_over) {
+            (self.raised_at, self.critical_at, self.ended_at) = (None, None, None);
+        }
+        if self
+            .past_critical
+            .is_some_and(|past| is_over(past.ended_at))
+        {
+            self.past_critical = None;
+        }
+    }
+
+    /// What a restart must restore; `None` when there is nothing.
+    #[must_use]
+    pub fn to_save(&self) -> Option<Saved> {
+        let is_relevant = self.tier != Tier::None || self.ended_at.is_some();
+        is_relevant.then(|| Saved {
+            key: self.key.clone(),
+            identity: Some((*self.identity).clone()),
+            tier: self.tier,
+            value: self.value,
+            last_at: self.last_at,
+            since: self.since,
+            raised_at: self.raised_at,
+            critical_at: self.critical_at,
+            ended_at: self.ended_at,
+            past_critical: self.past_critical,
+        })
+    }
+
+    /// The threshold of a tier, as people write it.
+    #[must_use]
+    pub fn threshold(&self, tier: Tier) -> Option<String> {
+        let rule = self.rule.as_ref()?;
+        let threshold = match tier {
+            Tier::None => rule.thresholds.recovery,
+            Tier::Warning => rule.thresholds.warning,
+            Tier::Critical => rule.thresholds.critical,
+        };
+        Some(rule.signal.unit.show(threshold))
+    }
+
+    /// The value as people write it, with what it is about.
+    #[must_use]
+    pub fn shown_value(&self) -> String {
+        let shown = match (&self.rule, self.value) {
+            (Some(rule), Some(value)) => rule.signal.unit.show(value),
+            _ => "unknown".to_owned(),
+        };
+        match &self.about {
+            Some(about) => format!("{shown} ({about})"),
+            None => shown,
         }
     }
 }
 
-/// Puts a whole file in the place of the old one.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    std::fs::create_dir_all(directory(path))?;
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let mut file = std::fs::File::create(&new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)
+/// What is saved of an alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    #[serde(flatten, with = "saved_key")]
+    pub key: Key,
+    /// `None` when saved by a version before 0.2.
+    #[serde(default)]
+    pub identity: Option<Identity>,
+    pub tier: Tier,
+    #[serde(rename = "figure")]
+    pub value: Option<f64>,
+    pub last_at: Duration,
+    pub since: Duration,
+    pub raised_at: Option<Duration>,
+    pub critical_at: Option<Duration>,
+    pub ended_at: Option<Duration>,
+    #[serde(default)]
+    pub past_critical: Option<Past>,
 }
 
-#[cfg(test)]
-mod tests {
+/// A key in the file. A label that this version does not know is an error.
+pub(super) mod saved_key {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
 
-    use super::*;
-    use crate::alert::fixture;
-    use crate::alert::metrics::AlertMetrics;
-    use crate::metrics::Metrics;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    #[test]
-    fn what_was_kept_is_read_again() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("deep/alerts.json");
-        assert_eq!(State::read(&path), Found::State(State::default()));
-        let standing = fixture::standing("ErrorRate", Tier::Critical);
-        let state = State {
-            alerts: vec![standing.to_save().expect("in force")],
-            told: BTreeMap::from([(
-                "feishu".to_owned(),
-                vec![Told {
-                    key: standing.key.clone(),
-                    tier: Tier::Warning,
-                }],
-            )]),
-            ..State::default()
-        };
-        let metrics = Metrics::new().expect("metrics");
-        let alerts = AlertMetrics::register(&metrics).expect("metrics");
-        let writes = alerts.writes("state").expect("counters");
-        let worker = Worker::unseen("alert-state");
-        // It panics with the state in hand, and writes it all the same.
-        worker.fail(1);
-        let keeper = Keeper::start(path.clone(), worker.clone(), writes).expect("a thread");
-        keeper.keep(&State::default());
-        keeper.keep(&state);
-        keeper.stop(clock::now() + Duration::from_secs(60));
-        assert_eq!(State::read(&path), Found::State(state));
-        assert!(worker.seen().0 > 0);
+    use super::Key;
+    use crate::alert::per::Per;
+
+    #[derive(Serialize, Deserialize)]
+    struct Plain {
+        rule: String,
+        labels: BTreeMap<String, String>,
     }
 
-    #[test]
-    fn a_state_from_before_alerts_said_who_raised_them_is_read() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("alerts.json");
-        let text = r#"{"version":1,"alerts":[{"rule":"ErrorRate","labels":{"route":"chat"},"tier":"critical",
-            "figure":0.5,"last_at":{"secs":5,"nanos":0},"since":{"secs":4,"nanos":0},
-            "raised_at":{"secs":3,"nanos":0},"critical_at":{"secs":4,"nanos":0},"ended_at":null}],
-            "silences":[],"told":{"webhook":[{"rule":"ErrorRate","labels":{"route":"chat"},"tier":"critical"}]}}"#;
-        std::fs::write(&path, text).expect("a file");
-        let Found::State(state) = State::read(&path) else {
-            panic!("a state");
+    pub(in crate::alert) fn serialize<S: Serializer>(
+        key: &Key,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let label = key.label.iter();
+        let labels = label.map(|(name, value)| ((*name).to_owned(), value.to_string()));
+        let plain = Plain {
+            rule: key.rule.to_string(),
+            labels: labels.collect(),
         };
-        assert_eq!(state.alerts[0].identity, None);
-        assert_eq!(state.told["webhook"][0].tier, Tier::Critical);
+        plain.serialize(serializer)
     }
 
-    #[test]
-    fn a_damaged_state_is_put_aside_and_what_is_none_is_left_alone() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("alerts.json");
-        for text in [
-            r#"{"version":1,"al"#,
-            r#"{"version":2,"alerts":[],"silences":[],"told":{}}"#,
-            r#"{"version":1,"alerts":[{"rule":"A","labels":{"x":"y"}}],"silences":[],"told":{}}"#,
-        ] {
-            std::fs::write(&path, text).expect("a file");
-            assert_eq!(State::read(&path), Found::State(State::default()), "{text}");
-            let aside = folder.path().join("alerts.json.bad");
-            assert_eq!(std::fs::read_to_string(aside).expect("kept"), text);
-        }
-        std::fs::write(&path, "").expect("a file");
-        assert_eq!(State::read(&path), Found::State(State::default()));
-        let foreign = |path: &Path| matches!(State::read(path), Found::Foreign(_));
-        std::fs::write(&path, "{\"@timestamp\":1}\n").expect("a file");
-        assert!(foreign(&path) && foreign(folder.path()) && foreign(Path::new("/dev/null")));
-        let text = std::fs::read_to_string(&path).expect("untouched");
-        assert_eq!(text, "{\"@timestamp\":1}\n");
+    pub(in crate::alert) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Key, D::Error> {
+        let Plain { rule, labels } = Plain::deserialize(from)?;
+        let label = match labels.into_iter().next() {
+            None => None,
+            Some((name, value)) => {
+                let per = Per::of_label(&name);
+                let name = per.map(Per::label);
+                let name = name.ok_or_else(|| D::Error::custom("unknown label"))?;
+                Some((name, Arc::from(value)))
+            }
+        };
+        Ok(Key {
+            rule: rule.into(),
+            label,
+        })
     }
 }

@@ -1,26 +1,26 @@
-//! The tier of one rule over one series, as a state machine with a memory.
+//! The tier of one series, with hysteresis against flapping.
 //!
-//! Pure: the time is passed in. A tier goes up once the figure has been beyond its line for the whole of
-//! `for`, and down once the figure has been at the recovery line or better for as long; between the
-//! lines it stays. Critical goes down to none at once: there is no way from critical to warning. While
-//! there is no figure, for want of traffic, the tier is held; after [`FORGET_AFTER`] it is forgotten.
+//! Pure: the time is passed in. The tier rises once the value has been beyond a threshold for the whole of
+//! `for`, and recovers once the value has been at the recovery threshold or better for as long; between the
+//! thresholds it does not change. Critical recovers to none directly and never falls to warning. While there is
+//! no value, because there is too little traffic, the tier is held; after [`FORGET_AFTER`] it is dropped.
 //!
-//! Prometheus' rules reach the same tiers by a recorded series that remembers itself, so each step here
+//! The Prometheus rules reach the same tiers with a recorded series that refers to itself, so each step here
 //! is one evaluation there: "for the whole of `for`" means that all samples of a window are beyond the
-//! line, and that none is missing.
+//! threshold, and that none is missing.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A series without a figure for longer than this has no tier any more.
+/// A series without a value for longer than this loses its tier.
 pub const FORGET_AFTER: Duration = Duration::from_secs(3600);
-/// Figures are compared as rounded to a millionth, as Prometheus' `round(figure, 1e-6)` does it: the noise
-/// of binary fractions decides nothing at a line.
+/// Values are rounded to a millionth, as Prometheus' `round(value, 1e-6)` does: the noise of binary fractions
+/// must not decide at a threshold.
 const PARTS: f64 = 1e6;
 
-/// How bad it is. The numbers are those of `weir_alert_tier`.
+/// The severity of an alert. The numbers are those of `weir_alert_tier`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
@@ -41,18 +41,18 @@ impl Tier {
     }
 }
 
-/// Which way a figure gets worse.
+/// In which direction a value gets worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worse {
-    /// As an error rate.
+    /// Such as an error rate.
     Up,
-    /// As the share of answers out of the cache.
+    /// Such as a cache hit ratio.
     Down,
 }
 
 /// When a tier changes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Lines {
+pub struct Thresholds {
     pub worse: Worse,
     /// Beyond it: warning.
     pub warning: f64,
@@ -60,14 +60,14 @@ pub struct Lines {
     pub critical: f64,
     /// At it or better: none.
     pub recovery: f64,
-    /// For how long, before the tier changes.
+    /// How long a value must be beyond a threshold before the tier changes.
     pub hold: Duration,
     /// Between two steps; more than zero.
     pub interval: Duration,
 }
 
-impl Lines {
-    /// Samples that say the same before the tier changes: the first and one for each interval of `hold`.
+impl Thresholds {
+    /// How many samples in a row change the tier: the first and one for each interval of `hold`.
     #[must_use]
     pub fn samples(&self) -> usize {
         let interval = self.interval.as_nanos().max(1);
@@ -75,83 +75,83 @@ impl Lines {
         usize::try_from(steps).unwrap_or(usize::MAX - 1) + 1
     }
 
-    /// How far back those samples lie, with half an interval for a step that comes late.
+    /// The time that those samples span, with half an interval of tolerance for a late step.
     #[must_use]
     pub fn window(&self) -> Duration {
         let steps = u32::try_from(self.samples() - 1).unwrap_or(u32::MAX);
         self.interval.saturating_mul(steps) + self.interval / 2
     }
 
-    fn is_beyond(&self, figure: f64, line: f64) -> bool {
+    fn is_beyond(&self, value: f64, threshold: f64) -> bool {
         match self.worse {
-            Worse::Up => figure > line,
-            Worse::Down => figure < line,
+            Worse::Up => value > threshold,
+            Worse::Down => value < threshold,
         }
     }
 }
 
-/// What a step came to.
+/// The result of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct TierStep {
     pub tier: Tier,
-    pub basis: Basis,
-    /// The tier before, when it was another.
+    pub sample: SampleState,
+    /// The tier before, when it was a different one.
     pub changed_from: Option<Tier>,
 }
 
-/// What a tier rests on.
+/// Whether the tier of a step is based on a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Basis {
-    /// A figure of this step.
-    Measured,
-    /// There is too little traffic for one: the tier is the last.
+pub enum SampleState {
+    /// The step had a value.
+    Current,
+    /// There is too little traffic for a value: the last tier is held.
     Held,
-    /// There has been none for [`FORGET_AFTER`], or never.
-    Forgotten,
+    /// There has been no value for [`FORGET_AFTER`], or never.
+    Missing,
 }
 
-/// What is remembered of one series: bounded, whatever the traffic.
+/// The memory of one series, bounded whatever the traffic.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Memory {
+pub struct Hysteresis {
     tier: Option<Tier>,
-    /// The figures within the window, each with its time.
+    /// The values of the window, each with its time.
     samples: VecDeque<(Duration, f64)>,
     last_at: Option<Duration>,
 }
 
-impl Memory {
-    /// Goes on from a tier that was in force when a process ended; its last figure was at `last_at`.
+impl Hysteresis {
+    /// Restores the tier from when the last process ended; its last value was at `last_at`.
     #[must_use]
     pub fn resumed(tier: Tier, last_at: Duration) -> Self {
-        Memory {
+        Hysteresis {
             tier: Some(tier),
             samples: VecDeque::new(),
             last_at: Some(last_at),
         }
     }
 
-    /// There is nothing any more that could have a figure: the next step begins from none.
+    /// Nothing can have a value any more: the next step starts from none.
     pub fn forget(&mut self) {
         self.samples.clear();
         self.last_at = None;
     }
 
-    /// When there was a figure last, since the Unix epoch.
+    /// The time of the last value, since the Unix epoch.
     #[must_use]
     pub fn last_at(&self) -> Option<Duration> {
         self.last_at
     }
 
-    /// One evaluation, `now` after the Unix epoch and not before the last; `figure` is `None` where
+    /// One evaluation, `now` after the Unix epoch and not before the last; `value` is `None` where
     /// there is too little traffic for one.
-    pub fn step(&mut self, lines: &Lines, now: Duration, figure: Option<f64>) -> Step {
-        let figure = figure.filter(|figure| figure.is_finite());
-        if let Some(figure) = figure {
-            let rounded = (figure * PARTS + 0.5).floor() / PARTS;
+    pub fn step(&mut self, thresholds: &Thresholds, now: Duration, value: Option<f64>) -> TierStep {
+        let value = value.filter(|value| value.is_finite());
+        if let Some(value) = value {
+            let rounded = (value * PARTS + 0.5).floor() / PARTS;
             self.samples.push_back((now, rounded));
             self.last_at = Some(now);
         }
-        while self.is_outdated(lines, now) {
+        while self.is_outdated(thresholds, now) {
             self.samples.pop_front();
         }
         let is_remembered = self
@@ -159,38 +159,39 @@ impl Memory {
             .is_some_and(|at| now.saturating_sub(at) <= FORGET_AFTER);
         let before = self.tier.filter(|_| is_remembered);
         let all = |is: &dyn Fn(f64) -> bool| {
-            self.samples.len() >= lines.samples() && self.samples.iter().all(|(_, it)| is(*it))
+            self.samples.len() >= thresholds.samples() && self.samples.iter().all(|(_, it)| is(*it))
         };
-        let tier = if all(&|it| lines.is_beyond(it, lines.critical)) {
+        let tier = if all(&|it| thresholds.is_beyond(it, thresholds.critical)) {
             Some(Tier::Critical)
-        } else if all(&|it| !lines.is_beyond(it, lines.recovery)) {
+        } else if all(&|it| !thresholds.is_beyond(it, thresholds.recovery)) {
             Some(Tier::None)
         } else if before == Some(Tier::Critical) {
             before
-        } else if all(&|it| lines.is_beyond(it, lines.warning)) {
+        } else if all(&|it| thresholds.is_beyond(it, thresholds.warning)) {
             Some(Tier::Warning)
         } else {
             before.or(is_remembered.then_some(Tier::None))
         };
-        let basis = match (figure, tier) {
-            (Some(_), _) => Basis::Measured,
-            (None, Some(_)) => Basis::Held,
-            (None, None) => Basis::Forgotten,
+        let sample = match (value, tier) {
+            (Some(_), _) => SampleState::Current,
+            (None, Some(_)) => SampleState::Held,
+            (None, None) => SampleState::Missing,
         };
         let last = self.tier.unwrap_or(Tier::None);
         self.tier = tier;
         let tier = tier.unwrap_or(Tier::None);
-        Step {
+        TierStep {
             tier,
-            basis,
+            sample,
             changed_from: (last != tier).then_some(last),
         }
     }
 
-    fn is_outdated(&self, lines: &Lines, now: Duration) -> bool {
+    fn is_outdated(&self, thresholds: &Thresholds, now: Duration) -> bool {
         let oldest = self.samples.front();
         oldest.is_some_and(|(at, _)| {
-            now.saturating_sub(*at) > lines.window() || self.samples.len() > lines.samples()
+            now.saturating_sub(*at) > thresholds.window()
+                || self.samples.len() > thresholds.samples()
         })
     }
 }

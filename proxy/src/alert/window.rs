@@ -1,8 +1,8 @@
-//! What was counted within the last minutes: sums that slide.
+//! Sliding windows over counts.
 //!
-//! Pure: the time is passed in. A window is a ring of what came between two evaluations; what grows too
-//! old is taken off the sums again. However long the window and short the interval, the ring has at most
-//! [`SLOTS_MAX`] places: past that several evaluations share one.
+//! Pure: the time is passed in. A window is a ring of the counts of each evaluation; counts older than the window
+//! are subtracted again. However long the window and short the interval, the ring has about [`SLOTS_MAX`] slots:
+//! beyond that, several evaluations share one.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::counts::{Counts, Delta};
 use super::histogram::Histogram;
 
-/// How finely a window slides at most.
+/// The finest resolution of a window.
 pub const SLOTS_MAX: u32 = 300;
 
 /// The sums of one window.
@@ -27,13 +27,13 @@ pub struct Window {
 #[derive(Debug)]
 struct Slot {
     begun: Duration,
-    /// When the last came that is in it.
+    /// The time of its last counts.
     ended: Duration,
     delta: Delta,
 }
 
 impl Window {
-    /// A window that long, which is looked at every `interval`.
+    /// A window of this length that slides every `interval`.
     #[must_use]
     pub fn new(length: Duration, interval: Duration) -> Self {
         Window {
@@ -46,7 +46,7 @@ impl Window {
         }
     }
 
-    /// Adds what was counted up to `now`, and forgets what is older than the window.
+    /// Adds the counts up to `now`, and drops those older than the window.
     pub fn slide(&mut self, now: Duration, delta: Delta) {
         self.durations.add(&delta.durations);
         self.first_tokens.add(&delta.first_tokens);
@@ -63,7 +63,7 @@ impl Window {
                 delta,
             }),
         }
-        // Half an interval for evaluations that come a little early or late.
+        // Half an interval of tolerance for evaluations that are early or late.
         let tolerance = self.interval / 2;
         while let Some(slot) = self.slots.front()
             && now.saturating_sub(slot.ended) + tolerance >= self.length
@@ -77,7 +77,7 @@ impl Window {
         }
     }
 
-    /// Time from the head of a request to the end of its answer; their total is that of the requests.
+    /// Times from the request head to the end of the response; their total is the number of requests.
     #[must_use]
     pub fn durations(&self) -> &Histogram {
         &self.durations
@@ -113,13 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn the_sums_are_those_of_the_window() {
+    fn sums_cover_exactly_the_window() {
         let mut window = Window::new(SECOND * 300, SECOND * 15);
         let mut history = Vec::new();
         for step in 0..200_u32 {
             let count = (random::bits() % 100) as u64;
             history.push(count);
-            // Evaluations come a little early or late.
+            // Evaluations are a little early or late.
             let jitter = Duration::from_millis((random::bits() % 1000) as u64);
             window.slide(SECOND * 15 * step + jitter, failed(count));
             let sum: u64 = history.iter().rev().take(20).sum();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_pause_nothing_old_is_left() {
+    fn counts_from_before_a_pause_are_dropped() {
         let mut window = Window::new(SECOND * 300, SECOND * 15);
         window.slide(SECOND, failed(5));
         window.slide(SECOND * 5000, failed(1));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_window_of_short_steps_is_bounded_and_nearly_exact() {
+    fn a_long_window_with_short_steps_is_bounded_and_nearly_exact() {
         let step = Duration::from_millis(100);
         let mut window = Window::new(SECOND * 3600, step);
         for at in 0..80_000_u32 {

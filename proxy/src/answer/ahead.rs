@@ -33,7 +33,7 @@ pub(crate) enum ReadAhead {
 
 /// How reading ahead ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+enum Reached {
     Whole,
     /// More is to come.
     Open,
@@ -63,9 +63,9 @@ pub(crate) async fn read(
     };
     let mut pieces = PiecesAhead::new();
     let mut bytes = 0;
-    let seen = loop {
+    let reached = loop {
         if body.is_at_end(now) {
-            break Seen::Whole;
+            break Reached::Whole;
         }
         let piece = match body.arrived().await {
             Some(piece) => piece,
@@ -75,12 +75,12 @@ pub(crate) async fn read(
                     Some(until) if !filter.form().is_stream() => {
                         Box::pin(wait(session, exchange, body, relay, until)).await
                     }
-                    _ => Err(Seen::Open),
+                    _ => Err(Reached::Open),
                 };
                 now = clock::now();
                 match waited {
                     Ok(piece) => piece,
-                    Err(seen) => break seen,
+                    Err(reached) => break reached,
                 }
             }
         };
@@ -92,24 +92,24 @@ pub(crate) async fn read(
                 (Some(Ok(Piece::Data(forwarded))), None)
             }
             Some(Ok(trailers)) => (Some(Ok(trailers)), None),
-            Some(Err(error)) => (Some(Err(error)), Some(Seen::Open)),
-            None => (None, Some(Seen::Whole)),
+            Some(Err(error)) => (Some(Err(error)), Some(Reached::Open)),
+            None => (None, Some(Reached::Whole)),
         };
         pieces.push(piece);
-        if let Some(seen) = end {
-            break seen;
+        if let Some(reached) = end {
+            break reached;
         }
         if bytes > BYTES_MAX || pieces.len() == PIECES_MAX {
-            break Seen::Open;
+            break Reached::Open;
         }
     };
     pieces.reverse();
     body.put_back(pieces);
-    match seen {
-        Seen::ClientLeft => return Err(ClientLeft),
-        Seen::Whole => filter.end(FramingEnd::Arrived, exchange.at(now)),
+    match reached {
+        Reached::ClientLeft => return Err(ClientLeft),
+        Reached::Whole => filter.end(FramingEnd::Arrived, exchange.at(now)),
         // What still arrives may be an error, even after a terminal event.
-        Seen::Open => return Ok(CopyStored::No),
+        Reached::Open => return Ok(CopyStored::No),
     }
     Ok(filter.is_stored())
 }
@@ -121,15 +121,15 @@ async fn wait<B: ResponseBody>(
     body: &mut B,
     relay: &mut Relay,
     until: Instant,
-) -> Result<NextPiece<B::Error>, Seen> {
+) -> Result<NextPiece<B::Error>, Reached> {
     exchange.timing.lap(Stage::Answer, clock::now());
     let piece = tokio::select! {
         biased;
-        piece = body.next(until) => piece.map_err(|_| Seen::Open),
+        piece = body.next(until) => piece.map_err(|_| Reached::Open),
         attended = relay.attend(session) => Err(match attended {
-            RelayOutcome::ClientLeft => Seen::ClientLeft,
+            RelayOutcome::ClientLeft => Reached::ClientLeft,
             // Anything else is found again while the response is forwarded.
-            RelayOutcome::BodySent | RelayOutcome::Refused(_) => Seen::Open,
+            RelayOutcome::BodySent | RelayOutcome::Refused(_) => Reached::Open,
         }),
     };
     exchange.timing.lap(Stage::Backend, clock::now());

@@ -101,3 +101,54 @@ impl Drop for Copying<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cache of one response.
+    #[derive(Default)]
+    struct Cache {
+        copied: Vec<u8>,
+        stored: Option<Vec<u8>>,
+    }
+
+    impl ResponseCopy for Cache {
+        fn push(&mut self, piece: &Bytes) {
+            self.copied.extend_from_slice(piece);
+        }
+
+        fn ends_with(&self, end: &[u8]) -> bool {
+            self.copied.ends_with(end)
+        }
+
+        fn store(&mut self, _: Duration) -> CopyStored {
+            self.stored = Some(self.copied.clone());
+            CopyStored::Yes
+        }
+
+        fn remove(&mut self) {
+            self.stored = None;
+        }
+    }
+
+    #[test]
+    fn bytes_after_the_end_replace_or_remove_the_stored_copy() {
+        let mut cache = Cache::default();
+        let mut copying = Copying::new(&mut cache);
+        copying.push(&Bytes::from_static(b"a"));
+        copying.store(Duration::ZERO);
+        assert_eq!(copying.is_stored(), CopyStored::Yes);
+        copying.push(&Bytes::from_static(b"b"));
+        assert_eq!(copying.is_stored(), CopyStored::No);
+        copying.store(Duration::ZERO);
+        drop(copying);
+        assert_eq!(cache.stored.as_deref(), Some(&b"ab"[..]));
+
+        let mut copying = Copying::new(&mut cache);
+        copying.store(Duration::ZERO);
+        copying.push(&Bytes::from_static(b"c"));
+        drop(copying);
+        assert_eq!(cache.stored, None);
+    }
+}

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::response::Parts;
 
 use super::filter::BodyFilter;
-use super::next::{Next, next};
+use super::next::{Arrival, next};
 use super::tail::{FRAMING_TIME, FramingEnd, Tail, client_left};
 use super::{Delivered, head, usage_stripper};
 use crate::clock;
@@ -15,6 +15,7 @@ use crate::http::io::WriteError;
 use crate::http::relay::Relay;
 use crate::http::response_body::{Piece, ResponseBody};
 use crate::http::session::Session;
+use crate::refusal::ErrorCode;
 
 /// A write that takes longer has waited for the client to read.
 const IMMEDIATE_WRITE_MAX: Duration = Duration::from_millis(1);
@@ -73,7 +74,7 @@ async fn forward_body(
     let mut tail: Option<Tail> = None;
     loop {
         let next = match body.is_at_end(now) {
-            true => Next::End,
+            true => Arrival::End,
             false => {
                 next(
                     session,
@@ -88,7 +89,7 @@ async fn forward_body(
         now = clock::now();
         exchange.timing.lap(Stage::Backend, now);
         let written = match next {
-            Next::Data(data) => {
+            Arrival::Data(data) => {
                 let forwarded = filter.feed_once(data, exchange, now);
                 let is_last = body.is_at_end(now) && filter.stripper.is_none();
                 if is_last {
@@ -103,18 +104,15 @@ async fn forward_body(
                 }
                 written
             }
-            Next::Trailers(trailers) => write_trailers(session, exchange, filter, trailers).await,
-            Next::Failed(code) if tail.is_none() => {
-                exchange.fail(code);
-                let rest = filter.rest(exchange);
-                if !rest.is_empty() && session.write_body(rest, false).await.is_err() {
-                    return Delivered::ClientLeft;
-                }
-                return Delivered::CutShort;
+            Arrival::Trailers(trailers) => {
+                write_trailers(session, exchange, filter, trailers).await
             }
-            Next::End | Next::Failed(_) => {
+            Arrival::Failed(code) if tail.is_none() => {
+                return cut_short(session, exchange, filter, code).await;
+            }
+            Arrival::End | Arrival::Failed(_) => {
                 let framing = match next {
-                    Next::End => FramingEnd::Arrived,
+                    Arrival::End => FramingEnd::Arrived,
                     _ => FramingEnd::GivenUp,
                 };
                 let rest = filter.rest(exchange);
@@ -124,7 +122,7 @@ async fn forward_body(
                     Err(_) => client_left(tail),
                 };
             }
-            Next::ClientLeft => Err(WriteError),
+            Arrival::ClientLeft => Err(WriteError),
         };
         let begun = std::mem::replace(&mut now, clock::now());
         let writing = now.saturating_duration_since(begun);
@@ -137,6 +135,21 @@ async fn forward_body(
         }
         exchange.timing.lap(Stage::Answer, now);
         tail = filter.tail(now, tail);
+    }
+}
+
+/// The backend failed: what is left of the body is written, and no end of the framing.
+async fn cut_short(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    filter: &mut BodyFilter<'_>,
+    code: ErrorCode,
+) -> Delivered {
+    exchange.fail(code);
+    let rest = filter.rest(exchange);
+    match rest.is_empty() || session.write_body(rest, false).await.is_ok() {
+        true => Delivered::CutShort,
+        false => Delivered::ClientLeft,
     }
 }
 

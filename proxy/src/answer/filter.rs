@@ -10,7 +10,7 @@ use super::tail::{Awaited, FramingEnd, Tail, Terminal};
 use super::text::ResponseText;
 use super::timeouts::ResponseTimeouts;
 use super::usage_stripper::UsageStripper;
-use crate::coding::{Decoder, Progress, Why};
+use crate::coding::{Decoder, Progress, StopReason};
 use crate::exchange::Exchange;
 use crate::model::answer::{AnswerReader, Ending, Form};
 use crate::refusal::ErrorCode;
@@ -47,8 +47,8 @@ impl BodyFilter<'_> {
                     text.feed(plain);
                 }
             });
-            if let Progress::Stopped(why) = decoder.progress() {
-                self.stop_reading(why);
+            if let Progress::Stopped(reason) = decoder.progress() {
+                self.stop_reading(reason);
             }
         }
         let forwarded = match &mut self.stripper {
@@ -174,8 +174,8 @@ impl BodyFilter<'_> {
     }
 
     /// A response that cannot be decoded cannot be read, and must not be stored.
-    fn stop_reading(&mut self, why: Why) {
-        log::debug!("a response cannot be decoded: {why:?}");
+    fn stop_reading(&mut self, reason: StopReason) {
+        log::debug!("a response cannot be decoded: {reason:?}");
         self.decoder = None;
         self.usage = None;
         self.text = None;

@@ -12,7 +12,7 @@ use crate::http::framing::{self, Coding};
 
 /// The length of a response, and whether its connection can be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Framing {
+pub(crate) struct ResponseFraming {
     /// The client's `Content-Length`; without one, chunks or frames end the body.
     pub(crate) length: Option<u64>,
     pub(crate) reuse: Reuse,
@@ -43,7 +43,7 @@ pub(crate) fn check(
     upgrade: Upgrade,
     head: &Parts,
     body_bytes: Option<u64>,
-) -> Result<Framing, &'static str> {
+) -> Result<ResponseFraming, &'static str> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS && upgrade == Upgrade::NotAsked {
         return Err("it switches protocols without having been asked");
     }
@@ -64,7 +64,7 @@ pub(crate) fn check(
         },
         _ => body_bytes,
     };
-    Ok(Framing { length, reuse })
+    Ok(ResponseFraming { length, reuse })
 }
 
 #[cfg(test)]

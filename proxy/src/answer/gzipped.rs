@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 
 use super::{Delivered, whole};
-use crate::coding::{Gzip, is_of_coded_bytes};
+use crate::coding::{GzipEncoder, is_of_coded_bytes};
 use crate::exchange::Exchange;
 use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
@@ -13,11 +13,11 @@ use crate::http::session::Session;
 /// How much is compressed at once, before the other requests of this worker may run.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
 
-/// Whether there is more to come.
+/// Whether a piece is the last of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum More {
-    Yes,
-    No,
+enum PieceOrder {
+    Inner,
+    Last,
 }
 
 /// Writes the response: a stream as a stream, a small body in one piece.
@@ -32,7 +32,7 @@ pub(super) async fn write(
     head.field(&header::VARY, &HeaderValue::from_static("accept-encoding"));
     if length.is_some_and(|bytes| bytes <= PIECE_BYTES_MAX) {
         let body = pieces.collect::<Vec<_>>().concat();
-        return match Gzip::default().last(&body) {
+        return match GzipEncoder::default().last(&body) {
             Ok(coded) => whole::write(session, exchange, head, coded).await,
             Err(_) => Delivered::CutShort,
         };
@@ -41,18 +41,22 @@ pub(super) async fn write(
     if session.write_head(head).await.is_err() {
         return Delivered::ClientLeft;
     }
-    let mut gzip = Some(Gzip::default());
+    let mut gzip = Some(GzipEncoder::default());
     let mut pieces = pieces.flat_map(split).peekable();
     while let Some(piece) = pieces.next() {
-        let more = match pieces.peek() {
-            Some(_) => More::Yes,
-            None => More::No,
+        let order = match pieces.peek() {
+            Some(_) => PieceOrder::Inner,
+            None => PieceOrder::Last,
         };
-        let Some(coded) = code(&mut gzip, &piece, more) else {
+        let Some(coded) = code(&mut gzip, &piece, order) else {
             return Delivered::CutShort;
         };
         exchange.response_body_bytes += coded.len() as u64;
-        if session.write_body(coded, more == More::No).await.is_err() {
+        if session
+            .write_body(coded, order == PieceOrder::Last)
+            .await
+            .is_err()
+        {
             return Delivered::ClientLeft;
         }
         if piece.len() == PIECE_BYTES_MAX {
@@ -62,10 +66,10 @@ pub(super) async fn write(
     Delivered::Whole
 }
 
-fn code(gzip: &mut Option<Gzip>, piece: &[u8], more: More) -> Option<Bytes> {
-    let coded = match more {
-        More::Yes => gzip.as_mut()?.piece(piece),
-        More::No => gzip.take()?.last(piece),
+fn code(gzip: &mut Option<GzipEncoder>, piece: &[u8], order: PieceOrder) -> Option<Bytes> {
+    let coded = match order {
+        PieceOrder::Inner => gzip.as_mut()?.piece(piece),
+        PieceOrder::Last => gzip.take()?.last(piece),
     };
     coded.ok()
 }

@@ -1,4 +1,4 @@
-//! The head of an answer: the backend's without its own hop, and what weir says beside it.
+//! The head of a response: the backend's fields without the hop-by-hop ones, and those that weir adds.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, StatusCode};
@@ -8,12 +8,12 @@ use crate::exchange::Exchange;
 use crate::http::hop_by_hop::{is_hop_by_hop, nominated};
 use crate::http::response_head::ResponseHead;
 
-pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// The backend's head as it goes on to the client, with what weir says beside it. How the body is framed
-/// is said anew: `framing` has settled what the backend's own fields mean.
+/// The backend's head as the client gets it, with the fields that weir adds. The body is framed anew:
+/// `framing.rs` decides what the backend's own framing fields mean.
 pub(super) fn of_backend(
     status: StatusCode,
     fields: &HeaderMap,
@@ -22,11 +22,11 @@ pub(super) fn of_backend(
 ) -> ResponseHead {
     let mut head = ResponseHead::new(status);
     let nominated = nominated(fields);
-    let said = &exchange.answer_headers;
+    let added = &exchange.response_headers;
     for (name, value) in fields {
-        let ours = is_replaced(name, fields) || said.iter().any(|(said, _)| said == name);
+        let replaced = is_replaced(name, fields) || added.iter().any(|(added, _)| added == name);
         let dropped =
-            is_hop_by_hop(name) || *name == CONTENT_LENGTH || ours || nominated.contains(name);
+            is_hop_by_hop(name) || *name == CONTENT_LENGTH || replaced || nominated.contains(name);
         if !dropped {
             head.field(name, value);
         }
@@ -41,7 +41,7 @@ pub(super) fn of_backend(
     head
 }
 
-/// The head of a backend that switches protocols: the one answer whose `Upgrade` goes on.
+/// The head of a backend that switches protocols: the only response whose `Upgrade` is forwarded.
 pub(crate) fn of_upgrade(fields: &HeaderMap, exchange: &mut Exchange) -> ResponseHead {
     let status = StatusCode::SWITCHING_PROTOCOLS;
     let mut head = of_backend(status, fields, None, exchange);
@@ -52,7 +52,7 @@ pub(crate) fn of_upgrade(fields: &HeaderMap, exchange: &mut Exchange) -> Respons
     head
 }
 
-/// What a backend says before its answer, as it goes on to the client.
+/// The head of an informational (1xx) response, as the client gets it.
 pub(crate) fn of_informational(status: StatusCode, fields: &HeaderMap) -> ResponseHead {
     let mut head = ResponseHead::new(status);
     let nominated = nominated(fields);
@@ -64,28 +64,28 @@ pub(crate) fn of_informational(status: StatusCode, fields: &HeaderMap) -> Respon
     head
 }
 
-/// The trailers of a backend that may come behind an answer (RFC 9110, section 6.5.1): nothing that says
-/// how the message is framed, routed, cached, authenticated or decoded, and nothing that weir says itself.
+/// The backend's trailers that are forwarded (RFC 9110, section 6.5.1): none that frame, route, cache,
+/// authenticate or decode the message, and none that weir writes itself.
 pub(super) fn trailers(mut fields: HeaderMap) -> HeaderMap {
     let nominated = nominated(&fields);
-    let wrong: Vec<_> = fields
+    let removed: Vec<_> = fields
         .keys()
         .filter(|name| {
             is_hop_by_hop(name)
                 || **name == X_REQUEST_ID
                 || **name == SERVER_TIMING
                 || nominated.contains(name)
-                || is_no_trailer(name.as_str())
+                || is_not_for_trailers(name.as_str())
         })
         .cloned()
         .collect();
-    for name in &wrong {
+    for name in &removed {
         fields.remove(name);
     }
     fields
 }
 
-fn is_no_trailer(name: &str) -> bool {
+fn is_not_for_trailers(name: &str) -> bool {
     name.starts_with("content-") && name != "content-digest"
         || name.starts_with("access-control-")
         || matches!(
@@ -112,35 +112,35 @@ fn is_no_trailer(name: &str) -> bool {
         )
 }
 
-/// Whether a field of the backend gives way to what weir says.
+/// Whether weir replaces a field of the backend by its own.
 fn is_replaced(name: &HeaderName, fields: &HeaderMap) -> bool {
     *name == X_REQUEST_ID
         || *name == SERVER_TIMING
         || (*name == X_UPSTREAM_REQUEST_ID && fields.contains_key(X_REQUEST_ID))
 }
 
-/// The backend's own id of a request, which `X-Request-Id` has no room for. Of a backend that is a weir
-/// itself it is that weir's, not the one from behind it.
-pub(crate) fn upstream_request_id(fields: &HeaderMap) -> Option<(HeaderName, &HeaderValue)> {
+/// The backend's own request id, under another name: `X-Request-Id` is weir's. Of a backend that is a weir
+/// itself it is that weir's id, not the one of the backend behind it.
+fn upstream_request_id(fields: &HeaderMap) -> Option<(HeaderName, &HeaderValue)> {
     let id = fields.get(X_REQUEST_ID)?;
     Some((X_UPSTREAM_REQUEST_ID, id))
 }
 
-/// What weir says beside every answer: the request's id, where the time went, and what the stages
+/// The fields that weir adds to every response: the request's id, `Server-Timing`, and those that the stages
 /// left in the exchange.
-pub(crate) fn said(exchange: &mut Exchange) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+fn added(exchange: &mut Exchange) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let id = HeaderValue::from_str(exchange.id.as_str()).ok();
     let timing = server_timing::header(&exchange.timing);
     let id = id.map(|id| (X_REQUEST_ID, id));
     let timing = timing.map(|timing| (SERVER_TIMING, timing));
     id.into_iter()
         .chain(timing)
-        .chain(exchange.answer_headers.drain(..))
+        .chain(exchange.response_headers.drain(..))
 }
 
-/// Writes what weir says into a head.
+/// Adds weir's own fields to a head.
 pub(super) fn finish(head: &mut ResponseHead, exchange: &mut Exchange) {
-    for (name, value) in said(exchange) {
+    for (name, value) in added(exchange) {
         head.field(&name, &value);
     }
 }

@@ -13,7 +13,7 @@ use crate::http::session::Session;
 use crate::refusal::ErrorCode;
 
 /// How one wait for the backend ended.
-pub(super) enum Next {
+pub(super) enum Arrival {
     Data(Bytes),
     Trailers(HeaderMap),
     End,
@@ -29,10 +29,10 @@ pub(super) async fn next(
     timeouts: &ResponseTimeouts,
     relay: &mut Relay,
     until: Option<Instant>,
-) -> Next {
+) -> Arrival {
     match body.arrived().await {
         Some(piece) => of_piece(piece),
-        None if session.flush().await.is_err() => Next::ClientLeft,
+        None if session.flush().await.is_err() => Arrival::ClientLeft,
         None => wait(session, body, timeouts, relay, until).await,
     }
 }
@@ -44,7 +44,7 @@ async fn wait(
     timeouts: &ResponseTimeouts,
     relay: &mut Relay,
     until: Option<Instant>,
-) -> Next {
+) -> Arrival {
     let since = clock::now();
     let deadline = |relay: &Relay| {
         let deadline = timeouts.deadline(relay, since);
@@ -57,22 +57,22 @@ async fn wait(
                 Ok(piece) => return of_piece(piece),
                 // The client may have sent more of its body meanwhile.
                 Err(_) if deadline(relay) > clock::now() => {}
-                Err(_) => return Next::Failed(ErrorCode::UpstreamTimeout),
+                Err(_) => return Arrival::Failed(ErrorCode::UpstreamTimeout),
             },
             attended = relay.attend(session) => match attended {
                 RelayOutcome::BodySent => {}
-                RelayOutcome::ClientLeft => return Next::ClientLeft,
-                RelayOutcome::Refused(refusal) => return Next::Failed(refusal.code),
+                RelayOutcome::ClientLeft => return Arrival::ClientLeft,
+                RelayOutcome::Refused(refusal) => return Arrival::Failed(refusal.code),
             },
         }
     }
 }
 
-fn of_piece<E>(piece: NextPiece<E>) -> Next {
+fn of_piece<E>(piece: NextPiece<E>) -> Arrival {
     match piece {
-        Some(Ok(Piece::Data(data))) => Next::Data(data),
-        Some(Ok(Piece::Trailers(trailers))) => Next::Trailers(trailers),
-        Some(Err(_)) => Next::Failed(ErrorCode::UpstreamReset),
-        None => Next::End,
+        Some(Ok(Piece::Data(data))) => Arrival::Data(data),
+        Some(Ok(Piece::Trailers(trailers))) => Arrival::Trailers(trailers),
+        Some(Err(_)) => Arrival::Failed(ErrorCode::UpstreamReset),
+        None => Arrival::End,
     }
 }

@@ -5,7 +5,7 @@ use http::StatusCode;
 use http::header;
 
 use super::{Delivered, gzipped, whole};
-use crate::coding::Served;
+use crate::coding::ServedCoding;
 use crate::exchange::Exchange;
 use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
@@ -33,7 +33,7 @@ where
 {
     let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::OK);
     let accepted = session.head().headers.get_all(header::ACCEPT_ENCODING);
-    if Served::to(accepted) == Served::Gzip {
+    if ServedCoding::to(accepted) == ServedCoding::Gzip {
         let lines = gzipped::lines(stored.head_lines);
         let mut head = ResponseHead::with_lines(status, &lines);
         head.number(&header::AGE, stored.age_s);

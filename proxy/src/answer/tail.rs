@@ -80,3 +80,45 @@ pub(super) fn client_left(tail: Option<Tail>) -> Delivered {
         None => Delivered::ClientLeft,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_wait_is_prolonged_only_for_a_guess() {
+        let begun = clock::now();
+        let later = begun + Duration::from_millis(100);
+        let after =
+            |before, awaited, terminal| Tail::after(before, awaited, terminal, later).until();
+        let by_name = Tail::after(None, Awaited::FramingEnd, Terminal::ByName, begun);
+        assert_eq!(by_name.until(), begun + FRAMING_TIME);
+        let line = Tail::after(None, Awaited::LineEnd, Terminal::ByName, begun);
+        assert_eq!(line.until(), begun + LINE_END_TIME);
+        for (before, awaited, terminal, until) in [
+            (
+                by_name,
+                Awaited::FramingEnd,
+                Terminal::ByName,
+                by_name.until(),
+            ),
+            (by_name, Awaited::LineEnd, Terminal::ByName, by_name.until()),
+            (line, Awaited::LineEnd, Terminal::ByName, line.until()),
+            (
+                line,
+                Awaited::FramingEnd,
+                Terminal::ByName,
+                later + FRAMING_TIME,
+            ),
+            (
+                by_name,
+                Awaited::FramingEnd,
+                Terminal::Guessed,
+                later + FRAMING_TIME_OF_GUESSES,
+            ),
+        ] {
+            assert_eq!(after(Some(before), awaited, terminal), until);
+        }
+    }
+}

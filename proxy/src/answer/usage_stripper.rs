@@ -20,11 +20,11 @@ const BYTE_ORDER_MARK: [u8; 3] = *b"\xef\xbb\xbf";
 /// Strips the chunk from the pieces of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct UsageStripper {
-    event: Event,
-    line: Line,
+    event: EventState,
+    line: LineState,
     /// What the data of the event looks like, while it is held.
     look: UsageChunk,
-    data: Data,
+    data: DataLine,
     /// What arrived of the held event before the current piece.
     held: Vec<u8>,
     cr: Cr,
@@ -33,7 +33,7 @@ pub(crate) struct UsageStripper {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Event {
+enum EventState {
     /// None has begun; comments may have arrived.
     #[default]
     None,
@@ -45,14 +45,14 @@ enum Event {
 
 /// Whether the event has a line of data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Data {
+enum DataLine {
     #[default]
     None,
     Some,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Line {
+enum LineState {
     #[default]
     Begin,
     /// How many bytes of `data` have arrived.
@@ -106,7 +106,7 @@ impl UsageStripper {
                 }
                 continue;
             }
-            if self.line == Line::Begin && is_line_end(byte) {
+            if self.line == LineState::Begin && is_line_end(byte) {
                 at += 1;
                 let is_chunk = self.is_chunk();
                 if is_chunk {
@@ -115,7 +115,7 @@ impl UsageStripper {
                     from = at;
                 }
                 self.release(&mut forwarded);
-                self.event = Event::None;
+                self.event = EventState::None;
                 self.cr = match byte {
                     b'\r' if is_chunk => Cr::Stripped,
                     b'\r' => Cr::Forwarded,
@@ -123,7 +123,7 @@ impl UsageStripper {
                 };
                 continue;
             }
-            if self.line == Line::Begin && self.begins_event(byte) {
+            if self.line == LineState::Begin && self.begins_event(byte) {
                 forwarded.push(from..at);
                 from = at;
             }
@@ -134,8 +134,8 @@ impl UsageStripper {
             }
         }
         match self.event {
-            Event::Held => self.held.extend_from_slice(&piece[from..]),
-            Event::None | Event::Passing => forwarded.push(from..piece.len()),
+            EventState::Held => self.held.extend_from_slice(&piece[from..]),
+            EventState::None | EventState::Passing => forwarded.push(from..piece.len()),
         }
         forwarded.into_bytes()
     }
@@ -155,13 +155,13 @@ impl UsageStripper {
     }
 
     fn is_chunk(&self) -> bool {
-        self.event == Event::Held && self.data == Data::Some && self.look.is_whole()
+        self.event == EventState::Held && self.data == DataLine::Some && self.look.is_whole()
     }
 
     /// The event is not the chunk, if one is held.
     fn release(&mut self, forwarded: &mut Forwarded<'_>) {
-        if self.event == Event::Held {
-            self.event = Event::Passing;
+        if self.event == EventState::Held {
+            self.event = EventState::Passing;
             forwarded.copy(&self.held);
             self.held.clear();
         }
@@ -170,14 +170,14 @@ impl UsageStripper {
     /// Begins a line that is not empty. Returns whether an event begins with it.
     fn begins_event(&mut self, byte: u8) -> bool {
         self.line = match (self.event, byte) {
-            (Event::Passing, _) | (_, b':') => Line::Other,
-            (Event::None | Event::Held, _) => Line::Name(0),
+            (EventState::Passing, _) | (_, b':') => LineState::Other,
+            (EventState::None | EventState::Held, _) => LineState::Name(0),
         };
-        let begins = self.event == Event::None && self.line != Line::Other;
+        let begins = self.event == EventState::None && self.line != LineState::Other;
         if begins {
-            self.event = Event::Held;
+            self.event = EventState::Held;
             self.look = UsageChunk::default();
-            self.data = Data::None;
+            self.data = DataLine::None;
         }
         begins
     }
@@ -187,30 +187,32 @@ impl UsageStripper {
         let first = rest.first().copied().unwrap_or(b'\n');
         let mut looks = Looks::LikeUsage;
         let (line, read) = match self.line {
-            Line::Name(4) if first == b':' || is_line_end(first) => {
-                if std::mem::replace(&mut self.data, Data::Some) == Data::Some {
+            LineState::Name(4) if first == b':' || is_line_end(first) => {
+                if std::mem::replace(&mut self.data, DataLine::Some) == DataLine::Some {
                     looks = self.look.feed(b"\n");
                 }
                 match first {
-                    b':' => (Line::Colon, 1),
-                    _ => (Line::Other, 0),
+                    b':' => (LineState::Colon, 1),
+                    _ => (LineState::Other, 0),
                 }
             }
-            Line::Name(count) if b"data".get(count) == Some(&first) => (Line::Name(count + 1), 1),
-            Line::Name(_) => (Line::Other, 0),
-            Line::Colon => (Line::Data, usize::from(first == b' ')),
-            Line::Begin | Line::Data | Line::Other => {
+            LineState::Name(count) if b"data".get(count) == Some(&first) => {
+                (LineState::Name(count + 1), 1)
+            }
+            LineState::Name(_) => (LineState::Other, 0),
+            LineState::Colon => (LineState::Data, usize::from(first == b' ')),
+            LineState::Begin | LineState::Data | LineState::Other => {
                 let end = memchr2(b'\n', b'\r', rest);
                 let text = &rest[..end.unwrap_or(rest.len())];
-                if self.line == Line::Data && self.event == Event::Held {
+                if self.line == LineState::Data && self.event == EventState::Held {
                     looks = self.look.feed(text);
                 }
                 match end {
                     Some(end) if rest[end] == b'\r' => {
                         self.cr = Cr::Forwarded;
-                        (Line::Begin, end + 1)
+                        (LineState::Begin, end + 1)
                     }
-                    Some(end) => (Line::Begin, end + 1),
+                    Some(end) => (LineState::Begin, end + 1),
                     None => (self.line, rest.len()),
                 }
             }

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use parking_lot::Mutex;
 
 use crate::admin::RouteSummary;
+use crate::alert::counters::CounterRegistry;
 use crate::alert::snapshot::{Snapshot, SnapshotSource};
-use crate::alert::tally::Tallies;
 use crate::audit::Audit;
 use crate::clock::{self, Elapsed};
 use crate::config::Config;
@@ -33,13 +33,13 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Starts everything that records requests. Alerts count into `tallies`.
+    /// Starts everything that records requests. Alerts count into `counters`.
     pub(super) fn start(
         config: &Config,
         metrics: &Metrics,
-        tallies: Arc<Tallies>,
+        counters: Arc<CounterRegistry>,
     ) -> anyhow::Result<Self> {
-        let requests: Arc<dyn Recorder> = Arc::new(request_metrics(config, metrics, tallies)?);
+        let requests: Arc<dyn Recorder> = Arc::new(request_metrics(config, metrics, counters)?);
         let ship = ship(config, metrics)?;
         let audit = match &config.audit {
             Some(audit) => Some(Audit::start(audit, metrics)?),
@@ -85,7 +85,7 @@ impl Recording {
                 oldest.map_or(Duration::ZERO, |at| clock::unix_now().saturating_sub(at))
             }),
             events_dropped: match &ship {
-                Some(ship) => ship.ledger.counts().dropped,
+                Some(ship) => ship.ledgers.access.counts().dropped,
                 None => events.dropped(),
             },
             dependencies_down: metrics.dependencies_down(),
@@ -105,7 +105,7 @@ impl Recording {
 fn request_metrics(
     config: &Config,
     metrics: &Metrics,
-    tallies: Arc<Tallies>,
+    counters: Arc<CounterRegistry>,
 ) -> prometheus::Result<RequestMetrics> {
     let routes = config.routes.iter();
     let routes: Vec<_> = routes
@@ -113,7 +113,7 @@ fn request_metrics(
         .collect();
     let backends = config.backends.iter();
     let backends: Vec<_> = backends.map(|backend| &*backend.name).collect();
-    RequestMetrics::register(metrics, &routes, &backends, tallies)
+    RequestMetrics::register(metrics, &routes, &backends, counters)
 }
 
 /// Starts shipping, where the configuration has a destination.

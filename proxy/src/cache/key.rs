@@ -1,97 +1,78 @@
-//! The key of an answer: everything that can change it, hashed.
+//! The key of a response: a hash of everything that may change it.
 //!
-//! Every part goes in with its length before it, so that no two questions run together. Of the headers go
-//! in all that reach the backend under the client's own words, but those that are known to change nothing
-//! (`harmless.rs`) or that the configuration says so of. They are in the order of their names; the values of
-//! one name are in their own. The host goes in: it goes on as `X-Forwarded-Host`, and a backend may answer
-//! by it.
+//! Every part but the body, which is the last, is preceded by its length, so that the parts of two requests are
+//! never confused. Headers that are forwarded as the client sent them are part of it, unless they are known to
+//! change no response (`unkeyed.rs`) or the configuration ignores them; in the order of their names, the values of
+//! one name in their own order. So is the host: it is forwarded as `X-Forwarded-Host`, and a backend may depend on
+//! it.
 
-use http::{HeaderName, header};
+use http::HeaderName;
 use sha2::{Digest, Sha256};
-use smallvec::SmallVec;
 
-use super::harmless::is_harmless;
-use super::media::{self, Wanted};
-use super::{Key, Question, Scope};
+use super::request_head::Keyed;
+use super::unkeyed::is_unkeyed;
+use super::{CacheRequest, Key, Scope};
 
-/// Changes whenever the layout below does; a shared tier may hold keys of another version.
-const DOMAIN: &[u8] = b"weir answer key, layout 3";
+/// Changes with the layout below: a shared tier may hold keys of another version.
+const DOMAIN: &[u8] = b"weir key 4";
 
-/// So many headers that count cost no allocation.
-const HEADERS_USUAL: usize = 16;
+/// A head up to this size takes one allocation.
+const HEAD_BYTES_USUAL: usize = 256;
 
-/// Headers that count, each a name and a value.
-type Headers<'a> = SmallVec<[(&'a str, &'a [u8]); HEADERS_USUAL]>;
-
-/// The key of a question whose body has the canonical text `body`.
+/// The key of a request whose body has the canonical text `body`. The method is always `POST`.
 pub(super) fn of(
-    question: &Question<'_>,
+    request: &CacheRequest<'_>,
     scope: Scope,
-    ignored: &[HeaderName],
+    headers: &[Keyed<'_>],
     body: &[u8],
 ) -> Key {
-    let mut hasher = Sha256::new();
-    part(&mut hasher, DOMAIN);
+    let mut head = Head(Vec::with_capacity(HEAD_BYTES_USUAL));
+    head.0.extend_from_slice(DOMAIN);
     match scope {
-        Scope::Route => hasher.update([0]),
+        Scope::Route => head.0.push(0),
         Scope::Client => {
-            hasher.update([1]);
-            part(&mut hasher, question.client.as_bytes());
+            head.0.push(1);
+            head.add(request.client.as_bytes());
         }
     }
-    part(&mut hasher, question.method.as_str().as_bytes());
-    part(&mut hasher, question.path.as_bytes());
-    part(&mut hasher, question.query.as_bytes());
-    part(&mut hasher, question.host);
-    for (name, value) in counted(question, ignored) {
-        // One part a value: absent, empty and several are all different.
-        hasher.update([1]);
-        part(&mut hasher, name.as_bytes());
-        part(&mut hasher, value);
-    }
-    hasher.update([0]);
-    part(&mut hasher, body);
-    Key(hasher.finalize().into())
-}
-
-fn counted<'a>(question: &Question<'a>, ignored: &[HeaderName]) -> Headers<'a> {
-    let headers = question.headers;
-    let mut counted = Headers::new();
-    for (name, value) in headers {
-        let text = name.as_str();
-        if is_harmless(text) || ignored.contains(name) || !(question.goes_on)(name) {
-            continue;
+    head.add(request.path.as_bytes());
+    head.add(request.query.as_bytes());
+    head.add(request.host);
+    for header in headers {
+        // One part for each value: none, an empty one and several are different.
+        match header {
+            Keyed::JsonType => head.0.push(2),
+            Keyed::Field(name, value) => {
+                head.0.push(1);
+                head.add(name.as_bytes());
+                head.add(value);
+            }
         }
-        let value = match *name {
-            header::ACCEPT => match Wanted::of(headers.get_all(name)).text() {
-                // As if nothing had been said.
-                Some(b"") => continue,
-                Some(text) => text,
-                None => value.as_bytes(),
-            },
-            header::CONTENT_TYPE if media::is_json(value) => media::JSON_TEXT,
-            _ => value.as_bytes(),
-        };
-        counted.push((text, value));
     }
-    // Values of one name stay in their order.
-    counted.sort_by_key(|(name, _)| *name);
-    counted
+    head.0.push(0);
+    let hash = Sha256::new().chain_update(&head.0).chain_update(body);
+    Key(hash.finalize().into())
 }
 
-/// Whether a header named by `Vary` is in the key, where it stands in a request.
-pub(super) fn is_counted(name: &HeaderName, scope: Scope, ignored: &[HeaderName]) -> bool {
+/// What is hashed before the body, in one buffer: hashing it in parts would take longer.
+struct Head(Vec<u8>);
+
+impl Head {
+    /// Adds a part with its length before it. No part of a request head has 4 GiB.
+    #[inline]
+    fn add(&mut self, part: &[u8]) {
+        self.0.extend_from_slice(&(part.len() as u32).to_le_bytes());
+        self.0.extend_from_slice(part);
+    }
+}
+
+/// Whether a header that `Vary` names is part of the key.
+pub(super) fn is_keyed(name: &HeaderName, scope: Scope, ignored: &[HeaderName]) -> bool {
     !ignored.contains(name)
         && match name.as_str() {
-            // The same for all who share an answer, in the key in another place, or settled when an
-            // answer is served.
+            // Equal for all who share a response, in the key elsewhere, or handled when a response is served.
             "accept-encoding" | "host" | "x-forwarded-host" | "x-weir-platform" => true,
             "x-weir-client" => scope == Scope::Client,
-            other => !is_harmless(other),
+            other => !is_unkeyed(other),
         }
-}
-
-fn part(hasher: &mut Sha256, bytes: &[u8]) {
-    hasher.update((bytes.len() as u64).to_le_bytes());
-    hasher.update(bytes);
 }

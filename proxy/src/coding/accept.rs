@@ -1,13 +1,13 @@
-//! Which codings a backend may be asked for.
+//! The codings that weir accepts from a backend.
 
 use http::HeaderValue;
 
-use super::Coding;
+use super::ContentCoding;
 
-/// What a client's `Accept-Encoding` leaves when only codings that weir can read are asked for, weights
-/// kept; `identity` where that is none. What the client refuses stays refused.
+/// A client's `Accept-Encoding`, reduced to the codings that weir can decode, with their weights; `identity`
+/// where none is left. What the client refuses stays refused.
 pub fn readable<'a>(accepted: impl IntoIterator<Item = &'a HeaderValue>) -> HeaderValue {
-    let mut kept: Vec<u8> = Vec::new();
+    let mut reduced: Vec<u8> = Vec::new();
     let mut any = false;
     let lines = accepted.into_iter().map(HeaderValue::as_bytes);
     for element in lines.flat_map(|line| line.split(|byte| *byte == b',')) {
@@ -15,25 +15,25 @@ pub fn readable<'a>(accepted: impl IntoIterator<Item = &'a HeaderValue>) -> Head
         let mut parts = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let name = parts.next().unwrap_or_default();
         let refused = parts.any(is_zero_weight);
-        let coding = Coding::named(name).is_some() || name.eq_ignore_ascii_case(b"identity");
+        let coding = ContentCoding::named(name).is_some() || name.eq_ignore_ascii_case(b"identity");
         let all_refused = name == b"*" && refused;
         if !(coding || all_refused) {
             continue;
         }
         any |= !refused;
-        if !kept.is_empty() {
-            kept.extend_from_slice(b", ");
+        if !reduced.is_empty() {
+            reduced.extend_from_slice(b", ");
         }
-        kept.extend_from_slice(element);
+        reduced.extend_from_slice(element);
     }
     let identity = HeaderValue::from_static("identity");
     match any {
-        true => HeaderValue::from_bytes(&kept).unwrap_or(identity),
+        true => HeaderValue::from_bytes(&reduced).unwrap_or(identity),
         false => identity,
     }
 }
 
-/// The weight behind `q=` in thousandths (RFC 9110, section 12.4.2): three digits behind its point at most.
+/// The weight after `q=`, in thousandths (RFC 9110, section 12.4.2): at most three decimals.
 #[must_use]
 pub fn weight(text: &[u8]) -> Option<u16> {
     let (whole, digits) = match text {
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_have_three_digits_at_most() {
+    fn weights_have_at_most_three_decimals() {
         for (text, expected) in [
             ("0", Some(0)),
             ("1", Some(1000)),

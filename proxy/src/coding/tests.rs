@@ -26,7 +26,7 @@ fn zlib(text: &[u8]) -> Vec<u8> {
     encoder.finish().expect("ended")
 }
 
-fn bare_deflate(text: &[u8]) -> Vec<u8> {
+fn raw_deflate(text: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(text).expect("written");
     encoder.finish().expect("ended")
@@ -46,7 +46,7 @@ fn joined(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
-/// What is decoded of pieces, and how it ended.
+/// The decoded pieces, and the progress at their end.
 fn decoded<'a>(
     codings: &[&str],
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -65,7 +65,7 @@ fn text() -> Vec<u8> {
 }
 
 #[test]
-fn codings_are_read_however_they_are_cut() {
+fn messages_are_decoded_at_every_split() {
     let text = text();
     let half = text.len() / 2;
     let skippable = [0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
@@ -79,7 +79,7 @@ fn codings_are_read_however_they_are_cut() {
         ),
         (&["gzip"], joined(&[&gzip(&text), &[0; 700]])),
         (&["deflate"], zlib(&text)),
-        (&["deflate"], bare_deflate(&text)),
+        (&["deflate"], raw_deflate(&text)),
         (&["deflate"], joined(&[&zlib(&text), b"more"])),
         (&["br"], br(&text, 22)),
         (&["br"], br(&text, 24)),
@@ -93,7 +93,7 @@ fn codings_are_read_however_they_are_cut() {
         (&["identity, gzip,,identity"], gzip(&text)),
         (&["gzip, br"], br(&gzip(&text), 22)),
         (&["gzip", "br , zstd"], zstd(&br(&gzip(&text), 22))),
-        (&["deflate, deflate"], zlib(&bare_deflate(&text))),
+        (&["deflate, deflate"], zlib(&raw_deflate(&text))),
     ];
     for (codings, encoded) in rows {
         for cut in [1, 2, 3, 5, 97, 4096, encoded.len()] {
@@ -116,7 +116,7 @@ fn codings_are_read_however_they_are_cut() {
 }
 
 #[test]
-fn what_was_flushed_is_read_at_once() {
+fn flushed_text_is_decoded_at_once() {
     let event = b"data: {\"choices\":[{\"delta\":{\"content\":\"a word\"}}]}\n\n";
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
@@ -150,7 +150,7 @@ fn what_was_flushed_is_read_at_once() {
 }
 
 #[test]
-fn unknown_codings_are_not_read() {
+fn unknown_codings_are_not_decoded() {
     for codings in [
         &["compress"] as &[&str],
         &["gzip, dcb"],
@@ -165,12 +165,12 @@ fn unknown_codings_are_not_read() {
 }
 
 #[test]
-fn what_is_malformed_stops_the_reading_and_nothing_else() {
+fn a_malformed_message_stops_the_decoder() {
     let text = text();
     let mut wrong_sum = gzip(&text);
     let end = wrong_sum.len() - 8;
     wrong_sum[end] ^= 1;
-    // The magic number of zstd 0.7, which had a format of its own.
+    // The magic number of zstd 0.7, another format.
     let old_zstd = [0x27, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0, 0];
     // A frame with a window of 16 MiB; brotli's large windows.
     let wide_zstd = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x70, 0x01, 0x00, 0x00];
@@ -193,7 +193,7 @@ fn what_is_malformed_stops_the_reading_and_nothing_else() {
             for piece in encoded.chunks(cut) {
                 decoder.feed(piece, |_| {});
             }
-            let stopped = Progress::Stopped(Why::Malformed);
+            let stopped = Progress::Stopped(StopReason::Malformed);
             assert_eq!(decoder.progress(), stopped, "{coding} cut at {cut}");
             decoder.feed(&zstd(&text), |_| panic!("{coding}: it goes on"));
             assert_eq!(decoder.progress(), stopped, "{coding} cut at {cut}");
@@ -202,7 +202,7 @@ fn what_is_malformed_stops_the_reading_and_nothing_else() {
 }
 
 #[test]
-fn a_bomb_is_not_decoded_to_its_end() {
+fn a_decompression_bomb_is_not_decoded_to_its_end() {
     let zeros = vec![0; 64 << 20];
     let rows: [(&[&str], Vec<u8>); 5] = [
         (&["gzip"], gzip(&zeros)),
@@ -214,7 +214,11 @@ fn a_bomb_is_not_decoded_to_its_end() {
     for (codings, encoded) in rows {
         for cut in [100, encoded.len()] {
             let (read, progress) = decoded(codings, encoded.chunks(cut));
-            assert_eq!(progress, Progress::Stopped(Why::TooLarge), "{codings:?}");
+            assert_eq!(
+                progress,
+                Progress::Stopped(StopReason::TooLarge),
+                "{codings:?}"
+            );
             let max = DECODED_BYTES_FREE + DECODED_RATIO_MAX * encoded.len() as u64;
             assert!(read.len() as u64 <= max, "{codings:?}: {}", read.len());
         }
@@ -222,7 +226,7 @@ fn a_bomb_is_not_decoded_to_its_end() {
 }
 
 #[test]
-fn any_bytes_are_survived() {
+fn random_bytes_do_not_panic() {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = || {
         state ^= state << 13;
@@ -244,7 +248,7 @@ fn any_bytes_are_survived() {
 }
 
 #[test]
-fn only_what_can_be_read_is_asked_for() {
+fn only_decodable_codings_are_accepted_from_a_backend() {
     for (accepted, asked) in [
         (&[] as &[&str], "identity"),
         (&[""], "identity"),
@@ -272,7 +276,7 @@ fn only_what_can_be_read_is_asked_for() {
 }
 
 #[test]
-fn what_is_held_is_told_and_bounded() {
+fn held_bytes_are_reported_and_bounded() {
     let text = text().repeat(300);
     for coding in ["gzip", "deflate", "br", "zstd"] {
         let encoded = match coding {
@@ -293,7 +297,7 @@ fn what_is_held_is_told_and_bounded() {
         assert!((90_000..=100_000).contains(&read), "{coding}: {read}");
         assert_eq!(
             limited.progress(),
-            Progress::Stopped(Why::TooLarge),
+            Progress::Stopped(StopReason::TooLarge),
             "{coding}"
         );
     }

@@ -1,7 +1,7 @@
-//! What became of each try to get an answer from a backend.
+//! The attempts to get a response from a backend, and their outcomes.
 //!
-//! An attempt notes its outcome itself, where it happens. One that was dropped before there was any was
-//! abandoned: the client left, or the request ended otherwise through no fault of the backend.
+//! An outcome is noted where it happens. An attempt that was dropped before it had one was abandoned: the
+//! client left, or the request ended otherwise through no fault of the backend.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,21 +20,21 @@ pub struct UpstreamNote {
     attempts: SmallVec<[Attempt; 1]>,
 }
 
-/// One try with an endpoint. A pooled connection that turns out to be closed before anything of the request
+/// One attempt with an endpoint. A pooled connection that turns out to be closed before anything of the request
 /// was written is replaced within the attempt.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     pub endpoint: Arc<str>,
-    /// Of its span; `None` where none is made.
+    /// The id of its span; `None` where none is recorded.
     pub span_id: Option<[u8; 8]>,
     pub started: Instant,
-    /// When nothing more was to come of it; `None` for one that was dropped.
+    /// When it had ended; `None` if it was dropped.
     pub ended: Option<Instant>,
-    /// `None` on a connection that was open already.
+    /// How long connecting took; `None` on a pooled connection.
     pub connect: Option<Duration>,
-    /// From the asking to the head of the answer; `None` where none came.
+    /// From the call to the head of the response; `None` where none arrived.
     pub first_byte: Option<Duration>,
-    /// The status that the backend answered.
+    /// The status of the backend's response.
     pub status: Option<u16>,
     outcome: Option<AttemptOutcome>,
 }
@@ -45,14 +45,14 @@ pub enum AttemptOutcome {
     Ok,
     ConnectError,
     Timeout,
-    /// The connection broke, or what came over it is not HTTP.
+    /// The connection broke, or the response is not valid HTTP.
     Reset,
     Status5xx,
-    /// An answer of 2xx that says that it failed.
+    /// A response of 2xx that carries an error.
     Error,
-    /// A whole message that holds a part of an answer.
+    /// A complete HTTP message with an incomplete response of a model.
     Incomplete,
-    /// It was given up before its end, through no fault of the backend.
+    /// Ended early, through no fault of the backend.
     Abandoned,
 }
 
@@ -82,7 +82,7 @@ impl AttemptOutcome {
         }
     }
 
-    /// The code of a request whose only attempt ended so; `None` where the attempt is not to blame.
+    /// The error code of a request whose only attempt had this outcome; `None` where the attempt did not fail.
     #[must_use]
     pub const fn code(self) -> Option<ErrorCode> {
         match self {
@@ -103,7 +103,7 @@ impl AttemptOutcome {
 }
 
 impl UpstreamNote {
-    /// The first note of a request that this backend is asked for.
+    /// The note of a request that is forwarded to this backend.
     #[must_use]
     pub fn begin(backend: Arc<str>) -> Self {
         UpstreamNote {
@@ -112,7 +112,7 @@ impl UpstreamNote {
         }
     }
 
-    /// Begins an attempt; one before it that has not ended ends here.
+    /// Begins an attempt; the one before it ends here, if it has not yet.
     pub fn begin_attempt(&mut self, attempt: Attempt) -> &mut Attempt {
         if let Some(earlier) = self.attempts.last_mut() {
             earlier.ended.get_or_insert(attempt.started);
@@ -128,20 +128,20 @@ impl UpstreamNote {
         &self.attempts
     }
 
-    /// The attempt whose answer, if any, the client got.
+    /// The attempt whose response, if any, the client got.
     #[must_use]
     pub fn last(&self) -> Option<&Attempt> {
         self.attempts.last()
     }
 
-    /// The attempt that is under way.
+    /// The attempt that is in progress.
     pub fn current(&mut self) -> Option<&mut Attempt> {
         self.attempts.last_mut()
     }
 }
 
 impl Attempt {
-    /// A try of a request with this trace, begun at `now`.
+    /// An attempt for a request with this trace, begun at `now`.
     #[must_use]
     pub fn begin(endpoint: Arc<str>, trace: &TraceContext, now: Instant) -> Self {
         let traced = trace.recording != Recording::Off;
@@ -157,8 +157,8 @@ impl Attempt {
         }
     }
 
-    /// The head of an answer came at `now`.
-    pub fn answered(&mut self, status: u16, now: Instant) {
+    /// The head of a response arrived at `now`.
+    pub fn responded(&mut self, status: u16, now: Instant) {
         self.status = Some(status);
         self.first_byte = Some(now.saturating_duration_since(self.started));
         if status >= 500 {
@@ -166,8 +166,7 @@ impl Attempt {
         }
     }
 
-    /// It failed, if this code blames the attempt. What is noted first is what went wrong; what follows
-    /// from it changes nothing.
+    /// The attempt failed, if the code is one of a backend's failures. The first failure that is noted stays.
     pub fn fail(&mut self, code: ErrorCode) {
         if let (None | Some(AttemptOutcome::Ok), Some(outcome)) =
             (self.outcome, AttemptOutcome::of(code))
@@ -176,29 +175,29 @@ impl Attempt {
         }
     }
 
-    /// Its answer came whole, with nothing wrong so far.
+    /// The response arrived complete.
     pub fn succeed(&mut self, now: Instant) {
-        self.fulfil();
+        self.mark_ok();
         self.end(now);
     }
 
-    /// It has done what was asked of it, and goes on.
-    pub fn fulfil(&mut self) {
+    /// The attempt counts as successful, though it continues.
+    pub fn mark_ok(&mut self) {
         self.outcome.get_or_insert(AttemptOutcome::Ok);
     }
 
-    /// Whether something is still to come of it.
+    /// Whether it is in progress.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.ended.is_none()
     }
 
-    /// Nothing more is to come of it.
+    /// The attempt ended at `now`.
     pub fn end(&mut self, now: Instant) {
         self.ended.get_or_insert(now);
     }
 
-    /// How it ended.
+    /// The outcome so far; `Abandoned` where none was noted.
     #[must_use]
     pub fn outcome(&self) -> AttemptOutcome {
         self.outcome.unwrap_or(AttemptOutcome::Abandoned)
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_ends_as_it_was_noted() {
+    fn the_first_failure_of_an_attempt_is_its_outcome() {
         use AttemptOutcome::{Abandoned, Error, Incomplete, Ok, Reset, Status5xx, Timeout};
         let now = clock::now();
         let after = |notes: &[&dyn Fn(&mut Attempt)]| {
@@ -227,7 +226,7 @@ mod tests {
             notes.iter().for_each(|note| note(&mut attempt));
             attempt.outcome()
         };
-        let head = |status| move |attempt: &mut Attempt| attempt.answered(status, now);
+        let head = |status| move |attempt: &mut Attempt| attempt.responded(status, now);
         let fail = |code| move |attempt: &mut Attempt| attempt.fail(code);
         let whole = |attempt: &mut Attempt| attempt.succeed(now);
         assert_eq!(after(&[]), Abandoned);
@@ -246,18 +245,18 @@ mod tests {
             after(&[&head(200), &fail(ErrorCode::UpstreamError), &whole]),
             Error
         );
-        // What an answer lacks is found when it has come whole.
+        // That a response is incomplete is only known at its end.
         assert_eq!(
             after(&[&head(200), &whole, &fail(ErrorCode::UpstreamIncomplete)]),
             Incomplete
         );
-        // No fault of the backend.
+        // Not the backend's fault.
         assert_eq!(after(&[&fail(ErrorCode::BodyTimeout)]), Abandoned);
         assert_eq!(after(&[&fail(ErrorCode::ClientClosed)]), Abandoned);
     }
 
     #[test]
-    fn every_fault_of_a_backend_has_a_code_of_its_own() {
+    fn every_failure_of_a_backend_has_its_own_error_code() {
         for outcome in AttemptOutcome::ALL {
             match outcome.code() {
                 Some(code) => assert_eq!(AttemptOutcome::of(code), Some(outcome)),
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_next_attempt_ends_the_one_before_it() {
+    fn an_attempt_ends_the_one_before_it() {
         let mut note = UpstreamNote::begin("a".into());
         assert!(note.last().is_none());
         note.begin_attempt(attempt());

@@ -1,4 +1,4 @@
-//! The name of one request: in its event, its answer, and what goes to the backend.
+//! The id of one request: in its event, its response, and the request to the backend.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::random;
 pub struct RequestId([u8; ulid::ULID_LEN]);
 
 impl RequestId {
-    /// A new one, for a request that came `at` (since the Unix epoch).
+    /// A new id, for a request that arrived `at` (since the Unix epoch).
     #[must_use]
     pub fn new(at: Duration) -> Self {
         let milliseconds = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The stages of the way of a request, in its order. Their names are the parts of `Server-Timing`,
-/// the keys of an event's `weir.timing` and, later, the spans of a trace.
+/// The stages of the request pipeline, in its order. Their names are the entries of `Server-Timing`, the keys
+/// of an event's `weir.timing` and the spans of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Route,
@@ -40,14 +40,14 @@ impl Stage {
     }
 }
 
-/// Where the time of a request went: a stopwatch whose laps are booked to stages.
+/// Where the time of a request went: a stopwatch whose laps count for stages.
 #[derive(Clone, Debug)]
 pub struct Timing {
     started: Instant,
     lap_started: Instant,
     current: Stage,
     spent: [Option<Duration>; Stage::ALL.len()],
-    /// Time spent waiting for the client to send its body or to read its answer: no overhead of weir's.
+    /// Time spent waiting for the client to send its body or to read its response: no overhead of weir.
     client_wait: Duration,
 }
 
@@ -63,30 +63,30 @@ impl Timing {
         }
     }
 
-    /// Ends the stage that runs and begins `stage`.
+    /// Ends the current stage and begins `stage`.
     pub fn enter(&mut self, stage: Stage, now: Instant) {
         self.lap(self.current, now);
         self.current = stage;
     }
 
-    /// Ends the stage that runs: nothing more happens.
+    /// Ends the current stage, the last.
     pub fn finish(&mut self, now: Instant) {
         self.lap(self.current, now);
     }
 
-    /// Books the time since the last lap to `stage`. A stage may have several laps.
+    /// Counts the time since the last lap for `stage`. A stage may have several laps.
     pub fn lap(&mut self, stage: Stage, now: Instant) {
         let lap = now.saturating_duration_since(self.lap_started);
         *self.spent[stage as usize].get_or_insert(Duration::ZERO) += lap;
         self.lap_started = now;
     }
 
-    /// Says that so much of the time was waiting for the client.
+    /// Notes that this much of the time was spent waiting for the client.
     pub fn waited_for_client(&mut self, wait: Duration) {
         self.client_wait += wait;
     }
 
-    /// `None` when the request never came to this stage.
+    /// `None` when the request never entered this stage.
     #[must_use]
     pub fn spent(&self, stage: Stage) -> Option<Duration> {
         self.spent[stage as usize]
@@ -109,7 +109,7 @@ impl Timing {
         self.lap_started.saturating_duration_since(self.started)
     }
 
-    /// What weir itself added: all but the backend and the waits for the client.
+    /// The time that weir itself added: all but the backend's and the waits for the client.
     #[must_use]
     pub fn overhead(&self) -> Duration {
         let elsewhere = self.spent(Stage::Backend).unwrap_or_default() + self.client_wait;

@@ -1,4 +1,4 @@
-//! The stages that may say no, on a real request: signature, limits, cache.
+//! The signature, limit and cache stages of the gateway.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +7,20 @@ use http::HeaderValue;
 
 use super::Stop;
 use super::routing::{add_header, forwarded_host, query};
-use crate::backend::outgoing::Sieve;
+use crate::backend::request_head::HeaderFilter;
 use crate::cache::status::Status;
-use crate::cache::{Named, Question, Stored, Use};
+use crate::cache::{CacheDecision, CacheRequest, PathMatch, Stored};
 use crate::clock;
 use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
     Stage,
 };
 use crate::generation::pipeline::RoutePipeline;
+use crate::http::budgeted_reader::BudgetedReader;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::limit::{self, Decision, QuotaStatus, Subject, retry_after_s};
+use crate::model::json::Unseen;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::PathPattern;
 use crate::signature::Request;
@@ -60,7 +62,8 @@ fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
     }
 }
 
-/// Reports the limit nearest to its end over all stages; where one has rejected, it is that one.
+/// Reports the decision in the response headers and the exchange. Of several limits the one that is closest
+/// to its quota is reported, or the one that rejected the request.
 fn apply_limit(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
@@ -75,7 +78,7 @@ fn apply_limit(
             status,
             retry_after,
         } => {
-            let detail = format!("limit \"{}\" is used up", status.policy);
+            let detail = format!("rate limit \"{}\" is exceeded", status.policy);
             let refusal = Refusal::new(ErrorCode::RateLimited, detail);
             let refusal = refusal.retry_after(retry_after_s(retry_after));
             (Some(status), Some(refusal))
@@ -89,7 +92,7 @@ fn apply_limit(
         Some(_) => LimitOutcome::Limited,
     };
     exchange
-        .answer_headers
+        .response_headers
         .retain(|(name, _)| !name.as_str().starts_with("ratelimit"));
     if let Some(policy) = pipeline.limits.policy_header() {
         add_header(exchange, "ratelimit-policy", policy.clone());
@@ -99,7 +102,7 @@ fn apply_limit(
     refusal.map_or(Ok(()), Err)
 }
 
-/// A place among the requests at once.
+/// A place among the concurrent requests of the route.
 pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal> {
     let Some(concurrency) = &pipeline.concurrency else {
         return Ok(None);
@@ -107,10 +110,7 @@ pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal>
     match concurrency.try_enter() {
         Some(permit) => Ok(Some(permit)),
         None => {
-            let detail = format!(
-                "route {} has as many requests as it may",
-                pipeline.config.name
-            );
+            let detail = format!("route {} is at its concurrency limit", pipeline.config.name);
             Err(Refusal::new(ErrorCode::OverCapacity, detail).retry_after(1))
         }
     }
@@ -215,19 +215,19 @@ pub(super) enum Lookup {
     /// A stored response, and its age in seconds.
     Hit(Arc<Stored>, u64),
     /// Nothing. What the backend's response may be stored as.
-    Miss(Use),
+    Miss(CacheDecision),
 }
 
-/// Looks for a stored response, if the request is buffered.
-pub(super) fn look_up(
+/// Decides what the cache may do for a buffered request, by its head and its body; `reader` reads the body on
+/// the way, if it can. `None` where the cache has no part in it.
+pub(super) fn decide(
     pipeline: &RoutePipeline,
     session: &Session,
-    exchange: &mut Exchange,
+    exchange: &Exchange,
     body: Option<&[u8]>,
-) -> Lookup {
-    let (Some(answers), Some(body)) = (&pipeline.answers, body) else {
-        return Lookup::Miss(Use::Bypass);
-    };
+    reader: Option<&mut BudgetedReader>,
+) -> Option<CacheDecision> {
+    let (cache, body) = (pipeline.cache.as_ref()?, body?);
     let head = session.head();
     let address = exchange
         .client_key
@@ -239,43 +239,58 @@ pub(super) fn look_up(
         .or(address.as_deref())
         .unwrap_or_default();
     let (withheld, verified) = pipeline.signature_headers(exchange);
-    let sieve = Sieve::new(&head.headers, withheld, pipeline.backend.config());
-    let named = match &pipeline.config.matching.path {
-        PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
-        PathPattern::Exact(_) | PathPattern::Prefix(_) => Named::ByWildcard,
+    let filter = HeaderFilter::new(&head.headers, withheld, pipeline.backend.config());
+    let path_match = match &pipeline.config.matching.path {
+        PathPattern::Exact(path) if **path == *exchange.path => PathMatch::Exact,
+        PathPattern::Exact(_) | PathPattern::Prefix(_) => PathMatch::Wildcard,
     };
-    let using = answers.consider(&Question {
+    let request = CacheRequest {
         method: &head.method,
         path: &exchange.path,
         query: query(&head.uri),
         host: forwarded_host(head, exchange).map_or(&[], HeaderValue::as_bytes),
         headers: &head.headers,
-        goes_on: &|name| !verified.contains(name) && sieve.lets_through(name),
+        is_forwarded: &|name| !verified.contains(name) && filter.forwards(name),
         body,
         client,
         operation: exchange.model.operation,
-        named,
-    });
+        path_match,
+    };
+    Some(match reader {
+        Some(reader) => reader.read_by(|shown| cache.decide(&request, shown)),
+        None => cache.decide(&request, &mut Unseen),
+    })
+}
+
+/// Looks for a stored response, and records what became of it.
+pub(super) fn look_up(
+    pipeline: &RoutePipeline,
+    exchange: &mut Exchange,
+    decision: Option<CacheDecision>,
+) -> Lookup {
+    let (Some(cache), Some(decision)) = (&pipeline.cache, decision) else {
+        return Lookup::Miss(CacheDecision::Bypass);
+    };
     let now = exchange.received_at;
-    let found = match &using {
-        Use::Full(key) => answers.lookup(key, now),
-        Use::Refresh(_) | Use::Bypass => None,
+    let hit = match &decision {
+        CacheDecision::LookUp(key) => cache.lookup(key, now),
+        CacheDecision::Refresh(_) | CacheDecision::Bypass => None,
     };
-    let (outcome, tier, status) = match (&found, &using) {
-        (Some(_), _) => (CacheOutcome::Hit, CacheTier::Memory, Status::Hit),
-        (None, Use::Full(_)) => (CacheOutcome::Miss, CacheTier::None, Status::Miss),
-        (None, Use::Refresh(_)) => (CacheOutcome::Bypass, CacheTier::None, Status::Refresh),
-        (None, Use::Bypass) => (CacheOutcome::Bypass, CacheTier::None, Status::Bypass),
+    let (outcome, status) = match (&hit, &decision) {
+        (Some(_), _) => (CacheOutcome::Hit, Status::Hit),
+        (None, CacheDecision::LookUp(_)) => (CacheOutcome::Miss, Status::Miss),
+        (None, CacheDecision::Refresh(_)) => (CacheOutcome::Bypass, Status::Refresh),
+        (None, CacheDecision::Bypass) => (CacheOutcome::Bypass, Status::Bypass),
     };
-    let age_s = found.as_ref().map_or(0, |stored| stored.age_s(now));
+    let age_s = hit.as_ref().map_or(0, |hit| hit.response.age_s(now));
     exchange.cache = Some(CacheNote {
         outcome,
-        tier,
+        tier: hit.as_ref().map_or(CacheTier::None, |hit| hit.tier),
         age_s,
     });
     add_header(exchange, "cache-status", status.header());
-    match found {
-        Some(stored) => Lookup::Hit(stored, age_s),
-        None => Lookup::Miss(using),
+    match hit {
+        Some(hit) => Lookup::Hit(hit.response, age_s),
+        None => Lookup::Miss(decision),
     }
 }

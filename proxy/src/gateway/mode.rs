@@ -53,7 +53,7 @@ impl RoutePipeline {
     }
 }
 
-/// Neither a length nor chunks: what is behind the head belongs to the upgraded protocol.
+/// Whether the head announces no body: bytes after it belong to the upgraded protocol.
 fn has_no_body(session: &Session) -> bool {
     session.announced_bytes().unwrap_or(0) == 0 && !session.has_open_body()
 }

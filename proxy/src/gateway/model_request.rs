@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
+use super::guards;
+use crate::cache::CacheDecision;
 use crate::coding::Decoder;
 use crate::content::{self, Content, Mode};
 use crate::exchange::Exchange;
@@ -18,34 +20,82 @@ use crate::model::question::{Question, QuestionReader};
 use crate::refusal::Refusal;
 use crate::route::path::folded;
 
-/// Reads which model is asked to do what, also for a response that turns out to be stored. Where the body
-/// is passed through (`buffered` is `None`), the reader that is returned reads it on its way.
-pub(super) async fn read(
+/// What became of the body of a request at the cache stage.
+pub(super) struct Read {
+    /// What the cache may do; `None` where it has no part in the request.
+    pub(super) decision: Option<CacheDecision>,
+    /// Has more to read: a large body, or one that is passed through.
+    pub(super) reader: Option<Box<BudgetedReader>>,
+}
+
+/// Reads which model is asked to do what, and what the cache may do, in one pass over the body. No future is
+/// made larger by what that needs.
+pub(super) fn read(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
     session: &mut Session,
     buffered: Option<&[u8]>,
     budget: &Arc<Budget>,
-) -> Result<Option<Box<BudgetedReader>>, Refusal> {
+) -> Result<Read, Refusal> {
+    let mut reader = reader(pipeline, exchange, session, buffered, budget);
+    let decision = guards::decide(pipeline, session, exchange, buffered, reader.as_mut());
+    let reader = match (reader, buffered) {
+        (Some(reader), Some(body)) => read_first(exchange, reader, body)?,
+        (reader, _) => reader.map(Box::new),
+    };
+    Ok(Read { decision, reader })
+}
+
+fn reader(
+    pipeline: &RoutePipeline,
+    exchange: &mut Exchange,
+    session: &mut Session,
+    buffered: Option<&[u8]>,
+    budget: &Arc<Budget>,
+) -> Option<BudgetedReader> {
     let is_empty = match buffered {
         Some(body) => body.is_empty(),
         None => session.is_body_empty(),
     };
-    let Some(operation) = operation(exchange).filter(|_| !is_empty) else {
-        return Ok(None);
-    };
+    let operation = operation(exchange).filter(|_| !is_empty)?;
     exchange.model.operation = Some(operation);
     let headers = &session.head().headers;
     let reader = QuestionReader::of(operation, &exchange.path, headers);
     // A decoded body is bounded as the body itself is.
     let reader = reader.within(pipeline.config.body_bytes);
-    let mut reader = BudgetedReader::new(reader, budget);
+    Some(BudgetedReader::new(reader, budget))
+}
+
+/// Reads a body of usual size, unless the cache has done so for its key.
+fn read_first(
+    exchange: &mut Exchange,
+    mut reader: BudgetedReader,
+    body: &[u8],
+) -> Result<Option<Box<BudgetedReader>>, Refusal> {
+    if !reader.is_over() {
+        let (first, rest) = body.split_at(body.len().min(PIECE_BYTES));
+        reader.feed(first)?;
+        if !rest.is_empty() {
+            return Ok(Some(Box::new(reader)));
+        }
+    }
+    note(exchange, reader.finish());
+    Ok(None)
+}
+
+/// Reads the rest of a large buffered body.
+pub(super) async fn read_rest(
+    exchange: &mut Exchange,
+    reader: Option<Box<BudgetedReader>>,
+    buffered: Option<&[u8]>,
+) -> Result<Option<Box<BudgetedReader>>, Refusal> {
     let Some(body) = buffered else {
-        return Ok(Some(Box::new(reader)));
+        return Ok(reader);
     };
-    let (first, rest) = body.split_at(body.len().min(PIECE_BYTES));
-    reader.feed(first)?;
-    for piece in rest.chunks(PIECE_BYTES) {
+    let Some(mut reader) = reader else {
+        return Ok(None);
+    };
+    for piece in body.chunks(PIECE_BYTES).skip(1) {
         // A large body must not hold up the other requests of this worker.
         tokio::task::yield_now().await;
         reader.feed(piece)?;

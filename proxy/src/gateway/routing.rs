@@ -1,4 +1,4 @@
-//! The route stage on a real request: its host, its path, its route, its client and trace.
+//! The route stage of the gateway: host, canonical path, route, client address and trace of a request.
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::route::{Match, address, path};
 use crate::trace::{Sampling, TraceContext};
 
 impl Gateway {
-    /// Settles route, platform, client address and trace.
+    /// Finds route, platform, client address and trace.
     pub(super) fn route(
         &self,
         generation: &Generation,
@@ -36,15 +36,16 @@ impl Gateway {
             &head.headers,
             &generation.shared.trusted_proxies,
         );
-        if self.loop_token.stands_in(&head.headers) {
-            let detail = "a backend leads back to this weir (CDN-Loop); check its endpoints";
+        if self.loop_token.is_in(&head.headers) {
+            let detail =
+                "request loop: a backend forwards to this proxy (CDN-Loop); check its endpoints";
             return Err(Refusal::new(ErrorCode::LoopDetected, detail).into());
         }
         exchange.cdn_loop = Some(self.loop_token.added_to(&head.headers));
         let host = host(head)?;
         exchange.domain = host.map(|host| without_port(host).into());
         if session.is_http2() && head_bytes(&head.headers) > generation.header_bytes {
-            let detail = format!("a head may have {} bytes", generation.header_bytes);
+            let detail = format!("the request head exceeds {} bytes", generation.header_bytes);
             return Err(Refusal::new(ErrorCode::HeaderTooLarge, detail).into());
         }
         if session.is_http2() {
@@ -67,19 +68,19 @@ impl Gateway {
     }
 }
 
-/// The position of the route that has this path.
+/// The position of the route that matches this path.
 fn find(generation: &Generation, exchange: &Exchange) -> Result<usize, Refusal> {
     match generation.table.find(&exchange.method, &exchange.path) {
         Match::Route(position) => Ok(position),
         Match::NoRoute => Err(Refusal::new(
             ErrorCode::NoRoute,
-            "no route of the configuration has this path",
+            "no route matches this path",
         )),
         Match::MethodNotAllowed(allow) => Err(method_not_allowed(allow)),
     }
 }
 
-/// Whether a stricter route guards a path that looks like one of its own.
+/// Whether the path looks like one of a stricter route, which then guards it.
 fn guard(generation: &Generation, found: usize, exchange: &Exchange) -> Result<Guarded, Refusal> {
     let table = &generation.table;
     let (path, address) = (&exchange.path, exchange.client_ip);
@@ -89,7 +90,7 @@ fn guard(generation: &Generation, found: usize, exchange: &Exchange) -> Result<G
     }
 }
 
-/// The pipeline of a route, if the client may use it.
+/// The pipeline of a route, if the client's address may use it.
 fn enter(
     generation: &Generation,
     position: usize,
@@ -107,13 +108,13 @@ fn enter(
 }
 
 fn method_not_allowed(allow: String) -> Refusal {
-    let detail = format!("allowed here: {allow}");
+    let detail = format!("allowed methods: {allow}");
     let mut refusal = Refusal::new(ErrorCode::MethodNotAllowed, detail);
     refusal.allow = Some(allow);
     refusal
 }
 
-/// Notes what needs no check: the method, the version, the user agent, the trace.
+/// Notes what needs no validation: method, version, user agent, trace.
 fn note_head(exchange: &mut Exchange, head: &Parts, connection: &Connection, sampling: &Sampling) {
     exchange.method = head.method.clone();
     exchange.version = head.version;
@@ -122,7 +123,7 @@ fn note_head(exchange: &mut Exchange, head: &Parts, connection: &Connection, sam
     exchange.trace = TraceContext::of_request(&head.headers, sampling, &mut random::fill);
 }
 
-/// What can be said of a head that did not come whole: its method and path, when the first line did.
+/// Notes what is known of a head that is incomplete: method and path, if the request line has arrived.
 pub(super) fn parse_request_line(exchange: &mut Exchange, bytes: &[u8], sampling: &Sampling) {
     let line = bytes
         .split(|byte| *byte == b'\r')
@@ -146,11 +147,11 @@ pub(super) fn parse_request_line(exchange: &mut Exchange, bytes: &[u8], sampling
 
 /// Exactly one valid host (RFC 9112, section 3.2); HTTP/1.0 may have none.
 fn host(head: &Parts) -> Result<Option<&str>, Refusal> {
-    let bad = |what: &str| Err(Refusal::new(ErrorCode::BadRequest, what));
+    let invalid = |what: &str| Err(Refusal::new(ErrorCode::BadRequest, what));
     let mut named = head.headers.get_all(header::HOST).iter();
     let first = named.next();
     if named.next().is_some() {
-        return bad("there is more than one Host header");
+        return invalid("more than one Host header");
     }
     let in_target = head.uri.authority();
     let host = match (first, in_target) {
@@ -158,12 +159,12 @@ fn host(head: &Parts) -> Result<Option<&str>, Refusal> {
             return valid_host(authority.as_str().as_bytes()).map(Some);
         }
         (None, _) if head.version == Version::HTTP_10 => return Ok(None),
-        (None, _) => return bad("the Host header is missing"),
+        (None, _) => return invalid("the Host header is missing"),
         (Some(host), None) => valid_host(host.as_bytes())?,
         (Some(host), Some(authority)) => {
             let host = valid_host(host.as_bytes())?;
             if !host.eq_ignore_ascii_case(authority.as_str()) {
-                return bad("the Host header and the request target name different hosts");
+                return invalid("the Host header and the request target name different hosts");
             }
             host
         }
@@ -171,12 +172,12 @@ fn host(head: &Parts) -> Result<Option<&str>, Refusal> {
     Ok(Some(host))
 }
 
-/// A host with an optional port (RFC 9110, section 7.2): nothing else may stand there.
+/// A host with an optional port (RFC 9110, section 7.2), and nothing else.
 fn valid_host(value: &[u8]) -> Result<&str, Refusal> {
     let refusal = || Refusal::new(ErrorCode::BadRequest, "the Host header is not a valid host");
     let text = std::str::from_utf8(value).map_err(|_| refusal())?;
     let host = without_port(text);
-    let good_host = match host.strip_prefix('[') {
+    let is_valid_host = match host.strip_prefix('[') {
         Some(rest) => rest
             .strip_suffix(']')
             .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
@@ -188,10 +189,10 @@ fn valid_host(value: &[u8]) -> Result<&str, Refusal> {
         }
     };
     let port = &text[host.len()..];
-    let good_port = matches!(port, "" | ":")
+    let is_valid_port = matches!(port, "" | ":")
         || (port[1..].bytes().all(|byte| byte.is_ascii_digit())
             && port[1..].parse::<u16>().is_ok());
-    if good_host && good_port {
+    if is_valid_host && is_valid_port {
         Ok(text)
     } else {
         Err(refusal())
@@ -205,7 +206,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// The size of a head that came in fields, as RFC 9113, section 6.5.2, counts it.
+/// The size of an HTTP/2 head, as RFC 9113, section 6.5.2, counts it.
 fn head_bytes(headers: &HeaderMap) -> usize {
     headers
         .iter()
@@ -213,17 +214,17 @@ fn head_bytes(headers: &HeaderMap) -> usize {
         .sum()
 }
 
-/// Refuses fields that RFC 9113, section 8.2.1, calls malformed and that pingora lets through: over HTTP/1
-/// they would be other fields.
+/// Rejects fields that RFC 9113, section 8.2.1, calls malformed and that pingora lets through: over HTTP/1
+/// they would be other fields, which is request smuggling.
 fn check_fields(headers: &HeaderMap) -> Result<(), Refusal> {
-    let bad = |what: &str| Err(Refusal::new(ErrorCode::BadRequest, what));
+    let invalid = |what: &str| Err(Refusal::new(ErrorCode::BadRequest, what));
     for (name, value) in headers {
         if !name.as_str().bytes().all(is_token) {
-            return bad("the name of a header is not valid");
+            return invalid("a header name is not valid");
         }
         let value = value.as_bytes();
         if value.trim_ascii().len() != value.len() {
-            return bad("the value of a header begins or ends with white space");
+            return invalid("a header value begins or ends with white space");
         }
     }
     Ok(())
@@ -238,15 +239,15 @@ fn canonical_path(head: &Parts, slash: EncodedSlash) -> Result<Box<str>, Refusal
     if head.method == Method::CONNECT {
         return Err(Refusal::new(
             ErrorCode::MethodNotAllowed,
-            "CONNECT is not served",
+            "CONNECT is not supported",
         ));
     }
     path::canonical(head.uri.path(), slash)
         .map(Into::into)
-        .map_err(|bad| Refusal::new(ErrorCode::BadRequest, bad.to_string()))
+        .map_err(|error| Refusal::new(ErrorCode::BadRequest, error.to_string()))
 }
 
-/// The host that goes on as `X-Forwarded-Host`.
+/// The host that the backend gets as `X-Forwarded-Host`.
 pub(super) fn forwarded_host<'a>(
     head: &'a Parts,
     exchange: &'a Exchange,
@@ -255,15 +256,15 @@ pub(super) fn forwarded_host<'a>(
     host.or(exchange.authority.as_ref())
 }
 
-/// Whatever follows the path, without the question mark.
+/// The query, without the question mark.
 pub(super) fn query(uri: &Uri) -> &str {
     uri.query().unwrap_or_default()
 }
 
-/// Adds a field to the head of the answer.
+/// Adds a header field to the response.
 pub(super) fn add_header(exchange: &mut Exchange, name: &'static str, value: HeaderValue) {
     exchange
-        .answer_headers
+        .response_headers
         .push((HeaderName::from_static(name), value));
 }
 
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_host_is_a_name_or_an_address_with_a_port_or_none() {
-        for good in [
+        for valid in [
             "a",
             "a.test:80",
             "a:",
@@ -282,13 +283,13 @@ mod tests {
             "[::1]:8080",
             "a_b~c-d",
         ] {
-            assert_eq!(valid_host(good.as_bytes()).ok(), Some(good));
+            assert_eq!(valid_host(valid.as_bytes()).ok(), Some(valid));
         }
-        for bad in [
+        for invalid in [
             "", ":80", "a:b", "a:+1", "a:65536", "a:1:2", "a b", "a/b", "u@a", "[::1", "::1", "[]",
             "[a]:1", "[::1]x", "[::1]:x", "a,b", "a%20", "\u{e4}", "a]:1",
         ] {
-            assert!(valid_host(bad.as_bytes()).is_err(), "{bad:?}");
+            assert!(valid_host(invalid.as_bytes()).is_err(), "{invalid:?}");
         }
         assert!(valid_host(b"\xff").is_err());
     }

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::answer::{Delivered, head};
-use crate::backend::client::Answer;
+use crate::backend::response::UpstreamResponse;
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::http::session::Session;
@@ -17,10 +17,10 @@ use crate::refusal::ErrorCode;
 /// How much is read at once, in each direction.
 const READ_BYTES: usize = 8 * 1024;
 
-/// When the client has said all, the backend gets this long to say the rest.
-const AFTER_END: Duration = Duration::from_secs(30);
+/// How long the backend may still send once the client has closed its side.
+const AFTER_CLIENT_CLOSED: Duration = Duration::from_secs(30);
 
-/// What has gone through, and when something went last: milliseconds since the beginning.
+/// The bytes copied, and when the last were: milliseconds since the beginning.
 struct Traffic {
     begun: Instant,
     moved_ms: AtomicU64,
@@ -28,11 +28,11 @@ struct Traffic {
     to_client_bytes: AtomicU64,
 }
 
-/// Why a tunnel came to its end.
-enum End {
-    /// The backend has said all, or the client, and the backend after it.
+/// Why a tunnel ended.
+enum TunnelEnd {
+    /// The backend closed, or the client and the backend after it.
     Closed,
-    /// One side broke off.
+    /// The connection of one side broke.
     Broken,
     Silent,
 }
@@ -58,7 +58,7 @@ impl Traffic {
         self.begun + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed))
     }
 
-    /// Ends when nothing has moved for `idle`.
+    /// Resolves when nothing has been copied for `idle`.
     async fn silent(&self, idle: Duration) {
         loop {
             let until = self.last_moved() + idle;
@@ -70,11 +70,11 @@ impl Traffic {
     }
 }
 
-/// Tells the client that protocols are switched, and carries what both sides say from then on.
+/// Forwards the 101 to the client, and copies bytes between both sides from then on.
 pub(super) async fn run(
     session: &mut Session,
     exchange: &mut Exchange,
-    response: &mut Answer,
+    response: &mut UpstreamResponse,
     idle: Duration,
 ) -> Delivered {
     let head = head::of_upgrade(&response.head.headers, exchange);
@@ -83,9 +83,9 @@ pub(super) async fn run(
         exchange.fail(ErrorCode::UpstreamReset);
         return Delivered::CutShort;
     };
-    // What both sides say from here on is not weir's to judge.
+    // What both sides send from here on says nothing about the attempt.
     if let Some(attempt) = exchange.attempt() {
-        attempt.fulfil();
+        attempt.mark_ok();
     }
     exchange.status = head.status.as_u16();
     session.close_after_answer();
@@ -98,7 +98,7 @@ pub(super) async fn run(
     let traffic = Traffic::begin(clock::now());
     let mut backend = tunnel.stream;
     let begun = clock::now();
-    let end = carry(
+    let end = copy_both_ways(
         client,
         &mut backend,
         (&ahead, &tunnel.arrived),
@@ -112,19 +112,19 @@ pub(super) async fn run(
     exchange.request_body_bytes += traffic.to_backend_bytes.into_inner();
     exchange.response_body_bytes += traffic.to_client_bytes.into_inner();
     match end {
-        End::Closed => Delivered::Whole,
-        End::Broken | End::Silent => Delivered::CutShort,
+        TunnelEnd::Closed => Delivered::Whole,
+        TunnelEnd::Broken | TunnelEnd::Silent => Delivered::CutShort,
     }
 }
 
-/// Carries bytes both ways; `arrived` is what each side, the client first, has sent already.
-async fn carry(
+/// Copies bytes both ways; `arrived` is what each side, the client first, has sent already.
+async fn copy_both_ways(
     client: &mut (impl AsyncRead + AsyncWrite + Unpin),
     backend: &mut (impl AsyncRead + AsyncWrite + Unpin),
     arrived: (&[u8], &[u8]),
     traffic: &Traffic,
     idle: Duration,
-) -> End {
+) -> TunnelEnd {
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_backend, mut to_backend) = tokio::io::split(backend);
     let up = &traffic.to_backend_bytes;
@@ -144,31 +144,31 @@ async fn carry(
         down
     ));
     let first = tokio::select! {
-        ended = &mut down => ended.map(|()| Side::Backend),
-        ended = &mut up => ended.map(|()| Side::Client),
-        () = traffic.silent(idle) => return End::Silent,
+        ended = &mut down => ended.map(|()| ClosedBy::Backend),
+        ended = &mut up => ended.map(|()| ClosedBy::Client),
+        () = traffic.silent(idle) => return TunnelEnd::Silent,
     };
     match first {
-        // Nobody is left to hear what the client still has to say.
-        Ok(Side::Backend) => End::Closed,
-        Ok(Side::Client) => tokio::select! {
+        // Nobody would read what the client still sends.
+        Ok(ClosedBy::Backend) => TunnelEnd::Closed,
+        Ok(ClosedBy::Client) => tokio::select! {
             ended = down => match ended {
-                Ok(()) => End::Closed,
-                Err(_) => End::Broken,
+                Ok(()) => TunnelEnd::Closed,
+                Err(_) => TunnelEnd::Broken,
             },
-            () = traffic.silent(AFTER_END.min(idle)) => End::Closed,
+            () = traffic.silent(AFTER_CLIENT_CLOSED.min(idle)) => TunnelEnd::Closed,
         },
-        Err(_) => End::Broken,
+        Err(_) => TunnelEnd::Broken,
     }
 }
 
-/// Who has said all.
-enum Side {
+/// The side that closed.
+enum ClosedBy {
     Client,
     Backend,
 }
 
-/// Copies one direction to its end, and says so to the other side.
+/// Copies one direction to its end, and closes the other side's then.
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
@@ -181,14 +181,14 @@ async fn copy(
         traffic.moved(arrived.len(), counted, clock::now());
     }
     to.flush().await?;
-    let mut room = BytesMut::with_capacity(READ_BYTES);
+    let mut buffer = BytesMut::with_capacity(READ_BYTES);
     loop {
-        room.clear();
-        let bytes = from.read_buf(&mut room).await?;
+        buffer.clear();
+        let bytes = from.read_buf(&mut buffer).await?;
         if bytes == 0 {
             return to.shutdown().await;
         }
-        to.write_all(&room).await?;
+        to.write_all(&buffer).await?;
         to.flush().await?;
         traffic.moved(bytes, counted, clock::now());
     }
@@ -203,42 +203,42 @@ mod tests {
     const IDLE: Duration = Duration::from_secs(3600);
 
     #[tokio::test(start_paused = true)]
-    async fn what_both_sides_say_arrives_and_an_end_is_passed_on() {
+    async fn both_directions_are_copied_and_a_close_is_forwarded() {
         let (mut client, mut near) = duplex(64);
         let (mut far, mut backend) = duplex(64);
-        let carrying = tokio::spawn(async move {
+        let tunnel = tokio::spawn(async move {
             let traffic = Traffic::begin(clock::now());
-            let end = carry(&mut near, &mut far, (b"he", b"w"), &traffic, IDLE).await;
-            (matches!(end, End::Closed), traffic)
+            let end = copy_both_ways(&mut near, &mut far, (b"he", b"w"), &traffic, IDLE).await;
+            (matches!(end, TunnelEnd::Closed), traffic)
         });
         client.write_all(b"llo").await.expect("written");
         client.shutdown().await.expect("shut down");
-        let mut said = String::new();
-        backend.read_to_string(&mut said).await.expect("read");
-        assert_eq!(said, "hello");
+        let mut received = String::new();
+        backend.read_to_string(&mut received).await.expect("read");
+        assert_eq!(received, "hello");
         backend.write_all(b"orld").await.expect("written");
         drop(backend);
-        let mut said = String::new();
-        client.read_to_string(&mut said).await.expect("read");
-        assert_eq!(said, "world");
-        let (closed, traffic) = carrying.await.expect("ended");
+        let mut received = String::new();
+        client.read_to_string(&mut received).await.expect("read");
+        assert_eq!(received, "world");
+        let (closed, traffic) = tunnel.await.expect("ended");
         assert!(closed);
         assert_eq!(traffic.to_backend_bytes.into_inner(), 5);
         assert_eq!(traffic.to_client_bytes.into_inner(), 5);
     }
 
     #[tokio::test]
-    async fn silence_ends_it() {
+    async fn a_silent_tunnel_ends() {
         let (_client, mut near) = duplex(64);
         let (mut far, _backend) = duplex(64);
         let traffic = Traffic::begin(clock::now());
         let soon = Duration::from_millis(20);
-        let end = carry(&mut near, &mut far, (b"", b""), &traffic, soon).await;
-        assert!(matches!(end, End::Silent));
+        let end = copy_both_ways(&mut near, &mut far, (b"", b""), &traffic, soon).await;
+        assert!(matches!(end, TunnelEnd::Silent));
     }
 
     #[test]
-    fn what_goes_either_way_breaks_the_silence() {
+    fn traffic_in_either_direction_resets_the_idle_timeout() {
         let begun = clock::now();
         let traffic = Traffic::begin(begun);
         let directions = [&traffic.to_backend_bytes, &traffic.to_client_bytes];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::budget::{Booking, Budget, STEP_BYTES};
-use crate::model::question::{Question, QuestionReader};
+use crate::model::question::{Question, QuestionReader, Shown};
 use crate::refusal::Refusal;
 
 /// How much is read at once: a content coding expands it within a few milliseconds.
@@ -22,6 +22,16 @@ impl BudgetedReader {
             reader,
             booking: Booking::none(budget),
         }
+    }
+
+    /// Lets somebody else read a whole body and show it.
+    pub(crate) fn read_by<T>(&mut self, show: impl FnOnce(&mut Shown<'_>) -> T) -> T {
+        self.reader.read_by(show)
+    }
+
+    /// Whether nothing is still to be fed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.reader.is_over()
     }
 
     /// Reads the next piece.

@@ -21,7 +21,7 @@ mod visitor;
 pub use names::Names;
 use skip::Skip;
 use strings::Escape;
-pub use visitor::{Container, End, Place, Value, Visitor, Wants};
+pub use visitor::{Container, End, Place, Unseen, Value, Visitor, Wants};
 
 /// Bytes of a name, a number and a short string; what is longer is cut.
 pub const SHORT_BYTES_MAX: usize = 256;

@@ -10,6 +10,7 @@ use super::operation::{InPath, Operation};
 use crate::coding::Decoder;
 use form::Form;
 use object::Object;
+pub use object::Shown;
 
 mod form;
 mod object;
@@ -76,13 +77,30 @@ impl QuestionReader {
             decoder: Some(Decoder::default()),
             object: Object::new(stream),
             form: form.map(Box::new),
-            found: Found {
-                stream,
-                ..Found::default()
-            },
+            found: Found::new(stream),
             model: in_path.model.map(named),
             deployment: in_path.deployment.map(named),
         }
+    }
+
+    /// Lets somebody else read a whole body: `show` shows it to the visitor. Where it is no plain JSON, or its
+    /// end is not shown, it is still to be fed.
+    pub fn read_by<T>(&mut self, show: impl FnOnce(&mut Shown<'_>) -> T) -> T {
+        let mut shown = self.object.shown(&mut self.found);
+        let outcome = show(&mut shown);
+        let is_plain = self.decoder.as_ref().is_some_and(Decoder::is_plain);
+        if !is_plain || self.form.is_some() || !self.object.is_over() {
+            let stream = self.object.streams_unasked();
+            self.object = Object::new(stream);
+            self.found = Found::new(stream);
+        }
+        outcome
+    }
+
+    /// Whether nothing of the body is still to be fed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.object.is_over()
     }
 
     /// Reads the next piece of the body.
@@ -144,6 +162,13 @@ impl QuestionReader {
 }
 
 impl Found {
+    fn new(stream: bool) -> Self {
+        Found {
+            stream,
+            ..Found::default()
+        }
+    }
+
     /// Takes the name of a model; the last one counts, as it does for those who read JSON.
     fn take_model(&mut self, name: &[u8]) {
         let name = String::from_utf8_lossy(name);

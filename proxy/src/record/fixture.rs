@@ -42,7 +42,7 @@ fn upstream(exchange: &Exchange) -> UpstreamNote {
         .fail(ErrorCode::UpstreamReset);
     let second = note.begin_attempt(Attempt::begin(endpoint, trace, started));
     second.connect = Some(Duration::from_micros(210));
-    second.answered(200, started + Duration::from_micros(602_400));
+    second.responded(200, started + Duration::from_micros(602_400));
     second.fail(ErrorCode::UpstreamTimeout);
     note
 }

@@ -211,7 +211,7 @@ fn a_client_span_ends_as_its_attempt_did() {
         exchange.status = status.unwrap_or(499);
         let mut attempt = Attempt::begin("http://a.test".into(), &exchange.trace, asked);
         if let Some(status) = status {
-            attempt.answered(status, head);
+            attempt.responded(status, head);
         }
         note(&mut attempt, end);
         let mut upstream = UpstreamNote::begin("assistant".into());

@@ -97,11 +97,10 @@ impl Mapping<'_> {
         kind: (Presence, Effect),
         value: Value,
     ) {
-        if !self.properties.contains_key(key) {
-            self.key_by(key, about, kind, |_| value);
-        }
+        self.key_by(key, about, kind, |_| value);
     }
 
+    /// The same, with what describes the value.
     pub(crate) fn key_by(
         &mut self,
         key: &'static str,
@@ -109,6 +108,9 @@ impl Mapping<'_> {
         (presence, effect): (Presence, Effect),
         schema: impl FnOnce(&mut Definitions) -> Value,
     ) {
+        if self.properties.contains_key(key) {
+            return;
+        }
         let value = schema(self.definitions);
         let mut property = match presence {
             // A key without a value is as if left out.

@@ -66,19 +66,19 @@ impl BackendResponse {
 
     #[must_use]
     pub fn bytes(content_type: &str, body: impl Into<Bytes>) -> Self {
-        let mut answer = Self::status(200).header("content-type", content_type);
-        answer.chunks = vec![body.into()];
-        answer
+        let mut response = Self::status(200).header("content-type", content_type);
+        response.chunks = vec![body.into()];
+        response
     }
 
     /// Chunked, with these chunks.
     #[must_use]
     pub fn chunks(content_type: &str, chunks: Vec<Bytes>) -> Self {
-        let mut answer = Self::status(200)
+        let mut response = Self::status(200)
             .header("content-type", content_type)
             .chunked();
-        answer.chunks = chunks;
-        answer
+        response.chunks = chunks;
+        response
     }
 
     /// Chunked, `count` times the same chunk, stored once.
@@ -132,8 +132,8 @@ impl BackendResponse {
     /// A stream or a complete response, as requested.
     #[must_use]
     pub fn chat_for(request: &ReceivedRequest) -> Self {
-        let question: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        if question["stream"] == true {
+        let prompt: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        if prompt["stream"] == true {
             Self::chat_stream(&["well ", "then", "."])
         } else {
             Self::chat("well then.")
@@ -219,9 +219,9 @@ impl BackendResponse {
     /// Resets the connection instead of responding.
     #[must_use]
     pub fn reset_immediately() -> Self {
-        let mut answer = Self::status(200);
-        answer.end = End::ResetImmediately;
-        answer
+        let mut response = Self::status(200);
+        response.end = End::ResetImmediately;
+        response
     }
 
     pub(super) fn ends_with_reset(&self) -> bool {

@@ -16,10 +16,10 @@ async fn a_body_is_hashed_with_a_length_and_in_chunks() {
         ClientRequest::post("/a?b=c", body.clone()),
         ClientRequest::chunked("/a?b=c", &body, 999),
     ] {
-        let reply = client.send(sent).await.json();
-        assert_eq!(reply["bytes"], 70_000);
-        assert_eq!(reply["sha256"], sha256_hex(&body));
-        assert_eq!(reply["target"], "/a?b=c");
+        let response = client.send(sent).await.json();
+        assert_eq!(response["bytes"], 70_000);
+        assert_eq!(response["sha256"], sha256_hex(&body));
+        assert_eq!(response["target"], "/a?b=c");
     }
     let requests = backend.requests();
     assert_eq!(requests[0].framing, Framing::Length);
@@ -27,7 +27,7 @@ async fn a_body_is_hashed_with_a_length_and_in_chunks() {
     assert!(
         requests
             .iter()
-            .all(|seen| seen.whole && seen.connection == 0)
+            .all(|received| received.whole && received.connection == 0)
     );
     assert_eq!(backend.connections(), 1);
 }
@@ -36,18 +36,18 @@ async fn a_body_is_hashed_with_a_length_and_in_chunks() {
 async fn a_manual_response_is_sent_chunk_by_chunk() {
     let backend = Backend::manual().await;
     let mut client = Client::h1(backend.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::get("/")), async {
+    let (mut streaming, mut call) = tokio::join!(client.open(ClientRequest::get("/")), async {
         let mut call = backend.next_request().await;
         call.send_event_stream_head().await;
         call
     });
     call.event("one").await;
-    assert_eq!(live.until("one").await, "data: one\n\n");
-    assert!(wait::still_waiting_after(Duration::from_millis(30), live.chunk()).await);
+    assert_eq!(streaming.until("one").await, "data: one\n\n");
+    assert!(wait::still_waiting_after(Duration::from_millis(30), streaming.chunk()).await);
     call.event("two").await;
-    assert_eq!(live.until("two").await, "data: two\n\n");
+    assert_eq!(streaming.until("two").await, "data: two\n\n");
     call.finish().await;
-    assert!(live.chunk().await.is_none());
+    assert!(streaming.chunk().await.is_none());
 }
 
 #[tokio::test]

@@ -149,13 +149,13 @@ impl ClientRequest {
             Payload::None => Empty::new().boxed_unsync(),
             Payload::Whole(bytes) => Full::new(bytes).boxed_unsync(),
             Payload::Chunks(pieces) => {
-                let frames = stream::iter(pieces).map(|piece| Ok(Frame::data(piece)));
+                let frames = stream::iter(pieces).map(|chunk| Ok(Frame::data(chunk)));
                 StreamBody::new(frames).boxed_unsync()
             }
             Payload::StreamingResponse(receiver) => {
                 let frames = stream::unfold(receiver, |mut receiver| async {
-                    let piece = receiver.recv().await?;
-                    Some((Ok(Frame::data(piece)), receiver))
+                    let chunk = receiver.recv().await?;
+                    Some((Ok(Frame::data(chunk)), receiver))
                 });
                 StreamBody::new(frames).boxed_unsync()
             }

@@ -143,7 +143,7 @@ impl ClientResponse {
     /// # Panics
     /// The format differs.
     #[must_use]
-    pub fn refusal(&self) -> String {
+    pub fn rejection(&self) -> String {
         assert_eq!(
             self.header("content-type"),
             Some("application/problem+json"),

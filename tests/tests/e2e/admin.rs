@@ -1,4 +1,4 @@
-//! The operator's address: health, metrics, and its token.
+//! The admin address: health, metrics and its token.
 
 use weir_tests::backend::Backend;
 use weir_tests::client::{self, ClientRequest};
@@ -15,7 +15,7 @@ async fn a_ready_proxy_is_healthy_and_ready() {
         assert_eq!(proxy.admin_get(path).await.status, 200, "{path}");
     }
     assert_eq!(proxy.admin_get("/nothing").await.status, 404);
-    // The operator's paths are not on the listener, nor its requests in the events.
+    // Admin paths are not served by the listener, and admin requests have no events.
     assert_eq!(proxy.send(ClientRequest::get("/metrics")).await.status, 200);
     assert_eq!(backend.only_request().target, "/metrics");
     proxy.events_when(1).await;
@@ -26,7 +26,7 @@ async fn readiness_fails_when_draining_starts() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let address = proxy.address();
-    let asking = tokio::spawn(client::send(address, ClientRequest::chat("long")));
+    let sending = tokio::spawn(client::send(address, ClientRequest::chat("long")));
     let call = backend.next_request().await;
     proxy.sigterm();
     wait::within("readiness to end", wait::PATIENCE, async {
@@ -38,7 +38,7 @@ async fn readiness_fails_when_draining_starts() {
     assert_eq!(proxy.admin_get("/healthz").await.status, 200);
     call.respond(weir_tests::backend::BackendResponse::chat("done"))
         .await;
-    assert_eq!(asking.await.expect("an answer").status, 200);
+    assert_eq!(sending.await.expect("a response").status, 200);
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
 }
 
@@ -90,11 +90,15 @@ async fn a_configured_token_is_required() {
         )
     };
     assert_eq!(proxy.admin_get("/metrics").await.status, 401);
-    for wrong in ["", "an-admin-token-012", "an-admin-token-01234"] {
-        assert_eq!(request("/metrics", wrong).await.status, 401, "{wrong:?}");
+    for invalid in ["", "an-admin-token-012", "an-admin-token-01234"] {
+        assert_eq!(
+            request("/metrics", invalid).await.status,
+            401,
+            "{invalid:?}"
+        );
     }
     assert_eq!(request("/metrics", "an-admin-token-0123").await.status, 200);
-    // Probes carry no token.
+    // Probes have no token.
     assert_eq!(proxy.admin_get("/healthz").await.status, 200);
     assert_eq!(proxy.admin_get("/readyz").await.status, 200);
 }
@@ -107,8 +111,8 @@ async fn a_public_admin_address_without_a_token_is_invalid() {
     std::fs::write(directory.path().join("weir.yaml"), text).expect("written");
     let ended = weir_tests::process::Process::run(directory.path(), &["check"], b"").await;
     assert_eq!(ended.code, Some(1));
-    let said = ended.stdout + &ended.stderr;
-    assert!(said.contains("token"), "{said}");
+    let output = ended.stdout + &ended.stderr;
+    assert!(output.contains("token"), "{output}");
 }
 
 #[tokio::test]
@@ -129,7 +133,7 @@ async fn all_metrics_exist_from_the_start() {
     proxy.send(ClientRequest::chat("hi")).await;
     proxy.send(ClientRequest::chat("hi")).await;
     proxy.send(ClientRequest::chat_stream("hi")).await;
-    // A route without a signature checks none.
+    // A route without a signature verifies none.
     assert_eq!(
         proxy
             .send(ClientRequest::post("/signed", "hi"))
@@ -174,7 +178,7 @@ async fn all_metrics_exist_from_the_start() {
         .collect();
     let promised = "0.005 0.01 0.025 0.05 0.1 0.2 0.3 0.5 0.8 1 1.5 2.5 5 10 30 60 120 +Inf";
     assert_eq!(edges.join(" "), promised);
-    // What was counted lies where it should: the sum of overheads is far below a second.
+    // The sum of overheads is far below a second.
     assert!(metrics.sum("weir_overhead_seconds_sum", &[("route", "chat")]) < 1.0);
     assert!((metrics.sum("weir_overhead_seconds_count", &[("route", "chat")]) - 3.0).abs() < 0.5);
 }
@@ -184,10 +188,10 @@ async fn labels_have_bounded_cardinality() {
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
     for number in 0..80 {
-        let mut question = client::chat_request("hi", false);
-        question["model"] = format!("model-{number}").into();
+        let mut prompt = client::chat_request("hi", false);
+        prompt["model"] = format!("model-{number}").into();
         proxy
-            .send(ClientRequest::json(&format!("/path-{number}"), &question))
+            .send(ClientRequest::json(&format!("/path-{number}"), &prompt))
             .await;
         proxy
             .send(ClientRequest::new(&format!("METHOD{number}"), "/x"))

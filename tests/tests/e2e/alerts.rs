@@ -1,4 +1,4 @@
-//! Alerts: the tiers, who is told, and the same in Prometheus.
+//! Alerts: tiers, notifiers, and the same rules in Prometheus.
 
 mod admin;
 mod agreement;
@@ -7,3 +7,4 @@ mod disk;
 mod full_run;
 mod notifiers;
 mod replicas;
+mod shipping;

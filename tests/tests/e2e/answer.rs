@@ -1,4 +1,4 @@
-//! The answer on its way to the client: measured, unchanged, and ended with its client.
+//! The response on its way to the client: measured, unchanged, and cancelled with its client.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use weir_tests::wait;
 async fn token_usage_of_a_complete_response_is_recorded() {
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
-    let reply = proxy.send(ClientRequest::chat("hi")).await;
-    let event = proxy.event_of(&reply).await;
+    let response = proxy.send(ClientRequest::chat("hi")).await;
+    let event = proxy.event_of(&response).await;
     let call = &event["gen_ai"];
     assert_eq!(call["operation"]["name"], "chat");
     assert_eq!(call["request"]["model"], "glm-4");
@@ -37,17 +37,18 @@ async fn token_usage_and_first_token_of_a_stream_are_recorded() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-        let mut call = backend.next_request().await;
-        call.send_event_stream_head().await;
-        call
-    });
-    // The first word takes its time; the last events come in pieces that cut a line in two.
-    assert!(wait::still_waiting_after(Duration::from_millis(100), live.chunk()).await);
+    let (mut streaming, mut call) =
+        tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+            let mut call = backend.next_request().await;
+            call.send_event_stream_head().await;
+            call
+        });
+    // The first token is delayed; the last events arrive in chunks that split a line.
+    assert!(wait::still_waiting_after(Duration::from_millis(100), streaming.chunk()).await);
     call.token("one").await;
-    live.until("one").await;
+    streaming.until("one").await;
     call.token("two").await;
-    live.until("two").await;
+    streaming.until("two").await;
     call.chunk("data: {\"id\":\"x\",\"model\":\"glm-4\",\"choices\":[{\"index\":0,\"del")
         .await;
     call.chunk("ta\":{},\"finish_reason\":\"length\"}]}\r")
@@ -57,8 +58,8 @@ async fn token_usage_and_first_token_of_a_stream_are_recorded() {
     call.chunk("\"completion_tokens\":22,\"total_tokens\":33}}\n\ndata: [DONE]\n\n")
         .await;
     call.finish().await;
-    let id = live.header("x-request-id").expect("an id").to_owned();
-    live.rest().await.expect("a clean end");
+    let id = streaming.header("x-request-id").expect("an id").to_owned();
+    streaming.rest().await.expect("a clean end");
     let event = proxy.event(&id).await;
     let call = &event["gen_ai"];
     assert_eq!(call["request"]["stream"], true);
@@ -91,9 +92,9 @@ async fn token_usage_of_a_truncated_stream_is_recorded() {
     .await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
-    let live = client.open(ClientRequest::chat_stream("hi")).await;
-    let id = live.header("x-request-id").expect("an id").to_owned();
-    live.rest().await.expect_err("a cut");
+    let streaming = client.open(ClientRequest::chat_stream("hi")).await;
+    let id = streaming.header("x-request-id").expect("an id").to_owned();
+    streaming.rest().await.expect_err("a truncated body");
     let event = proxy.event(&id).await;
     assert_eq!(event["gen_ai"]["usage"]["output_tokens"], 6);
     assert_eq!(event["error_code"], "upstream_reset");
@@ -122,11 +123,11 @@ async fn unusual_responses_pass_unchanged() {
         })
         .await;
         let proxy = Setup::open(&backend).start().await;
-        let reply = proxy.send(ClientRequest::chat_stream("hi")).await;
-        assert_eq!(reply.status, 200);
-        assert!(reply.body == body, "{kind}: the bytes were changed");
+        let response = proxy.send(ClientRequest::chat_stream("hi")).await;
+        assert_eq!(response.status, 200);
+        assert!(response.body == body, "{kind}: the bytes were changed");
         assert_eq!(
-            proxy.event_of(&reply).await["http"]["response"]["status_code"],
+            proxy.event_of(&response).await["http"]["response"]["status_code"],
             200
         );
     }
@@ -142,16 +143,16 @@ async fn a_client_disconnect_cancels_the_backend_request() {
         } else {
             Client::h1(proxy.address()).await
         };
-        let (mut live, mut call) =
+        let (mut streaming, mut call) =
             tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
                 let mut call = backend.next_request().await;
                 call.send_event_stream_head().await;
                 call.token("first").await;
                 call
             });
-        live.until("first").await;
-        let id = live.header("x-request-id").expect("an id").to_owned();
-        drop(live);
+        streaming.until("first").await;
+        let id = streaming.header("x-request-id").expect("an id").to_owned();
+        drop(streaming);
         drop(client);
         wait::within("the backend is left", wait::PATIENCE, call.closed()).await;
         let event = proxy.event(&id).await;
@@ -189,7 +190,7 @@ async fn a_slow_reader_applies_backpressure_without_buffering() {
     let mut call = backend.next_request().await;
     call.send_head("application/octet-stream").await;
     raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
-    // Nobody reads on: of 200 MiB only what fits into the buffers on the way may be taken.
+    // The client stops reading: of 200 MiB only as much as fits into the buffers may be read from the backend.
     let piece = vec![b'x'; 1 << 20];
     let mut taken = 0;
     while taken < 200
@@ -207,12 +208,12 @@ async fn a_slow_reader_applies_backpressure_without_buffering() {
 
 #[tokio::test]
 async fn the_request_id_of_the_backend_is_renamed() {
-    let backend = Backend::responding(|seen| {
-        let answer =
+    let backend = Backend::responding(|received| {
+        let backend_response =
             BackendResponse::json(&serde_json::json!({})).header("x-upstream-request-id", "older");
-        match &*seen.target {
-            "/named" => answer.header("x-request-id", "req_123"),
-            _ => answer,
+        match &*received.target {
+            "/named" => backend_response.header("x-request-id", "req_123"),
+            _ => backend_response,
         }
     })
     .await;
@@ -222,9 +223,9 @@ async fn the_request_id_of_the_backend_is_renamed() {
             ClientRequest::post(path, "x"),
             ClientRequest::chunked(path, b"xyz", 1),
         ] {
-            let reply = proxy.send(request).await;
+            let response = proxy.send(request).await;
             let all = |name: &str| -> Vec<String> {
-                let values = reply.headers.get_all(name).iter();
+                let values = response.headers.get_all(name).iter();
                 values
                     .map(|value| value.to_str().expect("ASCII").to_owned())
                     .collect()

@@ -1,4 +1,4 @@
-//! `ask_usage`: the usage of a stream is asked for where its client does not, and kept from the client.
+//! `ask_usage`: the usage of a stream is requested where the client does not, and hidden from the client.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -16,7 +16,7 @@ const ASKED: &str =
 const USAGE: &str =
     r#"data: {"id":"chatcmpl-1","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2}}"#;
 
-/// The events of an answer, with the usage among them if it was asked for, under these line ends.
+/// The events of a response, with the usage if it was requested, and with these line ends.
 fn events(with_usage: bool, end: &str) -> String {
     let word = |word: &str| format!("data: {}", chat_event(word));
     let stop =
@@ -33,20 +33,22 @@ fn events(with_usage: bool, end: &str) -> String {
     ended.collect()
 }
 
-fn requests_usage(seen: &ReceivedRequest) -> bool {
-    let question: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
-    question["stream_options"]["include_usage"] == true
+fn requests_usage(backend_request: &ReceivedRequest) -> bool {
+    let prompt: Value = serde_json::from_slice(&backend_request.body).unwrap_or_default();
+    prompt["stream_options"]["include_usage"] == true
 }
 
-/// Answers as providers do; `x-cut` says how many bytes come together, `x-end` what ends a line.
-fn provider(seen: &ReceivedRequest) -> BackendResponse {
-    let end = match seen.header("x-end") {
+/// Responds like a provider; `x-cut` sets the size of chunks, `x-end` the line end.
+fn provider(backend_request: &ReceivedRequest) -> BackendResponse {
+    let end = match backend_request.header("x-end") {
         Some("crlf") => "\r\n",
         Some("cr") => "\r",
         _ => "\n",
     };
-    let events = Bytes::from(events(requests_usage(seen), end));
-    let cut = seen.header("x-cut").and_then(|cut| cut.parse().ok());
+    let events = Bytes::from(events(requests_usage(backend_request), end));
+    let cut = backend_request
+        .header("x-cut")
+        .and_then(|cut| cut.parse().ok());
     let cut = cut.unwrap_or(events.len());
     let pieces = (0..events.len()).step_by(cut);
     let pieces = pieces.map(|at| events.slice(at..events.len().min(at + cut)));
@@ -65,14 +67,14 @@ fn request_with(body: impl Into<Bytes>) -> ClientRequest {
     ClientRequest::post(CHAT, body).header("content-type", "application/json")
 }
 
-async fn assert_usage(proxy: &Proxy, reply: &ClientResponse) {
-    let event = proxy.event_of(reply).await;
+async fn assert_usage(proxy: &Proxy, response: &ClientResponse) {
+    let event = proxy.event_of(response).await;
     let usage = &event["gen_ai"]["usage"];
     let tokens = (&usage["input_tokens"], &usage["output_tokens"]);
     assert_eq!(tokens, (&Value::from(5), &Value::from(2)), "{event:#}");
     assert!(event["weir"]["usage"].is_null(), "{event:#}");
     let bytes = event["http"]["response"]["body"]["bytes"].as_u64();
-    assert_eq!(bytes, Some(reply.body.len() as u64));
+    assert_eq!(bytes, Some(response.body.len() as u64));
 }
 
 #[tokio::test]
@@ -80,8 +82,8 @@ async fn usage_is_requested_and_hidden_from_the_client_over_both_versions() {
     let backend = Backend::responding(provider).await;
     let proxy = start(&backend).await;
     let text = "all work and no play ".repeat(10_000);
-    let large = |asked: &str| {
-        format!(r#"{{{asked}"stream":true,"messages":[{{"role":"user","content":"{text}"}}]}}"#)
+    let large = |requested: &str| {
+        format!(r#"{{{requested}"stream":true,"messages":[{{"role":"user","content":"{text}"}}]}}"#)
     };
     let large = [
         large(""),
@@ -91,7 +93,7 @@ async fn usage_is_requested_and_hidden_from_the_client_over_both_versions() {
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        for (question, [body, asked]) in [
+        for (prompt, [body, requested]) in [
             (request_with(BODY), [BODY, ASKED]),
             (
                 ClientRequest::chunked(CHAT, BODY.as_bytes(), 7),
@@ -104,14 +106,20 @@ async fn usage_is_requested_and_hidden_from_the_client_over_both_versions() {
             ),
         ] {
             let before = backend.requests().len();
-            let reply = client.send(question).await;
-            assert_eq!((reply.status, reply.text()), (200, events(false, "\n")));
-            let seen = &backend.requests()[before];
-            assert_eq!(seen.text(), asked);
-            let length = asked.len().to_string();
-            assert_eq!(seen.header("content-length"), Some(length.as_str()));
-            assert_usage(&proxy, &reply).await;
-            let event = proxy.event_of(&reply).await;
+            let response = client.send(prompt).await;
+            assert_eq!(
+                (response.status, response.text()),
+                (200, events(false, "\n"))
+            );
+            let backend_request = &backend.requests()[before];
+            assert_eq!(backend_request.text(), requested);
+            let length = requested.len().to_string();
+            assert_eq!(
+                backend_request.header("content-length"),
+                Some(length.as_str())
+            );
+            assert_usage(&proxy, &response).await;
+            let event = proxy.event_of(&response).await;
             let received = event["http"]["request"]["body"]["bytes"].as_u64();
             assert_eq!(received, Some(body.len() as u64), "the client's own");
         }
@@ -123,16 +131,16 @@ async fn usage_is_requested_and_hidden_from_the_client_over_both_versions() {
 
 #[tokio::test]
 async fn the_usage_chunk_is_removed_for_any_chunking_and_framing() {
-    let backend = Backend::responding(|seen| {
-        let answer = provider(seen);
-        match seen.header("x-framing") {
-            Some("close") => answer.until_close(),
+    let backend = Backend::responding(|backend_request| {
+        let backend_response = provider(backend_request);
+        match backend_request.header("x-framing") {
+            Some("close") => backend_response.until_close(),
             Some("length") => {
-                let body = events(requests_usage(seen), "\n");
+                let body = events(requests_usage(backend_request), "\n");
                 BackendResponse::bytes("text/event-stream; charset=utf-8", body)
                     .header("etag", "\"1\"")
             }
-            _ => answer,
+            _ => backend_response,
         }
     })
     .await;
@@ -140,22 +148,22 @@ async fn the_usage_chunk_is_removed_for_any_chunking_and_framing() {
     let mut client = Client::h1(proxy.address()).await;
     for (name, end) in [("lf", "\n"), ("crlf", "\r\n"), ("cr", "\r")] {
         for cut in [1, 2, 3, 61, 97, 200, 1_000] {
-            let question = request_with(BODY).header("x-cut", &cut.to_string());
-            let reply = client.send(question.header("x-end", name)).await;
-            assert_eq!(reply.text(), events(false, end), "{name} cut at {cut}");
-            assert_usage(&proxy, &reply).await;
+            let prompt = request_with(BODY).header("x-cut", &cut.to_string());
+            let response = client.send(prompt.header("x-end", name)).await;
+            assert_eq!(response.text(), events(false, end), "{name} cut at {cut}");
+            assert_usage(&proxy, &response).await;
         }
     }
     for framing in ["close", "length"] {
-        let reply = proxy
+        let response = proxy
             .send(request_with(BODY).header("x-framing", framing))
             .await;
-        assert_eq!(reply.text(), events(false, "\n"), "{framing}");
+        assert_eq!(response.text(), events(false, "\n"), "{framing}");
         assert_eq!(
-            (reply.header("content-length"), reply.header("etag")),
+            (response.header("content-length"), response.header("etag")),
             (None, None)
         );
-        assert_usage(&proxy, &reply).await;
+        assert_usage(&proxy, &response).await;
     }
 }
 
@@ -164,9 +172,9 @@ async fn clients_that_request_usage_get_it_unchanged() {
     let backend = Backend::responding(provider).await;
     let proxy = start(&backend).await;
     let itself = r#"{"stream":true,"stream_options":{"include_usage":true}}"#;
-    let reply = proxy.send(request_with(itself)).await;
-    assert_eq!(reply.text(), events(true, "\n"));
-    assert_usage(&proxy, &reply).await;
+    let response = proxy.send(request_with(itself)).await;
+    assert_eq!(response.text(), events(true, "\n"));
+    assert_usage(&proxy, &response).await;
     for (path, body) in [
         (CHAT, itself),
         (CHAT, r#"{"stream":false}"#),
@@ -194,8 +202,8 @@ async fn clients_that_request_usage_get_it_unchanged() {
 
     let off = Setup::open(&backend).start().await;
     let before = backend.requests().len();
-    let reply = off.send(request_with(BODY)).await;
-    assert_eq!(reply.text(), events(false, "\n"));
+    let response = off.send(request_with(BODY)).await;
+    assert_eq!(response.text(), events(false, "\n"));
     assert_eq!(backend.requests()[before].text(), BODY);
 }
 
@@ -213,8 +221,11 @@ async fn the_signed_body_is_verified_and_the_delivered_stream_is_stored() {
         .await;
     let signed = ClientRequest::post("/signed/v1/chat/completions", BODY)
         .headers(sign_hmac_now("a-secret-of-the-route", BODY.as_bytes()));
-    let reply = proxy.send(signed).await;
-    assert_eq!((reply.status, reply.text()), (200, events(false, "\n")));
+    let response = proxy.send(signed).await;
+    assert_eq!(
+        (response.status, response.text()),
+        (200, events(false, "\n"))
+    );
     assert_eq!(backend.only_request().text(), ASKED);
 
     let miss = proxy.send(request_with(BODY)).await;
@@ -222,7 +233,7 @@ async fn the_signed_body_is_verified_and_the_delivered_stream_is_stored() {
     assert_eq!(backend.requests().len(), 2);
     assert_eq!(hit.header("cache-status"), Some("weir; hit; detail=memory"));
     assert_eq!((&miss.body, hit.text()), (&hit.body, events(false, "\n")));
-    // Who asks for the usage asks another question.
+    // A request for the usage has another cache key.
     let itself = r#"{"stream":true,"stream_options":{"include_usage":true}}"#;
     assert_eq!(
         proxy.send(request_with(itself)).await.text(),
@@ -232,21 +243,23 @@ async fn the_signed_body_is_verified_and_the_delivered_stream_is_stored() {
 
 #[tokio::test]
 async fn encoded_responses_are_neither_requested_nor_changed() {
-    let backend = Backend::responding(|seen| {
-        let answer =
-            BackendResponse::bytes("text/event-stream", events(requests_usage(seen), "\n"));
-        answer.header("content-encoding", "x-none-known")
+    let backend = Backend::responding(|backend_request| {
+        let backend_response = BackendResponse::bytes(
+            "text/event-stream",
+            events(requests_usage(backend_request), "\n"),
+        );
+        backend_response.header("content-encoding", "x-none-known")
     })
     .await;
     let proxy = start(&backend).await;
-    let reply = proxy
+    let response = proxy
         .send(request_with(BODY).header("accept-encoding", "gzip, br"))
         .await;
-    assert_eq!(reply.text(), events(true, "\n"), "it cannot be read");
-    assert_eq!(reply.header("content-encoding"), Some("x-none-known"));
-    let seen = backend.only_request();
+    assert_eq!(response.text(), events(true, "\n"), "it cannot be read");
+    assert_eq!(response.header("content-encoding"), Some("x-none-known"));
+    let backend_request = backend.only_request();
     assert!(matches!(
-        seen.header("accept-encoding"),
+        backend_request.header("accept-encoding"),
         None | Some("identity")
     ));
 }
@@ -256,42 +269,44 @@ async fn content_is_not_delayed() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(request_with(BODY)), async {
+    let (mut streaming, mut call) = tokio::join!(client.open(request_with(BODY)), async {
         let mut call = backend.next_request().await;
         call.send_event_stream_head().await;
         call
     });
-    // Each comes before the next is sent, whole or in part.
+    // Each event arrives before the next is sent, complete or in part.
     call.token("one").await;
-    live.until("one").await;
+    streaming.until("one").await;
     call.chunk(": still there\n").await;
-    live.until("still there").await;
+    streaming.until("still there").await;
     call.chunk("\ndata: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"tw")
         .await;
-    live.until("\"tw").await;
+    streaming.until("\"tw").await;
     call.chunk("o\"}}]}\n\n").await;
-    live.until("o\"}}]}").await;
+    streaming.until("o\"}}]}").await;
     call.chunk(format!("{}\n", USAGE.split_at(40).0)).await;
-    assert!(wait::still_waiting_after(std::time::Duration::from_millis(50), live.chunk()).await);
-    // Nothing else comes: what was held is no chunk, and goes on.
+    assert!(
+        wait::still_waiting_after(std::time::Duration::from_millis(50), streaming.chunk()).await
+    );
+    // Nothing follows: what was held back is no chunk, and is forwarded.
     call.chunk("\n\ndata: [DONE]\n\n").await;
-    let rest = live.until("[DONE]").await;
+    let rest = streaming.until("[DONE]").await;
     assert!(rest.contains(USAGE.split_at(40).0), "{rest}");
     call.finish().await;
-    live.rest().await.expect("a clean end");
+    streaming.rest().await.expect("a clean end");
 }
 
 #[tokio::test]
 async fn a_truncated_stream_ends_where_the_backend_ended_it() {
-    let begun = format!("data: {}\n\n{}", chat_event("one"), USAGE.split_at(50).0);
-    let body = begun.clone();
+    let started_at = format!("data: {}\n\n{}", chat_event("one"), USAGE.split_at(50).0);
+    let body = started_at.clone();
     let backend = Backend::responding(move |_| {
         BackendResponse::chunks("text/event-stream", vec![body.clone().into()]).truncated()
     })
     .await;
     let proxy = start(&backend).await;
     let mut client = Client::h1(proxy.address()).await;
-    let live = client.open(request_with(BODY)).await;
-    let cut = live.rest().await.expect_err("it is cut");
-    assert_eq!(String::from_utf8_lossy(&cut.received), begun);
+    let streaming = client.open(request_with(BODY)).await;
+    let cut = streaming.rest().await.expect_err("it is truncated");
+    assert_eq!(String::from_utf8_lossy(&cut.received), started_at);
 }

@@ -1,4 +1,4 @@
-//! The audit log: who was refused, in a chain that shows what was changed.
+//! The audit log: rejections, in a hash chain that reveals changes.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ const ROUTES: &str = "
 ";
 const AUDIT: &str = "audit: {}";
 
-fn auditing(backend: &Backend) -> Setup {
+fn audited_setup(backend: &Backend) -> Setup {
     Setup::new(backend).routes(ROUTES).events(AUDIT)
 }
 
@@ -27,11 +27,11 @@ fn lines(directory: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(directory.join("data/audit.ndjson")).expect("an audit log");
     let lines = text.lines();
     lines
-        .map(|line| serde_json::from_str(line).expect("a whole line"))
+        .map(|line| serde_json::from_str(line).expect("a complete line"))
         .collect()
 }
 
-fn refusals(lines: &[Value]) -> Vec<&Value> {
+fn rejections(lines: &[Value]) -> Vec<&Value> {
     let refused = lines.iter().filter(|line| line["refused"].is_object());
     refused.collect()
 }
@@ -40,7 +40,7 @@ async fn verify(directory: &Path) -> Finished {
     Process::run(directory, &["audit", "verify", "data/audit.ndjson"], b"").await
 }
 
-async fn stopped(proxy: &Proxy) {
+async fn stop(proxy: &Proxy) {
     proxy.sigterm();
     assert!(proxy.wait_exit(wait::PATIENCE).await.success());
 }
@@ -48,15 +48,15 @@ async fn stopped(proxy: &Proxy) {
 #[tokio::test]
 async fn a_flood_of_rejections_is_one_line_with_a_count() {
     let backend = Backend::echo().await;
-    let proxy = auditing(&backend).start().await;
+    let proxy = audited_setup(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
     let mut first = None;
     for _ in 0..200 {
         let signed = sign_hmac_now("sentinel-wrong-secret", b"sentinel-body");
         let request = ClientRequest::post("/signed", "sentinel-body").headers(signed);
-        let reply = client.send(request).await;
-        assert_eq!(reply.status, 401);
-        let id = reply.header("x-request-id").expect("an id").to_owned();
+        let response = client.send(request).await;
+        assert_eq!(response.status, 401);
+        let id = response.header("x-request-id").expect("an id").to_owned();
         first.get_or_insert(id);
     }
     for _ in 0..3 {
@@ -65,14 +65,14 @@ async fn a_flood_of_rejections_is_one_line_with_a_count() {
         assert_eq!(client.send(request).await.status, 401);
         assert_eq!(client.send(ClientRequest::get("/open")).await.status, 200);
     }
-    stopped(&proxy).await;
+    stop(&proxy).await;
     let lines = lines(proxy.directory());
     let of_scheme = |scheme: &str| {
-        let mut found = refusals(&lines);
+        let mut found = rejections(&lines);
         found.retain(|line| line["refused"]["scheme"] == scheme);
         found
     };
-    // A slow machine may take more than one window; together they count each refusal once.
+    // On a slow machine there may be more than one window; together they count each rejection once.
     let hmac = of_scheme("hmac");
     let sum = |of: &str| -> u64 {
         let counts = hmac
@@ -103,16 +103,19 @@ async fn a_flood_of_rejections_is_one_line_with_a_count() {
 #[tokio::test]
 async fn rejected_admin_requests_are_audited() {
     let backend = Backend::echo().await;
-    let proxy = auditing(&backend).admin_token("right-token").start().await;
+    let proxy = audited_setup(&backend)
+        .admin_token("right-token")
+        .start()
+        .await;
     let mut admin = Client::h1(proxy.admin()).await;
     for token in ["sentinel-token", "right-token", "sentinel-token"] {
         admin
             .send(ClientRequest::get("/metrics").headers(bearer(token)))
             .await;
     }
-    stopped(&proxy).await;
+    stop(&proxy).await;
     let lines = lines(proxy.directory());
-    let refused = refusals(&lines);
+    let refused = rejections(&lines);
     let count: u64 = refused
         .iter()
         .map(|line| {
@@ -130,10 +133,10 @@ async fn rejected_admin_requests_are_audited() {
 #[tokio::test]
 async fn tampering_is_detected_and_located() {
     let backend = Backend::echo().await;
-    let proxy = auditing(&backend).start().await;
+    let proxy = audited_setup(&backend).start().await;
     proxy.send(ClientRequest::get("/signed")).await;
     proxy.send(ClientRequest::get("/keyed")).await;
-    stopped(&proxy).await;
+    stop(&proxy).await;
     let path = proxy.directory().join("data/audit.ndjson");
     let text = std::fs::read_to_string(&path).expect("a log");
     assert_eq!(text.lines().count(), 4);
@@ -144,7 +147,7 @@ async fn tampering_is_detected_and_located() {
             .map(|(_, line)| line)
             .collect()
     };
-    for (changed, told) in [
+    for (changed, expected) in [
         (
             text.replacen("127.0.0.1", "127.0.0.2", 1),
             "audit.ndjson:2: this line was changed",
@@ -155,10 +158,10 @@ async fn tampering_is_detected_and_located() {
     ] {
         std::fs::write(&path, changed).expect("written");
         let verified = verify(proxy.directory()).await;
-        assert_eq!(verified.code, Some(1), "{told}");
+        assert_eq!(verified.code, Some(1), "{expected}");
         assert!(
-            verified.stderr.contains(told),
-            "{told}: {}",
+            verified.stderr.contains(expected),
+            "{expected}: {}",
             verified.stderr
         );
     }
@@ -175,12 +178,12 @@ async fn tampering_is_detected_and_located() {
 #[tokio::test]
 async fn the_hash_chain_continues_after_kills() {
     let backend = Backend::echo().await;
-    let setup = auditing(&backend);
+    let setup = audited_setup(&backend);
     let mut proxy = setup.start().await;
     for round in 0..3 {
         proxy.send(ClientRequest::get("/signed")).await;
         let counted = "weir_audit_lines_total";
-        // The line of the refusal, ten seconds after it at the latest, in the last round.
+        // The line of the last rejection, within ten seconds.
         if round == 2 {
             let written = |metrics: &Metrics| metrics.sum(counted, &[("outcome", "written")]) > 1.5;
             proxy.metrics_when("a second line", written).await;
@@ -188,17 +191,17 @@ async fn the_hash_chain_continues_after_kills() {
         proxy.kill();
         proxy.process().wait_exit(wait::PATIENCE).await;
         let directory = proxy.into_directory();
-        // What a kill in the middle of a write would leave.
+        // As after a kill within a write.
         let path = directory.path().join("data/audit.ndjson");
         let text = std::fs::read_to_string(&path).expect("a log");
         std::fs::write(&path, text + "{\"sequence\":9").expect("written");
         proxy = Proxy::ready(setup.spawn(directory.path()), directory).await;
     }
-    stopped(&proxy).await;
+    stop(&proxy).await;
     let lines = lines(proxy.directory());
     let cut = lines.iter().filter(|line| line["cut_bytes"] == 13).count();
     assert_eq!(cut, 3);
-    assert_eq!(refusals(&lines).len(), 1);
+    assert_eq!(rejections(&lines).len(), 1);
     let verified = verify(proxy.directory()).await;
     assert_eq!(verified.code, Some(0), "{}", verified.stderr);
 }

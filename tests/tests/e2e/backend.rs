@@ -1,4 +1,4 @@
-//! The exchange with a backend: which endpoint, what it is told, what comes back.
+//! The exchange with a backend: choice of endpoint, request, and response.
 
 use bytes::Bytes;
 use weir_tests::backend::{Backend, BackendResponse, Framing};
@@ -22,9 +22,9 @@ async fn endpoints_are_used_round_robin() {
         .await;
     let mut client = Client::h1(proxy.address()).await;
     for _ in 0..10 {
-        let reply = client.send(ClientRequest::get("/")).await;
-        assert_eq!(reply.status, 200);
-        let event = proxy.event_of(&reply).await;
+        let client_response = client.send(ClientRequest::get("/")).await;
+        assert_eq!(client_response.status, 200);
+        let event = proxy.event_of(&client_response).await;
         let endpoint = event["weir"]["upstream"]["endpoint"].clone();
         assert!(endpoint == one.url() || endpoint == two.url(), "{endpoint}");
         assert_eq!(event["backend"], "assistant");
@@ -54,11 +54,11 @@ async fn hop_by_hop_headers_are_not_forwarded() {
          Proxy-Connection: keep-alive\r\nX-End: kept\r\nX-End: twice\r\nContent-Length: 2\r\n\r\nhi",
     )
     .await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 200);
-    let seen = backend.only_request();
-    assert_eq!(seen.all("x-end"), ["kept", "twice"]);
-    assert_eq!(seen.all("content-length"), ["2"]);
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 200);
+    let received = backend.only_request();
+    assert_eq!(received.all("x-end"), ["kept", "twice"]);
+    assert_eq!(received.all("content-length"), ["2"]);
     for gone in [
         "x-private",
         "keep-alive",
@@ -66,16 +66,20 @@ async fn hop_by_hop_headers_are_not_forwarded() {
         "proxy-connection",
         "te",
     ] {
-        assert_eq!(seen.header(gone), None, "{gone} reached the backend");
+        assert_eq!(received.header(gone), None, "{gone} reached the backend");
     }
-    assert_eq!(answer.header("x-kept"), Some("yes"));
-    let cookies = answer
+    assert_eq!(backend_response.header("x-kept"), Some("yes"));
+    let cookies = backend_response
         .headers
         .iter()
         .filter(|(name, _)| name == "set-cookie");
     assert_eq!(cookies.count(), 2);
     for gone in ["x-secret-hop", "proxy-authenticate", "upgrade"] {
-        assert_eq!(answer.header(gone), None, "{gone} reached the client");
+        assert_eq!(
+            backend_response.header(gone),
+            None,
+            "{gone} reached the client"
+        );
     }
 }
 
@@ -89,11 +93,15 @@ async fn a_client_cannot_remove_weirs_own_headers() {
          Connection: X-Forwarded-For, X-Request-Id, X-Weir-Platform, Host\r\n\r\n",
     )
     .await;
-    let answer = raw.response().await;
-    assert!([200, 400].contains(&answer.status), "{}", answer.status);
-    for seen in backend.requests() {
-        for kept in ["x-forwarded-for", "x-request-id", "x-weir-platform", "host"] {
-            assert!(seen.header(kept).is_some(), "{kept} was dropped");
+    let backend_response = raw.response().await;
+    assert!(
+        [200, 400].contains(&backend_response.status),
+        "{}",
+        backend_response.status
+    );
+    for received in backend.requests() {
+        for stored in ["x-forwarded-for", "x-request-id", "x-weir-platform", "host"] {
+            assert!(received.header(stored).is_some(), "{stored} was dropped");
         }
     }
 }
@@ -119,18 +127,18 @@ async fn configured_backend_headers_and_prefix_are_applied() {
         .header("authorization", "Bearer of-the-client")
         .header("x-team", "other");
     proxy.send(request).await;
-    let seen = backend.only_request();
-    assert_eq!(seen.target, "/v1/chat?a=%20b");
-    assert_eq!(seen.all("authorization"), ["Bearer sk-backend"]);
-    assert_eq!(seen.all("x-team"), ["weir"]);
-    assert_eq!(seen.header("x-empty"), None);
+    let received = backend.only_request();
+    assert_eq!(received.target, "/v1/chat?a=%20b");
+    assert_eq!(received.all("authorization"), ["Bearer sk-backend"]);
+    assert_eq!(received.all("x-team"), ["weir"]);
+    assert_eq!(received.header("x-empty"), None);
 }
 
 #[tokio::test]
 async fn responses_pass_with_any_framing() {
-    let backend = Backend::responding(|seen| {
+    let backend = Backend::responding(|received| {
         let body = BackendResponse::bytes("text/plain", "a body");
-        match seen.target.as_str() {
+        match received.target.as_str() {
             "/chunked" => body.chunked(),
             "/until-close" => body.until_close(),
             "/empty" => BackendResponse::status(200),
@@ -162,16 +170,16 @@ async fn responses_pass_with_any_framing() {
             ("HEAD", "/head", 200, ""),
             ("DELETE", "/length", 200, "a body"),
         ] {
-            let reply = client.send(ClientRequest::new(method, path)).await;
+            let client_response = client.send(ClientRequest::new(method, path)).await;
             assert_eq!(
-                (reply.status, reply.text().as_str()),
+                (client_response.status, client_response.text().as_str()),
                 (status, body),
                 "{path}"
             );
             match path {
-                "/head" => assert_eq!(reply.header("content-length"), Some("12345")),
-                "/not-modified" => assert_eq!(reply.header("etag"), Some("\"1\"")),
-                "/no-content" => assert_eq!(reply.header("transfer-encoding"), None),
+                "/head" => assert_eq!(client_response.header("content-length"), Some("12345")),
+                "/not-modified" => assert_eq!(client_response.header("etag"), Some("\"1\"")),
+                "/no-content" => assert_eq!(client_response.header("transfer-encoding"), None),
                 _ => {}
             }
         }
@@ -182,15 +190,15 @@ async fn responses_pass_with_any_framing() {
 async fn interim_responses_are_not_treated_as_final() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
-    let (reply, ()) = tokio::join!(proxy.send(ClientRequest::get("/")), async {
+    let (client_response, ()) = tokio::join!(proxy.send(ClientRequest::get("/")), async {
         let mut call = backend.next_request().await;
         call.write("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
             .await;
         call.write("HTTP/1.1 102 Processing\r\n\r\n").await;
         call.respond(BackendResponse::chat("the answer")).await;
     });
-    assert_eq!(reply.status, 200);
-    assert!(reply.text().contains("the answer"));
+    assert_eq!(client_response.status, 200);
+    assert!(client_response.text().contains("the answer"));
 }
 
 #[tokio::test]
@@ -203,9 +211,9 @@ async fn a_large_response_uses_bounded_memory() {
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        let reply = client.send(ClientRequest::get("/large")).await;
-        assert_eq!(reply.body.len(), 50 << 20);
-        let event = proxy.event_of(&reply).await;
+        let client_response = client.send(ClientRequest::get("/large")).await;
+        assert_eq!(client_response.body.len(), 50 << 20);
+        let event = proxy.event_of(&client_response).await;
         assert_eq!(event["http"]["response"]["body"]["bytes"], 50 << 20);
     }
     let grown = proxy.process().resident_bytes_max() - before;
@@ -214,19 +222,25 @@ async fn a_large_response_uses_bounded_memory() {
 
 #[tokio::test]
 async fn a_stale_pooled_connection_does_not_fail_a_post() {
-    // Each connection carries one request, says keep-alive, and is closed by the backend when idle.
+    // Each connection carries one request, announces keep-alive, and is closed by the backend when idle.
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
     for round in 0..5 {
-        let (reply, ()) = tokio::join!(client.send(ClientRequest::post("/", "question")), async {
-            let mut call = backend.next_request().await;
-            call.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-                .await;
-            drop(call);
-        });
-        assert_eq!(reply.status, 200, "round {round}: {}", reply.text());
-        // The close has arrived at the proxy before the next request.
+        let (client_response, ()) =
+            tokio::join!(client.send(ClientRequest::post("/", "question")), async {
+                let mut call = backend.next_request().await;
+                call.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                    .await;
+                drop(call);
+            });
+        assert_eq!(
+            client_response.status,
+            200,
+            "round {round}: {}",
+            client_response.text()
+        );
+        // The proxy has received the close before the next request.
         wait::eventually("the backend's connections to end", wait::PATIENCE, || {
             backend.connections_open() == 0
         })
@@ -254,9 +268,9 @@ async fn a_request_without_a_body_gets_none() {
     assert!(
         requests
             .iter()
-            .all(|seen| seen.body_bytes == 0 && seen.whole)
+            .all(|received| received.body_bytes == 0 && received.whole)
     );
-    for seen in requests.iter().filter(|seen| seen.method != "POST") {
-        assert_eq!(seen.framing, Framing::None, "{seen:?}");
+    for received in requests.iter().filter(|received| received.method != "POST") {
+        assert_eq!(received.framing, Framing::None, "{received:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! Promise 1: nothing reaches a backend before its signature is checked over the raw bytes, and the
-//! backend gets the same bytes. And the bounds of a body.
+//! Promise 1: nothing reaches a backend before its signature is verified over the raw bytes, and the backend receives the
+//! same bytes. And the limits of a body.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const SIGNED: &str = "- {name: signed, path: /*, backend: assistant, \
 
 const SIZES: [usize; 6] = [0, 1, 65_535, 65_536, 65_537, 10 << 20];
 
-/// Bytes in which no two places look alike, and which are no UTF-8.
+/// Bytes without repetition that are not UTF-8.
 fn bytes_of(size: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let mut next = || {
@@ -46,15 +46,20 @@ async fn the_backend_receives_exactly_the_signed_bytes() {
                 ClientRequest::post("/with-length", body.clone()),
                 ClientRequest::chunked("/chunked", &body, 30_011),
             ] {
-                let reply = client
+                let client_response = client
                     .send(request.headers(sign_hmac_now(SECRET, &body)))
                     .await;
-                assert_eq!(reply.status, 200, "{size}: {}", reply.text());
-                let seen = backend.requests().pop().expect("a request");
-                assert!(seen.whole);
-                assert_eq!(seen.body_bytes, size as u64);
-                assert_eq!(seen.body_sha256, sha256_hex(&body), "{size}");
-                let event = proxy.event_of(&reply).await;
+                assert_eq!(
+                    client_response.status,
+                    200,
+                    "{size}: {}",
+                    client_response.text()
+                );
+                let received = backend.requests().pop().expect("a request");
+                assert!(received.whole);
+                assert_eq!(received.body_bytes, size as u64);
+                assert_eq!(received.body_sha256, sha256_hex(&body), "{size}");
+                let event = proxy.event_of(&client_response).await;
                 assert_eq!(event["http"]["request"]["body"]["bytes"], size);
                 assert_eq!(event["weir"]["signature"]["outcome"], "valid");
             }
@@ -83,12 +88,12 @@ async fn nothing_arrives_with_an_invalid_signature() {
                 ClientRequest::post("/with-length", body.clone()),
                 ClientRequest::chunked("/chunked", &body, 30_011),
             ] {
-                // The signature is right, but for a body that differs in its last bit.
-                let reply = client
+                // The signature is valid for a body that differs in the last bit.
+                let client_response = client
                     .send(request.headers(sign_hmac_now(SECRET, &other)))
                     .await;
-                assert_eq!(reply.status, 401, "{size}");
-                assert_eq!(reply.refusal(), "signature_invalid");
+                assert_eq!(client_response.status, 401, "{size}");
+                assert_eq!(client_response.rejection(), "signature_invalid");
             }
         }
     }
@@ -104,27 +109,27 @@ async fn an_oversized_body_is_rejected_before_it_is_read() {
         .start()
         .await;
     let bound = 64 << 10;
-    let reply = proxy
+    let client_response = proxy
         .send(ClientRequest::post("/just", vec![b'x'; bound]))
         .await;
-    assert_eq!(reply.status, 200);
-    let reply = proxy
+    assert_eq!(client_response.status, 200);
+    let client_response = proxy
         .send(ClientRequest::chunked("/just", &vec![b'x'; bound], 8000))
         .await;
-    assert_eq!(reply.status, 200);
+    assert_eq!(client_response.status, 200);
 
-    // Announced: not one byte of it has to be sent.
+    // Announced by its length: no byte of it has to be sent.
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write(format!(
         "POST /over HTTP/1.1\r\nHost: weir.test\r\nContent-Length: {}\r\n\r\n",
         bound + 1
     ))
     .await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 413);
-    assert!(answer.text().contains("body_too_large"));
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 413);
+    assert!(backend_response.text().contains("body_too_large"));
 
-    // Not announced: found out while reading, without waiting for its end.
+    // Not announced: detected while reading, without waiting for the end.
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST /over HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n")
         .await;
@@ -134,7 +139,7 @@ async fn an_oversized_body_is_rejected_before_it_is_read() {
 
     let mut client = Client::h2(proxy.address()).await;
     let over = ClientRequest::post("/over", vec![b'x'; bound + 1]);
-    // Read to its end: a client that leaves an answer is another event.
+    // Read to the end: a client that aborts a response is another event.
     assert_eq!(client.send(over).await.status, 413);
 
     let events = proxy.events_when(5).await;
@@ -159,8 +164,8 @@ async fn a_slow_body_is_rejected() {
         ))
         .await;
         let started = weir::clock::now();
-        // One byte now and then keeps a timeout per read from ever striking.
-        let said = raw
+        // An occasional byte prevents a timeout for each read from firing.
+        let output = raw
             .drip("1\r\nx\r\n", Duration::from_millis(200), wait::PATIENCE)
             .await;
         let lasted = started.elapsed();
@@ -168,9 +173,9 @@ async fn a_slow_body_is_rejected() {
             (Duration::from_millis(700)..wait::PATIENCE).contains(&lasted),
             "{framing}: {lasted:?}"
         );
-        let said = String::from_utf8_lossy(&said);
-        assert!(said.starts_with("HTTP/1.1 408"), "{said}");
-        assert!(said.contains("body_timeout"), "{said}");
+        let output = String::from_utf8_lossy(&output);
+        assert!(output.starts_with("HTTP/1.1 408"), "{output}");
+        assert!(output.contains("body_timeout"), "{output}");
     }
     proxy.event_with_code("body_timeout").await;
     backend.assert_untouched();
@@ -184,10 +189,10 @@ async fn a_slow_body_over_http2_is_rejected() {
         .start()
         .await;
     let mut client = Client::h2(proxy.address()).await;
-    let (request, pieces) = ClientRequest::streamed("/slow");
-    pieces.send("half".into()).await.expect("sent");
-    let live = client.open(request).await;
-    assert_eq!(live.status, 408);
+    let (request, chunks) = ClientRequest::streamed("/slow");
+    chunks.send("half".into()).await.expect("sent");
+    let streaming = client.open(request).await;
+    assert_eq!(streaming.status, 408);
     backend.assert_untouched();
 }
 
@@ -203,7 +208,7 @@ async fn an_incomplete_body_is_recorded_and_released() {
             "POST {path} HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 1000\r\n\r\nhalf"
         ))
         .await;
-        // The proxy has begun to read before the client leaves.
+        // The proxy has started to read before the client leaves.
         let has_begun = |metrics: &Metrics| metrics.sum("weir_requests_in_flight", &[]) > 0.5;
         proxy.metrics_when("the request", has_begun).await;
         if goodbye {

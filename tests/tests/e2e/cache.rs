@@ -1,4 +1,4 @@
-//! Known answers: who gets them, who does not, and that they are the same bytes.
+//! Cached responses: which clients get them, and that they are byte-identical.
 
 use serde_json::json;
 use weir_tests::backend::{Backend, BackendResponse};
@@ -21,8 +21,8 @@ async fn start(backend: &Backend) -> Proxy {
     Setup::new(backend).routes(CACHED).start().await
 }
 
-fn is_hit(reply: &ClientResponse) -> bool {
-    let status = reply.header("cache-status").expect("a Cache-Status");
+fn is_hit(response: &ClientResponse) -> bool {
+    let status = response.header("cache-status").expect("a Cache-Status");
     assert!(status.starts_with("weir; "), "{status}");
     status.split(';').any(|part| part.trim() == "hit")
 }
@@ -75,8 +75,8 @@ async fn key_order_and_white_space_do_not_change_the_key() {
         r#"{"model":"glm-4","temperature":0.5,"messages":[{"role":"user","content":"\u0068i"}]}"#,
     ];
     for (number, body) in path_variants.iter().enumerate() {
-        let reply = proxy.send(request(body)).await;
-        assert_eq!(is_hit(&reply), number > 0, "{body}");
+        let response = proxy.send(request(body)).await;
+        assert_eq!(is_hit(&response), number > 0, "{body}");
     }
     assert_eq!(backend.requests().len(), 1);
 }
@@ -125,13 +125,13 @@ async fn a_stored_stream_is_replayed_as_a_stream() {
     let miss = proxy.send(ClientRequest::chat_stream("hi")).await;
     assert!(!is_hit(&miss));
     let mut client = Client::h1(proxy.address()).await;
-    let live = client.open(ClientRequest::chat_stream("hi")).await;
-    assert_eq!(live.header("content-type"), Some("text/event-stream"));
-    let hit = live.whole().await;
+    let streaming = client.open(ClientRequest::chat_stream("hi")).await;
+    assert_eq!(streaming.header("content-type"), Some("text/event-stream"));
+    let hit = streaming.whole().await;
     assert!(is_hit(&hit));
     assert_eq!(hit.body, miss.body);
     assert!(hit.text().ends_with("data: [DONE]\n\n"));
-    // And over the other protocol.
+    // Over the other protocol as well.
     let mut client = Client::h2(proxy.address()).await;
     let hit = client.send(ClientRequest::chat_stream("hi")).await;
     assert!(is_hit(&hit));
@@ -164,7 +164,7 @@ async fn clients_share_cached_responses_only_if_configured() {
         .routes(&route("shared", "/shared", "route"))
         .start()
         .await;
-    let question = chat_request("my secret plan", false);
+    let prompt = chat_request("my secret plan", false);
     for (path, key, hit) in [
         ("/own", "sk-one-0123456789", false),
         ("/own", "sk-two-0123456789", false),
@@ -173,13 +173,13 @@ async fn clients_share_cached_responses_only_if_configured() {
         ("/shared", "sk-one-0123456789", false),
         ("/shared", "sk-two-0123456789", true),
     ] {
-        let reply = proxy
-            .send(ClientRequest::json(path, &question).headers(bearer(key)))
+        let response = proxy
+            .send(ClientRequest::json(path, &prompt).headers(bearer(key)))
             .await;
-        assert_eq!(is_hit(&reply), hit, "{path} {key}");
+        assert_eq!(is_hit(&response), hit, "{path} {key}");
     }
-    // A hit is no way around the signature.
-    let unsigned = proxy.send(ClientRequest::json("/shared", &question)).await;
+    // A hit does not bypass the signature.
+    let unsigned = proxy.send(ClientRequest::json("/shared", &prompt)).await;
     assert_eq!(unsigned.status, 401);
 }
 
@@ -210,7 +210,7 @@ async fn a_client_may_send_no_store_and_no_cache() {
     );
     assert!(
         !is_hit(&proxy.send(ClientRequest::chat("hi")).await),
-        "was not kept"
+        "was not stored"
     );
     assert!(is_hit(&proxy.send(ClientRequest::chat("hi")).await));
     assert!(!is_hit(&proxy.send(with("max-age=5, No-Cache")).await));
@@ -224,25 +224,26 @@ async fn a_response_aborted_by_its_client_is_not_stored() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-        let mut call = backend.next_request().await;
-        call.send_event_stream_head().await;
-        call.token("half").await;
-        call
-    });
-    live.until("half").await;
-    drop(live);
+    let (mut streaming, mut call) =
+        tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+            let mut call = backend.next_request().await;
+            call.send_event_stream_head().await;
+            call.token("half").await;
+            call
+        });
+    streaming.until("half").await;
+    drop(streaming);
     drop(client);
     wait::within("the backend is left, too", wait::PATIENCE, call.closed()).await;
-    let (reply, ()) = tokio::join!(proxy.send(ClientRequest::chat_stream("hi")), async {
+    let (response, ()) = tokio::join!(proxy.send(ClientRequest::chat_stream("hi")), async {
         backend
             .next_request()
             .await
             .respond(BackendResponse::chat_stream(&["whole"]))
             .await;
     });
-    assert!(!is_hit(&reply));
-    assert!(reply.text().contains("whole"));
+    assert!(!is_hit(&response));
+    assert!(response.text().contains("whole"));
 }
 
 #[tokio::test]
@@ -282,9 +283,12 @@ async fn requests_that_are_not_json_pass_unchanged_and_are_not_cached() {
         for _ in 0..2 {
             let request =
                 ClientRequest::post(CHAT, body.to_vec()).header("content-type", "application/json");
-            let reply = proxy.send(request).await;
-            assert_eq!(reply.status, 200);
-            assert_eq!(reply.json()["sha256"], weir_tests::sign::sha256_hex(body));
+            let response = proxy.send(request).await;
+            assert_eq!(response.status, 200);
+            assert_eq!(
+                response.json()["sha256"],
+                weir_tests::sign::sha256_hex(body)
+            );
         }
     }
     assert_eq!(backend.requests().len(), bodies.len() * 2);

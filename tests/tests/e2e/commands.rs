@@ -1,4 +1,4 @@
-//! What the commands say and how they end: for people, for pipelines, and where nobody can hear them.
+//! The commands: output and exit codes, for people, for pipelines, and when the output cannot be written.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -40,28 +40,31 @@ async fn check_prints_json_and_strict_rejects_warnings() {
     let json = ["check", "--format", "json"];
 
     write(VALID);
-    let told = report(&json, 0).await;
-    assert_eq!((&told["valid"], &told["routes"]), (&true.into(), &1.into()));
-    assert_eq!(told["warnings"], serde_json::json!([]));
+    let reported = report(&json, 0).await;
+    assert_eq!(
+        (&reported["valid"], &reported["routes"]),
+        (&true.into(), &1.into())
+    );
+    assert_eq!(reported["warnings"], serde_json::json!([]));
 
     write(&format!("{VALID}{WARNED}"));
-    let told = report(&json, 0).await;
-    assert_eq!(told["warnings"][0]["line"], 3);
-    assert_eq!(told["warnings"][0]["key"], "redis");
-    let told = report(&["check", "--strict", "--format", "json"], 1).await;
-    assert_eq!(told["valid"], true);
+    let reported = report(&json, 0).await;
+    assert_eq!(reported["warnings"][0]["line"], 3);
+    assert_eq!(reported["warnings"][0]["key"], "redis");
+    let reported = report(&["check", "--strict", "--format", "json"], 1).await;
+    assert_eq!(reported["valid"], true);
     assert_eq!(run(at, &["check"], &[]).await.code, Some(0));
     let strict = run(at, &["check", "--strict"], &[]).await;
     assert_eq!(strict.code, Some(1));
     assert!(strict.stderr.contains("--strict"), "{}", strict.stderr);
 
     write(&format!("{VALID}limits: {{connections: many}}\n"));
-    let told = report(&json, 1).await;
-    assert_eq!(told["valid"], false);
-    assert_eq!(told["mistakes"][0]["line"], 3);
-    assert_eq!(told["mistakes"][0]["column"], 23);
+    let reported = report(&json, 1).await;
+    assert_eq!(reported["valid"], false);
+    assert_eq!(reported["mistakes"][0]["line"], 3);
+    assert_eq!(reported["mistakes"][0]["column"], 23);
     assert_eq!(
-        told["mistakes"][0]["source_line"],
+        reported["mistakes"][0]["source_line"],
         "limits: {connections: many}"
     );
 }
@@ -107,7 +110,7 @@ async fn the_secret_of_sign_is_not_in_the_process_list() {
     }
     let of_variable = run(at, &sign, &[("WEIR_SECRET", "s3cret")]).await;
     assert_eq!(of_variable.stdout, signed.stdout, "{}", of_variable.stderr);
-    // What was asked for explicitly wins over the variable.
+    // An explicit argument overrides the variable.
     let both = [&sign[..], &["--secret-file", "secret"]].concat();
     let of_file = run(at, &both, &[("WEIR_SECRET", "other")]).await;
     assert_eq!(of_file.stdout, signed.stdout, "{}", of_file.stderr);
@@ -117,7 +120,7 @@ async fn the_secret_of_sign_is_not_in_the_process_list() {
         &["--secret", "s3cret", "--secret-file", "secret"],
     ]
     .concat();
-    for (arguments, told) in [
+    for (arguments, reported) in [
         (two, "--secret-file"),
         (sign.to_vec(), "WEIR_SECRET"),
         (
@@ -127,7 +130,11 @@ async fn the_secret_of_sign_is_not_in_the_process_list() {
     ] {
         let ended = run(at, &arguments, &[]).await;
         assert!(ended.code.is_some_and(|code| code > 0));
-        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains(reported),
+            "{reported}: {}",
+            ended.stderr
+        );
         assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
     }
 }
@@ -146,8 +153,7 @@ async fn completions_contain_the_commands() {
     assert_eq!(unknown.code, Some(2));
 }
 
-/// An address of this machine that no other test of this run has: ports cannot be read back from
-/// somebody who cannot speak.
+/// A loopback address that no other test of this run uses: a process without output cannot report its ports.
 fn own_address(last: u8) -> String {
     let [.., high, low] = std::process::id().to_be_bytes();
     format!("127.{high}.{low}.{last}")
@@ -223,7 +229,7 @@ async fn a_full_disk_for_the_output_does_not_end_the_demo() {
                 .status,
             200
         );
-        // A terminal that is closed takes along what was tried in it.
+        // SIGHUP of a closed terminal ends the commands that were started in it.
         process.sighup();
         assert_eq!(process.wait_exit(wait::PATIENCE).await.code(), Some(0));
     }
@@ -297,23 +303,23 @@ async fn a_fresh_weir_lists_alerts_and_dashboard_variables() {
         let mut series = metrics
             .lines()
             .filter(|line| line.starts_with(&format!("{name}{{")));
-        // Prometheus adds these itself, to any series.
+        // Prometheus adds these labels to any series.
         let found = match label {
             "job" | "instance" => series.next().is_some(),
             _ => ["route=\"chat\"", "platform=\"bot\""]
                 .iter()
-                .filter(|wanted| wanted.starts_with(&format!("{label}=")))
-                .all(|wanted| {
+                .filter(|expected| expected.starts_with(&format!("{label}=")))
+                .all(|expected| {
                     metrics
                         .lines()
-                        .any(|line| line.starts_with(name) && line.contains(wanted))
+                        .any(|line| line.starts_with(name) && line.contains(expected))
                 }),
         };
         assert!(found, "nothing to choose from: {query}");
     }
 }
 
-/// The queries behind the drop-downs of all dashboards.
+/// The queries of the drop-downs of all dashboards.
 fn variables() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards/grafana");
     let mut queries = Vec::new();
@@ -347,10 +353,10 @@ async fn a_key_from_a_file_ignores_bom_and_line_ends() {
             key.display()
         );
         let proxy: Proxy = Setup::new(&backend).routes(&routes).start().await;
-        let reply = proxy
+        let response = proxy
             .send(ClientRequest::get("/").headers(bearer("sk-first-hour")))
             .await;
-        assert_eq!(reply.status, 200, "{content:?}");
+        assert_eq!(response.status, 200, "{content:?}");
         assert!(!proxy.stderr().contains("warning"), "{}", proxy.stderr());
     }
 }

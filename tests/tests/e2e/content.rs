@@ -1,4 +1,4 @@
-//! What events keep of prompts and answers, and of how many requests there are events.
+//! Recorded content of prompts and responses, and sampling of events.
 
 use serde_json::{Value, json};
 use weir_tests::backend::{Backend, BackendResponse};
@@ -11,10 +11,10 @@ use weir_tests::sign::sha256_hex;
 const QUESTION: &str = "my phone is 13812345678, my key sk-abcdefghijklmnop1234";
 const REDACTED: &str = "my phone is [phone], my key [key]";
 
-/// An assistant that tells the number of whoever asks, in pieces when it streams.
-async fn telling() -> Backend {
-    Backend::responding(|seen| {
-        if seen.target.ends_with("/completions") {
+/// A backend that responds with the number of the caller, in chunks when streaming.
+async fn backend_with_numbers() -> Backend {
+    Backend::responding(|received| {
+        if received.target.ends_with("/completions") {
             return BackendResponse::chat("call 13912345678");
         }
         BackendResponse::chat_stream(&["call 139", "12345678"])
@@ -22,27 +22,27 @@ async fn telling() -> Backend {
     .await
 }
 
-/// Where an answer comes whole, and where it streams.
+/// Paths with complete and with streamed responses.
 const PATHS: [&str; 2] = ["/v1/chat/completions", "/v1/messages"];
 
-fn keeping(backend: &Backend, mode: &str) -> Setup {
+fn setup_recording(backend: &Backend, mode: &str) -> Setup {
     Setup::buffered(backend).events(&format!("content: {mode}"))
 }
 
 async fn event(proxy: &Proxy, request: ClientRequest) -> Value {
-    let reply = proxy.send(request).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    proxy.event_of(&reply).await
+    let response = proxy.send(request).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    proxy.event_of(&response).await
 }
 
 #[tokio::test]
 async fn redacted_texts_contain_no_personal_numbers() {
-    let backend = telling().await;
-    let proxy = keeping(&backend, "redacted").start().await;
+    let backend = backend_with_numbers().await;
+    let proxy = setup_recording(&backend, "redacted").start().await;
     for path in PATHS {
         let is_stream = path != PATHS[0];
         let request = || ClientRequest::json(path, &chat_request(QUESTION, is_stream));
-        // Asked, then out of the cache.
+        // A request to the backend, then a cache hit.
         for outcome in ["miss", "hit"] {
             let event = event(&proxy, request()).await;
             assert_eq!(event["weir"]["cache"]["outcome"], outcome);
@@ -54,7 +54,7 @@ async fn redacted_texts_contain_no_personal_numbers() {
     for secret in ["13812345678", "13912345678", "sk-abc"] {
         assert!(!file.contains(secret), "{secret}");
     }
-    // A chat platform's message, its text in JSON in a string.
+    // A message of a chat platform: text in JSON in a string.
     let message =
         json!({"event": {"message": {"content": "{\"text\":\"\\u0031\\u0033812345678\"}"}}});
     let event = event(&proxy, ClientRequest::json("/hook", &message)).await;
@@ -63,8 +63,8 @@ async fn redacted_texts_contain_no_personal_numbers() {
 
 #[tokio::test]
 async fn hashes_match_the_texts() {
-    let backend = telling().await;
-    let proxy = keeping(&backend, "hash").start().await;
+    let backend = backend_with_numbers().await;
+    let proxy = setup_recording(&backend, "hash").start().await;
     let request = ClientRequest::json(PATHS[1], &chat_request(QUESTION, true));
     let event = event(&proxy, request).await;
     let content = &event["weir"]["content"];
@@ -75,7 +75,7 @@ async fn hashes_match_the_texts() {
 
 #[tokio::test]
 async fn content_is_recorded_only_if_configured() {
-    let backend = telling().await;
+    let backend = backend_with_numbers().await;
     let proxy = Setup::buffered(&backend).start().await;
     let request = ClientRequest::json("/v1/chat/completions", &chat_request(QUESTION, false));
     let event = event(&proxy, request).await;
@@ -85,7 +85,7 @@ async fn content_is_recorded_only_if_configured() {
 
 #[tokio::test]
 async fn successes_are_sampled_and_failures_always_recorded() {
-    let backend = Backend::responding(|seen| match seen.target.as_str() {
+    let backend = Backend::responding(|received| match received.target.as_str() {
         "/error" => BackendResponse::status(500),
         _ => BackendResponse::chat("well"),
     })
@@ -103,7 +103,7 @@ async fn successes_are_sampled_and_failures_always_recorded() {
     };
     let all = |metrics: &Metrics| of(metrics, "recorded") + of(metrics, "sampled_out") >= 420.0;
     let metrics = proxy.metrics_when("420 events", all).await;
-    // Metrics count what left no event, too.
+    // Metrics also count requests without an event.
     assert_eq!(metrics.sum("weir_requests_total", &[]), 420.0);
     let recorded = of(&metrics, "recorded");
     let events = proxy.events_when(recorded as usize).await;

@@ -1,5 +1,5 @@
-//! What the dashboards ask for is there: every query, on a real Prometheus that scrapes a weir under
-//! load. And their form, which nobody can look at here.
+//! Every query of the dashboards returns data on a real Prometheus that scrapes a weir under load. And the form of the
+//! dashboards, which cannot be viewed here.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ mod kibana;
 /// Panels without data, with the reason.
 const WAITING: &str = include_str!("dashboards/waiting.txt");
 
-/// How long the load runs at most. It ends when every query has data.
+/// The maximum duration of the load. It ends when every query has data.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 const SECRET: &str = "web-secret-0123456";
@@ -39,16 +39,16 @@ const ROUTES: &str = "
 - {name: rest, path: /*, backend: assistant}
 ";
 
-/// One query of one panel.
+/// A query of a panel.
 struct Query {
-    /// `FILE: TITLE`, as in the list of those that wait.
+    /// `FILE: TITLE`, as in the list of panels without data.
     panel: String,
     expression: String,
 }
 
 fn dashboards() -> Vec<(String, Value)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards/grafana");
-    let mut found: Vec<_> = std::fs::read_dir(folder)
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards/grafana");
+    let mut found: Vec<_> = std::fs::read_dir(directory)
         .expect("dashboards/grafana")
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| {
@@ -92,15 +92,15 @@ fn queries() -> Vec<Query> {
     found
 }
 
-fn waiting() -> BTreeSet<&'static str> {
+fn panels_without_data() -> BTreeSet<&'static str> {
     let lines = WAITING.lines().map(str::trim);
     lines
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .collect()
 }
 
-/// What Grafana puts in place of its variables.
-fn substituted(expression: &str) -> String {
+/// The substitutions of Grafana's variables.
+fn substitute_variables(expression: &str) -> String {
     let mut expression = expression.to_owned();
     for (variable, value) in [
         ("$__rate_interval", "5s"),
@@ -119,19 +119,19 @@ fn substituted(expression: &str) -> String {
     expression
 }
 
-fn answer(seen: &ReceivedRequest) -> BackendResponse {
-    match seen.target.as_str() {
+fn answer(received: &ReceivedRequest) -> BackendResponse {
+    match received.target.as_str() {
         "/error" => BackendResponse::status(500),
         "/reset" => BackendResponse::reset_immediately(),
-        _ => BackendResponse::chat_for(seen),
+        _ => BackendResponse::chat_for(received),
     }
 }
 
-/// One round of everything that the dashboards show.
-async fn round(proxy: &Proxy, number: usize) {
+/// One round of requests for everything that the dashboards show.
+async fn send_round(proxy: &Proxy, number: usize) {
     let mut client = Client::h1(proxy.address()).await;
-    for (question, stream) in [("the same", false), (&*format!("another {number}"), true)] {
-        let body = chat_request(question, stream);
+    for (prompt, stream) in [("the same", false), (&*format!("another {number}"), true)] {
+        let body = chat_request(prompt, stream);
         let signed = sign_hmac_as("web", SECRET, body.to_string().as_bytes());
         client
             .send(ClientRequest::json("/v1/chat/completions", &body).headers(signed))
@@ -143,23 +143,35 @@ async fn round(proxy: &Proxy, number: usize) {
     }
 }
 
-/// Rounds without an end.
+/// Repeats rounds until cancelled.
 async fn load(proxy: &Proxy) -> Infallible {
     let mut number = 0;
     loop {
-        round(proxy, number).await;
+        send_round(proxy, number).await;
         number += 1;
     }
 }
 
-/// Asks until only those are left that are said to wait.
-async fn run_queries(prometheus: &Prometheus, left: &mut Vec<Query>, waiting: &BTreeSet<&str>) {
-    while left.iter().any(|query| !waiting.contains(&*query.panel)) {
+/// Runs the queries until only those of the panels without data are left.
+async fn run_queries(
+    prometheus: &Prometheus,
+    left: &mut Vec<Query>,
+    panels_without_data: &BTreeSet<&str>,
+) {
+    while left
+        .iter()
+        .any(|query| !panels_without_data.contains(&*query.panel))
+    {
         let mut still = Vec::new();
         for query in left.drain(..) {
-            match prometheus.query(&substituted(&query.expression)).await {
+            match prometheus
+                .query(&substitute_variables(&query.expression))
+                .await
+            {
                 QueryResult::Numbers(_) => {}
-                QueryResult::Refused(why) => panic!("{}: {why}: {}", query.panel, query.expression),
+                QueryResult::Refused(reason) => {
+                    panic!("{}: {reason}: {}", query.panel, query.expression)
+                }
                 QueryResult::Nothing | QueryResult::NotANumber => still.push(query),
             }
         }
@@ -179,12 +191,12 @@ async fn every_query_of_every_dashboard_has_data_under_load() {
         "elasticsearch: {{urls: ['{}'], data_stream: logs-weir.dashboards-default, batch: {{wait: 200ms}}}}",
         node.url()
     );
-    let folder = tempfile::TempDir::new().expect("a temporary directory");
-    let files = Authority::new().issue(folder.path());
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let files = Authority::new().issue(directory.path());
     let setup = Setup::new(&backend)
         .routes(ROUTES)
         .tls(&files)
-        // Nobody listens there, nor where spans go: what is lost is shown all the same.
+        // Nothing listens there, nor at the address of the collector: losses are shown as well.
         .top("alerts: {evaluate_every: 200ms, window: 5s, alertmanager: {urls: ['http://127.0.0.1:9']}}")
         .events("spool: {path: data/spool, sync: 100ms}")
         .events(&shipping)
@@ -194,23 +206,23 @@ async fn every_query_of_every_dashboard_has_data_under_load() {
     let Some(prometheus) = Prometheus::scraping(test, &[proxy.admin()]).await else {
         return;
     };
-    let waiting = waiting();
+    let panels_without_data = panels_without_data();
     let mut left = queries();
     assert!(left.len() > 40, "{} queries", left.len());
     tokio::select! {
         never = load(&proxy) => match never {},
-        done = tokio::time::timeout(DEADLINE, run_queries(&prometheus, &mut left, &waiting)) => drop(done),
+        done = tokio::time::timeout(DEADLINE, run_queries(&prometheus, &mut left, &panels_without_data)) => drop(done),
     }
     let without: BTreeSet<_> = left.iter().map(|query| &*query.panel).collect();
     let unexpected: Vec<_> = left
         .iter()
-        .filter(|query| !waiting.contains(&*query.panel))
+        .filter(|query| !panels_without_data.contains(&*query.panel))
         .map(|query| format!("{}: {}", query.panel, query.expression))
         .collect();
     assert!(unexpected.is_empty(), "no data for {unexpected:#?}");
-    let needless: Vec<_> = waiting.difference(&without).collect();
+    let needless: Vec<_> = panels_without_data.difference(&without).collect();
     assert!(
         needless.is_empty(),
-        "has data, and is said to wait: {needless:#?}"
+        "have data, but are listed as having none: {needless:#?}"
     );
 }

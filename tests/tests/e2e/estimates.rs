@@ -1,4 +1,4 @@
-//! Tokens that weir counts itself, because nobody reports them, and says so.
+//! Token counts that weir estimates, and marks, when the backend does not report them.
 
 use serde_json::{Value, json};
 use weir_tests::backend::{Backend, BackendResponse, ReceivedRequest, chat_event};
@@ -6,7 +6,7 @@ use weir_tests::client::{CHAT, Client, ClientRequest};
 use weir_tests::metrics::assert_metric;
 use weir_tests::setup::{BUFFERED, OPEN, Setup};
 
-/// A sentence of 18 tokens, give or take a few, in most vocabularies.
+/// A sentence of about 18 tokens in most vocabularies.
 const SENTENCE: &str =
     "The lock keeper opens the upper gate at seven, and closes it when the barge has passed.";
 
@@ -14,8 +14,8 @@ fn stop() -> String {
     json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}).to_string()
 }
 
-/// Streams a sentence word by word, and reports nothing.
-fn silent(_: &ReceivedRequest) -> BackendResponse {
+/// Streams a sentence word by word, without usage.
+fn stream_without_usage(_: &ReceivedRequest) -> BackendResponse {
     let words = SENTENCE.split_inclusive(' ').map(chat_event);
     let events: Vec<String> = words.chain([stop(), "[DONE]".to_owned()]).collect();
     let events: Vec<&str> = events.iter().map(String::as_str).collect();
@@ -45,13 +45,13 @@ fn is_estimated(event: &Value) -> bool {
 
 #[tokio::test]
 async fn tokens_of_a_stream_without_usage_are_estimated_and_marked() {
-    let backend = Backend::responding(silent).await;
+    let backend = Backend::responding(stream_without_usage).await;
     let proxy = Setup::new(&backend).routes(OPEN).start().await;
     let long = SENTENCE.repeat(1_000);
     let mut counted = [0, 0];
     for (text, input) in [("hi", 10..=16), (&long, 15_000..=25_000)] {
-        let reply = proxy.send(question(text)).await;
-        let event = proxy.event_of(&reply).await;
+        let response = proxy.send(question(text)).await;
+        let event = proxy.event_of(&response).await;
         assert!(is_estimated(&event), "{event:#}");
         let (Some(read), Some(written)) = tokens(&event) else {
             panic!("no figures: {event:#}");
@@ -74,7 +74,7 @@ async fn tokens_of_a_stream_without_usage_are_estimated_and_marked() {
 async fn reported_usage_is_not_estimated_and_non_text_has_no_estimate() {
     let choice = json!([{"index": 0, "finish_reason": "stop", "message": {"content": SENTENCE}}]);
     let none = (None, None);
-    for (path, status, answer, expected) in [
+    for (path, status, backend_response, expected) in [
         (
             CHAT,
             200,
@@ -104,9 +104,11 @@ async fn reported_usage_is_not_estimated_and_non_text_has_no_estimate() {
         ),
         ("/v1/models", 200, json!({"text": SENTENCE}), none),
     ] {
-        let described = format!("{path} {status} {answer}");
-        let backend =
-            Backend::responding(move |_| BackendResponse::json(&answer).with_status(status)).await;
+        let described = format!("{path} {status} {backend_response}");
+        let backend = Backend::responding(move |_| {
+            BackendResponse::json(&backend_response).with_status(status)
+        })
+        .await;
         let proxy = Setup::new(&backend).routes(OPEN).start().await;
         let request = ClientRequest::json(path, &json!({"model": "m", "prompt": SENTENCE}));
         let event = proxy.event_of(&proxy.send(request).await).await;
@@ -121,7 +123,7 @@ async fn each_kind_of_response_is_estimated_from_its_content() {
         {"id": "1", "type": "function", "function": {"name": "get_tide", "arguments": "{\"port\":\"Brest\"}"}}]}}]);
     let embedded = json!({"data": [{"index": 0, "embedding": [0.1, 0.2]}]});
     let ranked = json!({"results": [{"index": 0, "relevance_score": 0.9}]});
-    for (path, answer, output) in [
+    for (path, backend_response, output) in [
         (
             CHAT,
             json!({"choices": [{"finish_reason": "stop", "message": {"content": SENTENCE}}]}),
@@ -142,8 +144,8 @@ async fn each_kind_of_response_is_estimated_from_its_content() {
         ("/v1/embeddings", embedded, None),
         ("/v1/rerank", ranked, None),
     ] {
-        let described = format!("{path} {answer}");
-        let backend = Backend::responding(move |_| BackendResponse::json(&answer)).await;
+        let described = format!("{path} {backend_response}");
+        let backend = Backend::responding(move |_| BackendResponse::json(&backend_response)).await;
         let proxy = Setup::new(&backend).routes(OPEN).start().await;
         let body = json!({"model": "m", "stream": false, "input": SENTENCE, "query": "tide",
                           "documents": [SENTENCE], "messages": [{"role": "user", "content": SENTENCE}]});
@@ -165,12 +167,12 @@ async fn each_kind_of_response_is_estimated_from_its_content() {
 
 #[tokio::test]
 async fn a_truncated_stream_is_estimated_and_a_cache_hit_is_not() {
-    let cut = Backend::responding(|seen| silent(seen).truncated()).await;
+    let cut = Backend::responding(|received| stream_without_usage(received).truncated()).await;
     let proxy = Setup::new(&cut).routes(OPEN).start().await;
     let mut client = Client::h1(proxy.address()).await;
-    let live = client.open(question("hi")).await;
-    let id = live.header("x-request-id").expect("an id").to_owned();
-    let _ = live.rest().await;
+    let streaming = client.open(question("hi")).await;
+    let id = streaming.header("x-request-id").expect("an id").to_owned();
+    let _ = streaming.rest().await;
     let event = proxy.event(&id).await;
     assert!(is_estimated(&event), "{event:#}");
     assert!(
@@ -179,7 +181,7 @@ async fn a_truncated_stream_is_estimated_and_a_cache_hit_is_not() {
             .is_some_and(|written| (15..=25).contains(&written))
     );
 
-    let backend = Backend::responding(silent).await;
+    let backend = Backend::responding(stream_without_usage).await;
     let proxy = Setup::new(&backend).routes(BUFFERED).start().await;
     let miss = proxy.event_of(&proxy.send(question("hi")).await).await;
     let hit = proxy.event_of(&proxy.send(question("hi")).await).await;

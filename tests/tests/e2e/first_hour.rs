@@ -1,7 +1,6 @@
-//! README's first hour, as a new user pastes it: every block of it runs, in its order, in one shell.
+//! The first hour of the README as a new user pastes it: all blocks run in order in one shell.
 //!
-//! What is replaced: the address, by one of this machine that nobody else has, and with it the ports that
-//! weir takes by default.
+//! Only the address is replaced, by a loopback address of this test, and with it weir's default ports.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,7 +19,7 @@ const SECTIONS: [&str; 4] = [
     "## Read events and metrics",
 ];
 
-/// For all of it: the machine may be busy, and Python takes its time.
+/// The deadline for all of it on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Block {
@@ -28,7 +27,7 @@ struct Block {
     text: String,
 }
 
-/// The blocks of a section, without those of the sections below it.
+/// The blocks of a section, without its subsections.
 fn blocks(heading: &str) -> Vec<Block> {
     let mut lines = README.lines().skip_while(|line| *line != heading);
     assert!(lines.next().is_some(), "README.md has no {heading:?}");
@@ -57,15 +56,15 @@ fn blocks(heading: &str) -> Vec<Block> {
     blocks
 }
 
-/// Where a configuration says nothing of it, weir would take requests on the ports of everybody.
+/// Sets the addresses that a configuration leaves at their defaults.
 fn with_addresses(yaml: &str, host: &str) -> String {
     format!("{yaml}listen: [{{address: '{host}:8080'}}]\nadmin: {{address: '{host}:8081'}}\n")
 }
 
-/// All that is pasted, as one script; each step is announced, so that a failure has a name.
+/// All blocks as one script; each step prints its name, so that failures can be located.
 fn script(host: &str) -> String {
     let mut script = String::from("set -u\nsay() { printf '%s\\n' \"== $*\"; }\n");
-    // Who pastes is asked nothing more: what comes back is what is judged.
+    // There is no interactive input: the output is checked.
     for heading in SECTIONS {
         for block in blocks(heading) {
             let text = block.text.replace("127.0.0.1", host);
@@ -80,7 +79,7 @@ fn script(host: &str) -> String {
                         "weir assistant &",
                         &format!("weir assistant --address {host}:8000 &"),
                     );
-                    // The configuration that stands in a here-document gets the same addresses.
+                    // The configuration in a here-document gets the same addresses.
                     let (start, rest) = text
                         .split_once("weir.yaml <<'END'\n")
                         .map_or(("", &*text), |(start, rest)| (start, rest));
@@ -101,8 +100,8 @@ fn script(host: &str) -> String {
     script
 }
 
-/// The lines of the document, and what else such a client asks for: a model by its name, embeddings, and a
-/// recording larger than what a body may have by default. Without OpenAI's client the same is asked by hand.
+/// The lines of the README, and further requests of such a client: a model by name, embeddings, and a recording larger
+/// than the default body limit. Without the OpenAI library the same requests are sent without it.
 fn python(text: &str, host: &str) -> String {
     let more = "\
 print('retrieved', client.models.retrieve('stand-in').id)
@@ -118,7 +117,7 @@ print('heard', client.audio.transcriptions.create(model='demo', file=recording).
     )
 }
 
-/// A folder with the programs that `make install` makes.
+/// A directory with the programs that `make install` installs.
 fn installed(directory: &Path) -> PathBuf {
     let programs = directory.join("bin");
     std::fs::create_dir(&programs).expect("a folder");
@@ -136,7 +135,7 @@ async fn the_first_hour_of_the_readme_works() {
     std::fs::create_dir(&work).expect("a folder");
     let path = std::env::var("PATH").expect("a path");
     let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/openai");
-    // A clean shell: nothing of this one's environment but what every shell has.
+    // A clean environment.
     let command = format!(
         "exec env -i HOME={home} PATH={programs}:{path} PYTHONPATH={modules} bash --norc --noprofile paste.sh",
         home = work.display(),
@@ -146,55 +145,55 @@ async fn the_first_hour_of_the_readme_works() {
     std::fs::write(work.join("paste.sh"), script(&host)).expect("written");
     let shell = Process::program(Path::new("sh"), &work, &["-c", &command]);
     let ended = shell.finished(PATIENCE).await;
-    let said = format!("{}\n-- stderr\n{}", ended.stdout, ended.stderr);
-    assert_eq!(ended.code, Some(0), "{said}");
+    let output = format!("{}\n-- stderr\n{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.code, Some(0), "{output}");
 
     let (stdout, stderr) = (&ended.stdout, &ended.stderr);
     assert!(
         stdout.contains("weir.yaml: valid; routes: 1, backends: 1"),
-        "{said}"
+        "{output}"
     );
     let ready = stdout.matches(r#"{"status":"ready"}"#).count();
-    assert_eq!(ready, 2, "weir was ready twice: {said}");
-    for wrong in [
+    assert_eq!(ready, 2, "weir was ready twice: {output}");
+    for invalid in [
         "command not found",
         "warning",
         "rror",
         "Connection refused",
         "No such file",
     ] {
-        assert!(!stderr.contains(wrong), "{wrong}: {said}");
+        assert!(!stderr.contains(invalid), "{invalid}: {output}");
     }
     assert!(
         stdout.matches("chat.completion").count() >= 1,
-        "a signed answer: {said}"
+        "a signed answer: {output}"
     );
     assert!(
         !stdout.contains("application/problem+json") && !stdout.contains("\"error_code\":"),
-        "{said}"
+        "{output}"
     );
     if stdout.contains("== no openai") {
         assert!(
             std::env::var("CI").as_deref() != Ok("true"),
             "build/setup.sh test installs openai"
         );
-        assert!(stdout.contains("stand-in-embedding"), "{said}");
+        assert!(stdout.contains("stand-in-embedding"), "{output}");
     } else {
         assert!(
             stdout.contains("['stand-in', 'stand-in-embedding']"),
-            "{said}"
+            "{output}"
         );
-        assert!(stdout.contains("retrieved stand-in"), "{said}");
-        assert!(stdout.contains("embedded 1"), "{said}");
-        assert!(stdout.contains("heard You said 12"), "{said}");
+        assert!(stdout.contains("retrieved stand-in"), "{output}");
+        assert!(stdout.contains("embedded 1"), "{output}");
+        assert!(stdout.contains("heard You said 12"), "{output}");
     }
     assert!(
         stdout.contains(r#""dataset":"weir.access""#),
-        "the last events: {said}"
+        "the last events: {output}"
     );
     assert!(
         stdout.contains("\nweir_requests_total{"),
-        "the metrics: {said}"
+        "the metrics: {output}"
     );
 }
 
@@ -214,13 +213,13 @@ async fn commands_printed_by_the_demo_work() {
     let demo = Process::start(directory.path(), &demo, &[], b"");
     let banner = wait::found("the banner", wait::PATIENCE, || {
         assert!(demo.exit().is_none(), "{}", demo.stderr());
-        let said = demo.stdout();
-        said.contains("Ctrl-C stops it.").then_some(said)
+        let output = demo.stdout();
+        output.contains("Ctrl-C stops it.").then_some(output)
     })
     .await;
     let (_, blocks) = banner.split_once("of this machine.\n").expect("blocks");
     let (blocks, _) = blocks.split_once("Ctrl-C").expect("their end");
-    // First of all the alerts: they are there without a request, before the first evaluation.
+    // Alerts are listed before the first request and the first evaluation.
     let (before, alerts) = blocks.split_once("# the alerts").expect("the alerts");
     let script = format!("set -u\n# the alerts{alerts}\necho\n{before}");
     std::fs::write(directory.path().join("paste.sh"), script).expect("written");
@@ -228,30 +227,30 @@ async fn commands_printed_by_the_demo_work() {
     let command = format!("PYTHONPATH={} exec bash paste.sh", modules.display());
     let shell = Process::program(Path::new("sh"), directory.path(), &["-c", &command]);
     let ended = shell.finished(PATIENCE).await;
-    let said = format!("{}\n-- stderr\n{}", ended.stdout, ended.stderr);
+    let output = format!("{}\n-- stderr\n{}", ended.stdout, ended.stderr);
     for part in [
         r#""rule":"ErrorRate""#,
         "HTTP/1.1 200",
         "cache-status: weir; hit",
         "data: [DONE]",
         "HTTP/1.1 401",
-        // And 429 from then on, unless the machine is slower than the limit.
+        // Then 429, unless the machine is slower than the limit.
         "\n200 200 ",
         "weir_requests_total{",
         r#""dataset":"weir.access""#,
     ] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(output.contains(part), "{part}: {output}");
     }
-    if !said.contains("No module named 'openai'") {
+    if !output.contains("No module named 'openai'") {
         assert!(
-            said.contains("['stand-in', 'stand-in-embedding']"),
-            "{said}"
+            output.contains("['stand-in', 'stand-in-embedding']"),
+            "{output}"
         );
-        assert_eq!(ended.stderr, "", "{said}");
+        assert_eq!(ended.stderr, "", "{output}");
     }
 }
 
-/// What a user does before that: every word after `make` is one of the Makefile's.
+/// The steps before that: every target after `make` exists in the Makefile.
 #[test]
 fn documented_make_targets_exist() {
     let makefile = include_str!("../../../Makefile");

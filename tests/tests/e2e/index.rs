@@ -1,4 +1,4 @@
-//! The real thing: events in a search node, and the question that they are kept for.
+//! Events in a real search node, and the query that they are stored for.
 
 use serde_json::{Value, json};
 use weir_tests::backend::Backend;
@@ -9,7 +9,7 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-/// How many slow answers of a platform there were, by their errors.
+/// The number of slow responses of a platform, by error code.
 fn slow_ones(platform: &str) -> Value {
     json!({
         "query": {"bool": {"must": [
@@ -20,18 +20,18 @@ fn slow_ones(platform: &str) -> Value {
     })
 }
 
-fn found(answer: &Value) -> (u64, Vec<(&str, u64)>) {
-    let buckets = answer["aggregations"]["error_types"]["buckets"].as_array();
+fn found(backend_response: &Value) -> (u64, Vec<(&str, u64)>) {
+    let buckets = backend_response["aggregations"]["error_types"]["buckets"].as_array();
     let buckets = buckets.expect("buckets").iter();
     let buckets = buckets.map(|bucket| {
         let key = bucket["key"].as_str().expect("a key");
         (key, bucket["doc_count"].as_u64().expect("a count"))
     });
-    let hits = answer["hits"]["total"]["value"].as_u64();
+    let hits = backend_response["hits"]["total"]["value"].as_u64();
     (hits.expect("a total"), buckets.collect())
 }
 
-/// A proxy that ships to a stream of this test's own; what asks for `slow` gets no answer in time.
+/// A proxy that ships to a stream of this test; requests to `slow` time out.
 async fn shipping(quick: &Backend, slow: &Backend, node: Node, stream: &str) -> Proxy {
     let url = node.url();
     Setup::new(quick)
@@ -62,8 +62,8 @@ async fn real_traffic_is_found_by_the_documented_query() {
         proxy.send(ClientRequest::get("/feishu/slow")),
         proxy.send(ClientRequest::get("/slack/slow")),
     );
-    for reply in [&first, &second, &other] {
-        assert_eq!(reply.status, 504);
+    for response in [&first, &second, &other] {
+        assert_eq!(response.status, 504);
     }
     for _ in 0..3 {
         assert_eq!(
@@ -72,14 +72,14 @@ async fn real_traffic_is_found_by_the_documented_query() {
         );
     }
     node.holds(stream, 6).await;
-    let answer = node.search(stream, &slow_ones("feishu")).await;
-    assert_eq!(found(&answer), (2, vec![("upstream_timeout", 2)]));
-    let answer = node.search(stream, &slow_ones("slack")).await;
-    assert_eq!(found(&answer), (1, vec![("upstream_timeout", 1)]));
+    let backend_response = node.search(stream, &slow_ones("feishu")).await;
+    assert_eq!(found(&backend_response), (2, vec![("upstream_timeout", 2)]));
+    let backend_response = node.search(stream, &slow_ones("slack")).await;
+    assert_eq!(found(&backend_response), (1, vec![("upstream_timeout", 1)]));
     let id = first.header("x-request-id").expect("an id");
     let by_id = json!({"query": {"ids": {"values": [id]}}});
-    let answer = node.search(stream, &by_id).await;
-    let document = &answer["hits"]["hits"][0]["_source"];
+    let backend_response = node.search(stream, &by_id).await;
+    let document = &backend_response["hits"]["hits"][0]["_source"];
     assert_eq!(document, &proxy.event(id).await, "the event of the file");
     let labels = [("outcome", "indexed")];
     assert_metric(proxy.admin(), "weir_events_total", &labels, 6.0).await;
@@ -96,7 +96,7 @@ async fn the_mapping_is_exact_and_stores_an_event_once() {
     };
     let stream = "logs-weir.fixture-default";
     let backend = Backend::echo().await;
-    // It sets the stream up, and its own event is one of those that count.
+    // It sets up the stream, and its own event counts as well.
     let proxy = shipping(&backend, &backend, node, stream).await;
     assert_eq!(
         proxy.send(ClientRequest::get("/feishu/a")).await.status,
@@ -126,9 +126,9 @@ async fn the_mapping_is_exact_and_stores_an_event_once() {
         assert_eq!(node.send("PUT", &path, &event).await.0, 409, "{id} again");
     }
     node.holds(stream, 7).await;
-    let answer = node.search(stream, &slow_ones("feishu")).await;
+    let backend_response = node.search(stream, &slow_ones("feishu")).await;
     let expected = vec![("upstream_timeout", 2), ("rate_limited", 1)];
-    assert_eq!(found(&answer), (3, expected));
+    assert_eq!(found(&backend_response), (3, expected));
     let path = format!("/{stream}/_mapping");
     let (_, mapping) = node.send("GET", &path, &Value::Null).await;
     let text = mapping.to_string();

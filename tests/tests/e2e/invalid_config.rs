@@ -1,11 +1,11 @@
-//! The commands that start nothing: `check`, `schema`, `sign`.
+//! The commands `check`, `schema` and `sign`.
 
 use std::path::Path;
 
 use weir_tests::process::{Finished, Process};
 use weir_tests::sign::{Headers, sign_feishu, sign_hmac, sign_simple_sha256};
 
-/// Ten mistakes, each on a line of its own, and what its report must name.
+/// Ten errors, each on its own line, and what the report must name.
 const TEN: &str = "\
 listen:
   - address: not-an-address
@@ -28,7 +28,7 @@ routes:
     rate_limits: [{name: r, rate: fast}]
 ";
 
-const MISTAKES: [(usize, &str); 10] = [
+const ERRORS: [(usize, &str); 10] = [
     (2, "not-an-address"),
     (4, "32 apples"),
     (5, "soon"),
@@ -51,13 +51,13 @@ async fn all_errors_of_a_configuration_are_reported_at_once() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let ended = check(directory.path(), TEN).await;
     assert_eq!(ended.code, Some(1));
-    let said = format!("{}{}", ended.stdout, ended.stderr);
-    for (line, named) in MISTAKES {
+    let output = format!("{}{}", ended.stdout, ended.stderr);
+    for (line, named) in ERRORS {
         assert!(
-            said.contains(&format!("weir.yaml:{line}:")),
-            "nothing of line {line} in:\n{said}"
+            output.contains(&format!("weir.yaml:{line}:")),
+            "nothing of line {line} in:\n{output}"
         );
-        assert!(said.contains(named), "no {named:?} in:\n{said}");
+        assert!(output.contains(named), "no {named:?} in:\n{output}");
     }
     let run = Process::run(directory.path(), &["run"], b"").await;
     assert_eq!(run.code, Some(1), "{}", run.stderr);
@@ -81,12 +81,12 @@ async fn unimplemented_keys_cause_a_warning_by_name() {
                 redis: {url: \"redis://127.0.0.1:6379/0\"}\n";
     let ended = check(directory.path(), text).await;
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
-    let said = format!("{}{}", ended.stdout, ended.stderr);
+    let output = format!("{}{}", ended.stdout, ended.stderr);
     for key in ["redis", "conversation"] {
-        let warned = said
+        let warned = output
             .lines()
             .any(|line| line.contains(key) && line.contains("not in this version yet"));
-        assert!(warned, "no warning of {key} in:\n{said}");
+        assert!(warned, "no warning of {key} in:\n{output}");
     }
 }
 
@@ -95,8 +95,8 @@ async fn a_missing_or_empty_file_and_an_unset_variable_are_errors() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let missing = Process::run(directory.path(), &["check", "--config", "none.yaml"], b"").await;
     assert_eq!(missing.code, Some(1));
-    let said = missing.stdout + &missing.stderr;
-    assert!(said.contains("none.yaml"), "{said}");
+    let output = missing.stdout + &missing.stderr;
+    assert!(output.contains("none.yaml"), "{output}");
     for text in [
         "",
         "[]",
@@ -107,9 +107,9 @@ async fn a_missing_or_empty_file_and_an_unset_variable_are_errors() {
     ] {
         let ended = check(directory.path(), text).await;
         assert_eq!(ended.code, Some(1), "{text:?}");
-        let said = ended.stdout + &ended.stderr;
-        assert!(!said.contains("panicked"), "{text:?}: {said}");
-        assert!(!said.trim().is_empty(), "{text:?}: silence");
+        let output = ended.stdout + &ended.stderr;
+        assert!(!output.contains("panicked"), "{text:?}: {output}");
+        assert!(!output.trim().is_empty(), "{text:?}: silence");
     }
 }
 
@@ -138,7 +138,7 @@ fn headers(stdout: &str) -> Headers {
     headers
 }
 
-fn lowered(mut expected: Headers) -> Headers {
+fn headers_lowercase(mut expected: Headers) -> Headers {
     for (name, _) in &mut expected {
         *name = name.to_lowercase();
     }
@@ -168,12 +168,12 @@ async fn sign_matches_an_independent_signer() {
         arguments.extend(["--body", source]);
         let ended = Process::run(directory.path(), &arguments, input).await;
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        let expected = lowered(sign_hmac("s3cret", "id-1", at, body));
+        let expected = headers_lowercase(sign_hmac("s3cret", "id-1", at, body));
         assert_eq!(headers(&ended.stdout), expected);
     }
-    // Without a body: over nothing.
+    // Without a body: over an empty one.
     let ended = Process::run(directory.path(), &hmac, b"").await;
-    let expected = lowered(sign_hmac("s3cret", "id-1", at, b""));
+    let expected = headers_lowercase(sign_hmac("s3cret", "id-1", at, b""));
     assert_eq!(headers(&ended.stdout), expected);
 
     let arguments = [
@@ -190,7 +190,7 @@ async fn sign_matches_an_independent_signer() {
         "-",
     ];
     let ended = Process::run(directory.path(), &arguments, body).await;
-    let expected = lowered(sign_feishu("key", "nonce", at, body));
+    let expected = headers_lowercase(sign_feishu("key", "nonce", at, body));
     assert_eq!(headers(&ended.stdout), expected, "{}", ended.stderr);
 
     let arguments = [
@@ -203,7 +203,7 @@ async fn sign_matches_an_independent_signer() {
         "1700000000",
     ];
     let ended = Process::run(directory.path(), &arguments, b"").await;
-    let expected = lowered(sign_simple_sha256("s3cret", at));
+    let expected = headers_lowercase(sign_simple_sha256("s3cret", at));
     assert_eq!(headers(&ended.stdout), expected, "{}", ended.stderr);
 
     let arguments = ["sign", "--scheme", "bearer", "--secret", "sk-1"];

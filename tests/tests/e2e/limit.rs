@@ -1,4 +1,4 @@
-//! Rates and requests at once: admitted or refused, never made to wait, and told where one stands.
+//! Rate and concurrency limits: requests are admitted or rejected, never queued, and the quota is reported.
 
 use weir_tests::backend::Backend;
 use weir_tests::client::{Client, ClientRequest, ClientResponse};
@@ -7,7 +7,7 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign::{bearer, sign_hmac_as, sign_hmac_now};
 
-/// `"name";a=1;b=2` as its name and one parameter.
+/// The name and a parameter of `"name";a=1;b=2`.
 fn parameter(value: &str, name: &str, key: &str) -> Option<u64> {
     value
         .split(',')
@@ -19,18 +19,18 @@ fn parameter(value: &str, name: &str, key: &str) -> Option<u64> {
         .ok()
 }
 
-fn assert_limited(reply: &ClientResponse, policy: &str) {
-    assert_eq!(reply.status, 429, "{}", reply.text());
-    assert_eq!(reply.refusal(), "rate_limited");
-    let problem = reply.json();
+fn assert_limited(client_response: &ClientResponse, policy: &str) {
+    assert_eq!(client_response.status, 429, "{}", client_response.text());
+    assert_eq!(client_response.rejection(), "rate_limited");
+    let problem = client_response.json();
     assert_eq!(problem["error"]["type"], "rate_limit_error");
-    let wait: u64 = reply
+    let wait: u64 = client_response
         .header("retry-after")
         .and_then(|value| value.parse().ok())
         .expect("a Retry-After in seconds");
     assert!((1..=3600).contains(&wait), "{wait}");
-    let standing = reply.header("ratelimit").expect("a RateLimit");
-    assert_eq!(parameter(standing, policy, "r"), Some(0), "{standing}");
+    let quota = client_response.header("ratelimit").expect("a RateLimit");
+    assert_eq!(parameter(quota, policy, "r"), Some(0), "{quota}");
 }
 
 #[tokio::test]
@@ -44,29 +44,27 @@ async fn a_burst_is_admitted_and_the_next_request_is_not() {
         .start()
         .await;
     for left in [2, 1, 0] {
-        let reply = proxy.send(ClientRequest::get("/")).await;
-        assert_eq!(reply.status, 200);
-        let policy = reply.header("ratelimit-policy").expect("a policy");
+        let client_response = proxy.send(ClientRequest::get("/")).await;
+        assert_eq!(client_response.status, 200);
+        let policy = client_response
+            .header("ratelimit-policy")
+            .expect("a policy");
         assert_eq!(parameter(policy, "everyone", "q"), Some(3), "{policy}");
         // Three at one a minute: a window of 180 seconds.
         assert_eq!(parameter(policy, "everyone", "w"), Some(180), "{policy}");
-        let standing = reply.header("ratelimit").expect("a standing");
-        assert_eq!(
-            parameter(standing, "everyone", "r"),
-            Some(left),
-            "{standing}"
-        );
-        assert!(parameter(standing, "everyone", "t").is_some(), "{standing}");
-        let event = proxy.event_of(&reply).await;
+        let quota = client_response.header("ratelimit").expect("a standing");
+        assert_eq!(parameter(quota, "everyone", "r"), Some(left), "{quota}");
+        assert!(parameter(quota, "everyone", "t").is_some(), "{quota}");
+        let event = proxy.event_of(&client_response).await;
         let note = &event["weir"]["rate_limit"];
         assert_eq!(note["outcome"], "admitted");
         assert_eq!(note["policy"], "everyone");
         assert_eq!(note["remaining"], left);
     }
     for _ in 0..2 {
-        let reply = proxy.send(ClientRequest::get("/")).await;
-        assert_limited(&reply, "everyone");
-        let event = proxy.event_of(&reply).await;
+        let client_response = proxy.send(ClientRequest::get("/")).await;
+        assert_limited(&client_response, "everyone");
+        let event = proxy.event_of(&client_response).await;
         assert_eq!(event["weir"]["rate_limit"]["outcome"], "limited");
         assert_eq!(event["error_code"], "rate_limited");
     }
@@ -121,7 +119,7 @@ async fn clients_have_separate_limits() {
         assert_eq!(proxy.send(request()).await.status, 200, "{client}");
         assert_limited(&proxy.send(request()).await, "each");
     }
-    // What is not verified uses up nobody's limit.
+    // Unverified requests do not consume a limit.
     for _ in 0..5 {
         let forged = ClientRequest::post("/", "").headers(sign_hmac_as("one", "wrong", b""));
         assert_eq!(proxy.send(forged).await.status, 401);
@@ -149,9 +147,9 @@ async fn address_limits_apply_before_the_body_is_read() {
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 1000000\r\n\r\n")
         .await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 429, "{}", answer.text());
-    // Another address, as a trusted proxy reports it, has its own.
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 429, "{}", backend_response.text());
+    // Another address, as reported by a trusted proxy, has its own limit.
     let request = ClientRequest::post("/", "x")
         .headers(sign_hmac_now("secret-0123456789", b"x"))
         .header("x-forwarded-for", "203.0.113.7");
@@ -176,9 +174,11 @@ async fn the_first_exceeded_limit_answers() {
         .await;
     let request = |tenant: &str| ClientRequest::get("/").header("x-tenant", tenant);
     for tenant in ["a", "a"] {
-        let reply = proxy.send(request(tenant)).await;
-        assert_eq!(reply.status, 200);
-        let policy = reply.header("ratelimit-policy").expect("policies");
+        let client_response = proxy.send(request(tenant)).await;
+        assert_eq!(client_response.status, 200);
+        let policy = client_response
+            .header("ratelimit-policy")
+            .expect("policies");
         assert_eq!(parameter(policy, "tenant", "q"), Some(2));
         assert_eq!(parameter(policy, "total", "q"), Some(3));
     }
@@ -229,14 +229,17 @@ async fn requests_over_the_concurrency_limit_are_over_capacity() {
         })
         .collect();
     let mut calls = vec![backend.next_request().await, backend.next_request().await];
-    let reply = proxy.send(ClientRequest::chat("one more")).await;
-    assert_eq!(reply.status, 503);
-    assert_eq!(reply.refusal(), "over_capacity");
-    assert!(reply.header("retry-after").is_some());
-    assert_eq!(proxy.event_of(&reply).await["error_code"], "over_capacity");
+    let client_response = proxy.send(ClientRequest::chat("one more")).await;
+    assert_eq!(client_response.status, 503);
+    assert_eq!(client_response.rejection(), "over_capacity");
+    assert!(client_response.header("retry-after").is_some());
+    assert_eq!(
+        proxy.event_of(&client_response).await["error_code"],
+        "over_capacity"
+    );
 
-    // An answer gives its place back, and so does a client that leaves: each of these is admitted
-    // into the place of the one before, and leaves as soon as the backend has its question.
+    // A response releases its slot, and so does a client that leaves: each of these is admitted into the slot of the one
+    // before, and leaves as soon as the backend has its request.
     calls
         .remove(0)
         .respond(weir_tests::backend::BackendResponse::chat("done"))
@@ -245,10 +248,10 @@ async fn requests_over_the_concurrency_limit_are_over_capacity() {
         let mut left = Vec::new();
         while left.len() < 3 {
             let mut client = Client::h1(address).await;
-            let asking = client.try_open(ClientRequest::chat("next"));
+            let sending = client.try_open(ClientRequest::chat("next"));
             tokio::select! {
                 call = backend.next_request() => left.push(call),
-                _ = asking => weir_tests::wait::tick().await,
+                _ = sending => weir_tests::wait::tick().await,
             }
         }
         left
@@ -259,13 +262,13 @@ async fn requests_over_the_concurrency_limit_are_over_capacity() {
             .await;
     }
     for held in held {
-        assert_eq!(held.await.expect("an answer").status, 200);
+        assert_eq!(held.await.expect("a response").status, 200);
     }
 }
 
-/// What `RateLimit` says: the limit and how many are left.
-fn standing(reply: &ClientResponse) -> (String, Option<u64>) {
-    let value = reply.header("ratelimit").expect("RateLimit");
+/// The limit and the remaining quota in `RateLimit`.
+fn quota(client_response: &ClientResponse) -> (String, Option<u64>) {
+    let value = client_response.header("ratelimit").expect("RateLimit");
     let name = value.split(['"', ';']).nth(1).unwrap_or_default();
     (name.to_owned(), parameter(value, name, "r"))
 }
@@ -298,12 +301,20 @@ async fn the_most_restrictive_limit_is_reported_from_any_stage() {
             (ClientRequest::chunked(path, b"xyz", 1), 1),
             (ClientRequest::get(path), 0),
         ] {
-            let reply = proxy.send(request).await;
-            assert_eq!(reply.status, 200);
-            assert_eq!(standing(&reply), (name.to_owned(), Some(left)), "{path}");
+            let client_response = proxy.send(request).await;
+            assert_eq!(client_response.status, 200);
+            assert_eq!(
+                quota(&client_response),
+                (name.to_owned(), Some(left)),
+                "{path}"
+            );
         }
-        let reply = proxy.send(ClientRequest::get(path)).await;
-        assert_eq!(reply.status, 429, "{path}");
-        assert_eq!(standing(&reply), (name.to_owned(), Some(0)), "{path}");
+        let client_response = proxy.send(ClientRequest::get(path)).await;
+        assert_eq!(client_response.status, 429, "{path}");
+        assert_eq!(
+            quota(&client_response),
+            (name.to_owned(), Some(0)),
+            "{path}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Connections and request heads: protocols, sizes, times, and what a head must say.
+//! Connections and request heads: protocols, limits, timeouts and validation.
 
 use std::time::Duration;
 
@@ -43,15 +43,28 @@ async fn every_protocol_is_accepted() {
         (Client::tls(tls, &authority, &[]).await, "1.1", "https"),
     ];
     for (mut client, version, scheme) in clients {
-        let reply = client
+        let client_response = client
             .send(ClientRequest::post("/hello?a=b", "a body"))
             .await;
-        assert_eq!(reply.status, 200, "{client:?}: {}", reply.text());
-        assert_eq!(reply.json()["sha256"], sha256_hex(b"a body"), "{client:?}");
-        assert_eq!(reply.json()["target"], "/hello?a=b");
-        let seen = backend.requests().pop().expect("a request");
-        assert_eq!(seen.header("x-forwarded-proto"), Some(scheme), "{client:?}");
-        let event = proxy.event_of(&reply).await;
+        assert_eq!(
+            client_response.status,
+            200,
+            "{client:?}: {}",
+            client_response.text()
+        );
+        assert_eq!(
+            client_response.json()["sha256"],
+            sha256_hex(b"a body"),
+            "{client:?}"
+        );
+        assert_eq!(client_response.json()["target"], "/hello?a=b");
+        let received = backend.requests().pop().expect("a request");
+        assert_eq!(
+            received.header("x-forwarded-proto"),
+            Some(scheme),
+            "{client:?}"
+        );
+        let event = proxy.event_of(&client_response).await;
         let recorded = event["http"]["version"].as_str().expect("a version");
         assert!(recorded.starts_with(version), "{recorded}, not {version}");
     }
@@ -97,7 +110,7 @@ async fn certificates_are_reloaded_unless_invalid() {
         }
     })
     .await;
-    // A connection that was there before is not disturbed.
+    // Existing connections are not affected.
     assert_eq!(old.send(ClientRequest::get("/still")).await.status, 200);
 
     std::fs::write(&second.certificate, "no certificate").expect("written");
@@ -130,9 +143,17 @@ async fn exactly_one_valid_host_is_required() {
     for head in bad {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(head).await;
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 400, "{head:?}: {}", answer.text());
-        let id = answer.header("x-request-id").expect("an id").to_owned();
+        let backend_response = raw.response().await;
+        assert_eq!(
+            backend_response.status,
+            400,
+            "{head:?}: {}",
+            backend_response.text()
+        );
+        let id = backend_response
+            .header("x-request-id")
+            .expect("an id")
+            .to_owned();
         let event = proxy.event(&id).await;
         assert_eq!(event["error_code"], "bad_request", "{head:?}");
         assert_eq!(event["http"]["response"]["status_code"], 400);
@@ -148,8 +169,13 @@ async fn exactly_one_valid_host_is_required() {
     for head in good {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(head).await;
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 200, "{head:?}: {}", answer.text());
+        let backend_response = raw.response().await;
+        assert_eq!(
+            backend_response.status,
+            200,
+            "{head:?}: {}",
+            backend_response.text()
+        );
     }
 }
 
@@ -168,9 +194,10 @@ async fn pipelined_requests_are_answered_in_order() {
         }
         raw.write(requests).await;
         for number in 0..count {
-            let answer = raw.response().await;
-            assert_eq!(answer.status, 200);
-            let echo: serde_json::Value = serde_json::from_slice(&answer.body).expect("an echo");
+            let backend_response = raw.response().await;
+            assert_eq!(backend_response.status, 200);
+            let echo: serde_json::Value =
+                serde_json::from_slice(&backend_response.body).expect("an echo");
             assert_eq!(echo["target"], format!("/{number}"));
             assert_eq!(echo["bytes"], number);
         }
@@ -187,7 +214,7 @@ async fn connections_are_reused_on_both_sides() {
     for _ in 0..5 {
         assert_eq!(client.send(ClientRequest::post("/", "x")).await.status, 200);
     }
-    // A refusal does not cost the connection either.
+    // A rejection does not close the connection either.
     let proxy = Setup::new(&backend)
         .routes("- {name: one, path: /one, backend: assistant}")
         .start()
@@ -219,9 +246,9 @@ async fn http_1_0_connections_are_closed_after_the_response() {
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /old HTTP/1.0\r\nHost: weir.test\r\n\r\n")
         .await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(answer.header("transfer-encoding"), None);
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 200, "{}", backend_response.text());
+    assert_eq!(backend_response.header("transfer-encoding"), None);
     assert!(raw.closes_within(wait::PATIENCE).await);
 }
 
@@ -240,13 +267,16 @@ async fn expect_100_continue_is_answered_before_the_body() {
         )
     };
     raw.write(head(5)).await;
-    let answer = raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
-    assert!(answer.starts_with(b"HTTP/1.1 100"), "{answer:?}");
+    let backend_response = raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
+    assert!(
+        backend_response.starts_with(b"HTTP/1.1 100"),
+        "{backend_response:?}"
+    );
     raw.write("hello").await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 200);
-    assert!(answer.text().contains(&sha256_hex(b"hello")));
-    // A body that would be refused is not asked for.
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 200);
+    assert!(backend_response.text().contains(&sha256_hex(b"hello")));
+    // A body that would be rejected is not requested.
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write(head(2000)).await;
     assert_eq!(raw.response().await.status, 413);

@@ -1,4 +1,4 @@
-//! The load tester against a real weir: each scenario does what it is for, and both count the same.
+//! weir-load against a real weir: every scenario works, and both count the same requests.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use weir_tests::setup::Setup;
 mod gate;
 mod replay;
 
-/// One route with every scheme that weir signs, each under an address of its own.
+/// A route for every scheme that weir-load can sign, each with its own path.
 const PLATFORMS: &str = "\
 - {name: hmac, path: /v1/*, backend: assistant, body_bytes: 64KiB, signature: {scheme: hmac, clients: [{name: w, secrets: [s]}]}}
 - {name: bearer, path: /bearer, backend: assistant, signature: {scheme: bearer, secrets: [a-key]}}
@@ -20,20 +20,20 @@ const PLATFORMS: &str = "\
 - {name: simple_sha256, path: /simple, backend: assistant, signature: {scheme: simple_sha256, secrets: [s]}}
 ";
 
-/// What the load tester is told of a proxy.
-struct Told {
+/// The URLs of a proxy for weir-load.
+struct TargetUrls {
     target: String,
     admin: String,
     config: String,
     _directory: TempDir,
 }
 
-/// The arguments of a test against a proxy that was made of `setup`.
-fn told(setup: &Setup, proxy: &Proxy) -> Told {
+/// The arguments of a test against a proxy.
+fn target_urls(setup: &Setup, proxy: &Proxy) -> TargetUrls {
     let directory = TempDir::new().expect("a directory");
     let config = directory.path().join("weir.yaml");
     std::fs::write(&config, setup.yaml(directory.path())).expect("a file");
-    Told {
+    TargetUrls {
         target: format!("http://{}", proxy.address()),
         admin: format!("http://{}", proxy.admin()),
         config: config.to_str().expect("a path").to_owned(),
@@ -41,7 +41,7 @@ fn told(setup: &Setup, proxy: &Proxy) -> Told {
     }
 }
 
-impl Told {
+impl TargetUrls {
     async fn run(&self, arguments: &[&str]) -> LoadTest {
         let directory = TempDir::new().expect("a directory");
         let common = [
@@ -63,8 +63,8 @@ async fn every_scheme_that_weir_load_signs_is_accepted() {
     let backend = Backend::chat().await;
     let setup = Setup::new(&backend).routes(PLATFORMS);
     let proxy = setup.start().await;
-    let told = told(&setup, &proxy);
-    let load = told
+    let target_urls = target_urls(&setup, &proxy);
+    let load = target_urls
         .run(&[
             "--scenario",
             "platforms",
@@ -98,8 +98,8 @@ async fn abusive_requests_are_rejected_and_never_reach_the_backend() {
     let backend = Backend::chat().await;
     let setup = Setup::new(&backend).routes(PLATFORMS);
     let proxy = setup.start().await;
-    let told = told(&setup, &proxy);
-    let load = told
+    let target_urls = target_urls(&setup, &proxy);
+    let load = target_urls
         .run(&["--scenario", "abuse", "--rate", "100/s", "--duration", "3s"])
         .await;
     assert_eq!(load.finished.code, Some(0), "{}", load.output());
@@ -108,9 +108,9 @@ async fn abusive_requests_are_rejected_and_never_reach_the_backend() {
         assert!(load.number(&name) > 0.0, "{kind}: {}", load.output());
     }
     load.assert_counts_match();
-    // The one that is sent again and again has to be let in once.
+    // The request that is replayed must be accepted once.
     assert_eq!(backend.requests().len(), 1);
-    // And where everybody is let in, the test fails.
+    // If everything is accepted, the test fails.
     let open = Setup::open(&backend).start().await;
     let target = format!("http://{}", open.address());
     let arguments = [
@@ -124,7 +124,7 @@ async fn abusive_requests_are_rejected_and_never_reach_the_backend() {
         &target,
     ];
     let directory = TempDir::new().expect("a directory");
-    let slo = ["--config", &told.config, "--slo", "error_rate<0.1%"];
+    let slo = ["--config", &target_urls.config, "--slo", "error_rate<0.1%"];
     let load = LoadTest::run(directory.path(), &[&arguments[..], &slo].concat()).await;
     assert_eq!(load.finished.code, Some(1), "{}", load.output());
     assert!(
@@ -141,16 +141,16 @@ async fn rate_limited_requests_are_counted_separately() {
         "- {name: chat, path: /v1/*, backend: assistant, signature: {scheme: bearer, secrets: [k]}, rate_limits: [{name: l, rate: 20/s, by: client}]}",
     );
     let proxy = setup.start().await;
-    let begun = weir::clock::now();
-    let load = told(&setup, &proxy)
+    let started_at = weir::clock::now();
+    let load = target_urls(&setup, &proxy)
         .run(&["--scenario", "burst", "--rate", "100/s", "--duration", "3s"])
         .await;
     assert_eq!(load.finished.code, Some(0), "{}", load.output());
     let (limited, let_in) = (load.number("/limited"), load.number("/by_status/200"));
     let took_s = weir::clock::now()
-        .saturating_duration_since(begun)
+        .saturating_duration_since(started_at)
         .as_secs_f64();
-    // The burst of one second, and twenty for each second that it took.
+    // The burst of one second, and twenty for each second of the test.
     let most = 20.0 + 20.0 * took_s;
     assert!((20.0..=most).contains(&let_in), "{let_in} in {took_s} s");
     assert!((limited + let_in - 300.0).abs() < 0.5, "{limited}");
@@ -175,7 +175,7 @@ async fn first_token_and_token_times_of_streams_are_measured() {
         .backend("assistant", std::slice::from_ref(&assistant.url), &[])
         .routes("- {name: chat, path: /v1/*, backend: assistant}");
     let proxy = setup.start().await;
-    let load = told(&setup, &proxy)
+    let load = target_urls(&setup, &proxy)
         .run(&[
             "--scenario",
             "stream",
@@ -193,12 +193,12 @@ async fn first_token_and_token_times_of_streams_are_measured() {
         "{}",
         load.output()
     );
-    // Never earlier than the assistant has it; how much later is the machine's.
+    // Never earlier than the demo assistant sends it; how much later depends on the machine.
     let first = load.number("/first_token_ms/p50");
     assert!(first >= 149.0, "{first}");
     let whole = load.number("/latency_ms/p50");
     assert!(whole >= 149.0 + 299.0, "{whole}");
-    // Eleven tokens, and two pieces that come with the first and the last of them: none takes longer than all.
+    // Eleven tokens, two of which may arrive together with the first and the last: none takes longer than all.
     let between = load.number("/token_time_ms/p50");
     assert!(
         between > 0.0 && between * 12.0 <= load.number("/latency_ms/max"),
@@ -219,7 +219,7 @@ async fn cache_hits_are_counted_by_both() {
         "- {name: chat, path: /v1/*, backend: assistant, cache: {answers: true, memory: 1MiB, ttl: 1h, scope: route}}",
     );
     let proxy = setup.start().await;
-    let told = told(&setup, &proxy);
+    let target_urls = target_urls(&setup, &proxy);
     let arguments = [
         "--rate",
         "200/s",
@@ -230,19 +230,19 @@ async fn cache_hits_are_counted_by_both() {
         "--warm-up",
         "1s",
     ];
-    let load = told.run(&arguments).await;
+    let load = target_urls.run(&arguments).await;
     assert_eq!(load.finished.code, Some(0), "{}", load.output());
     load.assert_counts_match();
     assert_eq!(load.report["requests"], 400, "the warm-up is not counted");
-    // How many of those that were asked before had their answer by then is the machine's.
+    // How many repeated prompts were stored by then depends on the machine.
     let hits = load.number("/sidecar/cache_hits");
     let misses = load.number("/sidecar/cache_misses");
     assert!(
         hits > 0.0 && (hits + misses - 600.0).abs() < 0.5,
         "{hits} {misses}"
     );
-    // Another run asks other questions: what one has taught weir is no help to the next.
-    let second = told
+    // Another run sends other prompts, so it does not benefit from the cache.
+    let second = target_urls
         .run(&["--rate", "100/s", "--duration", "1s", "--repeats", "0%"])
         .await;
     assert!(
@@ -252,13 +252,13 @@ async fn cache_hits_are_counted_by_both() {
     );
     assert_ne!(load.report["seed"], second.report["seed"]);
     let seed = load.report["seed"].to_string();
-    let same = told
+    let same = target_urls
         .run(&[&arguments[..], &["--seed", &seed]].concat())
         .await;
     let all_known = same.number("/sidecar/cache_hits");
     assert!(
         (all_known - 600.0).abs() < 0.5,
-        "{all_known}: the same seed asks the same"
+        "{all_known}: the same seed sends the same prompts"
     );
 }
 
@@ -271,7 +271,7 @@ async fn added_latency_is_measured_against_the_backend() {
         .backend("assistant", std::slice::from_ref(&assistant.url), &[])
         .routes("- {name: chat, path: /v1/*, backend: assistant}");
     let proxy = setup.start().await;
-    let load = told(&setup, &proxy)
+    let load = target_urls(&setup, &proxy)
         .run(&[
             "--direct",
             &assistant.url,
@@ -281,7 +281,7 @@ async fn added_latency_is_measured_against_the_backend() {
             "3s",
             "--slo",
             "added_p50<1h",
-            // What the assistant takes by itself, so that it cannot hold.
+            // The latency of the demo assistant itself, which must fail.
             "--slo",
             "p50<20ms",
         ])
@@ -315,11 +315,11 @@ async fn the_mixed_scenario_runs_everything_at_once() {
         .backend("assistant", std::slice::from_ref(&assistant.url), &[])
         .routes(PLATFORMS);
     let proxy = setup.start().await;
-    let load = told(&setup, &proxy)
+    let load = target_urls(&setup, &proxy)
         .run(&[
             "--scenario",
             "mixed",
-            // Each name comes at least once: which come is drawn.
+            // Each name occurs at least once; the mix is random.
             "--seed",
             "15",
             "--rate",
@@ -330,7 +330,7 @@ async fn the_mixed_scenario_runs_everything_at_once() {
             "chat:p99<1h",
         ])
         .await;
-    // The assistant of this test answers nothing but the chat.
+    // The demo assistant only serves chat here.
     let names = load.report["by_name"].as_object().expect("names");
     for name in ["chat", "stream", "api:hmac", "abuse:unsigned"] {
         assert_eq!(names[name]["errors"], 0, "{name}: {}", load.output());

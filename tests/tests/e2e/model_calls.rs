@@ -1,4 +1,4 @@
-//! No model call goes unseen: whatever its size, its framing, its format, and the way of its body.
+//! Every model call is recorded, whatever its size, framing, format and body mode.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use weir_tests::wait;
 
 mod codings;
 
-/// What is read whole where nobody looks into it.
-const HELD_BYTES: usize = 64 * 1024;
+/// The size up to which bodies are buffered if no stage reads them.
+const BUFFERED_BYTES: usize = 64 * 1024;
 
-/// A chat question of so many bytes, whose model comes last.
+/// A chat request of this many bytes, with the model at its end.
 fn question(bytes: usize, stream: bool) -> Vec<u8> {
     let around = json!({"messages": [{"role": "user", "content": ""}], "stream": stream,
                         "tail": {"model": "not this"}, "zmodel": 1});
@@ -35,10 +35,10 @@ async fn clients(proxy: &Proxy) -> [Client; 2] {
     ]
 }
 
-/// What an event tells of its call: operation, model, stream, and tokens in and out.
-async fn call_of(proxy: &Proxy, reply: &ClientResponse) -> Value {
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let event = proxy.event_of(reply).await;
+/// The call in an event: operation, model, stream, input and output tokens.
+async fn recorded_call(proxy: &Proxy, response: &ClientResponse) -> Value {
+    assert_eq!(response.status, 200, "{}", response.text());
+    let event = proxy.event_of(response).await;
     let call = &event["gen_ai"];
     json!([
         call["operation"]["name"],
@@ -63,21 +63,27 @@ async fn model_calls_of_any_size_and_framing_are_recorded() {
         .await;
     for proxy in [&open, &read] {
         let mut calls = 0.0;
-        for bytes in [200, HELD_BYTES - 1, HELD_BYTES, HELD_BYTES + 1, 10 << 20] {
+        for bytes in [
+            200,
+            BUFFERED_BYTES - 1,
+            BUFFERED_BYTES,
+            BUFFERED_BYTES + 1,
+            10 << 20,
+        ] {
             let body = question(bytes, false);
             for client in &mut clients(proxy).await {
                 for request in [
                     ClientRequest::post(CHAT, body.clone()),
                     ClientRequest::chunked(CHAT, &body, 16_001),
                 ] {
-                    let reply = client
+                    let response = client
                         .send(request.header("cache-control", "no-store"))
                         .await;
-                    let call = call_of(proxy, &reply).await;
+                    let call = recorded_call(proxy, &response).await;
                     assert_eq!(call, json!(["chat", "glm-4", false, 7, 3]), "{bytes} bytes");
                     calls += 1.0;
-                    let seen = backend.requests().pop().expect("a request");
-                    assert_eq!(seen.body_sha256, sha256_hex(&body), "{bytes} bytes");
+                    let received = backend.requests().pop().expect("a request");
+                    assert_eq!(received.body_sha256, sha256_hex(&body), "{bytes} bytes");
                 }
             }
         }
@@ -99,11 +105,11 @@ async fn a_stream_is_recorded_when_the_request_body_is_passed_through() {
     let proxy = Setup::open(&backend).start().await;
     for client in &mut clients(&proxy).await {
         for request in [
-            ClientRequest::post(CHAT, question(HELD_BYTES + 1, true)),
+            ClientRequest::post(CHAT, question(BUFFERED_BYTES + 1, true)),
             ClientRequest::chunked(CHAT, &question(300, true), 7),
         ] {
-            let reply = client.send(request).await;
-            let call = call_of(&proxy, &reply).await;
+            let response = client.send(request).await;
+            let call = recorded_call(&proxy, &response).await;
             assert_eq!(call, json!(["chat", "glm-4", true, 7, 3]));
         }
     }
@@ -117,7 +123,7 @@ async fn model_calls_of_every_format_are_recorded() {
     })
     .await;
     let proxy = Setup::open(&backend).start().await;
-    let padding = "x".repeat(HELD_BYTES);
+    let padding = "x".repeat(BUFFERED_BYTES);
     for (path, operation) in [
         ("/v1/embeddings", "embeddings"),
         ("/compatible-mode/v1/completions", "text_completion"),
@@ -138,8 +144,8 @@ async fn model_calls_of_every_format_are_recorded() {
     ] {
         for padding in ["", &padding] {
             let body = json!({"model": "m", "stream": false, "input": padding});
-            let reply = proxy.send(ClientRequest::json(path, &body)).await;
-            let event = proxy.event_of(&reply).await;
+            let response = proxy.send(ClientRequest::json(path, &body)).await;
+            let event = proxy.event_of(&response).await;
             let call = &event["gen_ai"];
             assert_eq!(call["operation"]["name"], operation, "{path}");
             assert_eq!(call["request"]["model"], "m", "{path}");
@@ -155,8 +161,8 @@ async fn model_calls_of_every_format_are_recorded() {
     ] {
         for padding in ["", &padding] {
             let body = json!({"contents": [{"parts": [{"text": padding}]}]});
-            let reply = proxy.send(ClientRequest::json(path, &body)).await;
-            let event = proxy.event_of(&reply).await;
+            let response = proxy.send(ClientRequest::json(path, &body)).await;
+            let event = proxy.event_of(&response).await;
             assert_eq!(event["gen_ai"]["request"]["model"], model, "{path}");
         }
     }
@@ -167,8 +173,8 @@ async fn model_calls_of_every_format_are_recorded() {
         ClientRequest::json("/v1/files", &json!({"model": "m"})),
         ClientRequest::new("POST", CHAT),
     ] {
-        let reply = proxy.send(request).await;
-        let event = proxy.event_of(&reply).await;
+        let response = proxy.send(request).await;
+        let event = proxy.event_of(&response).await;
         assert_eq!(event.get("gen_ai"), None, "{event}");
     }
 }
@@ -200,19 +206,19 @@ async fn the_model_is_read_from_a_form() {
                 ClientRequest::chunked(path, &body, 997),
             ] {
                 let request = request.header("content-type", "multipart/form-data; boundary=b");
-                let reply = client.send(request).await;
-                assert_eq!(reply.status, 200);
-                let event = proxy.event_of(&reply).await;
+                let response = client.send(request).await;
+                assert_eq!(response.status, 200);
+                let event = proxy.event_of(&response).await;
                 assert_eq!(event["gen_ai"]["operation"]["name"], "transcription");
                 assert_eq!(event["gen_ai"]["request"]["model"], "whisper-1");
-                let seen = backend.requests().pop().expect("a request");
-                assert_eq!(seen.body_sha256, sha256_hex(&body));
+                let received = backend.requests().pop().expect("a request");
+                assert_eq!(received.body_sha256, sha256_hex(&body));
             }
         }
     }
 }
 
-/// What was said before the answer began is known, also when the rest never comes.
+/// The request is recorded even if the response never arrives.
 #[tokio::test]
 async fn an_early_response_is_recorded() {
     let backend = Backend::raw(|mut stream| async move {
@@ -236,21 +242,21 @@ async fn an_early_response_is_recorded() {
     .await;
     let proxy = Setup::open(&backend).start().await;
     for client in &mut clients(&proxy).await {
-        let (request, pieces) = ClientRequest::streamed(CHAT);
-        let first = r#"{"model":"glm-4","messages":[{"role":"user","content":"it goes on"#;
-        pieces.send(first.into()).await.expect("taken");
-        let live = client.open(request).await;
-        assert_eq!(live.status, 200);
-        let id = live.header("x-request-id").expect("an id").to_owned();
-        let _ = live.rest().await;
-        drop(pieces);
+        let (request, chunks) = ClientRequest::streamed(CHAT);
+        let first = r#"{"model":"glm-4","messages":[{"role":"user","content":"it continues"#;
+        chunks.send(first.into()).await.expect("taken");
+        let streaming = client.open(request).await;
+        assert_eq!(streaming.status, 200);
+        let id = streaming.header("x-request-id").expect("an id").to_owned();
+        let _ = streaming.rest().await;
+        drop(chunks);
         let event = proxy.event(&id).await;
         assert_eq!(event["gen_ai"]["request"]["model"], "glm-4");
         assert_eq!(event["gen_ai"]["usage"]["output_tokens"], 3);
     }
 }
 
-/// `total_timeout` ends an answer that drips, whichever way its question came.
+/// `total_timeout` ends a slow response in either body mode.
 #[tokio::test]
 async fn a_slow_response_ends_at_its_timeout() {
     let backend = Backend::manual().await;
@@ -259,7 +265,7 @@ async fn a_slow_response_ends_at_its_timeout() {
         .start()
         .await;
     for request in [
-        || ClientRequest::post(CHAT, question(HELD_BYTES + 1, true)),
+        || ClientRequest::post(CHAT, question(BUFFERED_BYTES + 1, true)),
         || ClientRequest::chunked(CHAT, &question(300, true), 100),
         || ClientRequest::post(CHAT, question(300, true)),
     ] {
@@ -272,13 +278,13 @@ async fn a_slow_response_ends_at_its_timeout() {
                     && wait::still_waiting_after(pause, call.closed()).await
                 {}
             };
-            let asking = async {
-                let live = client.open(request()).await;
-                let id = live.header("x-request-id").expect("an id").to_owned();
-                live.rest().await.expect_err("an answer that is cut");
+            let sending = async {
+                let streaming = client.open(request()).await;
+                let id = streaming.header("x-request-id").expect("an id").to_owned();
+                streaming.rest().await.expect_err("a truncated response");
                 id
             };
-            let (id, ()) = tokio::join!(asking, dripping);
+            let (id, ()) = tokio::join!(sending, dripping);
             let event = proxy.event(&id).await;
             assert_eq!(event["error_code"], "upstream_timeout");
             assert_eq!(event["gen_ai"]["request"]["model"], "glm-4");

@@ -1,5 +1,5 @@
-//! The outcome of a request is what happened: an answer that is whole is no failure however its framing ends,
-//! a failure inside of one is, and a status that went out stands.
+//! The outcome of a request: a complete response is no failure however its framing ends, an error in its body is one, and
+//! the status that was sent is recorded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,10 @@ use weir_tests::wait;
 mod formats;
 mod inferred_end;
 
-use formats::{CHAT, FORMATS, Format, Way};
+use super::body_modes::BodyMode;
+use formats::{CHAT, FORMATS, Format};
 
-/// One route whose bodies are read whole and whose answers are kept, and one whose are not.
+/// A route that buffers bodies and stores responses, and one that does neither.
 const ROUTES: &str = "- {name: kept, path: /kept/*, backend: assistant, \
                       cache: {answers: true, memory: 16MiB, ttl: 1h, scope: route}}\n\
                       - {name: open, path: /*, backend: assistant}";
@@ -38,8 +39,8 @@ async fn pause(time: Duration) {
     assert!(wait::still_waiting_after(time, std::future::pending::<()>()).await);
 }
 
-/// Answers one call with all of a format but its end.
-async fn say(call: &mut PendingRequest, format: &Format) {
+/// Answers a request with everything of a format but its end.
+async fn respond_without_end(call: &mut PendingRequest, format: &Format) {
     call.send_head(format.content_type).await;
     for part in format.open() {
         call.chunk(part).await;
@@ -47,7 +48,7 @@ async fn say(call: &mut PendingRequest, format: &Format) {
     call.chunk(format.terminal).await;
 }
 
-/// A success with nothing to say against it.
+/// Asserts a success without an error.
 fn assert_success(event: &Value, what: &str) {
     assert_eq!(
         event["http"]["response"]["status_code"], 200,
@@ -65,9 +66,9 @@ async fn assert_attempts(proxy: &Proxy, outcome: &str, count: usize) {
     assert_metric(proxy.admin(), name, &labels, count as f64).await;
 }
 
-/// Clients that close once they have read the terminal event, as SDKs do, of a backend whose last chunk
-/// comes so much later. Each answer is kept, whole.
-async fn closing_clients(version: u8, late: Duration) {
+/// Clients that close after the terminal event, as SDKs do, with a backend that sends its last chunk later. Each response
+/// is stored completely.
+async fn run_closing_clients(version: u8, late: Duration) {
     const CLIENTS: usize = 100;
     const AT_ONCE: usize = 20;
 
@@ -78,7 +79,7 @@ async fn closing_clients(version: u8, late: Duration) {
         async move {
             let calls = (0..2 * CLIENTS).map(|_| async {
                 let mut call = backend.next_request().await;
-                say(&mut call, &CHAT).await;
+                respond_without_end(&mut call, &CHAT).await;
                 pause(late).await;
                 call.finish().await;
             });
@@ -99,18 +100,18 @@ async fn closing_clients(version: u8, late: Duration) {
         async move {
             let route = if number < CLIENTS { "/kept" } else { "" };
             let mut client = client(proxy, version).await;
-            let mut live = client.open(request(number, route)).await;
-            if live.status != 200 {
-                let told = live.rest().await.expect("a refusal");
-                panic!("{number}: {}", String::from_utf8_lossy(&told));
+            let mut streaming = client.open(request(number, route)).await;
+            if streaming.status != 200 {
+                let reported = streaming.rest().await.expect("a rejection");
+                panic!("{number}: {}", String::from_utf8_lossy(&reported));
             }
-            live.until(CHAT.terminal).await;
-            drop(live);
+            streaming.until(CHAT.terminal).await;
+            drop(streaming);
             drop(client);
             if route.is_empty() {
                 return;
             }
-            // Right behind it.
+            // Directly after it.
             let again = proxy.send(request(number, route)).await;
             let status = again.header("cache-status").unwrap_or_default();
             assert!(status.contains("hit"), "{number}: {status}");
@@ -120,7 +121,7 @@ async fn closing_clients(version: u8, late: Duration) {
     for first in (0..2 * CLIENTS).step_by(AT_ONCE) {
         join_all((first..first + AT_ONCE).map(one)).await;
     }
-    answering.await.expect("answered");
+    answering.await.expect("a response");
     let what = format!("HTTP/{version}, {late:?}");
     let events = proxy.events_when(3 * CLIENTS).await;
     for event in &events {
@@ -134,14 +135,14 @@ async fn closing_clients(version: u8, late: Duration) {
 async fn a_client_that_closes_after_the_end_had_a_complete_response() {
     for version in [1, 2] {
         for late_ms in [0, 5, 50] {
-            closing_clients(version, Duration::from_millis(late_ms)).await;
+            run_closing_clients(version, Duration::from_millis(late_ms)).await;
         }
     }
 }
 
-/// What a backend does after its terminal event in place of ending the framing.
+/// What a backend does after its terminal event, instead of ending the framing.
 #[derive(Clone, Copy, Debug)]
-enum After {
+enum Aftermath {
     Holds,
     Closes,
     Resets,
@@ -151,41 +152,41 @@ enum After {
 async fn failures_of_the_backend_after_the_end_are_no_error() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
-    let mut asked = 0;
+    let mut requested = 0;
     for format in FORMATS {
-        for after in [After::Holds, After::Closes, After::Resets] {
-            for (version, way) in [(1, Way::Buffered), (2, Way::PassedThrough)] {
-                let what = format!("{}: {after:?}, HTTP/{version}, {way:?}", format.name);
+        for after in [Aftermath::Holds, Aftermath::Closes, Aftermath::Resets] {
+            for (version, mode) in [(1, BodyMode::Buffered), (2, BodyMode::PassedThrough)] {
+                let what = format!("{}: {after:?}, HTTP/{version}, {mode:?}", format.name);
                 let answering = async {
                     let mut call = backend.next_request().await;
-                    say(&mut call, &format).await;
+                    respond_without_end(&mut call, &format).await;
                     match after {
-                        After::Holds => {
+                        Aftermath::Holds => {
                             wait::within(&what, Duration::from_secs(10), call.closed()).await;
                         }
-                        After::Closes => drop(call),
-                        After::Resets => call.reset(),
+                        Aftermath::Closes => drop(call),
+                        Aftermath::Resets => call.reset(),
                     }
                 };
-                let asking = async {
+                let sending = async {
                     let mut client = client(&proxy, version).await;
-                    let live = client.open(format.request("hi", way)).await;
-                    let id = live.header("x-request-id").expect("an id").to_owned();
-                    let body = live.rest().await.expect("a clean end");
+                    let streaming = client.open(format.request("hi", mode)).await;
+                    let id = streaming.header("x-request-id").expect("an id").to_owned();
+                    let body = streaming.rest().await.expect("a clean end");
                     assert_eq!(String::from_utf8_lossy(&body), format.whole(), "{what}");
                     id
                 };
-                let (id, ()) = tokio::join!(asking, answering);
+                let (id, ()) = tokio::join!(sending, answering);
                 assert_success(&proxy.event(&id).await, &what);
-                asked += 1;
+                requested += 1;
             }
         }
     }
-    assert_attempts(&proxy, "ok", asked).await;
+    assert_attempts(&proxy, "ok", requested).await;
     assert_metric(proxy.admin(), "weir_failed_requests_total", &[], 0.0).await;
 }
 
-/// A failure inside an answer of 200 is one everywhere.
+/// A failure in a response with status 200 is one in every format.
 async fn assert_failure(proxy: &Proxy, id: &str, code: &str, what: &str) {
     let event = proxy.event(id).await;
     assert_eq!(event["error_code"], code, "{what}: {event}");
@@ -197,9 +198,9 @@ async fn assert_failure(proxy: &Proxy, id: &str, code: &str, what: &str) {
 async fn an_error_in_a_response_body_is_a_failure() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
-    let mut asked = 0;
+    let mut requested = 0;
     for format in FORMATS {
-        for (version, way) in [(1, Way::Buffered), (2, Way::PassedThrough)] {
+        for (version, mode) in [(1, BodyMode::Buffered), (2, BodyMode::PassedThrough)] {
             let what = format!("{}, HTTP/{version}", format.name);
             let answering = async {
                 let mut call = backend.next_request().await;
@@ -210,18 +211,18 @@ async fn an_error_in_a_response_body_is_a_failure() {
                 call.chunk(format.error).await;
                 call.finish().await;
             };
-            let asking = async {
+            let sending = async {
                 let mut client = client(&proxy, version).await;
-                client.send(format.request("hi", way)).await
+                client.send(format.request("hi", mode)).await
             };
-            let (reply, ()) = tokio::join!(asking, answering);
-            let id = reply.header("x-request-id").expect("an id");
+            let (response, ()) = tokio::join!(sending, answering);
+            let id = response.header("x-request-id").expect("an id");
             assert_failure(&proxy, id, "upstream_error", &what).await;
-            asked += 1;
+            requested += 1;
         }
     }
-    assert_attempts(&proxy, "error", asked).await;
-    let failed = asked as f64;
+    assert_attempts(&proxy, "error", requested).await;
+    let failed = requested as f64;
     assert_metric(proxy.admin(), "weir_failed_requests_total", &[], failed).await;
     let labels = [("error_code", "upstream_error")];
     assert_metric(proxy.admin(), "weir_errors_total", &labels, failed).await;
@@ -237,12 +238,12 @@ async fn an_error_document_is_a_failure_unless_the_status_is_more_specific() {
         r#"{"error":{"code":500,"message":"internal","status":"INTERNAL"}}"#,
         r#"{"error":"model runner has unexpectedly stopped"}"#,
     ];
-    let backend = Backend::responding(|seen| {
-        let number = seen
+    let backend = Backend::responding(|received| {
+        let number = received
             .header("x-error")
             .and_then(|number| number.parse().ok());
         let error = ERRORS[number.unwrap_or(0_usize)];
-        let status = seen
+        let status = received
             .header("x-status")
             .and_then(|status| status.parse().ok());
         BackendResponse::bytes("application/json", error).with_status(status.unwrap_or(200))
@@ -259,8 +260,8 @@ async fn an_error_document_is_a_failure_unless_the_status_is_more_specific() {
                 .header("x-error", &number.to_string())
                 .header("x-status", status);
             let event = proxy.event_of(&proxy.send(request).await).await;
-            let told = event.get("error_code").and_then(Value::as_str);
-            assert_eq!(told, code, "{error} with {status}");
+            let reported = event.get("error_code").and_then(Value::as_str);
+            assert_eq!(reported, code, "{error} with {status}");
         }
     }
 }
@@ -269,7 +270,7 @@ async fn an_error_document_is_a_failure_unless_the_status_is_more_specific() {
 async fn a_stream_without_its_end_is_incomplete() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
-    let mut asked = 0;
+    let mut requested = 0;
     for format in FORMATS
         .iter()
         .filter(|format| format.name != "gemini's array")
@@ -283,18 +284,18 @@ async fn a_stream_without_its_end_is_incomplete() {
                 }
                 call.finish().await;
             };
-            let asking = async {
+            let sending = async {
                 let mut client = client(&proxy, version).await;
-                client.send(format.request("hi", Way::Buffered)).await
+                client.send(format.request("hi", BodyMode::Buffered)).await
             };
-            let (reply, ()) = tokio::join!(asking, answering);
-            let id = reply.header("x-request-id").expect("an id");
+            let (response, ()) = tokio::join!(sending, answering);
+            let id = response.header("x-request-id").expect("an id");
             assert_failure(&proxy, id, "upstream_incomplete", format.name).await;
-            asked += 1;
+            requested += 1;
         }
     }
-    assert_attempts(&proxy, "incomplete", asked).await;
-    let failed = asked as f64;
+    assert_attempts(&proxy, "incomplete", requested).await;
+    let failed = requested as f64;
     assert_metric(proxy.admin(), "weir_failed_requests_total", &[], failed).await;
 }
 
@@ -314,14 +315,14 @@ async fn a_finish_reason_is_an_end_and_truncation_is_not() {
                     call.finish().await;
                 }
             };
-            let asking = async {
+            let sending = async {
                 let mut client = client(&proxy, 1).await;
-                let live = client.open(format.request("hi", Way::Buffered)).await;
-                let id = live.header("x-request-id").expect("an id").to_owned();
-                assert_eq!(live.rest().await.is_ok(), ends, "{}", format.name);
+                let streaming = client.open(format.request("hi", BodyMode::Buffered)).await;
+                let id = streaming.header("x-request-id").expect("an id").to_owned();
+                assert_eq!(streaming.rest().await.is_ok(), ends, "{}", format.name);
                 id
             };
-            let (id, ()) = tokio::join!(asking, answering);
+            let (id, ()) = tokio::join!(sending, answering);
             match ends {
                 true => assert_success(&proxy.event(&id).await, format.name),
                 false => assert_failure(&proxy, &id, "upstream_reset", format.name).await,
@@ -335,27 +336,28 @@ async fn the_status_that_was_sent_is_recorded() {
     for version in [1, 2] {
         let backend = Backend::manual().await;
         let proxy = start(&backend).await;
-        for (status, way, code) in [
-            (503, Way::Buffered, Some("upstream_status")),
-            (500, Way::PassedThrough, Some("upstream_status")),
-            (429, Way::Buffered, None),
-            (200, Way::PassedThrough, None),
+        for (status, mode, code) in [
+            (503, BodyMode::Buffered, Some("upstream_status")),
+            (500, BodyMode::PassedThrough, Some("upstream_status")),
+            (429, BodyMode::Buffered, None),
+            (200, BodyMode::PassedThrough, None),
         ] {
-            let what = format!("HTTP/{version}, {status}, {way:?}");
+            let what = format!("HTTP/{version}, {status}, {mode:?}");
             let mut client = client(&proxy, version).await;
-            let (live, mut call) = tokio::join!(client.open(CHAT.request("hi", way)), async {
-                let mut call = backend.next_request().await;
-                let head = format!(
-                    "HTTP/1.1 {status} Whatever\r\ncontent-type: text/event-stream\r\n\
+            let (streaming, mut call) =
+                tokio::join!(client.open(CHAT.request("hi", mode)), async {
+                    let mut call = backend.next_request().await;
+                    let head = format!(
+                        "HTTP/1.1 {status} Whatever\r\ncontent-type: text/event-stream\r\n\
                      transfer-encoding: chunked\r\n\r\n"
-                );
-                call.write(head).await;
-                call.chunk(CHAT.begin[0]).await;
-                call
-            });
-            assert_eq!(live.status, status, "{what}");
-            let id = live.header("x-request-id").expect("an id").to_owned();
-            drop(live);
+                    );
+                    call.write(head).await;
+                    call.chunk(CHAT.begin[0]).await;
+                    call
+                });
+            assert_eq!(streaming.status, status, "{what}");
+            let id = streaming.header("x-request-id").expect("an id").to_owned();
+            drop(streaming);
             drop(client);
             wait::within("the backend is left", wait::PATIENCE, call.closed()).await;
             let event = proxy.event(&id).await;
@@ -371,7 +373,7 @@ async fn the_status_that_was_sent_is_recorded() {
         }
         assert_metric(proxy.admin(), "weir_failed_requests_total", &[], 2.0).await;
         assert_attempts(&proxy, "status_5xx", 2).await;
-        // Neither was at fault, and none was seen to its end.
+        // Neither was at fault, and the response is incomplete.
         assert_attempts(&proxy, "abandoned", 2).await;
     }
 }
@@ -381,16 +383,16 @@ async fn a_disconnect_after_an_error_stays_an_error() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut client = client(&proxy, 1).await;
-    let (mut live, mut call) =
-        tokio::join!(client.open(CHAT.request("hi", Way::Buffered)), async {
+    let (mut streaming, mut call) =
+        tokio::join!(client.open(CHAT.request("hi", BodyMode::Buffered)), async {
             let mut call = backend.next_request().await;
             call.send_event_stream_head().await;
             call.chunk(CHAT.error).await;
             call
         });
-    live.until(CHAT.error).await;
-    let id = live.header("x-request-id").expect("an id").to_owned();
-    drop(live);
+    streaming.until(CHAT.error).await;
+    let id = streaming.header("x-request-id").expect("an id").to_owned();
+    drop(streaming);
     drop(client);
     wait::within("the backend is left", wait::PATIENCE, call.closed()).await;
     assert_failure(&proxy, &id, "upstream_error", "left").await;

@@ -1,5 +1,5 @@
-//! Bodies that no stage looks into are passed through as they come, over both versions of HTTP, with the
-//! same limits, headers and records as those that are read whole.
+//! Bodies that no stage reads are passed through, over both versions of HTTP, with the same limits, headers and events as
+//! buffered ones.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use weir_tests::wait;
 
 mod timeouts;
 
-/// More than what is read whole where nobody looks into it.
+/// More than is buffered if no stage reads it.
 const LARGE_BYTES: usize = 300_000;
 
 #[tokio::test]
@@ -30,15 +30,15 @@ async fn a_large_upload_arrives_complete_and_is_recorded() {
             ClientRequest::post("/up?x=1", body.clone()),
             ClientRequest::chunked("/up?x=1", &body, 30_011),
         ] {
-            let reply = client.send(request.header("x-weir-client", "forged")).await;
-            assert_eq!(reply.status, 200, "{}", reply.text());
-            let seen = backend.requests().pop().expect("a request");
-            assert_eq!(seen.body_sha256, sha256_hex(&body));
-            assert_eq!(seen.target, "/up?x=1");
-            assert_eq!(seen.header("x-weir-client"), None);
-            let id = reply.header("x-request-id").expect("an id");
-            assert_eq!(seen.header("x-request-id"), Some(id));
-            let event = proxy.event_of(&reply).await;
+            let client_response = client.send(request.header("x-weir-client", "forged")).await;
+            assert_eq!(client_response.status, 200, "{}", client_response.text());
+            let received = backend.requests().pop().expect("a request");
+            assert_eq!(received.body_sha256, sha256_hex(&body));
+            assert_eq!(received.target, "/up?x=1");
+            assert_eq!(received.header("x-weir-client"), None);
+            let id = client_response.header("x-request-id").expect("an id");
+            assert_eq!(received.header("x-request-id"), Some(id));
+            let event = proxy.event_of(&client_response).await;
             assert_eq!(event["http"]["response"]["status_code"], 200);
             assert_eq!(event["http"]["request"]["body"]["bytes"], LARGE_BYTES);
             assert_eq!(event["backend"], "assistant");
@@ -55,21 +55,21 @@ async fn an_oversized_body_is_rejected_when_passed_through() {
         .start()
         .await;
     let body = vec![7; LARGE_BYTES];
-    // Announced: before a byte of it is sent on.
-    let reply = proxy
+    // Announced: before a byte is forwarded.
+    let client_response = proxy
         .send(ClientRequest::post("/announced", body.clone()))
         .await;
-    assert_eq!(reply.status, 413, "{}", reply.text());
-    assert_eq!(reply.refusal(), "body_too_large");
+    assert_eq!(client_response.status, 413, "{}", client_response.text());
+    assert_eq!(client_response.rejection(), "body_too_large");
     backend.assert_untouched();
-    // Not announced: when it becomes too much.
-    let reply = proxy
+    // Not announced: when it exceeds the limit.
+    let client_response = proxy
         .send(ClientRequest::chunked("/chunked", &body, 30_011))
         .await;
-    assert_eq!(reply.status, 413, "{}", reply.text());
-    let event = proxy.event_of(&reply).await;
+    assert_eq!(client_response.status, 413, "{}", client_response.text());
+    let event = proxy.event_of(&client_response).await;
     assert_eq!(event["error_code"], "body_too_large");
-    assert!(backend.requests().iter().all(|seen| !seen.whole));
+    assert!(backend.requests().iter().all(|received| !received.whole));
 }
 
 #[tokio::test]
@@ -82,11 +82,11 @@ async fn a_100_continue_is_not_the_response() {
          Content-Length: {LARGE_BYTES}\r\n\r\n"
     ))
     .await;
-    let told = raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
-    assert!(told.starts_with(b"HTTP/1.1 100 "), "{told:?}");
+    let reported = raw.read_until(b"\r\n\r\n", wait::PATIENCE).await;
+    assert!(reported.starts_with(b"HTTP/1.1 100 "), "{reported:?}");
     raw.write(vec![b'x'; LARGE_BYTES]).await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 200, "{}", backend_response.text());
     let events = proxy.events_when(1).await;
     assert_eq!(events[0]["http"]["response"]["status_code"], 200);
 }
@@ -100,11 +100,11 @@ async fn an_unreachable_backend_is_reported() {
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        let reply = client
+        let client_response = client
             .send(ClientRequest::post("/up", vec![7; LARGE_BYTES]))
             .await;
-        assert_eq!(reply.status, 502, "{}", reply.text());
-        let event = proxy.event_of(&reply).await;
+        assert_eq!(client_response.status, 502, "{}", client_response.text());
+        let event = proxy.event_of(&client_response).await;
         let code = event["error_code"].as_str().expect("a code");
         assert!(
             ["upstream_connect", "upstream_reset"].contains(&code),
@@ -113,15 +113,15 @@ async fn an_unreachable_backend_is_reported() {
     }
 }
 
-/// gRPC needs a backend that speaks HTTP/2 in clear text: the stand-in assistant does.
+/// gRPC needs a backend with cleartext HTTP/2: the demo assistant.
 #[tokio::test]
 async fn grpc_uses_http2_on_both_sides() {
     let directory = TempDir::new().expect("a directory");
     let arguments = ["assistant", "--address", "127.0.0.1:0", "--latency", "1ms"];
     let assistant = Process::start(directory.path(), &arguments, &[], b"");
     let address = wait::found("the assistant's address", wait::PATIENCE, || {
-        let said = assistant.stderr();
-        let line = said
+        let output = assistant.stderr();
+        let line = output
             .lines()
             .find_map(|line| line.split_once("assistant on "))?;
         Some(line.1.to_owned())
@@ -136,10 +136,10 @@ async fn grpc_uses_http2_on_both_sides() {
     let request = ClientRequest::post("/pkg.Service/Call", "\0\0\0\0\u{2}hi")
         .header("content-type", "application/grpc")
         .header("te", "trailers");
-    let reply = client.send(request).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    assert_eq!(reply.json()["bytes"], 7);
-    let event = proxy.event_of(&reply).await;
+    let client_response = client.send(request).await;
+    assert_eq!(client_response.status, 200, "{}", client_response.text());
+    assert_eq!(client_response.json()["bytes"], 7);
+    let event = proxy.event_of(&client_response).await;
     assert_eq!(event["http"]["version"], "2");
     assistant.sigterm();
     assistant.wait_exit(wait::PATIENCE).await;
@@ -154,12 +154,12 @@ async fn a_malformed_chunk_is_a_client_error() {
         "POST /up HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
     )
     .await;
-    // The first chunk is on its way before the second is written.
+    // The first chunk is forwarded before the second is written.
     let call = wait::still_waiting_after(Duration::from_millis(100), raw.try_response());
     assert!(call.await);
     raw.write("zz\r\nhello\r\n0\r\n\r\n").await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 400, "{}", answer.text());
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 400, "{}", backend_response.text());
     let events = proxy.events_when(1).await;
     assert_eq!(events[0]["error_code"], "bad_request");
     assert_eq!(events[0]["url"]["path"], "/up");
@@ -177,8 +177,8 @@ async fn bytes_before_an_upgrade_are_no_backend_error() {
     .await;
     let _call = backend.next_request().await;
     raw.write("more").await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 400, "{}", answer.text());
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 400, "{}", backend_response.text());
     let events = proxy.events_when(1).await;
     assert_eq!(events[0]["error_code"], "bad_request");
 }
@@ -193,9 +193,9 @@ async fn a_rejected_head_is_recorded_with_method_and_path() {
     ] {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(format!("POST /up?x=1 HTTP/1.1\r\n{rest}")).await;
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 400, "{}", answer.text());
-        let id = answer.header("x-request-id").expect("an id");
+        let backend_response = raw.response().await;
+        assert_eq!(backend_response.status, 400, "{}", backend_response.text());
+        let id = backend_response.header("x-request-id").expect("an id");
         let event = proxy.event(id).await;
         assert_eq!(event["http"]["request"]["method"], "POST");
         assert_eq!(event["url"]["path"], "/up");

@@ -1,4 +1,4 @@
-//! One request, one event, one count: whatever became of it.
+//! Every request has exactly one event and is counted once.
 
 use serde_json::Value;
 use weir_tests::backend::{Backend, BackendResponse};
@@ -34,10 +34,10 @@ async fn an_event_contains_every_documented_field() {
         ))
         .header("host", "bot.example.com:8080")
         .header("user-agent", "tests/1 \"quoted\"");
-    let reply = proxy.send(request).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let event = proxy.event_of(&reply).await;
-    let id = reply.header("x-request-id").expect("an id");
+    let client_response = proxy.send(request).await;
+    assert_eq!(client_response.status, 200, "{}", client_response.text());
+    let event = proxy.event_of(&client_response).await;
+    let id = client_response.header("x-request-id").expect("an id");
     for (pointer, expected) in [
         ("/event/id", Value::from(id)),
         ("/event/dataset", "weir.access".into()),
@@ -54,7 +54,10 @@ async fn an_event_contains_every_documented_field() {
         ("/http/request/method", "POST".into()),
         ("/http/request/body/bytes", body.to_string().len().into()),
         ("/http/response/status_code", 200.into()),
-        ("/http/response/body/bytes", reply.body.len().into()),
+        (
+            "/http/response/body/bytes",
+            client_response.body.len().into(),
+        ),
         ("/url/path", "/v1/chat/completions".into()),
         ("/url/domain", "bot.example.com".into()),
         ("/service/name", "weir".into()),
@@ -74,7 +77,7 @@ async fn an_event_contains_every_documented_field() {
     assert_measured(&event);
 }
 
-/// The parts of an event whose values nobody can know before.
+/// The fields of an event whose values are not known in advance.
 fn assert_measured(event: &Value) {
     let agent = event["user_agent"]["original"].as_str().expect("an agent");
     assert!(agent.starts_with("tests/1 \"quoted\""), "{agent}");
@@ -118,10 +121,10 @@ async fn fields_that_do_not_apply_are_absent() {
         .routes("- {name: one, path: /one, backend: assistant}")
         .start()
         .await;
-    let reply = proxy
+    let client_response = proxy
         .send(ClientRequest::get("/two?token=of-somebody"))
         .await;
-    let event = proxy.event_of(&reply).await;
+    let event = proxy.event_of(&client_response).await;
     assert_eq!(event["route"], "none");
     assert_eq!(event["url"]["path"], "/two", "a query may hold secrets");
     assert_eq!(event["event"]["outcome"], "failure");
@@ -154,10 +157,10 @@ async fn hostile_bytes_do_not_break_event_lines() {
         head.extend_from_slice(agent);
         head.extend_from_slice(b"\r\n\r\n");
         raw.write(head).await;
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 200);
+        let backend_response = raw.response().await;
+        assert_eq!(backend_response.status, 200);
         let event = proxy
-            .event(answer.header("x-request-id").expect("an id"))
+            .event(backend_response.header("x-request-id").expect("an id"))
             .await;
         assert_eq!(event["route"], "all");
         assert!(event["user_agent"]["original"].is_string());
@@ -177,13 +180,13 @@ async fn every_response_has_an_id_and_server_timing() {
             Client::h1(proxy.address()).await,
             Client::h2(proxy.address()).await,
         ] {
-            let reply = client.send(ClientRequest::get(path)).await;
-            assert_eq!(reply.status, status);
-            let id = reply.header("x-request-id").expect("an id");
+            let client_response = client.send(ClientRequest::get(path)).await;
+            assert_eq!(client_response.status, status);
+            let id = client_response.header("x-request-id").expect("an id");
             assert_eq!(id.len(), 26);
             let letters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
             assert!(id.chars().all(|letter| letters.contains(letter)), "{id}");
-            let timing = reply.header("server-timing").expect("times");
+            let timing = client_response.header("server-timing").expect("times");
             assert!(timing.contains("route;dur="), "{timing}");
             assert_eq!(timing.contains("backend;dur="), status == 200, "{timing}");
         }
@@ -194,8 +197,8 @@ async fn every_response_has_an_id_and_server_timing() {
 async fn events_are_written_to_stdout() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).events("stdout: true").start().await;
-    let reply = proxy.send(ClientRequest::get("/")).await;
-    let event = proxy.event_of(&reply).await;
+    let client_response = proxy.send(ClientRequest::get("/")).await;
+    let event = proxy.event_of(&client_response).await;
     let line = wait::found("the event on stdout", wait::PATIENCE, || {
         let stdout = proxy.process().stdout();
         let line = stdout.lines().next()?;
@@ -221,8 +224,8 @@ async fn event_files_are_rotated_without_loss() {
     for number in 0..100 {
         client.send(ClientRequest::get(&format!("/{number}"))).await;
     }
-    // A file that is renamed between the listing and the reading is looked for again; and one that is
-    // renamed in between may be met twice, or not at all.
+    // A file that is renamed between listing and reading is looked up again; a file that is renamed in between may be listed
+    // twice, or not at all.
     let read_all = || {
         let mut lines = Vec::new();
         let mut files = 0;
@@ -239,7 +242,7 @@ async fn event_files_are_rotated_without_loss() {
     let (files, lines) = wait::found("every event once", wait::PATIENCE, read_all).await;
     assert!(files >= 2, "{files} file");
     for line in lines {
-        serde_json::from_str::<Value>(&line).expect("a whole line");
+        serde_json::from_str::<Value>(&line).expect("a complete line");
     }
 }
 
@@ -250,12 +253,12 @@ async fn an_event_is_written_soon_after_its_response() {
     let mut client = Client::h1(proxy.address()).await;
     let mut waits = Vec::new();
     for _ in 0..20 {
-        let reply = client.send(ClientRequest::chat("hi")).await;
+        let client_response = client.send(ClientRequest::chat("hi")).await;
         let answered = weir::clock::now();
-        proxy.event_of(&reply).await;
+        proxy.event_of(&client_response).await;
         waits.push(answered.elapsed());
     }
-    // 200 ms are promised; the rest is for the machine, and one that is busy holds up a few of them.
+    // weir guarantees 200 ms; on a busy machine some take longer.
     waits.sort_unstable();
     assert!(waits[10] < std::time::Duration::from_secs(1), "{waits:?}");
 }

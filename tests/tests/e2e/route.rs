@@ -1,4 +1,4 @@
-//! Which route, for whom, from where; and what the backend is told about it.
+//! Routing: which route, for which client and address, and what the backend is told about it.
 
 use serde_json::Value;
 use weir_tests::backend::Backend;
@@ -35,19 +35,26 @@ async fn the_first_matching_route_is_used() {
         ("PATCH", "/v1/", "v1"),
         ("GET", "/v1/late", "v1"),
     ] {
-        let reply = proxy.send(ClientRequest::new(method, path)).await;
-        assert_eq!(reply.status, 200, "{method} {path}");
-        let event = proxy.event_of(&reply).await;
+        let client_response = proxy.send(ClientRequest::new(method, path)).await;
+        assert_eq!(client_response.status, 200, "{method} {path}");
+        let event = proxy.event_of(&client_response).await;
         assert_eq!(event["route"], route, "{method} {path}");
         assert_eq!(event["platform"], "api");
     }
     for path in ["/", "/v1", "/V1/models", "/other"] {
-        let reply = proxy.send(ClientRequest::get(path)).await;
-        assert_eq!((reply.status, reply.refusal().as_str()), (404, "no_route"));
-        assert_eq!(proxy.event_of(&reply).await["route"], "none", "{path}");
+        let client_response = proxy.send(ClientRequest::get(path)).await;
+        assert_eq!(
+            (client_response.status, client_response.rejection().as_str()),
+            (404, "no_route")
+        );
+        assert_eq!(
+            proxy.event_of(&client_response).await["route"],
+            "none",
+            "{path}"
+        );
     }
-    let said = proxy.stderr();
-    assert!(said.contains("never be reached"), "no warning: {said}");
+    let output = proxy.stderr();
+    assert!(output.contains("never be reached"), "no warning: {output}");
 }
 
 #[tokio::test]
@@ -69,14 +76,14 @@ async fn a_disallowed_method_does_not_fall_through_to_a_wider_route() {
         ("post", "/v1/chat/completions", vec!["POST"]),
         ("DELETE", "/v1/models", vec!["GET", "HEAD", "PUT"]),
     ] {
-        let reply = proxy.send(ClientRequest::new(method, path)).await;
-        assert_eq!(reply.status, 405, "{method} {path}");
-        assert_eq!(reply.refusal(), "method_not_allowed");
-        let allow = reply.header("allow").expect("an Allow");
+        let client_response = proxy.send(ClientRequest::new(method, path)).await;
+        assert_eq!(client_response.status, 405, "{method} {path}");
+        assert_eq!(client_response.rejection(), "method_not_allowed");
+        let allow = client_response.header("allow").expect("an Allow");
         let mut named: Vec<&str> = allow.split(',').map(str::trim).collect();
         named.sort_unstable();
         assert_eq!(named, allowed);
-        let event = proxy.event_of(&reply).await;
+        let event = proxy.event_of(&client_response).await;
         assert_eq!(event["error_code"], "method_not_allowed");
     }
     backend.assert_untouched();
@@ -139,12 +146,12 @@ async fn path_variants_do_not_reach_other_routes() {
             "{spelling}: {status}"
         );
     }
-    for seen in backend.requests() {
-        let read = read_as_a_careless_backend(&seen.target);
+    for received in backend.requests() {
+        let read = lenient_path(&received.target);
         assert!(
             read.starts_with("/public/"),
             "{:?} would be read as {read:?}",
-            seen.target
+            received.target
         );
     }
     backend.assert_faultless();
@@ -158,8 +165,8 @@ async fn path_variants_do_not_reach_other_routes() {
     );
 }
 
-/// Decodes once and resolves dots, slashes both ways: what an ordinary server makes of a target.
-fn read_as_a_careless_backend(target: &str) -> String {
+/// Decodes once and resolves dots and slashes in both directions: how a typical server reads a target.
+fn lenient_path(target: &str) -> String {
     let mut decoded = Vec::new();
     let bytes = target.as_bytes();
     let mut at = 0;
@@ -175,7 +182,7 @@ fn read_as_a_careless_backend(target: &str) -> String {
         .iter()
         .map(|byte| char::from(*byte))
         .collect::<String>()
-        // Overlong UTF-8 for a dot, as old decoders took it.
+        // Overlong UTF-8 for a dot, as accepted by old decoders.
         .replace("\u{c0}\u{ae}", ".")
         .replace("\u{e0}\u{80}\u{ae}", ".")
         .replace('\\', "/");
@@ -192,7 +199,7 @@ fn read_as_a_careless_backend(target: &str) -> String {
     format!("/{}/", segments.join("/"))
 }
 
-const FOR_TEN: &str =
+const ROUTE_FOR_TEN: &str =
     "- {name: inner, path: /*, backend: assistant, allow: [\"10.0.0.0/8\", \"fd00::/8\"]}";
 
 async fn send_forwarded(proxy: &Proxy, forwarded: &[&str]) -> (u16, Value) {
@@ -200,15 +207,15 @@ async fn send_forwarded(proxy: &Proxy, forwarded: &[&str]) -> (u16, Value) {
     for value in forwarded {
         request = request.header("x-forwarded-for", value);
     }
-    let reply = proxy.send(request).await;
-    let event = proxy.event_of(&reply).await;
-    (reply.status, event)
+    let client_response = proxy.send(request).await;
+    let event = proxy.event_of(&client_response).await;
+    (client_response.status, event)
 }
 
 #[tokio::test]
 async fn forwarded_addresses_are_trusted_up_to_the_first_untrusted() {
     let backend = Backend::echo().await;
-    let proxy = Setup::new(&backend).routes(FOR_TEN).start().await;
+    let proxy = Setup::new(&backend).routes(ROUTE_FOR_TEN).start().await;
     for (forwarded, status, client) in [
         (&["10.1.2.3"][..], 200, "10.1.2.3"),
         (&["6.6.6.6, 10.1.2.3"], 200, "10.1.2.3"),
@@ -226,10 +233,10 @@ async fn forwarded_addresses_are_trusted_up_to_the_first_untrusted() {
             assert_eq!(event["error_code"], "address_denied");
         }
     }
-    let told = backend.requests();
-    assert_eq!(told.len(), 5);
-    let told = told[0].header("x-forwarded-for").expect("a chain");
-    assert!(told.starts_with("10.1.2.3"), "{told}");
+    let reported = backend.requests();
+    assert_eq!(reported.len(), 5);
+    let reported = reported[0].header("x-forwarded-for").expect("a chain");
+    assert!(reported.starts_with("10.1.2.3"), "{reported}");
 }
 
 #[tokio::test]
@@ -237,7 +244,7 @@ async fn untrusted_clients_cannot_forward_addresses() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend)
         .routes("- {name: local, path: /local, backend: assistant}")
-        .routes(FOR_TEN)
+        .routes(ROUTE_FOR_TEN)
         .top("trusted_proxies: []")
         .start()
         .await;
@@ -252,16 +259,16 @@ async fn untrusted_clients_cannot_forward_addresses() {
         .header("x-request-id", "forged")
         .header("x-weir-client", "admin")
         .header("x-weir-platform", "forged");
-    let reply = proxy.send(request).await;
-    let seen = backend.only_request();
-    assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1"]);
-    assert_eq!(seen.all("x-forwarded-proto"), ["http"]);
-    assert_eq!(seen.all("x-forwarded-host"), ["weir.test"]);
-    let id = reply.header("x-request-id").expect("an id");
+    let client_response = proxy.send(request).await;
+    let received = backend.only_request();
+    assert_eq!(received.all("x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(received.all("x-forwarded-proto"), ["http"]);
+    assert_eq!(received.all("x-forwarded-host"), ["weir.test"]);
+    let id = client_response.header("x-request-id").expect("an id");
     assert_eq!(id.len(), 26, "a ULID");
-    assert_eq!(seen.all("x-request-id"), [id]);
-    assert_eq!(seen.all("x-weir-platform"), ["api"]);
-    assert!(!seen.all("x-weir-client").contains(&"admin"));
+    assert_eq!(received.all("x-request-id"), [id]);
+    assert_eq!(received.all("x-weir-platform"), ["api"]);
+    assert!(!received.all("x-weir-client").contains(&"admin"));
 }
 
 #[tokio::test]
@@ -284,7 +291,7 @@ async fn addresses_that_embed_ipv4_are_treated_as_ipv4() {
         ("[64:ff9b:1:77::a01:203]:443", 429, "10.1.2.3"),
         ("64:ff9b::6.6.6.6", 403, "6.6.6.6"),
         ("64:ff9b:2::10.1.2.3", 403, "64:ff9b:2::a01:203"),
-        // It is in an allowed network, and no trusted proxy for it.
+        // The address is in an allowed network, but there is no trusted proxy in front.
         ("6.6.6.6, 64:ff9b::10.9.0.1", 200, "10.9.0.1"),
         ("6.6.6.6, ::ffff:10.9.0.2", 200, "10.9.0.2"),
         ("6.6.6.6, 10.9.0.3", 403, "6.6.6.6"),

@@ -1,4 +1,4 @@
-//! Real clients, which leave a stream when they have what they want of it.
+//! Real client libraries, which close a stream as soon as they have read its last event.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use weir_tests::setup::Setup;
 const CACHED: &str = "- {name: models, path: /v1/*, backend: assistant, \
                       cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}";
 
-/// Streams of each client, as many for each of `ENDS`.
+/// Streams of each client, the same number for each of `ENDS`.
 const STREAMS: usize = 100 * ENDS.len();
 
-/// What every answer says.
+/// The text of every response.
 const WORDS: [&str; 3] = ["well ", "then", "."];
 
-/// When a backend ends the framing of its answer, after its terminal event.
+/// When the backend ends the framing of its response, after the terminal event.
 const ENDS: [Duration; 3] = [
     Duration::ZERO,
     Duration::from_millis(5),
@@ -65,8 +65,8 @@ fn response() -> BackendResponse {
                "status": status, "output": output, "usage": usage, "parallel_tool_calls": true,
                "tool_choice": "auto", "tools": [], "error": null, "incomplete_details": null})
     };
-    let begun = whole("in_progress", json!([]), Value::Null);
-    let mut events = vec![json!({"type": "response.created", "response": begun})];
+    let started_at = whole("in_progress", json!([]), Value::Null);
+    let mut events = vec![json!({"type": "response.created", "response": started_at})];
     events.extend(WORDS.iter().map(|word| {
         json!({"type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0,
                "content_index": 0, "delta": word, "logprobs": []})
@@ -87,13 +87,13 @@ fn response() -> BackendResponse {
     named_events(&events)
 }
 
-/// Whose framing ends at one of `ENDS`, by the number of the question.
-fn answer(seen: &ReceivedRequest) -> BackendResponse {
-    let question = seen.text();
-    let (_, number) = question.split_once("question ").expect("a question");
+/// A response whose framing ends at one of `ENDS`, by the number of the prompt.
+fn answer(received: &ReceivedRequest) -> BackendResponse {
+    let prompt = received.text();
+    let (_, number) = prompt.split_once("question ").expect("a prompt");
     let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
     let number: usize = digits.parse().expect("its number");
-    let answer = match seen.target.as_str() {
+    let answer = match received.target.as_str() {
         "/v1/messages" => message(),
         "/v1/responses" => response(),
         _ => BackendResponse::chat_stream(&WORDS),
@@ -101,23 +101,23 @@ fn answer(seen: &ReceivedRequest) -> BackendResponse {
     answer.with_end_delay(ENDS[number % ENDS.len()])
 }
 
-fn said(count: usize) -> Vec<String> {
+fn response_texts(count: usize) -> Vec<String> {
     vec![WORDS.concat(); count]
 }
 
-/// All of its streams are 200 and kept, however late the backend ends them and whatever the client does
-/// once it has read the terminal event.
-async fn assert_kept(sdk: Sdk) {
+/// All streams have status 200 and are stored, however late the backend ends them and whatever the client does after the
+/// terminal event.
+async fn assert_stored(sdk: Sdk) {
     let backend = Backend::responding(answer).await;
     let proxy = Setup::new(&backend).routes(CACHED).start().await;
     for round in ["asked", "known"] {
         let Some(texts) = sdk.send(proxy.address(), STREAMS).await else {
             return;
         };
-        assert_eq!(texts, said(STREAMS), "{round}");
+        assert_eq!(texts, response_texts(STREAMS), "{round}");
     }
     assert_eq!(backend.requests().len(), STREAMS);
-    assert_all_well(&proxy.events_when(2 * STREAMS).await);
+    assert_successes(&proxy.events_when(2 * STREAMS).await);
     for outcome in ["miss", "hit"] {
         let labels = [("route", "models"), ("outcome", outcome)];
         let count = STREAMS as f64;
@@ -126,11 +126,11 @@ async fn assert_kept(sdk: Sdk) {
     assert_no_failures(&proxy).await;
 }
 
-fn assert_all_well(events: &[Value]) {
+fn assert_successes(events: &[Value]) {
     for event in events {
         assert_eq!(event["http"]["response"]["status_code"], 200, "{event}");
         assert!(event.get("error_code").is_none(), "{event}");
-        // What the cache answers has cost nothing.
+        // Cache hits cost no tokens.
         if event["weir"]["cache"]["outcome"] == "miss" {
             let tokens = &event["gen_ai"]["usage"]["output_tokens"];
             assert_eq!(*tokens, 3, "{event}");
@@ -149,42 +149,42 @@ async fn assert_no_failures(proxy: &Proxy) {
 
 #[tokio::test]
 async fn openai_streams_are_stored() {
-    assert_kept(Sdk::OpenAi).await;
+    assert_stored(Sdk::OpenAi).await;
 }
 
 #[tokio::test]
 async fn concurrent_openai_streams_are_stored() {
-    assert_kept(Sdk::OpenAiAsync).await;
+    assert_stored(Sdk::OpenAiAsync).await;
 }
 
 #[tokio::test]
 async fn openai_responses_with_store_false_are_stored() {
-    assert_kept(Sdk::OpenAiResponses).await;
+    assert_stored(Sdk::OpenAiResponses).await;
 }
 
 #[tokio::test]
 async fn openai_streams_of_node_are_stored() {
-    assert_kept(Sdk::OpenAiNode).await;
+    assert_stored(Sdk::OpenAiNode).await;
 }
 
 #[tokio::test]
 async fn anthropic_streams_are_stored() {
-    assert_kept(Sdk::Anthropic).await;
+    assert_stored(Sdk::Anthropic).await;
 }
 
-/// OpenAI's client for Node gives up the body of a 503 before it asks again.
+/// OpenAI's library for Node cancels the body of a 503 before it retries.
 #[tokio::test]
 async fn a_failure_with_an_unread_body_stays_a_failure() {
     const QUESTIONS: usize = 5;
     for end in ENDS {
-        let asked = std::sync::atomic::AtomicUsize::new(0);
-        let backend = Backend::responding(move |seen| {
-            match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 {
+        let requested = std::sync::atomic::AtomicUsize::new(0);
+        let backend = Backend::responding(move |received| {
+            match requested.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 {
                 0 => BackendResponse::chunks("application/json", vec!["{\"error\":".into()])
                     .with_status(503)
                     .header("retry-after-ms", "1")
                     .with_end_delay(end),
-                _ => answer(seen),
+                _ => answer(received),
             }
         })
         .await;
@@ -193,7 +193,7 @@ async fn a_failure_with_an_unread_body_stays_a_failure() {
         let Some(texts) = texts.await else {
             return;
         };
-        assert_eq!(texts, said(QUESTIONS));
+        assert_eq!(texts, response_texts(QUESTIONS));
         let events = proxy.events_when(2 * QUESTIONS).await;
         let with = |status: u16, code: Value| {
             let events = events.iter().filter(|event| {

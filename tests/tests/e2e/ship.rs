@@ -1,4 +1,4 @@
-//! The way of events to the index: nothing lost, nothing twice, whatever the index does.
+//! Shipping of events to the index: none are lost or duplicated, whatever the index does.
 
 use std::collections::BTreeSet;
 
@@ -25,19 +25,19 @@ fn shipping(backend: &Backend, urls: &[String], batch: &str) -> Setup {
     ))
 }
 
-/// Asks so often, and gives the ids of the answers.
+/// Sends this many requests, and returns the ids of the responses.
 async fn send_requests(proxy: &Proxy, count: usize) -> BTreeSet<String> {
     let mut client = Client::h1(proxy.address()).await;
     let mut ids = BTreeSet::new();
     for _ in 0..count {
-        let reply = client.send(ClientRequest::get("/a")).await;
-        assert_eq!(reply.status, 200);
-        ids.insert(reply.header("x-request-id").expect("an id").to_owned());
+        let response = client.send(ClientRequest::get("/a")).await;
+        assert_eq!(response.status, 200);
+        ids.insert(response.header("x-request-id").expect("an id").to_owned());
     }
     ids
 }
 
-async fn arrived(index: &Index, ids: &BTreeSet<String>) {
+async fn indexed_events(index: &Index, ids: &BTreeSet<String>) {
     wait::eventually("all events in the index", wait::PATIENCE, || {
         index.ids().len() >= ids.len()
     })
@@ -50,7 +50,7 @@ fn outcome(metrics: &Metrics, outcome: &str) -> f64 {
     metrics.sum(EVENTS, &[("outcome", outcome)])
 }
 
-fn assert_balance(metrics: &Metrics) {
+fn assert_accounting(metrics: &Metrics) {
     let of = |name: &str| outcome(metrics, name);
     let came = of("recorded") + of("recovered");
     let went =
@@ -62,18 +62,18 @@ fn assert_balance(metrics: &Metrics) {
     );
 }
 
-async fn settled(proxy: &Proxy, what: &str, count: f64) -> Metrics {
+async fn wait_until_settled(proxy: &Proxy, what: &str, count: f64) -> Metrics {
     let look = |metrics: &Metrics| {
-        assert_balance(metrics);
+        assert_accounting(metrics);
         (outcome(metrics, what) - count).abs() < 0.5
     };
     proxy.metrics_when(&format!("{count} {what}"), look).await
 }
 
 /// Waits until every event has left the channel.
-async fn out_of_the_channel(proxy: &Proxy) -> Metrics {
+async fn wait_for_empty_channel(proxy: &Proxy) -> Metrics {
     let look = |metrics: &Metrics| {
-        assert_balance(metrics);
+        assert_accounting(metrics);
         metrics.sum("weir_events_in_channel", &[]) < 0.5
     };
     proxy.metrics_when("an empty channel", look).await
@@ -86,8 +86,8 @@ async fn every_event_is_indexed_once_after_the_index_is_set_up() {
         .start()
         .await;
     let ids = send_requests(&proxy, 30).await;
-    arrived(&index, &ids).await;
-    let metrics = settled(&proxy, "indexed", 30.0).await;
+    indexed_events(&index, &ids).await;
+    let metrics = wait_until_settled(&proxy, "indexed", 30.0).await;
     assert_eq!(outcome(&metrics, "recorded"), 30.0);
     assert_eq!(
         metrics.sum("weir_dependency_up", &[("name", "elasticsearch")]),
@@ -116,7 +116,7 @@ async fn every_event_is_indexed_once_after_the_index_is_set_up() {
         assert!(of_dataset.eq(&expected), "{paths:?}");
     }
     assert_eq!(paths.len(), 8);
-    // The file has them as well.
+    // They are in the file as well.
     proxy.events_when(30).await;
 }
 
@@ -132,8 +132,8 @@ async fn each_event_of_a_bulk_request_is_handled_separately() {
         .start()
         .await;
     let ids = send_requests(&proxy, 12).await;
-    // 4 of 12 come again, then 2 of 4, and of those the first is refused for good.
-    let metrics = settled(&proxy, "dead_letter", 1.0).await;
+    // 4 of 12 are retried, then 2 of 4, the first of which is rejected permanently.
+    let metrics = wait_until_settled(&proxy, "dead_letter", 1.0).await;
     assert_eq!(outcome(&metrics, "indexed"), 11.0);
     assert_eq!(index.ids().len(), 11);
     let letters = proxy.directory().join("data/spool/dead-letter.ndjson");
@@ -157,9 +157,9 @@ async fn a_failed_bulk_request_is_retried() {
         .start()
         .await;
     let ids = send_requests(&proxy, 10).await;
-    let metrics = settled(&proxy, "duplicate", 10.0).await;
-    assert_eq!(outcome(&metrics, "indexed"), 0.0, "its answer was lost");
-    arrived(&index, &ids).await;
+    let metrics = wait_until_settled(&proxy, "duplicate", 10.0).await;
+    assert_eq!(outcome(&metrics, "indexed"), 0.0, "its response was lost");
+    indexed_events(&index, &ids).await;
     assert_eq!(index.bulks().0, 5);
 }
 
@@ -171,8 +171,8 @@ async fn an_oversized_bulk_request_is_split() {
         .start()
         .await;
     let ids = send_requests(&proxy, 16).await;
-    settled(&proxy, "indexed", 16.0).await;
-    arrived(&index, &ids).await;
+    wait_until_settled(&proxy, "indexed", 16.0).await;
+    indexed_events(&index, &ids).await;
     assert_eq!(index.bulks(), (1 + 2 + 4 + 8, 16));
 }
 
@@ -183,8 +183,8 @@ async fn one_node_that_is_down_delays_nothing() {
     let proxy = shipping(&backend, &[down, index.url()], "events: 4, wait: 50ms");
     let proxy = proxy.start().await;
     let ids = send_requests(&proxy, 40).await;
-    arrived(&index, &ids).await;
-    settled(&proxy, "indexed", 40.0).await;
+    indexed_events(&index, &ids).await;
+    wait_until_settled(&proxy, "indexed", 40.0).await;
 }
 
 #[tokio::test]
@@ -198,10 +198,10 @@ async fn a_kill_loses_no_spooled_events() {
     for round in 0..3 {
         let process = setup.spawn(keep.path());
         let proxy = Proxy::ready(process, keep).await;
-        let metrics = settled(&proxy, "recovered", f64::from(round) * 25.0).await;
+        let metrics = wait_until_settled(&proxy, "recovered", f64::from(round) * 25.0).await;
         assert!(metrics.sum("weir_spool_bytes", &[]) > 0.0 || round == 0);
         ids.extend(send_requests(&proxy, 25).await);
-        out_of_the_channel(&proxy).await;
+        wait_for_empty_channel(&proxy).await;
         proxy.kill();
         proxy.wait_exit(wait::PATIENCE).await;
         keep = proxy.into_directory();
@@ -209,12 +209,12 @@ async fn a_kill_loses_no_spooled_events() {
     assert!(index.ids().is_empty());
     index.always(None);
     let proxy = Proxy::ready(setup.spawn(keep.path()), keep).await;
-    let metrics = settled(&proxy, "indexed", 75.0).await;
+    let metrics = wait_until_settled(&proxy, "indexed", 75.0).await;
     assert_eq!(outcome(&metrics, "recovered"), 75.0);
-    arrived(&index, &ids).await;
+    indexed_events(&index, &ids).await;
     proxy.sigterm();
     proxy.wait_exit(wait::PATIENCE).await;
-    // What was acknowledged does not come again.
+    // Acknowledged events are not sent again.
     let keep = proxy.into_directory();
     let proxy = Proxy::ready(setup.spawn(keep.path()), keep).await;
     assert_eq!(outcome(&proxy.metrics().await, "recovered"), 0.0);
@@ -230,7 +230,7 @@ async fn pending_events_are_shipped_at_shutdown() {
     assert!(index.ids().is_empty());
     proxy.sigterm();
     assert!(proxy.wait_exit(wait::PATIENCE).await.success());
-    arrived(&index, &ids).await;
+    indexed_events(&index, &ids).await;
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn a_hanging_index_delays_neither_requests_nor_the_shutdown() {
         .start()
         .await;
     send_requests(&proxy, 50).await;
-    let metrics = settled(&proxy, "recorded", 50.0).await;
+    let metrics = wait_until_settled(&proxy, "recorded", 50.0).await;
     assert_eq!(outcome(&metrics, "dropped"), 0.0);
     proxy.sigterm();
     assert!(proxy.wait_exit(wait::PATIENCE).await.success());
@@ -264,7 +264,7 @@ async fn a_full_spool_drops_counted_events_and_no_requests() {
         .start()
         .await;
     send_requests(&proxy, 300).await;
-    let metrics = out_of_the_channel(&proxy).await;
+    let metrics = wait_for_empty_channel(&proxy).await;
     assert!(outcome(&metrics, "dropped") > 50.0);
     assert!(metrics.sum("weir_spool_bytes", &[]) <= 102_400.0);
     wait::eventually("a complaint", wait::PATIENCE, || {
@@ -272,9 +272,9 @@ async fn a_full_spool_drops_counted_events_and_no_requests() {
     })
     .await;
     index.always(None);
-    let kept = 300.0 - outcome(&metrics, "dropped");
-    settled(&proxy, "indexed", kept).await;
-    assert_eq!(index.ids().len() as f64, kept);
+    let stored = 300.0 - outcome(&metrics, "dropped");
+    wait_until_settled(&proxy, "indexed", stored).await;
+    assert_eq!(index.ids().len() as f64, stored);
 }
 
 #[tokio::test]
@@ -291,14 +291,14 @@ async fn rejected_credentials_are_reported_and_lose_no_events() {
             .contains("it answers 401: look at username, password, api_key")
     })
     .await;
-    let metrics = out_of_the_channel(&proxy).await;
+    let metrics = wait_for_empty_channel(&proxy).await;
     assert_eq!(metrics.sum("weir_spool_events", &[]), 5.0);
     assert_eq!(
         metrics.sum("weir_dependency_up", &[("name", "elasticsearch")]),
         0.0
     );
     index.always(None);
-    settled(&proxy, "indexed", 5.0).await;
+    wait_until_settled(&proxy, "indexed", 5.0).await;
 }
 
 #[tokio::test]
@@ -309,14 +309,14 @@ async fn a_failing_spool_drops_counted_events_and_no_requests() {
         .start()
         .await;
     send_requests(&proxy, 40).await;
-    // A file stands where the folder was: nothing can be written or read there.
+    // A file in place of the directory: nothing can be written or read there.
     let spool = proxy.directory().join("data/spool");
     std::fs::remove_dir_all(&spool).expect("removed");
     std::fs::write(&spool, "").expect("a file");
     send_requests(&proxy, 40).await;
     index.always(None);
     let none_left = |metrics: &Metrics| {
-        assert_balance(metrics);
+        assert_accounting(metrics);
         metrics.sum("weir_spool_events", &[]) + metrics.sum("weir_events_in_channel", &[]) < 0.5
     };
     let metrics = proxy.metrics_when("an empty spool", none_left).await;

@@ -1,4 +1,4 @@
-//! The end of a proxy, and a start that fails: whole answers, and an honest exit code.
+//! Shutdown, and a start that fails: complete responses, and meaningful exit codes.
 
 use std::time::Duration;
 
@@ -9,34 +9,35 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-/// A stream of which the client has the first word; neither side has ended it.
-async fn streaming(
+/// A stream whose first token has arrived, and which neither side has ended.
+async fn open_stream(
     proxy: &Proxy,
     backend: &Backend,
     word: &str,
 ) -> (Client, StreamingResponse, PendingRequest) {
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-        let mut call = backend.next_request().await;
-        call.send_event_stream_head().await;
-        call
-    });
+    let (mut streaming, mut call) =
+        tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+            let mut call = backend.next_request().await;
+            call.send_event_stream_head().await;
+            call
+        });
     call.token(word).await;
-    live.until(word).await;
-    (client, live, call)
+    streaming.until(word).await;
+    (client, streaming, call)
 }
 
 #[tokio::test]
 async fn an_idle_proxy_exits_at_once() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
-    // Idle connections do not hold it either: one fresh, one that had its answer, one of HTTP/2.
+    // Idle connections do not delay it: a new one, one after a response, and one of HTTP/2.
     let _fresh = Raw::connect(proxy.address()).await;
     let mut used = Client::h1(proxy.address()).await;
     assert_eq!(used.send(ClientRequest::get("/")).await.status, 200);
     let mut two = Client::h2(proxy.address()).await;
     assert_eq!(two.send(ClientRequest::get("/")).await.status, 200);
-    // None of them has been used for a second: no request can be under way.
+    // None has been used for a second: no request can be in transit.
     assert!(
         wait::still_waiting_after(Duration::from_millis(1100), std::future::pending::<()>()).await
     );
@@ -60,15 +61,15 @@ async fn a_running_stream_finishes_at_shutdown() {
         } else {
             Client::h1(proxy.address()).await
         };
-        let (mut live, mut call) =
+        let (mut streaming, mut call) =
             tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
                 let mut call = backend.next_request().await;
                 call.send_event_stream_head().await;
                 call
             });
         call.token("before").await;
-        live.until("before").await;
-        streams.push((client, live, call));
+        streaming.until("before").await;
+        streams.push((client, streaming, call));
     }
     proxy.sigterm();
     let address = proxy.address();
@@ -78,15 +79,15 @@ async fn a_running_stream_finishes_at_shutdown() {
     .await;
     assert!(
         proxy.process().exit().is_none(),
-        "gone with streams running"
+        "exited with running streams"
     );
     let mut ids = Vec::new();
-    for (_client, mut live, mut call) in streams {
+    for (_client, mut streaming, mut call) in streams {
         call.token("after").await;
-        live.until("after").await;
+        streaming.until("after").await;
         call.end_chat(2).await;
-        ids.push(live.header("x-request-id").expect("an id").to_owned());
-        let rest = live.rest().await.expect("a clean end");
+        ids.push(streaming.header("x-request-id").expect("an id").to_owned());
+        let rest = streaming.rest().await.expect("a clean end");
         assert!(rest.ends_with(b"data: [DONE]\n\n"));
     }
     let exit = proxy.wait_exit(wait::PATIENCE).await;
@@ -114,9 +115,9 @@ async fn keep_alive_clients_are_asked_to_close() {
     })
     .await;
     call.respond(BackendResponse::chat("the last")).await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 200);
-    let connection = answer.header("connection").unwrap_or_default();
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 200);
+    let connection = backend_response.header("connection").unwrap_or_default();
     assert!(connection.eq_ignore_ascii_case("close"), "{connection:?}");
     assert!(raw.closes_within(wait::PATIENCE).await);
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
@@ -139,16 +140,20 @@ async fn a_busy_connection_may_send_one_more_request() {
         std::net::TcpStream::connect(address).is_err()
     })
     .await;
-    // This request crosses the stop.
+    // This request arrives during shutdown.
     busy.write(get).await;
-    let answer = busy.response().await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("connection"), Some("close"));
+    let backend_response = busy.response().await;
+    assert_eq!(backend_response.status, 200);
+    assert_eq!(backend_response.header("connection"), Some("close"));
     assert!(busy.closes_within(wait::PATIENCE).await);
-    // Who has nothing to say is waited for, and not for long.
+    // Silent clients are waited for, but not long.
     let exit = proxy.wait_exit(Duration::from_secs(8)).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
-    assert!(!proxy.stderr().contains("are cut"), "{}", proxy.stderr());
+    assert!(
+        !proxy.stderr().contains("are cut off"),
+        "{}",
+        proxy.stderr()
+    );
     assert!(silent.closes_within(wait::PATIENCE).await);
 }
 
@@ -166,8 +171,8 @@ async fn clients_connected_before_shutdown_are_answered() {
         raw.write(get).await;
     }
     for raw in &mut late {
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 200);
+        let backend_response = raw.response().await;
+        assert_eq!(backend_response.status, 200);
     }
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
 }
@@ -179,9 +184,9 @@ async fn requests_that_outlast_the_drain_are_cut_and_recorded() {
         .top("shutdown: {drain: 1s}")
         .start()
         .await;
-    let (_client, live, _call) = streaming(&proxy, &backend, "first").await;
-    let id = live.header("x-request-id").expect("an id").to_owned();
-    // Another has not even its head.
+    let (_client, streaming, _call) = open_stream(&proxy, &backend, "first").await;
+    let id = streaming.header("x-request-id").expect("an id").to_owned();
+    // Another has not even sent its head.
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /waits HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
@@ -195,7 +200,7 @@ async fn requests_that_outlast_the_drain_are_cut_and_recorded() {
         (Duration::from_millis(900)..Duration::from_secs(10)).contains(&lasted),
         "{lasted:?}"
     );
-    live.rest().await.expect_err("a cut");
+    streaming.rest().await.expect_err("a truncated body");
     proxy.event(&id).await;
     let events = proxy.events_when(2).await;
     assert!(events.iter().any(|event| event["url"]["path"] == "/waits"));
@@ -234,7 +239,7 @@ async fn a_missing_certificate_is_an_error_at_start() {
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
 }
 
-/// What the end of a drain cuts is no success, and lasted as long as it lasted.
+/// A request cut off at the end of the drain is no success, and has its actual duration.
 #[tokio::test]
 async fn a_stream_cut_at_shutdown_is_recorded_as_cut() {
     let backend = Backend::manual().await;
@@ -242,11 +247,14 @@ async fn a_stream_cut_at_shutdown_is_recorded_as_cut() {
         .top("shutdown: {drain: 300ms}")
         .start()
         .await;
-    let (_client, live, _call) = streaming(&proxy, &backend, "before").await;
+    let (_client, streaming, _call) = open_stream(&proxy, &backend, "before").await;
     proxy.sigterm();
     let exit = proxy.wait_exit(Duration::from_secs(20)).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
-    assert!(live.rest().await.is_err(), "it ended as if it were whole");
+    assert!(
+        streaming.rest().await.is_err(),
+        "it ended as if it were complete"
+    );
     let events = proxy.events();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["http"]["response"]["status_code"], 200);

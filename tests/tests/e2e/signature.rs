@@ -1,4 +1,4 @@
-//! Who may call: every refusal by its name, and what the backend is told of a verified client.
+//! Authentication: every rejection by name, and what the backend is told about a verified client.
 
 use weir_tests::backend::Backend;
 use weir_tests::client::ClientRequest;
@@ -27,28 +27,28 @@ const HMAC: &str = "
 ";
 
 async fn post(proxy: &Proxy, headers: Headers) -> (u16, Option<String>) {
-    let reply = proxy
+    let response = proxy
         .send(ClientRequest::post("/v1/ask", BODY).headers(headers))
         .await;
-    let code = (reply.status != 200).then(|| reply.refusal());
+    let code = (response.status != 200).then(|| response.rejection());
     if let Some(code) = &code {
-        let event = proxy.event_of(&reply).await;
+        let event = proxy.event_of(&response).await;
         assert_eq!(event["error_code"], code.as_str());
-        assert_eq!(event["http"]["response"]["status_code"], reply.status);
-        let problem = reply.json();
-        if reply.status == 401 {
+        assert_eq!(event["http"]["response"]["status_code"], response.status);
+        let problem = response.json();
+        if response.status == 401 {
             assert_eq!(problem["error"]["type"], "authentication_error");
         }
     }
-    (reply.status, code)
+    (response.status, code)
 }
 
-/// A refusal, as `post` gives it.
-fn no(code: &str) -> (u16, Option<String>) {
+/// A rejection, as returned by `post`.
+fn rejection(code: &str) -> (u16, Option<String>) {
     (401, Some(code.to_owned()))
 }
 
-const YES: (u16, Option<String>) = (200, None);
+const ACCEPTED: (u16, Option<String>) = (200, None);
 
 #[tokio::test]
 async fn invalid_hmac_signatures_are_rejected_by_name() {
@@ -97,9 +97,13 @@ async fn invalid_hmac_signatures_are_rejected_by_name() {
         (sign_at(now + 400), "signature_expired"),
         (sign_at(0), "signature_expired"),
     ] {
-        assert_eq!(post(&proxy, headers.clone()).await, no(code), "{headers:?}");
+        assert_eq!(
+            post(&proxy, headers.clone()).await,
+            rejection(code),
+            "{headers:?}"
+        );
     }
-    // Which of several mistakes is named is weir's choice; that it is refused is not.
+    // Which of several errors is named is up to weir.
     for headers in [
         sign_at(u64::MAX),
         with("X-Weir-Timestamp", "soon"),
@@ -131,19 +135,19 @@ async fn hmac_accepts_every_secret_and_names_the_client() {
             .headers(headers)
             .header("X-Weir-Client", "forged")
             .header("X-Weir-Platform", "forged");
-        let reply = proxy.send(request).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        let seen = backend.requests().pop().expect("a request");
-        assert_eq!(seen.all("x-weir-client"), [client]);
-        assert_eq!(seen.all("x-weir-platform"), ["api"]);
+        let response = proxy.send(request).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        let received = backend.requests().pop().expect("a request");
+        assert_eq!(received.all("x-weir-client"), [client]);
+        assert_eq!(received.all("x-weir-platform"), ["api"]);
         for withheld in ["key", "timestamp", "id", "signature"] {
             assert_eq!(
-                seen.header(&format!("x-weir-{withheld}")),
+                received.header(&format!("x-weir-{withheld}")),
                 None,
                 "{withheld}"
             );
         }
-        let event = proxy.event_of(&reply).await;
+        let event = proxy.event_of(&response).await;
         assert_eq!(event["client"]["key"], client);
         let expected = serde_json::json!({"scheme": "hmac", "outcome": "valid", "key": key});
         assert_eq!(event["weir"]["signature"], expected);
@@ -165,19 +169,22 @@ async fn a_signed_request_is_accepted_once() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(HMAC).start().await;
     let headers = sign_hmac_now("new-web-secret-0123", BODY);
-    assert_eq!(post(&proxy, headers.clone()).await, YES);
-    assert_eq!(post(&proxy, headers).await, no("signature_replayed"));
-    // A forger cannot use up an id that its owner still wants to use.
+    assert_eq!(post(&proxy, headers.clone()).await, ACCEPTED);
+    assert_eq!(post(&proxy, headers).await, rejection("signature_replayed"));
+    // A forger cannot use up an id that its owner still needs.
     let id = fresh_id();
     let forged = sign_hmac("wrong", &id, unix_now(), BODY);
-    assert_eq!(post(&proxy, forged).await, no("signature_invalid"));
+    assert_eq!(post(&proxy, forged).await, rejection("signature_invalid"));
     let good = sign_hmac("new-web-secret-0123", &id, unix_now(), BODY);
-    assert_eq!(post(&proxy, good).await, YES);
-    // The same at once, from many sides: one gets through.
+    assert_eq!(post(&proxy, good).await, ACCEPTED);
+    // The same concurrently: one is accepted.
     let headers = sign_hmac_now("new-web-secret-0123", BODY);
     let racing = (0..16).map(|_| post(&proxy, headers.clone()));
     let outcomes = futures_util::future::join_all(racing).await;
-    let admitted = outcomes.iter().filter(|outcome| **outcome == YES).count();
+    let admitted = outcomes
+        .iter()
+        .filter(|outcome| **outcome == ACCEPTED)
+        .count();
     assert_eq!(admitted, 1);
     assert_eq!(backend.requests().len(), 3);
 }
@@ -193,10 +200,14 @@ async fn replay_protection_and_tolerance_are_configurable() {
         .start()
         .await;
     let hour_ago = sign_hmac("secret-0123456789", "same", unix_now() - 3600, BODY);
-    assert_eq!(post(&proxy, hour_ago.clone()).await, YES);
-    assert_eq!(post(&proxy, hour_ago).await, YES);
-    let seen = backend.requests().pop().expect("a request");
-    assert_eq!(seen.all("x-weir-client"), ["lax"], "named after the route");
+    assert_eq!(post(&proxy, hour_ago.clone()).await, ACCEPTED);
+    assert_eq!(post(&proxy, hour_ago).await, ACCEPTED);
+    let received = backend.requests().pop().expect("a request");
+    assert_eq!(
+        received.all("x-weir-client"),
+        ["lax"],
+        "named after the route"
+    );
 }
 
 #[tokio::test]
@@ -222,15 +233,19 @@ async fn bearer_accepts_keys_like_openai_clients() {
         ("sk-plain-0123456789", "plain"),
         ("sk-hashed-0123456789", "hashed"),
     ] {
-        assert_eq!(post(&proxy, bearer(key)).await, YES);
-        // A key is no nonce: it may come again.
-        assert_eq!(post(&proxy, bearer(key)).await, YES);
-        let seen = backend.requests().pop().expect("a request");
-        assert_eq!(seen.header("authorization"), None, "stays at the door");
-        assert_eq!(seen.all("x-weir-client"), [client]);
+        assert_eq!(post(&proxy, bearer(key)).await, ACCEPTED);
+        // An API key is no nonce: it can be used again.
+        assert_eq!(post(&proxy, bearer(key)).await, ACCEPTED);
+        let received = backend.requests().pop().expect("a request");
+        assert_eq!(
+            received.header("authorization"),
+            None,
+            "must not be forwarded"
+        );
+        assert_eq!(received.all("x-weir-client"), [client]);
     }
     let wrong_scheme = vec![("Authorization".to_owned(), "Basic c2s6".to_owned())];
-    assert_eq!(post(&proxy, vec![]).await, no("signature_missing"));
+    assert_eq!(post(&proxy, vec![]).await, rejection("signature_missing"));
     assert_eq!(post(&proxy, wrong_scheme).await.0, 401);
     for key in [
         "sk-wrong",
@@ -249,9 +264,12 @@ async fn an_authorization_that_weir_does_not_verify_is_forwarded() {
     let proxy = Setup::new(&backend).routes(HMAC).start().await;
     let mut headers = sign_hmac_now("new-web-secret-0123", BODY);
     headers.extend(bearer("for-the-backend"));
-    assert_eq!(post(&proxy, headers).await, YES);
-    let seen = backend.only_request();
-    assert_eq!(seen.header("authorization"), Some("Bearer for-the-backend"));
+    assert_eq!(post(&proxy, headers).await, ACCEPTED);
+    let received = backend.only_request();
+    assert_eq!(
+        received.header("authorization"),
+        Some("Bearer for-the-backend")
+    );
 }
 
 #[tokio::test]
@@ -272,18 +290,23 @@ async fn the_first_scheme_with_its_headers_present_is_used() {
         .await;
     assert_eq!(
         post(&proxy, sign_hmac_now("hmac-secret-0123456", BODY)).await,
-        YES
+        ACCEPTED
     );
-    assert_eq!(post(&proxy, bearer("sk-several-0123456")).await, YES);
-    assert_eq!(post(&proxy, vec![]).await, no("signature_missing"));
-    // A wrong signature is not mended by a right key.
+    assert_eq!(post(&proxy, bearer("sk-several-0123456")).await, ACCEPTED);
+    assert_eq!(post(&proxy, vec![]).await, rejection("signature_missing"));
+    // A valid key does not compensate for an invalid signature.
     let mut both = sign_hmac_now("wrong", BODY);
     both.extend(bearer("sk-several-0123456"));
-    assert_eq!(post(&proxy, both).await, no("signature_invalid"));
+    assert_eq!(post(&proxy, both).await, rejection("signature_invalid"));
     let clients: Vec<_> = backend
         .requests()
         .iter()
-        .map(|seen| seen.header("x-weir-client").unwrap_or_default().to_owned())
+        .map(|received| {
+            received
+                .header("x-weir-client")
+                .unwrap_or_default()
+                .to_owned()
+        })
         .collect();
     assert_eq!(clients, ["signer", "key"]);
 }
@@ -300,12 +323,12 @@ async fn simple_sha256_is_verified_with_a_warning() {
         .await;
     let now = unix_now();
     let good = sign_simple_sha256("simple-secret-0123", now);
-    assert_eq!(post(&proxy, good).await, YES);
-    assert_eq!(post(&proxy, vec![]).await, no("signature_missing"));
-    let wrong = sign_simple_sha256("wrong", now);
-    assert_eq!(post(&proxy, wrong).await, no("signature_invalid"));
+    assert_eq!(post(&proxy, good).await, ACCEPTED);
+    assert_eq!(post(&proxy, vec![]).await, rejection("signature_missing"));
+    let invalid = sign_simple_sha256("wrong", now);
+    assert_eq!(post(&proxy, invalid).await, rejection("signature_invalid"));
     let stale = sign_simple_sha256("simple-secret-0123", now - 1000);
-    assert_eq!(post(&proxy, stale).await, no("signature_expired"));
+    assert_eq!(post(&proxy, stale).await, rejection("signature_expired"));
     assert!(
         proxy.stderr().contains("simple_sha256"),
         "no warning at start"

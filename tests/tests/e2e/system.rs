@@ -1,4 +1,4 @@
-//! What weir tells of the machine it runs on.
+//! System metrics of the machine that weir runs on.
 
 use std::process::Command;
 
@@ -6,8 +6,8 @@ use weir_tests::backend::Backend;
 use weir_tests::metrics::Metrics;
 use weir_tests::setup::Setup;
 
-/// The share of `/` that is in use, as df(1) has it.
-fn used_of_root() -> f64 {
+/// The used share of `/`, as reported by df(1).
+fn used_share_of_root() -> f64 {
     let df = Command::new("df")
         .args(["-B1", "--output=used,avail", "/"])
         .output()
@@ -27,7 +27,7 @@ fn used_of_root() -> f64 {
 async fn system_metrics_match_the_system() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
-    // Use of the processor is a share of time, so it is known from the second reading on.
+    // CPU utilisation is a difference, so it is known after the second sample.
     let cpu = "weir_cpu_usage_ratio";
     let metrics = proxy
         .metrics_when(cpu, |metrics| {
@@ -38,11 +38,11 @@ async fn system_metrics_match_the_system() {
     let memory = metrics.sum("weir_memory_usage_ratio", &[]);
     assert!(memory > 0.0 && memory <= 1.0, "{memory}");
     let root = metrics.sum("weir_disk_usage_ratio", &[("mount", "/")]);
-    assert!((root - used_of_root()).abs() < 0.02, "{root}");
+    assert!((root - used_share_of_root()).abs() < 0.02, "{root}");
     assert!(metrics.sum("process_resident_memory_bytes", &[]) > 1e6);
     let lag = "weir_runtime_lag_seconds_count";
     let workers = std::thread::available_parallelism().expect("processors");
-    // Each worker looks at itself once a second.
+    // Each worker reports once a second.
     let all = |metrics: &Metrics| metrics.sum(lag, &[]) >= workers.get() as f64;
     proxy.metrics_when("the lag of every worker", all).await;
 }

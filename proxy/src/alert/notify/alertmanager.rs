@@ -1,11 +1,11 @@
 //! Alertmanager, by its API v2 (`POST /api/v2/alerts`).
 //!
-//! Alertmanager forgets an alert that is not sent again, so all that is in force is sent every 30 seconds,
-//! with an end that lies four minutes ahead. An alert that is critical is there as warning as well: an
-//! inhibition rule mutes the lower one, and both end in one request, so that what was opened is closed. The
-//! critical one goes first, half a second ahead, or the warning would get past the inhibition. Ends are
-//! repeated for as long as the board tells them, for an Alertmanager that was down. A body is made when it
-//! is sent: one that is late would open again what has ended.
+//! Alertmanager drops an alert that is not sent again, so all firing alerts are sent every 30 seconds, with an
+//! `endsAt` four minutes ahead. A critical alert is sent as a warning as well: an inhibition rule mutes the
+//! warning, and both are resolved in one request. The critical one is sent first, half a second ahead, or the
+//! warning would be notified before it is inhibited. Resolved alerts are sent again for as long as the store has
+//! them, for an Alertmanager that was down. A body is made right before it is sent: a late one would reopen a
+//! resolved alert.
 
 use std::time::Duration;
 
@@ -14,63 +14,64 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use serde_json::{Value, json};
 
-use super::kind::{Context, Endpoint, Invalid, Kind, Presence, Setting, Settings, ValueKind};
+use super::kind::{
+    DeclaredSettings, Destination, NotifierContext, NotifierKind, RawSettings, bearer,
+};
 use super::post::Target;
-use super::{Failure, Health, Links, News, Notifier, summary, wait};
-use crate::alert::board::{Board, Change, timestamp};
-use crate::alert::standing::Standing;
+use super::{ConsoleLinks, Failure, Health, News, Notifier, summary, wait};
+use crate::alert::state::AlertState;
+use crate::alert::store::{AlertStore, Change, timestamp};
 use crate::alert::tier::Tier;
 use crate::clock;
+use crate::settings::declare::settings;
+use crate::settings::diagnostic::Diagnostics;
+use crate::settings::lists::List;
+use crate::settings::url::ServiceUrl;
+use crate::settings::values::{Secret, Text};
 use crate::worker::thread::{SharedState, State, WorkerThread};
 
-/// How often what is in force is sent again.
+/// How often firing alerts are sent again.
 const RESEND: Duration = Duration::from_secs(30);
-/// How long an Alertmanager believes in an alert that is not sent again: as Prometheus has it.
+/// How long Alertmanager keeps an alert that is not sent again, as with Prometheus.
 const LIFETIME: Duration = Duration::from_secs(240);
-/// An alert that ends when it begins is refused.
+/// Alertmanager rejects an alert that ends when it starts.
 const SHORTEST: Duration = Duration::from_millis(1);
 /// Between a critical alert and the warning that it mutes.
 const MUTE_WAIT: Duration = Duration::from_millis(500);
 /// Alerts in one request.
 const BATCH: usize = 500;
-/// One that does not answer is tried again at least this often.
+/// The longest wait before a retry.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
-pub const KIND: Kind = Kind {
+pub const KIND: NotifierKind = NotifierKind {
     key: "alertmanager",
-    left_out: "Left out: Alertmanager is not told.",
-    definition: "Alertmanager",
-    about: "Prometheus Alertmanager.",
-    settings: &[
-        Setting {
-            key: "urls",
-            about: "Its replicas; each is told.",
-            value: ValueKind::Urls,
-            presence: Presence::Required,
-        },
-        Setting::optional(
-            "username",
-            ValueKind::Text,
-            "Left out: nobody has to say who they are.",
-        ),
-        Setting::optional("password", ValueKind::Secret, "Of the user."),
-        Setting::optional(
-            "token",
-            ValueKind::Secret,
-            "A bearer token, instead of a user.",
-        ),
-    ],
-    check,
+    left_out: "Left out: Alertmanager is not notified.",
+    example: "urls: ['http://127.0.0.1:9093']",
+    settings: DeclaredSettings::of::<Alertmanager>(),
     retry_max: RETRY_MAX,
     start,
 };
 
+settings! {
+    /// Prometheus Alertmanager.
+    struct Alertmanager {
+        /// Its replicas; each is notified.
+        urls: List<ServiceUrl, 1> [required] restart,
+        /// Left out: no authentication.
+        username: Text [optional] restart,
+        /// The password of the user.
+        password: Secret [optional] restart,
+        /// A bearer token, instead of a user.
+        token: Secret [optional] restart,
+    }
+}
+
 /// One Alertmanager.
-pub struct Alertmanager {
-    /// What metrics, logs and the state call it.
+pub struct AlertmanagerClient {
+    /// Its name in metrics, logs and the state file.
     pub name: String,
     pub target: Target,
-    pub links: Links,
+    pub links: ConsoleLinks,
 }
 
 /// What is sent.
@@ -79,16 +80,20 @@ struct Bodies {
     /// Critical alerts in force.
     first: Vec<Value>,
     rest: Vec<Value>,
-    /// Whether one of the critical ones is new to it.
+    /// Whether one of the critical alerts has not been sent yet.
     has_news: bool,
-    told: Vec<(crate::alert::standing::Key, Tier)>,
+    notified: Vec<(crate::alert::state::Key, Tier)>,
 }
 
-fn start(endpoint: &Endpoint, links: Links, context: Context) -> std::io::Result<Notifier> {
-    let url = format!("{}/api/v2/alerts", endpoint.url);
-    let alertmanager = Alertmanager {
+fn start(
+    destination: &Destination,
+    links: ConsoleLinks,
+    context: NotifierContext,
+) -> std::io::Result<Notifier> {
+    let url = format!("{}/api/v2/alerts", destination.url);
+    let alertmanager = AlertmanagerClient {
         name: context.worker.name().to_owned(),
-        target: Target::new(&url, endpoint.authorization.clone()),
+        target: Target::new(&url, destination.authorization.clone()),
         links,
     };
     WorkerThread::start(context.worker.clone(), true, move |shared| {
@@ -96,62 +101,76 @@ fn start(endpoint: &Endpoint, links: Links, context: Context) -> std::io::Result
     })
 }
 
-/// Where it is, and how weir says who it is: as a user, or with a token.
-fn check(settings: &Settings) -> Result<Vec<Endpoint>, Invalid> {
-    let user = settings.text("username").filter(|user| !user.is_empty());
-    let authorization = match (user, settings.text("password")) {
-        (Some(user), password) => {
-            let pair = STANDARD.encode(format!("{user}:{}", password.unwrap_or_default()));
-            HeaderValue::from_str(&format!("Basic {pair}")).ok()
+impl RawSettings for Alertmanager {
+    fn check(&self, diagnostics: &mut Diagnostics) -> Option<Vec<Destination>> {
+        let authorization = self.authorization(diagnostics)?;
+        let mut destinations: Vec<Destination> = Vec::new();
+        for at in &self.urls.value()?.0 {
+            let url = at.value.0.trim_end_matches('/');
+            let wrong = if url.contains(['?', '#']) {
+                "an address of Alertmanager has no query and no fragment"
+            } else if url.contains("/api/v") {
+                "weir appends /api/v2/alerts itself: leave the path of the API out"
+            } else if destinations
+                .iter()
+                .any(|destination| destination.url == url)
+            {
+                "duplicate address; list each Alertmanager once"
+            } else {
+                destinations.push(Destination::new(url, authorization.clone()));
+                continue;
+            };
+            diagnostics.error(at.place, wrong);
+            return None;
         }
-        (None, Some(_)) => {
-            let why =
-                "`username` is missing (or empty after substitution): a password needs a username";
-            return Err(Invalid::key("password", why));
-        }
-        (None, None) => settings.bearer("token")?,
-    };
-    if user.is_some() && settings.text("token").is_some() {
-        let why = "there is a `username` as well: give one of them";
-        return Err(Invalid::key("token", why));
+        Some(destinations)
     }
-    let mut endpoints: Vec<Endpoint> = Vec::new();
-    for (item, url) in settings.list("urls").iter().enumerate() {
-        let url = url.trim_end_matches('/');
-        let why = if url.contains(['?', '#']) {
-            "an address of Alertmanager has no query and no fragment"
-        } else if url.contains("/api/v") {
-            "weir adds /api/v2/alerts by itself: leave the path of the API out"
-        } else if endpoints.iter().any(|endpoint| endpoint.url == url) {
-            "this address stands here already; each is told once"
-        } else {
-            endpoints.push(Endpoint::new(url, authorization.clone()));
-            continue;
-        };
-        return Err(Invalid {
-            item: Some(item),
-            ..Invalid::key("urls", why)
-        });
-    }
-    Ok(endpoints)
 }
 
 impl Alertmanager {
-    fn run(&self, shared: &SharedState<News>, context: &Context) {
-        let (board, counts) = (&context.board, &context.counts);
+    /// The credentials: a user or a token. `Some(None)`: none.
+    fn authorization(&self, diagnostics: &mut Diagnostics) -> Option<Option<HeaderValue>> {
+        let user = self.username.value().map(|text| text.0.as_str());
+        let user = user.filter(|user| !user.is_empty());
+        let authorization = match (user, self.password.value()) {
+            (Some(user), password) => {
+                let password = password.map_or("", |secret| secret.expose());
+                let pair = STANDARD.encode(format!("{user}:{password}"));
+                HeaderValue::from_str(&format!("Basic {pair}")).ok()
+            }
+            (None, Some(_)) => {
+                let wrong =
+                    "`username` is missing (or empty after substitution): a password needs a user";
+                diagnostics.error(self.password.place, wrong);
+                return None;
+            }
+            (None, None) => bearer(&self.token, diagnostics)?,
+        };
+        if user.is_some() && self.token.value().is_some() {
+            let wrong = "`username` is set as well: use one of them";
+            diagnostics.error(self.token.place, wrong);
+            return None;
+        }
+        Some(authorization)
+    }
+}
+
+impl AlertmanagerClient {
+    fn run(&self, shared: &SharedState<News>, context: &NotifierContext) {
+        let (store, counts) = (&context.store, &context.counts);
         let mut health = Health::new(context.retry_max);
         let mut next = clock::now();
         let mut state = State::Running;
         while state == State::Running {
             state = wait(shared, next, true);
             context.worker.fault_point();
-            let pause = match self.push(shared, board) {
-                Ok(Pushed::Nothing) => {
-                    health.nothing_left(&self.name, counts);
+            let pause = match self.push(shared, store) {
+                Ok(Push::Nothing) => {
+                    health.up_to_date(&self.name, counts);
                     RESEND
                 }
-                Ok(Pushed::All) => {
-                    health.well(&self.name, counts);
+                Ok(Push::All) => {
+                    health.succeeded(&self.name, counts);
                     RESEND
                 }
                 Err(failure) => health.failed(&self.name, &failure, counts),
@@ -160,18 +179,18 @@ impl Alertmanager {
         }
     }
 
-    fn push(&self, shared: &SharedState<News>, board: &Board) -> Result<Pushed, Failure> {
-        let bodies = self.bodies(board, clock::unix_now());
-        let told = bodies.told.iter().map(|(key, tier)| (key, *tier));
+    fn push(&self, shared: &SharedState<News>, store: &AlertStore) -> Result<Push, Failure> {
+        let bodies = self.bodies(store, clock::unix_now());
+        let notified = bodies.notified.iter().map(|(key, tier)| (key, *tier));
         if bodies.first.is_empty() && bodies.rest.is_empty() {
-            board.note_told(&self.name, told);
-            return Ok(Pushed::Nothing);
+            store.set_notified(&self.name, notified);
+            return Ok(Push::Nothing);
         }
-        // One alert that it refuses is no reason to keep the others from it.
-        let mut refused = None;
+        // A batch that is rejected must not keep the others from being sent.
+        let mut rejected = None;
         let mut send = |alerts: &[Value]| match self.send(alerts) {
-            Err(Failure::Refused(why)) => {
-                refused = Some(Failure::Refused(why));
+            Err(Failure::Permanent(why)) => {
+                rejected = Some(Failure::Permanent(why));
                 Ok(())
             }
             other => other,
@@ -183,21 +202,21 @@ impl Alertmanager {
                 shared.wait_until(&mut inner, clock::now() + MUTE_WAIT, |_| false);
             }
         }
-        let rest = self.bodies(board, clock::unix_now()).rest;
+        let rest = self.bodies(store, clock::unix_now()).rest;
         if !rest.is_empty() {
             send(&rest)?;
         }
-        if let Some(refused) = refused {
-            return Err(refused);
+        if let Some(rejected) = rejected {
+            return Err(rejected);
         }
-        board.note_told(&self.name, told);
-        Ok(Pushed::All)
+        store.set_notified(&self.name, notified);
+        Ok(Push::All)
     }
 
     fn send(&self, alerts: &[Value]) -> Result<(), Failure> {
         for batch in alerts.chunks(BATCH) {
             let body = serde_json::to_vec(batch);
-            let body = body.map_err(|error| Failure::Refused(error.to_string()))?;
+            let body = body.map_err(|error| Failure::Permanent(error.to_string()))?;
             self.target.post(body)?;
         }
         Ok(())
@@ -205,16 +224,16 @@ impl Alertmanager {
 
     /// All that would be sent now.
     #[cfg(test)]
-    pub(super) fn alerts(&self, board: &Board, now: Duration) -> Vec<Value> {
-        let Bodies { first, rest, .. } = self.bodies(board, now);
+    pub(super) fn alerts(&self, store: &AlertStore, now: Duration) -> Vec<Value> {
+        let Bodies { first, rest, .. } = self.bodies(store, now);
         first.into_iter().chain(rest).collect()
     }
 
-    fn bodies(&self, board: &Board, now: Duration) -> Bodies {
+    fn bodies(&self, store: &AlertStore, now: Duration) -> Bodies {
         let mut bodies = Bodies::default();
-        for standing in board.standings().iter() {
-            let told = board.told(&self.name, &standing.key);
-            self.add(&mut bodies, board, standing, told, now);
+        for state in store.alerts().iter() {
+            let notified = store.notified(&self.name, &state.key);
+            self.add(&mut bodies, store, state, notified, now);
         }
         bodies
     }
@@ -222,76 +241,76 @@ impl Alertmanager {
     fn add(
         &self,
         bodies: &mut Bodies,
-        board: &Board,
-        standing: &Standing,
-        told: Tier,
+        store: &AlertStore,
+        state: &AlertState,
+        notified: Tier,
         now: Duration,
     ) {
-        let lives_until = now + LIFETIME;
-        let is_silenced = !board.silenced_by(standing, told, now).is_empty();
-        // What it knows already is kept alive: let go, it would snapshot recovered.
+        let expires_at = now + LIFETIME;
+        let is_silenced = !store.silenced_by(state, notified, now).is_empty();
+        // What it has already is kept firing: dropped, it would look resolved.
         let tier = match is_silenced {
-            true => standing.tier.min(told),
-            false => standing.tier,
+            true => state.tier.min(notified),
+            false => state.tier,
         };
-        if tier != told {
-            bodies.told.push((standing.key.clone(), tier));
+        if tier != notified {
+            bodies.notified.push((state.key.clone(), tier));
         }
         let alert = |tier, starts_at: Duration, ends_at: Duration| {
-            // The wall clock may have been set back since: an alert that begins in the future, or ends
-            // before it began, is refused.
-            let ends_at = if ends_at > now { lives_until } else { ends_at };
+            // The wall clock may have been set back: Alertmanager rejects an alert that starts in the future, or
+            // ends before it starts.
+            let ends_at = if ends_at > now { expires_at } else { ends_at };
             let starts_at = starts_at.min(now).min(ends_at.saturating_sub(SHORTEST));
-            self.alert(standing, tier, starts_at, ends_at)
+            self.alert(state, tier, starts_at, ends_at)
         };
-        if let (true, Some(past)) = (tier != Tier::Critical, standing.past_critical) {
+        if let (true, Some(past)) = (tier != Tier::Critical, state.past_critical) {
             let ended = past.ended_at.min(now);
             bodies
                 .rest
                 .push(alert(Tier::Critical, past.began_at, ended));
         }
-        let Some(raised_at) = standing.raised_at else {
+        let Some(raised_at) = state.raised_at else {
             return;
         };
-        match (tier, standing.ended_at) {
+        match (tier, state.ended_at) {
             (Tier::Warning | Tier::Critical, _) => {
                 bodies
                     .rest
-                    .push(alert(Tier::Warning, raised_at, lives_until));
-                if let (Tier::Critical, Some(at)) = (tier, standing.critical_at) {
-                    bodies.first.push(alert(Tier::Critical, at, lives_until));
-                    bodies.has_news |= told != Tier::Critical;
+                    .push(alert(Tier::Warning, raised_at, expires_at));
+                if let (Tier::Critical, Some(at)) = (tier, state.critical_at) {
+                    bodies.first.push(alert(Tier::Critical, at, expires_at));
+                    bodies.has_news |= notified != Tier::Critical;
                 }
             }
             (Tier::None, Some(ended_at)) => {
                 let ended = ended_at.min(now);
                 bodies.rest.push(alert(Tier::Warning, raised_at, ended));
-                let critical = standing.critical_at;
+                let critical = state.critical_at;
                 bodies
                     .rest
                     .extend(critical.map(|at| alert(Tier::Critical, at, ended)));
             }
-            // New while it is silenced.
+            // It started to fire while silenced.
             (Tier::None, None) => {}
         }
     }
 
     fn alert(
         &self,
-        standing: &Standing,
+        state: &AlertState,
         tier: Tier,
         starts_at: Duration,
         ends_at: Duration,
     ) -> Value {
-        let mut labels: serde_json::Map<String, Value> = standing
+        let mut labels: serde_json::Map<String, Value> = state
             .labels()
             .into_iter()
             .map(|(name, value)| (name.to_owned(), json!(value)))
             .collect();
         labels.insert("severity".to_owned(), json!(tier.as_str()));
         let change = Change {
-            told: Tier::None,
-            standing: standing.clone(),
+            notified: Tier::None,
+            state: state.clone(),
         };
         json!({
             "labels": labels,
@@ -306,9 +325,9 @@ impl Alertmanager {
     }
 }
 
-/// What a push came to.
-enum Pushed {
+/// The outcome of a push.
+enum Push {
     All,
-    /// There is nothing to tell.
+    /// There is nothing to send.
     Nothing,
 }

@@ -1,8 +1,8 @@
-//! The bot of a Feishu (or Lark) group: one card for everything that changed.
+//! The bot of a Feishu (or Lark) group: one card for all changes.
 //!
-//! Feishu's "Custom bot guide": the signature is the HMAC-SHA256 of nothing, with the time, a newline and
-//! the secret as its key, in base64; errors come with status 200 and a `code`; a message has at most
-//! 20 KB, and a bot takes 5 a second and 100 a minute.
+//! Feishu's "Custom bot guide": the signature is the HMAC-SHA256 of an empty message, keyed with timestamp,
+//! newline and secret, in base64; errors have status 200 and a `code`; a message has at most 20 KB, and a bot
+//! accepts 5 a second and 100 a minute.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,81 +14,85 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::kind::{Endpoint, Invalid, Kind, Setting, Settings, ValueKind};
+use super::kind::{DeclaredSettings, Destination, NotifierKind, RawSettings};
 use super::post::Target;
-use super::{Channel, Failure, Links, RETRY_MAX};
-use crate::alert::board::{Change, timestamp};
+use super::{Channel, ConsoleLinks, Failure, RETRY_MAX};
+use crate::alert::store::{Change, timestamp};
 use crate::alert::tier::{Tier, Worse};
+use crate::settings::declare::settings;
+use crate::settings::diagnostic::Diagnostics;
+use crate::settings::url::ServiceUrl;
+use crate::settings::values::Secret;
 
-/// Past these many the rest is only counted: a message has a bound.
+/// More changes than this are only counted: the size of a message is bounded.
 const SHOWN_MAX: usize = 20;
-/// Of one text in a card.
+/// The longest text in a card.
 const TEXT_CHARACTERS_MAX: usize = 200;
-/// Feishu says so when a bot is too quick.
+/// The codes of a bot that is rate-limited.
 const TOO_MANY_CODES: [i64; 2] = [11232, 9499];
 const TOO_MANY_WAIT: Duration = Duration::from_secs(15);
 
-pub const KIND: Kind = Kind {
+pub const KIND: NotifierKind = NotifierKind {
     key: "feishu",
-    left_out: "Left out: no Feishu group is told.",
-    definition: "FeishuBot",
-    about: "The bot of a Feishu group.",
-    settings: &[
-        Setting::optional(
-            "webhook",
-            ValueKind::Url,
-            "The address of the bot; without it nobody is told.",
-        ),
-        Setting::optional(
-            "secret",
-            ValueKind::Secret,
-            "What messages to it are signed with.",
-        ),
-    ],
-    check,
+    left_out: "Left out: no Feishu group is notified.",
+    example: "webhook: 'https://open.feishu.cn/open-apis/bot/v2/hook/ID', secret: change-me",
+    settings: DeclaredSettings::of::<FeishuBot>(),
     retry_max: RETRY_MAX,
-    start: |endpoint, links, context| {
-        let channel = Feishu {
-            target: Target::new(&endpoint.url, None),
-            secret: endpoint.secret.clone(),
+    start: |destination, links, context| {
+        let channel = FeishuClient {
+            target: Target::new(&destination.url, None),
+            secret: destination.secret.clone(),
             links,
         };
         super::start(channel, context)
     },
 };
 
-fn check(settings: &Settings) -> Result<Vec<Endpoint>, Invalid> {
-    let secret = settings.text("secret").map(str::to_owned);
-    match settings.text("webhook") {
-        Some(webhook) => Ok(vec![Endpoint {
-            secret,
-            ..Endpoint::new(webhook, None)
-        }]),
-        None if secret.is_some() => {
-            let why = "`secret` signs messages to `webhook`, which is missing";
-            Err(Invalid::key("secret", why))
-        }
-        None => Ok(Vec::new()),
+settings! {
+    /// The bot of a Feishu group.
+    struct FeishuBot {
+        /// The address of the bot; without it nobody is notified.
+        webhook: ServiceUrl [optional] restart,
+        /// The secret that signs messages to the bot.
+        secret: Secret [optional] restart,
     }
 }
 
-pub struct Feishu {
+impl RawSettings for FeishuBot {
+    fn check(&self, diagnostics: &mut Diagnostics) -> Option<Vec<Destination>> {
+        let secret = self.secret.value().map(|secret| secret.expose().to_owned());
+        match self.webhook.value() {
+            Some(webhook) => Some(vec![Destination {
+                secret,
+                ..Destination::new(&webhook.0, None)
+            }]),
+            None if secret.is_some() => {
+                let wrong = "`secret` signs messages to `webhook`, which is missing";
+                diagnostics.error(self.secret.place, wrong);
+                None
+            }
+            None => Some(Vec::new()),
+        }
+    }
+}
+
+pub struct FeishuClient {
     pub target: Target,
     pub secret: Option<String>,
-    pub links: Links,
+    pub links: ConsoleLinks,
 }
 
-impl Channel for Feishu {
-    fn tell(&mut self, changes: &[Change], now: Duration) -> Result<(), Failure> {
+impl Channel for FeishuClient {
+    fn send(&mut self, changes: &[Change], now: Duration) -> Result<(), Failure> {
         let message = self.message(changes, now);
         let body = serde_json::to_vec(&message);
-        let body = body.map_err(|error| Failure::Refused(error.to_string()))?;
+        let body = body.map_err(|error| Failure::Permanent(error.to_string()))?;
         let answer = self.target.post(body)?;
-        judge(&answer)
+        outcome(&answer)
     }
 }
 
-impl Feishu {
+impl FeishuClient {
     pub(super) fn message(&self, changes: &[Change], now: Duration) -> Value {
         let mut message = json!({"msg_type": "interactive", "card": card(changes, &self.links)});
         if let Some(secret) = &self.secret {
@@ -111,57 +115,57 @@ pub(super) fn sign(seconds: &str, secret: &str) -> String {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct BotResponse {
     code: Option<i64>,
     msg: Option<String>,
     #[serde(rename = "StatusCode")]
     status_code: Option<i64>,
 }
 
-/// What a 2xx answer really says.
-pub(super) fn judge(answer: &[u8]) -> Result<(), Failure> {
-    let Ok(answer) = serde_json::from_slice::<Answer>(answer) else {
-        return Err(Failure::Refused(
-            "its answer is none of Feishu's".to_owned(),
+/// The outcome of a request that Feishu answered with 2xx.
+pub(super) fn outcome(answer: &[u8]) -> Result<(), Failure> {
+    let Ok(answer) = serde_json::from_slice::<BotResponse>(answer) else {
+        return Err(Failure::Permanent(
+            "its response is not one of Feishu's".to_owned(),
         ));
     };
     let Some(code) = answer.code.or(answer.status_code) else {
-        return Err(Failure::Refused("its answer has no `code`".to_owned()));
+        return Err(Failure::Permanent("its response has no `code`".to_owned()));
     };
     if code == 0 {
         return Ok(());
     }
-    let said = answer.msg.unwrap_or_default();
-    let said: String = said.chars().take(TEXT_CHARACTERS_MAX).collect();
-    let why = format!("it answers code {code}: {said}");
+    let message = answer.msg.unwrap_or_default();
+    let message: String = message.chars().take(TEXT_CHARACTERS_MAX).collect();
+    let why = format!("it responds with code {code}: {message}");
     match TOO_MANY_CODES.contains(&code) {
-        true => Err(Failure::NotNow(why, Some(TOO_MANY_WAIT))),
-        false => Err(Failure::Refused(why)),
+        true => Err(Failure::Retryable(why, Some(TOO_MANY_WAIT))),
+        false => Err(Failure::Permanent(why)),
     }
 }
 
 const fn word(tier: Tier) -> &'static str {
     match tier {
-        Tier::None => "Recovered 恢复",
+        Tier::None => "Recovered 已恢复",
         Tier::Warning => "Warning 警告",
         Tier::Critical => "Critical 严重",
     }
 }
 
-fn card(changes: &[Change], links: &Links) -> Value {
+fn card(changes: &[Change], links: &ConsoleLinks) -> Value {
     let mut changes: Vec<&Change> = changes.iter().collect();
-    changes.sort_by_key(|change| std::cmp::Reverse(change.standing.tier));
+    changes.sort_by_key(|change| std::cmp::Reverse(change.state.tier));
     let worst = changes
         .first()
-        .map_or(Tier::None, |change| change.standing.tier);
+        .map_or(Tier::None, |change| change.state.tier);
     let colour = match worst {
         Tier::None => "green",
         Tier::Warning => "orange",
         Tier::Critical => "red",
     };
     let title = match changes.as_slice() {
-        [change] => format!("{}: {}", word(worst), change.standing.key),
-        all => format!("{}: {} alerts 条告警", word(worst), all.len()),
+        [change] => format!("{}: {}", word(worst), change.state.key),
+        all => format!("{}: {n} alerts（{n} 条告警）", word(worst), n = all.len()),
     };
     let mut elements = Vec::new();
     for change in changes.iter().take(SHOWN_MAX) {
@@ -173,12 +177,11 @@ fn card(changes: &[Change], links: &Links) -> Value {
         .checked_sub(SHOWN_MAX)
         .filter(|more| *more > 0)
     {
-        let text =
-            json!({"tag": "plain_text", "content": format!("... and {more} more 另有 {more} 条")});
+        let text = json!({"tag": "plain_text", "content": format!("... and {more} more（另有 {more} 条）")});
         elements.push(json!({"tag": "div", "text": text}));
     }
     elements.push(json!({"tag": "note", "elements": [
-        {"tag": "plain_text", "content": cut(&format!("Instance 实例: {}", raised_by(&changes)))},
+        {"tag": "plain_text", "content": cut(&format!("Instance 实例: {}", identities(&changes)))},
     ]}));
     let button = json!({"tag": "plain_text", "content": "Console 控制台"});
     elements.push(json!({"tag": "action", "actions": [
@@ -191,41 +194,41 @@ fn card(changes: &[Change], links: &Links) -> Value {
     })
 }
 
-fn text(change: &Change, links: &Links) -> String {
-    let standing = &change.standing;
-    let tier = standing.tier;
-    let line = standing.threshold(tier).unwrap_or_else(|| "-".to_owned());
-    let is_falling = standing
+fn text(change: &Change, links: &ConsoleLinks) -> String {
+    let state = &change.state;
+    let tier = state.tier;
+    let threshold = state.threshold(tier).unwrap_or_else(|| "-".to_owned());
+    let is_falling = state
         .rule
         .as_ref()
-        .is_some_and(|rule| rule.lines.worse == Worse::Down);
-    let way = match (tier, is_falling) {
+        .is_some_and(|rule| rule.thresholds.worse == Worse::Down);
+    let comparison = match (tier, is_falling) {
         (Tier::None, false) => "≤",
         (Tier::None, true) => "≥",
         (_, false) => "&gt;",
         (_, true) => "&lt;",
     };
     let since = match tier {
-        Tier::None => standing.raised_at.unwrap_or(standing.since),
-        _ => standing.since,
+        Tier::None => state.raised_at.unwrap_or(state.since),
+        _ => state.since,
     };
     format!(
-        "**{}** {}\n{} → {}\nFigure 当前值: {} (threshold 阈值 {way} {line})\nSince 开始于: {}\n[Runbook 处理手册]({})",
-        escape(&cut(&standing.key.to_string())),
+        "**{}** {}\n{} → {}\nValue 当前值: {} (threshold 阈值 {comparison} {threshold})\nSince 开始于: {}\n[Runbook 处理手册]({})",
+        escape(&cut(&state.key.to_string())),
         word(tier),
-        change.told.as_str(),
+        change.notified.as_str(),
         tier.as_str(),
-        escape(&cut(&standing.shown_figure())),
+        escape(&cut(&state.shown_value())),
         timestamp(since).strftime("%Y-%m-%d %H:%M:%S UTC"),
         links.runbook(change),
     )
 }
 
-/// Who raised them: mostly one, but an alert that was in force keeps who it was before a restart.
-fn raised_by(changes: &[&Change]) -> String {
+/// The identities of the alerts: usually one, but an alert that was firing keeps its own over a restart.
+fn identities(changes: &[&Change]) -> String {
     let all: BTreeSet<String> = changes
         .iter()
-        .map(|change| change.standing.identity.to_string())
+        .map(|change| change.state.identity.to_string())
         .collect();
     all.into_iter().collect::<Vec<_>>().join("; ")
 }
@@ -234,7 +237,7 @@ fn cut(text: &str) -> String {
     text.chars().take(TEXT_CHARACTERS_MAX).collect()
 }
 
-/// Text that means nothing to Feishu's Markdown.
+/// Escapes text for Feishu's Markdown.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

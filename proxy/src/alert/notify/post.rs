@@ -1,4 +1,4 @@
-//! Posts JSON to a service outside.
+//! Posts JSON to an outside service.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -12,16 +12,16 @@ use crate::clock;
 use crate::outbound::{self, is_retryable, retry_after, root_cause};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Shorter parts of an address are words, and no secret.
+/// Shorter parts of an address are words and no secrets.
 const SECRET_LENGTH_MIN: usize = 8;
 const REASON_CHARACTERS_MAX: usize = 200;
 
-/// One address, and how weir says who it is.
+/// An address and its credentials.
 pub struct Target {
-    /// Made by the thread that sends: it may not be made, nor dropped, where a runtime is.
+    /// Created by the sending thread: it must be neither created nor dropped within an async runtime.
     client: OnceLock<Client>,
     url: String,
-    /// What must not be repeated, the longest first.
+    /// Secrets that must not be logged, the longest first.
     secrets: Vec<String>,
     authorization: Option<HeaderValue>,
 }
@@ -44,7 +44,7 @@ impl Target {
         }
     }
 
-    /// Without the parts of the address that are a secret, and without the credential.
+    /// Masks the secret parts of the address, and the credential.
     fn masked(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.secrets {
@@ -60,14 +60,14 @@ impl Target {
         let client = outbound::client(CONNECT_TIMEOUT)
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| Failure::Refused(root_cause(&error.without_url())))?;
+            .map_err(|error| Failure::Permanent(root_cause(&error.without_url())))?;
         Ok(self.client.get_or_init(|| client))
     }
 
-    /// Posts a body; the answer's own is returned when its status is 2xx.
+    /// Posts a body. Returns the body of a 2xx response.
     ///
     /// # Errors
-    /// Everything else; neither the address nor a credential is in it.
+    /// Any other outcome. The error contains neither the address nor a credential.
     pub fn post(&self, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
         let mut request = self
             .client()?
@@ -77,28 +77,28 @@ impl Target {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
         let deadline = clock::now() + outbound::TIMEOUT;
-        let answer = request.body(body).send();
-        let mut answer =
-            answer.map_err(|error| Failure::NotNow(root_cause(&error.without_url()), None))?;
-        let status = answer.status();
-        let after = retry_after(answer.headers());
-        let bytes = outbound::read_until(&mut answer, outbound::RESPONSE_BYTES_MAX, deadline)
-            .map_err(|error| Failure::NotNow(self.masked(&error.to_string()), None))?;
+        let response = request.body(body).send();
+        let mut response =
+            response.map_err(|error| Failure::Retryable(root_cause(&error.without_url()), None))?;
+        let status = response.status();
+        let after = retry_after(response.headers());
+        let bytes = outbound::read_until(&mut response, outbound::RESPONSE_BYTES_MAX, deadline)
+            .map_err(|error| Failure::Retryable(self.masked(&error.to_string()), None))?;
         if status.is_success() {
             return Ok(bytes);
         }
-        // An error page may repeat what it was sent.
+        // An error page may echo the request.
         let text = self.masked(&String::from_utf8_lossy(&bytes));
         let text: String = text.chars().take(REASON_CHARACTERS_MAX).collect();
-        let why = format!("it answers {}: {}", status.as_u16(), text.trim());
+        let why = format!("it responds with {}: {}", status.as_u16(), text.trim());
         match is_retryable(status.as_u16()) {
-            true => Err(Failure::NotNow(why, after)),
-            false => Err(Failure::Refused(why)),
+            true => Err(Failure::Retryable(why, after)),
+            false => Err(Failure::Permanent(why)),
         }
     }
 }
 
-/// The path and query of an address with each of their longer parts, and a credential with its parts.
+/// The path and query of an address and their longer parts, and a credential and its parts.
 fn secrets(url: &str, authorization: Option<&HeaderValue>) -> Vec<String> {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = after_scheme.find('/').and_then(|at| after_scheme.get(at..));
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_service_repeats_of_a_secret_is_masked() {
+    fn secrets_echoed_by_a_service_are_masked() {
         let token = HeaderValue::from_static("Bearer t0ken-t0ken");
         let target = Target::new(
             "https://a.example/hook/v2/s3cret-s3cret?key=0123456789",

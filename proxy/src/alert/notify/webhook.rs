@@ -1,67 +1,75 @@
 //! Any other service, in the format of Alertmanager's webhooks, version 4
 //! (Prometheus' documentation, "Alerting", "Configuration", `webhook_config`).
 //!
-//! One message holds everything that changed. Of an alert whose severity changes it holds both: the old
-//! one as resolved, the new one as firing, so that what was opened is closed.
+//! One message holds all changes. An alert whose severity changes is in it twice: the old severity as resolved,
+//! the new one as firing.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::kind::{Endpoint, Invalid, Kind, Setting, Settings, ValueKind};
+use super::kind::{DeclaredSettings, Destination, NotifierKind, RawSettings, bearer};
 use super::post::Target;
-use super::{Channel, Failure, Links, RETRY_MAX, summary};
-use crate::alert::board::{Change, timestamp};
+use super::{Channel, ConsoleLinks, Failure, RETRY_MAX, summary};
+use crate::alert::store::{Change, timestamp};
 use crate::alert::tier::Tier;
+use crate::settings::declare::settings;
+use crate::settings::diagnostic::Diagnostics;
+use crate::settings::url::ServiceUrl;
+use crate::settings::values::Secret;
 
-/// A message of more is larger than what services take.
+/// Services reject larger messages.
 const CHANGES_MAX: usize = 200;
-/// What Alertmanager writes as the end of an alert that has none.
+/// What Alertmanager writes as `endsAt` of a firing alert.
 const NO_END: &str = "0001-01-01T00:00:00Z";
 
-pub const KIND: Kind = Kind {
+pub const KIND: NotifierKind = NotifierKind {
     key: "webhook",
-    left_out: "Left out: no other service is told.",
-    definition: "Webhook",
-    about: "Any service that takes Alertmanager's webhooks, version 4.",
-    settings: &[
-        Setting::optional(
-            "url",
-            ValueKind::Url,
-            "Its address; without it nobody is told.",
-        ),
-        Setting::optional("token", ValueKind::Secret, "A bearer token."),
-    ],
-    check,
+    left_out: "Left out: no other service is notified.",
+    example: "url: 'https://alerts.example.com/hook', token: change-me",
+    settings: DeclaredSettings::of::<Webhook>(),
     retry_max: RETRY_MAX,
-    start: |endpoint, links, context| {
-        let target = Target::new(&endpoint.url, endpoint.authorization.clone());
-        super::start(Webhook { target, links }, context)
+    start: |destination, links, context| {
+        let target = Target::new(&destination.url, destination.authorization.clone());
+        super::start(WebhookClient { target, links }, context)
     },
 };
 
-fn check(settings: &Settings) -> Result<Vec<Endpoint>, Invalid> {
-    let authorization = settings.bearer("token")?;
-    match settings.text("url") {
-        Some(url) => Ok(vec![Endpoint::new(url, authorization)]),
-        None if authorization.is_some() => {
-            let why = "`token` is for `url`, which is missing";
-            Err(Invalid::key("token", why))
-        }
-        None => Ok(Vec::new()),
+settings! {
+    /// Any service that takes Alertmanager's webhooks, version 4.
+    struct Webhook {
+        /// Its address; without it nobody is notified.
+        url: ServiceUrl [optional] restart,
+        /// A bearer token.
+        token: Secret [optional] restart,
     }
 }
 
-pub struct Webhook {
-    pub target: Target,
-    pub links: Links,
+impl RawSettings for Webhook {
+    fn check(&self, diagnostics: &mut Diagnostics) -> Option<Vec<Destination>> {
+        let authorization = bearer(&self.token, diagnostics)?;
+        match self.url.value() {
+            Some(url) => Some(vec![Destination::new(&url.0, authorization)]),
+            None if authorization.is_some() => {
+                let wrong = "`token` is for `url`, which is missing";
+                diagnostics.error(self.token.place, wrong);
+                None
+            }
+            None => Some(Vec::new()),
+        }
+    }
 }
 
-impl Channel for Webhook {
-    fn tell(&mut self, changes: &[Change], now: Duration) -> Result<(), Failure> {
+pub struct WebhookClient {
+    pub target: Target,
+    pub links: ConsoleLinks,
+}
+
+impl Channel for WebhookClient {
+    fn send(&mut self, changes: &[Change], now: Duration) -> Result<(), Failure> {
         let body = serde_json::to_vec(&body(changes, &self.links, now));
-        let body = body.map_err(|error| Failure::Refused(error.to_string()))?;
+        let body = body.map_err(|error| Failure::Permanent(error.to_string()))?;
         self.target.post(body).map(drop)
     }
 
@@ -70,8 +78,8 @@ impl Channel for Webhook {
     }
 }
 
-/// The message of these changes.
-pub(super) fn body(changes: &[Change], links: &Links, now: Duration) -> Value {
+/// The message for these changes.
+pub(super) fn body(changes: &[Change], links: &ConsoleLinks, now: Duration) -> Value {
     let alerts: Vec<Value> = changes
         .iter()
         .flat_map(|change| alerts(change, links, timestamp(now)))
@@ -91,27 +99,27 @@ pub(super) fn body(changes: &[Change], links: &Links, now: Duration) -> Value {
     })
 }
 
-fn alerts(change: &Change, links: &Links, now: Timestamp) -> Vec<Value> {
-    let standing = &change.standing;
+fn alerts(change: &Change, links: &ConsoleLinks, now: Timestamp) -> Vec<Value> {
+    let state = &change.state;
     let mut alerts = Vec::new();
-    if change.told != Tier::None {
-        let ended = standing.ended_at.map_or(now, timestamp);
-        alerts.push(alert(change, change.told, links, Some(ended)));
+    if change.notified != Tier::None {
+        let ended = state.ended_at.map_or(now, timestamp);
+        alerts.push(alert(change, change.notified, links, Some(ended)));
     }
-    if standing.tier != Tier::None {
-        alerts.push(alert(change, standing.tier, links, None));
+    if state.tier != Tier::None {
+        alerts.push(alert(change, state.tier, links, None));
     }
     alerts
 }
 
-fn alert(change: &Change, tier: Tier, links: &Links, ended: Option<Timestamp>) -> Value {
-    let standing = &change.standing;
-    let mut labels: Vec<(&str, &str)> = standing.labels();
+fn alert(change: &Change, tier: Tier, links: &ConsoleLinks, ended: Option<Timestamp>) -> Value {
+    let state = &change.state;
+    let mut labels: Vec<(&str, &str)> = state.labels();
     labels.push(("severity", tier.as_str()));
     labels.sort_unstable();
-    let begun = match tier {
-        Tier::Critical => standing.critical_at,
-        _ => standing.raised_at,
+    let started_at = match tier {
+        Tier::Critical => state.critical_at,
+        _ => state.raised_at,
     };
     let plain = labels
         .iter()
@@ -123,14 +131,14 @@ fn alert(change: &Change, tier: Tier, links: &Links, ended: Option<Timestamp>) -
             "summary": summary(change),
             "runbook_url": links.runbook(change),
         },
-        "startsAt": timestamp(begun.unwrap_or(standing.since)),
+        "startsAt": timestamp(started_at.unwrap_or(state.since)),
         "endsAt": ended.map_or_else(|| NO_END.to_owned(), |ended| ended.to_string()),
         "generatorURL": format!("{}/api/alerts", links.console),
         "fingerprint": fingerprint(&labels),
     })
 }
 
-/// What is the same in all alerts.
+/// What all alerts have in common.
 fn common(alerts: &[Value], part: &str) -> Map<String, Value> {
     let mut all = alerts.iter().filter_map(|alert| alert[part].as_object());
     let mut common = all.next().cloned().unwrap_or_default();
@@ -140,8 +148,8 @@ fn common(alerts: &[Value], part: &str) -> Map<String, Value> {
     common
 }
 
-/// As Prometheus' `model.LabelSet.Fingerprint`: FNV-1a of 64 bits over names and values in their order,
-/// each followed by the byte 255.
+/// Prometheus' `model.LabelSet.Fingerprint`: 64-bit FNV-1a over names and values in order, each followed by the
+/// byte 255.
 fn fingerprint(labels: &[(&str, &str)]) -> String {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     let mut take = |bytes: &[u8]| {

@@ -14,7 +14,7 @@ pub const SIGNAL: Signal = Signal {
     per: Per::OF_ROUTES,
     source: Source::Requests(|window, minimum| {
         share(
-            window.counts().unsigned,
+            window.counts().signature_failures,
             window.durations().total(),
             minimum,
         )

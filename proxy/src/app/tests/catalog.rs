@@ -44,7 +44,7 @@ fn all(folder: &std::path::Path) -> Metrics {
     alerts.writes("state").expect("counters");
     alerts.notifier("feishu").expect("counters");
     let tiers = AlertTiers::register(&metrics).expect("a metric of tiers");
-    let warning = alert::fixture::standing("ErrorRate", alert::tier::Tier::Warning);
+    let warning = alert::fixture::alert("ErrorRate", alert::tier::Tier::Warning);
     tiers.show(&[warning]);
     let config = config::defaults().expect("the defaults").config;
     let events = EventRecorder::start(&config.events, None, &metrics).expect("a recorder");

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use super::refuse_duplicates;
 use crate::alert::Config;
-use crate::alert::notify::kind::{Configured, Invalid};
+use crate::alert::notify::kind::NotifierConfig;
 use crate::alert::rule::Rule;
 use crate::alert::signal::{Requirement, Signal, Source};
-use crate::alert::tier::{Lines, Worse};
+use crate::alert::tier::{Thresholds, Worse};
 use crate::alert::unit::Unit;
 use crate::config::raw;
 use crate::config::raw::alerts as written;
 use crate::config::raw::notifiers::Notifiers;
-use crate::config::url::ServiceUrl;
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
+use crate::settings::url::ServiceUrl;
 use crate::settings::values::{MaybeEmptyText, Threshold};
 
 /// More often nothing new is seen, and evaluating costs.
@@ -156,8 +156,8 @@ fn rule(
         return None;
     }
     link(&raw.runbook, diagnostics)?;
-    let lines = lines(raw, signal, interval, diagnostics)?;
-    if lines.samples() > SAMPLES_MAX {
+    let thresholds = thresholds(raw, signal, interval, diagnostics)?;
+    if thresholds.samples() > SAMPLES_MAX {
         let message = format!(
             "`for` is longer than {SAMPLES_MAX} times `evaluate_every`: shorten it, or evaluate less often"
         );
@@ -168,23 +168,23 @@ fn rule(
         name: raw.name.value()?.0.as_str().into(),
         signal,
         per,
-        lines,
+        thresholds,
         runbook: raw.runbook.value().map(|url| url.0.clone()),
     }))
 }
 
-fn lines(
+fn thresholds(
     raw: &written::Rule,
     signal: &Signal,
     interval: Duration,
     diagnostics: &mut Diagnostics,
-) -> Option<Lines> {
-    let mut figures = Vec::new();
+) -> Option<Thresholds> {
+    let mut values = Vec::new();
     for setting in [&raw.warning, &raw.critical, &raw.recovery] {
-        figures.push(figure(signal, setting, diagnostics));
+        values.push(threshold(signal, setting, diagnostics));
     }
-    let figures: Option<Vec<f64>> = figures.into_iter().collect();
-    let &[warning, critical, recovery] = figures?.as_slice() else {
+    let values: Option<Vec<f64>> = values.into_iter().collect();
+    let &[warning, critical, recovery] = values?.as_slice() else {
         return None;
     };
     let worse = signal.worse;
@@ -211,7 +211,7 @@ fn lines(
         diagnostics.error(raw.recovery.place, message);
         is_right = false;
     }
-    is_right.then_some(Lines {
+    is_right.then_some(Thresholds {
         worse,
         warning,
         critical,
@@ -222,7 +222,7 @@ fn lines(
 }
 
 /// A share for a share, a duration for a duration, a number for a count.
-fn figure(
+fn threshold(
     signal: &Signal,
     setting: &Setting<Threshold>,
     diagnostics: &mut Diagnostics,
@@ -257,19 +257,15 @@ fn warn_of_missing_sources(file: &raw::File, diagnostics: &mut Diagnostics) {
 }
 
 /// Every kind of notifier checks its own settings.
-fn notifiers(raw: &Notifiers, diagnostics: &mut Diagnostics) -> Option<Vec<Configured>> {
+fn notifiers(raw: &Notifiers, diagnostics: &mut Diagnostics) -> Option<Vec<NotifierConfig>> {
     let (mut all, mut are_valid) = (Vec::new(), true);
     for (kind, setting) in &raw.0 {
-        let Some(written) = setting.value() else {
+        let Some(settings) = setting.value() else {
             continue;
         };
-        match kind.configured(&written.settings()) {
-            Ok(configured) => all.extend(configured),
-            Err(Invalid { key, item, why }) => {
-                let place = written.place(key, item).unwrap_or(setting.place);
-                diagnostics.error(place, why);
-                are_valid = false;
-            }
+        match settings.check(diagnostics) {
+            Some(destinations) => all.extend(kind.configured(destinations)),
+            None => are_valid = false,
         }
     }
     are_valid.then_some(all)

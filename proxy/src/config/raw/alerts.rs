@@ -8,10 +8,10 @@ use super::notifiers::Notifiers;
 use crate::alert::per::Per;
 use crate::alert::signal::{self, Signal};
 use crate::config::labels::{LabelName, LabelValue};
-use crate::config::url::ServiceUrl;
 use crate::settings::declare::{one_of, settings, unknown};
 use crate::settings::decode::{Invalid, Scalar};
 use crate::settings::lists::{Entries, List};
+use crate::settings::url::ServiceUrl;
 use crate::settings::values::{Count, MaybeEmptyText, RuleName, Threshold, Time};
 
 settings! {

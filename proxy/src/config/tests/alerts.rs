@@ -109,10 +109,10 @@ fn the_defaults_are_the_three_of_the_contract() {
         .rules
         .iter()
         .map(|rule| {
-            let lines = &rule.lines;
-            assert_eq!(lines.hold, std::time::Duration::from_secs(30));
-            let figures = (lines.warning, lines.critical, lines.recovery);
-            (&*rule.name, rule.signal.name, figures)
+            let thresholds = &rule.thresholds;
+            assert_eq!(thresholds.hold, std::time::Duration::from_secs(30));
+            let values = (thresholds.warning, thresholds.critical, thresholds.recovery);
+            (&*rule.name, rule.signal.name, values)
         })
         .collect();
     let expected = [
@@ -127,7 +127,7 @@ fn the_defaults_are_the_three_of_the_contract() {
 }
 
 #[test]
-fn who_is_told_needs_what_it_takes() {
+fn notifiers_and_state_require_their_settings() {
     for (extra, told) in [
         ("evaluate_every: 50ms", "at least 100ms"),
         (
@@ -145,16 +145,16 @@ fn who_is_told_needs_what_it_takes() {
         ),
         (
             "alertmanager: {urls: ['http://a'], username: u, token: t}",
-            "give one of them",
+            "use one of them",
         ),
         ("alertmanager: {urls: ['http://a/?x=1']}", "no query"),
         (
             "alertmanager: {urls: ['http://a/api/v2/alerts']}",
-            "by itself",
+            "appends /api/v2/alerts",
         ),
         (
             "alertmanager: {urls: ['http://a', 'http://a/']}",
-            "stands here already",
+            "duplicate address",
         ),
         ("webhook: {token: t}", "`url`, which is missing"),
         ("webhook: {url: 'http://a', token: тест}", "printable ASCII"),
@@ -168,7 +168,7 @@ fn who_is_told_needs_what_it_takes() {
         let error = invalid(&format!("{LEAST}alerts: {{{extra}}}\n"));
         assert!(error.to_string().contains(told), "{extra}: {error}");
     }
-    // A variable that is not set leaves nobody to be told.
+    // A variable that is not set leaves no notifier.
     let extra = "feishu: {webhook: '${NONE:-}', secret: '${NONE:-}'}, webhook: {url: '${NONE:-}'}, state: ''";
     let alerts = valid(&format!("{LEAST}alerts: {{{extra}}}\n"))
         .config

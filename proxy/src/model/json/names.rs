@@ -1,8 +1,11 @@
 //! Finds out at once whether a name is one of a few that are of interest: most are not.
 
 /// The names of members that are of interest, and what each stands for, by a hash that is built when weir is.
+///
+/// There should be more than twice as many slots as names, so that one that is none is mostly known by an empty
+/// slot.
 #[derive(Debug)]
-pub struct Names<P: 'static> {
+pub struct Names<P: 'static, const SLOTS: usize = 64> {
     slots: [Option<Slot<P>>; SLOTS],
 }
 
@@ -36,10 +39,7 @@ impl Ends {
     }
 }
 
-/// More than twice as many as there are names, so that one that is none is mostly known by an empty slot.
-const SLOTS: usize = 64;
-
-impl<P: Copy> Names<P> {
+impl<P: Copy, const SLOTS: usize> Names<P, SLOTS> {
     /// The table of these names, none of them empty, and each once.
     #[must_use]
     pub const fn new(names: &[(&'static [u8], P)]) -> Self {
@@ -47,7 +47,7 @@ impl<P: Copy> Names<P> {
         let mut at = 0;
         while at < names.len() {
             let (name, place) = names[at];
-            let mut slot = first_slot(name);
+            let mut slot = first_slot::<SLOTS>(name);
             while slots[slot].is_some() {
                 slot = (slot + 1) % SLOTS;
             }
@@ -66,7 +66,7 @@ impl<P: Copy> Names<P> {
             return None;
         }
         let ends = Ends::of(name);
-        let mut at = first_slot(name);
+        let mut at = first_slot::<SLOTS>(name);
         while let Some(slot) = &self.slots[at] {
             if slot.ends == ends
                 && slot.name.len() == name.len()
@@ -81,7 +81,7 @@ impl<P: Copy> Names<P> {
 }
 
 /// By length, first and last byte of a name that is not empty.
-const fn first_slot(name: &[u8]) -> usize {
+const fn first_slot<const SLOTS: usize>(name: &[u8]) -> usize {
     let last = name[name.len() - 1] as usize;
     (name.len() * 11 + name[0] as usize * 5 + last) % SLOTS
 }
@@ -102,7 +102,7 @@ mod tests {
         const LONG: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
         for length in 1..=LONG.len() {
             let known: &'static [u8] = &LONG[..length];
-            let names = Names::new(&[(known, 1)]);
+            let names: Names<u8> = Names::new(&[(known, 1)]);
             assert_eq!(names.find(known), Some(1));
             for at in 0..length {
                 let mut other = known.to_vec();

@@ -85,3 +85,32 @@ pub trait Visitor {
         true
     }
 }
+
+/// Wants to see nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Unseen;
+
+/// The one place of those who want to see nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nowhere;
+
+impl Place for Nowhere {
+    const ROOT: Self = Nowhere;
+    const NOWHERE: Self = Nowhere;
+
+    fn wants(self) -> Wants {
+        Wants::Nothing
+    }
+}
+
+impl Visitor for Unseen {
+    type Place = Nowhere;
+
+    fn member(&mut self, of: Nowhere, _name: &[u8]) -> Nowhere {
+        of
+    }
+
+    fn element(&mut self, of: Nowhere) -> Nowhere {
+        of
+    }
+}

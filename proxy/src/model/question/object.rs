@@ -2,95 +2,108 @@
 
 use super::Found;
 use crate::model::estimate::Part;
-use crate::model::json::{self, Container, End, Scanner, Value, Visitor, Wants};
+use crate::model::json::{self, Container, End, Names, Scanner, Value, Visitor, Wants};
 
-/// Members of the question whose texts the model is sent.
-const TEXTS: [&[u8]; 22] = [
-    b"messages",
-    b"prompt",
-    b"input",
-    b"system",
-    b"instructions",
+/// Members of the question.
+static QUESTION: Names<Place> = Names::new(&[
+    (b"model", Place::Model),
+    (b"stream", Place::Stream),
+    (b"stream_options", Place::StreamOptions),
+    // Whose texts the model is sent.
+    (b"messages", Place::Texts),
+    (b"prompt", Place::Texts),
+    (b"input", Place::Texts),
+    (b"system", Place::Texts),
+    (b"instructions", Place::Texts),
     // Gemini's, where `requests` are several questions in one.
-    b"contents",
-    b"content",
-    b"systemInstruction",
-    b"system_instruction",
-    b"generateContentRequest",
-    b"requests",
-    b"instances",
+    (b"contents", Place::Texts),
+    (b"content", Place::Texts),
+    (b"systemInstruction", Place::Texts),
+    (b"system_instruction", Place::Texts),
+    (b"generateContentRequest", Place::Texts),
+    (b"requests", Place::Texts),
+    (b"instances", Place::Texts),
     // Cohere's, and those of rerankers.
-    b"message",
-    b"chat_history",
-    b"preamble",
-    b"documents",
-    b"query",
-    b"texts",
-    b"inputs",
+    (b"message", Place::Texts),
+    (b"chat_history", Place::Texts),
+    (b"preamble", Place::Texts),
+    (b"documents", Place::Texts),
+    (b"query", Place::Texts),
+    (b"texts", Place::Texts),
+    (b"inputs", Place::Texts),
     // Of completions, and of Ollama's.
-    b"suffix",
-    b"template",
-    b"negative_prompt",
-];
+    (b"suffix", Place::Texts),
+    (b"template", Place::Texts),
+    (b"negative_prompt", Place::Texts),
+    // What the model is sent as it is written, names and all.
+    (b"tools", Place::Scheme),
+    (b"functions", Place::Scheme),
+    (b"response_format", Place::Scheme),
+    (b"text", Place::Scheme),
+    (b"format", Place::Scheme),
+    (b"generationConfig", Place::Scheme),
+]);
 
-/// Members of the question that the model is sent as they are written, names and all.
-const SCHEMES: [&[u8]; 6] = [
-    b"tools",
-    b"functions",
-    b"response_format",
-    b"text",
-    b"format",
-    b"generationConfig",
-];
+/// Members of a message that are not simply texts.
+static MESSAGE: Names<Member, 128> = Names::new(&[
+    (b"role", Member::Role),
+    // What a tool was given or has given: the model sees it as it is written.
+    (b"input", Member::At(Place::Scheme)),
+    (b"args", Member::At(Place::Scheme)),
+    (b"response", Member::At(Place::Scheme)),
+    (b"parameters", Member::At(Place::Scheme)),
+    // What kind it is, whose it is, and data that is no language.
+    (b"type", Member::At(Place::Nowhere)),
+    (b"id", Member::At(Place::Nowhere)),
+    (b"object", Member::At(Place::Nowhere)),
+    (b"status", Member::At(Place::Nowhere)),
+    (b"index", Member::At(Place::Nowhere)),
+    (b"model", Member::At(Place::Nowhere)),
+    (b"detail", Member::At(Place::Nowhere)),
+    (b"format", Member::At(Place::Nowhere)),
+    (b"phase", Member::At(Place::Nowhere)),
+    (b"url", Member::At(Place::Nowhere)),
+    (b"uri", Member::At(Place::Nowhere)),
+    (b"image_url", Member::At(Place::Nowhere)),
+    (b"video_url", Member::At(Place::Nowhere)),
+    (b"audio_url", Member::At(Place::Nowhere)),
+    (b"file_url", Member::At(Place::Nowhere)),
+    (b"data", Member::At(Place::Nowhere)),
+    (b"b64_json", Member::At(Place::Nowhere)),
+    (b"bytesBase64Encoded", Member::At(Place::Nowhere)),
+    (b"image", Member::At(Place::Nowhere)),
+    (b"images", Member::At(Place::Nowhere)),
+    (b"audio", Member::At(Place::Nowhere)),
+    (b"input_audio", Member::At(Place::Nowhere)),
+    (b"file", Member::At(Place::Nowhere)),
+    (b"file_id", Member::At(Place::Nowhere)),
+    (b"file_data", Member::At(Place::Nowhere)),
+    (b"fileData", Member::At(Place::Nowhere)),
+    (b"fileUri", Member::At(Place::Nowhere)),
+    (b"filename", Member::At(Place::Nowhere)),
+    (b"inline_data", Member::At(Place::Nowhere)),
+    (b"inlineData", Member::At(Place::Nowhere)),
+    (b"mime_type", Member::At(Place::Nowhere)),
+    (b"mimeType", Member::At(Place::Nowhere)),
+    (b"media_type", Member::At(Place::Nowhere)),
+    (b"tool_call_id", Member::At(Place::Nowhere)),
+    (b"tool_use_id", Member::At(Place::Nowhere)),
+    (b"call_id", Member::At(Place::Nowhere)),
+    (b"signature", Member::At(Place::Nowhere)),
+    (b"thoughtSignature", Member::At(Place::Nowhere)),
+    (b"encrypted_content", Member::At(Place::Nowhere)),
+]);
 
-/// Members of a message that hold no text: what kind it is, whose it is, and data that is no language.
-const NO_TEXTS: [&[u8]; 39] = [
-    b"type",
-    b"id",
-    b"object",
-    b"status",
-    b"index",
-    b"model",
-    b"detail",
-    b"format",
-    b"phase",
-    b"url",
-    b"uri",
-    b"image_url",
-    b"video_url",
-    b"audio_url",
-    b"file_url",
-    b"data",
-    b"b64_json",
-    b"bytesBase64Encoded",
-    b"image",
-    b"images",
-    b"audio",
-    b"input_audio",
-    b"file",
-    b"file_id",
-    b"file_data",
-    b"fileData",
-    b"fileUri",
-    b"filename",
-    b"inline_data",
-    b"inlineData",
-    b"mime_type",
-    b"mimeType",
-    b"media_type",
-    b"tool_call_id",
-    b"tool_use_id",
-    b"call_id",
-    b"signature",
-    b"thoughtSignature",
-    b"encrypted_content",
-];
+/// What a member of a message is.
+#[derive(Clone, Copy, Debug)]
+enum Member {
+    Role,
+    At(Place),
+}
 
-/// Members of a message that a tool was given or has given: the model sees them as they are written.
-const AS_WRITTEN: [&[u8]; 4] = [b"input", b"args", b"response", b"parameters"];
-
+/// Where a value of a question is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Place {
+pub enum Place {
     Question,
     Nowhere,
     Model,
@@ -138,39 +151,56 @@ impl Object {
         if self.is_over {
             return;
         }
-        let mut reading = Reading {
+        let mut shown = Shown {
             found,
             streams_unasked: self.streams_unasked,
-            is_over: false,
+            is_over: &mut self.is_over,
         };
-        self.scanner.feed(piece, &mut reading);
-        self.is_over = reading.is_over;
+        self.scanner.feed(piece, &mut shown);
+    }
+
+    /// For whoever else reads the object.
+    pub(super) fn shown<'a>(&'a mut self, found: &'a mut Found) -> Shown<'a> {
+        Shown {
+            found,
+            streams_unasked: self.streams_unasked,
+            is_over: &mut self.is_over,
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    pub(super) fn streams_unasked(&self) -> bool {
+        self.streams_unasked
     }
 }
 
-struct Reading<'a> {
+/// What is shown of the object.
+pub struct Shown<'a> {
     found: &'a mut Found,
     streams_unasked: bool,
-    is_over: bool,
+    is_over: &'a mut bool,
 }
 
-impl Visitor for Reading<'_> {
+impl Visitor for Shown<'_> {
     type Place = Place;
 
     fn member(&mut self, of: Place, name: &[u8]) -> Place {
         match of {
             // What is behind the question is none of it.
-            Place::Question if self.is_over => Place::Nowhere,
-            Place::Question => of_question(name),
+            Place::Question if *self.is_over => Place::Nowhere,
+            Place::Question => QUESTION.find(name).unwrap_or(Place::Nowhere),
             Place::StreamOptions if name == b"include_usage" => Place::IncludeUsage,
-            Place::Texts if name == b"role" => {
-                self.found.text.begin(Part::Message);
-                Place::Nowhere
-            }
-            Place::Texts if matches!(name, b"content" | b"text" | b"parts") => Place::Texts,
-            Place::Texts if AS_WRITTEN.contains(&name) => Place::Scheme,
-            Place::Texts if NO_TEXTS.contains(&name) => Place::Nowhere,
-            Place::Texts => Place::Texts,
+            Place::Texts => match MESSAGE.find(name) {
+                Some(Member::At(place)) => place,
+                Some(Member::Role) => {
+                    self.found.text.begin(Part::Message);
+                    Place::Nowhere
+                }
+                None => Place::Texts,
+            },
             Place::Scheme => {
                 self.found.text.begin(Part::Member);
                 self.found.text.add(name);
@@ -211,11 +241,11 @@ impl Visitor for Reading<'_> {
     }
 
     fn end(&mut self, _end: End) {
-        self.is_over = true;
+        *self.is_over = true;
     }
 }
 
-impl Reading<'_> {
+impl Shown<'_> {
     /// A member that comes again takes the place of the one before, whatever it is.
     fn forget(&mut self, at: Place) {
         match at {
@@ -224,16 +254,5 @@ impl Reading<'_> {
             Place::IncludeUsage => self.found.asks_usage = false,
             _ => {}
         }
-    }
-}
-
-fn of_question(name: &[u8]) -> Place {
-    match name {
-        b"model" => Place::Model,
-        b"stream" => Place::Stream,
-        b"stream_options" => Place::StreamOptions,
-        _ if TEXTS.contains(&name) => Place::Texts,
-        _ if SCHEMES.contains(&name) => Place::Scheme,
-        _ => Place::Nowhere,
     }
 }

@@ -1,4 +1,4 @@
-//! Alerts and silences at the admin side.
+//! Alerts and silences in the admin API.
 
 use serde_json::{Value, json};
 use weir_tests::backend::{Backend, BackendResponse};
@@ -7,7 +7,7 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-/// Every error counts at once.
+/// A rule that fires on the first error.
 pub(super) const QUICK: &str = "evaluate_every: 100ms, window: 2s, minimum_requests: 1, \
     rules: [{name: ErrorRate, signal: error_rate, warning: 1%, critical: 90%, recovery: 0.5%, for: 0s}]";
 
@@ -16,7 +16,7 @@ pub(super) async fn send(proxy: &Proxy, request: ClientRequest) -> ClientRespons
     client::send(proxy.admin(), request).await
 }
 
-/// The one alert of [`QUICK`], once it is as it should be.
+/// The only alert of [`QUICK`], once it satisfies a condition.
 pub(super) async fn alert_when(proxy: &Proxy, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
     wait::within(what, wait::PATIENCE, async {
         loop {
@@ -48,7 +48,7 @@ async fn alerts_are_shown_with_their_values_and_samples() {
     assert_eq!(critical["shown"], "100 %");
     assert_eq!(critical["critical"], 0.9);
     assert!(critical["raised_at"].is_string());
-    // The window slides on; without traffic the tier is held, and says so.
+    // The window moves on; without traffic the tier is held, and the alert reports that.
     let held = alert_when(&proxy, "held", |alert| alert["basis"] == "held").await;
     assert_eq!(held["tier"], "critical");
     let metrics = proxy.metrics().await;
@@ -116,7 +116,7 @@ async fn invalid_silences_are_rejected_with_the_reason() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let request = |body: &str| ClientRequest::post("/api/silences", body.to_owned());
-    for (body, status, told) in [
+    for (body, status, expected) in [
         ("", 400, "EOF"),
         ("[]", 400, "expected an object with matchers and duration"),
         ("{\"matchers\":[]}", 400, "matchers"),
@@ -128,15 +128,15 @@ async fn invalid_silences_are_rejected_with_the_reason() {
         ),
     ] {
         let json = request(body).header("content-type", "application/json; charset=utf-8");
-        let reply = send(&proxy, json).await;
-        assert_eq!(reply.status, status, "{body}");
-        let detail = reply.json()["detail"]
+        let response = send(&proxy, json).await;
+        assert_eq!(response.status, status, "{body}");
+        let detail = response.json()["detail"]
             .as_str()
             .expect("a detail")
             .to_owned();
-        assert!(detail.contains(told), "{body}: {detail}");
+        assert!(detail.contains(expected), "{body}: {detail}");
     }
-    // What a page in a browser can send to this machine unasked.
+    // Requests that a web page in a browser can send to this machine.
     let form = request("{}").header("content-type", "text/plain");
     assert_eq!(send(&proxy, form).await.status, 415);
     let large = "x".repeat(70 * 1024);

@@ -1,5 +1,5 @@
-//! The engine and the rules of Prometheus come to the same tiers: the same recorded series go through
-//! both, the rules' way by promtool.
+//! The engine and the Prometheus rules reach the same tiers: the same recorded series are evaluated by both, the rules
+//! by promtool.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,11 +11,11 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use weir::alert::rule::Rule;
 use weir::alert::rules;
-use weir::alert::tier::{Memory, Tier};
+use weir::alert::tier::{Hysteresis, Tier};
 use weir::config;
 use weir_tests::{node, process};
 
-/// Rules of every kind of hold and direction, and one that tells routes apart.
+/// Rules of every kind of hysteresis and direction, and one with labels by route.
 const CONFIG: &str = "
 backends: [{name: a, endpoints: ['http://127.0.0.1:1']}]
 routes: [{name: r, path: '/*', backend: a}]
@@ -32,84 +32,84 @@ alerts:
     - {name: Dropped, signal: events_dropped, warning: 0, critical: 10, recovery: 0, for: 30s}
 ";
 const INTERVAL: Duration = Duration::from_secs(15);
-/// More than two hours, so that series are forgotten and come back.
+/// More than two hours, so that series become stale and return.
 const STEPS: usize = 600;
 
-/// One figure a step; `None` where there is too little traffic.
+/// One value a step; `None` where there is too little traffic.
 type Series = Vec<Option<f64>>;
 
-/// Figures that linger near the lines, meet them exactly, and are gone now and then for short or long.
+/// Values that stay near the thresholds, hit them exactly, and are missing for short or long intervals.
 fn series(rule: &Rule, random: &mut SmallRng) -> Series {
-    let lines = &rule.lines;
-    let exact = [lines.warning, lines.critical, lines.recovery];
+    let thresholds = &rule.thresholds;
+    let exact = [thresholds.warning, thresholds.critical, thresholds.recovery];
     let noise = 1e-9;
     let between = [
-        (lines.warning + lines.critical) / 2.0,
-        (lines.warning + lines.recovery) / 2.0,
-        lines.critical * 1.5,
-        lines.recovery * 0.5,
-        lines.warning + 1e-6,
-        lines.critical - 1e-6,
-        lines.recovery + 1e-6,
-        lines.warning + noise,
-        lines.recovery + noise,
+        (thresholds.warning + thresholds.critical) / 2.0,
+        (thresholds.warning + thresholds.recovery) / 2.0,
+        thresholds.critical * 1.5,
+        thresholds.recovery * 0.5,
+        thresholds.warning + 1e-6,
+        thresholds.critical - 1e-6,
+        thresholds.recovery + 1e-6,
+        thresholds.warning + noise,
+        thresholds.recovery + noise,
         0.0,
     ];
     let choices: Vec<f64> = exact.into_iter().chain(between).collect();
     let mut series = Vec::new();
     while series.len() < STEPS {
-        let figure = choices[random.random_range(0..choices.len())];
-        let long = rule.lines.samples() + 2;
+        let value = choices[random.random_range(0..choices.len())];
+        let long = rule.thresholds.samples() + 2;
         match random.random_range(0..40) {
-            // Longer than what is remembered, and about as long.
+            // Longer than the lookback, and about as long.
             0 => series.extend(vec![None; random.random_range(200..300)]),
             1 => series.extend(vec![None; random.random_range(238..244)]),
             2..6 => series.extend(vec![None; random.random_range(1..8)]),
-            _ => series.extend(vec![Some(figure); random.random_range(1..=long)]),
+            _ => series.extend(vec![Some(value); random.random_range(1..=long)]),
         }
     }
     series.truncate(STEPS);
-    // A recorded figure is rounded before anything looks at it.
-    let rounded = |figure: f64| (figure * 1e6).round() / 1e6;
-    let rounded = series.into_iter().map(|figure| figure.map(rounded));
+    // A recorded value is rounded before anything looks at it.
+    let rounded = |value: f64| (value * 1e6).round() / 1e6;
+    let rounded = series.into_iter().map(|value| value.map(rounded));
     rounded.collect()
 }
 
-/// The tiers that the engine comes to, step by step.
+/// The tiers of the engine, step by step.
 fn tiers(rule: &Rule, series: &Series) -> Vec<Tier> {
-    let mut memory = Memory::default();
+    let mut hysteresis = Hysteresis::default();
     let steps = series.iter().zip(0_u32..);
     steps
-        .map(|(figure, step)| {
+        .map(|(value, step)| {
             let now = Duration::from_secs(1_000_000) + INTERVAL * step;
-            memory.step(&rule.lines, now, *figure).tier
+            hysteresis.step(&rule.thresholds, now, *value).tier
         })
         .collect()
 }
 
-/// As promtool writes the values of a series: what is gone is marked as Prometheus marks it.
+/// The values of a series in the syntax of promtool; missing values are marked as stale.
 fn values(series: &Series) -> String {
     let mut text = String::new();
     let mut before = None;
-    for figure in series {
-        let value = match (figure, before) {
-            (Some(figure), _) => format!("{figure:.6}"),
+    for sample in series {
+        let value = match (sample, before) {
+            (Some(value), _) => format!("{value:.6}"),
             (None, Some(Some(_))) => "stale".to_owned(),
             (None, _) => "_".to_owned(),
         };
         let _ = write!(text, "{value} ");
-        before = Some(*figure);
+        before = Some(*sample);
     }
     text.trim_end().to_owned()
 }
 
-/// What tells one series from the others: the replica, and a value of what the rule tells apart.
-type Whose = (String, String);
+/// The labels that identify a series: the replica, and a label of the rule.
+type SeriesLabels = (String, String);
 
-/// A test for promtool: all series of a rule, and its tiers at every step.
-fn unit_test(rule: &Rule, all: &[(Whose, Series)]) -> String {
+/// A unit test for promtool: all series of a rule, and its tiers at every step.
+fn unit_test(rule: &Rule, all: &[(SeriesLabels, Series)]) -> String {
     let name = &rule.name;
-    let labels = |(instance, value): &Whose| {
+    let labels = |(instance, value): &SeriesLabels| {
         let replica = format!("instance=\"{instance}\", job=\"weir\"");
         match rule.per {
             Some(per) => format!("{replica}, {}=\"{value}\", rule=\"{name}\"", per.label()),
@@ -156,18 +156,18 @@ fn the_engine_and_prometheus_reach_the_same_tier_at_every_step() {
     };
     let loaded = config::parse(CONFIG, Path::new("weir.yaml"), &|_| None).expect("a configuration");
     let rendered = rules::render(&loaded.config.alerts).expect("rules");
-    // The instance of an alert is Prometheus' own: one for all replicas would make one alert of theirs.
+    // The instance of an alert is that of Prometheus: all replicas would share an alert.
     let labels = r#"labels: {severity: critical, team: "it's: 'x', \"y\" #"}"#;
     assert!(rendered.contains(labels), "{rendered}");
     assert!(!rendered.contains("mine"));
-    let folder = tempfile::TempDir::new().expect("a temporary directory");
-    std::fs::write(folder.path().join("rules.yaml"), rendered).expect("rules are written");
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    std::fs::write(directory.path().join("rules.yaml"), rendered).expect("rules are written");
     let mut text = String::from("rule_files: [rules.yaml]\nevaluation_interval: 15s\ntests:\n");
-    let mut seen: BTreeMap<Tier, usize> = BTreeMap::new();
+    let mut received: BTreeMap<Tier, usize> = BTreeMap::new();
     for (rule, seed) in loaded.config.alerts.rules.iter().zip(1_u64..) {
         let mut random = SmallRng::seed_from_u64(seed);
         let values = if rule.per.is_some() { 3 } else { 1 };
-        // Two replicas, each of which has tiers of its own.
+        // Two replicas with independent tiers.
         let all: Vec<_> = ["a:8081", "b:8081"]
             .into_iter()
             .flat_map(|instance| (0..values).map(move |value| (instance, value)))
@@ -178,19 +178,19 @@ fn the_engine_and_prometheus_reach_the_same_tier_at_every_step() {
             .collect();
         for (_, series) in &all {
             for tier in tiers(rule, series) {
-                *seen.entry(tier).or_default() += 1;
+                *received.entry(tier).or_default() += 1;
             }
         }
         text.push_str(&unit_test(rule, &all));
     }
     assert!(
-        seen.len() == 3 && seen.values().all(|count| *count > 500),
-        "{seen:?}"
+        received.len() == 3 && received.values().all(|count| *count > 500),
+        "{received:?}"
     );
-    std::fs::write(folder.path().join("test.yaml"), text).expect("a test is written");
+    std::fs::write(directory.path().join("test.yaml"), text).expect("a test is written");
     let output = Command::new(promtool)
         .args(["test", "rules", "test.yaml"])
-        .current_dir(folder.path())
+        .current_dir(directory.path())
         .output()
         .expect("promtool runs");
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
@@ -212,7 +212,7 @@ alerts:
     - {name: PerBackend, signal: response_time_p50, per: backend, warning: 500ms, critical: 1s, recovery: 300ms}
 ";
     let loaded = config::parse(text, Path::new("weir.yaml"), &|_| None).expect("a configuration");
-    let refused = rules::render(&loaded.config.alerts).expect_err("some are refused");
+    let refused = rules::render(&loaded.config.alerts).expect_err("some are rejected");
     let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
     assert_eq!(
         refused,
@@ -226,8 +226,8 @@ alerts:
 
 #[test]
 fn the_command_rejects_rules_that_prometheus_cannot_express() {
-    let folder = tempfile::TempDir::new().expect("a temporary directory");
-    let file = folder.path().join("weir.yaml");
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let file = directory.path().join("weir.yaml");
     let rules = |rule: &str| {
         let text = format!(
             "backends: [{{name: a, endpoints: ['http://127.0.0.1:1']}}]\n\

@@ -1,4 +1,4 @@
-//! Alertmanager: a real one that goes and comes again, and several.
+//! Alertmanager: a real one that goes down and comes back, and several.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 use super::admin::QUICK;
-use super::notifiers::{bodies, failing, reach};
+use super::notifiers::{complete_messages, failing_backend, wait_for_tier};
 
 /// As Prometheus computes it over all labels.
 fn fingerprint(alert: &Value) -> String {
@@ -27,7 +27,7 @@ fn fingerprint(alert: &Value) -> String {
 #[tokio::test]
 async fn an_alertmanager_gets_the_current_state_after_an_outage() {
     let test = "an_alertmanager_gets_the_current_state_after_an_outage";
-    let (backend, fails) = failing().await;
+    let (backend, fails) = failing_backend().await;
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let Some(alertmanager) = Alertmanager::start(test, &hook.url()).await else {
         return;
@@ -39,7 +39,7 @@ async fn an_alertmanager_gets_the_current_state_after_an_outage() {
         ))
         .start()
         .await;
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     let port = format!(":{}", proxy.address().port());
     let severities = async |alertmanager: &Alertmanager| {
         let alerts = alertmanager.alerts().await;
@@ -61,9 +61,9 @@ async fn an_alertmanager_gets_the_current_state_after_an_outage() {
         severities.sort();
         severities
     };
-    let shows = async |alertmanager: &Alertmanager, wanted: &[&str]| {
-        wait::within(&format!("{wanted:?}"), Duration::from_secs(60), async {
-            while severities(alertmanager).await != wanted {
+    let shows = async |alertmanager: &Alertmanager, expected: &[&str]| {
+        wait::within(&format!("{expected:?}"), Duration::from_secs(60), async {
+            while severities(alertmanager).await != expected {
                 wait::tick().await;
             }
         })
@@ -74,19 +74,19 @@ async fn an_alertmanager_gets_the_current_state_after_an_outage() {
         assert_eq!(alert["fingerprint"], fingerprint(&alert));
         assert!(alert["annotations"]["runbook_url"].is_string());
     }
-    // Down for longer than its own resolve_timeout of 2 s, and weir's alert goes on: it has forgotten.
+    // Down for longer than its resolve_timeout of 2 s while the alert stays active: it has forgotten the alert.
     let (directory, address) = alertmanager.stop();
     let longer = Duration::from_secs(4);
     assert!(wait::still_waiting_after(longer, std::future::pending::<()>()).await);
     let alertmanager = Alertmanager::restart(directory, address).await;
     shows(&alertmanager, &["critical", "warning"]).await;
-    // Down while the alert ends: afterwards nothing stale is there.
+    // Down while the alert ends: no stale alert remains afterwards.
     let (directory, address) = alertmanager.stop();
     fails.store(false, Ordering::SeqCst);
-    reach(&proxy, "none").await;
+    wait_for_tier(&proxy, "none").await;
     let alertmanager = Alertmanager::restart(directory, address).await;
     proxy
-        .metrics_when("told again", |metrics| {
+        .metrics_when("notified again", |metrics| {
             metrics.sum("weir_dependency_up", &[("name", "alertmanager")]) == 1.0
         })
         .await;
@@ -95,7 +95,7 @@ async fn an_alertmanager_gets_the_current_state_after_an_outage() {
 
 #[tokio::test]
 async fn a_hanging_alertmanager_delays_neither_others_nor_the_shutdown() {
-    let (backend, _fails) = failing().await;
+    let (backend, _fails) = failing_backend().await;
     let hung = Backend::raw(|stream| async move {
         let _stream = stream;
         std::future::pending::<()>().await;
@@ -111,9 +111,9 @@ async fn a_hanging_alertmanager_delays_neither_others_nor_the_shutdown() {
         ))
         .start()
         .await;
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     wait::eventually("both batches", wait::PATIENCE, || {
-        bodies(&second).len() >= 2
+        complete_messages(&second).len() >= 2
     })
     .await;
     let requests = second.requests();
@@ -132,7 +132,7 @@ async fn a_hanging_alertmanager_delays_neither_others_nor_the_shutdown() {
     assert_eq!(
         severities[..2],
         ["critical", "warning"],
-        "the muting one goes first"
+        "the muting alert is sent first"
     );
     assert_eq!(
         proxy.send(ClientRequest::get("/")).await.status,
@@ -140,7 +140,7 @@ async fn a_hanging_alertmanager_delays_neither_others_nor_the_shutdown() {
         "requests go on"
     );
     proxy.sigterm();
-    // The drain is 30 s; nobody who hangs is waited for so long.
+    // The drain is 30 s, but a hanging notifier is not waited for that long.
     let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert!(exit.success(), "{exit:?}");
 }

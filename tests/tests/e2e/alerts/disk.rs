@@ -1,4 +1,4 @@
-//! A disk that hangs keeps nobody from hearing of an alert.
+//! A hanging disk does not delay alert notifications.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 use super::admin::QUICK;
-use super::notifiers::{bodies, failing, reach};
+use super::notifiers::{complete_messages, failing_backend, wait_for_tier};
 
-/// A hanging write is called late after 5 s.
+/// A hanging write is reported after 5 s.
 const LATE: Duration = Duration::from_secs(30);
 
 fn writes(metrics: &Metrics, target: &str, outcome: &str) -> f64 {
@@ -25,10 +25,10 @@ fn writes(metrics: &Metrics, target: &str, outcome: &str) -> f64 {
     metrics.sum("weir_alert_writes_total", &labels)
 }
 
-/// What the last message says of the alert.
-fn last(backend: &Backend) -> Option<String> {
-    let bodies = bodies(backend);
-    let status = bodies.last()?["status"].as_str()?;
+/// The last message about the alert.
+fn last_message(backend: &Backend) -> Option<String> {
+    let complete_messages = complete_messages(backend);
+    let status = complete_messages.last()?["status"].as_str()?;
     Some(status.to_owned())
 }
 
@@ -52,7 +52,7 @@ async fn a_hanging_disk_does_not_delay_alert_notifications() {
     let Some(disk) = HangingDisk::below(test, directory.path()) else {
         return;
     };
-    let (backend, fails) = failing().await;
+    let (backend, fails) = failing_backend().await;
     fails.store(false, Ordering::SeqCst);
     let (hook, index) = (
         Backend::responding(|_| BackendResponse::status(200)).await,
@@ -61,23 +61,23 @@ async fn a_hanging_disk_does_not_delay_alert_notifications() {
     let setup = setup(&backend, &index, &hook);
     let process = disk.under(setup).spawn(directory.path());
     let proxy = Proxy::ready(process, directory).await;
-    // All of it works.
+    // Everything works.
     proxy.send(ClientRequest::get("/")).await;
     wait::eventually("an event in the index", wait::PATIENCE, || {
         !index.ids().is_empty()
     })
     .await;
     disk.hang();
-    // Also a second time: nothing of the first stands in the way.
-    for (fail, tier, told) in [
+    // A second time as well: the first leaves nothing behind that blocks.
+    for (fail, tier, reported) in [
         (true, "critical", "firing"),
         (false, "none", "resolved"),
         (true, "critical", "firing"),
     ] {
         fails.store(fail, Ordering::SeqCst);
-        reach(&proxy, tier).await;
-        wait::eventually(told, wait::PATIENCE, || {
-            last(&hook).as_deref() == Some(told)
+        wait_for_tier(&proxy, tier).await;
+        wait::eventually(reported, wait::PATIENCE, || {
+            last_message(&hook).as_deref() == Some(reported)
         })
         .await;
     }
@@ -95,7 +95,7 @@ async fn a_hanging_disk_does_not_delay_alert_notifications() {
     let before = std::fs::metadata(proxy.directory().join("data/alerts.json"));
     assert!(before.is_err(), "nothing is written while it hangs");
     disk.resume();
-    // What was to be written down is.
+    // Everything is written afterwards.
     let state = proxy.directory().join("data/alerts.json");
     wait::eventually("the state", wait::PATIENCE, || {
         let text = std::fs::read_to_string(&state).unwrap_or_default();

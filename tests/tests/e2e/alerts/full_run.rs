@@ -1,5 +1,5 @@
-//! A real run: errors come and go, weir's own engine and Prometheus' rules watch them, and a real
-//! Alertmanager and a stand-in for Feishu are told.
+//! A full run: errors come and go; weir's own engine and the Prometheus rules evaluate them, and notify a real
+//! Alertmanager and a fake Feishu.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,26 +14,26 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-/// Windows and intervals are short on both sides alike.
+/// Windows and intervals are short for both.
 const ALERTS: &str = "evaluate_every: 500ms, window: 4s, minimum_requests: 20, \
     rules: [{name: ErrorRate, signal: error_rate, warning: 1%, critical: 3%, recovery: 0.5%, for: 1s}]";
 const WINDOW_S: f64 = 4.0;
-/// A scrape, an evaluation, `for`, and what a busy machine and windows that end on a grid add.
+/// A scrape, an evaluation, `for`, plus the delay of a busy machine and of windows aligned to a grid.
 const DELAY_MAX_S: f64 = 0.5 + 0.5 + 1.0 + 1.5;
-/// The window, `for`, and two evaluations: longer than any change takes to be seen.
+/// The window, `for`, and two evaluations: longer than any change takes to be noticed.
 const SETTLED: Duration = Duration::from_secs(7);
-/// A busy machine may take its time.
+/// The deadline on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Fails so many of a thousand requests, evenly, and remembers each.
-struct Failing {
+/// Fails a share of requests evenly, in thousandths, and records each.
+struct FailingBackend {
     per_mille: AtomicU64,
     count: AtomicU64,
-    /// When it was answered, in seconds since the Unix epoch, and whether it failed.
+    /// Unix time of the response in seconds, and whether it failed.
     answered: Mutex<Vec<(f64, bool)>>,
 }
 
-impl Failing {
+impl FailingBackend {
     fn response(&self) -> BackendResponse {
         let per_mille = self.per_mille.load(Ordering::SeqCst);
         let count = self.count.fetch_add(1, Ordering::SeqCst);
@@ -43,21 +43,21 @@ impl Failing {
         BackendResponse::status(if fails { 500 } else { 200 })
     }
 
-    /// The share of errors within the window that ended then.
-    fn share(&self, at: f64) -> f64 {
+    /// The share of errors within the window that ended at a time.
+    fn error_share(&self, at: f64) -> f64 {
         let answered = self.answered.lock().expect("the list");
-        let until = answered.partition_point(|(when, _)| *when <= at);
+        let wait_for_tier = answered.partition_point(|(when, _)| *when <= at);
         let from = answered.partition_point(|(when, _)| *when <= at - WINDOW_S);
-        let window = &answered[from..until];
+        let window = &answered[from..wait_for_tier];
         let failed = window.iter().filter(|(_, failed)| *failed).count();
         failed as f64 / window.len().max(1) as f64
     }
 
-    /// How long the windowed figure had been on the other side of a line when a tier changed.
-    fn delay(&self, changed_at: f64, is_beyond: impl Fn(f64) -> bool) -> f64 {
+    /// How long the value in the window had crossed a threshold when the tier changed.
+    fn crossing_delay(&self, changed_at: f64, is_beyond: impl Fn(f64) -> bool) -> f64 {
         let step = 0.05;
         let steps = (0..400).map(|steps| f64::from(steps) * step);
-        let beyond = steps.take_while(|back| is_beyond(self.share(changed_at - back)));
+        let beyond = steps.take_while(|back| is_beyond(self.error_share(changed_at - back)));
         beyond.last().unwrap_or(0.0)
     }
 
@@ -75,7 +75,7 @@ async fn load(proxy: &Proxy) {
     }
 }
 
-/// The tiers that weir's engine went through, from `/api/alerts`.
+/// The tiers of weir's engine, from `/api/alerts`.
 async fn transitions(proxy: &Proxy) -> Vec<String> {
     let page = proxy.admin_get("/api/alerts").await.json();
     let transitions = page["transitions"].as_array().expect("transitions").iter();
@@ -84,7 +84,7 @@ async fn transitions(proxy: &Proxy) -> Vec<String> {
         .collect()
 }
 
-/// What the rules say now.
+/// The current tier of the rules.
 async fn tier_in_prometheus(prometheus: &Prometheus, start: u64) -> Option<f64> {
     let tiers = prometheus.range("weir:tier", start).await;
     tiers.last().map(|(_, tier)| *tier)
@@ -93,14 +93,14 @@ async fn tier_in_prometheus(prometheus: &Prometheus, start: u64) -> Option<f64> 
 struct Run {
     proxy: Proxy,
     prometheus: Prometheus,
-    failing: Arc<Failing>,
+    failing_backend: Arc<FailingBackend>,
     start: u64,
 }
 
 impl Run {
-    /// Sets the share of errors and waits until both sides have come to this tier.
-    async fn until(&self, per_mille: u64, tier: f64) {
-        self.failing.set(per_mille);
+    /// Sets the share of errors and waits until both reach this tier.
+    async fn wait_for_tier(&self, per_mille: u64, tier: f64) {
+        self.failing_backend.set(per_mille);
         let both = async {
             loop {
                 let metrics = self.proxy.metrics().await;
@@ -120,9 +120,9 @@ impl Run {
         .await;
     }
 
-    /// Sets the share of errors; for as long as any change would take, both stay at this tier.
-    async fn held(&self, per_mille: u64, tier: f64) {
-        self.failing.set(per_mille);
+    /// Sets the share of errors, and checks that both stay at this tier for as long as a change would take.
+    async fn assert_tier_stays(&self, per_mille: u64, tier: f64) {
+        self.failing_backend.set(per_mille);
         let changes = transitions(&self.proxy).await;
         let changed = wait::still_waiting_after(SETTLED, async {
             loop {
@@ -138,25 +138,25 @@ impl Run {
     }
 }
 
-/// Messages of one source to Alertmanager's receivers: each as its status and severities.
-fn messages(hook: &Backend, path: &str, of_prometheus: bool) -> Vec<String> {
+/// The messages of a source to Alertmanager's receivers: status and severities of each.
+fn wait_for_messages(hook: &Backend, path: &str, of_prometheus: bool) -> Vec<String> {
     let requests = hook.requests();
-    let bodies = requests
+    let complete_messages = requests
         .iter()
         .filter(|request| request.target == path)
-        // One that is still on its way is not whole yet.
+        // A message that is still arriving is incomplete.
         .filter_map(|request| serde_json::from_slice::<Value>(&request.body).ok());
-    bodies
+    complete_messages
         .filter(|body| body["groupLabels"]["alertname"] == "ErrorRate")
         .filter(|body| body["groupLabels"]["job"].is_string() == of_prometheus)
         .map(|body| body["status"].as_str().expect("a status").to_owned())
         .collect()
 }
 
-/// The tiers that Feishu's group was told, in their order.
+/// The tiers that were sent to Feishu, in order.
 fn cards(feishu: &Backend) -> Vec<String> {
     let requests = feishu.requests();
-    // One that is still on its way is not whole yet.
+    // A message that is still arriving is incomplete.
     let whole = requests
         .iter()
         .filter_map(|request| serde_json::from_slice::<Value>(&request.body).ok());
@@ -171,7 +171,7 @@ fn cards(feishu: &Backend) -> Vec<String> {
         .collect()
 }
 
-/// What `weir rules` makes of a proxy's configuration.
+/// The output of `weir rules` for the configuration of a proxy.
 fn rules(proxy: &Proxy) -> String {
     let rules = std::process::Command::new(weir_tests::process::weir())
         .args(["rules", "--config"])
@@ -184,13 +184,13 @@ fn rules(proxy: &Proxy) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_are_notified_once_by_the_engine_and_by_prometheus() {
     let test = "errors_are_notified_once_by_the_engine_and_by_prometheus";
-    let failing = Arc::new(Failing {
+    let failing_backend = Arc::new(FailingBackend {
         per_mille: AtomicU64::new(2),
         count: AtomicU64::new(0),
         answered: Mutex::default(),
     });
-    let answers = failing.clone();
-    let backend = Backend::responding(move |_| answers.response()).await;
+    let responses = failing_backend.clone();
+    let backend = Backend::responding(move |_| responses.response()).await;
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let feishu = Backend::responding(|_| {
         BackendResponse::json(&serde_json::json!({"code": 0, "msg": "success"}))
@@ -207,33 +207,34 @@ async fn errors_are_notified_once_by_the_engine_and_by_prometheus() {
     ));
     let proxy = setup.start().await;
     let rules = rules(&proxy);
-    let told = (&*rules, &*alertmanager.url());
-    let Some(prometheus) = Prometheus::alerting(test, &[proxy.admin()], Some(told)).await else {
+    let reported = (&*rules, &*alertmanager.url());
+    let Some(prometheus) = Prometheus::alerting(test, &[proxy.admin()], Some(reported)).await
+    else {
         return;
     };
     let run = Run {
         proxy,
         prometheus,
-        failing,
+        failing_backend,
         start: weir::clock::unix_now().as_secs(),
     };
     let steps = async {
-        run.until(2, 0.0).await;
-        run.held(2, 0.0).await;
-        run.until(20, 1.0).await;
-        run.held(20, 1.0).await;
-        run.held(8, 1.0).await;
-        run.until(4, 0.0).await;
-        run.until(50, 2.0).await;
-        run.held(20, 2.0).await;
-        run.held(8, 2.0).await;
-        run.until(4, 0.0).await;
+        run.wait_for_tier(2, 0.0).await;
+        run.assert_tier_stays(2, 0.0).await;
+        run.wait_for_tier(20, 1.0).await;
+        run.assert_tier_stays(20, 1.0).await;
+        run.assert_tier_stays(8, 1.0).await;
+        run.wait_for_tier(4, 0.0).await;
+        run.wait_for_tier(50, 2.0).await;
+        run.assert_tier_stays(20, 2.0).await;
+        run.assert_tier_stays(8, 2.0).await;
+        run.wait_for_tier(4, 0.0).await;
     };
     tokio::select! {
         () = steps => {}
         () = async { futures_util::join!(load(&run.proxy), load(&run.proxy), load(&run.proxy)); } => {}
     }
-    // On its way up to 5 % the figure is above 1 % for a while: a warning may come before.
+    // While rising to 5 % the value is above 1 % for a while: a warning may precede.
     let up = ["warning", "none", "warning", "critical", "none"];
     let at_once = ["warning", "none", "critical", "none"];
     let own = transitions(&run.proxy).await;
@@ -245,15 +246,15 @@ async fn errors_are_notified_once_by_the_engine_and_by_prometheus() {
         (cards.iter().filter(|card| *card == "Recovered").count() == 2).then_some(())
     })
     .await;
-    let told = cards(&feishu);
-    let told: Vec<_> = told.iter().map(String::as_str).collect();
+    let reported = cards(&feishu);
+    let reported: Vec<_> = reported.iter().map(String::as_str).collect();
     let up = ["Warning", "Recovered", "Warning", "Critical", "Recovered"];
     let at_once = ["Warning", "Recovered", "Critical", "Recovered"];
-    assert!(told == up || told == at_once, "{told:?}");
+    assert!(reported == up || reported == at_once, "{reported:?}");
     check_alertmanager(&alertmanager, &hook).await;
 }
 
-/// The rules went through the same tiers, and came from figures to tiers as the engine does.
+/// The rules reached the same tiers, with the same thresholds as the engine.
 async fn check_prometheus(run: &Run) {
     let tiers = run.prometheus.range("weir:tier", run.start).await;
     let mut changes: Vec<f64> = tiers.iter().map(|(_, tier)| *tier).collect();
@@ -263,7 +264,7 @@ async fn check_prometheus(run: &Run) {
     assert!(changes == up || changes == at_once, "{changes:?}");
 }
 
-/// Each change came soon after the windowed figure had crossed its line.
+/// Each change came soon after the value in the window had crossed its threshold.
 async fn check_delays(run: &Run) {
     let page = run.proxy.admin_get("/api/alerts").await.json();
     let own = page["transitions"].as_array().expect("transitions").iter();
@@ -284,17 +285,22 @@ async fn check_delays(run: &Run) {
         ("Prometheus", theirs.collect()),
     ] {
         for (at, tier) in changes {
-            let delay = run.failing.delay(at, |share| match tier {
-                2.0 => share > 0.03,
-                1.0 => share > 0.01,
-                _ => share <= 0.005,
-            });
-            assert!(delay <= DELAY_MAX_S, "{who}: tier {tier} after {delay} s");
+            let crossing_delay = run
+                .failing_backend
+                .crossing_delay(at, |error_share| match tier {
+                    2.0 => error_share > 0.03,
+                    1.0 => error_share > 0.01,
+                    _ => error_share <= 0.005,
+                });
+            assert!(
+                crossing_delay <= DELAY_MAX_S,
+                "{who}: tier {tier} after {crossing_delay} s"
+            );
         }
     }
 }
 
-/// Everything that was opened was closed, once, and nothing is left.
+/// Every alert that fired was resolved exactly once.
 async fn check_alertmanager(alertmanager: &Alertmanager, hook: &Backend) {
     wait::within("the end of all alerts", PATIENCE, async {
         while !alertmanager.alerts().await.is_empty() {
@@ -305,11 +311,11 @@ async fn check_alertmanager(alertmanager: &Alertmanager, hook: &Backend) {
     for of_prometheus in [false, true] {
         let source = if of_prometheus { "Prometheus" } else { "weir" };
         let closed = |path: &str| {
-            let messages = messages(hook, path, of_prometheus);
-            messages
+            let wait_for_messages = wait_for_messages(hook, path, of_prometheus);
+            wait_for_messages
                 .last()
                 .is_none_or(|status| status == "resolved")
-                .then_some(messages)
+                .then_some(wait_for_messages)
         };
         let team = wait::found("the team's last message", PATIENCE, || closed("/team")).await;
         let on_call = wait::found("on call's last message", PATIENCE, || closed("/on-call")).await;

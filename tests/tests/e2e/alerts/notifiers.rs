@@ -1,4 +1,4 @@
-//! Those who are told: down, slow, wrong, silenced, and over a restart.
+//! Notifiers that are down, slow, failing or silenced, and over a restart.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,18 +15,18 @@ use weir_tests::wait;
 use super::admin::{QUICK, alert_when, send};
 
 /// A backend that fails as long as it is told to.
-pub(super) async fn failing() -> (Backend, Arc<AtomicBool>) {
+pub(super) async fn failing_backend() -> (Backend, Arc<AtomicBool>) {
     let fails = Arc::new(AtomicBool::new(true));
-    let asked = fails.clone();
-    let answer = move |_: &_| {
-        let fails = asked.load(Ordering::SeqCst);
+    let requested = fails.clone();
+    let response = move |_: &_| {
+        let fails = requested.load(Ordering::SeqCst);
         BackendResponse::status(if fails { 500 } else { 200 })
     };
-    (Backend::responding(answer).await, fails)
+    (Backend::responding(response).await, fails)
 }
 
-/// Asks now and then until the alert is at this tier.
-pub(super) async fn reach(proxy: &Proxy, tier: &str) {
+/// Sends requests until the alert reaches this tier.
+pub(super) async fn wait_for_tier(proxy: &Proxy, tier: &str) {
     wait::within(tier, wait::PATIENCE, async {
         loop {
             proxy.send(ClientRequest::get("/")).await;
@@ -40,42 +40,42 @@ pub(super) async fn reach(proxy: &Proxy, tier: &str) {
     .await;
 }
 
-/// Those that have come whole.
-pub(super) fn bodies(backend: &Backend) -> Vec<Value> {
+/// The complete messages.
+pub(super) fn complete_messages(backend: &Backend) -> Vec<Value> {
     let requests = backend.requests();
-    let bodies = requests.iter().map(|request| &request.body);
-    bodies
+    let complete_messages = requests.iter().map(|request| &request.body);
+    complete_messages
         .filter_map(|body| serde_json::from_slice(body).ok())
         .collect()
 }
 
-/// Waits for so many messages, and for no more.
-async fn messages(backend: &Backend, count: usize) -> Vec<Value> {
+/// Waits for exactly this many messages.
+async fn wait_for_messages(backend: &Backend, count: usize) -> Vec<Value> {
     wait::eventually(&format!("{count} messages"), wait::PATIENCE, || {
-        bodies(backend).len() >= count
+        complete_messages(backend).len() >= count
     })
     .await;
-    let bodies = bodies(backend);
-    assert_eq!(bodies.len(), count, "{bodies:#?}");
-    bodies
+    let complete_messages = complete_messages(backend);
+    assert_eq!(complete_messages.len(), count, "{complete_messages:#?}");
+    complete_messages
 }
 
 #[tokio::test]
 async fn a_restart_neither_repeats_nor_loses_notifications() {
-    let (backend, fails) = failing().await;
+    let (backend, fails) = failing_backend().await;
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let setup = Setup::open(&backend).top(&format!(
         "alerts: {{{QUICK}, webhook: {{url: '{}', token: t0ken}}}}",
         hook.url()
     ));
     let proxy = setup.start().await;
-    reach(&proxy, "critical").await;
-    let first = messages(&hook, 1).await;
+    wait_for_tier(&proxy, "critical").await;
+    let first = wait_for_messages(&hook, 1).await;
     assert_eq!(first[0]["status"], "firing");
     assert_eq!(first[0]["alerts"][0]["labels"]["severity"], "critical");
-    let asked = hook.only_request();
-    assert_eq!(asked.header("authorization"), Some("Bearer t0ken"));
-    // What a message told is on the disk a moment later; then even SIGKILL loses nothing.
+    let requested = hook.only_request();
+    assert_eq!(requested.header("authorization"), Some("Bearer t0ken"));
+    // A notified state is persisted a moment later; then even SIGKILL loses nothing.
     let state = proxy.directory().join("data/alerts.json");
     wait::eventually("the state", wait::PATIENCE, || {
         let text = std::fs::read_to_string(&state).unwrap_or_default();
@@ -90,10 +90,10 @@ async fn a_restart_neither_repeats_nor_loses_notifications() {
     let alert = alert_when(&proxy, "in force", |alert| alert["tier"] == "critical").await;
     assert_eq!(alert["basis"], "held");
     assert_eq!(proxy.metrics().await.sum("weir_alert_tier", &[]), 2.0);
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     fails.store(false, Ordering::SeqCst);
-    reach(&proxy, "none").await;
-    let all = messages(&hook, 2).await;
+    wait_for_tier(&proxy, "none").await;
+    let all = wait_for_messages(&hook, 2).await;
     assert_eq!(all[1]["status"], "resolved");
     assert_eq!(
         all[1]["alerts"][0]["fingerprint"],
@@ -107,11 +107,11 @@ async fn a_restart_neither_repeats_nor_loses_notifications() {
 
 #[tokio::test]
 async fn a_failing_notifier_gets_the_current_state_later() {
-    let (backend, fails) = failing().await;
+    let (backend, fails) = failing_backend().await;
     let refused = Arc::new(AtomicU64::new(0));
     let count = refused.clone();
     let feishu = Backend::responding(move |_| {
-        // Feishu answers 200 on its errors, too.
+        // Feishu also reports errors with status 200.
         let code = match count.fetch_add(1, Ordering::SeqCst) {
             0 => json!({"code": 11232, "msg": "too many request"}),
             _ => json!({"code": 0, "msg": "success", "data": {}}),
@@ -126,7 +126,7 @@ async fn a_failing_notifier_gets_the_current_state_later() {
         ))
         .start()
         .await;
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     let failed = |metrics: &weir_tests::metrics::Metrics, outcome: &str| {
         let labels = [("notifier", "feishu"), ("outcome", outcome)];
         metrics.sum("weir_alert_notifications_total", &labels)
@@ -136,33 +136,34 @@ async fn a_failing_notifier_gets_the_current_state_later() {
     };
     let has_failed = |metrics: &_| failed(metrics, "failed") == 1.0 && !is_up(metrics);
     proxy.metrics_when("a failure", has_failed).await;
-    // Neither the address nor the secret is in the log.
-    let said = wait::found("a word on it", wait::PATIENCE, || {
-        let said = proxy.stderr();
-        said.contains("feishu is not told: it answers code 11232")
-            .then_some(said)
+    // Neither the URL nor the secret is logged.
+    let output = wait::found("a word on it", wait::PATIENCE, || {
+        let output = proxy.stderr();
+        output
+            .contains("feishu could not be notified: it responds with code 11232")
+            .then_some(output)
     })
     .await;
-    assert!(!said.contains("s3cret"), "{said}");
-    // Before it is told again, all is well: there is nothing left to tell.
+    assert!(!output.contains("s3cret"), "{output}");
+    // The alert ends before the retry: there is nothing to notify.
     fails.store(false, Ordering::SeqCst);
-    reach(&proxy, "none").await;
+    wait_for_tier(&proxy, "none").await;
     fails.store(true, Ordering::SeqCst);
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     let deadline = Duration::from_secs(40);
     wait::eventually("the second message", deadline, || {
-        bodies(&feishu).len() == 2
+        complete_messages(&feishu).len() == 2
     })
     .await;
     let has_sent = |metrics: &_| failed(metrics, "sent") == 1.0 && is_up(metrics);
     proxy.metrics_when("sent", has_sent).await;
-    let body = &bodies(&feishu)[1];
+    let body = &complete_messages(&feishu)[1];
     assert_eq!(body["card"]["header"]["template"], "red");
 }
 
 #[tokio::test]
 async fn silenced_changes_are_notified_when_the_silence_ends() {
-    let (backend, _fails) = failing().await;
+    let (backend, _fails) = failing_backend().await;
     let hook = Backend::responding(|_| BackendResponse::status(200)).await;
     let proxy = Setup::open(&backend)
         .top(&format!(
@@ -177,17 +178,17 @@ async fn silenced_changes_are_notified_when_the_silence_ends() {
     });
     let made = send(&proxy, ClientRequest::json("/api/silences", &wish)).await;
     let id = made.json()["id"].as_str().expect("an id").to_owned();
-    reach(&proxy, "critical").await;
-    let told = wait::still_waiting_after(Duration::from_secs(3), async {
+    wait_for_tier(&proxy, "critical").await;
+    let reported = wait::still_waiting_after(Duration::from_secs(3), async {
         while hook.requests().is_empty() {
             wait::tick().await;
         }
     });
-    assert!(told.await, "it was told in spite of the silence");
+    assert!(reported.await, "it was notified despite the silence");
     let end = ClientRequest::new("DELETE", &format!("/api/silences/{id}"));
     assert_eq!(send(&proxy, end).await.status, 204);
-    let told = messages(&hook, 1).await;
-    assert_eq!(told[0]["alerts"][0]["labels"]["alertname"], "ErrorRate");
+    let reported = wait_for_messages(&hook, 1).await;
+    assert_eq!(reported[0]["alerts"][0]["labels"]["alertname"], "ErrorRate");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,7 +196,7 @@ async fn every_alert_transition_is_in_the_data_stream() {
     let Some(node) = Node::get().await else {
         return;
     };
-    let (backend, fails) = failing().await;
+    let (backend, fails) = failing_backend().await;
     let proxy = Setup::open(&backend)
         .events("spool: {path: data/spool, sync: 100ms}")
         .events(&format!(
@@ -205,9 +206,9 @@ async fn every_alert_transition_is_in_the_data_stream() {
         .top(&format!("alerts: {{{QUICK}}}"))
         .start()
         .await;
-    reach(&proxy, "critical").await;
+    wait_for_tier(&proxy, "critical").await;
     fails.store(false, Ordering::SeqCst);
-    reach(&proxy, "none").await;
+    wait_for_tier(&proxy, "none").await;
     let query = json!({
         "query": {"term": {"rule.name": "ErrorRate"}},
         "sort": ["@timestamp"],
@@ -227,19 +228,19 @@ async fn every_alert_transition_is_in_the_data_stream() {
     })
     .await;
     let hits = found["hits"]["hits"].as_array().expect("hits");
-    let told: Vec<_> = hits.iter().map(|hit| &hit["_source"]).collect();
-    let last = told.last().expect("a document");
+    let reported: Vec<_> = hits.iter().map(|hit| &hit["_source"]).collect();
+    let last = reported.last().expect("a document");
     assert_eq!(last["event"]["dataset"], "weir.alert");
     assert_eq!(last["event"]["type"], json!(["end"]));
     assert_eq!(last["weir"]["alert"]["tier_before"], "critical");
-    assert_eq!(hits[0]["_id"], told[0]["event"]["id"]);
-    assert_eq!(told[0]["event"]["type"], json!(["start"]));
+    assert_eq!(hits[0]["_id"], reported[0]["event"]["id"]);
+    assert_eq!(reported[0]["event"]["type"], json!(["start"]));
     let buckets = &found["aggregations"]["tiers"]["buckets"];
     assert!(
         buckets.as_array().is_some_and(|buckets| buckets.len() >= 2),
         "{buckets}"
     );
-    // They are no requests: promise 2 counts those.
+    // Notifications are not requests, and not part of promise 2.
     let are_as_many = |metrics: &weir_tests::metrics::Metrics| {
         let recorded = metrics.sum("weir_events_total", &[("outcome", "recorded")]);
         recorded == metrics.sum("weir_requests_total", &[])

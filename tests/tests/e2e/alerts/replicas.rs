@@ -1,4 +1,4 @@
-//! Replicas with the same rules, and one Alertmanager for all of them: none ends an alert of another's.
+//! Replicas with the same rules share an Alertmanager: none resolves an alert of another.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,33 +15,33 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-/// Two rules, one of which tells routes apart; all of the window is of one kind soon.
+/// Two rules, one with labels by route; a window soon contains only one kind of requests.
 const ALERTS: &str = "evaluate_every: 100ms, window: 300ms, minimum_requests: 5, \
     rules: [{name: ErrorRate, signal: error_rate, warning: 1%, critical: 90%, recovery: 0.5%, for: 0s}, \
     {name: PerRoute, signal: error_rate, per: route, warning: 1%, critical: 90%, recovery: 0.5%, for: 0s}]";
 const CHANGES: usize = 50;
-/// A busy machine may take its time.
+/// The deadline on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// What an alert is, with its severity: the labels that Alertmanager tells alerts apart by.
+/// An alert with its severity: the labels by which Alertmanager identifies alerts.
 type Alert = Vec<(String, String)>;
 
-/// One weir with a backend of its own.
+/// One weir with its own backend.
 struct Replica {
     proxy: Proxy,
     instance: String,
-    /// Of a hundred requests so many fail.
-    failing: Arc<AtomicU64>,
+    /// How many of a hundred requests fail.
+    failing_backend: Arc<AtomicU64>,
     tier: &'static str,
 }
 
 impl Replica {
     async fn start(alertmanager: &Alertmanager) -> Self {
-        let failing = Arc::new(AtomicU64::new(0));
-        let (percent, count) = (failing.clone(), AtomicU64::new(0));
+        let failing_backend = Arc::new(AtomicU64::new(0));
+        let (percent, count) = (failing_backend.clone(), AtomicU64::new(0));
         let backend = Backend::responding(move |_| {
             let count = count.fetch_add(1, Ordering::SeqCst);
-            // Every second one of fifty in a hundred, so that any window has both kinds.
+            // Every second of fifty in a hundred, so that every window contains both kinds.
             let fails = match percent.load(Ordering::SeqCst) {
                 50 => count % 2 == 0,
                 percent => percent == 100,
@@ -64,7 +64,7 @@ impl Replica {
         Replica {
             proxy,
             instance,
-            failing,
+            failing_backend,
             tier: "none",
         }
     }
@@ -77,8 +77,8 @@ impl Replica {
         }
     }
 
-    /// What its own engine has in force, as Alertmanager is to show it: what is critical is there as warning, too.
-    async fn in_force(&self) -> BTreeSet<Alert> {
+    /// The active alerts of its own engine, as Alertmanager should show them: critical alerts also as warnings.
+    async fn active_alerts(&self) -> BTreeSet<Alert> {
         let page = self.proxy.admin_get("/api/alerts").await.json();
         let alerts = page["alerts"].as_array().expect("alerts").iter();
         let alerts = alerts.flat_map(|alert| {
@@ -98,11 +98,11 @@ impl Replica {
         alerts.collect()
     }
 
-    /// Whether both of its alerts are at its tier.
-    async fn is_there(&self) -> bool {
+    /// Whether both alerts have reached their tiers.
+    async fn has_reached_tier(&self) -> bool {
         let page = self.proxy.admin_get("/api/alerts").await.json();
         let alerts = page["alerts"].as_array().expect("alerts").iter();
-        // What matches no route has no traffic here.
+        // There is no traffic without a route here.
         let alerts = alerts.filter(|alert| alert["labels"]["route"] != "none");
         let tiers: Vec<_> = alerts.map(|alert| &alert["tier"]).collect();
         tiers == [self.tier, self.tier]
@@ -120,8 +120,8 @@ fn labels(value: &serde_json::Value) -> Alert {
         .collect()
 }
 
-/// What Alertmanager shows of one replica.
-async fn shown(alertmanager: &Alertmanager, instance: &str) -> BTreeSet<Alert> {
+/// The alerts of a replica in Alertmanager.
+async fn alerts_of(alertmanager: &Alertmanager, instance: &str) -> BTreeSet<Alert> {
     let alerts = alertmanager.alerts().await;
     let alerts = alerts
         .iter()
@@ -129,27 +129,28 @@ async fn shown(alertmanager: &Alertmanager, instance: &str) -> BTreeSet<Alert> {
     alerts.map(|alert| labels(&alert["labels"])).collect()
 }
 
-/// One change of one replica, and everything that Alertmanager shows until it shows it.
-async fn step(alertmanager: &Alertmanager, changing: &Replica, other: &Replica, what: &str) {
-    let before = shown(alertmanager, &other.instance).await;
+/// One change of a replica, and everything that Alertmanager shows until it shows the change.
+async fn change(alertmanager: &Alertmanager, changing: &Replica, other: &Replica, what: &str) {
+    let before = alerts_of(alertmanager, &other.instance).await;
     assert_eq!(
         before,
-        other.in_force().await,
+        other.active_alerts().await,
         "{what}: the other's, before"
     );
-    let begun = tokio::time::Instant::now();
+    let started_at = tokio::time::Instant::now();
     {
         loop {
             assert!(
-                begun.elapsed() < PATIENCE,
+                started_at.elapsed() < PATIENCE,
                 "{what}: {:?} and {:?}",
-                shown(alertmanager, &changing.instance).await,
-                changing.in_force().await
+                alerts_of(alertmanager, &changing.instance).await,
+                changing.active_alerts().await
             );
-            let now = shown(alertmanager, &other.instance).await;
+            let now = alerts_of(alertmanager, &other.instance).await;
             assert_eq!(now, before, "{what}: the other's alerts have not changed");
-            if changing.is_there().await
-                && shown(alertmanager, &changing.instance).await == changing.in_force().await
+            if changing.has_reached_tier().await
+                && alerts_of(alertmanager, &changing.instance).await
+                    == changing.active_alerts().await
             {
                 return;
             }
@@ -187,7 +188,7 @@ async fn replicas_do_not_resolve_each_others_alerts() {
         let other_tiers = ["none", "warning", "critical"]
             .into_iter()
             .zip([0, 50, 100])
-            // A critical alert is no warning before it has ended.
+            // A critical alert does not become a warning before it has ended.
             .filter(|(tier, _)| {
                 *tier != replica.tier && (replica.tier, *tier) != ("critical", "warning")
             });
@@ -198,15 +199,15 @@ async fn replicas_do_not_resolve_each_others_alerts() {
             replica.tier
         );
         replica.tier = tier;
-        replica.failing.store(percent, Ordering::SeqCst);
+        replica.failing_backend.store(percent, Ordering::SeqCst);
         let [one, two] = &replicas;
         let (changing, other) = if place == 0 { (one, two) } else { (two, one) };
         tokio::select! {
-            () = step(&alertmanager, changing, other, &what) => {}
+            () = change(&alertmanager, changing, other, &what) => {}
             () = one.load() => {}
             () = two.load() => {}
         }
     }
-    let messages = hook.requests();
-    assert!(!messages.is_empty(), "somebody is told");
+    let wait_for_messages = hook.requests();
+    assert!(!wait_for_messages.is_empty(), "a notification");
 }

@@ -1,4 +1,4 @@
-//! Backends that fail, each in its way; and that the client is never told a cut answer is whole.
+//! Backends that fail in different ways; a truncated response never looks complete to the client.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
 
-async fn assert_refused(proxy: &Proxy, reply: &ClientResponse, status: u16, code: &str) {
-    assert_eq!(reply.status, status, "{}", reply.text());
-    assert_eq!(reply.refusal(), code);
-    let event = proxy.event_of(reply).await;
+async fn assert_rejected(proxy: &Proxy, response: &ClientResponse, status: u16, code: &str) {
+    assert_eq!(response.status, status, "{}", response.text());
+    assert_eq!(response.rejection(), code);
+    let event = proxy.event_of(response).await;
     assert_eq!(event["error_code"], code);
     assert_eq!(event["event"]["outcome"], "failure");
     assert_eq!(event["backend"], "assistant");
@@ -35,8 +35,8 @@ async fn connection_refused() {
     })
     .await;
     let proxy = Setup::open(&backend).start().await;
-    let reply = proxy.send(ClientRequest::chat("hi")).await;
-    assert_refused(&proxy, &reply, 502, "upstream_connect").await;
+    let response = proxy.send(ClientRequest::chat("hi")).await;
+    assert_rejected(&proxy, &response, 502, "upstream_connect").await;
 }
 
 #[tokio::test]
@@ -54,14 +54,14 @@ async fn an_untrusted_certificate() {
         )
         .expect("a server certificate");
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let (told, mut leaks) = tokio::sync::mpsc::channel(8);
+    let (reported, mut leaks) = tokio::sync::mpsc::channel(8);
     let backend = Backend::raw(move |stream| {
-        let (acceptor, told) = (acceptor.clone(), told.clone());
+        let (acceptor, reported) = (acceptor.clone(), reported.clone());
         async move {
             if let Ok(mut stream) = acceptor.accept(stream).await {
                 let mut bytes = [0; 16];
                 if stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {
-                    let _ = told.send(()).await;
+                    let _ = reported.send(()).await;
                 }
             }
         }
@@ -73,8 +73,8 @@ async fn an_untrusted_certificate() {
         .routes(OPEN)
         .start()
         .await;
-    let reply = proxy.send(ClientRequest::chat("hi")).await;
-    assert_refused(&proxy, &reply, 502, "upstream_connect").await;
+    let response = proxy.send(ClientRequest::chat("hi")).await;
+    assert_rejected(&proxy, &response, 502, "upstream_connect").await;
     assert!(leaks.try_recv().is_err(), "a request went to a stranger");
 }
 
@@ -86,13 +86,13 @@ async fn first_byte_timeout() {
         .start()
         .await;
     let started = weir::clock::now();
-    let (reply, mut call) = tokio::join!(
+    let (response, mut call) = tokio::join!(
         proxy.send(ClientRequest::chat("hi")),
         backend.next_request()
     );
-    // Its default is a minute.
+    // The default is a minute.
     assert!(started.elapsed() < wait::PATIENCE);
-    assert_refused(&proxy, &reply, 504, "upstream_timeout").await;
+    assert_rejected(&proxy, &response, 504, "upstream_timeout").await;
     wait::within("the connection is given up", wait::PATIENCE, call.closed()).await;
 }
 
@@ -100,45 +100,46 @@ async fn first_byte_timeout() {
 async fn a_reset_before_the_response() {
     let backend = Backend::responding(|_| BackendResponse::reset_immediately()).await;
     let proxy = Setup::open(&backend).start().await;
-    let reply = proxy.send(ClientRequest::chat("hi")).await;
-    assert_refused(&proxy, &reply, 502, "upstream_reset").await;
+    let response = proxy.send(ClientRequest::chat("hi")).await;
+    assert_rejected(&proxy, &response, 502, "upstream_reset").await;
 }
 
 #[tokio::test]
 async fn a_response_that_is_not_http() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
-    let (reply, ()) = tokio::join!(proxy.send(ClientRequest::chat("hi")), async {
+    let (response, ()) = tokio::join!(proxy.send(ClientRequest::chat("hi")), async {
         let mut call = backend.next_request().await;
         call.write("what is this\r\n\r\n").await;
     });
-    assert_eq!(reply.status, 502, "{}", reply.text());
-    assert_eq!(reply.refusal(), "upstream_reset");
+    assert_eq!(response.status, 502, "{}", response.text());
+    assert_eq!(response.rejection(), "upstream_reset");
 }
 
-/// The head and a first word have gone to the client when `end` strikes.
-async fn cut_mid_stream(
+/// The client has received the head and the first token when `end` happens.
+async fn interrupted_stream(
     options: &[&str],
     end: impl AsyncFnOnce(weir_tests::backend::PendingRequest),
 ) -> (Proxy, String) {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).backend_options(options).start().await;
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-        let mut call = backend.next_request().await;
-        call.send_event_stream_head().await;
-        call
-    });
+    let (mut streaming, mut call) =
+        tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+            let mut call = backend.next_request().await;
+            call.send_event_stream_head().await;
+            call
+        });
     call.token("first").await;
-    live.until("first").await;
-    let id = live.header("x-request-id").expect("an id").to_owned();
+    streaming.until("first").await;
+    let id = streaming.header("x-request-id").expect("an id").to_owned();
     end(call).await;
-    let cut = live.rest().await;
-    cut.expect_err("a transfer that is seen to be cut");
+    let cut = streaming.rest().await;
+    cut.expect_err("a truncated transfer");
     (proxy, id)
 }
 
-async fn assert_cut(proxy: &Proxy, id: &str, code: &str) {
+async fn assert_truncated(proxy: &Proxy, id: &str, code: &str) {
     let event = proxy.event(id).await;
     assert_eq!(event["error_code"], code);
     assert_eq!(event["http"]["response"]["status_code"], 200);
@@ -149,30 +150,30 @@ async fn assert_cut(proxy: &Proxy, id: &str, code: &str) {
 
 #[tokio::test]
 async fn a_reset_in_the_middle_of_a_stream() {
-    let (proxy, id) = cut_mid_stream(&[], async |call| call.reset()).await;
-    assert_cut(&proxy, &id, "upstream_reset").await;
+    let (proxy, id) = interrupted_stream(&[], async |call| call.reset()).await;
+    assert_truncated(&proxy, &id, "upstream_reset").await;
 }
 
 #[tokio::test]
 async fn a_close_in_the_middle_of_a_stream() {
-    let (proxy, id) = cut_mid_stream(&[], async |call| drop(call)).await;
-    assert_cut(&proxy, &id, "upstream_reset").await;
+    let (proxy, id) = interrupted_stream(&[], async |call| drop(call)).await;
+    assert_truncated(&proxy, &id, "upstream_reset").await;
 }
 
 #[tokio::test]
 async fn a_stall_in_the_middle_of_a_stream() {
-    let (proxy, id) = cut_mid_stream(&["idle_timeout: 2s"], async |mut call| {
+    let (proxy, id) = interrupted_stream(&["idle_timeout: 2s"], async |mut call| {
         wait::within("the proxy gives up", wait::PATIENCE, call.closed()).await;
     })
     .await;
-    assert_cut(&proxy, &id, "upstream_timeout").await;
+    assert_truncated(&proxy, &id, "upstream_timeout").await;
 }
 
 #[tokio::test]
 async fn a_stream_that_never_ends() {
     let started = weir::clock::now();
     let options = ["idle_timeout: 10s", "total_timeout: 3s"];
-    let (proxy, id) = cut_mid_stream(&options, async |mut call| {
+    let (proxy, id) = interrupted_stream(&options, async |mut call| {
         let talking = async {
             while call.try_chunk(": still here\n\n").await.is_ok() {
                 wait::tick().await;
@@ -181,9 +182,9 @@ async fn a_stream_that_never_ends() {
         wait::within("the proxy gives up", wait::PATIENCE, talking).await;
     })
     .await;
-    // Its default is five minutes.
+    // The default is five minutes.
     assert!(started.elapsed() < wait::PATIENCE);
-    assert_cut(&proxy, &id, "upstream_timeout").await;
+    assert_truncated(&proxy, &id, "upstream_timeout").await;
 }
 
 #[tokio::test]
@@ -194,10 +195,10 @@ async fn a_truncated_response_with_a_length_is_detectable() {
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        // Weir may still say 502 when it has not begun; a clean 200 it may not.
-        if let Ok(live) = client.try_open(ClientRequest::chat("hi")).await {
-            let status = live.status;
-            let rest = live.rest().await;
+        // weir may still respond with 502 before the head; but never with a complete 200.
+        if let Ok(streaming) = client.try_open(ClientRequest::chat("hi")).await {
+            let status = streaming.status;
+            let rest = streaming.rest().await;
             assert!(status == 502 || rest.is_err(), "{status} {rest:?}");
         }
     }
@@ -214,11 +215,11 @@ async fn an_error_of_the_backend_is_forwarded_and_counted() {
     })
     .await;
     let proxy = Setup::open(&backend).start().await;
-    let reply = proxy.send(ClientRequest::chat("hi")).await;
-    assert_eq!(reply.status, 529);
-    assert_eq!(reply.json()["error"]["message"], "overloaded");
-    assert_eq!(reply.header("retry-after"), Some("7"));
-    let event = proxy.event_of(&reply).await;
+    let response = proxy.send(ClientRequest::chat("hi")).await;
+    assert_eq!(response.status, 529);
+    assert_eq!(response.json()["error"]["message"], "overloaded");
+    assert_eq!(response.header("retry-after"), Some("7"));
+    let event = proxy.event_of(&response).await;
     assert_eq!(event["error_code"], "upstream_status");
     assert_eq!(event["http"]["response"]["status_code"], 529);
     let labels = [("error_code", "upstream_status")];
@@ -229,9 +230,9 @@ async fn an_error_of_the_backend_is_forwarded_and_counted() {
 async fn a_4xx_of_the_backend_is_no_failure() {
     let backend = Backend::responding(|_| BackendResponse::chat("no").with_status(422)).await;
     let proxy = Setup::open(&backend).start().await;
-    let reply = proxy.send(ClientRequest::chat("hi")).await;
-    assert_eq!(reply.status, 422);
-    let event = proxy.event_of(&reply).await;
+    let response = proxy.send(ClientRequest::chat("hi")).await;
+    assert_eq!(response.status, 422);
+    let event = proxy.event_of(&response).await;
     assert!(event.get("error_code").is_none(), "{event}");
     assert_metric(proxy.admin(), "weir_failed_requests_total", &[], 0.0).await;
 }

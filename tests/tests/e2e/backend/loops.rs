@@ -1,4 +1,4 @@
-//! `CDN-Loop` (RFC 8586): what comes round is refused, what goes through several weirs is not.
+//! `CDN-Loop` (RFC 8586): loops are rejected, chains of several weirs are not.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -7,13 +7,13 @@ use weir_tests::client::{Client, ClientRequest, ClientResponse};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::{OPEN, Setup};
 
-/// An address that nobody listens on: weir has to know its own before it starts.
-fn free() -> SocketAddr {
+/// A free address: weir must know its own before it starts.
+fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
 }
 
-async fn weir_at(address: SocketAddr, backend: SocketAddr) -> Proxy {
+async fn start_at(address: SocketAddr, backend: SocketAddr) -> Proxy {
     Setup::without_backend()
         .backend("next", &[format!("http://{backend}")], &[])
         .routes(&OPEN.replace("assistant", "next"))
@@ -22,7 +22,7 @@ async fn weir_at(address: SocketAddr, backend: SocketAddr) -> Proxy {
         .await
 }
 
-/// One request of each kind: read, let pass, and over HTTP/2.
+/// One request of each kind: buffered, passed through, and over HTTP/2.
 async fn send_all(address: SocketAddr, headers: &[(&str, &str)]) -> Vec<ClientResponse> {
     let with = |request: ClientRequest| {
         let headers = headers.iter();
@@ -30,83 +30,92 @@ async fn send_all(address: SocketAddr, headers: &[(&str, &str)]) -> Vec<ClientRe
             request.header(name, value)
         })
     };
-    let mut replies = Vec::new();
+    let mut responses = Vec::new();
     for request in [
         ClientRequest::get("/"),
         ClientRequest::post("/", "x"),
         ClientRequest::chunked("/", b"xyz", 1),
     ] {
-        replies.push(Client::h1(address).await.send(with(request)).await);
+        responses.push(Client::h1(address).await.send(with(request)).await);
     }
     for request in [
         ClientRequest::post("/", "x"),
         ClientRequest::chunked("/", b"xyz", 1),
     ] {
-        replies.push(Client::h2(address).await.send(with(request)).await);
+        responses.push(Client::h2(address).await.send(with(request)).await);
     }
-    replies
+    responses
 }
 
-/// Of the refusal that came back through the loop; the id in it is that of the last round.
-fn code(reply: &ClientResponse) -> serde_json::Value {
-    reply.json()["error"]["code"].clone()
+/// The error code of the rejection that returned through the loop.
+fn error_code(response: &ClientResponse) -> serde_json::Value {
+    response.json()["error"]["code"].clone()
 }
 
 #[tokio::test]
 async fn a_weir_that_is_its_own_backend_detects_the_loop() {
-    let address = free();
-    let proxy = weir_at(address, address).await;
-    let replies = send_all(address, &[]).await;
-    for reply in &replies {
-        assert_eq!((reply.status, code(reply)), (508, "loop_detected".into()));
+    let address = free_address();
+    let proxy = start_at(address, address).await;
+    let responses = send_all(address, &[]).await;
+    for response in &responses {
+        assert_eq!(
+            (response.status, error_code(response)),
+            (508, "loop_detected".into())
+        );
     }
-    let events = proxy.events_when(2 * replies.len()).await;
-    let with = |code: &str| {
+    let events = proxy.events_when(2 * responses.len()).await;
+    let with = |error_code: &str| {
         events
             .iter()
-            .filter(|event| event["error_code"] == code)
+            .filter(|event| event["error_code"] == error_code)
             .count()
     };
-    assert_eq!(with("loop_detected"), replies.len());
-    assert_eq!(with("upstream_status"), replies.len());
+    assert_eq!(with("loop_detected"), responses.len());
+    assert_eq!(with("upstream_status"), responses.len());
 }
 
 #[tokio::test]
 async fn a_loop_through_two_weirs_is_detected() {
-    let (one, other) = (free(), free());
-    let (first, second) = (weir_at(one, other).await, weir_at(other, one).await);
-    let replies = send_all(one, &[("cdn-loop", "a.example;x=1")]).await;
-    for reply in &replies {
-        assert_eq!((reply.status, code(reply)), (508, "loop_detected".into()));
+    let (one, other) = (free_address(), free_address());
+    let (first, second) = (start_at(one, other).await, start_at(other, one).await);
+    let responses = send_all(one, &[("cdn-loop", "a.example;x=1")]).await;
+    for response in &responses {
+        assert_eq!(
+            (response.status, error_code(response)),
+            (508, "loop_detected".into())
+        );
     }
     assert_eq!(
-        first.events_when(2 * replies.len()).await.len(),
-        2 * replies.len()
+        first.events_when(2 * responses.len()).await.len(),
+        2 * responses.len()
     );
-    assert_eq!(second.events_when(replies.len()).await.len(), replies.len());
+    assert_eq!(
+        second.events_when(responses.len()).await.len(),
+        responses.len()
+    );
 }
 
 #[tokio::test]
 async fn chained_weirs_are_no_loop_and_each_adds_its_token() {
     let backend = Backend::echo().await;
     let inner = Setup::open(&backend).start().await;
-    let outer = weir_at(free(), inner.address()).await;
-    // Who has the field named for one hop only does not take it away.
+    let outer = start_at(free_address(), inner.address()).await;
+    // Naming the field in `Connection` does not remove it.
     let sent = [
         ("cdn-loop", "a.example;x=1"),
         ("cdn-loop", "b"),
         ("connection", "cdn-loop"),
     ];
-    for reply in send_all(outer.address(), &sent[..2]).await {
-        assert_eq!(reply.status, 200);
+    for response in send_all(outer.address(), &sent[..2]).await {
+        assert_eq!(response.status, 200);
     }
     let hop = ClientRequest::get("/")
         .header(sent[0].0, sent[0].1)
         .header(sent[2].0, sent[2].1);
     assert_eq!(outer.send(hop).await.status, 200);
-    let seen = backend.requests();
+    let received = backend.requests();
     let mut tokens = Vec::new();
-    for (position, request) in seen.iter().enumerate() {
+    for (position, request) in received.iter().enumerate() {
         let lines = request.all("cdn-loop");
         let [line] = lines[..] else {
             panic!("{lines:?}")
@@ -130,10 +139,10 @@ async fn chained_weirs_are_no_loop_and_each_adds_its_token() {
     assert_eq!(tokens.len(), 6);
     assert!(
         tokens.iter().all(|pair| *pair == tokens[0]),
-        "each has one for good"
+        "each has its own token"
     );
 
-    // The token of either, from outside, and however it is wrapped.
+    // The tokens of both, from outside, in different forms.
     let (first, second) = &tokens[0];
     for (header, status) in [
         (first.clone(), 508),
@@ -142,17 +151,17 @@ async fn chained_weirs_are_no_loop_and_each_adds_its_token() {
         (format!("{second}x"), 200),
         ("weir".to_owned(), 200),
     ] {
-        for reply in send_all(outer.address(), &[("cdn-loop", &header)]).await {
-            assert_eq!(reply.status, status, "{header}");
+        for response in send_all(outer.address(), &[("cdn-loop", &header)]).await {
+            assert_eq!(response.status, status, "{header}");
         }
     }
     let hidden = [("cdn-loop", first.as_str()), ("connection", "cdn-loop")];
-    let reply = outer.send(
+    let response = outer.send(
         hidden
             .iter()
             .fold(ClientRequest::get("/"), |request, (name, value)| {
                 request.header(name, value)
             }),
     );
-    assert_eq!(reply.await.status, 508);
+    assert_eq!(response.await.status, 508);
 }

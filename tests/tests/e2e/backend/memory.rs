@@ -1,4 +1,4 @@
-//! What connections to a backend cost: while an answer is waited for, and while they wait for a request.
+//! Memory of connections to a backend: while waiting for a response, and while idle.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ const KIB: u64 = 1024;
 const ASK: &str =
     "POST /v1/chat/completions HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 2\r\n\r\n{}";
 
-/// Waits until no more than so many bytes are resident.
-async fn comes_down_to(proxy: &Proxy, bound: u64) {
+/// Waits until at most this many bytes are resident.
+async fn wait_for_memory(proxy: &Proxy, bound: u64) {
     let mut least = u64::MAX;
     let waiting = async {
         loop {
@@ -37,7 +37,7 @@ async fn a_waiting_connection_holds_no_buffer() {
         .start()
         .await;
     let rest = {
-        // What every code path needs once is no part of what an exchange costs.
+        // Warm up: what every code path allocates once is not part of the cost.
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(ASK).await;
         backend
@@ -54,18 +54,18 @@ async fn a_waiting_connection_holds_no_buffer() {
         raw.write(ASK).await;
         exchanges.push((raw, backend.next_request().await));
     }
-    // With the client's connection.
+    // Including the connection of the client.
     let resident = proxy.process().resident_bytes();
     let each = resident.saturating_sub(rest) / EXCHANGES as u64;
-    assert!(each <= 16 * KIB, "waiting for an answer: {each} bytes");
+    assert!(each <= 16 * KIB, "waiting for a response: {each} bytes");
 
     for (mut raw, call) in exchanges {
         call.respond(BackendResponse::chat("hi")).await;
         assert_eq!(raw.response().await.status, 200);
     }
-    // What the load leaves behind in the allocator is part of it.
-    comes_down_to(&proxy, rest + 12 * KIB * EXCHANGES as u64).await;
-    // They are still there: each carries another request.
+    // Including what the load leaves in the allocator.
+    wait_for_memory(&proxy, rest + 12 * KIB * EXCHANGES as u64).await;
+    // The connections are still open: each carries another request.
     let connections = backend.connections();
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write(ASK).await;

@@ -1,4 +1,4 @@
-//! A backend behind TLS: everything that goes over TCP goes over it.
+//! A backend with TLS.
 
 use tempfile::TempDir;
 use weir_tests::backend::{Backend, BackendResponse};
@@ -8,11 +8,11 @@ use weir_tests::setup::{BUFFERED, OPEN, Setup};
 
 #[tokio::test]
 async fn bodies_of_all_sizes_pass_over_tls_in_both_directions() {
-    let service = Backend::responding(|seen| match seen.target.as_str() {
+    let service = Backend::responding(|received| match received.target.as_str() {
         "/large" => BackendResponse::repeated(&[b'x'; 65_536], 80),
         "/chunks" => BackendResponse::repeated(&[b'x'; 65_536], 80).chunked(),
         "/until-close" => BackendResponse::repeated(&[b'x'; 65_536], 80).until_close(),
-        _ => BackendResponse::echo(seen),
+        _ => BackendResponse::echo(received),
     })
     .await;
     let authority = Authority::new();
@@ -37,14 +37,18 @@ async fn bodies_of_all_sizes_pass_over_tls_in_both_directions() {
             ClientRequest::chunked("/a", &large, 10_000),
             ClientRequest::post("/a", "hello"),
         ] {
-            let reply = client.send(request).await;
-            assert_eq!(reply.status, 200, "{}", reply.text());
-            let echo: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
+            let response = client.send(request).await;
+            assert_eq!(response.status, 200, "{}", response.text());
+            let echo: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
             assert!(echo["bytes"] == 5 || echo["bytes"] == 900_000, "{echo}");
         }
         for path in ["/large", "/chunks", "/until-close"] {
-            let reply = client.send(ClientRequest::get(path)).await;
-            assert_eq!((reply.status, reply.body.len()), (200, 80 << 16), "{path}");
+            let response = client.send(ClientRequest::get(path)).await;
+            assert_eq!(
+                (response.status, response.body.len()),
+                (200, 80 << 16),
+                "{path}"
+            );
         }
         assert_eq!(tls.connections(), before + 1, "one connection carries all");
     }

@@ -1,4 +1,4 @@
-//! Many large bodies at once: bounded in memory, and those in work finish.
+//! Many large bodies at once: memory is bounded, and requests in progress finish.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,15 +16,15 @@ const CLIENTS: usize = 200;
 const BODY_BYTES: usize = 10 << 20;
 const RESIDENT_BYTES_MAX: u64 = 600 << 20;
 
-/// How far the clients are.
+/// The progress of the clients.
 #[derive(Default)]
 struct Progress {
-    /// Everything sent but the last byte.
+    /// Everything is sent but the last byte.
     held: AtomicUsize,
     refused: AtomicUsize,
 }
 
-/// Sends all but the last byte, waits for `go`, sends that; gives the answer.
+/// Sends all but the last byte, waits for `go`, and sends the last byte; returns the response.
 async fn client(
     stream: TcpStream,
     body: Arc<Vec<u8>>,
@@ -42,22 +42,25 @@ async fn client(
         counted.held.fetch_add(1, Ordering::SeqCst);
         let _ = go.wait_for(|go| *go).await;
         write.write_all(&body[BODY_BYTES - 1..]).await?;
-        // Kept open until the answer is here.
+        // Kept open until the response arrives.
         std::future::pending::<std::io::Result<()>>().await
     });
-    let mut answer = Vec::new();
-    while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
-        match read.read_buf(&mut answer).await {
+    let mut backend_response = Vec::new();
+    while !backend_response
+        .windows(4)
+        .any(|window| window == b"\r\n\r\n")
+    {
+        match read.read_buf(&mut backend_response).await {
             Ok(read) if read > 0 => {}
             _ => break,
         }
     }
     sending.abort();
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    if !answer.starts_with("HTTP/1.1 200") {
+    let backend_response = String::from_utf8_lossy(&backend_response).into_owned();
+    if !backend_response.starts_with("HTTP/1.1 200") {
         progress.refused.fetch_add(1, Ordering::SeqCst);
     }
-    answer
+    backend_response
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,26 +86,30 @@ async fn memory_for_many_large_bodies_is_bounded() {
             going.clone(),
         ));
     }
-    wait::eventually("everybody held or refused", wait::PATIENCE * 3, || {
-        let refused = progress.refused.load(Ordering::SeqCst);
-        // A client that was refused while it sent may count as held as well.
-        refused + progress.held.load(Ordering::SeqCst) >= CLIENTS
-    })
+    wait::eventually(
+        "all clients waiting or rejected",
+        wait::PATIENCE * 3,
+        || {
+            let refused = progress.refused.load(Ordering::SeqCst);
+            // A client that was rejected while sending may count as waiting.
+            refused + progress.held.load(Ordering::SeqCst) >= CLIENTS
+        },
+    )
     .await;
     let resident = proxy.process().resident_bytes_max();
     go.send(true).expect("clients that wait");
-    let answers = wait::within("every answer", wait::PATIENCE * 3, clients.join_all()).await;
+    let responses = wait::within("every answer", wait::PATIENCE * 3, clients.join_all()).await;
 
-    let served = answers
+    let served = responses
         .iter()
         .filter(|head| head.starts_with("HTTP/1.1 200"));
-    let refused: Vec<&String> = answers
+    let refused: Vec<&String> = responses
         .iter()
         .filter(|head| head.starts_with("HTTP/1.1 503"))
         .collect();
     let served = served.count();
     assert!(served >= 20, "only {served} of those in work finished");
-    assert!(refused.len() >= 100, "only {} were refused", refused.len());
+    assert!(refused.len() >= 100, "only {} were rejected", refused.len());
     for head in refused {
         assert!(head.to_lowercase().contains("retry-after:"), "{head}");
     }
@@ -114,15 +121,15 @@ async fn memory_for_many_large_bodies_is_bounded() {
     );
     let event = proxy.event_with_code("over_capacity").await;
     assert_eq!(event["http"]["response"]["status_code"], 503);
-    // All of it is given back.
-    let reply = proxy
+    // All memory is released.
+    let response = proxy
         .send(ClientRequest::post("/after", body.to_vec()))
         .await;
-    assert_eq!(reply.status, 200);
+    assert_eq!(response.status, 200);
     assert_eq!(backend.requests().len(), served + 1);
 }
 
-/// A head costs nothing to send: what it announces must not keep others out.
+/// A head is cheap to send: the announced length must not reserve memory.
 #[tokio::test]
 async fn announced_bodies_reserve_no_memory() {
     let backend = Backend::echo().await;
@@ -142,6 +149,6 @@ async fn announced_bodies_reserve_no_memory() {
             metrics.sum("weir_requests_in_flight", &[]) >= 20.0
         })
         .await;
-    let reply = proxy.send(ClientRequest::post("/small", "hello")).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
+    let response = proxy.send(ClientRequest::post("/small", "hello")).await;
+    assert_eq!(response.status, 200, "{}", response.text());
 }

@@ -1,14 +1,14 @@
-//! What a client asks means the same by both ways.
+//! Requests are handled the same in both body modes.
 
 use weir_tests::backend::Backend;
 use weir_tests::client::{Client, ClientRequest};
 use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 
-use super::{WAYS, Way};
+use super::{BODY_MODES, BodyMode};
 
-/// A chunked request on each way: without a stage that reads it, and with one.
-async fn refused_everywhere(chunks: &str) {
+/// A chunked request in each mode: without a stage that reads it, and with one.
+async fn assert_rejected_in_both_modes(chunks: &str) {
     for reading in [true, false] {
         let backend = Backend::echo().await;
         let setup = match reading {
@@ -24,7 +24,7 @@ async fn refused_everywhere(chunks: &str) {
             if apart {
                 raw.write(format!("{head}2\r\nhi\r\n")).await;
                 if !reading {
-                    // The first chunk has gone on before the next is written.
+                    // The first chunk is forwarded before the next is written.
                     weir_tests::wait::eventually(
                         "a connection",
                         weir_tests::wait::PATIENCE,
@@ -36,11 +36,16 @@ async fn refused_everywhere(chunks: &str) {
             } else {
                 raw.write(format!("{head}{chunks}")).await;
             }
-            let answer = raw.response().await;
+            let backend_response = raw.response().await;
             let what = format!("{chunks:?}, reading {reading}, apart {apart}");
-            assert_eq!(answer.status, 400, "{what}: {}", answer.text());
+            assert_eq!(
+                backend_response.status,
+                400,
+                "{what}: {}",
+                backend_response.text()
+            );
         }
-        assert!(backend.requests().iter().all(|seen| !seen.whole));
+        assert!(backend.requests().iter().all(|received| !received.whole));
     }
 }
 
@@ -49,10 +54,10 @@ async fn malformed_chunks_are_rejected_at_any_position() {
     for size in [
         "5;", "5;;a", "5;a=", "5;a\0b", "5;a=\"b", "5\u{c}", "5\u{b}", "5 5", "zz", "-5", "0x5",
     ] {
-        refused_everywhere(&format!("{size}\r\nhello\r\n0\r\n\r\n")).await;
+        assert_rejected_in_both_modes(&format!("{size}\r\nhello\r\n0\r\n\r\n")).await;
     }
-    refused_everywhere("5\r\nhello0\r\n\r\n").await;
-    refused_everywhere("5\r\nhello\r\n0\r\nx: y\n\r\n").await;
+    assert_rejected_in_both_modes("5\r\nhello0\r\n\r\n").await;
+    assert_rejected_in_both_modes("5\r\nhello\r\n0\r\nx: y\n\r\n").await;
 }
 
 #[tokio::test]
@@ -63,12 +68,12 @@ async fn options_asterisk_is_answered_by_weir() {
     for _ in 0..2 {
         raw.write("OPTIONS * HTTP/1.1\r\nHost: weir.test\r\n\r\n")
             .await;
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 204, "{}", answer.text());
-        let allow = answer.header("allow").expect("methods");
+        let backend_response = raw.response().await;
+        assert_eq!(backend_response.status, 204, "{}", backend_response.text());
+        let allow = backend_response.header("allow").expect("methods");
         assert!(allow.contains("POST"), "{allow}");
         let event = proxy
-            .event(answer.header("x-request-id").expect("an id"))
+            .event(backend_response.header("x-request-id").expect("an id"))
             .await;
         assert_eq!(event["url"]["path"], "*");
         assert_eq!(event["route"], "none");
@@ -86,11 +91,11 @@ async fn an_upgrade_requires_the_connection_field() {
             "GET /plain HTTP/1.1\r\nHost: weir.test\r\n{connection}Upgrade: websocket\r\n\r\n"
         ))
         .await;
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 200, "{connection:?}");
-        let seen = backend.requests().pop().expect("a request");
-        assert_eq!(seen.header("upgrade"), None, "{connection:?}");
-        assert_eq!(seen.header("connection"), None, "{connection:?}");
+        let backend_response = raw.response().await;
+        assert_eq!(backend_response.status, 200, "{connection:?}");
+        let received = backend.requests().pop().expect("a request");
+        assert_eq!(received.header("upgrade"), None, "{connection:?}");
+        assert_eq!(received.header("connection"), None, "{connection:?}");
     }
 }
 
@@ -102,12 +107,12 @@ async fn fields_with_underscores_cannot_shadow_weirs_own() {
         .routes(weir_tests::setup::OPEN)
         .start()
         .await;
-    for way in WAYS {
+    for mode in BODY_MODES {
         for mut client in [
             Client::h1(proxy.address()).await,
             Client::h2(proxy.address()).await,
         ] {
-            let mut request = way.request().header("x_kept", "1");
+            let mut request = mode.request().header("x_kept", "1");
             for shadow in [
                 "x_weir_client",
                 "X_Weir_Platform",
@@ -121,13 +126,21 @@ async fn fields_with_underscores_cannot_shadow_weirs_own() {
             ] {
                 request = request.header(&shadow.to_ascii_lowercase(), "9");
             }
-            let reply = client.send(request).await;
-            assert_eq!(reply.status, 200, "{way:?}: {}", reply.text());
-            let seen = backend.requests().pop().expect("a request");
-            let shadows = seen.headers.iter().filter(|(name, _)| name.contains('_'));
+            let client_response = client.send(request).await;
+            assert_eq!(
+                client_response.status,
+                200,
+                "{mode:?}: {}",
+                client_response.text()
+            );
+            let received = backend.requests().pop().expect("a request");
+            let shadows = received
+                .headers
+                .iter()
+                .filter(|(name, _)| name.contains('_'));
             let shadows: Vec<_> = shadows.map(|(name, _)| name.as_str()).collect();
-            assert_eq!(shadows, ["x_kept"], "{way:?}");
-            assert_eq!(seen.header("x-upstream-key"), Some("own"));
+            assert_eq!(shadows, ["x_kept"], "{mode:?}");
+            assert_eq!(received.header("x-upstream-key"), Some("own"));
         }
     }
 }
@@ -136,20 +149,20 @@ async fn fields_with_underscores_cannot_shadow_weirs_own() {
 async fn split_cookies_and_authority_are_restored_for_the_backend() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
-    for way in WAYS {
+    for mode in BODY_MODES {
         let mut client = Client::h2(proxy.address()).await;
-        let request = way
+        let request = mode
             .request()
             .header("cookie", "a=1")
             .header("cookie", "b=2")
             .header("cookie", "c=3");
-        let reply = client.send(request).await;
-        assert_eq!(reply.status, 200, "{way:?}");
-        let seen = backend.requests().pop().expect("a request");
-        assert_eq!(seen.all("cookie"), ["a=1; b=2; c=3"], "{way:?}");
-        let host = seen
+        let client_response = client.send(request).await;
+        assert_eq!(client_response.status, 200, "{mode:?}");
+        let received = backend.requests().pop().expect("a request");
+        assert_eq!(received.all("cookie"), ["a=1; b=2; c=3"], "{mode:?}");
+        let host = received
             .header("x-forwarded-host")
-            .expect("the host that was asked for");
+            .expect("the requested host");
         assert!(
             host.starts_with("weir.test") || host.starts_with("127.0.0.1"),
             "{host}"
@@ -159,7 +172,7 @@ async fn split_cookies_and_authority_are_restored_for_the_backend() {
 
 #[tokio::test]
 async fn a_response_before_the_end_of_the_request_is_forwarded() {
-    // It refuses by the head, closes at once, and never reads the body.
+    // The backend rejects by the head, closes at once, and never reads the body.
     let backend = Backend::raw(|mut stream| async move {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut room = [0; 512];
@@ -182,12 +195,17 @@ async fn a_response_before_the_end_of_the_request_is_forwarded() {
                 Client::h1(proxy.address()).await,
                 Client::h2(proxy.address()).await,
             ] {
-                let reply = client
+                let client_response = client
                     .send(ClientRequest::post("/up", vec![7; 4 << 20]))
                     .await;
                 let what = format!("reading {reading}, turn {turn}");
-                assert_eq!(reply.status, 413, "{what}: {}", reply.text());
-                assert_eq!(reply.text(), "enough!", "{what}");
+                assert_eq!(
+                    client_response.status,
+                    413,
+                    "{what}: {}",
+                    client_response.text()
+                );
+                assert_eq!(client_response.text(), "enough!", "{what}");
             }
         }
     }
@@ -197,11 +215,11 @@ async fn a_response_before_the_end_of_the_request_is_forwarded() {
 async fn malformed_http2_fields_are_rejected() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
-    for way in [Way::Buffered, Way::PassedThrough] {
+    for mode in [BodyMode::Buffered, BodyMode::PassedThrough] {
         for value in [" a", "a ", "\ta", "a\t"] {
             let mut client = Client::h2(proxy.address()).await;
-            let reply = client.send(way.request().header("x-edge", value)).await;
-            assert_eq!(reply.status, 400, "{way:?}: {value:?}");
+            let client_response = client.send(mode.request().header("x-edge", value)).await;
+            assert_eq!(client_response.status, 400, "{mode:?}: {value:?}");
         }
     }
     backend.assert_untouched();

@@ -1,4 +1,4 @@
-//! One representation is stored, and each client is served what it takes of it.
+//! One representation is stored, and served in a coding that each client accepts.
 
 use std::io::{Read as _, Write as _};
 
@@ -20,21 +20,21 @@ fn gunzip(coded: &[u8]) -> Vec<u8> {
     text
 }
 
-fn accepting(request: ClientRequest, codings: &str) -> ClientRequest {
+fn with_accept_encoding(request: ClientRequest, codings: &str) -> ClientRequest {
     request.header("accept-encoding", codings)
 }
 
-fn assert_gzip(reply: &ClientResponse, text: &[u8]) {
-    assert!(is_hit(reply));
-    assert_eq!(reply.header("content-encoding"), Some("gzip"));
-    assert_eq!(reply.header("vary"), Some("accept-encoding"));
-    assert_eq!(gunzip(&reply.body), text);
+fn assert_gzip(response: &ClientResponse, text: &[u8]) {
+    assert!(is_hit(response));
+    assert_eq!(response.header("content-encoding"), Some("gzip"));
+    assert_eq!(response.header("vary"), Some("accept-encoding"));
+    assert_eq!(gunzip(&response.body), text);
 }
 
 #[tokio::test]
 async fn clients_that_refuse_identity_get_a_compressed_response() {
-    let backend = Backend::responding(|seen| {
-        BackendResponse::chat_for(seen)
+    let backend = Backend::responding(|received| {
+        BackendResponse::chat_for(received)
             .header("etag", "\"strong\"")
             .header("content-digest", "sha-256=:a:")
     })
@@ -53,20 +53,26 @@ async fn clients_that_refuse_identity_get_a_compressed_response() {
             "*;q=0",
             "br, identity;q=0",
         ] {
-            let hit = proxy.send(accepting(request("hi"), codings)).await;
+            let hit = proxy
+                .send(with_accept_encoding(request("hi"), codings))
+                .await;
             assert!(is_hit(&hit), "{codings}");
             assert_eq!(hit.header("content-encoding"), None, "{codings}");
             assert_eq!(hit.header("etag"), Some("\"strong\""), "{codings}");
             assert_eq!(hit.body, miss.body, "{codings}");
         }
         for codings in ["gzip, identity;q=0", "gzip;q=0.1, *;q=0"] {
-            let hit = proxy.send(accepting(request("hi"), codings)).await;
+            let hit = proxy
+                .send(with_accept_encoding(request("hi"), codings))
+                .await;
             assert_gzip(&hit, &miss.body);
             assert_eq!(hit.header("etag"), Some("W/\"strong\""));
             assert_eq!(hit.header("content-digest"), None);
             assert_eq!(hit.header("content-type"), miss.header("content-type"));
             let mut client = Client::h2(proxy.address()).await;
-            let hit = client.send(accepting(request("hi"), codings)).await;
+            let hit = client
+                .send(with_accept_encoding(request("hi"), codings))
+                .await;
             assert_gzip(&hit, &miss.body);
         }
     }
@@ -76,12 +82,15 @@ async fn clients_that_refuse_identity_get_a_compressed_response() {
 #[tokio::test]
 async fn a_large_response_is_compressed_incrementally() {
     let words = "what is a weir? ".repeat(20_000);
-    let told = words.clone();
-    let backend = Backend::responding(move |_| BackendResponse::chat(&told)).await;
+    let reported = words.clone();
+    let backend = Backend::responding(move |_| BackendResponse::chat(&reported)).await;
     let proxy = start(&backend).await;
     let miss = proxy.send(ClientRequest::chat("hi")).await;
     let hit = proxy
-        .send(accepting(ClientRequest::chat("hi"), "gzip, *;q=0"))
+        .send(with_accept_encoding(
+            ClientRequest::chat("hi"),
+            "gzip, *;q=0",
+        ))
         .await;
     assert_gzip(&hit, &miss.body);
     assert!(hit.text().len() < words.len() / 4);
@@ -101,7 +110,7 @@ async fn a_response_compressed_by_the_backend_is_stored_decoded() {
     .await;
     let proxy = start(&backend).await;
     let miss = proxy
-        .send(accepting(ClientRequest::chat("hi"), "gzip"))
+        .send(with_accept_encoding(ClientRequest::chat("hi"), "gzip"))
         .await;
     assert!(!is_hit(&miss));
     let text = gunzip(&miss.body);
@@ -122,9 +131,9 @@ async fn responses_that_cannot_be_decoded_are_not_stored() {
         .await;
         let proxy = start(&backend).await;
         for _ in 0..2 {
-            let reply = proxy.send(ClientRequest::chat("hi")).await;
+            let response = proxy.send(ClientRequest::chat("hi")).await;
             assert_eq!(
-                reply.header("cache-status"),
+                response.header("cache-status"),
                 Some("weir; fwd=miss"),
                 "{coding}"
             );

@@ -1,4 +1,4 @@
-//! Which questions are the same, and which are answered out of the cache at all.
+//! The cache key: which requests are equal, and which are answered from the cache at all.
 
 use serde_json::{Value, json};
 use weir_tests::backend::{Backend, BackendResponse};
@@ -9,7 +9,7 @@ use weir_tests::sign::{bearer, sign_hmac_now, sign_simple_sha256, unix_now};
 
 use super::{CACHED, is_hit, start};
 
-/// A route of its own for each path, beside one for all others.
+/// A route for a single path, and one for all others.
 const EXACT: &str = "
 - {name: ask, path: /ask, backend: assistant,
    cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}
@@ -17,23 +17,23 @@ const EXACT: &str = "
    cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}
 ";
 
-/// Whatever was asked: a chat answer that tells what it was asked with.
-async fn telling() -> Backend {
-    Backend::responding(|seen| BackendResponse::chat(&format!("{:?}", seen.headers))).await
+/// A chat response that contains the request headers.
+async fn header_echo() -> Backend {
+    Backend::responding(|received| BackendResponse::chat(&format!("{:?}", received.headers))).await
 }
 
-/// Asks twice with the first headers and once with each of the others; which of them were hits.
-async fn hits(proxy: &Proxy, asks: Vec<ClientRequest>) -> Vec<bool> {
-    let mut hits = Vec::new();
+/// Sends the first headers twice and each of the others once; returns which were hits.
+async fn send_and_collect_hits(proxy: &Proxy, asks: Vec<ClientRequest>) -> Vec<bool> {
+    let mut send_and_collect_hits = Vec::new();
     for request in asks {
-        hits.push(is_hit(&proxy.send(request).await));
+        send_and_collect_hits.push(is_hit(&proxy.send(request).await));
     }
-    hits
+    send_and_collect_hits
 }
 
 #[tokio::test]
 async fn a_response_fetched_with_one_key_is_not_served_to_another() {
-    let backend = telling().await;
+    let backend = header_echo().await;
     let proxy = start(&backend).await;
     for name in [
         "x-litellm-api-key",
@@ -55,7 +55,7 @@ async fn a_response_fetched_with_one_key_is_not_served_to_another() {
                 None => request,
             }
         };
-        let asked = vec![
+        let requested = vec![
             request(Some("A")),
             request(Some("B")),
             request(None),
@@ -65,7 +65,11 @@ async fn a_response_fetched_with_one_key_is_not_served_to_another() {
             request(Some("B")),
         ];
         let expected = [false, false, false, true, false, false, true];
-        assert_eq!(hits(&proxy, asked).await, expected, "{name}");
+        assert_eq!(
+            send_and_collect_hits(&proxy, requested).await,
+            expected,
+            "{name}"
+        );
     }
 }
 
@@ -97,10 +101,10 @@ async fn irrelevant_headers_do_not_change_the_key() {
         ("idempotency-key", "three"),
         ("connection", "keep-alive"),
     ] {
-        let reply = proxy
+        let response = proxy
             .send(ClientRequest::chat("hi").header(name, value))
             .await;
-        assert!(is_hit(&reply), "{name}: {value}");
+        assert!(is_hit(&response), "{name}: {value}");
     }
     let body = chat_request("hi", false).to_string();
     for kind in ["application/json; charset=utf-8", "Application/JSON"] {
@@ -109,7 +113,10 @@ async fn irrelevant_headers_do_not_change_the_key() {
         assert!(is_hit(&proxy.send(request).await), "{kind}");
     }
     let events = || ClientRequest::chat("hi").header("accept", "text/event-stream");
-    assert_eq!(hits(&proxy, vec![events(), events()]).await, [false, true]);
+    assert_eq!(
+        send_and_collect_hits(&proxy, vec![events(), events()]).await,
+        [false, true]
+    );
     assert_eq!(backend.requests().len(), 2);
 }
 
@@ -125,18 +132,21 @@ async fn the_order_of_headers_does_not_change_the_key() {
             })
     };
     let (tenant, region, key) = (("x-tenant", "a"), ("x-region", "b"), ("x-key", "c"));
-    let asked = vec![
+    let requested = vec![
         request([tenant, region, key]),
         request([key, tenant, region]),
         request([region, key, tenant]),
         request([("x-tenant", "b"), region, ("x-key", "a")]),
     ];
-    assert_eq!(hits(&proxy, asked).await, [false, true, true, false]);
+    assert_eq!(
+        send_and_collect_hits(&proxy, requested).await,
+        [false, true, true, false]
+    );
 }
 
 #[tokio::test]
 async fn only_forwarded_headers_are_part_of_the_key() {
-    let backend = telling().await;
+    let backend = header_echo().await;
     let proxy = start(&backend).await;
     let request = |connection: Option<&str>| {
         let request = ClientRequest::chat("hi").header("x-tenant", "a");
@@ -145,19 +155,22 @@ async fn only_forwarded_headers_are_part_of_the_key() {
             None => request,
         }
     };
-    // Named by `Connection` it does not reach the backend, which then answers nobody in particular.
-    let asked = vec![
+    // Named in `Connection` it is not forwarded, and the response does not contain it.
+    let requested = vec![
         request(Some("x-tenant")),
         request(None),
         ClientRequest::chat("hi"),
         request(None),
     ];
-    assert_eq!(hits(&proxy, asked).await, [false, false, true, true]);
+    assert_eq!(
+        send_and_collect_hits(&proxy, requested).await,
+        [false, false, true, true]
+    );
 }
 
 #[tokio::test]
 async fn configured_backend_headers_are_not_part_of_the_key() {
-    let backend = telling().await;
+    let backend = header_echo().await;
     let own = ["request_headers: {Authorization: Bearer of-the-assistant}"];
     let proxy = Setup::new(&backend)
         .backend_options(&own)
@@ -165,15 +178,18 @@ async fn configured_backend_headers_are_not_part_of_the_key() {
         .start()
         .await;
     let request = |key: &str| ClientRequest::chat("hi").header("authorization", key);
-    let asked = vec![
+    let requested = vec![
         request("Bearer one"),
         request("Bearer other"),
         ClientRequest::chat("hi"),
     ];
-    assert_eq!(hits(&proxy, asked).await, [false, true, true]);
-    let seen = backend.only_request();
     assert_eq!(
-        seen.header("authorization"),
+        send_and_collect_hits(&proxy, requested).await,
+        [false, true, true]
+    );
+    let received = backend.only_request();
+    assert_eq!(
+        received.header("authorization"),
         Some("Bearer of-the-assistant")
     );
 }
@@ -187,20 +203,23 @@ async fn headers_may_be_ignored_by_name() {
     );
     let proxy = Setup::new(&backend).routes(&route).start().await;
     let request = |name: &str, value: &str| ClientRequest::chat("hi").header(name, value);
-    let asked = vec![
+    let requested = vec![
         request("x-session-id", "1"),
         request("x-session-id", "2"),
         request("x-tenant", "1"),
         request("x-tenant", "2"),
     ];
-    assert_eq!(hits(&proxy, asked).await, [false, true, false, false]);
+    assert_eq!(
+        send_and_collect_hits(&proxy, requested).await,
+        [false, true, false, false]
+    );
 }
 
 #[tokio::test]
 async fn verified_signatures_are_not_part_of_the_key() {
     let backend = Backend::chat().await;
-    let question = chat_request("hi", false);
-    let text = question.to_string();
+    let prompt = chat_request("hi", false);
+    let text = prompt.to_string();
     let signed = |scheme: &str, before: u64| match scheme {
         "hmac" => sign_hmac_now("a-secret-of-web", text.as_bytes()),
         _ => sign_simple_sha256("a-simple-secret", unix_now() - before),
@@ -221,7 +240,7 @@ async fn verified_signatures_are_not_part_of_the_key() {
         );
         let proxy = Setup::new(&backend).routes(&route).start().await;
         for (before, hit) in [(10, false), (20, true)] {
-            let request = ClientRequest::json("/v1/chat/completions", &question)
+            let request = ClientRequest::json("/v1/chat/completions", &prompt)
                 .headers(signed(scheme, before));
             assert_eq!(is_hit(&proxy.send(request).await), hit, "{scheme}");
         }
@@ -233,13 +252,13 @@ async fn verified_signatures_are_not_part_of_the_key() {
     );
     let proxy = Setup::new(&backend).routes(&route).start().await;
     for (key, hit) in [("sk-a-0123456789", false), ("sk-b-0123456789", true)] {
-        let request = ClientRequest::json("/v1/chat/completions", &question).headers(bearer(key));
+        let request = ClientRequest::json("/v1/chat/completions", &prompt).headers(bearer(key));
         assert_eq!(is_hit(&proxy.send(request).await), hit, "{key}");
     }
 }
 
-/// Questions whose answers are of one call, or of what was before.
-fn stateful() -> Vec<(&'static str, Value)> {
+/// Requests that create or change something, or depend on earlier ones.
+fn stateful_requests() -> Vec<(&'static str, Value)> {
     vec![
         ("/v1/responses", json!({"model": "m", "input": "a"})),
         (
@@ -312,17 +331,17 @@ async fn stateful_requests_are_never_answered_from_the_cache() {
         .routes(CACHED)
         .start()
         .await;
-    for (path, body) in stateful() {
+    for (path, body) in stateful_requests() {
         for _ in 0..2 {
-            let reply = proxy.send(ClientRequest::json(path, &body)).await;
-            let status = reply.header("cache-status");
+            let response = proxy.send(ClientRequest::json(path, &body)).await;
+            let status = response.header("cache-status");
             assert_eq!(status, Some("weir; fwd=bypass"), "{path} {body}");
         }
     }
     let chat = ClientRequest::json("/ask", &json!({"question": "a"}));
     let again = ClientRequest::json("/ask", &json!({"question": "a"}));
     assert_eq!(
-        hits(&proxy, vec![chat, again]).await,
+        send_and_collect_hits(&proxy, vec![chat, again]).await,
         [false, true],
         "named by its path"
     );
@@ -330,14 +349,14 @@ async fn stateful_requests_are_never_answered_from_the_cache() {
 
 #[tokio::test]
 async fn responses_are_not_shared_between_hosts() {
-    let backend = Backend::responding(|seen| {
-        BackendResponse::chat(seen.header("x-forwarded-host").unwrap_or("nobody"))
+    let backend = Backend::responding(|received| {
+        BackendResponse::chat(received.header("x-forwarded-host").unwrap_or("nobody"))
     })
     .await;
     let proxy = Setup::buffered(&backend).start().await;
-    let question = chat_request("who am I", false);
+    let prompt = chat_request("who am I", false);
     let request = |host: &str, from: &str| {
-        let request = ClientRequest::json("/v1/chat/completions", &question).header("host", host);
+        let request = ClientRequest::json("/v1/chat/completions", &prompt).header("host", host);
         request.header("x-forwarded-for", from)
     };
     for (host, from, hit) in [
@@ -347,28 +366,28 @@ async fn responses_are_not_shared_between_hosts() {
         ("one.test", "192.0.2.2", true),
         ("two.test", "192.0.2.3", true),
     ] {
-        let reply = proxy.send(request(host, from)).await;
+        let response = proxy.send(request(host, from)).await;
         assert_eq!(
             (
-                is_hit(&reply),
-                &reply.json()["choices"][0]["message"]["content"]
+                is_hit(&response),
+                &response.json()["choices"][0]["message"]["content"]
             ),
             (hit, &host.into()),
             "{host}"
         );
     }
-    // Over HTTP/2 the host stands in `:authority`.
+    // Over HTTP/2 the host is in `:authority`.
     let mut client = Client::h2(proxy.address()).await;
     for (host, hit) in [
         ("one.test", true),
         ("three.test", false),
         ("three.test", true),
     ] {
-        let reply = client.send(request(host, "192.0.2.9")).await;
+        let response = client.send(request(host, "192.0.2.9")).await;
         assert_eq!(
             (
-                is_hit(&reply),
-                &reply.json()["choices"][0]["message"]["content"]
+                is_hit(&response),
+                &response.json()["choices"][0]["message"]["content"]
             ),
             (hit, &host.into()),
             "{host}"

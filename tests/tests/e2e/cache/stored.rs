@@ -1,4 +1,4 @@
-//! Only good answers are kept, no longer than their backend lets them, and `Cache-Status` says so.
+//! Only complete, successful responses are stored, no longer than the backend allows, and `Cache-Status` reports it.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,12 +9,12 @@ use weir_tests::wait;
 
 use super::{is_hit, start};
 
-type Make = fn() -> BackendResponse;
+type BuildResponse = fn() -> BackendResponse;
 
-/// Where an answer is asked for, what it is called, and how it is made.
-type Case = (&'static str, &'static str, Make);
+/// The path of a request, the name of a case, and how its response is made.
+type ResponseCase = (&'static str, &'static str, BuildResponse);
 
-fn case(path: &'static str, name: &'static str, make: Make) -> Case {
+fn response_case(path: &'static str, name: &'static str, make: BuildResponse) -> ResponseCase {
     (path, name, make)
 }
 
@@ -56,111 +56,111 @@ fn sse(text: &'static str) -> BackendResponse {
     BackendResponse::chunks("text/event-stream", vec![text.into()])
 }
 
-fn not_good() -> Vec<Case> {
-    [texts_not_good(), streams_not_good()].concat()
+fn failed_cases() -> Vec<ResponseCase> {
+    [failed_documents(), failed_streams()].concat()
 }
 
-fn texts_not_good() -> Vec<Case> {
+fn failed_documents() -> Vec<ResponseCase> {
     vec![
-        case(CHAT, "empty", || json_text("")),
-        case(CHAT, "white space", || json_text("  \n ")),
-        case(CHAT, "a page", html),
-        case(CHAT, "plain text", || {
+        response_case(CHAT, "empty", || json_text("")),
+        response_case(CHAT, "white space", || json_text("  \n ")),
+        response_case(CHAT, "a page", html),
+        response_case(CHAT, "plain text", || {
             BackendResponse::bytes("text/plain", "well")
         }),
-        case(CHAT, "no type", || {
-            let answer = BackendResponse::chat("well");
-            answer.without_header("content-type")
+        response_case(CHAT, "no type", || {
+            let backend_response = BackendResponse::chat("well");
+            backend_response.without_header("content-type")
         }),
-        case(CHAT, "error object", || {
+        response_case(CHAT, "error object", || {
             BackendResponse::json(
                 &json!({"error": {"message": "overloaded", "type": "server_error"}}),
             )
         }),
-        case(CHAT, "error text", || {
+        response_case(CHAT, "error text", || {
             BackendResponse::json(&json!({"error": "overloaded"}))
         }),
-        case(CHAT, "error beside choices", || {
+        response_case(CHAT, "error beside choices", || {
             BackendResponse::json(&json!({"error": {"message": "x"}, "choices": [
                 {"index": 0, "finish_reason": "stop", "message": {"content": "a"}}]}))
         }),
-        case(CHAT, "finish reason error", || {
+        response_case(CHAT, "finish reason error", || {
             BackendResponse::json(&json!({"choices": [
                 {"index": 0, "finish_reason": "error", "message": {"content": "a"}}]}))
         }),
-        case(CHAT, "no choices", || {
+        response_case(CHAT, "no choices", || {
             BackendResponse::json(&json!({"choices": []}))
         }),
-        case(CHAT, "cut json", || {
+        response_case(CHAT, "cut json", || {
             json_text("{\"choices\": [{\"finish_reason\": \"stop\", ")
         }),
-        case(CHAT, "finish reason abort", || {
+        response_case(CHAT, "finish reason abort", || {
             BackendResponse::json(&json!({"choices": [
                 {"index": 0, "finish_reason": "abort", "message": {"content": "a"}}]}))
         }),
-        case(CHAT, "two texts", || {
+        response_case(CHAT, "two texts", || {
             let one = BackendResponse::chat("well").body();
             BackendResponse::bytes("application/json", [one.clone(), one].concat())
         }),
-        case(CHAT, "a part", || {
+        response_case(CHAT, "a part", || {
             BackendResponse::chat("well").header("content-range", "bytes 0-9/20")
         }),
-        case(CHAT, "two types", || {
+        response_case(CHAT, "two types", || {
             BackendResponse::chat("well").header("content-type", "text/html")
         }),
-        case(CHAT, "202", || {
+        response_case(CHAT, "202", || {
             BackendResponse::chat("well").with_status(202)
         }),
-        case(CHAT, "201", || {
+        response_case(CHAT, "201", || {
             BackendResponse::chat("well").with_status(201)
         }),
-        case(RESPONSES, "queued", || {
+        response_case(RESPONSES, "queued", || {
             BackendResponse::json(&response("queued"))
         }),
-        case(RESPONSES, "in progress", || {
+        response_case(RESPONSES, "in progress", || {
             BackendResponse::json(&response("in_progress"))
         }),
-        case(RESPONSES, "failed", || {
+        response_case(RESPONSES, "failed", || {
             BackendResponse::json(&response("failed"))
         }),
     ]
 }
 
-fn streams_not_good() -> Vec<Case> {
+fn failed_streams() -> Vec<ResponseCase> {
     vec![
-        case(CHAT, "stream: empty", || sse("")),
-        case(CHAT, "stream: keep-alives", || {
+        response_case(CHAT, "stream: empty", || sse("")),
+        response_case(CHAT, "stream: keep-alives", || {
             sse(": keep-alive\n\n: keep-alive\n\n")
         }),
-        case(CHAT, "stream: neither reason nor end", || {
+        response_case(CHAT, "stream: neither reason nor end", || {
             BackendResponse::events(&[&chat_event("well")])
         }),
-        case(CHAT, "stream: no end", || {
+        response_case(CHAT, "stream: no end", || {
             BackendResponse::events(&[&chat_event("a"), &finished("stop")])
         }),
-        case(CHAT, "stream: no reason", || {
+        response_case(CHAT, "stream: no reason", || {
             BackendResponse::events(&[&chat_event("a"), "[DONE]"])
         }),
-        case(CHAT, "stream: reason error", || {
+        response_case(CHAT, "stream: reason error", || {
             BackendResponse::events(&[&chat_event("a"), &finished("error"), "[DONE]"])
         }),
-        case(CHAT, "stream: error object", || {
+        response_case(CHAT, "stream: error object", || {
             BackendResponse::events(&[
                 &chat_event("a"),
                 "{\"error\": {\"message\": \"x\"}}",
                 "[DONE]",
             ])
         }),
-        case(CHAT, "stream: error event", || {
+        response_case(CHAT, "stream: error event", || {
             sse("event: error\ndata: {\"message\": \"x\"}\n\ndata: [DONE]\n\n")
         }),
-        case(RESPONSES, "stream: response.failed", || {
+        response_case(RESPONSES, "stream: response.failed", || {
             sse(
                 "event: response.failed\ndata: {\"type\": \"response.failed\", \"response\": \
                  {\"status\": \"failed\", \"error\": {\"message\": \"x\"}}}\n\n",
             )
         }),
-        case(MESSAGES, "stream: no message_stop", || {
+        response_case(MESSAGES, "stream: no message_stop", || {
             sse(
                 "event: message_delta\ndata: {\"type\": \"message_delta\", \"delta\": \
                  {\"stop_reason\": \"end_turn\"}}\n\n",
@@ -169,22 +169,22 @@ fn streams_not_good() -> Vec<Case> {
     ]
 }
 
-fn good() -> Vec<Case> {
+fn successful_cases() -> Vec<ResponseCase> {
     vec![
-        case(CHAT, "json", || BackendResponse::chat("well")),
-        case(RESPONSES, "response", || {
+        response_case(CHAT, "json", || BackendResponse::chat("well")),
+        response_case(RESPONSES, "response", || {
             BackendResponse::json(&response("completed"))
         }),
-        case(CHAT, "stream", || {
+        response_case(CHAT, "stream", || {
             BackendResponse::chat_stream(&["well", "then"])
         }),
     ]
 }
 
-type Framed = fn(BackendResponse) -> BackendResponse;
+type FramedResponse = fn(BackendResponse) -> BackendResponse;
 
-/// The same answer in every framing that a backend may choose.
-fn framings() -> [(&'static str, Framed); 3] {
+/// The same response with every framing of a backend.
+fn framings() -> [(&'static str, FramedResponse); 3] {
     [
         ("with a length", BackendResponse::with_length),
         ("chunked", BackendResponse::chunked),
@@ -194,14 +194,14 @@ fn framings() -> [(&'static str, Framed); 3] {
 
 #[tokio::test]
 async fn failed_and_incomplete_responses_are_never_stored() {
-    for (path, name, make) in not_good() {
+    for (path, name, make) in failed_cases() {
         for (framing, framed) in framings() {
-            let answer = framed(make());
-            let backend = Backend::responding(move |_| answer.clone()).await;
+            let backend_response = framed(make());
+            let backend = Backend::responding(move |_| backend_response.clone()).await;
             let proxy = start(&backend).await;
             for _ in 0..2 {
-                let reply = proxy.send(ClientRequest::json(path, &question(path))).await;
-                let status = reply.header("cache-status");
+                let client_response = proxy.send(ClientRequest::json(path, &question(path))).await;
+                let status = client_response.header("cache-status");
                 assert_eq!(status, Some("weir; fwd=miss"), "{name}, {framing}");
             }
             assert_eq!(backend.requests().len(), 2, "{name}, {framing}");
@@ -211,20 +211,20 @@ async fn failed_and_incomplete_responses_are_never_stored() {
 
 #[tokio::test]
 async fn a_complete_response_is_stored_with_any_framing() {
-    for (path, name, make) in good() {
+    for (path, name, make) in successful_cases() {
         for (framing, framed) in framings() {
-            let answer = framed(make());
-            let backend = Backend::responding(move |_| answer.clone()).await;
+            let backend_response = framed(make());
+            let backend = Backend::responding(move |_| backend_response.clone()).await;
             let proxy = start(&backend).await;
             let miss = proxy.send(ClientRequest::json(path, &question(path))).await;
             let hit = proxy.send(ClientRequest::json(path, &question(path))).await;
             assert!(is_hit(&hit), "{name}, {framing}");
             assert_eq!(hit.body, miss.body, "{name}, {framing}");
-            let said = miss.header("cache-status").unwrap_or_default();
+            let output = miss.header("cache-status").unwrap_or_default();
             match name {
-                // Whether it would be was not known when its head went out, unless all of it was there.
-                "stream" => assert!(said.starts_with("weir; fwd=miss"), "{said}"),
-                _ => assert_eq!(said, "weir; fwd=miss; stored", "{name}, {framing}"),
+                // Whether it is stored was unknown when its head was sent, unless the response had arrived completely.
+                "stream" => assert!(output.starts_with("weir; fwd=miss"), "{output}"),
+                _ => assert_eq!(output, "weir; fwd=miss; stored", "{name}, {framing}"),
             }
         }
     }
@@ -232,7 +232,7 @@ async fn a_complete_response_is_stored_with_any_framing() {
 
 #[tokio::test]
 async fn truncated_responses_are_not_stored() {
-    let cases: [(&str, Make); 6] = [
+    let cases: [(&str, BuildResponse); 6] = [
         ("500", || BackendResponse::chat("no").with_status(500)),
         ("404", || BackendResponse::chat("no").with_status(404)),
         ("cut stream", || {
@@ -246,19 +246,22 @@ async fn truncated_responses_are_not_stored() {
             BackendResponse::chat(&"x".repeat(9 << 20))
         }),
     ];
-    for (name, answer) in cases {
-        let backend = Backend::responding(move |_| answer()).await;
+    for (name, backend_response) in cases {
+        let backend = Backend::responding(move |_| backend_response()).await;
         let proxy = start(&backend).await;
         for _ in 0..2 {
             let mut client = Client::h1(proxy.address()).await;
-            if let Ok(live) = client.try_open(ClientRequest::chat("hi")).await {
-                let status = live.header("cache-status").unwrap_or_default().to_owned();
+            if let Ok(streaming) = client.try_open(ClientRequest::chat("hi")).await {
+                let status = streaming
+                    .header("cache-status")
+                    .unwrap_or_default()
+                    .to_owned();
                 assert!(!status.contains("hit"), "{name}: {status}");
                 assert!(!status.contains("stored"), "{name}: {status}");
-                let _ = live.rest().await;
+                let _ = streaming.rest().await;
             }
         }
-        assert_eq!(backend.requests().len(), 2, "{name} was kept");
+        assert_eq!(backend.requests().len(), 2, "{name} was stored");
     }
 }
 
@@ -268,8 +271,8 @@ async fn the_cache_waits_for_json_bodies_but_not_for_streams() {
     let proxy = start(&backend).await;
     let whole = BackendResponse::chat("well then").body();
     let (first, rest) = whole.split_at(20);
-    // In two pieces, the second right behind the first.
-    let (reply, ()) = tokio::join!(proxy.send(ClientRequest::chat("hi")), async {
+    // In two chunks, the second directly after the first.
+    let (client_response, ()) = tokio::join!(proxy.send(ClientRequest::chat("hi")), async {
         let mut call = backend.next_request().await;
         call.send_head("application/json").await;
         call.chunk(first).await;
@@ -277,36 +280,40 @@ async fn the_cache_waits_for_json_bodies_but_not_for_streams() {
         call.chunk(rest).await;
         call.finish().await;
     });
-    assert_eq!(reply.header("cache-status"), Some("weir; fwd=miss; stored"));
-    assert_eq!(reply.body, whole);
+    assert_eq!(
+        client_response.header("cache-status"),
+        Some("weir; fwd=miss; stored")
+    );
+    assert_eq!(client_response.body, whole);
     assert!(is_hit(&proxy.send(ClientRequest::chat("hi")).await));
 
-    // Kept alive by white space, which its client gets; kept, too, and not promised.
+    // Kept alive by white space, which the client receives; stored as well, but not announced.
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(ClientRequest::chat("slow")), async {
+    let (mut streaming, mut call) = tokio::join!(client.open(ClientRequest::chat("slow")), async {
         let mut call = backend.next_request().await;
         call.send_head("application/json").await;
         call.chunk(" ").await;
         call
     });
-    assert_eq!(live.header("cache-status"), Some("weir; fwd=miss"));
-    live.until(" ").await;
+    assert_eq!(streaming.header("cache-status"), Some("weir; fwd=miss"));
+    streaming.until(" ").await;
     call.chunk(&whole).await;
     call.finish().await;
-    live.rest().await.expect("a whole answer");
+    streaming.rest().await.expect("a complete response");
     assert!(is_hit(&proxy.send(ClientRequest::chat("slow")).await));
 
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, call) = tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-        let mut call = backend.next_request().await;
-        call.send_event_stream_head().await;
-        call.token("well").await;
-        call
-    });
-    assert_eq!(live.header("cache-status"), Some("weir; fwd=miss"));
-    live.until("well").await;
+    let (mut streaming, call) =
+        tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+            let mut call = backend.next_request().await;
+            call.send_event_stream_head().await;
+            call.token("well").await;
+            call
+        });
+    assert_eq!(streaming.header("cache-status"), Some("weir; fwd=miss"));
+    streaming.until("well").await;
     call.end_chat(1).await;
-    live.rest().await.expect("a whole stream");
+    streaming.rest().await.expect("a complete stream");
     wait::within("a hit", wait::PATIENCE, async {
         assert!(is_hit(&proxy.send(ClientRequest::chat_stream("hi")).await));
     })
@@ -336,8 +343,8 @@ async fn cache_control_of_the_backend_limits_the_lifetime() {
             Backend::responding(move |_| BackendResponse::chat("hi").header(name, &line)).await;
         let proxy = start(&backend).await;
         for _ in 0..2 {
-            let reply = proxy.send(ClientRequest::chat("hi")).await;
-            let status = reply.header("cache-status");
+            let client_response = proxy.send(ClientRequest::chat("hi")).await;
+            let status = client_response.header("cache-status");
             assert_eq!(status, Some("weir; fwd=miss"), "{name}: {value}");
         }
     }

@@ -1,5 +1,4 @@
-//! What comes behind the words that an answer is at its end: the line end of its last event, more data, or
-//! nothing.
+//! Data after the last event of a stream: its line end, more data, or nothing.
 
 use std::time::Duration;
 
@@ -16,11 +15,11 @@ const SSE: &str = "text/event-stream";
 
 const REASON: &str = r#"data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}"#;
 
-/// A stream of one provider, up to what ends its last event, and that.
+/// A stream of a provider up to its last line end, and that line end.
 struct Stream {
     path: &'static str,
     content_type: &'static str,
-    begin: String,
+    send_until_end: String,
     end: &'static str,
 }
 
@@ -28,13 +27,13 @@ fn streams() -> Vec<Stream> {
     let chat = |line_end: &str, end| Stream {
         path: CHAT,
         content_type: SSE,
-        begin: format!("{REASON}{line_end}{line_end}data: [DONE]"),
+        send_until_end: format!("{REASON}{line_end}{line_end}data: [DONE]"),
         end,
     };
     let mut second = chat("\n", "\n");
-    second.begin.push('\n');
+    second.send_until_end.push('\n');
     let mut third = chat("\r\n", "\n");
-    third.begin.push_str("\r\n\r");
+    third.send_until_end.push_str("\r\n\r");
     vec![
         chat("\n", "\n\n"),
         second,
@@ -44,7 +43,7 @@ fn streams() -> Vec<Stream> {
         Stream {
             path: "/v1/messages",
             content_type: SSE,
-            begin: "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n\
+            send_until_end: "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n\
                     event: message_stop\ndata: {\"type\":\"message_stop\"}\n"
                 .to_owned(),
             end: "\n",
@@ -52,40 +51,40 @@ fn streams() -> Vec<Stream> {
         Stream {
             path: "/v1/api/generate",
             content_type: "application/x-ndjson",
-            begin: "{\"response\":\"a\",\"done\":false}\n{\"response\":\"\",\"done\":true}".to_owned(),
+            send_until_end: "{\"response\":\"a\",\"done\":false}\n{\"response\":\"\",\"done\":true}".to_owned(),
             end: "\n",
         },
     ]
 }
 
 fn request_to(path: &str, text: &str) -> ClientRequest {
-    let question = json!({"model": "m", "stream": true, "prompt": text, "max_tokens": 9,
+    let prompt = json!({"model": "m", "stream": true, "prompt": text, "max_tokens": 9,
                           "messages": [{"role": "user", "content": text}]});
-    ClientRequest::json(path, &question)
+    ClientRequest::json(path, &prompt)
 }
 
 async fn pause(time: Duration) {
     assert!(wait::still_waiting_after(time, std::future::pending::<()>()).await);
 }
 
-async fn begin(backend: &Backend, content_type: &str, text: &str) -> PendingRequest {
+async fn send_until_end(backend: &Backend, content_type: &str, text: &str) -> PendingRequest {
     let mut call = backend.next_request().await;
     call.send_head(content_type).await;
     call.chunk(text).await;
     call
 }
 
-/// Whether the answer is kept in the end, and then as `whole`.
-async fn is_kept(proxy: &Proxy, backend: &Backend, request: ClientRequest, whole: &str) -> bool {
-    let asking = async {
-        let reply = proxy.send(request).await;
-        if is_hit(&reply) {
-            assert_eq!(reply.text(), whole);
+/// Whether the response is stored in the end, as `whole`.
+async fn is_stored(proxy: &Proxy, backend: &Backend, request: ClientRequest, whole: &str) -> bool {
+    let sending = async {
+        let response = proxy.send(request).await;
+        if is_hit(&response) {
+            assert_eq!(response.text(), whole);
         }
-        is_hit(&reply)
+        is_hit(&response)
     };
     tokio::select! {
-        is_hit = asking => is_hit,
+        is_hit = sending => is_hit,
         call = backend.next_request() => {
             drop(call);
             false
@@ -104,19 +103,21 @@ async fn a_stream_is_complete_only_with_its_last_line_end() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for (number, stream) in streams().iter().enumerate() {
-        let whole = [stream.begin.as_str(), stream.end].concat();
+        let whole = [stream.send_until_end.as_str(), stream.end].concat();
         for late_ms in [20, 300] {
             let what = format!("{number}, {late_ms} ms");
-            let answering = async {
-                let mut call = begin(&backend, stream.content_type, &stream.begin).await;
+            let responding = async {
+                let mut call =
+                    send_until_end(&backend, stream.content_type, &stream.send_until_end).await;
                 pause(Duration::from_millis(late_ms)).await;
                 call.chunk(stream.end).await;
                 call.finish().await;
             };
-            let (reply, ()) = tokio::join!(proxy.send(request_to(stream.path, &what)), answering);
-            assert_eq!(reply.text(), whole, "{what}");
+            let (response, ()) =
+                tokio::join!(proxy.send(request_to(stream.path, &what)), responding);
+            assert_eq!(response.text(), whole, "{what}");
             let again = request_to(stream.path, &what);
-            assert!(is_kept(&proxy, &backend, again, &whole).await, "{what}");
+            assert!(is_stored(&proxy, &backend, again, &whole).await, "{what}");
         }
     }
 }
@@ -126,23 +127,23 @@ async fn a_client_that_leaves_before_the_last_line_end_had_a_complete_response()
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     for (number, stream) in streams().iter().enumerate() {
-        let whole = [stream.begin.as_str(), stream.end].concat();
+        let whole = [stream.send_until_end.as_str(), stream.end].concat();
         for late_ms in [150, 300] {
             let what = format!("{number}, {late_ms} ms");
             let mut client = Client::h1(proxy.address()).await;
             let opening = client.open(request_to(stream.path, &what));
-            let answering = begin(&backend, stream.content_type, &stream.begin);
-            let (mut live, mut call) = tokio::join!(opening, answering);
-            let id = live.header("x-request-id").expect("an id").to_owned();
-            live.until(stream.begin.trim_end()).await;
-            drop(live);
+            let responding = send_until_end(&backend, stream.content_type, &stream.send_until_end);
+            let (mut streaming, mut call) = tokio::join!(opening, responding);
+            let id = streaming.header("x-request-id").expect("an id").to_owned();
+            streaming.until(stream.send_until_end.trim_end()).await;
+            drop(streaming);
             drop(client);
             pause(Duration::from_millis(late_ms)).await;
             call.chunk(stream.end).await;
             call.finish().await;
             assert_success(&proxy, &id, &what).await;
             let again = request_to(stream.path, &what);
-            assert!(is_kept(&proxy, &backend, again, &whole).await, "{what}");
+            assert!(is_stored(&proxy, &backend, again, &whole).await, "{what}");
         }
     }
 }
@@ -153,16 +154,17 @@ async fn a_stream_without_its_last_line_end_is_a_success_and_not_stored() {
     let proxy = start(&backend).await;
     for (number, stream) in streams().iter().enumerate() {
         let what = number.to_string();
-        let answering = async {
-            let mut call = begin(&backend, stream.content_type, &stream.begin).await;
+        let responding = async {
+            let mut call =
+                send_until_end(&backend, stream.content_type, &stream.send_until_end).await;
             wait::within("the end", wait::PATIENCE, call.closed()).await;
         };
-        let (reply, ()) = tokio::join!(proxy.send(request_to(stream.path, &what)), answering);
-        assert_eq!(reply.text(), stream.begin, "{what}");
-        let id = reply.header("x-request-id").expect("an id");
+        let (response, ()) = tokio::join!(proxy.send(request_to(stream.path, &what)), responding);
+        assert_eq!(response.text(), stream.send_until_end, "{what}");
+        let id = response.header("x-request-id").expect("an id");
         assert_success(&proxy, id, &what).await;
         let again = request_to(stream.path, &what);
-        assert!(!is_kept(&proxy, &backend, again, "").await, "{what}");
+        assert!(!is_stored(&proxy, &backend, again, "").await, "{what}");
     }
 }
 
@@ -171,7 +173,7 @@ async fn data_after_the_end_is_part_of_the_stored_response() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let end = format!("{REASON}\n\ndata: [DONE]\n\n");
-    for (late, kept) in [
+    for (late, stored) in [
         (": cost 1\n\n", true),
         (
             "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\n",
@@ -185,9 +187,9 @@ async fn data_after_the_end_is_part_of_the_stored_response() {
         let whole = format!("{end}{late}");
         let mut client = Client::h1(proxy.address()).await;
         let opening = client.open(request_to(CHAT, late));
-        let (mut live, mut call) = tokio::join!(opening, begin(&backend, SSE, &end));
-        live.until("[DONE]\n\n").await;
-        // Until then it is what came.
+        let (mut streaming, mut call) = tokio::join!(opening, send_until_end(&backend, SSE, &end));
+        streaming.until("[DONE]\n\n").await;
+        // Until then it is what arrived.
         let hit = proxy.send(request_to(CHAT, late)).await;
         assert!(is_hit(&hit), "{late:?}");
         assert_eq!(hit.text(), end);
@@ -198,12 +200,12 @@ async fn data_after_the_end_is_part_of_the_stored_response() {
                 false => wait::within("the end", wait::PATIENCE, call.closed()).await,
             }
         };
-        let (rest, ()) = tokio::join!(live.rest(), ending);
+        let (rest, ()) = tokio::join!(streaming.rest(), ending);
         assert_eq!(rest.expect("a clean end"), late.as_bytes());
         let again = request_to(CHAT, late);
         assert_eq!(
-            is_kept(&proxy, &backend, again, &whole).await,
-            kept,
+            is_stored(&proxy, &backend, again, &whole).await,
+            stored,
             "{late:?}"
         );
     }

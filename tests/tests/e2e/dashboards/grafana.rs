@@ -1,26 +1,26 @@
-//! The form of Grafana's dashboards, and the names in their queries.
+//! The form of the Grafana dashboards, and the names in their queries.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use weir::metrics::catalog::{self, Definition};
 
-use super::{dashboards, panels, waiting};
+use super::{dashboards, panels, panels_without_data};
 
 /// Columns of Grafana's grid.
 const COLUMNS: u64 = 24;
 
-/// Labels that Prometheus adds, and that of a histogram's buckets.
+/// Labels that Prometheus adds, and the label of histogram buckets.
 const LABELS_OF_ALL: [&str; 3] = ["job", "instance", "le"];
 
-/// The one metric here that is Prometheus' own.
+/// The only metric of Prometheus itself.
 const UP: Definition = Definition {
     name: "up",
     help: "",
     labels: &[],
 };
 
-/// One vector selector: a name and its label matchers.
+/// A vector selector: a name and its label matchers.
 struct Selector<'e> {
     name: &'e str,
     matchers: Vec<(&'e str, &'e str)>,
@@ -30,7 +30,7 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// What a query selects: every `name{...}`.
+/// The selectors of a query: every `name{...}`.
 fn selectors(expression: &str) -> Vec<Selector<'_>> {
     let mut found = Vec::new();
     let mut rest = expression;
@@ -39,7 +39,7 @@ fn selectors(expression: &str) -> Vec<Selector<'_>> {
             .bytes()
             .rposition(|byte| !is_word(byte))
             .map_or(0, |at| at + 1);
-        // No label value in the dashboards holds a brace or a comma.
+        // No label value in the dashboards contains a brace or a comma.
         let (inside, behind) = after.split_once('}').expect("a selector is closed");
         let matchers = inside.split(',').map(|matcher| {
             let at = matcher
@@ -57,7 +57,7 @@ fn selectors(expression: &str) -> Vec<Selector<'_>> {
     found
 }
 
-/// The words in the parentheses of each `by (...)`.
+/// The labels in each `by (...)`.
 fn grouped_by(expression: &str) -> Vec<&str> {
     let groups = expression.split(" by (").skip(1);
     groups
@@ -67,7 +67,7 @@ fn grouped_by(expression: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The metric that a name in a query belongs to.
+/// The metric of a name in a query.
 fn definition(name: &str) -> Option<Definition> {
     let base = ["_bucket", "_sum", "_count"]
         .iter()
@@ -78,8 +78,8 @@ fn definition(name: &str) -> Option<Definition> {
         .find(|metric| metric.name == name || metric.name == base)
 }
 
-/// What is wrong with a query that has data to show.
-fn judge(expression: &str) -> Vec<String> {
+/// Errors of a query that should have data.
+fn data_errors(expression: &str) -> Vec<String> {
     let mut findings = Vec::new();
     let mut labels: BTreeSet<&str> = LABELS_OF_ALL.into();
     let selectors = selectors(expression);
@@ -103,8 +103,8 @@ fn judge(expression: &str) -> Vec<String> {
     findings
 }
 
-/// What is wrong with any query, by the rules of Grafana's dashboard-linter.
-fn judge_form(expression: &str) -> Vec<String> {
+/// Errors of a query, by the rules of Grafana's dashboard-linter.
+fn form_errors(expression: &str) -> Vec<String> {
     let mut findings = Vec::new();
     for selector in selectors(expression) {
         for (label, matcher) in [("job", "=~\"$job\""), ("instance", "=~\"$instance\"")] {
@@ -139,7 +139,7 @@ fn judge_form(expression: &str) -> Vec<String> {
 #[test]
 fn every_query_uses_metrics_and_labels_of_the_catalog() {
     let mut findings = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut received = BTreeSet::new();
     for (file, dashboard) in dashboards() {
         for panel in panels(&dashboard) {
             let title = panel["title"].as_str().expect("a title");
@@ -147,9 +147,9 @@ fn every_query_uses_metrics_and_labels_of_the_catalog() {
             let description = panel["description"].as_str().expect("a description");
             for target in panel["targets"].as_array().expect("targets") {
                 let expression = target["expr"].as_str().expect("a query");
-                let mut found = judge_form(expression);
-                if !waiting().contains(&*place) {
-                    found.extend(judge(expression));
+                let mut found = form_errors(expression);
+                if !panels_without_data().contains(&*place) {
+                    found.extend(data_errors(expression));
                 }
                 for selector in selectors(expression) {
                     let name = definition(selector.name).map_or(selector.name, |one| one.name);
@@ -157,29 +157,29 @@ fn every_query_uses_metrics_and_labels_of_the_catalog() {
                     if !description.contains(base) && !found_in_share(expression, base) {
                         found.push(format!("the description does not name {base}"));
                     }
-                    seen.insert(base.to_owned());
+                    received.insert(base.to_owned());
                 }
                 findings.extend(found.into_iter().map(|one| format!("{place}: {one}")));
             }
-            seen.insert(place);
+            received.insert(place);
         }
     }
     assert!(findings.is_empty(), "{}", findings.join("\n"));
-    for panel in waiting() {
+    for panel in panels_without_data() {
         assert!(
-            seen.contains(panel),
-            "{panel} waits, and stands in no dashboard"
+            received.contains(panel),
+            "{panel} is listed as having no data, but is in no dashboard"
         );
     }
     let unseen: Vec<_> = catalog::ALL
         .iter()
         .map(|metric| metric.name)
-        .filter(|name| !seen.contains(*name) && *name != "process_virtual_memory_bytes")
+        .filter(|name| !received.contains(*name) && *name != "process_virtual_memory_bytes")
         .collect();
     assert!(unseen.is_empty(), "no dashboard shows {unseen:?}");
 }
 
-/// Whether a metric is only what a share is taken of.
+/// Whether a metric is only the denominator of a share.
 fn found_in_share(expression: &str, name: &str) -> bool {
     expression
         .split_once(" / ")
@@ -252,7 +252,7 @@ fn every_panel_has_a_description_and_a_unit() {
             );
             assert!(
                 titles.insert((title, kind)),
-                "{file}: {title} stands there twice"
+                "{file}: duplicate title {title}"
             );
             assert_eq!(panel["datasource"], source, "{file}: {title}");
             assert!(
@@ -319,19 +319,19 @@ fn panels_do_not_overlap() {
 #[test]
 fn invalid_queries_are_detected() {
     let good = r#"sum by (code) (rate(weir_requests_total{job=~"$job",instance=~"$instance"}[$__rate_interval]))"#;
-    assert!(judge(good).is_empty() && judge_form(good).is_empty());
+    assert!(data_errors(good).is_empty() && form_errors(good).is_empty());
     for (from, to) in [
         ("weir_requests_total", "weir_request_total"),
         ("(code)", "(status)"),
         ("job=~", "model=~\"x\",job=~"),
     ] {
-        assert!(!judge(&good.replace(from, to)).is_empty(), "{to}");
+        assert!(!data_errors(&good.replace(from, to)).is_empty(), "{to}");
     }
     for (from, to) in [
         ("job=~\"$job\",", ""),
         ("$__rate_interval", "5m"),
         ("))", ")) / sum(weir_connections)"),
     ] {
-        assert!(!judge_form(&good.replace(from, to)).is_empty(), "{to}");
+        assert!(!form_errors(&good.replace(from, to)).is_empty(), "{to}");
     }
 }

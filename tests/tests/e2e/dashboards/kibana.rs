@@ -1,4 +1,4 @@
-//! The objects for Kibana: their form and references, and each panel's aggregation on a real node.
+//! The Kibana objects: their form and references, and the aggregation of each panel on a real node.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use lens::{accessors, aggregation, lenses, query};
 
 const OBJECTS: &str = include_str!("../../../../dashboards/kibana/weir.ndjson");
 
-/// Columns of a Kibana dashboard's grid.
+/// Columns of the grid of a Kibana dashboard.
 const COLUMNS: u64 = 48;
 
-/// The name that a count has in place of a field's.
+/// The field name that stands for a count.
 const RECORDS: &str = "___records___";
 
 fn objects() -> Vec<Value> {
@@ -30,7 +30,7 @@ fn object(kind: &str) -> Value {
     all.find(|object| object["type"] == kind).expect(kind)
 }
 
-/// A text that holds JSON.
+/// A string that contains JSON.
 fn unpacked(text: &Value) -> Value {
     let text = text.as_str().expect("JSON as a text");
     serde_json::from_str(text).expect("a text that is JSON")
@@ -81,11 +81,11 @@ fn every_reference_resolves_within_the_file() {
             assert!(ids.contains(&to), "{to:?} is not in the file");
             assert!(
                 names.insert(text(&reference["name"])),
-                "{reference} stands there twice"
+                "duplicate reference {reference}"
             );
         }
     }
-    let wanted: BTreeMap<_, _> = [
+    let required: BTreeMap<_, _> = [
         ("index-pattern", "8.0.0"),
         ("search", "8.0.0"),
         ("dashboard", "8.9.0"),
@@ -95,7 +95,7 @@ fn every_reference_resolves_within_the_file() {
         let kind = text(&object["type"]);
         assert_eq!(
             object["typeMigrationVersion"],
-            wanted[kind.as_str()],
+            required[kind.as_str()],
             "{kind}"
         );
     }
@@ -197,8 +197,8 @@ fn panels_do_not_overlap() {
     }
 }
 
-/// Every bucket list and number in an answer, by the way to it.
-fn answered(path: &str, value: &Value, into: &mut Vec<(String, bool)>) {
+/// Every list of buckets and every number in a response, by path.
+fn collect_values(path: &str, value: &Value, into: &mut Vec<(String, bool)>) {
     let Some(fields) = value.as_object() else {
         return;
     };
@@ -207,7 +207,7 @@ fn answered(path: &str, value: &Value, into: &mut Vec<(String, bool)>) {
         if let Some(buckets) = value["buckets"].as_array() {
             into.push((path.clone(), !buckets.is_empty()));
             for bucket in buckets {
-                answered(&path, bucket, into);
+                collect_values(&path, bucket, into);
             }
         } else if let Some(count) = value["doc_count"].as_u64() {
             into.push((path, count > 0));
@@ -239,7 +239,7 @@ async fn every_panel_has_data_on_a_real_node() {
         let search = json!({"size": 0, "query": query(&lens.query), "aggs": aggregation(&lens)});
         let found = node.search(stream, &search).await;
         let mut parts = Vec::new();
-        answered("", &found["aggregations"], &mut parts);
+        collect_values("", &found["aggregations"], &mut parts);
         assert!(
             parts.len() >= lens.columns.len(),
             "{}: {found:#}",
@@ -272,7 +272,7 @@ async fn the_panel_of_slow_responses_runs_the_documented_query() {
 
     let mut all = lenses().into_iter();
     let lens = all
-        .find(|lens| lens.title == "Slow answers by error")
+        .find(|lens| lens.title == "Slow responses by error")
         .expect("the panel");
     // The control above the panels, set to one platform.
     let platform = json!({"term": {"platform": "feishu"}});

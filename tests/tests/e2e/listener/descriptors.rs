@@ -1,4 +1,4 @@
-//! Few file descriptors: the admin side answers whatever clients do, and who is taken is served.
+//! Few file descriptors: the admin address stays reachable, and accepted clients are served.
 
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -16,12 +16,12 @@ const GET: &str = "GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n";
 async fn clients_cannot_exhaust_the_descriptors_of_admin() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
-    let said = proxy.stderr();
+    let output = proxy.stderr();
     assert!(
-        said.contains("limits.connections is 10000, but 128 open files"),
-        "{said}"
+        output.contains("limits.connections is 10000, but 128 open files"),
+        "{output}"
     );
-    // More than the process may have: some are taken, the others wait in the kernel's queue.
+    // More than the process may open: some are accepted, the others wait in the kernel's queue.
     let mut clients = Vec::new();
     for _ in 0..2 * OPEN_FILES {
         clients.push(Raw::connect(proxy.address()).await);
@@ -37,14 +37,14 @@ async fn clients_cannot_exhaust_the_descriptors_of_admin() {
         assert_eq!(proxy.admin_get("/healthz").await.status, 200);
         assert_eq!(proxy.admin_get("/metrics").await.status, 200);
     }
-    // Each that was taken has a descriptor towards the backend.
+    // Each accepted client has a descriptor for the backend.
     for client in &mut clients {
         client.write(GET).await;
     }
     for client in clients.iter_mut().take(taken) {
         assert_eq!(client.response().await.status, 200);
     }
-    // Places that are given back go to those who wait, and nobody was sent away.
+    // Released slots go to waiting clients, and none was rejected.
     for mut client in clients.split_off(taken) {
         clients.remove(0);
         assert_eq!(client.response().await.status, 200);
@@ -72,7 +72,7 @@ async fn requests_cannot_exhaust_the_descriptors_of_admin() {
         client.write(GET).await;
         clients.push(client);
     }
-    // As many as are taken wait for the backend.
+    // As many as are accepted wait for the backend.
     let mut calls = Vec::new();
     for _ in 0..10 {
         calls.push(backend.next_request().await);
@@ -94,7 +94,7 @@ async fn requests_cannot_exhaust_the_descriptors_of_admin() {
 async fn streams_cannot_exhaust_the_descriptors_of_admin() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).open_files(OPEN_FILES).start().await;
-    // One connection of a client, and a hundred to the backend.
+    // One client connection, and a hundred to the backend.
     let mut senders = Vec::new();
     for _ in 0..2 {
         let stream = Raw::connect(proxy.address()).await.into_stream();

@@ -1,4 +1,4 @@
-//! Clients that leave, or say nothing that is a request.
+//! Clients that disconnect, or send no request.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn empty_lines_do_not_keep_a_connection_open() {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.drip(line, Duration::from_millis(400), Duration::from_secs(5))
             .await;
-        // Behind an answer it is the same.
+        // The same after a response.
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
             .await;
@@ -27,7 +27,7 @@ async fn empty_lines_do_not_keep_a_connection_open() {
         raw.drip(line, Duration::from_millis(400), Duration::from_secs(5))
             .await;
     }
-    // One that a sloppy client sends behind its body does no harm.
+    // An extra empty line after a body is tolerated.
     let mut raw = Raw::connect(proxy.address()).await;
     let post = "POST /a HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 1\r\n\r\nx\r\n";
     for _ in 0..3 {
@@ -56,7 +56,7 @@ async fn a_disconnect_behind_pipelined_data_is_noticed() {
             let _ = tokio::io::AsyncWriteExt::write_all(&mut write, &next).await;
             write
         });
-        // As much of it as there is room for.
+        // As much as is accepted.
         let _ = wait::still_waiting_after(Duration::from_millis(200), async {
             while !sending.is_finished() {
                 wait::tick().await;
@@ -75,7 +75,7 @@ async fn a_disconnect_behind_pipelined_data_is_noticed() {
         let left = weir::clock::now();
         wait::within("the backend to be let go", wait::PATIENCE, call.closed()).await;
         let lasted = left.elapsed();
-        // A second is the promise; the rest is for a busy machine.
+        // weir guarantees a second; the rest is for a busy machine.
         assert!(
             lasted < Duration::from_secs(3),
             "{ahead} ahead, reset {reset}: {lasted:?}"
@@ -109,13 +109,13 @@ async fn tls_handshakes_have_the_header_timeout_and_are_counted() {
         .start()
         .await;
     let mut silent = Raw::connect(proxy.tls_address()).await;
-    let mut begun = Raw::connect(proxy.tls_address()).await;
-    begun.write(b"\x16\x03\x01").await;
+    let mut started_at = Raw::connect(proxy.tls_address()).await;
+    started_at.write(b"\x16\x03\x01").await;
     proxy
         .metrics_when("both to be counted", |metrics| {
             metrics.sum("weir_connections", &[]) == 2.0
         })
         .await;
     assert!(silent.closes_within(Duration::from_secs(5)).await);
-    assert!(begun.closes_within(Duration::from_secs(5)).await);
+    assert!(started_at.closes_within(Duration::from_secs(5)).await);
 }

@@ -1,4 +1,4 @@
-//! An answer that comes before its request is whole arrives all the same.
+//! A response that is sent before its request is complete arrives.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const LIMITED: &str = "\
   allow: [192.0.2.1/32]
 ";
 
-/// Sends a whole upload before it looks for the answer, as many clients do.
+/// Sends a whole upload before it reads the response, as many clients do.
 async fn upload(proxy: &Proxy, path: &str, bytes: usize, chunked: bool) -> String {
     let stream = Raw::connect(proxy.address()).await.into_stream();
     let (mut read, mut write) = stream.into_split();
@@ -31,12 +31,12 @@ async fn upload(proxy: &Proxy, path: &str, bytes: usize, chunked: bool) -> Strin
     let head = format!("POST {path} HTTP/1.1\r\nHost: weir.test\r\n{framing}\r\n\r\n");
     let sending = async {
         write.write_all(head.as_bytes()).await?;
-        let piece = vec![b'x'; 64 << 10];
-        for _ in 0..bytes / piece.len() {
+        let chunk = vec![b'x'; 64 << 10];
+        for _ in 0..bytes / chunk.len() {
             if chunked {
                 write.write_all(b"10000\r\n").await?;
             }
-            write.write_all(&piece).await?;
+            write.write_all(&chunk).await?;
             if chunked {
                 write.write_all(b"\r\n").await?;
             }
@@ -46,12 +46,12 @@ async fn upload(proxy: &Proxy, path: &str, bytes: usize, chunked: bool) -> Strin
     wait::within("the upload", wait::PATIENCE, sending)
         .await
         .expect("nothing is reset");
-    let mut answer = vec![0; 4096];
-    let reading = read.read(&mut answer);
+    let mut backend_response = vec![0; 4096];
+    let reading = read.read(&mut backend_response);
     let length = wait::within("an answer", wait::PATIENCE, reading)
         .await
-        .expect("an answer");
-    String::from_utf8_lossy(&answer[..length]).into_owned()
+        .expect("a response");
+    String::from_utf8_lossy(&backend_response[..length]).into_owned()
 }
 
 #[tokio::test]
@@ -60,18 +60,27 @@ async fn an_early_response_always_arrives() {
     let proxy = Setup::new(&backend).routes(LIMITED).start().await;
     for _ in 0..8 {
         for chunked in [false, true] {
-            let answer = upload(&proxy, "/small", 12 << 20, chunked).await;
-            assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-            let answer = upload(&proxy, "/closed", 12 << 20, chunked).await;
-            assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+            let backend_response = upload(&proxy, "/small", 12 << 20, chunked).await;
+            assert!(
+                backend_response.starts_with("HTTP/1.1 413"),
+                "{backend_response}"
+            );
+            let backend_response = upload(&proxy, "/closed", 12 << 20, chunked).await;
+            assert!(
+                backend_response.starts_with("HTTP/1.1 403"),
+                "{backend_response}"
+            );
         }
     }
     assert_eq!(proxy.send(ClientRequest::get("/rare")).await.status, 200);
     for _ in 0..4 {
-        let answer = upload(&proxy, "/rare", 12 << 20, false).await;
-        assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+        let backend_response = upload(&proxy, "/rare", 12 << 20, false).await;
+        assert!(
+            backend_response.starts_with("HTTP/1.1 429"),
+            "{backend_response}"
+        );
     }
-    // Nobody lingers for long who has nothing more to say.
+    // A client that has finished sending is not waited for.
     proxy
         .metrics_when("the lingering to end", |metrics| {
             metrics.sum("weir_connections_lingering", &[]) == 0.0
@@ -97,12 +106,12 @@ async fn over_http2_an_early_response_ends_with_no_error() {
     let proxy = Setup::new(&backend).routes(LIMITED).start().await;
     let mut client = Client::h2(proxy.address()).await;
     for _ in 0..5 {
-        let reply = client
+        let client_response = client
             .send(ClientRequest::post("/small", vec![b'x'; 4 << 20]))
             .await;
-        assert_eq!(reply.status, 413);
+        assert_eq!(client_response.status, 413);
     }
-    // The connection is as good as before.
+    // The connection can be used as before.
     assert_eq!(
         client.send(ClientRequest::post("/small", "x")).await.status,
         200

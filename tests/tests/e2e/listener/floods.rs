@@ -1,4 +1,4 @@
-//! Floods of HTTP/2 frames end early, and busy clients do not.
+//! Floods of HTTP/2 frames end early, and busy clients are not affected.
 
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A connection that has said hello, and reads all that comes.
-async fn attack(
+/// A connection after its preface, which discards everything received.
+async fn open_connection(
     proxy: &Proxy,
     hello: Vec<u8>,
     rounds: usize,
@@ -65,8 +65,7 @@ async fn attack(
         {
             return Some(number);
         }
-        // What was sent has to be looked at before more is: else the count says how much fits into
-        // sockets.
+        // What was sent must be processed before more is sent: otherwise the count is that of the socket buffers.
         let _ = wait::still_waiting_after(pause, std::future::pending::<()>()).await;
     }
     let ended = wait::still_waiting_after(Duration::from_secs(1), reading).await;
@@ -83,12 +82,12 @@ async fn a_rapid_reset_ends_within_500_pairs() {
         bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
         bytes
     };
-    let sent = attack(&proxy, Vec::new(), 5000, Duration::from_millis(1), pairs).await;
+    let sent = open_connection(&proxy, Vec::new(), 5000, Duration::from_millis(1), pairs).await;
     assert!(sent.is_some_and(|sent| sent <= 500), "{sent:?}");
     let metrics = proxy.metrics().await;
     let floods = metrics.sum("weir_http2_floods_total", &[]);
     assert!(floods >= 1.0, "{floods:?}");
-    // Nobody else notices.
+    // Other clients are not affected.
     assert_eq!(
         Client::h2(proxy.address())
             .await
@@ -119,7 +118,7 @@ async fn floods_of_other_frames_are_stopped_within_two_seconds() {
         let started = weir::clock::now();
         let twenty = bytes.repeat(20);
         let pause = Duration::from_millis(2);
-        let units = attack(&proxy, hello, 1000, pause, |_| twenty.clone()).await;
+        let units = open_connection(&proxy, hello, 1000, pause, |_| twenty.clone()).await;
         assert!(units.is_some_and(|units| units <= 100), "{name}: {units:?}");
         let lasted = started.elapsed();
         assert!(lasted < Duration::from_secs(2), "{name}: {lasted:?}");
@@ -131,12 +130,12 @@ async fn a_head_has_at_most_32_continuations() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     let begin = frame(HEADERS, END_STREAM, 1, GET);
-    // A field of 2,500 bytes that is not kept in the table.
+    // A field of 2,500 bytes that is not added to the table.
     let mut field = b"\x00\x01x\x7f\xc5\x12".to_vec();
     field.extend([b'a'; 2500]);
     let more = frame(CONTINUATION, 0, 1, &field);
     let pause = Duration::from_millis(1);
-    let frames = attack(&proxy, begin, 500, pause, |_| more.clone()).await;
+    let frames = open_connection(&proxy, begin, 500, pause, |_| more.clone()).await;
     assert!(frames.is_some_and(|frames| frames <= 32), "{frames:?}");
 }
 
@@ -144,7 +143,7 @@ async fn a_head_has_at_most_32_continuations() {
 async fn clients_that_provoke_resets_are_stopped() {
     let backend = Backend::manual().await;
     let proxy = Setup::buffered(&backend).start().await;
-    // Each stream is reset by weir for what follows it (CVE-2025-8671).
+    // weir resets each stream because of what follows it (CVE-2025-8671).
     let broken: [(&str, Vec<u8>); 3] = [
         ("an update by nothing", frame(WINDOW_UPDATE, 0, 1, &[0; 4])),
         (
@@ -157,13 +156,13 @@ async fn clients_that_provoke_resets_are_stopped() {
         let round = |number: usize| {
             let stream = 2 * number as u32 + 1;
             let mut bytes = frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
-            let mut wrong = broken.clone();
-            wrong[5..9].copy_from_slice(&stream.to_be_bytes());
-            bytes.extend(wrong);
+            let mut invalid = broken.clone();
+            invalid[5..9].copy_from_slice(&stream.to_be_bytes());
+            bytes.extend(invalid);
             bytes
         };
         let pause = Duration::from_millis(5);
-        let streams = attack(&proxy, Vec::new(), 500, pause, round).await;
+        let streams = open_connection(&proxy, Vec::new(), 500, pause, round).await;
         assert!(
             streams.is_some_and(|streams| streams <= 20),
             "{name}: {streams:?}"
@@ -171,18 +170,18 @@ async fn clients_that_provoke_resets_are_stopped() {
     }
 }
 
-/// Asks on a stream of its own, and gives the answer up as soon as it has begun when it is not `wanted`.
-async fn send_requests(sender: SendRequest<Full<Bytes>>, wanted: bool) {
+/// Sends a request on its own stream; if it is not `wanted`, cancels the response as soon as it has started.
+async fn send_requests(sender: SendRequest<Full<Bytes>>, expected: bool) {
     let mut sender = sender;
     let request = http::Request::post("http://weir.test/").body(Full::from(vec![b'x'; 3000]));
     sender.ready().await.expect("an open connection");
-    let answer = sender.send_request(request.expect("a request")).await;
-    let answer = answer.expect("an answer");
-    assert_eq!(answer.status(), 200);
-    if wanted {
-        let mut body = answer.into_body();
+    let response = sender.send_request(request.expect("a request")).await;
+    let response = response.expect("a response");
+    assert_eq!(response.status(), 200);
+    if expected {
+        let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
-            frame.expect("a whole body");
+            frame.expect("a complete body");
         }
     }
 }
@@ -201,13 +200,13 @@ async fn busy_clients_are_not_affected() {
         .expect("a connection");
     let driver = tokio::spawn(driver);
     for round in 0..12 {
-        let asking: Vec<_> = (0..100)
+        let sending: Vec<_> = (0..100)
             .map(|number| tokio::spawn(send_requests(sender.clone(), number % 2 == 0)))
             .collect();
-        for asked in asking {
-            wait::within("an answer", wait::PATIENCE, asked)
+        for requested in sending {
+            wait::within("an answer", wait::PATIENCE, requested)
                 .await
-                .expect("an answer");
+                .expect("a response");
         }
         assert!(!driver.is_finished(), "after {round} rounds");
     }

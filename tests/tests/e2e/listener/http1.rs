@@ -1,5 +1,5 @@
-//! HTTP/1 as weir reads and writes it: bodies in any number of packets, what is kept open and what is
-//! not, and heads that leave before their bodies.
+//! HTTP/1 as weir reads and writes it: bodies in any number of packets, keep-alive, and heads that are sent before their
+//! bodies.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use weir_tests::wait;
 
 const CHUNKED: &str = "POST /a HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// Writes pieces so that each arrives by itself.
-async fn write_apart(raw: &mut Raw, pieces: &[&str]) {
-    for piece in pieces {
-        raw.write(piece).await;
+/// Writes chunks so that each arrives separately.
+async fn write_separately(raw: &mut Raw, chunks: &[&str]) {
+    for chunk in chunks {
+        raw.write(chunk).await;
         assert!(wait::still_waiting_after(Duration::from_millis(20), raw.try_response()).await);
     }
 }
@@ -25,7 +25,7 @@ async fn a_chunked_body_is_read_across_packet_boundaries() {
     let proxy = Setup::buffered(&backend).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
     for _ in 0..2 {
-        let pieces = [
+        let chunks = [
             "2\r",
             "\nhe\r\n3;a=b\r\nl",
             "lo",
@@ -33,11 +33,11 @@ async fn a_chunked_body_is_read_across_packet_boundaries() {
             "\n0\r\nX-Trailer: 1\r\n",
         ];
         raw.write(CHUNKED).await;
-        write_apart(&mut raw, &pieces).await;
+        write_separately(&mut raw, &chunks).await;
         raw.write("\r\n").await;
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        assert!(answer.text().contains(&sha256_hex(b"hello")));
+        let backend_response = raw.response().await;
+        assert_eq!(backend_response.status, 200, "{}", backend_response.text());
+        assert!(backend_response.text().contains(&sha256_hex(b"hello")));
     }
     assert_eq!(backend.requests().len(), 2);
     assert_eq!(backend.requests()[0].header("x-trailer"), None);
@@ -50,10 +50,15 @@ async fn an_invalid_chunk_in_a_later_packet_is_rejected() {
     for size in ["", " ", ";x", "zz", "-1", "0x5", "5\n", "fffffffffffffffff"] {
         let mut raw = Raw::connect(proxy.address()).await;
         raw.write(CHUNKED).await;
-        write_apart(&mut raw, &["2\r\nhi\r\n"]).await;
+        write_separately(&mut raw, &["2\r\nhi\r\n"]).await;
         raw.write(format!("{size}\r\nhello\r\n0\r\n\r\n")).await;
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 400, "{size:?}: {}", answer.text());
+        let backend_response = raw.response().await;
+        assert_eq!(
+            backend_response.status,
+            400,
+            "{size:?}: {}",
+            backend_response.text()
+        );
         assert!(raw.closes_within(wait::PATIENCE).await);
     }
     backend.assert_untouched();
@@ -76,7 +81,7 @@ async fn a_response_head_is_sent_before_the_body() {
     call.finish().await;
     let end = raw.read_until(b"0\r\n\r\n", wait::PATIENCE).await;
     assert_eq!(end, b"0\r\n\r\n");
-    // The connection is whole.
+    // The connection is usable.
     raw.write("GET /next HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
     backend
@@ -95,19 +100,19 @@ async fn http_1_0_keep_alive_is_supported() {
     let keep = "GET /old HTTP/1.0\r\nHost: weir.test\r\nConnection: Keep-Alive\r\n\r\n";
     for _ in 0..2 {
         raw.write(keep).await;
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        assert_eq!(answer.header("connection"), Some("keep-alive"));
+        let backend_response = raw.response().await;
+        assert_eq!(backend_response.status, 200, "{}", backend_response.text());
+        assert_eq!(backend_response.header("connection"), Some("keep-alive"));
     }
     raw.write(
         keep.replace("HTTP/1.0", "HTTP/1.1")
             .replace("Keep-Alive", "x, close"),
     )
     .await;
-    let answer = raw.response().await;
-    assert_eq!(answer.header("connection"), Some("close"));
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.header("connection"), Some("close"));
     assert!(raw.closes_within(wait::PATIENCE).await);
-    // Without a length the end of the connection is the end of the answer.
+    // Without a length the end of the connection is the end of the response.
     let stream = Backend::responding(|_| BackendResponse::events(&["one"]).chunked()).await;
     let proxy = Setup::open(&stream).start().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -130,19 +135,22 @@ async fn a_response_has_one_date_and_head_has_no_body() {
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let answer = raw.response().await;
-    assert_eq!(answer.header("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+    let backend_response = raw.response().await;
+    assert_eq!(
+        backend_response.header("date"),
+        Some("Sun, 06 Nov 1994 08:49:37 GMT")
+    );
     raw.write("HEAD /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let answer = raw.head_response().await;
-    assert_eq!(answer.header("content-length"), Some("5"));
-    // Its own answers tell the time as well; the next one comes right behind the last head.
+    let backend_response = raw.head_response().await;
+    assert_eq!(backend_response.header("content-length"), Some("5"));
+    // weir's own responses have a date as well; the next follows directly after the last head.
     raw.write("GET /%00 HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 400);
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 400);
     assert!(
-        answer
+        backend_response
             .header("date")
             .is_some_and(|date| date.ends_with(" GMT"))
     );
@@ -178,9 +186,12 @@ async fn a_response_without_a_body_has_no_length() {
     for _ in 0..2 {
         raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
             .await;
-        let answer = raw.head_response().await;
+        let backend_response = raw.head_response().await;
         assert_eq!(
-            (answer.status, answer.header("content-length")),
+            (
+                backend_response.status,
+                backend_response.header("content-length")
+            ),
             (204, None)
         );
     }

@@ -1,4 +1,4 @@
-//! What one connection, and all of them, may cost.
+//! Limits of a connection, and of all connections.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-/// A head of exactly so many bytes.
+/// A head of exactly this many bytes.
 fn head_of(bytes: usize) -> String {
     let start = "GET /big HTTP/1.1\r\nHost: weir.test\r\nX-Filler: ";
     let filler = "f".repeat(bytes - start.len() - 4);
     format!("{start}{filler}\r\n\r\n")
 }
 
-/// Long enough for a busy machine, and shorter than the defaults of the timeouts that are tried here.
+/// Long enough for a busy machine, and shorter than the default timeouts.
 const LATE: Duration = Duration::from_secs(8);
 
 #[tokio::test]
@@ -31,12 +31,20 @@ async fn a_head_below_the_limit_passes_and_above_is_rejected() {
 
     for bytes in [4096 + 16, 20_000, 400_000] {
         let mut raw = Raw::connect(proxy.address()).await;
-        // The proxy may have said no before all of it was sent.
+        // The proxy may have rejected it before all of it was sent.
         let _ = raw.try_write(head_of(bytes)).await;
-        let answer = raw.response().await;
-        assert_eq!(answer.status, 431, "{bytes} bytes: {}", answer.text());
-        assert!(answer.text().contains("header_too_large"));
-        let id = answer.header("x-request-id").expect("an id").to_owned();
+        let backend_response = raw.response().await;
+        assert_eq!(
+            backend_response.status,
+            431,
+            "{bytes} bytes: {}",
+            backend_response.text()
+        );
+        assert!(backend_response.text().contains("header_too_large"));
+        let id = backend_response
+            .header("x-request-id")
+            .expect("an id")
+            .to_owned();
         let event = proxy.event(&id).await;
         assert_eq!(event["error_code"], "header_too_large");
         assert!(raw.closes_within(wait::PATIENCE).await);
@@ -70,9 +78,9 @@ async fn the_head_limit_applies_over_http2() {
     let under = ClientRequest::get("/under").header("x-filler", &"f".repeat(3000));
     assert_eq!(client.send(under).await.status, 200);
     let over = ClientRequest::get("/over").header("x-filler", &"f".repeat(12_000));
-    // A refusal, or the stream's reset: both keep it out.
-    if let Ok(live) = client.try_open(over).await {
-        assert_eq!(live.status, 431);
+    // A rejection, or a reset of the stream: both are fine.
+    if let Ok(streaming) = client.try_open(over).await {
+        assert_eq!(streaming.status, 431);
     }
     assert_eq!(backend.requests().len(), 1);
 }
@@ -87,16 +95,16 @@ async fn a_slow_head_is_cut_off_at_its_total_timeout() {
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /slow HTTP/1.1\r\nHost: weir.test\r\n").await;
     let started = weir::clock::now();
-    let said = raw
+    let output = raw
         .drip("X-Drop: y\r\n", Duration::from_millis(200), wait::PATIENCE)
         .await;
     let lasted = started.elapsed();
     assert!(
         (Duration::from_millis(700)..LATE).contains(&lasted),
-        "cut after {lasted:?}"
+        "cut off after {lasted:?}"
     );
-    let said = String::from_utf8_lossy(&said);
-    assert!(said.starts_with("HTTP/1.1 408"), "{said:?}");
+    let output = String::from_utf8_lossy(&output);
+    assert!(output.starts_with("HTTP/1.1 408"), "{output:?}");
     let event = proxy.event_with_code("header_timeout").await;
     assert_eq!(event["http"]["response"]["status_code"], 408);
     backend.assert_untouched();
@@ -131,13 +139,13 @@ async fn an_idle_connection_is_closed() {
         .await;
     let mut raw = Raw::connect(proxy.address()).await;
     assert!(raw.closes_within(LATE).await);
-    // Nor one that has had its answer.
+    // Nor one that has received its response.
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("GET /a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
     assert_eq!(raw.response().await.status, 200);
     assert!(raw.closes_within(LATE).await);
-    // A connection without a request is no request.
+    // A connection without a request is not a request.
     proxy.events_when(1).await;
 }
 
@@ -154,13 +162,13 @@ async fn connections_over_the_limit_get_503() {
     let _ = third
         .try_write("GET /3 HTTP/1.1\r\nHost: weir.test\r\n\r\n")
         .await;
-    let answer = third.response().await;
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    assert!(answer.text().contains("too_many_connections"));
+    let backend_response = third.response().await;
+    assert_eq!(backend_response.status, 503, "{}", backend_response.text());
+    assert!(backend_response.text().contains("too_many_connections"));
     proxy.event_with_code("too_many_connections").await;
     assert_eq!(first.send(ClientRequest::get("/4")).await.status, 200);
 
-    // A place that is given back is taken again.
+    // A released slot can be used again.
     drop(second);
     wait::within("a free place", wait::PATIENCE, async {
         loop {
@@ -175,5 +183,10 @@ async fn connections_over_the_limit_get_503() {
         }
     })
     .await;
-    assert!(backend.requests().iter().all(|seen| seen.target != "/3"));
+    assert!(
+        backend
+            .requests()
+            .iter()
+            .all(|received| received.target != "/3")
+    );
 }

@@ -1,4 +1,4 @@
-//! What connections cost, and that it is given back.
+//! Memory of connections, and that it is released.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use weir_tests::wait;
 const CONNECTIONS: usize = 1500;
 const KIB: u64 = 1024;
 
-/// Waits until so many connections are counted, and gives what is resident then.
-async fn resident_with(proxy: &Proxy, connections: usize) -> u64 {
+/// Waits until this many connections are counted, and returns the resident memory.
+async fn resident_bytes_with(proxy: &Proxy, connections: usize) -> u64 {
     proxy
         .metrics_when("the connections to be counted", |metrics| {
             metrics.sum("weir_connections", &[]) == connections as f64
@@ -23,9 +23,9 @@ async fn resident_with(proxy: &Proxy, connections: usize) -> u64 {
     proxy.process().resident_bytes()
 }
 
-/// Waits until the memory is back within a fifth of `rest`, as it must be ten seconds after a load.
-async fn given_back(proxy: &Proxy, rest: u64) {
-    resident_with(proxy, 0).await;
+/// Waits until the memory is within a fifth of `rest`, as guaranteed ten seconds after a load.
+async fn wait_until_released(proxy: &Proxy, rest: u64) {
+    resident_bytes_with(proxy, 0).await;
     let mut least = u64::MAX;
     let waiting = async {
         loop {
@@ -52,24 +52,24 @@ async fn an_idle_connection_uses_little_memory_and_releases_it() {
         .tls(&authority.issue(files.path()))
         .start()
         .await;
-    // What every code path needs once is no part of what a connection costs.
+    // Warm up: what every code path allocates once is not part of the cost.
     let mut client = Client::tls(proxy.tls_address(), &authority, &["http/1.1"]).await;
     assert_eq!(client.send(ClientRequest::get("/")).await.status, 200);
     drop(client);
     assert_eq!(proxy.send(ClientRequest::get("/")).await.status, 200);
-    let rest = resident_with(&proxy, 0).await;
+    let rest = resident_bytes_with(&proxy, 0).await;
 
     let mut silent = Vec::new();
     for _ in 0..CONNECTIONS {
         silent.push(Raw::connect(proxy.address()).await);
     }
-    let resident = resident_with(&proxy, CONNECTIONS).await;
+    let resident = resident_bytes_with(&proxy, CONNECTIONS).await;
     let each = resident.saturating_sub(rest) / CONNECTIONS as u64;
     assert!(each <= 8 * KIB, "plain: {each} bytes");
     drop(silent);
-    given_back(&proxy, rest).await;
+    wait_until_released(&proxy, rest).await;
 
-    // With a request behind them.
+    // After a request.
     let before = proxy.process().resident_bytes();
     let mut used = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -79,23 +79,23 @@ async fn an_idle_connection_uses_little_memory_and_releases_it() {
         assert_eq!(raw.response().await.status, 200);
         used.push(raw);
     }
-    let resident = resident_with(&proxy, CONNECTIONS).await;
+    let resident = resident_bytes_with(&proxy, CONNECTIONS).await;
     let each = resident.saturating_sub(before) / CONNECTIONS as u64;
     assert!(each <= 8 * KIB, "used: {each} bytes");
     drop(used);
-    given_back(&proxy, rest).await;
+    wait_until_released(&proxy, rest).await;
 
     let before = proxy.process().resident_bytes();
     let mut tls = Vec::new();
     for _ in 0..CONNECTIONS / 3 {
         tls.push(Client::tls(proxy.tls_address(), &authority, &["http/1.1"]).await);
     }
-    let resident = resident_with(&proxy, CONNECTIONS / 3).await;
+    let resident = resident_bytes_with(&proxy, CONNECTIONS / 3).await;
     let each = resident.saturating_sub(before) / (CONNECTIONS as u64 / 3);
-    // A debug build's futures are larger than those of a release.
+    // The futures of a debug build are larger than those of a release build.
     assert!(each <= 10 * KIB, "TLS: {each} bytes");
     drop(tls);
-    given_back(&proxy, rest).await;
+    wait_until_released(&proxy, rest).await;
 }
 
 #[tokio::test]
@@ -115,16 +115,16 @@ async fn an_open_stream_uses_little_memory_and_releases_it() {
         call.token("one").await;
         raw.read_until(b"one", wait::PATIENCE).await;
         if number == 0 {
-            // The first shows every code path that is needed once.
+            // Warm up every code path.
             rest = proxy.process().resident_bytes();
         }
         streams.push((raw, call));
     }
-    let resident = resident_with(&proxy, STREAMS + 1).await;
+    let resident = resident_bytes_with(&proxy, STREAMS + 1).await;
     let each = resident.saturating_sub(rest) / STREAMS as u64;
     assert!(each <= 20 * KIB, "{each} bytes");
     drop(streams);
-    given_back(&proxy, rest).await;
+    wait_until_released(&proxy, rest).await;
 }
 
 #[tokio::test]
@@ -139,14 +139,14 @@ async fn rejected_connections_use_bounded_memory() {
         clients.push(Raw::connect(proxy.address()).await);
     }
     let metrics = proxy
-        .metrics_when("the others to be refused", |metrics| {
+        .metrics_when("the others to be rejected", |metrics| {
             let refused =
                 |outcome| metrics.sum("weir_connections_refused_total", &[("outcome", outcome)]);
             refused("answered") + refused("closed") >= 900.0
         })
         .await;
     assert_eq!(metrics.sum("weir_connections", &[]), 100.0);
-    // A small number may be told so, the rest are closed at once.
+    // A few may get a response; the rest are closed at once.
     let open = metrics.sum("process_open_fds", &[]);
     assert!(open < 100.0 + 64.0 + 60.0, "{open}");
 }

@@ -1,4 +1,4 @@
-//! Heads that two parsers could read in two ways: none of them carries a second request through.
+//! Request smuggling: heads that two parsers could read differently carry no second request.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use weir_tests::setup::Setup;
 /// The request that must never arrive.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: weir.test\r\n\r\n";
 
-/// How long a connection may be kept open by a proxy that found nothing wrong.
+/// How long a connection may stay open if the proxy finds nothing wrong.
 const QUIET: Duration = Duration::from_secs(2);
 
 type Case = (&'static str, String);
@@ -24,7 +24,7 @@ fn chunked_then(headers: &str) -> String {
     raw(&format!("{headers}\r\n\r\n0\r\n\r\n{SMUGGLED}"))
 }
 
-/// Lengths that two parsers could read in two ways.
+/// Lengths that two parsers could read differently.
 fn lengths() -> Vec<Case> {
     let length = SMUGGLED.len();
     vec![
@@ -75,7 +75,7 @@ fn lengths() -> Vec<Case> {
     ]
 }
 
-/// Codings that two parsers could read in two ways.
+/// Codings that two parsers could read differently.
 fn codings() -> Vec<Case> {
     vec![
         (
@@ -132,7 +132,7 @@ fn codings() -> Vec<Case> {
 #[tokio::test]
 async fn no_ambiguous_head_smuggles_a_second_request() {
     for (name, bytes) in lengths().into_iter().chain(codings()) {
-        // A backend each, so that a leak is told by its name.
+        // A backend for each case, so that a leak can be attributed.
         let backend = Backend::echo().await;
         let proxy = Setup::open(&backend).start().await;
         let mut raw = Raw::connect(proxy.address()).await;
@@ -142,8 +142,8 @@ async fn no_ambiguous_head_smuggles_a_second_request() {
         assert!(
             requests
                 .iter()
-                .all(|seen| !seen.target.contains("smuggled")),
-            "{name}: a second request came through: {requests:#?}"
+                .all(|received| !received.target.contains("smuggled")),
+            "{name}: a second request was smuggled: {requests:#?}"
         );
         assert!(requests.len() <= 1, "{name}: {requests:#?}");
         backend.assert_faultless();
@@ -156,15 +156,15 @@ async fn no_ambiguous_head_smuggles_a_second_request() {
 
 #[tokio::test]
 async fn an_invalid_chunk_size_ends_the_connection() {
-    // Without a digit there is no size (RFC 9112, section 7.1): who takes it for a zero reads the chunk
-    // as trailers, and what follows as a second request.
+    // Without a digit there is no size (RFC 9112, section 7.1): a parser that treats it as zero reads the chunk as trailers,
+    // and what follows as a second request.
     let without_digits = ["", " ", ";x"];
     let no_numbers = ["zz", "-1", "0x5", "5 5", "fffffffffffffffff", "5\u{b}"];
     let sizes = without_digits.into_iter().chain(no_numbers);
     let backend = Backend::echo().await;
     let proxy = Setup::buffered(&backend).start().await;
     let address = proxy.address();
-    // As the size of the first chunk, and behind a good one.
+    // As the size of the first chunk, and after a valid one.
     let cases = sizes.flat_map(|size| ["", "2\r\nhi\r\n"].map(|before| (before, size)));
     join_all(cases.map(|(before, size)| async move {
         let mut raw = Raw::connect(address).await;

@@ -1,4 +1,4 @@
-//! What flows while it comes: server-sent events, and WebSockets both ways.
+//! Streaming: server-sent events, and WebSockets in both directions.
 
 use std::time::Duration;
 
@@ -22,21 +22,21 @@ async fn events_are_forwarded_as_they_arrive() {
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        let (mut live, mut call) =
+        let (mut streaming, mut call) =
             tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
                 let mut call = backend.next_request().await;
                 call.send_event_stream_head().await;
                 call
             });
-        assert_eq!(live.status, 200);
-        assert_eq!(live.header("content-type"), Some("text/event-stream"));
+        assert_eq!(streaming.status, 200);
+        assert_eq!(streaming.header("content-type"), Some("text/event-stream"));
         for word in ["one", "two", "three"] {
             call.token(word).await;
-            live.until(word).await;
-            assert!(wait::still_waiting_after(Duration::from_millis(20), live.chunk()).await);
+            streaming.until(word).await;
+            assert!(wait::still_waiting_after(Duration::from_millis(20), streaming.chunk()).await);
         }
         call.end_chat(3).await;
-        let rest = live.rest().await.expect("a clean end");
+        let rest = streaming.rest().await.expect("a clean end");
         assert!(rest.ends_with(b"data: [DONE]\n\n"));
     }
 }
@@ -46,10 +46,10 @@ async fn connect(proxy: &Proxy) -> WebSocketStream<TcpStream> {
         .await
         .expect("a connection");
     let upgrading = client_async("ws://weir.test/socket", stream);
-    let (socket, answer) = wait::within("101", wait::PATIENCE, upgrading)
+    let (socket, response) = wait::within("101", wait::PATIENCE, upgrading)
         .await
         .expect("an upgrade");
-    assert_eq!(answer.status(), 101);
+    assert_eq!(response.status(), 101);
     socket
 }
 
@@ -58,7 +58,7 @@ async fn expect_echo(socket: &mut WebSocketStream<TcpStream>, text: &str) {
     let echoed = wait::within("an echo", wait::PATIENCE, socket.next())
         .await
         .expect("a message")
-        .expect("a whole one");
+        .expect("a complete one");
     assert_eq!(echoed.into_text().expect("text").as_str(), text);
 }
 
@@ -107,7 +107,7 @@ async fn a_late_101_is_accepted() {
     let proxy = Setup::open(&backend).start().await;
     let (mut socket, server) = tokio::join!(connect(&proxy), async {
         let mut call = backend.next_request().await;
-        // Nothing may be made up while the backend thinks.
+        // weir must not respond by itself while the backend has not.
         assert!(wait::still_waiting_after(Duration::from_millis(300), call.closed()).await);
         call.write(switch_head(&call)).await;
         WebSocketStream::from_raw_socket(call.into_stream(), Role::Server, None).await
@@ -127,7 +127,7 @@ async fn a_first_frame_in_the_same_packet_as_the_101_is_not_lost() {
     let (mut socket, server) = tokio::join!(connect(&proxy), async {
         let mut call = backend.next_request().await;
         let mut bytes = switch_head(&call);
-        // One unmasked text frame: "early".
+        // An unmasked text frame: "early".
         bytes.extend_from_slice(b"\x81\x05early");
         call.write(bytes).await;
         WebSocketStream::from_raw_socket(call.into_stream(), Role::Server, None).await
@@ -135,7 +135,7 @@ async fn a_first_frame_in_the_same_packet_as_the_101_is_not_lost() {
     let first = wait::within("the first frame", wait::PATIENCE, socket.next())
         .await
         .expect("a message")
-        .expect("a whole one");
+        .expect("a complete one");
     assert_eq!(first.into_text().expect("text").as_str(), "early");
     let _echoing = tokio::spawn(echo_all(server));
     expect_echo(&mut socket, "then this").await;
@@ -155,7 +155,7 @@ async fn upgrades_are_checked_like_other_requests() {
         .await
         .expect("a connection");
     let refused = client_async("ws://weir.test/socket", stream).await;
-    let error = refused.expect_err("a refusal").to_string();
+    let error = refused.expect_err("a rejection").to_string();
     assert!(error.contains("401"), "{error}");
     backend.assert_untouched();
 }

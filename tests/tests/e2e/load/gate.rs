@@ -1,4 +1,4 @@
-//! The gate of CI: the script that people copy, around the real sidecar and the real load tester.
+//! The quality gate for CI: the documented script, with the real sidecar and the real weir-load.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The first of three free ports in a row.
+/// The first of three consecutive free ports.
 fn port_base() -> u16 {
     for _ in 0..100 {
         let first = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -25,7 +25,7 @@ fn port_base() -> u16 {
     panic!("no three free ports in a row");
 }
 
-/// Exit code and output of the gate around a demo whose assistant is so slow, with an objective of it.
+/// Exit code and output of the gate with a demo of this latency, and a threshold.
 fn gate(latency: &str, objective: &str) -> (Option<i32>, String) {
     let directory = TempDir::new().expect("a directory");
     let base = port_base();
@@ -71,7 +71,7 @@ fn gate(latency: &str, objective: &str) -> (Option<i32>, String) {
 
 #[test]
 fn the_gate_passes_or_names_the_failed_threshold() {
-    // What passes must not depend on the machine, and what is slower than it may be fails on every one.
+    // A threshold that passes on any machine, and one that fails on any machine.
     let (code, said) = gate("120ms", "p99<60s");
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("verdict: pass"), "{said}");

@@ -1,4 +1,4 @@
-//! What was recorded is asked again: out of the event file, and out of a real search node.
+//! Replays of a recording: from the event file, and from a real search node.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -9,8 +9,8 @@ use weir_tests::setup::Setup;
 
 const STREAM: &str = "logs-weir.access-replayed";
 
-/// Events as weir writes them, every 10 ms, the last one first.
-fn recorded(count: u64) -> Vec<(String, Value)> {
+/// Events as weir writes them, every 10 ms, in reverse order.
+fn write_events(count: u64) -> Vec<(String, Value)> {
     (0..count)
         .rev()
         .map(|number| {
@@ -30,7 +30,7 @@ fn recorded(count: u64) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// From the first to the last time of a file of events.
+/// The time between the first and the last event of a file.
 fn length_s(file: &str) -> f64 {
     let text = std::fs::read_to_string(file).expect("a file");
     let times = text.lines().map(|line| -> jiff::Timestamp {
@@ -50,7 +50,7 @@ async fn an_event_file_is_replayed() {
     let proxy = Setup::open(&backend).start().await;
     let directory = TempDir::new().expect("a directory");
     let target = format!("http://{}", proxy.address());
-    // What weir itself has written of one test is what the next one asks again.
+    // The events of one test are replayed by the next.
     let common = ["--target", &target, "--slo", "error_rate<0.1%"];
     let first = [
         "--rate",
@@ -77,9 +77,9 @@ async fn an_event_file_is_replayed() {
     );
     let all = backend.requests();
     let (mut before, mut after): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
-    for (place, seen) in all.iter().enumerate() {
+    for (place, received) in all.iter().enumerate() {
         let half = if place < 120 { &mut before } else { &mut after };
-        half.push(seen.body.len());
+        half.push(received.body.len());
     }
     before.sort_unstable();
     after.sort_unstable();
@@ -91,7 +91,7 @@ async fn the_result_of_a_query_on_a_data_stream_is_replayed() {
     let Some(node) = Node::get().await else {
         return;
     };
-    node.fill(STREAM, &recorded(200)).await;
+    node.fill(STREAM, &write_events(200)).await;
     node.holds(STREAM, 200).await;
     let backend = Backend::chat().await;
     let proxy = Setup::open(&backend).start().await;
@@ -116,7 +116,7 @@ async fn the_result_of_a_query_on_a_data_stream_is_replayed() {
     let all = replay("*", &events).await;
     assert_eq!(all.finished.code, Some(0), "{}", all.output());
     assert_eq!(all.report["requests"], 200);
-    // From the first to the last of them, as they were.
+    // Between the first and the last event, as recorded.
     assert!((all.number("/duration_s") - 1.99).abs() < 0.001);
     let some = replay(
         "route:chat AND @timestamp:[2026-11-22T08:30:01Z TO *]",
@@ -125,7 +125,7 @@ async fn the_result_of_a_query_on_a_data_stream_is_replayed() {
     .await;
     assert_eq!(some.report["requests"], 25, "{}", some.output());
     std::fs::remove_file(directory.path().join("load.json")).expect("a report");
-    for (query, events, why) in [
+    for (query, events, reason) in [
         ("route:nobody", events.as_str(), "contains no requests"),
         ("route:(", &events, "400 Bad Request"),
         ("*", &format!("{}/logs-none", node.url()), "404"),
@@ -134,6 +134,6 @@ async fn the_result_of_a_query_on_a_data_stream_is_replayed() {
     ] {
         let load = replay(query, events).await;
         assert_eq!(load.finished.code, Some(2), "{query}: {}", load.output());
-        assert!(load.output().contains(why), "{query}: {}", load.output());
+        assert!(load.output().contains(reason), "{query}: {}", load.output());
     }
 }

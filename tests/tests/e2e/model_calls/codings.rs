@@ -1,4 +1,4 @@
-//! Questions and answers are read through their content codings, and pass as they are.
+//! Encoded requests and responses are read, and pass unchanged.
 
 use serde_json::json;
 use weir_tests::backend::{Backend, BackendResponse, chat_event};
@@ -7,9 +7,9 @@ use weir_tests::codings::{encoded, encoded_whole};
 use weir_tests::metrics::assert_metric;
 use weir_tests::setup::Setup;
 
-use super::{HELD_BYTES, call_of, question};
+use super::{BUFFERED_BYTES, question, recorded_call};
 
-/// A `Content-Encoding`, and how it is encoded.
+/// A `Content-Encoding`, and its encoder.
 const CODINGS: [(&str, &str); 9] = [
     ("gzip", "gzip"),
     ("x-gzip", "gzip"),
@@ -44,9 +44,9 @@ async fn encoded_responses_are_read() {
         let pieces = encoded(coding, &chat_stream());
         let whole = encoded_whole(coding, CHAT_ANSWER);
         let (sent_pieces, sent_whole) = (pieces.clone(), whole.clone());
-        let backend = Backend::responding(move |seen| {
-            let stream = String::from_utf8_lossy(&seen.body).contains(r#""stream":true"#);
-            let answer = match stream {
+        let backend = Backend::responding(move |received| {
+            let stream = String::from_utf8_lossy(&received.body).contains(r#""stream":true"#);
+            let backend_response = match stream {
                 true => {
                     let pieces = sent_pieces.iter().filter(|piece| !piece.is_empty());
                     let pieces = pieces.map(|piece| piece.clone().into());
@@ -54,7 +54,7 @@ async fn encoded_responses_are_read() {
                 }
                 false => BackendResponse::bytes("application/json", sent_whole.clone()),
             };
-            answer.header("content-encoding", named)
+            backend_response.header("content-encoding", named)
         })
         .await;
         let proxy = Setup::open(&backend).start().await;
@@ -62,7 +62,7 @@ async fn encoded_responses_are_read() {
             (ClientRequest::chat("hi"), false),
             (ClientRequest::chat_stream("hi"), true),
             (
-                ClientRequest::post(CHAT, question(HELD_BYTES + 1, true)),
+                ClientRequest::post(CHAT, question(BUFFERED_BYTES + 1, true)),
                 true,
             ),
             (
@@ -72,18 +72,21 @@ async fn encoded_responses_are_read() {
         ];
         let calls = asks.len();
         for (request, stream) in asks {
-            let reply = proxy
+            let client_response = proxy
                 .send(request.header("accept-encoding", "gzip, br"))
                 .await;
-            let call = call_of(&proxy, &reply).await;
+            let call = recorded_call(&proxy, &client_response).await;
             assert_eq!(call, json!(["chat", "glm-4", stream, 7, 3]), "{named}");
-            assert_eq!(reply.header("content-encoding"), Some(named));
+            assert_eq!(client_response.header("content-encoding"), Some(named));
             let sent = if stream {
                 pieces.concat()
             } else {
                 whole.clone()
             };
-            assert!(reply.body == sent, "{named}: the bytes are others");
+            assert!(
+                client_response.body == sent,
+                "{named}: the bytes are others"
+            );
         }
         let labels = [("model", "glm-4"), ("direction", "output")];
         let tokens = 3.0 * calls as f64;
@@ -98,7 +101,7 @@ async fn encoded_events_are_read_as_they_arrive() {
     for coding in ["gzip", "deflate", "br", "zstd"] {
         let mut client = Client::h1(proxy.address()).await;
         let pieces = encoded(coding, &chat_stream());
-        let (mut live, mut call) = tokio::join!(
+        let (mut streaming, mut call) = tokio::join!(
             client.open(ClientRequest::chat_stream("hi")),
             async {
                 let mut call = backend.next_request().await;
@@ -110,13 +113,13 @@ async fn encoded_events_are_read_as_they_arrive() {
                 call
             }
         );
-        let id = live.header("x-request-id").expect("an id").to_owned();
+        let id = streaming.header("x-request-id").expect("an id").to_owned();
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
             call.chunk(piece).await;
-            assert!(live.chunk().await.is_some(), "{coding}");
+            assert!(streaming.chunk().await.is_some(), "{coding}");
         }
         call.finish().await;
-        live.rest().await.expect("a clean end");
+        streaming.rest().await.expect("a clean end");
         let event = proxy.event(&id).await;
         let response = &event["gen_ai"]["response"];
         assert_eq!(response["finish_reasons"], json!(["stop"]), "{coding}");
@@ -132,7 +135,7 @@ async fn encoded_requests_are_read() {
     for (named, coding) in CODINGS {
         for text in [
             chat_request("hi", false).to_string().into_bytes(),
-            question(3 * HELD_BYTES, false),
+            question(3 * BUFFERED_BYTES, false),
         ] {
             let body = encoded_whole(coding, &text);
             for proxy in [&proxy, &read] {
@@ -140,12 +143,13 @@ async fn encoded_requests_are_read() {
                     ClientRequest::post(CHAT, body.clone()),
                     ClientRequest::chunked(CHAT, &body, 11).header("cache-control", "no-store"),
                 ] {
-                    let reply = proxy.send(request.header("content-encoding", named)).await;
-                    let call = call_of(proxy, &reply).await;
+                    let client_response =
+                        proxy.send(request.header("content-encoding", named)).await;
+                    let call = recorded_call(proxy, &client_response).await;
                     assert_eq!(call[1], "glm-4", "{named}: {call}");
-                    let seen = backend.requests().pop().expect("a request");
-                    assert_eq!(seen.header("content-encoding"), Some(named));
-                    assert!(seen.body == body, "{named}: the bytes are others");
+                    let received = backend.requests().pop().expect("a request");
+                    assert_eq!(received.header("content-encoding"), Some(named));
+                    assert!(received.body == body, "{named}: the bytes are others");
                 }
             }
         }
@@ -178,10 +182,13 @@ async fn compression_bombs_and_invalid_data_pass_unread() {
             ClientRequest::post(CHAT, body.clone()).header("content-encoding", named),
             ClientRequest::chunked(CHAT, &body, 4093).header("content-encoding", named),
         ] {
-            let reply = proxy.send(request).await;
-            assert_eq!(reply.status, 200);
-            assert!(reply.body == body, "{named}: the bytes are others");
-            let event = proxy.event_of(&reply).await;
+            let client_response = proxy.send(request).await;
+            assert_eq!(client_response.status, 200);
+            assert!(
+                client_response.body == body,
+                "{named}: the bytes are others"
+            );
+            let event = proxy.event_of(&client_response).await;
             assert_eq!(event["gen_ai"]["operation"]["name"], "chat", "{named}");
         }
     }
@@ -223,11 +230,11 @@ async fn accept_encoding_is_limited_to_readable_codings() {
             Some("identity"),
         ),
     ] {
-        let reply = proxy.send(request).await;
-        assert_eq!(reply.status, 200);
-        let seen = backend.requests().pop().expect("a request");
-        let asked = seen.all("accept-encoding");
-        assert_eq!(asked, Vec::from_iter(expected));
+        let client_response = proxy.send(request).await;
+        assert_eq!(client_response.status, 200);
+        let received = backend.requests().pop().expect("a request");
+        let requested = received.all("accept-encoding");
+        assert_eq!(requested, Vec::from_iter(expected));
     }
 }
 
@@ -244,8 +251,8 @@ async fn recorded_content_is_decoded() {
         .await;
     let question = chat_request("is it so?", false).to_string();
     let request = ClientRequest::post(CHAT, encoded_whole("zstd", question));
-    let reply = proxy.send(request.header("content-encoding", "zstd")).await;
-    let event = proxy.event_of(&reply).await.to_string();
+    let client_response = proxy.send(request.header("content-encoding", "zstd")).await;
+    let event = proxy.event_of(&client_response).await.to_string();
     assert!(event.contains("is it so?"), "{event}");
     assert!(event.contains("well then."), "{event}");
 }

@@ -1,21 +1,23 @@
-//! Streams of every format, each in its parts.
+//! Streams of every format, in their parts.
 
 use weir_tests::client::ClientRequest;
 
-/// How one provider streams.
+use crate::request_path::body_modes::BodyMode;
+
+/// The stream of a provider.
 #[derive(Clone, Copy)]
 pub(super) struct Format {
     pub(super) name: &'static str,
     pub(super) path: &'static str,
     pub(super) question: &'static str,
     pub(super) content_type: &'static str,
-    /// Its first parts, with some of the answer's text.
+    /// The first parts, with some text.
     pub(super) begin: &'static [&'static str],
-    /// The finish reason, where it stands before the terminal event.
+    /// The finish reason, where it precedes the terminal event.
     pub(super) reason: Option<&'static str>,
-    /// What says that nothing follows.
+    /// The terminal event.
     pub(super) terminal: &'static str,
-    /// What says in place of both that it failed.
+    /// The event that reports a failure instead.
     pub(super) error: &'static str,
 }
 
@@ -130,31 +132,24 @@ pub(super) const FORMATS: [Format; 8] = [
 ];
 
 impl Format {
-    /// What it is asked; of each question the answer is the same.
-    pub(super) fn request(&self, prompt: &str, way: Way) -> ClientRequest {
+    /// Its request; the response does not depend on the prompt.
+    pub(super) fn request(&self, prompt: &str, mode: BodyMode) -> ClientRequest {
         let body = self.question.replace("QUESTION", prompt);
-        let request = match way {
-            Way::Buffered => ClientRequest::post(self.path, body),
-            Way::PassedThrough => ClientRequest::chunked(self.path, body.as_bytes(), 7),
+        let request = match mode {
+            BodyMode::Buffered => ClientRequest::post(self.path, body),
+            BodyMode::PassedThrough => ClientRequest::chunked(self.path, body.as_bytes(), 7),
         };
         request.header("content-type", "application/json")
     }
 
-    /// All of it before its terminal event.
+    /// Everything before the terminal event.
     pub(super) fn open(&self) -> Vec<&'static str> {
         let parts = self.begin.iter().copied();
         parts.chain(self.reason).collect()
     }
 
-    /// All of it.
+    /// The whole stream.
     pub(super) fn whole(&self) -> String {
         self.open().concat() + self.terminal
     }
-}
-
-/// Which way a question takes through weir.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Way {
-    Buffered,
-    PassedThrough,
 }

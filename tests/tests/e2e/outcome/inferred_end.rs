@@ -1,15 +1,15 @@
-//! Answers that only look as if they were at their end: they go on to it.
+//! Responses that only seem to have ended: they are forwarded to their end.
 
 use super::*;
 
 const EVENTS: &str = "text/event-stream";
 const LINES: &str = "application/x-ndjson";
 
-/// Longer than the framing of an answer that has ended itself is waited for.
+/// Longer than the framing of a finished response is waited for.
 const LATER: Duration = Duration::from_millis(400);
 
-/// Has `parts` come one after the other, the last of them later, and gives the event.
-async fn says(
+/// Sends `parts` in sequence, the last with a delay, and returns the event.
+async fn send_parts(
     proxy: &Proxy,
     backend: &Backend,
     request: ClientRequest,
@@ -27,13 +27,13 @@ async fn says(
         call.chunk(last).await;
         call.finish().await;
     };
-    let asking = async {
+    let sending = async {
         let mut client = client(proxy, 1).await;
         client.send(request).await
     };
-    let (reply, ()) = tokio::join!(asking, answering);
-    assert_eq!(reply.text(), parts.concat());
-    proxy.event_of(&reply).await
+    let (response, ()) = tokio::join!(sending, answering);
+    assert_eq!(response.text(), parts.concat());
+    proxy.event_of(&response).await
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn responses_that_are_no_model_calls_are_never_cut_or_classified() {
             let what = format!("{path}: {parts:?}");
             let request = ClientRequest::post(path, format!("{{\"of\":{}}}", parts.len()))
                 .header("content-type", "application/json");
-            let event = says(&proxy, &backend, request, kind, parts).await;
+            let event = send_parts(&proxy, &backend, request, kind, parts).await;
             assert_success(&event, &what);
         }
     }
@@ -81,16 +81,16 @@ async fn data_after_a_gemini_finish_reason_is_forwarded() {
     for path in [GEMINI, "/kept/v1/chat/completions"] {
         for (number, last) in [USAGE, OTHER].iter().enumerate() {
             let request = || {
-                let question = format!("{{\"model\":\"g\",\"contents\":[{number}]}}");
-                ClientRequest::post(path, question).header("content-type", "application/json")
+                let prompt = format!("{{\"model\":\"g\",\"contents\":[{number}]}}");
+                ClientRequest::post(path, prompt).header("content-type", "application/json")
             };
             let parts = [FINISHED, last];
-            let event = says(&proxy, &backend, request(), EVENTS, &parts).await;
+            let event = send_parts(&proxy, &backend, request(), EVENTS, &parts).await;
             assert_success(&event, path);
             if number == 0 {
                 assert_eq!(event["gen_ai"]["usage"]["output_tokens"], 2, "{event}");
             }
-            // It ended by itself, and is kept.
+            // It ended by itself, and is stored.
             assert_eq!(proxy.send(request()).await.text(), parts.concat());
         }
     }
@@ -107,17 +107,17 @@ async fn responses_with_an_inferred_end_are_not_stored() {
             call.chunk(FINISHED).await;
             wait::within("weir is content", wait::PATIENCE, call.closed()).await;
         };
-        let asking = async {
+        let sending = async {
             let request = ClientRequest::post(GEMINI, "{\"contents\":[]}");
             let mut client = client(&proxy, 1).await;
-            let mut live = client
+            let mut streaming = client
                 .open(request.header("content-type", "application/json"))
                 .await;
-            let id = live.header("x-request-id").expect("an id").to_owned();
-            live.until(FINISHED).await;
+            let id = streaming.header("x-request-id").expect("an id").to_owned();
+            streaming.until(FINISHED).await;
             id
         };
-        let (id, ()) = tokio::join!(asking, answering);
+        let (id, ()) = tokio::join!(sending, answering);
         assert_success(&proxy.event(&id).await, "left at its end");
     }
 }
@@ -144,8 +144,8 @@ async fn responses_with_another_2xx_are_read() {
         let event = proxy
             .event_of(&proxy.send(ClientRequest::chat("hi")).await)
             .await;
-        let told = event.get("error_code").and_then(Value::as_str);
-        assert_eq!(told, code, "{status}: {event}");
+        let reported = event.get("error_code").and_then(Value::as_str);
+        assert_eq!(reported, code, "{status}: {event}");
         let output = event["gen_ai"]["usage"]["output_tokens"].as_u64();
         assert_eq!(output, tokens, "{status}: {event}");
     }
@@ -164,7 +164,7 @@ async fn audio_responses_are_not_read() {
         for kind in ["text/plain", "application/octet-stream", "audio/mpeg"] {
             let request = ClientRequest::post(path, r#"{"model":"s","input":"hi"}"#);
             let request = request.header("content-type", "application/json");
-            let event = says(&proxy, &backend, request, kind, CHUNKS).await;
+            let event = send_parts(&proxy, &backend, request, kind, CHUNKS).await;
             assert_success(&event, kind);
         }
     }
@@ -173,9 +173,9 @@ async fn audio_responses_are_not_read() {
 #[tokio::test]
 async fn an_empty_response_is_incomplete() {
     const JSON: &str = "application/json";
-    let backend = Backend::responding(|seen| {
-        let kind = seen.header("x-kind").expect("a type");
-        let text = seen.header("x-text").expect("a text");
+    let backend = Backend::responding(|received| {
+        let kind = received.header("x-kind").expect("a type");
+        let text = received.header("x-text").expect("a text");
         BackendResponse::bytes(kind, text.replace('|', "\n")).chunked()
     })
     .await;
@@ -228,8 +228,8 @@ async fn an_empty_response_is_incomplete() {
             .header("content-type", JSON)
             .header("x-kind", kind)
             .header("x-text", text);
-        let reply = proxy.send(request).await;
-        let event = proxy.event_of(&reply).await;
+        let response = proxy.send(request).await;
+        let event = proxy.event_of(&response).await;
         match is_whole {
             true => assert_success(&event, &what),
             false => assert_eq!(event["error_code"], "upstream_incomplete", "{what}"),

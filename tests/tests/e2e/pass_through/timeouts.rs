@@ -1,4 +1,4 @@
-//! Every wait of a request whose body is passed through has its end.
+//! Timeouts of requests whose body is passed through.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
 
 /// A proxy whose backend has these timeouts.
-async fn before(backend: &Backend, options: &[&str]) -> Proxy {
+async fn proxy_with_timeouts(backend: &Backend, options: &[&str]) -> Proxy {
     Setup::new(backend)
         .backend_options(options)
         .routes(OPEN)
@@ -26,7 +26,7 @@ async fn clients(proxy: &Proxy) -> [Client; 2] {
     ]
 }
 
-async fn released(backend: &Backend) {
+async fn assert_released(backend: &Backend) {
     wait::eventually("the backend's connection to end", wait::PATIENCE, || {
         backend.connections_open() == 0
     })
@@ -36,40 +36,40 @@ async fn released(backend: &Backend) {
 #[tokio::test]
 async fn first_byte_timeout_of_a_passed_through_request() {
     let backend = Backend::manual().await;
-    let proxy = before(&backend, &["first_byte_timeout: 300ms"]).await;
+    let proxy = proxy_with_timeouts(&backend, &["first_byte_timeout: 300ms"]).await;
     for mut client in clients(&proxy).await {
-        let reply = client
+        let client_response = client
             .send(ClientRequest::chunked("/up", b"hello", 2))
             .await;
-        assert_eq!(reply.status, 504, "{}", reply.text());
-        assert_eq!(reply.refusal(), "upstream_timeout");
+        assert_eq!(client_response.status, 504, "{}", client_response.text());
+        assert_eq!(client_response.rejection(), "upstream_timeout");
         drop(backend.next_request().await);
-        released(&backend).await;
+        assert_released(&backend).await;
     }
 }
 
 #[tokio::test]
 async fn the_first_byte_timeout_starts_after_the_body() {
     let backend = Backend::echo().await;
-    let proxy = before(
+    let proxy = proxy_with_timeouts(
         &backend,
         &["first_byte_timeout: 300ms", "total_timeout: 600ms"],
     )
     .await;
     for mut client in clients(&proxy).await {
-        let (request, pieces) = ClientRequest::streamed("/up");
+        let (request, chunks) = ClientRequest::streamed("/up");
         let sending = tokio::spawn(async move {
             for _ in 0..20 {
-                pieces.send("piece".into()).await.expect("taken");
-                // Slower in all than the backend would be waited for.
+                chunks.send("piece".into()).await.expect("taken");
+                // Slower in total than the backend timeout.
                 let pause = std::future::pending::<()>();
                 assert!(wait::still_waiting_after(Duration::from_millis(50), pause).await);
             }
         });
-        let reply = client.send(request).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
+        let client_response = client.send(request).await;
+        assert_eq!(client_response.status, 200, "{}", client_response.text());
         sending.await.expect("sent");
-        let event = proxy.event_of(&reply).await;
+        let event = proxy.event_of(&client_response).await;
         assert_eq!(event["http"]["request"]["body"]["bytes"], 100);
     }
 }
@@ -81,9 +81,9 @@ async fn timeouts_of_a_stalled_or_endless_response() {
         (["idle_timeout: 10s", "total_timeout: 700ms"], false),
     ] {
         let backend = Backend::manual().await;
-        let proxy = before(&backend, &options).await;
+        let proxy = proxy_with_timeouts(&backend, &options).await;
         for mut client in clients(&proxy).await {
-            let answering = async {
+            let responding = async {
                 let mut call = backend.next_request().await;
                 call.send_event_stream_head().await;
                 call.event("first").await;
@@ -96,24 +96,24 @@ async fn timeouts_of_a_stalled_or_endless_response() {
                 }
             };
             let asking = async {
-                let live = client
+                let streaming = client
                     .open(ClientRequest::chunked("/up", b"hello", 2))
                     .await;
-                let id = live.header("x-request-id").expect("an id").to_owned();
+                let id = streaming.header("x-request-id").expect("an id").to_owned();
                 assert!(
-                    live.rest().await.is_err(),
-                    "{options:?}: it ended as if it were whole"
+                    streaming.rest().await.is_err(),
+                    "{options:?}: it ended as if it were complete"
                 );
                 id
             };
-            let (id, ()) = tokio::join!(asking, answering);
+            let (id, ()) = tokio::join!(asking, responding);
             let event = proxy.event(&id).await;
             assert_eq!(event["error_code"], "upstream_timeout", "{options:?}");
         }
     }
 }
 
-/// A backend that answers before it has all of the body has what it needs.
+/// A backend that responds before the whole body was sent needs no more of it.
 #[tokio::test]
 async fn timeout_of_an_endless_early_response() {
     let backend = Backend::raw(|mut stream| async move {
@@ -134,25 +134,26 @@ async fn timeout_of_an_endless_early_response() {
         }
     })
     .await;
-    let proxy = before(&backend, &["idle_timeout: 10s", "total_timeout: 700ms"]).await;
+    let proxy = proxy_with_timeouts(&backend, &["idle_timeout: 10s", "total_timeout: 700ms"]).await;
     for mut client in clients(&proxy).await {
-        let (request, pieces) = ClientRequest::streamed("/up");
-        pieces.send("hello".into()).await.expect("taken");
-        let live = client.open(request).await;
-        let id = live.header("x-request-id").expect("an id").to_owned();
+        let (request, chunks) = ClientRequest::streamed("/up");
+        chunks.send("hello".into()).await.expect("taken");
+        let streaming = client.open(request).await;
+        let id = streaming.header("x-request-id").expect("an id").to_owned();
         let sending = async {
             let pause = || std::future::pending::<()>();
-            while pieces.send("more".into()).await.is_ok() {
+            while chunks.send("more".into()).await.is_ok() {
                 assert!(wait::still_waiting_after(Duration::from_millis(50), pause()).await);
             }
         };
         let rest = async {
-            let rest = wait::within("the end of the answer", wait::PATIENCE, live.rest()).await;
-            rest.expect_err("an answer that is cut");
+            let rest =
+                wait::within("the end of the response", wait::PATIENCE, streaming.rest()).await;
+            rest.expect_err("a truncated response");
         };
         tokio::select! {
             () = rest => {}
-            () = sending => panic!("the body was refused"),
+            () = sending => panic!("the body was rejected"),
         }
         let event = proxy.event(&id).await;
         assert_eq!(event["error_code"], "upstream_timeout");
@@ -171,17 +172,17 @@ async fn timeout_of_a_stalled_request_body() {
         "POST /up HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
     )
     .await;
-    let answer = raw.response().await;
-    assert_eq!(answer.status, 408, "{}", answer.text());
-    let (request, pieces) = ClientRequest::streamed("/up");
+    let backend_response = raw.response().await;
+    assert_eq!(backend_response.status, 408, "{}", backend_response.text());
+    let (request, chunks) = ClientRequest::streamed("/up");
     let mut client = Client::h2(proxy.address()).await;
-    pieces.send("hello".into()).await.expect("taken");
-    let reply = client.send(request).await;
-    assert_eq!(reply.status, 408, "{}", reply.text());
-    assert_eq!(reply.refusal(), "body_timeout");
-    drop(pieces);
-    released(&backend).await;
-    assert!(backend.requests().iter().all(|seen| !seen.whole));
+    chunks.send("hello".into()).await.expect("taken");
+    let client_response = client.send(request).await;
+    assert_eq!(client_response.status, 408, "{}", client_response.text());
+    assert_eq!(client_response.rejection(), "body_timeout");
+    drop(chunks);
+    assert_released(&backend).await;
+    assert!(backend.requests().iter().all(|received| !received.whole));
 }
 
 #[tokio::test]
@@ -199,32 +200,32 @@ async fn timeout_of_a_backend_that_does_not_read() {
         .start()
         .await;
     for mut client in clients(&proxy).await {
-        let reply = client
+        let client_response = client
             .send(ClientRequest::post("/up", vec![7; 64 << 20]))
             .await;
-        assert_eq!(reply.status, 504, "{}", reply.text());
-        assert_eq!(reply.refusal(), "upstream_timeout");
+        assert_eq!(client_response.status, 504, "{}", client_response.text());
+        assert_eq!(client_response.rejection(), "upstream_timeout");
     }
 }
 
 #[tokio::test]
 async fn a_client_disconnect_within_its_body() {
     let backend = Backend::manual().await;
-    let proxy = before(&backend, &[]).await;
+    let proxy = proxy_with_timeouts(&backend, &[]).await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.write("POST /up HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 100000\r\n\r\nhello")
         .await;
-    wait::eventually("the backend to be asked", wait::PATIENCE, || {
+    wait::eventually("a request at the backend", wait::PATIENCE, || {
         backend.connections_open() == 1
     })
     .await;
     raw.reset();
-    released(&backend).await;
+    assert_released(&backend).await;
     let event = proxy.event_with_code("client_closed").await;
     assert_eq!(event["http"]["response"]["status_code"], 499);
 }
 
-/// Nothing but its own timeout ends an upgraded connection, and silence of both sides does.
+/// An upgraded connection is ended only by its own timeout, when both sides are silent.
 #[tokio::test]
 async fn an_upgraded_connection_lives_while_it_is_used() {
     let backend = Backend::manual().await;

@@ -1,4 +1,4 @@
-//! Promise 2: over any run, requests answered or left = events recorded = requests counted.
+//! Promise 2: over any run, requests answered or aborted = events recorded = requests counted.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-fn answer(seen: &ReceivedRequest) -> BackendResponse {
-    match seen.target.as_str() {
+fn answer(received: &ReceivedRequest) -> BackendResponse {
+    match received.target.as_str() {
         "/cut" => BackendResponse::events(&["{}"]).truncated(),
         "/reset" => BackendResponse::reset_immediately(),
         "/error" => BackendResponse::status(500),
         "/stream" => BackendResponse::chat_stream(&["a", "b"]),
-        _ => BackendResponse::echo(seen),
+        _ => BackendResponse::echo(received),
     }
 }
 
@@ -35,8 +35,7 @@ const ROUTES: &str = "
 - {name: left, path: /left, backend: slow}
 ";
 
-/// One client's share: so many rounds of everything that can become of a request. Gives how many
-/// requests it made.
+/// The share of a client: this many rounds of every possible outcome of a request. Returns the number of requests.
 async fn client(proxy: &Proxy, rounds: usize) -> usize {
     let mut made = 0;
     for round in 0..rounds {
@@ -53,12 +52,12 @@ async fn client(proxy: &Proxy, rounds: usize) -> usize {
         one.send(ClientRequest::post("/ok", vec![b'x'; 100_000]))
             .await;
         made += 2;
-        // The cut may overtake the head.
-        if let Ok(live) = two.try_open(ClientRequest::get("/cut")).await {
-            let _ = live.rest().await;
+        // The cut may arrive before the head.
+        if let Ok(streaming) = two.try_open(ClientRequest::get("/cut")).await {
+            let _ = streaming.rest().await;
         }
         made += 1;
-        // A client that leaves in the middle of its body, and one that leaves its answer.
+        // A client that disconnects within its body, and one that aborts its response.
         let path = if round % 2 == 0 { "/ok" } else { "/left" };
         let length = if round % 2 == 0 { 10 } else { 2 };
         let mut raw = Raw::connect(proxy.address()).await;
@@ -75,8 +74,8 @@ async fn client(proxy: &Proxy, rounds: usize) -> usize {
     made
 }
 
-/// How many requests `/metrics` has counted, by status.
-async fn counted(proxy: &Proxy) -> HashMap<String, f64> {
+/// The requests in `/metrics`, by status.
+async fn counted_requests(proxy: &Proxy) -> HashMap<String, f64> {
     let mut by_code = HashMap::new();
     for sample in proxy.metrics().await.samples {
         if sample.name == "weir_requests_total" {
@@ -86,7 +85,7 @@ async fn counted(proxy: &Proxy) -> HashMap<String, f64> {
     by_code
 }
 
-fn recorded(events: &[Value]) -> HashMap<String, f64> {
+fn recorded_events(events: &[Value]) -> HashMap<String, f64> {
     let mut by_code = HashMap::new();
     for event in events {
         let code = event["http"]["response"]["status_code"].to_string();
@@ -108,11 +107,11 @@ async fn every_request_of_a_mixed_run_is_recorded_and_counted_once() {
     let made: usize = futures_util::future::join_all(clients).await.iter().sum();
     assert!(made > 450, "{made}");
     let events = proxy.events_when(made).await;
-    let codes = recorded(&events);
-    // A code as its number or as its class: the sums must be the same, and that is what counts.
+    let codes = recorded_events(&events);
+    // Statuses as numbers or as classes: only the sums must match.
     let total: f64 = wait::within("the counts", wait::PATIENCE, async {
         loop {
-            let total: f64 = counted(&proxy).await.values().sum();
+            let total: f64 = counted_requests(&proxy).await.values().sum();
             if (total - made as f64).abs() < 0.5 {
                 return total;
             }
@@ -124,7 +123,7 @@ async fn every_request_of_a_mixed_run_is_recorded_and_counted_once() {
     for code in ["200", "401", "404", "405", "429", "499", "500", "502"] {
         assert!(codes.contains_key(code), "no {code} in {codes:?}");
     }
-    // A request is in flight until it is counted, and its event is counted once it is written.
+    // A request is in flight until it is counted, and its event is counted when it is written.
     let is_over = |metrics: &Metrics| {
         let written = metrics.sum("weir_events_total", &[("outcome", "recorded")]);
         assert!(written < made as f64 + 0.5, "{written} recorded");
@@ -168,15 +167,19 @@ async fn requests_during_shutdown_are_recorded() {
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
     let answered: Vec<String> = answered.into_iter().flatten().collect();
     let events = proxy.events();
-    let recorded: std::collections::HashSet<&str> = events
+    let recorded_events: std::collections::HashSet<&str> = events
         .iter()
         .filter_map(|event| event["http"]["request"]["id"].as_str())
         .collect();
-    assert_eq!(recorded.len(), events.len(), "two events of one request");
+    assert_eq!(
+        recorded_events.len(),
+        events.len(),
+        "two events of one request"
+    );
     for id in &answered {
         assert!(
-            recorded.contains(id.as_str()),
-            "{id} was answered and not recorded"
+            recorded_events.contains(id.as_str()),
+            "{id} was answered but not recorded"
         );
     }
     let unanswered = events.iter().filter(|event| {

@@ -1,5 +1,4 @@
-//! Promise 4: no secret, signature, authorization header or prompt text in any log, event, metric
-//! or error answer.
+//! Promise 4: no secret, signature, authorization header or prompt text in any log, event, metric or error response.
 
 use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::client::{Client, ClientRequest};
@@ -61,27 +60,27 @@ async fn secrets_and_prompts_appear_nowhere() {
     let body = body.as_bytes();
     let good = sign_hmac_now("sentinel-hmac-secret", body);
     let stale = sign_hmac("sentinel-hmac-secret", "stale", unix_now() - 9999, body);
-    let wrong = sign_hmac_now("sentinel-wrong-key", body);
-    let signatures: Vec<String> = [&good, &stale, &wrong]
+    let invalid = sign_hmac_now("sentinel-wrong-key", body);
+    let signatures: Vec<String> = [&good, &stale, &invalid]
         .iter()
         .map(|headers| headers[2].1.trim_start_matches("v1=").to_owned())
         .collect();
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for (path, headers, status) in [
         ("/signed/a", good.clone(), 200),
         ("/signed/a", good, 401),
         ("/signed/a", stale, 401),
-        ("/signed/a", wrong, 401),
+        ("/signed/a", invalid, 401),
         ("/signed/a", vec![], 401),
         ("/keys/a", bearer("sentinel-bearer-key"), 200),
         ("/keys/a", bearer("sentinel-wrong-key"), 401),
         ("/broken/a", bearer("sentinel-wrong-key"), 502),
         ("/none", bearer("sentinel-wrong-key"), 404),
     ] {
-        let reply = proxy.send(request_to(path, headers)).await;
-        assert_eq!(reply.status, status, "{path}: {}", reply.text());
+        let response = proxy.send(request_to(path, headers)).await;
+        assert_eq!(response.status, status, "{path}: {}", response.text());
         if status != 200 {
-            answers.push(format!("{:?} {}", reply.headers, reply.text()));
+            responses.push(format!("{:?} {}", response.headers, response.text()));
         }
     }
     let mut client = Client::h1(proxy.address()).await;
@@ -97,7 +96,7 @@ async fn secrets_and_prompts_appear_nowhere() {
         ("stdout", proxy.process().stdout()),
         ("metrics", metrics.text()),
         ("an answer of admin", refused.text()),
-        ("an error answer", answers.join("\n")),
+        ("an error answer", responses.join("\n")),
     ];
     for (place, text) in &places {
         for secret in SECRETS {

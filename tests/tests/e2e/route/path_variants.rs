@@ -1,5 +1,5 @@
-//! A protected route guards its look-alikes: real routers, each behind a weir of its own, are asked by
-//! hundreds of spellings of one path, unsigned.
+//! A protected route also protects the variants of its path: hundreds of variants are sent unsigned to real web
+//! frameworks, each behind its own weir.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,24 +14,20 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign;
 
-/// As shipped examples once had it: an open route around the signed one, to the same backend.
+use crate::request_path::body_modes::BodyMode;
+
+/// As in an earlier example: an open route around the signed one, with the same backend.
 const OPEN_AROUND_SIGNED: &str = "
 - {name: chat, path: /v1/chat/completions, backend: assistant, signature: {scheme: hmac, secrets: [s3cret]}}
 - {name: rest, path: /*, backend: assistant}
 ";
 
-/// How a body is sent: weir reads one with a length, and lets one without it pass on an open route.
-#[derive(Clone, Copy, Debug)]
-enum Framing {
-    Length,
-    Chunks,
-}
-
-/// One unsigned question over HTTP/1.1, its target as it stands; the status and the body.
-async fn send_raw(address: SocketAddr, target: &str, framing: Framing) -> (u16, String) {
-    let body = match framing {
-        Framing::Length => "Content-Length: 2\r\n\r\n{}",
-        Framing::Chunks => "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+/// Sends an unsigned request over HTTP/1.1 with the unmodified target; returns the status and the body. On an open
+/// route weir buffers a body with a length, and passes through one without.
+async fn send_raw(address: SocketAddr, target: &str, mode: BodyMode) -> (u16, String) {
+    let body = match mode {
+        BodyMode::Buffered => "Content-Length: 2\r\n\r\n{}",
+        BodyMode::PassedThrough => "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     };
     let mut raw = Raw::connect(address).await;
     let sent = raw.try_write(format!(
@@ -40,12 +36,12 @@ async fn send_raw(address: SocketAddr, target: &str, framing: Framing) -> (u16, 
     ));
     let _ = sent.await;
     match raw.try_response().await {
-        Some(answer) => (answer.status, answer.text()),
+        Some(backend_response) => (backend_response.status, backend_response.text()),
         None => (0, String::new()),
     }
 }
 
-/// Whether a client of HTTP/2 can send the target as it stands.
+/// Whether an HTTP/2 client can send the target unmodified.
 fn fits_http2(target: &str) -> bool {
     let uri = format!("http://weir.test{target}").parse::<http::Uri>();
     target.starts_with('/')
@@ -55,16 +51,16 @@ fn fits_http2(target: &str) -> bool {
         })
 }
 
-/// What came of all spellings before one server.
+/// The results of all variants for one server.
 #[derive(Debug, Default)]
-struct Tally {
-    /// How many of each status.
+struct VariantCounts {
+    /// The number of responses by status.
     statuses: BTreeMap<u16, usize>,
-    /// What the protected handler answered.
+    /// The variants that the protected handler answered.
     answered: Vec<String>,
 }
 
-impl Tally {
+impl VariantCounts {
     fn add(&mut self, how: &str, target: &str, status: u16, body: &str) {
         *self.statuses.entry(status).or_default() += 1;
         if body.contains(RESPONSE) {
@@ -73,12 +69,12 @@ impl Tally {
     }
 }
 
-async fn through_weir(proxy: &Proxy) -> Tally {
-    let mut tally = Tally::default();
+async fn send_through_weir(proxy: &Proxy) -> VariantCounts {
+    let mut tally = VariantCounts::default();
     for target in path_variants::of(CHAT) {
-        for framing in [Framing::Length, Framing::Chunks] {
-            let (status, body) = send_raw(proxy.address(), &target, framing).await;
-            tally.add(&format!("HTTP/1.1 {framing:?}"), &target, status, &body);
+        for mode in [BodyMode::Buffered, BodyMode::PassedThrough] {
+            let (status, body) = send_raw(proxy.address(), &target, mode).await;
+            tally.add(&format!("HTTP/1.1 {mode:?}"), &target, status, &body);
         }
     }
     let mut client = Client::h2(proxy.address()).await;
@@ -90,19 +86,19 @@ async fn through_weir(proxy: &Proxy) -> Tally {
             ClientRequest::post(target, "{}"),
             ClientRequest::chunked(target, b"{}", 1),
         ] {
-            let reply = client.send(request).await;
-            tally.add("HTTP/2", target, reply.status, &reply.text());
+            let response = client.send(request).await;
+            tally.add("HTTP/2", target, response.status, &response.text());
         }
     }
     tally
 }
 
-/// Every server by itself first: what its router takes for the path is what weir has to guard.
-async fn assert_guarded(frameworks: &Frameworks) {
+/// Every server without weir first: the variants that its router accepts are those that weir must protect.
+async fn assert_protected(frameworks: &Frameworks) {
     let each = frameworks.servers.iter().map(|(name, address)| async move {
-        let mut bare = Tally::default();
+        let mut bare = VariantCounts::default();
         for target in path_variants::of(CHAT) {
-            let (status, body) = send_raw(*address, &target, Framing::Length).await;
+            let (status, body) = send_raw(*address, &target, BodyMode::Buffered).await;
             bare.add("bare", &target, status, &body);
         }
         let endpoint = format!("http://{address}");
@@ -112,13 +108,13 @@ async fn assert_guarded(frameworks: &Frameworks) {
             .start()
             .await;
         let signed = ClientRequest::post(CHAT, "{}").headers(sign::sign_hmac_now("s3cret", b"{}"));
-        let reply = proxy.send(signed).await;
+        let response = proxy.send(signed).await;
         assert_eq!(
-            (reply.status, &*reply.text()),
+            (response.status, &*response.text()),
             (200, RESPONSE),
             "{name}, signed"
         );
-        (name, bare, through_weir(&proxy).await)
+        (name, bare, send_through_weir(&proxy).await)
     });
     for (name, bare, tally) in join_all(each).await {
         assert!(
@@ -132,10 +128,10 @@ async fn assert_guarded(frameworks: &Frameworks) {
             "{name}: {:?}",
             tally.statuses
         );
-        // Refused for the signature, malformed, and what is no look-alike and goes on.
+        // Rejected for the signature, malformed, or no variant and forwarded.
         for status in [400, 401, 404] {
-            let seen = tally.statuses.get(&status).copied().unwrap_or_default();
-            assert!(seen >= 10, "{name}: {status} {:?}", tally.statuses);
+            let received = tally.statuses.get(&status).copied().unwrap_or_default();
+            assert!(received >= 10, "{name}: {status} {:?}", tally.statuses);
         }
     }
 }
@@ -144,7 +140,7 @@ async fn assert_guarded(frameworks: &Frameworks) {
 async fn path_variants_do_not_bypass_signatures_in_front_of_python() {
     let test = "the look-alikes before FastAPI, Flask and Django";
     if let Some(frameworks) = Frameworks::of_python(test).await {
-        assert_guarded(&frameworks).await;
+        assert_protected(&frameworks).await;
     }
 }
 
@@ -152,7 +148,7 @@ async fn path_variants_do_not_bypass_signatures_in_front_of_python() {
 async fn path_variants_do_not_bypass_signatures_in_front_of_node() {
     let test = "the look-alikes before Express and Koa";
     if let Some(frameworks) = Frameworks::of_node(test).await {
-        assert_guarded(&frameworks).await;
+        assert_protected(&frameworks).await;
     }
 }
 
@@ -166,7 +162,7 @@ async fn a_signed_path_variant_is_forwarded_unchanged() {
     let look_alike = "/v1/chat%2Fcompletions";
     let unsigned = proxy.send(ClientRequest::post(look_alike, "{}")).await;
     assert_eq!(
-        (unsigned.status, unsigned.refusal()),
+        (unsigned.status, unsigned.rejection()),
         (401, "signature_missing".to_owned())
     );
     assert_eq!(proxy.event_of(&unsigned).await["route"], "chat");
@@ -182,7 +178,7 @@ async fn a_signed_path_variant_is_forwarded_unchanged() {
         (&event["route"], &event["url"]["path"]),
         (&"chat".into(), &look_alike.into())
     );
-    // No look-alike of anything that is protected.
+    // Not a variant of a protected path.
     let other = proxy
         .send(ClientRequest::get("/v1/models/Qwen%2FQwen2.5-7B"))
         .await;
@@ -219,9 +215,9 @@ async fn explicitly_open_routes_stay_open_and_methods_are_respected() {
         ("GET", "/shelf/%252e%252e/inside", 403, "inside"),
         ("GET", "/shelf/%252e%252e%252fitems", 200, "shelf"),
     ] {
-        let reply = proxy.send(ClientRequest::new(method, path)).await;
-        assert_eq!(reply.status, status, "{method} {path}");
-        let event = proxy.event_of(&reply).await;
+        let response = proxy.send(ClientRequest::new(method, path)).await;
+        assert_eq!(response.status, status, "{method} {path}");
+        let event = proxy.event_of(&response).await;
         assert_eq!(event["route"], route, "{method} {path}");
     }
 }
@@ -249,16 +245,16 @@ async fn invalid_paths_and_configured_encoded_slashes_are_rejected() {
         "/a\tb",
     ];
     for target in bad {
-        for framing in [Framing::Length, Framing::Chunks] {
-            let (status, body) = send_raw(keep.address(), target, framing).await;
+        for mode in [BodyMode::Buffered, BodyMode::PassedThrough] {
+            let (status, body) = send_raw(keep.address(), target, mode).await;
             assert_eq!(status, 400, "{target:?}: {body}");
         }
         if fits_http2(target) {
-            let reply = Client::h2(keep.address())
+            let response = Client::h2(keep.address())
                 .await
                 .send(ClientRequest::get(target))
                 .await;
-            assert_eq!(reply.status, 400, "HTTP/2 {target:?}");
+            assert_eq!(response.status, 400, "HTTP/2 {target:?}");
         }
     }
     backend.assert_untouched();
@@ -268,14 +264,14 @@ async fn invalid_paths_and_configured_encoded_slashes_are_rejected() {
         ("/caf%C3%A9/a%20b", 200, 200),
         ("/a?x=%2F%5C%0a", 200, 200),
     ] {
-        for framing in [Framing::Length, Framing::Chunks] {
+        for mode in [BodyMode::Buffered, BodyMode::PassedThrough] {
             assert_eq!(
-                send_raw(keep.address(), target, framing).await.0,
+                send_raw(keep.address(), target, mode).await.0,
                 if_kept,
                 "{target}"
             );
             assert_eq!(
-                send_raw(reject.address(), target, framing).await.0,
+                send_raw(reject.address(), target, mode).await.0,
                 if_rejected,
                 "{target}"
             );

@@ -1,5 +1,5 @@
-//! W3C trace context through the whole proxy: a sample of the specification's own cases (the rest
-//! are beside the parser).
+//! W3C trace context through the whole proxy: a selection of the cases of the specification (the others are next to the
+//! parser).
 
 use weir_tests::backend::{Backend, ReceivedRequest};
 use weir_tests::client::ClientRequest;
@@ -14,9 +14,9 @@ struct Parent {
     flags: String,
 }
 
-/// The one `traceparent` that the backend got, taken apart.
-fn parent(seen: &ReceivedRequest) -> Parent {
-    let values = seen.all("traceparent");
+/// The `traceparent` that the backend received, in its parts.
+fn parent(received: &ReceivedRequest) -> Parent {
+    let values = received.all("traceparent");
     assert_eq!(values.len(), 1, "{values:?}");
     let parts: Vec<&str> = values[0].split('-').collect();
     assert_eq!(parts.len(), 4, "{values:?}");
@@ -53,16 +53,16 @@ async fn a_valid_traceparent_is_continued_with_a_new_span() {
             .header("tracestate", "foo=1")
             .header("tracestate", "bar=2")
             .header("baggage", "userId=alice");
-        let reply = proxy.send(request).await;
-        let seen = backend.requests().pop().expect("a request");
-        let sent = parent(&seen);
+        let response = proxy.send(request).await;
+        let received = backend.requests().pop().expect("a request");
+        let sent = parent(&received);
         assert_eq!(sent.trace, TRACE, "{given}");
         assert_ne!(sent.span, PARENT, "{given}");
         assert_eq!(sent.flags, flags, "{given}");
-        let state = seen.all("tracestate").join(",").replace(' ', "");
+        let state = received.all("tracestate").join(",").replace(' ', "");
         assert_eq!(state, "foo=1,bar=2");
-        assert_eq!(seen.all("baggage"), ["userId=alice"]);
-        let event = proxy.event_of(&reply).await;
+        assert_eq!(received.all("baggage"), ["userId=alice"]);
+        let event = proxy.event_of(&response).await;
         assert_eq!(event["trace"]["id"], TRACE);
     }
 }
@@ -92,14 +92,14 @@ async fn an_invalid_traceparent_starts_a_new_trace() {
         for value in &given {
             request = request.header("traceparent", value);
         }
-        let reply = proxy.send(request).await;
-        let seen = backend.requests().pop().expect("a request");
-        let sent = parent(&seen);
+        let response = proxy.send(request).await;
+        let received = backend.requests().pop().expect("a request");
+        let sent = parent(&received);
         assert_ne!(sent.trace, TRACE, "{given:?}");
         assert_ne!(sent.trace, "0".repeat(32));
         assert_ne!(sent.span, "0".repeat(16));
-        assert!(seen.all("tracestate").is_empty(), "{given:?}");
-        let event = proxy.event_of(&reply).await;
+        assert!(received.all("tracestate").is_empty(), "{given:?}");
+        let event = proxy.event_of(&response).await;
         assert_eq!(event["trace"]["id"], sent.trace.as_str());
     }
 }

@@ -1,4 +1,4 @@
-//! Who weir says it is to the index, and whom it believes to be the index.
+//! The credentials for the index, and the verification of its certificate.
 
 use tempfile::TempDir;
 use weir_tests::backend::Backend;
@@ -7,7 +7,7 @@ use weir_tests::index::{Fault, Index};
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-use super::{SPOOL, arrived, send_requests, settled, shipping};
+use super::{SPOOL, indexed_events, send_requests, shipping, wait_until_settled};
 
 #[tokio::test]
 async fn index_credentials_are_sent_only_to_the_index() {
@@ -35,16 +35,16 @@ async fn index_credentials_are_sent_only_to_the_index() {
             .start()
             .await;
         send_requests(&proxy, 1).await;
-        settled(&proxy, "indexed", 1.0).await;
+        wait_until_settled(&proxy, "indexed", 1.0).await;
         assert_eq!(index.authorization().as_deref(), Some(expected));
         let secrets = [
             "sentinel-es-password",
             "d2VpcjpzZW50",
             "c2VudGluZWwtZXMta2V5",
         ];
-        let said = proxy.stderr() + &proxy.admin_get("/metrics").await.text();
+        let output = proxy.stderr() + &proxy.admin_get("/metrics").await.text();
         for secret in secrets {
-            assert!(!said.contains(secret), "{secret} is told");
+            assert!(!output.contains(secret), "{secret} was leaked");
         }
     }
 }
@@ -63,7 +63,7 @@ async fn a_changed_retention_updates_the_existing_policy() {
             .start()
             .await;
         send_requests(&proxy, 1).await;
-        settled(&proxy, "indexed", 1.0).await;
+        wait_until_settled(&proxy, "indexed", 1.0).await;
         let (times, policy) = index.policy(path).expect("a policy");
         assert_eq!(times, written, "{retention}");
         let conditions = &policy["policy"]["states"][0]["transitions"][0]["conditions"];
@@ -85,7 +85,7 @@ async fn the_certificate_of_the_index_is_verified() {
         .await;
     send_requests(&stranger, 3).await;
     wait::eventually("a complaint", wait::PATIENCE, || {
-        stranger.stderr().contains("does not take them")
+        stranger.stderr().contains("does not accept them")
     })
     .await;
     assert!(index.ids().is_empty() && index.set_up().is_empty());
@@ -98,5 +98,5 @@ async fn the_certificate_of_the_index_is_verified() {
         .start()
         .await;
     let ids = send_requests(&friend, 3).await;
-    arrived(&index, &ids).await;
+    indexed_events(&index, &ids).await;
 }

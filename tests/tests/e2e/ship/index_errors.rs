@@ -1,5 +1,5 @@
-//! What says something of the cluster or the credential is waited out; what says something of one event is a
-//! dead letter. On a scripted index, and for what it can show on a real search node.
+//! Errors of the cluster or the credentials are retried; errors of a single event make it a dead letter. With a scripted
+//! index, and with a real search node where it can reproduce them.
 
 use std::time::Duration;
 
@@ -12,10 +12,12 @@ use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
-use super::{SPOOL, arrived, assert_balance, outcome, send_requests, settled, shipping};
+use super::{
+    SPOOL, assert_accounting, indexed_events, outcome, send_requests, shipping, wait_until_settled,
+};
 
-/// Status, type and reason as servers send them for one item, and what weir calls it.
-const CONDITIONS: [(u16, &str, &str, &str); 14] = [
+/// Status, type and reason of an item as servers send them, and weir's name for it.
+const ERRORS: [(u16, &str, &str, &str); 14] = [
     (
         401,
         "security_exception",
@@ -96,15 +98,15 @@ async fn status(proxy: &Proxy) -> Value {
     proxy.admin_get("/api/status").await.json()["shipping"]["events"].clone()
 }
 
-/// Waits until the status names this reason; nothing is lost or given up meanwhile.
-async fn waits_for(proxy: &Proxy, reason: &str, events: f64) -> Metrics {
-    let begun = tokio::time::Instant::now();
+/// Waits until the status names this reason; no event is lost or dropped meanwhile.
+async fn wait_for_reason(proxy: &Proxy, reason: &str, events: f64) -> Metrics {
+    let started_at = tokio::time::Instant::now();
     let status = loop {
         let status = status(proxy).await;
         if status["reason"] == reason {
             break status;
         }
-        let waited = begun.elapsed();
+        let waited = started_at.elapsed();
         assert!(
             waited < wait::PATIENCE,
             "{reason}: {status}\n{}",
@@ -115,7 +117,7 @@ async fn waits_for(proxy: &Proxy, reason: &str, events: f64) -> Metrics {
     assert_eq!(status["status"], "waiting");
     assert!(status["since"].is_string() && status["node"].is_string());
     let metrics = proxy.metrics().await;
-    assert_balance(&metrics);
+    assert_accounting(&metrics);
     let of = |name: &str| metrics.sum(name, &[("reason", reason)]);
     assert_eq!(of("weir_shipping_blocked"), 1.0, "{reason}");
     assert!(of("weir_events_retried_total") >= events, "{reason}");
@@ -135,25 +137,28 @@ async fn waits_for(proxy: &Proxy, reason: &str, events: f64) -> Metrics {
     metrics
 }
 
-/// An answer with a condition for a part of the events, or for the whole request, comes to the same.
-async fn is_waited_out(condition: (u16, &'static str, &'static str, &'static str), is_whole: bool) {
-    let (code, kind, said, reason) = condition;
+/// An error for some of the events and for the whole request have the same result.
+async fn assert_retried(
+    condition: (u16, &'static str, &'static str, &'static str),
+    is_whole: bool,
+) {
+    let (code, kind, output, reason) = condition;
     let (backend, index) = (Backend::echo().await, Index::start().await);
     index.always(Some(match is_whole {
-        true => Fault::WholeError(code, kind, said),
-        false => Fault::Errors(code, kind, said, 3),
+        true => Fault::WholeError(code, kind, output),
+        false => Fault::Errors(code, kind, output, 3),
     }));
     let proxy = shipping(&backend, &[index.url()], "events: 9, wait: 10ms")
         .start()
         .await;
     let ids = send_requests(&proxy, 9).await;
-    waits_for(&proxy, reason, 1.0).await;
+    wait_for_reason(&proxy, reason, 1.0).await;
     let stderr = proxy.stderr();
     assert!(stderr.contains(&format!("({reason})")), "{stderr}");
-    assert!(stderr.contains(said), "{stderr}");
+    assert!(stderr.contains(output), "{stderr}");
     index.always(None);
-    settled(&proxy, "indexed", 9.0).await;
-    arrived(&index, &ids).await;
+    wait_until_settled(&proxy, "indexed", 9.0).await;
+    indexed_events(&index, &ids).await;
     wait::within("an end of the reason", wait::PATIENCE, async {
         while status(&proxy).await["status"] != "ok" {
             wait::tick().await;
@@ -166,21 +171,21 @@ async fn is_waited_out(condition: (u16, &'static str, &'static str, &'static str
 
 #[tokio::test]
 async fn errors_of_the_cluster_or_the_credentials_lose_no_events() {
-    let each = CONDITIONS.map(|condition| is_waited_out(condition, false));
+    let each = ERRORS.map(|condition| assert_retried(condition, false));
     futures_util::future::join_all(each).await;
 }
 
 #[tokio::test]
 async fn the_same_errors_for_a_whole_request_lose_no_events() {
-    let each = CONDITIONS.map(|condition| is_waited_out(condition, true));
+    let each = ERRORS.map(|condition| assert_retried(condition, true));
     futures_util::future::join_all(each).await;
 }
 
 #[tokio::test]
 async fn errors_of_single_events_do_not_delay_others() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
-    // Each of these has been taken for a condition by somebody: a client chooses what a value says.
-    for (kind, said) in [
+    // Each of these could be mistaken for an error of the cluster: a client chooses the values.
+    for (kind, output) in [
         (
             "document_parsing_exception",
             "failed to parse field [a]. Preview: 'pipeline with id [x] does not exist'",
@@ -195,15 +200,15 @@ async fn errors_of_single_events_do_not_delay_others() {
         ),
         ("strict_dynamic_mapping_exception", "mapping set to strict"),
     ] {
-        index.script(&[Fault::Errors(400, kind, said, 4)]);
+        index.script(&[Fault::Errors(400, kind, output, 4)]);
     }
     let proxy = shipping(&backend, &[index.url()], "events: 8, wait: 10s")
         .start()
         .await;
     send_requests(&proxy, 32).await;
-    let metrics = settled(&proxy, "dead_letter", 8.0).await;
-    assert_balance(&metrics);
-    settled(&proxy, "indexed", 24.0).await;
+    let metrics = wait_until_settled(&proxy, "dead_letter", 8.0).await;
+    assert_accounting(&metrics);
+    wait_until_settled(&proxy, "indexed", 24.0).await;
     assert_eq!(status(&proxy).await["status"], "ok");
 }
 
@@ -215,15 +220,15 @@ async fn events_in_the_failure_store_are_counted_separately() {
         .start()
         .await;
     send_requests(&proxy, 16).await;
-    settled(&proxy, "failure_store", 4.0).await;
-    let metrics = settled(&proxy, "indexed", 12.0).await;
+    wait_until_settled(&proxy, "failure_store", 4.0).await;
+    let metrics = wait_until_settled(&proxy, "indexed", 12.0).await;
     assert_eq!(outcome(&metrics, "dead_letter"), 0.0);
     assert_eq!((index.failures(), index.ids().len()), (4, 12));
     assert_eq!(status(&proxy).await["failure_store"], 4);
 }
 
-/// A proxy that ships to a stream of its own.
-async fn ships_to(backend: &Backend, node: &OwnNode, stream: &str) -> Proxy {
+/// A proxy that ships to its own stream.
+async fn proxy_shipping_to(backend: &Backend, node: &OwnNode, stream: &str) -> Proxy {
     let url = node.url();
     Setup::open(backend)
         .events(SPOOL)
@@ -234,9 +239,9 @@ async fn ships_to(backend: &Backend, node: &OwnNode, stream: &str) -> Proxy {
         .await
 }
 
-async fn set(node: &OwnNode, path: &str, body: Value) {
-    let (status, answer) = node.send("PUT", path, &body).await;
-    assert_eq!(status, 200, "{path}: {answer}");
+async fn set_setting(node: &OwnNode, path: &str, body: Value) {
+    let (status, response) = node.send("PUT", path, &body).await;
+    assert_eq!(status, 200, "{path}: {response}");
 }
 
 async fn is_set_up(node: &OwnNode, dataset: &str) {
@@ -249,8 +254,8 @@ async fn is_set_up(node: &OwnNode, dataset: &str) {
     .await;
 }
 
-/// What weir calls it, and the setting of a stream that brings it about.
-const OF_THE_INDEX: [(&str, &str, &str); 5] = [
+/// weir's name for the error, and the setting of a stream that causes it.
+const INDEX_SETTINGS: [(&str, &str, &str); 5] = [
     (
         "pipeline_missing",
         "index.default_pipeline",
@@ -262,8 +267,8 @@ const OF_THE_INDEX: [(&str, &str, &str); 5] = [
     ("disk_full", "index.blocks.read_only_allow_delete", "true"),
 ];
 
-/// The same for settings of the cluster, each with a dataset whose stream is not there yet.
-const OF_THE_CLUSTER: [(&str, &str, &str, &str); 4] = [
+/// The same for settings of the cluster, each with a dataset whose stream does not exist yet.
+const CLUSTER_SETTINGS: [(&str, &str, &str, &str); 4] = [
     (
         "shard_limit",
         "weir.shards",
@@ -292,38 +297,38 @@ const OF_THE_CLUSTER: [(&str, &str, &str, &str); 4] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_node_receives_all_events_after_an_outage() {
-    // Its settings hold for all streams: so it is no node that others use.
+    // The settings apply to all streams, so the node is not shared.
     let Some(node) = OwnNode::start().await else {
         return;
     };
     let backend = Backend::echo().await;
     let stream = "logs-weir.waits-default";
-    let proxy = ships_to(&backend, &node, stream).await;
+    let proxy = proxy_shipping_to(&backend, &node, stream).await;
     send_requests(&proxy, 1).await;
-    settled(&proxy, "indexed", 1.0).await;
+    wait_until_settled(&proxy, "indexed", 1.0).await;
     let settings = format!("/{stream}/_settings");
     let mut indexed = 1.0;
-    for (reason, setting, broken) in OF_THE_INDEX {
+    for (reason, setting, broken) in INDEX_SETTINGS {
         let broken: Value = serde_json::from_str(broken).expect("JSON");
-        set(&node, &settings, json!({setting: broken})).await;
+        set_setting(&node, &settings, json!({setting: broken})).await;
         send_requests(&proxy, 3).await;
-        waits_for(&proxy, reason, 3.0).await;
-        set(&node, &settings, json!({setting: null})).await;
+        wait_for_reason(&proxy, reason, 3.0).await;
+        set_setting(&node, &settings, json!({setting: null})).await;
         indexed += 3.0;
-        settled(&proxy, "indexed", indexed).await;
+        wait_until_settled(&proxy, "indexed", indexed).await;
     }
-    for (reason, dataset, setting, broken) in OF_THE_CLUSTER {
+    for (reason, dataset, setting, broken) in CLUSTER_SETTINGS {
         let stream = format!("logs-{dataset}-default");
-        // Set up before: templates are no part of what is shown here.
-        let proxy = ships_to(&backend, &node, &stream).await;
+        // Set up in advance: templates are not part of this test.
+        let proxy = proxy_shipping_to(&backend, &node, &stream).await;
         is_set_up(&node, dataset).await;
         let settings = "/_cluster/settings";
         let broken: Value = serde_json::from_str(broken).expect("JSON");
-        set(&node, settings, json!({"persistent": {setting: broken}})).await;
+        set_setting(&node, settings, json!({"persistent": {setting: broken}})).await;
         send_requests(&proxy, 3).await;
-        waits_for(&proxy, reason, 3.0).await;
-        set(&node, settings, json!({"persistent": {setting: null}})).await;
-        settled(&proxy, "indexed", 3.0).await;
+        wait_for_reason(&proxy, reason, 3.0).await;
+        set_setting(&node, settings, json!({"persistent": {setting: null}})).await;
+        wait_until_settled(&proxy, "indexed", 3.0).await;
         node.holds(&stream, 3).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A hundred thousand requests through everything that can go wrong at once.
+//! A hundred thousand requests while everything fails at some point.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -12,19 +12,19 @@ use weir_tests::index::{Fault, Index};
 use weir_tests::proxy::Proxy;
 use weir_tests::wait;
 
-use super::{assert_balance, outcome, shipping};
+use super::{assert_accounting, outcome, shipping};
 
 const REQUESTS: usize = 100_000;
 const ROUNDS: usize = 4;
 const CONNECTIONS: usize = 8;
 const SYNC: Duration = Duration::from_millis(100);
-/// From an answer until its event must be in the spool: the buffer's time and what a busy machine adds.
+/// How long an event may take to be spooled: the time of the buffer, plus the delay of a busy machine.
 const SAFE: Duration = Duration::from_millis(500);
 
-/// Ids with the time of their answer.
-type Answered = Arc<Mutex<Vec<(String, Instant)>>>;
+/// Ids with the time of their response.
+type ResponseTimes = Arc<Mutex<Vec<(String, Instant)>>>;
 
-async fn load(proxy: &Proxy, requests: usize, answered: &Answered) {
+async fn load(proxy: &Proxy, requests: usize, answered: &ResponseTimes) {
     let address = proxy.address();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..CONNECTIONS {
@@ -32,8 +32,8 @@ async fn load(proxy: &Proxy, requests: usize, answered: &Answered) {
         tasks.spawn(async move {
             let mut client = Client::h1(address).await;
             for _ in 0..requests / CONNECTIONS {
-                let reply = client.send(ClientRequest::get("/a")).await;
-                let id = reply.header("x-request-id").expect("an id").to_owned();
+                let response = client.send(ClientRequest::get("/a")).await;
+                let id = response.header("x-request-id").expect("an id").to_owned();
                 let mut answered = answered.lock().expect("the list");
                 answered.push((id, Instant::now()));
             }
@@ -42,7 +42,7 @@ async fn load(proxy: &Proxy, requests: usize, answered: &Answered) {
     while !tasks.is_empty() {
         tokio::select! {
             ended = tasks.join_next() => ended.expect("a task").expect("its requests"),
-            () = wait::tick() => assert_balance(&proxy.metrics().await),
+            () = wait::tick() => assert_accounting(&proxy.metrics().await),
         }
     }
 }
@@ -52,7 +52,7 @@ async fn load(proxy: &Proxy, requests: usize, answered: &Answered) {
 async fn a_hundred_thousand_events_are_indexed_exactly_once() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
     let setup = shipping(&backend, &[index.url()], "events: 500, wait: 200ms");
-    let answered: Answered = Arc::default();
+    let answered: ResponseTimes = Arc::default();
     let mut sure: BTreeSet<String> = BTreeSet::new();
     let mut directory = TempDir::new().expect("a directory");
     let faults = [
@@ -66,12 +66,12 @@ async fn a_hundred_thousand_events_are_indexed_exactly_once() {
         index.always(fault);
         let proxy = Proxy::ready(setup.spawn(directory.path()), directory).await;
         recovered += outcome(&proxy.metrics().await, "recovered");
-        let begun = Instant::now();
+        let started_at = Instant::now();
         load(&proxy, REQUESTS / ROUNDS, &answered).await;
         if round == 0 {
-            // The node stays away for a minute.
-            while begun.elapsed() < Duration::from_secs(60) {
-                assert_balance(&proxy.metrics().await);
+            // The node is down for a minute.
+            while started_at.elapsed() < Duration::from_secs(60) {
+                assert_accounting(&proxy.metrics().await);
                 wait::tick().await;
             }
         }

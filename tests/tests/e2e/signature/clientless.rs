@@ -1,4 +1,4 @@
-//! Calls that go on after their clients have left.
+//! Requests that continue after their clients have disconnected.
 
 use std::time::Duration;
 
@@ -11,7 +11,10 @@ use weir_tests::sign::fresh_id;
 use weir_tests::wait;
 
 use super::feishu::{ROUTE, TOKEN, event, start};
-use super::redelivery::{Delivery, abandoned, assert_taken, gone, in_flight, took_it};
+use super::redelivery::{
+    Delivery, accepted_response, assert_accepted, in_flight, send_and_abandon,
+    wait_until_clientless,
+};
 
 #[tokio::test]
 async fn a_request_continued_without_its_client_ends_at_the_timeout() {
@@ -22,19 +25,23 @@ async fn a_request_continued_without_its_client_ends_at_the_timeout() {
         .start()
         .await;
     let delivery = Delivery::new();
-    let mut call = abandoned(&proxy, &backend, &delivery).await;
+    let mut call = send_and_abandon(&proxy, &backend, &delivery).await;
     wait::within("the backend to be let go", wait::PATIENCE, call.closed()).await;
     proxy
         .metrics_when("its end", |metrics| in_flight(metrics) == 0.0)
         .await;
     let again = delivery.send(&proxy);
-    backend.next_request().await.respond(took_it()).await;
-    assert_taken(&again.await.expect("answered"));
+    backend
+        .next_request()
+        .await
+        .respond(accepted_response())
+        .await;
+    assert_accepted(&again.await.expect("a response"));
 }
 
 #[tokio::test]
 async fn a_delivery_cut_short_by_its_client_can_be_repeated() {
-    // Takes connections and reads nothing.
+    // Accepts connections and reads nothing.
     let (taken, mut connections) = tokio::sync::mpsc::channel(8);
     let backend = Backend::raw(move |stream| {
         let taken = taken.clone();
@@ -51,11 +58,11 @@ async fn a_delivery_cut_short_by_its_client_can_be_repeated() {
         let sending = delivery.send(&proxy);
         let mut stream = connections.recv().await.expect("a connection");
         sending.abort();
-        // Nothing is read before: what the system takes must not be all of it.
+        // Nothing is read before: the socket buffers must not hold all of it.
         proxy
             .metrics_when("its end", |metrics| in_flight(metrics) == 0.0)
             .await;
-        // It is cut short, so that the backend cannot take it for whole.
+        // It is truncated, so that the backend cannot treat it as complete.
         let mut got = Vec::new();
         let reading = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut got);
         let _ = wait::within("the backend to be let go", wait::PATIENCE, reading).await;
@@ -79,27 +86,31 @@ async fn shutdown_waits_for_requests_without_clients() {
         };
         drop(client);
         if http2 {
-            call_in_time(&proxy, call).await;
+            assert_exit_after_response(&proxy, call).await;
         } else {
-            gone(&proxy).await;
-            call.respond(took_it()).await;
+            wait_until_clientless(&proxy).await;
+            call.respond(accepted_response()).await;
             proxy.event_with_code("client_closed").await;
         }
     }
 }
 
-/// The proxy stops when the call has been answered, and not before.
-async fn call_in_time(proxy: &Proxy, call: PendingRequest) {
-    gone(proxy).await;
+/// The proxy exits when the request has been answered, and not before.
+async fn assert_exit_after_response(proxy: &Proxy, call: PendingRequest) {
+    wait_until_clientless(proxy).await;
     proxy.sigterm();
     let stopping = proxy.wait_exit(wait::PATIENCE);
     tokio::pin!(stopping);
     assert!(wait::still_waiting_after(Duration::from_millis(300), &mut stopping).await);
-    call.respond(took_it()).await;
+    call.respond(accepted_response()).await;
     assert_eq!(stopping.await.code(), Some(0), "{}", proxy.stderr());
     let events = proxy.events_when(2).await;
     assert_eq!(events[1]["error_code"], "client_closed");
-    assert!(!proxy.stderr().contains("are cut"), "{}", proxy.stderr());
+    assert!(
+        !proxy.stderr().contains("are cut off"),
+        "{}",
+        proxy.stderr()
+    );
 }
 
 #[tokio::test]
@@ -110,7 +121,7 @@ async fn a_request_without_client_that_outlasts_the_drain_is_recorded() {
         .top("shutdown: {drain: 1s}")
         .start()
         .await;
-    let call = abandoned(&proxy, &backend, &Delivery::new()).await;
+    let call = send_and_abandon(&proxy, &backend, &Delivery::new()).await;
     proxy.sigterm();
     let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
@@ -125,22 +136,22 @@ async fn a_started_response_keeps_its_status_when_the_client_leaves() {
     let proxy = start(&backend).await;
     let delivery = Delivery::new();
     let mut client = Client::h1(proxy.address()).await;
-    let (mut live, mut call) = tokio::join!(client.open(delivery.request()), async {
+    let (mut streaming, mut call) = tokio::join!(client.open(delivery.request()), async {
         let mut call = backend.next_request().await;
         call.send_head("application/json").await;
         call.chunk(Bytes::from_static(b"{\"msg\":")).await;
         call
     });
-    live.until("msg").await;
-    let id = live.header("x-request-id").expect("an id").to_owned();
-    drop((live, client));
-    gone(&proxy).await;
+    streaming.until("msg").await;
+    let id = streaming.header("x-request-id").expect("an id").to_owned();
+    drop((streaming, client));
+    wait_until_clientless(&proxy).await;
     call.chunk("\"success\"}").await;
     call.finish().await;
     let event = proxy.event(&id).await;
     assert_eq!(event["http"]["response"]["status_code"], 200, "{event}");
     assert!(event.get("error_code").is_none(), "{event}");
     assert_eq!(event["weir"]["client_aborted"], true);
-    assert_taken(&delivery.send(&proxy).await.expect("answered"));
+    assert_accepted(&delivery.send(&proxy).await.expect("a response"));
     assert_eq!(backend.requests().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! Feishu: its signature, its envelope, its handshake.
+//! Feishu: signature, envelope and handshake.
 
 use serde_json::{Value, json};
 use weir_tests::backend::Backend;
@@ -47,14 +47,14 @@ async fn a_signed_event_is_forwarded_unchanged() {
     let backend = Backend::echo().await;
     let proxy = start(&backend).await;
     let body = encrypt_feishu(KEY, event(&fresh_id(), TOKEN).to_string().as_bytes());
-    let reply = post(&proxy, &body, signed(&body)).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let seen = backend.only_request();
-    assert_eq!(seen.text(), body);
-    // The platform's own headers go on: its SDK behind weir may check them again.
-    assert!(seen.header("x-lark-signature").is_some());
-    assert_eq!(seen.all("x-weir-platform"), ["feishu"]);
-    let event = proxy.event_of(&reply).await;
+    let response = post(&proxy, &body, signed(&body)).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    let received = backend.only_request();
+    assert_eq!(received.text(), body);
+    // The headers of the platform are forwarded: its SDK behind weir may verify them again.
+    assert!(received.header("x-lark-signature").is_some());
+    assert_eq!(received.all("x-weir-platform"), ["feishu"]);
+    let event = proxy.event_of(&response).await;
     assert_eq!(event["platform"], "feishu");
     assert_eq!(event["weir"]["signature"]["scheme"], "feishu");
 }
@@ -74,8 +74,11 @@ async fn an_invalid_or_missing_signature_is_rejected() {
         (stale, "signature_expired"),
         (vec![], "signature_missing"),
     ] {
-        let reply = post(&proxy, &body, headers).await;
-        assert_eq!((reply.status, reply.refusal().as_str()), (401, code));
+        let response = post(&proxy, &body, headers).await;
+        assert_eq!(
+            (response.status, response.rejection().as_str()),
+            (401, code)
+        );
     }
     backend.assert_untouched();
 }
@@ -87,13 +90,13 @@ async fn a_redelivered_event_is_answered_and_not_forwarded() {
     let id = fresh_id();
     let body = encrypt_feishu(KEY, event(&id, TOKEN).to_string().as_bytes());
     assert_eq!(post(&proxy, &body, signed(&body)).await.status, 200);
-    // Sent again by Feishu: signed anew, the envelope's start block another, the event the same.
+    // Redelivered by Feishu: with a new signature and IV, and the same event.
     let again = encrypt_feishu(KEY, event(&id, TOKEN).to_string().as_bytes());
     assert_ne!(again, body);
-    let reply = post(&proxy, &again, signed(&again)).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
+    let response = post(&proxy, &again, signed(&again)).await;
+    assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(backend.requests().len(), 1);
-    let event = proxy.event_of(&reply).await;
+    let event = proxy.event_of(&response).await;
     assert_eq!(event["weir"]["signature"]["outcome"], "duplicate");
     assert!(event.get("error_code").is_none());
 }
@@ -107,22 +110,22 @@ async fn the_handshake_is_answered_by_weir() {
     .to_string();
     let sealed = encrypt_feishu(KEY, challenge.as_bytes());
     for headers in [signed(&sealed), vec![]] {
-        let reply = post(&proxy, &sealed, headers).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        assert_eq!(reply.json(), json!({"challenge": "a \"quoted\" 挑战"}));
-        let kind = reply.header("content-type").expect("a content type");
+        let response = post(&proxy, &sealed, headers).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(response.json(), json!({"challenge": "a \"quoted\" 挑战"}));
+        let kind = response.header("content-type").expect("a content type");
         assert!(kind.starts_with("application/json"), "{kind}");
-        let event = proxy.event_of(&reply).await;
+        let event = proxy.event_of(&response).await;
         assert_eq!(event["weir"]["signature"]["outcome"], "handshake");
     }
-    // With a wrong token, or sealed under another key: no.
+    // With an invalid token, or encrypted with another key: rejected.
     let forged = json!({"challenge": "c", "token": "wrong", "type": "url_verification"});
     for body in [
         encrypt_feishu(KEY, forged.to_string().as_bytes()),
         encrypt_feishu("another-key", challenge.as_bytes()),
     ] {
-        let reply = post(&proxy, &body, vec![]).await;
-        assert_eq!(reply.status, 401, "{}", reply.text());
+        let response = post(&proxy, &body, vec![]).await;
+        assert_eq!(response.status, 401, "{}", response.text());
     }
     backend.assert_untouched();
 }
@@ -142,8 +145,8 @@ async fn invalid_envelopes_are_rejected() {
         r#"{"encrypt":7}"#,
         r#"{"encrypt":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#,
     ] {
-        let reply = post(&proxy, body, vec![]).await;
-        assert_eq!(reply.status, 401, "{body}: {}", reply.text());
+        let response = post(&proxy, body, vec![]).await;
+        assert_eq!(response.status, 401, "{body}: {}", response.text());
     }
     backend.assert_untouched();
 }

@@ -1,4 +1,4 @@
-//! API keys in three headers, what a 401 says of itself, and one memory for all routes of a secret.
+//! API keys in three headers, the challenge of a 401, and one replay memory for all routes with a secret.
 
 use weir_tests::backend::Backend;
 use weir_tests::client::{Client, ClientRequest, ClientResponse};
@@ -50,9 +50,9 @@ async fn api_keys_are_accepted_in_three_headers_and_not_forwarded() {
             ClientRequest::post("/keys/a", "x"),
             ClientRequest::chunked("/keys/a", b"xyz", 1),
         ] {
-            let reply = proxy.send(request.headers(headers(sent))).await;
-            assert_eq!(reply.status, 200, "{sent:?}");
-            assert_eq!(proxy.event_of(&reply).await["client"]["key"], client);
+            let response = proxy.send(request.headers(headers(sent))).await;
+            assert_eq!(response.status, 200, "{sent:?}");
+            assert_eq!(proxy.event_of(&response).await["client"]["key"], client);
         }
         let request = ClientRequest::post("/keys/a", "x").headers(headers(sent));
         assert_eq!(
@@ -60,24 +60,25 @@ async fn api_keys_are_accepted_in_three_headers_and_not_forwarded() {
             200
         );
     }
-    for seen in backend.requests() {
+    for received in backend.requests() {
         for name in ["authorization", "x-api-key", "api-key"] {
-            assert_eq!(seen.header(name), None, "{name} stays at weir");
+            assert_eq!(received.header(name), None, "{name} stays at weir");
         }
     }
-    // What weir did not check is the backend's.
+    // Headers that weir does not verify are forwarded.
     let request = ClientRequest::post("/open/a", "x").header("x-api-key", "for-the-backend");
     assert_eq!(proxy.send(request).await.status, 200);
-    let seen = backend.requests().pop().expect("a request");
-    assert_eq!(seen.header("x-api-key"), Some("for-the-backend"));
+    let received = backend.requests().pop().expect("a request");
+    assert_eq!(received.header("x-api-key"), Some("for-the-backend"));
 }
 
 #[tokio::test]
 async fn a_401_names_the_schemes_and_an_invalid_key_is_reported() {
     let backend = Backend::echo().await;
     let proxy = Setup::new(&backend).routes(ROUTES).start().await;
-    let wrong = headers(&[("x-api-key", "sk-wrong")]);
-    let challenge = |reply: &ClientResponse| reply.header("www-authenticate").map(str::to_owned);
+    let invalid = headers(&[("x-api-key", "sk-wrong")]);
+    let challenge =
+        |response: &ClientResponse| response.header("www-authenticate").map(str::to_owned);
     for (path, schemes) in [
         ("/keys/a", "Bearer"),
         ("/signed/a", "hmac"),
@@ -87,12 +88,12 @@ async fn a_401_names_the_schemes_and_an_invalid_key_is_reported() {
             ClientRequest::post(path, "x"),
             ClientRequest::chunked(path, b"xyz", 1),
         ] {
-            let reply = proxy.send(request).await;
+            let response = proxy.send(request).await;
             assert_eq!(
-                (reply.status, reply.refusal()),
+                (response.status, response.rejection()),
                 (401, "signature_missing".to_owned())
             );
-            assert_eq!(challenge(&reply).as_deref(), Some(schemes), "{path}");
+            assert_eq!(challenge(&response).as_deref(), Some(schemes), "{path}");
         }
         let over_http2 = Client::h2(proxy.address())
             .await
@@ -105,19 +106,19 @@ async fn a_401_names_the_schemes_and_an_invalid_key_is_reported() {
             ClientRequest::post(path, "x"),
             ClientRequest::chunked(path, b"xyz", 1),
         ] {
-            let reply = proxy.send(request.headers(wrong.clone())).await;
+            let response = proxy.send(request.headers(invalid.clone())).await;
             assert_eq!(
-                (reply.status, reply.refusal()),
+                (response.status, response.rejection()),
                 (401, "signature_invalid".to_owned())
             );
-            let problem = reply.json();
+            let problem = response.json();
             assert_eq!(problem["title"], "Invalid API key");
             let message = problem["error"]["message"].as_str().unwrap_or_default();
             assert!(message.starts_with("Invalid API key"), "{message}");
             assert!(!message.contains("sk-wrong"), "{message}");
         }
     }
-    // Nothing but a 401 has a challenge.
+    // Only a 401 has a challenge.
     assert_eq!(
         challenge(&proxy.send(ClientRequest::get("/nowhere")).await),
         None
@@ -131,16 +132,19 @@ async fn a_signed_request_is_accepted_once_across_routes_with_its_secret() {
     let proxy = Setup::new(&backend).routes(ROUTES).start().await;
     let signed = sign::sign_hmac_now("s3cret", b"x");
     let send = async |path: &str, headers: &Headers| {
-        let reply = proxy
+        let response = proxy
             .send(ClientRequest::post(path, "x").headers(headers.clone()))
             .await;
-        (reply.status, (reply.status != 200).then(|| reply.refusal()))
+        (
+            response.status,
+            (response.status != 200).then(|| response.rejection()),
+        )
     };
     let replayed = (401, Some("signature_replayed".to_owned()));
     assert_eq!(send("/signed/a", &signed).await, (200, None));
     assert_eq!(send("/also/a", &signed).await, replayed);
     assert_eq!(send("/signed/b", &signed).await, replayed);
-    // The other way round, and an id that another secret's client has used.
+    // In reverse order, and an id that a client with another secret has used.
     let other_way = sign::sign_hmac_now("s3cret", b"x");
     assert_eq!(send("/also/a", &other_way).await, (200, None));
     assert_eq!(send("/signed/a", &other_way).await, replayed);

@@ -1,4 +1,4 @@
-//! Panels that Lens draws, and the aggregations that it makes of them.
+//! Lens panels, and the aggregations that Lens derives from them.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{panels, text};
 
-/// One panel that Lens draws.
+/// A Lens panel.
 pub(super) struct Lens {
     pub(super) title: String,
     pub(super) layer: String,
@@ -16,7 +16,7 @@ pub(super) struct Lens {
     pub(super) query: String,
 }
 
-/// Every panel that Lens draws.
+/// All Lens panels.
 pub(super) fn lenses() -> Vec<Lens> {
     let all = panels().into_iter().filter(|panel| panel["type"] == "lens");
     all.map(|panel| {
@@ -41,7 +41,7 @@ pub(super) fn lenses() -> Vec<Lens> {
     .collect()
 }
 
-/// Kibana's query language, as far as the panels speak it.
+/// The subset of Kibana's query language that the panels use.
 pub(super) fn query(kql: &str) -> Value {
     if kql.is_empty() {
         return json!({"match_all": {}});
@@ -57,7 +57,7 @@ pub(super) fn query(kql: &str) -> Value {
     }
 }
 
-/// The aggregation that Lens makes of its columns: buckets in their order, the numbers inside.
+/// The aggregation of the columns of a panel: buckets in order, with the metrics inside.
 pub(super) fn aggregation(lens: &Lens) -> Value {
     let mut inner = Map::new();
     for (name, column) in &lens.columns {
@@ -84,7 +84,7 @@ pub(super) fn aggregation(lens: &Lens) -> Value {
     Value::Object(inner)
 }
 
-/// A column's number as an aggregation; `None` for buckets.
+/// The metric of a column as an aggregation; `None` for buckets.
 fn number(column: &Value) -> Option<Value> {
     let field = &column["sourceField"];
     match column["operationType"].as_str()? {
@@ -101,7 +101,7 @@ fn number(column: &Value) -> Option<Value> {
     }
 }
 
-/// The names of columns that a visualization uses.
+/// The names of the columns that a visualization uses.
 pub(super) fn accessors(value: &Value) -> BTreeSet<String> {
     let keys = [
         "xAccessor",

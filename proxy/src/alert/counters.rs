@@ -1,8 +1,8 @@
-//! What requests add up to between two evaluations: for each route, and for each backend and model where
-//! a rule looks at those.
+//! Counters of requests between two evaluations: for each route, and for each backend and model where a rule
+//! needs those.
 //!
-//! A request adds to a few counters without a lock; the engine takes them at each evaluation. So memory
-//! goes by routes, backends and models, never by requests.
+//! A request adds to a few counters without a lock; the engine takes them at each evaluation. Memory is bounded
+//! by routes, backends and models, not by requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +11,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::counts::{Counts, Delta};
-use super::histogram::Counting;
+use super::histogram::AtomicHistogram;
 use super::per::Per;
 use crate::exchange::{CacheOutcome, Exchange, Recorder};
 pub use crate::record::metrics::{Subject, SubjectRecorders};
 use crate::refusal::ErrorCode;
 
 impl Subject {
-    /// Whether it is what a rule calls by this value.
+    /// Whether it has this label value.
     #[must_use]
     pub fn is(&self, per: Per, value: &str) -> bool {
         match self {
@@ -33,20 +33,20 @@ impl Subject {
     }
 }
 
-/// What is counted of one subject's requests.
+/// The counters of one subject's requests.
 #[derive(Debug, Default)]
-pub struct Tally {
-    durations: Counting,
-    first_tokens: Counting,
+pub struct Counters {
+    durations: AtomicHistogram,
+    first_tokens: AtomicHistogram,
     duration_sum_us: AtomicU64,
     failed: AtomicU64,
     rate_limited: AtomicU64,
-    unsigned: AtomicU64,
+    signature_failures: AtomicU64,
     cache_hits: AtomicU64,
     cache_misses: AtomicU64,
 }
 
-impl Recorder for Tally {
+impl Recorder for Counters {
     fn record(&self, exchange: &Exchange, duration: Duration) {
         let one = |counter: &AtomicU64| {
             counter.fetch_add(1, Ordering::Relaxed);
@@ -64,7 +64,7 @@ impl Recorder for Tally {
                 | ErrorCode::SignatureInvalid
                 | ErrorCode::SignatureExpired
                 | ErrorCode::SignatureReplayed,
-            ) => one(&self.unsigned),
+            ) => one(&self.signature_failures),
             _ => {}
         }
         match exchange.cache.as_ref().map(|cache| cache.outcome) {
@@ -78,8 +78,8 @@ impl Recorder for Tally {
     }
 }
 
-impl Tally {
-    /// What was counted since the last time.
+impl Counters {
+    /// Takes what was counted since the last time.
     #[must_use]
     pub fn take(&self) -> Delta {
         let taken = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
@@ -90,7 +90,7 @@ impl Tally {
                 duration_sum_us: taken(&self.duration_sum_us),
                 failed: taken(&self.failed),
                 rate_limited: taken(&self.rate_limited),
-                unsigned: taken(&self.unsigned),
+                signature_failures: taken(&self.signature_failures),
                 cache_hits: taken(&self.cache_hits),
                 cache_misses: taken(&self.cache_misses),
                 events_dropped: 0,
@@ -99,7 +99,7 @@ impl Tally {
     }
 }
 
-/// Which subjects some rule looks at.
+/// Which subjects the rules need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     pub routes: bool,
@@ -108,7 +108,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What a rule over requests needs beside what others do.
+    /// Adds the needs of a rule over requests.
     pub fn add(&mut self, per: Option<Per>) {
         match per {
             None | Some(Per::Route | Per::Platform) => self.routes = true,
@@ -118,41 +118,41 @@ impl Needs {
     }
 }
 
-/// The tallies of all subjects. As many as there are series of their kind, which are bounded.
+/// The counters of all subjects, as many as there are series of their kind, which are bounded.
 #[derive(Debug, Default)]
-pub struct Tallies {
+pub struct CounterRegistry {
     needs: Needs,
-    all: Mutex<Vec<(Subject, Arc<Tally>)>>,
+    all: Mutex<Vec<(Subject, Arc<Counters>)>>,
 }
 
-impl Tallies {
+impl CounterRegistry {
     #[must_use]
     pub fn new(needs: Needs) -> Self {
-        Tallies {
+        CounterRegistry {
             needs,
             all: Mutex::default(),
         }
     }
 
-    /// All that are counted.
+    /// All subjects.
     #[must_use]
     pub fn subjects(&self) -> Vec<Subject> {
         let all = self.all.lock();
         all.iter().map(|(subject, _)| subject.clone()).collect()
     }
 
-    /// What each subject counted since the last time.
+    /// Takes the counts of each subject since the last time.
     #[must_use]
     pub fn take(&self) -> Vec<(Subject, Delta)> {
         let all = self.all.lock().clone();
         let taken = all.into_iter();
         taken
-            .map(|(subject, tally)| (subject, tally.take()))
+            .map(|(subject, counters)| (subject, counters.take()))
             .collect()
     }
 }
 
-impl SubjectRecorders for Tallies {
+impl SubjectRecorders for CounterRegistry {
     fn begin(&self, subject: Subject) -> Option<Arc<dyn Recorder>> {
         let is_needed = match subject {
             Subject::Route { .. } => self.needs.routes,
@@ -160,9 +160,9 @@ impl SubjectRecorders for Tallies {
             Subject::Model(_) => self.needs.models,
         };
         is_needed.then(|| {
-            let tally = Arc::new(Tally::default());
-            self.all.lock().push((subject, tally.clone()));
-            tally as Arc<dyn Recorder>
+            let counters = Arc::new(Counters::default());
+            self.all.lock().push((subject, counters.clone()));
+            counters as Arc<dyn Recorder>
         })
     }
 }
@@ -173,44 +173,48 @@ mod tests {
     use crate::record::fixture::filled;
 
     #[test]
-    fn only_what_a_rule_looks_at_is_counted() {
+    fn only_subjects_that_rules_need_are_counted() {
         let mut needs = Needs::default();
         needs.add(Some(Per::Model));
-        let tallies = Tallies::new(needs);
+        let counters = CounterRegistry::new(needs);
         let route = Subject::Route {
             name: "chat".into(),
             platform: "api".into(),
         };
-        assert!(tallies.begin(route).is_none());
-        assert!(tallies.begin(Subject::Backend("a".into())).is_none());
-        assert!(tallies.begin(Subject::Model("m".into())).is_some());
-        assert_eq!(tallies.take().len(), 1);
+        assert!(counters.begin(route).is_none());
+        assert!(counters.begin(Subject::Backend("a".into())).is_none());
+        assert!(counters.begin(Subject::Model("m".into())).is_some());
+        assert_eq!(counters.take().len(), 1);
     }
 
     #[test]
-    fn each_request_is_counted_once_and_for_what_it_was() {
-        let tally = Tally::default();
+    fn each_request_is_counted_once_by_its_outcome() {
+        let counters = Counters::default();
         let mut exchange = filled();
         exchange.error_code = None;
         exchange.status = 200;
-        tally.record(&exchange, Duration::from_millis(2));
+        counters.record(&exchange, Duration::from_millis(2));
         exchange.error_code = Some(ErrorCode::SignatureReplayed);
         exchange.status = 401;
-        tally.record(&exchange, Duration::from_millis(1));
+        counters.record(&exchange, Duration::from_millis(1));
         exchange.error_code = Some(ErrorCode::RateLimited);
         exchange.status = 429;
-        tally.record(&exchange, Duration::from_millis(1));
+        counters.record(&exchange, Duration::from_millis(1));
         exchange.error_code = Some(ErrorCode::UpstreamTimeout);
         exchange.status = 504;
-        tally.record(&exchange, Duration::from_millis(1));
-        let delta = tally.take();
+        counters.record(&exchange, Duration::from_millis(1));
+        let delta = counters.take();
         assert_eq!(delta.durations.iter().map(|met| met.1).sum::<u64>(), 4);
         let counts = delta.counts;
         assert_eq!(counts.duration_sum_us, 5000);
         assert_eq!(
-            (counts.failed, counts.rate_limited, counts.unsigned),
+            (
+                counts.failed,
+                counts.rate_limited,
+                counts.signature_failures
+            ),
             (1, 1, 1)
         );
-        assert_eq!(tally.take(), Delta::default());
+        assert_eq!(counters.take(), Delta::default());
     }
 }

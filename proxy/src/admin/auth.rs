@@ -1,5 +1,5 @@
-//! Who may come in: with a token whoever shows it, without one only those who ask this machine for
-//! itself.
+//! Authentication of the admin API: with a token, requests that carry it; without one, only requests that name
+//! this host (a defence against DNS rebinding).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,52 +8,50 @@ use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// The check of one listener.
+/// The authentication of one listener.
 #[derive(Clone)]
-pub(super) struct Door {
-    /// The digest of the token: digests are of one length, so comparing them tells nothing.
+pub(super) struct Auth {
+    /// The digest of the token: digests have one length, so comparing them leaks nothing.
     token: Option<[u8; 32]>,
     address: SocketAddr,
 }
 
-/// Whether a request may come in.
+/// Whether a request is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum Access {
     Granted,
-    /// The token is missing or wrong.
+    /// The token is missing or invalid.
     NoToken,
-    /// The name that was asked for is not this machine's: a page in a browser whose name was made to
-    /// lead here (DNS rebinding).
+    /// The requested host is not this one: a page in a browser whose name resolves here (DNS rebinding).
     ForeignHost,
 }
 
-impl Door {
+impl Auth {
     pub(super) fn new(token: Option<&str>, address: SocketAddr) -> Self {
-        Door {
+        Auth {
             token: token.map(|token| Sha256::digest(token).into()),
             address,
         }
     }
 
-    /// `target` is what the request line asks for: in its absolute form it names a host, too (RFC 9112,
-    /// section 3.2.2).
-    pub(super) fn check(&self, target: &Uri, headers: &HeaderMap) -> Entry {
+    /// `target` is that of the request line: its absolute form names a host, too (RFC 9112, section 3.2.2).
+    pub(super) fn check(&self, target: &Uri, headers: &HeaderMap) -> Access {
         let path = target.path();
-        // Probes know no token, and what they learn is no secret; nor is advice for whoever gets an alert.
+        // Probes have no token, and neither their responses nor runbooks are secret.
         if matches!(path, "/healthz" | "/readyz") || path.starts_with("/runbooks/") {
-            return Entry::Granted;
+            return Access::Granted;
         }
         match &self.token {
-            Some(token) => match shown_token(headers) {
-                Some(shown) if bool::from(Sha256::digest(shown).ct_eq(token)) => Entry::Granted,
-                _ => Entry::NoToken,
+            Some(token) => match bearer_token(headers) {
+                Some(given) if bool::from(Sha256::digest(given).ct_eq(token)) => Access::Granted,
+                _ => Access::NoToken,
             },
-            None if self.is_for_here(target, headers) => Entry::Granted,
-            None => Entry::ForeignHost,
+            None if self.names_this_host(target, headers) => Access::Granted,
+            None => Access::ForeignHost,
         }
     }
 
-    fn is_for_here(&self, target: &Uri, headers: &HeaderMap) -> bool {
+    fn names_this_host(&self, target: &Uri, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
             return false;
@@ -73,7 +71,7 @@ impl Door {
 }
 
 /// The token of `Authorization: Bearer TOKEN` (RFC 6750, section 2.1).
-fn shown_token(headers: &HeaderMap) -> Option<&[u8]> {
+fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
     let value: &HeaderValue = headers.get(AUTHORIZATION)?;
     let (scheme, token) = value.as_bytes().split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
@@ -84,8 +82,8 @@ enum Host<'h> {
     Address(IpAddr),
 }
 
-/// The host of `host`, `host:port` or `[v6]:port` (RFC 9110, section 7.2), and nothing else: a user
-/// before it or a text after it would let another name look like this machine's.
+/// The host of `host`, `host:port` or `[v6]:port` (RFC 9110, section 7.2), and nothing else: user information
+/// before it or text after it could make another name look like this host.
 fn host_of(text: &str) -> Option<Host<'_>> {
     let (host, port) = match text.strip_prefix('[') {
         Some(inside) => {
@@ -126,17 +124,17 @@ mod tests {
         target.parse().expect("a target")
     }
 
-    fn door(token: Option<&str>) -> Door {
-        Door::new(token, "192.0.2.1:8081".parse().expect("an address"))
+    fn auth(token: Option<&str>) -> Auth {
+        Auth::new(token, "192.0.2.1:8081".parse().expect("an address"))
     }
 
     #[test]
-    fn only_the_token_opens() {
-        let door = door(Some("s3cret"));
-        let entry = |value| door.check(&at("/metrics"), &headers(AUTHORIZATION, value));
-        assert_eq!(entry("Bearer s3cret"), Entry::Granted);
-        assert_eq!(entry("bearer s3cret"), Entry::Granted);
-        for wrong in [
+    fn only_the_token_is_accepted() {
+        let auth = auth(Some("s3cret"));
+        let access = |value| auth.check(&at("/metrics"), &headers(AUTHORIZATION, value));
+        assert_eq!(access("Bearer s3cret"), Access::Granted);
+        assert_eq!(access("bearer s3cret"), Access::Granted);
+        for invalid in [
             "Bearer s3cre",
             "Bearer s3cret2",
             "Bearer ",
@@ -145,51 +143,51 @@ mod tests {
             "",
             "é",
         ] {
-            assert_eq!(entry(wrong), Entry::NoToken, "{wrong}");
+            assert_eq!(access(invalid), Access::NoToken, "{invalid}");
         }
-        assert_eq!(door.check(&at("/"), &HeaderMap::new()), Entry::NoToken);
+        assert_eq!(auth.check(&at("/"), &HeaderMap::new()), Access::NoToken);
         assert_eq!(
-            door.check(&at("/healthz"), &HeaderMap::new()),
-            Entry::Granted
+            auth.check(&at("/healthz"), &HeaderMap::new()),
+            Access::Granted
         );
         assert_eq!(
-            door.check(&at("/readyz"), &HeaderMap::new()),
-            Entry::Granted
+            auth.check(&at("/readyz"), &HeaderMap::new()),
+            Access::Granted
         );
-        let page = door.check(&at("/runbooks/ErrorRate"), &HeaderMap::new());
-        assert_eq!(page, Entry::Granted);
+        let page = auth.check(&at("/runbooks/ErrorRate"), &HeaderMap::new());
+        assert_eq!(page, Access::Granted);
         assert_eq!(
-            door.check(&at("/healthz/.."), &HeaderMap::new()),
-            Entry::NoToken
+            auth.check(&at("/healthz/.."), &HeaderMap::new()),
+            Access::NoToken
         );
     }
 
     #[test]
-    fn the_host_of_the_target_counts_whatever_the_header_says() {
-        let door = door(None);
-        for (target, entry) in [
-            ("http://localhost:8081/metrics", Entry::Granted),
-            ("http://127.0.0.1/metrics", Entry::Granted),
-            ("http://evil.example/metrics", Entry::ForeignHost),
+    fn the_host_of_an_absolute_target_is_checked_as_well_as_the_header() {
+        let auth = auth(None);
+        for (target, access) in [
+            ("http://localhost:8081/metrics", Access::Granted),
+            ("http://127.0.0.1/metrics", Access::Granted),
+            ("http://evil.example/metrics", Access::ForeignHost),
             (
                 "http://localhost:8081@evil.example/metrics",
-                Entry::ForeignHost,
+                Access::ForeignHost,
             ),
-            ("http://user@localhost/metrics", Entry::ForeignHost),
-            ("http://evil.example/healthz", Entry::Granted),
+            ("http://user@localhost/metrics", Access::ForeignHost),
+            ("http://evil.example/healthz", Access::Granted),
         ] {
-            let checked = door.check(&at(target), &headers(HOST, "localhost"));
-            assert_eq!(checked, entry, "{target}");
+            let checked = auth.check(&at(target), &headers(HOST, "localhost"));
+            assert_eq!(checked, access, "{target}");
         }
         let absolute = at("http://localhost/metrics");
-        let checked = door.check(&absolute, &headers(HOST, "evil.example"));
-        assert_eq!(checked, Entry::ForeignHost);
+        let checked = auth.check(&absolute, &headers(HOST, "evil.example"));
+        assert_eq!(checked, Access::ForeignHost);
     }
 
     #[test]
-    fn without_a_token_only_this_machine_is_asked_for() {
-        let door = door(None);
-        let entry = |host| door.check(&at("/metrics"), &headers(HOST, host));
+    fn without_a_token_only_requests_for_this_host_are_accepted() {
+        let auth = auth(None);
+        let access = |host| auth.check(&at("/metrics"), &headers(HOST, host));
         for own in [
             "localhost",
             "LOCALHOST:8081",
@@ -199,7 +197,7 @@ mod tests {
             "[::1]",
             "192.0.2.1:8081",
         ] {
-            assert_eq!(entry(own), Entry::Granted, "{own}");
+            assert_eq!(access(own), Access::Granted, "{own}");
         }
         for foreign in [
             "evil.example",
@@ -250,11 +248,11 @@ mod tests {
             "::1:8081",
             ":8081",
         ] {
-            assert_eq!(entry(foreign), Entry::ForeignHost, "{foreign}");
+            assert_eq!(access(foreign), Access::ForeignHost, "{foreign}");
         }
-        assert_eq!(door.check(&at("/"), &HeaderMap::new()), Entry::ForeignHost);
+        assert_eq!(auth.check(&at("/"), &HeaderMap::new()), Access::ForeignHost);
         let mut twice = headers(HOST, "localhost");
         twice.append(HOST, HeaderValue::from_static("evil.example"));
-        assert_eq!(door.check(&at("/"), &twice), Entry::ForeignHost);
+        assert_eq!(auth.check(&at("/"), &twice), Access::ForeignHost);
     }
 }

@@ -1,88 +1,14 @@
 use super::*;
 
-fn read(members: &[(&str, &str)]) -> State {
-    let mut state = State::default();
-    for (name, value) in members {
-        state.note(format!("\"{name}\"").as_bytes(), value.as_bytes());
-    }
-    state
-}
-
-#[test]
-fn a_response_is_a_question_only_when_it_is_not_stored() {
-    use Operation::{Chat, Embeddings, Messages, Responses};
-    for (members, responses, others) in [
-        (&[][..], false, true),
-        (&[("store", "null")], false, true),
-        (&[("store", "true")], false, false),
-        (&[("store", "\"false\"")], false, false),
-        (&[("store", "0")], false, false),
-        (&[("store", "false")], true, true),
-    ] {
-        assert_eq!(
-            read(members).is_none(Some(Responses)),
-            responses,
-            "{members:?}"
-        );
-        for operation in [Some(Chat), Some(Messages), Some(Embeddings), None] {
-            let said = read(members).is_none(operation);
-            assert_eq!(said, others, "{members:?} {operation:?}");
-        }
-    }
-}
-
-#[test]
-fn whoever_goes_on_from_before_or_wants_it_later_is_answered_anew() {
-    let not_stored = ("store", "false");
-    for (name, value, alone) in [
-        ("previous_response_id", "\"resp_1\"", false),
-        ("previous_response_id", "null", true),
-        ("previous_response_id", "\"\"", true),
-        ("previous_interaction_id", "\"i\"", false),
-        ("conversation", "\"conv_1\"", false),
-        ("conversation", "{\"id\":\"conv_1\"}", false),
-        ("conversation", "null", true),
-        ("conversation_id", "\"c\"", false),
-        ("conversation_id", "\"\"", true),
-        ("thread_id", "7", false),
-        ("session_id", "\"s\"", false),
-        ("container", "\"cntr_1\"", false),
-        ("container", "{\"skills\":[]}", false),
-        ("background", "true", false),
-        ("background", "false", true),
-        ("background", "null", true),
-        ("deferred", "true", false),
-        ("deferred", "false", true),
-        ("conversationId", "\"c\"", false),
-        ("sessionId", "\"s\"", false),
-        ("threadId", "\"t\"", false),
-        ("previousResponseId", "\"r\"", false),
-        ("chat_id", "\"c\"", false),
-        ("chatId", "7", false),
-        ("session", "{\"id\":1}", false),
-        ("thread", "\"t\"", false),
-        ("parent_message_id", "\"m\"", false),
-        ("parent_id", "\"m\"", false),
-        ("parent_id", "null", true),
-        ("assistant_id", "\"a\"", false),
-        ("user", "\"conversation\"", true),
-        ("conversations", "\"x\"", true),
-    ] {
-        for operation in [Some(Operation::Responses), Some(Operation::Chat), None] {
-            let state = read(&[not_stored, (name, value)]);
-            assert_eq!(state.is_none(operation), alone, "{name}: {value}");
-        }
-    }
-}
-
 fn assert_question(path: &str, exactly: bool, by_wildcard: bool) {
     let operation = Operation::of(path);
-    let said = [Named::Exactly, Named::ByWildcard].map(|named| is_question(path, operation, named));
+    let said = [PathMatch::Exact, PathMatch::Wildcard]
+        .map(|path_match| is_cacheable(path, operation, path_match));
     assert_eq!(said, [exactly, by_wildcard], "{path}");
 }
 
 #[test]
-fn what_stands_before_an_operation_says_whether_it_is_one() {
+fn the_segments_before_an_operation_decide() {
     for (path, exactly, by_wildcard) in [
         ("/v1/messages/", true, true),
         ("/messages", true, true),
@@ -117,7 +43,7 @@ fn what_stands_before_an_operation_says_whether_it_is_one() {
 }
 
 #[test]
-fn under_a_wildcard_only_what_is_known_is_a_question() {
+fn under_a_wildcard_only_known_operations_are_cacheable() {
     for (path, exactly, by_wildcard) in [
         ("/v1/chat/completions", true, true),
         ("/assistants/v1/chat/completions", true, true),

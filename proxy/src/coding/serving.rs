@@ -1,4 +1,4 @@
-//! What a client takes of an answer that lies here without a coding, and the one coding that it may get.
+//! The coding in which a stored response, kept without one, is served to a client: none, or gzip.
 
 use std::io::{self, Write};
 
@@ -7,51 +7,51 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::HeaderValue;
 
-use super::Coding;
+use super::ContentCoding;
 use super::accept::weight;
 
-/// How an answer is served.
+/// The coding in which a stored response is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Served {
-    /// As it is.
+pub enum ServedCoding {
+    /// None.
     Identity,
     Gzip,
 }
 
-/// The weights of what matters here, in thousandths.
+/// The weights of the codings that matter here, in thousandths.
 #[derive(Default)]
-struct Weights {
+struct CodingWeights {
     identity: Option<u16>,
     gzip: Option<u16>,
     /// `*`
     any: Option<u16>,
 }
 
-impl Served {
-    /// By a client's `Accept-Encoding` (RFC 9110, section 12.5.3): as it is, unless the client refuses that
-    /// and takes gzip. Who takes neither gets it as it is: better what can hardly be read than nothing.
+impl ServedCoding {
+    /// By a client's `Accept-Encoding` (RFC 9110, section 12.5.3): none, unless the client refuses `identity`
+    /// and accepts gzip. A client that accepts neither gets it without a coding rather than not at all.
     pub fn to<'a>(accepted: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
-        let mut weights = Weights::default();
+        let mut weights = CodingWeights::default();
         for line in accepted.into_iter().map(HeaderValue::as_bytes) {
             for element in line.split(|byte| *byte == b',') {
                 weights.note(element);
             }
         }
-        let Weights {
+        let CodingWeights {
             identity,
             gzip,
             any,
         } = weights;
         let is_refused = identity.or(any.filter(|weight| *weight == 0)) == Some(0);
         match is_refused && gzip.or(any).is_some_and(|weight| weight > 0) {
-            true => Served::Gzip,
-            false => Served::Identity,
+            true => ServedCoding::Gzip,
+            false => ServedCoding::Identity,
         }
     }
 }
 
-impl Weights {
-    /// An element whose weight cannot be read says nothing.
+impl CodingWeights {
+    /// An element with an invalid weight is ignored.
     fn note(&mut self, element: &[u8]) {
         let mut parts = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let name = parts.next().unwrap_or_default();
@@ -59,7 +59,7 @@ impl Weights {
             &mut self.any
         } else if name.eq_ignore_ascii_case(b"identity") {
             &mut self.identity
-        } else if Coding::named(name) == Some(Coding::Gzip) {
+        } else if ContentCoding::named(name) == Some(ContentCoding::Gzip) {
             &mut self.gzip
         } else {
             return;
@@ -73,8 +73,8 @@ impl Weights {
     }
 }
 
-/// Whether a header is about the bytes as they are coded (RFC 9530 and its forerunners): it is wrong once
-/// they are coded in another way.
+/// Whether a header depends on the encoded bytes (RFC 9530 and its predecessors), and so becomes invalid
+/// when they are encoded in another way.
 #[must_use]
 pub fn is_of_coded_bytes(name: &[u8]) -> bool {
     [
@@ -87,19 +87,19 @@ pub fn is_of_coded_bytes(name: &[u8]) -> bool {
     .contains(&name)
 }
 
-/// Codes an answer piece by piece, each so that it can be read when it has arrived.
+/// Compresses a response piece by piece, each so that it can be decoded as soon as it has arrived.
 #[derive(Debug)]
-pub struct Gzip(GzEncoder<Vec<u8>>);
+pub struct GzipEncoder(GzEncoder<Vec<u8>>);
 
-impl Default for Gzip {
+impl Default for GzipEncoder {
     fn default() -> Self {
-        Gzip(GzEncoder::new(Vec::new(), Compression::fast()))
+        GzipEncoder(GzEncoder::new(Vec::new(), Compression::fast()))
     }
 }
 
-impl Gzip {
+impl GzipEncoder {
     /// # Errors
-    /// None: it is written to memory.
+    /// Never: it writes to memory.
     pub fn piece(&mut self, data: &[u8]) -> io::Result<Bytes> {
         self.0.write_all(data)?;
         self.0.flush()?;
@@ -109,7 +109,7 @@ impl Gzip {
     /// The last piece, and the end.
     ///
     /// # Errors
-    /// None: it is written to memory.
+    /// Never: it writes to memory.
     pub fn last(mut self, data: &[u8]) -> io::Result<Bytes> {
         self.0.write_all(data)?;
         Ok(self.0.finish()?.into())
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_refuses_what_lies_here_gets_it_compressed() {
+    fn a_client_that_refuses_identity_gets_gzip() {
         for (accepted, gzip) in [
             (&[][..], false),
             (&[""], false),
@@ -151,25 +151,25 @@ mod tests {
                 .iter()
                 .map(|text| HeaderValue::from_static(text))
                 .collect();
-            let served = Served::to(&values);
-            assert_eq!(served == Served::Gzip, gzip, "{accepted:?}");
+            let served = ServedCoding::to(&values);
+            assert_eq!(served == ServedCoding::Gzip, gzip, "{accepted:?}");
         }
     }
 
     #[test]
-    fn each_piece_can_be_read_when_it_has_arrived() {
-        let mut gzip = Gzip::default();
-        let mut come = Vec::new();
+    fn each_piece_can_be_decoded_when_it_has_arrived() {
+        let mut gzip = GzipEncoder::default();
+        let mut arrived = Vec::new();
         for (piece, until_now) in [("one ", "one "), ("", "one "), ("two", "one two")] {
-            come.extend_from_slice(&gzip.piece(piece.as_bytes()).expect("memory"));
+            arrived.extend_from_slice(&gzip.piece(piece.as_bytes()).expect("memory"));
             let mut text = vec![0; until_now.len()];
-            let mut decoder = flate2::read::GzDecoder::new(&*come);
+            let mut decoder = flate2::read::GzDecoder::new(&*arrived);
             decoder.read_exact(&mut text).expect("it is there");
             assert_eq!(text, until_now.as_bytes());
         }
-        come.extend_from_slice(&gzip.last(b"!").expect("memory"));
+        arrived.extend_from_slice(&gzip.last(b"!").expect("memory"));
         let mut text = String::new();
-        let mut decoder = flate2::read::GzDecoder::new(&*come);
+        let mut decoder = flate2::read::GzDecoder::new(&*arrived);
         decoder.read_to_string(&mut text).expect("it is whole");
         assert_eq!(text, "one two!");
     }

@@ -1,0 +1,191 @@
+//! Shows the text that is parsed for its canonical form to a visitor, as
+//! [`json::Scanner`](crate::model::json::Scanner) would, so that it need not be parsed again.
+
+use super::Reader;
+use crate::cache::statefulness;
+use crate::model::json::{Container, DEPTH_MAX, Place, SHORT_BYTES_MAX, Value, Visitor, Wants};
+
+/// The place of a value, for the visitor and for the cache itself.
+#[derive(Clone, Copy)]
+pub(super) struct Places<P> {
+    pub(super) visitor: P,
+    pub(super) statefulness: statefulness::At,
+}
+
+impl<P: Place> Places<P> {
+    pub(super) const ROOT: Self = Places {
+        visitor: P::ROOT,
+        statefulness: statefulness::At::ROOT,
+    };
+
+    /// The place of a container at this depth.
+    #[inline]
+    pub(super) fn within_depth(self, depth: u32) -> Self {
+        match (depth as usize) < DEPTH_MAX {
+            true => self,
+            false => Places {
+                visitor: P::NOWHERE,
+                statefulness: statefulness::At::NOWHERE,
+            },
+        }
+    }
+}
+
+/// A string in the canonical text, without its quotes.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) escapes: Escapes,
+}
+
+/// Whether a string in the canonical text contains quotes or backslashes, each escaped by a backslash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Escapes {
+    None,
+    Some,
+}
+
+impl<V: Visitor> Reader<'_, V> {
+    /// The place of the member whose name begins at `start` of the text.
+    #[inline]
+    pub(super) fn member_places(
+        &mut self,
+        of: Places<V::Place>,
+        start: usize,
+        escapes: Escapes,
+    ) -> Places<V::Place> {
+        let bytes = &self.text[start + 1..self.text.len() - 1];
+        let name = Text { bytes, escapes };
+        Places {
+            visitor: member(self.visitor, of.visitor, name),
+            statefulness: member(&mut self.statefulness, of.statefulness, name),
+        }
+    }
+
+    #[inline]
+    pub(super) fn element_places(&mut self, of: Places<V::Place>) -> Places<V::Place> {
+        Places {
+            visitor: element(self.visitor, of.visitor),
+            statefulness: element(&mut self.statefulness, of.statefulness),
+        }
+    }
+
+    #[inline]
+    pub(super) fn show_open(&mut self, at: Places<V::Place>, container: Container) {
+        if at.visitor != V::Place::NOWHERE {
+            self.visitor.open(at.visitor, container);
+        }
+        if at.statefulness != statefulness::At::NOWHERE {
+            self.statefulness.open(at.statefulness, container);
+        }
+    }
+
+    #[inline]
+    pub(super) fn show_close(&mut self, at: Places<V::Place>, container: Container) {
+        if at.visitor != V::Place::NOWHERE {
+            self.visitor.close(at.visitor, container);
+        }
+        if at.statefulness != statefulness::At::NOWHERE {
+            self.statefulness.close(at.statefulness, container);
+        }
+    }
+
+    #[inline]
+    pub(super) fn show_value(&mut self, at: Places<V::Place>, value: Value<'_>) {
+        if at.visitor.wants() != Wants::Nothing {
+            self.visitor.value(at.visitor, value);
+        }
+        if at.statefulness.wants() != Wants::Nothing {
+            self.statefulness.value(at.statefulness, value);
+        }
+    }
+
+    /// Shows the string that begins at `start` of the text.
+    #[inline]
+    pub(super) fn show_string(&mut self, at: Places<V::Place>, start: usize, escapes: Escapes) {
+        let bytes = &self.text[start + 1..self.text.len() - 1];
+        let text = Text { bytes, escapes };
+        string(self.visitor, at.visitor, text);
+        string(&mut self.statefulness, at.statefulness, text);
+    }
+
+    pub(super) fn show_number(&mut self, at: Places<V::Place>, start: usize) {
+        let wanted =
+            at.visitor.wants() != Wants::Nothing || at.statefulness.wants() != Wants::Nothing;
+        if wanted {
+            let number = &self.source[start..self.at];
+            self.show_value(
+                at,
+                match number.len() <= SHORT_BYTES_MAX {
+                    true => Value::Number(number),
+                    false => Value::Word(&number[..SHORT_BYTES_MAX]),
+                },
+            );
+        }
+    }
+}
+
+#[inline]
+fn member<V: Visitor>(visitor: &mut V, of: V::Place, name: Text<'_>) -> V::Place {
+    if of == V::Place::NOWHERE {
+        return of;
+    }
+    name.whole(|name| match name.len() <= SHORT_BYTES_MAX {
+        true => visitor.member(of, name),
+        false => V::Place::NOWHERE,
+    })
+}
+
+#[inline]
+fn element<V: Visitor>(visitor: &mut V, of: V::Place) -> V::Place {
+    match of == V::Place::NOWHERE {
+        true => of,
+        false => visitor.element(of),
+    }
+}
+
+#[inline]
+fn string<V: Visitor>(visitor: &mut V, at: V::Place, text: Text<'_>) {
+    match at.wants() {
+        Wants::Nothing => {}
+        Wants::Short => text.whole(|text| {
+            let short = &text[..text.len().min(SHORT_BYTES_MAX)];
+            visitor.value(at, Value::String(short));
+        }),
+        Wants::Text => text.pieces(|piece| visitor.text(at, piece)),
+    }
+}
+
+impl<'a> Text<'a> {
+    /// Passes on the text without escapes.
+    #[inline]
+    fn whole<T>(self, take: impl FnOnce(&[u8]) -> T) -> T {
+        if self.escapes == Escapes::None {
+            return take(self.bytes);
+        }
+        let mut all = Vec::with_capacity(self.bytes.len());
+        self.pieces(|piece| all.extend_from_slice(piece));
+        take(&all)
+    }
+
+    /// The text in pieces, none of them empty.
+    #[inline]
+    fn pieces(self, mut take: impl FnMut(&'a [u8])) {
+        let mut rest = self.bytes;
+        if self.escapes == Escapes::Some {
+            let mut from = 0;
+            while let Some(at) = memchr::memchr(b'\\', &rest[from..]) {
+                let (piece, after) = rest.split_at(from + at);
+                if !piece.is_empty() {
+                    take(piece);
+                }
+                // The byte behind a backslash is plain, also if it is a backslash.
+                rest = &after[1..];
+                from = 1;
+            }
+        }
+        if !rest.is_empty() {
+            take(rest);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What is shown of a body while its canonical text is made, held against what a scanner shows of it.
+
+use super::canonical::documents;
+use crate::cache::canonical;
+use crate::cache::statefulness::Statefulness;
+use crate::model::json::{
+    Container, DEPTH_MAX, End, Place, SHORT_BYTES_MAX, Scanner, Value, Visitor, Wants,
+};
+
+/// A place by a hash of its path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct At(u64);
+
+impl At {
+    fn below(self, name: &[u8]) -> At {
+        let bytes = self.0.to_le_bytes().into_iter().chain(name.iter().copied());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        match hash % 7 {
+            0 => At::NOWHERE,
+            _ => At(hash),
+        }
+    }
+}
+
+impl Place for At {
+    const ROOT: Self = At(1);
+    const NOWHERE: Self = At(0);
+
+    fn wants(self) -> Wants {
+        match self.0 % 3 {
+            _ if self == At::NOWHERE => Wants::Nothing,
+            0 => Wants::Nothing,
+            1 => Wants::Short,
+            _ => Wants::Text,
+        }
+    }
+}
+
+/// All that was shown; pieces of a text joined.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    events: Vec<String>,
+    text: Vec<u8>,
+}
+
+impl Seen {
+    fn add(&mut self, event: String) {
+        let text = std::mem::take(&mut self.text);
+        if !text.is_empty() {
+            self.events.push(format!("text {}", text.escape_ascii()));
+        }
+        self.events.push(event);
+    }
+}
+
+impl Visitor for Seen {
+    type Place = At;
+
+    fn member(&mut self, of: At, name: &[u8]) -> At {
+        assert_ne!(of, At::NOWHERE);
+        self.add(format!("member {of:?} {}", name.escape_ascii()));
+        of.below(name)
+    }
+
+    fn element(&mut self, of: At) -> At {
+        assert_ne!(of, At::NOWHERE);
+        self.add(format!("element {of:?}"));
+        of.below(b"[]")
+    }
+
+    fn open(&mut self, at: At, container: Container) {
+        self.add(format!("open {at:?} {container:?}"));
+    }
+
+    fn close(&mut self, at: At, container: Container) {
+        self.add(format!("close {at:?} {container:?}"));
+    }
+
+    fn value(&mut self, at: At, value: Value<'_>) {
+        self.add(format!("value {at:?} {value:?}"));
+    }
+
+    fn text(&mut self, at: At, piece: &[u8]) {
+        assert!(!piece.is_empty());
+        assert_eq!(at.wants(), Wants::Text);
+        self.text.extend_from_slice(piece);
+    }
+
+    fn end(&mut self, _end: End) {
+        self.add("end".to_owned());
+    }
+}
+
+fn assert_same(source: &str) {
+    let mut scanned = Seen::default();
+    Scanner::new().feed(source.as_bytes(), &mut scanned);
+    let mut shown = Seen::default();
+    let statefulness = Statefulness::new(None);
+    let read = canonical::canonical(source.as_bytes(), statefulness, &mut shown, |_, _| ());
+    assert_eq!(read, Ok(()));
+    let source: String = source.chars().take(400).collect();
+    for (shown, scanned) in shown.events.iter().zip(&scanned.events) {
+        assert_eq!(shown, scanned, "{source}");
+    }
+    assert_eq!(shown.events.len(), scanned.events.len(), "{source}");
+}
+
+#[test]
+fn a_visitor_is_shown_what_a_scanner_shows() {
+    for source in documents(2_000) {
+        assert_same(&source);
+    }
+    let long = "x".repeat(SHORT_BYTES_MAX);
+    let digits = "1".repeat(SHORT_BYTES_MAX);
+    let names = (0..40).map(|number| {
+        format!(
+            r#""n{number}":["{long}","{long}y","\"{long}","{long}\\",{digits},{digits}1,-0.5e+7]"#
+        )
+    });
+    assert_same(&format!("{{{}}}", names.collect::<Vec<_>>().join(",")));
+    let names = (0..40).map(|number| {
+        format!(
+            r#""{number}\\\"\u00e9\ud83c\udf0a":{{"{long}":true,"{long}y":false,"\u0022":null}}"#
+        )
+    });
+    assert_same(&format!("{{{}}}", names.collect::<Vec<_>>().join(",")));
+    for depth in DEPTH_MAX - 2..DEPTH_MAX + 2 {
+        for name in ["a", "b", "c", "d", "e", "f"] {
+            let (opening, closing) = (format!(r#"{{"{name}":"#).repeat(depth), "}".repeat(depth));
+            assert_same(&format!(r#"{opening}"value"{closing}"#));
+        }
+    }
+}
+
+#[test]
+fn the_end_is_shown_only_of_a_whole_object() {
+    for source in [
+        r#"{"a":1"#,
+        r#"{"a":1}x"#,
+        r#"{"a":1,"a":2}"#,
+        r#"[1]"#,
+        r#"{"a":"\ud800"}"#,
+        "",
+    ] {
+        let mut shown = Seen::default();
+        let statefulness = Statefulness::new(None);
+        let read = canonical::canonical(source.as_bytes(), statefulness, &mut shown, |_, _| ());
+        assert!(read.is_err(), "{source}");
+        let ended = shown.events.iter().any(|event| event.starts_with("end"));
+        assert!(!ended, "{source}");
+    }
+}
