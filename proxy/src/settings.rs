@@ -12,6 +12,7 @@ pub(crate) mod decode;
 pub(crate) mod diagnostic;
 pub(crate) mod interpolate;
 pub(crate) mod lists;
+pub(crate) mod nearest;
 pub(crate) mod node;
 pub(crate) mod presence;
 mod quote;

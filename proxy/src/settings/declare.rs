@@ -1,8 +1,9 @@
 //! The two declarations that raw settings are made of.
 
 use super::changes::{Comparison, Effect};
-use super::decode::{Block, Invalid, nearest};
+use super::decode::{Block, Invalid};
 use super::diagnostic::Diagnostics;
+use super::nearest::nearest;
 use super::node::{Node, Place};
 use super::presence::Presence;
 use super::schema::Mapping;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::changes::Comparison;
 use super::diagnostic::Diagnostics;
+use super::nearest::nearest;
 use super::node::{Key, Kind, Node, Place, Substitution};
 use super::presence::{Presence, default_node};
 use super::quote::{is_harmless, is_key_like};
@@ -372,25 +373,6 @@ fn may_be_shown(node: &Node, diagnostics: &Diagnostics) -> bool {
 fn is_empty_text<T: Decode>(node: &Node) -> bool {
     let is_text = matches!(node.kind, Kind::Scalar(_));
     T::takes_empty() && is_text && node.substitution() == Substitution::None
-}
-
-/// The known word that was probably meant.
-pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    if word.len() > 64 {
-        return None;
-    }
-    let word = word.to_lowercase();
-    known
-        .iter()
-        .map(|known| {
-            (
-                strsim::damerau_levenshtein(&word, &known.to_lowercase()),
-                *known,
-            )
-        })
-        .filter(|(distance, known)| *distance <= 1.max(known.len().max(word.len()) / 3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
 }
 
 /// The whole JSON Schema of `T`.

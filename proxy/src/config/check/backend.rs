@@ -9,8 +9,9 @@ use super::{form_of, pairs, refuse_duplicates, refuse_form};
 use crate::backend::{Config, Endpoint};
 use crate::config::raw::File;
 use crate::config::raw::backend::Backend;
-use crate::settings::decode::{Setting, nearest};
+use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
+use crate::settings::nearest::nearest;
 use crate::settings::values::Name;
 
 /// Headers that frame a message: weir writes them for every request itself.

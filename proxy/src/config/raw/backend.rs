@@ -126,7 +126,7 @@ impl Scalar for RetryCause {
         if is_status || WORDS.contains(&text) {
             return Ok(RetryCause);
         }
-        Err(match crate::settings::decode::nearest(text, WORDS) {
+        Err(match crate::settings::nearest::nearest(text, WORDS) {
             Some(near) => Invalid::Near(near),
             None => Invalid::Unexpected,
         })

@@ -136,7 +136,7 @@ impl Scalar for LimitBy {
             "platform" => limit::By::Platform,
             "route" => limit::By::Route,
             other => {
-                return Err(match crate::settings::decode::nearest(other, WORDS) {
+                return Err(match crate::settings::nearest::nearest(other, WORDS) {
                     Some(near) => Invalid::Near(near),
                     None => Invalid::Unexpected,
                 });
