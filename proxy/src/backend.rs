@@ -36,7 +36,7 @@ pub struct Endpoint {
 pub mod ask_usage;
 pub mod client;
 pub mod connector;
-mod http1;
+pub(crate) mod http1;
 mod http2;
 pub mod informational;
 pub mod loops;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
 
-mod canonical;
+pub(crate) mod canonical;
 mod control;
 pub mod copy;
 mod freshness;

@@ -28,7 +28,7 @@ use crate::clock::{self, Patience};
 
 mod request_head;
 mod request_writer;
-mod response_head;
+pub(crate) mod response_head;
 mod response_parser;
 
 /// How much is read at once into the room that is shared.

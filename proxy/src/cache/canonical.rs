@@ -27,7 +27,7 @@ const MEMBERS_MAX: usize = 65_536;
 
 /// Why a body has no canonical text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(crate) enum Unfit {
     /// Not one whole JSON value (RFC 8259) in UTF-8, or a string with half a surrogate pair.
     NotJson,
     /// JSON, but no object.
@@ -54,6 +54,16 @@ struct Room {
     open_members: Vec<Member>,
     sorted_members: Vec<Member>,
     objects: Vec<Unsorted>,
+}
+
+/// The canonical text of a JSON object, for tests and the fuzzer.
+///
+/// # Errors
+/// It has none.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn text_of(source: &[u8]) -> Result<Vec<u8>, Unfit> {
+    let (reach, mut visitor) = (Reach::new(None), crate::model::json::Unseen);
+    canonical(source, reach, &mut visitor, |text, _| text.to_vec())
 }
 
 /// Hands the canonical text of a JSON object, never longer than `source`, to `read`, and what `reach` has seen

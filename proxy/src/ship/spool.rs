@@ -22,7 +22,7 @@ use inner::{Inner, Unsynced};
 use recovery::Segment;
 
 mod acks;
-mod format;
+pub(crate) mod format;
 mod inner;
 mod reader;
 mod recovery;

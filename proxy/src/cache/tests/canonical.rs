@@ -3,12 +3,9 @@
 use std::fmt::Write;
 
 use crate::cache::canonical::{self, Unfit};
-use crate::cache::reach::Reach;
-use crate::model::json::Unseen;
 
 fn canonical(source: &[u8]) -> Result<Vec<u8>, Unfit> {
-    let reach = Reach::new(None);
-    canonical::canonical(source, reach, &mut Unseen, |text, _| text.to_vec())
+    canonical::text_of(source)
 }
 
 /// xorshift64: the same documents in every run.

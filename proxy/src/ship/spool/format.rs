@@ -31,17 +31,17 @@ pub(super) const PREFIX_BYTES: usize = 8;
 pub const ID_BYTES: usize = 26;
 /// No event has a higher number: at a million a second that is the end of 292,000 years.
 pub(super) const NUMBER_MAX: u64 = u64::MAX / 2;
-pub(super) const SLOT_BYTES: usize = 32;
+pub(crate) const SLOT_BYTES: usize = 32;
 /// A longer event is none of weir's: it means that the length itself is damaged.
-pub(super) const EVENT_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// An event as it lies in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry<'a> {
-    pub(super) id: &'a [u8; ID_BYTES],
-    pub(super) line: &'a [u8],
+pub(crate) struct Entry<'a> {
+    pub(crate) id: &'a [u8; ID_BYTES],
+    pub(crate) line: &'a [u8],
     /// All of it, prefix included.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 pub(super) fn header(first: u64) -> [u8; HEADER_BYTES] {
@@ -57,7 +57,7 @@ pub(super) fn is_header(bytes: &[u8], first: u64) -> bool {
 }
 
 /// Appends an event; one that is too long is left out, and `None` says so.
-pub(super) fn append(
+pub(crate) fn append(
     out: &mut Vec<u8>,
     number: u64,
     id: &[u8; ID_BYTES],
@@ -75,7 +75,7 @@ pub(super) fn append(
 }
 
 /// The event with this number at the start of `bytes`, if it is there whole.
-pub(super) fn read(bytes: &[u8], number: u64) -> Option<Entry<'_>> {
+pub(crate) fn read(bytes: &[u8], number: u64) -> Option<Entry<'_>> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (sum, rest) = rest.split_first_chunk()?;
     let length = u32::from_le_bytes(*length) as usize;
@@ -92,7 +92,7 @@ pub(super) fn read(bytes: &[u8], number: u64) -> Option<Entry<'_>> {
 
 /// How long an event is that does not check out, where the next stands whole behind it: it alone is
 /// damaged, and not what tells its length.
-pub(super) fn damaged(bytes: &[u8], number: u64) -> Option<usize> {
+pub(crate) fn damaged(bytes: &[u8], number: u64) -> Option<usize> {
     let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
     let whole = PREFIX_BYTES + length;
     read(bytes.get(whole..)?, number.checked_add(1)?)?;
@@ -100,7 +100,7 @@ pub(super) fn damaged(bytes: &[u8], number: u64) -> Option<usize> {
 }
 
 /// How long the event with this number at the start of `bytes` is, damaged or not.
-pub(super) fn length(bytes: &[u8], number: u64) -> Option<usize> {
+pub(crate) fn length(bytes: &[u8], number: u64) -> Option<usize> {
     let entry = read(bytes, number).map(|entry| entry.bytes);
     entry.or_else(|| damaged(bytes, number))
 }
@@ -114,7 +114,7 @@ fn checksum(number: u64, id: &[u8], line: &[u8]) -> u32 {
 }
 
 /// The slot that says that all before `next` is in the index.
-pub(super) fn slot(generation: u64, next: u64) -> [u8; SLOT_BYTES] {
+pub(crate) fn slot(generation: u64, next: u64) -> [u8; SLOT_BYTES] {
     let mut slot = [0; SLOT_BYTES];
     slot[..8].copy_from_slice(CURSOR_MAGIC);
     slot[8..16].copy_from_slice(&generation.to_le_bytes());
@@ -125,7 +125,7 @@ pub(super) fn slot(generation: u64, next: u64) -> [u8; SLOT_BYTES] {
 }
 
 /// Generation and next event of the cursor that counts, if any slot is whole.
-pub(super) fn cursor(bytes: &[u8]) -> Option<(u64, u64)> {
+pub(crate) fn cursor(bytes: &[u8]) -> Option<(u64, u64)> {
     let slots = bytes.chunks_exact(SLOT_BYTES).take(2);
     let whole = slots.filter_map(|bytes| {
         let generation = u64::from_le_bytes(*bytes.get(8..16)?.first_chunk()?);
