@@ -40,8 +40,8 @@ pub struct AdminState {
     pub readiness: Arc<ReadinessFlag>,
     pub routes: Vec<RouteSummary>,
     pub alerts: Arc<Alerts>,
-    /// The ways of events to the index, by what goes there.
-    pub ships: Vec<(&'static str, Arc<Ship>)>,
+    /// Where events are shipped.
+    pub ship: Option<Arc<Ship>>,
     /// Records rejected requests.
     pub audit: Option<Arc<Audit>>,
 }

@@ -13,7 +13,6 @@ use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
 use crate::alert::counters::CounterRegistry;
-use crate::alert::snapshot::SnapshotSource;
 use crate::alert::{self, Alerts};
 use crate::clock;
 use crate::config::Config;
@@ -29,8 +28,6 @@ use crate::listener::accept::Accepting;
 use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::Certificates;
 use crate::metrics::Metrics;
-use crate::ship::Ship;
-use crate::ship::metrics::ShipMetrics;
 use crate::system::{self, System};
 
 mod housekeeping;
@@ -55,7 +52,6 @@ pub struct App {
     readiness: Arc<ReadinessFlag>,
     recording: Recording,
     alerts: Arc<Alerts>,
-    alert_ship: Option<Arc<Ship>>,
     admin_server: Admin,
     _system: System,
     drain: Duration,
@@ -101,9 +97,15 @@ impl App {
         };
         let connections = Connections::new(config.limits.connections, counts);
         let gateway = gateway(config, recording.recorder.clone(), &metrics)?;
-        let snapshots = recording.snapshots(&metrics, reading.clone());
-        let (alerts, alert_ship) =
-            alerts(config, &metrics, (counters, snapshots), sockets.instance())?;
+        let sources = alert::Sources {
+            metrics: metrics.clone(),
+            counters,
+            snapshots: recording.snapshots(&metrics, reading.clone()),
+            ship: recording.ship.clone(),
+            environment: config.events.environment.clone(),
+            instance: sockets.instance(),
+        };
+        let alerts = Alerts::start(&config.alerts, sources)?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
             metrics: metrics.clone(),
@@ -113,7 +115,7 @@ impl App {
             readiness: readiness.clone(),
             routes: RouteSummary::all(config),
             alerts: alerts.clone(),
-            ships: ships(&recording.ship, &alert_ship),
+            ship: recording.ship.clone(),
             audit: recording.audit.clone(),
         };
         let admin_server = Admin::start(&config.admin, state)?;
@@ -146,7 +148,6 @@ impl App {
             readiness,
             recording,
             alerts,
-            alert_ship,
             admin_server,
             _system: system,
             drain: config.drain,
@@ -185,7 +186,7 @@ impl App {
                 log::warn!("some events could not be written down in time");
             }
             self.alerts.stop(deadline);
-            for ship in [recording.ship, self.alert_ship].into_iter().flatten() {
+            if let Some(ship) = recording.ship {
                 if ship.stop(deadline).is_err() {
                     log::warn!("shipping could not be ended in time; events wait in the spool");
                 }
@@ -233,40 +234,6 @@ fn remaining(deadline: Instant) -> Duration {
 
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// Starts alerts, and where events are shipped the shipping of their changes.
-fn alerts(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-    (counters, snapshots): (Arc<CounterRegistry>, SnapshotSource),
-    instance: String,
-) -> anyhow::Result<(Arc<Alerts>, Option<Arc<Ship>>)> {
-    let ship = match &config.ship {
-        None => None,
-        Some(ship) => Some(Ship::start(
-            &ship.of_alerts(),
-            ShipMetrics::unexposed_shipper()?,
-            metrics.worker("ship-alerts")?,
-        )?),
-    };
-    let sources = alert::Sources {
-        metrics: metrics.clone(),
-        counters,
-        snapshots,
-        ship: ship.clone(),
-        environment: config.events.environment.clone(),
-        instance,
-    };
-    Ok((Alerts::start(&config.alerts, sources)?, ship))
-}
-
-/// What the admin side shows of shipping.
-fn ships(events: &Option<Arc<Ship>>, alerts: &Option<Arc<Ship>>) -> Vec<(&'static str, Arc<Ship>)> {
-    let both = [("events", events), ("alerts", alerts)];
-    both.into_iter()
-        .filter_map(|(name, ship)| Some((name, ship.clone()?)))
-        .collect()
 }
 
 fn listener(config: &Config, gateway: &Arc<Gateway>, connections: &Arc<Connections>) -> Listener {

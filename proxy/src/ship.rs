@@ -1,11 +1,12 @@
-//! The way of events to Elasticsearch or OpenSearch: a spool on the disk, and a shipper behind it.
+//! Ships events to Elasticsearch or OpenSearch: a spool on disk, and a shipper that empties it.
 //!
-//! Requests hand an event to the record's buffer, its thread appends it to the [`spool`], and the
-//! shipper, on a thread and runtime of its own, sends what is in the spool until each event is known to
-//! be in the index. The index may be down for as long as the spool has room: requests notice nothing.
-//! An event is sent with its own id and only created, never overwritten, so what is sent twice is there
-//! once.
+//! A request hands its event to the buffer of `record`, whose worker appends it to the [`spool`]; alert
+//! transitions are appended as well. The shipper, a worker with a runtime of its own, sends what is in the
+//! spool until each event is known to be in the index. The index may be down for as long as the spool has
+//! room: requests do not notice. Shipping is idempotent: an event is sent with its own id and only created,
+//! never overwritten, so that it exists once however often it is sent.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,16 +17,20 @@ use crate::clock::Elapsed;
 use crate::record::Output;
 use crate::worker::Worker;
 use crate::worker::runtime::RuntimeThread;
+use context::Context;
+use dataset::{Dataset, PerDataset};
 use ledger::Ledger;
-use metrics::ShipperMetrics;
+use metrics::{ObstacleMetrics, ShipperMetrics};
 use nodes::Nodes;
 use obstacle::Present;
-use shipper::Shared;
 use sink::SpoolSink;
-use spool::Spool;
+use spool::{ID_BYTES, Spool};
 
+mod adopt;
 mod bulk;
 pub mod condition;
+mod context;
+pub mod dataset;
 mod dead_letter;
 mod delivery;
 pub mod ledger;
@@ -40,14 +45,8 @@ pub mod spool;
 
 pub use obstacle::Obstacle;
 
-/// Fields of an event of a request, typed so that searches and aggregations answer exactly.
-pub const ACCESS_MAPPINGS: &str = include_str!("../../deploy/elasticsearch/mappings.json");
-/// Fields of a change of an alert.
-const ALERT_MAPPINGS: &str = include_str!("../../deploy/elasticsearch/alert-mappings.json");
 /// How long after the deadline of a stop the end of the thread is waited for.
 const STOP_GRACE: Duration = Duration::from_millis(500);
-/// What changes of alerts may take on the disk at most.
-const ALERT_SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The checked `elasticsearch` and `spool` blocks.
 #[derive(Clone)]
@@ -55,13 +54,12 @@ pub struct Config {
     pub urls: Vec<String>,
     pub username: Option<String>,
     pub password: Option<String>,
-    /// An API key as Elasticsearch encodes it; it goes before a user.
+    /// An API key as Elasticsearch encodes it; it has precedence over a user.
     pub api_key: Option<String>,
-    /// Certificates that are trusted beside the well-known ones, in PEM.
+    /// Certificates to trust beside those of the system, in PEM.
     pub ca_file: Option<PathBuf>,
+    /// The data stream of the events of requests; that of alerts is named after it.
     pub data_stream: String,
-    /// The fields of its documents: the body of a component template.
-    pub mappings: &'static str,
     pub retention: Duration,
     pub batch: Batch,
     /// Of one request.
@@ -77,7 +75,7 @@ pub struct Batch {
     pub wait: Duration,
 }
 
-// Secrets never reach a log, also not through `{:?}`.
+// Secrets never reach a log, not even through `{:?}`.
 impl std::fmt::Debug for Config {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
@@ -87,29 +85,6 @@ impl std::fmt::Debug for Config {
             .field("batch", &self.batch)
             .field("spool", &self.spool)
             .finish_non_exhaustive()
-    }
-}
-
-impl Config {
-    /// The way of changes of alerts: to a data stream of their own, out of a spool of their own, because
-    /// they are not counted with requests. `logs-weir.access-default` becomes `logs-weir.alert-default`.
-    #[must_use]
-    pub fn of_alerts(&self) -> Self {
-        let mut parts = self.data_stream.splitn(3, '-');
-        let kind = parts.next().unwrap_or("logs");
-        let namespace = parts.nth(1).unwrap_or("default");
-        let mut path = self.spool.path.as_os_str().to_owned();
-        path.push("-alerts");
-        Config {
-            data_stream: format!("{kind}-weir.alert-{namespace}"),
-            mappings: ALERT_MAPPINGS,
-            spool: spool::Config {
-                path: PathBuf::from(path),
-                bytes_max: self.spool.bytes_max.min(ALERT_SPOOL_BYTES_MAX),
-                ..self.spool.clone()
-            },
-            ..self.clone()
-        }
     }
 }
 
@@ -123,7 +98,6 @@ impl Config {
             api_key: None,
             ca_file: None,
             data_stream: "logs-weir.access-default".to_owned(),
-            mappings: ACCESS_MAPPINGS,
             retention: Duration::from_secs(86_400),
             batch: Batch {
                 events: 100,
@@ -144,8 +118,8 @@ impl Config {
 #[derive(Debug)]
 pub struct Ship {
     pub spool: Arc<Spool>,
-    pub ledger: Ledger,
-    obstacle: Present,
+    pub ledgers: PerDataset<Ledger>,
+    obstacles: PerDataset<Present>,
     thread: RuntimeThread,
 }
 
@@ -160,52 +134,89 @@ impl Ship {
         worker: Worker,
     ) -> anyhow::Result<Arc<Self>> {
         let nodes = Nodes::new(config)?;
-        let ledger = Ledger::default();
-        let opened = Spool::open(&config.spool, &ledger).with_context(|| {
+        let ledgers = PerDataset::<Ledger>::default();
+        let opened = Spool::open(&config.spool, &ledgers).with_context(|| {
             let path = config.spool.path.display();
             format!("events.spool.path: cannot open {path}")
         });
         let (spool, _, found) = opened?;
         if found > 0 {
-            log::info!("spool: {found} events of a former run wait to be shipped");
+            log::info!("spool: {found} events of the previous run wait to be shipped");
         }
-        let obstacle = Present::new(metrics.obstacles.clone());
-        let observed = (metrics, obstacle.clone(), worker.clone());
-        let (events, books) = (spool.clone(), ledger.clone());
+        adopt_former(config, &spool, &ledgers.alert);
+        // Only what keeps events of requests from the index is exposed.
+        let obstacles = PerDataset {
+            access: Present::new(metrics.obstacles),
+            alert: Present::new(ObstacleMetrics::unexposed()),
+        };
+        let observed = (metrics.bulk_duration, worker.clone());
         let thread = RuntimeThread::start(worker, |stopping| {
-            let shared = Shared::new(config, nodes, events, books, observed, stopping);
-            let shared = Arc::new(shared);
-            move || shipper::run(shared.clone())
+            let shared = (&ledgers, &obstacles);
+            let context = Context::new(config, nodes, spool.clone(), shared, observed, stopping);
+            let context = Arc::new(context);
+            move || shipper::run(context.clone())
         });
+        let thread = thread.context("cannot start the shipper")?;
         Ok(Arc::new(Ship {
             spool,
-            ledger,
-            obstacle,
-            thread: thread.context("cannot start the shipper")?,
+            ledgers,
+            obstacles,
+            thread,
         }))
     }
 
-    /// The spool as an output of events.
+    /// The spool as an output of the events of requests.
     #[must_use]
     pub fn output(&self) -> Output {
         Output {
             sink: Box::new(SpoolSink::new(self.spool.clone())),
-            accounting: Arc::new(self.ledger.clone()),
+            accounting: Arc::new(self.ledgers.access.clone()),
         }
     }
 
-    /// What keeps events from the index now.
+    /// Appends an alert transition, a whole line of JSON, and syncs it to disk.
+    ///
+    /// # Errors
+    /// When the disk rejects it; then it is counted as dropped.
+    pub fn append_transition(&self, id: &[u8; ID_BYTES], line: &[u8]) -> io::Result<()> {
+        let ledger = &self.ledgers.alert;
+        ledger.record();
+        let event = std::iter::once((id, line));
+        let (appended, outcome) = self.spool.append(Dataset::Alert, event);
+        if appended == 0 {
+            ledger.drop_from_channel(1);
+        }
+        outcome.and_then(|()| self.spool.sync())
+    }
+
+    /// What keeps events of a dataset from the index now.
     #[must_use]
-    pub fn obstacle(&self) -> Option<Obstacle> {
-        self.obstacle.get()
+    pub fn obstacle(&self, dataset: Dataset) -> Option<Obstacle> {
+        self.obstacles.of(dataset).get()
     }
 
     /// Ships what can be shipped before the deadline; what is left stays in the spool for the next
-    /// start. An index that does not take events now is not waited for.
+    /// start. An index that does not accept events now is not waited for.
     ///
     /// # Errors
     /// When its thread has not ended soon after the deadline.
     pub fn stop(&self, deadline: Instant) -> Result<(), Elapsed> {
         self.thread.stop(deadline, STOP_GRACE)
+    }
+}
+
+/// What cannot be adopted stays where it is, and holds up no start.
+fn adopt_former(config: &Config, spool: &Spool, ledger: &Ledger) {
+    let directory = adopt::directory(&config.spool.path);
+    match adopt::adopt(&directory, spool, ledger) {
+        Ok(0) => {}
+        Ok(count) => log::info!(
+            "spool: {count} alert transitions of a former version were moved here from {}",
+            directory.display()
+        ),
+        Err(error) => log::error!(
+            "spool: the alert transitions in {} cannot all be moved: {error}",
+            directory.display()
+        ),
     }
 }

@@ -36,6 +36,8 @@ struct Store {
     documents: Documents,
     /// The data stream of alerts.
     alerts: Documents,
+    /// The status of every item for that data stream.
+    alert_fault: Option<u16>,
     /// One for each bulk request, in order.
     script: VecDeque<Fault>,
     /// For every bulk request after the script.
@@ -99,6 +101,11 @@ impl Index {
     /// Every bulk request fails in this way; `None`: no longer.
     pub fn always(&self, fault: Option<Fault>) {
         self.store().always = fault;
+    }
+
+    /// Every item for the data stream of alerts gets this status, or is taken again.
+    pub fn always_for_alerts(&self, status: Option<u16>) {
+        self.store().alert_fault = status;
     }
 
     #[must_use]
@@ -178,11 +185,24 @@ impl Store {
             self.set_up.push((path.to_owned(), body));
             return BackendResponse::json(&json!({"acknowledged": true}));
         }
-        if path == "/logs-weir.alert-default/_bulk" {
-            return BackendResponse::json(&self.alerts.take(events_of(request), None));
-        }
         assert_eq!(path, "/logs-weir.access-default/_bulk");
-        self.bulk(request)
+        let (events, alerts): (Vec<_>, Vec<_>) = events_of(request)
+            .into_iter()
+            .partition(|event| event.index.is_none());
+        if alerts.is_empty() {
+            return self.bulk(events);
+        }
+        // weir sends them apart: what is wrong with one data stream does not hold up the other.
+        assert!(events.is_empty(), "two data streams in one request");
+        for event in &alerts {
+            assert_eq!(event.index.as_deref(), Some("logs-weir.alert-default"));
+        }
+        match self.alert_fault {
+            Some(status) => {
+                BackendResponse::json(&self.alerts.take(alerts, Some(Fault::Items(status, 1))))
+            }
+            None => BackendResponse::json(&self.alerts.take(alerts, None)),
+        }
     }
 
     /// As OpenSearch: updating a policy requires its sequence number and primary term.
@@ -212,8 +232,7 @@ impl Store {
         BackendResponse::json(&json!({"_id": "weir.access"}))
     }
 
-    fn bulk(&mut self, request: &ReceivedRequest) -> BackendResponse {
-        let events = events_of(request);
+    fn bulk(&mut self, events: Vec<Sent>) -> BackendResponse {
         self.bulks += 1;
         self.largest = self.largest.max(events.len());
         let fault = match self.script.pop_front().or(self.always) {
@@ -243,8 +262,9 @@ struct Documents {
 }
 
 impl Documents {
-    fn take(&mut self, events: Vec<(String, Value)>, fault: Option<Fault>) -> Value {
-        let items = events.into_iter().enumerate().map(|(place, (id, event))| {
+    fn take(&mut self, events: Vec<Sent>, fault: Option<Fault>) -> Value {
+        let items = events.into_iter().enumerate().map(|(place, sent)| {
+            let Sent { id, event, .. } = sent;
             let is_nth = |every: usize| place % every == 0;
             let outcome = match fault {
                 Some(Fault::Items(status, every)) if is_nth(every) => {
@@ -277,8 +297,16 @@ fn item_error(status: u16, kind: &str, reason: &str) -> Value {
     json!({"status": status, "error": {"type": kind, "reason": reason}})
 }
 
+/// One event of a bulk request.
+struct Sent {
+    /// Where it is not the one of the path.
+    index: Option<String>,
+    id: String,
+    event: Value,
+}
+
 /// The events of a valid bulk request.
-fn events_of(request: &ReceivedRequest) -> Vec<(String, Value)> {
+fn events_of(request: &ReceivedRequest) -> Vec<Sent> {
     assert_eq!(request.header("content-encoding"), Some("gzip"));
     assert_eq!(request.header("content-type"), Some("application/x-ndjson"));
     let mut text = String::new();
@@ -287,17 +315,19 @@ fn events_of(request: &ReceivedRequest) -> Vec<(String, Value)> {
         .expect("gzip");
     assert!(text.ends_with('\n'), "the last line is not terminated");
     let lines: Vec<&str> = text.lines().collect();
-    let events: Vec<(String, Value)> = lines
-        .chunks(2)
-        .map(|pair| {
-            let action: Value = serde_json::from_str(pair[0]).expect("an action");
-            let event: Value = serde_json::from_str(pair[1]).expect("an event");
-            let id = action["create"]["_id"].as_str().expect("create with an id");
-            assert!(event["@timestamp"].is_string());
-            (id.to_owned(), event)
-        })
-        .collect();
-    events
+    let events = lines.chunks(2).map(|pair| {
+        let action: Value = serde_json::from_str(pair[0]).expect("an action");
+        let event: Value = serde_json::from_str(pair[1]).expect("an event");
+        let create = &action["create"];
+        let id = create["_id"].as_str().expect("create with an id");
+        assert!(event["@timestamp"].is_string());
+        Sent {
+            index: create["_index"].as_str().map(str::to_owned),
+            id: id.to_owned(),
+            event,
+        }
+    });
+    events.collect()
 }
 
 fn error(status: u16, kind: &str, reason: &str) -> BackendResponse {

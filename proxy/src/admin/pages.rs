@@ -9,13 +9,14 @@ use axum::extract::{Query, State};
 use axum::response::{Html, Response};
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::accept;
 use super::problem::Problem;
 use super::{AdminState, Readiness};
 use crate::alert::store::timestamp;
 use crate::clock;
+use crate::ship::dataset::Dataset;
 
 /// How many events `/api/events` returns by default, and at most.
 const EVENTS_MAX: usize = 100;
@@ -99,30 +100,35 @@ pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response {
     typed("application/json", body.to_string())
 }
 
-/// The status of each shipper, by what it ships; empty when nothing is shipped.
+/// The state of shipping for each dataset; empty where nothing is shipped.
 fn shipping(state: &AdminState) -> Value {
-    let ships = state.ships.iter().map(|(what, ship)| {
-        let counts = ship.ledger.counts();
+    let mut all = Map::new();
+    let Some(ship) = &state.ship else {
+        return Value::Object(all);
+    };
+    let bytes = ship.spool.bytes();
+    for (name, dataset) in [("events", Dataset::Access), ("alerts", Dataset::Alert)] {
+        let counts = ship.ledgers.of(dataset).counts();
         let mut shown = json!({
             "status": "ok",
             "spool_events": counts.spooled,
-            "spool_bytes": ship.spool.bytes(),
+            "spool_bytes": bytes.of(dataset),
             "indexed": counts.indexed,
             "failure_store": counts.failure_store,
             "duplicate": counts.duplicate,
             "dead_letter": counts.dead_letter,
             "dropped": counts.dropped,
         });
-        if let Some(obstacle) = ship.obstacle() {
+        if let Some(obstacle) = ship.obstacle(dataset) {
             shown["status"] = json!("waiting");
             shown["reason"] = json!(obstacle.condition.as_str());
-            shown["detail"] = json!(obstacle.said);
+            shown["detail"] = json!(obstacle.message);
             shown["node"] = json!(obstacle.node);
             shown["since"] = json!(timestamp(obstacle.since));
         }
-        ((*what).to_owned(), shown)
-    });
-    Value::Object(ships.collect())
+        all.insert(name.to_owned(), shown);
+    }
+    Value::Object(all)
 }
 
 pub(super) fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {

@@ -55,7 +55,7 @@ fn start(token: Option<&str>) -> Running {
             backend: Arc::from("assistant"),
         }],
         alerts,
-        ships: Vec::new(),
+        ship: None,
         audit: None,
     };
     let config = config::Admin {

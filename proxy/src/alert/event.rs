@@ -39,13 +39,7 @@ impl Events {
         let Some(id) = id.as_bytes().first_chunk::<ID_BYTES>() else {
             return Err(io::Error::other("its id is too short"));
         };
-        self.ship.ledger.record();
-        let event = std::iter::once((id, line.as_bytes()));
-        let (taken, outcome) = self.ship.spool.append(event);
-        if taken == 0 {
-            self.ship.ledger.drop_from_channel(1);
-        }
-        outcome.and_then(|()| self.ship.spool.sync())
+        self.ship.append_transition(id, line.as_bytes())
     }
 }
 

@@ -85,7 +85,7 @@ impl Recording {
                 oldest.map_or(Duration::ZERO, |at| clock::unix_now().saturating_sub(at))
             }),
             events_dropped: match &ship {
-                Some(ship) => ship.ledger.counts().dropped,
+                Some(ship) => ship.ledgers.access.counts().dropped,
                 None => events.dropped(),
             },
             dependencies_down: metrics.dependencies_down(),

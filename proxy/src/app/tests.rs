@@ -13,7 +13,7 @@ mod catalog;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Every worker that there is, by its name.
-const WORKERS: [&str; 15] = [
+const WORKERS: [&str; 14] = [
     "admin",
     "alert",
     "alert-journal",
@@ -26,7 +26,6 @@ const WORKERS: [&str; 15] = [
     "housekeeping",
     "otlp",
     "ship",
-    "ship-alerts",
     "system",
     "webhook",
 ];
@@ -54,7 +53,7 @@ impl Outside {
         let mut stream = stream;
         while let Some((path, body)) = request(&mut reader) {
             let answer = match path.contains("/_bulk") {
-                true => self.bulk(&path, &body),
+                true => self.bulk(&body),
                 false => r#"{"code":0,"msg":"success","version":{"number":"8.17.0"}}"#.to_owned(),
             };
             let length = answer.len();
@@ -67,7 +66,7 @@ impl Outside {
         }
     }
 
-    fn bulk(&self, path: &str, body: &[u8]) -> String {
+    fn bulk(&self, body: &[u8]) -> String {
         let mut text = String::new();
         let read = GzDecoder::new(body).read_to_string(&mut text);
         read.expect("gzip");
@@ -76,7 +75,8 @@ impl Outside {
         let items = actions.map(|action| {
             let action: serde_json::Value = serde_json::from_str(action).expect("an action");
             let id = action["create"]["_id"].as_str().expect("an id").to_owned();
-            let is_new = path.contains("weir.alert") || ids.insert(id);
+            let is_alert = action["create"]["_index"] == "logs-weir.alert-default";
+            let is_new = is_alert || ids.insert(id);
             let status = if is_new { 201 } else { 409 };
             format!(r#"{{"create":{{"status":{status}}}}}"#)
         });
@@ -180,15 +180,19 @@ fn every_worker_that_panics_is_started_again_and_no_event_is_lost() {
         std::thread::park_timeout(Duration::from_millis(5));
         // Its listener is the same through all of its panics: whoever asks meanwhile waits.
         let _ = ask(app.admin, "/healthz");
-        let counts = ship.ledger.counts();
-        assert!(counts.balance(), "{counts:?}");
+        let counts = ship.ledgers.access.counts();
+        assert!(counts.is_balanced(), "{counts:?}");
     }
-    while ship.ledger.counts().indexed + ship.ledger.counts().duplicate < asked {
-        assert!(clock::now() < deadline, "{:?}", ship.ledger.counts());
+    while ship.ledgers.access.counts().indexed + ship.ledgers.access.counts().duplicate < asked {
+        assert!(
+            clock::now() < deadline,
+            "{:?}",
+            ship.ledgers.access.counts()
+        );
         std::thread::yield_now();
     }
-    let counts = ship.ledger.counts();
-    assert!(counts.balance(), "{counts:?}");
+    let counts = ship.ledgers.access.counts();
+    assert!(counts.is_balanced(), "{counts:?}");
     assert_eq!((counts.recorded, counts.dropped), (asked, 0));
     assert_eq!(ask(app.admin, "/healthz").as_deref(), Some("200"));
     let text = app.metrics.render(crate::metrics::Format::Text);

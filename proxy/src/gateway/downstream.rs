@@ -18,8 +18,8 @@ use crate::answer::deliver as response;
 use crate::answer::filter::BodyFilter;
 use crate::answer::timeouts::ResponseTimeouts;
 use crate::answer::usage_stripper::{self, UsageStripper};
-use crate::backend::client::Answer;
-use crate::cache::Use;
+use crate::backend::response::UpstreamResponse;
+use crate::cache::CacheDecision;
 use crate::cache::status::Status;
 use crate::clock;
 use crate::coding::Decoder;
@@ -136,12 +136,12 @@ fn usage_stripper(upstream: &mut Upstream) -> Option<UsageStripper> {
 async fn forward(
     session: &mut Session,
     exchange: &mut Exchange,
-    response: &mut Answer,
+    response: &mut UpstreamResponse,
     relay: &mut Relay,
     filter: &mut BodyFilter<'_>,
-    decision: Use,
+    decision: CacheDecision,
 ) -> Delivered {
-    let Answer { head, body, .. } = response;
+    let UpstreamResponse { head, body, .. } = response;
     // A chunk that may have to be stripped is no part of the copy before the end of the stream.
     if filter.copying.is_some() && filter.stripper.is_none() {
         let kind = filter.usage.as_ref().map(|usage| usage.kind());
@@ -163,11 +163,11 @@ async fn forward(
 }
 
 /// Replaces the `Cache-Status` of a response that has been stored.
-fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: Use) {
+fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: CacheDecision) {
     let status = match (stored, decision) {
-        (CopyStored::Yes, Use::Full(_)) => Status::MissStored,
-        (CopyStored::Yes, Use::Refresh(_)) => Status::RefreshStored,
-        (CopyStored::No, _) | (_, Use::Bypass) => return,
+        (CopyStored::Yes, CacheDecision::LookUp(_)) => Status::MissStored,
+        (CopyStored::Yes, CacheDecision::Refresh(_)) => Status::RefreshStored,
+        (CopyStored::No, _) | (_, CacheDecision::Bypass) => return,
     };
     let headers = &mut exchange.response_headers;
     headers.retain(|(name, _)| name != "cache-status");

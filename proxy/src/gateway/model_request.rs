@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 
 use super::guards;
-use crate::cache::Use;
+use crate::cache::CacheDecision;
 use crate::coding::Decoder;
 use crate::content::{self, Content, Mode};
 use crate::exchange::Exchange;
@@ -23,7 +23,7 @@ use crate::route::path::folded;
 /// What became of the body of a request at the cache stage.
 pub(super) struct Read {
     /// What the cache may do; `None` where it has no part in the request.
-    pub(super) decision: Option<Use>,
+    pub(super) decision: Option<CacheDecision>,
     /// Has more to read: a large body, or one that is passed through.
     pub(super) reader: Option<Box<BudgetedReader>>,
 }

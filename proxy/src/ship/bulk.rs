@@ -32,12 +32,12 @@ pub(super) enum Item {
     },
 }
 
-/// Why to wait, and what was said.
+/// x.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wait {
     pub(super) condition: Condition,
     /// For a person to read.
-    pub(super) said: String,
+    pub(super) message: String,
 }
 
 /// What an answer means for all events of its request.
@@ -52,18 +52,21 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    pub(super) fn again(condition: Condition, said: String) -> Self {
-        Verdict::Again(Wait { condition, said })
+    pub(super) fn again(condition: Condition, message: String) -> Self {
+        Verdict::Again(Wait { condition, message })
     }
 }
 
-/// The body: an action and the event itself for each, compressed with gzip at its fastest.
-pub(super) fn body(events: &[Spooled]) -> Vec<u8> {
+/// The body: an action and the event itself for each, compressed with gzip at its fastest. `index_member`
+/// names the data stream in each action, where that is not the one of the path.
+pub(super) fn body(events: &[Spooled], index_member: &str) -> Vec<u8> {
     let bytes: usize = events.iter().map(|event| event.line.len() + 64).sum();
     let mut body = GzEncoder::new(Vec::with_capacity(bytes / 5), Compression::fast());
     for event in events {
-        let parts: [&[u8]; 5] = [
-            br#"{"create":{"_id":""#,
+        let parts: [&[u8]; 7] = [
+            br#"{"create":{"#,
+            index_member.as_bytes(),
+            br#""_id":""#,
             &event.id,
             b"\"}}\n",
             &event.line,
@@ -112,7 +115,7 @@ pub(super) fn verdict(status: u16, body: &[u8], events: usize) -> Verdict {
     if !(200..=299).contains(&status) {
         return whole(status, body);
     }
-    let unreadable = |said| Verdict::again(Condition::Unreadable, said);
+    let unreadable = |message| Verdict::again(Condition::Unreadable, message);
     match serde_json::from_slice::<Answer>(body) {
         Ok(answer) if answer.items.len() == events => {
             let items = answer.items.into_iter();
@@ -134,8 +137,8 @@ fn whole(status: u16, body: &[u8]) -> Verdict {
     };
     let reason = cause.reason.as_deref().unwrap_or_default();
     if let Some(condition) = condition::of(status, &cause.r#type, reason) {
-        let said = told(format!("it answers {status}"), condition, &excerpt(body));
-        return Verdict::again(condition, said);
+        let message = explained(format!("it answers {status}"), condition, &excerpt(body));
+        return Verdict::again(condition, message);
     }
     match (status, is_read) {
         // A proxy before the index says by itself that a request is too large.
@@ -145,7 +148,7 @@ fn whole(status: u16, body: &[u8]) -> Verdict {
         },
         _ => Verdict::again(
             Condition::Unreadable,
-            told(
+            explained(
                 format!("it answers {status}"),
                 Condition::Unreadable,
                 &excerpt(body),
@@ -174,7 +177,7 @@ fn item(outcome: Outcome) -> Item {
     match condition {
         Some(condition) => Item::Again(Wait {
             condition,
-            said: told(
+            message: explained(
                 format!("it answers {status} for an event"),
                 condition,
                 &reason,
@@ -185,7 +188,7 @@ fn item(outcome: Outcome) -> Item {
 }
 
 /// What was answered, what to do about it where somebody can, and the index's own words.
-pub(super) fn told(answered: String, condition: Condition, words: &str) -> String {
+pub(super) fn explained(answered: String, condition: Condition, words: &str) -> String {
     let advice = condition.advice();
     [&*answered, advice, words]
         .into_iter()
@@ -204,10 +207,12 @@ mod tests {
     use std::io::Read as _;
 
     use super::*;
+    use crate::ship::dataset::Dataset;
 
     fn event(number: u64, line: &str) -> Spooled {
         Spooled {
             number,
+            dataset: Dataset::Access,
             id: *b"01KAN0X3S8Q5V4R8C9J2M7T6ZB",
             line: line.as_bytes().into(),
         }
@@ -215,13 +220,23 @@ mod tests {
 
     #[test]
     fn a_body_has_an_action_and_a_line_for_each_event() {
-        let body = body(&[event(1, "{\"a\":1}"), event(2, "{}")]);
-        let mut text = String::new();
-        flate2::read::GzDecoder::new(&body[..])
-            .read_to_string(&mut text)
-            .expect("gzip");
-        let action = "{\"create\":{\"_id\":\"01KAN0X3S8Q5V4R8C9J2M7T6ZB\"}}\n";
-        assert_eq!(text, format!("{action}{{\"a\":1}}\n{action}{{}}\n"));
+        for (member, action) in [
+            (
+                "",
+                "{\"create\":{\"_id\":\"01KAN0X3S8Q5V4R8C9J2M7T6ZB\"}}\n",
+            ),
+            (
+                "\"_index\":\"b\",",
+                "{\"create\":{\"_index\":\"b\",\"_id\":\"01KAN0X3S8Q5V4R8C9J2M7T6ZB\"}}\n",
+            ),
+        ] {
+            let body = body(&[event(1, "{\"a\":1}"), event(2, "{}")], member);
+            let mut text = String::new();
+            flate2::read::GzDecoder::new(&body[..])
+                .read_to_string(&mut text)
+                .expect("gzip");
+            assert_eq!(text, format!("{action}{{\"a\":1}}\n{action}{{}}\n"));
+        }
     }
 
     /// What is to be done with each item.

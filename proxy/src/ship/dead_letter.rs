@@ -84,6 +84,7 @@ impl DeadLetters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ship::dataset::Dataset;
 
     #[test]
     fn a_refused_event_is_written_whole_with_its_reason() {
@@ -91,6 +92,7 @@ mod tests {
         let letters = DeadLetters::new(directory.path());
         let event = |line: &str| Spooled {
             number: 1,
+            dataset: Dataset::Access,
             id: [b'0'; 26],
             line: line.as_bytes().into(),
         };

@@ -1,4 +1,4 @@
-//! What became of every event, in one place, so that the books balance at every moment.
+//! The ledger: what became of every event, counted under one lock, so that it balances at every moment.
 //!
 //! recorded + recovered = indexed + failure store + duplicate + dead letter + dropped + spooled + in the channel.
 
@@ -9,28 +9,28 @@ use parking_lot::Mutex;
 /// How many events there are of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Handed over by requests of this process.
+    /// Handed over by this process.
     pub recorded: u64,
-    /// Found in the spool at a start.
+    /// Found in the spool at the start.
     pub recovered: u64,
     pub indexed: u64,
     /// Kept by the index in its failure store: it could not map them.
     pub failure_store: u64,
-    /// In the index already: sent again because its first answer was lost.
+    /// In the index already: sent again because the first response was lost.
     pub duplicate: u64,
-    /// Refused by the index for good, and written to the dead-letter file.
+    /// Rejected by the index for good, and written to the dead-letter file.
     pub dead_letter: u64,
     pub dropped: u64,
     /// Now in the spool, and not known to be in the index.
     pub spooled: u64,
-    /// Now between a request and the spool.
+    /// Now on its way to the spool.
     pub in_channel: u64,
 }
 
 impl Counts {
     /// Whether what came in is what went out and what is there.
     #[must_use]
-    pub fn balance(&self) -> bool {
+    pub fn is_balanced(&self) -> bool {
         let came = self.recorded + self.recovered;
         let went =
             self.indexed + self.failure_store + self.duplicate + self.dead_letter + self.dropped;
@@ -49,7 +49,7 @@ pub enum Settled {
     Lost,
 }
 
-/// The books. A clone is the same books.
+/// The ledger of one dataset. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger(Arc<Mutex<Counts>>);
 
@@ -73,6 +73,27 @@ impl Ledger {
         let mut counts = self.0.lock();
         counts.in_channel = counts.in_channel.saturating_sub(events);
         counts.spooled += events;
+    }
+
+    /// Events of the spool go back to the channel.
+    pub fn unspool(&self, events: u64) {
+        let mut counts = self.0.lock();
+        counts.spooled = counts.spooled.saturating_sub(events);
+        counts.in_channel += events;
+    }
+
+    /// Events that another spool had are on their way to this one.
+    pub fn adopt(&self, events: u64) {
+        let mut counts = self.0.lock();
+        counts.recovered += events;
+        counts.in_channel += events;
+    }
+
+    /// As if events had not been adopted: they stay where they were.
+    pub fn disown(&self, events: u64) {
+        let mut counts = self.0.lock();
+        counts.recovered = counts.recovered.saturating_sub(events);
+        counts.in_channel = counts.in_channel.saturating_sub(events);
     }
 
     /// Events were found in the spool.
@@ -107,13 +128,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_books_balance_after_every_step() {
+    fn the_ledger_balances_after_every_step() {
         let ledger = Ledger::default();
-        let steps: [&dyn Fn(); 9] = [
+        let steps: [&dyn Fn(); 12] = [
             &|| ledger.recover(7),
             &|| (0..20).for_each(|_| ledger.record()),
             &|| ledger.drop_from_channel(2),
             &|| ledger.spool(15),
+            &|| ledger.adopt(5),
+            &|| ledger.disown(5),
+            &|| {
+                ledger.unspool(2);
+                assert!(ledger.counts().is_balanced());
+                ledger.spool(2);
+            },
             &|| ledger.settle(Settled::Indexed, 10),
             &|| ledger.settle(Settled::FailureStore, 1),
             &|| ledger.settle(Settled::Duplicate, 2),
@@ -122,7 +150,7 @@ mod tests {
         ];
         for step in steps {
             step();
-            assert!(ledger.counts().balance(), "{:?}", ledger.counts());
+            assert!(ledger.counts().is_balanced(), "{:?}", ledger.counts());
         }
         let counts = ledger.counts();
         assert_eq!(

@@ -1,8 +1,9 @@
-//! The metrics of shipping. Counts come from the ledger, all of one moment, so that a scrape balances.
+//! The metrics of shipping. Counts are those of the ledger of requests' events, all of one moment, so that a
+//! scrape balances.
 
 use std::sync::Arc;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Result};
+use prometheus::{Histogram, IntCounter, IntGauge, Result};
 
 use super::Ship;
 use super::condition::Condition;
@@ -14,14 +15,16 @@ use crate::metrics::{Metrics, family::Family};
 #[derive(Clone, Debug)]
 pub struct ShipperMetrics {
     pub(super) bulk_duration: Histogram,
-    /// Whether the last request succeeded.
-    pub(super) up: IntGauge,
     pub(super) obstacles: ObstacleMetrics,
 }
 
 /// What keeps events from the index. Clones share their state.
 #[derive(Clone, Debug)]
-pub(super) struct ObstacleMetrics(Vec<Series>);
+pub(super) struct ObstacleMetrics {
+    conditions: Vec<Series>,
+    /// Whether the last request succeeded.
+    up: Option<IntGauge>,
+}
 
 /// Of one condition.
 #[derive(Clone, Debug)]
@@ -32,9 +35,22 @@ struct Series {
 }
 
 impl ObstacleMetrics {
+    /// Those that nothing exposes.
+    pub(super) fn unexposed() -> Self {
+        ObstacleMetrics {
+            conditions: Vec::new(),
+            up: None,
+        }
+    }
+
+    fn set_up(&self, up: i64) {
+        self.up.iter().for_each(|gauge| gauge.set(up));
+    }
+
     /// So many events have to be sent again for this condition.
     pub(super) fn met(&self, condition: Condition, events: u64) {
-        for series in &self.0 {
+        self.set_up(0);
+        for series in &self.conditions {
             let is_it = series.condition == condition;
             series.present.set(i64::from(is_it));
             if is_it {
@@ -45,7 +61,9 @@ impl ObstacleMetrics {
 
     /// All events are accepted.
     pub(super) fn gone(&self) {
-        self.0.iter().for_each(|series| series.present.set(0));
+        self.set_up(1);
+        let conditions = self.conditions.iter();
+        conditions.for_each(|series| series.present.set(0));
     }
 }
 
@@ -108,21 +126,10 @@ impl ShipMetrics {
         });
         Ok(ShipperMetrics {
             bulk_duration: self.bulk_duration.series(&[])?,
-            up: metrics.dependency("elasticsearch")?,
-            obstacles: ObstacleMetrics(obstacles.into_iter().collect::<Result<_>>()?),
-        })
-    }
-
-    /// What the shipper of alert transitions observes. Its bulk requests are few, and exposed nowhere.
-    ///
-    /// # Errors
-    /// Never, but for a mistake in a name.
-    pub fn unexposed_shipper() -> Result<ShipperMetrics> {
-        let options = HistogramOpts::new("unexposed", "Exposed nowhere.");
-        Ok(ShipperMetrics {
-            bulk_duration: Histogram::with_opts(options)?,
-            up: IntGauge::new("unexposed", "Exposed nowhere.")?,
-            obstacles: ObstacleMetrics(Vec::new()),
+            obstacles: ObstacleMetrics {
+                conditions: obstacles.into_iter().collect::<Result<_>>()?,
+                up: Some(metrics.dependency("elasticsearch")?),
+            },
         })
     }
 
@@ -134,7 +141,7 @@ impl ShipMetrics {
 
     /// Takes over the counts of the ledger.
     fn read(&self, ship: &Ship) {
-        let counts = ship.ledger.counts();
+        let counts = ship.ledgers.access.counts();
         for (counter, count) in [
             (&self.recorded, counts.recorded),
             (&self.recovered, counts.recovered),
@@ -146,12 +153,13 @@ impl ShipMetrics {
         ] {
             counter.inc_by(count.saturating_sub(counter.get()));
         }
+        let bytes = ship.spool.bytes();
         let oldest = ship.spool.oldest_at();
         let age = oldest.map_or(0, |at| clock::unix_now().saturating_sub(at).as_secs());
         for (gauge, value) in [
             (&self.in_channel, counts.in_channel),
             (&self.spool_events, counts.spooled),
-            (&self.spool_bytes, ship.spool.bytes()),
+            (&self.spool_bytes, bytes.access + bytes.alert),
             (&self.spool_oldest, age),
         ] {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

@@ -149,7 +149,7 @@ impl Nodes {
 
 impl Node {
     /// The node answered as it should.
-    pub(super) fn went_well(&self) {
+    pub(super) fn succeeded(&self) {
         let mut health = self.health.lock();
         health.backoff.reset();
         health.retry_at = None;

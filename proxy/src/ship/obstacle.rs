@@ -1,4 +1,4 @@
-//! What keeps events from the index now: for the log, metrics and `/api/status` alike.
+//! What keeps events from the index now, for the log, metrics and `/api/status`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,19 +13,19 @@ use crate::log_throttle::{LogDecision, LogThrottle};
 /// An obstacle that lasts is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Why nothing, or not all, is taken.
+/// Why the index accepts nothing, or not all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
     pub condition: Condition,
-    /// What the index said last.
-    pub said: String,
-    /// The node that said so.
+    /// The last message of the index.
+    pub message: String,
+    /// The node it came from.
     pub node: String,
     /// Since the Unix epoch.
     pub since: Duration,
 }
 
-/// The obstacle of one shipper; a clone is the same.
+/// The obstacle of one data stream. Clones share their state.
 #[derive(Clone, Debug)]
 pub(super) struct Present {
     inner: Arc<Mutex<Inner>>,
@@ -35,7 +35,7 @@ pub(super) struct Present {
 #[derive(Debug)]
 struct Inner {
     present: Option<Obstacle>,
-    /// One for each condition: those that take turns fill no log.
+    /// One for each condition: conditions that alternate must not fill the log.
     throttles: [LogThrottle; Condition::ALL.len()],
 }
 
@@ -54,7 +54,7 @@ impl Present {
         self.inner.lock().present.clone()
     }
 
-    /// Notes that so many events have to wait; `now` by both clocks.
+    /// Notes that so many events have to wait; `now` is by both clocks.
     pub(super) fn met(&self, node: &str, wait: &Wait, events: usize, now: (Instant, Duration)) {
         let condition = wait.condition;
         self.metrics.met(condition, events as u64);
@@ -64,7 +64,7 @@ impl Present {
         let since = same.map_or(now.1, |before| before.since);
         inner.present = Some(Obstacle {
             condition,
-            said: wait.said.clone(),
+            message: wait.message.clone(),
             node: node.to_owned(),
             since,
         });
@@ -72,22 +72,26 @@ impl Present {
         let is_due = throttle.is_some_and(|one| one.failed(now.0) == LogDecision::Log);
         drop(inner);
         if is_due {
-            let (name, said) = (condition.as_str(), &wait.said);
+            let (name, message) = (condition.as_str(), &wait.message);
             log::error!(
-                "events: {node} does not take them: {said} ({name}); they wait in the spool"
+                "events: {node} does not accept them: {message} ({name}); they wait in the spool"
             );
         }
     }
 
-    /// All of a request was taken.
+    /// All events of a request were accepted.
     pub(super) fn gone(&self, node: &str) {
         self.metrics.gone();
         let mut inner = self.inner.lock();
         inner.present = None;
-        let told = inner.throttles.iter_mut();
-        if told.filter_map(|one| one.recovered().then_some(())).count() > 0 {
+        let failures = inner.throttles.iter_mut();
+        if failures
+            .filter_map(|one| one.recovered().then_some(()))
+            .count()
+            > 0
+        {
             drop(inner);
-            log::info!("events: {node} takes them again");
+            log::info!("events: {node} accepts them again");
         }
     }
 }

@@ -1,40 +1,43 @@
-//! How fast to send, and when to try again: state machines without a clock or dice of their own.
+//! How many requests at once (AIMD), and how long to wait between attempts. Pure: no clock, no randomness.
 
 use std::time::Duration;
 
 use crate::backoff::Backoff;
 
-/// Requests at once never exceed this: each holds a batch in memory.
+/// The most concurrent requests: each holds a batch in memory.
 const LIMIT_MAX: usize = 4;
 
-/// How many requests may be under way: one more when a round of them went well, half of them when the
-/// index pushes back (additive increase, multiplicative decrease).
+/// The limit of concurrent requests by AIMD (additive increase, multiplicative decrease): one more after a
+/// round of successes, half of them on backpressure.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct ConcurrencyLimit {
     limit: usize,
-    /// Good answers since the limit last changed.
-    good: usize,
+    /// Since the limit last changed.
+    successes: usize,
 }
 
-impl Window {
+impl ConcurrencyLimit {
     pub(super) fn new() -> Self {
-        Window { limit: 1, good: 0 }
+        ConcurrencyLimit {
+            limit: 1,
+            successes: 0,
+        }
     }
 
     pub(super) fn limit(&self) -> usize {
         self.limit
     }
 
-    pub(super) fn went_well(&mut self) {
-        self.good += 1;
-        if self.good >= self.limit {
-            self.good = 0;
+    pub(super) fn on_success(&mut self) {
+        self.successes += 1;
+        if self.successes >= self.limit {
+            self.successes = 0;
             self.limit = (self.limit + 1).min(LIMIT_MAX);
         }
     }
 
-    pub(super) fn pushed_back(&mut self) {
-        self.good = 0;
+    pub(super) fn on_backpressure(&mut self) {
+        self.successes = 0;
         self.limit = (self.limit / 2).max(1);
     }
 }
@@ -52,18 +55,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_grows_by_one_a_round_and_shrinks_by_half() {
-        let mut window = Window::new();
+    fn the_limit_grows_by_one_a_round_and_halves_on_backpressure() {
+        let mut limit = ConcurrencyLimit::new();
         let mut limits = Vec::new();
         for _ in 0..10 {
-            window.went_well();
-            limits.push(window.limit());
+            limit.on_success();
+            limits.push(limit.limit());
         }
         assert_eq!(limits, [2, 2, 3, 3, 3, 4, 4, 4, 4, 4]);
-        window.pushed_back();
-        assert_eq!(window.limit(), 2);
-        window.pushed_back();
-        window.pushed_back();
-        assert_eq!(window.limit(), 1);
+        limit.on_backpressure();
+        assert_eq!(limit.limit(), 2);
+        limit.on_backpressure();
+        limit.on_backpressure();
+        assert_eq!(limit.limit(), 1);
     }
 }

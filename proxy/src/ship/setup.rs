@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::Config;
 use super::bulk::{self, Wait};
 use super::condition::{self, Condition};
+use super::dataset::Dataset;
 use super::nodes::{Node, Nodes, Payload};
 use crate::outbound::is_retryable;
 
@@ -30,9 +31,9 @@ pub(super) enum SetUp {
     Unavailable(Wait),
 }
 
-fn unreachable(said: String) -> SetUp {
+fn unreachable(message: String) -> SetUp {
     let condition = Condition::Unreachable;
-    SetUp::Unavailable(Wait { condition, said })
+    SetUp::Unavailable(Wait { condition, message })
 }
 
 /// What the server is, as far as it matters.
@@ -61,18 +62,19 @@ struct Step {
 }
 
 /// Sends all of it to one node.
-pub(super) async fn set_up(nodes: &Nodes, node: &Node, config: &Config) -> SetUp {
+pub(super) async fn set_up(nodes: &Nodes, node: &Node, config: &Config, dataset: Dataset) -> SetUp {
+    let stream = &DataStream::new(config, dataset);
     let server = match ask_what_it_is(nodes, node).await {
         Ok(server) => server,
         Err(set_up) => return set_up,
     };
     let retention = match server {
-        Server::Elasticsearch => match put(nodes, node, lifecycle_policy(config)).await {
+        Server::Elasticsearch => match put(nodes, node, lifecycle_policy(stream)).await {
             SetUp::Done => Retention::Lifecycle,
             SetUp::Refused(_) => Retention::DataStream,
             unavailable @ SetUp::Unavailable(_) => return unavailable,
         },
-        Server::OpenSearch => match put_state_policy(nodes, node, config).await {
+        Server::OpenSearch => match put_state_policy(nodes, node, stream).await {
             SetUp::Done => Retention::Elsewhere,
             SetUp::Refused(why) => {
                 log::warn!(
@@ -84,7 +86,7 @@ pub(super) async fn set_up(nodes: &Nodes, node: &Node, config: &Config) -> SetUp
             unavailable @ SetUp::Unavailable(_) => return unavailable,
         },
     };
-    for step in templates(config, retention) {
+    for step in templates(stream, retention) {
         match put(nodes, node, step).await {
             SetUp::Done => {}
             other => return other,
@@ -150,8 +152,8 @@ struct Described {
 
 /// Index state management takes the place of a policy only with the numbers of the one that it is for
 /// (OpenSearch's documentation, "ISM API", "Update policy"). One that says the same is left alone.
-async fn put_state_policy(nodes: &Nodes, node: &Node, config: &Config) -> SetUp {
-    let mut step = state_policy(config);
+async fn put_state_policy(nodes: &Nodes, node: &Node, stream: &DataStream) -> SetUp {
+    let mut step = state_policy(stream);
     let body = Payload::Json(Bytes::from(step.body.to_string()));
     let answer = match nodes.send(node, Method::Put, &step.path, body).await {
         Ok(answer) => answer,
@@ -191,18 +193,35 @@ fn judge(status: u16, body: &[u8]) -> SetUp {
     let Some(condition) = condition else {
         return SetUp::Refused(format!("{status} {text}"));
     };
-    let said = bulk::told(format!("it answers {status}"), condition, &text);
-    SetUp::Unavailable(Wait { condition, said })
+    let message = bulk::explained(format!("it answers {status}"), condition, &text);
+    SetUp::Unavailable(Wait { condition, message })
 }
 
-/// `logs-weir.access-default` is set up as `weir.access`, for every namespace.
-fn dataset(config: &Config) -> &str {
-    config.data_stream.split('-').nth(1).unwrap_or_default()
+/// What is set up.
+struct DataStream {
+    name: String,
+    mappings: &'static str,
+    retention: Duration,
 }
 
-fn pattern(config: &Config) -> String {
-    let kind = config.data_stream.split('-').next().unwrap_or("logs");
-    format!("{kind}-{}-*", dataset(config))
+impl DataStream {
+    fn new(config: &Config, dataset: Dataset) -> Self {
+        DataStream {
+            name: dataset.data_stream(&config.data_stream),
+            mappings: dataset.mappings(),
+            retention: config.retention,
+        }
+    }
+
+    /// `logs-weir.access-default` is set up as `weir.access`, for every namespace.
+    fn dataset(&self) -> &str {
+        self.name.split('-').nth(1).unwrap_or_default()
+    }
+
+    fn pattern(&self) -> String {
+        let kind = self.name.split('-').next().unwrap_or("logs");
+        format!("{kind}-{}-*", self.dataset())
+    }
 }
 
 /// As both servers write times: whole days where it is that, else hours.
@@ -215,11 +234,11 @@ fn age(time: Duration) -> String {
     }
 }
 
-fn lifecycle_policy(config: &Config) -> Step {
-    let retention = age(config.retention);
+fn lifecycle_policy(stream: &DataStream) -> Step {
+    let retention = age(stream.retention);
     let rollover = json!({"max_age": "1d", "max_primary_shard_size": "50gb"});
     Step {
-        path: format!("/_ilm/policy/{}", dataset(config)),
+        path: format!("/_ilm/policy/{}", stream.dataset()),
         body: json!({"policy": {"phases": {
             "hot": {"min_age": "0ms", "actions": {"rollover": rollover}},
             "delete": {"min_age": retention, "actions": {"delete": {}}},
@@ -227,43 +246,43 @@ fn lifecycle_policy(config: &Config) -> Step {
     }
 }
 
-fn state_policy(config: &Config) -> Step {
-    let retention = age(config.retention);
+fn state_policy(stream: &DataStream) -> Step {
+    let retention = age(stream.retention);
     let rollover = json!({"min_index_age": "1d", "min_primary_shard_size": "30gb"});
     // From the rollover, as Elasticsearch counts: an index is kept for its time after its last event.
     let to_delete = json!({"state_name": "delete", "conditions": {"min_rollover_age": retention}});
     Step {
-        path: format!("/_plugins/_ism/policies/{}", dataset(config)),
+        path: format!("/_plugins/_ism/policies/{}", stream.dataset()),
         body: json!({"policy": {
-            "description": format!("{} for {retention}", config.data_stream),
+            "description": format!("{} for {retention}", stream.name),
             "default_state": "hot",
             "states": [
                 {"name": "hot", "actions": [{"rollover": rollover}], "transitions": [to_delete]},
                 {"name": "delete", "actions": [{"delete": {}}], "transitions": []},
             ],
-            "ism_template": [{"index_patterns": [pattern(config)], "priority": 100}],
+            "ism_template": [{"index_patterns": [stream.pattern()], "priority": 100}],
         }}),
     }
 }
 
 /// The component templates, and the index template that joins them.
-fn templates(config: &Config, retention: Retention) -> Vec<Step> {
-    let name = dataset(config);
-    let mappings = serde_json::from_str(config.mappings).unwrap_or_default();
+fn templates(stream: &DataStream, retention: Retention) -> Vec<Step> {
+    let name = stream.dataset();
+    let mappings = serde_json::from_str(stream.mappings).unwrap_or_default();
     let mut settings =
         json!({"index.auto_expand_replicas": "0-1", "index.codec": "best_compression"});
     if retention == Retention::Lifecycle {
         settings["index.lifecycle.name"] = json!(name);
     }
     let mut template = json!({
-        "index_patterns": [pattern(config)],
+        "index_patterns": [stream.pattern()],
         "data_stream": {},
         "priority": PRIORITY,
         "composed_of": [format!("{name}-mappings"), format!("{name}-settings")],
         "_meta": {"managed_by": "weir"},
     });
     if retention == Retention::DataStream {
-        template["template"] = json!({"lifecycle": {"data_retention": age(config.retention)}});
+        template["template"] = json!({"lifecycle": {"data_retention": age(stream.retention)}});
     }
     vec![
         Step {
@@ -282,114 +301,4 @@ fn templates(config: &Config, retention: Retention) -> Vec<Step> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config() -> Config {
-        let mut config = Config::fixture();
-        config.data_stream = "logs-weir.access-default".to_owned();
-        config.retention = Duration::from_secs(30 * 86_400);
-        config
-    }
-
-    #[test]
-    fn a_server_is_known_by_what_it_says_of_itself() {
-        let opensearch = br#"{"version":{"distribution":"opensearch","number":"2.19.1"}}"#;
-        assert_eq!(server_of(opensearch), Server::OpenSearch);
-        let elasticsearch = br#"{"name":"a","version":{"number":"8.17.0"},"tagline":"x"}"#;
-        assert_eq!(server_of(elasticsearch), Server::Elasticsearch);
-        assert_eq!(server_of(b"<html>"), Server::Elasticsearch);
-        assert_eq!(server_of(b"{}"), Server::Elasticsearch);
-    }
-
-    #[test]
-    fn only_what_would_be_refused_again_is_refused() {
-        for status in [200, 201, 409] {
-            assert_eq!(judge(status, b""), SetUp::Done);
-        }
-        for status in [401, 408, 429, 500, 503] {
-            assert!(
-                matches!(judge(status, b"x"), SetUp::Unavailable(_)),
-                "{status}"
-            );
-        }
-        for status in [400, 403, 404, 405] {
-            assert!(matches!(judge(status, b"x"), SetUp::Refused(_)), "{status}");
-        }
-    }
-
-    #[test]
-    fn the_templates_hold_for_the_stream_and_say_how_long() {
-        let config = config();
-        let steps = templates(&config, Retention::Lifecycle);
-        let paths: Vec<_> = steps.iter().map(|step| &*step.path).collect();
-        assert_eq!(
-            paths,
-            [
-                "/_component_template/weir.access-mappings",
-                "/_component_template/weir.access-settings",
-                "/_index_template/weir.access"
-            ]
-        );
-        let fields = &steps[0].body["template"]["mappings"]["properties"];
-        assert_eq!(fields["platform"]["type"], "keyword");
-        assert_eq!(fields["error_code"]["type"], "keyword");
-        assert_eq!(fields["response_time"]["type"], "double");
-        let settings = &steps[1].body["template"]["settings"];
-        assert_eq!(settings["index.lifecycle.name"], "weir.access");
-        assert_eq!(steps[2].body["index_patterns"][0], "logs-weir.access-*");
-        assert_eq!(steps[2].body["template"], Value::Null);
-        let steps = templates(&config, Retention::DataStream);
-        assert_eq!(
-            steps[1].body["template"]["settings"]["index.lifecycle.name"],
-            Value::Null
-        );
-        assert_eq!(
-            steps[2].body["template"]["lifecycle"]["data_retention"],
-            "30d"
-        );
-        let policy = lifecycle_policy(&config);
-        assert_eq!(policy.path, "/_ilm/policy/weir.access");
-        assert_eq!(policy.body["policy"]["phases"]["delete"]["min_age"], "30d");
-        let policy = state_policy(&config).body;
-        assert_eq!(
-            policy["policy"]["ism_template"][0]["index_patterns"][0],
-            "logs-weir.access-*"
-        );
-    }
-
-    #[test]
-    fn every_field_of_an_event_has_a_type() {
-        fn missing(event: &Value, mapping: &Value, path: &str, out: &mut Vec<String>) {
-            let Value::Object(members) = event else {
-                return;
-            };
-            for (name, value) in members {
-                let path = format!("{path}.{name}");
-                match &mapping["properties"][name] {
-                    Value::Null => out.push(path),
-                    field => missing(value, field, &path, out),
-                }
-            }
-        }
-        let event = include_str!("../../tests/vectors/event.json");
-        let event: Value = serde_json::from_str(event).expect("an event");
-        // What stands in an event only when it is asked for.
-        let asked_for = json!({"weir": {"sampling_ratio": 0.1, "content": {
-            "input": "", "output": "", "input_sha256": "", "output_sha256": ""
-        }}});
-        let mappings: Value = serde_json::from_str(config().mappings).expect("mappings");
-        let mut out = Vec::new();
-        for event in [&event, &asked_for] {
-            missing(event, &mappings["template"]["mappings"], "", &mut out);
-        }
-        assert_eq!(out, Vec::<String>::new());
-    }
-
-    #[test]
-    fn times_are_days_or_hours() {
-        assert_eq!(age(Duration::from_secs(86_400)), "1d");
-        assert_eq!(age(Duration::from_secs(90_000)), "25h");
-        assert_eq!(age(Duration::from_secs(1)), "1h");
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dataset::Dataset;
 use super::ledger::Ledger;
 use super::spool::Spool;
 use crate::record::batch::Lines;
@@ -11,7 +12,7 @@ use crate::record::sink::{Accounting, Sink, Written};
 /// The sink that appends to the spool.
 pub(super) struct SpoolSink {
     spool: Arc<Spool>,
-    /// Where the spool ended before the write that is under way, or that panicked.
+    /// How many events the spool had got before the write that is under way, or that panicked.
     begun: Option<u64>,
 }
 
@@ -23,13 +24,15 @@ impl SpoolSink {
 
 impl Sink for SpoolSink {
     fn write(&mut self, lines: Lines<'_>, _now: Duration) -> Written {
-        // Nobody else appends events: what was added since are these lines, from a write that panicked.
-        let begun = *self.begun.get_or_insert_with(|| self.spool.end());
+        // Nothing else appends events of requests: what was added since are these lines, from a write that
+        // panicked.
+        let appended = || self.spool.appended(Dataset::Access);
+        let begun = *self.begun.get_or_insert_with(appended);
         let before = appended_since(&self.spool, begun);
         let events = lines
             .last(lines.count().saturating_sub(before))
             .map(|line| (line.id.as_bytes(), line.bytes));
-        let (appended, outcome) = self.spool.append(events);
+        let (appended, outcome) = self.spool.append(Dataset::Access, events);
         self.begun = None;
         Written {
             lines: before + appended,
@@ -50,7 +53,8 @@ impl Sink for SpoolSink {
 }
 
 fn appended_since(spool: &Spool, begun: u64) -> usize {
-    usize::try_from(spool.end().saturating_sub(begun)).unwrap_or(usize::MAX)
+    let appended = spool.appended(Dataset::Access);
+    usize::try_from(appended.saturating_sub(begun)).unwrap_or(usize::MAX)
 }
 
 impl Accounting for Ledger {

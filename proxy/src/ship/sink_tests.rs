@@ -3,18 +3,19 @@ use crate::clock;
 use crate::exchange::RequestId;
 use crate::record::batch::Batch;
 use crate::record::writer::{ATTEMPTS_MAX, Writer};
+use crate::ship::dataset::PerDataset;
 use crate::ship::spool::{self, Next, Reader};
 use crate::worker::Worker;
 
 fn spool(folder: &std::path::Path) -> (Ledger, Arc<Spool>, Reader) {
-    let ledger = Ledger::default();
+    let ledgers = PerDataset::<Ledger>::default();
     let config = spool::Config {
         path: folder.join("spool"),
         bytes_max: 1 << 20,
         sync: Duration::from_secs(1),
     };
-    let (spool, reader, _) = Spool::open(&config, &ledger).expect("a spool");
-    (ledger, spool, reader)
+    let (spool, reader, _) = Spool::open(&config, &ledgers).expect("a spool");
+    (ledgers.access, spool, reader)
 }
 
 fn id(number: u64) -> RequestId {
@@ -32,17 +33,17 @@ fn a_write_that_panicked_half_way_is_continued() {
         batch.push(&id(number), b"{}");
     }
     // As if a write of all four had panicked behind the second.
-    sink.begun = Some(spool.end());
+    sink.begun = Some(spool.appended(Dataset::Access));
     let two = batch.lines().split(2).0.last(2);
     let two = two.map(|line| (line.id.as_bytes(), line.bytes));
-    assert_eq!(spool.append(two).0, 2);
+    assert_eq!(spool.append(Dataset::Access, two).0, 2);
     assert_eq!(sink.write(batch.lines(), Duration::ZERO).lines, 4);
     let Next::Events(events) = spool.read(&mut reader, 9, 9999) else {
         panic!("events");
     };
     let ids: Vec<_> = events.iter().map(|event| event.id[25] - b'0').collect();
     assert_eq!(ids, [0, 1, 2, 3], "each once");
-    assert!(ledger.counts().balance());
+    assert!(ledger.counts().is_balanced());
     assert_eq!((ledger.counts().spooled, sink.abandon()), (4, 0));
 }
 
@@ -59,17 +60,17 @@ fn lines_that_make_the_writer_panic_are_dropped_and_the_ledger_balances() {
     writer.append(&id(1), b"{}");
     assert_eq!(writer.flush(soon()), Ok(()));
     let counts = ledger.counts();
-    assert!(counts.balance(), "{counts:?}");
+    assert!(counts.is_balanced(), "{counts:?}");
     assert_eq!((counts.dropped, counts.spooled), (1, 0));
     writer.append(&id(2), b"{}");
     assert_eq!(writer.flush(soon()), Ok(()));
     assert_eq!(ledger.counts().spooled, 1);
-    assert_eq!(spool.end(), 1);
+    assert_eq!(spool.appended(Dataset::Access), 1);
     // It panics at the end as well: nobody waits for it, and what it had is counted.
     worker.fail(u32::MAX);
     writer.append(&id(3), b"{}");
     assert_eq!(writer.stop(soon()), Ok(()));
     let counts = ledger.counts();
-    assert!(counts.balance(), "{counts:?}");
+    assert!(counts.is_balanced(), "{counts:?}");
     assert_eq!((counts.dropped, counts.in_channel), (2, 0));
 }

@@ -7,3 +7,4 @@ mod disk;
 mod full_run;
 mod notifiers;
 mod replicas;
+mod shipping;

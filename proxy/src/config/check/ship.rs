@@ -6,7 +6,7 @@ use crate::config::raw::events::Events;
 use crate::settings::decode::Setting;
 use crate::settings::mistake::Findings;
 use crate::settings::values::Secret;
-use crate::ship::{ACCESS_MAPPINGS, Batch, Config, spool};
+use crate::ship::{Batch, Config, spool};
 
 /// What is shipped where; `Some(None)` when nothing is. A spool alone is warned of.
 pub(super) fn check(events: &Events, findings: &mut Findings) -> Option<Option<Config>> {
@@ -47,7 +47,6 @@ pub(super) fn check(events: &Events, findings: &mut Findings) -> Option<Option<C
         api_key,
         ca_file: raw.ca_file.value().map(|text| PathBuf::from(&text.0)),
         data_stream: raw.data_stream.value()?.0.clone(),
-        mappings: ACCESS_MAPPINGS,
         retention: raw.retention.get()?.0,
         batch: Batch {
             events: usize::try_from(batch.events.get()?.0)

@@ -1,15 +1,19 @@
-//! How events lie in a segment, and how far the acknowledged ones go: pure functions over bytes.
+//! The format of the spool on disk: segments of events and the cursor. Pure functions over bytes.
 //!
 //! A segment is a file named after the number of its first event, `00000000000000000042.seg`:
 //!
 //! ```text
-//! "weirseg1"  first: u64                                        the header, 16 bytes
-//! length: u32  checksum: u32  id: 26 bytes  line: JSON          an event, any number of times
+//! "weirseg2"  first: u64                                                    the header, 16 bytes
+//! length: u32  checksum: u32  dataset: u8  id: 26 bytes  line: JSON         an event, any number of times
 //! ```
 //!
-//! `length` is that of id and line together. The checksum is CRC-32 (ISO-HDLC) over the event's number
-//! as a u64, then id and line: an event in another's place is found as well. All numbers are
-//! little-endian. What does not check out ends the segment: after a kill that is the torn tail.
+//! `length` is that of dataset, id and line together. The checksum is CRC-32 (ISO-HDLC) over the event's
+//! number as a u64 and all that follows the checksum, so that an event at the place of another does not
+//! match. All numbers are little-endian. The first event that does not match ends the segment: after a kill
+//! that is the torn tail.
+//!
+//! Segments of version 1, `weirseg1`, have no datasets: all of their events are those of requests. They are
+//! read, and no longer written.
 //!
 //! The cursor is a file of two slots of 32 bytes, written in turn, so that one of them is always whole:
 //!
@@ -22,10 +26,11 @@
 
 use std::time::Duration;
 
-pub(super) const SEGMENT_MAGIC: &[u8; 8] = b"weirseg1";
+use crate::ship::dataset::Dataset;
+
 const CURSOR_MAGIC: &[u8; 8] = b"weircur1";
 pub(super) const HEADER_BYTES: usize = 16;
-/// Before id and line.
+/// Length and checksum.
 pub(super) const PREFIX_BYTES: usize = 8;
 /// The length of an event's id, a ULID as text.
 pub const ID_BYTES: usize = 26;
@@ -35,81 +40,122 @@ pub(crate) const SLOT_BYTES: usize = 32;
 /// A longer event is none of weir's: it means that the length itself is damaged.
 pub(crate) const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// An event as it lies in a segment.
+/// The version of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// Without datasets.
+    One,
+    Two,
+}
+
+impl Version {
+    const fn magic(self) -> &'static [u8; 8] {
+        match self {
+            Version::One => b"weirseg1",
+            Version::Two => b"weirseg2",
+        }
+    }
+}
+
+/// An event in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
+    pub(crate) dataset: Dataset,
     pub(crate) id: &'a [u8; ID_BYTES],
     pub(crate) line: &'a [u8],
-    /// All of it, prefix included.
+    /// The length of all of it, prefix included.
     pub(crate) bytes: usize,
 }
 
+/// The header of a new segment whose first event has this number.
 pub(super) fn header(first: u64) -> [u8; HEADER_BYTES] {
+    header_of(Version::Two, first)
+}
+
+pub(super) fn header_of(version: Version, first: u64) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
-    header[..8].copy_from_slice(SEGMENT_MAGIC);
+    header[..8].copy_from_slice(version.magic());
     header[8..].copy_from_slice(&first.to_le_bytes());
     header
 }
 
-/// Whether `bytes` begin a segment whose first event has this number.
-pub(super) fn is_header(bytes: &[u8], first: u64) -> bool {
-    bytes.starts_with(&header(first))
+/// The version of the segment that `bytes` begin, where its first event has this number.
+pub(super) fn version(bytes: &[u8], first: u64) -> Option<Version> {
+    let mut versions = [Version::One, Version::Two].into_iter();
+    versions.find(|version| bytes.starts_with(&header_of(*version, first)))
 }
 
-/// Appends an event; one that is too long is left out, and `None` says so.
+/// Appends an event; one that is too long is left out, and gives `None`.
 pub(crate) fn append(
     out: &mut Vec<u8>,
     number: u64,
+    dataset: Dataset,
     id: &[u8; ID_BYTES],
     line: &[u8],
 ) -> Option<()> {
-    let length = ID_BYTES + line.len();
+    let length = 1 + ID_BYTES + line.len();
     if length > EVENT_BYTES_MAX {
         return None;
     }
+    let begun = out.len();
     out.extend_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
-    out.extend_from_slice(&checksum(number, id, line).to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.push(dataset.byte());
     out.extend_from_slice(id);
     out.extend_from_slice(line);
+    let sum = checksum(number, out.get(begun + PREFIX_BYTES..)?);
+    out.get_mut(begun + 4..begun + PREFIX_BYTES)?
+        .copy_from_slice(&sum.to_le_bytes());
     Some(())
 }
 
 /// The event with this number at the start of `bytes`, if it is there whole.
-pub(crate) fn read(bytes: &[u8], number: u64) -> Option<Entry<'_>> {
+pub(crate) fn read(version: Version, bytes: &[u8], number: u64) -> Option<Entry<'_>> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (sum, rest) = rest.split_first_chunk()?;
     let length = u32::from_le_bytes(*length) as usize;
     if length > EVENT_BYTES_MAX {
         return None;
     }
-    let (id, line) = rest.get(..length)?.split_first_chunk::<ID_BYTES>()?;
-    (checksum(number, id, line) == u32::from_le_bytes(*sum)).then_some(Entry {
+    let content = rest.get(..length)?;
+    if checksum(number, content) != u32::from_le_bytes(*sum) {
+        return None;
+    }
+    let (dataset, rest) = match version {
+        Version::One => (Dataset::Access, content),
+        Version::Two => {
+            let (byte, rest) = content.split_first()?;
+            (Dataset::from_byte(*byte)?, rest)
+        }
+    };
+    let (id, line) = rest.split_first_chunk::<ID_BYTES>()?;
+    Some(Entry {
+        dataset,
         id,
         line,
         bytes: PREFIX_BYTES + length,
     })
 }
 
-/// How long an event is that does not check out, where the next stands whole behind it: it alone is
-/// damaged, and not what tells its length.
-pub(crate) fn damaged(bytes: &[u8], number: u64) -> Option<usize> {
+/// The length of an event that does not match its checksum, where the next one follows whole: only this
+/// event is damaged, and not its length.
+pub(crate) fn damaged(version: Version, bytes: &[u8], number: u64) -> Option<usize> {
     let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
-    let whole = PREFIX_BYTES + length;
-    read(bytes.get(whole..)?, number.checked_add(1)?)?;
+    let whole = PREFIX_BYTES.checked_add(length)?;
+    read(version, bytes.get(whole..)?, number.checked_add(1)?)?;
     Some(whole)
 }
 
-/// How long the event with this number at the start of `bytes` is, damaged or not.
-pub(crate) fn length(bytes: &[u8], number: u64) -> Option<usize> {
-    let entry = read(bytes, number).map(|entry| entry.bytes);
-    entry.or_else(|| damaged(bytes, number))
+/// The length of the event with this number at the start of `bytes`, damaged or not.
+pub(crate) fn length(version: Version, bytes: &[u8], number: u64) -> Option<usize> {
+    let entry = read(version, bytes, number).map(|entry| entry.bytes);
+    entry.or_else(|| damaged(version, bytes, number))
 }
 
-fn checksum(number: u64, id: &[u8], line: &[u8]) -> u32 {
+fn checksum(number: u64, content: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&number.to_le_bytes());
-    hasher.update(id);
-    hasher.update(line);
+    hasher.update(content);
     hasher.finalize()
 }
 
@@ -152,28 +198,48 @@ mod tests {
     const ID: &[u8; ID_BYTES] = b"01KAN0X3S8Q5V4R8C9J2M7T6ZB";
 
     #[test]
-    fn an_event_comes_back_and_a_damaged_one_does_not() {
+    fn a_whole_event_is_read_and_a_damaged_one_is_not() {
         let mut bytes = Vec::new();
-        append(&mut bytes, 42, ID, b"{\"a\":1}").expect("short");
-        let whole = read(&bytes, 42).expect("whole");
+        append(&mut bytes, 42, Dataset::Alert, ID, b"{\"a\":1}").expect("short");
+        let whole = read(Version::Two, &bytes, 42).expect("whole");
+        assert_eq!(whole.dataset, Dataset::Alert);
         assert_eq!((whole.id, whole.line), (ID, &b"{\"a\":1}"[..]));
         assert_eq!(whole.bytes, bytes.len());
-        assert_eq!(read(&bytes, 43), None, "another's place");
+        assert_eq!(read(Version::Two, &bytes, 43), None, "the place of another");
         for length in 0..bytes.len() {
-            assert_eq!(read(&bytes[..length], 42), None, "{length}");
+            assert_eq!(read(Version::Two, &bytes[..length], 42), None, "{length}");
         }
         for place in 0..bytes.len() {
             for bit in 0..8 {
                 let mut damaged = bytes.clone();
                 damaged[place] ^= 1 << bit;
-                assert_eq!(read(&damaged, 42), None, "bit {bit} of byte {place}");
+                assert_eq!(
+                    read(Version::Two, &damaged, 42),
+                    None,
+                    "bit {bit} of byte {place}"
+                );
             }
         }
-        assert!(append(&mut bytes, 1, ID, &vec![0; EVENT_BYTES_MAX]).is_none());
+        let long = vec![0; EVENT_BYTES_MAX];
+        assert!(append(&mut Vec::new(), 1, Dataset::Access, ID, &long).is_none());
     }
 
     #[test]
-    fn of_two_slots_the_younger_whole_one_counts() {
+    fn a_segment_of_version_1_has_events_of_requests() {
+        let content = [&ID[..], b"{}"].concat();
+        let mut bytes = (content.len() as u32).to_le_bytes().to_vec();
+        bytes.extend_from_slice(&checksum(7, &content).to_le_bytes());
+        bytes.extend_from_slice(&content);
+        let entry = read(Version::One, &bytes, 7).expect("whole");
+        assert_eq!((entry.dataset, entry.id), (Dataset::Access, ID));
+        assert_eq!((entry.line, entry.bytes), (&b"{}"[..], bytes.len()));
+        assert_eq!(version(&header_of(Version::One, 7), 7), Some(Version::One));
+        assert_eq!(version(&header(7), 7), Some(Version::Two));
+        assert_eq!(version(&header(7), 8), None);
+    }
+
+    #[test]
+    fn the_newer_whole_slot_counts() {
         let both = [slot(4, 100), slot(5, 120)].concat();
         assert_eq!(cursor(&both), Some((5, 120)));
         let mut torn = both.clone();
@@ -186,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_tells_its_time() {
+    fn an_id_contains_its_time() {
         assert_eq!(recorded_at(b"00000000000000000000000000"), Duration::ZERO);
         let ulid = ulid::Ulid::from_parts(1_790_000_000_123, 7).to_string();
         let id = ulid.as_bytes().first_chunk().expect("26 characters");

@@ -1,6 +1,6 @@
-//! What is known of the spool at a moment, behind its lock.
+//! The state of the spool, behind its lock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::acks::Acks;
 use super::recovery::Segment;
 use super::{format, recovery};
+use crate::ship::dataset::{Dataset, PerDataset};
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -19,13 +20,17 @@ pub(super) struct Inner {
     /// The number of the next event.
     pub(super) end: u64,
     pub(super) acks: Acks,
+    /// The numbers of the alert transitions among the events that are not settled: they are few.
+    pub(super) alerts: BTreeSet<u64>,
+    /// How many events were appended since the spool was opened.
+    pub(super) appended: PerDataset<u64>,
     pub(super) marks: VecDeque<(u64, Duration)>,
     pub(super) cursor: File,
     pub(super) generation: u64,
     /// What the cursor on the disk says.
     pub(super) saved: u64,
     pub(super) unsynced: Unsynced,
-    /// What is written next is put together here: it is used again and again.
+    /// Where the next write is put together; it is reused.
     pub(super) buffer: Vec<u8>,
 }
 
@@ -37,8 +42,38 @@ pub(super) enum Unsynced {
 }
 
 impl Inner {
-    pub(super) fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes).sum()
+    /// What segments take on the disk.
+    pub(super) fn bytes(&self) -> PerDataset<u64> {
+        let alert = self.segments.iter().map(|segment| segment.alert_bytes);
+        let alert = alert.sum();
+        let all: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        PerDataset {
+            access: all.saturating_sub(alert),
+            alert,
+        }
+    }
+
+    /// Settles the events from `first` up to before `end`. Gives how many of them were not settled before.
+    pub(super) fn settle(&mut self, first: u64, end: u64) -> PerDataset<u64> {
+        let news = self.acks.done(first, end);
+        let mut alert = 0;
+        while let Some(number) = self.alerts.range(first..end.max(first)).next().copied() {
+            self.alerts.remove(&number);
+            alert += 1;
+        }
+        PerDataset {
+            access: news.saturating_sub(alert),
+            alert,
+        }
+    }
+
+    /// Notes that so many events of a dataset were appended.
+    pub(super) fn note_appended(&mut self, dataset: Dataset, count: u64) {
+        if dataset == Dataset::Alert {
+            self.alerts.extend(self.end..self.end + count);
+        }
+        *self.appended.of_mut(dataset) += count;
+        self.end += count;
     }
 
     /// A write failed: part of it may be on the disk. It is cut off, and its numbers are not used

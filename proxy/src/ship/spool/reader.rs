@@ -25,6 +25,15 @@ pub enum Next {
     Empty,
 }
 
+/// What a segment has at a moment.
+#[derive(Clone, Copy)]
+struct Extent {
+    version: format::Version,
+    first: u64,
+    end: u64,
+    bytes: u64,
+}
+
 /// Where the shipper reads.
 #[derive(Debug)]
 pub struct Reader {
@@ -40,8 +49,8 @@ impl Reader {
 }
 
 impl Spool {
-    /// The segment that `reader` goes on in: its first event, its end in events and in bytes, its file.
-    fn segment_of(&self, reader: &mut Reader) -> Option<(u64, u64, u64, PathBuf)> {
+    /// The segment that `reader` continues in, and its file.
+    fn segment_of(&self, reader: &mut Reader) -> Option<(Extent, PathBuf)> {
         let inner = self.inner.lock();
         // A file that was removed takes its room on the disk as long as it is open.
         reader.open.take_if(|(open, ..)| {
@@ -53,15 +62,26 @@ impl Spool {
             .segments
             .partition_point(|segment| segment.end <= number);
         let segment = inner.segments.get(place)?;
-        let path = segment.path.clone();
-        Some((segment.first, segment.end, segment.bytes, path))
+        let extent = Extent {
+            version: segment.version,
+            first: segment.first,
+            end: segment.end,
+            bytes: segment.bytes,
+        };
+        Some((extent, segment.path.clone()))
     }
 
     /// The next events from where `reader` stands: at most so many, and about so many bytes.
     pub fn read(&self, reader: &mut Reader, events_max: usize, bytes_max: usize) -> Next {
-        let Some((first, end, bytes, path)) = self.segment_of(reader) else {
+        let Some((segment, path)) = self.segment_of(reader) else {
             return Next::Empty;
         };
+        let Extent {
+            version,
+            first,
+            end,
+            bytes,
+        } = segment;
         // What lies between two segments was acknowledged at the start.
         reader.number = reader.number.max(first);
         let mut offset = match &reader.open {
@@ -69,7 +89,7 @@ impl Spool {
             _ => match File::open(&path) {
                 Ok(file) => {
                     reader.open = Some((first, file, format::HEADER_BYTES as u64));
-                    return self.skip_to(reader, end, bytes, events_max, bytes_max);
+                    return self.skip_to(reader, segment, events_max, bytes_max);
                 }
                 Err(error) => return self.failed(reader, end, error),
             },
@@ -78,7 +98,7 @@ impl Spool {
             return Next::Empty;
         };
         let mut read = read_at(file, offset, bytes, READ_BYTES.min(bytes_max));
-        let is_short = |buffer: &Vec<u8>| format::read(buffer, reader.number).is_none();
+        let is_short = |buffer: &Vec<u8>| format::read(version, buffer, reader.number).is_none();
         if read.as_ref().is_ok_and(is_short) {
             // Perhaps an event that is longer than what was read.
             read = read_at(file, offset, bytes, LONGEST_BYTES);
@@ -90,10 +110,11 @@ impl Spool {
         let mut taken = Vec::new();
         let mut rest = &buffer[..];
         while reader.number < end && taken.len() < events_max {
-            match format::read(rest, reader.number) {
+            match format::read(version, rest, reader.number) {
                 Some(entry) => {
                     taken.push(Spooled {
                         number: reader.number,
+                        dataset: entry.dataset,
                         id: *entry.id,
                         line: entry.line.into(),
                     });
@@ -102,7 +123,7 @@ impl Spool {
                     reader.number += 1;
                 }
                 None if taken.is_empty() => {
-                    let Some(bytes) = format::damaged(rest, reader.number) else {
+                    let Some(bytes) = format::damaged(version, rest, reader.number) else {
                         return self.lost(reader, end);
                     };
                     if let Some((_, _, read)) = &mut reader.open {
@@ -124,11 +145,16 @@ impl Spool {
     fn skip_to(
         &self,
         reader: &mut Reader,
-        end: u64,
-        bytes: u64,
+        segment: Extent,
         events_max: usize,
         bytes_max: usize,
     ) -> Next {
+        let Extent {
+            version,
+            end,
+            bytes,
+            ..
+        } = segment;
         let wanted = reader.number;
         let Some((first, file, offset)) = &mut reader.open else {
             return Next::Empty;
@@ -142,7 +168,7 @@ impl Spool {
             let mut rest = &buffer[..];
             let before = number;
             while number < wanted
-                && let Some(bytes) = format::length(rest, number)
+                && let Some(bytes) = format::length(version, rest, number)
             {
                 rest = &rest[bytes..];
                 *offset += bytes as u64;

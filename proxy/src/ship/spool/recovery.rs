@@ -3,13 +3,14 @@
 //! Nothing that is found ends the start: a torn tail is cut off, what is acknowledged is removed, and
 //! a segment that cannot be read at all is moved aside.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::format;
+use super::format::{self, Version};
+use crate::ship::dataset::Dataset;
 
 /// Names that are tried for what is moved aside.
 const ASIDE_MAX: usize = 1000;
@@ -19,8 +20,11 @@ const ASIDE_MAX: usize = 1000;
 pub(super) struct Segment {
     pub(super) first: u64,
     pub(super) end: u64,
+    pub(super) version: Version,
     /// The length of the file, as far as it is good.
     pub(super) bytes: u64,
+    /// Of these, those of alert transitions.
+    pub(super) alert_bytes: u64,
     pub(super) path: PathBuf,
 }
 
@@ -33,6 +37,8 @@ pub(super) struct Found {
     pub(super) next: u64,
     /// Of the cursor.
     pub(super) generation: u64,
+    /// The numbers of the alert transitions that are not known to be in the index.
+    pub(super) alerts: BTreeSet<u64>,
     /// When events were recorded, thinned out: number and time.
     pub(super) marks: VecDeque<(u64, Duration)>,
 }
@@ -60,6 +66,7 @@ pub(super) fn look(directory: &Path) -> io::Result<Found> {
         segments: VecDeque::new(),
         next: acknowledged,
         generation,
+        alerts: BTreeSet::new(),
         marks: VecDeque::new(),
     };
     for first in firsts {
@@ -67,7 +74,7 @@ pub(super) fn look(directory: &Path) -> io::Result<Found> {
         let overlaps = found.segments.back().is_some_and(|last| first < last.end);
         let read = match overlaps {
             true => Err(io::Error::other("it begins before the one before it ends")),
-            false => read_segment(&path, first, &mut found.marks),
+            false => read_segment(&path, first, &mut found),
         };
         match read {
             Ok(segment) if segment.end <= acknowledged || segment.end == segment.first => {
@@ -81,6 +88,7 @@ pub(super) fn look(directory: &Path) -> io::Result<Found> {
         found.next = found.next.max(oldest.first);
     }
     let next = found.next;
+    found.alerts = found.alerts.split_off(&next);
     while found
         .marks
         .get(1)
@@ -99,32 +107,34 @@ fn number_of(path: &Path) -> Option<u64> {
 }
 
 /// Reads a segment over, and cuts off what does not check out.
-fn read_segment(
-    path: &Path,
-    first: u64,
-    marks: &mut VecDeque<(u64, Duration)>,
-) -> io::Result<Segment> {
+fn read_segment(path: &Path, first: u64, found: &mut Found) -> io::Result<Segment> {
     let mut bytes = Vec::new();
     // A pipe would never end, nor even open.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no file"));
     }
     File::open(path)?.read_to_end(&mut bytes)?;
-    if !format::is_header(&bytes, first) {
+    let version = format::version(&bytes, first);
+    if version.is_none() {
         // A kill between making the file and its first write leaves less than a header.
         if bytes.len() >= format::HEADER_BYTES {
-            return Err(io::Error::other("it does not begin as a segment"));
+            return Err(io::Error::other("it has no header of a segment"));
         }
         bytes.clear();
     }
-    let mut end = first;
+    let version = version.unwrap_or(Version::Two);
+    let (mut end, mut alert_bytes) = (first, 0);
     let mut good = bytes.len().min(format::HEADER_BYTES);
     loop {
         let rest = &bytes[good..];
-        if let Some(entry) = format::read(rest, end) {
-            mark(marks, end, format::recorded_at(entry.id));
+        if let Some(entry) = format::read(version, rest, end) {
+            mark(&mut found.marks, end, format::recorded_at(entry.id));
+            if entry.dataset == Dataset::Alert {
+                alert_bytes += entry.bytes as u64;
+                found.alerts.insert(end);
+            }
             good += entry.bytes;
-        } else if let Some(length) = format::damaged(rest, end) {
+        } else if let Some(length) = format::damaged(version, rest, end) {
             // It stays between the whole ones: the reader finds and counts it.
             good += length;
         } else {
@@ -146,7 +156,9 @@ fn read_segment(
     Ok(Segment {
         first,
         end,
+        version,
         bytes: good as u64,
+        alert_bytes,
         path: path.to_owned(),
     })
 }

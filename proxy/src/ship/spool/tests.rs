@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod damage;
+mod datasets;
 
 type Event = (u64, [u8; 26], Vec<u8>);
 
@@ -46,7 +47,10 @@ fn event(serial: u64, dice: &mut Dice) -> ([u8; 26], Vec<u8>) {
 }
 
 fn append(spool: &Spool, events: &[([u8; 26], Vec<u8>)]) -> usize {
-    let (count, outcome) = spool.append(events.iter().map(|(id, line)| (id, &line[..])));
+    let (count, outcome) = spool.append(
+        Dataset::Access,
+        events.iter().map(|(id, line)| (id, &line[..])),
+    );
     assert_eq!(outcome.is_ok(), count == events.len());
     count
 }
@@ -84,7 +88,7 @@ fn events_come_in_their_order_and_go_when_they_are_acknowledged() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 16 << 20);
     let mut dice = Dice(7);
-    let (spool, mut reader, found) = Spool::open(&config, &Ledger::default()).expect("open");
+    let (spool, mut reader, found) = Spool::open(&config, &PerDataset::default()).expect("open");
     assert_eq!(found, 0);
     assert!(matches!(spool.read(&mut reader, 10, 1_000), Next::Empty));
     let events: Vec<_> = (0..5_000).map(|serial| event(serial, &mut dice)).collect();
@@ -104,8 +108,8 @@ fn events_come_in_their_order_and_go_when_they_are_acknowledged() {
     assert_eq!(spool.oldest_at(), None);
     spool.sync().expect("sync");
     drop(spool);
-    let (spool, mut reader, found) = Spool::open(&config, &Ledger::default()).expect("open");
-    assert_eq!((found, spool.bytes()), (0, 0));
+    let (spool, mut reader, found) = Spool::open(&config, &PerDataset::default()).expect("open");
+    assert_eq!((found, spool.bytes()), (0, PerDataset::default()));
     assert_eq!(append(&spool, &events[..1]), 1);
     assert_eq!(drain(&spool, &mut reader)[0].0, 5_000);
 }
@@ -115,11 +119,14 @@ fn a_full_spool_takes_no_more_and_loses_nothing_it_has() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 200_000);
     let mut dice = Dice(11);
-    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    let (spool, mut reader, _) = Spool::open(&config, &PerDataset::default()).expect("open");
     let events: Vec<_> = (0..1_000).map(|serial| event(serial, &mut dice)).collect();
-    let (count, outcome) = spool.append(events.iter().map(|(id, line)| (id, &line[..])));
+    let (count, outcome) = spool.append(
+        Dataset::Access,
+        events.iter().map(|(id, line)| (id, &line[..])),
+    );
     assert!(outcome.is_err() && count > 100 && count < 1_000, "{count}");
-    assert!(spool.bytes() <= 200_000, "{}", spool.bytes());
+    assert!(spool.bytes().access <= 200_000, "{:?}", spool.bytes());
     let large = (events[999].0, vec![b'x'; 5_000]);
     assert_eq!(append(&spool, &[large]), 0);
     assert_eq!(drain(&spool, &mut reader).len(), count);
@@ -132,7 +139,7 @@ fn a_full_spool_takes_no_more_and_loses_nothing_it_has() {
 fn an_event_that_is_longer_than_one_read_is_read_whole() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 64 << 20);
-    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    let (spool, mut reader, _) = Spool::open(&config, &PerDataset::default()).expect("open");
     let (id, short) = event(1, &mut Dice(3));
     let events = [
         (id, short),
@@ -152,20 +159,20 @@ fn an_event_that_is_longer_than_one_read_is_read_whole() {
 fn one_process_has_a_spool() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
-    let first = Spool::open(&config, &Ledger::default()).expect("open");
-    let second = Spool::open(&config, &Ledger::default())
+    let first = Spool::open(&config, &PerDataset::default()).expect("open");
+    let second = Spool::open(&config, &PerDataset::default())
         .map(|_| ())
         .expect_err("locked");
     assert!(second.to_string().contains("another process"));
     drop(first);
-    Spool::open(&config, &Ledger::default()).expect("free again");
+    Spool::open(&config, &PerDataset::default()).expect("free again");
 }
 
 #[test]
 fn what_cannot_be_read_for_now_is_not_given_up() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
-    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    let (spool, mut reader, _) = Spool::open(&config, &PerDataset::default()).expect("open");
     append(&spool, &[event(1, &mut Dice(23))]);
     let path = segments(directory.path()).remove(0);
     let aside = path.with_extension("aside");
@@ -186,7 +193,7 @@ fn what_cannot_be_read_for_now_is_not_given_up() {
 fn what_was_removed_gives_its_room_back() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
-    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    let (spool, mut reader, _) = Spool::open(&config, &PerDataset::default()).expect("open");
     append(&spool, &[event(1, &mut Dice(37))]);
     let number = drain(&spool, &mut reader)[0].0;
     let path = segments(directory.path()).remove(0);
@@ -251,7 +258,7 @@ fn no_kill_loses_what_was_synced_nor_ends_a_start() {
         let mut ever: BTreeMap<[u8; 26], Vec<u8>> = BTreeMap::new();
         for _ in 0..6 {
             let (spool, mut reader, found) =
-                Spool::open(&config, &Ledger::default()).expect("open");
+                Spool::open(&config, &PerDataset::default()).expect("open");
             let read = drain(&spool, &mut reader);
             assert_eq!(read.len() as u64, found, "seed {seed}");
             let there: BTreeSet<_> = read.iter().map(|(_, id, _)| *id).collect();

@@ -1,13 +1,14 @@
 //! What somebody or a disk did to the folder.
 
 use super::*;
+use crate::ship::spool::format::Version;
 
 #[test]
 fn what_cannot_be_read_is_set_aside_and_the_rest_is_there() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let mut dice = Dice(13);
-    let (spool, _, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    let (spool, _, _) = Spool::open(&config, &PerDataset::default()).expect("open");
     let events: Vec<_> = (0..500).map(|serial| event(serial, &mut dice)).collect();
     append(&spool, &events);
     drop(spool);
@@ -18,7 +19,7 @@ fn what_cannot_be_read_is_set_aside_and_the_rest_is_there() {
     fs::write(config.path.join("00000000000000009999.seg"), b"").expect("write");
     fs::create_dir(config.path.join("00000000000000019999.seg")).expect("a folder");
     fs::write(config.path.join("cursor"), b"nonsense").expect("write");
-    let (spool, mut reader, found) = Spool::open(&config, &Ledger::default()).expect("open");
+    let (spool, mut reader, found) = Spool::open(&config, &PerDataset::default()).expect("open");
     let read = drain(&spool, &mut reader);
     assert_eq!(read.len() as u64, found);
     assert!(read.len() > 250 && read.len() < 500, "{}", read.len());
@@ -39,7 +40,7 @@ fn a_segment_that_goes_bad_while_it_is_read_is_told_as_lost() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let mut dice = Dice(17);
-    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    let (spool, mut reader, _) = Spool::open(&config, &PerDataset::default()).expect("open");
     let events: Vec<_> = (0..300).map(|serial| event(serial, &mut dice)).collect();
     append(&spool, &events);
     let paths = segments(directory.path());
@@ -65,7 +66,7 @@ fn events_behind_what_went_bad_are_read_all_the_same() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let mut dice = Dice(19);
-    let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+    let (spool, mut reader, _) = Spool::open(&config, &PerDataset::default()).expect("open");
     let mut events: Vec<_> = (0..30).map(|serial| event(serial, &mut dice)).collect();
     let later = events.split_off(20);
     append(&spool, &events);
@@ -86,12 +87,14 @@ fn a_damaged_event_takes_no_other_with_it() {
         let directory = TempDir::new().expect("a directory");
         let config = config(directory.path(), 1 << 20);
         let mut dice = Dice(29);
-        let (mut spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+        let (mut spool, mut reader, _) =
+            Spool::open(&config, &PerDataset::default()).expect("open");
         let events: Vec<_> = (0..30).map(|serial| event(serial, &mut dice)).collect();
         append(&spool, &events);
         let path = segments(directory.path()).remove(0);
         let mut bytes = fs::read(&path).expect("read");
-        let length = |from, number| format::length(&bytes[from..], number).expect("an event");
+        let length =
+            |from, number| format::length(Version::Two, &bytes[from..], number).expect("an event");
         let end = (0..15).fold(format::HEADER_BYTES, |from, number| {
             from + length(from, number)
         });
@@ -100,7 +103,7 @@ fn a_damaged_event_takes_no_other_with_it() {
         if reopened {
             drop(spool);
             let count;
-            (spool, reader, count) = Spool::open(&config, &Ledger::default()).expect("open");
+            (spool, reader, count) = Spool::open(&config, &PerDataset::default()).expect("open");
             assert_eq!(count, 30);
         }
         let (mut got, mut lost) = (0, Vec::new());
@@ -130,10 +133,11 @@ fn whatever_lies_in_the_folder_a_start_ends_and_goes_on() {
     assert!(pipe.expect("mkfifo").success());
     let last = format!("{}.seg", u64::MAX);
     let mut segment = format::header(u64::MAX).to_vec();
-    format::append(&mut segment, u64::MAX, b"01KAN0X3S8Q5V4R8C9J2M7T6ZB", b"{}").expect("short");
+    let id = b"01KAN0X3S8Q5V4R8C9J2M7T6ZB";
+    format::append(&mut segment, u64::MAX, Dataset::Access, id, b"{}").expect("short");
     fs::write(at(&last), segment).expect("a file");
     for round in 0..2 {
-        let (spool, mut reader, _) = Spool::open(&config, &Ledger::default()).expect("open");
+        let (spool, mut reader, _) = Spool::open(&config, &PerDataset::default()).expect("open");
         let events = [event(round, &mut Dice(31))];
         assert_eq!(append(&spool, &events), 1);
         let found = drain(&spool, &mut reader);

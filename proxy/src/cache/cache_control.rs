@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// Calls `found` with every directive's name and argument, both as they stand there.
+/// Calls `found` with the name and argument of every directive, as they are written.
 pub(super) fn for_each_directive(headers: &HeaderMap, mut found: impl FnMut(&[u8], Option<&[u8]>)) {
     for value in headers.get_all(header::CACHE_CONTROL) {
         directives(value).for_each(|(name, argument)| found(name, argument));
@@ -11,8 +11,8 @@ pub(super) fn for_each_directive(headers: &HeaderMap, mut found: impl FnMut(&[u8
 
 /// The names and arguments of the directives in one value.
 ///
-/// A quoted argument with commas in it falls apart into pieces, of which the first has the name:
-/// enough for directives whose presence alone matters.
+/// A quoted argument with commas is split into pieces, of which the first has the name: enough for directives
+/// that matter by their presence alone.
 pub(super) fn directives(value: &HeaderValue) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     value
         .as_bytes()
@@ -24,7 +24,7 @@ pub(super) fn directives(value: &HeaderValue) -> impl Iterator<Item = (&[u8], Op
         })
 }
 
-/// Whether an argument in seconds is zero; `max-age="0"` is, though nobody should write it.
+/// Whether an argument in seconds is zero, also if it is quoted.
 pub(super) fn is_zero(argument: Option<&[u8]>) -> bool {
     argument.is_some_and(|seconds| {
         let digits = seconds.strip_prefix(b"\"").unwrap_or(seconds);

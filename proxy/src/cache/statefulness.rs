@@ -1,25 +1,25 @@
-//! What the answer to a request depends on beside the request: what the backend remembers, what it is to do
-//! later, and, of a request for one of OpenAI's responses, tools that look into the world and items and prompts
-//! of which there are only the ids
+//! Whether the response to a request depends on more than the request: on state of the backend, on work that is
+//! done later, and, in OpenAI's Responses API, on tools of the provider and on items and prompts that are referred to
+//! by their ids
 //! ([reference](https://platform.openai.com/docs/api-reference/responses/create)).
 
 use crate::model::json::{Container, Place, Value, Visitor, Wants};
 use crate::model::operation::Operation;
 
-/// Sees what a request reaches beyond itself, while its body is read.
+/// Finds out while the body is parsed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reach {
+pub(super) struct Statefulness {
     operation: Option<Operation>,
     store: Store,
-    /// Whether the tool or item that is being read stands for nothing but what is written in it.
-    is_plain: bool,
-    reaches_beyond: bool,
+    /// Whether the current tool or item refers to nothing outside the request.
+    is_self_contained: bool,
+    is_stateful: bool,
 }
 
-/// Whether the backend is to keep the answer as an object.
+/// Whether the backend stores the response as an object (`store`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Store {
-    Unsaid,
+    Unspecified,
     No,
     Yes,
 }
@@ -28,9 +28,9 @@ enum Store {
 pub(super) enum At {
     Root,
     Store,
-    /// The id of something that the backend remembers.
+    /// The id of an object of the backend.
     Id,
-    /// Whether the answer is given later.
+    /// Whether the work is done later.
     Later,
     Tools,
     Tool,
@@ -54,25 +54,24 @@ impl Place for At {
     }
 }
 
-impl Reach {
+impl Statefulness {
     pub(super) fn new(operation: Option<Operation>) -> Self {
-        Reach {
+        Statefulness {
             operation,
-            store: Store::Unsaid,
-            is_plain: false,
-            reaches_beyond: false,
+            store: Store::Unspecified,
+            is_self_contained: false,
+            is_stateful: false,
         }
     }
 
-    /// Whether the answer comes from the request alone. Who asks for a response and does not say otherwise
-    /// has it stored.
+    /// Whether the response depends on the request alone. The Responses API stores a response by default.
     pub(super) fn is_none(&self) -> bool {
         let stored = match self.store {
             Store::Yes => true,
             Store::No => false,
-            Store::Unsaid => self.operation == Some(Operation::Responses),
+            Store::Unspecified => self.operation == Some(Operation::Responses),
         };
-        !self.reaches_beyond && !stored
+        !self.is_stateful && !stored
     }
 
     fn of_root(&self, name: &[u8]) -> At {
@@ -106,7 +105,7 @@ impl Reach {
     }
 }
 
-impl Visitor for Reach {
+impl Visitor for Statefulness {
     type Place = At;
 
     fn member(&mut self, of: At, name: &[u8]) -> At {
@@ -115,7 +114,7 @@ impl Visitor for Reach {
             (At::Tool, b"type") => At::ToolType,
             (At::Item, b"type") => At::ItemType,
             (At::Item, b"content") => {
-                self.is_plain = true;
+                self.is_self_contained = true;
                 At::Nowhere
             }
             _ => At::Nowhere,
@@ -132,35 +131,35 @@ impl Visitor for Reach {
 
     fn open(&mut self, at: At, _container: Container) {
         match at {
-            At::Tool | At::Item => self.is_plain = false,
+            At::Tool | At::Item => self.is_self_contained = false,
             At::Store => self.store = Store::Yes,
-            At::Id | At::Later | At::Prompt => self.reaches_beyond = true,
+            At::Id | At::Later | At::Prompt => self.is_stateful = true,
             _ => {}
         }
     }
 
     fn close(&mut self, at: At, _container: Container) {
         if matches!(at, At::Tool | At::Item) {
-            self.reaches_beyond |= !self.is_plain;
+            self.is_stateful |= !self.is_self_contained;
         }
     }
 
     fn value(&mut self, at: At, value: Value<'_>) {
         match (at, value) {
-            (At::Store, Value::Null) => self.store = Store::Unsaid,
+            (At::Store, Value::Null) => self.store = Store::Unspecified,
             (At::Store, Value::False) => self.store = Store::No,
             (At::Store, _) => self.store = Store::Yes,
             (At::Id, Value::Null | Value::String(b"")) => {}
             (At::Later, Value::Null | Value::False) => {}
-            (At::Id | At::Later, _) => self.reaches_beyond = true,
-            (At::ToolType, Value::String(b"function" | b"custom")) => self.is_plain = true,
-            (At::ItemType, Value::String(b"item_reference")) => self.reaches_beyond = true,
-            (At::ItemType, Value::String(_)) => self.is_plain = true,
+            (At::Id | At::Later, _) => self.is_stateful = true,
+            (At::ToolType, Value::String(b"function" | b"custom")) => self.is_self_contained = true,
+            (At::ItemType, Value::String(b"item_reference")) => self.is_stateful = true,
+            (At::ItemType, Value::String(_)) => self.is_self_contained = true,
             _ => {}
         }
     }
 }
 
 #[cfg(test)]
-#[path = "reach_tests.rs"]
+#[path = "statefulness_tests.rs"]
 mod tests;

@@ -1,71 +1,75 @@
-//! Which answers may be kept, as far as their heads tell, and which of their headers still make sense when
-//! they are.
+//! Which responses are storable (RFC 9111, section 3), judged by their heads, and which of their headers are
+//! stored.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::control::for_each_directive;
+use super::cache_control::for_each_directive;
 use super::{Scope, key};
 
-/// Why an answer is not kept.
+/// Why a response is not storable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unkept {
-    /// Not 200: any other success is one of which something is still to come, or that made something.
+pub enum NotStorable {
+    /// Not 200: any other success is partial, pending, or of a call that created something.
     Status,
-    /// Neither JSON nor a stream of events or of lines of JSON, of one type.
+    /// Not a single type that is JSON, lines of JSON, or an event stream.
     ContentType,
-    /// By its `Content-Range` it is a part.
+    /// It is a part, by its `Content-Range`.
     Part,
     /// Its `Cache-Control` forbids it, for this scope or for all.
     Forbidden,
-    /// It sets a cookie, which is for one client at one time.
+    /// It sets a cookie, which is for one client only.
     SetCookie,
     /// It depends on a header that is not part of the key.
     Varies,
-    /// Its `Content-Length` is beyond what is worth keeping.
+    /// Its `Content-Length` is larger than what is stored.
     TooLarge,
-    /// By its `Cache-Control`, `Expires` or `Age` its time is over already.
+    /// It is stale already, by its `Cache-Control`, `Expires` or `Age`.
     Stale,
 }
 
-/// What is asked of an answer, beside its head.
-pub(super) struct Asked<'a> {
+/// What decides whether a response is storable, apart from its head.
+pub(super) struct StorageRules<'a> {
     pub(super) scope: Scope,
     pub(super) body_bytes_max: usize,
-    /// Headers of the request that are in no key.
+    /// Request headers that are in no key.
     pub(super) ignored: &'a [HeaderName],
     /// The same, for this request only.
     pub(super) verified: &'a [HeaderName],
 }
 
-/// `None` where nothing in the head of an answer forbids to keep it; its time is looked at apart.
-pub(super) fn forbids(status: u16, headers: &HeaderMap, asked: &Asked<'_>) -> Option<Unkept> {
+/// Why a response is not storable, if its head forbids it. Its freshness is checked apart.
+pub(super) fn not_storable(
+    status: u16,
+    headers: &HeaderMap,
+    rules: &StorageRules<'_>,
+) -> Option<NotStorable> {
     if status != StatusCode::OK {
-        return Some(Unkept::Status);
+        return Some(NotStorable::Status);
     }
     if !is_readable(headers) {
-        return Some(Unkept::ContentType);
+        return Some(NotStorable::ContentType);
     }
     if headers.contains_key(header::CONTENT_RANGE) {
-        return Some(Unkept::Part);
+        return Some(NotStorable::Part);
     }
     if headers.contains_key(header::SET_COOKIE) {
-        return Some(Unkept::SetCookie);
+        return Some(NotStorable::SetCookie);
     }
-    if is_forbidden(headers, asked.scope) {
-        return Some(Unkept::Forbidden);
+    if is_forbidden(headers, rules.scope) {
+        return Some(NotStorable::Forbidden);
     }
-    if varies(headers, asked) {
-        return Some(Unkept::Varies);
+    if varies(headers, rules) {
+        return Some(NotStorable::Varies);
     }
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > asked.body_bytes_max) {
-        return Some(Unkept::TooLarge);
+    if length.is_some_and(|length| length > rules.body_bytes_max) {
+        return Some(NotStorable::TooLarge);
     }
     None
 }
 
-/// Whether an answer says that it is what can be read as one; that it looks like it is not enough here.
+/// Whether the type of a response is one that can be checked to be complete and successful.
 fn is_readable(headers: &HeaderMap) -> bool {
     const TYPES: [&[u8]; 5] = [
         b"application/json",
@@ -80,7 +84,7 @@ fn is_readable(headers: &HeaderMap) -> bool {
     };
     let essence = value.as_bytes().split(|byte| *byte == b';').next();
     let essence = essence.unwrap_or_default().trim_ascii();
-    // A problem (RFC 9457) is one whatever the status.
+    // A problem (RFC 9457) is an error whatever the status.
     let is_problem = essence.eq_ignore_ascii_case(b"application/problem+json");
     let is_json = essence
         .last_chunk::<5>()
@@ -100,24 +104,26 @@ fn is_forbidden(headers: &HeaderMap, scope: Scope) -> bool {
     forbidden
 }
 
-fn varies(headers: &HeaderMap, asked: &Asked<'_>) -> bool {
+fn varies(headers: &HeaderMap, rules: &StorageRules<'_>) -> bool {
     headers.get_all(header::VARY).iter().any(|value| {
         let mut names = value.as_bytes().split(|byte| *byte == b',');
         names.any(|name| {
             let name = name.trim_ascii();
-            // `*` is the name of no header that counts, and neither is what cannot be a name.
+            // `*` names no header in the key, and neither does an invalid name.
             let is_keyed = || {
                 let name = HeaderName::from_bytes(name).ok()?;
-                let counted = key::is_counted(&name, asked.scope, asked.ignored);
-                Some(name.as_str() != "*" && counted && !asked.verified.contains(&name))
+                let counted = key::is_keyed(&name, rules.scope, rules.ignored);
+                Some(name.as_str() != "*" && counted && !rules.verified.contains(&name))
             };
             !name.is_empty() && is_keyed() != Some(true)
         })
     })
 }
 
-/// The headers without what was said of one connection, of one moment, or of a coding.
-pub(super) fn lasting(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+/// The headers that are stored: none of a connection, a moment, or a coding.
+pub(super) fn stored_headers(
+    headers: &HeaderMap,
+) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     headers.iter().filter(|(name, _)| {
         let mut lines = headers.get_all(header::CONNECTION).iter();
         let nominated = lines.any(|line| {
@@ -127,12 +133,12 @@ pub(super) fn lasting(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName,
                 option.eq_ignore_ascii_case(name.as_str().as_bytes())
             })
         });
-        !nominated && !is_fleeting(name.as_str())
+        !nominated && !is_not_stored(name.as_str())
     })
 }
 
-/// Hop-by-hop headers (RFC 9110 section 7.6.1), and those that weir or the next hit says anew.
-fn is_fleeting(name: &str) -> bool {
+/// Whether a header is hop-by-hop (RFC 9110, section 7.6.1), or set anew by weir for each hit.
+fn is_not_stored(name: &str) -> bool {
     matches!(
         name,
         "connection"
@@ -175,8 +181,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_to_be_readable_is_not_kept() {
-        for (kind, kept) in [
+    fn only_readable_types_are_storable() {
+        for (kind, stored) in [
             ("application/json", true),
             ("Application/JSON; charset=utf-8", true),
             ("text/event-stream;charset=utf-8", true),
@@ -193,7 +199,7 @@ mod tests {
         ] {
             assert_eq!(
                 is_readable(&head(&[("content-type", kind)])),
-                kept,
+                stored,
                 "{kind}"
             );
         }
@@ -206,8 +212,8 @@ mod tests {
         status: u16,
         lines: &[(&'static str, &'static str)],
         scope: Scope,
-    ) -> Option<Unkept> {
-        let asked = Asked {
+    ) -> Option<NotStorable> {
+        let rules = StorageRules {
             scope,
             body_bytes_max: 1000,
             ignored: &[HeaderName::from_static("x-ignored")],
@@ -218,13 +224,13 @@ mod tests {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
-        forbids(status, &headers, &asked)
+        not_storable(status, &headers, &rules)
     }
 
     #[test]
-    fn only_answers_that_may_be_said_again_are_kept() {
-        use Unkept::{Forbidden, Part, SetCookie, Status, TooLarge, Varies};
-        let both = |unkept| (unkept, unkept);
+    fn heads_decide_what_is_storable() {
+        use NotStorable::{Forbidden, Part, SetCookie, Status, TooLarge, Varies};
+        let both = |not_storable| (not_storable, not_storable);
         for (status, line, (route, client)) in [
             (200, ("server", "x"), both(None)),
             (200, ("content-length", "1000"), both(None)),
@@ -286,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn fleeting_headers_are_dropped_and_others_stay() {
+    fn headers_of_one_exchange_are_not_stored() {
         let headers = head(&[
             ("content-type", "application/json"),
             ("connection", "close, X-Hop"),
@@ -301,7 +307,9 @@ mod tests {
             ("traceparent", "00"),
             ("openai-version", "2020-10-01"),
         ]);
-        let names: Vec<_> = lasting(&headers).map(|(name, _)| name.as_str()).collect();
+        let names: Vec<_> = stored_headers(&headers)
+            .map(|(name, _)| name.as_str())
+            .collect();
         assert_eq!(names, ["content-type", "openai-version"]);
     }
 }

@@ -1,21 +1,21 @@
 use super::*;
 use crate::model::json::Scanner;
 
-fn reach(operation: Option<Operation>, body: &str) -> Reach {
-    let mut reach = Reach::new(operation);
-    Scanner::new().feed(body.as_bytes(), &mut reach);
-    reach
+fn statefulness(operation: Option<Operation>, body: &str) -> Statefulness {
+    let mut statefulness = Statefulness::new(operation);
+    Scanner::new().feed(body.as_bytes(), &mut statefulness);
+    statefulness
 }
 
 fn is_alone(operation: Option<Operation>, members: &[(&str, &str)]) -> bool {
     let members = members.iter();
     let members = members.map(|(name, value)| format!("\"{name}\":{value}"));
     let body = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
-    reach(operation, &body).is_none()
+    statefulness(operation, &body).is_none()
 }
 
 #[test]
-fn a_response_is_a_question_only_when_it_is_not_stored() {
+fn a_call_of_the_responses_api_is_stateful_unless_it_is_not_stored() {
     use Operation::{Chat, Embeddings, Messages, Responses};
     for (members, responses, others) in [
         (&[][..], false, true),
@@ -34,7 +34,7 @@ fn a_response_is_a_question_only_when_it_is_not_stored() {
 }
 
 #[test]
-fn whoever_goes_on_from_before_or_wants_it_later_is_answered_anew() {
+fn conversations_and_deferred_work_are_stateful() {
     let not_stored = ("store", "false");
     for (name, value, alone) in [
         ("previous_response_id", "\"resp_1\"", false),
@@ -78,7 +78,7 @@ fn whoever_goes_on_from_before_or_wants_it_later_is_answered_anew() {
 }
 
 #[test]
-fn tools_of_the_provider_and_references_reach_beyond() {
+fn tools_of_the_provider_and_references_are_stateful() {
     for (question, alone) in [
         (r#"{"input":"a"}"#, true),
         (r#"{"input":"a","tools":[],"prompt":null}"#, true),
@@ -117,7 +117,7 @@ fn tools_of_the_provider_and_references_reach_beyond() {
         (r#"{"prompt":{"id":"pmpt_1"}}"#, false),
     ] {
         let body = question.replacen('{', r#"{"store":false,"#, 1);
-        let seen = reach(Some(Operation::Responses), &body);
+        let seen = statefulness(Some(Operation::Responses), &body);
         assert_eq!(seen.is_none(), alone, "{question}");
     }
 }

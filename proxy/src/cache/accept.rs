@@ -1,8 +1,8 @@
-//! What of `Accept` and `Content-Type` makes another question.
+//! The parts of `Accept` and `Content-Type` that are in the key.
 //!
-//! A question in JSON is answered in JSON, or as the stream of events that its body asks for: an SDK's
-//! `application/json`, curl's `*/*` and no `Accept` at all ask for the same. Who would rather have a stream
-//! of events, or something else, asks for that.
+//! A request in JSON is answered with JSON, or with the event stream that its body asks for: an SDK's
+//! `application/json`, curl's `*/*` and no `Accept` at all are equal. A client that prefers an event stream, or
+//! something else, has another key.
 
 use http::HeaderValue;
 
@@ -11,16 +11,16 @@ use crate::coding;
 const JSON: &[u8] = b"application/json";
 const EVENTS: &[u8] = b"text/event-stream";
 
-/// What a client would have.
+/// The media type that a client prefers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// JSON at least as soon as anything else, or whatever there is.
+pub(super) enum Preference {
+    /// JSON, no less than anything else, or any type.
     Json,
-    /// A stream of events rather than JSON.
+    /// An event stream rather than JSON.
     Events,
-    /// Both are named, and neither before the other: a backend may choose.
+    /// Both are named and neither is preferred: the backend may choose.
     Either,
-    /// Something else, or what cannot be read.
+    /// Something else, or a value that cannot be parsed.
     Other,
 }
 
@@ -36,7 +36,7 @@ struct Weights {
     others: u16,
 }
 
-impl Wanted {
+impl Preference {
     /// Reads all values of `Accept` (RFC 9110, section 12.5.1).
     pub(super) fn of<'a>(values: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
         let mut weights = Weights::default();
@@ -53,25 +53,25 @@ impl Wanted {
                     continue;
                 }
                 let Some((name, weight)) = read(range) else {
-                    return Wanted::Other;
+                    return Preference::Other;
                 };
                 weights.add(name, weight);
                 ranges += 1;
             }
         }
         match ranges {
-            0 => Wanted::Other,
+            0 => Preference::Other,
             _ => weights.preferred(),
         }
     }
 
-    /// One text for all that want the same; `None` for what has to be kept apart by its own words.
+    /// One text for all equal preferences; `None` if the value itself is part of the key.
     pub(super) fn text(self) -> Option<&'static [u8]> {
         match self {
-            Wanted::Json => Some(b""),
-            Wanted::Events => Some(EVENTS),
-            Wanted::Either => Some(b"application/json, text/event-stream"),
-            Wanted::Other => None,
+            Preference::Json => Some(b""),
+            Preference::Events => Some(EVENTS),
+            Preference::Either => Some(b"application/json, text/event-stream"),
+            Preference::Other => None,
         }
     }
 }
@@ -93,24 +93,24 @@ impl Weights {
         *place = Some(place.unwrap_or_default().max(weight));
     }
 
-    fn preferred(&self) -> Wanted {
+    fn preferred(&self) -> Preference {
         let unnamed = self.any_application.or(self.any).unwrap_or_default();
         let json = self.json.unwrap_or(unnamed);
         let events = self.events.unwrap_or_default();
         let above = match self.json {
             Some(_) => self.others.max(unnamed) > json,
-            // It is meant no more than anything else that has no name here.
+            // It is preferred no more than anything else that a wildcard covers.
             None => self.others > 0 && self.others >= json,
         };
         if events > 0 && events >= json && events >= self.others {
             return match self.json {
-                Some(_) if events == json => Wanted::Either,
-                _ => Wanted::Events,
+                Some(_) if events == json => Preference::Either,
+                _ => Preference::Events,
             };
         }
         match json > 0 && !above {
-            true => Wanted::Json,
-            false => Wanted::Other,
+            true => Preference::Json,
+            false => Preference::Other,
         }
     }
 }
@@ -136,7 +136,8 @@ fn parameter_of(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((text[..equals].trim_ascii(), text[equals + 1..].trim_ascii()))
 }
 
-/// Whether a `Content-Type` is JSON in UTF-8, said or not: JSON has no other charset (RFC 8259, section 8.1).
+/// Whether a `Content-Type` is JSON in UTF-8, with or without its charset: JSON has no other (RFC 8259, section
+/// 8.1).
 pub(super) fn is_json(value: &HeaderValue) -> bool {
     let mut parts = value.as_bytes().split(|byte| *byte == b';');
     let name = parts.next().unwrap_or_default().trim_ascii();
@@ -155,14 +156,14 @@ pub(super) fn is_json(value: &HeaderValue) -> bool {
 mod tests {
     use super::*;
 
-    fn wanted(values: &[&'static str]) -> Wanted {
+    fn wanted(values: &[&'static str]) -> Preference {
         let values: Vec<_> = values.iter().map(|v| HeaderValue::from_static(v)).collect();
-        Wanted::of(&values)
+        Preference::of(&values)
     }
 
     #[test]
-    fn what_a_client_would_have() {
-        use Wanted::{Either, Events, Json, Other};
+    fn the_preferred_media_type() {
+        use Preference::{Either, Events, Json, Other};
         for (accept, expected) in [
             ("application/json", Json),
             ("*/*", Json),
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_json_with_its_charset_said_or_not() {
+    fn json_is_recognised_with_or_without_its_charset() {
         for (text, json) in [
             ("application/json", true),
             ("Application/JSON", true),

@@ -2,12 +2,13 @@ use super::*;
 
 fn assert_question(path: &str, exactly: bool, by_wildcard: bool) {
     let operation = Operation::of(path);
-    let said = [Named::Exactly, Named::ByWildcard].map(|named| is_question(path, operation, named));
+    let said = [PathMatch::Exact, PathMatch::Wildcard]
+        .map(|path_match| is_cacheable(path, operation, path_match));
     assert_eq!(said, [exactly, by_wildcard], "{path}");
 }
 
 #[test]
-fn what_stands_before_an_operation_says_whether_it_is_one() {
+fn the_segments_before_an_operation_decide() {
     for (path, exactly, by_wildcard) in [
         ("/v1/messages/", true, true),
         ("/messages", true, true),
@@ -42,7 +43,7 @@ fn what_stands_before_an_operation_says_whether_it_is_one() {
 }
 
 #[test]
-fn under_a_wildcard_only_what_is_known_is_a_question() {
+fn under_a_wildcard_only_known_operations_are_cacheable() {
     for (path, exactly, by_wildcard) in [
         ("/v1/chat/completions", true, true),
         ("/assistants/v1/chat/completions", true, true),

@@ -1,17 +1,19 @@
-//! Request headers that change no answer.
+//! Request headers that are not part of the key, because they change no response.
 //!
-//! Whatever is not known here counts: a header that a backend reads and weir does not know may name a
-//! tenant, a key or a version, and a wrong hit gives one client another's answer.
+//! All other headers are part of it: an unknown header may name a tenant, a key or a version, and a wrong hit gives one
+//! client the response of another.
 
-/// Whether a header (its name in lower case) says only how the request came, who sent it on, or what is
-/// measured of it. Those that never go on under the client's own words (RFC 9110, section 7.6.1, and what
-/// weir writes itself) are among them, because they are the most frequent.
-pub(super) fn is_harmless(name: &str) -> bool {
-    is_of_the_way(name) || is_of_the_sender(name) || is_of_a_family(name)
+/// Whether a header (its name in lower case) belongs only to the connection, the proxies on the way, the client program
+/// or a trace. Headers that are never forwarded as the client sent them (RFC 9110, section 7.6.1, and those that weir
+/// sets) are included, because they are the most frequent.
+pub(super) fn is_unkeyed(name: &str) -> bool {
+    is_of_the_connection_or_proxies(name)
+        || is_of_the_client_or_trace(name)
+        || is_of_a_known_family(name)
 }
 
-/// How the request came.
-fn is_of_the_way(name: &str) -> bool {
+/// Of the connection and of the proxies on the way.
+fn is_of_the_connection_or_proxies(name: &str) -> bool {
     matches!(
         name,
         // Of the connection and the framing.
@@ -28,12 +30,12 @@ fn is_of_the_way(name: &str) -> bool {
             | "transfer-encoding"
             | "upgrade"
             | "upgrade-insecure-requests"
-        // Settled by weir: which coding is served is decided on each hit.
+        // Handled by weir: the coding that is served is chosen for each hit.
             | "accept-encoding"
             | "cache-control"
             | "content-encoding"
             | "pragma"
-        // By which way it came.
+        // Of proxies on the way.
             | "cdn-loop"
             | "cf-connecting-ip"
             | "cf-ray"
@@ -61,11 +63,11 @@ fn is_of_the_way(name: &str) -> bool {
     )
 }
 
-/// Who sent it, when, and what is measured of it.
-fn is_of_the_sender(name: &str) -> bool {
+/// Of the client program, times, and traces.
+fn is_of_the_client_or_trace(name: &str) -> bool {
     matches!(
         name,
-        // Which request, and which try of it.
+        // Identifiers of the request and its attempts (idempotency keys).
         "amz-sdk-invocation-id"
             | "amz-sdk-request"
             | "idempotency-key"
@@ -94,7 +96,7 @@ fn is_of_the_sender(name: &str) -> bool {
             | "date"
             | "x-queue-start"
             | "x-request-start"
-        // Which program sent it.
+        // The client program.
             | "dnt"
             | "priority"
             | "sec-gpc"
@@ -106,8 +108,8 @@ fn is_of_the_sender(name: &str) -> bool {
     )
 }
 
-/// Names that begin like others of their kind. Most names are none, and known for that by two letters.
-fn is_of_a_family(name: &str) -> bool {
+/// Names with a known prefix; most names are ruled out by their first letters.
+fn is_of_a_known_family(name: &str) -> bool {
     match name.as_bytes() {
         [b'x', b'-', b'b' | b'd' | b'f' | b'i' | b's', ..] => {
             const FAMILIES: [&str; 5] = [
@@ -130,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_names_a_tenant_a_key_or_a_version_is_not_harmless() {
+    fn headers_of_tenants_keys_and_versions_are_keyed() {
         for name in [
             "accept",
             "accept-language",
@@ -166,12 +168,12 @@ mod tests {
             "sec-websocket-protocol",
             "nothing-that-anybody-knows",
         ] {
-            assert!(!is_harmless(name), "{name}");
+            assert!(!is_unkeyed(name), "{name}");
         }
     }
 
     #[test]
-    fn what_every_request_says_in_other_words_is_harmless() {
+    fn headers_that_differ_in_every_request_are_unkeyed() {
         for name in [
             "user-agent",
             "x-stainless-retry-count",
@@ -205,7 +207,7 @@ mod tests {
             "idempotency-key",
             "content-length",
         ] {
-            assert!(is_harmless(name), "{name}");
+            assert!(is_unkeyed(name), "{name}");
         }
     }
 }

@@ -1,22 +1,21 @@
-//! Which questions may be answered by what was answered before.
+//! Which requests may be answered from the cache, by their path.
 //!
-//! Only those whose answer comes from the question alone. A call that makes or changes an object (a file,
-//! a batch, a thread, an image), or that goes on from what the backend remembers, is asked each time: its
-//! answer is the number of a thing, and two askers want two things.
+//! Only those whose response depends on the request alone. A call that creates or changes an object (a file, a batch, a
+//! thread, an image) is forwarded each time: it is not idempotent.
 
 use crate::model::operation::Operation;
 
-/// How a route came to this path.
+/// How a route matches a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Named {
-    /// The configuration names this very path: whoever switched its cache on knows what is asked there.
-    Exactly,
-    /// It lies under a wildcard, with whatever else lies there.
-    ByWildcard,
+pub enum PathMatch {
+    /// The configuration names the path: who enabled its cache knows its calls.
+    Exact,
+    /// A wildcard covers it, among other paths.
+    Wildcard,
 }
 
-/// Collections whose members come and go by calls, in OpenAI's, Anthropic's and Gemini's APIs. A path
-/// through one of them asks for such a call.
+/// Collections of objects in OpenAI's, Anthropic's and Gemini's APIs. A path through one of them creates or changes an
+/// object.
 const COLLECTIONS: [&str; 20] = [
     "assistants",
     "audio",
@@ -40,35 +39,39 @@ const COLLECTIONS: [&str; 20] = [
     "videos",
 ];
 
-/// What makes a call to any operation one that is answered later.
+/// Segments of a path that defer any operation.
 const LATER: [&str; 6] = ["async", "batch", "batches", "files", "queue", "threads"];
 
-/// What may stand before `messages` and `responses` where they are the operations of these names, beside a
-/// version and a deployment.
+/// Segments that may precede `messages` and `responses` where they are the operations of these names, besides a version
+/// and a deployment.
 const BEFORE_OPERATIONS: [&str; 6] = ["anthropic", "api", "azure", "claude", "codex", "openai"];
 
-/// Whether a question at this path can have been answered before, whatever its body says. Under a wildcard
-/// only what is known to be a question is one.
-pub(super) fn is_question(path: &str, operation: Option<Operation>, named: Named) -> bool {
-    match (operation, named) {
+/// Whether a request for this path may be answered from the cache, whatever its body is. Under a wildcard only known
+/// operations may.
+pub(super) fn is_cacheable(
+    path: &str,
+    operation: Option<Operation>,
+    path_match: PathMatch,
+) -> bool {
+    match (operation, path_match) {
         (Some(operation), _) if operation.creates() => false,
-        // Nothing else ends like this, and what stands before it is anybody's own (`/assistants/v1/...`,
-        // a deployment called `images`).
+        // The suffix is unambiguous, and anything may precede it (`/assistants/v1/...`, a deployment called
+        // `images`).
         (Some(Operation::Chat), _) => !leads_into(&LATER, path),
-        (Some(Operation::Messages | Operation::Responses), Named::ByWildcard)
+        (Some(Operation::Messages | Operation::Responses), PathMatch::Wildcard)
             if !is_operation_itself(path) =>
         {
             false
         }
-        (Some(_), _) | (None, Named::Exactly) => {
+        (Some(_), _) | (None, PathMatch::Exact) => {
             !leads_into(&COLLECTIONS, path) && !leads_into(&LATER, path)
         }
-        (None, Named::ByWildcard) => false,
+        (None, PathMatch::Wildcard) => false,
     }
 }
 
-/// Whether a path that ends with `messages` or `responses` ends with the operation, and not with the messages
-/// of a session or the responses of an agent.
+/// Whether a path that ends with `messages` or `responses` is the operation, and not the messages of a session or the
+/// responses of an agent.
 fn is_operation_itself(path: &str) -> bool {
     let mut segments = path.trim_end_matches('/').rsplit('/');
     let mut last = segments.next().unwrap_or_default();
@@ -79,7 +82,7 @@ fn is_operation_itself(path: &str) -> bool {
         .iter()
         .any(|name| last.eq_ignore_ascii_case(name))
     {
-        // A method of Google's, behind the name of a model.
+        // A method of Google's API, behind the name of a model.
         return true;
     }
     let before = segments.next().unwrap_or_default();
@@ -101,8 +104,8 @@ fn is_version(segment: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'.')
 }
 
-/// Whether a segment of the path is one of these names, however it writes what joins words. A slash may be
-/// encoded, and a segment have more behind its name: there are backends that take `files;a=1` for `files`.
+/// Whether a segment of the path is one of these names, with `-` or `_`. A slash may be encoded, and a segment may have
+/// a suffix: some backends take `files;a=1` for `files`.
 fn leads_into(names: &[&str], path: &str) -> bool {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let mut segment = path.as_bytes();
@@ -138,5 +141,5 @@ fn is_name(name: &[u8], known: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "stateful_tests.rs"]
+#[path = "cacheable_tests.rs"]
 mod tests;
