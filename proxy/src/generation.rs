@@ -66,7 +66,7 @@ impl Generation {
         let backends: Box<[_]> = backends.collect();
         let shared = Arc::new(Shared::new(config));
         let schemes = config.routes.iter().flat_map(|route| &route.signature);
-        let memory = Memory::new(schemes);
+        let memory = Memory::following(schemes, previous.map(|previous| &previous.memory));
         let pipelines = config.routes.iter().map(|route| {
             let parts = Parts {
                 backend: &backends[route.backend],

@@ -28,7 +28,7 @@ mod terminal;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    memory::take_small_pages();
+    memory::disable_huge_pages();
     terminal::start_log();
     let outcome = match Arguments::parse().command {
         Command::Run { config } => run(config.as_deref()),

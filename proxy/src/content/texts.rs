@@ -1,15 +1,15 @@
-//! The texts in a body of JSON: what people wrote, and what models answered.
+//! The texts in a JSON body: what people wrote, and what models responded.
 
 use serde_json::Value;
 
 /// How much is read of the text of a request or a response.
 pub(crate) const TEXT_BYTES_MAX: usize = 16 * 1024;
-/// A larger body is not read for its texts: it holds pictures or files.
+/// The texts of a larger body are not read: it contains pictures or files.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Platforms put JSON into strings of JSON, once.
 const NESTED_MAX: usize = 2;
 
-/// Keys under which text stands, in the formats of models and of chat platforms.
+/// Keys of texts, in the formats of models and of chat platforms.
 const TEXT_KEYS: [&str; 13] = [
     "content",
     "input",
@@ -26,7 +26,7 @@ const TEXT_KEYS: [&str; 13] = [
     "text",
 ];
 
-/// The texts of a question, one a line; empty where there are none.
+/// The texts of a request, one per line; empty if there are none.
 #[must_use]
 pub fn question(body: &[u8]) -> String {
     let mut texts = Texts::joined_by("\n");
@@ -73,11 +73,11 @@ impl Texts {
             self.text.push_str(self.between);
         }
         let room = TEXT_BYTES_MAX.saturating_sub(self.text.len());
-        // Whole characters: so the last may go a little beyond.
+        // Whole characters, so the last one may exceed the bound.
         self.text.push_str(&text[..text.ceil_char_boundary(room)]);
     }
 
-    /// Adds the texts in a value. JSON itself is at most 128 deep.
+    /// Adds the texts in a value. The nesting of JSON itself is at most 128.
     pub(crate) fn walk(&mut self, value: &Value, named: Named, nested: usize) {
         match value {
             Value::String(text) if named == Named::Yes => {
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn questions_are_read_in_all_formats() {
+    fn requests_are_read_in_all_formats() {
         for (body, expected) in [
             (
                 r#"{"model":"m","messages":[{"role":"system","content":"be kind"},{"role":"user","content":[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"data:x"}}]}]}"#,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_bounded() {
+    fn the_text_is_bounded() {
         let body = format!(
             r#"{{"messages":[{{"content":"{}"}}]}}"#,
             "é".repeat(100_000)

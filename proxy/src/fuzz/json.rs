@@ -8,9 +8,10 @@ use serde::de::IgnoredAny;
 
 use super::piece_size;
 use crate::cache::canonical;
-use crate::model::answer::{AnswerReader, Ending, Form, Kind, Said};
+use crate::model::ending::Ending;
 use crate::model::operation::Operation;
-use crate::model::question::{Question, QuestionReader};
+use crate::model::request::{RequestFacts, RequestReader};
+use crate::model::response::{ResponseFacts, ResponseForm, ResponseFormat, ResponseReader};
 use crate::model::sse::Scanner;
 
 /// One path for each operation, and one for none.
@@ -69,8 +70,8 @@ pub fn model_response(data: &[u8]) {
         return;
     };
     let kind = match choice & 1 {
-        0 => Kind::Json,
-        _ => Kind::Sse,
+        0 => ResponseFormat::Json,
+        _ => ResponseFormat::Sse,
     };
     let operation = Operation::of(PATHS[usize::from(choice >> 1) % PATHS.len()]);
     let now = crate::clock::now();
@@ -80,17 +81,18 @@ pub fn model_response(data: &[u8]) {
 }
 
 fn facts_of<'a>(
-    kind: Kind,
+    kind: ResponseFormat,
     operation: Option<Operation>,
     now: Instant,
     pieces: impl Iterator<Item = &'a [u8]>,
-) -> (Form, Ending, bool, Said) {
-    let mut reader = AnswerReader::new(kind, operation);
+) -> (ResponseForm, Ending, bool, ResponseFacts) {
+    let mut reader = ResponseReader::new(kind, operation);
     for piece in pieces {
         reader.feed(piece, now);
     }
-    let (form, ending, is_good) = (reader.form(), reader.ending(), reader.is_good());
-    (form, ending, is_good, reader.finish())
+    let (form, ending) = (reader.form(), reader.ending());
+    let is_successful = reader.is_successful();
+    (form, ending, is_successful, reader.finish())
 }
 
 /// A request has the same model, stream flag and text in one piece and in several: as JSON, a form or coded.
@@ -115,8 +117,8 @@ pub fn model_request(data: &[u8]) {
     let Some(operation) = Operation::of(path) else {
         return;
     };
-    let read = |size: usize| -> Question {
-        let mut reader = QuestionReader::of(operation, path, &headers).within(1 << 20);
+    let read = |size: usize| -> RequestFacts {
+        let mut reader = RequestReader::of(operation, path, &headers).within(1 << 20);
         for piece in data.chunks(size) {
             reader.feed(piece);
         }

@@ -34,7 +34,7 @@ async fn read_pieces(pieces: Vec<Vec<u8>>, expect: Expect, keep_open: bool) -> (
     });
     let mut stream = server;
     let mut bytes = BytesMut::new();
-    let mut patience = Patience::default();
+    let mut patience = DeadlineTimer::default();
     let limits = limits();
     let head = read(
         &mut stream,
@@ -78,7 +78,7 @@ async fn empty_lines_keep_no_connection_open() {
     });
     let mut stopping = std::pin::pin!(std::future::pending());
     let mut idle_drain = IdleDrain::new(stopping.as_mut(), Duration::ZERO, clock::now());
-    let (mut bytes, mut patience) = (BytesMut::new(), Patience::default());
+    let (mut bytes, mut patience) = (BytesMut::new(), DeadlineTimer::default());
     let limits = limits();
     let reading = read(
         &mut server,

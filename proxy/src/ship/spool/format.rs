@@ -37,7 +37,7 @@ pub const ID_BYTES: usize = 26;
 /// No event has a higher number: at a million a second that is the end of 292,000 years.
 pub(super) const NUMBER_MAX: u64 = u64::MAX / 2;
 pub(crate) const SLOT_BYTES: usize = 32;
-/// A longer event is none of weir's: it means that the length itself is damaged.
+/// A longer event means that its length is damaged.
 pub(crate) const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The version of a segment.
@@ -159,7 +159,7 @@ fn checksum(number: u64, content: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// The slot that says that all before `next` is in the index.
+/// The slot for a cursor at `next`.
 pub(crate) fn slot(generation: u64, next: u64) -> [u8; SLOT_BYTES] {
     let mut slot = [0; SLOT_BYTES];
     slot[..8].copy_from_slice(CURSOR_MAGIC);
@@ -170,7 +170,7 @@ pub(crate) fn slot(generation: u64, next: u64) -> [u8; SLOT_BYTES] {
     slot
 }
 
-/// Generation and next event of the cursor that counts, if any slot is whole.
+/// Generation and next event of the newest whole slot, if there is one.
 pub(crate) fn cursor(bytes: &[u8]) -> Option<(u64, u64)> {
     let slots = bytes.chunks_exact(SLOT_BYTES).take(2);
     let whole = slots.filter_map(|bytes| {

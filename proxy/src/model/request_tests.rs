@@ -7,11 +7,11 @@ use crate::model::json;
 const JSON: &str = "application/json";
 const FORM: &str = "multipart/form-data; boundary=cut-here";
 
-fn read(path: &str, content_type: &str, body: &[u8], cut: usize) -> Question {
+fn read(path: &str, content_type: &str, body: &[u8], cut: usize) -> RequestFacts {
     let operation = Operation::of(path).expect("an operation");
     let content_type = HeaderValue::from_str(content_type).expect("a value");
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-    let mut reader = QuestionReader::of(operation, path, &headers);
+    let mut reader = RequestReader::of(operation, path, &headers);
     for piece in body.chunks(cut.max(1)) {
         reader.feed(piece);
     }
@@ -19,7 +19,7 @@ fn read(path: &str, content_type: &str, body: &[u8], cut: usize) -> Question {
 }
 
 /// Reads a body in pieces of every size; they must not tell.
-fn read_any_cut(path: &str, content_type: &str, body: &[u8]) -> Question {
+fn read_any_cut(path: &str, content_type: &str, body: &[u8]) -> RequestFacts {
     let whole = read(path, content_type, body, body.len());
     for cut in 1..body.len().min(70) {
         let cut_up = read(path, content_type, body, cut);
@@ -42,7 +42,7 @@ fn counted(text: &str) -> TextCount {
     count
 }
 
-fn model_and_stream(question: &Question) -> (Option<&str>, bool) {
+fn model_and_stream(question: &RequestFacts) -> (Option<&str>, bool) {
     (question.model.as_deref(), question.stream)
 }
 
@@ -345,7 +345,7 @@ fn a_form_that_is_none_says_nothing() {
         "multipart/form-datax; boundary=cut-here",
     ] {
         let question = read_any_cut("/v1/images/edits", content_type, body.as_bytes());
-        assert_eq!(question, Question::default(), "{content_type}");
+        assert_eq!(question, RequestFacts::default(), "{content_type}");
     }
     // A delimiter that is not behind a line is content; behind the last one, nothing counts.
     let body = format!("x--cut-here\r\n{body}{body}");
@@ -375,9 +375,9 @@ fn a_body_that_is_read_by_another_reader_is_not_read_again() {
     let new = |content_type| {
         let content_type = HeaderValue::from_static(content_type);
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-        QuestionReader::of(Operation::Chat, path, &headers)
+        RequestReader::of(Operation::Chat, path, &headers)
     };
-    let show = |reader: &mut QuestionReader, text: &[u8]| {
+    let show = |reader: &mut RequestReader, text: &[u8]| {
         reader.read_by(|shown| json::Scanner::new().feed(text, shown));
     };
 
@@ -391,7 +391,7 @@ fn a_body_that_is_read_by_another_reader_is_not_read_again() {
     let mut reader = new(JSON);
     show(&mut reader, &body[..50]);
     assert!(!reader.is_over());
-    assert_eq!(reader.question(), new(JSON).finish());
+    assert_eq!(reader.facts(), new(JSON).finish());
     reader.feed(body);
     assert_eq!(reader.finish(), expected);
 

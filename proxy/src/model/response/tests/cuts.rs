@@ -10,13 +10,13 @@ fn found<'a>(
     case: &Case,
     now: Instant,
     chunks: impl IntoIterator<Item = &'a [u8]>,
-) -> (Said, Form, bool) {
-    let mut reader = AnswerReader::new(case.kind, case.operation);
+) -> (ResponseFacts, ResponseForm, bool) {
+    let mut reader = ResponseReader::new(case.kind, case.operation);
     for chunk in chunks {
         reader.feed(chunk, now);
     }
-    let (form, is_good) = (reader.form(), reader.is_good());
-    (reader.finish(), form, is_good)
+    let (form, is_successful) = (reader.form(), reader.is_successful());
+    (reader.finish(), form, is_successful)
 }
 
 fn random_cut<'a>(random: &mut StdRng, mut rest: &'a [u8]) -> Vec<&'a [u8]> {
@@ -124,9 +124,9 @@ fn what_is_held_is_bounded_whatever_comes() {
         megabytes("7"),
         megabytes(" "),
     ] {
-        for kind in [Kind::Json, Kind::Sse] {
+        for kind in [ResponseFormat::Json, ResponseFormat::Sse] {
             for size in [1_448, body.len()] {
-                let mut reader = AnswerReader::new(kind, None);
+                let mut reader = ResponseReader::new(kind, None);
                 for chunk in body.as_bytes().chunks(size) {
                     reader.feed(chunk, crate::clock::now());
                     assert!(reader.held_bytes() <= HELD_MAX, "{}", reader.held_bytes());
@@ -154,7 +154,7 @@ fn figures_are_found_behind_megabytes() {
         for body in [&embeddings, &chat, &events(&[&response])] {
             for size in [1_400, 16_384, 70_000, body.len()] {
                 let chunks: Vec<&[u8]> = body.as_bytes().chunks(size).collect();
-                let said = reader(Kind::Json, &chunks).finish();
+                let said = reader(ResponseFormat::Json, &chunks).finish();
                 let found = (said.model.as_deref(), said.usage.input_tokens);
                 assert_eq!(found, (Some("large"), Some(77)), "{length} by {size}");
             }

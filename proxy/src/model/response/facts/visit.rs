@@ -1,12 +1,12 @@
 //! What is noted of a document while its values are shown.
 
 use super::{Document, Facts, IsLast};
-use crate::model::answer::Form;
-use crate::model::answer::kinds::{Status, Type, is_reason};
-use crate::model::answer::place::{Place, element, member};
 use crate::model::cut;
 use crate::model::estimate::Part;
 use crate::model::json::{Container, End, Value, Visitor};
+use crate::model::response::ResponseForm;
+use crate::model::response::kinds::{Status, Type, is_reason};
+use crate::model::response::place::{Place, element, member};
 
 impl Visitor for Facts {
     type Place = Place;
@@ -16,7 +16,7 @@ impl Visitor for Facts {
             Place::Document => self.has_members = true,
             Place::Results | Place::Predictions => self.has_results = true,
             // A stream that tells each time all that it said so far: what is new is in its delta.
-            Place::Choice if name == b"message" && self.form == Form::Events => {
+            Place::Choice if name == b"message" && self.form == ResponseForm::Events => {
                 return Place::Nowhere;
             }
             // Arguments that are an object cost what they would as a text.
@@ -48,7 +48,7 @@ impl Visitor for Facts {
             Place::Choices => {
                 self.document.choice.index = self.document.choice.next;
                 self.document.choice.reason = None;
-                if self.form == Form::Text {
+                if self.form == ResponseForm::Text {
                     self.text.begin(Part::Text);
                 }
             }
@@ -64,8 +64,8 @@ impl Visitor for Facts {
     fn open(&mut self, at: Place, container: Container) {
         self.document.has_begun = true;
         match (at, container) {
-            (Place::Document, Container::Array) if self.form == Form::Text => {
-                self.form = Form::Array;
+            (Place::Document, Container::Array) if self.form == ResponseForm::Text => {
+                self.form = ResponseForm::Array;
             }
             (Place::Document, Container::Array) => self.has_events = true,
             (Place::Choices, _) => self.is_known = true,
@@ -141,20 +141,21 @@ impl Visitor for Facts {
 
     fn end(&mut self, end: End) {
         match end {
-            End::Closed if self.form == Form::Array => self.is_terminal = true,
+            End::Closed if self.form == ResponseForm::Array => self.is_terminal = true,
             End::Closed => {}
-            End::Flawed if self.document.is_marked_done && self.form != Form::Text => {
+            End::Flawed if self.document.is_marked_done && self.form != ResponseForm::Text => {
                 self.is_known = true;
                 self.is_terminal = true;
             }
             End::Flawed => self.is_damaged = true,
             End::Cut if self.is_at_end && self.document.has_begun => {
                 self.is_damaged = true;
-                self.is_cut = self.form != Form::Events;
+                self.is_cut = self.form != ResponseForm::Events;
                 self.document_ended();
             }
             End::Cut | End::Malformed => {
-                self.is_cut |= end == End::Cut && self.is_at_end && self.form != Form::Events;
+                self.is_cut |=
+                    end == End::Cut && self.is_at_end && self.form != ResponseForm::Events;
                 self.document_dropped();
             }
         }
@@ -164,7 +165,7 @@ impl Visitor for Facts {
     }
 
     fn resumes(&self) -> bool {
-        self.form == Form::Lines
+        self.form == ResponseForm::Lines
     }
 }
 

@@ -9,8 +9,8 @@ mod cuts;
 mod figures;
 mod good;
 
-fn reader(kind: Kind, chunks: &[&[u8]]) -> AnswerReader {
-    let mut reader = AnswerReader::new(kind, None);
+fn reader(kind: ResponseFormat, chunks: &[&[u8]]) -> ResponseReader {
+    let mut reader = ResponseReader::new(kind, None);
     let start = crate::clock::now();
     for chunk in chunks {
         reader.feed(chunk, start);
@@ -18,7 +18,7 @@ fn reader(kind: Kind, chunks: &[&[u8]]) -> AnswerReader {
     reader
 }
 
-fn read(kind: Kind, body: &str) -> Said {
+fn read(kind: ResponseFormat, body: &str) -> ResponseFacts {
     reader(kind, &[body.as_bytes()]).finish()
 }
 
@@ -37,11 +37,11 @@ fn figures(usage: &Usage) -> [Option<u64>; 5] {
 fn answers_of_all_formats_are_read_rightly() {
     for case in cases::all() {
         let Case { name, body, .. } = &case;
-        let mut reader = AnswerReader::new(case.kind, case.operation);
+        let mut reader = ResponseReader::new(case.kind, case.operation);
         reader.feed(body.as_bytes(), crate::clock::now());
         assert_eq!(reader.form(), case.form, "{name}");
         assert_eq!(reader.ending(), case.ending, "{name}");
-        assert_eq!(reader.is_good(), case.is_good, "{name}");
+        assert_eq!(reader.is_successful(), case.is_successful, "{name}");
         let said = reader.finish();
         assert_eq!(said.ending, case.ending, "{name}");
         assert_eq!(said.model.as_deref(), case.model, "{name}");
@@ -56,7 +56,7 @@ fn answers_of_all_formats_are_read_rightly() {
 fn a_stream_is_timed_by_its_content() {
     let start = crate::clock::now();
     let at = |ms: u64| start + Duration::from_millis(ms);
-    let mut reader = AnswerReader::new(Kind::Sse, None);
+    let mut reader = ResponseReader::new(ResponseFormat::Sse, None);
     let chunk = |delta: &str, reason: &str| {
         format!(
             "data: {{\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{reason}}}],\"usage\":null}}\n\n"
@@ -79,7 +79,10 @@ fn a_stream_is_timed_by_its_content() {
     assert_eq!(said.chunks_with_content, 3);
 
     // What is no stream has no first word.
-    let whole = read(Kind::Json, r#"{"choices":[{"message":{"content":"hi"}}]}"#);
+    let whole = read(
+        ResponseFormat::Json,
+        r#"{"choices":[{"message":{"content":"hi"}}]}"#,
+    );
     assert_eq!(
         (whole.first_content_at, whole.chunks_with_content),
         (None, 0)
@@ -134,7 +137,7 @@ fn content_is_told_from_what_is_none() {
         ("\"content\":", 0),
         ("", 0),
     ] {
-        let said = read(Kind::Sse, &events(&[event]));
+        let said = read(ResponseFormat::Sse, &events(&[event]));
         assert_eq!(said.chunks_with_content, contents, "{event}");
     }
 }
@@ -171,7 +174,11 @@ fn the_text_that_was_generated_is_counted() {
             r#"{{"choices":[{{"message":{{"content":{quoted}}},"delta":{{"content":{quoted}}}}}]}}"#
         )]),
     ] {
-        assert_eq!(read(Kind::Json, &body).text.tokens(), text(said), "{body}");
+        assert_eq!(
+            read(ResponseFormat::Json, &body).text.tokens(),
+            text(said),
+            "{body}"
+        );
     }
     // A call costs something, be its arguments a text or an object.
     for call in [
@@ -181,7 +188,7 @@ fn the_text_that_was_generated_is_counted() {
         r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{"city":"Paris"}}}]}}]}"#,
         r#"{"output":[{"type":"function_call","name":"f","arguments":"{\"city\":\"Paris\"}"}]}"#,
     ] {
-        let tokens = read(Kind::Json, call).text.tokens();
+        let tokens = read(ResponseFormat::Json, call).text.tokens();
         assert!((10..30).contains(&tokens), "{tokens} of {call}");
     }
 }
@@ -189,7 +196,7 @@ fn the_text_that_was_generated_is_counted() {
 #[test]
 fn a_call_that_a_stream_begins_by_its_name_counts_once() {
     let whole = r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"get_tide","arguments":"{\"port\":\"Brest\"}"}}]}}]}"#;
-    let expected = read(Kind::Json, whole).text;
+    let expected = read(ResponseFormat::Json, whole).text;
     for stream in [
         events(&[
             r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"t","name":"get_tide","input":{}}}"#,
@@ -204,7 +211,11 @@ fn a_call_that_a_stream_begins_by_its_name_counts_once() {
             r#"{"type":"response.output_item.done","item":{"type":"function_call","name":"get_tide","arguments":"{\"port\":\"Brest\"}"}}"#,
         ]),
     ] {
-        assert_eq!(read(Kind::Sse, &stream).text, expected, "{stream}");
+        assert_eq!(
+            read(ResponseFormat::Sse, &stream).text,
+            expected,
+            "{stream}"
+        );
     }
 }
 
@@ -224,15 +235,15 @@ fn what_looks_like_an_error_is_none() {
         r#"{"choices":[],"usage":{"error":"x"},"status":"failed over"}"#,
     ] {
         let body = events(&[event, finish, "[DONE]"]);
-        let reader = reader(Kind::Sse, &[body.as_bytes()]);
+        let reader = reader(ResponseFormat::Sse, &[body.as_bytes()]);
         assert_eq!(reader.ending(), Ending::Terminal, "{event}");
-        assert!(reader.is_good(), "{event}");
+        assert!(reader.is_successful(), "{event}");
     }
 }
 
 #[test]
 fn an_ending_stands_as_soon_as_it_is_told() {
-    let mut reader = AnswerReader::new(Kind::Sse, None);
+    let mut reader = ResponseReader::new(ResponseFormat::Sse, None);
     let mut ending = |data: &str| {
         reader.feed(data.as_bytes(), crate::clock::now());
         reader.ending()
@@ -258,7 +269,10 @@ fn names_from_an_answer_are_bounded() {
     let long = "é".repeat(5_000);
     let choices = vec![format!(r#"{{"finish_reason":"{long}"}}"#); 100].join(",");
     let body = format!(r#"{{"model":"{long}","choices":[{choices}]}}"#);
-    for said in [read(Kind::Json, &body), read(Kind::Sse, &events(&[&body]))] {
+    for said in [
+        read(ResponseFormat::Json, &body),
+        read(ResponseFormat::Sse, &events(&[&body])),
+    ] {
         assert_eq!(said.model.as_deref().map(str::len), Some(NAME_BYTES_MAX));
         assert_eq!(said.finish_reasons.len(), FINISH_REASONS_MAX);
         let mut reasons = said.finish_reasons.iter();
@@ -269,26 +283,39 @@ fn names_from_an_answer_are_bounded() {
 #[test]
 fn kinds_are_told_by_the_content_type() {
     for (text, expected) in [
-        ("text/event-stream", Some(Kind::Sse)),
-        ("Text/Event-Stream; charset=utf-8", Some(Kind::Sse)),
-        ("application/json", Some(Kind::Json)),
-        ("application/json ;charset=utf-8", Some(Kind::Json)),
-        ("application/x-ndjson", Some(Kind::Json)),
-        ("application/problem+json", Some(Kind::Json)),
-        ("application/octet-stream", Some(Kind::Json)),
-        ("text/plain; charset=utf-8", Some(Kind::Json)),
-        ("text/json", Some(Kind::Json)),
-        ("application/x-json", Some(Kind::Json)),
-        ("application/x-jsonlines", Some(Kind::Json)),
-        ("application/json-seq", Some(Kind::Json)),
+        ("text/event-stream", Some(ResponseFormat::Sse)),
+        (
+            "Text/Event-Stream; charset=utf-8",
+            Some(ResponseFormat::Sse),
+        ),
+        ("application/json", Some(ResponseFormat::Json)),
+        (
+            "application/json ;charset=utf-8",
+            Some(ResponseFormat::Json),
+        ),
+        ("application/x-ndjson", Some(ResponseFormat::Json)),
+        ("application/problem+json", Some(ResponseFormat::Json)),
+        ("application/octet-stream", Some(ResponseFormat::Json)),
+        ("text/plain; charset=utf-8", Some(ResponseFormat::Json)),
+        ("text/json", Some(ResponseFormat::Json)),
+        ("application/x-json", Some(ResponseFormat::Json)),
+        ("application/x-jsonlines", Some(ResponseFormat::Json)),
+        ("application/json-seq", Some(ResponseFormat::Json)),
         ("text/html", None),
         ("audio/mpeg", None),
         ("image/png", None),
         ("", None),
     ] {
         let content_type = HeaderValue::from_static(text);
-        assert_eq!(Kind::of(&content_type), expected, "{text}");
-        assert_eq!(Kind::of_answer(Some(&content_type)), expected, "{text}");
+        assert_eq!(ResponseFormat::of(&content_type), expected, "{text}");
+        assert_eq!(
+            ResponseFormat::of_response(Some(&content_type)),
+            expected,
+            "{text}"
+        );
     }
-    assert_eq!(Kind::of_answer(None), Some(Kind::Json));
+    assert_eq!(
+        ResponseFormat::of_response(None),
+        Some(ResponseFormat::Json)
+    );
 }

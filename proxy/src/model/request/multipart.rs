@@ -1,18 +1,18 @@
-//! A question that is a form (`multipart/form-data`, RFC 7578), as those with images and recordings are:
-//! its fields are read, its files passed over.
+//! A request that is a form (`multipart/form-data`, RFC 7578), as with images and recordings: its fields are read, its
+//! files skipped.
 
 use memchr::memchr;
 
 use super::Found;
 
-/// RFC 2046 allows 70; there are clients that do not count.
+/// RFC 2046 allows 70; some clients send more.
 const BOUNDARY_BYTES_MAX: usize = 200;
 /// Of a line of a part's head, and of a field, so much is held.
 const HELD_BYTES_MAX: usize = 512;
 
-/// The reader of such a question.
+/// The reader of such a request.
 #[derive(Debug)]
-pub(super) struct Form {
+pub(super) struct MultipartForm {
     /// The end of a line, two hyphens and the boundary. Its first byte is in it nowhere else. There are clients
     /// that end lines by LF alone; the CR of the others is white space behind what is read.
     delimiter: Vec<u8>,
@@ -44,9 +44,9 @@ enum Field {
     Other,
 }
 
-impl Form {
+impl MultipartForm {
     /// For this `Content-Type`, if it is one of a form.
-    pub(super) fn of(content_type: &[u8]) -> Option<Form> {
+    pub(super) fn of(content_type: &[u8]) -> Option<MultipartForm> {
         let (essence, parameters) = split_at_semicolon(content_type);
         if !essence.eq_ignore_ascii_case(b"multipart/form-data") {
             return None;
@@ -55,7 +55,7 @@ impl Form {
         if boundary.is_empty() || boundary.len() > BOUNDARY_BYTES_MAX || boundary.contains(&b'\n') {
             return None;
         }
-        Some(Form {
+        Some(MultipartForm {
             delimiter: [b"\n--", &*boundary].concat(),
             // The first one is not behind a line.
             matched: 1,

@@ -9,7 +9,7 @@ mod others;
 /// An answer and what it says.
 pub(super) struct Case {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: ResponseFormat,
     pub(super) operation: Option<Operation>,
     pub(super) body: String,
     pub(super) model: Option<&'static str>,
@@ -17,9 +17,9 @@ pub(super) struct Case {
     /// Input, output, read from the cache, written to the cache, reasoning.
     pub(super) tokens: [Option<u64>; 5],
     pub(super) contents: u64,
-    pub(super) form: Form,
+    pub(super) form: ResponseForm,
     pub(super) ending: Ending,
-    pub(super) is_good: bool,
+    pub(super) is_successful: bool,
 }
 
 /// Of input and output alone.
@@ -51,24 +51,24 @@ fn lines(data: &[&str]) -> String {
 fn text(operation: Operation, name: &'static str, body: &str) -> Case {
     Case {
         name,
-        kind: Kind::Json,
+        kind: ResponseFormat::Json,
         operation: Some(operation),
         body: body.to_owned(),
         model: None,
         reasons: &[],
         tokens: NO_TOKENS,
         contents: 0,
-        form: Form::Text,
+        form: ResponseForm::Text,
         ending: Ending::Terminal,
-        is_good: true,
+        is_successful: true,
     }
 }
 
 fn stream(operation: Operation, name: &'static str, body: String) -> Case {
     Case {
-        kind: Kind::Sse,
+        kind: ResponseFormat::Sse,
         body,
-        form: Form::Events,
+        form: ResponseForm::Events,
         ..text(operation, name, "")
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn streams() -> Vec<Case> {
             tokens: tokens(7, 9),
             contents: 2,
             // Groq's member for the usage, and a type that lies.
-            kind: Kind::Json,
+            kind: ResponseFormat::Json,
             ..stream(
                 Operation::Chat,
                 "chat stream of two choices, called JSON",
@@ -76,7 +76,7 @@ pub(super) fn unfinished() -> Vec<Case> {
             reasons: &["stop"],
             contents: 1,
             ending: Ending::Finished,
-            is_good: false,
+            is_successful: false,
             ..stream(
                 Operation::TextCompletion,
                 "completion stream without its last event",
@@ -87,7 +87,7 @@ pub(super) fn unfinished() -> Vec<Case> {
         },
         Case {
             contents: 1,
-            is_good: false,
+            is_successful: false,
             ..stream(
                 Operation::Chat,
                 "chat stream without a finish reason",
@@ -100,7 +100,7 @@ pub(super) fn unfinished() -> Vec<Case> {
         Case {
             reasons: &["stop"],
             contents: 2,
-            is_good: false,
+            is_successful: false,
             ..stream(
                 Operation::Chat,
                 "chat stream with one of two choices finished",
@@ -127,7 +127,7 @@ pub(super) fn embeddings() -> Vec<Case> {
         },
         Case {
             tokens: [Some(1), None, None, None, None],
-            is_good: false,
+            is_successful: false,
             ..text(
                 Operation::Embeddings,
                 "embeddings without any",
@@ -164,7 +164,7 @@ pub(super) fn responses() -> Vec<Case> {
             )
         },
         Case {
-            is_good: false,
+            is_successful: false,
             ..text(
                 Operation::Responses,
                 "response that is queued",
@@ -217,7 +217,7 @@ pub(super) fn anthropic() -> Vec<Case> {
         },
         Case {
             tokens: tokens(1, 1),
-            is_good: false,
+            is_successful: false,
             ..text(
                 Operation::Messages,
                 "message without a stop reason",
@@ -249,7 +249,7 @@ pub(super) fn anthropic() -> Vec<Case> {
             tokens: tokens(31, 0),
             reasons: &["end_turn"],
             ending: Ending::Finished,
-            is_good: false,
+            is_successful: false,
             ..stream(
                 Operation::Messages,
                 "message stream without its last event",

@@ -5,7 +5,7 @@ use super::*;
 fn failed(name: &'static str, body: &str) -> Case {
     Case {
         ending: Ending::Failed,
-        is_good: false,
+        is_successful: false,
         ..text(Operation::Chat, name, body)
     }
 }
@@ -14,7 +14,7 @@ fn broken(name: &'static str, body: String) -> Case {
     Case {
         contents: 1,
         ending: Ending::Failed,
-        is_good: false,
+        is_successful: false,
         ..stream(Operation::Chat, name, body)
     }
 }
@@ -59,7 +59,7 @@ pub(super) fn streams() -> Vec<Case> {
     vec![
         Case {
             contents: 0,
-            form: Form::Text,
+            form: ResponseForm::Text,
             ..broken(
                 "an error instead of a stream",
                 r#"{"error":{"message":"no"}}"#.to_owned(),

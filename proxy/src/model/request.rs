@@ -1,5 +1,4 @@
-//! What a question says of itself: the model it asks, whether it wants a stream, and how much text it
-//! brings.
+//! Reads the request of a model call: the model, whether it asks for a stream, and how much text it has.
 
 use http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
@@ -8,37 +7,37 @@ use super::cut;
 use super::estimate::TextCount;
 use super::operation::{InPath, Operation};
 use crate::coding::Decoder;
-use form::Form;
+use multipart::MultipartForm;
 use object::Object;
-pub use object::Shown;
+pub use object::RequestVisitor;
 
-mod form;
+mod multipart;
 mod object;
 
-/// What a question says of itself.
+/// What was read of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Question {
+pub struct RequestFacts {
     pub model: Option<Box<str>>,
     pub stream: bool,
-    /// Whether a stream was asked to end with its usage (OpenAI's `stream_options.include_usage`).
+    /// Whether the usage of a stream is asked for (OpenAI's `stream_options.include_usage`).
     pub asks_usage: bool,
-    /// Its texts, for an estimate of its tokens.
+    /// The count of its texts, for an estimate of its tokens.
     pub text: TextCount,
 }
 
-/// The reader of one question, fed piece by piece. Whatever its size, it holds a few hundred bytes, and the
-/// windows of its codings.
+/// The reader of one request, fed piece by piece. It holds a few hundred bytes, whatever the size of the request, and
+/// the windows of its content codings.
 #[derive(Debug)]
-pub struct QuestionReader {
-    /// `None` where a coding is unknown, and at the end: nothing is read.
+pub struct RequestReader {
+    /// `None` if a coding is unknown, and at the end: nothing is read.
     decoder: Option<Decoder>,
-    /// What the body is, unless it is a form.
+    /// The body, unless it is a form.
     object: Object,
-    form: Option<Box<Form>>,
+    form: Option<Box<MultipartForm>>,
     found: Found,
-    /// The model that the path names; it counts whatever the body says.
+    /// The model in the path, which takes precedence over the body.
     model: Option<Box<str>>,
-    /// The deployment that the path names; it counts where the body names no model.
+    /// The deployment in the path, if the body names no model.
     deployment: Option<Box<str>>,
 }
 
@@ -51,29 +50,29 @@ struct Found {
     text: TextCount,
 }
 
-impl QuestionReader {
+impl RequestReader {
     /// For a request with this path that asks for `operation` in JSON.
     #[must_use]
     pub fn new(operation: Operation, path: &str) -> Self {
-        QuestionReader::reading(operation, path, None)
+        RequestReader::reading(operation, path, None)
     }
 
-    /// For a request with these headers, through its codings. What is no form is read as JSON, whatever it
-    /// is called: there are clients that call it a form, or nothing.
+    /// For a request with these headers, through its content codings. A body that is not a multipart form is read
+    /// as JSON, whatever its type: some clients send a wrong one, or none.
     #[must_use]
     pub fn of(operation: Operation, path: &str, headers: &HeaderMap) -> Self {
         let content_type = headers.get(header::CONTENT_TYPE);
-        let form = content_type.and_then(|value| Form::of(value.as_bytes()));
-        QuestionReader {
+        let form = content_type.and_then(|value| MultipartForm::of(value.as_bytes()));
+        RequestReader {
             decoder: Decoder::of(headers),
-            ..QuestionReader::reading(operation, path, form)
+            ..RequestReader::reading(operation, path, form)
         }
     }
 
-    fn reading(operation: Operation, path: &str, form: Option<Form>) -> Self {
+    fn reading(operation: Operation, path: &str, form: Option<MultipartForm>) -> Self {
         let in_path = InPath::of(path);
         let stream = in_path.stream || operation.streams_unasked();
-        QuestionReader {
+        RequestReader {
             decoder: Some(Decoder::default()),
             object: Object::new(stream),
             form: form.map(Box::new),
@@ -83,9 +82,9 @@ impl QuestionReader {
         }
     }
 
-    /// Lets somebody else read a whole body: `show` shows it to the visitor. Where it is no plain JSON, or its
-    /// end is not shown, it is still to be fed.
-    pub fn read_by<T>(&mut self, show: impl FnOnce(&mut Shown<'_>) -> T) -> T {
+    /// Lets another parser read the whole body: `show` shows it to the visitor. If the body is not plain JSON, or
+    /// its end is not shown, it has to be fed.
+    pub fn read_by<T>(&mut self, show: impl FnOnce(&mut RequestVisitor<'_>) -> T) -> T {
         let mut shown = self.object.shown(&mut self.found);
         let outcome = show(&mut shown);
         let is_plain = self.decoder.as_ref().is_some_and(Decoder::is_plain);
@@ -97,7 +96,7 @@ impl QuestionReader {
         outcome
     }
 
-    /// Whether nothing of the body is still to be fed.
+    /// Whether the body need not be fed.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.object.is_over()
@@ -114,7 +113,7 @@ impl QuestionReader {
         });
     }
 
-    /// Reads no more than so many bytes of what its codings make of the body.
+    /// Decodes at most this many bytes of the body.
     #[must_use]
     pub fn within(mut self, decoded_max: u64) -> Self {
         if let Some(decoder) = &mut self.decoder {
@@ -123,24 +122,24 @@ impl QuestionReader {
         self
     }
 
-    /// Nothing more comes: what was held to read it is let go.
+    /// The body has ended: frees what was held to read it.
     pub fn end(&mut self) {
         self.decoder = None;
     }
 
-    /// About how many bytes its codings hold.
+    /// About how many bytes its content codings hold.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         self.decoder.as_ref().map_or(0, Decoder::held_bytes)
     }
 
-    /// What it has said so far. A body that is neither a JSON object nor a form, whose fields are of another
-    /// type, or that cannot be decoded, says nothing.
+    /// What has been read so far: nothing of a body that is neither a JSON object nor a form, that cannot be
+    /// decoded, or whose members have other types.
     #[must_use]
-    pub fn question(&self) -> Question {
+    pub fn facts(&self) -> RequestFacts {
         let found = &self.found;
         let models = [&self.model, &found.model, &self.deployment];
-        Question {
+        RequestFacts {
             model: models.into_iter().flatten().next().cloned(),
             stream: found.stream,
             asks_usage: found.asks_usage,
@@ -148,11 +147,11 @@ impl QuestionReader {
         }
     }
 
-    /// What it said, at its end.
+    /// What was read, at the end.
     #[must_use]
-    pub fn finish(self) -> Question {
+    pub fn finish(self) -> RequestFacts {
         let found = self.found;
-        Question {
+        RequestFacts {
             model: self.model.or(found.model).or(self.deployment),
             stream: found.stream,
             asks_usage: found.asks_usage,
@@ -169,18 +168,18 @@ impl Found {
         }
     }
 
-    /// Takes the name of a model; the last one counts, as it does for those who read JSON.
+    /// Takes the name of a model. The last one counts, as in most JSON parsers.
     fn take_model(&mut self, name: &[u8]) {
         let name = String::from_utf8_lossy(name);
         self.model = (!name.is_empty()).then(|| cut(&name).into());
     }
 }
 
-/// A name out of a path.
+/// A name in a path.
 fn named(encoded: &str) -> Box<str> {
     cut(&percent_decode_str(encoded).decode_utf8_lossy()).into()
 }
 
 #[cfg(test)]
-#[path = "question_tests.rs"]
+#[path = "request_tests.rs"]
 mod tests;

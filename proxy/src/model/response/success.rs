@@ -1,9 +1,9 @@
-//! What a JSON text says of itself that answers no known operation: there are as many ways to say that
-//! something went wrong, or is still to come, as there are services. Such an answer is given to nobody else.
+//! Whether a JSON response to no known operation is successful: there are as many ways to report a failure, or pending
+//! work, as there are services. Such a response is not stored.
 
 use crate::model::json::{Place, Scanner, Value, Visitor, Wants};
 
-/// A status that says that there is no answer, or none yet.
+/// Values of a status that mean failure or pending work.
 const NO_ANSWER: [&[u8]; 14] = [
     b"canceled",
     b"cancelled",
@@ -21,19 +21,19 @@ const NO_ANSWER: [&[u8]; 14] = [
     b"waiting",
 ];
 
-/// Numbers from here on are those of failures, as HTTP has them and others after it.
+/// Numeric codes from here on are failures, as in HTTP.
 const FAILURES_FROM: f64 = 400.0;
 
-/// Reads one text as it comes.
+/// Reads one text piece by piece.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
+pub(super) struct SuccessCheck {
     scanner: Scanner<At>,
     seen: Seen,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
-    says_no: bool,
+    reports_failure: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ enum At {
     Root,
     /// Its members and elements are failures.
     Errors,
-    /// False where the answer failed.
+    /// `false` for a failure.
     Success,
     ErrorCode,
     Code,
@@ -65,16 +65,16 @@ const NAMES: [(&[u8], At); 12] = [
     (b"output", At::Output),
 ];
 
-impl Verdict {
+impl SuccessCheck {
     pub(super) fn feed(&mut self, piece: &[u8]) {
-        if !self.seen.says_no {
+        if !self.seen.reports_failure {
             self.scanner.feed(piece, &mut self.seen);
         }
     }
 
-    /// Whether it says nothing against being an answer.
-    pub(super) fn is_good(&self) -> bool {
-        !self.seen.says_no
+    /// Whether nothing reports a failure.
+    pub(super) fn is_successful(&self) -> bool {
+        !self.seen.reports_failure
     }
 }
 
@@ -106,7 +106,7 @@ impl Visitor for Seen {
                 _ => At::Nowhere,
             },
             At::Errors => {
-                self.says_no = true;
+                self.reports_failure = true;
                 At::Nowhere
             }
             _ => At::Nowhere,
@@ -114,12 +114,12 @@ impl Visitor for Seen {
     }
 
     fn element(&mut self, of: At) -> At {
-        self.says_no |= of == At::Errors;
+        self.reports_failure |= of == At::Errors;
         At::Nowhere
     }
 
     fn value(&mut self, at: At, value: Value<'_>) {
-        self.says_no |= match (at, value) {
+        self.reports_failure |= match (at, value) {
             (At::Success, Value::False) | (At::Errors | At::ErrorCode, Value::True) => true,
             (At::Errors | At::ErrorCode, Value::String(text)) => !matches!(text, b"" | b"0"),
             (At::Errors | At::ErrorCode, Value::Number(number)) => {

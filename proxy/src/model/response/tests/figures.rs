@@ -10,7 +10,7 @@ fn of_reports(reports: &[&str]) -> [Option<u64>; 5] {
         .map(|report| format!(r#"{{"type":"message_delta","usage":{report}}}"#))
         .collect();
     let data: Vec<&str> = data.iter().map(String::as_str).collect();
-    figures(&read(Kind::Sse, &events(&data)).usage)
+    figures(&read(ResponseFormat::Sse, &events(&data)).usage)
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_figure_is_a_whole_number_however_it_is_written() {
         assert_eq!(of_reports(&[&report]), expected, "{report}");
         let whole = format!(r#"{{"choices":[{{"finish_reason":"stop"}}],"usage":{report}}}"#);
         assert_eq!(
-            figures(&read(Kind::Json, &whole).usage),
+            figures(&read(ResponseFormat::Json, &whole).usage),
             expected,
             "{whole}"
         );
@@ -252,7 +252,7 @@ fn reasoning_is_counted_once() {
     }
     let gemini = |usage: &str| {
         let body = format!(r#"{{"candidates":[],"usageMetadata":{usage}}}"#);
-        figures(&read(Kind::Json, &body).usage)
+        figures(&read(ResponseFormat::Json, &body).usage)
     };
     assert_eq!(
         gemini(r#"{"promptTokenCount":9,"thoughtsTokenCount":20,"totalTokenCount":29}"#),
@@ -273,13 +273,13 @@ fn a_report_of_an_event_that_is_not_json_does_not_count() {
         r#"{"usage":{"prompt_tokens":8 "completion_tokens":8}}"#,
         "usage",
     ] {
-        let said = read(Kind::Sse, &events(&[good, bad]));
+        let said = read(ResponseFormat::Sse, &events(&[good, bad]));
         assert_eq!(figures(&said.usage), tokens(3, 2), "{bad}");
     }
     // But one that the end of the stream cut off may be the only one.
     let cut = r#"data: {"usage":{"prompt_tokens":8,"completion_tokens":9"#;
     assert_eq!(
-        figures(&read(Kind::Sse, cut).usage),
+        figures(&read(ResponseFormat::Sse, cut).usage),
         [Some(8), None, None, None, None]
     );
 }
@@ -323,7 +323,7 @@ fn tokens_are_estimated_only_of_what_is_known_and_gave_no_sum() {
         (r#"{"type":"message","text":"a","status":"failed"}"#, false),
         (r#"{"content":"a","room":5}"#, false),
     ] {
-        let said = read(Kind::Json, body);
+        let said = read(ResponseFormat::Json, body);
         assert_eq!(said.is_estimable, is_estimable, "{body}");
         assert_eq!(said.ending, Ending::Terminal, "{body}");
     }

@@ -1,15 +1,15 @@
-//! A question that is a JSON object, in whoever's format.
+//! A request that is a JSON object, in the format of any provider.
 
 use super::Found;
 use crate::model::estimate::Part;
 use crate::model::json::{self, Container, End, Names, Scanner, Value, Visitor, Wants};
 
-/// Members of the question.
-static QUESTION: Names<Place> = Names::new(&[
+/// Members of the request.
+static REQUEST: Names<Place> = Names::new(&[
     (b"model", Place::Model),
     (b"stream", Place::Stream),
     (b"stream_options", Place::StreamOptions),
-    // Whose texts the model is sent.
+    // Texts that the model is sent.
     (b"messages", Place::Texts),
     (b"prompt", Place::Texts),
     (b"input", Place::Texts),
@@ -35,7 +35,7 @@ static QUESTION: Names<Place> = Names::new(&[
     (b"suffix", Place::Texts),
     (b"template", Place::Texts),
     (b"negative_prompt", Place::Texts),
-    // What the model is sent as it is written, names and all.
+    // JSON that the model is sent as it is written, with its names.
     (b"tools", Place::Scheme),
     (b"functions", Place::Scheme),
     (b"response_format", Place::Scheme),
@@ -44,15 +44,15 @@ static QUESTION: Names<Place> = Names::new(&[
     (b"generationConfig", Place::Scheme),
 ]);
 
-/// Members of a message that are not simply texts.
+/// Members of a message that are not plain texts.
 static MESSAGE: Names<Member, 128> = Names::new(&[
     (b"role", Member::Role),
-    // What a tool was given or has given: the model sees it as it is written.
+    // Input and output of tools: the model is sent it as it is written.
     (b"input", Member::At(Place::Scheme)),
     (b"args", Member::At(Place::Scheme)),
     (b"response", Member::At(Place::Scheme)),
     (b"parameters", Member::At(Place::Scheme)),
-    // What kind it is, whose it is, and data that is no language.
+    // Type, identifiers, and data that is not text.
     (b"type", Member::At(Place::Nowhere)),
     (b"id", Member::At(Place::Nowhere)),
     (b"object", Member::At(Place::Nowhere)),
@@ -94,46 +94,46 @@ static MESSAGE: Names<Member, 128> = Names::new(&[
     (b"encrypted_content", Member::At(Place::Nowhere)),
 ]);
 
-/// What a member of a message is.
+/// A member of a message.
 #[derive(Clone, Copy, Debug)]
 enum Member {
     Role,
     At(Place),
 }
 
-/// Where a value of a question is.
+/// The place of a value in a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Place {
-    Question,
+    Request,
     Nowhere,
     Model,
     Stream,
     StreamOptions,
     IncludeUsage,
-    /// Texts, and what is around them.
+    /// Texts, and the containers around them.
     Texts,
-    /// What the model sees as it is written.
+    /// JSON that the model is sent as it is written.
     Scheme,
 }
 
 impl json::Place for Place {
-    const ROOT: Self = Place::Question;
+    const ROOT: Self = Place::Request;
     const NOWHERE: Self = Place::Nowhere;
 
     fn wants(self) -> Wants {
         match self {
-            Place::Question | Place::Nowhere | Place::StreamOptions => Wants::Nothing,
+            Place::Request | Place::Nowhere | Place::StreamOptions => Wants::Nothing,
             Place::Model | Place::Stream | Place::IncludeUsage => Wants::Short,
             Place::Texts | Place::Scheme => Wants::Text,
         }
     }
 }
 
-/// The reader of such a question.
+/// The reader of such a request.
 #[derive(Debug)]
 pub(super) struct Object {
     scanner: Scanner<Place>,
-    /// What it means that `stream` is not said.
+    /// The default of `stream`.
     streams_unasked: bool,
     is_over: bool,
 }
@@ -151,7 +151,7 @@ impl Object {
         if self.is_over {
             return;
         }
-        let mut shown = Shown {
+        let mut shown = RequestVisitor {
             found,
             streams_unasked: self.streams_unasked,
             is_over: &mut self.is_over,
@@ -159,9 +159,9 @@ impl Object {
         self.scanner.feed(piece, &mut shown);
     }
 
-    /// For whoever else reads the object.
-    pub(super) fn shown<'a>(&'a mut self, found: &'a mut Found) -> Shown<'a> {
-        Shown {
+    /// For another parser of the object.
+    pub(super) fn shown<'a>(&'a mut self, found: &'a mut Found) -> RequestVisitor<'a> {
+        RequestVisitor {
             found,
             streams_unasked: self.streams_unasked,
             is_over: &mut self.is_over,
@@ -177,21 +177,21 @@ impl Object {
     }
 }
 
-/// What is shown of the object.
-pub struct Shown<'a> {
+/// Notes what is shown of the object.
+pub struct RequestVisitor<'a> {
     found: &'a mut Found,
     streams_unasked: bool,
     is_over: &'a mut bool,
 }
 
-impl Visitor for Shown<'_> {
+impl Visitor for RequestVisitor<'_> {
     type Place = Place;
 
     fn member(&mut self, of: Place, name: &[u8]) -> Place {
         match of {
-            // What is behind the question is none of it.
-            Place::Question if *self.is_over => Place::Nowhere,
-            Place::Question => QUESTION.find(name).unwrap_or(Place::Nowhere),
+            // What follows the object is not part of the request.
+            Place::Request if *self.is_over => Place::Nowhere,
+            Place::Request => REQUEST.find(name).unwrap_or(Place::Nowhere),
             Place::StreamOptions if name == b"include_usage" => Place::IncludeUsage,
             Place::Texts => match MESSAGE.find(name) {
                 Some(Member::At(place)) => place,
@@ -245,8 +245,8 @@ impl Visitor for Shown<'_> {
     }
 }
 
-impl Shown<'_> {
-    /// A member that comes again takes the place of the one before, whatever it is.
+impl RequestVisitor<'_> {
+    /// A duplicate member replaces the previous one, whatever its value.
     fn forget(&mut self, at: Place) {
         match at {
             Place::Model => self.found.model = None,

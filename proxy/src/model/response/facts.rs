@@ -1,5 +1,5 @@
-//! What is known of an answer while its documents are read: one for each event of a stream, one for an
-//! answer that is no stream.
+//! What is known of a response while its documents are read: one for each event of a stream, one for a response that is
+//! not a stream.
 
 use std::time::Instant;
 
@@ -8,21 +8,22 @@ use smallvec::SmallVec;
 use super::figures::Figures;
 use super::kinds::{Status, Type, is_failure, is_interruption};
 use super::text::Text;
-use super::{Ending, FINISH_REASONS_MAX, Form, Said, Shape};
+use super::{Completeness, FINISH_REASONS_MAX, ResponseFacts, ResponseForm};
 use crate::model::cut;
+use crate::model::ending::Ending;
 use crate::model::operation::{Operation, Yields};
 
 mod visit;
 
-/// All that documents have said so far.
+/// What was read of all documents.
 #[derive(Debug)]
 pub(super) struct Facts {
-    pub(super) said: Said,
-    pub(super) form: Form,
+    pub(super) said: ResponseFacts,
+    pub(super) form: ResponseForm,
     text: Text,
     figures: Figures,
     choices: Choices,
-    /// Whose finish reason each of [`Said::finish_reasons`] is.
+    /// Whose finish reason each of [`ResponseFacts::finish_reasons`] is.
     reasons_of: [u32; FINISH_REASONS_MAX],
     status: Option<Status>,
     /// Whether there is more than an empty object or array.
@@ -30,24 +31,24 @@ pub(super) struct Facts {
     /// Whether there are results of another operation than the generation of text.
     pub(super) has_results: bool,
     pub(super) documents: u64,
-    /// Whether a document of a known format came. The name of an event alone makes none.
+    /// Whether a document of a known format arrived. The name of an event alone is none.
     is_known: bool,
     /// Whether there is a member beside `done` that Ollama's answers have.
     is_like_ollama: bool,
-    /// Whether Gemini's candidates came.
+    /// Whether Gemini's candidates arrived.
     is_gemini: bool,
-    /// Whether events came that are more than keep-alives.
+    /// Whether events other than keep-alives arrived.
     has_events: bool,
     /// Whether it ends within a document.
     is_cut: bool,
     operation: Option<Operation>,
     has_failed: bool,
     is_terminal: bool,
-    /// Whether it is at its end unless more comes: so far its last event is Gemini's with the finish reasons.
+    /// Whether its end is inferred: its last event is Gemini's with the finish reasons.
     is_guess: bool,
-    /// Whether a document was not what it should be, so that others may not be able to read it.
+    /// Whether a document was malformed, so that other parsers may reject it.
     pub(super) is_damaged: bool,
-    /// Whether a finish reason says that the same question may get more of an answer.
+    /// Whether a finish reason means that the same request may get a longer response.
     pub(super) is_interrupted: bool,
     /// Whether more came behind a finish reason of Gemini's, which else is in its last event.
     has_gone_on: bool,
@@ -61,7 +62,7 @@ pub(super) struct Facts {
     event: Type,
 }
 
-/// What one document has said so far. It counts when the document ends.
+/// What was read of one document. It counts when the document ends.
 #[derive(Debug)]
 struct Document {
     kind: Type,
@@ -125,10 +126,12 @@ impl Choices {
 
 impl Document {
     /// Whether it is of a known format.
-    fn is_known(&self, form: Form) -> bool {
+    fn is_known(&self, form: ResponseForm) -> bool {
         let is_of_type = match self.kind {
             // Others call theirs so too.
-            Type::Message => form == Form::Text && (self.has_parts || !self.reasons.is_empty()),
+            Type::Message => {
+                form == ResponseForm::Text && (self.has_parts || !self.reasons.is_empty())
+            }
             Type::KeepAlive | Type::Other => false,
             _ => true,
         };
@@ -160,8 +163,8 @@ impl Document {
 impl Facts {
     pub(super) fn new(operation: Option<Operation>) -> Self {
         Facts {
-            said: Said::default(),
-            form: Form::Unseen,
+            said: ResponseFacts::default(),
+            form: ResponseForm::Unseen,
             figures: Figures::default(),
             choices: Choices::default(),
             reasons_of: [0; FINISH_REASONS_MAX],
@@ -210,13 +213,13 @@ impl Facts {
         self.choices.are_finished() && !is_under_way
     }
 
-    /// Whether its end has come, as its format tells it.
+    /// Whether it has ended, by its format.
     pub(super) fn has_ended(&self) -> bool {
         self.is_terminal || self.ends_with_reason
     }
 
-    /// Whether nothing but its last finish reason says that it has ended.
-    pub(super) fn ends_by_guess(&self) -> bool {
+    /// Whether its end is inferred from its last finish reason.
+    pub(super) fn end_is_inferred(&self) -> bool {
         self.is_guess && !self.is_terminal
     }
 
@@ -240,10 +243,10 @@ impl Facts {
         !self.figures.usage(false).is_empty()
     }
 
-    pub(super) fn finish(mut self) -> Said {
+    pub(super) fn finish(mut self) -> ResponseFacts {
         self.said.ending = self.ending();
         self.said.is_estimable = self.is_known && !self.figures.has_total();
-        self.said.shape = self.shape();
+        self.said.completeness = self.completeness();
         self.said.usage = self.figures.usage(self.has_generated());
         if self.said.usage.is_empty() {
             self.said.text = self.text.count();
@@ -252,12 +255,12 @@ impl Facts {
     }
 
     /// What of an answer is missing beside its ending.
-    fn shape(&self) -> Shape {
+    fn completeness(&self) -> Completeness {
         match self.form {
-            Form::Unseen => Shape::Empty,
-            Form::Events if !self.has_events => Shape::NoEvents,
-            Form::Text | Form::Lines if self.is_cut => Shape::Cut,
-            _ => Shape::Some,
+            ResponseForm::Unseen => Completeness::Empty,
+            ResponseForm::Events if !self.has_events => Completeness::NoEvents,
+            ResponseForm::Text | ResponseForm::Lines if self.is_cut => Completeness::Truncated,
+            _ => Completeness::Complete,
         }
     }
 
@@ -325,10 +328,10 @@ impl Facts {
         self.figures.take_pending();
         self.has_failed |= document.is_error || kind == Type::Error;
         let is_event = document.is_chunk || kind == Type::Event || document.done == Some(false);
-        if self.form == Form::Text && (is_event || self.documents > 1) {
+        if self.form == ResponseForm::Text && (is_event || self.documents > 1) {
             // Behind a whole text nothing is expected; others may read the first, or none.
             self.is_damaged |= self.documents > 1;
-            self.form = Form::Lines;
+            self.form = ResponseForm::Lines;
         }
         self.take_ending(&mut document);
         let has_content = document.has_content && (!kind.brings_no_text() || kind == Type::Sound);
@@ -362,14 +365,14 @@ impl Facts {
             self.choices.finished |= 1;
         }
         if let Some(is_last) = gemini
-            && self.form == Form::Events
+            && self.form == ResponseForm::Events
         {
             self.has_gone_on |= self.is_guess;
             self.ends_with_reason = is_last == IsLast::Perhaps && self.choices.are_none_open();
             self.is_guess = self.ends_with_reason && !self.has_gone_on;
         }
         let is_last = document.kind.is_last() || document.done == Some(true);
-        self.is_terminal |= !self.is_cut && (is_last || self.form == Form::Text);
+        self.is_terminal |= !self.is_cut && (is_last || self.form == ResponseForm::Text);
     }
 
     /// A document ends that does not count.
@@ -382,9 +385,9 @@ impl Facts {
     }
 
     /// How it comes. Only Gemini's contents are a stream as an array.
-    pub(super) fn form(&self) -> Form {
+    pub(super) fn form(&self) -> ResponseForm {
         match self.form {
-            Form::Array if !self.is_gemini => Form::Text,
+            ResponseForm::Array if !self.is_gemini => ResponseForm::Text,
             form => form,
         }
     }

@@ -2,10 +2,10 @@
 
 use super::*;
 
-fn is_good(operation: Option<Operation>, body: &str) -> bool {
-    let mut reader = AnswerReader::new(Kind::Json, operation);
+fn is_successful(operation: Option<Operation>, body: &str) -> bool {
+    let mut reader = ResponseReader::new(ResponseFormat::Json, operation);
     reader.feed(body.as_bytes(), crate::clock::now());
-    reader.is_good()
+    reader.is_successful()
 }
 
 /// A whole answer to `operation` that ended for this reason.
@@ -45,10 +45,10 @@ fn what_was_interrupted_is_not_good_and_no_failure() {
     ] {
         for (reasons, good) in [(interruptions, false), (ends, true)] {
             for reason in reasons.split(' ') {
-                let mut reader = AnswerReader::new(Kind::Json, Some(operation));
+                let mut reader = ResponseReader::new(ResponseFormat::Json, Some(operation));
                 reader.feed(ended(operation, reason).as_bytes(), crate::clock::now());
                 assert_eq!(reader.ending(), Ending::Terminal, "{operation:?} {reason}");
-                assert_eq!(reader.is_good(), good, "{operation:?} {reason}");
+                assert_eq!(reader.is_successful(), good, "{operation:?} {reason}");
                 assert_eq!(reader.finish().finish_reasons, [reason.into()]);
             }
         }
@@ -58,8 +58,8 @@ fn what_was_interrupted_is_not_good_and_no_failure() {
         r#"{"choices":[{"delta":{},"finish_reason":"abort"}]}"#,
         "[DONE]",
     ]);
-    assert!(!is_good(Some(Operation::Chat), &stream));
-    assert!(is_good(
+    assert!(!is_successful(Some(Operation::Chat), &stream));
+    assert!(is_successful(
         Some(Operation::Chat),
         &stream.replace("abort", "stop")
     ));
@@ -115,24 +115,27 @@ fn an_answer_to_no_known_operation_is_good_unless_it_says_otherwise() {
     ] {
         for at in 0..=body.len() {
             let (before, after) = body.as_bytes().split_at(at);
-            let reader = reader(Kind::Json, &[before, after]);
-            assert_eq!(reader.is_good(), good, "{body} cut at {at}");
+            let reader = reader(ResponseFormat::Json, &[before, after]);
+            assert_eq!(reader.is_successful(), good, "{body} cut at {at}");
         }
     }
     // Another operation has members of these names that say something else.
     let chat = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"code":500}"#;
-    assert!(is_good(Some(Operation::Chat), chat));
+    assert!(is_successful(Some(Operation::Chat), chat));
 }
 
 #[test]
 fn two_texts_are_no_answer() {
     let chat = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}"#;
-    assert!(is_good(Some(Operation::Chat), &format!(" {chat}\n")));
-    assert!(!is_good(Some(Operation::Chat), &format!("{chat}{chat}")));
-    assert!(!is_good(
+    assert!(is_successful(Some(Operation::Chat), &format!(" {chat}\n")));
+    assert!(!is_successful(
+        Some(Operation::Chat),
+        &format!("{chat}{chat}")
+    ));
+    assert!(!is_successful(
         Some(Operation::Chat),
         &format!("{chat}\n{chat}\n")
     ));
     let ollama = "{\"response\":\"a\",\"done\":false}\n{\"response\":\"\",\"done\":true}\n";
-    assert!(is_good(Some(Operation::OllamaGenerate), ollama));
+    assert!(is_successful(Some(Operation::OllamaGenerate), ollama));
 }

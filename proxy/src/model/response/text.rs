@@ -1,14 +1,14 @@
-//! The text that was generated, counted as late as possible: most answers report their usage behind it, and
-//! then nobody asks.
+//! The generated text, counted as late as possible: most responses report their usage behind it, and then no count is
+//! needed.
 
 use crate::model::estimate::{Part, TextCount};
 
-/// So much text waits to be counted; what is more is counted as it comes.
+/// How much text waits to be counted; more is counted as it arrives.
 const HELD_BYTES_MAX: usize = 1024;
-/// Room that is made at once, so that a stream of words need not make it step by step.
+/// The initial capacity, so that a stream of words need not grow it step by step.
 const HELD_BYTES_USUAL: usize = 256;
 
-/// A text of which what came last can be taken back.
+/// A text whose last part can be discarded.
 #[derive(Debug, Default)]
 pub(super) struct Text {
     counted: TextCount,

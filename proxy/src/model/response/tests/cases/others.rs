@@ -16,27 +16,27 @@ pub(super) fn gemini() -> Vec<Case> {
         Case {
             contents: 2,
             body: events(&[first, last]),
-            form: Form::Events,
+            form: ResponseForm::Events,
             ..whole("contents as events")
         },
         Case {
             contents: 2,
             body: format!("[{first}\n,\r\n{last}\n]\n"),
-            form: Form::Array,
+            form: ResponseForm::Array,
             ..whole("contents as an array")
         },
         Case {
             contents: 2,
             body: format!("[{first}\n,\r\n{last}\n"),
-            form: Form::Array,
+            form: ResponseForm::Array,
             ending: Ending::Finished,
-            is_good: false,
+            is_successful: false,
             ..whole("contents as an array that is not closed")
         },
         Case {
             contents: 3,
             body: events(&[last, last, last]),
-            form: Form::Events,
+            form: ResponseForm::Events,
             ending: Ending::Finished,
             ..whole("contents as events that each have a finish reason")
         },
@@ -49,7 +49,7 @@ pub(super) fn gemini_of_several() -> Vec<Case> {
             reasons: &["STOP"],
             ending: Ending::Open,
             contents: 2,
-            is_good: false,
+            is_successful: false,
             ..stream(
                 Operation::GenerateContent,
                 "contents of which one is not finished",
@@ -86,7 +86,7 @@ pub(super) fn gemini_of_several() -> Vec<Case> {
             r#"{"embedding":{"values":[0.5,1]}}"#,
         ),
         Case {
-            is_good: false,
+            is_successful: false,
             ..stream(
                 Operation::GenerateContent,
                 "contents that are blocked",
@@ -103,7 +103,7 @@ pub(super) fn ollama() -> Vec<Case> {
             reasons: &["stop"],
             tokens: tokens(17, 50),
             contents: 2,
-            form: Form::Lines,
+            form: ResponseForm::Lines,
             ..text(
                 Operation::OllamaChat,
                 "Ollama's chat stream",
@@ -125,9 +125,9 @@ pub(super) fn ollama() -> Vec<Case> {
         },
         Case {
             contents: 1,
-            form: Form::Lines,
+            form: ResponseForm::Lines,
             ending: Ending::Open,
-            is_good: false,
+            is_successful: false,
             ..text(
                 Operation::OllamaGenerate,
                 "Ollama's completion stream, cut",
@@ -177,7 +177,7 @@ pub(super) fn cohere() -> Vec<Case> {
             reasons: &["COMPLETE"],
             tokens: tokens(9, 4),
             contents: 1,
-            form: Form::Lines,
+            form: ResponseForm::Lines,
             ..text(
                 Operation::CohereChat,
                 "Cohere's first chat stream",
@@ -194,7 +194,7 @@ pub(super) fn cohere() -> Vec<Case> {
 fn foreign(operation: Operation, name: &'static str, body: &str) -> Case {
     Case {
         ending: Ending::Unknown,
-        is_good: false,
+        is_successful: false,
         ..stream(operation, name, body.to_owned())
     }
 }
@@ -232,11 +232,11 @@ pub(super) fn without_text() -> Vec<Case> {
         },
         Case {
             operation: None,
-            is_good: false,
+            is_successful: false,
             ..text(Operation::Chat, "an empty object", "{}")
         },
         Case {
-            is_good: false,
+            is_successful: false,
             ..text(
                 Operation::Chat,
                 "an answer of another kind",
@@ -244,20 +244,20 @@ pub(super) fn without_text() -> Vec<Case> {
             )
         },
         Case {
-            form: Form::Other,
+            form: ResponseForm::Other,
             ending: Ending::Unknown,
-            is_good: false,
+            is_successful: false,
             ..text(Operation::Chat, "a page", "<!doctype html><html>{}</html>")
         },
         Case {
-            form: Form::Unseen,
+            form: ResponseForm::Unseen,
             ending: Ending::Unknown,
-            is_good: false,
+            is_successful: false,
             ..text(Operation::Chat, "nothing", " \n")
         },
         Case {
             ending: Ending::Unknown,
-            is_good: false,
+            is_successful: false,
             ..stream(
                 Operation::Chat,
                 "comments",
@@ -290,7 +290,7 @@ pub(super) fn of_no_format() -> Vec<Case> {
             "data: {\"step\":0,\"done\":false}\n\ndata: {\"done\":true}\n\n",
         ),
         Case {
-            is_good: false,
+            is_successful: false,
             ..text(
                 Operation::Responses,
                 "a status of something else",
@@ -298,7 +298,7 @@ pub(super) fn of_no_format() -> Vec<Case> {
             )
         },
         Case {
-            is_good: false,
+            is_successful: false,
             ..text(
                 Operation::Embeddings,
                 "vectors as an array",

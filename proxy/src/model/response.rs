@@ -1,13 +1,14 @@
-//! Reads from a model's answer what the record needs: model, finish reasons, tokens, when the content
-//! came, how the answer ended, and whether it is good enough to be given to somebody else.
+//! Reads the response of a model call: model, finish reasons, token usage, when content arrived, how it ended, and
+//! whether it is complete and successful, so that it may be stored.
 //!
-//! The formats are those of `answer/place.rs`, as JSON, as a stream of events, as lines of JSON, and as an
-//! array that is a stream. The content itself is never kept, and an event or a body may be of any size.
+//! The formats are those of `response/place.rs`, as JSON, as an event stream, as lines of JSON, and as an array that is
+//! streamed. The content is not stored, and an event or a body may be of any size.
 
 use std::time::Instant;
 
 use http::HeaderValue;
 
+use super::ending::Ending;
 use super::estimate::TextCount;
 use super::json;
 use super::operation::{Operation, Yields};
@@ -15,42 +16,42 @@ use super::sse::{Events, Sink};
 use super::usage::Usage;
 use facts::Facts;
 use place::Place;
-use verdict::Verdict;
+use success::SuccessCheck;
 
 mod facts;
 mod figures;
 mod kinds;
 mod place;
+mod success;
 mod text;
-mod verdict;
 
 const FINISH_REASONS_MAX: usize = 16;
 
-/// How an answer is written, as far as its head says; its first bytes may say otherwise.
+/// The format of a response, by its head; its first bytes may show another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// JSON, lines of JSON, or what its type does not tell.
+pub enum ResponseFormat {
+    /// JSON, lines of JSON, or unknown by its type.
     Json,
     Sse,
 }
 
-impl Kind {
-    /// The kind that a `Content-Type` names, where a model answers; `None` for what holds no usage: pages,
-    /// images, sound. Some say `text/plain` or `application/octet-stream` and mean JSON.
+impl ResponseFormat {
+    /// The format by a `Content-Type`; `None` for types without usage: pages, images, sound. Some servers send JSON
+    /// as `text/plain` or `application/octet-stream`.
     #[must_use]
-    pub fn of(content_type: &HeaderValue) -> Option<Kind> {
+    pub fn of(content_type: &HeaderValue) -> Option<ResponseFormat> {
         const VAGUE: [&str; 2] = ["application/octet-stream", "text/plain"];
 
         let essence = essence(content_type)?;
         let is_vague = VAGUE.iter().any(|name| essence.eq_ignore_ascii_case(name));
         is_vague
-            .then_some(Kind::Json)
-            .or_else(|| Kind::by_name(content_type))
+            .then_some(ResponseFormat::Json)
+            .or_else(|| ResponseFormat::by_name(content_type))
     }
 
-    /// The same, of a type that is one for JSON or events by its name.
+    /// The same, only for types that are JSON or events by their names.
     #[must_use]
-    pub fn by_name(content_type: &HeaderValue) -> Option<Kind> {
+    pub fn by_name(content_type: &HeaderValue) -> Option<ResponseFormat> {
         const JSON: [&str; 10] = [
             "application/json",
             "application/x-json",
@@ -66,20 +67,20 @@ impl Kind {
 
         let essence = essence(content_type)?;
         if essence.eq_ignore_ascii_case("text/event-stream") {
-            return Some(Kind::Sse);
+            return Some(ResponseFormat::Sse);
         }
         let is = |name: &&str| essence.eq_ignore_ascii_case(name);
         let bytes = essence.as_bytes();
         let suffix = bytes.last_chunk::<5>();
         let is_json =
             JSON.iter().any(is) || suffix.is_some_and(|end| end.eq_ignore_ascii_case(b"+json"));
-        is_json.then_some(Kind::Json)
+        is_json.then_some(ResponseFormat::Json)
     }
 
-    /// The kind of an answer with this `Content-Type`, which it may lack.
+    /// The format of a response that may have no `Content-Type`.
     #[must_use]
-    pub fn of_answer(content_type: Option<&HeaderValue>) -> Option<Kind> {
-        content_type.map_or(Some(Kind::Json), Kind::of)
+    pub fn of_response(content_type: Option<&HeaderValue>) -> Option<ResponseFormat> {
+        content_type.map_or(Some(ResponseFormat::Json), ResponseFormat::of)
     }
 }
 
@@ -89,139 +90,126 @@ fn essence(content_type: &HeaderValue) -> Option<&str> {
     Some(text.split(';').next().unwrap_or(text).trim_ascii())
 }
 
-/// How an answer comes, as its bytes tell.
+/// The form of a response, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// Nothing has come yet.
+pub enum ResponseForm {
+    /// Nothing has arrived yet.
     Unseen,
     /// Events of a `text/event-stream`.
     Events,
-    /// Documents of JSON, one after another.
+    /// JSON documents, one after another.
     Lines,
     /// An array of documents.
     Array,
     /// One JSON text.
     Text,
-    /// Nothing of these.
+    /// None of these.
     Other,
 }
 
-impl Form {
-    /// Whether it comes in parts that say which of them is the last, be it only by a bracket.
+impl ResponseForm {
+    /// Whether it has several parts with a recognisable last one, if only by a bracket.
     #[must_use]
     pub fn is_stream(self) -> bool {
-        matches!(self, Form::Events | Form::Lines | Form::Array)
+        matches!(
+            self,
+            ResponseForm::Events | ResponseForm::Lines | ResponseForm::Array
+        )
     }
 }
 
-/// How far an answer has come, as its own format tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ending {
-    /// Nothing of a known format has come.
-    #[default]
-    Unknown,
-    /// It goes on.
-    Open,
-    /// Every choice has a finish reason; what says that nothing follows is still to come.
-    Finished,
-    /// Its terminal event has come, or it is one JSON text and closed: nothing that matters follows.
-    Terminal,
-    /// It says that it failed.
-    Failed,
-}
-
-/// What an answer said of itself.
+/// What was read of a response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct ResponseFacts {
     pub model: Option<Box<str>>,
-    /// Of each choice its last, in the order in which they came.
+    /// The last of each choice, in the order of their arrival.
     pub finish_reasons: Vec<Box<str>>,
     pub usage: Usage,
-    /// When the first event with content came; `None` for an answer that is no stream.
+    /// When the first event with content arrived; `None` for a response that is not a stream.
     pub first_content_at: Option<Instant>,
     pub last_content_at: Option<Instant>,
     /// Events with content.
     pub chunks_with_content: u64,
-    /// Its texts, for an estimate of its tokens; empty where it reported figures.
+    /// The count of its texts, for an estimate of its tokens; empty if it reported its usage.
     pub text: TextCount,
     pub ending: Ending,
-    /// Whether the tokens of its text may be estimated: its format is known, and it did not report a sum.
+    /// Whether the tokens of its text may be estimated: its format is known, and it did not report a total.
     pub is_estimable: bool,
-    pub shape: Shape,
+    pub completeness: Completeness,
 }
 
-/// What an answer that came to its end lacks, whatever its format is.
+/// What a response that has ended lacks, in any format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shape {
+pub enum Completeness {
     /// Nothing.
     #[default]
-    Some,
+    Complete,
     /// Everything.
     Empty,
     /// It is a stream with nothing but keep-alives.
     NoEvents,
-    /// Its JSON is not closed.
-    Cut,
+    /// Its JSON is not complete.
+    Truncated,
 }
 
-/// The reader of one answer. What it holds is bounded, whatever the answer is.
+/// The reader of one response, in bounded memory.
 #[derive(Debug)]
-pub struct AnswerReader {
-    kind: Kind,
+pub struct ResponseReader {
+    kind: ResponseFormat,
     operation: Option<Operation>,
-    /// Bytes of a byte order mark that have come before anything else.
+    /// Bytes of a byte order mark at the beginning.
     mark_bytes: usize,
     events: Events,
     scanner: json::Scanner<Place>,
     facts: Facts,
-    /// Of an answer to no known operation.
-    verdict: Option<Box<Verdict>>,
-    /// Whether what came last, of what is no stream of events, is the end of a line.
+    /// For a response to no known operation.
+    success_check: Option<Box<SuccessCheck>>,
+    /// Whether the last byte of what is not an event stream ended a line.
     ends_with_line: bool,
 }
 
-impl AnswerReader {
-    /// For an answer to a request that asked for `operation`.
+impl ResponseReader {
+    /// For a response to a request for `operation`.
     #[must_use]
-    pub fn new(kind: Kind, operation: Option<Operation>) -> Self {
-        AnswerReader {
+    pub fn new(kind: ResponseFormat, operation: Option<Operation>) -> Self {
+        ResponseReader {
             kind,
             operation,
             mark_bytes: 0,
             events: Events::new(),
             scanner: json::Scanner::new(),
             facts: Facts::new(operation),
-            verdict: operation.is_none().then(Box::default),
+            success_check: operation.is_none().then(Box::default),
             ends_with_line: false,
         }
     }
 
-    /// Reads the next chunk, which came at `now`.
+    /// Reads the next piece, which arrived at `now`.
     pub fn feed(&mut self, chunk: &[u8], now: Instant) {
         self.facts.now = Some(now);
         let rest = match self.facts.form {
-            Form::Unseen => self.begin(chunk),
+            ResponseForm::Unseen => self.begin(chunk),
             _ => chunk,
         };
         match self.facts.form {
-            Form::Unseen | Form::Other => {}
-            Form::Events => {
+            ResponseForm::Unseen | ResponseForm::Other => {}
+            ResponseForm::Events => {
                 let (scanner, facts) = (&mut self.scanner, &mut self.facts);
                 self.events.feed(rest, &mut Documents { scanner, facts });
             }
-            Form::Lines | Form::Array | Form::Text => {
+            ResponseForm::Lines | ResponseForm::Array | ResponseForm::Text => {
                 self.scanner.feed(rest, &mut self.facts);
-                if let Some(verdict) = &mut self.verdict {
-                    verdict.feed(rest);
+                if let Some(success_check) = &mut self.success_check {
+                    success_check.feed(rest);
                 }
                 self.ends_with_line = rest.last() == Some(&b'\n');
             }
         }
     }
 
-    /// How it is written, as far as its head says.
+    /// The format by its head.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ResponseFormat {
         self.kind
     }
 
@@ -231,53 +219,58 @@ impl AnswerReader {
         self.facts.ending()
     }
 
-    /// Whether the last event has come with its empty line, or the last of several lines with its end.
+    /// Whether the last event has its empty line, or the last of several lines its end.
     #[must_use]
     pub fn is_dispatched(&self) -> bool {
         match self.facts.form {
-            Form::Events => self.events.is_between_events(),
-            Form::Lines => self.ends_with_line,
-            Form::Unseen | Form::Array | Form::Text | Form::Other => true,
+            ResponseForm::Events => self.events.is_between_events(),
+            ResponseForm::Lines => self.ends_with_line,
+            ResponseForm::Unseen
+            | ResponseForm::Array
+            | ResponseForm::Text
+            | ResponseForm::Other => true,
         }
     }
 
-    /// Whether it has ended only as far as nothing follows: its format names no last event.
+    /// Whether its end is inferred, because its format has no terminal event: more may follow.
     #[must_use]
-    pub fn ends_by_guess(&self) -> bool {
-        self.facts.ends_by_guess()
+    pub fn end_is_inferred(&self) -> bool {
+        self.facts.end_is_inferred()
     }
 
-    /// What was asked for.
+    /// The operation of its request.
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
         self.operation
     }
 
-    /// How it comes.
+    /// The form by its first bytes.
     #[must_use]
-    pub fn form(&self) -> Form {
+    pub fn form(&self) -> ResponseForm {
         self.facts.form()
     }
 
-    /// Whether what was fed is a whole and good answer of its operation: a stream with its finish reason
-    /// and its terminal event, a JSON text that is closed and has all that belongs to it, none with an
-    /// error. Only such an answer may be given to somebody else.
+    /// Whether it is a complete and successful response of its operation: a stream with finish reasons and terminal
+    /// event, or a complete JSON text with all that its operation requires; without an error. Only such a response may
+    /// be stored.
     #[must_use]
-    pub fn is_good(&self) -> bool {
+    pub fn is_successful(&self) -> bool {
         let facts = &self.facts;
         if facts.is_damaged || facts.is_interrupted || self.ending() == Ending::Failed {
             return false;
         }
         let is_between = self.scanner.is_between_documents();
         match facts.form {
-            Form::Unseen | Form::Other => false,
-            Form::Events | Form::Lines => is_between && facts.is_generated() && facts.has_ended(),
-            Form::Array if facts.is_generating() => is_between && facts.is_generated(),
-            Form::Array | Form::Text => is_between && self.is_complete(),
+            ResponseForm::Unseen | ResponseForm::Other => false,
+            ResponseForm::Events | ResponseForm::Lines => {
+                is_between && facts.is_generated() && facts.has_ended()
+            }
+            ResponseForm::Array if facts.is_generating() => is_between && facts.is_generated(),
+            ResponseForm::Array | ResponseForm::Text => is_between && self.is_complete(),
         }
     }
 
-    /// Whether a JSON text has what an answer to its operation must have.
+    /// Whether a JSON text has what its operation requires.
     fn is_complete(&self) -> bool {
         let facts = &self.facts;
         match self.operation.map(Operation::yields) {
@@ -286,25 +279,25 @@ impl AnswerReader {
             Some(Yields::Figures) => facts.has_figures(),
             Some(Yields::Other) => facts.has_members,
             None => {
-                let verdict = self.verdict.as_ref();
+                let success_check = self.success_check.as_ref();
                 facts.has_members
                     && (facts.is_generated() || !facts.is_generating())
-                    && verdict.is_none_or(|verdict| verdict.is_good())
+                    && success_check.is_none_or(|success_check| success_check.is_successful())
             }
         }
     }
 
-    /// What the answer said, also when it was cut short.
+    /// What was read, also of a truncated response.
     #[must_use]
-    pub fn finish(self) -> Said {
-        let AnswerReader {
+    pub fn finish(self) -> ResponseFacts {
+        let ResponseReader {
             events,
             mut scanner,
             mut facts,
             ..
         } = self;
         facts.is_at_end = true;
-        if facts.form == Form::Events {
+        if facts.form == ResponseForm::Events {
             let (scanner, facts) = (&mut scanner, &mut facts);
             events.finish(&mut Documents { scanner, facts });
         }
@@ -321,7 +314,7 @@ impl AnswerReader {
             + self.facts.held_bytes()
     }
 
-    /// Finds out by the first bytes how the answer comes, and gives what of them is to be read.
+    /// Detects the form by the first bytes, and returns the rest to be read.
     fn begin<'a>(&mut self, mut chunk: &'a [u8]) -> &'a [u8] {
         const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
@@ -331,18 +324,18 @@ impl AnswerReader {
                 // RFC 7464: a text of a sequence begins with RS.
                 b' ' | b'\t' | b'\r' | b'\n' | 0x1e => {}
                 b'{' | b'[' => {
-                    self.facts.form = Form::Text;
+                    self.facts.form = ResponseForm::Text;
                     break;
                 }
-                // A field of an event, or a comment. None of them begins JSON.
+                // A field of an event, or a comment. No JSON begins so.
                 b':' | b'd' | b'e' | b'i' | b'r' => {
-                    self.facts.form = Form::Events;
+                    self.facts.form = ResponseForm::Events;
                     break;
                 }
                 _ => {
                     self.facts.form = match self.kind {
-                        Kind::Sse => Form::Events,
-                        Kind::Json => Form::Other,
+                        ResponseFormat::Sse => ResponseForm::Events,
+                        ResponseFormat::Json => ResponseForm::Other,
                     };
                     break;
                 }
