@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-
 use super::*;
 use crate::model::response::{ResponseFormat, ResponseReader};
 use crate::model::usage::Origin;

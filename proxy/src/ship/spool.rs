@@ -24,7 +24,7 @@ use recovery::Segment;
 
 mod acks;
 mod append;
-mod format;
+pub(crate) mod format;
 mod inner;
 mod reader;
 mod recovery;
