@@ -48,15 +48,14 @@ pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output,
     waited.map_err(|_| Elapsed)
 }
 
-/// How long a connection is waited for, again and again. Its timer is made once and moved only when it
-/// goes off: a connection in use never comes to that, and a new timer for every wait costs more than
-/// what is waited for.
+/// A timer for the deadlines of one connection. It is created once and reset only when it fires, which it does not on
+/// a connection in use: a new timer for each deadline would cost more than what is waited for.
 #[derive(Debug, Default)]
-pub struct Patience {
+pub struct DeadlineTimer {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
+impl DeadlineTimer {
     /// Ready when the deadline is over.
     pub fn poll_end(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
         let deadline = tokio::time::Instant::from(deadline);
@@ -95,11 +94,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn patience_ends_at_each_deadline_whatever_the_order_of_them() {
-        let mut patience = Patience::default();
+        let mut timer = DeadlineTimer::default();
         let begun = tokio::time::Instant::now();
         for (wait_s, ended_s) in [(60, 60), (10, 70), (5, 75), (600, 675), (1, 676)] {
             let deadline = tokio::time::Instant::now() + Duration::from_secs(wait_s);
-            poll_fn(|context| patience.poll_end(deadline.into_std(), context)).await;
+            poll_fn(|context| timer.poll_end(deadline.into_std(), context)).await;
             assert_eq!(begun.elapsed().as_secs(), ended_s);
         }
         // A deadline that moves on while it is waited for: an earlier timer goes off in vain.
@@ -107,7 +106,7 @@ mod tests {
         poll_fn(|context| {
             let wait_s = if std::mem::take(&mut first) { 5 } else { 20 };
             let deadline = begun + Duration::from_secs(676 + wait_s);
-            patience.poll_end(deadline.into_std(), context)
+            timer.poll_end(deadline.into_std(), context)
         })
         .await;
         assert_eq!(begun.elapsed().as_secs(), 696);
