@@ -39,7 +39,7 @@ const WAITING_MAX: usize = 1000;
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The checked `events.audit`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub path: PathBuf,
     /// Rotated files older than this are removed.

@@ -2,8 +2,8 @@
 //! (`interpolate`), it is read into raw settings (`raw`, declared once for reading, defaults and
 //! schema), checked as a whole (`check`), and becomes a [`Config`] that every room can rely on.
 //!
-//! Nothing here opens a port or a connection. All mistakes of a file are reported at once, each with
-//! its line, column and what to write instead; a configuration with a mistake is never used.
+//! Nothing here opens a port or a connection. All errors of a file are reported at once, each with
+//! its line, column and what to write instead; a configuration with an error is never used.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -15,8 +15,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::route::path::EncodedSlash;
+use crate::settings::changes::Comparison;
 use crate::settings::decode::{Decode, schema_of};
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::{interpolate, node, tree};
 use crate::{alert, audit, backend, content, http, record, ship, trace};
 
@@ -25,15 +26,16 @@ mod labels;
 mod raw;
 mod route;
 
+pub use crate::settings::changes::Changes;
+pub use crate::settings::diagnostic::{ConfigError, Diagnostic, Warning};
 pub use crate::settings::interpolate::as_it_was_meant;
-pub use crate::settings::mistake::{Mistake, Mistakes, Warning};
 pub use route::Route;
 
 #[cfg(test)]
 mod tests;
 
 /// A configuration that has been checked whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub listen: Vec<Listen>,
     pub limits: http::Limits,
@@ -62,21 +64,21 @@ pub struct Config {
 }
 
 /// One address that requests are taken on. Port 0 lets the system choose.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listen {
     pub address: SocketAddr,
     pub tls: Option<Tls>,
 }
 
 /// PEM files; read again when they change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
     pub certificate: PathBuf,
     pub key: PathBuf,
 }
 
 /// The operator's side.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Admin {
     pub address: SocketAddr,
     /// `None` only on a loopback address.
@@ -100,6 +102,24 @@ pub struct Loaded {
     /// A key whose feature is not in this version yet, an example secret, a route that no request can
     /// reach, a scheme that covers no body.
     pub warnings: Vec<Warning>,
+    source: Source,
+}
+
+/// The file as it was read. It holds secrets and has no `Debug` of its own.
+struct Source(node::Node);
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Source")
+    }
+}
+
+/// The keys in which two configurations differ, and those of them that need a restart.
+#[must_use]
+pub fn diff(old: &Loaded, new: &Loaded) -> Changes {
+    let mut comparison = Comparison::new();
+    raw::File::compare(&old.source.0, &new.source.0, &mut comparison);
+    comparison.into_changes()
 }
 
 /// Where a configuration is looked for when none is named.
@@ -109,7 +129,7 @@ const PLACES: [&str; 2] = ["weir.yaml", "/etc/weir/weir.yaml"];
 ///
 /// # Errors
 /// None is named, and neither of the two is there.
-pub fn find(path: Option<&Path>) -> Result<PathBuf, Mistakes> {
+pub fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
     if let Some(path) = path {
         return Ok(path.to_owned());
     }
@@ -117,9 +137,9 @@ pub fn find(path: Option<&Path>) -> Result<PathBuf, Mistakes> {
     found.map(Path::to_owned).ok_or_else(|| {
         let [here, system] = PLACES;
         let message = format!(
-            "there is no such file here, and no {system} either; name one with --config FILE, or try `weir demo`, which needs none"
+            "no such file here, and no {system} either; specify one with --config FILE, or run `weir demo`, which needs none"
         );
-        Mistakes::of_file(Path::new(here), message)
+        ConfigError::of_file(Path::new(here), message)
     })
 }
 
@@ -129,22 +149,20 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Reads and checks the file at `path`; `${NAME}` is taken from the environment of the process.
 ///
 /// # Errors
-/// Every mistake in it, or that it cannot be read.
-pub fn load(path: &Path) -> Result<Loaded, Mistakes> {
+/// Every error in it, or that it cannot be read.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let text = read(path)?;
     parse(&text, path, &|name| std::env::var(name).ok())
 }
 
-fn read(path: &Path) -> Result<String, Mistakes> {
-    let cannot = |why: String| Mistakes::of_file(path, format!("cannot be read: {why}"));
-    let of_error = |error: std::io::Error| {
-        match error.kind() {
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let cannot = |why: String| ConfigError::of_file(path, format!("cannot be read: {why}"));
+    let of_error = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => cannot(
-            "there is no such file; name another with --config FILE, or try `weir demo`, which needs none"
+            "no such file; specify one with --config FILE, or run `weir demo`, which needs none"
                 .to_owned(),
         ),
         _ => cannot(error.to_string()),
-    }
     };
     let file = std::fs::File::open(path).map_err(of_error)?;
     let mut bytes = Vec::new();
@@ -165,35 +183,36 @@ fn read(path: &Path) -> Result<String, Mistakes> {
 /// `${NAME}`.
 ///
 /// # Errors
-/// Every mistake in it.
+/// Every error in it.
 pub fn parse(
     text: &str,
     file: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Loaded, Mistakes> {
-    let mut findings = Findings::default();
-    let config = tree::parse(text, &mut findings).and_then(|mut root| {
-        interpolate::interpolate(&mut root, text, environment, &mut findings);
-        // What is a secret is known before anything is said of it: an anchor may stand for one above.
-        let mut first = Findings::default();
+) -> Result<Loaded, ConfigError> {
+    let mut diagnostics = Diagnostics::default();
+    let config = tree::parse(text, &mut diagnostics).and_then(|mut root| {
+        interpolate::interpolate(&mut root, text, environment, &mut diagnostics);
+        // What is a secret is known before anything is reported: an anchor may stand for one above.
+        let mut first = Diagnostics::default();
         raw::File::decode(&root, &mut first);
-        findings.spans.hide_as(first.spans);
-        let raw = raw::File::decode(&root, &mut findings)?;
-        check::check(&raw, &mut findings)
+        diagnostics.spans.hide_as(first.spans);
+        let raw = raw::File::decode(&root, &mut diagnostics)?;
+        Some((check::check(&raw, &mut diagnostics)?, Source(root)))
     });
     match config {
-        Some(config) if findings.mistakes() == 0 => Ok(Loaded {
+        Some((config, source)) if diagnostics.errors() == 0 => Ok(Loaded {
             config,
-            warnings: findings.into_warnings(),
+            warnings: diagnostics.into_warnings(),
+            source,
         }),
         _ => {
-            if findings.mistakes() == 0 {
-                findings.mistake(
+            if diagnostics.errors() == 0 {
+                diagnostics.error(
                     node::Place::START,
-                    "the file was not understood; this is a mistake of weir: please report it",
+                    "the file was not understood; this is a bug in weir, please report it",
                 );
             }
-            Err(findings.into_mistakes(file, text, known_keys))
+            Err(diagnostics.into_error(file, text, known_keys))
         }
     }
 }
@@ -202,7 +221,7 @@ pub fn parse(
 ///
 /// # Errors
 /// Never: a test says so.
-pub fn defaults() -> Result<Loaded, Mistakes> {
+pub fn defaults() -> Result<Loaded, ConfigError> {
     let least = "backends: [{name: assistant, endpoints: ['http://127.0.0.1:8000']}]\n\
                  routes: [{name: everything, path: '/*', backend: assistant}]\n";
     parse(least, Path::new("the defaults"), &|_| None)

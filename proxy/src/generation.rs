@@ -66,7 +66,10 @@ impl Generation {
         let backends: Box<[_]> = backends.collect();
         let shared = Arc::new(GenerationSettings::new(config));
         let schemes = config.routes.iter().flat_map(|route| &route.signature);
-        let memory = Memory::following(schemes, previous.map(|previous| &previous.memory));
+        let memory = match previous {
+            Some(previous) => previous.memory.next(schemes),
+            None => Memory::new(schemes),
+        };
         let pipelines = config.routes.iter().map(|route| {
             let parts = Parts {
                 backend: &backends[route.backend],

@@ -28,7 +28,7 @@ pub(crate) mod socket;
 use connections::ConnectionSlot;
 
 /// The bounds of every connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub header_bytes: usize,
     /// For the whole request head, not per read.

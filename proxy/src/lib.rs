@@ -37,6 +37,8 @@ pub mod content;
 pub mod demo;
 mod ecs;
 pub mod file_lock;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http;
 pub mod log_throttle;
 pub mod metrics;

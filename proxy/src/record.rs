@@ -58,7 +58,7 @@ impl Recorder for Recorders {
 }
 
 /// The checked `events` block, as far as it concerns the event itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub stdout: bool,
     pub file: Option<FileConfig>,
@@ -69,7 +69,7 @@ pub struct Config {
 }
 
 /// The event file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileConfig {
     pub path: PathBuf,
     pub rotate_at_bytes: u64,

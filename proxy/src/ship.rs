@@ -49,7 +49,7 @@ pub use obstacle::Obstacle;
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
 /// The checked `elasticsearch` and `spool` blocks.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     pub urls: Vec<String>,
     pub username: Option<String>,
@@ -68,7 +68,7 @@ pub struct Config {
 }
 
 /// A batch is sent when one of these is reached.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
     pub events: usize,
     pub bytes: usize,

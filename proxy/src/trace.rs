@@ -54,7 +54,7 @@ pub enum Incoming {
 }
 
 /// Which traces are recorded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     /// Of the traces that begin here, from 0 to 1. `None`: nothing is exported, and no trace that begins
     /// here is sampled.

@@ -111,7 +111,7 @@ pub fn rate(text: &str) -> Result<Rate, UnitError> {
     })?;
     if count == 0 {
         return Err(UnitError {
-            expected: "a rate above 0: nothing would ever be let in",
+            expected: "a rate above 0",
         });
     }
     Ok(Rate {

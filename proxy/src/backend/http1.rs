@@ -30,7 +30,7 @@ use crate::http::response_body::Piece;
 
 mod request_head;
 mod request_writer;
-mod response_head;
+pub(crate) mod response_head;
 mod response_parser;
 
 /// The size of the scratch buffer.

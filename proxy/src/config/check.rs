@@ -1,7 +1,6 @@
 //! From raw settings to a [`Config`]: what goes together, what names what, what files are there.
 //!
-//! A part that is wrong gives `None`, and its mistake has been told; all other parts are still looked
-//! at.
+//! An invalid part gives `None`, and its error has been reported; all other parts are still checked.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +13,8 @@ use super::{Admin, Config};
 use crate::http::Limits;
 use crate::route::path::{BadPath, EncodedSlash, canonical};
 use crate::settings::decode::Setting;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::{Entries, refuse_duplicates};
-use crate::settings::mistake::Findings;
 use crate::settings::values::{HeaderText, Text};
 use crate::{audit, content, record};
 
@@ -32,22 +31,22 @@ mod signature;
 mod traces;
 
 /// The whole file. `None` when anything is wrong.
-pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config> {
-    pending::warn(file, findings);
-    let listen = listen::check(file, findings);
+pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<Config> {
+    pending::warn(file, diagnostics);
+    let listen = listen::check(file, diagnostics);
     let admin = file
         .admin
         .value()
-        .and_then(|admin| self::admin(admin, file, findings));
-    let backends = backend::check(file, findings);
+        .and_then(|admin| self::admin(admin, file, diagnostics));
+    let backends = backend::check(file, diagnostics);
     let limits = file.limits.value();
-    let routes = route::check(file, findings);
-    let alerts = alerts::check(file, findings);
+    let routes = route::check(file, diagnostics);
+    let alerts = alerts::check(file, diagnostics);
     let trusted_proxies = file.trusted_proxies.value()?;
-    let traces = traces::check(file.traces.value()?, findings);
+    let traces = traces::check(file.traces.value()?, diagnostics);
     let raw_events = file.events.value()?;
     let events = events(raw_events);
-    let ship = ship::check(raw_events, findings);
+    let ship = ship::check(raw_events, diagnostics);
     let audit = audit(raw_events);
     let (sampling, spans) = traces?;
     Some(Config {
@@ -80,12 +79,12 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
     })
 }
 
-fn admin(raw: &raw::Admin, file: &raw::File, findings: &mut Findings) -> Option<Admin> {
+fn admin(raw: &raw::Admin, file: &raw::File, diagnostics: &mut Diagnostics) -> Option<Admin> {
     let address = raw.address.get()?;
     if !address.ip().is_loopback() && raw.token.is_absent() {
-        findings.mistake(
+        diagnostics.error(
             raw.address.place,
-            "the admin address is not a loopback one, so `token` must be set (and not come out empty)",
+            "the admin address is not a loopback one, so `token` must be set and not be empty",
         );
     }
     let listened = file.listen.value().is_some_and(|listen| {
@@ -93,14 +92,14 @@ fn admin(raw: &raw::Admin, file: &raw::File, findings: &mut Findings) -> Option<
         address.port() != 0 && addresses.any(|other| other == Some(address))
     });
     if listened {
-        findings.mistake(
+        diagnostics.error(
             raw.address.place,
-            "requests are taken on this address already; give the admin side its own",
+            "this address is already used by a listener; the admin API needs its own",
         );
     }
     Some(Admin {
         address,
-        token: raw.token.value().map(|token| Arc::from(token.0.as_str())),
+        token: raw.token.value().map(|token| Arc::from(token.expose())),
     })
 }
 
@@ -195,18 +194,18 @@ fn form_of(path: &str) -> Form {
     }
 }
 
-/// Tells of a path that is not canonical; the form is shown unless parts of it came from elsewhere.
-fn refuse_form(form: Form, setting: &Setting<Text>, findings: &mut Findings) -> Option<()> {
+/// Reports a path that is not canonical; the form is shown unless parts of it came from elsewhere.
+fn refuse_form(form: Form, setting: &Setting<Text>, diagnostics: &mut Diagnostics) -> Option<()> {
     let message = match form {
         Form::Canonical => return Some(()),
         Form::None(why) => why,
         Form::Other(form) if setting.may_be_shown() => {
-            format!("a path stands in its canonical form; write `{form}`")
+            format!("a path must be in canonical form; write `{form}`")
         }
         Form::Other(_) => {
-            "a path stands in its canonical form; this one comes out otherwise".into()
+            "a path must be in canonical form; the value after substitution is not".into()
         }
     };
-    findings.mistake(setting.place, message);
+    diagnostics.error(setting.place, message);
     None
 }

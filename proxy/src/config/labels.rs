@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::alert::identity::RESERVED;
-use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::decode::{Invalid, Scalar};
 use crate::settings::values::{pattern, plain_text};
 
 /// The name of a label, as Prometheus and Alertmanager have them, that no alert has by itself.
@@ -16,14 +16,14 @@ impl Scalar for LabelName {
             .to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         if RESERVED.contains(&text) {
-            return Err(Wrong::Because(format!(
+            return Err(Invalid::Because(format!(
                 "an alert has a label `{text}` by itself; take another name"
             )));
         }
         if text.starts_with("__") {
-            return Err(Wrong::Because(
+            return Err(Invalid::Because(
                 "label names that begin with __ are Prometheus' own; take another name".to_owned(),
             ));
         }
@@ -34,7 +34,7 @@ impl Scalar for LabelName {
             .is_some_and(|byte| !byte.is_ascii_digit());
         match begins_well && text.len() <= 64 && text.bytes().all(is_word) {
             true => Ok(LabelName(text.to_owned())),
-            false => Err(Wrong::Unexpected),
+            false => Err(Invalid::Unexpected),
         }
     }
 
@@ -52,16 +52,16 @@ impl Scalar for LabelValue {
         "a text of at most 256 characters".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         if text.contains("{{") {
-            return Err(Wrong::Because(
+            return Err(Invalid::Because(
                 "Prometheus takes {{ for the beginning of a template; leave it out".to_owned(),
             ));
         }
         let text = plain_text(text)?;
         match text.chars().count() <= 256 {
             true => Ok(LabelValue(text)),
-            false => Err(Wrong::Unexpected),
+            false => Err(Invalid::Unexpected),
         }
     }
 

@@ -17,40 +17,40 @@ pub(super) mod route;
 settings! {
     /// The configuration of weir.
     struct File {
-        /// The addresses that requests are taken on.
-        listen: List<Listen, 1> [default "[{address: 0.0.0.0:8080}]"],
+        /// The addresses that requests are accepted on.
+        listen: List<Listen, 1> [default "[{address: 0.0.0.0:8080}]"] restart,
         /// The bounds of every connection; the body_ ones are the routes' defaults.
-        limits: Limits [default "{}"],
-        /// What paths may hold.
-        paths: Paths [default "{}"],
-        /// The networks whose X-Forwarded-For is believed.
-        trusted_proxies: List<Network> [default "['127.0.0.0/8', '::1/128']"],
-        /// The operator's side: /, /healthz, /readyz, /metrics, /api/.
-        admin: Admin [default "{}"],
-        /// Shared by all replicas; left out, everything stays in this process.
-        redis: Redis [optional],
-        /// The services that requests go on to.
-        backends: List<backend::Backend, 1> [required],
+        limits: Limits [default "{}"] reload,
+        /// Rules for request paths.
+        paths: Paths [default "{}"] reload,
+        /// The networks whose X-Forwarded-For is trusted.
+        trusted_proxies: List<Network> [default "['127.0.0.0/8', '::1/128']"] reload,
+        /// The admin API: /, /healthz, /readyz, /metrics, /api/.
+        admin: Admin [default "{}"] restart,
+        /// Shared by all replicas; left out, all state stays in this process.
+        redis: Redis [optional] restart,
+        /// The services that requests are forwarded to.
+        backends: List<backend::Backend, 1> [required] reload,
         /// The first that matches wins.
-        routes: List<route::Route, 1> [required],
+        routes: List<route::Route, 1> [required] reload,
         /// One structured event a request.
-        events: events::Events [default "{}"],
-        /// Trace context is checked and handed on in any case.
-        traces: events::Traces [default "{}"],
+        events: events::Events [default "{}"] reload,
+        /// Trace context is validated and forwarded in any case.
+        traces: events::Traces [default "{}"] reload,
         /// Alert rules and notifiers.
-        alerts: alerts::Alerts [default "{}"],
+        alerts: alerts::Alerts [default "{}"] reload,
         /// How the process ends.
-        shutdown: Shutdown [default "{}"],
+        shutdown: Shutdown [default "{}"] restart,
     }
 }
 
 settings! {
-    /// One address that requests are taken on.
+    /// One address that requests are accepted on.
     struct Listen {
         /// An IP address and a port; port 0 lets the system choose.
-        address: SocketAddr [required],
+        address: SocketAddr [required] restart,
         /// Left out: without TLS.
-        tls: Tls [guard],
+        tls: Tls [guard] restart,
     }
 }
 
@@ -58,9 +58,9 @@ settings! {
     /// PEM files, read again when they change.
     struct Tls {
         /// The certificate with its chain.
-        certificate: Text [required],
+        certificate: Text [required] restart,
         /// Its private key.
-        key: Text [required],
+        key: Text [required] restart,
     }
 }
 
@@ -68,34 +68,34 @@ settings! {
     /// The bounds of every connection.
     struct Limits {
         /// The largest request head.
-        header_bytes: Size<1024> [default "32KiB"],
+        header_bytes: Size<1024> [default "32KiB"] restart,
         /// For the whole request head, not per read.
-        header_timeout: Time [default "10s"],
+        header_timeout: Time [default "10s"] restart,
         /// The largest body; a route may set its own.
-        body_bytes: Size<0> [default "10MiB"],
+        body_bytes: Size<0> [default "10MiB"] reload,
         /// For the whole body; a route may set its own.
-        body_timeout: Time [default "30s"],
-        /// Of all bodies held at once; past it requests are refused with 503.
-        buffered_bytes: Size [default "256MiB"],
+        body_timeout: Time [default "30s"] reload,
+        /// Of all buffered bodies; beyond it requests are rejected with 503.
+        buffered_bytes: Size [default "256MiB"] restart,
         /// Connections at once.
-        connections: Count [default "10000"],
-        /// How long a connection may rest between two requests.
-        idle_timeout: Time [default "60s"],
+        connections: Count [default "10000"] restart,
+        /// How long a connection may be idle between two requests.
+        idle_timeout: Time [default "60s"] restart,
         /// How long an upgraded connection (a WebSocket) or a stream of gRPC may be silent.
-        upgrade_idle_timeout: Time [default "1h"],
+        upgrade_idle_timeout: Time [default "1h"] reload,
     }
 }
 
 settings! {
-    /// What paths may hold.
+    /// Rules for request paths.
     struct Paths {
-        /// keep: %2F goes on as it is, and never separates segments; reject: 400.
-        encoded_slash: EncodedSlash [default "keep"],
+        /// keep: %2F is forwarded as it is, and never separates segments; reject: 400.
+        encoded_slash: EncodedSlash [default "keep"] reload,
     }
 }
 
 choice! {
-    /// What becomes of %2F in a path.
+    /// The treatment of %2F in a path.
     enum EncodedSlash {
         Keep = "keep",
         Reject = "reject",
@@ -103,12 +103,12 @@ choice! {
 }
 
 settings! {
-    /// The operator's side.
+    /// The admin API.
     struct Admin {
         /// An IP address and a port.
-        address: SocketAddr [default "127.0.0.1:8081"],
+        address: SocketAddr [default "127.0.0.1:8081"] restart,
         /// Must be set when the address is not a loopback one.
-        token: Secret [optional],
+        token: Secret [optional] restart,
     }
 }
 
@@ -116,9 +116,9 @@ settings! {
     /// A Redis shared by all replicas.
     struct Redis {
         /// Where it is.
-        url: RedisUrl [required],
+        url: RedisUrl [required] restart,
         /// Of one command; past it the request goes on without Redis.
-        timeout: Time [default "100ms"],
+        timeout: Time [default "100ms"] restart,
     }
 }
 
@@ -126,6 +126,6 @@ settings! {
     /// How the process ends.
     struct Shutdown {
         /// How long running requests may take after SIGTERM.
-        drain: Time<0> [default "30s"],
+        drain: Time<0> [default "30s"] restart,
     }
 }

@@ -7,7 +7,7 @@ use crate::route::guard::Requirements;
 use crate::{cache, limit, route, signature};
 
 /// One checked route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     pub name: Arc<str>,
     /// Which requests it takes.

@@ -1,10 +1,11 @@
-//! What the whole room promises: `parse` from text to configuration, warnings or mistakes.
+//! What the whole room promises: `parse` from text to configuration, warnings or error.
 
 use std::path::Path;
 
 use super::*;
 
 mod alerts;
+mod changes;
 mod defaults;
 mod hostile;
 mod interpolation;
@@ -24,28 +25,28 @@ fn no_environment(_: &str) -> Option<String> {
     None
 }
 
-fn parsed(text: &str) -> Result<Loaded, Mistakes> {
+fn parsed(text: &str) -> Result<Loaded, ConfigError> {
     parse(text, Path::new("weir.yaml"), &no_environment)
 }
 
 #[track_caller]
-fn right(text: &str) -> Loaded {
+fn valid(text: &str) -> Loaded {
     match parsed(text) {
         Ok(loaded) => loaded,
-        Err(mistakes) => panic!("{mistakes}\nin\n{text}"),
+        Err(error) => panic!("{error}\nin\n{text}"),
     }
 }
 
 #[track_caller]
-fn wrong(text: &str) -> Mistakes {
+fn invalid(text: &str) -> ConfigError {
     match parsed(text) {
         Ok(_) => panic!("nothing is wrong in\n{text}"),
-        Err(mistakes) => mistakes,
+        Err(error) => error,
     }
 }
 
 #[test]
-fn ten_mistakes_of_mixed_kinds_are_ten_in_the_order_of_the_file() {
+fn all_errors_are_reported_in_the_order_of_the_file() {
     let text = "\
 listen:
   - adress: 0.0.0.0:8080
@@ -65,11 +66,11 @@ routes:
     methods: [PSOT]
     signature: {scheme: hmac}
 ";
-    let mistakes = wrong(text);
-    let told: Vec<(usize, usize)> = mistakes
+    let error = invalid(text);
+    let reported: Vec<(usize, usize)> = error
         .list
         .iter()
-        .map(|mistake| (mistake.line, mistake.column))
+        .map(|diagnostic| (diagnostic.line, diagnostic.column))
         .collect();
     let expected = [
         (2, 5),   // unknown key `adress`
@@ -84,29 +85,29 @@ routes:
         (16, 15), // PSOT
         (17, 25), // no clients
     ];
-    assert_eq!(told, expected, "{mistakes}");
-    let shown = mistakes.to_string();
-    assert!(shown.ends_with("11 mistakes in weir.yaml"), "{shown}");
+    assert_eq!(reported, expected, "{error}");
+    let shown = error.to_string();
+    assert!(shown.ends_with("11 errors in weir.yaml"), "{shown}");
 }
 
 #[test]
-fn a_mistake_is_shown_like_a_compiler_shows_it() {
-    let shown = wrong(&format!("{LEAST}limits: {{idle_timeout: 30x}}\n")).to_string();
+fn an_error_is_shown_with_its_line_and_column() {
+    let shown = invalid(&format!("{LEAST}limits: {{idle_timeout: 30x}}\n")).to_string();
     let expected = "\
 weir.yaml:3:24: expected a duration such as 30s (a whole number and ms, s, m, h or d), found `30x`
     3 | limits: {idle_timeout: 30x}
       |                        ^
-1 mistake in weir.yaml";
+1 error in weir.yaml";
     assert_eq!(shown, expected);
 }
 
 #[test]
-fn a_missing_file_is_one_mistake_with_a_hint() {
-    let mistakes = load(Path::new("/nowhere/weir.yaml")).unwrap_err();
-    assert_eq!(mistakes.list.len(), 1);
-    let shown = mistakes.to_string();
+fn a_missing_file_is_one_error_with_a_hint() {
+    let error = load(Path::new("/nowhere/weir.yaml")).unwrap_err();
+    assert_eq!(error.list.len(), 1);
+    let shown = error.to_string();
     assert!(
-        shown.starts_with("/nowhere/weir.yaml: cannot be read: there is no such file"),
+        shown.starts_with("/nowhere/weir.yaml: cannot be read: no such file"),
         "{shown}"
     );
     assert!(shown.contains("--config FILE"), "{shown}");
@@ -145,7 +146,7 @@ fn the_schema_knows_every_key_of_the_contract() {
         }
     }
     let mut keys = Vec::new();
-    let root = tree::parse(FULL, &mut Findings::default()).unwrap();
+    let root = tree::parse(FULL, &mut Diagnostics::default()).unwrap();
     keys_of(&root, &mut keys);
     assert!(keys.len() > 150, "{}", keys.len());
     for key in keys {

@@ -131,7 +131,7 @@ fn a_burst_is_admitted_then_the_rate() {
 }
 
 #[test]
-fn a_route_without_limits_says_nothing() {
+fn a_route_without_limits_has_no_ratelimit_headers() {
     let (limits, _clock) = limits(&[]);
     let web = Caller::named("web");
     assert!(limits.policy_header().is_none());
@@ -285,7 +285,7 @@ fn keys_are_the_same_where_a_client_could_change_them_for_nothing() {
 }
 
 #[test]
-fn limits_by_address_are_asked_before_and_not_again() {
+fn limits_by_address_are_checked_before_the_body_and_not_again() {
     let (limits, _clock) = limits(&[
         limit("flood", 1, HOUR, 1, By::Address),
         limit("per-client", 1, HOUR, 5, By::Client),
@@ -306,7 +306,7 @@ fn limits_by_address_are_asked_before_and_not_again() {
 }
 
 #[test]
-fn the_nearest_limit_is_told_and_a_refusal_costs_nothing_elsewhere() {
+fn the_nearest_limit_is_reported_and_a_rejection_costs_nothing_elsewhere() {
     let (limits, clock) = limits(&[
         limit("per-client", 1, HOUR, 10, By::Client),
         limit("everyone", 1, SECOND, 2, By::Route),

@@ -11,7 +11,7 @@ use weir::units;
 #[command(
     name = "weir",
     version,
-    about = "A sidecar that makes a production service of an AI assistant"
+    about = "A sidecar reverse proxy for AI assistants: signatures, rate limits, cache, metrics and alerts"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -22,46 +22,46 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run the proxy.
     Run {
-        /// The configuration; weir.yaml here, else /etc/weir/weir.yaml.
+        /// Configuration file [default: ./weir.yaml, else /etc/weir/weir.yaml].
         #[arg(long)]
         config: Option<PathBuf>,
     },
-    /// Run proxy and stand-in assistant together, with things to try.
+    /// Run the proxy with a demo assistant, and print commands to try.
     Demo(DemoArguments),
-    /// Say whether a configuration is valid, with every mistake at once.
+    /// Validate a configuration and report all errors at once.
     Check(CheckArguments),
-    /// Print the alerts of a configuration as rules of Prometheus.
+    /// Print the alerts of a configuration as Prometheus rules.
     Rules {
-        /// Without a file: those of the defaults.
+        /// Configuration file [default: the built-in rules].
         #[arg(long)]
         config: Option<PathBuf>,
     },
     /// Print the JSON Schema of the configuration.
     Schema,
-    /// Sign a request: prints the headers it needs.
+    /// Sign a request and print its headers.
     ///
-    /// The secret comes from --secret-file, else from --secret, else from the variable WEIR_SECRET. What stands on
-    /// the command line is seen by everybody who may list the processes of the machine.
+    /// The secret is read from --secret-file, else from --secret, else from the environment variable WEIR_SECRET. Every
+    /// user who can list the processes of the machine can see a secret on the command line.
     Sign(SignArguments),
-    /// Look at the audit log.
+    /// Inspect the audit log.
     Audit {
         #[command(subcommand)]
         what: AuditCommand,
     },
-    /// Run the stand-in assistant alone.
+    /// Run the demo assistant alone.
     Assistant(AssistantArguments),
-    /// Print what makes a shell complete the commands: `source <(weir completions bash)`.
+    /// Print a completion script for a shell: `source <(weir completions bash)`.
     Completions { shell: clap_complete::Shell },
 }
 
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Say whether every line is there as it was written, and which are not.
+    /// Verify that no line was changed or removed, and name those that were.
     Verify {
-        /// The configuration that names the log; weir.yaml here, else /etc/weir/weir.yaml.
+        /// Configuration file that names the log [default: ./weir.yaml, else /etc/weir/weir.yaml].
         #[arg(long)]
         config: Option<PathBuf>,
-        /// The log itself; its rotated files and its head lie beside it.
+        /// The log itself, with its rotated files and its head beside it.
         #[arg(conflicts_with = "config")]
         file: Option<PathBuf>,
     },
@@ -69,16 +69,16 @@ pub(crate) enum AuditCommand {
 
 #[derive(clap::Args)]
 pub(crate) struct CheckArguments {
-    /// The configuration; weir.yaml here, else /etc/weir/weir.yaml.
+    /// Configuration file [default: ./weir.yaml, else /etc/weir/weir.yaml].
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,
     /// The same as --config FILE.
     #[arg(conflicts_with = "config")]
     pub(crate) file: Option<PathBuf>,
-    /// For people, or as JSON on the standard output.
+    /// Output format: text, or JSON on standard output.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-    /// A warning ends with exit code 1, too.
+    /// Exit with code 1 on warnings, too.
     #[arg(long)]
     pub(crate) strict: bool,
 }
@@ -91,34 +91,35 @@ pub(crate) enum Format {
 
 #[derive(clap::Args)]
 pub(crate) struct SignArguments {
+    /// Signature scheme, such as hmac or bearer.
     #[arg(long)]
     pub(crate) scheme: String,
-    /// The secret itself; better --secret-file or the variable WEIR_SECRET.
+    /// The secret; prefer --secret-file or the environment variable WEIR_SECRET.
     #[arg(long, conflicts_with = "secret_file")]
     pub(crate) secret: Option<String>,
-    /// A file with the secret; the end of its last line is no part of it.
+    /// File with the secret; a trailing newline is ignored.
     #[arg(long, value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
-    /// Unix seconds; now by default.
+    /// Time of the signature in Unix seconds [default: now].
     #[arg(long, value_name = "UNIX_SECONDS")]
     pub(crate) at: Option<u64>,
-    /// The request's id, or the nonce; a new one by default.
+    /// Id or nonce of the request [default: a new one].
     #[arg(long)]
     pub(crate) id: Option<String>,
-    /// A file with the body, or - for standard input; no body by default.
+    /// File with the body, or - for standard input [default: no body].
     #[arg(long, value_name = "FILE|-")]
     pub(crate) body: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct DemoArguments {
-    /// Proxy, admin and assistant listen on N, N+1 and N+2 instead of 8080, 8081 and 8000.
+    /// Ports N, N+1 and N+2 for proxy, admin and assistant instead of 8080, 8081 and 8000.
     #[arg(long, value_name = "N")]
     pub(crate) port_base: Option<u16>,
-    /// Ships the events there, too: http://127.0.0.1:9200.
+    /// Ship events to this Elasticsearch, such as http://127.0.0.1:9200.
     #[arg(long, value_name = "URL")]
     pub(crate) elasticsearch: Option<String>,
-    /// Print the demo's configuration, as the load tester takes it, and end.
+    /// Print the configuration of the demo, which the load tester accepts, and exit.
     #[arg(long)]
     pub(crate) print_config: bool,
     #[command(flatten)]
@@ -127,23 +128,29 @@ pub(crate) struct DemoArguments {
 
 #[derive(clap::Args)]
 pub(crate) struct AssistantArguments {
+    /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:8000")]
     pub(crate) address: std::net::SocketAddr,
     #[command(flatten)]
     pub(crate) behaviour: Behaviour,
 }
 
-/// How the stand-in assistant answers.
+/// How the demo assistant responds.
 #[derive(clap::Args)]
 pub(crate) struct Behaviour {
+    /// Time before a response begins.
     #[arg(long, default_value = "120ms", value_parser = units::duration)]
     pub(crate) latency: Duration,
+    /// Random variation of the latency, in both directions.
     #[arg(long, default_value = "30ms", value_parser = units::duration)]
     pub(crate) jitter: Duration,
+    /// Share of calls that fail with 500 or 503.
     #[arg(long, default_value = "0%", value_parser = units::ratio)]
     pub(crate) error_rate: f64,
+    /// Tokens per response, unless the request asks for fewer.
     #[arg(long, default_value_t = 64)]
     pub(crate) tokens: u32,
+    /// Time between two tokens of a stream.
     #[arg(long, default_value = "20ms", value_parser = units::duration)]
     pub(crate) token_interval: Duration,
 }

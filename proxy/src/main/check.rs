@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use weir::config::{self, Loaded, Mistakes};
+use weir::config::{self, ConfigError, Loaded};
 
 use crate::arguments::{CheckArguments, Format};
 use crate::terminal::{note, say};
@@ -15,13 +15,13 @@ pub(crate) fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let loaded = found.and_then(|path| config::load(&path).map(|loaded| (path, loaded)));
     match arguments.format {
         Format::Text => match &loaded {
-            Ok((path, loaded)) => tell(path, loaded)?,
-            Err(mistakes) => note(mistakes),
+            Ok((path, loaded)) => report(path, loaded)?,
+            Err(error) => note(error),
         },
         Format::Json => {
             let report = match &loaded {
                 Ok((path, loaded)) => valid(path, loaded),
-                Err(mistakes) => invalid(mistakes),
+                Err(error) => invalid(error),
             };
             say(&serde_json::to_string_pretty(&report)?)?;
         }
@@ -30,7 +30,7 @@ pub(crate) fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
         Err(_) => ExitCode::FAILURE,
         Ok((_, loaded)) if arguments.strict && !loaded.warnings.is_empty() => {
             if arguments.format == Format::Text {
-                note("weir: a warning is a failure with --strict");
+                note("weir: warnings are errors with --strict");
             }
             ExitCode::FAILURE
         }
@@ -38,8 +38,9 @@ pub(crate) fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn tell(path: &Path, Loaded { config, warnings }: &Loaded) -> anyhow::Result<()> {
-    for warning in warnings {
+fn report(path: &Path, loaded: &Loaded) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    for warning in &loaded.warnings {
         note(format_args!("weir: warning: {warning}"));
     }
     say(&format!(
@@ -50,8 +51,9 @@ fn tell(path: &Path, Loaded { config, warnings }: &Loaded) -> anyhow::Result<()>
     ))
 }
 
-fn valid(path: &Path, Loaded { config, warnings }: &Loaded) -> Value {
-    let warnings = warnings.iter().map(
+fn valid(path: &Path, loaded: &Loaded) -> Value {
+    let config = &loaded.config;
+    let warnings = loaded.warnings.iter().map(
         |warning| json!({"line": warning.line, "key": warning.key, "message": warning.to_string()}),
     );
     json!({
@@ -64,17 +66,17 @@ fn valid(path: &Path, Loaded { config, warnings }: &Loaded) -> Value {
     })
 }
 
-fn invalid(mistakes: &Mistakes) -> Value {
-    let list = mistakes.list.iter().map(|mistake| {
+fn invalid(error: &ConfigError) -> Value {
+    let list = error.list.iter().map(|diagnostic| {
         json!({
-            "line": mistake.line,
-            "column": mistake.column,
-            "message": mistake.message,
-            "source_line": mistake.source_line,
+            "line": diagnostic.line,
+            "column": diagnostic.column,
+            "message": diagnostic.message,
+            "source_line": diagnostic.source_line,
         })
     });
     json!({
-        "file": mistakes.file.display().to_string(),
+        "file": error.file.display().to_string(),
         "valid": false,
         "warnings": [],
         "mistakes": list.collect::<Vec<_>>(),

@@ -2,7 +2,6 @@ use http::HeaderValue;
 
 use super::*;
 use crate::model::estimate::Part;
-use crate::model::json;
 
 const JSON: &str = "application/json";
 const FORM: &str = "multipart/form-data; boundary=cut-here";
@@ -365,40 +364,4 @@ fn what_is_held_does_not_grow_with_the_body() {
     let question = read("/v1/images/edits", FORM, body.as_bytes(), 1009);
     assert_eq!(question.model.map(|model| model.len()), Some(128));
     assert_eq!(question.text.tokens(), counted(&huge).tokens());
-}
-
-#[test]
-fn a_body_that_is_read_by_another_reader_is_not_read_again() {
-    let body = br#"{"model":"m","stream":true,"messages":[{"role":"user","content":"why"}]}"#;
-    let path = "/v1/chat/completions";
-    let expected = read(path, JSON, body, body.len());
-    let new = |content_type| {
-        let content_type = HeaderValue::from_static(content_type);
-        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-        RequestReader::of(Operation::Chat, path, &headers)
-    };
-    let show = |reader: &mut RequestReader, text: &[u8]| {
-        reader.read_by(|shown| json::Scanner::new().feed(text, shown));
-    };
-
-    let mut reader = new(JSON);
-    show(&mut reader, body);
-    assert!(reader.is_over());
-    reader.feed(br#"{"model":"other"}"#);
-    assert_eq!(reader.finish(), expected);
-
-    // Half of it is nothing.
-    let mut reader = new(JSON);
-    show(&mut reader, &body[..50]);
-    assert!(!reader.is_over());
-    assert_eq!(reader.facts(), new(JSON).finish());
-    reader.feed(body);
-    assert_eq!(reader.finish(), expected);
-
-    // A form is no JSON, whatever others take it for.
-    let mut reader = new(FORM);
-    show(&mut reader, body);
-    assert!(!reader.is_over());
-    reader.feed(body);
-    assert_eq!(reader.finish(), read(path, FORM, body, body.len()));
 }

@@ -45,7 +45,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The checked `traces.otlp`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     /// With the path of OTLP for traces.
     pub url: String,

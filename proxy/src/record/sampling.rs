@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::exchange::{ClientEnd, Exchange};
 
 /// The checked `events.sample` and `events.slow`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     /// The share of successful requests, from 0 to 1.
     pub share: f64,

@@ -1,4 +1,4 @@
-//! A protected route guards its look-alikes.
+//! A protected route guards its look-alikes, against path confusion.
 //!
 //! Backends differ in what they take for the same path, and some of them take `/v1/chat%2Fcompletions`
 //! for `/v1/chat/completions`. So where the folded form of a path (see [`super::path::folded`]) belongs

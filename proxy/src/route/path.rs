@@ -1,4 +1,4 @@
-//! One canonical path, used by routing, signature, limit and cache alike, and sent to the backend.
+//! Path canonicalisation, against path confusion: one canonical path, used by routing, signature, limit and cache alike, and sent to the backend.
 //!
 //! It follows RFC 3986, section 6.2.2 (escapes of unreserved characters are decoded, the others are
 //! in upper case, dot segments are resolved) and goes further where backends are known to differ:

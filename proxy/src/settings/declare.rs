@@ -1,22 +1,29 @@
 //! The two declarations that raw settings are made of.
 
-use super::decode::{Block, Wrong, nearest};
-use super::mistake::Findings;
-use super::node::Place;
+use super::changes::{Comparison, Effect};
+use super::decode::{Block, Invalid};
+use super::diagnostic::Diagnostics;
+use super::nearest::nearest;
+use super::node::{Node, Place};
+use super::presence::Presence;
 use super::schema::Mapping;
 
 /// A mapping with known keys, as [`settings!`] declares it.
 pub(crate) trait Settings: Sized {
+    /// The keys that are declared.
     const KEYS: &'static [&'static str];
 
-    /// The same, and those that a family gives.
+    /// All keys, those of a [`Family`] among them.
     fn keys() -> Vec<&'static str>;
 
     /// Reads these keys of a mapping, which may have others beside them.
-    fn read(block: &Block<'_>, findings: &mut Findings) -> Self;
+    fn read(block: &Block<'_>, diagnostics: &mut Diagnostics) -> Self;
 
     /// Adds these keys to a schema.
     fn describe(mapping: &mut Mapping<'_>);
+
+    /// Notes those of these keys in which two mappings differ.
+    fn compare_keys(old: &Node, new: &Node, comparison: &mut Comparison);
 
     /// The keys that stand in the file, with the places of their values.
     fn written(&self) -> Vec<(&'static str, Place)>;
@@ -26,12 +33,27 @@ pub(crate) trait Settings: Sized {
 pub(crate) trait Family: Sized {
     fn keys() -> Vec<&'static str>;
 
-    fn decode(block: &Block<'_>, findings: &mut Findings) -> Self;
+    fn decode(block: &Block<'_>, diagnostics: &mut Diagnostics) -> Self;
 
     fn schema(mapping: &mut Mapping<'_>);
 
     /// Adds the keys that stand in the file, with the places of their values.
     fn written(&self, written: &mut Vec<(&'static str, Place)>);
+
+    /// When a change of one of them takes effect.
+    const EFFECT: Effect;
+
+    /// Notes those of these keys in which two mappings differ.
+    fn compare_keys(old: &Node, new: &Node, comparison: &mut Comparison) {
+        for key in Self::keys() {
+            let kind = (Presence::Optional, Self::EFFECT);
+            comparison.key((old, new), key, kind, |old, new, comparison| {
+                if !old.is_equal(new) {
+                    comparison.changed();
+                }
+            });
+        }
+    }
 }
 
 /// One word of a closed set.
@@ -57,19 +79,20 @@ pub(crate) fn one_of(words: &[&str]) -> String {
 }
 
 /// Why a text is none of these words.
-pub(crate) fn unknown(text: &str, words: &[&'static str]) -> Wrong {
-    nearest(text, words).map_or(Wrong::Unexpected, Wrong::Near)
+pub(crate) fn unknown(text: &str, words: &[&'static str]) -> Invalid {
+    nearest(text, words).map_or(Invalid::Unexpected, Invalid::Near)
 }
 
 /// A mapping with known keys. Each key says what it means, its type, and in brackets what happens
-/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`. A [`Family`] may give more keys.
+/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`; then whether a change of it takes
+/// effect by a `reload` or needs a `restart`. A [`Family`] may give more keys.
 macro_rules! settings {
     (
         $(#[doc = $about:literal])*
         struct $name:ident {
             $(
                 $(#[doc = $key_about:literal])*
-                $key:ident: $type:ty [$($presence:tt)+]
+                $key:ident: $type:ty [$($presence:tt)+] $effect:ident
             ),+ $(,)?
             $(..$family:ident: $family_type:ty)?
         }
@@ -95,17 +118,17 @@ macro_rules! settings {
 
             fn read(
                 block: &$crate::settings::decode::Block<'_>,
-                findings: &mut $crate::settings::mistake::Findings,
+                diagnostics: &mut $crate::settings::diagnostic::Diagnostics,
             ) -> Self {
                 $name {
                     $(
                         $key: block.setting(
                             $crate::settings::declare::key_name(stringify!($key)),
                             $crate::settings::declare::presence!($($presence)+),
-                            findings,
+                            diagnostics,
                         ),
                     )+
-                    $($family: $crate::settings::declare::Family::decode(block, findings),)?
+                    $($family: $crate::settings::declare::Family::decode(block, diagnostics),)?
                 }
             }
 
@@ -117,11 +140,37 @@ macro_rules! settings {
                     mapping.key(
                         $crate::settings::declare::key_name(stringify!($key)),
                         concat!($($key_about),*),
-                        $crate::settings::declare::presence!($($presence)+),
+                        (
+                            $crate::settings::declare::presence!($($presence)+),
+                            $crate::settings::declare::effect!($effect),
+                        ),
                         value,
                     );
                 )+
                 $(<$family_type as $crate::settings::declare::Family>::schema(mapping);)?
+            }
+
+            fn compare_keys(
+                old: &$crate::settings::node::Node,
+                new: &$crate::settings::node::Node,
+                comparison: &mut $crate::settings::changes::Comparison,
+            ) {
+                $(
+                    comparison.key(
+                        (old, new),
+                        $crate::settings::declare::key_name(stringify!($key)),
+                        (
+                            $crate::settings::declare::presence!($($presence)+),
+                            $crate::settings::declare::effect!($effect),
+                        ),
+                        <$type as $crate::settings::decode::Decode>::compare,
+                    );
+                )+
+                $(
+                    <$family_type as $crate::settings::declare::Family>::compare_keys(
+                        old, new, comparison,
+                    );
+                )?
             }
 
             fn written(&self) -> Vec<(&'static str, $crate::settings::node::Place)> {
@@ -140,11 +189,11 @@ macro_rules! settings {
         impl $crate::settings::decode::Decode for $name {
             fn decode(
                 node: &$crate::settings::node::Node,
-                findings: &mut $crate::settings::mistake::Findings,
+                diagnostics: &mut $crate::settings::diagnostic::Diagnostics,
             ) -> Option<Self> {
                 use $crate::settings::declare::Settings as _;
-                let block = $crate::settings::decode::Block::open(node, &Self::keys(), findings)?;
-                Some(Self::read(&block, findings))
+                let block = $crate::settings::decode::Block::open(node, &Self::keys(), diagnostics)?;
+                Some(Self::read(&block, diagnostics))
             }
 
             fn schema(
@@ -153,6 +202,14 @@ macro_rules! settings {
                 let about = concat!($($about),*);
                 let describe = <$name as $crate::settings::declare::Settings>::describe;
                 definitions.mapping(stringify!($name), about, describe)
+            }
+
+            fn compare(
+                old: &$crate::settings::node::Node,
+                new: &$crate::settings::node::Node,
+                comparison: &mut $crate::settings::changes::Comparison,
+            ) {
+                <$name as $crate::settings::declare::Settings>::compare_keys(old, new, comparison);
             }
         }
     };
@@ -170,6 +227,15 @@ macro_rules! presence {
     };
     (default $text:expr) => {
         $crate::settings::presence::Presence::Default($text)
+    };
+}
+
+macro_rules! effect {
+    (reload) => {
+        $crate::settings::changes::Effect::Reload
+    };
+    (restart) => {
+        $crate::settings::changes::Effect::Restart
     };
 }
 
@@ -204,7 +270,7 @@ macro_rules! choice {
                 $crate::settings::declare::one_of(Self::WORDS)
             }
 
-            fn read(text: &str) -> Result<Self, $crate::settings::decode::Wrong> {
+            fn read(text: &str) -> Result<Self, $crate::settings::decode::Invalid> {
                 match text {
                     $($word => Ok($name::$variant),)+
                     _ => Err($crate::settings::declare::unknown(text, Self::WORDS)),
@@ -218,4 +284,4 @@ macro_rules! choice {
     };
 }
 
-pub(crate) use {choice, presence, settings};
+pub(crate) use {choice, effect, presence, settings};

@@ -1,11 +1,13 @@
 //! From the tree to raw settings. One declaration (`settings!`, `choice!`, or a [`Scalar`]) gives the
 //! type, its keys, its defaults, how it is read and its JSON Schema: nothing can drift apart.
 //!
-//! Reading never stops at a mistake: a wrong value is told and left out, and the rest goes on.
+//! Reading never stops at an error: an invalid value is reported and left out, and the rest is read.
 
 use serde_json::Value;
 
-use super::mistake::Findings;
+use super::changes::Comparison;
+use super::diagnostic::Diagnostics;
+use super::nearest::nearest;
 use super::node::{Key, Kind, Node, Place, Substitution};
 use super::presence::{Presence, default_node};
 use super::quote::{is_harmless, is_key_like};
@@ -13,14 +15,21 @@ use super::schema::Definitions;
 
 /// What can be read from a node.
 pub(crate) trait Decode: Sized {
-    /// `None` when it is wrong; then the mistake has been told.
-    fn decode(node: &Node, findings: &mut Findings) -> Option<Self>;
+    /// `None` when it is invalid; then the error has been reported.
+    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self>;
 
     fn schema(definitions: &mut Definitions) -> Value;
 
     /// Whether an empty text is a value like any other.
     fn takes_empty() -> bool {
         false
+    }
+
+    /// Notes the keys in which two values differ.
+    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+        if !old.is_equal(new) {
+            comparison.changed();
+        }
     }
 }
 
@@ -35,7 +44,7 @@ pub(crate) trait Scalar: Sized {
 
     /// # Errors
     /// What is wrong with the text, without repeating it.
-    fn read(text: &str) -> Result<Self, Wrong>;
+    fn read(text: &str) -> Result<Self, Invalid>;
 
     /// An address says by itself whether there is a secret in it.
     const IS_ADDRESS: bool = false;
@@ -49,14 +58,19 @@ pub(crate) trait Scalar: Sized {
     /// What it looks like in the schema; `${...}` is allowed everywhere and not part of it.
     fn schema() -> Value;
 
-    /// Looks at a value that is right.
-    fn notice(text: &str, place: Place, findings: &mut Findings) {
-        let _ = (text, place, findings);
+    /// Whether two texts have the same value: `60s` and `1m` have.
+    fn is_equal(old: &str, new: &str) -> bool {
+        old == new
+    }
+
+    /// Looks at a valid value.
+    fn notice(text: &str, place: Place, diagnostics: &mut Diagnostics) {
+        let _ = (text, place, diagnostics);
     }
 }
 
 /// Why a text is no value.
-pub(crate) enum Wrong {
+pub(crate) enum Invalid {
     /// It is not what was expected.
     Unexpected,
     /// The same, with the known word that is nearest.
@@ -66,55 +80,55 @@ pub(crate) enum Wrong {
 }
 
 impl<T: Scalar> Decode for T {
-    fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
+    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
         let scalar = match &node.kind {
-            Kind::Wrong => return None,
+            Kind::Invalid => return None,
             Kind::Scalar(scalar) => scalar,
             _ => {
                 let message = format!("expected {}, found {}", T::expected(), node.described());
-                findings.mistake(node.place, message);
+                diagnostics.error(node.place, message);
                 return None;
             }
         };
         if node.is_empty() && !T::TAKES_EMPTY {
             let message = if T::SECRET {
-                "the secret is empty; anybody could know it".to_owned()
+                "the secret is empty".to_owned()
             } else {
                 format!("expected {}, found an empty value", T::expected())
             };
-            findings.mistake(node.place, message);
+            diagnostics.error(node.place, message);
             return None;
         }
         let is_secret = T::is_secret(&scalar.written);
         if is_secret {
-            findings.spans.hide(&scalar.bytes);
+            diagnostics.spans.hide(&scalar.bytes);
         }
-        let wrong = match T::read(&scalar.text) {
+        let invalid = match T::read(&scalar.text) {
             Ok(value) => {
                 if !is_secret && scalar.stands_here {
-                    findings.spans.show(&scalar.bytes);
+                    diagnostics.spans.show(&scalar.bytes);
                 }
-                T::notice(&scalar.text, node.place, findings);
+                T::notice(&scalar.text, node.place, diagnostics);
                 return Some(value);
             }
-            Err(wrong) => wrong,
+            Err(invalid) => invalid,
         };
         let is_shown = !is_secret
-            && !findings.spans.is_secret(&scalar.bytes)
+            && !diagnostics.spans.is_secret(&scalar.bytes)
             && (T::IS_ADDRESS && scalar.stands_here || is_harmless(scalar));
         let mut found = String::new();
         if is_shown {
-            findings.spans.show(&scalar.bytes);
+            diagnostics.spans.show(&scalar.bytes);
             found = format!(", found `{}`", shortened(&scalar.written));
         }
-        let message = match wrong {
-            Wrong::Because(message) => message,
-            Wrong::Unexpected => format!("expected {}{found}", T::expected()),
-            Wrong::Near(known) => {
+        let message = match invalid {
+            Invalid::Because(message) => message,
+            Invalid::Unexpected => format!("expected {}{found}", T::expected()),
+            Invalid::Near(known) => {
                 format!("expected {}{found}; did you mean `{known}`?", T::expected())
             }
         };
-        findings.mistake(node.place, message);
+        diagnostics.error(node.place, message);
         None
     }
 
@@ -124,6 +138,16 @@ impl<T: Scalar> Decode for T {
 
     fn takes_empty() -> bool {
         T::TAKES_EMPTY
+    }
+
+    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+        let is_equal = match (&old.kind, &new.kind) {
+            (Kind::Scalar(old), Kind::Scalar(new)) => T::is_equal(&old.text, &new.text),
+            _ => old.is_equal(new),
+        };
+        if !is_equal {
+            comparison.changed();
+        }
     }
 }
 
@@ -152,7 +176,7 @@ pub(crate) struct Setting<T> {
 enum Source {
     Written,
     LeftOut,
-    /// Left out although it is needed: a mistake.
+    /// Left out although it is required: an error.
     Missing,
 }
 
@@ -182,13 +206,16 @@ impl<T: Copy> Setting<T> {
     }
 }
 
-pub(crate) fn mapping_of<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n [(Key, Node)]> {
+pub(crate) fn mapping_of<'n>(
+    node: &'n Node,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'n [(Key, Node)]> {
     match &node.kind {
         Kind::Mapping(entries) => Some(entries),
-        Kind::Wrong => None,
+        Kind::Invalid => None,
         _ => {
             let message = format!("expected a mapping of keys, found {}", node.described());
-            findings.mistake(node.place, message);
+            diagnostics.error(node.place, message);
             None
         }
     }
@@ -198,22 +225,22 @@ pub(crate) fn mapping_of<'n>(node: &'n Node, findings: &mut Findings) -> Option<
 pub(crate) struct Block<'n> {
     place: Place,
     entries: &'n [(Key, Node)],
-    /// Keys that an unknown one was probably meant to be: that they are missing is told by that.
+    /// Keys that an unknown one was probably meant to be: that they are missing is reported by that.
     meant: Vec<&'static str>,
 }
 
 impl<'n> Block<'n> {
-    /// Tells of every key that is not in `known`.
+    /// Reports every key that is not in `known`.
     pub(crate) fn open(
         node: &'n Node,
         known: &[&'static str],
-        findings: &mut Findings,
+        diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
-        let entries = mapping_of(node, findings)?;
+        let entries = mapping_of(node, diagnostics)?;
         let mut meant = Vec::new();
         for (key, _) in entries {
             if known.contains(&key.text.as_str()) {
-                findings.spans.show(&key.bytes);
+                diagnostics.spans.show(&key.bytes);
                 continue;
             }
             let near = nearest(&key.text, known);
@@ -222,8 +249,8 @@ impl<'n> Block<'n> {
                 None => format!("; known here: {}", known.join(", ")),
             };
             meant.extend(near);
-            let named = key_named(key, near, findings);
-            findings.mistake(key.place, format!("unknown key{named}{message}"));
+            let named = key_named(key, near, diagnostics);
+            diagnostics.error(key.place, format!("unknown key{named}{message}"));
         }
         let place = node.place;
         Some(Block {
@@ -243,10 +270,10 @@ impl<'n> Block<'n> {
         &self,
         key: &'static str,
         presence: Presence,
-        findings: &mut Findings,
+        diagnostics: &mut Diagnostics,
     ) -> Setting<T> {
-        findings.within(key, |findings| {
-            self.read((key, presence), is_empty_text::<T>, T::decode, findings)
+        diagnostics.within(key, |diagnostics| {
+            self.read((key, presence), is_empty_text::<T>, T::decode, diagnostics)
         })
     }
 
@@ -255,11 +282,11 @@ impl<'n> Block<'n> {
         &self,
         key: &'static str,
         presence: Presence,
-        decode: impl Fn(&Node, &mut Findings) -> Option<T>,
-        findings: &mut Findings,
+        decode: impl Fn(&Node, &mut Diagnostics) -> Option<T>,
+        diagnostics: &mut Diagnostics,
     ) -> Setting<T> {
-        findings.within(key, |findings| {
-            self.read((key, presence), |_| false, decode, findings)
+        diagnostics.within(key, |diagnostics| {
+            self.read((key, presence), |_| false, decode, diagnostics)
         })
     }
 
@@ -267,15 +294,15 @@ impl<'n> Block<'n> {
         &self,
         (key, presence): (&'static str, Presence),
         is_empty_text: impl Fn(&Node) -> bool,
-        decode: impl Fn(&Node, &mut Findings) -> Option<T>,
-        findings: &mut Findings,
+        decode: impl Fn(&Node, &mut Diagnostics) -> Option<T>,
+        diagnostics: &mut Diagnostics,
     ) -> Setting<T> {
         let entry = self.entries.iter().find(|(name, _)| name.text == key);
         let key_place = entry.map_or(self.place, |(name, _)| name.place);
         let mut setting = Setting {
             place: key_place,
             key_place,
-            path: findings.path().to_owned(),
+            path: diagnostics.path().to_owned(),
             may_be_shown: true,
             source: Source::LeftOut,
             value: None,
@@ -284,53 +311,59 @@ impl<'n> Block<'n> {
             Some((_, node)) if !node.is_empty() || is_empty_text(node) => {
                 setting.place = node.place;
                 setting.source = Source::Written;
-                setting.may_be_shown = may_be_shown(node, findings);
-                setting.value = decode(node, findings);
+                setting.may_be_shown = may_be_shown(node, diagnostics);
+                setting.value = decode(node, diagnostics);
             }
             Some(_) if matches!(presence, Presence::Guard) => {
-                let remedy = "which would leave it open; give it a value or remove the key";
-                findings.mistake(key_place, format!("`{key}` is empty, {remedy}"));
+                let remedy = "which would leave the route or listener unprotected; set a value or remove the key";
+                diagnostics.error(key_place, format!("`{key}` is empty, {remedy}"));
                 setting.source = Source::Written;
             }
             _ => match presence {
                 Presence::Optional | Presence::Guard => {}
                 Presence::Default(text) => {
                     let node = default_node(text, key_place);
-                    setting.value = node.and_then(|node| decode(&node, findings));
+                    setting.value = node.and_then(|node| decode(&node, diagnostics));
                 }
                 Presence::Required => {
                     setting.source = Source::Missing;
-                    self.tell_missing(key, entry.is_some(), key_place, findings);
+                    self.report_missing(key, entry.is_some(), key_place, diagnostics);
                 }
             },
         }
         setting
     }
 
-    fn tell_missing(&self, key: &str, has_key: bool, place: Place, findings: &mut Findings) {
+    fn report_missing(
+        &self,
+        key: &str,
+        has_key: bool,
+        place: Place,
+        diagnostics: &mut Diagnostics,
+    ) {
         if has_key {
-            findings.mistake(place, format!("`{key}` is empty, and it is needed"));
+            diagnostics.error(place, format!("`{key}` is empty, and it is required"));
         } else if !self.meant.contains(&key) {
-            findings.mistake(place, format!("the key `{key}` is missing here"));
+            diagnostics.error(place, format!("the key `{key}` is missing here"));
         }
     }
 }
 
 /// The name of an unknown key, for a message. A value may stand there that has lost its key.
-fn key_named(key: &Key, near: Option<&str>, findings: &mut Findings) -> String {
+fn key_named(key: &Key, near: Option<&str>, diagnostics: &mut Diagnostics) -> String {
     if !key.has_colon || (near.is_none() && !is_key_like(&key.text)) {
         return String::new();
     }
-    findings.spans.show(&key.bytes);
+    diagnostics.spans.show(&key.bytes);
     format!(" `{}`", shortened(&key.text))
 }
 
-fn may_be_shown(node: &Node, findings: &Findings) -> bool {
+fn may_be_shown(node: &Node, diagnostics: &Diagnostics) -> bool {
     match &node.kind {
         Kind::Scalar(scalar) => {
             scalar.substitution == Substitution::None
                 && scalar.stands_here
-                && !findings.spans.is_secret(&scalar.bytes)
+                && !diagnostics.spans.is_secret(&scalar.bytes)
         }
         _ => true,
     }
@@ -340,25 +373,6 @@ fn may_be_shown(node: &Node, findings: &Findings) -> bool {
 fn is_empty_text<T: Decode>(node: &Node) -> bool {
     let is_text = matches!(node.kind, Kind::Scalar(_));
     T::takes_empty() && is_text && node.substitution() == Substitution::None
-}
-
-/// The known word that was probably meant.
-pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    if word.len() > 64 {
-        return None;
-    }
-    let word = word.to_lowercase();
-    known
-        .iter()
-        .map(|known| {
-            (
-                strsim::damerau_levenshtein(&word, &known.to_lowercase()),
-                *known,
-            )
-        })
-        .filter(|(distance, known)| *distance <= 1.max(known.len().max(word.len()) / 3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
 }
 
 /// The whole JSON Schema of `T`.

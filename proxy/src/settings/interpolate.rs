@@ -5,39 +5,39 @@
 
 use std::io::Read;
 
-use super::mistake::Findings;
+use super::diagnostic::Diagnostics;
 use super::node::{Kind, Node, Place, Scalar, Substitution};
 use super::quote::names_a_source;
 
 /// A secret in a file is short; this keeps a wrong path (a log, a device) from filling memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Replaces in the whole tree. A scalar that cannot be filled becomes [`Kind::Wrong`].
+/// Replaces in the whole tree. A scalar that cannot be filled becomes [`Kind::Invalid`].
 pub(crate) fn interpolate(
     node: &mut Node,
     source: &str,
     environment: &dyn Fn(&str) -> Option<String>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) {
     match &mut node.kind {
         Kind::Scalar(scalar) => {
             if scalar.written.contains("${")
-                && !fill(scalar, node.place, source, environment, findings)
+                && !fill(scalar, node.place, source, environment, diagnostics)
             {
-                node.kind = Kind::Wrong;
+                node.kind = Kind::Invalid;
             }
         }
         Kind::Sequence(items) => {
             for item in items {
-                interpolate(item, source, environment, findings);
+                interpolate(item, source, environment, diagnostics);
             }
         }
         Kind::Mapping(entries) => {
             for (_, value) in entries {
-                interpolate(value, source, environment, findings);
+                interpolate(value, source, environment, diagnostics);
             }
         }
-        Kind::Null | Kind::Wrong => {}
+        Kind::Null | Kind::Invalid => {}
     }
 }
 
@@ -47,7 +47,7 @@ fn fill(
     place: Place,
     source: &str,
     environment: &dyn Fn(&str) -> Option<String>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> bool {
     let written = std::mem::take(&mut scalar.written);
     let (mut text, mut rest, mut whole) = (String::new(), written.as_str(), true);
@@ -61,7 +61,7 @@ fn fill(
         }
         text.push_str(before);
         let Some((inside, after)) = rest.split_once('}') else {
-            findings.mistake(
+            diagnostics.error(
                 place,
                 "`${` without its `}`; a literal `${` is written `$${`",
             );
@@ -80,7 +80,7 @@ fn fill(
             }
             Err(message) => {
                 let token = format!("${{{inside}}}");
-                findings.mistake(place_in(source, scalar, &token).unwrap_or(place), message);
+                diagnostics.error(place_in(source, scalar, &token).unwrap_or(place), message);
                 whole = false;
             }
         }
@@ -106,11 +106,12 @@ fn value_of(inside: &str, environment: &dyn Fn(&str) -> Option<String>) -> Resul
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !is_name {
         return Err(
-            "this names no variable; write ${NAME}, ${NAME:-fallback} or ${file:PATH}".to_owned(),
+            "this is not a variable name; write ${NAME}, ${NAME:-fallback} or ${file:PATH}"
+                .to_owned(),
         );
     }
     if fallback.is_some_and(|fallback| fallback.contains("${")) {
-        return Err("the fallback holds another `${`; a fallback is plain text".to_owned());
+        return Err("the fallback contains another `${`; a fallback is plain text".to_owned());
     }
     match (
         environment(name).filter(|value| !value.is_empty()),

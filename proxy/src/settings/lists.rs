@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::decode::{Decode, Scalar, Wrong, mapping_of};
-use super::mistake::Findings;
+use super::changes::Comparison;
+use super::decode::{Decode, Invalid, Scalar, mapping_of};
+use super::diagnostic::Diagnostics;
 use super::node::{Kind, Node, Place, Substitution};
 use super::schema::Definitions;
 
@@ -15,40 +16,52 @@ pub(crate) struct At<T> {
     pub(crate) value: T,
 }
 
-/// A list of at least `MIN` values. Values that are wrong have been told and are not in it.
+/// A list of at least `MIN` values. Invalid values have been reported and are not in it.
 pub(crate) struct List<T, const MIN: usize = 0>(pub(crate) Vec<At<T>>);
 
 impl<T: Decode, const MIN: usize> Decode for List<T, MIN> {
-    fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
+    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
         let items = match &node.kind {
             Kind::Sequence(items) => items,
-            Kind::Wrong => return None,
+            Kind::Invalid => return None,
             _ => {
                 let message = format!("expected a list, found {}", node.described());
-                findings.mistake(node.place, message);
+                diagnostics.error(node.place, message);
                 return None;
             }
         };
         if items.len() < MIN {
-            findings.mistake(node.place, "the list is empty; at least one is needed");
+            diagnostics.error(node.place, "the list is empty; it needs at least one item");
             return None;
         }
-        let values = decode_items(items, findings);
-        // With too few that are right the list means something else than was written.
+        let values = decode_items(items, diagnostics);
+        // With too few valid items the list means something else than was written.
         (values.len() >= MIN).then_some(List(values))
     }
 
     fn schema(definitions: &mut Definitions) -> Value {
         json!({"type": "array", "items": T::schema(definitions), "minItems": MIN})
     }
+
+    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+        comparison.lists((items(old), items(new)), T::compare);
+    }
 }
 
-fn decode_items<T: Decode>(items: &[Node], findings: &mut Findings) -> Vec<At<T>> {
+/// The items of a list; a single value is one.
+fn items(node: &Node) -> &[Node] {
+    match &node.kind {
+        Kind::Sequence(items) => items,
+        _ => std::slice::from_ref(node),
+    }
+}
+
+fn decode_items<T: Decode>(items: &[Node], diagnostics: &mut Diagnostics) -> Vec<At<T>> {
     let mut values = Vec::with_capacity(items.len());
     for (position, item) in items.iter().enumerate() {
         let place = item.place;
-        let value = findings.within(&format!("[{position}]"), |findings| {
-            T::decode(item, findings)
+        let value = diagnostics.within(&format!("[{position}]"), |diagnostics| {
+            T::decode(item, diagnostics)
         });
         values.extend(value.map(|value| At { place, value }));
     }
@@ -59,17 +72,24 @@ fn decode_items<T: Decode>(items: &[Node], findings: &mut Findings) -> Vec<At<T>
 pub(crate) struct OneOrMany<T>(pub(crate) Vec<At<T>>);
 
 impl<T: Decode> Decode for OneOrMany<T> {
-    fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
+    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
         if matches!(node.kind, Kind::Sequence(_)) {
-            return List::<T, 1>::decode(node, findings).map(|list| OneOrMany(list.0));
+            return List::<T, 1>::decode(node, diagnostics).map(|list| OneOrMany(list.0));
         }
         let place = node.place;
-        T::decode(node, findings).map(|value| OneOrMany(vec![At { place, value }]))
+        T::decode(node, diagnostics).map(|value| OneOrMany(vec![At { place, value }]))
     }
 
     fn schema(definitions: &mut Definitions) -> Value {
         let one = T::schema(definitions);
         json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+    }
+
+    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+        match (items(old), items(new)) {
+            ([old], [new]) => T::compare(old, new, comparison),
+            lists => comparison.lists(lists, T::compare),
+        }
     }
 }
 
@@ -78,22 +98,22 @@ impl<T: Decode> Decode for OneOrMany<T> {
 pub(crate) struct Entries<K, V>(pub(crate) Vec<(At<K>, At<V>)>);
 
 impl<K: Scalar, V: Scalar> Decode for Entries<K, V> {
-    fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
-        let entries = mapping_of(node, findings)?;
+    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let entries = mapping_of(node, diagnostics)?;
         let mut read = Vec::with_capacity(entries.len());
         for (key, value) in entries {
             let is_named = key.has_colon && is_name_like(&key.text);
             if is_named {
-                findings.spans.show(&key.bytes);
+                diagnostics.spans.show(&key.bytes);
             }
             let name = match K::read(&key.text) {
                 Ok(name) => Some(name),
-                Err(Wrong::Because(message)) => {
-                    findings.mistake(key.place, message);
+                Err(Invalid::Because(message)) => {
+                    diagnostics.error(key.place, message);
                     None
                 }
                 Err(_) => {
-                    findings.mistake(key.place, format!("expected {}", K::expected()));
+                    diagnostics.error(key.place, format!("expected {}", K::expected()));
                     None
                 }
             };
@@ -101,7 +121,7 @@ impl<K: Scalar, V: Scalar> Decode for Entries<K, V> {
                 continue;
             }
             let path = if is_named { &*key.text } else { "*" };
-            let text = findings.within(path, |findings| V::decode(value, findings));
+            let text = diagnostics.within(path, |diagnostics| V::decode(value, diagnostics));
             if let (Some(name), Some(text)) = (name, text) {
                 let (key_place, place) = (key.place, value.place);
                 let name = At {
@@ -129,19 +149,19 @@ fn is_name_like(text: &str) -> bool {
     text.len() <= 40 && text.split(['-', '_']).all(is_part)
 }
 
-/// Tells of every name that stands before it in the same list.
+/// Reports every name that is used before in the same list.
 pub(crate) fn refuse_duplicates<'s>(
     what: &str,
     names: impl Iterator<Item = (&'s str, Place)>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) {
     let mut seen: HashMap<&str, Place> = HashMap::new();
     for (name, place) in names {
         if let Some(first) = seen.insert(name, place) {
             let line = first.line;
-            findings.mistake(
+            diagnostics.error(
                 place,
-                format!("a {what} before it, on line {line}, has this name; names stand once"),
+                format!("duplicate {what}: the name is already used on line {line}"),
             );
         }
     }

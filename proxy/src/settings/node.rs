@@ -28,8 +28,8 @@ pub(crate) enum Kind {
     Sequence(Vec<Node>),
     /// Keys are not repeated: the first one counts.
     Mapping(Vec<(Key, Node)>),
-    /// A mistake that has been told already.
-    Wrong,
+    /// An error that has been reported already.
+    Invalid,
 }
 
 #[derive(Clone)]
@@ -70,7 +70,7 @@ impl Node {
     pub(crate) fn described(&self) -> &'static str {
         match self.kind {
             Kind::Null => "nothing",
-            Kind::Scalar(_) | Kind::Wrong => "a single value",
+            Kind::Scalar(_) | Kind::Invalid => "a single value",
             Kind::Sequence(_) => "a list",
             Kind::Mapping(_) => "a mapping",
         }
@@ -81,6 +81,31 @@ impl Node {
         match &self.kind {
             Kind::Null => true,
             Kind::Scalar(scalar) => scalar.text.trim().is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Nothing, or nothing but variables that came out empty. An empty text that is written is a value.
+    pub(crate) fn is_left_out(&self) -> bool {
+        self.is_empty()
+            && !matches!(&self.kind, Kind::Scalar(scalar) if scalar.substitution == Substitution::None)
+    }
+
+    /// Whether both have the same value, wherever they stand.
+    pub(crate) fn is_equal(&self, other: &Node) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Scalar(one), Kind::Scalar(other)) => one.text == other.text,
+            (Kind::Sequence(one), Kind::Sequence(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.is_equal(b))
+            }
+            (Kind::Mapping(one), Kind::Mapping(other)) => {
+                let has = |(key, node): &(Key, Node)| {
+                    let mut entries = other.iter();
+                    entries.any(|(name, value)| name.text == key.text && node.is_equal(value))
+                };
+                one.len() == other.len() && one.iter().all(has)
+            }
+            (Kind::Null, Kind::Null) | (Kind::Invalid, Kind::Invalid) => true,
             _ => false,
         }
     }
@@ -97,7 +122,7 @@ impl Node {
             Kind::Scalar(scalar) => scalar.stands_here = false,
             Kind::Sequence(items) => items.iter_mut().for_each(Node::note_alias),
             Kind::Mapping(entries) => entries.iter_mut().for_each(|(_, value)| value.note_alias()),
-            Kind::Null | Kind::Wrong => {}
+            Kind::Null | Kind::Invalid => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! What it means when a key is left out.
 
-use super::mistake::Findings;
+use super::diagnostic::Diagnostics;
 use super::node::{Kind, Node, Place};
 use super::tree;
 
@@ -31,7 +31,7 @@ pub(crate) fn default_node(text: &str, place: Place) -> Option<Node> {
             _ => {}
         }
     }
-    let mut node = tree::parse(text, &mut Findings::default())?;
+    let mut node = tree::parse(text, &mut Diagnostics::default())?;
     move_to(&mut node, place);
     Some(node)
 }

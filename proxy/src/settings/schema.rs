@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::changes::Effect;
 use super::node::{Kind, Node, Place};
 use super::presence::{Presence, default_node};
 
@@ -93,10 +94,10 @@ impl Mapping<'_> {
         &mut self,
         key: &'static str,
         about: &'static str,
-        presence: Presence,
+        kind: (Presence, Effect),
         value: Value,
     ) {
-        self.key_by(key, about, presence, |_| value);
+        self.key_by(key, about, kind, |_| value);
     }
 
     /// The same, with what describes the value.
@@ -104,7 +105,7 @@ impl Mapping<'_> {
         &mut self,
         key: &'static str,
         about: &'static str,
-        presence: Presence,
+        (presence, effect): (Presence, Effect),
         schema: impl FnOnce(&mut Definitions) -> Value,
     ) {
         if self.properties.contains_key(key) {
@@ -120,6 +121,7 @@ impl Mapping<'_> {
         };
         if let Some(property) = property.as_object_mut() {
             property.insert("description".to_owned(), json!(about.trim()));
+            property.insert("x-reload".to_owned(), json!(effect == Effect::Reload));
             if let Presence::Default(text) = presence
                 && let Some(node) = default_node(text, Place::START)
             {
@@ -135,7 +137,7 @@ impl Mapping<'_> {
 
 fn to_json(node: &Node) -> Value {
     match &node.kind {
-        Kind::Null | Kind::Wrong => Value::Null,
+        Kind::Null | Kind::Invalid => Value::Null,
         Kind::Scalar(scalar) => match scalar.text.as_str() {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),

@@ -9,7 +9,7 @@ pub(crate) fn message(source: &str, line: usize, kind: &ErrorKind) -> String {
     let mut message = format!("this is not valid YAML: {}", words(kind));
     let line = source.lines().nth(line.saturating_sub(1));
     if line.is_some_and(|line| line.contains(": ${") && line.contains('{')) {
-        message.push_str("; inside { } and [ ] a value with ${...} must stand in quotes");
+        message.push_str("; inside { } and [ ], quote a value that contains ${...}");
     }
     message
 }
@@ -29,7 +29,7 @@ fn words(kind: &ErrorKind) -> &'static str {
         | Kind::ExpectedFlowMappingSeparator => {
             "a mapping that begins with `{` has no `}`, or a `,` is missing between two of its keys"
         }
-        Kind::MisplacedFlowCollectionEnd => "a `]` or `}` closes nothing; leave it out",
+        Kind::MisplacedFlowCollectionEnd => "a `]` or `}` has no opening bracket; remove it",
         Kind::MismatchedFlowCollectionEnd { .. } => {
             "a bracket is closed by one of another kind; `[` goes with `]`, and `{` with `}`"
         }
@@ -58,7 +58,7 @@ fn of_lines(kind: &ErrorKind) -> &'static str {
         | Kind::TabInBlockIndentation
         | Kind::TabInIndentation
         | Kind::TabAtBlockScalarStart
-        | Kind::TabInPlainScalar => "a tab stands where only spaces may; indent with spaces",
+        | Kind::TabInPlainScalar => "tabs are not allowed here; indent with spaces",
         Kind::InvalidIndentation
         | Kind::InvalidBlockScalarIndent
         | Kind::InvalidQuotedScalarIndent
@@ -70,23 +70,23 @@ fn of_lines(kind: &ErrorKind) -> &'static str {
         | Kind::UnexpectedEofBlockSequence
         | Kind::SimpleKeyExpected
         | Kind::InvalidSimpleKey => {
-            "this line does not fit to those above: keys of one mapping begin in one column, each with `:` and a space after it"
+            "this line does not match the lines above: keys of one mapping begin in the same column, each followed by `:` and a space"
         }
         Kind::MappingValueNotAllowed
         | Kind::MappingKeyNotAllowed
         | Kind::InvalidColonPlacement
         | Kind::InvalidMappingValueWhitespace
         | Kind::FlowMappingValueAdjacentCollection => {
-            "no key may stand here; a text with `: ` in it stands in quotes, and a mapping begins on a line of its own"
+            "a key is not allowed here; quote text that contains `: `, and begin a mapping on its own line"
         }
         Kind::BlockSequenceEntryNotAllowed
         | Kind::BlockEntryInFlowCollection
         | Kind::InvalidBlockEntryWhitespace
         | Kind::PlainScalarStartsWithDashFlowIndicator => {
-            "no `- ` may stand here; a list begins on a line of its own, or is written [a, b]"
+            "`- ` is not allowed here; begin a list on its own line, or write [a, b]"
         }
         Kind::UnexpectedCharacter { .. } | Kind::UnexpectedEndOfPlainScalar => {
-            "no text begins with this character unless it stands in quotes"
+            "quote a text that begins with this character"
         }
         _ => of_marks(kind),
     }
@@ -103,21 +103,21 @@ fn of_marks(kind: &ErrorKind) -> &'static str {
         | Kind::UndeclaredTagHandle
         | Kind::InvalidGlobalTagCharacter
         | Kind::InvalidTagTerminator
-        | Kind::InvalidTagEscape => "a text that begins with `&`, `*` or `!` stands in quotes",
+        | Kind::InvalidTagEscape => "quote a text that begins with `&`, `*` or `!`",
         Kind::UnknownAnchor => {
-            "there is no anchor above for this `*`; a text that begins with one stands in quotes"
+            "there is no anchor above for this `*`; quote a text that begins with `*`"
         }
         Kind::CommentInterceptedScalar | Kind::CommentNotSeparated => {
-            "a `#` begins a comment here; a text with one in it stands in quotes"
+            "`#` begins a comment here; quote a text that contains it"
         }
         Kind::InvalidBlockScalarHeader => "after `|` or `>` the text begins on the next line",
-        Kind::RecursionLimitExceeded => "it nests too deep; write it flatter",
-        Kind::BomInsideDocument => "there is a byte-order mark inside of the file; leave it out",
+        Kind::RecursionLimitExceeded => "it is nested too deeply",
+        Kind::BomInsideDocument => "there is a byte-order mark inside the file; remove it",
         Kind::DocumentIndicatorInQuotedScalar
         | Kind::InvalidDocumentEnd
         | Kind::ExpectedDocumentStart
         | Kind::MissingDocumentEndBeforeDirective => {
-            "`---` and `...` begin and end a file; inside of one they stand in quotes"
+            "`---` and `...` begin and end a file; quote them inside a file"
         }
         Kind::DuplicateVersionDirective
         | Kind::UnsupportedYamlMajorVersion
@@ -130,7 +130,7 @@ fn of_marks(kind: &ErrorKind) -> &'static str {
         | Kind::InvalidDirectiveTerminator
         | Kind::InvalidTagDirectiveTerminator
         | Kind::ExpectedTagDirectiveBang => {
-            "a line that begins with `%` is for YAML itself; leave it out, or put a text that begins with one in quotes"
+            "a line that begins with `%` is a YAML directive; remove it, or quote a text that begins with `%`"
         }
         _ => "the structure of the file breaks here; look for a missing quote, bracket or space",
     }

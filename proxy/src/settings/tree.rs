@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
 
-use super::mistake::Findings;
+use super::diagnostic::Diagnostics;
 use super::node::{Key, Kind, Node, Place, Scalar, Substitution};
 use super::quote::is_key_like;
 use super::syntax;
@@ -16,9 +16,9 @@ use super::syntax;
 const NODES_MAX: usize = 50_000;
 const DEPTH_MAX: usize = 40;
 
-/// Reads the one document of `source`. `None` when its syntax is broken: that mistake hides all
+/// Reads the one document of `source`. `None` when its syntax is broken: that error hides all
 /// others, because nothing after it can be trusted.
-pub(crate) fn parse(source: &str, findings: &mut Findings) -> Option<Node> {
+pub(crate) fn parse(source: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
     let settings = options! {
         emit_comments: false,
         emit_unresolved_aliases: true,
@@ -27,7 +27,7 @@ pub(crate) fn parse(source: &str, findings: &mut Findings) -> Option<Node> {
     };
     let mut builder = Builder {
         source,
-        findings,
+        diagnostics,
         open: Vec::new(),
         anchors: HashMap::new(),
         nodes: 0,
@@ -39,8 +39,8 @@ pub(crate) fn parse(source: &str, findings: &mut Findings) -> Option<Node> {
             Err(error) => {
                 let place = place_of(error.marker().line(), error.marker().col());
                 let message = syntax::message(source, place.line, error.kind());
-                builder.findings.spans.note_broken();
-                builder.findings.mistake(place, message);
+                builder.diagnostics.spans.note_broken();
+                builder.diagnostics.error(place, message);
                 return None;
             }
         }
@@ -74,14 +74,14 @@ struct Open {
 }
 
 enum PendingKey {
-    Good(Key),
+    Valid(Key),
     /// Its value is read and forgotten.
-    Wrong,
+    Invalid,
 }
 
 struct Builder<'a> {
     source: &'a str,
-    findings: &'a mut Findings,
+    diagnostics: &'a mut Diagnostics,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
@@ -94,15 +94,15 @@ impl Builder<'_> {
         let place = place_of(span.start.line(), span.start.col());
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
-                self.findings
-                    .mistake(place, "a second document begins here; one file holds one");
+                self.diagnostics
+                    .error(place, "a second document begins here; a file has one");
                 return None;
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), place);
                 let node = scalar_node(&text, style, place, &span);
                 if let Some(bytes) = span.byte_range() {
-                    self.findings.spans.note_scalar(bytes);
+                    self.diagnostics.spans.note_scalar(bytes);
                 }
                 self.count(place, 1)?;
                 self.finish(node, anchor);
@@ -125,11 +125,11 @@ impl Builder<'_> {
                 self.finish(node, 0);
             }
             Event::UnresolvedAlias(_) => {
-                self.findings.mistake(
+                self.diagnostics.error(
                     place,
-                    "no anchor (`&name`) stands above this alias; a text that begins with `*` stands in quotes",
+                    "no anchor (`&name`) is defined above this alias; quote a text that begins with `*`",
                 );
-                self.finish(wrong(place), 0);
+                self.finish(invalid(place), 0);
             }
             _ => {}
         }
@@ -139,14 +139,14 @@ impl Builder<'_> {
     /// A copy of what the alias names.
     fn aliased(&mut self, anchor: usize, place: Place) -> Option<Node> {
         let Some(node) = self.anchors.get(&anchor) else {
-            self.findings
-                .mistake(place, "this alias stands inside of what it names");
-            return Some(wrong(place));
+            self.diagnostics
+                .error(place, "this alias is inside of the value that it refers to");
+            return Some(invalid(place));
         };
         let (count, depth) = (node.count(), node.depth());
         if self.open.len() + depth > DEPTH_MAX {
-            let message = format!("aliases nest deeper than {DEPTH_MAX}; write it flatter");
-            self.findings.mistake(place, message);
+            let message = format!("aliases are nested deeper than {DEPTH_MAX}");
+            self.diagnostics.error(place, message);
             return None;
         }
         self.count(place, count)?;
@@ -159,7 +159,7 @@ impl Builder<'_> {
         self.nodes = self.nodes.saturating_add(more);
         if self.nodes > NODES_MAX {
             let message = format!("the file has more than {NODES_MAX} values, aliases counted");
-            self.findings.mistake(place, message);
+            self.diagnostics.error(place, message);
             return None;
         }
         Some(())
@@ -189,11 +189,11 @@ impl Builder<'_> {
             Kind::Sequence(items) => items.push(node),
             Kind::Mapping(entries) => match parent.key.take() {
                 None => {
-                    let key = pending_key(node, self.source, &mut parent.keys, self.findings);
+                    let key = pending_key(node, self.source, &mut parent.keys, self.diagnostics);
                     parent.key = Some(key);
                 }
-                Some(PendingKey::Good(key)) => entries.push((key, node)),
-                Some(PendingKey::Wrong) => {}
+                Some(PendingKey::Valid(key)) => entries.push((key, node)),
+                Some(PendingKey::Invalid) => {}
             },
             _ => {}
         }
@@ -201,8 +201,8 @@ impl Builder<'_> {
 
     fn refuse_tag(&mut self, tag: Option<&Tag>, place: Place) {
         if tag.is_some_and(|tag| tag.core_suffix().is_none()) {
-            self.findings
-                .mistake(place, "tags (`!name`) mean nothing here; leave it out");
+            self.diagnostics
+                .error(place, "tags (`!name`) are not supported; remove it");
         }
     }
 }
@@ -211,37 +211,37 @@ fn pending_key(
     node: Node,
     source: &str,
     keys: &mut HashMap<String, usize>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> PendingKey {
     let place = node.place;
     let Kind::Scalar(scalar) = node.kind else {
-        findings.mistake(place, "a key must be a plain word");
-        return PendingKey::Wrong;
+        diagnostics.error(place, "a key must be a plain word");
+        return PendingKey::Invalid;
     };
     let text = scalar.written;
     if text == "<<" {
-        findings.mistake(
+        diagnostics.error(
             place,
-            "merge keys (`<<`) are not read; an alias (`*name`) may stand for a whole value",
+            "merge keys (`<<`) are not supported; an alias (`*name`) can replace a whole value",
         );
-        return PendingKey::Wrong;
+        return PendingKey::Invalid;
     }
     let after = source.get(scalar.bytes.end..).unwrap_or_default();
     let has_colon = after.trim_start_matches([' ', '\t']).starts_with(':');
     if let Some(line) = keys.get(&text) {
         let mut named = "this key".to_owned();
         if has_colon && is_key_like(&text) {
-            findings.spans.show(&scalar.bytes);
+            diagnostics.spans.show(&scalar.bytes);
             named = format!("`{text}`");
         }
-        findings.mistake(
+        diagnostics.error(
             place,
-            format!("{named} stands twice in one mapping, first on line {line}; keep one"),
+            format!("duplicate key: {named} was first set on line {line}"),
         );
-        return PendingKey::Wrong;
+        return PendingKey::Invalid;
     }
     keys.insert(text.clone(), place.line);
-    PendingKey::Good(Key {
+    PendingKey::Valid(Key {
         text,
         place,
         bytes: scalar.bytes,
@@ -266,9 +266,9 @@ fn scalar_node(text: &str, style: ScalarStyle, place: Place, span: &Span) -> Nod
     Node { place, kind }
 }
 
-fn wrong(place: Place) -> Node {
+fn invalid(place: Place) -> Node {
     Node {
         place,
-        kind: Kind::Wrong,
+        kind: Kind::Invalid,
     }
 }

@@ -3,7 +3,7 @@
 use http::Uri;
 use serde_json::{Value, json};
 
-use super::decode::{Scalar, Wrong};
+use super::decode::{Invalid, Scalar};
 use super::quote::names_a_source;
 
 /// `http://host:port` or `https://host:port`, and nothing after it.
@@ -30,26 +30,26 @@ impl Scalar for Endpoint {
         !is_bare(written, MayFollow::AnyPath)
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         let (scheme, rest) = scheme_and_rest(text, &["http", "https"])?;
         let (authority, after) = split_authority(rest);
         check_authority(authority, "; they go into `request_headers`")?;
         match after {
             "" | "/" => {}
             after if after.starts_with('/') && !after.contains(['?', '#']) => {
-                return Err(Wrong::Because(
+                return Err(Invalid::Because(
                     "an endpoint has no path; write it as `path_prefix` of the backend".to_owned(),
                 ));
             }
             _ => {
-                return Err(Wrong::Because(
+                return Err(Invalid::Because(
                     "an endpoint ends with its host and port; no path, query or fragment"
                         .to_owned(),
                 ));
             }
         }
         let text = format!("{scheme}://{}", authority.to_ascii_lowercase());
-        let uri = text.parse().map_err(|_| Wrong::Unexpected)?;
+        let uri = text.parse().map_err(|_| Invalid::Unexpected)?;
         Ok(Endpoint { uri, text })
     }
 
@@ -71,12 +71,12 @@ impl Scalar for ServiceUrl {
         !is_bare(written, MayFollow::Nothing)
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         let (_, rest) = scheme_and_rest(text, &["http", "https"])?;
         check_authority(split_authority(rest).0, "")?;
         text.parse::<Uri>()
             .map(|_| ServiceUrl(text.to_owned()))
-            .map_err(|_| Wrong::Unexpected)
+            .map_err(|_| Invalid::Unexpected)
     }
 
     fn schema() -> Value {
@@ -96,10 +96,10 @@ impl Scalar for RedisUrl {
         !is_bare(written, MayFollow::Number)
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         let (_, rest) = scheme_and_rest(text, &["redis", "rediss", "unix"])?;
         if split_authority(rest).0.is_empty() && !text.starts_with("unix:") {
-            return Err(Wrong::Because(NO_HOST.to_owned()));
+            return Err(Invalid::Because(NO_HOST.to_owned()));
         }
         Ok(RedisUrl)
     }
@@ -159,7 +159,7 @@ fn is_bare(written: &str, may_follow: MayFollow) -> bool {
 
 const NO_HOST: &str = "the address names no host";
 
-fn scheme_and_rest<'t>(text: &'t str, schemes: &[&str]) -> Result<(String, &'t str), Wrong> {
+fn scheme_and_rest<'t>(text: &'t str, schemes: &[&str]) -> Result<(String, &'t str), Invalid> {
     let schemes_text = || {
         schemes
             .iter()
@@ -167,14 +167,14 @@ fn scheme_and_rest<'t>(text: &'t str, schemes: &[&str]) -> Result<(String, &'t s
             .collect::<Vec<_>>()
     };
     let (scheme, rest) = text.split_once("://").ok_or_else(|| {
-        Wrong::Because(format!(
+        Invalid::Because(format!(
             "the address has no scheme; it begins with {}",
             schemes_text().join(" or ")
         ))
     })?;
     let scheme = scheme.to_ascii_lowercase();
     if !schemes.contains(&scheme.as_str()) {
-        return Err(Wrong::Because(format!(
+        return Err(Invalid::Because(format!(
             "the scheme of the address is not known here; it begins with {}",
             schemes_text().join(" or ")
         )));
@@ -187,25 +187,25 @@ fn split_authority(rest: &str) -> (&str, &str) {
 }
 
 /// Host and an optional port. The message never repeats what may be a password.
-fn check_authority(authority: &str, credentials_go: &str) -> Result<(), Wrong> {
+fn check_authority(authority: &str, credentials_go: &str) -> Result<(), Invalid> {
     if authority.contains('@') {
-        return Err(Wrong::Because(format!(
+        return Err(Invalid::Because(format!(
             "an address holds no user and password{credentials_go}"
         )));
     }
     let parsed: http::uri::Authority = match authority.parse() {
         Ok(parsed) => parsed,
-        Err(_) if authority.is_empty() => return Err(Wrong::Because(NO_HOST.to_owned())),
-        Err(_) => return Err(Wrong::Unexpected),
+        Err(_) if authority.is_empty() => return Err(Invalid::Because(NO_HOST.to_owned())),
+        Err(_) => return Err(Invalid::Unexpected),
     };
     if parsed.host().is_empty() {
-        return Err(Wrong::Because(NO_HOST.to_owned()));
+        return Err(Invalid::Because(NO_HOST.to_owned()));
     }
     let written_port = authority.strip_prefix(parsed.host());
     match (written_port, parsed.port_u16()) {
         (Some(""), None) => Ok(()),
         (Some(_), Some(port)) if port > 0 => Ok(()),
-        _ => Err(Wrong::Because(
+        _ => Err(Invalid::Because(
             "the port of the address is a number from 1 to 65535".to_owned(),
         )),
     }

@@ -7,8 +7,8 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::decode::{Scalar, Wrong};
-use super::mistake::Findings;
+use super::decode::{Invalid, Scalar};
+use super::diagnostic::Diagnostics;
 use super::node::Place;
 use super::secret;
 use crate::units::{self, Rate};
@@ -19,12 +19,12 @@ pub(crate) fn pattern(pattern: &str) -> Value {
     json!({"type": "string", "pattern": pattern})
 }
 
-fn unit<T>(read: Result<T, units::UnitError>, usual: &str) -> Result<T, Wrong> {
+fn unit<T>(read: Result<T, units::UnitError>, usual: &str) -> Result<T, Invalid> {
     read.map_err(|error| {
         if error.expected == usual {
-            Wrong::Unexpected
+            Invalid::Unexpected
         } else {
-            Wrong::Because(error.to_string())
+            Invalid::Because(error.to_string())
         }
     })
 }
@@ -34,11 +34,11 @@ impl Scalar for bool {
         "true or false".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         match text {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(Wrong::Unexpected),
+            _ => Err(Invalid::Unexpected),
         }
     }
 
@@ -56,14 +56,14 @@ impl Scalar for Name {
         "a name of 1 to 64 characters from a-z, 0-9, _ and -".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         let is_label = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
         };
         if (1..=64).contains(&text.len()) && text.bytes().all(is_label) {
             return Ok(Name(text.to_owned()));
         }
-        Err(Wrong::Unexpected)
+        Err(Invalid::Unexpected)
     }
 
     fn schema() -> Value {
@@ -79,12 +79,12 @@ impl Scalar for RuleName {
         "a name of 1 to 64 letters, digits and _".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if (1..=64).contains(&text.len()) && text.bytes().all(is_word) {
             return Ok(RuleName(text.to_owned()));
         }
-        Err(Wrong::Unexpected)
+        Err(Invalid::Unexpected)
     }
 
     fn schema() -> Value {
@@ -96,9 +96,9 @@ impl Scalar for RuleName {
 #[derive(Clone, Debug)]
 pub(crate) struct Text(pub(crate) String);
 
-pub(crate) fn plain_text(text: &str) -> Result<String, Wrong> {
+pub(crate) fn plain_text(text: &str) -> Result<String, Invalid> {
     if text.chars().any(char::is_control) {
-        return Err(Wrong::Because(
+        return Err(Invalid::Because(
             "expected one line of text; there is a control character in it".to_owned(),
         ));
     }
@@ -110,7 +110,7 @@ impl Scalar for Text {
         "a text".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         plain_text(text).map(Text)
     }
 
@@ -130,7 +130,7 @@ impl Scalar for MaybeEmptyText {
         "a text, or \"\" for none".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         plain_text(text).map(MaybeEmptyText)
     }
 
@@ -144,16 +144,18 @@ impl Scalar for MaybeEmptyText {
 pub(crate) struct Time<const MIN_MS: u64 = 1>(pub(crate) Duration);
 
 impl<const MIN_MS: u64> Scalar for Time<MIN_MS> {
+    fn is_equal(old: &str, new: &str) -> bool {
+        units::duration(old).ok() == units::duration(new).ok()
+    }
+
     fn expected() -> String {
         units::DURATION_EXPECTED.to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         let duration = unit(units::duration(text), units::DURATION_EXPECTED)?;
         if duration < Duration::from_millis(MIN_MS) {
-            return Err(Wrong::Because(
-                "expected a duration above 0: nothing would ever be in time".to_owned(),
-            ));
+            return Err(Invalid::Because("expected a duration above 0".to_owned()));
         }
         Ok(Time(duration))
     }
@@ -168,14 +170,18 @@ impl<const MIN_MS: u64> Scalar for Time<MIN_MS> {
 pub(crate) struct Size<const MIN: u64 = 1>(pub(crate) u64);
 
 impl<const MIN: u64> Scalar for Size<MIN> {
+    fn is_equal(old: &str, new: &str) -> bool {
+        units::size(old).ok() == units::size(new).ok()
+    }
+
     fn expected() -> String {
         units::SIZE_EXPECTED.to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         let bytes = unit(units::size(text), units::SIZE_EXPECTED)?;
         if bytes < MIN {
-            return Err(Wrong::Because(format!(
+            return Err(Invalid::Because(format!(
                 "expected a size of at least {MIN}B"
             )));
         }
@@ -200,12 +206,12 @@ impl<const MIN: u32> Scalar for Count<MIN> {
         format!("a whole number from {MIN} to {}", Self::MAX)
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         match text.parse() {
             Ok(number) if (MIN..=Self::MAX).contains(&number) && !text.starts_with('+') => {
                 Ok(Count(number))
             }
-            _ => Err(Wrong::Unexpected),
+            _ => Err(Invalid::Unexpected),
         }
     }
 
@@ -219,7 +225,7 @@ impl Scalar for Rate {
         units::RATE_EXPECTED.to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         unit(units::rate(text), units::RATE_EXPECTED)
     }
 
@@ -237,7 +243,7 @@ impl Scalar for Share {
         units::RATIO_EXPECTED.to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         unit(units::ratio(text), units::RATIO_EXPECTED).map(Share)
     }
 
@@ -259,12 +265,12 @@ impl Scalar for Threshold {
         "a share such as 1%, a duration such as 500ms or a whole number".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         units::ratio(text)
             .map(Threshold::Share)
             .or_else(|_| units::duration(text).map(Threshold::Time))
             .or_else(|_| Count::<0>::read(text).map(|count| Threshold::Count(count.0)))
-            .map_err(|_| Wrong::Unexpected)
+            .map_err(|_| Invalid::Unexpected)
     }
 
     fn schema() -> Value {
@@ -278,8 +284,8 @@ impl Scalar for SocketAddr {
         "an IP address and a port such as 0.0.0.0:8080 or [::1]:8080".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
-        text.parse().map_err(|_| Wrong::Unexpected)
+    fn read(text: &str) -> Result<Self, Invalid> {
+        text.parse().map_err(|_| Invalid::Unexpected)
     }
 
     fn schema() -> Value {
@@ -296,12 +302,12 @@ impl Scalar for Network {
         "a network such as 10.0.0.0/8, or an IP address".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         text.parse::<IpNet>()
             .map(|network| network.trunc())
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
             .map(Network)
-            .map_err(|_| Wrong::Unexpected)
+            .map_err(|_| Invalid::Unexpected)
     }
 
     fn schema() -> Value {
@@ -314,8 +320,8 @@ impl Scalar for HeaderName {
         "a header name such as X-Api-Key".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
-        HeaderName::from_bytes(text.as_bytes()).map_err(|_| Wrong::Unexpected)
+    fn read(text: &str) -> Result<Self, Invalid> {
+        HeaderName::from_bytes(text.as_bytes()).map_err(|_| Invalid::Unexpected)
     }
 
     fn schema() -> Value {
@@ -333,8 +339,8 @@ impl Scalar for HeaderText {
         "the value of a header: one line of printable characters".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
-        let mut value = HeaderValue::from_str(text.trim()).map_err(|_| Wrong::Unexpected)?;
+    fn read(text: &str) -> Result<Self, Invalid> {
+        let mut value = HeaderValue::from_str(text.trim()).map_err(|_| Invalid::Unexpected)?;
         value.set_sensitive(true);
         Ok(HeaderText(value))
     }
@@ -343,7 +349,7 @@ impl Scalar for HeaderText {
         json!({"type": ["string", "number"]})
     }
 
-    fn notice(text: &str, place: Place, findings: &mut Findings) {
-        secret::notice_example(text, place, findings);
+    fn notice(text: &str, place: Place, diagnostics: &mut Diagnostics) {
+        secret::notice_example(text, place, diagnostics);
     }
 }

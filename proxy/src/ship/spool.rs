@@ -24,7 +24,7 @@ use recovery::Segment;
 
 mod acks;
 mod append;
-mod format;
+pub(crate) mod format;
 mod inner;
 mod reader;
 mod recovery;
@@ -35,7 +35,7 @@ pub use format::ID_BYTES;
 pub use reader::{Next, Reader};
 
 /// The checked `spool` block.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub path: PathBuf,
     /// The most that events of requests may take.

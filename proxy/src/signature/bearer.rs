@@ -27,8 +27,8 @@ use super::scheme::{
 use super::secret::{HashedSecret, non_empty};
 use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible};
 use crate::settings::declare::settings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::{At, List};
-use crate::settings::mistake::Findings;
 use crate::settings::node::Place;
 use crate::settings::secret::never_matches;
 use crate::settings::values::Secret;
@@ -70,22 +70,22 @@ settings! {
     /// API keys.
     struct Settings {
         /// API keys as they are, or sha256:HEX of them.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
         /// Who may call.
-        clients: List<Client, 1> [guard],
+        clients: List<Client, 1> [guard] reload,
     }
 }
 
 impl RawScheme for Settings {
-    fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built> {
+    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
         let settings = ClientSettings {
             clients: &self.clients,
             secrets: &self.secrets,
         };
-        refuse_bad_hashes(&settings, findings);
-        warn_of_spaces(&settings, findings);
-        let clients = settings.check(entry, findings)?;
-        entry.built(build(&clients), findings)
+        refuse_bad_hashes(&settings, diagnostics);
+        warn_of_spaces(&settings, diagnostics);
+        let clients = settings.check(entry, diagnostics)?;
+        entry.built(build(&clients), diagnostics)
     }
 
     fn written(&self) -> Vec<(&'static str, Place)> {
@@ -93,26 +93,27 @@ impl RawScheme for Settings {
     }
 }
 
-fn refuse_bad_hashes(settings: &ClientSettings<'_>, findings: &mut Findings) {
+fn refuse_bad_hashes(settings: &ClientSettings<'_>, diagnostics: &mut Diagnostics) {
     for secret in settings.all() {
-        if secret.value.0.starts_with(STORED_PREFIX) && stored_key(&secret.value.0).is_none() {
+        let text = secret.value.expose();
+        if text.starts_with(STORED_PREFIX) && stored_key(text).is_none() {
             let message = "expected 64 hex digits after `sha256:`, the SHA-256 of the key";
-            findings.mistake(secret.place, message);
+            diagnostics.error(secret.place, message);
         }
     }
 }
 
 /// White space in the middle; of that at the ends every secret is warned.
-fn warn_of_spaces(settings: &ClientSettings<'_>, findings: &mut Findings) {
+fn warn_of_spaces(settings: &ClientSettings<'_>, diagnostics: &mut Diagnostics) {
     for setting in settings.lists() {
         let secrets = setting.value().map_or(&[][..], |list| &list.0);
         for (position, At { place, value }) in secrets.iter().enumerate() {
-            let text = value.0.trim();
+            let text = value.expose().trim();
             let is_reported = never_matches(text).is_some();
             if !is_reported && text.contains(char::is_whitespace) {
                 let path = format!("{}[{position}]", setting.path);
-                let does = "has white space in it, which an API key has not (RFC 6750, section 2.1); leave it out";
-                findings.warn(&path, *place, does);
+                let does = "contains white space, which an API key cannot (RFC 6750, section 2.1); remove it";
+                diagnostics.warn(&path, *place, does);
             }
         }
     }

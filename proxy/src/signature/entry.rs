@@ -6,22 +6,23 @@ use super::Config;
 use super::demand::Demand;
 use super::scheme::{Descriptor, Entry, RawScheme, Windows};
 use super::schemes::{Listed, SCHEMES, named};
-use crate::settings::declare::{Settings, settings};
-use crate::settings::decode::{Block, Decode, Scalar, Setting, Wrong, nearest};
-use crate::settings::mistake::Findings;
-use crate::settings::node::{Node, Place};
+use crate::settings::changes::Comparison;
+use crate::settings::declare::{Settings, one_of, settings, unknown};
+use crate::settings::decode::{Block, Decode, Invalid, Scalar, Setting};
+use crate::settings::diagnostic::Diagnostics;
+use crate::settings::node::{Kind, Node, Place};
 use crate::settings::schema::Definitions;
 use crate::settings::values::Time;
 
 settings! {
     /// The keys of every scheme.
     struct Common {
-        /// Which rules it follows.
-        scheme: SchemeName [required],
+        /// The signature scheme.
+        scheme: SchemeName [required] reload,
         /// How old, or how far ahead, a timestamp may be; 300s by default, 8h with feishu.
-        tolerance: Time [optional],
+        tolerance: Time [optional] reload,
         /// How long an id or signature is refused once seen; 10m by default, 8h with feishu; 0s: off.
-        replay: Time<0> [optional],
+        replay: Time<0> [optional] reload,
     }
 }
 
@@ -37,17 +38,12 @@ impl SchemeName {
 
 impl Scalar for SchemeName {
     fn expected() -> String {
-        format!("one of `{}`", SchemeName::words().join("`, `"))
+        one_of(&SchemeName::words())
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
-        if let Some(listed) = named(text) {
-            return Ok(SchemeName(listed));
-        }
-        Err(match nearest(text, &SchemeName::words()) {
-            Some(near) => Wrong::Near(near),
-            None => Wrong::Unexpected,
-        })
+    fn read(text: &str) -> Result<Self, Invalid> {
+        let listed = named(text).ok_or_else(|| unknown(text, &SchemeName::words()))?;
+        Ok(SchemeName(listed))
     }
 
     fn schema() -> Value {
@@ -78,21 +74,21 @@ fn all_keys() -> Vec<&'static str> {
 }
 
 impl Decode for Signature {
-    fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
-        let block = Block::open(node, &all_keys(), findings)?;
-        let common = Common::read(&block, findings);
+    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let block = Block::open(node, &all_keys(), diagnostics)?;
+        let common = Common::read(&block, diagnostics);
         let own = common.scheme.get().map(|name| name.0.settings());
-        let settings = own.map(|own| (own.read)(&block, findings));
+        let settings = own.map(|own| (own.read)(&block, diagnostics));
         let own_keys = own.map_or(&[][..], |own| own.keys);
         Some(Signature {
-            foreign: foreign(&block, own_keys, findings),
+            foreign: foreign(&block, own_keys, diagnostics),
             common,
             settings,
         })
     }
 
     fn schema(definitions: &mut Definitions) -> Value {
-        let about = "How a request proves whom it is from.";
+        let about = "How a request is authenticated.";
         definitions.mapping("Signature", about, |mapping| {
             Common::describe(mapping);
             for listed in &SCHEMES {
@@ -100,11 +96,41 @@ impl Decode for Signature {
             }
         })
     }
+
+    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+        Common::compare_keys(old, new, comparison);
+        let mut compared: Vec<&'static str> = Vec::new();
+        for listed in &SCHEMES {
+            let settings = listed.settings();
+            // Keys that schemes share are compared once.
+            if settings.keys.iter().any(|key| !compared.contains(key)) && is_of(listed, old, new) {
+                (settings.compare)(old, new, comparison);
+                compared.extend(settings.keys);
+            }
+        }
+    }
+}
+
+/// Whether one of two entries is of this scheme.
+fn is_of(listed: &Listed, old: &Node, new: &Node) -> bool {
+    let is = |node: &Node| {
+        let Kind::Mapping(entries) = &node.kind else {
+            return false;
+        };
+        let mut entries = entries.iter();
+        let scheme = entries.find(|(key, _)| key.text == "scheme");
+        matches!(scheme, Some((_, Node { kind: Kind::Scalar(name), .. })) if name.text == listed.name())
+    };
+    is(old) || is(new)
 }
 
 /// Reads the keys that only other schemes have, so that nothing in them is taken for less than it is: a
 /// secret stays hidden wherever it stands.
-fn foreign(block: &Block<'_>, own: &[&str], findings: &mut Findings) -> Vec<(&'static str, Place)> {
+fn foreign(
+    block: &Block<'_>,
+    own: &[&str],
+    diagnostics: &mut Diagnostics,
+) -> Vec<(&'static str, Place)> {
     let mut foreign: Vec<(&'static str, Place)> = Vec::new();
     let is_own = |key: &str| own.contains(&key) || Common::KEYS.contains(&key);
     let mut read: Vec<&'static str> = Vec::new();
@@ -112,7 +138,7 @@ fn foreign(block: &Block<'_>, own: &[&str], findings: &mut Findings) -> Vec<(&'s
         let keys = listed.settings().keys;
         let is_new = |key: &&&str| !is_own(key) && block.has(key) && !read.contains(*key);
         if keys.iter().any(|key| is_new(&key)) {
-            let written = (listed.settings().read)(block, findings).written();
+            let written = (listed.settings().read)(block, diagnostics).written();
             foreign.extend(written.into_iter().filter(|(key, _)| is_new(&key)));
             read.extend(keys);
         }
@@ -133,11 +159,11 @@ impl Signature {
 
     /// Checks the entry and builds its scheme. `route` names the client where none is named. `None` when
     /// anything is wrong: then it has been reported.
-    pub(crate) fn check(&self, route: &str, findings: &mut Findings) -> Option<Config> {
+    pub(crate) fn check(&self, route: &str, diagnostics: &mut Diagnostics) -> Option<Config> {
         let SchemeName(listed) = self.common.scheme.get()?;
-        let errors_before = findings.mistakes();
-        self.refuse_foreign(listed, findings);
-        let windows = self.windows(listed.descriptor(), findings);
+        let errors_before = diagnostics.errors();
+        self.refuse_foreign(listed, diagnostics);
+        let windows = self.windows(listed.descriptor(), diagnostics);
         let entry = Entry {
             scheme: listed.name(),
             path: &self.common.scheme.path,
@@ -147,7 +173,7 @@ impl Signature {
             replay: windows.replay,
             errors_before,
         };
-        let built = self.settings.as_ref()?.check(&entry, findings)?;
+        let built = self.settings.as_ref()?.check(&entry, diagnostics)?;
         Some(Config {
             descriptor: listed.descriptor()?,
             scheme: built.scheme,
@@ -163,25 +189,25 @@ impl Signature {
         })
     }
 
-    fn refuse_foreign(&self, listed: &Listed, findings: &mut Findings) {
+    fn refuse_foreign(&self, listed: &Listed, diagnostics: &mut Diagnostics) {
         for (key, place) in &self.foreign {
             let message = format!(
                 "`{key}` is no key of the scheme `{}`, which takes: {}",
                 listed.name(),
                 listed.settings().keys.join(", ")
             );
-            findings.mistake(*place, message);
+            diagnostics.error(*place, message);
         }
     }
 
     /// How old a request may be, and how long it is remembered.
-    fn windows(&self, scheme: Option<&Descriptor>, findings: &mut Findings) -> Windows {
+    fn windows(&self, scheme: Option<&Descriptor>, diagnostics: &mut Diagnostics) -> Windows {
         let (tolerance, replay) = (&self.common.tolerance, &self.common.replay);
         let defaults = scheme.map_or(Some(Windows::USUAL), |scheme| scheme.windows);
         let Some(defaults) = defaults else {
             let name = self.scheme().unwrap_or_default();
-            warn_useless(tolerance, name, findings);
-            warn_useless(replay, name, findings);
+            warn_useless(tolerance, name, diagnostics);
+            warn_useless(replay, name, diagnostics);
             return Windows {
                 tolerance: std::time::Duration::ZERO,
                 replay: std::time::Duration::ZERO,
@@ -199,19 +225,19 @@ impl Signature {
                 true => (&replay.path, replay.place),
                 false => (&tolerance.path, tolerance.place),
             };
-            findings.warn(
+            diagnostics.warn(
                 path,
                 place,
-                "leaves a gap: a request stays good for twice the tolerance, but is remembered for less; make `replay` at least that long",
+                "leaves a replay gap: a request stays valid for twice the tolerance, but is remembered for less; make `replay` at least twice the `tolerance`",
             );
         }
         windows
     }
 }
 
-fn warn_useless<T>(setting: &Setting<T>, scheme: &str, findings: &mut Findings) {
+fn warn_useless<T>(setting: &Setting<T>, scheme: &str, diagnostics: &mut Diagnostics) {
     if setting.is_written() {
-        let does = format!("does nothing: {scheme} has neither a time nor an id");
-        findings.warn(&setting.path, setting.place, &does);
+        let does = format!("has no effect: {scheme} has neither a timestamp nor an id");
+        diagnostics.warn(&setting.path, setting.place, &does);
     }
 }

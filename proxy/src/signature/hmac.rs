@@ -128,7 +128,7 @@ impl Hmac {
         }
         if let Some(part) = self.template.blurred(&values) {
             return Err(Rejection::invalid(format!(
-                "{} holds the separator that stands beside it in the signed text",
+                "{} contains the separator next to it in the signed text",
                 part.placeholder()
             )));
         }

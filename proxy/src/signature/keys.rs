@@ -9,17 +9,17 @@ use super::scheme::Entry;
 use super::secret::HashedSecret;
 use crate::settings::declare::settings;
 use crate::settings::decode::Setting;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::{At, List, refuse_duplicates};
-use crate::settings::mistake::Findings;
 use crate::settings::values::{Name, Secret};
 
 settings! {
     /// A caller, and its secrets.
     struct Client {
         /// The client of limits, cache scope and events.
-        name: Name [required],
+        name: Name [required] reload,
         /// Any of them is good, for rotation.
-        secrets: List<Secret, 1> [required],
+        secrets: List<Secret, 1> [required] reload,
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) fn secrets(setting: &Secrets) -> Vec<SecretString> {
 fn list(list: Option<&List<Secret, 1>>) -> Vec<SecretString> {
     let secrets = list.map_or(&[][..], |list| &list.0).iter();
     secrets
-        .map(|secret| SecretString::from(secret.value.0.as_str()))
+        .map(|secret| SecretString::from(secret.value.expose()))
         .collect()
 }
 
@@ -76,18 +76,18 @@ impl<'s> ClientSettings<'s> {
     pub(super) fn check(
         &self,
         entry: &Entry<'_>,
-        findings: &mut Findings,
+        diagnostics: &mut Diagnostics,
     ) -> Option<Vec<NamedClient>> {
         let has_secrets = !self.secrets.is_absent();
         let has_clients = !self.clients.is_absent();
         entry.need(
             has_secrets || has_clients,
             "`clients` or `secrets`",
-            findings,
+            diagnostics,
         );
         if has_secrets && has_clients {
-            let message = "`secrets` is short for one client; with `clients` it has no effect";
-            findings.mistake(self.secrets.place, message);
+            let message = "`secrets` defines a single client; use either `secrets` or `clients`";
+            diagnostics.error(self.secrets.place, message);
         }
         let Some(clients) = self.clients.value() else {
             return self.secrets.value().map(|secrets| {
@@ -101,7 +101,7 @@ impl<'s> ClientSettings<'s> {
             .0
             .iter()
             .filter_map(|at| Some((at.value.name.value()?.0.as_str(), at.value.name.place)));
-        refuse_duplicates("client of this scheme", named, findings);
+        refuse_duplicates("client of this scheme", named, diagnostics);
         let client = |at: &At<Client>| {
             Some(NamedClient {
                 name: Arc::from(at.value.name.value()?.0.as_str()),

@@ -4,7 +4,7 @@
 //! A signature seldom covers the path, so a request that was signed for one route is good on every other
 //! that knows its secret. Were each route to remember for itself, it could be sent once to each.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,55 +32,52 @@ impl Memory {
     /// For all schemes of all routes.
     #[must_use]
     pub fn new<'c>(configs: impl IntoIterator<Item = &'c Config>) -> Self {
-        Memory::following(configs, None)
+        Memory::build(configs, None)
     }
 
-    /// For all schemes of all routes, with what the memory of the previous generation knows of the secrets
-    /// that are still in use: a request that it has seen is a replay.
+    /// For the schemes of the configuration that follows this one. What was seen stays known to every scheme
+    /// that keeps one of its secrets.
     #[must_use]
-    pub fn following<'c>(
-        configs: impl IntoIterator<Item = &'c Config>,
-        previous: Option<&Memory>,
-    ) -> Self {
+    pub fn next<'c>(&self, configs: impl IntoIterator<Item = &'c Config>) -> Self {
+        Memory::build(configs, Some(self))
+    }
+
+    fn build<'c>(configs: impl IntoIterator<Item = &'c Config>, previous: Option<&Memory>) -> Self {
         let demands: Vec<&Demand> = configs.into_iter().map(|config| &config.demand).collect();
         let clients: Vec<Vec<Vec<Secret>>> = demands.iter().map(|demand| secrets(demand)).collect();
         let schemes: Vec<Vec<Secret>> = clients.iter().map(|clients| clients.concat()).collect();
         let joined = joined(&schemes);
-        let mut windows: HashMap<usize, (Duration, usize)> = HashMap::new();
+        let mut bounds: BTreeMap<usize, (Duration, usize)> = BTreeMap::new();
         for (demand, group) in demands.iter().zip(&joined) {
-            let (window, members) = windows.entry(*group).or_default();
+            let (window, members) = bounds.entry(*group).or_default();
             *window = demand.replay.max(*window);
             *members += usize::from(!demand.replay.is_zero());
         }
-        let mut shared = Vec::with_capacity(windows.len());
-        let mut position_of: HashMap<usize, usize> = HashMap::new();
-        for (group, (window, members)) in windows {
-            position_of.insert(group, shared.len());
-            let secrets = schemes.iter().zip(&joined);
-            let secrets = secrets.filter(|(_, of)| **of == group);
-            let known = previous.map_or_else(Vec::new, |previous| {
-                previous.stores_of(secrets.flat_map(|(secrets, _)| secrets))
-            });
+        let mut shared = Vec::with_capacity(bounds.len());
+        let mut positions = HashMap::new();
+        for (group, (window, members)) in bounds {
+            let schemes = schemes.iter().zip(&joined).filter(|(_, of)| **of == group);
+            let secrets: Vec<Secret> = schemes.flat_map(|(secrets, _)| secrets.clone()).collect();
+            let known = previous.map_or_else(Vec::new, |previous| previous.stores_of(&secrets));
+            let position = shared.len();
+            positions.extend(secrets.into_iter().map(|secret| (secret, position)));
             shared.push(match known.split_first() {
                 Some((first, others)) => first.following(others, window, members),
                 None => InProcess::new(SeenRequests::new(window, members)),
             });
         }
-        let each = schemes.iter().zip(&joined);
-        let positions = each.flat_map(|(secrets, group)| {
-            let position = position_of.get(group).copied().unwrap_or_default();
-            secrets.iter().map(move |secret| (*secret, position))
-        });
         Memory {
-            positions: positions.collect(),
-            namespaces: namespaces(&clients.concat()),
+            positions,
+            namespaces: namespaces(&clients.concat(), previous),
             shared,
         }
     }
 
     /// The stores of these secrets, each once.
-    fn stores_of<'s>(&self, secrets: impl Iterator<Item = &'s Secret>) -> Vec<Arc<InProcess>> {
-        let positions = secrets.filter_map(|secret| self.positions.get(secret));
+    fn stores_of(&self, secrets: &[Secret]) -> Vec<Arc<InProcess>> {
+        let positions = secrets
+            .iter()
+            .filter_map(|secret| self.positions.get(secret));
         let positions: BTreeSet<usize> = positions.copied().collect();
         let stores = positions
             .into_iter()
@@ -111,9 +108,9 @@ impl Memory {
     pub fn dropped(&self) -> u64 {
         // After a swap of generations two groups may have one store.
         let mut each: Vec<&Arc<InProcess>> = self.shared.iter().collect();
-        each.sort_by_key(|shared| Arc::as_ptr(shared));
-        each.dedup_by_key(|shared| Arc::as_ptr(shared));
-        each.into_iter().map(|shared| shared.dropped()).sum()
+        each.sort_by_key(|store| Arc::as_ptr(store));
+        each.dedup_by_key(|store| Arc::as_ptr(store));
+        each.into_iter().map(|store| store.dropped()).sum()
     }
 }
 
@@ -143,22 +140,31 @@ fn secret(scheme: &str, key: &HashedSecret) -> Secret {
     digest.chain_update(key.as_bytes()).finalize().into()
 }
 
-/// Made of the secrets themselves, so that replicas with one configuration have the same.
-fn namespaces(clients: &[Vec<Secret>]) -> HashMap<Secret, Namespace> {
+/// Made of the secrets themselves, so that replicas with one configuration have the same. A client that keeps
+/// one of its secrets keeps its namespace.
+fn namespaces(clients: &[Vec<Secret>], previous: Option<&Memory>) -> HashMap<Secret, Namespace> {
+    let of_secret = |secret: &Secret| {
+        let mut namespace = Namespace::default();
+        namespace.copy_from_slice(&secret[..size_of::<Namespace>()]);
+        namespace
+    };
     let groups = joined(clients);
-    let mut least: HashMap<usize, Secret> = HashMap::new();
+    let mut found: HashMap<usize, (bool, Namespace)> = HashMap::new();
     for (secrets, group) in clients.iter().zip(&groups) {
         for secret in secrets {
-            let known = least.entry(*group).or_insert(*secret);
-            *known = (*secret).min(*known);
+            let known = previous.and_then(|previous| previous.namespaces.get(secret));
+            // Those that are known come first, and of several the least.
+            let candidate = match known {
+                Some(known) => (false, *known),
+                None => (true, of_secret(secret)),
+            };
+            let namespace = found.entry(*group).or_insert(candidate);
+            *namespace = candidate.min(*namespace);
         }
     }
     let each = clients.iter().zip(groups);
     each.flat_map(|(secrets, group)| {
-        let mut namespace = Namespace::default();
-        if let Some(least) = least.get(&group) {
-            namespace.copy_from_slice(&least[..size_of::<Namespace>()]);
-        }
+        let (_, namespace) = found.get(&group).copied().unwrap_or_default();
         secrets.iter().map(move |secret| (*secret, namespace))
     })
     .collect()

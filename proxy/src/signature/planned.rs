@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::scheme::{Built, Entry, RawScheme, SchemeSettings};
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::decode::{Invalid, Scalar};
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
-use crate::settings::mistake::Findings;
 use crate::settings::node::Place;
 use crate::settings::values::{MaybeEmptyText, Secret, Text, pattern};
 
@@ -51,7 +51,7 @@ settings! {
     /// Secrets.
     struct SecretsAlone {
         /// Any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
     }
 }
 
@@ -59,9 +59,9 @@ settings! {
     /// Secrets or a token.
     struct SecretsOrToken {
         /// Encrypt keys; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
         /// The token of the platform's console.
-        verification_token: Secret [optional],
+        verification_token: Secret [optional] reload,
     }
 }
 
@@ -69,9 +69,9 @@ settings! {
     /// Secrets and a token.
     struct SecretsAndToken {
         /// App secrets; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
         /// The token of the platform's console.
-        verification_token: Secret [optional],
+        verification_token: Secret [optional] reload,
     }
 }
 
@@ -79,11 +79,11 @@ settings! {
     /// Tokens, and the key of what is encrypted.
     struct Encrypted {
         /// Tokens; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
         /// dingtalk_event, wecom: 43 characters.
-        aes_key: AesKey [guard],
+        aes_key: AesKey [guard] reload,
         /// dingtalk_event, wecom: app key, corp id or suite id; may be empty.
-        owner: MaybeEmptyText [optional],
+        owner: MaybeEmptyText [optional] reload,
     }
 }
 
@@ -91,7 +91,7 @@ settings! {
     /// Public keys.
     struct PublicKeys {
         /// discord: the application's public keys.
-        public_keys: List<PublicKey, 1> [guard],
+        public_keys: List<PublicKey, 1> [guard] reload,
     }
 }
 
@@ -99,9 +99,9 @@ settings! {
     /// HTTP message signatures (RFC 9421).
     struct MessageKeys {
         /// http_message_signatures: who may sign.
-        keys: List<MessageKey, 1> [guard],
+        keys: List<MessageKey, 1> [guard] reload,
         /// http_message_signatures: what must be covered.
-        components: List<Text, 1> [guard],
+        components: List<Text, 1> [guard] reload,
     }
 }
 
@@ -109,11 +109,11 @@ settings! {
     /// A key of HTTP message signatures (RFC 9421).
     struct MessageKey {
         /// The keyid.
-        id: Text [required],
+        id: Text [required] reload,
         /// What it is used with.
-        algorithm: MessageAlgorithm [required],
+        algorithm: MessageAlgorithm [required] reload,
         /// The secret or public key.
-        key: Secret [required],
+        key: Secret [required] reload,
     }
 }
 
@@ -130,17 +130,17 @@ macro_rules! not_yet {
     ($($settings:ident: |$raw:ident, $need:ident| $needs:block)+) => {
         $(
             impl RawScheme for $settings {
-                fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built> {
+                fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
                     let $raw = self;
                     let mut $need = |is_absent: bool, what: &str| {
-                        entry.need(!is_absent, what, findings);
+                        entry.need(!is_absent, what, diagnostics);
                     };
                     $needs
                     let message = format!(
                         "the scheme `{}` is not in this version yet; the route would be open",
                         entry.scheme
                     );
-                    findings.mistake(entry.place, message);
+                    diagnostics.error(entry.place, message);
                     None
                 }
 
@@ -186,12 +186,12 @@ impl Scalar for AesKey {
         "an AES key of 43 letters and digits, as the platform's console shows it".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
         if text.len() == 43 && text.bytes().all(is_base64) {
             return Ok(AesKey);
         }
-        Err(Wrong::Unexpected)
+        Err(Invalid::Unexpected)
     }
 
     fn schema() -> Value {
@@ -207,11 +207,11 @@ impl Scalar for PublicKey {
         "a public key of 64 hex digits".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(PublicKey);
         }
-        Err(Wrong::Unexpected)
+        Err(Invalid::Unexpected)
     }
 
     fn schema() -> Value {

@@ -16,10 +16,11 @@ use super::rejection::Rejection;
 use super::replay::{Key, Namespace};
 use super::secret::HashedSecret;
 use super::signing::{Credentials, SignedHeaders, ToSign};
+use crate::settings::changes::Comparison;
 use crate::settings::declare::Settings;
 use crate::settings::decode::Block;
-use crate::settings::mistake::Findings;
-use crate::settings::node::Place;
+use crate::settings::diagnostic::Diagnostics;
+use crate::settings::node::{Node, Place};
 use crate::settings::schema::Mapping;
 
 /// All that the rest of weir knows of a scheme: one in each scheme's file, listed in [`super::schemes`].
@@ -83,16 +84,18 @@ pub(crate) struct Message<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct SchemeSettings {
     pub(crate) keys: &'static [&'static str],
-    pub(crate) read: fn(&Block<'_>, &mut Findings) -> Box<dyn RawScheme>,
+    pub(crate) read: fn(&Block<'_>, &mut Diagnostics) -> Box<dyn RawScheme>,
     pub(crate) describe: fn(&mut Mapping<'_>),
+    pub(crate) compare: fn(&Node, &Node, &mut Comparison),
 }
 
 impl SchemeSettings {
     pub(crate) const fn of<T: Settings + RawScheme + 'static>() -> Self {
         SchemeSettings {
             keys: T::KEYS,
-            read: |block, findings| Box::new(T::read(block, findings)),
+            read: |block, diagnostics| Box::new(T::read(block, diagnostics)),
             describe: T::describe,
+            compare: T::compare_keys,
         }
     }
 }
@@ -100,7 +103,7 @@ impl SchemeSettings {
 /// The settings of one entry as they were read.
 pub(crate) trait RawScheme {
     /// Checks them and builds the scheme. `None`: what is wrong has been reported.
-    fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built>;
+    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built>;
 
     /// The keys that stand in the file, with the places of their values.
     fn written(&self) -> Vec<(&'static str, Place)>;
@@ -122,10 +125,10 @@ pub(crate) struct Entry<'a> {
 
 impl Entry<'_> {
     /// Reports that the scheme needs `what`, unless it is present.
-    pub(crate) fn need(&self, is_present: bool, what: &str, findings: &mut Findings) {
+    pub(crate) fn need(&self, is_present: bool, what: &str, diagnostics: &mut Diagnostics) {
         if !is_present {
             let message = format!("the scheme `{}` needs {what}", self.scheme);
-            findings.mistake(self.place, message);
+            diagnostics.error(self.place, message);
         }
     }
 
@@ -133,12 +136,12 @@ impl Entry<'_> {
     pub(crate) fn built(
         &self,
         built: Result<Built, SchemeError>,
-        findings: &mut Findings,
+        diagnostics: &mut Diagnostics,
     ) -> Option<Built> {
         if let Err(error) = &built
-            && findings.mistakes() == self.errors_before
+            && diagnostics.errors() == self.errors_before
         {
-            findings.mistake(self.place, error.to_string());
+            diagnostics.error(self.place, error.to_string());
         }
         built.ok()
     }

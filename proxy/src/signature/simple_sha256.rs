@@ -29,8 +29,8 @@ use super::scheme::{
 use super::secret::non_empty;
 use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign};
 use crate::settings::declare::settings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
-use crate::settings::mistake::Findings;
 use crate::settings::node::Place;
 use crate::settings::values::Secret;
 
@@ -63,19 +63,19 @@ settings! {
     /// SHA-256 over a timestamp and a secret.
     struct Settings {
         /// Any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
     }
 }
 
 impl RawScheme for Settings {
-    fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built> {
-        entry.need(!self.secrets.is_absent(), "`secrets`", findings);
-        findings.warn(
+    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
+        entry.need(!self.secrets.is_absent(), "`secrets`", diagnostics);
+        diagnostics.warn(
             entry.path,
             entry.place,
-            "is simple_sha256, which covers no body: whoever sees one request can send another in its name",
+            "is simple_sha256, which does not cover the body: whoever observes one request can send another body with its signature",
         );
-        entry.built(build(&self.secrets, entry), findings)
+        entry.built(build(&self.secrets, entry), diagnostics)
     }
 
     fn written(&self) -> Vec<(&'static str, Place)> {

@@ -135,7 +135,35 @@ fn a_request_is_valid_once_on_all_routes_that_know_its_secret() {
 }
 
 #[test]
-fn a_platform_that_sends_no_headers_is_asked_last() {
+fn what_was_seen_is_known_to_the_next_configuration_that_keeps_a_secret() {
+    let sends = [("hmac", "s3cret")];
+    let hmac = |secrets: &str, more: &str| {
+        entry(&format!(
+            "{{scheme: hmac, clients: [{{name: web, secrets: [{secrets}]}}]{more}}}"
+        ))
+    };
+    let first = [hmac("s3cret", "")];
+    let memory = Memory::new(&first);
+    let before = Verifier::new(&first, &memory).expect("an entry");
+    assert_eq!(check(&before, &sends, BODY).outcome, Valid);
+    for (secrets, more, expected) in [
+        ("s3cret", "", Replayed),
+        ("'0', s3cret", "", Replayed),
+        ("s3cret, '1', '2', '3'", "", Replayed),
+        ("s3cret", ", signed: '{timestamp}.{id}.{body}'", Replayed),
+        // Another window is another memory.
+        ("s3cret", ", replay: 1h", Valid),
+    ] {
+        let next = [hmac(secrets, more)];
+        let memory = memory.next(&next);
+        let verifier = Verifier::new(&next, &memory).expect("an entry");
+        let outcome = check(&verifier, &sends, BODY).outcome;
+        assert_eq!(outcome, expected, "{secrets} {more}");
+    }
+}
+
+#[test]
+fn a_platform_that_sends_no_headers_is_checked_last() {
     let handshake = br#"{"challenge":"c","token":"verify-me","type":"url_verification"}"#;
     for schemes in [
         [feishu_without_key(), bearer()],

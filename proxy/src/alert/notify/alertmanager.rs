@@ -24,8 +24,8 @@ use crate::alert::store::{AlertStore, Change, timestamp};
 use crate::alert::tier::Tier;
 use crate::clock;
 use crate::settings::declare::settings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
-use crate::settings::mistake::Findings;
 use crate::settings::url::ServiceUrl;
 use crate::settings::values::{Secret, Text};
 use crate::worker::thread::{SharedState, State, WorkerThread};
@@ -56,13 +56,13 @@ settings! {
     /// Prometheus Alertmanager.
     struct Alertmanager {
         /// Its replicas; each is notified.
-        urls: List<ServiceUrl, 1> [required],
+        urls: List<ServiceUrl, 1> [required] restart,
         /// Left out: no authentication.
-        username: Text [optional],
+        username: Text [optional] restart,
         /// The password of the user.
-        password: Secret [optional],
+        password: Secret [optional] restart,
         /// A bearer token, instead of a user.
-        token: Secret [optional],
+        token: Secret [optional] restart,
     }
 }
 
@@ -102,8 +102,8 @@ fn start(
 }
 
 impl RawSettings for Alertmanager {
-    fn check(&self, findings: &mut Findings) -> Option<Vec<Destination>> {
-        let authorization = self.authorization(findings)?;
+    fn check(&self, diagnostics: &mut Diagnostics) -> Option<Vec<Destination>> {
+        let authorization = self.authorization(diagnostics)?;
         let mut destinations: Vec<Destination> = Vec::new();
         for at in &self.urls.value()?.0 {
             let url = at.value.0.trim_end_matches('/');
@@ -120,7 +120,7 @@ impl RawSettings for Alertmanager {
                 destinations.push(Destination::new(url, authorization.clone()));
                 continue;
             };
-            findings.mistake(at.place, wrong);
+            diagnostics.error(at.place, wrong);
             return None;
         }
         Some(destinations)
@@ -129,25 +129,26 @@ impl RawSettings for Alertmanager {
 
 impl Alertmanager {
     /// The credentials: a user or a token. `Some(None)`: none.
-    fn authorization(&self, findings: &mut Findings) -> Option<Option<HeaderValue>> {
+    fn authorization(&self, diagnostics: &mut Diagnostics) -> Option<Option<HeaderValue>> {
         let user = self.username.value().map(|text| text.0.as_str());
         let user = user.filter(|user| !user.is_empty());
         let authorization = match (user, self.password.value()) {
             (Some(user), password) => {
-                let password = password.map_or("", |secret| secret.0.as_str());
+                let password = password.map_or("", |secret| secret.expose());
                 let pair = STANDARD.encode(format!("{user}:{password}"));
                 HeaderValue::from_str(&format!("Basic {pair}")).ok()
             }
             (None, Some(_)) => {
-                let wrong = "`username` is missing (or comes out empty): a password needs a user";
-                findings.mistake(self.password.place, wrong);
+                let wrong =
+                    "`username` is missing (or empty after substitution): a password needs a user";
+                diagnostics.error(self.password.place, wrong);
                 return None;
             }
-            (None, None) => bearer(&self.token, findings)?,
+            (None, None) => bearer(&self.token, diagnostics)?,
         };
         if user.is_some() && self.token.value().is_some() {
             let wrong = "`username` is set as well: use one of them";
-            findings.mistake(self.token.place, wrong);
+            diagnostics.error(self.token.place, wrong);
             return None;
         }
         Some(authorization)

@@ -20,7 +20,7 @@ use super::{Channel, ConsoleLinks, Failure, RETRY_MAX};
 use crate::alert::store::{Change, timestamp};
 use crate::alert::tier::{Tier, Worse};
 use crate::settings::declare::settings;
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::url::ServiceUrl;
 use crate::settings::values::Secret;
 
@@ -52,15 +52,15 @@ settings! {
     /// The bot of a Feishu group.
     struct FeishuBot {
         /// The address of the bot; without it nobody is notified.
-        webhook: ServiceUrl [optional],
+        webhook: ServiceUrl [optional] restart,
         /// The secret that signs messages to the bot.
-        secret: Secret [optional],
+        secret: Secret [optional] restart,
     }
 }
 
 impl RawSettings for FeishuBot {
-    fn check(&self, findings: &mut Findings) -> Option<Vec<Destination>> {
-        let secret = self.secret.value().map(|secret| secret.0.clone());
+    fn check(&self, diagnostics: &mut Diagnostics) -> Option<Vec<Destination>> {
+        let secret = self.secret.value().map(|secret| secret.expose().to_owned());
         match self.webhook.value() {
             Some(webhook) => Some(vec![Destination {
                 secret,
@@ -68,7 +68,7 @@ impl RawSettings for FeishuBot {
             }]),
             None if secret.is_some() => {
                 let wrong = "`secret` signs messages to `webhook`, which is missing";
-                findings.mistake(self.secret.place, wrong);
+                diagnostics.error(self.secret.place, wrong);
                 None
             }
             None => Some(Vec::new()),

@@ -11,7 +11,7 @@ use super::{ConsoleLinks, Notifier};
 use crate::alert::metrics::NotifierCounts;
 use crate::alert::store::AlertStore;
 use crate::settings::decode::{Decode, Setting};
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::node::Node;
 use crate::settings::schema::Definitions;
 use crate::settings::values::Secret;
@@ -34,15 +34,15 @@ pub struct NotifierKind {
 
 /// Settings as `settings!` declares them, behind one type for all kinds.
 pub(crate) struct DeclaredSettings {
-    pub(crate) decode: fn(&Node, &mut Findings) -> Option<Box<dyn RawSettings>>,
+    pub(crate) decode: fn(&Node, &mut Diagnostics) -> Option<Box<dyn RawSettings>>,
     pub(crate) schema: fn(&mut Definitions) -> Value,
 }
 
 impl DeclaredSettings {
     pub(super) const fn of<T: Decode + RawSettings + 'static>() -> Self {
         DeclaredSettings {
-            decode: |node, findings| {
-                let raw = T::decode(node, findings)?;
+            decode: |node, diagnostics| {
+                let raw = T::decode(node, diagnostics)?;
                 Some(Box::new(raw))
             },
             schema: T::schema,
@@ -53,15 +53,15 @@ impl DeclaredSettings {
 /// The settings of one notifier as they are written.
 pub(crate) trait RawSettings {
     /// Where messages go; nowhere when the address came out empty. `None` when settings contradict each other.
-    fn check(&self, findings: &mut Findings) -> Option<Vec<Destination>>;
+    fn check(&self, diagnostics: &mut Diagnostics) -> Option<Vec<Destination>>;
 }
 
 /// The credential of a setting that holds a bearer token; `Some(None)` when it is left out.
 pub(super) fn bearer(
     token: &Setting<Secret>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Option<HeaderValue>> {
-    let Some(text) = token.value().map(|secret| secret.0.as_str()) else {
+    let Some(text) = token.value().map(|secret| secret.expose()) else {
         return Some(None);
     };
     let is_token = text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -69,7 +69,7 @@ pub(super) fn bearer(
     let value = value.ok().filter(|_| is_token);
     if value.is_none() {
         let why = "a token is one line of printable ASCII without spaces";
-        findings.mistake(token.place, why);
+        diagnostics.error(token.place, why);
     }
     value.map(Some)
 }

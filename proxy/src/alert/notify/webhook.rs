@@ -15,7 +15,7 @@ use super::{Channel, ConsoleLinks, Failure, RETRY_MAX, summary};
 use crate::alert::store::{Change, timestamp};
 use crate::alert::tier::Tier;
 use crate::settings::declare::settings;
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::url::ServiceUrl;
 use crate::settings::values::Secret;
 
@@ -40,20 +40,20 @@ settings! {
     /// Any service that takes Alertmanager's webhooks, version 4.
     struct Webhook {
         /// Its address; without it nobody is notified.
-        url: ServiceUrl [optional],
+        url: ServiceUrl [optional] restart,
         /// A bearer token.
-        token: Secret [optional],
+        token: Secret [optional] restart,
     }
 }
 
 impl RawSettings for Webhook {
-    fn check(&self, findings: &mut Findings) -> Option<Vec<Destination>> {
-        let authorization = bearer(&self.token, findings)?;
+    fn check(&self, diagnostics: &mut Diagnostics) -> Option<Vec<Destination>> {
+        let authorization = bearer(&self.token, diagnostics)?;
         match self.url.value() {
             Some(url) => Some(vec![Destination::new(&url.0, authorization)]),
             None if authorization.is_some() => {
                 let wrong = "`token` is for `url`, which is missing";
-                findings.mistake(self.token.place, wrong);
+                diagnostics.error(self.token.place, wrong);
                 None
             }
             None => Some(Vec::new()),

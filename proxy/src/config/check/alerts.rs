@@ -16,7 +16,7 @@ use crate::config::raw;
 use crate::config::raw::alerts as written;
 use crate::config::raw::notifiers::Notifiers;
 use crate::settings::decode::Setting;
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::url::ServiceUrl;
 use crate::settings::values::{MaybeEmptyText, Threshold};
 
@@ -26,26 +26,26 @@ const EVALUATE_EVERY_MIN: Duration = Duration::from_millis(100);
 const SAMPLES_MAX: usize = 1000;
 
 /// `None` when anything is invalid.
-pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config> {
+pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<Config> {
     let raw = file.alerts.value()?;
     let evaluate_every = raw.evaluate_every.get()?.0;
     if evaluate_every < EVALUATE_EVERY_MIN {
-        findings.mistake(raw.evaluate_every.place, "expected at least 100ms");
+        diagnostics.error(raw.evaluate_every.place, "expected at least 100ms");
         return None;
     }
     let window = raw.window.get()?.0;
     if window < evaluate_every {
-        findings.mistake(
+        diagnostics.error(
             raw.window.place,
             "`window` is shorter than `evaluate_every`: part of the traffic would never be evaluated",
         );
         return None;
     }
-    let rules = rules(raw, evaluate_every, findings);
-    warn_of_missing_sources(file, findings);
-    let notifiers = notifiers(&raw.notifiers, findings)?;
-    let state = state(&raw.state, findings)?;
-    link(&raw.console_url, findings)?;
+    let rules = rules(raw, evaluate_every, diagnostics);
+    warn_of_missing_sources(file, diagnostics);
+    let notifiers = notifiers(&raw.notifiers, diagnostics)?;
+    let state = state(&raw.state, diagnostics)?;
+    link(&raw.console_url, diagnostics)?;
     let console_url = match raw.console_url.value() {
         Some(url) => url.0.trim_end_matches('/').to_owned(),
         None => format!("http://{}", reachable(file.admin.value()?.address.get()?)),
@@ -65,14 +65,17 @@ pub(super) fn check(file: &raw::File, findings: &mut Findings) -> Option<Config>
 }
 
 /// `Some(None)` when no state is saved. The path may not be anything but a file.
-fn state(setting: &Setting<MaybeEmptyText>, findings: &mut Findings) -> Option<Option<PathBuf>> {
+fn state(
+    setting: &Setting<MaybeEmptyText>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Option<PathBuf>> {
     let path = setting.value()?.0.as_str();
     if path.is_empty() {
         return Some(None);
     }
     let path = PathBuf::from(path);
     if path.metadata().is_ok_and(|meta| !meta.is_file()) {
-        findings.mistake(
+        diagnostics.error(
             setting.place,
             "the path exists and is no file: name a file, such as data/alerts.json, or \"\" to save no state",
         );
@@ -82,12 +85,12 @@ fn state(setting: &Setting<MaybeEmptyText>, findings: &mut Findings) -> Option<O
 }
 
 /// A link is part of Prometheus templates, and a path may be appended to it.
-fn link(setting: &Setting<ServiceUrl>, findings: &mut Findings) -> Option<()> {
+fn link(setting: &Setting<ServiceUrl>, diagnostics: &mut Diagnostics) -> Option<()> {
     let Some(url) = setting.value() else {
         return Some(());
     };
     if url.0.contains(['{', '}', '\'', '"']) {
-        findings.mistake(
+        diagnostics.error(
             setting.place,
             "an address has no braces and no quotes; write them as %7B, %7D, %27, %22",
         );
@@ -110,28 +113,32 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 fn rules(
     raw: &written::Alerts,
     interval: Duration,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Arc<Rule>>> {
     let rules = &raw.rules.value()?.0;
     let named = rules
         .iter()
         .filter_map(|at| Some((at.value.name.value()?.0.as_str(), at.value.name.place)));
-    refuse_duplicates("rule", named, findings);
+    refuse_duplicates("rule", named, diagnostics);
     let checked: Vec<_> = rules
         .iter()
-        .map(|at| rule(&at.value, interval, findings))
+        .map(|at| rule(&at.value, interval, diagnostics))
         .collect();
     checked.into_iter().collect()
 }
 
-fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Option<Arc<Rule>> {
+fn rule(
+    raw: &written::Rule,
+    interval: Duration,
+    diagnostics: &mut Diagnostics,
+) -> Option<Arc<Rule>> {
     let signal = raw.signal.get()?;
     let name = signal.name;
     if let Source::Planned(what) = signal.source {
         let message = format!(
             "the signal `{name}` is not in this version yet: it needs {what}, which is not implemented"
         );
-        findings.mistake(raw.signal.place, message);
+        diagnostics.error(raw.signal.place, message);
         return None;
     }
     let per = raw.per.get();
@@ -145,16 +152,16 @@ fn rule(raw: &written::Rule, interval: Duration, findings: &mut Findings) -> Opt
                 false => format!(", or use {}", labels.join(" or ")),
             }
         );
-        findings.mistake(raw.per.place, message);
+        diagnostics.error(raw.per.place, message);
         return None;
     }
-    link(&raw.runbook, findings)?;
-    let thresholds = thresholds(raw, signal, interval, findings)?;
+    link(&raw.runbook, diagnostics)?;
+    let thresholds = thresholds(raw, signal, interval, diagnostics)?;
     if thresholds.samples() > SAMPLES_MAX {
         let message = format!(
             "`for` is longer than {SAMPLES_MAX} times `evaluate_every`: shorten it, or evaluate less often"
         );
-        findings.mistake(raw.r#for.place, message);
+        diagnostics.error(raw.r#for.place, message);
         return None;
     }
     Some(Arc::new(Rule {
@@ -170,11 +177,11 @@ fn thresholds(
     raw: &written::Rule,
     signal: &Signal,
     interval: Duration,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Thresholds> {
     let mut values = Vec::new();
     for setting in [&raw.warning, &raw.critical, &raw.recovery] {
-        values.push(threshold(signal, setting, findings));
+        values.push(threshold(signal, setting, diagnostics));
     }
     let values: Option<Vec<f64>> = values.into_iter().collect();
     let &[warning, critical, recovery] = values?.as_slice() else {
@@ -196,12 +203,12 @@ fn thresholds(
     let mut is_valid = true;
     if is_worse(warning, critical) {
         let message = format!("`warning` is {above} `critical`; the order is {order}");
-        findings.mistake(raw.warning.place, message);
+        diagnostics.error(raw.warning.place, message);
         is_valid = false;
     }
     if is_worse(recovery, warning) {
         let message = format!("`recovery` is {below} `warning`; the order is {order}");
-        findings.mistake(raw.recovery.place, message);
+        diagnostics.error(raw.recovery.place, message);
         is_valid = false;
     }
     is_valid.then_some(Thresholds {
@@ -218,7 +225,7 @@ fn thresholds(
 fn threshold(
     signal: &Signal,
     setting: &Setting<Threshold>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<f64> {
     match (signal.unit, setting.get()?) {
         (Unit::Share, Threshold::Share(share)) => return Some(share),
@@ -228,12 +235,12 @@ fn threshold(
     }
     let (name, example) = (signal.name, signal.unit.example());
     let message = format!("the signal `{name}` is measured as {example}");
-    findings.mistake(setting.place, message);
+    diagnostics.error(setting.place, message);
     None
 }
 
 /// A rule over something that is not configured is valid, but never fires.
-fn warn_of_missing_sources(file: &raw::File, findings: &mut Findings) {
+fn warn_of_missing_sources(file: &raw::File, diagnostics: &mut Diagnostics) {
     let ships = file
         .events
         .value()
@@ -244,19 +251,19 @@ fn warn_of_missing_sources(file: &raw::File, findings: &mut Findings) {
         let requires = signal.get().and_then(|signal| signal.requires);
         if !ships && requires == Some(Requirement::Shipping) {
             let does = "never fires: without `events.elasticsearch` there is no spool";
-            findings.warn(&signal.path, signal.place, does);
+            diagnostics.warn(&signal.path, signal.place, does);
         }
     }
 }
 
 /// Every kind of notifier checks its own settings.
-fn notifiers(raw: &Notifiers, findings: &mut Findings) -> Option<Vec<NotifierConfig>> {
+fn notifiers(raw: &Notifiers, diagnostics: &mut Diagnostics) -> Option<Vec<NotifierConfig>> {
     let (mut all, mut are_valid) = (Vec::new(), true);
     for (kind, setting) in &raw.0 {
         let Some(settings) = setting.value() else {
             continue;
         };
-        match settings.check(findings) {
+        match settings.check(diagnostics) {
             Some(destinations) => all.extend(kind.configured(destinations)),
             None => are_valid = false,
         }

@@ -9,8 +9,9 @@ use super::{form_of, pairs, refuse_duplicates, refuse_form};
 use crate::backend::{Config, Endpoint};
 use crate::config::raw::File;
 use crate::config::raw::backend::Backend;
-use crate::settings::decode::{Setting, nearest};
-use crate::settings::mistake::Findings;
+use crate::settings::decode::Setting;
+use crate::settings::diagnostic::Diagnostics;
+use crate::settings::nearest::nearest;
 use crate::settings::values::Name;
 
 /// Headers that frame a message: weir writes them for every request itself.
@@ -24,7 +25,7 @@ static OWN_HEADERS: [HeaderName; 7] = [
     http::header::UPGRADE,
 ];
 
-pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Arc<Config>>> {
+pub(super) fn check(file: &File, diagnostics: &mut Diagnostics) -> Option<Vec<Arc<Config>>> {
     let backends: Vec<&Backend> = file
         .backends
         .value()?
@@ -35,24 +36,24 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Arc<Conf
     let named = backends
         .iter()
         .filter_map(|backend| Some((backend.name.value()?.0.as_str(), backend.name.place)));
-    refuse_duplicates("backend", named, findings);
-    fallbacks(&backends, findings);
+    refuse_duplicates("backend", named, diagnostics);
+    fallbacks(&backends, diagnostics);
     let mut checked = Vec::with_capacity(backends.len());
     for backend in backends {
-        let config = one(backend, findings);
+        let config = one(backend, diagnostics);
         checked.extend(config.map(Arc::new));
     }
     Some(checked)
 }
 
-fn one(raw: &Backend, findings: &mut Findings) -> Option<Config> {
-    let path_prefix = path_prefix(raw, findings);
-    let request_headers = request_headers(raw, findings);
+fn one(raw: &Backend, diagnostics: &mut Diagnostics) -> Option<Config> {
+    let path_prefix = path_prefix(raw, diagnostics);
+    let request_headers = request_headers(raw, diagnostics);
     if let Some(check) = raw.health_check.value()
         && let Some(path) = check.path.value()
         && !path.0.starts_with('/')
     {
-        findings.mistake(check.path.place, "a path begins with `/`");
+        diagnostics.error(check.path.place, "a path begins with `/`");
     }
     let pool = raw.pool.value()?;
     Some(Config {
@@ -80,7 +81,7 @@ fn one(raw: &Backend, findings: &mut Findings) -> Option<Config> {
 }
 
 /// Without a slash at its end: the path of a request begins with one.
-fn path_prefix(raw: &Backend, findings: &mut Findings) -> String {
+fn path_prefix(raw: &Backend, diagnostics: &mut Diagnostics) -> String {
     let Some(text) = raw.path_prefix.value() else {
         return String::new();
     };
@@ -88,11 +89,14 @@ fn path_prefix(raw: &Backend, findings: &mut Findings) -> String {
     if prefix.is_empty() {
         return String::new();
     }
-    refuse_form(form_of(prefix), &raw.path_prefix, findings);
+    refuse_form(form_of(prefix), &raw.path_prefix, diagnostics);
     prefix.to_owned()
 }
 
-fn request_headers(raw: &Backend, findings: &mut Findings) -> Vec<(HeaderName, http::HeaderValue)> {
+fn request_headers(
+    raw: &Backend,
+    diagnostics: &mut Diagnostics,
+) -> Vec<(HeaderName, http::HeaderValue)> {
     let Some(headers) = raw.request_headers.value() else {
         return Vec::new();
     };
@@ -100,33 +104,30 @@ fn request_headers(raw: &Backend, findings: &mut Findings) -> Vec<(HeaderName, h
         .0
         .iter()
         .map(|(name, _)| (name.value.as_str(), name.place));
-    refuse_duplicates("header", names, findings);
+    refuse_duplicates("header", names, diagnostics);
     for (name, _) in &headers.0 {
         if OWN_HEADERS.contains(&name.value) {
             let message = format!(
                 "weir sets `{}` itself for every request; leave it out",
                 name.value
             );
-            findings.mistake(name.place, message);
+            diagnostics.error(name.place, message);
         }
     }
     pairs(headers)
 }
 
 /// Each names another backend, and following them comes to an end.
-fn fallbacks(backends: &[&Backend], findings: &mut Findings) {
+fn fallbacks(backends: &[&Backend], diagnostics: &mut Diagnostics) {
     for backend in backends {
-        let is_known = position(&backend.fallback, backends, findings).is_some();
-        if is_known && goes_round(backend, backends) {
-            findings.mistake(
-                backend.fallback.place,
-                "these fallbacks go round in a circle; the last one has none",
-            );
+        let is_known = position(&backend.fallback, backends, diagnostics).is_some();
+        if is_known && is_loop(backend, backends) {
+            diagnostics.error(backend.fallback.place, "these fallbacks form a loop");
         }
     }
 }
 
-fn goes_round<'b>(start: &'b Backend, backends: &[&'b Backend]) -> bool {
+fn is_loop<'b>(start: &'b Backend, backends: &[&'b Backend]) -> bool {
     let mut seen = HashSet::new();
     let mut next = Some(start);
     while let Some(backend) = next {
@@ -134,7 +135,7 @@ fn goes_round<'b>(start: &'b Backend, backends: &[&'b Backend]) -> bool {
             return false;
         };
         if !seen.insert(name.0.as_str()) {
-            // Only those on the circle are told, not those that lead to it.
+            // Only those on the loop are reported, not those that lead to it.
             return start.name.value().is_some_and(|start| start.0 == name.0);
         }
         let fallback = backend.fallback.value();
@@ -150,16 +151,16 @@ fn goes_round<'b>(start: &'b Backend, backends: &[&'b Backend]) -> bool {
 pub(super) fn position(
     named: &Setting<Name>,
     backends: &[&Backend],
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<usize> {
     let Name(name) = named.value()?;
     let is_named = |backend: &&Backend| backend.name.value().is_some_and(|other| other.0 == *name);
     let position = backends.iter().position(is_named);
-    // A name that is itself a mistake may be the one that is meant.
-    let are_all_right = backends
+    // A name that is itself invalid may be the one that is meant.
+    let are_all_valid = backends
         .iter()
         .all(|backend| backend.name.value().is_some());
-    if position.is_none() && are_all_right {
+    if position.is_none() && are_all_valid {
         let known: Vec<&str> = backends
             .iter()
             .filter(|backend| backend.name.may_be_shown())
@@ -169,7 +170,7 @@ pub(super) fn position(
             Some(near) => format!("no backend has this name; did you mean `{near}`?"),
             None => format!("no backend has this name; there are: {}", known.join(", ")),
         };
-        findings.mistake(named.place, message);
+        diagnostics.error(named.place, message);
     }
     position
 }

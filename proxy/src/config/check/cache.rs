@@ -7,17 +7,17 @@ use http::HeaderName;
 use super::refuse_duplicates;
 use crate::cache;
 use crate::config::raw::route::{Cache, Scope};
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::At;
-use crate::settings::mistake::Findings;
 
 /// `None` when wrong; `Some(None)` when no answers are kept.
-pub(super) fn check(raw: &Cache, findings: &mut Findings) -> Option<Option<cache::Config>> {
-    let ignore_headers = ignore_headers(raw, findings);
+pub(super) fn check(raw: &Cache, diagnostics: &mut Diagnostics) -> Option<Option<cache::Config>> {
+    let ignore_headers = ignore_headers(raw, diagnostics);
     let http = raw.http.get()?;
     if http && raw.answers.get() == Some(true) {
-        findings.mistake(
+        diagnostics.error(
             raw.http.place,
-            "`answers` and `http` are two kinds of cache; a route has one of them",
+            "`answers` and `http` are different kinds of cache; choose one of them",
         );
     }
     let is_kept = raw.answers.get().unwrap_or(!http);
@@ -34,16 +34,16 @@ pub(super) fn check(raw: &Cache, findings: &mut Findings) -> Option<Option<cache
     Some(is_kept.then_some(config))
 }
 
-fn ignore_headers(raw: &Cache, findings: &mut Findings) -> Vec<HeaderName> {
+fn ignore_headers(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<HeaderName> {
     let list = raw.ignore_headers.value().map_or(&[][..], |list| &list.0);
     let names = list.iter().map(|at| (at.value.as_str(), at.place));
-    refuse_duplicates("header", names, findings);
+    refuse_duplicates("header", names, diagnostics);
     for (position, At { place, value }) in list.iter().enumerate() {
         match value.as_str() {
-            "*" => findings.mistake(*place, "there is no `*` for headers; list the names"),
-            "host" | "x-forwarded-host" => findings.mistake(
+            "*" => diagnostics.error(*place, "`*` is not supported for headers; list the names"),
+            "host" | "x-forwarded-host" => diagnostics.error(
                 *place,
-                "the host is always a part of the question; take it off this list",
+                "the host is always part of the cache key; remove it from this list",
             ),
             name if is_credential(name) => {
                 let path = format!("{}[{position}]", raw.ignore_headers.path);
@@ -51,7 +51,7 @@ fn ignore_headers(raw: &Cache, findings: &mut Findings) -> Vec<HeaderName> {
                     "takes `{name}` out of the question: what was answered to one credential is told \
                      to whoever asks the same with another, or with none"
                 );
-                findings.warn(&path, *place, &does);
+                diagnostics.warn(&path, *place, &does);
             }
             _ => {}
         }

@@ -12,12 +12,12 @@ use crate::config::Route;
 use crate::config::raw::backend::Backend;
 use crate::config::raw::route::Route as RawRoute;
 use crate::route::PathPattern;
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 
 pub(super) fn warn(
     routes: &[(Arc<Route>, &RawRoute)],
     backends: &[&Backend],
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) {
     for (position, (open, raw)) in routes.iter().enumerate() {
         if !is_open(open) {
@@ -48,7 +48,7 @@ pub(super) fn warn(
                  another backend"
             );
             let path = raw.name.path.trim_end_matches(".name");
-            findings.warn(path, raw.name.place, &does);
+            diagnostics.warn(path, raw.name.place, &does);
         }
     }
 }

@@ -10,8 +10,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::config::raw::{File, Tls as RawTls};
 use crate::config::{Listen, Tls};
 use crate::settings::decode::Setting;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::At;
-use crate::settings::mistake::Findings;
 use crate::settings::values::Text;
 
 /// A chain of certificates is far smaller.
@@ -24,17 +24,17 @@ enum Holds {
     PrivateKey,
 }
 
-pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Listen>> {
+pub(super) fn check(file: &File, diagnostics: &mut Diagnostics) -> Option<Vec<Listen>> {
     let mut listen = Vec::new();
     let mut taken: Vec<SocketAddr> = Vec::new();
     for At { value: raw, .. } in &file.listen.value()?.0 {
-        let tls = raw.tls.value().map(|tls| self::tls(tls, findings));
+        let tls = raw.tls.value().map(|tls| self::tls(tls, diagnostics));
         let Some(address) = raw.address.get() else {
             continue;
         };
         if address.port() != 0 && taken.contains(&address) {
-            let message = "this address is listened on already; each stands once";
-            findings.mistake(raw.address.place, message);
+            let message = "this address is already used by another listener";
+            diagnostics.error(raw.address.place, message);
         }
         taken.push(address);
         match tls {
@@ -49,9 +49,9 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Listen>>
     Some(listen)
 }
 
-fn tls(raw: &RawTls, findings: &mut Findings) -> Option<Tls> {
-    let certificate = pem_file(&raw.certificate, Holds::Certificate, findings);
-    let key = pem_file(&raw.key, Holds::PrivateKey, findings);
+fn tls(raw: &RawTls, diagnostics: &mut Diagnostics) -> Option<Tls> {
+    let certificate = pem_file(&raw.certificate, Holds::Certificate, diagnostics);
+    let key = pem_file(&raw.key, Holds::PrivateKey, diagnostics);
     Some(Tls {
         certificate: certificate?,
         key: key?,
@@ -59,12 +59,12 @@ fn tls(raw: &RawTls, findings: &mut Findings) -> Option<Tls> {
 }
 
 /// A file that may be read and holds what it should. No message shows anything of it.
-fn pem_file(path: &Setting<Text>, holds: Holds, findings: &mut Findings) -> Option<PathBuf> {
+fn pem_file(path: &Setting<Text>, holds: Holds, diagnostics: &mut Diagnostics) -> Option<PathBuf> {
     let Text(text) = path.value()?;
     let bytes = match read(text) {
         Ok(bytes) => bytes,
         Err(error) => {
-            findings.mistake(path.place, format!("the file cannot be read: {error}"));
+            diagnostics.error(path.place, format!("the file cannot be read: {error}"));
             return None;
         }
     };
@@ -76,7 +76,7 @@ fn pem_file(path: &Setting<Text>, holds: Holds, findings: &mut Findings) -> Opti
         Holds::PrivateKey => (PrivateKeyDer::from_pem_slice(&bytes).is_ok(), "private key"),
     };
     if !is_held {
-        findings.mistake(path.place, format!("the file holds no {what} in PEM"));
+        diagnostics.error(path.place, format!("the file holds no {what} in PEM"));
         return None;
     }
     Some(PathBuf::from(text))

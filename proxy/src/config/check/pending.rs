@@ -5,11 +5,11 @@ use crate::config::raw::File;
 use crate::config::raw::backend::{Backend, LoadBalancing};
 use crate::config::raw::route::Route;
 use crate::settings::decode::Setting;
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 
-pub(super) fn warn(file: &File, findings: &mut Findings) {
-    let mut pending = Pending { findings };
-    pending.key(&file.redis, "everything stays in this process");
+pub(super) fn warn(file: &File, diagnostics: &mut Diagnostics) {
+    let mut pending = Pending { diagnostics };
+    pending.key(&file.redis, "all state stays in this process");
     for backend in file.backends.value().map_or(&[][..], |list| &list.0) {
         pending.backend(&backend.value);
     }
@@ -19,7 +19,7 @@ pub(super) fn warn(file: &File, findings: &mut Findings) {
 }
 
 struct Pending<'f> {
-    findings: &'f mut Findings,
+    diagnostics: &'f mut Diagnostics,
 }
 
 impl Pending<'_> {
@@ -27,7 +27,8 @@ impl Pending<'_> {
     fn key<T>(&mut self, setting: &Setting<T>, instead: &str) {
         if setting.is_written() {
             let does = format!("is not in this version yet; {instead}");
-            self.findings.warn(&setting.path, setting.key_place, &does);
+            self.diagnostics
+                .warn(&setting.path, setting.key_place, &does);
         }
     }
 
@@ -44,17 +45,14 @@ impl Pending<'_> {
     }
 
     fn backend(&mut self, backend: &Backend) {
-        let in_turn = "endpoints are asked in turn";
+        let in_turn = "endpoints are used in turn";
         self.key_if(
             &backend.load_balancing,
             |way| way != LoadBalancing::RoundRobin,
             in_turn,
         );
         self.key(&backend.retry, "each request is tried once");
-        self.key(
-            &backend.circuit_breaker,
-            "failing endpoints are asked all the same",
-        );
+        self.key(&backend.circuit_breaker, "failing endpoints are still used");
         self.key(&backend.health_check, "every endpoint counts as healthy");
         self.key(&backend.fallback, "no other backend is tried");
     }
@@ -66,8 +64,8 @@ impl Pending<'_> {
             self.key_if(&limit.value.shared, |shared| shared, here);
         }
         if let Some(cache) = route.cache.value() {
-            self.key_if(&cache.http, |http| http, "nothing is kept on this route");
-            let each = "each question is asked on its own";
+            self.key_if(&cache.http, |http| http, "nothing is cached on this route");
+            let each = "each request is sent on its own";
             self.key_if(&cache.coalesce, |coalesce| coalesce, each);
         }
         let has_rounds = route
@@ -75,7 +73,7 @@ impl Pending<'_> {
             .value()
             .and_then(|kept| kept.rounds.get());
         if has_rounds.is_none_or(|rounds| rounds.0 > 0) {
-            self.key(&route.conversation, "no turns are kept");
+            self.key(&route.conversation, "no conversation is kept");
         }
     }
 }

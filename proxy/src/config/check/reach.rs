@@ -10,9 +10,9 @@ use http::Method;
 use crate::config::Route;
 use crate::config::raw::route::Route as RawRoute;
 use crate::route::Config;
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 
-pub(super) fn warn(routes: &[(Arc<Route>, &RawRoute)], findings: &mut Findings) {
+pub(super) fn warn(routes: &[(Arc<Route>, &RawRoute)], diagnostics: &mut Diagnostics) {
     for (position, (route, raw)) in routes.iter().enumerate() {
         let earlier = routes[..position].iter().map(|(route, _)| &route.matching);
         if let Some(hiding) =
@@ -20,19 +20,19 @@ pub(super) fn warn(routes: &[(Arc<Route>, &RawRoute)], findings: &mut Findings) 
         {
             let line = hiding.1.name.place.line;
             let does =
-                format!("can never be reached: the route on line {line} takes all its requests");
+                format!("can never be reached: the route on line {line} matches all its requests");
             let path = raw.name.path.trim_end_matches(".name");
-            findings.warn(path, raw.name.place, &does);
+            diagnostics.warn(path, raw.name.place, &does);
         }
     }
 }
 
 /// Where encoded slashes are rejected, a path with one is nobody's.
-pub(super) fn warn_of_slashes(routes: &[(Arc<Route>, &RawRoute)], findings: &mut Findings) {
+pub(super) fn warn_of_slashes(routes: &[(Arc<Route>, &RawRoute)], diagnostics: &mut Diagnostics) {
     for (config, raw) in routes {
         if config.matching.path.to_string().contains("%2F") {
-            let does = "can never be reached: `paths.encoded_slash` rejects what has a %2F";
-            findings.warn(&raw.path.path, raw.path.place, does);
+            let does = "can never be reached: `paths.encoded_slash` rejects paths with %2F";
+            diagnostics.warn(&raw.path.path, raw.path.place, does);
         }
     }
 }

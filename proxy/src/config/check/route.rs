@@ -14,20 +14,20 @@ use crate::config::raw::{EncodedSlash, File, Limits};
 use crate::route::{self, PathPattern};
 use crate::settings::declare::Word;
 use crate::settings::decode::Setting;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::At;
-use crate::settings::mistake::Findings;
 use crate::settings::values::Text;
 use crate::{limit, signature as stage};
 
 /// What events say where no route matched.
 const RESERVED_NAME: &str = "none";
 
-pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Arc<Route>>> {
+pub(super) fn check(file: &File, diagnostics: &mut Diagnostics) -> Option<Vec<Arc<Route>>> {
     let routes: Vec<&RawRoute> = file.routes.value()?.0.iter().map(|at| &at.value).collect();
     let named = routes
         .iter()
         .filter_map(|route| Some((route.name.value()?.0.as_str(), route.name.place)));
-    refuse_duplicates("route", named, findings);
+    refuse_duplicates("route", named, diagnostics);
     let backends: Option<Vec<&Backend>> = file
         .backends
         .value()
@@ -35,20 +35,24 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Vec<Arc<Rout
     let limits = file.limits.value();
     let mut checked = Vec::with_capacity(routes.len());
     for route in &routes {
-        if let Some(config) = one(route, backends.as_deref(), limits, findings) {
+        if let Some(config) = one(route, backends.as_deref(), limits, diagnostics) {
             checked.push((Arc::new(config), *route));
         }
     }
-    reach::warn(&checked, findings);
+    reach::warn(&checked, diagnostics);
     if file
         .paths
         .value()
         .and_then(|paths| paths.encoded_slash.get())
         == Some(EncodedSlash::Reject)
     {
-        reach::warn_of_slashes(&checked, findings);
+        reach::warn_of_slashes(&checked, diagnostics);
     }
-    exposed::warn(&checked, backends.as_deref().unwrap_or_default(), findings);
+    exposed::warn(
+        &checked,
+        backends.as_deref().unwrap_or_default(),
+        diagnostics,
+    );
     Some(checked.into_iter().map(|(config, _)| config).collect())
 }
 
@@ -56,23 +60,24 @@ fn one(
     raw: &RawRoute,
     backends: Option<&[&Backend]>,
     limits: Option<&Limits>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Route> {
     let name = raw.name.value().map(|name| name.0.as_str());
     if name == Some(RESERVED_NAME) {
-        let message = "`none` is what events say where no route matched; call it something else";
-        findings.mistake(raw.name.place, message);
+        let message = "`none` is reserved for requests that no route matched; choose another name";
+        diagnostics.error(raw.name.place, message);
     }
-    let path = path(&raw.path, findings);
-    let backend = backends.and_then(|backends| backend::position(&raw.backend, backends, findings));
-    let signature = signature::check(raw, findings);
-    let rate_limits = rate_limits(raw, findings);
+    let path = path(&raw.path, diagnostics);
+    let backend =
+        backends.and_then(|backends| backend::position(&raw.backend, backends, diagnostics));
+    let signature = signature::check(raw, diagnostics);
+    let rate_limits = rate_limits(raw, diagnostics);
     if let Some(signature) = &signature {
-        refuse_unknown_clients(raw, signature, findings);
+        refuse_unknown_clients(raw, signature, diagnostics);
     }
     let cache = match raw.cache.value() {
         None => None,
-        Some(cache) => cache::check(cache, findings)?,
+        Some(cache) => cache::check(cache, diagnostics)?,
     };
     let limits = limits?;
     let allow = raw.allow.value().map_or(&[][..], |allow| &allow.0);
@@ -98,7 +103,11 @@ fn one(
 }
 
 /// A limit for a client that no scheme of the route knows would hold for nobody.
-fn refuse_unknown_clients(raw: &RawRoute, schemes: &[stage::Config], findings: &mut Findings) {
+fn refuse_unknown_clients(
+    raw: &RawRoute,
+    schemes: &[stage::Config],
+    diagnostics: &mut Diagnostics,
+) {
     let known: Vec<&str> = schemes
         .iter()
         .flat_map(stage::Config::client_names)
@@ -110,23 +119,23 @@ fn refuse_unknown_clients(raw: &RawRoute, schemes: &[stage::Config], findings: &
     for At { place, value } in named.flat_map(|clients| &clients.0) {
         if !known.contains(&value.0.as_str()) {
             let message = match &known[..] {
-                [] => "without a signature no client has a name; leave `clients` out".to_owned(),
+                [] => "without a signature no client has a name; remove `clients`".to_owned(),
                 _ => format!(
                     "no client of this route is called `{}`; they are {}",
                     value.0,
                     known.join(", ")
                 ),
             };
-            findings.mistake(*place, message);
+            diagnostics.error(*place, message);
         }
     }
 }
 
-fn path(raw: &Setting<Text>, findings: &mut Findings) -> Option<PathPattern> {
+fn path(raw: &Setting<Text>, diagnostics: &mut Diagnostics) -> Option<PathPattern> {
     let Text(text) = raw.value()?;
     let prefix = text.strip_suffix('*');
     if prefix.unwrap_or(text).contains('*') {
-        findings.mistake(raw.place, "`*` may only stand at the end of a path");
+        diagnostics.error(raw.place, "`*` may only stand at the end of a path");
         return None;
     }
     let form = match prefix {
@@ -140,7 +149,7 @@ fn path(raw: &Setting<Text>, findings: &mut Findings) -> Option<PathPattern> {
         },
         _ => form_of(text),
     };
-    refuse_form(form, raw, findings)?;
+    refuse_form(form, raw, diagnostics)?;
     Some(match prefix {
         Some(prefix) => PathPattern::Prefix(prefix.to_owned()),
         None => PathPattern::Exact(text.clone()),
@@ -173,28 +182,28 @@ fn platform(raw: &RawRoute) -> &str {
 }
 
 /// Limits on tokens are left out: they are not in this version yet, and have been warned of.
-fn rate_limits(raw: &RawRoute, findings: &mut Findings) -> Vec<limit::Config> {
+fn rate_limits(raw: &RawRoute, diagnostics: &mut Diagnostics) -> Vec<limit::Config> {
     let limits = raw.rate_limits.value().map_or(&[][..], |list| &list.0);
     let named = limits
         .iter()
         .filter_map(|at| Some((at.value.name.value()?.0.as_str(), at.value.name.place)));
-    refuse_duplicates("rate limit of this route", named, findings);
+    refuse_duplicates("rate limit of this route", named, diagnostics);
     limits
         .iter()
-        .filter_map(|at| rate_limit(at, findings))
+        .filter_map(|at| rate_limit(at, diagnostics))
         .collect()
 }
 
 fn rate_limit(
     At { place, value }: &At<RateLimit>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<limit::Config> {
     if value.rate.is_absent() && value.tokens.is_absent() {
-        findings.mistake(*place, "a limit needs a `rate` or `tokens`");
+        diagnostics.error(*place, "a limit needs a `rate` or `tokens`");
     }
     if value.rate.is_written() && value.tokens.is_written() {
-        let message = "a limit has a `rate` or `tokens`, not both; write two limits";
-        findings.mistake(value.tokens.place, message);
+        let message = "a limit has either a `rate` or `tokens`; write two limits";
+        diagnostics.error(value.tokens.place, message);
     }
     let rate = value.rate.get()?;
     // One second's worth, and never less than a single request.

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use crate::config::raw::events::Events;
 use crate::settings::decode::Setting;
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::values::Secret;
 use crate::ship::{Batch, Config, spool};
 
 /// What is shipped where; `Some(None)` when nothing is. A spool alone is warned of.
-pub(super) fn check(events: &Events, findings: &mut Findings) -> Option<Option<Config>> {
+pub(super) fn check(events: &Events, diagnostics: &mut Diagnostics) -> Option<Option<Config>> {
     let Some(raw) = events.elasticsearch.value() else {
         if events.spool.is_written() && !events.elasticsearch.is_written() {
             let does = "has no effect without `elasticsearch`: there is nowhere to ship events to";
-            findings.warn(&events.spool.path, events.spool.key_place, does);
+            diagnostics.warn(&events.spool.path, events.spool.key_place, does);
         }
         return Some(None);
     };
@@ -23,15 +23,16 @@ pub(super) fn check(events: &Events, findings: &mut Findings) -> Option<Option<C
     let user = user.filter(|user| !user.is_empty());
     let (password, api_key) = (secret(&raw.password), secret(&raw.api_key));
     if user.is_none() && password.is_some() {
-        let missing = "`username` is missing (or comes out empty): a password alone says nothing";
-        findings.mistake(raw.password.place, missing);
+        let missing =
+            "`username` is missing (or empty after substitution): a password needs a username";
+        diagnostics.error(raw.password.place, missing);
         return None;
     }
     // The key becomes a header as it stands.
     let is_key = |key: &String| key.bytes().all(|byte| byte.is_ascii_graphic());
     if !api_key.as_ref().is_none_or(is_key) {
         let wrong = "an API key is printable ASCII without spaces, as Elasticsearch encodes it";
-        findings.mistake(raw.api_key.place, wrong);
+        diagnostics.error(raw.api_key.place, wrong);
         return None;
     }
     Some(Some(Config {
@@ -70,6 +71,6 @@ fn spool(events: &Events) -> Option<spool::Config> {
 }
 
 fn secret(setting: &Setting<Secret>) -> Option<String> {
-    let text = setting.value()?.0.clone();
-    (!text.is_empty()).then_some(text)
+    let text = setting.value()?.expose();
+    (!text.is_empty()).then(|| text.to_owned())
 }

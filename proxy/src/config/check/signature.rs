@@ -1,12 +1,12 @@
 //! `signature`: the entries of a route, each checked by its scheme.
 
 use crate::config::raw::route::Route;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::{At, refuse_duplicates};
-use crate::settings::mistake::Findings;
 use crate::signature::Config;
 
 /// All entries of a route. `None` when anything is wrong with one.
-pub(super) fn check(route: &Route, findings: &mut Findings) -> Option<Vec<Config>> {
+pub(super) fn check(route: &Route, diagnostics: &mut Diagnostics) -> Option<Vec<Config>> {
     if route.signature.is_absent() {
         return Some(Vec::new());
     }
@@ -15,10 +15,10 @@ pub(super) fn check(route: &Route, findings: &mut Findings) -> Option<Vec<Config
     let schemes = list
         .iter()
         .filter_map(|At { place, value }| Some((value.scheme()?, *place)));
-    refuse_duplicates("scheme of this route", schemes, findings);
+    refuse_duplicates("scheme of this route", schemes, diagnostics);
     let mut checked = Vec::with_capacity(list.len());
     for At { value, .. } in list {
-        checked.extend(value.check(name, findings));
+        checked.extend(value.check(name, diagnostics));
     }
     (checked.len() == list.len()).then_some(checked)
 }

@@ -3,11 +3,14 @@
 use super::{pairs, refuse_duplicates};
 use crate::config::raw::events::Traces;
 use crate::record::otlp::Config;
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::trace::{Incoming, Sampling};
 
 /// Which traces are recorded, and where their spans go.
-pub(super) fn check(raw: &Traces, findings: &mut Findings) -> Option<(Sampling, Option<Config>)> {
+pub(super) fn check(
+    raw: &Traces,
+    diagnostics: &mut Diagnostics,
+) -> Option<(Sampling, Option<Config>)> {
     let is_off = raw.otlp.is_absent();
     for (setting, place) in [
         (
@@ -21,14 +24,14 @@ pub(super) fn check(raw: &Traces, findings: &mut Findings) -> Option<(Sampling, 
     ] {
         if let (true, Some(place)) = (is_off, place) {
             let does = "has no effect without `otlp`: nothing is exported";
-            findings.warn(setting, place, does);
+            diagnostics.warn(setting, place, does);
         }
     }
     let headers = raw.headers.value();
     if let Some(headers) = headers {
         let names = headers.0.iter();
         let names = names.map(|(name, _)| (name.value.as_str(), name.place));
-        refuse_duplicates("header", names, findings);
+        refuse_duplicates("header", names, diagnostics);
     }
     let incoming = match raw.trust_incoming.get()? {
         true => Incoming::Trusted,

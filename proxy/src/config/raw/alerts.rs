@@ -9,28 +9,28 @@ use crate::alert::per::Per;
 use crate::alert::signal::{self, Signal};
 use crate::config::labels::{LabelName, LabelValue};
 use crate::settings::declare::{one_of, settings, unknown};
-use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::decode::{Invalid, Scalar};
 use crate::settings::lists::{Entries, List};
 use crate::settings::url::ServiceUrl;
 use crate::settings::values::{Count, MaybeEmptyText, RuleName, Threshold, Time};
 
 settings! {
-    /// What is watched, and who is told.
+    /// What is monitored, and who is notified.
     struct Alerts {
         /// Of every alert, beside alertname, severity, instance and the rule's own. `instance` is the host's name and the first listener's port unless it stands here.
-        labels: Entries<LabelName, LabelValue> [default "{}"],
-        /// How often the rules are looked at.
-        evaluate_every: Time [default "15s"],
+        labels: Entries<LabelName, LabelValue> [default "{}"] reload,
+        /// How often the rules are evaluated.
+        evaluate_every: Time [default "15s"] reload,
         /// How far back they look.
-        window: Time [default "5m"],
+        window: Time [default "5m"] reload,
         /// In the window; below it a tier stays as it is, and says so.
-        minimum_requests: Count<0> [default "20"],
+        minimum_requests: Count<0> [default "20"] reload,
         /// Up above warning or critical, down at or below recovery.
-        rules: List<Rule> [default DEFAULT_RULES.as_str()],
+        rules: List<Rule> [default DEFAULT_RULES.as_str()] reload,
         /// The file in which alerts in force and silences outlive a restart; "" for none.
-        state: MaybeEmptyText [default "data/alerts.json"],
+        state: MaybeEmptyText [default "data/alerts.json"] restart,
         /// Where the admin side is reached from outside, for links; its own address by default.
-        console_url: ServiceUrl [optional],
+        console_url: ServiceUrl [optional] reload,
         ..notifiers: Notifiers
     }
 }
@@ -39,21 +39,21 @@ settings! {
     /// When a tier goes up and down.
     struct Rule {
         /// What the alert is called.
-        name: RuleName [required],
+        name: RuleName [required] reload,
         /// What is measured.
-        signal: &'static Signal [required],
+        signal: &'static Signal [required] reload,
         /// What has a tier of its own; left out: all traffic together.
-        per: Per [optional],
+        per: Per [optional] reload,
         /// Beyond it: warning.
-        warning: Threshold [required],
+        warning: Threshold [required] reload,
         /// Beyond it: critical.
-        critical: Threshold [required],
+        critical: Threshold [required] reload,
         /// At it or better: well again.
-        recovery: Threshold [required],
+        recovery: Threshold [required] reload,
         /// For how long.
-        r#for: Time<0> [default "30s"],
+        r#for: Time<0> [default "30s"] reload,
         /// A page of your own for those who get the alert.
-        runbook: ServiceUrl [optional],
+        runbook: ServiceUrl [optional] reload,
     }
 }
 
@@ -74,7 +74,7 @@ impl Scalar for &'static Signal {
         one_of(&signal_names())
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         Signal::named(text).ok_or_else(|| unknown(text, &signal_names()))
     }
 
@@ -92,7 +92,7 @@ impl Scalar for Per {
         one_of(&labels())
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         Per::of_label(text).ok_or_else(|| unknown(text, &labels()))
     }
 

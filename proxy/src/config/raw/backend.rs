@@ -4,99 +4,99 @@ use http::HeaderName;
 use serde_json::{Value, json};
 
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::decode::{Invalid, Scalar};
 use crate::settings::lists::{Entries, List};
 use crate::settings::url::Endpoint;
 use crate::settings::values::{Count, HeaderText, Name, Share, Text, Time};
 
 settings! {
-    /// A service that requests go on to.
+    /// A service that requests are forwarded to.
     struct Backend {
-        /// What routes call it.
-        name: Name [required],
+        /// Its name in routes.
+        name: Name [required] reload,
         /// Scheme, host and port of each of its instances.
-        endpoints: List<Endpoint, 1> [required],
+        endpoints: List<Endpoint, 1> [required] reload,
         /// How an endpoint is picked; consistent: by conversation, else client.
-        load_balancing: LoadBalancing [default "round_robin"],
-        /// Until a connection stands.
-        connect_timeout: Time [default "1s"],
-        /// Until the first byte of an answer.
-        first_byte_timeout: Time [default "60s"],
-        /// Between two chunks of an answer.
-        idle_timeout: Time [default "30s"],
-        /// For the whole answer.
-        total_timeout: Time [default "300s"],
+        load_balancing: LoadBalancing [default "round_robin"] reload,
+        /// For a connection to be established.
+        connect_timeout: Time [default "1s"] reload,
+        /// Until the first byte of a response.
+        first_byte_timeout: Time [default "60s"] reload,
+        /// Between two chunks of a response.
+        idle_timeout: Time [default "30s"] reload,
+        /// For the whole response.
+        total_timeout: Time [default "300s"] reload,
         /// Connections kept for the next request.
-        pool: Pool [default "{}"],
-        /// A request is tried again only where it is safe.
-        retry: Retry [default "{}"],
-        /// Stops asking an endpoint that fails.
-        circuit_breaker: CircuitBreaker [default "{}"],
-        /// Asks each endpoint whether it is well.
-        health_check: HealthCheck [default "{}"],
+        pool: Pool [default "{}"] reload,
+        /// A request is retried only where it is safe.
+        retry: Retry [default "{}"] reload,
+        /// Stops using an endpoint that fails.
+        circuit_breaker: CircuitBreaker [default "{}"] reload,
+        /// Probes each endpoint.
+        health_check: HealthCheck [default "{}"] reload,
         /// Set towards the backend, never logged.
-        request_headers: Entries<HeaderName, HeaderText> [optional],
-        /// A stream of chat completions whose client did not ask for its usage is asked for it, and the chunk that
-        /// tells it is taken out of what the client gets.
-        ask_usage: bool [default "false"],
+        request_headers: Entries<HeaderName, HeaderText> [optional] reload,
+        /// A stream of chat completions whose client did not request usage is sent with a request for it, and the chunk that
+        /// reports it is removed from what the client gets.
+        ask_usage: bool [default "false"] reload,
         /// Put before the path of every request.
-        path_prefix: Text [optional],
-        /// The backend that is tried when this one has no endpoint to offer.
-        fallback: Name [optional],
+        path_prefix: Text [optional] reload,
+        /// The backend that is used when this one has no endpoint to offer.
+        fallback: Name [optional] reload,
     }
 }
 
 settings! {
     /// Connections kept for the next request.
     struct Pool {
-        /// How many rest at once, to each endpoint.
-        idle_connections: Count<0> [default "128"],
-        /// How long one may rest.
-        idle_timeout: Time [default "50s"],
+        /// Idle connections to each endpoint.
+        idle_connections: Count<0> [default "128"] reload,
+        /// How long a connection may be idle.
+        idle_timeout: Time [default "50s"] reload,
     }
 }
 
 settings! {
-    /// When a request is tried again.
+    /// When a request is retried.
     struct Retry {
-        /// Tries in all.
-        attempts: Count [default "3"],
+        /// Attempts in all.
+        attempts: Count [default "3"] reload,
         /// Waits backoff * 2^(n-1), with jitter, and never past total_timeout.
-        backoff: Time<0> [default "1s"],
-        /// What is worth another try.
-        when: List<RetryCause> [default "[connect, reset_before_response, '502', '503', '504']"],
+        backoff: Time<0> [default "1s"] reload,
+        /// Failures that are retried.
+        when: List<RetryCause> [default "[connect, reset_before_response, '502', '503', '504']"] reload,
         /// Of the backend's live requests: past it nothing is retried.
-        budget: Share [default "20%"],
+        budget: Share [default "20%"] reload,
     }
 }
 
 settings! {
-    /// Stops asking an endpoint that fails.
+    /// Stops using an endpoint that fails.
     struct CircuitBreaker {
-        /// From this share of failures on it opens.
-        failure_ratio: Share [default "50%"],
+        /// The share of failures at which it opens.
+        failure_ratio: Share [default "50%"] reload,
         /// In the window; below it the breaker stays closed.
-        minimum_requests: Count [default "20"],
+        minimum_requests: Count [default "20"] reload,
         /// How far back it looks.
-        window: Time [default "10s"],
+        window: Time [default "10s"] reload,
         /// How long it stays open.
-        open_for: Time [default "15s"],
+        open_for: Time [default "15s"] reload,
     }
 }
 
 settings! {
-    /// Asks each endpoint whether it is well.
+    /// Probes each endpoint.
     struct HealthCheck {
-        /// What it asks for.
-        path: Text [default "/healthz"],
+        /// The path that is requested.
+        path: Text [default "/healthz"] reload,
         /// How often.
-        interval: Time [default "5s"],
-        /// How long an answer may take.
-        timeout: Time [default "1s"],
-        /// Good answers until it is well again.
-        healthy_after: Count [default "2"],
-        /// Bad answers until it is ill.
-        unhealthy_after: Count [default "3"],
+        interval: Time [default "5s"] reload,
+        /// How long a probe may take.
+        timeout: Time [default "1s"] reload,
+        /// Successful probes until it is healthy again.
+        healthy_after: Count [default "2"] reload,
+        /// Failed probes until it is unhealthy.
+        unhealthy_after: Count [default "3"] reload,
     }
 }
 
@@ -117,7 +117,7 @@ impl Scalar for RetryCause {
         "`connect`, `reset_before_response` or a status from 500 to 599".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         const WORDS: &[&str] = &["connect", "reset_before_response"];
         let is_status = text.len() == 3
             && text
@@ -126,9 +126,9 @@ impl Scalar for RetryCause {
         if is_status || WORDS.contains(&text) {
             return Ok(RetryCause);
         }
-        Err(match crate::settings::decode::nearest(text, WORDS) {
-            Some(near) => Wrong::Near(near),
-            None => Wrong::Unexpected,
+        Err(match crate::settings::nearest::nearest(text, WORDS) {
+            Some(near) => Invalid::Near(near),
+            None => Invalid::Unexpected,
         })
     }
 

@@ -4,7 +4,7 @@ use http::HeaderName;
 use serde_json::{Value, json};
 
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::decode::{Invalid, Scalar};
 use crate::settings::lists::{Entries, List};
 use crate::settings::url::ServiceUrl;
 use crate::settings::values::{Count, HeaderText, Secret, Share, Size, Text, Time};
@@ -13,23 +13,23 @@ settings! {
     /// One structured event a request.
     struct Events {
         /// To the standard output.
-        stdout: bool [default "false"],
+        stdout: bool [default "false"] restart,
         /// To a file; left out: none.
-        file: EventFile [optional],
+        file: EventFile [optional] restart,
         /// What is not yet in Elasticsearch.
-        spool: Spool [default "{}"],
+        spool: Spool [default "{}"] restart,
         /// Left out: file and stdout only.
-        elasticsearch: Elasticsearch [optional],
-        /// What of prompts and answers is kept.
-        content: Content [default "none"],
+        elasticsearch: Elasticsearch [optional] restart,
+        /// What is kept of prompts and responses.
+        content: Content [default "none"] reload,
         /// Of successful requests; errors and slow ones are always kept.
-        sample: Share [default "100%"],
+        sample: Share [default "100%"] reload,
         /// A request that took longer is slow.
-        slow: Time [default "1s"],
-        /// What service.environment says.
-        environment: Text [default "production"],
-        /// Who was refused, and when weir was started; left out: no such log.
-        audit: Audit [optional],
+        slow: Time [default "1s"] reload,
+        /// The value of service.environment.
+        environment: Text [default "production"] restart,
+        /// Log of rejected requests and of starts; left out: no such log.
+        audit: Audit [optional] restart,
     }
 }
 
@@ -37,21 +37,21 @@ settings! {
     /// The event file.
     struct EventFile {
         /// Where it is.
-        path: Text [default "data/events.ndjson"],
-        /// The size at which a new one is begun.
-        rotate_at: Size [default "100MiB"],
+        path: Text [default "data/events.ndjson"] restart,
+        /// The size at which it is rotated.
+        rotate_at: Size [default "100MiB"] restart,
         /// Rotated files older than this are removed.
-        keep: Time [default "30d"],
+        keep: Time [default "30d"] restart,
     }
 }
 
 settings! {
-    /// The log of refusals, chained by hashes.
+    /// The log of rejections, chained by hashes.
     struct Audit {
         /// Where it is.
-        path: Text [default "data/audit.ndjson"],
+        path: Text [default "data/audit.ndjson"] restart,
         /// Files older than this are removed.
-        keep: Time [default "30d"],
+        keep: Time [default "30d"] restart,
     }
 }
 
@@ -59,11 +59,11 @@ settings! {
     /// What is not yet in Elasticsearch.
     struct Spool {
         /// A folder.
-        path: Text [default "data/spool"],
+        path: Text [default "data/spool"] restart,
         /// The most it may take.
-        bytes: Size [default "1GiB"],
+        bytes: Size [default "1GiB"] restart,
         /// The longest time until an event is safe on the disk.
-        sync: Time [default "500ms"],
+        sync: Time [default "500ms"] restart,
     }
 }
 
@@ -71,23 +71,23 @@ settings! {
     /// Where events are searched.
     struct Elasticsearch {
         /// Its nodes.
-        urls: List<ServiceUrl, 1> [required],
-        /// Left out: nobody has to say who they are.
-        username: Text [optional],
+        urls: List<ServiceUrl, 1> [required] restart,
+        /// Left out: no authentication.
+        username: Text [optional] restart,
         /// Of the user.
-        password: Secret [optional],
+        password: Secret [optional] restart,
         /// An API key as Elasticsearch encodes it, instead of a user.
-        api_key: Secret [optional],
+        api_key: Secret [optional] restart,
         /// Certificates of your own that are trusted, in PEM.
-        ca_file: Text [optional],
+        ca_file: Text [optional] restart,
         /// Where access events go.
-        data_stream: DataStream [default "logs-weir.access-default"],
+        data_stream: DataStream [default "logs-weir.access-default"] restart,
         /// How long they are kept there.
-        retention: Time [default "30d"],
+        retention: Time [default "30d"] restart,
         /// How many are sent at once.
-        batch: Batch [default "{}"],
+        batch: Batch [default "{}"] restart,
         /// Of one bulk request.
-        timeout: Time [default "30s"],
+        timeout: Time [default "30s"] restart,
     }
 }
 
@@ -95,11 +95,11 @@ settings! {
     /// A bulk request is sent when one of them is reached.
     struct Batch {
         /// Events in it.
-        events: Count [default "1600"],
+        events: Count [default "1600"] restart,
         /// Bytes in it.
-        bytes: Size [default "5MiB"],
+        bytes: Size [default "5MiB"] restart,
         /// The longest time an event waits for others.
-        wait: Time [default "1s"],
+        wait: Time [default "1s"] restart,
     }
 }
 
@@ -107,18 +107,18 @@ settings! {
     /// Spans of requests.
     struct Traces {
         /// Where spans go; left out: nothing is exported.
-        otlp: ServiceUrl [optional],
-        /// Of traces that begin here; a caller's decision is kept.
-        sample: Share [default "10%"],
-        /// Whether a caller's trace is gone on with.
-        trust_incoming: bool [default "true"],
+        otlp: ServiceUrl [optional] restart,
+        /// Of traces that begin here; the decision of an incoming trace is kept.
+        sample: Share [default "10%"] reload,
+        /// Whether an incoming trace is continued.
+        trust_incoming: bool [default "true"] reload,
         /// Sent to the collector with every request, never logged.
-        headers: Entries<HeaderName, HeaderText> [optional],
+        headers: Entries<HeaderName, HeaderText> [optional] restart,
     }
 }
 
 choice! {
-    /// What of prompts and answers is kept.
+    /// What is kept of prompts and responses.
     enum Content {
         None = "none",
         Hash = "hash",
@@ -135,7 +135,7 @@ impl Scalar for DataStream {
             .to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         let is_part = |part: &str| {
             !part.is_empty()
                 && part.bytes().all(|byte| {
@@ -148,7 +148,7 @@ impl Scalar for DataStream {
         if text.len() <= 100 && text.split('-').count() == 3 && text.split('-').all(is_part) {
             return Ok(DataStream(text.to_owned()));
         }
-        Err(Wrong::Unexpected)
+        Err(Invalid::Unexpected)
     }
 
     fn schema() -> Value {

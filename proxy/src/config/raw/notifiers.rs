@@ -2,9 +2,10 @@
 
 use crate::alert::notify;
 use crate::alert::notify::kind::{NotifierKind, RawSettings};
+use crate::settings::changes::Effect;
 use crate::settings::declare::Family;
 use crate::settings::decode::{Block, Setting};
-use crate::settings::mistake::Findings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::node::Place;
 use crate::settings::presence::Presence;
 use crate::settings::schema::Mapping;
@@ -15,14 +16,16 @@ pub(in crate::config) struct Notifiers(
 );
 
 impl Family for Notifiers {
+    const EFFECT: Effect = Effect::Restart;
+
     fn keys() -> Vec<&'static str> {
         notify::ALL.iter().map(|kind| kind.key).collect()
     }
 
-    fn decode(block: &Block<'_>, findings: &mut Findings) -> Self {
+    fn decode(block: &Block<'_>, diagnostics: &mut Diagnostics) -> Self {
         let kinds = notify::ALL.iter().map(|kind| {
             let decode = kind.settings.decode;
-            let setting = block.setting_by(kind.key, Presence::Optional, decode, findings);
+            let setting = block.setting_by(kind.key, Presence::Optional, decode, diagnostics);
             (*kind, setting)
         });
         Notifiers(kinds.collect())
@@ -31,7 +34,8 @@ impl Family for Notifiers {
     fn schema(mapping: &mut Mapping<'_>) {
         for kind in notify::ALL {
             let schema = kind.settings.schema;
-            mapping.key_by(kind.key, kind.left_out, Presence::Optional, schema);
+            let kind_of_key = (Presence::Optional, Self::EFFECT);
+            mapping.key_by(kind.key, kind.left_out, kind_of_key, schema);
         }
     }
 

@@ -5,81 +5,81 @@ use serde_json::{Value, json};
 
 use crate::limit;
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Scalar, Wrong};
+use crate::settings::decode::{Invalid, Scalar};
 use crate::settings::lists::{List, OneOrMany};
 use crate::settings::values::{Count, Name, Network, Size, Text, Time};
 use crate::signature::entry::Signature;
 use crate::units::Rate;
 
 settings! {
-    /// Which requests go where, and what is asked of them.
+    /// Which requests go where, and what they must satisfy.
     struct Route {
-        /// What metrics and events call it.
-        name: Name [required],
+        /// Its name in metrics and events.
+        name: Name [required] reload,
         /// Exact; with a trailing * a prefix.
-        path: Text [required],
+        path: Text [required] reload,
         /// Left out: every method.
-        methods: List<MethodName, 1> [optional],
+        methods: List<MethodName, 1> [optional] reload,
         /// The name of the backend.
-        backend: Name [required],
+        backend: Name [required] reload,
         /// The label; api by default, or what the signature's platform is called.
-        platform: Name [optional],
+        platform: Name [optional] reload,
         /// Source networks; left out: every address.
-        allow: List<Network, 1> [guard],
-        /// One, or a list: the first whose headers are there decides. Left out: nobody has to sign.
-        signature: OneOrMany<Signature> [guard],
-        /// All of them are asked; the first that says no answers.
-        rate_limits: List<RateLimit> [optional],
+        allow: List<Network, 1> [guard] reload,
+        /// One, or a list: the first whose headers are present decides. Left out: no signature is required.
+        signature: OneOrMany<Signature> [guard] reload,
+        /// All of them are checked; the first that rejects decides.
+        rate_limits: List<RateLimit> [optional] reload,
         /// Requests at once on this route; past it 503 at once.
-        concurrency: Count [optional],
-        /// Answers that are known already.
-        cache: Cache [optional],
+        concurrency: Count [optional] reload,
+        /// Stored responses.
+        cache: Cache [optional] reload,
         /// Turns kept per conversation.
-        conversation: Conversation [optional],
+        conversation: Conversation [optional] reload,
         /// The largest body; that of limits by default.
-        body_bytes: Size<0> [optional],
+        body_bytes: Size<0> [optional] reload,
         /// For the whole body; that of limits by default.
-        body_timeout: Time [optional],
+        body_timeout: Time [optional] reload,
     }
 }
 
 settings! {
-    /// So many requests, or tokens, in a time.
+    /// Requests or tokens per time.
     struct RateLimit {
-        /// What headers and metrics call it.
-        name: Name [required],
+        /// Its name in headers and metrics.
+        name: Name [required] reload,
         /// Requests.
-        rate: Rate [optional],
+        rate: Rate [optional] reload,
         /// Tokens of models.
-        tokens: Rate [optional],
+        tokens: Rate [optional] reload,
         /// How many at once; one second's worth by default.
-        burst: Count [optional],
+        burst: Count [optional] reload,
         /// client, address, platform, route or header:NAME.
-        by: LimitBy [default "client"],
+        by: LimitBy [default "client"] reload,
         /// Only for these clients; left out: for all.
-        clients: List<Name, 1> [guard],
+        clients: List<Name, 1> [guard] reload,
         /// Counted in Redis, over all replicas.
-        shared: bool [default "false"],
+        shared: bool [default "false"] reload,
     }
 }
 
 settings! {
-    /// Answers that are known already.
+    /// Stored responses.
     struct Cache {
-        /// The same question gets the same answer; true unless http is.
-        answers: bool [optional],
-        /// In this process, least recently used goes first.
-        memory: Size [default "100MiB"],
+        /// Equal requests get the same response; true unless http is.
+        answers: bool [optional] reload,
+        /// In this process; the least recently used is evicted first.
+        memory: Size [default "100MiB"] reload,
         /// In Redis and in memory.
-        ttl: Time [default "1h"],
-        /// Who shares an answer.
-        scope: Scope [default "client"],
-        /// Forwarded headers that do not change an answer, beside the known harmless ones.
-        ignore_headers: List<HeaderName> [optional],
-        /// Equal questions in flight are asked once.
-        coalesce: bool [default "true"],
+        ttl: Time [default "1h"] reload,
+        /// Who shares a response.
+        scope: Scope [default "client"] reload,
+        /// Forwarded headers that do not change a response, beside the known harmless ones.
+        ignore_headers: List<HeaderName> [optional] reload,
+        /// Equal requests in flight are sent once.
+        coalesce: bool [default "true"] reload,
         /// RFC 9111, by what the backend's headers allow.
-        http: bool [default "false"],
+        http: bool [default "false"] reload,
     }
 }
 
@@ -87,14 +87,14 @@ settings! {
     /// Turns kept per conversation.
     struct Conversation {
         /// 0: off.
-        rounds: Count<0> [default "5"],
+        rounds: Count<0> [default "5"] reload,
         /// How long a conversation is kept without a turn.
-        idle: Time [default "30m"],
+        idle: Time [default "30m"] reload,
     }
 }
 
 choice! {
-    /// Who shares an answer.
+    /// Who shares a response.
     enum Scope {
         Client = "client",
         Route = "route",
@@ -123,11 +123,11 @@ impl Scalar for LimitBy {
         "one of `client`, `address`, `platform`, `route`, `header:NAME`".to_owned()
     }
 
-    fn read(text: &str) -> Result<Self, Wrong> {
+    fn read(text: &str) -> Result<Self, Invalid> {
         if let Some(name) = text.strip_prefix("header:") {
             return HeaderName::from_bytes(name.as_bytes())
                 .map(|name| LimitBy(limit::By::Header(name)))
-                .map_err(|_| Wrong::Because("no header can have this name".to_owned()));
+                .map_err(|_| Invalid::Because("no header can have this name".to_owned()));
         }
         const WORDS: &[&str] = &["client", "address", "platform", "route", "header:NAME"];
         let by = match text {
@@ -136,9 +136,9 @@ impl Scalar for LimitBy {
             "platform" => limit::By::Platform,
             "route" => limit::By::Route,
             other => {
-                return Err(match crate::settings::decode::nearest(other, WORDS) {
-                    Some(near) => Wrong::Near(near),
-                    None => Wrong::Unexpected,
+                return Err(match crate::settings::nearest::nearest(other, WORDS) {
+                    Some(near) => Invalid::Near(near),
+                    None => Invalid::Unexpected,
                 });
             }
         };

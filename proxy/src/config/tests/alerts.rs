@@ -29,13 +29,10 @@ signal: error_rate, warning: 1.5, critical: 3%, recovery: 1% => a share such as 
 fn contradictory_settings_of_a_rule_are_reported() {
     for line in WRONG.lines().filter(|line| !line.is_empty()) {
         let (rest, told) = line.split_once(" => ").expect("a case");
-        let mistakes = wrong(&rule(rest));
-        assert_eq!(mistakes.list.len(), 1, "{line}: {mistakes}");
-        assert_eq!(mistakes.list[0].line, 3);
-        assert!(
-            mistakes.list[0].message.contains(told),
-            "{line}: {mistakes}"
-        );
+        let error = invalid(&rule(rest));
+        assert_eq!(error.list.len(), 1, "{line}: {error}");
+        assert_eq!(error.list[0].line, 3);
+        assert!(error.list[0].message.contains(told), "{line}: {error}");
     }
 }
 
@@ -54,10 +51,10 @@ const WRONG_LABELS: &str = "
 fn labels_that_alerts_cannot_have_are_reported() {
     for line in WRONG_LABELS.lines().filter(|line| !line.is_empty()) {
         let (labels, told) = line.split_once(" => ").expect("a case");
-        let mistakes = wrong(&format!("{LEAST}alerts: {{labels: {labels}}}\n"));
-        assert_eq!(mistakes.list.len(), 1, "{line}: {mistakes}");
-        let message = &mistakes.list[0].message;
-        assert!(message.contains(told), "{line}: {mistakes}");
+        let error = invalid(&format!("{LEAST}alerts: {{labels: {labels}}}\n"));
+        assert_eq!(error.list.len(), 1, "{line}: {error}");
+        let message = &error.list[0].message;
+        assert!(message.contains(told), "{line}: {error}");
     }
 }
 
@@ -66,10 +63,10 @@ fn a_label_that_comes_out_empty_is_left_out() {
     let text = format!(
         "{LEAST}alerts: {{labels: {{team: 'a b', zone: '', instance: \"${{NOBODY:-}}\"}}}}\n"
     );
-    let labels = right(&text).config.alerts.labels;
+    let labels = valid(&text).config.alerts.labels;
     let labels: Vec<_> = labels.iter().collect();
     assert_eq!(labels, [(&"team".to_owned(), &"a b".to_owned())]);
-    assert!(right(LEAST).config.alerts.labels.is_empty());
+    assert!(valid(LEAST).config.alerts.labels.is_empty());
 }
 
 #[test]
@@ -90,14 +87,14 @@ fn every_signal_accepts_thresholds_in_its_unit() {
         ("cache_hit_ratio", "warning: 3%, critical: 1%, recovery: 3%"),
     ] {
         for signal in signals.split(' ') {
-            let loaded = right(&rule(&format!("signal: {signal}, {thresholds}")));
+            let loaded = valid(&rule(&format!("signal: {signal}, {thresholds}")));
             assert_eq!(loaded.config.alerts.rules[0].signal.name, signal);
             assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         }
     }
     // Valid, but it never fires: a warning.
     let spool = "signal: spool_oldest, warning: 1m, critical: 1h, recovery: 1m";
-    let warnings = right(&rule(spool)).warnings;
+    let warnings = valid(&rule(spool)).warnings;
     assert_eq!(warnings.len(), 1);
     assert!(
         warnings[0].contains("without `events.elasticsearch`"),
@@ -107,7 +104,7 @@ fn every_signal_accepts_thresholds_in_its_unit() {
 
 #[test]
 fn the_defaults_are_three_rules_without_notifiers() {
-    let alerts = right(LEAST).config.alerts;
+    let alerts = valid(LEAST).config.alerts;
     let rules: Vec<_> = alerts
         .rules
         .iter()
@@ -137,7 +134,7 @@ fn invalid_settings_of_notifiers_are_reported() {
             "evaluate_every: 1m, window: 30s",
             "`window` is shorter than `evaluate_every`",
         ),
-        ("alertmanager: {urls: []}", "at least one is needed"),
+        ("alertmanager: {urls: []}", "at least one"),
         (
             "alertmanager: {urls: ['http://a'], password: p}",
             "`username` is missing",
@@ -165,12 +162,12 @@ fn invalid_settings_of_notifiers_are_reported() {
         ("webhook: {url: 'ftp://a'}", "http:// or https://"),
         ("rules: [{name: 'a b'}]", "letters, digits and _"),
     ] {
-        let mistakes = wrong(&format!("{LEAST}alerts: {{{extra}}}\n"));
-        assert!(mistakes.to_string().contains(told), "{extra}: {mistakes}");
+        let error = invalid(&format!("{LEAST}alerts: {{{extra}}}\n"));
+        assert!(error.to_string().contains(told), "{extra}: {error}");
     }
     // With an unset variable there is no notifier.
     let extra = "feishu: {webhook: '${NONE:-}', secret: '${NONE:-}'}, webhook: {url: '${NONE:-}'}, state: ''";
-    let alerts = right(&format!("{LEAST}alerts: {{{extra}}}\n"))
+    let alerts = valid(&format!("{LEAST}alerts: {{{extra}}}\n"))
         .config
         .alerts;
     assert!(alerts.notifiers.is_empty() && alerts.state.is_none());

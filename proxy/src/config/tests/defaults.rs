@@ -28,18 +28,19 @@ routes:
   - {name: everything-else, path: /*, backend: assistant, signature: {scheme: bearer, clients: [{name: web, secrets: [change-me]}]}}
 events: {file: {}, elasticsearch: {urls: [http://127.0.0.1:9200]}}
 traces: {otlp: 'http://127.0.0.1:4318'}
+alerts: {alertmanager: {urls: [http://127.0.0.1:9093]}}
 "#;
 
 #[test]
 fn the_contract_is_right() {
-    let config = right(FULL).config;
+    let config = valid(FULL).config;
     assert_eq!(config.backends.len(), 2);
     assert_eq!(config.routes.len(), 4);
 }
 
 #[test]
 fn a_default_left_out_is_the_same_as_spelled_out() {
-    let (full, terse) = (right(FULL).config, right(TERSE).config);
+    let (full, terse) = (valid(FULL).config, valid(TERSE).config);
     assert_eq!(format!("{full:#?}"), format!("{terse:#?}"));
     for (full, terse) in full.routes.iter().zip(&terse.routes) {
         assert_eq!(full.signature, terse.signature);
@@ -48,7 +49,7 @@ fn a_default_left_out_is_the_same_as_spelled_out() {
 
 #[test]
 fn the_contracts_values_arrive() {
-    let config = right(FULL).config;
+    let config = valid(FULL).config;
     assert_eq!(config.listen[0].address.to_string(), "0.0.0.0:8080");
     assert!(config.listen[0].tls.is_none());
     assert_eq!(config.limits.header_bytes, 32 * 1024);
@@ -83,7 +84,7 @@ fn the_contracts_values_arrive() {
 
 #[test]
 fn the_contracts_routes_arrive() {
-    let config = right(FULL).config;
+    let config = valid(FULL).config;
     let chat = &config.routes[0];
     assert_eq!(
         chat.matching.path,
@@ -145,7 +146,7 @@ fn the_contracts_routes_arrive() {
 /// Every key that the contract only names in its comments.
 #[test]
 fn keys_of_the_comments_are_read() {
-    let config = right(r#"
+    let config = valid(r#"
 listen: [{address: "127.0.0.1:0"}, {address: "127.0.0.1:0"}]
 limits: {body_bytes: 1MiB, body_timeout: 5s}
 admin: {address: 0.0.0.0:0, token: 12345678}

@@ -4,7 +4,7 @@ use super::*;
 
 /// Parses it and shows it: neither may panic.
 fn survives(text: &str) -> String {
-    let shown = wrong(text).to_string();
+    let shown = invalid(text).to_string();
     assert!(shown.len() < 200_000, "{}", shown.len());
     shown
 }
@@ -37,8 +37,8 @@ fn alias_bombs() {
         deep.push_str(&format!("a{level}: &a{level} [*a{before}]\n"));
     }
     assert!(survives(&wide).contains("values, aliases counted"));
-    assert!(survives(&deep).contains("aliases nest deeper"));
-    assert!(survives("a: &a [*a]\n").contains("inside of what it names"));
+    assert!(survives(&deep).contains("aliases are nested deeper"));
+    assert!(survives("a: &a [*a]\n").contains("inside of the value that it refers to"));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn large_files_and_long_lines() {
     let many: String = (0..20_000).map(|key| format!("key{key}: 1\n")).collect();
     let shown = survives(&many);
     assert!(
-        shown.ends_with("20002 mistakes in weir.yaml"),
+        shown.ends_with("20002 errors in weir.yaml"),
         "{}",
         &shown[shown.len() - 80..]
     );
@@ -99,14 +99,14 @@ fn large_files_and_long_lines() {
 fn a_damaged_contract_never_panics() {
     for end in (0..FULL.len()).step_by(97) {
         if let Some(text) = FULL.get(..end) {
-            let _ = parsed(text).map_err(|mistakes| mistakes.to_string());
+            let _ = parsed(text).map_err(|error| error.to_string());
         }
     }
     for position in (0..FULL.len()).step_by(331) {
         for byte in ["{", "\"", ":", "\n", "-", "$", "\u{0}"] {
             if let (Some(before), Some(after)) = (FULL.get(..position), FULL.get(position + 1..)) {
-                let _ = parsed(&format!("{before}{byte}{after}"))
-                    .map_err(|mistakes| mistakes.to_string());
+                let _ =
+                    parsed(&format!("{before}{byte}{after}")).map_err(|error| error.to_string());
             }
         }
     }

@@ -15,7 +15,7 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-fn loaded(text: &str) -> Result<Loaded, Mistakes> {
+fn loaded(text: &str) -> Result<Loaded, ConfigError> {
     parse(text, Path::new("weir.yaml"), &environment)
 }
 
@@ -137,9 +137,13 @@ fn an_empty_text_is_a_value_only_where_it_is_written() {
 #[test]
 fn the_place_of_a_missing_variable_is_its_own() {
     let text = format!("{LEAST}events: {{environment: \"a ${{HOST}} ${{NO_A}} ${{NO_B}}\"}}\n");
-    let mistakes = loaded(&text).unwrap_err();
-    let columns: Vec<usize> = mistakes.list.iter().map(|mistake| mistake.column).collect();
-    assert_eq!(columns, [34, 42], "{mistakes}");
+    let error = loaded(&text).unwrap_err();
+    let columns: Vec<usize> = error
+        .list
+        .iter()
+        .map(|diagnostic| diagnostic.column)
+        .collect();
+    assert_eq!(columns, [34, 42], "{error}");
 }
 
 /// The secret in every place where something else was expected.
@@ -169,9 +173,9 @@ fn what_was_put_in_is_never_shown() {
         ),
         format!("traces: {{otlp: '{filled}', sample: '{filled}'}}"),
     ];
-    let mistakes = loaded(&keys.join("\n")).unwrap_err();
-    assert!(mistakes.list.len() > 25, "{mistakes}");
-    for shown in [mistakes.to_string(), format!("{mistakes:?}")] {
+    let error = loaded(&keys.join("\n")).unwrap_err();
+    assert!(error.list.len() > 25, "{error}");
+    for shown in [error.to_string(), format!("{error:?}")] {
         assert!(!shown.contains("hunter2"), "{shown}");
     }
     let right = format!("{LEAST}admin: {{token: '{filled}'}}\n");

@@ -64,7 +64,7 @@ fn shown(text: &str) -> String {
     let environment = |name: &str| (name == "FILLED").then(|| FILLED.to_owned());
     match parse(text, Path::new("weir.yaml"), &environment) {
         Ok(loaded) => format!("{:?}{loaded:?}", loaded.warnings),
-        Err(mistakes) => format!("{mistakes}{mistakes:?}"),
+        Err(error) => format!("{error}{error:?}"),
     }
 }
 
@@ -160,7 +160,7 @@ fn no_secret_is_printed_however_a_file_is_damaged() {
     }
 }
 
-/// A mistake on each line, so that each is quoted.
+/// A diagnostic on each line, so that each is quoted.
 #[test]
 fn a_secret_is_stars_wherever_it_stands() {
     for beginning in BEGINNINGS {
@@ -183,8 +183,8 @@ fn a_secret_is_stars_wherever_it_stands() {
 }
 
 fn quoted(extra: &str) -> String {
-    let mistakes = wrong(&format!("{LEAST}{extra}\n"));
-    mistakes.list[0].source_line.clone()
+    let error = invalid(&format!("{LEAST}{extra}\n"));
+    error.list[0].source_line.clone()
 }
 
 #[test]
@@ -245,25 +245,25 @@ fn values_that_lost_their_keys_are_not_repeated() {
 }
 
 #[test]
-fn a_syntax_error_is_told_in_words_of_somebody_who_writes_the_file() {
+fn a_syntax_error_is_reported_without_jargon() {
     for (extra, words) in [
-        ("a: b: c", "a text with `: ` in it stands in quotes"),
+        ("a: b: c", "quote text that contains `: `"),
         ("a: [b", "begins with `[` has no `]`"),
         ("a: {b: 1", "begins with `{` has no `}`"),
-        ("a: ]", "closes nothing"),
+        ("a: ]", "no opening bracket"),
         ("a: [b}", "goes with"),
         ("a: 'b", "never closed"),
         ("a: 'b' c", "closing quote"),
         ("a: \"\\z\"", "backslash"),
         ("a:\n\tb: c", "spaces"),
-        ("a: @b", "quotes"),
-        ("a: `b", "quotes"),
-        ("limits:\n    a: 1\n  b: 2", "begin in one column"),
-        ("a: - b", "begins on a line of its own"),
-        ("a\nb: 1", "`:` and a space after it"),
+        ("a: @b", "quote a text"),
+        ("a: `b", "quote a text"),
+        ("limits:\n    a: 1\n  b: 2", "begin in the same column"),
+        ("a: - b", "begin a list on its own line"),
+        ("a\nb: 1", "`:` and a space"),
     ] {
-        let told = wrong(&format!("{LEAST}{extra}\n")).to_string();
-        assert!(told.contains(words), "{extra}: {told}");
+        let shown = invalid(&format!("{LEAST}{extra}\n")).to_string();
+        assert!(shown.contains(words), "{extra}: {shown}");
         for jargon in [
             "flow",
             "scalar",
@@ -275,7 +275,7 @@ fn a_syntax_error_is_told_in_words_of_somebody_who_writes_the_file() {
             "expected <",
             "::",
         ] {
-            assert!(!told.contains(jargon), "{jargon}: {told}");
+            assert!(!shown.contains(jargon), "{jargon}: {shown}");
         }
     }
 }
@@ -285,17 +285,17 @@ fn warned(signature: &str) -> Vec<Warning> {
         "backends: [{{name: a, endpoints: ['http://a']}}]\n\
          routes: [{{name: r, path: /, backend: a, signature: {signature}}}]\n"
     );
-    right(&text).warnings
+    valid(&text).warnings
 }
 
 #[test]
-fn a_key_that_can_never_match_is_warned_of_by_its_name() {
+fn an_api_key_that_can_never_match_causes_a_warning() {
     for (secret, part) in [
-        (r#""sk-1\n""#, "end of a line"),
-        (r#""sk-1\r\n""#, "end of a line"),
+        (r#""sk-1\n""#, "line break"),
+        (r#""sk-1\r\n""#, "line break"),
         (r#"" sk-1""#, "white space"),
         (r#""sk-1 ""#, "white space"),
-        (r#""sk 1""#, "white space in it"),
+        (r#""sk 1""#, "contains white space"),
         (r#"'"sk-1"'"#, "in quotes"),
         (r#""'sk-1'""#, "in quotes"),
         ("Bearer sk-1", "begins with `Bearer `"),

@@ -1,8 +1,8 @@
-//! One mistake at a time: where it is told, and what the message says.
+//! One diagnostic at a time: where it is told, and what the message says.
 
 use super::*;
 
-/// Each line is what is written, where the only mistake of it is told, and parts of its message:
+/// Each line is what is written, where the only diagnostic of it is told, and parts of its message:
 /// `written => line:column part & part`; `⏎` is a newline.
 fn table(cases: &str) -> impl Iterator<Item = (String, usize, usize, Vec<&str>)> {
     cases.trim_matches('\n').lines().map(|case| {
@@ -20,18 +20,22 @@ fn table(cases: &str) -> impl Iterator<Item = (String, usize, usize, Vec<&str>)>
 }
 
 #[track_caller]
-fn assert_told(text: &str, line: usize, column: usize, parts: &[&str]) {
-    let mistakes = wrong(text);
-    assert_eq!(mistakes.list.len(), 1, "{mistakes}\nin\n{text}");
-    let mistake = &mistakes.list[0];
-    assert_eq!((mistake.line, mistake.column), (line, column), "{mistakes}");
+fn assert_reported(text: &str, line: usize, column: usize, parts: &[&str]) {
+    let error = invalid(text);
+    assert_eq!(error.list.len(), 1, "{error}\nin\n{text}");
+    let diagnostic = &error.list[0];
+    assert_eq!(
+        (diagnostic.line, diagnostic.column),
+        (line, column),
+        "{error}"
+    );
     for part in parts {
-        assert!(mistake.message.contains(part), "no `{part}` in: {mistakes}");
+        assert!(diagnostic.message.contains(part), "no `{part}` in: {error}");
     }
-    let first = mistake.message.chars().next().unwrap();
+    let first = diagnostic.message.chars().next().unwrap();
     assert!(
-        !first.is_uppercase() && !mistake.message.ends_with('.'),
-        "{mistakes}"
+        !first.is_uppercase() && !diagnostic.message.ends_with('.'),
+        "{error}"
     );
 }
 
@@ -46,8 +50,8 @@ listen: 0.0.0.0:80 => 3:9 expected a list & a single value
 listen: [] => 3:9 the list is empty
 listen: [{address: localhost:80}] => 3:20 an IP address and a port & `localhost:80`
 listen: [{address: 0.0.0.0:99999}] => 3:20 an IP address and a port
-listen: [{address: '[::]:1'}, {address: '[::]:1'}] => 3:41 listened on already
-listen: [{address: 0.0.0.0:1, tls: }] => 3:31 `tls` is empty & leave it open
+listen: [{address: '[::]:1'}, {address: '[::]:1'}] => 3:41 already used by another listener
+listen: [{address: 0.0.0.0:1, tls: }] => 3:31 `tls` is empty & unprotected
 limits: {header_timeout: 30x} => 3:26 expected a duration such as 30s & found `30x`
 limits: {header_timeout: 0s} => 3:26 a duration above 0
 limits: {header_timeout: 9999d} => 3:26 at most 3650d
@@ -56,7 +60,7 @@ limits: {header_bytes: 10B} => 3:24 at least 1024B
 limits: {connections: 0} => 3:23 a whole number from 1 & `0`
 limits: {connections: -1} => 3:23 a whole number from 1
 limits: {connections: {a: 1}} => 3:23 a whole number & a mapping
-limits: {connections: 5, connections: 6} => 3:26 stands twice & first on line 3
+limits: {connections: 5, connections: 6} => 3:26 duplicate key & first set on line 3
 limits: {[a]: 5} => 3:10 a key must be a plain word
 limits: {<<: {connections: 5}} => 3:10 merge keys
 limits: !mine {connections: 5} => 3:15 tags
@@ -69,7 +73,7 @@ admin: {address: 0.0.0.0:8081, token: ''} => 3:18 `token` must be set
 admin: {token: '${TOKEN}'} => 3:17 variable `TOKEN` is not set & ${TOKEN:-fallback}
 admin: {token: '${file:/nowhere/x}'} => 3:17 `/nowhere/x` cannot be read
 admin: {token: '${file:/}'} => 3:17 `/` cannot be read & not a file
-admin: {token: '${1A}'} => 3:17 names no variable
+admin: {token: '${1A}'} => 3:17 not a variable name
 admin: {token: 'a${B'} => 3:16 without its `}`
 admin: {token: '${A:-${B}}'} => 3:17 fallback & plain text
 redis: {} => 3:8 the key `url` is missing
@@ -86,12 +90,12 @@ events: {elasticsearch: {urls: ['http://h'], api_key: "a\nb"}} => 3:55 printable
 events: {elasticsearch: {urls: ['http://h'], api_key: 'ä'}} => 3:55 printable ASCII
 traces: {otlp: 'localhost:4318'} => 3:16 no scheme & http:// or https://
 alerts: {feishu: {secret: s}} => 3:27 `webhook`, which is missing
-shutdown: {drain: ''}⏎shutdown: {} => 4:1 stands twice & first on line 3
+shutdown: {drain: ''}⏎shutdown: {} => 4:1 duplicate key & first set on line 3
 listen: [{address: '127.0.0.1:9'}]⏎admin: {address: '127.0.0.1:9'} => 4:18 its own
 ---⏎limits: {} => 3:1 second document
 "#;
     for (extra, line, column, parts) in table(cases) {
-        assert_told(&format!("{LEAST}{extra}\n"), line, column, &parts);
+        assert_reported(&format!("{LEAST}{extra}\n"), line, column, &parts);
     }
 }
 
@@ -117,9 +121,9 @@ circuit_breaker: {failure_ratio: 50} => 4:38 a share such as 1%
 health_check: {path: healthz} => 4:26 begins with `/`
 request_headers: {'a b': x} => 4:23 a header name such as
 request_headers: {content-length: 5} => 4:23 sets `content-length` itself
-request_headers: {x: 1, X: 2} => 4:29 a header before it, on line 4, has this name
+request_headers: {x: 1, X: 2} => 4:29 duplicate header & already used on line 4
 fallback: nobody => 4:15 no backend has this name & there are: a, b
-fallback: a => 4:15 go round in a circle
+fallback: a => 4:15 form a loop
 fallback: ${UNSET} => 4:15 `UNSET` is not set
 "#;
     for (extra, line, column, parts) in table(cases) {
@@ -131,7 +135,7 @@ fallback: ${UNSET} => 4:15 `UNSET` is not set
         let text = format!(
             "routes: [{{name: all, path: '/*', backend: a}}]\nbackends:\n  - name: a\n    {extra}\n{endpoints}  - {{name: b, endpoints: ['http://b']}}\n"
         );
-        assert_told(&text, line, column, &parts);
+        assert_reported(&text, line, column, &parts);
     }
 }
 
@@ -139,7 +143,7 @@ fallback: ${UNSET} => 4:15 `UNSET` is not set
 fn in_a_route() {
     let cases = r#"
 name: Chat => 3:11 a name of 1 to 64 characters & `Chat`
-name: none => 3:11 `none` is what events say
+name: none => 3:11 `none` is reserved
 path: chat => 3:11 begins with `/`
 path: '/a*b' => 3:11 `*` may only stand at the end
 path: '/a?b' => 3:11 no query
@@ -147,38 +151,38 @@ backend: bssistant => 3:14 did you mean `assistant`?
 methods: [] => 3:14 the list is empty
 methods: [post] => 3:15 did you mean `POST`?
 platform: Feishu => 3:15 a name of 1 to 64
-allow:  => 3:5 `allow` is empty & leave it open
+allow:  => 3:5 `allow` is empty & unprotected
 allow: [] => 3:12 the list is empty
 allow: [10.0.0.0/8, everybody] => 3:25 a network such as
 concurrency: 0 => 3:18 a whole number from 1
 body_bytes: 10 => 3:17 a size such as
 rate_limits: [{name: a}] => 3:19 needs a `rate` or `tokens`
-rate_limits: [{name: a, rate: 1/s, tokens: 1/s}] => 3:48 not both
+rate_limits: [{name: a, rate: 1/s, tokens: 1/s}] => 3:48 either a `rate` or `tokens`
 rate_limits: [{name: a, rate: 0/s}] => 3:35 a rate above 0
 rate_limits: [{name: a, rate: 5/d}] => 3:35 a rate such as 20/s & `5/d`
 rate_limits: [{name: a, rate: 1/s, burst: 0}] => 3:47 a whole number from 1
 rate_limits: [{name: a, rate: 1/s, clients: [guest]}] => 3:50 without a signature
 rate_limits: [{name: a, rate: 1/s, by: adress}] => 3:44 did you mean `address`?
 rate_limits: [{name: a, rate: 1/s, by: 'header:a b'}] => 3:44 no header
-rate_limits: [{name: a, rate: 1/s}, {name: a, rate: 2/s}] => 3:48 a rate limit of this route before it, on line 3
+rate_limits: [{name: a, rate: 1/s}, {name: a, rate: 2/s}] => 3:48 duplicate rate limit of this route & already used on line 3
 rate_limits: [{rate: 1/s}] => 3:19 the key `name` is missing
-cache: {answers: true, http: true} => 3:34 two kinds of cache
+cache: {answers: true, http: true} => 3:34 different kinds of cache
 cache: {scope: everybody} => 3:20 one of `client`, `route`
 cache: {ignore_headers: x-a} => 3:29 expected a list & a single value
 cache: {ignore_headers: ['a b']} => 3:30 expected a header name such as X-Api-Key & `a b`
 cache: {ignore_headers: ['']} => 3:30 a header name & an empty value
-cache: {ignore_headers: ['*']} => 3:30 there is no `*` for headers
-cache: {ignore_headers: [x-a, x-b, X-A]} => 3:40 a header before it, on line 3, has this name
-cache: {ignore_headers: [Host]} => 3:30 the host is always a part of the question
+cache: {ignore_headers: ['*']} => 3:30 `*` is not supported for headers
+cache: {ignore_headers: [x-a, x-b, X-A]} => 3:40 duplicate header & already used on line 3
+cache: {ignore_headers: [Host]} => 3:30 the host is always part of the cache key
 cache: {ignore_headers: [x-forwarded-host]} => 3:30 the host is always
 cache: {ignore_header: [x-a]} => 3:13 did you mean `ignore_headers`?
 conversation: {rounds: some} => 3:28 a whole number from 0
-signature:  => 3:5 `signature` is empty & leave it open
+signature:  => 3:5 `signature` is empty & unprotected
 signature: [] => 3:16 the list is empty
 signature: hmac => 3:16 expected a mapping
 "#;
     for (extra, line, column, parts) in table(cases) {
-        assert_told(&route_with(&extra), line, column, &parts);
+        assert_reported(&route_with(&extra), line, column, &parts);
     }
 }
 
@@ -214,18 +218,15 @@ path: /你* => 3:11 write `/%E4%BD%A0*`
 path: '*' => 3:11 begins with `/`
 "#;
     for (extra, line, column, parts) in table(cases) {
-        assert_told(&route_with(&extra), line, column, &parts);
+        assert_reported(&route_with(&extra), line, column, &parts);
     }
-    let mistakes = wrong(
+    let error = invalid(
         LEAST
             .replace("8000']", "8000'], path_prefix: //v1")
             .as_str(),
     );
-    assert!(
-        mistakes.list[0].message.contains("write `/v1`"),
-        "{mistakes}"
-    );
-    right(&route_with("path: '/a/.*'"));
+    assert!(error.list[0].message.contains("write `/v1`"), "{error}");
+    valid(&route_with("path: '/a/.*'"));
 }
 
 #[test]
@@ -235,19 +236,19 @@ fn in_a_signature() {
 secrets: [x] => 3:16 the key `scheme` is missing
 scheme: hmacc, secrets: [x] => 3:25 did you mean `hmac`?
 scheme: hmac => 3:25 `hmac` needs `clients` or `secrets`
-scheme: hmac, secrets: [x], clients: [{name: a, secrets: [y]}] => 3:40 short for one client
+scheme: hmac, secrets: [x], clients: [{name: a, secrets: [y]}] => 3:40 defines a single client
 scheme: hmac, secrets: [''] => 3:41 the secret is empty
 scheme: hmac, secrets: ['${A:-}'] => 3:41 the secret is empty
 scheme: hmac, secrets: [] => 3:40 the list is empty
 scheme: hmac, secrets:  => 3:31 `secrets` is empty
-scheme: hmac, clients: [{name: a, secrets: [x]}, {name: a, secrets: [y]}] => 3:73 a client of this scheme before it
+scheme: hmac, clients: [{name: a, secrets: [x]}, {name: a, secrets: [y]}] => 3:73 duplicate client of this scheme
 scheme: hmac, secrets: [x], aes_key: abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ => 3:54 `aes_key` is no key of the scheme `hmac` & takes: secrets, clients
 scheme: hmac, secrets: [x], verification_token: t => 3:65 no key of the scheme `hmac`
 scheme: hmac, secrets: [x], signed: '{timestamp}.{bodi}' => 3:53 did you mean `{body}`?
 scheme: hmac, secrets: [x], signed: '{timestamp}.{body' => 3:53 plain text
 scheme: hmac, secrets: [x], signed: '{id}{body}' => 3:25 separator
 scheme: hmac, secrets: [x], id_header: 'a b' => 3:56 a header name
-scheme: hmac, secrets: [x], id_header: X-Weir-Key => 3:56 another part already
+scheme: hmac, secrets: [x], id_header: X-Weir-Key => 3:56 already carries another part
 scheme: hmac, secrets: [xyz], key_encoding: hex => 3:41 not valid hex
 scheme: hmac, secrets: ['*'], key_encoding: base64 => 3:41 not valid base64
 scheme: hmac, secrets: [x], algorithm: md5 => 3:56 one of `sha1`
@@ -260,12 +261,12 @@ scheme: slack, secrets: [x] => 3:25 `slack` is not in this version yet; the rout
 "#;
     for (inside, line, column, parts) in table(cases) {
         let text = route_with(&format!("signature: {{{inside}}}"));
-        assert_told(&text, line, column, &parts);
+        assert_reported(&text, line, column, &parts);
     }
 }
 
 #[test]
-fn every_scheme_that_is_not_built_needs_its_keys_and_is_refused() {
+fn every_planned_scheme_requires_its_keys_and_is_an_error() {
     for (inside, needs) in [
         ("scheme: meta, secrets: [x]", "a `verification_token`"),
         ("scheme: telegram", "`secrets`"),
@@ -274,10 +275,10 @@ fn every_scheme_that_is_not_built_needs_its_keys_and_is_refused() {
         ("scheme: discord", "`public_keys`"),
         ("scheme: http_message_signatures", "`keys`"),
     ] {
-        let mistakes = wrong(&route_with(&format!("signature: {{{inside}}}"))).to_string();
-        assert!(mistakes.contains(&format!("needs {needs}")), "{mistakes}");
-        assert!(mistakes.contains("the route would be open"), "{mistakes}");
-        assert!(mistakes.ends_with("2 mistakes in weir.yaml"), "{mistakes}");
+        let error = invalid(&route_with(&format!("signature: {{{inside}}}"))).to_string();
+        assert!(error.contains(&format!("needs {needs}")), "{error}");
+        assert!(error.contains("the route would be open"), "{error}");
+        assert!(error.ends_with("2 errors in weir.yaml"), "{error}");
     }
 }
 
@@ -286,37 +287,41 @@ fn alert_rules_are_ordered_and_measured_as_their_signal_is() {
     let rule = |thresholds: &str| {
         format!("{LEAST}alerts: {{rules: [{{name: R, signal: error_rate, {thresholds}}}]}}\n")
     };
-    assert_told(
+    assert_reported(
         &rule("warning: 3%, critical: 1%, recovery: 1%"),
         3,
         57,
         &["`warning` is above `critical`"],
     );
-    assert_told(
+    assert_reported(
         &rule("warning: 1%, critical: 3%, recovery: 2%"),
         3,
         85,
         &["`recovery` is above `warning`"],
     );
-    assert_told(
+    assert_reported(
         &rule("warning: 1s, critical: 3%, recovery: 1%"),
         3,
         57,
         &["a share such as 1%"],
     );
-    right(&rule("warning: 1%, critical: 1%, recovery: 1%"));
+    valid(&rule("warning: 1%, critical: 1%, recovery: 1%"));
 }
 
 #[test]
 fn certificates_must_be_there() {
-    let mistakes = wrong(&format!(
+    let error = invalid(&format!(
         "{LEAST}listen: [{{address: '0.0.0.0:1', tls: {{certificate: /nowhere/a, key: /nowhere/b}}}}]\n"
     ));
-    let columns: Vec<usize> = mistakes.list.iter().map(|mistake| mistake.column).collect();
-    assert_eq!(columns, [52, 69], "{mistakes}");
+    let columns: Vec<usize> = error
+        .list
+        .iter()
+        .map(|diagnostic| diagnostic.column)
+        .collect();
+    assert_eq!(columns, [52, 69], "{error}");
     assert!(
-        mistakes.to_string().contains("the file cannot be read"),
-        "{mistakes}"
+        error.to_string().contains("the file cannot be read"),
+        "{error}"
     );
 }
 
@@ -332,11 +337,11 @@ fn certificates_hold_what_they_should() {
     );
     std::fs::write(&certificate, pem("CERTIFICATE")).unwrap();
     std::fs::write(&key, pem("PRIVATE KEY")).unwrap();
-    let listen = right(&text).config.listen;
+    let listen = valid(&text).config.listen;
     assert_eq!(listen[0].tls.as_ref().unwrap().key, key);
     std::fs::write(&certificate, pem("PRIVATE KEY")).unwrap();
     std::fs::write(&key, "very secret, but no PEM").unwrap();
-    let shown = wrong(&text).to_string();
+    let shown = invalid(&text).to_string();
     assert!(shown.contains("no certificate in PEM") && shown.contains("no private key in PEM"));
     assert!(!shown.contains("very secret"), "{shown}");
 }
@@ -344,12 +349,8 @@ fn certificates_hold_what_they_should() {
 #[test]
 fn an_empty_file_says_what_is_missing() {
     for text in ["", "\n\n", "# nothing\n", "---\n", "~"] {
-        let mistakes = wrong(text);
-        let messages: Vec<&str> = mistakes
-            .list
-            .iter()
-            .map(|one| one.message.as_str())
-            .collect();
+        let error = invalid(text);
+        let messages: Vec<&str> = error.list.iter().map(|one| one.message.as_str()).collect();
         assert_eq!(
             messages,
             [
@@ -357,14 +358,14 @@ fn an_empty_file_says_what_is_missing() {
                 "the key `routes` is missing here"
             ]
         );
-        assert_eq!((mistakes.list[0].line, mistakes.list[0].column), (1, 1));
+        assert_eq!((error.list[0].line, error.list[0].column), (1, 1));
     }
 }
 
 #[test]
 fn a_wrong_backend_name_is_told_once() {
-    let mistakes = wrong(
+    let error = invalid(
         "backends: [{name: A, endpoints: ['http://a']}]\nroutes: [{name: r, path: /, backend: a}]",
     );
-    assert_eq!(mistakes.list.len(), 1, "{mistakes}");
+    assert_eq!(error.list.len(), 1, "{error}");
 }

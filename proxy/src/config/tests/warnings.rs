@@ -8,7 +8,7 @@ fn sentences(loaded: Loaded) -> Vec<String> {
 }
 
 fn warnings_of(extra: &str) -> Vec<String> {
-    sentences(right(&format!("{LEAST}{extra}\n")))
+    sentences(valid(&format!("{LEAST}{extra}\n")))
 }
 
 #[test]
@@ -18,7 +18,7 @@ fn the_least_file_warns_of_nothing() {
 
 #[test]
 fn the_contract_warns_of_each_key_that_is_not_built_yet() {
-    let warnings = sentences(right(FULL));
+    let warnings = sentences(valid(FULL));
     let pending: Vec<&str> = warnings
         .iter()
         .filter(|warning| warning.contains("not in this version yet"))
@@ -49,7 +49,7 @@ fn the_contract_warns_of_each_key_that_is_not_built_yet() {
 fn a_warning_is_a_whole_sentence_with_key_and_line() {
     assert_eq!(
         warnings_of("redis: {url: 'redis://h'}"),
-        ["`redis` (line 3) is not in this version yet; everything stays in this process."]
+        ["`redis` (line 3) is not in this version yet; all state stays in this process."]
     );
 }
 
@@ -67,7 +67,7 @@ routes:
     conversation: {rounds: 0}
     rate_limits: [{name: x, rate: 1/s, shared: false}]
 ";
-    assert!(right(text).warnings.is_empty());
+    assert!(valid(text).warnings.is_empty());
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn routes(list: &[&str]) -> Vec<String> {
     for (position, route) in list.iter().enumerate() {
         text.push_str(&format!("  - {{name: r{position}, backend: a, {route}}}\n"));
     }
-    sentences(right(&text))
+    sentences(valid(&text))
 }
 
 #[test]
@@ -169,11 +169,11 @@ fn a_path_with_a_slash_that_is_rejected() {
         )
     };
     for quiet in ["", "paths: {}", "paths: {encoded_slash: keep}"] {
-        assert_eq!(right(&text(quiet)).warnings.len(), 0, "{quiet}");
+        assert_eq!(valid(&text(quiet)).warnings.len(), 0, "{quiet}");
     }
     let told = "`routes[0].path` (line 4) can never be reached: \
-                `paths.encoded_slash` rejects what has a %2F.";
-    let warnings = right(&text("paths: {encoded_slash: reject}")).warnings;
+                `paths.encoded_slash` rejects paths with %2F.";
+    let warnings = valid(&text("paths: {encoded_slash: reject}")).warnings;
     let warnings: Vec<&str> = warnings.iter().map(|warning| &**warning).collect();
     assert_eq!(warnings, [told]);
 }
@@ -214,7 +214,7 @@ fn an_open_route_around_a_protected_one_with_the_same_backend() {
             "backends: [{{name: a, endpoints: ['http://a', 'http://b']}}, {{name: o, {other}}}]\n\
              routes:\n  - {{name: r, backend: a, {chat}}}\n  - {{name: s, backend: o, path: '/*'}}\n"
         );
-        right(&text).warnings.len()
+        valid(&text).warnings.len()
     };
     assert_eq!(two_backends("endpoints: ['http://c']"), 0);
     assert_eq!(two_backends("endpoints: ['http://b']"), 1);
@@ -225,7 +225,7 @@ fn an_open_route_around_a_protected_one_with_the_same_backend() {
             "backends: [{{name: a, endpoints: ['http://a'], path_prefix: /v1}}, {{name: o, endpoints: ['http://a']}}]\n\
              routes:\n  - {{name: r, {first}}}\n  - {{name: s, {second}}}\n"
         );
-        right(&text).warnings
+        valid(&text).warnings
     };
     let inner = format!("backend: a, path: /chat, {KEYED}");
     for outer in ["backend: o, path: '/v1/*'", "backend: o, path: /v1/chat"] {
@@ -239,7 +239,10 @@ fn an_open_route_around_a_protected_one_with_the_same_backend() {
 #[test]
 fn schemes_that_cover_too_little() {
     for (signature, part) in [
-        ("{scheme: simple_sha256, secrets: [s]}", "covers no body"),
+        (
+            "{scheme: simple_sha256, secrets: [s]}",
+            "does not cover the body",
+        ),
         (
             "{scheme: hmac, secrets: [s], signed: '{timestamp}.{id}'}",
             "lacks {body}",
@@ -248,16 +251,22 @@ fn schemes_that_cover_too_little() {
             "{scheme: hmac, secrets: [s], signed: '{body}'}",
             "lacks {timestamp}",
         ),
-        ("{scheme: hmac, secrets: [s], replay: 1m}", "leaves a gap"),
+        (
+            "{scheme: hmac, secrets: [s], replay: 1m}",
+            "leaves a replay gap",
+        ),
         (
             "{scheme: hmac, secrets: [s], tolerance: 1h}",
-            "leaves a gap",
+            "leaves a replay gap",
         ),
         (
             "{scheme: hmac, secrets: [change-me]}",
             "example secret `change-me`",
         ),
-        ("{scheme: bearer, secrets: [s], replay: 1m}", "does nothing"),
+        (
+            "{scheme: bearer, secrets: [s], replay: 1m}",
+            "has no effect",
+        ),
     ] {
         let warnings = routes(&[&format!("path: /a, signature: {signature}")]);
         assert_eq!(warnings.len(), 1, "{signature}: {warnings:?}");

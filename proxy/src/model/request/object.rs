@@ -256,3 +256,55 @@ impl RequestVisitor<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, header};
+
+    use super::*;
+    use crate::model::operation::Operation;
+    use crate::model::request::RequestReader;
+
+    const JSON: &str = "application/json";
+    const FORM: &str = "multipart/form-data; boundary=cut-here";
+
+    #[test]
+    fn a_body_that_another_parser_shows_need_not_be_fed() {
+        let body = br#"{"model":"m","stream":true,"messages":[{"role":"user","content":"why"}]}"#;
+        let path = "/v1/chat/completions";
+        let new = |content_type| {
+            let content_type = HeaderValue::from_static(content_type);
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
+            RequestReader::of(Operation::Chat, path, &headers)
+        };
+        let fed = |content_type| {
+            let mut reader = new(content_type);
+            reader.feed(body);
+            reader.finish()
+        };
+        let show = |reader: &mut RequestReader, text: &[u8]| {
+            reader.read_by(|shown| Scanner::new().feed(text, shown));
+        };
+
+        let mut reader = new(JSON);
+        show(&mut reader, body);
+        assert!(reader.is_over());
+        reader.feed(br#"{"model":"other"}"#);
+        assert_eq!(reader.finish(), fed(JSON));
+
+        // An incomplete body counts as unread.
+        let mut reader = new(JSON);
+        show(&mut reader, &body[..50]);
+        assert!(!reader.is_over());
+        assert_eq!(reader.facts(), new(JSON).finish());
+        reader.feed(body);
+        assert_eq!(reader.finish(), fed(JSON));
+
+        // A form is not JSON, even if its body is.
+        let mut reader = new(FORM);
+        show(&mut reader, body);
+        assert!(!reader.is_over());
+        reader.feed(body);
+        assert_eq!(reader.finish(), fed(FORM));
+    }
+}

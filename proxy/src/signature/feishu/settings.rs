@@ -6,8 +6,8 @@ use secrecy::SecretString;
 
 use super::{EncryptKey, Feishu, Token, envelope};
 use crate::settings::declare::settings;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
-use crate::settings::mistake::Findings;
 use crate::settings::node::Place;
 use crate::settings::values::Secret;
 use crate::signature::demand::Coverage;
@@ -20,18 +20,18 @@ settings! {
     /// Event subscriptions of Feishu and Lark.
     struct Settings {
         /// Encrypt keys; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
         /// feishu, feishu_card, meta: the token of the platform's console.
-        verification_token: Secret [optional],
+        verification_token: Secret [optional] reload,
     }
 }
 
 impl RawScheme for Settings {
-    fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built> {
+    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
         let is_present = !self.secrets.is_absent() || !self.verification_token.is_absent();
         let what = "`secrets` (encrypt keys) or a `verification_token`";
-        entry.need(is_present, what, findings);
-        entry.built(self.build(entry), findings)
+        entry.need(is_present, what, diagnostics);
+        entry.built(self.build(entry), diagnostics)
     }
 
     fn written(&self) -> Vec<(&'static str, Place)> {
@@ -42,7 +42,7 @@ impl RawScheme for Settings {
 impl Settings {
     fn build(&self, entry: &Entry<'_>) -> Result<Built, SchemeError> {
         let token = self.verification_token.value();
-        let token = token.map(|token| token.0.as_str());
+        let token = token.map(Secret::expose);
         let token = token.filter(|token| !token.is_empty());
         let encrypt_keys = secrets(&self.secrets);
         let keys = match &encrypt_keys[..] {

@@ -12,9 +12,10 @@ use super::template::{Part, Template};
 use super::{Caller, Form, Hmac, PREFIX, SIGNATURE_HEADER, SIGNED, TIMESTAMP_HEADER};
 use super::{ID_HEADER, KEY_HEADER};
 use crate::settings::declare::{Word, choice, settings};
-use crate::settings::decode::{Setting, nearest};
+use crate::settings::decode::Setting;
+use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
-use crate::settings::mistake::Findings;
+use crate::settings::nearest::nearest;
 use crate::settings::node::Place;
 use crate::settings::values::{MaybeEmptyText, Secret, Text};
 use crate::signature::demand::{ClientKeys, Coverage};
@@ -28,27 +29,27 @@ settings! {
     /// HMAC in headers.
     struct Settings {
         /// Any of them is good, for rotation; with hmac and bearer short for one client, named after the route.
-        secrets: List<Secret, 1> [guard],
+        secrets: List<Secret, 1> [guard] reload,
         /// hmac, bearer: who may call.
-        clients: List<Client, 1> [guard],
+        clients: List<Client, 1> [guard] reload,
         /// hmac: the header that names the client.
-        key_header: HeaderName [default "X-Weir-Key"],
+        key_header: HeaderName [default "X-Weir-Key"] reload,
         /// hmac: the header with the time in unix seconds.
-        timestamp_header: HeaderName [default "X-Weir-Timestamp"],
+        timestamp_header: HeaderName [default "X-Weir-Timestamp"] reload,
         /// hmac: the header with an id that is never used twice.
-        id_header: HeaderName [default "X-Weir-Id"],
+        id_header: HeaderName [default "X-Weir-Id"] reload,
         /// hmac: the header with the signature.
-        signature_header: HeaderName [default "X-Weir-Signature"],
-        /// hmac: what stands before the signature itself.
-        prefix: MaybeEmptyText [default "v1="],
+        signature_header: HeaderName [default "X-Weir-Signature"] reload,
+        /// hmac: the text before the signature itself.
+        prefix: MaybeEmptyText [default "v1="] reload,
         /// hmac: what is signed, of {timestamp}, {id}, {body}, {method}, {path}, {query} and text.
-        signed: Text [default "'{timestamp}.{id}.{body}'"],
+        signed: Text [default "'{timestamp}.{id}.{body}'"] reload,
         /// hmac: the hash below it.
-        algorithm: Algorithm [default "sha256"],
+        algorithm: Algorithm [default "sha256"] reload,
         /// hmac: how secrets are written.
-        key_encoding: KeyEncoding [default "raw"],
+        key_encoding: KeyEncoding [default "raw"] reload,
         /// hmac: how the signature is written.
-        signature_encoding: SignatureEncoding [default "hex"],
+        signature_encoding: SignatureEncoding [default "hex"] reload,
     }
 }
 
@@ -76,17 +77,17 @@ struct Checked {
 }
 
 impl RawScheme for Settings {
-    fn check(&self, entry: &Entry<'_>, findings: &mut Findings) -> Option<Built> {
+    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
         let clients = self.clients();
         if let Some(encoding) = self.key_encoding.get() {
-            refuse_undecodable(&clients, encoding, findings);
+            refuse_undecodable(&clients, encoding, diagnostics);
         }
-        self.refuse_one_header_for_two_parts(findings);
+        self.refuse_one_header_for_two_parts(diagnostics);
         if let Some(signed) = self.signed.value() {
-            check_template(&signed.0, &self.signed, findings);
+            check_template(&signed.0, &self.signed, diagnostics);
         }
         let checked = Checked {
-            clients: clients.check(entry, findings)?,
+            clients: clients.check(entry, diagnostics)?,
             key_header: self.key_header.value()?.clone(),
             timestamp_header: self.timestamp_header.value()?.clone(),
             id_header: self.id_header.value()?.clone(),
@@ -97,7 +98,7 @@ impl RawScheme for Settings {
             key_encoding: self.key_encoding.get()?,
             signature_encoding: self.signature_encoding.get()?,
         };
-        entry.built(checked.build(entry), findings)
+        entry.built(checked.build(entry), diagnostics)
     }
 
     fn written(&self) -> Vec<(&'static str, Place)> {
@@ -113,7 +114,7 @@ impl Settings {
         }
     }
 
-    fn refuse_one_header_for_two_parts(&self, findings: &mut Findings) {
+    fn refuse_one_header_for_two_parts(&self, diagnostics: &mut Diagnostics) {
         let headers = [
             &self.key_header,
             &self.timestamp_header,
@@ -125,8 +126,8 @@ impl Settings {
                 .iter()
                 .any(|other| other.value().is_some() && other.value() == header.value());
             if is_taken {
-                let message = "this header carries another part already; each part has its own";
-                findings.mistake(header.place, message);
+                let message = "this header already carries another part; use different headers";
+                diagnostics.error(header.place, message);
             }
         }
     }
@@ -273,21 +274,21 @@ fn key_bytes(secret: &str, encoding: KeyEncoding) -> Option<Vec<u8>> {
 fn refuse_undecodable(
     clients: &ClientSettings<'_>,
     encoding: KeyEncoding,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) {
     for secret in clients.all() {
-        if key_bytes(&secret.value.0, encoding).is_none() {
+        if key_bytes(secret.value.expose(), encoding).is_none() {
             let message = format!(
                 "the secret is not valid {}, the `key_encoding` of this entry",
                 encoding.word()
             );
-            findings.mistake(secret.place, message);
+            diagnostics.error(secret.place, message);
         }
     }
 }
 
 /// Checks what is signed: every `{word}` must be known, and some had better be there.
-fn check_template(signed: &str, setting: &Setting<Text>, findings: &mut Findings) {
+fn check_template(signed: &str, setting: &Setting<Text>, diagnostics: &mut Diagnostics) {
     let known = Part::ALL.map(Part::word);
     let mut found: Vec<&str> = Vec::new();
     for part in signed.split('{').skip(1) {
@@ -300,7 +301,7 @@ fn check_template(signed: &str, setting: &Setting<Text>, findings: &mut Findings
                 "`signed` is made of {{{}}} and plain text{hint}",
                 known.join("}, {")
             );
-            findings.mistake(setting.place, message);
+            diagnostics.error(setting.place, message);
             return;
         }
         found.push(word);
@@ -308,15 +309,15 @@ fn check_template(signed: &str, setting: &Setting<Text>, findings: &mut Findings
     for (word, means) in [
         (
             "body",
-            "lacks {body}: whoever sees one request can send another body in its name",
+            "lacks {body}: whoever observes one request can send another body with its signature",
         ),
         (
             "timestamp",
-            "lacks {timestamp}: an old request can be given a new time",
+            "lacks {timestamp}: a recorded request never expires",
         ),
     ] {
         if !found.contains(&word) {
-            findings.warn(&setting.path, setting.place, means);
+            diagnostics.warn(&setting.path, setting.place, means);
         }
     }
 }

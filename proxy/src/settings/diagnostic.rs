@@ -1,4 +1,4 @@
-//! What is wrong with a file, and how it is told.
+//! What is wrong with a file, and how it is reported.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use super::quote::Spans;
 
 /// More of a line than this is never shown.
 const LINE_CHARACTERS_MAX: usize = 200;
-/// More mistakes than this are counted, not shown.
+/// More errors than this are counted, not shown.
 const SHOWN_MAX: usize = 100;
 
 /// Everything that is wrong with one file, in the order of its lines. `Display` is what `weir check`
 /// prints: place, what is wrong, the line itself, what is expected.
 #[derive(Debug)]
-pub struct Mistakes {
+pub struct ConfigError {
     pub file: PathBuf,
-    pub list: Vec<Mistake>,
+    pub list: Vec<Diagnostic>,
 }
 
-/// One mistake; line and column count from 1 (0, 0 for the file as a whole).
+/// One error; line and column count from 1 (0, 0 for the file as a whole).
 #[derive(Clone, Debug)]
-pub struct Mistake {
+pub struct Diagnostic {
     pub line: usize,
     /// In characters.
     pub column: usize,
@@ -54,12 +54,12 @@ impl std::fmt::Display for Warning {
     }
 }
 
-impl Mistakes {
-    /// A mistake of the file as a whole.
+impl ConfigError {
+    /// An error of the file as a whole.
     pub(crate) fn of_file(file: &Path, message: String) -> Self {
-        Mistakes {
+        ConfigError {
             file: file.to_owned(),
-            list: vec![Mistake {
+            list: vec![Diagnostic {
                 line: 0,
                 column: 0,
                 message,
@@ -69,16 +69,16 @@ impl Mistakes {
     }
 }
 
-impl std::fmt::Display for Mistakes {
+impl std::fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let file = self.file.display();
-        for mistake in self.list.iter().take(SHOWN_MAX) {
-            let Mistake {
+        for diagnostic in self.list.iter().take(SHOWN_MAX) {
+            let Diagnostic {
                 line,
                 column,
                 message,
                 source_line,
-            } = mistake;
+            } = diagnostic;
             if *line == 0 {
                 writeln!(formatter, "{file}: {message}")?;
                 continue;
@@ -95,17 +95,17 @@ impl std::fmt::Display for Mistakes {
         if count > SHOWN_MAX {
             writeln!(formatter, "... and {} more", count - SHOWN_MAX)?;
         }
-        let noun = if count == 1 { "mistake" } else { "mistakes" };
+        let noun = if count == 1 { "error" } else { "errors" };
         write!(formatter, "{count} {noun} in {file}")
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for ConfigError {}
 
 /// What reading and checking gather on their way.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
-    mistakes: Vec<(Place, String)>,
+pub(crate) struct Diagnostics {
+    errors: Vec<(Place, String)>,
     warnings: Vec<(Place, Warning)>,
     /// What of the file may be quoted.
     pub(crate) spans: Spans,
@@ -113,9 +113,9 @@ pub(crate) struct Findings {
     path: String,
 }
 
-impl Findings {
-    pub(crate) fn mistake(&mut self, place: Place, message: impl Into<String>) {
-        self.mistakes.push((place, message.into()));
+impl Diagnostics {
+    pub(crate) fn error(&mut self, place: Place, message: impl Into<String>) {
+        self.errors.push((place, message.into()));
     }
 
     /// A warning about the key at `path`: `does` goes on after it, without a full stop.
@@ -144,9 +144,9 @@ impl Findings {
         value
     }
 
-    /// How many mistakes have been told so far.
-    pub(crate) fn mistakes(&self) -> usize {
-        self.mistakes.len()
+    /// How many errors have been reported so far.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors.len()
     }
 
     /// The warnings in the order of the file.
@@ -159,20 +159,20 @@ impl Findings {
             .collect()
     }
 
-    /// The mistakes in the order of the file; what an alias repeats is told once.
-    pub(crate) fn into_mistakes(
+    /// The errors in the order of the file; what an alias repeats is reported once.
+    pub(crate) fn into_error(
         mut self,
         file: &Path,
         source: &str,
         known_keys: impl FnOnce() -> BTreeSet<String>,
-    ) -> Mistakes {
-        self.mistakes.sort();
-        self.mistakes.dedup();
+    ) -> ConfigError {
+        self.errors.sort();
+        self.errors.dedup();
         let lines = self.spans.lines(source, known_keys);
         let list = self
-            .mistakes
+            .errors
             .into_iter()
-            .map(|(place, message)| Mistake {
+            .map(|(place, message)| Diagnostic {
                 line: place.line,
                 column: place.column,
                 message: printable(&message, usize::MAX),
@@ -182,7 +182,7 @@ impl Findings {
                     .unwrap_or_default(),
             })
             .collect();
-        Mistakes {
+        ConfigError {
             file: file.to_owned(),
             list,
         }
