@@ -31,7 +31,7 @@ const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The last reading. What could not be read is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Reading {
+pub struct SystemSample {
     /// Usage as a share of the processor time that may be used.
     pub cpu_ratio: Option<f64>,
     /// Usage as a share of the memory that may be used, without what the kernel can reclaim at once.
@@ -57,10 +57,10 @@ pub struct Device {
 }
 
 #[cfg(test)]
-impl Reading {
+impl SystemSample {
     /// A reading with every value.
     pub(crate) fn example() -> Self {
-        Reading {
+        SystemSample {
             cpu_ratio: Some(0.25),
             memory_ratio: Some(0.5),
             disks: vec![Disk {
@@ -87,14 +87,14 @@ impl System {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(last: Arc<Mutex<Reading>>, worker: Worker) -> io::Result<Self> {
+    pub fn start(last: Arc<Mutex<SystemSample>>, worker: Worker) -> io::Result<Self> {
         let theirs = worker.clone();
         let thread = WorkerThread::start(worker, (), move |shared| run(shared, &last, &theirs))?;
         Ok(System { _thread: thread })
     }
 }
 
-fn run(shared: &SharedState<()>, last: &Mutex<Reading>, worker: &Worker) {
+fn run(shared: &SharedState<()>, last: &Mutex<SystemSample>, worker: &Worker) {
     let mut sampler = Sampler::new(Cgroups::of_this_process(), Machine::new());
     let mut pause = FIRST_INTERVAL;
     loop {

@@ -161,15 +161,15 @@ mod tests {
 
     #[test]
     fn a_snapshot_gives_the_worst_value_and_what_it_is_about() {
-        use crate::system::{Disk, Reading};
+        use crate::system::{Disk, SystemSample};
         let disk = |mount: &str, used_ratio| Disk {
             mount: mount.to_owned(),
             used_ratio,
         };
         let snapshot = Snapshot {
-            system: Reading {
+            system: SystemSample {
                 disks: vec![disk("/", 0.2), disk("/data", 0.9), disk("/b", 0.5)],
-                ..Reading::example()
+                ..SystemSample::example()
             },
             dependencies_down: vec!["otlp".to_owned()],
             ..Snapshot::default()

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::system::Reading;
+use crate::system::SystemSample;
 
 /// Readings of one point in time.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    pub system: Reading,
+    pub system: SystemSample,
     /// Age of the oldest event in the spool, zero when it is empty; `None` when nothing is shipped.
     pub spool_oldest: Option<Duration>,
     /// Since the start.

@@ -20,7 +20,7 @@ use crate::record::spans::SpanRecorder;
 use crate::record::{EventRecorder, Recorders};
 use crate::ship::Ship;
 use crate::ship::metrics::ShipMetrics;
-use crate::system::Reading;
+use crate::system::SystemSample;
 
 /// The recorders, and those of their parts that are stopped or shown.
 pub(super) struct RunningRecorders {
@@ -75,7 +75,7 @@ impl RunningRecorders {
     pub(super) fn snapshots(
         &self,
         metrics: &Arc<Metrics>,
-        reading: Arc<Mutex<Reading>>,
+        reading: Arc<Mutex<SystemSample>>,
     ) -> SnapshotSource {
         let (ship, events, metrics) = (self.ship.clone(), self.events.clone(), metrics.clone());
         Box::new(move || Snapshot {

@@ -10,16 +10,16 @@ use super::machine::read;
 /// The groups of one process.
 #[derive(Debug, Default)]
 pub(super) struct Cgroups {
-    unified: Option<Group>,
-    cpu: Option<Group>,
-    cpuacct: Option<Group>,
-    memory: Option<Group>,
-    blkio: Option<Group>,
+    unified: Option<Cgroup>,
+    cpu: Option<Cgroup>,
+    cpuacct: Option<Cgroup>,
+    memory: Option<Cgroup>,
+    blkio: Option<Cgroup>,
 }
 
 /// The directories of a group and its parents.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Group {
+struct Cgroup {
     /// Where the hierarchy is mounted.
     top: PathBuf,
     /// Below it; empty for the top itself.
@@ -28,7 +28,7 @@ struct Group {
 
 /// Processor time.
 #[derive(Debug, PartialEq)]
-pub(super) struct Cpu {
+pub(super) struct CpuUsage {
     /// How many may be used.
     pub(super) processors: f64,
     /// By all processes of the group, since it was made.
@@ -36,13 +36,13 @@ pub(super) struct Cpu {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Memory {
+pub(super) struct MemoryUsage {
     pub(super) limit_bytes: u64,
     /// Without files that the kernel can drop at once: the working set in Kubernetes.
     pub(super) used_bytes: u64,
 }
 
-impl Group {
+impl Cgroup {
     /// The group and all above it, nearest first.
     fn levels(&self) -> impl Iterator<Item = PathBuf> {
         let below: Vec<_> = self.below.ancestors().map(Path::to_owned).collect();
@@ -55,7 +55,7 @@ impl Group {
     }
 
     /// The same group in another hierarchy.
-    fn level_in(&self, level: &Path, other: &Group) -> PathBuf {
+    fn level_in(&self, level: &Path, other: &Cgroup) -> PathBuf {
         let below = level.strip_prefix(&self.top).unwrap_or(Path::new(""));
         let there = other.top.join(below);
         if there.is_dir() {
@@ -98,11 +98,11 @@ impl Cgroups {
     }
 
     /// The lowest limit of processor time below `processors`, and the usage at that level.
-    pub(super) fn cpu(&self, processors: usize) -> Option<Cpu> {
-        let v2 = self.unified.iter().flat_map(Group::levels);
+    pub(super) fn cpu(&self, processors: usize) -> Option<CpuUsage> {
+        let v2 = self.unified.iter().flat_map(Cgroup::levels);
         let v2 = v2.filter_map(|level| {
             let used = field(&read(level.join("cpu.stat")), "usage_usec")?;
-            Some(Cpu {
+            Some(CpuUsage {
                 processors: quota(&read(level.join("cpu.max")))?,
                 used: Duration::from_micros(used),
             })
@@ -112,7 +112,7 @@ impl Cgroups {
                 let quota = number(level.join("cpu.cfs_quota_us"))?;
                 let period = number(level.join("cpu.cfs_period_us"))?;
                 let used = number(cpu.level_in(&level, acct).join("cpuacct.usage"))?;
-                Some(Cpu {
+                Some(CpuUsage {
                     processors: quota as f64 / period as f64,
                     used: Duration::from_nanos(used),
                 })
@@ -124,11 +124,11 @@ impl Cgroups {
     }
 
     /// The lowest limit of memory below that of the machine, and the usage at that level.
-    pub(super) fn memory(&self, machine_bytes: u64) -> Option<Memory> {
-        let v2 = self.unified.iter().flat_map(Group::levels);
+    pub(super) fn memory(&self, machine_bytes: u64) -> Option<MemoryUsage> {
+        let v2 = self.unified.iter().flat_map(Cgroup::levels);
         let v2 =
             v2.filter_map(|level| memory(&level, "memory.max", "memory.current", "inactive_file"));
-        let v1 = self.memory.iter().flat_map(Group::levels);
+        let v1 = self.memory.iter().flat_map(Cgroup::levels);
         let v1 = v1.filter_map(|level| {
             let (limit, usage) = ("memory.limit_in_bytes", "memory.usage_in_bytes");
             memory(&level, limit, usage, "total_inactive_file")
@@ -140,7 +140,7 @@ impl Cgroups {
 
     /// What this group has read from and written to block devices.
     pub(super) fn devices(&self) -> Vec<Device> {
-        let own = |group: &Option<Group>, file: &str| {
+        let own = |group: &Option<Cgroup>, file: &str| {
             let level = group.as_ref().and_then(|group| group.levels().next());
             level
                 .map(|level| read(level.join(file)))
@@ -161,7 +161,7 @@ impl Cgroups {
 }
 
 /// Where the group `path` of a hierarchy is mounted: version 1 with this controller, else version 2.
-fn group(mounts: &str, controller: Option<&str>, path: &str) -> Option<Group> {
+fn group(mounts: &str, controller: Option<&str>, path: &str) -> Option<Cgroup> {
     mounts.lines().find_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
         let mut mount = mount.split(' ').skip(3);
@@ -180,7 +180,7 @@ fn group(mounts: &str, controller: Option<&str>, path: &str) -> Option<Group> {
         let top = PathBuf::from(top);
         let is_there = top.join(below).is_dir();
         let below = if is_there { below } else { Path::new("") };
-        is_it.then(|| Group {
+        is_it.then(|| Cgroup {
             below: below.to_owned(),
             top,
         })
@@ -194,12 +194,12 @@ fn quota(text: &str) -> Option<f64> {
     (period > 0).then(|| quota as f64 / period as f64)
 }
 
-fn memory(level: &Path, limit: &str, usage: &str, droppable: &str) -> Option<Memory> {
+fn memory(level: &Path, limit: &str, usage: &str, droppable: &str) -> Option<MemoryUsage> {
     // `max` is no number, and no limit.
     let limit_bytes = number(level.join(limit))?;
     let usage = number(level.join(usage))?;
     let droppable = field(&read(level.join("memory.stat")), droppable).unwrap_or(0);
-    Some(Memory {
+    Some(MemoryUsage {
         limit_bytes,
         used_bytes: usage.saturating_sub(droppable),
     })

@@ -37,12 +37,12 @@ fn a_container_of_version_2_sees_its_own_limits() {
         ),
     ]);
     let cgroups = Cgroups::find("0::/\n", &unified(&folder, "/"));
-    let cpu = Cpu {
+    let cpu = CpuUsage {
         processors: 0.5,
         used: Duration::from_millis(1500),
     };
     assert_eq!(cgroups.cpu(2), Some(cpu));
-    let memory = Memory {
+    let memory = MemoryUsage {
         limit_bytes: 256 << 20,
         used_bytes: 100_000_000,
     };

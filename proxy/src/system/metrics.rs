@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use super::Reading;
+use super::SystemSample;
 use crate::metrics::catalog::{self, Definition};
 use crate::metrics::{Metrics, snapshot};
 
@@ -21,7 +21,7 @@ const DEFINITIONS: [Definition; 4] = [
 ///
 /// # Errors
 /// When they are registered already.
-pub fn register(metrics: &Metrics) -> prometheus::Result<Arc<Mutex<Reading>>> {
+pub fn register(metrics: &Metrics) -> prometheus::Result<Arc<Mutex<SystemSample>>> {
     let last = Arc::default();
     metrics.collect(Readings::new(Arc::clone(&last))?)?;
     Ok(last)
@@ -31,11 +31,11 @@ pub fn register(metrics: &Metrics) -> prometheus::Result<Arc<Mutex<Reading>>> {
 #[derive(Debug)]
 struct Readings {
     descs: Vec<Desc>,
-    last: Arc<Mutex<Reading>>,
+    last: Arc<Mutex<SystemSample>>,
 }
 
 impl Readings {
-    fn new(last: Arc<Mutex<Reading>>) -> prometheus::Result<Self> {
+    fn new(last: Arc<Mutex<SystemSample>>) -> prometheus::Result<Self> {
         Ok(Readings {
             descs: snapshot::descs(&DEFINITIONS)?,
             last,
@@ -92,12 +92,12 @@ mod tests {
 
     #[test]
     fn what_was_read_is_shown_and_nothing_else() {
-        let last = Arc::new(Mutex::new(Reading::default()));
+        let last = Arc::new(Mutex::new(SystemSample::default()));
         let readings = Readings::new(last.clone()).expect("a collector");
         assert!(readings.collect().is_empty());
-        *last.lock() = Reading {
+        *last.lock() = SystemSample {
             memory_ratio: None,
-            ..Reading::example()
+            ..SystemSample::example()
         };
         let families = readings.collect();
         let names: Vec<_> = families.iter().map(MetricFamily::name).collect();

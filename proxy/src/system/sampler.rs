@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Reading;
+use super::SystemSample;
 use super::cgroup::Cgroups;
 use super::machine::Machine;
 
@@ -23,7 +23,7 @@ impl Sampler {
         }
     }
 
-    pub(super) fn read(&mut self, now: Instant) -> Reading {
+    pub(super) fn read(&mut self, now: Instant) -> SystemSample {
         self.machine.refresh();
         let processors = self.machine.processors();
         let cpu = self.cgroups.cpu(processors);
@@ -42,7 +42,7 @@ impl Sampler {
         let is_limited = cpu.is_some() || memory.is_some();
         let own = is_limited.then(|| self.cgroups.devices());
         let devices = own.filter(|devices| !devices.is_empty());
-        Reading {
+        SystemSample {
             cpu_ratio,
             memory_ratio,
             disks: self.machine.disks(),

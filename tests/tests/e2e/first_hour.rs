@@ -214,7 +214,7 @@ async fn commands_printed_by_the_demo_work() {
         output.contains("Ctrl-C stops it.").then_some(output)
     })
     .await;
-    let (_, blocks) = banner.split_once("of this machine.\n").expect("blocks");
+    let (_, blocks) = banner.split_once("on this machine.\n").expect("blocks");
     let (blocks, _) = blocks.split_once("Ctrl-C").expect("their end");
     // Alerts are listed before the first request and the first evaluation.
     let (before, alerts) = blocks.split_once("# the alerts").expect("the alerts");

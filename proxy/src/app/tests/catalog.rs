@@ -16,7 +16,7 @@ use crate::record::fixture::filled;
 use crate::record::metrics::RequestMetrics;
 use crate::record::{EventRecorder, otlp, spans::SpanRecorder};
 use crate::ship::metrics::ShipMetrics;
-use crate::system::{self, Reading, lag};
+use crate::system::{self, SystemSample, lag};
 use crate::{alert, config, gateway};
 
 /// A series of every metric there is.
@@ -39,7 +39,7 @@ fn all(folder: &std::path::Path) -> Metrics {
     ConnectionCounts::register(&metrics).expect("metrics of connections");
     lag::register(&metrics).expect("metrics of the runtime");
     let reading = system::metrics::register(&metrics).expect("metrics of the system");
-    *reading.lock() = Reading::example();
+    *reading.lock() = SystemSample::example();
     let expiry = CertificateExpiry::register(&metrics).expect("a metric of certificates");
     expiry.set(&[("127.0.0.1:8443".to_owned(), 1_795_334_400)]);
     let alerts = AlertMetrics::register(&metrics).expect("metrics of alerts");
