@@ -1,4 +1,4 @@
-//! What happens on a timer, beside the way of requests.
+//! Periodic work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,10 @@ fn each_worker(runtime: &Runtime) -> Vec<Handle> {
     }
 }
 
-/// What a load is seen by.
+/// The certificates of the listeners, each with its address.
+pub(super) type NamedCertificates = Vec<(String, Arc<Certificates>)>;
+
+/// The gauges that show a load.
 pub(super) struct Gauges {
     pub(super) in_flight: IntGauge,
     pub(super) connections: IntGauge,
@@ -75,7 +78,7 @@ fn watch_memory(runtime: &Runtime, gauges: Gauges) {
 /// Only when the catalog names a metric wrongly.
 pub(super) fn start(
     runtime: &Runtime,
-    (gateway, certificates, gauges): (Arc<Gateway>, Vec<(String, Arc<Certificates>)>, Gauges),
+    (gateway, certificates, gauges): (Arc<Gateway>, NamedCertificates, Gauges),
     metrics: &Metrics,
     stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
@@ -100,7 +103,7 @@ pub(super) fn start(
 struct Housekeeping {
     worker: Worker,
     gateway: Arc<Gateway>,
-    certificates: Vec<(String, Arc<Certificates>)>,
+    certificates: NamedCertificates,
     expiry: CertificateExpiry,
 }
 
