@@ -11,13 +11,13 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use weir::backend::{self, request_head::Sieve};
+use weir::backend::{self, request_head::HeaderFilter};
 use weir::cache::copy::CopyBuffer;
-use weir::cache::{Answers, Config, Named, Question, Scope, Use};
+use weir::cache::{CacheDecision, CacheRequest, Config, PathMatch, ResponseCache, Scope};
 use weir::limit::{self, By, Limits, Subject};
 use weir::model::json::Unseen;
 use weir::model::operation::Operation;
-use weir::model::question::QuestionReader;
+use weir::model::request::RequestReader;
 
 /// A chat question of exactly `bytes` bytes, its members in the order that SDKs send them or sorted.
 fn question_body(bytes: usize, first: &str, last: &str) -> Vec<u8> {
@@ -71,7 +71,7 @@ fn backend() -> backend::Config {
 }
 
 fn keys(criterion: &mut Criterion) {
-    let answers = Answers::new(&Config {
+    let cache = ResponseCache::new(&Config {
         memory_bytes: 64 << 20,
         ttl: Duration::from_secs(3600),
         scope: Scope::Client,
@@ -98,8 +98,8 @@ fn keys(criterion: &mut Criterion) {
         ("as_sent_100k", 100_000, as_sent),
     ] {
         let body = question_body(bytes, first, last);
-        let sieve = Sieve::new(&headers, &withheld, &backend);
-        let question = Question {
+        let filter = HeaderFilter::new(&headers, &withheld, &backend);
+        let request = CacheRequest {
             method: &Method::POST,
             path: "/v1/chat/completions",
             query: "",
@@ -107,29 +107,29 @@ fn keys(criterion: &mut Criterion) {
             headers: &headers,
             body: &body,
             client: "web",
-            goes_on: &|name| sieve.lets_through(name),
+            is_forwarded: &|name| filter.forwards(name),
             operation: Some(Operation::Chat),
-            named: Named::Exactly,
+            path_match: PathMatch::Exact,
         };
         group.bench_function(name, |bencher| {
-            bencher.iter(|| answers.consider(black_box(&question), &mut Unseen));
+            bencher.iter(|| cache.decide(black_box(&request), &mut Unseen));
         });
         group.bench_function(format!("{name}_with_model"), |bencher| {
             bencher.iter(|| {
-                let path = black_box(question.path);
-                let mut reader = QuestionReader::of(Operation::Chat, path, &headers);
-                let decision = reader.read_by(|shown| answers.consider(&question, shown));
+                let path = black_box(request.path);
+                let mut reader = RequestReader::of(Operation::Chat, path, &headers);
+                let decision = reader.read_by(|shown| cache.decide(&request, shown));
                 (decision, reader.finish())
             });
         });
-        if let Use::Full(key) = answers.consider(&question, &mut Unseen) {
+        if let CacheDecision::LookUp(key) = cache.decide(&request, &mut Unseen) {
             let mut copy = CopyBuffer::new(200, &HeaderMap::new(), 1_000);
             copy.push([b'x'; 600]);
             if let Some(stored) = copy.finish(Duration::ZERO) {
-                answers.keep(key, stored);
+                cache.store(key, stored);
             }
             group.bench_function(format!("{name}_hit"), |bencher| {
-                bencher.iter(|| answers.lookup(black_box(&key), Duration::ZERO));
+                bencher.iter(|| cache.lookup(black_box(&key), Duration::ZERO));
             });
         }
     }

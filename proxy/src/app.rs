@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pingora_runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
@@ -48,6 +49,7 @@ pub struct App {
     pub admin: SocketAddr,
     runtime: Runtime,
     stop: watch::Sender<bool>,
+    gateway: Arc<Gateway>,
     connections: Arc<Connections>,
     readiness: Arc<ReadinessFlag>,
     recording: Recording,
@@ -135,7 +137,7 @@ impl App {
         let addresses = sockets.addresses();
         listening.serve(&runtime, sockets, &certificates);
         let certificates = named(&addresses, certificates);
-        let looked_after = (gateway, certificates, gauges);
+        let looked_after = (gateway.clone(), certificates, gauges);
         housekeeping::start(&runtime, looked_after, &metrics, stopping)?;
         let system = System::start(reading, metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
@@ -144,6 +146,7 @@ impl App {
             admin: admin_server.address,
             runtime,
             stop,
+            gateway,
             connections,
             readiness,
             recording,
@@ -154,6 +157,13 @@ impl App {
             #[cfg(test)]
             metrics,
         })
+    }
+
+    /// Replaces the generation that requests meet by that of `config`, which has been checked. Keys that
+    /// live as long as the process are not read.
+    pub fn install(&self, config: &Config) {
+        let next = self.gateway.generation().next(config);
+        self.gateway.install(next);
     }
 
     /// Stops: no new connection is taken, idle ones are closed, what runs may end within the drain
@@ -231,6 +241,16 @@ fn remaining(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(clock::now())
 }
 
+/// The runtime of each worker.
+fn each_worker(runtime: &Runtime) -> Vec<Handle> {
+    match runtime {
+        Runtime::NoSteal(each) => (0..workers())
+            .map(|worker| each.get_runtime_at(worker).clone())
+            .collect(),
+        Runtime::Steal { runtime, .. } => vec![runtime.handle().clone()],
+    }
+}
+
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
@@ -259,6 +279,7 @@ impl Listening {
         sockets: Sockets,
         certificates: &[Option<Arc<Certificates>>],
     ) {
+        let workers: Arc<[Handle]> = each_worker(runtime).into();
         for (socket, certificates) in sockets.into_listeners().zip(certificates) {
             let accepting = Accepting::new(
                 socket,
@@ -266,6 +287,7 @@ impl Listening {
                 self.listener.clone(),
                 self.descriptors,
                 self.stopping.clone(),
+                workers.clone(),
             );
             runtime.get_handle().spawn(accepting.run());
         }

@@ -1,4 +1,7 @@
-//! Stage six: which endpoint, and the exchange with it.
+//! The backend stage: picks an endpoint, and exchanges request and response with it over a connection pool.
+//!
+//! A response ([`response::UpstreamResponse`]) knows no other stage. Endpoints are used in turn (round robin);
+//! retries, failover and the circuit breaker are not built yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +13,18 @@ use http::{HeaderName, HeaderValue, Uri};
 pub struct Config {
     pub name: Arc<str>,
     pub endpoints: Vec<Endpoint>,
-    /// Put before the path of every request: `/v1`; empty: nothing.
+    /// Put before the path of every request, like `/v1`; may be empty.
     pub path_prefix: String,
     pub connect_timeout: Duration,
     pub first_byte_timeout: Duration,
-    /// Between two chunks of an answer.
+    /// Between two pieces of a response.
     pub idle_timeout: Duration,
     pub total_timeout: Duration,
     pub pool_idle_connections: usize,
     pub pool_idle_timeout: Duration,
-    /// Set towards the backend; a value is marked sensitive.
+    /// Set in every request; the values are marked sensitive.
     pub request_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Streams whose client did not ask for their usage are asked for it.
+    /// Whether the usage of streams is asked for when the client did not.
     pub ask_usage: bool,
 }
 
@@ -29,13 +32,14 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub uri: Uri,
-    /// As the event shows it.
+    /// As events show it.
     pub text: Arc<str>,
 }
 
 pub mod ask_usage;
 pub mod client;
 pub mod connector;
+pub mod failure;
 mod http1;
 mod http2;
 pub mod informational;
@@ -43,6 +47,7 @@ pub mod loops;
 pub mod pool;
 pub mod request_body;
 pub mod request_head;
+pub mod response;
 pub mod wire;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,33 +57,36 @@ use http::Request;
 use crate::clock;
 use crate::exchange::Attempt;
 use crate::refusal::{ErrorCode, Refusal};
-use client::{Answer, Broken, Failure, Wait};
+use client::CallDeadline;
 use connector::{Connect, Protocol};
-use informational::Early;
-use pool::Home;
+use failure::{ConnectionError, Failure};
+use informational::InformationalResponses;
+use pool::PoolKey;
 use request_body::RequestBody;
+use response::UpstreamResponse;
 
-/// A backend that can be asked.
+/// A backend with its connection pools. It is shared by `Arc`; a new generation of the configuration may keep it
+/// where its [`Config`] is equal.
 pub struct Backend {
     config: Arc<Config>,
     next: AtomicUsize,
-    /// Where idle connections wait, an entry an endpoint.
-    homes: Vec<Home>,
+    /// Of each endpoint.
+    pool_keys: Vec<PoolKey>,
     connect: Connect,
 }
 
-/// The endpoint whose turn it is.
+/// The endpoint that a request is sent to.
 #[derive(Clone, Copy, Debug)]
-pub struct Picked<'a> {
+pub struct PickedEndpoint<'a> {
     pub endpoint: &'a Endpoint,
-    home: Home,
+    pool_key: PoolKey,
 }
 
 impl Backend {
     #[must_use]
     pub fn new(config: Arc<Config>, connect: Connect) -> Self {
         Backend {
-            homes: config.endpoints.iter().map(|_| Home::new()).collect(),
+            pool_keys: config.endpoints.iter().map(|_| PoolKey::new()).collect(),
             config,
             next: AtomicUsize::new(0),
             connect,
@@ -90,16 +98,16 @@ impl Backend {
         &self.config
     }
 
-    /// The endpoint whose turn it is.
+    /// The next endpoint, in turn.
     ///
     /// # Errors
     /// `no_endpoint` when the backend has none.
-    pub fn pick(&self) -> Result<Picked<'_>, Refusal> {
+    pub fn pick(&self) -> Result<PickedEndpoint<'_>, Refusal> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let endpoints = &self.config.endpoints;
         let place = turn.checked_rem(endpoints.len());
-        match place.and_then(|place| Some((endpoints.get(place)?, *self.homes.get(place)?))) {
-            Some((endpoint, home)) => Ok(Picked { endpoint, home }),
+        match place.and_then(|place| Some((endpoints.get(place)?, *self.pool_keys.get(place)?))) {
+            Some((endpoint, pool_key)) => Ok(PickedEndpoint { endpoint, pool_key }),
             None => Err(Refusal::new(
                 ErrorCode::NoEndpoint,
                 format!("backend {} has no endpoint", self.config.name),
@@ -107,34 +115,28 @@ impl Backend {
         }
     }
 
-    /// Asks an endpoint, at `asked`, and waits for the head of its answer. What happened is noted in
-    /// `attempt`; heads that come before the answer, over HTTP/1.1, go to `early`.
-    /// Dropping the future ends the exchange and closes its connection.
+    /// Sends a request to an endpoint, and waits for the head of its response. The outcome is noted in `attempt`;
+    /// informational responses, over HTTP/1.1, go to `informational`. Dropping the future ends the exchange and
+    /// closes its connection.
     ///
     /// # Errors
     /// `upstream_connect`, `upstream_timeout` or `upstream_reset`.
     pub async fn ask(
         &self,
-        picked: Picked<'_>,
+        picked: PickedEndpoint<'_>,
         request: Request<RequestBody>,
         protocol: Protocol,
-        wait: Wait,
-        early: Option<&Early>,
+        call: CallDeadline,
+        informational: Option<&InformationalResponses>,
         attempt: &mut Attempt,
-    ) -> Result<Answer, Refusal> {
-        let (home, config) = (picked.home, &self.config);
-        let asking = match protocol {
-            Protocol::Http1 => client::ask(home, config, &self.connect, request, wait, early).await,
-            // A room of its own: what is rare must not make every exchange larger.
-            Protocol::Http2 => {
-                Box::pin(http2::ask(home, config, &self.connect, request, wait)).await
-            }
-        };
-        match asking {
-            Ok(answer) => {
-                attempt.connect = answer.connect;
-                attempt.responded(answer.head.status.as_u16(), clock::now());
-                Ok(answer)
+    ) -> Result<UpstreamResponse, Refusal> {
+        let to = (picked.pool_key, &*self.config);
+        let request = (request, protocol);
+        match client::send(to, &self.connect, request, call, informational).await {
+            Ok(response) => {
+                attempt.connect = response.connect;
+                attempt.responded(response.head.status.as_u16(), clock::now());
+                Ok(response)
             }
             Err(failure) => {
                 let refusal = self.refusal_of(&failure);
@@ -145,7 +147,7 @@ impl Backend {
         }
     }
 
-    /// How long the first byte of an answer is waited for.
+    /// How long the first byte of a response may take.
     #[must_use]
     pub fn first_byte_timeout(&self) -> Duration {
         self.config
@@ -153,7 +155,7 @@ impl Backend {
             .min(self.config.total_timeout)
     }
 
-    /// What is said of a backend that has sent no answer in time.
+    /// The refusal when a backend has sent no response in time.
     #[must_use]
     pub fn no_first_byte(&self) -> Refusal {
         let name = &self.config.name;
@@ -162,7 +164,7 @@ impl Backend {
         Refusal::new(ErrorCode::UpstreamTimeout, detail)
     }
 
-    /// What is said of a backend whose answer cannot be passed on.
+    /// The refusal when a response cannot be forwarded.
     #[must_use]
     pub fn unusable(&self, flaw: &str) -> Refusal {
         let name = &self.config.name;
@@ -179,8 +181,8 @@ impl Backend {
                 format!("backend {name} refused the connection or did not take it in time"),
             ),
             Failure::TimedOut => self.no_first_byte(),
-            Failure::Broken(Broken::Malformed(flaw)) => self.unusable(flaw),
-            Failure::Broken(_) => Refusal::new(
+            Failure::Connection(ConnectionError::Malformed(flaw)) => self.unusable(flaw),
+            Failure::Connection(_) => Refusal::new(
                 ErrorCode::UpstreamReset,
                 format!("backend {name} closed the connection, or what it sent is not HTTP"),
             ),

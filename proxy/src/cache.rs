@@ -1,9 +1,11 @@
-//! Stage five: is the answer known.
+//! The cache stage: looks for a stored response.
 //!
-//! It keeps whole, good answers in memory, bounded by their bytes, least recently used first to go, each no
-//! longer than its backend lets it. It never shares an answer beyond its scope. Only `POST` with a JSON
-//! object is looked for, and only what asks a question: a `GET` says nothing of what changes its answer, and
-//! has RFC 9111 instead (`cache.http`), and what makes an object is asked each time (`cache/stateful.rs`).
+//! Responses that are complete and successful are stored in memory, bounded by bytes with least-recently-used
+//! (LRU) eviction, for as long as the backend allows (RFC 9111). A response is never shared beyond its scope. Only
+//! a `POST` with a JSON object has a key, and only a call whose response depends on nothing else (`cacheable.rs`,
+//! `statefulness.rs`): a `GET` would need RFC 9111 (`cache.http`), and a call that creates an object is forwarded
+//! each time. Requests for the same key that miss at the same time are all forwarded: a cache stampede is not
+//! collapsed yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,113 +13,120 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
 
+mod accept;
+mod cache_control;
+mod cacheable;
 mod canonical;
-mod control;
 pub mod copy;
 mod freshness;
-mod harmless;
-mod keepable;
 mod key;
-mod media;
 mod memory;
-mod reach;
 mod request_head;
-mod stateful;
+mod statefulness;
 pub mod status;
+mod storable;
 #[cfg(test)]
 mod tests;
+mod unkeyed;
 
-pub use keepable::Unkept;
-pub use stateful::Named;
+pub use cacheable::PathMatch;
+pub use storable::NotStorable;
 
+use crate::exchange::CacheTier;
 use crate::model::json::Visitor;
 use crate::model::operation::Operation;
 use copy::{CopyBuffer, Time};
 use freshness::Freshness;
 use memory::Memory;
-use reach::Reach;
-use request_head::{Directive, RequestHead};
+use request_head::{RequestDirective, RequestHead};
+use statefulness::Statefulness;
 
-/// What an entry costs beside its texts: the key, the node of the list and its place in the table, the
-/// answer itself, and the allocations' own rounding.
+/// What an entry costs besides its text: the key, the nodes of the list and the table, the entry itself, and the
+/// rounding of allocations.
 const ENTRY_OVERHEAD: usize = 320;
 
 /// The checked `cache` block of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Bytes of answers in memory.
+    /// Bytes of responses in memory.
     pub memory_bytes: u64,
     pub ttl: Duration,
     pub scope: Scope,
-    /// Headers that change no answer, beside those that are known to change none.
+    /// Headers that are not part of the key, besides those in `unkeyed.rs`.
     pub ignore_headers: Vec<HeaderName>,
 }
 
-/// Who shares an answer.
+/// Who shares a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     Client,
     Route,
 }
 
-/// What a key is made of.
+/// What a key is computed from.
 #[derive(Clone, Copy)]
-pub struct Question<'a> {
+pub struct CacheRequest<'a> {
     pub method: &'a Method,
     /// The canonical path.
     pub path: &'a str,
     pub query: &'a str,
-    /// The host that goes on as `X-Forwarded-Host`; empty where there is none.
+    /// The host that is forwarded as `X-Forwarded-Host`; empty if there is none.
     pub host: &'a [u8],
     pub headers: &'a HeaderMap,
-    /// Whether a header reaches the backend under the client's own words, and is not one of a signature
-    /// that has been verified.
-    pub goes_on: &'a (dyn Fn(&HeaderName) -> bool + Sync),
+    /// Whether a header is forwarded as the client sent it, and does not belong to a verified signature.
+    pub is_forwarded: &'a (dyn Fn(&HeaderName) -> bool + Sync),
     pub body: &'a [u8],
-    /// The verified client, else the address as text.
+    /// The verified client, or else the address as text.
     pub client: &'a str,
-    /// What a model is asked to do, where that is known.
+    /// The model operation, if it is known.
     pub operation: Option<Operation>,
-    /// How the route came to this path.
-    pub named: Named,
+    /// How the route matched the path.
+    pub path_match: PathMatch,
 }
 
-/// The key of an answer: SHA-256 over everything that changes it.
+/// The key of a response: SHA-256 over everything that may change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(pub [u8; 32]);
 
-/// What the question allows.
+/// What the cache may do for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// Look, and keep the answer.
-    Full(Key),
-    /// `no-cache`, `max-age=0` or `Pragma: no-cache`: ask the backend, and keep its answer.
+pub enum CacheDecision {
+    /// Look for a stored response, and store a new one.
+    LookUp(Key),
+    /// `no-cache`, `max-age=0` or `Pragma: no-cache`: forward the request, and store the response.
     Refresh(Key),
-    /// `no-store`, what is no question or goes on from an earlier one, a body that is no JSON object or
-    /// names a member twice, a part of an answer, an encoded body, or a method that is never cached.
+    /// Neither: `no-store`, a request for a part, an encoded body, a body that is not a JSON object or has
+    /// duplicate members, a call that depends on more than the request, or another method than `POST`.
     Bypass,
 }
 
-/// A whole answer, made by [`copy::CopyBuffer`]. It lies in one buffer, because a cache is full of what
-/// nobody has looked at for a while: each thing apart would be fetched from far away when it is let go.
+/// A stored response, made by [`copy::CopyBuffer`]. It is one buffer: most entries are cold when they are evicted,
+/// and each separate allocation would be a cache miss of the processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     pub status: u16,
     /// Since the Unix epoch.
     pub stored_at: Duration,
-    /// How old it was then, by its `Age` and the time that it took to come.
+    /// Its age at that time, by its `Age` header and the time that it took to arrive.
     initial_age: Duration,
-    /// How long it may be said again from then on.
-    left: Duration,
+    /// How long it is fresh from that time on.
+    lifetime: Duration,
     /// The lines of the head, then the body.
     text: Bytes,
     head_bytes: usize,
-    /// Where each piece of the body ends; none when there is one piece at most.
+    /// Where each piece of the body ends; `None` if there is at most one piece.
     ends: Option<Box<[usize]>>,
     length: Length,
 }
 
-/// Whether the head of an answer told the length of its body.
+/// A stored response that was found, and where.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    pub response: Arc<Stored>,
+    pub tier: CacheTier,
+}
+
+/// Whether the head announced the length of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Length {
     Announced,
@@ -125,29 +134,29 @@ enum Length {
 }
 
 impl Stored {
-    /// How old the answer is, in whole seconds: the value of `Age`.
+    /// The age in seconds: the value of `Age`.
     #[must_use]
     pub fn age_s(&self, now: Duration) -> u64 {
         self.initial_age
-            .saturating_add(self.kept_for(now))
+            .saturating_add(self.stored_for(now))
             .as_secs()
     }
 
-    /// The backend's headers that still make sense a second time, each a line of `name: value` and
-    /// CR LF, without the length of the body.
+    /// The backend's headers that are stored, each a line of `name: value` and CR LF, without the length of the
+    /// body.
     #[must_use]
     pub fn head_lines(&self) -> &[u8] {
         &self.text[..self.head_bytes]
     }
 
-    /// The length of the body, unless it came as a stream, and is replayed as one.
+    /// The length of the body; `None` for a stream, which is replayed as one.
     #[must_use]
     pub fn length(&self) -> Option<usize> {
         let one_piece = self.ends.is_none() || self.length == Length::Announced;
         one_piece.then(|| self.text.len() - self.head_bytes)
     }
 
-    /// The body in the pieces it came in; an empty body is one empty piece.
+    /// The body in the pieces in which it arrived; an empty body is one empty piece.
     pub fn pieces(&self) -> impl Iterator<Item = Bytes> {
         let several = self.ends.iter().flatten().copied();
         let only = self.ends.is_none().then_some(self.text.len());
@@ -159,20 +168,21 @@ impl Stored {
         })
     }
 
-    /// Zero when the wall clock was set back.
-    fn kept_for(&self, now: Duration) -> Duration {
+    /// Zero if the wall clock has been set back.
+    fn stored_for(&self, now: Duration) -> Duration {
         now.saturating_sub(self.stored_at)
     }
 
-    /// What the answer takes of the memory.
+    /// The memory that the response takes.
     fn bytes(&self) -> u64 {
         let ends = self.ends.as_ref().map_or(0, |ends| size_of_val(&**ends));
         (ENTRY_OVERHEAD + self.text.len() + ends) as u64
     }
 }
 
-/// The answers of one route.
-pub struct Answers {
+/// The cache of one route. It is shared by `Arc`: a new generation of the configuration keeps it where its
+/// [`Config`] is equal.
+pub struct ResponseCache {
     memory: Memory,
     memory_bytes: u64,
     ttl: Duration,
@@ -180,10 +190,10 @@ pub struct Answers {
     ignored: Box<[HeaderName]>,
 }
 
-impl Answers {
+impl ResponseCache {
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Answers {
+        ResponseCache {
             memory: Memory::new(config.memory_bytes, config.ttl),
             memory_bytes: config.memory_bytes,
             ttl: config.ttl,
@@ -192,100 +202,103 @@ impl Answers {
         }
     }
 
-    /// What may be done with this question. Its body is shown to `visitor` where it is read, and the end only of
-    /// one that is a JSON object and whole.
+    /// Decides what may be done for a request. If the body is parsed for its key, it is shown to `visitor`; the end
+    /// is shown only of a complete JSON object.
     #[must_use]
-    pub fn consider<V: Visitor>(&self, question: &Question<'_>, visitor: &mut V) -> Use {
-        if question.method != Method::POST
-            || !stateful::is_question(question.path, question.operation, question.named)
+    pub fn decide<V: Visitor>(&self, request: &CacheRequest<'_>, visitor: &mut V) -> CacheDecision {
+        if request.method != Method::POST
+            || !cacheable::is_cacheable(request.path, request.operation, request.path_match)
         {
-            return Use::Bypass;
+            return CacheDecision::Bypass;
         }
-        let head = RequestHead::read(question, &self.ignored);
-        if head.asks_part || head.is_encoded || head.directive == Directive::NoStore {
-            return Use::Bypass;
+        let head = RequestHead::read(request, &self.ignored);
+        if head.asks_part || head.is_encoded || head.directive == RequestDirective::NoStore {
+            return CacheDecision::Bypass;
         }
-        let key = |body: &[u8], reach: Reach| {
-            let alone = reach.is_none();
-            alone.then(|| key::of(question, self.scope, &head.keyed, body))
+        let key = |body: &[u8], statefulness: Statefulness| {
+            let is_stateless = statefulness.is_none();
+            is_stateless.then(|| key::of(request, self.scope, &head.keyed, body))
         };
-        let reach = Reach::new(question.operation);
-        let Ok(Some(key)) = canonical::canonical(question.body, reach, visitor, key) else {
-            return Use::Bypass;
+        let statefulness = Statefulness::new(request.operation);
+        let Ok(Some(key)) = canonical::canonical(request.body, statefulness, visitor, key) else {
+            return CacheDecision::Bypass;
         };
         match head.directive {
-            Directive::Refresh => Use::Refresh(key),
-            Directive::None | Directive::NoStore => Use::Full(key),
+            RequestDirective::Refresh => CacheDecision::Refresh(key),
+            RequestDirective::None | RequestDirective::NoStore => CacheDecision::LookUp(key),
         }
     }
 
-    /// The answer under `key`, if there is one that is no older than the configured `ttl` at `now`
-    /// (since the Unix epoch).
+    /// The response under `key`, if it is fresh at `now` (since the Unix epoch).
     #[must_use]
-    pub fn lookup(&self, key: &Key, now: Duration) -> Option<Arc<Stored>> {
-        self.memory.get(key, now)
+    pub fn lookup(&self, key: &Key, now: Duration) -> Option<Hit> {
+        let response = self.memory.get(key, now)?;
+        Some(Hit {
+            response,
+            tier: CacheTier::Memory,
+        })
     }
 
-    /// Room for a copy of the answer with this head, which came at `received_at` (since the Unix epoch) to
-    /// a question whose `verified` headers are in no key.
+    /// An empty copy of a response with this head, which arrived at `received_at` (since the Unix epoch). The
+    /// request's `verified` headers are not in its key.
     ///
     /// # Errors
-    /// Why it may not be kept.
+    /// Why it is not storable.
     pub fn copy(
         &self,
         status: u16,
         headers: &HeaderMap,
         verified: &[HeaderName],
         received_at: Duration,
-    ) -> Result<CopyBuffer, Unkept> {
-        let asked = keepable::Asked {
+    ) -> Result<CopyBuffer, NotStorable> {
+        let rules = storable::StorageRules {
             scope: self.scope,
-            body_bytes_max: self.answer_bytes_max(),
+            body_bytes_max: self.response_bytes_max(),
             ignored: &self.ignored,
             verified,
         };
-        if let Some(unkept) = keepable::forbids(status, headers, &asked) {
-            return Err(unkept);
+        if let Some(not_storable) = storable::not_storable(status, headers, &rules) {
+            return Err(not_storable);
         }
-        // With its body, which is bounded alike, it fits into the memory.
+        // Head and body are bounded alike, so that both fit into the memory.
         let lines = headers.iter();
         let lines = lines.map(|(name, value)| name.as_str().len() + value.len() + 6);
-        if ENTRY_OVERHEAD + lines.sum::<usize>() > self.answer_bytes_max() {
-            return Err(Unkept::TooLarge);
+        if ENTRY_OVERHEAD + lines.sum::<usize>() > self.response_bytes_max() {
+            return Err(NotStorable::TooLarge);
         }
-        let said = Freshness::of(headers, self.scope, received_at);
-        if said.left == Some(Duration::ZERO) || said.age >= self.ttl {
-            return Err(Unkept::Stale);
+        let freshness = Freshness::of(headers, self.scope, received_at);
+        if freshness.lifetime_left == Some(Duration::ZERO) || freshness.age >= self.ttl {
+            return Err(NotStorable::Stale);
         }
-        let copy = CopyBuffer::new(status, headers, self.answer_bytes_max());
+        let copy = CopyBuffer::new(status, headers, self.response_bytes_max());
         Ok(copy.within(Time {
-            said,
+            freshness,
             received_at,
             ttl: self.ttl,
         }))
     }
 
-    /// Keeps an answer. The caller has made sure that it is whole and good, and made its copy by
-    /// [`Answers::copy`]. An answer larger than the memory is not kept.
-    pub fn keep(&self, key: Key, stored: Stored) {
+    /// Stores a response. The caller has checked that it is complete and successful, and copied it with
+    /// [`ResponseCache::copy`]. A response larger than the memory is not stored.
+    pub fn store(&self, key: Key, stored: Stored) {
         if stored.bytes() <= self.memory_bytes {
             self.memory.insert(key, stored);
         }
     }
 
-    /// Lets the answer under `key` go: it has turned out to be none to keep.
-    pub fn forget(&self, key: &Key) {
-        self.memory.forget(key);
+    /// Removes the response under `key`, which has turned out not to be storable.
+    pub fn remove(&self, key: &Key) {
+        self.memory.remove(key);
     }
 
-    /// Lets answers go whose time is over at `now` (since the Unix epoch); called on a timer.
-    pub fn forget_expired(&self, now: Duration) {
-        self.memory.forget_expired(now);
+    /// Removes responses that are expired at `now` (since the Unix epoch); called on a timer.
+    pub fn remove_expired(&self, now: Duration) {
+        self.memory.remove_expired(now);
     }
 
-    /// The largest answer worth keeping: an eighth of the memory.
+    /// The largest response that is stored: an eighth of the memory.
     #[must_use]
-    pub fn answer_bytes_max(&self) -> usize {
+    pub fn response_bytes_max(&self) -> usize {
         usize::try_from(self.memory_bytes / 8).unwrap_or(usize::MAX)
     }
 
@@ -296,10 +309,10 @@ impl Answers {
     }
 }
 
-impl std::fmt::Debug for Answers {
+impl std::fmt::Debug for ResponseCache {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("Answers")
+            .debug_struct("ResponseCache")
             .field("memory_bytes", &self.memory_bytes)
             .field("ttl", &self.ttl)
             .field("scope", &self.scope)

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::backend::connector::Connect;
-use crate::cache::Answers;
+use crate::cache::ResponseCache;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::route::Table;
@@ -66,7 +66,7 @@ impl Generation {
         let backends: Box<[_]> = backends.collect();
         let shared = Arc::new(Shared::new(config));
         let schemes = config.routes.iter().flat_map(|route| &route.signature);
-        let memory = Memory::new(schemes);
+        let memory = Memory::following(schemes, previous.map(|previous| &previous.memory));
         let pipelines = config.routes.iter().map(|route| {
             let parts = Parts {
                 backend: &backends[route.backend],
@@ -112,8 +112,8 @@ impl Generation {
         let now = clock::unix_now();
         for pipeline in &self.pipelines {
             pipeline.limits.forget_idle();
-            if let Some(answers) = &pipeline.answers {
-                answers.forget_expired(now);
+            if let Some(cache) = &pipeline.cache {
+                cache.remove_expired(now);
             }
         }
     }
@@ -122,11 +122,11 @@ impl Generation {
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
         let pipelines = self.pipelines.iter();
-        let answers = pipelines
+        let caches = pipelines
             .clone()
-            .filter_map(|pipeline| pipeline.answers.as_deref());
+            .filter_map(|pipeline| pipeline.cache.as_deref());
         Occupancy {
-            cache_bytes: answers.map(Answers::bytes).sum(),
+            cache_bytes: caches.map(ResponseCache::bytes).sum(),
             routes: pipelines.map(|pipeline| pipeline.occupancy()).collect(),
             ..Occupancy::default()
         }

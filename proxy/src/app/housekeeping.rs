@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use pingora_runtime::Runtime;
 use prometheus::IntGauge;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::workers;
+use super::each_worker;
 use crate::gateway::Gateway;
 use crate::listener::tls::Certificates;
 use crate::listener::tls::expiry::CertificateExpiry;
@@ -19,16 +18,6 @@ use crate::worker::Worker;
 
 /// How often idle limit keys are forgotten and certificate files looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
-
-/// A handle of each worker.
-fn each_worker(runtime: &Runtime) -> Vec<Handle> {
-    match runtime {
-        Runtime::NoSteal(each) => (0..workers())
-            .map(|worker| each.get_runtime_at(worker).clone())
-            .collect(),
-        Runtime::Steal { runtime, .. } => vec![runtime.handle().clone()],
-    }
-}
 
 /// The certificates of the listeners, each with its address.
 pub(super) type NamedCertificates = Vec<(String, Arc<Certificates>)>;

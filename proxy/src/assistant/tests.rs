@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::model::answer::{AnswerReader, Kind};
+use crate::model::response::{ResponseFormat, ResponseReader};
 use crate::model::usage::Origin;
 
 mod behaviour;
@@ -196,8 +196,11 @@ async fn weirs_own_reader_understands_its_answers() {
     asked["stream"] = json!(true);
     asked["stream_options"] = json!({"include_usage": true});
     let stream = running.chat(asked).await;
-    for (kind, got, contents) in [(Kind::Json, whole, 0), (Kind::Sse, stream, 5)] {
-        let mut reader = AnswerReader::new(kind, None);
+    for (kind, got, contents) in [
+        (ResponseFormat::Json, whole, 0),
+        (ResponseFormat::Sse, stream, 5),
+    ] {
+        let mut reader = ResponseReader::new(kind, None);
         reader.feed(&got.body, crate::clock::now());
         let usage = reader.finish();
         assert_eq!(

@@ -1,6 +1,6 @@
-//! Asks for the usage of a stream whose client did not: `stream_options.include_usage` of OpenAI's chat
-//! completions (platform.openai.com/docs/api-reference/chat/create), put into the body as text, so that every
-//! other byte stays as the client wrote it.
+//! Asks for the token usage of a stream whose client did not: `stream_options.include_usage` of OpenAI's chat
+//! completions (platform.openai.com/docs/api-reference/chat/create), inserted into the text of the body, so that
+//! every other byte stays as the client wrote it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,8 +16,8 @@ const OPTIONS: &str = "stream_options";
 const INCLUDE: &str = "include_usage";
 const ASKED: &str = r#"{"include_usage":true}"#;
 
-/// Fields that say what the body is, byte by byte: whoever checks them would find it changed.
-const SEALS: [&str; 6] = [
+/// Headers that are computed from the bytes of the body: their check would fail.
+const DIGESTS: [&str; 6] = [
     "content-digest",
     "content-md5",
     "digest",
@@ -26,17 +26,17 @@ const SEALS: [&str; 6] = [
     "x-amz-content-sha256",
 ];
 
-/// Whether the body under this head may be changed on its way to the backend: it is in no content coding,
-/// and nothing in the head vouches for its bytes.
+/// Whether the body of a request with these headers may be changed: it has no content coding, and no header is
+/// computed from its bytes.
 #[must_use]
 pub fn may_change(headers: &HeaderMap) -> bool {
-    let is_sealed = SEALS.iter().any(|name| headers.contains_key(*name));
+    let has_digest = DIGESTS.iter().any(|name| headers.contains_key(*name));
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    !is_sealed && codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    !has_digest && codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// The body of a request for chat completions, with its usage asked for; `None` where it goes on as it is: it
-/// asks for no stream, or for the usage itself, or it is not one JSON object that everybody reads alike.
+/// The body of a request for chat completions with its usage asked for; `None` if it is forwarded as it is: it asks
+/// for no stream, or for the usage already, or it is not a JSON object that is unambiguous.
 #[must_use]
 pub fn with_usage_asked(body: &[u8]) -> Option<Bytes> {
     let ([stream, options], _) = members(["stream", OPTIONS], body)?;
@@ -64,7 +64,7 @@ pub fn with_usage_asked(body: &[u8]) -> Option<Bytes> {
     Some([before, text.as_bytes(), behind].concat().into())
 }
 
-/// Where a value that was borrowed from the body stands in it.
+/// The place in the body of a value that was borrowed from it.
 fn place_of(value: &str, body: &[u8]) -> Option<Range<usize>> {
     let start = (value.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
     Some(start..start + value.len())
@@ -78,24 +78,24 @@ fn behind_brace(body: &[u8], from: usize) -> Option<Range<usize>> {
 }
 
 /// The values of the members of these names, as they are written, and how many members the object has; `None`
-/// if the text is no JSON object, or one of these names stands in it twice.
+/// if the text is not a JSON object, or has one of these names twice.
 fn members<'a, const N: usize>(
     names: [&str; N],
     text: &'a [u8],
 ) -> Option<([Option<&'a str>; N], usize)> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let members = Wanted(names).deserialize(&mut deserializer).ok()?;
+    let members = MembersOf(names).deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     Some(members)
 }
 
-struct Wanted<'n, const N: usize>([&'n str; N]);
+struct MembersOf<'n, const N: usize>([&'n str; N]);
 
 /// The name of a member, borrowed unless it holds escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'a, const N: usize> DeserializeSeed<'a> for Wanted<'_, N> {
+impl<'a, const N: usize> DeserializeSeed<'a> for MembersOf<'_, N> {
     type Value = ([Option<&'a str>; N], usize);
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -103,7 +103,7 @@ impl<'a, const N: usize> DeserializeSeed<'a> for Wanted<'_, N> {
     }
 }
 
-impl<'a, const N: usize> Visitor<'a> for Wanted<'_, N> {
+impl<'a, const N: usize> Visitor<'a> for MembersOf<'_, N> {
     type Value = ([Option<&'a str>; N], usize);
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,7 +121,7 @@ impl<'a, const N: usize> Visitor<'a> for Wanted<'_, N> {
             };
             let value: &RawValue = map.next_value()?;
             if values[at].replace(value.get()).is_some() {
-                return Err(M::Error::custom("it stands there twice"));
+                return Err(M::Error::custom("the member is duplicated"));
             }
         }
         Ok((values, count))

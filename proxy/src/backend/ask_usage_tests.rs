@@ -42,7 +42,7 @@ fn usage_is_asked_for_and_every_other_byte_stays() {
             r#"{"stream":true,"stream_options": null}"#,
             r#"{"stream":true,"stream_options": {"include_usage":true}}"#,
         ),
-        // Names may be spelled with escapes, and what is deeper is none of them.
+        // Names may contain escapes, and deeper members do not count.
         (
             r#"{"str\u0065am":true,"stream\u005foptions":{"include_\u0075sage":false}}"#,
             r#"{"str\u0065am":true,"stream\u005foptions":{"include_\u0075sage":true}}"#,
@@ -51,7 +51,7 @@ fn usage_is_asked_for_and_every_other_byte_stays() {
             r#"{"x":{"stream_options":{"include_usage":true}},"stream":true,"y":"\"stream_options\":{"}"#,
             r#"{"stream_options":{"include_usage":true},"x":{"stream_options":{"include_usage":true}},"stream":true,"y":"\"stream_options\":{"}"#,
         ),
-        // What stands twice matters only where it is looked at.
+        // Duplicates matter only among the members that are read.
         (
             r#"{"user":"a","user":"b","stream":true}"#,
             r#"{"stream_options":{"include_usage":true},"user":"a","user":"b","stream":true}"#,
@@ -63,7 +63,7 @@ fn usage_is_asked_for_and_every_other_byte_stays() {
 }
 
 #[test]
-fn a_body_that_does_not_call_for_it_goes_on_as_it_is() {
+fn other_bodies_are_forwarded_as_they_are() {
     for body in [
         "",
         "{}",
@@ -74,19 +74,19 @@ fn a_body_that_does_not_call_for_it_goes_on_as_it_is() {
         r#"{"stream":null}"#,
         r#"{"stream":1}"#,
         r#"{"stream":"true"}"#,
-        // The client asks itself, or says something that is not for weir to read.
+        // The client asks itself, or its value is of an unknown type.
         r#"{"stream":true,"stream_options":{"include_usage":true}}"#,
         r#"{"stream":true,"stream_options":{"include_usage":"yes"}}"#,
         r#"{"stream":true,"stream_options":{"include_usage":1}}"#,
         r#"{"stream":true,"stream_options":[]}"#,
         r#"{"stream":true,"stream_options":true}"#,
-        // Which of two counts, nobody knows.
+        // It is unknown which of two duplicates counts.
         r#"{"stream":true,"stream":true}"#,
         r#"{"stream":true,"stream":false}"#,
         r#"{"stream":true,"stream_options":{},"stream_options":{}}"#,
         r#"{"stream":true,"stream_options":{},"stream\u005foptions":null}"#,
         r#"{"stream":true,"stream_options":{"include_usage":false,"include_usage":false}}"#,
-        // No JSON, or more than one.
+        // No JSON document, or more than one.
         r#"{"stream":true"#,
         r#"{"stream":true,}"#,
         r#"{"stream":true}{}"#,
@@ -104,7 +104,7 @@ fn a_body_that_does_not_call_for_it_goes_on_as_it_is() {
 }
 
 #[test]
-fn a_body_that_the_head_vouches_for_is_not_changed() {
+fn a_body_with_a_digest_in_the_head_is_not_changed() {
     let with = |name: &'static str| {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_static("x"));
@@ -117,7 +117,7 @@ fn a_body_that_the_head_vouches_for_is_not_changed() {
         header::CONTENT_ENCODING,
         identity
     )])));
-    for name in SEALS.into_iter().chain(["content-encoding"]) {
+    for name in DIGESTS.into_iter().chain(["content-encoding"]) {
         assert!(!with(name), "{name}");
     }
 }

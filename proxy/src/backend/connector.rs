@@ -22,12 +22,11 @@ pub struct Connect {
     http2: HttpsConnector<HttpConnector>,
 }
 
-/// The last descriptors of the process are for the admin side: requests that have taken all others must
-/// not take those.
-const KEPT_DESCRIPTORS: u64 = 12;
+/// The last file descriptors are reserved for the admin side.
+const RESERVED_DESCRIPTORS: u64 = 12;
 
-/// What is spoken over a connection. Over TLS the endpoint has to agree (ALPN); in clear text it has to
-/// know (RFC 9113, section 3.3).
+/// The protocol of a connection. Over TLS it is negotiated (ALPN); in clear text the endpoint must expect it
+/// (RFC 9113, section 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Http1,
@@ -35,8 +34,8 @@ pub enum Protocol {
 }
 
 impl Connect {
-    /// Trusts the system's roots (or those of `SSL_CERT_FILE`). A system without any trusts nobody:
-    /// then no `https` endpoint can be reached, and the log says why.
+    /// Trusts the system's roots (or those of `SSL_CERT_FILE`). Without any, no `https` endpoint can be reached,
+    /// which is logged.
     #[must_use]
     pub fn with_system_roots() -> Self {
         let found = rustls_native_certs::load_native_certs();
@@ -44,7 +43,7 @@ impl Connect {
         let (_, ignored) = roots.add_parsable_certificates(found.certs);
         if roots.is_empty() || ignored > 0 {
             log::warn!(
-                "{} root certificates of the system are trusted, {ignored} could not be read",
+                "{} root certificates of the system are trusted, {ignored} could not be parsed",
                 roots.len()
             );
         }
@@ -70,8 +69,8 @@ impl Connect {
     /// Opens a connection to the host of `uri`. The caller bounds the time.
     ///
     /// # Errors
-    /// The host has no address, nobody listens there, its certificate is not trusted, or the process has
-    /// as many files open as it may.
+    /// The host has no address, refuses connections, or has an untrusted certificate, or the process has reached
+    /// its limit of open files.
     pub async fn open(&self, uri: &Uri, protocol: Protocol) -> io::Result<Stream> {
         let mut connector = match protocol {
             Protocol::Http1 => self.http1.clone(),
@@ -81,12 +80,12 @@ impl Connect {
             .call(uri.clone())
             .await
             .map_err(io::Error::other)?;
-        // The system gives the lowest descriptor that is free (POSIX, 2.6).
+        // The system assigns the lowest free descriptor (POSIX, 2.6).
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let ceiling = limit.saturating_sub(KEPT_DESCRIPTORS);
+        let ceiling = limit.saturating_sub(RESERVED_DESCRIPTORS);
         if u64::try_from(descriptor(&stream)).is_ok_and(|number| number >= ceiling) {
             return Err(io::Error::other(
-                "the file descriptors that are left are kept for the admin side",
+                "the remaining file descriptors are reserved for the admin side",
             ));
         }
         Ok(stream)

@@ -1,8 +1,9 @@
-//! An endpoint that speaks HTTP/1: one connection, and the exchange that is on it (decision 18).
+//! A connection to an endpoint over HTTP/1, and the exchange on it (decision 18).
 //!
-//! A connection has no task: whoever waits for its answer drives it. The request is written and its answer
-//! read at the same time, so that an endpoint that answers early is heard. What waits holds no buffer: bytes
-//! are read into room that all connections of a worker share, and kept in as many as have come.
+//! A connection has no task: the task that waits for its response drives it. The request is written while the
+//! response is read, so that a response to a request that is not complete yet is noticed. An idle connection
+//! holds no buffer: bytes are read into a scratch buffer that all connections of a worker share, and copied
+//! into a buffer of the size that has arrived.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -16,56 +17,57 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, Uri};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use self::request_writer::Sending;
+use self::request_writer::RequestWriter;
 use self::response_head::Persistence;
-use self::response_parser::{Arriving, Next, is_before_the_answer};
-use super::client::{Broken, Failure, Piece};
+use self::response_parser::{Parsed, ResponseParser, is_informational};
 use super::connector::{Connect, Protocol};
-use super::informational::Early;
+use super::failure::{ConnectionError, Failure};
+use super::informational::InformationalResponses;
 use super::request_body::RequestBody;
 use super::wire::Wire;
 use crate::clock::{self, DeadlineTimer};
+use crate::http::response_body::Piece;
 
 mod request_head;
 mod request_writer;
 mod response_head;
 mod response_parser;
 
-/// How much is read at once into the room that is shared.
-const SHARED_BYTES: usize = 16 * 1024;
-/// How much is read at once while there is more than that: into a buffer that is passed on as it is.
+/// The size of the scratch buffer.
+const SCRATCH_BYTES: usize = 16 * 1024;
+/// How much is read at once while more than that arrives: into a buffer that is forwarded without a copy.
 const BULK_BYTES: usize = 64 * 1024;
-/// So many heads may come before the one that answers.
-const EARLY_HEADS_MAX: usize = 100;
+/// Informational responses to one request.
+const INFORMATIONAL_MAX: usize = 100;
 
 thread_local! {
-    static SHARED: RefCell<Box<[MaybeUninit<u8>]>> =
-        RefCell::new(Box::new_uninit_slice(SHARED_BYTES));
+    static SCRATCH: RefCell<Box<[MaybeUninit<u8>]>> =
+        RefCell::new(Box::new_uninit_slice(SCRATCH_BYTES));
 }
 
 /// One open connection.
-pub(super) struct Link {
+pub(super) struct Http1Connection {
     wire: Wire,
-    sending: Sending,
-    arriving: Arriving,
+    request: RequestWriter,
+    response: ResponseParser,
     asked: Method,
     flow: Flow,
     persistence: Persistence,
-    patience: DeadlineTimer,
-    /// When it was last given back.
+    timer: DeadlineTimer,
+    /// When it was last returned to the pool.
     pub(super) idle_since: Instant,
 }
 
-/// How an answer comes.
+/// How a response arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
-    /// In pieces that leave room in what is read.
+    /// In pieces smaller than the scratch buffer.
     Trickle,
-    /// The last read filled its room.
+    /// The last read filled its buffer.
     Bulk,
 }
 
-impl Link {
+impl Http1Connection {
     /// Opens a connection to the host of `uri`.
     ///
     /// # Errors
@@ -79,30 +81,30 @@ impl Link {
         let stream = pingora::time::timeout(timeout, opening)
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connect_timeout is over"))??;
-        Ok(Link::new(Wire::from(stream)))
+        Ok(Http1Connection::new(Wire::from(stream)))
     }
 
     fn new(wire: Wire) -> Box<Self> {
-        Box::new(Link {
+        Box::new(Http1Connection {
             wire,
-            sending: Sending::nothing(),
-            arriving: Arriving::new(),
+            request: RequestWriter::nothing(),
+            response: ResponseParser::new(),
             asked: Method::GET,
             flow: Flow::Trickle,
             persistence: Persistence::Kept,
-            patience: DeadlineTimer::default(),
+            timer: DeadlineTimer::default(),
             idle_since: clock::now(),
         })
     }
 
-    /// Whether another request can go over it: the endpoint has neither closed it nor said anything
+    /// Whether another request can be sent over it: the endpoint has neither closed it nor sent anything
     /// meanwhile.
     pub(super) async fn is_usable(&mut self) -> bool {
         poll_fn(|context| {
-            let mut room = [MaybeUninit::uninit(); 8];
-            let mut read = ReadBuf::uninit(&mut room);
-            let heard = Pin::new(&mut self.wire).poll_read(context, &mut read);
-            Poll::Ready(heard.is_pending())
+            let mut scratch = [MaybeUninit::uninit(); 8];
+            let mut read = ReadBuf::uninit(&mut scratch);
+            let polled = Pin::new(&mut self.wire).poll_read(context, &mut read);
+            Poll::Ready(polled.is_pending())
         })
         .await
     }
@@ -110,52 +112,58 @@ impl Link {
     /// Begins an exchange. Nothing is written yet.
     pub(super) fn begin(&mut self, head: &http::request::Parts, body: RequestBody) {
         self.asked = head.method.clone();
-        self.sending = Sending::new(head, body);
-        self.arriving.begin();
+        self.request = RequestWriter::new(head, body);
+        self.response.begin();
         self.flow = Flow::Trickle;
     }
 
-    /// Sends the request, and waits for the head of its answer until the deadline. Heads that come before
-    /// it go to `early`.
+    /// Sends the request, and waits for the head of the response until the deadline. Informational responses
+    /// go to `informational`.
     ///
     /// # Errors
     /// See [`Failure`].
-    pub(super) async fn answered(
+    pub(super) async fn response_head(
         &mut self,
         deadline: Instant,
-        early: Option<&Early>,
+        informational: Option<&InformationalResponses>,
     ) -> Result<http::response::Parts, Failure> {
         let mut heads = 0;
-        poll_fn(|context| match self.poll_head(context, early, &mut heads) {
-            Poll::Ready(head) => Poll::Ready(head.map_err(Failure::Broken)),
-            Poll::Pending => {
-                let late = self.patience.poll_end(deadline, context);
-                late.map(|()| Err(Failure::TimedOut))
-            }
-        })
+        poll_fn(
+            |context| match self.poll_head(context, informational, &mut heads) {
+                Poll::Ready(head) => Poll::Ready(head.map_err(Failure::Connection)),
+                Poll::Pending => {
+                    let late = self.timer.poll_end(deadline, context);
+                    late.map(|()| Err(Failure::TimedOut))
+                }
+            },
+        )
         .await
     }
 
     fn poll_head(
         &mut self,
         context: &mut Context<'_>,
-        early: Option<&Early>,
+        informational: Option<&InformationalResponses>,
         heads: &mut usize,
-    ) -> Poll<Result<http::response::Parts, Broken>> {
+    ) -> Poll<Result<http::response::Parts, ConnectionError>> {
         self.send(context)?;
         loop {
-            while let Some(head) = self.arriving.head(&self.asked).map_err(Broken::Malformed)? {
-                if !is_before_the_answer(&head) {
+            while let Some(head) = self
+                .response
+                .head(&self.asked)
+                .map_err(ConnectionError::Malformed)?
+            {
+                if !is_informational(&head) {
                     self.persistence = head.persistence;
                     return Poll::Ready(Ok(head.parts));
                 }
                 *heads += 1;
-                if *heads > EARLY_HEADS_MAX {
-                    let flaw = "too many heads come before its answer";
-                    return Poll::Ready(Err(Broken::Malformed(flaw)));
+                if *heads > INFORMATIONAL_MAX {
+                    let flaw = "too many informational responses";
+                    return Poll::Ready(Err(ConnectionError::Malformed(flaw)));
                 }
-                if let Some(early) = early {
-                    early.said(head.parts.status, head.parts.headers);
+                if let Some(informational) = informational {
+                    informational.push(head.parts.status, head.parts.headers);
                 }
             }
             ready!(self.poll_more(context))?;
@@ -166,16 +174,16 @@ impl Link {
     pub(super) fn poll_piece(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Piece, Broken>>> {
+    ) -> Poll<Option<Result<Piece, ConnectionError>>> {
         if let Err(broken) = self.send(context) {
             return Poll::Ready(Some(Err(broken)));
         }
         loop {
-            match self.arriving.next() {
-                Ok(Next::Piece(piece)) => return Poll::Ready(Some(Ok(piece))),
-                Ok(Next::End) => return Poll::Ready(None),
-                Ok(Next::More) => {}
-                Err(flaw) => return Poll::Ready(Some(Err(Broken::Malformed(flaw)))),
+            match self.response.next() {
+                Ok(Parsed::Piece(piece)) => return Poll::Ready(Some(Ok(piece))),
+                Ok(Parsed::End) => return Poll::Ready(None),
+                Ok(Parsed::Incomplete) => {}
+                Err(flaw) => return Poll::Ready(Some(Err(ConnectionError::Malformed(flaw)))),
             }
             if let Err(broken) = ready!(self.poll_more(context)) {
                 return Poll::Ready(Some(Err(broken)));
@@ -183,109 +191,109 @@ impl Link {
         }
     }
 
-    /// Sends what there is of the request, whether or not all of it is there.
-    fn send(&mut self, context: &mut Context<'_>) -> Result<(), Broken> {
-        match self.sending.poll(&mut self.wire, context) {
-            Poll::Ready(Err(cut_short)) => Err(Broken::CutShort(cut_short)),
+    /// Sends what is available of the request.
+    fn send(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionError> {
+        match self.request.poll(&mut self.wire, context) {
+            Poll::Ready(Err(cut_short)) => Err(ConnectionError::RequestBody(cut_short)),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         }
     }
 
-    /// Reads once.
-    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let shared_is_enough = |left| left <= SHARED_BYTES as u64;
-        let flow = match self.arriving.length().is_some_and(shared_is_enough) {
+    /// Reads once, into the scratch buffer or in bulk.
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        let scratch_is_enough = |left| left <= SCRATCH_BYTES as u64;
+        let flow = match self.response.length().is_some_and(scratch_is_enough) {
             true => Flow::Trickle,
             false => self.flow,
         };
         let read = match flow {
-            Flow::Trickle => read_shared(&mut self.wire, self.arriving.bytes(), context),
-            Flow::Bulk => read_bulk(&mut self.wire, self.arriving.bytes(), context),
+            Flow::Trickle => read_into_scratch(&mut self.wire, self.response.bytes(), context),
+            Flow::Bulk => read_bulk(&mut self.wire, self.response.bytes(), context),
         };
         let bytes = match read {
-            Poll::Ready(read) => read.map_err(Broken::Io)?,
+            Poll::Ready(read) => read.map_err(ConnectionError::Io)?,
             Poll::Pending => {
                 self.flow = Flow::Trickle;
                 return Poll::Pending;
             }
         };
-        self.flow = match bytes >= SHARED_BYTES {
+        self.flow = match bytes >= SCRATCH_BYTES {
             true => Flow::Bulk,
             false => Flow::Trickle,
         };
         Poll::Ready(match bytes {
-            0 => self.arriving.closed().map_err(|_| Broken::Closed),
+            0 => self.response.closed().map_err(|_| ConnectionError::Closed),
             _ => Ok(()),
         })
     }
 
     /// Ready at the deadline.
     pub(super) fn poll_end(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
-        self.patience.poll_end(deadline, context)
+        self.timer.poll_end(deadline, context)
     }
 
-    /// Whether the answer has come whole.
+    /// Whether the response is complete.
     pub(super) fn is_at_end(&self) -> bool {
-        self.arriving.is_done()
+        self.response.is_done()
     }
 
-    /// The length of what is still to come of the body, where that is known.
+    /// The length of the rest of the body, where it is known.
     pub(super) fn length(&self) -> Option<u64> {
-        self.arriving.length()
+        self.response.length()
     }
 
-    /// No other request is to go over it.
+    /// No other request must be sent over it.
     pub(super) fn close_at_end(&mut self) {
         self.persistence = Persistence::Closed;
     }
 
-    /// Whether it may carry another request: this exchange is over on both sides, and nothing came behind
-    /// the answer.
+    /// Whether it may be used for another request (keep-alive): this exchange is complete on both sides, and
+    /// nothing follows the response, which would be read as the next one.
     pub(super) fn is_reusable(&self) -> bool {
         self.persistence == Persistence::Kept
-            && self.arriving.is_done()
-            && self.arriving.is_empty()
-            && self.sending.is_done()
+            && self.response.is_done()
+            && self.response.is_empty()
+            && self.request.is_done()
     }
 
-    /// Keeps nothing of the exchange that is over.
-    pub(super) fn rest(&mut self, now: Instant) {
-        self.sending = Sending::nothing();
-        self.arriving = Arriving::new();
+    /// Frees what the last exchange held.
+    pub(super) fn become_idle(&mut self, now: Instant) {
+        self.request = RequestWriter::nothing();
+        self.response = ResponseParser::new();
         self.idle_since = now;
     }
 
     /// The body of a request of which nothing was written before the endpoint closed the connection.
     pub(super) fn take_unsent(&mut self) -> Option<RequestBody> {
-        self.sending
+        self.request
             .take_unsent()
-            .filter(|_| self.arriving.is_empty())
+            .filter(|_| self.response.is_empty())
     }
 
-    /// The connection itself, and what has been read of it; `None` while the request is still being sent.
+    /// The connection itself, and what has been read from it; `None` while the request is still being sent.
     pub(super) async fn into_wire(mut self: Box<Self>) -> Option<(Wire, Bytes)> {
         let sent = poll_fn(|context| Poll::Ready(self.send(context))).await;
-        let whole = sent.is_ok() && self.sending.is_done();
-        let link = *self;
-        whole.then(|| (link.wire, link.arriving.into_bytes()))
+        let whole = sent.is_ok() && self.request.is_done();
+        let connection = *self;
+        whole.then(|| (connection.wire, connection.response.into_bytes()))
     }
 }
 
-/// Reads into the room of the worker, and keeps what has come.
-fn read_shared(
+/// Reads into the worker's scratch buffer, and copies what has arrived.
+fn read_into_scratch(
     wire: &mut Wire,
     bytes: &mut BytesMut,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    SHARED.with_borrow_mut(|room| {
-        let mut read = ReadBuf::uninit(room);
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut read = ReadBuf::uninit(scratch);
         ready!(Pin::new(wire).poll_read(context, &mut read))?;
         bytes.extend_from_slice(read.filled());
         Poll::Ready(Ok(read.filled().len()))
     })
 }
 
-/// Reads into a buffer of its own: what comes in bulk is not copied.
+/// Reads into a buffer of its own, so that bulk data is not copied.
 fn read_bulk(
     wire: &mut Wire,
     bytes: &mut BytesMut,

@@ -1,55 +1,55 @@
-//! Exchanges with an endpoint over HTTP/2, which gRPC needs: the streams of few connections.
+//! Exchanges with an endpoint over HTTP/2, which gRPC needs: streams of few connections.
 //!
-//! hyper lets an HTTP/2 connection be driven by a task of its own only. Each worker has its connections,
-//! and a task of theirs never leaves it.
+//! hyper drives an HTTP/2 connection in a task of its own. Each worker has its own connections, whose tasks
+//! never leave it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::Request;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Config;
-use super::client::{Answer, Broken, Failure, Wait};
 use super::connector::{Connect, Protocol};
-use super::pool::Home;
+use super::failure::{ConnectionError, Failure};
+use super::pool::PoolKey;
 use super::request_body::RequestBody;
 use crate::clock;
 
-/// How many streams a connection has at once: what RFC 9113, section 6.5.2, calls the least that an
-/// endpoint should allow.
+/// Concurrent streams of a connection: the least that an endpoint should allow, by RFC 9113, section 6.5.2.
 const STREAMS_MAX: usize = 100;
 
 thread_local! {
-    static OPEN: RefCell<HashMap<Home, Vec<Connection>>> = RefCell::default();
+    static OPEN: RefCell<HashMap<PoolKey, Vec<Http2Connection>>> = RefCell::default();
 }
 
 /// One open connection.
 #[derive(Clone)]
-struct Connection {
+struct Http2Connection {
     sender: SendRequest<RequestBody>,
     streams: Arc<AtomicUsize>,
 }
 
-/// A place among the streams of a connection; dropping it frees the place.
-pub(super) struct Shared {
+/// One of the concurrent streams of a connection; dropping it frees the slot.
+pub(super) struct StreamSlot {
     streams: Arc<AtomicUsize>,
 }
 
-impl Connection {
-    fn enter(&self) -> Shared {
+impl Http2Connection {
+    fn take_slot(&self) -> StreamSlot {
         self.streams.fetch_add(1, Ordering::Relaxed);
-        Shared {
+        StreamSlot {
             streams: self.streams.clone(),
         }
     }
 
-    fn has_room(&self) -> bool {
+    fn has_free_slot(&self) -> bool {
         self.streams.load(Ordering::Relaxed) < STREAMS_MAX
     }
 
@@ -70,73 +70,74 @@ impl Connection {
                 log::debug!("an HTTP/2 connection to a backend ended: {error}");
             }
         });
-        Ok(Connection {
+        Ok(Http2Connection {
             sender,
             streams: Arc::default(),
         })
     }
 }
 
-impl Drop for Shared {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         self.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Sends a request over a shared or a new connection, and waits for the head of the answer.
+/// Sends a request over an open or a new connection, and waits for the head of the response. The duration is
+/// what connecting took, if the connection is new.
 ///
 /// # Errors
 /// See [`Failure`].
-pub(super) async fn ask(
-    home: Home,
+pub(super) async fn send(
+    key: PoolKey,
     config: &Config,
     connect: &Connect,
     request: Request<RequestBody>,
-    wait: Wait,
-) -> Result<Answer, Failure> {
-    let left = || wait.deadline.saturating_duration_since(clock::now());
-    let (mut connection, took) = match open_one(home) {
+    deadline: Instant,
+) -> Result<(Response<Incoming>, StreamSlot, Option<Duration>), Failure> {
+    let left = || deadline.saturating_duration_since(clock::now());
+    let (mut connection, took) = match open_connection(key) {
         Some(connection) => (connection, None),
         None => {
-            let begun = clock::now();
-            let opening = Connection::open(connect, config, &request);
+            let started_at = clock::now();
+            let opening = Http2Connection::open(connect, config, &request);
             let timeout = config.connect_timeout.min(left());
             let opened = clock::timeout(timeout, opening).await;
             let late = || io::Error::new(io::ErrorKind::TimedOut, "connect_timeout is over");
             let connection = opened
                 .unwrap_or_else(|_| Err(late()))
                 .map_err(Failure::Connect)?;
-            keep(home, connection.clone());
+            add(key, connection.clone());
             (
                 connection,
-                Some(clock::now().saturating_duration_since(begun)),
+                Some(clock::now().saturating_duration_since(started_at)),
             )
         }
     };
-    let place = connection.enter();
-    let answering = async {
+    let slot = connection.take_slot();
+    let sending = async {
         connection.sender.ready().await?;
         connection.sender.send_request(request).await
     };
-    match clock::timeout(left(), answering).await {
-        Ok(Ok(response)) => Ok(Answer::of_stream(response, place, home, took)),
-        Ok(Err(error)) => Err(Failure::Broken(Broken::Http2(error))),
+    match clock::timeout(left(), sending).await {
+        Ok(Ok(response)) => Ok((response, slot, took)),
+        Ok(Err(error)) => Err(ConnectionError::Http2(error).into()),
         Err(_) => Err(Failure::TimedOut),
     }
 }
 
-/// A connection with room for one more stream; those that have ended are forgotten.
-fn open_one(home: Home) -> Option<Connection> {
+/// A connection with a free stream. Closed ones are removed.
+fn open_connection(key: PoolKey) -> Option<Http2Connection> {
     OPEN.with_borrow_mut(|open| {
-        let connections = open.get_mut(&home)?;
+        let connections = open.get_mut(&key)?;
         connections.retain(|connection| !connection.sender.is_closed());
         connections
             .iter()
-            .find(|connection| connection.has_room())
+            .find(|connection| connection.has_free_slot())
             .cloned()
     })
 }
 
-fn keep(home: Home, connection: Connection) {
-    OPEN.with_borrow_mut(|open| open.entry(home).or_default().push(connection));
+fn add(key: PoolKey, connection: Http2Connection) {
+    OPEN.with_borrow_mut(|open| open.entry(key).or_default().push(connection));
 }

@@ -1,20 +1,20 @@
-//! What an endpoint says before its answer (RFC 9110, section 15.2), until the client is told.
+//! Informational (1xx) responses (RFC 9110, section 15.2) between their arrival and their delivery to the client.
 
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
-/// So many heads wait for the client. Past them they are dropped: none is needed to understand the answer.
+/// How many wait for the client. More are dropped: none is needed to understand the final response.
 const WAITING_MAX: usize = 8;
 
-/// Heads that wait. Whoever drives the exchange fills it, and in the same task somebody else empties it.
+/// Those that wait. They are added and taken within one task.
 #[derive(Debug, Default)]
-pub struct Early {
+pub struct InformationalResponses {
     waiting: Mutex<Vec<(StatusCode, HeaderMap)>>,
 }
 
-impl Early {
-    /// Keeps a head. `100 Continue` is for weir alone.
-    pub(super) fn said(&self, status: StatusCode, fields: HeaderMap) {
+impl InformationalResponses {
+    /// Adds one, but no `100 Continue`, which is for weir alone.
+    pub(super) fn push(&self, status: StatusCode, fields: HeaderMap) {
         let mut waiting = self.waiting.lock();
         if status != StatusCode::CONTINUE && waiting.len() < WAITING_MAX {
             waiting.push((status, fields));
@@ -26,7 +26,7 @@ impl Early {
         self.waiting.lock().is_empty()
     }
 
-    /// What waits, in the order in which it came.
+    /// Those that wait, in the order of their arrival.
     #[must_use]
     pub fn take(&self) -> Vec<(StatusCode, HeaderMap)> {
         std::mem::take(&mut *self.waiting.lock())
@@ -38,14 +38,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_heads_wait_and_the_others_are_dropped() {
-        let early = Early::default();
-        early.said(StatusCode::CONTINUE, HeaderMap::new());
-        assert!(early.is_empty());
+    fn only_a_few_responses_wait() {
+        let informational = InformationalResponses::default();
+        informational.push(StatusCode::CONTINUE, HeaderMap::new());
+        assert!(informational.is_empty());
         for _ in 0..=WAITING_MAX {
-            early.said(StatusCode::EARLY_HINTS, HeaderMap::new());
+            informational.push(StatusCode::EARLY_HINTS, HeaderMap::new());
         }
-        assert_eq!(early.take().len(), WAITING_MAX);
-        assert!(early.is_empty());
+        assert_eq!(informational.take().len(), WAITING_MAX);
+        assert!(informational.is_empty());
     }
 }

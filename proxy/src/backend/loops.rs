@@ -1,20 +1,20 @@
-//! `CDN-Loop` (RFC 8586): a request that comes back to the weir that sent it is a loop.
+//! Loop detection with `CDN-Loop` (RFC 8586): a request that returns to the weir that forwarded it is a loop.
 //!
-//! Each process has a token of its own, `weir-` and random hex, which it adds to what stands there when a
-//! request goes on. So one weir may stand before another, and a loop through any number of them ends
-//! where it comes round. Through replicas behind one address it ends when it meets one a second time.
+//! Each process adds a token of its own, `weir-` and random hex, to the header when it forwards a request. So one
+//! weir may be in front of another, and a loop through any number of them is detected. A loop through replicas
+//! behind one address ends when it reaches one of them a second time.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
-/// What this process writes into `CDN-Loop`.
+/// The token of this process in `CDN-Loop`.
 #[derive(Clone, Debug)]
 pub struct LoopToken {
     /// A pseudonym of RFC 8586, section 2.
     text: Box<str>,
-    /// The value where nobody has written one before.
-    alone: HeaderValue,
+    /// The header's value where no other proxy has set it.
+    only_value: HeaderValue,
 }
 
 impl LoopToken {
@@ -24,14 +24,14 @@ impl LoopToken {
         let text = format!("weir-{random:016x}");
         LoopToken {
             // Letters, digits and a hyphen: the fallback is never taken.
-            alone: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("weir")),
+            only_value: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("weir")),
             text: text.into(),
         }
     }
 
-    /// Whether a request has been here before.
+    /// Whether a request has been forwarded by this process before.
     #[must_use]
-    pub fn stands_in(&self, headers: &HeaderMap) -> bool {
+    pub fn is_in(&self, headers: &HeaderMap) -> bool {
         let lines = headers.get_all(CDN_LOOP).iter();
         let mut entries = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
         entries.any(|entry| {
@@ -40,12 +40,12 @@ impl LoopToken {
         })
     }
 
-    /// The value that goes on: what others have written, and this token behind it. It is one line, also
-    /// where `Connection` names the field: what others rely on is not a client's to take away.
+    /// The value that is forwarded: the entries of other proxies, then this token, in one line. It is also forwarded
+    /// if `Connection` names it: a client cannot disable the loop detection of others.
     #[must_use]
     pub fn added_to(&self, headers: &HeaderMap) -> HeaderValue {
         if !headers.contains_key(CDN_LOOP) {
-            return self.alone.clone();
+            return self.only_value.clone();
         }
         let mut value = Vec::new();
         for line in headers.get_all(CDN_LOOP) {
@@ -55,7 +55,7 @@ impl LoopToken {
             }
         }
         value.extend_from_slice(self.text.as_bytes());
-        HeaderValue::from_bytes(&value).unwrap_or_else(|_| self.alone.clone())
+        HeaderValue::from_bytes(&value).unwrap_or_else(|_| self.only_value.clone())
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_wherever_it_stands_and_no_other_is_taken_for_it() {
+    fn a_token_is_found_at_any_place_and_no_other_matches() {
         let token = LoopToken::new(0xabc);
         for lines in [
             &["weir-0000000000000abc"][..],
@@ -81,7 +81,7 @@ mod tests {
             &["a.example, weir-0000000000000abc;x=\"y, z\" , b"],
             &["a", "b , weir-0000000000000abc"],
         ] {
-            assert!(token.stands_in(&headers(lines)), "{lines:?}");
+            assert!(token.is_in(&headers(lines)), "{lines:?}");
         }
         for lines in [
             &[][..],
@@ -90,12 +90,12 @@ mod tests {
             &["weir-0000000000000abd"],
             &["a;weir-0000000000000abc, xweir-0000000000000abc, weir-0000000000000abcx"],
         ] {
-            assert!(!token.stands_in(&headers(lines)), "{lines:?}");
+            assert!(!token.is_in(&headers(lines)), "{lines:?}");
         }
     }
 
     #[test]
-    fn what_others_wrote_stays_in_front() {
+    fn entries_of_other_proxies_come_first() {
         let token = LoopToken::new(1);
         for (lines, value) in [
             (&[][..], "weir-0000000000000001"),

@@ -1,4 +1,4 @@
-//! The body of a request on its way to an endpoint: whole, or piece by piece as the client sends it.
+//! The body of a request to an endpoint: complete, or passed through piece by piece as the client sends it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,27 +7,27 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{mpsc, oneshot};
 
-/// A body that was read whole, or one that is still coming.
+/// A body that is buffered, or one that is still arriving.
 #[derive(Debug)]
 pub enum RequestBody {
     Whole(Whole),
-    Relayed(Relayed),
+    PassedThrough(PassedThrough),
 }
 
-/// A body that is all there.
+/// A complete body.
 #[derive(Debug)]
 pub struct Whole {
     /// `None` once it has been taken.
     bytes: Option<Bytes>,
-    /// Who is told when the endpoint has been sent all of the request.
+    /// Notified when the endpoint has been sent all of the request.
     sent: Option<oneshot::Sender<()>>,
 }
 
-/// A body that goes on as it comes.
+/// A body that is passed through.
 #[derive(Debug)]
-pub struct Relayed {
+pub struct PassedThrough {
     pieces: Pieces,
-    /// So many bytes are still to come, where the client announced them.
+    /// How much is missing, if the client announced the length.
     announced_bytes: Option<u64>,
     state: State,
 }
@@ -38,24 +38,16 @@ enum State {
     Ended,
 }
 
-/// What whoever reads the client's body hands over: data, then `None` when the body is whole. A sender
-/// that goes away before leaves the body cut short.
+/// Data, then `None` at the end of the body. A sender that is dropped before leaves the body cut short.
 type Pieces = mpsc::Receiver<Option<Bytes>>;
 
-/// Whoever read the body went away before its end: the endpoint must not take it for a whole one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The client's body ended early: the endpoint must not take it for a complete one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client's body ended early")]
 pub struct CutShort;
 
-impl std::fmt::Display for CutShort {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("the client's body did not come whole")
-    }
-}
-
-impl std::error::Error for CutShort {}
-
 impl RequestBody {
-    /// A body that is all there.
+    /// A complete body.
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
         RequestBody::Whole(Whole {
@@ -64,39 +56,38 @@ impl RequestBody {
         })
     }
 
-    /// The same body, which tells over HTTP/1 when the endpoint has been sent all of the request. One that
-    /// comes piece by piece does not: whoever hands its pieces over knows.
+    /// The same body, with a notification when the endpoint has been sent all of the request over HTTP/1. A body
+    /// that is passed through gives none: the sender of its pieces knows.
     #[must_use]
-    pub fn telling(mut self, sent: oneshot::Sender<()>) -> Self {
+    pub fn notifying(mut self, sent: oneshot::Sender<()>) -> Self {
         if let RequestBody::Whole(whole) = &mut self {
             whole.sent = Some(sent);
         }
         self
     }
 
-    /// Who is to be told by whoever sends it.
+    /// Takes the notification, for the writer of the request.
     pub(super) fn take_sent(&mut self) -> Option<oneshot::Sender<()>> {
         match self {
             RequestBody::Whole(whole) => whole.sent.take(),
-            RequestBody::Relayed(_) => None,
+            RequestBody::PassedThrough(_) => None,
         }
     }
 
-    /// A body that comes piece by piece, of so many bytes if the client announced them. One piece waits
-    /// at the most.
+    /// A body that is passed through, with the sender of its pieces. One piece waits at most.
     #[must_use]
-    pub fn relayed(announced_bytes: Option<u64>) -> (mpsc::Sender<Option<Bytes>>, Self) {
+    pub fn passed_through(announced_bytes: Option<u64>) -> (mpsc::Sender<Option<Bytes>>, Self) {
         let (sender, pieces) = mpsc::channel(1);
-        let relayed = Relayed {
+        let passed_through = PassedThrough {
             pieces,
             announced_bytes,
             state: State::Open,
         };
-        (sender, RequestBody::Relayed(relayed))
+        (sender, RequestBody::PassedThrough(passed_through))
     }
 }
 
-impl Relayed {
+impl PassedThrough {
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
         if self.state == State::Ended {
             return Poll::Ready(None);
@@ -128,7 +119,7 @@ impl Body for RequestBody {
             RequestBody::Whole(whole) => {
                 Poll::Ready(whole.bytes.take().map(|data| Ok(Frame::data(data))))
             }
-            RequestBody::Relayed(relayed) => relayed
+            RequestBody::PassedThrough(passed_through) => passed_through
                 .poll_piece(context)
                 .map(|piece| piece.map(|data| data.map(Frame::data))),
         }
@@ -137,7 +128,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             RequestBody::Whole(whole) => whole.bytes.is_none(),
-            RequestBody::Relayed(relayed) => relayed.state == State::Ended,
+            RequestBody::PassedThrough(passed_through) => passed_through.state == State::Ended,
         }
     }
 
@@ -147,7 +138,7 @@ impl Body for RequestBody {
                 let bytes = whole.bytes.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(bytes as u64)
             }
-            RequestBody::Relayed(relayed) => relayed
+            RequestBody::PassedThrough(passed_through) => passed_through
                 .announced_bytes
                 .map_or_else(SizeHint::default, SizeHint::with_exact),
         }
@@ -169,9 +160,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_relayed_body_is_whole_only_when_its_end_was_said() {
+    async fn a_passed_through_body_is_complete_only_with_its_end() {
         for whole in [true, false] {
-            let (sender, body) = RequestBody::relayed(Some(5));
+            let (sender, body) = RequestBody::passed_through(Some(5));
             assert_eq!(body.size_hint().exact(), Some(5));
             let sending = tokio::spawn(async move {
                 let hello = Bytes::from_static(b"hello");
@@ -190,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_whole_body_says_its_length() {
+    async fn a_complete_body_has_its_length() {
         let body = RequestBody::whole(Bytes::from_static(b"hello"));
         assert_eq!(body.size_hint().exact(), Some(5));
         assert_eq!(all_of(body).await.expect("whole"), "hello");

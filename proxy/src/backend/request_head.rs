@@ -1,8 +1,8 @@
-//! What goes to the backend: the client's head without what was meant for this hop, and what weir
-//! says of the request.
+//! The head of the request to a backend: the client's headers without the hop-by-hop ones, and the headers that
+//! weir sets.
 //!
-//! RFC 9110, section 7.6.1: hop-by-hop fields and those that `Connection` names end here. Names that
-//! weir writes itself are replaced, whatever the client sent under them.
+//! RFC 9110, section 7.6.1: hop-by-hop fields and those that `Connection` names are not forwarded. Headers that
+//! weir sets are replaced, whatever the client sent under their names.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Uri, Version};
@@ -16,21 +16,21 @@ use crate::http::hop_by_hop::{is_hop_by_hop, nominated};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::trace::TraceContext;
 
-/// What weir itself says of a request.
+/// The values of the headers that weir sets.
 #[derive(Clone, Copy, Debug)]
-pub struct Said<'a> {
+pub struct AddedHeaders<'a> {
     pub request_id: &'a str,
     pub forwarded_for: &'a HeaderValue,
     /// `http` or `https`.
     pub scheme: &'static str,
-    /// The host the client asked for.
+    /// The host that the client named.
     pub host: Option<&'a HeaderValue>,
-    /// Which proxies it has come through: see [`super::loops`].
+    /// The proxies on the way: see [`super::loops`].
     pub cdn_loop: Option<&'a HeaderValue>,
     pub platform: &'a str,
     pub client: Option<&'a str>,
     pub trace: &'a TraceContext,
-    /// The span that the backend's hang under.
+    /// The parent of the backend's spans.
     pub parent: [u8; 8],
 }
 
@@ -41,9 +41,9 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_WEIR_PLATFORM: HeaderName = HeaderName::from_static("x-weir-platform");
 const X_WEIR_CLIENT: HeaderName = HeaderName::from_static("x-weir-client");
 
-/// Names that weir writes itself.
+/// Whether weir sets a header.
 #[must_use]
-pub fn is_ours(name: &HeaderName) -> bool {
+pub fn is_set_by_weir(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "x-request-id"
@@ -60,7 +60,7 @@ pub fn is_ours(name: &HeaderName) -> bool {
     )
 }
 
-/// Fields that the client's own framing needs, not the backend's.
+/// Whether a header belongs to the client's connection or framing, not to the backend's.
 fn is_framing(name: &HeaderName) -> bool {
     matches!(
         *name,
@@ -68,97 +68,97 @@ fn is_framing(name: &HeaderName) -> bool {
     )
 }
 
-/// Takes out of `headers` what may not go on, and writes what weir says.
-pub fn write(headers: &mut HeaderMap, said: &Said<'_>, config: &Config) {
+/// Sets weir's headers and those of the configuration.
+pub fn write(headers: &mut HeaderMap, added: &AddedHeaders<'_>, config: &Config) {
     let text = |text: &str| HeaderValue::from_str(text).ok();
-    headers.insert(X_FORWARDED_FOR, said.forwarded_for.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(said.scheme));
-    if let Some(host) = said.host {
+    headers.insert(X_FORWARDED_FOR, added.forwarded_for.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(added.scheme));
+    if let Some(host) = added.host {
         headers.insert(X_FORWARDED_HOST, host.clone());
     }
-    if let Some(cdn_loop) = said.cdn_loop {
+    if let Some(cdn_loop) = added.cdn_loop {
         headers.insert(CDN_LOOP, cdn_loop.clone());
     }
     let named = [
-        (X_REQUEST_ID, text(said.request_id)),
-        (X_WEIR_PLATFORM, text(said.platform)),
-        (X_WEIR_CLIENT, said.client.and_then(text)),
+        (X_REQUEST_ID, text(added.request_id)),
+        (X_WEIR_PLATFORM, text(added.platform)),
+        (X_WEIR_CLIENT, added.client.and_then(text)),
     ];
     for (name, value) in named {
         if let Some(value) = value {
             headers.insert(name, value);
         }
     }
-    said.trace.write_to(headers, &said.parent);
+    added.trace.write_to(headers, &added.parent);
     for (name, value) in &config.request_headers {
         headers.insert(name, value.clone());
     }
 }
 
-/// The client's fields that may go on: without those of one hop, of framing, withheld, and those
-/// that weir writes or the configuration sets.
+/// The client's headers that are forwarded: not those that are hop-by-hop, of the framing, stripped, or set by
+/// weir or the configuration.
 #[must_use]
-pub fn carried_over(
+pub fn forwarded_headers(
     headers: &HeaderMap,
-    withheld: &[HeaderName],
-    keep_encodings: Encodings,
+    stripped: &[HeaderName],
+    encodings: Encodings,
     config: &Config,
 ) -> HeaderMap {
-    let sieve = Sieve::new(headers, withheld, config);
-    let mut kept = HeaderMap::with_capacity(headers.keys_len() + 11);
+    let filter = HeaderFilter::new(headers, stripped, config);
+    let mut forwarded = HeaderMap::with_capacity(headers.keys_len() + 11);
     for (name, value) in headers {
-        let recoded = keep_encodings != Encodings::Any && *name == header::ACCEPT_ENCODING;
-        if sieve.lets_through(name) && !recoded {
-            kept.append(name.clone(), value.clone());
+        let recoded = encodings != Encodings::Any && *name == header::ACCEPT_ENCODING;
+        if filter.forwards(name) && !recoded {
+            forwarded.append(name.clone(), value.clone());
         }
     }
-    let asked = match keep_encodings {
-        Encodings::Any => return kept,
-        // Without the field, any coding would do (RFC 9110, section 12.5.3).
+    let asked = match encodings {
+        Encodings::Any => return forwarded,
+        // Without the header, any coding would be acceptable (RFC 9110, section 12.5.3).
         Encodings::Identity => HeaderValue::from_static("identity"),
         Encodings::Readable => coding::readable(headers.get_all(header::ACCEPT_ENCODING)),
     };
-    kept.insert(header::ACCEPT_ENCODING, asked);
-    kept
+    forwarded.insert(header::ACCEPT_ENCODING, asked);
+    forwarded
 }
 
-/// Which of a client's fields go on as they are.
-pub struct Sieve<'a> {
+/// Which of the client's headers are forwarded as they are.
+pub struct HeaderFilter<'a> {
     nominated: Vec<HeaderName>,
-    withheld: &'a [HeaderName],
+    stripped: &'a [HeaderName],
     config: &'a Config,
 }
 
-impl<'a> Sieve<'a> {
+impl<'a> HeaderFilter<'a> {
     /// For a request with these headers.
     #[must_use]
-    pub fn new(headers: &HeaderMap, withheld: &'a [HeaderName], config: &'a Config) -> Self {
-        Sieve {
+    pub fn new(headers: &HeaderMap, stripped: &'a [HeaderName], config: &'a Config) -> Self {
+        HeaderFilter {
             nominated: nominated(headers),
-            withheld,
+            stripped,
             config,
         }
     }
 
     #[must_use]
-    pub fn lets_through(&self, name: &HeaderName) -> bool {
-        !(self.withheld.contains(name)
+    pub fn forwards(&self, name: &HeaderName) -> bool {
+        !(self.stripped.contains(name)
             || is_hop_by_hop(name)
             || is_framing(name)
-            || is_ours(name)
+            || is_set_by_weir(name)
             || self.nominated.contains(name)
             || self
                 .config
                 .request_headers
                 .iter()
                 .any(|(own, _)| own == name)
-            || shadows(name, self.withheld, self.config))
+            || is_alias(name, self.stripped, self.config))
     }
 }
 
-/// Whether a backend that reads `_` as `-`, as CGI and WSGI do, would take a field for one that weir
-/// writes or withholds.
-fn shadows(name: &HeaderName, withheld: &[HeaderName], config: &Config) -> bool {
+/// Whether a backend that reads `_` as `-`, as CGI and WSGI do, would take a header for one that weir sets or
+/// strips.
+fn is_alias(name: &HeaderName, stripped: &[HeaderName], config: &Config) -> bool {
     if !name.as_str().contains('_') {
         return false;
     }
@@ -166,14 +166,14 @@ fn shadows(name: &HeaderName, withheld: &[HeaderName], config: &Config) -> bool 
         return true;
     };
     let own = config.request_headers.iter().any(|(own, _)| *own == dashed);
-    own || is_ours(&dashed)
+    own || is_set_by_weir(&dashed)
         || is_hop_by_hop(&dashed)
         || is_framing(&dashed)
-        || withheld.contains(&dashed)
+        || stripped.contains(&dashed)
 }
 
-/// Joins the pieces into which HTTP/2 may cut a `Cookie` (RFC 9113, section 8.2.3): a backend of HTTP/1
-/// reads the first of several.
+/// Joins a `Cookie` that HTTP/2 has split (RFC 9113, section 8.2.3): a backend over HTTP/1 reads only the first
+/// of several.
 pub fn join_cookies(headers: &mut HeaderMap) {
     let crumbs: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
     if crumbs.len() < 2 {
@@ -185,38 +185,38 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Asks the endpoint for the same upgrade as the client asked for.
+/// Asks for the upgrade that the client asked for.
 pub fn ask_for_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, protocol);
 }
 
-/// How the backend may compress its answer.
+/// How the backend may compress its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encodings {
-    /// As the client says: weir does not read it.
+    /// As the client accepts: weir does not read it.
     Any,
-    /// As the client says, where weir can read it.
+    /// As the client accepts, in codings that weir can decode.
     Readable,
-    /// Not at all: what is kept is kept in one form, for clients that take others.
+    /// Not at all: a response is stored uncompressed, for all clients.
     Identity,
 }
 
 /// The request to an endpoint.
 ///
 /// # Errors
-/// `bad_request` when path and query make no URI.
+/// `bad_request` when path and query are not a valid URI.
 pub fn request(
     method: http::Method,
     target: &str,
     mut headers: HeaderMap,
-    said: &Said<'_>,
+    added: &AddedHeaders<'_>,
     to: (&Config, &Endpoint, Protocol),
     body: RequestBody,
 ) -> Result<Request<RequestBody>, Refusal> {
     let (config, endpoint, protocol) = to;
     let uri = uri(config, endpoint, target)?;
-    write(&mut headers, said, config);
+    write(&mut headers, added, config);
     match protocol {
         Protocol::Http1 if !headers.contains_key(header::HOST) => {
             let authority = endpoint.uri.authority();
@@ -226,7 +226,7 @@ pub fn request(
             }
         }
         Protocol::Http1 => {}
-        // The host is in `:authority`, and gRPC servers want to hear that trailers are understood.
+        // The host is in `:authority`, and gRPC servers require that trailers are accepted.
         Protocol::Http2 => {
             headers.remove(header::HOST);
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -243,10 +243,10 @@ pub fn request(
     Ok(request)
 }
 
-/// The endpoint's address with the backend's prefix and the request's path and query.
+/// The endpoint's address, the backend's path prefix, and the request's path and query.
 ///
 /// # Errors
-/// `bad_request` when they make no URI.
+/// `bad_request` when they are not a valid URI.
 pub fn uri(config: &Config, endpoint: &Endpoint, target: &str) -> Result<Uri, Refusal> {
     let mut parts = endpoint.uri.clone().into_parts();
     let joined = if config.path_prefix.is_empty() {

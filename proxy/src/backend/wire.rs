@@ -1,4 +1,4 @@
-//! A connection to an endpoint, as bytes.
+//! The bytes of a connection to an endpoint: TCP, or TLS over TCP.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use super::connector::Stream;
 /// TCP, or TLS over it.
 pub enum Wire {
     Plain(TcpStream),
-    /// What TLS keeps is a hundred times as large: behind a box it makes no other connection larger.
+    /// Boxed: the state of TLS is a hundred times as large.
     Tls(Box<TokioIo<Stream>>),
 }
 
@@ -31,11 +31,11 @@ impl AsyncRead for Wire {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        room: &mut ReadBuf<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_read(context, room),
-            Wire::Tls(stream) => Pin::new(stream).poll_read(context, room),
+            Wire::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Wire::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }

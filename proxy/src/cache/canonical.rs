@@ -1,17 +1,16 @@
-//! One text for all JSON texts that say the same.
+//! Canonical JSON: one text for all equal JSON texts.
 //!
-//! Members are sorted, insignificant whitespace is gone, strings are compared after unescaping;
-//! numbers stay as they were written, because `1`, `1.0` and `1e0` are different to some readers
-//! and a wrong hit is worse than a miss. The text is only ever hashed: it is unambiguous, but not
-//! JSON (a line break in a string stands for itself).
+//! Members are sorted, insignificant whitespace is removed, and strings are unescaped; numbers stay as they are
+//! written, because `1`, `1.0` and `1e0` are different to some parsers and a wrong hit is worse than a miss. The text
+//! is only hashed: it is unambiguous, but not JSON (a line break in a string is not escaped).
 //!
-//! The source is read once, without a tree. Scalars go to the text as they come; only objects whose
-//! members were out of order are noted, and put in order in a second pass over those. Both passes
-//! are linear in the source, however objects lie in each other; what is sorted is bounded.
+//! The source is parsed once, without a tree, and shown to visitors on the way (`canonical/shown.rs`). Scalars are
+//! written in their order; objects whose members are out of order are sorted in a second pass. Both passes are linear
+//! in the source, however objects are nested; what is sorted is bounded.
 
 use std::cell::Cell;
 
-use super::reach::Reach;
+use super::statefulness::Statefulness;
 use crate::model::json::{Container, End, Value, Visitor};
 use shown::Places;
 
@@ -19,36 +18,36 @@ mod plain;
 mod scalar;
 mod shown;
 
-/// Arrays and objects inside each other; deeper is no question anybody asks.
+/// Nested arrays and objects; no real request has more.
 const DEPTH_MAX: u32 = 64;
-/// Members held at once for sorting: more than any question has, and few enough that the worst body
-/// keeps a worker for some milliseconds only.
+/// Members that are sorted at once: more than any real request has, and few enough that the worst body takes a
+/// worker only a few milliseconds.
 const MEMBERS_MAX: usize = 65_536;
 
 /// Why a body has no canonical text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
-    /// Not one whole JSON value (RFC 8259) in UTF-8, or a string with half a surrogate pair.
+pub(super) enum NotCanonical {
+    /// Not a complete JSON value (RFC 8259) in UTF-8, or a string with half a surrogate pair.
     NotJson,
-    /// JSON, but no object.
+    /// JSON, but not an object.
     NotAnObject,
-    /// Two members of one object have the same name: readers disagree on which of them counts.
+    /// Two members of an object have the same name: parsers disagree on which of them counts.
     DuplicateMember,
     TooDeep,
     /// 4 GiB or more, or too many members to sort.
     TooLarge,
 }
 
-/// A worker keeps the room for texts up to this size.
-const KEPT_BYTES_MAX: usize = 64 * 1024;
+/// A worker keeps scratch buffers for texts up to this size.
+const SCRATCH_BYTES_MAX: usize = 64 * 1024;
 
 thread_local! {
-    static ROOM: Cell<Room> = Cell::default();
+    static SCRATCH: Cell<Scratch> = Cell::default();
 }
 
-/// What one question needs and leaves to the next.
+/// The scratch buffers of a worker.
 #[derive(Default)]
-struct Room {
+struct Scratch {
     text: Vec<u8>,
     sorted: Vec<u8>,
     open_members: Vec<Member>,
@@ -56,39 +55,38 @@ struct Room {
     objects: Vec<Unsorted>,
 }
 
-/// Hands the canonical text of a JSON object, never longer than `source`, to `read`, and what `reach` has seen
-/// of it. What `visitor` names is shown to it on the way, and the end only of an object that is whole and
-/// has a canonical text.
+/// Passes the canonical text of a JSON object, never longer than `source`, and its `statefulness` to `read`. The
+/// object is shown to `visitor` on the way, its end only if it has a canonical text.
 pub(super) fn canonical<V: Visitor, T>(
     source: &[u8],
-    reach: Reach,
+    statefulness: Statefulness,
     visitor: &mut V,
-    read: impl FnOnce(&[u8], Reach) -> T,
-) -> Result<T, Unfit> {
+    read: impl FnOnce(&[u8], Statefulness) -> T,
+) -> Result<T, NotCanonical> {
     if u32::try_from(source.len()).is_err() {
-        return Err(Unfit::TooLarge);
+        return Err(NotCanonical::TooLarge);
     }
-    std::str::from_utf8(source).map_err(|_| Unfit::NotJson)?;
-    let mut room = ROOM.take();
-    room.clear();
-    room.text.reserve(source.len());
+    std::str::from_utf8(source).map_err(|_| NotCanonical::NotJson)?;
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    scratch.text.reserve(source.len());
     let mut reader = Reader {
         source,
         at: 0,
-        text: room.text,
-        open_members: room.open_members,
-        sorted_members: room.sorted_members,
-        objects: room.objects,
-        reach,
+        text: scratch.text,
+        open_members: scratch.open_members,
+        sorted_members: scratch.sorted_members,
+        objects: scratch.objects,
+        statefulness,
         visitor,
     };
-    let whole = reader.whole_object();
-    let reach = reader.reach;
-    let outcome = whole.map(|()| read(reader.in_order(&mut room.sorted), reach));
-    if reader.text.capacity() <= KEPT_BYTES_MAX {
-        ROOM.set(Room {
+    let whole = reader.complete_object();
+    let statefulness = reader.statefulness;
+    let outcome = whole.map(|()| read(reader.in_order(&mut scratch.sorted), statefulness));
+    if reader.text.capacity() <= SCRATCH_BYTES_MAX {
+        SCRATCH.set(Scratch {
             text: reader.text,
-            sorted: room.sorted,
+            sorted: scratch.sorted,
             open_members: reader.open_members,
             sorted_members: reader.sorted_members,
             objects: reader.objects,
@@ -97,7 +95,7 @@ pub(super) fn canonical<V: Visitor, T>(
     outcome
 }
 
-impl Room {
+impl Scratch {
     fn clear(&mut self) {
         self.text.clear();
         self.sorted.clear();
@@ -112,13 +110,13 @@ struct Reader<'a, V: Visitor> {
     at: usize,
     /// The canonical text, but with members in the order of the source.
     text: Vec<u8>,
-    /// Members of the objects that are being read, the innermost object's last.
+    /// Members of the objects that are being parsed, the innermost object's last.
     open_members: Vec<Member>,
     /// Members of the objects below, each object's in canonical order.
     sorted_members: Vec<Member>,
     /// Objects whose members are not in order in `text`.
     objects: Vec<Unsorted>,
-    reach: Reach,
+    statefulness: Statefulness,
     visitor: &'a mut V,
 }
 
@@ -139,18 +137,18 @@ struct Unsorted {
 }
 
 impl<V: Visitor> Reader<'_, V> {
-    fn whole_object(&mut self) -> Result<(), Unfit> {
+    fn complete_object(&mut self) -> Result<(), NotCanonical> {
         let first = self.next_significant();
         self.value(0, Places::ROOT)?;
         if self.next_significant().is_some() {
-            return Err(Unfit::NotJson);
+            return Err(NotCanonical::NotJson);
         }
         match first {
             Some(b'{') => {
                 self.visitor.end(End::Closed);
                 Ok(())
             }
-            _ => Err(Unfit::NotAnObject),
+            _ => Err(NotCanonical::NotAnObject),
         }
     }
 
@@ -166,7 +164,7 @@ impl<V: Visitor> Reader<'_, V> {
         None
     }
 
-    /// Consumes `byte` and adds it to the text; it has been looked at before.
+    /// Consumes `byte`, the next one, and adds it to the text.
     #[inline]
     fn pass(&mut self, byte: u8) {
         self.at += 1;
@@ -179,7 +177,7 @@ impl<V: Visitor> Reader<'_, V> {
         self.text.len() as u32
     }
 
-    fn value(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), Unfit> {
+    fn value(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), NotCanonical> {
         match self.next_significant() {
             Some(b'"') => {
                 let start = self.text.len();
@@ -198,7 +196,7 @@ impl<V: Visitor> Reader<'_, V> {
             Some(b't') => self.literal(b"true", Value::True, at),
             Some(b'f') => self.literal(b"false", Value::False, at),
             Some(b'n') => self.literal(b"null", Value::Null, at),
-            _ => Err(Unfit::NotJson),
+            _ => Err(NotCanonical::NotJson),
         }
     }
 
@@ -207,9 +205,9 @@ impl<V: Visitor> Reader<'_, V> {
         literal: &[u8],
         value: Value<'_>,
         at: Places<V::Place>,
-    ) -> Result<(), Unfit> {
+    ) -> Result<(), NotCanonical> {
         if !self.source[self.at..].starts_with(literal) {
-            return Err(Unfit::NotJson);
+            return Err(NotCanonical::NotJson);
         }
         self.at += literal.len();
         self.text.extend_from_slice(literal);
@@ -217,9 +215,9 @@ impl<V: Visitor> Reader<'_, V> {
         Ok(())
     }
 
-    fn array(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), Unfit> {
+    fn array(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), NotCanonical> {
         if depth == DEPTH_MAX {
-            return Err(Unfit::TooDeep);
+            return Err(NotCanonical::TooDeep);
         }
         self.show_open(at, Container::Array);
         self.pass(b'[');
@@ -238,14 +236,14 @@ impl<V: Visitor> Reader<'_, V> {
                     self.show_close(at, Container::Array);
                     return Ok(());
                 }
-                _ => return Err(Unfit::NotJson),
+                _ => return Err(NotCanonical::NotJson),
             }
         }
     }
 
-    fn object(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), Unfit> {
+    fn object(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), NotCanonical> {
         if depth == DEPTH_MAX {
-            return Err(Unfit::TooDeep);
+            return Err(NotCanonical::TooDeep);
         }
         self.show_open(at, Container::Object);
         let start = self.text_end();
@@ -262,18 +260,18 @@ impl<V: Visitor> Reader<'_, V> {
             if let Some(previous) = self.open_members[first..].last() {
                 match name(&self.text, previous).cmp(name(&self.text, &member)) {
                     std::cmp::Ordering::Less => {}
-                    std::cmp::Ordering::Equal => return Err(Unfit::DuplicateMember),
+                    std::cmp::Ordering::Equal => return Err(NotCanonical::DuplicateMember),
                     std::cmp::Ordering::Greater => in_order = false,
                 }
             }
             if self.open_members.len() + self.sorted_members.len() == MEMBERS_MAX {
-                return Err(Unfit::TooLarge);
+                return Err(NotCanonical::TooLarge);
             }
             self.open_members.push(member);
             match self.next_significant() {
                 Some(b',') => self.pass(b','),
                 Some(b'}') => break,
-                _ => return Err(Unfit::NotJson),
+                _ => return Err(NotCanonical::NotJson),
             }
         }
         self.pass(b'}');
@@ -285,16 +283,16 @@ impl<V: Visitor> Reader<'_, V> {
         self.note_unsorted(start, first)
     }
 
-    fn member(&mut self, depth: u32, of: Places<V::Place>) -> Result<Member, Unfit> {
+    fn member(&mut self, depth: u32, of: Places<V::Place>) -> Result<Member, NotCanonical> {
         if self.next_significant() != Some(b'"') {
-            return Err(Unfit::NotJson);
+            return Err(NotCanonical::NotJson);
         }
         let start = self.text_end();
         let escapes = self.string()?;
         let name_end = self.text_end();
         let at = self.member_places(of, start as usize, escapes);
         if self.next_significant() != Some(b':') {
-            return Err(Unfit::NotJson);
+            return Err(NotCanonical::NotJson);
         }
         self.pass(b':');
         self.value(depth + 1, at)?;
@@ -305,14 +303,14 @@ impl<V: Visitor> Reader<'_, V> {
         })
     }
 
-    fn note_unsorted(&mut self, start: u32, first: usize) -> Result<(), Unfit> {
+    fn note_unsorted(&mut self, start: u32, first: usize) -> Result<(), NotCanonical> {
         let members = &mut self.open_members[first..];
         members.sort_unstable_by(|one, other| name(&self.text, one).cmp(name(&self.text, other)));
         let twice = members
             .windows(2)
             .any(|pair| name(&self.text, &pair[0]) == name(&self.text, &pair[1]));
         if twice {
-            return Err(Unfit::DuplicateMember);
+            return Err(NotCanonical::DuplicateMember);
         }
         let first_member = self.sorted_members.len() as u32;
         self.sorted_members.extend(self.open_members.drain(first..));
@@ -330,7 +328,7 @@ impl<V: Visitor> Reader<'_, V> {
         if self.objects.is_empty() {
             return &self.text;
         }
-        // They were noted when they ended, the inner before the outer.
+        // They were added when they ended, the inner before the outer.
         self.objects.sort_unstable_by_key(|object| object.start);
         sorted.reserve(self.text.len());
         self.put_sorted(0, self.text_end(), sorted);

@@ -1,8 +1,8 @@
-//! The copy of an answer that is taken while it is passed on.
+//! The copy of a response that is made while it is delivered.
 //!
-//! It stops and frees what it has as soon as the answer is larger than is worth keeping, so that a
-//! long stream never costs more memory than the largest answer in the cache. What is coded is decoded: there
-//! is one representation of an answer, and each client is served what it takes of it.
+//! As soon as the response is larger than what is stored, the copy is freed: a long stream never takes more memory
+//! than the largest stored response. Content codings are decoded: one representation is stored, and served to each
+//! client in a coding that it accepts.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 
 use super::freshness::Freshness;
-use super::{Length, Stored, keepable};
+use super::{Length, Stored, storable};
 use crate::coding::{Decoder, Progress, is_of_coded_bytes};
 
-/// What a piece costs beside its bytes.
+/// What a piece costs besides its bytes.
 const PIECE_OVERHEAD: usize = size_of::<usize>();
 
-/// Collects one answer. All of it is copied into one buffer: what comes from a connection may be a
-/// slice of a larger one, and would keep all of that alive.
+/// The copy of one response, in one buffer: the pieces may be slices of larger buffers, which they would keep
+/// alive.
 #[derive(Debug)]
 pub struct CopyBuffer {
     status: u16,
@@ -25,15 +25,15 @@ pub struct CopyBuffer {
     length: Length,
     time: Time,
     decoder: Decoder,
-    /// `None` once the body was too large.
+    /// `None` once the body is too large.
     copied: Option<Copied>,
 }
 
-/// What bounds the time of an answer.
+/// What bounds the lifetime of a response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Time {
-    pub(super) said: Freshness,
-    /// When its head came, since the Unix epoch.
+    pub(super) freshness: Freshness,
+    /// When its head arrived, since the Unix epoch.
     pub(super) received_at: Duration,
     /// The configured time to live.
     pub(super) ttl: Duration,
@@ -47,7 +47,7 @@ struct Copied {
     ends: Vec<usize>,
 }
 
-/// What was copied, or, once it was given out, what it shares with whoever has it.
+/// The copied text, shared once it has been stored.
 #[derive(Debug)]
 struct Text {
     own: Vec<u8>,
@@ -55,8 +55,8 @@ struct Text {
 }
 
 impl CopyBuffer {
-    /// For an answer with this head, and a body of at most `max_bytes`, each piece counted with a
-    /// small overhead. Headers that make no sense a second time are left out.
+    /// For a response with this head, and a body of at most `max_bytes`, each piece counted with a small
+    /// overhead. Only some of the headers are stored.
     #[must_use]
     pub fn new(status: u16, headers: &HeaderMap, max_bytes: usize) -> Self {
         let announced = headers.get(header::CONTENT_LENGTH);
@@ -67,7 +67,7 @@ impl CopyBuffer {
         let mut text = Vec::with_capacity(head_room + announced.unwrap_or(0).min(max_bytes));
         let decoder = Decoder::of(headers);
         let is_recoded = decoder.as_ref().is_some_and(|decoder| !decoder.is_plain());
-        for (name, value) in keepable::lasting(headers) {
+        for (name, value) in storable::stored_headers(headers) {
             if is_recoded && is_of_coded_bytes(name.as_str().as_bytes()) {
                 continue;
             }
@@ -85,7 +85,7 @@ impl CopyBuffer {
             max_bytes,
             length: announced.map_or(Length::Open, |_| Length::Announced),
             time: Time {
-                said: Freshness::UNSAID,
+                freshness: Freshness::UNSPECIFIED,
                 received_at: Duration::MAX,
                 ttl: Duration::MAX,
             },
@@ -101,12 +101,12 @@ impl CopyBuffer {
         }
     }
 
-    /// The same, for an answer whose time is bounded.
+    /// The same, for a response whose lifetime is bounded.
     pub(super) fn within(self, time: Time) -> Self {
         CopyBuffer { time, ..self }
     }
 
-    /// Adds a piece as it came; an empty one is nothing.
+    /// Adds a piece as it arrived.
     pub fn push(&mut self, piece: impl AsRef<[u8]>) {
         let (copied, max_bytes) = (&mut self.copied, self.max_bytes);
         self.decoder.feed(piece.as_ref(), |decoded| {
@@ -119,20 +119,19 @@ impl CopyBuffer {
         });
     }
 
-    /// Whether what was copied of the body so far ends so.
+    /// Whether the copied body ends with these bytes.
     #[must_use]
     pub fn ends_with(&self, end: &[u8]) -> bool {
         let copied = self.copied.as_ref();
         copied.is_some_and(|copied| copied.text.bytes()[copied.head_bytes..].ends_with(end))
     }
 
-    /// The answer as it came, whole at `stored_at` (since the Unix epoch), or `None` when its body was
-    /// too large or could not be decoded, or its time was over before it had come whole. More may be added
-    /// to the copy, and it be given out again.
+    /// The response, complete at `stored_at` (since the Unix epoch); `None` if its body was too large, could not be
+    /// decoded, or is stale already. More may be added to the copy, which may be stored again.
     #[must_use]
     pub fn stored(&mut self, stored_at: Duration) -> Option<Stored> {
-        let (initial_age, left) = self.time.at(stored_at);
-        if left.is_zero() || self.decoder.progress() != Progress::Whole {
+        let (initial_age, lifetime) = self.time.at(stored_at);
+        if lifetime.is_zero() || self.decoder.progress() != Progress::Whole {
             return None;
         }
         let copied = self.copied.as_mut()?;
@@ -141,7 +140,7 @@ impl CopyBuffer {
             status: self.status,
             stored_at,
             initial_age,
-            left,
+            lifetime,
             text: copied.text.share(),
             head_bytes: copied.head_bytes,
             ends: (ends.len() > 1).then(|| ends.as_slice().into()),
@@ -149,7 +148,7 @@ impl CopyBuffer {
         })
     }
 
-    /// The same, when nothing more is added.
+    /// The same, for a copy that is complete.
     #[must_use]
     pub fn finish(mut self, stored_at: Duration) -> Option<Stored> {
         self.stored(stored_at)
@@ -157,7 +156,7 @@ impl CopyBuffer {
 }
 
 impl Copied {
-    /// Adds a piece, unless the body gets larger than `max_bytes`.
+    /// Adds a piece, unless the body becomes larger than `max_bytes`.
     fn takes(&mut self, piece: &[u8], max_bytes: usize) -> bool {
         if piece.is_empty() {
             return true;
@@ -198,12 +197,15 @@ impl Text {
 }
 
 impl Time {
-    /// How old an answer is that came whole at `stored_at`, and how long it may be said again.
+    /// The age of a response that is complete at `stored_at`, and its lifetime from then on.
     fn at(&self, stored_at: Duration) -> (Duration, Duration) {
         let coming = stored_at.saturating_sub(self.received_at);
-        let ttl = self.ttl.saturating_sub(self.said.age);
-        let fresh = self.said.left.map(|left| left.saturating_sub(coming));
-        let age = self.said.age.saturating_add(coming);
+        let ttl = self.ttl.saturating_sub(self.freshness.age);
+        let fresh = self
+            .freshness
+            .lifetime_left
+            .map(|left| left.saturating_sub(coming));
+        let age = self.freshness.age.saturating_add(coming);
         (age, fresh.map_or(ttl, |fresh| fresh.min(ttl)))
     }
 }

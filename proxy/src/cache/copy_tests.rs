@@ -13,7 +13,7 @@ fn pieces(copy: CopyBuffer) -> Option<Vec<Bytes>> {
 }
 
 #[test]
-fn pieces_come_back_as_they_came() {
+fn pieces_are_replayed_as_they_arrived() {
     let mut copy = copy(1_000);
     copy.push(Bytes::from_static(b"data: 1\n\n"));
     copy.push(b"");
@@ -25,14 +25,14 @@ fn pieces_come_back_as_they_came() {
 }
 
 #[test]
-fn an_empty_body_is_a_body() {
+fn an_empty_body_is_stored() {
     let stored = copy(0).finish(NOW).expect("small enough");
     assert_eq!(stored.length(), Some(0));
     assert_eq!(stored.pieces().collect::<Vec<_>>(), [""]);
 }
 
 #[test]
-fn a_body_past_the_bound_is_let_go_for_good() {
+fn a_body_beyond_the_bound_is_freed() {
     let exact = 10 + PIECE_OVERHEAD;
     let mut copied = copy(exact);
     copied.push([0; 10]);
@@ -54,7 +54,7 @@ fn a_body_past_the_bound_is_let_go_for_good() {
 }
 
 #[test]
-fn a_copy_has_lasting_headers_and_does_not_keep_the_buffers_they_came_from() {
+fn a_copy_has_the_stored_headers_and_frees_their_buffers() {
     let buffer = Bytes::from(vec![b'v'; 100_000]);
     let value = |bytes| HeaderValue::from_maybe_shared(buffer.slice(bytes)).expect("a value");
     let mut headers = HeaderMap::new();
@@ -76,7 +76,7 @@ fn a_copy_has_lasting_headers_and_does_not_keep_the_buffers_they_came_from() {
 }
 
 #[test]
-fn a_length_that_was_announced_is_told_again() {
+fn an_announced_length_is_stored() {
     let mut headers = HeaderMap::new();
     headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("4"));
     let mut copy = CopyBuffer::new(200, &headers, 1_000);
@@ -88,7 +88,7 @@ fn a_length_that_was_announced_is_told_again() {
 }
 
 #[test]
-fn what_is_coded_is_kept_decoded() {
+fn a_coded_body_is_stored_decoded() {
     use std::io::Write as _;
 
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -146,13 +146,13 @@ fn what_is_coded_is_kept_decoded() {
 }
 
 #[test]
-fn the_shortest_of_all_times_counts() {
+fn the_shortest_lifetime_counts() {
     let seconds = Duration::from_secs;
     let at = |age, left: Option<u64>, ttl, coming| {
         let time = Time {
-            said: Freshness {
+            freshness: Freshness {
                 age: seconds(age),
-                left: left.map(seconds),
+                lifetime_left: left.map(seconds),
             },
             received_at: NOW,
             ttl: seconds(ttl),
@@ -180,7 +180,7 @@ fn the_shortest_of_all_times_counts() {
         );
     }
     let time = Time {
-        said: Freshness::UNSAID,
+        freshness: Freshness::UNSPECIFIED,
         received_at: NOW + seconds(5),
         ttl: seconds(60),
     };

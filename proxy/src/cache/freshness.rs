@@ -1,51 +1,51 @@
-//! How long a backend lets its answer be said again (RFC 9111, section 4.2).
+//! Freshness: how long a stored response may be used (RFC 9111, section 4.2).
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, header};
 
 use super::Scope;
-use super::control::for_each_directive;
+use super::cache_control::for_each_directive;
 
-/// What the head of an answer says of its time.
+/// The freshness of a response, by its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Freshness {
-    /// How old it was already when it came: its `Age`.
+    /// Its age when it arrived: its `Age` header.
     pub(super) age: Duration,
-    /// For how long from then on it is fresh, by `s-maxage`, `max-age` or `Expires`; `None` where nothing is
-    /// said, and zero where it is said wrongly.
-    pub(super) left: Option<Duration>,
+    /// How long it is fresh from then on, by `s-maxage`, `max-age` or `Expires`; `None` if the head does not
+    /// specify it, zero if the value is invalid.
+    pub(super) lifetime_left: Option<Duration>,
 }
 
 impl Freshness {
-    /// Nothing is said.
-    pub(super) const UNSAID: Freshness = Freshness {
+    /// Nothing is specified.
+    pub(super) const UNSPECIFIED: Freshness = Freshness {
         age: Duration::ZERO,
-        left: None,
+        lifetime_left: None,
     };
 
-    /// Reads the head of an answer that came at `received_at` (since the Unix epoch).
+    /// By the head of a response that arrived at `received_at` (since the Unix epoch).
     pub(super) fn of(headers: &HeaderMap, scope: Scope, received_at: Duration) -> Self {
-        // One look at all of the few names is cheaper than three that are looked up.
-        let says = |name: &HeaderName| {
+        // Comparing the few names is cheaper than three lookups.
+        let matters = |name: &HeaderName| {
             matches!(*name, header::CACHE_CONTROL | header::EXPIRES | header::AGE)
         };
-        if !headers.keys().any(says) {
-            return Freshness::UNSAID;
+        if !headers.keys().any(matters) {
+            return Freshness::UNSPECIFIED;
         }
         let age = age(headers);
         let dated = single(headers, &header::DATE).and_then(Single::date);
         let lifetime = directive(headers, scope).or_else(|| expires(headers, dated, received_at));
-        // Section 4.2.3: the older of what it says and what its date shows.
+        // Section 4.2.3: the larger of its age and of the apparent age by its date.
         let apparent = dated.map_or(Duration::ZERO, |dated| received_at.saturating_sub(dated));
         Freshness {
             age,
-            left: lifetime.map(|lifetime| lifetime.saturating_sub(age.max(apparent))),
+            lifetime_left: lifetime.map(|lifetime| lifetime.saturating_sub(age.max(apparent))),
         }
     }
 }
 
-/// `s-maxage` comes before `max-age`, for a cache that is shared.
+/// `s-maxage` takes precedence over `max-age` in a shared cache.
 fn directive(headers: &HeaderMap, scope: Scope) -> Option<Duration> {
     let (mut shared, mut general) = (None, None);
     for_each_directive(headers, |name, argument| {
@@ -56,7 +56,7 @@ fn directive(headers: &HeaderMap, scope: Scope) -> Option<Duration> {
         } else {
             return;
         };
-        // Said twice or wrongly it is stale (section 4.2.1).
+        // A duplicate or invalid value makes it stale (section 4.2.1).
         *place = Some(match place {
             None => argument.and_then(seconds).unwrap_or_default(),
             Some(_) => Duration::ZERO,
@@ -71,12 +71,12 @@ fn expires(
     received_at: Duration,
 ) -> Option<Duration> {
     let expires = single(headers, &header::EXPIRES)?;
-    // Section 5.3: what is no date, as `0`, is over.
+    // Section 5.3: an invalid date, such as `0`, is in the past.
     let at = expires.date().unwrap_or_default();
     Some(at.saturating_sub(dated.unwrap_or(received_at)))
 }
 
-/// Section 5.1: of several the first counts, and what is no number does not.
+/// Section 5.1: the first of several values counts; an invalid one is ignored.
 fn age(headers: &HeaderMap) -> Duration {
     let value = headers.get(header::AGE).map(|value| value.as_bytes());
     let first = value.and_then(|value| value.split(|byte| *byte == b',').next());
@@ -84,7 +84,7 @@ fn age(headers: &HeaderMap) -> Duration {
     seconds.unwrap_or_default()
 }
 
-/// Seconds as a token or a quoted string; more than can be counted are as many as can.
+/// Seconds as a token or a quoted string, saturating.
 fn seconds(text: &[u8]) -> Option<Duration> {
     let quoted = text.strip_prefix(b"\"");
     let digits = quoted.map_or(Some(text), |text| text.strip_suffix(b"\""))?;
@@ -98,10 +98,10 @@ fn seconds(text: &[u8]) -> Option<Duration> {
     Some(Duration::from_secs(digits.iter().fold(0, add)))
 }
 
-/// A field that may stand once.
+/// A header that must not be repeated.
 enum Single<'a> {
     Once(&'a [u8]),
-    Often,
+    Repeated,
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Single<'a>> {
@@ -109,7 +109,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Single<'a>> {
     let first = values.next()?;
     Some(match values.next() {
         None => Single::Once(first.as_bytes()),
-        Some(_) => Single::Often,
+        Some(_) => Single::Repeated,
     })
 }
 
@@ -141,12 +141,15 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        let said = Freshness::of(&headers, scope, NOW);
-        (said.age.as_secs(), said.left.map(|left| left.as_secs()))
+        let freshness = Freshness::of(&headers, scope, NOW);
+        (
+            freshness.age.as_secs(),
+            freshness.lifetime_left.map(|left| left.as_secs()),
+        )
     }
 
     #[test]
-    fn what_is_said_of_a_time_bounds_it() {
+    fn max_age_and_age_bound_the_lifetime() {
         let cc = |value| ("cache-control", value);
         for (lines, expected) in [
             (&[][..], (0, None)),
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_of_its_end_bounds_it() {
+    fn expires_bounds_the_lifetime() {
         let cc = |value| ("cache-control", value);
         let expires = |value| ("expires", value);
         let date = |value| ("date", value);
@@ -205,7 +208,7 @@ mod tests {
                 ],
                 (0, Some(0)),
             ),
-            // The backend's clock is an hour ahead, and what it says is measured by that.
+            // The backend's clock is an hour ahead, and what it matters is measured by that.
             (
                 &[
                     date("Sun, 06 Nov 1994 09:49:37 GMT"),
@@ -246,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_to_shared_caches_is_for_them() {
+    fn s_maxage_is_for_shared_caches() {
         let both = [("cache-control", "max-age=60, s-maxage=5")];
         assert_eq!(read(&both, Scope::Route), (0, Some(5)));
         assert_eq!(read(&both, Scope::Client), (0, Some(60)));

@@ -1,41 +1,45 @@
-//! The key of an answer: everything that can change it, hashed.
+//! The key of a response: a hash of everything that may change it.
 //!
-//! Every part but the body, which is the last, goes in with its length before it, so that no two questions run
-//! together. Of the headers go
-//! in all that reach the backend under the client's own words, but those that are known to change nothing
-//! (`harmless.rs`) or that the configuration says so of. They are in the order of their names; the values of
-//! one name are in their own. The host goes in: it goes on as `X-Forwarded-Host`, and a backend may answer
-//! by it.
+//! Every part but the body, which is the last, is preceded by its length, so that the parts of two requests are
+//! never confused. Headers that are forwarded as the client sent them are part of it, unless they are known to
+//! change no response (`unkeyed.rs`) or the configuration ignores them; in the order of their names, the values of
+//! one name in their own order. So is the host: it is forwarded as `X-Forwarded-Host`, and a backend may depend on
+//! it.
 
 use http::HeaderName;
 use sha2::{Digest, Sha256};
 
-use super::harmless::is_harmless;
 use super::request_head::Keyed;
-use super::{Key, Question, Scope};
+use super::unkeyed::is_unkeyed;
+use super::{CacheRequest, Key, Scope};
 
-/// Changes whenever the layout below does; a shared tier may hold keys of another version.
+/// Changes with the layout below: a shared tier may hold keys of another version.
 const DOMAIN: &[u8] = b"weir key 4";
 
-/// A head up to this size costs one allocation.
+/// A head up to this size takes one allocation.
 const HEAD_BYTES_USUAL: usize = 256;
 
-/// The key of a question whose body has the canonical text `body`. All of them are asked with `POST`.
-pub(super) fn of(question: &Question<'_>, scope: Scope, headers: &[Keyed<'_>], body: &[u8]) -> Key {
+/// The key of a request whose body has the canonical text `body`. The method is always `POST`.
+pub(super) fn of(
+    request: &CacheRequest<'_>,
+    scope: Scope,
+    headers: &[Keyed<'_>],
+    body: &[u8],
+) -> Key {
     let mut head = Head(Vec::with_capacity(HEAD_BYTES_USUAL));
     head.0.extend_from_slice(DOMAIN);
     match scope {
         Scope::Route => head.0.push(0),
         Scope::Client => {
             head.0.push(1);
-            head.add(question.client.as_bytes());
+            head.add(request.client.as_bytes());
         }
     }
-    head.add(question.path.as_bytes());
-    head.add(question.query.as_bytes());
-    head.add(question.host);
+    head.add(request.path.as_bytes());
+    head.add(request.query.as_bytes());
+    head.add(request.host);
     for header in headers {
-        // One part a value: absent, empty and several are all different.
+        // One part for each value: none, an empty one and several are different.
         match header {
             Keyed::JsonType => head.0.push(2),
             Keyed::Field(name, value) => {
@@ -50,11 +54,11 @@ pub(super) fn of(question: &Question<'_>, scope: Scope, headers: &[Keyed<'_>], b
     Key(hash.finalize().into())
 }
 
-/// What goes into the hash before the body, put together first: hashing it piece by piece takes longer.
+/// What is hashed before the body, in one buffer: hashing it in parts would take longer.
 struct Head(Vec<u8>);
 
 impl Head {
-    /// Adds a part, with its length before it. Nothing in the head of a request is 4 GiB long.
+    /// Adds a part with its length before it. No part of a request head has 4 GiB.
     #[inline]
     fn add(&mut self, part: &[u8]) {
         self.0.extend_from_slice(&(part.len() as u32).to_le_bytes());
@@ -62,14 +66,13 @@ impl Head {
     }
 }
 
-/// Whether a header named by `Vary` is in the key, where it stands in a request.
-pub(super) fn is_counted(name: &HeaderName, scope: Scope, ignored: &[HeaderName]) -> bool {
+/// Whether a header that `Vary` names is part of the key.
+pub(super) fn is_keyed(name: &HeaderName, scope: Scope, ignored: &[HeaderName]) -> bool {
     !ignored.contains(name)
         && match name.as_str() {
-            // The same for all who share an answer, in the key in another place, or settled when an
-            // answer is served.
+            // Equal for all who share a response, in the key elsewhere, or handled when a response is served.
             "accept-encoding" | "host" | "x-forwarded-host" | "x-weir-platform" => true,
             "x-weir-client" => scope == Scope::Client,
-            other => !is_harmless(other),
+            other => !is_unkeyed(other),
         }
 }

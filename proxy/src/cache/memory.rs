@@ -1,4 +1,4 @@
-//! Answers in memory: bounded by their bytes, least recently used first to go.
+//! ResponseCache in memory: bounded by their bytes, least recently used first to go.
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 
 use super::{Key, Stored};
 
-/// How many expired answers are let go at once, so that nobody waits for long.
-const FORGET_MAX: usize = 10_000;
+/// How many expired responses are removed at once, so that no request waits for long.
+const REMOVE_MAX: usize = 10_000;
 
-/// A key is a hash already: the table uses a part of it as it stands.
+/// A key is a hash already: the table uses a part of it.
 #[derive(Default)]
 struct KeyHasher(u64);
 
@@ -23,7 +23,7 @@ impl Hasher for KeyHasher {
         }
     }
 
-    // The length that an array's `Hash` tells beside its bytes is always the same.
+    // An array's `Hash` also writes its length, which is always the same.
     fn write_usize(&mut self, _length: usize) {}
 
     fn finish(&self) -> u64 {
@@ -31,9 +31,9 @@ impl Hasher for KeyHasher {
     }
 }
 
-/// The answers, the one that was used last at the front.
+/// The responses, the most recently used first.
 pub(super) struct Memory {
-    /// Held while a key is found or moved, never while an answer is copied or freed.
+    /// Locked while a key is found or moved, never while a response is copied or freed.
     entries: Mutex<Entries>,
     bytes_max: u64,
     ttl: Duration,
@@ -56,47 +56,47 @@ impl Memory {
         }
     }
 
-    /// The answer under `key`, unless its time is over at `now`.
+    /// The response under `key`, if it is fresh at `now`.
     pub(super) fn get(&self, key: &Key, now: Duration) -> Option<Arc<Stored>> {
         let found = self.entries.lock().by_use.get(key).cloned()?;
         self.is_fresh(&found, now).then_some(found)
     }
 
-    /// Keeps an answer that is no larger than the memory.
+    /// Stores a response that is no larger than the memory.
     pub(super) fn insert(&self, key: Key, stored: Stored) {
         let stored = Arc::new(stored);
         let replaced = self.entries.lock().insert(key, stored);
         drop(replaced);
-        while let Some(gone) = self.past_the_bound() {
-            drop(gone);
+        while let Some(evicted) = self.evict() {
+            drop(evicted);
         }
     }
 
-    pub(super) fn forget(&self, key: &Key) {
-        let gone = self.entries.lock().take(key);
-        drop(gone);
+    pub(super) fn remove(&self, key: &Key) {
+        let removed = self.entries.lock().take(key);
+        drop(removed);
     }
 
     fn is_fresh(&self, stored: &Stored, now: Duration) -> bool {
-        stored.kept_for(now) < self.ttl.min(stored.left)
+        stored.stored_for(now) < self.ttl.min(stored.lifetime)
     }
 
-    fn past_the_bound(&self) -> Option<Arc<Stored>> {
+    fn evict(&self) -> Option<Arc<Stored>> {
         let mut entries = self.entries.lock();
         (entries.bytes > self.bytes_max).then(|| entries.take_last())?
     }
 
-    /// Lets go what is expired at `now` and was not used since others that are not.
-    pub(super) fn forget_expired(&self, now: Duration) {
-        for _ in 0..FORGET_MAX {
+    /// Removes expired responses, the least recently used first, up to one that is fresh.
+    pub(super) fn remove_expired(&self, now: Duration) {
+        for _ in 0..REMOVE_MAX {
             let mut entries = self.entries.lock();
             let last = entries.by_use.peek_lru();
             if last.is_none_or(|(_, stored)| self.is_fresh(stored, now)) {
                 return;
             }
-            let gone = entries.take_last();
+            let removed = entries.take_last();
             drop(entries);
-            drop(gone);
+            drop(removed);
         }
     }
 

@@ -1,37 +1,37 @@
-//! The head of a request, read once: what its client asks of caches (RFC 9111, sections 5.2.1 and 5.4), and
-//! which of its headers are part of the key.
+//! The head of a request, read in one pass: its cache directives (RFC 9111, sections 5.2.1 and 5.4), and the headers
+//! that are part of the key.
 
 use http::{HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
-use super::harmless::is_harmless;
-use super::media::{self, Wanted};
-use super::{Question, control};
+use super::accept::{self, Preference};
+use super::unkeyed::is_unkeyed;
+use super::{CacheRequest, cache_control};
 
-/// So many headers in a key cost no allocation.
+/// Up to this number, the headers in a key take no allocation.
 const HEADERS_USUAL: usize = 16;
 
 /// What the head of a request means for the cache.
 pub(super) struct RequestHead<'a> {
-    pub(super) directive: Directive,
-    /// Whether only a part of the answer is asked for.
+    pub(super) directive: RequestDirective,
+    /// Whether a part of the response is requested.
     pub(super) asks_part: bool,
-    /// Whether the body is something else than the text that it stands for.
+    /// Whether the body has a content coding.
     pub(super) is_encoded: bool,
-    /// In the order of their names; the values of one name are in their own.
+    /// In the order of their names; the values of one name in their own order.
     pub(super) keyed: SmallVec<[Keyed<'a>; HEADERS_USUAL]>,
 }
 
 /// A header that is part of the key.
 pub(super) enum Keyed<'a> {
-    /// A `Content-Type` that is JSON in UTF-8, as it mostly is.
+    /// A `Content-Type` of JSON in UTF-8, the usual one.
     JsonType,
     Field(&'a str, &'a [u8]),
 }
 
-/// What a client asks of caches.
+/// What the cache directives of a request ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Directive {
+pub(super) enum RequestDirective {
     None,
     Refresh,
     NoStore,
@@ -47,9 +47,9 @@ impl Keyed<'_> {
 }
 
 impl<'a> RequestHead<'a> {
-    pub(super) fn read(request: &Question<'a>, ignored: &[HeaderName]) -> Self {
+    pub(super) fn read(request: &CacheRequest<'a>, ignored: &[HeaderName]) -> Self {
         let mut head = RequestHead {
-            directive: Directive::None,
+            directive: RequestDirective::None,
             asks_part: false,
             is_encoded: false,
             keyed: SmallVec::new(),
@@ -69,20 +69,20 @@ impl<'a> RequestHead<'a> {
                 header::PRAGMA => {
                     pragma.get_or_insert(value);
                 }
-                _ if is_harmless(name.as_str()) => {}
-                _ if ignored.contains(name) || !(request.goes_on)(name) => {}
+                _ if is_unkeyed(name.as_str()) => {}
+                _ if ignored.contains(name) || !(request.is_forwarded)(name) => {}
                 header::ACCEPT => head.keyed.extend(accepted(request, value)),
-                header::CONTENT_TYPE if media::is_json(value) => head.keyed.push(Keyed::JsonType),
+                header::CONTENT_TYPE if accept::is_json(value) => head.keyed.push(Keyed::JsonType),
                 _ => head
                     .keyed
                     .push(Keyed::Field(name.as_str(), value.as_bytes())),
             }
         }
-        // Pragma is what clients said before there was a Cache-Control, and counts only without it.
+        // `Pragma` is the predecessor of `Cache-Control`, and counts only without it.
         if !has_cache_control
             && pragma.is_some_and(|pragma| pragma.as_bytes().eq_ignore_ascii_case(b"no-cache"))
         {
-            head.directive = Directive::Refresh;
+            head.directive = RequestDirective::Refresh;
         }
         // Stable, so that the values of one name stay in their order.
         head.keyed
@@ -91,25 +91,25 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// An `Accept`, unless it asks for what is answered without one.
-fn accepted<'a>(request: &Question<'a>, value: &'a HeaderValue) -> Option<Keyed<'a>> {
-    match Wanted::of(request.headers.get_all(header::ACCEPT)).text() {
+/// An `Accept`, unless it is equal to none.
+fn accepted<'a>(request: &CacheRequest<'a>, value: &'a HeaderValue) -> Option<Keyed<'a>> {
+    match Preference::of(request.headers.get_all(header::ACCEPT)).text() {
         Some(b"") => None,
         Some(text) => Some(Keyed::Field("accept", text)),
         None => Some(Keyed::Field("accept", value.as_bytes())),
     }
 }
 
-impl Directive {
+impl RequestDirective {
     fn read(&mut self, value: &HeaderValue) {
-        for (name, argument) in control::directives(value) {
+        for (name, argument) in cache_control::directives(value) {
             let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
             if is("no-store") {
-                *self = Directive::NoStore;
-            } else if *self == Directive::None
-                && (is("no-cache") || (is("max-age") && control::is_zero(argument)))
+                *self = RequestDirective::NoStore;
+            } else if *self == RequestDirective::None
+                && (is("no-cache") || (is("max-age") && cache_control::is_zero(argument)))
             {
-                *self = Directive::Refresh;
+                *self = RequestDirective::Refresh;
             }
         }
     }

@@ -1,24 +1,24 @@
-//! The values of `Cache-Status` that weir says (RFC 9211).
+//! The values of `Cache-Status` (RFC 9211).
 
 use http::HeaderValue;
 
-/// What became of a question at the cache.
+/// What the cache did for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Hit,
     Miss,
-    /// A miss whose answer has come whole and good already, and is kept.
+    /// A miss whose response has already been stored.
     MissStored,
-    /// It was not looked for: `no-store`, no question, not JSON, or a method that is never cached.
+    /// No lookup: `no-store`, not JSON, or a request that is not cacheable.
     Bypass,
-    /// The client asked for a new answer.
+    /// The client asked for a new response.
     Refresh,
-    /// The same, and the new answer is kept.
+    /// The same, and the new response has already been stored.
     RefreshStored,
 }
 
 impl Status {
-    /// The value of the header; building it copies nothing.
+    /// The value of the header, without a copy.
     #[must_use]
     pub const fn header(self) -> HeaderValue {
         HeaderValue::from_static(match self {

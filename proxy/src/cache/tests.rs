@@ -1,6 +1,4 @@
-use http::{HeaderMap, HeaderValue};
-
-use http::header;
+use http::{HeaderMap, HeaderValue, header};
 
 use super::*;
 use crate::model::json::Unseen;
@@ -13,8 +11,8 @@ const NOW: Duration = Duration::from_secs(1_790_000_000);
 const SECOND: Duration = Duration::from_secs(1);
 const BODY: &[u8] = br#"{"model":"glm-4","messages":[{"role":"user","content":"Why?"}]}"#;
 
-fn answers(memory_bytes: u64, scope: Scope) -> Answers {
-    Answers::new(&Config {
+fn cache(memory_bytes: u64, scope: Scope) -> ResponseCache {
+    ResponseCache::new(&Config {
         memory_bytes,
         ttl: Duration::from_secs(60),
         scope,
@@ -24,7 +22,7 @@ fn answers(memory_bytes: u64, scope: Scope) -> Answers {
 
 /// A question whose every part can be changed.
 #[derive(Clone)]
-struct Asked {
+struct TestRequest {
     method: Method,
     path: &'static str,
     query: &'static str,
@@ -33,12 +31,12 @@ struct Asked {
     body: &'static [u8],
     client: &'static str,
     withheld: &'static [HeaderName],
-    named: Named,
+    path_match: PathMatch,
 }
 
-impl Asked {
+impl TestRequest {
     fn new() -> Self {
-        Asked {
+        TestRequest {
             method: Method::POST,
             path: "/v1/chat/completions",
             query: "",
@@ -47,18 +45,18 @@ impl Asked {
             body: BODY,
             client: "web",
             withheld: &[],
-            named: Named::ByWildcard,
+            path_match: PathMatch::Wildcard,
         }
     }
 
     fn with_header(name: &'static str, value: &'static str) -> Self {
-        let mut asked = Asked::new();
+        let mut asked = TestRequest::new();
         asked.headers.append(name, HeaderValue::from_static(value));
         asked
     }
 
-    fn considered(&self, scope: Scope) -> Use {
-        let question = Question {
+    fn decision(&self, scope: Scope) -> CacheDecision {
+        let question = CacheRequest {
             method: &self.method,
             path: self.path,
             query: self.query,
@@ -66,17 +64,17 @@ impl Asked {
             headers: &self.headers,
             body: self.body,
             client: self.client,
-            goes_on: &|name| !self.withheld.contains(name),
+            is_forwarded: &|name| !self.withheld.contains(name),
             operation: Operation::of(self.path),
-            named: self.named,
+            path_match: self.path_match,
         };
-        answers(1 << 20, scope).consider(&question, &mut Unseen)
+        cache(1 << 20, scope).decide(&question, &mut Unseen)
     }
 
     fn key(&self, scope: Scope) -> Key {
-        match self.considered(scope) {
-            Use::Full(key) | Use::Refresh(key) => key,
-            Use::Bypass => panic!("bypassed"),
+        match self.decision(scope) {
+            CacheDecision::LookUp(key) | CacheDecision::Refresh(key) => key,
+            CacheDecision::Bypass => panic!("bypassed"),
         }
     }
 }
@@ -97,7 +95,7 @@ fn numbered(number: u32) -> Key {
 }
 
 #[test]
-fn what_the_client_wishes_is_done() {
+fn request_directives_are_followed() {
     for (name, value, wish) in [
         ("cache-control", "no-store", "bypass"),
         ("cache-control", "no-cache, NO-STORE", "bypass"),
@@ -112,27 +110,30 @@ fn what_the_client_wishes_is_done() {
         ("content-encoding", "gzip", "bypass"),
         ("content-encoding", "identity", "full"),
     ] {
-        let done = match Asked::with_header(name, value).considered(Scope::Client) {
-            Use::Full(_) => "full",
-            Use::Refresh(_) => "refresh",
-            Use::Bypass => "bypass",
+        let done = match TestRequest::with_header(name, value).decision(Scope::Client) {
+            CacheDecision::LookUp(_) => "full",
+            CacheDecision::Refresh(_) => "refresh",
+            CacheDecision::Bypass => "bypass",
         };
         assert_eq!(done, wish, "{name}: {value}");
     }
-    let mut both = Asked::with_header("pragma", "no-cache");
+    let mut both = TestRequest::with_header("pragma", "no-cache");
     both.headers
         .append("cache-control", HeaderValue::from_static("max-age=5"));
-    assert!(matches!(both.considered(Scope::Client), Use::Full(_)));
-    let fresh = Asked::with_header("cache-control", "no-cache").key(Scope::Client);
+    assert!(matches!(
+        both.decision(Scope::Client),
+        CacheDecision::LookUp(_)
+    ));
+    let fresh = TestRequest::with_header("cache-control", "no-cache").key(Scope::Client);
     assert_eq!(
         fresh,
-        Asked::new().key(Scope::Client),
+        TestRequest::new().key(Scope::Client),
         "it replaces the old one"
     );
 }
 
 #[test]
-fn only_posted_json_objects_are_looked_for() {
+fn only_posted_json_objects_are_looked_up() {
     for method in [
         Method::GET,
         Method::HEAD,
@@ -140,11 +141,11 @@ fn only_posted_json_objects_are_looked_for() {
         Method::DELETE,
         Method::OPTIONS,
     ] {
-        let asked = Asked {
+        let asked = TestRequest {
             method,
-            ..Asked::new()
+            ..TestRequest::new()
         };
-        assert_eq!(asked.considered(Scope::Client), Use::Bypass);
+        assert_eq!(asked.decision(Scope::Client), CacheDecision::Bypass);
     }
     for body in [
         &b""[..],
@@ -154,43 +155,50 @@ fn only_posted_json_objects_are_looked_for() {
         b"{\"a\":1,\"a\":2}",
         b"\xff",
     ] {
-        let asked = Asked {
+        let asked = TestRequest {
             body,
-            ..Asked::new()
+            ..TestRequest::new()
         };
-        assert_eq!(asked.considered(Scope::Client), Use::Bypass);
+        assert_eq!(asked.decision(Scope::Client), CacheDecision::Bypass);
     }
 }
 
 #[test]
-fn an_answer_is_known_until_its_time_is_over() {
-    let answers = answers(1 << 20, Scope::Client);
+fn a_response_is_found_until_it_is_stale() {
+    let cache = cache(1 << 20, Scope::Client);
     let key = numbered(1);
-    assert!(answers.lookup(&key, NOW).is_none());
-    answers.keep(key, stored(100));
-    let hit = answers.lookup(&key, NOW + 59 * SECOND).expect("a hit");
-    assert_eq!(hit.age_s(NOW + Duration::from_millis(59_999)), 59);
-    assert_eq!(*hit, stored(100));
-    assert_eq!(hit.age_s(NOW - SECOND), 0, "the clock was set back");
-    assert!(answers.lookup(&key, NOW - SECOND).is_some());
-    assert!(answers.lookup(&key, NOW + 60 * SECOND).is_none());
-    assert!(answers.lookup(&numbered(2), NOW).is_none());
+    assert!(cache.lookup(&key, NOW).is_none());
+    cache.store(key, stored(100));
+    let hit = cache.lookup(&key, NOW + 59 * SECOND).expect("a hit");
+    assert_eq!(hit.response.age_s(NOW + Duration::from_millis(59_999)), 59);
+    assert_eq!(*hit.response, stored(100));
+    assert_eq!(
+        hit.response.age_s(NOW - SECOND),
+        0,
+        "the clock was set back"
+    );
+    assert!(cache.lookup(&key, NOW - SECOND).is_some());
+    assert!(cache.lookup(&key, NOW + 60 * SECOND).is_none());
+    assert!(cache.lookup(&numbered(2), NOW).is_none());
 }
 
 /// What a backend says of the time of an answer, when its head comes at [`NOW`].
-fn copied(answers: &Answers, lines: &[(&'static str, &'static str)]) -> Result<Stored, Unkept> {
+fn copied(
+    cache: &ResponseCache,
+    lines: &[(&'static str, &'static str)],
+) -> Result<Stored, NotStorable> {
     let kind = HeaderValue::from_static("application/json");
     let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
     for (name, value) in lines {
         headers.append(*name, HeaderValue::from_static(value));
     }
-    let mut copy = answers.copy(200, &headers, &[], NOW)?;
+    let mut copy = cache.copy(200, &headers, &[], NOW)?;
     copy.push("{}");
     Ok(copy.finish(NOW + 2 * SECOND).expect("still fresh"))
 }
 
 #[test]
-fn a_backend_bounds_the_time_of_its_answer() {
+fn a_backend_bounds_the_lifetime_of_its_response() {
     // The configured time is 60 s; the answer took 2 s to come.
     for (line, age, last) in [
         (("server", "x"), 2, 59),
@@ -199,21 +207,21 @@ fn a_backend_bounds_the_time_of_its_answer() {
         (("age", "20"), 22, 39),
         (("age", "nonsense"), 2, 59),
     ] {
-        let answers = answers(1 << 20, Scope::Client);
-        let stored = copied(&answers, &[line]).expect("it may be kept");
+        let cache = cache(1 << 20, Scope::Client);
+        let stored = copied(&cache, &[line]).expect("it may be kept");
         let at = |seconds: u32| NOW + 2 * SECOND + seconds * SECOND;
         assert_eq!(stored.age_s(at(0)), age, "{line:?}");
         assert_eq!(stored.age_s(at(5)), age + 5, "{line:?}");
-        answers.keep(numbered(1), stored);
-        assert!(answers.lookup(&numbered(1), at(last)).is_some(), "{line:?}");
+        cache.store(numbered(1), stored);
+        assert!(cache.lookup(&numbered(1), at(last)).is_some(), "{line:?}");
         assert!(
-            answers.lookup(&numbered(1), at(last + 1)).is_none(),
+            cache.lookup(&numbered(1), at(last + 1)).is_none(),
             "{line:?}"
         );
-        answers.forget_expired(at(last));
-        assert!(answers.bytes() > 0, "{line:?}");
-        answers.forget_expired(at(last + 1));
-        assert_eq!(answers.bytes(), 0, "{line:?}");
+        cache.remove_expired(at(last));
+        assert!(cache.bytes() > 0, "{line:?}");
+        cache.remove_expired(at(last + 1));
+        assert_eq!(cache.bytes(), 0, "{line:?}");
     }
     for line in [
         ("cache-control", "max-age=0"),
@@ -221,19 +229,19 @@ fn a_backend_bounds_the_time_of_its_answer() {
         ("expires", "0"),
         ("age", "60"),
     ] {
-        let answers = answers(1 << 20, Scope::Client);
-        assert_eq!(copied(&answers, &[line]), Err(Unkept::Stale), "{line:?}");
+        let cache = cache(1 << 20, Scope::Client);
+        assert_eq!(copied(&cache, &[line]), Err(NotStorable::Stale), "{line:?}");
     }
 }
 
 #[test]
-fn an_answer_whose_time_is_over_before_it_is_whole_is_not_kept() {
-    let answers = answers(1 << 20, Scope::Client);
+fn a_response_that_is_stale_when_complete_is_not_stored() {
+    let cache = cache(1 << 20, Scope::Client);
     let kind = HeaderValue::from_static("application/json");
     let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
     headers.append("cache-control", HeaderValue::from_static("max-age=5"));
     let copy = |coming: u32| {
-        let copy = answers.copy(200, &headers, &[], NOW).expect("fresh");
+        let copy = cache.copy(200, &headers, &[], NOW).expect("fresh");
         copy.finish(NOW + coming * SECOND)
     };
     assert!(copy(4).is_some());
@@ -243,104 +251,104 @@ fn an_answer_whose_time_is_over_before_it_is_whole_is_not_kept() {
 #[test]
 fn memory_is_bounded_by_bytes_at_every_moment() {
     let memory = 1_000_000;
-    let answers = answers(memory, Scope::Client);
-    assert_eq!(answers.answer_bytes_max(), 125_000);
+    let cache = cache(memory, Scope::Client);
+    assert_eq!(cache.response_bytes_max(), 125_000);
     for number in 0..2_000 {
-        answers.keep(numbered(number), stored(100_000));
-        let (held, _) = answers.memory.counted_bytes();
+        cache.store(numbered(number), stored(100_000));
+        let (held, _) = cache.memory.counted_bytes();
         assert!(held <= memory, "{held} bytes after {number}");
-        assert_eq!(held, answers.bytes());
+        assert_eq!(held, cache.bytes());
     }
-    let full = answers.bytes();
+    let full = cache.bytes();
     assert!(full <= memory && full > memory / 2, "{full}");
     for number in 0..20_000 {
-        answers.keep(numbered(number), stored(10));
+        cache.store(numbered(number), stored(10));
     }
-    let (held, entries) = answers.memory.counted_bytes();
-    assert_eq!(held, answers.bytes());
+    let (held, entries) = cache.memory.counted_bytes();
+    assert_eq!(held, cache.bytes());
     assert!(held <= memory && held > memory - 1_000, "{held}");
     assert!(entries < 1_000_000 / ENTRY_OVERHEAD);
 }
 
 #[test]
-fn the_least_recently_used_answer_goes_first() {
-    let answers = answers(10_000, Scope::Client);
+fn the_least_recently_used_response_is_evicted_first() {
+    let cache = cache(10_000, Scope::Client);
     for number in 1..=3 {
-        answers.keep(numbered(number), stored(2_300));
+        cache.store(numbered(number), stored(2_300));
     }
-    assert!(answers.lookup(&numbered(1), NOW).is_some());
-    assert!(answers.bytes() > 7_500);
-    answers.keep(numbered(4), stored(2_300));
+    assert!(cache.lookup(&numbered(1), NOW).is_some());
+    assert!(cache.bytes() > 7_500);
+    cache.store(numbered(4), stored(2_300));
     let known: Vec<u32> = (1..=4)
-        .filter(|number| answers.lookup(&numbered(*number), NOW).is_some())
+        .filter(|number| cache.lookup(&numbered(*number), NOW).is_some())
         .collect();
     assert_eq!(known, [1, 3, 4]);
 }
 
 #[test]
-fn an_answer_larger_than_the_memory_is_not_kept() {
-    let answers = answers(10_000, Scope::Client);
-    answers.keep(numbered(1), stored(10_000));
-    assert!(answers.lookup(&numbered(1), NOW).is_none());
-    let none = self::answers(0, Scope::Client);
-    none.keep(numbered(1), stored(0));
+fn a_response_larger_than_the_memory_is_not_stored() {
+    let cache = cache(10_000, Scope::Client);
+    cache.store(numbered(1), stored(10_000));
+    assert!(cache.lookup(&numbered(1), NOW).is_none());
+    let none = self::cache(0, Scope::Client);
+    none.store(numbered(1), stored(0));
     assert!(none.lookup(&numbered(1), NOW).is_none());
 }
 
 #[test]
 fn what_may_be_copied_fits() {
     for memory in [0, 2_559, 2_600, 4_000, 10_000] {
-        let answers = answers(memory, Scope::Client);
-        let Ok(stored) = copied(&answers, &[]) else {
+        let cache = cache(memory, Scope::Client);
+        let Ok(stored) = copied(&cache, &[]) else {
             assert!(memory < 4_000, "{memory}");
             continue;
         };
-        answers.keep(numbered(1), stored);
-        assert!(answers.lookup(&numbered(1), NOW).is_some(), "{memory}");
+        cache.store(numbered(1), stored);
+        assert!(cache.lookup(&numbered(1), NOW).is_some(), "{memory}");
     }
 }
 
 #[test]
-fn an_endless_ttl_is_no_panic() {
-    let answers = Answers::new(&Config {
+fn an_endless_ttl_does_not_panic() {
+    let cache = ResponseCache::new(&Config {
         memory_bytes: 1 << 20,
         ttl: Duration::MAX,
         scope: Scope::Route,
         ignore_headers: Vec::new(),
     });
-    answers.keep(numbered(1), stored(1));
-    assert!(answers.lookup(&numbered(1), NOW).is_some());
+    cache.store(numbered(1), stored(1));
+    assert!(cache.lookup(&numbered(1), NOW).is_some());
 }
 
 #[test]
-fn the_same_key_is_kept_once() {
-    let answers = answers(1 << 20, Scope::Client);
-    answers.keep(numbered(1), stored(5_000));
-    answers.keep(numbered(1), stored(100));
-    assert_eq!(answers.memory.counted_bytes(), (answers.bytes(), 1));
-    let hit = answers.lookup(&numbered(1), NOW).expect("a hit");
-    assert_eq!(*hit, stored(100));
+fn a_key_is_stored_once() {
+    let cache = cache(1 << 20, Scope::Client);
+    cache.store(numbered(1), stored(5_000));
+    cache.store(numbered(1), stored(100));
+    assert_eq!(cache.memory.counted_bytes(), (cache.bytes(), 1));
+    let hit = cache.lookup(&numbered(1), NOW).expect("a hit");
+    assert_eq!(*hit.response, stored(100));
 }
 
 #[test]
-fn expired_answers_leave_the_memory() {
-    let answers = answers(1 << 20, Scope::Client);
+fn expired_responses_leave_the_memory() {
+    let cache = cache(1 << 20, Scope::Client);
     for number in 0..10 {
         let mut stored = stored(100);
         stored.stored_at += u32::from(number >= 5) * 30 * SECOND;
-        answers.keep(numbered(number), stored);
+        cache.store(numbered(number), stored);
     }
-    answers.forget_expired(NOW + 59 * SECOND);
-    assert_eq!(answers.memory.counted_bytes().1, 10);
-    answers.forget_expired(NOW + 60 * SECOND);
-    assert_eq!(answers.memory.counted_bytes().1, 5);
-    answers.forget_expired(NOW + 90 * SECOND);
-    assert_eq!(answers.memory.counted_bytes(), (0, 0));
-    assert_eq!(answers.bytes(), 0);
+    cache.remove_expired(NOW + 59 * SECOND);
+    assert_eq!(cache.memory.counted_bytes().1, 10);
+    cache.remove_expired(NOW + 60 * SECOND);
+    assert_eq!(cache.memory.counted_bytes().1, 5);
+    cache.remove_expired(NOW + 90 * SECOND);
+    assert_eq!(cache.memory.counted_bytes(), (0, 0));
+    assert_eq!(cache.bytes(), 0);
 }
 
 #[test]
-fn every_status_says_what_the_design_fixes() {
+fn every_status_has_its_value() {
     assert_eq!(status::Status::Hit.header(), "weir; hit; detail=memory");
     assert_eq!(status::Status::Miss.header(), "weir; fwd=miss");
     assert_eq!(

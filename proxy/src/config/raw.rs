@@ -37,7 +37,7 @@ settings! {
         events: events::Events [default "{}"],
         /// Trace context is checked and handed on in any case.
         traces: events::Traces [default "{}"],
-        /// What is watched, and who is told.
+        /// Alert rules and notifiers.
         alerts: alerts::Alerts [default "{}"],
         /// How the process ends.
         shutdown: Shutdown [default "{}"],

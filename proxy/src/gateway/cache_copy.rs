@@ -7,14 +7,14 @@ use http::response::Parts;
 
 use crate::answer::copying::{CopyStored, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
-use crate::cache::{Answers, Key, Use};
+use crate::cache::{CacheDecision, Key, ResponseCache};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 
 /// A copy, and the key under which it is stored.
 pub(super) struct CacheCopy<'a> {
     buffer: CopyBuffer,
-    answers: &'a Answers,
+    cache: &'a ResponseCache,
     key: Key,
 }
 
@@ -24,20 +24,20 @@ impl<'a> CacheCopy<'a> {
     pub(super) fn of(
         pipeline: &'a RoutePipeline,
         exchange: &Exchange,
-        decision: Use,
+        decision: CacheDecision,
         head: &Parts,
         received_at: Duration,
     ) -> Option<Self> {
-        let answers = pipeline.answers.as_ref()?;
-        let (Use::Full(key) | Use::Refresh(key)) = decision else {
+        let cache = pipeline.cache.as_ref()?;
+        let (CacheDecision::LookUp(key) | CacheDecision::Refresh(key)) = decision else {
             return None;
         };
         let (_, verified) = pipeline.signature_headers(exchange);
         let status = head.status.as_u16();
-        let buffer = answers.copy(status, &head.headers, verified, received_at);
+        let buffer = cache.copy(status, &head.headers, verified, received_at);
         Some(CacheCopy {
             buffer: buffer.ok()?,
-            answers,
+            cache,
             key,
         })
     }
@@ -55,7 +55,7 @@ impl ResponseCopy for CacheCopy<'_> {
     fn store(&mut self, stored_at: Duration) -> CopyStored {
         match self.buffer.stored(stored_at) {
             Some(stored) => {
-                self.answers.keep(self.key, stored);
+                self.cache.store(self.key, stored);
                 CopyStored::Yes
             }
             None => CopyStored::No,
@@ -63,6 +63,6 @@ impl ResponseCopy for CacheCopy<'_> {
     }
 
     fn remove(&mut self) {
-        self.answers.forget(&self.key);
+        self.cache.remove(&self.key);
     }
 }

@@ -7,9 +7,9 @@ use http::HeaderValue;
 
 use super::Stop;
 use super::routing::{add_header, forwarded_host, query};
-use crate::backend::request_head::Sieve;
+use crate::backend::request_head::HeaderFilter;
 use crate::cache::status::Status;
-use crate::cache::{Named, Question, Stored, Use};
+use crate::cache::{CacheDecision, CacheRequest, PathMatch, Stored};
 use crate::clock;
 use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
@@ -116,8 +116,8 @@ pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal>
     }
 }
 
-/// Checks the signature over the raw bytes. A delivery of a platform that sends again what was not taken is
-/// in the hands of whoever gets it here.
+/// Verifies the signature over the raw bytes. Of a platform that repeats deliveries until they are acknowledged,
+/// the delivery is returned: this request then decides its outcome.
 pub(super) async fn verify(
     pipeline: &RoutePipeline,
     session: &mut Session,
@@ -158,7 +158,11 @@ pub(super) async fn verify(
             }
             return Err(match verdict.answer {
                 Some(answer) => Stop::Platform(answer),
-                None => Refusal::new(ErrorCode::Internal, "a platform's answer is missing").into(),
+                None => Refusal::new(
+                    ErrorCode::Internal,
+                    "the response to the platform is missing",
+                )
+                .into(),
             });
         }
         SignatureOutcome::Missing => ErrorCode::SignatureMissing,
@@ -172,8 +176,9 @@ pub(super) async fn verify(
     Err(refusal.into())
 }
 
-/// Waits for what becomes of a delivery that another request has in hand; its platform hears that it is
-/// undecided before it gives this one up. Where it failed, one of those that wait gets it; `None`: it was taken.
+/// Waits for the outcome of a delivery that another request is processing. If there is none before the platform
+/// would give up on this repeat, it is rejected with `delivery_pending`. If the delivery failed, one of the
+/// requests that wait takes it over; `None`: it was acknowledged.
 async fn outcome_of_first(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -181,14 +186,14 @@ async fn outcome_of_first(
 ) -> Result<Option<Delivery>, Stop> {
     let within = repeat.answer_within();
     let until = exchange.timing.started() + within;
-    // It is the backend that is waited for.
+    // The wait is for the backend, and counts as its time.
     exchange.timing.enter(Stage::Backend, clock::now());
     let delivery = loop {
         let fate = tokio::select! {
             biased;
             fate = repeat.decided() => fate,
             () = session.left() => return Err(Stop::ClientLeft),
-            () = tokio::time::sleep_until(until.into()) => return Err(undecided(within).into()),
+            () = tokio::time::sleep_until(until.into()) => return Err(pending(within).into()),
         };
         if fate == Fate::Taken {
             break None;
@@ -203,10 +208,9 @@ async fn outcome_of_first(
     Ok(delivery)
 }
 
-fn undecided(within: Duration) -> Refusal {
+fn pending(within: Duration) -> Refusal {
     let ms = within.as_millis();
-    let detail =
-        format!("the same delivery came before, and its backend has not answered in {ms} ms");
+    let detail = format!("the same delivery is still being processed after {ms} ms");
     Refusal::new(ErrorCode::DeliveryPending, detail).retry_after(retry_after_s(within))
 }
 
@@ -215,7 +219,7 @@ pub(super) enum Lookup {
     /// A stored response, and its age in seconds.
     Hit(Arc<Stored>, u64),
     /// Nothing. What the backend's response may be stored as.
-    Miss(Use),
+    Miss(CacheDecision),
 }
 
 /// Decides what the cache may do for a buffered request, by its head and its body; `reader` reads the body on
@@ -226,8 +230,8 @@ pub(super) fn decide(
     exchange: &Exchange,
     body: Option<&[u8]>,
     reader: Option<&mut BudgetedReader>,
-) -> Option<Use> {
-    let (answers, body) = (pipeline.answers.as_ref()?, body?);
+) -> Option<CacheDecision> {
+    let (cache, body) = (pipeline.cache.as_ref()?, body?);
     let head = session.head();
     let address = exchange
         .client_key
@@ -239,26 +243,26 @@ pub(super) fn decide(
         .or(address.as_deref())
         .unwrap_or_default();
     let (withheld, verified) = pipeline.signature_headers(exchange);
-    let sieve = Sieve::new(&head.headers, withheld, pipeline.backend.config());
-    let named = match &pipeline.config.matching.path {
-        PathPattern::Exact(path) if **path == *exchange.path => Named::Exactly,
-        PathPattern::Exact(_) | PathPattern::Prefix(_) => Named::ByWildcard,
+    let filter = HeaderFilter::new(&head.headers, withheld, pipeline.backend.config());
+    let path_match = match &pipeline.config.matching.path {
+        PathPattern::Exact(path) if **path == *exchange.path => PathMatch::Exact,
+        PathPattern::Exact(_) | PathPattern::Prefix(_) => PathMatch::Wildcard,
     };
-    let question = Question {
+    let request = CacheRequest {
         method: &head.method,
         path: &exchange.path,
         query: query(&head.uri),
         host: forwarded_host(head, exchange).map_or(&[], HeaderValue::as_bytes),
         headers: &head.headers,
-        goes_on: &|name| !verified.contains(name) && sieve.lets_through(name),
+        is_forwarded: &|name| !verified.contains(name) && filter.forwards(name),
         body,
         client,
         operation: exchange.model.operation,
-        named,
+        path_match,
     };
     Some(match reader {
-        Some(reader) => reader.read_by(|shown| answers.consider(&question, shown)),
-        None => answers.consider(&question, &mut Unseen),
+        Some(reader) => reader.read_by(|shown| cache.decide(&request, shown)),
+        None => cache.decide(&request, &mut Unseen),
     })
 }
 
@@ -266,31 +270,31 @@ pub(super) fn decide(
 pub(super) fn look_up(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
-    decision: Option<Use>,
+    decision: Option<CacheDecision>,
 ) -> Lookup {
-    let (Some(answers), Some(using)) = (&pipeline.answers, decision) else {
-        return Lookup::Miss(Use::Bypass);
+    let (Some(cache), Some(decision)) = (&pipeline.cache, decision) else {
+        return Lookup::Miss(CacheDecision::Bypass);
     };
     let now = exchange.received_at;
-    let found = match &using {
-        Use::Full(key) => answers.lookup(key, now),
-        Use::Refresh(_) | Use::Bypass => None,
+    let hit = match &decision {
+        CacheDecision::LookUp(key) => cache.lookup(key, now),
+        CacheDecision::Refresh(_) | CacheDecision::Bypass => None,
     };
-    let (outcome, tier, status) = match (&found, &using) {
-        (Some(_), _) => (CacheOutcome::Hit, CacheTier::Memory, Status::Hit),
-        (None, Use::Full(_)) => (CacheOutcome::Miss, CacheTier::None, Status::Miss),
-        (None, Use::Refresh(_)) => (CacheOutcome::Bypass, CacheTier::None, Status::Refresh),
-        (None, Use::Bypass) => (CacheOutcome::Bypass, CacheTier::None, Status::Bypass),
+    let (outcome, status) = match (&hit, &decision) {
+        (Some(_), _) => (CacheOutcome::Hit, Status::Hit),
+        (None, CacheDecision::LookUp(_)) => (CacheOutcome::Miss, Status::Miss),
+        (None, CacheDecision::Refresh(_)) => (CacheOutcome::Bypass, Status::Refresh),
+        (None, CacheDecision::Bypass) => (CacheOutcome::Bypass, Status::Bypass),
     };
-    let age_s = found.as_ref().map_or(0, |stored| stored.age_s(now));
+    let age_s = hit.as_ref().map_or(0, |hit| hit.response.age_s(now));
     exchange.cache = Some(CacheNote {
         outcome,
-        tier,
+        tier: hit.as_ref().map_or(CacheTier::None, |hit| hit.tier),
         age_s,
     });
     add_header(exchange, "cache-status", status.header());
-    match found {
-        Some(stored) => Lookup::Hit(stored, age_s),
-        None => Lookup::Miss(using),
+    match hit {
+        Some(hit) => Lookup::Hit(hit.response, age_s),
+        None => Lookup::Miss(decision),
     }
 }

@@ -99,7 +99,7 @@ pub(super) async fn forward(
             if session.expects_continue() && session.write_continue().await.is_err() {
                 return Err(Stop::ClientLeft);
             }
-            let (pieces, body) = RequestBody::relayed(session.announced_bytes());
+            let (pieces, body) = RequestBody::passed_through(session.announced_bytes());
             let bounds = bounds(pipeline, kind, messages_idle);
             return Ok((body, Relay::open(pieces, bounds, trailing, reader, now)));
         }
@@ -120,7 +120,7 @@ pub(super) fn outlive_client(
     }
     let (tell, sent) = oneshot::channel();
     session.detach_when_sent(sent, connection);
-    body.telling(tell)
+    body.notifying(tell)
 }
 
 fn bounds(pipeline: &RoutePipeline, kind: RequestKind, messages_idle: Duration) -> RelayLimits {

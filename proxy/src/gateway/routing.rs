@@ -36,7 +36,7 @@ impl Gateway {
             &head.headers,
             &generation.shared.trusted_proxies,
         );
-        if self.loop_token.stands_in(&head.headers) {
+        if self.loop_token.is_in(&head.headers) {
             let detail =
                 "request loop: a backend forwards to this proxy (CDN-Loop); check its endpoints";
             return Err(Refusal::new(ErrorCode::LoopDetected, detail).into());

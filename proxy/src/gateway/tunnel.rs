@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::answer::{Delivered, head};
-use crate::backend::client::Answer;
+use crate::backend::response::UpstreamResponse;
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::http::session::Session;
@@ -74,7 +74,7 @@ impl Traffic {
 pub(super) async fn run(
     session: &mut Session,
     exchange: &mut Exchange,
-    response: &mut Answer,
+    response: &mut UpstreamResponse,
     idle: Duration,
 ) -> Delivered {
     let head = head::of_upgrade(&response.head.headers, exchange);

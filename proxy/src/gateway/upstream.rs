@@ -18,12 +18,13 @@ use super::mode::RequestKind;
 use crate::answer::framing::{self, ResponseFraming, Upgrade};
 use crate::answer::head;
 use crate::backend::Endpoint;
-use crate::backend::client::{Answer, Wait};
+use crate::backend::client::CallDeadline;
 use crate::backend::connector::Protocol;
-use crate::backend::informational::Early;
+use crate::backend::informational::InformationalResponses;
 use crate::backend::request_body::RequestBody;
-use crate::backend::request_head::{self, Encodings, Said};
-use crate::cache::Use;
+use crate::backend::request_head::{self, AddedHeaders, Encodings};
+use crate::backend::response::UpstreamResponse;
+use crate::cache::CacheDecision;
 use crate::clock;
 use crate::exchange::{Attempt, Exchange, UpstreamNote};
 use crate::generation::pipeline::RoutePipeline;
@@ -52,8 +53,8 @@ pub(super) struct Upstream {
     pub(super) started_at: Instant,
     pub(super) usage: UsageAsked,
     /// How the response may be stored.
-    pub(super) decision: Use,
-    pub(super) response: Answer,
+    pub(super) decision: CacheDecision,
+    pub(super) response: UpstreamResponse,
     pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
 }
@@ -66,7 +67,7 @@ pub(super) async fn ask(
     call: &Call<'_>,
     body: RequestBody,
     relay: &mut Relay,
-) -> Result<(Answer, ResponseFraming), Stop> {
+) -> Result<(UpstreamResponse, ResponseFraming), Stop> {
     exchange.upstream = Some(UpstreamNote::begin(pipeline.backend.config().name.clone()));
     let result = match attempt(pipeline, session, exchange, call, body, relay).await {
         Ok(response) => check(pipeline, exchange, call.kind, response).await,
@@ -89,8 +90,8 @@ async fn check(
     pipeline: &RoutePipeline,
     exchange: &Exchange,
     kind: RequestKind,
-    mut response: Answer,
-) -> Result<(Answer, ResponseFraming), Stop> {
+    mut response: UpstreamResponse,
+) -> Result<(UpstreamResponse, ResponseFraming), Stop> {
     let upgrade = match kind {
         RequestKind::Upgrade => Upgrade::Asked,
         RequestKind::Plain | RequestKind::Grpc => Upgrade::NotAsked,
@@ -125,7 +126,7 @@ async fn attempt(
     call: &Call<'_>,
     body: RequestBody,
     relay: &mut Relay,
-) -> Result<Answer, Stop> {
+) -> Result<UpstreamResponse, Stop> {
     let picked = pipeline.backend.pick()?;
     let endpoint = picked.endpoint.text.clone();
     let attempt = Attempt::begin(endpoint, &exchange.trace, call.started_at);
@@ -141,14 +142,14 @@ async fn attempt(
     )?;
     let version = exchange.version;
     let attempt = exchange.begin_attempt(&pipeline.backend.config().name, attempt);
-    let early = Early::default();
+    let arriving = InformationalResponses::default();
     // HTTP/1.0 has no informational responses, and pingora's HTTP/2 cannot write them.
-    let early = (version == Version::HTTP_11).then_some(&early);
+    let arriving = (version == Version::HTTP_11).then_some(&arriving);
     let protocol = protocol(call.kind);
     let backend = &pipeline.backend;
     let first_byte = backend.first_byte_timeout();
-    let wait = Wait {
-        asked: call.started_at,
+    let deadline = CallDeadline {
+        started_at: call.started_at,
         // While the body is being sent, its own bounds hold.
         deadline: call.started_at
             + match relay.is_unfinished() || call.kind == RequestKind::Grpc {
@@ -156,7 +157,7 @@ async fn attempt(
                 false => first_byte,
             },
     };
-    let mut response = pin!(backend.ask(picked, request, protocol, wait, early, attempt));
+    let mut response = pin!(backend.ask(picked, request, protocol, deadline, arriving, attempt));
     loop {
         let sent_at = relay.sent_at().filter(|_| call.kind != RequestKind::Grpc);
         let late = until(sent_at.map(|sent_at| sent_at + first_byte));
@@ -164,7 +165,7 @@ async fn attempt(
             biased;
             response = &mut response => {
                 // Informational responses that arrived in the same packet come first.
-                write_informational(session, early).await?;
+                write_informational(session, arriving).await?;
                 return Ok(response?);
             }
             attended = relay.attend(session) => match attended {
@@ -172,7 +173,7 @@ async fn attempt(
                 RelayOutcome::ClientLeft => return Err(Stop::ClientLeft),
                 RelayOutcome::Refused(refusal) => return Err(refusal.into()),
             },
-            () = informational(early) => write_informational(session, early).await?,
+            () = informational(arriving) => write_informational(session, arriving).await?,
             () = late => return Err(backend.no_first_byte().into()),
         }
     }
@@ -192,12 +193,12 @@ fn request(
     let (stripped, _) = pipeline.signature_headers(exchange);
     let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
     let encodings = match is_read {
-        _ if pipeline.answers.is_some() || call.usage == UsageAsked::Yes => Encodings::Identity,
+        _ if pipeline.cache.is_some() || call.usage == UsageAsked::Yes => Encodings::Identity,
         true => Encodings::Readable,
         false => Encodings::Any,
     };
     let config = pipeline.backend.config();
-    let mut headers = request_head::carried_over(&head.headers, stripped, encodings, config);
+    let mut headers = request_head::forwarded_headers(&head.headers, stripped, encodings, config);
     if session.is_http2() {
         request_head::join_cookies(&mut headers);
     }
@@ -213,7 +214,7 @@ fn request(
     )
     .unwrap_or_else(|| call.connection.peer_text.clone());
     let host = head.headers.get(header::HOST);
-    let said = Said {
+    let added = AddedHeaders {
         request_id: exchange.id.as_str(),
         forwarded_for: &forwarded_for,
         scheme: call.connection.scheme,
@@ -226,7 +227,7 @@ fn request(
     };
     let target = target(exchange, head.uri.query());
     let to = (&**config, endpoint, protocol(call.kind));
-    request_head::request(head.method.clone(), &target, headers, &said, to, body)
+    request_head::request(head.method.clone(), &target, headers, &added, to, body)
 }
 
 fn protocol(kind: RequestKind) -> Protocol {
@@ -238,17 +239,20 @@ fn protocol(kind: RequestKind) -> Protocol {
 
 /// Ends when the backend has sent an informational response. No waker is needed: in this task the backend's
 /// connection is driven right before.
-async fn informational(early: Option<&Early>) {
-    poll_fn(|_| match early {
-        Some(early) if !early.is_empty() => Poll::Ready(()),
+async fn informational(arriving: Option<&InformationalResponses>) {
+    poll_fn(|_| match arriving {
+        Some(arriving) if !arriving.is_empty() => Poll::Ready(()),
         _ => Poll::Pending,
     })
     .await;
 }
 
 /// Forwards the informational responses that have arrived.
-async fn write_informational(session: &mut Session, early: Option<&Early>) -> Result<(), Stop> {
-    let arrived = early.map(Early::take);
+async fn write_informational(
+    session: &mut Session,
+    arriving: Option<&InformationalResponses>,
+) -> Result<(), Stop> {
+    let arrived = arriving.map(InformationalResponses::take);
     for (status, fields) in arrived.into_iter().flatten() {
         let head = head::of_informational(status, &fields);
         let written = session.write_informational(&head).await;

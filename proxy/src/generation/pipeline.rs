@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::occupancy::RouteOccupancy;
 use crate::backend::Backend;
-use crate::cache::Answers;
+use crate::cache::ResponseCache;
 use crate::config::{self, Config};
 use crate::content;
 use crate::exchange::Exchange;
@@ -23,7 +23,7 @@ pub(crate) struct RoutePipeline {
     pub(crate) verifier: Option<Verifier>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) concurrency: Option<Arc<Concurrency>>,
-    pub(crate) answers: Option<Arc<Answers>>,
+    pub(crate) cache: Option<Arc<ResponseCache>>,
     pub(crate) backend: Arc<Backend>,
     pub(crate) shared: Arc<Shared>,
 }
@@ -67,12 +67,12 @@ impl RoutePipeline {
         let limits = unchanged(|previous, route| previous.config.rate_limits == route.rate_limits);
         let concurrency =
             unchanged(|previous, route| previous.config.concurrency == route.concurrency);
-        let answers = unchanged(|previous, route| {
+        let cache_owner = unchanged(|previous, route| {
             previous.config.cache == route.cache && previous.config.matching == route.matching
         });
         // Another backend, or other credentials for it, may respond differently.
-        let answers =
-            answers.filter(|previous| previous.backend.config() == parts.backend.config());
+        let cache_owner =
+            cache_owner.filter(|previous| previous.backend.config() == parts.backend.config());
         RoutePipeline {
             verifier: Verifier::new(&route.signature, parts.memory),
             limits: match limits {
@@ -83,12 +83,12 @@ impl RoutePipeline {
                 Some(previous) => previous.concurrency.clone(),
                 None => route.concurrency.map(|max| Arc::new(Concurrency::new(max))),
             },
-            answers: match answers {
-                Some(previous) => previous.answers.clone(),
+            cache: match cache_owner {
+                Some(previous) => previous.cache.clone(),
                 None => route
                     .cache
                     .as_ref()
-                    .map(|cache| Arc::new(Answers::new(cache))),
+                    .map(|cache| Arc::new(ResponseCache::new(cache))),
             },
             backend: parts.backend.clone(),
             shared: parts.shared.clone(),
@@ -120,7 +120,7 @@ impl RoutePipeline {
 
     /// Whether a stage reads the body: the signature stage or the cache.
     pub(crate) fn reads_body(&self) -> bool {
-        self.verifies_body() || self.answers.is_some()
+        self.verifies_body() || self.cache.is_some()
     }
 
     /// Whether the signature covers the body.

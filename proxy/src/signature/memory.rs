@@ -4,7 +4,7 @@
 //! A signature seldom covers the path, so a request that was signed for one route is good on every other
 //! that knows its secret. Were each route to remember for itself, it could be sent once to each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,16 @@ impl Memory {
     /// For all schemes of all routes.
     #[must_use]
     pub fn new<'c>(configs: impl IntoIterator<Item = &'c Config>) -> Self {
+        Memory::following(configs, None)
+    }
+
+    /// For all schemes of all routes, with what the memory of the previous generation knows of the secrets
+    /// that are still in use: a request that it has seen is a replay.
+    #[must_use]
+    pub fn following<'c>(
+        configs: impl IntoIterator<Item = &'c Config>,
+        previous: Option<&Memory>,
+    ) -> Self {
         let demands: Vec<&Demand> = configs.into_iter().map(|config| &config.demand).collect();
         let clients: Vec<Vec<Vec<Secret>>> = demands.iter().map(|demand| secrets(demand)).collect();
         let schemes: Vec<Vec<Secret>> = clients.iter().map(|clients| clients.concat()).collect();
@@ -46,7 +56,15 @@ impl Memory {
         let mut position_of: HashMap<usize, usize> = HashMap::new();
         for (group, (window, members)) in windows {
             position_of.insert(group, shared.len());
-            shared.push(InProcess::new(SeenRequests::new(window, members)));
+            let secrets = schemes.iter().zip(&joined);
+            let secrets = secrets.filter(|(_, of)| **of == group);
+            let known = previous.map_or_else(Vec::new, |previous| {
+                previous.stores_of(secrets.flat_map(|(secrets, _)| secrets))
+            });
+            shared.push(match known.split_first() {
+                Some((first, others)) => first.following(others, window, members),
+                None => InProcess::new(SeenRequests::new(window, members)),
+            });
         }
         let each = schemes.iter().zip(&joined);
         let positions = each.flat_map(|(secrets, group)| {
@@ -58,6 +76,16 @@ impl Memory {
             namespaces: namespaces(&clients.concat()),
             shared,
         }
+    }
+
+    /// The stores of these secrets, each once.
+    fn stores_of<'s>(&self, secrets: impl Iterator<Item = &'s Secret>) -> Vec<Arc<InProcess>> {
+        let positions = secrets.filter_map(|secret| self.positions.get(secret));
+        let positions: BTreeSet<usize> = positions.copied().collect();
+        let stores = positions
+            .into_iter()
+            .filter_map(|position| self.shared.get(position));
+        stores.cloned().collect()
     }
 
     /// Where requests of the scheme of `demand` are remembered; `None` when they are not.
@@ -81,7 +109,11 @@ impl Memory {
     /// How many ids were forgotten before their time because a memory was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.shared.iter().map(|shared| shared.dropped()).sum()
+        // After a swap of generations two groups may have one store.
+        let mut each: Vec<&Arc<InProcess>> = self.shared.iter().collect();
+        each.sort_by_key(|shared| Arc::as_ptr(shared));
+        each.dedup_by_key(|shared| Arc::as_ptr(shared));
+        each.into_iter().map(|shared| shared.dropped()).sum()
     }
 }
 

@@ -1,9 +1,9 @@
-//! How the head of a request is written (RFC 9112, section 3), and what it says of the body (section 6).
+//! Writes the head of a request (RFC 9112, section 3), with the framing of its body (section 6).
 
 use http::request::Parts;
 use http::{Method, header};
 
-/// Writes the head of a request with a body of this length; without one it goes in chunks.
+/// Writes the head of a request with a body of this length; without one, the body is chunked.
 pub(super) fn write_head(out: &mut Vec<u8>, head: &Parts, length: Option<u64>) {
     let target = head
         .uri
@@ -17,7 +17,7 @@ pub(super) fn write_head(out: &mut Vec<u8>, head: &Parts, length: Option<u64>) {
             field(out, name.as_str(), value.as_bytes());
         }
     }
-    // RFC 9110, section 8.6: these say that they have no body.
+    // RFC 9110, section 8.6: these methods announce an empty body.
     let is_expected = matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
     match length {
         Some(0) if !is_expected => {}
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_says_how_long_the_body_is() {
+    fn a_head_announces_the_framing_of_its_body() {
         let written = |method: &str, uri: &str, length| {
             let request = Request::builder()
                 .method(method)

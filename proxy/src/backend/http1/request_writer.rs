@@ -1,9 +1,9 @@
-//! A request on its way: its head, then its body by length or in chunks (RFC 9112, sections 6 and 7).
+//! Writes a request: its head, then its body by length or in the chunked transfer coding (RFC 9112, sections 6
+//! and 7).
 //!
-//! An endpoint that has answered may close its side while a body is still on its way to it: it refused the
-//! body, and its answer lies in the receive buffer (RFC 9112, section 9.6). So a write that fails ends no
-//! exchange: what is left goes nowhere, and what has become of the connection is for its reading side to
-//! say: the answer, or its end.
+//! An endpoint that has responded may close its side while a body is still being sent: it refused the body, and
+//! its response is in the receive buffer (RFC 9112, section 9.6). So a write that fails does not end the exchange:
+//! the rest of the request is discarded, and the reading side finds the response, or the end of the connection.
 
 use std::io::{IoSlice, Write as _};
 use std::pin::Pin;
@@ -18,56 +18,56 @@ use tokio::sync::oneshot;
 use super::request_head::write_head;
 use crate::backend::request_body::{CutShort, RequestBody};
 
-/// Room for the head of most requests.
+/// Enough for the head of most requests.
 const HEAD_BYTES: usize = 1024;
 
-/// A request on its way.
+/// A request that is being written.
 #[derive(Debug)]
-pub(super) struct Sending {
-    /// The head, or the line with a chunk's size; then a piece of the body, then what ends its chunk.
+pub(super) struct RequestWriter {
+    /// The head, or the line with a chunk's size; a piece of the body follows, then what ends its chunk.
     before: Vec<u8>,
-    /// So many bytes of it have been written.
+    /// How much of it has been written.
     begun: usize,
     piece: Bytes,
     behind: &'static [u8],
     /// `None` once all of it has been taken.
     body: Option<RequestBody>,
-    /// Who is told when the endpoint has been sent all of it.
+    /// Notified when the endpoint has been sent all of it.
     sent: Option<oneshot::Sender<()>>,
     framing: Framing,
-    hearing: Hearing,
+    reception: Reception,
     progress: Progress,
 }
 
 /// How the endpoint knows the end of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
-    /// By the length, of which so many bytes have not been taken yet.
+    /// By the length, of which this much has not been taken yet.
     Length(u64),
     Chunked,
 }
 
-/// Whether the endpoint takes what is written.
+/// Whether the endpoint accepts what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hearing {
+enum Reception {
     Open,
-    /// It does not: the rest of the request goes nowhere.
-    Deaf,
+    /// It does not: the rest of the request is discarded.
+    Closed,
 }
 
 /// How much has been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Nothing,
-    /// Something, and not all that was written has been flushed.
+    /// Something, and not all of it has been flushed.
     Unflushed,
     Flushed,
 }
 
-impl Sending {
-    /// Nothing is to be sent.
+impl RequestWriter {
+    /// Nothing to be sent.
     pub(super) fn nothing() -> Self {
-        Sending {
+        RequestWriter {
             before: Vec::new(),
             begun: 0,
             piece: Bytes::new(),
@@ -75,7 +75,7 @@ impl Sending {
             body: None,
             sent: None,
             framing: Framing::Length(0),
-            hearing: Hearing::Open,
+            reception: Reception::Open,
             progress: Progress::Flushed,
         }
     }
@@ -85,55 +85,55 @@ impl Sending {
         let length = body.size_hint().exact();
         let mut before = Vec::with_capacity(HEAD_BYTES);
         write_head(&mut before, head, length);
-        Sending {
+        RequestWriter {
             before,
             sent: body.take_sent(),
             body: Some(body),
             framing: length.map_or(Framing::Chunked, Framing::Length),
             progress: Progress::Nothing,
-            ..Sending::nothing()
+            ..RequestWriter::nothing()
         }
     }
 
     /// Whether the endpoint has been sent all of it.
     pub(super) fn is_done(&self) -> bool {
-        self.hearing == Hearing::Open && self.body.is_none() && !self.has_left()
+        self.reception == Reception::Open && self.body.is_none() && !self.has_left()
     }
 
-    /// The body of a request of which nothing was written, and nothing can be.
+    /// The body of a request of which nothing was written, so that it can be sent over another connection.
     pub(super) fn take_unsent(&mut self) -> Option<RequestBody> {
         let unsent = self.progress == Progress::Nothing;
         let body = match (self.body.take(), std::mem::take(&mut self.piece)) {
             (Some(body), piece) if unsent && piece.is_empty() => body,
-            // A body that was whole has been taken at once.
+            // A complete body is taken at once.
             (None, piece) if unsent => RequestBody::whole(piece),
             _ => return None,
         };
         Some(match self.sent.take() {
-            Some(sent) => body.telling(sent),
+            Some(sent) => body.notifying(sent),
             None => body,
         })
     }
 
-    /// Sends on what there is. Ready when the endpoint has all of it, or does not want it.
+    /// Writes what is available. Ready when the endpoint has been sent all of it, or does not accept it.
     ///
     /// # Errors
-    /// Whoever reads the body went away before its end: the connection must be closed.
+    /// The client's body ended early: the connection must be closed.
     pub(super) fn poll(
         &mut self,
         wire: &mut (impl AsyncWrite + Unpin),
         context: &mut Context<'_>,
     ) -> Poll<Result<(), CutShort>> {
         loop {
-            if self.hearing == Hearing::Deaf {
-                return self.poll_nowhere(context);
+            if self.reception == Reception::Closed {
+                return self.poll_discard(context);
             }
-            // A piece that is there leaves with the head.
+            // A piece that is available is written with the head.
             let waiting = match self.poll_take(context) {
                 Ok(waiting) => waiting,
                 Err(cut_short) => {
-                    // Nothing more may make it look like a whole one, here or over another connection.
-                    self.hearing = Hearing::Deaf;
+                    // It must not be taken for a complete request, here or over another connection.
+                    self.reception = Reception::Closed;
                     self.progress = Progress::Unflushed;
                     return Poll::Ready(Err(cut_short));
                 }
@@ -145,7 +145,7 @@ impl Sending {
             if self.progress == Progress::Unflushed {
                 match ready!(Pin::new(&mut *wire).poll_flush(context)) {
                     Ok(()) => self.progress = Progress::Flushed,
-                    Err(_) => self.hearing = Hearing::Deaf,
+                    Err(_) => self.reception = Reception::Closed,
                 }
                 continue;
             }
@@ -153,7 +153,7 @@ impl Sending {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(()) if self.body.is_none() => {
                     if let Some(sent) = self.sent.take() {
-                        // Nobody may care any more.
+                        // The receiver may be gone.
                         let _ = sent.send(());
                     }
                     Poll::Ready(Ok(()))
@@ -167,7 +167,7 @@ impl Sending {
         !(self.before.is_empty() && self.piece.is_empty() && self.behind.is_empty())
     }
 
-    /// Takes the next piece of the body, if there is room for it.
+    /// Takes the next piece of the body, once the last one has been written.
     fn poll_take(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, CutShort> {
         let has_room = self.piece.is_empty() && self.behind.is_empty();
         let Some(body) = self.body.as_mut().filter(|_| has_room) else {
@@ -237,12 +237,12 @@ impl Sending {
                 self.progress = Progress::Unflushed;
                 self.advance(bytes);
             }
-            Ok(_) | Err(_) => self.hearing = Hearing::Deaf,
+            Ok(_) | Err(_) => self.reception = Reception::Closed,
         }
         Poll::Ready(())
     }
 
-    /// So many bytes have been written. Nothing is kept of them.
+    /// Frees what has been written.
     fn advance(&mut self, mut bytes: usize) {
         let of_before = bytes.min(self.before.len() - self.begun);
         self.begun += of_before;
@@ -259,8 +259,8 @@ impl Sending {
         self.behind = self.behind.get(bytes..).unwrap_or_default();
     }
 
-    /// Takes the body, for nobody. What was never begun is kept: another connection may have it.
-    fn poll_nowhere(&mut self, context: &mut Context<'_>) -> Poll<Result<(), CutShort>> {
+    /// Reads the body to its end and discards it. A body of which nothing was sent is kept for another connection.
+    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<Result<(), CutShort>> {
         while self.progress != Progress::Nothing
             && let Some(body) = &mut self.body
         {

@@ -1,4 +1,4 @@
-//! What the head of an answer says (RFC 9112): status, fields, and how its body is framed.
+//! Parses the head of a response (RFC 9112): status, fields, and how its body is framed.
 
 use std::mem::MaybeUninit;
 
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, head
 
 use crate::http::framing::{self, Coding};
 
-/// All of a head.
+/// The length of a head.
 pub(super) const BYTES_MAX: usize = 64 * 1024;
 /// The fields of a head, or of the trailers.
 pub(super) const FIELDS_MAX: usize = 100;
@@ -16,24 +16,24 @@ pub(super) const FIELDS_MAX: usize = 100;
 /// What every head begins with.
 const VERSION: &[u8] = b"HTTP/1.";
 
-/// How the end of an answer's body is known (RFC 9112, section 6.3).
+/// How the end of the body is known (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// There is none, whatever the fields say.
+    /// There is no body, whatever the fields announce.
     Bodiless,
     Length(u64),
     Chunked,
     UntilClose,
 }
 
-/// Whether the endpoint keeps the connection for another request.
+/// Whether the endpoint keeps the connection alive for another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Persistence {
     Kept,
     Closed,
 }
 
-/// A head, read.
+/// A parsed head.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) parts: Parts,
@@ -41,17 +41,17 @@ pub(super) struct Head {
     pub(super) persistence: Persistence,
 }
 
-/// Where the head ends, once it is whole: behind its first empty line. Nothing before `scanned` has to be
-/// looked at again.
+/// Where the head ends, once it is complete: behind its first empty line. What is before `scanned` has been
+/// searched already.
 ///
 /// # Errors
-/// What has come does not begin a head, or is longer than one may be.
+/// What has arrived is not the beginning of a head, or too long for one.
 pub(super) fn end(arrived: &[u8], scanned: usize) -> Result<Option<usize>, &'static str> {
     let begun = arrived.len().min(VERSION.len());
     if arrived[..begun] != VERSION[..begun] {
-        return Err("its answer does not begin with HTTP/1.0 or HTTP/1.1");
+        return Err("the response does not begin with HTTP/1.0 or HTTP/1.1");
     }
-    // The line end before an empty line may have come before the rest of it.
+    // The line end before an empty line may have arrived before the rest of it.
     let from = scanned.saturating_sub(2);
     let mut ends = memchr::memchr_iter(b'\n', &arrived[from..]).map(|at| from + at + 1);
     let end = ends.find_map(|next| match &arrived[next..] {
@@ -60,12 +60,12 @@ pub(super) fn end(arrived: &[u8], scanned: usize) -> Result<Option<usize>, &'sta
         _ => None,
     });
     match end.unwrap_or(arrived.len()) {
-        bytes if bytes > BYTES_MAX => Err("the head of its answer is too long"),
+        bytes if bytes > BYTES_MAX => Err("the response head is too long"),
         _ => Ok(end),
     }
 }
 
-/// Reads a whole head, of the answer to a request with this method. Names and values are slices of it.
+/// Parses a complete head of a response to a request with this method. Names and values are slices of it.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -79,12 +79,12 @@ pub(super) fn parse(head: &Bytes, asked: &Method) -> Result<Head, &'static str> 
     );
     match parsed {
         Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err("the head of its answer ends in its middle"),
+        Ok(httparse::Status::Partial) => return Err("the response head is incomplete"),
         Err(error) => return Err(flaw_of(error)),
     }
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = StatusCode::from_u16(response.code.unwrap_or_default())
-        .map_err(|_| "the status of its answer is not one")?;
+        .map_err(|_| "the status is not valid")?;
     parts.version = match response.version {
         Some(0) => Version::HTTP_10,
         _ => Version::HTTP_11,
@@ -99,16 +99,16 @@ pub(super) fn parse(head: &Bytes, asked: &Method) -> Result<Head, &'static str> 
     })
 }
 
-/// Reads the lines of the trailers, which end with an empty one.
+/// Parses the lines of the trailers, which end with an empty one.
 ///
 /// # Errors
 /// What is wrong with them.
 pub(super) fn parse_trailers(lines: &Bytes) -> Result<HeaderMap, &'static str> {
-    let mut room = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut parsed_lines = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut fields = HeaderMap::new();
-    match httparse::parse_headers(lines, &mut room) {
+    match httparse::parse_headers(lines, &mut parsed_lines) {
         Ok(httparse::Status::Complete((_, parsed))) => append(&mut fields, lines, parsed)?,
-        Ok(httparse::Status::Partial) => return Err("its trailers end in their middle"),
+        Ok(httparse::Status::Partial) => return Err("the trailers are incomplete"),
         Err(error) => return Err(flaw_of(error)),
     }
     Ok(fields)
@@ -124,7 +124,7 @@ fn append(
         let name = HeaderName::from_bytes(line.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(text.slice_ref(line.value));
         let (Ok(name), Ok(value)) = (name, value) else {
-            return Err("a line of its answer is not a valid header");
+            return Err("a response header is not valid");
         };
         fields.append(name, value);
     }
@@ -133,12 +133,12 @@ fn append(
 
 fn flaw_of(error: httparse::Error) -> &'static str {
     match error {
-        httparse::Error::TooManyHeaders => "its answer has too many fields",
-        httparse::Error::Version => "its answer does not begin with HTTP/1.0 or HTTP/1.1",
-        httparse::Error::HeaderName => "the name of a field of its answer is not valid",
-        httparse::Error::HeaderValue => "the value of a field of its answer is not valid",
-        httparse::Error::Status => "the status line of its answer is not valid",
-        _ => "the head of its answer is not valid",
+        httparse::Error::TooManyHeaders => "the response has too many header fields",
+        httparse::Error::Version => "the response does not begin with HTTP/1.0 or HTTP/1.1",
+        httparse::Error::HeaderName => "the name of a response header is not valid",
+        httparse::Error::HeaderValue => "the value of a response header is not valid",
+        httparse::Error::Status => "the status line is not valid",
+        _ => "the response head is not valid",
     }
 }
 
@@ -164,8 +164,8 @@ fn framing(asked: &Method, head: &Parts) -> Result<Framing, &'static str> {
     }
 }
 
-/// HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 closes it unless told otherwise (RFC 9112,
-/// section 9.3). An answer that is framed in two ways costs its connection (section 6.3).
+/// HTTP/1.1 keeps a connection alive by default, HTTP/1.0 closes it by default (RFC 9112,
+/// section 9.3). A response that is framed in two ways, as in response splitting, closes it (section 6.3).
 fn persistence(head: &Parts, framing: Framing) -> Persistence {
     let options = head.headers.get_all(header::CONNECTION).iter();
     let mut options = options.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_read_whole() {
+    fn a_complete_head_is_parsed() {
         let head = "HTTP/1.1 207 Multi \u{e4}\r\nContent-Type: a\r\nX-A: 1\r\nx-a:\t2 \r\nE:\r\nContent-Length: 5\r\n\r\n";
         let head = read(&Method::GET, head).expect("valid");
         assert_eq!(head.parts.status, 207);
@@ -344,7 +344,7 @@ mod tests {
         assert!(head(FIELDS_MAX).is_ok());
         assert_eq!(
             head(FIELDS_MAX + 1).err(),
-            Some("its answer has too many fields")
+            Some("the response has too many header fields")
         );
         let long = format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(BYTES_MAX));
         assert!(end(long.as_bytes(), 0).is_err());

@@ -1,58 +1,59 @@
-//! An answer as it arrives: heads that come before it, its own head, its body, cut out of what was read.
-//! Nothing here reads or waits.
+//! Parses a response out of what has been read: informational responses, the head, and the body, by length or in
+//! the chunks of the chunked transfer coding. It is parsed strictly: a backend and weir that disagree on where a
+//! response ends would give one client the response of another (response splitting). Nothing here reads or waits.
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
 
 use super::response_head::{self, Framing, Head};
-use crate::backend::client::Piece;
 use crate::http::framing::chunked::{Chunked, Step};
+use crate::http::response_body::Piece;
 
-/// What has been read of a connection, and how far it is understood.
+/// What has been read from a connection, and how far it has been parsed.
 #[derive(Debug)]
-pub(super) struct Arriving {
+pub(super) struct ResponseParser {
     bytes: BytesMut,
     state: State,
-    /// The lines of the trailers, as far as they have come.
+    /// The lines of the trailers, as far as they have arrived.
     trailers: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// In the head, which does not end in the first so many bytes.
+    /// In the head, which does not end within this many bytes.
     Head(usize),
-    /// In a body of which so many bytes are still to come.
+    /// In a body, of which this many bytes are missing.
     Length(u64),
     Chunked(Chunked),
     UntilClose,
     Done,
 }
 
-/// What is next of a body.
+/// What was parsed of a body.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum Parsed {
     Piece(Piece),
-    /// What has arrived ends before it.
-    More,
+    /// More has to be read.
+    Incomplete,
     End,
 }
 
-impl Arriving {
+impl ResponseParser {
     pub(super) fn new() -> Self {
-        Arriving {
+        ResponseParser {
             bytes: BytesMut::new(),
             state: State::Done,
             trailers: Vec::new(),
         }
     }
 
-    /// The answer to a new request is to come.
+    /// A new request has been sent: another response is expected.
     pub(super) fn begin(&mut self) {
         self.state = State::Head(0);
         self.trailers = Vec::new();
     }
 
-    /// What is read next goes behind these. Without bytes that wait there is no buffer.
+    /// The buffer to read into. It takes no memory while it is empty.
     pub(super) fn bytes(&mut self) -> &mut BytesMut {
         if self.bytes.is_empty() {
             self.bytes = BytesMut::new();
@@ -64,12 +65,12 @@ impl Arriving {
         self.bytes.is_empty()
     }
 
-    /// Whether the answer has come whole.
+    /// Whether the response is complete.
     pub(super) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// The length of what has not been taken of the body, where that is known.
+    /// The length of the rest of the body, where it is known.
     pub(super) fn length(&self) -> Option<u64> {
         match self.state {
             State::Length(bytes) => Some(bytes),
@@ -78,7 +79,7 @@ impl Arriving {
         }
     }
 
-    /// The next head, once it has come whole. Behind one that comes before the answer, another is to come.
+    /// The next head, once it has arrived completely. An informational one is followed by another.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -92,7 +93,7 @@ impl Arriving {
         };
         let head = response_head::parse(&self.take(end), asked)?;
         self.state = match head.framing {
-            Framing::Bodiless if is_before_the_answer(&head) => State::Head(0),
+            Framing::Bodiless if is_informational(&head) => State::Head(0),
             Framing::Bodiless | Framing::Length(0) => State::Done,
             Framing::Length(bytes) => State::Length(bytes),
             Framing::Chunked => State::Chunked(Chunked::Size),
@@ -105,12 +106,12 @@ impl Arriving {
     ///
     /// # Errors
     /// What is wrong with the framing.
-    pub(super) fn next(&mut self) -> Result<Next, &'static str> {
+    pub(super) fn next(&mut self) -> Result<Parsed, &'static str> {
         let piece = match self.state {
-            State::Done => return Ok(Next::End),
-            State::Chunked(chunked) => return self.next_of_chunks(chunked),
-            State::Head(_) => return Ok(Next::More),
-            _ if self.bytes.is_empty() => return Ok(Next::More),
+            State::Done => return Ok(Parsed::End),
+            State::Chunked(chunked) => return self.next_of_chunked(chunked),
+            State::Head(_) => return Ok(Parsed::Incomplete),
+            _ if self.bytes.is_empty() => return Ok(Parsed::Incomplete),
             State::UntilClose => self.take(usize::MAX),
             State::Length(left) => {
                 let piece = self.take(usize::try_from(left).unwrap_or(usize::MAX));
@@ -121,10 +122,10 @@ impl Arriving {
                 piece
             }
         };
-        Ok(Next::Piece(Piece::Data(piece)))
+        Ok(Parsed::Piece(Piece::Data(piece)))
     }
 
-    fn next_of_chunks(&mut self, mut chunked: Chunked) -> Result<Next, &'static str> {
+    fn next_of_chunked(&mut self, mut chunked: Chunked) -> Result<Parsed, &'static str> {
         loop {
             let step = chunked.step(&mut self.bytes)?;
             if let Step::Data(_) = step {
@@ -135,18 +136,18 @@ impl Arriving {
                 chunked => State::Chunked(chunked),
             };
             match step {
-                Step::Data(data) => return Ok(Next::Piece(Piece::Data(data))),
-                Step::More => return Ok(Next::More),
+                Step::Data(data) => return Ok(Parsed::Piece(Piece::Data(data))),
+                Step::More => return Ok(Parsed::Incomplete),
                 Step::Trailer(line) => {
                     self.trailers.extend_from_slice(&line);
                     self.trailers.extend_from_slice(b"\r\n");
                 }
-                Step::End if self.trailers.is_empty() => return Ok(Next::End),
+                Step::End if self.trailers.is_empty() => return Ok(Parsed::End),
                 Step::End => {
                     self.trailers.extend_from_slice(b"\r\n");
                     let lines = Bytes::from(std::mem::take(&mut self.trailers));
                     let fields = response_head::parse_trailers(&lines)?;
-                    return Ok(Next::Piece(Piece::Trailers(fields)));
+                    return Ok(Parsed::Piece(Piece::Trailers(fields)));
                 }
             }
         }
@@ -155,7 +156,7 @@ impl Arriving {
     /// The endpoint has closed the connection.
     ///
     /// # Errors
-    /// The answer had not come whole.
+    /// The response was not complete.
     pub(super) fn closed(&mut self) -> Result<(), ClosedEarly> {
         match self.state {
             State::UntilClose | State::Done => {
@@ -166,12 +167,12 @@ impl Arriving {
         }
     }
 
-    /// Takes what has been read out of it, for who speaks another protocol now.
+    /// What has been read, for a connection that has switched protocols.
     pub(super) fn into_bytes(self) -> Bytes {
         self.bytes.freeze()
     }
 
-    /// The next so many bytes, or all that there are.
+    /// This many bytes, or all that there are.
     fn take(&mut self, bytes: usize) -> Bytes {
         match bytes >= self.bytes.len() {
             true => std::mem::take(&mut self.bytes).freeze(),
@@ -184,8 +185,8 @@ impl Arriving {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ClosedEarly;
 
-/// Whether it is one of the heads that come before an answer; the one that switches protocols is an answer.
-pub(super) fn is_before_the_answer(head: &Head) -> bool {
+/// Whether another head follows this one (RFC 9110, section 15.2). A 101, which switches protocols, is final.
+pub(super) fn is_informational(head: &Head) -> bool {
     let status = head.parts.status;
     status.is_informational() && status != http::StatusCode::SWITCHING_PROTOCOLS
 }
@@ -194,7 +195,7 @@ pub(super) fn is_before_the_answer(head: &Head) -> bool {
 mod tests {
     use super::*;
 
-    /// What came of bytes that arrive in pieces, and then of the end of the connection.
+    /// What was parsed of bytes that arrive in pieces, before the connection is closed.
     #[derive(Debug, PartialEq, Eq)]
     struct Read {
         statuses: Vec<u16>,
@@ -204,8 +205,8 @@ mod tests {
     }
 
     fn read(pieces: &[&[u8]]) -> Result<Read, &'static str> {
-        let mut arriving = Arriving::new();
-        arriving.begin();
+        let mut parser = ResponseParser::new();
+        parser.begin();
         let mut read = Read {
             statuses: Vec::new(),
             data: Vec::new(),
@@ -213,11 +214,11 @@ mod tests {
             behind: Vec::new(),
         };
         for piece in pieces {
-            arriving.bytes().extend_from_slice(piece);
-            while let Some(head) = arriving.head(&Method::GET)? {
+            parser.bytes().extend_from_slice(piece);
+            while let Some(head) = parser.head(&Method::GET)? {
                 read.statuses.push(head.parts.status.as_u16());
             }
-            while let Next::Piece(piece) = arriving.next()? {
+            while let Parsed::Piece(piece) = parser.next()? {
                 match piece {
                     Piece::Data(data) => read.data.extend_from_slice(&data),
                     Piece::Trailers(fields) => {
@@ -230,13 +231,13 @@ mod tests {
                 }
             }
         }
-        arriving.closed().map_err(|ClosedEarly| "closed early")?;
-        read.behind = arriving.bytes.to_vec();
+        parser.closed().map_err(|ClosedEarly| "closed early")?;
+        read.behind = parser.bytes.to_vec();
         Ok(read)
     }
 
     #[test]
-    fn an_answer_is_read_however_it_is_split() {
+    fn a_response_is_parsed_however_it_is_split() {
         let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
         let chunks = "5;x=y\r\nhello\r\n6\r\n world\r\n0\r\n";
         for (whole, statuses, trailers, behind) in [
@@ -280,7 +281,7 @@ mod tests {
             }
             let bytes: Vec<&[u8]> = whole.chunks(1).collect();
             assert_eq!(read(&bytes).as_ref(), Ok(&expected));
-            // Cut anywhere before its end it is no whole one, where it says its end.
+            // Cut anywhere before its end it is incomplete, unless the close of the connection is its end.
             if !behind.is_empty() {
                 for cut in 0..whole.len() - behind.len() {
                     assert_eq!(read(&[&whole[..cut]]), Err("closed early"), "cut at {cut}");
@@ -290,19 +291,19 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_chunks_is_known_with_the_last_of_them() {
-        let mut arriving = Arriving::new();
-        arriving.begin();
+    fn the_end_of_chunks_is_known_with_the_last_chunk() {
+        let mut parser = ResponseParser::new();
+        parser.begin();
         let whole = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-        arriving.bytes().extend_from_slice(whole);
-        assert!(arriving.head(&Method::GET).expect("valid").is_some());
-        assert!(matches!(arriving.next(), Ok(Next::Piece(Piece::Data(_)))));
-        assert!(arriving.is_done());
-        assert!(arriving.is_empty());
+        parser.bytes().extend_from_slice(whole);
+        assert!(parser.head(&Method::GET).expect("valid").is_some());
+        assert!(matches!(parser.next(), Ok(Parsed::Piece(Piece::Data(_)))));
+        assert!(parser.is_done());
+        assert!(parser.is_empty());
     }
 
     #[test]
-    fn a_wrong_chunk_is_found_in_any_packet() {
+    fn an_invalid_chunk_is_found_in_any_packet() {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         for chunks in [
             "zz\r\n",

@@ -1,4 +1,4 @@
-//! Exchanges over real sockets, with an endpoint that says what it is told to.
+//! Exchanges over real sockets, with an endpoint whose responses are scripted.
 
 use http::{Request, StatusCode};
 use http_body::Body as _;
@@ -9,26 +9,26 @@ use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
 
-async fn linked() -> (Box<Link>, TcpStream) {
+async fn connected() -> (Box<Http1Connection>, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
     let address = listener.local_addr().expect("an address");
     let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
-    let link = Link::new(Wire::Plain(near.expect("connected")));
-    (link, far.expect("accepted").0)
+    let connection = Http1Connection::new(Wire::Plain(near.expect("connected")));
+    (connection, far.expect("accepted").0)
 }
 
-fn begin(link: &mut Link, method: &str, body: RequestBody) {
+fn begin(connection: &mut Http1Connection, method: &str, body: RequestBody) {
     let request = Request::builder().method(method).uri("/a").body(());
-    link.begin(&request.expect("a request").into_parts().0, body);
+    connection.begin(&request.expect("a request").into_parts().0, body);
 }
 
-async fn answered(link: &mut Link) -> Result<http::response::Parts, Failure> {
-    link.answered(clock::now() + LONG, None).await
+async fn response_head(connection: &mut Http1Connection) -> Result<http::response::Parts, Failure> {
+    connection.response_head(clock::now() + LONG, None).await
 }
 
-async fn body(link: &mut Link) -> Result<Vec<u8>, Broken> {
+async fn body(connection: &mut Http1Connection) -> Result<Vec<u8>, ConnectionError> {
     let mut all = Vec::new();
-    while let Some(piece) = poll_fn(|context| link.poll_piece(context)).await {
+    while let Some(piece) = poll_fn(|context| connection.poll_piece(context)).await {
         if let Piece::Data(data) = piece? {
             all.extend_from_slice(&data);
         }
@@ -36,8 +36,8 @@ async fn body(link: &mut Link) -> Result<Vec<u8>, Broken> {
     Ok(all)
 }
 
-/// Reads a request without a body, and says this.
-async fn say(endpoint: &mut TcpStream, text: &[u8]) {
+/// Reads a request without a body, and responds with this.
+async fn respond(endpoint: &mut TcpStream, text: &[u8]) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(endpoint.read_u8().await.expect("a head"));
@@ -47,7 +47,7 @@ async fn say(endpoint: &mut TcpStream, text: &[u8]) {
 
 #[tokio::test]
 async fn exchanges_follow_each_other_over_one_connection() {
-    let (mut link, mut endpoint) = linked().await;
+    let (mut connection, mut endpoint) = connected().await;
     for (method, answer, text) in [
         ("GET", "Content-Length: 2\r\n\r\nab", "ab"),
         ("HEAD", "Content-Length: 2\r\n\r\n", ""),
@@ -58,23 +58,29 @@ async fn exchanges_follow_each_other_over_one_connection() {
         ),
         ("GET", "Content-Length: 0\r\n\r\n", ""),
     ] {
-        assert!(link.is_usable().await);
-        begin(&mut link, method, RequestBody::whole(Bytes::new()));
+        assert!(connection.is_usable().await);
+        begin(&mut connection, method, RequestBody::whole(Bytes::new()));
         let answer = format!("HTTP/1.1 200 OK\r\n{answer}");
-        let (head, ()) = tokio::join!(answered(&mut link), say(&mut endpoint, answer.as_bytes()));
+        let (head, ()) = tokio::join!(
+            response_head(&mut connection),
+            respond(&mut endpoint, answer.as_bytes())
+        );
         assert_eq!(head.expect("an answer").status, StatusCode::OK);
-        assert_eq!(body(&mut link).await.expect("whole"), text.as_bytes());
-        assert!(link.is_at_end() && link.is_reusable(), "{answer}");
-        link.rest(clock::now());
+        assert_eq!(body(&mut connection).await.expect("whole"), text.as_bytes());
+        assert!(
+            connection.is_at_end() && connection.is_reusable(),
+            "{answer}"
+        );
+        connection.become_idle(clock::now());
     }
     drop(endpoint);
-    while link.is_usable().await {
+    while connection.is_usable().await {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_cannot_be_trusted_is_not_used_again() {
+async fn a_connection_that_cannot_be_trusted_is_not_reused() {
     for answer in [
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab",
         "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nab",
@@ -82,121 +88,124 @@ async fn a_connection_that_cannot_be_trusted_is_not_used_again() {
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\n\r\nab",
     ] {
-        let (mut link, mut endpoint) = linked().await;
-        begin(&mut link, "GET", RequestBody::whole(Bytes::new()));
+        let (mut connection, mut endpoint) = connected().await;
+        begin(&mut connection, "GET", RequestBody::whole(Bytes::new()));
         let saying = async move {
-            say(&mut endpoint, answer.as_bytes()).await;
+            respond(&mut endpoint, answer.as_bytes()).await;
         };
-        let (head, ()) = tokio::join!(answered(&mut link), saying);
+        let (head, ()) = tokio::join!(response_head(&mut connection), saying);
         assert!(head.is_ok());
-        assert_eq!(body(&mut link).await.expect("whole"), b"ab");
-        assert!(!link.is_reusable(), "{answer}");
+        assert_eq!(body(&mut connection).await.expect("whole"), b"ab");
+        assert!(!connection.is_reusable(), "{answer}");
     }
-    // What comes without having been asked for.
-    let (mut link, mut endpoint) = linked().await;
+    // Bytes that no request asked for.
+    let (mut connection, mut endpoint) = connected().await;
     endpoint
         .write_all(b"HTTP/1.1 408 X\r\n\r\n")
         .await
         .expect("written");
-    while link.is_usable().await {
+    while connection.is_usable().await {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_before_the_request_is_whole_is_heard() {
-    let (mut link, mut endpoint) = linked().await;
-    let (pieces, relayed) = RequestBody::relayed(None);
-    begin(&mut link, "POST", relayed);
+async fn a_response_to_an_incomplete_request_is_read() {
+    let (mut connection, mut endpoint) = connected().await;
+    let (pieces, passed_through) = RequestBody::passed_through(None);
+    begin(&mut connection, "POST", passed_through);
     let refusing = async move {
-        say(
+        respond(
             &mut endpoint,
             b"HTTP/1.1 413 X\r\nContent-Length: 2\r\n\r\nno",
         )
         .await;
     };
     let relaying = tokio::spawn(async move {
-        // Until nobody wants any more.
+        // Until nobody reads any more.
         while pieces
             .send(Some(Bytes::from_static(&[b'x'; 65_536])))
             .await
             .is_ok()
         {}
     });
-    let (head, ()) = tokio::join!(answered(&mut link), refusing);
+    let (head, ()) = tokio::join!(response_head(&mut connection), refusing);
     assert_eq!(
         head.expect("an answer").status,
         StatusCode::PAYLOAD_TOO_LARGE
     );
-    assert_eq!(body(&mut link).await.expect("whole"), b"no");
-    assert!(!link.is_reusable());
-    drop(link);
-    relaying.await.expect("relayed");
+    assert_eq!(body(&mut connection).await.expect("whole"), b"no");
+    assert!(!connection.is_reusable());
+    drop(connection);
+    relaying.await.expect("passed_through");
 }
 
 #[tokio::test]
 async fn a_body_that_is_cut_short_ends_the_exchange() {
-    let (mut link, mut endpoint) = linked().await;
-    let (pieces, relayed) = RequestBody::relayed(None);
-    begin(&mut link, "POST", relayed);
+    let (mut connection, mut endpoint) = connected().await;
+    let (pieces, passed_through) = RequestBody::passed_through(None);
+    begin(&mut connection, "POST", passed_through);
     drop(pieces);
-    let failed = answered(&mut link).await;
+    let failed = response_head(&mut connection).await;
     assert!(
-        matches!(failed, Err(Failure::Broken(Broken::CutShort(_)))),
+        matches!(
+            failed,
+            Err(Failure::Connection(ConnectionError::RequestBody(_)))
+        ),
         "{failed:?}"
     );
-    assert!(!link.is_reusable());
-    drop(link);
+    assert!(!connection.is_reusable());
+    drop(connection);
     let mut sent = String::new();
     endpoint.read_to_string(&mut sent).await.expect("read");
     assert!(!sent.contains("0\r\n\r\n"), "{sent}");
 }
 
 #[tokio::test]
-async fn what_was_not_written_may_go_over_another_connection() {
-    let (mut link, endpoint) = linked().await;
+async fn a_request_that_was_not_written_can_be_sent_over_another_connection() {
+    let (mut connection, endpoint) = connected().await;
     socket2::SockRef::from(&endpoint)
         .set_linger(Some(Duration::ZERO))
         .expect("set");
     drop(endpoint);
-    while link.is_usable().await {
+    while connection.is_usable().await {
         tokio::task::yield_now().await;
     }
     begin(
-        &mut link,
+        &mut connection,
         "POST",
         RequestBody::whole(Bytes::from_static(b"hello")),
     );
-    let failed = answered(&mut link).await;
-    assert!(matches!(failed, Err(Failure::Broken(_))), "{failed:?}");
-    let unsent = link.take_unsent().expect("nothing was written");
+    let failed = response_head(&mut connection).await;
+    assert!(matches!(failed, Err(Failure::Connection(_))), "{failed:?}");
+    let unsent = connection.take_unsent().expect("nothing was written");
     assert_eq!(unsent.size_hint().exact(), Some(5));
 }
 
 #[tokio::test]
-async fn heads_before_an_answer_are_told_and_bounded() {
-    let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+async fn informational_responses_are_reported_and_bounded() {
+    let hint = "HTTP/1.1 103 InformationalResponses Hints\r\nLink: </a>\r\n\r\n";
     let switched = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nahead";
     for (heads, is_answered) in [
         (2, true),
-        (EARLY_HEADS_MAX, true),
-        (EARLY_HEADS_MAX + 1, false),
+        (INFORMATIONAL_MAX, true),
+        (INFORMATIONAL_MAX + 1, false),
     ] {
-        let (mut link, mut endpoint) = linked().await;
-        begin(&mut link, "GET", RequestBody::whole(Bytes::new()));
+        let (mut connection, mut endpoint) = connected().await;
+        begin(&mut connection, "GET", RequestBody::whole(Bytes::new()));
         let text = format!(
             "HTTP/1.1 100 Continue\r\n\r\n{}{switched}",
             hint.repeat(heads - 1)
         );
-        let early = Early::default();
+        let early = InformationalResponses::default();
         let deadline = clock::now() + LONG;
-        let answering = link.answered(deadline, Some(&early));
-        let (head, ()) = tokio::join!(answering, say(&mut endpoint, text.as_bytes()));
+        let answering = connection.response_head(deadline, Some(&early));
+        let (head, ()) = tokio::join!(answering, respond(&mut endpoint, text.as_bytes()));
         assert_eq!(head.is_ok(), is_answered, "{heads}");
         assert_eq!(early.take().len(), (heads - 1).min(8));
         if is_answered {
-            assert!(!link.is_reusable());
-            let (mut wire, arrived) = link.into_wire().await.expect("a tunnel");
+            assert!(!connection.is_reusable());
+            let (mut wire, arrived) = connection.into_wire().await.expect("a tunnel");
             assert_eq!(arrived, "ahead");
             wire.write_all(b"up").await.expect("written");
             let mut up = [0; 2];
@@ -207,7 +216,7 @@ async fn heads_before_an_answer_are_told_and_bounded() {
 }
 
 #[tokio::test]
-async fn a_large_body_comes_whole() {
+async fn a_large_body_arrives_completely() {
     let data: Vec<u8> = (0..3_000_000_u32)
         .map(|n| n.to_le_bytes()[n as usize % 3])
         .collect();
@@ -222,50 +231,50 @@ async fn a_large_body_comes_whole() {
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", data.len()).into_bytes();
     length.extend_from_slice(&data);
     for answer in [chunks, length] {
-        let (mut link, mut endpoint) = linked().await;
-        begin(&mut link, "GET", RequestBody::whole(Bytes::new()));
+        let (mut connection, mut endpoint) = connected().await;
+        begin(&mut connection, "GET", RequestBody::whole(Bytes::new()));
         let reading = async {
-            answered(&mut link).await.expect("an answer");
-            body(&mut link).await.expect("whole")
+            response_head(&mut connection).await.expect("an answer");
+            body(&mut connection).await.expect("whole")
         };
-        let (read, ()) = tokio::join!(reading, say(&mut endpoint, &answer));
+        let (read, ()) = tokio::join!(reading, respond(&mut endpoint, &answer));
         assert!(read == data);
-        assert!(link.is_reusable());
+        assert!(connection.is_reusable());
     }
 }
 
 #[tokio::test]
-async fn an_endpoint_that_says_nothing_is_not_waited_for_for_ever() {
-    let (mut link, _endpoint) = linked().await;
-    begin(&mut link, "GET", RequestBody::whole(Bytes::new()));
-    let late = link
-        .answered(clock::now() + Duration::from_millis(20), None)
+async fn a_silent_endpoint_times_out() {
+    let (mut connection, _endpoint) = connected().await;
+    begin(&mut connection, "GET", RequestBody::whole(Bytes::new()));
+    let late = connection
+        .response_head(clock::now() + Duration::from_millis(20), None)
         .await;
     assert!(matches!(late, Err(Failure::TimedOut)), "{late:?}");
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_is_broken() {
+async fn a_truncated_response_is_an_error() {
     for answer in [
         "HTTP/1.1 200 OK\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n",
     ] {
-        let (mut link, mut endpoint) = linked().await;
-        begin(&mut link, "GET", RequestBody::whole(Bytes::new()));
+        let (mut connection, mut endpoint) = connected().await;
+        begin(&mut connection, "GET", RequestBody::whole(Bytes::new()));
         let saying = async move {
-            say(&mut endpoint, answer.as_bytes()).await;
+            respond(&mut endpoint, answer.as_bytes()).await;
         };
         let reading = async {
-            match answered(&mut link).await {
-                Ok(_) => body(&mut link).await.map_err(Failure::Broken),
+            match response_head(&mut connection).await {
+                Ok(_) => body(&mut connection).await.map_err(Failure::Connection),
                 Err(failure) => Err(failure),
             }
         };
         let (read, ()) = tokio::join!(reading, saying);
         assert!(
-            matches!(read, Err(Failure::Broken(Broken::Closed))),
+            matches!(read, Err(Failure::Connection(ConnectionError::Closed))),
             "{answer:?}: {read:?}"
         );
     }

@@ -1,7 +1,7 @@
-//! The part of reading JSON that takes the time: finding the end of a string.
+//! The part of parsing JSON that takes most of the time: finding the end of a string.
 
-/// How many bytes of a string stand for themselves: up to a quote, a backslash or a control
-/// character. Eight at a time, by the bit tricks for "has a zero byte" and "has a byte below n".
+/// The number of plain bytes in a string: up to a quote, a backslash or a control character. Eight bytes at a time,
+/// by the bit tricks for "has a zero byte" and "has a byte below n".
 #[inline]
 pub(super) fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -14,7 +14,7 @@ pub(super) fn plain_length(bytes: &[u8]) -> usize {
         let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
         let special = quote | backslash | below(word, 0x20);
         if special != 0 {
-            // Borrows can only mark bytes above one that is marked rightly, so the lowest is right.
+            // A borrow can only mark bytes above a marked one, so the lowest mark is correct.
             return position * 8 + special.trailing_zeros() as usize / 8;
         }
     }

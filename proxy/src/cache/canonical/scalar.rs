@@ -2,13 +2,13 @@
 
 use super::plain::plain_length;
 use super::shown::Escapes;
-use super::{Reader, Unfit};
+use super::{NotCanonical, Reader};
 use crate::model::json::Visitor;
 
 impl<V: Visitor> Reader<'_, V> {
-    /// Reads a string that begins with a quote.
+    /// Parses a string, from its first quote on.
     #[inline]
-    pub(super) fn string(&mut self) -> Result<Escapes, Unfit> {
+    pub(super) fn string(&mut self) -> Result<Escapes, NotCanonical> {
         let plain = plain_length(&self.source[self.at + 1..]);
         let end = self.at + 1 + plain;
         if self.source.get(end) == Some(&b'"') {
@@ -21,8 +21,8 @@ impl<V: Visitor> Reader<'_, V> {
         self.string_on()
     }
 
-    /// Reads a string on from a byte that does not stand for itself.
-    fn string_on(&mut self) -> Result<Escapes, Unfit> {
+    /// Parses the rest of a string, from a byte that is not plain on.
+    fn string_on(&mut self) -> Result<Escapes, NotCanonical> {
         let mut escapes = Escapes::None;
         loop {
             match self.source.get(self.at) {
@@ -35,8 +35,8 @@ impl<V: Visitor> Reader<'_, V> {
                         escapes = Escapes::Some;
                     }
                 }
-                // The end, or a control character that may only stand there escaped.
-                _ => return Err(Unfit::NotJson),
+                // The end, or a control character that must be escaped.
+                _ => return Err(NotCanonical::NotJson),
             }
             let plain = plain_length(&self.source[self.at..]);
             let run = &self.source[self.at..self.at + plain];
@@ -45,9 +45,9 @@ impl<V: Visitor> Reader<'_, V> {
         }
     }
 
-    /// Whether what the escape stands for is one in the canonical text, too.
-    fn escape(&mut self) -> Result<Escapes, Unfit> {
-        let escaped = *self.source.get(self.at + 1).ok_or(Unfit::NotJson)?;
+    /// Parses an escape. Quotes and backslashes are escaped in the canonical text, too.
+    fn escape(&mut self) -> Result<Escapes, NotCanonical> {
+        let escaped = *self.source.get(self.at + 1).ok_or(NotCanonical::NotJson)?;
         self.at += 2;
         let character = match escaped {
             b'"' | b'\\' | b'/' => char::from(escaped),
@@ -57,7 +57,7 @@ impl<V: Visitor> Reader<'_, V> {
             b'r' => '\r',
             b't' => '\t',
             b'u' => self.unicode_escape()?,
-            _ => return Err(Unfit::NotJson),
+            _ => return Err(NotCanonical::NotJson),
         };
         let escapes = match character {
             '"' | '\\' => Escapes::Some,
@@ -73,38 +73,40 @@ impl<V: Visitor> Reader<'_, V> {
     }
 
     /// What follows `\u`: one code unit, or two that are a surrogate pair.
-    fn unicode_escape(&mut self) -> Result<char, Unfit> {
+    fn unicode_escape(&mut self) -> Result<char, NotCanonical> {
         let unit = self.code_unit()?;
         let code_point = if (0xd800..0xdc00).contains(&unit) {
             if !self.source[self.at..].starts_with(b"\\u") {
-                return Err(Unfit::NotJson);
+                return Err(NotCanonical::NotJson);
             }
             self.at += 2;
             let low = self.code_unit()?;
             if !(0xdc00..0xe000).contains(&low) {
-                return Err(Unfit::NotJson);
+                return Err(NotCanonical::NotJson);
             }
             0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00)
         } else {
             unit
         };
-        // A low surrogate by itself is no character.
-        char::from_u32(code_point).ok_or(Unfit::NotJson)
+        // A lone low surrogate is not a character.
+        char::from_u32(code_point).ok_or(NotCanonical::NotJson)
     }
 
-    fn code_unit(&mut self) -> Result<u32, Unfit> {
+    fn code_unit(&mut self) -> Result<u32, NotCanonical> {
         let digits = self
             .source
             .get(self.at..self.at + 4)
-            .ok_or(Unfit::NotJson)?;
+            .ok_or(NotCanonical::NotJson)?;
         self.at += 4;
         digits.iter().try_fold(0, |unit, digit| {
-            let digit = char::from(*digit).to_digit(16).ok_or(Unfit::NotJson)?;
+            let digit = char::from(*digit)
+                .to_digit(16)
+                .ok_or(NotCanonical::NotJson)?;
             Ok(unit << 4 | digit)
         })
     }
 
-    pub(super) fn number(&mut self) -> Result<(), Unfit> {
+    pub(super) fn number(&mut self) -> Result<(), NotCanonical> {
         let start = self.at;
         if self.source[self.at] == b'-' {
             self.at += 1;
@@ -129,14 +131,14 @@ impl<V: Visitor> Reader<'_, V> {
     }
 
     /// At least one.
-    fn digits(&mut self) -> Result<(), Unfit> {
+    fn digits(&mut self) -> Result<(), NotCanonical> {
         let digits = self.source[self.at..]
             .iter()
             .take_while(|byte| byte.is_ascii_digit())
             .count();
         self.at += digits;
         if digits == 0 {
-            return Err(Unfit::NotJson);
+            return Err(NotCanonical::NotJson);
         }
         Ok(())
     }

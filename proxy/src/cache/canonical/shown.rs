@@ -1,44 +1,44 @@
-//! What is shown to a visitor of a text that is read for its canonical form, so that nobody has to read it
-//! again: the same as [`json::Scanner`](crate::model::json::Scanner) shows of it.
+//! Shows the text that is parsed for its canonical form to a visitor, as
+//! [`json::Scanner`](crate::model::json::Scanner) would, so that it need not be parsed again.
 
 use super::Reader;
-use crate::cache::reach;
+use crate::cache::statefulness;
 use crate::model::json::{Container, DEPTH_MAX, Place, SHORT_BYTES_MAX, Value, Visitor, Wants};
 
-/// Where a value is, for the visitor and for the cache itself.
+/// The place of a value, for the visitor and for the cache itself.
 #[derive(Clone, Copy)]
 pub(super) struct Places<P> {
     pub(super) visitor: P,
-    pub(super) reach: reach::At,
+    pub(super) statefulness: statefulness::At,
 }
 
 impl<P: Place> Places<P> {
     pub(super) const ROOT: Self = Places {
         visitor: P::ROOT,
-        reach: reach::At::ROOT,
+        statefulness: statefulness::At::ROOT,
     };
 
-    /// Where a container is that begins at this depth.
+    /// The place of a container at this depth.
     #[inline]
     pub(super) fn within_depth(self, depth: u32) -> Self {
         match (depth as usize) < DEPTH_MAX {
             true => self,
             false => Places {
                 visitor: P::NOWHERE,
-                reach: reach::At::NOWHERE,
+                statefulness: statefulness::At::NOWHERE,
             },
         }
     }
 }
 
-/// A string as it is in the canonical text, without its quotes.
+/// A string in the canonical text, without its quotes.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) escapes: Escapes,
 }
 
-/// Whether a string in the canonical text has quotes or backslashes in it, each behind a backslash.
+/// Whether a string in the canonical text contains quotes or backslashes, each escaped by a backslash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Escapes {
     None,
@@ -46,7 +46,7 @@ pub(super) enum Escapes {
 }
 
 impl<V: Visitor> Reader<'_, V> {
-    /// Where the member is whose name is in the text from `start` on.
+    /// The place of the member whose name begins at `start` of the text.
     #[inline]
     pub(super) fn member_places(
         &mut self,
@@ -58,7 +58,7 @@ impl<V: Visitor> Reader<'_, V> {
         let name = Text { bytes, escapes };
         Places {
             visitor: member(self.visitor, of.visitor, name),
-            reach: member(&mut self.reach, of.reach, name),
+            statefulness: member(&mut self.statefulness, of.statefulness, name),
         }
     }
 
@@ -66,7 +66,7 @@ impl<V: Visitor> Reader<'_, V> {
     pub(super) fn element_places(&mut self, of: Places<V::Place>) -> Places<V::Place> {
         Places {
             visitor: element(self.visitor, of.visitor),
-            reach: element(&mut self.reach, of.reach),
+            statefulness: element(&mut self.statefulness, of.statefulness),
         }
     }
 
@@ -75,8 +75,8 @@ impl<V: Visitor> Reader<'_, V> {
         if at.visitor != V::Place::NOWHERE {
             self.visitor.open(at.visitor, container);
         }
-        if at.reach != reach::At::NOWHERE {
-            self.reach.open(at.reach, container);
+        if at.statefulness != statefulness::At::NOWHERE {
+            self.statefulness.open(at.statefulness, container);
         }
     }
 
@@ -85,8 +85,8 @@ impl<V: Visitor> Reader<'_, V> {
         if at.visitor != V::Place::NOWHERE {
             self.visitor.close(at.visitor, container);
         }
-        if at.reach != reach::At::NOWHERE {
-            self.reach.close(at.reach, container);
+        if at.statefulness != statefulness::At::NOWHERE {
+            self.statefulness.close(at.statefulness, container);
         }
     }
 
@@ -95,22 +95,23 @@ impl<V: Visitor> Reader<'_, V> {
         if at.visitor.wants() != Wants::Nothing {
             self.visitor.value(at.visitor, value);
         }
-        if at.reach.wants() != Wants::Nothing {
-            self.reach.value(at.reach, value);
+        if at.statefulness.wants() != Wants::Nothing {
+            self.statefulness.value(at.statefulness, value);
         }
     }
 
-    /// Shows the string that is in the text from `start` on.
+    /// Shows the string that begins at `start` of the text.
     #[inline]
     pub(super) fn show_string(&mut self, at: Places<V::Place>, start: usize, escapes: Escapes) {
         let bytes = &self.text[start + 1..self.text.len() - 1];
         let text = Text { bytes, escapes };
         string(self.visitor, at.visitor, text);
-        string(&mut self.reach, at.reach, text);
+        string(&mut self.statefulness, at.statefulness, text);
     }
 
     pub(super) fn show_number(&mut self, at: Places<V::Place>, start: usize) {
-        let wanted = at.visitor.wants() != Wants::Nothing || at.reach.wants() != Wants::Nothing;
+        let wanted =
+            at.visitor.wants() != Wants::Nothing || at.statefulness.wants() != Wants::Nothing;
         if wanted {
             let number = &self.source[start..self.at];
             self.show_value(
@@ -156,7 +157,7 @@ fn string<V: Visitor>(visitor: &mut V, at: V::Place, text: Text<'_>) {
 }
 
 impl<'a> Text<'a> {
-    /// Hands on the text without escapes.
+    /// Passes on the text without escapes.
     #[inline]
     fn whole<T>(self, take: impl FnOnce(&[u8]) -> T) -> T {
         if self.escapes == Escapes::None {
@@ -178,7 +179,7 @@ impl<'a> Text<'a> {
                 if !piece.is_empty() {
                     take(piece);
                 }
-                // The byte behind a backslash is itself, also where it is a backslash.
+                // The byte behind a backslash is plain, also if it is a backslash.
                 rest = &after[1..];
                 from = 1;
             }

@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use crate::cache::canonical::{self, Unfit};
-use crate::cache::reach::Reach;
+use crate::cache::canonical::{self, NotCanonical};
+use crate::cache::statefulness::Statefulness;
 use crate::model::json::Unseen;
 
-fn canonical(source: &[u8]) -> Result<Vec<u8>, Unfit> {
-    let reach = Reach::new(None);
-    canonical::canonical(source, reach, &mut Unseen, |text, _| text.to_vec())
+fn canonical(source: &[u8]) -> Result<Vec<u8>, NotCanonical> {
+    let statefulness = Statefulness::new(None);
+    canonical::canonical(source, statefulness, &mut Unseen, |text, _| text.to_vec())
 }
 
 /// xorshift64: the same documents in every run.
@@ -170,7 +170,7 @@ fn change(document: &mut Document, dice: &mut Dice) {
 }
 
 #[test]
-fn however_a_document_is_written_its_text_is_the_same() {
+fn equal_documents_have_the_same_text() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for _ in 0..2_000 {
         let mut original = object(&mut dice, 4);
@@ -200,7 +200,7 @@ fn however_a_document_is_written_its_text_is_the_same() {
 }
 
 #[test]
-fn damaged_documents_are_refused_as_serde_json_refuses_them() {
+fn damaged_documents_are_rejected_as_by_serde_json() {
     let mut dice = Dice(42);
     let (mut refused, mut accepted) = (0, 0);
     for _ in 0..20_000 {
@@ -218,7 +218,7 @@ fn damaged_documents_are_refused_as_serde_json_refuses_them() {
             Err(error) => error.to_string().starts_with("number out of range"),
         };
         let ours = canonical(&source);
-        if ours != Err(Unfit::DuplicateMember) {
+        if ours != Err(NotCanonical::DuplicateMember) {
             assert_eq!(ours.is_ok(), known, "{}", String::from_utf8_lossy(&source));
             *if known { &mut accepted } else { &mut refused } += 1;
         }
@@ -240,7 +240,7 @@ const VALUES: &[&str] = &[
 ];
 
 #[test]
-fn hostile_texts_are_refused_as_serde_json_refuses_them() {
+fn hostile_texts_are_rejected_as_by_serde_json() {
     for text in VALUES {
         let source = format!("{{\"a\":{text}}}");
         let known = serde_json::from_str::<serde_json::Value>(&source).is_ok();
@@ -265,7 +265,7 @@ fn hostile_texts_are_refused_as_serde_json_refuses_them() {
     ] {
         assert_eq!(
             canonical(source),
-            Err(Unfit::NotJson),
+            Err(NotCanonical::NotJson),
             "{}",
             String::from_utf8_lossy(source)
         );
@@ -274,14 +274,14 @@ fn hostile_texts_are_refused_as_serde_json_refuses_them() {
     for source in ["1", "\"a\"", "null", "[]", "[{}]", "[{\"b\":1,\"a\":2}]"] {
         assert_eq!(
             canonical(source.as_bytes()),
-            Err(Unfit::NotAnObject),
+            Err(NotCanonical::NotAnObject),
             "{source}"
         );
     }
 }
 
 #[test]
-fn equal_and_unequal_by_decision() {
+fn what_is_equal_by_decision() {
     let text = |source: &str| canonical(source.as_bytes()).expect(source);
     assert_eq!(text("{}"), b"{}");
     assert_eq!(
@@ -310,7 +310,7 @@ fn equal_and_unequal_by_decision() {
 }
 
 #[test]
-fn a_name_given_twice_is_not_decided_for_the_backend() {
+fn duplicate_members_are_rejected() {
     for source in [
         r#"{"a":1,"a":1}"#,
         r#"{"a":1,"b":2,"a":3}"#,
@@ -320,7 +320,7 @@ fn a_name_given_twice_is_not_decided_for_the_backend() {
     ] {
         assert_eq!(
             canonical(source.as_bytes()),
-            Err(Unfit::DuplicateMember),
+            Err(NotCanonical::DuplicateMember),
             "{source}"
         );
     }
@@ -333,8 +333,8 @@ fn depth_and_size_are_bounded() {
         canonical(format!("{}1{}", open.repeat(depth), close.repeat(depth)).as_bytes())
     };
     assert!(nested(64, "{\"a\":", "}").is_ok());
-    assert_eq!(nested(65, "{\"a\":", "}"), Err(Unfit::TooDeep));
-    assert_eq!(nested(1_000_000, "[", "]"), Err(Unfit::TooDeep));
+    assert_eq!(nested(65, "{\"a\":", "}"), Err(NotCanonical::TooDeep));
+    assert_eq!(nested(1_000_000, "[", "]"), Err(NotCanonical::TooDeep));
     assert!(
         nested(64, "{\"b\":0,\"a\":", "}").is_ok(),
         "out of order at every level"
@@ -345,7 +345,7 @@ fn depth_and_size_are_bounded() {
         canonical(format!("{{\"a\":[{items}1]}}").as_bytes())
     };
     assert!(objects(32_000).is_ok());
-    assert_eq!(objects(33_000), Err(Unfit::TooLarge));
+    assert_eq!(objects(33_000), Err(NotCanonical::TooLarge));
     let members = |count: usize| {
         let members: Vec<_> = (0..count)
             .map(|number| format!("\"{number:06}\":1"))
@@ -353,7 +353,7 @@ fn depth_and_size_are_bounded() {
         canonical(format!("{{{}}}", members.join(",")).as_bytes())
     };
     assert!(members(65_536).is_ok());
-    assert_eq!(members(65_537), Err(Unfit::TooLarge));
+    assert_eq!(members(65_537), Err(NotCanonical::TooLarge));
 
     let long = "x".repeat(2_000_000);
     let source = format!(

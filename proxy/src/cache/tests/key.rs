@@ -3,23 +3,32 @@
 use super::*;
 
 #[test]
-fn the_same_question_has_the_same_key() {
+fn the_same_request_has_the_same_key() {
     static WITHHELD: [HeaderName; 1] = [HeaderName::from_static("x-weir-signature")];
-    let mut other = Asked::with_header("user-agent", "curl/8");
+    let mut other = TestRequest::with_header("user-agent", "curl/8");
     other
         .headers
         .append("x-weir-signature", HeaderValue::from_static("v1=00"));
     other.withheld = &WITHHELD;
     other.body = br#" {"messages" : [ {"content":"\u0057hy?", "role":"user"} ], "model":"glm-4"} "#;
-    assert_eq!(Asked::new().key(Scope::Client), other.key(Scope::Client));
+    assert_eq!(
+        TestRequest::new().key(Scope::Client),
+        other.key(Scope::Client)
+    );
     other.client = "mobile";
-    assert_ne!(Asked::new().key(Scope::Client), other.key(Scope::Client));
-    assert_eq!(Asked::new().key(Scope::Route), other.key(Scope::Route));
+    assert_ne!(
+        TestRequest::new().key(Scope::Client),
+        other.key(Scope::Client)
+    );
+    assert_eq!(
+        TestRequest::new().key(Scope::Route),
+        other.key(Scope::Route)
+    );
 }
 
 #[test]
-fn whatever_changes_an_answer_changes_its_key() {
-    let base = Asked::new();
+fn whatever_changes_a_response_changes_its_key() {
+    let base = TestRequest::new();
     let mut changed = vec![base.clone(); 7];
     changed[5].host = b"weir.test:80";
     changed[6].host = b"";
@@ -53,14 +62,14 @@ fn whatever_changes_an_answer_changes_its_key() {
             ("x-nobody-knows", "a"),
             ("x-nobody", "knows-a"),
         ]
-        .map(|(name, value)| Asked::with_header(name, value)),
+        .map(|(name, value)| TestRequest::with_header(name, value)),
     );
-    let mut twice = Asked::with_header("x-tenant", "a");
+    let mut twice = TestRequest::with_header("x-tenant", "a");
     twice
         .headers
         .append("x-tenant", HeaderValue::from_static("b"));
     changed.push(twice);
-    let mut turned = Asked::with_header("x-tenant", "b");
+    let mut turned = TestRequest::with_header("x-tenant", "b");
     turned
         .headers
         .append("x-tenant", HeaderValue::from_static("a"));
@@ -76,8 +85,8 @@ fn whatever_changes_an_answer_changes_its_key() {
 }
 
 #[test]
-fn what_says_the_same_in_other_words_is_the_same_question() {
-    let base = Asked::new().key(Scope::Route);
+fn equal_requests_in_other_words_have_the_same_key() {
+    let base = TestRequest::new().key(Scope::Route);
     for (name, value) in [
         ("accept", "*/*"),
         ("accept", "application/json"),
@@ -97,26 +106,26 @@ fn what_says_the_same_in_other_words_is_the_same_question() {
         ("x-ignored", "a"),
     ] {
         assert_eq!(
-            Asked::with_header(name, value).key(Scope::Route),
+            TestRequest::with_header(name, value).key(Scope::Route),
             base,
             "{name}: {value}"
         );
     }
-    let json = Asked::with_header("content-type", "application/json").key(Scope::Route);
+    let json = TestRequest::with_header("content-type", "application/json").key(Scope::Route);
     for value in [
         "application/json; charset=utf-8",
         "Application/JSON;charset=\"UTF-8\"",
     ] {
-        let asked = Asked::with_header("content-type", value);
+        let asked = TestRequest::with_header("content-type", value);
         assert_eq!(asked.key(Scope::Route), json, "{value}");
     }
-    let events = Asked::with_header("accept", "text/event-stream").key(Scope::Route);
-    let asked = Asked::with_header("accept", "text/event-stream, */*;q=0.1");
+    let events = TestRequest::with_header("accept", "text/event-stream").key(Scope::Route);
+    let asked = TestRequest::with_header("accept", "text/event-stream, */*;q=0.1");
     assert_eq!(asked.key(Scope::Route), events);
 }
 
 #[test]
-fn the_order_of_headers_is_no_difference() {
+fn the_order_of_headers_does_not_matter() {
     let lines = [
         ("x-tenant", "a"),
         ("x-region", "b"),
@@ -125,7 +134,7 @@ fn the_order_of_headers_is_no_difference() {
         ("cookie", "e"),
     ];
     let of = |order: &[usize]| {
-        let mut asked = Asked::new();
+        let mut asked = TestRequest::new();
         for line in order {
             let (name, value) = lines[*line];
             asked.headers.append(name, HeaderValue::from_static(value));
@@ -141,7 +150,7 @@ fn the_order_of_headers_is_no_difference() {
         "the values of one name have their order"
     );
     let many = |turned: bool| {
-        let mut asked = Asked::new();
+        let mut asked = TestRequest::new();
         let mut names: Vec<u32> = (0..200).collect();
         if turned {
             names.reverse();
@@ -156,10 +165,10 @@ fn the_order_of_headers_is_no_difference() {
 }
 
 #[test]
-fn a_header_that_stays_at_the_door_changes_nothing() {
+fn a_stripped_header_is_not_keyed() {
     static WITHHELD: [HeaderName; 1] = [header::AUTHORIZATION];
-    let mut one = Asked::with_header("authorization", "Bearer one");
-    let mut other = Asked::with_header("authorization", "Bearer other");
+    let mut one = TestRequest::with_header("authorization", "Bearer one");
+    let mut other = TestRequest::with_header("authorization", "Bearer other");
     assert_ne!(one.key(Scope::Route), other.key(Scope::Route));
     one.withheld = &WITHHELD;
     other.withheld = &WITHHELD;
@@ -167,20 +176,20 @@ fn a_header_that_stays_at_the_door_changes_nothing() {
 }
 
 #[test]
-fn parts_do_not_run_together() {
-    let (mut one, mut other) = (Asked::new(), Asked::new());
+fn parts_of_a_key_are_not_confused() {
+    let (mut one, mut other) = (TestRequest::new(), TestRequest::new());
     (one.path, one.query) = ("/a", "b");
     (other.path, other.query) = ("/ab", "");
-    (one.named, other.named) = (Named::Exactly, Named::Exactly);
+    (one.path_match, other.path_match) = (PathMatch::Exact, PathMatch::Exact);
     assert_ne!(one.key(Scope::Route), other.key(Scope::Route));
 }
 
 #[test]
-fn what_makes_or_changes_something_is_asked_each_time() {
-    let considered = |path: &'static str, body: &'static [u8]| {
-        let mut asked = Asked::new();
+fn calls_that_create_or_change_something_bypass_the_cache() {
+    let is_cacheable = |path: &'static str, body: &'static [u8]| {
+        let mut asked = TestRequest::new();
         (asked.path, asked.body) = (path, body);
-        asked.considered(Scope::Route) != Use::Bypass
+        asked.decision(Scope::Route) != CacheDecision::Bypass
     };
     for (path, body, known) in [
         ("/v1/chat/completions", &br#"{"messages":[]}"#[..], true),
@@ -232,15 +241,15 @@ fn what_makes_or_changes_something_is_asked_each_time() {
         ("/v1/messages", br#"{"messages":[]}"#, true),
     ] {
         assert_eq!(
-            considered(path, body),
+            is_cacheable(path, body),
             known,
             "{path} {}",
             String::from_utf8_lossy(body)
         );
     }
-    let mut named = Asked::new();
-    named.path = "/ask";
-    assert_eq!(named.considered(Scope::Route), Use::Bypass);
-    named.named = Named::Exactly;
-    assert_ne!(named.considered(Scope::Route), Use::Bypass);
+    let mut path_match = TestRequest::new();
+    path_match.path = "/ask";
+    assert_eq!(path_match.decision(Scope::Route), CacheDecision::Bypass);
+    path_match.path_match = PathMatch::Exact;
+    assert_ne!(path_match.decision(Scope::Route), CacheDecision::Bypass);
 }

@@ -2,7 +2,7 @@
 
 use super::canonical::documents;
 use crate::cache::canonical;
-use crate::cache::reach::Reach;
+use crate::cache::statefulness::Statefulness;
 use crate::model::json::{
     Container, DEPTH_MAX, End, Place, SHORT_BYTES_MAX, Scanner, Value, Visitor, Wants,
 };
@@ -97,8 +97,8 @@ fn assert_same(source: &str) {
     let mut scanned = Seen::default();
     Scanner::new().feed(source.as_bytes(), &mut scanned);
     let mut shown = Seen::default();
-    let reach = Reach::new(None);
-    let read = canonical::canonical(source.as_bytes(), reach, &mut shown, |_, _| ());
+    let statefulness = Statefulness::new(None);
+    let read = canonical::canonical(source.as_bytes(), statefulness, &mut shown, |_, _| ());
     assert_eq!(read, Ok(()));
     let source: String = source.chars().take(400).collect();
     for (shown, scanned) in shown.events.iter().zip(&scanned.events) {
@@ -145,8 +145,8 @@ fn the_end_is_shown_only_of_a_whole_object() {
         "",
     ] {
         let mut shown = Seen::default();
-        let reach = Reach::new(None);
-        let read = canonical::canonical(source.as_bytes(), reach, &mut shown, |_, _| ());
+        let statefulness = Statefulness::new(None);
+        let read = canonical::canonical(source.as_bytes(), statefulness, &mut shown, |_, _| ());
         assert!(read.is_err(), "{source}");
         let ended = shown.events.iter().any(|event| event.starts_with("end"));
         assert!(!ended, "{source}");
